@@ -1,0 +1,164 @@
+//! Who receives a send.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::conn::ConnId;
+
+/// Who receives a send: a union of everybody, rooms, connections and users, minus rooms,
+/// connections and users. Each connection counts once, however often it is named.
+///
+/// A plain value, the same in Rust and in JSON:
+///
+/// ```
+/// use roomcast_core::Audience;
+///
+/// let audience = Audience::room("lobby").and_user("ann").except_room("muted");
+/// let json = r#"{"rooms":["lobby"],"users":["ann"],"except_rooms":["muted"]}"#;
+/// assert_eq!(serde_json::to_string(&audience)?, json);
+/// assert_eq!(serde_json::from_str::<Audience>(json)?, audience);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Audience {
+    /// Every live connection of the namespace.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub all: bool,
+    /// The members of these rooms.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<Box<str>>,
+    /// These connections.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conns: Vec<ConnId>,
+    /// The connections of these users.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<Box<str>>,
+    /// But not the members of these rooms.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except_rooms: Vec<Box<str>>,
+    /// But not these connections.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except_conns: Vec<ConnId>,
+    /// But not the connections of these users.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except_users: Vec<Box<str>>,
+}
+
+impl Audience {
+    /// Nobody, to build on.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Every live connection of the namespace.
+    pub fn all() -> Self {
+        Self {
+            all: true,
+            ..Self::default()
+        }
+    }
+
+    /// The members of one room.
+    pub fn room(room: impl Into<Box<str>>) -> Self {
+        Self::none().and_room(room)
+    }
+
+    /// The members of any of several rooms.
+    pub fn rooms<R: Into<Box<str>>>(rooms: impl IntoIterator<Item = R>) -> Self {
+        Self {
+            rooms: rooms.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// One connection.
+    pub fn conn(conn: ConnId) -> Self {
+        Self::none().and_conn(conn)
+    }
+
+    /// The connections of one user.
+    pub fn user(user: impl Into<Box<str>>) -> Self {
+        Self::none().and_user(user)
+    }
+
+    /// And the members of this room.
+    #[must_use]
+    pub fn and_room(mut self, room: impl Into<Box<str>>) -> Self {
+        self.rooms.push(room.into());
+        self
+    }
+
+    /// And this connection.
+    #[must_use]
+    pub fn and_conn(mut self, conn: ConnId) -> Self {
+        self.conns.push(conn);
+        self
+    }
+
+    /// And the connections of this user.
+    #[must_use]
+    pub fn and_user(mut self, user: impl Into<Box<str>>) -> Self {
+        self.users.push(user.into());
+        self
+    }
+
+    /// But not the members of this room.
+    #[must_use]
+    pub fn except_room(mut self, room: impl Into<Box<str>>) -> Self {
+        self.except_rooms.push(room.into());
+        self
+    }
+
+    /// But not this connection.
+    #[must_use]
+    pub fn except_conn(mut self, conn: ConnId) -> Self {
+        self.except_conns.push(conn);
+        self
+    }
+
+    /// But not the connections of this user.
+    #[must_use]
+    pub fn except_user(mut self, user: impl Into<Box<str>>) -> Self {
+        self.except_users.push(user.into());
+        self
+    }
+
+    /// The room that the audience is, minus exceptions; `None` when it is anything else. What is
+    /// sent to one room names it.
+    pub fn as_room(&self) -> Option<&str> {
+        match &*self.rooms {
+            [room] if !self.all && self.conns.is_empty() && self.users.is_empty() => Some(room),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn has_exceptions(&self) -> bool {
+        !(self.except_rooms.is_empty()
+            && self.except_conns.is_empty()
+            && self.except_users.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_room_is_named_with_or_without_exceptions() {
+        assert_eq!(Audience::room("r").as_room(), Some("r"));
+        let minus = Audience::room("r").except_room("q").except_user("u");
+        assert_eq!(minus.as_room(), Some("r"));
+        assert_eq!(Audience::rooms(["r", "q"]).as_room(), None);
+        assert_eq!(Audience::room("r").and_user("u").as_room(), None);
+        assert_eq!(Audience::all().as_room(), None);
+    }
+
+    #[test]
+    fn a_misspelt_member_is_an_error() {
+        assert!(serde_json::from_str::<Audience>(r#"{"room":["r"]}"#).is_err());
+        assert!(serde_json::from_str::<Audience>(r#"{"conns":[1]}"#).is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! What became of one send.
+
+use serde::{Deserialize, Serialize};
+
+/// How many connections a send was meant for, and how many it went to.
+///
+/// The hub queues for everybody it matches. A host whose queue for a connection is over its limit
+/// moves that one from `queued` to `dropped`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Connections in the audience, each counted once.
+    pub matched: usize,
+    /// Connections that the message was queued for.
+    pub queued: usize,
+    /// Connections that lost the message; each of them is told, or closed.
+    pub dropped: usize,
+}
+
+impl Delivery {
+    pub(crate) const fn queued(count: usize) -> Self {
+        Self {
+            matched: count,
+            queued: count,
+            dropped: 0,
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! The JSON envelope: decoding what clients send, encoding what they get.
+
+use alloc::{borrow::Cow, string::String};
+use core::fmt;
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+
+use crate::{conn::ConnId, error::ErrorCode, payload::Payload};
+
+/// Bytes of an event name.
+pub(crate) const EVENT_BYTES_MAX: usize = 128;
+/// Bytes of a request id that is a string.
+const ID_BYTES_MAX: usize = 64;
+/// The largest magnitude of a request id that is a number: JavaScript's safe integers.
+const ID_NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// A client's name for a request; its answer carries the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestId<'a> {
+    /// An integer of magnitude below 2<sup>53</sup>.
+    Number(i64),
+    /// A string of at most 64 bytes.
+    Text(Cow<'a, str>),
+}
+
+impl RequestId<'_> {
+    fn write(&self, text: &mut String) {
+        match self {
+            Self::Number(number) => text.push_str(itoa::Buffer::new().format(*number)),
+            Self::Text(id) => write_string(text, id),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RequestId<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = RequestId<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string of at most 64 bytes or an integer below 2^53")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<RequestId<'de>, E> {
+                match i64::try_from(number) {
+                    Ok(id) if number <= ID_NUMBER_MAX => Ok(RequestId::Number(id)),
+                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                }
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<RequestId<'de>, E> {
+                if number.unsigned_abs() <= ID_NUMBER_MAX {
+                    Ok(RequestId::Number(number))
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Signed(number), &self))
+                }
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, id: &'de str) -> Result<RequestId<'de>, E> {
+                if id.len() <= ID_BYTES_MAX {
+                    Ok(RequestId::Text(Cow::Borrowed(id)))
+                } else {
+                    Err(E::invalid_length(id.len(), &self))
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, id: &str) -> Result<RequestId<'de>, E> {
+                if id.len() <= ID_BYTES_MAX {
+                    Ok(RequestId::Text(Cow::Owned(id.into())))
+                } else {
+                    Err(E::invalid_length(id.len(), &self))
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// An envelope that the application decides about: a room publish or an application event.
+///
+/// It borrows from the frame it was decoded from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message<'a> {
+    /// Who sent it.
+    pub conn: ConnId,
+    /// What happened or is asked: 1 to 128 bytes, not starting with `$`.
+    pub event: Cow<'a, str>,
+    /// Present when the sender wants an answer.
+    pub id: Option<RequestId<'a>>,
+    /// The room to publish to; a valid name.
+    pub room: Option<Cow<'a, str>>,
+    /// Whether a sender that is a member receives its own message too.
+    pub echo: bool,
+    /// The payload.
+    pub data: Payload<'a>,
+}
+
+/// A decoded client frame, protocol verbs included.
+#[derive(Debug)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) event: Cow<'a, str>,
+    pub(crate) id: Option<RequestId<'a>>,
+    pub(crate) room: Option<Cow<'a, str>>,
+    pub(crate) echo: bool,
+    pub(crate) data: Payload<'a>,
+}
+
+/// A frame that is not an envelope, and what could be read of it, to address the answer.
+#[derive(Debug)]
+pub(crate) struct Malformed<'a> {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: &'static str,
+    pub(crate) event: Option<Cow<'a, str>>,
+    pub(crate) id: Option<RequestId<'a>>,
+}
+
+/// A string that borrows where it has no escapes; `Option<Cow<str>>` alone would always copy.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The members as they are on the wire. Unknown ones are ignored, a repeated one is an error.
+#[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
+struct Wire<'a> {
+    #[serde(borrow)]
+    event: Option<Text<'a>>,
+    #[serde(borrow)]
+    id: Option<RequestId<'a>>,
+    #[serde(borrow)]
+    room: Option<Text<'a>>,
+    echo: Option<bool>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// The same members without their types, to find out which of them is wrong.
+#[derive(Deserialize)]
+struct Loose<'a> {
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    room: Option<&'a RawValue>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Decodes one text message. Allocates only for strings with escapes.
+    pub(crate) fn decode(text: &'a str) -> Result<Self, Malformed<'a>> {
+        // A derived struct would take an array for its members in order; an envelope is an object.
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(malformed(text));
+        }
+        let wire: Wire<'a> = serde_json::from_str(text).map_err(|_| malformed(text))?;
+        let refuse = |code, message, event, id| {
+            Err(Malformed {
+                code,
+                message,
+                event,
+                id,
+            })
+        };
+        let event = match wire.event {
+            Some(Text(event)) if (1..=EVENT_BYTES_MAX).contains(&event.len()) => event,
+            _ => return refuse(ErrorCode::BadEnvelope, EVENT_FAULT, None, wire.id),
+        };
+        let data = match wire.data.map_or(Ok(Payload::NULL), Payload::from_raw) {
+            Ok(data) => data,
+            Err(fault) => {
+                let message = match fault {
+                    crate::PayloadError::Surrogate => {
+                        "`data` must not hold a lone surrogate: write both halves of the pair"
+                    }
+                    crate::PayloadError::Depth | crate::PayloadError::Syntax => {
+                        "`data` must not be nested deeper than 64 levels"
+                    }
+                };
+                return refuse(ErrorCode::BadPayload, message, Some(event), wire.id);
+            }
+        };
+        Ok(Self {
+            event,
+            id: wire.id,
+            room: wire.room.map(|Text(room)| room),
+            echo: wire.echo.unwrap_or(false),
+            data,
+        })
+    }
+}
+
+const EVENT_FAULT: &str = "`event` must be a string of 1 to 128 bytes";
+
+/// Finds out what is wrong with a text that did not decode, and who may be told: off the hot path.
+fn malformed(text: &str) -> Malformed<'_> {
+    let Some(loose) = Some(text)
+        .filter(|text| text.trim_ascii_start().starts_with('{'))
+        .and_then(|text| serde_json::from_str::<Loose<'_>>(text).ok())
+    else {
+        return Malformed {
+            code: ErrorCode::BadEnvelope,
+            message: "a message must be one JSON object without a repeated member, \
+                      like {\"event\":\"hello\",\"room\":\"lobby\",\"data\":1}",
+            event: None,
+            id: None,
+        };
+    };
+    fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Result<Option<T>, ()> {
+        match raw {
+            Some(raw) => serde_json::from_str(raw.get()).map(Some).map_err(|_| ()),
+            None => Ok(None),
+        }
+    }
+    let event = read::<Text<'_>>(loose.event);
+    let id = read::<RequestId<'_>>(loose.id);
+    let room = read::<Text<'_>>(loose.room);
+    let message = match (&event, &id, &room) {
+        (Err(()), ..) => EVENT_FAULT,
+        (_, Err(()), _) => "`id` must be a string of at most 64 bytes or an integer below 2^53",
+        (.., Err(())) => "`room` must be a string",
+        _ => "`echo` must be true or false",
+    };
+    Malformed {
+        code: ErrorCode::BadEnvelope,
+        message,
+        event: event
+            .ok()
+            .flatten()
+            .map(|Text(event)| event)
+            .filter(|event| (1..=EVENT_BYTES_MAX).contains(&event.len())),
+        id: id.ok().flatten(),
+    }
+}
+
+/// Appends `{"event":E` and the members that address the frame.
+pub(crate) fn write_head(
+    text: &mut String,
+    event: &str,
+    id: Option<&RequestId<'_>>,
+    room: Option<&str>,
+) {
+    text.push_str(r#"{"event":"#);
+    write_string(text, event);
+    if let Some(id) = id {
+        text.push_str(r#","id":"#);
+        id.write(text);
+    }
+    if let Some(room) = room {
+        text.push_str(r#","room":"#);
+        write_string(text, room);
+    }
+}
+
+/// Appends the member `from`.
+pub(crate) fn write_from(text: &mut String, conn: ConnId, user: Option<&str>) {
+    text.push_str(r#","from":{"conn":""#);
+    text.push_str(itoa::Buffer::new().format(conn.as_u64()));
+    text.push('"');
+    if let Some(user) = user {
+        text.push_str(r#","user":"#);
+        write_string(text, user);
+    }
+    text.push('}');
+}
+
+/// Appends a JSON string.
+pub(crate) fn write_string(text: &mut String, value: &str) {
+    text.push('"');
+    let mut rest = value;
+    while let Some(at) = rest
+        .bytes()
+        .position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+    {
+        text.push_str(&rest[..at]);
+        let byte = rest.as_bytes()[at];
+        match byte {
+            b'"' => text.push_str("\\\""),
+            b'\\' => text.push_str("\\\\"),
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\t' => text.push_str("\\t"),
+            _ => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                text.push_str("\\u00");
+                text.push(char::from(HEX[usize::from(byte >> 4)]));
+                text.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    text.push_str(rest);
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> (ErrorCode, Option<Cow<'_, str>>, Option<RequestId<'_>>) {
+        let fault = Envelope::decode(text).expect_err(text);
+        (fault.code, fault.event, fault.id)
+    }
+
+    #[test]
+    fn strings_without_escapes_are_borrowed() {
+        let envelope =
+            Envelope::decode(r#"{"event":"a","room":"b","id":"c","data":[1]}"#).expect("valid");
+        assert!(matches!(envelope.event, Cow::Borrowed("a")));
+        assert!(matches!(envelope.room, Some(Cow::Borrowed("b"))));
+        assert!(matches!(
+            envelope.id,
+            Some(RequestId::Text(Cow::Borrowed("c")))
+        ));
+        let envelope = Envelope::decode(r#"{"event":"\u0061"}"#).expect("valid");
+        assert_eq!(envelope.event, "a");
+    }
+
+    #[test]
+    fn null_is_absent_and_unknown_members_are_ignored() {
+        let text = r#"{"event":"a","id":null,"room":null,"echo":null,"data":null,"x":1,"x":[2]}"#;
+        let envelope = Envelope::decode(text).expect("valid");
+        assert!(envelope.id.is_none() && envelope.room.is_none() && !envelope.echo);
+        assert_eq!(envelope.data, Payload::NULL);
+    }
+
+    #[test]
+    fn what_can_be_read_of_a_bad_frame_addresses_its_answer() {
+        use ErrorCode::{BadEnvelope, BadPayload};
+        let (event, one) = (Some("a".into()), Some(RequestId::Number(1)));
+        let bad = BadEnvelope;
+        assert_eq!(fault(""), (bad, None, None));
+        assert_eq!(fault("[\"a\"]"), (bad, None, None));
+        assert_eq!(fault("\u{feff}{\"event\":\"a\"}"), (bad, None, None));
+        assert_eq!(fault(r#"{"event":"a","event":"a"}"#), (bad, None, None));
+        assert_eq!(fault(r#"{"id":1}"#), (bad, None, one.clone()));
+        assert_eq!(fault(r#"{"event":"","id":1}"#), (bad, None, one.clone()));
+        assert_eq!(fault(r#"{"event":5,"id":1}"#), (bad, None, one.clone()));
+        assert_eq!(
+            fault(r#"{"event":"a","id":1.5}"#),
+            (bad, event.clone(), None)
+        );
+        assert_eq!(
+            fault(r#"{"event":"a","id":9007199254740992}"#),
+            (bad, event.clone(), None)
+        );
+        assert_eq!(
+            fault(r#"{"event":"a","id":1,"room":7}"#),
+            (bad, event.clone(), one.clone())
+        );
+        assert_eq!(
+            fault(r#"{"event":"a","id":1,"echo":"yes"}"#),
+            (bad, event.clone(), one.clone())
+        );
+        assert_eq!(
+            fault(r#"{"event":"a","id":1,"data":"\ud800"}"#),
+            (BadPayload, event, one)
+        );
+    }
+
+    #[test]
+    fn depth_bombs_in_ignored_members_are_ignored() {
+        let bomb = alloc::format!(
+            r#"{{"event":"a","x":{}1{}}}"#,
+            "[".repeat(30_000),
+            "]".repeat(30_000)
+        );
+        assert!(Envelope::decode(&bomb).is_ok());
+        let open = alloc::format!(r#"{{"event":"a","x":{}"#, "[".repeat(30_000));
+        assert_eq!(fault(&open), (ErrorCode::BadEnvelope, None, None));
+    }
+
+    #[test]
+    fn strings_are_escaped() {
+        let mut text = String::new();
+        write_string(&mut text, "a\"\\\n\u{1}\u{7f}é");
+        assert_eq!(text, "\"a\\\"\\\\\\n\\u0001\u{7f}é\"");
+    }
+}

@@ -1,0 +1,151 @@
+//! Errors, by whose fault they are: the client's ([`ErrorCode`], sent to it), the caller's (the
+//! `Err` types). The hub's own are `debug_assert!`s.
+
+use core::fmt;
+
+use crate::{conn::ConnId, payload::PayloadError, room::RoomNameError};
+
+/// The `code` of an error frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// Not an envelope.
+    BadEnvelope,
+    /// An envelope, but its `data` does not fit.
+    BadPayload,
+    /// No room name, or not a valid one.
+    BadRoom,
+    /// No handler for this event.
+    UnknownEvent,
+    /// No such `$verb`.
+    UnknownVerb,
+    /// Credentials missing or bad.
+    Unauthorized,
+    /// Not allowed.
+    Forbidden,
+    /// Credentials expired.
+    Expired,
+    /// In as many rooms as one connection may be.
+    RoomLimit,
+    /// The room is full.
+    MemberLimit,
+    /// Over a size limit.
+    TooLarge,
+    /// Too fast.
+    RateLimited,
+    /// The server is full.
+    Overloaded,
+    /// Something behind the server is down.
+    Unavailable,
+    /// A fault of the server.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The code on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadEnvelope => "bad_envelope",
+            Self::BadPayload => "bad_payload",
+            Self::BadRoom => "bad_room",
+            Self::UnknownEvent => "unknown_event",
+            Self::UnknownVerb => "unknown_verb",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Expired => "expired",
+            Self::RoomLimit => "room_limit",
+            Self::MemberLimit => "member_limit",
+            Self::TooLarge => "too_large",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The id names no live connection: it ended, or never was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no live connection has the id {0}")]
+pub struct UnknownConn(pub ConnId);
+
+/// The hub takes no further connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// As many connections are open as `Limits::connections` allows.
+    #[error("the namespace is full: {limit} connections are open")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// All connection ids were given out; only a new hub has more.
+    #[error("all connection ids of this hub are used up")]
+    Exhausted,
+}
+
+/// A join that did not happen; nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// No such connection.
+    #[error(transparent)]
+    UnknownConn(#[from] UnknownConn),
+    /// Not a room name.
+    #[error(transparent)]
+    Room(#[from] RoomNameError),
+    /// The connection is in as many rooms as it may be.
+    #[error("the connection is in {limit} rooms, as many as it may be: leave one first")]
+    RoomLimit {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// A message that cannot be put into an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The event name is empty, over 128 bytes, or starts with `$`.
+    #[error("`event` must have 1 to 128 bytes and must not start with `$`")]
+    Event,
+    /// The payload is not JSON that may be relayed.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// A room in the audience has no valid name.
+    #[error(transparent)]
+    Room(#[from] RoomNameError),
+}
+
+/// An idempotent send that did not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The message cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The idempotency key was used for another message.
+    #[error("the idempotency key was used with another message: choose a new key")]
+    KeyReused,
+    /// The idempotency key is empty or over 128 bytes.
+    #[error("an idempotency key has 1 to 128 bytes")]
+    Key,
+}
+
+/// Ground state that no hub can have had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// Two connections with one slot, or an id that was not given out yet.
+    #[error("the state of connection {0} contradicts the rest: restore from one snapshot only")]
+    Conn(ConnId),
+    /// A room name that the limits do not allow, or one named twice.
+    #[error("the state of connection {0} holds a room that the limits refuse")]
+    Room(ConnId),
+}

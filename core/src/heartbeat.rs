@@ -1,0 +1,67 @@
+//! Liveness: silence, a ping, silence, the end.
+//!
+//! A connection has one timer. Hearing of it only writes the time down; the timer, when it fires,
+//! finds that out and is set again, so that a busy connection costs nothing.
+
+use crate::{
+    close::CloseCode, conn::ConnId, error::UnknownConn, hub::Hub, outbox::Outbox, time::Timestamp,
+};
+
+impl Hub {
+    /// Something came from the connection that is no message: a pong, a ping, a part of a message.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn heard(&mut self, now: Timestamp, conn: ConnId) -> Result<(), UnknownConn> {
+        let pulse = &mut self.conns.get_mut(conn).ok_or(UnknownConn(conn))?.pulse;
+        pulse.heard = now;
+        pulse.pinged = false;
+        Ok(())
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is pending,
+    /// so that a host may sleep.
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        self.timers.first().map(|&(deadline, _)| deadline)
+    }
+
+    /// Does what is due. Early and repeated calls are harmless, late ones act late.
+    ///
+    /// Work: the deadlines that have passed, each of them once.
+    pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
+        while let Some(&(deadline, conn)) = self.timers.first()
+            && deadline <= now
+        {
+            self.timers.pop_first();
+            self.pulse(now, conn, out);
+        }
+    }
+
+    fn pulse(&mut self, now: Timestamp, id: ConnId, out: &mut Outbox) {
+        let limits = &self.config.limits;
+        let Some((conn, heartbeat)) = self.conns.get_mut(id).zip(limits.heartbeat) else {
+            debug_assert!(false, "a timer without its connection");
+            return;
+        };
+        let pulse = &mut conn.pulse;
+        if pulse.pinged {
+            pulse.deadline = None;
+            let closed = self.close(now, id, CloseCode::NO_HEARTBEAT, "no heartbeat", out);
+            debug_assert!(closed.is_ok());
+            return;
+        }
+        let due = pulse.heard + heartbeat;
+        let next = if due <= now {
+            pulse.pinged = true;
+            out.ping(id);
+            now + limits.heartbeat_wait
+        } else {
+            due
+        };
+        // A wait of zero would come due within this very call.
+        let next = next.max(now + core::time::Duration::from_millis(1));
+        pulse.deadline = Some(next);
+        self.timers.insert((next, id));
+    }
+}

@@ -1,0 +1,427 @@
+//! The state machine of one namespace.
+
+use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
+
+use crate::{
+    arena::Arena,
+    close::{CloseCode, DisconnectReason},
+    conn::{ConnId, Connection, Handshake, Pulse},
+    envelope::{Envelope, Malformed, Message, write_head, write_string},
+    error::{ErrorCode, JoinError, Refused, UnknownConn},
+    frame::Frame,
+    idempotency::Keys,
+    limits::{Config, Limits},
+    outbox::Outbox,
+    rate::{Buckets, Verdict},
+    room::{Joined, Position, RoomName, Rooms},
+    time::Timestamp,
+};
+
+/// One namespace: its connections, its rooms, and who receives what.
+///
+/// The hub does no I/O and has no clock. Its methods are of four kinds:
+///
+/// 1. **What happened**, told by the host: [`connect`](Self::connect),
+///    [`receive`](Self::receive), [`heard`](Self::heard), [`disconnect`](Self::disconnect),
+///    [`handle_timeout`](Self::handle_timeout).
+/// 2. **What the application wants**: [`publish`](Self::publish), [`send`](Self::send),
+///    [`send_once`](Self::send_once), [`join`](Self::join), [`leave`](Self::leave),
+///    [`close`](Self::close).
+/// 3. **Questions**, which change nothing: [`rooms`](Self::rooms), [`members`](Self::members),
+///    [`rooms_of`](Self::rooms_of), [`connection`](Self::connection), [`counts`](Self::counts),
+///    [`next_timeout`](Self::next_timeout) and others.
+/// 4. **Sleep and wake**: [`state`](Self::state), [`conn_state`](Self::conn_state),
+///    [`restore`](Self::restore).
+///
+/// What the first two kinds want done they append to the [`Outbox`] given to them. The host carries
+/// the commands out in order, clears the outbox, asks for [`next_timeout`](Self::next_timeout), and
+/// waits for the next thing to happen.
+///
+/// The same inputs give the same outputs, byte for byte, on every machine.
+///
+/// ```
+/// use roomcast_core::{Command, Config, Frame, Handshake, Hub, Outbox, Timestamp};
+///
+/// let mut hub = Hub::new(Config::new("epoch"));
+/// let (now, mut out) = (Timestamp::ZERO, Outbox::new());
+/// let ann = hub.connect(now, Handshake::new(), &mut out)?;
+/// let bob = hub.connect(now, Handshake::new(), &mut out)?;
+/// hub.join(now, bob, "lobby", &mut out)?;
+/// out.clear();
+///
+/// let text = r#"{"event":"said","room":"lobby","data":"hi"}"#;
+/// if let Some(message) = hub.receive(now, ann, Frame::Text(text), &mut out)? {
+///     hub.publish(now, &message, &mut out)?; // or what the application decides
+/// }
+/// for command in &out {
+///     let Command::Send { to, frame: Frame::Text(text) } = command else { continue };
+///     assert_eq!(to, [bob]);
+///     assert_eq!(text, r#"{"event":"said","room":"lobby","from":{"conn":"0"},"data":"hi"}"#);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Hub {
+    pub(crate) config: Config,
+    pub(crate) conns: Arena,
+    pub(crate) rooms: Rooms,
+    /// Connections of each user, sorted.
+    pub(crate) users: BTreeMap<Box<str>, Vec<ConnId>>,
+    /// One entry for each connection that has a deadline.
+    pub(crate) timers: BTreeSet<(Timestamp, ConnId)>,
+    pub(crate) next_serial: u64,
+    pub(crate) keys: Keys,
+    /// Reused by sends with exceptions.
+    pub(crate) scratch: Vec<ConnId>,
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            conns: Arena::default(),
+            rooms: Rooms::default(),
+            users: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            next_serial: 0,
+            keys: Keys::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// A connection opened.
+    ///
+    /// # Errors
+    ///
+    /// When the hub takes no more; nothing changed then.
+    pub fn connect(
+        &mut self,
+        now: Timestamp,
+        handshake: Handshake,
+        out: &mut Outbox,
+    ) -> Result<ConnId, Refused> {
+        let limit = self.limits().connections.min(ConnId::SLOTS);
+        let slot = match self.conns.vacant() {
+            Some(slot) if self.conns.len() < limit => slot,
+            _ => return Err(Refused::Full { limit }),
+        };
+        if self.next_serial >= ConnId::SERIALS {
+            return Err(Refused::Exhausted);
+        }
+        let id = ConnId::new(self.next_serial, slot);
+        self.next_serial += 1;
+        let Handshake { user, welcome } = handshake;
+        if welcome {
+            self.welcome(id, user.as_deref(), out);
+        }
+        let deadline = self.limits().heartbeat.map(|heartbeat| now + heartbeat);
+        self.insert(Connection {
+            id,
+            user,
+            rooms: Vec::new(),
+            since: now,
+            buckets: Buckets::full(self.limits(), now),
+            pulse: Pulse {
+                heard: now,
+                pinged: false,
+                deadline,
+            },
+        });
+        out.persist(id);
+        Ok(id)
+    }
+
+    /// A whole message arrived.
+    ///
+    /// The hub answers protocol verbs and faults itself. What it returns, a room publish or an
+    /// application event, is for the application to decide; [`publish`](Self::publish) is what
+    /// happens without one.
+    ///
+    /// Work: bounded by the message's length; a verb touches one room.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive: closed while the message was under way. Nothing changed.
+    pub fn receive<'f>(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'f>,
+        out: &mut Outbox,
+    ) -> Result<Option<Message<'f>>, UnknownConn> {
+        let limits = &self.config.limits;
+        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
+        connection.pulse.heard = now;
+        connection.pulse.pinged = false;
+        if frame.len() > limits.message_bytes {
+            let reason = "message over the size limit";
+            self.close(now, conn, CloseCode::TOO_BIG, reason, out)?;
+            return Ok(None);
+        }
+        let verdict = connection.buckets.inbound(limits, now, frame.len());
+        let text = match frame {
+            Frame::Text(text) => text,
+            Frame::Binary(_) => {
+                let reason = "messages are text";
+                self.close(now, conn, CloseCode::UNSUPPORTED, reason, out)?;
+                return Ok(None);
+            }
+        };
+        if verdict == Verdict::Close {
+            let reason = "over the inbound rate for too long";
+            self.close(now, conn, CloseCode::RATE_LIMITED, reason, out)?;
+            return Ok(None);
+        }
+        let decoded = Envelope::decode(text);
+        if verdict == Verdict::Refuse {
+            let (event, id) = match decoded {
+                Ok(envelope) => (Some(envelope.event), envelope.id),
+                Err(malformed) => (malformed.event, malformed.id),
+            };
+            let event = event.as_deref().unwrap_or("$error");
+            let message = "too many messages or bytes: send slower; this one was not processed";
+            let code = ErrorCode::RateLimited;
+            out.error(conn, event, id.as_ref(), None, code, message);
+            return Ok(None);
+        }
+        match decoded {
+            Ok(envelope) => Ok(self.envelope(now, conn, envelope, out)),
+            Err(Malformed {
+                code,
+                message,
+                event,
+                id,
+            }) => {
+                let event = event.as_deref().unwrap_or("$error");
+                out.error(conn, event, id.as_ref(), None, code, message);
+                Ok(None)
+            }
+        }
+    }
+
+    fn envelope<'f>(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        envelope: Envelope<'f>,
+        out: &mut Outbox,
+    ) -> Option<Message<'f>> {
+        if let Some(room) = &envelope.room
+            && let Err(fault) = RoomName::check(room, self.limits().room_name_bytes)
+        {
+            let (event, id) = (&envelope.event, envelope.id.as_ref());
+            out.error(conn, event, id, None, ErrorCode::BadRoom, fault);
+            return None;
+        }
+        if envelope.event.starts_with('$') {
+            self.verb(now, conn, &envelope, out);
+            return None;
+        }
+        let Envelope {
+            event,
+            id,
+            room,
+            echo,
+            data,
+        } = envelope;
+        Some(Message {
+            conn,
+            event,
+            id,
+            room,
+            echo,
+            data,
+        })
+    }
+
+    /// The connection is gone: closed by the client, or lost. It leaves all its rooms in one step.
+    ///
+    /// Work: its rooms.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive, as after a [`Command::Close`](crate::Command::Close).
+    /// Nothing changed.
+    pub fn disconnect(
+        &mut self,
+        _now: Timestamp,
+        conn: ConnId,
+        _reason: DisconnectReason,
+        _out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.remove(conn)
+    }
+
+    /// Closes a connection: `$bye`, then the close frame. It leaves all its rooms in one step, and
+    /// the hub forgets it.
+    ///
+    /// A reason over 123 bytes is cut. When the peer broke the framing, the close frame comes alone.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn close(
+        &mut self,
+        _now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.remove(conn)?;
+        if !code.framing_fault() {
+            out.send_to(conn, |text| {
+                write_head(text, "$bye", None, None);
+                text.push_str(r#","data":{"code":"#);
+                text.push_str(itoa::Buffer::new().format(code.as_u16()));
+                text.push_str(r#","reconnect":"#);
+                text.push_str(if code.reconnect() { "true" } else { "false" });
+                text.push_str(r#","after_ms":0}}"#);
+            });
+        }
+        out.close(conn, code, reason);
+        Ok(())
+    }
+
+    /// Puts a connection into a room. The client is not told; its own `$join` is answered by
+    /// [`receive`](Self::receive).
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive, the name is not valid or the connection is in too many
+    /// rooms; nothing changed.
+    pub fn join(
+        &mut self,
+        _now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<Joined<'_>, JoinError> {
+        RoomName::check(room, self.limits().room_name_bytes)?;
+        let limit = self.limits().rooms_per_connection;
+        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
+        let already = match self.rooms.find(room) {
+            Some((_, room)) => room.members.binary_search(&conn).is_ok(),
+            None => false,
+        };
+        if !already {
+            if connection.rooms.len() >= limit {
+                return Err(JoinError::RoomLimit { limit });
+            }
+            connection.rooms.push(self.rooms.add(room, conn));
+            out.persist(conn);
+        }
+        Ok(Joined {
+            position: self.position(room),
+            already,
+        })
+    }
+
+    /// Takes a connection out of a room; says whether it was in.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive.
+    pub fn leave(
+        &mut self,
+        _now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<bool, UnknownConn> {
+        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
+        let Some((slot, _)) = self.rooms.find(room) else {
+            return Ok(false);
+        };
+        let Some(at) = connection.rooms.iter().position(|&other| other == slot) else {
+            return Ok(false);
+        };
+        connection.rooms.remove(at);
+        self.rooms.remove(slot, conn);
+        out.persist(conn);
+        Ok(true)
+    }
+
+    /// Where a room stands, members or not.
+    pub fn position(&self, _room: &str) -> Position<'_> {
+        Position {
+            epoch: self.config.epoch.as_str().into(),
+            offset: 0,
+        }
+    }
+
+    /// The limits in force.
+    pub const fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// Enters a connection everywhere but into rooms; false when its slot is taken.
+    pub(crate) fn insert(&mut self, conn: Connection) -> bool {
+        let (id, user, deadline) = (conn.id, conn.user.clone(), conn.pulse.deadline);
+        if !self.conns.insert(conn) {
+            return false;
+        }
+        if let Some(user) = user {
+            let conns = self.users.entry(user).or_default();
+            if let Err(at) = conns.binary_search(&id) {
+                conns.insert(at, id);
+            }
+        }
+        if let Some(deadline) = deadline {
+            self.timers.insert((deadline, id));
+        }
+        true
+    }
+
+    /// The one way out of the hub.
+    fn remove(&mut self, id: ConnId) -> Result<(), UnknownConn> {
+        let conn = self.conns.remove(id).ok_or(UnknownConn(id))?;
+        for slot in conn.rooms {
+            self.rooms.remove(slot, id);
+        }
+        if let Some(user) = conn.user
+            && let Some(conns) = self.users.get_mut(&user)
+        {
+            conns.retain(|&other| other != id);
+            if conns.is_empty() {
+                self.users.remove(&user);
+            }
+        }
+        if let Some(deadline) = conn.pulse.deadline {
+            self.timers.remove(&(deadline, id));
+        }
+        Ok(())
+    }
+
+    fn welcome(&self, id: ConnId, user: Option<&str>, out: &mut Outbox) {
+        fn number(text: &mut String, name: &str, value: impl itoa::Integer) {
+            text.push_str(name);
+            text.push_str(itoa::Buffer::new().format(value));
+        }
+        let limits = self.limits();
+        out.send_to(id, |text| {
+            write_head(text, "$welcome", None, None);
+            number(text, r#","data":{"conn":""#, id.as_u64());
+            text.push_str(r#"","user":"#);
+            write_string(text, user.unwrap_or_default());
+            let heartbeat = limits.heartbeat.unwrap_or_default().as_millis();
+            number(text, r#","heartbeat_ms":"#, heartbeat);
+            number(text, r#","limits":{"message_bytes":"#, limits.message_bytes);
+            number(
+                text,
+                r#","rooms_per_connection":"#,
+                limits.rooms_per_connection,
+            );
+            number(text, r#","room_name_bytes":"#, limits.room_name_bytes);
+            if let Some(rate) = limits.inbound_messages {
+                number(text, r#","inbound_messages_per_s":"#, rate.per_second);
+                number(text, r#","inbound_burst_messages":"#, rate.burst);
+            }
+            if let Some(rate) = limits.inbound_bytes {
+                number(text, r#","inbound_bytes_per_s":"#, rate.per_second);
+            }
+            text.push_str("}}}");
+        });
+    }
+}

@@ -1,0 +1,107 @@
+//! Idempotency keys: what was sent under which key.
+
+use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{audience::Audience, delivery::Delivery, payload::Payload, time::Timestamp};
+
+/// What is remembered of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) expires: Timestamp,
+    pub(crate) print: u64,
+    pub(crate) delivery: Delivery,
+}
+
+/// The keys of one hub. Bounded; no timer: what has expired goes when something is added.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys {
+    by_key: BTreeMap<Box<str>, Known>,
+    by_expiry: BTreeSet<(Timestamp, Box<str>)>,
+}
+
+impl Keys {
+    pub(crate) fn find(&self, now: Timestamp, key: &str) -> Option<&Known> {
+        self.by_key.get(key).filter(|known| known.expires > now)
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        keys_max: usize,
+        expires: Timestamp,
+        key: &str,
+        print: u64,
+        delivery: Delivery,
+    ) {
+        let known = Known {
+            expires,
+            print,
+            delivery,
+        };
+        if let Some(old) = self.by_key.insert(key.into(), known) {
+            self.by_expiry.remove(&(old.expires, key.into()));
+        }
+        self.by_expiry.insert((expires, key.into()));
+        while self.by_key.len() > keys_max
+            && let Some((_, key)) = self.by_expiry.pop_first()
+        {
+            self.by_key.remove(&key);
+        }
+    }
+
+    /// The last expiry; `None` when no key is remembered.
+    pub(crate) fn latest(&self) -> Option<Timestamp> {
+        self.by_expiry.last().map(|&(expires, _)| expires)
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<(Box<str>, Known)> {
+        self.by_key
+            .iter()
+            .map(|(key, known)| (key.clone(), known.clone()))
+            .collect()
+    }
+
+    pub(crate) fn from_vec(keys: Vec<(Box<str>, Known)>) -> Self {
+        Self {
+            by_expiry: keys
+                .iter()
+                .map(|(key, known)| (known.expires, key.clone()))
+                .collect(),
+            by_key: keys.into_iter().collect(),
+        }
+    }
+}
+
+/// Tells one message from another, against mistakes rather than malice: who holds the API key can
+/// send what he likes anyway. FNV-1a, 64 bits.
+pub(crate) fn fingerprint(audience: &Audience, event: &str, data: Payload<'_>) -> u64 {
+    let Audience {
+        all,
+        rooms,
+        conns,
+        users,
+        except_rooms,
+        except_conns,
+        except_users,
+    } = audience;
+    let mut print = 0xcbf2_9ce4_8422_2325_u64;
+    let mut mix = |bytes: &[u8]| {
+        // The length first: "ab","c" is not "a","bc".
+        for &byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
+            print = (print ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    mix(&[u8::from(*all)]);
+    for names in [rooms, users, except_rooms, except_users] {
+        mix(&(names.len() as u64).to_le_bytes());
+        names.iter().for_each(|name| mix(name.as_bytes()));
+    }
+    for ids in [conns, except_conns] {
+        mix(&(ids.len() as u64).to_le_bytes());
+        ids.iter().for_each(|id| mix(&id.as_u64().to_le_bytes()));
+    }
+    mix(event.as_bytes());
+    mix(data.as_str().as_bytes());
+    print
+}

@@ -1,0 +1,139 @@
+//! Everything that can be put into a hub, as one value.
+
+use alloc::{borrow::Cow, boxed::Box};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    audience::Audience,
+    close::{CloseCode, DisconnectReason},
+    conn::{ConnId, Handshake},
+    frame::Frame,
+    hub::Hub,
+    outbox::Outbox,
+    payload::Payload,
+    time::Timestamp,
+};
+
+/// One call of a [`Hub`] method that may change it.
+///
+/// A list of inputs with their times is a journal: applied to a new hub with the same
+/// configuration, it gives the same outbox, byte for byte.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input<'a> {
+    /// [`Hub::connect`].
+    Connect(Handshake),
+    /// [`Hub::receive`] of a text message, then [`Hub::publish`] of what it returned.
+    Text {
+        /// Whose message it is.
+        conn: ConnId,
+        /// The message.
+        text: Cow<'a, str>,
+    },
+    /// [`Hub::receive`] of a binary message.
+    Binary {
+        /// Whose message it is.
+        conn: ConnId,
+        /// The message.
+        bytes: Cow<'a, [u8]>,
+    },
+    /// [`Hub::heard`].
+    Heard(ConnId),
+    /// [`Hub::disconnect`].
+    Disconnect {
+        /// Who is gone.
+        conn: ConnId,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// [`Hub::handle_timeout`].
+    Timeout,
+    /// [`Hub::join`].
+    Join {
+        /// Who joins.
+        conn: ConnId,
+        /// Which room.
+        room: Cow<'a, str>,
+    },
+    /// [`Hub::leave`].
+    Leave {
+        /// Who leaves.
+        conn: ConnId,
+        /// Which room.
+        room: Cow<'a, str>,
+    },
+    /// [`Hub::send`], or with a key [`Hub::send_once`].
+    Send {
+        /// The idempotency key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Cow<'a, str>>,
+        /// Who receives it.
+        audience: Cow<'a, Audience>,
+        /// The event name.
+        event: Cow<'a, str>,
+        /// The payload.
+        data: Box<RawValue>,
+    },
+    /// [`Hub::close`].
+    Close {
+        /// Which connection.
+        conn: ConnId,
+        /// With which code.
+        code: CloseCode,
+        /// With which reason.
+        reason: Cow<'a, str>,
+    },
+}
+
+impl Hub {
+    /// Does what the input says. What the method would return, an error included, is dropped: what
+    /// clients see is in the outbox, and an error changes nothing.
+    pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) {
+        match input {
+            Input::Connect(handshake) => {
+                let _ = self.connect(now, handshake.clone(), out);
+            }
+            Input::Text { conn, text } => self.dispatch(now, *conn, Frame::Text(text), out),
+            Input::Binary { conn, bytes } => self.dispatch(now, *conn, Frame::Binary(bytes), out),
+            Input::Heard(conn) => {
+                let _ = self.heard(now, *conn);
+            }
+            Input::Disconnect { conn, reason } => {
+                let _ = self.disconnect(now, *conn, *reason, out);
+            }
+            Input::Timeout => self.handle_timeout(now, out),
+            Input::Join { conn, room } => {
+                let _ = self.join(now, *conn, room, out);
+            }
+            Input::Leave { conn, room } => {
+                let _ = self.leave(now, *conn, room, out);
+            }
+            Input::Send {
+                key,
+                audience,
+                event,
+                data,
+            } => {
+                if let Ok(data) = Payload::from_raw(data) {
+                    let _ = match key {
+                        Some(key) => self.send_once(now, key, audience, event, data, out),
+                        None => self
+                            .send(now, audience, event, data, out)
+                            .map_err(Into::into),
+                    };
+                }
+            }
+            Input::Close { conn, code, reason } => {
+                let _ = self.close(now, *conn, *code, reason, out);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, now: Timestamp, conn: ConnId, frame: Frame<'_>, out: &mut Outbox) {
+        if let Ok(Some(message)) = self.receive(now, conn, frame, out) {
+            let _ = self.publish(now, &message, out);
+        }
+    }
+}

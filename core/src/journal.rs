@@ -1,0 +1,234 @@
+//! The journal: every input of every namespace, one JSON line each, to be replayed.
+
+use alloc::{
+    borrow::Cow,
+    collections::BTreeMap,
+    string::{String, ToString},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    hub::Hub, input::Input, limits::Config, outbox::Outbox, state::HubState, time::Timestamp,
+};
+
+/// One line of a journal.
+///
+/// ```
+/// use roomcast_core::{Entry, Input, Record, Timestamp};
+///
+/// let entry = Entry::new(Timestamp::from_millis(5), "default", Record::Input(Input::Timeout));
+/// let line = entry.to_line();
+/// assert_eq!(line, r#"{"at":5,"namespace":"default","input":"timeout"}"#);
+/// assert!(Entry::parse(&line).is_ok());
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Entry<'a> {
+    /// The time given to the hub.
+    pub at: Timestamp,
+    /// The namespace whose hub it was.
+    pub namespace: Cow<'a, str>,
+    /// What happened.
+    pub record: Record<'a>,
+}
+
+/// What a journal line tells.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Record<'a> {
+    /// The namespace began.
+    Open(Opening),
+    /// An input.
+    Input(Input<'a>),
+}
+
+/// What a namespace began with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Opening {
+    /// The configuration.
+    pub config: Config,
+    /// The state that belongs to no connection.
+    pub state: HubState,
+}
+
+impl Opening {
+    /// What a hub made from these begins with.
+    pub const fn new(config: Config, state: HubState) -> Self {
+        Self { config, state }
+    }
+}
+
+/// A line as it is written. Not one flattened enum: serde would buffer it, and raw payloads do not
+/// survive that.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    at: Timestamp,
+    namespace: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    open: Option<Opening>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input: Option<Input<'a>>,
+}
+
+/// A journal line that cannot be replayed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// Not a journal line.
+    #[error("not a journal line: {0}")]
+    Syntax(String),
+    /// An input to a namespace that did not begin.
+    #[error("an input to a namespace that the journal did not open before")]
+    NotOpen,
+}
+
+impl<'a> Entry<'a> {
+    /// An entry of the given content.
+    pub fn new(at: Timestamp, namespace: impl Into<Cow<'a, str>>, record: Record<'a>) -> Self {
+        Self {
+            at,
+            namespace: namespace.into(),
+            record,
+        }
+    }
+
+    /// The entry as one line of JSON, without the line end.
+    pub fn to_line(self) -> String {
+        let (open, input) = match self.record {
+            Record::Open(opening) => (Some(opening), None),
+            Record::Input(input) => (None, Some(input)),
+        };
+        let line = Line {
+            at: self.at,
+            namespace: self.namespace,
+            open,
+            input,
+        };
+        // Fails only for maps with keys that are no strings; there is none.
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+
+    /// Reads one line.
+    ///
+    /// # Errors
+    ///
+    /// When the line is no entry; the error says where it stops being one.
+    pub fn parse(line: &'a str) -> Result<Self, JournalError> {
+        let line: Line<'a> =
+            serde_json::from_str(line).map_err(|fault| JournalError::Syntax(fault.to_string()))?;
+        let record = match (line.open, line.input) {
+            (Some(opening), None) => Record::Open(opening),
+            (None, Some(input)) => Record::Input(input),
+            _ => {
+                let fault = "either `open` or `input` must be there";
+                return Err(JournalError::Syntax(fault.to_string()));
+            }
+        };
+        Ok(Self::new(line.at, line.namespace, record))
+    }
+}
+
+/// Plays a journal through hubs of its own.
+#[derive(Debug, Default)]
+pub struct Replay {
+    hubs: BTreeMap<String, Hub>,
+}
+
+impl Replay {
+    /// Nothing played yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Plays one entry; what the hub wants done is appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// When the entry's namespace has not begun.
+    pub fn apply(&mut self, entry: &Entry<'_>, out: &mut Outbox) -> Result<(), JournalError> {
+        match &entry.record {
+            Record::Open(Opening { config, state }) => {
+                // Without connections there is nothing to contradict.
+                if let Ok(hub) = Hub::restore(config.clone(), state.clone(), []) {
+                    self.hubs.insert(entry.namespace.to_string(), hub);
+                }
+            }
+            Record::Input(input) => self
+                .hubs
+                .get_mut(&*entry.namespace)
+                .ok_or(JournalError::NotOpen)?
+                .apply(entry.at, input, out),
+        }
+        Ok(())
+    }
+
+    /// The hub of a namespace, as far as played.
+    pub fn hub(&self, namespace: &str) -> Option<&Hub> {
+        self.hubs.get(namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::{Audience, Command, Frame, Handshake};
+
+    #[test]
+    fn a_payload_survives_the_journal_byte_for_byte() {
+        let at = Timestamp::ZERO;
+        let data: Box<RawValue> =
+            serde_json::from_str("[ 1e999, 18446744073709551616 ]").expect("JSON");
+        let records = [
+            Record::Open(Opening::new(Config::new("e"), HubState::from_serial(3))),
+            Record::Input(Input::Connect(Handshake::new())),
+            Record::Input(Input::Send {
+                key: None,
+                audience: Cow::Owned(Audience::all()),
+                event: "e".into(),
+                data,
+            }),
+        ];
+        let (mut replay, mut out) = (Replay::new(), Outbox::new());
+        for record in records {
+            let line = Entry::new(at, "n", record).to_line();
+            let entry = Entry::parse(&line).expect(&line);
+            replay.apply(&entry, &mut out).expect("opened");
+        }
+        let frames = out.iter().filter_map(|command| match command {
+            Command::Send { frame, .. } => Some(frame),
+            Command::Close { .. } | Command::Ping { .. } | Command::Persist { .. } => None,
+        });
+        let expected = r#"{"event":"e","data":[ 1e999, 18446744073709551616 ]}"#;
+        assert_eq!(
+            frames.collect::<alloc::vec::Vec<_>>(),
+            [Frame::Text(expected)]
+        );
+        assert_eq!(replay.hub("n").map(|hub| hub.counts().connections), Some(1));
+    }
+
+    #[test]
+    fn what_is_no_journal_is_refused() {
+        for line in [
+            "",
+            "{}",
+            r#"{"at":1,"namespace":"n"}"#,
+            r#"{"at":1,"namespace":"n","input":"nap"}"#,
+        ] {
+            assert!(
+                matches!(Entry::parse(line), Err(JournalError::Syntax(_))),
+                "{line}"
+            );
+        }
+        let entry =
+            Entry::parse(r#"{"at":1,"namespace":"n","input":"timeout"}"#).expect("an entry");
+        let played = Replay::new().apply(&entry, &mut Outbox::new());
+        assert_eq!(played, Err(JournalError::NotOpen));
+    }
+}

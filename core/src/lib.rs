@@ -1,0 +1,48 @@
+#![doc = include_str!("lib.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
+
+extern crate alloc;
+
+mod arena;
+mod audience;
+mod close;
+mod conn;
+mod delivery;
+mod envelope;
+mod error;
+mod frame;
+mod heartbeat;
+mod hub;
+mod idempotency;
+mod input;
+mod journal;
+mod limits;
+mod outbox;
+mod payload;
+mod query;
+mod rate;
+mod room;
+mod send;
+mod state;
+mod time;
+mod verb;
+
+pub use audience::Audience;
+pub use close::{CloseCode, DisconnectReason};
+pub use conn::{ConnId, Handshake, ParseConnIdError};
+pub use delivery::Delivery;
+pub use envelope::{Message, RequestId};
+pub use error::{EncodeError, ErrorCode, JoinError, Refused, RestoreError, SendError, UnknownConn};
+pub use frame::Frame;
+pub use hub::Hub;
+pub use input::Input;
+pub use journal::{Entry, JournalError, Opening, Record, Replay};
+pub use limits::{Config, Limits, Rate};
+pub use outbox::{Command, Commands, Outbox};
+pub use payload::{Payload, PayloadError};
+pub use query::{ConnectionInfo, Counts, RoomInfo};
+pub use room::{Joined, Position, RoomName, RoomNameError};
+pub use state::{ConnState, HubState};
+pub use time::Timestamp;

@@ -1,0 +1,111 @@
+//! Everything that grows has a limit here.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A steady rate with a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Refill per second.
+    pub per_second: u32,
+    /// What may come at once after a rest.
+    pub burst: u32,
+}
+
+/// The limits of one hub; every field has a default.
+///
+/// Limits below the hub, on bytes in socket queues, fragments or handshakes, are the host's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Live connections; default and maximum 2<sup>20</sup>. A host usually has a lower one, for
+    /// its file descriptors.
+    pub connections: usize,
+    /// Bytes of one inbound message; default 64 KiB, as much as a chat or a game frame needs and
+    /// little enough that a thousand peers cannot fill a small machine. Passed: close 1009.
+    pub message_bytes: usize,
+    /// Rooms that one connection is in; default 128. Bounds what a disconnect costs. Passed:
+    /// `room_limit`.
+    pub rooms_per_connection: usize,
+    /// Bytes of a room name; default 200. Passed: `bad_room`.
+    pub room_name_bytes: usize,
+    /// Messages from one connection; default 50 a second, burst 100; `None` is no limit. Passed:
+    /// `rate_limited`.
+    pub inbound_messages: Option<Rate>,
+    /// Bytes of messages from one connection; default 256 KiB a second, burst the same; `None` is
+    /// no limit. Passed: `rate_limited`.
+    pub inbound_bytes: Option<Rate>,
+    /// Refusals for rate before the connection is closed with 4429; default 100, one back per
+    /// second: a client that overshoots is told, one that floods is gone.
+    pub inbound_refusals: Rate,
+    /// Silence after which a connection is pinged; default 25 s, below the 30 s idle timeout of
+    /// common proxies. `None` is no heartbeat: an edge object may then sleep.
+    pub heartbeat: Option<Duration>,
+    /// Silence after the ping that closes with 4408; default 10 s. With the default heartbeat a
+    /// half-open connection is found within 35 s.
+    pub heartbeat_wait: Duration,
+    /// Idempotency keys remembered; default 10,000, the oldest go first.
+    pub idempotency_keys: usize,
+    /// How long a key is remembered; default 5 minutes, longer than any sane retry.
+    pub idempotency: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: crate::ConnId::SLOTS,
+            message_bytes: 64 * 1024,
+            rooms_per_connection: 128,
+            room_name_bytes: 200,
+            inbound_messages: Some(Rate {
+                per_second: 50,
+                burst: 100,
+            }),
+            inbound_bytes: Some(Rate {
+                per_second: 256 * 1024,
+                burst: 256 * 1024,
+            }),
+            inbound_refusals: Rate {
+                per_second: 1,
+                burst: 100,
+            },
+            heartbeat: Some(Duration::from_secs(25)),
+            heartbeat_wait: Duration::from_secs(10),
+            idempotency_keys: 10_000,
+            idempotency: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What a hub is made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Config {
+    /// The limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Names this life of the namespace in every position it gives out: a position of another
+    /// epoch is not comparable. Different after each start that lost the history, so usually
+    /// random; printable ASCII.
+    pub epoch: String,
+}
+
+impl Config {
+    /// Default limits, under the given epoch.
+    pub fn new(epoch: impl Into<String>) -> Self {
+        Self {
+            limits: Limits::default(),
+            epoch: epoch.into(),
+        }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}

@@ -1,0 +1,171 @@
+//! Questions to a hub; none of them changes anything.
+
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use crate::{
+    conn::{ConnId, Connection},
+    hub::Hub,
+    time::Timestamp,
+};
+
+/// A live connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo<'a> {
+    /// Its id.
+    pub id: ConnId,
+    /// Whose it is; `None` is anonymous.
+    pub user: Option<&'a str>,
+    /// When it opened.
+    pub since: Timestamp,
+}
+
+/// A room with members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomInfo<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How many connections are in it.
+    pub members: usize,
+}
+
+/// How much of everything there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Live connections.
+    pub connections: usize,
+    /// Rooms with members.
+    pub rooms: usize,
+    /// Pairs of a connection and a room it is in.
+    pub memberships: usize,
+}
+
+impl<'a> From<&'a Connection> for ConnectionInfo<'a> {
+    fn from(conn: &'a Connection) -> Self {
+        Self {
+            id: conn.id,
+            user: conn.user.as_deref(),
+            since: conn.since,
+        }
+    }
+}
+
+impl Hub {
+    /// How much of everything there is. Work: constant.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            connections: self.conns.len(),
+            rooms: self.rooms.len(),
+            memberships: self.rooms.memberships(),
+        }
+    }
+
+    /// Rooms whose name starts with `prefix` and comes after `after`, sorted by name. Work: a
+    /// look-up, then constant per room taken.
+    pub fn rooms<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = RoomInfo<'a>> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        self.rooms
+            .range(from)
+            .take_while(move |room| room.name.starts_with(prefix))
+            .map(|room| RoomInfo {
+                name: &room.name,
+                members: room.members.len(),
+            })
+    }
+
+    /// The connections in a room, sorted; empty when there is no such room. Work: a look-up.
+    pub fn members(&self, room: &str) -> &[ConnId] {
+        self.rooms
+            .find(room)
+            .map_or(&[], |(_, room)| room.members.as_slice())
+    }
+
+    /// The rooms of a connection, sorted; `None` when it is not alive. Work: its rooms.
+    pub fn rooms_of(&self, conn: ConnId) -> Option<Vec<&str>> {
+        let conn = self.conns.get(conn)?;
+        let names = conn.rooms.iter().map(|&slot| &*self.rooms.get(slot).name);
+        let mut names: Vec<&str> = names.collect();
+        names.sort_unstable();
+        Some(names)
+    }
+
+    /// A live connection; `None` when it is not alive. Work: constant.
+    pub fn connection(&self, conn: ConnId) -> Option<ConnectionInfo<'_>> {
+        self.conns.get(conn).map(Into::into)
+    }
+
+    /// All live connections, in no order that means anything, but always the same one.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionInfo<'_>> {
+        self.conns.iter().map(Into::into)
+    }
+
+    /// The connections of a user, sorted. Work: a look-up.
+    pub fn connections_of(&self, user: &str) -> &[ConnId] {
+        self.users.get(user).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nothing would be lost with the hub but the count of its connections: nobody is
+    /// connected, and no idempotency key is remembered at `now`.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.conns.len() == 0 && self.keys.latest().is_none_or(|latest| latest <= now)
+    }
+
+    /// Checks that everything derived agrees with what it is derived from.
+    ///
+    /// For tests: work is everything there is.
+    ///
+    /// # Panics
+    ///
+    /// When the hub is broken.
+    pub fn assert_consistent(&self) {
+        let (mut memberships, mut users, mut timers) = (0, 0, 0);
+        for conn in self.conns.iter() {
+            assert!(conn.id.serial() < self.next_serial, "an id from the future");
+            for &slot in &conn.rooms {
+                let room = self.rooms.get(slot);
+                assert!(room.members.contains(&conn.id), "in a room that lacks it");
+                assert_eq!(
+                    self.rooms.find(&room.name).map(|(slot, _)| slot),
+                    Some(slot)
+                );
+            }
+            memberships += conn.rooms.len();
+            assert!(conn.rooms.len() <= self.limits().rooms_per_connection);
+            if let Some(user) = &conn.user {
+                assert!(self.users[user].contains(&conn.id), "a user that lacks it");
+                users += 1;
+            }
+            if let Some(deadline) = conn.pulse.deadline {
+                assert!(self.timers.contains(&(deadline, conn.id)), "a lost timer");
+                timers += 1;
+            }
+        }
+        let mut seen = (0, 0);
+        for room in self.rooms.range(Bound::Unbounded) {
+            assert!(!room.members.is_empty(), "an empty room");
+            assert!(
+                room.members.is_sorted_by(|a, b| a < b),
+                "members not sorted"
+            );
+            for &member in &room.members {
+                assert!(self.conns.get(member).is_some(), "a dead member");
+            }
+            seen = (seen.0 + 1, seen.1 + room.members.len());
+        }
+        assert_eq!(seen, (self.rooms.len(), memberships));
+        assert_eq!(memberships, self.rooms.memberships());
+        assert_eq!(users, self.users.values().map(Vec::len).sum::<usize>());
+        assert_eq!(timers, self.timers.len());
+        assert_eq!(self.conns.len(), self.conns.iter().count());
+    }
+}

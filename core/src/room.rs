@@ -1,0 +1,183 @@
+//! Rooms: their names, positions and members.
+
+use alloc::{borrow::Cow, boxed::Box, collections::BTreeMap, vec::Vec};
+use core::ops::Bound;
+
+use slab::Slab;
+
+use crate::conn::ConnId;
+
+/// The rules for room names.
+#[derive(Debug, Clone, Copy)]
+pub struct RoomName;
+
+/// A text that is not a room name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a room name has 1 to {bytes_max} bytes and no control characters")]
+#[non_exhaustive]
+pub struct RoomNameError {
+    /// The limit in force.
+    pub bytes_max: usize,
+}
+
+impl RoomName {
+    /// Checks a name: 1 to `bytes_max` bytes, no control characters (Unicode category Cc). Any
+    /// other text is a name, byte for byte: there is no normalisation and no reserved word.
+    ///
+    /// # Errors
+    ///
+    /// When the name breaks the rules.
+    pub fn check(name: &str, bytes_max: usize) -> Result<(), RoomNameError> {
+        if (1..=bytes_max).contains(&name.len()) && !name.chars().any(char::is_control) {
+            Ok(())
+        } else {
+            Err(RoomNameError { bytes_max })
+        }
+    }
+}
+
+/// A place in the sequence of a room's messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Position<'a> {
+    /// The life of the room that the offset counts in.
+    pub epoch: Cow<'a, str>,
+    /// The last message's offset; 0 before the first, and always without history.
+    pub offset: u64,
+}
+
+/// The answer to a join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Joined<'a> {
+    /// Where the room stands.
+    pub position: Position<'a>,
+    /// Whether the connection was a member before.
+    pub already: bool,
+}
+
+/// A room that has at least one member.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    pub(crate) name: Box<str>,
+    /// Sorted by id, that is by age: a newcomer usually goes to the end.
+    pub(crate) members: Vec<ConnId>,
+}
+
+/// All rooms of a hub.
+///
+/// Names are found in an ordered tree rather than a hash table: names that clients choose cannot
+/// make it slow, listing in pages comes for free, and no order depends on a hash.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rooms {
+    by_name: BTreeMap<Box<str>, u32>,
+    slots: Slab<Room>,
+    memberships: usize,
+}
+
+impl Rooms {
+    pub(crate) fn find(&self, name: &str) -> Option<(u32, &Room)> {
+        let slot = *self.by_name.get(name)?;
+        Some((slot, &self.slots[slot as usize]))
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> &Room {
+        &self.slots[slot as usize]
+    }
+
+    /// Adds a member; the room comes into being with the first. Returns the room's slot.
+    ///
+    /// Work: one look-up, and a move of the members that are younger than this one.
+    pub(crate) fn add(&mut self, name: &str, conn: ConnId) -> u32 {
+        let slot = match self.by_name.get(name) {
+            Some(&slot) => slot,
+            None => {
+                let room = Room {
+                    name: name.into(),
+                    members: Vec::new(),
+                };
+                // At most 2^20 connections in at most 2^12 rooms each at any sane limit.
+                let slot = u32::try_from(self.slots.insert(room)).unwrap_or(u32::MAX);
+                self.by_name.insert(name.into(), slot);
+                slot
+            }
+        };
+        let members = &mut self.slots[slot as usize].members;
+        match members.last() {
+            Some(&last) if conn <= last => match members.binary_search(&conn) {
+                Ok(_) => return slot,
+                Err(at) => members.insert(at, conn),
+            },
+            _ => members.push(conn),
+        }
+        self.memberships += 1;
+        slot
+    }
+
+    /// Removes a member; the room ends with the last.
+    pub(crate) fn remove(&mut self, slot: u32, conn: ConnId) {
+        let room = &mut self.slots[slot as usize];
+        let Ok(at) = room.members.binary_search(&conn) else {
+            debug_assert!(false, "a room without its member");
+            return;
+        };
+        room.members.remove(at);
+        self.memberships -= 1;
+        if room.members.is_empty() {
+            let room = self.slots.remove(slot as usize);
+            self.by_name.remove(&room.name);
+            if self.slots.is_empty() {
+                self.slots.shrink_to_fit();
+            }
+        } else if room.members.capacity() > 64 && room.members.len() < room.members.capacity() / 4 {
+            room.members.shrink_to(room.members.len() * 2);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub(crate) const fn memberships(&self) -> usize {
+        self.memberships
+    }
+
+    /// Rooms whose name comes after `after`, or at or after `from`, in the order of names.
+    pub(crate) fn range(&self, from: Bound<&str>) -> impl Iterator<Item = &Room> {
+        self.by_name
+            .range::<str, _>((from, Bound::Unbounded))
+            .map(|(_, &slot)| &self.slots[slot as usize])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_free_of_controls() {
+        let fits = "x".repeat(200);
+        for good in ["a", "__proto__", "\u{202e}rtl", "é", " ", &fits] {
+            assert!(RoomName::check(good, 200).is_ok(), "{good:?}");
+        }
+        let long = "x".repeat(201);
+        for bad in ["", "a\n", "\0", "\u{7f}", "\u{85}", &long] {
+            assert!(RoomName::check(bad, 200).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_room_lives_while_it_has_a_member() {
+        let (a, b) = (ConnId::new(1, 0), ConnId::new(2, 1));
+        let mut rooms = Rooms::default();
+        let slot = rooms.add("r", b);
+        assert_eq!(rooms.add("r", a), slot);
+        assert_eq!(rooms.add("r", a), slot);
+        assert_eq!(rooms.get(slot).members, [a, b]);
+        assert_eq!((rooms.len(), rooms.memberships()), (1, 2));
+        rooms.remove(slot, a);
+        rooms.remove(slot, b);
+        assert_eq!((rooms.len(), rooms.memberships()), (0, 0));
+        assert!(rooms.find("r").is_none());
+    }
+}

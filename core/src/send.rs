@@ -1,0 +1,209 @@
+//! The fan-out: a message goes to an audience, as one command.
+
+use crate::{
+    audience::Audience,
+    conn::ConnId,
+    delivery::Delivery,
+    envelope::{EVENT_BYTES_MAX, Message, write_from, write_head},
+    error::{EncodeError, ErrorCode, SendError, UnknownConn},
+    hub::Hub,
+    outbox::{Draft, Outbox},
+    payload::Payload,
+    room::RoomName,
+    time::Timestamp,
+};
+
+impl Hub {
+    /// Does with a message what happens without an application: a message with a room goes to the
+    /// room's members and is answered when it has an id; one without is an `unknown_event`.
+    ///
+    /// The sender need not be a member. When it is, it gets its own message only with `echo`.
+    ///
+    /// Work: the room's members; nothing is allocated once the outbox is warm.
+    ///
+    /// # Errors
+    ///
+    /// When the sender is not alive; nothing is sent then.
+    pub fn publish(
+        &mut self,
+        _now: Timestamp,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, UnknownConn> {
+        let conn = message.conn;
+        let sender = self.conns.get(conn).ok_or(UnknownConn(conn))?;
+        let (event, id) = (&message.event, message.id.as_ref());
+        let Some(room) = message.room.as_deref() else {
+            let advice = "no handler for this event: add a `room` to publish to one";
+            out.error(conn, event, id, None, ErrorCode::UnknownEvent, advice);
+            return Ok(Delivery::default());
+        };
+        let (text, draft) = out.frame();
+        write_head(text, event, None, Some(room));
+        write_from(text, conn, sender.user.as_deref());
+        text.push_str(r#","data":"#);
+        text.push_str(message.data.as_str());
+        text.push('}');
+        if let Some((_, room)) = self.rooms.find(room) {
+            let to = out.recipients();
+            match room.members.binary_search(&conn) {
+                Ok(at) if !message.echo => {
+                    to.extend_from_slice(&room.members[..at]);
+                    to.extend_from_slice(&room.members[at + 1..]);
+                }
+                _ => to.extend_from_slice(&room.members),
+            }
+        }
+        let reached = out.send(draft);
+        if id.is_some() {
+            out.send_to(conn, |text| {
+                write_head(text, event, id, Some(room));
+                text.push_str(r#","data":{"reached":"#);
+                text.push_str(itoa::Buffer::new().format(reached));
+                text.push_str("}}");
+            });
+        }
+        Ok(Delivery::queued(reached))
+    }
+
+    /// Sends a message of the application to an audience. It has no `from`; it names its room when
+    /// the audience is one room.
+    ///
+    /// Work: the connections named, sorted once when there are several sources; `all` walks every
+    /// connection. Nothing is allocated once the outbox is warm.
+    ///
+    /// # Errors
+    ///
+    /// When the event or a room name is not valid; nothing is sent then.
+    pub fn send(
+        &mut self,
+        _now: Timestamp,
+        audience: &Audience,
+        event: &str,
+        data: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, EncodeError> {
+        if !(1..=EVENT_BYTES_MAX).contains(&event.len()) || event.starts_with('$') {
+            return Err(EncodeError::Event);
+        }
+        for room in audience.rooms.iter().chain(&audience.except_rooms) {
+            RoomName::check(room, self.limits().room_name_bytes)?;
+        }
+        let (text, draft) = out.frame();
+        write_head(text, event, None, audience.as_room());
+        text.push_str(r#","data":"#);
+        text.push_str(data.as_str());
+        text.push('}');
+        self.resolve(audience, draft, out);
+        Ok(Delivery::queued(out.send(draft)))
+    }
+
+    /// [`send`](Self::send), but once per key: a repetition within `Limits::idempotency` answers
+    /// what the first one did, and sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for `send`; also when the key is not valid or was used for another message.
+    pub fn send_once(
+        &mut self,
+        now: Timestamp,
+        key: &str,
+        audience: &Audience,
+        event: &str,
+        data: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, SendError> {
+        if !(1..=128).contains(&key.len()) {
+            return Err(SendError::Key);
+        }
+        let limits = &self.config.limits;
+        let print = crate::idempotency::fingerprint(audience, event, data);
+        if let Some(known) = self.keys.find(now, key) {
+            return if known.print == print {
+                Ok(known.delivery)
+            } else {
+                Err(SendError::KeyReused)
+            };
+        }
+        let (expires, keys_max) = (now + limits.idempotency, limits.idempotency_keys);
+        let delivery = self.send(now, audience, event, data, out)?;
+        self.keys.insert(keys_max, expires, key, print, delivery);
+        Ok(delivery)
+    }
+
+    /// Appends the audience's connections to the recipients: sorted, each once.
+    fn resolve(&mut self, audience: &Audience, draft: Draft, out: &mut Outbox) {
+        let to = out.recipients();
+        let first = draft.first_recipient();
+        if audience.all {
+            // Slots are not in the order of ids.
+            to.extend(self.conns.iter().map(|conn| conn.id));
+            to[first..].sort_unstable();
+        } else {
+            let mut sources = 0;
+            for room in &audience.rooms {
+                if let Some((_, room)) = self.rooms.find(room) {
+                    to.extend_from_slice(&room.members);
+                    sources += 1;
+                }
+            }
+            for user in &audience.users {
+                if let Some(conns) = self.users.get(user) {
+                    to.extend_from_slice(conns);
+                    sources += 1;
+                }
+            }
+            for &conn in &audience.conns {
+                if self.conns.get(conn).is_some() {
+                    to.push(conn);
+                    sources += 1;
+                }
+            }
+            if sources > 1 {
+                to[first..].sort_unstable();
+                dedup_from(to, first);
+            }
+        }
+        if audience.has_exceptions() {
+            let mut except = core::mem::take(&mut self.scratch);
+            for room in &audience.except_rooms {
+                if let Some((_, room)) = self.rooms.find(room) {
+                    except.extend_from_slice(&room.members);
+                }
+            }
+            for user in &audience.except_users {
+                if let Some(conns) = self.users.get(user) {
+                    except.extend_from_slice(conns);
+                }
+            }
+            except.extend_from_slice(&audience.except_conns);
+            except.sort_unstable();
+            retain_from(to, first, |conn| except.binary_search(&conn).is_err());
+            except.clear();
+            self.scratch = except;
+        }
+    }
+}
+
+/// `dedup` of the part of a sorted vector from `first` on.
+fn dedup_from(list: &mut alloc::vec::Vec<ConnId>, first: usize) {
+    let mut last = None;
+    retain_from(list, first, |conn| last.replace(conn) != Some(conn));
+}
+
+/// `retain` of the part of a vector from `first` on.
+fn retain_from(
+    list: &mut alloc::vec::Vec<ConnId>,
+    first: usize,
+    mut keep: impl FnMut(ConnId) -> bool,
+) {
+    let mut kept = first;
+    for at in first..list.len() {
+        let conn = list[at];
+        if keep(conn) {
+            list[kept] = conn;
+            kept += 1;
+        }
+    }
+    list.truncate(kept);
+}

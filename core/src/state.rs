@@ -1,0 +1,138 @@
+//! Ground state: what a hub must not forget while it sleeps.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    conn::{ConnId, Connection, Pulse},
+    error::{RestoreError, UnknownConn},
+    hub::Hub,
+    idempotency::{Keys, Known},
+    limits::Config,
+    rate::Buckets,
+    room::RoomName,
+    time::Timestamp,
+};
+
+/// The ground state of one connection; everything else about it is derived.
+///
+/// Serialisable; an edge host keeps it in the socket's attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnState {
+    id: ConnId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<Box<str>>,
+    rooms: Vec<String>,
+    since: Timestamp,
+    buckets: Buckets,
+    pulse: Pulse,
+}
+
+impl ConnState {
+    /// Whose state it is.
+    pub const fn id(&self) -> ConnId {
+        self.id
+    }
+}
+
+/// The ground state that belongs to no connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubState {
+    next_serial: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<(Box<str>, Known)>,
+}
+
+impl HubState {
+    /// The state of a hub that is to give out no id below `serial`; for a namespace that begins
+    /// again.
+    pub const fn from_serial(serial: u64) -> Self {
+        Self {
+            next_serial: serial,
+            keys: Vec::new(),
+        }
+    }
+
+    /// The serial number of the next connection.
+    pub const fn next_serial(&self) -> u64 {
+        self.next_serial
+    }
+}
+
+impl Hub {
+    /// The ground state that belongs to no connection. It changes with every connect and every
+    /// [`send_once`](Self::send_once).
+    pub fn state(&self) -> HubState {
+        HubState {
+            next_serial: self.next_serial,
+            keys: self.keys.to_vec(),
+        }
+    }
+
+    /// The ground state of one connection.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive.
+    pub fn conn_state(&self, id: ConnId) -> Result<ConnState, UnknownConn> {
+        let conn = self.conns.get(id).ok_or(UnknownConn(id))?;
+        let rooms = conn.rooms.iter();
+        Ok(ConnState {
+            id,
+            user: conn.user.clone(),
+            rooms: rooms
+                .map(|&slot| (*self.rooms.get(slot).name).into())
+                .collect(),
+            since: conn.since,
+            buckets: conn.buckets,
+            pulse: conn.pulse,
+        })
+    }
+
+    /// A hub in the state that was saved. Whatever happens next, it answers as the saved hub would
+    /// have.
+    ///
+    /// # Errors
+    ///
+    /// When the states contradict each other or the limits.
+    pub fn restore(
+        config: Config,
+        state: HubState,
+        conns: impl IntoIterator<Item = ConnState>,
+    ) -> Result<Self, RestoreError> {
+        let mut hub = Self::new(config);
+        hub.next_serial = state.next_serial;
+        hub.keys = Keys::from_vec(state.keys);
+        for conn in conns {
+            let id = conn.id;
+            let fresh = Connection {
+                id,
+                user: conn.user,
+                rooms: Vec::with_capacity(conn.rooms.len()),
+                since: conn.since,
+                buckets: conn.buckets,
+                pulse: conn.pulse,
+            };
+            if id.serial() >= hub.next_serial || !hub.insert(fresh) {
+                return Err(RestoreError::Conn(id));
+            }
+            let limits = &hub.config.limits;
+            let few = conn.rooms.len() <= limits.rooms_per_connection;
+            let named = |room: &String| RoomName::check(room, limits.room_name_bytes).is_ok();
+            if !few || !conn.rooms.iter().all(named) {
+                return Err(RestoreError::Room(id));
+            }
+            for room in &conn.rooms {
+                if hub.members(room).binary_search(&id).is_ok() {
+                    return Err(RestoreError::Room(id));
+                }
+                let slot = hub.rooms.add(room, id);
+                if let Some(conn) = hub.conns.get_mut(id) {
+                    conn.rooms.push(slot);
+                }
+            }
+        }
+        Ok(hub)
+    }
+}

@@ -1,0 +1,351 @@
+// Drives the try-out page of a running server in a real browser:
+//
+//     node page.mjs http://127.0.0.1:3000 [--screenshot PATH]
+//
+// The server must run without API keys and be reached over loopback. CHROMIUM names the browser.
+// Every wait is for a condition that the page or the protocol's ordering guarantees.
+
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+const WAIT_MS_MAX = 10_000;
+const BROWSER_ARGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** A page that keeps a list of everything that must not happen. */
+async function openPage(browser, url, options = {}) {
+  const context = await browser.newContext({ colorScheme: "light", viewport: { width: 1280, height: 800 }, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(WAIT_MS_MAX);
+  const faults = [];
+  const { host } = new URL(url);
+  const check = (address) => {
+    const target = new URL(address);
+    if (target.protocol !== "data:" && target.host !== host) faults.push(`request to another origin: ${address}`);
+  };
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") faults.push(`console ${message.type()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => faults.push(`page error: ${error.message}`));
+  page.on("request", (request) => check(request.url()));
+  page.on("websocket", (socket) => check(socket.url()));
+  return { page, faults, context };
+}
+
+/** The hooks of one client's pane. */
+function pane(page, letter) {
+  const root = page.getByTestId(`pane-${letter}`);
+  const part = (name) => root.getByTestId(name);
+  return {
+    root,
+    part,
+    row: (filter) => part("log").locator(`.row${filter}`),
+    async connected() {
+      await root.getByTestId("state").getByText("Connected", { exact: true }).waitFor();
+      await part("conn").waitFor();
+    },
+    async join(room) {
+      await part("room-input").fill(room);
+      await part("join").click();
+      await part("chips").locator("bdi").getByText(room, { exact: true }).waitFor();
+    },
+    async leave(room) {
+      await part("chips").getByRole("button", { name: `Leave ${room}`, exact: true }).click();
+      await part("chips").locator("bdi").getByText(room, { exact: true }).waitFor({ state: "detached" });
+    },
+    async publish(event, data, { room, echo = false } = {}) {
+      if (room !== undefined) await part("publish-room-input").fill(room);
+      await part("event-input").fill(event);
+      await part("data-input").fill(data);
+      await part("echo").setChecked(echo);
+      await part("publish").click();
+    },
+    async sendRaw(text) {
+      if (!(await part("raw-input").isVisible())) await part("raw-toggle").click();
+      await part("raw-input").fill(text);
+      await part("raw-send").click();
+    },
+    /** All that the server sent before the pong is in the log when this returns. */
+    async settle() {
+      const before = await this.row('[data-dir="in"][data-event="$pong"]').count();
+      await this.sendRaw('{"event":"$ping"}');
+      await this.row('[data-dir="in"][data-event="$pong"]').nth(before).waitFor();
+    },
+  };
+}
+
+async function memberCount(page, room, count) {
+  const item = page.getByTestId("rooms").locator("li").filter({ has: page.locator("bdi").getByText(room, { exact: true }) });
+  if (count === 0) await item.waitFor({ state: "detached" });
+  else await item.locator(".count").getByText(String(count), { exact: true }).waitFor();
+}
+
+const steps = {
+  async "the page has a strict content security policy"({ policy }) {
+    assert.match(policy ?? "", /default-src 'none'/, "the response to GET / needs a Content-Security-Policy");
+  },
+
+  async "both clients connect by themselves"({ page, a, b }) {
+    await a.connected();
+    await b.connected();
+    await page.getByTestId("status").getByText("2 of 2 connected").waitFor();
+    for (const client of [a, b]) await client.row('[data-dir="in"][data-event="$welcome"]').waitFor();
+    assert.notEqual(await a.part("conn").textContent(), await b.part("conn").textContent());
+  },
+
+  async "two clients join a room with one click each"({ page, a, b }) {
+    for (const client of [a, b]) {
+      await client.part("join").click();
+      await client.part("chips").locator("bdi").getByText("lobby", { exact: true }).waitFor();
+    }
+    await memberCount(page, "lobby", 2);
+    await page.locator('[data-step="join"].done').waitFor();
+  },
+
+  async "one click on publish crosses over, and not back"({ a, b }) {
+    await a.part("publish").click();
+    const arrived = b.row('[data-kind="push"][data-event="said"]');
+    await arrived.waitFor();
+    assert.match(await arrived.textContent(), /Hello from A.*from Client A/);
+    await a.row('[data-dir="in"][data-event="said"]').filter({ hasText: '"reached"' }).waitFor();
+    await a.settle();
+    assert.equal(await a.row('[data-kind="push"]').count(), 0, "the sender got its own message without echo");
+  },
+
+  async "echo brings the sender its own message"({ a, b }) {
+    await a.publish("echoed", "12345678901234567890", { echo: true });
+    for (const client of [a, b]) {
+      const arrived = client.row('[data-kind="push"][data-event="echoed"]');
+      await arrived.filter({ hasText: "12345678901234567890" }).waitFor();
+    }
+    await a.row('[data-kind="push"]').filter({ hasText: "own echo" }).waitFor();
+  },
+
+  async "data that is not JSON is refused, or sent as a string"({ a, b }) {
+    await a.publish("typo", "{oops");
+    await a.part("data-error").getByText(/not JSON/).waitFor();
+    assert.equal(await a.part("data-input").getAttribute("aria-invalid"), "true");
+    assert.equal(await a.row('[data-event="typo"]').count(), 0, "a frame with broken data was sent");
+    await a.part("send-as-string").click();
+    await b.row('[data-kind="push"][data-event="typo"]').filter({ hasText: '"{oops"' }).waitFor();
+    await a.part("data-error").waitFor({ state: "hidden" });
+  },
+
+  async "a raw frame that is no envelope is answered with bad_envelope"({ a }) {
+    await a.sendRaw("not an envelope");
+    await a.row('[data-kind="error"][data-code="bad_envelope"]').waitFor();
+    await a.connected();
+  },
+
+  async "what others send stays text"({ page, a, b }) {
+    const room = "<img src=x onerror=alert(1)>";
+    await b.join(room);
+    await memberCount(page, room, 1);
+    await a.publish("<b>bold</b>", '{"__proto__":{"polluted":1},"html":"<img src=x onerror=alert(2)>"}', { room });
+    await b.row('[data-kind="push"]').filter({ hasText: "alert(2)" }).filter({ hasText: '"__proto__"' }).waitFor();
+    assert.equal(await page.locator("main img, main b").count(), 0, "received text became markup");
+    assert.equal(await page.evaluate(() => ({}).polluted), undefined);
+    await b.leave(room);
+    await b.join("__proto__");
+    await memberCount(page, "__proto__", 1);
+    await b.leave("__proto__");
+  },
+
+  async "a push over HTTP arrives, with the command the page shows"({ page, b, url }) {
+    const command = await page.getByTestId("command-curl").textContent();
+    assert.ok(command.includes(`${new URL(url).origin}/api/v1/default/send`), command);
+    const response = await page.request.post(`${url}/api/v1/default/send`, {
+      data: { audience: { rooms: ["lobby"] }, event: "pushed", data: { text: "from the backend" } },
+    });
+    assert.equal(response.status(), 200);
+    await b.row('[data-kind="push"][data-event="pushed"]').filter({ hasText: "from the server" }).waitFor();
+    await page.locator('[data-step="push"].done').waitFor();
+  },
+
+  async "a click on a live room fills the room field"({ page, b }) {
+    await b.part("room-input").fill("elsewhere");
+    await page.getByTestId("rooms").getByRole("button", { name: /^lobby,/ }).click();
+    assert.equal(await b.part("room-input").inputValue(), "lobby");
+  },
+
+  async "leaving lowers the count, and the last one ends the room"({ page, a, b }) {
+    await a.leave("lobby");
+    await memberCount(page, "lobby", 1);
+    await b.leave("lobby");
+    await memberCount(page, "lobby", 0);
+  },
+
+  async "a third client comes and goes"({ page }) {
+    await page.getByTestId("add-pane").click();
+    const c = pane(page, "c");
+    await c.connected();
+    await c.join("trio");
+    await memberCount(page, "trio", 1);
+    await c.part("close-pane").click();
+    await c.root.waitFor({ state: "detached" });
+    await memberCount(page, "trio", 0);
+  },
+
+  async "disconnect and connect give a new connection"({ a }) {
+    const before = await a.part("conn").textContent();
+    await a.part("connect").click();
+    await a.root.getByTestId("state").getByText("Disconnected").waitFor();
+    assert.ok(await a.part("publish").isDisabled());
+    await a.part("connect").click();
+    await a.connected();
+    assert.notEqual(await a.part("conn").textContent(), before);
+  },
+
+  async "a namespace of its own has its own rooms"({ page, a, b }) {
+    await b.join("apart");
+    await memberCount(page, "apart", 1);
+    await page.getByTestId("namespace").fill("side-stage");
+    await page.getByTestId("namespace").press("Enter");
+    await a.connected();
+    await b.connected();
+    await memberCount(page, "apart", 0);
+    await a.join("stage");
+    await memberCount(page, "stage", 1);
+    await a.leave("stage");
+  },
+
+  async "the log is cleared and stays bounded"({ a }) {
+    await a.part("clear").click();
+    assert.equal(await a.row("").count(), 0);
+  },
+
+  async "dark and light theme"({ page }) {
+    const luminance = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/g).reduce((sum, part) => sum + Number(part), 0));
+    assert.ok((await luminance()) > 600, "light theme expected");
+    await page.getByTestId("theme").click();
+    assert.ok((await luminance()) < 150, "dark theme expected after a click");
+    await page.reload();
+    assert.ok((await luminance()) < 150, "the chosen theme is lost on reload");
+    await page.getByTestId("theme").click();
+    await page.emulateMedia({ colorScheme: "dark" });
+    assert.ok((await luminance()) > 600, "a chosen theme wins over the system's");
+  },
+
+  async "nothing is wider than a phone"({ page }) {
+    await page.setViewportSize({ width: 360, height: 740 });
+    const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(content <= window, `content is ${content} px wide in a window of ${window} px`);
+  },
+};
+
+/** A server with API keys: the page asks for one, once, and keeps it for the session. */
+async function tryApiKey(browser, url) {
+  const { page, context } = await openPage(browser, url);
+  const asked = [];
+  await page.route("**/api/v1/**", (route) => {
+    const key = route.request().headers().authorization;
+    asked.push(key);
+    if (key === "Bearer right") return route.fulfill({ json: { rooms: [{ room: "secret", members: 3 }] } });
+    return route.fulfill({ status: 401, contentType: "application/problem+json", json: { status: 401, code: "unauthorized" } });
+  });
+  await page.goto(url);
+  await page.getByTestId("rooms-note").getByText(/asks for its API key/).waitFor();
+  await page.getByTestId("api-key").fill("wrong");
+  await page.getByTestId("api-key-save").click();
+  await page.getByTestId("rooms-note").getByText(/refused this API key/).waitFor();
+  await page.getByTestId("api-key").fill("right");
+  await page.getByTestId("api-key-save").click();
+  await memberCount(page, "secret", 3);
+  assert.deepEqual(asked.slice(0, 3), [undefined, "Bearer wrong", "Bearer right"]);
+  assert.match(await page.getByTestId("command-curl").textContent(), /Authorization: Bearer \$ROOMCAST_API_KEY/);
+  await context.close();
+}
+
+/** A conversation between two clients, for people who read about the page before they see it. */
+async function takePicture(browser, url, path) {
+  const { page, context, faults } = await openPage(browser, url, { deviceScaleFactor: 1.5, reducedMotion: "reduce" });
+  await page.goto(url);
+  const a = pane(page, "a");
+  const b = pane(page, "b");
+  await a.connected();
+  await b.connected();
+  await a.join("lobby");
+  await b.join("lobby");
+  for (const client of [a, b]) await client.part("clear").click();
+  const say = async (from, to, event, data) => {
+    const before = await to.row('[data-kind="push"]').count();
+    const answers = await from.row('[data-dir="in"]').count();
+    await from.publish(event, data);
+    await to.row('[data-kind="push"]').nth(before).waitFor();
+    await from.row('[data-dir="in"]').nth(answers).waitFor();
+  };
+  await say(a, b, "said", '{"text": "Anyone up for a game?"}');
+  await say(b, a, "said", '{"text": "Sure. Your move!"}');
+  await say(a, b, "moved", '{"piece": "knight", "to": "f3", "ply": 1}');
+  await page.request.post(`${url}/api/v1/default/send`, {
+    data: { audience: { rooms: ["lobby"] }, event: "clock", data: { white_ms: 179000, running: true } },
+  });
+  for (const client of [a, b]) await client.row('[data-event="clock"]').waitFor();
+  await a.part("event-input").fill("said");
+  await a.part("data-input").fill('{"text": "Good luck!"}');
+  await b.join("game-7");
+  await b.part("room-input").fill("lobby");
+  await b.part("publish-room-input").fill("lobby");
+  await memberCount(page, "lobby", 2);
+  await memberCount(page, "game-7", 1);
+  await page.mouse.move(0, 0);
+  await page.evaluate(() => document.activeElement.blur());
+  await page.screenshot({ path });
+  await context.close();
+  assert.deepEqual(faults, []);
+}
+
+function readArguments([url, ...rest]) {
+  const [flag, picture] = rest;
+  const usage = "usage: node page.mjs http://127.0.0.1:PORT [--screenshot PATH]";
+  assert.ok(url?.startsWith("http") && (rest.length === 0 || (flag === "--screenshot" && picture && rest.length === 2)), usage);
+  return { url: url.replace(/\/$/, ""), picture };
+}
+
+async function main() {
+  const { url, picture } = readArguments(process.argv.slice(2));
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: BROWSER_ARGS });
+  let step = "open the page";
+  let faults = [];
+  try {
+    const opened = await openPage(browser, url);
+    const { page } = opened;
+    faults = opened.faults;
+    const response = await page.goto(url);
+    assert.equal(response.status(), 200);
+    const scene = { page, url, policy: response.headers()["content-security-policy"], a: pane(page, "a"), b: pane(page, "b") };
+    for (const [name, run] of Object.entries(steps)) {
+      step = name;
+      await run(scene);
+      assert.deepEqual(faults, [], "the browser reported a fault");
+      console.log(`ok   ${name}`);
+    }
+    await opened.context.close();
+    step = "the API key is asked for when the server wants one";
+    await tryApiKey(browser, url);
+    console.log(`ok   ${step}`);
+    if (picture) {
+      step = "take the picture";
+      await takePicture(browser, url, picture);
+      console.log(`ok   ${picture}`);
+    }
+  } catch (error) {
+    console.error(`FAIL ${step}\n${error.message}`);
+    for (const fault of faults) console.error(`     ${fault}`);
+    process.exitCode = 1;
+  } finally {
+    await browser.close();
+  }
+}
+
+await main().catch((error) => {
+  console.error(`FAIL ${error.message}`);
+  process.exitCode = 1;
+});
