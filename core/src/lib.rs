@@ -43,6 +43,7 @@ pub use limits::{Config, Limits, Rate};
 pub use outbox::{Command, Commands, Outbox};
 pub use payload::{Payload, PayloadError};
 pub use query::{ConnectionInfo, Counts, RoomInfo};
+pub use rate::Bucket;
 pub use room::{Joined, Position, RoomName, RoomNameError};
 pub use state::{ConnState, HubState};
 pub use time::Timestamp;

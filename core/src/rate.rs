@@ -7,18 +7,19 @@ use crate::{
     time::Timestamp,
 };
 
-/// A token bucket.
+/// A token bucket: what a [`Rate`] has left.
 ///
-/// Levels are in thousandths of a token, so that one millisecond of refill is a whole number. A
+/// For limits that a host keeps below the hub. Levels are in thousandths of a token, so that one millisecond of refill is a whole number. A
 /// clock that steps back refills nothing and takes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     level: u64,
     at: Timestamp,
 }
 
 impl Bucket {
-    pub(crate) const fn full(rate: Rate, now: Timestamp) -> Self {
+    /// A bucket that has its whole burst.
+    pub const fn full(rate: Rate, now: Timestamp) -> Self {
         Self {
             level: Self::capacity(rate),
             at: now,
@@ -29,8 +30,9 @@ impl Bucket {
         (rate.burst as u64).saturating_mul(1000)
     }
 
-    /// Takes `count` tokens when there are as many; otherwise none.
-    pub(crate) fn take(&mut self, rate: Rate, now: Timestamp, count: u64) -> bool {
+    /// Takes `count` tokens when there are as many; otherwise none. The rate is the one that the
+    /// bucket was made with.
+    pub fn take(&mut self, rate: Rate, now: Timestamp, count: u64) -> bool {
         let millis = now.as_millis().saturating_sub(self.at.as_millis());
         self.at = now;
         self.level = millis

@@ -1,1 +1,35 @@
-//! Stub.
+//! Roomcast as a native server: rooms over WebSockets, and an HTTP API to push into them.
+//!
+//! This crate is the host around [`roomcast_core`]: bytes in, commands out, time, identity. It
+//! decides nothing about rooms. The binary `roomcast` is a thin command line around [`run`]:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), roomcast::RunError> {
+//! let mut settings = roomcast::Settings::default();
+//! settings.listen = ([127, 0, 0, 1], 3000).into();
+//! let listeners = roomcast::listen(&settings)?;
+//! roomcast::run(listeners, settings, std::future::pending()).await
+//! # }
+//! ```
+//!
+//! [`Settings`] has every limit with its unit, its default and the reason for it.
+
+mod accept;
+mod clock;
+mod connection;
+mod http;
+mod metrics;
+mod namespace;
+mod queue;
+mod recorder;
+mod run;
+mod server;
+mod settings;
+mod shard;
+mod socket;
+mod ws;
+
+pub use http::{ApiKey, OriginRule, OriginRuleError};
+pub use roomcast_core::{Limits, Rate};
+pub use server::{RunError, listen, run};
+pub use settings::{Settings, SettingsError};

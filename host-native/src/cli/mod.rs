@@ -1,0 +1,59 @@
+//! The command line.
+
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Rooms over WebSockets: what is published to a room reaches its members, in order, once.
+///
+/// Without a command, `roomcast` serves: open http://127.0.0.1:3000 and try it.
+#[derive(Debug, Parser)]
+#[command(name = "roomcast", version, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 cannot connect.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Action>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Serve rooms over WebSockets, and the HTTP API (the default command).
+    Serve(Box<serve::ServeArgs>),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> ExitCode {
+        let done = match self.command {
+            None => self.serve.run(),
+            Some(Action::Serve(args)) => args.run(),
+        };
+        done.unwrap_or_else(|fault| {
+            eprintln!("roomcast: {fault:#}");
+            ExitCode::FAILURE
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_needs_no_command() {
+        let bare = Cli::try_parse_from(["roomcast", "--record", "j.log"]).expect("valid");
+        assert!(bare.command.is_none());
+        let named = Cli::try_parse_from(["roomcast", "serve", "--threads", "2"]).expect("valid");
+        assert!(matches!(named.command, Some(Action::Serve(_))));
+    }
+}

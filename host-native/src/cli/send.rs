@@ -1,0 +1,338 @@
+//! `roomcast send`: one message into a running server, through its HTTP API.
+
+pub(super) mod endpoint;
+
+use std::{
+    io::{self, Read, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Request, StatusCode,
+    body::Bytes,
+    client::conn::http1,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use roomcast_core::{Audience, ConnId, Delivery, Payload, PayloadError};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::{net::TcpStream, time::timeout};
+
+use self::endpoint::{Endpoint, Failure};
+
+const AFTER_HELP: &str = "\
+Examples:
+  roomcast send --room lobby said '{\"text\":\"hi\"}'
+  roomcast send --room lobby --string said \"it's on\"
+  roomcast send --all --except-user ann reload
+  jq -n '{n: 1}' | roomcast send --user ann --user bob changed -
+
+Audiences add up; each connection receives the message once. The answer is printed as it came:
+  {\"matched\":2,\"queued\":2,\"dropped\":0}
+
+Exit codes: 0 sent (to nobody, too, when nobody is there), 1 refused or failed, 2 wrong usage,
+3 cannot connect.";
+
+/// Sends a message to rooms, connections or users
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct SendArgs {
+    /// Event name: 1 to 128 bytes, not starting with `$`
+    #[arg(value_parser = endpoint::event)]
+    event: String,
+    /// Payload as JSON; `-` reads it from standard input; absent is null
+    #[arg(allow_negative_numbers = true)]
+    data: Option<String>,
+    /// DATA is plain text: send it as a JSON string, without the line end that closes it
+    #[arg(long, requires = "data")]
+    string: bool,
+    #[command(flatten)]
+    to: To,
+    #[command(flatten)]
+    except: Except,
+    /// Send once, however often this is repeated within 5 minutes: 1 to 128 bytes
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    idempotency_key: Option<String>,
+    /// Where the server is
+    #[arg(long, env = "ROOMCAST_URL", default_value = "http://127.0.0.1:3000")]
+    url: Endpoint,
+    /// Namespace; `default` unless the URL names one
+    #[arg(long, env = "ROOMCAST_NAMESPACE", value_parser = endpoint::namespace)]
+    namespace: Option<String>,
+    /// Key of the server's HTTP API; not needed on the same machine while the server has none
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "ROOMCAST_API_KEY",
+        hide_env_values = true
+    )]
+    api_key: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+#[command(next_help_heading = "To whom (at least one)")]
+struct To {
+    /// The members of this room; repeatable
+    #[arg(long)]
+    room: Vec<String>,
+    /// This connection; repeatable
+    #[arg(long, value_name = "ID")]
+    conn: Vec<ConnId>,
+    /// The connections of this user; repeatable
+    #[arg(long)]
+    user: Vec<String>,
+    /// Every connection of the namespace
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "But not to")]
+struct Except {
+    /// The members of this room; repeatable
+    #[arg(long, value_name = "ROOM")]
+    except_room: Vec<String>,
+    /// This connection; repeatable
+    #[arg(long, value_name = "ID")]
+    except_conn: Vec<ConnId>,
+    /// The connections of this user; repeatable
+    #[arg(long, value_name = "USER")]
+    except_user: Vec<String>,
+}
+
+/// Sends, and prints the answer.
+///
+/// # Errors
+///
+/// Faults of this machine; whatever the user or the server can do about is printed, and is in the
+/// exit code.
+pub(crate) fn run(args: SendArgs) -> anyhow::Result<ExitCode> {
+    let data = match data(args.data.as_deref(), args.string, io::stdin().lock()) {
+        Ok(data) => data,
+        Err(failure) => return Ok(failure.report()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the I/O runtime")?;
+    match runtime.block_on(send(&args, &data)) {
+        Ok(answer) => {
+            writeln!(io::stdout(), "{answer}").context("cannot write the answer")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(failure) => Ok(failure.report()),
+    }
+}
+
+/// The payload as JSON that the server will accept.
+fn data(given: Option<&str>, string: bool, mut stdin: impl Read) -> Result<String, Failure> {
+    let mut read = String::new();
+    let text = match given {
+        None => "null",
+        Some("-") => {
+            stdin
+                .read_to_string(&mut read)
+                .map_err(|fault| Failure::failed(format_args!("cannot read standard input: {fault}")))?;
+            &read
+        }
+        Some(given) => given,
+    };
+    if string {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        return Ok(serde_json::Value::from(text).to_string());
+    }
+    match Payload::parse(text) {
+        Ok(payload) => Ok(payload.as_str().to_owned()),
+        Err(PayloadError::Syntax) => {
+            let at = serde_json::from_str::<&RawValue>(text).err();
+            let at = at.map_or_else(String::new, |fault| format!(": {fault}"));
+            Err(Failure::usage(format_args!(
+                "DATA is not JSON{at}\n  \
+                 Quote it, or the shell takes its quotes away: '{{\"text\":\"hi\"}}'\n  \
+                 To send it as text, add --string"
+            )))
+        }
+        Err(fault) => Err(Failure::usage(format_args!("DATA cannot be sent: {fault}"))),
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    audience: Audience,
+    event: &'a str,
+    data: &'a RawValue,
+}
+
+/// What the server says of a request that it refused.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+fn audience(args: &SendArgs) -> Audience {
+    let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    let mut audience = Audience::none();
+    audience.all = args.to.all;
+    audience.rooms = boxed(&args.to.room);
+    audience.conns.clone_from(&args.to.conn);
+    audience.users = boxed(&args.to.user);
+    audience.except_rooms = boxed(&args.except.except_room);
+    audience.except_conns.clone_from(&args.except.except_conn);
+    audience.except_users = boxed(&args.except.except_user);
+    audience
+}
+
+async fn send(args: &SendArgs, data: &str) -> Result<String, Failure> {
+    let body = Body {
+        audience: audience(args),
+        event: &args.event,
+        data: serde_json::from_str(data).map_err(Failure::failed)?,
+    };
+    let body = serde_json::to_string(&body).map_err(Failure::failed)?;
+    let mut request = Request::post(args.url.api(args.namespace.as_deref(), "send"))
+        .header(HOST, &args.url.authority)
+        .header(CONTENT_TYPE, "application/json");
+    if let Some(key) = &args.api_key {
+        let value = HeaderValue::try_from(format!("Bearer {key}"));
+        let value = value.map_err(|_| {
+            Failure::usage("the API key (--api-key, ROOMCAST_API_KEY) holds control characters")
+        })?;
+        request = request.header(AUTHORIZATION, value);
+    }
+    if let Some(key) = &args.idempotency_key {
+        request = request.header("idempotency-key", key);
+    }
+    let request = request
+        .body(Full::new(Bytes::from(body)))
+        .map_err(Failure::failed)?;
+
+    let stream = args.url.connect().await?;
+    let (status, body) = timeout(ANSWER_TIME, exchange(stream, request))
+        .await
+        .map_err(|_| Failure::failed(NO_ANSWER))?
+        .map_err(|fault| {
+            let hint = "is this the port of a Roomcast server? It may have delivered the message";
+            Failure::failed(format_args!(
+                "no usable answer from {}: {fault:#}\n  {hint}",
+                args.url
+            ))
+        })?;
+    if status == StatusCode::OK && serde_json::from_str::<Delivery>(&body).is_ok() {
+        return Ok(body);
+    }
+    let detail = match serde_json::from_str::<Problem>(&body) {
+        Ok(Problem { detail }) => detail,
+        Err(_) => format!("{} does not answer like a Roomcast server", args.url),
+    };
+    let status_advice = advice(status);
+    Err(Failure::failed(format_args!("{status}: {detail}{status_advice}")))
+}
+
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+const NO_ANSWER: &str = "no answer within 30 s; the message may have been delivered: with \
+                         --idempotency-key KEY a repetition is safe";
+
+async fn exchange(
+    stream: TcpStream,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<(StatusCode, String)> {
+    const BODY_BYTES_MAX: usize = 1 << 20;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|fault| anyhow::anyhow!(fault))?.to_bytes();
+    Ok((head.status, String::from_utf8(body.into())?))
+}
+
+fn advice(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 | 403 => "\n  Give a key of the server: --api-key KEY, or ROOMCAST_API_KEY",
+        404 => "\n  Check --url and --namespace; `roomcast serve --namespaces` may restrict the latter",
+        413 => "\n  Send less, or start the server with a higher --api-body-bytes-max",
+        422 => "\n  Choose another --idempotency-key for another message",
+        503 => "\n  Try again in a few seconds",
+        _ => "",
+    }
+}
+
+fn idempotency_key(text: &str) -> Result<String, String> {
+    if (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("a key is 1 to 128 visible ASCII characters".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, error::ErrorKind};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: SendArgs,
+    }
+
+    fn parse(args: &str) -> Result<SendArgs, clap::Error> {
+        let args = ["send"].into_iter().chain(args.split_whitespace());
+        Command::try_parse_from(args).map(|command| command.args)
+    }
+
+    #[test]
+    fn an_audience_is_as_the_server_reads_it() {
+        for (args, json) in [
+            ("--room a --room b e", r#"{"rooms":["a","b"]}"#),
+            ("e 1 --all --except-conn 7", r#"{"all":true,"except_conns":["7"]}"#),
+            (
+                "--user u --conn 0 e -1 --except-room r --except-user v",
+                r#"{"conns":["0"],"users":["u"],"except_rooms":["r"],"except_users":["v"]}"#,
+            ),
+        ] {
+            let args = parse(args).expect(args);
+            assert_eq!(serde_json::to_string(&audience(&args)).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn an_audience_is_needed() {
+        for args in ["e", "e --except-room r"] {
+            let fault = parse(args).expect_err(args);
+            assert_eq!(fault.kind(), ErrorKind::MissingRequiredArgument);
+            assert!(fault.to_string().contains("--room"), "{fault}");
+        }
+        for args in ["--all $e", "--conn x e", "--all e --string", "--all e --namespace a/b"] {
+            parse(args).expect_err(args);
+        }
+    }
+
+    #[test]
+    fn data_is_checked_before_it_is_sent() {
+        let data = |given, string| data(given, string, "[1,\n 2]\r\n".as_bytes());
+        assert_eq!(data(None, false).unwrap(), "null");
+        assert_eq!(data(Some("-"), false).unwrap(), "[1,\n 2]");
+        assert_eq!(data(Some("-"), true).unwrap(), r#""[1,\n 2]""#);
+        assert_eq!(data(Some("it's"), true).unwrap(), r#""it's""#);
+        assert_eq!(data(Some(" 1e999"), false).unwrap(), "1e999");
+        for (bad, says) in [
+            ("{text:hi}", "'{\"text\":\"hi\"}'"),
+            ("hi", "--string"),
+            ("", "--string"),
+            (r#""\ud800""#, "surrogate"),
+        ] {
+            let fault = data(Some(bad), false).expect_err(bad);
+            let (fault, code) = (format!("{fault:?}"), "exit: 2");
+            assert!(fault.contains(code), "{fault}");
+            let says = says.escape_debug().to_string();
+            assert!(fault.contains(&says) || fault.contains("surrogate"), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Where the server is that a command talks to, and how a command fails.
+
+use std::{fmt, io, process::ExitCode, str::FromStr, time::Duration};
+
+use hyper::Uri;
+use tokio::{net::TcpStream, time::timeout};
+
+/// Where a server is, out of the URL that the user has at hand: its root, that of its WebSocket, or
+/// that of a namespace's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Endpoint {
+    /// Host and port.
+    pub(in crate::cli) authority: String,
+    /// What a proxy puts before the paths of the server.
+    prefix: String,
+    namespace: Option<String>,
+}
+
+impl Endpoint {
+    /// The path of an API call.
+    pub(super) fn api(&self, namespace: Option<&str>, call: &str) -> String {
+        format!(
+            "{}/api/v1/{}/{call}",
+            self.prefix,
+            self.namespace(namespace)
+        )
+    }
+
+    /// The URL of a namespace's WebSocket.
+    pub(in crate::cli) fn websocket(&self, namespace: Option<&str>) -> String {
+        let at = format!("ws://{}{}/ws", self.authority, self.prefix);
+        match self.namespace(namespace) {
+            "default" => at,
+            namespace => format!("{at}/{namespace}"),
+        }
+    }
+
+    fn namespace<'a>(&'a self, given: Option<&'a str>) -> &'a str {
+        given.or(self.namespace.as_deref()).unwrap_or("default")
+    }
+
+    pub(in crate::cli) async fn connect(&self) -> Result<TcpStream, Failure> {
+        const CONNECT_TIME: Duration = Duration::from_secs(10);
+        let fault = match timeout(CONNECT_TIME, TcpStream::connect(&self.authority)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(fault)) if fault.kind() == io::ErrorKind::ConnectionRefused => {
+                "connection refused".to_owned()
+            }
+            Ok(Err(fault)) => fault.to_string(),
+            Err(_) => "no answer within 10 s".to_owned(),
+        };
+        Err(Failure::unreachable(format_args!(
+            "cannot connect to {self}: {fault}\n  Is `roomcast` running? Start it, or say where \
+             it is with --url or ROOMCAST_URL"
+        )))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.prefix)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "a URL is needed, such as http://127.0.0.1:3000";
+        let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
+        let (scheme, host) = uri.scheme_str().zip(uri.host()).ok_or(EXPECTED)?;
+        match scheme {
+            "http" | "ws" => {}
+            "https" | "wss" => {
+                let advice = "TLS is not spoken here: give the http:// address behind the proxy";
+                return Err(advice.to_owned());
+            }
+            _ => return Err("the URL must begin with http:// or ws://".to_owned()),
+        }
+        if uri.query().is_some() {
+            return Err("the URL must not have a query".to_owned());
+        }
+        let path = uri.path().trim_end_matches('/');
+        let (prefix, namespace) = match path.rsplit_once("/ws") {
+            Some((prefix, "")) => (prefix, None),
+            Some((prefix, rest)) if rest.starts_with('/') => {
+                (prefix, Some(self::namespace(&rest[1..])?))
+            }
+            _ => (path, None),
+        };
+        Ok(Self {
+            authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            prefix: prefix.to_owned(),
+            namespace,
+        })
+    }
+}
+
+/// A namespace's name, as the server will accept it.
+pub(in crate::cli) fn namespace(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace is 1 to 64 of A-Z a-z 0-9 _ -".to_owned())
+    }
+}
+
+/// An event's name, as the server will accept it.
+pub(in crate::cli) fn event(text: &str) -> Result<String, String> {
+    if (1..=128).contains(&text.len()) && !text.starts_with('$') {
+        Ok(text.to_owned())
+    } else {
+        Err("an event is 1 to 128 bytes, and does not start with `$`".to_owned())
+    }
+}
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub(in crate::cli) struct Failure {
+    exit: u8,
+    text: String,
+}
+
+impl Failure {
+    /// Refused, or broken on the way: exit code 1.
+    pub(in crate::cli) fn failed(text: impl fmt::Display) -> Self {
+        let text = text.to_string();
+        Self { exit: 1, text }
+    }
+
+    /// Called wrongly: exit code 2.
+    pub(in crate::cli) fn usage(text: impl fmt::Display) -> Self {
+        let text = text.to_string();
+        Self { exit: 2, text }
+    }
+
+    /// There is no server: exit code 3.
+    pub(in crate::cli) fn unreachable(text: impl fmt::Display) -> Self {
+        let text = text.to_string();
+        Self { exit: 3, text }
+    }
+
+    /// Prints the failure; returns the exit code.
+    pub(in crate::cli) fn report(self) -> ExitCode {
+        eprintln!("error: {}", self.text);
+        ExitCode::from(self.exit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_url_of_a_server_will_do() {
+        for (url, api, websocket) in [
+            (
+                "http://127.0.0.1:3000",
+                "/api/v1/default/send",
+                "ws://127.0.0.1:3000/ws",
+            ),
+            (
+                "ws://[::1]:3000/ws/",
+                "/api/v1/default/send",
+                "ws://[::1]:3000/ws",
+            ),
+            (
+                "ws://host/ws/game-1",
+                "/api/v1/game-1/send",
+                "ws://host:80/ws/game-1",
+            ),
+            (
+                "http://host:8080/behind/proxy/",
+                "/behind/proxy/api/v1/default/send",
+                "ws://host:8080/behind/proxy/ws",
+            ),
+        ] {
+            let endpoint: Endpoint = url.parse().expect(url);
+            assert_eq!(endpoint.api(None, "send"), api);
+            assert_eq!(endpoint.websocket(None), websocket);
+        }
+        let endpoint: Endpoint = "ws://host/ws/game".parse().expect("a URL");
+        assert_eq!(endpoint.api(Some("other"), "send"), "/api/v1/other/send");
+        assert_eq!(endpoint.to_string(), "http://host:80");
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_server_says_why() {
+        for (url, says) in [
+            ("127.0.0.1:3000", "such as http://"),
+            ("", "such as http://"),
+            ("https://host", "TLS"),
+            ("ftp://host", "http:// or ws://"),
+            ("ws://host/ws?token=t", "query"),
+            ("ws://host/ws/no good", "such as http://"),
+            ("ws://host/ws/a/b", "1 to 64"),
+        ] {
+            let fault = url.parse::<Endpoint>().expect_err(url);
+            assert!(fault.contains(says), "{url}: {fault}");
+        }
+    }
+}

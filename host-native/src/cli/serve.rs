@@ -1,0 +1,273 @@
+//! `roomcast serve`.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use roomcast::{ApiKey, OriginRule, Rate, Settings};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// A number, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OrOff<T>(Option<T>);
+
+impl<T: FromStr> FromStr for OrOff<T> {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let number = text.parse().map_err(|_| "must be a whole number, or off")?;
+        Ok(Self(Some(number)))
+    }
+}
+
+/// Every flag can also be set by the environment variable beside it.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on; port 0 takes any free one
+    #[arg(long, env = "ROOMCAST_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+    /// I/O threads
+    #[arg(long, env = "ROOMCAST_THREADS", value_name = "N", default_value_t = 1)]
+    threads: usize,
+    /// Key of the HTTP API; repeat it, or separate by commas, to change keys without a gap
+    #[arg(long, env = "ROOMCAST_API_KEY", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
+    api_key: Vec<ApiKey>,
+    /// Listen beyond loopback without an API key
+    #[arg(long, env = "ROOMCAST_INSECURE")]
+    insecure: bool,
+    /// Origin of web pages that may connect, like https://example.com or https://*.example.com
+    #[arg(long, env = "ROOMCAST_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<OriginRule>,
+    /// The namespaces there are, separated by commas; default any
+    #[arg(long, env = "ROOMCAST_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// Record every input to this file, for `roomcast replay`
+    #[arg(long, env = "ROOMCAST_RECORD", value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or a filter like roomcast=debug
+    #[arg(long, env = "ROOMCAST_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Messages a second from one connection, or off (then bytes are not limited either)
+    #[arg(long, env = "ROOMCAST_INBOUND_RATE", value_name = "N|off", default_value = "50")]
+    inbound_rate: OrOff<u32>,
+    /// Messages that one connection may send at once after a rest
+    #[arg(long, env = "ROOMCAST_INBOUND_BURST", value_name = "N", default_value_t = 100)]
+    inbound_burst: u32,
+    /// Bytes a second from one connection, or off
+    #[arg(long, env = "ROOMCAST_INBOUND_BYTES_RATE", value_name = "BYTES|off", default_value = "262144")]
+    inbound_bytes_rate: OrOff<u32>,
+    /// Pings, pongs and closes a second from one connection, or off
+    #[arg(long, env = "ROOMCAST_CONTROL_RATE", value_name = "N|off", default_value = "5")]
+    control_rate: OrOff<u32>,
+    /// Bytes of one message
+    #[arg(long, env = "ROOMCAST_MESSAGE_BYTES_MAX", value_name = "BYTES", default_value_t = 65_536)]
+    message_bytes_max: usize,
+    /// Fragments of one message
+    #[arg(long, env = "ROOMCAST_FRAGMENTS_MAX", value_name = "N", default_value_t = 64)]
+    fragments_max: usize,
+    /// Time to finish a message, or the body of an API request
+    #[arg(long, env = "ROOMCAST_MESSAGE_TIME_MS", value_name = "MS", default_value_t = 10_000)]
+    message_time_ms: u64,
+    /// Time for a request head
+    #[arg(long, env = "ROOMCAST_HANDSHAKE_TIME_MS", value_name = "MS", default_value_t = 5_000)]
+    handshake_time_ms: u64,
+    /// Bytes of a request head
+    #[arg(long, env = "ROOMCAST_HEADER_BYTES_MAX", value_name = "BYTES", default_value_t = 8_192)]
+    header_bytes_max: usize,
+    /// Headers of a request
+    #[arg(long, env = "ROOMCAST_HEADERS_MAX", value_name = "N", default_value_t = 64)]
+    headers_max: usize,
+    /// Bytes queued for one connection before it is closed as too slow
+    #[arg(long, env = "ROOMCAST_OUTBOX_BYTES_MAX", value_name = "BYTES", default_value_t = 1_048_576)]
+    outbox_bytes_max: usize,
+    /// Frames queued for one connection before it is closed as too slow
+    #[arg(long, env = "ROOMCAST_OUTBOX_FRAMES_MAX", value_name = "N", default_value_t = 1_024)]
+    outbox_frames_max: usize,
+    /// Time in which a connection with a queue must take some of it
+    #[arg(long, env = "ROOMCAST_WRITE_STALL_MS", value_name = "MS", default_value_t = 10_000)]
+    write_stall_ms: u64,
+    /// Time for a peer to answer a close
+    #[arg(long, env = "ROOMCAST_CLOSE_WAIT_MS", value_name = "MS", default_value_t = 5_000)]
+    close_wait_ms: u64,
+    /// Rooms that one connection may be in
+    #[arg(long, env = "ROOMCAST_ROOMS_PER_CONNECTION_MAX", value_name = "N", default_value_t = 128)]
+    rooms_per_connection_max: usize,
+    /// Bytes of a room name
+    #[arg(long, env = "ROOMCAST_ROOM_NAME_BYTES_MAX", value_name = "BYTES", default_value_t = 200)]
+    room_name_bytes_max: usize,
+    /// Silence after which a connection is pinged, or off
+    #[arg(long, env = "ROOMCAST_HEARTBEAT_MS", value_name = "MS|off", default_value = "25000")]
+    heartbeat_ms: OrOff<u64>,
+    /// Silence after the ping that closes the connection
+    #[arg(long, env = "ROOMCAST_HEARTBEAT_WAIT_MS", value_name = "MS", default_value_t = 10_000)]
+    heartbeat_wait_ms: u64,
+    /// Connections; never more than open files allow
+    #[arg(long, env = "ROOMCAST_CONNECTIONS_MAX", value_name = "N", default_value_t = 100_000)]
+    connections_max: usize,
+    /// Namespaces alive at a time
+    #[arg(long, env = "ROOMCAST_NAMESPACES_MAX", value_name = "N", default_value_t = 1_024)]
+    namespaces_max: usize,
+    /// Bytes of an API request's body
+    #[arg(long, env = "ROOMCAST_API_BODY_BYTES_MAX", value_name = "BYTES", default_value_t = 1_048_576)]
+    api_body_bytes_max: usize,
+}
+
+impl ServeArgs {
+    fn settings(self) -> Settings {
+        let limits = self.limits;
+        let millis = Duration::from_millis;
+        let rate = |per_second, burst| Rate { per_second, burst };
+        let mut settings = Settings::default();
+        settings.listen = self.listen;
+        settings.threads = self.threads;
+        settings.api_keys = self.api_key;
+        settings.insecure = self.insecure;
+        settings.allow_origins = self.allow_origin;
+        settings.namespaces = Some(self.namespaces).filter(|names| !names.is_empty());
+        settings.record = self.record;
+        settings.namespaces_max = limits.namespaces_max;
+        settings.connections_max = limits.connections_max;
+        let hub = &mut settings.hub;
+        hub.message_bytes = limits.message_bytes_max;
+        hub.rooms_per_connection = limits.rooms_per_connection_max;
+        hub.room_name_bytes = limits.room_name_bytes_max;
+        hub.inbound_messages = limits
+            .inbound_rate
+            .0
+            .map(|per_second| rate(per_second, limits.inbound_burst));
+        hub.inbound_bytes = limits
+            .inbound_bytes_rate
+            .0
+            .filter(|_| limits.inbound_rate.0.is_some())
+            .map(|per_second| rate(per_second, per_second));
+        hub.heartbeat = limits.heartbeat_ms.0.map(millis);
+        hub.heartbeat_wait = millis(limits.heartbeat_wait_ms);
+        settings.control = limits
+            .control_rate
+            .0
+            .map(|per_second| rate(per_second, per_second.saturating_mul(10)));
+        settings.fragments_max = limits.fragments_max;
+        settings.message_time = millis(limits.message_time_ms);
+        settings.handshake_time = millis(limits.handshake_time_ms);
+        settings.header_bytes_max = limits.header_bytes_max;
+        settings.headers_max = limits.headers_max;
+        settings.outbox_bytes_max = limits.outbox_bytes_max;
+        settings.outbox_frames_max = limits.outbox_frames_max;
+        settings.write_stall = millis(limits.write_stall_ms);
+        settings.close_wait = millis(limits.close_wait_ms);
+        settings.api_body_bytes_max = limits.api_body_bytes_max;
+        settings
+    }
+
+    /// Serves until SIGINT or SIGTERM; a second one ends at once.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let filter = match EnvFilter::try_new(&self.log) {
+            Ok(filter) => filter,
+            Err(fault) => {
+                eprintln!("roomcast: --log: {fault}: use error, warn, info, debug or trace");
+                return Ok(ExitCode::from(2));
+            }
+        };
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_env_filter(filter)
+            .init();
+        let settings = self.settings();
+        if let Err(fault) = settings.check() {
+            eprintln!("roomcast: {fault}");
+            return Ok(ExitCode::from(2));
+        }
+        raise_descriptors();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let listeners = roomcast::listen(&settings).with_context(|| {
+                format!("cannot listen on {}: choose another --listen", settings.listen)
+            })?;
+            let (mut interrupt, mut terminate) = (
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            );
+            let stop = async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                // The next one is not waited for politely.
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
+                    }
+                    tracing::warn!("stopped by a second signal");
+                    std::process::exit(1);
+                });
+            };
+            roomcast::run(listeners, settings, stop).await?;
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}
+
+/// As many descriptors as the system allows: the usual soft limit is for programs that use select.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(fault) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%fault, "cannot raise the limit of open files");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Bare {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    #[test]
+    fn without_flags_the_settings_are_the_defaults() {
+        let parsed = Bare::try_parse_from(["roomcast"]).expect("valid").serve;
+        let defaults = Settings::default();
+        assert_eq!(format!("{:?}", parsed.settings()), format!("{defaults:?}"));
+    }
+
+    #[test]
+    fn no_inbound_rate_means_no_limit_of_any_kind() {
+        let args = ["roomcast", "--inbound-rate", "off", "--heartbeat-ms", "off"];
+        let settings = Bare::try_parse_from(args).expect("valid").serve.settings();
+        assert_eq!(settings.hub.inbound_messages, None);
+        assert_eq!(settings.hub.inbound_bytes, None);
+        assert_eq!(settings.hub.heartbeat, None);
+    }
+
+    #[test]
+    fn a_bad_value_names_its_flag() {
+        let fault = Bare::try_parse_from(["roomcast", "--inbound-rate", "fast"])
+            .err()
+            .expect("not a number")
+            .to_string();
+        assert!(fault.contains("--inbound-rate") && fault.contains("off"), "{fault}");
+    }
+}

@@ -1,0 +1,308 @@
+//! The task of one WebSocket connection: reads until the end.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use roomcast_core::{CloseCode, ConnId, DisconnectReason, Handshake};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::{TcpStream, tcp::OwnedReadHalf},
+};
+
+use crate::{
+    namespace::Link,
+    server::Permit,
+    shard::{Mail, Shard},
+    socket::{Home, Pushed, Socket, Stage},
+    ws::{Decoder, Event, Guards},
+};
+
+/// Reads in a row before other connections get their turn.
+const READS_MAX: usize = 4;
+
+/// Serves an upgraded connection until it is over. `early` is what came behind the upgrade request.
+pub(crate) async fn serve(
+    shard: Rc<Shard>,
+    stream: TcpStream,
+    early: Bytes,
+    namespace: Arc<str>,
+    handshake: Handshake,
+    permit: Permit,
+) {
+    let (read, write) = stream.into_split();
+    let socket = shard.add_socket(write);
+    if settle(&shard, &socket, namespace, handshake).await {
+        let mut connection = Connection {
+            shard,
+            socket,
+            read,
+            decoder: Decoder::default(),
+            deaf: false,
+            end: DisconnectReason::Lost,
+        };
+        if !early.is_empty() {
+            let mut early = early.to_vec();
+            connection.process(&mut early);
+        }
+        poll_fn(|cx| connection.poll(cx)).await;
+        connection.end();
+    } else {
+        refuse(&shard, &socket, read).await;
+        shard.remove_socket(socket.key);
+    }
+    drop(permit);
+}
+
+/// Enters the connection into its hub. False when the hub takes no more.
+async fn settle(
+    shard: &Rc<Shard>,
+    socket: &Rc<Socket>,
+    namespace: Arc<str>,
+    handshake: Handshake,
+) -> bool {
+    let home = shard.home_of(&namespace);
+    let connected = if home == shard.index {
+        shard.open_namespace(&namespace).and_then(|namespace| {
+            let link = Link::Local(socket.clone());
+            let conn = namespace.connect(shard, handshake, link).ok()?;
+            Some((Home::Local(namespace), conn))
+        })
+    } else {
+        let (name, from, key) = (namespace.clone(), shard.index, socket.key);
+        let connect = move |shard: &Rc<Shard>| {
+            let namespace = shard.open_namespace(&name)?;
+            let link = Link::Remote { shard: from, key };
+            namespace.connect(shard, handshake, link).ok()
+        };
+        let conn = shard.on_shard(home, connect).await.flatten();
+        conn.map(|conn| {
+            let shard = home;
+            (Home::Remote { shard, namespace }, conn)
+        })
+    };
+    if let Some((home, conn)) = connected {
+        socket.settle(home, conn);
+        shard.metrics().opened.fetch_add(1, Relaxed);
+        true
+    } else {
+        false
+    }
+}
+
+/// Full since the upgrade was granted: says so and ends.
+async fn refuse(shard: &Rc<Shard>, socket: &Rc<Socket>, mut read: OwnedReadHalf) {
+    let full = "the server is full: try again later";
+    socket.close(shard.now(), CloseCode::OVERLOADED, full);
+    socket.flush(shard.now());
+    let until_end = async {
+        let mut sink = [0; 512];
+        while matches!(tokio::io::AsyncReadExt::read(&mut read, &mut sink).await, Ok(n) if n > 0) {}
+    };
+    let _ = tokio::time::timeout(shard.shared.settings.close_wait, until_end).await;
+}
+
+struct Connection {
+    shard: Rc<Shard>,
+    socket: Rc<Socket>,
+    read: OwnedReadHalf,
+    decoder: Decoder,
+    /// After a fault in the framing nothing that follows has a meaning.
+    deaf: bool,
+    end: DisconnectReason,
+}
+
+impl Connection {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.socket.poll_unblock(self.shard.now(), cx).is_err() {
+            return Poll::Ready(());
+        }
+        let shard = self.shard.clone();
+        for _ in 0..READS_MAX {
+            if self.socket.is_over_with() {
+                return Poll::Ready(());
+            }
+            let buffer = &mut *shard.read_buffer.borrow_mut();
+            let mut filled = ReadBuf::new(buffer);
+            match Pin::new(&mut self.read).poll_read(cx, &mut filled) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {}
+            }
+            let count = filled.filled().len();
+            if count == 0 {
+                return Poll::Ready(());
+            }
+            self.process(&mut buffer[..count]);
+            if self.socket.blocked_since().is_some()
+                && self.socket.poll_unblock(shard.now(), cx).is_err()
+            {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn process(&mut self, bytes: &mut [u8]) {
+        if self.deaf {
+            return;
+        }
+        let (shard, socket) = (&self.shard, &self.socket);
+        let Some((home, conn)) = socket.home() else {
+            return;
+        };
+        let now = shard.now();
+        let settings = &shard.shared.settings;
+        let guards = Guards {
+            message_bytes_max: settings.hub.message_bytes,
+            fragments_max: settings.fragments_max,
+            control: settings.control,
+        };
+        shard.begin_cork(socket);
+        let (mut messages, mut closed) = (0, None);
+        let fed = self.decoder.feed(bytes, guards, now, |event| {
+            let open = socket.stage() == Stage::Open && closed.is_none();
+            match event {
+                Event::Text(text) if open => {
+                    messages += 1;
+                    input_text(shard, home, *conn, text);
+                }
+                Event::Binary(bytes) if open => {
+                    messages += 1;
+                    input_binary(shard, home, *conn, bytes);
+                }
+                Event::Control(answer) if open && !answer.is_empty() => {
+                    let answer = Bytes::copy_from_slice(answer);
+                    if shard.push(socket, now, answer, 1) == Pushed::Overflow {
+                        shard.too_slow(socket);
+                    }
+                }
+                Event::Close(code, answer) => closed = Some((code, Box::<[u8]>::from(answer))),
+                Event::Text(_) | Event::Binary(_) | Event::Control(_) => {}
+            }
+        });
+        if let Err(fault) = fed {
+            self.deaf = true;
+            self.end = DisconnectReason::Fault(fault.code);
+            shard.ask_close(socket, fault.code, fault.reason);
+        } else if messages == 0 {
+            heard(shard, home, *conn);
+        }
+        if shard.end_cork(socket, now) == Pushed::Overflow {
+            shard.too_slow(socket);
+        }
+        if let Some((code, answer)) = closed {
+            let code = code.and_then(CloseCode::new);
+            self.end = DisconnectReason::Client(code);
+            socket.answer_close(code, &answer);
+            socket.flush(now);
+        }
+        // A message that ended and one that began are two: the clock starts anew.
+        let since = socket.message_since.get().filter(|_| messages == 0);
+        let amid = self.decoder.is_amid_message();
+        socket.message_since.set(amid.then(|| since.unwrap_or(now)));
+    }
+
+    fn end(self) {
+        let (shard, socket) = (self.shard, self.socket);
+        let code = match (socket.code.get(), self.end) {
+            (Some(code), _) => code.as_u16(),
+            (None, DisconnectReason::Client(_)) => 1005,
+            (None, _) => 1006,
+        };
+        shard.metrics().count_close(code);
+        let (end, key) = (self.end, socket.key);
+        match socket.home() {
+            Some((Home::Local(namespace), conn)) => {
+                namespace.disconnect(&shard, *conn, end);
+                shard.remove_socket(key);
+            }
+            Some((
+                Home::Remote {
+                    shard: home,
+                    namespace,
+                },
+                conn,
+            )) => {
+                let (from, namespace, conn) = (shard.index, namespace.clone(), *conn);
+                shard.post(
+                    *home,
+                    Mail::Task(Box::new(move |home| {
+                        if let Some(namespace) = home.namespace(&namespace) {
+                            namespace.disconnect(home, conn, end);
+                        }
+                        // The hub's last word on this key: it may name another socket now.
+                        let free = move |shard: &Rc<Shard>| shard.remove_socket(key);
+                        home.post(from, Mail::Task(Box::new(free)));
+                    })),
+                );
+            }
+            None => {}
+        }
+        tracing::debug!(code, "connection ended");
+    }
+}
+
+fn input_text(shard: &Rc<Shard>, home: &Home, conn: ConnId, text: &str) {
+    match home {
+        Home::Local(namespace) => namespace.text(shard, conn, text),
+        Home::Remote {
+            shard: home,
+            namespace,
+        } => shard.post(
+            *home,
+            Mail::Text {
+                namespace: namespace.clone(),
+                conn,
+                text: text.into(),
+            },
+        ),
+    }
+}
+
+fn input_binary(shard: &Rc<Shard>, home: &Home, conn: ConnId, bytes: &[u8]) {
+    match home {
+        Home::Local(namespace) => namespace.binary(shard, conn, bytes),
+        Home::Remote {
+            shard: home,
+            namespace,
+        } => {
+            let (namespace, bytes) = (namespace.clone(), Box::<[u8]>::from(bytes));
+            shard.post(
+                *home,
+                Mail::Task(Box::new(move |shard| {
+                    if let Some(namespace) = shard.namespace(&namespace) {
+                        namespace.binary(shard, conn, &bytes);
+                    }
+                })),
+            );
+        }
+    }
+}
+
+/// Bytes that make no message show that the peer is alive.
+fn heard(shard: &Rc<Shard>, home: &Home, conn: ConnId) {
+    match home {
+        Home::Local(namespace) => namespace.heard(shard, conn),
+        Home::Remote {
+            shard: home,
+            namespace,
+        } => {
+            let namespace = namespace.clone();
+            shard.post(
+                *home,
+                Mail::Task(Box::new(move |shard| {
+                    if let Some(namespace) = shard.namespace(&namespace) {
+                        namespace.heard(shard, conn);
+                    }
+                })),
+            );
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Counters of one shard, and their text form for Prometheus.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// What one shard counts. Each has its own, so that threads do not share cache lines; a scrape adds
+/// them up.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Metrics {
+    pub(crate) opened: AtomicU64,
+    pub(crate) messages_in: AtomicU64,
+    pub(crate) deliveries: AtomicU64,
+    closed: Mutex<BTreeMap<u16, u64>>,
+}
+
+/// What is counted at the time of asking.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Gauges {
+    pub(crate) namespaces: usize,
+    pub(crate) rooms: usize,
+    pub(crate) memberships: usize,
+}
+
+impl Metrics {
+    pub(crate) fn count_close(&self, code: u16) {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        *closed.entry(code).or_default() += 1;
+    }
+
+    /// All shards' counters as Prometheus text.
+    pub(crate) fn render(all: &[Self], open: usize, gauges: Gauges) -> String {
+        let sum =
+            |of: fn(&Self) -> &AtomicU64| all.iter().map(|m| of(m).load(Relaxed)).sum::<u64>();
+        let mut text = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
+            let _ = write!(
+                text,
+                "# HELP roomcast_{name} {help}\n# TYPE roomcast_{name} {kind}\nroomcast_{name} {value}\n"
+            );
+        };
+        metric(
+            "connections",
+            "gauge",
+            "Open WebSocket connections.",
+            open as u64,
+        );
+        metric(
+            "namespaces",
+            "gauge",
+            "Live namespaces.",
+            gauges.namespaces as u64,
+        );
+        metric("rooms", "gauge", "Rooms with members.", gauges.rooms as u64);
+        metric(
+            "memberships",
+            "gauge",
+            "Pairs of a connection and a room it is in.",
+            gauges.memberships as u64,
+        );
+        metric(
+            "connections_opened_total",
+            "counter",
+            "WebSocket connections accepted.",
+            sum(|m| &m.opened),
+        );
+        metric(
+            "messages_received_total",
+            "counter",
+            "Messages from clients.",
+            sum(|m| &m.messages_in),
+        );
+        metric(
+            "deliveries_total",
+            "counter",
+            "Messages queued for clients, counted per recipient.",
+            sum(|m| &m.deliveries),
+        );
+        let mut closed = BTreeMap::<u16, u64>::new();
+        for metrics in all {
+            let counts = metrics
+                .closed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            for (&code, &count) in &*counts {
+                *closed.entry(code).or_default() += count;
+            }
+        }
+        text.push_str(
+            "# HELP roomcast_connections_closed_total WebSocket connections ended, by close code.\n\
+             # TYPE roomcast_connections_closed_total counter\n",
+        );
+        for (code, count) in closed {
+            let _ = writeln!(
+                text,
+                "roomcast_connections_closed_total{{code=\"{code}\"}} {count}"
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,101 @@
+//! Runs: what one turn publishes to the same recipients, joined.
+
+use bytes::{Bytes, BytesMut};
+use roomcast_core::ConnId;
+
+use crate::ws;
+
+/// Consecutive frames for the same recipients, in one buffer.
+///
+/// It saves visiting every member for every message: a burst to a room costs one queue entry and
+/// one write per member. The order that must be kept, per connection, is kept by ending the run
+/// before anything else goes to one of its recipients.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    to: Vec<ConnId>,
+    bytes: BytesMut,
+    frames: u32,
+}
+
+/// A run this long is sent before the turn ends: its recipients' queues are bounded.
+const BYTES_MAX: usize = 64 * 1024;
+
+impl Run {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    /// Whether one more frame may join.
+    pub(crate) fn takes(&self, to: &[ConnId]) -> bool {
+        !self.is_empty() && self.bytes.len() < BYTES_MAX && self.to == to
+    }
+
+    /// Whether this connection is among the recipients. Work: logarithmic in them.
+    pub(crate) fn reaches(&self, conn: ConnId) -> bool {
+        !self.is_empty() && self.to.binary_search(&conn).is_ok()
+    }
+
+    /// Begins, for these recipients.
+    pub(crate) fn begin(&mut self, to: &[ConnId]) {
+        debug_assert!(self.is_empty());
+        self.to.clear();
+        self.to.extend_from_slice(to);
+    }
+
+    /// Adds a text frame.
+    pub(crate) fn add(&mut self, text: &str) {
+        let (head, used) = ws::text_header(text.len());
+        self.bytes.reserve(used + text.len());
+        self.bytes.extend_from_slice(&head[..used]);
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.frames += 1;
+    }
+
+    /// Ends: the recipients, the buffer that all of them share, and how many frames it holds.
+    pub(crate) fn end(&mut self) -> (Vec<ConnId>, Bytes, u32) {
+        let frames = std::mem::take(&mut self.frames);
+        let to = std::mem::take(&mut self.to);
+        (to, self.bytes.split().freeze(), frames)
+    }
+
+    /// Gives the recipients' buffer back for the next run.
+    pub(crate) fn reuse(&mut self, to: Vec<ConnId>) {
+        if self.to.capacity() == 0 {
+            self.to = to;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(ids: &[&str]) -> Vec<ConnId> {
+        ids.iter().map(|id| id.parse().expect("an id")).collect()
+    }
+
+    #[test]
+    fn frames_to_the_same_recipients_join() {
+        let (both, one) = (ids(&["1", "2"]), ids(&["1"]));
+        let mut run = Run::default();
+        assert!(!run.takes(&both));
+        run.begin(&both);
+        run.add("a");
+        assert!(run.takes(&both) && !run.takes(&one));
+        assert!(run.reaches(both[1]) && !run.reaches(ids(&["3"])[0]));
+        run.add("bc");
+        let (to, bytes, frames) = run.end();
+        assert_eq!((to, frames), (both.clone(), 2));
+        assert_eq!(&bytes[..], b"\x81\x01a\x81\x02bc");
+        assert!(run.is_empty() && !run.reaches(both[0]));
+    }
+
+    #[test]
+    fn a_long_run_takes_no_more() {
+        let both = ids(&["1", "2"]);
+        let mut run = Run::default();
+        run.begin(&both);
+        run.add(&"x".repeat(BYTES_MAX));
+        assert!(!run.takes(&both));
+    }
+}

@@ -1,0 +1,341 @@
+//! The server: listeners, shards, the start and the end.
+
+use std::{
+    io, net,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use roomcast_core::CloseCode;
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{mpsc, oneshot, watch},
+    task::spawn_local,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    accept,
+    clock::Clock,
+    metrics::Metrics,
+    recorder::Recorder,
+    settings::{Settings, SettingsError},
+    shard::{Mail, Shard},
+};
+
+/// What all shards share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Vec<Metrics>,
+    /// The way to each shard.
+    pub(crate) posts: Vec<mpsc::UnboundedSender<Vec<Mail>>>,
+    pub(crate) connections: Places,
+    pub(crate) namespaces: Places,
+    pub(crate) draining: AtomicBool,
+    pub(crate) recorder: Option<Recorder>,
+}
+
+impl Shared {
+    /// A new epoch: random, so that no position of an earlier life looks valid.
+    pub(crate) fn epoch(&self) -> String {
+        let mut bytes = [0; 8];
+        if getrandom::fill(&mut bytes).is_err() {
+            // Without randomness the time of the start is the next best.
+            bytes = self.clock.unix_ms(self.clock.now()).to_be_bytes();
+        }
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(crate) fn flush_record(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.flush();
+        }
+    }
+}
+
+/// A bounded number of something.
+#[derive(Debug)]
+pub(crate) struct Places {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+impl Places {
+    const fn new(max: usize) -> Self {
+        Self {
+            taken: AtomicUsize::new(0),
+            max,
+        }
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Relaxed)
+    }
+
+    /// Takes a place; `None` when all are taken.
+    pub(crate) fn reserve(&self) -> Option<()> {
+        let more = |taken| (taken < self.max).then_some(taken + 1);
+        self.taken.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(())
+    }
+
+    pub(crate) fn release(&self) {
+        self.taken.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<Shared>);
+
+impl Permit {
+    pub(crate) fn take(shared: &Arc<Shared>) -> Option<Self> {
+        shared.connections.reserve()?;
+        Some(Self(shared.clone()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.connections.release();
+    }
+}
+
+/// A server that could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The settings contradict each other.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The journal cannot be created.
+    #[error("--record: the file {path} cannot be created: {fault}")]
+    Record {
+        /// The file.
+        path: String,
+        /// What the system says.
+        fault: io::Error,
+    },
+    /// Threads or listeners failed.
+    #[error("the server cannot start: {0}")]
+    Io(#[from] io::Error),
+    /// A shard ended without being asked to.
+    #[error("an I/O thread ended unexpectedly")]
+    ShardEnded,
+}
+
+/// Binds the listeners that [`run`] needs: one per thread, all on the address of the settings. Port
+/// 0 takes any free one.
+///
+/// # Errors
+///
+/// When the address cannot be bound.
+pub fn listen(settings: &Settings) -> io::Result<Vec<net::TcpListener>> {
+    let mut address = settings.listen;
+    let mut listeners = Vec::with_capacity(settings.threads);
+    for _ in 0..settings.threads.max(1) {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            None,
+        )?;
+        socket.set_reuse_address(true)?;
+        if settings.threads > 1 {
+            // The kernel spreads connections over the listeners.
+            socket.set_reuse_port(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        let listener = net::TcpListener::from(socket);
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells every
+/// client, closes, and returns.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), roomcast::RunError> {
+/// let settings = roomcast::Settings::default();
+/// let listeners = roomcast::listen(&settings)?;
+/// let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+/// roomcast::run(listeners, settings, ctrl_c).await
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When the settings contradict each other or a thread cannot start.
+pub async fn run(
+    listeners: Vec<net::TcpListener>,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    settings.check()?;
+    let recorder = match &settings.record {
+        Some(path) => Some(Recorder::create(path).map_err(|fault| RunError::Record {
+            path: path.display().to_string(),
+            fault,
+        })?),
+        None => None,
+    };
+    let connections_max = settings.connections_max.min(descriptors_max());
+    let (posts, mailboxes): (Vec<_>, Vec<_>) =
+        listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let shared = Arc::new(Shared {
+        clock: Clock::start(),
+        metrics: listeners.iter().map(|_| Metrics::default()).collect(),
+        posts,
+        connections: Places::new(connections_max),
+        namespaces: Places::new(settings.namespaces_max),
+        draining: AtomicBool::new(false),
+        recorder,
+        settings,
+    });
+    announce(&shared, &listeners, connections_max)?;
+    let (stop, stopping) = watch::channel(false);
+    let mut ends = Vec::new();
+    for (index, (listener, mailbox)) in listeners.into_iter().zip(mailboxes).enumerate() {
+        let (end, ended) = oneshot::channel();
+        let (shared, stopping) = (shared.clone(), stopping.clone());
+        thread::Builder::new()
+            .name(format!("roomcast-{index}"))
+            .spawn(move || {
+                let _ = end.send(shard_thread(index, shared, listener, mailbox, stopping));
+            })?;
+        ends.push(ended);
+    }
+    let ended = futures_util::future::select_all(ends);
+    tokio::pin!(ended);
+    let ends = tokio::select! {
+        () = shutdown => {
+            tracing::info!("shutting down");
+            shared.draining.store(true, Relaxed);
+            stop.send_replace(true);
+            let (first, _, rest) = ended.await;
+            first.map_err(|_| RunError::ShardEnded)??;
+            rest
+        }
+        (first, ..) = &mut ended => {
+            first.map_err(|_| RunError::ShardEnded)??;
+            return Err(RunError::ShardEnded);
+        }
+    };
+    for end in ends {
+        end.await.map_err(|_| RunError::ShardEnded)??;
+    }
+    shared.flush_record();
+    tracing::info!("shut down");
+    Ok(())
+}
+
+fn shard_thread(
+    index: usize,
+    shared: Arc<Shared>,
+    listener: net::TcpListener,
+    mailbox: mpsc::UnboundedReceiver<Vec<Mail>>,
+    stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let shard = Shard::new(index, shared);
+        spawn_local(shard.clone().end_turns());
+        spawn_local(shard.clone().read_mail(mailbox));
+        spawn_local(sweeps(shard.clone()));
+        let mut stop = stopping;
+        tokio::select! {
+            () = accept::accept(&shard, listener) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        drain(&shard).await;
+        Ok(())
+    })
+}
+
+/// How often what is due is looked for: deadlines are met this late at most.
+const SWEEP: Duration = Duration::from_millis(100);
+
+async fn sweeps(shard: Rc<Shard>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shard.sweep();
+    }
+}
+
+/// Tells every client that the server goes away, and waits until all are gone.
+async fn drain(shard: &Rc<Shard>) {
+    for namespace in shard.namespaces() {
+        let conns: Vec<_> = namespace.ask(|hub| hub.connections().map(|conn| conn.id).collect());
+        for conn in conns {
+            let reason = "the server is shutting down";
+            let _ = namespace.close(shard, conn, CloseCode::AWAY, reason); // it may have just left
+        }
+    }
+    // Clients of other shards' namespaces are closed by those: so wait for all, not only for ours.
+    let gone = async {
+        while shard.shared.connections.taken() > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let longest = shard.shared.settings.close_wait + 2 * SWEEP;
+    if tokio::time::timeout(longest, gone).await.is_err() {
+        tracing::warn!("some clients did not answer the close and are cut off");
+    }
+}
+
+/// Connections that the descriptors of this process allow, with some left for everything else.
+fn descriptors_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = limit.current.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    limit.saturating_sub(64).max(1)
+}
+
+/// The start-up lines: what is mounted where, and what guards it.
+fn announce(
+    shared: &Shared,
+    listeners: &[net::TcpListener],
+    connections_max: usize,
+) -> Result<(), RunError> {
+    let Some(first) = listeners.first() else {
+        let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
+        return Err(fault.into());
+    };
+    let address = first.local_addr()?;
+    let settings = &shared.settings;
+    let api = match settings.api_keys.len() {
+        0 => "loopback only: no --api-key".to_owned(),
+        1 => "one key".to_owned(),
+        keys => format!("{keys} keys"),
+    };
+    let namespaces = settings
+        .namespaces
+        .as_ref()
+        .map_or_else(|| "any".to_owned(), |names| names.join(","));
+    tracing::info!("listening on http://{address}");
+    tracing::info!(
+        threads = listeners.len(),
+        connections_max,
+        namespaces,
+        api,
+        "mounted: GET / (try it), /ws and /ws/{{namespace}} (WebSocket), /api/v1/{{namespace}}/ (HTTP API), \
+         /healthz, /readyz, /metrics"
+    );
+    Ok(())
+}

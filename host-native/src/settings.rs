@@ -1,0 +1,225 @@
+//! What a server is told at its start.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use roomcast_core::{Limits, Rate};
+
+use crate::http::{ApiKey, OriginRule};
+
+/// The settings of a server. Every field has a default; units are in the names or types.
+///
+/// ```
+/// let mut settings = roomcast::Settings::default();
+/// settings.listen = ([127, 0, 0, 1], 0).into();
+/// settings.hub.rooms_per_connection = 16;
+/// assert!(settings.check().is_ok());
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where to listen; default `127.0.0.1:3000`: nobody outside reaches a server that was just
+    /// tried out.
+    pub listen: SocketAddr,
+    /// I/O threads; default 1, which serves some 400,000 deliveries a second.
+    pub threads: usize,
+    /// Keys of the HTTP API; default none: it then answers on loopback only. Two at a time allow
+    /// to change keys without a gap.
+    pub api_keys: Vec<ApiKey>,
+    /// Listen beyond loopback without a key; default no.
+    pub insecure: bool,
+    /// Browser origins that may connect, beside the server's own; default none.
+    pub allow_origins: Vec<OriginRule>,
+    /// The namespaces there are; default any.
+    pub namespaces: Option<Vec<String>>,
+    /// Namespaces alive at a time; default 1,024.
+    pub namespaces_max: usize,
+    /// WebSocket connections of the process; default 100,000, and never more than the file
+    /// descriptors allow.
+    pub connections_max: usize,
+    /// Limits of each namespace.
+    pub hub: Limits,
+    /// WebSocket pings, pongs and closes from one connection; default 5 a second, burst 50;
+    /// `None` is no limit. Passed: not answered, then close 4429.
+    pub control: Option<Rate>,
+    /// Fragments of one message; default 64. Passed: close 1008.
+    pub fragments_max: usize,
+    /// Time to finish a message that was begun; default 10 s. Passed: close 1008.
+    pub message_time: Duration,
+    /// Time for a request head or a handshake; default 5 s. Passed: 408.
+    pub handshake_time: Duration,
+    /// Bytes of a request head; default 8 KiB, which is also the least. Passed: 431.
+    pub header_bytes_max: usize,
+    /// Headers of a request; default 64. Passed: 431.
+    pub headers_max: usize,
+    /// Bytes queued for one connection; default 1 MiB. Passed: close 4409.
+    pub outbox_bytes_max: usize,
+    /// Frames queued for one connection; default 1,024. Passed: close 4409.
+    pub outbox_frames_max: usize,
+    /// Time in which a connection that has something queued must take some of it; default 10 s.
+    /// Passed: close 4409.
+    pub write_stall: Duration,
+    /// Time for the peer to answer a close frame; default 5 s. Passed: the TCP connection ends.
+    pub close_wait: Duration,
+    /// Bytes of an API request's body; default 1 MiB. Passed: 413.
+    pub api_body_bytes_max: usize,
+    /// Where to write the journal of all inputs; default nowhere.
+    pub record: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 3000).into(),
+            threads: 1,
+            api_keys: Vec::new(),
+            insecure: false,
+            allow_origins: Vec::new(),
+            namespaces: None,
+            namespaces_max: 1024,
+            connections_max: 100_000,
+            hub: Limits::default(),
+            control: Some(Rate {
+                per_second: 5,
+                burst: 50,
+            }),
+            fragments_max: 64,
+            message_time: Duration::from_secs(10),
+            handshake_time: Duration::from_secs(5),
+            header_bytes_max: 8 * 1024,
+            headers_max: 64,
+            outbox_bytes_max: 1024 * 1024,
+            outbox_frames_max: 1024,
+            write_stall: Duration::from_secs(10),
+            close_wait: Duration::from_secs(5),
+            api_body_bytes_max: 1024 * 1024,
+            record: None,
+        }
+    }
+}
+
+/// Settings that contradict each other; the message names the setting to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+impl Settings {
+    /// Checks the relations between settings. [`run`](crate::run) does it too.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that must change, by the name of its flag.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let fault = |text: String| Err(SettingsError(text));
+        if !self.listen.ip().is_loopback() && self.api_keys.is_empty() && !self.insecure {
+            return fault(format!(
+                "listening on {} without an API key would let anybody in: give --api-key KEY \
+                 (ROOMCAST_API_KEY), or --insecure to do it all the same",
+                self.listen
+            ));
+        }
+        if !(1..=1024).contains(&self.threads) {
+            return fault("--threads must be 1 to 1024".into());
+        }
+        if !(8192..=1 << 20).contains(&self.header_bytes_max) {
+            return fault("--header-bytes-max must be 8192 to 1048576".into());
+        }
+        let at_least_one = [
+            ("--message-bytes-max", self.hub.message_bytes),
+            ("--rooms-per-connection-max", self.hub.rooms_per_connection),
+            ("--room-name-bytes-max", self.hub.room_name_bytes),
+            ("--connections-max", self.connections_max),
+            ("--namespaces-max", self.namespaces_max),
+            ("--headers-max", self.headers_max),
+            ("--fragments-max", self.fragments_max),
+            ("--outbox-frames-max", self.outbox_frames_max),
+            ("--api-body-bytes-max", self.api_body_bytes_max),
+        ];
+        for (flag, value) in at_least_one {
+            if value == 0 {
+                return fault(format!("{flag} must be at least 1"));
+            }
+        }
+        if self.hub.message_bytes > 1 << 30 {
+            return fault("--message-bytes-max must be at most 1073741824".into());
+        }
+        // Otherwise a single allowed message could never be delivered, or never be received.
+        if self.outbox_bytes_max < 2 * self.hub.message_bytes {
+            return fault(format!(
+                "--outbox-bytes-max must be at least twice --message-bytes-max, {}",
+                2 * self.hub.message_bytes
+            ));
+        }
+        if let Some(rate) = self.hub.inbound_bytes
+            && (rate.burst as usize) < self.hub.message_bytes
+        {
+            return fault(format!(
+                "--inbound-bytes-rate must be at least --message-bytes-max, {}, or off",
+                self.hub.message_bytes
+            ));
+        }
+        for (flag, rate) in [
+            (
+                "--inbound-rate and --inbound-burst",
+                self.hub.inbound_messages,
+            ),
+            ("--control-rate", self.control),
+        ] {
+            if rate.is_some_and(|rate| rate.burst == 0 || rate.per_second == 0) {
+                return fault(format!("{flag} must be at least 1, or off"));
+            }
+        }
+        for name in self.namespaces.iter().flatten() {
+            if !crate::http::is_namespace(name) {
+                return fault(format!(
+                    "--namespaces: {name:?} is no namespace: 1 to 64 of A-Z a-z 0-9 _ -"
+                ));
+            }
+        }
+        let durations = [
+            ("--handshake-time-ms", self.handshake_time),
+            ("--message-time-ms", self.message_time),
+            ("--write-stall-ms", self.write_stall),
+            ("--heartbeat-wait-ms", self.hub.heartbeat_wait),
+            (
+                "--heartbeat-ms",
+                self.hub.heartbeat.unwrap_or(Duration::MAX),
+            ),
+        ];
+        for (flag, duration) in durations {
+            if duration.is_zero() {
+                return fault(format!("{flag} must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold() {
+        assert_eq!(Settings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_public_address_needs_a_key_or_a_word() {
+        let mut settings = Settings {
+            listen: ([0, 0, 0, 0], 3000).into(),
+            ..Settings::default()
+        };
+        let fault = settings.check().expect_err("no key").to_string();
+        assert!(fault.contains("--api-key") && fault.contains("--insecure"));
+        settings.insecure = true;
+        assert_eq!(settings.check(), Ok(()));
+    }
+
+    #[test]
+    fn limits_must_fit_each_other() {
+        let mut settings = Settings::default();
+        settings.outbox_bytes_max = settings.hub.message_bytes;
+        let fault = settings.check().expect_err("too small").to_string();
+        assert!(fault.contains("--outbox-bytes-max") && fault.contains("131072"));
+    }
+}

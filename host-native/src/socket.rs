@@ -1,0 +1,281 @@
+//! One WebSocket connection as its shard sees it: a queue, and a way to write it.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    io,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use roomcast_core::{CloseCode, ConnId, Timestamp};
+use rustix::net::SendFlags;
+use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
+
+use crate::{namespace::Namespace, queue::Queue, ws};
+
+/// Where the hub of a connection lives.
+#[derive(Debug)]
+pub(crate) enum Home {
+    /// On this shard.
+    Local(Rc<Namespace>),
+    /// On another one.
+    Remote { shard: usize, namespace: Arc<str> },
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Queued,
+    /// The connection is over; nothing follows its close.
+    Ended,
+    /// The queue passed its limit, and was emptied: the connection must be closed with 4409.
+    Overflow,
+}
+
+/// Limits of one queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueLimits {
+    pub(crate) bytes_max: usize,
+    pub(crate) frames_max: usize,
+}
+
+/// How far the end of a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Open,
+    /// Our close frame is queued or sent, the peer's is awaited since then.
+    Closing(Timestamp),
+    /// Both sides have said goodbye, or it is hopeless: end when the queue is empty.
+    Done,
+    /// End at once.
+    Dead,
+}
+
+#[derive(Debug)]
+pub(crate) struct Socket {
+    /// Its place in the shard's table.
+    pub(crate) key: u32,
+    io: OwnedWriteHalf,
+    home: OnceCell<(Home, ConnId)>,
+    queue: RefCell<Queue>,
+    limits: QueueLimits,
+    stage: Cell<Stage>,
+    /// Whether it is on the shard's list of sockets to flush.
+    pub(crate) dirty: Cell<bool>,
+    /// Since when the kernel takes no more; the connection's task then waits for it.
+    blocked: Cell<Option<Timestamp>>,
+    /// Since when a message is under way that has not ended.
+    pub(crate) message_since: Cell<Option<Timestamp>>,
+    /// The code it was closed with, by whoever closed it.
+    pub(crate) code: Cell<Option<CloseCode>>,
+    task: RefCell<Option<Waker>>,
+}
+
+impl Socket {
+    pub(crate) fn new(key: u32, io: OwnedWriteHalf, limits: QueueLimits) -> Self {
+        Self {
+            key,
+            io,
+            home: OnceCell::new(),
+            queue: RefCell::default(),
+            limits,
+            stage: Cell::new(Stage::Open),
+            dirty: Cell::new(false),
+            blocked: Cell::new(None),
+            message_since: Cell::new(None),
+            code: Cell::new(None),
+            task: RefCell::new(None),
+        }
+    }
+
+    /// Says where its hub is and what it is called there; once, before anything else.
+    pub(crate) fn settle(&self, home: Home, conn: ConnId) {
+        let settled = self.home.set((home, conn));
+        debug_assert!(settled.is_ok());
+    }
+
+    pub(crate) fn home(&self) -> Option<&(Home, ConnId)> {
+        self.home.get()
+    }
+
+    pub(crate) const fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.set(stage);
+        self.wake();
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queue.borrow().bytes()
+    }
+
+    /// Whether nothing is queued, so that a write may go past the queue.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stage.get() == Stage::Open && self.queue.borrow().is_empty()
+    }
+
+    pub(crate) const fn blocked_since(&self) -> Option<Timestamp> {
+        self.blocked.get()
+    }
+
+    /// Queues whole frames.
+    ///
+    /// Over the limit it first tries to write: a healthy peer whose turn to be flushed has merely
+    /// not come must not be closed for a burst.
+    pub(crate) fn push(&self, now: Timestamp, bytes: Bytes, frames: u32) -> Pushed {
+        if self.stage.get() != Stage::Open {
+            return Pushed::Ended;
+        }
+        let over = {
+            let mut queue = self.queue.borrow_mut();
+            queue.push(bytes, frames);
+            self.is_over(&queue)
+        };
+        if over {
+            self.flush(now);
+            let mut queue = self.queue.borrow_mut();
+            if self.is_over(&queue) {
+                queue.discard_unstarted();
+                return Pushed::Overflow;
+            }
+        }
+        Pushed::Queued
+    }
+
+    fn stream(&self) -> &TcpStream {
+        self.io.as_ref()
+    }
+
+    fn is_over(&self, queue: &Queue) -> bool {
+        queue.bytes() > self.limits.bytes_max || queue.frames() > self.limits.frames_max
+    }
+
+    /// Drops what is queued, for a peer that does not take it.
+    pub(crate) fn discard(&self) {
+        self.queue.borrow_mut().discard_unstarted();
+    }
+
+    /// Ends the connection in order: a close frame behind what is queued, then the peer's turn.
+    pub(crate) fn close(&self, now: Timestamp, code: CloseCode, reason: &str) {
+        if self.stage.get() != Stage::Open {
+            return;
+        }
+        self.code.set(Some(code));
+        self.queue
+            .borrow_mut()
+            .push(ws::close_frame(code, reason), 1);
+        self.set_stage(Stage::Closing(now));
+    }
+
+    /// Answers the peer's close frame.
+    pub(crate) fn answer_close(&self, code: Option<CloseCode>, answer: &[u8]) {
+        if self.stage.get() == Stage::Open {
+            self.code.set(code);
+            if !answer.is_empty() {
+                let answer = Bytes::copy_from_slice(answer);
+                self.queue.borrow_mut().push(answer, 1);
+            }
+        }
+        self.set_stage(Stage::Done);
+    }
+
+    /// Writes past the queue, which must be empty; queues what the kernel does not take.
+    pub(crate) fn write_now(&self, now: Timestamp, bytes: &[u8], frames: u32) {
+        debug_assert!(self.is_idle());
+        let written = rustix::net::send(self.stream(), bytes, SEND).unwrap_or(0);
+        if written < bytes.len() {
+            let rest = Bytes::copy_from_slice(&bytes[written..]);
+            self.queue.borrow_mut().push(rest, frames);
+            self.flush(now);
+        }
+    }
+
+    /// Writes what is queued, as far as the kernel takes it. An error is left for the connection's
+    /// task to find.
+    pub(crate) fn flush(&self, now: Timestamp) {
+        self.dirty.set(false);
+        if self.blocked.get().is_some() {
+            return;
+        }
+        match self.drain() {
+            Ok(true) => {
+                if self.stage.get() != Stage::Open {
+                    self.wake();
+                }
+            }
+            Ok(false) => {
+                self.blocked.set(Some(now));
+                self.wake();
+            }
+            Err(_) => self.set_stage(Stage::Dead),
+        }
+    }
+
+    /// Whether the queue is empty now; `false` means that the kernel takes no more.
+    fn drain(&self) -> io::Result<bool> {
+        let queue = &mut *self.queue.borrow_mut();
+        while !queue.is_empty() {
+            let written = if let Some(bytes) = queue.only() {
+                match rustix::net::send(self.stream(), bytes, SEND) {
+                    Ok(written) => Ok(written),
+                    // The runtime must see the refusal too, or it would think the socket ready.
+                    Err(rustix::io::Errno::AGAIN) => self.io.try_write(bytes),
+                    Err(fault) => Err(fault.into()),
+                }
+            } else {
+                let (slices, used) = queue.slices();
+                self.io.try_write_vectored(&slices[..used])
+            };
+            match written {
+                Ok(written) => queue.advance(written),
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The task's share of writing: waits until a full kernel buffer has room again.
+    pub(crate) fn poll_unblock(&self, now: Timestamp, cx: &mut Context<'_>) -> io::Result<()> {
+        match &mut *self.task.borrow_mut() {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            waker => *waker = Some(cx.waker().clone()),
+        }
+        while self.blocked.get().is_some() {
+            match self.stream().poll_write_ready(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(ready) => ready?,
+            }
+            let before = self.queued_bytes();
+            if self.drain()? {
+                self.blocked.set(None);
+            } else if self.queued_bytes() < before {
+                self.blocked.set(Some(now));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the connection's task has nothing left to do.
+    pub(crate) fn is_over_with(&self) -> bool {
+        match self.stage.get() {
+            Stage::Open | Stage::Closing(_) => false,
+            Stage::Done => self.queue.borrow().is_empty(),
+            Stage::Dead => true,
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(task) = &*self.task.borrow() {
+            task.wake_by_ref();
+        }
+    }
+}
+
+/// Never wait; an ended peer is an error, not a signal.
+const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);

@@ -1,0 +1,72 @@
+//! Frames from the server. They are not masked, so the same bytes go to every recipient.
+
+use bytes::Bytes;
+use roomcast_core::CloseCode;
+
+const FIN: u8 = 0x80;
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+
+/// An empty ping.
+pub(crate) const PING: Bytes = Bytes::from_static(&[FIN | 9, 0]);
+
+/// The header of a whole text message of `len` bytes, in the first bytes of the array.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // each arm fits its field
+pub(crate) fn text_header(len: usize) -> ([u8; 10], usize) {
+    let mut header = [0; 10];
+    header[0] = FIN | TEXT;
+    let used = match len {
+        0..126 => {
+            header[1] = len as u8;
+            2
+        }
+        126..0x1_0000 => {
+            header[1] = 126;
+            header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            header[1] = 127;
+            header[2..].copy_from_slice(&(len as u64).to_be_bytes());
+            10
+        }
+    };
+    (header, used)
+}
+
+/// A close frame; the reason has at most 123 bytes, as the hub sees to.
+pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
+    debug_assert!(reason.len() <= 123);
+    let mut frame = Vec::with_capacity(4 + reason.len());
+    frame.push(FIN | CLOSE);
+    frame.push(u8::try_from(2 + reason.len()).unwrap_or(2));
+    frame.extend_from_slice(&code.as_u16().to_be_bytes());
+    frame.extend_from_slice(reason.as_bytes());
+    frame.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_take_the_shortest_form() {
+        for (len, header) in [
+            (0, &[0x81, 0][..]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 255, 255]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let (bytes, used) = text_header(len);
+            assert_eq!(&bytes[..used], header, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_close_frame_has_code_and_reason() {
+        let frame = close_frame(CloseCode::AWAY, "bye");
+        assert_eq!(&frame[..], b"\x88\x05\x03\xe9bye");
+    }
+}

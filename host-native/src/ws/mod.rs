@@ -1,0 +1,7 @@
+//! WebSocket framing (RFC 6455), as far as the fan-out path needs its own.
+
+mod decode;
+mod encode;
+
+pub(crate) use decode::{Decoder, Event, Guards};
+pub(crate) use encode::{PING, close_frame, text_header};
