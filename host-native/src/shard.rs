@@ -43,8 +43,11 @@ pub(crate) enum Mail {
         frames: u32,
     },
     /// Anything else: off the hot path.
-    Task(Box<dyn FnOnce(&Rc<Shard>) + Send>),
+    Task(Task),
 }
+
+/// What a shard does for another.
+type Task = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
 impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

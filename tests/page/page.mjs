@@ -216,9 +216,52 @@ const steps = {
     await a.leave("stage");
   },
 
-  async "the log is cleared and stays bounded"({ a }) {
-    await a.part("clear").click();
-    assert.equal(await a.row("").count(), 0);
+  async "the keyboard alone joins and publishes"({ a, b }) {
+    await b.join("keys");
+    await a.part("room-input").fill("keys");
+    await a.part("room-input").press("Enter");
+    await a.part("chips").locator("bdi").getByText("keys", { exact: true }).waitFor();
+    await a.part("event-input").fill("typed");
+    await a.part("data-input").fill("[1,");
+    await a.part("data-input").press("Shift+Enter");
+    await a.part("data-input").pressSequentially("2]");
+    await a.part("data-input").press("Enter");
+    await b.row('[data-kind="push"][data-event="typed"]').waitFor();
+  },
+
+  async "a flood leaves the log bounded and at its end"({ page, b, url }) {
+    const send = (event) => page.request.post(`${url}/api/v1/side-stage/send`, { data: { audience: { rooms: ["keys"] }, event, data: null } });
+    for (let batch = 0; batch < 15; batch += 1) await Promise.all(Array.from({ length: 30 }, () => send("flood")));
+    await send("last");
+    const newest = b.row('[data-event="last"]');
+    await newest.waitFor();
+    const rows = await b.row("").count();
+    assert.ok(rows >= 100 && rows < 450, `${rows} rows are kept`);
+    const hidden = await b.part("log").evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
+    assert.ok(hidden < 2, `the newest rows are ${hidden} px out of view`);
+    await b.part("clear").click();
+    assert.equal(await b.row("").count(), 0);
+  },
+
+  async "a client that is told to come back does, and joins again"({ page, b, url }) {
+    const before = await b.part("conn").textContent();
+    const response = await page.request.delete(`${url}/api/v1/side-stage/connections/${before}?code=1001`);
+    assert.equal(response.status(), 200);
+    await b.row('[data-event="$bye"]').waitFor();
+    await b.row('[data-event="close"][data-code="1001"]').waitFor();
+    await b.row('[data-dir="in"][data-event="$join"]').waitFor();
+    await b.connected();
+    await b.part("chips").locator("bdi").getByText("keys", { exact: true }).waitFor();
+    assert.notEqual(await b.part("conn").textContent(), before);
+  },
+
+  async "a client that is removed stays away, and says why"({ page, b, url }) {
+    await page.request.delete(`${url}/api/v1/side-stage/connections/${await b.part("conn").textContent()}`);
+    await b.row('[data-event="$bye"]').filter({ hasText: "removed by the application" }).waitFor();
+    await b.row('[data-kind="error"][data-event="close"][data-code="4410"]').waitFor();
+    await b.root.getByTestId("state").getByText("Disconnected").waitFor();
+    await b.part("connect").click();
+    await b.connected();
   },
 
   async "dark and light theme"({ page }) {
@@ -290,6 +333,7 @@ async function takePicture(browser, url, path) {
   for (const client of [a, b]) await client.row('[data-event="clock"]').waitFor();
   await a.part("event-input").fill("said");
   await a.part("data-input").fill('{"text": "Good luck!"}');
+  await b.part("data-input").fill('{"text": "You too!"}');
   await b.join("game-7");
   await b.part("room-input").fill("lobby");
   await b.part("publish-room-input").fill("lobby");

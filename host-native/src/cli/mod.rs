@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand};
 /// Without a command, `roomcast` serves: open http://127.0.0.1:3000 and try it.
 #[derive(Debug, Parser)]
 #[command(name = "roomcast", version, args_conflicts_with_subcommands = true)]
-#[command(after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 cannot connect.")]
+#[command(
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 cannot connect."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Action>,

@@ -8,10 +8,9 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
 use roomcast_core::{Command, ConnId, Entry, Frame, Outbox, Replay};
 
-use super::send::endpoint::namespace;
+use super::send::endpoint::{Failure, namespace};
 
 const AFTER_HELP: &str = "\
 One line for each thing that the server did, its columns separated by tabs:
@@ -47,16 +46,33 @@ pub(crate) struct ReplayArgs {
 }
 
 /// Replays, and prints.
-///
-/// # Errors
-///
-/// When the file cannot be read or is no journal: the message names the file and the line.
 pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let name = args.file.display();
+    let name = args.file.display().to_string();
+    match replay(args) {
+        Ok(End::Whole) => {}
+        Ok(End::Truncated(line)) => {
+            eprintln!("warning: {name}, line {line} is cut off: all before it was replayed");
+        }
+        // As in `| head`: whoever reads has enough.
+        Err(Stop::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(Stop::Output(fault)) => {
+            return Ok(Failure::failed(format_args!("cannot write: {fault}")).report());
+        }
+        Err(Stop::Open(fault)) => {
+            return Ok(Failure::failed(format_args!("cannot open {name}: {fault}")).report());
+        }
+        Err(Stop::Line(line, fault)) => {
+            return Ok(Failure::failed(format_args!("{name}, line {line}: {fault}")).report());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn replay(args: ReplayArgs) -> Result<End, Stop> {
     let journal: Box<dyn BufRead> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        let file = File::open(&args.file).with_context(|| format!("cannot open {name}"))?;
+        let file = File::open(&args.file).map_err(Stop::Open)?;
         Box::new(BufReader::new(file))
     };
     let mut printer = Printer {
@@ -65,21 +81,9 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         namespace: args.namespace,
     };
     let played = play(journal, |namespace, out| printer.print(namespace, out));
-    // What was replayed up to an error is worth seeing.
-    let flushed = printer.out.flush();
-    let end = match played.and_then(|end| flushed.map(|()| end).map_err(Stop::Output)) {
-        Ok(end) => end,
-        // As in `| head`: whoever reads has enough.
-        Err(Stop::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => {
-            return Ok(ExitCode::SUCCESS);
-        }
-        Err(Stop::Output(fault)) => return Err(fault).context("cannot write"),
-        Err(Stop::Line(line, fault)) => return Err(fault.context(format!("{name}, line {line}"))),
-    };
-    if let End::Truncated(line) = end {
-        eprintln!("warning: {name}, line {line}: cut off, and left out; all before it was replayed");
-    }
-    Ok(ExitCode::SUCCESS)
+    // Also before an error: what was replayed up to there is worth seeing.
+    printer.out.flush().map_err(Stop::Output)?;
+    played
 }
 
 /// How a journal ends.
@@ -93,6 +97,7 @@ enum End {
 /// Why a journal is not read to its end.
 #[derive(Debug)]
 enum Stop {
+    Open(io::Error),
     Line(usize, anyhow::Error),
     Output(io::Error),
 }
@@ -134,7 +139,11 @@ struct Printer<W> {
 
 impl<W: Write> Printer<W> {
     fn print(&mut self, namespace: &str, commands: &Outbox) -> io::Result<()> {
-        if self.namespace.as_deref().is_some_and(|only| only != namespace) {
+        if self
+            .namespace
+            .as_deref()
+            .is_some_and(|only| only != namespace)
+        {
             return Ok(());
         }
         for command in commands {
@@ -257,7 +266,11 @@ mod tests {
     fn any_other_bad_line_is_an_error_with_its_number() {
         let (first, rest) = JOURNAL.split_once('\n').unwrap();
         for (journal, number, says) in [
-            (JOURNAL.replacen(r#""at":2,"#, "", 1), 6, "missing field `at`"),
+            (
+                JOURNAL.replacen(r#""at":2,"#, "", 1),
+                6,
+                "missing field `at`",
+            ),
             (format!("{first}\n\n{rest}"), 2, "not a journal line"),
             (rest.to_owned(), 2, "did not open"),
         ] {

@@ -18,11 +18,11 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use roomcast_core::{Audience, ConnId, Delivery, Payload, PayloadError};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::{net::TcpStream, time::timeout};
 
-use self::endpoint::{Endpoint, Failure};
+use self::endpoint::{Endpoint, Failure, detail};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -135,9 +135,9 @@ fn data(given: Option<&str>, string: bool, mut stdin: impl Read) -> Result<Strin
     let text = match given {
         None => "null",
         Some("-") => {
-            stdin
-                .read_to_string(&mut read)
-                .map_err(|fault| Failure::failed(format_args!("cannot read standard input: {fault}")))?;
+            stdin.read_to_string(&mut read).map_err(|fault| {
+                Failure::failed(format_args!("cannot read standard input: {fault}"))
+            })?;
             &read
         }
         Some(given) => given,
@@ -167,12 +167,6 @@ struct Body<'a> {
     audience: Audience,
     event: &'a str,
     data: &'a RawValue,
-}
-
-/// What the server says of a request that it refused.
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
 }
 
 fn audience(args: &SendArgs) -> Audience {
@@ -223,15 +217,22 @@ async fn send(args: &SendArgs, data: &str) -> Result<String, Failure> {
                 args.url
             ))
         })?;
-    if status == StatusCode::OK && serde_json::from_str::<Delivery>(&body).is_ok() {
-        return Ok(body);
+    if status == StatusCode::OK {
+        // Whatever else listens there may say 200 to anything.
+        return match serde_json::from_str::<Delivery>(&body) {
+            Ok(_) => Ok(body),
+            Err(_) => Err(Failure::failed(format_args!(
+                "{} is no Roomcast server: its answer is not a delivery\n  Check --url",
+                args.url
+            ))),
+        };
     }
-    let detail = match serde_json::from_str::<Problem>(&body) {
-        Ok(Problem { detail }) => detail,
-        Err(_) => format!("{} does not answer like a Roomcast server", args.url),
-    };
-    let status_advice = advice(status);
-    Err(Failure::failed(format_args!("{status}: {detail}{status_advice}")))
+    Err(Failure::failed(format_args!(
+        "{} refused: {status}{}{}",
+        args.url,
+        detail(&body),
+        advice(status)
+    )))
 }
 
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -254,7 +255,9 @@ async fn exchange(
 fn advice(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 | 403 => "\n  Give a key of the server: --api-key KEY, or ROOMCAST_API_KEY",
-        404 => "\n  Check --url and --namespace; `roomcast serve --namespaces` may restrict the latter",
+        404 => {
+            "\n  Check --url and --namespace; `roomcast serve --namespaces` may restrict the latter"
+        }
         413 => "\n  Send less, or start the server with a higher --api-body-bytes-max",
         422 => "\n  Choose another --idempotency-key for another message",
         503 => "\n  Try again in a few seconds",
@@ -291,7 +294,10 @@ mod tests {
     fn an_audience_is_as_the_server_reads_it() {
         for (args, json) in [
             ("--room a --room b e", r#"{"rooms":["a","b"]}"#),
-            ("e 1 --all --except-conn 7", r#"{"all":true,"except_conns":["7"]}"#),
+            (
+                "e 1 --all --except-conn 7",
+                r#"{"all":true,"except_conns":["7"]}"#,
+            ),
             (
                 "--user u --conn 0 e -1 --except-room r --except-user v",
                 r#"{"conns":["0"],"users":["u"],"except_rooms":["r"],"except_users":["v"]}"#,
@@ -309,7 +315,12 @@ mod tests {
             assert_eq!(fault.kind(), ErrorKind::MissingRequiredArgument);
             assert!(fault.to_string().contains("--room"), "{fault}");
         }
-        for args in ["--all $e", "--conn x e", "--all e --string", "--all e --namespace a/b"] {
+        for args in [
+            "--all $e",
+            "--conn x e",
+            "--all e --string",
+            "--all e --namespace a/b",
+        ] {
             parse(args).expect_err(args);
         }
     }
@@ -332,7 +343,10 @@ mod tests {
             let (fault, code) = (format!("{fault:?}"), "exit: 2");
             assert!(fault.contains(code), "{fault}");
             let says = says.escape_debug().to_string();
-            assert!(fault.contains(&says) || fault.contains("surrogate"), "{fault}");
+            assert!(
+                fault.contains(&says) || fault.contains("surrogate"),
+                "{fault}"
+            );
         }
     }
 }

@@ -28,28 +28,54 @@ impl<T: FromStr> FromStr for OrOff<T> {
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Address to listen on; port 0 takes any free one
-    #[arg(long, env = "ROOMCAST_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    #[arg(
+        long,
+        env = "ROOMCAST_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:3000"
+    )]
     listen: SocketAddr,
     /// I/O threads
     #[arg(long, env = "ROOMCAST_THREADS", value_name = "N", default_value_t = 1)]
     threads: usize,
     /// Key of the HTTP API; repeat it, or separate by commas, to change keys without a gap
-    #[arg(long, env = "ROOMCAST_API_KEY", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
+    #[arg(
+        long,
+        env = "ROOMCAST_API_KEY",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     api_key: Vec<ApiKey>,
     /// Listen beyond loopback without an API key
     #[arg(long, env = "ROOMCAST_INSECURE")]
     insecure: bool,
     /// Origin of web pages that may connect, like https://example.com or https://*.example.com
-    #[arg(long, env = "ROOMCAST_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "ROOMCAST_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
     allow_origin: Vec<OriginRule>,
     /// The namespaces there are, separated by commas; default any
-    #[arg(long, env = "ROOMCAST_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "ROOMCAST_NAMESPACES",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
     namespaces: Vec<String>,
     /// Record every input to this file, for `roomcast replay`
     #[arg(long, env = "ROOMCAST_RECORD", value_name = "FILE")]
     record: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, or a filter like roomcast=debug
-    #[arg(long, env = "ROOMCAST_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(
+        long,
+        env = "ROOMCAST_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
     log: String,
     #[command(flatten)]
     limits: LimitArgs,
@@ -59,67 +85,172 @@ pub(crate) struct ServeArgs {
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
     /// Messages a second from one connection, or off (then bytes are not limited either)
-    #[arg(long, env = "ROOMCAST_INBOUND_RATE", value_name = "N|off", default_value = "50")]
+    #[arg(
+        long,
+        env = "ROOMCAST_INBOUND_RATE",
+        value_name = "N|off",
+        default_value = "50"
+    )]
     inbound_rate: OrOff<u32>,
     /// Messages that one connection may send at once after a rest
-    #[arg(long, env = "ROOMCAST_INBOUND_BURST", value_name = "N", default_value_t = 100)]
+    #[arg(
+        long,
+        env = "ROOMCAST_INBOUND_BURST",
+        value_name = "N",
+        default_value_t = 100
+    )]
     inbound_burst: u32,
     /// Bytes a second from one connection, or off
-    #[arg(long, env = "ROOMCAST_INBOUND_BYTES_RATE", value_name = "BYTES|off", default_value = "262144")]
+    #[arg(
+        long,
+        env = "ROOMCAST_INBOUND_BYTES_RATE",
+        value_name = "BYTES|off",
+        default_value = "262144"
+    )]
     inbound_bytes_rate: OrOff<u32>,
     /// Pings, pongs and closes a second from one connection, or off
-    #[arg(long, env = "ROOMCAST_CONTROL_RATE", value_name = "N|off", default_value = "5")]
+    #[arg(
+        long,
+        env = "ROOMCAST_CONTROL_RATE",
+        value_name = "N|off",
+        default_value = "5"
+    )]
     control_rate: OrOff<u32>,
     /// Bytes of one message
-    #[arg(long, env = "ROOMCAST_MESSAGE_BYTES_MAX", value_name = "BYTES", default_value_t = 65_536)]
+    #[arg(
+        long,
+        env = "ROOMCAST_MESSAGE_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 65_536
+    )]
     message_bytes_max: usize,
     /// Fragments of one message
-    #[arg(long, env = "ROOMCAST_FRAGMENTS_MAX", value_name = "N", default_value_t = 64)]
+    #[arg(
+        long,
+        env = "ROOMCAST_FRAGMENTS_MAX",
+        value_name = "N",
+        default_value_t = 64
+    )]
     fragments_max: usize,
     /// Time to finish a message, or the body of an API request
-    #[arg(long, env = "ROOMCAST_MESSAGE_TIME_MS", value_name = "MS", default_value_t = 10_000)]
+    #[arg(
+        long,
+        env = "ROOMCAST_MESSAGE_TIME_MS",
+        value_name = "MS",
+        default_value_t = 10_000
+    )]
     message_time_ms: u64,
     /// Time for a request head
-    #[arg(long, env = "ROOMCAST_HANDSHAKE_TIME_MS", value_name = "MS", default_value_t = 5_000)]
+    #[arg(
+        long,
+        env = "ROOMCAST_HANDSHAKE_TIME_MS",
+        value_name = "MS",
+        default_value_t = 5_000
+    )]
     handshake_time_ms: u64,
     /// Bytes of a request head
-    #[arg(long, env = "ROOMCAST_HEADER_BYTES_MAX", value_name = "BYTES", default_value_t = 8_192)]
+    #[arg(
+        long,
+        env = "ROOMCAST_HEADER_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 8_192
+    )]
     header_bytes_max: usize,
     /// Headers of a request
-    #[arg(long, env = "ROOMCAST_HEADERS_MAX", value_name = "N", default_value_t = 64)]
+    #[arg(
+        long,
+        env = "ROOMCAST_HEADERS_MAX",
+        value_name = "N",
+        default_value_t = 64
+    )]
     headers_max: usize,
     /// Bytes queued for one connection before it is closed as too slow
-    #[arg(long, env = "ROOMCAST_OUTBOX_BYTES_MAX", value_name = "BYTES", default_value_t = 1_048_576)]
+    #[arg(
+        long,
+        env = "ROOMCAST_OUTBOX_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 1_048_576
+    )]
     outbox_bytes_max: usize,
     /// Frames queued for one connection before it is closed as too slow
-    #[arg(long, env = "ROOMCAST_OUTBOX_FRAMES_MAX", value_name = "N", default_value_t = 1_024)]
+    #[arg(
+        long,
+        env = "ROOMCAST_OUTBOX_FRAMES_MAX",
+        value_name = "N",
+        default_value_t = 1_024
+    )]
     outbox_frames_max: usize,
     /// Time in which a connection with a queue must take some of it
-    #[arg(long, env = "ROOMCAST_WRITE_STALL_MS", value_name = "MS", default_value_t = 10_000)]
+    #[arg(
+        long,
+        env = "ROOMCAST_WRITE_STALL_MS",
+        value_name = "MS",
+        default_value_t = 10_000
+    )]
     write_stall_ms: u64,
     /// Time for a peer to answer a close
-    #[arg(long, env = "ROOMCAST_CLOSE_WAIT_MS", value_name = "MS", default_value_t = 5_000)]
+    #[arg(
+        long,
+        env = "ROOMCAST_CLOSE_WAIT_MS",
+        value_name = "MS",
+        default_value_t = 5_000
+    )]
     close_wait_ms: u64,
     /// Rooms that one connection may be in
-    #[arg(long, env = "ROOMCAST_ROOMS_PER_CONNECTION_MAX", value_name = "N", default_value_t = 128)]
+    #[arg(
+        long,
+        env = "ROOMCAST_ROOMS_PER_CONNECTION_MAX",
+        value_name = "N",
+        default_value_t = 128
+    )]
     rooms_per_connection_max: usize,
     /// Bytes of a room name
-    #[arg(long, env = "ROOMCAST_ROOM_NAME_BYTES_MAX", value_name = "BYTES", default_value_t = 200)]
+    #[arg(
+        long,
+        env = "ROOMCAST_ROOM_NAME_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 200
+    )]
     room_name_bytes_max: usize,
     /// Silence after which a connection is pinged, or off
-    #[arg(long, env = "ROOMCAST_HEARTBEAT_MS", value_name = "MS|off", default_value = "25000")]
+    #[arg(
+        long,
+        env = "ROOMCAST_HEARTBEAT_MS",
+        value_name = "MS|off",
+        default_value = "25000"
+    )]
     heartbeat_ms: OrOff<u64>,
     /// Silence after the ping that closes the connection
-    #[arg(long, env = "ROOMCAST_HEARTBEAT_WAIT_MS", value_name = "MS", default_value_t = 10_000)]
+    #[arg(
+        long,
+        env = "ROOMCAST_HEARTBEAT_WAIT_MS",
+        value_name = "MS",
+        default_value_t = 10_000
+    )]
     heartbeat_wait_ms: u64,
     /// Connections; never more than open files allow
-    #[arg(long, env = "ROOMCAST_CONNECTIONS_MAX", value_name = "N", default_value_t = 100_000)]
+    #[arg(
+        long,
+        env = "ROOMCAST_CONNECTIONS_MAX",
+        value_name = "N",
+        default_value_t = 100_000
+    )]
     connections_max: usize,
     /// Namespaces alive at a time
-    #[arg(long, env = "ROOMCAST_NAMESPACES_MAX", value_name = "N", default_value_t = 1_024)]
+    #[arg(
+        long,
+        env = "ROOMCAST_NAMESPACES_MAX",
+        value_name = "N",
+        default_value_t = 1_024
+    )]
     namespaces_max: usize,
     /// Bytes of an API request's body
-    #[arg(long, env = "ROOMCAST_API_BODY_BYTES_MAX", value_name = "BYTES", default_value_t = 1_048_576)]
+    #[arg(
+        long,
+        env = "ROOMCAST_API_BODY_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 1_048_576
+    )]
     api_body_bytes_max: usize,
 }
 
@@ -195,7 +326,10 @@ impl ServeArgs {
             .build()?;
         runtime.block_on(async {
             let listeners = roomcast::listen(&settings).with_context(|| {
-                format!("cannot listen on {}: choose another --listen", settings.listen)
+                format!(
+                    "cannot listen on {}: choose another --listen",
+                    settings.listen
+                )
             })?;
             let (mut interrupt, mut terminate) = (
                 signal(SignalKind::interrupt())?,
@@ -268,6 +402,9 @@ mod tests {
             .err()
             .expect("not a number")
             .to_string();
-        assert!(fault.contains("--inbound-rate") && fault.contains("off"), "{fault}");
+        assert!(
+            fault.contains("--inbound-rate") && fault.contains("off"),
+            "{fault}"
+        );
     }
 }

@@ -38,7 +38,10 @@ pub(crate) async fn answer(
     if !is_namespace(namespace)
         || listed.is_some_and(|names| !names.iter().any(|name| name == namespace))
     {
-        return Err(not_found("no such namespace"));
+        return Err(not_found(
+            "no such namespace: a name is 1 to 64 of A-Z a-z 0-9 _ -, and listed in --namespaces \
+             (ROOMCAST_NAMESPACES) where that is set",
+        ));
     }
     let call = Call {
         shard,

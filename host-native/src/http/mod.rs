@@ -117,7 +117,7 @@ fn page() -> Reply {
     // The page loads nothing; what it shows comes from anywhere, and must not run.
     const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
         img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
-        frame-ancestors 'none'";
+        frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
     let mut reply = Response::new(Full::new(Bytes::from_static(PAGE.as_bytes())));
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),

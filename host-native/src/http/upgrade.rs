@@ -67,7 +67,7 @@ pub(crate) async fn answer(
 ) -> Reply {
     let key = match check(&request) {
         Ok(key) => key,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     let admitted = admit(shard, peer, &request).await;
     let in_band = request
@@ -98,10 +98,10 @@ pub(crate) async fn answer(
 }
 
 /// The form of the request; gives the accept key.
-fn check(request: &Request<Incoming>) -> Result<String, Reply> {
+fn check(request: &Request<Incoming>) -> Result<String, Box<Reply>> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err(not_allowed("GET"));
+        return Err(not_allowed("GET").into());
     }
     let has = |name, token| list(headers, name).any(|item| item.eq_ignore_ascii_case(token));
     if request.version() < Version::HTTP_11
@@ -110,7 +110,7 @@ fn check(request: &Request<Incoming>) -> Result<String, Reply> {
     {
         let detail = "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket";
         let upgrade = (header::UPGRADE, "websocket");
-        return Err(upgrade_required(detail, upgrade));
+        return Err(upgrade_required(detail, upgrade).into());
     }
     if headers
         .get(header::SEC_WEBSOCKET_VERSION)
@@ -118,16 +118,15 @@ fn check(request: &Request<Incoming>) -> Result<String, Reply> {
     {
         let detail = "the WebSocket version must be 13";
         let version = (header::SEC_WEBSOCKET_VERSION, "13");
-        return Err(upgrade_required(detail, version));
+        return Err(upgrade_required(detail, version).into());
     }
     match headers.get(header::SEC_WEBSOCKET_KEY) {
         Some(key) if is_key(key.as_bytes()) => Ok(derive_accept_key(key.as_bytes())),
-        _ => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "bad_request",
-            "Sec-WebSocket-Key must be 16 bytes in base64",
-        )
-        .into()),
+        _ => {
+            let detail = "Sec-WebSocket-Key must be 16 bytes in base64";
+            let problem = Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail);
+            Err(Reply::from(problem).into())
+        }
     }
 }
 
@@ -157,10 +156,8 @@ async fn admit(
     if !origin::may_connect(origin, host, peer, &settings.allow_origins) {
         return Err(ORIGIN);
     }
-    let name = match request.uri().path().strip_prefix("/ws/") {
-        Some(name) => name,
-        None => "default",
-    };
+    let path = request.uri().path();
+    let name = path.strip_prefix("/ws/").unwrap_or("default");
     let listed = match &settings.namespaces {
         Some(names) => names.iter().any(|listed| listed == name),
         None => true,
@@ -259,6 +256,7 @@ async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, refusal: Refusal) {
     bytes.extend_from_slice(&ws::close_frame(refusal.close, refusal.code));
     let farewell = async {
         stream.write_all(&bytes).await?;
+        stream.shutdown().await?;
         let mut sink = [0; 512];
         while stream.read(&mut sink).await? > 0 {}
         std::io::Result::Ok(())

@@ -3,6 +3,7 @@
 use std::{fmt, io, process::ExitCode, str::FromStr, time::Duration};
 
 use hyper::Uri;
+use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
 
 /// Where a server is, out of the URL that the user has at hand: its root, that of its WebSocket, or
@@ -84,7 +85,7 @@ impl FromStr for Endpoint {
         let (prefix, namespace) = match path.rsplit_once("/ws") {
             Some((prefix, "")) => (prefix, None),
             Some((prefix, rest)) if rest.starts_with('/') => {
-                (prefix, Some(self::namespace(&rest[1..])?))
+                (prefix, Some(namespace(&rest[1..])?))
             }
             _ => (path, None),
         };
@@ -112,6 +113,18 @@ pub(in crate::cli) fn event(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("an event is 1 to 128 bytes, and does not start with `$`".to_owned())
+    }
+}
+
+/// What the body of a refusal says, to be put behind the status: `: ...`, or nothing.
+pub(in crate::cli) fn detail(body: &str) -> String {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    match serde_json::from_str::<Problem>(body) {
+        Ok(Problem { detail }) => format!(": {detail}"),
+        Err(_) => String::new(),
     }
 }
 

@@ -1,0 +1,133 @@
+//! `roomcast join`: a client of one connection, to see and to say what goes on in a room.
+
+mod line;
+mod pace;
+mod session;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use hyper::Uri;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{self, client::ClientRequestBuilder},
+};
+
+use self::session::Session;
+use super::send::endpoint::{Endpoint, Failure, detail, event, namespace};
+
+const AFTER_HELP: &str = "\
+Every frame that arrives is printed as it is, one per line; remarks go to standard error.
+What you type is read line by line:
+  {\"event\":...}   A JSON object with an event is sent as it is: a verb, a publish to any room
+  /quit           Leaves once everything sent is answered, like the end of the input;
+                  Ctrl-C leaves at once
+  anything else   Is published to the first ROOM, as JSON if it is JSON, as a string if not;
+                  empty lines are skipped
+
+Lines are sent no faster than the server's rate limit allows. A lost connection is not opened again.
+
+Examples:
+  roomcast join lobby
+  echo '{\"text\":\"hi\"}' | roomcast join lobby --event said
+  tail -f /dev/null | roomcast join lobby kitchen | jq .data      (only listens)
+
+Exit codes: 0 left, 1 a room or a line was refused, or the server closed, 2 wrong usage,
+3 cannot connect.";
+
+/// Joins rooms, prints what arrives, publishes what is typed
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct JoinArgs {
+    /// Rooms to join; the first one is published to
+    #[arg(required = true, value_name = "ROOM")]
+    rooms: Vec<String>,
+    /// Event name of what is typed
+    #[arg(long, default_value = "message", value_parser = event)]
+    event: String,
+    /// Where the server is
+    #[arg(long, env = "ROOMCAST_URL", default_value = "ws://127.0.0.1:3000/ws")]
+    url: Endpoint,
+    /// Namespace; `default` unless the URL names one
+    #[arg(long, env = "ROOMCAST_NAMESPACE", value_parser = namespace)]
+    namespace: Option<String>,
+}
+
+/// Joins, and stays until there is nothing more to read, or the server closes.
+///
+/// # Errors
+///
+/// Faults of this machine; whatever the user or the server can do about is printed, and is in the
+/// exit code.
+pub(crate) fn run(args: JoinArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the I/O runtime")?;
+    Ok(match runtime.block_on(join(args)) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    })
+}
+
+async fn join(args: JoinArgs) -> Result<ExitCode, Failure> {
+    let socket = connect(&args).await?;
+    Session::new(socket, args.rooms, args.event).run().await
+}
+
+async fn connect(args: &JoinArgs) -> Result<WebSocketStream<TcpStream>, Failure> {
+    const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+    let stream = args.url.connect().await?;
+    let url = args.url.websocket(args.namespace.as_deref());
+    let uri: Uri = url.parse().map_err(Failure::usage)?;
+    let request = ClientRequestBuilder::new(uri).with_sub_protocol("roomcast.v1");
+    let not_here = |fault: &dyn std::fmt::Display| {
+        Failure::unreachable(format_args!(
+            "no Roomcast server at {url}: {fault}\n  Check --url, or ROOMCAST_URL"
+        ))
+    };
+    match timeout(HANDSHAKE_TIME, client_async(request, stream)).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(tungstenite::Error::Http(response))) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            let advice = match response.status().as_u16() {
+                404 => {
+                    "\n  Check --url and --namespace; `roomcast serve --namespaces` may restrict \
+                     the latter"
+                }
+                503 => "\n  Try again in a few seconds",
+                _ => "",
+            };
+            Err(Failure::failed(format_args!(
+                "{url} refused the connection: {}{}{advice}",
+                response.status(),
+                detail(&String::from_utf8_lossy(body)),
+            )))
+        }
+        Ok(Err(fault)) => Err(not_here(&fault)),
+        Err(_) => Err(not_here(&"no answer within 10 s")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: JoinArgs,
+    }
+
+    #[test]
+    fn a_room_is_needed_and_several_may_be_named() {
+        let parse = |args: &[&str]| Command::try_parse_from(args).map(|command| command.args);
+        assert!(parse(&["join"]).is_err());
+        assert!(parse(&["join", "lobby", "--event", "$join"]).is_err());
+        let args = parse(&["join", "lobby", "the kitchen", "--event", "said"]).unwrap();
+        assert_eq!(args.rooms, ["lobby", "the kitchen"]);
+    }
+}

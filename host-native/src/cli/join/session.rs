@@ -1,0 +1,368 @@
+//! One connection, from the welcome to the close.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    io::{self, BufRead, StdoutLock, Write},
+    pin::pin,
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+use tokio::{
+    net::TcpStream,
+    select, signal,
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+
+use super::{
+    super::{replay::one_line, send::endpoint::Failure},
+    line::{Line, Request},
+    pace::{Limits, Pace},
+};
+
+/// How long the server may take for its welcome, and for the last answers.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// How long the server may take to answer a close frame.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+
+pub(super) struct Session {
+    socket: WebSocketStream<TcpStream>,
+    rooms: Vec<String>,
+    event: String,
+    out: StdoutLock<'static>,
+    stage: Stage,
+    limits: Limits,
+    pace: Pace,
+    unsent: VecDeque<Request>,
+    /// Ids that an answer is to come for.
+    unanswered: BTreeSet<String>,
+    /// Whether anything was refused.
+    refused: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The server has the first word, until then.
+    Greeting(Instant),
+    Talking,
+    /// Everything is sent; the last answers must be there by then.
+    Leaving(Instant),
+}
+
+/// Why a session ends other than by the wish of the user.
+enum End {
+    /// Standard output takes no more.
+    Output(io::Error),
+    /// The connection is of no use.
+    Useless(String),
+    /// The connection is gone.
+    Closed(String),
+}
+
+/// What is looked at in a frame.
+#[derive(Deserialize)]
+struct Arrived<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    id: Option<Value>,
+    data: Option<&'a RawValue>,
+    error: Option<Fault>,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    code: String,
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Welcome {
+    limits: Limits,
+}
+
+impl Session {
+    pub(super) fn new(
+        socket: WebSocketStream<TcpStream>,
+        rooms: Vec<String>,
+        event: String,
+    ) -> Self {
+        let now = Instant::now();
+        let limits = Limits::default();
+        let mut session = Self {
+            socket,
+            rooms: Vec::new(),
+            event,
+            out: io::stdout().lock(),
+            stage: Stage::Greeting(now + ANSWER_TIME),
+            pace: Pace::new(&limits, now),
+            limits,
+            unsent: VecDeque::new(),
+            unanswered: BTreeSet::new(),
+            refused: false,
+        };
+        for (at, room) in rooms.iter().enumerate() {
+            session.enqueue(Request::new("$join", &join_id(at), Some(room), None));
+        }
+        session.rooms = rooms;
+        session
+    }
+
+    /// Talks until one of the two sides has enough.
+    pub(super) async fn run(mut self) -> Result<ExitCode, Failure> {
+        let failure = match self.talk().await {
+            Ok(()) => None,
+            // As in `| head`: whoever reads has enough.
+            Err(End::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => None,
+            Err(End::Output(fault)) => Some(format!("cannot write: {fault}")),
+            Err(End::Useless(text)) => Some(text),
+            Err(End::Closed(text)) => {
+                // The server's close frame is answered.
+                let _ = timeout(CLOSE_TIME, self.socket.flush()).await;
+                return Err(Failure::failed(text));
+            }
+        };
+        // Nothing is lost with a server that does not answer the close.
+        let _ = timeout(CLOSE_TIME, self.close()).await;
+        match failure {
+            Some(text) => Err(Failure::failed(text)),
+            None if self.refused => Ok(ExitCode::FAILURE),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    async fn talk(&mut self) -> Result<(), End> {
+        let mut lines = typed();
+        let mut interrupt = pin!(signal::ctrl_c());
+        let (mut typing, mut number) = (true, 0);
+        loop {
+            let all_sent = self.unsent.is_empty();
+            match self.stage {
+                Stage::Talking if all_sent && !typing => {
+                    // Answers come in the order of requests: the one to this comes after the
+                    // errors of all lines that asked for no answer.
+                    self.enqueue(Request::new("$ping", "end", None, None));
+                    self.stage = Stage::Leaving(Instant::now() + ANSWER_TIME);
+                    continue;
+                }
+                Stage::Leaving(_) if all_sent && self.unanswered.is_empty() => return Ok(()),
+                Stage::Greeting(_) | Stage::Talking | Stage::Leaving(_) => {}
+            }
+            let (deadline, timed) = match self.stage {
+                Stage::Greeting(at) | Stage::Leaving(at) => (at, true),
+                Stage::Talking => (Instant::now(), false),
+            };
+            let greeted = !matches!(self.stage, Stage::Greeting(_));
+            select! {
+                message = self.socket.next() => self.receive(message)?,
+                () = sleep(self.pace.wait(Instant::now())), if greeted && !all_sent => {
+                    self.send_next().await?;
+                }
+                line = lines.recv(), if greeted && all_sent && typing => {
+                    number += 1;
+                    typing = self.read(line, number);
+                }
+                _ = &mut interrupt => return Ok(()),
+                () = sleep_until(deadline), if timed => return Err(self.overdue()),
+            }
+        }
+    }
+
+    fn enqueue(&mut self, request: Request) {
+        self.unanswered.extend(request.id.clone());
+        self.unsent.push_back(request);
+    }
+
+    async fn send_next(&mut self) -> Result<(), End> {
+        let Some(request) = self.unsent.pop_front() else {
+            return Ok(());
+        };
+        let bytes = request.text.len();
+        if let Some(limit) = self.limits.message_bytes.filter(|&limit| bytes > limit) {
+            if let Some(id) = request.id {
+                self.unanswered.remove(&id);
+            }
+            self.refuse(format_args!(
+                "a line makes a message of {bytes} bytes; not sent: the server takes {limit}"
+            ));
+            return Ok(());
+        }
+        self.pace.spend(Instant::now(), bytes);
+        let sent = self.socket.send(Message::text(request.text)).await;
+        match sent {
+            // What the server said before is still to be read.
+            Ok(())
+            | Err(tungstenite::Error::ConnectionClosed | tungstenite::Error::Protocol(_)) => Ok(()),
+            Err(fault) => Err(lost(fault)),
+        }
+    }
+
+    /// Takes a typed line; false when it was the last.
+    fn read(&mut self, line: Option<io::Result<String>>, number: usize) -> bool {
+        match line {
+            None => false,
+            Some(Err(fault)) => {
+                self.refuse(format_args!("cannot read line {number}: {fault}"));
+                false
+            }
+            Some(Ok(line)) => match Line::parse(&line, number, &self.rooms[0], &self.event) {
+                Line::Quit => false,
+                Line::Empty => true,
+                Line::Send(request) => {
+                    self.enqueue(request);
+                    true
+                }
+            },
+        }
+    }
+
+    fn receive(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<(), End> {
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                writeln!(self.out, "{}", one_line(&text)).map_err(End::Output)?;
+                match serde_json::from_str(&text) {
+                    Ok(arrived) => self.look_at(arrived),
+                    Err(_) => Ok(()),
+                }
+            }
+            Some(Ok(Message::Close(frame))) => Err(End::Closed(describe(frame.as_ref()))),
+            Some(Ok(
+                Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_),
+            )) => Ok(()),
+            Some(Err(fault)) => Err(lost(fault)),
+            None => Err(lost("the server ended it")),
+        }
+    }
+
+    fn look_at(&mut self, arrived: Arrived<'_>) -> Result<(), End> {
+        if arrived.event == "$welcome" {
+            let data = arrived.data.map_or("", RawValue::get);
+            if let Ok(Welcome { limits }) = serde_json::from_str(data) {
+                self.pace = Pace::new(&limits, Instant::now());
+                self.limits = limits;
+            }
+            self.stage = Stage::Talking;
+        }
+        let id = arrived.id.map(|id| id.to_string());
+        if let Some(id) = &id {
+            self.unanswered.remove(id);
+        }
+        let Some(Fault { code, message }) = arrived.error else {
+            return Ok(());
+        };
+        let room = (0..self.rooms.len())
+            .find(|&at| id == Some(Value::from(join_id(at)).to_string()))
+            .map(|at| &self.rooms[at]);
+        match (room, id) {
+            (Some(room), _) => {
+                let text = format!("cannot join {room:?}: {code}: {message}");
+                return Err(End::Useless(text));
+            }
+            (None, Some(id)) => self.refuse(format_args!("{id} was refused: {code}: {message}")),
+            (None, None) => self.refuse(format_args!("refused: {code}: {message}")),
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, remark: fmt::Arguments<'_>) {
+        self.refused = true;
+        eprintln!("roomcast: {remark}");
+    }
+
+    fn overdue(&self) -> End {
+        End::Useless(match self.stage {
+            Stage::Greeting(_) => {
+                "no $welcome within 10 s: is this a Roomcast server? Check --url".to_owned()
+            }
+            Stage::Talking | Stage::Leaving(_) => {
+                let ids: Vec<&str> = self.unanswered.iter().map(String::as_str).collect();
+                format!("no answer within 10 s to {}", ids.join(", "))
+            }
+        })
+    }
+
+    /// Closes, and prints what was still under way.
+    async fn close(&mut self) -> Result<(), tungstenite::Error> {
+        let frame = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        self.socket.close(Some(frame)).await?;
+        while let Some(message) = self.socket.next().await {
+            if let Message::Text(text) = message? {
+                writeln!(self.out, "{}", one_line(&text))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lines of standard input.
+fn typed() -> mpsc::Receiver<io::Result<String>> {
+    let (sender, receiver) = mpsc::channel(1);
+    // A thread of its own: one of the runtime would keep the program from ending until somebody
+    // presses Enter.
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            let last = line.is_err();
+            if sender.blocking_send(line).is_err() || last {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+fn join_id(at: usize) -> String {
+    format!("join-{}", at + 1)
+}
+
+fn lost(fault: impl fmt::Display) -> End {
+    End::Closed(format!("the connection is lost: {fault}"))
+}
+
+fn describe(frame: Option<&CloseFrame>) -> String {
+    let Some(frame) = frame else {
+        return "the server closed, without a code".to_owned();
+    };
+    let code = u16::from(frame.code);
+    let meaning = meaning(code);
+    let reason = match &*frame.reason {
+        "" => String::new(),
+        reason => format!(" ({})", one_line(reason)),
+    };
+    format!("the server closed with {code}{reason}: {meaning}")
+}
+
+fn meaning(code: u16) -> &'static str {
+    match code {
+        1000 => "it is done with this connection",
+        1001 => "it is shutting down, or the connection is too old; connect again",
+        1002 | 1007 => "it takes what this program sent for broken; please report it",
+        1003 => "it takes text messages only",
+        1008 => "a message came in too many pieces, or too slowly",
+        1009 => "a message was too large; `roomcast serve --message-bytes-max` is the limit",
+        1011 => "it has a fault; its log says more",
+        1013 => "it is full; try again in a few seconds",
+        4401 => "a token is missing, wrong or expired",
+        4403 => "this is not allowed",
+        4408 => "it heard nothing for too long; connect again",
+        4409 => "too much was queued for this program, which printed too slowly; connect again",
+        4410 => "the application removed this connection",
+        4429 => "too many messages, for too long; send slower",
+        _ => "the application knows what it means",
+    }
+}
