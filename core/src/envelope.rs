@@ -115,6 +115,7 @@ pub(crate) struct Malformed<'a> {
     pub(crate) message: &'static str,
     pub(crate) event: Option<Cow<'a, str>>,
     pub(crate) id: Option<RequestId<'a>>,
+    pub(crate) room: Option<Cow<'a, str>>,
 }
 
 /// A string that borrows where it has no escapes; `Option<Cow<str>>` alone would always copy.
@@ -146,6 +147,11 @@ struct Loose<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     room: Option<&'a RawValue>,
+    /// Read like the others, so that a repetition is found.
+    #[serde(borrow, rename = "echo")]
+    _echo: Option<&'a RawValue>,
+    #[serde(borrow, rename = "data")]
+    _data: Option<&'a RawValue>,
 }
 
 impl<'a> Envelope<'a> {
@@ -156,17 +162,26 @@ impl<'a> Envelope<'a> {
             return Err(malformed(text));
         }
         let wire: Wire<'a> = serde_json::from_str(text).map_err(|_| malformed(text))?;
-        let refuse = |code, message, event, id| {
+        let refuse = |code, message, event, id, room: Option<Text<'a>>| {
             Err(Malformed {
                 code,
                 message,
                 event,
                 id,
+                room: room.map(|Text(room)| room),
             })
         };
         let event = match wire.event {
             Some(Text(event)) if (1..=EVENT_BYTES_MAX).contains(&event.len()) => event,
-            _ => return refuse(ErrorCode::BadEnvelope, EVENT_FAULT, None, wire.id),
+            _ => {
+                return refuse(
+                    ErrorCode::BadEnvelope,
+                    EVENT_FAULT,
+                    None,
+                    wire.id,
+                    wire.room,
+                );
+            }
         };
         let data = match wire.data.map_or(Ok(Payload::NULL), Payload::from_raw) {
             Ok(data) => data,
@@ -179,7 +194,13 @@ impl<'a> Envelope<'a> {
                         "`data` must not be nested deeper than 64 levels"
                     }
                 };
-                return refuse(ErrorCode::BadPayload, message, Some(event), wire.id);
+                return refuse(
+                    ErrorCode::BadPayload,
+                    message,
+                    Some(event),
+                    wire.id,
+                    wire.room,
+                );
             }
         };
         Ok(Self {
@@ -206,6 +227,7 @@ fn malformed(text: &str) -> Malformed<'_> {
                       like {\"event\":\"hello\",\"room\":\"lobby\",\"data\":1}",
             event: None,
             id: None,
+            room: None,
         };
     };
     fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Result<Option<T>, ()> {
@@ -232,6 +254,7 @@ fn malformed(text: &str) -> Malformed<'_> {
             .map(|Text(event)| event)
             .filter(|event| (1..=EVENT_BYTES_MAX).contains(&event.len())),
         id: id.ok().flatten(),
+        room: room.ok().flatten().map(|Text(room)| room),
     }
 }
 
@@ -335,6 +358,14 @@ mod tests {
         assert_eq!(fault("[\"a\"]"), (bad, None, None));
         assert_eq!(fault("\u{feff}{\"event\":\"a\"}"), (bad, None, None));
         assert_eq!(fault(r#"{"event":"a","event":"a"}"#), (bad, None, None));
+        assert_eq!(
+            fault(r#"{"event":"a","echo":1,"echo":1}"#),
+            (bad, None, None)
+        );
+        assert_eq!(
+            fault(r#"{"event":"a","data":1,"data":1}"#),
+            (bad, None, None)
+        );
         assert_eq!(fault(r#"{"id":1}"#), (bad, None, one.clone()));
         assert_eq!(fault(r#"{"event":"","id":1}"#), (bad, None, one.clone()));
         assert_eq!(fault(r#"{"event":5,"id":1}"#), (bad, None, one.clone()));

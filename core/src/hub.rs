@@ -173,31 +173,38 @@ impl Hub {
             self.close(now, conn, CloseCode::RATE_LIMITED, reason, out)?;
             return Ok(None);
         }
-        let decoded = Envelope::decode(text);
-        if verdict == Verdict::Refuse {
-            let (event, id) = match decoded {
-                Ok(envelope) => (Some(envelope.event), envelope.id),
-                Err(malformed) => (malformed.event, malformed.id),
-            };
-            let event = event.as_deref().unwrap_or("$error");
-            let message = "too many messages or bytes: send slower; this one was not processed";
-            let code = ErrorCode::RateLimited;
-            out.error(conn, event, id.as_ref(), None, code, message);
-            return Ok(None);
-        }
-        match decoded {
-            Ok(envelope) => Ok(self.envelope(now, conn, envelope, out)),
-            Err(Malformed {
-                code,
-                message,
-                event,
-                id,
-            }) => {
-                let event = event.as_deref().unwrap_or("$error");
-                out.error(conn, event, id.as_ref(), None, code, message);
-                Ok(None)
+        let refusal = match Envelope::decode(text) {
+            Ok(envelope) if verdict == Verdict::Pass => {
+                return Ok(self.envelope(now, conn, envelope, out));
             }
-        }
+            Ok(Envelope {
+                event, id, room, ..
+            }) => Malformed {
+                code: ErrorCode::RateLimited,
+                message: RATE_LIMITED,
+                event: Some(event),
+                id,
+                room,
+            },
+            Err(malformed) if verdict == Verdict::Pass => malformed,
+            Err(malformed) => Malformed {
+                code: ErrorCode::RateLimited,
+                message: RATE_LIMITED,
+                ..malformed
+            },
+        };
+        self.refuse(conn, &refusal, out);
+        Ok(None)
+    }
+
+    /// Answers what was not processed, as far as its sender can be read.
+    fn refuse(&self, conn: ConnId, refusal: &Malformed<'_>, out: &mut Outbox) {
+        let event = refusal.event.as_deref().unwrap_or("$error");
+        let bytes_max = self.limits().room_name_bytes;
+        let room = refusal.room.as_deref();
+        let room = room.filter(|room| RoomName::check(room, bytes_max).is_ok());
+        let (id, code) = (refusal.id.as_ref(), refusal.code);
+        out.error(conn, event, id, room, code, refusal.message);
     }
 
     fn envelope<'f>(
@@ -418,10 +425,9 @@ impl Hub {
                 number(text, r#","inbound_messages_per_s":"#, rate.per_second);
                 number(text, r#","inbound_burst_messages":"#, rate.burst);
             }
-            if let Some(rate) = limits.inbound_bytes {
-                number(text, r#","inbound_bytes_per_s":"#, rate.per_second);
-            }
             text.push_str("}}}");
         });
     }
 }
+
+const RATE_LIMITED: &str = "too many messages or bytes: send slower; this one was not processed";

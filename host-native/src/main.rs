@@ -3,5 +3,8 @@
 mod cli;
 
 fn main() -> std::process::ExitCode {
-    <cli::Cli as clap::Parser>::parse().run()
+    match <cli::Cli as clap::Parser>::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(fault) => cli::explain(&fault),
+    }
 }

@@ -15,7 +15,7 @@ use tokio_tungstenite::{
 };
 
 use self::session::Session;
-use super::send::endpoint::{Endpoint, Failure, detail, event, namespace};
+use super::send::endpoint::{Endpoint, Failure, event, namespace};
 
 const AFTER_HELP: &str = "\
 Every frame that arrives is printed as it is, one per line; remarks go to standard error.
@@ -36,7 +36,7 @@ Examples:
 Exit codes: 0 left, 1 a room or a line was refused, or the server closed, 2 wrong usage,
 3 cannot connect.";
 
-/// Joins rooms, prints what arrives, publishes what is typed
+/// Join rooms, print what arrives, publish what is typed
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct JoinArgs {
@@ -91,19 +91,8 @@ async fn connect(args: &JoinArgs) -> Result<WebSocketStream<TcpStream>, Failure>
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(tungstenite::Error::Http(response))) => {
             let body = response.body().as_deref().unwrap_or_default();
-            let advice = match response.status().as_u16() {
-                404 => {
-                    "\n  Check --url and --namespace; `roomcast serve --namespaces` may restrict \
-                     the latter"
-                }
-                503 => "\n  Try again in a few seconds",
-                _ => "",
-            };
-            Err(Failure::failed(format_args!(
-                "{url} refused the connection: {}{}{advice}",
-                response.status(),
-                detail(&String::from_utf8_lossy(body)),
-            )))
+            let body = String::from_utf8_lossy(body);
+            Err(Failure::refused(&url, response.status(), &body))
         }
         Ok(Err(fault)) => Err(not_here(&fault)),
         Err(_) => Err(not_here(&"no answer within 10 s")),

@@ -40,6 +40,23 @@ impl Cli {
     }
 }
 
+/// Prints help and versions as they are, and of a mistake the one line that says what to change.
+pub(crate) fn explain(fault: &clap::Error) -> ExitCode {
+    if !fault.use_stderr() {
+        fault.exit();
+    }
+    let text = fault.to_string();
+    let mistake: Vec<&str> = text
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .map(|line| line.trim().trim_start_matches("error: "))
+        .collect();
+    eprintln!("roomcast: {} (see --help)", mistake.join(" "));
+    ExitCode::from(2)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

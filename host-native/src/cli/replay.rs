@@ -30,7 +30,7 @@ does not fit is an error.
 
 Exit codes: 0 replayed, 1 not readable or no journal, 2 wrong usage.";
 
-/// Replays a journal that `roomcast serve --record FILE` has written, and prints what it sent
+/// Replay a journal of `roomcast serve --record FILE`, and print what the server sent
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ReplayArgs {
@@ -51,7 +51,9 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     match replay(args) {
         Ok(End::Whole) => {}
         Ok(End::Truncated(line)) => {
-            eprintln!("warning: {name}, line {line} is cut off: all before it was replayed");
+            eprintln!(
+                "roomcast: warning: {name}, line {line} is cut off: all before it was replayed"
+            );
         }
         // As in `| head`: whoever reads has enough.
         Err(Stop::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => {}

@@ -84,7 +84,7 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
-    /// Messages a second from one connection, or off (then bytes are not limited either)
+    /// Messages a second from one connection, or off
     #[arg(
         long,
         env = "ROOMCAST_INBOUND_RATE",
@@ -100,14 +100,9 @@ struct LimitArgs {
         default_value_t = 100
     )]
     inbound_burst: u32,
-    /// Bytes a second from one connection, or off
-    #[arg(
-        long,
-        env = "ROOMCAST_INBOUND_BYTES_RATE",
-        value_name = "BYTES|off",
-        default_value = "262144"
-    )]
-    inbound_bytes_rate: OrOff<u32>,
+    /// Bytes a second from one connection, or off [default: 262144, or off with --inbound-rate off]
+    #[arg(long, env = "ROOMCAST_INBOUND_BYTES_RATE", value_name = "BYTES|off")]
+    inbound_bytes_rate: Option<OrOff<u32>>,
     /// Pings, pongs and closes a second from one connection, or off
     #[arg(
         long,
@@ -277,11 +272,12 @@ impl ServeArgs {
             .inbound_rate
             .0
             .map(|per_second| rate(per_second, limits.inbound_burst));
-        hub.inbound_bytes = limits
-            .inbound_bytes_rate
-            .0
-            .filter(|_| limits.inbound_rate.0.is_some())
-            .map(|per_second| rate(per_second, per_second));
+        let bytes_rate = match (limits.inbound_bytes_rate, limits.inbound_rate) {
+            (Some(OrOff(rate)), _) => rate,
+            (None, OrOff(None)) => None,
+            (None, OrOff(Some(_))) => Some(262_144),
+        };
+        hub.inbound_bytes = bytes_rate.map(|per_second| rate(per_second, per_second));
         hub.heartbeat = limits.heartbeat_ms.0.map(millis);
         hub.heartbeat_wait = millis(limits.heartbeat_wait_ms);
         settings.control = limits

@@ -269,19 +269,23 @@ impl Call<'_> {
 
     async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Problem> {
         let settings = &self.shard.shared.settings;
-        let limited = Limited::new(request.into_body(), settings.api_body_bytes_max);
+        let bytes_max = settings.api_body_bytes_max;
+        let too_large = || {
+            let detail =
+                format!("the body must have at most {bytes_max} bytes (--api-body-bytes-max)");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+        };
+        let body = request.into_body();
+        // A declared length is refused before a byte of it is waited for.
+        if hyper::body::Body::size_hint(&body).lower() > bytes_max as u64 {
+            return Err(too_large());
+        }
+        let limited = Limited::new(body, bytes_max);
         // A body may take as long as a message.
         let collected = tokio::time::timeout(settings.message_time, limited.collect()).await;
         match collected {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                format!(
-                    "the body must have at most {} bytes (--api-body-bytes-max)",
-                    settings.api_body_bytes_max
-                ),
-            )),
+            Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(bad_request("the body did not arrive whole")),
             Err(_) => Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,

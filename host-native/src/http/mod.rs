@@ -69,8 +69,10 @@ const TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 async fn route(shard: &Rc<Shard>, peer: SocketAddr, request: Request<Incoming>) -> Reply {
-    if !request.headers().contains_key(header::HOST) {
-        return Problem::new(StatusCode::BAD_REQUEST, "bad_request", "Host is missing").into();
+    // Of several, nobody could say which one the rules below are about.
+    if request.headers().get_all(header::HOST).iter().count() != 1 {
+        let detail = "a request must have one Host header";
+        return Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail).into();
     }
     let path = request.uri().path();
     if let Some(path) = path.strip_prefix("/api/") {

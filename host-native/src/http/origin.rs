@@ -31,7 +31,7 @@ impl FromStr for OriginRule {
             Some(rest) => (true, rest.to_owned()),
             None => (false, authority),
         };
-        if authority.is_empty() || authority.contains(['*', '/', '@', '?', '#', ' ']) {
+        if authority.is_empty() || authority.contains('*') {
             return Err(OriginRuleError);
         }
         Ok(Self {
@@ -61,6 +61,10 @@ impl OriginRule {
 fn split(origin: &str) -> Option<(String, String)> {
     let origin = origin.to_ascii_lowercase();
     let (scheme, authority) = origin.split_once("://")?;
+    // An origin ends with its authority; anything more is not one that a browser sends.
+    if authority.contains(['/', '@', '?', '#', ' ', '\\']) {
+        return None;
+    }
     let own_port = match scheme {
         "http" => ":80",
         "https" => ":443",
@@ -146,6 +150,8 @@ mod tests {
             "https://evilb.com",
             "https://.b.com",
             "https://x.b.com.evil.com",
+            "https://evil.com/.b.com",
+            "https://evil.com@x.b.com",
             "http://c.com",
         ] {
             assert!(!allowed(bad, "h", &rules), "{bad}");

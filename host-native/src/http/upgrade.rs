@@ -104,13 +104,18 @@ fn check(request: &Request<Incoming>) -> Result<String, Box<Reply>> {
         return Err(not_allowed("GET").into());
     }
     let has = |name, token| list(headers, name).any(|item| item.eq_ignore_ascii_case(token));
+    if !headers.contains_key(header::UPGRADE) {
+        let detail = "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket";
+        let upgrade = (header::UPGRADE, "websocket");
+        return Err(upgrade_required(detail, upgrade).into());
+    }
     if request.version() < Version::HTTP_11
         || !has(header::UPGRADE, "websocket")
         || !has(header::CONNECTION, "upgrade")
     {
-        let detail = "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket";
-        let upgrade = (header::UPGRADE, "websocket");
-        return Err(upgrade_required(detail, upgrade).into());
+        let detail = "the upgrade must say Connection: Upgrade and Upgrade: websocket, in HTTP/1.1";
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail);
+        return Err(Reply::from(problem).into());
     }
     if headers
         .get(header::SEC_WEBSOCKET_VERSION)

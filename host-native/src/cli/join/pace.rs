@@ -54,16 +54,22 @@ impl Pace {
         }
     }
 
-    /// How long to wait before the next message.
-    pub(super) fn wait(&self, now: Instant) -> Duration {
-        let debt = self.paid.saturating_duration_since(now);
-        debt.saturating_sub(self.ahead)
+    /// How long to wait before a message of so many bytes.
+    pub(super) fn wait(&self, now: Instant, bytes: usize) -> Duration {
+        let cost = self.cost(bytes);
+        let debt = self.paid.saturating_duration_since(now) + cost;
+        // One that costs more than a burst has to start from nothing.
+        debt.saturating_sub(self.ahead.max(cost))
     }
 
     /// A message was sent.
     pub(super) fn spend(&mut self, now: Instant, bytes: usize) {
+        self.paid = self.paid.max(now) + self.cost(bytes);
+    }
+
+    fn cost(&self, bytes: usize) -> Duration {
         let bytes = self.byte * u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.paid = self.paid.max(now) + self.message.max(bytes);
+        self.message.max(bytes)
     }
 }
 
@@ -78,7 +84,7 @@ mod tests {
         let end = start + Duration::from_millis(millis);
         let (mut pace, mut now, mut sent) = (Pace::new(&limits, start), start, 0);
         loop {
-            now += pace.wait(now);
+            now += pace.wait(now, bytes);
             if now > end || sent == 100_000 {
                 return sent;
             }
@@ -92,18 +98,18 @@ mod tests {
         const WELCOME: &str = r#"{"message_bytes":65536,"inbound_messages_per_s":50,
             "inbound_burst_messages":100,"inbound_bytes_per_s":262144}"#;
         // 100 + 50 a second are allowed, and 262,144 + 262,144 bytes a second.
-        assert_eq!(count(WELCOME, 100, 0), 41);
-        assert_eq!(count(WELCOME, 100, 10_000), 541);
-        assert_eq!(count(WELCOME, 65_536, 0), 4);
-        assert_eq!(count(WELCOME, 65_536, 10_000), 44);
+        assert_eq!(count(WELCOME, 100, 0), 40);
+        assert_eq!(count(WELCOME, 100, 10_000), 540);
+        assert_eq!(count(WELCOME, 65_536, 0), 3);
+        assert_eq!(count(WELCOME, 65_536, 10_000), 43);
     }
 
     #[test]
     fn limits_that_are_off_do_not_slow_down() {
         assert_eq!(count("{}", 1_000, 0), 100_000);
         let bytes_only = r#"{"inbound_bytes_per_s":1000}"#;
-        assert_eq!(count(bytes_only, 100, 0), 9);
+        assert_eq!(count(bytes_only, 100, 0), 8);
         let messages_only = r#"{"inbound_messages_per_s":10,"inbound_burst_messages":20}"#;
-        assert_eq!(count(messages_only, 1_000_000, 0), 17);
+        assert_eq!(count(messages_only, 1_000_000, 0), 16);
     }
 }

@@ -149,7 +149,8 @@ impl Session {
         let mut interrupt = pin!(signal::ctrl_c());
         let (mut typing, mut number) = (true, 0);
         loop {
-            let all_sent = self.unsent.is_empty();
+            let next = self.unsent.front().map(|request| request.text.len());
+            let all_sent = next.is_none();
             match self.stage {
                 Stage::Talking if all_sent && !typing => {
                     // Answers come in the order of requests: the one to this comes after the
@@ -165,10 +166,11 @@ impl Session {
                 Stage::Greeting(at) | Stage::Leaving(at) => (at, true),
                 Stage::Talking => (Instant::now(), false),
             };
+            let wait = self.pace.wait(Instant::now(), next.unwrap_or_default());
             let greeted = !matches!(self.stage, Stage::Greeting(_));
             select! {
                 message = self.socket.next() => self.receive(message)?,
-                () = sleep(self.pace.wait(Instant::now())), if greeted && !all_sent => {
+                () = sleep(wait), if greeted && !all_sent => {
                     self.send_next().await?;
                 }
                 line = lines.recv(), if greeted && all_sent && typing => {
@@ -192,12 +194,12 @@ impl Session {
         };
         let bytes = request.text.len();
         if let Some(limit) = self.limits.message_bytes.filter(|&limit| bytes > limit) {
-            if let Some(id) = request.id {
-                self.unanswered.remove(&id);
-            }
-            self.refuse(format_args!(
-                "a line makes a message of {bytes} bytes; not sent: the server takes {limit}"
-            ));
+            let id = request.id.unwrap_or_default();
+            self.unanswered.remove(&id);
+            self.refuse(
+                &id,
+                format_args!("{bytes} bytes, and the server takes {limit}"),
+            );
             return Ok(());
         }
         self.pace.spend(Instant::now(), bytes);
@@ -215,7 +217,7 @@ impl Session {
         match line {
             None => false,
             Some(Err(fault)) => {
-                self.refuse(format_args!("cannot read line {number}: {fault}"));
+                self.refuse(&format!("line-{number}"), fault);
                 false
             }
             Some(Ok(line)) => match Line::parse(&line, number, &self.rooms[0], &self.event) {
@@ -266,20 +268,22 @@ impl Session {
         let room = (0..self.rooms.len())
             .find(|&at| id == Some(Value::from(join_id(at)).to_string()))
             .map(|at| &self.rooms[at]);
-        match (room, id) {
-            (Some(room), _) => {
-                let text = format!("cannot join {room:?}: {code}: {message}");
-                return Err(End::Useless(text));
-            }
-            (None, Some(id)) => self.refuse(format_args!("{id} was refused: {code}: {message}")),
-            (None, None) => self.refuse(format_args!("refused: {code}: {message}")),
+        if let Some(room) = room {
+            let text = format!("cannot join {room:?}: {code}: {message}");
+            return Err(End::Useless(text));
         }
+        let id = id.unwrap_or_default();
+        self.refuse(&id, format_args!("{code}: {message}"));
         Ok(())
     }
 
-    fn refuse(&mut self, remark: fmt::Arguments<'_>) {
+    /// Remarks that a request came to nothing; its id is JSON, or empty.
+    fn refuse(&mut self, id: &str, why: impl fmt::Display) {
         self.refused = true;
-        eprintln!("roomcast: {remark}");
+        match id.trim_matches('"') {
+            "" => eprintln!("roomcast: refused: {why}"),
+            id => eprintln!("roomcast: {id} refused: {why}"),
+        }
     }
 
     fn overdue(&self) -> End {
@@ -340,17 +344,19 @@ fn describe(frame: Option<&CloseFrame>) -> String {
     };
     let code = u16::from(frame.code);
     let meaning = meaning(code);
-    let reason = match &*frame.reason {
-        "" => String::new(),
-        reason => format!(" ({})", one_line(reason)),
-    };
-    format!("the server closed with {code}{reason}: {meaning}")
+    match &*frame.reason {
+        "" => format!("the server closed with {code}: {meaning}"),
+        reason => format!(
+            "the server closed with {code} ({}): {meaning}",
+            one_line(reason)
+        ),
+    }
 }
 
 fn meaning(code: u16) -> &'static str {
     match code {
         1000 => "it is done with this connection",
-        1001 => "it is shutting down, or the connection is too old; connect again",
+        1001 => "connect again later",
         1002 | 1007 => "it takes what this program sent for broken; please report it",
         1003 => "it takes text messages only",
         1008 => "a message came in too many pieces, or too slowly",
@@ -361,7 +367,7 @@ fn meaning(code: u16) -> &'static str {
         4403 => "this is not allowed",
         4408 => "it heard nothing for too long; connect again",
         4409 => "too much was queued for this program, which printed too slowly; connect again",
-        4410 => "the application removed this connection",
+        4410 => "the application wants this connection no more",
         4429 => "too many messages, for too long; send slower",
         _ => "the application knows what it means",
     }

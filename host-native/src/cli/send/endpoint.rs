@@ -2,7 +2,7 @@
 
 use std::{fmt, io, process::ExitCode, str::FromStr, time::Duration};
 
-use hyper::Uri;
+use hyper::{StatusCode, Uri};
 use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
 
@@ -84,9 +84,7 @@ impl FromStr for Endpoint {
         let path = uri.path().trim_end_matches('/');
         let (prefix, namespace) = match path.rsplit_once("/ws") {
             Some((prefix, "")) => (prefix, None),
-            Some((prefix, rest)) if rest.starts_with('/') => {
-                (prefix, Some(namespace(&rest[1..])?))
-            }
+            Some((prefix, rest)) if rest.starts_with('/') => (prefix, Some(namespace(&rest[1..])?)),
             _ => (path, None),
         };
         Ok(Self {
@@ -116,18 +114,6 @@ pub(in crate::cli) fn event(text: &str) -> Result<String, String> {
     }
 }
 
-/// What the body of a refusal says, to be put behind the status: `: ...`, or nothing.
-pub(in crate::cli) fn detail(body: &str) -> String {
-    #[derive(Deserialize)]
-    struct Problem {
-        detail: String,
-    }
-    match serde_json::from_str::<Problem>(body) {
-        Ok(Problem { detail }) => format!(": {detail}"),
-        Err(_) => String::new(),
-    }
-}
-
 /// Why a command ends without success.
 #[derive(Debug)]
 pub(in crate::cli) struct Failure {
@@ -142,6 +128,28 @@ impl Failure {
         Self { exit: 1, text }
     }
 
+    /// Refused over HTTP. The server's problem details name the setting to change on its side; what
+    /// is to be done on this side is added. Without them it was somebody else who answered.
+    pub(in crate::cli) fn refused(by: impl fmt::Display, status: StatusCode, body: &str) -> Self {
+        #[derive(Deserialize)]
+        struct Problem {
+            detail: String,
+        }
+        let Ok(Problem { detail }) = serde_json::from_str(body) else {
+            return Self::failed(format_args!(
+                "{by} answers {status}, not as a Roomcast server does\n  Check --url, or ROOMCAST_URL"
+            ));
+        };
+        let advice = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "\n  Give a key of the server: --api-key KEY, or ROOMCAST_API_KEY"
+            }
+            StatusCode::SERVICE_UNAVAILABLE => "\n  Try again in a few seconds",
+            _ => "",
+        };
+        Self::failed(format_args!("{by} refused: {status}: {detail}{advice}"))
+    }
+
     /// Called wrongly: exit code 2.
     pub(in crate::cli) fn usage(text: impl fmt::Display) -> Self {
         let text = text.to_string();
@@ -154,10 +162,21 @@ impl Failure {
         Self { exit: 3, text }
     }
 
+    /// The exit code.
+    pub(in crate::cli) fn exit(&self) -> u8 {
+        self.exit
+    }
+
     /// Prints the failure; returns the exit code.
     pub(in crate::cli) fn report(self) -> ExitCode {
-        eprintln!("error: {}", self.text);
-        ExitCode::from(self.exit)
+        eprintln!("roomcast: {self}");
+        ExitCode::from(self.exit())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -1,0 +1,134 @@
+//! Clients that nobody here wrote, and a real browser, against the real binary.
+//!
+//! `tests/run` installs what these need and says where the binary is, in `ROOMCAST_BIN`.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+/// The folder of this package.
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A server of its own for each test, on a free port; ended with the test.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(flags: &[&str]) -> Self {
+        let mut process = Command::new(binary())
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(flags)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()))
+            .expect("the server says where it listens");
+        // A pipe that nobody reads would stop the server.
+        thread::spawn(move || lines.for_each(drop));
+        Self { process, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill(); // it may have ended
+        let _ = self.process.wait();
+    }
+}
+
+fn binary() -> PathBuf {
+    let binary = env::var_os("ROOMCAST_BIN").map_or_else(
+        || Path::new(HERE).join("../target/release/roomcast"),
+        PathBuf::from,
+    );
+    assert!(
+        binary.exists(),
+        "{} is missing: run tests/run, or cargo build --release",
+        binary.display()
+    );
+    binary
+}
+
+/// Runs a program in a folder of this package; its output is the failure message.
+fn check(folder: &str, program: impl AsRef<Path>, args: &[&str]) {
+    let output = Command::new(program.as_ref())
+        .args(args)
+        .current_dir(Path::new(HERE).join(folder))
+        .output()
+        .unwrap_or_else(|fault| panic!("{}: {fault}: see tests/run", program.as_ref().display()));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{}\n{text}", output.status);
+    println!("{text}");
+}
+
+fn python() -> PathBuf {
+    Path::new(HERE).join(".venv/bin/python")
+}
+
+#[test]
+fn npm_ws_holds_its_sessions() {
+    let server = Server::start(&["--inbound-rate", "off", "--api-key", "test-key"]);
+    let (ws, http) = (
+        format!("ws://{}", server.address),
+        format!("http://{}", server.address),
+    );
+    check("clients", "node", &["ws_session.mjs", &ws, &http, "test-key"]);
+}
+
+#[test]
+fn npm_ws_holds_its_sessions_on_two_threads() {
+    let flags = ["--inbound-rate", "off", "--api-key", "test-key", "--threads", "2"];
+    let server = Server::start(&flags);
+    let (ws, http) = (
+        format!("ws://{}", server.address),
+        format!("http://{}", server.address),
+    );
+    check("clients", "node", &["ws_session.mjs", &ws, &http, "test-key"]);
+}
+
+#[test]
+fn python_websockets_holds_its_sessions() {
+    let server = Server::start(&["--inbound-rate", "off", "--api-key", "test-key"]);
+    let (ws, http) = (
+        format!("ws://{}", server.address),
+        format!("http://{}", server.address),
+    );
+    let args = ["websockets_session.py", &ws, &http, "test-key"];
+    check("clients", python(), &args);
+}
+
+#[test]
+fn faults_and_bad_input_are_survived() {
+    let binary = binary().canonicalize().expect("it exists");
+    let args = ["faults.py", "--binary", &binary.to_string_lossy()];
+    check("clients", python(), &args);
+}
+
+/// Also takes the picture of the README: `ROOMCAST_SCREENSHOT=docs/page.png`, relative to the
+/// repository.
+#[test]
+fn two_panes_of_the_page_talk_in_chromium() {
+    let server = Server::start(&[]);
+    let url = format!("http://{}", server.address);
+    let root = Path::new(HERE).join("..");
+    let picture = env::var_os("ROOMCAST_SCREENSHOT").map_or_else(
+        || Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png"),
+        |path| root.join(path),
+    );
+    let picture = picture.to_string_lossy();
+    check("page", "node", &["page.mjs", &url, "--screenshot", &picture]);
+}
