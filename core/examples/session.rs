@@ -24,7 +24,7 @@ fn main() {
     // The first frame of a connection that asked for it says what applies to it.
     let ann = host.connect(Handshake::new().with_welcome(true));
     host.expect(&[
-        r#"0 {"event":"$welcome","data":{"conn":"0","user":"","heartbeat_ms":25000,"limits":{"message_bytes":65536,"rooms_per_connection":128,"room_name_bytes":200,"inbound_messages_per_s":50,"inbound_burst_messages":100,"inbound_bytes_per_s":262144}}}"#,
+        r#"0 {"event":"$welcome","data":{"conn":"0","user":"","heartbeat_ms":25000,"limits":{"message_bytes":65536,"rooms_per_connection":128,"room_name_bytes":200,"inbound_messages_per_s":50,"inbound_burst_messages":100}}}"#,
     ]);
     let bob = host.connect(Handshake::new().with_user("Bob \"b\" é"));
     host.expect(&[]);

@@ -39,17 +39,18 @@ pub(crate) struct Shared {
     pub(crate) connections: Places,
     pub(crate) namespaces: Places,
     pub(crate) draining: AtomicBool,
+    /// Where connection ids begin: somewhere in the lower half of what there is, so that an id
+    /// from before a restart names nobody.
+    pub(crate) first_serial: u64,
     pub(crate) recorder: Option<Recorder>,
 }
 
 impl Shared {
     /// A new epoch: random, so that no position of an earlier life looks valid.
     pub(crate) fn epoch(&self) -> String {
-        let mut bytes = [0; 8];
-        if getrandom::fill(&mut bytes).is_err() {
-            // Without randomness the time of the start is the next best.
-            bytes = self.clock.unix_ms(self.clock.now()).to_be_bytes();
-        }
+        let now = self.clock.unix_ms(self.clock.now());
+        // Without randomness the time is the next best.
+        let bytes: [u8; 8] = random().unwrap_or(now.to_be_bytes());
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -58,6 +59,12 @@ impl Shared {
             recorder.flush();
         }
     }
+}
+
+fn random<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// A bounded number of something.
@@ -199,6 +206,7 @@ pub async fn run(
         connections: Places::new(connections_max),
         namespaces: Places::new(settings.namespaces_max),
         draining: AtomicBool::new(false),
+        first_serial: u64::from(u32::from_be_bytes(random().unwrap_or_default())),
         recorder,
         settings,
     });

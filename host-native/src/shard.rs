@@ -94,13 +94,14 @@ pub(crate) struct Shard {
 impl Shard {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
         let shards = shared.posts.len();
+        let serial = Cell::new(shared.first_serial);
         Rc::new(Self {
             index,
             shared,
             read_buffer: RefCell::new(vec![0; 64 * 1024].into()),
             sockets: RefCell::default(),
             namespaces: RefCell::default(),
-            serial: Cell::new(0),
+            serial,
             runs: RefCell::default(),
             dirty: RefCell::default(),
             corked: RefCell::default(),

@@ -151,7 +151,9 @@ impl Socket {
     }
 
     fn is_over(&self, queue: &Queue) -> bool {
-        queue.bytes() > self.limits.bytes_max || queue.frames() > self.limits.frames_max
+        // One message may be as large as it likes: with nothing before it, it is not slow.
+        let bytes = queue.bytes() > self.limits.bytes_max && queue.only().is_none();
+        bytes || queue.frames() > self.limits.frames_max
     }
 
     /// Drops what is queued, for a peer that does not take it.

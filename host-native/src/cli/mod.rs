@@ -1,5 +1,8 @@
 //! The command line.
 
+mod join;
+mod replay;
+mod send;
 mod serve;
 
 use std::process::ExitCode;
@@ -25,6 +28,12 @@ pub(crate) struct Cli {
 enum Action {
     /// Serve rooms over WebSockets, and the HTTP API (the default command).
     Serve(Box<serve::ServeArgs>),
+    /// Send a message into rooms, over the HTTP API of a running server.
+    Send(Box<send::SendArgs>),
+    /// Join rooms in the terminal: prints frames, publishes the lines typed.
+    Join(join::JoinArgs),
+    /// Play a recorded journal through the core, and print what it sends.
+    Replay(replay::ReplayArgs),
 }
 
 impl Cli {
@@ -32,6 +41,9 @@ impl Cli {
         let done = match self.command {
             None => self.serve.run(),
             Some(Action::Serve(args)) => args.run(),
+            Some(Action::Send(args)) => send::run(*args),
+            Some(Action::Join(args)) => join::run(args),
+            Some(Action::Replay(args)) => replay::run(args),
         };
         done.unwrap_or_else(|fault| {
             eprintln!("roomcast: {fault:#}");

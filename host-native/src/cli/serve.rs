@@ -48,7 +48,7 @@ pub(crate) struct ServeArgs {
     )]
     api_key: Vec<ApiKey>,
     /// Listen beyond loopback without an API key
-    #[arg(long, env = "ROOMCAST_INSECURE")]
+    #[arg(long, env = "ROOMCAST_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
     insecure: bool,
     /// Origin of web pages that may connect, like https://example.com or https://*.example.com
     #[arg(

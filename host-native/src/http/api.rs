@@ -1,13 +1,14 @@
 //! The HTTP API: a backend's way to push, look and remove.
 
-use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
+use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
 use percent_encoding::percent_decode_str;
 use roomcast_core::{
-    Audience, CloseCode, ConnId, Delivery, EncodeError, Hub, JoinError, RoomName, SendError,
+    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, Hub, JoinError, Outbox, Payload,
+    RoomName, SendError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -113,6 +114,20 @@ fn authorize(shard: &Shard, peer: SocketAddr, request: &Request<Incoming>) -> Re
             "send Authorization: Bearer KEY, with a key that the server was started with (--api-key)",
         ))
     }
+}
+
+/// What a send to a namespace without connections gives: a mistake is one all the same.
+fn into_the_void(
+    shard: &Shard,
+    audience: &Audience,
+    event: &str,
+    data: &RawValue,
+) -> Result<Delivery, SendError> {
+    let limits = shard.shared.settings.hub.clone();
+    let mut hub = Hub::new(Config::new("").with_limits(limits));
+    let payload = Payload::parse(data.get()).map_err(EncodeError::from)?;
+    let sent = hub.send(shard.now(), audience, event, payload, &mut Outbox::new());
+    sent.map_err(Into::into)
 }
 
 struct Call<'a> {
@@ -235,18 +250,19 @@ impl Call<'_> {
             None => RawValue::from_string("null".to_owned())
                 .map_err(|_| bad_request("data must be JSON"))?,
         };
+        let name = Arc::<str>::from(self.namespace.as_str());
         let sent = self
-            .at_home(move |shard, namespace| match namespace {
-                Some(namespace) => namespace.send(shard, key.as_deref(), &audience, &event, &data),
-                None => {
-                    // Nobody is there, but a mistake is one all the same.
-                    let limits = shard.shared.settings.hub.clone();
-                    let mut hub = Hub::new(roomcast_core::Config::new("").with_limits(limits));
-                    let payload = roomcast_core::Payload::parse(data.get());
-                    let payload = payload.map_err(EncodeError::from)?;
-                    let (now, mut out) = (shard.now(), roomcast_core::Outbox::new());
-                    hub.send(now, &audience, &event, payload, &mut out)
-                        .map_err(Into::into)
+            .at_home(move |shard, namespace| {
+                let namespace = match &key {
+                    // A key must be remembered, even when nobody is there to hear the message.
+                    Some(_) => namespace.or_else(|| shard.open_namespace(&name)),
+                    None => namespace,
+                };
+                match namespace {
+                    Some(namespace) => {
+                        namespace.send(shard, key.as_deref(), &audience, &event, &data)
+                    }
+                    None => into_the_void(shard, &audience, &event, &data),
                 }
             })
             .await?;

@@ -26,14 +26,10 @@ impl FromStr for OriginRule {
     type Err = OriginRuleError;
 
     fn from_str(text: &str) -> Result<Self, OriginRuleError> {
-        let (scheme, authority) = split(text).ok_or(OriginRuleError)?;
-        let (subdomains, authority) = match authority.strip_prefix("*.") {
-            Some(rest) => (true, rest.to_owned()),
-            None => (false, authority),
-        };
-        if authority.is_empty() || authority.contains('*') {
-            return Err(OriginRuleError);
-        }
+        // The wildcard is the rule's, not the origin's: no host name has one.
+        let plain = text.replacen("://*.", "://", 1);
+        let (scheme, authority) = split(&plain).ok_or(OriginRuleError)?;
+        let subdomains = plain.len() < text.len();
         Ok(Self {
             scheme,
             authority,
@@ -62,7 +58,7 @@ fn split(origin: &str) -> Option<(String, String)> {
     let origin = origin.to_ascii_lowercase();
     let (scheme, authority) = origin.split_once("://")?;
     // An origin ends with its authority; anything more is not one that a browser sends.
-    if authority.contains(['/', '@', '?', '#', ' ', '\\']) {
+    if authority.is_empty() || authority.contains(['/', '@', '?', '#', ' ', '\\', '*']) {
         return None;
     }
     let own_port = match scheme {
@@ -151,6 +147,7 @@ mod tests {
             "https://.b.com",
             "https://x.b.com.evil.com",
             "https://evil.com/.b.com",
+            "https://*.b.com",
             "https://evil.com@x.b.com",
             "http://c.com",
         ] {

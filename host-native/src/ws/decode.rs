@@ -53,8 +53,14 @@ const FRAMING: Fault = Fault::new(CloseCode::PROTOCOL, "broken WebSocket framing
 const FRAGMENTS: Fault = Fault::new(CloseCode::POLICY, "too many fragments in one message");
 const CONTROL: Fault = Fault::new(CloseCode::RATE_LIMITED, "too many control frames");
 
-/// Control frames over their rate that are dropped before the connection is closed.
-const CONTROL_REFUSALS_MAX: u8 = 100;
+/// Control frames over their rate that are dropped before the connection is closed: as many as
+/// the hub refuses messages.
+const CONTROL_REFUSALS: Rate = Rate {
+    per_second: 1,
+    burst: 100,
+};
+
+const CLOSE: u8 = 8;
 
 /// The state between two reads of one connection; two words while nothing unusual happens.
 #[derive(Debug, Default)]
@@ -62,6 +68,8 @@ pub(crate) struct Decoder {
     /// The begin of a frame whose end has not come.
     part: Vec<u8>,
     odd: Option<Box<Odd>>,
+    /// The peer has said goodbye; what it says after that is not heard.
+    closed: bool,
 }
 
 /// State that only unusual clients need.
@@ -72,7 +80,7 @@ struct Odd {
     /// Bytes of the message being put together.
     assembled: usize,
     control: Option<Bucket>,
-    control_refusals: u8,
+    control_refusals: Bucket,
 }
 
 impl Odd {
@@ -88,7 +96,7 @@ impl Odd {
             fragments: 0,
             assembled: 0,
             control: guards.control.map(|rate| Bucket::full(rate, now)),
-            control_refusals: 0,
+            control_refusals: Bucket::full(CONTROL_REFUSALS, now),
         })
     }
 }
@@ -147,6 +155,9 @@ impl Decoder {
         now: Timestamp,
         mut on: impl FnMut(Event<'_>),
     ) -> Result<(), Fault> {
+        if self.closed {
+            return Ok(());
+        }
         if self.part.is_empty() {
             let used = self.frames(read, guards, now, &mut on)?;
             if used < read.len() {
@@ -180,7 +191,6 @@ impl Decoder {
             if head.is_control() && (head.payload_len > 125 || !head.fin)
                 || head.rsv != 0
                 || !head.masked
-                || head.payload_len > i64::MAX as u64
             {
                 // Broken for certain: no need to wait for the rest of it.
                 return Err(FRAMING);
@@ -210,6 +220,9 @@ impl Decoder {
             } else {
                 self.odd(&head, frame, guards, now, on)?;
             }
+            if self.closed {
+                return Ok(bytes.len());
+            }
             used += len;
         }
         Ok(used)
@@ -226,14 +239,15 @@ impl Decoder {
     ) -> Result<(), Fault> {
         let odd = self.odd.get_or_insert_with(|| Odd::new(guards, now));
         if head.is_control() {
-            if let Some((bucket, rate)) = odd.control.as_mut().zip(guards.control)
+            // A close is always heard: it is the last one anyway.
+            if head.opcode != CLOSE
+                && let Some((bucket, rate)) = odd.control.as_mut().zip(guards.control)
                 && !bucket.take(rate, now, 1)
             {
-                odd.control_refusals += 1;
-                return if odd.control_refusals > CONTROL_REFUSALS_MAX {
-                    Err(CONTROL)
-                } else {
+                return if odd.control_refusals.take(CONTROL_REFUSALS, now, 1) {
                     Ok(())
+                } else {
+                    Err(CONTROL)
                 };
             }
         } else {
@@ -260,6 +274,7 @@ impl Decoder {
                     pipe.output.clear();
                 }
                 Ok(Message::Close(close)) => {
+                    self.closed = true;
                     let _ = odd.rules.flush(&mut pipe);
                     on(Event::Close(
                         close.map(|close| close.code.into()),
@@ -430,6 +445,17 @@ mod tests {
         ] {
             assert_eq!(decode(&bytes, 10_000).1, Err(fault), "{bytes:?}");
             assert_eq!(decode(&bytes, 1).1, Err(fault), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_heard_after_a_close() {
+        let mut bytes = frame(0x88, &[3, 232]);
+        bytes.extend(frame(0x81, b"late"));
+        bytes.extend(frame(0x83, b"broken"));
+        for piece in [1, 10_000] {
+            let (seen, fed) = decode(&bytes, piece);
+            assert_eq!((seen.len(), fed), (1, Ok(())));
         }
     }
 

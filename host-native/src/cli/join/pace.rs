@@ -13,9 +13,11 @@ pub(super) struct Limits {
     pub(super) message_bytes: Option<usize>,
     inbound_messages_per_s: Option<u32>,
     inbound_burst_messages: Option<u32>,
-    /// The burst is the same number.
-    inbound_bytes_per_s: Option<u32>,
 }
+
+/// What a server takes unless it is told otherwise; it does not announce it. The burst is the same
+/// number.
+const BYTES_PER_S: u32 = 256 * 1024;
 
 /// Keeps a client below the rate limits of its server.
 ///
@@ -34,21 +36,18 @@ pub(super) struct Pace {
 impl Pace {
     /// The pace that the limits allow, from `now` on.
     pub(super) fn new(limits: &Limits, now: Instant) -> Self {
-        let share = |per_second: Option<u32>| match per_second {
+        let message = match limits.inbound_messages_per_s {
             Some(per_second) => Duration::from_secs(1) / per_second.max(1),
             None => Duration::ZERO,
         };
-        let message = share(limits.inbound_messages_per_s);
-        let burst = message * limits.inbound_burst_messages.unwrap_or(1);
         let second = Duration::from_secs(1);
-        let burst = match limits.inbound_bytes_per_s {
-            Some(_) if message.is_zero() => second,
-            Some(_) => burst.min(second),
-            None => burst,
+        let burst = match limits.inbound_burst_messages {
+            Some(burst) => second.min(message * burst),
+            None => second,
         };
         Self {
             message,
-            byte: share(limits.inbound_bytes_per_s),
+            byte: second / BYTES_PER_S,
             ahead: burst * 4 / 5,
             paid: now,
         }
@@ -95,8 +94,8 @@ mod tests {
 
     #[test]
     fn a_flood_stays_below_the_limits() {
-        const WELCOME: &str = r#"{"message_bytes":65536,"inbound_messages_per_s":50,
-            "inbound_burst_messages":100,"inbound_bytes_per_s":262144}"#;
+        const WELCOME: &str = r#"{"message_bytes":65536,"rooms_per_connection":128,
+            "inbound_messages_per_s":50,"inbound_burst_messages":100}"#;
         // 100 + 50 a second are allowed, and 262,144 + 262,144 bytes a second.
         assert_eq!(count(WELCOME, 100, 0), 40);
         assert_eq!(count(WELCOME, 100, 10_000), 540);
@@ -105,11 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_are_off_do_not_slow_down() {
-        assert_eq!(count("{}", 1_000, 0), 100_000);
-        let bytes_only = r#"{"inbound_bytes_per_s":1000}"#;
-        assert_eq!(count(bytes_only, 100, 0), 8);
-        let messages_only = r#"{"inbound_messages_per_s":10,"inbound_burst_messages":20}"#;
-        assert_eq!(count(messages_only, 1_000_000, 0), 16);
+    fn a_small_burst_is_respected() {
+        let welcome = r#"{"inbound_messages_per_s":10,"inbound_burst_messages":5}"#;
+        assert_eq!(count(welcome, 10, 0), 4);
+        assert_eq!(count(welcome, 10, 10_000), 104);
+    }
+
+    #[test]
+    fn without_a_limit_on_messages_that_on_bytes_remains() {
+        assert_eq!(count("{}", 1_024, 0), 204);
     }
 }

@@ -171,7 +171,7 @@ impl Session {
             select! {
                 message = self.socket.next() => self.receive(message)?,
                 () = sleep(wait), if greeted && !all_sent => {
-                    self.send_next().await?;
+                    self.send_next().await;
                 }
                 line = lines.recv(), if greeted && all_sent && typing => {
                     number += 1;
@@ -188,9 +188,9 @@ impl Session {
         self.unsent.push_back(request);
     }
 
-    async fn send_next(&mut self) -> Result<(), End> {
+    async fn send_next(&mut self) {
         let Some(request) = self.unsent.pop_front() else {
-            return Ok(());
+            return;
         };
         let bytes = request.text.len();
         if let Some(limit) = self.limits.message_bytes.filter(|&limit| bytes > limit) {
@@ -200,16 +200,12 @@ impl Session {
                 &id,
                 format_args!("{bytes} bytes, and the server takes {limit}"),
             );
-            return Ok(());
+            return;
         }
         self.pace.spend(Instant::now(), bytes);
-        let sent = self.socket.send(Message::text(request.text)).await;
-        match sent {
-            // What the server said before is still to be read.
-            Ok(())
-            | Err(tungstenite::Error::ConnectionClosed | tungstenite::Error::Protocol(_)) => Ok(()),
-            Err(fault) => Err(lost(fault)),
-        }
+        // On a connection that ended, what the server said before is still to be read, and the end
+        // is found there.
+        let _ = self.socket.send(Message::text(request.text)).await;
     }
 
     /// Takes a typed line; false when it was the last.
