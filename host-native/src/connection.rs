@@ -44,6 +44,7 @@ pub(crate) async fn serve(
             read,
             decoder: Decoder::default(),
             deaf: false,
+            half_closed: false,
             end: DisconnectReason::Lost,
         };
         if !early.is_empty() {
@@ -114,6 +115,7 @@ struct Connection {
     decoder: Decoder,
     /// After a fault in the framing nothing that follows has a meaning.
     deaf: bool,
+    half_closed: bool,
     end: DisconnectReason,
 }
 
@@ -126,6 +128,11 @@ impl Connection {
         for _ in 0..READS_MAX {
             if self.socket.is_over_with() {
                 return Poll::Ready(());
+            }
+            if self.deaf && !self.half_closed && self.socket.is_flushed() {
+                // The peer's own close would not be understood: it sees the end of the stream.
+                self.half_closed = true;
+                self.socket.half_close();
             }
             let buffer = &mut *shard.read_buffer.borrow_mut();
             let mut filled = ReadBuf::new(buffer);

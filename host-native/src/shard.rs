@@ -3,74 +3,34 @@
 //! A turn reads all input that is ready, then flushes each socket that got something once. What
 //! goes to other shards leaves in one message per shard and turn.
 
+mod cork;
+mod mail;
+mod sweep;
+mod turn;
+
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    fmt,
     rc::Rc,
     sync::Arc,
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, Config, ConnId, HubState, Input, Opening, Timestamp};
+use roomcast_core::{CloseCode, Config, HubState, Input, Opening, Timestamp};
 use slab::Slab;
 use tokio::{
     net::tcp::OwnedWriteHalf,
-    sync::{Notify, mpsc, oneshot},
-    task,
+    sync::{Notify, oneshot},
 };
 
+use self::cork::Cork;
+pub(crate) use self::mail::Mail;
 use crate::{
     metrics::Metrics,
     namespace::{Link, Namespace},
     server::Shared,
     socket::{Home, Pushed, QueueLimits, Socket},
-    ws,
 };
-
-/// What one shard tells another.
-pub(crate) enum Mail {
-    /// A text message for a namespace that is at home there.
-    Text {
-        namespace: Arc<str>,
-        conn: ConnId,
-        text: Box<str>,
-    },
-    /// Frames for sockets that are there.
-    Deliver {
-        keys: Box<[u32]>,
-        bytes: Bytes,
-        frames: u32,
-    },
-    /// Anything else: off the hot path.
-    Task(Task),
-}
-
-/// What a shard does for another.
-type Task = Box<dyn FnOnce(&Rc<Shard>) + Send>;
-
-impl fmt::Debug for Mail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Text { .. } => "Text",
-            Self::Deliver { .. } => "Deliver",
-            Self::Task(_) => "Task",
-        })
-    }
-}
-
-/// Replies to the connection whose input is being processed: they leave in one write.
-#[derive(Debug, Default)]
-struct Cork {
-    key: Option<u32>,
-    bytes: Vec<u8>,
-    frames: u32,
-}
-
-/// A cork this full goes to the queue, where it counts against the limit.
-const CORK_BYTES_MAX: usize = 64 * 1024;
-/// Sockets flushed before other rooms' input gets its turn again.
-const FLUSH_SLICE: usize = 512;
 
 #[derive(Debug)]
 pub(crate) struct Shard {
@@ -150,20 +110,6 @@ impl Shard {
             .borrow_mut()
             .insert(name.clone(), namespace.clone());
         Some(namespace)
-    }
-
-    /// Ends namespaces that have nothing left to lose.
-    fn retire_namespaces(&self) {
-        let now = self.now();
-        self.namespaces.borrow_mut().retain(|_, namespace| {
-            let idle = namespace.ask(|hub| hub.is_idle(now));
-            if idle {
-                let next = namespace.ask(|hub| hub.state().next_serial());
-                self.serial.set(self.serial.get().max(next));
-                self.shared.namespaces.release();
-            }
-            !idle
-        });
     }
 
     /// Runs a task where a namespace is at home, and gives its result; `None` when that shard has
@@ -292,170 +238,6 @@ impl Shard {
         }
     }
 
-    // The cork.
-
-    /// From here on, replies to this socket are held back.
-    pub(crate) fn begin_cork(&self, socket: &Socket) {
-        let cork = &mut *self.corked.borrow_mut();
-        debug_assert!(cork.bytes.is_empty());
-        cork.key = Some(socket.key);
-    }
-
-    pub(crate) fn is_corked(&self, socket: &Socket) -> bool {
-        self.corked.borrow().key == Some(socket.key)
-    }
-
-    /// Holds a reply back.
-    pub(crate) fn cork(&self, socket: &Rc<Socket>, now: Timestamp, text: &str) -> Pushed {
-        let full = {
-            let cork = &mut *self.corked.borrow_mut();
-            let (head, used) = ws::text_header(text.len());
-            cork.bytes.extend_from_slice(&head[..used]);
-            cork.bytes.extend_from_slice(text.as_bytes());
-            cork.frames += 1;
-            cork.bytes.len() >= CORK_BYTES_MAX
-        };
-        if full {
-            self.spill(socket, now)
-        } else {
-            Pushed::Queued
-        }
-    }
-
-    /// Moves what is held back to the queue.
-    fn spill(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
-        let (bytes, frames) = {
-            let cork = &mut *self.corked.borrow_mut();
-            if cork.key != Some(socket.key) || cork.bytes.is_empty() {
-                return Pushed::Queued;
-            }
-            let bytes = Bytes::copy_from_slice(&cork.bytes);
-            cork.bytes.clear();
-            (bytes, std::mem::take(&mut cork.frames))
-        };
-        let pushed = socket.push(now, bytes, frames);
-        if pushed == Pushed::Queued {
-            self.mark_dirty(socket);
-        }
-        pushed
-    }
-
-    /// Sends what was held back: in one write of its own when nothing waits before it.
-    pub(crate) fn end_cork(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
-        let mut pushed = Pushed::Queued;
-        if socket.is_idle() {
-            let cork = &mut *self.corked.borrow_mut();
-            if !cork.bytes.is_empty() {
-                socket.write_now(now, &cork.bytes, cork.frames);
-                cork.bytes.clear();
-                cork.frames = 0;
-            }
-        } else {
-            pushed = self.spill(socket, now);
-        }
-        let cork = &mut *self.corked.borrow_mut();
-        cork.key = None;
-        cork.bytes.clear(); // of a connection that ended meanwhile
-        cork.frames = 0;
-        cork.bytes.shrink_to(CORK_BYTES_MAX);
-        pushed
-    }
-
-    // The turn.
-
-    /// Has the namespace's run sent when the turn ends.
-    pub(crate) fn list_run(&self, namespace: &Rc<Namespace>) {
-        self.runs.borrow_mut().push(namespace.clone());
-        self.bell.notify_one();
-    }
-
-    pub(crate) fn post(&self, shard: usize, mail: Mail) {
-        self.outgoing.borrow_mut()[shard].push(mail);
-        self.bell.notify_one();
-    }
-
-    /// Ends every turn, for as long as the shard lives.
-    pub(crate) async fn end_turns(self: Rc<Self>) {
-        let mut list = Vec::new();
-        loop {
-            self.bell.notified().await;
-            self.end_runs();
-            self.send_mail();
-            std::mem::swap(&mut list, &mut *self.dirty.borrow_mut());
-            let mut slices = list.chunks(FLUSH_SLICE).peekable();
-            while let Some(slice) = slices.next() {
-                let now = self.now();
-                for socket in slice {
-                    socket.flush(now);
-                }
-                if slices.peek().is_some() {
-                    task::yield_now().await;
-                }
-            }
-            list.clear();
-            self.shared.flush_record();
-        }
-    }
-
-    fn end_runs(&self) {
-        // Ending a run may close slow connections, which publishes nothing: no run begins here.
-        let runs = std::mem::take(&mut *self.runs.borrow_mut());
-        for namespace in &runs {
-            namespace.end_run(self);
-        }
-    }
-
-    fn send_mail(&self) {
-        for (post, mail) in self
-            .shared
-            .posts
-            .iter()
-            .zip(&mut *self.outgoing.borrow_mut())
-        {
-            if !mail.is_empty() {
-                let _ = post.send(std::mem::take(mail)); // a shard that has ended reads no mail
-            }
-        }
-    }
-
-    /// Takes in what other shards say, for as long as the shard lives.
-    pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<Vec<Mail>>) {
-        while let Some(batch) = post.recv().await {
-            for mail in batch {
-                self.read_one(mail);
-            }
-        }
-    }
-
-    fn read_one(self: &Rc<Self>, mail: Mail) {
-        match mail {
-            Mail::Text {
-                namespace,
-                conn,
-                text,
-            } => {
-                if let Some(namespace) = self.namespace(&namespace) {
-                    namespace.text(self, conn, &text);
-                }
-            }
-            Mail::Deliver {
-                keys,
-                bytes,
-                frames,
-            } => {
-                let now = self.now();
-                for &key in &keys {
-                    if let Some(socket) = self.socket(key)
-                        && self.push(&socket, now, bytes.clone(), frames) == Pushed::Overflow
-                    {
-                        self.too_slow(&socket);
-                    }
-                }
-            }
-            Mail::Task(task) => task(self),
-        }
-    }
-
     /// Has the hub of a socket close it, wherever it is.
     pub(crate) fn ask_close(&self, socket: &Socket, code: CloseCode, reason: &'static str) {
         match socket.home() {
@@ -483,50 +265,6 @@ impl Shard {
             CloseCode::TOO_SLOW,
             "too slow: the outbox passed its limit",
         );
-    }
-
-    /// What is done a few times a second, for all connections together instead of a timer each.
-    pub(crate) fn sweep(self: &Rc<Self>) {
-        for namespace in self.namespaces() {
-            namespace.timeout(self);
-        }
-        for socket in self.sockets() {
-            self.sweep_socket(&socket);
-        }
-        self.retire_namespaces();
-        self.shared.flush_record();
-    }
-
-    fn sweep_socket(&self, socket: &Socket) {
-        let (now, settings) = (self.now(), &self.shared.settings);
-        use crate::socket::Stage;
-        match socket.stage() {
-            Stage::Open => {
-                if let Some(since) = socket.blocked_since()
-                    && now.saturating_since(since) >= settings.write_stall
-                {
-                    socket.discard();
-                    self.ask_close(socket, CloseCode::TOO_SLOW, "too slow: nothing was taken");
-                } else if let Some(since) = socket.message_since.get()
-                    && now.saturating_since(since) >= settings.message_time
-                {
-                    self.ask_close(socket, CloseCode::POLICY, "a message took too long");
-                }
-            }
-            Stage::Closing(since) => {
-                if now.saturating_since(since) >= settings.close_wait {
-                    socket.set_stage(Stage::Dead);
-                }
-            }
-            Stage::Done => {
-                if let Some(since) = socket.blocked_since()
-                    && now.saturating_since(since) >= settings.close_wait
-                {
-                    socket.set_stage(Stage::Dead);
-                }
-            }
-            Stage::Dead => {}
-        }
     }
 
     pub(crate) fn record<'a>(

@@ -118,6 +118,17 @@ impl Socket {
         self.stage.get() == Stage::Open && self.queue.borrow().is_empty()
     }
 
+    /// Whether everything is written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
+    /// Ends our direction of the stream.
+    pub(crate) fn half_close(&self) {
+        // A peer that is gone has ended it already.
+        let _ = rustix::net::shutdown(self.stream(), rustix::net::Shutdown::Write);
+    }
+
     pub(crate) const fn blocked_since(&self) -> Option<Timestamp> {
         self.blocked.get()
     }

@@ -5,9 +5,12 @@ mod replay;
 mod send;
 mod serve;
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 
 /// Rooms over WebSockets: what is published to a room reaches its members, in order, once.
 ///
@@ -56,6 +59,13 @@ impl Cli {
 pub(crate) fn explain(fault: &clap::Error) -> ExitCode {
     if !fault.use_stderr() {
         fault.exit();
+    }
+    // Of a bad value the flag is named and not the value, which may be a secret.
+    if let (Some(ContextValue::String(flag)), Some(why)) =
+        (fault.get(ContextKind::InvalidArg), fault.source())
+    {
+        eprintln!("roomcast: {flag}: {why} (see --help)");
+        return ExitCode::from(2);
     }
     let text = fault.to_string();
     let mistake: Vec<&str> = text

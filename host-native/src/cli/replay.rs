@@ -152,7 +152,9 @@ impl<W: Write> Printer<W> {
             match (command, self.conn) {
                 (Command::Send { to, frame }, Some(conn)) => {
                     if to.binary_search(&conn).is_ok() {
-                        writeln!(self.out, "{}", text(frame))?;
+                        // As it was sent, line breaks in its payload included.
+                        self.out.write_all(frame.as_bytes())?;
+                        self.out.write_all(b"\n")?;
                     }
                 }
                 (Command::Send { to, frame }, None) => {

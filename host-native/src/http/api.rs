@@ -1,18 +1,24 @@
 //! The HTTP API: a backend's way to push, look and remove.
 
-use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc};
+mod query;
+mod send;
+mod view;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
+
+use http_body_util::BodyExt;
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
 use percent_encoding::percent_decode_str;
-use roomcast_core::{
-    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, Hub, JoinError, Outbox, Payload,
-    RoomName, SendError,
-};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use roomcast_core::{CloseCode, ConnId, Hub, JoinError, RoomName};
+use serde::Serialize;
 
+use self::{
+    query::Query,
+    view::{
+        ConnectionView, ConnectionsView, DisconnectedView, JoinedView, LeftView, RoomView,
+        RoomsView,
+    },
+};
 use super::{Problem, Reply, host_only, is_loopback_host, is_namespace, not_allowed, with_type};
 use crate::{namespace::Link, shard::Shard};
 
@@ -116,93 +122,10 @@ fn authorize(shard: &Shard, peer: SocketAddr, request: &Request<Incoming>) -> Re
     }
 }
 
-/// What a send to a namespace without connections gives: a mistake is one all the same.
-fn into_the_void(
-    shard: &Shard,
-    audience: &Audience,
-    event: &str,
-    data: &RawValue,
-) -> Result<Delivery, SendError> {
-    let limits = shard.shared.settings.hub.clone();
-    let mut hub = Hub::new(Config::new("").with_limits(limits));
-    let payload = Payload::parse(data.get()).map_err(EncodeError::from)?;
-    let sent = hub.send(shard.now(), audience, event, payload, &mut Outbox::new());
-    sent.map_err(Into::into)
-}
-
 struct Call<'a> {
     shard: &'a Rc<Shard>,
     namespace: String,
     query: Query,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SendBody {
-    audience: Audience,
-    event: String,
-    #[serde(default)]
-    data: Option<Box<RawValue>>,
-}
-
-#[derive(Serialize)]
-struct RoomView {
-    room: String,
-    members: usize,
-    epoch: String,
-    offset: u64,
-}
-
-impl RoomView {
-    fn of(hub: &Hub, name: &str, members: usize) -> Self {
-        let position = hub.position(name);
-        Self {
-            room: name.to_owned(),
-            members,
-            epoch: position.epoch.into_owned(),
-            offset: position.offset,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct RoomsView {
-    rooms: Vec<RoomView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
-
-#[derive(Serialize)]
-struct JoinedView {
-    epoch: String,
-    offset: u64,
-    already: bool,
-}
-
-#[derive(Serialize)]
-struct LeftView {
-    was: bool,
-}
-
-#[derive(Serialize)]
-struct ConnectionView {
-    conn: ConnId,
-    user: String,
-    rooms: Vec<String>,
-    since_ms: u64,
-    queued_bytes: usize,
-}
-
-#[derive(Serialize, Default)]
-struct ConnectionsView {
-    connections: Vec<ConnectionView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<ConnId>,
-}
-
-#[derive(Serialize, Default)]
-struct DisconnectedView {
-    disconnected: usize,
 }
 
 impl Call<'_> {
@@ -221,94 +144,6 @@ impl Call<'_> {
                 "the server is shutting down",
             )
         })
-    }
-
-    async fn send(&self, request: Request<Incoming>) -> Answer {
-        let key = match request.headers().get("idempotency-key") {
-            Some(key) => {
-                let key = key
-                    .to_str()
-                    .ok()
-                    .filter(|key| (1..=128).contains(&key.len()));
-                let fault = || bad_request("Idempotency-Key must have 1 to 128 visible characters");
-                Some(key.ok_or_else(fault)?.to_owned())
-            }
-            None => None,
-        };
-        let body = self.body(request).await?;
-        let SendBody {
-            audience,
-            event,
-            data,
-        } = serde_json::from_slice(&body).map_err(|fault| {
-            bad_request(format!(
-                "the body must be {{\"audience\":{{…}},\"event\":\"…\",\"data\":…}}: {fault}"
-            ))
-        })?;
-        let data = match data {
-            Some(data) => data,
-            None => RawValue::from_string("null".to_owned())
-                .map_err(|_| bad_request("data must be JSON"))?,
-        };
-        let name = Arc::<str>::from(self.namespace.as_str());
-        let sent = self
-            .at_home(move |shard, namespace| {
-                let namespace = match &key {
-                    // A key must be remembered, even when nobody is there to hear the message.
-                    Some(_) => namespace.or_else(|| shard.open_namespace(&name)),
-                    None => namespace,
-                };
-                match namespace {
-                    Some(namespace) => {
-                        namespace.send(shard, key.as_deref(), &audience, &event, &data)
-                    }
-                    None => into_the_void(shard, &audience, &event, &data),
-                }
-            })
-            .await?;
-        match sent {
-            Ok(delivery) => ok(&delivery as &Delivery),
-            Err(SendError::KeyReused) => Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "key_reused",
-                SendError::KeyReused.to_string(),
-            )),
-            Err(SendError::Encode(EncodeError::Payload(fault))) => Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "bad_payload",
-                fault.to_string(),
-            )),
-            Err(SendError::Encode(EncodeError::Room(fault))) => Err(bad_room(fault.to_string())),
-            Err(fault) => Err(bad_request(fault.to_string())),
-        }
-    }
-
-    async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Problem> {
-        let settings = &self.shard.shared.settings;
-        let bytes_max = settings.api_body_bytes_max;
-        let too_large = || {
-            let detail =
-                format!("the body must have at most {bytes_max} bytes (--api-body-bytes-max)");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
-        };
-        let body = request.into_body();
-        // A declared length is refused before a byte of it is waited for.
-        if hyper::body::Body::size_hint(&body).lower() > bytes_max as u64 {
-            return Err(too_large());
-        }
-        let limited = Limited::new(body, bytes_max);
-        // A body may take as long as a message.
-        let collected = tokio::time::timeout(settings.message_time, limited.collect()).await;
-        match collected {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(bad_request("the body did not arrive whole")),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "timeout",
-                "the body did not arrive in time",
-            )),
-        }
     }
 
     async fn rooms(&self) -> Answer {
@@ -528,36 +363,6 @@ impl Call<'_> {
     fn check_room(&self, room: &str) -> Result<(), Problem> {
         let bytes_max = self.shard.shared.settings.hub.room_name_bytes;
         RoomName::check(room, bytes_max).map_err(|fault| bad_room(fault.to_string()))
-    }
-}
-
-/// A query string; of a repeated name the first counts.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn read(query: &str) -> Self {
-        Self(
-            form_urlencoded::parse(query.as_bytes())
-                .into_owned()
-                .collect(),
-        )
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(other, _)| other == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
-    /// How many to list; default 100.
-    fn limit(&self) -> Result<usize, Problem> {
-        match self.get("limit") {
-            None => Ok(100),
-            Some(limit) => limit
-                .parse()
-                .ok()
-                .filter(|limit| (1..=1000).contains(limit))
-                .ok_or_else(|| bad_request("limit must be 1 to 1000")),
-        }
     }
 }
 

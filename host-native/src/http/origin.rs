@@ -61,6 +61,10 @@ fn split(origin: &str) -> Option<(String, String)> {
     if authority.is_empty() || authority.contains(['/', '@', '?', '#', ' ', '\\', '*']) {
         return None;
     }
+    let host = host_only(authority);
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return None; // a colon that begins no port
+    }
     let own_port = match scheme {
         "http" => ":80",
         "https" => ":443",
@@ -148,6 +152,7 @@ mod tests {
             "https://x.b.com.evil.com",
             "https://evil.com/.b.com",
             "https://*.b.com",
+            "https://evil.com:443.b.com",
             "https://evil.com@x.b.com",
             "http://c.com",
         ] {

@@ -152,9 +152,11 @@ async fn admit(
 ) -> Result<(Arc<str>, Permit), Refusal> {
     let settings = &shard.shared.settings;
     let text = |name| {
-        let value = request.headers().get(name)?;
-        // An origin that is no text is a stranger's.
-        Some(value.to_str().unwrap_or("null"))
+        let mut values = request.headers().get_all(name).iter();
+        let value = values.next()?;
+        // An origin that is no text, or one of several, is a stranger's.
+        let only = values.next().is_none();
+        Some(value.to_str().ok().filter(|_| only).unwrap_or("null"))
     };
     let host = text(header::HOST).unwrap_or_default();
     let origin = text(header::ORIGIN);

@@ -1,0 +1,33 @@
+//! The query string of a call.
+
+use super::{Problem, bad_request};
+
+/// A query string; of a repeated name the first counts.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn read(query: &str) -> Self {
+        Self(
+            form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .collect(),
+        )
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// How many to list; default 100.
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        match self.get("limit") {
+            None => Ok(100),
+            Some(limit) => limit
+                .parse()
+                .ok()
+                .filter(|limit| (1..=1000).contains(limit))
+                .ok_or_else(|| bad_request("limit must be 1 to 1000")),
+        }
+    }
+}

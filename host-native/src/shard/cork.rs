@@ -1,0 +1,95 @@
+//! The cork: what one connection's input makes the hub say to that same connection.
+//!
+//! It saves a write, and a queue entry, for every reply but the first of a turn. The order that must
+//! be kept is the connection's own: whatever else is queued for it while replies are held back goes
+//! behind them.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use roomcast_core::Timestamp;
+
+use super::Shard;
+use crate::{
+    socket::{Pushed, Socket},
+    ws,
+};
+
+/// Replies to the connection whose input is being processed: they leave in one write.
+#[derive(Debug, Default)]
+pub(super) struct Cork {
+    key: Option<u32>,
+    bytes: Vec<u8>,
+    frames: u32,
+}
+
+/// A cork this full goes to the queue, where it counts against the limit.
+const CORK_BYTES_MAX: usize = 64 * 1024;
+impl Shard {
+    /// From here on, replies to this socket are held back.
+    pub(crate) fn begin_cork(&self, socket: &Socket) {
+        let cork = &mut *self.corked.borrow_mut();
+        debug_assert!(cork.bytes.is_empty());
+        cork.key = Some(socket.key);
+    }
+
+    pub(crate) fn is_corked(&self, socket: &Socket) -> bool {
+        self.corked.borrow().key == Some(socket.key)
+    }
+
+    /// Holds a reply back.
+    pub(crate) fn cork(&self, socket: &Rc<Socket>, now: Timestamp, text: &str) -> Pushed {
+        let full = {
+            let cork = &mut *self.corked.borrow_mut();
+            let (head, used) = ws::text_header(text.len());
+            cork.bytes.extend_from_slice(&head[..used]);
+            cork.bytes.extend_from_slice(text.as_bytes());
+            cork.frames += 1;
+            cork.bytes.len() >= CORK_BYTES_MAX
+        };
+        if full {
+            self.spill(socket, now)
+        } else {
+            Pushed::Queued
+        }
+    }
+
+    /// Moves what is held back to the queue.
+    pub(super) fn spill(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
+        let (bytes, frames) = {
+            let cork = &mut *self.corked.borrow_mut();
+            if cork.key != Some(socket.key) || cork.bytes.is_empty() {
+                return Pushed::Queued;
+            }
+            let bytes = Bytes::copy_from_slice(&cork.bytes);
+            cork.bytes.clear();
+            (bytes, std::mem::take(&mut cork.frames))
+        };
+        let pushed = socket.push(now, bytes, frames);
+        if pushed == Pushed::Queued {
+            self.mark_dirty(socket);
+        }
+        pushed
+    }
+
+    /// Sends what was held back: in one write of its own when nothing waits before it.
+    pub(crate) fn end_cork(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
+        let mut pushed = Pushed::Queued;
+        if socket.is_idle() {
+            let cork = &mut *self.corked.borrow_mut();
+            if !cork.bytes.is_empty() {
+                socket.write_now(now, &cork.bytes, cork.frames);
+                cork.bytes.clear();
+                cork.frames = 0;
+            }
+        } else {
+            pushed = self.spill(socket, now);
+        }
+        let cork = &mut *self.corked.borrow_mut();
+        cork.key = None;
+        cork.bytes.clear(); // of a connection that ended meanwhile
+        cork.frames = 0;
+        cork.bytes.shrink_to(CORK_BYTES_MAX);
+        pushed
+    }
+}

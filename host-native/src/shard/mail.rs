@@ -1,0 +1,81 @@
+//! Mail between shards: what one turn of one has for another travels as one message.
+
+use std::{fmt, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use roomcast_core::ConnId;
+use tokio::sync::mpsc;
+
+use super::Shard;
+use crate::socket::Pushed;
+
+/// What one shard tells another.
+pub(crate) enum Mail {
+    /// A text message for a namespace that is at home there.
+    Text {
+        namespace: Arc<str>,
+        conn: ConnId,
+        text: Box<str>,
+    },
+    /// Frames for sockets that are there.
+    Deliver {
+        keys: Box<[u32]>,
+        bytes: Bytes,
+        frames: u32,
+    },
+    /// Anything else: off the hot path.
+    Task(Task),
+}
+
+/// What a shard does for another.
+type Task = Box<dyn FnOnce(&Rc<Shard>) + Send>;
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text { .. } => "Text",
+            Self::Deliver { .. } => "Deliver",
+            Self::Task(_) => "Task",
+        })
+    }
+}
+
+impl Shard {
+    /// Takes in what other shards say, for as long as the shard lives.
+    pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<Vec<Mail>>) {
+        while let Some(batch) = post.recv().await {
+            for mail in batch {
+                self.read_one(mail);
+            }
+        }
+    }
+
+    fn read_one(self: &Rc<Self>, mail: Mail) {
+        match mail {
+            Mail::Text {
+                namespace,
+                conn,
+                text,
+            } => {
+                if let Some(namespace) = self.namespace(&namespace) {
+                    namespace.text(self, conn, &text);
+                }
+            }
+            Mail::Deliver {
+                keys,
+                bytes,
+                frames,
+            } => {
+                let now = self.now();
+                for &key in &keys {
+                    if let Some(socket) = self.socket(key)
+                        && self.push(&socket, now, bytes.clone(), frames) == Pushed::Overflow
+                    {
+                        self.too_slow(&socket);
+                    }
+                }
+            }
+            Mail::Task(task) => task(self),
+        }
+    }
+}
