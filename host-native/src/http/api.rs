@@ -6,7 +6,6 @@ mod view;
 
 use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
 
-use http_body_util::BodyExt;
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
 use percent_encoding::percent_decode_str;
 use roomcast_core::{CloseCode, ConnId, Hub, JoinError, RoomName};
