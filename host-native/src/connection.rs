@@ -129,7 +129,8 @@ impl Connection {
             if self.socket.is_over_with() {
                 return Poll::Ready(());
             }
-            if self.deaf && !self.half_closed && self.socket.is_flushed() {
+            let told = self.socket.stage() != Stage::Open && self.socket.is_flushed();
+            if self.deaf && told && !self.half_closed {
                 // The peer's own close would not be understood: it sees the end of the stream.
                 self.half_closed = true;
                 self.socket.half_close();
