@@ -48,9 +48,10 @@ pub(crate) async fn serve(
             end: DisconnectReason::Lost,
         };
         if !early.is_empty() {
-            let mut early = early.to_vec();
-            connection.process(&mut early);
+            connection.process(&mut early.to_vec());
         }
+        // Even when empty it would keep the HTTP read buffer alive for as long as the connection.
+        drop(early);
         poll_fn(|cx| connection.poll(cx)).await;
         connection.end();
     } else {
