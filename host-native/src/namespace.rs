@@ -163,6 +163,10 @@ impl Namespace {
             code,
             reason: reason.into(),
         };
+        {
+            let inner = &mut *self.inner.borrow_mut();
+            inner.part(shard, shard.now(), conn);
+        }
         self.drive(shard, input, |hub, now, out| {
             hub.close(now, conn, code, reason, out)
         })
@@ -392,6 +396,26 @@ impl Inner {
         self.run.reuse(to);
     }
 
+    /// Lets the goodbye of a connection follow what was dropped: its close is being decided. What
+    /// the turn has for it so far is older than the goodbye, and goes first or is dropped too.
+    fn part(&mut self, shard: &Shard, now: Timestamp, conn: ConnId) {
+        if self.run.reaches(conn) {
+            self.end_run(shard, now);
+        }
+        match self.link(conn) {
+            Some(Link::Local(socket)) => socket.part(),
+            Some(&Link::Remote { shard: index, key }) => {
+                let part = move |shard: &Rc<Shard>| {
+                    if let Some(socket) = shard.socket(key) {
+                        socket.part();
+                    }
+                };
+                shard.post(index, Mail::Task(Box::new(part)));
+            }
+            None => {}
+        }
+    }
+
     fn note(&mut self, conn: ConnId, pushed: Pushed) {
         if pushed == Pushed::Overflow {
             self.overflowed.push(conn);
@@ -407,6 +431,7 @@ impl Inner {
                 code,
                 reason: reason.into(),
             });
+            self.part(shard, now, conn);
             let closed = self.hub.close(now, conn, code, reason, &mut self.out);
             if closed.is_ok() {
                 self.carry_out(shard, now);

@@ -62,6 +62,8 @@ pub(crate) struct Socket {
     queue: RefCell<Queue>,
     limits: QueueLimits,
     stage: Cell<Stage>,
+    /// Whether something was dropped: only the goodbye may follow, or there would be a gap.
+    gap: Cell<bool>,
     /// Whether it is on the shard's list of sockets to flush.
     pub(crate) dirty: Cell<bool>,
     /// Since when the kernel takes no more; the connection's task then waits for it.
@@ -82,6 +84,7 @@ impl Socket {
             queue: RefCell::default(),
             limits,
             stage: Cell::new(Stage::Open),
+            gap: Cell::new(false),
             dirty: Cell::new(false),
             blocked: Cell::new(None),
             message_since: Cell::new(None),
@@ -138,7 +141,7 @@ impl Socket {
     /// Over the limit it first tries to write: a healthy peer whose turn to be flushed has merely
     /// not come must not be closed for a burst.
     pub(crate) fn push(&self, now: Timestamp, bytes: Bytes, frames: u32) -> Pushed {
-        if self.stage.get() != Stage::Open {
+        if self.stage.get() != Stage::Open || self.gap.get() {
             return Pushed::Ended;
         }
         let over = {
@@ -148,9 +151,8 @@ impl Socket {
         };
         if over {
             self.flush(now);
-            let mut queue = self.queue.borrow_mut();
-            if self.is_over(&queue) {
-                queue.discard_unstarted();
+            if self.is_over(&self.queue.borrow()) {
+                self.discard();
                 return Pushed::Overflow;
             }
         }
@@ -167,9 +169,16 @@ impl Socket {
         bytes || queue.frames() > self.limits.frames_max
     }
 
-    /// Drops what is queued, for a peer that does not take it.
+    /// Drops what is queued, for a peer that does not take it. Nothing more is queued until
+    /// [`Socket::part`].
     pub(crate) fn discard(&self) {
+        self.gap.set(true);
         self.queue.borrow_mut().discard_unstarted();
+    }
+
+    /// Lets the goodbye follow what was dropped.
+    pub(crate) fn part(&self) {
+        self.gap.set(false);
     }
 
     /// Ends the connection in order: a close frame behind what is queued, then the peer's turn.
