@@ -1,1 +1,33 @@
-//! Stub.
+#![doc = include_str!("../property-testing.md")]
+
+mod actor;
+mod driver;
+mod event;
+mod lockstep;
+mod model;
+mod op;
+mod pattern;
+mod server;
+mod settings;
+mod strategy;
+mod to;
+mod trace;
+
+pub use actor::Actor;
+pub use driver::{Core, Driver, DriverError, Sleep, Url};
+pub use event::{Answer, Event, Expect};
+pub use lockstep::{Lockstep, Mismatch, Seen};
+pub use model::{Model, Prediction};
+pub use op::{Op, OpError};
+pub use pattern::{Known, escape, expand};
+pub use roomcast_core::Limits;
+pub use server::Server;
+pub use settings::{Settings, SettingsError};
+pub use strategy::Cast;
+pub use to::To;
+pub use trace::{Trace, TraceError};
+
+/// The code of the repository's README, so that it compiles and holds.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

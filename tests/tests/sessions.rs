@@ -72,7 +72,8 @@ fn check(folder: &str, program: impl AsRef<Path>, args: &[&str]) {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(output.status.success(), "{}\n{text}", output.status);
-    println!("{text}");
+    // Seen when the runner is asked for it.
+    eprintln!("{text}");
 }
 
 fn python() -> PathBuf {
@@ -86,18 +87,33 @@ fn npm_ws_holds_its_sessions() {
         format!("ws://{}", server.address),
         format!("http://{}", server.address),
     );
-    check("clients", "node", &["ws_session.mjs", &ws, &http, "test-key"]);
+    check(
+        "clients",
+        "node",
+        &["ws_session.mjs", &ws, &http, "test-key"],
+    );
 }
 
 #[test]
 fn npm_ws_holds_its_sessions_on_two_threads() {
-    let flags = ["--inbound-rate", "off", "--api-key", "test-key", "--threads", "2"];
+    let flags = [
+        "--inbound-rate",
+        "off",
+        "--api-key",
+        "test-key",
+        "--threads",
+        "2",
+    ];
     let server = Server::start(&flags);
     let (ws, http) = (
         format!("ws://{}", server.address),
         format!("http://{}", server.address),
     );
-    check("clients", "node", &["ws_session.mjs", &ws, &http, "test-key"]);
+    check(
+        "clients",
+        "node",
+        &["ws_session.mjs", &ws, &http, "test-key"],
+    );
 }
 
 #[test]
@@ -130,5 +146,9 @@ fn two_panes_of_the_page_talk_in_chromium() {
         |path| root.join(path),
     );
     let picture = picture.to_string_lossy();
-    check("page", "node", &["page.mjs", &url, "--screenshot", &picture]);
+    check(
+        "page",
+        "node",
+        &["page.mjs", &url, "--screenshot", &picture],
+    );
 }

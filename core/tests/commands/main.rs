@@ -1,0 +1,7 @@
+//! The hub's public methods: this input, exactly these commands, nothing left over.
+
+mod application;
+mod client;
+mod desk;
+mod questions;
+mod time;

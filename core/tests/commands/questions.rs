@@ -1,0 +1,102 @@
+//! Questions, which change nothing, and what a hub is restored from.
+
+use roomcast_core::{
+    Audience, Config, ConnState, Handshake, Hub, HubState, Limits, Payload, RestoreError,
+    Timestamp, UnknownConn,
+};
+
+use crate::desk::{Desk, stranger};
+
+#[test]
+fn questions() {
+    let mut desk = Desk::new();
+    let ann = Handshake::new().with_user("ann");
+    desk.now = Timestamp::from_millis(7);
+    let (a, b) = (
+        desk.connect(ann).expect("room"),
+        desk.connect(Handshake::new()).expect("room"),
+    );
+    for (conn, room) in [(a, "q"), (a, "p1"), (b, "p2"), (b, "p1")] {
+        desk.join(conn, room);
+    }
+    let hub = &desk.hub;
+    let names = |prefix, after| {
+        hub.rooms(prefix, after)
+            .map(|room| room.name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names("", None), ["p1", "p2", "q"]);
+    assert_eq!(names("p", None), ["p1", "p2"]);
+    assert_eq!(names("p", Some("p1")), ["p2"]);
+    assert_eq!(names("p", Some("a")), ["p1", "p2"]);
+    assert_eq!(names("p", Some("z")), [""; 0]);
+    assert_eq!(
+        hub.rooms("p1", None)
+            .map(|room| room.members)
+            .collect::<Vec<_>>(),
+        [2]
+    );
+    assert_eq!(hub.members("p1"), [a, b]);
+    assert_eq!(hub.rooms_of(a), Some(vec!["p1", "q"]));
+    assert_eq!(hub.rooms_of(stranger()), None);
+    let info = hub.connection(a).expect("alive");
+    assert_eq!((info.id, info.user, info.since), (a, Some("ann"), desk.now));
+    assert!(hub.connection(stranger()).is_none());
+    assert_eq!(
+        hub.connections().map(|info| info.id).collect::<Vec<_>>(),
+        [a, b]
+    );
+    assert_eq!(
+        (hub.connections_of("ann"), hub.connections_of("x")),
+        (&[a][..], &[][..])
+    );
+    let counts = hub.counts();
+    assert_eq!(
+        (counts.connections, counts.rooms, counts.memberships),
+        (2, 3, 4)
+    );
+    assert_eq!(
+        (hub.position("p1").offset, &*hub.position("x").epoch),
+        (0, "e")
+    );
+    assert!(!hub.is_idle(desk.now));
+}
+
+#[test]
+fn idle_is_nobody_connected_and_no_key_remembered() {
+    let mut desk = Desk::new();
+    assert!(desk.hub.is_idle(desk.now));
+    let (all, data) = (Audience::all(), Payload::NULL);
+    desk.hub
+        .send_once(desk.now, "k", &all, "x", data, &mut desk.out)
+        .expect("a send");
+    assert!(!desk.hub.is_idle(desk.now));
+    assert!(desk.hub.is_idle(Timestamp::from_millis(300_000)));
+}
+
+#[test]
+fn restore_refuses_what_no_hub_can_have_been() {
+    let (mut desk, [a, _b]) = Desk::connected();
+    desk.join(a, "room");
+    let state = desk.hub.conn_state(a).expect("alive");
+    assert_eq!(state.id(), a);
+    let restore = |limits: Limits, serial, conns: &[&ConnState]| {
+        let config = Config::new("e").with_limits(limits);
+        let conns = conns.iter().map(|&conn| conn.clone());
+        Hub::restore(config, HubState::from_serial(serial), conns).map(|hub| hub.counts().rooms)
+    };
+    let whole = Limits::default;
+    assert_eq!(restore(whole(), 2, &[&state]), Ok(1));
+    assert_eq!(restore(whole(), 0, &[&state]), Err(RestoreError::Conn(a)));
+    assert_eq!(
+        restore(whole(), 2, &[&state, &state]),
+        Err(RestoreError::Conn(a))
+    );
+    let twice = serde_json::to_string(&state).expect("data");
+    let twice = twice.replace(r#"["room"]"#, r#"["room","room"]"#);
+    let twice: ConnState = serde_json::from_str(&twice).expect("data");
+    assert_eq!(restore(whole(), 2, &[&twice]), Err(RestoreError::Room(a)));
+    let unknown = desk.hub.conn_state(stranger());
+    assert_eq!(unknown, Err(UnknownConn(stranger())));
+    assert_eq!(desk.hub.state().next_serial(), 2);
+}

@@ -1,0 +1,78 @@
+//! The HTTP API of a server, as far as stories need it.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::net::TcpStream;
+
+use super::DriverError;
+use crate::Answer;
+
+/// The API of one server.
+#[derive(Debug, Clone)]
+pub(super) struct Api {
+    /// Host and port.
+    authority: String,
+    key: Option<String>,
+}
+
+/// A name as a part of a path.
+pub(super) fn encode(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+impl Api {
+    pub(super) fn new(authority: impl Into<String>, key: Option<&str>) -> Self {
+        Self {
+            authority: authority.into(),
+            key: key.map(Into::into),
+        }
+    }
+
+    /// One call, on a connection of its own; `path` follows `/api/v1/`.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        idempotency_key: Option<&str>,
+        body: Option<String>,
+    ) -> Result<Answer, DriverError> {
+        let broken = |fault: &dyn std::fmt::Display| {
+            DriverError::Transport(format!("{path} of the HTTP API: {fault}"))
+        };
+        let stream = TcpStream::connect(&self.authority).await;
+        let stream = TokioIo::new(stream.map_err(|fault| broken(&fault))?);
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(|f| broken(&f))?;
+        // Ends with the response: nobody waits for it.
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1/{path}"))
+            .header("Host", &self.authority);
+        if let Some(key) = &self.key {
+            request = request.header("Authorization", format!("Bearer {key}"));
+        }
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        if body.is_some() {
+            request = request.header("Content-Type", "application/json");
+        }
+        let body = Full::new(Bytes::from(body.unwrap_or_default()));
+        let request = request.body(body).map_err(|fault| broken(&fault))?;
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|fault| broken(&fault))?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await;
+        let body = body.map_err(|fault| broken(&fault))?.to_bytes();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        match status {
+            200 => Ok(Answer::ok(body)),
+            // No story is about these: the driver was set up wrongly, or the server is broken.
+            401 | 500.. => Err(broken(&format!("{status} {body}"))),
+            status => Ok(Answer::refused(status)),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
+
+use roomcast_core::{
+    CloseCode, ConnId, Delivery, DisconnectReason, Frame, Input, JoinError, Payload, SendError,
+};
+use serde_json::value::RawValue;
+
+use super::{Core, handshake};
+use crate::{Actor, Answer, Op, To, driver::DriverError, op::json_string};
+
+impl Core {
+    pub(super) fn dispatch(&mut self, op: &Op) -> Result<Answer, DriverError> {
+        match op {
+            Op::Connect {
+                actor,
+                user,
+                welcome,
+                ..
+            } => return self.connect(actor, op.namespace(), user.as_deref(), *welcome),
+            Op::Join { actor, .. }
+            | Op::Leave { actor, .. }
+            | Op::Rooms { actor }
+            | Op::Publish { actor, .. } => {
+                self.receive(actor, Frame::Text(&op.text().unwrap_or_default()))?;
+            }
+            Op::Text { actor, text, times } => {
+                for _ in 0..*times {
+                    self.receive(actor, Frame::Text(text))?;
+                }
+            }
+            Op::Binary { actor, bytes } => self.receive(actor, Frame::Binary(bytes))?,
+            Op::Pong { actor } => {
+                if let Some((namespace, id)) = self.life(actor) {
+                    let heard = Input::Heard(id);
+                    let _ = self.call(&namespace, heard, |hub, now, _| hub.heard(now, id))?;
+                }
+            }
+            Op::Disconnect { actor } => {
+                self.disconnect(actor, DisconnectReason::Client(Some(CloseCode::NORMAL)))?;
+            }
+            Op::Vanish { actor } => self.disconnect(actor, DisconnectReason::Lost)?,
+            Op::Send {
+                key,
+                to,
+                event,
+                data,
+                ..
+            } => {
+                let namespace = op.namespace();
+                return self.send(namespace, key.as_deref(), to, event, data);
+            }
+            Op::ServerJoin { actor, room } => return self.server_join(actor, room),
+            Op::ServerLeave { actor, room } => return self.server_leave(actor, room),
+            Op::Close {
+                actor,
+                code,
+                reason,
+            } => {
+                let Some(code) = CloseCode::new(*code) else {
+                    return Ok(Answer::refused(400));
+                };
+                let Some((namespace, conn)) = self.lives.get(actor).cloned() else {
+                    return Ok(Answer::refused(404));
+                };
+                let input = Input::Close {
+                    conn,
+                    code,
+                    reason: (&**reason).into(),
+                };
+                let closed = self.call(&namespace, input, |hub, now, out| {
+                    hub.close(now, conn, code, reason, out)
+                })?;
+                return Ok(match closed {
+                    Ok(()) => Answer::ok(r#"{"disconnected":1}"#),
+                    Err(_) => Answer::refused(404),
+                });
+            }
+            Op::ListRooms { .. } => return Ok(self.list_rooms(op.namespace())),
+            Op::ListConnections { .. } => return Ok(self.list_connections(op.namespace())),
+            Op::Wait { millis } => self.wait(*millis)?,
+        }
+        Ok(Answer::none())
+    }
+
+    fn connect(
+        &mut self,
+        actor: &Actor,
+        namespace: &str,
+        user: Option<&str>,
+        welcome: bool,
+    ) -> Result<Answer, DriverError> {
+        if self.is_live(actor) {
+            return Ok(Answer::none());
+        }
+        let handshake = handshake(user, welcome);
+        let input = Input::Connect(handshake.clone());
+        let (connected, out) = self.begin(namespace, input, |hub, now, out| {
+            hub.connect(now, handshake, out)
+        });
+        let Ok(id) = connected else {
+            return Ok(Answer::refused(503));
+        };
+        // The commands name the connection, so it has to be known before they are carried out.
+        self.lives.insert(actor.clone(), (namespace.into(), id));
+        self.live.insert((namespace.into(), id), actor.clone());
+        self.finish(namespace, &out)?;
+        Ok(Answer::none())
+    }
+
+    fn life(&self, actor: &Actor) -> Option<(Box<str>, ConnId)> {
+        let life = self.lives.get(actor)?;
+        self.live.contains_key(life).then(|| life.clone())
+    }
+
+    fn receive(&mut self, actor: &Actor, frame: Frame<'_>) -> Result<(), DriverError> {
+        let Some((namespace, conn)) = self.life(actor) else {
+            return Ok(());
+        };
+        let input = match frame {
+            Frame::Text(text) => Input::Text {
+                conn,
+                text: text.into(),
+            },
+            Frame::Binary(bytes) => Input::Binary {
+                conn,
+                bytes: bytes.into(),
+            },
+        };
+        let result = self.call(&namespace, input, |hub, now, out| {
+            match hub.receive(now, conn, frame, out)? {
+                Some(message) => hub.publish(now, &message, out).map(|_| ()),
+                None => Ok(()),
+            }
+        })?;
+        result.map_err(|fault| DriverError::Command(fault.to_string()))
+    }
+
+    fn disconnect(&mut self, actor: &Actor, reason: DisconnectReason) -> Result<(), DriverError> {
+        let Some((namespace, conn)) = self.life(actor) else {
+            return Ok(());
+        };
+        self.live.remove(&(namespace.clone(), conn));
+        self.persisted.remove(&(namespace.clone(), conn));
+        let input = Input::Disconnect { conn, reason };
+        let result = self.call(&namespace, input, |hub, now, out| {
+            hub.disconnect(now, conn, reason, out)
+        })?;
+        result.map_err(|fault| DriverError::Command(fault.to_string()))
+    }
+
+    fn send(
+        &mut self,
+        namespace: &str,
+        key: Option<&str>,
+        to: &To,
+        event: &str,
+        data: &str,
+    ) -> Result<Answer, DriverError> {
+        let audience = to.audience(|actor| {
+            let (home, id) = self.lives.get(actor)?;
+            (**home == *namespace).then_some(*id)
+        });
+        let (Ok(raw), Ok(payload)) = (RawValue::from_string(data.into()), Payload::parse(data))
+        else {
+            return Ok(Answer::refused(400));
+        };
+        let input = Input::Send {
+            key: key.map(Into::into),
+            audience: std::borrow::Cow::Borrowed(&audience),
+            event: event.into(),
+            data: raw,
+        };
+        let delivery = self.call(namespace, input, |hub, now, out| match key {
+            Some(key) => hub.send_once(now, key, &audience, event, payload, out),
+            None => hub
+                .send(now, &audience, event, payload, out)
+                .map_err(Into::into),
+        })?;
+        Ok(match delivery {
+            Ok(Delivery {
+                matched,
+                queued,
+                dropped,
+            }) => Answer::ok(format!(
+                r#"{{"matched":{matched},"queued":{queued},"dropped":{dropped}}}"#
+            )),
+            Err(SendError::KeyReused) => Answer::refused(422),
+            Err(_) => Answer::refused(400),
+        })
+    }
+
+    fn server_join(&mut self, actor: &Actor, room: &str) -> Result<Answer, DriverError> {
+        let Some((namespace, conn)) = self.lives.get(actor).cloned() else {
+            return Ok(Answer::refused(404));
+        };
+        let input = Input::Join {
+            conn,
+            room: room.into(),
+        };
+        self.call(&namespace, input, |hub, now, out| {
+            match hub.join(now, conn, room, out) {
+                Ok(joined) => {
+                    let (position, already) = (joined.position, joined.already);
+                    let (epoch, offset) = (json_string(&position.epoch), position.offset);
+                    Answer::ok(format!(
+                        r#"{{"epoch":{epoch},"offset":{offset},"already":{already}}}"#
+                    ))
+                }
+                Err(JoinError::UnknownConn(_)) => Answer::refused(404),
+                Err(JoinError::RoomLimit { .. }) => Answer::refused(409),
+                Err(_) => Answer::refused(400),
+            }
+        })
+    }
+
+    fn server_leave(&mut self, actor: &Actor, room: &str) -> Result<Answer, DriverError> {
+        let Some((namespace, conn)) = self.lives.get(actor).cloned() else {
+            return Ok(Answer::refused(404));
+        };
+        let input = Input::Leave {
+            conn,
+            room: room.into(),
+        };
+        let was = self.call(&namespace, input, |hub, now, out| {
+            hub.leave(now, conn, room, out)
+        })?;
+        Ok(match was {
+            Ok(was) => Answer::ok(format!(r#"{{"was":{was}}}"#)),
+            Err(_) => Answer::refused(404),
+        })
+    }
+
+    fn list_rooms(&self, namespace: &str) -> Answer {
+        let mut rooms = Vec::new();
+        if let Some(hub) = self.hubs.get(namespace) {
+            for room in hub.rooms("", None) {
+                let (name, members) = (json_string(room.name), room.members);
+                let position = hub.position(room.name);
+                let (epoch, offset) = (json_string(&position.epoch), position.offset);
+                rooms.push(format!(
+                    r#"{{"room":{name},"members":{members},"epoch":{epoch},"offset":{offset}}}"#
+                ));
+            }
+        }
+        Answer::ok(format!(r#"{{"rooms":[{}]}}"#, rooms.join(",")))
+    }
+
+    fn list_connections(&self, namespace: &str) -> Answer {
+        let mut conns = Vec::new();
+        if let Some(hub) = self.hubs.get(namespace) {
+            let mut infos: Vec<_> = hub.connections().collect();
+            infos.sort_by_key(|info| info.id);
+            for info in infos {
+                let user = json_string(info.user.unwrap_or_default());
+                let rooms = hub.rooms_of(info.id).unwrap_or_default();
+                let rooms: Vec<_> = rooms.into_iter().map(json_string).collect();
+                let (id, rooms, since) = (info.id, rooms.join(","), info.since.as_millis());
+                conns.push(format!(
+                    r#"{{"conn":"{id}","user":{user},"rooms":[{rooms}],"since_ms":{since},"queued_bytes":0}}"#
+                ));
+            }
+        }
+        Answer::ok(format!(r#"{{"connections":[{}]}}"#, conns.join(",")))
+    }
+
+    /// Lets time pass from one deadline to the next, as a host does.
+    fn wait(&mut self, millis: u64) -> Result<(), DriverError> {
+        let target = self.now + std::time::Duration::from_millis(millis);
+        loop {
+            let timeouts = self.hubs.iter();
+            let timeouts = timeouts.filter_map(|(name, hub)| Some((hub.next_timeout()?, name)));
+            match timeouts.min() {
+                Some((due, namespace)) if due <= target => {
+                    let namespace = namespace.clone();
+                    self.now = self.now.max(due);
+                    self.call(&namespace, Input::Timeout, |hub, now, out| {
+                        hub.handle_timeout(now, out);
+                    })?;
+                }
+                _ => break,
+            }
+        }
+        self.now = target;
+        Ok(())
+    }
+}

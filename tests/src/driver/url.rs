@@ -1,0 +1,353 @@
+//! Any Roomcast server, by its WebSocket address.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hyper::Method;
+use tokio::runtime::{Builder, Runtime};
+
+use self::socket::Socket;
+use super::{
+    Driver, DriverError,
+    api::{Api, encode},
+};
+use crate::{Actor, Answer, Event, Op, op::sent_json};
+
+mod socket;
+
+/// How long a server may take for anything: a fault when it passes, never a way to decide.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server that is reached through `ws://host:port/ws`, and for what the application does through
+/// its HTTP API.
+///
+/// That everything has arrived which an op leads to is known from a `$ping` of each connection,
+/// first of the one that acted: what the server answered before its `$pong` lies before that. Time
+/// plays no part in it.
+///
+/// Every actor needs a connection id for others to name it. One that does not ask for `$welcome`
+/// finds it out from a message to itself, in a room `~` that it leaves again.
+#[derive(Debug)]
+pub struct Url {
+    runtime: Runtime,
+    /// `ws://host:port/ws`.
+    address: String,
+    /// The namespace that stories call the default one.
+    namespace: String,
+    api: Option<Api>,
+    sockets: BTreeMap<Actor, Socket>,
+    /// The last connection of every actor: its namespace and its id.
+    lives: BTreeMap<Actor, (String, String)>,
+    inboxes: BTreeMap<Actor, Vec<Event>>,
+    barriers: u64,
+}
+
+impl Url {
+    /// The server at `ws://host:port/ws`, without its HTTP API.
+    ///
+    /// # Errors
+    ///
+    /// When the address is of another form.
+    pub fn new(address: impl Into<String>) -> Result<Self, DriverError> {
+        let address = address.into();
+        if !address.starts_with("ws://") {
+            return Err(DriverError::Unsupported(format!(
+                "{address} is not ws://..."
+            )));
+        }
+        let runtime = Builder::new_current_thread().enable_all().build();
+        Ok(Self {
+            runtime: runtime.map_err(|fault| DriverError::Transport(fault.to_string()))?,
+            address,
+            namespace: "default".into(),
+            api: None,
+            sockets: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            inboxes: BTreeMap::new(),
+            barriers: 0,
+        })
+    }
+
+    /// The same, with the HTTP API on the same host and port.
+    #[must_use]
+    pub fn with_api(mut self, key: Option<&str>) -> Self {
+        let authority = self.address.trim_start_matches("ws://");
+        let authority = authority.split('/').next().unwrap_or_default();
+        self.api = Some(Api::new(authority, key));
+        self
+    }
+
+    /// The same, with another namespace in the place of the default one: stories in namespaces of
+    /// their own do not disturb each other.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// What a story's namespace is called on the server.
+    fn namespace(&self, namespace: &str) -> String {
+        match namespace {
+            "default" => self.namespace.clone(),
+            other if self.namespace == "default" => other.into(),
+            other => format!("{}-{other}", self.namespace),
+        }
+    }
+
+    fn connect(
+        &mut self,
+        actor: &Actor,
+        namespace: &str,
+        welcome: bool,
+    ) -> Result<Answer, DriverError> {
+        if self.sockets.contains_key(actor) {
+            return Ok(Answer::none());
+        }
+        let namespace = self.namespace(namespace);
+        let mut address = self.address.clone();
+        if namespace != "default" {
+            address = format!("{address}/{namespace}");
+        }
+        let opened = self.runtime.block_on(Socket::open(&address, welcome))?;
+        let (mut socket, events) = match opened {
+            Ok(opened) => opened,
+            Err(status) => return Ok(Answer::refused(status)),
+        };
+        let id = match events.first() {
+            Some(Event::Text(text)) => socket::welcomed(text),
+            _ => {
+                let name = format!("probe-{}-{}", std::process::id(), self.barriers);
+                self.barriers += 1;
+                self.runtime.block_on(socket.find_id(&name))?
+            }
+        };
+        self.lives.insert(actor.clone(), (namespace, id));
+        self.inboxes
+            .entry(actor.clone())
+            .or_default()
+            .extend(events);
+        self.sockets.insert(actor.clone(), socket);
+        Ok(Answer::none())
+    }
+
+    /// Waits until everything has arrived that the op led to.
+    fn settle(&mut self, op: &Op) -> Result<(), DriverError> {
+        let actor = op.client();
+        // What follows from connecting has been read, and a ping would count for its rate.
+        if let Some(actor) = actor
+            && !matches!(op, Op::Connect { .. })
+        {
+            self.barrier(std::slice::from_ref(actor))?;
+        }
+        let others = self.sockets.keys().filter(|other| Some(*other) != actor);
+        let others: Vec<_> = others.cloned().collect();
+        self.barrier(&others)
+    }
+
+    /// Asks each of these for a `$pong`, and reads until it is there.
+    fn barrier(&mut self, actors: &[Actor]) -> Result<(), DriverError> {
+        self.barriers += 1;
+        let id = format!("barrier-{}", self.barriers);
+        for actor in actors {
+            if let Some(socket) = self.sockets.get_mut(actor) {
+                self.runtime.block_on(socket.ping(&id));
+            }
+        }
+        for actor in actors {
+            let Some(socket) = self.sockets.get_mut(actor) else {
+                continue;
+            };
+            let (events, open) = self.runtime.block_on(socket.read_until_pong(&id))?;
+            self.inboxes
+                .entry(actor.clone())
+                .or_default()
+                .extend(events);
+            if !open {
+                self.sockets.remove(actor);
+                self.wait_until_gone(actor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The server may notice the end of a connection after its client: waits until it has.
+    fn wait_until_gone(&mut self, actor: &Actor) -> Result<(), DriverError> {
+        let (Some(api), Some((namespace, id))) = (&self.api, self.lives.get(actor)) else {
+            return Ok(());
+        };
+        let path = format!("{namespace}/connections/{id}");
+        let gone = async {
+            while api.call(Method::GET, &path, None, None).await?.status != 404 {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        };
+        let patience = self
+            .runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, gone).await });
+        patience.unwrap_or_else(|_| {
+            let fault = format!("{actor} is gone, but the server still lists its connection");
+            Err(DriverError::Transport(fault))
+        })
+    }
+
+    fn call(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Option<String>,
+    ) -> Result<Answer, DriverError> {
+        match &self.api {
+            Some(api) => self.runtime.block_on(api.call(method, path, key, body)),
+            None => Err(DriverError::Unsupported("it needs the HTTP API".into())),
+        }
+    }
+
+    fn send(&self, op: &Op) -> Result<Answer, DriverError> {
+        let Op::Send {
+            key,
+            to,
+            event,
+            data,
+            ..
+        } = op
+        else {
+            return Ok(Answer::none());
+        };
+        let namespace = self.namespace(op.namespace());
+        let audience = to.audience(|actor| {
+            let (home, id) = self.lives.get(actor)?;
+            (*home == namespace).then(|| id.parse().ok())?
+        });
+        let path = format!("{namespace}/send");
+        let body = sent_json(audience, event, data);
+        self.call(Method::POST, &path, key.as_deref(), Some(body))
+    }
+
+    fn move_member(
+        &self,
+        method: Method,
+        actor: &Actor,
+        room: &str,
+    ) -> Result<Answer, DriverError> {
+        let Some((namespace, id)) = self.lives.get(actor) else {
+            return Ok(Answer::refused(404));
+        };
+        let path = format!("{namespace}/rooms/{}/members/{id}", encode(room));
+        self.call(method, &path, None, None)
+    }
+
+    fn act(&mut self, op: &Op) -> Result<Answer, DriverError> {
+        match op {
+            Op::Connect { actor, welcome, .. } => {
+                return self.connect(actor, op.namespace(), *welcome);
+            }
+            Op::Join { actor, .. }
+            | Op::Leave { actor, .. }
+            | Op::Rooms { actor }
+            | Op::Publish { actor, .. }
+            | Op::Text { actor, .. } => {
+                let times = if let Op::Text { times, .. } = op {
+                    *times
+                } else {
+                    1
+                };
+                if let (Some(socket), Some(text)) = (self.sockets.get_mut(actor), op.text()) {
+                    self.runtime.block_on(socket.send(&text, times));
+                }
+            }
+            Op::Binary { actor, bytes } => {
+                if let Some(socket) = self.sockets.get_mut(actor) {
+                    self.runtime.block_on(socket.send_binary(bytes));
+                }
+            }
+            Op::Disconnect { actor } => {
+                if let Some(socket) = self.sockets.remove(actor) {
+                    let events = self.runtime.block_on(socket.close())?;
+                    self.inboxes
+                        .entry(actor.clone())
+                        .or_default()
+                        .extend(events);
+                    self.wait_until_gone(actor)?;
+                }
+            }
+            Op::Vanish { actor } => {
+                if let Some(socket) = self.sockets.remove(actor) {
+                    self.runtime.block_on(async { drop(socket) });
+                    self.wait_until_gone(actor)?;
+                }
+            }
+            Op::Send { .. } => return self.send(op),
+            Op::ServerJoin { actor, room } => return self.move_member(Method::PUT, actor, room),
+            Op::ServerLeave { actor, room } => {
+                return self.move_member(Method::DELETE, actor, room);
+            }
+            Op::Close {
+                actor,
+                code,
+                reason,
+            } => {
+                let Some((namespace, id)) = self.lives.get(actor) else {
+                    return Ok(Answer::refused(404));
+                };
+                let reason = encode(reason);
+                let path = format!("{namespace}/connections/{id}?code={code}&reason={reason}");
+                return self.call(Method::DELETE, &path, None, None);
+            }
+            Op::ListRooms { .. } => {
+                let path = format!("{}/rooms", self.namespace(op.namespace()));
+                return self.call(Method::GET, &path, None, None);
+            }
+            Op::ListConnections { .. } => {
+                let path = format!("{}/connections", self.namespace(op.namespace()));
+                return self.call(Method::GET, &path, None, None);
+            }
+            Op::Pong { .. } | Op::Wait { .. } => {
+                return Err(DriverError::Unsupported(op.to_string()));
+            }
+        }
+        Ok(Answer::none())
+    }
+}
+
+impl Driver for Url {
+    fn supports(&self, op: &Op) -> bool {
+        match op {
+            // There are no user tokens yet.
+            Op::Connect { user, .. } => user.is_none(),
+            Op::Join { .. }
+            | Op::Leave { .. }
+            | Op::Rooms { .. }
+            | Op::Publish { .. }
+            | Op::Text { .. }
+            | Op::Binary { .. }
+            | Op::Disconnect { .. } => true,
+            // Without the API nothing tells when the server has noticed.
+            Op::Vanish { .. }
+            | Op::Send { .. }
+            | Op::ServerJoin { .. }
+            | Op::ServerLeave { .. }
+            | Op::Close { .. }
+            | Op::ListRooms { .. }
+            | Op::ListConnections { .. } => self.api.is_some(),
+            Op::Pong { .. } | Op::Wait { .. } => false,
+        }
+    }
+
+    fn perform(&mut self, op: &Op) -> Result<Answer, DriverError> {
+        if !self.supports(op) {
+            return Err(DriverError::Unsupported(op.to_string()));
+        }
+        let answer = self.act(op)?;
+        self.settle(op)?;
+        Ok(answer)
+    }
+
+    fn take(&mut self, actor: &Actor) -> Vec<Event> {
+        self.inboxes.remove(actor).unwrap_or_default()
+    }
+
+    fn conn(&self, actor: &Actor) -> Option<String> {
+        self.lives.get(actor).map(|(_, id)| id.clone())
+    }
+}

@@ -1,0 +1,193 @@
+//! One WebSocket connection.
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest,
+        http::HeaderValue,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+
+use super::PATIENCE;
+use crate::{driver::DriverError, event::Event};
+
+#[derive(Debug)]
+pub(super) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+fn broken(fault: &dyn std::fmt::Display) -> DriverError {
+    DriverError::Transport(fault.to_string())
+}
+
+/// Either member that tells a connection its own id.
+#[derive(Deserialize)]
+struct Named {
+    event: String,
+    from: Option<Conn>,
+    data: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Conn {
+    conn: String,
+}
+
+/// The id in a `$welcome`; empty when it is none.
+pub(super) fn welcomed(text: &str) -> String {
+    let named = serde_json::from_str::<Named>(text).ok();
+    let id = named.and_then(|named| Some(named.data?.get("conn")?.as_str()?.to_owned()));
+    id.unwrap_or_default()
+}
+
+impl Socket {
+    /// Opens a connection and reads its `$welcome`, when it asks for one; the status of a refusal.
+    pub(super) async fn open(
+        address: &str,
+        welcome: bool,
+    ) -> Result<Result<(Self, Vec<Event>), u16>, DriverError> {
+        let mut request = address
+            .into_client_request()
+            .map_err(|fault| broken(&fault))?;
+        if welcome {
+            let protocol = HeaderValue::from_static("roomcast.v1");
+            request
+                .headers_mut()
+                .insert("Sec-WebSocket-Protocol", protocol);
+        }
+        let opened = timeout(PATIENCE, connect_async_with_config(request, None, true)).await;
+        let stream = match opened.map_err(|_| broken(&"no answer to the handshake"))? {
+            Ok((stream, _)) => stream,
+            Err(Error::Http(response)) => return Ok(Err(response.status().as_u16())),
+            Err(fault) => return Err(broken(&fault)),
+        };
+        let mut socket = Self(stream);
+        let mut events = Vec::new();
+        if welcome {
+            events.extend(socket.read().await?);
+        }
+        Ok(Ok((socket, events)))
+    }
+
+    /// The id of this connection, from a message to itself.
+    pub(super) async fn find_id(&mut self, name: &str) -> Result<String, DriverError> {
+        self.send(r#"{"event":"$join","room":"~"}"#, 1).await;
+        let text = format!(r#"{{"event":"{name}","room":"~","echo":true}}"#);
+        self.send(&text, 1).await;
+        self.send(r#"{"event":"$leave","room":"~"}"#, 1).await;
+        let mut id = None;
+        loop {
+            match self.read().await? {
+                Some(Event::Text(text)) => {
+                    let named: Named = serde_json::from_str(&text).map_err(|f| broken(&f))?;
+                    match (&*named.event, named.from, id.take()) {
+                        (event, Some(from), _) if event == name => id = Some(from.conn),
+                        ("$leave", _, Some(id)) => return Ok(id),
+                        (_, _, known) => id = known,
+                    }
+                }
+                other => return Err(broken(&format!("looking for its id, a client {other:?}"))),
+            }
+        }
+    }
+
+    /// Sends a text so many times. A connection that is broken is noticed when it is read.
+    pub(super) async fn send(&mut self, text: &str, times: u32) {
+        for _ in 0..times {
+            if self.0.feed(Message::text(text)).await.is_err() {
+                return;
+            }
+        }
+        let _ = self.0.flush().await;
+    }
+
+    pub(super) async fn send_binary(&mut self, bytes: &[u8]) {
+        let bytes = Bytes::copy_from_slice(bytes);
+        let _ = self.0.send(Message::Binary(bytes)).await;
+    }
+
+    pub(super) async fn ping(&mut self, id: &str) {
+        let ping = format!(r#"{{"event":"$ping","id":"{id}"}}"#);
+        self.send(&ping, 1).await;
+    }
+
+    /// Everything before the answer to the ping, and whether the connection is open still.
+    pub(super) async fn read_until_pong(
+        &mut self,
+        id: &str,
+    ) -> Result<(Vec<Event>, bool), DriverError> {
+        let pong = format!(r#"{{"event":"$pong","id":"{id}"}}"#);
+        // Over the rate the ping is refused, which is as good an answer.
+        let refused = format!(r#"{{"event":"$ping","id":"{id}","error":"#);
+        let mut events = Vec::new();
+        loop {
+            match self.read().await? {
+                Some(Event::Text(text)) if text == pong || text.starts_with(&refused) => {
+                    return Ok((events, true));
+                }
+                Some(event @ (Event::Closed { .. } | Event::Lost)) => {
+                    events.push(event);
+                    return Ok((events, false));
+                }
+                Some(event) => events.push(event),
+                None => return Ok((events, false)),
+            }
+        }
+    }
+
+    /// Closes the connection and reads it to its end.
+    pub(super) async fn close(mut self) -> Result<Vec<Event>, DriverError> {
+        let frame = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        let _ = self.0.send(Message::Close(Some(frame))).await;
+        let mut events = Vec::new();
+        while let Some(event) = self.read().await? {
+            // The echo of the own close.
+            let echo = matches!(&event, Event::Closed { code: 1000, reason } if reason.is_empty());
+            if !echo {
+                events.push(event);
+            } else {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
+    /// The next event; `None` after the end.
+    async fn read(&mut self) -> Result<Option<Event>, DriverError> {
+        loop {
+            let next = timeout(PATIENCE, self.0.next()).await;
+            let message = match next.map_err(|_| broken(&"the server does not answer"))? {
+                Some(Ok(message)) => message,
+                Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => {
+                    return Ok(None);
+                }
+                Some(Err(_)) => return Ok(Some(Event::Lost)),
+            };
+            match message {
+                Message::Text(text) => return Ok(Some(Event::Text(text.to_string()))),
+                Message::Close(frame) => {
+                    let (code, reason) = frame.map_or((1005, String::new()), |frame| {
+                        (frame.code.into(), frame.reason.to_string())
+                    });
+                    // Answers the close frame.
+                    let _ = self.0.flush().await;
+                    return Ok(Some(Event::Closed { code, reason }));
+                }
+                Message::Binary(bytes) => {
+                    return Err(broken(&format!(
+                        "a binary message of {} bytes",
+                        bytes.len()
+                    )));
+                }
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What happens to an actor, and what the server side is answered.
+
+use std::fmt;
+
+use crate::{op::json_string, pattern::escape};
+
+/// What an actor saw happen on its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A text message came.
+    Text(String),
+    /// A WebSocket ping came. Only the in-process driver reports these.
+    Ping,
+    /// A close frame came, and the connection ended.
+    Closed {
+        /// The code of the close frame.
+        code: u16,
+        /// Its reason.
+        reason: String,
+    },
+    /// The connection ended without a close frame.
+    Lost,
+}
+
+/// The event as a trace expects it: `gets {"event":...}`.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "gets {}", escape(text)),
+            Self::Ping => f.write_str("gets a ping"),
+            Self::Closed { code, reason } => {
+                write!(f, "is closed {code} {}", json_string(reason))
+            }
+            Self::Lost => f.write_str("is lost"),
+        }
+    }
+}
+
+/// An event that is expected. Texts are patterns, see [`Known`](crate::Known).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// A text message.
+    Text(String),
+    /// A WebSocket ping.
+    Ping,
+    /// A close frame, with any reason when none is given.
+    Closed {
+        /// The code.
+        code: u16,
+        /// The reason.
+        reason: Option<String>,
+    },
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "gets {text}"),
+            Self::Ping => f.write_str("gets a ping"),
+            Self::Closed { code, reason: None } => write!(f, "is closed {code}"),
+            Self::Closed {
+                code,
+                reason: Some(reason),
+            } => write!(f, "is closed {code} {}", json_string(reason)),
+        }
+    }
+}
+
+/// What the server side is answered: what the HTTP API answers, whichever way it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status; 200 for what has no answer.
+    pub status: u16,
+    /// The JSON body of a success; empty for what has no answer, and with every other status.
+    pub body: String,
+}
+
+impl Answer {
+    /// Nothing was asked for.
+    pub const fn none() -> Self {
+        Self {
+            status: 200,
+            body: String::new(),
+        }
+    }
+
+    /// A success.
+    pub fn ok(body: impl Into<String>) -> Self {
+        Self {
+            status: 200,
+            body: body.into(),
+        }
+    }
+
+    /// A refusal.
+    pub const fn refused(status: u16) -> Self {
+        Self {
+            status,
+            body: String::new(),
+        }
+    }
+}
+
+/// The answer as it stands behind `->` in a trace: the body, or the status of a refusal.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.status == 200 {
+            f.write_str(&self.body)
+        } else {
+            self.status.fmt(f)
+        }
+    }
+}

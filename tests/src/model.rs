@@ -1,0 +1,357 @@
+//! The reference: what must happen, written down in the plainest way.
+
+use std::collections::BTreeSet;
+
+use roomcast_core::{CloseCode, Limits};
+
+use crate::{Actor, Answer, Expect, Op, To, op::json_string};
+
+mod answers;
+mod decode;
+
+/// A connection is a set of room names, and nothing more is stored: who is in a room is found out
+/// by asking everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Conn {
+    actor: Actor,
+    namespace: Box<str>,
+    user: Option<Box<str>>,
+    rooms: BTreeSet<String>,
+    heard: u64,
+    pinged: Option<u64>,
+}
+
+/// What was sent under an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sent {
+    namespace: Box<str>,
+    key: Box<str>,
+    message: (To, Box<str>, Box<str>),
+    expires: u64,
+    answer: Answer,
+}
+
+/// The reference model of Roomcast.
+///
+/// It knows of no index, no slot and no outbox; a broadcast walks over all connections and asks
+/// each whether it is meant. Being obviously right is its only virtue. It predicts for every [`Op`]
+/// which frames each actor gets, in order, and what the server side is answered.
+///
+/// Rate limits are no part of it: they have to be off.
+#[derive(Debug, Clone)]
+pub struct Model {
+    limits: Limits,
+    now: u64,
+    /// In the order of connecting, which is the order of their ids.
+    conns: Vec<Conn>,
+    sent: Vec<Sent>,
+    events: Vec<(Actor, Expect)>,
+}
+
+/// What an op must lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prediction {
+    /// What the server side is answered; a pattern.
+    pub answer: Answer,
+    /// What each actor gets, in order for each.
+    pub events: Vec<(Actor, Expect)>,
+}
+
+impl Model {
+    /// Nobody is connected.
+    ///
+    /// # Panics
+    ///
+    /// When the limits limit rates.
+    pub fn new(limits: &Limits) -> Self {
+        let rates = (limits.inbound_messages, limits.inbound_bytes);
+        assert_eq!(rates, (None, None), "the model has no notion of rates");
+        Self {
+            limits: limits.clone(),
+            now: 0,
+            conns: Vec::new(),
+            sent: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Does what the op says.
+    pub fn perform(&mut self, op: &Op) -> Prediction {
+        let answer = self.answer(op);
+        let events = std::mem::take(&mut self.events);
+        Prediction { answer, events }
+    }
+
+    /// The namespace of a connected actor; `None` when it is not connected.
+    pub fn namespace_of(&self, actor: &Actor) -> Option<&str> {
+        self.find(actor).map(|conn| &*conn.namespace)
+    }
+
+    /// Whether an actor is connected.
+    pub fn is_connected(&self, actor: &Actor) -> bool {
+        self.find(actor).is_some()
+    }
+
+    /// Whether an actor is connected, and in this room.
+    pub fn is_in(&self, actor: &Actor, room: &str) -> bool {
+        self.find(actor)
+            .is_some_and(|conn| conn.rooms.contains(room))
+    }
+
+    /// Who is connected, with the rooms of each.
+    pub fn connections(&self) -> impl Iterator<Item = (&Actor, &BTreeSet<String>)> {
+        self.conns.iter().map(|conn| (&conn.actor, &conn.rooms))
+    }
+
+    fn find(&self, actor: &Actor) -> Option<&Conn> {
+        self.conns.iter().find(|conn| conn.actor == *actor)
+    }
+
+    fn find_mut(&mut self, actor: &Actor) -> Option<&mut Conn> {
+        self.conns.iter_mut().find(|conn| conn.actor == *actor)
+    }
+
+    fn answer(&mut self, op: &Op) -> Answer {
+        match op {
+            Op::Connect {
+                actor,
+                user,
+                welcome,
+                ..
+            } => return self.connect(actor, op.namespace(), user.as_deref(), *welcome),
+            Op::Join { actor, .. }
+            | Op::Leave { actor, .. }
+            | Op::Rooms { actor }
+            | Op::Publish { actor, .. } => self.receive(actor, &op.text().unwrap_or_default()),
+            Op::Text { actor, text, times } => {
+                (0..*times).for_each(|_| self.receive(actor, text));
+            }
+            Op::Binary { actor, bytes } => {
+                let too_big = bytes.len() > self.limits.message_bytes;
+                let (big, binary) = (CloseCode::TOO_BIG, CloseCode::UNSUPPORTED);
+                self.close(actor, if too_big { big } else { binary }, None);
+            }
+            Op::Pong { actor } => self.hear(actor),
+            Op::Disconnect { actor } | Op::Vanish { actor } => {
+                self.conns.retain(|conn| conn.actor != *actor);
+            }
+            Op::Send {
+                key,
+                to,
+                event,
+                data,
+                ..
+            } => {
+                let namespace = op.namespace();
+                return self.send_once(namespace, key.as_deref(), to, event, data);
+            }
+            Op::ServerJoin { actor, room } => return self.server_join(actor, room),
+            Op::ServerLeave { actor, room } => {
+                return match self.find_mut(actor) {
+                    Some(conn) => answers::left(conn.rooms.remove(&**room)),
+                    None => Answer::refused(404),
+                };
+            }
+            Op::Close {
+                actor,
+                code,
+                reason,
+            } => {
+                let Some(code) = CloseCode::new(*code) else {
+                    return Answer::refused(400);
+                };
+                if !self.is_connected(actor) {
+                    return Answer::refused(404);
+                }
+                self.close(actor, code, Some(reason));
+                return Answer::ok(r#"{"disconnected":1}"#);
+            }
+            Op::ListRooms { .. } => return self.list_rooms(op.namespace()),
+            Op::ListConnections { .. } => return self.list_connections(op.namespace()),
+            Op::Wait { millis } => self.wait(*millis),
+        }
+        Answer::none()
+    }
+
+    fn connect(
+        &mut self,
+        actor: &Actor,
+        namespace: &str,
+        user: Option<&str>,
+        welcome: bool,
+    ) -> Answer {
+        if self.is_connected(actor) {
+            return Answer::none();
+        }
+        let neighbours = self
+            .conns
+            .iter()
+            .filter(|conn| *conn.namespace == *namespace);
+        if neighbours.count() >= self.limits.connections {
+            return Answer::refused(503);
+        }
+        if welcome {
+            let text = answers::welcome(actor, user, &self.limits);
+            self.push(actor, text);
+        }
+        self.conns.push(Conn {
+            actor: actor.clone(),
+            namespace: namespace.into(),
+            user: user.map(Into::into),
+            rooms: BTreeSet::new(),
+            heard: self.now,
+            pinged: None,
+        });
+        Answer::none()
+    }
+
+    fn push(&mut self, actor: &Actor, text: String) {
+        self.events.push((actor.clone(), Expect::Text(text)));
+    }
+
+    fn close(&mut self, actor: &Actor, code: CloseCode, reason: Option<&str>) {
+        if !self.is_connected(actor) {
+            return;
+        }
+        self.conns.retain(|conn| conn.actor != *actor);
+        if !code.framing_fault() {
+            self.push(actor, answers::bye(code));
+        }
+        let closed = Expect::Closed {
+            code: code.as_u16(),
+            reason: reason.map(Into::into),
+        };
+        self.events.push((actor.clone(), closed));
+    }
+
+    fn hear(&mut self, actor: &Actor) {
+        let now = self.now;
+        if let Some(conn) = self.find_mut(actor) {
+            conn.heard = now;
+            conn.pinged = None;
+        }
+    }
+
+    /// A silent connection is pinged, and a longer silent one closed.
+    fn wait(&mut self, millis: u64) {
+        self.now += millis;
+        let Some(heartbeat) = self.limits.heartbeat else {
+            return;
+        };
+        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        for at in 0..self.conns.len() {
+            let conn = &mut self.conns[at];
+            if conn.pinged.is_none() && conn.heard + ms(heartbeat) <= self.now {
+                conn.pinged = Some(conn.heard + ms(heartbeat));
+                self.events.push((conn.actor.clone(), Expect::Ping));
+            }
+        }
+        let wait = ms(self.limits.heartbeat_wait);
+        let dead = |conn: &&Conn| conn.pinged.is_some_and(|pinged| pinged + wait <= self.now);
+        let dead: Vec<_> = self
+            .conns
+            .iter()
+            .filter(dead)
+            .map(|conn| conn.actor.clone())
+            .collect();
+        for actor in dead {
+            self.close(&actor, CloseCode::NO_HEARTBEAT, None);
+        }
+    }
+
+    fn room_fits(&self, room: &str) -> bool {
+        (1..=self.limits.room_name_bytes).contains(&room.len())
+            && !room.chars().any(char::is_control)
+    }
+
+    fn server_join(&mut self, actor: &Actor, room: &str) -> Answer {
+        let (fits, limit) = (self.room_fits(room), self.limits.rooms_per_connection);
+        if !fits {
+            return Answer::refused(400);
+        }
+        match self.find_mut(actor) {
+            None => Answer::refused(404),
+            Some(conn) if !conn.rooms.contains(room) && conn.rooms.len() >= limit => {
+                Answer::refused(409)
+            }
+            Some(conn) => answers::joined(!conn.rooms.insert(room.into())),
+        }
+    }
+
+    /// Everybody in a namespace of whom something is true gets the text; how many that are.
+    fn broadcast(&mut self, namespace: &str, text: &str, meant: impl Fn(&Conn) -> bool) -> usize {
+        let before = self.events.len();
+        for conn in &self.conns {
+            if *conn.namespace == *namespace && meant(conn) {
+                self.events
+                    .push((conn.actor.clone(), Expect::Text(text.into())));
+            }
+        }
+        self.events.len() - before
+    }
+
+    fn send_once(
+        &mut self,
+        namespace: &str,
+        key: Option<&str>,
+        to: &To,
+        event: &str,
+        data: &str,
+    ) -> Answer {
+        let Some(key) = key else {
+            return self.send(namespace, to, event, data);
+        };
+        let message = (to.clone(), event.into(), data.into());
+        let now = self.now;
+        self.sent.retain(|sent| sent.expires > now);
+        let mut sent = self.sent.iter();
+        if let Some(sent) = sent.find(|sent| *sent.namespace == *namespace && *sent.key == *key) {
+            return if sent.message == message {
+                sent.answer.clone()
+            } else {
+                Answer::refused(422)
+            };
+        }
+        let answer = self.send(namespace, to, event, data);
+        if answer.status == 200 {
+            let lifetime = u64::try_from(self.limits.idempotency.as_millis()).unwrap_or(u64::MAX);
+            self.sent.push(Sent {
+                namespace: namespace.into(),
+                key: key.into(),
+                message,
+                expires: now + lifetime,
+                answer: answer.clone(),
+            });
+        }
+        answer
+    }
+
+    fn send(&mut self, namespace: &str, to: &To, event: &str, data: &str) -> Answer {
+        let rooms = to.rooms.iter().chain(&to.except_rooms);
+        if event.is_empty() || event.len() > 128 || event.starts_with('$') {
+            return Answer::refused(400);
+        }
+        if !rooms.into_iter().all(|room| self.room_fits(room)) {
+            return Answer::refused(400);
+        }
+        let room = match &*to.rooms {
+            [room] if !to.all && to.conns.is_empty() && to.users.is_empty() => {
+                format!(r#","room":{}"#, json_string(room))
+            }
+            _ => String::new(),
+        };
+        let text = format!(r#"{{"event":{}{room},"data":{data}}}"#, json_string(event));
+        let named = |conn: &Conn, rooms: &[Box<str>], conns: &[Actor], users: &[Box<str>]| {
+            rooms.iter().any(|room| conn.rooms.contains(&**room))
+                || conns.contains(&conn.actor)
+                || conn.user.as_ref().is_some_and(|user| users.contains(user))
+        };
+        let count = self.broadcast(namespace, &text, |conn| {
+            (to.all || named(conn, &to.rooms, &to.conns, &to.users))
+                && !named(conn, &to.except_rooms, &to.except_conns, &to.except_users)
+        });
+        Answer::ok(format!(
+            r#"{{"matched":{count},"queued":{count},"dropped":0}}"#
+        ))
+    }
+}

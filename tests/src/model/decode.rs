@@ -1,0 +1,146 @@
+//! A second opinion on what an envelope is: member by member, the slow and plain way.
+
+use std::fmt;
+
+use roomcast_core::Payload;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+
+use crate::op::json_string;
+
+/// A client frame, as the protocol describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Envelope {
+    pub(super) event: String,
+    /// The id as JSON.
+    pub(super) id: Option<String>,
+    pub(super) room: Option<String>,
+    pub(super) echo: bool,
+    /// The payload as JSON.
+    pub(super) data: String,
+}
+
+/// Why a frame is no envelope, and what of it addresses the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) code: &'static str,
+    pub(super) event: Option<String>,
+    pub(super) id: Option<String>,
+    pub(super) room: Option<String>,
+}
+
+/// The members of a JSON object as they stand there, repeated ones included.
+#[derive(Debug)]
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+impl Members {
+    /// The values of the members of this name; `null` is the same as absent.
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(other, _)| other == name);
+        let value = values.next()?.1.get();
+        (value != "null").then_some(value)
+    }
+
+    fn repeats(&self, name: &str) -> bool {
+        self.0.iter().filter(|(other, _)| other == name).count() > 1
+    }
+}
+
+pub(super) fn decode(text: &str) -> Result<Envelope, Fault> {
+    let bad = |code, event, id, room| Fault {
+        code,
+        event,
+        id,
+        room,
+    };
+    let Ok(members) = serde_json::from_str::<Members>(text) else {
+        return Err(bad("bad_envelope", None, None, None));
+    };
+    // Which of two values is meant cannot be known: nothing of the frame is believed.
+    let known = ["event", "id", "room", "echo", "data"];
+    if known.iter().any(|name| members.repeats(name)) {
+        return Err(bad("bad_envelope", None, None, None));
+    }
+    let string = |json: &str| serde_json::from_str::<String>(json).ok();
+    let event = members.get("event").and_then(string);
+    let event = event.filter(|event| (1..=128).contains(&event.len()));
+    let id = members.get("id").and_then(|json| match string(json) {
+        // Written as the server writes it: the string may have come with other escapes.
+        Some(id) => (id.len() <= 64).then(|| json_string(&id)),
+        None => is_safe_integer(json).then(|| json.into()),
+    });
+    let room = members.get("room").and_then(string);
+    let typed = id.is_some() == members.get("id").is_some()
+        && room.is_some() == members.get("room").is_some()
+        && matches!(members.get("echo"), None | Some("true" | "false"));
+    let Some(event) = event else {
+        return Err(bad("bad_envelope", None, id, room));
+    };
+    if !typed {
+        return Err(bad("bad_envelope", Some(event), id, room));
+    }
+    let data = members.get("data").unwrap_or("null");
+    if Payload::parse(data).is_err() {
+        return Err(bad("bad_payload", Some(event), id, room));
+    }
+    Ok(Envelope {
+        event,
+        id,
+        room,
+        echo: members.get("echo") == Some("true"),
+        data: data.into(),
+    })
+}
+
+/// An integer that JavaScript holds exactly, written as one.
+fn is_safe_integer(json: &str) -> bool {
+    json != "-0"
+        && json
+            .parse::<i64>()
+            .is_ok_and(|id| id.unsigned_abs() < 1 << 53)
+}
+
+/// The position in the `data` of a `$join`: whether one is there; an error when it has not the shape.
+pub(super) fn since(data: &str) -> Result<bool, ()> {
+    if data == "null" {
+        return Ok(false);
+    }
+    let data: Members = serde_json::from_str(data).map_err(|_| ())?;
+    if data.repeats("since") || data.repeats("meta") {
+        return Err(());
+    }
+    let Some(since) = data.get("since") else {
+        return Ok(false);
+    };
+    let since: Members = serde_json::from_str(since).map_err(|_| ())?;
+    let epoch = since.get("epoch").map(serde_json::from_str::<String>);
+    let offset = since.get("offset").map(serde_json::from_str::<u64>);
+    let typed = matches!((epoch, offset), (Some(Ok(_)), Some(Ok(_))));
+    if typed && !since.repeats("epoch") && !since.repeats("offset") {
+        Ok(true)
+    } else {
+        Err(())
+    }
+}

@@ -1,0 +1,273 @@
+//! The alphabet of stories: everything a client, the application or time can do to rooms.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Actor, To};
+
+mod line;
+
+/// One thing that somebody does.
+///
+/// Ops name their actors, so that a story still makes sense when a part of it is taken out: every
+/// op is legal at every time. Connecting twice does nothing, and so does whatever an actor does
+/// that is not connected. This is what lets a failing story shrink to its shortest form.
+///
+/// An op prints as the line of a trace, and is read from it again.
+///
+/// ```
+/// use roomcast_tests::Op;
+///
+/// let op = Op::Join { actor: "alice".into(), room: "lobby".into() };
+/// let line = r#"alice sends {"event":"$join","room":"lobby"}"#;
+/// assert_eq!(op.to_string(), line);
+/// assert_eq!(line.parse::<Op>()?.text(), op.text());
+/// # Ok::<(), roomcast_tests::OpError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub enum Op {
+    /// A client connects.
+    Connect {
+        /// Who.
+        actor: Actor,
+        /// To which namespace; the default one when `None`.
+        namespace: Option<Box<str>>,
+        /// As which user; anonymously when `None`.
+        user: Option<Box<str>>,
+        /// Whether it asks for `$welcome`, by the subprotocol `roomcast.v1`.
+        welcome: bool,
+    },
+    /// A client sends `$join`.
+    Join {
+        /// Who.
+        actor: Actor,
+        /// Which room.
+        room: Box<str>,
+    },
+    /// A client sends `$leave`.
+    Leave {
+        /// Who.
+        actor: Actor,
+        /// Which room.
+        room: Box<str>,
+    },
+    /// A client sends `$rooms`.
+    Rooms {
+        /// Who.
+        actor: Actor,
+    },
+    /// A client publishes to a room.
+    Publish {
+        /// Who.
+        actor: Actor,
+        /// To which room.
+        room: Box<str>,
+        /// The event name.
+        event: Box<str>,
+        /// The payload, JSON.
+        data: Box<str>,
+        /// Whether it wants its own message too.
+        echo: bool,
+        /// The request id, when it wants an answer.
+        id: Option<u32>,
+    },
+    /// A client sends any text message, so many times.
+    Text {
+        /// Who.
+        actor: Actor,
+        /// The message.
+        text: String,
+        /// How often.
+        times: u32,
+    },
+    /// A client sends a binary message.
+    Binary {
+        /// Who.
+        actor: Actor,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// A client sends a WebSocket pong. Only the in-process driver does this on its own.
+    Pong {
+        /// Who.
+        actor: Actor,
+    },
+    /// A client closes its connection.
+    Disconnect {
+        /// Who.
+        actor: Actor,
+    },
+    /// A client's connection ends without a close frame.
+    Vanish {
+        /// Who.
+        actor: Actor,
+    },
+    /// The application sends.
+    Send {
+        /// In which namespace.
+        namespace: Option<Box<str>>,
+        /// Under which idempotency key.
+        key: Option<Box<str>>,
+        /// To whom.
+        to: To,
+        /// The event name.
+        event: Box<str>,
+        /// The payload, JSON.
+        data: Box<str>,
+    },
+    /// The application puts a connection into a room.
+    ServerJoin {
+        /// Whom.
+        actor: Actor,
+        /// Which room.
+        room: Box<str>,
+    },
+    /// The application takes a connection out of a room.
+    ServerLeave {
+        /// Whom.
+        actor: Actor,
+        /// Which room.
+        room: Box<str>,
+    },
+    /// The application closes a connection.
+    Close {
+        /// Whose.
+        actor: Actor,
+        /// The close code.
+        code: u16,
+        /// The reason.
+        reason: Box<str>,
+    },
+    /// The application lists the rooms of a namespace.
+    ListRooms {
+        /// Which namespace.
+        namespace: Option<Box<str>>,
+    },
+    /// The application lists the connections of a namespace.
+    ListConnections {
+        /// Which namespace.
+        namespace: Option<Box<str>>,
+    },
+    /// Time passes. Only the in-process driver has a clock that can be moved.
+    Wait {
+        /// How much.
+        millis: u64,
+    },
+}
+
+/// A line that is no op.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an op: {0}")]
+pub struct OpError(pub(crate) String);
+
+/// What stands in the line of [`Op::Send`], and in the body of the HTTP call.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sent<T> {
+    audience: T,
+    event: Box<str>,
+    data: Box<RawValue>,
+}
+
+impl Op {
+    /// The client whose doing it is; `None` for the application and for time.
+    pub const fn client(&self) -> Option<&Actor> {
+        match self {
+            Self::Connect { actor, .. }
+            | Self::Join { actor, .. }
+            | Self::Leave { actor, .. }
+            | Self::Rooms { actor }
+            | Self::Publish { actor, .. }
+            | Self::Text { actor, .. }
+            | Self::Binary { actor, .. }
+            | Self::Pong { actor }
+            | Self::Disconnect { actor }
+            | Self::Vanish { actor } => Some(actor),
+            Self::Send { .. }
+            | Self::ServerJoin { .. }
+            | Self::ServerLeave { .. }
+            | Self::Close { .. }
+            | Self::ListRooms { .. }
+            | Self::ListConnections { .. }
+            | Self::Wait { .. } => None,
+        }
+    }
+
+    /// The namespace that the op names, or the default one.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Connect { namespace, .. }
+            | Self::Send { namespace, .. }
+            | Self::ListRooms { namespace }
+            | Self::ListConnections { namespace } => namespace.as_deref().unwrap_or("default"),
+            Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Rooms { .. }
+            | Self::Publish { .. }
+            | Self::Text { .. }
+            | Self::Binary { .. }
+            | Self::Pong { .. }
+            | Self::Disconnect { .. }
+            | Self::Vanish { .. }
+            | Self::ServerJoin { .. }
+            | Self::ServerLeave { .. }
+            | Self::Close { .. }
+            | Self::Wait { .. } => "default",
+        }
+    }
+
+    /// The text message that a client sends; `None` when the op is something else.
+    pub fn text(&self) -> Option<String> {
+        let verb = |event: &str, room: &str| {
+            format!(r#"{{"event":"{event}","room":{}}}"#, json_string(room))
+        };
+        Some(match self {
+            Self::Join { room, .. } => verb("$join", room),
+            Self::Leave { room, .. } => verb("$leave", room),
+            Self::Rooms { .. } => r#"{"event":"$rooms"}"#.into(),
+            Self::Publish {
+                room,
+                event,
+                data,
+                echo,
+                id,
+                ..
+            } => {
+                let id = id.map_or(String::new(), |id| format!(r#","id":{id}"#));
+                let echo = if *echo { r#","echo":true"# } else { "" };
+                let (event, room) = (json_string(event), json_string(room));
+                format!(r#"{{"event":{event}{id},"room":{room}{echo},"data":{data}}}"#)
+            }
+            Self::Text { text, .. } => text.clone(),
+            Self::Connect { .. }
+            | Self::Binary { .. }
+            | Self::Pong { .. }
+            | Self::Disconnect { .. }
+            | Self::Vanish { .. }
+            | Self::Send { .. }
+            | Self::ServerJoin { .. }
+            | Self::ServerLeave { .. }
+            | Self::Close { .. }
+            | Self::ListRooms { .. }
+            | Self::ListConnections { .. }
+            | Self::Wait { .. } => return None,
+        })
+    }
+}
+
+/// A JSON string.
+pub(crate) fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The JSON of a send: with `T` the names of actors, or their ids.
+pub(crate) fn sent_json<T: Serialize>(audience: T, event: &str, data: &str) -> String {
+    let data = RawValue::from_string(data.into()).unwrap_or_default();
+    let event = event.into();
+    serde_json::to_string(&Sent {
+        audience,
+        event,
+        data,
+    })
+    .unwrap_or_default()
+}

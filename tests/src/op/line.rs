@@ -1,0 +1,276 @@
+//! Ops as the lines of a trace.
+
+use std::{fmt, str::FromStr};
+
+use super::{Op, OpError, Sent, json_string, sent_json};
+use crate::{
+    Actor, To,
+    pattern::{escape, expand},
+};
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let within = |f: &mut fmt::Formatter<'_>, namespace: &Option<Box<str>>| match namespace {
+            Some(namespace) => write!(f, "server in {namespace} "),
+            None => f.write_str("server "),
+        };
+        match self {
+            Self::Connect {
+                actor,
+                namespace,
+                user,
+                welcome,
+            } => {
+                write!(f, "{actor} connects")?;
+                if let Some(namespace) = namespace {
+                    write!(f, " to {namespace}")?;
+                }
+                if let Some(user) = user {
+                    write!(f, " as {user}")?;
+                }
+                f.write_str(if *welcome { " with welcome" } else { "" })
+            }
+            Self::Join { actor, .. }
+            | Self::Leave { actor, .. }
+            | Self::Rooms { actor }
+            | Self::Publish { actor, .. } => {
+                write!(
+                    f,
+                    "{actor} sends {}",
+                    escape(&self.text().unwrap_or_default())
+                )
+            }
+            Self::Text { actor, text, times } => {
+                write!(f, "{actor} sends ")?;
+                if *times != 1 || text.starts_with("binary ") || times_of(text).is_some() {
+                    write!(f, "{times} times ")?;
+                }
+                f.write_str(&escape(text))
+            }
+            Self::Binary { actor, bytes } => {
+                write!(f, "{actor} sends binary ")?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            Self::Pong { actor } => write!(f, "{actor} pongs"),
+            Self::Disconnect { actor } => write!(f, "{actor} disconnects"),
+            Self::Vanish { actor } => write!(f, "{actor} vanishes"),
+            Self::Send {
+                namespace,
+                key,
+                to,
+                event,
+                data,
+            } => {
+                within(f, namespace)?;
+                if let Some(key) = key {
+                    write!(f, "with key {key} ")?;
+                }
+                let json = sent_json(to, event, data);
+                // Not `escape`: the actors in it are placeholders already.
+                write!(
+                    f,
+                    "sends {}",
+                    json.replace('\n', "<U+000A>").replace('\r', "<U+000D>")
+                )
+            }
+            Self::ServerJoin { actor, room } => {
+                write!(f, "server joins {actor} to {}", escape(room))
+            }
+            Self::ServerLeave { actor, room } => {
+                write!(f, "server removes {actor} from {}", escape(room))
+            }
+            Self::Close {
+                actor,
+                code,
+                reason,
+            } => write!(f, "server closes {actor} {code} {}", json_string(reason)),
+            Self::ListRooms { namespace } => {
+                within(f, namespace)?;
+                f.write_str("lists rooms")
+            }
+            Self::ListConnections { namespace } => {
+                within(f, namespace)?;
+                f.write_str("lists connections")
+            }
+            Self::Wait { millis } => write!(f, "time passes: {millis} ms"),
+        }
+    }
+}
+
+/// As it prints: a failing story is then a list of lines.
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Op {
+    type Err = OpError;
+
+    fn from_str(line: &str) -> Result<Self, OpError> {
+        let op = match line.split_once(' ') {
+            Some(("server", rest)) => server(rest),
+            Some(("time", rest)) => rest
+                .strip_prefix("passes: ")
+                .and_then(|rest| rest.strip_suffix(" ms"))
+                .and_then(|millis| millis.parse().ok())
+                .map(|millis| Self::Wait { millis }),
+            Some((name, rest)) if Actor::is_name(name) => client(&Actor::new(name), rest),
+            _ => None,
+        };
+        op.ok_or_else(|| OpError(line.into()))
+    }
+}
+
+fn client(actor: &Actor, rest: &str) -> Option<Op> {
+    let actor = actor.clone();
+    if let Some(hex) = rest.strip_prefix("sends binary ") {
+        let byte = |at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+        let bytes = (0..hex.len()).step_by(2).map(byte).collect::<Option<_>>()?;
+        return Some(Op::Binary { actor, bytes });
+    }
+    if let Some(text) = rest.strip_prefix("sends ") {
+        let (times, text) = times_of(text).unwrap_or((1, text));
+        let text = expand(text);
+        return Some(Op::Text { actor, text, times });
+    }
+    match rest {
+        "pongs" => return Some(Op::Pong { actor }),
+        "disconnects" => return Some(Op::Disconnect { actor }),
+        "vanishes" => return Some(Op::Vanish { actor }),
+        _ => {}
+    }
+    let mut words = rest.split(' ');
+    if words.next() != Some("connects") {
+        return None;
+    }
+    let (mut namespace, mut user, mut welcome) = (None, None, false);
+    while let Some(word) = words.next() {
+        let value = words.next()?;
+        match word {
+            "to" => namespace = Some(value.into()),
+            "as" => user = Some(value.into()),
+            "with" if value == "welcome" => welcome = true,
+            _ => return None,
+        }
+    }
+    Some(Op::Connect {
+        actor,
+        namespace,
+        user,
+        welcome,
+    })
+}
+
+fn server(rest: &str) -> Option<Op> {
+    fn actor(name: &str) -> Option<Actor> {
+        Actor::is_name(name).then(|| Actor::new(name))
+    }
+    let (namespace, rest) = match rest.strip_prefix("in ") {
+        Some(rest) => {
+            let (namespace, rest) = rest.split_once(' ')?;
+            (Some(namespace.into()), rest)
+        }
+        None => (None, rest),
+    };
+    let (key, rest) = match rest.strip_prefix("with key ") {
+        Some(rest) => {
+            let at = rest.find(" sends ")?;
+            (Some(expand(&rest[..at]).into()), &rest[at + 1..])
+        }
+        None => (None, rest),
+    };
+    let (verb, rest) = rest.split_once(' ')?;
+    Some(match verb {
+        "sends" => {
+            let sent: Sent<To> = serde_json::from_str(&expand(rest)).ok()?;
+            Op::Send {
+                namespace,
+                key,
+                to: sent.audience,
+                event: sent.event,
+                data: sent.data.get().into(),
+            }
+        }
+        "joins" => {
+            let (name, room) = rest.split_once(" to ")?;
+            let (actor, room) = (actor(name)?, expand(room).into());
+            Op::ServerJoin { actor, room }
+        }
+        "removes" => {
+            let (name, room) = rest.split_once(" from ")?;
+            let (actor, room) = (actor(name)?, expand(room).into());
+            Op::ServerLeave { actor, room }
+        }
+        "closes" => {
+            let (name, rest) = rest.split_once(' ')?;
+            let (code, reason) = rest.split_once(' ')?;
+            Op::Close {
+                actor: actor(name)?,
+                code: code.parse().ok()?,
+                reason: serde_json::from_str(reason).ok()?,
+            }
+        }
+        "lists" if rest == "rooms" => Op::ListRooms { namespace },
+        "lists" if rest == "connections" => Op::ListConnections { namespace },
+        _ => return None,
+    })
+}
+
+/// `3 times TEXT`.
+fn times_of(text: &str) -> Option<(u32, &str)> {
+    let (times, text) = text.split_once(" times ")?;
+    Some((times.parse().ok()?, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_reads_back_as_the_op_it_was_written_from() {
+        for line in [
+            "alice connects",
+            "alice connects to red as ann with welcome",
+            r#"bob sends {"event":"$join","room":"lobby"}"#,
+            "bob sends 3 times  x<U+0020>",
+            "bob sends 1 times 3 times x",
+            "bob sends binary 00ff",
+            "bob pongs",
+            "bob disconnects",
+            "bob vanishes",
+            r#"server sends {"audience":{"all":true,"except_conns":["<bob>"]},"event":"e","data":[ 1 ]}"#,
+            r#"server in red with key k1 sends {"audience":{"rooms":["a b"]},"event":"e","data":1}"#,
+            "server joins bob to a room<U+0007>",
+            "server removes bob from lobby",
+            r#"server closes bob 4410 "so \"long\"""#,
+            "server lists rooms",
+            "server in red lists connections",
+            "time passes: 25000 ms",
+        ] {
+            let op: Op = line.parse().expect(line);
+            assert_eq!(
+                op.to_string().replace("  x", " <U+0020>x"),
+                line.replace("  x", " <U+0020>x")
+            );
+        }
+    }
+
+    #[test]
+    fn other_lines_are_no_ops() {
+        for line in [
+            "",
+            "alice",
+            "Alice connects",
+            "alice naps",
+            "server naps",
+            "time flies",
+            "alice connects as",
+            "alice connects with joy",
+            "bob sends binary 0",
+            r#"server sends {"audience":{"conns":["17"]},"event":"e","data":1}"#,
+        ] {
+            assert!(line.parse::<Op>().is_err(), "{line}");
+        }
+    }
+}

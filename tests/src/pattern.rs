@@ -1,0 +1,269 @@
+//! Texts with placeholders: in the steps of a trace and in what the model predicts.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use crate::{Actor, Event, Expect, Op};
+
+/// What placeholders stand for, learned while a story runs.
+///
+/// A pattern is compared byte for byte, but for
+///
+/// | placeholder | matches |
+/// |---|---|
+/// | `<alice>` | the connection id of that actor |
+/// | `<epoch>` | the epoch of the namespace: anything the first time, then the same while somebody is connected |
+/// | `<message>` | any text within a JSON string, but not nothing |
+/// | `<number>` | any digits |
+///
+/// Anything else in angle brackets is plain text.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    lives: BTreeMap<Actor, Life>,
+    epochs: BTreeMap<String, String>,
+}
+
+/// The last connection of an actor.
+#[derive(Debug, Clone)]
+struct Life {
+    namespace: String,
+    id: String,
+    live: bool,
+}
+
+impl Known {
+    /// An actor connected.
+    pub fn connected(&mut self, actor: &Actor, namespace: &str, id: impl Into<String>) {
+        let life = Life {
+            namespace: namespace.into(),
+            id: id.into(),
+            live: true,
+        };
+        self.lives.insert(actor.clone(), life);
+    }
+
+    /// The connection of an actor ended. With the last one of a namespace its epoch may end.
+    pub fn ended(&mut self, actor: &Actor) {
+        if let Some(life) = self.lives.get_mut(actor) {
+            life.live = false;
+            let namespace = life.namespace.clone();
+            let mut others = self
+                .lives
+                .values()
+                .filter(|life| life.namespace == namespace);
+            if others.all(|life| !life.live) {
+                self.epochs.remove(&namespace);
+            }
+        }
+    }
+
+    /// Everybody who ever connected.
+    pub fn actors(&self) -> Vec<Actor> {
+        self.lives.keys().cloned().collect()
+    }
+
+    /// The namespace of an actor; the default one when it never connected.
+    pub fn home(&self, actor: &Actor) -> &str {
+        let life = self.lives.get(actor);
+        life.map_or("default", |life| &life.namespace)
+    }
+
+    /// The namespace that the answer to an op is from.
+    pub fn namespace_of(&self, op: &Op) -> String {
+        let namespace = if let Op::ServerJoin { actor, .. } = op {
+            self.home(actor)
+        } else {
+            op.namespace()
+        };
+        namespace.into()
+    }
+
+    /// Whether an event of an actor is what was expected.
+    pub fn fits(&mut self, actor: &Actor, expected: &Expect, got: &Event) -> bool {
+        match (expected, got) {
+            (Expect::Text(pattern), Event::Text(text)) => {
+                let home = self.home(actor).to_owned();
+                self.matches(&home, pattern, text)
+            }
+            (Expect::Ping, Event::Ping) => true,
+            (
+                Expect::Closed { code, reason },
+                Event::Closed {
+                    code: got_code,
+                    reason: got_reason,
+                },
+            ) => {
+                let same = reason.as_ref().is_none_or(|reason| reason == got_reason);
+                same && code == got_code
+            }
+            (Expect::Text(_) | Expect::Ping | Expect::Closed { .. }, _) => false,
+        }
+    }
+
+    /// Whether a text of a namespace fits the pattern.
+    pub fn matches(&mut self, namespace: &str, pattern: &str, got: &str) -> bool {
+        let (mut pattern, mut got) = (pattern, got);
+        while let Some(at) = pattern.find('<') {
+            let Some(rest) = got.strip_prefix(&pattern[..at]) else {
+                return false;
+            };
+            (pattern, got) = (&pattern[at + 1..], rest);
+            let name = pattern.split_once('>').map(|(name, _)| name);
+            let literal = match name {
+                Some("message" | "number") => None,
+                Some("epoch") => Some(match self.epochs.get(namespace) {
+                    Some(epoch) => epoch.clone(),
+                    None => {
+                        let epoch = &got[..string_end(got)];
+                        self.epochs.insert(namespace.into(), epoch.into());
+                        epoch.into()
+                    }
+                }),
+                Some(name) if self.id(name).is_some() => self.id(name).map(Into::into),
+                // The bracket itself; what stands in it is compared as text.
+                Some(_) | None => match got.strip_prefix('<') {
+                    Some(rest) => {
+                        got = rest;
+                        continue;
+                    }
+                    None => return false,
+                },
+            };
+            let length = match (name, &literal) {
+                (_, Some(value)) if got.starts_with(&**value) => value.len(),
+                (_, Some(_)) => return false,
+                (Some("message"), None) => string_end(got),
+                _ => got.len() - got.trim_start_matches(|c: char| c.is_ascii_digit()).len(),
+            };
+            if length == 0 {
+                return false;
+            }
+            got = &got[length..];
+            pattern = &pattern[name.map_or(0, |name| name.len() + 1)..];
+        }
+        pattern == got
+    }
+
+    /// The pattern with what is known filled in, to show it beside what came.
+    pub fn fill<'p>(&self, pattern: &'p str) -> Cow<'p, str> {
+        let mut filled = Cow::Borrowed(pattern);
+        for (actor, life) in &self.lives {
+            let placeholder = format!("<{actor}>");
+            if filled.contains(&placeholder) {
+                filled = filled.replace(&placeholder, &life.id).into();
+            }
+        }
+        filled
+    }
+
+    fn id(&self, name: &str) -> Option<&str> {
+        let life = self.lives.get(&Actor::new(name));
+        life.map(|life| &*life.id)
+    }
+}
+
+/// Where the JSON string ends whose content is at the start of the text.
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    let quote = text.bytes().position(|byte| {
+        let end = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        end
+    });
+    quote.unwrap_or(text.len())
+}
+
+/// Writes out what is short in a trace: `<3 of ab>` becomes `ababab`, and `<U+0007>` that character.
+pub fn expand(text: &str) -> String {
+    let (mut expanded, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find('<') {
+        expanded.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let written_out = rest[1..].split_once('>').and_then(|(short, after)| {
+            let long = match short.strip_prefix("U+") {
+                Some(hex) => char::from_u32(u32::from_str_radix(hex, 16).ok()?)?.into(),
+                None => {
+                    let (count, unit) = short.split_once(" of ")?;
+                    unit.repeat(count.parse().ok()?)
+                }
+            };
+            Some((long, after))
+        });
+        match written_out {
+            Some((long, after)) => {
+                expanded.push_str(&long);
+                rest = after;
+            }
+            None => {
+                expanded.push('<');
+                rest = &rest[1..];
+            }
+        }
+    }
+    expanded.push_str(rest);
+    expanded
+}
+
+/// Writes a text so that it survives as the end of a line, and [`expand`] gives it back.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for (at, char) in text.char_indices() {
+        let edge = char == ' ' && (at == 0 || at + 1 == text.len());
+        if edge || char == '<' || char == '\u{feff}' || char.is_control() {
+            escaped.push_str(&format!("<U+{:04X}>", u32::from(char)));
+        } else {
+            escaped.push(char);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_match_what_they_stand_for() {
+        let mut known = Known::default();
+        known.connected(&"alice".into(), "n", "17");
+        assert!(known.matches(
+            "n",
+            r#"{"conn":"<alice>","ms":<number>}"#,
+            r#"{"conn":"17","ms":5}"#
+        ));
+        assert!(!known.matches("n", r#"["<alice>"]"#, r#"["18"]"#));
+        assert!(known.matches("n", r#"["<message>",1]"#, r#"["a \"b\" c",1]"#));
+        assert!(!known.matches("n", r#"["<message>"]"#, r#"[""]"#));
+        assert!(known.matches("n", "<bob> < 1", "<bob> < 1"));
+        assert!(!known.matches("n", "<number>", "x"));
+    }
+
+    #[test]
+    fn an_epoch_is_anything_once_and_then_the_same() {
+        let mut known = Known::default();
+        assert!(known.matches("red", r#""<epoch>""#, r#""e1""#));
+        assert!(known.matches("blue", r#""<epoch>""#, r#""e2""#));
+        assert!(known.matches("red", r#""<epoch>""#, r#""e1""#));
+        assert!(!known.matches("red", r#""<epoch>""#, r#""e2""#));
+        known.connected(&"alice".into(), "red", "1");
+        known.ended(&"alice".into());
+        assert!(known.matches("red", r#""<epoch>""#, r#""e2""#));
+    }
+
+    #[test]
+    fn escaped_texts_expand_to_themselves() {
+        for text in [
+            "",
+            " a ",
+            "<alice>",
+            "<3 of a>",
+            "a\r\n\u{feff}<",
+            "< U+0041>",
+            "é <",
+        ] {
+            let escaped = escape(text);
+            assert_eq!(expand(&escaped), text, "{escaped}");
+            assert_eq!(escaped.trim(), escaped);
+        }
+        assert_eq!(expand("<3 of [>1<2 of ]><x>"), "[[[1]]<x>");
+    }
+}

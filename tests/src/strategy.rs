@@ -1,0 +1,286 @@
+//! Strategies: random stories that shrink to short ones.
+
+use std::ops::RangeInclusive;
+
+use proptest::{
+    bool, collection, option,
+    prelude::{BoxedStrategy, Just, Strategy},
+    sample,
+    strategy::Union,
+};
+
+use crate::{Actor, Op, To};
+
+mod raw;
+
+/// Who may do something in random stories, and in which rooms.
+///
+/// Actors and rooms that come first are the ones that a failing story shrinks to.
+///
+/// ```
+/// use proptest::prelude::*;
+/// use roomcast_tests::{Cast, Op};
+///
+/// let cast = Cast::new(["ann", "ben"], ["garden"]).with_users(["ann"]);
+/// proptest!(|(ops in cast.ops(1..=20))| {
+///     prop_assert!(ops.iter().all(|op| op.to_string().parse::<Op>().is_ok()));
+/// });
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cast {
+    actors: Vec<Actor>,
+    rooms: Vec<Box<str>>,
+    users: Vec<Box<str>>,
+    namespaces: Vec<Option<Box<str>>>,
+    welcome: bool,
+    raw: bool,
+    time: bool,
+}
+
+/// Three actors and three rooms.
+impl Default for Cast {
+    fn default() -> Self {
+        Self::new(["alice", "bob", "carol"], ["lobby", "kitchen", "attic"])
+    }
+}
+
+impl Cast {
+    /// These actors and these rooms; at least one of each.
+    pub fn new<A: Into<Actor>, R: Into<Box<str>>>(
+        actors: impl IntoIterator<Item = A>,
+        rooms: impl IntoIterator<Item = R>,
+    ) -> Self {
+        Self {
+            actors: actors.into_iter().map(Into::into).collect(),
+            rooms: rooms.into_iter().map(Into::into).collect(),
+            users: Vec::new(),
+            namespaces: vec![None],
+            welcome: false,
+            raw: false,
+            time: false,
+        }
+    }
+
+    /// Actors connect as these users, or anonymously. For drivers that can say who connects.
+    #[must_use]
+    pub fn with_users<U: Into<Box<str>>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
+        self.users = users.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Actors connect to these namespaces beside the default one.
+    #[must_use]
+    pub fn with_namespaces<N: Into<Box<str>>>(
+        mut self,
+        namespaces: impl IntoIterator<Item = N>,
+    ) -> Self {
+        let namespaces = namespaces.into_iter().map(Into::into);
+        self.namespaces.extend(namespaces.map(Some));
+        self
+    }
+
+    /// Some actors ask for `$welcome`.
+    #[must_use]
+    pub const fn with_welcome(mut self) -> Self {
+        self.welcome = true;
+        self
+    }
+
+    /// Actors send malformed and unusual texts as well.
+    #[must_use]
+    pub const fn with_raw_texts(mut self) -> Self {
+        self.raw = true;
+        self
+    }
+
+    /// Time passes, so that silent connections are pinged and closed. For drivers with a clock.
+    #[must_use]
+    pub const fn with_time(mut self) -> Self {
+        self.time = true;
+        self
+    }
+
+    /// So many ops.
+    pub fn ops(&self, count: RangeInclusive<usize>) -> BoxedStrategy<Vec<Op>> {
+        collection::vec(self.op(), count).boxed()
+    }
+
+    /// One op.
+    pub fn op(&self) -> BoxedStrategy<Op> {
+        // Shrinking goes from the later alternatives to the earlier ones.
+        let mut ops = vec![(4, self.connect()), (6, self.join()), (3, self.leave())];
+        ops.extend([
+            (6, self.publish()),
+            (1, self.rooms_query()),
+            (1, self.disconnect()),
+        ]);
+        ops.extend([
+            (4, self.send()),
+            (2, self.server_moves()),
+            (1, self.lists()),
+        ]);
+        if self.raw {
+            let texts = (self.actor(), raw::text(&self.rooms));
+            let texts = texts.prop_map(|(actor, text)| {
+                let times = 1;
+                Op::Text { actor, text, times }
+            });
+            let binary = (self.actor(), collection::vec(0_u8.., 0..4));
+            let binary = binary.prop_map(|(actor, bytes)| Op::Binary { actor, bytes });
+            ops.extend([(10, texts.boxed()), (1, binary.boxed())]);
+        }
+        if self.time {
+            let pongs = self.actor().prop_map(|actor| Op::Pong { actor });
+            let waits = sample::select(&[1, 9_999, 10_000, 14_999, 15_000, 25_000, 60_000][..]);
+            let waits = waits.prop_map(|millis| Op::Wait { millis });
+            ops.extend([(1, pongs.boxed()), (4, waits.boxed())]);
+        }
+        Union::new_weighted(ops).boxed()
+    }
+
+    /// One actor.
+    pub fn actor(&self) -> BoxedStrategy<Actor> {
+        sample::select(self.actors.clone()).boxed()
+    }
+
+    /// One room.
+    pub fn room(&self) -> BoxedStrategy<Box<str>> {
+        sample::select(self.rooms.clone()).boxed()
+    }
+
+    /// An audience: everybody, or any union, with and without exceptions. Names nobody now and then.
+    pub fn to(&self) -> BoxedStrategy<To> {
+        let rooms = || collection::vec(self.room(), 0..=2);
+        let conns = || collection::vec(self.actor(), 0..=2);
+        let users = || match &*self.users {
+            [] => Just(Vec::new()).boxed(),
+            users => collection::vec(sample::select(users.to_vec()), 0..=2).boxed(),
+        };
+        let named = (rooms(), conns(), users());
+        let except = (rooms(), conns(), users());
+        let union = (bool::weighted(0.2), named, bool::ANY, except);
+        let union = union.prop_map(|(all, (rooms, conns, users), minus, except)| {
+            let (except_rooms, except_conns, except_users) =
+                if minus { except } else { Default::default() };
+            To {
+                all,
+                rooms,
+                conns,
+                users,
+                except_rooms,
+                except_conns,
+                except_users,
+            }
+        });
+        let room = self.room().prop_map(To::room);
+        Union::new_weighted(vec![(1, room.boxed()), (2, union.boxed())]).boxed()
+    }
+
+    fn namespace(&self) -> BoxedStrategy<Option<Box<str>>> {
+        sample::select(self.namespaces.clone()).boxed()
+    }
+
+    fn connect(&self) -> BoxedStrategy<Op> {
+        let user = match &*self.users {
+            [] => Just(None).boxed(),
+            users => option::of(sample::select(users.to_vec())).boxed(),
+        };
+        let welcome = bool::weighted(if self.welcome { 0.3 } else { 0.0 });
+        let parts = (self.actor(), self.namespace(), user, welcome);
+        let connect = parts.prop_map(|(actor, namespace, user, welcome)| Op::Connect {
+            actor,
+            namespace,
+            user,
+            welcome,
+        });
+        connect.boxed()
+    }
+
+    fn join(&self) -> BoxedStrategy<Op> {
+        let parts = (self.actor(), self.room());
+        parts
+            .prop_map(|(actor, room)| Op::Join { actor, room })
+            .boxed()
+    }
+
+    fn leave(&self) -> BoxedStrategy<Op> {
+        let parts = (self.actor(), self.room());
+        parts
+            .prop_map(|(actor, room)| Op::Leave { actor, room })
+            .boxed()
+    }
+
+    fn rooms_query(&self) -> BoxedStrategy<Op> {
+        self.actor().prop_map(|actor| Op::Rooms { actor }).boxed()
+    }
+
+    fn publish(&self) -> BoxedStrategy<Op> {
+        let parts = (
+            self.actor(),
+            self.room(),
+            sample::select(&["said", "moved", "é\"\\"][..]),
+            sample::select(&["1", "null", r#"{ "a": [1.0, "<é>"] }"#, "1e999"][..]),
+            bool::ANY,
+            option::of(0_u32..3),
+        );
+        let publish = parts.prop_map(|(actor, room, event, data, echo, id)| Op::Publish {
+            actor,
+            room,
+            event: event.into(),
+            data: data.into(),
+            echo,
+            id,
+        });
+        publish.boxed()
+    }
+
+    fn disconnect(&self) -> BoxedStrategy<Op> {
+        let closes = self.actor().prop_map(|actor| Op::Disconnect { actor });
+        let vanishes = self.actor().prop_map(|actor| Op::Vanish { actor });
+        Union::new([closes.boxed(), vanishes.boxed()]).boxed()
+    }
+
+    fn send(&self) -> BoxedStrategy<Op> {
+        let free = (self.namespace(), self.to()).prop_map(|(namespace, to)| Op::Send {
+            namespace,
+            key: None,
+            to,
+            event: "told".into(),
+            data: "[1, 2]".into(),
+        });
+        // A key belongs to an audience of rooms: a connection's id changes when it comes back, and
+        // with it the message.
+        let keys = sample::select(&["k1", "k2"][..]);
+        let keyed = (self.namespace(), keys, self.room());
+        let keyed = keyed.prop_map(|(namespace, key, room)| Op::Send {
+            namespace,
+            key: Some(key.into()),
+            to: To::room(room),
+            event: "told".into(),
+            data: "3".into(),
+        });
+        Union::new_weighted(vec![(3, free.boxed()), (1, keyed.boxed())]).boxed()
+    }
+
+    fn server_moves(&self) -> BoxedStrategy<Op> {
+        let parts = || (self.actor(), self.room());
+        let joins = parts().prop_map(|(actor, room)| Op::ServerJoin { actor, room });
+        let leaves = parts().prop_map(|(actor, room)| Op::ServerLeave { actor, room });
+        let codes = sample::select(&[4410, 1000, 1001, 1008, 1013, 3000][..]);
+        let closes = (self.actor(), codes).prop_map(|(actor, code)| Op::Close {
+            actor,
+            code,
+            reason: "as \"planned\"".into(),
+        });
+        Union::new([joins.boxed(), leaves.boxed(), closes.boxed()]).boxed()
+    }
+
+    fn lists(&self) -> BoxedStrategy<Op> {
+        let rooms = self
+            .namespace()
+            .prop_map(|namespace| Op::ListRooms { namespace });
+        let conns = self.namespace();
+        let conns = conns.prop_map(|namespace| Op::ListConnections { namespace });
+        Union::new([rooms.boxed(), conns.boxed()]).boxed()
+    }
+}

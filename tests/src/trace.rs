@@ -1,0 +1,244 @@
+//! Traces: stories in a text format, with everything that must follow.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt, fs, io,
+    path::Path,
+};
+
+use crate::{Actor, Driver, Event, Expect, Known, Op, Settings};
+
+mod parse;
+
+/// A story that says who does what, and every frame that follows.
+///
+/// The first line is a comment that says what the trace shows. An empty line or one that begins
+/// with `#` says nothing. `limits rooms_per_connection=2` in front of the story asks for a server
+/// with these [`Settings`]. The other lines are an [`Op`], or what an actor saw:
+///
+/// ```text
+/// alice gets TEXT
+/// alice gets 3 times TEXT
+/// alice gets a ping
+/// alice gets nothing
+/// alice is closed 4410 "signed out"
+/// alice is closed 1009
+/// ```
+///
+/// `TEXT` is the rest of the line, compared byte for byte but for the placeholders of [`Known`];
+/// [`expand`](crate::expand) writes out what is abbreviated in it. An op of the server side says
+/// behind ` -> ` what it is answered; without that, it has to succeed.
+///
+/// An event that no line expects fails the trace at the next step of its actor, or at the end.
+///
+/// ```
+/// use roomcast_tests::{Core, Trace};
+///
+/// let trace = Trace::parse("rooms", r#"
+/// # A connection begins without rooms.
+/// alice connects
+/// alice sends {"event":"$rooms","id":1}
+/// alice gets {"event":"$rooms","id":1,"data":[]}
+/// "#)?;
+/// trace.run(&mut Core::new(&trace.settings().limits()))?;
+/// # Ok::<(), roomcast_tests::TraceError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Trace {
+    name: String,
+    source: String,
+    settings: Settings,
+    /// With the number of the line, from 1.
+    steps: Vec<(usize, Step)>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Do { op: Op, answer: Option<String> },
+    Sees { actor: Actor, expect: Expect },
+    SeesNothing { actor: Actor },
+}
+
+/// A trace that cannot be read, or that went another way. Prints the trace and where it failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct TraceError {
+    name: String,
+    source_text: String,
+    /// The number of the line, from 1; one past the last for the end of the story.
+    pub line: usize,
+    /// What went wrong there.
+    pub fault: String,
+}
+
+impl fmt::Display for TraceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}, line {}:", self.name, self.line)?;
+        let fault = |f: &mut fmt::Formatter<'_>| {
+            let mut lines = self.fault.lines();
+            lines.try_for_each(|line| writeln!(f, "     !! {line}"))
+        };
+        for (number, line) in (1..).zip(self.source_text.lines()) {
+            let mark = if number == self.line { '>' } else { ' ' };
+            writeln!(f, "{mark}{number:3} {line}")?;
+            if number == self.line {
+                fault(f)?;
+            }
+        }
+        if self.line > self.source_text.lines().count() {
+            fault(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Trace {
+    /// All `.trace` files in a directory, by name.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or is no trace.
+    pub fn read_dir(directory: impl AsRef<Path>) -> io::Result<Vec<Self>> {
+        let mut traces = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "trace")
+            {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                let trace = Self::parse(name, fs::read_to_string(&path)?);
+                traces.push(trace.map_err(io::Error::other)?);
+            }
+        }
+        traces.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(traces)
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The limits that the story needs.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The first op that the driver cannot do; `None` when it can run the trace.
+    pub fn unsupported(&self, driver: &dyn Driver) -> Option<&Op> {
+        self.steps.iter().find_map(|(_, step)| match step {
+            Step::Do { op, .. } if !driver.supports(op) => Some(op),
+            Step::Do { .. } | Step::Sees { .. } | Step::SeesNothing { .. } => None,
+        })
+    }
+
+    /// Performs the story and compares what follows.
+    ///
+    /// # Errors
+    ///
+    /// When something else happens than the trace says, or the driver fails.
+    pub fn run(&self, driver: &mut dyn Driver) -> Result<(), TraceError> {
+        let mut run = Run {
+            driver,
+            known: Known::default(),
+            inboxes: BTreeMap::new(),
+        };
+        for (line, step) in &self.steps {
+            run.step(step).map_err(|fault| self.error(*line, fault))?;
+        }
+        let actors: Vec<_> = run.inboxes.keys().cloned().collect();
+        for actor in actors {
+            run.nothing_left(&actor)
+                .map_err(|fault| self.error(self.source.lines().count() + 1, fault))?;
+        }
+        Ok(())
+    }
+
+    fn error(&self, line: usize, fault: impl Into<String>) -> TraceError {
+        TraceError {
+            name: self.name.clone(),
+            source_text: self.source.clone(),
+            line,
+            fault: fault.into(),
+        }
+    }
+}
+
+/// A trace under way.
+struct Run<'d> {
+    driver: &'d mut dyn Driver,
+    known: Known,
+    /// What happened and was not asked for by a step yet.
+    inboxes: BTreeMap<Actor, VecDeque<Event>>,
+}
+
+impl Run<'_> {
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Do { op, answer } => self.perform(op, answer.as_deref()),
+            Step::SeesNothing { actor } => self.nothing_left(actor),
+            Step::Sees { actor, expect } => {
+                let got = self.inboxes.get_mut(actor).and_then(VecDeque::pop_front);
+                if let Some(got) = &got
+                    && self.known.fits(actor, expect, got)
+                {
+                    if matches!(got, Event::Closed { .. } | Event::Lost) {
+                        self.known.ended(actor);
+                    }
+                    return Ok(());
+                }
+                let expected = cut(&self.known.fill(&expect.to_string()));
+                let got = got.map_or("gets nothing".into(), |got| cut(&got.to_string()));
+                Err(format!(
+                    "expected: {actor} {expected}\n     got: {actor} {got}"
+                ))
+            }
+        }
+    }
+
+    fn perform(&mut self, op: &Op, expected: Option<&str>) -> Result<(), String> {
+        if let Some(actor) = op.client() {
+            self.nothing_left(actor)?;
+            self.inboxes.entry(actor.clone()).or_default();
+        }
+        let home = self.known.namespace_of(op);
+        let answer = self.driver.perform(op).map_err(|fault| fault.to_string())?;
+        if let Op::Connect { actor, .. } = op
+            && let Some(id) = self.driver.conn(actor)
+        {
+            self.known.connected(actor, &home, id);
+        }
+        if let Op::Disconnect { actor } | Op::Vanish { actor } = op {
+            self.known.ended(actor);
+        }
+        for (actor, inbox) in &mut self.inboxes {
+            inbox.extend(self.driver.take(actor));
+        }
+        let got = answer.to_string();
+        match expected {
+            Some(expected) if self.known.matches(&home, expected, &got) => Ok(()),
+            Some(expected) => {
+                let expected = self.known.fill(expected);
+                Err(format!("expected: -> {expected}\n     got: -> {got}"))
+            }
+            None if answer.status == 200 => Ok(()),
+            None => Err(format!("refused: {got}")),
+        }
+    }
+
+    fn nothing_left(&self, actor: &Actor) -> Result<(), String> {
+        match self.inboxes.get(actor).and_then(VecDeque::front) {
+            Some(event) => Err(format!("unexpected: {actor} {}", cut(&event.to_string()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A line short enough to be read.
+fn cut(line: &str) -> String {
+    const CHARS_MAX: usize = 400;
+    match line.char_indices().nth(CHARS_MAX) {
+        Some((at, _)) => format!("{}... ({} bytes)", &line[..at], line.len()),
+        None => line.into(),
+    }
+}

@@ -1,0 +1,56 @@
+//! A journal, replayed, gives the same outbox, byte for byte.
+
+use proptest::prelude::*;
+use roomcast_core::{Entry, Outbox, Replay};
+use roomcast_tests::{Cast, Core, Driver, Op, Settings};
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        cases: cases.max(ProptestConfig::default().cases),
+        ..ProptestConfig::default()
+    }
+}
+
+fn stories() -> impl Strategy<Value = Vec<Op>> {
+    let cast = Cast::default().with_users(["ann"]).with_namespaces(["red"]);
+    cast.with_welcome().with_raw_texts().with_time().ops(1..=80)
+}
+
+/// Every command of the whole story, and the journal of it.
+fn live(story: &[Op]) -> (Vec<String>, Vec<String>) {
+    let settings: Settings = "inbound_rate=1 inbound_burst=20"
+        .parse()
+        .expect("known settings");
+    let mut core = Core::new(&settings.limits());
+    let mut commands = Vec::new();
+    for op in story {
+        core.perform(op)
+            .unwrap_or_else(|fault| panic!("{op}: {fault}"));
+        commands.extend_from_slice(core.commands());
+    }
+    (commands, core.journal().to_vec())
+}
+
+proptest! {
+    #![proptest_config(config(512))]
+
+    #[test]
+    fn i44_same_inputs_same_outputs(story in stories()) {
+        prop_assert_eq!(live(&story), live(&story));
+    }
+
+    /// `Hub::apply` does what the methods do, and nothing is lost on the way through the text.
+    #[test]
+    fn a_replayed_journal_gives_the_same_outbox(story in stories()) {
+        let (commands, journal) = live(&story);
+        let (mut replay, mut out) = (Replay::new(), Outbox::new());
+        for line in &journal {
+            let entry = Entry::parse(line)?;
+            prop_assert_eq!(&entry.clone().to_line(), line);
+            replay.apply(&entry, &mut out)?;
+        }
+        let replayed: Vec<_> = out.iter().map(|command| format!("{command:?}")).collect();
+        prop_assert_eq!(replayed, commands);
+    }
+}

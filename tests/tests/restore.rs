@@ -1,0 +1,53 @@
+//! A hub that is forgotten and restored goes on as if it had never slept.
+
+use proptest::prelude::*;
+use roomcast_tests::{Cast, Core, Driver, Op, Settings, Sleep};
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        cases: cases.max(ProptestConfig::default().cases),
+        ..ProptestConfig::default()
+    }
+}
+
+fn cast() -> Cast {
+    Cast::default()
+        .with_users(["ann", "ben"])
+        .with_namespaces(["red"])
+        .with_welcome()
+        .with_raw_texts()
+        .with_time()
+}
+
+/// Tells the same story to one core that stays awake and to one that sleeps after every op.
+fn tell(story: &[Op], settings: &str, sleep: Sleep) -> Result<(), TestCaseError> {
+    let settings: Settings = settings.parse().expect("known settings");
+    let mut awake = Core::new(&settings.limits());
+    let mut sleeper = Core::new(&settings.limits()).with_sleep(sleep);
+    for (at, op) in story.iter().enumerate() {
+        let answers = (awake.perform(op)?, sleeper.perform(op)?);
+        prop_assert_eq!(answers.0, answers.1, "{}", op);
+        prop_assert_eq!(awake.commands(), sleeper.commands(), "{:#?}", &story[..=at]);
+        sleeper.assert_consistent();
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config(512))]
+
+    /// Rates and heartbeats are a part of the state.
+    #[test]
+    fn i45_a_restored_hub_has_the_same_future(story in cast().ops(1..=60)) {
+        let settings = "rooms_per_connection=2 inbound_rate=1 inbound_burst=5 inbound_bytes_rate=500";
+        tell(&story, settings, Sleep::Saved)?;
+    }
+
+    /// A host that must survive eviction at any time writes a connection down only when it is told
+    /// to. That is enough for all but liveness and rates, which are off here.
+    #[test]
+    fn what_persist_asks_for_is_enough(story in cast().ops(1..=60)) {
+        tell(&story, "rooms_per_connection=2 heartbeat_ms=off", Sleep::Persisted)?;
+    }
+}

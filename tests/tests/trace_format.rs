@@ -1,0 +1,116 @@
+//! A trace that does not hold fails, at the right line and with what should have happened.
+
+use roomcast_tests::{Core, Settings, Trace, TraceError};
+
+const ALICE_JOINS: &str = r#"# A trace.
+alice connects
+alice sends {"event":"$join","room":"lobby"}
+"#;
+
+fn run(source: &str) -> Result<(), TraceError> {
+    let trace = Trace::parse("example", source)?;
+    trace.run(&mut Core::new(&trace.settings().limits()))
+}
+
+fn fault(source: &str) -> (usize, String) {
+    let error = run(source).expect_err("this trace does not hold");
+    (error.line, error.fault)
+}
+
+#[test]
+fn a_frame_that_no_line_expects_fails_at_the_end() {
+    let (line, fault) = fault(ALICE_JOINS);
+    assert_eq!(line, 4);
+    assert!(
+        fault.starts_with(r#"unexpected: alice gets {"event":"$join""#),
+        "{fault}"
+    );
+}
+
+#[test]
+fn a_frame_that_no_line_expects_fails_at_the_next_step_of_its_actor() {
+    let (line, fault) = fault(&format!("{ALICE_JOINS}bob connects\nalice disconnects"));
+    assert_eq!(line, 5);
+    assert!(fault.starts_with("unexpected: alice gets"), "{fault}");
+}
+
+#[test]
+fn a_frame_that_does_not_come_fails() {
+    let source = format!("{ALICE_JOINS}alice gets {{}}");
+    let (line, wrong) = fault(&source);
+    assert_eq!(line, 4);
+    assert!(wrong.contains("expected: alice gets {}"), "{wrong}");
+    let (line, missing) = fault("# A trace.\nalice connects\nalice gets {}");
+    assert_eq!(
+        (line, &*missing),
+        (3, "expected: alice gets {}\n     got: alice gets nothing")
+    );
+}
+
+#[test]
+fn another_answer_to_the_server_side_fails() {
+    let source = "# A trace.\nserver lists rooms -> {}";
+    assert_eq!(
+        fault(source),
+        (2, "expected: -> {}\n     got: -> {\"rooms\":[]}".into())
+    );
+    assert_eq!(
+        fault("# A trace.\nserver joins alice to lobby"),
+        (2, "refused: 404".into())
+    );
+}
+
+#[test]
+fn gets_nothing_and_closes_are_checked() {
+    let (line, fault_) = fault(&format!("{ALICE_JOINS}alice gets nothing"));
+    assert_eq!(
+        (line, fault_.starts_with("unexpected: alice gets")),
+        (4, true)
+    );
+    let source = "# A trace.\nalice connects\nalice sends binary 00\nalice is closed 1002";
+    let (line, fault) = fault(source);
+    assert_eq!(line, 4);
+    assert!(fault.contains("got: alice is closed 1003"), "{fault}");
+}
+
+#[test]
+fn the_report_shows_the_trace_and_the_place() {
+    let report = run("# A trace.\nserver lists rooms -> {}")
+        .expect_err("it fails")
+        .to_string();
+    let expected = r#"example, line 2:
+   1 # A trace.
+>  2 server lists rooms -> {}
+     !! expected: -> {}
+     !!      got: -> {"rooms":[]}
+"#;
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn what_is_no_trace_is_refused() {
+    for (source, line) in [
+        ("alice connects", 1),
+        ("# A trace.\nalice naps", 2),
+        ("# A trace.\nlimits naps=1", 2),
+        ("# A trace.\nalice connects\nlimits connections=1", 3),
+        ("# A trace.\nalice is closed x", 2),
+        ("# A trace.\nalice is closed 1000 why", 2),
+    ] {
+        let error = Trace::parse("example", source).expect_err(source);
+        assert_eq!(error.line, line, "{source}");
+    }
+}
+
+#[test]
+fn settings_are_limits_and_flags() {
+    let settings: Settings = "inbound_burst=7 inbound_rate=3"
+        .parse()
+        .expect("known settings");
+    let rate = settings.limits().inbound_messages.expect("a rate");
+    assert_eq!((rate.per_second, rate.burst), (3, 7));
+    let flags = settings.flags();
+    assert!(flags.contains(&"--inbound-burst=7".into()), "{flags:?}");
+    assert!(!flags.contains(&"--inbound-rate=off".into()), "{flags:?}");
+    assert!("inbound_rate=-1".parse::<Settings>().is_err());
+}

@@ -1,0 +1,109 @@
+//! Every trace holds on the core in process, on the server of this repository, and on one that you
+//! name.
+
+use std::env;
+
+use roomcast_tests::{Core, Driver, Server, Settings, Trace, TraceError, Url};
+
+fn traces() -> Vec<Trace> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");
+    Trace::read_dir(directory).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// What came of a number of traces.
+#[derive(Default)]
+struct Outcome {
+    ran: usize,
+    faults: Vec<TraceError>,
+}
+
+impl Outcome {
+    /// Runs a trace, when the driver can.
+    fn run(&mut self, trace: &Trace, mut driver: impl Driver) {
+        if trace.unsupported(&driver).is_none() {
+            self.ran += 1;
+            self.faults.extend(trace.run(&mut driver).err());
+        }
+    }
+
+    /// Panics with all failures.
+    fn check(self) {
+        let Self { ran, faults } = self;
+        assert!(ran > 0, "no trace ran");
+        let report: String = faults.iter().map(|fault| format!("\n{fault}")).collect();
+        let count = faults.len();
+        assert!(
+            faults.is_empty(),
+            "{count} of {ran} traces failed:\n{report}"
+        );
+    }
+}
+
+fn url(address: impl Into<String>) -> Url {
+    Url::new(address).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+#[test]
+fn on_the_core() {
+    let mut outcome = Outcome::default();
+    for trace in traces() {
+        outcome.run(&trace, Core::new(&trace.settings().limits()));
+    }
+    outcome.check();
+}
+
+#[test]
+fn on_the_native_server() {
+    on_native(&[]);
+}
+
+#[test]
+fn on_the_native_server_with_threads() {
+    on_native(&["--threads=3"]);
+}
+
+/// Traces without settings share a server, in a namespace of their own each.
+fn on_native(flags: &[&str]) {
+    let start = |settings: &Settings| {
+        let mut all = settings.flags();
+        all.extend(flags.iter().map(|&flag| flag.into()));
+        Server::start(&all)
+    };
+    let mut outcome = Outcome::default();
+    let shared = start(&Settings::default());
+    for trace in traces() {
+        let on = |server: &Server| {
+            let url = url(server.address()).with_api(Some(Server::API_KEY));
+            url.with_namespace(trace.name())
+        };
+        if trace.settings().is_empty() || trace.unsupported(&on(&shared)).is_some() {
+            outcome.run(&trace, on(&shared));
+        } else {
+            let own = start(trace.settings());
+            outcome.run(&trace, on(&own));
+        }
+    }
+    outcome.check();
+}
+
+/// `ROOMCAST_TEST_URL=ws://host:port/ws`, and `ROOMCAST_TEST_KEY` for the traces that use the HTTP
+/// API. The server has to be idle and to have the default limits.
+#[test]
+fn on_the_server_of_your_choice() {
+    let Ok(address) = env::var("ROOMCAST_TEST_URL") else {
+        return;
+    };
+    let key = env::var("ROOMCAST_TEST_KEY").ok();
+    let mut outcome = Outcome::default();
+    for trace in traces() {
+        let url = url(address.clone());
+        let url = match &key {
+            Some(key) => url.with_api(Some(key)),
+            None => url,
+        };
+        if trace.settings().is_empty() {
+            outcome.run(&trace, url);
+        }
+    }
+    outcome.check();
+}
