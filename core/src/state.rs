@@ -106,13 +106,21 @@ impl Hub {
         hub.keys = Keys::from_vec(state.keys);
         for conn in conns {
             let id = conn.id;
+            let mut pulse = conn.pulse;
+            // The heartbeat may have been switched on or off since.
+            pulse.deadline = match (hub.config.limits.heartbeat, pulse.deadline) {
+                (Some(heartbeat), None) => Some(pulse.heard + heartbeat),
+                (Some(_), deadline) => deadline,
+                (None, _) => None,
+            };
+            pulse.pinged &= pulse.deadline.is_some();
             let fresh = Connection {
                 id,
                 user: conn.user,
                 rooms: Vec::with_capacity(conn.rooms.len()),
                 since: conn.since,
                 buckets: conn.buckets,
-                pulse: conn.pulse,
+                pulse,
             };
             if id.serial() >= hub.next_serial || !hub.insert(fresh) {
                 return Err(RestoreError::Conn(id));
@@ -134,5 +142,34 @@ impl Hub {
             }
         }
         Ok(hub)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Command, Handshake, Limits, Outbox};
+
+    #[test]
+    fn a_heartbeat_may_be_switched_on_and_off_between_sleep_and_wake() {
+        let mut silent = Limits::default();
+        silent.heartbeat = None;
+        let (on, off) = (Config::new("e"), Config::new("e").with_limits(silent));
+        for (before, after, pings) in [(&on, &off, 0), (&off, &on, 1)] {
+            let (mut hub, mut out) = (Hub::new(before.clone()), Outbox::new());
+            let conn = hub
+                .connect(Timestamp::ZERO, Handshake::new(), &mut out)
+                .expect("room");
+            let states = [hub.conn_state(conn).expect("alive")];
+            let mut hub = Hub::restore(after.clone(), hub.state(), states).expect("valid");
+            out.clear();
+            hub.handle_timeout(Timestamp::from_millis(60_000), &mut out);
+            let sent = out
+                .iter()
+                .filter(|c| matches!(c, Command::Ping { .. }))
+                .count();
+            assert_eq!((sent, out.len()), (pings, pings));
+            hub.assert_consistent();
+        }
     }
 }

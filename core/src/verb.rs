@@ -16,8 +16,9 @@ use crate::{
 #[derive(Default, Deserialize)]
 #[serde(expecting = "an object")]
 struct JoinData<'a> {
-    /// The position that the client has seen.
-    since: Option<Since>,
+    /// The position that the client has seen: a [`Since`].
+    #[serde(borrow)]
+    since: Option<&'a RawValue>,
     /// What presence shows of the client: any JSON.
     #[serde(borrow, rename = "meta")]
     _meta: Option<&'a RawValue>,
@@ -69,7 +70,7 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         let room = request.room.as_deref().ok_or(NO_ROOM)?;
-        let data = parse::<JoinData<'_>>(request).ok_or((
+        let data = join_data(request.data.as_str()).ok_or((
             ErrorCode::BadPayload,
             "`data` of $join must be an object: {\"since\":{\"epoch\":string,\"offset\":integer},\
                  \"meta\":any}, each member optional",
@@ -147,16 +148,22 @@ const NO_ROOM: Fault = (
 );
 const UNKNOWN_VERB: &str = "no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms or $ping";
 
-/// The request's `data` in the shape that its verb asks for; absent and null are the default.
-fn parse<'a, T: Deserialize<'a> + Default>(request: &Envelope<'a>) -> Option<T> {
-    let data = request.data.as_str();
-    // A derived struct would take an array for its members in order.
-    if data.starts_with('[') {
+/// The `data` of `$join`, checked to the bottom.
+fn join_data(json: &str) -> Option<JoinData<'_>> {
+    let data: JoinData<'_> = object(json)?.unwrap_or_default();
+    if let Some(since) = data.since {
+        object::<Since>(since.get())?;
+    }
+    Some(data)
+}
+
+/// An object of the given shape, or null; `None` for anything else. A derived struct alone would
+/// also take an array, for its members in order.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Option<T>> {
+    if json.starts_with('[') {
         return None;
     }
-    serde_json::from_str::<Option<T>>(data)
-        .ok()
-        .map(Option::unwrap_or_default)
+    serde_json::from_str(json).ok()
 }
 
 fn answer(

@@ -134,7 +134,8 @@ def what_is_not_http_is_ended(server):
 
 @fault()
 def foreign_origin_is_403(server):
-    elsewhere = ["https://elsewhere.example", f"http://127.0.0.1.elsewhere.example:{server.port}", "http://localhost.elsewhere.example",
+    elsewhere = ["https://elsewhere.example", f"http://127.0.0.1.elsewhere.example:{server.port}",
+                 "http://localhost.elsewhere.example",
                  "http://localhost@elsewhere.example", "", "x", "file://", "null", "NULL"]  # fmt: skip
     every(lambda origin: refused(server, 403, Origin=origin), elsewhere)
     for origin in (f"http://127.0.0.1:{server.port}", "http://localhost:5173", "http://[::1]:8080", None):
