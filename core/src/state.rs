@@ -152,8 +152,10 @@ mod tests {
 
     #[test]
     fn a_heartbeat_may_be_switched_on_and_off_between_sleep_and_wake() {
-        let mut silent = Limits::default();
-        silent.heartbeat = None;
+        let silent = Limits {
+            heartbeat: None,
+            ..Limits::default()
+        };
         let (on, off) = (Config::new("e"), Config::new("e").with_limits(silent));
         for (before, after, pings) in [(&on, &off, 0), (&off, &on, 1)] {
             let (mut hub, mut out) = (Hub::new(before.clone()), Outbox::new());
