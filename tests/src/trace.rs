@@ -35,7 +35,7 @@ mod parse;
 /// use roomcast_tests::{Core, Trace};
 ///
 /// let trace = Trace::parse("rooms", r#"
-/// # A connection begins without rooms.
+/// ## A connection begins without rooms.
 /// alice connects
 /// alice sends {"event":"$rooms","id":1}
 /// alice gets {"event":"$rooms","id":1,"data":[]}
