@@ -80,51 +80,35 @@ fn python() -> PathBuf {
     Path::new(HERE).join(".venv/bin/python")
 }
 
-#[test]
-fn npm_ws_holds_its_sessions() {
-    let server = Server::start(&["--inbound-rate", "off", "--api-key", "test-key"]);
-    let (ws, http) = (
-        format!("ws://{}", server.address),
-        format!("http://{}", server.address),
-    );
-    check(
-        "clients",
-        "node",
-        &["ws_session.mjs", &ws, &http, "test-key"],
-    );
-}
-
-#[test]
-fn npm_ws_holds_its_sessions_on_two_threads() {
-    let flags = [
-        "--inbound-rate",
-        "off",
-        "--api-key",
-        "test-key",
-        "--threads",
-        "2",
-    ];
+/// Runs a script of sessions against a server of its own.
+fn session(program: impl AsRef<Path>, script: &str, threads: &str) {
+    let flags = ["--inbound-rate=off", "--api-key=test-key", threads];
     let server = Server::start(&flags);
     let (ws, http) = (
         format!("ws://{}", server.address),
         format!("http://{}", server.address),
     );
-    check(
-        "clients",
-        "node",
-        &["ws_session.mjs", &ws, &http, "test-key"],
-    );
+    check("clients", program, &[script, &ws, &http, "test-key"]);
+}
+
+#[test]
+fn npm_ws_holds_its_sessions() {
+    session("node", "ws_session.mjs", "--threads=1");
+}
+
+#[test]
+fn npm_ws_holds_its_sessions_on_two_threads() {
+    session("node", "ws_session.mjs", "--threads=2");
 }
 
 #[test]
 fn python_websockets_holds_its_sessions() {
-    let server = Server::start(&["--inbound-rate", "off", "--api-key", "test-key"]);
-    let (ws, http) = (
-        format!("ws://{}", server.address),
-        format!("http://{}", server.address),
-    );
-    let args = ["websockets_session.py", &ws, &http, "test-key"];
-    check("clients", python(), &args);
+    session(python(), "websockets_session.py", "--threads=1");
+}
+
+#[test]
+fn python_websockets_holds_its_sessions_on_four_threads() {
+    session(python(), "websockets_session.py", "--threads=4");
 }
 
 #[test]
