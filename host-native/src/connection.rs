@@ -53,7 +53,6 @@ pub(crate) async fn serve(
         // Even when empty it would keep the HTTP read buffer alive for as long as the connection.
         drop(early);
         poll_fn(|cx| connection.poll(cx)).await;
-        connection.end();
     } else {
         refuse(&shard, &socket, read).await;
         shard.remove_socket(socket.key);
@@ -217,9 +216,12 @@ impl Connection {
         let amid = self.decoder.is_amid_message();
         socket.message_since.set(amid.then(|| since.unwrap_or(now)));
     }
+}
 
-    fn end(self) {
-        let (shard, socket) = (self.shard, self.socket);
+/// However the task ends, by a panic or with the runtime too, the connection leaves its rooms.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let (shard, socket) = (&self.shard, &self.socket);
         let code = match (socket.code.get(), self.end) {
             (Some(code), _) => code.as_u16(),
             (None, DisconnectReason::Client(_)) => 1005,
@@ -229,7 +231,7 @@ impl Connection {
         let (end, key) = (self.end, socket.key);
         match socket.home() {
             Some((Home::Local(namespace), conn)) => {
-                namespace.disconnect(&shard, *conn, end);
+                namespace.disconnect(shard, *conn, end);
                 shard.remove_socket(key);
             }
             Some((
