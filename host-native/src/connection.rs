@@ -135,6 +135,9 @@ impl Connection {
                 self.half_closed = true;
                 self.socket.half_close();
             }
+            if shard.must_wait(self.home(), cx) {
+                return Poll::Pending;
+            }
             let buffer = &mut *shard.read_buffer.borrow_mut();
             let mut filled = ReadBuf::new(buffer);
             match Pin::new(&mut self.read).poll_read(cx, &mut filled) {
@@ -155,6 +158,14 @@ impl Connection {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The shard of the connection's hub.
+    fn home(&self) -> usize {
+        match self.socket.home() {
+            Some((Home::Remote { shard, .. }, _)) => *shard,
+            Some((Home::Local(_), _)) | None => self.shard.index,
+        }
     }
 
     fn process(&mut self, bytes: &mut [u8]) {

@@ -25,7 +25,7 @@ use crate::{
     metrics::Metrics,
     recorder::Recorder,
     settings::{Settings, SettingsError},
-    shard::{Mail, Shard},
+    shard::{Batch, Shard},
 };
 
 /// What all shards share.
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) metrics: Vec<Metrics>,
     /// The way to each shard.
-    pub(crate) posts: Vec<mpsc::UnboundedSender<Vec<Mail>>>,
+    pub(crate) posts: Vec<mpsc::UnboundedSender<Batch>>,
     pub(crate) connections: Places,
     pub(crate) namespaces: Places,
     pub(crate) draining: AtomicBool,
@@ -131,11 +131,19 @@ pub enum RunError {
         fault: io::Error,
     },
     /// Threads or listeners failed.
-    #[error("the server cannot start: {0}")]
+    #[error("the server cannot start")]
     Io(#[from] io::Error),
     /// A shard ended without being asked to.
     #[error("an I/O thread ended unexpectedly")]
     ShardEnded,
+}
+
+/// What the shards are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Serving,
+    Stopping,
 }
 
 /// Binds the listeners that [`run`] needs: one per thread, all on the address of the settings. Port
@@ -189,6 +197,10 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     settings.check()?;
+    if listeners.is_empty() {
+        let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
+        return Err(fault.into());
+    }
     let recorder = match &settings.record {
         Some(path) => Some(Recorder::create(path).map_err(|fault| RunError::Record {
             path: path.display().to_string(),
@@ -210,26 +222,39 @@ pub async fn run(
         recorder,
         settings,
     });
-    announce(&shared, &listeners, connections_max)?;
-    let (stop, stopping) = watch::channel(false);
+    let addresses = listeners.iter().map(net::TcpListener::local_addr);
+    let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
+    let (stop, phase) = watch::channel(Phase::Starting);
+    let (ready, mut is_ready) = mpsc::unbounded_channel();
     let mut ends = Vec::new();
     for (index, (listener, mailbox)) in listeners.into_iter().zip(mailboxes).enumerate() {
         let (end, ended) = oneshot::channel();
-        let (shared, stopping) = (shared.clone(), stopping.clone());
+        let (shared, phase, ready) = (shared.clone(), phase.clone(), ready.clone());
         thread::Builder::new()
             .name(format!("roomcast-{index}"))
             .spawn(move || {
-                let _ = end.send(shard_thread(index, shared, listener, mailbox, stopping));
+                let _ = end.send(shard_thread(index, shared, listener, mailbox, phase, ready));
             })?;
         ends.push(ended);
     }
+    drop(ready);
+    // Nobody accepts before everybody can: a crowd at the door must not take the descriptors that
+    // a later thread needs to start.
+    let mut started = 0;
+    while is_ready.recv().await.is_some() {
+        started += 1;
+    }
+    if started == addresses.len() {
+        announce(&shared, &addresses, connections_max);
+        stop.send_replace(Phase::Serving);
+    } // else one has failed, and its result says why
     let ended = futures_util::future::select_all(ends);
     tokio::pin!(ended);
     let ends = tokio::select! {
         () = shutdown => {
             tracing::info!("shutting down");
             shared.draining.store(true, Relaxed);
-            stop.send_replace(true);
+            stop.send_replace(Phase::Stopping);
             let (first, _, rest) = ended.await;
             first.map_err(|_| RunError::ShardEnded)??;
             rest
@@ -251,8 +276,9 @@ fn shard_thread(
     index: usize,
     shared: Arc<Shared>,
     listener: net::TcpListener,
-    mailbox: mpsc::UnboundedReceiver<Vec<Mail>>,
-    stopping: watch::Receiver<bool>,
+    mailbox: mpsc::UnboundedReceiver<Batch>,
+    mut phase: watch::Receiver<Phase>,
+    ready: mpsc::UnboundedSender<()>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -263,10 +289,13 @@ fn shard_thread(
         spawn_local(shard.clone().end_turns());
         spawn_local(shard.clone().read_mail(mailbox));
         spawn_local(sweeps(shard.clone()));
-        let mut stop = stopping;
+        let _ = ready.send(());
+        drop(ready);
+        // An error means that the server is gone: then it is over here too.
+        let _ = phase.wait_for(|phase| *phase != Phase::Starting).await;
         tokio::select! {
             () = accept::accept(&shard, listener) => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => {}
         }
         drain(&shard).await;
         Ok(())
@@ -287,22 +316,27 @@ async fn sweeps(shard: Rc<Shard>) {
 
 /// Tells every client that the server goes away, and waits until all are gone.
 async fn drain(shard: &Rc<Shard>) {
-    for namespace in shard.namespaces() {
-        let conns: Vec<_> = namespace.ask(|hub| hub.connections().map(|conn| conn.id).collect());
-        for conn in conns {
-            let reason = "the server is shutting down";
-            let _ = namespace.close(shard, conn, CloseCode::AWAY, reason); // it may have just left
-        }
-    }
     // Clients of other shards' namespaces are closed by those: so wait for all, not only for ours.
+    // Some were being upgraded when the end began, and are only now in a hub: so look again.
     let gone = async {
         while shard.shared.connections.taken() > 0 {
+            close_all(shard);
             sleep(Duration::from_millis(10)).await;
         }
     };
     let longest = shard.shared.settings.close_wait + 2 * SWEEP;
     if tokio::time::timeout(longest, gone).await.is_err() {
         tracing::warn!("some clients did not answer the close and are cut off");
+    }
+}
+
+fn close_all(shard: &Rc<Shard>) {
+    for namespace in shard.namespaces() {
+        let conns: Vec<_> = namespace.ask(|hub| hub.connections().map(|conn| conn.id).collect());
+        for conn in conns {
+            let reason = "the server is shutting down";
+            let _ = namespace.close(shard, conn, CloseCode::AWAY, reason); // it may have just left
+        }
     }
 }
 
@@ -316,16 +350,8 @@ fn descriptors_max() -> usize {
 }
 
 /// The start-up lines: what is mounted where, and what guards it.
-fn announce(
-    shared: &Shared,
-    listeners: &[net::TcpListener],
-    connections_max: usize,
-) -> Result<(), RunError> {
-    let Some(first) = listeners.first() else {
-        let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
-        return Err(fault.into());
-    };
-    let address = first.local_addr()?;
+fn announce(shared: &Shared, addresses: &[net::SocketAddr], connections_max: usize) {
+    let address = addresses.first().unwrap_or(&shared.settings.listen);
     let settings = &shared.settings;
     let api = match settings.api_keys.len() {
         0 => "loopback only: no --api-key".to_owned(),
@@ -338,12 +364,11 @@ fn announce(
         .map_or_else(|| "any".to_owned(), |names| names.join(","));
     tracing::info!("listening on http://{address}");
     tracing::info!(
-        threads = listeners.len(),
+        threads = addresses.len(),
         connections_max,
         namespaces,
         api,
         "mounted: GET / (try it), /ws and /ws/{{namespace}} (WebSocket), /api/v1/{{namespace}}/ (HTTP API), \
          /healthz, /readyz, /metrics"
     );
-    Ok(())
 }

@@ -4,6 +4,7 @@
 //! goes to other shards leaves in one message per shard and turn.
 
 mod cork;
+mod flow;
 mod mail;
 mod sweep;
 mod turn;
@@ -23,8 +24,8 @@ use tokio::{
     sync::{Notify, oneshot},
 };
 
-use self::cork::Cork;
-pub(crate) use self::mail::Mail;
+pub(crate) use self::mail::{Batch, Mail};
+use self::{cork::Cork, flow::Flow};
 use crate::{
     metrics::Metrics,
     namespace::{Link, Namespace},
@@ -47,6 +48,7 @@ pub(crate) struct Shard {
     dirty: RefCell<Vec<Rc<Socket>>>,
     corked: RefCell<Cork>,
     outgoing: RefCell<Vec<Vec<Mail>>>,
+    flow: Flow,
     /// Rung when there is something to do at the end of the turn.
     bell: Notify,
 }
@@ -66,6 +68,7 @@ impl Shard {
             dirty: RefCell::default(),
             corked: RefCell::default(),
             outgoing: RefCell::new((0..shards).map(|_| Vec::new()).collect()),
+            flow: Flow::new(shards),
             bell: Notify::new(),
         })
     }

@@ -261,7 +261,8 @@ def write_without_progress_is_4409(server):
 
     def queued():
         answer = server.api.call("GET", f"/api/v1/default/connections/{slow.conn}")
-        return answer.status == 404 or json.loads(answer.text)["queued_bytes"] > 0
+        # More than one batch: what is on its way does not count.
+        return answer.status == 404 or json.loads(answer.text)["queued_bytes"] > 500_000
 
     while not queued():
         holds(number < 8000, "64 MB must be more than the socket buffers hold")
@@ -323,7 +324,7 @@ def emfile_on_accept_does_not_spin_and_heals(server):
         silent.append(peer)
         try:
             peer.socket.connect(("127.0.0.1", server.port))
-        except TimeoutError:
+        except (TimeoutError, ConnectionError):
             break
     share = server.cpu_share_over(1.0)
     holds(share < 0.2, f"a server without files used {share:.0%} of a core")

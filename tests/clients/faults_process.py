@@ -8,7 +8,7 @@ import tempfile
 import time
 
 from cases import Api, compact, equal, every, holds, until
-from raw_peer import CLOSE, TEXT, frame
+from raw_peer import CLOSE, TEXT, frame, upgrade_request
 from server_process import Server, command, fault, fault_of_the_binary
 
 
@@ -118,6 +118,21 @@ def sigterm_says_bye_and_exits_0(server):
     for peer in peers:
         says_goodbye(peer)
     equal(server.exit_code(), 0, "the exit code")
+
+
+@fault_of_the_binary
+def sigterm_right_after_the_upgrade_says_bye(binary):
+    for _ in range(4):
+        with Server(binary) as server:
+            peers = [server.tcp() for _ in range(20)]
+            for peer in peers:
+                peer.write(upgrade_request(server.port))
+            for peer in peers:
+                peer.upgraded(subprotocol=False)
+            server.terminate()
+            for peer in peers:
+                says_goodbye(peer)
+            equal(server.exit_code(), 0, "the exit code")
 
 
 @fault("--close-wait-ms", "500", "--handshake-time-ms", "60000", "--write-stall-ms", "60000", "--inbound-rate", "off",

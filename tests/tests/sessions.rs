@@ -111,11 +111,21 @@ fn python_websockets_holds_its_sessions_on_four_threads() {
     session(python(), "websockets_session.py", "--threads=4");
 }
 
+fn faults(threads: &str) {
+    let binary = binary().canonicalize().expect("it exists");
+    let binary = binary.to_string_lossy();
+    let args = ["faults.py", "--binary", &binary, "--threads", threads];
+    check("clients", python(), &args);
+}
+
 #[test]
 fn faults_and_bad_input_are_survived() {
-    let binary = binary().canonicalize().expect("it exists");
-    let args = ["faults.py", "--binary", &binary.to_string_lossy()];
-    check("clients", python(), &args);
+    faults("1");
+}
+
+#[test]
+fn faults_and_bad_input_are_survived_on_three_threads() {
+    faults("3");
 }
 
 /// Also takes the picture of the README: `ROOMCAST_SCREENSHOT=docs/page.png`, relative to the

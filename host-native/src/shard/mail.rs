@@ -4,9 +4,9 @@ use std::{fmt, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use roomcast_core::ConnId;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task};
 
-use super::Shard;
+use super::{Shard, flow::cost};
 use crate::socket::Pushed;
 
 /// What one shard tells another.
@@ -23,8 +23,17 @@ pub(crate) enum Mail {
         bytes: Bytes,
         frames: u32,
     },
+    /// What was under way and is dealt with, in bytes.
+    Paid { messages: usize, frames: usize },
     /// Anything else: off the hot path.
     Task(Task),
+}
+
+/// What one turn of a shard has for another.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(super) from: usize,
+    pub(super) mail: Vec<Mail>,
 }
 
 /// What a shard does for another.
@@ -35,6 +44,7 @@ impl fmt::Debug for Mail {
         f.write_str(match self {
             Self::Text { .. } => "Text",
             Self::Deliver { .. } => "Deliver",
+            Self::Paid { .. } => "Paid",
             Self::Task(_) => "Task",
         })
     }
@@ -42,15 +52,24 @@ impl fmt::Debug for Mail {
 
 impl Shard {
     /// Takes in what other shards say, for as long as the shard lives.
-    pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<Vec<Mail>>) {
-        while let Some(batch) = post.recv().await {
-            for mail in batch {
-                self.read_one(mail);
+    pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<Batch>) {
+        while let Some(Batch { from, mail }) = post.recv().await {
+            let (mut messages, mut frames) = (0, 0);
+            for mail in mail {
+                match &mail {
+                    Mail::Text { .. } => messages += cost(&mail),
+                    Mail::Deliver { .. } => frames += cost(&mail),
+                    Mail::Paid { .. } | Mail::Task(_) => {}
+                }
+                self.read_one(from, mail);
             }
+            self.dealt_with(from, messages, frames);
+            // A shard with much mail has sockets too.
+            task::yield_now().await;
         }
     }
 
-    fn read_one(self: &Rc<Self>, mail: Mail) {
+    fn read_one(self: &Rc<Self>, from: usize, mail: Mail) {
         match mail {
             Mail::Text {
                 namespace,
@@ -75,6 +94,7 @@ impl Shard {
                     }
                 }
             }
+            Mail::Paid { messages, frames } => self.paid(from, messages, frames),
             Mail::Task(task) => task(self),
         }
     }

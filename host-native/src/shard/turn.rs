@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use tokio::task;
 
-use super::{Mail, Shard};
+use super::{Batch, Mail, Shard};
 use crate::namespace::Namespace;
 
 /// Sockets flushed before other rooms' input gets its turn again.
@@ -22,7 +22,13 @@ impl Shard {
     }
 
     pub(crate) fn post(&self, shard: usize, mail: Mail) {
+        self.flow.posted(shard, &mail);
         self.outgoing.borrow_mut()[shard].push(mail);
+        self.ring();
+    }
+
+    /// Has the turn ended once more.
+    pub(super) fn ring(&self) {
         self.bell.notify_one();
     }
 
@@ -32,6 +38,7 @@ impl Shard {
         loop {
             self.bell.notified().await;
             self.end_runs();
+            self.pay();
             self.send_mail();
             std::mem::swap(&mut list, &mut *self.dirty.borrow_mut());
             let mut slices = list.chunks(FLUSH_SLICE).peekable();
@@ -65,7 +72,8 @@ impl Shard {
             .zip(&mut *self.outgoing.borrow_mut())
         {
             if !mail.is_empty() {
-                let _ = post.send(std::mem::take(mail)); // a shard that has ended reads no mail
+                let (from, mail) = (self.index, std::mem::take(mail));
+                let _ = post.send(Batch { from, mail }); // a shard that has ended reads no mail
             }
         }
     }

@@ -64,6 +64,7 @@ const DATA: &[&str] = &[
     r#"{"since":{"epoch":"e","offset":-1}}"#,
     r#"{"since":{"epoch":"e","offset":1.0}}"#,
     r#"{"since":{"epoch":1,"offset":0}}"#,
+    r#"{"since":["e",0]}"#,
     r#"{"since":7}"#,
     r#"{"since":null,"since":null}"#,
     r#""\ud83d""#,
