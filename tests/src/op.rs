@@ -193,6 +193,50 @@ impl Op {
         }
     }
 
+    /// Everybody whom the op names, in the order of naming.
+    pub fn actors_mut(&mut self) -> Vec<&mut Actor> {
+        match self {
+            Self::Connect { actor, .. }
+            | Self::Join { actor, .. }
+            | Self::Leave { actor, .. }
+            | Self::Rooms { actor }
+            | Self::Publish { actor, .. }
+            | Self::Text { actor, .. }
+            | Self::Binary { actor, .. }
+            | Self::Pong { actor }
+            | Self::Disconnect { actor }
+            | Self::Vanish { actor }
+            | Self::ServerJoin { actor, .. }
+            | Self::ServerLeave { actor, .. }
+            | Self::Close { actor, .. } => vec![actor],
+            Self::Send { to, .. } => to.conns.iter_mut().chain(&mut to.except_conns).collect(),
+            Self::ListRooms { .. } | Self::ListConnections { .. } | Self::Wait { .. } => Vec::new(),
+        }
+    }
+
+    /// Every room that the op names, in the order of naming; none in raw texts.
+    pub fn rooms_mut(&mut self) -> Vec<&mut Box<str>> {
+        match self {
+            Self::Join { room, .. }
+            | Self::Leave { room, .. }
+            | Self::Publish { room, .. }
+            | Self::ServerJoin { room, .. }
+            | Self::ServerLeave { room, .. } => vec![room],
+            Self::Send { to, .. } => to.rooms.iter_mut().chain(&mut to.except_rooms).collect(),
+            Self::Connect { .. }
+            | Self::Rooms { .. }
+            | Self::Text { .. }
+            | Self::Binary { .. }
+            | Self::Pong { .. }
+            | Self::Disconnect { .. }
+            | Self::Vanish { .. }
+            | Self::Close { .. }
+            | Self::ListRooms { .. }
+            | Self::ListConnections { .. }
+            | Self::Wait { .. } => Vec::new(),
+        }
+    }
+
     /// The namespace that the op names, or the default one.
     pub fn namespace(&self) -> &str {
         match self {

@@ -102,7 +102,21 @@ impl Cast {
 
     /// So many ops.
     pub fn ops(&self, count: RangeInclusive<usize>) -> BoxedStrategy<Vec<Op>> {
-        collection::vec(self.op(), count).boxed()
+        let (actors, rooms) = (self.actors.clone(), self.rooms.clone());
+        // A name shrinks on its own, and a story in which only one op has another actor or room
+        // rarely fails the same way. Renaming everywhere at once is what shrinks names.
+        let renamed = || sample::select(&[true, false][..]);
+        let story = (renamed(), renamed(), collection::vec(self.op(), count));
+        let story = story.prop_map(move |(rename_actors, rename_rooms, mut ops)| {
+            if rename_actors {
+                rename(ops.iter_mut().flat_map(Op::actors_mut), &actors);
+            }
+            if rename_rooms {
+                rename(ops.iter_mut().flat_map(Op::rooms_mut), &rooms);
+            }
+            ops
+        });
+        story.boxed()
     }
 
     /// One op.
@@ -282,5 +296,20 @@ impl Cast {
         let conns = self.namespace();
         let conns = conns.prop_map(|namespace| Op::ListConnections { namespace });
         Union::new([rooms.boxed(), conns.boxed()]).boxed()
+    }
+}
+
+/// Gives what is named first the first name, what is named second the second, and so on.
+fn rename<'a, N: Clone + PartialEq + 'a>(named: impl Iterator<Item = &'a mut N>, names: &[N]) {
+    let mut order: Vec<N> = Vec::new();
+    for name in named {
+        let at = order.iter().position(|known| known == name);
+        let at = at.unwrap_or_else(|| {
+            order.push(name.clone());
+            order.len() - 1
+        });
+        if let Some(new) = names.get(at) {
+            name.clone_from(new);
+        }
     }
 }

@@ -22,17 +22,14 @@ fn the_native_server_with_threads_equals_the_model() {
 fn compare(flags: &[&str]) {
     let settings: Settings = "rooms_per_connection=2".parse().expect("known settings");
     let limits = settings.limits();
-    let flags = flags.iter().map(|&flag| flag.into());
-    let server = Server::start(
-        &settings
-            .flags()
-            .into_iter()
-            .chain(flags)
-            .collect::<Vec<_>>(),
-    );
+    // A namespace stays while an idempotency key is remembered, and each story has its own.
+    let mut all = settings.flags();
+    all.push("--namespaces-max=1000000".into());
+    all.extend(flags.iter().map(|&flag| flag.into()));
+    let server = Server::start(&all);
     let config = Config {
         failure_persistence: None,
-        cases: 128,
+        cases: Config::default().cases / 2,
         // Each step of shrinking is a story over sockets.
         max_shrink_iters: 500,
         ..Config::default()

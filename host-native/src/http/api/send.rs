@@ -66,14 +66,21 @@ impl Call<'_> {
                     Some(_) => namespace.or_else(|| shard.open_namespace(&name)),
                     None => namespace,
                 };
-                match namespace {
-                    Some(namespace) => {
-                        namespace.send(shard, key.as_deref(), &audience, &event, &data)
+                match (namespace, &key) {
+                    (Some(namespace), _) => {
+                        Some(namespace.send(shard, key.as_deref(), &audience, &event, &data))
                     }
-                    None => into_the_void(shard, &audience, &event, &data),
+                    (None, None) => Some(into_the_void(shard, &audience, &event, &data)),
+                    (None, Some(_)) => None,
                 }
             })
             .await?;
+        let Some(sent) = sent else {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let detail = "too many namespaces to remember the key in one more: raise \
+                          --namespaces-max, or send without Idempotency-Key";
+            return Err(Problem::new(status, "overloaded", detail));
+        };
         match sent {
             Ok(delivery) => ok(&delivery as &Delivery),
             Err(SendError::KeyReused) => Err(Problem::new(
