@@ -3,7 +3,10 @@
 use alloc::{borrow::Cow, string::String};
 use core::fmt;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny},
+};
 use serde_json::value::RawValue;
 
 use crate::{conn::ConnId, error::ErrorCode, payload::Payload};
@@ -136,6 +139,13 @@ struct Wire<'a> {
     echo: Option<bool>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
+    /// What only the server says: ignored, but not twice.
+    #[serde(rename = "from")]
+    _from: Option<IgnoredAny>,
+    #[serde(rename = "offset")]
+    _offset: Option<IgnoredAny>,
+    #[serde(rename = "error")]
+    _error: Option<IgnoredAny>,
 }
 
 /// The same members without their types, to find out which of them is wrong.
@@ -152,6 +162,13 @@ struct Loose<'a> {
     _echo: Option<&'a RawValue>,
     #[serde(borrow, rename = "data")]
     _data: Option<&'a RawValue>,
+    /// What only the server says: ignored, but not twice.
+    #[serde(rename = "from")]
+    _from: Option<IgnoredAny>,
+    #[serde(rename = "offset")]
+    _offset: Option<IgnoredAny>,
+    #[serde(rename = "error")]
+    _error: Option<IgnoredAny>,
 }
 
 impl<'a> Envelope<'a> {

@@ -1,6 +1,7 @@
 //! The state machine of one namespace.
 
 use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
+use core::time::Duration;
 
 use crate::{
     arena::Arena,
@@ -26,7 +27,7 @@ use crate::{
 ///    [`handle_timeout`](Self::handle_timeout).
 /// 2. **What the application wants**: [`publish`](Self::publish), [`send`](Self::send),
 ///    [`send_once`](Self::send_once), [`join`](Self::join), [`leave`](Self::leave),
-///    [`close`](Self::close).
+///    [`close`](Self::close), [`close_for`](Self::close_for).
 /// 3. **Questions**, which change nothing: [`rooms`](Self::rooms), [`members`](Self::members),
 ///    [`rooms_of`](Self::rooms_of), [`connection`](Self::connection), [`counts`](Self::counts),
 ///    [`next_timeout`](Self::next_timeout) and others.
@@ -270,10 +271,29 @@ impl Hub {
     /// When the connection is not alive; nothing changed.
     pub fn close(
         &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.close_for(now, conn, code, reason, Duration::ZERO, out)
+    }
+
+    /// [`close`](Self::close), and asks the client to stay away for a while, in whole
+    /// milliseconds. A host that sends many away gives each another delay, so that they do not come
+    /// back as one.
+    ///
+    /// # Errors
+    ///
+    /// As for `close`.
+    pub fn close_for(
+        &mut self,
         _now: Timestamp,
         conn: ConnId,
         code: CloseCode,
         reason: &str,
+        away: Duration,
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
         self.remove(conn)?;
@@ -284,7 +304,9 @@ impl Hub {
                 text.push_str(itoa::Buffer::new().format(code.as_u16()));
                 text.push_str(r#","reconnect":"#);
                 text.push_str(if code.reconnect() { "true" } else { "false" });
-                text.push_str(r#","after_ms":0}}"#);
+                text.push_str(r#","after_ms":"#);
+                text.push_str(itoa::Buffer::new().format(away.as_millis()));
+                text.push_str("}}");
             });
         }
         out.close(conn, code, reason);

@@ -50,6 +50,12 @@ impl Keys {
         }
     }
 
+    pub(crate) fn settle(&mut self, key: &str, delivery: Delivery) {
+        if let Some(known) = self.by_key.get_mut(key) {
+            known.delivery = delivery;
+        }
+    }
+
     /// The last expiry; `None` when no key is remembered.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
         self.by_expiry.last().map(|&(expires, _)| expires)

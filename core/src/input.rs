@@ -1,6 +1,7 @@
 //! Everything that can be put into a hub, as one value.
 
 use alloc::{borrow::Cow, boxed::Box};
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -76,7 +77,7 @@ pub enum Input<'a> {
         /// The payload.
         data: Box<RawValue>,
     },
-    /// [`Hub::close`].
+    /// [`Hub::close`], or with a delay [`Hub::close_for`].
     Close {
         /// Which connection.
         conn: ConnId,
@@ -84,7 +85,15 @@ pub enum Input<'a> {
         code: CloseCode,
         /// With which reason.
         reason: Cow<'a, str>,
+        /// How long the client is to stay away, in milliseconds.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        away_ms: u64,
     },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Hub {
@@ -125,8 +134,14 @@ impl Hub {
                     };
                 }
             }
-            Input::Close { conn, code, reason } => {
-                let _ = self.close(now, *conn, *code, reason, out);
+            Input::Close {
+                conn,
+                code,
+                reason,
+                away_ms,
+            } => {
+                let away = Duration::from_millis(*away_ms);
+                let _ = self.close_for(now, *conn, *code, reason, away, out);
             }
         }
     }

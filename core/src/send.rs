@@ -131,6 +131,13 @@ impl Hub {
         Ok(delivery)
     }
 
+    /// Corrects what a key answers from now on, by what the queues made of the send: a host that
+    /// found some of them full calls this behind [`send_once`](Self::send_once). An unknown key is
+    /// ignored. It changes nothing that goes to clients.
+    pub fn settle_once(&mut self, key: &str, delivery: Delivery) {
+        self.keys.settle(key, delivery);
+    }
+
     /// Appends the audience's connections to the recipients: sorted, each once.
     fn resolve(&mut self, audience: &Audience, draft: Draft, out: &mut Outbox) {
         let to = out.recipients();

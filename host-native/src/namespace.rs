@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -158,17 +159,30 @@ impl Namespace {
         code: CloseCode,
         reason: &str,
     ) -> Result<(), UnknownConn> {
+        self.close_for(shard, conn, code, reason, Duration::ZERO)
+    }
+
+    /// Closes, and asks the client to stay away for a while.
+    pub(crate) fn close_for(
+        self: &Rc<Self>,
+        shard: &Shard,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        away: Duration,
+    ) -> Result<(), UnknownConn> {
         let input = || Input::Close {
             conn,
             code,
             reason: reason.into(),
+            away_ms: u64::try_from(away.as_millis()).unwrap_or(u64::MAX),
         };
         {
             let inner = &mut *self.inner.borrow_mut();
             inner.part(shard, shard.now(), conn);
         }
         self.drive(shard, input, |hub, now, out| {
-            hub.close(now, conn, code, reason, out)
+            hub.close_for(now, conn, code, reason, away, out)
         })
     }
 
@@ -237,6 +251,11 @@ impl Namespace {
         inner.end_run(shard, now);
         delivery.dropped = inner.overflowed.len();
         delivery.queued -= delivery.dropped.min(delivery.queued);
+        if let Some(key) = key
+            && delivery.dropped > 0
+        {
+            inner.hub.settle_once(key, delivery);
+        }
         self.finish(shard, now, inner);
         Ok(delivery)
     }
@@ -430,6 +449,7 @@ impl Inner {
                 conn,
                 code,
                 reason: reason.into(),
+                away_ms: 0,
             });
             self.part(shard, now, conn);
             let closed = self.hub.close(now, conn, code, reason, &mut self.out);

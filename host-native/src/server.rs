@@ -1,10 +1,12 @@
 //! The server: listeners, shards, the start and the end.
 
 use std::{
-    io, net,
+    collections::{HashMap, hash_map::Entry},
+    io,
+    net::{self, IpAddr},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     /// The way to each shard.
     pub(crate) posts: Vec<mpsc::UnboundedSender<Batch>>,
     pub(crate) connections: Places,
+    /// Connections of each address; empty while they are not counted.
+    pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
     pub(crate) namespaces: Places,
     pub(crate) draining: AtomicBool,
     /// Where connection ids begin: somewhere in the lower half of what there is, so that an id
@@ -52,6 +56,12 @@ impl Shared {
         // Without randomness the time is the next best.
         let bytes: [u8; 8] = random().unwrap_or(now.to_be_bytes());
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn flush_record(&self) {
@@ -100,18 +110,42 @@ impl Places {
 
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Shared>);
+pub(crate) struct Permit {
+    shared: Arc<Shared>,
+    address: IpAddr,
+}
 
 impl Permit {
-    pub(crate) fn take(shared: &Arc<Shared>) -> Option<Self> {
+    /// A place for one more connection from this address; `None` when there is none.
+    pub(crate) fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
         shared.connections.reserve()?;
-        Some(Self(shared.clone()))
+        if let Some(max) = shared.settings.connections_per_address_max {
+            let mut addresses = shared.addresses();
+            let count = addresses.entry(address).or_default();
+            if *count >= max {
+                drop(addresses);
+                shared.connections.release();
+                return None;
+            }
+            *count += 1;
+        }
+        let shared = shared.clone();
+        Some(Self { shared, address })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.connections.release();
+        self.shared.connections.release();
+        if self.shared.settings.connections_per_address_max.is_some() {
+            let mut addresses = self.shared.addresses();
+            if let Entry::Occupied(mut count) = addresses.entry(self.address) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
     }
 }
 
@@ -216,6 +250,7 @@ pub async fn run(
         metrics: listeners.iter().map(|_| Metrics::default()).collect(),
         posts,
         connections: Places::new(connections_max),
+        addresses: Mutex::default(),
         namespaces: Places::new(settings.namespaces_max),
         draining: AtomicBool::new(false),
         first_serial: u64::from(u32::from_be_bytes(random().unwrap_or_default())),
@@ -330,12 +365,17 @@ async fn drain(shard: &Rc<Shard>) {
     }
 }
 
+/// The longest delay that a client is asked to come back after.
+const AWAY_MS_MAX: u64 = 5_000;
+
 fn close_all(shard: &Rc<Shard>) {
     for namespace in shard.namespaces() {
         let conns: Vec<_> = namespace.ask(|hub| hub.connections().map(|conn| conn.id).collect());
         for conn in conns {
             let reason = "the server is shutting down";
-            let _ = namespace.close(shard, conn, CloseCode::AWAY, reason); // it may have just left
+            // Neighbours in the order of arrival get delays far apart.
+            let away = Duration::from_millis(conn.serial().wrapping_mul(1_619) % AWAY_MS_MAX);
+            let _ = namespace.close_for(shard, conn, CloseCode::AWAY, reason, away); // or it just left
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Settings {
     /// WebSocket connections of the process; default 100,000, and never more than the file
     /// descriptors allow.
     pub connections_max: usize,
+    /// WebSocket connections from one address; default off, for many people may share one.
+    pub connections_per_address_max: Option<usize>,
     /// Limits of each namespace.
     pub hub: Limits,
     /// WebSocket pings, pongs and closes from one connection; default 5 a second, burst 50;
@@ -77,6 +79,7 @@ impl Default for Settings {
             namespaces: None,
             namespaces_max: 1024,
             connections_max: 100_000,
+            connections_per_address_max: None,
             hub: Limits::default(),
             control: Some(Rate {
                 per_second: 5,
@@ -128,6 +131,10 @@ impl Settings {
             ("--rooms-per-connection-max", self.hub.rooms_per_connection),
             ("--room-name-bytes-max", self.hub.room_name_bytes),
             ("--connections-max", self.connections_max),
+            (
+                "--connections-per-address-max",
+                self.connections_per_address_max.unwrap_or(usize::MAX),
+            ),
             ("--namespaces-max", self.namespaces_max),
             ("--headers-max", self.headers_max),
             ("--fragments-max", self.fragments_max),

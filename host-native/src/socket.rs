@@ -210,8 +210,12 @@ impl Socket {
         debug_assert!(self.is_idle());
         let written = rustix::net::send(self.stream(), bytes, SEND).unwrap_or(0);
         if written < bytes.len() {
-            let rest = Bytes::copy_from_slice(&bytes[written..]);
-            self.queue.borrow_mut().push(rest, frames);
+            {
+                // With what is written of it: the queue must know where the frames begin.
+                let mut queue = self.queue.borrow_mut();
+                queue.push(Bytes::copy_from_slice(bytes), frames);
+                queue.advance(written);
+            }
             self.flush(now);
         }
     }

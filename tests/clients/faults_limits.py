@@ -239,6 +239,26 @@ def slow_reader_gets_the_first_messages_and_no_later_one(server):
         until(lambda: server.api.connections() == 1, "the readers to be gone")
 
 
+@fault(*FAST, "--outbox-bytes-max", "262144", "--room-name-bytes-max", "4000", "--write-stall-ms", "60000")
+def slow_reader_of_its_own_large_answers_gets_whole_frames(server):
+    for _ in range(4):
+        slow = server.open(receive_buffer=4096)
+        rooms = [f"{number:03}" + "x" * 3990 for number in range(10)]
+        for room in rooms:
+            slow.join(room)
+        answer = compact({"event": "$rooms", "data": rooms})
+        asked = 0
+        while server.api.connections() == 1:
+            holds(asked < 2000, "80 MB must be more than the outbox and the socket buffers hold")
+            # One at a time: each answer goes past the queue while that is empty.
+            slow.write(frame(TEXT, compact({"event": "$rooms"})))
+            asked += 1
+        while (text := slow.next()) == answer:
+            pass
+        equal(text, bye(4409, True), "the frame after the answers")
+        slow.expect_close(4409)
+
+
 @fault(*FAST, "--outbox-frames-max", "50", "--write-stall-ms", "60000")
 def outbox_of_many_small_frames_is_4409(server):
     members, slow = crowd(server, 1)

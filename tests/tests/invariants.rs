@@ -245,7 +245,7 @@ proptest! {
                 Input::Heard(conn),
                 Input::Join { conn, room: room() },
                 Input::Leave { conn, room: room() },
-                Input::Close { conn, code: roomcast_core::CloseCode::REMOVED, reason: "".into() },
+                Input::Close { conn, code: roomcast_core::CloseCode::REMOVED, reason: "".into(), away_ms: 0 },
                 Input::Disconnect { conn, reason: roomcast_core::DisconnectReason::Lost },
             ] {
                 hub.apply(core.now(), &input, &mut out);

@@ -289,6 +289,7 @@ fn apply_does_what_the_methods_do() {
             conn: dead,
             code: CloseCode::REMOVED,
             reason: "".into(),
+            away_ms: 0,
         },
     ] {
         desk.hub.apply(desk.now, &input, &mut desk.out);

@@ -231,6 +231,38 @@ struct LimitArgs {
         default_value_t = 100_000
     )]
     connections_max: usize,
+    /// Connections from one address, or off
+    #[arg(
+        long,
+        env = "ROOMCAST_CONNECTIONS_PER_ADDRESS_MAX",
+        value_name = "N|off",
+        default_value = "off"
+    )]
+    connections_per_address_max: OrOff<usize>,
+    /// Messages refused for their rate before the connection is closed
+    #[arg(
+        long,
+        env = "ROOMCAST_INBOUND_REFUSALS",
+        value_name = "N",
+        default_value_t = 100
+    )]
+    inbound_refusals: u32,
+    /// Idempotency keys remembered in each namespace
+    #[arg(
+        long,
+        env = "ROOMCAST_IDEMPOTENCY_KEYS_MAX",
+        value_name = "N",
+        default_value_t = 10_000
+    )]
+    idempotency_keys_max: usize,
+    /// Time for which an idempotency key is remembered
+    #[arg(
+        long,
+        env = "ROOMCAST_IDEMPOTENCY_MS",
+        value_name = "MS",
+        default_value_t = 300_000
+    )]
+    idempotency_ms: u64,
     /// Namespaces alive at a time
     #[arg(
         long,
@@ -264,7 +296,11 @@ impl ServeArgs {
         settings.record = self.record;
         settings.namespaces_max = limits.namespaces_max;
         settings.connections_max = limits.connections_max;
+        settings.connections_per_address_max = limits.connections_per_address_max.0;
         let hub = &mut settings.hub;
+        hub.inbound_refusals.burst = limits.inbound_refusals;
+        hub.idempotency_keys = limits.idempotency_keys_max;
+        hub.idempotency = millis(limits.idempotency_ms);
         hub.message_bytes = limits.message_bytes_max;
         hub.rooms_per_connection = limits.rooms_per_connection_max;
         hub.room_name_bytes = limits.room_name_bytes_max;

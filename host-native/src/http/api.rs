@@ -4,7 +4,7 @@ mod query;
 mod send;
 mod view;
 
-use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
+use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed};
 
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
 use percent_encoding::percent_decode_str;
@@ -31,6 +31,9 @@ pub(crate) async fn answer(
     path: &str,
 ) -> Answer {
     authorize(shard, peer, &request)?;
+    if shard.shared.draining.load(Relaxed) {
+        return Err(shutting_down());
+    }
     let mut segments = Vec::new();
     for segment in path.split('/') {
         let decoded = percent_decode_str(segment).decode_utf8();
@@ -136,13 +139,7 @@ impl Call<'_> {
         let name = self.namespace.clone();
         let task = move |shard: &Rc<Shard>| task(shard, shard.namespace(&name));
         let answer = self.shard.at_home(&self.namespace, task).await;
-        answer.ok_or_else(|| {
-            Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "the server is shutting down",
-            )
-        })
+        answer.ok_or_else(shutting_down)
     }
 
     async fn rooms(&self) -> Answer {
@@ -216,7 +213,8 @@ impl Call<'_> {
 
     async fn connections(&self) -> Answer {
         let limit = self.query.limit()?;
-        let after = self.query.get("after").map(parse_conn).transpose()?;
+        let after = self.query.get("after").map(str::parse).transpose();
+        let after = after.map_err(|_| bad_request("after must be a connection id"))?;
         let user = self.query.get("user").map(str::to_owned);
         self.views(move |hub| {
             let mut ids: Vec<ConnId> = match user {
@@ -383,6 +381,11 @@ fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
 
 fn bad_room(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad_room", detail)
+}
+
+fn shutting_down() -> Problem {
+    let detail = "the server is shutting down: ask another, or try again";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
 }
 
 fn not_found(detail: &'static str) -> Problem {

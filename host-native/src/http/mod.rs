@@ -4,6 +4,7 @@ mod api;
 mod api_key;
 mod origin;
 mod problem;
+mod stall;
 mod upgrade;
 
 use std::{cell::Cell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc};
@@ -20,11 +21,11 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use self::problem::Problem;
 pub use self::{
     api_key::ApiKey,
     origin::{OriginRule, OriginRuleError},
 };
+use self::{problem::Problem, stall::StallGuard};
 use crate::{
     metrics::{Gauges, Metrics},
     shard::Shard,
@@ -46,7 +47,10 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr)
         .header_read_timeout(settings.handshake_time)
         .max_headers(settings.headers_max)
         .max_buf_size(settings.header_bytes_max)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(
+            TokioIo::new(StallGuard::new(stream, settings.write_stall)),
+            service,
+        );
     let mut connection = connection.with_upgrades();
     let result = Pin::new(&mut connection).await;
     if let Err(fault) = result {
@@ -57,7 +61,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr)
             && !served.get()
             && let Some(parts) = connection.into_parts()
         {
-            let mut stream = parts.io.into_inner();
+            let mut stream = parts.io.into_inner().into_inner();
             let _ = stream.write_all(TIMEOUT).await; // the peer may be gone
             let _ = stream.shutdown().await;
         }

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use hyper::StatusCode;
+use hyper::{
+    StatusCode,
+    header::{HeaderValue, WWW_AUTHENTICATE},
+};
 use serde::Serialize;
 
 use super::{Reply, with_type};
@@ -44,6 +47,11 @@ impl Problem {
 impl From<Problem> for Reply {
     fn from(problem: Problem) -> Self {
         let body = serde_json::to_vec(&problem).unwrap_or_default();
-        with_type(problem.status, "application/problem+json", body)
+        let mut reply = with_type(problem.status, "application/problem+json", body);
+        if problem.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer");
+            reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        reply
     }
 }

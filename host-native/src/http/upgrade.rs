@@ -1,6 +1,10 @@
 //! The opening handshake of a WebSocket (RFC 6455, section 4.2).
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -19,7 +23,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Problem, Reply, is_namespace, not_allowed, origin};
+use super::{Problem, Reply, StallGuard, is_namespace, not_allowed, origin};
 use crate::{connection, server::Permit, shard::Shard, ws};
 
 /// The subprotocol in which the server speaks first.
@@ -30,6 +34,8 @@ struct Refusal {
     status: StatusCode,
     close: CloseCode,
     code: &'static str,
+    /// The code in a problem.
+    problem: &'static str,
     detail: &'static str,
 }
 
@@ -37,6 +43,7 @@ const ORIGIN: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     close: CloseCode::FORBIDDEN,
     code: "forbidden",
+    problem: "forbidden",
     detail: "this page's origin may not connect: list it with --allow-origin (ROOMCAST_ALLOW_ORIGIN), \
              scheme, host and port",
 };
@@ -44,6 +51,7 @@ const NAMESPACE: Refusal = Refusal {
     status: StatusCode::NOT_FOUND,
     close: CloseCode::FORBIDDEN,
     code: "forbidden",
+    problem: "not_found",
     detail: "no such namespace: a name is 1 to 64 of A-Z a-z 0-9 _ -, and listed in --namespaces \
              (ROOMCAST_NAMESPACES) where that is set",
 };
@@ -51,12 +59,22 @@ const CONNECTIONS: Refusal = Refusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
     close: CloseCode::OVERLOADED,
     code: "overloaded",
-    detail: "too many connections: raise --connections-max and the limit of open files, or try later",
+    problem: "overloaded",
+    detail: "too many connections: raise --connections-max, --connections-per-address-max or the \
+             limit of open files, or try later",
+};
+const DRAINING: Refusal = Refusal {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    close: CloseCode::OVERLOADED,
+    code: "unavailable",
+    problem: "unavailable",
+    detail: "the server is shutting down: connect to another, or try again",
 };
 const NAMESPACES: Refusal = Refusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
     close: CloseCode::OVERLOADED,
     code: "overloaded",
+    problem: "overloaded",
     detail: "too many namespaces: raise --namespaces-max, or try later",
 };
 
@@ -85,7 +103,7 @@ pub(crate) async fn answer(
         }
         Err(refusal) => {
             let mut reply: Reply =
-                Problem::new(refusal.status, refusal.code, refusal.detail).into();
+                Problem::new(refusal.status, refusal.problem, refusal.detail).into();
             if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
                 reply
                     .headers_mut()
@@ -173,7 +191,10 @@ async fn admit(
         return Err(NAMESPACE);
     }
     let name: Arc<str> = name.into();
-    let permit = Permit::take(&shard.shared).ok_or(CONNECTIONS)?;
+    if shard.shared.draining.load(Relaxed) {
+        return Err(DRAINING);
+    }
+    let permit = Permit::take(&shard.shared, peer.ip()).ok_or(CONNECTIONS)?;
     let begin = name.clone();
     let open = shard
         .at_home(&name, move |shard| shard.open_namespace(&begin).is_some())
@@ -228,8 +249,8 @@ fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
 /// The TCP connection under an upgrade, and what came early.
 async fn transport(upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
     let upgraded = upgrade.await.ok()?; // the peer may be gone
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+    let parts = upgraded.downcast::<TokioIo<StallGuard>>().ok()?;
+    Some((parts.io.into_inner().into_inner(), parts.read_buf))
 }
 
 async fn open(

@@ -79,7 +79,9 @@ pub(super) fn decode(text: &str) -> Result<Envelope, Fault> {
         return Err(bad("bad_envelope", None, None, None));
     };
     // Which of two values is meant cannot be known: nothing of the frame is believed.
-    let known = ["event", "id", "room", "echo", "data"];
+    let known = [
+        "event", "id", "room", "echo", "data", "from", "offset", "error",
+    ];
     if known.iter().any(|name| members.repeats(name)) {
         return Err(bad("bad_envelope", None, None, None));
     }

@@ -42,17 +42,13 @@ impl Call<'_> {
             audience,
             event,
             data,
-        } = serde_json::from_slice(&body).map_err(|fault| {
-            bad_request(format!(
-                "the body must be {{\"audience\":{{…}},\"event\":\"…\",\"data\":…}}: {fault}"
-            ))
-        })?;
+        } = serde_json::from_slice(&body).map_err(|fault| misfit("the body", SHAPE, &fault))?;
         // A derived struct would take an array for its members in order.
         let audience = Some(audience.get())
             .filter(|json| json.starts_with('{') && body.trim_ascii_start().starts_with(b"{"))
             .ok_or_else(|| bad_request("the body and its audience must be objects"))?;
         let audience: Audience = serde_json::from_str(audience)
-            .map_err(|fault| bad_request(format!("audience: {fault}")))?;
+            .map_err(|fault| misfit("`audience`", AUDIENCE, &fault))?;
         let data = match data {
             Some(data) => data,
             None => RawValue::from_string("null".to_owned())
@@ -109,6 +105,10 @@ impl Call<'_> {
         let body = request.into_body();
         // A declared length is refused before a byte of it is waited for.
         if body.size_hint().lower() > bytes_max as u64 {
+            // Read all the same, within bounds: a client that is still sending when the connection
+            // ends would never see the answer.
+            let (time, limited) = (settings.message_time, Limited::new(body, 16 * bytes_max));
+            tokio::task::spawn_local(tokio::time::timeout(time, limited.collect()));
             return Err(too_large());
         }
         let limited = Limited::new(body, bytes_max);
@@ -125,6 +125,17 @@ impl Call<'_> {
             )),
         }
     }
+}
+
+const SHAPE: &str = r#"{"audience":{...},"event":"...","data":...}"#;
+const AUDIENCE: &str = r#"{"all":true} or any of "rooms", "conns", "users", and "except_rooms", "except_conns", "except_users", lists of strings"#;
+
+/// Says where a text stops being what it should be, and not what stands there.
+fn misfit(what: &str, shape: &str, fault: &serde_json::Error) -> Problem {
+    let (line, column) = (fault.line(), fault.column());
+    bad_request(format!(
+        "{what} must be {shape}: look at line {line}, column {column} of it"
+    ))
 }
 
 /// What a send to a namespace without connections gives: a mistake is one all the same.

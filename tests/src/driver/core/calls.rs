@@ -66,6 +66,7 @@ impl Core {
                     conn,
                     code,
                     reason: (&**reason).into(),
+                    away_ms: 0,
                 };
                 let closed = self.call(&namespace, input, |hub, now, out| {
                     hub.close(now, conn, code, reason, out)
