@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod join;
 mod replay;
 mod send;
@@ -37,6 +38,8 @@ enum Action {
     Join(join::JoinArgs),
     /// Play a recorded journal through the core, and print what it sends.
     Replay(replay::ReplayArgs),
+    /// Put load on a server of your own, and check that everything is delivered.
+    Bench(bench::BenchArgs),
 }
 
 impl Cli {
@@ -47,6 +50,7 @@ impl Cli {
             Some(Action::Send(args)) => send::run(*args),
             Some(Action::Join(args)) => join::run(args),
             Some(Action::Replay(args)) => replay::run(args),
+            Some(Action::Bench(args)) => bench::run(args),
         };
         done.unwrap_or_else(|fault| {
             eprintln!("roomcast: {fault:#}");

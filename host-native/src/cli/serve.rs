@@ -389,7 +389,7 @@ impl ServeArgs {
 }
 
 /// As many descriptors as the system allows: the usual soft limit is for programs that use select.
-fn raise_descriptors() {
+pub(super) fn raise_descriptors() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {

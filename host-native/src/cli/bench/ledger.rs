@@ -1,0 +1,348 @@
+//! What is still to arrive in a room, and what arrived that should not have.
+
+use std::collections::VecDeque;
+
+/// Every message of one room that has not reached all members it was sent to.
+///
+/// Messages are numbered in the order in which they were sent. What is kept of one is a bit per
+/// member, until the last of them has it: so memory grows with what is under way and not with the
+/// pairs of publishers and members, and an arrival costs the same however large the room is.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// Who is in the room.
+    present: Bits,
+    /// By member, the last message it published.
+    latest: Vec<Option<u32>>,
+    /// The number of the first message in `entries`.
+    first: u32,
+    entries: VecDeque<Entry>,
+    sum: Sum,
+}
+
+/// The sums over all messages of a room.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sum {
+    /// Deliveries there should have been.
+    pub(super) expected: u64,
+    /// Those there were, each counted once.
+    pub(super) received: u64,
+    /// Of those still missing, the ones that will never come, as one of the two connections has
+    /// ended.
+    pub(super) cut_off: u64,
+}
+
+/// What became of the messages that did not reach everybody.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Deliveries missing on connections that stayed open.
+    pub(super) lost: u64,
+    /// Deliveries missing because a connection ended.
+    pub(super) cut_off: u64,
+    /// Deliveries nobody should expect: their message was refused.
+    pub(super) never_due: u64,
+}
+
+/// An arrival at a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    InOrder,
+    /// A later message of the same publisher was there before.
+    OutOfOrder,
+    /// It was there already.
+    Again,
+    /// It was never sent, or by this very member.
+    Stray,
+}
+
+#[derive(Debug)]
+struct Entry {
+    publisher: usize,
+    /// The next message of the same publisher.
+    next: Option<u32>,
+    /// Who does not have it yet.
+    missing: Bits,
+    expected: u64,
+    received: u64,
+    cut_off: u64,
+}
+
+impl Ledger {
+    /// A room of so many members, none of which has joined.
+    pub(super) fn new(members: usize) -> Self {
+        Self {
+            present: Bits::new(members),
+            latest: vec![None; members],
+            first: 0,
+            entries: VecDeque::new(),
+            sum: Sum::default(),
+        }
+    }
+
+    /// A member has joined, and expects what is published from here on.
+    pub(super) fn join(&mut self, member: usize) {
+        self.present.set(member);
+    }
+
+    /// A member's connection has ended. Walks over what is under way.
+    pub(super) fn leave(&mut self, member: usize) {
+        self.present.clear(member);
+        for entry in &mut self.entries {
+            if entry.missing.clear(member) {
+                entry.cut_off += 1;
+            }
+        }
+        self.trim();
+    }
+
+    /// A member publishes; returns the number of the message.
+    pub(super) fn publish(&mut self, publisher: usize) -> u32 {
+        let number = self.first + self.under_way();
+        if let Some(previous) = self.latest[publisher].replace(number)
+            && let Some(entry) = self.entry(previous)
+        {
+            entry.next = Some(number);
+        }
+        let mut missing = self.present.clone();
+        missing.clear(publisher);
+        let expected = missing.count();
+        self.sum.expected += expected;
+        self.entries.push_back(Entry {
+            publisher,
+            next: None,
+            missing,
+            expected,
+            received: 0,
+            cut_off: 0,
+        });
+        self.trim();
+        number
+    }
+
+    /// A message has reached a member.
+    pub(super) fn arrive(&mut self, member: usize, number: u32) -> Arrival {
+        if number >= self.first + self.under_way() {
+            return Arrival::Stray;
+        }
+        let Some(entry) = self.entry(number) else {
+            return Arrival::Again;
+        };
+        if entry.publisher == member {
+            return Arrival::Stray;
+        }
+        if !entry.missing.clear(member) {
+            return Arrival::Again;
+        }
+        entry.received += 1;
+        let next = entry.next;
+        self.sum.received += 1;
+        let overtaken = next.is_some_and(|next| {
+            let entry = self.entry(next);
+            entry.is_none_or(|entry| !entry.missing.has(member))
+        });
+        self.trim();
+        if overtaken {
+            Arrival::OutOfOrder
+        } else {
+            Arrival::InOrder
+        }
+    }
+
+    pub(super) fn sum(&self) -> Sum {
+        let under_way: u64 = self.entries.iter().map(|entry| entry.cut_off).sum();
+        Sum {
+            cut_off: self.sum.cut_off + under_way,
+            ..self.sum
+        }
+    }
+
+    /// Whether every message has reached everybody who is still there.
+    pub(super) fn is_complete(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Judges what has not arrived in the end. `refused` says of a member how many of its messages
+    /// the server refused: an error does not say which one it was, but it is one that nobody got.
+    pub(super) fn verdict(&self, refused: impl Fn(usize) -> u64) -> Verdict {
+        let mut verdict = Verdict {
+            cut_off: self.sum.cut_off,
+            ..Verdict::default()
+        };
+        let mut refused: Vec<u64> = (0..self.latest.len()).map(refused).collect();
+        for entry in &self.entries {
+            let unheard = entry.received == 0;
+            let missing = entry.missing.count();
+            if unheard && refused[entry.publisher] > 0 {
+                refused[entry.publisher] -= 1;
+                verdict.never_due += entry.expected;
+            } else if unheard && !self.present.has(entry.publisher) {
+                verdict.cut_off += missing + entry.cut_off;
+            } else {
+                verdict.lost += missing;
+                verdict.cut_off += entry.cut_off;
+            }
+        }
+        verdict
+    }
+
+    fn entry(&mut self, number: u32) -> Option<&mut Entry> {
+        let index = number.checked_sub(self.first)?;
+        self.entries.get_mut(index as usize)
+    }
+
+    /// How many messages are in `entries`.
+    fn under_way(&self) -> u32 {
+        // More would not fit into memory.
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Forgets what has arrived everywhere.
+    fn trim(&mut self) {
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.missing.is_empty()) {
+            self.sum.cut_off += entry.cut_off;
+            self.first += 1;
+        }
+    }
+}
+
+/// A set of members.
+#[derive(Debug, Clone)]
+struct Bits {
+    words: Box<[u64]>,
+    count: u64,
+}
+
+impl Bits {
+    fn new(members: usize) -> Self {
+        Self {
+            words: vec![0; members.div_ceil(64)].into(),
+            count: 0,
+        }
+    }
+
+    fn set(&mut self, member: usize) {
+        self.count += u64::from(!self.has(member));
+        self.words[member / 64] |= 1 << (member % 64);
+    }
+
+    /// Takes a member out; false when it was not in.
+    fn clear(&mut self, member: usize) -> bool {
+        let had = self.has(member);
+        self.count -= u64::from(had);
+        self.words[member / 64] &= !(1 << (member % 64));
+        had
+    }
+
+    fn has(&self, member: usize) -> bool {
+        self.words[member / 64] & 1 << (member % 64) != 0
+    }
+
+    fn count(&self) -> u64 {
+        self.count
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arrival::{Again, InOrder, OutOfOrder, Stray};
+    use super::*;
+
+    fn room(members: usize) -> Ledger {
+        let mut ledger = Ledger::new(members);
+        (0..members).for_each(|member| ledger.join(member));
+        ledger
+    }
+
+    fn verdict(ledger: &Ledger, refused: &[u64]) -> (u64, u64, u64) {
+        let of = |member| refused.get(member).copied().unwrap_or_default();
+        let verdict = ledger.verdict(of);
+        (verdict.lost, verdict.cut_off, verdict.never_due)
+    }
+
+    #[test]
+    fn everybody_else_expects_a_message_once() {
+        let mut ledger = room(70);
+        let number = ledger.publish(69);
+        for member in 0..69 {
+            assert!(!ledger.is_complete());
+            assert_eq!(ledger.arrive(member, number), InOrder);
+        }
+        assert!(ledger.is_complete());
+        let sum = ledger.sum();
+        assert_eq!((sum.expected, sum.received, sum.cut_off), (69, 69, 0));
+        assert_eq!(verdict(&ledger, &[]), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_comes_twice_or_was_never_sent_is_told_apart() {
+        let mut ledger = room(3);
+        let number = ledger.publish(0);
+        assert_eq!(ledger.arrive(1, number), InOrder);
+        assert_eq!(ledger.arrive(1, number), Again);
+        assert_eq!(ledger.arrive(0, number), Stray, "its own");
+        assert_eq!(ledger.arrive(1, number + 1), Stray);
+        assert_eq!(ledger.arrive(2, number), InOrder);
+        assert_eq!(ledger.arrive(2, number), Again, "also once it is complete");
+        assert_eq!(ledger.sum().received, 2);
+    }
+
+    #[test]
+    fn order_is_that_of_one_publisher() {
+        let mut ledger = room(3);
+        let (a, b, c) = (ledger.publish(0), ledger.publish(1), ledger.publish(0));
+        // Between two publishers the server decides.
+        assert_eq!(ledger.arrive(2, b), InOrder);
+        assert_eq!(ledger.arrive(2, c), InOrder);
+        assert_eq!(ledger.arrive(2, a), OutOfOrder);
+        assert_eq!(ledger.arrive(1, a), InOrder);
+        assert_eq!(ledger.arrive(1, c), InOrder);
+    }
+
+    #[test]
+    fn what_a_publisher_sends_after_a_complete_message_is_in_order() {
+        let mut ledger = room(2);
+        for _ in 0..3 {
+            let number = ledger.publish(0);
+            assert_eq!(ledger.arrive(1, number), InOrder);
+            assert!(ledger.is_complete());
+        }
+    }
+
+    #[test]
+    fn a_message_that_skips_somebody_is_lost() {
+        let mut ledger = room(3);
+        let (a, b) = (ledger.publish(0), ledger.publish(0));
+        for (member, number) in [(1, a), (1, b), (2, b)] {
+            assert_eq!(ledger.arrive(member, number), InOrder);
+        }
+        assert_eq!(verdict(&ledger, &[]), (1, 0, 0));
+    }
+
+    #[test]
+    fn what_a_close_cuts_off_is_not_lost() {
+        let mut ledger = room(3);
+        ledger.publish(0);
+        ledger.leave(2);
+        assert_eq!(ledger.sum().cut_off, 1);
+        // Who has left expects nothing more.
+        ledger.publish(1);
+        assert_eq!(ledger.sum().expected, 3);
+        assert_eq!(verdict(&ledger, &[]), (2, 1, 0));
+        // The first message may have died with its publisher, who does not get the second either.
+        ledger.leave(0);
+        assert_eq!(verdict(&ledger, &[]), (0, 3, 0));
+    }
+
+    #[test]
+    fn what_is_refused_was_never_due() {
+        let mut ledger = room(3);
+        let (_, b, _) = (ledger.publish(0), ledger.publish(0), ledger.publish(0));
+        assert_eq!(ledger.arrive(1, b), InOrder);
+        // One refusal for two that nobody got: the other one is lost, and half of the one between.
+        assert_eq!(verdict(&ledger, &[1]), (3, 0, 2));
+        assert_eq!(verdict(&ledger, &[2]), (1, 0, 4));
+    }
+}

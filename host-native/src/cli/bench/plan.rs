@@ -1,0 +1,200 @@
+//! What load to make, and whether it makes sense.
+
+use std::time::Duration;
+
+use super::{
+    super::send::endpoint::Failure,
+    frame::{Limits, PAYLOAD_BYTES_MIN, publish_bytes},
+};
+
+/// Bytes a second that a server takes from one connection, unless it is told otherwise; it does not
+/// announce them.
+const INBOUND_BYTES_PER_S: u64 = 256 * 1024;
+
+/// Descriptors of this program other than its connections.
+const OTHER_DESCRIPTORS: u64 = 32;
+
+/// How long the name of a room is at most: see `Plan::room`.
+const ROOM_BYTES_MAX: usize = "bench-01234567-1000000".len();
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Load")]
+pub(super) struct Plan {
+    /// Connections, spread evenly over the rooms; each one is a member and publishes
+    #[arg(long, value_name = "N", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub(super) connections: u32,
+    /// Rooms
+    #[arg(long, value_name = "N", default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) rooms: u32,
+    /// Messages a second of all connections together, which take turns; 0 only keeps them open
+    #[arg(long, value_name = "N", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    pub(super) rate: u32,
+    /// Bytes of the `data` of a message, 48 or more
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
+    pub(super) payload_bytes: usize,
+    /// Seconds to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(super) duration_s: u32,
+    /// Seconds of the same load before that, checked but not measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(0..=3_600))]
+    pub(super) warmup_s: u32,
+    /// Connections to open a second
+    #[arg(long, value_name = "N", default_value_t = 500,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) connect_rate: u32,
+}
+
+impl Plan {
+    /// Whether it can be carried out at all, with so many open files.
+    ///
+    /// # Errors
+    ///
+    /// Says which flag to change.
+    pub(super) fn check(&self, descriptors: Option<u64>) -> Result<(), Failure> {
+        let (connections, rooms) = (self.connections, self.rooms);
+        if connections / 2 < rooms {
+            return Err(Failure::usage(format_args!(
+                "{connections} connections in {rooms} rooms leave somebody alone, and nothing to \
+                 deliver: --rooms {} at most, or --connections {} at least",
+                connections / 2,
+                u64::from(rooms) * 2,
+            )));
+        }
+        if self.payload_bytes < PAYLOAD_BYTES_MIN {
+            return Err(Failure::usage(format_args!(
+                "--payload-bytes {PAYLOAD_BYTES_MIN} at least: a message carries its number and \
+                 the time it was sent"
+            )));
+        }
+        let needed = u64::from(connections) + OTHER_DESCRIPTORS;
+        if let Some(allowed) = descriptors
+            && needed > allowed
+        {
+            return Err(Failure::usage(format_args!(
+                "{connections} connections need {needed} open files, and this machine allows \
+                 {allowed}: raise that (ulimit -Hn {needed}), or lower --connections"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether a server with these limits takes the messages at all.
+    ///
+    /// # Errors
+    ///
+    /// Says which flag to change.
+    pub(super) fn fits(&self, limits: &Limits) -> Result<(), Failure> {
+        let bytes = publish_bytes(ROOM_BYTES_MAX, self.payload_bytes);
+        match limits.message_bytes {
+            Some(limit) if bytes > limit => Err(Failure::usage(format_args!(
+                "a message would be {bytes} bytes, and the server takes {limit}: lower \
+                 --payload-bytes, or raise `roomcast serve --message-bytes-max`"
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What of it a server with these limits is going to refuse.
+    pub(super) fn warnings(&self, limits: &Limits) -> Vec<String> {
+        // Without a limit on messages there is none on bytes, unless the operator set one.
+        let Some(per_second) = limits.inbound_messages_per_s else {
+            return Vec::new();
+        };
+        let mut warnings = Vec::new();
+        let rate = f64::from(self.rate) / f64::from(self.connections);
+        if rate > f64::from(per_second) {
+            warnings.push(format!(
+                "{rate:.1} messages a second from each connection are more than the {per_second} \
+                 that the server takes, and the rest will be refused: {} connections share this \
+                 --rate, or `roomcast serve --inbound-rate` is raised for the run",
+                self.rate.div_ceil(per_second.max(1)),
+            ));
+        }
+        let bytes = publish_bytes(ROOM_BYTES_MAX, self.payload_bytes) as u64;
+        let total = bytes * u64::from(self.rate);
+        if total > INBOUND_BYTES_PER_S * u64::from(self.connections) {
+            warnings.push(format!(
+                "{} bytes a second from each connection are more than the {INBOUND_BYTES_PER_S} \
+                 that a server takes by default: {} connections share this --rate, or `roomcast \
+                 serve --inbound-bytes-rate` is raised for the run",
+                total / u64::from(self.connections),
+                total.div_ceil(INBOUND_BYTES_PER_S),
+            ));
+        }
+        warnings
+    }
+
+    /// The name of a room. `run` makes it one that nobody else is in.
+    pub(super) fn room(run: u32, room: usize) -> String {
+        format!("bench-{run:08x}-{room}")
+    }
+
+    /// How many members a room has.
+    pub(super) fn members(&self, room: usize) -> usize {
+        let (connections, rooms) = (self.connections as usize, self.rooms as usize);
+        connections / rooms + usize::from(room < connections % rooms)
+    }
+
+    pub(super) fn warmup(&self) -> Duration {
+        Duration::from_secs(self.warmup_s.into())
+    }
+
+    pub(super) fn duration(&self) -> Duration {
+        Duration::from_secs(self.duration_s.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        plan: Plan,
+    }
+
+    fn plan(args: &str) -> Plan {
+        let args = ["bench"].into_iter().chain(args.split_whitespace());
+        Command::try_parse_from(args).expect("valid").plan
+    }
+
+    #[test]
+    fn what_cannot_be_done_names_the_flag() {
+        plan("").check(Some(132)).expect("the defaults");
+        for (args, descriptors, says) in [
+            ("--connections 19", None, "--rooms 9 at most"),
+            ("--payload-bytes 47", None, "--payload-bytes 48"),
+            ("--connections 10000", Some(4_096), "ulimit -Hn 10032"),
+        ] {
+            let fault = plan(args).check(descriptors).expect_err(args);
+            assert_eq!(fault.exit(), 2);
+            assert!(fault.to_string().contains(says), "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_limits_of_the_server_are_named() {
+        let limits = Limits {
+            message_bytes: Some(65_536),
+            inbound_messages_per_s: Some(50),
+        };
+        assert!(plan("--rate 5000").warnings(&limits).is_empty());
+        let warnings = plan("--rate 5001").warnings(&limits);
+        assert!(warnings[0].contains("101 connections"), "{warnings:?}");
+        let warnings = plan("--payload-bytes 60000 --rate 500").warnings(&limits);
+        assert!(warnings[0].contains("115 connections"), "{warnings:?}");
+        assert!(plan("--rate 9999").warnings(&Limits::default()).is_empty());
+
+        plan("--payload-bytes 65000").fits(&limits).expect("fits");
+        let fault = plan("--payload-bytes 65500").fits(&limits).expect_err("no");
+        assert!(fault.to_string().contains("--message-bytes-max"), "{fault}");
+    }
+}

@@ -1,0 +1,64 @@
+//! The line each second.
+
+use std::time::Instant;
+
+use super::load::Load;
+
+/// What the run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Connecting,
+    Publishing,
+    /// For what is under way.
+    Waiting,
+    Closing,
+}
+
+/// Remembers what the line before said, as rates are differences.
+#[derive(Debug)]
+pub(super) struct Progress {
+    begun: Instant,
+    at: Instant,
+    sent: u64,
+    received: u64,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            begun: now,
+            at: now,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    /// The line; walks over the rooms.
+    pub(super) fn line(&mut self, stage: Stage, load: &Load) -> String {
+        let (now, tally) = (Instant::now(), load.tally());
+        let (sent, received) = (tally.sent, load.sum().received);
+        let since = now - self.at;
+        let rate = |count: u64| u128::from(count) * 1_000_000 / since.as_micros().max(1);
+        let stage = match stage {
+            Stage::Publishing if !load.is_measuring() => "warm-up",
+            Stage::Connecting => "connecting",
+            Stage::Publishing => "measuring",
+            Stage::Waiting => "waiting",
+            Stage::Closing => "closing",
+        };
+        let line = format!(
+            "{:>4} s  {stage:<10}  connected {}  sent {}/s  received {}/s  p50 {} ms  p99 {} ms  \
+             closes {}",
+            (now - self.begun).as_secs(),
+            load.open(),
+            rate(sent - self.sent),
+            rate(received - self.received),
+            tally.latency.quantile(0.50),
+            tally.latency.quantile(0.99),
+            tally.closes.values().sum::<u64>(),
+        );
+        (self.at, self.sent, self.received) = (now, sent, received);
+        line
+    }
+}

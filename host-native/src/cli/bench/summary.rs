@@ -1,0 +1,346 @@
+//! What came out of a run.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::Serialize;
+
+use super::{latency::Millis, load::Load, plan::Plan};
+
+/// A schedule that is later than this was not kept, and the numbers say more about this program
+/// than about the server.
+const LAG_MAX: Duration = Duration::from_millis(10);
+
+/// The numbers of a run, in the order in which they are printed.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    url: String,
+    ok: bool,
+    interrupted: bool,
+    connections: Connections,
+    messages: Messages,
+    deliveries: Deliveries,
+    latency_ms: Percentiles,
+    connect_ms: ConnectTimes,
+    /// By code.
+    closes: BTreeMap<u16, u64>,
+    /// By code.
+    errors: BTreeMap<String, u64>,
+    generator: Generator,
+}
+
+#[derive(Debug, Serialize)]
+struct Connections {
+    asked: u32,
+    opened: usize,
+    open_at_end: usize,
+    /// By reason.
+    failed: BTreeMap<String, u64>,
+    rooms: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Messages {
+    planned: u64,
+    sent: u64,
+    held_back: u64,
+    refused: u64,
+    payload_bytes: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Deliveries {
+    expected: u64,
+    received: u64,
+    lost: u64,
+    /// Missing because a connection had ended.
+    cut_off: u64,
+    duplicated: u64,
+    out_of_order: u64,
+    stray: u64,
+    per_s: f64,
+    measured_s: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Percentiles {
+    min: Millis,
+    p50: Millis,
+    p90: Millis,
+    p99: Millis,
+    p99_9: Millis,
+    max: Millis,
+}
+
+#[derive(Debug, Serialize)]
+struct ConnectTimes {
+    p50: Millis,
+    p99: Millis,
+}
+
+#[derive(Debug, Serialize)]
+struct Generator {
+    lag_p99_ms: Millis,
+    is_bottleneck: bool,
+}
+
+impl Summary {
+    /// Sums up a run that is over.
+    pub(super) fn new(load: &Load, url: &str, planned: u64, interrupted: bool) -> Self {
+        let (plan, tally) = (load.plan(), load.tally());
+        let (sum, verdict) = (load.sum(), load.verdict());
+        let measured = load.measured().as_secs_f64();
+        let lag = tally.lag.quantile(0.99);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a count of things that happened"
+        )]
+        let per_s = if measured > 0.0 {
+            (tally.measured as f64 / measured * 10.0).round() / 10.0
+        } else {
+            0.0
+        };
+        let mut summary = Self {
+            url: url.to_owned(),
+            ok: false,
+            interrupted,
+            connections: Connections {
+                asked: plan.connections,
+                opened: load.opened_count(),
+                open_at_end: load.open(),
+                failed: tally.failed.clone(),
+                rooms: plan.rooms,
+            },
+            messages: Messages {
+                planned,
+                sent: tally.sent,
+                held_back: tally.held_back,
+                refused: tally.refused,
+                payload_bytes: plan.payload_bytes,
+            },
+            deliveries: Deliveries {
+                expected: sum.expected - verdict.never_due,
+                received: sum.received,
+                lost: verdict.lost,
+                cut_off: verdict.cut_off,
+                duplicated: tally.duplicated,
+                out_of_order: tally.out_of_order,
+                stray: tally.stray,
+                per_s,
+                measured_s: (measured * 1_000.0).round() / 1_000.0,
+            },
+            latency_ms: Percentiles {
+                min: tally.latency.min(),
+                p50: tally.latency.quantile(0.50),
+                p90: tally.latency.quantile(0.90),
+                p99: tally.latency.quantile(0.99),
+                p99_9: tally.latency.quantile(0.999),
+                max: tally.latency.max(),
+            },
+            connect_ms: ConnectTimes {
+                p50: tally.connect.quantile(0.50),
+                p99: tally.connect.quantile(0.99),
+            },
+            closes: tally.closes.clone(),
+            errors: tally.errors.clone(),
+            generator: Generator {
+                lag_p99_ms: lag,
+                is_bottleneck: lag.is_over(LAG_MAX),
+            },
+        };
+        summary.ok = summary.faults().is_empty();
+        summary
+    }
+
+    /// Whether everything was delivered, once and in order.
+    pub(super) fn is_ok(&self) -> bool {
+        self.ok
+    }
+
+    /// What the numbers are to be taken with.
+    pub(super) fn remarks(&self, plan: &Plan) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.generator.is_bottleneck {
+            remarks.push(format!(
+                "this program was the bottleneck: it was {} ms behind its own schedule (p99), and \
+                 that is in the latencies. Lower --rate or --connections, have fewer members in a \
+                 room, or run it on another machine than the server, or on several",
+                self.generator.lag_p99_ms
+            ));
+        }
+        let Messages { planned, sent, .. } = self.messages;
+        // Without connections there was nothing to send with, which is said elsewhere.
+        if !self.interrupted && self.connections.open_at_end > 0 && sent < planned {
+            remarks.push(format!(
+                "{sent} of {planned} messages were sent: --rate {} was not reached",
+                plan.rate
+            ));
+        }
+        remarks
+    }
+
+    /// What went wrong, in words.
+    fn faults(&self) -> Vec<String> {
+        let (deliveries, messages) = (&self.deliveries, &self.messages);
+        let missing = u64::from(self.connections.asked) - self.connections.opened as u64;
+        let closed = self.closes.values().sum();
+        [
+            (missing, "connections not opened"),
+            (closed, "connections closed"),
+            (messages.refused, "messages refused"),
+            (messages.held_back, "messages held back"),
+            (
+                self.errors.values().sum::<u64>() - messages.refused,
+                "errors",
+            ),
+            (deliveries.lost, "deliveries lost"),
+            (deliveries.cut_off, "deliveries cut off"),
+            (deliveries.duplicated, "duplicated"),
+            (deliveries.out_of_order, "out of order"),
+            (deliveries.stray, "stray"),
+        ]
+        .into_iter()
+        .filter(|&(count, _)| count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (connections, messages) = (&self.connections, &self.messages);
+        let (deliveries, latency) = (&self.deliveries, &self.latency_ms);
+        let faults = self.faults();
+        let verdict = if !faults.is_empty() {
+            faults.join(", ")
+        } else if messages.sent > 0 {
+            "all delivered, once and in order".to_owned()
+        } else {
+            "all held open, nothing sent".to_owned()
+        };
+        writeln!(f, "{}: {verdict}", self.url)?;
+        writeln!(
+            f,
+            "connections  {} of {} opened, rooms: {}; until $welcome p50 {} ms, p99 {}",
+            connections.opened,
+            connections.asked,
+            connections.rooms,
+            self.connect_ms.p50,
+            self.connect_ms.p99,
+        )?;
+        for (reason, count) in &connections.failed {
+            writeln!(f, "             {count} failed: {reason}")?;
+        }
+        writeln!(
+            f,
+            "messages     {} sent of {} bytes, {} refused, {} held back",
+            messages.sent, messages.payload_bytes, messages.refused, messages.held_back,
+        )?;
+        writeln!(
+            f,
+            "deliveries   {} expected, {} received, {} lost, {} cut off by a close, \
+             {} duplicated, {} out of order, {} stray",
+            deliveries.expected,
+            deliveries.received,
+            deliveries.lost,
+            deliveries.cut_off,
+            deliveries.duplicated,
+            deliveries.out_of_order,
+            deliveries.stray,
+        )?;
+        writeln!(
+            f,
+            "             {} a second, over {} s",
+            deliveries.per_s, deliveries.measured_s
+        )?;
+        writeln!(
+            f,
+            "latency      min {} ms, p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
+            latency.min, latency.p50, latency.p90, latency.p99, latency.p99_9, latency.max,
+        )?;
+        for (code, count) in &self.closes {
+            writeln!(f, "closed       {count} with {code}: {}", meaning(*code))?;
+        }
+        for (code, count) in &self.errors {
+            writeln!(f, "errors       {count} {code}")?;
+        }
+        let Generator {
+            lag_p99_ms,
+            is_bottleneck,
+        } = self.generator;
+        let verdict = if is_bottleneck {
+            ": it was the bottleneck"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "generator    {lag_p99_ms} ms behind its schedule (p99){verdict}"
+        )
+    }
+}
+
+/// What a close says about the run.
+fn meaning(code: u16) -> &'static str {
+    match code {
+        1000 | 4410 => "somebody removed the connection",
+        1001 => "the server shut down",
+        1005 => "without a code",
+        1006 => "the connection was lost, without a close frame",
+        1002 | 1003 | 1007 | 1008 => "taken for a broken client; please report it",
+        1009 => "a message was too large; see --message-bytes-max of the server",
+        1011 => "a fault of the server; its log says more",
+        1013 => "the server is full",
+        4401 => "a token is missing, wrong or expired",
+        4403 => "this is not allowed",
+        4408 => "nothing was heard from here for too long: this program was too busy",
+        4409 => "this program or the network was too slow to read, or the load too much at once",
+        4429 => "far over the rate limit; lower --rate or raise --connections",
+        _ => "the application knows what it means",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(connections: u32) -> Load {
+        let plan = Plan {
+            connections,
+            rooms: 1,
+            rate: 100,
+            payload_bytes: 64,
+            duration_s: 1,
+            warmup_s: 0,
+            connect_rate: 100,
+        };
+        Load::new(plan, 1).expect("valid bounds")
+    }
+
+    #[test]
+    fn a_connection_that_is_missing_is_a_fault() {
+        let mut load = load(2);
+        load.failed("503: full");
+        let summary = Summary::new(&load, "ws://h/ws", 100, false);
+        assert!(!summary.is_ok());
+        let text = summary.to_string();
+        assert!(
+            text.starts_with("ws://h/ws: 2 connections not opened\n"),
+            "{text}"
+        );
+        assert!(text.contains("1 failed: 503: full"), "{text}");
+        let json = serde_json::to_value(&summary).expect("JSON");
+        assert_eq!(json["connections"]["failed"]["503: full"], 1);
+        assert!(json["latency_ms"]["p99"].is_null());
+    }
+
+    #[test]
+    fn a_late_schedule_is_admitted() {
+        let mut load = load(2);
+        for (lag_ms, is_bottleneck) in [(9, false), (11, true)] {
+            load.publish(0, Duration::from_millis(lag_ms));
+            let summary = Summary::new(&load, "ws://h/ws", 0, false);
+            let remarks = summary.remarks(load.plan());
+            assert_eq!(remarks.len(), usize::from(is_bottleneck), "{remarks:?}");
+        }
+    }
+}
