@@ -1,0 +1,172 @@
+"""What is measured: peers, scenarios, targets."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Peer:
+    dialect: str
+    # `{bin}`, `{node}` and `{roomcast}` are filled in by the driver.
+    command: tuple
+
+
+PEERS = {
+    "roomcast": Peer("roomcast", ("{roomcast}", "serve", "--log", "warn")),
+    "floor": Peer("plain", ("{bin}/floor",)),
+    "floor-batch": Peer("plain", ("{bin}/floor", "--batch")),
+    "naive": Peer("plain", ("{bin}/naive",)),
+    "socketioxide": Peer("socket.io", ("{bin}/socketioxide",)),
+    "ws": Peer("plain", ("node", "{node}/ws.js")),
+    "socket.io": Peer("socket.io", ("node", "{node}/socket.io.js")),
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    title: str
+    unit: str
+    load: dict
+    # The peer that the column "x floor" compares with.
+    floor: str = "floor"
+    only_roomcast: bool = False
+    # Further settings of the Roomcast server.
+    environment: dict = field(default_factory=dict)
+
+
+def fan_out(**load):
+    return {"scenario": "fan-out", "bytes": 128, "seconds": 2, "members": 1000, "window": 1} | load
+
+
+def round_trip(depth):
+    load = {"scenario": "round-trip", "connections": 100, "depth": depth}
+    return load | {"bytes": 128, "seconds": 2}
+
+
+def slow_reader(slow):
+    paced = {"rate": 100, "seconds": 5, "slow": slow, "watch_memory": 1}
+    return fan_out(members=200, bytes=16384) | paced
+
+
+def groups_of_rooms(rooms):
+    """100 connections in ten groups of ten; a room has the members of one group."""
+    return fan_out(rooms=rooms, groups=10, members=10, window=64)
+
+
+def only_roomcast(title, load, environment=None):
+    return Scenario(title, "µs per delivery", load, only_roomcast=True, environment=environment or {})
+
+
+# With 10,000 rooms in ten groups each connection is in 1,000 of them.
+MANY_ROOMS = {"ROOMCAST_ROOMS_PER_CONNECTION_MAX": "1000"}
+
+DELIVERY, ROUND_TRIP = "µs per delivery", "µs per round trip"
+
+SCENARIOS = {
+    "fan-out": Scenario("Fan-out: one message at a time to 1,000 members", DELIVERY, fan_out()),
+    "bursts": Scenario(
+        "Bursts: 16 messages on their way to 1,000 members", DELIVERY, fan_out(window=16), "floor-batch"
+    ),
+    "rooms": Scenario(
+        "Many rooms: 1,000 of 10 members, 64 messages on their way",
+        DELIVERY,
+        fan_out(rooms=1000, members=10, window=64),
+    ),
+    "round-trip": Scenario("Round trips: 100 connections", ROUND_TRIP, round_trip(1)),
+    "round-trip-16": Scenario("Round trips: 100 connections, 16 deep", ROUND_TRIP, round_trip(16)),
+    "idle": Scenario(
+        "Idle memory: 10,000 connections, each in one room",
+        "bytes per connection",
+        {"scenario": "idle", "connections": 10000},
+    ),
+    "churn": Scenario(
+        "Churn: connect, join, leave, close",
+        "µs per cycle",
+        {"scenario": "churn", "at_once": 32, "seconds": 2},
+    ),
+    "overload": Scenario(
+        "Overload: 700,000 deliveries offered in a second",
+        DELIVERY,
+        fan_out(rate=700, seconds=1),
+        "floor-batch",
+    ),
+    "slow-without": Scenario(
+        "No slow reader: 200 members, 20,000 deliveries of 16 KiB a second", DELIVERY, slow_reader(0)
+    ),
+    "slow-with": Scenario(
+        "Slow reader: the same, and one more member that does not read", DELIVERY, slow_reader(1)
+    ),
+    "rooms-10": only_roomcast("Flatness: 10 rooms of 10 members", groups_of_rooms(10), MANY_ROOMS),
+    "rooms-10000": only_roomcast(
+        "Flatness: 10,000 rooms of the same 100 members", groups_of_rooms(10000), MANY_ROOMS
+    ),
+    "bystanders-100": only_roomcast(
+        "Flatness: fan-out beside 100 connections elsewhere", fan_out(bystanders=100)
+    ),
+    "bystanders-10000": only_roomcast(
+        "Flatness: fan-out beside 10,000 connections elsewhere", fan_out(bystanders=10000)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    text: str
+    # Called with `best(scenario, peer, key="value")`; gives what is compared with `limit`.
+    figure: object
+    limit: float
+    at_least: bool = False
+
+
+def figure(scenario, key="value"):
+    return lambda best: best(scenario, "roomcast", key)
+
+
+def over_peer(scenario, peer):
+    return lambda best: best(scenario, "roomcast") / best(scenario, peer)
+
+
+def over_scenario(scenario, other, key="value"):
+    return lambda best: best(scenario, "roomcast", key) / best(other, "roomcast", key)
+
+
+def cheaper(scenario, peer):
+    return lambda best: best(scenario, peer) / best(scenario, "roomcast")
+
+
+def divided(read, by):
+    return lambda best: read(best) / by
+
+
+# Memory that one slow reader may take: its outbox (1 MiB by default), and what is shared by all.
+SLOW_MEMORY_MIB_MAX = 3
+MIB = 2**20
+
+TARGETS = [
+    Target("fan-out: x floor", over_peer("fan-out", "floor"), 1.10),
+    Target("bursts: x floor-batch", over_peer("bursts", "floor-batch"), 1.3),
+    Target("bursts: times cheaper than naive", cheaper("bursts", "naive"), 7, at_least=True),
+    Target("many rooms: x floor", over_peer("rooms", "floor"), 1.25),
+    Target("many rooms: times cheaper than naive", cheaper("rooms", "naive"), 1.6, at_least=True),
+    Target("round trips: x floor", over_peer("round-trip", "floor"), 1.3),
+    Target("round trips 16 deep: x floor", over_peer("round-trip-16", "floor"), 0.5),
+    Target("idle: bytes per connection", figure("idle"), 3000),
+    Target("churn: x floor", over_peer("churn", "floor"), 1.6),
+    Target("overload: share delivered", figure("overload", "share"), 1.0, at_least=True),
+    Target("overload: p99 in ms", divided(figure("overload", "p99_us"), 1000), 10),
+    Target(
+        "slow reader: p99 of the others, x without it",
+        over_scenario("slow-with", "slow-without", "p99_us"),
+        1.2,
+    ),
+    Target(
+        "slow reader: MiB the server grew by",
+        divided(figure("slow-with", "memory_grown"), MIB),
+        SLOW_MEMORY_MIB_MAX,
+    ),
+    Target("10,000 rooms: x 10 rooms", over_scenario("rooms-10000", "rooms-10"), 1.1),
+    Target(
+        "10,000 bystanders: x 100 bystanders",
+        over_scenario("bystanders-10000", "bystanders-100"),
+        1.1,
+    ),
+]

@@ -1,0 +1,36 @@
+//! `name=value` arguments: the driver writes them, so a wrong one is a fault of ours.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+pub struct Arguments(HashMap<String, String>);
+
+impl Arguments {
+    pub fn read() -> Self {
+        let pairs = std::env::args().skip(1).map(|argument| {
+            let (name, value) = argument.split_once('=').expect("arguments are name=value");
+            (name.to_owned(), value.to_owned())
+        });
+        Self(pairs.collect())
+    }
+
+    pub fn text(&self, name: &str) -> &str {
+        self.0
+            .get(name)
+            .unwrap_or_else(|| panic!("{name}= is missing"))
+    }
+
+    pub fn number<T: FromStr>(&self, name: &str) -> T {
+        self.text(name)
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}= is not a number"))
+    }
+
+    pub fn number_or<T: FromStr>(&self, name: &str, default: T) -> T {
+        if self.0.contains_key(name) {
+            self.number(name)
+        } else {
+            default
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What a connection costs that does nothing: its memory.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::arguments::Arguments;
+use crate::crowd::Crowd;
+use crate::meter::memory_bytes;
+
+/// In which a server frees what it needed for the handshakes only.
+const SETTLING: Duration = Duration::from_millis(1500);
+/// Of each room. A room of its own for each would measure rooms.
+const MEMBERS: usize = 10;
+
+pub fn run(crowd: &mut Crowd, server: u32, arguments: &Arguments) -> Value {
+    let connections = arguments.number::<usize>("connections");
+    // The first one pays for what a server makes once.
+    crowd.gather(1, |_| None);
+    sleep(SETTLING);
+    let before = memory_bytes(server);
+    crowd.gather(connections, |at| Some(format!("room{}", at / MEMBERS)));
+    sleep(SETTLING);
+    let grown = memory_bytes(server).saturating_sub(before);
+    json!({ "value": grown as f64 / connections as f64 })
+}
