@@ -71,6 +71,14 @@ impl Arena {
             .filter(|conn| conn.id == id)
     }
 
+    /// Frees the slots above the last that is taken.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        while self.slots.pop_if(|slot| slot.is_none()).is_some() {}
+        self.slots.shrink_to_fit();
+        #[allow(clippy::cast_possible_truncation)]
+        self.free.split_off(&(self.slots.len() as u32));
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.live
     }

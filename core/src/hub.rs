@@ -32,7 +32,7 @@ use crate::{
 ///    [`rooms_of`](Self::rooms_of), [`connection`](Self::connection), [`counts`](Self::counts),
 ///    [`next_timeout`](Self::next_timeout) and others.
 /// 4. **Sleep and wake**: [`state`](Self::state), [`conn_state`](Self::conn_state),
-///    [`restore`](Self::restore).
+///    [`restore`](Self::restore); and [`shrink_to_fit`](Self::shrink_to_fit).
 ///
 /// What the first two kinds want done they append to the [`Outbox`] given to them. The host carries
 /// the commands out in order, clears the outbox, asks for [`next_timeout`](Self::next_timeout), and
@@ -330,15 +330,18 @@ impl Hub {
         RoomName::check(room, self.limits().room_name_bytes)?;
         let limit = self.limits().rooms_per_connection;
         let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
-        let already = match self.rooms.find(room) {
-            Some((_, room)) => room.members.binary_search(&conn).is_ok(),
-            None => false,
-        };
+        let found = self.rooms.find(room);
+        let already = found.is_some_and(|(_, room)| room.has(conn));
         if !already {
             if connection.rooms.len() >= limit {
                 return Err(JoinError::RoomLimit { limit });
             }
-            connection.rooms.push(self.rooms.add(room, conn));
+            let slot = match found {
+                Some((slot, _)) => slot,
+                None => self.rooms.open(room),
+            };
+            self.rooms.add(slot, conn);
+            connection.rooms.push(slot);
             out.persist(conn);
         }
         Ok(Joined {
@@ -370,6 +373,16 @@ impl Hub {
         self.rooms.remove(slot, conn);
         out.persist(conn);
         Ok(true)
+    }
+
+    /// Gives memory back that more connections and rooms needed than there are now. Nothing else
+    /// changes.
+    ///
+    /// Work: all connections and rooms. A host does it now and then, when a crowd has gone.
+    pub fn shrink_to_fit(&mut self) {
+        self.conns.shrink_to_fit();
+        self.rooms.shrink_to_fit();
+        self.scratch = Vec::new();
     }
 
     /// Where a room stands, members or not.

@@ -62,8 +62,11 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// The one scan of a payload. `serde_json` checks neither depth nor surrogates of raw values.
+/// Checks depth and surrogates, which `serde_json` does not for raw values.
 fn scan(json: &[u8]) -> Result<(), PayloadError> {
+    if is_plain(json) {
+        return Ok(());
+    }
     let (mut depth, mut at) = (0, 0);
     while let Some(&byte) = json.get(at) {
         match byte {
@@ -81,6 +84,22 @@ fn scan(json: &[u8]) -> Result<(), PayloadError> {
         at += 1;
     }
     Ok(())
+}
+
+/// Whether a text has no escape, and too few opening brackets to be too deep. That is nearly every
+/// payload, and the compiler makes this loop one over many bytes at a time.
+fn is_plain(json: &[u8]) -> bool {
+    let (mut opening, mut escape) = (0, false);
+    // So many that a count of one byte cannot overflow.
+    for chunk in json.chunks(usize::from(u8::MAX)) {
+        let mut count = 0;
+        for &byte in chunk {
+            count += u8::from(byte | 0x20 == b'{'); // and '['
+            escape |= byte == b'\\';
+        }
+        opening += usize::from(count);
+    }
+    opening <= Payload::DEPTH_MAX && !escape
 }
 
 /// The index of the quote that ends the string whose content starts at `at`.
@@ -130,6 +149,21 @@ mod tests {
         assert_eq!(Payload::parse(&nested(100_000)), Err(PayloadError::Depth));
         assert!(Payload::parse(&alloc::format!("\"{wide}\"")).is_ok());
         assert!(Payload::parse(r#"[[],{"a":[]},"\"[[",[]]"#).is_ok());
+        // More brackets than a count of one byte can hold, none of them deep.
+        let flat = alloc::format!("[{}[]]", "[],{},".repeat(500).replace("{}", r#"{"":0}"#));
+        assert!(Payload::parse(&flat).is_ok());
+        let deep = flat.replacen("0", &nested(64), 1);
+        assert_eq!(Payload::parse(&deep), Err(PayloadError::Depth));
+    }
+
+    /// What the quick look lets pass, the scan would.
+    #[test]
+    fn a_plain_payload_is_neither_deep_nor_escaped() {
+        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(is_plain(nested(64).as_bytes()) && !is_plain(nested(65).as_bytes()));
+        assert!(is_plain(b"{}") && is_plain(b"\"}]\"") && !is_plain(br#""\n""#));
+        let late = alloc::format!("{}{}", " ".repeat(300), r#""\n""#);
+        assert!(!is_plain(late.as_bytes()));
     }
 
     #[test]

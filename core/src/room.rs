@@ -64,6 +64,15 @@ pub(crate) struct Room {
     pub(crate) members: Vec<ConnId>,
 }
 
+impl Room {
+    /// Whether a connection is a member.
+    pub(crate) fn has(&self, conn: ConnId) -> bool {
+        // A newcomer is younger than all members.
+        self.members.last().is_some_and(|&last| conn <= last)
+            && self.members.binary_search(&conn).is_ok()
+    }
+}
+
 /// All rooms of a hub.
 ///
 /// Names are found in an ordered tree rather than a hash table: names that clients choose cannot
@@ -85,33 +94,36 @@ impl Rooms {
         &self.slots[slot as usize]
     }
 
-    /// Adds a member; the room comes into being with the first. Returns the room's slot.
-    ///
-    /// Work: one look-up, and a move of the members that are younger than this one.
-    pub(crate) fn add(&mut self, name: &str, conn: ConnId) -> u32 {
-        let slot = match self.by_name.get(name) {
-            Some(&slot) => slot,
-            None => {
-                let room = Room {
-                    name: name.into(),
-                    members: Vec::new(),
-                };
-                // At most 2^20 connections in at most 2^12 rooms each at any sane limit.
-                let slot = u32::try_from(self.slots.insert(room)).unwrap_or(u32::MAX);
-                self.by_name.insert(name.into(), slot);
-                slot
-            }
+    /// A room without members, for one to be added at once; gives its slot. There is none of this
+    /// name.
+    pub(crate) fn open(&mut self, name: &str) -> u32 {
+        let room = Room {
+            name: name.into(),
+            members: Vec::new(),
         };
+        // At most 2^20 connections in at most 2^12 rooms each at any sane limit.
+        let slot = u32::try_from(self.slots.insert(room)).unwrap_or(u32::MAX);
+        let before = self.by_name.insert(name.into(), slot);
+        debug_assert!(before.is_none(), "a room was opened twice");
+        slot
+    }
+
+    /// Adds a member that is not in.
+    ///
+    /// Work: a move of the members that are younger than this one.
+    pub(crate) fn add(&mut self, slot: u32, conn: ConnId) {
         let members = &mut self.slots[slot as usize].members;
         match members.last() {
             Some(&last) if conn <= last => match members.binary_search(&conn) {
-                Ok(_) => return slot,
+                Ok(_) => {
+                    debug_assert!(false, "a member was added twice");
+                    return;
+                }
                 Err(at) => members.insert(at, conn),
             },
             _ => members.push(conn),
         }
         self.memberships += 1;
-        slot
     }
 
     /// Removes a member; the room ends with the last.
@@ -127,11 +139,16 @@ impl Rooms {
             let room = self.slots.remove(slot as usize);
             self.by_name.remove(&room.name);
             if self.slots.is_empty() {
-                self.slots.shrink_to_fit();
+                self.slots = Slab::new();
             }
         } else if room.members.capacity() > 64 && room.members.len() < room.members.capacity() / 4 {
             room.members.shrink_to(room.members.len() * 2);
         }
+    }
+
+    /// Frees the slots above the last that is taken.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.slots.shrink_to_fit();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -170,10 +187,13 @@ mod tests {
     fn a_room_lives_while_it_has_a_member() {
         let (a, b) = (ConnId::new(1, 0), ConnId::new(2, 1));
         let mut rooms = Rooms::default();
-        let slot = rooms.add("r", b);
-        assert_eq!(rooms.add("r", a), slot);
-        assert_eq!(rooms.add("r", a), slot);
+        let slot = rooms.open("r");
+        rooms.add(slot, b);
+        assert!(!rooms.get(slot).has(a));
+        rooms.add(slot, a);
         assert_eq!(rooms.get(slot).members, [a, b]);
+        assert!(rooms.get(slot).has(a) && rooms.get(slot).has(b));
+        assert_eq!(rooms.find("r").map(|(slot, _)| slot), Some(slot));
         assert_eq!((rooms.len(), rooms.memberships()), (1, 2));
         rooms.remove(slot, a);
         rooms.remove(slot, b);

@@ -135,7 +135,11 @@ impl Hub {
                 if hub.members(room).binary_search(&id).is_ok() {
                     return Err(RestoreError::Room(id));
                 }
-                let slot = hub.rooms.add(room, id);
+                let slot = match hub.rooms.find(room) {
+                    Some((slot, _)) => slot,
+                    None => hub.rooms.open(room),
+                };
+                hub.rooms.add(slot, id);
                 if let Some(conn) = hub.conns.get_mut(id) {
                     conn.rooms.push(slot);
                 }

@@ -1,5 +1,7 @@
 //! The `roomcast` command: parses, and calls the library.
 
+#![forbid(unsafe_code)]
+
 mod cli;
 
 fn main() -> std::process::ExitCode {

@@ -272,12 +272,26 @@ impl Namespace {
         }
     }
 
-    /// Sends the run that is open, if any: at the end of a turn.
-    pub(crate) fn end_run(self: &Rc<Self>, shard: &Shard) {
+    /// Gives memory back that a larger crowd needed.
+    pub(crate) fn shrink_to_fit(&self) {
+        let inner = &mut *self.inner.borrow_mut();
+        inner.hub.shrink_to_fit();
+        while inner.members.pop_if(|slot| slot.is_none()).is_some() {}
+        inner.members.shrink_to_fit();
+        inner.out = Outbox::new();
+    }
+
+    /// Sends the run that is open, if any, at the end of a turn; unless it has more recipients than
+    /// that. Says whether none is left open.
+    pub(crate) fn end_run(self: &Rc<Self>, shard: &Shard, recipients_max: usize) -> bool {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
+        if inner.run.recipients() > recipients_max {
+            return false;
+        }
         inner.end_run(shard, now);
         inner.settle_overflow(shard, &self.name, now);
+        true
     }
 
     fn drive<'a, R>(

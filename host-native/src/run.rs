@@ -25,6 +25,11 @@ impl Run {
         self.frames == 0
     }
 
+    /// How many connections it is for.
+    pub(crate) const fn recipients(&self) -> usize {
+        if self.is_empty() { 0 } else { self.to.len() }
+    }
+
     /// Whether one more frame may join.
     pub(crate) fn takes(&self, to: &[ConnId]) -> bool {
         !self.is_empty() && self.bytes.len() < BYTES_MAX && self.to == to

@@ -4,6 +4,7 @@
 //! goes to other shards leaves in one message per shard and turn.
 
 mod cork;
+mod ebb;
 mod flow;
 mod mail;
 mod sweep;
@@ -25,7 +26,7 @@ use tokio::{
 };
 
 pub(crate) use self::mail::{Batch, Mail};
-use self::{cork::Cork, flow::Flow};
+use self::{cork::Cork, ebb::HighWater, flow::Flow};
 use crate::{
     metrics::Metrics,
     namespace::{Link, Namespace},
@@ -40,6 +41,7 @@ pub(crate) struct Shard {
     /// One for all reads of the thread: an idle connection holds none.
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
     sockets: RefCell<Slab<Rc<Socket>>>,
+    high_water: HighWater,
     namespaces: RefCell<BTreeMap<Arc<str>, Rc<Namespace>>>,
     /// No namespace that begins here gives out a serial number below it: ids are never reused,
     /// not even by a namespace of the same name.
@@ -62,6 +64,7 @@ impl Shard {
             shared,
             read_buffer: RefCell::new(vec![0; 64 * 1024].into()),
             sockets: RefCell::default(),
+            high_water: HighWater::default(),
             namespaces: RefCell::default(),
             serial,
             runs: RefCell::default(),

@@ -43,8 +43,8 @@ def round_trip(depth):
 
 
 def slow_reader(slow):
-    paced = {"rate": 100, "seconds": 5, "slow": slow, "watch_memory": 1}
-    return fan_out(members=200, bytes=16384) | paced
+    paced = {"rate": 40, "seconds": 5, "slow": slow, "watch_memory": 1}
+    return fan_out(bytes=16384) | paced
 
 
 def groups_of_rooms(rooms):
@@ -58,6 +58,7 @@ def only_roomcast(title, load, environment=None):
 
 # With 10,000 rooms in ten groups each connection is in 1,000 of them.
 MANY_ROOMS = {"ROOMCAST_ROOMS_PER_CONNECTION_MAX": "1000"}
+TWO_THREADS = {"ROOMCAST_THREADS": "2"}
 
 DELIVERY, ROUND_TRIP = "µs per delivery", "µs per round trip"
 
@@ -90,10 +91,19 @@ SCENARIOS = {
         "floor-batch",
     ),
     "slow-without": Scenario(
-        "No slow reader: 200 members, 20,000 deliveries of 16 KiB a second", DELIVERY, slow_reader(0)
+        "No slow reader: 1,000 members, 40,000 deliveries of 16 KiB a second", DELIVERY, slow_reader(0)
     ),
     "slow-with": Scenario(
         "Slow reader: the same, and one more member that does not read", DELIVERY, slow_reader(1)
+    ),
+    "bursts-2": only_roomcast(
+        "Bursts with two threads, on the same core", fan_out(window=16), TWO_THREADS
+    ),
+    "crowds": Scenario(
+        "Memory after 100,000 connections, 10,000 at a time, have come and gone",
+        "x memory after the first 10,000",
+        {"scenario": "crowds", "at_once": 10000, "crowds": 10},
+        only_roomcast=True,
     ),
     "rooms-10": only_roomcast("Flatness: 10 rooms of 10 members", groups_of_rooms(10), MANY_ROOMS),
     "rooms-10000": only_roomcast(
@@ -163,6 +173,8 @@ TARGETS = [
         divided(figure("slow-with", "memory_grown"), MIB),
         SLOW_MEMORY_MIB_MAX,
     ),
+    Target("100,000 connections later: x memory", figure("crowds"), 1.05),
+    Target("bursts with two threads: x one thread", over_scenario("bursts-2", "bursts"), 1.2),
     Target("10,000 rooms: x 10 rooms", over_scenario("rooms-10000", "rooms-10"), 1.1),
     Target(
         "10,000 bystanders: x 100 bystanders",

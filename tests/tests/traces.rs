@@ -60,9 +60,15 @@ fn on_the_native_server() {
     on_native(&[]);
 }
 
+/// Connections and namespaces are spread over threads; nobody may notice.
 #[test]
-fn on_the_native_server_with_threads() {
-    on_native(&["--threads=3"]);
+fn on_the_native_server_with_two_threads() {
+    on_native(&["--threads=2"]);
+}
+
+#[test]
+fn on_the_native_server_with_four_threads() {
+    on_native(&["--threads=4"]);
 }
 
 /// Traces without settings share a server, in a namespace of their own each.

@@ -15,8 +15,13 @@ fn the_native_server_equals_the_model() {
 
 /// Connections and namespaces are spread over threads; nobody may notice.
 #[test]
-fn the_native_server_with_threads_equals_the_model() {
-    compare(&["--threads=3"]);
+fn the_native_server_with_two_threads_equals_the_model() {
+    compare(&["--threads=2"]);
+}
+
+#[test]
+fn the_native_server_with_four_threads_equals_the_model() {
+    compare(&["--threads=4"]);
 }
 
 fn compare(flags: &[&str]) {

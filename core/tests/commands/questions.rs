@@ -1,8 +1,8 @@
 //! Questions, which change nothing, and what a hub is restored from.
 
 use roomcast_core::{
-    Audience, Config, ConnState, Handshake, Hub, HubState, Limits, Payload, RestoreError,
-    Timestamp, UnknownConn,
+    Audience, Config, ConnState, DisconnectReason, Handshake, Hub, HubState, Limits, Payload,
+    RestoreError, Timestamp, UnknownConn,
 };
 
 use crate::desk::{Desk, stranger};
@@ -99,4 +99,34 @@ fn restore_refuses_what_no_hub_can_have_been() {
     let unknown = desk.hub.conn_state(stranger());
     assert_eq!(unknown, Err(UnknownConn(stranger())));
     assert_eq!(desk.hub.state().next_serial(), 2);
+}
+
+/// Giving memory back changes nothing that anybody could see.
+#[test]
+fn shrink_to_fit_is_not_observable() {
+    let mut desk = Desk::new();
+    let conns: Vec<_> = (0..6)
+        .map(|_| desk.connect(Handshake::new()).expect("room"))
+        .collect();
+    for (at, &conn) in conns.iter().enumerate() {
+        desk.join(conn, &format!("room{at}"));
+    }
+    for at in [1, 4, 5] {
+        let (now, reason) = (desk.now, DisconnectReason::Lost);
+        let gone = desk.hub.disconnect(now, conns[at], reason, &mut desk.out);
+        gone.expect("alive");
+    }
+    let mut roomy = Desk::new();
+    (roomy.hub, roomy.now) = (desk.hub.clone(), desk.now);
+    desk.hub.shrink_to_fit();
+    for desk in [&mut desk, &mut roomy] {
+        desk.hub.assert_consistent();
+        let more: Vec<_> = (0..4)
+            .map(|_| desk.connect(Handshake::new()).expect("room").slot())
+            .collect();
+        assert_eq!(more, [1, 4, 5, 6]);
+        assert_eq!(desk.hub.rooms("", None).count(), 3);
+        desk.hub.assert_consistent();
+    }
+    assert_eq!(desk.hub.state(), roomy.hub.state());
 }

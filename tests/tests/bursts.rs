@@ -1,0 +1,283 @@
+//! What arrives in one piece is answered as what arrives bit by bit: joined runs, corked replies,
+//! sliced flushes and mail between threads keep the order of every connection.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures_util::{SinkExt, StreamExt};
+use proptest::{
+    prelude::*,
+    test_runner::{Config as TestConfig, TestRunner},
+};
+use roomcast_core::{Command, Config, ConnId, Frame, Handshake, Hub, Limits, Outbox, Timestamp};
+use roomcast_tests::{Server, Settings};
+use tokio::{net::TcpStream, runtime::Builder};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config, tungstenite::Message,
+};
+
+const CLIENTS: usize = 4;
+
+/// Texts that one client sends at once.
+#[derive(Debug, Clone)]
+struct Burst {
+    client: usize,
+    texts: Vec<String>,
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let room = || (0..3).prop_map(|room| format!(r#""room":"r{room}""#));
+    let id = || prop_oneof![Just(""), Just(r#","id":"i""#)];
+    // Mostly publishes to the same few members: those are what joins.
+    prop_oneof![
+        2 => (room(), id()).prop_map(|(room, id)| format!(r#"{{"event":"$join",{room}{id}}}"#)),
+        1 => (room(), id()).prop_map(|(room, id)| format!(r#"{{"event":"$leave",{room}{id}}}"#)),
+        1 => Just(r#"{"event":"$rooms"}"#.to_owned()),
+        1 => Just(r#"{"event":"nobody","id":7}"#.to_owned()),
+        8 => (room(), id(), any::<bool>(), any::<u16>()).prop_map(|(room, id, echo, data)| {
+            format!(r#"{{"event":"m",{room}{id},"echo":{echo},"data":{data}}}"#)
+        }),
+    ]
+}
+
+fn story() -> impl Strategy<Value = Vec<Burst>> {
+    let burst = (0..CLIENTS, prop::collection::vec(text(), 1..60));
+    let burst = burst.prop_map(|(client, texts)| Burst { client, texts });
+    prop::collection::vec(burst, 1..8)
+}
+
+/// A hub in this process, to say what is right.
+struct Truth {
+    hub: Hub,
+    conns: Vec<ConnId>,
+    received: Vec<Vec<String>>,
+}
+
+impl Truth {
+    fn new() -> Self {
+        let limits = Settings::default().limits();
+        let (mut hub, mut out) = (
+            Hub::new(Config::new("e").with_limits(limits)),
+            Outbox::new(),
+        );
+        let connect = |_| hub.connect(Timestamp::ZERO, Handshake::new(), &mut out);
+        let conns: Result<_, _> = (0..CLIENTS).map(connect).collect();
+        Self {
+            hub,
+            conns: conns.expect("room for a few"),
+            received: vec![Vec::new(); CLIENTS],
+        }
+    }
+
+    fn receive(&mut self, client: usize, text: &str) {
+        let (now, conn, mut out) = (Timestamp::ZERO, self.conns[client], Outbox::new());
+        let received = self.hub.receive(now, conn, Frame::Text(text), &mut out);
+        if let Some(message) = received.expect("nobody is closed") {
+            let published = self.hub.publish(now, &message, &mut out);
+            published.expect("nobody is closed");
+        }
+        for command in &out {
+            let Command::Send { to, frame } = command else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(frame.as_bytes());
+            for conn in to {
+                let client = self.conns.iter().position(|known| known == conn);
+                self.received[client.expect("a known connection")].push(text.to_string());
+            }
+        }
+    }
+}
+
+/// A WebSocket client that writes many messages at once.
+struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+const PING: &str = r#"{"event":"$ping"}"#;
+const PONG: &str = r#"{"event":"$pong"}"#;
+
+impl Client {
+    async fn open(address: &str) -> Self {
+        // Without Nagle's algorithm, which would wait for what is not to come.
+        let opened = connect_async_with_config(address, None, true).await;
+        Self(opened.expect("the server accepts").0)
+    }
+
+    /// In one write: the buffer in between is larger than any burst here.
+    async fn send(&mut self, texts: &[String]) {
+        for text in texts {
+            let message = Message::text(text.as_str());
+            self.0.feed(message).await.expect("the socket is open");
+        }
+        self.0.flush().await.expect("the socket is open");
+    }
+
+    /// What the server says until it answers a ping.
+    async fn settle(&mut self) -> Vec<String> {
+        self.send(&[PING.into()]).await;
+        let mut texts = Vec::new();
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Text(text))) if text == PONG => return texts,
+                Some(Ok(Message::Text(text))) => texts.push(text.to_string()),
+                Some(Ok(_)) => {}
+                ended => panic!("the server ended it: {ended:?}"),
+            }
+        }
+    }
+}
+
+/// A server calls connections and epochs by other names than the hub in this process.
+fn normalised(text: &str, names: &[(String, String)], epoch: &mut Option<String>) -> String {
+    let mut text = text.to_owned();
+    for (theirs, ours) in names {
+        text = text.replace(
+            &format!(r#""conn":"{theirs}""#),
+            &format!(r#""conn":"{ours}""#),
+        );
+    }
+    if let Some((_, rest)) = text.split_once(r#""epoch":""#)
+        && let Some((found, _)) = rest.split_once('"')
+    {
+        let epoch = epoch.get_or_insert_with(|| found.to_owned());
+        text = text.replace(&format!(r#""epoch":"{epoch}""#), r#""epoch":"e""#);
+    }
+    text
+}
+
+/// What its neighbour in a room of their own sees of a client: its connection id.
+async fn id_of(clients: &mut [Client], client: usize) -> String {
+    let other = (client + 1) % clients.len();
+    let say = |event: &str| vec![format!(r#"{{"event":"{event}","room":"who"}}"#)];
+    clients[other].send(&say("$join")).await;
+    clients[other].settle().await;
+    clients[client].send(&say("me")).await;
+    clients[client].settle().await;
+    let seen = clients[other].settle().await.concat();
+    clients[other].send(&say("$leave")).await;
+    clients[other].settle().await;
+    let (_, rest) = seen.split_once(r#""conn":""#).expect("the sender is named");
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+async fn compare(address: &str, story: &[Burst]) -> Result<(), TestCaseError> {
+    let mut truth = Truth::new();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(Client::open(address).await);
+    }
+    let mut names = Vec::new();
+    for client in 0..CLIENTS {
+        let ours = truth.conns[client].to_string();
+        names.push((id_of(&mut clients, client).await, ours));
+    }
+    let mut epoch = None;
+    for burst in story {
+        for text in &burst.texts {
+            truth.receive(burst.client, text);
+        }
+        clients[burst.client].send(&burst.texts).await;
+        // First the one that spoke: once it has its pong, the others have had their mail sent.
+        for client in (burst.client..CLIENTS).chain(0..burst.client) {
+            let received = clients[client].settle().await;
+            let received: Vec<_> = received
+                .iter()
+                .map(|text| normalised(text, &names, &mut epoch))
+                .collect();
+            let right = std::mem::take(&mut truth.received[client]);
+            prop_assert_eq!(received, right, "client {}", client);
+        }
+    }
+    Ok(())
+}
+
+fn on_server(flags: &[&str]) {
+    let mut all = Settings::default().flags();
+    all.extend(["--namespaces-max=1000000", "--heartbeat-ms=off"].map(Into::into));
+    all.extend(flags.iter().map(|&flag| flag.into()));
+    let server = Server::start(&all);
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let config = TestConfig {
+        failure_persistence: None,
+        cases: TestConfig::default().cases / 2,
+        max_shrink_iters: 500,
+        ..TestConfig::default()
+    };
+    let stories = AtomicU32::new(0);
+    let result = TestRunner::new(config).run(&story(), |story| {
+        let story_number = stories.fetch_add(1, Ordering::Relaxed);
+        let address = format!("{}/story-{story_number}", server.address());
+        runtime.block_on(compare(&address, &story))
+    });
+    result.unwrap_or_else(|fault| panic!("{fault}"));
+}
+
+#[test]
+fn a_burst_is_answered_as_message_by_message() {
+    on_server(&[]);
+}
+
+#[test]
+fn a_burst_is_answered_as_message_by_message_with_two_threads() {
+    on_server(&["--threads=2"]);
+}
+
+#[test]
+fn a_burst_is_answered_as_message_by_message_with_four_threads() {
+    on_server(&["--threads=4"]);
+}
+
+/// More members than are flushed in one go. Some are in another room too, and ask for something of
+/// their own: nothing passes by anything.
+#[test]
+fn a_large_room_that_is_flushed_in_slices_keeps_the_order() {
+    const MEMBERS: usize = 700;
+    let limits = Limits::default();
+    assert!(MEMBERS < limits.connections, "all of them may connect");
+    let server = Server::start(&Settings::default().flags());
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let mut members = Vec::new();
+        for at in 0..MEMBERS {
+            let mut member = Client::open(&server.address()).await;
+            let mut joins = vec![r#"{"event":"$join","room":"all"}"#.to_owned()];
+            if at % 100 == 0 {
+                joins.push(r#"{"event":"$join","room":"few"}"#.into());
+            }
+            member.send(&joins).await;
+            member.settle().await;
+            members.push(member);
+        }
+        let mut publisher = Client::open(&server.address()).await;
+        let say = |room, data| format!(r#"{{"event":"m","room":"{room}","data":{data}}}"#);
+        let rooms = (0..90).map(|data| if data % 10 == 9 { "few" } else { "all" });
+        let texts: Vec<_> = rooms.enumerate().map(|(at, room)| say(room, at)).collect();
+        publisher.send(&texts).await;
+        let few: Vec<_> = (0..90).collect();
+        let all: Vec<_> = few.iter().copied().filter(|data| data % 10 != 9).collect();
+        // While those are on their way.
+        for member in &mut members {
+            let ask = (0..3).map(|id| format!(r#"{{"event":"nobody","id":{id}}}"#));
+            member.send(&ask.collect::<Vec<_>>()).await;
+        }
+        publisher.settle().await;
+        for (at, member) in members.iter_mut().enumerate() {
+            let (mut heard, mut answers) = (Vec::new(), Vec::new());
+            for text in member.settle().await {
+                let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+                match json["data"].as_u64() {
+                    Some(data) => heard.push(data),
+                    None => answers.extend(json["id"].as_u64()),
+                }
+            }
+            assert_eq!(
+                heard,
+                if at % 100 == 0 {
+                    few.clone()
+                } else {
+                    all.clone()
+                }
+            );
+            assert_eq!(answers, [0, 1, 2]);
+        }
+    });
+}
