@@ -101,7 +101,7 @@ SCENARIOS = {
     ),
     "crowds": Scenario(
         "Memory after 100,000 connections, 10,000 at a time, have come and gone",
-        "x memory after the first 10,000",
+        "x memory after the first 100",
         {"scenario": "crowds", "at_once": 10000, "crowds": 10},
         only_roomcast=True,
     ),

@@ -60,6 +60,16 @@ impl Server {
         }
     }
 
+    /// `127.0.0.1:port`.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The id of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where clients connect: `ws://127.0.0.1:port/ws`.
     pub fn address(&self) -> String {
         format!("ws://{}/ws", self.authority)

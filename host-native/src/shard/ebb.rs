@@ -10,22 +10,33 @@ use std::{cell::Cell, hint::black_box};
 
 use super::Shard;
 
-/// The most sockets there were since memory was last given back.
+/// How many sockets there were, to tell when a crowd has gone.
 #[derive(Debug, Default)]
-pub(crate) struct HighWater(Cell<usize>);
+pub(crate) struct HighWater {
+    /// The most since memory was last given back.
+    peak: Cell<usize>,
+    /// At the last look.
+    last: Cell<usize>,
+    /// Whether stragglers may have left something since.
+    stragglers: Cell<bool>,
+}
 
 /// A crowd that is not worth the trouble.
 const FEW: usize = 64;
 
 impl HighWater {
-    /// Notes how many there are; true when a sixteenth of them has gone, and more than a few.
-    ///
-    /// A share, so that the work, which grows with the peak, is paid for by those who went.
+    /// Notes how many there are; true when it is time to give memory back. That is when a sixteenth
+    /// of them has gone, and more than a few: a share, so that the work, which grows with the peak,
+    /// is paid for by those who went. And once more when no more are going.
     fn has_ebbed(&self, now: usize) -> bool {
-        let peak = self.0.get().max(now);
+        let peak = self.peak.get().max(now);
         let ebbed = peak - now > (peak / 16).max(FEW);
-        self.0.set(if ebbed { now } else { peak });
-        ebbed
+        let moving = now != self.last.replace(now);
+        let settled = self.stragglers.get() && !moving;
+        self.peak.set(if ebbed || settled { now } else { peak });
+        self.stragglers
+            .set(ebbed || self.stragglers.get() && !settled);
+        ebbed || settled
     }
 }
 
@@ -92,10 +103,16 @@ mod tests {
             (3000, false),
             (2999, true),
             (2900, false),
+            (2900, true), // no more are going
+            (2900, false),
             (500, true),
             (436, false),
             (435, true),
-            (435, false),
+            (420, false),
+            (420, true),
+            (410, false),
+            (410, false),
+            (0, true),
             (0, true),
             (64, false),
             (0, false),

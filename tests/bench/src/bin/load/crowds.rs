@@ -11,13 +11,14 @@ use crate::meter::memory_bytes;
 
 /// In which a server gives back what the last crowd needed.
 const SETTLING: Duration = Duration::from_millis(1500);
+const FIRST: usize = 100;
 const CLOSING_MAX: Duration = Duration::from_secs(60);
 
 pub fn run(crowd: &mut Crowd, server: u32, arguments: &Arguments) -> Value {
     let at_once = arguments.number::<usize>("at_once");
     let crowds = arguments.number::<usize>("crowds");
-    // The first one pays for what a server makes once.
-    come_and_go(crowd, at_once);
+    // A small one pays for what a server makes once.
+    come_and_go(crowd, FIRST);
     sleep(SETTLING);
     let before = memory_bytes(server);
     for _ in 0..crowds {
