@@ -53,6 +53,13 @@ pub struct Limits {
     pub idempotency: Duration,
 }
 
+impl Limits {
+    pub(crate) const INBOUND_MESSAGES: Rate = Rate {
+        per_second: 50,
+        burst: 100,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -60,10 +67,7 @@ impl Default for Limits {
             message_bytes: 64 * 1024,
             rooms_per_connection: 128,
             room_name_bytes: 200,
-            inbound_messages: Some(Rate {
-                per_second: 50,
-                burst: 100,
-            }),
+            inbound_messages: Some(Self::INBOUND_MESSAGES),
             inbound_bytes: Some(Rate {
                 per_second: 256 * 1024,
                 burst: 256 * 1024,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use roomcast_core::{Limits, Rate};
+use roomcast_core::{Limits, Rate, SettingError};
 
 use crate::http::{ApiKey, OriginRule};
 
@@ -105,6 +105,15 @@ impl Default for Settings {
 #[error("{0}")]
 pub struct SettingsError(String);
 
+impl From<SettingError> for SettingsError {
+    fn from(fault: SettingError) -> Self {
+        let name = fault.name();
+        let flag = name.strip_prefix("ROOMCAST_").unwrap_or(name);
+        let flag = flag.to_ascii_lowercase().replace('_', "-");
+        Self(format!("--{flag} {}", fault.fault()))
+    }
+}
+
 impl Settings {
     /// Checks the relations between settings. [`run`](crate::run) does it too.
     ///
@@ -127,9 +136,6 @@ impl Settings {
             return fault("--header-bytes-max must be 8192 to 1048576".into());
         }
         let at_least_one = [
-            ("--message-bytes-max", self.hub.message_bytes),
-            ("--rooms-per-connection-max", self.hub.rooms_per_connection),
-            ("--room-name-bytes-max", self.hub.room_name_bytes),
             ("--connections-max", self.connections_max),
             (
                 "--connections-per-address-max",
@@ -146,34 +152,19 @@ impl Settings {
                 return fault(format!("{flag} must be at least 1"));
             }
         }
-        if self.hub.message_bytes > 1 << 30 {
-            return fault("--message-bytes-max must be at most 1073741824".into());
-        }
-        // Otherwise a single allowed message could never be delivered, or never be received.
+        self.hub.check()?;
+        // Otherwise a single allowed message could never be delivered.
         if self.outbox_bytes_max < 2 * self.hub.message_bytes {
             return fault(format!(
                 "--outbox-bytes-max must be at least twice --message-bytes-max, {}",
                 2 * self.hub.message_bytes
             ));
         }
-        if let Some(rate) = self.hub.inbound_bytes
-            && (rate.burst as usize) < self.hub.message_bytes
+        if self
+            .control
+            .is_some_and(|rate| rate.burst == 0 || rate.per_second == 0)
         {
-            return fault(format!(
-                "--inbound-bytes-rate must be at least --message-bytes-max, {}, or off",
-                self.hub.message_bytes
-            ));
-        }
-        for (flag, rate) in [
-            (
-                "--inbound-rate and --inbound-burst",
-                self.hub.inbound_messages,
-            ),
-            ("--control-rate", self.control),
-        ] {
-            if rate.is_some_and(|rate| rate.burst == 0 || rate.per_second == 0) {
-                return fault(format!("{flag} must be at least 1, or off"));
-            }
+            return fault("--control-rate must be at least 1, or off".into());
         }
         for name in self.namespaces.iter().flatten() {
             if !crate::http::is_namespace(name) {
@@ -186,11 +177,6 @@ impl Settings {
             ("--handshake-time-ms", self.handshake_time),
             ("--message-time-ms", self.message_time),
             ("--write-stall-ms", self.write_stall),
-            ("--heartbeat-wait-ms", self.hub.heartbeat_wait),
-            (
-                "--heartbeat-ms",
-                self.hub.heartbeat.unwrap_or(Duration::MAX),
-            ),
         ];
         for (flag, duration) in durations {
             if duration.is_zero() {
@@ -228,5 +214,9 @@ mod tests {
         settings.outbox_bytes_max = settings.hub.message_bytes;
         let fault = settings.check().expect_err("too small").to_string();
         assert!(fault.contains("--outbox-bytes-max") && fault.contains("131072"));
+        settings = Settings::default();
+        settings.hub.room_name_bytes = 0;
+        let fault = settings.check().expect_err("no name fits").to_string();
+        assert_eq!(fault, "--room-name-bytes-max must be at least 1");
     }
 }

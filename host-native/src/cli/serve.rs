@@ -1,28 +1,13 @@
 //! `roomcast serve`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
 use roomcast::{ApiKey, OriginRule, Rate, Settings};
+use roomcast_core::OrOff;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-
-/// A number, or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct OrOff<T>(Option<T>);
-
-impl<T: FromStr> FromStr for OrOff<T> {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        if text == "off" {
-            return Ok(Self(None));
-        }
-        let number = text.parse().map_err(|_| "must be a whole number, or off")?;
-        Ok(Self(Some(number)))
-    }
-}
 
 /// Every flag can also be set by the environment variable beside it.
 #[derive(Debug, Args)]
@@ -402,7 +387,10 @@ pub(super) fn raise_descriptors() {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use clap::Parser;
+    use roomcast_core::{Limits, SettingError, Vars};
 
     use super::*;
 
@@ -419,13 +407,35 @@ mod tests {
         assert_eq!(format!("{:?}", parsed.settings()), format!("{defaults:?}"));
     }
 
+    /// Other hosts read the same variables without flags: each must mean the same.
     #[test]
-    fn no_inbound_rate_means_no_limit_of_any_kind() {
-        let args = ["roomcast", "--inbound-rate", "off", "--heartbeat-ms", "off"];
-        let settings = Bare::try_parse_from(args).expect("valid").serve.settings();
-        assert_eq!(settings.hub.inbound_messages, None);
-        assert_eq!(settings.hub.inbound_bytes, None);
-        assert_eq!(settings.hub.heartbeat, None);
+    fn a_flag_means_what_its_variable_means() {
+        type Reader<'a> = &'a dyn Fn(&'static str) -> Option<String>;
+        let read = |vars: Reader<'_>| -> Result<Limits, SettingError> {
+            Limits::from_vars(&Vars::new(vars))
+        };
+        let names = RefCell::new(Vec::new());
+        read(&|name| {
+            names.borrow_mut().push(name);
+            None
+        })
+        .expect("the defaults");
+        let mut compared = 0;
+        for name in names.into_inner() {
+            let flag = name.strip_prefix("ROOMCAST_").expect("the prefix");
+            let flag = flag.to_ascii_lowercase().replace('_', "-");
+            for value in ["90001", "off"] {
+                let set = |other| (other == name).then(|| value.to_owned());
+                let arguments = ["roomcast".to_owned(), format!("--{flag}={value}")];
+                let parsed = Bare::try_parse_from(arguments).ok();
+                let settings = parsed.map(|parsed| parsed.serve.settings());
+                let settings = settings.filter(|settings| settings.check().is_ok());
+                let by_flag = settings.map(|settings| settings.hub);
+                assert_eq!(by_flag, read(&set).ok(), "{name}={value}");
+                compared += usize::from(by_flag.is_some());
+            }
+        }
+        assert!(compared >= 14, "{compared} values were good");
     }
 
     #[test]

@@ -1,0 +1,316 @@
+//! Settings as texts, such as environment variables.
+
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
+use core::{fmt::Display, str::FromStr, time::Duration};
+
+use crate::limits::{Limits, Rate};
+
+/// A setting that cannot be as it is; the message names the variable and says what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {fault}")]
+pub struct SettingError {
+    name: &'static str,
+    fault: Cow<'static, str>,
+}
+
+impl SettingError {
+    /// For the variable of this name; the fault goes on from there, as in "must be at least 1".
+    pub fn new(name: &'static str, fault: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            name,
+            fault: fault.into(),
+        }
+    }
+
+    /// The variable.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What is wrong with it.
+    pub fn fault(&self) -> &str {
+        &self.fault
+    }
+}
+
+/// A value, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrOff<T>(pub Option<T>);
+
+/// A text that is neither a whole number nor `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a whole number, or off")]
+pub struct OrOffError;
+
+impl<T: FromStr> FromStr for OrOff<T> {
+    type Err = OrOffError;
+
+    fn from_str(text: &str) -> Result<Self, OrOffError> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let number = text.parse().map_err(|_| OrOffError)?;
+        Ok(Self(Some(number)))
+    }
+}
+
+/// Variables that settings are read from, by name.
+///
+/// ```
+/// use roomcast_core::{Limits, Vars};
+///
+/// let vars = Vars::new(|name| (name == "ROOMCAST_INBOUND_RATE").then(|| "off".to_owned()));
+/// assert_eq!(Limits::from_vars(&vars)?.inbound_messages, None);
+/// # Ok::<(), roomcast_core::SettingError>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Vars<F>(F);
+
+impl<F: Fn(&'static str) -> Option<String>> Vars<F> {
+    /// Reads each variable with this function; `None` is one that is not set.
+    pub const fn new(read: F) -> Self {
+        Self(read)
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    ///
+    /// When it is set to anything else.
+    pub fn number<T: FromStr>(&self, name: &'static str, default: T) -> Result<T, SettingError> {
+        let Some(text) = (self.0)(name) else {
+            return Ok(default);
+        };
+        let fault = |_| SettingError::new(name, "must be a whole number");
+        text.parse().map_err(fault)
+    }
+
+    /// A whole number, or `off`; `None` when it is not set.
+    ///
+    /// # Errors
+    ///
+    /// When it is set to anything else.
+    pub fn number_or_off<T: FromStr>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<OrOff<T>>, SettingError> {
+        let Some(text) = (self.0)(name) else {
+            return Ok(None);
+        };
+        let fault = |fault| SettingError::new(name, format!("{fault}"));
+        text.parse().map(Some).map_err(fault)
+    }
+
+    /// Values separated by commas; none when it is not set.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is wrong.
+    pub fn list<T: FromStr<Err: Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<T>, SettingError> {
+        let Some(text) = (self.0)(name) else {
+            return Ok(Vec::new());
+        };
+        let fault = |fault| SettingError::new(name, format!("has a wrong entry: {fault}"));
+        text.split(',')
+            .map(|entry| entry.parse().map_err(fault))
+            .collect()
+    }
+}
+
+impl Limits {
+    /// Reads the limits that have a variable; the others have their defaults.
+    ///
+    /// `ROOMCAST_INBOUND_RATE=off` switches the limit on bytes off as well, unless
+    /// `ROOMCAST_INBOUND_BYTES_RATE` is set.
+    ///
+    /// # Errors
+    ///
+    /// The first variable that must change.
+    pub fn from_vars<F>(vars: &Vars<F>) -> Result<Self, SettingError>
+    where
+        F: Fn(&'static str) -> Option<String>,
+    {
+        let mut limits = Self::default();
+        limits.message_bytes = vars.number(MESSAGE_BYTES, limits.message_bytes)?;
+        limits.rooms_per_connection = vars.number(ROOMS, limits.rooms_per_connection)?;
+        limits.room_name_bytes = vars.number(ROOM_NAME_BYTES, limits.room_name_bytes)?;
+        let burst = vars.number(INBOUND_BURST, Self::INBOUND_MESSAGES.burst)?;
+        if let Some(OrOff(rate)) = vars.number_or_off(INBOUND_RATE)? {
+            limits.inbound_messages = rate.map(|per_second| Rate { per_second, burst });
+        } else if let Some(rate) = &mut limits.inbound_messages {
+            rate.burst = burst;
+        }
+        if let Some(OrOff(rate)) = vars.number_or_off(INBOUND_BYTES_RATE)? {
+            limits.inbound_bytes = rate.map(|bytes| Rate {
+                per_second: bytes,
+                burst: bytes,
+            });
+        } else if limits.inbound_messages.is_none() {
+            limits.inbound_bytes = None;
+        }
+        let refusals = &mut limits.inbound_refusals.burst;
+        *refusals = vars.number("ROOMCAST_INBOUND_REFUSALS", *refusals)?;
+        if let Some(OrOff(heartbeat)) = vars.number_or_off(HEARTBEAT)? {
+            limits.heartbeat = heartbeat.map(Duration::from_millis);
+        }
+        let millis = |name, default: Duration| {
+            let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+            vars.number(name, default).map(Duration::from_millis)
+        };
+        limits.heartbeat_wait = millis(HEARTBEAT_WAIT, limits.heartbeat_wait)?;
+        limits.idempotency = millis("ROOMCAST_IDEMPOTENCY_MS", limits.idempotency)?;
+        limits.idempotency_keys =
+            vars.number("ROOMCAST_IDEMPOTENCY_KEYS_MAX", limits.idempotency_keys)?;
+        limits.check()?;
+        Ok(limits)
+    }
+
+    /// Checks each limit, and the relations between them.
+    ///
+    /// # Errors
+    ///
+    /// The first that must change, by the name of its variable.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let rate = self.inbound_messages;
+        let zero = Some(Duration::ZERO);
+        let nothing = [
+            (MESSAGE_BYTES, self.message_bytes == 0),
+            (ROOMS, self.rooms_per_connection == 0),
+            (ROOM_NAME_BYTES, self.room_name_bytes == 0),
+            (INBOUND_BURST, rate.is_some_and(|rate| rate.burst == 0)),
+            (HEARTBEAT_WAIT, self.heartbeat_wait.is_zero()),
+        ];
+        for (name, nothing) in nothing {
+            if nothing {
+                return Err(SettingError::new(name, "must be at least 1"));
+            }
+        }
+        let nothing = [
+            (INBOUND_RATE, rate.is_some_and(|rate| rate.per_second == 0)),
+            (HEARTBEAT, self.heartbeat == zero),
+        ];
+        for (name, nothing) in nothing {
+            if nothing {
+                return Err(SettingError::new(name, "must be at least 1, or off"));
+            }
+        }
+        if self.message_bytes > 1 << 30 {
+            let fault = "must be at most 1073741824";
+            return Err(SettingError::new(MESSAGE_BYTES, fault));
+        }
+        // Otherwise a single allowed message could never be received.
+        if let Some(rate) = self.inbound_bytes
+            && (rate.burst as usize) < self.message_bytes
+        {
+            let fault = format!(
+                "must be at least what one message may have, {} bytes, or off",
+                self.message_bytes
+            );
+            return Err(SettingError::new(INBOUND_BYTES_RATE, fault));
+        }
+        Ok(())
+    }
+}
+
+const MESSAGE_BYTES: &str = "ROOMCAST_MESSAGE_BYTES_MAX";
+const ROOMS: &str = "ROOMCAST_ROOMS_PER_CONNECTION_MAX";
+const ROOM_NAME_BYTES: &str = "ROOMCAST_ROOM_NAME_BYTES_MAX";
+const INBOUND_RATE: &str = "ROOMCAST_INBOUND_RATE";
+const INBOUND_BURST: &str = "ROOMCAST_INBOUND_BURST";
+const INBOUND_BYTES_RATE: &str = "ROOMCAST_INBOUND_BYTES_RATE";
+const HEARTBEAT: &str = "ROOMCAST_HEARTBEAT_MS";
+const HEARTBEAT_WAIT: &str = "ROOMCAST_HEARTBEAT_WAIT_MS";
+
+#[cfg(test)]
+mod tests {
+    use alloc::{borrow::ToOwned, string::ToString};
+
+    use super::*;
+
+    fn limits(vars: &[(&str, &str)]) -> Result<Limits, SettingError> {
+        Limits::from_vars(&Vars::new(|name| {
+            let found = vars.iter().find(|(other, _)| *other == name);
+            found.map(|&(_, value)| value.to_owned())
+        }))
+    }
+
+    #[test]
+    fn without_variables_the_limits_are_the_defaults() {
+        assert_eq!(limits(&[]), Ok(Limits::default()));
+    }
+
+    #[test]
+    fn each_variable_sets_its_limit() {
+        let read = limits(&[
+            ("ROOMCAST_MESSAGE_BYTES_MAX", "1"),
+            ("ROOMCAST_ROOMS_PER_CONNECTION_MAX", "2"),
+            ("ROOMCAST_ROOM_NAME_BYTES_MAX", "3"),
+            ("ROOMCAST_INBOUND_RATE", "4"),
+            ("ROOMCAST_INBOUND_BURST", "5"),
+            ("ROOMCAST_INBOUND_BYTES_RATE", "6"),
+            ("ROOMCAST_INBOUND_REFUSALS", "7"),
+            ("ROOMCAST_HEARTBEAT_MS", "8"),
+            ("ROOMCAST_HEARTBEAT_WAIT_MS", "9"),
+            ("ROOMCAST_IDEMPOTENCY_KEYS_MAX", "10"),
+            ("ROOMCAST_IDEMPOTENCY_MS", "11"),
+        ]);
+        let rate = |per_second, burst| Rate { per_second, burst };
+        let set = Limits {
+            message_bytes: 1,
+            rooms_per_connection: 2,
+            room_name_bytes: 3,
+            inbound_messages: Some(rate(4, 5)),
+            inbound_bytes: Some(rate(6, 6)),
+            inbound_refusals: rate(1, 7),
+            heartbeat: Some(Duration::from_millis(8)),
+            heartbeat_wait: Duration::from_millis(9),
+            idempotency_keys: 10,
+            idempotency: Duration::from_millis(11),
+            ..Limits::default()
+        };
+        assert_eq!(read, Ok(set));
+    }
+
+    #[test]
+    fn no_inbound_rate_means_no_limit_of_any_kind() {
+        let read = limits(&[(INBOUND_RATE, "off"), (HEARTBEAT, "off")]).expect("limits");
+        assert_eq!((read.inbound_messages, read.inbound_bytes), (None, None));
+        assert_eq!(read.heartbeat, None);
+        let bytes = (INBOUND_BYTES_RATE, "70000");
+        let read = limits(&[(INBOUND_RATE, "off"), bytes]).expect("limits");
+        assert_eq!(read.inbound_bytes.map(|rate| rate.burst), Some(70_000));
+        let read = limits(&[(INBOUND_BURST, "7")]).expect("limits");
+        let rate = read
+            .inbound_messages
+            .map(|rate| (rate.per_second, rate.burst));
+        assert_eq!(rate, Some((50, 7)));
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable() {
+        for (name, value) in [
+            (INBOUND_RATE, "fast"),
+            (INBOUND_RATE, "0"),
+            (INBOUND_BURST, "0"),
+            (INBOUND_BURST, "off"),
+            (INBOUND_BYTES_RATE, "65535"),
+            (MESSAGE_BYTES, "64k"),
+            (MESSAGE_BYTES, ""),
+            (MESSAGE_BYTES, "0"),
+            (MESSAGE_BYTES, "1073741825"),
+            (HEARTBEAT, "0"),
+            (HEARTBEAT_WAIT, "0"),
+        ] {
+            let fault = limits(&[(name, value)]).expect_err(value);
+            // A message that is too large for the default rate is the rate's fault.
+            assert!(
+                fault.to_string().starts_with(name),
+                "{name}={value}: {fault}"
+            );
+            assert_eq!(fault.name(), name);
+        }
+    }
+}
