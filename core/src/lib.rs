@@ -14,6 +14,8 @@ mod envelope;
 mod error;
 mod frame;
 mod heartbeat;
+#[cfg(feature = "http")]
+pub mod http;
 mod hub;
 mod idempotency;
 mod input;

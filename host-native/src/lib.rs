@@ -29,7 +29,9 @@ mod shard;
 mod socket;
 mod ws;
 
-pub use http::{ApiKey, OriginRule, OriginRuleError};
-pub use roomcast_core::{Limits, Rate};
+pub use roomcast_core::{
+    Limits, Rate,
+    http::{Access, ApiKey, ApiKeyError, OriginRule, OriginRuleError},
+};
 pub use server::{RunError, listen, run};
 pub use settings::{Settings, SettingsError};

@@ -186,21 +186,19 @@ impl Namespace {
         })
     }
 
-    /// Joins; gives the room's epoch and offset, and whether the connection was in.
+    /// Joins; says whether the connection was in.
     pub(crate) fn join(
         self: &Rc<Self>,
         shard: &Shard,
         conn: ConnId,
         room: &str,
-    ) -> Result<(String, u64, bool), JoinError> {
+    ) -> Result<bool, JoinError> {
         let input = || Input::Join {
             conn,
             room: room.into(),
         };
         self.drive(shard, input, |hub, now, out| {
-            let joined = hub.join(now, conn, room, out)?;
-            let position = joined.position;
-            Ok((position.epoch.into_owned(), position.offset, joined.already))
+            Ok(hub.join(now, conn, room, out)?.already)
         })
     }
 

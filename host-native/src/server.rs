@@ -393,12 +393,13 @@ fn descriptors_max() -> usize {
 fn announce(shared: &Shared, addresses: &[net::SocketAddr], connections_max: usize) {
     let address = addresses.first().unwrap_or(&shared.settings.listen);
     let settings = &shared.settings;
-    let api = match settings.api_keys.len() {
+    let api = match settings.access.api_keys.len() {
         0 => "loopback only: no --api-key".to_owned(),
         1 => "one key".to_owned(),
         keys => format!("{keys} keys"),
     };
     let namespaces = settings
+        .access
         .namespaces
         .as_ref()
         .map_or_else(|| "any".to_owned(), |names| names.join(","));

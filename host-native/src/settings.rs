@@ -2,9 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use roomcast_core::{Limits, Rate, SettingError};
-
-use crate::http::{ApiKey, OriginRule};
+use roomcast_core::{Limits, Rate, SettingError, http::Access};
 
 /// The settings of a server. Every field has a default; units are in the names or types.
 ///
@@ -22,15 +20,11 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// I/O threads; default 1, which serves some 400,000 deliveries a second.
     pub threads: usize,
-    /// Keys of the HTTP API; default none: it then answers on loopback only. Two at a time allow
-    /// to change keys without a gap.
-    pub api_keys: Vec<ApiKey>,
     /// Listen beyond loopback without a key; default no.
     pub insecure: bool,
-    /// Browser origins that may connect, beside the server's own; default none.
-    pub allow_origins: Vec<OriginRule>,
-    /// The namespaces there are; default any.
-    pub namespaces: Option<Vec<String>>,
+    /// Who may use the HTTP API and connect, and to which namespaces; default the API on loopback
+    /// only, pages of the server itself, and any namespace.
+    pub access: Access,
     /// Namespaces alive at a time; default 1,024.
     pub namespaces_max: usize,
     /// WebSocket connections of the process; default 100,000, and never more than the file
@@ -73,10 +67,8 @@ impl Default for Settings {
         Self {
             listen: ([127, 0, 0, 1], 3000).into(),
             threads: 1,
-            api_keys: Vec::new(),
             insecure: false,
-            allow_origins: Vec::new(),
-            namespaces: None,
+            access: Access::default(),
             namespaces_max: 1024,
             connections_max: 100_000,
             connections_per_address_max: None,
@@ -122,7 +114,7 @@ impl Settings {
     /// The first setting that must change, by the name of its flag.
     pub fn check(&self) -> Result<(), SettingsError> {
         let fault = |text: String| Err(SettingsError(text));
-        if !self.listen.ip().is_loopback() && self.api_keys.is_empty() && !self.insecure {
+        if !self.listen.ip().is_loopback() && self.access.api_keys.is_empty() && !self.insecure {
             return fault(format!(
                 "listening on {} without an API key would let anybody in: give --api-key KEY \
                  (ROOMCAST_API_KEY), or --insecure to do it all the same",
@@ -153,6 +145,7 @@ impl Settings {
             }
         }
         self.hub.check()?;
+        self.access.check()?;
         // Otherwise a single allowed message could never be delivered.
         if self.outbox_bytes_max < 2 * self.hub.message_bytes {
             return fault(format!(
@@ -165,13 +158,6 @@ impl Settings {
             .is_some_and(|rate| rate.burst == 0 || rate.per_second == 0)
         {
             return fault("--control-rate must be at least 1, or off".into());
-        }
-        for name in self.namespaces.iter().flatten() {
-            if !crate::http::is_namespace(name) {
-                return fault(format!(
-                    "--namespaces: {name:?} is no namespace: 1 to 64 of A-Z a-z 0-9 _ -"
-                ));
-            }
         }
         let durations = [
             ("--handshake-time-ms", self.handshake_time),

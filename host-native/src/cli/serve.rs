@@ -4,8 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use roomcast::{ApiKey, OriginRule, Rate, Settings};
-use roomcast_core::OrOff;
+use roomcast::{Rate, Settings};
+use roomcast_core::{
+    OrOff,
+    http::{ApiKey, OriginRule},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -274,10 +277,11 @@ impl ServeArgs {
         let mut settings = Settings::default();
         settings.listen = self.listen;
         settings.threads = self.threads;
-        settings.api_keys = self.api_key;
         settings.insecure = self.insecure;
-        settings.allow_origins = self.allow_origin;
-        settings.namespaces = Some(self.namespaces).filter(|names| !names.is_empty());
+        let access = &mut settings.access;
+        access.api_keys = self.api_key;
+        access.allow_origins = self.allow_origin;
+        access.namespaces = Some(self.namespaces).filter(|names| !names.is_empty());
         settings.record = self.record;
         settings.namespaces_max = limits.namespaces_max;
         settings.connections_max = limits.connections_max;
@@ -390,7 +394,7 @@ mod tests {
     use std::cell::RefCell;
 
     use clap::Parser;
-    use roomcast_core::{Limits, SettingError, Vars};
+    use roomcast_core::{Limits, SettingError, Vars, http::Access};
 
     use super::*;
 
@@ -411,8 +415,9 @@ mod tests {
     #[test]
     fn a_flag_means_what_its_variable_means() {
         type Reader<'a> = &'a dyn Fn(&'static str) -> Option<String>;
-        let read = |vars: Reader<'_>| -> Result<Limits, SettingError> {
-            Limits::from_vars(&Vars::new(vars))
+        let read = |vars: Reader<'_>| -> Result<(Limits, Access), SettingError> {
+            let vars = Vars::new(vars);
+            Ok((Limits::from_vars(&vars)?, Access::from_vars(&vars)?))
         };
         let names = RefCell::new(Vec::new());
         read(&|name| {
@@ -424,13 +429,13 @@ mod tests {
         for name in names.into_inner() {
             let flag = name.strip_prefix("ROOMCAST_").expect("the prefix");
             let flag = flag.to_ascii_lowercase().replace('_', "-");
-            for value in ["90001", "off"] {
+            for value in ["90001", "off", "https://a.com"] {
                 let set = |other| (other == name).then(|| value.to_owned());
                 let arguments = ["roomcast".to_owned(), format!("--{flag}={value}")];
                 let parsed = Bare::try_parse_from(arguments).ok();
                 let settings = parsed.map(|parsed| parsed.serve.settings());
                 let settings = settings.filter(|settings| settings.check().is_ok());
-                let by_flag = settings.map(|settings| settings.hub);
+                let by_flag = settings.map(|settings| (settings.hub, settings.access));
                 assert_eq!(by_flag, read(&set).ok(), "{name}={value}");
                 compared += usize::from(by_flag.is_some());
             }

@@ -1,397 +1,187 @@
-//! The HTTP API: a backend's way to push, look and remove.
+//! The HTTP API: calls are read here, and run where their namespace is at home.
 
-mod query;
-mod send;
-mod view;
-
-use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed};
-
-use hyper::{Method, Request, StatusCode, body::Incoming, header};
-use percent_encoding::percent_decode_str;
-use roomcast_core::{CloseCode, ConnId, Hub, JoinError, RoomName};
-use serde::Serialize;
-
-use self::{
-    query::Query,
-    view::{
-        ConnectionView, ConnectionsView, DisconnectedView, JoinedView, LeftView, RoomView,
-        RoomsView,
-    },
+use std::{
+    collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc, sync::atomic::Ordering::Relaxed,
 };
-use super::{Problem, Reply, host_only, is_loopback_host, is_namespace, not_allowed, with_type};
-use crate::{namespace::Link, shard::Shard};
 
-type Answer = Result<Reply, Problem>;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use roomcast_core::{
+    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, Hub, JoinError, Outbox, Payload,
+    SendError, Timestamp, UnknownConn,
+    http::{ApiCall, ApiHost, ApiRequest, Problem, ProblemCode, Response},
+};
+use serde_json::value::RawValue;
 
-/// Answers a request under `/api/`; `path` is what follows.
-pub(crate) async fn answer(
+use super::head;
+use crate::{
+    namespace::{Link, Namespace},
+    shard::Shard,
+};
+
+pub(super) async fn answer(
     shard: &Rc<Shard>,
     peer: SocketAddr,
-    request: Request<Incoming>,
-    path: &str,
-) -> Answer {
-    authorize(shard, peer, &request)?;
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Problem> {
+    let settings = &shard.shared.settings;
+    let head = head(&request, peer);
+    settings.access.authorize(&head)?;
     if shard.shared.draining.load(Relaxed) {
         return Err(shutting_down());
     }
-    let mut segments = Vec::new();
-    for segment in path.split('/') {
-        let decoded = percent_decode_str(segment).decode_utf8();
-        segments.push(decoded.map_err(|_| bad_request("the path must be percent-encoded UTF-8"))?);
-    }
-    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-    let ["v1", namespace, resource @ ..] = &*segments else {
-        return Err(not_found("the API is at /api/v1/{namespace}/"));
+    let call = match ApiRequest::read(&head, &settings.access, &settings.hub)? {
+        ApiRequest::Call(call) => call,
+        ApiRequest::Send(head) => head.with_body(&body(shard, request.into_body()).await?)?,
     };
-    let listed = shard.shared.settings.namespaces.as_ref();
-    if !is_namespace(namespace)
-        || listed.is_some_and(|names| !names.iter().any(|name| name == namespace))
-    {
-        return Err(not_found(
-            "no such namespace: a name is 1 to 64 of A-Z a-z 0-9 _ -, and listed in --namespaces \
-             (ROOMCAST_NAMESPACES) where that is set",
-        ));
+    run(shard, call).await
+}
+
+async fn body(shard: &Shard, body: Incoming) -> Result<Bytes, Problem> {
+    let settings = &shard.shared.settings;
+    let bytes_max = settings.api_body_bytes_max;
+    // A declared length is refused before a byte of it is waited for.
+    if body.size_hint().lower() > bytes_max as u64 {
+        // Read all the same, within bounds: a client that is still sending when the connection
+        // ends would never see the answer.
+        let (time, limited) = (settings.message_time, Limited::new(body, 16 * bytes_max));
+        tokio::task::spawn_local(tokio::time::timeout(time, limited.collect()));
+        return Err(Problem::body_too_large(bytes_max));
     }
-    let call = Call {
-        shard,
-        namespace: (*namespace).to_owned(),
-        query: Query::read(request.uri().query().unwrap_or_default()),
-    };
-    let method = request.method().clone();
-    match (resource, &method) {
-        (["send"], &Method::POST) => call.send(request).await,
-        (["send"], _) => Ok(not_allowed("POST")),
-        (["rooms"], &Method::GET) => call.rooms().await,
-        (["rooms", room], &Method::GET) => call.room(room).await,
-        (["rooms"] | ["rooms", _], _) => Ok(not_allowed("GET")),
-        (["rooms", room, "members", conn], &Method::PUT) => call.join(room, conn).await,
-        (["rooms", room, "members", conn], &Method::DELETE) => call.leave(room, conn).await,
-        (["rooms", _, "members", _], _) => Ok(not_allowed("PUT, DELETE")),
-        (["connections"], &Method::GET) => call.connections().await,
-        (["connections"], &Method::DELETE) => call.disconnect_user().await,
-        (["connections"], _) => Ok(not_allowed("GET, DELETE")),
-        (["connections", conn], &Method::GET) => call.connection(conn).await,
-        (["connections", conn], &Method::DELETE) => call.disconnect(conn).await,
-        (["connections", _], _) => Ok(not_allowed("GET, DELETE")),
-        _ => Err(not_found(
-            "there are send, rooms, rooms/{room}, rooms/{room}/members/{conn}, connections, \
-             connections/{conn}",
-        )),
+    let limited = Limited::new(body, bytes_max);
+    // A body may take as long as a message.
+    let collected = tokio::time::timeout(settings.message_time, limited.collect()).await;
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(Problem::body_too_large(bytes_max)),
+        Ok(Err(_)) => {
+            let detail = "the body did not arrive whole";
+            Err(Problem::new(ProblemCode::BadRequest, detail))
+        }
+        Err(_) => {
+            let detail = "the body did not arrive in time";
+            Err(Problem::new(ProblemCode::Timeout, detail))
+        }
     }
 }
 
-/// With keys, whoever has one. Without, programs of this machine, and this server's own page: not
-/// other pages in a browser of this machine, whatever name they resolve to it.
-fn authorize(shard: &Shard, peer: SocketAddr, request: &Request<Incoming>) -> Result<(), Problem> {
-    let text = |name| {
-        let value = request.headers().get(name)?;
-        Some(value.to_str().unwrap_or("?"))
-    };
-    let keys = &shard.shared.settings.api_keys;
-    if keys.is_empty() {
-        let host = text(header::HOST).unwrap_or_default();
-        let local = peer.ip().is_loopback() && is_loopback_host(host_only(host));
-        let foreign = text(header::ORIGIN)
-            .is_some_and(|origin| origin.split_once("://").is_none_or(|(_, own)| own != host));
-        return if local && !foreign {
-            Ok(())
-        } else {
-            Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "without a key the API answers programs on loopback only: start the server with \
-                 --api-key KEY (ROOMCAST_API_KEY)",
-            ))
+/// Runs a call where its namespace is at home. What the queues of distant sockets hold is then asked
+/// of their shards.
+async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
+    let name: Arc<str> = call.namespace().into();
+    let home = shard.home_of(&name);
+    let task = move |shard: &Rc<Shard>| {
+        let mut home = Home {
+            namespace: shard.namespace(&name),
+            abroad: BTreeMap::new(),
+            name,
+            shard,
         };
+        (call.run(&mut home), home.abroad)
+    };
+    let done = shard.on_shard(home, task).await;
+    let (answer, abroad) = done.ok_or_else(shutting_down)?;
+    let mut answer = answer?;
+    for (index, sockets) in abroad {
+        let queued = move |shard: &Rc<Shard>| -> Vec<(ConnId, usize)> {
+            let queued = |key| shard.socket(key).map_or(0, |socket| socket.queued_bytes());
+            let sockets = sockets.into_iter();
+            sockets.map(|(conn, key)| (conn, queued(key))).collect()
+        };
+        for (conn, bytes) in shard.on_shard(index, queued).await.unwrap_or_default() {
+            answer.set_queued_bytes(conn, bytes);
+        }
     }
-    let given = text(header::AUTHORIZATION).and_then(|value| {
-        let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-    });
-    // Every key is compared, so that the time does not tell which one is nearer.
-    let mut known = false;
-    for key in keys {
-        known |= given.is_some_and(|given| key.matches(given));
-    }
-    if known {
-        Ok(())
-    } else {
-        Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "send Authorization: Bearer KEY, with a key that the server was started with (--api-key)",
-        ))
-    }
+    Ok(answer.into())
 }
 
-struct Call<'a> {
+/// A namespace at home.
+struct Home<'a> {
     shard: &'a Rc<Shard>,
-    namespace: String,
-    query: Query,
+    name: Arc<str>,
+    /// `None` when nobody is in it.
+    namespace: Option<Rc<Namespace>>,
+    /// Connections whose queues are on other shards, with the keys of their sockets.
+    abroad: BTreeMap<usize, Vec<(ConnId, u32)>>,
 }
 
-impl Call<'_> {
-    /// Runs a question where the namespace is at home; a namespace that nobody is in is `None`.
-    async fn at_home<R: Send + 'static>(
-        &self,
-        task: impl FnOnce(&Rc<Shard>, Option<Rc<crate::namespace::Namespace>>) -> R + Send + 'static,
-    ) -> Result<R, Problem> {
-        let name = self.namespace.clone();
-        let task = move |shard: &Rc<Shard>| task(shard, shard.namespace(&name));
-        let answer = self.shard.at_home(&self.namespace, task).await;
-        answer.ok_or_else(shutting_down)
+impl ApiHost for Home<'_> {
+    fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
+        let namespace = self.namespace.as_ref()?;
+        Some(namespace.ask(question))
     }
 
-    async fn rooms(&self) -> Answer {
-        let limit = self.query.limit()?;
-        let prefix = self.query.get("prefix").unwrap_or_default().to_owned();
-        let after = self.query.get("after").map(str::to_owned);
-        let view = self
-            .at_home(move |_, namespace| {
-                let mut rooms = Vec::new();
-                if let Some(namespace) = namespace {
-                    namespace.ask(|hub| {
-                        let more = hub.rooms(&prefix, after.as_deref()).take(limit + 1);
-                        rooms.extend(more.map(|room| RoomView::of(hub, room.name, room.members)));
-                    });
-                }
-                let more = rooms.len() > limit;
-                rooms.truncate(limit);
-                let next = rooms.last().filter(|_| more).map(|room| room.room.clone());
-                RoomsView { rooms, next }
-            })
-            .await?;
-        ok(&view)
+    fn open(&mut self) -> Result<(), Problem> {
+        self.namespace = self.shard.open_namespace(&self.name);
+        if self.namespace.is_some() {
+            return Ok(());
+        }
+        let detail = "too many namespaces to remember the key in one more: raise \
+                      --namespaces-max, or send without Idempotency-Key";
+        Err(Problem::new(ProblemCode::Overloaded, detail))
     }
 
-    async fn room(&self, room: &str) -> Answer {
-        self.check_room(room)?;
-        let room = room.to_owned();
-        let view = self
-            .at_home(move |_, namespace| {
-                namespace?.ask(|hub| {
-                    let members = hub.members(&room).len();
-                    (members > 0).then(|| RoomView::of(hub, &room, members))
-                })
-            })
-            .await?;
-        ok(&view.ok_or_else(|| not_found("nobody is in this room"))?)
-    }
-
-    async fn join(&self, room: &str, conn: &str) -> Answer {
-        self.check_room(room)?;
-        let (room, conn) = (room.to_owned(), parse_conn(conn)?);
-        let joined = self
-            .at_home(move |shard, namespace| Some(namespace?.join(shard, conn, &room)))
-            .await?;
-        match joined.ok_or_else(no_connection)? {
-            Ok((epoch, offset, already)) => ok(&JoinedView {
-                epoch,
-                offset,
-                already,
-            }),
-            Err(JoinError::UnknownConn(_)) => Err(no_connection()),
-            Err(JoinError::Room(fault)) => Err(bad_room(fault.to_string())),
-            Err(fault) => Err(Problem::new(
-                StatusCode::CONFLICT,
-                "room_limit",
-                fault.to_string(),
-            )),
+    fn send(
+        &mut self,
+        key: Option<&str>,
+        audience: &Audience,
+        event: &str,
+        data: &RawValue,
+    ) -> Result<Delivery, SendError> {
+        match &self.namespace {
+            Some(namespace) => namespace.send(self.shard, key, audience, event, data),
+            None => into_the_void(self.shard, audience, event, data),
         }
     }
 
-    async fn leave(&self, room: &str, conn: &str) -> Answer {
-        self.check_room(room)?;
-        let (room, conn) = (room.to_owned(), parse_conn(conn)?);
-        let was = self
-            .at_home(move |shard, namespace| namespace?.leave(shard, conn, &room).ok())
-            .await?;
-        ok(&LeftView {
-            was: was.ok_or_else(no_connection)?,
-        })
+    fn join(&mut self, conn: ConnId, room: &str) -> Result<bool, JoinError> {
+        let namespace = self.namespace.as_ref().ok_or(UnknownConn(conn))?;
+        namespace.join(self.shard, conn, room)
     }
 
-    async fn connections(&self) -> Answer {
-        let limit = self.query.limit()?;
-        let after = self.query.get("after").map(str::parse).transpose();
-        let after = after.map_err(|_| bad_request("after must be a connection id"))?;
-        let user = self.query.get("user").map(str::to_owned);
-        self.views(move |hub| {
-            let mut ids: Vec<ConnId> = match user {
-                Some(user) => hub.connections_of(&user).to_vec(),
-                None => hub.connections().map(|conn| conn.id).collect(),
-            };
-            ids.retain(|&id| after.is_none_or(|after| id > after));
-            ids.sort_unstable();
-            let more = ids.len() > limit;
-            ids.truncate(limit);
-            (ids, more)
-        })
-        .await
-        .and_then(|view| ok(&view))
+    fn leave(&mut self, conn: ConnId, room: &str) -> Result<bool, UnknownConn> {
+        let namespace = self.namespace.as_ref().ok_or(UnknownConn(conn))?;
+        namespace.leave(self.shard, conn, room)
     }
 
-    async fn connection(&self, conn: &str) -> Answer {
-        let conn = parse_conn(conn)?;
-        let known = move |hub: &Hub| {
-            (
-                hub.connection(conn)
-                    .map(|conn| conn.id)
-                    .into_iter()
-                    .collect(),
-                false,
-            )
-        };
-        let view = self.views(known).await?;
-        ok(view.connections.first().ok_or_else(no_connection)?)
+    fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) -> Result<(), UnknownConn> {
+        let namespace = self.namespace.as_ref().ok_or(UnknownConn(conn))?;
+        namespace.close(self.shard, conn, code, reason)
     }
 
-    /// Describes the chosen connections. What their queues hold is asked of the shards that have
-    /// their sockets.
-    async fn views(
-        &self,
-        choose: impl FnOnce(&Hub) -> (Vec<ConnId>, bool) + Send + 'static,
-    ) -> Result<ConnectionsView, Problem> {
-        let (mut view, abroad) = self
-            .at_home(move |shard, namespace| {
-                let (mut view, mut abroad) = (
-                    ConnectionsView::default(),
-                    BTreeMap::<usize, Vec<(usize, u32)>>::new(),
-                );
-                let Some(namespace) = namespace else {
-                    return (view, abroad);
-                };
-                let (ids, more) = namespace.ask(choose);
-                view.next = ids.last().copied().filter(|_| more);
-                for (at, conn) in ids.into_iter().enumerate() {
-                    let queued_bytes = match namespace.link(conn) {
-                        Some(Link::Local(socket)) => socket.queued_bytes(),
-                        Some(Link::Remote { shard, key }) => {
-                            abroad.entry(shard).or_default().push((at, key));
-                            0
-                        }
-                        None => 0,
-                    };
-                    namespace.ask(|hub| {
-                        let info = hub.connection(conn);
-                        let rooms = hub.rooms_of(conn).unwrap_or_default();
-                        view.connections.push(ConnectionView {
-                            conn,
-                            user: info
-                                .and_then(|info| info.user)
-                                .unwrap_or_default()
-                                .to_owned(),
-                            rooms: rooms.into_iter().map(str::to_owned).collect(),
-                            since_ms: info.map_or(0, |info| shard.shared.clock.unix_ms(info.since)),
-                            queued_bytes,
-                        });
-                    });
-                }
-                (view, abroad)
-            })
-            .await?;
-        for (index, sockets) in abroad {
-            let queued = move |shard: &Rc<Shard>| -> Vec<(usize, usize)> {
-                let queued = |key| shard.socket(key).map_or(0, |socket| socket.queued_bytes());
-                sockets
-                    .into_iter()
-                    .map(|(at, key)| (at, queued(key)))
-                    .collect()
-            };
-            for (at, bytes) in self.shard.on_shard(index, queued).await.unwrap_or_default() {
-                view.connections[at].queued_bytes = bytes;
+    fn queued_bytes(&mut self, conn: ConnId) -> usize {
+        let namespace = self.namespace.as_ref();
+        match namespace.and_then(|namespace| namespace.link(conn)) {
+            Some(Link::Local(socket)) => socket.queued_bytes(),
+            Some(Link::Remote { shard, key }) => {
+                self.abroad.entry(shard).or_default().push((conn, key));
+                0
             }
+            None => 0,
         }
-        Ok(view)
     }
 
-    async fn disconnect(&self, conn: &str) -> Answer {
-        let conn = parse_conn(conn)?;
-        let count = self.close(move |_| vec![conn]).await?;
-        if count == 0 {
-            return Err(no_connection());
-        }
-        ok(&DisconnectedView {
-            disconnected: count,
-        })
-    }
-
-    async fn disconnect_user(&self) -> Answer {
-        let Some(user) = self.query.get("user").map(str::to_owned) else {
-            return Err(bad_request(
-                "say whom: ?user=NAME, or DELETE connections/{conn}",
-            ));
-        };
-        let count = self
-            .close(move |hub| hub.connections_of(&user).to_vec())
-            .await?;
-        ok(&DisconnectedView {
-            disconnected: count,
-        })
-    }
-
-    async fn close(
-        &self,
-        choose: impl FnOnce(&Hub) -> Vec<ConnId> + Send + 'static,
-    ) -> Result<usize, Problem> {
-        let code = match self.query.get("code") {
-            Some(code) => code.parse().ok().and_then(CloseCode::new).ok_or_else(|| {
-                bad_request("code must be 1000, 1001, 1008, 1011, 1013 or 3000 to 4999")
-            })?,
-            None => CloseCode::REMOVED,
-        };
-        let reason = self
-            .query
-            .get("reason")
-            .unwrap_or("removed by the application");
-        if reason.len() > 123 {
-            return Err(bad_request("reason must have at most 123 bytes"));
-        }
-        let reason = reason.to_owned();
-        self.at_home(move |shard, namespace| {
-            let Some(namespace) = namespace else { return 0 };
-            let conns = namespace.ask(choose).into_iter();
-            let closed = conns.filter(|&conn| namespace.close(shard, conn, code, &reason).is_ok());
-            closed.count()
-        })
-        .await
-    }
-
-    fn check_room(&self, room: &str) -> Result<(), Problem> {
-        let bytes_max = self.shard.shared.settings.hub.room_name_bytes;
-        RoomName::check(room, bytes_max).map_err(|fault| bad_room(fault.to_string()))
+    fn unix_ms(&self, time: Timestamp) -> u64 {
+        self.shard.shared.clock.unix_ms(time)
     }
 }
 
-fn parse_conn(conn: &str) -> Result<ConnId, Problem> {
-    conn.parse().map_err(|_| no_connection())
-}
-
-fn ok(view: &impl Serialize) -> Answer {
-    let body = serde_json::to_vec(view).map_err(|_| {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Problem::new(status, "internal", "the answer could not be encoded")
-    })?;
-    Ok(with_type(StatusCode::OK, "application/json", body))
-}
-
-fn bad_request(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
-}
-
-fn bad_room(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_room", detail)
+/// What a send to a namespace without connections gives: a mistake is one all the same.
+fn into_the_void(
+    shard: &Shard,
+    audience: &Audience,
+    event: &str,
+    data: &RawValue,
+) -> Result<Delivery, SendError> {
+    let limits = shard.shared.settings.hub.clone();
+    let mut hub = Hub::new(Config::new("").with_limits(limits));
+    let payload = Payload::parse(data.get()).map_err(EncodeError::from)?;
+    let sent = hub.send(shard.now(), audience, event, payload, &mut Outbox::new());
+    sent.map_err(Into::into)
 }
 
 fn shutting_down() -> Problem {
     let detail = "the server is shutting down: ask another, or try again";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
-}
-
-fn not_found(detail: &'static str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
-}
-
-fn no_connection() -> Problem {
-    not_found("no live connection has this id")
+    Problem::new(ProblemCode::Unavailable, detail)
 }

@@ -3,6 +3,7 @@
 use std::{fmt, io, process::ExitCode, str::FromStr, time::Duration};
 
 use hyper::{StatusCode, Uri};
+use roomcast_core::http::is_namespace;
 use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
 
@@ -97,8 +98,7 @@ impl FromStr for Endpoint {
 
 /// A namespace's name, as the server will accept it.
 pub(in crate::cli) fn namespace(text: &str) -> Result<String, String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+    if is_namespace(text) {
         Ok(text.to_owned())
     } else {
         Err("a namespace is 1 to 64 of A-Z a-z 0-9 _ -".to_owned())

@@ -1,6 +1,6 @@
 //! API keys.
 
-use std::{fmt, str::FromStr};
+use core::{fmt, str::FromStr};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -16,7 +16,7 @@ impl ApiKey {
     }
 
     /// Whether a text is this key; takes the same time for every text of one length.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub(super) fn matches(&self, text: &str) -> bool {
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         self.0.ct_eq(&digest).into()
     }
@@ -47,6 +47,8 @@ impl FromStr for ApiKey {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,8 @@
 //! The query string of a call.
 
-use super::{Problem, bad_request};
+use alloc::{string::String, vec::Vec};
+
+use crate::http::Problem;
 
 /// A query string; of a repeated name the first counts.
 pub(super) struct Query(Vec<(String, String)>);
@@ -27,7 +29,7 @@ impl Query {
                 .parse()
                 .ok()
                 .filter(|limit| (1..=1000).contains(limit))
-                .ok_or_else(|| bad_request("limit must be 1 to 1000")),
+                .ok_or_else(|| Problem::bad_request("limit must be 1 to 1000")),
         }
     }
 }

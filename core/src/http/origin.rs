@@ -1,8 +1,7 @@
 //! Which web pages may connect.
 
-use std::{net::SocketAddr, str::FromStr};
-
-use super::{host_only, is_loopback_host};
+use alloc::{borrow::ToOwned, format, string::String};
+use core::{net::IpAddr, str::FromStr};
 
 /// An origin that may connect: `https://example.com`, `http://localhost:5173`, or with one
 /// wildcard for whole labels, `https://*.example.com`.
@@ -81,10 +80,10 @@ fn split(origin: &str) -> Option<(String, String)> {
 ///
 /// A page of the server itself passes; so does any page of this machine to a server on this
 /// machine, for local work. Everything else, `null` included, must be listed.
-pub(crate) fn may_connect(
+pub(super) fn may_connect(
     origin: Option<&str>,
     host: &str,
-    peer: SocketAddr,
+    local: bool,
     rules: &[OriginRule],
 ) -> bool {
     let Some(origin) = origin else {
@@ -94,19 +93,35 @@ pub(crate) fn may_connect(
         return false;
     };
     let same_host = split(&format!("{scheme}://{host}")).is_some_and(|own| own.1 == authority);
-    let local = peer.ip().is_loopback()
-        && is_loopback_host(host_only(host))
-        && is_loopback_host(host_only(&authority));
+    let local =
+        local && is_loopback_host(host_only(host)) && is_loopback_host(host_only(&authority));
     same_host || local || rules.iter().any(|rule| rule.allows(&scheme, &authority))
+}
+
+/// The host of a `Host` header or an authority, without its port.
+pub(super) fn host_only(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// Whether a host name can only mean this machine.
+pub(super) fn is_loopback_host(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn allowed(origin: &str, host: &str, rules: &[&str]) -> bool {
         let rules: Vec<_> = rules.iter().map(|rule| rule.parse().expect(rule)).collect();
-        may_connect(Some(origin), host, ([10, 0, 0, 9], 1).into(), &rules)
+        may_connect(Some(origin), host, false, &rules)
     }
 
     #[test]
@@ -128,7 +143,7 @@ mod tests {
             &[]
         ));
         assert!(!allowed("null", "chat.example", &["https://chat.example"]));
-        assert!(may_connect(None, "h", ([10, 0, 0, 9], 1).into(), &[]));
+        assert!(may_connect(None, "h", false, &[]));
     }
 
     #[test]
@@ -162,18 +177,12 @@ mod tests {
 
     #[test]
     fn local_pages_reach_a_local_server_only() {
-        let local = ([127, 0, 0, 1], 1).into();
         let origin = Some("http://localhost:5173");
-        assert!(may_connect(origin, "127.0.0.1:3000", local, &[]));
-        assert!(!may_connect(origin, "chat.example", local, &[]));
-        assert!(!may_connect(
-            origin,
-            "127.0.0.1:3000",
-            ([10, 0, 0, 9], 1).into(),
-            &[]
-        ));
+        assert!(may_connect(origin, "127.0.0.1:3000", true, &[]));
+        assert!(!may_connect(origin, "chat.example", true, &[]));
+        assert!(!may_connect(origin, "127.0.0.1:3000", false, &[]));
         let trick = Some("http://localhost.evil.com");
-        assert!(!may_connect(trick, "127.0.0.1:3000", local, &[]));
+        assert!(!may_connect(trick, "127.0.0.1:3000", true, &[]));
     }
 
     #[test]
@@ -188,5 +197,17 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<OriginRule>(), Err(OriginRuleError), "{bad}");
         }
+    }
+
+    #[test]
+    fn loopback_is_an_address_or_localhost_and_nothing_like_it() {
+        for good in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
+            assert!(is_loopback_host(good), "{good}");
+        }
+        for bad in ["localhost.evil.com", "127.0.0.1.evil.com", "10.0.0.1", ""] {
+            assert!(!is_loopback_host(bad), "{bad}");
+        }
+        assert_eq!(host_only("[::1]:3000"), "[::1]");
+        assert_eq!(host_only("localhost"), "localhost");
     }
 }

@@ -1,0 +1,122 @@
+//! What the API shows: the JSON of its answers.
+
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+
+use serde::Serialize;
+
+use crate::{
+    conn::ConnId,
+    delivery::Delivery,
+    http::{Problem, ProblemCode, Response},
+    hub::Hub,
+};
+
+/// What a call found or did; a [`Response`] is made of it.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Answer(pub(super) View);
+
+impl Answer {
+    /// Fills in what is queued for a connection, in bytes, for a host whose
+    /// [`ApiHost::queued_bytes`](super::ApiHost::queued_bytes) could not tell. Nothing happens when
+    /// the answer does not describe the connection. Work: a look-up.
+    pub fn set_queued_bytes(&mut self, conn: ConnId, bytes: usize) {
+        let views = match &mut self.0 {
+            View::Connections(view) => &mut *view.connections,
+            View::Connection(view) => core::slice::from_mut(view),
+            View::Sent(_)
+            | View::Rooms(_)
+            | View::Room(_)
+            | View::Joined(_)
+            | View::Left(_)
+            | View::Disconnected(_) => return,
+        };
+        // They are sorted by id.
+        if let Ok(at) = views.binary_search_by_key(&conn, |view| view.conn) {
+            views[at].queued_bytes = bytes;
+        }
+    }
+}
+
+impl From<Answer> for Response {
+    fn from(answer: Answer) -> Self {
+        match serde_json::to_vec(&answer) {
+            Ok(body) => Self::new(200, "application/json", body),
+            Err(_) => Problem::new(ProblemCode::Internal, "the answer could not be encoded").into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum View {
+    Sent(Delivery),
+    Rooms(RoomsView),
+    Room(RoomView),
+    Joined(JoinedView),
+    Left(LeftView),
+    Connections(ConnectionsView),
+    Connection(ConnectionView),
+    Disconnected(DisconnectedView),
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RoomView {
+    pub(super) room: String,
+    pub(super) members: usize,
+    pub(super) epoch: String,
+    pub(super) offset: u64,
+}
+
+impl RoomView {
+    pub(super) fn of(hub: &Hub, name: &str, members: usize) -> Self {
+        let position = hub.position(name);
+        Self {
+            room: name.to_owned(),
+            members,
+            epoch: position.epoch.into_owned(),
+            offset: position.offset,
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct RoomsView {
+    pub(super) rooms: Vec<RoomView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct JoinedView {
+    pub(super) epoch: String,
+    pub(super) offset: u64,
+    pub(super) already: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct LeftView {
+    pub(super) was: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ConnectionView {
+    pub(super) conn: ConnId,
+    pub(super) user: String,
+    pub(super) rooms: Vec<String>,
+    pub(super) since_ms: u64,
+    pub(super) queued_bytes: usize,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ConnectionsView {
+    /// Sorted by id.
+    pub(super) connections: Vec<ConnectionView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<ConnId>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct DisconnectedView {
+    pub(super) disconnected: usize,
+}

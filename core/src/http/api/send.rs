@@ -1,0 +1,115 @@
+//! `POST send`.
+
+use alloc::{
+    borrow::ToOwned,
+    boxed::Box,
+    format,
+    string::{String, ToString},
+};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{ApiCall, bad_room, call::Action};
+use crate::{
+    audience::Audience,
+    error::{EncodeError, SendError},
+    http::{Headers, Problem, ProblemCode, Request, request::is_text},
+};
+
+/// A send whose body is still to come.
+///
+/// A host reads the body within limits of its own, and answers one that is over them with
+/// [`Problem::body_too_large`].
+#[derive(Debug)]
+pub struct SendHead {
+    namespace: String,
+    key: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    audience: Box<RawValue>,
+    event: String,
+    #[serde(default)]
+    data: Option<Box<RawValue>>,
+}
+
+impl SendHead {
+    pub(super) fn read<H: Headers>(
+        namespace: String,
+        request: &Request<'_, H>,
+    ) -> Result<Self, Problem> {
+        let key = request.headers.values("idempotency-key").next();
+        if let Some(key) = &key
+            && !((1..=128).contains(&key.len()) && is_text(key))
+        {
+            return Err(Problem::bad_request(
+                "Idempotency-Key must have 1 to 128 visible characters",
+            ));
+        }
+        let key = key.map(Into::into);
+        Ok(Self { namespace, key })
+    }
+
+    /// The name of the namespace to send in.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The call, with the whole body.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a body that is not right.
+    pub fn with_body(self, body: &[u8]) -> Result<ApiCall, Problem> {
+        let Body {
+            audience,
+            event,
+            data,
+        } = serde_json::from_slice(body).map_err(|fault| misfit("the body", SHAPE, &fault))?;
+        // A derived struct would take an array for its members in order.
+        let audience = Some(audience.get())
+            .filter(|json| json.starts_with('{') && body.trim_ascii_start().starts_with(b"{"))
+            .ok_or_else(|| Problem::bad_request("the body and its audience must be objects"))?;
+        let audience: Audience = serde_json::from_str(audience)
+            .map_err(|fault| misfit("`audience`", AUDIENCE, &fault))?;
+        let data = match data {
+            Some(data) => data,
+            None => RawValue::from_string("null".to_owned())
+                .map_err(|_| Problem::bad_request("data must be JSON"))?,
+        };
+        let action = Action::Send {
+            key: self.key,
+            audience,
+            event,
+            data,
+        };
+        let namespace = self.namespace;
+        Ok(ApiCall { namespace, action })
+    }
+}
+
+const SHAPE: &str = r#"{"audience":{...},"event":"...","data":...}"#;
+const AUDIENCE: &str = r#"{"all":true} or any of "rooms", "conns", "users", and "except_rooms", "except_conns", "except_users", lists of strings"#;
+
+/// Says where a text stops being what it should be, and not what stands there.
+fn misfit(what: &str, shape: &str, fault: &serde_json::Error) -> Problem {
+    let (line, column) = (fault.line(), fault.column());
+    Problem::bad_request(format!(
+        "{what} must be {shape}: look at line {line}, column {column} of it"
+    ))
+}
+
+impl From<SendError> for Problem {
+    fn from(fault: SendError) -> Self {
+        let code = match fault {
+            SendError::KeyReused => ProblemCode::KeyReused,
+            SendError::Encode(EncodeError::Payload(_)) => ProblemCode::BadPayload,
+            SendError::Encode(EncodeError::Room(fault)) => return bad_room(fault),
+            SendError::Encode(EncodeError::Event) | SendError::Key => ProblemCode::BadRequest,
+        };
+        Self::new(code, fault.to_string())
+    }
+}

@@ -1,0 +1,68 @@
+//! What every host answers over HTTP: the page, health, the API, and who may open a WebSocket.
+//!
+//! As the rest of the core it does no I/O. A host turns what arrived into a [`Request`], and goes on
+//! by its [`Route`]:
+//!
+//! 1. [`Route::Page`], [`Route::Health`], [`Route::Ready`], [`Route::Metrics`]: answers of
+//!    [`Response`].
+//! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`]. A [`Refusal`] is told as a
+//!    [`Problem`], or through the open socket when [`Upgrade::refuse_in_band`].
+//! 3. [`Route::Api`]: [`Access::authorize`], then [`ApiRequest::read`]. A [`SendHead`] still needs
+//!    the body. The [`ApiCall`] may travel to where its namespace is, and is run on an [`ApiHost`]
+//!    there; the [`Answer`] becomes a [`Response`].
+//!
+//! Whatever fails on the way is a [`Problem`], which becomes a [`Response`] as well.
+//!
+//! ```
+//! use std::borrow::Cow;
+//!
+//! use roomcast_core::{Limits, http::{Access, ApiRequest, Headers, Problem, Request, Response, Route}};
+//!
+//! struct NoFields;
+//!
+//! impl Headers for NoFields {
+//!     fn values(&self, _: &'static str) -> impl Iterator<Item = Cow<'_, str>> {
+//!         std::iter::empty()
+//!     }
+//! }
+//!
+//! fn answer(access: &Access, request: &Request<'_, NoFields>) -> Result<Response, Problem> {
+//!     Ok(match Route::of(request)? {
+//!         Route::Health => Response::health(),
+//!         Route::Api => {
+//!             access.authorize(request)?;
+//!             let call = ApiRequest::read(request, access, &Limits::default())?;
+//!             // ... run it in `call.namespace()`
+//! #           unreachable!()
+//!         }
+//!         Route::Page | Route::Ready | Route::Metrics | Route::Socket { .. } => Response::page(),
+//!     })
+//! }
+//!
+//! let (access, method, query, local) = (Access::default(), "GET", "", false);
+//! let request = |path| Request { method, path, query, headers: NoFields, local };
+//! assert_eq!(answer(&access, &request("/healthz")), Ok(Response::health()));
+//! let refused = answer(&access, &request("/api/v1/default/rooms"));
+//! assert_eq!(refused.map_err(|problem| problem.code().status()), Err(403));
+//! ```
+
+mod access;
+mod api;
+mod api_key;
+mod origin;
+mod page;
+mod problem;
+mod request;
+mod response;
+mod route;
+mod upgrade;
+
+pub use access::{Access, is_namespace};
+pub use api::{Answer, ApiCall, ApiHost, ApiRequest, SendHead};
+pub use api_key::{ApiKey, ApiKeyError};
+pub use origin::{OriginRule, OriginRuleError};
+pub use problem::{Problem, ProblemCode};
+pub use request::{Headers, Request};
+pub use response::Response;
+pub use route::Route;
+pub use upgrade::{Refusal, SUBPROTOCOL, Upgrade};

@@ -1,0 +1,81 @@
+//! The head of a request, as far as the rules look at it.
+
+use alloc::borrow::Cow;
+
+/// The head of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a, H> {
+    /// The method, in upper case.
+    pub method: &'a str,
+    /// The path as it came, percent-encoded.
+    pub path: &'a str,
+    /// The query string as it came, without the question mark; empty when there is none.
+    pub query: &'a str,
+    /// The header fields.
+    pub headers: H,
+    /// Whether the peer is a program on the host's own machine. At the edge none is.
+    pub local: bool,
+}
+
+/// The header fields of a request.
+pub trait Headers {
+    /// The values of all fields with this name, which is in lower case, in order.
+    ///
+    /// A host that sees several only as one, joined by `", "`, gives that one. What is not UTF-8 is
+    /// given with replacement characters.
+    fn values(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>>;
+}
+
+impl<H: Headers> Request<'_, H> {
+    /// The first value of a field; `?` for one that is not visible ASCII, the only text that all
+    /// parties read in the same way.
+    pub fn first(&self, name: &'static str) -> Option<Cow<'_, str>> {
+        let value = self.headers.values(name).next()?;
+        Some(if is_text(&value) { value } else { "?".into() })
+    }
+
+    /// Whether a field that is a list, separated by commas, has such an item.
+    pub fn lists(&self, name: &'static str, item: impl Fn(&str) -> bool) -> bool {
+        self.headers
+            .values(name)
+            .any(|value| is_text(&value) && value.split(',').any(|found| item(found.trim())))
+    }
+}
+
+/// Whether a value is visible ASCII.
+pub(super) fn is_text(value: &str) -> bool {
+    value
+        .bytes()
+        .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+}
+
+/// Pairs of names and values, for tests.
+#[cfg(test)]
+impl Headers for &[(&'static str, &'static str)] {
+    fn values(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>> {
+        let values = self.iter().filter(move |(other, _)| *other == name);
+        values.map(|&(_, value)| value.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_of_a_list_stand_anywhere() {
+        let headers = [("a", "x"), ("a", "y, z"), ("b", "w"), ("c", "z, \u{e9}")];
+        let request = Request {
+            method: "GET",
+            path: "/",
+            query: "",
+            headers: &headers[..],
+            local: false,
+        };
+        assert!(request.lists("a", |item| item == "z"));
+        assert!(!request.lists("a", |item| item == "w"));
+        assert!(!request.lists("c", |item| item == "z"), "not all visible");
+        assert_eq!(request.first("a").as_deref(), Some("x"));
+        assert_eq!(request.first("c").as_deref(), Some("?"));
+    }
+}

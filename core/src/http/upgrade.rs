@@ -1,0 +1,186 @@
+//! The way from a request to a WebSocket.
+
+use alloc::{format, string::String};
+
+use super::{Headers, Problem, ProblemCode, Request, access::NO_NAMESPACE};
+use crate::close::CloseCode;
+
+/// The subprotocol in which the server speaks first. The answer to an upgrade names it when
+/// [`Upgrade::welcome`].
+pub const SUBPROTOCOL: &str = "roomcast.v1";
+
+/// What a client asks for with its upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Upgrade {
+    /// Whether it offers [`SUBPROTOCOL`], and so is greeted with `$welcome`.
+    pub welcome: bool,
+    /// Whether it wants to be told through the open socket that it may not connect, as a browser
+    /// does, which cannot see an HTTP status.
+    pub refuse_in_band: bool,
+}
+
+impl Upgrade {
+    /// Reads a request for a WebSocket. What a host's HTTP library checks of the handshake is not
+    /// looked at here: the key, the version, `Connection`.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request that is none.
+    pub fn check<H: Headers>(request: &Request<'_, H>) -> Result<Self, Problem> {
+        if request.method != "GET" {
+            return Err(Problem::not_allowed("GET"));
+        }
+        if request.first("upgrade").is_none() {
+            let detail = "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket";
+            return Err(Problem::new(ProblemCode::UpgradeRequired, detail)
+                .with_header("upgrade", "websocket")
+                .with_header("connection", "Upgrade"));
+        }
+        if !request.lists("upgrade", |item| item.eq_ignore_ascii_case("websocket")) {
+            return Err(Problem::bad_upgrade());
+        }
+        Ok(Self {
+            welcome: request.lists("sec-websocket-protocol", |item| item == SUBPROTOCOL),
+            refuse_in_band: request.query.split('&').any(|pair| pair == "refuse=close"),
+        })
+    }
+}
+
+impl Problem {
+    /// 400: the form of an upgrade is wrong.
+    pub fn bad_upgrade() -> Self {
+        Self::bad_request(
+            "the upgrade must say Connection: Upgrade and Upgrade: websocket, in HTTP/1.1",
+        )
+    }
+}
+
+/// Why a client may not connect, for both ways in which it may be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    problem: ProblemCode,
+    code: &'static str,
+    close: CloseCode,
+    detail: &'static str,
+}
+
+impl Refusal {
+    /// The page's origin is not allowed.
+    pub const ORIGIN: Self = Self {
+        problem: ProblemCode::Forbidden,
+        code: "forbidden",
+        close: CloseCode::FORBIDDEN,
+        detail: "this page's origin may not connect: list it in ROOMCAST_ALLOW_ORIGIN \
+                 (--allow-origin), scheme, host and port",
+    };
+
+    /// There is no such namespace.
+    pub const NAMESPACE: Self = Self {
+        problem: ProblemCode::NotFound,
+        code: "forbidden",
+        close: CloseCode::FORBIDDEN,
+        detail: NO_NAMESPACE,
+    };
+
+    /// The server has no place for one more; the detail says what to raise.
+    pub const fn overloaded(detail: &'static str) -> Self {
+        Self {
+            problem: ProblemCode::Overloaded,
+            code: "overloaded",
+            close: CloseCode::OVERLOADED,
+            detail,
+        }
+    }
+
+    /// The server is going away; the detail says what to do.
+    pub const fn unavailable(detail: &'static str) -> Self {
+        Self {
+            problem: ProblemCode::Unavailable,
+            code: "unavailable",
+            close: CloseCode::OVERLOADED,
+            detail,
+        }
+    }
+
+    /// The text frame that tells why through the open socket.
+    pub fn frame(&self) -> String {
+        let Self { code, detail, .. } = self;
+        format!(r#"{{"event":"$error","error":{{"code":"{code}","message":"{detail}"}}}}"#)
+    }
+
+    /// The code of the close frame that follows.
+    pub const fn close_code(&self) -> CloseCode {
+        self.close
+    }
+
+    /// The reason in it.
+    pub const fn close_reason(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let problem = Self::new(refusal.problem, refusal.detail);
+        if refusal.problem.status() == 503 {
+            problem.with_header("retry-after", "5")
+        } else {
+            problem
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Payload, http::Response};
+
+    fn check(
+        method: &str,
+        query: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<Upgrade, u16> {
+        let request = Request {
+            method,
+            path: "/ws",
+            query,
+            headers,
+            local: false,
+        };
+        Upgrade::check(&request).map_err(|problem| problem.code().status())
+    }
+
+    #[test]
+    fn an_upgrade_says_what_it_wants() {
+        let upgrade = ("upgrade", "WebSocket");
+        let plain = check("GET", "", &[upgrade]).expect("an upgrade");
+        assert!(!plain.welcome && !plain.refuse_in_band);
+        let offers = ("sec-websocket-protocol", "x, roomcast.v1");
+        let full = check("GET", "a=b&refuse=close", &[upgrade, offers]).expect("an upgrade");
+        assert!(full.welcome && full.refuse_in_band);
+    }
+
+    #[test]
+    fn what_is_no_upgrade_is_answered() {
+        assert_eq!(check("POST", "", &[("upgrade", "websocket")]), Err(405));
+        assert_eq!(check("GET", "", &[]), Err(426));
+        assert_eq!(check("GET", "", &[("upgrade", "h2c")]), Err(400));
+    }
+
+    #[test]
+    fn a_refusal_is_told_both_ways() {
+        for refusal in [
+            Refusal::ORIGIN,
+            Refusal::NAMESPACE,
+            Refusal::overloaded("full"),
+            Refusal::unavailable("ends"),
+        ] {
+            assert!(Payload::parse(&refusal.frame()).is_ok(), "{refusal:?}");
+            assert!(refusal.close_reason().len() <= 123);
+            let response = Response::from(Problem::from(refusal));
+            let retry = response.headers.contains(&("retry-after", "5"));
+            assert_eq!(retry, response.status == 503);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The HTTP API on a bare hub: this request, exactly this answer.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use roomcast_core::{
+    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, Handshake, Hub, JoinError, Limits,
+    Outbox, Payload, SendError, Timestamp, UnknownConn,
+    http::{
+        Access, ApiCall, ApiHost, ApiRequest, Headers, Problem, ProblemCode, Request, Response,
+        Route,
+    },
+};
+use serde_json::value::RawValue;
+
+const NOW: Timestamp = Timestamp::from_millis(7);
+
+struct Fields<'a>(&'a [(&'static str, &'a str)]);
+
+impl Headers for Fields<'_> {
+    fn values(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>> {
+        let values = self.0.iter().filter(move |(other, _)| *other == name);
+        values.map(|&(_, value)| value.into())
+    }
+}
+
+/// A namespace that comes and goes as on a server with many of them.
+struct Desk {
+    hub: Option<Hub>,
+    places: usize,
+    out: Outbox,
+}
+
+impl Desk {
+    fn with(connections: usize) -> Self {
+        let (mut hub, mut out) = (Hub::new(Config::new("e")), Outbox::new());
+        for at in 0..connections {
+            let handshake = Handshake::new().with_user(if at % 2 == 0 { "ann" } else { "bob" });
+            hub.connect(NOW, handshake, &mut out).expect("room for it");
+        }
+        let hub = Some(hub);
+        Self {
+            hub,
+            places: 0,
+            out,
+        }
+    }
+
+    fn gone(places: usize) -> Self {
+        let out = Outbox::new();
+        Self {
+            hub: None,
+            places,
+            out,
+        }
+    }
+
+    fn answer(
+        &mut self,
+        request: &str,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> Result<Response, Problem> {
+        let (method, target) = request.split_once(' ').expect("METHOD TARGET");
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let request = Request {
+            method,
+            path,
+            query,
+            headers: Fields(headers),
+            local: true,
+        };
+        assert_eq!(Route::of(&request), Ok(Route::Api));
+        let mut access = Access::default();
+        access.namespaces = Some(vec!["ns".to_owned()]);
+        let call = match ApiRequest::read(&request, &access, &Limits::default())? {
+            ApiRequest::Call(call) => call,
+            ApiRequest::Send(head) => {
+                assert_eq!(head.namespace(), "ns");
+                head.with_body(body.as_bytes())?
+            }
+        };
+        assert_eq!(call.namespace(), "ns");
+        Ok(may_travel(call).run(self)?.into())
+    }
+
+    /// The body of a good answer, or the code of a problem.
+    fn told(&mut self, request: &str, body: &str) -> String {
+        match self.answer(request, &[], body) {
+            Ok(response) => {
+                assert_eq!(response.status, 200);
+                assert_eq!(response.headers, [("content-type", "application/json")]);
+                String::from_utf8(response.body.into_owned()).expect("JSON")
+            }
+            Err(problem) => problem.code().as_str().to_owned(),
+        }
+    }
+}
+
+fn may_travel<T: Send + 'static>(value: T) -> T {
+    value
+}
+
+impl ApiHost for Desk {
+    fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
+        self.hub.as_ref().map(question)
+    }
+
+    fn open(&mut self) -> Result<(), Problem> {
+        if self.hub.is_none() && self.places == 0 {
+            return Err(Problem::new(ProblemCode::Overloaded, "full"));
+        }
+        self.hub.get_or_insert_with(|| Hub::new(Config::new("e")));
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        key: Option<&str>,
+        audience: &Audience,
+        event: &str,
+        data: &RawValue,
+    ) -> Result<Delivery, SendError> {
+        let mut nobody = Hub::new(Config::new("e"));
+        let hub = self.hub.as_mut().unwrap_or(&mut nobody);
+        let data = Payload::parse(data.get()).map_err(EncodeError::from)?;
+        match key {
+            Some(key) => hub.send_once(NOW, key, audience, event, data, &mut self.out),
+            None => Ok(hub.send(NOW, audience, event, data, &mut self.out)?),
+        }
+    }
+
+    fn join(&mut self, conn: ConnId, room: &str) -> Result<bool, JoinError> {
+        let hub = self.hub.as_mut().ok_or(UnknownConn(conn))?;
+        Ok(hub.join(NOW, conn, room, &mut self.out)?.already)
+    }
+
+    fn leave(&mut self, conn: ConnId, room: &str) -> Result<bool, UnknownConn> {
+        let hub = self.hub.as_mut().ok_or(UnknownConn(conn))?;
+        hub.leave(NOW, conn, room, &mut self.out)
+    }
+
+    fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) -> Result<(), UnknownConn> {
+        let hub = self.hub.as_mut().ok_or(UnknownConn(conn))?;
+        hub.close(NOW, conn, code, reason, &mut self.out)
+    }
+
+    fn queued_bytes(&mut self, conn: ConnId) -> usize {
+        usize::try_from(conn.serial()).expect("small") * 10
+    }
+
+    fn unix_ms(&self, time: Timestamp) -> u64 {
+        1000 + time.as_millis()
+    }
+}
+
+/// The id as text of the connection that came at this place.
+fn id(desk: &Desk, at: usize) -> String {
+    let ids = desk.ask(|hub| {
+        let mut ids: Vec<_> = hub.connections().map(|conn| conn.id).collect();
+        ids.sort_unstable();
+        ids
+    });
+    ids.expect("a hub")[at].to_string()
+}
+
+#[test]
+fn connections_are_joined_listed_and_removed() {
+    let mut desk = Desk::with(3);
+    let ids = [0, 1, 2].map(|at| id(&desk, at));
+    let [a, b, c] = &ids;
+    let path = |conn| format!("/api/v1/ns/rooms/chat%2F7/members/{conn}");
+    let joined = r#"{"epoch":"e","offset":0,"already":false}"#;
+    assert_eq!(desk.told(&format!("PUT {}", path(b)), ""), joined);
+    let again = r#"{"epoch":"e","offset":0,"already":true}"#;
+    assert_eq!(desk.told(&format!("PUT {}", path(b)), ""), again);
+    let room = r#"{"room":"chat/7","members":1,"epoch":"e","offset":0}"#;
+    assert_eq!(desk.told("GET /api/v1/ns/rooms/chat%2F7", ""), room);
+    let one = |conn, user, rooms, queued| {
+        format!(
+            r#"{{"conn":"{conn}","user":"{user}","rooms":[{rooms}],"since_ms":1007,"queued_bytes":{queued}}}"#
+        )
+    };
+    let (first, second) = (one(a, "ann", "", 0), one(b, "bob", r#""chat/7""#, 10));
+    assert_eq!(
+        desk.told("GET /api/v1/ns/connections?limit=2", ""),
+        format!(r#"{{"connections":[{first},{second}],"next":"{b}"}}"#)
+    );
+    assert_eq!(
+        desk.told(
+            &format!("GET /api/v1/ns/connections?after={a}&user=ann"),
+            ""
+        ),
+        format!(r#"{{"connections":[{}]}}"#, one(c, "ann", "", 20))
+    );
+    let path_of_b = format!("GET /api/v1/ns/connections/{b}");
+    assert_eq!(desk.told(&path_of_b, ""), second);
+    let delete = format!("DELETE {}", path(b));
+    assert_eq!(desk.told(&delete, ""), r#"{"was":true}"#);
+    assert_eq!(desk.told(&delete, ""), r#"{"was":false}"#);
+    let gone = r#"{"disconnected":2}"#;
+    assert_eq!(
+        desk.told("DELETE /api/v1/ns/connections?user=ann", ""),
+        gone
+    );
+    let remove = format!("DELETE /api/v1/ns/connections/{b}?code=4000&reason=bye");
+    assert_eq!(desk.told(&remove, ""), r#"{"disconnected":1}"#);
+    assert_eq!(desk.told(&remove, ""), "not_found");
+}
+
+#[test]
+fn rooms_come_in_pages() {
+    let mut desk = Desk::with(1);
+    let a = id(&desk, 0);
+    for room in ["a1", "a2", "a3", "b"] {
+        desk.told(&format!("PUT /api/v1/ns/rooms/{room}/members/{a}"), "");
+    }
+    let names = |page: String| {
+        let page: BTreeMap<String, serde_json::Value> = serde_json::from_str(&page).expect("JSON");
+        let rooms = page["rooms"].as_array().expect("a list").iter();
+        let rooms: Vec<_> = rooms.map(|room| room["room"].to_string()).collect();
+        (rooms.join(","), page.get("next").map(ToString::to_string))
+    };
+    let page = names(desk.told("GET /api/v1/ns/rooms?prefix=a&limit=2", ""));
+    assert_eq!(page, (r#""a1","a2""#.into(), Some(r#""a2""#.into())));
+    let page = names(desk.told("GET /api/v1/ns/rooms?prefix=a&limit=2&after=a2", ""));
+    assert_eq!(page, (r#""a3""#.into(), None));
+}
+
+#[test]
+fn sends_are_counted_and_remembered() {
+    let mut desk = Desk::with(3);
+    let body = r#"{"audience":{"users":["ann"]},"event":"said","data":{"n":1}}"#;
+    let send = "POST /api/v1/ns/send";
+    let delivery = r#"{"matched":2,"queued":2,"dropped":0}"#;
+    assert_eq!(desk.told(send, body), delivery);
+    let key: &[_] = &[("idempotency-key", "k")];
+    let first = desk.answer(send, key, body).expect("sent");
+    desk.told("DELETE /api/v1/ns/connections?user=ann", "");
+    assert_eq!(desk.answer(send, key, body), Ok(first));
+    let other = body.replace('1', "2");
+    let refused = desk.answer(send, key, &other).expect_err("another message");
+    assert_eq!(refused.code(), ProblemCode::KeyReused);
+    for bad in ["", "\u{e9}", &"k".repeat(129)] {
+        let refused = desk.answer(send, &[("idempotency-key", bad)], body);
+        let code = refused.expect_err(bad).code();
+        assert_eq!(code, ProblemCode::BadRequest, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_namespace_that_is_not_there_is_as_if_empty() {
+    let mut desk = Desk::gone(0);
+    let body = r#"{"audience":{"all":true},"event":"said"}"#;
+    let nobody = r#"{"matched":0,"queued":0,"dropped":0}"#;
+    assert_eq!(desk.told("POST /api/v1/ns/send", body), nobody);
+    assert_eq!(desk.told("GET /api/v1/ns/rooms", ""), r#"{"rooms":[]}"#);
+    assert_eq!(desk.told("GET /api/v1/ns/rooms/a", ""), "not_found");
+    assert_eq!(
+        desk.told("PUT /api/v1/ns/rooms/a/members/0", ""),
+        "not_found"
+    );
+    let none = r#"{"disconnected":0}"#;
+    assert_eq!(desk.told("DELETE /api/v1/ns/connections?user=a", ""), none);
+    let key: &[_] = &[("idempotency-key", "k")];
+    let refused = desk.answer("POST /api/v1/ns/send", key, body);
+    assert_eq!(
+        refused.expect_err("no place").code(),
+        ProblemCode::Overloaded
+    );
+    desk.places = 1;
+    let sent = desk.answer("POST /api/v1/ns/send", key, body);
+    assert_eq!(sent.expect("sent").status, 200);
+    assert!(desk.hub.is_some(), "the key is remembered");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let mut desk = Desk::with(1);
+    for (request, code) in [
+        ("GET /api/", "not_found"),
+        ("GET /api/v2/ns/rooms", "not_found"),
+        ("GET /api/v1/other/rooms", "not_found"),
+        ("GET /api/v1/ns", "not_found"),
+        ("GET /api/v1/ns/rooms/", "bad_room"),
+        ("GET /api/v1/ns/rooms/%ff", "bad_request"),
+        ("GET /api/v1/ns/rooms/%00", "bad_room"),
+        ("GET /api/v1/ns/rooms?limit=0", "bad_request"),
+        ("GET /api/v1/ns/rooms?limit=1001", "bad_request"),
+        ("HEAD /api/v1/ns/rooms", "method_not_allowed"),
+        ("GET /api/v1/ns/send", "method_not_allowed"),
+        ("POST /api/v1/ns/rooms/a/members/0", "method_not_allowed"),
+        ("PUT /api/v1/ns/rooms/a/members/x", "not_found"),
+        ("GET /api/v1/ns/connections?after=x", "bad_request"),
+        ("PUT /api/v1/ns/connections", "method_not_allowed"),
+        ("DELETE /api/v1/ns/connections", "bad_request"),
+        (
+            "DELETE /api/v1/ns/connections?user=a&code=1002",
+            "bad_request",
+        ),
+        ("PATCH /api/v1/ns/connections/0", "method_not_allowed"),
+        ("GET /api/v1/ns/connections/9", "not_found"),
+    ] {
+        assert_eq!(desk.told(request, ""), code, "{request}");
+    }
+    let reason = "r".repeat(124);
+    let request = format!("DELETE /api/v1/ns/connections/0?reason={reason}");
+    assert_eq!(desk.told(&request, ""), "bad_request");
+}
+
+#[test]
+fn a_body_is_one_object_that_names_an_audience_and_an_event() {
+    let mut desk = Desk::with(1);
+    for (body, code) in [
+        ("", "bad_request"),
+        ("[]", "bad_request"),
+        (r#"[{"all":true},"said"]"#, "bad_request"),
+        (r#"{"audience":[true],"event":"said"}"#, "bad_request"),
+        (
+            r#"{"audience":{"room":["a"]},"event":"said"}"#,
+            "bad_request",
+        ),
+        (r#"{"audience":{"all":true}}"#, "bad_request"),
+        (
+            r#"{"audience":{"all":true},"event":"said","x":1}"#,
+            "bad_request",
+        ),
+        (r#"{"audience":{"all":true},"event":"$x"}"#, "bad_request"),
+        (r#"{"audience":{"rooms":[""]},"event":"said"}"#, "bad_room"),
+        (
+            r#"{"audience":{"all":true},"event":"e","data":"\ud800"}"#,
+            "bad_payload",
+        ),
+    ] {
+        assert_eq!(desk.told("POST /api/v1/ns/send", body), code, "{body}");
+    }
+}
+
+#[test]
+fn queue_sizes_can_be_filled_in_later() {
+    let mut desk = Desk::with(2);
+    let headers = Fields(&[]);
+    let request = Request {
+        method: "GET",
+        path: "/api/v1/ns/connections",
+        query: "",
+        headers,
+        local: true,
+    };
+    let read = ApiRequest::read(&request, &Access::default(), &Limits::default());
+    let Ok(ApiRequest::Call(call)) = read else {
+        panic!("{read:?}");
+    };
+    let call: ApiCall = call;
+    let mut answer = call.run(&mut desk).expect("a list");
+    let (second, stranger): (ConnId, _) = (id(&desk, 1).parse().expect("an id"), "123456789");
+    answer.set_queued_bytes(second, 4711);
+    answer.set_queued_bytes(stranger.parse().expect("an id"), 9);
+    let body = Response::from(answer).body.into_owned();
+    let body = String::from_utf8(body).expect("JSON");
+    assert!(body.contains(r#""queued_bytes":0},"#), "{body}");
+    assert!(body.ends_with(r#""queued_bytes":4711}]}"#), "{body}");
+}
