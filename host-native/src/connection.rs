@@ -18,13 +18,16 @@ use tokio::{
 use crate::{
     namespace::Link,
     server::Permit,
-    shard::{Mail, Shard},
+    shard::{ClientInput, Mail, Shard},
     socket::{Home, Pushed, Socket, Stage},
     ws::{Decoder, Event, Guards},
 };
 
 /// Reads in a row before other connections get their turn.
 const READS_MAX: usize = 4;
+/// A read this large is one of a client that has much to say: the next one waits for what this one
+/// causes.
+const BULK_BYTES: usize = 16 * 1024;
 
 /// Serves an upgraded connection until it is over. `early` is what came behind the upgrade request.
 pub(crate) async fn serve(
@@ -44,6 +47,7 @@ pub(crate) async fn serve(
             read,
             decoder: Decoder::default(),
             deaf: false,
+            bulk: false,
             half_closed: false,
             end: DisconnectReason::Lost,
         };
@@ -115,6 +119,8 @@ struct Connection {
     decoder: Decoder,
     /// After a fault in the framing nothing that follows has a meaning.
     deaf: bool,
+    /// Whether the last read was a large one.
+    bulk: bool,
     half_closed: bool,
     end: DisconnectReason,
 }
@@ -135,7 +141,7 @@ impl Connection {
                 self.half_closed = true;
                 self.socket.half_close();
             }
-            if shard.must_wait(self.home(), cx) {
+            if shard.must_wait(self.home(), cx) || self.bulk && shard.is_behind(cx) {
                 return Poll::Pending;
             }
             let buffer = &mut *shard.read_buffer.borrow_mut();
@@ -150,10 +156,14 @@ impl Connection {
                 return Poll::Ready(());
             }
             self.process(&mut buffer[..count]);
+            self.bulk = count >= BULK_BYTES;
             if self.socket.blocked_since().is_some()
                 && self.socket.poll_unblock(shard.now(), cx).is_err()
             {
                 return Poll::Ready(());
+            }
+            if self.bulk {
+                break;
             }
         }
         cx.waker().wake_by_ref();
@@ -226,6 +236,7 @@ impl Connection {
         let since = socket.message_since.get().filter(|_| messages == 0);
         let amid = self.decoder.is_amid_message();
         socket.message_since.set(amid.then(|| since.unwrap_or(now)));
+        shard.watch(socket);
     }
 }
 
@@ -275,16 +286,11 @@ fn input_text(shard: &Rc<Shard>, home: &Home, conn: ConnId, text: &str) {
     match home {
         Home::Local(namespace) => namespace.text(shard, conn, text),
         Home::Remote {
-            shard: home,
+            shard: to,
             namespace,
-        } => shard.post(
-            *home,
-            Mail::Text {
-                namespace: namespace.clone(),
-                conn,
-                text: text.into(),
-            },
-        ),
+        } => {
+            post(shard, *to, namespace, conn, ClientInput::Text(text.into()));
+        }
     }
 }
 
@@ -292,17 +298,15 @@ fn input_binary(shard: &Rc<Shard>, home: &Home, conn: ConnId, bytes: &[u8]) {
     match home {
         Home::Local(namespace) => namespace.binary(shard, conn, bytes),
         Home::Remote {
-            shard: home,
+            shard: to,
             namespace,
         } => {
-            let (namespace, bytes) = (namespace.clone(), Box::<[u8]>::from(bytes));
-            shard.post(
-                *home,
-                Mail::Task(Box::new(move |shard| {
-                    if let Some(namespace) = shard.namespace(&namespace) {
-                        namespace.binary(shard, conn, &bytes);
-                    }
-                })),
+            post(
+                shard,
+                *to,
+                namespace,
+                conn,
+                ClientInput::Binary(bytes.into()),
             );
         }
     }
@@ -313,18 +317,20 @@ fn heard(shard: &Rc<Shard>, home: &Home, conn: ConnId) {
     match home {
         Home::Local(namespace) => namespace.heard(shard, conn),
         Home::Remote {
-            shard: home,
+            shard: to,
             namespace,
         } => {
-            let namespace = namespace.clone();
-            shard.post(
-                *home,
-                Mail::Task(Box::new(move |shard| {
-                    if let Some(namespace) = shard.namespace(&namespace) {
-                        namespace.heard(shard, conn);
-                    }
-                })),
-            );
+            post(shard, *to, namespace, conn, ClientInput::Heard);
         }
     }
+}
+
+fn post(shard: &Shard, to: usize, namespace: &Arc<str>, conn: ConnId, input: ClientInput) {
+    let namespace = namespace.clone();
+    let mail = Mail::Input {
+        namespace,
+        conn,
+        input,
+    };
+    shard.post(to, mail);
 }

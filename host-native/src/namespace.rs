@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    mem,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -36,6 +37,8 @@ struct Inner {
     /// By slot of the connection's id.
     members: Vec<Option<Member>>,
     run: Run,
+    /// Whether the run is to be ended with the turn.
+    listed: bool,
     /// Whose queue passed its limit while commands were carried out.
     overflowed: Vec<ConnId>,
 }
@@ -67,6 +70,7 @@ impl Namespace {
                 out: Outbox::new(),
                 members: Vec::new(),
                 run: Run::default(),
+                listed: false,
                 overflowed: Vec::new(),
             }),
         }
@@ -287,6 +291,7 @@ impl Namespace {
         if inner.run.recipients() > recipients_max {
             return false;
         }
+        inner.listed = false;
         inner.end_run(shard, now);
         inner.settle_overflow(shard, &self.name, now);
         true
@@ -307,10 +312,9 @@ impl Namespace {
     }
 
     fn finish(self: &Rc<Self>, shard: &Shard, now: Timestamp, inner: &mut Inner) {
-        let listed = !inner.run.is_empty();
         inner.carry_out(shard, now);
         inner.settle_overflow(shard, &self.name, now);
-        if !listed && !inner.run.is_empty() {
+        if !inner.run.is_empty() && !mem::replace(&mut inner.listed, true) {
             shard.list_run(self);
         }
     }
@@ -332,7 +336,7 @@ impl Inner {
         if self.out.is_empty() {
             return;
         }
-        let mut out = std::mem::take(&mut self.out);
+        let mut out = mem::take(&mut self.out);
         for command in &out {
             match command {
                 Command::Send { to, frame } => {

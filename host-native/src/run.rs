@@ -1,6 +1,8 @@
 //! Runs: what one turn publishes to the same recipients, joined.
 
-use bytes::{Bytes, BytesMut};
+use std::mem;
+
+use bytes::Bytes;
 use roomcast_core::ConnId;
 
 use crate::ws;
@@ -13,12 +15,14 @@ use crate::ws;
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     to: Vec<ConnId>,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     frames: u32,
 }
 
 /// A run this long is sent before the turn ends: its recipients' queues are bounded.
 const BYTES_MAX: usize = 64 * 1024;
+/// A run up to this long is copied, and the buffer used again.
+const COPY_BYTES_MAX: usize = 16 * 1024;
 
 impl Run {
     pub(crate) const fn is_empty(&self) -> bool {
@@ -57,10 +61,20 @@ impl Run {
     }
 
     /// Ends: the recipients, the buffer that all of them share, and how many frames it holds.
+    ///
+    /// No two runs share a buffer: a queue counts what it holds, and a few bytes in it must not keep
+    /// the buffer of a busy room alive.
     pub(crate) fn end(&mut self) -> (Vec<ConnId>, Bytes, u32) {
-        let frames = std::mem::take(&mut self.frames);
-        let to = std::mem::take(&mut self.to);
-        (to, self.bytes.split().freeze(), frames)
+        let frames = mem::take(&mut self.frames);
+        let to = mem::take(&mut self.to);
+        let bytes = if self.bytes.len() <= COPY_BYTES_MAX {
+            let bytes = Bytes::copy_from_slice(&self.bytes);
+            self.bytes.clear();
+            bytes
+        } else {
+            mem::take(&mut self.bytes).into()
+        };
+        (to, bytes, frames)
     }
 
     /// Gives the recipients' buffer back for the next run.
@@ -93,6 +107,23 @@ mod tests {
         assert_eq!((to, frames), (both.clone(), 2));
         assert_eq!(&bytes[..], b"\x81\x01a\x81\x02bc");
         assert!(run.is_empty() && !run.reaches(both[0]));
+    }
+
+    /// What a slow reader holds of a run is all that it holds.
+    #[test]
+    fn runs_share_no_buffer() {
+        let both = ids(&["1", "2"]);
+        let mut run = Run::default();
+        let mut ended = Vec::new();
+        for length in [COPY_BYTES_MAX, 1, COPY_BYTES_MAX / 2] {
+            run.begin(&both);
+            run.add(&"x".repeat(length));
+            ended.push(run.end().1);
+        }
+        for bytes in ended {
+            assert!(bytes.is_unique());
+            assert!(Vec::from(bytes.clone()).capacity() <= 2 * bytes.len());
+        }
     }
 
     #[test]

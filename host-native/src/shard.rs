@@ -25,8 +25,8 @@ use tokio::{
     sync::{Notify, oneshot},
 };
 
-pub(crate) use self::mail::{Batch, Mail};
-use self::{cork::Cork, ebb::HighWater, flow::Flow};
+pub(crate) use self::mail::{Batch, ClientInput, Mail};
+use self::{cork::Cork, ebb::HighWater, flow::Flow, turn::Backlog};
 use crate::{
     metrics::Metrics,
     namespace::{Link, Namespace},
@@ -41,6 +41,8 @@ pub(crate) struct Shard {
     /// One for all reads of the thread: an idle connection holds none.
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
     sockets: RefCell<Slab<Rc<Socket>>>,
+    /// Sockets for which something may become due.
+    watched: RefCell<Vec<Rc<Socket>>>,
     high_water: HighWater,
     namespaces: RefCell<BTreeMap<Arc<str>, Rc<Namespace>>>,
     /// No namespace that begins here gives out a serial number below it: ids are never reused,
@@ -48,6 +50,7 @@ pub(crate) struct Shard {
     serial: Cell<u64>,
     runs: RefCell<Vec<Rc<Namespace>>>,
     dirty: RefCell<Vec<Rc<Socket>>>,
+    backlog: Backlog,
     corked: RefCell<Cork>,
     outgoing: RefCell<Vec<Vec<Mail>>>,
     flow: Flow,
@@ -64,11 +67,13 @@ impl Shard {
             shared,
             read_buffer: RefCell::new(vec![0; 64 * 1024].into()),
             sockets: RefCell::default(),
+            watched: RefCell::default(),
             high_water: HighWater::default(),
             namespaces: RefCell::default(),
             serial,
             runs: RefCell::default(),
             dirty: RefCell::default(),
+            backlog: Backlog::default(),
             corked: RefCell::default(),
             outgoing: RefCell::new((0..shards).map(|_| Vec::new()).collect()),
             flow: Flow::new(shards),
@@ -169,11 +174,6 @@ impl Shard {
         self.sockets.borrow().get(key as usize).cloned()
     }
 
-    pub(crate) fn sockets(&self) -> Vec<Rc<Socket>> {
-        let sockets = self.sockets.borrow();
-        sockets.iter().map(|(_, socket)| socket.clone()).collect()
-    }
-
     /// Queues frames for a socket of this shard; it is flushed at the end of the turn.
     pub(crate) fn push(
         &self,
@@ -189,15 +189,29 @@ impl Shard {
                 return spilt;
             }
         }
+        self.queue(socket, now, bytes, frames)
+    }
+
+    /// Queues frames behind whatever is queued.
+    fn queue(&self, socket: &Rc<Socket>, now: Timestamp, bytes: Bytes, frames: u32) -> Pushed {
+        let len = bytes.len();
         let pushed = socket.push(now, bytes, frames);
         if pushed == Pushed::Queued {
-            self.mark_dirty(socket);
+            self.mark_dirty(socket, len);
+            self.watch(socket);
         }
         pushed
     }
 
-    fn mark_dirty(&self, socket: &Rc<Socket>) {
-        if socket.blocked_since().is_none() && !socket.dirty.replace(true) {
+    /// Has so many more bytes written at the end of the turn. One that the kernel takes no more of
+    /// writes by itself when it does.
+    fn mark_dirty(&self, socket: &Rc<Socket>, bytes: usize) {
+        if socket.blocked_since().is_some() {
+            return;
+        }
+        socket.waiting.set(socket.waiting.get() + bytes);
+        self.backlog.add(bytes);
+        if !socket.dirty.replace(true) {
             self.dirty.borrow_mut().push(socket.clone());
             self.bell.notify_one();
         }
@@ -228,7 +242,8 @@ impl Shard {
             Link::Local(socket) => {
                 self.spill(socket, now);
                 socket.close(now, code, reason);
-                self.mark_dirty(socket);
+                self.watch(socket);
+                self.mark_dirty(socket, 0);
             }
             &Link::Remote { shard, key } => {
                 let reason: Box<str> = reason.into();

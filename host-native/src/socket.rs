@@ -66,10 +66,14 @@ pub(crate) struct Socket {
     gap: Cell<bool>,
     /// Whether it is on the shard's list of sockets to flush.
     pub(crate) dirty: Cell<bool>,
+    /// Bytes that it counts for on that list; a write out of turn does not change them.
+    pub(crate) waiting: Cell<usize>,
     /// Since when the kernel takes no more; the connection's task then waits for it.
     blocked: Cell<Option<Timestamp>>,
     /// Since when a message is under way that has not ended.
     pub(crate) message_since: Cell<Option<Timestamp>>,
+    /// Whether the sweep looks at it.
+    pub(crate) watched: Cell<bool>,
     /// The code it was closed with, by whoever closed it.
     pub(crate) code: Cell<Option<CloseCode>>,
     task: RefCell<Option<Waker>>,
@@ -86,8 +90,10 @@ impl Socket {
             stage: Cell::new(Stage::Open),
             gap: Cell::new(false),
             dirty: Cell::new(false),
+            waiting: Cell::new(0),
             blocked: Cell::new(None),
             message_since: Cell::new(None),
+            watched: Cell::new(false),
             code: Cell::new(None),
             task: RefCell::new(None),
         }
@@ -114,6 +120,13 @@ impl Socket {
 
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queue.borrow().bytes()
+    }
+
+    /// Whether there is something that must not last for ever.
+    pub(crate) const fn may_be_due(&self) -> bool {
+        self.blocked.get().is_some()
+            || self.message_since.get().is_some()
+            || !matches!(self.stage.get(), Stage::Open)
     }
 
     /// Whether nothing is queued, so that a write may go past the queue.
@@ -223,7 +236,6 @@ impl Socket {
     /// Writes what is queued, as far as the kernel takes it. An error is left for the connection's
     /// task to find.
     pub(crate) fn flush(&self, now: Timestamp) {
-        self.dirty.set(false);
         if self.blocked.get().is_some() {
             return;
         }

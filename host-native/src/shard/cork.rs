@@ -65,11 +65,7 @@ impl Shard {
             cork.bytes.clear();
             (bytes, std::mem::take(&mut cork.frames))
         };
-        let pushed = socket.push(now, bytes, frames);
-        if pushed == Pushed::Queued {
-            self.mark_dirty(socket);
-        }
-        pushed
+        self.queue(socket, now, bytes, frames)
     }
 
     /// Sends what was held back: in one write of its own when nothing waits before it.

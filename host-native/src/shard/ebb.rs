@@ -17,12 +17,14 @@ pub(crate) struct HighWater {
     peak: Cell<usize>,
     /// At the last look.
     last: Cell<usize>,
-    /// Whether stragglers may have left something since.
-    stragglers: Cell<bool>,
+    /// Looks until stragglers, who may have left something since, are thought to have gone too.
+    patience: Cell<u8>,
 }
 
 /// A crowd that is not worth the trouble.
-const FEW: usize = 64;
+const FEW: usize = 16;
+/// Looks without a change after which no more are going.
+const PATIENCE: u8 = 10;
 
 impl HighWater {
     /// Notes how many there are; true when it is time to give memory back. That is when a sixteenth
@@ -32,10 +34,15 @@ impl HighWater {
         let peak = self.peak.get().max(now);
         let ebbed = peak - now > (peak / 16).max(FEW);
         let moving = now != self.last.replace(now);
-        let settled = self.stragglers.get() && !moving;
+        let patience = match self.patience.get() {
+            _ if ebbed => PATIENCE,
+            0 => 0,
+            _ if moving => PATIENCE,
+            patience => patience - 1,
+        };
+        let settled = patience == 0 && self.patience.replace(patience) > 0;
+        self.patience.set(patience);
         self.peak.set(if ebbed || settled { now } else { peak });
-        self.stragglers
-            .set(ebbed || self.stragglers.get() && !settled);
         ebbed || settled
     }
 }
@@ -95,31 +102,30 @@ fn blocks() -> Vec<Vec<u8>> {
 mod tests {
     use super::*;
 
+    /// Whether memory is given back at each of these looks.
+    fn looks<const N: usize>(looks: [usize; N]) -> [bool; N] {
+        let high = HighWater::default();
+        looks.map(|now| high.has_ebbed(now))
+    }
+
     #[test]
     fn a_crowd_has_gone_when_a_share_of_it_has() {
+        assert_eq!(looks([3200, 3000, 2999]), [false, false, true]);
+        assert_eq!(looks([3200, 2999, 2900, 0]), [false, true, false, true]);
+        assert_eq!(looks([16, 0, 17, 0]), [false, false, false, true]);
+    }
+
+    #[test]
+    fn stragglers_are_waited_for_once() {
+        let mut sizes = vec![100, 10];
+        sizes.extend([10; PATIENCE as usize - 1]);
+        sizes.extend([9; 2 * PATIENCE as usize]);
         let high = HighWater::default();
-        for (now, ebbed) in [
-            (3200, false),
-            (3000, false),
-            (2999, true),
-            (2900, false),
-            (2900, true), // no more are going
-            (2900, false),
-            (500, true),
-            (436, false),
-            (435, true),
-            (420, false),
-            (420, true),
-            (410, false),
-            (410, false),
-            (0, true),
-            (0, true),
-            (64, false),
-            (0, false),
-            (65, false),
-            (0, true),
-        ] {
-            assert_eq!(high.has_ebbed(now), ebbed, "{now}");
-        }
+        let given = sizes.iter().map(|&now| high.has_ebbed(now));
+        let given: Vec<_> = given
+            .enumerate()
+            .filter_map(|(at, given)| given.then_some(at))
+            .collect();
+        assert_eq!(given, [1, 2 * PATIENCE as usize + 1]);
     }
 }

@@ -14,7 +14,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use super::{Mail, Shard};
+use super::{ClientInput, Mail, Shard};
 
 /// Bytes of messages under way to one shard.
 const MESSAGES_MAX: usize = 1 << 20;
@@ -59,7 +59,7 @@ impl Flow {
     pub(super) fn posted(&self, to: usize, mail: &Mail) {
         let account = &self.accounts[to];
         match mail {
-            Mail::Text { .. } => add(&account.messages_out, cost(mail)),
+            Mail::Input { .. } => add(&account.messages_out, cost(mail)),
             Mail::Deliver { .. } => add(&account.frames_out, cost(mail)),
             Mail::Task(_) | Mail::Paid { .. } => {}
         }
@@ -75,7 +75,14 @@ impl Flow {
 /// What a piece of mail counts.
 pub(super) fn cost(mail: &Mail) -> usize {
     match mail {
-        Mail::Text { text, .. } => OVERHEAD + text.len(),
+        Mail::Input { input, .. } => {
+            OVERHEAD
+                + match input {
+                    ClientInput::Text(text) => text.len(),
+                    ClientInput::Binary(bytes) => bytes.len(),
+                    ClientInput::Heard => 0,
+                }
+        }
         Mail::Deliver { keys, bytes, .. } => OVERHEAD + bytes.len() + size_of_val(&**keys),
         Mail::Task(_) | Mail::Paid { .. } => 0,
     }

@@ -11,11 +11,11 @@ use crate::socket::Pushed;
 
 /// What one shard tells another.
 pub(crate) enum Mail {
-    /// A text message for a namespace that is at home there.
-    Text {
+    /// What a client sent, for a namespace that is at home there.
+    Input {
         namespace: Arc<str>,
         conn: ConnId,
-        text: Box<str>,
+        input: ClientInput,
     },
     /// Frames for sockets that are there.
     Deliver {
@@ -27,6 +27,15 @@ pub(crate) enum Mail {
     Paid { messages: usize, frames: usize },
     /// Anything else: off the hot path.
     Task(Task),
+}
+
+/// What a client sent.
+#[derive(Debug)]
+pub(crate) enum ClientInput {
+    Text(Box<str>),
+    Binary(Box<[u8]>),
+    /// Bytes that make no message.
+    Heard,
 }
 
 /// What one turn of a shard has for another.
@@ -42,7 +51,7 @@ type Task = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Text { .. } => "Text",
+            Self::Input { .. } => "Input",
             Self::Deliver { .. } => "Deliver",
             Self::Paid { .. } => "Paid",
             Self::Task(_) => "Task",
@@ -57,7 +66,7 @@ impl Shard {
             let (mut messages, mut frames) = (0, 0);
             for mail in mail {
                 match &mail {
-                    Mail::Text { .. } => messages += cost(&mail),
+                    Mail::Input { .. } => messages += cost(&mail),
                     Mail::Deliver { .. } => frames += cost(&mail),
                     Mail::Paid { .. } | Mail::Task(_) => {}
                 }
@@ -71,13 +80,17 @@ impl Shard {
 
     fn read_one(self: &Rc<Self>, from: usize, mail: Mail) {
         match mail {
-            Mail::Text {
+            Mail::Input {
                 namespace,
                 conn,
-                text,
+                input,
             } => {
                 if let Some(namespace) = self.namespace(&namespace) {
-                    namespace.text(self, conn, &text);
+                    match input {
+                        ClientInput::Text(text) => namespace.text(self, conn, &text),
+                        ClientInput::Binary(bytes) => namespace.binary(self, conn, &bytes),
+                        ClientInput::Heard => namespace.heard(self, conn),
+                    }
                 }
             }
             Mail::Deliver {

@@ -1,4 +1,8 @@
 //! The sweep: what is due, for all connections together instead of a timer each.
+//!
+//! It saves the timers, and it looks only at connections that something may become due for: those
+//! that do not take what is written, are amid a message, or are being closed. Idle ones cost
+//! nothing here. Heartbeats are the hub's, in a tree by time.
 
 use std::rc::Rc;
 
@@ -13,12 +17,24 @@ impl Shard {
         for namespace in self.namespaces() {
             namespace.timeout(self);
         }
-        for socket in self.sockets() {
+        for socket in self.watched.take() {
+            socket.watched.set(false);
             self.sweep_socket(&socket);
+            // One that nobody else holds is gone.
+            if Rc::strong_count(&socket) > 1 {
+                self.watch(&socket);
+            }
         }
         self.retire_namespaces();
         self.ebb();
         self.shared.flush_record();
+    }
+
+    /// Has the sweep look at a socket, for as long as something may become due for it.
+    pub(crate) fn watch(&self, socket: &Rc<Socket>) {
+        if socket.may_be_due() && !socket.watched.replace(true) {
+            self.watched.borrow_mut().push(socket.clone());
+        }
     }
 
     fn sweep_socket(&self, socket: &Socket) {

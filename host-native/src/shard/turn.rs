@@ -4,19 +4,56 @@
 //! end of the turn is a task that wakes behind all tasks whose input was ready, so that it comes
 //! after all of that was read.
 //!
-//! A large room is flushed in slices, with turns in between: other rooms' members do not wait for
-//! all of it. What is published to it meanwhile waits, and joins. Nothing of that changes an order:
-//! each socket has a queue of its own.
+//! What a large room is sent is written in slices, with turns in between: other rooms' members do
+//! not wait for all of it. What is published to it meanwhile waits, and joins. Nothing of that
+//! changes an order: each socket has a queue of its own. Nobody waits for good either: every turn
+//! writes a slice, and a socket that waits stands in line once.
 
-use std::{collections::VecDeque, mem, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    mem,
+    rc::Rc,
+    task::{Context, Waker},
+};
 
 use tokio::task;
 
 use super::{Batch, Mail, Shard};
 use crate::{namespace::Namespace, socket::Socket};
 
-/// Sockets flushed before everybody else gets a turn.
-const FLUSH_SLICE: usize = 512;
+/// Sockets that are written before everybody else gets a turn.
+const SLICE_SOCKETS: usize = 512;
+/// Bytes that are written before everybody else gets a turn: about as long as the sockets take.
+const SLICE_BYTES: usize = 4 << 20;
+/// Bytes that wait to be written, over all sockets, while clients with much to say are read.
+const BEHIND_BYTES: usize = 8 << 20;
+
+/// What is queued for sockets that stand in line.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    bytes: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Backlog {
+    pub(super) fn add(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    fn take(&self, bytes: usize) {
+        debug_assert!(
+            self.bytes.get() >= bytes,
+            "more was written than was queued"
+        );
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+        if self.bytes.get() <= BEHIND_BYTES {
+            for waker in self.waiting.take() {
+                waker.wake();
+            }
+        }
+    }
+}
 
 impl Shard {
     /// Has the namespace's run sent when the turn ends.
@@ -36,39 +73,61 @@ impl Shard {
         self.bell.notify_one();
     }
 
+    /// Whether much is waiting to be written. The task is then woken when it is less.
+    ///
+    /// Clients that pipeline without end are not read meanwhile, so that a turn stays short and no
+    /// queue passes its limit for want of a turn to be written.
+    pub(crate) fn is_behind(&self, cx: &Context<'_>) -> bool {
+        let behind = self.backlog.bytes.get() > BEHIND_BYTES;
+        if behind {
+            self.backlog.waiting.borrow_mut().push(cx.waker().clone());
+        }
+        behind
+    }
+
     /// Ends every turn, for as long as the shard lives.
     pub(crate) async fn end_turns(self: Rc<Self>) {
-        // What each turn left to flush; they take turns as well.
-        let mut lists = VecDeque::new();
+        let mut line = Line::new();
         loop {
-            if lists.is_empty() {
+            if line.sockets.is_empty() {
                 self.bell.notified().await;
-                self.end_runs(usize::MAX);
             } else {
                 task::yield_now().await;
-                self.end_runs(FLUSH_SLICE);
             }
+            let all = line.is_past_mark();
+            self.end_runs(if all { usize::MAX } else { SLICE_SOCKETS });
             self.pay();
             self.send_mail();
-            let dirty = mem::take(&mut *self.dirty.borrow_mut());
-            if !dirty.is_empty() {
-                lists.push_back(VecDeque::from(dirty));
+            let mut dirty = VecDeque::from(mem::take(&mut *self.dirty.borrow_mut()));
+            if dirty.len() <= SLICE_SOCKETS {
+                // Few: they need not wait for the many.
+                self.flush_slice(&mut dirty);
             }
-            if let Some(mut list) = lists.pop_front() {
-                let now = self.now();
-                for socket in list.drain(..list.len().min(FLUSH_SLICE)) {
-                    socket.flush(now);
-                }
-                if list.is_empty() {
-                    self.reuse(list.into());
-                } else {
-                    lists.push_back(list);
-                }
-            }
-            if lists.is_empty() {
+            line.join(&mut dirty, all);
+            self.reuse(dirty.into());
+            line.written += self.flush_slice(&mut line.sockets);
+            if line.sockets.is_empty() {
                 self.shared.flush_record();
             }
         }
+    }
+
+    /// Writes the first sockets, and takes them off; says how many.
+    fn flush_slice(&self, sockets: &mut VecDeque<Rc<Socket>>) -> usize {
+        let (now, mut count, mut bytes) = (self.now(), 0, 0);
+        while count < SLICE_SOCKETS
+            && bytes < SLICE_BYTES
+            && let Some(socket) = sockets.pop_front()
+        {
+            socket.dirty.set(false);
+            let waiting = socket.waiting.take();
+            self.backlog.take(waiting);
+            bytes += waiting;
+            socket.flush(now);
+            self.watch(&socket);
+            count += 1;
+        }
+        count
     }
 
     /// Gives a buffer back for the next turn's list.
@@ -99,5 +158,61 @@ impl Shard {
                 let _ = post.send(Batch { from, mail }); // a shard that has ended reads no mail
             }
         }
+    }
+}
+
+/// The sockets that stand in line to be written, each once.
+#[derive(Debug)]
+struct Line<S> {
+    sockets: VecDeque<S>,
+    /// How many have joined, and how many were written.
+    joined: usize,
+    written: usize,
+    /// Runs with many recipients are held back until so many were written: those who stood in line
+    /// when such runs were last ended.
+    mark: usize,
+}
+
+impl<S> Line<S> {
+    const fn new() -> Self {
+        Self {
+            sockets: VecDeque::new(),
+            joined: 0,
+            written: 0,
+            mark: 0,
+        }
+    }
+
+    fn is_past_mark(&self) -> bool {
+        self.written >= self.mark
+    }
+
+    /// Takes sockets in. `mark` says that they are of all runs.
+    fn join(&mut self, sockets: &mut VecDeque<S>, mark: bool) {
+        self.joined += sockets.len();
+        self.sockets.append(sockets);
+        if mark {
+            self.mark = self.joined;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Others may be busy without end: what was held back for those in line goes on.
+    #[test]
+    fn a_large_run_is_held_back_for_a_bounded_number_of_turns() {
+        let mut line = Line::new();
+        line.join(&mut (0..10 * SLICE_SOCKETS).collect(), true);
+        let mut turns = 0;
+        while !line.is_past_mark() {
+            // As many as are written: the line never gets shorter.
+            line.join(&mut (0..SLICE_SOCKETS).collect(), false);
+            line.written += line.sockets.drain(..SLICE_SOCKETS).count();
+            turns += 1;
+        }
+        assert_eq!((turns, line.sockets.len()), (10, 10 * SLICE_SOCKETS));
     }
 }

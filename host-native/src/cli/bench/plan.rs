@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::send::endpoint::Failure,
-    frame::{Limits, PAYLOAD_BYTES_MIN, publish_bytes},
+    frame::{Limits, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, publish_bytes},
 };
 
 /// Bytes a second that a server takes from one connection, unless it is told otherwise; it does not
@@ -69,6 +69,11 @@ impl Plan {
             return Err(Failure::usage(format_args!(
                 "--payload-bytes {PAYLOAD_BYTES_MIN} at least: a message carries its number and \
                  the time it was sent"
+            )));
+        }
+        if self.payload_bytes > PAYLOAD_BYTES_MAX {
+            return Err(Failure::usage(format_args!(
+                "--payload-bytes {PAYLOAD_BYTES_MAX} at most: each message is made in memory"
             )));
         }
         let needed = u64::from(connections) + OTHER_DESCRIPTORS;
