@@ -106,6 +106,15 @@ pub enum JoinError {
         /// The limit.
         limit: usize,
     },
+    /// The names of the connection's rooms would be too long together.
+    #[error(
+        "the names of this connection's rooms would pass {limit} bytes together: leave a room \
+         first, or use shorter names"
+    )]
+    RoomNames {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 /// A message that cannot be put into an envelope.

@@ -336,6 +336,13 @@ impl Hub {
             if connection.rooms.len() >= limit {
                 return Err(JoinError::RoomLimit { limit });
             }
+            if let Some(limit) = self.config.limits.room_names_bytes {
+                let names = connection.rooms.iter().map(|&slot| self.rooms.get(slot));
+                let held: usize = names.map(|room| RoomName::listed_bytes(&room.name)).sum();
+                if held + RoomName::listed_bytes(room) > limit {
+                    return Err(JoinError::RoomNames { limit });
+                }
+            }
             let slot = match found {
                 Some((slot, _)) => slot,
                 None => self.rooms.open(room),

@@ -30,6 +30,10 @@ pub struct Limits {
     /// Rooms that one connection is in; default 128. Bounds what a disconnect costs. Passed:
     /// `room_limit`.
     pub rooms_per_connection: usize,
+    /// Bytes of the names of the rooms that one connection is in, each counted as in a JSON list;
+    /// default `None`, no limit but that of their number. For a host that keeps a connection's
+    /// ground state in a small place. Passed: `room_limit`.
+    pub room_names_bytes: Option<usize>,
     /// Bytes of a room name; default 200. Passed: `bad_room`.
     pub room_name_bytes: usize,
     /// Messages from one connection; default 50 a second, burst 100; `None` is no limit. Passed:
@@ -66,6 +70,7 @@ impl Default for Limits {
             connections: crate::ConnId::SLOTS,
             message_bytes: 64 * 1024,
             rooms_per_connection: 128,
+            room_names_bytes: None,
             room_name_bytes: 200,
             inbound_messages: Some(Self::INBOUND_MESSAGES),
             inbound_bytes: Some(Rate {

@@ -34,6 +34,12 @@ impl RoomName {
             Err(RoomNameError { bytes_max })
         }
     }
+
+    /// The bytes that a name takes in a JSON list: with its escapes, quotes and comma.
+    pub(crate) fn listed_bytes(name: &str) -> usize {
+        let escapes = name.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
+        name.len() + escapes.count() + r#""","#.len()
+    }
 }
 
 /// A place in the sequence of a room's messages.

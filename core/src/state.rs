@@ -126,7 +126,13 @@ impl Hub {
                 return Err(RestoreError::Conn(id));
             }
             let limits = &hub.config.limits;
-            let few = conn.rooms.len() <= limits.rooms_per_connection;
+            let bytes: usize = conn
+                .rooms
+                .iter()
+                .map(|room| RoomName::listed_bytes(room))
+                .sum();
+            let few = conn.rooms.len() <= limits.rooms_per_connection
+                && limits.room_names_bytes.is_none_or(|limit| bytes <= limit);
             let named = |room: &String| RoomName::check(room, limits.room_name_bytes).is_ok();
             if !few || !conn.rooms.iter().all(named) {
                 return Err(RestoreError::Room(id));

@@ -84,6 +84,11 @@ impl Hub {
                 answer_error(conn, request, out, ErrorCode::RoomLimit, &message);
                 return Ok(());
             }
+            Err(fault @ JoinError::RoomNames { .. }) => {
+                let message = alloc::format!("{fault}");
+                answer_error(conn, request, out, ErrorCode::RoomLimit, &message);
+                return Ok(());
+            }
             Err(JoinError::Room(_)) => return Err(NO_ROOM),
             Err(JoinError::UnknownConn(_)) => {
                 debug_assert!(false, "a request of a dead connection");

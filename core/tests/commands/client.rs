@@ -145,6 +145,24 @@ fn receive_over_the_room_limit() {
 }
 
 #[test]
+fn receive_over_the_limit_of_room_names() {
+    let mut limits = Limits::default();
+    limits.room_names_bytes = Some(r#""a","b\"","#.len());
+    let mut desk = Desk::with(limits);
+    let a = desk.connect(Handshake::new()).expect("room for it");
+    desk.join(a, "a");
+    desk.text(a, r#"{"event":"$join","id":1,"room":"b\\\\"}"#);
+    desk.assert_error(
+        r#"send a {"event":"$join","id":1,"room":"b\\\\""#,
+        "room_limit",
+    );
+    assert_eq!(desk.hub.rooms_of(a), Some(vec!["a"]));
+    desk.join(a, "b\"");
+    desk.join(a, "b\"");
+    assert_eq!(desk.hub.rooms_of(a), Some(vec!["a", "b\""]));
+}
+
+#[test]
 fn receive_what_closes() {
     let (mut desk, [a, b, c]) = Desk::connected();
     let received = desk

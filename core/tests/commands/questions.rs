@@ -92,6 +92,10 @@ fn restore_refuses_what_no_hub_can_have_been() {
         restore(whole(), 2, &[&state, &state]),
         Err(RestoreError::Conn(a))
     );
+    let mut narrow = Limits::default();
+    narrow.room_names_bytes = Some(6);
+    let refused = restore(narrow, 2, &[&state]);
+    assert_eq!(refused, Err(RestoreError::Room(a)));
     let twice = serde_json::to_string(&state).expect("data");
     let twice = twice.replace(r#"["room"]"#, r#"["room","room"]"#);
     let twice: ConnState = serde_json::from_str(&twice).expect("data");

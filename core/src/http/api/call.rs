@@ -165,7 +165,9 @@ fn join(host: &mut impl ApiHost, room: &str, conn: ConnId) -> Result<JoinedView,
     let already = host.join(conn, room).map_err(|fault| match fault {
         JoinError::UnknownConn(_) => no_connection(),
         JoinError::Room(fault) => bad_room(fault),
-        JoinError::RoomLimit { .. } => Problem::new(ProblemCode::RoomLimit, fault.to_string()),
+        JoinError::RoomLimit { .. } | JoinError::RoomNames { .. } => {
+            Problem::new(ProblemCode::RoomLimit, fault.to_string())
+        }
     })?;
     let joined = host.ask(|hub| {
         let position = hub.position(room);
