@@ -198,6 +198,50 @@ impl Hub {
         Ok(None)
     }
 
+    /// Answers a message that the host could not process, for a reason of its own, with an error
+    /// that is addressed as far as the message can be read. Nothing else changes.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing is sent then.
+    pub fn decline(
+        &self,
+        conn: ConnId,
+        frame: Frame<'_>,
+        code: ErrorCode,
+        message: &'static str,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.conns.get(conn).ok_or(UnknownConn(conn))?;
+        let nameless = Malformed {
+            code,
+            message,
+            event: None,
+            id: None,
+            room: None,
+        };
+        let refusal = match frame {
+            Frame::Binary(_) => nameless,
+            Frame::Text(text) => match Envelope::decode(text) {
+                Ok(Envelope {
+                    event, id, room, ..
+                }) => Malformed {
+                    event: Some(event),
+                    id,
+                    room,
+                    ..nameless
+                },
+                Err(malformed) => Malformed {
+                    code,
+                    message,
+                    ..malformed
+                },
+            },
+        };
+        self.refuse(conn, &refusal, out);
+        Ok(())
+    }
+
     /// Answers what was not processed, as far as its sender can be read.
     fn refuse(&self, conn: ConnId, refusal: &Malformed<'_>, out: &mut Outbox) {
         let event = refusal.event.as_deref().unwrap_or("$error");

@@ -49,5 +49,5 @@ pub use query::{ConnectionInfo, Counts, RoomInfo};
 pub use rate::Bucket;
 pub use room::{Joined, Position, RoomName, RoomNameError};
 pub use settings::{OrOff, OrOffError, SettingError, Vars};
-pub use state::{ConnState, HubState};
+pub use state::{ConnState, HubState, KeyState};
 pub use time::Timestamp;

@@ -19,6 +19,8 @@ pub struct ConnectionInfo<'a> {
     pub user: Option<&'a str>,
     /// When it opened.
     pub since: Timestamp,
+    /// When it was last heard of.
+    pub heard: Timestamp,
 }
 
 /// A room with members.
@@ -49,6 +51,7 @@ impl<'a> From<&'a Connection> for ConnectionInfo<'a> {
             id: conn.id,
             user: conn.user.as_deref(),
             since: conn.since,
+            heard: conn.pulse.heard,
         }
     }
 }

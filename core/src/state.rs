@@ -54,13 +54,52 @@ impl HubState {
         }
     }
 
+    /// And that remembers these idempotency keys.
+    #[must_use]
+    pub fn with_keys(mut self, keys: impl IntoIterator<Item = KeyState>) -> Self {
+        let keys = keys.into_iter().map(|KeyState { key, known }| (key, known));
+        self.keys.extend(keys);
+        self
+    }
+
     /// The serial number of the next connection.
     pub const fn next_serial(&self) -> u64 {
         self.next_serial
     }
 }
 
+/// What a hub remembers of one idempotency key: a part of its [`HubState`], for a host that saves
+/// what changed and not the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyState {
+    key: Box<str>,
+    #[serde(flatten)]
+    known: Known,
+}
+
+impl KeyState {
+    /// The key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Since when it means nothing, and need not be kept.
+    pub const fn expires(&self) -> Timestamp {
+        self.known.expires
+    }
+}
+
 impl Hub {
+    /// What is remembered of an idempotency key at `now`. It changes with
+    /// [`send_once`](Self::send_once) and [`settle_once`](Self::settle_once) under this key. When
+    /// more keys are known than `Limits::idempotency_keys`, the hub has forgotten those that expire
+    /// first.
+    pub fn key_state(&self, now: Timestamp, key: &str) -> Option<KeyState> {
+        let known = self.keys.find(now, key)?.clone();
+        let key = key.into();
+        Some(KeyState { key, known })
+    }
+
     /// The ground state that belongs to no connection. It changes with every connect and every
     /// [`send_once`](Self::send_once).
     pub fn state(&self) -> HubState {

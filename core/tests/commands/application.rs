@@ -1,8 +1,8 @@
 //! What the application does: join, leave, send, close.
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, DisconnectReason, EncodeError, Handshake, Input, JoinError,
-    Limits, Payload, SendError, Timestamp, UnknownConn,
+    Audience, CloseCode, ConnId, DisconnectReason, EncodeError, Handshake, HubState, Input,
+    JoinError, Limits, Payload, SendError, Timestamp, UnknownConn,
 };
 
 use crate::desk::{Desk, NOBODY, queued, stranger};
@@ -177,6 +177,28 @@ fn send_once() {
     assert_eq!(
         once(300_000, &"k".repeat(129), "x"),
         (Err(SendError::Key), 0)
+    );
+}
+
+#[test]
+fn a_hub_saved_key_by_key_is_the_same() {
+    let (mut desk, []) = Desk::connected();
+    let (all, mut saved) = (Audience::all(), HubState::from_serial(0));
+    for (at, key) in [(0, "k1"), (1, "k2")] {
+        let (now, Desk { hub, out, .. }) = (Timestamp::from_millis(at), &mut desk);
+        assert_eq!(hub.key_state(now, key), None);
+        hub.send_once(now, key, &all, "x", Payload::NULL, out)
+            .expect("a send");
+        let state = hub.key_state(now, key).expect("known");
+        let expires = Timestamp::from_millis(at + 300_000);
+        assert_eq!((state.key(), state.expires()), (key, expires));
+        let json = serde_json::to_string(&state).expect("data");
+        saved = saved.with_keys([serde_json::from_str(&json).expect("a state")]);
+    }
+    assert_eq!(saved, desk.hub.state());
+    assert_eq!(
+        desk.hub.key_state(Timestamp::from_millis(300_000), "k1"),
+        None
     );
 }
 

@@ -1,8 +1,8 @@
 //! What clients do: connect, send, and go.
 
 use roomcast_core::{
-    Config, ConnId, DisconnectReason, Frame, Handshake, Hub, HubState, Limits, Outbox, Rate,
-    Refused, Timestamp, UnknownConn,
+    Config, ConnId, DisconnectReason, ErrorCode, Frame, Handshake, Hub, HubState, Limits, Outbox,
+    Rate, Refused, Timestamp, UnknownConn,
 };
 
 use crate::desk::{Desk, stranger};
@@ -160,6 +160,34 @@ fn receive_over_the_limit_of_room_names() {
     desk.join(a, "b\"");
     desk.join(a, "b\"");
     assert_eq!(desk.hub.rooms_of(a), Some(vec!["a", "b\""]));
+}
+
+#[test]
+fn decline() {
+    let (mut desk, [a]) = Desk::connected();
+    for (frame, head) in [
+        (
+            Frame::Text(r#"{"event":"$join","id":1,"room":"r"}"#),
+            r#"send a {"event":"$join","id":1,"room":"r""#,
+        ),
+        (
+            Frame::Text(r#"{"event":"e","id":"x","room":7}"#),
+            r#"send a {"event":"e","id":"x""#,
+        ),
+        (Frame::Text("["), r#"send a {"event":"$error""#),
+        (Frame::Binary(b"["), r#"send a {"event":"$error""#),
+    ] {
+        let (code, out) = (ErrorCode::Unavailable, &mut desk.out);
+        let declined = desk.hub.decline(a, frame, code, "try again", out);
+        assert_eq!(declined, Ok(()));
+        desk.assert_error(head, "unavailable");
+    }
+    assert_eq!(desk.hub.counts().rooms, 0);
+    let (gone, out) = (stranger(), &mut desk.out);
+    let (frame, code) = (Frame::Text("{}"), ErrorCode::Unavailable);
+    let declined = desk.hub.decline(gone, frame, code, "try again", out);
+    assert_eq!(declined, Err(UnknownConn(gone)));
+    desk.assert_commands([]);
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn questions() {
     assert_eq!(hub.rooms_of(a), Some(vec!["p1", "q"]));
     assert_eq!(hub.rooms_of(stranger()), None);
     let info = hub.connection(a).expect("alive");
-    assert_eq!((info.id, info.user, info.since), (a, Some("ann"), desk.now));
+    assert_eq!((info.id, info.user), (a, Some("ann")));
+    assert_eq!((info.since, info.heard), (desk.now, desk.now));
     assert!(hub.connection(stranger()).is_none());
     assert_eq!(
         hub.connections().map(|info| info.id).collect::<Vec<_>>(),
