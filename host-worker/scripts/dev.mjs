@@ -1,0 +1,40 @@
+// Serves the Worker on this machine, http://127.0.0.1:8787, as the platform would; rebuilds and
+// restarts when sources change. Variables that begin with ROOMCAST_ are passed on; without a key the
+// API has the key `dev-key`. What is stored stays in .wrangler/ until that is removed.
+// Further arguments are wrangler's: `npm run dev -- --port 9000`.
+
+import { spawn } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = fileURLToPath(new URL("..", import.meta.url));
+
+const variables = { ROOMCAST_API_KEY: "dev-key" };
+for (const [name, value] of Object.entries(process.env)) {
+  if (name.startsWith("ROOMCAST_")) variables[name] = value;
+}
+// A file rather than arguments: those can be seen by everybody on the machine.
+mkdirSync(join(here, ".wrangler"), { recursive: true });
+const file = join(here, ".wrangler", "dev.vars");
+const lines = Object.entries(variables).map(([name, value]) => `${name}=${JSON.stringify(value)}\n`);
+writeFileSync(file, lines.join(""), { mode: 0o600 });
+
+const wrangler = spawn(
+  process.execPath,
+  [
+    join(here, "node_modules", "wrangler", "bin", "wrangler.js"), "dev", "--local",
+    "--ip", "127.0.0.1", "--port", "8787", "--inspector-port", "0",
+    "--show-interactive-dev-session=false", "--env-file", file, ...process.argv.slice(2),
+  ],
+  {
+    cwd: here,
+    stdio: "inherit",
+    // Nothing is asked of the network.
+    env: { ...process.env, CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" },
+  },
+);
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => wrangler.kill(signal));
+wrangler.on("exit", (code, signal) => {
+  process.exitCode = signal ? 1 : code;
+});

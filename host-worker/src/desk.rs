@@ -1,0 +1,80 @@
+//! The namespace, as an API call sees it.
+
+use roomcast_core::{
+    Audience, CloseCode, ConnId, Delivery, EncodeError, Hub, JoinError, Outbox, Payload, SendError,
+    Timestamp, UnknownConn, http::ApiHost,
+};
+use serde_json::value::RawValue;
+
+/// Does what a call asks for in the hub; what follows from it is left in the outbox.
+#[derive(Debug)]
+pub(crate) struct Desk<'a> {
+    now: Timestamp,
+    hub: &'a mut Hub,
+    out: &'a mut Outbox,
+    learned: Option<String>,
+}
+
+impl<'a> Desk<'a> {
+    pub(crate) const fn new(now: Timestamp, hub: &'a mut Hub, out: &'a mut Outbox) -> Self {
+        Self {
+            now,
+            hub,
+            out,
+            learned: None,
+        }
+    }
+
+    /// The idempotency key that the hub did not know before.
+    pub(crate) fn into_learned(self) -> Option<String> {
+        self.learned
+    }
+}
+
+impl ApiHost for Desk<'_> {
+    fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
+        Some(question(self.hub))
+    }
+
+    fn send(
+        &mut self,
+        key: Option<&str>,
+        audience: &Audience,
+        event: &str,
+        data: &RawValue,
+    ) -> Result<Delivery, SendError> {
+        let data = Payload::parse(data.get()).map_err(EncodeError::from)?;
+        let Some(key) = key else {
+            let sent = self.hub.send(self.now, audience, event, data, self.out);
+            return sent.map_err(SendError::from);
+        };
+        let known = self.hub.key_state(self.now, key).is_some();
+        let sent = self
+            .hub
+            .send_once(self.now, key, audience, event, data, self.out)?;
+        self.learned = (!known).then(|| key.to_owned());
+        Ok(sent)
+    }
+
+    fn join(&mut self, conn: ConnId, room: &str) -> Result<bool, JoinError> {
+        let joined = self.hub.join(self.now, conn, room, self.out)?;
+        Ok(joined.already)
+    }
+
+    fn leave(&mut self, conn: ConnId, room: &str) -> Result<bool, UnknownConn> {
+        self.hub.leave(self.now, conn, room, self.out)
+    }
+
+    fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) -> Result<(), UnknownConn> {
+        self.hub.close(self.now, conn, code, reason, self.out)
+    }
+
+    /// The platform does not say what it has queued.
+    fn queued_bytes(&mut self, _conn: ConnId) -> usize {
+        0
+    }
+
+    fn unix_ms(&self, time: Timestamp) -> u64 {
+        time.as_millis() // as the platform's clock counts
+    }
+}

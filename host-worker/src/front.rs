@@ -1,0 +1,155 @@
+//! The stateless Worker in front of the objects.
+
+use roomcast_core::{
+    Vars,
+    http::{ApiRequest, Problem, ProblemCode, Refusal, Response, Route, Upgrade},
+};
+use wasm_bindgen::prelude::*;
+use worker::worker_sys::web_sys;
+
+use crate::{
+    http::{Head, refuse},
+    settings::Settings,
+};
+
+/// Answers what concerns no namespace, and what may not pass; says which namespace the rest is for.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Front {
+    settings: Settings,
+}
+
+/// The variables and secrets of a Worker.
+pub(crate) fn settings(env: &JsValue) -> Result<Settings, roomcast_core::SettingError> {
+    Settings::from_vars(&Vars::new(|name| {
+        js_sys::Reflect::get(env, &name.into()).ok()?.as_string()
+    }))
+}
+
+#[wasm_bindgen]
+impl Front {
+    /// Reads the settings; what is wrong with them is thrown, as a text.
+    #[wasm_bindgen(constructor)]
+    pub fn new(env: &JsValue) -> Result<Self, JsValue> {
+        let settings = settings(env).map_err(|fault| JsValue::from(fault.to_string()))?;
+        Ok(Self { settings })
+    }
+
+    /// Bytes that the body of a request may have.
+    #[wasm_bindgen(getter, js_name = bodyBytesMax)]
+    pub fn body_bytes_max(&self) -> usize {
+        self.settings.body_bytes_max
+    }
+
+    /// The response, or the name of the namespace that has it. What is thrown is a text.
+    pub fn route(&self, request: &web_sys::Request) -> Result<JsValue, JsValue> {
+        let head = Head::read(request);
+        let response = match self.decide(&head) {
+            Ok(Verdict::Namespace(name)) => return Ok(name.into()),
+            Ok(Verdict::Refusal(response)) => Ok(response),
+            Ok(Verdict::Response(response)) => head.answer(response),
+            Err(problem) => head.answer(problem.into()),
+        };
+        response.map(Into::into).map_err(thrown)
+    }
+
+    /// Checks a request of the API to its end, with its body: `undefined`, or the response to a bad
+    /// one.
+    pub fn check(
+        &self,
+        request: &web_sys::Request,
+        body: &[u8],
+    ) -> Result<Option<web_sys::Response>, JsValue> {
+        let head = Head::read(request);
+        match read(&head, &self.settings, body) {
+            Ok(_) => Ok(None),
+            Err(problem) => head.answer(problem.into()).map(Some).map_err(thrown),
+        }
+    }
+
+    /// The response to a request whose body is too large.
+    #[wasm_bindgen(js_name = tooLarge)]
+    pub fn too_large(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
+        let problem = Problem::body_too_large(self.settings.body_bytes_max);
+        Head::read(request).answer(problem.into()).map_err(thrown)
+    }
+
+    /// The response to a request that a namespace could not save, and did nothing for.
+    pub fn unavailable(request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
+        let detail = "the server could not save what this changes, and did nothing: try again";
+        let refusal = Refusal::unavailable(detail);
+        let head = Head::read(request);
+        let told = match Upgrade::check(&head.request()) {
+            Ok(upgrade) if upgrade.refuse_in_band => refuse(&refusal, upgrade),
+            _ => head.answer(Problem::from(refusal).into()),
+        };
+        told.map_err(thrown)
+    }
+
+    /// The response to a request that met a fault of the server.
+    pub fn internal(
+        request: &web_sys::Request,
+        detail: String,
+    ) -> Result<web_sys::Response, JsValue> {
+        let problem = Problem::new(ProblemCode::Internal, detail);
+        Head::read(request).answer(problem.into()).map_err(thrown)
+    }
+
+    fn decide(&self, head: &Head) -> Result<Verdict, Problem> {
+        let Settings { access, limits, .. } = &self.settings;
+        let request = head.request();
+        Ok(match Route::of(&request)? {
+            Route::Page => Verdict::Response(Response::page()),
+            Route::Health => Verdict::Response(Response::health()),
+            Route::Ready => Verdict::Response(Response::ready(false)),
+            Route::Metrics => {
+                let detail =
+                    "a Worker has no metrics of its own: the platform's dashboard has them";
+                return Err(Problem::new(ProblemCode::NotFound, detail));
+            }
+            Route::Socket { namespace } => {
+                let upgrade = Upgrade::check(&request)?;
+                match access.admit(&request, namespace) {
+                    Ok(()) => Verdict::Namespace(namespace.to_owned()),
+                    Err(refusal) if upgrade.refuse_in_band => Verdict::Refusal(
+                        refuse(&refusal, upgrade).map_err(|fault| internal(&fault))?,
+                    ),
+                    Err(refusal) => return Err(refusal.into()),
+                }
+            }
+            Route::Api => {
+                access.authorize(&request)?;
+                let call = ApiRequest::read(&request, access, limits)?;
+                Verdict::Namespace(call.namespace().to_owned())
+            }
+        })
+    }
+}
+
+enum Verdict {
+    Response(Response),
+    Refusal(web_sys::Response),
+    Namespace(String),
+}
+
+/// A call of the API, whole.
+pub(crate) fn read(
+    head: &Head,
+    settings: &Settings,
+    body: &[u8],
+) -> Result<roomcast_core::http::ApiCall, Problem> {
+    let request = head.request();
+    match ApiRequest::read(&request, &settings.access, &settings.limits)? {
+        ApiRequest::Call(call) => Ok(call),
+        ApiRequest::Send(head) => head.with_body(body),
+    }
+}
+
+fn internal(fault: &worker::Error) -> Problem {
+    worker::console_error!("a refusal cannot be told: {fault}");
+    Problem::new(ProblemCode::Internal, "the server cannot answer this")
+}
+
+pub(crate) fn thrown(fault: worker::Error) -> JsValue {
+    fault.to_string().into()
+}

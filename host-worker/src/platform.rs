@@ -1,0 +1,115 @@
+//! What a namespace needs of the place where it runs.
+
+use roomcast_core::{CloseCode, ConnId, HubState, KeyState, Timestamp};
+
+/// The platform failed to load or save something. Nothing of it was saved.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub(crate) struct Fault {
+    what: &'static str,
+    why: String,
+}
+
+impl Fault {
+    pub(crate) fn new(what: &'static str, why: impl std::fmt::Display) -> Self {
+        let why = why.to_string();
+        Self { what, why }
+    }
+}
+
+/// What the storage holds of a namespace.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    pub(crate) epoch: String,
+    pub(crate) state: HubState,
+}
+
+/// The storage, the sockets and the clock of a namespace. Sockets are addressed by the slots of
+/// their connections.
+pub(crate) trait Platform {
+    fn now(&self) -> Timestamp;
+
+    /// Logs what an operator should know.
+    fn log(&self, text: &str);
+
+    /// Reads the storage; what was never saved is made up, and saved with the first that is.
+    fn load(&mut self) -> Result<Saved, Fault>;
+
+    /// Saves the serial number that the next connection gets.
+    fn save_serial(&mut self, next: u64) -> Result<(), Fault>;
+
+    /// Saves what is remembered of a key; forgets those that have expired, and of more than
+    /// `keys_max` those that expire first.
+    fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault>;
+
+    /// The attachments of all open sockets.
+    fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault>;
+
+    /// Gives those sockets, in the same order, their slots. One without a slot is told that there
+    /// was a fault, and closed.
+    fn seat(&mut self, slots: &[Option<usize>]);
+
+    /// Takes the socket that is being opened, with its first attachment.
+    fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), Fault>;
+
+    /// Writes attachments: all or none.
+    fn save(&mut self, attachments: &Attachments) -> Result<(), Fault>;
+
+    /// When each socket was last heard of without the namespace being told: the platform answers
+    /// some messages by itself.
+    fn signs_of_life(&self) -> Vec<(usize, Timestamp)>;
+
+    /// Asks to be called at this time.
+    fn wake_at(&mut self, at: Timestamp);
+
+    /// Sends a message. A socket that cannot take it is about to end.
+    fn send(&mut self, to: &[ConnId], text: &str);
+
+    /// Sends a close frame; the socket leaves its slot.
+    fn close(&mut self, slot: usize, code: CloseCode, reason: &str);
+}
+
+/// Attachments to be written together.
+#[derive(Debug, Default)]
+pub(crate) struct Attachments {
+    /// Whose they are.
+    pub(crate) slots: Vec<u32>,
+    /// Their lengths; [`NONE`](Self::NONE) takes the attachment away.
+    pub(crate) lengths: Vec<u32>,
+    /// All of them, one behind the other.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Attachments {
+    /// The length of what is taken away.
+    pub(crate) const NONE: u32 = u32::MAX;
+
+    pub(crate) fn clear(&mut self) {
+        self.slots.clear();
+        self.lengths.clear();
+        self.bytes.clear();
+    }
+
+    /// Takes one away.
+    #[allow(clippy::cast_possible_truncation)] // slots have 20 bits
+    pub(crate) fn push_none(&mut self, slot: usize) {
+        self.slots.push(slot as u32);
+        self.lengths.push(Self::NONE);
+    }
+
+    /// Adds the one that `write` appends.
+    pub(crate) fn push<E>(
+        &mut self,
+        slot: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        write(&mut self.bytes)?;
+        #[allow(clippy::cast_possible_truncation)] // slots have 20 bits, attachments 14
+        {
+            self.slots.push(slot as u32);
+            self.lengths.push((self.bytes.len() - start) as u32);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! The sockets of an object, which JavaScript owns: `shim/sockets.js`.
+
+use js_sys::{Array, Float64Array, Uint8Array};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `Sockets` of `shim/sockets.js`.
+    #[derive(Debug)]
+    pub type Sockets;
+
+    /// The attachments of the open sockets, byte arrays; who has none has `undefined`.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn attachments(this: &Sockets) -> Result<Array, JsValue>;
+
+    /// Gives those sockets their slots; those with `NO_SLOT` are closed.
+    #[wasm_bindgen(method)]
+    pub(crate) fn seat(this: &Sockets, slots: &[u32]);
+
+    /// Accepts the socket that waits, with its attachment.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn open(this: &Sockets, slot: u32, attachment: &[u8]) -> Result<(), JsValue>;
+
+    /// Writes attachments, all or none: see [`Attachments`](crate::platform::Attachments).
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn save(
+        this: &Sockets,
+        slots: &[u32],
+        lengths: &[u32],
+        bytes: &[u8],
+    ) -> Result<(), JsValue>;
+
+    /// Sends one text to many.
+    #[wasm_bindgen(method)]
+    pub(crate) fn send(this: &Sockets, slots: &[u32], text: &str);
+
+    /// Closes a socket and empties its slot.
+    #[wasm_bindgen(method)]
+    pub(crate) fn close(this: &Sockets, slot: u32, code: u16, reason: &str);
+
+    /// When the platform last answered a ping of each slot, in milliseconds since 1970; 0 is never.
+    #[wasm_bindgen(method, js_name = signsOfLife)]
+    pub(crate) fn signs_of_life(this: &Sockets) -> Float64Array;
+
+    /// Sets the alarm, in milliseconds since 1970.
+    #[wasm_bindgen(method, js_name = wakeAt)]
+    pub(crate) fn wake_at(this: &Sockets, at: f64);
+}
+
+/// What [`Sockets::seat`] closes.
+pub(crate) const NO_SLOT: u32 = u32::MAX;
+
+/// The bytes of an attachment; none when there are none.
+pub(crate) fn bytes(attachment: &JsValue) -> Vec<u8> {
+    match attachment.dyn_ref::<Uint8Array>() {
+        Some(bytes) => bytes.to_vec(),
+        None => Vec::new(),
+    }
+}

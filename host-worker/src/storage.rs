@@ -1,0 +1,178 @@
+//! What the object's storage holds: the epoch, the next serial number, idempotency keys.
+
+use roomcast_core::{HubState, KeyState, Timestamp};
+use serde::Deserialize;
+use worker::{SqlStorage, SqlStorageValue};
+
+use crate::platform::{Fault, Saved};
+
+/// The tables. A later version of them begins by reading `version`.
+///
+/// Nothing is written before there is something to save: asking for a namespace that nobody was in
+/// leaves no trace.
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS namespace (
+        only INTEGER PRIMARY KEY CHECK (only = 0),
+        version INTEGER NOT NULL,
+        epoch TEXT NOT NULL,
+        next_serial INTEGER NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS keys (
+        key TEXT PRIMARY KEY,
+        expires_ms INTEGER NOT NULL,
+        state TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS keys_by_expiry ON keys (expires_ms, key);";
+const VERSION: i64 = 1;
+
+#[derive(Debug)]
+pub(crate) struct Storage {
+    sql: SqlStorage,
+    /// A new one for a namespace that was never saved.
+    epoch: String,
+    /// Whether the tables are there.
+    made: bool,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    count: f64,
+}
+
+#[derive(Deserialize)]
+struct NamespaceRow {
+    version: f64,
+    epoch: String,
+    next_serial: f64,
+}
+
+#[derive(Deserialize)]
+struct KeyRow {
+    state: String,
+}
+
+impl Storage {
+    pub(crate) const fn new(sql: SqlStorage, epoch: String) -> Self {
+        Self {
+            sql,
+            epoch,
+            made: false,
+        }
+    }
+
+    pub(crate) fn load(&mut self) -> Result<Saved, Fault> {
+        let saved = self.read().map_err(|fault| reading(&fault))?;
+        if let Some(saved) = saved? {
+            self.epoch.clone_from(&saved.epoch);
+            return Ok(saved);
+        }
+        Ok(Saved {
+            epoch: self.epoch.clone(),
+            state: HubState::default(),
+        })
+    }
+
+    fn read(&mut self) -> worker::Result<Result<Option<Saved>, Fault>> {
+        const TABLES: &str = "SELECT count(*) AS count FROM sqlite_master WHERE type = 'table' AND name = 'namespace'";
+        let tables: Count = self.sql.exec(TABLES, None)?.one()?;
+        self.made = tables.count > 0.0;
+        if !self.made {
+            return Ok(Ok(None));
+        }
+        const NAMESPACE: &str = "SELECT version, epoch, next_serial FROM namespace";
+        let rows: Vec<NamespaceRow> = self.sql.exec(NAMESPACE, None)?.to_array()?;
+        let Some(row) = rows.into_iter().next() else {
+            return Ok(Ok(None));
+        };
+        if integer(row.version) != Some(VERSION as u64) {
+            let why = format!("its version is {}, known is {VERSION}", row.version);
+            return Ok(Err(Fault::new("the storage cannot be read", why)));
+        }
+        const KEYS: &str = "SELECT state FROM keys";
+        let rows: Vec<KeyRow> = self.sql.exec(KEYS, None)?.to_array()?;
+        let keys = rows.iter().map(|row| serde_json::from_str(&row.state));
+        let keys: Result<Vec<KeyState>, _> = keys.collect();
+        let state = integer(row.next_serial).map(HubState::from_serial);
+        Ok(match (keys, state) {
+            (Ok(keys), Some(state)) => Ok(Some(Saved {
+                epoch: row.epoch,
+                state: state.with_keys(keys),
+            })),
+            (Err(fault), _) => Err(Fault::new("an idempotency key cannot be read", fault)),
+            (_, None) => Err(Fault::new("the storage cannot be read", "a bad number")),
+        })
+    }
+
+    pub(crate) fn save_serial(&mut self, next: u64) -> Result<(), Fault> {
+        self.write_serial(next).map_err(|fault| writing(&fault))
+    }
+
+    fn write_serial(&mut self, next: u64) -> worker::Result<()> {
+        self.make()?;
+        const SAVE: &str = "UPDATE namespace SET next_serial = ?";
+        self.sql.exec(SAVE, vec![number(next)])?;
+        Ok(())
+    }
+
+    pub(crate) fn save_key(
+        &mut self,
+        key: &KeyState,
+        now: Timestamp,
+        keys_max: usize,
+    ) -> Result<(), Fault> {
+        let state = serde_json::to_string(key)
+            .map_err(|fault| Fault::new("an idempotency key cannot be encoded", fault))?;
+        self.write_key(key, state, now, keys_max)
+            .map_err(|fault| writing(&fault))
+    }
+
+    fn write_key(
+        &mut self,
+        key: &KeyState,
+        state: String,
+        now: Timestamp,
+        keys_max: usize,
+    ) -> worker::Result<()> {
+        self.make()?;
+        const EXPIRED: &str = "DELETE FROM keys WHERE expires_ms <= ?";
+        self.sql.exec(EXPIRED, vec![number(now.as_millis())])?;
+        const SAVE: &str = "INSERT OR REPLACE INTO keys (key, expires_ms, state) VALUES (?, ?, ?)";
+        let expires = number(key.expires().as_millis());
+        self.sql
+            .exec(SAVE, vec![key.key().into(), expires, state.into()])?;
+        const SURPLUS: &str = "DELETE FROM keys WHERE key IN
+            (SELECT key FROM keys ORDER BY expires_ms DESC, key DESC LIMIT -1 OFFSET ?)";
+        self.sql.exec(SURPLUS, vec![number(keys_max as u64)])?;
+        Ok(())
+    }
+
+    fn make(&mut self) -> worker::Result<()> {
+        if !self.made {
+            self.sql.exec(SCHEMA, None)?;
+            const FIRST: &str = "INSERT OR IGNORE INTO namespace (only, version, epoch, next_serial) VALUES (0, ?, ?, 0)";
+            let values = vec![VERSION.into(), self.epoch.as_str().into()];
+            self.sql.exec(FIRST, values)?;
+            self.made = true;
+        }
+        Ok(())
+    }
+}
+
+/// SQLite's integers come back as JavaScript's numbers.
+fn integer(number: f64) -> Option<u64> {
+    const SAFE: f64 = 9_007_199_254_740_991.0;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // just looked at
+    (number.fract() == 0.0 && (0.0..=SAFE).contains(&number)).then_some(number as u64)
+}
+
+fn number(number: u64) -> SqlStorageValue {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
+}
+
+fn reading(fault: &worker::Error) -> Fault {
+    Fault::new("the storage cannot be read", fault)
+}
+
+fn writing(fault: &worker::Error) -> Fault {
+    Fault::new("the storage cannot be written", fault)
+}
