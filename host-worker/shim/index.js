@@ -7,28 +7,44 @@ export { NamespaceObject } from "./object.js";
 let front = null;
 let generation = -1;
 
-function frontOf(env) {
-  if (generation !== current()) {
-    front = new Front(env);
-    generation = current();
+// Asks the module. What is thrown is passed on, after the module was put in order.
+function ask(env, question) {
+  try {
+    if (generation !== current()) {
+      front = new Front(env);
+      generation = current();
+    }
+    return question(front);
+  } catch (fault) {
+    if (!inOrder(fault)) restart(fault);
+    throw fault;
   }
-  return front;
 }
 
 export default {
   async fetch(request, env) {
+    let object;
     try {
-      const verdict = frontOf(env).route(request);
+      const verdict = ask(env, (front) => front.route(request));
       if (verdict instanceof Response) return verdict;
-      const object = env.NAMESPACES.getByName(verdict);
-      if (!request.body) return await object.fetch(request);
-      // Read here: an object is billed for the time in which it waits.
-      const body = await read(request, frontOf(env).bodyBytesMax);
-      if (!body) return frontOf(env).tooLarge(request);
-      const bad = frontOf(env).check(request, body);
-      return bad ?? (await object.fetch(new Request(request, { body })));
+      object = env.NAMESPACES.getByName(verdict);
+      if (request.body) {
+        // Read here: an object is billed for the time in which it waits.
+        const body = await read(request, ask(env, (front) => front.bodyBytesMax));
+        const bad = ask(env, (front) => (body ? front.check(request, body) : front.tooLarge(request)));
+        if (bad) return bad;
+        request = new Request(request, { body });
+      }
     } catch (fault) {
-      return failed(request, fault);
+      // A text is about a setting: its name helps whoever deployed this.
+      console.error("roomcast: a request is not answered:", fault?.stack ?? fault);
+      return Front.internal(request, inOrder(fault) ? fault : "a fault of the server");
+    }
+    try {
+      return await object.fetch(request);
+    } catch (fault) {
+      console.error("roomcast: the object of a namespace does not answer:", fault?.stack ?? fault);
+      return Front.unavailable(request);
     }
   },
 };
@@ -50,15 +66,4 @@ async function read(request, bytesMax) {
     at += chunk.byteLength;
   }
   return body;
-}
-
-function failed(request, fault) {
-  if (inOrder(fault)) {
-    // A setting, usually: its name helps whoever deployed this.
-    console.error(`roomcast: ${fault}`);
-    return Front.internal(request, fault);
-  }
-  if (fault instanceof WebAssembly.RuntimeError) restart(fault);
-  else console.error("roomcast: a request failed:", fault?.stack ?? fault);
-  return Front.internal(request, "a fault of the server");
 }

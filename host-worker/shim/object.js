@@ -4,15 +4,22 @@
 import { DurableObject } from "cloudflare:workers";
 
 import { Front, Namespace, current, inOrder, restart } from "./runtime.js";
-import { Sockets, abort } from "./sockets.js";
+import { Sockets, end } from "./sockets.js";
 
 const PING = '{"event":"$ping"}';
 const PONG = '{"event":"$pong"}';
 
-// Closes that were no close frames, and have no answer: no code, lost, broken TLS.
+// Ends without a close frame, or without a code in it.
 const NO_CODE = 1005;
 const LOST = 1006;
-const TLS = 1015;
+const TLS_FAILED = 1015;
+
+// The namespaces of this isolate's objects, by id. The collector would find that an evicted object's
+// is not needed any more, but does not see how much memory it holds in the module.
+const namespaces = new Map();
+const collected = new FinalizationRegistry((id) => {
+  if (!namespaces.get(id)?.namespace.deref()) namespaces.delete(id);
+});
 
 export class NamespaceObject extends DurableObject {
   #sockets;
@@ -26,26 +33,39 @@ export class NamespaceObject extends DurableObject {
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
   }
 
-  // The namespace, awake. Throws what `wake` throws.
+  // The namespace, awake. Throws what waking throws.
   #awake() {
     if (this.#generation !== current()) {
-      const random = crypto.getRandomValues(new BigUint64Array(1))[0];
-      this.#namespace = new Namespace(this.ctx, this.env, this.#sockets, random);
+      this.#begin();
       this.#generation = current();
       this.#namespace.wake();
     }
     return this.#namespace;
   }
 
-  // Runs an input. What is thrown is passed on, after the module was put in order.
+  #begin() {
+    const id = this.ctx.id.toString();
+    const old = namespaces.get(id);
+    // What lived in another instance of the module went with it.
+    if (old?.generation === current()) old.namespace.deref()?.free();
+    const random = crypto.getRandomValues(new BigUint64Array(1))[0];
+    this.#namespace = new Namespace(this.ctx, this.env, this.#sockets, random);
+    namespaces.set(id, { namespace: new WeakRef(this.#namespace), generation: current() });
+    collected.register(this.#namespace, id);
+  }
+
+  // Does an input: all of it or nothing. What is thrown is passed on, after the module was put in
+  // order; the namespace wakes again with the next input.
   #input(act) {
     try {
-      return act(this.#awake());
+      const result = act(this.#awake());
+      this.#sockets.commit();
+      return result;
     } catch (fault) {
-      // Woken again with the next input.
+      this.#sockets.rollback();
       this.#generation = -1;
-      if (!inOrder(fault)) restart(fault);
-      else console.error(`roomcast: ${fault}`);
+      if (inOrder(fault)) console.error(`roomcast: ${fault}`);
+      else restart(fault);
       throw fault;
     }
   }
@@ -61,13 +81,18 @@ export class NamespaceObject extends DurableObject {
   }
 
   #connect(request) {
-    const [client, server] = Object.values(new WebSocketPair());
     return this.#input((namespace) => {
+      const [client, server] = Object.values(new WebSocketPair());
       this.#sockets.opening = server;
-      // What the storage took is given back when anything after it fails.
-      const refused = this.ctx.storage.transactionSync(() => namespace.connect(request));
-      if (refused) return refused;
-      namespace.deliver();
+      try {
+        // What the storage took is given back when anything behind it fails.
+        const refused = this.ctx.storage.transactionSync(() => namespace.connect(request));
+        if (refused) return refused;
+      } catch (fault) {
+        // When it was accepted already, it is no member, and must not stay.
+        this.#sockets.abort(server);
+        throw fault;
+      }
       const headers = {};
       const protocol = namespace.subprotocol(request);
       if (protocol) headers["sec-websocket-protocol"] = protocol;
@@ -76,11 +101,12 @@ export class NamespaceObject extends DurableObject {
   }
 
   #call(request, body) {
-    return this.#input((namespace) => {
-      const response = this.ctx.storage.transactionSync(() => namespace.call(request, body));
-      namespace.deliver();
-      return response;
-    });
+    const response = this.#input((namespace) =>
+      this.ctx.storage.transactionSync(() => namespace.call(request, body)),
+    );
+    // Whoever is answered may rely on it.
+    this.#sockets.flush();
+    return response;
   }
 
   webSocketMessage(socket, message) {
@@ -97,20 +123,16 @@ export class NamespaceObject extends DurableObject {
         }
       });
     } catch {
-      // It would do the same again.
-      this.#sockets.remove(socket);
-      abort(socket);
+      // The same message would do the same again.
+      this.#sockets.abort(socket);
     }
   }
 
   webSocketClose(socket, code, reason) {
     this.#gone(socket, code);
-    try {
-      if (code === NO_CODE) socket.close();
-      else if (code !== LOST && code !== TLS) socket.close(code, reason);
-    } catch {
-      // It has ended.
-    }
+    // The platform leaves the answer to us.
+    if (code === NO_CODE) end(socket);
+    else if (code !== LOST && code !== TLS_FAILED) end(socket, code, reason);
   }
 
   webSocketError(socket) {
@@ -121,8 +143,9 @@ export class NamespaceObject extends DurableObject {
     try {
       this.#input((namespace) => {
         const slot = this.#sockets.slotOf(socket);
+        if (slot === undefined) return; // the server closed it, or woke without it
         this.#sockets.remove(socket);
-        if (slot !== undefined) namespace.disconnect(slot, code);
+        namespace.disconnect(slot, code);
       });
     } catch {
       // What wakes next does not find it any more.

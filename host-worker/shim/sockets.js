@@ -1,5 +1,5 @@
 // The sockets of an object, by the slots that its hub gave their connections. The hub says who
-// receives a text; the text becomes one string of JavaScript, whoever many those are.
+// receives a text; the text becomes one string of JavaScript, however many those are.
 
 const OPEN = 1;
 const NO_SLOT = 0xffff_ffff;
@@ -7,12 +7,27 @@ const NO_ATTACHMENT = 0xffff_ffff;
 const INTERNAL = 1011;
 const BYE_INTERNAL = '{"event":"$bye","data":{"code":1011,"reconnect":true,"after_ms":0}}';
 
+// From so many recipients on, what follows is worth waiting for: see `#deliver`.
+const MANY = 16;
+// Recipients, counted once for each text, that are kept waiting at most: some 0.1 s of sending.
+const HELD_MAX = 32_768;
+
 export class Sockets {
   #ctx;
   #bySlot = [];
   #slots = new Map();
+  // The attachments, as they are saved; by slot.
+  #saved = [];
   // Those whose attachments were read and that have no seat yet.
   #standing = [];
+  // What the input that is being done wants sent and closed: pairs of slots and a text, or of a slot
+  // and a close.
+  #wanted = [];
+  // What the input has saved: whose attachment, and what it was before.
+  #undo = [];
+  // Pairs of slots and a text that wait for the next turn; null when nothing is to wait.
+  #held = null;
+  #heldRecipients = 0;
   // The one that is being opened.
   opening = null;
 
@@ -24,6 +39,8 @@ export class Sockets {
     return this.#slots.get(socket);
   }
 
+  // What the module calls, while it does an input.
+
   attachments() {
     // A socket whose close is under way is no member any more.
     this.#standing = this.#ctx.getWebSockets().filter((socket) => socket.readyState === OPEN);
@@ -31,59 +48,139 @@ export class Sockets {
   }
 
   seat(slots) {
-    this.#bySlot = [];
-    this.#slots.clear();
-    this.#standing.forEach((socket, index) => {
-      if (slots[index] === NO_SLOT) abort(socket);
-      else this.#put(slots[index], socket);
-    });
+    this.flush();
+    const standing = this.#standing;
     this.#standing = [];
+    this.#bySlot = [];
+    this.#saved = [];
+    this.#slots.clear();
+    standing.forEach((socket, index) => {
+      if (slots[index] === NO_SLOT) this.abort(socket);
+      else this.#put(slots[index], socket, socket.deserializeAttachment());
+    });
   }
 
-  #put(slot, socket) {
-    // No holes: an array with holes is a slow one.
-    while (this.#bySlot.length <= slot) this.#bySlot.push(null);
+  open(slot, bytes) {
+    this.flush();
+    // A copy: the view would be saved with all the memory behind it.
+    const attachment = bytes.slice();
+    this.opening.serializeAttachment(attachment);
+    this.#ctx.acceptWebSocket(this.opening);
+    this.#put(slot, this.opening, attachment);
+  }
+
+  #put(slot, socket, attachment) {
+    // No holes: they would make the arrays slow ones.
+    while (this.#bySlot.length <= slot) {
+      this.#bySlot.push(null);
+      this.#saved.push(null);
+    }
     this.#bySlot[slot] = socket;
+    this.#saved[slot] = attachment;
     this.#slots.set(socket, slot);
   }
 
-  open(slot, attachment) {
-    const socket = this.opening;
-    socket.serializeAttachment(attachment.slice());
-    this.#ctx.acceptWebSocket(socket);
-    this.#put(slot, socket);
-  }
-
   save(slots, lengths, bytes) {
-    const before = [];
     let start = 0;
     try {
       for (let index = 0; index < slots.length; index++) {
-        const socket = this.#bySlot[slots[index]];
-        // What is written last needs no way back: a write that fails changes nothing.
-        if (index + 1 < slots.length) before.push([socket, socket.deserializeAttachment()]);
-        if (lengths[index] === NO_ATTACHMENT) {
-          socket.serializeAttachment(null);
-        } else {
-          // A copy: the view would be saved with all the memory behind it.
-          socket.serializeAttachment(bytes.slice(start, start + lengths[index]));
-          start += lengths[index];
-        }
+        const length = lengths[index];
+        const attachment = length === NO_ATTACHMENT ? null : bytes.slice(start, (start += length));
+        this.#save(slots[index], attachment);
       }
     } catch (fault) {
-      for (const [socket, attachment] of before) {
-        try {
-          socket.serializeAttachment(attachment);
-        } catch (again) {
-          console.error("roomcast: an attachment cannot be put back, its connection is closed:", again);
-          abort(socket);
-        }
-      }
+      this.#putBack();
       throw fault;
     }
   }
 
+  #save(slot, attachment) {
+    this.#bySlot[slot].serializeAttachment(attachment);
+    this.#undo.push(slot, this.#saved[slot]);
+    this.#saved[slot] = attachment;
+  }
+
   send(slots, text) {
+    this.#wanted.push(slots.slice(), text);
+  }
+
+  close(slot, code, reason) {
+    this.#wanted.push(slot, { code, reason });
+  }
+
+  // What the object calls, when an input is done or has failed.
+
+  // Sends and closes what the input wanted.
+  commit() {
+    this.#undo.length = 0;
+    if (this.#wanted.length === 0) return;
+    const wanted = this.#wanted;
+    this.#wanted = [];
+    for (let index = 0; index < wanted.length; index += 2) {
+      const to = wanted[index];
+      const what = wanted[index + 1];
+      if (typeof what === "string") this.#deliver(to, what);
+      else this.#end(to, what);
+    }
+  }
+
+  // Makes the input never have been.
+  rollback() {
+    this.#wanted = [];
+    this.#putBack();
+  }
+
+  #putBack() {
+    while (this.#undo.length > 0) {
+      const attachment = this.#undo.pop();
+      const slot = this.#undo.pop();
+      const socket = this.#bySlot[slot];
+      try {
+        socket.serializeAttachment(attachment);
+        this.#saved[slot] = attachment;
+      } catch (fault) {
+        console.error("roomcast: an attachment cannot be put back, its connection is closed:", fault);
+        this.abort(socket);
+      }
+    }
+  }
+
+  // A first text to a socket costs the platform three times what a second one in the same turn does.
+  // So what follows a text to many waits for the turn after those that are ready to run, and leaves
+  // together; when nothing follows, nothing has waited. Inputs are saved before they get here, and
+  // their answers wait with the rest: what is kept waiting is not yet acknowledged.
+  #deliver(slots, text) {
+    if (this.#held) {
+      this.#held.push(slots, text);
+      this.#heldRecipients += slots.length;
+      if (this.#heldRecipients > HELD_MAX) this.flush();
+      return;
+    }
+    this.#send(slots, text);
+    if (slots.length >= MANY) this.#hold();
+  }
+
+  #hold() {
+    this.#held = [];
+    this.#heldRecipients = 0;
+    setTimeout(() => {
+      const busy = this.#held.length > 0;
+      this.flush();
+      if (busy) this.#hold();
+      else this.#held = null;
+    }, 0);
+  }
+
+  // Sends what waits.
+  flush() {
+    const held = this.#held;
+    if (!held?.length) return;
+    this.#held = [];
+    this.#heldRecipients = 0;
+    for (let index = 0; index < held.length; index += 2) this.#send(held[index], held[index + 1]);
+  }
+
+  #send(slots, text) {
     const bySlot = this.#bySlot;
     for (let index = 0; index < slots.length; index++) {
       try {
@@ -94,27 +191,37 @@ export class Sockets {
     }
   }
 
-  close(slot, code, reason) {
+  #end(slot, { code, reason }) {
+    this.flush();
     const socket = this.#bySlot[slot];
-    this.#forget(slot, socket);
-    try {
-      socket.close(code, reason);
-    } catch {
-      // It has ended.
-    }
+    this.remove(socket);
+    end(socket, code, reason);
   }
 
   // A socket that ended by itself.
   remove(socket) {
     const slot = this.#slots.get(socket);
-    if (slot !== undefined) this.#forget(slot, socket);
-  }
-
-  #forget(slot, socket) {
+    if (slot === undefined) return;
     this.#bySlot[slot] = null;
+    this.#saved[slot] = null;
     this.#slots.delete(socket);
   }
 
+  // Ends a connection after a fault of the server.
+  abort(socket) {
+    this.flush();
+    this.remove(socket);
+    try {
+      // Should the close frame get lost, nobody wakes.
+      socket.serializeAttachment(null);
+      socket.send(BYE_INTERNAL);
+    } catch {
+      // It has ended.
+    }
+    end(socket, INTERNAL, "a fault of the server");
+  }
+
+  // When the platform last answered a ping, by slot.
   signsOfLife() {
     const times = new Float64Array(this.#bySlot.length);
     this.#bySlot.forEach((socket, slot) => {
@@ -130,12 +237,9 @@ export class Sockets {
   }
 }
 
-// Ends a connection after a fault of the server.
-export function abort(socket) {
+export function end(socket, code, reason) {
   try {
-    socket.serializeAttachment(null);
-    socket.send(BYE_INTERNAL);
-    socket.close(INTERNAL, "a fault of the server");
+    socket.close(code, reason);
   } catch {
     // It has ended.
   }

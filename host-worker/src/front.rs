@@ -74,10 +74,11 @@ impl Front {
         Head::read(request).answer(problem.into()).map_err(thrown)
     }
 
-    /// The response to a request that a namespace could not save, and did nothing for.
+    /// The response to a request that nothing was done for, and that may be made again.
     pub fn unavailable(request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let detail = "the server could not save what this changes, and did nothing: try again";
-        let refusal = Refusal::unavailable(detail);
+        let refusal = Refusal::unavailable(
+            "the namespace could not save its state or be reached, and did nothing: try again",
+        );
         let head = Head::read(request);
         let told = match Upgrade::check(&head.request()) {
             Ok(upgrade) if upgrade.refuse_in_band => refuse(&refusal, upgrade),

@@ -91,8 +91,7 @@ impl<P: Platform> Namespace<P> {
         Ok(hub)
     }
 
-    /// Opens the connection whose socket the platform has ready. [`deliver`](Self::deliver) is to
-    /// follow.
+    /// Opens the connection whose socket the platform has ready.
     pub(crate) fn connect(&mut self, handshake: Handshake) -> Result<Result<(), Refused>, Fault> {
         let (now, hub, out) = self.awake()?;
         let conn = match hub.connect(now, handshake, out) {
@@ -102,6 +101,7 @@ impl<P: Platform> Namespace<P> {
         let opened = self.open(conn);
         self.settle(opened)?;
         self.seat(conn);
+        self.deliver();
         Ok(Ok(()))
     }
 
@@ -166,7 +166,7 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
-    /// Does what an API call asks for. [`deliver`](Self::deliver) is to follow.
+    /// Does what an API call asks for.
     pub(crate) fn call(&mut self, call: ApiCall) -> Result<Result<Answer, Problem>, Fault> {
         let (now, hub, out) = self.awake()?;
         let mut desk = Desk::new(now, hub, out);
@@ -175,6 +175,7 @@ impl<P: Platform> Namespace<P> {
         let saved = self.save_key(now, learned.as_deref());
         let saved = saved.and_then(|()| self.save(None));
         self.settle(saved)?;
+        self.deliver();
         Ok(answer)
     }
 
@@ -289,7 +290,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Sends and closes.
-    pub(crate) fn deliver(&mut self) {
+    fn deliver(&mut self) {
         for command in &self.out {
             match command {
                 Command::Send { to, frame } => match frame {

@@ -22,8 +22,10 @@ use crate::{
 
 /// The namespace of one object.
 ///
-/// A text that is thrown says that the platform failed to save: nothing has happened. Anything else
-/// that is thrown is a fault of this module, which must not be used any more.
+/// Each method that is an input leaves with the sockets what is to be sent, for the shim to do when
+/// it has returned. A text that is thrown says that the platform failed to save: nothing has
+/// happened. Anything else that is thrown is a fault of this module, which must not be used any
+/// more.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Object {
@@ -60,8 +62,7 @@ impl Object {
         self.namespace.wake().map_err(text)
     }
 
-    /// Opens the socket that waits, or refuses it with the response. [`deliver`](Self::deliver) is
-    /// to follow.
+    /// Opens the socket that waits, or refuses it with the response.
     pub fn connect(
         &mut self,
         request: &web_sys::Request,
@@ -93,7 +94,7 @@ impl Object {
         welcome.then(|| SUBPROTOCOL.to_owned())
     }
 
-    /// Answers a request of the API. [`deliver`](Self::deliver) is to follow.
+    /// Answers a request of the API.
     pub fn call(
         &mut self,
         request: &web_sys::Request,
@@ -109,11 +110,6 @@ impl Object {
             Err(problem) => problem.into(),
         };
         head.answer(response).map_err(thrown)
-    }
-
-    /// Sends what the last input caused.
-    pub fn deliver(&mut self) {
-        self.namespace.deliver();
     }
 
     /// A text message arrived.

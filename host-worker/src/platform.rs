@@ -62,10 +62,10 @@ pub(crate) trait Platform {
     /// Asks to be called at this time.
     fn wake_at(&mut self, at: Timestamp);
 
-    /// Sends a message. A socket that cannot take it is about to end.
+    /// Sends a message, once the input is done. A socket that cannot take it is about to end.
     fn send(&mut self, to: &[ConnId], text: &str);
 
-    /// Sends a close frame; the socket leaves its slot.
+    /// Sends a close frame, once the input is done; the socket leaves its slot.
     fn close(&mut self, slot: usize, code: CloseCode, reason: &str);
 }
 

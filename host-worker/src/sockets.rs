@@ -30,11 +30,11 @@ extern "C" {
         bytes: &[u8],
     ) -> Result<(), JsValue>;
 
-    /// Sends one text to many.
+    /// Sends one text to many, once the input is done.
     #[wasm_bindgen(method)]
     pub(crate) fn send(this: &Sockets, slots: &[u32], text: &str);
 
-    /// Closes a socket and empties its slot.
+    /// Closes a socket and empties its slot, once the input is done.
     #[wasm_bindgen(method)]
     pub(crate) fn close(this: &Sockets, slot: u32, code: u16, reason: &str);
 

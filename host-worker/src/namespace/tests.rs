@@ -237,7 +237,6 @@ impl Bench {
                 Ok(None)
             }
         };
-        self.namespace.deliver();
         let mut seen = std::mem::take(&mut self.fake.0.borrow_mut().seen);
         match end {
             Ok(end) => seen.extend(end),
