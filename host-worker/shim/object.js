@@ -28,7 +28,7 @@ export class NamespaceObject extends DurableObject {
 
   constructor(ctx, env) {
     super(ctx, env);
-    this.#sockets = new Sockets(ctx);
+    this.#sockets = new Sockets(ctx, (slot) => this.#tooSlow(slot));
     // Forgotten at each restart, so set at each start.
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
   }
@@ -50,6 +50,7 @@ export class NamespaceObject extends DurableObject {
     if (old?.generation === current()) old.namespace.deref()?.free();
     const random = crypto.getRandomValues(new BigUint64Array(1))[0];
     this.#namespace = new Namespace(this.ctx, this.env, this.#sockets, random);
+    this.#sockets.outboxMax = this.#namespace.outboxBytesMax;
     namespaces.set(id, { namespace: new WeakRef(this.#namespace), generation: current() });
     collected.register(this.#namespace, id);
   }
@@ -70,6 +71,21 @@ export class NamespaceObject extends DurableObject {
     }
   }
 
+  // Gives back what the storage took when anything behind it fails.
+  #transaction(act) {
+    let done = false;
+    try {
+      return this.ctx.storage.transactionSync(() => {
+        const result = act();
+        done = true;
+        return result;
+      });
+    } catch (fault) {
+      // The module is in order; it only knows too much.
+      throw done ? `the storage cannot be written: ${fault}` : fault;
+    }
+  }
+
   async fetch(request) {
     const upgrade = request.headers.has("upgrade");
     const body = upgrade ? null : new Uint8Array(await request.arrayBuffer());
@@ -85,11 +101,10 @@ export class NamespaceObject extends DurableObject {
       const [client, server] = Object.values(new WebSocketPair());
       this.#sockets.opening = server;
       try {
-        // What the storage took is given back when anything behind it fails.
-        const refused = this.ctx.storage.transactionSync(() => namespace.connect(request));
+        const refused = this.#transaction(() => namespace.connect(request));
         if (refused) return refused;
       } catch (fault) {
-        // When it was accepted already, it is no member, and must not stay.
+        // It may have been accepted already.
         this.#sockets.abort(server);
         throw fault;
       }
@@ -102,7 +117,7 @@ export class NamespaceObject extends DurableObject {
 
   #call(request, body) {
     const response = this.#input((namespace) =>
-      this.ctx.storage.transactionSync(() => namespace.call(request, body)),
+      this.#transaction(() => namespace.call(request, body)),
     );
     // Whoever is answered may rely on it.
     this.#sockets.flush();
@@ -114,6 +129,7 @@ export class NamespaceObject extends DurableObject {
       this.#input((namespace) => {
         const slot = this.#sockets.slotOf(socket);
         if (slot === undefined) return; // closed while this was under way
+        this.#sockets.heard(slot);
         // Of what is too large no more is passed on than shows that it is.
         const most = namespace.messageBytesMax + 1;
         if (typeof message === "string") {
@@ -149,6 +165,14 @@ export class NamespaceObject extends DurableObject {
       });
     } catch {
       // What wakes next does not find it any more.
+    }
+  }
+
+  #tooSlow(slot) {
+    try {
+      this.#input((namespace) => namespace.tooSlow(slot));
+    } catch {
+      // It is tried again with the next text that it is sent.
     }
   }
 

@@ -28,11 +28,18 @@ export class Sockets {
   // Pairs of slots and a text that wait for the next turn; null when nothing is to wait.
   #held = null;
   #heldRecipients = 0;
+  // Characters sent to each slot since it was last heard of, and when that was; and what is done with
+  // a slot that was sent more than `outboxMax` of them, unless that is 0.
+  #outstanding = [];
+  #heard = [];
+  #tooSlow;
+  outboxMax = 0;
   // The one that is being opened.
   opening = null;
 
-  constructor(ctx) {
+  constructor(ctx, tooSlow) {
     this.#ctx = ctx;
+    this.#tooSlow = tooSlow;
   }
 
   slotOf(socket) {
@@ -74,9 +81,12 @@ export class Sockets {
     while (this.#bySlot.length <= slot) {
       this.#bySlot.push(null);
       this.#saved.push(null);
+      this.#outstanding.push(0);
+      this.#heard.push(0);
     }
     this.#bySlot[slot] = socket;
     this.#saved[slot] = attachment;
+    this.heard(slot);
     this.#slots.set(socket, slot);
   }
 
@@ -181,6 +191,7 @@ export class Sockets {
   }
 
   #send(slots, text) {
+    if (this.outboxMax > 0) this.#count(slots, text.length);
     const bySlot = this.#bySlot;
     for (let index = 0; index < slots.length; index++) {
       try {
@@ -189,6 +200,29 @@ export class Sockets {
         // It ends, and its close event is on the way.
       }
     }
+  }
+
+  // The platform queues without a bound, and says nothing of it. So what was sent is held against
+  // the last sign of life: a message, or a ping that the platform answered.
+  #count(slots, length) {
+    for (const slot of slots) {
+      this.#outstanding[slot] += length;
+      if (this.#outstanding[slot] <= this.outboxMax || !this.#bySlot[slot]) continue;
+      const pinged = this.#pinged(this.#bySlot[slot]);
+      if (pinged > this.#heard[slot]) this.heard(slot, pinged);
+      else queueMicrotask(() => this.#tooSlow(slot));
+    }
+  }
+
+  // A sign of life.
+  heard(slot, at = Date.now()) {
+    this.#outstanding[slot] = 0;
+    this.#heard[slot] = at;
+  }
+
+  // When the platform last answered a ping of this socket; 0 is never.
+  #pinged(socket) {
+    return this.#ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0;
   }
 
   #end(slot, { code, reason }) {
@@ -225,7 +259,7 @@ export class Sockets {
   signsOfLife() {
     const times = new Float64Array(this.#bySlot.length);
     this.#bySlot.forEach((socket, slot) => {
-      if (socket) times[slot] = this.#ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0;
+      if (socket) times[slot] = this.#pinged(socket);
     });
     return times;
   }

@@ -166,6 +166,17 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
+    /// Closes a connection that takes too little of what it is sent.
+    pub(crate) fn too_slow(&mut self, slot: usize) -> Result<(), Fault> {
+        if let Some(conn) = self.conn(slot)? {
+            let (now, hub, out) = self.awake()?;
+            let reason = "too slow: nothing was heard while more than the outbox limit was sent";
+            let _ = hub.close(now, conn, CloseCode::TOO_SLOW, reason, out); // it is alive
+            self.finish(None)?;
+        }
+        Ok(())
+    }
+
     /// Does what an API call asks for.
     pub(crate) fn call(&mut self, call: ApiCall) -> Result<Result<Answer, Problem>, Fault> {
         let (now, hub, out) = self.awake()?;

@@ -137,6 +137,18 @@ impl Object {
         self.namespace.disconnect(slot, reason).map_err(text)
     }
 
+    /// Bytes that may be sent to a socket that nothing is heard from; 0 is any number.
+    #[wasm_bindgen(getter, js_name = outboxBytesMax)]
+    pub fn outbox_bytes_max(&self) -> usize {
+        self.settings.outbox_bytes_max.unwrap_or_default()
+    }
+
+    /// A socket was sent more than that.
+    #[wasm_bindgen(js_name = tooSlow)]
+    pub fn too_slow(&mut self, slot: usize) -> Result<(), JsValue> {
+        self.namespace.too_slow(slot).map_err(text)
+    }
+
     /// The alarm rang.
     pub fn alarm(&mut self) -> Result<(), JsValue> {
         self.namespace.timeout().map_err(text)
@@ -161,13 +173,19 @@ const fn slot(slot: usize) -> u32 {
     slot as u32
 }
 
+/// A time of the platform's clock: whole milliseconds since 1970.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+const fn millis(ms: f64) -> Timestamp {
+    Timestamp::from_millis(ms as u64)
+}
+
 fn saving(fault: &JsValue) -> Fault {
     Fault::new("an attachment cannot be written", format!("{fault:?}"))
 }
 
 impl Platform for Edge {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(worker::Date::now().as_millis())
+        millis(js_sys::Date::now())
     }
 
     fn log(&self, text: &str) {
@@ -219,10 +237,7 @@ impl Platform for Edge {
     fn signs_of_life(&self) -> Vec<(usize, Timestamp)> {
         let times = self.sockets.signs_of_life().to_vec();
         let heard = times.iter().enumerate().filter(|(_, ms)| **ms > 0.0);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // positive, in this age
-        heard
-            .map(|(at, &ms)| (at, Timestamp::from_millis(ms as u64)))
-            .collect()
+        heard.map(|(at, &ms)| (at, millis(ms))).collect()
     }
 
     fn wake_at(&mut self, at: Timestamp) {

@@ -14,6 +14,11 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Bytes of an API request's body.
     pub(crate) body_bytes_max: usize,
+    /// Bytes that are sent to a connection between two signs of life from it; default any number.
+    ///
+    /// The platform queues without a bound and does not say how much. Who answers must have read,
+    /// more or less; but many clients have nothing to say, and would be closed for listening.
+    pub(crate) outbox_bytes_max: Option<usize>,
 }
 
 impl Settings {
@@ -33,11 +38,18 @@ impl Settings {
             return Err(SettingError::new("ROOMCAST_CONNECTIONS_MAX", fault));
         }
         limits.room_names_bytes = Some(attachment::ROOM_NAMES_BYTES);
+        const OUTBOX: &str = "ROOMCAST_OUTBOX_BYTES_MAX";
+        let outbox_bytes_max = vars.number_or_off(OUTBOX)?.and_then(|OrOff(max)| max);
+        if outbox_bytes_max.is_some_and(|max| max < 2 * limits.message_bytes) {
+            let fault = "must be at least twice what one message may have, or off";
+            return Err(SettingError::new(OUTBOX, fault));
+        }
         let body_bytes_max = vars.number("ROOMCAST_API_BODY_BYTES_MAX", 1024 * 1024)?;
         Ok(Self {
             access: Access::from_vars(vars)?,
             limits,
             body_bytes_max,
+            outbox_bytes_max,
         })
     }
 }
@@ -63,6 +75,16 @@ mod tests {
         assert_eq!(settings("", "").expect("valid").limits.heartbeat, None);
         assert_eq!(heartbeat("off"), None);
         assert_eq!(heartbeat("9000"), Some(Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn outboxes_have_no_bound_unless_it_is_asked_for() {
+        let name = "ROOMCAST_OUTBOX_BYTES_MAX";
+        let bound = |value| settings(name, value).map(|settings| settings.outbox_bytes_max);
+        assert_eq!(settings("", "").expect("valid").outbox_bytes_max, None);
+        assert_eq!(bound("off"), Ok(None));
+        assert_eq!(bound("131072"), Ok(Some(131_072)));
+        assert_eq!(bound("131071").expect_err("too few").name(), name);
     }
 
     #[test]
