@@ -18,7 +18,7 @@ export class Sockets {
   #slots = new Map();
   // The attachments, as they are saved; by slot.
   #saved = [];
-  // Those whose attachments were read and that have no seat yet.
+  // Those that have no seat yet, and their attachments.
   #standing = [];
   // What the input that is being done wants sent and closed: pairs of slots and a text, or of a slot
   // and a close.
@@ -50,8 +50,9 @@ export class Sockets {
 
   attachments() {
     // A socket whose close is under way is no member any more.
-    this.#standing = this.#ctx.getWebSockets().filter((socket) => socket.readyState === OPEN);
-    return this.#standing.map((socket) => socket.deserializeAttachment());
+    const open = this.#ctx.getWebSockets().filter((socket) => socket.readyState === OPEN);
+    this.#standing = open.map((socket) => [socket, socket.deserializeAttachment()]);
+    return this.#standing.map(([, attachment]) => attachment);
   }
 
   seat(slots) {
@@ -61,9 +62,9 @@ export class Sockets {
     this.#bySlot = [];
     this.#saved = [];
     this.#slots.clear();
-    standing.forEach((socket, index) => {
+    standing.forEach(([socket, attachment], index) => {
       if (slots[index] === NO_SLOT) this.abort(socket);
-      else this.#put(slots[index], socket, socket.deserializeAttachment());
+      else this.#put(slots[index], socket, attachment);
     });
   }
 
@@ -216,6 +217,7 @@ export class Sockets {
 
   // A sign of life.
   heard(slot, at = Date.now()) {
+    if (this.outboxMax === 0) return;
     this.#outstanding[slot] = 0;
     this.#heard[slot] = at;
   }

@@ -17,44 +17,50 @@ pub(crate) struct Wake {
 /// Restores a hub. An attachment that contradicts the rest costs its own connection, and nobody
 /// else's.
 ///
-/// Work: everything there is, twice when something contradicts.
+/// Work: everything there is, thrice when something contradicts.
 pub(crate) fn wake(limits: &Limits, saved: Saved, attachments: &[Vec<u8>]) -> Wake {
     let Saved { epoch, state } = saved;
     let config = Config::new(epoch).with_limits(limits.clone());
-    let mut taken = BTreeSet::new();
-    let mut read: Vec<Result<ConnState, String>> = attachments
-        .iter()
-        .map(|bytes| {
-            let conn = attachment::decode(bytes).map_err(|fault| fault.to_string())?;
-            if taken.insert(conn.id().slot()) {
-                Ok(conn)
-            } else {
-                Err(format!("the slot of connection {} is taken", conn.id()))
-            }
-        })
-        .collect();
-    let whole = Hub::restore(config.clone(), state.clone(), readable(&read));
-    let hub = whole.unwrap_or_else(|_| {
-        // Slots are not taken twice, so that each can be judged by itself.
-        for conn in &mut read {
-            let alone = conn.as_ref().ok().cloned();
-            if let Err(fault) = Hub::restore(config.clone(), state.clone(), alone) {
-                *conn = Err(fault.to_string());
-            }
-        }
-        let rest = Hub::restore(config.clone(), state, readable(&read));
-        debug_assert!(rest.is_ok(), "good alone, and not together");
-        rest.unwrap_or_else(|_| Hub::new(config))
-    });
-    let seats = read.into_iter().map(|conn| conn.map(|conn| conn.id()));
-    Wake {
-        hub,
-        seats: seats.collect(),
+    let read = read(attachments);
+    let seats = ids(&read);
+    let whole = Hub::restore(config.clone(), state.clone(), read.into_iter().flatten());
+    if let Ok(hub) = whole {
+        return Wake { hub, seats };
     }
+    // Slots are not taken twice, so that each can be judged by itself.
+    let read = self::read(attachments).into_iter().map(|conn| {
+        let conn = conn?;
+        let alone = Hub::restore(config.clone(), state.clone(), [conn.clone()]);
+        alone.map(|_| conn).map_err(|fault| fault.to_string())
+    });
+    let read: Vec<_> = read.collect();
+    let seats = ids(&read);
+    let rest = Hub::restore(config.clone(), state.clone(), read.into_iter().flatten());
+    debug_assert!(rest.is_ok(), "good alone, and not together");
+    let hub = rest.unwrap_or_else(|_| Hub::new(config));
+    Wake { hub, seats }
 }
 
-fn readable(read: &[Result<ConnState, String>]) -> impl Iterator<Item = ConnState> {
-    read.iter().filter_map(|conn| conn.as_ref().ok()).cloned()
+/// The states in the attachments; each slot is given to the first who claims it.
+fn read(attachments: &[Vec<u8>]) -> Vec<Result<ConnState, String>> {
+    let mut taken = BTreeSet::new();
+    let read = attachments.iter().map(|bytes| {
+        let conn = attachment::decode(bytes).map_err(|fault| fault.to_string())?;
+        if taken.insert(conn.id().slot()) {
+            Ok(conn)
+        } else {
+            Err(format!("the slot of connection {} is taken", conn.id()))
+        }
+    });
+    read.collect()
+}
+
+fn ids(read: &[Result<ConnState, String>]) -> Vec<Result<ConnId, String>> {
+    let id = |conn: &Result<ConnState, String>| match conn {
+        Ok(conn) => Ok(conn.id()),
+        Err(why) => Err(why.clone()),
+    };
+    read.iter().map(id).collect()
 }
 
 #[cfg(test)]
