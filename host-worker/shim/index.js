@@ -30,8 +30,12 @@ export default {
       object = env.NAMESPACES.getByName(verdict);
       if (request.body) {
         // Read here: an object is billed for the time in which it waits.
-        const body = await read(request, ask(env, (front) => front.bodyBytesMax));
-        const bad = ask(env, (front) => (body ? front.check(request, body) : front.tooLarge(request)));
+        const { bodyBytesMax, bodyTimeMs } = ask(env, (front) => front);
+        const { body, tooLate } = await read(request, bodyBytesMax, bodyTimeMs);
+        const bad = ask(env, (front) => {
+          if (body) return front.check(request, body);
+          return tooLate ? front.tooLate(request) : front.tooLarge(request);
+        });
         if (bad) return bad;
         request = new Request(request, { body });
       }
@@ -49,16 +53,34 @@ export default {
   },
 };
 
-// The whole body; null when it is longer than allowed.
-async function read(request, bytesMax) {
-  if (Number(request.headers.get("content-length")) > bytesMax) return null;
-  const chunks = [];
-  let length = 0;
-  for await (const chunk of request.body) {
-    length += chunk.byteLength;
-    if (length > bytesMax) return null;
-    chunks.push(chunk);
+// The whole body, unless it is longer or takes longer than allowed.
+async function read(request, bytesMax, timeMs) {
+  if (Number(request.headers.get("content-length")) > bytesMax) return {};
+  const reader = request.body.getReader();
+  const alarm = new AbortController();
+  const late = scheduler.wait(timeMs, { signal: alarm.signal }).then(
+    () => ({ late: true }),
+    () => ({}),
+  );
+  try {
+    const chunks = [];
+    let length = 0;
+    for (;;) {
+      const { done, value, late: tooLate } = await Promise.race([reader.read(), late]);
+      if (tooLate) return { tooLate };
+      if (done) return { body: joined(chunks, length) };
+      length += value.byteLength;
+      if (length > bytesMax) return {};
+      chunks.push(value);
+    }
+  } finally {
+    alarm.abort();
+    // What is left of it is not waited for.
+    reader.cancel().catch(() => {});
   }
+}
+
+function joined(chunks, length) {
   const body = new Uint8Array(length);
   let at = 0;
   for (const chunk of chunks) {

@@ -6,9 +6,6 @@ import { DurableObject } from "cloudflare:workers";
 import { Front, Namespace, current, inOrder, restart } from "./runtime.js";
 import { Sockets, end } from "./sockets.js";
 
-const PING = '{"event":"$ping"}';
-const PONG = '{"event":"$pong"}';
-
 // Ends without a close frame, or without a code in it.
 const NO_CODE = 1005;
 const LOST = 1006;
@@ -28,9 +25,11 @@ export class NamespaceObject extends DurableObject {
 
   constructor(ctx, env) {
     super(ctx, env);
-    this.#sockets = new Sockets(ctx, (slot) => this.#tooSlow(slot));
-    // Forgotten at each restart, so set at each start.
-    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
+    this.#sockets = new Sockets(
+      ctx,
+      (slot) => this.#also((namespace) => namespace.tooSlow(slot)),
+      (slot) => this.#also((namespace) => namespace.disconnect(slot, LOST)),
+    );
   }
 
   // The namespace, awake. Throws what waking throws.
@@ -71,6 +70,16 @@ export class NamespaceObject extends DurableObject {
     }
   }
 
+  // Does an input that another one made necessary, and that nobody waits for. When it fails, the
+  // namespace wakes from what is saved, and from the sockets that are open.
+  #also(act) {
+    try {
+      this.#input(act);
+    } catch {
+      // It has been logged.
+    }
+  }
+
   // Gives back what the storage took when anything behind it fails.
   #transaction(act) {
     let done = false;
@@ -87,10 +96,10 @@ export class NamespaceObject extends DurableObject {
   }
 
   async fetch(request) {
-    const upgrade = request.headers.has("upgrade");
-    const body = upgrade ? null : new Uint8Array(await request.arrayBuffer());
+    const call = new URL(request.url).pathname.startsWith("/api/");
+    const body = call ? new Uint8Array(await request.arrayBuffer()) : null;
     try {
-      return upgrade ? this.#connect(request) : this.#call(request, body);
+      return call ? this.#call(request, body) : this.#connect(request);
     } catch (fault) {
       return inOrder(fault) ? Front.unavailable(request) : Front.internal(request, "a fault of the server");
     }
@@ -156,24 +165,14 @@ export class NamespaceObject extends DurableObject {
   }
 
   #gone(socket, code) {
-    try {
-      this.#input((namespace) => {
-        const slot = this.#sockets.slotOf(socket);
-        if (slot === undefined) return; // the server closed it, or woke without it
-        this.#sockets.remove(socket);
-        namespace.disconnect(slot, code);
-      });
-    } catch {
-      // What wakes next does not find it any more.
-    }
-  }
-
-  #tooSlow(slot) {
-    try {
-      this.#input((namespace) => namespace.tooSlow(slot));
-    } catch {
-      // It is tried again with the next text that it is sent.
-    }
+    // What waits for it was accepted before it went.
+    this.#sockets.flush();
+    this.#also((namespace) => {
+      const slot = this.#sockets.slotOf(socket);
+      if (slot === undefined) return; // the server closed it, or woke without it
+      this.#sockets.remove(socket);
+      namespace.disconnect(slot, code);
+    });
   }
 
   alarm() {

@@ -2,6 +2,8 @@
 // receives a text; the text becomes one string of JavaScript, however many those are.
 
 const OPEN = 1;
+const PING = '{"event":"$ping"}';
+const PONG = '{"event":"$pong"}';
 const NO_SLOT = 0xffff_ffff;
 const NO_ATTACHMENT = 0xffff_ffff;
 const INTERNAL = 1011;
@@ -34,12 +36,19 @@ export class Sockets {
   #heard = [];
   #tooSlow;
   outboxMax = 0;
+  // What is done with a slot whose socket failed.
+  #failed;
   // The one that is being opened.
   opening = null;
+  // Lets the platform answer pings while the object sleeps.
+  #pong = new WebSocketRequestResponsePair(PING, PONG);
 
-  constructor(ctx, tooSlow) {
+  constructor(ctx, tooSlow, failed) {
     this.#ctx = ctx;
     this.#tooSlow = tooSlow;
+    this.#failed = failed;
+    // Forgotten at each restart, so set at each start.
+    ctx.setWebSocketAutoResponse(this.#pong);
   }
 
   slotOf(socket) {
@@ -174,11 +183,20 @@ export class Sockets {
   #hold() {
     this.#held = [];
     this.#heldRecipients = 0;
+    // A pong of the platform's would overtake what waits; the hub's waits behind it.
+    this.#ctx.setWebSocketAutoResponse();
+    this.#nextTurn();
+  }
+
+  #nextTurn() {
     setTimeout(() => {
-      const busy = this.#held.length > 0;
-      this.flush();
-      if (busy) this.#hold();
-      else this.#held = null;
+      if (this.#held.length > 0) {
+        this.flush();
+        this.#nextTurn();
+      } else {
+        this.#held = null;
+        this.#ctx.setWebSocketAutoResponse(this.#pong);
+      }
     }, 0);
   }
 
@@ -197,10 +215,19 @@ export class Sockets {
     for (let index = 0; index < slots.length; index++) {
       try {
         bySlot[slots[index]].send(text);
-      } catch {
-        // It ends, and its close event is on the way.
+      } catch (fault) {
+        this.#notSent(slots[index], fault);
       }
     }
+  }
+
+  // A member gets every message or is closed.
+  #notSent(slot, fault) {
+    const socket = this.#bySlot[slot];
+    if (socket?.readyState !== OPEN) return; // its close event is on the way
+    console.error("roomcast: a message cannot be sent, its connection is closed:", fault);
+    this.abort(socket);
+    queueMicrotask(() => this.#failed(slot));
   }
 
   // The platform queues without a bound, and says nothing of it. So what was sent is held against
@@ -230,6 +257,7 @@ export class Sockets {
   #end(slot, { code, reason }) {
     this.flush();
     const socket = this.#bySlot[slot];
+    if (!socket) return; // it failed in the meantime
     this.remove(socket);
     end(socket, code, reason);
   }

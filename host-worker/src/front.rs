@@ -41,6 +41,12 @@ impl Front {
         self.settings.body_bytes_max
     }
 
+    /// Milliseconds that it may take.
+    #[wasm_bindgen(getter, js_name = bodyTimeMs)]
+    pub fn body_time_ms(&self) -> u32 {
+        self.settings.body_time_ms
+    }
+
     /// The response, or the name of the namespace that has it. What is thrown is a text.
     pub fn route(&self, request: &web_sys::Request) -> Result<JsValue, JsValue> {
         let head = Head::read(request);
@@ -71,6 +77,13 @@ impl Front {
     #[wasm_bindgen(js_name = tooLarge)]
     pub fn too_large(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let problem = Problem::body_too_large(self.settings.body_bytes_max);
+        Head::read(request).answer(problem.into()).map_err(thrown)
+    }
+
+    /// The response to a request whose body takes too long.
+    #[wasm_bindgen(js_name = tooLate)]
+    pub fn too_late(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
+        let problem = Problem::new(ProblemCode::Timeout, "the body did not arrive in time");
         Head::read(request).answer(problem.into()).map_err(thrown)
     }
 

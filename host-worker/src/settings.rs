@@ -14,6 +14,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Bytes of an API request's body.
     pub(crate) body_bytes_max: usize,
+    /// How long that body may take.
+    pub(crate) body_time_ms: u32,
     /// Bytes that are sent to a connection between two signs of life from it; default any number.
     ///
     /// The platform queues without a bound and does not say how much. Who answers must have read,
@@ -44,11 +46,17 @@ impl Settings {
             let fault = "must be at least twice what one message may have, or off";
             return Err(SettingError::new(OUTBOX, fault));
         }
-        let body_bytes_max = vars.number("ROOMCAST_API_BODY_BYTES_MAX", 1024 * 1024)?;
+        let at_least_one = |name, default: u32| match vars.number(name, default) {
+            Ok(0) => Err(SettingError::new(name, "must be at least 1")),
+            number => number,
+        };
+        let body_bytes_max = at_least_one("ROOMCAST_API_BODY_BYTES_MAX", 1024 * 1024)?;
+        let body_time_ms = at_least_one("ROOMCAST_MESSAGE_TIME_MS", 10_000)?;
         Ok(Self {
             access: Access::from_vars(vars)?,
             limits,
-            body_bytes_max,
+            body_bytes_max: body_bytes_max as usize,
+            body_time_ms,
             outbox_bytes_max,
         })
     }
