@@ -4,10 +4,13 @@ use crate::{Actor, Answer, Event, Op};
 
 mod api;
 mod core;
+mod hibernating;
 mod url;
 
+pub(crate) use self::api::ask;
 pub use self::{
     core::{Core, Sleep},
+    hibernating::Hibernating,
     url::Url,
 };
 

@@ -3,6 +3,7 @@
 
 mod actor;
 mod driver;
+mod edge;
 mod event;
 mod lockstep;
 mod model;
@@ -15,7 +16,8 @@ mod to;
 mod trace;
 
 pub use actor::Actor;
-pub use driver::{Core, Driver, DriverError, Sleep, Url};
+pub use driver::{Core, Driver, DriverError, Hibernating, Sleep, Url};
+pub use edge::{Edge, Sockets};
 pub use event::{Answer, Event, Expect};
 pub use lockstep::{Lockstep, Mismatch, Seen};
 pub use model::{Model, Prediction};

@@ -87,6 +87,11 @@ impl<D: Driver> Lockstep<D> {
         }
     }
 
+    /// The driver, to do what is no op. What actors get from that belongs to the next op.
+    pub const fn driver_mut(&mut self) -> &mut D {
+        &mut self.driver
+    }
+
     /// The driver.
     pub const fn driver(&self) -> &D {
         &self.driver

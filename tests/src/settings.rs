@@ -1,4 +1,4 @@
-//! Limits as a trace writes them: for the core, and as flags of the server.
+//! Limits as a trace writes them: for the core, as flags of the server, as variables of the worker.
 
 use std::{str::FromStr, time::Duration};
 
@@ -16,6 +16,7 @@ use roomcast_core::{Limits, Rate};
 /// assert_eq!(settings.limits().rooms_per_connection, 2);
 /// assert_eq!(settings.limits().heartbeat, None);
 /// assert!(settings.flags().contains(&"--heartbeat-ms=off".into()));
+/// assert!(settings.vars().contains(&("ROOMCAST_HEARTBEAT_MS".into(), "off".into())));
 /// # Ok::<(), roomcast_tests::SettingsError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -128,6 +129,25 @@ impl Settings {
             format!("{}={value}", setting.flag)
         });
         off.map(|flag| format!("{flag}=off")).chain(set).collect()
+    }
+
+    /// The variables that give a worker the same limits: name and value.
+    pub fn vars(&self) -> Vec<(String, String)> {
+        let flags = self.flags();
+        let vars = flags.iter().filter_map(|flag| {
+            let (name, value) = flag.strip_prefix("--")?.split_once('=')?;
+            let name = name.to_uppercase().replace('-', "_");
+            Some((format!("ROOMCAST_{name}"), value.to_owned()))
+        });
+        let mut vars: Vec<_> = vars.collect();
+        // A worker has none unless it is told to.
+        let heartbeat = "ROOMCAST_HEARTBEAT_MS";
+        if let Some(time) = self.limits().heartbeat
+            && !vars.iter().any(|(name, _)| name == heartbeat)
+        {
+            vars.push((heartbeat.into(), time.as_millis().to_string()));
+        }
+        vars
     }
 }
 

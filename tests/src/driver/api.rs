@@ -1,5 +1,7 @@
 //! The HTTP API of a server, as far as stories need it.
 
+use std::error::Error;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, client::conn::http1};
@@ -42,11 +44,6 @@ impl Api {
         let broken = |fault: &dyn std::fmt::Display| {
             DriverError::Transport(format!("{path} of the HTTP API: {fault}"))
         };
-        let stream = TcpStream::connect(&self.authority).await;
-        let stream = TokioIo::new(stream.map_err(|fault| broken(&fault))?);
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(|f| broken(&f))?;
-        // Ends with the response: nobody waits for it.
-        tokio::spawn(connection);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1/{path}"))
@@ -62,12 +59,8 @@ impl Api {
         }
         let body = Full::new(Bytes::from(body.unwrap_or_default()));
         let request = request.body(body).map_err(|fault| broken(&fault))?;
-        let response = sender.send_request(request).await;
-        let response = response.map_err(|fault| broken(&fault))?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await;
-        let body = body.map_err(|fault| broken(&fault))?.to_bytes();
-        let body = String::from_utf8_lossy(&body).into_owned();
+        let answer = ask(&self.authority, request).await;
+        let (status, body) = answer.map_err(|fault| broken(&fault))?;
         match status {
             200 => Ok(Answer::ok(body)),
             // No story is about these: the driver was set up wrongly, or the server is broken.
@@ -75,4 +68,20 @@ impl Api {
             status => Ok(Answer::refused(status)),
         }
     }
+}
+
+/// One HTTP request to a host and port, on a connection of its own: the status, and the body as
+/// text.
+pub(crate) async fn ask(
+    authority: &str,
+    request: Request<Full<Bytes>>,
+) -> Result<(u16, String), Box<dyn Error + Send + Sync>> {
+    let stream = TokioIo::new(TcpStream::connect(authority).await?);
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    // Ends with the response: nobody waits for it.
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -85,7 +85,7 @@ impl Url {
     }
 
     /// What a story's namespace is called on the server.
-    fn namespace(&self, namespace: &str) -> String {
+    pub fn namespace(&self, namespace: &str) -> String {
         match namespace {
             "default" => self.namespace.clone(),
             other if self.namespace == "default" => other.into(),

@@ -1,0 +1,88 @@
+//! A worker whose objects are evicted between two ops.
+
+use std::{collections::BTreeSet, fmt};
+
+use super::{Driver, DriverError, Url};
+use crate::{Actor, Answer, Edge, Event, Op, Sockets};
+
+/// A worker of an [`Edge`], reached through its URL; its objects are evicted before some of the ops,
+/// their sockets hibernating.
+pub struct Hibernating<'e> {
+    url: Url,
+    edge: &'e Edge,
+    worker: usize,
+    /// Whether to evict, for each op.
+    schedule: Box<dyn Iterator<Item = bool> + 'e>,
+    /// Every namespace that the story has touched, as the server calls it.
+    namespaces: BTreeSet<String>,
+    evictions: usize,
+}
+
+impl fmt::Debug for Hibernating<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hibernating")
+            .field("url", &self.url)
+            .field("evictions", &self.evictions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'e> Hibernating<'e> {
+    /// The worker that `url` reaches. The schedule says for each op whether all objects are evicted
+    /// before it; none are after its end.
+    pub fn new(
+        url: Url,
+        edge: &'e Edge,
+        worker: usize,
+        schedule: impl IntoIterator<Item = bool, IntoIter: 'e>,
+    ) -> Self {
+        Self {
+            url,
+            edge,
+            worker,
+            schedule: Box::new(schedule.into_iter()),
+            namespaces: BTreeSet::new(),
+            evictions: 0,
+        }
+    }
+
+    /// How many objects were in memory, and left it.
+    pub const fn evictions(&self) -> usize {
+        self.evictions
+    }
+
+    /// Evicts all objects of the story.
+    ///
+    /// # Errors
+    ///
+    /// When one stays.
+    pub fn evict(&mut self, sockets: Sockets) -> Result<(), DriverError> {
+        for namespace in &self.namespaces {
+            let evicted = self.edge.evict(self.worker, namespace, sockets)?;
+            self.evictions += usize::from(evicted);
+        }
+        Ok(())
+    }
+}
+
+impl Driver for Hibernating<'_> {
+    fn supports(&self, op: &Op) -> bool {
+        self.url.supports(op)
+    }
+
+    fn perform(&mut self, op: &Op) -> Result<Answer, DriverError> {
+        if self.schedule.next().unwrap_or_default() {
+            self.evict(Sockets::Hibernate)?;
+        }
+        self.namespaces.insert(self.url.namespace(op.namespace()));
+        self.url.perform(op)
+    }
+
+    fn take(&mut self, actor: &Actor) -> Vec<Event> {
+        self.url.take(actor)
+    }
+
+    fn conn(&self, actor: &Actor) -> Option<String> {
+        self.url.conn(actor)
+    }
+}
