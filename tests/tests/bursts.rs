@@ -1,7 +1,13 @@
 //! What arrives in one piece is answered as what arrives bit by bit: joined runs, corked replies,
 //! sliced flushes and mail between threads keep the order of every connection.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+};
 
 use futures_util::{SinkExt, StreamExt};
 use proptest::{
@@ -9,13 +15,16 @@ use proptest::{
     test_runner::{Config as TestConfig, TestRunner},
 };
 use roomcast_core::{Command, Config, ConnId, Frame, Handshake, Hub, Limits, Outbox, Timestamp};
-use roomcast_tests::{Server, Settings};
+use roomcast_tests::{Edge, Server, Settings, Sockets};
 use tokio::{net::TcpStream, runtime::Builder};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config, tungstenite::Message,
 };
 
-const CLIENTS: usize = 4;
+/// Clients of a story.
+const FEW: usize = 4;
+/// So many that the worker keeps a burst to them together.
+const MANY: usize = 20;
 
 /// Texts that one client sends at once.
 #[derive(Debug, Clone)]
@@ -39,10 +48,17 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn story() -> impl Strategy<Value = Vec<Burst>> {
-    let burst = (0..CLIENTS, prop::collection::vec(text(), 1..60));
+/// Where there are many, all of them are in a room first.
+fn story(clients: usize) -> impl Strategy<Value = Vec<Burst>> {
+    let join = |client| Burst {
+        client,
+        texts: vec![r#"{"event":"$join","room":"r0"}"#.into()],
+    };
+    let joins: Vec<_> = (0..clients).filter(|_| clients > FEW).map(join).collect();
+    let burst = (0..clients, prop::collection::vec(text(), 1..60));
     let burst = burst.prop_map(|(client, texts)| Burst { client, texts });
-    prop::collection::vec(burst, 1..8)
+    let bursts = prop::collection::vec(burst, 1..8);
+    bursts.prop_map(move |bursts| [joins.clone(), bursts].concat())
 }
 
 /// A hub in this process, to say what is right.
@@ -53,18 +69,18 @@ struct Truth {
 }
 
 impl Truth {
-    fn new() -> Self {
+    fn new(clients: usize) -> Self {
         let limits = Settings::default().limits();
         let (mut hub, mut out) = (
             Hub::new(Config::new("e").with_limits(limits)),
             Outbox::new(),
         );
         let connect = |_| hub.connect(Timestamp::ZERO, Handshake::new(), &mut out);
-        let conns: Result<_, _> = (0..CLIENTS).map(connect).collect();
+        let conns: Result<_, _> = (0..clients).map(connect).collect();
         Self {
             hub,
             conns: conns.expect("room for a few"),
-            received: vec![Vec::new(); CLIENTS],
+            received: vec![Vec::new(); clients],
         }
     }
 
@@ -158,14 +174,14 @@ async fn id_of(clients: &mut [Client], client: usize) -> String {
     rest.split('"').next().unwrap_or_default().to_owned()
 }
 
-async fn compare(address: &str, story: &[Burst]) -> Result<(), TestCaseError> {
-    let mut truth = Truth::new();
+async fn compare(address: &str, count: usize, story: &[Burst]) -> Result<(), TestCaseError> {
+    let mut truth = Truth::new(count);
     let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
+    for _ in 0..count {
         clients.push(Client::open(address).await);
     }
     let mut names = Vec::new();
-    for client in 0..CLIENTS {
+    for client in 0..count {
         let ours = truth.conns[client].to_string();
         names.push((id_of(&mut clients, client).await, ours));
     }
@@ -176,7 +192,7 @@ async fn compare(address: &str, story: &[Burst]) -> Result<(), TestCaseError> {
         }
         clients[burst.client].send(&burst.texts).await;
         // First the one that spoke: once it has its pong, the others have had their mail sent.
-        for client in (burst.client..CLIENTS).chain(0..burst.client) {
+        for client in (burst.client..count).chain(0..burst.client) {
             let received = clients[client].settle().await;
             let received: Vec<_> = received
                 .iter()
@@ -194,19 +210,26 @@ fn on_server(flags: &[&str]) {
     all.extend(["--namespaces-max=1000000", "--heartbeat-ms=off"].map(Into::into));
     all.extend(flags.iter().map(|&flag| flag.into()));
     let server = Server::start(&all);
+    at(&server.address(), FEW, |_| {});
+}
+
+/// Every story in a namespace of its own, which is told before it begins.
+fn at(address: &str, clients: usize, begins: impl Fn(&str)) {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let config = TestConfig {
         failure_persistence: None,
-        cases: TestConfig::default().cases / 2,
+        // A story with many clients takes longer.
+        cases: TestConfig::default().cases / if clients > FEW { 12 } else { 2 },
         max_shrink_iters: 500,
         ..TestConfig::default()
     };
     let stories = AtomicU32::new(0);
-    let result = TestRunner::new(config).run(&story(), |story| {
+    let result = TestRunner::new(config).run(&story(clients), |story| {
         let story_number = stories.fetch_add(1, Ordering::Relaxed);
-        let address = format!("{}/story-{story_number}", server.address());
-        runtime.block_on(compare(&address, &story))
+        let namespace = format!("story-{story_number}");
+        begins(&namespace);
+        runtime.block_on(compare(&format!("{address}/{namespace}"), clients, &story))
     });
     result.unwrap_or_else(|fault| panic!("{fault}"));
 }
@@ -226,19 +249,72 @@ fn a_burst_is_answered_as_message_by_message_with_four_threads() {
     on_server(&["--threads=4"]);
 }
 
+fn worker() -> Edge {
+    let settings = "heartbeat_ms=off".parse().expect("known settings");
+    Edge::start(&[&settings])
+}
+
+#[test]
+fn a_burst_is_answered_as_message_by_message_by_the_worker() {
+    at(&worker().address(0), FEW, |_| {});
+}
+
+#[test]
+fn a_burst_to_many_is_answered_as_message_by_message_by_the_worker() {
+    at(&worker().address(0), MANY, |_| {});
+}
+
+/// All the time, so that it leaves memory between any two messages of a burst.
+#[test]
+fn a_burst_is_answered_as_message_by_message_by_the_worker_while_it_is_evicted() {
+    evicted(FEW);
+}
+
+#[test]
+fn a_burst_to_many_is_answered_as_message_by_message_by_the_worker_while_it_is_evicted() {
+    evicted(MANY);
+}
+
+fn evicted(clients: usize) {
+    let edge = worker();
+    let address = edge.address(0);
+    let namespace = Mutex::new(String::new());
+    let begins = |name: &str| name.clone_into(&mut namespace.lock().expect("whole"));
+    let mut evictions = 0;
+    thread::scope(|scope| {
+        let stories = scope.spawn(|| at(&address, clients, begins));
+        while !stories.is_finished() {
+            let name = namespace.lock().expect("whole").clone();
+            let evicted = edge.evict(0, &name, Sockets::Hibernate);
+            evictions += u32::from(evicted.unwrap_or_else(|fault| panic!("{fault}")));
+        }
+    });
+    assert!(evictions > 500, "{evictions} evictions");
+}
+
 /// More members than are flushed in one go. Some are in another room too, and ask for something of
 /// their own: nothing passes by anything.
 #[test]
 fn a_large_room_that_is_flushed_in_slices_keeps_the_order() {
+    let server = Server::start(&Settings::default().flags());
+    large_room(&server.address());
+}
+
+/// A burst to many leaves together there, a turn later.
+#[test]
+fn a_large_room_keeps_the_order_on_the_worker() {
+    large_room(&worker().address(0));
+}
+
+fn large_room(address: &str) {
     const MEMBERS: usize = 700;
     let limits = Limits::default();
     assert!(MEMBERS < limits.connections, "all of them may connect");
-    let server = Server::start(&Settings::default().flags());
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut members = Vec::new();
         for at in 0..MEMBERS {
-            let mut member = Client::open(&server.address()).await;
+            let mut member = Client::open(address).await;
             let mut joins = vec![r#"{"event":"$join","room":"all"}"#.to_owned()];
             if at % 100 == 0 {
                 joins.push(r#"{"event":"$join","room":"few"}"#.into());
@@ -247,7 +323,7 @@ fn a_large_room_that_is_flushed_in_slices_keeps_the_order() {
             member.settle().await;
             members.push(member);
         }
-        let mut publisher = Client::open(&server.address()).await;
+        let mut publisher = Client::open(address).await;
         let say = |room, data| format!(r#"{{"event":"m","room":"{room}","data":{data}}}"#);
         let rooms = (0..90).map(|data| if data % 10 == 9 { "few" } else { "all" });
         let texts: Vec<_> = rooms.enumerate().map(|(at, room)| say(room, at)).collect();
