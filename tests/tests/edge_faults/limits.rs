@@ -1,0 +1,144 @@
+//! What the platform limits, and what it forgets.
+
+use roomcast_tests::{Driver, Edge, Event, Sockets, Url};
+
+use crate::world::{AFTERWARDS, CROWD, World, op, start};
+
+/// A restored object is what was saved, so a test that passes while nothing is saved tests nothing.
+#[test]
+fn an_attachment_that_is_not_written_is_noticed() {
+    let (edge, settings) = start("heartbeat_ms=off");
+    let mut world = World::new(&edge, &settings, "lost");
+    world.play(&CROWD);
+    world.post("/-/fail?call=serializeAttachment&calls=1&how=skip");
+    // The object in memory knows better than what it saved.
+    world.play(&[
+        r#"carol sends {"event":"$join","room":"lobby"}"#,
+        r#"carol sends {"event":"$rooms"}"#,
+    ]);
+    assert!(world.has_failed());
+    world.evict();
+    let rooms = op(r#"carol sends {"event":"$rooms"}"#);
+    let mismatch = world.lockstep.perform(&rooms).expect_err("it is not saved");
+    assert_eq!(mismatch.got, [r#"carol gets {"event":"$rooms","data":[]}"#]);
+}
+
+/// What is attached to a socket has a limit, so the names of the rooms of a connection have one too:
+/// with a name that is not too long, and in fewer rooms than one may be in.
+#[test]
+fn rooms_that_do_not_fit_into_an_attachment_are_refused() {
+    let (edge, settings) = start("");
+    // Each byte of the last name takes two where it is saved.
+    for (namespace, filler) in [("plain", "x"), ("escaped", r"\\"), ("wide", "é")] {
+        let mut world = World::new(&edge, &settings, namespace);
+        world.play(&["alice connects", "bob connects"]);
+        let longest = 196 / filler.replace(r"\\", "\\").len();
+        let name = |number: usize| format!("{number:04}{}", filler.repeat(longest));
+        let limit = settings.limits().rooms_per_connection;
+        let full = (0..limit).find(|&number| {
+            let room = name(number);
+            let join = format!(r#"alice sends {{"event":"$join","id":1,"room":"{room}"}}"#);
+            let (_, events) = world.perform(&join);
+            let [(_, Event::Text(text))] = &*events else {
+                panic!("one answer is expected: {events:#?}");
+            };
+            text.contains(r#""error":{"code":"room_limit""#)
+        });
+        let full = full.unwrap_or_else(|| panic!("{namespace}: {limit} rooms fit"));
+        assert!(full > 10, "{namespace}: only {full} rooms fit");
+        let rooms: Vec<_> = (0..full)
+            .map(|number| format!(r#""{}""#, name(number)))
+            .collect();
+        let rooms = format!(r#"{{"event":"$rooms","data":[{}]}}"#, rooms.join(","));
+        let publish = |number: usize, reached: usize| {
+            let head = format!(r#"{{"event":"said","id":1,"room":"{}""#, name(number));
+            (
+                format!("bob sends {head}}}"),
+                format!(r#"{head},"data":{{"reached":{reached}}}}}"#),
+            )
+        };
+        for _ in 0..2 {
+            let (_, events) = world.perform(r#"alice sends {"event":"$rooms"}"#);
+            assert_eq!(events, [("alice".into(), Event::Text(rooms.clone()))]);
+            for (number, reached) in [(full - 1, 1), (full, 0)] {
+                let (line, answer) = publish(number, reached);
+                let (_, events) = world.perform(&line);
+                let answered = events.contains(&("bob".into(), Event::Text(answer)));
+                assert!(
+                    answered && events.len() == 1 + reached,
+                    "{namespace}: {events:#?}"
+                );
+            }
+            world.evict();
+        }
+    }
+}
+
+/// The platform allows ten tags for a socket.
+#[test]
+fn sockets_are_given_no_tags() {
+    let (edge, settings) = start("");
+    let mut world = World::new(&edge, &settings, "tags");
+    world.play(&CROWD);
+    assert_eq!(world.post("/-/tags"), "0");
+}
+
+/// That an eviction takes an object out of memory, and leaves its sockets, is what all tests of
+/// evictions build on.
+#[test]
+fn an_evicted_object_is_born_again() {
+    let (edge, settings) = start("");
+    let mut world = World::new(&edge, &settings, "born");
+    world.play(&CROWD);
+    assert_eq!(world.post("/-/births"), "1");
+    world.evict();
+    world.play(&AFTERWARDS);
+    assert_eq!(world.post("/-/births"), "2");
+}
+
+/// A deployment closes all sockets and tells nobody. Who had one is nowhere any more, and what the
+/// namespace has promised holds: keys, and ids that are not given again.
+#[test]
+fn who_lost_its_socket_in_a_deployment_is_in_no_room() {
+    let (edge, settings) = start("");
+    let mut world = World::new(&edge, &settings, "deployed");
+    let send =
+        r#"server with key k sends {"audience":{"rooms":["lobby"]},"event":"said","data":1}"#;
+    let matched = r#"{"matched":2,"queued":2,"dropped":0}"#;
+    world.play(&CROWD);
+    world.play(&[send]);
+    let evicted = edge.evict(0, "deployed", Sockets::Close);
+    assert_eq!(evicted, Ok(true));
+    let driver = world.lockstep.driver_mut();
+    let before = ["alice", "bob", "carol"].map(|name| driver.conn(&name.into()));
+    let mut perform = |line: &str| driver.perform(&op(line)).expect("it is answered").body;
+    assert_eq!(perform("server lists connections"), r#"{"connections":[]}"#);
+    assert_eq!(perform("server lists rooms"), r#"{"rooms":[]}"#);
+    perform("dave connects");
+    perform(r#"dave sends {"event":"$join","room":"lobby"}"#);
+    assert_eq!(perform(send), matched);
+    let (id, events) = (driver.conn(&"dave".into()), driver.take(&"dave".into()));
+    assert!(!before.contains(&id), "{id:?} is one of {before:?}");
+    assert!(
+        matches!(&*events, [Event::Text(joined)] if joined.contains("$join")),
+        "{events:#?}"
+    );
+}
+
+/// Whoever deployed it is told what to change.
+#[test]
+fn a_wrong_setting_is_named() {
+    let edge = Edge::start_with_vars(&[("ROOMCAST_MESSAGE_BYTES_MAX", "lots")]);
+    let url = Url::new(edge.address(0)).expect("an address of the form that is asked for");
+    let mut url = url.with_api(Some(Edge::API_KEY));
+    let refused = url.perform(&op("alice connects"));
+    assert_eq!(refused.map(|answer| answer.status), Ok(500));
+    let told = url
+        .perform(&op("server lists rooms"))
+        .expect_err("it cannot answer");
+    let told = told.to_string();
+    assert!(
+        told.contains("500") && told.contains("ROOMCAST_MESSAGE_BYTES_MAX"),
+        "{told}"
+    );
+}
