@@ -3,12 +3,14 @@
     python websockets_session.py ws://127.0.0.1:3000 http://127.0.0.1:3000 API_KEY [CASE]...
 
 `-` stands for no key. The server must run with `--inbound-rate off`. Prints one line per case; the
-exit code is 0 when all passed.
+exit code is 0 when all passed. CLOSE_WAIT_MS=N in the environment: a client ends the connection so
+long after the close frames, when the server has not.
 """
 
 import asyncio
 import inspect
 import json
+import os
 import sys
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -31,6 +33,8 @@ from cases import (
 )
 
 SUBPROTOCOL = "roomcast.v1"
+# The library's own default, when nothing is said.
+CLOSE_WAIT_S = float(os.environ.get("CLOSE_WAIT_MS", 10_000)) / 1000
 PING, PONG = '{"event":"$ping"}', '{"event":"$pong"}'
 
 
@@ -48,6 +52,7 @@ class Session:
         """Opens a connection; with the subprotocol, knows its id from `$welcome`."""
         options.setdefault("subprotocols", [SUBPROTOCOL] if welcome else None)
         address = self.ws + (path if path is not None else f"/ws/{self.namespace}")
+        options.setdefault("close_timeout", CLOSE_WAIT_S)
         client = Client(await connect(address, proxy=None, open_timeout=DEADLINE_S, **options))
         self.clients.append(client)
         if welcome:

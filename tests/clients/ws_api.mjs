@@ -226,6 +226,9 @@ export async function health_needs_no_key({ api }) {
     const answer = await api.call("GET", path, { key: null });
     equal(`${answer.status} ${answer.text.trim()}`, `200 ${text}`, path);
   }
+}
+
+export async function metrics_need_no_key({ api }) {
   const metrics = await api.call("GET", "/metrics", { key: null });
   equal(metrics.status, 200, "/metrics");
   matches(metrics.headers.get("content-type") ?? "", /^text\/plain/, "/metrics");

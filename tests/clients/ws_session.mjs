@@ -3,7 +3,8 @@
 //     node ws_session.mjs ws://127.0.0.1:3000 http://127.0.0.1:3000 API_KEY [CASE]...
 //
 // `-` stands for no key. The server must run with `--inbound-rate off`. Prints one line per case;
-// the exit code is 0 when all passed.
+// the exit code is 0 when all passed. CLOSE_WAIT_MS=N in the environment: a client ends the
+// connection so long after the close frames, when the server has not.
 
 import process from "node:process";
 import * as apiCases from "./ws_api.mjs";

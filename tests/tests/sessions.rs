@@ -3,12 +3,15 @@
 //! `tests/run` installs what these need and says where the binary is, in `ROOMCAST_BIN`.
 
 use std::{
+    collections::BTreeSet,
     env,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
 };
+
+use roomcast_tests::{Edge, Settings};
 
 /// The folder of this package.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -59,10 +62,16 @@ fn binary() -> PathBuf {
     binary
 }
 
-/// Runs a program in a folder of this package; its output is the failure message.
-fn check(folder: &str, program: impl AsRef<Path>, args: &[&str]) {
+/// Runs a program in a folder of this package: how it ended, and all that it wrote.
+fn run(
+    folder: &str,
+    program: impl AsRef<Path>,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> (ExitStatus, String) {
     let output = Command::new(program.as_ref())
         .args(args)
+        .envs(env.iter().copied())
         .current_dir(Path::new(HERE).join(folder))
         .output()
         .unwrap_or_else(|fault| panic!("{}: {fault}: see tests/run", program.as_ref().display()));
@@ -71,9 +80,15 @@ fn check(folder: &str, program: impl AsRef<Path>, args: &[&str]) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(output.status.success(), "{}\n{text}", output.status);
     // Seen when the runner is asked for it.
     eprintln!("{text}");
+    (output.status, text)
+}
+
+/// The same for a program that has to succeed; what it wrote is the failure message.
+fn check(folder: &str, program: impl AsRef<Path>, args: &[&str]) {
+    let (status, text) = run(folder, program, args, &[]);
+    assert!(status.success(), "{status}\n{text}");
 }
 
 fn python() -> PathBuf {
@@ -84,11 +99,40 @@ fn python() -> PathBuf {
 fn session(program: impl AsRef<Path>, script: &str, threads: &str) {
     let flags = ["--inbound-rate=off", "--api-key=test-key", threads];
     let server = Server::start(&flags);
-    let (ws, http) = (
-        format!("ws://{}", server.address),
-        format!("http://{}", server.address),
-    );
+    let (ws, http) = urls(&server.address);
     check("clients", program, &[script, &ws, &http, "test-key"]);
+}
+
+fn urls(authority: &str) -> (String, String) {
+    (format!("ws://{authority}"), format!("http://{authority}"))
+}
+
+/// Runs a script of sessions against the worker. All cases have to pass but the exceptions, which
+/// have to fail.
+fn session_on_the_worker(program: impl AsRef<Path>, script: &str, exceptions: &[(&str, &str)]) {
+    let edge = Edge::start(&[&Settings::default()]);
+    let (ws, http) = urls(&edge.authority(0));
+    // The runtime ends the connection when the object leaves memory, ten idle seconds later.
+    let env = [("CLOSE_WAIT_MS", "100")];
+    let args = [script, &ws, &http, Edge::API_KEY];
+    let (_, text) = run("clients", program, &args, &env);
+    let named = |prefix: &'static str| {
+        let lines = text
+            .lines()
+            .filter_map(move |line| line.strip_prefix(prefix));
+        lines.map(|rest| rest.split([':', ' ']).next().unwrap_or_default())
+    };
+    let failed: BTreeSet<_> = named("FAILED ").collect();
+    let expected: BTreeSet<_> = exceptions.iter().map(|(name, _)| *name).collect();
+    let log = edge.log().join("\n");
+    assert_eq!(
+        failed, expected,
+        "failed, and listed as exceptions:\n{text}\n{log}"
+    );
+    assert!(
+        named("ok ").count() > exceptions.len(),
+        "no case passed:\n{text}"
+    );
 }
 
 #[test]
@@ -109,6 +153,39 @@ fn python_websockets_holds_its_sessions() {
 #[test]
 fn python_websockets_holds_its_sessions_on_four_threads() {
     session(python(), "websockets_session.py", "--threads=4");
+}
+
+/// What the platform decides, and not the worker.
+const EXCEPTIONS_OF_NPM_WS: &[(&str, &str)] = &[(
+    "metrics_need_no_key",
+    "a Worker has no metrics of its own: the platform counts",
+)];
+const EXCEPTIONS_OF_PYTHON_WEBSOCKETS: &[(&str, &str)] = &[
+    (
+        "a_message_in_64_fragments_passes_and_in_65_closes_with_1008",
+        "the platform joins fragments, and does not say how many there were",
+    ),
+    (
+        "text_that_is_not_utf8_closes_with_1007",
+        "the platform replaces what is not UTF-8",
+    ),
+];
+
+#[test]
+fn npm_ws_holds_its_sessions_on_the_worker() {
+    session_on_the_worker("node", "ws_session.mjs", EXCEPTIONS_OF_NPM_WS);
+}
+
+#[test]
+fn python_websockets_holds_its_sessions_on_the_worker() {
+    let exceptions = EXCEPTIONS_OF_PYTHON_WEBSOCKETS;
+    session_on_the_worker(python(), "websockets_session.py", exceptions);
+}
+
+/// What the documentation of the worker tells a stranger to type, from `npm run dev` to Ctrl-C.
+#[test]
+fn a_first_run_of_the_worker() {
+    check("clients", "node", &["first_run.mjs"]);
 }
 
 fn faults(threads: &str) {
