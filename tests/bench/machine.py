@@ -30,16 +30,23 @@ def peer_versions(bench):
 
 def description(root, bench, roomcast, built, rounds):
     """As lines of Markdown. A binary that was not built here may be of any commit."""
-    commit = output("git", "rev-parse", "--short=10", "HEAD", cwd=root)
-    origin = f"built at {commit}" if built else "a binary that was there"
+    origin = f"built at {commit(root)}" if built else "a binary that was there"
+    programs = [f"{output(roomcast, '--version')} ({origin})"]
+    programs += [output("rustc", "--version", cwd=root), f"Node {output('node', '--version')}"]
+    return lines(rounds, programs + peer_versions(bench))
+
+
+def commit(root):
+    return output("git", "rev-parse", "--short=10", "HEAD", cwd=root)
+
+
+def lines(rounds, programs):
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[2]
-    programs = [f"{output(roomcast, '--version')} ({origin})"]
-    programs += [output("rustc", "--version", cwd=root), f"Node {output('node', '--version')}"]
     return [
         f"- Measured on {today}, {rounds} {'round' if rounds == 1 else 'rounds'}.",
         f"- {cpu_model()}, {cores} cores, {memory_gib:.0f} GiB, Linux {platform.release()}.",
         f"- Load average over the last 15 minutes, this benchmark included: {load:.1f}.",
-        f"- {', '.join(programs + peer_versions(bench))}.",
+        f"- {', '.join(programs)}.",
     ]

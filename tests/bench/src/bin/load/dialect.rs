@@ -1,5 +1,7 @@
 //! What each kind of server is told, and how its answers are read.
 
+use serde_json::{Value, json};
+
 use crate::payload;
 
 /// The protocol that a server speaks.
@@ -7,10 +9,14 @@ use crate::payload;
 pub enum Dialect {
     Plain,
     Roomcast,
+    /// The same, with everything that is received parsed and held to what it has to be. That costs
+    /// the generator more than a server: not for runs that count.
+    RoomcastChecked,
     SocketIo,
 }
 
 /// What a text message from a server means.
+#[derive(PartialEq)]
 pub enum Meaning {
     /// A published message, with the number in its payload.
     Said(u64),
@@ -29,6 +35,7 @@ impl Dialect {
         match name {
             "plain" => Self::Plain,
             "roomcast" => Self::Roomcast,
+            "roomcast-checked" => Self::RoomcastChecked,
             "socket.io" => Self::SocketIo,
             _ => panic!("no dialect {name}"),
         }
@@ -39,7 +46,9 @@ impl Dialect {
         let (path, more) = match self {
             Self::Plain => ("/", ""),
             // As a real client does; the price is one more frame, `$welcome`.
-            Self::Roomcast => ("/ws", "Sec-WebSocket-Protocol: roomcast.v1\r\n"),
+            Self::Roomcast | Self::RoomcastChecked => {
+                ("/ws", "Sec-WebSocket-Protocol: roomcast.v1\r\n")
+            }
             Self::SocketIo => ("/socket.io/?EIO=4&transport=websocket", ""),
         };
         format!(
@@ -57,7 +66,9 @@ impl Dialect {
     pub fn join(self, room: &str) -> String {
         match self {
             Self::Plain => format!("+{room}"),
-            Self::Roomcast => format!(r#"{{"event":"$join","id":1,"room":"{room}"}}"#),
+            Self::Roomcast | Self::RoomcastChecked => {
+                format!(r#"{{"event":"$join","id":1,"room":"{room}"}}"#)
+            }
             Self::SocketIo => format!(r#"421["join","{room}"]"#),
         }
     }
@@ -65,7 +76,9 @@ impl Dialect {
     pub fn leave(self, room: &str) -> String {
         match self {
             Self::Plain => format!("-{room}"),
-            Self::Roomcast => format!(r#"{{"event":"$leave","id":2,"room":"{room}"}}"#),
+            Self::Roomcast | Self::RoomcastChecked => {
+                format!(r#"{{"event":"$leave","id":2,"room":"{room}"}}"#)
+            }
             Self::SocketIo => format!(r#"422["leave","{room}"]"#),
         }
     }
@@ -74,7 +87,7 @@ impl Dialect {
     pub fn publish(self, room: &str, text: &str) -> String {
         match self {
             Self::Plain => format!("!{room} {text}"),
-            Self::Roomcast => {
+            Self::Roomcast | Self::RoomcastChecked => {
                 format!(r#"{{"event":"said","room":"{room}","echo":true,"data":"{text}"}}"#)
             }
             Self::SocketIo => format!(r#"42["publish","{room}","{text}"]"#),
@@ -86,7 +99,7 @@ impl Dialect {
     pub fn ask(self, text: &str) -> String {
         match self {
             Self::Plain => format!("?{text}"),
-            Self::Roomcast => {
+            Self::Roomcast | Self::RoomcastChecked => {
                 format!(r#"{{"event":"ask","id":3,"room":"nobody","data":"{text}"}}"#)
             }
             Self::SocketIo => format!(r#"423["ask","{text}"]"#),
@@ -102,6 +115,13 @@ impl Dialect {
                 Some(b'-') => Meaning::Left,
                 _ => Meaning::Nothing,
             },
+            Self::RoomcastChecked => {
+                let meaning = Self::Roomcast.read(text);
+                if let Meaning::Said(number) = meaning {
+                    check(text, number);
+                }
+                meaning
+            }
             Self::Roomcast => {
                 let Some(event) = text.strip_prefix(br#"{"event":""#) else {
                     return Meaning::Nothing;
@@ -140,4 +160,18 @@ fn said(text: &[u8]) -> Meaning {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
+}
+
+/// Holds a push to its whole form: members, and the number where the payload has it.
+fn check(text: &[u8], number: u64) {
+    let push = serde_json::from_slice::<Value>(text).expect("a push is JSON");
+    let (room, conn, data) = (&push["room"], &push["from"]["conn"], &push["data"]);
+    let expected = json!({ "event": "said", "room": room, "from": { "conn": conn }, "data": data });
+    assert!(push == expected && room.is_string(), "not a push: {push}");
+    let conn = conn.as_str().and_then(|conn| conn.parse::<u64>().ok());
+    let data = data.as_str().unwrap_or_default();
+    assert!(
+        conn.is_some() && said(data.as_bytes()) == Meaning::Said(number),
+        "not a push: {push}"
+    );
 }

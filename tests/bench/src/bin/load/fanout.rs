@@ -28,7 +28,8 @@ pub fn run(crowd: &mut Crowd, server: u32, arguments: &Arguments) -> Value {
     let mut fanout = Fanout::set_up(crowd, server, arguments);
     let seconds = Duration::from_secs_f64(arguments.number("seconds"));
     if arguments.number_or("rate", 0) == 0 {
-        return fanout.closed_loop(arguments.number("window"), seconds);
+        let messages = arguments.number_or("messages", usize::MAX);
+        return fanout.closed_loop(arguments.number("window"), messages, seconds);
     }
     let slow = arguments.number_or("slow", 0) == 1;
     let watch_memory = arguments.number_or("watch_memory", 0) == 1;
@@ -55,6 +56,8 @@ struct Fanout<'a> {
     bytes: usize,
     messages: Vec<Message>,
     completed: usize,
+    /// By connection: the number of the message that comes next, where one publisher orders all.
+    next: Vec<u64>,
     deliveries: u64,
     latencies: Latencies,
     events: Vec<Event>,
@@ -89,6 +92,7 @@ impl<'a> Fanout<'a> {
             bytes: arguments.number("bytes"),
             messages: Vec::new(),
             completed: 0,
+            next: Vec::new(),
             deliveries: 0,
             latencies: Latencies::default(),
             events: Vec::new(),
@@ -124,32 +128,51 @@ impl<'a> Fanout<'a> {
         }
     }
 
-    /// Keeps `window` messages on their way, and meters after a warm-up.
-    fn closed_loop(&mut self, window: usize, seconds: Duration) -> Value {
-        self.keep(window, WARM_UP);
+    /// Keeps `window` messages on their way, and meters after a warm-up. With a number of messages
+    /// it is over when all of them have arrived, otherwise with the time.
+    fn closed_loop(&mut self, window: usize, messages: usize, seconds: Duration) -> Value {
+        self.keep(window, usize::MAX, WARM_UP);
+        if messages != usize::MAX {
+            self.drain();
+        }
         self.latencies.clear();
         let (before, meter) = (self.deliveries, Meter::start(self.server));
-        self.keep(window, seconds);
+        let begun = self.messages.len();
+        self.keep(window, messages, seconds);
+        if messages != usize::MAX {
+            assert!(
+                self.messages.len() == begun + messages,
+                "not all were published in time"
+            );
+            self.drain();
+        }
         let used = meter.stop();
         self.result(&used, self.deliveries - before)
     }
 
-    fn keep(&mut self, window: usize, time: Duration) {
+    /// Until so many messages are published, or the time is over.
+    fn keep(&mut self, window: usize, messages: usize, time: Duration) {
         let begun = Instant::now();
-        while begun.elapsed() < time {
-            while self.messages.len() - self.completed < window {
+        let end = self.messages.len().saturating_add(messages);
+        while begun.elapsed() < time && self.messages.len() < end {
+            while self.messages.len() - self.completed < window && self.messages.len() < end {
                 self.publish(self.crowd.now_ns());
             }
             self.turn();
         }
     }
 
-    /// Publishes `rate` messages a second. With `slow`, one more member reads nothing.
-    fn paced(&mut self, rate: u64, time: Duration, slow: bool, watch_memory: bool) -> Value {
-        self.keep(1, WARM_UP);
+    /// Until everything that was published has arrived everywhere.
+    fn drain(&mut self) {
         while self.completed < self.messages.len() {
             self.turn();
         }
+    }
+
+    /// Publishes `rate` messages a second. With `slow`, one more member reads nothing.
+    fn paced(&mut self, rate: u64, time: Duration, slow: bool, watch_memory: bool) -> Value {
+        self.keep(1, usize::MAX, WARM_UP);
+        self.drain();
         self.latencies.clear();
         let memory_before = memory_bytes(self.server);
         let slow_reader = slow.then(|| self.add_slow_reader());
@@ -192,6 +215,7 @@ impl<'a> Fanout<'a> {
         json!({
             "value": used.server_us / deliveries as f64,
             "units": deliveries,
+            "per_second": deliveries as f64 / used.seconds,
             "p50_us": self.latencies.percentile(50),
             "p99_us": self.latencies.percentile(99),
             "generator_share": used.generator_share,
@@ -234,6 +258,12 @@ impl<'a> Fanout<'a> {
                         message.arrived <= self.members,
                         "message {number} came twice"
                     );
+                    if self.outsider.is_some() {
+                        self.next.resize(self.next.len().max(event.id + 1), 0);
+                        let next = &mut self.next[event.id];
+                        assert!(number == *next, "{number} came instead of {next}");
+                        *next += 1;
+                    }
                     self.completed += usize::from(message.arrived == self.members);
                     self.deliveries += 1;
                     self.latencies

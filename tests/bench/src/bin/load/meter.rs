@@ -13,6 +13,7 @@ pub struct Meter {
 
 pub struct Used {
     pub server_us: f64,
+    pub seconds: f64,
     /// Of one core. Near 1 the generator was the limit, not the server.
     pub generator_share: f64,
 }
@@ -31,9 +32,11 @@ impl Meter {
     pub fn stop(&self) -> Used {
         let server_us = (cpu_ns(self.process) - self.server_ns) as f64 / 1e3;
         let own_ns = (cpu_ns(std::process::id()) - self.own_ns) as f64;
+        let seconds = self.begun.elapsed().as_secs_f64();
         Used {
             server_us,
-            generator_share: own_ns / self.begun.elapsed().as_nanos() as f64,
+            seconds,
+            generator_share: own_ns / 1e9 / seconds,
         }
     }
 }
