@@ -21,7 +21,7 @@ const roomcast :Workerd.Worker = (
     (name = "index.js", esModule = embed "../../host-worker/dist/index.js"),
     (name = "roomcast.wasm", wasm = embed "../../host-worker/dist/roomcast.wasm"),
   ],
-  compatibilityDate = "2026-11-01",
+  compatibilityDate = "2026-10-01",
   compatibilityFlags = ["no_web_socket_compression"],
   durableObjectNamespaces = [(className = "NamespaceObject", uniqueKey = "namespace", enableSql = true)],
   durableObjectStorage = (localDisk = "storage"),
@@ -35,7 +35,7 @@ const roomcast :Workerd.Worker = (
 
 const javascript :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed "plain.js")],
-  compatibilityDate = "2026-11-01",
+  compatibilityDate = "2026-10-01",
   compatibilityFlags = ["no_web_socket_compression"],
   durableObjectNamespaces = [(className = "NamespaceObject", uniqueKey = "namespace", enableSql = true)],
   durableObjectStorage = (localDisk = "storage"),

@@ -301,7 +301,8 @@ async function tryApiKey(browser, url) {
   await page.getByTestId("api-key").fill("right");
   await page.getByTestId("api-key-save").click();
   await memberCount(page, "secret", 3);
-  assert.deepEqual(asked.slice(0, 3), [undefined, "Bearer wrong", "Bearer right"]);
+  // It asks now and then, and may have asked twice with the same key.
+  assert.deepEqual([...new Set(asked)], [undefined, "Bearer wrong", "Bearer right"]);
   assert.match(await page.getByTestId("command-curl").textContent(), /Authorization: Bearer \$ROOMCAST_API_KEY/);
   await context.close();
 }
