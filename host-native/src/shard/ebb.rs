@@ -15,34 +15,42 @@ use super::Shard;
 pub(crate) struct HighWater {
     /// The most since memory was last given back.
     peak: Cell<usize>,
-    /// At the last look.
-    last: Cell<usize>,
-    /// Looks until stragglers, who may have left something since, are thought to have gone too.
-    patience: Cell<u8>,
+    /// The most and the fewest of the looks since it was last judged, and how many looks those are.
+    most: Cell<usize>,
+    fewest: Cell<usize>,
+    looks: Cell<u8>,
+    /// Whether some may have gone since memory was last given back.
+    stragglers: Cell<bool>,
 }
 
 /// A crowd that is not worth the trouble.
 const FEW: usize = 16;
-/// Looks without a change after which no more are going.
-const PATIENCE: u8 = 10;
+/// Looks between judgements: a second of sweeps. Where connections come and go all the time, their
+/// number must not be judged by a moment.
+const LOOKS: u8 = 10;
 
 impl HighWater {
     /// Notes how many there are; true when it is time to give memory back. That is when a sixteenth
-    /// of them has gone, and more than a few: a share, so that the work, which grows with the peak,
-    /// is paid for by those who went. And once more when no more are going.
+    /// of them has gone for a while, and more than a few: a share, so that the work, which grows
+    /// with the peak, is paid for by those who went. And once more when no more are going.
     fn has_ebbed(&self, now: usize) -> bool {
-        let peak = self.peak.get().max(now);
-        let ebbed = peak - now > (peak / 16).max(FEW);
-        let moving = now != self.last.replace(now);
-        let patience = match self.patience.get() {
-            _ if ebbed => PATIENCE,
-            0 => 0,
-            _ if moving => PATIENCE,
-            patience => patience - 1,
+        let first = self.looks.get() == 0;
+        let (most, fewest) = if first {
+            (now, now)
+        } else {
+            (self.most.get().max(now), self.fewest.get().min(now))
         };
-        let settled = patience == 0 && self.patience.replace(patience) > 0;
-        self.patience.set(patience);
-        self.peak.set(if ebbed || settled { now } else { peak });
+        (self.most.set(most), self.fewest.set(fewest));
+        self.looks.set((self.looks.get() + 1) % LOOKS);
+        if self.looks.get() != 0 {
+            return false;
+        }
+        let peak = self.peak.get().max(most);
+        let ebbed = peak - most > (peak / 16).max(FEW);
+        let settled = self.stragglers.get() && most == fewest;
+        self.peak.set(if ebbed || settled { most } else { peak });
+        self.stragglers
+            .set(ebbed || self.stragglers.get() && !settled);
         ebbed || settled
     }
 }
@@ -102,30 +110,34 @@ fn blocks() -> Vec<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// Whether memory is given back at each of these looks.
-    fn looks<const N: usize>(looks: [usize; N]) -> [bool; N] {
+    /// Whether memory is given back at each judgement, with so many sockets at each look before it.
+    fn judged<const N: usize>(seconds: [[usize; 2]; N]) -> [bool; N] {
         let high = HighWater::default();
-        looks.map(|now| high.has_ebbed(now))
+        seconds.map(|looks| {
+            let looks = looks.iter().cycle().take(LOOKS.into());
+            looks.fold(false, |before, &now| {
+                assert!(!before, "in between");
+                high.has_ebbed(now)
+            })
+        })
     }
 
     #[test]
     fn a_crowd_has_gone_when_a_share_of_it_has() {
-        assert_eq!(looks([3200, 3000, 2999]), [false, false, true]);
-        assert_eq!(looks([3200, 2999, 2900, 0]), [false, true, false, true]);
-        assert_eq!(looks([16, 0, 17, 0]), [false, false, false, true]);
+        let few = [[3200, 3200], [3000, 3100], [2999, 2998]];
+        assert_eq!(judged(few), [false, false, true]);
+        assert_eq!(judged([[16, 16], [0, 0]]), [false, false]);
+        assert_eq!(judged([[17, 17], [0, 0]]), [false, true]);
+    }
+
+    #[test]
+    fn who_comes_and_goes_all_the_time_is_no_crowd_that_has_gone() {
+        assert_eq!(judged([[32, 0], [0, 32], [30, 1]]), [false; 3]);
     }
 
     #[test]
     fn stragglers_are_waited_for_once() {
-        let mut sizes = vec![100, 10];
-        sizes.extend([10; PATIENCE as usize - 1]);
-        sizes.extend([9; 2 * PATIENCE as usize]);
-        let high = HighWater::default();
-        let given = sizes.iter().map(|&now| high.has_ebbed(now));
-        let given: Vec<_> = given
-            .enumerate()
-            .filter_map(|(at, given)| given.then_some(at))
-            .collect();
-        assert_eq!(given, [1, 2 * PATIENCE as usize + 1]);
+        let leaving = [[100, 100], [10, 9], [9, 8], [7, 7], [5, 5]];
+        assert_eq!(judged(leaving), [false, true, false, true, false]);
     }
 }

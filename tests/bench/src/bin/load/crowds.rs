@@ -10,7 +10,7 @@ use crate::crowd::{Crowd, Wait, What};
 use crate::meter::memory_bytes;
 
 /// In which a server gives back what the last crowd needed.
-const SETTLING: Duration = Duration::from_millis(1500);
+const SETTLING: Duration = Duration::from_secs(4);
 const FIRST: usize = 100;
 const CLOSING_MAX: Duration = Duration::from_secs(60);
 
