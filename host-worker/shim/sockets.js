@@ -10,7 +10,7 @@ const INTERNAL = 1011;
 const BYE_INTERNAL = '{"event":"$bye","data":{"code":1011,"reconnect":true,"after_ms":0}}';
 
 // From so many recipients on, what follows is worth waiting for: see `#deliver`.
-const MANY = 16;
+const MANY = 32;
 // Recipients, counted once for each text, that are kept waiting at most: some 0.1 s of sending.
 const HELD_MAX = 32_768;
 

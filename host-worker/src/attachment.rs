@@ -27,8 +27,15 @@ pub(crate) enum AttachmentError {
     Empty,
     #[error("its version is {0}, known is {VERSION}")]
     Version(u8),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
+    /// Without what stands there: clients chose it.
+    #[error("it is no state, from byte {0} on")]
+    Json(usize),
+}
+
+impl From<serde_json::Error> for AttachmentError {
+    fn from(fault: serde_json::Error) -> Self {
+        Self::Json(fault.column())
+    }
 }
 
 /// Appends the attachment that holds this state.

@@ -19,10 +19,13 @@ pub struct Front {
     settings: Settings,
 }
 
-/// The variables and secrets of a Worker.
+/// The variables and secrets of a Worker. A variable may be a number or anything else that JSON has:
+/// it is read as its text, so that a wrong one is refused and not passed over.
 pub(crate) fn settings(env: &JsValue) -> Result<Settings, roomcast_core::SettingError> {
     Settings::from_vars(&Vars::new(|name| {
-        js_sys::Reflect::get(env, &name.into()).ok()?.as_string()
+        let value = js_sys::Reflect::get(env, &name.into()).ok()?;
+        let json = || js_sys::JSON::stringify(&value).ok()?.as_string();
+        value.as_string().or_else(json)
     }))
 }
 

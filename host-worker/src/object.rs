@@ -193,7 +193,8 @@ impl Platform for Edge {
     }
 
     fn load(&mut self) -> Result<Saved, Fault> {
-        self.storage.load()
+        let now = self.now();
+        self.storage.load(now)
     }
 
     fn save_serial(&mut self, next: u64) -> Result<(), Fault> {

@@ -60,8 +60,9 @@ impl Storage {
         }
     }
 
-    pub(crate) fn load(&mut self) -> Result<Saved, Fault> {
-        let saved = self.read().map_err(|fault| reading(&fault))?;
+    /// What was saved, without keys that have expired at `now`.
+    pub(crate) fn load(&mut self, now: Timestamp) -> Result<Saved, Fault> {
+        let saved = self.read(now).map_err(|fault| reading(&fault))?;
         if let Some(saved) = saved? {
             self.epoch.clone_from(&saved.epoch);
             return Ok(saved);
@@ -72,7 +73,7 @@ impl Storage {
         })
     }
 
-    fn read(&mut self) -> worker::Result<Result<Option<Saved>, Fault>> {
+    fn read(&mut self, now: Timestamp) -> worker::Result<Result<Option<Saved>, Fault>> {
         const TABLES: &str = "SELECT count(*) AS count FROM sqlite_master WHERE type = 'table' AND name = 'namespace'";
         let tables: Count = self.sql.exec(TABLES, None)?.one()?;
         self.made = tables.count > 0.0;
@@ -88,8 +89,9 @@ impl Storage {
             let why = format!("its version is {}, known is {VERSION}", row.version);
             return Ok(Err(Fault::new("the storage cannot be read", why)));
         }
-        const KEYS: &str = "SELECT state FROM keys";
-        let rows: Vec<KeyRow> = self.sql.exec(KEYS, None)?.to_array()?;
+        const KEYS: &str = "SELECT state FROM keys WHERE expires_ms > ?";
+        let now = vec![number(now.as_millis())];
+        let rows: Vec<KeyRow> = self.sql.exec(KEYS, now)?.to_array()?;
         let keys = rows.iter().map(|row| serde_json::from_str(&row.state));
         let keys: Result<Vec<KeyState>, _> = keys.collect();
         let state = integer(row.next_serial).map(HubState::from_serial);
@@ -98,7 +100,11 @@ impl Storage {
                 epoch: row.epoch,
                 state: state.with_keys(keys),
             })),
-            (Err(fault), _) => Err(Fault::new("an idempotency key cannot be read", fault)),
+            (Err(fault), _) => {
+                // Without what stands there: callers chose it.
+                let why = format!("it is no state, from byte {} on", fault.column());
+                Err(Fault::new("an idempotency key cannot be read", why))
+            }
             (_, None) => Err(Fault::new("the storage cannot be read", "a bad number")),
         })
     }
