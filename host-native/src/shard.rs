@@ -41,8 +41,9 @@ pub(crate) struct Shard {
     /// One for all reads of the thread: an idle connection holds none.
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
     sockets: RefCell<Slab<Rc<Socket>>>,
-    /// Sockets for which something may become due.
-    watched: RefCell<Vec<Rc<Socket>>>,
+    /// Keys of sockets for which something may become due. Keys, so that a socket whose task has
+    /// ended is closed at once.
+    watched: RefCell<Vec<u32>>,
     high_water: HighWater,
     namespaces: RefCell<BTreeMap<Arc<str>, Rc<Namespace>>>,
     /// No namespace that begins here gives out a serial number below it: ids are never reused,

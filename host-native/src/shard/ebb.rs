@@ -40,7 +40,8 @@ impl HighWater {
         } else {
             (self.most.get().max(now), self.fewest.get().min(now))
         };
-        (self.most.set(most), self.fewest.set(fewest));
+        self.most.set(most);
+        self.fewest.set(fewest);
         self.looks.set((self.looks.get() + 1) % LOOKS);
         if self.looks.get() != 0 {
             return false;

@@ -17,11 +17,11 @@ impl Shard {
         for namespace in self.namespaces() {
             namespace.timeout(self);
         }
-        for socket in self.watched.take() {
-            socket.watched.set(false);
-            self.sweep_socket(&socket);
-            // One that nobody else holds is gone.
-            if Rc::strong_count(&socket) > 1 {
+        for key in self.watched.take() {
+            // One that has gone may have left its key to another: a look at that does no harm.
+            if let Some(socket) = self.socket(key) {
+                socket.watched.set(false);
+                self.sweep_socket(&socket);
                 self.watch(&socket);
             }
         }
@@ -31,9 +31,9 @@ impl Shard {
     }
 
     /// Has the sweep look at a socket, for as long as something may become due for it.
-    pub(crate) fn watch(&self, socket: &Rc<Socket>) {
+    pub(crate) fn watch(&self, socket: &Socket) {
         if socket.may_be_due() && !socket.watched.replace(true) {
-            self.watched.borrow_mut().push(socket.clone());
+            self.watched.borrow_mut().push(socket.key);
         }
     }
 
