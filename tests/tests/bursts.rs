@@ -24,7 +24,7 @@ use tokio_tungstenite::{
 /// Clients of a story.
 const FEW: usize = 4;
 /// So many that the worker keeps a burst to them together.
-const MANY: usize = 20;
+const MANY: usize = 40;
 
 /// Texts that one client sends at once.
 #[derive(Debug, Clone)]
@@ -257,6 +257,16 @@ fn worker() -> Edge {
 #[test]
 fn a_burst_is_answered_as_message_by_message_by_the_worker() {
     at(&worker().address(0), FEW, |_| {});
+}
+
+#[test]
+fn there_are_so_many_that_the_worker_waits() {
+    let shim = include_str!("../../host-worker/shim/sockets.js");
+    let mut lines = shim.lines();
+    let many = lines.find_map(|line| line.strip_prefix("const MANY = ")?.strip_suffix(';'));
+    let many: usize = many.and_then(|many| many.parse().ok()).expect("a number");
+    // Without who publishes and who has left.
+    assert!(many + 4 <= MANY, "it waits for {many}");
 }
 
 #[test]

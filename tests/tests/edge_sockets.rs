@@ -96,13 +96,14 @@ fn a_sleeping_object_wakes_to_close_the_silent() {
 /// A burst, which the worker keeps together for a moment, does not hinder it.
 #[test]
 fn an_idle_object_leaves_memory_by_itself() {
+    const MEMBERS: usize = 40;
     let settings = "heartbeat_ms=off".parse::<Settings>();
     let entry = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/faulty.js");
     let edge = Edge::start_behind(&entry, &[&settings.expect("known settings")]);
     let (runtime, address) = (runtime(), edge.address(0));
     let mut members = Vec::new();
     runtime.block_on(async {
-        for _ in 0..20 {
+        for _ in 0..MEMBERS {
             let mut member = Socket::open(&address).await;
             member.send(r#"{"event":"$join","room":"r"}"#).await;
             member.next().await;
@@ -125,7 +126,7 @@ fn an_idle_object_leaves_memory_by_itself() {
         runtime.block_on(async {
             sleep(IDLE).await;
             members[0].send(r#"{"event":"e","id":1,"room":"r"}"#).await;
-            let answer = r#"{"event":"e","id":1,"room":"r","data":{"reached":19}}"#;
+            let answer = r#"{"event":"e","id":1,"room":"r","data":{"reached":39}}"#;
             assert_eq!(members[0].next().await, Some(Message::text(answer)));
         });
     }
