@@ -22,4 +22,4 @@ export function restart(fault) {
   roomcast.__wbg_reset_state();
 }
 
-export const { Front, Object: Namespace } = roomcast;
+export const { Front, Namespace } = roomcast;

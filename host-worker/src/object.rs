@@ -26,14 +26,14 @@ use crate::{
 /// it has returned. A text that is thrown says that the platform failed to save: nothing has
 /// happened. Anything else that is thrown is a fault of this module, which must not be used any
 /// more.
-#[wasm_bindgen]
+#[wasm_bindgen(js_name = Namespace)]
 #[derive(Debug)]
 pub struct Object {
     namespace: Namespace<Edge>,
     settings: Settings,
 }
 
-#[wasm_bindgen]
+#[wasm_bindgen(js_class = Namespace)]
 impl Object {
     /// A namespace that sleeps. `random` is 64 random bits.
     #[wasm_bindgen(constructor)]
