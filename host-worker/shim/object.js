@@ -107,6 +107,8 @@ export class NamespaceObject extends DurableObject {
 
   #connect(request) {
     return this.#input((namespace) => {
+      const protocol = namespace.subprotocol(request);
+      const headers = protocol ? { "sec-websocket-protocol": protocol } : {};
       const [client, server] = Object.values(new WebSocketPair());
       this.#sockets.opening = server;
       try {
@@ -117,9 +119,7 @@ export class NamespaceObject extends DurableObject {
         this.#sockets.abort(server);
         throw fault;
       }
-      const headers = {};
-      const protocol = namespace.subprotocol(request);
-      if (protocol) headers["sec-websocket-protocol"] = protocol;
+      // Nothing may fail from here on: nobody would be at the other end of a socket that is open.
       return new Response(null, { status: 101, webSocket: client, headers });
     });
   }
