@@ -7,13 +7,12 @@ use crate::{
     arena::Arena,
     close::{CloseCode, DisconnectReason},
     conn::{ConnId, Connection, Handshake, Pulse},
-    envelope::{Envelope, Malformed, Message, write_head, write_string},
-    error::{ErrorCode, JoinError, Refused, UnknownConn},
-    frame::Frame,
+    envelope::{write_head, write_string},
+    error::{JoinError, Refused, UnknownConn},
     idempotency::Keys,
     limits::{Config, Limits},
     outbox::Outbox,
-    rate::{Buckets, Verdict},
+    rate::Buckets,
     room::{Joined, Position, RoomName, Rooms},
     time::Timestamp,
 };
@@ -131,160 +130,6 @@ impl Hub {
         });
         out.persist(id);
         Ok(id)
-    }
-
-    /// A whole message arrived.
-    ///
-    /// The hub answers protocol verbs and faults itself. What it returns, a room publish or an
-    /// application event, is for the application to decide; [`publish`](Self::publish) is what
-    /// happens without one.
-    ///
-    /// Work: bounded by the message's length; a verb touches one room.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is not alive: closed while the message was under way. Nothing changed.
-    pub fn receive<'f>(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        frame: Frame<'f>,
-        out: &mut Outbox,
-    ) -> Result<Option<Message<'f>>, UnknownConn> {
-        let limits = &self.config.limits;
-        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
-        connection.pulse.heard = now;
-        connection.pulse.pinged = false;
-        if frame.len() > limits.message_bytes {
-            let reason = "message over the size limit";
-            self.close(now, conn, CloseCode::TOO_BIG, reason, out)?;
-            return Ok(None);
-        }
-        let verdict = connection.buckets.inbound(limits, now, frame.len());
-        let text = match frame {
-            Frame::Text(text) => text,
-            Frame::Binary(_) => {
-                let reason = "messages are text";
-                self.close(now, conn, CloseCode::UNSUPPORTED, reason, out)?;
-                return Ok(None);
-            }
-        };
-        if verdict == Verdict::Close {
-            let reason = "over the inbound rate for too long";
-            self.close(now, conn, CloseCode::RATE_LIMITED, reason, out)?;
-            return Ok(None);
-        }
-        let refusal = match Envelope::decode(text) {
-            Ok(envelope) if verdict == Verdict::Pass => {
-                return Ok(self.envelope(now, conn, envelope, out));
-            }
-            Ok(Envelope {
-                event, id, room, ..
-            }) => Malformed {
-                code: ErrorCode::RateLimited,
-                message: RATE_LIMITED,
-                event: Some(event),
-                id,
-                room,
-            },
-            Err(malformed) if verdict == Verdict::Pass => malformed,
-            Err(malformed) => Malformed {
-                code: ErrorCode::RateLimited,
-                message: RATE_LIMITED,
-                ..malformed
-            },
-        };
-        self.refuse(conn, &refusal, out);
-        Ok(None)
-    }
-
-    /// Answers a message that the host could not process, for a reason of its own, with an error
-    /// that is addressed as far as the message can be read. Nothing else changes.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is not alive; nothing is sent then.
-    pub fn decline(
-        &self,
-        conn: ConnId,
-        frame: Frame<'_>,
-        code: ErrorCode,
-        message: &'static str,
-        out: &mut Outbox,
-    ) -> Result<(), UnknownConn> {
-        self.conns.get(conn).ok_or(UnknownConn(conn))?;
-        let nameless = Malformed {
-            code,
-            message,
-            event: None,
-            id: None,
-            room: None,
-        };
-        let refusal = match frame {
-            Frame::Binary(_) => nameless,
-            Frame::Text(text) => match Envelope::decode(text) {
-                Ok(Envelope {
-                    event, id, room, ..
-                }) => Malformed {
-                    event: Some(event),
-                    id,
-                    room,
-                    ..nameless
-                },
-                Err(malformed) => Malformed {
-                    code,
-                    message,
-                    ..malformed
-                },
-            },
-        };
-        self.refuse(conn, &refusal, out);
-        Ok(())
-    }
-
-    /// Answers what was not processed, as far as its sender can be read.
-    fn refuse(&self, conn: ConnId, refusal: &Malformed<'_>, out: &mut Outbox) {
-        let event = refusal.event.as_deref().unwrap_or("$error");
-        let bytes_max = self.limits().room_name_bytes;
-        let room = refusal.room.as_deref();
-        let room = room.filter(|room| RoomName::check(room, bytes_max).is_ok());
-        let (id, code) = (refusal.id.as_ref(), refusal.code);
-        out.error(conn, event, id, room, code, refusal.message);
-    }
-
-    fn envelope<'f>(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        envelope: Envelope<'f>,
-        out: &mut Outbox,
-    ) -> Option<Message<'f>> {
-        if let Some(room) = &envelope.room
-            && let Err(fault) = RoomName::check(room, self.limits().room_name_bytes)
-        {
-            let (event, id) = (&envelope.event, envelope.id.as_ref());
-            out.error(conn, event, id, None, ErrorCode::BadRoom, fault);
-            return None;
-        }
-        if envelope.event.starts_with('$') {
-            self.verb(now, conn, &envelope, out);
-            return None;
-        }
-        let Envelope {
-            event,
-            id,
-            room,
-            echo,
-            data,
-        } = envelope;
-        Some(Message {
-            conn,
-            event,
-            id,
-            room,
-            echo,
-            data,
-        })
     }
 
     /// The connection is gone: closed by the client, or lost. It leaves all its rooms in one step.
@@ -515,5 +360,3 @@ impl Hub {
         });
     }
 }
-
-const RATE_LIMITED: &str = "too many messages or bytes: send slower; this one was not processed";

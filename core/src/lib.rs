@@ -25,6 +25,7 @@ mod outbox;
 mod payload;
 mod query;
 mod rate;
+mod receive;
 mod room;
 mod send;
 mod settings;

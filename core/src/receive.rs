@@ -1,0 +1,197 @@
+//! What becomes of an inbound message before anybody acts on it.
+
+use crate::{
+    close::CloseCode,
+    conn::ConnId,
+    envelope::{Envelope, Malformed, Message},
+    error::{ErrorCode, UnknownConn},
+    frame::Frame,
+    hub::Hub,
+    outbox::Outbox,
+    rate::Verdict,
+    room::RoomName,
+    time::Timestamp,
+};
+
+/// What a message is, once it passed the limits and was decoded.
+#[derive(Debug)]
+pub(crate) enum Received<'f> {
+    /// Nothing is left to do: it was refused, and its sender told.
+    Settled,
+    /// A protocol verb, for [`Hub::verb`].
+    Verb(Envelope<'f>),
+    /// For the application.
+    Message(Message<'f>),
+}
+
+impl Hub {
+    /// A whole message arrived.
+    ///
+    /// The hub answers protocol verbs and faults itself. What it returns, a room publish or an
+    /// application event, is for the application to decide; [`publish`](Self::publish) is what
+    /// happens without one.
+    ///
+    /// Work: bounded by the message's length; a verb touches one room.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive: closed while the message was under way. Nothing changed.
+    pub fn receive<'f>(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'f>,
+        out: &mut Outbox,
+    ) -> Result<Option<Message<'f>>, UnknownConn> {
+        Ok(match self.accept(now, conn, frame, out)? {
+            Received::Message(message) => Some(message),
+            Received::Verb(request) => {
+                self.verb(now, conn, &request, out);
+                None
+            }
+            Received::Settled => None,
+        })
+    }
+
+    /// The part of [`receive`](Self::receive) that acts on nothing: limits, rates, decoding.
+    // Inlined, so that the large result is not moved through memory on the way of every message.
+    #[inline]
+    pub(crate) fn accept<'f>(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'f>,
+        out: &mut Outbox,
+    ) -> Result<Received<'f>, UnknownConn> {
+        let limits = &self.config.limits;
+        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
+        connection.pulse.heard = now;
+        connection.pulse.pinged = false;
+        if frame.len() > limits.message_bytes {
+            let reason = "message over the size limit";
+            self.close(now, conn, CloseCode::TOO_BIG, reason, out)?;
+            return Ok(Received::Settled);
+        }
+        let verdict = connection.buckets.inbound(limits, now, frame.len());
+        let text = match frame {
+            Frame::Text(text) => text,
+            Frame::Binary(_) => {
+                let reason = "messages are text";
+                self.close(now, conn, CloseCode::UNSUPPORTED, reason, out)?;
+                return Ok(Received::Settled);
+            }
+        };
+        if verdict == Verdict::Close {
+            let reason = "over the inbound rate for too long";
+            self.close(now, conn, CloseCode::RATE_LIMITED, reason, out)?;
+            return Ok(Received::Settled);
+        }
+        let refusal = match Envelope::decode(text) {
+            Ok(envelope) if verdict == Verdict::Pass => {
+                return Ok(self.envelope(conn, envelope, out));
+            }
+            Ok(Envelope {
+                event, id, room, ..
+            }) => Malformed {
+                code: ErrorCode::RateLimited,
+                message: RATE_LIMITED,
+                event: Some(event),
+                id,
+                room,
+            },
+            Err(malformed) if verdict == Verdict::Pass => malformed,
+            Err(malformed) => Malformed {
+                code: ErrorCode::RateLimited,
+                message: RATE_LIMITED,
+                ..malformed
+            },
+        };
+        self.refuse(conn, &refusal, out);
+        Ok(Received::Settled)
+    }
+
+    /// Answers a message that the host could not process, for a reason of its own, with an error
+    /// that is addressed as far as the message can be read. Nothing else changes.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing is sent then.
+    pub fn decline(
+        &self,
+        conn: ConnId,
+        frame: Frame<'_>,
+        code: ErrorCode,
+        message: &'static str,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.conns.get(conn).ok_or(UnknownConn(conn))?;
+        let nameless = Malformed {
+            code,
+            message,
+            event: None,
+            id: None,
+            room: None,
+        };
+        let refusal = match frame {
+            Frame::Binary(_) => nameless,
+            Frame::Text(text) => match Envelope::decode(text) {
+                Ok(Envelope {
+                    event, id, room, ..
+                }) => Malformed {
+                    event: Some(event),
+                    id,
+                    room,
+                    ..nameless
+                },
+                Err(malformed) => Malformed {
+                    code,
+                    message,
+                    ..malformed
+                },
+            },
+        };
+        self.refuse(conn, &refusal, out);
+        Ok(())
+    }
+
+    /// Answers what was not processed, as far as its sender can be read.
+    fn refuse(&self, conn: ConnId, refusal: &Malformed<'_>, out: &mut Outbox) {
+        let event = refusal.event.as_deref().unwrap_or("$error");
+        let bytes_max = self.limits().room_name_bytes;
+        let room = refusal.room.as_deref();
+        let room = room.filter(|room| RoomName::check(room, bytes_max).is_ok());
+        let (id, code) = (refusal.id.as_ref(), refusal.code);
+        out.error(conn, event, id, room, code, refusal.message);
+    }
+
+    #[inline]
+    fn envelope<'f>(&self, conn: ConnId, envelope: Envelope<'f>, out: &mut Outbox) -> Received<'f> {
+        if let Some(room) = &envelope.room
+            && let Err(fault) = RoomName::check(room, self.limits().room_name_bytes)
+        {
+            let (event, id) = (&envelope.event, envelope.id.as_ref());
+            out.error(conn, event, id, None, ErrorCode::BadRoom, fault);
+            return Received::Settled;
+        }
+        if envelope.event.starts_with('$') {
+            return Received::Verb(envelope);
+        }
+        let Envelope {
+            event,
+            id,
+            room,
+            echo,
+            data,
+        } = envelope;
+        Received::Message(Message {
+            conn,
+            event,
+            id,
+            room,
+            echo,
+            data,
+        })
+    }
+}
+
+const RATE_LIMITED: &str = "too many messages or bytes: send slower; this one was not processed";
