@@ -72,9 +72,10 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// Why a host reports a connection as gone.
+/// Why a connection ended.
 ///
-/// A close that the hub itself decided is not among them: the connection had left the hub by then.
+/// A host reports the first three. A close that the server decided is [`Closed`](Self::Closed): the
+/// connection has left the hub by then, and the host has nothing to report of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -85,4 +86,7 @@ pub enum DisconnectReason {
     Lost,
     /// The client broke the rules of the transport; the code it was closed with.
     Fault(CloseCode),
+    /// The server closed it, for a limit, for silence or because the application wanted it; the
+    /// code it was closed with.
+    Closed(CloseCode),
 }

@@ -9,7 +9,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::{conn::ConnId, error::ErrorCode, payload::Payload};
+use crate::{
+    conn::ConnId,
+    error::{EncodeError, ErrorCode},
+    payload::Payload,
+};
 
 /// Bytes of an event name.
 pub(crate) const EVENT_BYTES_MAX: usize = 128;
@@ -17,6 +21,15 @@ pub(crate) const EVENT_BYTES_MAX: usize = 128;
 const ID_BYTES_MAX: usize = 64;
 /// The largest magnitude of a request id that is a number: JavaScript's safe integers.
 const ID_NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// Whether the application may send something under this name.
+pub(crate) fn check_event(event: &str) -> Result<(), EncodeError> {
+    if (1..=EVENT_BYTES_MAX).contains(&event.len()) && !event.starts_with('$') {
+        Ok(())
+    } else {
+        Err(EncodeError::Event)
+    }
+}
 
 /// A client's name for a request; its answer carries the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +41,14 @@ pub enum RequestId<'a> {
 }
 
 impl RequestId<'_> {
+    /// The same, borrowing nothing.
+    pub(crate) fn into_owned(self) -> RequestId<'static> {
+        match self {
+            Self::Number(number) => RequestId::Number(number),
+            Self::Text(text) => RequestId::Text(Cow::Owned(text.into_owned())),
+        }
+    }
+
     fn write(&self, text: &mut String) {
         match self {
             Self::Number(number) => text.push_str(itoa::Buffer::new().format(*number)),

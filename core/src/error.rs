@@ -127,6 +127,11 @@ pub enum EncodeError {
     /// The payload is not JSON that may be relayed.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// The value has no form in JSON.
+    #[error(
+        "the value cannot be written as JSON: its `Serialize` failed, or a map has keys that are no strings"
+    )]
+    Value,
     /// A room in the audience has no valid name.
     #[error(transparent)]
     Room(#[from] RoomNameError),
@@ -157,4 +162,9 @@ pub enum RestoreError {
     /// A room name that the limits do not allow, or one named twice.
     #[error("the state of connection {0} holds a room that the limits refuse")]
     Room(ConnId),
+    /// The application's own state, which it does not take.
+    #[error(
+        "the application does not take the state that was saved for it: was it another version?"
+    )]
+    Gateway,
 }

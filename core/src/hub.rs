@@ -1,10 +1,13 @@
 //! The state machine of one namespace.
 
-use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
+use alloc::{
+    boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, sync::Arc, vec::Vec,
+};
 use core::time::Duration;
 
 use crate::{
     arena::Arena,
+    change::{Change, Departed},
     close::{CloseCode, DisconnectReason},
     conn::{ConnId, Connection, Handshake, Pulse},
     envelope::{write_head, write_string},
@@ -73,6 +76,8 @@ pub struct Hub {
     pub(crate) keys: Keys,
     /// Reused by sends with exceptions.
     pub(crate) scratch: Vec<ConnId>,
+    /// What changed since somebody looked; `None` when nobody does.
+    pub(crate) changes: Option<Vec<Change>>,
 }
 
 impl Hub {
@@ -87,6 +92,7 @@ impl Hub {
             next_serial: 0,
             keys: Keys::default(),
             scratch: Vec::new(),
+            changes: None,
         }
     }
 
@@ -144,10 +150,10 @@ impl Hub {
         &mut self,
         _now: Timestamp,
         conn: ConnId,
-        _reason: DisconnectReason,
+        reason: DisconnectReason,
         _out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
-        self.remove(conn)
+        self.remove(conn, reason)
     }
 
     /// Closes a connection: `$bye`, then the close frame. It leaves all its rooms in one step, and
@@ -185,7 +191,7 @@ impl Hub {
         away: Duration,
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
-        self.remove(conn)?;
+        self.remove(conn, DisconnectReason::Closed(code))?;
         if !code.framing_fault() {
             out.send_to(conn, |text| {
                 write_head(text, "$bye", None, None);
@@ -239,6 +245,10 @@ impl Hub {
             self.rooms.add(slot, conn);
             connection.rooms.push(slot);
             out.persist(conn);
+            if let Some(changes) = &mut self.changes {
+                let room = room.into();
+                changes.push(Change::Joined { conn, room });
+            }
         }
         Ok(Joined {
             position: self.position(room),
@@ -268,6 +278,14 @@ impl Hub {
         connection.rooms.remove(at);
         self.rooms.remove(slot, conn);
         out.persist(conn);
+        if let Some(changes) = &mut self.changes {
+            let room = room.into();
+            changes.push(Change::Left {
+                conn,
+                room,
+                departed: None,
+            });
+        }
         Ok(true)
     }
 
@@ -313,7 +331,14 @@ impl Hub {
     }
 
     /// The one way out of the hub.
-    fn remove(&mut self, id: ConnId) -> Result<(), UnknownConn> {
+    pub(crate) fn remove(
+        &mut self,
+        id: ConnId,
+        reason: DisconnectReason,
+    ) -> Result<(), UnknownConn> {
+        if self.changes.is_some() {
+            self.note_end(id, reason);
+        }
         let conn = self.conns.remove(id).ok_or(UnknownConn(id))?;
         for slot in conn.rooms {
             self.rooms.remove(slot, id);
@@ -330,6 +355,28 @@ impl Hub {
             self.timers.remove(&(deadline, id));
         }
         Ok(())
+    }
+
+    /// Out of line: a hub that nobody watches does not pay for it.
+    #[inline(never)]
+    fn note_end(&mut self, id: ConnId, reason: DisconnectReason) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let rooms = conn.rooms.iter();
+        let mut rooms: Vec<Box<str>> = rooms
+            .map(|&slot| self.rooms.get(slot).name.clone())
+            .collect();
+        rooms.sort_unstable();
+        let departed = Departed {
+            id,
+            user: conn.user.clone(),
+            rooms,
+            reason,
+        };
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change::Ended(Arc::new(departed)));
+        }
     }
 
     fn welcome(&self, id: ConnId, user: Option<&str>, out: &mut Outbox) {

@@ -11,22 +11,25 @@ use crate::{
     close::{CloseCode, DisconnectReason},
     conn::{ConnId, Handshake},
     frame::Frame,
+    gateway::{App, Gateway, Outcome, Token, outcome_wire, token_wire},
     hub::Hub,
     outbox::Outbox,
     payload::Payload,
     time::Timestamp,
 };
 
-/// One call of a [`Hub`] method that may change it.
+/// One call of an [`App`] method that may change it; without an application, of a [`Hub`] method.
 ///
 /// A list of inputs with their times is a journal: applied to a new hub with the same
-/// configuration, it gives the same outbox, byte for byte.
+/// configuration and the same gateway, it gives the same outbox, byte for byte. What the gateway
+/// does is not in it, but for answers that came later.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input<'a> {
     /// [`Hub::connect`].
     Connect(Handshake),
-    /// [`Hub::receive`] of a text message, then [`Hub::publish`] of what it returned.
+    /// [`App::receive`] of a text message; without an application [`Hub::receive`], then
+    /// [`Hub::publish`] of what it returned.
     Text {
         /// Whose message it is.
         conn: ConnId,
@@ -89,6 +92,17 @@ pub enum Input<'a> {
         #[serde(default, skip_serializing_if = "is_zero")]
         away_ms: u64,
     },
+    /// [`App::complete`].
+    Complete {
+        /// Which answer.
+        #[serde(with = "token_wire")]
+        token: Token,
+        /// The answer.
+        #[serde(with = "outcome_wire")]
+        outcome: Outcome,
+    },
+    /// [`App::drain`].
+    Drain,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
@@ -96,28 +110,25 @@ const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-impl Hub {
-    /// Does what the input says. What the method would return, an error included, is dropped: what
-    /// clients see is in the outbox, and an error changes nothing.
-    pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) {
-        match input {
+/// Performs an input; most are the same call of a [`Hub`] and of an [`App`].
+macro_rules! apply {
+    ($target:expr, $now:expr, $input:expr, $out:expr, { $($own:tt)* }) => {
+        match $input {
             Input::Connect(handshake) => {
-                let _ = self.connect(now, handshake.clone(), out);
+                let _ = $target.connect($now, handshake.clone(), $out);
             }
-            Input::Text { conn, text } => self.dispatch(now, *conn, Frame::Text(text), out),
-            Input::Binary { conn, bytes } => self.dispatch(now, *conn, Frame::Binary(bytes), out),
             Input::Heard(conn) => {
-                let _ = self.heard(now, *conn);
+                let _ = $target.heard($now, *conn);
             }
             Input::Disconnect { conn, reason } => {
-                let _ = self.disconnect(now, *conn, *reason, out);
+                let _ = $target.disconnect($now, *conn, *reason, $out);
             }
-            Input::Timeout => self.handle_timeout(now, out),
+            Input::Timeout => $target.handle_timeout($now, $out),
             Input::Join { conn, room } => {
-                let _ = self.join(now, *conn, room, out);
+                let _ = $target.join($now, *conn, room, $out);
             }
             Input::Leave { conn, room } => {
-                let _ = self.leave(now, *conn, room, out);
+                let _ = $target.leave($now, *conn, room, $out);
             }
             Input::Send {
                 key,
@@ -127,9 +138,9 @@ impl Hub {
             } => {
                 if let Ok(data) = Payload::from_raw(data) {
                     let _ = match key {
-                        Some(key) => self.send_once(now, key, audience, event, data, out),
-                        None => self
-                            .send(now, audience, event, data, out)
+                        Some(key) => $target.send_once($now, key, audience, event, data, $out),
+                        None => $target
+                            .send($now, audience, event, data, $out)
                             .map_err(Into::into),
                     };
                 }
@@ -141,14 +152,48 @@ impl Hub {
                 away_ms,
             } => {
                 let away = Duration::from_millis(*away_ms);
-                let _ = self.close_for(now, *conn, *code, reason, away, out);
+                let _ = $target.close_for($now, *conn, *code, reason, away, $out);
             }
+            $($own)*
         }
+    };
+}
+
+impl Hub {
+    /// Does what the input says. What the method would return, an error included, is dropped: what
+    /// clients see is in the outbox, and an error changes nothing.
+    ///
+    /// A hub has no application: inputs that are for one do nothing.
+    pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) {
+        apply!(self, now, input, out, {
+            Input::Text { conn, text } => self.dispatch(now, *conn, Frame::Text(text), out),
+            Input::Binary { conn, bytes } => self.dispatch(now, *conn, Frame::Binary(bytes), out),
+            Input::Complete { .. } | Input::Drain => {}
+        });
     }
 
     fn dispatch(&mut self, now: Timestamp, conn: ConnId, frame: Frame<'_>, out: &mut Outbox) {
         if let Ok(Some(message)) = self.receive(now, conn, frame, out) {
             let _ = self.publish(now, &message, out);
         }
+    }
+}
+
+impl<G: Gateway> App<G> {
+    /// Does what the input says. What the method would return, an error included, is dropped: what
+    /// clients see is in the outbox, and an error changes nothing.
+    pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) {
+        apply!(self, now, input, out, {
+            Input::Text { conn, text } => {
+                let _ = self.receive(now, *conn, Frame::Text(text), out);
+            }
+            Input::Binary { conn, bytes } => {
+                let _ = self.receive(now, *conn, Frame::Binary(bytes), out);
+            }
+            Input::Complete { token, outcome } => {
+                let _ = self.complete(now, *token, outcome.clone(), out);
+            }
+            Input::Drain => self.drain(now, out),
+        });
     }
 }

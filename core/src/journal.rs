@@ -2,14 +2,22 @@
 
 use alloc::{
     borrow::Cow,
+    boxed::Box,
     collections::BTreeMap,
     string::{String, ToString},
 };
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    hub::Hub, input::Input, limits::Config, outbox::Outbox, state::HubState, time::Timestamp,
+    gateway::{App, Gateway},
+    hub::Hub,
+    input::Input,
+    limits::Config,
+    outbox::Outbox,
+    state::HubState,
+    time::Timestamp,
 };
 
 /// One line of a journal.
@@ -131,19 +139,36 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Plays a journal through hubs of its own.
-#[derive(Debug, Default)]
-pub struct Replay {
-    hubs: BTreeMap<String, Hub>,
+/// Plays a journal through applications of its own; with `()` through hubs alone.
+pub struct Replay<G = ()> {
+    apps: BTreeMap<String, App<G>>,
+    gateways: Box<dyn Fn(&str) -> G>,
 }
 
 impl Replay {
-    /// Nothing played yet.
+    /// Nothing played yet, of a host without applications.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_gateways(|_| ())
+    }
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<G: Gateway> Replay<G> {
+    /// Nothing played yet. Each namespace gets the gateway made for its name, which has to be the
+    /// one that the journal was written with.
+    pub fn with_gateways(gateways: impl Fn(&str) -> G + 'static) -> Self {
+        Self {
+            apps: BTreeMap::new(),
+            gateways: Box::new(gateways),
+        }
     }
 
-    /// Plays one entry; what the hub wants done is appended to `out`.
+    /// Plays one entry; what it leads to is appended to `out`.
     ///
     /// # Errors
     ///
@@ -151,13 +176,15 @@ impl Replay {
     pub fn apply(&mut self, entry: &Entry<'_>, out: &mut Outbox) -> Result<(), JournalError> {
         match &entry.record {
             Record::Open(Opening { config, state }) => {
+                let gateway = (self.gateways)(&entry.namespace);
+                let state = state.clone().into();
                 // Without connections there is nothing to contradict.
-                if let Ok(hub) = Hub::restore(config.clone(), state.clone(), []) {
-                    self.hubs.insert(entry.namespace.to_string(), hub);
+                if let Ok(app) = App::restore(config.clone(), gateway, state, []) {
+                    self.apps.insert(entry.namespace.to_string(), app);
                 }
             }
             Record::Input(input) => self
-                .hubs
+                .apps
                 .get_mut(&*entry.namespace)
                 .ok_or(JournalError::NotOpen)?
                 .apply(entry.at, input, out),
@@ -167,14 +194,20 @@ impl Replay {
 
     /// The hub of a namespace, as far as played.
     pub fn hub(&self, namespace: &str) -> Option<&Hub> {
-        self.hubs.get(namespace)
+        self.apps.get(namespace).map(App::hub)
+    }
+}
+
+impl<G> fmt::Debug for Replay<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("apps", &self.apps)
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::boxed::Box;
-
     use serde_json::value::RawValue;
 
     use super::*;

@@ -7,12 +7,14 @@ extern crate alloc;
 
 mod arena;
 mod audience;
+mod change;
 mod close;
 mod conn;
 mod delivery;
 mod envelope;
 mod error;
 mod frame;
+mod gateway;
 mod heartbeat;
 #[cfg(feature = "http")]
 pub mod http;
@@ -40,6 +42,10 @@ pub use delivery::Delivery;
 pub use envelope::{Message, RequestId};
 pub use error::{EncodeError, ErrorCode, JoinError, Refused, RestoreError, SendError, UnknownConn};
 pub use frame::Frame;
+pub use gateway::{
+    App, AppState, CompleteError, ConnectError, Context, Desk, Failure, Fault, Gateway, Outcome,
+    Rejection, Reply, RoomAction, Scope, To, Token,
+};
 pub use hub::Hub;
 pub use input::Input;
 pub use journal::{Entry, JournalError, Opening, Record, Replay};

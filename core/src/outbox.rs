@@ -168,6 +168,29 @@ impl Outbox {
         });
     }
 
+    /// How far the commands go.
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark(self.entries.len())
+    }
+
+    /// Takes back what the commands since a mark would do to one connection.
+    pub(crate) fn retract(&mut self, mark: Mark, from: ConnId) {
+        let to = &mut self.to;
+        let mut kept = self.entries.split_off(mark.0.min(self.entries.len()));
+        kept.retain_mut(|entry| match entry {
+            Entry::Send { to: range, .. } => {
+                let recipients = &mut to[range.clone()];
+                if let Ok(at) = recipients.binary_search(&from) {
+                    recipients[at..].rotate_left(1);
+                    range.end -= 1;
+                }
+                range.start < range.end
+            }
+            Entry::Close { conn, .. } | Entry::Ping(conn) | Entry::Persist(conn) => *conn != from,
+        });
+        self.entries.append(&mut kept);
+    }
+
     pub(crate) fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
         let start = self.text.len();
         let mut cut = reason.len().min(CLOSE_REASON_BYTES_MAX);
@@ -190,6 +213,10 @@ impl Outbox {
 
 /// What a close frame has room for beside the code: RFC 6455, section 5.5.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+/// A place between commands; see [`Outbox::mark`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark(usize);
 
 /// Where the frame being made starts.
 #[derive(Debug, Clone, Copy)]

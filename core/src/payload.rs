@@ -56,6 +56,12 @@ impl<'a> Payload<'a> {
         Ok(Self(raw.get()))
     }
 
+    /// Checks what a serialiser wrote, which is JSON, for what may not be relayed.
+    pub(crate) fn from_written(json: &'a str) -> Result<Self, PayloadError> {
+        scan(json.as_bytes())?;
+        Ok(Self(json))
+    }
+
     /// The JSON text.
     pub const fn as_str(self) -> &'a str {
         self.0

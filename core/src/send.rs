@@ -4,7 +4,7 @@ use crate::{
     audience::Audience,
     conn::ConnId,
     delivery::Delivery,
-    envelope::{EVENT_BYTES_MAX, Message, write_from, write_head},
+    envelope::{Message, check_event, write_from, write_head},
     error::{EncodeError, ErrorCode, SendError, UnknownConn},
     hub::Hub,
     outbox::{Draft, Outbox},
@@ -83,9 +83,7 @@ impl Hub {
         data: Payload<'_>,
         out: &mut Outbox,
     ) -> Result<Delivery, EncodeError> {
-        if !(1..=EVENT_BYTES_MAX).contains(&event.len()) || event.starts_with('$') {
-            return Err(EncodeError::Event);
-        }
+        check_event(event)?;
         for room in audience.rooms.iter().chain(&audience.except_rooms) {
             RoomName::check(room, self.limits().room_name_bytes)?;
         }

@@ -1,10 +1,10 @@
 //! The core in this process: no socket, no clock, no waiting.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use roomcast_core::{
-    Command, Config, ConnId, Frame, Handshake, Hub, HubState, Input, Limits, Opening, Outbox,
-    Record, Timestamp,
+    App, AppState, Command, Config, ConnId, ConnState, Frame, Gateway, Handshake, Hub, HubState,
+    Input, Limits, Opening, Outbox, Record, Timestamp,
 };
 
 use super::{Driver, DriverError};
@@ -25,15 +25,16 @@ pub enum Sleep {
     Persisted,
 }
 
-/// An in-process server: one [`Hub`] for each namespace.
+/// An in-process server: one [`App`] for each namespace, without an application by default.
 ///
 /// It checks every command that it is given: recipients are sorted, unique and alive, and nothing
 /// follows a close.
-#[derive(Debug, Clone)]
-pub struct Core {
+#[derive(Clone)]
+pub struct Core<G = ()> {
     limits: Limits,
+    gateways: Rc<dyn Fn(&str) -> G>,
     now: Timestamp,
-    hubs: BTreeMap<Box<str>, Hub>,
+    apps: BTreeMap<Box<str>, App<G>>,
     /// The last connection of every actor, dead or alive.
     lives: BTreeMap<Actor, (Box<str>, ConnId)>,
     /// Who is connected.
@@ -48,10 +49,19 @@ pub struct Core {
 impl Core {
     /// A server that nobody is connected to, with these limits for each namespace.
     pub fn new(limits: &Limits) -> Self {
+        Self::with_gateways(limits, |_| ())
+    }
+}
+
+impl<G: Gateway> Core<G> {
+    /// A server that nobody is connected to, with these limits for each namespace and an application
+    /// made for its name.
+    pub fn with_gateways(limits: &Limits, gateways: impl Fn(&str) -> G + 'static) -> Self {
         Self {
             limits: limits.clone(),
+            gateways: Rc::new(gateways),
             now: Timestamp::ZERO,
-            hubs: BTreeMap::new(),
+            apps: BTreeMap::new(),
             lives: BTreeMap::new(),
             live: BTreeMap::new(),
             inboxes: BTreeMap::new(),
@@ -71,7 +81,12 @@ impl Core {
 
     /// The hub of a namespace, once something happened in it.
     pub fn hub(&self, namespace: &str) -> Option<&Hub> {
-        self.hubs.get(namespace)
+        self.apps.get(namespace).map(App::hub)
+    }
+
+    /// The application of a namespace, once something happened in it.
+    pub fn app(&self, namespace: &str) -> Option<&App<G>> {
+        self.apps.get(namespace)
     }
 
     /// The time on the driver's clock.
@@ -95,13 +110,14 @@ impl Core {
     ///
     /// When a hub is broken.
     pub fn assert_consistent(&self) {
-        for (namespace, hub) in &self.hubs {
+        for (namespace, app) in &self.apps {
+            let hub = app.hub();
             hub.assert_consistent();
             let live = self.live.keys().filter(|(other, _)| other == namespace);
             assert_eq!(hub.counts().connections, live.count(), "{namespace}");
         }
         for (namespace, id) in self.live.keys() {
-            let known = self.hubs.get(namespace).and_then(|hub| hub.connection(*id));
+            let known = self.hub(namespace).and_then(|hub| hub.connection(*id));
             assert!(known.is_some(), "{namespace}/{id} is forgotten");
         }
     }
@@ -115,12 +131,12 @@ impl Core {
         Config::new(format!("epoch of {namespace}")).with_limits(self.limits.clone())
     }
 
-    /// One call of a hub: written down and made, its commands carried out.
+    /// One call of an application: written down and made, its commands carried out.
     fn call<T>(
         &mut self,
         namespace: &str,
         input: Input<'_>,
-        call: impl FnOnce(&mut Hub, Timestamp, &mut Outbox) -> T,
+        call: impl FnOnce(&mut App<G>, Timestamp, &mut Outbox) -> T,
     ) -> Result<T, DriverError> {
         let (result, out) = self.begin(namespace, input, call);
         self.finish(namespace, &out)?;
@@ -131,18 +147,17 @@ impl Core {
         &mut self,
         namespace: &str,
         input: Input<'_>,
-        call: impl FnOnce(&mut Hub, Timestamp, &mut Outbox) -> T,
+        call: impl FnOnce(&mut App<G>, Timestamp, &mut Outbox) -> T,
     ) -> (T, Outbox) {
-        let config = self.config(namespace);
-        if !self.hubs.contains_key(namespace) {
-            let opening = Opening::new(config.clone(), HubState::default());
+        if !self.apps.contains_key(namespace) {
+            let opening = Opening::new(self.config(namespace), HubState::default());
             self.write_down(namespace, Record::Open(opening));
         }
         self.write_down(namespace, Record::Input(input));
-        let hub = self.hubs.entry(namespace.into());
-        let hub = hub.or_insert_with(|| Hub::new(config));
-        let mut out = Outbox::new();
-        let result = call(hub, self.now, &mut out);
+        let (config, mut out) = (self.config(namespace), Outbox::new());
+        let app = self.apps.entry(namespace.into());
+        let app = app.or_insert_with(|| App::new(config, (self.gateways)(namespace)));
+        let result = call(app, self.now, &mut out);
         (result, out)
     }
 
@@ -192,7 +207,7 @@ impl Core {
                 None => return broken("nobody to ping"),
             },
             Command::Persist { conn } => {
-                let hub = self.hubs.get(namespace);
+                let hub = self.hub(namespace);
                 // The hub does not know it when it was closed within the same turn.
                 if let Some(Ok(state)) = hub.map(|hub| hub.conn_state(conn)) {
                     let text = serde_json::to_string(&state).unwrap_or_default();
@@ -211,45 +226,48 @@ impl Core {
         self.inboxes.entry(actor.clone()).or_default().push(event);
     }
 
-    /// Forgets a hub and restores it from text.
+    /// Forgets an application and restores it from text.
     fn nap(&mut self, namespace: &str) -> Result<(), DriverError> {
-        let Some(hub) = self.hubs.get(namespace) else {
+        let Some(app) = self.apps.get(namespace) else {
             return Ok(());
         };
-        let broken = |fault: &dyn std::fmt::Display| DriverError::Command(fault.to_string());
-        let state = serde_json::to_string(&hub.state()).map_err(|fault| broken(&fault))?;
-        let mut conns = Vec::new();
-        for ((other, id), _) in self
-            .live
-            .iter()
-            .filter(|((other, _), _)| **other == *namespace)
-        {
-            conns.push(match self.sleep {
+        let broken = |fault: &dyn fmt::Display| DriverError::Command(fault.to_string());
+        let state = serde_json::to_string(&app.state()).map_err(|fault| broken(&fault))?;
+        let state: AppState = serde_json::from_str(&state).map_err(|fault| broken(&fault))?;
+        let mut conns: Vec<ConnState> = Vec::new();
+        for (home, id) in self.live.keys().filter(|(home, _)| **home == *namespace) {
+            let saved = match self.sleep {
                 Sleep::Persisted => self
                     .persisted
-                    .get(&(other.clone(), *id))
+                    .get(&(home.clone(), *id))
                     .cloned()
                     .ok_or_else(|| broken(&format!("{id} was never persisted")))?,
-                Sleep::Never | Sleep::Saved => hub
-                    .conn_state(*id)
-                    .map(|state| serde_json::to_string(&state).unwrap_or_default())
-                    .map_err(|fault| broken(&fault))?,
-            });
+                Sleep::Never | Sleep::Saved => {
+                    let state = app.hub().conn_state(*id).map_err(|fault| broken(&fault))?;
+                    serde_json::to_string(&state).unwrap_or_default()
+                }
+            };
+            conns.push(serde_json::from_str(&saved).map_err(|fault| broken(&fault))?);
         }
-        let state = serde_json::from_str(&state).map_err(|fault| broken(&fault))?;
-        let conns: Result<Vec<_>, _> = conns
-            .iter()
-            .map(|conn| serde_json::from_str(conn))
-            .collect();
-        let conns = conns.map_err(|fault| broken(&fault))?;
-        let hub =
-            Hub::restore(self.config(namespace), state, conns).map_err(|fault| broken(&fault))?;
-        self.hubs.insert(namespace.into(), hub);
+        let gateway = (self.gateways)(namespace);
+        let app = App::restore(self.config(namespace), gateway, state, conns)
+            .map_err(|fault| broken(&fault))?;
+        self.apps.insert(namespace.into(), app);
         Ok(())
     }
 }
 
-impl Driver for Core {
+impl<G: Gateway> fmt::Debug for Core<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("now", &self.now)
+            .field("apps", &self.apps)
+            .field("live", &self.live)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<G: Gateway> Driver for Core<G> {
     fn supports(&self, _op: &Op) -> bool {
         true
     }

@@ -106,7 +106,9 @@ impl From<SendError> for Problem {
     fn from(fault: SendError) -> Self {
         let code = match fault {
             SendError::KeyReused => ProblemCode::KeyReused,
-            SendError::Encode(EncodeError::Payload(_)) => ProblemCode::BadPayload,
+            SendError::Encode(EncodeError::Payload(_) | EncodeError::Value) => {
+                ProblemCode::BadPayload
+            }
             SendError::Encode(EncodeError::Room(fault)) => return bad_room(fault),
             SendError::Encode(EncodeError::Event) | SendError::Key => ProblemCode::BadRequest,
         };

@@ -1,14 +1,15 @@
 //! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
 
 use roomcast_core::{
-    CloseCode, ConnId, Delivery, DisconnectReason, Frame, Input, JoinError, Payload, SendError,
+    CloseCode, ConnId, Delivery, DisconnectReason, Frame, Gateway, Input, JoinError, Payload,
+    SendError,
 };
 use serde_json::value::RawValue;
 
 use super::{Core, handshake};
 use crate::{Actor, Answer, Op, To, driver::DriverError, op::json_string};
 
-impl Core {
+impl<G: Gateway> Core<G> {
     pub(super) fn dispatch(&mut self, op: &Op) -> Result<Answer, DriverError> {
         match op {
             Op::Connect {
@@ -32,7 +33,7 @@ impl Core {
             Op::Pong { actor } => {
                 if let Some((namespace, id)) = self.life(actor) {
                     let heard = Input::Heard(id);
-                    let _ = self.call(&namespace, heard, |hub, now, _| hub.heard(now, id))?;
+                    let _ = self.call(&namespace, heard, |app, now, _| app.heard(now, id))?;
                 }
             }
             Op::Disconnect { actor } => {
@@ -68,8 +69,8 @@ impl Core {
                     reason: (&**reason).into(),
                     away_ms: 0,
                 };
-                let closed = self.call(&namespace, input, |hub, now, out| {
-                    hub.close(now, conn, code, reason, out)
+                let closed = self.call(&namespace, input, |app, now, out| {
+                    app.close(now, conn, code, reason, out)
                 })?;
                 return Ok(match closed {
                     Ok(()) => Answer::ok(r#"{"disconnected":1}"#),
@@ -95,8 +96,8 @@ impl Core {
         }
         let handshake = handshake(user, welcome);
         let input = Input::Connect(handshake.clone());
-        let (connected, out) = self.begin(namespace, input, |hub, now, out| {
-            hub.connect(now, handshake, out)
+        let (connected, out) = self.begin(namespace, input, |app, now, out| {
+            app.connect(now, handshake, out)
         });
         let Ok(id) = connected else {
             return Ok(Answer::refused(503));
@@ -127,11 +128,8 @@ impl Core {
                 bytes: bytes.into(),
             },
         };
-        let result = self.call(&namespace, input, |hub, now, out| {
-            match hub.receive(now, conn, frame, out)? {
-                Some(message) => hub.publish(now, &message, out).map(|_| ()),
-                None => Ok(()),
-            }
+        let result = self.call(&namespace, input, |app, now, out| {
+            app.receive(now, conn, frame, out)
         })?;
         result.map_err(|fault| DriverError::Command(fault.to_string()))
     }
@@ -143,8 +141,8 @@ impl Core {
         self.live.remove(&(namespace.clone(), conn));
         self.persisted.remove(&(namespace.clone(), conn));
         let input = Input::Disconnect { conn, reason };
-        let result = self.call(&namespace, input, |hub, now, out| {
-            hub.disconnect(now, conn, reason, out)
+        let result = self.call(&namespace, input, |app, now, out| {
+            app.disconnect(now, conn, reason, out)
         })?;
         result.map_err(|fault| DriverError::Command(fault.to_string()))
     }
@@ -171,9 +169,9 @@ impl Core {
             event: event.into(),
             data: raw,
         };
-        let delivery = self.call(namespace, input, |hub, now, out| match key {
-            Some(key) => hub.send_once(now, key, &audience, event, payload, out),
-            None => hub
+        let delivery = self.call(namespace, input, |app, now, out| match key {
+            Some(key) => app.send_once(now, key, &audience, event, payload, out),
+            None => app
                 .send(now, &audience, event, payload, out)
                 .map_err(Into::into),
         })?;
@@ -198,8 +196,8 @@ impl Core {
             conn,
             room: room.into(),
         };
-        self.call(&namespace, input, |hub, now, out| {
-            match hub.join(now, conn, room, out) {
+        self.call(&namespace, input, |app, now, out| {
+            match app.join(now, conn, room, out) {
                 Ok(joined) => {
                     let (position, already) = (joined.position, joined.already);
                     let (epoch, offset) = (json_string(&position.epoch), position.offset);
@@ -222,8 +220,8 @@ impl Core {
             conn,
             room: room.into(),
         };
-        let was = self.call(&namespace, input, |hub, now, out| {
-            hub.leave(now, conn, room, out)
+        let was = self.call(&namespace, input, |app, now, out| {
+            app.leave(now, conn, room, out)
         })?;
         Ok(match was {
             Ok(was) => Answer::ok(format!(r#"{{"was":{was}}}"#)),
@@ -233,7 +231,7 @@ impl Core {
 
     fn list_rooms(&self, namespace: &str) -> Answer {
         let mut rooms = Vec::new();
-        if let Some(hub) = self.hubs.get(namespace) {
+        if let Some(hub) = self.hub(namespace) {
             for room in hub.rooms("", None) {
                 let (name, members) = (json_string(room.name), room.members);
                 let position = hub.position(room.name);
@@ -248,7 +246,7 @@ impl Core {
 
     fn list_connections(&self, namespace: &str) -> Answer {
         let mut conns = Vec::new();
-        if let Some(hub) = self.hubs.get(namespace) {
+        if let Some(hub) = self.hub(namespace) {
             let mut infos: Vec<_> = hub.connections().collect();
             infos.sort_by_key(|info| info.id);
             for info in infos {
@@ -268,14 +266,14 @@ impl Core {
     fn wait(&mut self, millis: u64) -> Result<(), DriverError> {
         let target = self.now + std::time::Duration::from_millis(millis);
         loop {
-            let timeouts = self.hubs.iter();
-            let timeouts = timeouts.filter_map(|(name, hub)| Some((hub.next_timeout()?, name)));
+            let timeouts = self.apps.iter();
+            let timeouts = timeouts.filter_map(|(name, app)| Some((app.next_timeout()?, name)));
             match timeouts.min() {
                 Some((due, namespace)) if due <= target => {
                     let namespace = namespace.clone();
                     self.now = self.now.max(due);
-                    self.call(&namespace, Input::Timeout, |hub, now, out| {
-                        hub.handle_timeout(now, out);
+                    self.call(&namespace, Input::Timeout, |app, now, out| {
+                        app.handle_timeout(now, out);
                     })?;
                 }
                 _ => break,

@@ -1,0 +1,128 @@
+//! From an outcome to frames.
+
+use super::{
+    desk::Desk,
+    failure::{Failure, Kind},
+    later::{CompleteError, Request, Token},
+    outcome::{Outcome, Reply},
+};
+use crate::{
+    conn::ConnId,
+    envelope::{RequestId, write_head, write_string},
+    error::ErrorCode,
+};
+
+impl Desk<'_> {
+    /// Answers with anything but [`Outcome::Later`] and [`Outcome::Unclaimed`]; these are given
+    /// back. An answer to nobody is dropped.
+    pub(super) fn answer(
+        &mut self,
+        conn: ConnId,
+        event: &str,
+        id: Option<&RequestId<'_>>,
+        room: Option<&str>,
+        outcome: Outcome,
+    ) -> Option<Outcome> {
+        let reply = |desk: &mut Self, reply: &Reply, id| {
+            let event = reply.event.as_deref().unwrap_or(event);
+            desk.reply(conn, event, id, room, &reply.data);
+        };
+        match outcome {
+            Outcome::Reply(last) => reply(self, &last, id),
+            Outcome::Replies(replies) if !replies.is_empty() => {
+                let last = replies.len() - 1;
+                for (at, frame) in replies.iter().enumerate() {
+                    reply(self, frame, if at == last { id } else { None });
+                }
+            }
+            Outcome::Done | Outcome::Replies(_) => {
+                if id.is_some() {
+                    self.reply(conn, event, id, room, "null");
+                }
+            }
+            Outcome::Fail(failure) => self.fail(conn, event, id, room, &failure),
+            Outcome::Later(_) | Outcome::Unclaimed => return Some(outcome),
+        }
+        None
+    }
+
+    fn reply(
+        &mut self,
+        conn: ConnId,
+        event: &str,
+        id: Option<&RequestId<'_>>,
+        room: Option<&str>,
+        json: &str,
+    ) {
+        if self.hub.connection(conn).is_none() {
+            return;
+        }
+        self.out.send_to(conn, |text| {
+            write_head(text, event, id, room);
+            text.push_str(r#","data":"#);
+            text.push_str(json);
+            text.push('}');
+        });
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        conn: ConnId,
+        event: &str,
+        id: Option<&RequestId<'_>>,
+        room: Option<&str>,
+        failure: &Failure,
+    ) {
+        let details = match &*failure.0 {
+            Kind::Told { details, .. } => details.as_deref(),
+            Kind::Internal(text) => {
+                self.ledger.fault(Some(conn), event, text.clone());
+                None
+            }
+        };
+        if self.hub.connection(conn).is_none() {
+            return;
+        }
+        self.out.send_to(conn, |text| {
+            write_head(text, event, id, room);
+            text.push_str(r#","error":{"code":"#);
+            write_string(text, failure.code());
+            text.push_str(r#","message":"#);
+            write_string(text, failure.message());
+            if let Some(details) = details {
+                text.push_str(r#","details":"#);
+                text.push_str(details);
+            }
+            text.push_str("}}");
+        });
+    }
+
+    /// Waits for an answer that comes later, unless it can reach nobody.
+    pub(super) fn wait(&mut self, token: Token, request: Request) {
+        let conn = token.conn();
+        if self.hub.connection(conn).is_none() || self.ledger.wait(token, request.clone()) {
+            return;
+        }
+        let Request { event, id, room } = request;
+        let failure = Failure::new(
+            ErrorCode::Overloaded,
+            "too many requests of this connection wait for their answers: wait for some of them",
+        );
+        self.fail(conn, &event, id.as_ref(), room.as_deref(), &failure);
+    }
+
+    /// Gives an answer that somebody waits for.
+    pub(super) fn complete(&mut self, token: Token, outcome: Outcome) -> Result<(), CompleteError> {
+        if matches!(outcome, Outcome::Later(_) | Outcome::Unclaimed) {
+            return Err(CompleteError::NotAnAnswer);
+        }
+        let conn = token.conn();
+        if self.hub.connection(conn).is_none() {
+            return Err(CompleteError::Ended);
+        }
+        let request = self.ledger.settle(token).ok_or(CompleteError::Answered)?;
+        let Request { event, id, room } = request;
+        self.answer(conn, &event, id.as_ref(), room.as_deref(), outcome);
+        Ok(())
+    }
+}

@@ -1,0 +1,598 @@
+//! A hub and the application before it.
+
+use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
+use core::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Gateway, RoomAction,
+    context::Context,
+    desk::Desk,
+    failure::Fault,
+    later::{CompleteError, Ledger, Request, Token},
+    outcome::Outcome,
+    rejection::ConnectError,
+    timetable::Timetable,
+};
+use crate::{
+    audience::Audience,
+    change::Change,
+    close::{CloseCode, DisconnectReason},
+    conn::{ConnId, Handshake},
+    delivery::Delivery,
+    envelope::{Envelope, Message},
+    error::{EncodeError, JoinError, RestoreError, SendError, UnknownConn},
+    frame::Frame,
+    hub::Hub,
+    limits::Config,
+    outbox::{Mark, Outbox},
+    payload::Payload,
+    receive::Received,
+    room::Joined,
+    state::{ConnState, HubState},
+    time::Timestamp,
+};
+
+/// One namespace with its application: a [`Hub`] and a [`Gateway`].
+///
+/// It takes the place of the hub in a host, and its methods are those of the hub; what they cause is
+/// decided by the gateway where it has something to decide. With `()` for a gateway it does what the
+/// hub does, byte for byte.
+///
+/// 1. **What happened**: [`connect`](Self::connect), [`receive`](Self::receive),
+///    [`heard`](Self::heard), [`disconnect`](Self::disconnect),
+///    [`handle_timeout`](Self::handle_timeout), [`complete`](Self::complete),
+///    [`drain`](Self::drain).
+/// 2. **What is wanted from outside**: [`send`](Self::send), [`join`](Self::join),
+///    [`close`](Self::close) and others; [`act`](Self::act) for several at once.
+/// 3. **Questions**: [`hub`](Self::hub), [`next_timeout`](Self::next_timeout).
+/// 4. **Sleep and wake**: [`state`](Self::state), [`restore`](Self::restore),
+///    [`take_unsaved`](Self::take_unsaved).
+///
+/// The first two append commands to the [`Outbox`]. After them the host also looks at
+/// [`take_faults`](Self::take_faults) and, when it works on answers,
+/// [`take_cancelled`](Self::take_cancelled).
+///
+/// # When a handler panics
+///
+/// The core cannot catch it. A host that does (`std::panic::catch_unwind`) gives the same input to
+/// [`unwound`](Self::unwound) and carries out the outbox as it is: whatever the gateway had done to
+/// rooms and connections is done, nothing is done by half, the client is answered `internal`, and
+/// the hooks that were still to run, run.
+#[derive(Clone)]
+pub struct App<G> {
+    pub(super) hub: Hub,
+    pub(super) gateway: G,
+    pub(super) ledger: Ledger,
+    /// What hooks are still to be told, and how many hooks led to it.
+    changes: VecDeque<(u32, Change)>,
+    timetable: Timetable,
+    /// The connection that the gateway is asked about.
+    pub(super) connecting: Option<(ConnId, Mark)>,
+    /// Whether the gateway is asked about a message or verb that was not answered yet.
+    pub(super) answering: bool,
+    unsaved: bool,
+}
+
+/// The ground state of an [`App`] that belongs to no connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AppState {
+    /// That of the hub.
+    pub hub: HubState,
+    #[serde(default)]
+    timetable: Timetable,
+    /// What the gateway saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gateway: Option<Box<str>>,
+}
+
+impl From<HubState> for AppState {
+    fn from(hub: HubState) -> Self {
+        Self {
+            hub,
+            ..Self::default()
+        }
+    }
+}
+
+impl<G: Gateway> App<G> {
+    /// Hooks that cause each other, one after the other, before the rest is cut off: an application
+    /// that leaves a room whenever it joins one and joins it whenever it leaves must not hang its
+    /// host.
+    const HOOKS_DEEP_MAX: u32 = 64;
+
+    /// A namespace that nobody is connected to.
+    pub fn new(config: Config, gateway: G) -> Self {
+        Self::around(Hub::new(config), gateway)
+    }
+
+    fn around(mut hub: Hub, gateway: G) -> Self {
+        hub.changes = gateway.watches().then(Vec::new);
+        Self {
+            hub,
+            timetable: Timetable::new(&gateway.schedules()),
+            gateway,
+            ledger: Ledger::default(),
+            changes: VecDeque::new(),
+            connecting: None,
+            answering: false,
+            unsaved: false,
+        }
+    }
+
+    /// The namespace in the state that was saved. Whatever happens next, it answers as the saved
+    /// one would have; only answers that were under way are lost.
+    ///
+    /// # Errors
+    ///
+    /// When the states contradict each other or the limits, or the gateway does not take its own.
+    pub fn restore(
+        config: Config,
+        mut gateway: G,
+        state: AppState,
+        conns: impl IntoIterator<Item = ConnState>,
+    ) -> Result<Self, RestoreError> {
+        if let Some(saved) = &state.gateway
+            && !gateway.restore(saved)
+        {
+            return Err(RestoreError::Gateway);
+        }
+        let mut app = Self::around(Hub::restore(config, state.hub, conns)?, gateway);
+        app.timetable.resume(&state.timetable);
+        Ok(app)
+    }
+
+    /// A connection opened.
+    ///
+    /// # Errors
+    ///
+    /// When the hub takes no more, or the gateway does not want it; nothing of it is left then.
+    pub fn connect(
+        &mut self,
+        now: Timestamp,
+        handshake: Handshake,
+        out: &mut Outbox,
+    ) -> Result<ConnId, ConnectError> {
+        let mark = out.mark();
+        let conn = self.hub.connect(now, handshake, out)?;
+        self.unsaved = true;
+        self.connecting = Some((conn, mark));
+        let admitted = self.with(now, out, conn, G::connect);
+        self.connecting = None;
+        if admitted.is_err() {
+            self.revoke(conn, mark, out);
+        }
+        self.settle(now, out);
+        self.unsaved |= self.hub.counts().connections > 0 && self.timetable.start(now);
+        match admitted {
+            Ok(()) => Ok(conn),
+            Err(rejection) => Err(ConnectError::Rejected(rejection)),
+        }
+    }
+
+    /// A whole message arrived; see [`Hub::receive`].
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive: closed while the message was under way. Nothing changed.
+    pub fn receive(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        match self.hub.accept(now, conn, frame, out)? {
+            Received::Message(message) => self.message(now, &message, out),
+            Received::Verb(request) => self.verb(now, conn, &request, out),
+            Received::Settled => {}
+        }
+        self.settle(now, out);
+        Ok(())
+    }
+
+    fn message(&mut self, now: Timestamp, message: &Message<'_>, out: &mut Outbox) {
+        let (conn, room) = (message.conn, message.room.as_deref());
+        self.answering = true;
+        let outcome = self.with_here(now, out, conn, room, |gateway, cx| {
+            let outcome = gateway.message(cx, message);
+            match (outcome, room) {
+                (Outcome::Unclaimed, Some(room)) => {
+                    match gateway.admit(cx, RoomAction::Publish, room) {
+                        Ok(()) => Outcome::Unclaimed,
+                        Err(failure) => Outcome::Fail(failure),
+                    }
+                }
+                (outcome, _) => outcome,
+            }
+        });
+        self.answering = false;
+        let (event, id) = (&message.event, message.id.as_ref());
+        let mut desk = self.desk(now, out);
+        match desk.answer(conn, event, id, room, outcome) {
+            Some(Outcome::Unclaimed) => {
+                // The gateway may have closed the connection.
+                let _ = self.hub.publish(now, message, out);
+            }
+            Some(Outcome::Later(token)) => desk.wait(token, Request::of(message)),
+            _ => {}
+        }
+    }
+
+    fn verb(&mut self, now: Timestamp, conn: ConnId, request: &Envelope<'_>, out: &mut Outbox) {
+        let room = request.room.as_deref();
+        let action = match &*request.event {
+            "$join" => Some(RoomAction::Join),
+            "$leave" => Some(RoomAction::Leave),
+            _ => None,
+        };
+        if let Some((action, room)) = action.zip(room) {
+            let here = Some(room);
+            self.answering = true;
+            let admitted = self.with_here(now, out, conn, here, |gateway, cx| {
+                gateway.admit(cx, action, room)
+            });
+            self.answering = false;
+            if let Err(failure) = admitted {
+                let (event, id) = (&request.event, request.id.as_ref());
+                return self.desk(now, out).fail(conn, event, id, here, &failure);
+            }
+            if self.hub.connection(conn).is_none() {
+                return;
+            }
+        }
+        self.hub.verb(now, conn, request, out);
+    }
+
+    /// Something came from the connection that is no message; see [`Hub::heard`].
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn heard(&mut self, now: Timestamp, conn: ConnId) -> Result<(), UnknownConn> {
+        self.hub.heard(now, conn)
+    }
+
+    /// The connection is gone; see [`Hub::disconnect`].
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn disconnect(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        reason: DisconnectReason,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.hub.disconnect(now, conn, reason, out)?;
+        self.settle(now, out);
+        Ok(())
+    }
+
+    /// Does what is due: first the hub, then each schedule at most once, the earliest first.
+    pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.hub.handle_timeout(now, out);
+        self.settle(now, out);
+        while let Some(schedule) = self.timetable.take_due(now) {
+            self.unsaved = true;
+            let (gateway, mut desk) = self.parts(now, out);
+            gateway.tick(&mut desk, schedule);
+            self.settle(now, out);
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is pending.
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        let (hub, schedules) = (self.hub.next_timeout(), self.timetable.next());
+        hub.into_iter().chain(schedules).min()
+    }
+
+    /// Gives an answer that a handler promised with [`Outcome::Later`].
+    ///
+    /// # Errors
+    ///
+    /// When nobody waits for it, or it is none; nothing reaches the client then.
+    pub fn complete(
+        &mut self,
+        now: Timestamp,
+        token: Token,
+        outcome: Outcome,
+        out: &mut Outbox,
+    ) -> Result<(), CompleteError> {
+        self.desk(now, out).complete(token, outcome)
+    }
+
+    /// Tells the gateway that the host will close all connections soon.
+    pub fn drain(&mut self, now: Timestamp, out: &mut Outbox) {
+        let (gateway, mut desk) = self.parts(now, out);
+        gateway.drain(&mut desk);
+        self.settle(now, out);
+    }
+
+    /// Does several things at once, from outside of any connection. In a journal each of them is an
+    /// input of its own; a host that keeps one uses the single methods.
+    pub fn act<R>(
+        &mut self,
+        now: Timestamp,
+        out: &mut Outbox,
+        act: impl FnOnce(&mut Desk<'_>) -> R,
+    ) -> R {
+        let result = act(&mut self.desk(now, out));
+        self.settle(now, out);
+        result
+    }
+
+    /// [`Hub::send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send(
+        &mut self,
+        now: Timestamp,
+        audience: &Audience,
+        event: &str,
+        data: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, EncodeError> {
+        self.hub.send(now, audience, event, data, out)
+    }
+
+    /// [`Hub::send_once`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_once(
+        &mut self,
+        now: Timestamp,
+        key: &str,
+        audience: &Audience,
+        event: &str,
+        data: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, SendError> {
+        self.unsaved = true;
+        self.hub.send_once(now, key, audience, event, data, out)
+    }
+
+    /// [`Hub::settle_once`].
+    pub fn settle_once(&mut self, key: &str, delivery: Delivery) {
+        self.hub.settle_once(key, delivery);
+    }
+
+    /// [`Hub::join`], and what the gateway makes of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn join(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<Joined<'_>, JoinError> {
+        let already = self.hub.join(now, conn, room, out)?.already;
+        self.settle(now, out);
+        let position = self.hub.position(room);
+        Ok(Joined { position, already })
+    }
+
+    /// [`Hub::leave`], and what the gateway makes of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn leave(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<bool, UnknownConn> {
+        let was = self.hub.leave(now, conn, room, out)?;
+        self.settle(now, out);
+        Ok(was)
+    }
+
+    /// [`Hub::close`], and what the gateway makes of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn close(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.close_for(now, conn, code, reason, Duration::ZERO, out)
+    }
+
+    /// [`Hub::close_for`], and what the gateway makes of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn close_for(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        away: Duration,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.hub.close_for(now, conn, code, reason, away, out)?;
+        self.settle(now, out);
+        Ok(())
+    }
+
+    /// [`Hub::shrink_to_fit`].
+    pub fn shrink_to_fit(&mut self) {
+        self.hub.shrink_to_fit();
+        self.changes.shrink_to_fit();
+    }
+
+    /// What went wrong in the gateway since this was last asked, to be logged; at most 256 are kept.
+    pub fn take_faults(&mut self) -> Vec<Fault> {
+        self.ledger.take_faults()
+    }
+
+    /// Answers that nobody waits for any more, since their connections ended.
+    pub fn take_cancelled(&mut self) -> Vec<Token> {
+        self.ledger.take_cancelled()
+    }
+
+    /// Whether [`state`](Self::state) may have changed since this was last asked: for hosts that can
+    /// be evicted, to be saved at the end of a turn. Idempotency keys that expire do not count.
+    pub fn take_unsaved(&mut self) -> bool {
+        let changed = self.gateway.take_changed();
+        core::mem::take(&mut self.unsaved) | changed
+    }
+
+    /// The ground state that belongs to no connection; that of a connection is
+    /// [`Hub::conn_state`].
+    pub fn state(&self) -> AppState {
+        AppState {
+            hub: self.hub.state(),
+            timetable: self.timetable.clone(),
+            gateway: self.gateway.save().map(String::into_boxed_str),
+        }
+    }
+
+    /// The hub, to be asked.
+    pub const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The gateway.
+    pub const fn gateway(&self) -> &G {
+        &self.gateway
+    }
+
+    /// Whether somebody waits for this answer.
+    pub fn is_pending(&self, token: Token) -> bool {
+        self.ledger.is_pending(token)
+    }
+
+    fn parts<'a>(&'a mut self, now: Timestamp, out: &'a mut Outbox) -> (&'a mut G, Desk<'a>) {
+        let desk = Desk {
+            now,
+            hub: &mut self.hub,
+            out,
+            ledger: &mut self.ledger,
+        };
+        (&mut self.gateway, desk)
+    }
+
+    pub(super) fn desk<'a>(&'a mut self, now: Timestamp, out: &'a mut Outbox) -> Desk<'a> {
+        self.parts(now, out).1
+    }
+
+    fn with<R>(
+        &mut self,
+        now: Timestamp,
+        out: &mut Outbox,
+        conn: ConnId,
+        call: impl FnOnce(&mut G, &mut Context<'_>) -> R,
+    ) -> R {
+        self.with_here(now, out, conn, None, call)
+    }
+
+    fn with_here<R>(
+        &mut self,
+        now: Timestamp,
+        out: &mut Outbox,
+        conn: ConnId,
+        here: Option<&str>,
+        call: impl FnOnce(&mut G, &mut Context<'_>) -> R,
+    ) -> R {
+        let (gateway, desk) = self.parts(now, out);
+        call(gateway, &mut Context::new(desk, conn).with_here(here))
+    }
+
+    /// Takes a connection back as if it had never been there.
+    pub(super) fn revoke(&mut self, conn: ConnId, mark: Mark, out: &mut Outbox) {
+        // Gone already when the gateway closed it.
+        let _ = self.hub.remove(conn, DisconnectReason::Lost);
+        out.retract(mark, conn);
+        if let Some(changes) = &mut self.hub.changes {
+            changes.retain(|change| change.conn() != conn);
+        }
+        self.ledger.cancel(conn);
+    }
+
+    /// Tells the gateway what changed, and what changed by that.
+    pub(super) fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+        if self.hub.changes.is_some() {
+            self.collect(0);
+            while let Some((deep, change)) = self.changes.pop_front() {
+                if deep >= Self::HOOKS_DEEP_MAX {
+                    let error = "hooks cause each other without an end: not called any more";
+                    self.ledger
+                        .fault(Some(change.conn()), "hooks", error.into());
+                    continue;
+                }
+                self.tell(now, &change, out);
+                self.collect(deep + 1);
+            }
+        }
+        if self.hub.counts().connections == 0 {
+            self.unsaved |= self.timetable.stop();
+        }
+    }
+
+    fn tell(&mut self, now: Timestamp, change: &Change, out: &mut Outbox) {
+        let (gateway, desk) = self.parts(now, out);
+        let mut cx = Context::new(desk, change.conn());
+        match change {
+            Change::Joined { room, .. } => gateway.joined(&mut cx, room),
+            Change::Left { room, departed, .. } => {
+                gateway.left(&mut cx.with_departed(departed.as_deref()), room);
+            }
+            Change::Ended(departed) => {
+                let reason = departed.reason;
+                gateway.disconnect(&mut cx.with_departed(Some(departed)), reason);
+            }
+        }
+    }
+
+    /// Puts what the hub noted down behind what is still to be told.
+    fn collect(&mut self, deep: u32) {
+        let Some(changes) = &mut self.hub.changes else {
+            return;
+        };
+        for change in changes.drain(..) {
+            if let Change::Ended(departed) = &change {
+                self.ledger.cancel(departed.id);
+                // One by one, so that a hook that panics keeps none of the others from running.
+                for room in &departed.rooms {
+                    let left = Change::Left {
+                        conn: departed.id,
+                        room: room.clone(),
+                        departed: Some(departed.clone()),
+                    };
+                    self.changes.push_back((deep, left));
+                }
+            }
+            self.changes.push_back((deep, change));
+        }
+    }
+}
+
+impl<G> fmt::Debug for App<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("hub", &self.hub)
+            .field("ledger", &self.ledger)
+            .field("timetable", &self.timetable)
+            .finish_non_exhaustive()
+    }
+}

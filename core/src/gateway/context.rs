@@ -1,0 +1,262 @@
+//! The connection that something happens to, and what can be done from there.
+
+use core::ops::{Deref, DerefMut};
+
+use alloc::vec::Vec;
+
+use serde::Serialize;
+
+use super::{desk::Desk, later::Token};
+use crate::{
+    audience::Audience,
+    change::Departed,
+    close::CloseCode,
+    conn::ConnId,
+    delivery::Delivery,
+    error::{EncodeError, JoinError},
+};
+
+/// The connection at hand, and through it the whole namespace: all that a [`Desk`] can do, and the
+/// same for this connection by shorter names.
+///
+/// The meanings that "broadcast" has elsewhere have a name each, and none of them leaves anybody out
+/// by default:
+///
+/// | to | |
+/// |---|---|
+/// | this connection | `cx.emit(..)` |
+/// | every connection, this one included | `cx.broadcast(..)` |
+/// | every connection but this one | `cx.to(cx.others()).emit(..)` |
+/// | the members of a room | `cx.to(cx.room("r")).emit(..)` |
+/// | the members of a room but this one | `cx.to(cx.room("r").except_self()).emit(..)` |
+/// | whoever shares a room with this one | `cx.to(cx.my_rooms().except_self()).emit(..)` |
+/// | any other audience | `cx.to(Audience::user("ann")).emit(..)` |
+#[derive(Debug)]
+pub struct Context<'a> {
+    desk: Desk<'a>,
+    conn: ConnId,
+    /// The room of the message at hand.
+    here: Option<&'a str>,
+    /// What the connection was, when it has ended.
+    departed: Option<&'a Departed>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) const fn new(desk: Desk<'a>, conn: ConnId) -> Self {
+        Self {
+            desk,
+            conn,
+            here: None,
+            departed: None,
+        }
+    }
+
+    pub(super) const fn with_here(mut self, here: Option<&'a str>) -> Self {
+        self.here = here;
+        self
+    }
+
+    pub(super) const fn with_departed(mut self, departed: Option<&'a Departed>) -> Self {
+        self.departed = departed;
+        self
+    }
+
+    /// Sends to this connection. Before the answer, when a message is at hand. Matches nobody once
+    /// the connection has ended.
+    ///
+    /// # Errors
+    ///
+    /// When the event or the value cannot be sent.
+    pub fn emit<T: Serialize + ?Sized>(
+        &mut self,
+        event: &str,
+        data: &T,
+    ) -> Result<Delivery, EncodeError> {
+        self.desk.send(&Audience::conn(self.conn), event, data)
+    }
+
+    /// Sends to every live connection of the namespace, this one included.
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit`](Self::emit).
+    pub fn broadcast<T: Serialize + ?Sized>(
+        &mut self,
+        event: &str,
+        data: &T,
+    ) -> Result<Delivery, EncodeError> {
+        self.desk.broadcast(event, data)
+    }
+
+    /// Names whom to send to; nothing happens before [`To::emit`].
+    pub fn to(&mut self, audience: impl Into<Audience>) -> To<'_, 'a> {
+        To {
+            desk: &mut self.desk,
+            audience: audience.into(),
+        }
+    }
+
+    /// Joins a room; says whether the connection is new there. The client is not told.
+    ///
+    /// # Errors
+    ///
+    /// When the name is not valid, the connection is in too many rooms, or has ended. By `?` the
+    /// first two become answers that say so.
+    pub fn join(&mut self, room: &str) -> Result<bool, JoinError> {
+        self.desk.join(self.conn, room)
+    }
+
+    /// Joins the room that the message at hand names; false when it names none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`join`](Self::join).
+    pub fn join_here(&mut self) -> Result<bool, JoinError> {
+        match self.here {
+            Some(room) => self.join(room),
+            None => Ok(false),
+        }
+    }
+
+    /// Leaves a room; says whether the connection was in.
+    pub fn leave(&mut self, room: &str) -> bool {
+        self.desk.leave(self.conn, room).unwrap_or(false)
+    }
+
+    /// Leaves the room that the message at hand names; says whether the connection was in.
+    pub fn leave_here(&mut self) -> bool {
+        self.here.is_some_and(|room| self.leave(room))
+    }
+
+    /// Closes this connection, behind what was sent to it; an answer to the message at hand is not
+    /// sent any more. Nothing happens when it has ended.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        // It fails when there is nothing to close.
+        let _ = self.desk.disconnect(self.conn, code, reason);
+    }
+
+    /// A token for an answer that comes later: to be returned as
+    /// [`Outcome::Later`](crate::Outcome::Later), and used with
+    /// [`App::complete`](crate::App::complete).
+    pub fn later(&mut self) -> Token {
+        self.desk.ledger.token(self.conn)
+    }
+
+    /// The verbs without a connection, where this type has one of the same name.
+    pub const fn desk(&mut self) -> &mut Desk<'a> {
+        &mut self.desk
+    }
+
+    /// The connection's id.
+    pub const fn id(&self) -> ConnId {
+        self.conn
+    }
+
+    /// Whose the connection is; `None` is anonymous.
+    pub fn user(&self) -> Option<&str> {
+        match self.departed {
+            Some(departed) => departed.user.as_deref(),
+            None => self.desk.hub.connection(self.conn)?.user,
+        }
+    }
+
+    /// The rooms of this connection, sorted. In [`Gateway::disconnect`](crate::Gateway::disconnect)
+    /// those that it was in.
+    pub fn rooms(&self) -> Vec<&str> {
+        match self.departed {
+            Some(departed) => departed.rooms.iter().map(|room| &**room).collect(),
+            None => self.desk.hub.rooms_of(self.conn).unwrap_or_default(),
+        }
+    }
+
+    /// Whether this connection is in a room, or was when it ended.
+    pub fn is_in(&self, room: &str) -> bool {
+        match self.departed {
+            Some(departed) => departed.rooms.iter().any(|name| **name == *room),
+            None => self.desk.members(room).binary_search(&self.conn).is_ok(),
+        }
+    }
+
+    /// The room that the message at hand names.
+    pub const fn here(&self) -> Option<&'a str> {
+        self.here
+    }
+
+    /// Every live connection but this one.
+    pub fn others(&self) -> Audience {
+        Audience::all().except_conn(self.conn)
+    }
+
+    /// The members of a room.
+    pub fn room(&self, room: &str) -> Scope {
+        self.scope(Audience::room(room))
+    }
+
+    /// The members of all rooms that this connection is in, itself among them.
+    pub fn my_rooms(&self) -> Scope {
+        self.scope(Audience::rooms(self.rooms()))
+    }
+
+    const fn scope(&self, audience: Audience) -> Scope {
+        let conn = self.conn;
+        Scope { audience, conn }
+    }
+}
+
+impl<'a> Deref for Context<'a> {
+    type Target = Desk<'a>;
+
+    fn deref(&self) -> &Desk<'a> {
+        &self.desk
+    }
+}
+
+impl DerefMut for Context<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.desk
+    }
+}
+
+/// An audience as a connection sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    audience: Audience,
+    conn: ConnId,
+}
+
+impl Scope {
+    /// But not the connection at hand.
+    #[must_use]
+    pub fn except_self(self) -> Audience {
+        self.audience.except_conn(self.conn)
+    }
+}
+
+impl From<Scope> for Audience {
+    fn from(scope: Scope) -> Self {
+        scope.audience
+    }
+}
+
+/// Whom to send to; see [`Context::to`].
+#[derive(Debug)]
+#[must_use = "nothing is sent before `emit`"]
+pub struct To<'c, 'a> {
+    desk: &'c mut Desk<'a>,
+    audience: Audience,
+}
+
+impl To<'_, '_> {
+    /// Sends to them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Desk::send`].
+    pub fn emit<T: Serialize + ?Sized>(
+        self,
+        event: &str,
+        data: &T,
+    ) -> Result<Delivery, EncodeError> {
+        self.desk.send(&self.audience, event, data)
+    }
+}

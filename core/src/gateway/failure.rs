@@ -1,0 +1,192 @@
+//! What a handler says when it cannot do what it was asked.
+
+use alloc::{
+    borrow::Cow,
+    boxed::Box,
+    string::{String, ToString},
+};
+use core::{error::Error, fmt};
+
+use serde::Serialize;
+
+use crate::{
+    conn::ConnId,
+    error::{ErrorCode, JoinError},
+};
+
+/// An error answer: a code, a message for people, and details if there are any.
+///
+/// Any [`Error`] becomes an internal failure by `?`: the client learns that something went wrong and
+/// nothing else, the host gets the whole text, see [`App::take_faults`](crate::App::take_faults). A
+/// [`JoinError`] that the client can do something about keeps its code.
+///
+/// A message never repeats what was refused: whoever reads it, in a log or behind a proxy, must not
+/// find there what the client sent.
+///
+/// ```
+/// use roomcast_core::{ErrorCode, Failure};
+///
+/// fn find(list: &str) -> Result<u32, Failure> {
+///     let first = list.split(',').next().filter(|first| !first.is_empty());
+///     let first = first.ok_or(Failure::new("not_found", "the list is empty"))?;
+///     Ok(first.parse()?)
+/// }
+/// assert_eq!(find("").map_err(|failure| failure.code().to_owned()), Err("not_found".into()));
+/// assert_eq!(find("x").map_err(|failure| failure.code().to_owned()), Err("internal".into()));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure(pub(super) Box<Kind>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    Told {
+        code: Cow<'static, str>,
+        message: Cow<'static, str>,
+        /// JSON.
+        details: Option<Box<str>>,
+    },
+    Internal(String),
+}
+
+impl Failure {
+    /// A failure that the client is told. The code is one of the protocol's ([`ErrorCode`]) or the
+    /// application's own.
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Kind::Told {
+            code: code.into(),
+            message: message.into(),
+            details: None,
+        }))
+    }
+
+    /// `bad_payload`: the data does not fit.
+    pub fn bad_payload(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::BadPayload, message)
+    }
+
+    /// `unauthorized`: credentials are missing or bad.
+    pub fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Unauthorized, message)
+    }
+
+    /// `forbidden`: not allowed.
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Forbidden, message)
+    }
+
+    /// `internal`: the client learns nothing, the host gets the text.
+    pub fn internal(text: impl fmt::Display) -> Self {
+        Self(Box::new(Kind::Internal(text.to_string())))
+    }
+
+    /// Adds details, as the member `details` of the error. A value without a form in JSON makes the
+    /// failure internal.
+    #[must_use]
+    pub fn with_details<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        if let Kind::Told { details, .. } = &mut *self.0 {
+            match serde_json::to_string(value) {
+                Ok(json) => *details = Some(json.into()),
+                Err(fault) => return Self::internal(format_args!("details: {fault}")),
+            }
+        }
+        self
+    }
+
+    /// The code that the client is told.
+    pub fn code(&self) -> &str {
+        match &*self.0 {
+            Kind::Told { code, .. } => code,
+            Kind::Internal(_) => ErrorCode::Internal.as_str(),
+        }
+    }
+
+    /// The message that the client is told.
+    pub fn message(&self) -> &str {
+        match &*self.0 {
+            Kind::Told { message, .. } => message,
+            Kind::Internal(_) => "the server failed at this; it was noted down there",
+        }
+    }
+}
+
+impl From<ErrorCode> for Cow<'static, str> {
+    fn from(code: ErrorCode) -> Self {
+        Cow::Borrowed(code.as_str())
+    }
+}
+
+impl<E: Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let any: &(dyn Error + 'static) = &error;
+        match any.downcast_ref() {
+            Some(JoinError::RoomLimit { .. } | JoinError::RoomNames { .. }) => {
+                return Self::new(ErrorCode::RoomLimit, error.to_string());
+            }
+            Some(JoinError::Room(_)) => return Self::new(ErrorCode::BadRoom, error.to_string()),
+            Some(JoinError::UnknownConn(_)) | None => {}
+        }
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self::internal(text)
+    }
+}
+
+/// Something that went wrong in application code, for the host to log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// The connection it was about, if any.
+    pub conn: Option<ConnId>,
+    /// What failed: the name of an event or of a hook.
+    pub place: Box<str>,
+    /// The error in full, with its causes.
+    pub error: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place)?;
+        if let Some(conn) = self.conn {
+            write!(f, " of connection {conn}")?;
+        }
+        write!(f, ": {}", self.error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RoomNameError;
+
+    #[test]
+    fn causes_are_told_to_the_host_only() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("no answer from the database")]
+        struct Outer(#[source] core::num::ParseIntError);
+
+        let cause = "x".parse::<u8>().expect_err("no number");
+        let failure = Failure::from(Outer(cause));
+        assert_eq!(failure.code(), "internal");
+        assert!(!failure.message().contains("database"));
+        let Kind::Internal(text) = *failure.0 else {
+            panic!("internal")
+        };
+        assert_eq!(
+            text,
+            "no answer from the database: invalid digit found in string"
+        );
+    }
+
+    #[test]
+    fn a_join_that_the_client_can_mend_is_told() {
+        let limit = Failure::from(JoinError::RoomLimit { limit: 2 });
+        assert_eq!(limit.code(), "room_limit");
+        let name = Failure::from(JoinError::Room(RoomNameError { bytes_max: 200 }));
+        assert_eq!(name.code(), "bad_room");
+    }
+}

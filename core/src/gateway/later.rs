@@ -1,0 +1,149 @@
+//! Answers that come later.
+
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::Fault;
+use crate::{
+    conn::ConnId,
+    envelope::{Message, RequestId},
+};
+
+/// Names an answer that is still to come; see [`Context::later`](crate::Context::later).
+///
+/// It names one answer to one connection and never another, as long as the
+/// [`App`](crate::App) lives. Answers that are under way do not survive sleep: whoever works on
+/// them would be gone as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token {
+    conn: ConnId,
+    number: u64,
+}
+
+impl Token {
+    /// The connection that waits for the answer.
+    pub const fn conn(self) -> ConnId {
+        self.conn
+    }
+}
+
+/// Tokens in a journal; see [`Outcome`](crate::Outcome) for why not in general.
+pub(crate) mod wire {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Token;
+    use crate::conn::ConnId;
+
+    pub(crate) fn serialize<S: Serializer>(token: &Token, to: S) -> Result<S::Ok, S::Error> {
+        (token.conn, token.number).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Token, D::Error> {
+        let (conn, number) = <(ConnId, u64)>::deserialize(from)?;
+        Ok(Token { conn, number })
+    }
+}
+
+/// An answer that reached nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CompleteError {
+    /// The connection that asked has ended.
+    #[error("the connection that asked has ended")]
+    Ended,
+    /// The answer was given already, or the handler did not return the token.
+    #[error("nobody waits for this answer: it was given, or its handler answered otherwise")]
+    Answered,
+    /// [`Outcome::Later`](crate::Outcome::Later) or
+    /// [`Outcome::Unclaimed`](crate::Outcome::Unclaimed); the token can still be used.
+    #[error("this is no answer: complete with a reply, a failure, or `Done`")]
+    NotAnAnswer,
+}
+
+/// What is needed of a message to answer it.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) event: Box<str>,
+    pub(super) id: Option<RequestId<'static>>,
+    pub(super) room: Option<Box<str>>,
+}
+
+impl Request {
+    pub(super) fn of(message: &Message<'_>) -> Self {
+        Self {
+            event: (*message.event).into(),
+            id: message.id.clone().map(RequestId::into_owned),
+            room: message.room.as_deref().map(Into::into),
+        }
+    }
+}
+
+/// What an application leaves open, and what went wrong in it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ledger {
+    pending: BTreeMap<Token, Request>,
+    next_number: u64,
+    cancelled: Vec<Token>,
+    faults: Vec<Fault>,
+}
+
+impl Ledger {
+    /// Answers that one connection may wait for; more are a sign that nobody completes them.
+    const PENDING_MAX: usize = 256;
+    /// Faults kept until the host takes them; further ones are dropped, the first say the most.
+    const FAULTS_MAX: usize = 256;
+
+    pub(super) const fn token(&mut self, conn: ConnId) -> Token {
+        let number = self.next_number;
+        self.next_number += 1;
+        Token { conn, number }
+    }
+
+    /// Waits for an answer; false when the connection waits for too many.
+    pub(super) fn wait(&mut self, token: Token, request: Request) -> bool {
+        let few = self.pending_of(token.conn).count() < Self::PENDING_MAX;
+        if few {
+            self.pending.insert(token, request);
+        }
+        few
+    }
+
+    pub(super) fn is_pending(&self, token: Token) -> bool {
+        self.pending.contains_key(&token)
+    }
+
+    pub(super) fn settle(&mut self, token: Token) -> Option<Request> {
+        self.pending.remove(&token)
+    }
+
+    /// Forgets what a connection waits for.
+    pub(super) fn cancel(&mut self, conn: ConnId) {
+        let tokens: Vec<Token> = self.pending_of(conn).collect();
+        for token in tokens {
+            self.pending.remove(&token);
+            self.cancelled.push(token);
+        }
+    }
+
+    fn pending_of(&self, conn: ConnId) -> impl Iterator<Item = Token> {
+        let token = |number| Token { conn, number };
+        let range = token(0)..=token(u64::MAX);
+        self.pending.range(range).map(|(&token, _)| token)
+    }
+
+    pub(super) fn take_cancelled(&mut self) -> Vec<Token> {
+        core::mem::take(&mut self.cancelled)
+    }
+
+    pub(super) fn fault(&mut self, conn: Option<ConnId>, place: &str, error: String) {
+        if self.faults.len() < Self::FAULTS_MAX {
+            let place = place.into();
+            self.faults.push(Fault { conn, place, error });
+        }
+    }
+
+    pub(super) fn take_faults(&mut self) -> Vec<Fault> {
+        core::mem::take(&mut self.faults)
+    }
+}

@@ -1,0 +1,209 @@
+//! Application code, sans-IO like the hub it stands before.
+
+mod answer;
+mod app;
+mod context;
+mod desk;
+mod failure;
+mod later;
+mod outcome;
+mod rejection;
+mod timetable;
+mod unwound;
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use crate::{close::DisconnectReason, envelope::Message};
+
+pub use self::{
+    app::{App, AppState},
+    context::{Context, Scope, To},
+    desk::Desk,
+    failure::{Failure, Fault},
+    later::{CompleteError, Token},
+    outcome::{Outcome, Reply},
+    rejection::{ConnectError, Rejection},
+};
+pub(crate) use self::{later::wire as token_wire, outcome::wire as outcome_wire};
+
+/// What a client asks of a room by a protocol verb or a publish; see [`Gateway::admit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoomAction {
+    /// To join it.
+    Join,
+    /// To leave it.
+    Leave,
+    /// To publish to it.
+    Publish,
+}
+
+/// The application of one namespace: what it decides about connections, rooms and messages.
+///
+/// An [`App`] calls these hooks. None of them blocks or waits: an answer that takes time is
+/// [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and [`Desk`];
+/// then the application can be replayed from a journal, and lives through sleep.
+///
+/// Every hook has a default that does nothing. `()` is the namespace without an application.
+///
+/// The hooks of one connection come in this order: `connect`; then `admit`, `message`, `joined` and
+/// `left`, as things happen; when it ends, `left` for each of its rooms, and `disconnect` as the
+/// last. A hook for a change runs when what caused the change is done, and its commands come after.
+pub trait Gateway {
+    /// A connection opened. What is sent to it here comes before anything else, but `$welcome`.
+    ///
+    /// # Errors
+    ///
+    /// To refuse it: it leaves no trace then, and `disconnect` is not called. What was sent to
+    /// others stays sent.
+    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// Whether a client may act on a room: before each `$join` and `$leave` that names one, and
+    /// before a message is published that the gateway left [`Outcome::Unclaimed`]. What the
+    /// application does itself is not asked about.
+    ///
+    /// # Errors
+    ///
+    /// To refuse it; the client is answered so.
+    fn admit(
+        &mut self,
+        cx: &mut Context<'_>,
+        action: RoomAction,
+        room: &str,
+    ) -> Result<(), Failure> {
+        let _ = (cx, action, room);
+        Ok(())
+    }
+
+    /// A message arrived: an application event, or a message to a room.
+    fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
+        let _ = (cx, message);
+        Outcome::Unclaimed
+    }
+
+    /// A connection is in a room that it was not in before, by its own wish or the application's.
+    fn joined(&mut self, cx: &mut Context<'_>, room: &str) {
+        let _ = (cx, room);
+    }
+
+    /// A connection is out of a room that it was in, also because it ended.
+    fn left(&mut self, cx: &mut Context<'_>, room: &str) {
+        let _ = (cx, room);
+    }
+
+    /// A connection ended. [`Context::rooms`] still says which rooms it was in, while no room has
+    /// it as a member any more; what is sent to it goes nowhere.
+    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
+        let _ = (cx, reason);
+    }
+
+    /// How often [`tick`](Self::tick) is called, for each schedule. Asked for once.
+    fn schedules(&self) -> alloc::vec::Vec<Duration> {
+        alloc::vec::Vec::new()
+    }
+
+    /// A schedule is due; the index is the one in [`schedules`](Self::schedules).
+    ///
+    /// Schedules run while somebody is connected, the first time one period after the first
+    /// connection. A host that is late calls once for all that was missed, and keeps the phase.
+    fn tick(&mut self, desk: &mut Desk<'_>, schedule: usize) {
+        let _ = (desk, schedule);
+    }
+
+    /// The host will close all connections soon.
+    fn drain(&mut self, desk: &mut Desk<'_>) {
+        let _ = desk;
+    }
+
+    /// The state that must survive sleep, as text; `None` when there is none.
+    fn save(&self) -> Option<alloc::string::String> {
+        None
+    }
+
+    /// Whether what [`save`](Self::save) gives may have changed since this was last asked.
+    fn take_changed(&mut self) -> bool {
+        false
+    }
+
+    /// Takes what [`save`](Self::save) gave; false when it cannot.
+    fn restore(&mut self, saved: &str) -> bool {
+        let _ = saved;
+        true
+    }
+
+    /// Whether `joined`, `left` and `disconnect` want to be called. False saves noting down what
+    /// changes.
+    fn watches(&self) -> bool {
+        true
+    }
+}
+
+/// No application: rooms only.
+impl Gateway for () {
+    fn watches(&self) -> bool {
+        false
+    }
+}
+
+impl<G: Gateway + ?Sized> Gateway for Box<G> {
+    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+        (**self).connect(cx)
+    }
+
+    fn admit(
+        &mut self,
+        cx: &mut Context<'_>,
+        action: RoomAction,
+        room: &str,
+    ) -> Result<(), Failure> {
+        (**self).admit(cx, action, room)
+    }
+
+    fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
+        (**self).message(cx, message)
+    }
+
+    fn joined(&mut self, cx: &mut Context<'_>, room: &str) {
+        (**self).joined(cx, room);
+    }
+
+    fn left(&mut self, cx: &mut Context<'_>, room: &str) {
+        (**self).left(cx, room);
+    }
+
+    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
+        (**self).disconnect(cx, reason);
+    }
+
+    fn schedules(&self) -> alloc::vec::Vec<Duration> {
+        (**self).schedules()
+    }
+
+    fn tick(&mut self, desk: &mut Desk<'_>, schedule: usize) {
+        (**self).tick(desk, schedule);
+    }
+
+    fn drain(&mut self, desk: &mut Desk<'_>) {
+        (**self).drain(desk);
+    }
+
+    fn save(&self) -> Option<alloc::string::String> {
+        (**self).save()
+    }
+
+    fn take_changed(&mut self) -> bool {
+        (**self).take_changed()
+    }
+
+    fn restore(&mut self, saved: &str) -> bool {
+        (**self).restore(saved)
+    }
+
+    fn watches(&self) -> bool {
+        (**self).watches()
+    }
+}

@@ -1,0 +1,127 @@
+//! A connection that the application does not want.
+
+use alloc::{borrow::Cow, string::String};
+
+use crate::{
+    close::CloseCode,
+    envelope::write_string,
+    error::{ErrorCode, Refused},
+};
+
+/// Why a connection is refused, in both ways in which it may be told: as the HTTP status of a
+/// request that was not upgraded, or as the close of a socket that was.
+///
+/// ```
+/// use roomcast_core::{CloseCode, Rejection};
+///
+/// let rejection = Rejection::forbidden("members only");
+/// assert_eq!((rejection.status(), rejection.close_code()), (403, CloseCode::FORBIDDEN));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    status: u16,
+    code: ErrorCode,
+    close: CloseCode,
+    reason: Cow<'static, str>,
+}
+
+impl Rejection {
+    /// 401, or 4401: no or no good credentials.
+    pub fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(
+            401,
+            ErrorCode::Unauthorized,
+            CloseCode::UNAUTHORIZED,
+            reason,
+        )
+    }
+
+    /// 403, or 4403: not allowed; the client should not come back.
+    pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(403, ErrorCode::Forbidden, CloseCode::FORBIDDEN, reason)
+    }
+
+    /// 503, or 1013: no place for it; the client should come back later.
+    pub fn overloaded(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(503, ErrorCode::Overloaded, CloseCode::OVERLOADED, reason)
+    }
+
+    /// 500, or 1011: a fault of the server, of which the client learns nothing else.
+    pub fn internal() -> Self {
+        Self::new(
+            500,
+            ErrorCode::Internal,
+            CloseCode::INTERNAL,
+            "internal error",
+        )
+    }
+
+    fn new(
+        status: u16,
+        code: ErrorCode,
+        close: CloseCode,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            close,
+            reason: reason.into(),
+        }
+    }
+
+    /// With another HTTP status, from 400 to 599; any other number is taken for 403.
+    #[must_use]
+    pub const fn with_status(mut self, status: u16) -> Self {
+        self.status = if 400 <= status && status <= 599 {
+            status
+        } else {
+            403
+        };
+        self
+    }
+
+    /// With another close code.
+    #[must_use]
+    pub const fn with_close_code(mut self, code: CloseCode) -> Self {
+        self.close = code;
+        self
+    }
+
+    /// The HTTP status, from 400 to 599.
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The code of the close frame.
+    pub const fn close_code(&self) -> CloseCode {
+        self.close
+    }
+
+    /// The reason, which the client may read.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The text frame that tells why through an open socket, before the close.
+    pub fn frame(&self) -> String {
+        let mut text = String::from(r#"{"event":"$error","error":{"code":""#);
+        text.push_str(self.code.as_str());
+        text.push_str(r#"","message":"#);
+        write_string(&mut text, &self.reason);
+        text.push_str("}}");
+        text
+    }
+}
+
+/// A connection that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The hub takes no more.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The application does not want it.
+    #[error("the application refused the connection: {}", .0.reason())]
+    Rejected(Rejection),
+}

@@ -1,0 +1,45 @@
+//! What is done about a handler that unwound.
+
+use super::{Gateway, app::App, failure::Failure};
+use crate::{conn::ConnId, envelope::Envelope, input::Input, outbox::Outbox, time::Timestamp};
+
+impl<G: Gateway> App<G> {
+    /// The gateway unwound while this input was performed: for hosts that catch panics.
+    ///
+    /// The outbox is the one that the input was performed with. A message is answered `internal`;
+    /// a connection that was opening is taken back, as if it had been refused; hooks that were still
+    /// to run, run. These may unwind too: then this is called again, with [`Input::Timeout`], until
+    /// it returns. It does, since no hook runs twice. The text is handed back by
+    /// [`take_faults`](Self::take_faults).
+    pub fn unwound(&mut self, now: Timestamp, input: &Input<'_>, text: &str, out: &mut Outbox) {
+        let answering = core::mem::take(&mut self.answering);
+        if let Some((conn, mark)) = self.connecting.take() {
+            self.ledger.fault(Some(conn), "connect", text.into());
+            self.revoke(conn, mark, out);
+        } else if let Input::Text { conn, text: frame } = input
+            && answering
+        {
+            self.answer_internal(now, *conn, frame, text, out);
+        } else {
+            self.ledger.fault(None, "hooks", text.into());
+        }
+        self.settle(now, out);
+    }
+
+    /// The frame is decoded once more; what it costs is paid by panics alone.
+    fn answer_internal(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: &str,
+        text: &str,
+        out: &mut Outbox,
+    ) {
+        let Ok(request) = Envelope::decode(frame) else {
+            return self.ledger.fault(Some(conn), "$error", text.into());
+        };
+        let (event, id) = (&request.event, request.id.as_ref());
+        let (room, failure) = (request.room.as_deref(), Failure::internal(text));
+        self.desk(now, out).fail(conn, event, id, room, &failure);
+    }
+}

@@ -1,0 +1,127 @@
+//! An application on a stage: what is put in, and exactly what comes out.
+
+use std::time::Duration;
+
+use roomcast_core::{
+    App, AppState, Command, Config, ConnId, ConnState, ConnectError, DisconnectReason, Frame,
+    Gateway, Handshake, Limits, Outbox, Timestamp,
+};
+
+/// An application with its outbox and a clock; connections are called `a`, `b`, ... in the order of
+/// arrival.
+pub(crate) struct Stage<G> {
+    pub(crate) app: App<G>,
+    pub(crate) out: Outbox,
+    pub(crate) now: Timestamp,
+}
+
+fn config() -> Config {
+    let mut limits = Limits::default();
+    limits.heartbeat = None;
+    limits.rooms_per_connection = 3;
+    Config::new("e").with_limits(limits)
+}
+
+fn name(id: ConnId) -> char {
+    char::from(b'a' + u8::try_from(id.serial()).expect("few connections"))
+}
+
+impl<G: Gateway> Stage<G> {
+    pub(crate) fn new(gateway: G) -> Self {
+        Self {
+            app: App::new(config(), gateway),
+            out: Outbox::new(),
+            now: Timestamp::ZERO,
+        }
+    }
+
+    /// With that many connections of users `ann`, `ben` and so on, their commands carried out.
+    pub(crate) fn connected<const N: usize>(gateway: G) -> (Self, [ConnId; N]) {
+        let mut stage = Self::new(gateway);
+        let mut users = ["ann", "ben", "cat", "dan"].into_iter();
+        let conns = [(); N].map(|()| {
+            let user = users.next().expect("few connections");
+            stage.connect(user).expect("admitted")
+        });
+        stage.out.clear();
+        (stage, conns)
+    }
+
+    pub(crate) fn connect(&mut self, user: &str) -> Result<ConnId, ConnectError> {
+        let handshake = Handshake::new().with_user(user);
+        self.app.connect(self.now, handshake, &mut self.out)
+    }
+
+    pub(crate) fn text(&mut self, conn: ConnId, text: &str) {
+        self.frame(conn, Frame::Text(text));
+    }
+
+    pub(crate) fn frame(&mut self, conn: ConnId, frame: Frame<'_>) {
+        let received = self.app.receive(self.now, conn, frame, &mut self.out);
+        received.expect("a live connection");
+    }
+
+    pub(crate) fn lost(&mut self, conn: ConnId) {
+        let reason = DisconnectReason::Lost;
+        let gone = self.app.disconnect(self.now, conn, reason, &mut self.out);
+        gone.expect("a live connection");
+    }
+
+    /// Time passes, from one deadline to the next.
+    pub(crate) fn wait(&mut self, millis: u64) {
+        let until = self.now + Duration::from_millis(millis);
+        while let Some(due) = self.app.next_timeout().filter(|&due| due <= until) {
+            self.now = due;
+            self.app.handle_timeout(due, &mut self.out);
+        }
+        self.now = until;
+    }
+
+    /// Forgets the application and restores it from text, with a new gateway.
+    pub(crate) fn sleep(&mut self, gateway: G) {
+        let conns = self.app.hub().connections();
+        let conns: Vec<ConnState> = conns
+            .map(|info| self.app.hub().conn_state(info.id).expect("alive"))
+            .collect();
+        let saved = serde_json::to_string(&(self.app.state(), conns)).expect("plain data");
+        let (state, conns): (AppState, Vec<ConnState>) =
+            serde_json::from_str(&saved).expect("what was saved");
+        self.app = App::restore(config(), gateway, state, conns).expect("one snapshot");
+    }
+
+    /// The commands as lines, such as `send a,b {"event":"said",...}`; they are carried out.
+    pub(crate) fn take(&mut self) -> Vec<String> {
+        let line = |command| match command {
+            Command::Send { to, frame } => {
+                let to: Vec<_> = to.iter().map(|&id| name(id).to_string()).collect();
+                match frame {
+                    Frame::Text(text) => format!("send {} {text}", to.join(",")),
+                    Frame::Binary(bytes) => format!("send {} {bytes:?}", to.join(",")),
+                }
+            }
+            Command::Close { conn, code, reason } => {
+                format!("close {} {code} {reason}", name(conn))
+            }
+            Command::Ping { conn } => format!("ping {}", name(conn)),
+            Command::Persist { conn } => format!("persist {}", name(conn)),
+        };
+        let lines = self.out.iter().map(line).collect();
+        self.out.clear();
+        self.app.hub().assert_consistent();
+        lines
+    }
+
+    /// There must be exactly these commands, `persist` left out.
+    #[track_caller]
+    pub(crate) fn expect<const N: usize>(&mut self, expected: [&str; N]) {
+        let mut lines = self.take();
+        lines.retain(|line| !line.starts_with("persist"));
+        assert_eq!(lines, expected);
+    }
+
+    /// What went wrong, as the host would log it.
+    pub(crate) fn faults(&mut self) -> Vec<String> {
+        let faults = self.app.take_faults();
+        faults.iter().map(ToString::to_string).collect()
+    }
+}
