@@ -42,9 +42,12 @@ pub use delivery::Delivery;
 pub use envelope::{Message, RequestId};
 pub use error::{EncodeError, ErrorCode, JoinError, Refused, RestoreError, SendError, UnknownConn};
 pub use frame::Frame;
+#[cfg(feature = "garde")]
+pub use gateway::Valid;
 pub use gateway::{
-    App, AppState, CompleteError, ConnectError, Context, Desk, Failure, Fault, Gateway, Outcome,
-    Rejection, Reply, RoomAction, Scope, To, Token,
+    App, AppState, CompleteError, ConnectError, Context, Desk, Extract, Failure, Fault, Gateway,
+    Handler, IntoOutcome, Outcome, Path, Raw, Rejection, Reply, Request, RoomAction, Router, Scope,
+    To, Token,
 };
 pub use hub::Hub;
 pub use input::Input;

@@ -4,10 +4,14 @@ mod answer;
 mod app;
 mod context;
 mod desk;
+mod extract;
 mod failure;
+mod handler;
 mod later;
 mod outcome;
+mod path;
 mod rejection;
+mod router;
 mod timetable;
 mod unwound;
 
@@ -16,14 +20,19 @@ use core::time::Duration;
 
 use crate::{close::DisconnectReason, envelope::Message};
 
+#[cfg(feature = "garde")]
+pub use self::extract::Valid;
 pub use self::{
     app::{App, AppState},
     context::{Context, Scope, To},
     desk::Desk,
+    extract::{Extract, Path, Raw, Request},
     failure::{Failure, Fault},
+    handler::{Handler, IntoOutcome},
     later::{CompleteError, Token},
     outcome::{Outcome, Reply},
     rejection::{ConnectError, Rejection},
+    router::Router,
 };
 pub(crate) use self::{later::wire as token_wire, outcome::wire as outcome_wire};
 
@@ -45,7 +54,8 @@ pub enum RoomAction {
 /// [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and [`Desk`];
 /// then the application can be replayed from a journal, and lives through sleep.
 ///
-/// Every hook has a default that does nothing. `()` is the namespace without an application.
+/// Every hook has a default that does nothing. `()` is the namespace without an application. A
+/// [`Router`] is a gateway made from typed handlers.
 ///
 /// The hooks of one connection come in this order: `connect`; then `admit`, `message`, `joined` and
 /// `left`, as things happen; when it ends, `left` for each of its rooms, and `disconnect` as the

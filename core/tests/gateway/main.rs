@@ -2,4 +2,5 @@
 
 mod answers;
 mod hooks;
+mod router;
 mod stage;

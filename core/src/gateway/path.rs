@@ -1,0 +1,352 @@
+//! Patterns of paths, and the parameters in a path.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::{fmt, str::FromStr};
+
+use serde::{
+    Deserializer,
+    de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+    forward_to_deserialize_any,
+};
+
+/// A pattern such as `/chat/{room}`: segments between slashes, each a text or a parameter.
+///
+/// Written by hand because the libraries for it need `std`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern(Vec<Segment>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Text(Box<str>),
+    Param(Box<str>),
+}
+
+impl Pattern {
+    /// # Panics
+    ///
+    /// When a parameter has no name, a name stands twice, or a brace stands inside a segment.
+    pub(super) fn new(pattern: &str) -> Self {
+        let mut segments: Vec<Segment> = Vec::new();
+        for segment in pattern.split('/') {
+            let name = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
+            let text = name.unwrap_or(segment);
+            let plain = !text.contains(['{', '}']) && name != Some("");
+            assert!(
+                plain,
+                "a segment of a path is a text or one {{name}}: {pattern}"
+            );
+            let segment = match name {
+                Some(name) => Segment::Param(name.into()),
+                None => Segment::Text(segment.into()),
+            };
+            let twice = matches!(segment, Segment::Param(_)) && segments.contains(&segment);
+            assert!(!twice, "a parameter stands twice in a path: {pattern}");
+            segments.push(segment);
+        }
+        Self(segments)
+    }
+
+    /// The parameters of a path that fits, in order. A parameter is never empty.
+    pub(super) fn fit<'a>(&'a self, path: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
+        let mut params = Vec::new();
+        let mut parts = path.split('/');
+        for segment in &self.0 {
+            let part = parts.next()?;
+            match segment {
+                Segment::Text(text) if **text == *part => {}
+                Segment::Param(name) if !part.is_empty() => params.push((&**name, part)),
+                Segment::Text(_) | Segment::Param(_) => return None,
+            }
+        }
+        parts.next().is_none().then_some(params)
+    }
+
+    /// Whether another pattern fits exactly the same paths.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Segment, &Segment)| match (a, b) {
+            (Segment::Text(a), Segment::Text(b)) => a == b,
+            (Segment::Param(_), Segment::Param(_)) => true,
+            (Segment::Text(_), Segment::Param(_)) | (Segment::Param(_), Segment::Text(_)) => false,
+        };
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
+    }
+
+    /// Which of two patterns that fit one path is meant: the one whose texts come first.
+    pub(super) fn rank(&self) -> Vec<bool> {
+        let params = self.0.iter();
+        params
+            .map(|part| matches!(part, Segment::Param(_)))
+            .collect()
+    }
+}
+
+/// The parameters of a path as `T`: one value, a tuple in the order of the path, or a struct or map
+/// by their names.
+pub(super) fn read<T: DeserializeOwned>(params: &[(&str, &str)]) -> Result<T, Misfit> {
+    T::deserialize(Params(params))
+}
+
+/// A parameter that is not what the handler takes. Says nothing about its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Misfit;
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a parameter of the path does not fit")
+    }
+}
+
+impl core::error::Error for Misfit {}
+
+impl de::Error for Misfit {
+    fn custom<T: fmt::Display>(_text: T) -> Self {
+        Self
+    }
+}
+
+struct Params<'p>(&'p [(&'p str, &'p str)]);
+
+impl<'p> Params<'p> {
+    fn single(&self) -> Result<Value<'p>, Misfit> {
+        match *self.0 {
+            [(_, value)] => Ok(Value(value)),
+            _ => Err(Misfit),
+        }
+    }
+}
+
+macro_rules! of_the_one_value {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+            self.single()?.$method(visitor)
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Params<'_> {
+    type Error = Misfit;
+
+    of_the_one_value! {
+        deserialize_any deserialize_bool deserialize_char deserialize_str deserialize_string
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64 deserialize_bytes deserialize_byte_buf
+        deserialize_option deserialize_identifier deserialize_ignored_any
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_seq(Each(self.0.iter(), None))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        if len != self.0.len() {
+            return Err(Misfit);
+        }
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        self.deserialize_tuple(len, visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_map(Each(self.0.iter(), None))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        self.single()?.deserialize_enum(name, variants, visitor)
+    }
+}
+
+/// Parameters one by one, and the value that belongs to the name given last.
+struct Each<'p>(core::slice::Iter<'p, (&'p str, &'p str)>, Option<&'p str>);
+
+impl<'de> SeqAccess<'de> for Each<'_> {
+    type Error = Misfit;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Misfit> {
+        let next = self.0.next();
+        next.map(|(_, value)| seed.deserialize(Value(value)))
+            .transpose()
+    }
+}
+
+impl<'de> MapAccess<'de> for Each<'_> {
+    type Error = Misfit;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Misfit> {
+        let Some((name, value)) = self.0.next() else {
+            return Ok(None);
+        };
+        self.1 = Some(value);
+        seed.deserialize(Value(name)).map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Misfit> {
+        seed.deserialize(Value(self.1.take().ok_or(Misfit)?))
+    }
+}
+
+/// One parameter.
+struct Value<'p>(&'p str);
+
+fn parsed<T: FromStr>(text: &str) -> Result<T, Misfit> {
+    text.parse().map_err(|_| Misfit)
+}
+
+macro_rules! parse {
+    ($($method:ident $visit:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+            visitor.$visit(parsed(self.0)?)
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Value<'_> {
+    type Error = Misfit;
+
+    parse! {
+        deserialize_bool visit_bool deserialize_char visit_char
+        deserialize_i8 visit_i8 deserialize_i16 visit_i16 deserialize_i32 visit_i32
+        deserialize_i64 visit_i64 deserialize_i128 visit_i128
+        deserialize_u8 visit_u8 deserialize_u16 visit_u16 deserialize_u32 visit_u32
+        deserialize_u64 visit_u64 deserialize_u128 visit_u128
+        deserialize_f32 visit_f32 deserialize_f64 visit_f64
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        visitor.visit_enum(de::value::StrDeserializer::new(self.0))
+    }
+
+    forward_to_deserialize_any! {
+        str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
+        ignored_any
+    }
+}
+
+/// The parameters of a path, for people.
+pub(super) fn names(params: &[(&str, &str)]) -> String {
+    let names: Vec<&str> = params.iter().map(|&(name, _)| name).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[test]
+    fn a_pattern_fits_segment_by_segment() {
+        let pattern = Pattern::new("/chat/{room}/by/{user}");
+        assert_eq!(
+            pattern.fit("/chat/a b/by/é"),
+            Some([("room", "a b"), ("user", "é")].into())
+        );
+        for other in [
+            "/chat/a/by/",
+            "/chat/a/by",
+            "/chat/a/by/b/",
+            "chat/a/by/b",
+            "",
+        ] {
+            assert_eq!(pattern.fit(other), None, "{other}");
+        }
+        assert_eq!(Pattern::new("lobby").fit("lobby"), Some(Vec::new()));
+    }
+
+    #[test]
+    #[should_panic(expected = "stands twice")]
+    fn a_name_stands_once() {
+        Pattern::new("/{a}/{a}");
+    }
+
+    #[test]
+    fn parameters_are_read_in_every_shape() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Seat {
+            row: u8,
+            name: Box<str>,
+        }
+
+        let (one, two) = ([("row", "7")], [("name", "x"), ("row", "7")]);
+        assert_eq!(read::<u64>(&one), Ok(7));
+        assert_eq!(read::<String>(&one), Ok("7".into()));
+        assert_eq!(read::<(String, i8)>(&two), Ok(("x".into(), 7)));
+        let name = "x".into();
+        assert_eq!(read(&two), Ok(Seat { row: 7, name }));
+        assert_eq!(read::<u64>(&two), Err(Misfit));
+        assert_eq!(read::<Seat>(&one), Err(Misfit));
+        assert_eq!(read::<u8>(&[("row", "256")]), Err(Misfit));
+    }
+}

@@ -1,0 +1,432 @@
+//! A gateway made from typed handlers.
+
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+use core::{fmt, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Gateway, RoomAction, context::Context, desk::Desk, extract::Request, failure::Failure,
+    handler::Handler, outcome::Outcome, path::Pattern, rejection::Rejection,
+};
+use crate::{
+    close::DisconnectReason,
+    envelope::{Message, check_event},
+};
+
+/// A [`Gateway`] made from handlers, guards and hooks around a state of type `S`.
+///
+/// # Which handler
+///
+/// A message belongs to the handler of its event. Where handlers of one event have paths, the path is
+/// the message's `room`: `{"event":"join","room":"/chat/lobby"}` fits `/chat/{room}`. Of several
+/// patterns that fit, the one counts that has a text where the other has a parameter, at the first
+/// place where they differ. Without a pattern that fits it is the handler without a path; without
+/// one the [`fallback`](Self::fallback); without that, the message is published to its room.
+///
+/// # Guards
+///
+/// Guards look and do not touch. The first one that refuses ends it, and its [`Failure`] is the
+/// answer. For a message: those of the namespace ([`guard`](Self::guard)), then those of the event
+/// ([`guard_event`](Self::guard_event)), each in the order in which they were added; then the
+/// handler's arguments are made, then the handler runs. For a room ([`guard_rooms`](Self::guard_rooms)):
+/// before `$join`, `$leave`, and before what no handler claimed is published.
+///
+/// ```
+/// use roomcast_core::{Context, Failure, Path, Router};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Say {
+///     text: String,
+/// }
+///
+/// #[derive(Default)]
+/// struct Board {
+///     lines: Vec<String>,
+/// }
+///
+/// let board = Router::new(Board::default())
+///     .guard(|cx, _, _| match cx.user() {
+///         Some(_) => Ok(()),
+///         None => Err(Failure::unauthorized("say who you are")),
+///     })
+///     .on("say", |cx: &mut Context, board: &mut Board, say: Say| {
+///         board.lines.push(say.text);
+///         cx.broadcast("lines", &board.lines.len()).map(|_| ())
+///     })
+///     .on("lines", |_: &mut Context, board: &mut Board| board.lines.clone())
+///     .on_path("join", "/board/{name}", |cx: &mut Context, Path(name): Path<String>| {
+///         cx.join_here()?;
+///         Ok::<_, Failure>(format!("welcome to {name}"))
+///     });
+/// # let _: Router<Board> = board;
+/// ```
+pub struct Router<S = ()> {
+    state: S,
+    changed: bool,
+    persist: Option<Persist<S>>,
+    events: BTreeMap<Box<str>, Event<S>>,
+    fallback: Option<Route<S>>,
+    guards: Vec<Guard<S>>,
+    room_guards: Vec<RoomGuard<S>>,
+    connect: Vec<ConnectHook<S>>,
+    disconnect: Vec<DisconnectHook<S>>,
+    joined: Vec<RoomHook<S>>,
+    left: Vec<RoomHook<S>>,
+    schedules: Vec<(Duration, DeskHook<S>)>,
+    drain: Vec<DeskHook<S>>,
+}
+
+type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Outcome>;
+type Guard<S> = Box<dyn Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure>>;
+type RoomGuard<S> = Box<dyn Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>>;
+type ConnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>>;
+type DisconnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, DisconnectReason)>;
+type RoomHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &str)>;
+type DeskHook<S> = Box<dyn FnMut(&mut Desk<'_>, &mut S)>;
+
+/// How the state becomes text, and text the state.
+struct Persist<S> {
+    save: fn(&S) -> Option<String>,
+    load: fn(&str) -> Option<S>,
+}
+
+struct Event<S> {
+    guards: Vec<Guard<S>>,
+    /// The more special ones first.
+    paths: Vec<(Pattern, Route<S>)>,
+    plain: Option<Route<S>>,
+}
+
+impl<S> Default for Event<S> {
+    fn default() -> Self {
+        Self {
+            guards: Vec::new(),
+            paths: Vec::new(),
+            plain: None,
+        }
+    }
+}
+
+struct Route<S> {
+    call: Call<S>,
+    stateful: bool,
+}
+
+impl<S> Route<S> {
+    fn new<A, H: Handler<S, A> + 'static>(mut handler: H) -> Self {
+        Self {
+            call: Box::new(move |cx, state, request| handler.call(cx, state, request)),
+            stateful: H::STATEFUL,
+        }
+    }
+}
+
+/// Without state.
+impl Default for Router {
+    fn default() -> Self {
+        Self::new(())
+    }
+}
+
+impl<S> Router<S> {
+    /// A gateway that does nothing yet, around this state.
+    pub const fn new(state: S) -> Self {
+        Self {
+            state,
+            changed: false,
+            persist: None,
+            events: BTreeMap::new(),
+            fallback: None,
+            guards: Vec::new(),
+            room_guards: Vec::new(),
+            connect: Vec::new(),
+            disconnect: Vec::new(),
+            joined: Vec::new(),
+            left: Vec::new(),
+            schedules: Vec::new(),
+            drain: Vec::new(),
+        }
+    }
+
+    /// Adds the handler of an event, whatever room the message names.
+    ///
+    /// # Panics
+    ///
+    /// When the event has such a handler already, or its name is empty, over 128 bytes, or begins
+    /// with `$`.
+    #[must_use]
+    pub fn on<A, H: Handler<S, A> + 'static>(mut self, event: &str, handler: H) -> Self {
+        let before = self.event(event).plain.replace(Route::new(handler));
+        assert!(before.is_none(), "`{event}` has a handler already");
+        self
+    }
+
+    /// Adds the handler of an event for the rooms that fit a pattern such as `/chat/{room}`.
+    ///
+    /// # Panics
+    ///
+    /// When the pattern is not one, when a handler has it already, and as for [`on`](Self::on).
+    #[must_use]
+    pub fn on_path<A, H: Handler<S, A> + 'static>(
+        mut self,
+        event: &str,
+        path: &str,
+        handler: H,
+    ) -> Self {
+        let (pattern, paths) = (Pattern::new(path), &mut self.event(event).paths);
+        let same = paths.iter().any(|(other, _)| other.is_like(&pattern));
+        assert!(!same, "`{event}` has a handler for {path} already");
+        let rank = pattern.rank();
+        let at = paths.partition_point(|(other, _)| other.rank() <= rank);
+        paths.insert(at, (pattern, Route::new(handler)));
+        self
+    }
+
+    /// Handles what no other handler takes. What it leaves [`Outcome::Unclaimed`] is published.
+    #[must_use]
+    pub fn fallback<A, H: Handler<S, A> + 'static>(mut self, handler: H) -> Self {
+        self.fallback = Some(Route::new(handler));
+        self
+    }
+
+    /// Adds a guard before every message but protocol verbs.
+    #[must_use]
+    pub fn guard(
+        mut self,
+        guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static,
+    ) -> Self {
+        self.guards.push(Box::new(guard));
+        self
+    }
+
+    /// Adds a guard before the messages of one event.
+    ///
+    /// # Panics
+    ///
+    /// When the event has no valid name.
+    #[must_use]
+    pub fn guard_event(
+        mut self,
+        event: &str,
+        guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static,
+    ) -> Self {
+        self.event(event).guards.push(Box::new(guard));
+        self
+    }
+
+    /// Adds a guard before what clients do to rooms; see [`Gateway::admit`].
+    #[must_use]
+    pub fn guard_rooms(
+        mut self,
+        guard: impl Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure> + 'static,
+    ) -> Self {
+        self.room_guards.push(Box::new(guard));
+        self
+    }
+
+    /// Adds a hook for [`Gateway::connect`]. Hooks of one kind run in the order in which they were
+    /// added; the first one that refuses a connection is the last.
+    #[must_use]
+    pub fn on_connect(
+        mut self,
+        hook: impl FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection> + 'static,
+    ) -> Self {
+        self.connect.push(Box::new(hook));
+        self
+    }
+
+    /// Adds a hook for [`Gateway::disconnect`].
+    #[must_use]
+    pub fn on_disconnect(
+        mut self,
+        hook: impl FnMut(&mut Context<'_>, &mut S, DisconnectReason) + 'static,
+    ) -> Self {
+        self.disconnect.push(Box::new(hook));
+        self
+    }
+
+    /// Adds a hook for [`Gateway::joined`].
+    #[must_use]
+    pub fn on_joined(mut self, hook: impl FnMut(&mut Context<'_>, &mut S, &str) + 'static) -> Self {
+        self.joined.push(Box::new(hook));
+        self
+    }
+
+    /// Adds a hook for [`Gateway::left`].
+    #[must_use]
+    pub fn on_left(mut self, hook: impl FnMut(&mut Context<'_>, &mut S, &str) + 'static) -> Self {
+        self.left.push(Box::new(hook));
+        self
+    }
+
+    /// Adds a schedule; see [`Gateway::tick`]. A period below a millisecond is one millisecond.
+    #[must_use]
+    pub fn every(
+        mut self,
+        period: Duration,
+        hook: impl FnMut(&mut Desk<'_>, &mut S) + 'static,
+    ) -> Self {
+        self.schedules.push((period, Box::new(hook)));
+        self
+    }
+
+    /// Adds a hook for [`Gateway::drain`].
+    #[must_use]
+    pub fn on_drain(mut self, hook: impl FnMut(&mut Desk<'_>, &mut S) + 'static) -> Self {
+        self.drain.push(Box::new(hook));
+        self
+    }
+
+    /// The state.
+    pub const fn state(&self) -> &S {
+        &self.state
+    }
+
+    fn event(&mut self, event: &str) -> &mut Event<S> {
+        assert!(
+            check_event(event).is_ok(),
+            "an event has 1 to 128 bytes and does not begin with `$`: {event}"
+        );
+        self.events.entry(event.into()).or_default()
+    }
+}
+
+impl<S: Serialize + DeserializeOwned> Router<S> {
+    /// Keeps the state while the host sleeps, as JSON.
+    ///
+    /// # Panics
+    ///
+    /// When the state has no form in JSON.
+    #[must_use]
+    pub fn persistent(mut self) -> Self {
+        let persist = Persist {
+            save: |state| serde_json::to_string(state).ok(),
+            load: |text| serde_json::from_str(text).ok(),
+        };
+        let saved = (persist.save)(&self.state);
+        assert!(saved.is_some(), "the state has no form in JSON");
+        self.persist = Some(persist);
+        self
+    }
+}
+
+impl<S> Gateway for Router<S> {
+    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+        self.changed |= !self.connect.is_empty();
+        let mut hooks = self.connect.iter_mut();
+        hooks.try_for_each(|hook| hook(cx, &mut self.state))
+    }
+
+    fn admit(
+        &mut self,
+        cx: &mut Context<'_>,
+        action: RoomAction,
+        room: &str,
+    ) -> Result<(), Failure> {
+        let mut guards = self.room_guards.iter();
+        guards.try_for_each(|guard| guard(cx, &self.state, action, room))
+    }
+
+    fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
+        let mut event = self.events.get_mut(&*message.event);
+        let own = event.as_deref().map_or(&[][..], |event| &event.guards);
+        for guard in self.guards.iter().chain(own) {
+            if let Err(failure) = guard(cx, &self.state, message) {
+                return Outcome::Fail(failure);
+            }
+        }
+        let mut params = Vec::new();
+        let mut route = None;
+        if let Some(event) = &mut event {
+            if let Some(room) = message.room.as_deref() {
+                let fitting = event.paths.iter_mut();
+                let mut fitting = fitting.filter_map(|(pattern, route)| {
+                    let params = pattern.fit(room)?;
+                    Some((params, route))
+                });
+                if let Some((found, by_path)) = fitting.next() {
+                    (params, route) = (found, Some(by_path));
+                }
+            }
+            route = route.or(event.plain.as_mut());
+        }
+        let Some(route) = route.or(self.fallback.as_mut()) else {
+            return Outcome::Unclaimed;
+        };
+        self.changed |= route.stateful;
+        let params = &params;
+        (route.call)(cx, &mut self.state, &Request { message, params })
+    }
+
+    fn joined(&mut self, cx: &mut Context<'_>, room: &str) {
+        self.changed |= !self.joined.is_empty();
+        for hook in &mut self.joined {
+            hook(cx, &mut self.state, room);
+        }
+    }
+
+    fn left(&mut self, cx: &mut Context<'_>, room: &str) {
+        self.changed |= !self.left.is_empty();
+        for hook in &mut self.left {
+            hook(cx, &mut self.state, room);
+        }
+    }
+
+    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
+        self.changed |= !self.disconnect.is_empty();
+        for hook in &mut self.disconnect {
+            hook(cx, &mut self.state, reason);
+        }
+    }
+
+    fn schedules(&self) -> Vec<Duration> {
+        self.schedules.iter().map(|(period, _)| *period).collect()
+    }
+
+    fn tick(&mut self, desk: &mut Desk<'_>, schedule: usize) {
+        if let Some((_, hook)) = self.schedules.get_mut(schedule) {
+            self.changed = true;
+            hook(desk, &mut self.state);
+        }
+    }
+
+    fn drain(&mut self, desk: &mut Desk<'_>) {
+        self.changed |= !self.drain.is_empty();
+        for hook in &mut self.drain {
+            hook(desk, &mut self.state);
+        }
+    }
+
+    fn save(&self) -> Option<String> {
+        let persist = self.persist.as_ref()?;
+        (persist.save)(&self.state)
+    }
+
+    fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.changed) && self.persist.is_some()
+    }
+
+    fn restore(&mut self, saved: &str) -> bool {
+        // State that is kept no longer is dropped.
+        let Some(persist) = &self.persist else {
+            return true;
+        };
+        match (persist.load)(saved) {
+            Some(state) => {
+                self.state = state;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Router<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router")
+            .field("state", &self.state)
+            .field("events", &self.events.keys())
+            .finish_non_exhaustive()
+    }
+}
