@@ -14,6 +14,7 @@ mod settings;
 mod strategy;
 mod to;
 mod trace;
+mod world;
 
 pub use actor::Actor;
 pub use driver::{Core, Driver, DriverError, Hibernating, Sleep, Url};
@@ -29,6 +30,7 @@ pub use settings::{Settings, SettingsError};
 pub use strategy::Cast;
 pub use to::To;
 pub use trace::{Trace, TraceError};
+pub use world::World;
 
 /// The code of the repository's README, so that it compiles and holds.
 #[cfg(doctest)]

@@ -9,7 +9,7 @@ use proptest::{
     strategy::Union,
 };
 
-use crate::{Actor, Op, To};
+use crate::{Actor, Op, To, op::json_string};
 
 mod raw;
 
@@ -36,6 +36,9 @@ pub struct Cast {
     raw: bool,
     time: bool,
 }
+
+/// What stands for a room in the messages of an application.
+const ROOM: &str = r#""<room>""#;
 
 /// Three actors and three rooms.
 impl Default for Cast {
@@ -102,21 +105,39 @@ impl Cast {
 
     /// So many ops.
     pub fn ops(&self, count: RangeInclusive<usize>) -> BoxedStrategy<Vec<Op>> {
-        let (actors, rooms) = (self.actors.clone(), self.rooms.clone());
-        // A name shrinks on its own, and a story in which only one op has another actor or room
-        // rarely fails the same way. Renaming everywhere at once is what shrinks names.
-        let renamed = || sample::select(&[true, false][..]);
-        let story = (renamed(), renamed(), collection::vec(self.op(), count));
-        let story = story.prop_map(move |(rename_actors, rename_rooms, mut ops)| {
-            if rename_actors {
-                rename(ops.iter_mut().flat_map(Op::actors_mut), &actors);
-            }
-            if rename_rooms {
-                rename(ops.iter_mut().flat_map(Op::rooms_mut), &rooms);
-            }
-            ops
+        let ops = (self.op(), Just(Box::default()));
+        self.story(ops.boxed(), count)
+    }
+
+    /// So many ops of an application's clients: they connect, disconnect, and send these messages.
+    /// The string `"<room>"` in a message stands for one of the rooms.
+    ///
+    /// ```
+    /// use roomcast_tests::Cast;
+    ///
+    /// let join = r#"{"event":"join","data":{"room":"<room>"}}"#;
+    /// let stories = Cast::default().stories([join, r#"{"event":"presence"}"#], 1..=40);
+    /// # let _ = stories;
+    /// ```
+    pub fn stories<M: Into<String>>(
+        &self,
+        messages: impl IntoIterator<Item = M>,
+        count: RangeInclusive<usize>,
+    ) -> BoxedStrategy<Vec<Op>> {
+        let messages: Vec<String> = messages.into_iter().map(Into::into).collect();
+        let texts = (self.actor(), sample::select(messages));
+        let texts = texts.prop_map(|(actor, text)| Op::Text {
+            actor,
+            text,
+            times: 1,
         });
-        story.boxed()
+        let ops = vec![
+            (3, self.connect()),
+            (10, texts.boxed()),
+            (1, self.disconnect()),
+        ];
+        let ops = (Union::new_weighted(ops), self.room());
+        self.story(ops.boxed(), count)
     }
 
     /// One op.
@@ -188,6 +209,41 @@ impl Cast {
         });
         let room = self.room().prop_map(To::room);
         Union::new_weighted(vec![(1, room.boxed()), (2, union.boxed())]).boxed()
+    }
+
+    /// A story of ops, each with the room that is filled into its text.
+    fn story(
+        &self,
+        op: BoxedStrategy<(Op, Box<str>)>,
+        count: RangeInclusive<usize>,
+    ) -> BoxedStrategy<Vec<Op>> {
+        let (actors, rooms) = (self.actors.clone(), self.rooms.clone());
+        // A name shrinks on its own, and a story in which only one op has another actor or room
+        // rarely fails the same way. Renaming everywhere at once is what shrinks names.
+        let renamed = || sample::select(&[true, false][..]);
+        let story = (renamed(), renamed(), collection::vec(op, count));
+        let story = story.prop_map(move |(rename_actors, rename_rooms, mut ops)| {
+            if rename_actors {
+                rename(ops.iter_mut().flat_map(|(op, _)| op.actors_mut()), &actors);
+            }
+            if rename_rooms {
+                let named = ops.iter_mut().flat_map(|(op, room)| {
+                    let filled = matches!(op, Op::Text { text, .. } if text.contains(ROOM));
+                    let mut named = op.rooms_mut();
+                    named.extend(filled.then_some(room));
+                    named
+                });
+                rename(named, &rooms);
+            }
+            let fill = |(mut op, room): (Op, Box<str>)| {
+                if let Op::Text { text, .. } = &mut op {
+                    *text = text.replace(ROOM, &json_string(&room));
+                }
+                op
+            };
+            ops.into_iter().map(fill).collect()
+        });
+        story.boxed()
     }
 
     fn namespace(&self) -> BoxedStrategy<Option<Box<str>>> {

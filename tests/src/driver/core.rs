@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use roomcast_core::{
-    App, AppState, Command, Config, ConnId, ConnState, Frame, Gateway, Handshake, Hub, HubState,
-    Input, Limits, Opening, Outbox, Record, Timestamp,
+    App, AppState, Command, CompleteError, Config, ConnId, ConnState, Fault, Frame, Gateway,
+    Handshake, Hub, HubState, Input, Limits, Opening, Outbox, Outcome, Record, Timestamp, Token,
 };
 
 use super::{Driver, DriverError};
@@ -39,7 +39,8 @@ pub struct Core<G = ()> {
     lives: BTreeMap<Actor, (Box<str>, ConnId)>,
     /// Who is connected.
     live: BTreeMap<(Box<str>, ConnId), Actor>,
-    inboxes: BTreeMap<Actor, Vec<Event>>,
+    /// What happened to whom, in order.
+    inbox: Vec<(Actor, Event)>,
     sleep: Sleep,
     persisted: BTreeMap<(Box<str>, ConnId), String>,
     commands: Vec<String>,
@@ -64,7 +65,7 @@ impl<G: Gateway> Core<G> {
             apps: BTreeMap::new(),
             lives: BTreeMap::new(),
             live: BTreeMap::new(),
-            inboxes: BTreeMap::new(),
+            inbox: Vec::new(),
             sleep: Sleep::Never,
             persisted: BTreeMap::new(),
             commands: Vec::new(),
@@ -120,6 +121,31 @@ impl<G: Gateway> Core<G> {
             let known = self.hub(namespace).and_then(|hub| hub.connection(*id));
             assert!(known.is_some(), "{namespace}/{id} is forgotten");
         }
+    }
+
+    /// What happened to everybody since this was last asked, in order.
+    pub(crate) fn take_all(&mut self) -> Vec<(Actor, Event)> {
+        std::mem::take(&mut self.inbox)
+    }
+
+    pub(crate) fn take_faults(&mut self, namespace: &str) -> Vec<Fault> {
+        let app = self.apps.get_mut(namespace);
+        app.map(App::take_faults).unwrap_or_default()
+    }
+
+    pub(crate) fn complete(
+        &mut self,
+        namespace: &str,
+        token: Token,
+        outcome: Outcome,
+    ) -> Result<Result<(), CompleteError>, DriverError> {
+        let input = Input::Complete {
+            token,
+            outcome: outcome.clone(),
+        };
+        self.call(namespace, input, |app, now, out| {
+            app.complete(now, token, outcome, out)
+        })
     }
 
     fn is_live(&self, actor: &Actor) -> bool {
@@ -218,12 +244,12 @@ impl<G: Gateway> Core<G> {
         Ok(())
     }
 
-    fn actor(&self, namespace: &str, id: ConnId) -> Option<Actor> {
+    pub(crate) fn actor(&self, namespace: &str, id: ConnId) -> Option<Actor> {
         self.live.get(&(namespace.into(), id)).cloned()
     }
 
     fn tell(&mut self, actor: &Actor, event: Event) {
-        self.inboxes.entry(actor.clone()).or_default().push(event);
+        self.inbox.push((actor.clone(), event));
     }
 
     /// Forgets an application and restores it from text.
@@ -278,7 +304,8 @@ impl<G: Gateway> Driver for Core<G> {
     }
 
     fn take(&mut self, actor: &Actor) -> Vec<Event> {
-        self.inboxes.remove(actor).unwrap_or_default()
+        let inbox = self.inbox.extract_if(.., |(to, _)| to == actor);
+        inbox.map(|(_, event)| event).collect()
     }
 
     fn conn(&self, actor: &Actor) -> Option<String> {

@@ -1,8 +1,8 @@
 //! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
 
 use roomcast_core::{
-    CloseCode, ConnId, Delivery, DisconnectReason, Frame, Gateway, Input, JoinError, Payload,
-    SendError,
+    CloseCode, ConnId, ConnectError, Delivery, DisconnectReason, Frame, Gateway, Input, JoinError,
+    Payload, SendError,
 };
 use serde_json::value::RawValue;
 
@@ -99,8 +99,18 @@ impl<G: Gateway> Core<G> {
         let (connected, out) = self.begin(namespace, input, |app, now, out| {
             app.connect(now, handshake, out)
         });
-        let Ok(id) = connected else {
-            return Ok(Answer::refused(503));
+        let id = match connected {
+            Ok(id) => id,
+            Err(fault) => {
+                // What the application sent to others before it refused.
+                self.finish(namespace, &out)?;
+                let status = if let ConnectError::Rejected(rejection) = fault {
+                    rejection.status()
+                } else {
+                    503
+                };
+                return Ok(Answer::refused(status));
+            }
         };
         // The commands name the connection, so it has to be known before they are carried out.
         self.lives.insert(actor.clone(), (namespace.into(), id));

@@ -1,0 +1,187 @@
+//! An application and its clients, without sockets and without waiting.
+
+use std::{fmt, time::Duration};
+
+use roomcast_core::{App, CompleteError, Fault, Gateway, Hub, Limits, Outcome, Token};
+
+use crate::{Actor, Core, Driver, DriverError, Event, Op, Settings, Sleep};
+
+/// A namespace with an application, its clients, and a clock that moves when it is told to.
+///
+/// Whatever somebody does is an [`Op`], by itself or as its line in a [`Trace`](crate::Trace); what
+/// everybody got from it, in the order in which it was sent, is compared as lines as well.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use roomcast_core::{Context, Router};
+/// use roomcast_tests::World;
+///
+/// let mut world = World::new(|| {
+///     Router::default()
+///         .on("wave", |cx: &mut Context| cx.to(cx.others()).emit("waves", &()).map(|_| ()))
+///         .every(Duration::from_secs(60), |desk, _| {
+///             desk.broadcast("minute", &desk.now().as_millis()).expect("a number");
+///         })
+/// });
+/// world.tell("alice connects");
+/// world.tell("bob connects");
+/// world.tell(r#"alice sends {"event":"wave","id":1}"#);
+/// world.expect([
+///     r#"bob gets {"event":"waves","data":null}"#,
+///     r#"alice gets {"event":"wave","id":1,"data":null}"#,
+/// ]);
+/// world.wait(Duration::from_secs(60));
+/// world.expect([
+///     r#"alice gets {"event":"minute","data":60000}"#,
+///     r#"bob gets {"event":"minute","data":60000}"#,
+/// ]);
+/// ```
+///
+/// For property tests, [`Cast::stories`](crate::Cast::stories) makes random stories and
+/// [`perform`](Self::perform) says what came of each op. A handler that panics fails the test.
+pub struct World<G> {
+    core: Core<G>,
+    story: Vec<String>,
+    heard: Vec<(Actor, Event)>,
+}
+
+impl<G: Gateway> World<G> {
+    /// A namespace that nobody is connected to, without heartbeat and rate limits. The gateway is
+    /// made again after each [sleep](Self::with_sleep).
+    pub fn new(gateway: impl Fn() -> G + 'static) -> Self {
+        let mut limits = Settings::default().limits();
+        limits.heartbeat = None;
+        Self::with_limits(&limits, gateway)
+    }
+
+    /// The same with these limits.
+    pub fn with_limits(limits: &Limits, gateway: impl Fn() -> G + 'static) -> Self {
+        Self {
+            core: Core::with_gateways(limits, move |_| gateway()),
+            story: Vec::new(),
+            heard: Vec::new(),
+        }
+    }
+
+    /// The same, sleeping between any two ops: what the application does not save is lost.
+    #[must_use]
+    pub fn with_sleep(mut self, sleep: Sleep) -> Self {
+        self.core = self.core.with_sleep(sleep);
+        self
+    }
+
+    /// Does what the op says; gives what everybody got from it, in the order in which it was sent.
+    ///
+    /// # Errors
+    ///
+    /// When the core is broken.
+    pub fn perform(&mut self, op: &Op) -> Result<&[(Actor, Event)], DriverError> {
+        self.story.push(op.to_string());
+        self.core.perform(op)?;
+        self.heard = self.core.take_all();
+        self.core.assert_consistent();
+        Ok(&self.heard)
+    }
+
+    /// Does what the line of a trace says.
+    ///
+    /// # Panics
+    ///
+    /// When the line is no op, or the core is broken.
+    #[track_caller]
+    pub fn tell(&mut self, line: &str) -> &[(Actor, Event)] {
+        let op: Op = match line.parse() {
+            Ok(op) => op,
+            Err(fault) => panic!("{fault}"),
+        };
+        if let Err(fault) = self.perform(&op) {
+            panic!("{line}: {fault}");
+        }
+        &self.heard
+    }
+
+    /// Lets time pass, from one deadline to the next.
+    ///
+    /// # Panics
+    ///
+    /// When the core is broken.
+    #[track_caller]
+    pub fn wait(&mut self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        if let Err(fault) = self.perform(&Op::Wait { millis }) {
+            panic!("{fault}");
+        }
+    }
+
+    /// Gives an answer that a handler promised.
+    ///
+    /// # Errors
+    ///
+    /// As for [`App::complete`].
+    ///
+    /// # Panics
+    ///
+    /// When the core is broken.
+    pub fn complete(&mut self, token: Token, outcome: Outcome) -> Result<(), CompleteError> {
+        let completed = match self.core.complete("default", token, outcome) {
+            Ok(completed) => completed,
+            Err(fault) => panic!("{fault}"),
+        };
+        self.heard = self.core.take_all();
+        completed
+    }
+
+    /// The last op led to exactly this, in this order: lines such as
+    /// `bob gets {"event":"say","data":"hi"}`.
+    ///
+    /// # Panics
+    ///
+    /// When it did not.
+    #[track_caller]
+    pub fn expect<const N: usize>(&self, lines: [&str; N]) {
+        let heard = self.heard.iter();
+        let heard: Vec<String> = heard.map(|(who, what)| format!("{who} {what}")).collect();
+        assert_eq!(heard, lines, "{self}");
+    }
+
+    /// What everybody got from the last op, in the order in which it was sent.
+    pub fn heard(&self) -> &[(Actor, Event)] {
+        &self.heard
+    }
+
+    /// What went wrong in the application since this was last asked.
+    pub fn take_faults(&mut self) -> Vec<Fault> {
+        self.core.take_faults("default")
+    }
+
+    /// The application, once something happened.
+    pub fn app(&self) -> Option<&App<G>> {
+        self.core.app("default")
+    }
+
+    /// Who is in a room, by name, in the order of their connecting.
+    pub fn members(&self, room: &str) -> Vec<Actor> {
+        let members = self.core.hub("default").map(|hub: &Hub| hub.members(room));
+        let members = members.unwrap_or_default().iter();
+        members
+            .filter_map(|&conn| self.core.actor("default", conn))
+            .collect()
+    }
+}
+
+/// The story so far, as the lines of a trace.
+impl<G> fmt::Display for World<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.story.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+impl<G: Gateway> fmt::Debug for World<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("story", &self.story)
+            .field("core", &self.core)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,229 @@
+//! The chat of the examples: the session that its page prints, and that nobody hears what is not
+//! meant for them, whatever happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{
+    prop_assert, prop_assert_eq,
+    strategy::BoxedStrategy,
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
+};
+use roomcast_core::{Context, DisconnectReason, Entry, Gateway, Message, Outbox, Outcome, Replay};
+use roomcast_tests::{Actor, Cast, Core, Driver, Event, Op, Settings, Sleep, World};
+
+#[path = "../../core/examples/gateways/chat.rs"]
+mod chat;
+
+#[test]
+fn the_session_of_the_page() {
+    for sleep in [Sleep::Never, Sleep::Saved] {
+        let mut world = World::new(chat::chat).with_sleep(sleep);
+        world.tell("ann connects");
+        world.tell(r#"ann sends {"event":"history","data":null}"#);
+        world.expect([r#"ann gets {"event":"history","data":[]}"#]);
+        world.tell(r#"ann sends {"event":"message","data":{"author":"ann","text":"hello"}}"#);
+        world.expect([r#"ann gets {"event":"message","data":{"author":"ann","text":"hello"}}"#]);
+        world.tell(r#"ann sends {"event":"presence"}"#);
+        world.expect([r#"ann gets {"event":"presence","data":1}"#]);
+        world.tell(r#"ann sends {"event":"history","id":1}"#);
+        world.expect([
+            r#"ann gets {"event":"history","id":1,"data":[{"author":"ann","text":"hello"}]}"#,
+        ]);
+        world.tell("ben connects");
+        world.tell(r#"ben sends {"event":"presence"}"#);
+        world.expect([r#"ben gets {"event":"presence","data":2}"#]);
+        world.tell(r#"ben sends {"event":"typing","data":"ben"}"#);
+        world.expect([r#"ann gets {"event":"typing","data":"ben"}"#]);
+        world.tell(r#"ben sends {"event":"message","data":{"author":"ben","text":"hi"}}"#);
+        world.expect([
+            r#"ann gets {"event":"message","data":{"author":"ben","text":"hi"}}"#,
+            r#"ben gets {"event":"message","data":{"author":"ben","text":"hi"}}"#,
+        ]);
+        world.tell(r#"ann sends {"event":"join","data":{"room":"lobby"}}"#);
+        world.expect([r#"ann gets {"event":"join","data":"lobby"}"#]);
+        world.tell(r#"ben sends {"event":"say","data":{"room":"lobby","text":"hi"}}"#);
+        world.expect([
+            r#"ben gets {"event":"say","error":{"code":"forbidden","message":"join the room before you say something in it"}}"#,
+        ]);
+        world.tell(r#"ben sends {"event":"join","data":{"room":"lobby"}}"#);
+        world.tell(r#"ben sends {"event":"say","data":{"room":"lobby","text":"hi"}}"#);
+        world.expect([
+            r#"ann gets {"event":"say","room":"lobby","data":"hi"}"#,
+            r#"ben gets {"event":"say","room":"lobby","data":"hi"}"#,
+        ]);
+        world.tell(r#"ben sends {"event":"leave","data":{"room":"lobby"}}"#);
+        world.expect([r#"ben gets {"event":"leave","data":"lobby"}"#]);
+        world.tell(r#"ann sends {"event":"say","data":{"room":"lobby","text":"bye"},"id":2}"#);
+        world.expect([
+            r#"ann gets {"event":"say","room":"lobby","data":"bye"}"#,
+            r#"ann gets {"event":"say","id":2,"data":null}"#,
+        ]);
+        world.tell(r#"ann sends {"event":"join","data":{"room":""}}"#);
+        world.expect([
+            r#"ann gets {"event":"join","error":{"code":"bad_room","message":"a room name has 1 to 200 bytes and no control characters"}}"#,
+        ]);
+        assert_eq!(world.members("lobby"), ["ann".into()]);
+        assert!(world.take_faults().is_empty());
+    }
+}
+
+/// The chat with a fault: `leave` is answered, and forgotten.
+struct Forgetful<G>(G);
+
+impl<G: Gateway> Gateway for Forgetful<G> {
+    fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
+        if message.event == "leave" {
+            return Outcome::Done;
+        }
+        self.0.message(cx, message)
+    }
+
+    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
+        self.0.disconnect(cx, reason);
+    }
+}
+
+const ROOMS: [&str; 2] = ["lobby", "attic"];
+
+/// Everything that a page of the chat can send.
+fn stories() -> BoxedStrategy<Vec<Op>> {
+    let messages = [
+        r#"{"event":"join","data":{"room":"<room>"}}"#,
+        r#"{"event":"leave","data":{"room":"<room>"}}"#,
+        r#"{"event":"say","data":{"room":"<room>","text":"hi"}}"#,
+        r#"{"event":"message","data":{"author":"a","text":"t"}}"#,
+        r#"{"event":"history","id":1}"#,
+        r#"{"event":"presence","id":2}"#,
+        r#"{"event":"typing","data":"a"}"#,
+        r#"{"event":"say","data":7}"#,
+        r#"{"event":"unheard_of"}"#,
+    ];
+    Cast::new(["alice", "bob", "carol"], ROOMS).stories(messages, 1..=40)
+}
+
+/// Who may hear what, in sets.
+#[derive(Default)]
+struct Rules(BTreeMap<Actor, BTreeSet<&'static str>>);
+
+impl Rules {
+    /// Follows an op; gives who must hear what is said by it, and where.
+    fn follow(&mut self, op: &Op) -> Option<(&'static str, BTreeSet<Actor>)> {
+        let who = op.client()?;
+        if let Op::Connect { .. } = op {
+            self.0.entry(who.clone()).or_default();
+        } else if let Op::Disconnect { .. } | Op::Vanish { .. } = op {
+            self.0.remove(who);
+        } else if let Op::Text { text, .. } = op {
+            let room = ROOMS.into_iter().find(|room| text.contains(room))?;
+            let rooms = self.0.get_mut(who)?;
+            if text.contains("join") {
+                rooms.insert(room);
+            } else if text.contains("leave") {
+                rooms.remove(room);
+            } else if rooms.contains(room) {
+                return Some((room, self.members(room)));
+            }
+        }
+        None
+    }
+
+    fn members(&self, room: &str) -> BTreeSet<Actor> {
+        let members = self.0.iter().filter(|(_, rooms)| rooms.contains(room));
+        members.map(|(who, _)| who.clone()).collect()
+    }
+}
+
+fn check<G: Gateway>(mut world: World<G>, story: &[Op]) -> Result<(), TestCaseError> {
+    let mut rules = Rules::default();
+    for op in story {
+        let expected = rules.follow(op);
+        let heard = world.perform(op)?.iter();
+        let said = heard.filter_map(|(who, event)| {
+            let Event::Text(text) = event else {
+                return None;
+            };
+            let said = text.starts_with(r#"{"event":"say","room":"#);
+            said.then(|| (who.clone(), text.clone()))
+        });
+        let mut said: Vec<_> = said.collect();
+        said.sort();
+        let (room, members) = expected.unwrap_or_default();
+        let text = format!(r#"{{"event":"say","room":"{room}","data":"hi"}}"#);
+        let members: Vec<_> = members.into_iter().map(|who| (who, text.clone())).collect();
+        prop_assert_eq!(said, members);
+        for room in ROOMS {
+            let members: BTreeSet<_> = world.members(room).into_iter().collect();
+            prop_assert_eq!(members, rules.members(room), "in {}", room);
+        }
+        prop_assert!(world.take_faults().is_empty());
+    }
+    Ok(())
+}
+
+fn run(test: impl Fn(Vec<Op>) -> Result<(), TestCaseError>) -> Result<(), TestError<Vec<Op>>> {
+    let config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    TestRunner::new_with_rng(config, rng).run(&stories(), test)
+}
+
+#[test]
+fn what_is_said_in_a_room_reaches_its_members_and_nobody_else() {
+    let result = run(|story| check(World::new(chat::chat), &story));
+    assert!(result.is_ok(), "{result:#?}");
+}
+
+#[test]
+fn a_chat_that_sleeps_cannot_be_told_from_one_that_does_not() {
+    let result = run(|story| {
+        let mut awake = World::new(chat::chat);
+        let mut sleeper = World::new(chat::chat).with_sleep(Sleep::Persisted);
+        for op in &story {
+            prop_assert_eq!(awake.perform(op)?, sleeper.perform(op)?);
+        }
+        Ok(())
+    });
+    assert!(result.is_ok(), "{result:#?}");
+}
+
+/// Nothing but the inputs is in a journal; the application does the rest again.
+#[test]
+fn a_journal_of_the_chat_replays() {
+    let result = run(|story| {
+        let limits = Settings::default().limits();
+        let mut core = Core::with_gateways(&limits, |_| chat::chat());
+        let mut commands = Vec::new();
+        for op in &story {
+            core.perform(op)?;
+            commands.extend_from_slice(core.commands());
+        }
+        let (mut replay, mut out) = (Replay::with_gateways(|_| chat::chat()), Outbox::new());
+        for line in core.journal() {
+            replay.apply(&Entry::parse(line)?, &mut out)?;
+        }
+        let replayed: Vec<_> = out.iter().map(|command| format!("{command:?}")).collect();
+        prop_assert_eq!(replayed, commands);
+        Ok(())
+    });
+    assert!(result.is_ok(), "{result:#?}");
+}
+
+/// Must fail: the fault is planted, and found as the shortest story that shows it.
+#[test]
+fn a_forgotten_leave_is_found() {
+    let result = run(|story| check(World::new(|| Forgetful(chat::chat())), &story));
+    let Err(TestError::Fail(_, story)) = result else {
+        panic!("the fault was not found: {result:?}");
+    };
+    let story: Vec<String> = story.iter().map(Op::to_string).collect();
+    assert_eq!(
+        story,
+        [
+            "alice connects",
+            r#"alice sends {"event":"join","data":{"room":"lobby"}}"#,
+            r#"alice sends {"event":"leave","data":{"room":"lobby"}}"#,
+        ]
+    );
+}
