@@ -118,7 +118,7 @@ impl Hub {
         let id = ConnId::new(self.next_serial, slot);
         self.next_serial += 1;
         let Handshake { user, welcome } = handshake;
-        if welcome {
+        if welcome && !self.config.raw {
             self.welcome(id, user.as_deref(), out);
         }
         let deadline = self.limits().heartbeat.map(|heartbeat| now + heartbeat);
@@ -192,7 +192,7 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
         self.remove(conn, DisconnectReason::Closed(code))?;
-        if !code.framing_fault() {
+        if !(code.framing_fault() || self.config.raw) {
             out.send_to(conn, |text| {
                 write_head(text, "$bye", None, None);
                 text.push_str(r#","data":{"code":"#);

@@ -100,6 +100,11 @@ pub struct Config {
     /// epoch is not comparable. Different after each start that lost the history, so usually
     /// random; printable ASCII.
     pub epoch: String,
+    /// Whether messages are the application's own, text or binary, and no envelopes: no protocol
+    /// verbs, no `$welcome` and no `$bye`. Limits and rates hold; a message over the rate is dropped,
+    /// since there is no way to say so. An [`App`](crate::App) sets it by its gateway.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub raw: bool,
 }
 
 impl Config {
@@ -108,6 +113,7 @@ impl Config {
         Self {
             limits: Limits::default(),
             epoch: epoch.into(),
+            raw: false,
         }
     }
 

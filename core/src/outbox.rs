@@ -53,6 +53,10 @@ enum Entry {
         to: Range<usize>,
         text: Range<usize>,
     },
+    SendBinary {
+        to: Range<usize>,
+        bytes: Range<usize>,
+    },
     Close {
         conn: ConnId,
         code: CloseCode,
@@ -64,12 +68,13 @@ enum Entry {
 
 /// The commands of one or several inputs, in a buffer that the host owns and reuses.
 ///
-/// Texts and recipients lie in two flat buffers; once these are warm, nothing is allocated.
+/// Texts, bytes and recipients lie in flat buffers; once these are warm, nothing is allocated.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
     entries: Vec<Entry>,
     to: Vec<ConnId>,
     text: String,
+    bytes: Vec<u8>,
 }
 
 impl Outbox {
@@ -79,6 +84,7 @@ impl Outbox {
             entries: Vec::new(),
             to: Vec::new(),
             text: String::new(),
+            bytes: Vec::new(),
         }
     }
 
@@ -89,9 +95,11 @@ impl Outbox {
         self.entries.clear();
         self.to.clear();
         self.text.clear();
+        self.bytes.clear();
         self.entries.shrink_to(KEEP_BYTES / size_of::<Entry>());
         self.to.shrink_to(KEEP_BYTES / size_of::<ConnId>());
         self.text.shrink_to(KEEP_BYTES);
+        self.bytes.shrink_to(KEEP_BYTES);
     }
 
     /// Whether there is nothing to do.
@@ -140,6 +148,19 @@ impl Outbox {
         count
     }
 
+    /// Ends a frame that is binary, in which no text was written.
+    pub(crate) fn send_binary(&mut self, draft: Draft, binary: &[u8]) -> usize {
+        let to = draft.to..self.to.len();
+        let count = to.len();
+        if count > 0 {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(binary);
+            let bytes = start..self.bytes.len();
+            self.entries.push(Entry::SendBinary { to, bytes });
+        }
+        count
+    }
+
     /// A frame for one connection.
     pub(crate) fn send_to(&mut self, conn: ConnId, write: impl FnOnce(&mut String)) {
         let (text, draft) = self.frame();
@@ -178,7 +199,7 @@ impl Outbox {
         let to = &mut self.to;
         let mut kept = self.entries.split_off(mark.0.min(self.entries.len()));
         kept.retain_mut(|entry| match entry {
-            Entry::Send { to: range, .. } => {
+            Entry::Send { to: range, .. } | Entry::SendBinary { to: range, .. } => {
                 let recipients = &mut to[range.clone()];
                 if let Ok(at) = recipients.binary_search(&from) {
                     recipients[at..].rotate_left(1);
@@ -248,6 +269,10 @@ impl<'a> Iterator for Commands<'a> {
             Entry::Send { to, text } => Command::Send {
                 to: &outbox.to[to.clone()],
                 frame: Frame::Text(&outbox.text[text.clone()]),
+            },
+            Entry::SendBinary { to, bytes } => Command::Send {
+                to: &outbox.to[to.clone()],
+                frame: Frame::Binary(&outbox.bytes[bytes.clone()]),
             },
             Entry::Close { conn, code, reason } => Command::Close {
                 conn: *conn,

@@ -22,6 +22,8 @@ pub(crate) enum Received<'f> {
     Verb(Envelope<'f>),
     /// For the application.
     Message(Message<'f>),
+    /// For the application, of a namespace without envelopes.
+    Raw(Frame<'f>),
 }
 
 impl Hub {
@@ -49,7 +51,8 @@ impl Hub {
                 self.verb(now, conn, &request, out);
                 None
             }
-            Received::Settled => None,
+            // Nobody is here to read it.
+            Received::Raw(_) | Received::Settled => None,
         })
     }
 
@@ -73,6 +76,9 @@ impl Hub {
             return Ok(Received::Settled);
         }
         let verdict = connection.buckets.inbound(limits, now, frame.len());
+        if self.config.raw {
+            return self.accept_raw(now, conn, frame, verdict, out);
+        }
         let text = match frame {
             Frame::Text(text) => text,
             Frame::Binary(_) => {
@@ -108,6 +114,27 @@ impl Hub {
         };
         self.refuse(conn, &refusal, out);
         Ok(Received::Settled)
+    }
+
+    /// Out of line: most namespaces have envelopes.
+    #[inline(never)]
+    fn accept_raw<'f>(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'f>,
+        verdict: Verdict,
+        out: &mut Outbox,
+    ) -> Result<Received<'f>, UnknownConn> {
+        Ok(match verdict {
+            Verdict::Pass => Received::Raw(frame),
+            Verdict::Refuse => Received::Settled,
+            Verdict::Close => {
+                let reason = "over the inbound rate for too long";
+                self.close(now, conn, CloseCode::RATE_LIMITED, reason, out)?;
+                Received::Settled
+            }
+        })
     }
 
     /// Answers a message that the host could not process, for a reason of its own, with an error

@@ -6,6 +6,7 @@ use crate::{
     delivery::Delivery,
     envelope::{Message, check_event, write_from, write_head},
     error::{EncodeError, ErrorCode, SendError, UnknownConn},
+    frame::Frame,
     hub::Hub,
     outbox::{Draft, Outbox},
     payload::Payload,
@@ -94,6 +95,40 @@ impl Hub {
         text.push('}');
         self.resolve(audience, draft, out);
         Ok(Delivery::queued(out.send(draft)))
+    }
+
+    /// Sends a frame of the application's own, text or binary, to an audience: for clients that do not
+    /// speak in envelopes.
+    ///
+    /// Work: that of [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// When a room name is not valid; nothing is sent then.
+    pub fn send_frame(
+        &mut self,
+        _now: Timestamp,
+        audience: &Audience,
+        frame: Frame<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, EncodeError> {
+        for room in audience.rooms.iter().chain(&audience.except_rooms) {
+            RoomName::check(room, self.limits().room_name_bytes)?;
+        }
+        let (text, draft) = out.frame();
+        let bytes = match frame {
+            Frame::Text(whole) => {
+                text.push_str(whole);
+                None
+            }
+            Frame::Binary(bytes) => Some(bytes),
+        };
+        self.resolve(audience, draft, out);
+        let count = match bytes {
+            Some(bytes) => out.send_binary(draft, bytes),
+            None => out.send(draft),
+        };
+        Ok(Delivery::queued(count))
     }
 
     /// [`send`](Self::send), but once per key: a repetition within `Limits::idempotency` answers

@@ -9,6 +9,8 @@ use crate::{op::json_string, pattern::escape};
 pub enum Event {
     /// A text message came.
     Text(String),
+    /// A binary message came.
+    Binary(Vec<u8>),
     /// A WebSocket ping came. Only the in-process driver reports these.
     Ping,
     /// A close frame came, and the connection ended.
@@ -27,6 +29,10 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => write!(f, "gets {}", escape(text)),
+            Self::Binary(bytes) => {
+                f.write_str("gets binary ")?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
             Self::Ping => f.write_str("gets a ping"),
             Self::Closed { code, reason } => {
                 write!(f, "is closed {code} {}", json_string(reason))

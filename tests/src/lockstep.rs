@@ -41,7 +41,7 @@ impl Seen {
     pub fn frames(&self) -> impl Iterator<Item = (&Actor, &str)> {
         self.events.iter().filter_map(|(actor, event)| match event {
             Event::Text(text) => Some((actor, &**text)),
-            Event::Ping | Event::Closed { .. } | Event::Lost => None,
+            Event::Binary(_) | Event::Ping | Event::Closed { .. } | Event::Lost => None,
         })
     }
 }

@@ -104,7 +104,8 @@ impl<G: Gateway> App<G> {
     const HOOKS_DEEP_MAX: u32 = 64;
 
     /// A namespace that nobody is connected to.
-    pub fn new(config: Config, gateway: G) -> Self {
+    pub fn new(mut config: Config, gateway: G) -> Self {
+        config.raw = gateway.is_raw();
         Self::around(Hub::new(config), gateway)
     }
 
@@ -129,7 +130,7 @@ impl<G: Gateway> App<G> {
     ///
     /// When the states contradict each other or the limits, or the gateway does not take its own.
     pub fn restore(
-        config: Config,
+        mut config: Config,
         mut gateway: G,
         state: AppState,
         conns: impl IntoIterator<Item = ConnState>,
@@ -139,6 +140,7 @@ impl<G: Gateway> App<G> {
         {
             return Err(RestoreError::Gateway);
         }
+        config.raw = gateway.is_raw();
         let mut app = Self::around(Hub::restore(config, state.hub, conns)?, gateway);
         app.timetable.resume(&state.timetable);
         Ok(app)
@@ -187,6 +189,9 @@ impl<G: Gateway> App<G> {
         match self.hub.accept(now, conn, frame, out)? {
             Received::Message(message) => self.message(now, &message, out),
             Received::Verb(request) => self.verb(now, conn, &request, out),
+            Received::Raw(frame) => {
+                self.with(now, out, conn, |gateway, cx| gateway.frame(cx, frame));
+            }
             Received::Settled => {}
         }
         self.settle(now, out);

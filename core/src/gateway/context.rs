@@ -14,6 +14,7 @@ use crate::{
     conn::ConnId,
     delivery::Delivery,
     error::{EncodeError, JoinError},
+    frame::Frame,
 };
 
 /// The connection at hand, and through it the whole namespace: all that a [`Desk`] can do, and the
@@ -73,6 +74,14 @@ impl<'a> Context<'a> {
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         self.desk.send(&Audience::conn(self.conn), event, data)
+    }
+
+    /// Sends a frame of one's own to this connection; see [`Desk::send_frame`].
+    pub fn emit_frame(&mut self, frame: Frame<'_>) -> Delivery {
+        // It names no room that could be wrong.
+        self.desk
+            .send_frame(&Audience::conn(self.conn), frame)
+            .unwrap_or_default()
     }
 
     /// Sends to every live connection of the namespace, this one included.
@@ -258,5 +267,14 @@ impl To<'_, '_> {
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         self.desk.send(&self.audience, event, data)
+    }
+
+    /// Sends them a frame of one's own; see [`Desk::send_frame`].
+    ///
+    /// # Errors
+    ///
+    /// When a room name is not valid; nothing is sent then.
+    pub fn emit_frame(self, frame: Frame<'_>) -> Result<Delivery, EncodeError> {
+        self.desk.send_frame(&self.audience, frame)
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     conn::ConnId,
     delivery::Delivery,
     error::{EncodeError, JoinError, UnknownConn},
+    frame::Frame,
     hub::Hub,
     outbox::Outbox,
     payload::Payload,
@@ -63,6 +64,19 @@ impl Desk<'_> {
         let json = written(data)?;
         let payload = Payload::from_written(&json)?;
         self.hub.send(self.now, audience, event, payload, self.out)
+    }
+
+    /// Sends a frame of one's own, text or binary: for clients that do not speak in envelopes.
+    ///
+    /// # Errors
+    ///
+    /// When a room name is not valid; nothing is sent then.
+    pub fn send_frame(
+        &mut self,
+        audience: &Audience,
+        frame: Frame<'_>,
+    ) -> Result<Delivery, EncodeError> {
+        self.hub.send_frame(self.now, audience, frame, self.out)
     }
 
     /// Sends to every live connection of the namespace.

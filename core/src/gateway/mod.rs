@@ -18,7 +18,7 @@ mod unwound;
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use crate::{close::DisconnectReason, envelope::Message};
+use crate::{close::DisconnectReason, envelope::Message, frame::Frame};
 
 #[cfg(feature = "garde")]
 pub use self::extract::Valid;
@@ -93,6 +93,17 @@ pub trait Gateway {
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
         let _ = (cx, message);
         Outcome::Unclaimed
+    }
+
+    /// Whether messages are the application's own, without envelopes: then [`frame`](Self::frame) gets
+    /// them, and there are no protocol verbs; see [`Config::raw`](crate::Config::raw). Asked for once.
+    fn is_raw(&self) -> bool {
+        false
+    }
+
+    /// A frame arrived in a namespace that [`is_raw`](Self::is_raw).
+    fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {
+        let _ = (cx, frame);
     }
 
     /// A connection is in a room that it was not in before, by its own wish or the application's.
@@ -175,6 +186,14 @@ impl<G: Gateway + ?Sized> Gateway for Box<G> {
 
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
         (**self).message(cx, message)
+    }
+
+    fn is_raw(&self) -> bool {
+        (**self).is_raw()
+    }
+
+    fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {
+        (**self).frame(cx, frame);
     }
 
     fn joined(&mut self, cx: &mut Context<'_>, room: &str) {

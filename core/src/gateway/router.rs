@@ -12,6 +12,7 @@ use super::{
 use crate::{
     close::DisconnectReason,
     envelope::{Message, check_event},
+    frame::Frame,
 };
 
 /// A [`Gateway`] made from handlers, guards and hooks around a state of type `S`.
@@ -75,6 +76,7 @@ pub struct Router<S = ()> {
     left: Vec<RoomHook<S>>,
     schedules: Vec<(Duration, DeskHook<S>)>,
     drain: Vec<DeskHook<S>>,
+    frame: Option<FrameHandler<S>>,
 }
 
 type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Outcome>;
@@ -82,6 +84,7 @@ type Guard<S> = Box<dyn Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure
 type RoomGuard<S> = Box<dyn Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>>;
 type ConnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>>;
 type DisconnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, DisconnectReason)>;
+type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
 type RoomHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &str)>;
 type DeskHook<S> = Box<dyn FnMut(&mut Desk<'_>, &mut S)>;
 
@@ -146,6 +149,7 @@ impl<S> Router<S> {
             left: Vec::new(),
             schedules: Vec::new(),
             drain: Vec::new(),
+            frame: None,
         }
     }
 
@@ -187,6 +191,17 @@ impl<S> Router<S> {
     #[must_use]
     pub fn fallback<A, H: Handler<S, A> + 'static>(mut self, handler: H) -> Self {
         self.fallback = Some(Route::new(handler));
+        self
+    }
+
+    /// Makes the namespace one without envelopes, and this the handler of every frame; see
+    /// [`Gateway::is_raw`]. Other handlers are not called then.
+    #[must_use]
+    pub fn on_frame(
+        mut self,
+        handler: impl FnMut(&mut Context<'_>, &mut S, Frame<'_>) + 'static,
+    ) -> Self {
+        self.frame = Some(Box::new(handler));
         self
     }
 
@@ -357,6 +372,17 @@ impl<S> Gateway for Router<S> {
         self.changed |= route.stateful;
         let params = &params;
         (route.call)(cx, &mut self.state, &Request { message, params })
+    }
+
+    fn is_raw(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {
+        if let Some(handler) = &mut self.frame {
+            self.changed = true;
+            handler(cx, &mut self.state, frame);
+        }
     }
 
     fn joined(&mut self, cx: &mut Context<'_>, room: &str) {

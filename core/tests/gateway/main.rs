@@ -2,5 +2,6 @@
 
 mod answers;
 mod hooks;
+mod raw;
 mod router;
 mod stage;

@@ -210,14 +210,15 @@ impl<G: Gateway> Core<G> {
                 if to.is_empty() || !to.is_sorted_by(|a, b| a < b) {
                     return broken("recipients must be sorted and unique");
                 }
-                let Frame::Text(text) = frame else {
-                    return broken("only text is spoken");
-                };
                 for &id in to {
                     let Some(actor) = self.actor(namespace, id) else {
                         return broken("a recipient is not connected");
                     };
-                    self.tell(&actor, Event::Text(text.into()));
+                    let event = match frame {
+                        Frame::Text(text) => Event::Text(text.into()),
+                        Frame::Binary(bytes) => Event::Binary(bytes.into()),
+                    };
+                    self.tell(&actor, event);
                 }
             }
             Command::Close { conn, code, reason } => {

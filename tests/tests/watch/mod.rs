@@ -56,7 +56,7 @@ impl Watch {
                     Event::Closed { .. } | Event::Lost => {
                         self.rooms.remove(&actor);
                     }
-                    Event::Ping => {}
+                    Event::Binary(_) | Event::Ping => {}
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Watch {
         };
         let answers = events.iter().filter(|event| match event {
             Event::Text(text) => text.contains(&format!(r#","id":{id},"#)),
-            Event::Ping | Event::Closed { .. } | Event::Lost => false,
+            Event::Binary(_) | Event::Ping | Event::Closed { .. } | Event::Lost => false,
         });
         let asked = from == actor && self.rooms.contains_key(from);
         assert_eq!(answers.count(), usize::from(asked), "I17: {op}");
