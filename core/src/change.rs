@@ -37,5 +37,6 @@ pub(crate) struct Departed {
     pub(crate) user: Option<Box<str>>,
     /// Sorted.
     pub(crate) rooms: Vec<Box<str>>,
+    pub(crate) session: Option<Box<str>>,
     pub(crate) reason: DisconnectReason,
 }

@@ -115,6 +115,10 @@ pub struct Handshake {
     /// Whether the server speaks first, with `$welcome`.
     #[serde(default)]
     pub welcome: bool,
+    /// What an application knows of it from the start, as JSON; see
+    /// [`Context::session`](crate::Context::session).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Box<str>>,
 }
 
 impl Handshake {
@@ -127,6 +131,13 @@ impl Handshake {
     #[must_use]
     pub const fn with_welcome(mut self, welcome: bool) -> Self {
         self.welcome = welcome;
+        self
+    }
+
+    /// Gives the connection a session, in JSON; one over `Limits::session_bytes` is dropped.
+    #[must_use]
+    pub fn with_session(mut self, json: impl Into<Box<str>>) -> Self {
+        self.session = Some(json.into());
         self
     }
 
@@ -146,6 +157,8 @@ pub(crate) struct Connection {
     /// Slots of the rooms it is in, in the order of joining.
     pub(crate) rooms: Vec<u32>,
     pub(crate) since: Timestamp,
+    /// JSON of the application's.
+    pub(crate) session: Option<Box<str>>,
     pub(crate) buckets: Buckets,
     pub(crate) pulse: Pulse,
 }

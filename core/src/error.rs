@@ -137,6 +137,27 @@ pub enum EncodeError {
     Room(#[from] RoomNameError),
 }
 
+/// A session that cannot be read or kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// No such connection.
+    #[error(transparent)]
+    UnknownConn(#[from] UnknownConn),
+    /// The value has no form in JSON.
+    #[error("the session cannot be written as JSON")]
+    Value,
+    /// The session is of another type, or of another version of the application.
+    #[error("the session that is kept does not fit the type it is asked for as")]
+    Type,
+    /// Over `Limits::session_bytes`.
+    #[error("a session has at most {bytes_max} bytes of JSON: keep a key to the rest in it")]
+    TooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
+}
+
 /// An idempotent send that did not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

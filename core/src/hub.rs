@@ -117,7 +117,11 @@ impl Hub {
         }
         let id = ConnId::new(self.next_serial, slot);
         self.next_serial += 1;
-        let Handshake { user, welcome } = handshake;
+        let Handshake {
+            user,
+            welcome,
+            session,
+        } = handshake;
         if welcome && !self.config.raw {
             self.welcome(id, user.as_deref(), out);
         }
@@ -127,6 +131,7 @@ impl Hub {
             user,
             rooms: Vec::new(),
             since: now,
+            session: session.filter(|json| json.len() <= self.limits().session_bytes),
             buckets: Buckets::full(self.limits(), now),
             pulse: Pulse {
                 heard: now,
@@ -372,6 +377,7 @@ impl Hub {
             id,
             user: conn.user.clone(),
             rooms,
+            session: conn.session.clone(),
             reason,
         };
         if let Some(changes) = &mut self.changes {

@@ -30,6 +30,7 @@ mod rate;
 mod receive;
 mod room;
 mod send;
+mod session;
 mod settings;
 mod state;
 mod time;
@@ -40,14 +41,16 @@ pub use close::{CloseCode, DisconnectReason};
 pub use conn::{ConnId, Handshake, ParseConnIdError};
 pub use delivery::Delivery;
 pub use envelope::{Message, RequestId};
-pub use error::{EncodeError, ErrorCode, JoinError, Refused, RestoreError, SendError, UnknownConn};
+pub use error::{
+    EncodeError, ErrorCode, JoinError, Refused, RestoreError, SendError, SessionError, UnknownConn,
+};
 pub use frame::Frame;
 #[cfg(feature = "garde")]
 pub use gateway::Valid;
 pub use gateway::{
-    App, AppState, CompleteError, ConnectError, Context, Desk, Extract, Failure, Fault, Gateway,
-    Handler, IntoOutcome, Outcome, Path, Raw, Rejection, Reply, Request, RoomAction, Router, Scope,
-    To, Token,
+    Admission, App, AppState, CompleteError, ConnectError, Context, Desk, Extract, Failure, Fault,
+    Gateway, Handler, IntoOutcome, Outcome, Path, Raw, Rejection, Reply, Request, RoomAction,
+    Router, Scope, To, Token, UpgradeRequest,
 };
 pub use hub::Hub;
 pub use input::Input;

@@ -51,6 +51,9 @@ pub struct Limits {
     /// Silence after the ping that closes with 4408; default 10 s. With the default heartbeat a
     /// half-open connection is found within 35 s.
     pub heartbeat_wait: Duration,
+    /// Bytes of a session, what an application keeps of a connection; default 1,024, half of what
+    /// Cloudflare Workers first allowed for the state of a sleeping socket.
+    pub session_bytes: usize,
     /// Idempotency keys remembered; default 10,000, the oldest go first.
     pub idempotency_keys: usize,
     /// How long a key is remembered; default 5 minutes, longer than any sane retry.
@@ -83,6 +86,7 @@ impl Default for Limits {
             },
             heartbeat: Some(Duration::from_secs(25)),
             heartbeat_wait: Duration::from_secs(10),
+            session_bytes: 1_024,
             idempotency_keys: 10_000,
             idempotency: Duration::from_secs(300),
         }

@@ -25,6 +25,9 @@ pub struct ConnState {
     user: Option<Box<str>>,
     rooms: Vec<String>,
     since: Timestamp,
+    /// JSON as a string: hosts keep this in formats that know no raw JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<Box<str>>,
     buckets: Buckets,
     pulse: Pulse,
 }
@@ -124,6 +127,7 @@ impl Hub {
                 .map(|&slot| (*self.rooms.get(slot).name).into())
                 .collect(),
             since: conn.since,
+            session: conn.session.clone(),
             buckets: conn.buckets,
             pulse: conn.pulse,
         })
@@ -158,6 +162,7 @@ impl Hub {
                 user: conn.user,
                 rooms: Vec::with_capacity(conn.rooms.len()),
                 since: conn.since,
+                session: conn.session,
                 buckets: conn.buckets,
                 pulse,
             };

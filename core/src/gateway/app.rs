@@ -12,8 +12,9 @@ use super::{
     failure::Fault,
     later::{CompleteError, Ledger, Request, Token},
     outcome::Outcome,
-    rejection::ConnectError,
+    rejection::{ConnectError, Rejection},
     timetable::Timetable,
+    upgrade::{Admission, UpgradeRequest},
 };
 use crate::{
     audience::Audience,
@@ -144,6 +145,21 @@ impl<G: Gateway> App<G> {
         let mut app = Self::around(Hub::restore(config, state.hub, conns)?, gateway);
         app.timetable.resume(&state.timetable);
         Ok(app)
+    }
+
+    /// Asks the gateway whether a request for a WebSocket is to be granted; see
+    /// [`Gateway::upgrade`]. No input, for it changes nothing: what is admitted goes into the
+    /// handshake of [`connect`](Self::connect).
+    ///
+    /// # Errors
+    ///
+    /// When the gateway refuses it.
+    pub fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
+        let mut admission = self.gateway.upgrade(request)?;
+        let chosen = admission.subprotocol.take();
+        admission.subprotocol =
+            chosen.filter(|chosen| request.subprotocols().any(|item| *item == **chosen));
+        Ok(admission)
     }
 
     /// A connection opened.

@@ -4,7 +4,7 @@ use core::ops::{Deref, DerefMut};
 
 use alloc::vec::Vec;
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{desk::Desk, later::Token};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     close::CloseCode,
     conn::ConnId,
     delivery::Delivery,
-    error::{EncodeError, JoinError},
+    error::{EncodeError, JoinError, SessionError},
     frame::Frame,
 };
 
@@ -159,6 +159,46 @@ impl<'a> Context<'a> {
     /// The connection's id.
     pub const fn id(&self) -> ConnId {
         self.conn
+    }
+
+    /// What the application keeps of this connection; `None` when it keeps nothing. It is a part of
+    /// the connection's ground state, so it survives sleep.
+    ///
+    /// ```
+    /// use roomcast_core::{Context, Failure, Router};
+    ///
+    /// let router = Router::default().on("seen", |cx: &mut Context| {
+    ///     let times = cx.session::<u32>()?.unwrap_or_default() + 1;
+    ///     cx.set_session(&times)?;
+    ///     Ok::<_, Failure>(times)
+    /// });
+    /// # let _ = router;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When what is kept is of another type.
+    pub fn session<T: DeserializeOwned>(&self) -> Result<Option<T>, SessionError> {
+        let json = match self.departed {
+            Some(departed) => departed.session.as_deref(),
+            None => self.desk.hub.session(self.conn),
+        };
+        let value = json.map(serde_json::from_str).transpose();
+        value.map_err(|_| SessionError::Type)
+    }
+
+    /// Keeps a value of this connection, in place of the one before. A value that is `null` in JSON,
+    /// such as `()`, is nothing to keep.
+    ///
+    /// # Errors
+    ///
+    /// When the value has no form in JSON, is over `Limits::session_bytes`, or the connection has
+    /// ended; the one before stays.
+    pub fn set_session<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SessionError> {
+        let json = serde_json::to_string(value).map_err(|_| SessionError::Value)?;
+        let json = (json != "null").then_some(json.into_boxed_str());
+        let Desk { hub, out, .. } = &mut self.desk;
+        hub.set_session(self.conn, json, out)
     }
 
     /// Whose the connection is; `None` is anonymous.

@@ -14,6 +14,7 @@ mod rejection;
 mod router;
 mod timetable;
 mod unwound;
+mod upgrade;
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -33,6 +34,7 @@ pub use self::{
     outcome::{Outcome, Reply},
     rejection::{ConnectError, Rejection},
     router::Router,
+    upgrade::{Admission, UpgradeRequest},
 };
 pub(crate) use self::{later::wire as token_wire, outcome::wire as outcome_wire};
 
@@ -57,10 +59,21 @@ pub enum RoomAction {
 /// Every hook has a default that does nothing. `()` is the namespace without an application. A
 /// [`Router`] is a gateway made from typed handlers.
 ///
-/// The hooks of one connection come in this order: `connect`; then `admit`, `message`, `joined` and
+/// The hooks of one connection come in this order: `upgrade`, where there is HTTP; `connect`; then `admit`, `message`, `joined` and
 /// `left`, as things happen; when it ends, `left` for each of its rooms, and `disconnect` as the
 /// last. A hook for a change runs when what caused the change is done, and its commands come after.
 pub trait Gateway {
+    /// Somebody wants to connect. This is asked before the WebSocket opens, while an HTTP status can
+    /// still be answered, and it changes nothing: what it finds out goes on in the [`Admission`].
+    ///
+    /// # Errors
+    ///
+    /// To refuse it.
+    fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
+        let _ = request;
+        Ok(Admission::new())
+    }
+
     /// A connection opened. What is sent to it here comes before anything else, but `$welcome`.
     ///
     /// # Errors
@@ -171,6 +184,10 @@ impl Gateway for () {
 }
 
 impl<G: Gateway + ?Sized> Gateway for Box<G> {
+    fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
+        (**self).upgrade(request)
+    }
+
     fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
         (**self).connect(cx)
     }

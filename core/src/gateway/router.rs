@@ -6,8 +6,16 @@ use core::{fmt, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Gateway, RoomAction, context::Context, desk::Desk, extract::Request, failure::Failure,
-    handler::Handler, outcome::Outcome, path::Pattern, rejection::Rejection,
+    Gateway, RoomAction,
+    context::Context,
+    desk::Desk,
+    extract::Request,
+    failure::Failure,
+    handler::Handler,
+    outcome::Outcome,
+    path::Pattern,
+    rejection::Rejection,
+    upgrade::{Admission, UpgradeRequest},
 };
 use crate::{
     close::DisconnectReason,
@@ -31,7 +39,8 @@ use crate::{
 /// answer. For a message: those of the namespace ([`guard`](Self::guard)), then those of the event
 /// ([`guard_event`](Self::guard_event)), each in the order in which they were added; then the
 /// handler's arguments are made, then the handler runs. For a room ([`guard_rooms`](Self::guard_rooms)):
-/// before `$join`, `$leave`, and before what no handler claimed is published.
+/// before `$join`, `$leave`, and before what no handler claimed is published. For a WebSocket
+/// ([`guard_upgrade`](Self::guard_upgrade)): before [`on_upgrade`](Self::on_upgrade).
 ///
 /// ```
 /// use roomcast_core::{Context, Failure, Path, Router};
@@ -70,6 +79,8 @@ pub struct Router<S = ()> {
     fallback: Option<Route<S>>,
     guards: Vec<Guard<S>>,
     room_guards: Vec<RoomGuard<S>>,
+    upgrade_guards: Vec<UpgradeGuard<S>>,
+    upgrade: Option<UpgradeHook<S>>,
     connect: Vec<ConnectHook<S>>,
     disconnect: Vec<DisconnectHook<S>>,
     joined: Vec<RoomHook<S>>,
@@ -82,6 +93,8 @@ pub struct Router<S = ()> {
 type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Outcome>;
 type Guard<S> = Box<dyn Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure>>;
 type RoomGuard<S> = Box<dyn Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>>;
+type UpgradeGuard<S> = Box<dyn Fn(&UpgradeRequest<'_>, &S) -> Result<(), Rejection>>;
+type UpgradeHook<S> = Box<dyn Fn(&UpgradeRequest<'_>, &S) -> Result<Admission, Rejection>>;
 type ConnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>>;
 type DisconnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, DisconnectReason)>;
 type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
@@ -143,6 +156,8 @@ impl<S> Router<S> {
             fallback: None,
             guards: Vec::new(),
             room_guards: Vec::new(),
+            upgrade_guards: Vec::new(),
+            upgrade: None,
             connect: Vec::new(),
             disconnect: Vec::new(),
             joined: Vec::new(),
@@ -240,6 +255,31 @@ impl<S> Router<S> {
         self
     }
 
+    /// Adds a guard before every request for a WebSocket.
+    #[must_use]
+    pub fn guard_upgrade(
+        mut self,
+        guard: impl Fn(&UpgradeRequest<'_>, &S) -> Result<(), Rejection> + 'static,
+    ) -> Self {
+        self.upgrade_guards.push(Box::new(guard));
+        self
+    }
+
+    /// Says who connects, behind the guards; see [`Gateway::upgrade`].
+    ///
+    /// # Panics
+    ///
+    /// When this is said already.
+    #[must_use]
+    pub fn on_upgrade(
+        mut self,
+        hook: impl Fn(&UpgradeRequest<'_>, &S) -> Result<Admission, Rejection> + 'static,
+    ) -> Self {
+        let before = self.upgrade.replace(Box::new(hook));
+        assert!(before.is_none(), "there is a hook for upgrades already");
+        self
+    }
+
     /// Adds a hook for [`Gateway::connect`]. Hooks of one kind run in the order in which they were
     /// added; the first one that refuses a connection is the last.
     #[must_use]
@@ -327,6 +367,15 @@ impl<S: Serialize + DeserializeOwned> Router<S> {
 }
 
 impl<S> Gateway for Router<S> {
+    fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
+        let mut guards = self.upgrade_guards.iter();
+        guards.try_for_each(|guard| guard(request, &self.state))?;
+        match &self.upgrade {
+            Some(hook) => hook(request, &self.state),
+            None => Ok(Admission::new()),
+        }
+    }
+
     fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
         self.changed |= !self.connect.is_empty();
         let mut hooks = self.connect.iter_mut();

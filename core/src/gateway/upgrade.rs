@@ -1,0 +1,139 @@
+//! Whether a connection may be opened, before it is.
+
+use alloc::boxed::Box;
+use core::net::IpAddr;
+
+use serde::Serialize;
+
+use super::outcome::written;
+use crate::{conn::Handshake, error::EncodeError};
+
+/// The request for a WebSocket, as an application sees it: plain values that any host can fill in.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct UpgradeRequest<'a> {
+    /// The path, percent-encoded as it came.
+    pub path: &'a str,
+    /// The query string as it came, without the question mark.
+    pub query: &'a str,
+    /// Names and values of the header fields, in order; names in any case.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The peer's address, where the host knows it.
+    pub peer: Option<IpAddr>,
+}
+
+impl<'a> UpgradeRequest<'a> {
+    /// A request for this path, with this query string.
+    pub const fn new(path: &'a str, query: &'a str) -> Self {
+        Self {
+            path,
+            query,
+            headers: &[],
+            peer: None,
+        }
+    }
+
+    /// With these header fields.
+    #[must_use]
+    pub const fn with_headers(mut self, headers: &'a [(&'a str, &'a str)]) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// From this peer.
+    #[must_use]
+    pub const fn with_peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// The first value of a header field, whatever the case of its name.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.values(name).next()
+    }
+
+    /// The first cookie of this name; its value as it came, without quotes around it.
+    pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        let pairs = self.values("cookie").flat_map(|value| value.split(';'));
+        let mut pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
+        let (_, value) = pairs.find(|(found, _)| *found == name)?;
+        let bare = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+        Some(bare.unwrap_or(value))
+    }
+
+    /// The first parameter of this name in the query, decoded.
+    #[cfg(feature = "http")]
+    pub fn param(&self, name: &str) -> Option<alloc::borrow::Cow<'a, str>> {
+        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
+        pairs
+            .find(|(found, _)| *found == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The subprotocols that the client offers, in its order.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> {
+        let lists = self.values("sec-websocket-protocol");
+        let items = lists.flat_map(|list| list.split(',')).map(str::trim);
+        items.filter(|item| !item.is_empty())
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let fields = self.headers.iter();
+        let named = fields.filter(move |(found, _)| found.eq_ignore_ascii_case(name));
+        named.map(|&(_, value)| value)
+    }
+}
+
+/// What an application says of a connection that it lets in. By default nothing: the host decides
+/// who it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Admission {
+    /// Who it is; `None` leaves it to the host.
+    pub user: Option<Box<str>>,
+    /// Its session, as JSON.
+    pub session: Option<Box<str>>,
+    /// The subprotocol to select; one that was not offered is not.
+    pub subprotocol: Option<Box<str>>,
+}
+
+impl Admission {
+    /// Lets it in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As this user.
+    #[must_use]
+    pub fn with_user(mut self, user: impl Into<Box<str>>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// With this session; see [`Context::session`](crate::Context::session).
+    ///
+    /// # Errors
+    ///
+    /// When the value has no form in JSON.
+    pub fn with_session<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self, EncodeError> {
+        self.session = Some(written(value)?);
+        Ok(self)
+    }
+
+    /// With this subprotocol.
+    #[must_use]
+    pub fn with_subprotocol(mut self, subprotocol: impl Into<Box<str>>) -> Self {
+        self.subprotocol = Some(subprotocol.into());
+        self
+    }
+
+    /// The handshake for [`App::connect`](crate::App::connect): the host's own, and what the
+    /// application said.
+    pub fn handshake(self, host: Handshake) -> Handshake {
+        Handshake {
+            user: self.user.or(host.user),
+            session: self.session.or(host.session),
+            ..host
+        }
+    }
+}

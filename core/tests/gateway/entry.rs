@@ -1,0 +1,155 @@
+//! Who may connect, and what is known of them from then on.
+
+use roomcast_core::{
+    Admission, CloseCode, Context, Failure, Handshake, Rejection, Router, SessionError,
+    UpgradeRequest,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::stage::Stage;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Seat {
+    row: u8,
+}
+
+fn theatre() -> Router<&'static str> {
+    Router::new("open sesame")
+        .guard_upgrade(|request, _| match request.peer {
+            Some(peer) if !peer.is_loopback() => {
+                Err(Rejection::forbidden("only from here").with_status(451))
+            }
+            _ => Ok(()),
+        })
+        .guard_upgrade(|request, word| match request.header("x-word") {
+            Some(said) if said == *word => Ok(()),
+            _ => Err(Rejection::unauthorized("say the word")),
+        })
+        .on_upgrade(|request, _| {
+            let row = request
+                .query
+                .strip_prefix("row=")
+                .and_then(|row| row.parse().ok());
+            let seat = Seat {
+                row: row.ok_or_else(|| Rejection::forbidden("which row?"))?,
+            };
+            let mut admission = Admission::new()
+                .with_session(&seat)
+                .map_err(|_| Rejection::internal())?;
+            if let Some(user) = request.cookie("user") {
+                admission = admission.with_user(user);
+            }
+            Ok(admission.with_subprotocol("theatre.v1"))
+        })
+        .on("seat", |cx: &mut Context| {
+            let seat = cx.session::<Seat>()?;
+            Ok::<_, Failure>((cx.user().map(str::to_owned), seat))
+        })
+        .on("move", |cx: &mut Context, to: Option<Seat>| {
+            cx.set_session(&to)
+        })
+        .on("grow", |cx: &mut Context| {
+            let large = cx.set_session(&"x".repeat(1_023));
+            assert_eq!(large, Err(SessionError::TooLarge { bytes_max: 1_024 }));
+            assert_eq!(cx.session::<String>(), Err(SessionError::Type));
+        })
+}
+
+fn refused(request: &UpgradeRequest<'_>) -> (u16, CloseCode, String) {
+    let stage = Stage::new(theatre());
+    let rejection = stage.app.upgrade(request).expect_err("refused");
+    let reason = rejection.reason().to_owned();
+    (rejection.status(), rejection.close_code(), reason)
+}
+
+#[test]
+fn guards_of_the_upgrade_come_before_its_hook_in_their_order() {
+    let request = UpgradeRequest::new("/ws", "");
+    let abroad = request.with_peer([192, 0, 2, 1].into());
+    assert_eq!(
+        refused(&abroad),
+        (451, CloseCode::FORBIDDEN, "only from here".into())
+    );
+    assert_eq!(
+        refused(&request),
+        (401, CloseCode::UNAUTHORIZED, "say the word".into())
+    );
+    let known = request.with_headers(&[("X-Word", "open sesame")]);
+    assert_eq!(
+        refused(&known),
+        (403, CloseCode::FORBIDDEN, "which row?".into())
+    );
+    assert_eq!(
+        Rejection::overloaded("say \"later\"").frame(),
+        r#"{"event":"$error","error":{"code":"overloaded","message":"say \"later\""}}"#
+    );
+}
+
+#[test]
+fn what_the_upgrade_found_out_stays_with_the_connection() {
+    let mut stage = Stage::new(theatre());
+    let headers = [
+        ("X-Word", "open sesame"),
+        ("Cookie", r#"theme=dark; user="ann"; user=eve"#),
+        ("Sec-WebSocket-Protocol", "roomcast.v1, theatre.v1"),
+    ];
+    let request = UpgradeRequest::new("/ws", "row=7").with_headers(&headers);
+    let admission = stage.app.upgrade(&request).expect("admitted");
+    assert_eq!(admission.subprotocol.as_deref(), Some("theatre.v1"));
+    let unasked = request.with_headers(&headers[..2]);
+    let unasked = stage.app.upgrade(&unasked).expect("admitted");
+    assert_eq!(
+        unasked.subprotocol, None,
+        "one that was not offered is not selected"
+    );
+
+    let handshake = admission.handshake(Handshake::new());
+    let a = stage
+        .app
+        .connect(stage.now, handshake, &mut stage.out)
+        .expect("room");
+    stage.take();
+    for (text, lines) in [
+        (
+            r#"{"event":"seat"}"#,
+            &[r#"send a {"event":"seat","data":["ann",{"row":7}]}"#][..],
+        ),
+        (r#"{"event":"move","data":{"row":8}}"#, &["persist a"]),
+        (r#"{"event":"move","data":{"row":8}}"#, &[]),
+        (r#"{"event":"grow"}"#, &[]),
+        (
+            r#"{"event":"seat"}"#,
+            &[r#"send a {"event":"seat","data":["ann",{"row":8}]}"#],
+        ),
+        (r#"{"event":"move"}"#, &["persist a"]),
+        (
+            r#"{"event":"seat"}"#,
+            &[r#"send a {"event":"seat","data":["ann",null]}"#],
+        ),
+    ] {
+        stage.text(a, text);
+        assert_eq!(stage.take(), lines, "{text}");
+        stage.sleep(theatre());
+    }
+}
+
+#[test]
+fn a_session_is_there_to_the_end() {
+    let router = Router::new(Vec::new())
+        .on_connect(|cx, _| cx.set_session(&7).map_err(|_| Rejection::internal()))
+        .on_disconnect(|cx, seen: &mut Vec<_>, _| {
+            seen.push(cx.session::<u8>());
+            assert!(cx.set_session(&8).is_err());
+        });
+    let (mut stage, [a]) = Stage::connected(router);
+    stage.lost(a);
+    assert_eq!(stage.app.gateway().state(), &[Ok(Some(7))]);
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn parameters_of_the_query_are_decoded() {
+    let request = UpgradeRequest::new("/ws", "a=1&name=J%C3%BCrgen+M&name=x");
+    assert_eq!(request.param("name").as_deref(), Some("Jürgen M"));
+    assert_eq!(request.param("none"), None);
+}
