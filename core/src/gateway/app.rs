@@ -69,11 +69,20 @@ pub struct App<G> {
     /// What hooks are still to be told, and how many hooks led to it.
     changes: VecDeque<(u32, Change)>,
     timetable: Timetable,
-    /// The connection that the gateway is asked about.
-    pub(super) connecting: Option<(ConnId, Mark)>,
+    pub(super) connecting: Option<Connecting>,
     /// Whether the gateway is asked about a message or verb that was not answered yet.
     pub(super) answering: bool,
     unsaved: bool,
+}
+
+/// A connection whose id the host has not been told yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Connecting {
+    pub(super) conn: ConnId,
+    /// Where its commands begin.
+    pub(super) mark: Mark,
+    /// Whether the gateway let it in.
+    pub(super) admitted: bool,
 }
 
 /// The ground state of an [`App`] that belongs to no connection.
@@ -176,14 +185,28 @@ impl<G: Gateway> App<G> {
         let mark = out.mark();
         let conn = self.hub.connect(now, handshake, out)?;
         self.unsaved = true;
-        self.connecting = Some((conn, mark));
+        let mut connecting = Connecting {
+            conn,
+            mark,
+            admitted: false,
+        };
+        self.connecting = Some(connecting);
         let admitted = self.with(now, out, conn, G::connect);
-        self.connecting = None;
-        if admitted.is_err() {
-            self.revoke(conn, mark, out);
+        match &admitted {
+            Ok(()) => {
+                connecting.admitted = true;
+                self.connecting = Some(connecting);
+            }
+            Err(rejection) => {
+                self.connecting = None;
+                if let Some(cause) = rejection.cause() {
+                    self.ledger.fault(Some(conn), "connect", cause.into());
+                }
+                self.revoke(conn, mark, out);
+            }
         }
         self.settle(now, out);
-        self.unsaved |= self.hub.counts().connections > 0 && self.timetable.start(now);
+        self.connecting = None;
         match admitted {
             Ok(()) => Ok(conn),
             Err(rejection) => Err(ConnectError::Rejected(rejection)),
@@ -565,9 +588,11 @@ impl<G: Gateway> App<G> {
                 self.collect(deep + 1);
             }
         }
-        if self.hub.counts().connections == 0 {
-            self.unsaved |= self.timetable.stop();
-        }
+        self.unsaved |= if self.hub.counts().connections == 0 {
+            self.timetable.stop()
+        } else {
+            self.timetable.start(now)
+        };
     }
 
     fn tell(&mut self, now: Timestamp, change: &Change, out: &mut Outbox) {

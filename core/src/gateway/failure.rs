@@ -125,15 +125,20 @@ impl<E: Error + 'static> From<E> for Failure {
             Some(JoinError::Room(_)) => return Self::new(ErrorCode::BadRoom, error.to_string()),
             Some(JoinError::UnknownConn(_)) | None => {}
         }
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self::internal(text)
+        Self::internal(chain(&error))
     }
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// Something that went wrong in application code, for the host to log.

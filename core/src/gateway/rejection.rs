@@ -1,7 +1,9 @@
 //! A connection that the application does not want.
 
-use alloc::{borrow::Cow, string::String};
+use alloc::{borrow::Cow, boxed::Box, string::String};
+use core::error::Error;
 
+use super::failure::chain;
 use crate::{
     close::CloseCode,
     envelope::write_string,
@@ -23,6 +25,17 @@ pub struct Rejection {
     code: ErrorCode,
     close: CloseCode,
     reason: Cow<'static, str>,
+    cause: Option<Box<str>>,
+}
+
+/// Any error becomes [`Rejection::internal`] by `?`; its text is for the host alone.
+impl<E: Error> From<E> for Rejection {
+    fn from(error: E) -> Self {
+        Self {
+            cause: Some(chain(&error).into()),
+            ..Self::internal()
+        }
+    }
 }
 
 impl Rejection {
@@ -67,6 +80,7 @@ impl Rejection {
             code,
             close,
             reason: reason.into(),
+            cause: None,
         }
     }
 
@@ -101,6 +115,12 @@ impl Rejection {
     /// The reason, which the client may read.
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// The error behind an internal one, in full, for the host to log. That of a
+    /// [`connect`](crate::Gateway::connect) is among [`App::take_faults`](crate::App::take_faults).
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// The text frame that tells why through an open socket, before the close.

@@ -1,21 +1,44 @@
 //! What is done about a handler that unwound.
 
-use super::{Gateway, app::App, failure::Failure};
-use crate::{conn::ConnId, envelope::Envelope, input::Input, outbox::Outbox, time::Timestamp};
+use super::{
+    Gateway,
+    app::{App, Connecting},
+    failure::Failure,
+};
+use crate::{
+    close::{CloseCode, DisconnectReason},
+    conn::ConnId,
+    envelope::Envelope,
+    input::Input,
+    outbox::Outbox,
+    time::Timestamp,
+};
 
 impl<G: Gateway> App<G> {
     /// The gateway unwound while this input was performed: for hosts that catch panics.
     ///
     /// The outbox is the one that the input was performed with. A message is answered `internal`;
-    /// a connection that was opening is taken back, as if it had been refused; hooks that were still
-    /// to run, run. These may unwind too: then this is called again, with [`Input::Timeout`], until
+    /// a connection that was opening is taken back, as if it had been refused, and the host refuses it
+    /// as [`Rejection::internal`](crate::Rejection::internal); hooks that were still to run, run. These may unwind too: then this is called again, with [`Input::Timeout`], until
     /// it returns. It does, since no hook runs twice. The text is handed back by
     /// [`take_faults`](Self::take_faults).
     pub fn unwound(&mut self, now: Timestamp, input: &Input<'_>, text: &str, out: &mut Outbox) {
         let answering = core::mem::take(&mut self.answering);
-        if let Some((conn, mark)) = self.connecting.take() {
+        if let Some(connecting) = self.connecting.take() {
+            let Connecting {
+                conn,
+                mark,
+                admitted,
+            } = connecting;
             self.ledger.fault(Some(conn), "connect", text.into());
-            self.revoke(conn, mark, out);
+            if admitted {
+                // The gateway knows it, and has to hear of its end. It fails when it has ended.
+                let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
+                let _ = self.hub.remove(conn, reason);
+                out.retract(mark, conn);
+            } else {
+                self.revoke(conn, mark, out);
+            }
         } else if let Input::Text { conn, text: frame } = input
             && answering
         {

@@ -33,9 +33,7 @@ fn theatre() -> Router<&'static str> {
             let seat = Seat {
                 row: row.ok_or_else(|| Rejection::forbidden("which row?"))?,
             };
-            let mut admission = Admission::new()
-                .with_session(&seat)
-                .map_err(|_| Rejection::internal())?;
+            let mut admission = Admission::new().with_session(&seat)?;
             if let Some(user) = request.cookie("user") {
                 admission = admission.with_user(user);
             }
@@ -136,7 +134,7 @@ fn what_the_upgrade_found_out_stays_with_the_connection() {
 #[test]
 fn a_session_is_there_to_the_end() {
     let router = Router::new(Vec::new())
-        .on_connect(|cx, _| cx.set_session(&7).map_err(|_| Rejection::internal()))
+        .on_connect(|cx, _| Ok(cx.set_session(&7)?))
         .on_disconnect(|cx, seen: &mut Vec<_>, _| {
             seen.push(cx.session::<u8>());
             assert!(cx.set_session(&8).is_err());
@@ -144,6 +142,22 @@ fn a_session_is_there_to_the_end() {
     let (mut stage, [a]) = Stage::connected(router);
     stage.lost(a);
     assert_eq!(stage.app.gateway().state(), &[Ok(Some(7))]);
+}
+
+#[test]
+fn an_error_while_connecting_is_for_the_host_alone() {
+    let router = Router::default().on_connect(|_, ()| {
+        let _: u8 = "SECRET".parse()?;
+        Ok(())
+    });
+    let mut stage = Stage::new(router);
+    let refused = stage.connect("ann").expect_err("refused");
+    assert!(!refused.to_string().contains("digit"), "{refused}");
+    assert_eq!(
+        stage.faults(),
+        ["connect of connection 0: invalid digit found in string"]
+    );
+    stage.expect([]);
 }
 
 #[cfg(feature = "http")]

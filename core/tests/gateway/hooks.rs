@@ -391,6 +391,27 @@ fn a_handler_that_panics_is_answered_for() {
     stage.expect([]);
     assert_eq!(stage.app.hub().counts().connections, 1);
     assert_eq!(stage.app.hub().members("hall"), [b]);
+    // The host never learns its id, so it cannot stay; the gateway knows it, so it hears the end.
+    planted(&mut stage, Some("joined"));
+    log.take();
+    caught(
+        &mut stage,
+        &Input::Connect(Handshake::new().with_user("dan")),
+    );
+    let lines = stage.take();
+    assert!(
+        lines.iter().all(|line| line.starts_with("send b ")),
+        "{lines:?}"
+    );
+    assert_eq!(
+        taken(&log)[1..],
+        [
+            "joined 3145728 hall, panics",
+            r#"left 3145728 hall, in ["hall"], 1 remain"#,
+            r#"disconnect dan ["hall"] Closed(CloseCode(1011))"#,
+        ]
+    );
+    assert_eq!(stage.app.hub().counts().connections, 1);
     let handled = stage.app.receive(
         stage.now,
         b,

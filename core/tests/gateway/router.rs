@@ -295,9 +295,8 @@ fn hooks_of_a_router_have_its_state() {
                 if user == "eve" {
                     return Err(Rejection::unauthorized("who?"));
                 }
-                cx.join("hall")
-                    .map(|_| ())
-                    .map_err(|_| Rejection::internal())
+                cx.join("hall")?;
+                Ok(())
             })
             .on_joined(|_, log, room| log.push(format!("joined {room}")))
             .on_left(|_, log, room| log.push(format!("left {room}")))
