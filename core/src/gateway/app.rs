@@ -1,7 +1,7 @@
 //! A hub and the application before it.
 
 use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
-use core::{fmt, time::Duration};
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,20 +17,16 @@ use super::{
     upgrade::{Admission, UpgradeRequest},
 };
 use crate::{
-    audience::Audience,
     change::Change,
-    close::{CloseCode, DisconnectReason},
+    close::DisconnectReason,
     conn::{ConnId, Handshake},
-    delivery::Delivery,
     envelope::{Envelope, Message},
-    error::{EncodeError, JoinError, RestoreError, SendError, UnknownConn},
+    error::{RestoreError, UnknownConn},
     frame::Frame,
     hub::Hub,
     limits::Config,
     outbox::{Mark, Outbox},
-    payload::Payload,
     receive::Received,
-    room::Joined,
     state::{ConnState, HubState},
     time::Timestamp,
 };
@@ -72,7 +68,7 @@ pub struct App<G> {
     pub(super) connecting: Option<Connecting>,
     /// Whether the gateway is asked about a message or verb that was not answered yet.
     pub(super) answering: bool,
-    unsaved: bool,
+    pub(super) unsaved: bool,
 }
 
 /// A connection whose id the host has not been told yet.
@@ -369,115 +365,6 @@ impl<G: Gateway> App<G> {
         result
     }
 
-    /// [`Hub::send`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn send(
-        &mut self,
-        now: Timestamp,
-        audience: &Audience,
-        event: &str,
-        data: Payload<'_>,
-        out: &mut Outbox,
-    ) -> Result<Delivery, EncodeError> {
-        self.hub.send(now, audience, event, data, out)
-    }
-
-    /// [`Hub::send_once`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn send_once(
-        &mut self,
-        now: Timestamp,
-        key: &str,
-        audience: &Audience,
-        event: &str,
-        data: Payload<'_>,
-        out: &mut Outbox,
-    ) -> Result<Delivery, SendError> {
-        self.unsaved = true;
-        self.hub.send_once(now, key, audience, event, data, out)
-    }
-
-    /// [`Hub::settle_once`].
-    pub fn settle_once(&mut self, key: &str, delivery: Delivery) {
-        self.hub.settle_once(key, delivery);
-    }
-
-    /// [`Hub::join`], and what the gateway makes of it.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn join(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        room: &str,
-        out: &mut Outbox,
-    ) -> Result<Joined<'_>, JoinError> {
-        let already = self.hub.join(now, conn, room, out)?.already;
-        self.settle(now, out);
-        let position = self.hub.position(room);
-        Ok(Joined { position, already })
-    }
-
-    /// [`Hub::leave`], and what the gateway makes of it.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn leave(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        room: &str,
-        out: &mut Outbox,
-    ) -> Result<bool, UnknownConn> {
-        let was = self.hub.leave(now, conn, room, out)?;
-        self.settle(now, out);
-        Ok(was)
-    }
-
-    /// [`Hub::close`], and what the gateway makes of it.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn close(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        code: CloseCode,
-        reason: &str,
-        out: &mut Outbox,
-    ) -> Result<(), UnknownConn> {
-        self.close_for(now, conn, code, reason, Duration::ZERO, out)
-    }
-
-    /// [`Hub::close_for`], and what the gateway makes of it.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn close_for(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        code: CloseCode,
-        reason: &str,
-        away: Duration,
-        out: &mut Outbox,
-    ) -> Result<(), UnknownConn> {
-        self.hub.close_for(now, conn, code, reason, away, out)?;
-        self.settle(now, out);
-        Ok(())
-    }
-
     /// [`Hub::shrink_to_fit`].
     pub fn shrink_to_fit(&mut self) {
         self.hub.shrink_to_fit();
@@ -526,7 +413,11 @@ impl<G: Gateway> App<G> {
         self.ledger.is_pending(token)
     }
 
-    fn parts<'a>(&'a mut self, now: Timestamp, out: &'a mut Outbox) -> (&'a mut G, Desk<'a>) {
+    pub(super) fn parts<'a>(
+        &'a mut self,
+        now: Timestamp,
+        out: &'a mut Outbox,
+    ) -> (&'a mut G, Desk<'a>) {
         let desk = Desk {
             now,
             hub: &mut self.hub,

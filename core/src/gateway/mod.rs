@@ -9,6 +9,7 @@ mod failure;
 mod handler;
 mod later;
 mod outcome;
+mod outside;
 mod path;
 mod rejection;
 mod router;

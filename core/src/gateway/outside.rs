@@ -1,0 +1,127 @@
+//! What hosts want of a namespace for somebody else: the HTTP API, another task, an operator.
+
+use core::time::Duration;
+
+use super::{Gateway, app::App};
+use crate::{
+    audience::Audience,
+    close::CloseCode,
+    conn::ConnId,
+    delivery::Delivery,
+    error::{EncodeError, JoinError, SendError, UnknownConn},
+    outbox::Outbox,
+    payload::Payload,
+    room::Joined,
+    time::Timestamp,
+};
+
+impl<G: Gateway> App<G> {
+    /// [`Hub::send`](crate::Hub::send).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send(
+        &mut self,
+        now: Timestamp,
+        audience: &Audience,
+        event: &str,
+        data: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, EncodeError> {
+        self.hub.send(now, audience, event, data, out)
+    }
+
+    /// [`Hub::send_once`](crate::Hub::send_once).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_once(
+        &mut self,
+        now: Timestamp,
+        key: &str,
+        audience: &Audience,
+        event: &str,
+        data: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, SendError> {
+        self.unsaved = true;
+        self.hub.send_once(now, key, audience, event, data, out)
+    }
+
+    /// [`Hub::settle_once`](crate::Hub::settle_once).
+    pub fn settle_once(&mut self, key: &str, delivery: Delivery) {
+        self.hub.settle_once(key, delivery);
+    }
+
+    /// [`Hub::join`](crate::Hub::join), and what the gateway makes of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn join(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<Joined<'_>, JoinError> {
+        let already = self.hub.join(now, conn, room, out)?.already;
+        self.settle(now, out);
+        let position = self.hub.position(room);
+        Ok(Joined { position, already })
+    }
+
+    /// [`Hub::leave`](crate::Hub::leave), and what the gateway makes of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn leave(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<bool, UnknownConn> {
+        let was = self.hub.leave(now, conn, room, out)?;
+        self.settle(now, out);
+        Ok(was)
+    }
+
+    /// [`Hub::close`](crate::Hub::close), and what the gateway makes of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn close(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.close_for(now, conn, code, reason, Duration::ZERO, out)
+    }
+
+    /// [`Hub::close_for`](crate::Hub::close_for), and what the gateway makes of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn close_for(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        away: Duration,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.hub.close_for(now, conn, code, reason, away, out)?;
+        self.settle(now, out);
+        Ok(())
+    }
+}
