@@ -50,7 +50,7 @@ pub use gateway::Valid;
 pub use gateway::{
     Admission, App, AppState, CompleteError, ConnectError, Context, Desk, Extract, Failure, Fault,
     Gateway, Handler, IntoOutcome, Outcome, Path, Raw, Rejection, Reply, Request, RoomAction,
-    Router, Scope, To, Token, UpgradeRequest,
+    Router, Scope, To, Token, UpgradeRequest, Work,
 };
 pub use hub::Hub;
 pub use input::Input;

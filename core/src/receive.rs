@@ -66,6 +66,22 @@ impl Hub {
         frame: Frame<'f>,
         out: &mut Outbox,
     ) -> Result<Received<'f>, UnknownConn> {
+        if self.pays(now, conn, frame, out)? {
+            Ok(self.read(now, conn, frame, out))
+        } else {
+            Ok(Received::Settled)
+        }
+    }
+
+    /// Whether a message is within the limits of size and rate. If not, its sender was told.
+    #[inline]
+    pub(crate) fn pays(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'_>,
+        out: &mut Outbox,
+    ) -> Result<bool, UnknownConn> {
         let limits = &self.config.limits;
         let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
         connection.pulse.heard = now;
@@ -73,68 +89,61 @@ impl Hub {
         if frame.len() > limits.message_bytes {
             let reason = "message over the size limit";
             self.close(now, conn, CloseCode::TOO_BIG, reason, out)?;
-            return Ok(Received::Settled);
+            return Ok(false);
         }
-        let verdict = connection.buckets.inbound(limits, now, frame.len());
-        if self.config.raw {
-            return self.accept_raw(now, conn, frame, verdict, out);
-        }
-        let text = match frame {
-            Frame::Text(text) => text,
-            Frame::Binary(_) => {
-                let reason = "messages are text";
-                self.close(now, conn, CloseCode::UNSUPPORTED, reason, out)?;
-                return Ok(Received::Settled);
+        match connection.buckets.inbound(limits, now, frame.len()) {
+            Verdict::Pass => Ok(true),
+            verdict @ (Verdict::Refuse | Verdict::Close) => {
+                self.turn_away(now, conn, frame, verdict, out)
             }
-        };
-        if verdict == Verdict::Close {
-            let reason = "over the inbound rate for too long";
-            self.close(now, conn, CloseCode::RATE_LIMITED, reason, out)?;
-            return Ok(Received::Settled);
         }
-        let refusal = match Envelope::decode(text) {
-            Ok(envelope) if verdict == Verdict::Pass => {
-                return Ok(self.envelope(conn, envelope, out));
-            }
-            Ok(Envelope {
-                event, id, room, ..
-            }) => Malformed {
-                code: ErrorCode::RateLimited,
-                message: RATE_LIMITED,
-                event: Some(event),
-                id,
-                room,
-            },
-            Err(malformed) if verdict == Verdict::Pass => malformed,
-            Err(malformed) => Malformed {
-                code: ErrorCode::RateLimited,
-                message: RATE_LIMITED,
-                ..malformed
-            },
-        };
-        self.refuse(conn, &refusal, out);
-        Ok(Received::Settled)
     }
 
-    /// Out of line: most namespaces have envelopes.
+    #[cold]
     #[inline(never)]
-    fn accept_raw<'f>(
+    fn turn_away(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'_>,
+        verdict: Verdict,
+        out: &mut Outbox,
+    ) -> Result<bool, UnknownConn> {
+        if !self.config.raw && matches!(frame, Frame::Binary(_)) {
+            self.close(now, conn, CloseCode::UNSUPPORTED, BINARY, out)?;
+        } else if verdict == Verdict::Close {
+            let reason = "over the inbound rate for too long";
+            self.close(now, conn, CloseCode::RATE_LIMITED, reason, out)?;
+        } else if !self.config.raw {
+            self.decline(conn, frame, ErrorCode::RateLimited, RATE_LIMITED, out)?;
+        }
+        Ok(false)
+    }
+
+    /// What a message says.
+    #[inline]
+    pub(crate) fn read<'f>(
         &mut self,
         now: Timestamp,
         conn: ConnId,
         frame: Frame<'f>,
-        verdict: Verdict,
         out: &mut Outbox,
-    ) -> Result<Received<'f>, UnknownConn> {
-        Ok(match verdict {
-            Verdict::Pass => Received::Raw(frame),
-            Verdict::Refuse => Received::Settled,
-            Verdict::Close => {
-                let reason = "over the inbound rate for too long";
-                self.close(now, conn, CloseCode::RATE_LIMITED, reason, out)?;
+    ) -> Received<'f> {
+        if self.config.raw {
+            return Received::Raw(frame);
+        }
+        let Frame::Text(text) = frame else {
+            // It is alive.
+            let _ = self.close(now, conn, CloseCode::UNSUPPORTED, BINARY, out);
+            return Received::Settled;
+        };
+        match Envelope::decode(text) {
+            Ok(envelope) => self.envelope(conn, envelope, out),
+            Err(malformed) => {
+                self.refuse(conn, &malformed, out);
                 Received::Settled
             }
-        })
+        }
     }
 
     /// Answers a message that the host could not process, for a reason of its own, with an error
@@ -221,4 +230,5 @@ impl Hub {
     }
 }
 
+const BINARY: &str = "messages are text";
 const RATE_LIMITED: &str = "too many messages or bytes: send slower; this one was not processed";

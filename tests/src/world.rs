@@ -1,8 +1,12 @@
 //! An application and its clients, without sockets and without waiting.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
-use roomcast_core::{App, CompleteError, Fault, Gateway, Hub, Limits, Outcome, Token};
+use roomcast_core::{App, CompleteError, Fault, Gateway, Hub, Limits, Outcome, Token, Work};
 
 use crate::{Actor, Core, Driver, DriverError, Event, Op, Settings, Sleep};
 
@@ -44,6 +48,7 @@ pub struct World<G> {
     core: Core<G>,
     story: Vec<String>,
     heard: Vec<(Actor, Event)>,
+    work: Vec<(Token, Work)>,
 }
 
 impl<G: Gateway> World<G> {
@@ -61,6 +66,7 @@ impl<G: Gateway> World<G> {
             core: Core::with_gateways(limits, move |_| gateway()),
             story: Vec::new(),
             heard: Vec::new(),
+            work: Vec::new(),
         }
     }
 
@@ -79,6 +85,63 @@ impl<G: Gateway> World<G> {
     pub fn perform(&mut self, op: &Op) -> Result<&[(Actor, Event)], DriverError> {
         self.story.push(op.to_string());
         self.core.perform(op)?;
+        self.proceed()?;
+        Ok(&self.heard)
+    }
+
+    /// Goes on with the futures that handlers began, as far as they get without waiting: after
+    /// something happened that one of them waits for. Each op does so too.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use roomcast_core::{Context, Router};
+    /// use roomcast_tests::World;
+    /// use tokio::sync::Notify;
+    ///
+    /// let found = Arc::new(Notify::new());
+    /// let database = found.clone();
+    /// let mut world = World::new(move || {
+    ///     let database = database.clone();
+    ///     Router::default().on("row", move |cx: &mut Context| {
+    ///         let database = database.clone();
+    ///         cx.spawn(async move {
+    ///             database.notified().await;
+    ///             7
+    ///         })
+    ///     })
+    /// });
+    /// world.tell("alice connects");
+    /// world.tell(r#"alice sends {"event":"row","id":1}"#);
+    /// world.expect([]);
+    /// found.notify_one();
+    /// world.proceed()?;
+    /// world.expect([r#"alice gets {"event":"row","id":1,"data":7}"#]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the core is broken.
+    pub fn proceed(&mut self) -> Result<&[(Actor, Event)], DriverError> {
+        loop {
+            self.work.extend(self.core.take_work("default"));
+            let cx = &mut Context::from_waker(Waker::noop());
+            let done = self
+                .work
+                .iter_mut()
+                .enumerate()
+                .find_map(|(at, (_, work))| match work.as_mut().poll(cx) {
+                    Poll::Ready(outcome) => Some((at, outcome)),
+                    Poll::Pending => None,
+                });
+            let Some((at, outcome)) = done else { break };
+            let (token, _) = self.work.remove(at);
+            // Nobody may want it: then nothing happens.
+            let _ = self.core.complete("default", token, outcome)?;
+        }
+        let cancelled = self.core.take_cancelled("default");
+        self.work.retain(|(token, _)| !cancelled.contains(token));
         self.heard = self.core.take_all();
         self.core.assert_consistent();
         Ok(&self.heard)
@@ -128,7 +191,9 @@ impl<G: Gateway> World<G> {
             Ok(completed) => completed,
             Err(fault) => panic!("{fault}"),
         };
-        self.heard = self.core.take_all();
+        if let Err(fault) = self.proceed() {
+            panic!("{fault}");
+        }
         completed
     }
 

@@ -10,11 +10,12 @@ use super::{
     context::Context,
     desk::Desk,
     failure::Fault,
-    later::{CompleteError, Ledger, Request, Token},
+    later::{Ledger, Request, Token},
     outcome::Outcome,
     rejection::{ConnectError, Rejection},
     timetable::Timetable,
     upgrade::{Admission, UpgradeRequest},
+    work::Resumed,
 };
 use crate::{
     change::Change,
@@ -48,7 +49,7 @@ use crate::{
 ///    [`take_unsaved`](Self::take_unsaved).
 ///
 /// The first two append commands to the [`Outbox`]. After them the host also looks at
-/// [`take_faults`](Self::take_faults) and, when it works on answers,
+/// [`take_faults`](Self::take_faults), [`take_work`](Self::take_work) and
 /// [`take_cancelled`](Self::take_cancelled).
 ///
 /// # When a handler panics
@@ -68,6 +69,8 @@ pub struct App<G> {
     pub(super) connecting: Option<Connecting>,
     /// Whether the gateway is asked about a message or verb that was not answered yet.
     pub(super) answering: bool,
+    /// The connection whose messages need not wait any more, until there are none.
+    pub(super) resumed: Option<Resumed>,
     pub(super) unsaved: bool,
 }
 
@@ -125,6 +128,7 @@ impl<G: Gateway> App<G> {
             changes: VecDeque::new(),
             connecting: None,
             answering: false,
+            resumed: None,
             unsaved: false,
         }
     }
@@ -221,7 +225,23 @@ impl<G: Gateway> App<G> {
         frame: Frame<'_>,
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
-        match self.hub.accept(now, conn, frame, out)? {
+        if self.ledger.waiting.holds(conn) {
+            return self.wait(now, conn, frame, out);
+        }
+        let received = self.hub.accept(now, conn, frame, out)?;
+        self.act_on(now, conn, received, out);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn act_on(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        received: Received<'_>,
+        out: &mut Outbox,
+    ) {
+        match received {
             Received::Message(message) => self.message(now, &message, out),
             Received::Verb(request) => self.verb(now, conn, &request, out),
             Received::Raw(frame) => {
@@ -230,7 +250,6 @@ impl<G: Gateway> App<G> {
             Received::Settled => {}
         }
         self.settle(now, out);
-        Ok(())
     }
 
     fn message(&mut self, now: Timestamp, message: &Message<'_>, out: &mut Outbox) {
@@ -330,21 +349,6 @@ impl<G: Gateway> App<G> {
         hub.into_iter().chain(schedules).min()
     }
 
-    /// Gives an answer that a handler promised with [`Outcome::Later`].
-    ///
-    /// # Errors
-    ///
-    /// When nobody waits for it, or it is none; nothing reaches the client then.
-    pub fn complete(
-        &mut self,
-        now: Timestamp,
-        token: Token,
-        outcome: Outcome,
-        out: &mut Outbox,
-    ) -> Result<(), CompleteError> {
-        self.desk(now, out).complete(token, outcome)
-    }
-
     /// Tells the gateway that the host will close all connections soon.
     pub fn drain(&mut self, now: Timestamp, out: &mut Outbox) {
         let (gateway, mut desk) = self.parts(now, out);
@@ -406,6 +410,12 @@ impl<G: Gateway> App<G> {
     /// The gateway.
     pub const fn gateway(&self) -> &G {
         &self.gateway
+    }
+
+    /// Whether no answer is under way. One would be lost in sleep, and the messages that wait for it:
+    /// hosts stay awake until then.
+    pub fn is_idle(&self) -> bool {
+        self.ledger.is_idle()
     }
 
     /// Whether somebody waits for this answer.

@@ -1,12 +1,15 @@
 //! The connection that something happens to, and what can be done from there.
 
-use core::ops::{Deref, DerefMut};
+use core::{
+    future::Future,
+    ops::{Deref, DerefMut},
+};
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{desk::Desk, later::Token};
+use super::{desk::Desk, handler::IntoOutcome, later::Token};
 use crate::{
     audience::Audience,
     change::Departed,
@@ -149,6 +152,47 @@ impl<'a> Context<'a> {
     /// [`App::complete`](crate::App::complete).
     pub fn later(&mut self) -> Token {
         self.desk.ledger.token(self.conn)
+    }
+
+    /// Begins work that takes time, to answer the message at hand with its result: return the token.
+    ///
+    /// The host polls the future, on the thread of the namespace. What it gives is what a handler may
+    /// return. Until then further messages of this connection wait, in order, so that its requests
+    /// never overtake each other; `$ping` does not. At most 64 messages and 256 KiB wait, and what is
+    /// beyond is answered `overloaded`. When the connection ends, the future is dropped.
+    ///
+    /// The context cannot go into the future: what it says then would be out of date. Take out what is
+    /// needed, and reach the namespace with the handle of the host.
+    ///
+    /// A token that is not returned is not waited for: the future runs to its end, its result goes nowhere.
+    ///
+    /// ```
+    /// use roomcast_core::{Context, Failure, Router};
+    ///
+    /// # async fn price(of: &str) -> Result<u32, std::num::ParseIntError> { of.parse() }
+    /// let shop = Router::default().on("price", |cx: &mut Context, of: String| {
+    ///     cx.spawn(async move { Ok::<_, Failure>(price(&of).await?) })
+    /// });
+    /// # let _ = shop;
+    /// ```
+    pub fn spawn<F, M>(&mut self, work: F) -> Token
+    where
+        F: Future<Output: IntoOutcome<M>> + 'static,
+        M: 'static,
+    {
+        let work = Box::pin(async move { work.await.into_outcome() });
+        self.desk.ledger.begin(self.conn, true, work)
+    }
+
+    /// The same as [`spawn`](Self::spawn), but nothing waits for it: later messages of this connection
+    /// may be answered before.
+    pub fn spawn_concurrent<F, M>(&mut self, work: F) -> Token
+    where
+        F: Future<Output: IntoOutcome<M>> + 'static,
+        M: 'static,
+    {
+        let work = Box::pin(async move { work.await.into_outcome() });
+        self.desk.ledger.begin(self.conn, false, work)
     }
 
     /// The verbs without a connection, where this type has one of the same name.

@@ -4,7 +4,10 @@ use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use super::failure::Fault;
+use super::{
+    failure::Fault,
+    work::{Begun, Waiting, Work},
+};
 use crate::{
     conn::ConnId,
     envelope::{Message, RequestId},
@@ -84,6 +87,8 @@ impl Request {
 pub(super) struct Ledger {
     pending: BTreeMap<Token, Request>,
     next_number: u64,
+    pub(super) work: Begun,
+    pub(super) waiting: Waiting,
     cancelled: Vec<Token>,
     faults: Vec<Fault>,
 }
@@ -96,15 +101,31 @@ impl Ledger {
 
     pub(super) const fn token(&mut self, conn: ConnId) -> Token {
         let number = self.next_number;
-        self.next_number += 1;
+        self.next_number += 2;
         Token { conn, number }
+    }
+
+    /// Begins work. Serial work is told by its odd number, so that a journal knows it too.
+    pub(super) fn begin(&mut self, conn: ConnId, serial: bool, work: Work) -> Token {
+        let Token { number, .. } = self.token(conn);
+        let token = Token {
+            conn,
+            number: number | u64::from(serial),
+        };
+        self.work.push(token, work);
+        token
     }
 
     /// Waits for an answer; false when the connection waits for too many.
     pub(super) fn wait(&mut self, token: Token, request: Request) -> bool {
         let few = self.pending_of(token.conn).count() < Self::PENDING_MAX;
         if few {
+            if token.number % 2 == 1 {
+                self.waiting.hold(token);
+            }
             self.pending.insert(token, request);
+        } else {
+            self.cancelled.push(token);
         }
         few
     }
@@ -113,7 +134,12 @@ impl Ledger {
         self.pending.contains_key(&token)
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.work.is_empty()
+    }
+
     pub(super) fn settle(&mut self, token: Token) -> Option<Request> {
+        self.waiting.answered(token);
         self.pending.remove(&token)
     }
 
@@ -124,6 +150,7 @@ impl Ledger {
             self.pending.remove(&token);
             self.cancelled.push(token);
         }
+        self.waiting.forget(conn);
     }
 
     fn pending_of(&self, conn: ConnId) -> impl Iterator<Item = Token> {

@@ -16,6 +16,7 @@ mod router;
 mod timetable;
 mod unwound;
 mod upgrade;
+mod work;
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -36,6 +37,7 @@ pub use self::{
     rejection::{ConnectError, Rejection},
     router::Router,
     upgrade::{Admission, UpgradeRequest},
+    work::Work,
 };
 pub(crate) use self::{later::wire as token_wire, outcome::wire as outcome_wire};
 

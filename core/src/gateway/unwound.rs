@@ -24,6 +24,13 @@ impl<G: Gateway> App<G> {
     /// [`take_faults`](Self::take_faults).
     pub fn unwound(&mut self, now: Timestamp, input: &Input<'_>, text: &str, out: &mut Outbox) {
         let answering = core::mem::take(&mut self.answering);
+        let resumed = self.resumed.as_mut();
+        let resumed = resumed.map(|resumed| (resumed.conn, resumed.text.take()));
+        let asked = match (&resumed, input) {
+            (Some((conn, text)), _) => text.as_deref().map(|text| (*conn, text)),
+            (None, Input::Text { conn, text }) => Some((*conn, &**text)),
+            (None, _) => None,
+        };
         if let Some(connecting) = self.connecting.take() {
             let Connecting {
                 conn,
@@ -39,14 +46,17 @@ impl<G: Gateway> App<G> {
             } else {
                 self.revoke(conn, mark, out);
             }
-        } else if let Input::Text { conn, text: frame } = input
+        } else if let Some((conn, frame)) = asked
             && answering
         {
-            self.answer_internal(now, *conn, frame, text, out);
+            self.answer_internal(now, conn, frame, text, out);
         } else {
             self.ledger.fault(None, "hooks", text.into());
         }
         self.settle(now, out);
+        if let Some((conn, _)) = resumed {
+            self.resume(now, conn, out);
+        }
     }
 
     /// The frame is decoded once more; what it costs is paid by panics alone.

@@ -6,3 +6,4 @@ mod hooks;
 mod raw;
 mod router;
 mod stage;
+mod work;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, rc::Rc};
 use roomcast_core::{
     App, AppState, Command, CompleteError, Config, ConnId, ConnState, Fault, Frame, Gateway,
     Handshake, Hub, HubState, Input, Limits, Opening, Outbox, Outcome, Record, Timestamp, Token,
+    Work,
 };
 
 use super::{Driver, DriverError};
@@ -133,6 +134,16 @@ impl<G: Gateway> Core<G> {
         app.map(App::take_faults).unwrap_or_default()
     }
 
+    pub(crate) fn take_cancelled(&mut self, namespace: &str) -> Vec<Token> {
+        let app = self.apps.get_mut(namespace);
+        app.map(App::take_cancelled).unwrap_or_default()
+    }
+
+    pub(crate) fn take_work(&mut self, namespace: &str) -> Vec<(Token, Work)> {
+        let app = self.apps.get_mut(namespace);
+        app.map(App::take_work).unwrap_or_default()
+    }
+
     pub(crate) fn complete(
         &mut self,
         namespace: &str,
@@ -255,7 +266,8 @@ impl<G: Gateway> Core<G> {
 
     /// Forgets an application and restores it from text.
     fn nap(&mut self, namespace: &str) -> Result<(), DriverError> {
-        let Some(app) = self.apps.get(namespace) else {
+        // What is under way keeps a host awake.
+        let Some(app) = self.apps.get(namespace).filter(|app| app.is_idle()) else {
             return Ok(());
         };
         let broken = |fault: &dyn fmt::Display| DriverError::Command(fault.to_string());
