@@ -21,6 +21,8 @@ pub(crate) struct HighWater {
     looks: Cell<u8>,
     /// Whether some may have gone since memory was last given back.
     stragglers: Cell<bool>,
+    /// Whether the turn has something to give back too.
+    ebbed: Cell<bool>,
 }
 
 /// A crowd that is not worth the trouble.
@@ -56,12 +58,20 @@ impl HighWater {
     }
 }
 
+impl HighWater {
+    /// Whether memory was given back since this was last asked.
+    pub(super) fn take_ebbed(&self) -> bool {
+        self.ebbed.take()
+    }
+}
+
 impl Shard {
     /// Gives memory back when a crowd has gone; called by the sweep.
     pub(super) fn ebb(&self) {
         if !self.high_water.has_ebbed(self.sockets.borrow().len()) {
             return;
         }
+        self.high_water.ebbed.set(true);
         self.sockets.borrow_mut().shrink_to_fit();
         self.dirty.borrow_mut().shrink_to_fit();
         self.runs.borrow_mut().shrink_to_fit();

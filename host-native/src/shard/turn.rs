@@ -87,13 +87,16 @@ impl Shard {
 
     /// Ends every turn, for as long as the shard lives.
     pub(crate) async fn end_turns(self: Rc<Self>) {
-        let mut line = Line::new();
+        let (mut line, mut sliced) = (Line::new(), false);
         loop {
-            if line.sockets.is_empty() {
+            // Also behind the last slice: what arrived while it was written is read first, and goes out
+            // with what was held back.
+            if line.sockets.is_empty() && !sliced {
                 self.bell.notified().await;
             } else {
                 task::yield_now().await;
             }
+            sliced = !line.sockets.is_empty();
             let all = line.is_past_mark();
             self.end_runs(if all { usize::MAX } else { SLICE_SOCKETS });
             self.pay();
@@ -107,6 +110,9 @@ impl Shard {
             self.reuse(dirty.into());
             line.written += self.flush_slice(&mut line.sockets);
             if line.sockets.is_empty() {
+                if self.high_water.take_ebbed() {
+                    line.sockets.shrink_to_fit();
+                }
                 self.shared.flush_record();
             }
         }
