@@ -29,10 +29,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => write!(f, "gets {}", escape(text)),
-            Self::Binary(bytes) => {
-                f.write_str("gets binary ")?;
-                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
+            Self::Binary(bytes) => write!(f, "gets binary {}", hex(bytes)),
             Self::Ping => f.write_str("gets a ping"),
             Self::Closed { code, reason } => {
                 write!(f, "is closed {code} {}", json_string(reason))
@@ -47,6 +44,8 @@ impl fmt::Display for Event {
 pub enum Expect {
     /// A text message.
     Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
     /// A WebSocket ping.
     Ping,
     /// A close frame, with any reason when none is given.
@@ -62,6 +61,7 @@ impl fmt::Display for Expect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => write!(f, "gets {text}"),
+            Self::Binary(bytes) => write!(f, "gets binary {}", hex(bytes)),
             Self::Ping => f.write_str("gets a ping"),
             Self::Closed { code, reason: None } => write!(f, "is closed {code}"),
             Self::Closed {
@@ -70,6 +70,17 @@ impl fmt::Display for Expect {
             } => write!(f, "is closed {code} {}", json_string(reason)),
         }
     }
+}
+
+/// Bytes as a trace writes them: `00ff`.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that are written so; `None` when they are not.
+pub(crate) fn unhex(hex: &str) -> Option<Vec<u8>> {
+    let byte = |at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    (0..hex.len()).step_by(2).map(byte).collect()
 }
 
 /// What the server side is answered: what the HTTP API answers, whichever way it is asked.

@@ -34,6 +34,8 @@ pub enum Op {
         namespace: Option<Box<str>>,
         /// As which user; anonymously when `None`.
         user: Option<Box<str>>,
+        /// With which query string in the address, for the application; none when `None`.
+        query: Option<Box<str>>,
         /// Whether it asks for `$welcome`, by the subprotocol `roomcast.v1`.
         welcome: bool,
     },

@@ -10,7 +10,7 @@ use crate::{Actor, Event, Expect, Op};
 ///
 /// | placeholder | matches |
 /// |---|---|
-/// | `<alice>` | the connection id of that actor |
+/// | `<alice>` | the connection id of that actor, also in what a client sends |
 /// | `<epoch>` | the epoch of the namespace: anything the first time, then the same while somebody is connected |
 /// | `<message>` | any text within a JSON string, but not nothing |
 /// | `<number>` | any digits |
@@ -84,6 +84,7 @@ impl Known {
                 let home = self.home(actor).to_owned();
                 self.matches(&home, pattern, text)
             }
+            (Expect::Binary(expected), Event::Binary(bytes)) => expected == bytes,
             (Expect::Ping, Event::Ping) => true,
             (
                 Expect::Closed { code, reason },
@@ -95,7 +96,9 @@ impl Known {
                 let same = reason.as_ref().is_none_or(|reason| reason == got_reason);
                 same && code == got_code
             }
-            (Expect::Text(_) | Expect::Ping | Expect::Closed { .. }, _) => false,
+            (Expect::Text(_) | Expect::Binary(_) | Expect::Ping | Expect::Closed { .. }, _) => {
+                false
+            }
         }
     }
 
@@ -153,6 +156,16 @@ impl Known {
             }
         }
         filled
+    }
+
+    /// The op with the ids of connections in the text of its client: `<bob>` there is the
+    /// connection of bob.
+    pub fn address(&self, op: &Op) -> Op {
+        let mut op = op.clone();
+        if let Op::Text { text, .. } = &mut op {
+            *text = self.fill(text).into_owned();
+        }
+        op
     }
 
     fn id(&self, name: &str) -> Option<&str> {

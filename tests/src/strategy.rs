@@ -261,6 +261,7 @@ impl Cast {
             actor,
             namespace,
             user,
+            query: None,
             welcome,
         });
         connect.boxed()

@@ -19,6 +19,7 @@ mod parse;
 /// ```text
 /// alice gets TEXT
 /// alice gets 3 times TEXT
+/// alice gets binary 00ff
 /// alice gets a ping
 /// alice gets nothing
 /// alice is closed 4410 "signed out"
@@ -202,7 +203,9 @@ impl Run<'_> {
             self.inboxes.entry(actor.clone()).or_default();
         }
         let home = self.known.namespace_of(op);
-        let answer = self.driver.perform(op).map_err(|fault| fault.to_string())?;
+        let addressed = self.known.address(op);
+        let answer = self.driver.perform(&addressed);
+        let answer = answer.map_err(|fault| fault.to_string())?;
         if let Op::Connect { actor, .. } = op
             && let Some(id) = self.driver.conn(actor)
         {

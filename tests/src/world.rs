@@ -8,7 +8,7 @@ use std::{
 
 use roomcast_core::{App, CompleteError, Fault, Gateway, Hub, Limits, Outcome, Token, Work};
 
-use crate::{Actor, Core, Driver, DriverError, Event, Op, Settings, Sleep};
+use crate::{Actor, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep};
 
 /// A namespace with an application, its clients, and a clock that moves when it is told to.
 ///
@@ -46,6 +46,7 @@ use crate::{Actor, Core, Driver, DriverError, Event, Op, Settings, Sleep};
 /// [`perform`](Self::perform) says what came of each op. A handler that panics fails the test.
 pub struct World<G> {
     core: Core<G>,
+    known: Known,
     story: Vec<String>,
     heard: Vec<(Actor, Event)>,
     work: Vec<(Token, Work)>,
@@ -64,6 +65,7 @@ impl<G: Gateway> World<G> {
     pub fn with_limits(limits: &Limits, gateway: impl Fn() -> G + 'static) -> Self {
         Self {
             core: Core::with_gateways(limits, move |_| gateway()),
+            known: Known::default(),
             story: Vec::new(),
             heard: Vec::new(),
             work: Vec::new(),
@@ -84,7 +86,12 @@ impl<G: Gateway> World<G> {
     /// When the core is broken.
     pub fn perform(&mut self, op: &Op) -> Result<&[(Actor, Event)], DriverError> {
         self.story.push(op.to_string());
-        self.core.perform(op)?;
+        self.core.perform(&self.known.address(op))?;
+        if let Op::Connect { actor, .. } = op
+            && let Some(id) = self.core.conn(actor)
+        {
+            self.known.connected(actor, op.namespace(), id);
+        }
         self.proceed()?;
         Ok(&self.heard)
     }
@@ -198,7 +205,8 @@ impl<G: Gateway> World<G> {
     }
 
     /// The last op led to exactly this, in this order: lines such as
-    /// `bob gets {"event":"say","data":"hi"}`.
+    /// `bob gets {"event":"say","data":"hi"}`. `<bob>` stands for the id of bob's connection, there
+    /// and in what clients send.
     ///
     /// # Panics
     ///
@@ -207,6 +215,7 @@ impl<G: Gateway> World<G> {
     pub fn expect<const N: usize>(&self, lines: [&str; N]) {
         let heard = self.heard.iter();
         let heard: Vec<String> = heard.map(|(who, what)| format!("{who} {what}")).collect();
+        let lines = lines.map(|line| self.known.fill(line).into_owned());
         assert_eq!(heard, lines, "{self}");
     }
 

@@ -1,5 +1,6 @@
 //! A trace that does not hold fails, at the right line and with what should have happened.
 
+use roomcast_core::Router;
 use roomcast_tests::{Core, Settings, Trace, TraceError};
 
 const ALICE_JOINS: &str = r#"# A trace.
@@ -71,6 +72,28 @@ fn gets_nothing_and_closes_are_checked() {
     let (line, fault) = fault(source);
     assert_eq!(line, 4);
     assert!(fault.contains("got: alice is closed 1003"), "{fault}");
+}
+
+#[test]
+fn binary_frames_are_compared() {
+    let echo = || {
+        Router::default().on_frame(|cx, (), frame| {
+            cx.emit_frame(frame);
+        })
+    };
+    let run = |expected: &str| {
+        let source = format!("# Echo.\nalice connects\nalice sends binary 00ff\n{expected}");
+        let trace = Trace::parse("example", source)?;
+        trace.run(&mut Core::with_gateways(
+            &trace.settings().limits(),
+            move |_| echo(),
+        ))
+    };
+    assert_eq!(run("alice gets binary 00ff"), Ok(()));
+    for wrong in ["alice gets binary 00fe", "alice gets 00ff", ""] {
+        assert!(run(wrong).is_err(), "{wrong}");
+    }
+    assert!(run("alice gets binary 0").is_err_and(|fault| fault.line == 4));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use roomcast_core::{
-    CloseCode, CompleteError, Context, Frame, Outcome, Rejection, Reply, Router, Token,
+    Admission, Audience, CloseCode, CompleteError, ConnId, Context, Frame, Outcome, Rejection,
+    Reply, Router, Token,
 };
 use roomcast_tests::{Settings, Sleep, World};
 
@@ -140,6 +141,37 @@ fn frames_without_envelopes_are_seen() {
     world.expect(["bob gets binary 00ff", "alice gets ok"]);
     world.tell("alice sends plain text");
     world.expect(["bob gets plain text", "alice gets ok"]);
+}
+
+#[test]
+fn names_stand_for_connections_in_what_is_sent_and_heard() {
+    let mut world = World::new(|| {
+        Router::default()
+            .on_upgrade(|request, ()| match request.query {
+                "" => Err(Rejection::unauthorized("who are you?")),
+                user => Ok(Admission::new().with_user(user)),
+            })
+            .on(
+                "whisper",
+                |cx: &mut Context, (to, text): (ConnId, String)| {
+                    let from = cx.id();
+                    cx.to(Audience::conn(to)).emit("whisper", &(from, text))
+                },
+            )
+            .on("me", |cx: &mut Context| cx.user().map(str::to_owned))
+    });
+    world.tell("alice connects with ?ann");
+    world.tell("bob connects with ?ben");
+    world.tell("carol connects");
+    world.tell(r#"alice sends {"event":"whisper","data":["<bob>","psst"]}"#);
+    world.expect([
+        r#"bob gets {"event":"whisper","data":["<alice>","psst"]}"#,
+        r#"alice gets {"event":"whisper","data":{"matched":1,"queued":1,"dropped":0}}"#,
+    ]);
+    world.tell(r#"bob sends {"event":"me"}"#);
+    world.expect([r#"bob gets {"event":"me","data":"ben"}"#]);
+    world.tell(r#"carol sends {"event":"me"}"#);
+    world.expect([]);
 }
 
 /// What an application keeps elsewhere than in its state or in sessions is lost in sleep, and a test

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use hyper::Method;
 use tokio::runtime::{Builder, Runtime};
 
-use self::socket::Socket;
+use self::socket::{Socket, Speech};
 use super::{
     Driver, DriverError,
     api::{Api, encode},
@@ -34,6 +34,7 @@ pub struct Url {
     /// The namespace that stories call the default one.
     namespace: String,
     api: Option<Api>,
+    speech: Speech,
     sockets: BTreeMap<Actor, Socket>,
     /// The last connection of every actor: its namespace and its id.
     lives: BTreeMap<Actor, (String, String)>,
@@ -60,6 +61,7 @@ impl Url {
             address,
             namespace: "default".into(),
             api: None,
+            speech: Speech::Envelopes,
             sockets: BTreeMap::new(),
             lives: BTreeMap::new(),
             inboxes: BTreeMap::new(),
@@ -84,6 +86,14 @@ impl Url {
         self
     }
 
+    /// The same, in namespaces without envelopes. Their application answers `id` with `id:` and
+    /// the id of the connection, and `ping:X` with `pong:X`, before anything that it is asked later.
+    #[must_use]
+    pub const fn with_words(mut self) -> Self {
+        self.speech = Speech::Words;
+        self
+    }
+
     /// What a story's namespace is called on the server.
     pub fn namespace(&self, namespace: &str) -> String {
         match namespace {
@@ -97,6 +107,7 @@ impl Url {
         &mut self,
         actor: &Actor,
         namespace: &str,
+        query: Option<&str>,
         welcome: bool,
     ) -> Result<Answer, DriverError> {
         if self.sockets.contains_key(actor) {
@@ -107,7 +118,11 @@ impl Url {
         if namespace != "default" {
             address = format!("{address}/{namespace}");
         }
-        let opened = self.runtime.block_on(Socket::open(&address, welcome))?;
+        if let Some(query) = query {
+            address = format!("{address}?{query}");
+        }
+        let opened = Socket::open(&address, self.speech, welcome);
+        let opened = self.runtime.block_on(opened)?;
         let (mut socket, events) = match opened {
             Ok(opened) => opened,
             Err(status) => return Ok(Answer::refused(status)),
@@ -239,9 +254,12 @@ impl Url {
 
     fn act(&mut self, op: &Op) -> Result<Answer, DriverError> {
         match op {
-            Op::Connect { actor, welcome, .. } => {
-                return self.connect(actor, op.namespace(), *welcome);
-            }
+            Op::Connect {
+                actor,
+                query,
+                welcome,
+                ..
+            } => return self.connect(actor, op.namespace(), query.as_deref(), *welcome),
             Op::Join { actor, .. }
             | Op::Leave { actor, .. }
             | Op::Rooms { actor }

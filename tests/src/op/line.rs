@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use super::{Op, OpError, Sent, json_string, sent_json};
 use crate::{
     Actor, To,
+    event::{hex, unhex},
     pattern::{escape, expand},
 };
 
@@ -19,6 +20,7 @@ impl fmt::Display for Op {
                 actor,
                 namespace,
                 user,
+                query,
                 welcome,
             } => {
                 write!(f, "{actor} connects")?;
@@ -27,6 +29,9 @@ impl fmt::Display for Op {
                 }
                 if let Some(user) = user {
                     write!(f, " as {user}")?;
+                }
+                if let Some(query) = query {
+                    write!(f, " with ?{query}")?;
                 }
                 f.write_str(if *welcome { " with welcome" } else { "" })
             }
@@ -47,10 +52,7 @@ impl fmt::Display for Op {
                 }
                 f.write_str(&escape(text))
             }
-            Self::Binary { actor, bytes } => {
-                write!(f, "{actor} sends binary ")?;
-                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
+            Self::Binary { actor, bytes } => write!(f, "{actor} sends binary {}", hex(bytes)),
             Self::Pong { actor } => write!(f, "{actor} pongs"),
             Self::Disconnect { actor } => write!(f, "{actor} disconnects"),
             Self::Vanish { actor } => write!(f, "{actor} vanishes"),
@@ -125,8 +127,7 @@ impl FromStr for Op {
 fn client(actor: &Actor, rest: &str) -> Option<Op> {
     let actor = actor.clone();
     if let Some(hex) = rest.strip_prefix("sends binary ") {
-        let byte = |at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
-        let bytes = (0..hex.len()).step_by(2).map(byte).collect::<Option<_>>()?;
+        let bytes = unhex(hex)?;
         return Some(Op::Binary { actor, bytes });
     }
     if let Some(text) = rest.strip_prefix("sends ") {
@@ -144,13 +145,14 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
     if words.next() != Some("connects") {
         return None;
     }
-    let (mut namespace, mut user, mut welcome) = (None, None, false);
+    let (mut namespace, mut user, mut query, mut welcome) = (None, None, None, false);
     while let Some(word) = words.next() {
         let value = words.next()?;
         match word {
             "to" => namespace = Some(value.into()),
             "as" => user = Some(value.into()),
             "with" if value == "welcome" => welcome = true,
+            "with" => query = Some(value.strip_prefix('?')?.into()),
             _ => return None,
         }
     }
@@ -158,6 +160,7 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
         actor,
         namespace,
         user,
+        query,
         welcome,
     })
 }
@@ -232,6 +235,7 @@ mod tests {
         for line in [
             "alice connects",
             "alice connects to red as ann with welcome",
+            "alice connects with ?user=ann&seat=7 with welcome",
             r#"bob sends {"event":"$join","room":"lobby"}"#,
             "bob sends 3 times  x<U+0020>",
             "bob sends 1 times 3 times x",

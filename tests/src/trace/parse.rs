@@ -1,7 +1,7 @@
 //! Reading a trace.
 
 use super::{Step, Trace, TraceError};
-use crate::{Actor, Expect, Op, Settings, expand};
+use crate::{Actor, Expect, Op, Settings, event::unhex, expand};
 
 impl Trace {
     /// Reads a trace.
@@ -56,7 +56,10 @@ fn step(line: &str) -> Result<(usize, Step), String> {
         "gets nothing" => (1, Step::SeesNothing { actor }),
         "gets a ping" => (1, sees(Expect::Ping)),
         _ => {
-            if let Some(text) = predicate.strip_prefix("gets ") {
+            if let Some(hex) = predicate.strip_prefix("gets binary ") {
+                let bytes = unhex(hex).ok_or("binary is written in hexadecimal")?;
+                (1, sees(Expect::Binary(bytes)))
+            } else if let Some(text) = predicate.strip_prefix("gets ") {
                 let times = text
                     .split_once(" times ")
                     .and_then(|(times, text)| Some((times.parse().ok()?, text)));

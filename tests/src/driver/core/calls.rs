@@ -1,8 +1,8 @@
 //! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
 
 use roomcast_core::{
-    CloseCode, ConnId, ConnectError, Delivery, DisconnectReason, Frame, Gateway, Input, JoinError,
-    Payload, SendError,
+    Admission, CloseCode, ConnId, ConnectError, Delivery, DisconnectReason, Frame, Gateway,
+    Handshake, Input, JoinError, Payload, Rejection, SendError, UpgradeRequest,
 };
 use serde_json::value::RawValue;
 
@@ -15,9 +15,14 @@ impl<G: Gateway> Core<G> {
             Op::Connect {
                 actor,
                 user,
+                query,
                 welcome,
                 ..
-            } => return self.connect(actor, op.namespace(), user.as_deref(), *welcome),
+            } => {
+                let handshake = handshake(user.as_deref(), *welcome);
+                let query = query.as_deref().unwrap_or_default();
+                return self.connect(actor, op.namespace(), query, handshake);
+            }
             Op::Join { actor, .. }
             | Op::Leave { actor, .. }
             | Op::Rooms { actor }
@@ -88,13 +93,16 @@ impl<G: Gateway> Core<G> {
         &mut self,
         actor: &Actor,
         namespace: &str,
-        user: Option<&str>,
-        welcome: bool,
+        query: &str,
+        handshake: Handshake,
     ) -> Result<Answer, DriverError> {
         if self.is_live(actor) {
             return Ok(Answer::none());
         }
-        let handshake = handshake(user, welcome);
+        let handshake = match self.upgrade(namespace, query) {
+            Ok(admission) => admission.handshake(handshake),
+            Err(rejection) => return Ok(Answer::refused(rejection.status())),
+        };
         let input = Input::Connect(handshake.clone());
         let (connected, out) = self.begin(namespace, input, |app, now, out| {
             app.connect(now, handshake, out)
@@ -117,6 +125,19 @@ impl<G: Gateway> Core<G> {
         self.live.insert((namespace.into(), id), actor.clone());
         self.finish(namespace, &out)?;
         Ok(Answer::none())
+    }
+
+    /// Asks the application, as a host does before it opens a WebSocket.
+    fn upgrade(&self, namespace: &str, query: &str) -> Result<Admission, Rejection> {
+        let path = match namespace {
+            "default" => "/ws".to_owned(),
+            other => format!("/ws/{other}"),
+        };
+        let request = UpgradeRequest::new(&path, query);
+        match self.apps.get(namespace) {
+            Some(app) => app.upgrade(&request),
+            None => (self.gateways)(namespace).upgrade(&request),
+        }
     }
 
     fn life(&self, actor: &Actor) -> Option<(Box<str>, ConnId)> {

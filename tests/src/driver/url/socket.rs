@@ -18,7 +18,40 @@ use super::PATIENCE;
 use crate::{driver::DriverError, event::Event};
 
 #[derive(Debug)]
-pub(super) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(super) struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    speech: Speech,
+}
+
+/// In what a client asks for its id, and for an answer that shows that all before it has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// In the protocol's envelopes.
+    Envelopes,
+    /// In words that an application without envelopes knows.
+    Words,
+}
+
+impl Speech {
+    fn ping(self, id: &str) -> String {
+        match self {
+            Self::Envelopes => format!(r#"{{"event":"$ping","id":"{id}"}}"#),
+            Self::Words => format!("ping:{id}"),
+        }
+    }
+
+    fn is_pong(self, id: &str, text: &str) -> bool {
+        match self {
+            Self::Envelopes => {
+                let pong = format!(r#"{{"event":"$pong","id":"{id}"}}"#);
+                // Over the rate the ping is refused, which is as good an answer.
+                let refused = format!(r#"{{"event":"$ping","id":"{id}","error":"#);
+                text == pong || text.starts_with(&refused)
+            }
+            Self::Words => text.strip_prefix("pong:") == Some(id),
+        }
+    }
+}
 
 fn broken(fault: &dyn std::fmt::Display) -> DriverError {
     DriverError::Transport(fault.to_string())
@@ -48,6 +81,7 @@ impl Socket {
     /// Opens a connection and reads its `$welcome`, when it asks for one; the status of a refusal.
     pub(super) async fn open(
         address: &str,
+        speech: Speech,
         welcome: bool,
     ) -> Result<Result<(Self, Vec<Event>), u16>, DriverError> {
         let mut request = address
@@ -65,7 +99,7 @@ impl Socket {
             Err(Error::Http(response)) => return Ok(Err(response.status().as_u16())),
             Err(fault) => return Err(broken(&fault)),
         };
-        let mut socket = Self(stream);
+        let mut socket = Self { stream, speech };
         let mut events = Vec::new();
         if welcome {
             events.extend(socket.read().await?);
@@ -75,6 +109,13 @@ impl Socket {
 
     /// The id of this connection, from a message to itself.
     pub(super) async fn find_id(&mut self, name: &str) -> Result<String, DriverError> {
+        if self.speech == Speech::Words {
+            self.send("id", 1).await;
+            return match self.read().await? {
+                Some(Event::Text(text)) if text.starts_with("id:") => Ok(text[3..].into()),
+                other => Err(broken(&format!("asked for its id, a client got {other:?}"))),
+            };
+        }
         self.send(r#"{"event":"$join","room":"~"}"#, 1).await;
         let text = format!(r#"{{"event":"{name}","room":"~","echo":true}}"#);
         self.send(&text, 1).await;
@@ -98,20 +139,20 @@ impl Socket {
     /// Sends a text so many times. A connection that is broken is noticed when it is read.
     pub(super) async fn send(&mut self, text: &str, times: u32) {
         for _ in 0..times {
-            if self.0.feed(Message::text(text)).await.is_err() {
+            if self.stream.feed(Message::text(text)).await.is_err() {
                 return;
             }
         }
-        let _ = self.0.flush().await;
+        let _ = self.stream.flush().await;
     }
 
     pub(super) async fn send_binary(&mut self, bytes: &[u8]) {
         let bytes = Bytes::copy_from_slice(bytes);
-        let _ = self.0.send(Message::Binary(bytes)).await;
+        let _ = self.stream.send(Message::Binary(bytes)).await;
     }
 
     pub(super) async fn ping(&mut self, id: &str) {
-        let ping = format!(r#"{{"event":"$ping","id":"{id}"}}"#);
+        let ping = self.speech.ping(id);
         self.send(&ping, 1).await;
     }
 
@@ -120,13 +161,10 @@ impl Socket {
         &mut self,
         id: &str,
     ) -> Result<(Vec<Event>, bool), DriverError> {
-        let pong = format!(r#"{{"event":"$pong","id":"{id}"}}"#);
-        // Over the rate the ping is refused, which is as good an answer.
-        let refused = format!(r#"{{"event":"$ping","id":"{id}","error":"#);
         let mut events = Vec::new();
         loop {
             match self.read().await? {
-                Some(Event::Text(text)) if text == pong || text.starts_with(&refused) => {
+                Some(Event::Text(text)) if self.speech.is_pong(id, &text) => {
                     return Ok((events, true));
                 }
                 Some(event @ (Event::Closed { .. } | Event::Lost)) => {
@@ -145,7 +183,7 @@ impl Socket {
             code: CloseCode::Normal,
             reason: "".into(),
         };
-        let _ = self.0.send(Message::Close(Some(frame))).await;
+        let _ = self.stream.send(Message::Close(Some(frame))).await;
         let mut events = Vec::new();
         while let Some(event) = self.read().await? {
             // The echo of the own close.
@@ -162,7 +200,7 @@ impl Socket {
     /// The next event; `None` after the end.
     async fn read(&mut self) -> Result<Option<Event>, DriverError> {
         loop {
-            let next = timeout(PATIENCE, self.0.next()).await;
+            let next = timeout(PATIENCE, self.stream.next()).await;
             let message = match next.map_err(|_| broken(&"the server does not answer"))? {
                 Some(Ok(message)) => message,
                 Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => {
@@ -177,15 +215,10 @@ impl Socket {
                         (frame.code.into(), frame.reason.to_string())
                     });
                     // Answers the close frame.
-                    let _ = self.0.flush().await;
+                    let _ = self.stream.flush().await;
                     return Ok(Some(Event::Closed { code, reason }));
                 }
-                Message::Binary(bytes) => {
-                    return Err(broken(&format!(
-                        "a binary message of {} bytes",
-                        bytes.len()
-                    )));
-                }
+                Message::Binary(bytes) => return Ok(Some(Event::Binary(bytes.into()))),
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
