@@ -1,0 +1,44 @@
+//! Notices for people and for topics. Clients say who they are and what they follow; the notices come
+//! from elsewhere: an HTTP route, a queue, another task. They go by the host's `Server` to the
+//! audiences named here.
+
+use roomcast_core::{Admission, Audience, Context, Router};
+use serde::Serialize;
+
+/// The event of a notice.
+pub(crate) const EVENT: &str = "notice";
+
+/// What there is to know.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Notice {
+    pub(crate) text: String,
+}
+
+/// The application. `/ws?user=ann` is a connection of ann; one who must be sure of it looks at a
+/// cookie or a token there.
+pub(crate) fn notify() -> Router {
+    Router::default()
+        .on_upgrade(|request, ()| {
+            let admission = Admission::new();
+            Ok(match request.param("user") {
+                Some(user) => admission.with_user(user),
+                None => admission,
+            })
+        })
+        .on("follow", |cx: &mut Context, topic: String| {
+            cx.join(&topic).map(|_| topic)
+        })
+        .on("unfollow", |cx: &mut Context, topic: String| {
+            cx.leave(&topic).then_some(topic)
+        })
+}
+
+/// Everybody who follows a topic.
+pub(crate) fn followers(topic: &str) -> Audience {
+    Audience::room(topic)
+}
+
+/// Somebody, in every tab that is open.
+pub(crate) fn person(user: &str) -> Audience {
+    Audience::user(user)
+}
