@@ -7,7 +7,7 @@ use roomcast_core::{
     Input, Message, Outcome, Rejection, RoomAction,
 };
 
-use crate::stage::Stage;
+use crate::stage::{Stage, caught};
 
 type Log = Rc<RefCell<Vec<String>>>;
 
@@ -319,20 +319,6 @@ fn a_drain_is_told() {
     stage.app.apply(stage.now, &Input::Drain, &mut stage.out);
     stage.expect([r#"send a {"event":"closing","data":1}"#]);
     assert_eq!(taken(&log), ["drain 1"]);
-}
-
-/// What a host does: catches, and tells the application.
-fn caught<G: Gateway>(stage: &mut Stage<G>, input: &Input<'_>) {
-    let (app, out, now) = (&mut stage.app, &mut stage.out, stage.now);
-    let catch = |act: &mut dyn FnMut()| {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_err()
-    };
-    if catch(&mut || app.apply(now, input, out)) {
-        let mut input = input;
-        while catch(&mut || app.unwound(now, input, "planted", out)) {
-            input = &Input::Timeout;
-        }
-    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod answers;
 mod entry;
+mod faults;
 mod hooks;
 mod raw;
 mod router;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast_core::{
     App, AppState, Command, Config, ConnId, ConnState, ConnectError, DisconnectReason, Frame,
-    Gateway, Handshake, Limits, Outbox, Timestamp,
+    Gateway, Handshake, Input, Limits, Outbox, Timestamp,
 };
 
 /// An application with its outbox and a clock; connections are called `a`, `b`, ... in the order of
@@ -123,5 +123,19 @@ impl<G: Gateway> Stage<G> {
     pub(crate) fn faults(&mut self) -> Vec<String> {
         let faults = self.app.take_faults();
         faults.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// What a host does: catches, and tells the application.
+pub(crate) fn caught<G: Gateway>(stage: &mut Stage<G>, input: &Input<'_>) {
+    let (app, out, now) = (&mut stage.app, &mut stage.out, stage.now);
+    let catch = |act: &mut dyn FnMut()| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_err()
+    };
+    if catch(&mut || app.apply(now, input, out)) {
+        let mut input = input;
+        while catch(&mut || app.unwound(now, input, "planted", out)) {
+            input = &Input::Timeout;
+        }
     }
 }

@@ -1,0 +1,235 @@
+//! Handlers that do what they should not: whoever else is there goes on.
+
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+
+use roomcast_core::{
+    CompleteError, ConnId, Context, DisconnectReason, Failure, Frame, Handshake, Input, Outcome,
+    Reply, Router, Token,
+};
+
+use crate::stage::{Stage, caught};
+
+/// The place that panics, if any.
+type Place = Rc<Cell<Option<&'static str>>>;
+
+/// A panic where it is planted, in every place that the host calls.
+fn mined(place: &Place) -> Router<u32> {
+    let mine = |here: &'static str| {
+        let place = place.clone();
+        move || assert_ne!(place.get(), Some(here), "planted")
+    };
+    let (connect, joined, left) = (mine("connect"), mine("joined"), mine("left"));
+    let (gone, tick, drain) = (mine("disconnect"), mine("tick"), mine("drain"));
+    let (guard, room_guard) = (mine("guard"), mine("room guard"));
+    let message = mine("message");
+    Router::new(0)
+        .on_connect(move |_, _| {
+            connect();
+            Ok(())
+        })
+        .on_joined(move |_, _, _| joined())
+        .on_left(move |_, _, _| left())
+        .on_disconnect(move |_, ended, _| {
+            *ended += 1;
+            gone();
+        })
+        .every(Duration::from_secs(1), move |_, _| tick())
+        .on_drain(move |_, _| drain())
+        .guard(move |_, _, _| {
+            guard();
+            Ok(())
+        })
+        .guard_rooms(move |_, _, _, _| {
+            room_guard();
+            Ok(())
+        })
+        .on("message", move |_: &mut Context| message())
+        .on("ended", |_: &mut Context, ended: &mut u32| *ended)
+}
+
+#[test]
+fn a_panic_anywhere_breaks_nothing() {
+    let text = |conn, text: &'static str| Input::Text {
+        conn,
+        text: text.into(),
+    };
+    let lost = |conn| Input::Disconnect {
+        conn,
+        reason: DisconnectReason::Lost,
+    };
+    let message = r#"{"event":"message","id":1}"#;
+    let join = r#"{"event":"$join","room":"r"}"#;
+    let leave = r#"{"event":"$leave","room":"q"}"#;
+    type Make<'a> = &'a dyn Fn(ConnId) -> Input<'static>;
+    let places: [(&str, Make<'_>); 9] = [
+        ("connect", &|_| Input::Connect(Handshake::new())),
+        ("guard", &|conn| text(conn, message)),
+        ("message", &|conn| text(conn, message)),
+        ("room guard", &|conn| text(conn, join)),
+        ("joined", &|conn| text(conn, join)),
+        ("left", &|conn| text(conn, leave)),
+        ("disconnect", &lost),
+        ("tick", &|_| Input::Timeout),
+        ("drain", &|_| Input::Drain),
+    ];
+    for (here, input) in places {
+        let place = Place::default();
+        let (mut stage, [a, b]) = Stage::connected(mined(&place));
+        for conn in [a, b] {
+            let joined = stage.app.join(stage.now, conn, "q", &mut stage.out);
+            joined.expect("joined");
+        }
+        stage.out.clear();
+        stage.now = stage.app.next_timeout().expect("a schedule");
+        place.set(Some(here));
+        caught(&mut stage, &input(a));
+        place.set(None);
+        let answered = stage.take().iter().any(|line| line.contains("internal"));
+        let asked = ["guard", "message", "room guard"].contains(&here);
+        assert_eq!(answered, asked, "{here}");
+        assert_eq!(stage.faults().len(), 1, "{here}");
+        // Everybody else is served, and every connection is ended once.
+        stage.text(b, r#"{"event":"ended"}"#);
+        let ended = u32::from(here == "disconnect");
+        stage.expect([&format!(r#"send b {{"event":"ended","data":{ended}}}"#)]);
+        let live: Vec<_> = stage.app.hub().connections().map(|info| info.id).collect();
+        for conn in &live {
+            stage.lost(*conn);
+        }
+        let ended = usize::try_from(*stage.app.gateway().state()).expect("few");
+        assert_eq!(ended, 2, "{here}");
+        assert_eq!(stage.app.hub().counts(), roomcast_core::Counts::default());
+    }
+}
+
+#[test]
+fn a_panic_without_envelopes_breaks_nothing() {
+    let raw = Router::default().on_frame(|cx: &mut Context, (), frame| {
+        assert_ne!(frame, Frame::Text("mine"), "planted");
+        cx.emit_frame(frame);
+    });
+    let (mut stage, [a]) = Stage::connected(raw);
+    let input = |text: &'static str| Input::Text {
+        conn: a,
+        text: text.into(),
+    };
+    caught(&mut stage, &input("mine"));
+    caught(&mut stage, &input("field"));
+    // What a panic should be called there is the application's to say, so nothing is.
+    stage.expect(["send a field"]);
+    assert_eq!(stage.faults().len(), 1);
+}
+
+fn one() -> Outcome {
+    Outcome::Reply(Reply::new(&1).expect("a number"))
+}
+
+/// Promises an answer to `slow`, under `now` gives one as well.
+fn promising(tokens: &Rc<Cell<Vec<Token>>>) -> Router {
+    let promise = |tokens: &Rc<Cell<Vec<Token>>>| {
+        let tokens = tokens.clone();
+        move |cx: &mut Context<'_>| {
+            let token = cx.later();
+            let mut all = tokens.take();
+            all.push(token);
+            tokens.set(all);
+            token
+        }
+    };
+    let (slow, now) = (promise(tokens), promise(tokens));
+    Router::default()
+        .on("slow", slow)
+        .on("now", move |cx: &mut Context| {
+            now(cx);
+            1
+        })
+}
+
+#[test]
+fn a_handler_that_never_answers_holds_up_nobody() {
+    let tokens = Rc::default();
+    let (mut stage, [a, b]) = Stage::connected(promising(&tokens));
+    stage.text(a, r#"{"event":"slow","id":1}"#);
+    stage.text(a, r#"{"event":"$ping"}"#);
+    stage.text(b, r#"{"event":"now","id":2}"#);
+    stage.expect([
+        r#"send a {"event":"$pong"}"#,
+        r#"send b {"event":"now","id":2,"data":1}"#,
+    ]);
+    stage.lost(a);
+    stage.lost(b);
+    assert_eq!(stage.app.hub().counts(), roomcast_core::Counts::default());
+    let slow = tokens.take()[0];
+    assert_eq!(stage.app.take_cancelled(), [slow]);
+}
+
+#[test]
+fn a_handler_that_answers_twice_is_heard_once() {
+    let tokens = Rc::default();
+    let (mut stage, [a]) = Stage::connected(promising(&tokens));
+    stage.text(a, r#"{"event":"now","id":1}"#);
+    stage.text(a, r#"{"event":"slow","id":2}"#);
+    let tokens = tokens.take();
+    let mut complete = |token| stage.app.complete(stage.now, token, one(), &mut stage.out);
+    assert_eq!(complete(tokens[0]), Err(CompleteError::Answered));
+    assert_eq!(complete(tokens[1]), Ok(()));
+    assert_eq!(complete(tokens[1]), Err(CompleteError::Answered));
+    stage.expect([
+        r#"send a {"event":"now","id":1,"data":1}"#,
+        r#"send a {"event":"slow","id":2,"data":1}"#,
+    ]);
+}
+
+#[test]
+fn a_handler_that_outlives_its_connection_reaches_nobody() {
+    let tokens = Rc::default();
+    let (mut stage, [a]) = Stage::connected(promising(&tokens));
+    stage.text(a, r#"{"event":"slow","id":1}"#);
+    stage.lost(a);
+    stage.connect("in the same slot").expect("room");
+    stage.out.clear();
+    let token = tokens.take()[0];
+    let completed = stage.app.complete(stage.now, token, one(), &mut stage.out);
+    assert_eq!(completed, Err(CompleteError::Ended));
+    stage.expect([]);
+    assert!(stage.faults().is_empty());
+}
+
+#[test]
+fn a_handler_that_returns_no_json_fails_and_what_it_did_stays() {
+    let router = Router::default().on("map", |cx: &mut Context| {
+        cx.join("r")?;
+        cx.emit("before", &1)?;
+        Ok::<_, Failure>(BTreeMap::from([([1, 2], 3)]))
+    });
+    let (mut stage, [a]) = Stage::connected(router);
+    stage.text(a, r#"{"event":"map","id":1}"#);
+    stage.expect([
+        r#"send a {"event":"before","data":1}"#,
+        r#"send a {"event":"map","id":1,"error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#,
+    ]);
+    assert_eq!(stage.app.hub().members("r"), [a]);
+    assert_eq!(stage.faults().len(), 1);
+}
+
+#[test]
+fn a_payload_of_a_wrong_type_never_reaches_the_handler() {
+    let router = Router::default().on("add", |cx: &mut Context, _: (u8, u8)| {
+        cx.join("r")?;
+        Ok::<_, Failure>(())
+    });
+    let (mut stage, [a]) = Stage::connected(router);
+    for data in ["null", "1", "[1]", "[1,256]", r#"[1,"SECRET"]"#, "{}"] {
+        stage.text(a, &format!(r#"{{"event":"add","id":1,"data":{data}}}"#));
+        let lines = stage.take();
+        let [line] = &lines[..] else {
+            panic!("one answer to {data}: {lines:?}");
+        };
+        assert!(
+            line.contains(r#""id":1,"error":{"code":"bad_payload""#),
+            "{line}"
+        );
+        assert!(!line.contains("SECRET"), "{line}");
+    }
+    assert!(stage.app.hub().members("r").is_empty() && stage.faults().is_empty());
+}
