@@ -1,12 +1,8 @@
 //! An application and its clients, without sockets and without waiting.
 
-use std::{
-    fmt,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
-use roomcast_core::{App, CompleteError, Fault, Gateway, Hub, Limits, Outcome, Token, Work};
+use roomcast_core::{App, CompleteError, Fault, Gateway, Hub, Limits, Outcome, Token};
 
 use crate::{Actor, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep};
 
@@ -49,7 +45,6 @@ pub struct World<G> {
     known: Known,
     story: Vec<String>,
     heard: Vec<(Actor, Event)>,
-    work: Vec<(Token, Work)>,
 }
 
 impl<G: Gateway> World<G> {
@@ -68,7 +63,6 @@ impl<G: Gateway> World<G> {
             known: Known::default(),
             story: Vec::new(),
             heard: Vec::new(),
-            work: Vec::new(),
         }
     }
 
@@ -131,24 +125,7 @@ impl<G: Gateway> World<G> {
     ///
     /// When the core is broken.
     pub fn proceed(&mut self) -> Result<&[(Actor, Event)], DriverError> {
-        loop {
-            self.work.extend(self.core.take_work("default"));
-            let cx = &mut Context::from_waker(Waker::noop());
-            let done = self
-                .work
-                .iter_mut()
-                .enumerate()
-                .find_map(|(at, (_, work))| match work.as_mut().poll(cx) {
-                    Poll::Ready(outcome) => Some((at, outcome)),
-                    Poll::Pending => None,
-                });
-            let Some((at, outcome)) = done else { break };
-            let (token, _) = self.work.remove(at);
-            // Nobody may want it: then nothing happens.
-            let _ = self.core.complete("default", token, outcome)?;
-        }
-        let cancelled = self.core.take_cancelled("default");
-        self.work.retain(|(token, _)| !cancelled.contains(token));
+        self.core.proceed()?;
         self.heard = self.core.take_all();
         self.core.assert_consistent();
         Ok(&self.heard)

@@ -240,6 +240,12 @@ fn answers(router: Router) -> Router {
             "register",
             |_: &mut Context, Valid(new): Valid<Registration>| (new.name, new.age),
         )
+        .on("later", |cx: &mut Context, text: String| {
+            cx.spawn(async move { text })
+        })
+        .on("fail_later", |cx: &mut Context| {
+            cx.spawn(async { "secret".parse::<u8>() })
+        })
         .on("remember", |cx: &mut Context, text: String| {
             cx.set_session(&text)
         })

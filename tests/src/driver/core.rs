@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, fmt, rc::Rc};
 use roomcast_core::{
     App, AppState, Command, CompleteError, Config, ConnId, ConnState, Fault, Frame, Gateway,
     Handshake, Hub, HubState, Input, Limits, Opening, Outbox, Outcome, Record, Timestamp, Token,
-    Work,
 };
 
+use self::work::UnderWay;
 use super::{Driver, DriverError};
 use crate::{Actor, Answer, Event, Op};
 
 mod calls;
+mod work;
 
 /// What a [`Core`] does between two ops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub struct Core<G = ()> {
     persisted: BTreeMap<(Box<str>, ConnId), String>,
     commands: Vec<String>,
     journal: Vec<String>,
+    under_way: UnderWay,
 }
 
 impl Core {
@@ -71,6 +73,7 @@ impl<G: Gateway> Core<G> {
             persisted: BTreeMap::new(),
             commands: Vec::new(),
             journal: Vec::new(),
+            under_way: UnderWay::default(),
         }
     }
 
@@ -132,16 +135,6 @@ impl<G: Gateway> Core<G> {
     pub(crate) fn take_faults(&mut self, namespace: &str) -> Vec<Fault> {
         let app = self.apps.get_mut(namespace);
         app.map(App::take_faults).unwrap_or_default()
-    }
-
-    pub(crate) fn take_cancelled(&mut self, namespace: &str) -> Vec<Token> {
-        let app = self.apps.get_mut(namespace);
-        app.map(App::take_cancelled).unwrap_or_default()
-    }
-
-    pub(crate) fn take_work(&mut self, namespace: &str) -> Vec<(Token, Work)> {
-        let app = self.apps.get_mut(namespace);
-        app.map(App::take_work).unwrap_or_default()
     }
 
     pub(crate) fn complete(
@@ -313,7 +306,9 @@ impl<G: Gateway> Driver for Core<G> {
 
     fn perform(&mut self, op: &Op) -> Result<Answer, DriverError> {
         self.commands.clear();
-        self.dispatch(op)
+        let answer = self.dispatch(op)?;
+        self.proceed()?;
+        Ok(answer)
     }
 
     fn take(&mut self, actor: &Actor) -> Vec<Event> {
