@@ -36,3 +36,8 @@ pub use world::World;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The code of the guide to gateways.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/gateways.md")]
+pub struct Gateways;

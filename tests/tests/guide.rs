@@ -1,0 +1,95 @@
+//! What the guide to gateways promises is there: every story and every test that it names.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+mod applications;
+
+use self::applications::APPLICATIONS;
+
+const GUIDE: &str = include_str!("../../docs/gateways.md");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The rows of the guide's last part, cell by cell.
+fn rows() -> impl Iterator<Item = Vec<&'static str>> {
+    let (_, part) = GUIDE
+        .split_once("\n## What holds on which host\n")
+        .expect("the last part");
+    let rows = part.lines().filter(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
+}
+
+/// What stands between backticks.
+fn names(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_story_is_in_the_guide_with_its_hosts() {
+    let mut told = BTreeSet::new();
+    for row in rows() {
+        let [_, _, stories, hosts] = row[..] else {
+            continue;
+        };
+        for name in names(stories) {
+            assert!(told.insert(name), "{name} is there twice");
+            let path = Path::new(ROOT).join(format!("tests/traces/{name}.trace"));
+            let story = fs::read_to_string(&path).expect(name);
+            // A server's clock cannot be moved.
+            let expected = if story.contains("time passes") {
+                "core"
+            } else {
+                "core, native, worker"
+            };
+            assert_eq!(hosts, expected, "{name}");
+        }
+    }
+    for application in &APPLICATIONS {
+        for trace in application.traces() {
+            let name = format!("{}/{}", application.name, trace.name());
+            assert!(told.remove(&*name), "{name} is not in the guide");
+        }
+    }
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
+fn every_test_of_the_guide_exists() {
+    let mut tests = 0;
+    for row in rows() {
+        let [_, cell, _] = row[..] else {
+            continue;
+        };
+        for name in names(cell) {
+            let (file, test) = name.split_once(": ").expect(name);
+            let source = fs::read_to_string(Path::new(ROOT).join(file)).expect(name);
+            assert!(source.contains(&format!("fn {test}()")), "{name}");
+            assert!(
+                source.contains("#[test]") || source.contains("::test]"),
+                "{name}"
+            );
+            tests += 1;
+        }
+    }
+    assert!(tests > 5, "{tests}");
+}
+
+#[test]
+fn no_link_of_the_guide_is_dead() {
+    let links = GUIDE.split("](").skip(1);
+    for link in links.filter_map(|rest| rest.split(')').next()) {
+        if let Some(anchor) = link.strip_prefix('#') {
+            let has = |line: &str| {
+                let title = line.trim_start_matches('#').trim().to_lowercase();
+                let kept = title
+                    .chars()
+                    .filter(|c| c.is_alphanumeric() || " -".contains(*c));
+                line.starts_with('#') && kept.collect::<String>().replace(' ', "-") == anchor
+            };
+            assert!(GUIDE.lines().any(has), "#{anchor}");
+        } else if !link.starts_with("http") {
+            let path = link.split('#').next().unwrap_or_default();
+            let path = Path::new(ROOT).join("docs").join(path);
+            assert!(path.exists(), "{}", path.display());
+        }
+    }
+}
