@@ -75,7 +75,7 @@ async fn settle(
     let connected = if home == shard.index {
         shard.open_namespace(&namespace).and_then(|namespace| {
             let link = Link::Local(socket.clone());
-            let conn = namespace.connect(shard, handshake, link).ok()?;
+            let conn = namespace.connect(shard, &handshake, link).ok()?;
             Some((Home::Local(namespace), conn))
         })
     } else {
@@ -83,7 +83,7 @@ async fn settle(
         let connect = move |shard: &Rc<Shard>| {
             let namespace = shard.open_namespace(&name)?;
             let link = Link::Remote { shard: from, key };
-            namespace.connect(shard, handshake, link).ok()
+            namespace.connect(shard, &handshake, link).ok()
         };
         let conn = shard.on_shard(home, connect).await.flatten();
         conn.map(|conn| {

@@ -22,7 +22,6 @@ mod metrics;
 mod namespace;
 mod queue;
 mod recorder;
-mod run;
 mod server;
 mod settings;
 mod shard;

@@ -135,14 +135,15 @@ fn frame_len(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use roomcast_core::Frame;
+
     use super::*;
 
     fn frames(lens: &[usize]) -> Bytes {
         let mut bytes = Vec::new();
         for &len in lens {
-            let (head, used) = crate::ws::text_header(len);
-            bytes.extend_from_slice(&head[..used]);
-            bytes.resize(bytes.len() + len, b'x');
+            let text = "x".repeat(len);
+            bytes.extend_from_slice(&crate::ws::message(Frame::Text(&text)));
         }
         bytes.into()
     }

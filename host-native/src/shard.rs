@@ -117,7 +117,11 @@ impl Shard {
         let limits = self.shared.settings.hub.clone();
         let config = Config::new(self.shared.epoch()).with_limits(limits);
         let state = HubState::from_serial(self.serial.get());
-        let namespace = Rc::new(Namespace::new(self, name.clone(), config, state));
+        let Ok(namespace) = Namespace::new(self, name.clone(), config, state, Box::new(())) else {
+            self.shared.namespaces.release();
+            return None;
+        };
+        let namespace = Rc::new(namespace);
         self.namespaces
             .borrow_mut()
             .insert(name.clone(), namespace.clone());

@@ -15,7 +15,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use roomcast_core::{
-    Handshake,
+    Frame, Handshake,
     http::{Problem, ProblemCode, Refusal, Request, SUBPROTOCOL, Upgrade},
 };
 use tokio::{
@@ -164,9 +164,7 @@ async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, refusal: Refusal) {
         return;
     };
     let text = refusal.frame();
-    let (head, used) = ws::text_header(text.len());
-    let mut bytes = head[..used].to_vec();
-    bytes.extend_from_slice(text.as_bytes());
+    let mut bytes = ws::message(Frame::Text(&text)).to_vec();
     bytes.extend_from_slice(&ws::close_frame(
         refusal.close_code(),
         refusal.close_reason(),

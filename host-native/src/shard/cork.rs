@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use roomcast_core::Timestamp;
+use roomcast_core::{Frame, Timestamp};
 
 use super::Shard;
 use crate::{
@@ -38,12 +38,12 @@ impl Shard {
     }
 
     /// Holds a reply back.
-    pub(crate) fn cork(&self, socket: &Rc<Socket>, now: Timestamp, text: &str) -> Pushed {
+    pub(crate) fn cork(&self, socket: &Rc<Socket>, now: Timestamp, frame: Frame<'_>) -> Pushed {
         let full = {
             let cork = &mut *self.corked.borrow_mut();
-            let (head, used) = ws::text_header(text.len());
+            let (head, used) = ws::header(frame);
             cork.bytes.extend_from_slice(&head[..used]);
-            cork.bytes.extend_from_slice(text.as_bytes());
+            cork.bytes.extend_from_slice(frame.as_bytes());
             cork.frames += 1;
             cork.bytes.len() >= CORK_BYTES_MAX
         };

@@ -146,10 +146,13 @@ impl Shard {
 
     /// Ends the runs with so many recipients at most.
     fn end_runs(&self, recipients_max: usize) {
-        // Ending a run may close slow connections, which publishes nothing: no run begins here.
         let mut runs = mem::take(&mut *self.runs.borrow_mut());
         runs.retain(|namespace| !namespace.end_run(self, recipients_max));
-        *self.runs.borrow_mut() = runs;
+        // Ending a run may close slow connections, which an application may want to tell the others:
+        // then a run has begun.
+        let begun = &mut *self.runs.borrow_mut();
+        runs.append(begun);
+        *begun = runs;
     }
 
     fn send_mail(&self) {

@@ -1,21 +1,27 @@
 //! Frames from the server. They are not masked, so the same bytes go to every recipient.
 
-use bytes::Bytes;
-use roomcast_core::CloseCode;
+use bytes::{BufMut, Bytes, BytesMut};
+use roomcast_core::{CloseCode, Frame};
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 
 /// An empty ping.
 pub(crate) const PING: Bytes = Bytes::from_static(&[FIN | 9, 0]);
 
-/// The header of a whole text message of `len` bytes, in the first bytes of the array.
+/// The header of a whole message, in the first bytes of the array.
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // each arm fits its field
-pub(crate) fn text_header(len: usize) -> ([u8; 10], usize) {
+pub(crate) fn header(frame: Frame<'_>) -> ([u8; 10], usize) {
     let mut header = [0; 10];
-    header[0] = FIN | TEXT;
+    header[0] = FIN
+        | match frame {
+            Frame::Text(_) => TEXT,
+            Frame::Binary(_) => BINARY,
+        };
+    let len = frame.len();
     let used = match len {
         0..126 => {
             header[1] = len as u8;
@@ -33,6 +39,15 @@ pub(crate) fn text_header(len: usize) -> ([u8; 10], usize) {
         }
     };
     (header, used)
+}
+
+/// A whole message in a buffer of its own.
+pub(crate) fn message(frame: Frame<'_>) -> Bytes {
+    let (head, used) = header(frame);
+    let mut bytes = BytesMut::with_capacity(used + frame.len());
+    bytes.put_slice(&head[..used]);
+    bytes.put_slice(frame.as_bytes());
+    bytes.freeze()
 }
 
 /// A close frame; the reason has at most 123 bytes, as the hub sees to.
@@ -59,9 +74,12 @@ mod tests {
             (65_535, &[0x81, 126, 255, 255]),
             (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
-            let (bytes, used) = text_header(len);
-            assert_eq!(&bytes[..used], header, "{len}");
+            let text = "x".repeat(len);
+            let whole = message(Frame::Text(&text));
+            assert_eq!(&whole[..header.len()], header, "{len}");
+            assert_eq!(&whole[header.len()..], text.as_bytes());
         }
+        assert_eq!(&message(Frame::Binary(&[7]))[..], b"\x82\x01\x07");
     }
 
     #[test]

@@ -4,4 +4,4 @@ mod decode;
 mod encode;
 
 pub(crate) use decode::{Decoder, Event, Guards};
-pub(crate) use encode::{PING, close_frame, text_header};
+pub(crate) use encode::{PING, close_frame, header, message};

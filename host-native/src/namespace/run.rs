@@ -3,7 +3,7 @@
 use std::mem;
 
 use bytes::Bytes;
-use roomcast_core::ConnId;
+use roomcast_core::{ConnId, Frame};
 
 use crate::ws;
 
@@ -51,12 +51,12 @@ impl Run {
         self.to.extend_from_slice(to);
     }
 
-    /// Adds a text frame.
-    pub(crate) fn add(&mut self, text: &str) {
-        let (head, used) = ws::text_header(text.len());
-        self.bytes.reserve(used + text.len());
+    /// Adds a frame.
+    pub(crate) fn add(&mut self, frame: Frame<'_>) {
+        let (head, used) = ws::header(frame);
+        self.bytes.reserve(used + frame.len());
         self.bytes.extend_from_slice(&head[..used]);
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(frame.as_bytes());
         self.frames += 1;
     }
 
@@ -99,13 +99,13 @@ mod tests {
         let mut run = Run::default();
         assert!(!run.takes(&both));
         run.begin(&both);
-        run.add("a");
+        run.add(Frame::Text("a"));
         assert!(run.takes(&both) && !run.takes(&one));
         assert!(run.reaches(both[1]) && !run.reaches(ids(&["3"])[0]));
-        run.add("bc");
+        run.add(Frame::Binary(b"bc"));
         let (to, bytes, frames) = run.end();
         assert_eq!((to, frames), (both.clone(), 2));
-        assert_eq!(&bytes[..], b"\x81\x01a\x81\x02bc");
+        assert_eq!(&bytes[..], b"\x81\x01a\x82\x02bc");
         assert!(run.is_empty() && !run.reaches(both[0]));
     }
 
@@ -117,7 +117,7 @@ mod tests {
         let mut ended = Vec::new();
         for length in [COPY_BYTES_MAX, 1, COPY_BYTES_MAX / 2] {
             run.begin(&both);
-            run.add(&"x".repeat(length));
+            run.add(Frame::Text(&"x".repeat(length)));
             ended.push(run.end().1);
         }
         for bytes in ended {
@@ -131,7 +131,7 @@ mod tests {
         let both = ids(&["1", "2"]);
         let mut run = Run::default();
         run.begin(&both);
-        run.add(&"x".repeat(BYTES_MAX));
+        run.add(Frame::Text(&"x".repeat(BYTES_MAX)));
         assert!(!run.takes(&both));
     }
 }

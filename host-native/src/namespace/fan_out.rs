@@ -1,0 +1,189 @@
+//! From commands to sockets.
+
+use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
+
+use roomcast_core::{Command, ConnId, Frame, Outbox, Timestamp};
+
+use super::run::Run;
+use crate::{
+    shard::{Mail, Shard},
+    socket::{Pushed, Socket},
+    ws,
+};
+
+/// The way to a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    /// Its socket is on this shard.
+    Local(Rc<Socket>),
+    /// Its socket is on another shard, under this key.
+    Remote { shard: usize, key: u32 },
+}
+
+/// Carries out what the hub commands.
+#[derive(Debug, Default)]
+pub(super) struct FanOut {
+    /// By slot of the connection's id.
+    members: Vec<Option<Member>>,
+    run: Run,
+    /// Whose queue passed its limit while commands were carried out.
+    overflowed: Vec<ConnId>,
+}
+
+#[derive(Debug)]
+struct Member {
+    conn: ConnId,
+    link: Link,
+}
+
+impl FanOut {
+    pub(super) fn enter(&mut self, conn: ConnId, link: Link) {
+        if self.members.len() <= conn.slot() {
+            self.members.resize_with(conn.slot() + 1, || None);
+        }
+        self.members[conn.slot()] = Some(Member { conn, link });
+    }
+
+    pub(super) fn link(&self, conn: ConnId) -> Option<&Link> {
+        let member = self.members.get(conn.slot())?.as_ref()?;
+        (member.conn == conn).then_some(&member.link)
+    }
+
+    pub(super) fn forget(&mut self, conn: ConnId) -> Option<Link> {
+        let slot = self.members.get_mut(conn.slot())?;
+        let member = slot.take_if(|member| member.conn == conn)?;
+        Some(member.link)
+    }
+
+    pub(super) const fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Connections that lost something since they were last [taken](Self::take_overflowed).
+    pub(super) const fn overflowed(&self) -> usize {
+        self.overflowed.len()
+    }
+
+    pub(super) fn take_overflowed(&mut self) -> Option<ConnId> {
+        self.overflowed.pop()
+    }
+
+    pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp, commands: &Outbox) {
+        for command in commands {
+            match command {
+                Command::Send { to, frame } => self.send(shard, now, to, frame),
+                Command::Close { conn, code, reason } => {
+                    if self.run.reaches(conn) {
+                        self.end_run(shard, now);
+                    }
+                    if let Some(link) = self.forget(conn) {
+                        shard.close(&link, now, code, reason);
+                    }
+                }
+                Command::Ping { conn } => {
+                    if let Some(link) = self.link(conn) {
+                        let pushed = shard.deliver_one(link, now, ws::PING);
+                        self.note(conn, pushed);
+                    }
+                }
+                Command::Persist { .. } => {} // this host does not sleep
+            }
+        }
+    }
+
+    fn send(&mut self, shard: &Shard, now: Timestamp, to: &[ConnId], frame: Frame<'_>) {
+        shard
+            .metrics()
+            .deliveries
+            .fetch_add(to.len() as u64, Relaxed);
+        if let &[conn] = to {
+            if self.run.reaches(conn) {
+                self.end_run(shard, now);
+            }
+            let pushed = match self.link(conn) {
+                Some(Link::Local(socket)) if shard.is_corked(socket) => {
+                    shard.cork(socket, now, frame)
+                }
+                Some(link) => shard.deliver_one(link, now, ws::message(frame)),
+                None => return,
+            };
+            self.note(conn, pushed);
+        } else {
+            if !self.run.takes(to) {
+                self.end_run(shard, now);
+                self.run.begin(to);
+            }
+            self.run.add(frame);
+        }
+    }
+
+    pub(super) fn end_run(&mut self, shard: &Shard, now: Timestamp) {
+        if self.run.is_empty() {
+            return;
+        }
+        let (to, bytes, frames) = self.run.end();
+        let mut abroad: Vec<Vec<u32>> = Vec::new();
+        for &conn in &to {
+            match self.link(conn) {
+                Some(Link::Local(socket)) => {
+                    let pushed = shard.push(socket, now, bytes.clone(), frames);
+                    self.note(conn, pushed);
+                }
+                Some(&Link::Remote { shard: index, key }) => {
+                    if abroad.len() <= index {
+                        abroad.resize_with(index + 1, Vec::new);
+                    }
+                    abroad[index].push(key);
+                }
+                None => {} // gone since
+            }
+        }
+        for (index, keys) in abroad.into_iter().enumerate() {
+            if !keys.is_empty() {
+                let bytes = bytes.clone();
+                let keys = keys.into_boxed_slice();
+                shard.post(
+                    index,
+                    Mail::Deliver {
+                        keys,
+                        bytes,
+                        frames,
+                    },
+                );
+            }
+        }
+        self.run.reuse(to);
+    }
+
+    /// Lets the goodbye of a connection follow what was dropped: its close is being decided. What
+    /// the turn has for it so far is older than the goodbye, and goes first or is dropped too.
+    pub(super) fn part(&mut self, shard: &Shard, now: Timestamp, conn: ConnId) {
+        if self.run.reaches(conn) {
+            self.end_run(shard, now);
+        }
+        match self.link(conn) {
+            Some(Link::Local(socket)) => socket.part(),
+            Some(&Link::Remote { shard: index, key }) => {
+                let part = move |shard: &Rc<Shard>| {
+                    if let Some(socket) = shard.socket(key) {
+                        socket.part();
+                    }
+                };
+                shard.post(index, Mail::Task(Box::new(part)));
+            }
+            None => {}
+        }
+    }
+
+    /// Gives memory back that a larger crowd needed.
+    pub(super) fn shrink_to_fit(&mut self) {
+        while self.members.pop_if(|slot| slot.is_none()).is_some() {}
+        self.members.shrink_to_fit();
+    }
+
+    fn note(&mut self, conn: ConnId, pushed: Pushed) {
+        if pushed == Pushed::Overflow {
+            self.overflowed.push(conn);
+        }
+    }
+}
