@@ -58,7 +58,7 @@ pub use journal::{Entry, JournalError, Opening, Record, Replay};
 pub use limits::{Config, Limits, Rate};
 pub use outbox::{Command, Commands, Outbox};
 pub use payload::{Payload, PayloadError};
-pub use query::{ConnectionInfo, Counts, RoomInfo};
+pub use query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary};
 pub use rate::Bucket;
 pub use room::{Joined, Position, RoomName, RoomNameError};
 pub use settings::{OrOff, OrOffError, SettingError, Vars};

@@ -1,6 +1,6 @@
 //! Questions to a hub; none of them changes anything.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::ops::Bound;
 
 use crate::{
@@ -31,6 +31,48 @@ pub struct RoomInfo<'a> {
     pub name: &'a str,
     /// How many connections are in it.
     pub members: usize,
+}
+
+/// A live connection, to be taken away from the hub; see [`ConnectionInfo`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionSummary {
+    /// Its id.
+    pub id: ConnId,
+    /// Whose it is; `None` is anonymous.
+    pub user: Option<String>,
+    /// When it opened, in milliseconds since 1970.
+    pub since_ms: u64,
+}
+
+impl ConnectionSummary {
+    /// Of this connection, which opened then.
+    pub fn new(info: ConnectionInfo<'_>, since_ms: u64) -> Self {
+        Self {
+            id: info.id,
+            user: info.user.map(Into::into),
+            since_ms,
+        }
+    }
+}
+
+/// A room with members, to be taken away from the hub; see [`RoomInfo`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomSummary {
+    /// Its name.
+    pub name: String,
+    /// How many connections are in it.
+    pub members: usize,
+}
+
+impl From<RoomInfo<'_>> for RoomSummary {
+    fn from(info: RoomInfo<'_>) -> Self {
+        Self {
+            name: info.name.into(),
+            members: info.members,
+        }
+    }
 }
 
 /// How much of everything there is.

@@ -156,6 +156,12 @@ pub trait Gateway {
         let _ = desk;
     }
 
+    /// What it has handlers for, for people to read: a host says so when it starts. Empty when it
+    /// cannot tell.
+    fn events(&self) -> alloc::vec::Vec<alloc::string::String> {
+        alloc::vec::Vec::new()
+    }
+
     /// The state that must survive sleep, as text; `None` when there is none.
     fn save(&self) -> Option<alloc::string::String> {
         None
@@ -238,6 +244,10 @@ impl<G: Gateway + ?Sized> Gateway for Box<G> {
 
     fn drain(&mut self, desk: &mut Desk<'_>) {
         (**self).drain(desk);
+    }
+
+    fn events(&self) -> alloc::vec::Vec<alloc::string::String> {
+        (**self).events()
     }
 
     fn save(&self) -> Option<alloc::string::String> {

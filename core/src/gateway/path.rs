@@ -21,6 +21,19 @@ enum Segment {
     Param(Box<str>),
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, segment) in self.0.iter().enumerate() {
+            let slash = if at > 0 { "/" } else { "" };
+            match segment {
+                Segment::Text(text) => write!(f, "{slash}{text}")?,
+                Segment::Param(name) => write!(f, "{slash}{{{name}}}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Pattern {
     /// # Panics
     ///

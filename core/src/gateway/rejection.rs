@@ -102,6 +102,11 @@ impl Rejection {
         self
     }
 
+    /// The code in the frame and in the body of the HTTP response.
+    pub const fn code(&self) -> ErrorCode {
+        self.code
+    }
+
     /// The HTTP status, from 400 to 599.
     pub const fn status(&self) -> u16 {
         self.status

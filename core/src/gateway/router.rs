@@ -473,6 +473,20 @@ impl<S> Gateway for Router<S> {
         }
     }
 
+    fn events(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for (name, event) in &self.events {
+            all.extend(event.plain.iter().map(|_| String::from(&**name)));
+            let paths = event.paths.iter();
+            all.extend(paths.map(|(pattern, _)| alloc::format!("{name} {pattern}")));
+        }
+        all.extend(self.fallback.iter().map(|_| "anything else".into()));
+        if self.is_raw() {
+            all = alloc::vec!["frames without envelopes".into()];
+        }
+        all
+    }
+
     fn save(&self) -> Option<String> {
         let persist = self.persist.as_ref()?;
         (persist.save)(&self.state)

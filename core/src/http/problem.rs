@@ -129,13 +129,22 @@ impl Problem {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+pub(super) struct Body<'a> {
     #[serde(rename = "type")]
-    kind: &'a str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
+    pub(super) kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) title: Option<&'a str>,
+    pub(super) status: u16,
+    pub(super) detail: &'a str,
+    pub(super) code: &'a str,
+}
+
+impl From<Body<'_>> for Response {
+    fn from(body: Body<'_>) -> Self {
+        // Text alone always has a JSON form.
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        Self::new(body.status, "application/problem+json", json)
+    }
 }
 
 impl From<Problem> for Response {
@@ -143,14 +152,12 @@ impl From<Problem> for Response {
         let (code, status, title) = problem.code.parts();
         let body = Body {
             kind: "about:blank",
-            title,
+            title: Some(title),
             status,
             detail: &problem.detail,
             code,
         };
-        // Text alone always has a JSON form.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Self::new(status, "application/problem+json", body);
+        let mut response = Self::from(body);
         response.headers.extend(problem.headers);
         response
     }

@@ -2,12 +2,17 @@
 
 use alloc::{format, string::String};
 
-use super::{Headers, Problem, ProblemCode, Request, access::NO_NAMESPACE};
-use crate::close::CloseCode;
+use super::{
+    Headers, Problem, ProblemCode, Request, Response, access::NO_NAMESPACE, problem::Body,
+};
+use crate::{close::CloseCode, gateway::Rejection};
 
 /// The subprotocol in which the server speaks first. The answer to an upgrade names it when
 /// [`Upgrade::welcome`].
 pub const SUBPROTOCOL: &str = "roomcast.v1";
+
+/// When to come back, where there is no place now.
+const RETRY_AFTER: (&str, &str) = ("retry-after", "5");
 
 /// What a client asks for with its upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,17 +129,37 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let problem = Self::new(refusal.problem, refusal.detail);
         if refusal.problem.status() == 503 {
-            problem.with_header("retry-after", "5")
+            problem.with_header(RETRY_AFTER.0, RETRY_AFTER.1)
         } else {
             problem
         }
     }
 }
 
+/// The answer to a request that the application refused.
+impl From<&Rejection> for Response {
+    fn from(rejection: &Rejection) -> Self {
+        let (status, detail) = (rejection.status(), rejection.reason());
+        // Without a title: whoever chooses a status of his own has none for it here.
+        let body = Body {
+            kind: "about:blank",
+            title: None,
+            status,
+            detail,
+            code: rejection.code().as_str(),
+        };
+        let mut response = Self::from(body);
+        if status == 503 {
+            response.headers.push(RETRY_AFTER);
+        }
+        response
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Payload, http::Response};
+    use crate::Payload;
 
     fn check(
         method: &str,
@@ -166,6 +191,16 @@ mod tests {
         assert_eq!(check("POST", "", &[("upgrade", "websocket")]), Err(405));
         assert_eq!(check("GET", "", &[]), Err(426));
         assert_eq!(check("GET", "", &[("upgrade", "h2c")]), Err(400));
+    }
+
+    #[test]
+    fn what_an_application_refuses_has_its_status() {
+        let response = Response::from(&Rejection::forbidden("pay first").with_status(402));
+        assert_eq!(response.status, 402);
+        let body = r#"{"type":"about:blank","status":402,"detail":"pay first","code":"forbidden"}"#;
+        assert_eq!(response.body, body.as_bytes());
+        let full = Response::from(&Rejection::overloaded("full"));
+        assert!(full.headers.contains(&("retry-after", "5")));
     }
 
     #[test]
