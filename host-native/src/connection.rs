@@ -9,18 +9,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, ConnId, DisconnectReason, Handshake};
+use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::{TcpStream, tcp::OwnedReadHalf},
 };
 
 use crate::{
+    denial::{DRAINING, Denial},
     namespace::Link,
-    server::Permit,
+    places::Permit,
     shard::{ClientInput, Mail, Shard},
     socket::{Home, Pushed, Socket, Stage},
-    ws::{Decoder, Event, Guards},
+    ws::{self, Decoder, Event, Guards},
 };
 
 /// Reads in a row before other connections get their turn.
@@ -40,7 +41,11 @@ pub(crate) async fn serve(
 ) {
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write);
-    if settle(&shard, &socket, namespace, handshake).await {
+    let settled = settle(&shard, &socket, namespace, handshake).await;
+    if let Err(denial) = settled {
+        refuse(&shard, &socket, read, &denial).await;
+        shard.remove_socket(socket.key);
+    } else {
         let mut connection = Connection {
             shard,
             socket,
@@ -57,54 +62,50 @@ pub(crate) async fn serve(
         // Even when empty it would keep the HTTP read buffer alive for as long as the connection.
         drop(early);
         poll_fn(|cx| connection.poll(cx)).await;
-    } else {
-        refuse(&shard, &socket, read).await;
-        shard.remove_socket(socket.key);
     }
     drop(permit);
 }
 
-/// Enters the connection into its hub. False when the hub takes no more.
+/// Enters the connection into its hub.
 async fn settle(
     shard: &Rc<Shard>,
     socket: &Rc<Socket>,
     namespace: Arc<str>,
     handshake: Handshake,
-) -> bool {
+) -> Result<(), Denial> {
     let home = shard.home_of(&namespace);
-    let connected = if home == shard.index {
-        shard.open_namespace(&namespace).and_then(|namespace| {
-            let link = Link::Local(socket.clone());
-            let conn = namespace.connect(shard, &handshake, link).ok()?;
-            Some((Home::Local(namespace), conn))
-        })
+    let (home, conn) = if home == shard.index {
+        let namespace = shard.open_namespace(&namespace)?;
+        let link = Link::Local(socket.clone());
+        let conn = namespace.connect(shard, &handshake, link)?;
+        (Home::Local(namespace), conn)
     } else {
         let (name, from, key) = (namespace.clone(), shard.index, socket.key);
         let connect = move |shard: &Rc<Shard>| {
             let namespace = shard.open_namespace(&name)?;
             let link = Link::Remote { shard: from, key };
-            namespace.connect(shard, &handshake, link).ok()
+            namespace.connect(shard, &handshake, link)
         };
-        let conn = shard.on_shard(home, connect).await.flatten();
-        conn.map(|conn| {
-            let shard = home;
-            (Home::Remote { shard, namespace }, conn)
-        })
+        let connected = shard.on_shard(home, connect).await;
+        let conn = connected.unwrap_or(Err(Denial::Refusal(DRAINING)))?;
+        let shard = home;
+        (Home::Remote { shard, namespace }, conn)
     };
-    if let Some((home, conn)) = connected {
-        socket.settle(home, conn);
-        shard.metrics().opened.fetch_add(1, Relaxed);
-        true
-    } else {
-        false
-    }
+    socket.settle(home, conn);
+    shard.metrics().opened.fetch_add(1, Relaxed);
+    Ok(())
 }
 
-/// Full since the upgrade was granted: says so and ends.
-async fn refuse(shard: &Rc<Shard>, socket: &Rc<Socket>, mut read: OwnedReadHalf) {
-    let full = "the server is full: try again later";
-    socket.close(shard.now(), CloseCode::OVERLOADED, full);
-    socket.flush(shard.now());
+/// Since the upgrade was granted the server became full, or the application does not want the
+/// connection: says so and ends.
+async fn refuse(shard: &Rc<Shard>, socket: &Rc<Socket>, mut read: OwnedReadHalf, denial: &Denial) {
+    let now = shard.now();
+    if let Some(text) = denial.frame() {
+        // A queue with one frame in it is not over its limit.
+        let _ = socket.push(now, ws::message(Frame::Text(&text)), 1);
+    }
+    socket.close(now, denial.close_code(), denial.close_reason());
+    socket.flush(now);
     let until_end = async {
         let mut sink = [0; 512];
         while matches!(tokio::io::AsyncReadExt::read(&mut read, &mut sink).await, Ok(n) if n > 0) {}

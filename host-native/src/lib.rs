@@ -17,20 +17,28 @@
 mod accept;
 mod clock;
 mod connection;
+mod denial;
+mod gateways;
+mod host;
 mod http;
 mod metrics;
 mod namespace;
+mod places;
 mod queue;
 mod recorder;
+mod run;
 mod server;
 mod settings;
 mod shard;
+mod shared;
 mod socket;
 mod ws;
 
+pub use host::Host;
 pub use roomcast_core::{
     Limits, Rate,
     http::{Access, ApiKey, ApiKeyError, OriginRule, OriginRuleError},
 };
-pub use server::{RunError, listen, run};
+pub use run::{RunError, listen, run};
+pub use server::{Server, ServerError};
 pub use settings::{Settings, SettingsError};

@@ -6,26 +6,27 @@ mod run;
 
 use std::{
     borrow::Cow,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use roomcast_core::{
-    App, Audience, CloseCode, Config, ConnId, ConnectError, Delivery, DisconnectReason,
+    Admission, App, Audience, CloseCode, Config, ConnId, ConnectError, Delivery, DisconnectReason,
     EncodeError, Frame, Gateway, Handshake, Hub, HubState, Input, JoinError, Opening, Outbox,
     Payload, Rejection, RestoreError, SendError, Timestamp, UnknownConn,
 };
 use serde_json::value::RawValue;
 
-pub(crate) use self::fan_out::Link;
+pub(crate) use self::{application::said, fan_out::Link};
 use self::{
     application::{AnyApp, Application, Panicked},
     fan_out::FanOut,
 };
-use crate::shard::Shard;
+use crate::{denial::Denial, http::Knock, shard::Shard};
 
 /// One namespace, on the one shard that is its home.
 ///
@@ -34,6 +35,7 @@ use crate::shard::Shard;
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) name: Arc<str>,
+    drained: Cell<bool>,
     inner: RefCell<Inner>,
 }
 
@@ -57,6 +59,7 @@ impl Namespace {
         let app = App::restore(config, gateway, state.into(), [])?;
         Ok(Self {
             name,
+            drained: Cell::new(false),
             inner: RefCell::new(Inner {
                 application: Application::new(app),
                 fan_out: FanOut::default(),
@@ -75,12 +78,30 @@ impl Namespace {
         self.inner.borrow().fan_out.link(conn).cloned()
     }
 
+    /// Asks the application whether a request is to be granted.
+    pub(crate) fn upgrade(&self, knock: &Knock) -> Result<Admission, Rejection> {
+        let inner = self.inner.borrow();
+        let app = inner.application.app();
+        let ask = AssertUnwindSafe(|| knock.ask(|request| app.upgrade(request)));
+        let asked = catch_unwind(ask);
+        let cause = match &asked {
+            Ok(Err(rejection)) => rejection.cause().map(Into::into),
+            Err(panic) => Some(said(&**panic)),
+            Ok(Ok(_)) => None,
+        };
+        if let Some(error) = cause {
+            let (namespace, event) = (&*self.name, "upgrade");
+            tracing::error!(namespace, event, error, "the application failed");
+        }
+        asked.unwrap_or_else(|_| Err(Rejection::internal()))
+    }
+
     pub(crate) fn connect(
         self: &Rc<Self>,
         shard: &Shard,
         handshake: &Handshake,
         link: Link,
-    ) -> Result<ConnId, ConnectError> {
+    ) -> Result<ConnId, Denial> {
         let now = shard.now();
         let input = || Input::Connect(handshake.clone());
         shard.record(&self.name, now, input);
@@ -96,7 +117,8 @@ impl Namespace {
             inner.fan_out.enter(conn, link);
         }
         self.finish(shard, now, inner);
-        connected
+        let raw = inner.application.app().gateway().is_raw();
+        connected.map_err(|fault| Denial::of(fault, raw))
     }
 
     /// A text message: the hot path.
@@ -227,38 +249,73 @@ impl Namespace {
     pub(crate) fn send(
         self: &Rc<Self>,
         shard: &Shard,
-        key: Option<&str>,
+        audience: &Audience,
+        event: &str,
+        data: &RawValue,
+    ) -> Result<Delivery, EncodeError> {
+        let payload = Payload::parse(data.get())?;
+        let input = || sent(None, audience, event, data);
+        self.deliver(shard, input, |app, now, out| {
+            app.send(now, audience, event, payload, out)
+        })
+    }
+
+    /// Sends once for a key.
+    pub(crate) fn send_once(
+        self: &Rc<Self>,
+        shard: &Shard,
+        key: &str,
         audience: &Audience,
         event: &str,
         data: &RawValue,
     ) -> Result<Delivery, SendError> {
         let payload = Payload::parse(data.get()).map_err(EncodeError::from)?;
+        let input = || sent(Some(key), audience, event, data);
+        let delivery = self.deliver(shard, input, |app, now, out| {
+            app.send_once(now, key, audience, event, payload, out)
+        })?;
+        if delivery.dropped > 0 {
+            let inner = &mut *self.inner.borrow_mut();
+            inner.application.app_mut().0.settle_once(key, delivery);
+        }
+        Ok(delivery)
+    }
+
+    fn deliver<'a, E>(
+        self: &Rc<Self>,
+        shard: &Shard,
+        input: impl FnOnce() -> Input<'a>,
+        send: impl FnOnce(&mut AnyApp, Timestamp, &mut Outbox) -> Result<Delivery, E>,
+    ) -> Result<Delivery, E> {
         let now = shard.now();
-        shard.record(&self.name, now, || Input::Send {
-            key: key.map(Into::into),
-            audience: Cow::Borrowed(audience),
-            event: event.into(),
-            data: data.to_owned(),
-        });
+        shard.record(&self.name, now, input);
         let inner = &mut *self.inner.borrow_mut();
         inner.fan_out.end_run(shard, now);
         inner.settle_overflow(shard, &self.name, now);
+        // A send runs no code of the application's.
         let (app, out) = inner.application.app_mut();
-        let mut delivery = match key {
-            Some(key) => app.send_once(now, key, audience, event, payload, out)?,
-            None => app.send(now, audience, event, payload, out)?,
-        };
+        let sent = send(app, now, out);
         inner.carry_out(shard, now);
         inner.fan_out.end_run(shard, now);
-        delivery.dropped = inner.fan_out.overflowed();
-        delivery.queued -= delivery.dropped.min(delivery.queued);
-        if let Some(key) = key
-            && delivery.dropped > 0
-        {
-            inner.application.app_mut().0.settle_once(key, delivery);
-        }
+        let dropped = inner.fan_out.overflowed();
         self.finish(shard, now, inner);
+        let mut delivery = sent?;
+        delivery.dropped = dropped;
+        delivery.queued -= dropped.min(delivery.queued);
         Ok(delivery)
+    }
+
+    /// Tells the application, once, that all connections will be closed.
+    pub(crate) fn drain(self: &Rc<Self>, shard: &Shard) {
+        if !self.drained.replace(true) {
+            // A panic was noted down.
+            let _ = self.drive(shard, || Input::Drain, |app, now, out| app.drain(now, out));
+        }
+    }
+
+    /// What the gateway has handlers for.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.inner.borrow().application.app().gateway().events()
     }
 
     /// Does what is due.
@@ -344,5 +401,19 @@ impl Inner {
             });
             self.carry_out(shard, now);
         }
+    }
+}
+
+fn sent<'a>(
+    key: Option<&'a str>,
+    audience: &'a Audience,
+    event: &'a str,
+    data: &RawValue,
+) -> Input<'a> {
+    Input::Send {
+        key: key.map(Into::into),
+        audience: Cow::Borrowed(audience),
+        event: event.into(),
+        data: data.to_owned(),
     }
 }

@@ -1,13 +1,11 @@
 //! The server: listeners, shards, the start and the end.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    io,
-    net::{self, IpAddr},
+    io, net,
     rc::Rc,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
     time::Duration,
@@ -24,130 +22,15 @@ use tokio::{
 use crate::{
     accept,
     clock::Clock,
+    gateways::Gateways,
+    host::Host,
     metrics::Metrics,
+    places::Places,
     recorder::Recorder,
     settings::{Settings, SettingsError},
-    shard::{Batch, Shard},
+    shard::{Batch, Mounted, Shard},
+    shared::{Shared, random},
 };
-
-/// What all shards share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) settings: Settings,
-    pub(crate) clock: Clock,
-    pub(crate) metrics: Vec<Metrics>,
-    /// The way to each shard.
-    pub(crate) posts: Vec<mpsc::UnboundedSender<Batch>>,
-    pub(crate) connections: Places,
-    /// Connections of each address; empty while they are not counted.
-    pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
-    pub(crate) namespaces: Places,
-    pub(crate) draining: AtomicBool,
-    /// Where connection ids begin: somewhere in the lower half of what there is, so that an id
-    /// from before a restart names nobody.
-    pub(crate) first_serial: u64,
-    pub(crate) recorder: Option<Recorder>,
-}
-
-impl Shared {
-    /// A new epoch: random, so that no position of an earlier life looks valid.
-    pub(crate) fn epoch(&self) -> String {
-        let now = self.clock.unix_ms(self.clock.now());
-        // Without randomness the time is the next best.
-        let bytes: [u8; 8] = random().unwrap_or(now.to_be_bytes());
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn flush_record(&self) {
-        if let Some(recorder) = &self.recorder {
-            recorder.flush();
-        }
-    }
-}
-
-fn random<const N: usize>() -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).ok()?;
-    Some(bytes)
-}
-
-/// A bounded number of something.
-#[derive(Debug)]
-pub(crate) struct Places {
-    taken: AtomicUsize,
-    max: usize,
-}
-
-impl Places {
-    const fn new(max: usize) -> Self {
-        Self {
-            taken: AtomicUsize::new(0),
-            max,
-        }
-    }
-
-    pub(crate) fn taken(&self) -> usize {
-        self.taken.load(Relaxed)
-    }
-
-    /// Takes a place; `None` when all are taken.
-    pub(crate) fn reserve(&self) -> Option<()> {
-        let more = |taken| (taken < self.max).then_some(taken + 1);
-        self.taken.fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(())
-    }
-
-    pub(crate) fn release(&self) {
-        self.taken.fetch_sub(1, Relaxed);
-    }
-}
-
-/// A connection's place; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    shared: Arc<Shared>,
-    address: IpAddr,
-}
-
-impl Permit {
-    /// A place for one more connection from this address; `None` when there is none.
-    pub(crate) fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
-        shared.connections.reserve()?;
-        if let Some(max) = shared.settings.connections_per_address_max {
-            let mut addresses = shared.addresses();
-            let count = addresses.entry(address).or_default();
-            if *count >= max {
-                drop(addresses);
-                shared.connections.release();
-                return None;
-            }
-            *count += 1;
-        }
-        let shared = shared.clone();
-        Some(Self { shared, address })
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.shared.connections.release();
-        if self.shared.settings.connections_per_address_max.is_some() {
-            let mut addresses = self.shared.addresses();
-            if let Entry::Occupied(mut count) = addresses.entry(self.address) {
-                *count.get_mut() -= 1;
-                if *count.get() == 0 {
-                    count.remove();
-                }
-            }
-        }
-    }
-}
 
 /// A server that could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +46,14 @@ pub enum RunError {
         path: String,
         /// What the system says.
         fault: io::Error,
+    },
+    /// The gateway of a namespace cannot be made.
+    #[error("the gateway of the namespace `{namespace}` cannot be made: {fault}")]
+    Gateway {
+        /// The namespace.
+        namespace: String,
+        /// What its factory said.
+        fault: String,
     },
     /// Threads or listeners failed.
     #[error("the server cannot start")]
@@ -211,7 +102,7 @@ pub fn listen(settings: &Settings) -> io::Result<Vec<net::TcpListener>> {
 }
 
 /// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells every
-/// client, closes, and returns.
+/// client, closes, and returns. Namespaces have no applications: for these there is [`Host`].
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), roomcast::RunError> {
@@ -230,7 +121,17 @@ pub async fn run(
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    Host::new(settings).run(listeners, shutdown).await
+}
+
+pub(crate) async fn serve(
+    listeners: Vec<net::TcpListener>,
+    settings: Settings,
+    gateways: Gateways,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     settings.check()?;
+    settings.check_mounted(gateways.mounted())?;
     if listeners.is_empty() {
         let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
         return Err(fault.into());
@@ -245,6 +146,8 @@ pub async fn run(
     let connections_max = settings.connections_max.min(descriptors_max());
     let (posts, mailboxes): (Vec<_>, Vec<_>) =
         listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let posts = Arc::from(posts);
+    let _open = gateways.switchboard().open(Arc::clone(&posts));
     let shared = Arc::new(Shared {
         clock: Clock::start(),
         metrics: listeners.iter().map(|_| Metrics::default()).collect(),
@@ -256,6 +159,7 @@ pub async fn run(
         first_serial: u64::from(u32::from_be_bytes(random().unwrap_or_default())),
         recorder,
         settings,
+        gateways,
     });
     let addresses = listeners.iter().map(net::TcpListener::local_addr);
     let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
@@ -275,12 +179,13 @@ pub async fn run(
     drop(ready);
     // Nobody accepts before everybody can: a crowd at the door must not take the descriptors that
     // a later thread needs to start.
-    let mut started = 0;
-    while is_ready.recv().await.is_some() {
+    let (mut started, mut mounted) = (0, Vec::new());
+    while let Some(more) = is_ready.recv().await {
         started += 1;
+        mounted.extend(more);
     }
     if started == addresses.len() {
-        announce(&shared, &addresses, connections_max);
+        announce(&shared, &addresses, connections_max, mounted);
         stop.send_replace(Phase::Serving);
     } // else one has failed, and its result says why
     let ended = futures_util::future::select_all(ends);
@@ -313,8 +218,8 @@ fn shard_thread(
     listener: net::TcpListener,
     mailbox: mpsc::UnboundedReceiver<Batch>,
     mut phase: watch::Receiver<Phase>,
-    ready: mpsc::UnboundedSender<()>,
-) -> io::Result<()> {
+    ready: mpsc::UnboundedSender<Vec<Mounted>>,
+) -> Result<(), RunError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
@@ -324,7 +229,11 @@ fn shard_thread(
         spawn_local(shard.clone().end_turns());
         spawn_local(shard.clone().read_mail(mailbox));
         spawn_local(sweeps(shard.clone()));
-        let _ = ready.send(());
+        let mounted = shard.mount_gateways().map_err(|(namespace, fault)| {
+            let (namespace, fault) = (namespace.to_string(), fault.to_string());
+            RunError::Gateway { namespace, fault }
+        })?;
+        let _ = ready.send(mounted);
         drop(ready);
         // An error means that the server is gone: then it is over here too.
         let _ = phase.wait_for(|phase| *phase != Phase::Starting).await;
@@ -351,6 +260,10 @@ async fn sweeps(shard: Rc<Shard>) {
 
 /// Tells every client that the server goes away, and waits until all are gone.
 async fn drain(shard: &Rc<Shard>) {
+    // Also where nobody is connected.
+    for namespace in shard.namespaces() {
+        namespace.drain(shard);
+    }
     // Clients of other shards' namespaces are closed by those: so wait for all, not only for ours.
     // Some were being upgraded when the end began, and are only now in a hub: so look again.
     let gone = async {
@@ -370,6 +283,7 @@ const AWAY_MS_MAX: u64 = 5_000;
 
 fn close_all(shard: &Rc<Shard>) {
     for namespace in shard.namespaces() {
+        namespace.drain(shard);
         let conns: Vec<_> = namespace.ask(|hub| hub.connections().map(|conn| conn.id).collect());
         for conn in conns {
             let reason = "the server is shutting down";
@@ -390,7 +304,12 @@ fn descriptors_max() -> usize {
 }
 
 /// The start-up lines: what is mounted where, and what guards it.
-fn announce(shared: &Shared, addresses: &[net::SocketAddr], connections_max: usize) {
+fn announce(
+    shared: &Shared,
+    addresses: &[net::SocketAddr],
+    connections_max: usize,
+    mut mounted: Vec<Mounted>,
+) {
     let address = addresses.first().unwrap_or(&shared.settings.listen);
     let settings = &shared.settings;
     let api = match settings.access.api_keys.len() {
@@ -412,4 +331,19 @@ fn announce(shared: &Shared, addresses: &[net::SocketAddr], connections_max: usi
         "mounted: GET / (try it), /ws and /ws/{{namespace}} (WebSocket), /api/v1/{{namespace}}/ (HTTP API), \
          /healthz, /readyz, /metrics"
     );
+    mounted.sort_unstable();
+    for Mounted { namespace, events } in mounted {
+        let path = match &*namespace {
+            "default" => "/ws".to_owned(),
+            name => format!("/ws/{name}"),
+        };
+        tracing::info!(
+            namespace = &*namespace,
+            events = events.join(", "),
+            "mounted: a gateway at {path}"
+        );
+    }
+    if shared.gateways.has_others() {
+        tracing::info!("mounted: gateways at /ws/{{namespace}}, for any other namespace");
+    }
 }

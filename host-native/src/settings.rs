@@ -1,6 +1,6 @@
 //! What a server is told at its start.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use roomcast_core::{Limits, Rate, SettingError, http::Access};
 
@@ -107,6 +107,25 @@ impl From<SettingError> for SettingsError {
 }
 
 impl Settings {
+    /// Checks that the namespaces that have gateways can all be there.
+    pub(crate) fn check_mounted<'a>(
+        &self,
+        mut namespaces: impl ExactSizeIterator<Item = &'a Arc<str>>,
+    ) -> Result<(), SettingsError> {
+        let count = namespaces.len();
+        if count > self.namespaces_max {
+            return Err(SettingsError(format!(
+                "--namespaces-max must be at least {count}: so many namespaces have gateways"
+            )));
+        }
+        match namespaces.find(|name| !self.access.has_namespace(name)) {
+            Some(name) => Err(SettingsError(format!(
+                "--namespaces must list {name}, which has a gateway: nobody could reach it"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Checks the relations between settings. [`run`](crate::run) does it too.
     ///
     /// # Errors

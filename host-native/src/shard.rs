@@ -18,7 +18,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, Config, HubState, Input, Opening, Timestamp};
+use roomcast_core::{
+    Audience, CloseCode, Config, ConnectionInfo, ConnectionSummary, Delivery, EncodeError, Hub,
+    HubState, Input, Opening, Outbox, Payload, RestoreError, Timestamp,
+};
+use serde_json::value::RawValue;
 use slab::Slab;
 use tokio::{
     net::tcp::OwnedWriteHalf,
@@ -28,9 +32,10 @@ use tokio::{
 pub(crate) use self::mail::{Batch, ClientInput, Mail};
 use self::{cork::Cork, ebb::HighWater, flow::Flow, turn::Backlog};
 use crate::{
+    gateways::FactoryFault,
     metrics::Metrics,
     namespace::{Link, Namespace},
-    server::Shared,
+    shared::Shared,
     socket::{Home, Pushed, QueueLimits, Socket},
 };
 
@@ -92,12 +97,8 @@ impl Shard {
 
     // Namespaces.
 
-    /// The shard where a namespace is at home: the same for everybody who asks.
     pub(crate) fn home_of(&self, namespace: &str) -> usize {
-        let hash = namespace.bytes().fold(0_usize, |hash, byte| {
-            hash.wrapping_mul(31).wrapping_add(byte.into())
-        });
-        hash % self.shared.posts.len()
+        home_of(namespace, self.shared.posts.len())
     }
 
     pub(crate) fn namespace(&self, name: &str) -> Option<Rc<Namespace>> {
@@ -108,24 +109,66 @@ impl Shard {
         self.namespaces.borrow().values().cloned().collect()
     }
 
-    /// The namespace, begun if it was not there; `None` when there are as many as there may be.
-    pub(crate) fn open_namespace(&self, name: &Arc<str>) -> Option<Rc<Namespace>> {
+    /// The namespace, begun if it was not there.
+    pub(crate) fn open_namespace(&self, name: &Arc<str>) -> Result<Rc<Namespace>, OpenError> {
         if let Some(namespace) = self.namespace(name) {
-            return Some(namespace);
+            return Ok(namespace);
         }
-        self.shared.namespaces.reserve()?;
+        self.shared.namespaces.reserve().ok_or(OpenError::Full)?;
+        let opened = self.begin_namespace(name);
+        if let Err(fault) = &opened {
+            let namespace = &**name;
+            tracing::error!(namespace, %fault, "the namespace cannot begin");
+            self.shared.namespaces.release();
+        }
+        opened
+    }
+
+    fn begin_namespace(&self, name: &Arc<str>) -> Result<Rc<Namespace>, OpenError> {
+        let gateway = self.shared.gateways.make(name)?;
         let limits = self.shared.settings.hub.clone();
         let config = Config::new(self.shared.epoch()).with_limits(limits);
         let state = HubState::from_serial(self.serial.get());
-        let Ok(namespace) = Namespace::new(self, name.clone(), config, state, Box::new(())) else {
-            self.shared.namespaces.release();
-            return None;
-        };
+        let namespace = Namespace::new(self, name.clone(), config, state, gateway)?;
         let namespace = Rc::new(namespace);
         self.namespaces
             .borrow_mut()
             .insert(name.clone(), namespace.clone());
-        Some(namespace)
+        Ok(namespace)
+    }
+
+    /// Begins the namespaces that have a gateway of their own and are at home here. When one cannot
+    /// begin, its name comes with the error.
+    pub(crate) fn mount_gateways(&self) -> Result<Vec<Mounted>, (Arc<str>, OpenError)> {
+        let mounted = self.shared.gateways.mounted();
+        let at_home = mounted.filter(|name| self.home_of(name) == self.index);
+        let mount = |name: &Arc<str>| {
+            let opened = self.open_namespace(name);
+            let namespace = opened.map_err(|fault| (name.clone(), fault))?;
+            Ok(Mounted {
+                namespace: name.clone(),
+                events: namespace.events(),
+            })
+        };
+        at_home.map(mount).collect()
+    }
+
+    /// What a send to a namespace without connections gives: a mistake is one all the same.
+    pub(crate) fn send_to_nobody(
+        &self,
+        audience: &Audience,
+        event: &str,
+        data: &RawValue,
+    ) -> Result<Delivery, EncodeError> {
+        let limits = self.shared.settings.hub.clone();
+        let mut hub = Hub::new(Config::new("").with_limits(limits));
+        let payload = Payload::parse(data.get())?;
+        hub.send(self.now(), audience, event, payload, &mut Outbox::new())
+    }
+
+    /// A connection as those see it who are not of the namespace.
+    pub(crate) fn summary(&self, info: ConnectionInfo<'_>) -> ConnectionSummary {
+        ConnectionSummary::new(info, self.shared.clock.unix_ms(info.since))
     }
 
     /// Runs a task where a namespace is at home, and gives its result; `None` when that shard has
@@ -309,4 +352,30 @@ impl Shard {
             recorder.opening(namespace, self.now(), opening());
         }
     }
+}
+
+/// The shard where a namespace is at home: the same for everybody who asks.
+pub(crate) fn home_of(namespace: &str, shards: usize) -> usize {
+    let hash = namespace.bytes().fold(0_usize, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    hash % shards
+}
+
+/// A namespace that began with the server, and the events that its gateway handles.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mounted {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) events: Vec<String>,
+}
+
+/// A namespace that cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("as many namespaces as there may be are alive")]
+    Full,
+    #[error(transparent)]
+    Factory(#[from] FactoryFault),
+    #[error(transparent)]
+    State(#[from] RestoreError),
 }

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use roomcast_core::{
-    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, Hub, JoinError, Outbox, Payload,
-    SendError, Timestamp, UnknownConn,
+    Audience, CloseCode, ConnId, Delivery, Hub, JoinError, SendError, Timestamp, UnknownConn,
     http::{ApiCall, ApiHost, ApiRequest, Problem, ProblemCode, Response},
 };
 use serde_json::value::RawValue;
@@ -17,7 +16,7 @@ use serde_json::value::RawValue;
 use super::head;
 use crate::{
     namespace::{Link, Namespace},
-    shard::Shard,
+    shard::{OpenError, Shard},
 };
 
 pub(super) async fn answer(
@@ -113,13 +112,21 @@ impl ApiHost for Home<'_> {
     }
 
     fn open(&mut self) -> Result<(), Problem> {
-        self.namespace = self.shard.open_namespace(&self.name);
-        if self.namespace.is_some() {
-            return Ok(());
+        match self.shard.open_namespace(&self.name) {
+            Ok(namespace) => {
+                self.namespace = Some(namespace);
+                Ok(())
+            }
+            Err(OpenError::Full) => {
+                let detail = "too many namespaces to remember the key in one more: raise \
+                              --namespaces-max, or send without Idempotency-Key";
+                Err(Problem::new(ProblemCode::Overloaded, detail))
+            }
+            Err(OpenError::Factory(_) | OpenError::State(_)) => {
+                let detail = "the namespace cannot begin; why is in the server's log";
+                Err(Problem::new(ProblemCode::Internal, detail))
+            }
         }
-        let detail = "too many namespaces to remember the key in one more: raise \
-                      --namespaces-max, or send without Idempotency-Key";
-        Err(Problem::new(ProblemCode::Overloaded, detail))
     }
 
     fn send(
@@ -129,10 +136,13 @@ impl ApiHost for Home<'_> {
         event: &str,
         data: &RawValue,
     ) -> Result<Delivery, SendError> {
-        match &self.namespace {
-            Some(namespace) => namespace.send(self.shard, key, audience, event, data),
-            None => into_the_void(self.shard, audience, event, data),
-        }
+        Ok(match (&self.namespace, key) {
+            (Some(namespace), Some(key)) => {
+                namespace.send_once(self.shard, key, audience, event, data)?
+            }
+            (Some(namespace), None) => namespace.send(self.shard, audience, event, data)?,
+            (None, _) => self.shard.send_to_nobody(audience, event, data)?,
+        })
     }
 
     fn join(&mut self, conn: ConnId, room: &str) -> Result<bool, JoinError> {
@@ -165,20 +175,6 @@ impl ApiHost for Home<'_> {
     fn unix_ms(&self, time: Timestamp) -> u64 {
         self.shard.shared.clock.unix_ms(time)
     }
-}
-
-/// What a send to a namespace without connections gives: a mistake is one all the same.
-fn into_the_void(
-    shard: &Shard,
-    audience: &Audience,
-    event: &str,
-    data: &RawValue,
-) -> Result<Delivery, SendError> {
-    let limits = shard.shared.settings.hub.clone();
-    let mut hub = Hub::new(Config::new("").with_limits(limits));
-    let payload = Payload::parse(data.get()).map_err(EncodeError::from)?;
-    let sent = hub.send(shard.now(), audience, event, payload, &mut Outbox::new());
-    sent.map_err(Into::into)
 }
 
 fn shutting_down() -> Problem {

@@ -1,6 +1,7 @@
 //! HTTP on one TCP connection: requests in, the core's answers out, and the way into a WebSocket.
 
 mod api;
+mod knock;
 mod stall;
 mod upgrade;
 
@@ -22,6 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use roomcast_core::http::{Headers, Problem, ProblemCode, Request, Response, Route};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
+pub(crate) use self::knock::Knock;
 use self::stall::StallGuard;
 use crate::{
     metrics::{Gauges, Metrics},
@@ -82,10 +84,7 @@ async fn answer(
         Ok(Route::Api) => api::answer(shard, peer, request).await,
         Ok(Route::Socket { namespace }) => {
             let namespace = namespace.into();
-            match upgrade::answer(shard, peer, &mut request, namespace).await {
-                Ok(switching) => return switching,
-                Err(problem) => Err(problem),
-            }
+            return upgrade::answer(shard, peer, &mut request, namespace).await;
         }
         Err(problem) => Err(problem),
     };

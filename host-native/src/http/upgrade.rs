@@ -15,7 +15,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use roomcast_core::{
-    Frame, Handshake,
+    Admission, Frame, Handshake,
     http::{Problem, ProblemCode, Refusal, Request, SUBPROTOCOL, Upgrade},
 };
 use tokio::{
@@ -25,42 +25,52 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Fields, Reply, StallGuard, head};
-use crate::{connection, server::Permit, shard::Shard, ws};
+use super::{Fields, Knock, Reply, StallGuard, head, reply};
+use crate::{
+    connection,
+    denial::{DRAINING, Denial},
+    places::Permit,
+    shard::Shard,
+    ws,
+};
 
 const CONNECTIONS: Refusal = Refusal::overloaded(
     "too many connections: raise --connections-max, --connections-per-address-max or the limit of \
      open files, or try later",
 );
-const DRAINING: Refusal =
-    Refusal::unavailable("the server is shutting down: connect to another, or try again");
-const NAMESPACES: Refusal =
-    Refusal::overloaded("too many namespaces: raise --namespaces-max, or try later");
-
-/// The answer that begins the WebSocket, which a task of its own then serves.
+/// The answer that begins the WebSocket, which a task of its own then serves; or why there is none.
 pub(super) async fn answer(
     shard: &Rc<Shard>,
     peer: SocketAddr,
     request: &mut hyper::Request<Incoming>,
     namespace: Arc<str>,
-) -> Result<Reply, Problem> {
-    let (asked, key) = {
-        let head = head(request, peer);
-        (Upgrade::check(&head)?, check(request.version(), &head)?)
+) -> Reply {
+    let head = head(request, peer);
+    let (asked, key) = match Upgrade::check(&head).and_then(|asked| {
+        let key = check(request.version(), &head)?;
+        Ok((asked, key))
+    }) {
+        Ok(checked) => checked,
+        Err(problem) => return reply(problem.into()),
     };
     let admitted = admit(shard, peer, request, &namespace).await;
     let upgrade = hyper::upgrade::on(request);
     match admitted {
-        Ok(permit) => {
-            let handshake = Handshake::new().with_welcome(asked.welcome);
+        Ok((permit, admission)) => {
+            // What an application chooses is spoken in its own way, without a greeting.
+            let welcome = asked.welcome && admission.subprotocol.is_none();
+            let own = welcome.then(|| SUBPROTOCOL.into());
+            let subprotocol = admission.subprotocol.clone().or(own);
+            let handshake = admission.handshake(Handshake::new().with_welcome(welcome));
             spawn_local(open(shard.clone(), upgrade, namespace, handshake, permit));
+            switching(&key, subprotocol.as_deref())
         }
-        Err(refusal) if asked.refuse_in_band => {
-            spawn_local(refuse(shard.clone(), upgrade, refusal));
+        Err(denial) if asked.refuse_in_band => {
+            spawn_local(refuse(shard.clone(), upgrade, denial));
+            switching(&key, asked.welcome.then_some(SUBPROTOCOL))
         }
-        Err(refusal) => return Err(refusal.into()),
+        Err(denial) => reply(denial.response()),
     }
-    Ok(switching(&key, asked.welcome))
 }
 
 /// The rest of the form of an upgrade; gives the accept key.
@@ -93,32 +103,34 @@ fn is_key(key: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// Whether the request may connect; gives its place.
+/// Whether the request may connect; gives its place, and what the application says of it.
 async fn admit(
     shard: &Rc<Shard>,
     peer: SocketAddr,
     request: &hyper::Request<Incoming>,
     namespace: &Arc<str>,
-) -> Result<Permit, Refusal> {
-    let access = &shard.shared.settings.access;
+) -> Result<(Permit, Admission), Denial> {
+    let shared = &shard.shared;
+    let access = &shared.settings.access;
     access.admit(&head(request, peer), namespace)?;
-    if shard.shared.draining.load(Relaxed) {
-        return Err(DRAINING);
+    if shared.draining.load(Relaxed) {
+        return Err(DRAINING.into());
     }
-    let permit = Permit::take(&shard.shared, peer.ip()).ok_or(CONNECTIONS)?;
+    let permit = Permit::take(shared, peer.ip()).ok_or(CONNECTIONS)?;
+    let covered = shared.gateways.covers(namespace);
+    let knock = covered.then(|| Knock::new(request, peer));
     let begin = namespace.clone();
-    let open = shard
-        .at_home(namespace, move |shard| {
-            shard.open_namespace(&begin).is_some()
-        })
-        .await;
-    if open != Some(true) {
-        return Err(NAMESPACES);
-    }
-    Ok(permit)
+    let ask = move |shard: &Rc<Shard>| {
+        let namespace = shard.open_namespace(&begin)?;
+        let admission = knock.map(|knock| namespace.upgrade(&knock)).transpose()?;
+        Ok(admission.unwrap_or_default())
+    };
+    let asked = shard.at_home(namespace, ask).await;
+    let admission = asked.unwrap_or(Err(Denial::from(DRAINING)))?;
+    Ok((permit, admission))
 }
 
-fn switching(key: &str, welcome: bool) -> Reply {
+fn switching(key: &str, subprotocol: Option<&str>) -> Reply {
     let mut reply = Reply::default();
     *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = reply.headers_mut();
@@ -127,11 +139,8 @@ fn switching(key: &str, welcome: bool) -> Reply {
     if let Ok(key) = HeaderValue::from_str(key) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
     }
-    if welcome {
-        headers.insert(
-            header::SEC_WEBSOCKET_PROTOCOL,
-            HeaderValue::from_static(SUBPROTOCOL),
-        );
+    if let Some(Ok(subprotocol)) = subprotocol.map(HeaderValue::from_str) {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     reply
 }
@@ -159,16 +168,15 @@ async fn open(
 }
 
 /// Tells a browser, which cannot see an HTTP status, why it may not connect.
-async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, refusal: Refusal) {
+async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, denial: Denial) {
     let Some((mut stream, _)) = transport(upgrade).await else {
         return;
     };
-    let text = refusal.frame();
-    let mut bytes = ws::message(Frame::Text(&text)).to_vec();
-    bytes.extend_from_slice(&ws::close_frame(
-        refusal.close_code(),
-        refusal.close_reason(),
-    ));
+    let frame = denial.frame();
+    let frame = frame.map(|text| ws::message(Frame::Text(&text)));
+    let mut bytes = frame.unwrap_or_default().to_vec();
+    let (code, reason) = (denial.close_code(), denial.close_reason());
+    bytes.extend_from_slice(&ws::close_frame(code, reason));
     let farewell = async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await?;

@@ -41,8 +41,14 @@ pub(crate) enum ClientInput {
 /// What one turn of a shard has for another.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(super) from: usize,
-    pub(super) mail: Vec<Mail>,
+    from: usize,
+    mail: Vec<Mail>,
+}
+
+impl Batch {
+    pub(crate) const fn new(from: usize, mail: Vec<Mail>) -> Self {
+        Self { from, mail }
+    }
 }
 
 /// What a shard does for another.

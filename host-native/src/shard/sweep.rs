@@ -4,12 +4,18 @@
 //! that do not take what is written, are amid a message, or are being closed. Idle ones cost
 //! nothing here. Heartbeats are the hub's, in a tree by time.
 
-use std::rc::Rc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
 
 use roomcast_core::CloseCode;
 
 use super::Shard;
-use crate::socket::{Socket, Stage};
+use crate::{
+    namespace::Namespace,
+    socket::{Socket, Stage},
+};
 
 impl Shard {
     /// What is done a few times a second, for all connections together instead of a timer each.
@@ -71,14 +77,26 @@ impl Shard {
     /// Ends namespaces that have nothing left to lose.
     fn retire_namespaces(&self) {
         let now = self.now();
-        self.namespaces.borrow_mut().retain(|_, namespace| {
-            let idle = namespace.ask(|hub| hub.is_idle(now));
-            if idle {
-                let next = namespace.ask(|hub| hub.state().next_serial());
-                self.serial.set(self.serial.get().max(next));
-                self.shared.namespaces.release();
+        let idle = |namespace: &&Rc<Namespace>| {
+            let mounted = self.shared.gateways.is_mounted(&namespace.name);
+            !mounted && namespace.ask(|hub| hub.is_idle(now))
+        };
+        let idle: Vec<_> = self
+            .namespaces
+            .borrow()
+            .values()
+            .filter(idle)
+            .cloned()
+            .collect();
+        for namespace in idle {
+            let next = namespace.ask(|hub| hub.state().next_serial());
+            self.serial.set(self.serial.get().max(next));
+            self.namespaces.borrow_mut().remove(&namespace.name);
+            self.shared.namespaces.release();
+            // With the application's state, whose own `Drop` may panic.
+            if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
+                tracing::error!("an application panicked when it was dropped");
             }
-            !idle
-        });
+        }
     }
 }

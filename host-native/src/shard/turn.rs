@@ -163,8 +163,8 @@ impl Shard {
             .zip(&mut *self.outgoing.borrow_mut())
         {
             if !mail.is_empty() {
-                let (from, mail) = (self.index, mem::take(mail));
-                let _ = post.send(Batch { from, mail }); // a shard that has ended reads no mail
+                let batch = Batch::new(self.index, mem::take(mail));
+                let _ = post.send(batch); // a shard that has ended reads no mail
             }
         }
     }

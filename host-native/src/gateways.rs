@@ -1,0 +1,98 @@
+//! Which application belongs to which namespace.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use roomcast_core::Gateway;
+
+use crate::{
+    namespace::said,
+    server::{Server, Switchboard},
+};
+
+/// Makes the gateway of a namespace, on the thread where the namespace is at home.
+type Factory = Box<dyn Fn(&Server) -> Box<dyn Gateway> + Send + Sync>;
+
+/// The applications of a server.
+#[derive(Default)]
+pub(crate) struct Gateways {
+    mounted: BTreeMap<Arc<str>, Factory>,
+    /// For namespaces without one of their own.
+    others: Option<Factory>,
+    switchboard: Arc<Switchboard>,
+}
+
+/// A gateway could not be made: what its factory said.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct FactoryFault(String);
+
+fn boxed<G: Gateway + 'static>(factory: impl Fn(&Server) -> G + Send + Sync + 'static) -> Factory {
+    Box::new(move |server| Box::new(factory(server)))
+}
+
+impl Gateways {
+    /// False when the namespace has a gateway already.
+    pub(crate) fn mount<G: Gateway + 'static>(
+        &mut self,
+        namespace: &str,
+        factory: impl Fn(&Server) -> G + Send + Sync + 'static,
+    ) -> bool {
+        let before = self.mounted.insert(namespace.into(), boxed(factory));
+        before.is_none()
+    }
+
+    /// False when other namespaces have one already.
+    pub(crate) fn mount_others<G: Gateway + 'static>(
+        &mut self,
+        factory: impl Fn(&Server) -> G + Send + Sync + 'static,
+    ) -> bool {
+        self.others.replace(boxed(factory)).is_none()
+    }
+
+    /// The namespaces that have a gateway of their own.
+    pub(crate) fn mounted(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.mounted.keys()
+    }
+
+    pub(crate) fn is_mounted(&self, namespace: &str) -> bool {
+        self.mounted.contains_key(namespace)
+    }
+
+    pub(crate) const fn has_others(&self) -> bool {
+        self.others.is_some()
+    }
+
+    /// Whether a namespace of this name has an application.
+    pub(crate) fn covers(&self, namespace: &str) -> bool {
+        self.has_others() || self.is_mounted(namespace)
+    }
+
+    pub(crate) const fn switchboard(&self) -> &Arc<Switchboard> {
+        &self.switchboard
+    }
+
+    /// The gateway of a namespace that begins.
+    pub(crate) fn make(&self, namespace: &Arc<str>) -> Result<Box<dyn Gateway>, FactoryFault> {
+        let own = self.mounted.get(namespace);
+        let Some(factory) = own.or(self.others.as_ref()) else {
+            return Ok(Box::new(()));
+        };
+        let server = Server::new(self.switchboard.clone(), namespace.clone());
+        catch_unwind(AssertUnwindSafe(|| factory(&server)))
+            .map_err(|panic| FactoryFault(said(&*panic)))
+    }
+}
+
+impl fmt::Debug for Gateways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateways")
+            .field("mounted", &self.mounted.keys())
+            .field("others", &self.others.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,123 @@
+//! A server with applications.
+
+use std::net;
+
+use roomcast_core::{Gateway, http::is_namespace};
+
+use crate::{
+    gateways::Gateways,
+    run::{self, RunError},
+    server::Server,
+    settings::Settings,
+};
+
+/// A server before it runs: its settings, and which application belongs to which namespace.
+///
+/// A namespace with a gateway of its own begins with the server and ends with it. Other namespaces
+/// come and go with their connections: without a gateway they are rooms only, with
+/// [`other_gateways`](Self::other_gateways) each begins with a new one.
+///
+/// A gateway is made on the thread of its namespace and stays there: it need not be `Send`, and
+/// nothing is shared that its factory does not share. To reach its connections from elsewhere there
+/// is [`Server`].
+///
+/// ```no_run
+/// use roomcast::{Context, Failure, Host, Router, Settings};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Say {
+///     room: String,
+///     text: String,
+/// }
+///
+/// fn chat() -> Router {
+///     Router::default()
+///         .on("join", |cx: &mut Context, room: String| cx.join(&room).map(|_| room))
+///         .on("say", |cx: &mut Context, Say { room, text }: Say| {
+///             cx.to(cx.room(&room).except_self()).emit("said", &text)?;
+///             Ok::<_, Failure>(())
+///         })
+/// }
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let settings = Settings::default();
+///     let listeners = roomcast::listen(&settings)?;
+///     let host = Host::new(settings).gateway("default", |_| chat());
+///     let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+///     Ok(host.run(listeners, ctrl_c).await?)
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing happens before `run`"]
+pub struct Host {
+    settings: Settings,
+    gateways: Gateways,
+}
+
+impl Host {
+    /// A server without applications.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            gateways: Gateways::default(),
+        }
+    }
+
+    /// Gives a namespace its gateway; `default` is the one at `/ws`, any other is at
+    /// `/ws/{namespace}`. The factory runs once, when the server starts.
+    ///
+    /// # Panics
+    ///
+    /// When the namespace has one already, or its name is not 1 to 64 of `A-Z a-z 0-9 _ -`.
+    pub fn gateway<G: Gateway + 'static>(
+        mut self,
+        namespace: &str,
+        factory: impl Fn(&Server) -> G + Send + Sync + 'static,
+    ) -> Self {
+        let valid = is_namespace(namespace);
+        assert!(
+            valid,
+            "the name of a namespace is 1 to 64 of A-Z a-z 0-9 _ -: {namespace}"
+        );
+        let first = self.gateways.mount(namespace, factory);
+        assert!(first, "`{namespace}` has a gateway already");
+        self
+    }
+
+    /// Gives every namespace without a gateway of its own one of these; [`Server::name`] says which
+    /// it is for. Such a namespace begins with its first connection and ends some time after the
+    /// last, and its gateway with it. A factory that panics refuses the connection.
+    ///
+    /// # Panics
+    ///
+    /// When there is one already.
+    pub fn other_gateways<G: Gateway + 'static>(
+        mut self,
+        factory: impl Fn(&Server) -> G + Send + Sync + 'static,
+    ) -> Self {
+        let first = self.gateways.mount_others(factory);
+        assert!(first, "other namespaces have a gateway already");
+        self
+    }
+
+    /// The handle of a namespace, with or without a gateway; it works as soon as the server runs.
+    pub fn server(&self, namespace: &str) -> Server {
+        Server::new(self.gateways.switchboard().clone(), namespace.into())
+    }
+
+    /// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells
+    /// every application and every client, closes, and returns.
+    ///
+    /// # Errors
+    ///
+    /// When the settings contradict each other or the gateways, or a gateway cannot be made, or a
+    /// thread cannot start.
+    pub async fn run(
+        self,
+        listeners: Vec<net::TcpListener>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
+        run::serve(listeners, self.settings, self.gateways, shutdown).await
+    }
+}

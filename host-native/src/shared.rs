@@ -1,0 +1,62 @@
+//! What all shards share.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    clock::Clock, gateways::Gateways, metrics::Metrics, places::Places, recorder::Recorder,
+    settings::Settings, shard::Batch,
+};
+
+/// What all shards share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Vec<Metrics>,
+    /// The way to each shard.
+    pub(crate) posts: Arc<[mpsc::UnboundedSender<Batch>]>,
+    pub(crate) connections: Places,
+    /// Connections of each address; empty while they are not counted.
+    pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
+    pub(crate) namespaces: Places,
+    pub(crate) draining: AtomicBool,
+    /// Where connection ids begin: somewhere in the lower half of what there is, so that an id
+    /// from before a restart names nobody.
+    pub(crate) first_serial: u64,
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) gateways: Gateways,
+}
+
+impl Shared {
+    /// A new epoch: random, so that no position of an earlier life looks valid.
+    pub(crate) fn epoch(&self) -> String {
+        let now = self.clock.unix_ms(self.clock.now());
+        // Without randomness the time is the next best.
+        let bytes: [u8; 8] = random().unwrap_or(now.to_be_bytes());
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(crate) fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn flush_record(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.flush();
+        }
+    }
+}
+
+pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(bytes)
+}
