@@ -101,7 +101,8 @@ impl Host {
         self
     }
 
-    /// The handle of a namespace, with or without a gateway; it works as soon as the server runs.
+    /// The handle of a namespace, with or without a gateway; it works as soon as
+    /// [`run`](Self::run) is called.
     pub fn server(&self, namespace: &str) -> Server {
         Server::new(self.gateways.switchboard().clone(), namespace.into())
     }
@@ -113,11 +114,11 @@ impl Host {
     ///
     /// When the settings contradict each other or the gateways, or a gateway cannot be made, or a
     /// thread cannot start.
-    pub async fn run(
+    pub fn run(
         self,
         listeners: Vec<net::TcpListener>,
         shutdown: impl Future<Output = ()>,
-    ) -> Result<(), RunError> {
-        run::serve(listeners, self.settings, self.gateways, shutdown).await
+    ) -> impl Future<Output = Result<(), RunError>> {
+        run::serve(listeners, self.settings, self.gateways, shutdown)
     }
 }

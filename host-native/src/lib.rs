@@ -35,8 +35,14 @@ mod socket;
 mod ws;
 
 pub use host::Host;
+#[cfg(feature = "garde")]
+pub use roomcast_core::Valid;
 pub use roomcast_core::{
-    Limits, Rate,
+    Admission, Audience, CloseCode, CompleteError, ConnId, ConnectionInfo, ConnectionSummary,
+    Context, Counts, Delivery, Desk, DisconnectReason, EncodeError, ErrorCode, Extract, Failure,
+    Frame, Gateway, Handler, IntoOutcome, JoinError, Limits, Message, Outcome, Path, Rate, Raw,
+    Rejection, Reply, Request, RoomAction, RoomInfo, RoomSummary, Router, Scope, SessionError,
+    Timestamp, To, Token, UnknownConn, UpgradeRequest,
     http::{Access, ApiKey, ApiKeyError, OriginRule, OriginRuleError},
 };
 pub use run::{RunError, listen, run};

@@ -3,6 +3,7 @@
 mod application;
 mod fan_out;
 mod run;
+mod work;
 
 use std::{
     borrow::Cow,
@@ -17,7 +18,7 @@ use std::{
 use roomcast_core::{
     Admission, App, Audience, CloseCode, Config, ConnId, ConnectError, Delivery, DisconnectReason,
     EncodeError, Frame, Gateway, Handshake, Hub, HubState, Input, JoinError, Opening, Outbox,
-    Payload, Rejection, RestoreError, SendError, Timestamp, UnknownConn,
+    Outcome, Payload, Rejection, RestoreError, SendError, Timestamp, Token, UnknownConn,
 };
 use serde_json::value::RawValue;
 
@@ -25,6 +26,7 @@ pub(crate) use self::{application::said, fan_out::Link};
 use self::{
     application::{AnyApp, Application, Panicked},
     fan_out::FanOut,
+    work::Works,
 };
 use crate::{denial::Denial, http::Knock, shard::Shard};
 
@@ -43,6 +45,7 @@ pub(crate) struct Namespace {
 struct Inner {
     application: Application,
     fan_out: FanOut,
+    works: Works,
     /// Whether the run is to be ended with the turn.
     listed: bool,
 }
@@ -63,6 +66,7 @@ impl Namespace {
             inner: RefCell::new(Inner {
                 application: Application::new(app),
                 fan_out: FanOut::default(),
+                works: Works::default(),
                 listed: false,
             }),
         })
@@ -305,6 +309,52 @@ impl Namespace {
         Ok(delivery)
     }
 
+    /// Work of the application's is done.
+    fn complete(self: &Rc<Self>, shard: &Shard, token: Token, outcome: Outcome) {
+        let now = shard.now();
+        let inner = &mut *self.inner.borrow_mut();
+        inner.works.end(token);
+        if !inner.application.app().is_pending(token) {
+            return self.drop_outcome(token, &outcome);
+        }
+        shard.record(&self.name, now, || Input::Complete {
+            token,
+            outcome: outcome.clone(),
+        });
+        // For what is done about a panic, in which the outcome has no part.
+        let input = || Input::Complete {
+            token,
+            outcome: Outcome::Done,
+        };
+        let completed = inner.application.perform(now, input, |app, out| {
+            app.complete(now, token, outcome, out)
+        });
+        debug_assert!(!matches!(completed, Ok(Err(_))), "{completed:?}");
+        self.finish(shard, now, inner);
+    }
+
+    /// Nobody waits for what this work gave: its handler answered otherwise.
+    fn drop_outcome(&self, token: Token, outcome: &Outcome) {
+        if let Outcome::Fail(failure) = outcome
+            && let Some(error) = failure.cause()
+        {
+            let (namespace, conn) = (&*self.name, tracing::field::display(token.conn()));
+            tracing::error!(
+                namespace,
+                event = "work",
+                conn,
+                error,
+                "the application failed"
+            );
+        }
+    }
+
+    /// Whether nothing is lost with it: nobody is connected, nothing is remembered or under way.
+    pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
+        let inner = self.inner.borrow();
+        inner.works.is_empty() && inner.application.app().hub().is_idle(now)
+    }
+
     /// Tells the application, once, that all connections will be closed.
     pub(crate) fn drain(self: &Rc<Self>, shard: &Shard) {
         if !self.drained.replace(true) {
@@ -369,6 +419,12 @@ impl Namespace {
         inner.carry_out(shard, now);
         inner.settle_overflow(shard, &self.name, now);
         inner.application.log_faults(&self.name);
+        for (token, work) in inner.application.app_mut().0.take_work() {
+            inner.works.begin(shard, self, token, work);
+        }
+        for token in inner.application.app_mut().0.take_cancelled() {
+            inner.works.cancel(token);
+        }
         if !inner.fan_out.run().is_empty() && !mem::replace(&mut inner.listed, true) {
             shard.list_run(self);
         }

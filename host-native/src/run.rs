@@ -27,6 +27,7 @@ use crate::{
     metrics::Metrics,
     places::Places,
     recorder::Recorder,
+    server::Posts,
     settings::{Settings, SettingsError},
     shard::{Batch, Mounted, Shard},
     shared::{Shared, random},
@@ -124,15 +125,36 @@ pub async fn run(
     Host::new(settings).run(listeners, shutdown).await
 }
 
-pub(crate) async fn serve(
+/// The way to the shards is open at once: what is asked of them waits until they run.
+pub(crate) fn serve(
     listeners: Vec<net::TcpListener>,
+    settings: Settings,
+    gateways: Gateways,
+    shutdown: impl Future<Output = ()>,
+) -> impl Future<Output = Result<(), RunError>> {
+    let (posts, mailboxes): (Vec<_>, Vec<_>) =
+        listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let posts = Posts::from(posts);
+    let open = gateways.switchboard().open(posts.clone());
+    async move {
+        let _open = open;
+        let shards = listeners.into_iter().zip(mailboxes).collect();
+        run_shards(shards, posts, settings, gateways, shutdown).await
+    }
+}
+
+type Mailbox = mpsc::UnboundedReceiver<Batch>;
+
+async fn run_shards(
+    shards: Vec<(net::TcpListener, Mailbox)>,
+    posts: Posts,
     settings: Settings,
     gateways: Gateways,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     settings.check()?;
     settings.check_mounted(gateways.mounted())?;
-    if listeners.is_empty() {
+    if shards.is_empty() {
         let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
         return Err(fault.into());
     }
@@ -144,13 +166,9 @@ pub(crate) async fn serve(
         None => None,
     };
     let connections_max = settings.connections_max.min(descriptors_max());
-    let (posts, mailboxes): (Vec<_>, Vec<_>) =
-        listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
-    let posts = Arc::from(posts);
-    let _open = gateways.switchboard().open(Arc::clone(&posts));
     let shared = Arc::new(Shared {
         clock: Clock::start(),
-        metrics: listeners.iter().map(|_| Metrics::default()).collect(),
+        metrics: shards.iter().map(|_| Metrics::default()).collect(),
         posts,
         connections: Places::new(connections_max),
         addresses: Mutex::default(),
@@ -161,12 +179,12 @@ pub(crate) async fn serve(
         settings,
         gateways,
     });
-    let addresses = listeners.iter().map(net::TcpListener::local_addr);
+    let addresses = shards.iter().map(|(listener, _)| listener.local_addr());
     let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
     let (stop, phase) = watch::channel(Phase::Starting);
     let (ready, mut is_ready) = mpsc::unbounded_channel();
     let mut ends = Vec::new();
-    for (index, (listener, mailbox)) in listeners.into_iter().zip(mailboxes).enumerate() {
+    for (index, (listener, mailbox)) in shards.into_iter().enumerate() {
         let (end, ended) = oneshot::channel();
         let (shared, phase, ready) = (shared.clone(), phase.clone(), ready.clone());
         thread::Builder::new()
@@ -216,7 +234,7 @@ fn shard_thread(
     index: usize,
     shared: Arc<Shared>,
     listener: net::TcpListener,
-    mailbox: mpsc::UnboundedReceiver<Batch>,
+    mailbox: Mailbox,
     mut phase: watch::Receiver<Phase>,
     ready: mpsc::UnboundedSender<Vec<Mounted>>,
 ) -> Result<(), RunError> {

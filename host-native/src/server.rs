@@ -20,8 +20,9 @@ use crate::shard::{Batch, Mail, Shard, home_of};
 /// itself. Cheap to clone.
 ///
 /// What is asked of it runs on the thread of the namespace, between messages, and goes into the
-/// journal like a call of the HTTP API. It can be made before the server runs, and outlive it: then
-/// its methods say [`NotRunning`](ServerError::NotRunning).
+/// journal like a call of the HTTP API. It can be made before the server runs, and outlive it: its
+/// methods say [`NotRunning`](ServerError::NotRunning) before [`Host::run`](crate::Host::run) is
+/// called and after it is done.
 ///
 /// An application may keep the handle of its own namespace: a future of
 /// [`Context::spawn`](crate::Context::spawn) awaits its methods like any other task. Only a handler
@@ -264,6 +265,9 @@ impl Server {
         task: impl FnOnce(&Rc<Shard>, &Arc<str>) -> R + Send + 'static,
     ) -> Result<R, ServerError> {
         let posts = self.switchboard.posts().ok_or(ServerError::NotRunning)?;
+        if posts.is_empty() {
+            return Err(ServerError::NotRunning);
+        }
         let home = home_of(&self.namespace, posts.len());
         let (name, (answer, answered)) = (self.namespace.clone(), oneshot::channel());
         let task = move |shard: &Rc<Shard>| {

@@ -13,7 +13,7 @@ mod turn;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
 };
 
@@ -41,6 +41,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Shard {
+    weak: Weak<Self>,
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     /// One for all reads of the thread: an idle connection holds none.
@@ -68,7 +69,8 @@ impl Shard {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
         let shards = shared.posts.len();
         let serial = Cell::new(shared.first_serial);
-        Rc::new(Self {
+        Rc::new_cyclic(|weak| Self {
+            weak: weak.clone(),
             index,
             shared,
             read_buffer: RefCell::new(vec![0; 64 * 1024].into()),
@@ -85,6 +87,11 @@ impl Shard {
             flow: Flow::new(shards),
             bell: Notify::new(),
         })
+    }
+
+    /// For tasks that must not keep the shard alive.
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        self.weak.clone()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

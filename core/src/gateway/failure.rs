@@ -100,6 +100,15 @@ impl Failure {
         }
     }
 
+    /// The text of an internal failure, in full, for the host to log. That of an answer is among
+    /// [`App::take_faults`](crate::App::take_faults).
+    pub fn cause(&self) -> Option<&str> {
+        match &*self.0 {
+            Kind::Told { .. } => None,
+            Kind::Internal(text) => Some(text),
+        }
+    }
+
     /// The message that the client is told.
     pub fn message(&self) -> &str {
         match &*self.0 {

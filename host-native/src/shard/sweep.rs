@@ -79,7 +79,7 @@ impl Shard {
         let now = self.now();
         let idle = |namespace: &&Rc<Namespace>| {
             let mounted = self.shared.gateways.is_mounted(&namespace.name);
-            !mounted && namespace.ask(|hub| hub.is_idle(now))
+            !mounted && namespace.is_idle(now)
         };
         let idle: Vec<_> = self
             .namespaces

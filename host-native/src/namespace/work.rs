@@ -1,0 +1,74 @@
+//! Work that handlers began: futures on the thread of their namespace.
+
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    task::Poll,
+};
+
+use roomcast_core::{Failure, Outcome, Token, Work};
+use tokio::task::{AbortHandle, spawn_local};
+
+use super::{Namespace, said};
+use crate::shard::Shard;
+
+/// What is under way for a namespace; it is given up with it.
+#[derive(Debug, Default)]
+pub(super) struct Works {
+    running: BTreeMap<Token, AbortHandle>,
+}
+
+impl Works {
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Begins a task that does the work and tells the namespace what came of it: never at once, so
+    /// that the namespace is not called from within.
+    pub(super) fn begin(
+        &mut self,
+        shard: &Shard,
+        namespace: &Rc<Namespace>,
+        token: Token,
+        work: Work,
+    ) {
+        let (shard, namespace) = (shard.weak(), Rc::downgrade(namespace));
+        let task = spawn_local(async move {
+            let outcome = outcome(work).await;
+            if let Some((shard, namespace)) = shard.upgrade().zip(namespace.upgrade()) {
+                namespace.complete(&shard, token, outcome);
+            }
+        });
+        self.running.insert(token, task.abort_handle());
+    }
+
+    pub(super) fn end(&mut self, token: Token) {
+        self.running.remove(&token);
+    }
+
+    /// Gives up what nobody waits for. The future is dropped by the runtime, in a turn of its own.
+    pub(super) fn cancel(&mut self, token: Token) {
+        if let Some(task) = self.running.remove(&token) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Works {
+    fn drop(&mut self) {
+        for task in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+/// What comes of it; of a panic, an internal failure.
+async fn outcome(mut work: Work) -> Outcome {
+    let poll = poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        polled.unwrap_or_else(|panic| Poll::Ready(Outcome::Fail(Failure::internal(said(&*panic)))))
+    });
+    poll.await
+}

@@ -1,0 +1,260 @@
+//! `Server`: a namespace from other tasks and threads.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use roomcast::{
+    Audience, CloseCode, ConnId, Context, Delivery, EncodeError, Host, JoinError, Router, Server,
+    ServerError, Settings,
+};
+
+use crate::{
+    client::Client,
+    running::{Running, crowd, until},
+};
+
+/// An application that says who one is and what happened to the rooms.
+fn mirror() -> Router {
+    Router::default()
+        .on("id", |cx: &mut Context| cx.id().to_string())
+        .on("join", |cx: &mut Context, room: String| cx.join(&room))
+        .on_joined(|cx, _, room| {
+            cx.emit("joined", room).expect("a text");
+        })
+        .on_left(|cx, _, room| {
+            cx.emit("left", room).expect("a text");
+        })
+}
+
+async fn id(client: &mut Client) -> ConnId {
+    let answer = client.ask(r#"{"event":"id"}"#).await;
+    let id = answer
+        .strip_prefix(r#"{"event":"id","data":""#)
+        .expect("an id");
+    id.trim_end_matches("\"}").parse().expect("an id")
+}
+
+/// Every verb, once: also where the namespace, its sockets and whoever asks are on three threads.
+async fn every_verb(running: &Running, path: &str, server: Server) {
+    let mut ann = running.connect(path).await;
+    let mut ben = running.connect(path).await;
+    let (a, b) = (id(&mut ann).await, id(&mut ben).await);
+
+    assert_eq!(server.join(a, "red").await, Ok(true));
+    assert_eq!(server.join(a, "red").await, Ok(false));
+    assert_eq!(server.join(b, "red/dark").await, Ok(true));
+    assert_eq!(ann.next().await, r#"{"event":"joined","data":"red"}"#);
+    assert_eq!(ben.next().await, r#"{"event":"joined","data":"red/dark"}"#);
+
+    let all = Delivery {
+        matched: 2,
+        queued: 2,
+        dropped: 0,
+    };
+    let one = Delivery {
+        matched: 1,
+        queued: 1,
+        dropped: 0,
+    };
+    assert_eq!(server.broadcast("news", &[1, 2]).await, Ok(all));
+    assert_eq!(
+        server.send(Audience::room("red"), "said", "hi").await,
+        Ok(one)
+    );
+    assert_eq!(server.send(Audience::conn(b), "told", &()).await, Ok(one));
+    let nobody = server.send(Audience::room("empty"), "said", "hi").await;
+    assert_eq!(nobody, Ok(Delivery::default()));
+    let news = r#"{"event":"news","data":[1,2]}"#;
+    assert_eq!(ann.next().await, news);
+    assert_eq!(
+        ann.next().await,
+        r#"{"event":"said","room":"red","data":"hi"}"#
+    );
+    assert_eq!(ben.next().await, news);
+    assert_eq!(ben.next().await, r#"{"event":"told","data":null}"#);
+
+    let rooms = server.rooms("red").await.expect("rooms");
+    let rooms: Vec<_> = rooms
+        .iter()
+        .map(|room| (&*room.name, room.members))
+        .collect();
+    assert_eq!(rooms, [("red", 1), ("red/dark", 1)]);
+    assert_eq!(server.rooms("red/").await.map(|rooms| rooms.len()), Ok(1));
+    assert_eq!(server.members("red").await, Ok(vec![a]));
+    assert_eq!(server.rooms_of(a).await, Ok(Some(vec!["red".into()])));
+    let counts = server.counts().await.expect("counts");
+    assert_eq!(
+        (counts.connections, counts.rooms, counts.memberships),
+        (2, 2, 2)
+    );
+    let connections = server.connections().await.expect("connections");
+    let ids: Vec<_> = connections.iter().map(|conn| conn.id).collect();
+    // The oldest first; clients do not know which of them that is.
+    assert_eq!(ids, [a.min(b), a.max(b)]);
+    let info = server.connection(a).await.expect("running").expect("alive");
+    assert_eq!((info.id, info.user), (a, None));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    assert!(now.as_millis() - u128::from(info.since_ms) < 60_000);
+
+    assert_eq!(server.leave(a, "red").await, Ok(true));
+    assert_eq!(server.leave(a, "red").await, Ok(false));
+    assert_eq!(ann.next().await, r#"{"event":"left","data":"red"}"#);
+
+    assert_eq!(
+        server.disconnect(b, CloseCode::REMOVED, "out").await,
+        Ok(())
+    );
+    let (texts, code, reason) = ben.closed().await;
+    assert_eq!((texts.len(), code, &*reason), (1, 4410, "out"));
+    let gone = ServerError::UnknownConn(roomcast::UnknownConn(b));
+    assert_eq!(
+        server.disconnect(b, CloseCode::REMOVED, "").await,
+        Err(gone)
+    );
+    assert_eq!(server.leave(b, "red").await, Err(gone));
+    let join = server.join(b, "red").await;
+    assert!(
+        matches!(join, Err(ServerError::Join(JoinError::UnknownConn(_)))),
+        "{join:?}"
+    );
+    assert_eq!(server.rooms_of(b).await, Ok(None));
+    assert_eq!(server.connection(b).await, Ok(None));
+    ann.leave().await;
+    crowd(&server, 0).await;
+}
+
+#[tokio::test]
+async fn every_verb_from_a_task() {
+    let running = Running::start(|host| host.gateway("default", |_| mirror())).await;
+    every_verb(&running, "/ws", running.server.clone()).await;
+    running.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn every_verb_across_threads() {
+    let running = Running::on_threads(2, |host| {
+        host.gateway("a", |_| mirror()).gateway("b", |_| mirror())
+    })
+    .await;
+    // The two are at home on different threads, and clients are spread by the kernel.
+    for name in ["a", "b"] {
+        let path = format!("/ws/{name}");
+        for _ in 0..4 {
+            every_verb(&running, &path, running.server.namespace(name)).await;
+        }
+    }
+    running.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn from_a_thread_with_a_runtime_of_its_own() {
+    let running = Running::start(|host| host.gateway("default", |_| mirror())).await;
+    let mut client = running.connect("/ws").await;
+    assert!(client.settle().await.is_empty());
+    let server = running.server.clone();
+    let sender = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(async move {
+            let sent = tokio::spawn(async move { server.broadcast("from", "afar").await });
+            sent.await
+                .expect("no panic")
+                .map(|delivery| delivery.matched)
+        })
+    });
+    assert_eq!(client.next().await, r#"{"event":"from","data":"afar"}"#);
+    assert_eq!(sender.join().expect("no panic"), Ok(1));
+}
+
+#[tokio::test]
+async fn mistakes_are_errors_and_nothing_is_sent() {
+    let running = Running::start(|host| host.gateway("default", |_| mirror())).await;
+    let mut client = running.connect("/ws").await;
+    let a = id(&mut client).await;
+    let server = &running.server;
+    for nowhere in [server.clone(), server.namespace("nobody")] {
+        let sent = nowhere.broadcast("$bad", &()).await;
+        assert_eq!(sent, Err(EncodeError::Event.into()));
+        let sent = nowhere.send(Audience::room(""), "e", &()).await;
+        assert!(
+            matches!(sent, Err(ServerError::Encode(EncodeError::Room(_)))),
+            "{sent:?}"
+        );
+        let unwritable = std::collections::BTreeMap::from([((1, 2), 3)]);
+        let sent = nowhere.broadcast("e", &unwritable).await;
+        assert_eq!(sent, Err(EncodeError::Value.into()));
+    }
+    let joined = server.join(a, &"x".repeat(500)).await;
+    assert!(
+        matches!(joined, Err(ServerError::Join(JoinError::Room(_)))),
+        "{joined:?}"
+    );
+    assert_eq!(client.settle().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn without_a_running_server_it_says_so() {
+    let settings = crate::running::settings();
+    let host = Host::new(settings);
+    let server = host.server("default");
+    assert_eq!(server.counts().await, Err(ServerError::NotRunning));
+    drop(host);
+    assert_eq!(
+        server.broadcast("e", &()).await,
+        Err(ServerError::NotRunning)
+    );
+
+    let running = Running::start(|host| host).await;
+    let server = running.server.clone();
+    assert!(server.counts().await.is_ok());
+    running.stop().await.expect("stopped");
+    assert_eq!(server.counts().await, Err(ServerError::NotRunning));
+    let text = ServerError::NotRunning.to_string();
+    assert_eq!(
+        text,
+        "the server is not running: it has not started yet, or it has ended"
+    );
+}
+
+/// What a task has queued in order arrives in order, and interleaves with what clients do.
+#[tokio::test]
+async fn sends_keep_their_order() {
+    let running = Running::on_threads(2, |host| host.gateway("default", |_| mirror())).await;
+    let mut client = running.connect("/ws").await;
+    assert!(client.settle().await.is_empty());
+    let server = running.server.clone();
+    let sender = tokio::spawn(async move {
+        for number in 0..500 {
+            server.broadcast("n", &number).await.expect("sent");
+        }
+    });
+    for number in 0..500 {
+        assert_eq!(
+            client.next().await,
+            format!(r#"{{"event":"n","data":{number}}}"#)
+        );
+    }
+    sender.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_counted_as_dropped() {
+    let mut settings: Settings = crate::running::settings();
+    settings.outbox_frames_max = 4;
+    settings.write_stall = Duration::from_secs(600);
+    let running =
+        Running::with_settings(settings, |host| host.gateway("default", |_| mirror())).await;
+    let mut idle = running.connect("/ws").await;
+    assert!(idle.settle().await.is_empty());
+    // It reads nothing from here on: the kernel's buffers fill, then its queue.
+    let large = "x".repeat(60 * 1024);
+    let send = || running.server.broadcast("large", &large);
+    let full = until(send, |sent| {
+        sent.is_ok_and(|delivery| delivery.dropped == 1)
+    })
+    .await;
+    let delivery = full.expect("sent");
+    assert_eq!((delivery.matched, delivery.queued), (1, 0));
+    let (_, code, _) = idle.closed().await;
+    assert_eq!(code, 4409);
+}

@@ -1,0 +1,96 @@
+//! A recorded server, played again.
+
+use std::time::Duration;
+
+use roomcast::{Audience, Context, Router};
+use roomcast_core::{Command, ConnId, Entry, Outbox, Replay};
+
+use crate::running::{Running, settings};
+
+/// Whatever an application can do that ends up with a client.
+fn busy() -> Router<u32> {
+    Router::new(0)
+        .on_connect(|cx, _| {
+            cx.emit("hello", &cx.id())?;
+            Ok(())
+        })
+        .on("add", |cx: &mut Context, sum: &mut u32, more: u32| {
+            *sum += more;
+            cx.join("adders").map(|_| *sum)
+        })
+        .on("slow", |cx: &mut Context, text: String| {
+            cx.spawn(async move {
+                tokio::task::yield_now().await;
+                text
+            })
+        })
+        .on_joined(|cx, sum, room| {
+            cx.to(Audience::room(room))
+                .emit("sum", sum)
+                .expect("a number");
+        })
+        .every(Duration::from_millis(30), |desk, sum| {
+            desk.broadcast("tick", sum).expect("a number");
+        })
+        .on_drain(|desk, _| {
+            desk.broadcast("closing", &()).expect("null");
+        })
+}
+
+#[tokio::test]
+async fn its_application_says_the_same_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut settings = settings();
+    settings.record = Some(folder.path().join("journal"));
+    let path = settings.record.clone().expect("a path");
+    let running =
+        Running::with_settings(settings, |host| host.gateway("default", |_| busy())).await;
+
+    let mut client = running.connect("/ws").await;
+    let mut heard = vec![client.next().await];
+    for message in [
+        r#"{"event":"add","id":1,"data":2}"#,
+        r#"{"event":"slow","id":2,"data":"a"}"#,
+        r#"{"event":"add","id":3,"data":3}"#,
+        r#"{"event":"$join","id":4,"room":"red"}"#,
+        r#"{"event":"add","id":5,"data":"no number"}"#,
+    ] {
+        client.send(message).await;
+    }
+    running.server.broadcast("news", &[7]).await.expect("sent");
+    while !heard.iter().any(|text| text.contains("tick")) {
+        heard.push(client.next().await);
+    }
+    heard.extend(client.settle().await);
+    heard.push(r#"{"event":"$pong"}"#.into());
+    let stopped = tokio::spawn(running.stop());
+    heard.extend(client.closed().await.0);
+    client.leave().await;
+    stopped.await.expect("no panic").expect("ended in order");
+
+    let id = heard[0]
+        .strip_prefix(r#"{"event":"hello","data":""#)
+        .expect("an id");
+    let id: ConnId = id.trim_end_matches("\"}").parse().expect("an id");
+    let journal = std::fs::read_to_string(path).expect("a journal");
+    let (mut replay, mut replayed) = (Replay::with_gateways(|_| busy()), Vec::new());
+    for line in journal.lines() {
+        let mut out = Outbox::new();
+        let entry = Entry::parse(line).expect("an entry");
+        replay.apply(&entry, &mut out).expect("an opened namespace");
+        for command in &out {
+            if let Command::Send { to, frame } = command
+                && to.contains(&id)
+            {
+                replayed.push(String::from_utf8(frame.as_bytes().to_vec()).expect("text"));
+            }
+        }
+    }
+    assert_eq!(replayed, heard);
+    for event in ["slow", "sum", "news", "tick", "closing", "bad_payload"] {
+        assert!(
+            heard.iter().any(|text| text.contains(event)),
+            "{event}: {heard:?}"
+        );
+    }
+}

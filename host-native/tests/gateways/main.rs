@@ -1,0 +1,14 @@
+//! Applications on the native host: real sockets, the server in the test's own process.
+
+mod client;
+mod connect;
+mod drain;
+mod handle;
+mod journal;
+mod namespaces;
+mod panics;
+mod raw;
+mod running;
+mod schedule;
+mod upgrade;
+mod work;

@@ -1,0 +1,138 @@
+//! Several applications in one server.
+
+use roomcast::{Audience, Context, Failure, Host, Router, RunError};
+
+use crate::running::{Running, crowd, settings};
+
+/// Keeps what it is told, and says whose it is.
+fn notebook(name: &str) -> Router<Vec<String>> {
+    let name = name.to_owned();
+    Router::new(Vec::new())
+        .on(
+            "write",
+            |cx: &mut Context, notes: &mut Vec<String>, note: String| {
+                notes.push(note);
+                cx.join("readers")?;
+                cx.broadcast("notes", &notes.len())?;
+                Ok::<_, Failure>(())
+            },
+        )
+        .on("read", move |_: &mut Context, notes: &mut Vec<String>| {
+            (name.clone(), notes.clone())
+        })
+}
+
+#[tokio::test]
+async fn they_share_nothing() {
+    for threads in [1, 2] {
+        let running = Running::on_threads(threads, |host| {
+            host.gateway("a", |_| notebook("first"))
+                .gateway("b", |_| notebook("second"))
+        })
+        .await;
+        let mut ann = running.connect("/ws/a").await;
+        let mut ben = running.connect("/ws/b").await;
+        let written = ann.ask(r#"{"event":"write","data":"one"}"#).await;
+        assert_eq!(written, r#"{"event":"notes","data":1}"#);
+        assert_eq!(
+            ben.ask(r#"{"event":"read"}"#).await,
+            r#"{"event":"read","data":["second",[]]}"#
+        );
+        let b = running.server.namespace("b");
+        assert_eq!(b.rooms("").await.map(|rooms| rooms.len()), Ok(0));
+        let sent = b.send(Audience::room("readers"), "e", &()).await;
+        assert_eq!(sent.map(|delivery| delivery.matched), Ok(0));
+        assert_eq!(
+            ann.ask(r#"{"event":"read"}"#).await,
+            r#"{"event":"read","data":["first",["one"]]}"#
+        );
+        // A namespace without an application is rooms only.
+        let mut cat = running.connect("/ws/c").await;
+        let unknown = cat.ask(r#"{"event":"read"}"#).await;
+        assert!(unknown.contains("unknown_event"), "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn one_with_a_gateway_of_its_own_keeps_its_state() {
+    let running = Running::start(|host| host.gateway("default", |_| notebook("kept"))).await;
+    let mut ann = running.connect("/ws").await;
+    ann.ask(r#"{"event":"write","data":"one"}"#).await;
+    ann.leave().await;
+    crowd(&running.server, 0).await;
+    // Those without end in the meantime; this connection says when the server looked for them.
+    let other = running.server.namespace("other");
+    running.connect("/ws/other").await.leave().await;
+    crowd(&other, 0).await;
+    let mut ann = running.connect("/ws").await;
+    let read = ann.ask(r#"{"event":"read"}"#).await;
+    assert_eq!(read, r#"{"event":"read","data":["kept",["one"]]}"#);
+}
+
+#[tokio::test]
+async fn others_have_one_each_under_their_names() {
+    let running = Running::start(|host| {
+        host.gateway("own", |_| notebook("own"))
+            .other_gateways(|server| notebook(server.name()))
+    })
+    .await;
+    let mut red = running.connect("/ws/red").await;
+    let mut blue = running.connect("/ws/blue").await;
+    red.ask(r#"{"event":"write","data":"one"}"#).await;
+    let read = |name, notes| format!(r#"{{"event":"read","data":["{name}",{notes}]}}"#);
+    assert_eq!(
+        red.ask(r#"{"event":"read"}"#).await,
+        read("red", r#"["one"]"#)
+    );
+    assert_eq!(blue.ask(r#"{"event":"read"}"#).await, read("blue", "[]"));
+    let mut own = running.connect("/ws/own").await;
+    assert_eq!(own.ask(r#"{"event":"read"}"#).await, read("own", "[]"));
+}
+
+async fn start_error(build: impl FnOnce(Host) -> Host) -> RunError {
+    let settings = settings();
+    let listeners = roomcast::listen(&settings).expect("a free port");
+    let host = build(Host::new(settings));
+    let ended = host.run(listeners, std::future::pending()).await;
+    ended.expect_err("it cannot start")
+}
+
+#[tokio::test]
+async fn what_cannot_be_mounted_is_said_at_the_start() {
+    let twice = || {
+        Router::default()
+            .on("e", |_: &mut Context| 1)
+            .on("e", |_: &mut Context| 2)
+    };
+    let fault = start_error(|host| host.gateway("twice", move |_| twice())).await;
+    assert_eq!(
+        fault.to_string(),
+        "the gateway of the namespace `twice` cannot be made: panicked: `e` has a handler already"
+    );
+
+    let mut settings = settings();
+    settings.access.namespaces = Some(vec!["a".into()]);
+    let listeners = roomcast::listen(&settings).expect("a free port");
+    let host = Host::new(settings).gateway("b", |_| Router::default());
+    let fault = host
+        .run(listeners, std::future::pending())
+        .await
+        .expect_err("unreachable");
+    assert!(
+        fault.to_string().starts_with("--namespaces must list b"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn a_name_is_valid_and_has_one_gateway() {
+    let panics = |build: fn() -> Host| std::panic::catch_unwind(build).is_err();
+    assert!(!panics(|| Host::new(settings()).gateway("a-B_9", |_| ())));
+    assert!(panics(|| Host::new(settings()).gateway("a/b", |_| ())));
+    assert!(panics(|| Host::new(settings())
+        .gateway("a", |_| ())
+        .gateway("a", |_| ())));
+    assert!(panics(|| Host::new(settings())
+        .other_gateways(|_| ())
+        .other_gateways(|_| ())));
+}

@@ -1,0 +1,55 @@
+//! Schedules.
+
+use std::time::Duration;
+
+use roomcast::{Context, Host, Router};
+
+use crate::running::Running;
+
+/// Counts, at this pace.
+fn clock(period: Duration) -> Router<u32> {
+    Router::new(0)
+        .every(period, |desk, count| {
+            *count += 1;
+            desk.broadcast("tick", count).expect("a number");
+        })
+        .on("count", |_: &mut Context, count: &mut u32| *count)
+}
+
+#[tokio::test]
+async fn they_run_for_as_long_as_somebody_is_connected() {
+    let build = |host: Host| host.gateway("default", |_| clock(Duration::from_millis(20)));
+    let running = Running::on_threads(2, build).await;
+    // Nobody has been there so far, so nothing was counted.
+    let mut ann = running.connect("/ws").await;
+    assert_eq!(ann.next().await, r#"{"event":"tick","data":1}"#);
+    let mut ben = running.connect("/ws").await;
+    assert!(ben.next().await.starts_with(r#"{"event":"tick","data":"#));
+    for count in 2..5 {
+        assert_eq!(
+            ann.next().await,
+            format!(r#"{{"event":"tick","data":{count}}}"#)
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_namespace_has_its_own() {
+    let running = Running::start(|host| {
+        host.gateway("default", |_| clock(Duration::from_millis(1)))
+            .gateway("slow", |_| clock(Duration::from_secs(3600)))
+    })
+    .await;
+    let mut slow = running.connect("/ws/slow").await;
+    let mut quick = running.connect("/ws").await;
+    for count in 1..4 {
+        assert_eq!(
+            quick.next().await,
+            format!(r#"{{"event":"tick","data":{count}}}"#)
+        );
+    }
+    assert_eq!(
+        slow.ask(r#"{"event":"count"}"#).await,
+        r#"{"event":"count","data":0}"#
+    );
+}
