@@ -67,6 +67,8 @@ pub struct App<G> {
     changes: VecDeque<(u32, Change)>,
     timetable: Timetable,
     pub(super) connecting: Option<Connecting>,
+    /// Which hook was called last, and for whom: for what is said of a panic in it.
+    pub(super) called: (&'static str, Option<ConnId>),
     /// Whether the gateway is asked about a message or verb that was not answered yet.
     pub(super) answering: bool,
     /// The connection whose messages need not wait any more, until there are none.
@@ -127,6 +129,7 @@ impl<G: Gateway> App<G> {
             ledger: Ledger::default(),
             changes: VecDeque::new(),
             connecting: None,
+            called: ("hooks", None),
             answering: false,
             resumed: None,
             unsaved: false,
@@ -245,6 +248,7 @@ impl<G: Gateway> App<G> {
             Received::Message(message) => self.message(now, &message, out),
             Received::Verb(request) => self.verb(now, conn, &request, out),
             Received::Raw(frame) => {
+                self.called = ("frame", Some(conn));
                 self.with(now, out, conn, |gateway, cx| gateway.frame(cx, frame));
             }
             Received::Settled => {}
@@ -337,6 +341,7 @@ impl<G: Gateway> App<G> {
         self.settle(now, out);
         while let Some(schedule) = self.timetable.take_due(now) {
             self.unsaved = true;
+            self.called = ("schedule", None);
             let (gateway, mut desk) = self.parts(now, out);
             gateway.tick(&mut desk, schedule);
             self.settle(now, out);
@@ -351,6 +356,7 @@ impl<G: Gateway> App<G> {
 
     /// Tells the gateway that the host will close all connections soon.
     pub fn drain(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.called = ("drain", None);
         let (gateway, mut desk) = self.parts(now, out);
         gateway.drain(&mut desk);
         self.settle(now, out);
@@ -497,6 +503,12 @@ impl<G: Gateway> App<G> {
     }
 
     fn tell(&mut self, now: Timestamp, change: &Change, out: &mut Outbox) {
+        let hook = match change {
+            Change::Joined { .. } => "joined",
+            Change::Left { .. } => "left",
+            Change::Ended(_) => "disconnect",
+        };
+        self.called = (hook, Some(change.conn()));
         let (gateway, desk) = self.parts(now, out);
         let mut cx = Context::new(desk, change.conn());
         match change {

@@ -51,7 +51,8 @@ impl<G: Gateway> App<G> {
         {
             self.answer_internal(now, conn, frame, text, out);
         } else {
-            self.ledger.fault(None, "hooks", text.into());
+            let (hook, conn) = self.called;
+            self.ledger.fault(conn, hook, text.into());
         }
         self.settle(now, out);
         if let Some((conn, _)) = resumed {

@@ -77,5 +77,10 @@ async fn a_panic_in_it_keeps_nobody_from_being_closed() {
     assert_eq!(client.closed().await.1, 1001);
     client.leave().await;
     stopped.await.expect("no panic").expect("ended in order");
-    logged(&["ERROR", r#"namespace="drained""#, "planted in drain"]).await;
+    logged(&[
+        "ERROR",
+        r#"namespace="drained" event="drain""#,
+        "planted in drain",
+    ])
+    .await;
 }

@@ -237,7 +237,8 @@ async fn in_the_hooks_of_a_room() {
             assert!(left.contains(r#""was":true"#), "{left}");
         }
         let planted = format!("planted in {place}");
-        logged(&["ERROR", r#"namespace="rooms""#, &planted]).await;
+        let hook = format!("event=\"{place}\" conn=");
+        logged(&["ERROR", r#"namespace="rooms""#, &hook, &planted]).await;
         client.leave().await;
         crowd(&running.server, 1).await;
         // The last hook ran too.
@@ -260,7 +261,12 @@ async fn in_the_disconnect_hook() {
     let client = running.connect("/ws/ending?user=disconnect").await;
     client.leave().await;
     crowd(&running.server, 1).await;
-    logged(&["ERROR", r#"namespace="ending""#, "planted in disconnect"]).await;
+    logged(&[
+        "ERROR",
+        r#"namespace="ending" event="disconnect" conn="#,
+        "planted in disconnect",
+    ])
+    .await;
     let counts = running.server.counts().await.expect("running");
     assert_eq!((counts.connections, counts.memberships), (1, 1));
     // It left its rooms, and those hooks ran.
@@ -324,7 +330,12 @@ async fn in_a_schedule() {
             format!(r#"{{"event":"tick","data":{count}}}"#)
         );
     }
-    logged(&["ERROR", r#"namespace="scheduled""#, "planted in every"]).await;
+    logged(&[
+        "ERROR",
+        r#"namespace="scheduled" event="schedule""#,
+        "planted in every",
+    ])
+    .await;
 }
 
 #[tokio::test]
@@ -343,7 +354,12 @@ async fn in_a_raw_namespace() {
     client.send("").await;
     client.send_binary(b"").await;
     assert_eq!(client.ask("still here").await, "still here");
-    logged(&["ERROR", r#"namespace="bare""#, "planted in frame"]).await;
+    logged(&[
+        "ERROR",
+        r#"namespace="bare" event="frame" conn="#,
+        "planted in frame",
+    ])
+    .await;
 }
 
 #[tokio::test]
