@@ -1,0 +1,52 @@
+//! Notices at `ws://127.0.0.1:3005/ws`, pushed from an HTTP route of the program and from a task of
+//! it, until Ctrl-C:
+//!
+//!     curl -d 'late' http://127.0.0.1:3006/topics/trains
+
+#[path = "../../core/examples/gateways/notify.rs"]
+mod notify;
+
+use std::{error::Error, time::Duration};
+
+use axum::{Router, extract::Path, http::StatusCode, routing::post};
+use notify::{EVENT, Notice, followers, person};
+use roomcast::{Host, Server, Settings};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().init();
+    let mut settings = Settings::default();
+    settings.listen = ([127, 0, 0, 1], 3005).into();
+    let listeners = roomcast::listen(&settings)?;
+    let host = Host::new(settings).gateway("default", |_| notify::notify());
+
+    let (route, task) = (host.server("default"), host.server("default"));
+    let push = |Path(topic): Path<String>, text: String| async move {
+        let sent = route.send(followers(&topic), EVENT, &Notice { text }).await;
+        let sent = sent.map_err(|fault| (StatusCode::SERVICE_UNAVAILABLE, fault.to_string()))?;
+        Ok::<_, (StatusCode, String)>(format!("sent to {}\n", sent.queued))
+    };
+    let routes = Router::new().route("/topics/{topic}", post(push));
+    let http = tokio::net::TcpListener::bind(("127.0.0.1", 3006)).await?;
+    let http = tokio::spawn(axum::serve(http, routes).into_future());
+    let reminder = tokio::spawn(remind(task));
+
+    let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    let ended = host.run(listeners, ctrl_c).await;
+    http.abort();
+    reminder.abort();
+    Ok(ended?)
+}
+
+/// Reminds ann, wherever she is connected.
+async fn remind(server: Server) {
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    let text = "take a break".to_owned();
+    let notice = Notice { text };
+    loop {
+        minutes.tick().await;
+        if let Err(fault) = server.send(person("ann"), EVENT, &notice).await {
+            tracing::warn!(%fault, "not reminded");
+        }
+    }
+}

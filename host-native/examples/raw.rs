@@ -1,0 +1,17 @@
+//! A text protocol without envelopes, at `ws://127.0.0.1:3005/ws`, until Ctrl-C.
+
+#[path = "../../core/examples/gateways/raw.rs"]
+mod raw;
+
+use roomcast::{Host, Settings};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().init();
+    let mut settings = Settings::default();
+    settings.listen = ([127, 0, 0, 1], 3005).into();
+    let listeners = roomcast::listen(&settings)?;
+    let host = Host::new(settings).gateway("default", |_| raw::raw());
+    let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    Ok(host.run(listeners, ctrl_c).await?)
+}
