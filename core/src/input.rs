@@ -80,6 +80,20 @@ pub enum Input<'a> {
         /// The payload.
         data: Box<RawValue>,
     },
+    /// [`Hub::send_frame`] of a text.
+    SendText {
+        /// Who receives it.
+        audience: Cow<'a, Audience>,
+        /// The whole message.
+        text: Cow<'a, str>,
+    },
+    /// [`Hub::send_frame`] of bytes.
+    SendBinary {
+        /// Who receives it.
+        audience: Cow<'a, Audience>,
+        /// The whole message.
+        bytes: Cow<'a, [u8]>,
+    },
     /// [`Hub::close`], or with a delay [`Hub::close_for`].
     Close {
         /// Which connection.
@@ -144,6 +158,12 @@ macro_rules! apply {
                             .map_err(Into::into),
                     };
                 }
+            }
+            Input::SendText { audience, text } => {
+                let _ = $target.send_frame($now, audience, Frame::Text(text), $out);
+            }
+            Input::SendBinary { audience, bytes } => {
+                let _ = $target.send_frame($now, audience, Frame::Binary(bytes), $out);
             }
             Input::Close {
                 conn,

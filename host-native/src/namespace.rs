@@ -120,6 +120,10 @@ impl Namespace {
         if let Ok(conn) = connected {
             inner.fan_out.enter(conn, link);
         }
+        if inner.application.app().next_schedule().is_some() {
+            // Perhaps with this connection, for it may be the first.
+            shard.look_at_schedules();
+        }
         self.finish(shard, now, inner);
         let raw = inner.application.app().gateway().is_raw();
         connected.map_err(|fault| Denial::of(fault, raw))
@@ -285,6 +289,31 @@ impl Namespace {
         Ok(delivery)
     }
 
+    /// Sends a frame of the application's own.
+    pub(crate) fn send_frame(
+        self: &Rc<Self>,
+        shard: &Shard,
+        audience: &Audience,
+        frame: Frame<'_>,
+    ) -> Result<Delivery, EncodeError> {
+        let input = || {
+            let audience = Cow::Borrowed(audience);
+            match frame {
+                Frame::Text(text) => Input::SendText {
+                    audience,
+                    text: text.into(),
+                },
+                Frame::Binary(bytes) => Input::SendBinary {
+                    audience,
+                    bytes: bytes.into(),
+                },
+            }
+        };
+        self.deliver(shard, input, |app, now, out| {
+            app.send_frame(now, audience, frame, out)
+        })
+    }
+
     fn deliver<'a, E>(
         self: &Rc<Self>,
         shard: &Shard,
@@ -366,6 +395,11 @@ impl Namespace {
     /// What the gateway has handlers for.
     pub(crate) fn events(&self) -> Vec<String> {
         self.inner.borrow().application.app().gateway().events()
+    }
+
+    /// When a schedule is due next.
+    pub(crate) fn next_schedule(&self) -> Option<Timestamp> {
+        self.inner.borrow().application.app().next_schedule()
     }
 
     /// Does what is due.

@@ -247,6 +247,7 @@ fn shard_thread(
         spawn_local(shard.clone().end_turns());
         spawn_local(shard.clone().read_mail(mailbox));
         spawn_local(sweeps(shard.clone()));
+        spawn_local(shard.clone().keep_schedules());
         let mounted = shard.mount_gateways().map_err(|(namespace, fault)| {
             let (namespace, fault) = (namespace.to_string(), fault.to_string());
             RunError::Gateway { namespace, fault }
@@ -264,7 +265,7 @@ fn shard_thread(
     })
 }
 
-/// How often what is due is looked for: deadlines are met this late at most.
+/// How often what is due is looked for: deadlines are met this late at most, but for schedules.
 const SWEEP: Duration = Duration::from_millis(100);
 
 async fn sweeps(shard: Rc<Shard>) {

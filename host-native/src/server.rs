@@ -7,8 +7,8 @@ use std::{
 };
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Hub, JoinError,
-    RoomSummary, UnknownConn,
+    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Frame, Hub,
+    JoinError, RoomSummary, UnknownConn,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -126,6 +126,27 @@ impl Server {
         data: &T,
     ) -> impl Future<Output = Result<Delivery, ServerError>> + Send {
         self.send(Audience::all(), event, data)
+    }
+
+    /// Sends a frame of one's own, text or binary: for clients that do not speak in envelopes.
+    ///
+    /// # Errors
+    ///
+    /// When a room name is not valid; nothing is sent then. When the server is not running.
+    pub fn send_frame(
+        &self,
+        audience: impl Into<Audience>,
+        frame: Frame<'_>,
+    ) -> impl Future<Output = Result<Delivery, ServerError>> + Send {
+        let audience: Audience = audience.into();
+        let frame = OwnedFrame::from(frame);
+        async move {
+            let send = move |shard: &Rc<Shard>, name: &Arc<str>| match shard.namespace(name) {
+                Some(namespace) => namespace.send_frame(shard, &audience, frame.borrow()),
+                None => Ok(Delivery::default()),
+            };
+            Ok(self.call(send).await??)
+        }
     }
 
     /// Puts a connection into a room; says whether it is new there. The client is not told.
@@ -292,6 +313,30 @@ impl fmt::Debug for Server {
 
 fn written<T: Serialize + ?Sized>(data: &T) -> Result<Box<RawValue>, EncodeError> {
     serde_json::value::to_raw_value(data).map_err(|_| EncodeError::Value)
+}
+
+/// A frame on its way.
+enum OwnedFrame {
+    Text(Box<str>),
+    Binary(Box<[u8]>),
+}
+
+impl From<Frame<'_>> for OwnedFrame {
+    fn from(frame: Frame<'_>) -> Self {
+        match frame {
+            Frame::Text(text) => Self::Text(text.into()),
+            Frame::Binary(bytes) => Self::Binary(bytes.into()),
+        }
+    }
+}
+
+impl OwnedFrame {
+    fn borrow(&self) -> Frame<'_> {
+        match self {
+            Self::Text(text) => Frame::Text(text),
+            Self::Binary(bytes) => Frame::Binary(bytes),
+        }
+    }
 }
 
 /// The way of [`Server`]s to the shards, while there are any.

@@ -7,6 +7,7 @@ mod cork;
 mod ebb;
 mod flow;
 mod mail;
+mod schedule;
 mod sweep;
 mod turn;
 
@@ -63,6 +64,8 @@ pub(crate) struct Shard {
     flow: Flow,
     /// Rung when there is something to do at the end of the turn.
     bell: Notify,
+    /// Rung when schedules have begun.
+    begun: Notify,
 }
 
 impl Shard {
@@ -86,6 +89,7 @@ impl Shard {
             outgoing: RefCell::new((0..shards).map(|_| Vec::new()).collect()),
             flow: Flow::new(shards),
             bell: Notify::new(),
+            begun: Notify::new(),
         })
     }
 

@@ -354,6 +354,12 @@ impl<G: Gateway> App<G> {
         hub.into_iter().chain(schedules).min()
     }
 
+    /// When a schedule is due next, for hosts that look for other deadlines less often; `None` when
+    /// none runs.
+    pub fn next_schedule(&self) -> Option<Timestamp> {
+        self.timetable.next()
+    }
+
     /// Tells the gateway that the host will close all connections soon.
     pub fn drain(&mut self, now: Timestamp, out: &mut Outbox) {
         self.called = ("drain", None);

@@ -9,6 +9,7 @@ use crate::{
     conn::ConnId,
     delivery::Delivery,
     error::{EncodeError, JoinError, SendError, UnknownConn},
+    frame::Frame,
     outbox::Outbox,
     payload::Payload,
     room::Joined,
@@ -30,6 +31,21 @@ impl<G: Gateway> App<G> {
         out: &mut Outbox,
     ) -> Result<Delivery, EncodeError> {
         self.hub.send(now, audience, event, data, out)
+    }
+
+    /// [`Hub::send_frame`](crate::Hub::send_frame).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_frame(
+        &mut self,
+        now: Timestamp,
+        audience: &Audience,
+        frame: Frame<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, EncodeError> {
+        self.hub.send_frame(now, audience, frame, out)
     }
 
     /// [`Hub::send_once`](crate::Hub::send_once).

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roomcast::{Audience, Context, Router};
+use roomcast::{Audience, Context, Frame, Router};
 use roomcast_core::{Command, ConnId, Entry, Outbox, Replay};
 
 use crate::running::{Running, settings};
@@ -58,6 +58,11 @@ async fn its_application_says_the_same_again() {
         client.send(message).await;
     }
     running.server.broadcast("news", &[7]).await.expect("sent");
+    let everybody = Audience::all();
+    let own = running
+        .server
+        .send_frame(everybody, Frame::Text("of one's own"));
+    own.await.expect("sent");
     while !heard.iter().any(|text| text.contains("tick")) {
         heard.push(client.next().await);
     }
@@ -87,7 +92,15 @@ async fn its_application_says_the_same_again() {
         }
     }
     assert_eq!(replayed, heard);
-    for event in ["slow", "sum", "news", "tick", "closing", "bad_payload"] {
+    for event in [
+        "slow",
+        "sum",
+        "news",
+        "tick",
+        "closing",
+        "bad_payload",
+        "own",
+    ] {
         assert!(
             heard.iter().any(|text| text.contains(event)),
             "{event}: {heard:?}"

@@ -74,6 +74,19 @@ async fn text_and_bytes_go_as_they_are(threads: usize) {
     // An empty message is one.
     ann.send_binary(b"").await;
     assert_eq!(ann.message().await, Message::Binary(Bytes::new()));
+    // From outside, in the application's own words.
+    let red = || Audience::room("red");
+    let sent = running.server.send_frame(red(), Frame::Text("news")).await;
+    assert_eq!(sent.map(|delivery| delivery.queued), Ok(2));
+    let sent = running.server.send_frame(red(), Frame::Binary(&[7])).await;
+    assert_eq!(sent.map(|delivery| delivery.queued), Ok(2));
+    for client in [&mut ann, &mut ben] {
+        assert_eq!(client.next().await, "news");
+        assert_eq!(
+            client.message().await,
+            Message::Binary(Bytes::from_static(&[7]))
+        );
+    }
     let rooms = running.server.rooms("").await.expect("running");
     assert_eq!((rooms.len(), rooms[0].members), (1, 2));
 }

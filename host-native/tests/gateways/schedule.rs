@@ -1,6 +1,6 @@
 //! Schedules.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomcast::{Context, Host, Router};
 
@@ -31,6 +31,26 @@ async fn they_run_for_as_long_as_somebody_is_connected() {
             format!(r#"{{"event":"tick","data":{count}}}"#)
         );
     }
+}
+
+/// Not at the pace of the sweep, which would take four seconds for these.
+#[tokio::test]
+async fn a_quick_one_is_quick() {
+    let build = |host: Host| host.gateway("default", |_| clock(Duration::from_millis(5)));
+    let running = Running::start(build).await;
+    let mut client = running.connect("/ws").await;
+    let start = Instant::now();
+    for count in 1..=40 {
+        assert_eq!(
+            client.next().await,
+            format!(r#"{{"event":"tick","data":{count}}}"#)
+        );
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test]
