@@ -1,16 +1,100 @@
-//! Roomcast as a native server: rooms over WebSockets, and an HTTP API to push into them.
+//! Roomcast as a native server: rooms over WebSockets, an HTTP API to push into them, and your own
+//! application before them.
 //!
 //! This crate is the host around [`roomcast_core`]: bytes in, commands out, time, identity. It
-//! decides nothing about rooms. The binary `roomcast` is a thin command line around [`run`]:
+//! decides nothing about rooms. The binary `roomcast` is a thin command line around [`run`], which
+//! serves rooms alone; a [`Host`] also has applications.
+//!
+//! # A whole application
+//!
+//! A [`Router`] says what happens: typed handlers by event, guards, hooks, schedules. [`Host`] puts it
+//! into a namespace, and a [`Server`] reaches the namespace from everywhere else: other tasks, threads,
+//! HTTP routes.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), roomcast::RunError> {
-//! let mut settings = roomcast::Settings::default();
-//! settings.listen = ([127, 0, 0, 1], 3000).into();
-//! let listeners = roomcast::listen(&settings)?;
-//! roomcast::run(listeners, settings, std::future::pending()).await
-//! # }
+//! use std::time::Duration;
+//!
+//! use roomcast::{Admission, Audience, Context, Failure, Host, Rejection, Router, Server, Settings};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Order {
+//!     item: String,
+//!     count: u32,
+//! }
+//!
+//! #[derive(Default)]
+//! struct Shop {
+//!     sold: u32,
+//! }
+//!
+//! /// A database, a service: anything that takes time.
+//! async fn price(item: &str) -> Result<u32, std::io::Error> {
+//!     Ok(item.len() as u32)
+//! }
+//!
+//! fn shop(server: &Server) -> Router<Shop> {
+//!     let server = server.clone();
+//!     Router::new(Shop::default())
+//!         // Before the WebSocket opens: who is it?
+//!         .on_upgrade(|request, _| match request.cookie("user") {
+//!             Some(user) => Ok(Admission::new().with_user(user)),
+//!             None => Err(Rejection::unauthorized("sign in first")),
+//!         })
+//!         .on_connect(|cx, _| {
+//!             cx.join("customers")?;
+//!             Ok(())
+//!         })
+//!         // The payload is an `Order`, or the client is told what is wrong with it. The answer comes
+//!         // later; what this client sends meanwhile waits for it, and nobody else does.
+//!         .on("order", move |cx: &mut Context, shop: &mut Shop, order: Order| {
+//!             shop.sold += order.count;
+//!             let server = server.clone();
+//!             cx.spawn(async move {
+//!                 let total = price(&order.item).await? * order.count;
+//!                 server.send(Audience::room("staff"), "ordered", &order.item).await?;
+//!                 Ok::<_, Failure>(total)
+//!             })
+//!         })
+//!         .every(Duration::from_secs(60), |desk, shop| {
+//!             if let Err(fault) = desk.broadcast("sold", &shop.sold) {
+//!                 desk.report("sold", fault);
+//!             }
+//!         })
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut settings = Settings::default();
+//!     settings.listen = ([127, 0, 0, 1], 3005).into();
+//!     let listeners = roomcast::listen(&settings)?;
+//!     let host = Host::new(settings).gateway("default", shop);
+//!
+//!     let server = host.server("default");
+//!     tokio::spawn(async move {
+//!         let closing = server.send(Audience::room("customers"), "closing", &"at ten").await?;
+//!         println!("told {} customers", closing.queued);
+//!         Ok::<_, roomcast::ServerError>(())
+//!     });
+//!
+//!     let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+//!     Ok(host.run(listeners, ctrl_c).await?)
+//! }
 //! ```
+//!
+//! The application needs no host: it may use [`roomcast_core`] alone, run at the edge as well, and be
+//! tested without sockets (`World` in `roomcast-tests`).
+//!
+//! # Threads
+//!
+//! A namespace lives on one thread, its application with it: no locks, no `Send`, and a handler that
+//! blocks holds up everybody there. [`Settings::threads`] spreads sockets and namespaces over several;
+//! the task that awaits [`Host::run`] does none of the work.
+//!
+//! # When an application fails
+//!
+//! A handler or hook that panics, or fails with an error of its own, ends nothing but what it was doing:
+//! its client is told `internal` and no more, the whole error is logged with namespace, event and
+//! connection (at `ERROR`, by `tracing`), hooks that were still to run, run.
 //!
 //! [`Settings`] has every limit with its unit, its default and the reason for it.
 
