@@ -20,9 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A server that is reached through `ws://host:port/ws`, and for what the application does through
 /// its HTTP API.
 ///
-/// That everything has arrived which an op leads to is known from a `$ping` of each connection,
-/// first of the one that acted: what the server answered before its `$pong` lies before that. Time
-/// plays no part in it.
+/// That everything has arrived which an op leads to is known from a `$rooms` of each connection,
+/// first of the one that acted: what the server answered before lies before its answer. Time plays
+/// no part in it.
 ///
 /// Every actor needs a connection id for others to name it. One that does not ask for `$welcome`
 /// finds it out from a message to itself, in a room `~` that it leaves again.
@@ -158,20 +158,20 @@ impl Url {
         self.barrier(&others)
     }
 
-    /// Asks each of these for a `$pong`, and reads until it is there.
+    /// Asks each of these for its rooms, and reads until the answer is there.
     fn barrier(&mut self, actors: &[Actor]) -> Result<(), DriverError> {
         self.barriers += 1;
         let id = format!("barrier-{}", self.barriers);
         for actor in actors {
             if let Some(socket) = self.sockets.get_mut(actor) {
-                self.runtime.block_on(socket.ping(&id));
+                self.runtime.block_on(socket.ask(&id));
             }
         }
         for actor in actors {
             let Some(socket) = self.sockets.get_mut(actor) else {
                 continue;
             };
-            let (events, open) = self.runtime.block_on(socket.read_until_pong(&id))?;
+            let (events, open) = self.runtime.block_on(socket.read_until_answered(&id))?;
             self.inboxes
                 .entry(actor.clone())
                 .or_default()

@@ -33,21 +33,18 @@ pub(super) enum Speech {
 }
 
 impl Speech {
-    fn ping(self, id: &str) -> String {
+    /// Not `$ping`: that does not wait for answers that take time.
+    fn barrier(self, id: &str) -> String {
         match self {
-            Self::Envelopes => format!(r#"{{"event":"$ping","id":"{id}"}}"#),
+            Self::Envelopes => format!(r#"{{"event":"$rooms","id":"{id}"}}"#),
             Self::Words => format!("ping:{id}"),
         }
     }
 
-    fn is_pong(self, id: &str, text: &str) -> bool {
+    fn is_passed(self, id: &str, text: &str) -> bool {
         match self {
-            Self::Envelopes => {
-                let pong = format!(r#"{{"event":"$pong","id":"{id}"}}"#);
-                // Over the rate the ping is refused, which is as good an answer.
-                let refused = format!(r#"{{"event":"$ping","id":"{id}","error":"#);
-                text == pong || text.starts_with(&refused)
-            }
+            // Over the rate it is refused, which is as good an answer.
+            Self::Envelopes => text.starts_with(&format!(r#"{{"event":"$rooms","id":"{id}","#)),
             Self::Words => text.strip_prefix("pong:") == Some(id),
         }
     }
@@ -151,20 +148,21 @@ impl Socket {
         let _ = self.stream.send(Message::Binary(bytes)).await;
     }
 
-    pub(super) async fn ping(&mut self, id: &str) {
-        let ping = self.speech.ping(id);
-        self.send(&ping, 1).await;
+    /// Asks for something whose answer comes behind all others.
+    pub(super) async fn ask(&mut self, id: &str) {
+        let barrier = self.speech.barrier(id);
+        self.send(&barrier, 1).await;
     }
 
-    /// Everything before the answer to the ping, and whether the connection is open still.
-    pub(super) async fn read_until_pong(
+    /// Everything before that answer, and whether the connection is open still.
+    pub(super) async fn read_until_answered(
         &mut self,
         id: &str,
     ) -> Result<(Vec<Event>, bool), DriverError> {
         let mut events = Vec::new();
         loop {
             match self.read().await? {
-                Some(Event::Text(text)) if self.speech.is_pong(id, &text) => {
+                Some(Event::Text(text)) if self.speech.is_passed(id, &text) => {
                     return Ok((events, true));
                 }
                 Some(event @ (Event::Closed { .. } | Event::Lost)) => {
