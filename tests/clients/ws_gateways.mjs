@@ -1,15 +1,15 @@
 // Sessions of the npm library `ws` with the applications of the examples:
 //
-//     node ws_gateways.mjs APPLICATION WS_ADDRESS [HTTP_URL API_KEY]
+//     node ws_gateways.mjs APPLICATION WS_ADDRESS [API_URL API_KEY [ROUTE_URL]]
 //
 // such as `node ws_gateways.mjs chat ws://127.0.0.1:3005/ws`. The application must be new: what others
-// said to it would be seen. `notify` also wants the HTTP API. The exit code is 0 when all is as it
-// should be.
+// said to it would be seen. `notify` also wants the HTTP API of its namespace, with a key or `-`, and a
+// route of its own if it has one. The exit code is 0 when all is as it should be.
 
 import process from "node:process";
 import { Api, Client, equal, matches, withDeadline } from "./ws_client.mjs";
 
-const [name, address, http, key] = process.argv.slice(2);
+const [name, address, api, key, route] = process.argv.slice(2);
 
 const open = (query = "") => Client.openPlain(address + query);
 
@@ -100,13 +100,11 @@ async function raw() {
 }
 
 async function notify() {
-  const api = new Api(http, key ?? null);
+  const http = new Api(api, key === "-" ? null : key);
   const push = (audience, text, matched) =>
-    api.send(
-      "default",
-      { audience, event: "notice", data: { text } },
-      `{"matched":${matched},"queued":${matched},"dropped":0}`,
-    );
+    http.gives("POST", "/send", `{"matched":${matched},"queued":${matched},"dropped":0}`, {
+      body: { audience, event: "notice", data: { text } },
+    });
   const ann = await open("?user=ann");
   const tab = await open("?user=ann");
   const ben = await open();
@@ -115,12 +113,17 @@ async function notify() {
   await ben.expect('{"event":"notice","room":"trains","data":{"text":"late"}}');
   await push({ users: ["ann"] }, "hello", 2);
   for (const client of [ann, tab]) await client.expect('{"event":"notice","data":{"text":"hello"}}');
+  if (route) {
+    await new Api(route).gives("POST", "/topics/trains", "sent to 1\n", { body: "on time" });
+    await ben.expect('{"event":"notice","room":"trains","data":{"text":"on time"}}');
+  }
   await ben.nothingMore();
+  await ann.nothingMore();
 }
 
 const sessions = { chat, heartbeat, rooms, raw, notify };
 if (!(name in sessions) || !address) {
-  console.error("usage: node ws_gateways.mjs APPLICATION WS_ADDRESS [HTTP_URL API_KEY]");
+  console.error("usage: node ws_gateways.mjs APPLICATION WS_ADDRESS [API_URL API_KEY [ROUTE_URL]]");
   process.exit(2);
 }
 try {

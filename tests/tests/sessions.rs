@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     env,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -24,21 +24,56 @@ struct Server {
 
 impl Server {
     fn start(flags: &[&str]) -> Self {
-        let mut process = Command::new(binary())
+        let mut command = Command::new(binary());
+        command
             .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(flags)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
-        let address = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()))
-            .expect("the server says where it listens");
-        // A pipe that nobody reads would stop the server.
-        thread::spawn(move || lines.for_each(drop));
+            .args(flags);
+        let process = command.stderr(Stdio::piped()).spawn();
+        let mut process = process.expect("the server starts");
+        let lines = process.stderr.take().expect("piped");
+        let (address, _) = started(lines, "listening on http://");
         Self { process, address }
+    }
+
+    /// An example of `roomcast`, where `cargo run --release --example` runs it: they listen on one
+    /// port. Also gives its start-up lines.
+    fn example(name: &str) -> (Self, String) {
+        let path = binary().with_file_name("examples").join(name);
+        let mut command = Command::new(&path);
+        command.env("NO_COLOR", "1").stdout(Stdio::piped());
+        let process = command.spawn();
+        let mut process = process.unwrap_or_else(|fault| {
+            panic!(
+                "{}: {fault}: cargo build --release --examples",
+                path.display()
+            )
+        });
+        let lines = process.stdout.take().expect("piped");
+        let (address, said) = started(lines, "mounted: a gateway at /ws");
+        assert_eq!(address, "127.0.0.1:3005");
+        (Self { process, address }, said)
+    }
+}
+
+/// Reads the start-up lines up to one with these words: where the server listens, and all they say.
+fn started(output: impl Read + Send + 'static, last: &str) -> (String, String) {
+    let mut lines = BufReader::new(output).lines();
+    let mut said = String::new();
+    for line in lines.by_ref().map_while(Result::ok) {
+        said.push_str(&line);
+        said.push('\n');
+        if line.contains(last) {
+            break;
+        }
+    }
+    let address = said.split_once("listening on http://");
+    let address = address.and_then(|(_, rest)| rest.split_whitespace().next());
+    let address = address.map(ToOwned::to_owned);
+    // A pipe that nobody reads would stop the server.
+    thread::spawn(move || lines.for_each(drop));
+    match address {
+        Some(address) if said.contains(last) => (address, said),
+        _ => panic!("the server does not start; it says:\n{said}"),
     }
 }
 
@@ -153,6 +188,56 @@ fn python_websockets_holds_its_sessions() {
 #[test]
 fn python_websockets_holds_its_sessions_on_four_threads() {
     session(python(), "websockets_session.py", "--threads=4");
+}
+
+/// The session of an example's page, as `ws` holds it.
+fn session_of(example: &str) {
+    let (server, _) = Server::example(example);
+    let (ws, http) = urls(&server.address);
+    let (ws, api) = (format!("{ws}/ws"), format!("{http}/api/v1/default"));
+    // A route of the application's own, where it has one.
+    let route = "http://127.0.0.1:3006";
+    let args = ["ws_gateways.mjs", example, &ws, &api, "-", route];
+    check("clients", "node", &args);
+}
+
+#[test]
+fn npm_ws_talks_in_the_chat() {
+    session_of("chat");
+}
+
+#[test]
+fn python_websockets_talks_in_the_chat() {
+    let (server, said) = Server::example("chat");
+    let (ws, _) = urls(&server.address);
+    let args = ["websockets_gateways.py", &format!("{ws}/ws")];
+    check("clients", python(), &args);
+    // The start-up lines say what was mounted.
+    for event in [
+        "message", "history", "presence", "typing", "join", "leave", "say",
+    ] {
+        assert!(said.contains(event), "{event} in:\n{said}");
+    }
+}
+
+#[test]
+fn npm_ws_hears_the_heartbeat() {
+    session_of("heartbeat");
+}
+
+#[test]
+fn npm_ws_sits_in_rooms_by_path() {
+    session_of("rooms");
+}
+
+#[test]
+fn npm_ws_talks_without_envelopes() {
+    session_of("raw");
+}
+
+#[test]
+fn npm_ws_is_notified() {
+    session_of("notify");
 }
 
 /// What the platform decides, and not the worker.
