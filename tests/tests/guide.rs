@@ -63,10 +63,6 @@ fn every_test_of_the_guide_exists() {
             let (file, test) = name.split_once(": ").expect(name);
             let source = fs::read_to_string(Path::new(ROOT).join(file)).expect(name);
             assert!(source.contains(&format!("fn {test}()")), "{name}");
-            assert!(
-                source.contains("#[test]") || source.contains("::test]"),
-                "{name}"
-            );
             tests += 1;
         }
     }
