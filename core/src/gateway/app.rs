@@ -348,6 +348,14 @@ impl<G: Gateway> App<G> {
         }
     }
 
+    /// Lets the schedules that are due wait for their next time, as if they had run: for a host that
+    /// cannot catch the panic of one, and would run it again and again.
+    pub fn skip_due(&mut self, now: Timestamp) {
+        while self.timetable.take_due(now).is_some() {
+            self.unsaved = true;
+        }
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is pending.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let (hub, schedules) = (self.hub.next_timeout(), self.timetable.next());
