@@ -22,6 +22,7 @@ export class NamespaceObject extends DurableObject {
   #sockets;
   #namespace = null;
   #generation = -1;
+  #hasApplication = false;
 
   constructor(ctx, env) {
     super(ctx, env);
@@ -38,6 +39,7 @@ export class NamespaceObject extends DurableObject {
       this.#begin();
       this.#generation = current();
       this.#namespace.wake();
+      this.#sockets.raw = this.#namespace.isRaw;
     }
     return this.#namespace;
   }
@@ -48,7 +50,8 @@ export class NamespaceObject extends DurableObject {
     // What lived in another instance of the module went with it.
     if (old?.generation === current()) old.namespace.deref()?.free();
     const random = crypto.getRandomValues(new BigUint64Array(1))[0];
-    this.#namespace = new Namespace(this.ctx, this.env, this.#sockets, random);
+    this.#namespace = new Namespace(this.ctx, this.env, this.#sockets, this.ctx.id.name ?? "", random);
+    this.#hasApplication = this.#namespace.hasApplication;
     this.#sockets.outboxMax = this.#namespace.outboxBytesMax;
     namespaces.set(id, { namespace: new WeakRef(this.#namespace), generation: current() });
     collected.register(this.#namespace, id);
@@ -70,14 +73,21 @@ export class NamespaceObject extends DurableObject {
     }
   }
 
-  // Does an input that another one made necessary, and that nobody waits for. When it fails, the
-  // namespace wakes from what is saved, and from the sockets that are open.
+  // Does an input that another one made necessary, and that nobody waits for; says whether it could
+  // be done. When it fails, the namespace wakes from what is saved, and from the sockets that are
+  // open.
   #also(act) {
     try {
       this.#input(act);
+      return true;
     } catch {
-      // It has been logged.
+      return false; // it has been logged
     }
+  }
+
+  // Whether an input failed by a panic of the application, or what looks like one.
+  #panicked(fault) {
+    return this.#hasApplication && !inOrder(fault);
   }
 
   // Gives back what the storage took when anything behind it fails.
@@ -101,13 +111,14 @@ export class NamespaceObject extends DurableObject {
     try {
       return call ? this.#call(request, body) : this.#connect(request);
     } catch (fault) {
-      return inOrder(fault) ? Front.unavailable(request) : Front.internal(request, "a fault of the server");
+      return inOrder(fault) ? Front.unavailable(request) : Front.failed(request);
     }
   }
 
   #connect(request) {
     return this.#input((namespace) => {
-      const protocol = namespace.subprotocol(request);
+      const protocol = namespace.upgrade(request);
+      if (protocol instanceof Response) return protocol;
       const headers = protocol ? { "sec-websocket-protocol": protocol } : {};
       const [client, server] = Object.values(new WebSocketPair());
       this.#sockets.opening = server;
@@ -147,10 +158,18 @@ export class NamespaceObject extends DurableObject {
           namespace.binary(slot, new Uint8Array(message, 0, Math.min(message.byteLength, most)));
         }
       });
-    } catch {
+    } catch (fault) {
+      if (this.#panicked(fault) && this.#failed(socket, message)) return;
       // The same message would do the same again.
       this.#sockets.abort(socket);
     }
+  }
+
+  #failed(socket, message) {
+    return this.#also((namespace) => {
+      const slot = this.#sockets.slotOf(socket);
+      if (slot !== undefined) namespace.failed(slot, typeof message === "string" ? message : "");
+    });
   }
 
   webSocketClose(socket, code, reason) {
@@ -176,7 +195,12 @@ export class NamespaceObject extends DurableObject {
   }
 
   alarm() {
-    // What is thrown makes the platform call again.
-    this.#input((namespace) => namespace.alarm());
+    try {
+      this.#input((namespace) => namespace.alarm());
+    } catch (fault) {
+      // What is thrown makes the platform call again.
+      if (!this.#panicked(fault)) throw fault;
+      this.#input((namespace) => namespace.skipDue());
+    }
   }
 }

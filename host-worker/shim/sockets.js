@@ -1,5 +1,5 @@
 // The sockets of an object, by the slots that its hub gave their connections. The hub says who
-// receives a text; the text becomes one string of JavaScript, however many those are.
+// receives a message; it becomes one string or byte array of JavaScript, however many those are.
 
 const OPEN = 1;
 const PING = '{"event":"$ping"}';
@@ -22,12 +22,12 @@ export class Sockets {
   #saved = [];
   // Those that have no seat yet, and their attachments.
   #standing = [];
-  // What the input that is being done wants sent and closed: pairs of slots and a text, or of a slot
-  // and a close.
+  // What the input that is being done wants sent and closed: pairs of slots and a message, or of a
+  // slot and a close.
   #wanted = [];
   // What the input has saved: whose attachment, and what it was before.
   #undo = [];
-  // Pairs of slots and a text that wait for the next turn; null when nothing is to wait.
+  // Pairs of slots and a message that wait for the next turn; null when nothing is to wait.
   #held = null;
   #heldRecipients = 0;
   // Characters sent to each slot since it was last heard of, and when that was; and what is done with
@@ -40,6 +40,8 @@ export class Sockets {
   #failed;
   // The one that is being opened.
   opening = null;
+  // Whether messages are the application's own, without envelopes.
+  #raw = false;
   // Lets the platform answer pings while the object sleeps.
   #pong = new WebSocketRequestResponsePair(PING, PONG);
 
@@ -49,6 +51,17 @@ export class Sockets {
     this.#failed = failed;
     // Forgotten at each restart, so set at each start.
     ctx.setWebSocketAutoResponse(this.#pong);
+  }
+
+  get raw() {
+    return this.#raw;
+  }
+
+  set raw(raw) {
+    if (raw === this.#raw) return;
+    this.#raw = raw;
+    if (raw) this.#ctx.setWebSocketAutoResponse();
+    else this.#ctx.setWebSocketAutoResponse(this.#pong);
   }
 
   slotOf(socket) {
@@ -120,8 +133,16 @@ export class Sockets {
     this.#saved[slot] = attachment;
   }
 
+  undo() {
+    this.rollback();
+  }
+
   send(slots, text) {
     this.#wanted.push(slots.slice(), text);
+  }
+
+  sendBytes(slots, bytes) {
+    this.#wanted.push(slots.slice(), bytes.slice());
   }
 
   close(slot, code, reason) {
@@ -139,7 +160,7 @@ export class Sockets {
     for (let index = 0; index < wanted.length; index += 2) {
       const to = wanted[index];
       const what = wanted[index + 1];
-      if (typeof what === "string") this.#deliver(to, what);
+      if (what.code === undefined) this.#deliver(to, what);
       else this.#end(to, what);
     }
   }
@@ -169,14 +190,14 @@ export class Sockets {
   // So what follows a text to many waits for the turn after those that are ready to run, and leaves
   // together; when nothing follows, nothing has waited. Inputs are saved before they get here, and
   // their answers wait with the rest: what is kept waiting is not yet acknowledged.
-  #deliver(slots, text) {
+  #deliver(slots, message) {
     if (this.#held) {
-      this.#held.push(slots, text);
+      this.#held.push(slots, message);
       this.#heldRecipients += slots.length;
       if (this.#heldRecipients > HELD_MAX) this.flush();
       return;
     }
-    this.#send(slots, text);
+    this.#send(slots, message);
     if (slots.length >= MANY) this.#hold();
   }
 
@@ -195,7 +216,7 @@ export class Sockets {
         this.#nextTurn();
       } else {
         this.#held = null;
-        this.#ctx.setWebSocketAutoResponse(this.#pong);
+        if (!this.#raw) this.#ctx.setWebSocketAutoResponse(this.#pong);
       }
     }, 0);
   }
@@ -209,12 +230,12 @@ export class Sockets {
     for (let index = 0; index < held.length; index += 2) this.#send(held[index], held[index + 1]);
   }
 
-  #send(slots, text) {
-    if (this.outboxMax > 0) this.#count(slots, text.length);
+  #send(slots, message) {
+    if (this.outboxMax > 0) this.#count(slots, message.length);
     const bySlot = this.#bySlot;
     for (let index = 0; index < slots.length; index++) {
       try {
-        bySlot[slots[index]].send(text);
+        bySlot[slots[index]].send(message);
       } catch (fault) {
         this.#notSent(slots[index], fault);
       }
@@ -278,7 +299,7 @@ export class Sockets {
     try {
       // Should the close frame get lost, nobody wakes.
       socket.serializeAttachment(null);
-      socket.send(BYE_INTERNAL);
+      if (!this.#raw) socket.send(BYE_INTERNAL);
     } catch {
       // It has ended.
     }

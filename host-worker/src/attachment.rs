@@ -9,13 +9,24 @@ const PLATFORM_HEAD_BYTES: usize = 64;
 /// Bytes that an attachment may have.
 const BYTES_MAX: usize = PLATFORM_BYTES - PLATFORM_HEAD_BYTES;
 
-/// Bytes of it that are kept for everything but room names: a user of 4 KiB, numbers, names of
+/// Bytes that a user may have; each may take two.
+pub(crate) const USER_BYTES_MAX: usize = 2048;
+
+/// Bytes of it that are kept for everything but room names and sessions: a user, numbers, names of
 /// members.
-const REST_BYTES: usize = 4096 + 960;
+const REST_BYTES: usize = 2 * USER_BYTES_MAX + 960;
 
 /// Bytes of it that the names of rooms may take: a limit of the hub, so that a join that would not
-/// fit is refused and changes nothing.
-pub(crate) const ROOM_NAMES_BYTES: usize = BYTES_MAX - REST_BYTES;
+/// fit is refused and changes nothing. An application may also keep a session there, of so many
+/// bytes.
+pub(crate) const fn room_names_bytes(session_bytes: Option<usize>) -> usize {
+    let rest = match session_bytes {
+        // Each byte may take two.
+        Some(bytes) => REST_BYTES + 2 * bytes + r#""session":"","#.len(),
+        None => REST_BYTES,
+    };
+    BYTES_MAX - rest
+}
 
 /// The first byte; another version of the format begins with another one.
 const VERSION: u8 = 1;
@@ -61,30 +72,35 @@ mod tests {
     use super::*;
 
     /// A state as large as the limits let it become.
-    fn largest() -> ConnState {
+    fn largest(session_bytes: Option<usize>) -> ConnState {
+        let limit = room_names_bytes(session_bytes);
         let mut limits = Limits::default();
         limits.rooms_per_connection = usize::MAX;
-        limits.room_names_bytes = Some(ROOM_NAMES_BYTES);
+        limits.room_names_bytes = Some(limit);
         let mut hub = Hub::new(Config::new("e").with_limits(limits));
         let (now, mut out) = (Timestamp::from_millis(u64::MAX >> 11), Outbox::new());
-        let handshake = Handshake::new().with_user("\"".repeat(2048));
+        let mut handshake = Handshake::new().with_user("\"".repeat(USER_BYTES_MAX));
+        if let Some(bytes) = session_bytes {
+            handshake = handshake.with_session("\"".repeat(bytes));
+        }
         let conn = hub.connect(now, handshake, &mut out).expect("a place");
         // Names of which each byte takes two.
         let name = |number: usize| format!("{}{number}", "\\".repeat(190));
         let refused = (0..).find_map(|number| hub.join(now, conn, &name(number), &mut out).err());
-        let limit = ROOM_NAMES_BYTES;
         assert_eq!(refused, Some(JoinError::RoomNames { limit }));
         hub.conn_state(conn).expect("alive")
     }
 
     #[test]
     fn a_state_comes_back_and_always_fits() {
-        let state = largest();
-        let mut bytes = Vec::new();
-        encode(&state, &mut bytes).expect("encodes");
-        assert!(bytes.len() <= BYTES_MAX, "{}", bytes.len());
-        assert!(bytes.len() > BYTES_MAX - 1200, "{}", bytes.len());
-        assert_eq!(decode(&bytes).expect("decodes"), state);
+        for session_bytes in [None, Some(Limits::default().session_bytes)] {
+            let state = largest(session_bytes);
+            let mut bytes = Vec::new();
+            encode(&state, &mut bytes).expect("encodes");
+            assert!(bytes.len() <= BYTES_MAX, "{}", bytes.len());
+            assert!(bytes.len() > BYTES_MAX - 1200, "{}", bytes.len());
+            assert_eq!(decode(&bytes).expect("decodes"), state);
+        }
     }
 
     #[test]

@@ -1,25 +1,29 @@
 //! The namespace, as an API call sees it.
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, Delivery, EncodeError, Hub, JoinError, Outbox, Payload, SendError,
-    Timestamp, UnknownConn, http::ApiHost,
+    App, Audience, CloseCode, ConnId, Delivery, EncodeError, Gateway, Hub, JoinError, Outbox,
+    Payload, SendError, Timestamp, UnknownConn, http::ApiHost,
 };
 use serde_json::value::RawValue;
 
-/// Does what a call asks for in the hub; what follows from it is left in the outbox.
+/// Does what a call asks for; what follows from it is left in the outbox.
 #[derive(Debug)]
 pub(crate) struct Desk<'a> {
     now: Timestamp,
-    hub: &'a mut Hub,
+    app: &'a mut App<Box<dyn Gateway>>,
     out: &'a mut Outbox,
     learned: Option<String>,
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) const fn new(now: Timestamp, hub: &'a mut Hub, out: &'a mut Outbox) -> Self {
+    pub(crate) const fn new(
+        now: Timestamp,
+        app: &'a mut App<Box<dyn Gateway>>,
+        out: &'a mut Outbox,
+    ) -> Self {
         Self {
             now,
-            hub,
+            app,
             out,
             learned: None,
         }
@@ -33,7 +37,7 @@ impl<'a> Desk<'a> {
 
 impl ApiHost for Desk<'_> {
     fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
-        Some(question(self.hub))
+        Some(question(self.app.hub()))
     }
 
     fn send(
@@ -45,28 +49,28 @@ impl ApiHost for Desk<'_> {
     ) -> Result<Delivery, SendError> {
         let data = Payload::parse(data.get()).map_err(EncodeError::from)?;
         let Some(key) = key else {
-            let sent = self.hub.send(self.now, audience, event, data, self.out);
+            let sent = self.app.send(self.now, audience, event, data, self.out);
             return sent.map_err(SendError::from);
         };
-        let known = self.hub.key_state(self.now, key).is_some();
+        let known = self.app.hub().key_state(self.now, key).is_some();
         let sent = self
-            .hub
+            .app
             .send_once(self.now, key, audience, event, data, self.out)?;
         self.learned = (!known).then(|| key.to_owned());
         Ok(sent)
     }
 
     fn join(&mut self, conn: ConnId, room: &str) -> Result<bool, JoinError> {
-        let joined = self.hub.join(self.now, conn, room, self.out)?;
+        let joined = self.app.join(self.now, conn, room, self.out)?;
         Ok(joined.already)
     }
 
     fn leave(&mut self, conn: ConnId, room: &str) -> Result<bool, UnknownConn> {
-        self.hub.leave(self.now, conn, room, self.out)
+        self.app.leave(self.now, conn, room, self.out)
     }
 
     fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) -> Result<(), UnknownConn> {
-        self.hub.close(self.now, conn, code, reason, self.out)
+        self.app.close(self.now, conn, code, reason, self.out)
     }
 
     /// The platform does not say what it has queued.

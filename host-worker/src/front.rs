@@ -1,14 +1,14 @@
 //! The stateless Worker in front of the objects.
 
 use roomcast_core::{
-    Vars,
+    Rejection, Vars,
     http::{ApiRequest, Problem, ProblemCode, Refusal, Response, Route, Upgrade},
 };
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 
 use crate::{
-    http::{Head, refuse},
+    http::{Head, refuse, reject},
     settings::Settings,
 };
 
@@ -110,6 +110,19 @@ impl Front {
     ) -> Result<web_sys::Response, JsValue> {
         let problem = Problem::new(ProblemCode::Internal, detail);
         Head::read(request).answer(problem.into()).map_err(thrown)
+    }
+
+    /// The response to a request that the module trapped over.
+    pub fn failed(request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
+        let head = Head::read(request);
+        let told = match Upgrade::check(&head.request()) {
+            Ok(upgrade) if upgrade.refuse_in_band => reject(&head, &Rejection::internal(), upgrade),
+            _ => {
+                let problem = Problem::new(ProblemCode::Internal, "a fault of the server");
+                head.answer(problem.into())
+            }
+        };
+        told.map_err(thrown)
     }
 
     fn decide(&self, head: &Head) -> Result<Verdict, Problem> {

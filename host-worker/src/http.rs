@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use roomcast_core::http::{Headers, Refusal, Request, Response, SUBPROTOCOL, Upgrade};
+use js_sys::Array;
+use roomcast_core::{
+    CloseCode, Rejection, UpgradeRequest,
+    http::{Headers, Refusal, Request, Response, SUBPROTOCOL, Upgrade},
+};
 use worker::{WebSocketPair, worker_sys::web_sys};
 
 /// The head of a platform's request.
@@ -51,6 +55,31 @@ impl Head {
         }
     }
 
+    /// Names and values of all header fields.
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
+        let entries = self.headers.entries().into_iter().filter_map(Result::ok);
+        let fields = entries.filter_map(|entry| {
+            let pair = Array::from(&entry);
+            Some((pair.get(0).as_string()?, pair.get(1).as_string()?))
+        });
+        fields.collect()
+    }
+
+    /// The request as an application sees it, with these header fields.
+    pub(crate) fn upgrade_request<'a>(
+        &'a self,
+        fields: &'a [(&'a str, &'a str)],
+    ) -> UpgradeRequest<'a> {
+        let Request { path, query, .. } = self.request();
+        let request = UpgradeRequest::new(path, query).with_headers(fields);
+        // The platform sets it, whatever the client sent.
+        let peer = request.header("cf-connecting-ip");
+        match peer.and_then(|peer| peer.parse().ok()) {
+            Some(peer) => request.with_peer(peer),
+            None => request,
+        }
+    }
+
     /// The response as the platform sends it.
     pub(crate) fn answer(&self, response: Response) -> worker::Result<web_sys::Response> {
         let headers = worker::Headers::new();
@@ -71,12 +100,33 @@ impl Head {
 
 /// Opens the socket, says in it why it may not stay, and closes it.
 pub(crate) fn refuse(refusal: &Refusal, upgrade: Upgrade) -> worker::Result<web_sys::Response> {
+    let (code, reason) = (refusal.close_code(), refusal.close_reason());
+    turn_away(&refusal.frame(), code, reason, upgrade)
+}
+
+/// Says that the application does not want a connection: by the socket when that was asked for.
+pub(crate) fn reject(
+    head: &Head,
+    rejection: &Rejection,
+    upgrade: Upgrade,
+) -> worker::Result<web_sys::Response> {
+    if !upgrade.refuse_in_band {
+        return head.answer(rejection.into());
+    }
+    let (code, reason) = (rejection.close_code(), rejection.code().as_str());
+    turn_away(&rejection.frame(), code, reason, upgrade)
+}
+
+fn turn_away(
+    frame: &str,
+    code: CloseCode,
+    reason: &str,
+    upgrade: Upgrade,
+) -> worker::Result<web_sys::Response> {
     let pair = WebSocketPair::new()?;
     pair.server.accept()?;
-    pair.server.send_with_str(refusal.frame())?;
-    let code = refusal.close_code().as_u16();
-    pair.server
-        .close(Some(code), Some(refusal.close_reason()))?;
+    pair.server.send_with_str(frame)?;
+    pair.server.close(Some(code.as_u16()), Some(reason))?;
     let headers = worker::Headers::new();
     if upgrade.welcome {
         headers.set("sec-websocket-protocol", SUBPROTOCOL)?;

@@ -18,6 +18,7 @@
 
 mod attachment;
 mod desk;
+mod mount;
 mod namespace;
 mod platform;
 mod settings;

@@ -1,52 +1,64 @@
-//! The hub of a namespace, and what carries out its commands.
+//! The hub of a namespace with its application, and what carries out their commands.
 
 use roomcast_core::{
-    CloseCode, Command, ConnId, DisconnectReason, ErrorCode, Frame, Handshake, Hub, Limits, Outbox,
-    Refused, Timestamp,
+    Admission, App, AppState, CloseCode, Command, ConnId, ConnectError, DisconnectReason,
+    ErrorCode, Frame, Gateway, Handshake, HubState, Limits, Outbox, Rejection, Timestamp,
+    UpgradeRequest,
     http::{Answer, ApiCall, Problem},
 };
 
 use crate::{
     attachment,
     desk::Desk,
+    mount::Application,
     platform::{Attachments, Fault, Platform},
     wake::{Wake, wake},
 };
 
 /// One namespace.
 ///
-/// Each input is done in this order: the hub, the storage, the attachments, then messages and
-/// closes. When something cannot be saved, nothing of the input is sent, and the hub is made anew
-/// of what is saved: as if the input had never been.
+/// Each input is done in this order: the application and the hub; messages and closes, which the
+/// platform holds back until the input is done; the attachments; the storage. When something cannot
+/// be saved, nothing of the input is sent, and all is made anew of what is saved: as if the input
+/// had never been.
 #[derive(Debug)]
 pub(crate) struct Namespace<P> {
     platform: P,
     limits: Limits,
+    application: Application,
     /// `None` before it has woken.
-    hub: Option<Hub>,
+    app: Option<App<Box<dyn Gateway>>>,
     out: Outbox,
     /// By slot.
     conns: Vec<Option<ConnId>>,
     /// Buffers to save with.
     attachments: Attachments,
     changed: Vec<ConnId>,
+    /// The application's state, as it is saved.
+    saved: String,
     /// When the platform is to call.
     alarm: Option<Timestamp>,
 }
 
 const UNAVAILABLE: &str =
     "the server could not save what this message changes, and did not process it: send it again";
+/// What the core says of internal failures.
+const INTERNAL: &str = "the server failed at this; it was noted down there";
 
 impl<P: Platform> Namespace<P> {
-    pub(crate) fn new(platform: P, limits: Limits) -> Self {
+    pub(crate) fn new(platform: P, mut limits: Limits, application: Application) -> Self {
+        let session_bytes = application.is_some().then_some(limits.session_bytes);
+        limits.room_names_bytes = Some(attachment::room_names_bytes(session_bytes));
         Self {
             platform,
             limits,
-            hub: None,
+            application,
+            app: None,
             out: Outbox::new(),
             conns: Vec::new(),
             attachments: Attachments::default(),
             changed: Vec::new(),
+            saved: String::new(),
             alarm: None,
         }
     }
@@ -56,19 +68,20 @@ impl<P: Platform> Namespace<P> {
         self.awake().map(|_| ())
     }
 
-    fn awake(&mut self) -> Result<(Timestamp, &mut Hub, &mut Outbox), Fault> {
-        let hub = match self.hub.take() {
-            Some(hub) => hub,
+    fn awake(&mut self) -> Result<(Timestamp, &mut App<Box<dyn Gateway>>, &mut Outbox), Fault> {
+        let app = match self.app.take() {
+            Some(app) => app,
             None => self.restore()?,
         };
-        let hub = self.hub.insert(hub);
-        Ok((self.platform.now(), hub, &mut self.out))
+        let app = self.app.insert(app);
+        Ok((self.platform.now(), app, &mut self.out))
     }
 
-    fn restore(&mut self) -> Result<Hub, Fault> {
+    fn restore(&mut self) -> Result<App<Box<dyn Gateway>>, Fault> {
         let saved = self.platform.load()?;
         let attachments = self.platform.attachments()?;
-        let Wake { hub, seats } = wake(&self.limits, saved, &attachments);
+        self.saved.clone_from(&saved.application);
+        let Wake { app, seats } = wake(&self.limits, saved, &attachments, &self.application)?;
         self.conns.clear();
         let mut slots = Vec::with_capacity(seats.len());
         for seat in seats {
@@ -87,66 +100,136 @@ impl<P: Platform> Namespace<P> {
         }
         self.platform.seat(&slots);
         self.alarm = None;
-        self.schedule(hub.next_timeout());
-        Ok(hub)
+        self.schedule(app.next_timeout());
+        Ok(app)
+    }
+
+    /// Asks the application whether a WebSocket may be opened. Changes nothing.
+    pub(crate) fn upgrade(
+        &mut self,
+        request: &UpgradeRequest<'_>,
+    ) -> Result<Result<Admission, Rejection>, Fault> {
+        if !self.application.is_some() {
+            return Ok(Ok(Admission::new()));
+        }
+        let (_, app, _) = self.awake()?;
+        let admitted = app.upgrade(request).and_then(|admission| {
+            // Its place in the attachment.
+            match &admission.user {
+                Some(user) if user.len() > attachment::USER_BYTES_MAX => {
+                    Err(UserTooLong(attachment::USER_BYTES_MAX).into())
+                }
+                _ => Ok(admission),
+            }
+        });
+        if let Err(rejection) = &admitted
+            && let Some(cause) = rejection.cause()
+        {
+            self.platform.log(&format!("upgrade: {cause}"));
+        }
+        Ok(admitted)
     }
 
     /// Opens the connection whose socket the platform has ready.
-    pub(crate) fn connect(&mut self, handshake: Handshake) -> Result<Result<(), Refused>, Fault> {
-        let (now, hub, out) = self.awake()?;
-        let conn = match hub.connect(now, handshake, out) {
-            Ok(conn) => conn,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let opened = self.open(conn);
-        self.settle(opened)?;
-        self.seat(conn);
-        self.deliver();
-        Ok(Ok(()))
+    pub(crate) fn connect(
+        &mut self,
+        handshake: Handshake,
+    ) -> Result<Result<(), ConnectError>, Fault> {
+        let (now, app, out) = self.awake()?;
+        let opened = app.connect(now, handshake, out);
+        if let Err(ConnectError::Refused(_)) = opened {
+            return Ok(opened.map(|_| ()));
+        }
+        if let Ok(conn) = opened {
+            self.seat(conn);
+        }
+        let saved = self.open(opened.as_ref().ok().copied());
+        self.settle(saved)?;
+        Ok(opened.map(|_| ()))
     }
 
-    fn open(&mut self, conn: ConnId) -> Result<(), Fault> {
-        self.platform.save_serial(conn.serial() + 1)?;
-        self.attachments.clear();
-        self.attach(conn)?;
-        self.platform.open(conn.slot(), &self.attachments.bytes)
+    /// Saves and carries out what a connection caused, also one that the application refused.
+    fn open(&mut self, conn: Option<ConnId>) -> Result<(), Fault> {
+        let serial = match (conn, &self.app) {
+            (Some(conn), _) => conn.serial() + 1,
+            (None, Some(app)) => app.state().hub.next_serial(),
+            (None, None) => return Ok(()),
+        };
+        self.platform.save_serial(serial)?;
+        self.carry_out();
+        self.save(None, conn)?;
+        if let Some(conn) = conn {
+            self.attachments.clear();
+            self.attach(conn)?;
+            self.platform.open(conn.slot(), &self.attachments.bytes)?;
+        }
+        Ok(())
     }
 
     /// A message arrived.
-    pub(crate) fn receive(&mut self, slot: usize, frame: Frame<'_>) {
-        if let Err(fault) = self.try_receive(slot, frame) {
-            self.platform
-                .log(&format!("a message was not processed: {fault}"));
-            self.decline(slot, frame);
-        }
+    ///
+    /// # Errors
+    ///
+    /// When it could not be processed, and its sender is to be closed: there is no way to tell it.
+    pub(crate) fn receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), Fault> {
+        let Err(fault) = self.try_receive(slot, frame) else {
+            return Ok(());
+        };
+        self.platform
+            .log(&format!("a message was not processed: {fault}"));
+        self.decline(slot, frame, ErrorCode::Unavailable, UNAVAILABLE)
     }
 
     fn try_receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), Fault> {
         let Some(conn) = self.conn(slot)? else {
             return Ok(()); // the hub closed it meanwhile: it is heard no more
         };
-        let (now, hub, out) = self.awake()?;
-        if let Ok(Some(message)) = hub.receive(now, conn, frame, out) {
-            let _ = hub.publish(now, &message, out); // the sender is alive: it was heard
-        }
+        let (now, app, out) = self.awake()?;
+        let _ = app.receive(now, conn, frame, out); // it is alive
         self.finish(Some(conn))
     }
 
+    /// The application panicked over this message, and an earlier instance of the module went with
+    /// it: its sender is told that there was a fault.
+    pub(crate) fn failed(&mut self, slot: usize, text: &str) -> Result<(), Fault> {
+        if let Some(conn) = self.conn(slot)? {
+            self.platform.log(&format!(
+                "a handler panicked over a message of connection {conn}"
+            ));
+        }
+        if self.is_raw() {
+            return Ok(());
+        }
+        self.decline(slot, Frame::Text(text), ErrorCode::Internal, INTERNAL)
+    }
+
     /// Tells the sender of a message that it was not processed.
-    fn decline(&mut self, slot: usize, frame: Frame<'_>) {
+    fn decline(
+        &mut self,
+        slot: usize,
+        frame: Frame<'_>,
+        code: ErrorCode,
+        message: &'static str,
+    ) -> Result<(), Fault> {
         match self.conn(slot) {
-            Ok(Some(conn)) => {
-                if let Ok((_, hub, out)) = self.awake() {
-                    let code = ErrorCode::Unavailable;
-                    let _ = hub.decline(conn, frame, code, UNAVAILABLE, out); // it is alive
-                    self.deliver();
-                }
+            Ok(Some(_)) if self.is_raw() => {
+                let why = "its namespace has no frames that say so";
+                Err(Fault::new("a sender cannot be told", why))
             }
-            Ok(None) => {}
+            Ok(Some(conn)) => {
+                if let Ok((_, app, out)) = self.awake() {
+                    let _ = app.hub().decline(conn, frame, code, message, out); // it is alive
+                    self.carry_out();
+                    self.out.clear();
+                }
+                Ok(())
+            }
+            Ok(None) => Ok(()),
             Err(fault) => {
                 self.platform.log(&format!("it cannot wake: {fault}"));
                 let reason = "the server could not read its state";
                 self.platform.close(slot, CloseCode::INTERNAL, reason);
+                Ok(())
             }
         }
     }
@@ -158,8 +241,8 @@ impl<P: Platform> Namespace<P> {
         reason: DisconnectReason,
     ) -> Result<(), Fault> {
         if let Some(conn) = self.conn(slot)? {
-            let (now, hub, out) = self.awake()?;
-            let _ = hub.disconnect(now, conn, reason, out); // or the hub had closed it
+            let (now, app, out) = self.awake()?;
+            let _ = app.disconnect(now, conn, reason, out); // or the hub had closed it
             self.conns[slot] = None;
             self.finish(None)?;
         }
@@ -169,9 +252,9 @@ impl<P: Platform> Namespace<P> {
     /// Closes a connection that takes too little of what it is sent.
     pub(crate) fn too_slow(&mut self, slot: usize) -> Result<(), Fault> {
         if let Some(conn) = self.conn(slot)? {
-            let (now, hub, out) = self.awake()?;
+            let (now, app, out) = self.awake()?;
             let reason = "too slow: nothing was heard while more than the outbox limit was sent";
-            let _ = hub.close(now, conn, CloseCode::TOO_SLOW, reason, out); // it is alive
+            let _ = app.close(now, conn, CloseCode::TOO_SLOW, reason, out); // it is alive
             self.finish(None)?;
         }
         Ok(())
@@ -179,20 +262,20 @@ impl<P: Platform> Namespace<P> {
 
     /// Does what an API call asks for.
     pub(crate) fn call(&mut self, call: ApiCall) -> Result<Result<Answer, Problem>, Fault> {
-        let (now, hub, out) = self.awake()?;
-        let mut desk = Desk::new(now, hub, out);
+        let (now, app, out) = self.awake()?;
+        let mut desk = Desk::new(now, app, out);
         let answer = call.run(&mut desk);
         let learned = desk.into_learned();
         let saved = self.save_key(now, learned.as_deref());
-        let saved = saved.and_then(|()| self.save(None));
+        self.carry_out();
+        let saved = saved.and_then(|()| self.save(None, None));
         self.settle(saved)?;
-        self.deliver();
         Ok(answer)
     }
 
     fn save_key(&mut self, now: Timestamp, key: Option<&str>) -> Result<(), Fault> {
-        let state = self.hub.as_ref().zip(key);
-        match state.and_then(|(hub, key)| hub.key_state(now, key)) {
+        let state = self.app.as_ref().zip(key);
+        match state.and_then(|(app, key)| app.hub().key_state(now, key)) {
             Some(state) => {
                 let keys_max = self.limits.idempotency_keys;
                 self.platform.save_key(&state, now, keys_max)
@@ -207,15 +290,37 @@ impl<P: Platform> Namespace<P> {
         self.wake()?;
         for (slot, at) in self.platform.signs_of_life() {
             if let Some(conn) = self.conn(slot)? {
-                let (_, hub, _) = self.awake()?;
-                if hub.connection(conn).is_some_and(|conn| conn.heard < at) {
-                    let _ = hub.heard(at, conn); // it is alive
+                let (_, app, _) = self.awake()?;
+                if app
+                    .hub()
+                    .connection(conn)
+                    .is_some_and(|conn| conn.heard < at)
+                {
+                    let _ = app.heard(at, conn); // it is alive
                 }
             }
         }
-        let (now, hub, out) = self.awake()?;
-        hub.handle_timeout(now, out);
+        let (now, app, out) = self.awake()?;
+        app.handle_timeout(now, out);
         self.finish(None)
+    }
+
+    /// A schedule that was due panicked, and an earlier instance of the module went with it: what is
+    /// due waits for its next time.
+    pub(crate) fn skip_due(&mut self) -> Result<(), Fault> {
+        let (now, app, _) = self.awake()?;
+        app.skip_due(now);
+        self.finish(None)
+    }
+
+    /// Whether messages are the application's own, without envelopes.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.app.as_ref().is_some_and(|app| app.gateway().is_raw())
+    }
+
+    /// Whether there is an application.
+    pub(crate) const fn has_application(&self) -> bool {
+        self.application.is_some()
     }
 
     fn conn(&mut self, slot: usize) -> Result<Option<ConnId>, Fault> {
@@ -230,21 +335,27 @@ impl<P: Platform> Namespace<P> {
         self.conns[conn.slot()] = Some(conn);
     }
 
-    /// Saves and carries out what an input caused. `heard` is whose message it was.
+    /// Carries out and saves what an input caused. `heard` is whose message it was.
     fn finish(&mut self, heard: Option<ConnId>) -> Result<(), Fault> {
-        let saved = self.save(heard);
-        self.settle(saved)?;
-        self.deliver();
-        Ok(())
+        self.carry_out();
+        let saved = self.save(heard, None);
+        self.settle(saved)
     }
 
     /// After a fault nothing has happened: the hub, which knows better, is dropped.
     fn settle(&mut self, saved: Result<(), Fault>) -> Result<(), Fault> {
+        self.out.clear();
+        let Some(app) = &mut self.app else {
+            return saved;
+        };
+        for fault in app.take_faults() {
+            self.platform.log(&fault.to_string());
+        }
         if saved.is_err() {
-            self.hub = None;
-            self.out.clear();
+            self.app = None;
+            self.platform.undo();
         } else {
-            let next = self.hub.as_ref().and_then(Hub::next_timeout);
+            let next = app.next_timeout();
             self.schedule(next);
         }
         saved
@@ -261,8 +372,19 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
+    /// Saves what the commands changed. The attachment of `opened` is not written: it has no socket
+    /// yet.
+    fn save(&mut self, heard: Option<ConnId>, opened: Option<ConnId>) -> Result<(), Fault> {
+        self.save_attachments(heard, opened)?;
+        self.save_application()
+    }
+
     /// Writes the attachments of those whose state has changed.
-    fn save(&mut self, heard: Option<ConnId>) -> Result<(), Fault> {
+    fn save_attachments(
+        &mut self,
+        heard: Option<ConnId>,
+        opened: Option<ConnId>,
+    ) -> Result<(), Fault> {
         let limits = &self.limits;
         // These change with every message, and the hub does not say so.
         let rated = limits.inbound_messages.is_some() || limits.inbound_bytes.is_some();
@@ -272,11 +394,13 @@ impl<P: Platform> Namespace<P> {
         for command in &self.out {
             match command {
                 Command::Persist { conn } | Command::Ping { conn } => changed.push(conn),
+                Command::Close { conn, .. } if Some(conn) == opened => {}
                 // Should the close frame get lost, nobody wakes.
                 Command::Close { conn, .. } => self.attachments.push_none(conn.slot()),
                 Command::Send { .. } => {}
             }
         }
+        changed.retain(|&conn| Some(conn) != opened);
         changed.sort_unstable();
         changed.dedup();
         let saved = changed.iter().try_for_each(|&conn| self.attach(conn));
@@ -291,35 +415,61 @@ impl<P: Platform> Namespace<P> {
 
     /// Adds the attachment of a connection to those that are to be written.
     fn attach(&mut self, conn: ConnId) -> Result<(), Fault> {
-        let Some(Ok(state)) = self.hub.as_ref().map(|hub| hub.conn_state(conn)) else {
+        let Some(Ok(state)) = self.app.as_ref().map(|app| app.hub().conn_state(conn)) else {
             return Ok(()); // closed by the same input
         };
-        let write = |bytes: &mut Vec<u8>| attachment::encode(&state, bytes);
         self.attachments
-            .push(conn.slot(), write)
+            .push(conn.slot(), |bytes| attachment::encode(&state, bytes))
             .map_err(|fault| Fault::new("an attachment cannot be encoded", fault))
     }
 
-    /// Sends and closes.
-    fn deliver(&mut self) {
+    /// Writes what an application keeps, which belongs to no connection.
+    ///
+    /// It is one statement and the last thing that may fail, so that nothing has to take it back.
+    fn save_application(&mut self) -> Result<(), Fault> {
+        let Some(app) = self.app.as_mut().filter(|_| self.application.is_some()) else {
+            return Ok(());
+        };
+        if !app.take_unsaved() {
+            return Ok(());
+        }
+        let mut state = app.state();
+        // The storage has it by parts.
+        state.hub = HubState::default();
+        let text = if state == AppState::default() {
+            String::new()
+        } else {
+            let text = serde_json::to_string(&state);
+            text.map_err(|fault| Fault::new("the application's state cannot be encoded", fault))?
+        };
+        if text != self.saved {
+            self.platform.save_application(&text)?;
+            self.saved = text;
+        }
+        Ok(())
+    }
+
+    /// Sends and closes, once the input is done.
+    fn carry_out(&mut self) {
         for command in &self.out {
             match command {
-                Command::Send { to, frame } => match frame {
-                    Frame::Text(text) => self.platform.send(to, text),
-                    Frame::Binary(_) => debug_assert!(false, "the hub sends text only"),
-                },
+                Command::Send { to, frame } => self.platform.send(to, frame),
                 Command::Close { conn, code, reason } => {
                     self.conns[conn.slot()] = None;
                     self.platform.close(conn.slot(), code, reason);
                 }
                 // The platform has no ping that an object could send; signs of life are read at the
-                // next timeout. What is to persist has been saved.
+                // next timeout. What is to persist is saved.
                 Command::Ping { .. } | Command::Persist { .. } => {}
             }
         }
-        self.out.clear();
     }
 }
+
+/// An application admits somebody whose name does not fit where it is kept.
+#[derive(Debug, thiserror::Error)]
+#[error("a user has at most {0} bytes at the edge, as part of a socket's attachment")]
+struct UserTooLong(usize);
 
 #[cfg(test)]
 mod tests;

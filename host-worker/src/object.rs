@@ -1,7 +1,7 @@
 //! A namespace in its object: what the shim calls, and the platform below it.
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, KeyState, Timestamp,
+    CloseCode, ConnId, ConnectError, DisconnectReason, Frame, Handshake, KeyState, Timestamp,
     http::{Problem, Refusal, SUBPROTOCOL, Upgrade},
 };
 use wasm_bindgen::prelude::*;
@@ -12,7 +12,8 @@ use worker::{
 
 use crate::{
     front::{read, settings, thrown},
-    http::{Head, refuse},
+    http::{Head, refuse, reject},
+    mount::Application,
     namespace::Namespace,
     platform::{Attachments, Fault, Platform, Saved},
     settings::Settings,
@@ -31,6 +32,8 @@ use crate::{
 pub struct Object {
     namespace: Namespace<Edge>,
     settings: Settings,
+    /// Who is about to be connected.
+    admitted: Option<(Upgrade, Handshake)>,
 }
 
 #[wasm_bindgen(js_class = Namespace)]
@@ -41,19 +44,23 @@ impl Object {
         ctx: DurableObjectState,
         env: &JsValue,
         sockets: Sockets,
+        name: String,
         random: u64,
     ) -> Result<Self, JsValue> {
         let settings = settings(env).map_err(|fault| JsValue::from(fault.to_string()))?;
         let epoch = format!("{random:016x}");
+        let application = Application::of(&name);
         let edge = Edge {
+            name,
             storage: Storage::new(State::from(ctx).storage().sql(), epoch),
             sockets,
             slots: Vec::new(),
         };
-        let namespace = Namespace::new(edge, settings.limits.clone());
+        let namespace = Namespace::new(edge, settings.limits.clone(), application);
         Ok(Self {
             namespace,
             settings,
+            admitted: None,
         })
     }
 
@@ -62,36 +69,53 @@ impl Object {
         self.namespace.wake().map_err(text)
     }
 
-    /// Opens the socket that waits, or refuses it with the response.
+    /// Asks whether a socket may be opened: the subprotocol to choose, or nothing; or the response
+    /// that refuses it.
+    pub fn upgrade(&mut self, request: &web_sys::Request) -> Result<JsValue, JsValue> {
+        let head = Head::read(request);
+        let upgrade = match Upgrade::check(&head.request()) {
+            Ok(upgrade) => upgrade,
+            Err(problem) => return told(head.answer(problem.into())),
+        };
+        let fields = head.fields();
+        let fields = fields.iter().map(|(name, value)| (&**name, &**value));
+        let fields: Vec<_> = fields.collect();
+        let admitted = self.namespace.upgrade(&head.upgrade_request(&fields));
+        let admission = match admitted.map_err(text)? {
+            Ok(admission) => admission,
+            Err(rejection) => return told(reject(&head, &rejection, upgrade)),
+        };
+        let ours = (upgrade.welcome && !self.namespace.is_raw()).then_some(SUBPROTOCOL);
+        let chosen = admission.subprotocol.as_deref().or(ours);
+        let subprotocol = chosen.map_or(JsValue::UNDEFINED, Into::into);
+        let welcome = chosen == Some(SUBPROTOCOL);
+        let handshake = admission.handshake(Handshake::new().with_welcome(welcome));
+        self.admitted = Some((upgrade, handshake));
+        Ok(subprotocol)
+    }
+
+    /// Opens the socket that waits and was asked about, or refuses it with the response.
     pub fn connect(
         &mut self,
         request: &web_sys::Request,
     ) -> Result<Option<web_sys::Response>, JsValue> {
+        let (upgrade, handshake) = self.admitted.take().ok_or("nobody is admitted")?;
         let head = Head::read(request);
-        let upgrade = match Upgrade::check(&head.request()) {
-            Ok(upgrade) => upgrade,
-            Err(problem) => return head.answer(problem.into()).map(Some).map_err(thrown),
-        };
-        let handshake = Handshake::new().with_welcome(upgrade.welcome);
-        if self.namespace.connect(handshake).map_err(text)?.is_ok() {
-            return Ok(None);
-        }
-        let refusal = Refusal::overloaded(
-            "too many connections in this namespace: raise ROOMCAST_CONNECTIONS_MAX, or try later",
-        );
-        let refused = if upgrade.refuse_in_band {
-            refuse(&refusal, upgrade)
-        } else {
-            head.answer(Problem::from(refusal).into())
+        let refused = match self.namespace.connect(handshake).map_err(text)? {
+            Ok(()) => return Ok(None),
+            Err(ConnectError::Rejected(rejection)) => reject(&head, &rejection, upgrade),
+            Err(_) => {
+                let refusal = Refusal::overloaded(
+                    "too many connections in this namespace: raise ROOMCAST_CONNECTIONS_MAX, or try later",
+                );
+                if upgrade.refuse_in_band {
+                    refuse(&refusal, upgrade)
+                } else {
+                    head.answer(Problem::from(refusal).into())
+                }
+            }
         };
         refused.map(Some).map_err(thrown)
-    }
-
-    /// The subprotocol to choose for a request, if any.
-    pub fn subprotocol(&self, request: &web_sys::Request) -> Option<String> {
-        let upgrade = Upgrade::check(&Head::read(request).request());
-        let welcome = upgrade.is_ok_and(|upgrade| upgrade.welcome);
-        welcome.then(|| SUBPROTOCOL.to_owned())
     }
 
     /// Answers a request of the API.
@@ -113,13 +137,32 @@ impl Object {
     }
 
     /// A text message arrived.
-    pub fn text(&mut self, slot: usize, text: &str) {
-        self.namespace.receive(slot, Frame::Text(text));
+    pub fn text(&mut self, slot: usize, text: &str) -> Result<(), JsValue> {
+        let received = self.namespace.receive(slot, Frame::Text(text));
+        received.map_err(self::text)
     }
 
     /// A binary message arrived.
-    pub fn binary(&mut self, slot: usize, bytes: &[u8]) {
-        self.namespace.receive(slot, Frame::Binary(bytes));
+    pub fn binary(&mut self, slot: usize, bytes: &[u8]) -> Result<(), JsValue> {
+        let received = self.namespace.receive(slot, Frame::Binary(bytes));
+        received.map_err(text)
+    }
+
+    /// An earlier instance of the module trapped over this message.
+    pub fn failed(&mut self, slot: usize, text: &str) -> Result<(), JsValue> {
+        self.namespace.failed(slot, text).map_err(self::text)
+    }
+
+    /// Whether there is an application.
+    #[wasm_bindgen(getter, js_name = hasApplication)]
+    pub fn has_application(&self) -> bool {
+        self.namespace.has_application()
+    }
+
+    /// Whether messages are the application's own; known of a namespace that is awake.
+    #[wasm_bindgen(getter, js_name = isRaw)]
+    pub fn is_raw(&self) -> bool {
+        self.namespace.is_raw()
     }
 
     /// Bytes that a message may have.
@@ -153,6 +196,16 @@ impl Object {
     pub fn alarm(&mut self) -> Result<(), JsValue> {
         self.namespace.timeout().map_err(text)
     }
+
+    /// An earlier instance of the module trapped when the alarm rang.
+    #[wasm_bindgen(js_name = skipDue)]
+    pub fn skip_due(&mut self) -> Result<(), JsValue> {
+        self.namespace.skip_due().map_err(text)
+    }
+}
+
+fn told(response: worker::Result<web_sys::Response>) -> Result<JsValue, JsValue> {
+    response.map(Into::into).map_err(thrown)
 }
 
 fn text(fault: Fault) -> JsValue {
@@ -162,6 +215,8 @@ fn text(fault: Fault) -> JsValue {
 /// The platform: storage and sockets of one object.
 #[derive(Debug)]
 struct Edge {
+    /// Of the namespace.
+    name: String,
     storage: Storage,
     sockets: Sockets,
     /// Reused.
@@ -189,7 +244,7 @@ impl Platform for Edge {
     }
 
     fn log(&self, text: &str) {
-        worker::console_error!("roomcast: {text}");
+        worker::console_error!("roomcast: {}: {text}", self.name);
     }
 
     fn load(&mut self) -> Result<Saved, Fault> {
@@ -203,6 +258,10 @@ impl Platform for Edge {
 
     fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault> {
         self.storage.save_key(key, now, keys_max)
+    }
+
+    fn save_application(&mut self, state: &str) -> Result<(), Fault> {
+        self.storage.save_application(state)
     }
 
     fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault> {
@@ -245,10 +304,17 @@ impl Platform for Edge {
         self.sockets.wake_at(at.as_millis() as f64);
     }
 
-    fn send(&mut self, to: &[ConnId], text: &str) {
+    fn undo(&mut self) {
+        self.sockets.undo();
+    }
+
+    fn send(&mut self, to: &[ConnId], frame: Frame<'_>) {
         self.slots.clear();
         self.slots.extend(to.iter().map(|conn| slot(conn.slot())));
-        self.sockets.send(&self.slots, text);
+        match frame {
+            Frame::Text(text) => self.sockets.send(&self.slots, text),
+            Frame::Binary(bytes) => self.sockets.send_bytes(&self.slots, bytes),
+        }
     }
 
     fn close(&mut self, at: usize, code: CloseCode, reason: &str) {

@@ -1,6 +1,6 @@
 //! What a namespace needs of the place where it runs.
 
-use roomcast_core::{CloseCode, ConnId, HubState, KeyState, Timestamp};
+use roomcast_core::{CloseCode, ConnId, Frame, HubState, KeyState, Timestamp};
 
 /// The platform failed to load or save something. Nothing of it was saved.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,8 @@ impl Fault {
 pub(crate) struct Saved {
     pub(crate) epoch: String,
     pub(crate) state: HubState,
+    /// What was saved by [`Platform::save_application`]; empty when nothing was.
+    pub(crate) application: String,
 }
 
 /// The storage, the sockets and the clock of a namespace. Sockets are addressed by the slots of
@@ -41,6 +43,9 @@ pub(crate) trait Platform {
     /// Saves what is remembered of a key; forgets those that have expired, and of more than
     /// `keys_max` those that expire first.
     fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault>;
+
+    /// Saves what an application keeps, in place of what it kept before; empty when it is nothing.
+    fn save_application(&mut self, state: &str) -> Result<(), Fault>;
 
     /// The attachments of all open sockets.
     fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault>;
@@ -62,8 +67,11 @@ pub(crate) trait Platform {
     /// Asks to be called at this time.
     fn wake_at(&mut self, at: Timestamp);
 
+    /// Takes back what the input wrote to attachments and wants sent and closed: it failed.
+    fn undo(&mut self);
+
     /// Sends a message, once the input is done. A socket that cannot take it is about to end.
-    fn send(&mut self, to: &[ConnId], text: &str);
+    fn send(&mut self, to: &[ConnId], frame: Frame<'_>);
 
     /// Sends a close frame, once the input is done; the socket leaves its slot.
     fn close(&mut self, slot: usize, code: CloseCode, reason: &str);

@@ -2,8 +2,6 @@
 
 use roomcast_core::{Limits, OrOff, SettingError, Vars, http::Access};
 
-use crate::attachment;
-
 /// WebSockets that the platform lets one object hold.
 const SOCKETS_MAX: usize = 32_768;
 
@@ -39,7 +37,6 @@ impl Settings {
             let fault = format!("must be 1 to {SOCKETS_MAX}, what one object can hold");
             return Err(SettingError::new("ROOMCAST_CONNECTIONS_MAX", fault));
         }
-        limits.room_names_bytes = Some(attachment::ROOM_NAMES_BYTES);
         const OUTBOX: &str = "ROOMCAST_OUTBOX_BYTES_MAX";
         let outbox_bytes_max = vars.number_or_off(OUTBOX)?.and_then(|OrOff(max)| max);
         if outbox_bytes_max.is_some_and(|max| max < 2 * limits.message_bytes) {

@@ -30,9 +30,17 @@ extern "C" {
         bytes: &[u8],
     ) -> Result<(), JsValue>;
 
+    /// Takes back what the input saved and wants sent and closed.
+    #[wasm_bindgen(method)]
+    pub(crate) fn undo(this: &Sockets);
+
     /// Sends one text to many, once the input is done.
     #[wasm_bindgen(method)]
     pub(crate) fn send(this: &Sockets, slots: &[u32], text: &str);
+
+    /// Sends bytes to many, once the input is done.
+    #[wasm_bindgen(method, js_name = sendBytes)]
+    pub(crate) fn send_bytes(this: &Sockets, slots: &[u32], bytes: &[u8]);
 
     /// Closes a socket and empties its slot, once the input is done.
     #[wasm_bindgen(method)]

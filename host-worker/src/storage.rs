@@ -1,4 +1,5 @@
-//! What the object's storage holds: the epoch, the next serial number, idempotency keys.
+//! What the object's storage holds: the epoch, the next serial number, idempotency keys, what an
+//! application keeps.
 
 use roomcast_core::{HubState, KeyState, Timestamp};
 use serde::Deserialize;
@@ -23,6 +24,12 @@ const SCHEMA: &str = "
         state TEXT NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS keys_by_expiry ON keys (expires_ms, key);";
+/// Made when an application keeps something for the first time.
+const APPLICATION: &str = "
+    CREATE TABLE IF NOT EXISTS application (
+        only INTEGER PRIMARY KEY CHECK (only = 0),
+        state TEXT NOT NULL
+    );";
 const VERSION: i64 = 1;
 
 #[derive(Debug)]
@@ -30,13 +37,14 @@ pub(crate) struct Storage {
     sql: SqlStorage,
     /// A new one for a namespace that was never saved.
     epoch: String,
-    /// Whether the tables are there.
+    /// Whether the tables are there, and that of the application.
     made: bool,
+    application_made: bool,
 }
 
 #[derive(Deserialize)]
-struct Count {
-    count: f64,
+struct TableRow {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -47,7 +55,7 @@ struct NamespaceRow {
 }
 
 #[derive(Deserialize)]
-struct KeyRow {
+struct StateRow {
     state: String,
 }
 
@@ -57,6 +65,7 @@ impl Storage {
             sql,
             epoch,
             made: false,
+            application_made: false,
         }
     }
 
@@ -70,13 +79,16 @@ impl Storage {
         Ok(Saved {
             epoch: self.epoch.clone(),
             state: HubState::default(),
+            application: String::new(),
         })
     }
 
     fn read(&mut self, now: Timestamp) -> worker::Result<Result<Option<Saved>, Fault>> {
-        const TABLES: &str = "SELECT count(*) AS count FROM sqlite_master WHERE type = 'table' AND name = 'namespace'";
-        let tables: Count = self.sql.exec(TABLES, None)?.one()?;
-        self.made = tables.count > 0.0;
+        const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application')";
+        let tables: Vec<TableRow> = self.sql.exec(TABLES, None)?.to_array()?;
+        let has = |name| tables.iter().any(|table| table.name == name);
+        self.made = has("namespace");
+        self.application_made = has("application");
         if !self.made {
             return Ok(Ok(None));
         }
@@ -91,14 +103,21 @@ impl Storage {
         }
         const KEYS: &str = "SELECT state FROM keys WHERE expires_ms > ?";
         let now = vec![number(now.as_millis())];
-        let rows: Vec<KeyRow> = self.sql.exec(KEYS, now)?.to_array()?;
+        let rows: Vec<StateRow> = self.sql.exec(KEYS, now)?.to_array()?;
         let keys = rows.iter().map(|row| serde_json::from_str(&row.state));
         let keys: Result<Vec<KeyState>, _> = keys.collect();
         let state = integer(row.next_serial).map(HubState::from_serial);
+        let mut kept = Vec::new();
+        if self.application_made {
+            const STATE: &str = "SELECT state FROM application";
+            kept = self.sql.exec(STATE, None)?.to_array::<StateRow>()?;
+        }
+        let application = kept.pop().map(|row| row.state).unwrap_or_default();
         Ok(match (keys, state) {
             (Ok(keys), Some(state)) => Ok(Some(Saved {
                 epoch: row.epoch,
                 state: state.with_keys(keys),
+                application,
             })),
             (Err(fault), _) => {
                 // Without what stands there: callers chose it.
@@ -149,6 +168,22 @@ impl Storage {
         const SURPLUS: &str = "DELETE FROM keys WHERE key IN
             (SELECT key FROM keys ORDER BY expires_ms DESC, key DESC LIMIT -1 OFFSET ?)";
         self.sql.exec(SURPLUS, vec![number(keys_max as u64)])?;
+        Ok(())
+    }
+
+    pub(crate) fn save_application(&mut self, state: &str) -> Result<(), Fault> {
+        self.write_application(state)
+            .map_err(|fault| writing(&fault))
+    }
+
+    fn write_application(&mut self, state: &str) -> worker::Result<()> {
+        self.make()?;
+        if !self.application_made {
+            self.sql.exec(APPLICATION, None)?;
+            self.application_made = true;
+        }
+        const SAVE: &str = "INSERT OR REPLACE INTO application (only, state) VALUES (0, ?)";
+        self.sql.exec(SAVE, vec![state.into()])?;
         Ok(())
     }
 

@@ -1,44 +1,79 @@
-//! A hub made of what was saved.
+//! A hub and its application, made of what was saved.
 
 use std::collections::BTreeSet;
 
-use roomcast_core::{Config, ConnId, ConnState, Hub, Limits};
+use roomcast_core::{App, AppState, Config, ConnId, ConnState, Gateway, Hub, Limits, RestoreError};
 
-use crate::{attachment, platform::Saved};
+use crate::{
+    attachment,
+    mount::Application,
+    platform::{Fault, Saved},
+};
 
-/// A hub, and who of those that were there is in it.
+/// A hub with its application, and who of those that were there is in it.
 #[derive(Debug)]
 pub(crate) struct Wake {
-    pub(crate) hub: Hub,
+    pub(crate) app: App<Box<dyn Gateway>>,
     /// For each attachment its connection, or why it has none.
     pub(crate) seats: Vec<Result<ConnId, String>>,
 }
 
-/// Restores a hub. An attachment that contradicts the rest costs its own connection, and nobody
+/// Restores a namespace. An attachment that contradicts the rest costs its own connection, and nobody
 /// else's.
 ///
 /// Work: everything there is, thrice when something contradicts.
-pub(crate) fn wake(limits: &Limits, saved: Saved, attachments: &[Vec<u8>]) -> Wake {
-    let Saved { epoch, state } = saved;
+///
+/// # Errors
+///
+/// When the application cannot read what was saved for it: it stays saved, for one that can.
+pub(crate) fn wake(
+    limits: &Limits,
+    saved: Saved,
+    attachments: &[Vec<u8>],
+    application: &Application,
+) -> Result<Wake, Fault> {
+    let Saved {
+        epoch,
+        state: hub,
+        application: text,
+    } = saved;
     let config = Config::new(epoch).with_limits(limits.clone());
+    let mut state = AppState::default();
+    if application.is_some() && !text.is_empty() {
+        state = serde_json::from_str(&text).map_err(|fault| {
+            // Without what stands there: clients may have chosen it.
+            unreadable(format_args!(
+                "it is no state, from byte {} on",
+                fault.column()
+            ))
+        })?;
+    }
+    state.hub = hub;
+    let restore = |read: Vec<Result<ConnState, String>>| {
+        let conns = read.into_iter().flatten();
+        App::restore(config.clone(), application.make(), state.clone(), conns)
+    };
     let read = read(attachments);
     let seats = ids(&read);
-    let whole = Hub::restore(config.clone(), state.clone(), read.into_iter().flatten());
-    if let Ok(hub) = whole {
-        return Wake { hub, seats };
+    match restore(read) {
+        Ok(app) => return Ok(Wake { app, seats }),
+        Err(fault @ RestoreError::Gateway) => return Err(unreadable(fault)),
+        Err(_) => {}
     }
     // Slots are not taken twice, so that each can be judged by itself.
     let read = self::read(attachments).into_iter().map(|conn| {
         let conn = conn?;
-        let alone = Hub::restore(config.clone(), state.clone(), [conn.clone()]);
+        let alone = Hub::restore(config.clone(), state.hub.clone(), [conn.clone()]);
         alone.map(|_| conn).map_err(|fault| fault.to_string())
     });
     let read: Vec<_> = read.collect();
     let seats = ids(&read);
-    let rest = Hub::restore(config.clone(), state.clone(), read.into_iter().flatten());
-    debug_assert!(rest.is_ok(), "good alone, and not together");
-    let hub = rest.unwrap_or_else(|_| Hub::new(config));
-    Wake { hub, seats }
+    let app = restore(read).map_err(unreadable)?;
+    Ok(Wake { app, seats })
+}
+
+fn unreadable(fault: impl std::fmt::Display) -> Fault {
+    Fault::new("the state that was saved cannot be used", fault)
 }
 
 /// The states in the attachments; each slot is given to the first who claims it.
@@ -89,11 +124,16 @@ mod tests {
     }
 
     fn seated(limits: &Limits, state: HubState, attachments: &[Vec<u8>]) -> Vec<bool> {
-        let epoch = "e".to_owned();
-        let Wake { hub, seats } = wake(limits, Saved { epoch, state }, attachments);
-        hub.assert_consistent();
+        let saved = Saved {
+            epoch: "e".to_owned(),
+            state,
+            application: String::new(),
+        };
+        let woken = wake(limits, saved, attachments, &Application::default());
+        let Wake { app, seats } = woken.expect("nothing that an application saved");
+        app.hub().assert_consistent();
         let conns: Vec<_> = seats.iter().flatten().copied().collect();
-        assert_eq!(hub.members("r"), conns);
+        assert_eq!(app.hub().members("r"), conns);
         seats.iter().map(Result::is_ok).collect()
     }
 

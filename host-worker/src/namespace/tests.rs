@@ -8,22 +8,44 @@ use roomcast_core::{
 };
 
 use super::Namespace;
-use crate::platform::{Attachments, Fault, Platform, Saved};
+use crate::{
+    mount::Application,
+    platform::{Attachments, Fault, Platform, Saved},
+};
+
+#[path = "../../../core/examples/gateways/chat.rs"]
+mod chat;
 
 /// What outlives an eviction.
 #[derive(Debug, Default)]
 struct World {
     now: u64,
-    serial: u64,
-    keys: BTreeMap<String, KeyState>,
+    storage: Storage,
     /// By slot: the attachment of each open socket.
     sockets: BTreeMap<usize, Vec<u8>>,
+    /// What the input wants sent and closed.
+    wanted: Vec<Wanted>,
+    /// What the attachments were before the input.
+    before: Vec<(usize, Vec<u8>)>,
     /// What was sent and closed, in order.
     seen: Vec<String>,
     alarm: Option<Timestamp>,
     /// How many writes pass before one fails.
     writes_left: Option<usize>,
     deaf: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Storage {
+    serial: u64,
+    keys: BTreeMap<String, KeyState>,
+    application: String,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    Sent(usize, String),
+    Closed(usize, String),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -54,23 +76,36 @@ impl Platform for Fake {
         if world.deaf {
             return Err(Fault::new("a read failed", "told to"));
         }
-        let state = HubState::from_serial(world.serial).with_keys(world.keys.values().cloned());
-        let epoch = "e".to_owned();
-        Ok(Saved { epoch, state })
+        let Storage {
+            serial,
+            keys,
+            application,
+        } = world.storage.clone();
+        Ok(Saved {
+            epoch: "e".to_owned(),
+            state: HubState::from_serial(serial).with_keys(keys.into_values()),
+            application,
+        })
     }
 
     fn save_serial(&mut self, next: u64) -> Result<(), Fault> {
         self.write()?;
-        self.0.borrow_mut().serial = next;
+        self.0.borrow_mut().storage.serial = next;
         Ok(())
     }
 
     fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault> {
         self.write()?;
-        let keys = &mut self.0.borrow_mut().keys;
+        let keys = &mut self.0.borrow_mut().storage.keys;
         keys.retain(|_, known| known.expires() > now);
         keys.insert(key.key().to_owned(), key.clone());
         assert!(keys.len() <= keys_max);
+        Ok(())
+    }
+
+    fn save_application(&mut self, state: &str) -> Result<(), Fault> {
+        self.write()?;
+        state.clone_into(&mut self.0.borrow_mut().storage.application);
         Ok(())
     }
 
@@ -92,9 +127,7 @@ impl Platform for Fake {
     }
 
     fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), Fault> {
-        // Storage that was written for it is given back.
-        self.write()
-            .inspect_err(|_| self.0.borrow_mut().serial -= 1)?;
+        self.write()?;
         let taken = self.0.borrow_mut().sockets.insert(slot, attachment.into());
         assert_eq!(taken, None, "a slot is given twice");
         Ok(())
@@ -102,7 +135,9 @@ impl Platform for Fake {
 
     fn save(&mut self, attachments: &Attachments) -> Result<(), Fault> {
         self.write()?;
-        let sockets = &mut self.0.borrow_mut().sockets;
+        let World {
+            sockets, before, ..
+        } = &mut *self.0.borrow_mut();
         let mut rest = &attachments.bytes[..];
         for (&slot, &length) in attachments.slots.iter().zip(&attachments.lengths) {
             let length = if length == Attachments::NONE {
@@ -111,7 +146,8 @@ impl Platform for Fake {
                 length as usize
             };
             let (bytes, behind) = rest.split_at(length);
-            sockets.insert(slot as usize, bytes.to_vec()).expect("open");
+            let old = sockets.insert(slot as usize, bytes.to_vec());
+            before.push((slot as usize, old.expect("open")));
             rest = behind;
         }
         assert!(rest.is_empty());
@@ -126,19 +162,51 @@ impl Platform for Fake {
         self.0.borrow_mut().alarm = Some(at);
     }
 
-    fn send(&mut self, to: &[ConnId], text: &str) {
-        let world = &mut *self.0.borrow_mut();
-        for conn in to {
-            let slot = conn.slot();
-            assert!(world.sockets.contains_key(&slot), "sent to nobody");
-            world.seen.push(format!("{slot} < {text}"));
-        }
+    fn undo(&mut self) {
+        self.0.borrow_mut().rollback();
+    }
+
+    fn send(&mut self, to: &[ConnId], frame: Frame<'_>) {
+        let told = match frame {
+            Frame::Text(text) => text.to_owned(),
+            Frame::Binary(bytes) => format!("{bytes:?}"),
+        };
+        let wanted = to
+            .iter()
+            .map(|conn| Wanted::Sent(conn.slot(), told.clone()));
+        self.0.borrow_mut().wanted.extend(wanted);
     }
 
     fn close(&mut self, slot: usize, code: CloseCode, reason: &str) {
-        let world = &mut *self.0.borrow_mut();
-        assert!(world.sockets.remove(&slot).is_some(), "closed twice");
-        world.seen.push(format!("{slot} closed {code} {reason}"));
+        let wanted = Wanted::Closed(slot, format!("{code} {reason}"));
+        self.0.borrow_mut().wanted.push(wanted);
+    }
+}
+
+impl World {
+    /// What the shim does when an input is done.
+    fn commit(&mut self) {
+        self.before.clear();
+        for wanted in std::mem::take(&mut self.wanted) {
+            self.seen.push(match wanted {
+                Wanted::Sent(slot, told) => {
+                    assert!(self.sockets.contains_key(&slot), "sent to nobody");
+                    format!("{slot} < {told}")
+                }
+                Wanted::Closed(slot, told) => {
+                    assert!(self.sockets.remove(&slot).is_some(), "closed twice");
+                    format!("{slot} closed {told}")
+                }
+            });
+        }
+    }
+
+    /// What it does when one failed.
+    fn rollback(&mut self) {
+        self.wanted.clear();
+        for (slot, attachment) in self.before.drain(..).rev() {
+            self.sockets.insert(slot, attachment);
+        }
     }
 }
 
@@ -151,8 +219,9 @@ enum Op {
     /// Method, path with query, idempotency key, body.
     Call(&'static str, &'static str, &'static str, &'static str),
     Wait(u64),
+    Alarm,
 }
-use Op::{Call, Connect, Gone, Text, Wait};
+use Op::{Alarm, Call, Connect, Gone, Text, Wait};
 
 struct Fields(&'static str);
 
@@ -184,35 +253,44 @@ struct Bench {
     fake: Fake,
     namespace: Namespace<Fake>,
     limits: Limits,
+    application: Application,
 }
 
 impl Bench {
     fn new(limits: Limits) -> Self {
+        Self::with(limits, Application::default())
+    }
+
+    fn with(limits: Limits, application: Application) -> Self {
         let fake = Fake::default();
-        let namespace = Namespace::new(fake.clone(), limits.clone());
+        let namespace = Namespace::new(fake.clone(), limits.clone(), application.clone());
         Self {
             fake,
             namespace,
             limits,
+            application,
         }
     }
 
     fn evict(&mut self) {
-        self.namespace = Namespace::new(self.fake.clone(), self.limits.clone());
+        let (limits, application) = (self.limits.clone(), self.application.clone());
+        self.namespace = Namespace::new(self.fake.clone(), limits, application);
     }
 
     /// What is seen of an input; an answer of the API, or its fault, is at the end.
     fn run(&mut self, op: Op) -> Vec<String> {
+        // The shim does these in a transaction.
+        let storage = self.fake.0.borrow().storage.clone();
+        let storage = matches!(op, Connect | Call(..)).then_some(storage);
         let end = match op {
             Connect => {
                 let opened = self.namespace.connect(Handshake::new().with_welcome(true));
                 opened.map(|opened| opened.err().map(|refused| refused.to_string()))
             }
             Text(slot, text) => {
-                if self.fake.0.borrow().sockets.contains_key(&slot) {
-                    self.namespace.receive(slot, Frame::Text(text));
-                }
-                Ok(None)
+                let open = self.fake.0.borrow().sockets.contains_key(&slot);
+                let received = open.then(|| self.namespace.receive(slot, Frame::Text(text)));
+                received.transpose().map(|_| None)
             }
             Gone(slot) => {
                 if self.fake.0.borrow_mut().sockets.remove(&slot).is_some() {
@@ -236,12 +314,22 @@ impl Bench {
                 self.fake.0.borrow_mut().now += ms;
                 Ok(None)
             }
+            Alarm => self.namespace.timeout().map(|()| None),
         };
-        let mut seen = std::mem::take(&mut self.fake.0.borrow_mut().seen);
-        match end {
-            Ok(end) => seen.extend(end),
-            Err(fault) => seen.push(fault.to_string()),
-        }
+        let world = &mut *self.fake.0.borrow_mut();
+        let end = match end {
+            Ok(end) => {
+                world.commit();
+                end
+            }
+            Err(fault) => {
+                world.rollback();
+                world.storage = storage.unwrap_or_else(|| world.storage.clone());
+                Some(fault.to_string())
+            }
+        };
+        let mut seen = std::mem::take(&mut world.seen);
+        seen.extend(end);
         seen
     }
 }
@@ -292,6 +380,42 @@ const STORY: &[Op] = &[
     Call("GET", "/api/v1/d/connections", "", ""),
 ];
 
+/// What a chat does with its history, its members, and sends to them.
+const CHAT: &[Op] = &[
+    Connect,
+    Connect,
+    Text(
+        0,
+        r#"{"event":"message","id":1,"data":{"author":"ann","text":"one"}}"#,
+    ),
+    Text(1, r#"{"event":"history","data":null}"#),
+    Text(0, r#"{"event":"join","id":2,"data":{"room":"r"}}"#),
+    Text(
+        0,
+        r#"{"event":"say","id":3,"data":{"room":"r","text":"hi"}}"#,
+    ),
+    Text(1, r#"{"event":"presence","id":1}"#),
+    Text(1, r#"{"event":"message","data":{"author":"bob"}}"#),
+    Gone(0),
+    Text(1, r#"{"event":"presence","id":2}"#),
+    Connect,
+    Text(
+        0,
+        r#"{"event":"message","data":{"author":"cid","text":"two"}}"#,
+    ),
+    Text(1, r#"{"event":"history","id":"h"}"#),
+];
+
+/// Each story, under the limits and with the application that it is about.
+fn cases() -> [(Limits, Application, &'static [Op]); 3] {
+    let chat = Application::new(|| Box::new(chat::chat()));
+    [
+        (Limits::default(), Application::default(), STORY),
+        (narrow(), Application::default(), STORY),
+        (Limits::default(), chat, CHAT),
+    ]
+}
+
 /// Limits under which the story meets each kind of refusal.
 fn narrow() -> Limits {
     let mut limits = Limits::default();
@@ -305,9 +429,10 @@ fn narrow() -> Limits {
 
 #[test]
 fn nobody_can_tell_where_it_slept() {
-    for limits in [Limits::default(), narrow()] {
-        let (mut awake, mut asleep) = (Bench::new(limits.clone()), Bench::new(limits));
-        for &op in STORY {
+    for (limits, application, story) in cases() {
+        let bench = || Bench::with(limits.clone(), application.clone());
+        let (mut awake, mut asleep) = (bench(), bench());
+        for &op in story {
             asleep.evict();
             assert_eq!(asleep.run(op), awake.run(op), "{op:?}");
         }
@@ -316,32 +441,32 @@ fn nobody_can_tell_where_it_slept() {
 
 #[test]
 fn what_cannot_be_saved_has_not_happened() {
-    for limits in [Limits::default(), narrow()] {
-        for at in 0..STORY.len() {
+    for (limits, application, story) in cases() {
+        for at in 0..story.len() {
             for writes in 0..3 {
-                let (mut calm, mut shaken) =
-                    (Bench::new(limits.clone()), Bench::new(limits.clone()));
-                for &op in &STORY[..at] {
+                let bench = || Bench::with(limits.clone(), application.clone());
+                let (mut calm, mut shaken) = (bench(), bench());
+                for &op in &story[..at] {
                     assert_eq!(shaken.run(op), calm.run(op));
                 }
                 shaken.fake.0.borrow_mut().writes_left = Some(writes);
-                let told = shaken.run(STORY[at]);
+                let told = shaken.run(story[at]);
                 shaken.fake.0.borrow_mut().writes_left = None;
-                let failed = told != calm.run(STORY[at]);
+                let failed = told != calm.run(story[at]);
                 if failed {
                     let [told] = &told[..] else {
-                        panic!("{:?}: {told:?}", STORY[at])
+                        panic!("{:?}: {told:?}", story[at])
                     };
                     assert!(
                         told.contains("\"unavailable\"") || told.starts_with("a write failed"),
                         "{told}"
                     );
                     // The same again.
-                    calm = Bench::new(limits.clone());
-                    STORY[..at].iter().for_each(|&op| drop(calm.run(op)));
-                    assert_eq!(shaken.run(STORY[at]), calm.run(STORY[at]), "{at} {writes}");
+                    calm = bench();
+                    story[..at].iter().for_each(|&op| drop(calm.run(op)));
+                    assert_eq!(shaken.run(story[at]), calm.run(story[at]), "{at} {writes}");
                 }
-                for &op in &STORY[at + 1..] {
+                for &op in &story[at + 1..] {
                     assert_eq!(shaken.run(op), calm.run(op), "{at} {writes} {op:?}");
                 }
             }
@@ -375,13 +500,12 @@ fn the_alarm_is_set_once_for_many_deadlines() {
     bench.run(Connect);
     assert_eq!(alarm(&bench), None, "the one that is set comes first");
     bench.run(Wait(19_000));
-    bench.namespace.timeout().expect("saved");
+    assert_eq!(bench.run(Alarm), [""; 0]);
     assert_eq!(alarm(&bench), Some(Timestamp::from_millis(21_000)));
     // Asleep between the ping and the end.
     bench.evict();
     bench.run(Wait(10_000));
-    bench.namespace.timeout().expect("saved");
-    let seen = &bench.fake.0.borrow().seen;
+    let seen = bench.run(Alarm);
     assert_eq!(seen[1], "0 closed 4408 no heartbeat");
     assert_eq!(seen.len(), 2);
 }
