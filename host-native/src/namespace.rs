@@ -449,15 +449,24 @@ impl Namespace {
         result
     }
 
+    #[cold]
+    fn take_news(self: &Rc<Self>, shard: &Shard, inner: &mut Inner) {
+        inner.application.log_faults(&self.name);
+        let (app, _) = inner.application.app_mut();
+        // First the work: some of it may be cancelled already.
+        for (token, work) in app.take_work() {
+            inner.works.begin(shard, self, token, work);
+        }
+        for token in app.take_cancelled() {
+            inner.works.cancel(token);
+        }
+    }
+
     fn finish(self: &Rc<Self>, shard: &Shard, now: Timestamp, inner: &mut Inner) {
         inner.carry_out(shard, now);
         inner.settle_overflow(shard, &self.name, now);
-        inner.application.log_faults(&self.name);
-        for (token, work) in inner.application.app_mut().0.take_work() {
-            inner.works.begin(shard, self, token, work);
-        }
-        for token in inner.application.app_mut().0.take_cancelled() {
-            inner.works.cancel(token);
+        if inner.application.app().has_news() {
+            self.take_news(shard, inner);
         }
         if !inner.fan_out.run().is_empty() && !mem::replace(&mut inner.listed, true) {
             shard.list_run(self);

@@ -395,6 +395,13 @@ impl<G: Gateway> App<G> {
         self.changes.shrink_to_fit();
     }
 
+    /// Whether one of [`take_faults`](Self::take_faults), [`take_work`](Self::take_work) and
+    /// [`take_cancelled`](Self::take_cancelled) has anything, which is seldom.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.ledger.has_news()
+    }
+
     /// What went wrong in the gateway since this was last asked, to be logged; at most 256 are kept.
     pub fn take_faults(&mut self) -> Vec<Fault> {
         self.ledger.take_faults()

@@ -134,6 +134,11 @@ impl Ledger {
         self.pending.contains_key(&token)
     }
 
+    #[inline]
+    pub(super) const fn has_news(&self) -> bool {
+        !(self.faults.is_empty() && self.work.is_empty() && self.cancelled.is_empty())
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.work.is_empty()
     }
