@@ -2,25 +2,23 @@
 
 mod application;
 mod fan_out;
+mod outside;
 mod run;
 mod work;
 
 use std::{
-    borrow::Cow,
     cell::{Cell, RefCell},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
 };
 
 use roomcast_core::{
-    Admission, App, Audience, CloseCode, Config, ConnId, ConnectError, Delivery, DisconnectReason,
-    EncodeError, Frame, Gateway, Handshake, Hub, HubState, Input, JoinError, Opening, Outbox,
-    Outcome, Payload, Rejection, RestoreError, SendError, Timestamp, Token, UnknownConn,
+    Admission, App, CloseCode, Config, ConnId, ConnectError, DisconnectReason, Frame, Gateway,
+    Handshake, Hub, HubState, Input, Opening, Outbox, Outcome, Rejection, RestoreError, Timestamp,
+    Token, UnknownConn,
 };
-use serde_json::value::RawValue;
 
 pub(crate) use self::{application::said, fan_out::Link};
 use self::{
@@ -179,163 +177,6 @@ impl Namespace {
         if !matches!(gone, Ok(Err(UnknownConn(_)))) {
             self.inner.borrow_mut().fan_out.forget(conn);
         }
-    }
-
-    pub(crate) fn close(
-        self: &Rc<Self>,
-        shard: &Shard,
-        conn: ConnId,
-        code: CloseCode,
-        reason: &str,
-    ) -> Result<(), UnknownConn> {
-        self.close_for(shard, conn, code, reason, Duration::ZERO)
-    }
-
-    /// Closes, and asks the client to stay away for a while.
-    pub(crate) fn close_for(
-        self: &Rc<Self>,
-        shard: &Shard,
-        conn: ConnId,
-        code: CloseCode,
-        reason: &str,
-        away: Duration,
-    ) -> Result<(), UnknownConn> {
-        let input = || Input::Close {
-            conn,
-            code,
-            reason: reason.into(),
-            away_ms: u64::try_from(away.as_millis()).unwrap_or(u64::MAX),
-        };
-        {
-            let inner = &mut *self.inner.borrow_mut();
-            inner.fan_out.part(shard, shard.now(), conn);
-        }
-        let closed = self.drive(shard, input, |app, now, out| {
-            app.close_for(now, conn, code, reason, away, out)
-        });
-        // Hooks, which may panic, run when it is closed.
-        closed.unwrap_or(Ok(()))
-    }
-
-    /// Joins; says whether the connection was in.
-    pub(crate) fn join(
-        self: &Rc<Self>,
-        shard: &Shard,
-        conn: ConnId,
-        room: &str,
-    ) -> Result<bool, JoinError> {
-        let input = || Input::Join {
-            conn,
-            room: room.into(),
-        };
-        let joined = self.drive(shard, input, |app, now, out| {
-            Ok(app.join(now, conn, room, out)?.already)
-        });
-        // Hooks, which may panic, run when it is new in the room.
-        joined.unwrap_or(Ok(false))
-    }
-
-    /// Leaves; says whether the connection was in.
-    pub(crate) fn leave(
-        self: &Rc<Self>,
-        shard: &Shard,
-        conn: ConnId,
-        room: &str,
-    ) -> Result<bool, UnknownConn> {
-        let input = || Input::Leave {
-            conn,
-            room: room.into(),
-        };
-        let left = self.drive(shard, input, |app, now, out| {
-            app.leave(now, conn, room, out)
-        });
-        // Hooks, which may panic, run when it was in.
-        left.unwrap_or(Ok(true))
-    }
-
-    /// Sends, and says what became of it: the queues are looked at, not only the rooms.
-    pub(crate) fn send(
-        self: &Rc<Self>,
-        shard: &Shard,
-        audience: &Audience,
-        event: &str,
-        data: &RawValue,
-    ) -> Result<Delivery, EncodeError> {
-        let payload = Payload::parse(data.get())?;
-        let input = || sent(None, audience, event, data);
-        self.deliver(shard, input, |app, now, out| {
-            app.send(now, audience, event, payload, out)
-        })
-    }
-
-    /// Sends once for a key.
-    pub(crate) fn send_once(
-        self: &Rc<Self>,
-        shard: &Shard,
-        key: &str,
-        audience: &Audience,
-        event: &str,
-        data: &RawValue,
-    ) -> Result<Delivery, SendError> {
-        let payload = Payload::parse(data.get()).map_err(EncodeError::from)?;
-        let input = || sent(Some(key), audience, event, data);
-        let delivery = self.deliver(shard, input, |app, now, out| {
-            app.send_once(now, key, audience, event, payload, out)
-        })?;
-        if delivery.dropped > 0 {
-            let inner = &mut *self.inner.borrow_mut();
-            inner.application.app_mut().0.settle_once(key, delivery);
-        }
-        Ok(delivery)
-    }
-
-    /// Sends a frame of the application's own.
-    pub(crate) fn send_frame(
-        self: &Rc<Self>,
-        shard: &Shard,
-        audience: &Audience,
-        frame: Frame<'_>,
-    ) -> Result<Delivery, EncodeError> {
-        let input = || {
-            let audience = Cow::Borrowed(audience);
-            match frame {
-                Frame::Text(text) => Input::SendText {
-                    audience,
-                    text: text.into(),
-                },
-                Frame::Binary(bytes) => Input::SendBinary {
-                    audience,
-                    bytes: bytes.into(),
-                },
-            }
-        };
-        self.deliver(shard, input, |app, now, out| {
-            app.send_frame(now, audience, frame, out)
-        })
-    }
-
-    fn deliver<'a, E>(
-        self: &Rc<Self>,
-        shard: &Shard,
-        input: impl FnOnce() -> Input<'a>,
-        send: impl FnOnce(&mut AnyApp, Timestamp, &mut Outbox) -> Result<Delivery, E>,
-    ) -> Result<Delivery, E> {
-        let now = shard.now();
-        shard.record(&self.name, now, input);
-        let inner = &mut *self.inner.borrow_mut();
-        inner.fan_out.end_run(shard, now);
-        inner.settle_overflow(shard, &self.name, now);
-        // A send runs no code of the application's.
-        let (app, out) = inner.application.app_mut();
-        let sent = send(app, now, out);
-        inner.carry_out(shard, now);
-        inner.fan_out.end_run(shard, now);
-        let dropped = inner.fan_out.overflowed();
-        self.finish(shard, now, inner);
-        let mut delivery = sent?;
-        delivery.dropped = dropped;
-        delivery.queued -= dropped.min(delivery.queued);
-        Ok(delivery)
     }
 
     /// Work of the application's is done.
@@ -500,19 +341,5 @@ impl Inner {
             });
             self.carry_out(shard, now);
         }
-    }
-}
-
-fn sent<'a>(
-    key: Option<&'a str>,
-    audience: &'a Audience,
-    event: &'a str,
-    data: &RawValue,
-) -> Input<'a> {
-    Input::Send {
-        key: key.map(Into::into),
-        audience: Cow::Borrowed(audience),
-        event: event.into(),
-        data: data.to_owned(),
     }
 }
