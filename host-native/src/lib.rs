@@ -94,7 +94,8 @@
 //!
 //! A handler or hook that panics, or fails with an error of its own, ends nothing but what it was doing:
 //! its client is told `internal` and no more, the whole error is logged with namespace, event and
-//! connection (at `ERROR`, by `tracing`), hooks that were still to run, run.
+//! connection (at `ERROR`, by `tracing`), hooks that were still to run, run. In a program that is built
+//! with `panic = "abort"`, a panic ends the program.
 //!
 //! [`Settings`] has every limit with its unit, its default and the reason for it.
 

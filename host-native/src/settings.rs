@@ -58,7 +58,8 @@ pub struct Settings {
     pub close_wait: Duration,
     /// Bytes of an API request's body; default 1 MiB. Passed: 413.
     pub api_body_bytes_max: usize,
-    /// Where to write the journal of all inputs; default nowhere.
+    /// Where to write the journal of all inputs; default nowhere. What applications do is not in it:
+    /// [`Replay::with_gateways`](roomcast_core::Replay::with_gateways) has them do it again.
     pub record: Option<PathBuf>,
 }
 

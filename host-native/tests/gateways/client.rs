@@ -67,6 +67,11 @@ impl Client {
         self.stream.send(message).await.expect("sent");
     }
 
+    /// Sends, unless the server has closed.
+    pub(crate) async fn try_send(&mut self, text: &str) {
+        let _ = self.stream.send(Message::Text(text.into())).await;
+    }
+
     pub(crate) async fn send_binary(&mut self, bytes: &[u8]) {
         let message = Message::Binary(Bytes::copy_from_slice(bytes));
         self.stream.send(message).await.expect("sent");

@@ -1,6 +1,7 @@
 //! Applications on the native host: real sockets, the server in the test's own process.
 
 mod client;
+mod coming_and_going;
 mod connect;
 mod drain;
 mod handle;
