@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    denial::{DRAINING, Denial},
+    denial::Farewell,
     namespace::Link,
     places::Permit,
     shard::{ClientInput, Mail, Shard},
@@ -42,8 +42,8 @@ pub(crate) async fn serve(
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write);
     let settled = settle(&shard, &socket, namespace, handshake).await;
-    if let Err(denial) = settled {
-        refuse(&shard, &socket, read, &denial).await;
+    if let Err(farewell) = settled {
+        refuse(&shard, &socket, read, &farewell).await;
         shard.remove_socket(socket.key);
     } else {
         let mut connection = Connection {
@@ -72,7 +72,7 @@ async fn settle(
     socket: &Rc<Socket>,
     namespace: Arc<str>,
     handshake: Handshake,
-) -> Result<(), Denial> {
+) -> Result<(), Farewell> {
     let home = shard.home_of(&namespace);
     let (home, conn) = if home == shard.index {
         let namespace = shard.open_namespace(&namespace)?;
@@ -87,7 +87,7 @@ async fn settle(
             namespace.connect(shard, &handshake, link)
         };
         let connected = shard.on_shard(home, connect).await;
-        let conn = connected.unwrap_or(Err(Denial::Refusal(DRAINING)))?;
+        let conn = connected.unwrap_or(Err(Farewell::FULL))?;
         let shard = home;
         (Home::Remote { shard, namespace }, conn)
     };
@@ -98,13 +98,18 @@ async fn settle(
 
 /// Since the upgrade was granted the server became full, or the application does not want the
 /// connection: says so and ends.
-async fn refuse(shard: &Rc<Shard>, socket: &Rc<Socket>, mut read: OwnedReadHalf, denial: &Denial) {
+async fn refuse(
+    shard: &Rc<Shard>,
+    socket: &Rc<Socket>,
+    mut read: OwnedReadHalf,
+    farewell: &Farewell,
+) {
     let now = shard.now();
-    if let Some(text) = denial.frame() {
+    if let Some(text) = &farewell.frame {
         // A queue with one frame in it is not over its limit.
-        let _ = socket.push(now, ws::message(Frame::Text(&text)), 1);
+        let _ = socket.push(now, ws::message(Frame::Text(text)), 1);
     }
-    socket.close(now, denial.close_code(), denial.close_reason());
+    socket.close(now, farewell.code, farewell.reason());
     socket.flush(now);
     let until_end = async {
         let mut sink = [0; 512];

@@ -1,5 +1,7 @@
 //! A connection that is not taken.
 
+use std::borrow::Cow;
+
 use roomcast_core::{
     CloseCode, ConnectError, Rejection,
     http::{Problem, Refusal, Response},
@@ -9,65 +11,22 @@ use crate::shard::OpenError;
 
 const NAMESPACES: Refusal =
     Refusal::overloaded("too many namespaces: raise --namespaces-max, or try later");
-pub(crate) const DRAINING: Refusal =
-    Refusal::unavailable("the server is shutting down: connect to another, or try again");
-const FULL: Refusal = Refusal::overloaded("the server is full: try again later");
 
-/// Why a connection is not taken, by the server or by an application, in all the ways in which it
-/// may be told.
+/// Why a request is not upgraded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Denial {
     /// By the server.
     Refusal(Refusal),
     /// By the application.
     Rejection(Rejection),
-    /// By an application without envelopes, whose clients understand nothing but the close.
-    Silent(Rejection),
 }
 
 impl Denial {
-    /// Of a connection that was to enter a namespace, with envelopes or without.
-    pub(crate) fn of(fault: ConnectError, raw: bool) -> Self {
-        match fault {
-            ConnectError::Rejected(rejection) if raw => Self::Silent(rejection),
-            ConnectError::Rejected(rejection) => Self::Rejection(rejection),
-            ConnectError::Refused(_) | _ => Self::Refusal(FULL),
-        }
-    }
-
-    /// The answer to a request that is not upgraded.
+    /// The answer to the request.
     pub(crate) fn response(&self) -> Response {
         match self {
             Self::Refusal(refusal) => Problem::from(*refusal).into(),
-            Self::Rejection(rejection) | Self::Silent(rejection) => rejection.into(),
-        }
-    }
-
-    /// The text frame that tells why through an open socket.
-    pub(crate) fn frame(&self) -> Option<String> {
-        match self {
-            Self::Refusal(refusal) => Some(refusal.frame()),
-            Self::Rejection(rejection) => Some(rejection.frame()),
-            Self::Silent(_) => None,
-        }
-    }
-
-    /// The code of the close frame.
-    pub(crate) const fn close_code(&self) -> CloseCode {
-        match self {
-            Self::Refusal(refusal) => refusal.close_code(),
-            Self::Rejection(rejection) | Self::Silent(rejection) => rejection.close_code(),
-        }
-    }
-
-    /// The reason in it.
-    pub(crate) fn close_reason(&self) -> &str {
-        match self {
-            Self::Refusal(refusal) => refusal.close_reason(),
-            Self::Rejection(rejection) | Self::Silent(rejection) => {
-                let reason = rejection.reason();
-                &reason[..reason.floor_char_boundary(123)]
-            }
+            Self::Rejection(rejection) => rejection.into(),
         }
     }
 }
@@ -88,6 +47,77 @@ impl From<OpenError> for Denial {
     fn from(fault: OpenError) -> Self {
         match fault {
             OpenError::Full => NAMESPACES.into(),
+            OpenError::Factory(_) | OpenError::State(_) => Rejection::internal().into(),
+        }
+    }
+}
+
+/// What is said through an open socket to a connection that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Farewell {
+    /// A text frame that tells why.
+    pub(crate) frame: Option<String>,
+    /// The code of the close frame.
+    pub(crate) code: CloseCode,
+    reason: Cow<'static, str>,
+}
+
+impl Farewell {
+    /// Full since the upgrade was granted.
+    pub(crate) const FULL: Self = Self {
+        frame: None,
+        code: CloseCode::OVERLOADED,
+        reason: Cow::Borrowed("the server is full: try again later"),
+    };
+
+    /// To one that a namespace did not take. Where messages have no envelopes, clients understand
+    /// nothing but the close.
+    pub(crate) fn new(fault: ConnectError, raw: bool) -> Self {
+        match fault {
+            ConnectError::Rejected(rejection) => {
+                let told = Self::from(rejection);
+                Self {
+                    frame: told.frame.filter(|_| !raw),
+                    ..told
+                }
+            }
+            ConnectError::Refused(_) | _ => Self::FULL,
+        }
+    }
+
+    /// The reason in the close frame, cut to what it can hold.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason[..self.reason.floor_char_boundary(123)]
+    }
+}
+
+impl From<Rejection> for Farewell {
+    fn from(rejection: Rejection) -> Self {
+        Self {
+            frame: Some(rejection.frame()),
+            code: rejection.close_code(),
+            reason: rejection.reason().to_owned().into(),
+        }
+    }
+}
+
+impl From<Denial> for Farewell {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Rejection(rejection) => rejection.into(),
+            Denial::Refusal(refusal) => Self {
+                frame: Some(refusal.frame()),
+                code: refusal.close_code(),
+                reason: refusal.close_reason().into(),
+            },
+        }
+    }
+}
+
+impl From<OpenError> for Farewell {
+    fn from(fault: OpenError) -> Self {
+        match fault {
+            OpenError::Full => Self::FULL,
             OpenError::Factory(_) | OpenError::State(_) => Rejection::internal().into(),
         }
     }

@@ -26,7 +26,7 @@ use self::{
     fan_out::FanOut,
     work::Works,
 };
-use crate::{denial::Denial, http::Knock, shard::Shard};
+use crate::{denial::Farewell, http::Knock, shard::Shard};
 
 /// One namespace, on the one shard that is its home.
 ///
@@ -103,7 +103,7 @@ impl Namespace {
         shard: &Shard,
         handshake: &Handshake,
         link: Link,
-    ) -> Result<ConnId, Denial> {
+    ) -> Result<ConnId, Farewell> {
         let now = shard.now();
         let input = || Input::Connect(handshake.clone());
         shard.record(&self.name, now, input);
@@ -124,7 +124,7 @@ impl Namespace {
         }
         self.finish(shard, now, inner);
         let raw = inner.application.app().gateway().is_raw();
-        connected.map_err(|fault| Denial::of(fault, raw))
+        connected.map_err(|fault| Farewell::new(fault, raw))
     }
 
     /// A text message: the hot path.

@@ -28,7 +28,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::{Fields, Knock, Reply, StallGuard, head, reply};
 use crate::{
     connection,
-    denial::{DRAINING, Denial},
+    denial::{Denial, Farewell},
     places::Permit,
     shard::Shard,
     ws,
@@ -38,6 +38,9 @@ const CONNECTIONS: Refusal = Refusal::overloaded(
     "too many connections: raise --connections-max, --connections-per-address-max or the limit of \
      open files, or try later",
 );
+const DRAINING: Refusal =
+    Refusal::unavailable("the server is shutting down: connect to another, or try again");
+
 /// The answer that begins the WebSocket, which a task of its own then serves; or why there is none.
 pub(super) async fn answer(
     shard: &Rc<Shard>,
@@ -66,7 +69,7 @@ pub(super) async fn answer(
             switching(&key, subprotocol.as_deref())
         }
         Err(denial) if asked.refuse_in_band => {
-            spawn_local(refuse(shard.clone(), upgrade, denial));
+            spawn_local(refuse(shard.clone(), upgrade, denial.into()));
             switching(&key, asked.welcome.then_some(SUBPROTOCOL))
         }
         Err(denial) => reply(denial.response()),
@@ -168,16 +171,15 @@ async fn open(
 }
 
 /// Tells a browser, which cannot see an HTTP status, why it may not connect.
-async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, denial: Denial) {
+async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, farewell: Farewell) {
     let Some((mut stream, _)) = transport(upgrade).await else {
         return;
     };
-    let frame = denial.frame();
-    let frame = frame.map(|text| ws::message(Frame::Text(&text)));
+    let frame = farewell.frame.as_deref();
+    let frame = frame.map(|text| ws::message(Frame::Text(text)));
     let mut bytes = frame.unwrap_or_default().to_vec();
-    let (code, reason) = (denial.close_code(), denial.close_reason());
-    bytes.extend_from_slice(&ws::close_frame(code, reason));
-    let farewell = async {
+    bytes.extend_from_slice(&ws::close_frame(farewell.code, farewell.reason()));
+    let goodbye = async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await?;
         let mut sink = [0; 512];
@@ -185,5 +187,5 @@ async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, denial: Denial) {
         std::io::Result::Ok(())
     };
     // However that went, the connection ends here.
-    let _ = tokio::time::timeout(shard.shared.settings.close_wait, farewell).await;
+    let _ = tokio::time::timeout(shard.shared.settings.close_wait, goodbye).await;
 }
