@@ -3,6 +3,8 @@
 use alloc::{string::String, vec::Vec};
 use core::ops::Bound;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     conn::{ConnId, Connection},
     hub::Hub,
@@ -34,7 +36,7 @@ pub struct RoomInfo<'a> {
 }
 
 /// A live connection, to be taken away from the hub; see [`ConnectionInfo`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConnectionSummary {
     /// Its id.
@@ -57,7 +59,7 @@ impl ConnectionSummary {
 }
 
 /// A room with members, to be taken away from the hub; see [`RoomInfo`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RoomSummary {
     /// Its name.
@@ -76,7 +78,7 @@ impl From<RoomInfo<'_>> for RoomSummary {
 }
 
 /// How much of everything there is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counts {
     /// Live connections.
