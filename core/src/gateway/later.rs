@@ -139,6 +139,10 @@ impl Ledger {
         !(self.faults.is_empty() && self.work.is_empty() && self.cancelled.is_empty())
     }
 
+    pub(super) fn pending(&self, token: Token) -> Option<&Request> {
+        self.pending.get(&token)
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.work.is_empty()
     }

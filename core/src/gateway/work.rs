@@ -3,6 +3,7 @@
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, VecDeque},
+    string::String,
     vec::Vec,
 };
 use core::{fmt, future::Future, pin::Pin};
@@ -10,12 +11,17 @@ use core::{fmt, future::Future, pin::Pin};
 use super::{
     Gateway,
     app::App,
-    later::{CompleteError, Token},
+    failure::Failure,
+    later::{CompleteError, Request, Token},
     outcome::Outcome,
 };
 use crate::{
-    conn::ConnId, envelope::Envelope, error::ErrorCode, error::UnknownConn, frame::Frame,
-    outbox::Outbox, time::Timestamp,
+    conn::ConnId,
+    envelope::Envelope,
+    error::{ErrorCode, UnknownConn},
+    frame::Frame,
+    outbox::{Command, Outbox},
+    time::Timestamp,
 };
 
 /// A future that a handler began, for the host to poll; its outcome goes to
@@ -166,6 +172,10 @@ impl Waiting {
         frame
     }
 
+    fn len(&self, conn: ConnId) -> usize {
+        self.0.get(&conn).map_or(0, |line| line.frames.len())
+    }
+
     pub(super) fn forget(&mut self, conn: ConnId) {
         self.0.remove(&conn);
     }
@@ -196,6 +206,27 @@ impl<G: Gateway> App<G> {
     /// host polls them all; those of [`take_cancelled`](Self::take_cancelled) it drops.
     pub fn take_work(&mut self) -> Vec<(Token, Work)> {
         self.ledger.work.take()
+    }
+
+    /// Whether messages of this connection wait for the answer to an earlier one.
+    pub fn is_waiting(&self, conn: ConnId) -> bool {
+        self.ledger.waiting.len(conn) > 0
+    }
+
+    /// The answer to be given in place of one that will never come: for a host that can lose its
+    /// work together with this value, and knows the text before. `None` when nobody waits.
+    pub fn lost_answer(&self, token: Token) -> Option<String> {
+        let Request { event, id, room } = self.ledger.pending(token)?;
+        let (failure, mut out) = (Failure::internal(""), Outbox::new());
+        let (id, room, code) = (id.as_ref(), room.as_deref(), ErrorCode::Internal);
+        out.error(token.conn(), event, id, room, code, failure.message());
+        match out.iter().next()? {
+            Command::Send { frame, .. } => match frame {
+                Frame::Text(text) => Some(text.into()),
+                Frame::Binary(_) => None,
+            },
+            Command::Close { .. } | Command::Ping { .. } | Command::Persist { .. } => None,
+        }
     }
 
     /// Lets a message wait, unless it is a `$ping`: that asks whether the server is there, and it is.

@@ -298,3 +298,42 @@ fn a_clone_begins_nothing() {
     assert_eq!(stage.app.clone().take_work().len(), 0);
     assert_eq!(stage.app.take_work().len(), 1);
 }
+
+/// A host that loses its work with everything else knows before what it has to say.
+#[test]
+fn what_a_lost_answer_would_have_to_be_is_known() {
+    let (mut stage, [a, b]) = Stage::connected(shop());
+    stage.text(a, r#"{"event":"buy","id":"x","room":"r","data":"1"}"#);
+    let (token, work) = stage.one_work();
+    assert_eq!(
+        stage.app.lost_answer(token).as_deref(),
+        Some(
+            r#"{"event":"buy","id":"x","room":"r","error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#
+        )
+    );
+    assert!(!stage.app.is_waiting(a));
+    stage.text(a, &asks("say", 2));
+    assert!(stage.app.is_waiting(a) && !stage.app.is_waiting(b));
+    stage.finish((token, work));
+    assert!(!stage.app.is_waiting(a));
+    assert_eq!(stage.app.lost_answer(token), None);
+}
+
+/// For a host that cannot run them.
+#[test]
+fn schedules_that_are_due_can_be_passed_over() {
+    let second = std::time::Duration::from_secs(1);
+    let router = Router::default().every(second, |desk, ()| {
+        desk.report("beat", "it ran");
+    });
+    let (mut stage, [_]) = Stage::connected(router);
+    stage.app.take_unsaved();
+    stage.now = stage.now + second * 2;
+    stage.app.skip_due(stage.now);
+    assert!(stage.app.take_unsaved());
+    stage.app.handle_timeout(stage.now, &mut stage.out);
+    assert_eq!(stage.app.take_faults(), []);
+    assert_eq!(stage.app.next_timeout(), Some(stage.now + second));
+    stage.app.skip_due(stage.now);
+    assert!(!stage.app.take_unsaved());
+}
