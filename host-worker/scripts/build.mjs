@@ -50,7 +50,7 @@ async function main() {
   await Promise.all([
     cargo(
       "rustc", ...(manifest ? ["--manifest-path", resolve(manifest), ...profile()] : ["--locked"]),
-      "--package", name, "--lib", "--crate-type", "cdylib",
+      "--package", name, "--lib", "--crate-type", "cdylib", ...(name === PLAIN ? ["--no-default-features"] : []),
       "--profile", "worker", "--target", "wasm32-unknown-unknown",
     ),
     cargo(

@@ -1,14 +1,32 @@
 // Serves the Worker on this machine, http://127.0.0.1:8787, as the platform would; rebuilds and
 // restarts when sources change. Variables that begin with ROOMCAST_ are passed on; without a key the
 // API has the key `dev-key`. What is stored stays in .wrangler/ until that is removed.
-// Further arguments are wrangler's: `npm run dev -- --port 9000`.
+// `npm run dev -- --package NAME` serves a crate that mounts applications: see build.mjs. Further
+// arguments are wrangler's: `npm run dev -- --port 9000`.
 
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
+
+// What is built is the build's affair, which wrangler starts.
+const { tokens } = parseArgs({
+  options: { package: { type: "string" }, "manifest-path": { type: "string" } },
+  strict: false,
+  tokens: true,
+});
+const own = tokens.filter(({ kind, name }) => kind === "option" && ["package", "manifest-path"].includes(name));
+const build = {};
+const used = new Set();
+for (const { name, value, index, inlineValue } of own) {
+  build[name === "package" ? "ROOMCAST_PACKAGE" : "ROOMCAST_MANIFEST_PATH"] = value;
+  used.add(index);
+  if (!inlineValue) used.add(index + 1);
+}
+const rest = process.argv.slice(2).filter((_, index) => !used.has(index));
 
 const variables = { ROOMCAST_API_KEY: "dev-key" };
 for (const [name, value] of Object.entries(process.env)) {
@@ -25,13 +43,13 @@ const wrangler = spawn(
   [
     join(here, "node_modules", "wrangler", "bin", "wrangler.js"), "dev", "--local",
     "--ip", "127.0.0.1", "--port", "8787", "--inspector-port", "0",
-    "--show-interactive-dev-session=false", "--env-file", file, ...process.argv.slice(2),
+    "--show-interactive-dev-session=false", "--env-file", file, ...rest,
   ],
   {
     cwd: here,
     stdio: "inherit",
     // Nothing is asked of the network.
-    env: { ...process.env, CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" },
+    env: { ...process.env, ...build, CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" },
   },
 );
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => wrangler.kill(signal));

@@ -11,6 +11,11 @@ const NO_CODE = 1005;
 const LOST = 1006;
 const TLS_FAILED = 1015;
 
+// Inputs of an application's own that follow each other without a pause.
+const TURNS_MAX = 100;
+// How often an object that waits for work looks whether the module is still the same.
+const WATCH_MS = 1000;
+
 // The namespaces of this isolate's objects, by id. The collector would find that an evicted object's
 // is not needed any more, but does not see how much memory it holds in the module.
 const namespaces = new Map();
@@ -23,13 +28,16 @@ export class NamespaceObject extends DurableObject {
   #namespace = null;
   #generation = -1;
   #hasApplication = false;
+  #watching = false;
 
   constructor(ctx, env) {
     super(ctx, env);
     this.#sockets = new Sockets(
       ctx,
+      env.NAMESPACES,
       (slot) => this.#also((namespace) => namespace.tooSlow(slot)),
       (slot) => this.#also((namespace) => namespace.disconnect(slot, LOST)),
+      () => this.#turn(),
     );
   }
 
@@ -83,6 +91,38 @@ export class NamespaceObject extends DurableObject {
     } catch {
       return false; // it has been logged
     }
+  }
+
+  // Does what the application wants beside its inputs, one by one: each is an input.
+  #turn() {
+    this.#watch();
+    for (let count = 0; count < TURNS_MAX; count++) {
+      let more = false;
+      const done = this.#also((namespace) => {
+        more = namespace.turn();
+      });
+      if (!done && this.#sockets.works) this.#also(() => {}); // it says what is lost
+      if (!done || !more) return;
+    }
+    // Others have their turn in between.
+    setTimeout(() => this.#turn(), 0);
+  }
+
+  // Another object can make the module begin anew while this one waits for its work, and nothing
+  // else would tell.
+  #watch() {
+    if (this.#watching || !this.#sockets.works) return;
+    this.#watching = true;
+    setTimeout(() => {
+      this.#watching = false;
+      if (this.#generation !== current()) this.#also(() => {});
+      this.#watch();
+    }, WATCH_MS);
+  }
+
+  // What another namespace asks.
+  ask(question) {
+    return this.#input((namespace) => namespace.ask(question));
   }
 
   // Whether an input failed by a panic of the application, or what looks like one.
@@ -192,6 +232,7 @@ export class NamespaceObject extends DurableObject {
       this.#sockets.remove(socket);
       namespace.disconnect(slot, code);
     });
+    this.#sockets.forget(socket);
   }
 
   alarm() {

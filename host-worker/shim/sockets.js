@@ -38,17 +38,35 @@ export class Sockets {
   outboxMax = 0;
   // What is done with a slot whose socket failed.
   #failed;
+  // Does what the application wants beside its inputs.
+  #turn;
+  #called = false;
+  // The way to other namespaces.
+  #namespaces;
+  // Work that is under way: by its number the socket that it is for, and what that is sent should the
+  // work be lost.
+  #work = new Map();
+  // Sockets whose messages wait for work.
+  #waiting = new Set();
+  // Work that is lost, and what is not sent of it yet.
+  #lost = [];
+  // Tells the platform that nothing is under way any more.
+  #workDone = null;
   // The one that is being opened.
   opening = null;
+  // Those that the platform has said to have ended.
+  #ended = new WeakSet();
   // Whether messages are the application's own, without envelopes.
   #raw = false;
   // Lets the platform answer pings while the object sleeps.
   #pong = new WebSocketRequestResponsePair(PING, PONG);
 
-  constructor(ctx, tooSlow, failed) {
+  constructor(ctx, namespaces, tooSlow, failed, turn) {
     this.#ctx = ctx;
+    this.#namespaces = namespaces;
     this.#tooSlow = tooSlow;
     this.#failed = failed;
+    this.#turn = turn;
     // Forgotten at each restart, so set at each start.
     ctx.setWebSocketAutoResponse(this.#pong);
   }
@@ -71,9 +89,12 @@ export class Sockets {
   // What the module calls, while it does an input.
 
   attachments() {
-    // A socket whose close is under way is no member any more.
-    const open = this.#ctx.getWebSockets().filter((socket) => socket.readyState === OPEN);
-    this.#standing = open.map((socket) => [socket, socket.deserializeAttachment()]);
+    const all = this.#ctx.getWebSockets().map((socket) => [socket, socket.deserializeAttachment()]);
+    // One that ended is a member until the platform has said so, as it would be had nobody slept. One
+    // that the server closed has nothing attached any more.
+    this.#standing = all.filter(
+      ([socket, attachment]) => socket.readyState === OPEN || (attachment && !this.#ended.has(socket)),
+    );
     return this.#standing.map(([, attachment]) => attachment);
   }
 
@@ -88,6 +109,16 @@ export class Sockets {
       if (slots[index] === NO_SLOT) this.abort(socket);
       else this.#put(slots[index], socket, attachment);
     });
+    this.#lose();
+  }
+
+  // The namespace begins anew: nobody works on what was under way.
+  #lose() {
+    for (const { socket, lost } of this.#work.values()) this.#lost.push(socket, lost);
+    for (const socket of this.#waiting) this.#lost.push(socket, null);
+    this.#waiting.clear();
+    this.#work.clear();
+    this.#rest();
   }
 
   open(slot, bytes) {
@@ -149,11 +180,53 @@ export class Sockets {
     this.#wanted.push(slot, { code, reason });
   }
 
+  soon() {
+    if (this.#called) return;
+    this.#called = true;
+    queueMicrotask(() => {
+      this.#called = false;
+      this.#turn();
+    });
+  }
+
+  // Never throws: the promise does.
+  async ask(namespace, question) {
+    return this.#namespaces.getByName(namespace).ask(question);
+  }
+
+  workBegan(id, slot, lost) {
+    this.#work.set(id, { socket: this.#bySlot[slot], lost });
+    // The object must not sleep over it.
+    if (!this.#workDone) this.#ctx.waitUntil(new Promise((done) => (this.#workDone = done)));
+  }
+
+  workEnded(id) {
+    this.#work.delete(id);
+    this.#rest();
+  }
+
+  #rest() {
+    if (this.#work.size > 0) return;
+    this.#workDone?.();
+    this.#workDone = null;
+  }
+
+  wait(slot, waits) {
+    const socket = this.#bySlot[slot];
+    if (waits && socket) this.#waiting.add(socket);
+    else this.#waiting.delete(socket);
+  }
+
+  get works() {
+    return this.#work.size > 0;
+  }
+
   // What the object calls, when an input is done or has failed.
 
   // Sends and closes what the input wanted.
   commit() {
     this.#undo.length = 0;
+    if (this.#lost.length > 0) this.#tell();
     if (this.#wanted.length === 0) return;
     const wanted = this.#wanted;
     this.#wanted = [];
@@ -162,6 +235,29 @@ export class Sockets {
       const what = wanted[index + 1];
       if (what.code === undefined) this.#deliver(to, what);
       else this.#end(to, what);
+    }
+  }
+
+  // Answers in place of work that is lost. Messages that waited for it are lost as well, and who sent
+  // them is closed.
+  #tell() {
+    this.flush();
+    const lost = this.#lost;
+    this.#lost = [];
+    for (let index = 0; index < lost.length; index += 2) {
+      const socket = lost[index];
+      const text = lost[index + 1];
+      if (!socket || socket.readyState !== OPEN) continue;
+      if (text === null) this.#giveUp(socket);
+      else if (text !== undefined) this.#sendTo(socket, text);
+    }
+  }
+
+  #sendTo(socket, text) {
+    try {
+      socket.send(text);
+    } catch (fault) {
+      this.#notSent(this.#slots.get(socket), fault);
     }
   }
 
@@ -247,6 +343,12 @@ export class Sockets {
     const socket = this.#bySlot[slot];
     if (socket?.readyState !== OPEN) return; // its close event is on the way
     console.error("roomcast: a message cannot be sent, its connection is closed:", fault);
+    this.#giveUp(socket);
+  }
+
+  // Ends a connection that the hub still has.
+  #giveUp(socket) {
+    const slot = this.#slots.get(socket);
     this.abort(socket);
     queueMicrotask(() => this.#failed(slot));
   }
@@ -290,6 +392,13 @@ export class Sockets {
     this.#bySlot[slot] = null;
     this.#saved[slot] = null;
     this.#slots.delete(socket);
+    this.#waiting.delete(socket);
+  }
+
+  // The platform has said that this one ended, and that was dealt with.
+  forget(socket) {
+    this.#ended.add(socket);
+    this.remove(socket);
   }
 
   // Ends a connection after a fault of the server.

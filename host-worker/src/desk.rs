@@ -1,26 +1,24 @@
 //! The namespace, as an API call sees it.
 
 use roomcast_core::{
-    App, Audience, CloseCode, ConnId, Delivery, EncodeError, Gateway, Hub, JoinError, Outbox,
-    Payload, SendError, Timestamp, UnknownConn, http::ApiHost,
+    Audience, CloseCode, ConnId, Delivery, EncodeError, Hub, JoinError, Outbox, Payload, SendError,
+    Timestamp, UnknownConn, http::ApiHost,
 };
 use serde_json::value::RawValue;
+
+use crate::namespace::AnyApp;
 
 /// Does what a call asks for; what follows from it is left in the outbox.
 #[derive(Debug)]
 pub(crate) struct Desk<'a> {
     now: Timestamp,
-    app: &'a mut App<Box<dyn Gateway>>,
+    app: &'a mut AnyApp,
     out: &'a mut Outbox,
     learned: Option<String>,
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) const fn new(
-        now: Timestamp,
-        app: &'a mut App<Box<dyn Gateway>>,
-        out: &'a mut Outbox,
-    ) -> Self {
+    pub(crate) const fn new(now: Timestamp, app: &'a mut AnyApp, out: &'a mut Outbox) -> Self {
         Self {
             now,
             app,

@@ -14,15 +14,31 @@
 //! of them a message across the border of WebAssembly would cost more than to send it.
 
 // Elsewhere there is no platform: what is for every target is compiled to be tested.
-#![cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+#![cfg_attr(
+    not(all(target_arch = "wasm32", feature = "applications")),
+    allow(dead_code)
+)]
+#![cfg_attr(not(feature = "applications"), allow(unreachable_pub))]
 
+mod ask;
 mod attachment;
 mod desk;
 mod mount;
 mod namespace;
+mod notify;
+mod panics;
 mod platform;
+mod server;
 mod settings;
+mod tasks;
 mod wake;
+
+#[cfg(feature = "applications")]
+pub use self::{
+    ask::ServerError,
+    mount::{mount, mount_others},
+    server::Server,
+};
 
 #[cfg(target_arch = "wasm32")]
 mod front;

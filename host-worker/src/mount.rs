@@ -2,13 +2,96 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
-use roomcast_core::Gateway;
+use roomcast_core::{Gateway, http::is_namespace};
 
-type Factory = Rc<dyn Fn() -> Box<dyn Gateway>>;
+use crate::server::Server;
+
+type Factory = Rc<dyn Fn(&Server) -> Box<dyn Gateway>>;
+
+/// Any application.
+#[cfg(feature = "applications")]
+pub(crate) type AnyGateway = Box<dyn Gateway>;
+/// None. What a compiler leaves out that knows it is a fifth of the module.
+#[cfg(not(feature = "applications"))]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AnyGateway;
+
+#[cfg(not(feature = "applications"))]
+impl Gateway for AnyGateway {
+    fn watches(&self) -> bool {
+        false
+    }
+}
+
+/// What is mounted.
+#[derive(Default)]
+struct Mounted {
+    /// By the name of the namespace.
+    own: BTreeMap<String, Factory>,
+    /// For the others.
+    others: Option<Factory>,
+}
 
 thread_local! {
-    /// By the name of the namespace. An instance of the module has one thread.
-    static MOUNTED: RefCell<BTreeMap<String, Factory>> = const { RefCell::new(BTreeMap::new()) };
+    /// An instance of the module has one thread, and begins with nothing.
+    static MOUNTED: RefCell<Mounted> = RefCell::default();
+}
+
+/// Gives a namespace its application; `default` is the one at `/ws`, any other is at
+/// `/ws/{namespace}`. For the function that starts the module:
+///
+/// ```
+/// use roomcast_core::{Context, Router};
+/// use roomcast_worker::mount;
+///
+/// fn echo() -> Router {
+///     Router::default().on("echo", |_: &mut Context, text: String| text)
+/// }
+///
+/// // In a Worker also #[wasm_bindgen(start)].
+/// pub fn start() {
+///     mount("default", |_| echo());
+/// }
+/// # start();
+/// ```
+///
+/// The factory runs each time the namespace wakes. It must lead to the same application each time;
+/// what that is to remember, [`persistent`](roomcast_core::Router::persistent) state and
+/// [sessions](roomcast_core::Context::session) keep.
+///
+/// # Panics
+///
+/// When the namespace has one already, or its name is not 1 to 64 of `A-Z a-z 0-9 _ -`.
+pub fn mount<G: Gateway + 'static>(namespace: &str, factory: impl Fn(&Server) -> G + 'static) {
+    let valid = is_namespace(namespace);
+    assert!(
+        valid,
+        "the name of a namespace is 1 to 64 of A-Z a-z 0-9 _ -: {namespace}"
+    );
+    let factory = boxed(factory);
+    let before =
+        MOUNTED.with_borrow_mut(|mounted| mounted.own.insert(namespace.to_owned(), factory));
+    assert!(before.is_none(), "`{namespace}` has an application already");
+}
+
+/// Gives every namespace without an application of its own one of these; [`Server::name`] says which
+/// it is for.
+///
+/// # Panics
+///
+/// When there is one already.
+pub fn mount_others<G: Gateway + 'static>(factory: impl Fn(&Server) -> G + 'static) {
+    let factory = boxed(factory);
+    let before = MOUNTED.with_borrow_mut(|mounted| mounted.others.replace(factory));
+    assert!(
+        before.is_none(),
+        "other namespaces have an application already"
+    );
+}
+
+fn boxed<G: Gateway + 'static>(factory: impl Fn(&Server) -> G + 'static) -> Factory {
+    crate::panics::log();
+    Rc::new(move |server| Box::new(factory(server)))
 }
 
 /// The application of a namespace, if it has one: how it is made each time the namespace wakes.
@@ -18,29 +101,59 @@ pub(crate) struct Application(Option<Factory>);
 impl Application {
     /// What is mounted for a namespace.
     pub(crate) fn of(namespace: &str) -> Self {
-        Self(MOUNTED.with_borrow(|mounted| mounted.get(namespace).cloned()))
+        Self(MOUNTED.with_borrow(|mounted| {
+            let own = mounted.own.get(namespace);
+            own.or(mounted.others.as_ref()).cloned()
+        }))
     }
 
     #[cfg(test)]
-    pub(crate) fn new(factory: impl Fn() -> Box<dyn Gateway> + 'static) -> Self {
+    pub(crate) fn new(factory: impl Fn(&Server) -> Box<dyn Gateway> + 'static) -> Self {
         Self(Some(Rc::new(factory)))
     }
 
     pub(crate) const fn is_some(&self) -> bool {
-        self.0.is_some()
+        cfg!(feature = "applications") && self.0.is_some()
     }
 
     /// A new one, in the state in which it begins.
-    pub(crate) fn make(&self) -> Box<dyn Gateway> {
+    #[cfg(feature = "applications")]
+    pub(crate) fn make(&self, server: &Server) -> AnyGateway {
         match &self.0 {
-            Some(factory) => factory(),
+            Some(factory) => factory(server),
             None => Box::new(()),
         }
+    }
+
+    #[cfg(not(feature = "applications"))]
+    pub(crate) const fn make(&self, _: &Server) -> AnyGateway {
+        AnyGateway
     }
 }
 
 impl fmt::Debug for Application {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Application").field(&self.is_some()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_namespace_has_its_own_or_that_of_the_others() {
+        mount("one", |_| ());
+        assert!(Application::of("one").is_some());
+        assert!(!Application::of("two").is_some());
+        mount_others(|_| ());
+        assert!(Application::of("two").is_some());
+    }
+
+    #[test]
+    #[should_panic = "has an application already"]
+    fn one_namespace_has_one_application() {
+        mount("one", |_| ());
+        mount("one", |_| ());
     }
 }

@@ -1,19 +1,28 @@
 //! The hub of a namespace with its application, and what carries out their commands.
 
+use std::rc::Rc;
+
 use roomcast_core::{
-    Admission, App, AppState, CloseCode, Command, ConnId, ConnectError, DisconnectReason,
-    ErrorCode, Frame, Gateway, Handshake, HubState, Limits, Outbox, Rejection, Timestamp,
-    UpgradeRequest,
+    Admission, App, AppState, CloseCode, Command, CompleteError, ConnId, ConnectError,
+    DisconnectReason, ErrorCode, Failure, Frame, Gateway, Handshake, HubState, Limits, Outbox,
+    Outcome, Rejection, Timestamp, UpgradeRequest,
     http::{Answer, ApiCall, Problem},
 };
 
 use crate::{
+    ask::{Answer as Told, Ask, ServerError},
     attachment,
     desk::Desk,
-    mount::Application,
+    mount::{AnyGateway, Application},
+    notify::Notify,
     platform::{Attachments, Fault, Platform},
+    server::{Mailbox, Server},
+    tasks::{Done, Tasks},
     wake::{Wake, wake},
 };
+
+/// With whatever application.
+pub(crate) type AnyApp = App<AnyGateway>;
 
 /// One namespace.
 ///
@@ -26,8 +35,14 @@ pub(crate) struct Namespace<P> {
     platform: P,
     limits: Limits,
     application: Application,
+    /// What the application has of the namespace, and where it asks it something.
+    server: Server,
+    mailbox: Rc<Mailbox>,
     /// `None` before it has woken.
-    app: Option<App<Box<dyn Gateway>>>,
+    app: Option<AnyApp>,
+    tasks: Tasks,
+    /// Kept: who refers to it calls as long as it is there.
+    _notify: Notify,
     out: Outbox,
     /// By slot.
     conns: Vec<Option<ConnId>>,
@@ -46,14 +61,25 @@ const UNAVAILABLE: &str =
 const INTERNAL: &str = "the server failed at this; it was noted down there";
 
 impl<P: Platform> Namespace<P> {
-    pub(crate) fn new(platform: P, mut limits: Limits, application: Application) -> Self {
+    pub(crate) fn new(
+        platform: P,
+        mut limits: Limits,
+        name: &str,
+        application: Application,
+    ) -> Self {
+        let notify = Notify::new(platform.call());
+        let mailbox = Mailbox::new(notify.notifier(), platform.remote());
         let session_bytes = application.is_some().then_some(limits.session_bytes);
         limits.room_names_bytes = Some(attachment::room_names_bytes(session_bytes));
         Self {
             platform,
             limits,
             application,
+            server: Server::new(name, Rc::clone(&mailbox)),
+            mailbox,
             app: None,
+            tasks: Tasks::new(notify.notifier()),
+            _notify: notify,
             out: Outbox::new(),
             conns: Vec::new(),
             attachments: Attachments::default(),
@@ -68,7 +94,7 @@ impl<P: Platform> Namespace<P> {
         self.awake().map(|_| ())
     }
 
-    fn awake(&mut self) -> Result<(Timestamp, &mut App<Box<dyn Gateway>>, &mut Outbox), Fault> {
+    fn awake(&mut self) -> Result<(Timestamp, &mut AnyApp, &mut Outbox), Fault> {
         let app = match self.app.take() {
             Some(app) => app,
             None => self.restore()?,
@@ -77,11 +103,12 @@ impl<P: Platform> Namespace<P> {
         Ok((self.platform.now(), app, &mut self.out))
     }
 
-    fn restore(&mut self) -> Result<App<Box<dyn Gateway>>, Fault> {
+    fn restore(&mut self) -> Result<AnyApp, Fault> {
         let saved = self.platform.load()?;
         let attachments = self.platform.attachments()?;
         self.saved.clone_from(&saved.application);
-        let Wake { app, seats } = wake(&self.limits, saved, &attachments, &self.application)?;
+        let gateway = || self.application.make(&self.server);
+        let Wake { app, seats } = wake(&self.limits, saved, &attachments, gateway)?;
         self.conns.clear();
         let mut slots = Vec::with_capacity(seats.len());
         for seat in seats {
@@ -186,16 +213,67 @@ impl<P: Platform> Namespace<P> {
         };
         let (now, app, out) = self.awake()?;
         let _ = app.receive(now, conn, frame, out); // it is alive
-        self.finish(Some(conn))
+        let waits = app.is_waiting(conn);
+        self.finish(Some(conn))?;
+        if waits {
+            self.platform.wait(slot, true);
+        }
+        Ok(())
+    }
+
+    /// Goes on with one thing that the application wants: what it asked, or work that is ready. Says
+    /// whether there is more.
+    pub(crate) fn turn(&mut self) -> Result<bool, Fault> {
+        self.wake()?;
+        if let Some((ask, asker)) = self.mailbox.take() {
+            let told = self.ask(ask).unwrap_or_else(|fault| {
+                self.platform.log(&fault.to_string());
+                // Who asked may be lost, and somebody wait for it.
+                if let Err(fault) = self.wake() {
+                    self.platform.log(&format!("it cannot wake: {fault}"));
+                }
+                Err(ServerError::Unavailable(fault.to_string()))
+            });
+            let _ = asker.send(told); // or nobody is interested any more
+        } else if let Some(done) = self.tasks.poll() {
+            self.complete(done)?;
+        }
+        Ok(!self.mailbox.is_empty() || self.tasks.is_ready())
+    }
+
+    /// Does what is asked from outside of its handlers.
+    pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Told, ServerError>, Fault> {
+        let changes = ask.changes();
+        let (now, app, out) = self.awake()?;
+        let answer = ask.run(now, app, out);
+        if changes {
+            self.finish(None)?;
+        }
+        Ok(answer)
+    }
+
+    fn complete(&mut self, done: Done) -> Result<(), Fault> {
+        let Done { id, token, outcome } = done;
+        let (now, app, out) = self.awake()?;
+        if app.complete(now, token, outcome, out) == Err(CompleteError::NotAnAnswer) {
+            let failure = Failure::internal("the work came to no answer");
+            // Nobody may wait for it.
+            let _ = app.complete(now, token, Outcome::Fail(failure), out);
+        }
+        let waits = app.is_waiting(token.conn());
+        self.finish(None)?;
+        self.platform.work_ended(id);
+        self.platform.wait(token.conn().slot(), waits);
+        Ok(())
     }
 
     /// The application panicked over this message, and an earlier instance of the module went with
     /// it: its sender is told that there was a fault.
     pub(crate) fn failed(&mut self, slot: usize, text: &str) -> Result<(), Fault> {
         if let Some(conn) = self.conn(slot)? {
-            self.platform.log(&format!(
-                "a handler panicked over a message of connection {conn}"
-            ));
+            let event = event_of(text).unwrap_or_default();
+            let text = format!("{event:?} of connection {conn} panicked: nothing of it was done");
+            self.platform.log(&text);
         }
         if self.is_raw() {
             return Ok(());
@@ -352,12 +430,17 @@ impl<P: Platform> Namespace<P> {
             self.platform.log(&fault.to_string());
         }
         if saved.is_err() {
+            // What is under way goes with it; when it wakes, the platform says so to who waits.
             self.app = None;
+            self.tasks.clear();
             self.platform.undo();
-        } else {
-            let next = app.next_timeout();
-            self.schedule(next);
+            return saved;
         }
+        if self.application.is_some() {
+            begin(app, &mut self.tasks, &mut self.platform);
+        }
+        let next = app.next_timeout();
+        self.schedule(next);
         saved
     }
 
@@ -464,6 +547,29 @@ impl<P: Platform> Namespace<P> {
             }
         }
     }
+}
+
+/// Takes on what handlers began, and drops what nobody waits for any more.
+fn begin(app: &mut AnyApp, tasks: &mut Tasks, platform: &mut impl Platform) {
+    for (token, work) in app.take_work() {
+        let lost = app.lost_answer(token);
+        let id = tasks.add(token, work);
+        platform.work_began(id, token.conn().slot(), lost.as_deref());
+    }
+    for token in app.take_cancelled() {
+        if let Some(id) = tasks.cancel(token) {
+            platform.work_ended(id);
+        }
+    }
+}
+
+/// The event of an envelope, for people to read.
+fn event_of(text: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        event: String,
+    }
+    serde_json::from_str(text).ok().map(|Head { event }| event)
 }
 
 /// An application admits somebody whose name does not fit where it is kept.

@@ -1,10 +1,13 @@
 //! A namespace in its object: what the shim calls, and the platform below it.
 
+use std::future::ready;
+
 use roomcast_core::{
     CloseCode, ConnId, ConnectError, DisconnectReason, Frame, Handshake, KeyState, Timestamp,
     http::{Problem, Refusal, SUBPROTOCOL, Upgrade},
 };
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use worker::{
     State,
     worker_sys::{DurableObjectState, web_sys},
@@ -16,6 +19,7 @@ use crate::{
     mount::Application,
     namespace::Namespace,
     platform::{Attachments, Fault, Platform, Saved},
+    server::Remote,
     settings::Settings,
     sockets::{self, NO_SLOT, Sockets},
     storage::Storage,
@@ -51,12 +55,12 @@ impl Object {
         let epoch = format!("{random:016x}");
         let application = Application::of(&name);
         let edge = Edge {
-            name,
+            name: name.clone(),
             storage: Storage::new(State::from(ctx).storage().sql(), epoch),
             sockets,
             slots: Vec::new(),
         };
-        let namespace = Namespace::new(edge, settings.limits.clone(), application);
+        let namespace = Namespace::new(edge, settings.limits.clone(), &name, application);
         Ok(Self {
             namespace,
             settings,
@@ -77,7 +81,11 @@ impl Object {
             Ok(upgrade) => upgrade,
             Err(problem) => return told(head.answer(problem.into())),
         };
-        let fields = head.fields();
+        let fields = if self.namespace.has_application() {
+            head.fields()
+        } else {
+            Vec::new()
+        };
         let fields = fields.iter().map(|(name, value)| (&**name, &**value));
         let fields: Vec<_> = fields.collect();
         let admitted = self.namespace.upgrade(&head.upgrade_request(&fields));
@@ -148,11 +156,6 @@ impl Object {
         received.map_err(text)
     }
 
-    /// An earlier instance of the module trapped over this message.
-    pub fn failed(&mut self, slot: usize, text: &str) -> Result<(), JsValue> {
-        self.namespace.failed(slot, text).map_err(self::text)
-    }
-
     /// Whether there is an application.
     #[wasm_bindgen(getter, js_name = hasApplication)]
     pub fn has_application(&self) -> bool {
@@ -195,6 +198,29 @@ impl Object {
     /// The alarm rang.
     pub fn alarm(&mut self) -> Result<(), JsValue> {
         self.namespace.timeout().map_err(text)
+    }
+}
+
+/// What only an application needs.
+#[cfg(feature = "applications")]
+#[wasm_bindgen(js_class = Namespace)]
+impl Object {
+    /// An earlier instance of the module trapped over this message.
+    pub fn failed(&mut self, slot: usize, text: &str) -> Result<(), JsValue> {
+        self.namespace.failed(slot, text).map_err(self::text)
+    }
+
+    /// Goes on with one thing that the application wants; says whether there is more.
+    pub fn turn(&mut self) -> Result<bool, JsValue> {
+        self.namespace.turn().map_err(text)
+    }
+
+    /// What another namespace asks, and the answer.
+    pub fn ask(&mut self, question: &str) -> Result<String, JsValue> {
+        let ask = serde_json::from_str(question).map_err(|fault| fault.to_string())?;
+        let answer = self.namespace.ask(ask).map_err(text)?;
+        let answer = answer.map_err(crate::ask::WireError::from);
+        Ok(serde_json::to_string(&answer).map_err(|fault| fault.to_string())?)
     }
 
     /// An earlier instance of the module trapped when the alarm rang.
@@ -239,6 +265,26 @@ fn saving(fault: &JsValue) -> Fault {
 }
 
 impl Platform for Edge {
+    fn call(&self) -> impl Fn() + 'static {
+        let sockets = self.sockets.clone();
+        move || sockets.soon()
+    }
+
+    fn remote(&self) -> Remote {
+        if !cfg!(feature = "applications") {
+            return Box::new(|_, _| Box::pin(ready(Err(String::new())))); // nobody asks
+        }
+        let sockets = self.sockets.clone();
+        Box::new(move |namespace, question| {
+            let answer = JsFuture::from(sockets.ask(namespace, &question));
+            Box::pin(async move {
+                let answer = answer.await.map_err(|fault| format!("{fault:?}"))?;
+                let text = answer.as_string();
+                text.ok_or_else(|| "its object answered nothing".to_owned())
+            })
+        })
+    }
+
     fn now(&self) -> Timestamp {
         millis(js_sys::Date::now())
     }
@@ -306,6 +352,18 @@ impl Platform for Edge {
 
     fn undo(&mut self) {
         self.sockets.undo();
+    }
+
+    fn work_began(&mut self, id: u32, at: usize, lost: Option<&str>) {
+        self.sockets.work_began(id, slot(at), lost);
+    }
+
+    fn work_ended(&mut self, id: u32) {
+        self.sockets.work_ended(id);
+    }
+
+    fn wait(&mut self, at: usize, waits: bool) {
+        self.sockets.wait(slot(at), waits);
     }
 
     fn send(&mut self, to: &[ConnId], frame: Frame<'_>) {

@@ -2,6 +2,8 @@
 
 use roomcast_core::{CloseCode, ConnId, Frame, HubState, KeyState, Timestamp};
 
+use crate::server::Remote;
+
 /// The platform failed to load or save something. Nothing of it was saved.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
@@ -30,6 +32,13 @@ pub(crate) struct Saved {
 /// their connections.
 pub(crate) trait Platform {
     fn now(&self) -> Timestamp;
+
+    /// What makes the platform call [`Namespace::turn`](crate::namespace::Namespace::turn), soon and
+    /// outside of what is being done.
+    fn call(&self) -> impl Fn() + 'static;
+
+    /// The way to other namespaces.
+    fn remote(&self) -> Remote;
 
     /// Logs what an operator should know.
     fn log(&self, text: &str);
@@ -69,6 +78,17 @@ pub(crate) trait Platform {
 
     /// Takes back what the input wrote to attachments and wants sent and closed: it failed.
     fn undo(&mut self);
+
+    /// Work for a connection began, and the object must not sleep before its end. Should the namespace
+    /// be made anew first, the work is lost, and the connection is sent what is `lost`.
+    fn work_began(&mut self, id: u32, slot: usize, lost: Option<&str>);
+
+    /// Work ended.
+    fn work_ended(&mut self, id: u32);
+
+    /// Whether messages of a connection wait for its work. They would be lost with it, and the
+    /// connection closed.
+    fn wait(&mut self, slot: usize, waits: bool);
 
     /// Sends a message, once the input is done. A socket that cannot take it is about to end.
     fn send(&mut self, to: &[ConnId], frame: Frame<'_>);

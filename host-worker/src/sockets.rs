@@ -1,12 +1,12 @@
 //! The sockets of an object, which JavaScript owns: `shim/sockets.js`.
 
-use js_sys::{Array, Float64Array, Uint8Array};
+use js_sys::{Array, Float64Array, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
 extern "C" {
     /// `Sockets` of `shim/sockets.js`.
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     pub type Sockets;
 
     /// The attachments of the open sockets, byte arrays; who has none has `undefined`.
@@ -33,6 +33,26 @@ extern "C" {
     /// Takes back what the input saved and wants sent and closed.
     #[wasm_bindgen(method)]
     pub(crate) fn undo(this: &Sockets);
+
+    /// Calls [`Object::turn`](crate::object::Object::turn), soon.
+    #[wasm_bindgen(method)]
+    pub(crate) fn soon(this: &Sockets);
+
+    /// Asks another namespace's object: a promise of its answer.
+    #[wasm_bindgen(method)]
+    pub(crate) fn ask(this: &Sockets, namespace: &str, question: &str) -> Promise;
+
+    /// Work for a connection began; what it is sent should the work be lost.
+    #[wasm_bindgen(method, js_name = workBegan)]
+    pub(crate) fn work_began(this: &Sockets, id: u32, slot: u32, lost: Option<&str>);
+
+    /// Work ended.
+    #[wasm_bindgen(method, js_name = workEnded)]
+    pub(crate) fn work_ended(this: &Sockets, id: u32);
+
+    /// Whether messages of a connection wait for its work.
+    #[wasm_bindgen(method)]
+    pub(crate) fn wait(this: &Sockets, slot: u32, waits: bool);
 
     /// Sends one text to many, once the input is done.
     #[wasm_bindgen(method)]

@@ -2,23 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use roomcast_core::{App, AppState, Config, ConnId, ConnState, Gateway, Hub, Limits, RestoreError};
+use roomcast_core::{App, AppState, Config, ConnId, ConnState, Hub, Limits, RestoreError};
 
 use crate::{
     attachment,
-    mount::Application,
+    mount::AnyGateway,
+    namespace::AnyApp,
     platform::{Fault, Saved},
 };
 
 /// A hub with its application, and who of those that were there is in it.
 #[derive(Debug)]
 pub(crate) struct Wake {
-    pub(crate) app: App<Box<dyn Gateway>>,
+    pub(crate) app: AnyApp,
     /// For each attachment its connection, or why it has none.
     pub(crate) seats: Vec<Result<ConnId, String>>,
 }
 
-/// Restores a namespace. An attachment that contradicts the rest costs its own connection, and nobody
+/// Restores a namespace, each time with a new gateway. An attachment that contradicts the rest costs its own connection, and nobody
 /// else's.
 ///
 /// Work: everything there is, thrice when something contradicts.
@@ -30,17 +31,17 @@ pub(crate) fn wake(
     limits: &Limits,
     saved: Saved,
     attachments: &[Vec<u8>],
-    application: &Application,
+    gateway: impl Fn() -> AnyGateway,
 ) -> Result<Wake, Fault> {
     let Saved {
         epoch,
         state: hub,
-        application: text,
+        application,
     } = saved;
     let config = Config::new(epoch).with_limits(limits.clone());
     let mut state = AppState::default();
-    if application.is_some() && !text.is_empty() {
-        state = serde_json::from_str(&text).map_err(|fault| {
+    if cfg!(feature = "applications") && !application.is_empty() {
+        state = serde_json::from_str(&application).map_err(|fault| {
             // Without what stands there: clients may have chosen it.
             unreadable(format_args!(
                 "it is no state, from byte {} on",
@@ -51,7 +52,7 @@ pub(crate) fn wake(
     state.hub = hub;
     let restore = |read: Vec<Result<ConnState, String>>| {
         let conns = read.into_iter().flatten();
-        App::restore(config.clone(), application.make(), state.clone(), conns)
+        App::restore(config.clone(), gateway(), state.clone(), conns)
     };
     let read = read(attachments);
     let seats = ids(&read);
@@ -129,7 +130,7 @@ mod tests {
             state,
             application: String::new(),
         };
-        let woken = wake(limits, saved, attachments, &Application::default());
+        let woken = wake(limits, saved, attachments, || Box::new(()));
         let Wake { app, seats } = woken.expect("nothing that an application saved");
         app.hub().assert_consistent();
         let conns: Vec<_> = seats.iter().flatten().copied().collect();

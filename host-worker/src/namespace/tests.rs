@@ -11,6 +11,7 @@ use super::Namespace;
 use crate::{
     mount::Application,
     platform::{Attachments, Fault, Platform, Saved},
+    server::Remote,
 };
 
 #[path = "../../../core/examples/gateways/chat.rs"]
@@ -65,6 +66,20 @@ impl Fake {
 }
 
 impl Platform for Fake {
+    fn call(&self) -> impl Fn() + 'static {
+        || {}
+    }
+
+    fn remote(&self) -> Remote {
+        Box::new(|_, _| Box::pin(async { Err("there is no other namespace".to_owned()) }))
+    }
+
+    fn work_began(&mut self, _: u32, _: usize, _: Option<&str>) {}
+
+    fn work_ended(&mut self, _: u32) {}
+
+    fn wait(&mut self, _: usize, _: bool) {}
+
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.borrow().now)
     }
@@ -263,7 +278,7 @@ impl Bench {
 
     fn with(limits: Limits, application: Application) -> Self {
         let fake = Fake::default();
-        let namespace = Namespace::new(fake.clone(), limits.clone(), application.clone());
+        let namespace = Namespace::new(fake.clone(), limits.clone(), "d", application.clone());
         Self {
             fake,
             namespace,
@@ -274,7 +289,7 @@ impl Bench {
 
     fn evict(&mut self) {
         let (limits, application) = (self.limits.clone(), self.application.clone());
-        self.namespace = Namespace::new(self.fake.clone(), limits, application);
+        self.namespace = Namespace::new(self.fake.clone(), limits, "d", application);
     }
 
     /// What is seen of an input; an answer of the API, or its fault, is at the end.
@@ -408,7 +423,7 @@ const CHAT: &[Op] = &[
 
 /// Each story, under the limits and with the application that it is about.
 fn cases() -> [(Limits, Application, &'static [Op]); 3] {
-    let chat = Application::new(|| Box::new(chat::chat()));
+    let chat = Application::new(|_| Box::new(chat::chat()));
     [
         (Limits::default(), Application::default(), STORY),
         (narrow(), Application::default(), STORY),

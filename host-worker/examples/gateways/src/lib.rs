@@ -1,0 +1,54 @@
+//! The example applications as one Worker, each in the namespace of its name:
+//!
+//! ```sh
+//! cd host-worker
+//! npm run dev -- --package roomcast-worker-gateways
+//! ```
+//!
+//! The files are those that the native server runs, and the tests without a server.
+
+// Elsewhere than in a Worker nothing starts.
+#![cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+
+#[path = "../../../../core/examples/gateways/chat.rs"]
+mod chat;
+#[path = "../../../../core/examples/gateways/heartbeat.rs"]
+mod heartbeat;
+#[path = "../../../../core/examples/gateways/notify.rs"]
+mod notify;
+mod orders;
+#[path = "../../../../core/examples/gateways/raw.rs"]
+mod raw;
+#[path = "../../../../core/examples/gateways/rooms.rs"]
+mod rooms;
+#[path = "../../../../core/examples/gateways/rows.rs"]
+mod rows;
+#[path = "../../../../tests/edge/trials.rs"]
+mod trials;
+
+use roomcast_core::Gateway;
+use roomcast_worker::{Server, mount, mount_others};
+
+/// Called whenever the module is instantiated.
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen::prelude::wasm_bindgen(start))]
+pub fn start() {
+    mount("default", |_| chat::chat());
+    mount("orders", orders::orders);
+    mount("trials", trials::trials);
+    mount("trials-raw", |_| trials::raw());
+    mount_others(others);
+}
+
+/// The application that the name of a namespace begins with: `chat`, but also `chat-7`, which has a
+/// history of its own.
+fn others(server: &Server) -> Box<dyn Gateway> {
+    match server.name().split('-').next().unwrap_or_default() {
+        "chat" => Box::new(chat::chat()),
+        "heartbeat" => Box::new(heartbeat::heartbeat()),
+        "notify" => Box::new(notify::notify()),
+        "raw" => Box::new(raw::raw()),
+        "rooms" => Box::new(rooms::rooms()),
+        "rows" => Box::new(rows::rows()),
+        _ => Box::new(()), // rooms only
+    }
+}

@@ -1,0 +1,56 @@
+//! The way from a future that can go on back to the object that polls it.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    rc::Rc,
+};
+
+thread_local! {
+    /// What calls each object. An instance of the module has one thread; but a waker has to be one
+    /// that may go to others, and so cannot hold this itself.
+    static CALLS: RefCell<BTreeMap<u64, Rc<dyn Fn()>>> = const { RefCell::new(BTreeMap::new()) };
+    static NEXT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Calls an object back, soon and outside of what is being done.
+pub(crate) struct Notify(u64);
+
+/// Refers to a [`Notify`], and does nothing when that is gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Notifier(u64);
+
+impl Notify {
+    pub(crate) fn new(call: impl Fn() + 'static) -> Self {
+        let id = NEXT.replace(NEXT.get() + 1);
+        CALLS.with_borrow_mut(|calls| calls.insert(id, Rc::new(call)));
+        Self(id)
+    }
+
+    pub(crate) const fn notifier(&self) -> Notifier {
+        Notifier(self.0)
+    }
+}
+
+impl Drop for Notify {
+    fn drop(&mut self) {
+        CALLS.with_borrow_mut(|calls| calls.remove(&self.0));
+    }
+}
+
+impl fmt::Debug for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Notify").field(&self.0).finish()
+    }
+}
+
+impl Notifier {
+    pub(crate) fn notify(self) {
+        // What is called must not find the table borrowed.
+        let call = CALLS.with_borrow(|calls| calls.get(&self.0).cloned());
+        if let Some(call) = call {
+            call();
+        }
+    }
+}
