@@ -35,12 +35,22 @@ pub enum Sockets {
     Close,
 }
 
+/// Which worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// Without applications: `npm run build` in `host-worker`. It is in `host-worker/dist`, or in
+    /// the folder that the environment variable `ROOMCAST_WORKER` names.
+    Plain,
+    /// With the example applications: `npm run build:gateways`. It is in
+    /// `host-worker/dist-gateways`, or in the folder that `ROOMCAST_WORKER_GATEWAYS` names.
+    Gateways,
+}
+
 /// Workers in one `workerd` process, each on a free port; it ends with this value.
 ///
 /// The process runs a worker for each of the settings it is started with. They share nothing but
-/// the process. The worker has to be built, into `host-worker/dist` or into the folder that the
-/// environment variable `ROOMCAST_WORKER` names; `workerd` is the one that `npm ci` installs in
-/// `host-worker`, or the one that `ROOMCAST_WORKERD` names.
+/// the process. The worker has to be built, see [`Build`]; `workerd` is the one that `npm ci` installs
+/// in `host-worker`, or the one that `ROOMCAST_WORKERD` names.
 #[derive(Debug)]
 pub struct Edge {
     process: Child,
@@ -62,7 +72,16 @@ impl Edge {
     ///
     /// When something is missing, or does not start.
     pub fn start(workers: &[&Settings]) -> Self {
-        Self::launch(None, &vars_of(workers))
+        Self::start_build(Build::Plain, workers)
+    }
+
+    /// Starts a worker of this build for each of the settings.
+    ///
+    /// # Panics
+    ///
+    /// When something is missing, or does not start.
+    pub fn start_build(build: Build, workers: &[&Settings]) -> Self {
+        Self::launch(build, None, &vars_of(workers))
     }
 
     /// Starts one worker with further variables, which need not be valid.
@@ -75,7 +94,11 @@ impl Edge {
             .iter()
             .map(|&(name, value)| (name.into(), value.into()));
         let defaults = Settings::default().vars();
-        Self::launch(None, &[defaults.into_iter().chain(vars).collect()])
+        Self::launch(
+            Build::Plain,
+            None,
+            &[defaults.into_iter().chain(vars).collect()],
+        )
     }
 
     /// Starts a worker for each of the settings, behind a module that exports what the worker
@@ -85,15 +108,24 @@ impl Edge {
     ///
     /// When something is missing, or does not start.
     pub fn start_behind(entry: &Path, workers: &[&Settings]) -> Self {
-        Self::launch(Some(entry), &vars_of(workers))
+        Self::start_build_behind(Build::Plain, entry, workers)
     }
 
-    fn launch(entry: Option<&Path>, workers: &[Vars]) -> Self {
-        let directory = prepare(entry, workers).unwrap_or_else(|fault| {
-            let built = built();
+    /// The same with a worker of this build.
+    ///
+    /// # Panics
+    ///
+    /// When something is missing, or does not start.
+    pub fn start_build_behind(build: Build, entry: &Path, workers: &[&Settings]) -> Self {
+        Self::launch(build, Some(entry), &vars_of(workers))
+    }
+
+    fn launch(build: Build, entry: Option<&Path>, workers: &[Vars]) -> Self {
+        let directory = prepare(build, entry, workers).unwrap_or_else(|fault| {
+            let (folder, command) = (build.folder(), build.command());
             panic!(
-                "no worker can be started; has `npm run build` in host-worker made {}? {fault}",
-                built.display()
+                "no worker can be started; has `{command}` in host-worker made {}? {fault}",
+                folder.display()
             )
         });
         let workerd = workerd();
@@ -252,7 +284,7 @@ fn vars_of(workers: &[&Settings]) -> Vec<Vars> {
 }
 
 /// A folder with all that the process needs.
-fn prepare(entry: Option<&Path>, workers: &[Vars]) -> io::Result<TempDir> {
+fn prepare(build: Build, entry: Option<&Path>, workers: &[Vars]) -> io::Result<TempDir> {
     let directory = TempDir::with_prefix("roomcast-edge-")?;
     let copy = |from: &Path| {
         let name = from.file_name().unwrap_or_default();
@@ -264,7 +296,7 @@ fn prepare(entry: Option<&Path>, workers: &[Vars]) -> io::Result<TempDir> {
         modules.push(copy(entry)?);
     }
     modules.extend(["index.js".into()]);
-    for file in fs::read_dir(built())? {
+    for file in fs::read_dir(build.folder())? {
         let file = file?.path();
         let name = copy(&file)?;
         if file.extension() == Some(OsStr::new("wasm")) {
@@ -300,10 +332,21 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The folder of the built worker.
-fn built() -> PathBuf {
-    env::var_os("ROOMCAST_WORKER")
-        .map_or_else(|| repository().join("host-worker/dist"), PathBuf::from)
+impl Build {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Plain => "npm run build",
+            Self::Gateways => "npm run build:gateways",
+        }
+    }
+
+    fn folder(self) -> PathBuf {
+        let (variable, folder) = match self {
+            Self::Plain => ("ROOMCAST_WORKER", "host-worker/dist"),
+            Self::Gateways => ("ROOMCAST_WORKER_GATEWAYS", "host-worker/dist-gateways"),
+        };
+        env::var_os(variable).map_or_else(|| repository().join(folder), PathBuf::from)
+    }
 }
 
 fn workerd() -> PathBuf {

@@ -18,7 +18,7 @@ mod world;
 
 pub use actor::Actor;
 pub use driver::{Core, Driver, DriverError, Hibernating, Sleep, Url};
-pub use edge::{Edge, Sockets};
+pub use edge::{Build, Edge, Sockets};
 pub use event::{Answer, Event, Expect};
 pub use lockstep::{Lockstep, Mismatch, Seen};
 pub use model::{Model, Prediction};

@@ -1,0 +1,92 @@
+//! Who is let in.
+
+use crate::world::World;
+
+/// The hook sees headers, the query and cookies, and says who it is.
+#[test]
+fn who_is_admitted_is_who_the_application_says() {
+    let world = World::sleepless();
+    let headers = [
+        ("x-knock", "thrice"),
+        ("cookie", r#"theme=dark; pass="sesame""#),
+        ("sec-websocket-protocol", "other, trials.v1, roomcast.v1"),
+    ];
+    let ann = world.try_connect("trials", "?user=ann", &headers);
+    let mut ann = ann.unwrap_or_else(|refused| panic!("{refused:?}"));
+    // Who speaks another subprotocol is not greeted.
+    assert_eq!(ann.subprotocol.as_deref(), Some("trials.v1"));
+    ann.asks(r#"{"event":"user"}"#, r#"{"event":"user","data":"ann"}"#);
+    ann.asks(
+        r#"{"event":"knock"}"#,
+        r#"{"event":"knock","data":["thrice","sesame"]}"#,
+    );
+    // What was not offered is not chosen.
+    let offers = [("sec-websocket-protocol", "roomcast.v1")];
+    let bob = world.try_connect("trials", "?user=b%C3%B6b", &offers);
+    let mut bob = bob.unwrap_or_else(|refused| panic!("{refused:?}"));
+    assert_eq!(bob.subprotocol.as_deref(), Some("roomcast.v1"));
+    let welcome = bob.next().expect("a welcome").to_string();
+    assert!(welcome.contains(r#""user":"böb""#), "{welcome}");
+    world.is_calm();
+}
+
+#[test]
+fn who_is_refused_learns_why() {
+    let world = World::start();
+    let refused = |query: &str| {
+        let refused = world.try_connect("trials", query, &[]);
+        let refused = refused.err().expect("it is refused");
+        (refused.status, refused.body)
+    };
+    let (status, body) = refused("?door=closed");
+    assert_eq!(status, 403);
+    assert!(
+        body.contains(r#""detail":"this door is closed","code":"forbidden""#),
+        "{body}"
+    );
+    assert_eq!(refused("?door=pay").0, 402);
+    assert_eq!(refused("?user=mallory").0, 401);
+    // An error of the application is its own affair.
+    let (status, body) = refused("?door=broken");
+    assert_eq!(status, 500);
+    assert!(!body.contains("digit"), "{body}");
+    world.has_logged(&["trials", "upgrade", "invalid digit"]);
+    let (status, body) = refused(&format!("?user={}", "x".repeat(3000)));
+    assert_eq!(status, 500);
+    assert!(!body.contains("xxx"), "{body}");
+    world.has_logged(&["trials", "upgrade", "2048 bytes"]);
+}
+
+/// A browser cannot see the status, so it may be told by the socket.
+#[test]
+fn who_asks_for_it_is_refused_in_the_socket() {
+    let world = World::start();
+    for (query, code, told) in [
+        ("?refuse=close&door=closed", 4403, "this door is closed"),
+        ("?refuse=close&door=pay", 4402, "pay first"),
+        ("?refuse=close&user=mallory", 4401, "not you"),
+        ("?refuse=close&door=broken", 1011, "internal error"),
+    ] {
+        let mut refused = world.connect_as("trials", query);
+        let error = refused.next().expect("a frame").to_string();
+        assert!(
+            error.starts_with(r#"{"event":"$error","error":{"#),
+            "{error}"
+        );
+        assert!(error.contains(told), "{error}");
+        refused.is_closed(code);
+    }
+}
+
+/// What a hook did before it refused somebody stays done; the refused one leaves no trace.
+#[test]
+fn a_connection_that_is_refused_leaves_no_trace() {
+    let world = World::sleepless();
+    let mut ann = world.connect("trials");
+    let refused = world.try_connect("trials", "?user=mallory", &[]);
+    assert!(refused.is_err_and(|refused| refused.status == 401));
+    ann.gets(r#"{"event":"knocked","data":"mallory"}"#);
+    ann.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":101}"#);
+    let mut lobby = world.connect("trials");
+    lobby.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":102}"#);
+}

@@ -1,0 +1,175 @@
+//! Applications that fail, and a platform that fails under one.
+
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::world::{Client, World};
+
+const FAILED: &str = r#""error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#;
+
+fn counts(client: &mut Client<'_>, number: u32) {
+    client.asks(
+        r#"{"event":"count"}"#,
+        &format!(r#"{{"event":"count","data":{number}}}"#),
+    );
+}
+
+/// It counted, joined a room and told everybody, and then panicked: none of it happened.
+#[test]
+fn who_made_a_handler_panic_is_told_and_nobody_else() {
+    let world = World::start();
+    let mut ann = world.connect("trials");
+    let mut bob = world.connect("trials");
+    // In another object, of the same module.
+    let mut cid = world.connect("chat");
+    counts(&mut ann, 1);
+    ann.asks(
+        r#"{"event":"panic","id":7,"room":"r"}"#,
+        &format!(r#"{{"event":"panic","id":7,"room":"r",{FAILED}"#),
+    );
+    ann.asks(r#"{"event":"$rooms"}"#, r#"{"event":"$rooms","data":[]}"#);
+    counts(&mut bob, 2);
+    cid.asks(
+        r#"{"event":"presence"}"#,
+        r#"{"event":"presence","data":1}"#,
+    );
+    // Also without an id, and again.
+    ann.asks(
+        r#"{"event":"panic"}"#,
+        &format!(r#"{{"event":"panic",{FAILED}"#),
+    );
+    counts(&mut ann, 3);
+    world.has_logged(&["the handler was told to"]);
+    world.has_logged(&[r#"trials: "panic" of connection 0 panicked"#]);
+}
+
+#[test]
+fn an_error_is_told_to_the_log_alone() {
+    let world = World::start();
+    let mut ann = world.connect("trials");
+    ann.asks(
+        r#"{"event":"fail"}"#,
+        &format!(r#"{{"event":"fail",{FAILED}"#),
+    );
+    world.has_logged(&["trials", "fail of connection 0", "invalid digit"]);
+}
+
+#[test]
+fn a_door_that_panics_stays_shut_and_the_room_behind_it_stands() {
+    let world = World::start();
+    let mut ann = world.connect("trials");
+    counts(&mut ann, 1);
+    for query in ["?door=panics", "?user=panics"] {
+        let refused = world.try_connect("trials", query, &[]);
+        let refused = refused.err().expect("it is refused");
+        assert_eq!(refused.status, 500, "{query}");
+        let mut refused = world.connect_as("trials", &format!("{query}&refuse=close"));
+        let error = refused.next().expect("a frame").to_string();
+        assert!(error.contains(r#""code":"internal""#), "{error}");
+        refused.is_closed(1011);
+    }
+    counts(&mut ann, 2);
+    ann.asks(
+        r#"{"event":"release","data":["nobody",1]}"#,
+        r#"{"event":"release","data":false}"#,
+    );
+}
+
+/// Frames without envelopes have no error to be told by.
+#[test]
+fn who_made_a_frame_handler_panic_goes_on() {
+    let world = World::start();
+    let mut ann = world.connect("trials-raw");
+    ann.asks("one", "one");
+    ann.send("panic");
+    ann.asks("two", "two");
+    let bytes = Message::binary(vec![0, 255]);
+    ann.send_message(bytes.clone());
+    assert_eq!(ann.next(), Some(bytes));
+    ann.send("bye");
+    ann.is_closed(1000);
+}
+
+/// The others go on, and the one that panics is tried again at its next time.
+#[test]
+fn a_schedule_that_panics_waits_for_its_next_time() {
+    let world = World::start();
+    let mut ann = world.connect("trials");
+    ann.asks(r#"{"event":"$join","room":"ticks"}"#, &{
+        let mut probe = world.connect("trials");
+        probe.send(r#"{"event":"$join","room":"probe"}"#);
+        let joined = probe.next().expect("an answer").to_string();
+        joined.replace("probe", "ticks")
+    });
+    ann.gets(r#"{"event":"tick","room":"ticks","data":0}"#);
+    ann.send(r#"{"event":"set","id":1,"data":13}"#);
+    let mut answered = false;
+    while !answered {
+        let next = ann.next().expect("a frame").to_string();
+        answered = next.contains(r#""event":"set""#);
+    }
+    world.has_logged(&["the schedule was told to"]);
+    ann.send(r#"{"event":"set","id":2,"data":5}"#);
+    let ticks = Message::text(r#"{"event":"tick","room":"ticks","data":5}"#);
+    while ann.next().expect("a tick") != ticks {}
+}
+
+/// State, session, room, and what everybody is told: all of it or nothing.
+#[test]
+fn what_cannot_be_saved_has_not_happened() {
+    let world = World::faulty();
+    let mut ann = world.connect("trials");
+    let mut bob = world.connect("trials");
+    counts(&mut bob, 1);
+    ann.asks(
+        r#"{"event":"remember","id":0,"data":"red"}"#,
+        r#"{"event":"remember","id":0,"data":null}"#,
+    );
+    for (number, method) in [(2, "exec"), (4, "serializeAttachment")] {
+        world.fail(method, 1);
+        ann.send(r#"{"event":"all","id":1,"data":"blue"}"#);
+        let told = ann.next().expect("an answer").to_string();
+        let unavailable = r#"{"event":"all","id":1,"error":{"code":"unavailable","message":"#;
+        assert!(told.starts_with(unavailable), "{method}: {told}");
+        assert!(world.has_failed(), "{method}");
+        // In memory, and in what is saved.
+        for number in [number, number + 1] {
+            counts(&mut bob, number);
+            ann.asks(
+                r#"{"event":"recall"}"#,
+                r#"{"event":"recall","data":"red"}"#,
+            );
+            ann.asks(r#"{"event":"$rooms"}"#, r#"{"event":"$rooms","data":[]}"#);
+            world.evict("trials");
+        }
+    }
+    ann.send(r#"{"event":"all","id":2,"data":"blue"}"#);
+    ann.gets(r#"{"event":"told","data":"blue"}"#);
+    ann.gets(r#"{"event":"all","id":2,"data":null}"#);
+    bob.gets(r#"{"event":"told","data":"blue"}"#);
+    world.evict("trials");
+    ann.asks(
+        r#"{"event":"recall"}"#,
+        r#"{"event":"recall","data":"blue"}"#,
+    );
+    counts(&mut bob, 7);
+}
+
+/// A connection that its application lets in and that cannot be saved was never there.
+#[test]
+fn a_connection_that_cannot_be_saved_is_refused() {
+    let world = World::faulty();
+    let mut ann = world.connect("trials");
+    counts(&mut ann, 1);
+    for method in ["exec", "serializeAttachment", "acceptWebSocket"] {
+        world.fail(method, 1);
+        let refused = world.try_connect("trials", "?user=bob", &[]);
+        assert!(
+            refused.is_err_and(|refused| refused.status == 503),
+            "{method}"
+        );
+        assert!(world.has_failed(), "{method}");
+    }
+    counts(&mut ann, 2);
+    world.evict("trials");
+    counts(&mut ann, 3);
+}

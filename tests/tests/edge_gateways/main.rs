@@ -1,0 +1,7 @@
+//! Applications on the worker, under the runtime of Cloudflare Workers.
+
+mod applications;
+mod doors;
+mod faults;
+mod work;
+mod world;
