@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use roomcast_tests::{Edge, Settings};
+use roomcast_tests::{Build, Edge, Settings};
 
 /// The folder of this package.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -238,6 +238,20 @@ fn npm_ws_talks_without_envelopes() {
 #[test]
 fn npm_ws_is_notified() {
     session_of("notify");
+}
+
+/// The same sessions at the edge, each application in a namespace.
+#[test]
+fn npm_ws_talks_to_the_examples_on_the_worker() {
+    let edge = Edge::start_build(Build::Gateways, &[&Settings::default()]);
+    let (ws, http) = urls(&edge.authority(0));
+    for example in ["chat", "heartbeat", "rooms", "raw", "notify"] {
+        let ws = format!("{ws}/ws/{example}");
+        let api = format!("{http}/api/v1/{example}");
+        let args = ["ws_gateways.mjs", example, &ws, &api, Edge::API_KEY];
+        check("clients", "node", &args);
+    }
+    assert!(edge.log().is_empty(), "{:#?}", edge.log());
 }
 
 /// What the platform decides, and not the worker.
