@@ -69,6 +69,15 @@ fn every_test_of_the_guide_exists() {
     assert!(tests > 5, "{tests}");
 }
 
+/// Lines that are neither empty nor a comment.
+#[test]
+fn the_chat_has_at_most_60_lines_of_code() {
+    let chat = include_str!("../../core/examples/gateways/chat.rs");
+    let lines = chat.lines().map(str::trim);
+    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
+    assert!(code.count() <= 60);
+}
+
 #[test]
 fn no_link_of_the_guide_is_dead() {
     let links = GUIDE.split("](").skip(1);
