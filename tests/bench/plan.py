@@ -101,7 +101,7 @@ SCENARIOS = {
     ),
     "crowds": Scenario(
         "Memory after 100,000 connections, 10,000 at a time, have come and gone",
-        "x memory after the first 100",
+        "x resident set after the first 100",
         {"scenario": "crowds", "at_once": 10000, "crowds": 10},
         only_roomcast=True,
     ),
@@ -173,7 +173,7 @@ TARGETS = [
         divided(figure("slow-with", "memory_grown"), MIB),
         SLOW_MEMORY_MIB_MAX,
     ),
-    Target("100,000 connections later: x memory", figure("crowds"), 1.05),
+    Target("100,000 connections later: x resident set", figure("crowds"), 1.05),
     Target("bursts with two threads: x one thread", over_scenario("bursts-2", "bursts"), 1.2),
     Target("10,000 rooms: x 10 rooms", over_scenario("rooms-10000", "rooms-10"), 1.1),
     Target(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
 use crate::crowd::{Crowd, Wait, What};
-use crate::meter::memory_bytes;
+use crate::meter::resident_bytes;
 
 /// In which a server gives back what the last crowd needed.
 const SETTLING: Duration = Duration::from_secs(4);
@@ -20,12 +20,12 @@ pub fn run(crowd: &mut Crowd, server: u32, arguments: &Arguments) -> Value {
     // A small one pays for what a server makes once.
     come_and_go(crowd, FIRST);
     sleep(SETTLING);
-    let before = memory_bytes(server);
+    let before = resident_bytes(server);
     for _ in 0..crowds {
         come_and_go(crowd, at_once);
     }
     sleep(SETTLING);
-    let after = memory_bytes(server);
+    let after = resident_bytes(server);
     json!({ "value": after as f64 / before as f64, "units": crowds * at_once })
 }
 

@@ -57,11 +57,20 @@ fn cpu_ns(process: u32) -> u64 {
 
 /// Proportional set size: memory that is the process's own, and its part of what it shares.
 pub fn memory_bytes(process: u32) -> u64 {
+    rollup_bytes(process, "Pss:")
+}
+
+/// Resident set size: what an operator sees.
+pub fn resident_bytes(process: u32) -> u64 {
+    rollup_bytes(process, "Rss:")
+}
+
+fn rollup_bytes(process: u32, key: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).expect("it is readable");
     let line = text
         .lines()
-        .find_map(|line| line.strip_prefix("Pss:"))
-        .expect("it has a PSS");
+        .find_map(|line| line.strip_prefix(key))
+        .expect("it is there");
     let kibibytes = line
         .trim()
         .trim_end_matches(" kB")
