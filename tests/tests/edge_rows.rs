@@ -5,6 +5,7 @@ use std::{cell::Cell, iter};
 
 use roomcast_tests::{Build, Edge, Hibernating, Settings, Url};
 
+mod alike;
 mod applications;
 
 use self::applications::Report;
@@ -42,4 +43,18 @@ fn on_the_worker_awake() {
 #[test]
 fn on_the_worker_evicted_before_every_step() {
     on_the_worker(true);
+}
+
+/// Random stories, evicted before every step.
+#[test]
+fn the_worker_cannot_be_told_from_the_core() {
+    let edge = Edge::start_build(Build::Gateways, &[&Settings::default()]);
+    let number = Cell::new(0);
+    alike::like_the_core(24, || {
+        number.set(number.get() + 1);
+        let url = Url::new(edge.address(0)).unwrap_or_else(|fault| panic!("{fault}"));
+        let url = url.with_api(Some(Edge::API_KEY));
+        let url = url.with_namespace(format!("rows-{}", number.get()));
+        Hibernating::new(url, &edge, 0, iter::repeat(true))
+    });
 }
