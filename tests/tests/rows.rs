@@ -1,19 +1,17 @@
 //! What the systems before this one offer, and the examples: every story holds in the core, also
 //! when the application is restored from text before every step, and on the native host.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
-use proptest::{
-    prop_assert_eq,
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
-use roomcast_tests::{Cast, Core, Driver, Sleep, World};
+use proptest::prop_assert_eq;
+use roomcast_tests::{Core, Driver, Settings, Sleep, World};
 
+mod alike;
 mod applications;
 mod served;
 
 use self::{
-    applications::{Report, rows::rows},
+    applications::{APPLICATIONS, Report, rows::rows},
     served::Served,
 };
 
@@ -76,48 +74,10 @@ fn on_the_native_host_from_another_task() {
     on_the_native_host(2, Served::beside);
 }
 
-/// Random stories with every verb: nobody can tell whether the application was restored from text
-/// before each step.
+/// Random stories: nobody can tell whether the application was restored from text before each step.
 #[test]
 fn an_application_that_sleeps_cannot_be_told_from_one_that_does_not() {
-    let messages = [
-        r#"{"event":"join","data":"<room>"}"#,
-        r#"{"event":"leave","data":"<room>"}"#,
-        r#"{"event":"join","data":"watch"}"#,
-        r#"{"event":"join","room":"/chat/rust","id":1}"#,
-        r#"{"event":"$join","room":"staff"}"#,
-        r#"{"event":"emit","data":"a"}"#,
-        r#"{"event":"broadcast","data":"b"}"#,
-        r#"{"event":"others","data":"c"}"#,
-        r#"{"event":"room","data":["<room>","d"]}"#,
-        r#"{"event":"room_except_self","data":["<room>","e"]}"#,
-        r#"{"event":"my_rooms","data":"f"}"#,
-        r#"{"event":"my_rooms_except_self","data":"g"}"#,
-        r#"{"event":"conn","data":["<bob>","h"]}"#,
-        r#"{"event":"join_conn","data":["<bob>","<room>"]}"#,
-        r#"{"event":"leave_conn","data":["<bob>","<room>"]}"#,
-        r#"{"event":"disconnect","data":"<carol>"}"#,
-        r#"{"event":"disconnect_and_broadcast","data":"<bob>"}"#,
-        r#"{"event":"close","data":4000}"#,
-        r#"{"event":"rooms","data":""}"#,
-        r#"{"event":"members","data":"<room>"}"#,
-        r#"{"event":"rooms_of","id":2,"data":"<alice>"}"#,
-        r#"{"event":"connections"}"#,
-        r#"{"event":"counts"}"#,
-        r#"{"event":"several","id":3}"#,
-        r#"{"event":"later","id":4,"data":"i"}"#,
-        r#"{"event":"fail"}"#,
-        r#"{"event":"remember","data":"j"}"#,
-        r#"{"event":"recall","id":5}"#,
-        r#"{"event":"said","room":"<room>","data":1}"#,
-    ];
-    let stories = Cast::new(["alice", "bob", "carol"], ["den!", "hall"]).stories(messages, 1..=60);
-    let config = Config {
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let result = TestRunner::new_with_rng(config, rng).run(&stories, |story| {
+    alike::for_each_story(256, |story| {
         let mut awake = World::new(rows);
         let mut sleepers = [Sleep::Saved, Sleep::Persisted].map(|s| World::new(rows).with_sleep(s));
         for op in &story {
@@ -128,5 +88,17 @@ fn an_application_that_sleeps_cannot_be_told_from_one_that_does_not() {
         }
         Ok(())
     });
-    assert!(result.is_ok(), "{result:#?}");
+}
+
+/// Random stories, over sockets, with namespaces on two threads.
+#[test]
+fn the_native_host_cannot_be_told_from_the_core() {
+    let application = APPLICATIONS.iter().find(|app| app.name == "rows");
+    let application = application.expect("rows");
+    let served = Served::start(application, &Settings::default(), 2);
+    let number = Cell::new(0);
+    alike::like_the_core(64, || {
+        number.set(number.get() + 1);
+        served.url(&format!("story-{}", number.get()))
+    });
 }
