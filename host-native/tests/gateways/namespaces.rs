@@ -2,7 +2,7 @@
 
 use roomcast::{Audience, Context, Failure, Host, Router, RunError};
 
-use crate::running::{Running, crowd, settings};
+use crate::running::{Running, crowd, listen_to_log, logged, settings};
 
 /// Keeps what it is told, and says whose it is.
 fn notebook(name: &str) -> Router<Vec<String>> {
@@ -87,6 +87,36 @@ async fn others_have_one_each_under_their_names() {
     assert_eq!(blue.ask(r#"{"event":"read"}"#).await, read("blue", "[]"));
     let mut own = running.connect("/ws/own").await;
     assert_eq!(own.ask(r#"{"event":"read"}"#).await, read("own", "[]"));
+}
+
+#[tokio::test]
+async fn the_log_says_what_is_mounted_where() {
+    listen_to_log();
+    let running = Running::start(|host| {
+        host.gateway("said", |_| {
+            let handler = |_: &mut Context| 1;
+            Router::default()
+                .on("a", handler)
+                .on("b", handler)
+                .on_path("b", "/x/{id}", handler)
+        })
+        .gateway("bytes", |_| Router::default().on_frame(|_, (), _| {}))
+        .other_gateways(|_| ())
+    })
+    .await;
+    logged(&[
+        "INFO",
+        "a gateway at /ws/said",
+        r#"events="a, b, b /x/{id}""#,
+    ])
+    .await;
+    logged(&["INFO", "a gateway at /ws/bytes", "frames without envelopes"]).await;
+    logged(&[
+        "INFO",
+        "gateways at /ws/{namespace}, for any other namespace",
+    ])
+    .await;
+    running.stop().await.expect("stopped");
 }
 
 async fn start_error(build: impl FnOnce(Host) -> Host) -> RunError {
