@@ -28,6 +28,8 @@ for (const { name, value, index, inlineValue } of own) {
 }
 const rest = process.argv.slice(2).filter((_, index) => !used.has(index));
 
+const port = rest.some((argument) => argument.startsWith("--port")) ? [] : ["--port", "8787"];
+
 const variables = { ROOMCAST_API_KEY: "dev-key" };
 for (const [name, value] of Object.entries(process.env)) {
   if (name.startsWith("ROOMCAST_")) variables[name] = value;
@@ -42,7 +44,7 @@ const wrangler = spawn(
   process.execPath,
   [
     join(here, "node_modules", "wrangler", "bin", "wrangler.js"), "dev", "--local",
-    "--ip", "127.0.0.1", "--port", "8787", "--inspector-port", "0",
+    "--ip", "127.0.0.1", ...port, "--inspector-port", "0",
     "--show-interactive-dev-session=false", "--env-file", file, ...rest,
   ],
   {
