@@ -11,6 +11,9 @@ const NO_CODE = 1005;
 const LOST = 1006;
 const TLS_FAILED = 1015;
 
+// Messages of one connection that the application may panic over before it is closed: each makes the
+// module begin anew, for all its objects.
+const PANICS_MAX = 16;
 // Inputs of an application's own that follow each other without a pause.
 const TURNS_MAX = 100;
 // How often an object that waits for work looks whether the module is still the same.
@@ -29,6 +32,8 @@ export class NamespaceObject extends DurableObject {
   #generation = -1;
   #hasApplication = false;
   #watching = false;
+  // How often the application panicked over messages of a socket.
+  #panics = new WeakMap();
 
   constructor(ctx, env) {
     super(ctx, env);
@@ -205,7 +210,12 @@ export class NamespaceObject extends DurableObject {
     }
   }
 
+  // Tells the sender of a message that the application panicked over it; false when it is to be
+  // closed. What its rate was charged for the message went with the rest.
   #failed(socket, message) {
+    const panics = (this.#panics.get(socket) ?? 0) + 1;
+    this.#panics.set(socket, panics);
+    if (panics > PANICS_MAX) return false;
     return this.#also((namespace) => {
       const slot = this.#sockets.slotOf(socket);
       if (slot !== undefined) namespace.failed(slot, typeof message === "string" ? message : "");

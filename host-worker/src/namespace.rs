@@ -3,21 +3,20 @@
 use std::rc::Rc;
 
 use roomcast_core::{
-    Admission, App, AppState, CloseCode, Command, CompleteError, ConnId, ConnectError,
-    DisconnectReason, ErrorCode, Failure, Frame, Gateway, Handshake, HubState, Limits, Outbox,
-    Outcome, Rejection, Timestamp, UpgradeRequest,
+    Admission, App, AppState, CloseCode, Command, ConnId, ConnectError, DisconnectReason,
+    ErrorCode, Frame, Gateway, Handshake, HubState, Limits, Outbox, Rejection, Timestamp,
+    UpgradeRequest,
     http::{Answer, ApiCall, Problem},
 };
 
 use crate::{
-    ask::{Answer as Told, Ask, ServerError},
     attachment,
     desk::Desk,
     mount::{AnyGateway, Application},
     notify::Notify,
     platform::{Attachments, Fault, Platform},
     server::{Mailbox, Server},
-    tasks::{Done, Tasks},
+    tasks::Tasks,
     wake::{Wake, wake},
 };
 
@@ -57,8 +56,6 @@ pub(crate) struct Namespace<P> {
 
 const UNAVAILABLE: &str =
     "the server could not save what this message changes, and did not process it: send it again";
-/// What the core says of internal failures.
-const INTERNAL: &str = "the server failed at this; it was noted down there";
 
 impl<P: Platform> Namespace<P> {
     pub(crate) fn new(
@@ -221,66 +218,6 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
-    /// Goes on with one thing that the application wants: what it asked, or work that is ready. Says
-    /// whether there is more.
-    pub(crate) fn turn(&mut self) -> Result<bool, Fault> {
-        self.wake()?;
-        if let Some((ask, asker)) = self.mailbox.take() {
-            let told = self.ask(ask).unwrap_or_else(|fault| {
-                self.platform.log(&fault.to_string());
-                // Who asked may be lost, and somebody wait for it.
-                if let Err(fault) = self.wake() {
-                    self.platform.log(&format!("it cannot wake: {fault}"));
-                }
-                Err(ServerError::Unavailable(fault.to_string()))
-            });
-            let _ = asker.send(told); // or nobody is interested any more
-        } else if let Some(done) = self.tasks.poll() {
-            self.complete(done)?;
-        }
-        Ok(!self.mailbox.is_empty() || self.tasks.is_ready())
-    }
-
-    /// Does what is asked from outside of its handlers.
-    pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Told, ServerError>, Fault> {
-        let changes = ask.changes();
-        let (now, app, out) = self.awake()?;
-        let answer = ask.run(now, app, out);
-        if changes {
-            self.finish(None)?;
-        }
-        Ok(answer)
-    }
-
-    fn complete(&mut self, done: Done) -> Result<(), Fault> {
-        let Done { id, token, outcome } = done;
-        let (now, app, out) = self.awake()?;
-        if app.complete(now, token, outcome, out) == Err(CompleteError::NotAnAnswer) {
-            let failure = Failure::internal("the work came to no answer");
-            // Nobody may wait for it.
-            let _ = app.complete(now, token, Outcome::Fail(failure), out);
-        }
-        let waits = app.is_waiting(token.conn());
-        self.finish(None)?;
-        self.platform.work_ended(id);
-        self.platform.wait(token.conn().slot(), waits);
-        Ok(())
-    }
-
-    /// The application panicked over this message, and an earlier instance of the module went with
-    /// it: its sender is told that there was a fault.
-    pub(crate) fn failed(&mut self, slot: usize, text: &str) -> Result<(), Fault> {
-        if let Some(conn) = self.conn(slot)? {
-            let event = event_of(text).unwrap_or_default();
-            let text = format!("{event:?} of connection {conn} panicked: nothing of it was done");
-            self.platform.log(&text);
-        }
-        if self.is_raw() {
-            return Ok(());
-        }
-        self.decline(slot, Frame::Text(text), ErrorCode::Internal, INTERNAL)
-    }
-
     /// Tells the sender of a message that it was not processed.
     fn decline(
         &mut self,
@@ -383,14 +320,6 @@ impl<P: Platform> Namespace<P> {
         self.finish(None)
     }
 
-    /// A schedule that was due panicked, and an earlier instance of the module went with it: what is
-    /// due waits for its next time.
-    pub(crate) fn skip_due(&mut self) -> Result<(), Fault> {
-        let (now, app, _) = self.awake()?;
-        app.skip_due(now);
-        self.finish(None)
-    }
-
     /// Whether messages are the application's own, without envelopes.
     pub(crate) fn is_raw(&self) -> bool {
         self.app.as_ref().is_some_and(|app| app.gateway().is_raw())
@@ -437,7 +366,7 @@ impl<P: Platform> Namespace<P> {
             return saved;
         }
         if self.application.is_some() {
-            begin(app, &mut self.tasks, &mut self.platform);
+            application::begin(app, &mut self.tasks, &mut self.platform);
         }
         let next = app.next_timeout();
         self.schedule(next);
@@ -549,33 +478,11 @@ impl<P: Platform> Namespace<P> {
     }
 }
 
-/// Takes on what handlers began, and drops what nobody waits for any more.
-fn begin(app: &mut AnyApp, tasks: &mut Tasks, platform: &mut impl Platform) {
-    for (token, work) in app.take_work() {
-        let lost = app.lost_answer(token);
-        let id = tasks.add(token, work);
-        platform.work_began(id, token.conn().slot(), lost.as_deref());
-    }
-    for token in app.take_cancelled() {
-        if let Some(id) = tasks.cancel(token) {
-            platform.work_ended(id);
-        }
-    }
-}
-
-/// The event of an envelope, for people to read.
-fn event_of(text: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Head {
-        event: String,
-    }
-    serde_json::from_str(text).ok().map(|Head { event }| event)
-}
-
 /// An application admits somebody whose name does not fit where it is kept.
 #[derive(Debug, thiserror::Error)]
 #[error("a user has at most {0} bytes at the edge, as part of a socket's attachment")]
 struct UserTooLong(usize);
 
+mod application;
 #[cfg(test)]
 mod tests;

@@ -173,3 +173,20 @@ fn a_connection_that_cannot_be_saved_is_refused() {
     world.evict("trials");
     counts(&mut ann, 3);
 }
+
+/// Each panic costs all objects of the module something, and no rate is charged for it.
+#[test]
+fn who_makes_handlers_panic_again_and_again_is_closed() {
+    let world = World::start();
+    let mut ann = world.connect("trials");
+    let mut bob = world.connect("trials");
+    let failed = format!(r#"{{"event":"panic",{FAILED}"#);
+    for _ in 0..16 {
+        ann.asks(r#"{"event":"panic"}"#, &failed);
+    }
+    ann.send(r#"{"event":"panic"}"#);
+    ann.gets(r#"{"event":"$bye","data":{"code":1011,"reconnect":true,"after_ms":0}}"#);
+    ann.is_closed(1011);
+    bob.asks(r#"{"event":"panic"}"#, &failed);
+    counts(&mut bob, 1);
+}
