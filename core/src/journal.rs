@@ -59,12 +59,27 @@ pub struct Opening {
     pub config: Config,
     /// The state that belongs to no connection.
     pub state: HubState,
+    /// Whether there was an application. It is not in the journal: replay it with
+    /// [`Replay::with_gateways`].
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub application: bool,
 }
 
 impl Opening {
     /// What a hub made from these begins with.
     pub const fn new(config: Config, state: HubState) -> Self {
-        Self { config, state }
+        Self {
+            config,
+            state,
+            application: false,
+        }
+    }
+
+    /// The same, of a namespace with or without an application.
+    #[must_use]
+    pub const fn with_application(mut self, application: bool) -> Self {
+        self.application = application;
+        self
     }
 }
 
@@ -175,7 +190,7 @@ impl<G: Gateway> Replay<G> {
     /// When the entry's namespace has not begun.
     pub fn apply(&mut self, entry: &Entry<'_>, out: &mut Outbox) -> Result<(), JournalError> {
         match &entry.record {
-            Record::Open(Opening { config, state }) => {
+            Record::Open(Opening { config, state, .. }) => {
                 let gateway = (self.gateways)(&entry.namespace);
                 let state = state.clone().into();
                 // Without connections there is nothing to contradict.

@@ -98,16 +98,18 @@ impl Desk<'_> {
     }
 
     /// Waits for an answer that comes later, unless it can reach nobody.
-    pub(super) fn wait(&mut self, token: Token, request: Request) {
-        let conn = token.conn();
-        if self.hub.connection(conn).is_none() || self.ledger.wait(token, request.clone()) {
+    pub(super) fn wait(&mut self, conn: ConnId, token: Token, request: Request) {
+        let failure = if token.conn() != conn || self.ledger.is_pending(token) {
+            Failure::internal("the handler returned the token of another request")
+        } else if self.hub.connection(conn).is_none() || self.ledger.wait(token, request.clone()) {
             return;
-        }
+        } else {
+            Failure::new(
+                ErrorCode::Overloaded,
+                "too many requests of this connection wait for their answers: wait for some of them",
+            )
+        };
         let Request { event, id, room } = request;
-        let failure = Failure::new(
-            ErrorCode::Overloaded,
-            "too many requests of this connection wait for their answers: wait for some of them",
-        );
         self.fail(conn, &event, id.as_ref(), room.as_deref(), &failure);
     }
 
@@ -118,6 +120,8 @@ impl Desk<'_> {
         }
         let conn = token.conn();
         if self.hub.connection(conn).is_none() {
+            // Of a gateway that does not watch nobody said so.
+            self.ledger.cancel(conn);
             return Err(CompleteError::Ended);
         }
         let request = self.ledger.settle(token).ok_or(CompleteError::Answered)?;

@@ -22,7 +22,7 @@ use crate::{
     close::DisconnectReason,
     conn::{ConnId, Handshake},
     envelope::{Envelope, Message},
-    error::{RestoreError, UnknownConn},
+    error::{RestoreError, SessionError, UnknownConn},
     frame::Frame,
     hub::Hub,
     limits::Config,
@@ -64,8 +64,10 @@ pub struct App<G> {
     pub(super) gateway: G,
     pub(super) ledger: Ledger,
     /// What hooks are still to be told, and how many hooks led to it.
-    changes: VecDeque<(u32, Change)>,
-    timetable: Timetable,
+    pub(super) changes: VecDeque<(u32, Change)>,
+    /// What the gateway is being told.
+    pub(super) telling: Option<(u32, Change)>,
+    pub(super) timetable: Timetable,
     pub(super) connecting: Option<Connecting>,
     /// Which hook was called last, and for whom: for what is said of a panic in it.
     pub(super) called: (&'static str, Option<ConnId>),
@@ -109,11 +111,6 @@ impl From<HubState> for AppState {
 }
 
 impl<G: Gateway> App<G> {
-    /// Hooks that cause each other, one after the other, before the rest is cut off: an application
-    /// that leaves a room whenever it joins one and joins it whenever it leaves must not hang its
-    /// host.
-    const HOOKS_DEEP_MAX: u32 = 64;
-
     /// A namespace that nobody is connected to.
     pub fn new(mut config: Config, gateway: G) -> Self {
         config.raw = gateway.is_raw();
@@ -128,6 +125,7 @@ impl<G: Gateway> App<G> {
             gateway,
             ledger: Ledger::default(),
             changes: VecDeque::new(),
+            telling: None,
             connecting: None,
             called: ("hooks", None),
             answering: false,
@@ -168,6 +166,14 @@ impl<G: Gateway> App<G> {
     /// When the gateway refuses it.
     pub fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
         let mut admission = self.gateway.upgrade(request)?;
+        let bytes_max = self.hub.limits().session_bytes;
+        if admission
+            .session
+            .as_ref()
+            .is_some_and(|json| json.len() > bytes_max)
+        {
+            return Err(SessionError::TooLarge { bytes_max }.into());
+        }
         let chosen = admission.subprotocol.take();
         admission.subprotocol =
             chosen.filter(|chosen| request.subprotocols().any(|item| *item == **chosen));
@@ -279,7 +285,7 @@ impl<G: Gateway> App<G> {
                 // The gateway may have closed the connection.
                 let _ = self.hub.publish(now, message, out);
             }
-            Some(Outcome::Later(token)) => desk.wait(token, Request::of(message)),
+            Some(Outcome::Later(token)) => desk.wait(conn, token, Request::of(message)),
             _ => {}
         }
     }
@@ -499,71 +505,6 @@ impl<G: Gateway> App<G> {
             changes.retain(|change| change.conn() != conn);
         }
         self.ledger.cancel(conn);
-    }
-
-    /// Tells the gateway what changed, and what changed by that.
-    pub(super) fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
-        if self.hub.changes.is_some() {
-            self.collect(0);
-            while let Some((deep, change)) = self.changes.pop_front() {
-                if deep >= Self::HOOKS_DEEP_MAX {
-                    let error = "hooks cause each other without an end: not called any more";
-                    self.ledger
-                        .fault(Some(change.conn()), "hooks", error.into());
-                    continue;
-                }
-                self.tell(now, &change, out);
-                self.collect(deep + 1);
-            }
-        }
-        self.unsaved |= if self.hub.counts().connections == 0 {
-            self.timetable.stop()
-        } else {
-            self.timetable.start(now)
-        };
-    }
-
-    fn tell(&mut self, now: Timestamp, change: &Change, out: &mut Outbox) {
-        let hook = match change {
-            Change::Joined { .. } => "joined",
-            Change::Left { .. } => "left",
-            Change::Ended(_) => "disconnect",
-        };
-        self.called = (hook, Some(change.conn()));
-        let (gateway, desk) = self.parts(now, out);
-        let mut cx = Context::new(desk, change.conn());
-        match change {
-            Change::Joined { room, .. } => gateway.joined(&mut cx, room),
-            Change::Left { room, departed, .. } => {
-                gateway.left(&mut cx.with_departed(departed.as_deref()), room);
-            }
-            Change::Ended(departed) => {
-                let reason = departed.reason;
-                gateway.disconnect(&mut cx.with_departed(Some(departed)), reason);
-            }
-        }
-    }
-
-    /// Puts what the hub noted down behind what is still to be told.
-    fn collect(&mut self, deep: u32) {
-        let Some(changes) = &mut self.hub.changes else {
-            return;
-        };
-        for change in changes.drain(..) {
-            if let Change::Ended(departed) = &change {
-                self.ledger.cancel(departed.id);
-                // One by one, so that a hook that panics keeps none of the others from running.
-                for room in &departed.rooms {
-                    let left = Change::Left {
-                        conn: departed.id,
-                        room: room.clone(),
-                        departed: Some(departed.clone()),
-                    };
-                    self.changes.push_back((deep, left));
-                }
-            }
-            self.changes.push_back((deep, change));
-        }
     }
 }
 

@@ -155,6 +155,7 @@ impl<'a> Context<'a> {
     }
 
     /// Begins work that takes time, to answer the message at hand with its result: return the token.
+    /// A handler that returns a future does the same.
     ///
     /// The host polls the future, on the thread of the namespace. What it gives is what a handler may
     /// return. Until then further messages of this connection wait, in order, so that its requests
@@ -164,15 +165,20 @@ impl<'a> Context<'a> {
     /// The context cannot go into the future: what it says then would be out of date. Take out what is
     /// needed, and reach the namespace with the handle of the host.
     ///
-    /// A token that is not returned is not waited for: the future runs to its end, its result goes nowhere.
+    /// A token that is not returned is not waited for, and the result goes nowhere. What is begun in
+    /// [`Gateway::disconnect`](crate::Gateway::disconnect) runs to its end. A connection may have 256
+    /// futures under way; further ones are dropped, which is logged, and answered `overloaded`.
     ///
     /// ```
     /// use roomcast_core::{Context, Failure, Router};
     ///
     /// # async fn price(of: &str) -> Result<u32, std::num::ParseIntError> { of.parse() }
-    /// let shop = Router::default().on("price", |cx: &mut Context, of: String| {
-    ///     cx.spawn(async move { Ok::<_, Failure>(price(&of).await?) })
-    /// });
+    /// let shop = Router::default()
+    ///     .on("price", |_: &mut Context, of: String| async move { Ok::<_, Failure>(price(&of).await?) })
+    ///     .on("discount", |cx: &mut Context, of: String| match &*of {
+    ///         "tea" => cx.spawn(async { 10 }),
+    ///         _ => cx.spawn(async { 0 }),
+    ///     });
     /// # let _ = shop;
     /// ```
     pub fn spawn<F, M>(&mut self, work: F) -> Token

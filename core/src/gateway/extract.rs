@@ -140,6 +140,9 @@ fn hint(text: &str) -> Option<String> {
     if !derived.iter().any(|start| text.starts_with(start)) {
         return None;
     }
+    if text.ends_with(", there are no fields") || text.ends_with(", there are no variants") {
+        return None;
+    }
     // The last: what is quoted stands before it.
     let (_, expected) = text.rsplit_once(", expected ")?;
     Some(alloc::format!("expected {expected}"))
@@ -188,6 +191,12 @@ mod tests {
                 "{json}"
             );
         }
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        let fault = serde_json::from_str::<Nothing>(r#"{"x, expected SECRET":1}"#);
+        let fault = fault.expect_err("a field too many");
+        assert_eq!(misfit(&fault).message(), "`data` does not fit this event");
         let custom = <serde_json::Error as serde::de::Error>::custom("not SECRET, expected more");
         assert_eq!(misfit(&custom).message(), "`data` does not fit this event");
     }

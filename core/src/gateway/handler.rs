@@ -1,6 +1,7 @@
 //! Functions as handlers: their arguments by position, their result as an outcome.
 
 use alloc::{string::ToString, vec::Vec};
+use core::future::Future;
 
 use serde::Serialize;
 
@@ -16,10 +17,12 @@ use super::{
 ///
 /// Its first argument is `&mut Context`, the second, if wanted, `&mut S`, the state of the router;
 /// then up to four that are made from the message, see [`Extract`]. Its result is anything that
-/// implements [`IntoOutcome`]. `A` stands for the arguments and is never written.
+/// implements [`IntoOutcome`], or a future of it that owns what it needs: that is begun as
+/// [`Context::spawn`] does. `A` stands for the arguments and is never written.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no handler for a router with the state `{S}`",
-    note = "a handler is `fn(&mut Context, [&mut {S},] up to four arguments) -> impl IntoOutcome`; \
+    note = "a handler is `fn(&mut Context, [&mut {S},] up to four arguments) -> impl IntoOutcome` or a \
+            future of one that is `'static`, such as `async move {{ .. }}`; \
             write the types of a closure's arguments down: `|cx: &mut Context, data: Data| ..`"
 )]
 pub trait Handler<S, A> {
@@ -38,6 +41,10 @@ pub enum WithState {}
 #[derive(Debug)]
 pub enum WithoutState {}
 
+/// Marks handlers that return a future.
+#[derive(Debug)]
+pub struct Async<M>(core::marker::PhantomData<M>);
+
 macro_rules! handlers {
     ($($argument:ident $marker:ident),*) => {
         impl<S, F, R, O, $($argument, $marker,)*>
@@ -55,6 +62,46 @@ macro_rules! handlers {
                     Ok(argument) => argument,
                     Err(failure) => return Outcome::Fail(failure),
                 }),*).into_outcome()
+            }
+        }
+
+        impl<S, F, R, O, $($argument, $marker,)*>
+            Handler<S, (Async<WithoutState>, O, $(($argument, $marker),)*)> for F
+        where
+            F: FnMut(&mut Context<'_>, $($argument),*) -> R,
+            R: Future<Output: IntoOutcome<O>> + 'static,
+            O: 'static,
+            $($argument: Extract<$marker>,)*
+        {
+            const STATEFUL: bool = false;
+
+            fn call(&mut self, cx: &mut Context<'_>, _: &mut S, request: &Request<'_>) -> Outcome {
+                let _ = request;
+                let work = self(cx, $(match $argument::extract(request) {
+                    Ok(argument) => argument,
+                    Err(failure) => return Outcome::Fail(failure),
+                }),*);
+                Outcome::Later(cx.spawn(work))
+            }
+        }
+
+        impl<S, F, R, O, $($argument, $marker,)*>
+            Handler<S, (Async<WithState>, O, $(($argument, $marker),)*)> for F
+        where
+            F: FnMut(&mut Context<'_>, &mut S, $($argument),*) -> R,
+            R: Future<Output: IntoOutcome<O>> + 'static,
+            O: 'static,
+            $($argument: Extract<$marker>,)*
+        {
+            const STATEFUL: bool = true;
+
+            fn call(&mut self, cx: &mut Context<'_>, state: &mut S, request: &Request<'_>) -> Outcome {
+                let _ = request;
+                let work = self(cx, state, $(match $argument::extract(request) {
+                    Ok(argument) => argument,
+                    Err(failure) => return Outcome::Fail(failure),
+                }),*);
+                Outcome::Later(cx.spawn(work))
             }
         }
 
@@ -90,11 +137,12 @@ handlers!(T1 M1, T2 M2, T3 M3, T4 M4);
 /// |---|---|
 /// | a value that can be serialised | the value, under the event of the message |
 /// | what is `null` in JSON: `()`, `None` | nothing; `"data":null` when the message had an `id` |
-/// | `Reply` | this frame, perhaps under another event |
+/// | `Reply`, `Option<Reply>` | this frame, perhaps under another event |
 /// | `Vec<Reply>` | these frames; the last is the answer |
 /// | `Failure` | an error |
 /// | `Result` of any of these, with an error that is or becomes a [`Failure`] | the one or the other |
 /// | [`Token`] | an answer, later |
+/// | a future of any of these | the same, later |
 /// | [`Outcome`] | that |
 ///
 /// A value that cannot be serialised is an internal error.
@@ -154,6 +202,13 @@ impl IntoOutcome<ViaOutcome> for Outcome {
 impl IntoOutcome<ViaOutcome> for Reply {
     fn into_outcome(self) -> Outcome {
         Outcome::Reply(self)
+    }
+}
+
+/// `None` is [`Outcome::Done`].
+impl IntoOutcome<ViaOutcome> for Option<Reply> {
+    fn into_outcome(self) -> Outcome {
+        self.map_or(Outcome::Done, Outcome::Reply)
     }
 }
 

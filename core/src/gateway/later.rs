@@ -1,6 +1,13 @@
 //! Answers that come later.
 
-use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
+
+use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -88,44 +95,59 @@ pub(super) struct Ledger {
     pending: BTreeMap<Token, Request>,
     next_number: u64,
     pub(super) work: Begun,
+    /// Work that has not come to its end, taken by the host or not.
+    begun: BTreeSet<Token>,
     pub(super) waiting: Waiting,
     cancelled: Vec<Token>,
     faults: Vec<Fault>,
 }
 
 impl Ledger {
-    /// Answers that one connection may wait for; more are a sign that nobody completes them.
+    /// Answers that one connection may wait for, and work of it that may be under way; more are a sign
+    /// that nobody completes them.
     const PENDING_MAX: usize = 256;
+    /// In the number of a token: it names work.
+    const WORK: u64 = 1;
+    /// In the number of a token: later messages wait for it.
+    const SERIAL: u64 = 2;
     /// Faults kept until the host takes them; further ones are dropped, the first say the most.
     const FAULTS_MAX: usize = 256;
 
     pub(super) const fn token(&mut self, conn: ConnId) -> Token {
         let number = self.next_number;
-        self.next_number += 2;
+        self.next_number += 4;
         Token { conn, number }
     }
 
-    /// Begins work. Serial work is told by its odd number, so that a journal knows it too.
+    /// Begins work, unless too much of the connection's is under way: then it is dropped, and the
+    /// token names nothing. What it names is told by its number, so that a journal knows it too.
     pub(super) fn begin(&mut self, conn: ConnId, serial: bool, work: Work) -> Token {
         let Token { number, .. } = self.token(conn);
-        let token = Token {
-            conn,
-            number: number | u64::from(serial),
-        };
-        self.work.push(token, work);
+        let number = number | Self::WORK | if serial { Self::SERIAL } else { 0 };
+        let token = Token { conn, number };
+        if of(conn, &self.begun).count() < Self::PENDING_MAX {
+            self.begun.insert(token);
+            self.work.push(token, work);
+        } else {
+            let error = "too much work of one connection is under way: this was not begun";
+            self.fault(Some(conn), "spawn", error.into());
+        }
         token
     }
 
     /// Waits for an answer; false when the connection waits for too many.
     pub(super) fn wait(&mut self, token: Token, request: Request) -> bool {
-        let few = self.pending_of(token.conn).count() < Self::PENDING_MAX;
+        let work = token.number & Self::WORK != 0;
+        let few = if work {
+            self.begun.contains(&token)
+        } else {
+            self.pending_of(token.conn).count() < Self::PENDING_MAX
+        };
         if few {
-            if token.number % 2 == 1 {
+            if token.number & Self::SERIAL != 0 {
                 self.waiting.hold(token);
             }
             self.pending.insert(token, request);
-        } else {
-            self.cancelled.push(token);
         }
         few
     }
@@ -144,28 +166,29 @@ impl Ledger {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.work.is_empty()
+        self.pending.is_empty() && self.begun.is_empty()
     }
 
     pub(super) fn settle(&mut self, token: Token) -> Option<Request> {
+        self.begun.remove(&token);
         self.waiting.answered(token);
         self.pending.remove(&token)
     }
 
-    /// Forgets what a connection waits for.
+    /// Forgets what a connection waits for, and what is under way for it.
     pub(super) fn cancel(&mut self, conn: ConnId) {
-        let tokens: Vec<Token> = self.pending_of(conn).collect();
+        let begun = of(conn, &self.begun);
+        let tokens: BTreeSet<Token> = self.pending_of(conn).chain(begun).collect();
         for token in tokens {
             self.pending.remove(&token);
+            self.begun.remove(&token);
             self.cancelled.push(token);
         }
         self.waiting.forget(conn);
     }
 
     fn pending_of(&self, conn: ConnId) -> impl Iterator<Item = Token> {
-        let token = |number| Token { conn, number };
-        let range = token(0)..=token(u64::MAX);
-        self.pending.range(range).map(|(&token, _)| token)
+        self.pending.range(all_of(conn)).map(|(&token, _)| token)
     }
 
     pub(super) fn take_cancelled(&mut self) -> Vec<Token> {
@@ -182,4 +205,13 @@ impl Ledger {
     pub(super) fn take_faults(&mut self) -> Vec<Fault> {
         core::mem::take(&mut self.faults)
     }
+}
+
+fn all_of(conn: ConnId) -> RangeInclusive<Token> {
+    let token = |number| Token { conn, number };
+    token(0)..=token(u64::MAX)
+}
+
+fn of(conn: ConnId, tokens: &BTreeSet<Token>) -> impl Iterator<Item = Token> {
+    tokens.range(all_of(conn)).copied()
 }

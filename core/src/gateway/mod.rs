@@ -7,6 +7,7 @@ mod desk;
 mod extract;
 mod failure;
 mod handler;
+mod hooks;
 mod later;
 mod outcome;
 mod outside;
@@ -167,6 +168,19 @@ pub trait Gateway {
         None
     }
 
+    /// Whether there is state that must survive sleep, and that the namespace must stay for when nobody
+    /// is connected.
+    fn is_persistent(&self) -> bool {
+        self.save().is_some()
+    }
+
+    /// After this unwound in [`joined`](Self::joined), [`left`](Self::left),
+    /// [`disconnect`](Self::disconnect) or [`drain`](Self::drain): whether there is more to do, and it
+    /// is to be called once more for the same reason, to go on behind what unwound.
+    fn take_unfinished(&mut self) -> bool {
+        false
+    }
+
     /// Whether what [`save`](Self::save) gives may have changed since this was last asked.
     fn take_changed(&mut self) -> bool {
         false
@@ -252,6 +266,14 @@ impl<G: Gateway + ?Sized> Gateway for Box<G> {
 
     fn save(&self) -> Option<alloc::string::String> {
         (**self).save()
+    }
+
+    fn is_persistent(&self) -> bool {
+        (**self).is_persistent()
+    }
+
+    fn take_unfinished(&mut self) -> bool {
+        (**self).take_unfinished()
     }
 
     fn take_changed(&mut self) -> bool {

@@ -88,6 +88,26 @@ pub struct Router<S = ()> {
     schedules: Vec<(Duration, DeskHook<S>)>,
     drain: Vec<DeskHook<S>>,
     frame: Option<FrameHandler<S>>,
+    progress: Progress,
+}
+
+/// How far the hooks of the kind at hand are.
+#[derive(Debug, Default)]
+struct Progress {
+    begun: usize,
+    of: usize,
+}
+
+impl Progress {
+    /// Calls each hook that was not begun yet.
+    fn run<H: ?Sized>(&mut self, hooks: &mut [Box<H>], mut call: impl FnMut(&mut H)) {
+        self.of = hooks.len();
+        while let Some(hook) = hooks.get_mut(self.begun) {
+            self.begun += 1;
+            call(hook);
+        }
+        *self = Self::default();
+    }
 }
 
 type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Outcome>;
@@ -165,6 +185,7 @@ impl<S> Router<S> {
             schedules: Vec::new(),
             drain: Vec::new(),
             frame: None,
+            progress: Progress { begun: 0, of: 0 },
         }
     }
 
@@ -178,7 +199,7 @@ impl<S> Router<S> {
     pub fn on<A, H: Handler<S, A> + 'static>(mut self, event: &str, handler: H) -> Self {
         let before = self.event(event).plain.replace(Route::new(handler));
         assert!(before.is_none(), "`{event}` has a handler already");
-        self
+        self.of_one_kind()
     }
 
     /// Adds the handler of an event for the rooms that fit a pattern such as `/chat/{room}`.
@@ -199,25 +220,30 @@ impl<S> Router<S> {
         let rank = pattern.rank();
         let at = paths.partition_point(|(other, _)| other.rank() <= rank);
         paths.insert(at, (pattern, Route::new(handler)));
-        self
+        self.of_one_kind()
     }
 
     /// Handles what no other handler takes. What it leaves [`Outcome::Unclaimed`] is published.
     #[must_use]
     pub fn fallback<A, H: Handler<S, A> + 'static>(mut self, handler: H) -> Self {
         self.fallback = Some(Route::new(handler));
-        self
+        self.of_one_kind()
     }
 
     /// Makes the namespace one without envelopes, and this the handler of every frame; see
-    /// [`Gateway::is_raw`]. Other handlers are not called then.
+    /// [`Gateway::is_raw`].
+    ///
+    /// # Panics
+    ///
+    /// When there are handlers of events too, or guards of messages or rooms: there is nothing that
+    /// they would be called for.
     #[must_use]
     pub fn on_frame(
         mut self,
         handler: impl FnMut(&mut Context<'_>, &mut S, Frame<'_>) + 'static,
     ) -> Self {
         self.frame = Some(Box::new(handler));
-        self
+        self.of_one_kind()
     }
 
     /// Adds a guard before every message but protocol verbs.
@@ -227,7 +253,7 @@ impl<S> Router<S> {
         guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static,
     ) -> Self {
         self.guards.push(Box::new(guard));
-        self
+        self.of_one_kind()
     }
 
     /// Adds a guard before the messages of one event.
@@ -242,7 +268,7 @@ impl<S> Router<S> {
         guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static,
     ) -> Self {
         self.event(event).guards.push(Box::new(guard));
-        self
+        self.of_one_kind()
     }
 
     /// Adds a guard before what clients do to rooms; see [`Gateway::admit`].
@@ -252,7 +278,7 @@ impl<S> Router<S> {
         guard: impl Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure> + 'static,
     ) -> Self {
         self.room_guards.push(Box::new(guard));
-        self
+        self.of_one_kind()
     }
 
     /// Adds a guard before every request for a WebSocket.
@@ -336,6 +362,18 @@ impl<S> Router<S> {
     /// The state.
     pub const fn state(&self) -> &S {
         &self.state
+    }
+
+    fn of_one_kind(self) -> Self {
+        let enveloped = !self.events.is_empty()
+            || self.fallback.is_some()
+            || !self.guards.is_empty()
+            || !self.room_guards.is_empty();
+        assert!(
+            self.frame.is_none() || !enveloped,
+            "with `on_frame` there are no events and no protocol verbs to handle or guard"
+        );
+        self
     }
 
     fn event(&mut self, event: &str) -> &mut Event<S> {
@@ -436,23 +474,20 @@ impl<S> Gateway for Router<S> {
 
     fn joined(&mut self, cx: &mut Context<'_>, room: &str) {
         self.changed |= !self.joined.is_empty();
-        for hook in &mut self.joined {
-            hook(cx, &mut self.state, room);
-        }
+        let (hooks, state) = (&mut self.joined, &mut self.state);
+        self.progress.run(hooks, |hook| hook(cx, state, room));
     }
 
     fn left(&mut self, cx: &mut Context<'_>, room: &str) {
         self.changed |= !self.left.is_empty();
-        for hook in &mut self.left {
-            hook(cx, &mut self.state, room);
-        }
+        let (hooks, state) = (&mut self.left, &mut self.state);
+        self.progress.run(hooks, |hook| hook(cx, state, room));
     }
 
     fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
         self.changed |= !self.disconnect.is_empty();
-        for hook in &mut self.disconnect {
-            hook(cx, &mut self.state, reason);
-        }
+        let (hooks, state) = (&mut self.disconnect, &mut self.state);
+        self.progress.run(hooks, |hook| hook(cx, state, reason));
     }
 
     fn schedules(&self) -> Vec<Duration> {
@@ -468,9 +503,20 @@ impl<S> Gateway for Router<S> {
 
     fn drain(&mut self, desk: &mut Desk<'_>) {
         self.changed |= !self.drain.is_empty();
-        for hook in &mut self.drain {
-            hook(desk, &mut self.state);
+        let (hooks, state) = (&mut self.drain, &mut self.state);
+        self.progress.run(hooks, |hook| hook(desk, state));
+    }
+
+    fn take_unfinished(&mut self) -> bool {
+        let unfinished = self.progress.begun < self.progress.of;
+        if !unfinished {
+            self.progress = Progress::default();
         }
+        unfinished
+    }
+
+    fn is_persistent(&self) -> bool {
+        self.persist.is_some()
     }
 
     fn events(&self) -> Vec<String> {

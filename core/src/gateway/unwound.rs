@@ -19,8 +19,9 @@ impl<G: Gateway> App<G> {
     ///
     /// The outbox is the one that the input was performed with. A message is answered `internal`;
     /// a connection that was opening is taken back, as if it had been refused, and the host refuses it
-    /// as [`Rejection::internal`](crate::Rejection::internal); hooks that were still to run, run. These may unwind too: then this is called again, with [`Input::Timeout`], until
-    /// it returns. It does, since no hook runs twice. The text is handed back by
+    /// as [`Rejection::internal`](crate::Rejection::internal); hooks that were still to run, run. These
+    /// may unwind too: then this is called again, with [`Input::Timeout`], until it returns. It does,
+    /// since no hook runs twice. The text is handed back by
     /// [`take_faults`](Self::take_faults).
     pub fn unwound(&mut self, now: Timestamp, input: &Input<'_>, text: &str, out: &mut Outbox) {
         let answering = core::mem::take(&mut self.answering);
@@ -53,6 +54,12 @@ impl<G: Gateway> App<G> {
         } else {
             let (hook, conn) = self.called;
             self.ledger.fault(conn, hook, text.into());
+        }
+        let unfinished = self.gateway.take_unfinished();
+        match self.told() {
+            Some(change) if unfinished => self.changes.push_front(change),
+            None if unfinished && self.called.0 == "drain" => self.drain(now, out),
+            _ => {}
         }
         self.settle(now, out);
         if let Some((conn, _)) = resumed {

@@ -110,7 +110,8 @@ impl Admission {
         self
     }
 
-    /// With this session; see [`Context::session`](crate::Context::session).
+    /// With this session; see [`Context::session`](crate::Context::session). One that is over
+    /// `Limits::session_bytes` makes the upgrade fail as an internal error.
     ///
     /// # Errors
     ///

@@ -1,10 +1,15 @@
 //! Handlers that do what they should not: whoever else is there goes on.
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    time::Duration,
+};
 
 use roomcast_core::{
-    CompleteError, ConnId, Context, DisconnectReason, Failure, Frame, Handshake, Input, Outcome,
-    Reply, Router, Token,
+    Admission, CompleteError, ConnId, Context, DisconnectReason, ErrorCode, Failure, Frame,
+    Handshake, Input, Outcome, Reply, Router, Token, UpgradeRequest,
 };
 
 use crate::stage::{Stage, caught};
@@ -232,4 +237,97 @@ fn a_payload_of_a_wrong_type_never_reaches_the_handler() {
         assert!(!line.contains("SECRET"), "{line}");
     }
     assert!(stage.app.hub().members("r").is_empty() && stage.faults().is_empty());
+}
+
+#[test]
+fn a_hook_that_panics_keeps_no_other_of_its_kind_from_running() {
+    let log: Rc<RefCell<Vec<&'static str>>> = Rc::default();
+    let note = |line: &'static str| {
+        let log = log.clone();
+        move || log.borrow_mut().push(line)
+    };
+    let (joined, left, gone, drain) = (note("joined"), note("left"), note("gone"), note("drain"));
+    let router = Router::default()
+        .on_joined(|_, (), _| panic!("planted"))
+        .on_joined(|_, (), _| panic!("planted again"))
+        .on_joined(move |_, (), _| joined())
+        .on_left(|_, (), _| panic!("planted"))
+        .on_left(move |_, (), _| left())
+        .on_disconnect(|_, (), _| panic!("planted"))
+        .on_disconnect(move |_, (), _| gone())
+        .on_drain(|_, ()| panic!("planted"))
+        .on_drain(move |_, ()| drain());
+    let (mut stage, [a]) = Stage::connected(router);
+    let join = Input::Join {
+        conn: a,
+        room: "r".into(),
+    };
+    caught(&mut stage, &join);
+    assert_eq!(log.take(), ["joined"]);
+    caught(&mut stage, &Input::Drain);
+    assert_eq!(log.take(), ["drain"]);
+    let reason = DisconnectReason::Lost;
+    caught(&mut stage, &Input::Disconnect { conn: a, reason });
+    assert_eq!(log.take(), ["left", "gone"]);
+    assert_eq!(stage.faults().len(), 5);
+}
+
+#[test]
+fn hooks_that_multiply_come_to_an_end() {
+    let router = Router::default().on_joined(|cx, (), room| {
+        for _ in 0..2 {
+            let room = room.to_owned();
+            cx.leave(&room);
+            cx.join(&room).expect("a valid room");
+        }
+    });
+    let (mut stage, [a]) = Stage::connected(router);
+    let joined = stage.app.join(stage.now, a, "r", &mut stage.out);
+    assert!(joined.is_ok());
+    let ended = "hooks of connection 0: hooks cause each other without an end: not called any more";
+    assert_eq!(stage.faults()[0], ended);
+    assert_eq!(stage.app.hub().members("r"), [a]);
+}
+
+#[test]
+fn a_token_of_another_request_is_no_answer() {
+    let kept: Rc<Cell<Option<Token>>> = Rc::default();
+    let router = Router::default().on("ask", move |cx: &mut Context| {
+        let token = kept.get().unwrap_or_else(|| cx.later());
+        kept.set(Some(token));
+        token
+    });
+    let (mut stage, [a, b]) = Stage::connected(router);
+    stage.text(a, r#"{"event":"ask","id":1}"#);
+    stage.text(a, r#"{"event":"ask","id":2}"#);
+    stage.text(b, r#"{"event":"ask","id":3}"#);
+    let internal = r#""error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#;
+    stage.expect([
+        &format!(r#"send a {{"event":"ask","id":2,{internal}"#),
+        &format!(r#"send b {{"event":"ask","id":3,{internal}"#),
+    ]);
+    assert!(stage.faults()[0].ends_with("the handler returned the token of another request"));
+}
+
+#[test]
+#[should_panic(expected = "with `on_frame` there are no events")]
+fn a_guard_that_nothing_would_call_is_refused() {
+    let _ = Router::default()
+        .guard(|_, (), _| Err(Failure::forbidden("no")))
+        .on_frame(|_, (), _| {});
+}
+
+#[test]
+fn a_session_that_is_too_large_is_not_forgotten_in_silence() {
+    let router = Router::default()
+        .on_upgrade(|_, ()| Ok(Admission::new().with_session(&"x".repeat(5_000))?));
+    let stage = Stage::new(router);
+    let request = UpgradeRequest::new("/ws", "");
+    let refused = stage.app.upgrade(&request).expect_err("too large");
+    assert_eq!(refused.code(), ErrorCode::Internal);
+    assert!(
+        refused
+            .cause()
+            .is_some_and(|cause| cause.contains("a session has at most"))
+    );
 }

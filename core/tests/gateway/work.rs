@@ -15,8 +15,8 @@ use crate::stage::Stage;
 
 fn shop() -> Router {
     Router::default()
-        .on("buy", |cx: &mut Context, what: String| {
-            cx.spawn(ready(Ok::<_, Failure>(what)))
+        .on("buy", |_: &mut Context, what: String| async move {
+            Ok::<_, Failure>(what)
         })
         .on("look", |cx: &mut Context, what: String| {
             cx.spawn_concurrent(ready(what))
@@ -213,6 +213,52 @@ fn work_whose_token_is_not_returned_is_not_waited_for() {
         .complete(stage.now, token, outcome(work), &mut stage.out);
     assert_eq!(late, Err(CompleteError::Answered));
     stage.expect([]);
+    // It ends with its connection all the same.
+    stage.text(a, &asks("start", 3));
+    let (token, _) = stage.one_work();
+    assert!(!stage.app.is_idle());
+    stage.lost(a);
+    assert_eq!(stage.app.take_cancelled(), [token]);
+    assert!(stage.app.is_idle());
+}
+
+#[test]
+fn work_of_one_connection_is_bounded() {
+    let gateway = Router::default()
+        .on("start", |cx: &mut Context| {
+            let _ = cx.spawn(ready(1));
+        })
+        .on("look", |cx: &mut Context| cx.spawn_concurrent(ready(1)));
+    let (mut stage, [a, b]) = Stage::connected(gateway);
+    for number in 0..256 {
+        stage.wait(100);
+        stage.text(a, &asks("start", number));
+    }
+    assert_eq!(stage.take().len(), 256);
+    stage.text(a, &asks("start", 256));
+    stage.expect([r#"send a {"event":"start","id":256,"data":null}"#]);
+    stage.text(a, &asks("look", 257));
+    assert!(stage.take()[0].contains(r#""id":257,"error":{"code":"overloaded""#));
+    assert_eq!(stage.app.take_work().len(), 256);
+    let dropped =
+        "spawn of connection 0: too much work of one connection is under way: this was not begun";
+    assert_eq!(stage.faults(), [dropped, dropped]);
+    stage.text(b, &asks("look", 1));
+    assert_eq!(stage.app.take_work().len(), 1);
+}
+
+#[test]
+fn a_future_may_come_from_a_handler_with_state() {
+    let gateway = Router::new(1).on("next", |_: &mut Context, number: &mut u32, by: u32| {
+        *number += by;
+        let number = *number;
+        async move { number }
+    });
+    let (mut stage, [a]) = Stage::connected(gateway);
+    stage.text(a, r#"{"event":"next","data":2}"#);
+    let work = stage.one_work();
+    stage.finish(work);
+    stage.expect([r#"send a {"event":"next","data":3}"#]);
 }
 
 #[test]

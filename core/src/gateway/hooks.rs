@@ -1,0 +1,97 @@
+//! What the gateway is told when something has changed.
+
+use super::{Gateway, app::App, context::Context, desk::Desk};
+use crate::{change::Change, outbox::Outbox, time::Timestamp};
+
+impl<G: Gateway> App<G> {
+    /// Hooks that cause each other, one after the other, before the rest is cut off: an application
+    /// that leaves a room whenever it joins one and joins it whenever it leaves must not hang its
+    /// host.
+    const HOOKS_DEEP_MAX: usize = 64;
+
+    /// Tells the gateway what changed, and what changed by that.
+    pub(super) fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+        if self.hub.changes.is_some() {
+            self.collect(0);
+            // Each change may cause others, but all together no more than if each caused a chain.
+            let mut more = self.changes.len().saturating_mul(Self::HOOKS_DEEP_MAX);
+            while let Some((deep, change)) = self.changes.pop_front() {
+                if deep > 0 {
+                    if more == 0 || deep as usize >= Self::HOOKS_DEEP_MAX {
+                        let error = "hooks cause each other without an end: not called any more";
+                        self.ledger
+                            .fault(Some(change.conn()), "hooks", error.into());
+                        continue;
+                    }
+                    more -= 1;
+                }
+                self.telling = Some((deep, change));
+                self.tell(now, out);
+                self.told();
+            }
+        }
+        self.unsaved |= if self.hub.counts().connections == 0 {
+            self.timetable.stop()
+        } else {
+            self.timetable.start(now)
+        };
+    }
+
+    /// The gateway knows, or unwound over it.
+    pub(super) fn told(&mut self) -> Option<(u32, Change)> {
+        let told = self.telling.take()?;
+        self.collect(told.0 + 1);
+        Some(told)
+    }
+
+    fn tell(&mut self, now: Timestamp, out: &mut Outbox) {
+        let Some((_, change)) = &self.telling else {
+            return;
+        };
+        let hook = match change {
+            Change::Joined { .. } => "joined",
+            Change::Left { .. } => "left",
+            Change::Ended(_) => "disconnect",
+        };
+        self.called = (hook, Some(change.conn()));
+        let desk = Desk {
+            now,
+            hub: &mut self.hub,
+            out,
+            ledger: &mut self.ledger,
+        };
+        let (gateway, mut cx) = (&mut self.gateway, Context::new(desk, change.conn()));
+        match change {
+            Change::Joined { room, .. } => gateway.joined(&mut cx, room),
+            Change::Left { room, departed, .. } => {
+                gateway.left(&mut cx.with_departed(departed.as_deref()), room);
+            }
+            Change::Ended(departed) => {
+                let reason = departed.reason;
+                gateway.disconnect(&mut cx.with_departed(Some(departed)), reason);
+            }
+        }
+    }
+
+    /// Puts what the hub noted down behind what is still to be told.
+    fn collect(&mut self, deep: u32) {
+        let Some(changes) = &mut self.hub.changes else {
+            return;
+        };
+        for change in changes.drain(..) {
+            if let Change::Ended(departed) = &change {
+                self.ledger.cancel(departed.id);
+                // One by one, so that a hook that panics keeps none of the others from running.
+                for room in &departed.rooms {
+                    let left = Change::Left {
+                        conn: departed.id,
+                        room: room.clone(),
+                        departed: Some(departed.clone()),
+                    };
+                    self.changes.push_back((deep, left));
+                }
+            }
+            self.changes.push_back((deep, change));
+        }
+    }
+}
