@@ -2,7 +2,7 @@
 
 use roomcast_core::{
     App, Audience, CloseCode, ConnId, ConnectionInfo, ConnectionSummary, Counts, Delivery,
-    EncodeError, Gateway, JoinError, Outbox, Payload, RoomName, RoomSummary, Timestamp,
+    EncodeError, Frame, Gateway, JoinError, Outbox, Payload, RoomName, RoomSummary, Timestamp,
     UnknownConn,
 };
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,14 @@ pub(crate) enum Ask {
         audience: Audience,
         event: String,
         data: Box<RawValue>,
+    },
+    SendText {
+        audience: Audience,
+        text: String,
+    },
+    SendBinary {
+        audience: Audience,
+        bytes: Vec<u8>,
     },
     Join {
         conn: ConnId,
@@ -67,7 +75,12 @@ impl Ask {
     pub(crate) const fn changes(&self) -> bool {
         matches!(
             self,
-            Self::Send { .. } | Self::Join { .. } | Self::Leave { .. } | Self::Disconnect { .. }
+            Self::Send { .. }
+                | Self::SendText { .. }
+                | Self::SendBinary { .. }
+                | Self::Join { .. }
+                | Self::Leave { .. }
+                | Self::Disconnect { .. }
         )
     }
 
@@ -87,6 +100,12 @@ impl Ask {
             } => {
                 let data = Payload::parse(data.get()).map_err(EncodeError::from)?;
                 Answer::Sent(app.send(now, &audience, &event, data, out)?)
+            }
+            Self::SendText { audience, text } => {
+                Answer::Sent(app.send_frame(now, &audience, Frame::Text(&text), out)?)
+            }
+            Self::SendBinary { audience, bytes } => {
+                Answer::Sent(app.send_frame(now, &audience, Frame::Binary(&bytes), out)?)
             }
             Self::Join { conn, room } => Answer::Changed(!app.join(now, conn, &room, out)?.already),
             Self::Leave { conn, room } => Answer::Changed(app.leave(now, conn, &room, out)?),

@@ -4,7 +4,8 @@ use std::{cell::RefCell, collections::VecDeque, fmt, pin::Pin, rc::Rc};
 
 use futures_channel::oneshot;
 use roomcast_core::{
-    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, RoomSummary,
+    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Frame,
+    RoomSummary,
 };
 use serde::Serialize;
 
@@ -145,6 +146,35 @@ impl Server {
         data: &T,
     ) -> impl Future<Output = Result<Delivery, ServerError>> {
         self.send(Audience::all(), event, data)
+    }
+
+    /// Sends a frame of one's own, text or binary: for clients that do not speak in envelopes.
+    ///
+    /// # Errors
+    ///
+    /// When a room name is not valid; nothing is sent then. When the namespace is not available.
+    pub fn send_frame(
+        &self,
+        audience: impl Into<Audience>,
+        frame: Frame<'_>,
+    ) -> impl Future<Output = Result<Delivery, ServerError>> {
+        let audience = audience.into();
+        let ask = match frame {
+            Frame::Text(text) => Ask::SendText {
+                audience,
+                text: text.into(),
+            },
+            Frame::Binary(bytes) => Ask::SendBinary {
+                audience,
+                bytes: bytes.into(),
+            },
+        };
+        async move {
+            let Answer::Sent(delivery) = self.ask(ask).await? else {
+                return Err(unexpected());
+            };
+            Ok(delivery)
+        }
     }
 
     /// Puts a connection into a room; says whether it is new there. The client is not told.

@@ -4,7 +4,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use futures_channel::oneshot;
-use roomcast_core::{Admission, CloseCode, Context, Failure, Frame, Rejection, Router};
+use roomcast_core::{Admission, Audience, CloseCode, Context, Failure, Frame, Rejection, Router};
 use roomcast_worker::Server;
 use serde::{Deserialize, Serialize};
 
@@ -130,11 +130,7 @@ fn panics(router: Router<State>) -> Router<State> {
             if state.counted == 13 {
                 panic!("the schedule was told to");
             }
-            let _ = desk.send(
-                &roomcast_core::Audience::room("ticks"),
-                "tick",
-                &state.counted,
-            );
+            let _ = desk.send(&Audience::room("ticks"), "tick", &state.counted);
         })
         .on("set", |_: &mut Context, state: &mut State, counted: u32| {
             state.counted = counted;
@@ -153,6 +149,7 @@ fn work(router: Router<State>, server: &Server) -> Router<State> {
     let dropped = Rc::new(RefCell::new(0));
     let (serial, concurrent, counts) = (waiting.clone(), waiting.clone(), server.clone());
     let (of_serial, seen) = (dropped.clone(), dropped);
+    let raw = server.namespace("trials-raw");
     router
         .on("wait", move |cx: &mut Context, name: String| {
             let (sender, receiver) = oneshot::channel();
@@ -182,6 +179,15 @@ fn work(router: Router<State>, server: &Server) -> Router<State> {
             },
         )
         .on("dropped", move |_: &mut Context| *seen.borrow())
+        .on("raw", move |_: &mut Context, text: String| {
+            let raw = raw.clone();
+            async move {
+                let told = raw.send_frame(Audience::all(), Frame::Text(&text)).await?;
+                let bytes = Frame::Binary(text.as_bytes());
+                let more = raw.send_frame(Audience::all(), bytes).await?;
+                Ok::<_, Failure>(told.matched + more.matched)
+            }
+        })
         .on("server", move |cx: &mut Context| {
             let (server, id) = (counts.clone(), cx.id());
             cx.spawn(async move {

@@ -166,6 +166,22 @@ fn frames_without_envelopes() {
     world.is_calm();
 }
 
+/// Another namespace sends what clients without envelopes understand.
+#[test]
+fn frames_without_envelopes_from_outside() {
+    let world = World::sleepless();
+    let mut ann = world.connect("trials-raw");
+    ann.asks("here", "here");
+    let mut bob = world.connect("trials");
+    bob.asks(
+        r#"{"event":"raw","data":"hi"}"#,
+        r#"{"event":"raw","data":2}"#,
+    );
+    ann.gets("hi");
+    assert_eq!(ann.next(), Some(Message::binary(b"hi".to_vec())));
+    world.is_calm();
+}
+
 /// Two namespaces with the same application share nothing.
 #[test]
 fn namespaces_share_nothing() {
