@@ -45,7 +45,7 @@ def lines(rounds, programs):
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[2]
     return [
-        f"- Measured on {today}, {rounds} {'round' if rounds == 1 else 'rounds'}.",
+        f"- Measured on {today}, {rounds} {'round' if rounds in (1, '1') else 'rounds'}.",
         f"- {cpu_model()}, {cores} cores, {memory_gib:.0f} GiB, Linux {platform.release()}.",
         f"- Load average over the last 15 minutes, this benchmark included: {load:.1f}.",
         f"- {', '.join(programs)}.",

@@ -203,3 +203,19 @@ fn what_is_not_saved_is_lost() {
         world.expect([expected]);
     }
 }
+
+/// A future that lets others go first waits for nobody.
+#[test]
+fn futures_that_wake_themselves_come_to_their_end() {
+    let mut world = World::new(|| {
+        Router::default().on("count", |_: &mut Context, times: u32| async move {
+            for _ in 0..times {
+                tokio::task::yield_now().await;
+            }
+            times
+        })
+    });
+    world.tell("alice connects");
+    world.tell(r#"alice sends {"event":"count","data":7}"#);
+    world.expect([r#"alice gets {"event":"count","data":7}"#]);
+}

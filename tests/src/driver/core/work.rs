@@ -1,6 +1,12 @@
 //! Futures that handlers began, polled without waiting.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
 
 use roomcast_core::{App, Gateway, Token, Work};
 
@@ -17,15 +23,39 @@ impl Clone for UnderWay {
     }
 }
 
+/// Whether a future was woken while it was polled: it waits for nobody but itself.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// How often futures that wake themselves are polled: one that always does comes to no end.
+const POLLS_MAX: usize = 1_000;
+
 impl UnderWay {
     /// Takes out a future that is done.
     fn done<G: Gateway>(&mut self, core: &mut Core<G>) -> Result<bool, DriverError> {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let mut all = self.0.iter_mut().enumerate();
-        let done = all.find_map(|(at, (_, _, work))| match work.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Some((at, outcome)),
-            Poll::Pending => None,
-        });
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut poll = || {
+            let cx = &mut Context::from_waker(&waker);
+            let mut all = self.0.iter_mut().enumerate();
+            all.find_map(|(at, (_, _, work))| match work.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Some((at, outcome)),
+                Poll::Pending => None,
+            })
+        };
+        let mut done = poll();
+        for _ in 1..POLLS_MAX {
+            if done.is_some() || !woken.0.swap(false, Relaxed) {
+                break;
+            }
+            done = poll();
+        }
         let Some((at, outcome)) = done else {
             return Ok(false);
         };
