@@ -15,7 +15,8 @@ use crate::{
 ///
 /// A namespace with a gateway of its own begins with the server and ends with it. Other namespaces
 /// come and go with their connections: without a gateway they are rooms only, with
-/// [`other_gateways`](Self::other_gateways) each begins with a new one.
+/// [`other_gateways`](Self::other_gateways) each begins with a new one, and stays when that has
+/// persistent state.
 ///
 /// A gateway is made on the thread of its namespace and stays there: it need not be `Send`, and
 /// nothing is shared that its factory does not share. To reach its connections from elsewhere there
@@ -87,7 +88,9 @@ impl Host {
 
     /// Gives every namespace without a gateway of its own one of these; [`Server::name`] says which
     /// it is for. Such a namespace begins with its first connection and ends some time after the
-    /// last, and its gateway with it. A factory that panics refuses the connection.
+    /// last, and its gateway with it, unless that is
+    /// [persistent](roomcast_core::Gateway::is_persistent) and what it saves has changed. A factory
+    /// that panics refuses the connection.
     ///
     /// # Panics
     ///

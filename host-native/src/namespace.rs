@@ -219,10 +219,13 @@ impl Namespace {
         }
     }
 
-    /// Whether nothing is lost with it: nobody is connected, nothing is remembered or under way.
+    /// Whether nothing is lost with it: nobody is connected, nothing is remembered or under way, and
+    /// its application has nothing to keep.
     pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
         let inner = self.inner.borrow();
-        inner.works.is_empty() && inner.application.app().hub().is_idle(now)
+        inner.works.is_empty()
+            && inner.application.app().hub().is_idle(now)
+            && !inner.application.has_something_to_lose()
     }
 
     /// Tells the application, once, that all connections will be closed.

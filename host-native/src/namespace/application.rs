@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -15,6 +16,10 @@ pub(super) type AnyApp = App<Box<dyn Gateway>>;
 pub(super) struct Application {
     app: AnyApp,
     out: Outbox,
+    /// What it would save before anything happened, if it keeps anything.
+    fresh: Option<String>,
+    /// Whether it has something to lose; not known when something happened since.
+    loses: Cell<Option<bool>>,
 }
 
 /// The application panicked. What is to be told about it is in the outbox and among the faults.
@@ -22,9 +27,22 @@ pub(super) struct Application {
 pub(super) struct Panicked;
 
 impl Application {
-    pub(super) const fn new(app: AnyApp) -> Self {
-        let out = Outbox::new();
-        Self { app, out }
+    pub(super) fn new(app: AnyApp) -> Self {
+        Self {
+            fresh: kept(&app),
+            loses: Cell::new(None),
+            out: Outbox::new(),
+            app,
+        }
+    }
+
+    /// Whether it keeps state that is not as it was at first. Work: it is written as text, once after
+    /// anything happened.
+    pub(super) fn has_something_to_lose(&self) -> bool {
+        let loses = self.loses.get();
+        let loses = loses.unwrap_or_else(|| kept(&self.app) != self.fresh);
+        self.loses.set(Some(loses));
+        loses
     }
 
     pub(super) const fn app(&self) -> &AnyApp {
@@ -60,7 +78,8 @@ impl Application {
         input: impl FnOnce() -> Input<'a>,
         act: impl FnOnce(&mut AnyApp, &mut Outbox) -> R,
     ) -> Result<R, Panicked> {
-        let Self { app, out } = self;
+        self.loses.set(None);
+        let Self { app, out, .. } = self;
         // Nothing is left half done: the core says so of itself, and nobody but the application sees
         // what is broken of its own.
         match catch_unwind(AssertUnwindSafe(|| act(app, out))) {
@@ -74,7 +93,7 @@ impl Application {
 
     #[cold]
     fn unwound(&mut self, now: Timestamp, mut input: Input<'_>, panic: &(dyn Any + Send)) {
-        let Self { app, out } = self;
+        let Self { app, out, .. } = self;
         let mut text = said(panic);
         // It ends: no hook runs twice.
         while let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
@@ -93,6 +112,16 @@ impl Application {
             tracing::error!(namespace, event, conn, error, "the application failed");
         }
     }
+}
+
+/// What an application saves of itself to outlive its connections.
+fn kept(app: &AnyApp) -> Option<String> {
+    let gateway = app.gateway();
+    if !gateway.is_persistent() {
+        return None;
+    }
+    // Code of the application's, which changes nothing.
+    catch_unwind(AssertUnwindSafe(|| gateway.save())).unwrap_or_default()
 }
 
 /// What a panic says.

@@ -1,8 +1,10 @@
 //! Several applications in one server.
 
+use std::sync::Arc;
+
 use roomcast::{Audience, Context, Failure, Host, Router, RunError};
 
-use crate::running::{Running, crowd, listen_to_log, logged, settings};
+use crate::running::{Running, crowd, listen_to_log, logged, settings, until};
 
 /// Keeps what it is told, and says whose it is.
 fn notebook(name: &str) -> Router<Vec<String>> {
@@ -67,6 +69,63 @@ async fn one_with_a_gateway_of_its_own_keeps_its_state() {
     let mut ann = running.connect("/ws").await;
     let read = ann.ask(r#"{"event":"read"}"#).await;
     assert_eq!(read, r#"{"event":"read","data":["kept",["one"]]}"#);
+}
+
+/// The same, which can be counted as long as it lives.
+fn counted(name: &str, alive: &Arc<()>) -> Router<Vec<String>> {
+    let alive = alive.clone();
+    notebook(name).on("alive", move |_: &mut Context| Arc::strong_count(&alive))
+}
+
+#[tokio::test]
+async fn persistent_state_outlives_the_last_connection() {
+    for threads in [1, 2] {
+        let alive = Arc::new(());
+        let all = alive.clone();
+        let running = Running::on_threads(threads, |host| {
+            host.other_gateways(move |server| match server.name() {
+                "kept" => counted("kept", &all).persistent(),
+                name => counted(name, &all),
+            })
+        })
+        .await;
+        let none = Arc::strong_count(&alive);
+        // Of those that forget, one is at home on each thread.
+        for name in ["kept", "a", "b"] {
+            let mut ann = running.connect(&format!("/ws/{name}")).await;
+            ann.ask(r#"{"event":"write","data":"one"}"#).await;
+            ann.leave().await;
+            crowd(&running.server.namespace(name), 0).await;
+        }
+        // When those have ended, the server has looked for all that could end.
+        let ended = || async { Arc::strong_count(&alive) };
+        until(ended, |&count| count == none + 1).await;
+        let mut ben = running.connect("/ws/kept").await;
+        let read = ben.ask(r#"{"event":"read"}"#).await;
+        assert_eq!(read, r#"{"event":"read","data":["kept",["one"]]}"#);
+    }
+}
+
+/// Else whoever names many would leave no place for others.
+#[tokio::test]
+async fn without_a_change_nothing_is_kept_for_nobody() {
+    let mut settings = settings();
+    settings.namespaces_max = 2;
+    let running = Running::with_settings(settings, |host| {
+        host.other_gateways(|server| notebook(server.name()).persistent())
+    })
+    .await;
+    let mut ann = running.connect("/ws/changed").await;
+    ann.ask(r#"{"event":"write","data":"one"}"#).await;
+    ann.leave().await;
+    for name in ["first", "second", "third"] {
+        let path = format!("/ws/{name}");
+        let connect = || async { running.try_connect(&path, &[]).await.is_ok() };
+        until(connect, |&connected| connected).await;
+    }
+    let mut ben = running.connect("/ws/changed").await;
+    let read = ben.ask(r#"{"event":"read"}"#).await;
+    assert_eq!(read, r#"{"event":"read","data":["changed",["one"]]}"#);
 }
 
 #[tokio::test]
