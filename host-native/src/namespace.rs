@@ -52,10 +52,12 @@ impl Namespace {
     pub(crate) fn new(
         shard: &Shard,
         name: Arc<str>,
-        config: Config,
+        mut config: Config,
         state: HubState,
         gateway: Box<dyn Gateway>,
     ) -> Result<Self, RestoreError> {
+        // As the application will have it, for the journal.
+        config.raw = gateway.is_raw();
         shard.record_opening(&name, || Opening::new(config.clone(), state.clone()));
         let app = App::restore(config, gateway, state.into(), [])?;
         Ok(Self {

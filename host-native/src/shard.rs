@@ -360,7 +360,9 @@ impl Shard {
 
     pub(crate) fn record_opening(&self, namespace: &Arc<str>, opening: impl FnOnce() -> Opening) {
         if let Some(recorder) = &self.shared.recorder {
-            recorder.opening(namespace, self.now(), opening());
+            let application = self.shared.gateways.covers(namespace);
+            let opening = opening().with_application(application);
+            recorder.opening(namespace, self.now(), opening);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use roomcast_core::{Command, ConnId, Entry, Frame, Outbox, Replay};
+use roomcast_core::{Command, ConnId, Entry, Frame, Outbox, Record, Replay};
 
 use super::send::endpoint::{Failure, namespace};
 
@@ -25,10 +25,14 @@ Examples:
   roomcast replay journal.jsonl --namespace default --conn 1048577
   zcat journal.jsonl.gz | roomcast replay -
 
+It replays rooms. A namespace with an application of yours (a gateway) is refused, for what it said is
+not in the journal: a program of yours replays it with roomcast_core::Replay::with_gateways, or leave
+it out with --namespace.
+
 The last line may be cut off, as by a crash or a full disk: that is a warning. Any other line that
 does not fit is an error.
 
-Exit codes: 0 replayed, 1 not readable or no journal, 2 wrong usage.";
+Exit codes: 0 replayed, 1 not readable, no journal or one with an application, 2 wrong usage.";
 
 /// Replay a journal of `roomcast serve --record FILE`, and print what the server sent
 #[derive(Debug, clap::Args)]
@@ -80,9 +84,12 @@ fn replay(args: ReplayArgs) -> Result<End, Stop> {
     let mut printer = Printer {
         out: BufWriter::new(io::stdout().lock()),
         conn: args.conn,
-        namespace: args.namespace,
+        namespace: args.namespace.clone(),
     };
-    let played = play(journal, |namespace, out| printer.print(namespace, out));
+    let only = args.namespace.as_deref();
+    let played = play(journal, only, |namespace, out| {
+        printer.print(namespace, out)
+    });
     // Also before an error: what was replayed up to there is worth seeing.
     printer.out.flush().map_err(Stop::Output)?;
     played
@@ -104,9 +111,19 @@ enum Stop {
     Output(io::Error),
 }
 
+/// A namespace whose frames nobody has but its application.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the namespace `{0}` has an application, and what that said is not in the journal: replay it in a \
+     program with that application, with roomcast_core::Replay::with_gateways, or choose another one \
+     with --namespace"
+)]
+struct HasApplication(String);
+
 /// Replays line by line, and shows what each made the server do.
 fn play(
     mut journal: impl BufRead,
+    only: Option<&str>,
     mut show: impl FnMut(&str, &Outbox) -> io::Result<()>,
 ) -> Result<End, Stop> {
     let (mut replay, mut out, mut bytes) = (Replay::new(), Outbox::new(), Vec::new());
@@ -125,6 +142,13 @@ fn play(
             Err(_) if !ended => return Ok(End::Truncated(number)),
             Err(fault) => return Err(Stop::Line(number, fault)),
         };
+        if let Record::Open(opening) = &entry.record
+            && opening.application
+            && only.is_none_or(|only| only == entry.namespace)
+        {
+            let fault = HasApplication(entry.namespace.into());
+            return Err(Stop::Line(number, fault.into()));
+        }
         let applied = replay.apply(&entry, &mut out);
         applied.map_err(|fault| Stop::Line(number, fault.into()))?;
         show(&entry.namespace, &out).map_err(Stop::Output)?;
@@ -233,8 +257,20 @@ mod tests {
             namespace: namespace.map(Into::into),
         };
         let show = |namespace: &str, out: &Outbox| printer.print(namespace, out);
-        let end = play(journal.as_bytes(), show).unwrap();
+        let end = play(journal.as_bytes(), namespace, show).unwrap();
         (String::from_utf8(printer.out).unwrap(), end)
+    }
+
+    /// The same journal, where this namespace has one.
+    fn with_application(namespace: &str) -> String {
+        let open = format!(r#""namespace":"{namespace}","open":{{"#);
+        JOURNAL.replacen(&open, &format!(r#"{open}"application":true,"#), 1)
+    }
+
+    #[test]
+    fn a_namespace_without_an_application_replays_beside_one() {
+        let whole = print(JOURNAL, None, Some("a"));
+        assert_eq!(print(&with_application("b"), None, Some("a")), whole);
     }
 
     #[test]
@@ -277,8 +313,13 @@ mod tests {
             ),
             (format!("{first}\n\n{rest}"), 2, "not a journal line"),
             (rest.to_owned(), 2, "did not open"),
+            (
+                with_application("b"),
+                2,
+                "`b` has an application, and what that said is not in the journal",
+            ),
         ] {
-            match play(journal.as_bytes(), |_, _| Ok(())) {
+            match play(journal.as_bytes(), None, |_, _| Ok(())) {
                 Err(Stop::Line(line, fault)) => {
                     assert_eq!(line, number);
                     assert!(fault.to_string().contains(says), "{fault}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use roomcast::{Audience, Context, Frame, Router};
-use roomcast_core::{Command, ConnId, Entry, Outbox, Replay};
+use roomcast_core::{Command, ConnId, Entry, Outbox, Record, Replay};
 
 use crate::running::{Running, settings};
 
@@ -106,4 +106,38 @@ async fn its_application_says_the_same_again() {
             "{event}: {heard:?}"
         );
     }
+}
+
+/// So that `roomcast replay` can refuse what it cannot replay.
+#[tokio::test]
+async fn it_says_which_namespaces_have_an_application() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut settings = settings();
+    settings.record = Some(folder.path().join("journal"));
+    let path = settings.record.clone().expect("a path");
+    let running = Running::with_settings(settings, |host| {
+        host.gateway("busy", |_| busy())
+            .gateway("raw", |_| Router::default().on_frame(|_, (), _| ()))
+    })
+    .await;
+    running.connect("/ws").await.leave().await;
+    running.stop().await.expect("ended in order");
+
+    let journal = std::fs::read_to_string(path).expect("a journal");
+    let mut opened = Vec::new();
+    for line in journal.lines() {
+        let entry = Entry::parse(line).expect("an entry");
+        if let Record::Open(opening) = entry.record {
+            let (name, raw) = (entry.namespace.into_owned(), opening.config.raw);
+            opened.push((name, opening.application, raw));
+        }
+    }
+    opened.sort();
+    let expected = [
+        ("busy", true, false),
+        ("default", false, false),
+        ("raw", true, true),
+    ];
+    let expected = expected.map(|(name, application, raw)| (name.to_owned(), application, raw));
+    assert_eq!(opened, expected);
 }
