@@ -39,7 +39,18 @@ use crate::{Actor, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep}
 /// ```
 ///
 /// For property tests, [`Cast::stories`](crate::Cast::stories) makes random stories and
-/// [`perform`](Self::perform) says what came of each op. A handler that panics fails the test.
+/// [`perform`](Self::perform) says what came of each op.
+///
+/// # What it cannot do
+///
+/// - Requests for a WebSocket have a query and no more. Hooks and guards that look at header fields,
+///   cookies, peers or subprotocols are called with an
+///   [`UpgradeRequest`](roomcast_core::UpgradeRequest) of yours:
+///   [`Gateway::upgrade`](roomcast_core::Gateway::upgrade).
+/// - A handler or hook that panics fails the test. What hosts do about it is tested with a host.
+/// - Futures are polled without a runtime, and their clock is not this one: what needs the timers or
+///   the sockets of tokio is tested with a host. A future that somebody else wakes goes on with the next
+///   op, or with [`proceed`](Self::proceed).
 pub struct World<G> {
     core: Core<G>,
     known: Known,
@@ -159,6 +170,35 @@ impl<G: Gateway> World<G> {
         if let Err(fault) = self.perform(&Op::Wait { millis }) {
             panic!("{fault}");
         }
+    }
+
+    /// Tells the application that its server will close all connections soon, as at the end of a
+    /// server. They stay open: what a host does then, ops say.
+    ///
+    /// ```
+    /// use roomcast_core::Router;
+    /// use roomcast_tests::World;
+    ///
+    /// let mut world = World::new(|| {
+    ///     Router::default().on_drain(|desk, ()| {
+    ///         desk.broadcast("closing", &()).expect("null");
+    ///     })
+    /// });
+    /// world.tell("alice connects");
+    /// world.drain();
+    /// world.expect([r#"alice gets {"event":"closing","data":null}"#]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the core is broken.
+    #[track_caller]
+    pub fn drain(&mut self) -> &[(Actor, Event)] {
+        let drained = self.core.drain("default");
+        if let Err(fault) = drained.and_then(|()| self.proceed().map(|_| ())) {
+            panic!("{fault}");
+        }
+        &self.heard
     }
 
     /// Gives an answer that a handler promised.

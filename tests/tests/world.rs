@@ -219,3 +219,24 @@ fn futures_that_wake_themselves_come_to_their_end() {
     world.tell(r#"alice sends {"event":"count","data":7}"#);
     world.expect([r#"alice gets {"event":"count","data":7}"#]);
 }
+
+#[test]
+fn a_drain_is_told_and_ends_nothing() {
+    let mut world = World::new(|| {
+        Router::default()
+            .on_drain(|desk, ()| {
+                let told = desk.broadcast("closing", &desk.counts().connections);
+                told.map_or_else(|fault| desk.report("drain", fault), |_| ());
+            })
+            .on("ask", |_: &mut Context| 1)
+    });
+    world.tell("alice connects");
+    world.tell("bob connects");
+    world.drain();
+    world.expect([
+        r#"alice gets {"event":"closing","data":2}"#,
+        r#"bob gets {"event":"closing","data":2}"#,
+    ]);
+    world.tell(r#"bob sends {"event":"ask"}"#);
+    world.expect([r#"bob gets {"event":"ask","data":1}"#]);
+}

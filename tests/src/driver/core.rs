@@ -152,6 +152,12 @@ impl<G: Gateway> Core<G> {
         })
     }
 
+    /// Tells the application that all connections will be closed soon. They stay open.
+    pub(crate) fn drain(&mut self, namespace: &str) -> Result<(), DriverError> {
+        self.commands.clear();
+        self.call(namespace, Input::Drain, |app, now, out| app.drain(now, out))
+    }
+
     fn is_live(&self, actor: &Actor) -> bool {
         let life = self.lives.get(actor);
         life.is_some_and(|life| self.live.contains_key(life))
