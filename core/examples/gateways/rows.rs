@@ -261,6 +261,7 @@ fn owned(names: Vec<&str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-fn unknown(fault: UnknownConn) -> Failure {
-    Failure::new("unknown_conn", fault.to_string())
+/// Without the id: what was refused is not repeated.
+fn unknown(_: UnknownConn) -> Failure {
+    Failure::new("unknown_conn", "no live connection has this id")
 }
