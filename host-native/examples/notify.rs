@@ -38,13 +38,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(ended?)
 }
 
-/// Reminds ann, wherever she is connected.
+/// Reminds ann, wherever she is connected, every few seconds.
 async fn remind(server: Server) {
-    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    let mut pauses = tokio::time::interval(Duration::from_secs(3));
+    // The first tick is at once, and the server may not run yet.
+    pauses.tick().await;
     let text = "take a break".to_owned();
     let notice = Notice { text };
     loop {
-        minutes.tick().await;
+        pauses.tick().await;
         if let Err(fault) = server.send(person("ann"), EVENT, &notice).await {
             tracing::warn!(%fault, "not reminded");
         }

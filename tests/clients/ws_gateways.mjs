@@ -105,20 +105,25 @@ async function notify() {
     http.gives("POST", "/send", `{"matched":${matched},"queued":${matched},"dropped":0}`, {
       body: { audience, event: "notice", data: { text } },
     });
-  const ann = await open("?user=ann");
-  const tab = await open("?user=ann");
+  const cat = await open("?user=cat");
+  const tab = await open("?user=cat");
   const ben = await open();
   await ben.ask('{"event":"follow","data":"trains"}', '{"event":"follow","data":"trains"}');
   await push({ rooms: ["trains"] }, "late", 1);
   await ben.expect('{"event":"notice","room":"trains","data":{"text":"late"}}');
-  await push({ users: ["ann"] }, "hello", 2);
-  for (const client of [ann, tab]) await client.expect('{"event":"notice","data":{"text":"hello"}}');
+  await push({ users: ["cat"] }, "hello", 2);
+  for (const client of [cat, tab]) await client.expect('{"event":"notice","data":{"text":"hello"}}');
   if (route) {
     await new Api(route).gives("POST", "/topics/trains", "sent to 1\n", { body: "on time" });
     await ben.expect('{"event":"notice","room":"trains","data":{"text":"on time"}}');
+    // A task of the program reminds ann and nobody else.
+    const ann = await open("?user=ann");
+    for (let times = 0; times < 2; times++) {
+      await ann.expect('{"event":"notice","data":{"text":"take a break"}}');
+    }
   }
   await ben.nothingMore();
-  await ann.nothingMore();
+  await cat.nothingMore();
 }
 
 const sessions = { chat, heartbeat, rooms, raw, notify };
