@@ -122,6 +122,8 @@ async function notify() {
       await ann.expect('{"event":"notice","data":{"text":"take a break"}}');
     }
   }
+  ben.send('{"event":"notice","room":"trains","data":{"text":"forged"}}');
+  await ben.expectError({ event: "notice", room: "trains" }, "forbidden");
   await ben.nothingMore();
   await cat.nothingMore();
 }

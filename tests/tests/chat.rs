@@ -8,7 +8,9 @@ use proptest::{
     strategy::BoxedStrategy,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
-use roomcast_core::{Context, DisconnectReason, Entry, Gateway, Message, Outbox, Outcome, Replay};
+use roomcast_core::{
+    Context, Entry, Failure, Gateway, Message, Outbox, Outcome, Replay, RoomAction,
+};
 use roomcast_tests::{Actor, Cast, Core, Driver, Event, Op, Settings, Sleep, World};
 
 #[path = "../../core/examples/gateways/chat.rs"]
@@ -78,14 +80,30 @@ impl<G: Gateway> Gateway for Forgetful<G> {
         self.0.message(cx, message)
     }
 
-    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
-        self.0.disconnect(cx, reason);
+    fn admit(&mut self, cx: &mut Context<'_>, act: RoomAction, room: &str) -> Result<(), Failure> {
+        self.0.admit(cx, act, room)
+    }
+}
+
+/// The chat with a fault: nothing guards its rooms against this.
+struct Open<G>(G, RoomAction);
+
+impl<G: Gateway> Gateway for Open<G> {
+    fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
+        self.0.message(cx, message)
+    }
+
+    fn admit(&mut self, cx: &mut Context<'_>, act: RoomAction, room: &str) -> Result<(), Failure> {
+        if act == self.1 {
+            return Ok(());
+        }
+        self.0.admit(cx, act, room)
     }
 }
 
 const ROOMS: [&str; 2] = ["lobby", "attic"];
 
-/// Everything that a page of the chat can send.
+/// Everything that a page of the chat can send, and what another client may try.
 fn stories() -> BoxedStrategy<Vec<Op>> {
     let messages = [
         r#"{"event":"join","data":{"room":"<room>"}}"#,
@@ -97,6 +115,11 @@ fn stories() -> BoxedStrategy<Vec<Op>> {
         r#"{"event":"typing","data":"a"}"#,
         r#"{"event":"say","data":7}"#,
         r#"{"event":"unheard_of"}"#,
+        r#"{"event":"$join","room":"<room>"}"#,
+        r#"{"event":"$leave","room":"<room>"}"#,
+        r#"{"event":"$leave","room":"<room>","id":3}"#,
+        r#"{"event":"shout","room":"<room>","data":"hi"}"#,
+        r#"{"event":"shout","room":"<room>","echo":true,"id":4}"#,
     ];
     Cast::new(["alice", "bob", "carol"], ROOMS).stories(messages, 1..=40)
 }
@@ -115,6 +138,9 @@ impl Rules {
             self.0.remove(who);
         } else if let Op::Text { text, .. } = op {
             let room = ROOMS.into_iter().find(|room| text.contains(room))?;
+            if text.contains('$') || text.contains("shout") {
+                return None; // refused
+            }
             let rooms = self.0.get_mut(who)?;
             if text.contains("join") {
                 rooms.insert(room);
@@ -142,7 +168,8 @@ fn check<G: Gateway>(mut world: World<G>, story: &[Op]) -> Result<(), TestCaseEr
             let Event::Text(text) = event else {
                 return None;
             };
-            let said = text.starts_with(r#"{"event":"say","room":"#);
+            // Whatever comes out of a room: refusals name it as well.
+            let said = text.contains(r#","room":"#) && !text.contains(r#","error":"#);
             said.then(|| (who.clone(), text.clone()))
         });
         let mut said: Vec<_> = said.collect();
@@ -210,20 +237,91 @@ fn a_journal_of_the_chat_replays() {
     assert!(result.is_ok(), "{result:#?}");
 }
 
-/// Must fail: the fault is planted, and found as the shortest story that shows it.
-#[test]
-fn a_forgotten_leave_is_found() {
-    let result = run(|story| check(World::new(|| Forgetful(chat::chat())), &story));
+/// The shortest story that shows the fault of a gateway.
+fn shortest<G: Gateway + 'static>(gateway: fn() -> G) -> Vec<String> {
+    let result = run(|story| check(World::new(gateway), &story));
     let Err(TestError::Fail(_, story)) = result else {
         panic!("the fault was not found: {result:?}");
     };
-    let story: Vec<String> = story.iter().map(Op::to_string).collect();
+    story.iter().map(Op::to_string).collect()
+}
+
+/// Must fail: the fault is planted, and found as the shortest story that shows it.
+#[test]
+fn a_forgotten_leave_is_found() {
     assert_eq!(
-        story,
+        shortest(|| Forgetful(chat::chat())),
         [
             "alice connects",
             r#"alice sends {"event":"join","data":{"room":"lobby"}}"#,
             r#"alice sends {"event":"leave","data":{"room":"lobby"}}"#,
         ]
     );
+}
+
+/// The same for each way around the events of the chat.
+#[test]
+fn a_room_without_a_guard_is_found() {
+    let join = shortest(|| Open(chat::chat(), RoomAction::Join));
+    assert_eq!(
+        join,
+        [
+            "alice connects",
+            r#"alice sends {"event":"$join","room":"lobby"}"#,
+        ]
+    );
+    let leave = shortest(|| Open(chat::chat(), RoomAction::Leave));
+    assert_eq!(
+        leave,
+        [
+            "alice connects",
+            r#"alice sends {"event":"$leave","room":"lobby"}"#,
+        ]
+    );
+    let publish = shortest(|| Open(chat::chat(), RoomAction::Publish));
+    let shout = publish.last().expect("a story");
+    assert!(shout.contains("shout"), "{publish:?}");
+}
+
+/// One frame, and one row of storage, whoever fills it.
+#[test]
+fn a_full_history_stays_small() {
+    let mut world = World::new(chat::chat);
+    world.tell("ann connects");
+    // Six bytes of JSON each.
+    let (author, text) = ("\\u0001".repeat(40), "\\u0001".repeat(500));
+    let message = format!(r#"{{"author":"{author}","text":"{text}"}}"#);
+    for _ in 0..101 {
+        world.tell(&format!(
+            r#"ann sends {{"event":"message","data":{message}}}"#
+        ));
+    }
+    let answer = world.tell(r#"ann sends {"event":"history"}"#);
+    let [(_, Event::Text(history))] = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(history.matches("author").count(), 100);
+    let full = history.len();
+    assert!(full < 512 * 1024, "{full}");
+    let state = world.app().expect("somebody was here").state();
+    let row = serde_json::to_string(&state).expect("JSON");
+    assert!(row.len() < 512 * 1024, "{}", row.len());
+    // One more is one too many, and is not kept.
+    for message in [
+        message.replacen(r"\u0001", "aa", 1),
+        format!(r#"{{"author":"","text":"{text}a"}}"#),
+    ] {
+        world.tell(&format!(
+            r#"ann sends {{"event":"message","data":{message}}}"#
+        ));
+        let [(_, Event::Text(answer))] = world.heard() else {
+            panic!("{:?}", world.heard());
+        };
+        assert!(answer.contains("bad_payload"), "{answer}");
+    }
+    world.tell(r#"ann sends {"event":"history"}"#);
+    let [(_, Event::Text(again))] = world.heard() else {
+        panic!("{:?}", world.heard());
+    };
+    assert_eq!(again.len(), full);
 }

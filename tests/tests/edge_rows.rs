@@ -28,7 +28,7 @@ fn on_the_worker(evicting: bool) {
         let url = if application.is_raw {
             url.with_words()
         } else {
-            url
+            url.with_welcome()
         };
         Hibernating::new(url, &edge, 0, iter::repeat(evicting))
     });

@@ -2,13 +2,17 @@
 //!
 //! It needs no host: include the file in one (`#[path = "..."] mod chat;`), or in a test.
 
-use roomcast_core::{Context, EncodeError, Failure, Router};
+use garde::Validate;
+use roomcast_core::{Context, EncodeError, Failure, Router, Valid};
 use serde::{Deserialize, Serialize};
 
-/// What somebody wrote; the history keeps the last hundred.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What somebody wrote; the history keeps the last hundred. A character is at most 6 bytes of JSON,
+/// so that all of them fit into one frame of 330 KB, and into a row of storage.
+#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub(crate) struct Message {
+    #[garde(length(chars, max = 40))]
     author: String,
+    #[garde(length(chars, max = 500))]
     text: String,
 }
 
@@ -27,6 +31,8 @@ struct Room {
 pub(crate) fn chat() -> Router<Vec<Message>> {
     Router::new(Vec::new())
         .persistent()
+        // What the protocol can do to rooms by itself would go around `join`, `leave` and `say`.
+        .guard_rooms(|_, _, _, _| Err(Failure::forbidden("send join, leave or say")))
         .on("message", message)
         .on("history", |_: &mut Context, history: &mut Vec<Message>| {
             history.clone()
@@ -48,7 +54,7 @@ pub(crate) fn chat() -> Router<Vec<Message>> {
 fn message(
     cx: &mut Context<'_>,
     history: &mut Vec<Message>,
-    message: Message,
+    Valid(message): Valid<Message>,
 ) -> Result<Message, EncodeError> {
     cx.to(cx.others()).emit("message", &message)?;
     history.push(message.clone());

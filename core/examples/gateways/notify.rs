@@ -2,7 +2,7 @@
 //! from elsewhere: an HTTP route, a queue, another task. They go by the host's `Server` to the
 //! audiences named here.
 
-use roomcast_core::{Admission, Audience, Context, Router};
+use roomcast_core::{Admission, Audience, Context, Failure, Router};
 use serde::Serialize;
 
 /// The event of a notice.
@@ -25,6 +25,8 @@ pub(crate) fn notify() -> Router {
                 None => admission,
             })
         })
+        // Only the application sends notices: what a client publishes would look like one.
+        .guard_rooms(|_, _, _, _| Err(Failure::forbidden("send follow or unfollow")))
         .on("follow", |cx: &mut Context, topic: String| {
             cx.join(&topic).map(|_| topic)
         })

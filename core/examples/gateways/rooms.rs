@@ -14,6 +14,8 @@ struct Chair {
 /// The application.
 pub(crate) fn rooms() -> Router {
     Router::default()
+        // By `$join` two could sit on one chair, and what is published says what it likes.
+        .guard_rooms(|_, _, _, _| Err(Failure::forbidden("send join, leave or say")))
         .on_path("join", "/chat/{topic}", join)
         .on_path("leave", "/chat/{topic}", |cx: &mut Context| cx.leave_here())
         .on_path("say", "/chat/{topic}", say)

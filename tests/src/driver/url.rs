@@ -35,6 +35,7 @@ pub struct Url {
     namespace: String,
     api: Option<Api>,
     speech: Speech,
+    welcome: bool,
     sockets: BTreeMap<Actor, Socket>,
     /// The last connection of every actor: its namespace and its id.
     lives: BTreeMap<Actor, (String, String)>,
@@ -62,6 +63,7 @@ impl Url {
             namespace: "default".into(),
             api: None,
             speech: Speech::Envelopes,
+            welcome: false,
             sockets: BTreeMap::new(),
             lives: BTreeMap::new(),
             inboxes: BTreeMap::new(),
@@ -83,6 +85,14 @@ impl Url {
     #[must_use]
     pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
+        self
+    }
+
+    /// The same, where an application guards its rooms, so that no client can ask for its id with a
+    /// message to itself: each asks for `$welcome`, which is told only where the story asks for it.
+    #[must_use]
+    pub const fn with_welcome(mut self) -> Self {
+        self.welcome = true;
         self
     }
 
@@ -121,9 +131,9 @@ impl Url {
         if let Some(query) = query {
             address = format!("{address}?{query}");
         }
-        let opened = Socket::open(&address, self.speech, welcome);
+        let opened = Socket::open(&address, self.speech, welcome || self.welcome);
         let opened = self.runtime.block_on(opened)?;
-        let (mut socket, events) = match opened {
+        let (mut socket, mut events) = match opened {
             Ok(opened) => opened,
             Err(status) => return Ok(Answer::refused(status)),
         };
@@ -135,6 +145,9 @@ impl Url {
                 self.runtime.block_on(socket.find_id(&name))?
             }
         };
+        if !welcome {
+            events.clear();
+        }
         self.lives.insert(actor.clone(), (namespace, id));
         self.inboxes
             .entry(actor.clone())

@@ -59,7 +59,11 @@ impl Served {
     pub(crate) fn url(&self, namespace: &str) -> Url {
         let url = Url::new(self.address.clone()).expect("an address");
         let url = url.with_api(None).with_namespace(namespace);
-        if self.is_raw { url.with_words() } else { url }
+        if self.is_raw {
+            url.with_words()
+        } else {
+            url.with_welcome()
+        }
     }
 
     /// The same, but what the server side does is done by a task of this process.
