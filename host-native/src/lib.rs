@@ -70,14 +70,15 @@
 //!     let host = Host::new(settings).gateway("default", shop);
 //!
 //!     let server = host.server("default");
-//!     tokio::spawn(async move {
-//!         let closing = server.send(Audience::room("customers"), "closing", &"at ten").await?;
-//!         println!("told {} customers", closing.queued);
-//!         Ok::<_, roomcast::ServerError>(())
-//!     });
-//!
 //!     let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-//!     Ok(host.run(listeners, ctrl_c).await?)
+//!     let running = host.run(listeners, ctrl_c); // the handle works from here on
+//!     tokio::spawn(async move {
+//!         match server.send(Audience::room("customers"), "closing", &"at ten").await {
+//!             Ok(closing) => println!("told {} customers", closing.queued),
+//!             Err(fault) => eprintln!("nobody was told: {fault}"),
+//!         }
+//!     });
+//!     Ok(running.await?)
 //! }
 //! ```
 //!
