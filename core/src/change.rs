@@ -28,6 +28,15 @@ impl Change {
             Self::Ended(departed) => departed.id,
         }
     }
+
+    /// Whether it is a part of the end of a connection.
+    pub(crate) const fn is_of_the_end(&self) -> bool {
+        match self {
+            Self::Joined { .. } => false,
+            Self::Left { departed, .. } => departed.is_some(),
+            Self::Ended(_) => true,
+        }
+    }
 }
 
 /// A connection that the hub has forgotten, as it was at its end.

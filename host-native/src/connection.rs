@@ -111,6 +111,8 @@ async fn refuse(
     }
     socket.close(now, farewell.code, farewell.reason());
     socket.flush(now);
+    // Nothing more is said: so the client need not wait for us, nor we for longer than it takes.
+    socket.half_close();
     let until_end = async {
         let mut sink = [0; 512];
         while matches!(tokio::io::AsyncReadExt::read(&mut read, &mut sink).await, Ok(n) if n > 0) {}

@@ -21,7 +21,8 @@ use crate::{
 /// What is asked of it is an input of its own, between messages: done when it is saved. Another
 /// namespace is another object, maybe elsewhere in the world: asking it takes a request to it.
 ///
-/// The methods are those of the native host's `Server`, so that one application runs on both.
+/// The methods are those of the native host's `Server`, by name and meaning: an application that takes one
+/// changes hosts by one `use`.
 ///
 /// ```
 /// use roomcast_core::{Audience, Context, Failure, Router};

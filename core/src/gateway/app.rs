@@ -14,7 +14,7 @@ use super::{
     outcome::Outcome,
     rejection::{ConnectError, Rejection},
     timetable::Timetable,
-    upgrade::{Admission, UpgradeRequest},
+    upgrade::{self, Admission, UpgradeRequest},
     work::Resumed,
 };
 use crate::{
@@ -166,6 +166,9 @@ impl<G: Gateway> App<G> {
     /// When the gateway refuses it.
     pub fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
         let mut admission = self.gateway.upgrade(request)?;
+        if let Some(user) = &admission.user {
+            upgrade::check_user(user)?;
+        }
         let bytes_max = self.hub.limits().session_bytes;
         if admission
             .session

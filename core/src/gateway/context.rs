@@ -1,6 +1,7 @@
 //! The connection that something happens to, and what can be done from there.
 
 use core::{
+    fmt,
     future::Future,
     ops::{Deref, DerefMut},
 };
@@ -199,6 +200,12 @@ impl<'a> Context<'a> {
     {
         let work = Box::pin(async move { work.await.into_outcome() });
         self.desk.ledger.begin(self.conn, false, work)
+    }
+
+    /// Hands an error to the host to log, with this connection, without telling anybody else.
+    pub fn report(&mut self, place: &str, error: impl fmt::Display) {
+        let error = alloc::format!("{error}");
+        self.desk.ledger.fault(Some(self.conn), place, error);
     }
 
     /// The verbs without a connection, where this type has one of the same name.

@@ -13,10 +13,13 @@ impl<G: Gateway> App<G> {
     pub(super) fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
         if self.hub.changes.is_some() {
             self.collect(0);
-            // Each change may cause others, but all together no more than if each caused a chain.
-            let mut more = self.changes.len().saturating_mul(Self::HOOKS_DEEP_MAX);
+            // Each change may cause others, but all together no more than if each caused a chain, and
+            // each connection one.
+            let chains = self.changes.len() + self.hub.counts().connections;
+            let mut more = chains.saturating_mul(Self::HOOKS_DEEP_MAX);
             while let Some((deep, change)) = self.changes.pop_front() {
-                if deep > 0 {
+                // A connection ends once, whoever ends it: that comes to an end by itself.
+                if deep > 0 && !change.is_of_the_end() {
                     if more == 0 || deep as usize >= Self::HOOKS_DEEP_MAX {
                         let error = "hooks cause each other without an end: not called any more";
                         self.ledger

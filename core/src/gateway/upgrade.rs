@@ -97,13 +97,27 @@ pub struct Admission {
     pub subprotocol: Option<Box<str>>,
 }
 
+/// What an application takes for a user is none.
+#[derive(Debug, thiserror::Error)]
+#[error("a user has 1 to {USER_BYTES_MAX} bytes without control characters")]
+pub(super) struct UserError;
+
+/// As many as the name of a room: it stands in every message that the user publishes.
+const USER_BYTES_MAX: usize = 200;
+
+pub(super) fn check_user(user: &str) -> Result<(), UserError> {
+    let fits = (1..=USER_BYTES_MAX).contains(&user.len()) && !user.contains(char::is_control);
+    if fits { Ok(()) } else { Err(UserError) }
+}
+
 impl Admission {
     /// Lets it in.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// As this user.
+    /// As this user: 1 to 200 bytes without control characters. Any other makes the upgrade fail as an
+    /// internal error, on every host.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<Box<str>>) -> Self {
         self.user = Some(user.into());

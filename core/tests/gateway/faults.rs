@@ -8,8 +8,8 @@ use std::{
 };
 
 use roomcast_core::{
-    Admission, CompleteError, ConnId, Context, DisconnectReason, ErrorCode, Failure, Frame,
-    Handshake, Input, Outcome, Reply, Router, Token, UpgradeRequest,
+    Admission, CloseCode, CompleteError, ConnId, Context, DisconnectReason, ErrorCode, Failure,
+    Frame, Handshake, Input, Outcome, Reply, Router, Token, UpgradeRequest,
 };
 
 use crate::stage::{Stage, caught};
@@ -330,4 +330,59 @@ fn a_session_that_is_too_large_is_not_forgotten_in_silence() {
             .cause()
             .is_some_and(|cause| cause.contains("a session has at most"))
     );
+}
+
+/// "When the host leaves, the match is over": many hooks, each of them once.
+#[test]
+fn hooks_of_the_end_run_for_everybody() {
+    let router = Router::new(0_u32).on_disconnect(|cx, ended, _| {
+        *ended += 1;
+        let others: Vec<ConnId> = cx.connections().map(|info| info.id).collect();
+        for conn in others {
+            let _ = cx.disconnect(conn, CloseCode::AWAY, "the match is over");
+        }
+    });
+    let mut stage = Stage::new(router);
+    let conns: Vec<ConnId> = (0..200)
+        .map(|_| stage.connect("x").expect("room"))
+        .collect();
+    stage.lost(conns[0]);
+    assert_eq!(*stage.app.gateway().state(), 200);
+    assert!(stage.faults().is_empty());
+}
+
+/// One after the other is no different.
+#[test]
+fn a_chain_of_ends_comes_to_its_last() {
+    let router = Router::new(0_u32).on_disconnect(|cx, ended, _| {
+        *ended += 1;
+        let next = cx.connections().map(|info| info.id).min();
+        if let Some(next) = next {
+            let _ = cx.disconnect(next, CloseCode::AWAY, "the next");
+        }
+    });
+    let mut stage = Stage::new(router);
+    let conns: Vec<ConnId> = (0..200)
+        .map(|_| stage.connect("x").expect("room"))
+        .collect();
+    stage.lost(conns[0]);
+    assert_eq!(*stage.app.gateway().state(), 200);
+}
+
+#[test]
+fn a_user_without_a_name_is_none() {
+    for user in ["", "\u{1}", &"x".repeat(201)] {
+        let admitted = user.to_owned();
+        let router = Router::default()
+            .on_upgrade(move |_, ()| Ok(Admission::new().with_user(admitted.as_str())));
+        let stage = Stage::new(router);
+        let refused = stage.app.upgrade(&UpgradeRequest::new("/ws", ""));
+        let refused = refused.expect_err("no name");
+        assert_eq!(refused.code(), ErrorCode::Internal);
+        assert!(
+            refused
+                .cause()
+                .is_some_and(|cause| cause.starts_with("a user has 1 to 200 bytes"))
+        );
+    }
 }

@@ -1,8 +1,10 @@
 //! The hook for a connection that has opened.
 
+use std::time::Duration;
+
 use roomcast::{Audience, Context, Rejection, Router};
 
-use crate::running::{Running, crowd};
+use crate::running::{Running, crowd, settings};
 
 /// Two at most; who comes too late is told so, and everybody that somebody did.
 fn table_for_two() -> Router {
@@ -78,4 +80,20 @@ async fn one_that_the_hook_closes_is_closed_behind_what_it_was_sent() {
     assert!(texts[1].starts_with(r#"{"event":"$bye""#));
     let counts = running.server.counts().await.expect("running");
     assert_eq!(counts.connections, 0);
+}
+
+/// Nobody waits for the other: the place is free again as soon as the client knows.
+#[tokio::test]
+async fn a_refused_connection_ends_when_the_client_has_answered() {
+    let mut settings = settings();
+    settings.close_wait = Duration::from_secs(3600);
+    let running = Running::with_settings(settings, |host| {
+        host.gateway("default", |_| {
+            Router::default().on_connect(|_, ()| Err(Rejection::forbidden("nobody today")))
+        })
+    })
+    .await;
+    let mut late = running.connect("/ws").await;
+    assert_eq!(late.closed().await.1, 4403);
+    late.leave().await;
 }
