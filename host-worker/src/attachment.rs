@@ -10,7 +10,7 @@ const PLATFORM_HEAD_BYTES: usize = 64;
 const BYTES_MAX: usize = PLATFORM_BYTES - PLATFORM_HEAD_BYTES;
 
 /// Bytes that a user may have; each may take two.
-pub(crate) const USER_BYTES_MAX: usize = 2048;
+const USER_BYTES_MAX: usize = 2048;
 
 /// Bytes of it that are kept for everything but room names and sessions: a user, numbers, names of
 /// members.

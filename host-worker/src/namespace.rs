@@ -137,15 +137,7 @@ impl<P: Platform> Namespace<P> {
             return Ok(Ok(Admission::new()));
         }
         let (_, app, _) = self.awake()?;
-        let admitted = app.upgrade(request).and_then(|admission| {
-            // Its place in the attachment.
-            match &admission.user {
-                Some(user) if user.len() > attachment::USER_BYTES_MAX => {
-                    Err(UserTooLong(attachment::USER_BYTES_MAX).into())
-                }
-                _ => Ok(admission),
-            }
-        });
+        let admitted = app.upgrade(request);
         if let Err(rejection) = &admitted
             && let Some(cause) = rejection.cause()
         {
@@ -477,11 +469,6 @@ impl<P: Platform> Namespace<P> {
         }
     }
 }
-
-/// An application admits somebody whose name does not fit where it is kept.
-#[derive(Debug, thiserror::Error)]
-#[error("a user has at most {0} bytes at the edge, as part of a socket's attachment")]
-struct UserTooLong(usize);
 
 mod application;
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn who_is_refused_learns_why() {
     let (status, body) = refused(&format!("?user={}", "x".repeat(3000)));
     assert_eq!(status, 500);
     assert!(!body.contains("xxx"), "{body}");
-    world.has_logged(&["trials", "upgrade", "2048 bytes"]);
+    world.has_logged(&["trials", "upgrade", "200 bytes"]);
 }
 
 /// A browser cannot see the status, so it may be told by the socket.
