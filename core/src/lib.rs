@@ -25,6 +25,7 @@ mod journal;
 mod limits;
 mod outbox;
 mod payload;
+mod policy;
 mod query;
 mod rate;
 mod receive;
@@ -58,6 +59,12 @@ pub use journal::{Entry, JournalError, Opening, Record, Replay};
 pub use limits::{Config, Limits, Rate};
 pub use outbox::{Command, Commands, Outbox};
 pub use payload::{Payload, PayloadError};
+#[cfg(feature = "toml")]
+pub use policy::PolicyFileError;
+pub use policy::{
+    HistoryPolicy, Overflow, Pattern, PatternError, Policies, PolicyError, PresencePolicy,
+    RoomPolicy,
+};
 pub use query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary};
 pub use rate::Bucket;
 pub use room::{Joined, Position, RoomName, RoomNameError};

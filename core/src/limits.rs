@@ -5,6 +5,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Policies;
+
 /// A steady rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
@@ -109,6 +111,9 @@ pub struct Config {
     /// since there is no way to say so. An [`App`](crate::App) sets it by its gateway.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub raw: bool,
+    /// What rooms are like; default no policies.
+    #[serde(default, skip_serializing_if = "Policies::is_empty")]
+    pub policies: Policies,
 }
 
 impl Config {
@@ -118,6 +123,7 @@ impl Config {
             limits: Limits::default(),
             epoch: epoch.into(),
             raw: false,
+            policies: Policies::default(),
         }
     }
 
@@ -125,6 +131,13 @@ impl Config {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same with these room policies.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Policies) -> Self {
+        self.policies = policies;
         self
     }
 }

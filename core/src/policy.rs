@@ -1,0 +1,404 @@
+//! What rooms are like: which keep a history, who is seen in them, who may publish.
+
+#[cfg(feature = "toml")]
+mod file;
+mod pattern;
+
+use alloc::{format, vec::Vec};
+use core::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+#[cfg(feature = "toml")]
+pub use self::file::PolicyFileError;
+pub use self::pattern::{Pattern, PatternError};
+
+/// What a room is like. A room that no policy matches has no history and no presence, anybody may
+/// publish to it, and it takes as many members as come.
+///
+/// In a file or in JSON every member but `match` may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RoomPolicy {
+    /// The rooms it is about, `match` in a file.
+    #[serde(rename = "match")]
+    pub pattern: Pattern,
+    /// The history that the room keeps; default `None`, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryPolicy>,
+    /// Who is seen in the room; default nobody.
+    #[serde(default)]
+    pub presence: PresencePolicy,
+    /// How long a user who lost the connection still counts as present, `presence_grace_s` in a
+    /// file; default 5 s: a page that loads again is back within it. At most an hour.
+    #[serde(
+        rename = "presence_grace_s",
+        default = "RoomPolicy::presence_grace",
+        deserialize_with = "grace",
+        serialize_with = "in_seconds"
+    )]
+    pub presence_grace: Duration,
+    /// Whether clients may publish to the room; default true. The application and the HTTP API
+    /// always may. Otherwise: `forbidden`.
+    #[serde(default = "RoomPolicy::publish")]
+    pub publish: bool,
+    /// Whether a publisher that is a member gets its own message when the message does not say;
+    /// default false.
+    #[serde(default)]
+    pub echo: bool,
+    /// How many connections may be in the room; default `None`, as many as come. Passed:
+    /// `member_limit`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "members"
+    )]
+    pub members: Option<usize>,
+    /// What happens to a member that reads too slowly; default it is closed.
+    #[serde(default)]
+    pub overflow: Overflow,
+}
+
+/// What of a room's messages is kept, to be replayed to members that come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct HistoryPolicy {
+    /// How many messages; default 300, some minutes of a lively room. 1 to 100,000.
+    #[serde(deserialize_with = "history_messages")]
+    pub messages: usize,
+    /// Bytes of these messages, as they are sent; default 1 MiB. 1 to 1 GiB.
+    #[serde(deserialize_with = "history_bytes")]
+    pub bytes: usize,
+    /// How old a message may be, and how long a room without members is remembered, `age_s` in a
+    /// file; default 5 minutes, longer than a tunnel or a deploy. 1 s to 30 days.
+    #[serde(
+        rename = "age_s",
+        deserialize_with = "history_age",
+        serialize_with = "in_seconds"
+    )]
+    pub age: Duration,
+}
+
+/// Who is seen in a room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PresencePolicy {
+    /// Nobody: `$members` is `forbidden`.
+    #[default]
+    Off,
+    /// How many are there: `$members` answers with counts.
+    Counts,
+    /// Who is there: `$members` lists users, `$joined` and `$left` tell of changes.
+    Members,
+}
+
+/// What happens when the queue of a member is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// It is closed with 4409, comes back and recovers.
+    #[default]
+    Close,
+    /// The oldest messages of the room are dropped, and it is told with `$gap`.
+    DropOldest,
+    /// Of the messages of one event only the newest is kept. For values that replace each other,
+    /// such as positions on a map.
+    Latest,
+}
+
+/// The policies of a namespace, in order: the first whose pattern matches a room's name is the
+/// room's.
+///
+/// ```
+/// use roomcast_core::{Policies, PresencePolicy};
+///
+/// let json = r#"{"rooms":[{"match":"chat:*","history":{"messages":50},"presence":"counts"}]}"#;
+/// let policies: Policies = serde_json::from_str(json)?;
+/// let chat = policies.of("chat:lobby").expect("matched");
+/// assert_eq!(chat.presence, PresencePolicy::Counts);
+/// assert!(policies.of("lobby").is_none());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Wire")]
+pub struct Policies {
+    rooms: Vec<RoomPolicy>,
+}
+
+/// The same, not looked at as a whole.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    #[serde(default)]
+    rooms: Vec<RoomPolicy>,
+}
+
+/// Policies that cannot be meant so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// An earlier policy takes all rooms of a later one.
+    #[error(
+        "`match = \"{late}\"` is never reached, since \"{early}\" stands before it and takes all \
+         of its rooms: put it first"
+    )]
+    Unreachable {
+        /// The earlier pattern.
+        early: Pattern,
+        /// The later pattern.
+        late: Pattern,
+        /// Which policy it is, from 0.
+        index: usize,
+    },
+    /// More policies than [`Policies::MAX`].
+    #[error(
+        "there are more than {} of `rooms`: use patterns that match more",
+        Policies::MAX
+    )]
+    Many {
+        /// Which policy is the first too many, from 0.
+        index: usize,
+    },
+}
+
+impl PolicyError {
+    /// The policy at fault, from 0.
+    pub const fn index(&self) -> usize {
+        match self {
+            Self::Unreachable { index, .. } | Self::Many { index } => *index,
+        }
+    }
+}
+
+impl RoomPolicy {
+    /// Everything by default, for these rooms.
+    pub const fn new(pattern: Pattern) -> Self {
+        Self {
+            pattern,
+            history: None,
+            presence: PresencePolicy::Off,
+            presence_grace: Self::presence_grace(),
+            publish: true,
+            echo: false,
+            members: None,
+            overflow: Overflow::Close,
+        }
+    }
+
+    const fn presence_grace() -> Duration {
+        Duration::from_secs(5)
+    }
+
+    const fn publish() -> bool {
+        true
+    }
+}
+
+impl Default for HistoryPolicy {
+    fn default() -> Self {
+        Self {
+            messages: 300,
+            bytes: 1 << 20,
+            age: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Policies {
+    /// How many there may be: a room that begins is held against each of them.
+    pub const MAX: usize = 1_000;
+
+    /// These, in this order.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be reached, or they are too many.
+    pub fn new(rooms: impl IntoIterator<Item = RoomPolicy>) -> Result<Self, PolicyError> {
+        let rooms: Vec<_> = rooms.into_iter().collect();
+        if rooms.len() > Self::MAX {
+            return Err(PolicyError::Many { index: Self::MAX });
+        }
+        for (index, late) in rooms.iter().enumerate() {
+            // A `*` in the later pattern is only matched by one in the earlier, so that whatever
+            // stands for it is matched too.
+            let early = rooms[..index]
+                .iter()
+                .find(|early| early.pattern.matches(late.pattern.as_str()));
+            if let Some(early) = early {
+                return Err(PolicyError::Unreachable {
+                    early: early.pattern.clone(),
+                    late: late.pattern.clone(),
+                    index,
+                });
+            }
+        }
+        Ok(Self { rooms })
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// In their order.
+    pub fn iter(&self) -> impl Iterator<Item = &RoomPolicy> {
+        self.rooms.iter()
+    }
+
+    /// The policy of a room. Work: the lengths of all patterns, and the name's for each.
+    pub fn of(&self, room: &str) -> Option<&RoomPolicy> {
+        self.rooms
+            .iter()
+            .find(|policy| policy.pattern.matches(room))
+    }
+
+    /// The index of a room's policy.
+    pub(crate) fn index_of(&self, room: &str) -> Option<usize> {
+        self.rooms
+            .iter()
+            .position(|policy| policy.pattern.matches(room))
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &RoomPolicy {
+        &self.rooms[index]
+    }
+}
+
+impl TryFrom<Wire> for Policies {
+    type Error = PolicyError;
+
+    fn try_from(wire: Wire) -> Result<Self, PolicyError> {
+        Self::new(wire.rooms)
+    }
+}
+
+fn number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    name: &str,
+    (least, most): (u64, u64),
+    advice: &str,
+) -> Result<u64, D::Error> {
+    let number = i128::from(i64::deserialize(deserializer)?);
+    let range = i128::from(least)..=i128::from(most);
+    match u64::try_from(number) {
+        Ok(whole) if range.contains(&number) => Ok(whole),
+        _ => Err(de::Error::custom(format!(
+            "`{name}` must be {least} to {most}{advice}"
+        ))),
+    }
+}
+
+fn size<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    name: &str,
+    range: (u64, u64),
+    advice: &str,
+) -> Result<usize, D::Error> {
+    let number = number(deserializer, name, range, advice)?;
+    usize::try_from(number).map_err(de::Error::custom)
+}
+
+const NO_HISTORY: &str = ": leave all of `history` out for rooms that keep none";
+
+fn history_messages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    size(deserializer, "history.messages", (1, 100_000), NO_HISTORY)
+}
+
+fn history_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    size(deserializer, "history.bytes", (1, 1 << 30), NO_HISTORY)
+}
+
+fn history_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let days = 30 * 24 * 3600;
+    number(deserializer, "history.age_s", (1, days), NO_HISTORY).map(Duration::from_secs)
+}
+
+fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    number(deserializer, "presence_grace_s", (0, 3600), "").map(Duration::from_secs)
+}
+
+fn members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let advice = ": leave it out for no limit";
+    size(deserializer, "members", (1, 1 << 20), advice).map(Some)
+}
+
+fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    fn read(json: &str) -> Result<Policies, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let policies = read(r#"{"rooms":[{"match":"a"},{"match":"b","history":{}}]}"#);
+        let policies = policies.expect("valid");
+        let a = RoomPolicy::new("a".parse().expect("a pattern"));
+        assert_eq!(policies.of("a"), Some(&a));
+        let history = policies.of("b").and_then(|policy| policy.history);
+        assert_eq!(history, Some(HistoryPolicy::default()));
+        let json = serde_json::to_string(&policies).expect("data");
+        assert_eq!(read(&json).expect("read back"), policies);
+    }
+
+    #[test]
+    fn the_first_match_wins() {
+        let json = r#"{"rooms":[{"match":"chat:vip","members":2},{"match":"chat:*","members":9}]}"#;
+        let policies = read(json).expect("valid");
+        assert_eq!(policies.of("chat:vip").and_then(|p| p.members), Some(2));
+        assert_eq!(policies.of("chat:x").and_then(|p| p.members), Some(9));
+        assert_eq!(policies.index_of("chat"), None);
+    }
+
+    #[test]
+    fn a_fault_is_named_with_its_fix() {
+        for (json, fault) in [
+            (r#"{"rooms":[{}]}"#, "missing field `match`"),
+            (r#"{"rooms":[{"match":""}]}"#, "1 to 256 bytes"),
+            (r#"{"room":[]}"#, "unknown field `room`, expected `rooms`"),
+            (
+                r#"{"rooms":[{"match":"a","mtach":1}]}"#,
+                "unknown field `mtach`",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","history":{"messages":0}}]}"#,
+                "`history.messages` must be 1 to 100000: leave all of `history` out",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","history":{"age_s":-1}}]}"#,
+                "`history.age_s` must be 1 to 2592000",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","presence":"all"}]}"#,
+                "expected one of `off`, `counts`, `members`",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","overflow":"drop"}]}"#,
+                "expected one of `close`, `drop-oldest`, `latest`",
+            ),
+            (
+                r#"{"rooms":[{"match":"a*"},{"match":"ab*c"}]}"#,
+                "`match = \"ab*c\"` is never reached",
+            ),
+        ] {
+            let said = read(json).expect_err(json).to_string();
+            assert!(said.contains(fault), "{json}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_takes_only_a_part_may_come_first() {
+        assert!(read(r#"{"rooms":[{"match":"a*c"},{"match":"a*"},{"match":"*"}]}"#).is_ok());
+        assert!(read(r#"{"rooms":[{"match":"*"},{"match":"a"}]}"#).is_err());
+        assert!(read(r#"{"rooms":[{"match":"a"},{"match":"a"}]}"#).is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! Policies as a TOML file, with the lines of what is wrong.
+
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Policies, RoomPolicy};
+
+/// A file of policies that cannot be used. Prints the line, the key and what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFileError {
+    line: Option<usize>,
+    fault: String,
+}
+
+impl PolicyFileError {
+    fn new(text: &str, at: Option<usize>, fault: impl ToString) -> Self {
+        let before = at.and_then(|at| text.get(..at));
+        Self {
+            line: before.map(|before| before.matches('\n').count() + 1),
+            fault: fault.to_string(),
+        }
+    }
+
+    /// The line, from 1; `None` when the fault is in no single one.
+    pub const fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// What is wrong.
+    pub fn fault(&self) -> &str {
+        &self.fault
+    }
+}
+
+impl fmt::Display for PolicyFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.fault),
+            None => f.write_str(&self.fault),
+        }
+    }
+}
+
+impl core::error::Error for PolicyFileError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    rooms: Vec<Spanned<RoomPolicy>>,
+}
+
+impl Policies {
+    /// Reads a file in TOML: one table `[[rooms]]` for each policy.
+    ///
+    /// ```
+    /// use roomcast_core::Policies;
+    ///
+    /// let policies = Policies::from_toml(r#"
+    /// [[rooms]]
+    /// match = "chat:*"            # first match wins; "*" is any run of characters
+    /// history.messages = 300
+    /// history.bytes = 1048576
+    /// history.age_s = 300
+    /// presence = "members"        # off, counts, members
+    /// presence_grace_s = 5
+    /// publish = true
+    /// echo = false
+    /// members = 10000
+    /// overflow = "close"          # close, drop-oldest, latest
+    /// "#)?;
+    /// assert!(policies.of("chat:lobby").is_some());
+    /// # Ok::<(), roomcast_core::PolicyFileError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first line that must change.
+    pub fn from_toml(text: &str) -> Result<Self, PolicyFileError> {
+        let file: File = toml::from_str(text).map_err(|fault| {
+            let at = fault.span().map(|span| span.start);
+            PolicyFileError::new(text, at, fault.message())
+        })?;
+        let lines: Vec<_> = file.rooms.iter().map(|room| room.span().start).collect();
+        Self::new(file.rooms.into_iter().map(Spanned::into_inner))
+            .map_err(|fault| PolicyFileError::new(text, lines.get(fault.index()).copied(), fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_told_with_its_line_and_its_fix() {
+        for (text, line, fault) in [
+            ("[[rooms]]\nmatch = \"a\"\nmtach = 1\n", 3, "`mtach`"),
+            ("[[room]]\nmatch = \"a\"\n", 1, "expected `rooms`"),
+            (
+                "[[rooms]]\nhistory.messages = 1\n",
+                1,
+                "missing field `match`",
+            ),
+            ("\n[[rooms]]\nmatch = \"\"\n", 3, "1 to 256 bytes"),
+            (
+                "[[rooms]]\nmatch = \"a\"\n\nhistory.messages = 0\n",
+                4,
+                "`history.messages` must be 1 to 100000",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory.age = 5\n",
+                3,
+                "expected one of `messages`, `bytes`, `age_s`",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\npresence = \"all\"\n",
+                3,
+                "expected one of `off`, `counts`, `members`",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\npublish = \"yes\"\n",
+                3,
+                "expected a boolean",
+            ),
+            (
+                "[[rooms]]\nmatch = \"*\"\n[[rooms]]\nmatch = \"a\"\n",
+                3,
+                "never reached",
+            ),
+            ("[[rooms]]\nmatch = \"a\n", 2, ""),
+        ] {
+            let said = Policies::from_toml(text).expect_err(text);
+            assert_eq!(said.line(), Some(line), "{text}: {said}");
+            assert!(said.fault().contains(fault), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_has_no_policies() {
+        assert_eq!(Policies::from_toml("# none\n"), Ok(Policies::default()));
+    }
+}

@@ -1,0 +1,130 @@
+//! Patterns of room names.
+
+use alloc::{boxed::Box, string::String};
+use core::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A pattern of room names: `*` is any run of characters, none included; everything else stands for
+/// itself.
+///
+/// ```
+/// use roomcast_core::Pattern;
+///
+/// let pattern: Pattern = "chat:*:members".parse()?;
+/// assert!(pattern.matches("chat:7:members"));
+/// assert!(!pattern.matches("chat:7"));
+/// # Ok::<(), roomcast_core::PatternError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern(Box<str>);
+
+/// A text that is not a pattern of room names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a pattern of room names has 1 to {} bytes and no control characters, like \"chat:*\"; \"*\" \
+     alone matches every room",
+    Pattern::BYTES_MAX
+)]
+pub struct PatternError;
+
+impl Pattern {
+    /// How long a pattern may be, in bytes.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Whether a room name matches. Work: the lengths of both.
+    pub fn matches(&self, name: &str) -> bool {
+        let mut parts = self.0.split('*');
+        let Some(rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
+            return false;
+        };
+        let Some(last) = parts.next_back() else {
+            return rest.is_empty(); // no `*` at all
+        };
+        let Some(mut rest) = rest.strip_suffix(last) else {
+            return false;
+        };
+        // Each part as early as it can be: that leaves the most for those behind it.
+        for part in parts {
+            let Some(at) = rest.find(part) else {
+                return false;
+            };
+            rest = &rest[at + part.len()..];
+        }
+        true
+    }
+
+    /// The pattern as it is written.
+    pub const fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        if (1..=Self::BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control) {
+            Ok(Self(text.into()))
+        } else {
+            Err(PatternError)
+        }
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = PatternError;
+
+    fn try_from(text: String) -> Result<Self, PatternError> {
+        text.parse()
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0.into()
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_any_run_of_characters() {
+        for (pattern, yes, no) in [
+            ("a", &["a"][..], &["", "b", "aa"][..]),
+            ("*", &["", "a", "é*"], &[]),
+            ("a*", &["a", "ab", "a*"], &["", "ba"]),
+            ("*a", &["a", "ba"], &["ab"]),
+            ("a*a", &["aa", "aba"], &["a", "ab"]),
+            ("a**b", &["ab", "axb"], &["a"]),
+            ("*ab*ab*", &["abab", "xabyabz"], &["ab", "aab", "aba"]),
+            ("a*b*c", &["abc", "abcbc"], &["ac", "acb", "abcb"]),
+            ("ab*ba", &["abba", "abxba"], &["aba"]),
+        ] {
+            let parsed: Pattern = pattern.parse().expect(pattern);
+            for name in yes {
+                assert!(parsed.matches(name), "{pattern} and {name}");
+            }
+            for name in no {
+                assert!(!parsed.matches(name), "{pattern} and {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_room_can_be_called_is_no_pattern() {
+        let long = "x".repeat(257);
+        for bad in ["", "a\n", &long] {
+            assert_eq!(bad.parse::<Pattern>(), Err(PatternError), "{bad:?}");
+        }
+    }
+}
