@@ -195,7 +195,7 @@ impl Host {
     fn carry_out(&mut self) {
         for command in &self.out {
             match command {
-                Command::Send { to, frame } => {
+                Command::Send { to, frame, .. } => {
                     let text = core::str::from_utf8(frame.as_bytes()).expect("text");
                     self.sent
                         .extend(to.iter().map(|conn| format!("{conn} {text}")));
@@ -208,6 +208,8 @@ impl Host {
                 // A host that can be evicted at any moment saves the state here; this one knows
                 // when it falls asleep.
                 Command::Persist { .. } => {}
+                // Only with room policies, and a host that keeps histories.
+                Command::Append { .. } | Command::PersistRoom { .. } | Command::Recall { .. } => {}
             }
         }
         self.out.clear();

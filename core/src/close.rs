@@ -90,3 +90,13 @@ pub enum DisconnectReason {
     /// code it was closed with.
     Closed(CloseCode),
 }
+
+impl DisconnectReason {
+    /// Whether the client may be back soon: it lost the connection, or loads its page again.
+    pub(crate) const fn may_return(self) -> bool {
+        match self {
+            Self::Client(_) | Self::Lost => true,
+            Self::Fault(code) | Self::Closed(code) => code.reconnect(),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Connections: their ids, what a host says of a new one, what the hub keeps of each.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -156,11 +156,37 @@ pub(crate) struct Connection {
     pub(crate) user: Option<Box<str>>,
     /// Slots of the rooms it is in, in the order of joining.
     pub(crate) rooms: Vec<u32>,
+    /// What presence shows of its user, in those of them where it shows something.
+    pub(crate) metas: Metas,
     pub(crate) since: Timestamp,
     /// JSON of the application's.
     pub(crate) session: Option<Box<str>>,
     pub(crate) buckets: Buckets,
     pub(crate) pulse: Pulse,
+}
+
+/// What presence shows of a connection's user, by the slot of the room. Most show nothing, and pay a
+/// word for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Metas(Option<Box<Shown>>);
+
+#[derive(Debug, Clone, Default)]
+struct Shown(Vec<(u32, Arc<str>)>);
+
+impl Metas {
+    pub(crate) fn push(&mut self, slot: u32, meta: Arc<str>) {
+        self.0.get_or_insert_default().0.push((slot, meta));
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) {
+        if let Some(shown) = &mut self.0 {
+            shown.0.retain(|(other, _)| *other != slot);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(u32, Arc<str>)> {
+        self.0.iter().flat_map(|shown| &shown.0)
+    }
 }
 
 /// The liveness of a connection: see `heartbeat`.

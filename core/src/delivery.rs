@@ -14,6 +14,9 @@ pub struct Delivery {
     pub queued: usize,
     /// Connections that lost the message; each of them is told, or closed.
     pub dropped: usize,
+    /// The message's place in its room's history, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
 }
 
 impl Delivery {
@@ -22,6 +25,7 @@ impl Delivery {
             matched: count,
             queued: count,
             dropped: 0,
+            offset: None,
         }
     }
 }

@@ -116,8 +116,9 @@ pub struct Message<'a> {
     pub id: Option<RequestId<'a>>,
     /// The room to publish to; a valid name.
     pub room: Option<Cow<'a, str>>,
-    /// Whether a sender that is a member receives its own message too.
-    pub echo: bool,
+    /// Whether a sender that is a member receives its own message too; `None`: as the room's policy
+    /// says.
+    pub echo: Option<bool>,
     /// The payload.
     pub data: Payload<'a>,
 }
@@ -128,7 +129,7 @@ pub(crate) struct Envelope<'a> {
     pub(crate) event: Cow<'a, str>,
     pub(crate) id: Option<RequestId<'a>>,
     pub(crate) room: Option<Cow<'a, str>>,
-    pub(crate) echo: bool,
+    pub(crate) echo: Option<bool>,
     pub(crate) data: Payload<'a>,
 }
 
@@ -245,7 +246,7 @@ impl<'a> Envelope<'a> {
             event,
             id: wire.id,
             room: wire.room.map(|Text(room)| room),
-            echo: wire.echo.unwrap_or(false),
+            echo: wire.echo,
             data,
         })
     }
@@ -383,7 +384,7 @@ mod tests {
     fn null_is_absent_and_unknown_members_are_ignored() {
         let text = r#"{"event":"a","id":null,"room":null,"echo":null,"data":null,"x":1,"x":[2]}"#;
         let envelope = Envelope::decode(text).expect("valid");
-        assert!(envelope.id.is_none() && envelope.room.is_none() && !envelope.echo);
+        assert!(envelope.id.is_none() && envelope.room.is_none() && envelope.echo.is_none());
         assert_eq!(envelope.data, Payload::NULL);
     }
 

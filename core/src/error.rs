@@ -115,6 +115,26 @@ pub enum JoinError {
         /// The limit.
         limit: usize,
     },
+    /// The room has as many members as its policy allows.
+    #[error("the room is full: it has {limit} members, as many as its policy allows")]
+    MemberLimit {
+        /// The limit.
+        limit: usize,
+    },
+    /// What presence is to show is too large.
+    #[error("`meta` has at most {bytes_max} bytes of JSON: keep a key to the rest in it")]
+    Meta {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// What presence is to show is too large, over all rooms of the connection.
+    #[error(
+        "`meta` has at most {bytes_max} bytes over all rooms of a connection: use a shorter one, or          leave a room first"
+    )]
+    Metas {
+        /// The limit.
+        bytes_max: usize,
+    },
 }
 
 /// A message that cannot be put into an envelope.
@@ -183,6 +203,9 @@ pub enum RestoreError {
     /// A room name that the limits do not allow, or one named twice.
     #[error("the state of connection {0} holds a room that the limits refuse")]
     Room(ConnId),
+    /// Two states of one room, or of one that the limits refuse.
+    #[error("the state of a room contradicts the rest: restore from one snapshot only")]
+    RoomState,
     /// The application's own state, which it does not take.
     #[error(
         "the application does not take the state that was saved for it: was it another version?"

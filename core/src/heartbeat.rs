@@ -23,7 +23,9 @@ impl Hub {
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is pending,
     /// so that a host may sleep.
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        self.timers.first().map(|&(deadline, _)| deadline)
+        let conns = self.timers.first().map(|&(deadline, _)| deadline);
+        let rooms = self.dues.first().map(|&(due, _)| due);
+        conns.into_iter().chain(rooms).min()
     }
 
     /// Does what is due. Early and repeated calls are harmless, late ones act late.
@@ -36,6 +38,7 @@ impl Hub {
             self.timers.pop_first();
             self.pulse(now, conn, out);
         }
+        self.look_at_rooms(now, out);
     }
 
     fn pulse(&mut self, now: Timestamp, id: ConnId, out: &mut Outbox) {

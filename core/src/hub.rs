@@ -1,7 +1,8 @@
 //! The state machine of one namespace.
 
 use alloc::{
-    boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, sync::Arc, vec::Vec,
+    borrow::Cow, boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String,
+    sync::Arc, vec::Vec,
 };
 use core::time::Duration;
 
@@ -9,14 +10,16 @@ use crate::{
     arena::Arena,
     change::{Change, Departed},
     close::{CloseCode, DisconnectReason},
-    conn::{ConnId, Connection, Handshake, Pulse},
+    conn::{ConnId, Connection, Handshake, Metas, Pulse},
     envelope::{write_head, write_string},
     error::{JoinError, Refused, UnknownConn},
     idempotency::Keys,
     limits::{Config, Limits},
     outbox::Outbox,
     rate::Buckets,
+    recover::Parked,
     room::{Joined, Position, RoomName, Rooms},
+    shelf::Shelf,
     time::Timestamp,
 };
 
@@ -57,7 +60,7 @@ use crate::{
 ///     hub.publish(now, &message, &mut out)?; // or what the application decides
 /// }
 /// for command in &out {
-///     let Command::Send { to, frame: Frame::Text(text) } = command else { continue };
+///     let Command::Send { to, frame: Frame::Text(text), .. } = command else { continue };
 ///     assert_eq!(to, [bob]);
 ///     assert_eq!(text, r#"{"event":"said","room":"lobby","from":{"conn":"0"},"data":"hi"}"#);
 /// }
@@ -78,6 +81,14 @@ pub struct Hub {
     pub(crate) scratch: Vec<ConnId>,
     /// What changed since somebody looked; `None` when nobody does.
     pub(crate) changes: Option<Vec<Change>>,
+    /// One entry for each room that has something to do later.
+    pub(crate) dues: BTreeSet<(Timestamp, Box<str>)>,
+    pub(crate) shelf: Shelf,
+    pub(crate) parked: Vec<Parked>,
+    /// How many histories have begun.
+    pub(crate) lives: u64,
+    /// Whether that changed since somebody saved it.
+    pub(crate) unsaved: bool,
 }
 
 impl Hub {
@@ -93,6 +104,11 @@ impl Hub {
             keys: Keys::default(),
             scratch: Vec::new(),
             changes: None,
+            dues: BTreeSet::new(),
+            shelf: Shelf::default(),
+            parked: Vec::new(),
+            lives: 0,
+            unsaved: false,
         }
     }
 
@@ -130,6 +146,7 @@ impl Hub {
             id,
             user,
             rooms: Vec::new(),
+            metas: Metas::default(),
             since: now,
             session: session.filter(|json| json.len() <= self.limits().session_bytes),
             buckets: Buckets::full(self.limits(), now),
@@ -153,12 +170,12 @@ impl Hub {
     /// Nothing changed.
     pub fn disconnect(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         conn: ConnId,
         reason: DisconnectReason,
-        _out: &mut Outbox,
+        out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
-        self.remove(conn, reason)
+        self.remove(now, conn, reason, out)
     }
 
     /// Closes a connection: `$bye`, then the close frame. It leaves all its rooms in one step, and
@@ -189,14 +206,14 @@ impl Hub {
     /// As for `close`.
     pub fn close_for(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         conn: ConnId,
         code: CloseCode,
         reason: &str,
         away: Duration,
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
-        self.remove(conn, DisconnectReason::Closed(code))?;
+        self.remove(now, conn, DisconnectReason::Closed(code), out)?;
         if !(code.framing_fault() || self.config.raw) {
             out.send_to(conn, |text| {
                 write_head(text, "$bye", None, None);
@@ -218,47 +235,68 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// When the connection is not alive, the name is not valid or the connection is in too many
-    /// rooms; nothing changed.
+    /// When the connection is not alive, the name is not valid, the connection is in too many
+    /// rooms or the room is full; nothing changed.
     pub fn join(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         conn: ConnId,
         room: &str,
         out: &mut Outbox,
     ) -> Result<Joined<'_>, JoinError> {
+        let (slot, already) = self.enter(now, conn, room, None, out)?;
+        let position = if self.config.policies.is_empty() {
+            self.nowhere()
+        } else {
+            self.position_at(slot)
+        };
+        Ok(Joined { position, already })
+    }
+
+    /// Puts a connection into a room, of which presence is to show `meta`. Gives the room's slot,
+    /// and whether the connection was in.
+    #[inline(always)] // a large result
+    pub(crate) fn enter(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        meta: Option<&str>,
+        out: &mut Outbox,
+    ) -> Result<(u32, bool), JoinError> {
         RoomName::check(room, self.limits().room_name_bytes)?;
         let limit = self.limits().rooms_per_connection;
         let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
         let found = self.rooms.find(room);
-        let already = found.is_some_and(|(_, room)| room.has(conn));
-        if !already {
-            if connection.rooms.len() >= limit {
-                return Err(JoinError::RoomLimit { limit });
-            }
-            if let Some(limit) = self.config.limits.room_names_bytes {
-                let names = connection.rooms.iter().map(|&slot| self.rooms.get(slot));
-                let held: usize = names.map(|room| RoomName::listed_bytes(&room.name)).sum();
-                if held + RoomName::listed_bytes(room) > limit {
-                    return Err(JoinError::RoomNames { limit });
-                }
-            }
-            let slot = match found {
-                Some((slot, _)) => slot,
-                None => self.rooms.open(room),
-            };
-            self.rooms.add(slot, conn);
-            connection.rooms.push(slot);
-            out.persist(conn);
-            if let Some(changes) = &mut self.changes {
-                let room = room.into();
-                changes.push(Change::Joined { conn, room });
+        let already = found.filter(|(_, room)| room.has(conn));
+        if let Some((slot, _)) = already {
+            return Ok((slot, true));
+        }
+        if connection.rooms.len() >= limit {
+            return Err(JoinError::RoomLimit { limit });
+        }
+        if let Some(limit) = self.config.limits.room_names_bytes {
+            let names = connection.rooms.iter().map(|&slot| self.rooms.get(slot));
+            let held: usize = names.map(|room| RoomName::listed_bytes(&room.name)).sum();
+            if held + RoomName::listed_bytes(room) > limit {
+                return Err(JoinError::RoomNames { limit });
             }
         }
-        Ok(Joined {
-            position: self.position(room),
-            already,
-        })
+        if !self.config.policies.is_empty() {
+            return self.enter_by_policy(now, conn, room, meta, out);
+        }
+        let slot = match found {
+            Some((slot, _)) => slot,
+            None => self.rooms.open(room, None),
+        };
+        self.rooms.add(slot, conn);
+        connection.rooms.push(slot);
+        out.persist(conn);
+        if let Some(changes) = &mut self.changes {
+            let room = room.into();
+            changes.push(Change::Joined { conn, room });
+        }
+        Ok((slot, false))
     }
 
     /// Takes a connection out of a room; says whether it was in.
@@ -268,7 +306,7 @@ impl Hub {
     /// When the connection is not alive.
     pub fn leave(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         conn: ConnId,
         room: &str,
         out: &mut Outbox,
@@ -281,7 +319,7 @@ impl Hub {
             return Ok(false);
         };
         connection.rooms.remove(at);
-        self.rooms.remove(slot, conn);
+        let extra = self.rooms.remove(slot, conn);
         out.persist(conn);
         if let Some(changes) = &mut self.changes {
             let room = room.into();
@@ -290,6 +328,9 @@ impl Hub {
                 room,
                 departed: None,
             });
+        }
+        if extra {
+            self.leave_by_policy(now, conn, slot, out);
         }
         Ok(true)
     }
@@ -305,9 +346,27 @@ impl Hub {
     }
 
     /// Where a room stands, members or not.
-    pub fn position(&self, _room: &str) -> Position<'_> {
+    pub fn position(&self, room: &str) -> Position<'_> {
+        match self.rooms.find(room) {
+            Some((slot, _)) => self.position_at(slot),
+            None => self.nowhere(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn position_at(&self, slot: u32) -> Position<'_> {
+        match self.rooms.get(slot).history() {
+            Some(history) => Position {
+                epoch: Cow::Borrowed(&history.epoch),
+                offset: history.top,
+            },
+            None => self.nowhere(),
+        }
+    }
+
+    fn nowhere(&self) -> Position<'_> {
         Position {
-            epoch: self.config.epoch.as_str().into(),
+            epoch: Cow::Borrowed(&self.config.epoch),
             offset: 0,
         }
     }
@@ -338,26 +397,32 @@ impl Hub {
     /// The one way out of the hub.
     pub(crate) fn remove(
         &mut self,
+        now: Timestamp,
         id: ConnId,
         reason: DisconnectReason,
+        out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
         if self.changes.is_some() {
             self.note_end(id, reason);
         }
         let conn = self.conns.remove(id).ok_or(UnknownConn(id))?;
-        for slot in conn.rooms {
-            self.rooms.remove(slot, id);
-        }
-        if let Some(user) = conn.user
-            && let Some(conns) = self.users.get_mut(&user)
+        if let Some(user) = &conn.user
+            && let Some(conns) = self.users.get_mut(user)
         {
             conns.retain(|&other| other != id);
             if conns.is_empty() {
-                self.users.remove(&user);
+                self.users.remove(user);
             }
         }
         if let Some(deadline) = conn.pulse.deadline {
             self.timers.remove(&(deadline, id));
+        }
+        let mut extra = false;
+        for &slot in &conn.rooms {
+            extra |= self.rooms.remove(slot, id);
+        }
+        if extra {
+            self.end_by_policy(now, &conn, reason.may_return(), out);
         }
         Ok(())
     }
@@ -408,6 +473,10 @@ impl Hub {
             if let Some(rate) = limits.inbound_messages {
                 number(text, r#","inbound_messages_per_s":"#, rate.per_second);
                 number(text, r#","inbound_burst_messages":"#, rate.burst);
+            }
+            if !self.config.policies.is_empty() {
+                number(text, r#","page_entries":"#, limits.page_entries);
+                number(text, r#","meta_bytes":"#, limits.meta_bytes);
             }
             text.push_str("}}}");
         });

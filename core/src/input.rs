@@ -12,6 +12,7 @@ use crate::{
     conn::{ConnId, Handshake},
     frame::Frame,
     gateway::{App, Gateway, Outcome, Token, outcome_wire, token_wire},
+    history::HistoryMessage,
     hub::Hub,
     outbox::Outbox,
     payload::Payload,
@@ -106,6 +107,27 @@ pub enum Input<'a> {
         #[serde(default, skip_serializing_if = "is_zero")]
         away_ms: u64,
     },
+    /// [`Hub::give_back`].
+    GiveBack {
+        /// Which room.
+        room: Cow<'a, str>,
+        /// Its messages.
+        messages: Cow<'a, [HistoryMessage]>,
+    },
+    /// [`Hub::lost`].
+    Lost {
+        /// For which connection.
+        conn: ConnId,
+        /// Of which room.
+        room: Cow<'a, str>,
+        /// Behind which offset.
+        after: u64,
+    },
+    /// [`Hub::trim_histories`].
+    TrimHistories {
+        /// To how many bytes.
+        bytes_max: usize,
+    },
     /// [`App::complete`].
     Complete {
         /// Which answer.
@@ -174,6 +196,13 @@ macro_rules! apply {
                 let away = Duration::from_millis(*away_ms);
                 let _ = $target.close_for($now, *conn, *code, reason, away, $out);
             }
+            Input::GiveBack { room, messages } => {
+                $target.give_back($now, room, messages.iter().cloned(), $out);
+            }
+            Input::Lost { conn, room, after } => {
+                let _ = $target.lost(*conn, room, *after, $out);
+            }
+            Input::TrimHistories { bytes_max } => $target.trim_histories(*bytes_max, $out),
             $($own)*
         }
     };

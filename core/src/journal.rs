@@ -251,7 +251,12 @@ mod tests {
         }
         let frames = out.iter().filter_map(|command| match command {
             Command::Send { frame, .. } => Some(frame),
-            Command::Close { .. } | Command::Ping { .. } | Command::Persist { .. } => None,
+            Command::Close { .. }
+            | Command::Ping { .. }
+            | Command::Persist { .. }
+            | Command::Append { .. }
+            | Command::PersistRoom { .. }
+            | Command::Recall { .. } => None,
         });
         let expected = r#"{"event":"e","data":[ 1e999, 18446744073709551616 ]}"#;
         assert_eq!(

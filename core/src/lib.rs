@@ -6,6 +6,7 @@
 extern crate alloc;
 
 mod arena;
+mod attendance;
 mod audience;
 mod change;
 mod close;
@@ -16,23 +17,29 @@ mod error;
 mod frame;
 mod gateway;
 mod heartbeat;
+mod history;
 #[cfg(feature = "http")]
 pub mod http;
 mod hub;
 mod idempotency;
 mod input;
 mod journal;
+mod keep;
 mod limits;
 mod outbox;
 mod payload;
 mod policy;
+mod presence;
+mod publish;
 mod query;
 mod rate;
 mod receive;
+mod recover;
 mod room;
 mod send;
 mod session;
 mod settings;
+mod shelf;
 mod state;
 mod time;
 mod verb;
@@ -53,11 +60,12 @@ pub use gateway::{
     Gateway, Handler, IntoOutcome, Outcome, Path, Raw, Rejection, Reply, Request, RoomAction,
     Router, Scope, To, Token, UpgradeRequest, Work,
 };
+pub use history::{Except, Excepted, HistoryMessage};
 pub use hub::Hub;
 pub use input::Input;
 pub use journal::{Entry, JournalError, Opening, Record, Replay};
 pub use limits::{Config, Limits, Rate};
-pub use outbox::{Command, Commands, Outbox};
+pub use outbox::{Class, Command, Commands, Outbox, Shed};
 pub use payload::{Payload, PayloadError};
 #[cfg(feature = "toml")]
 pub use policy::PolicyFileError;
@@ -69,5 +77,5 @@ pub use query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary
 pub use rate::Bucket;
 pub use room::{Joined, Position, RoomName, RoomNameError};
 pub use settings::{OrOff, OrOffError, SettingError, Vars};
-pub use state::{ConnState, HubState, KeyState};
+pub use state::{ConnState, HubState, KeyState, RoomState};
 pub use time::Timestamp;

@@ -60,6 +60,33 @@ pub struct Limits {
     pub idempotency_keys: usize,
     /// How long a key is remembered; default 5 minutes, longer than any sane retry.
     pub idempotency: Duration,
+    /// Bytes of memory that all histories take; default 64 MiB, hundreds of busy rooms. The
+    /// histories with the oldest last message go first; so it should be several times what one
+    /// room may keep.
+    pub history_bytes: usize,
+    /// Rooms without members that are remembered for their history; default 10,000, some
+    /// megabytes. Those touched longest ago are forgotten first.
+    pub history_rooms: usize,
+    /// Messages that are replayed to one join; default 500, half of what hosts queue for a
+    /// connection. Passed: `"recovered":false`.
+    pub recovery_messages: usize,
+    /// Bytes of messages that are replayed to one join; default 512 KiB, half of what hosts queue
+    /// for a connection. Passed: `"recovered":false`.
+    pub recovery_bytes: usize,
+    /// Messages or members in one answer to `$history` or `$members`; default 100, a screen full
+    /// and some more. The client asks for the next page.
+    pub page_entries: usize,
+    /// Bytes of one such answer; default 256 KiB. A single entry may be larger.
+    pub page_bytes: usize,
+    /// Users of a room that are listed and whose coming and going is told; default 1,000, since
+    /// each is told to all. Passed: counts only.
+    pub presence_list: usize,
+    /// Bytes of JSON that presence shows of a user; default 2 KiB, a name and a picture's address.
+    /// Passed: `too_large`.
+    pub meta_bytes: usize,
+    /// The same over all rooms of a connection; default `None`, no limit but that of one. For a
+    /// host that keeps a connection's ground state in a small place. Passed: `too_large`.
+    pub metas_bytes: Option<usize>,
 }
 
 impl Limits {
@@ -91,6 +118,15 @@ impl Default for Limits {
             session_bytes: 1_024,
             idempotency_keys: 10_000,
             idempotency: Duration::from_secs(300),
+            history_bytes: 64 << 20,
+            history_rooms: 10_000,
+            recovery_messages: 500,
+            recovery_bytes: 512 << 10,
+            page_entries: 100,
+            page_bytes: 256 << 10,
+            presence_list: 1_000,
+            meta_bytes: 2 << 10,
+            metas_bytes: None,
         }
     }
 }
@@ -114,6 +150,11 @@ pub struct Config {
     /// What rooms are like; default no policies.
     #[serde(default, skip_serializing_if = "Policies::is_empty")]
     pub policies: Policies,
+    /// Whether the host keeps histories: it is then told of each message and of what rooms must
+    /// not forget, by `Command::Append` and `Command::PersistRoom`. Default false: they live in
+    /// memory.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub durable: bool,
 }
 
 impl Config {
@@ -124,6 +165,7 @@ impl Config {
             epoch: epoch.into(),
             raw: false,
             policies: Policies::default(),
+            durable: false,
         }
     }
 
@@ -138,6 +180,13 @@ impl Config {
     #[must_use]
     pub fn with_policies(mut self, policies: Policies) -> Self {
         self.policies = policies;
+        self
+    }
+
+    /// The same for a host that keeps histories, or not.
+    #[must_use]
+    pub const fn with_durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
         self
     }
 }

@@ -1,7 +1,7 @@
 //! Where the hub puts what the host is to do.
 
-use alloc::{string::String, vec::Vec};
-use core::{iter::FusedIterator, ops::Range, slice};
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::{fmt, iter::FusedIterator, ops::Range, slice};
 
 use crate::{
     close::CloseCode,
@@ -9,6 +9,9 @@ use crate::{
     envelope::{RequestId, write_head, write_string},
     error::ErrorCode,
     frame::Frame,
+    history::Except,
+    policy::Overflow,
+    time::Timestamp,
 };
 
 /// One thing for the host to do; to be carried out in order.
@@ -22,6 +25,8 @@ pub enum Command<'a> {
         to: &'a [ConnId],
         /// The message.
         frame: Frame<'a>,
+        /// What a host may do with it when the queue of a recipient is full.
+        class: Class<'a>,
     },
     /// Send what is queued, then a close frame, then end the transport. The hub has forgotten the
     /// connection: nothing follows for it, and nothing is to be reported of it.
@@ -45,6 +50,171 @@ pub enum Command<'a> {
         /// The connection.
         conn: ConnId,
     },
+    /// Keep a message of a room's history, before anything behind this command is carried out. The
+    /// room's own state changed too, as with [`PersistRoom`](Self::PersistRoom). Given only with
+    /// [`Config::durable`](crate::Config::durable).
+    Append {
+        /// The room.
+        room: &'a str,
+        /// The message's offset, one above the last.
+        offset: u64,
+        /// When it was published.
+        at: Timestamp,
+        /// The frame that is sent.
+        frame: &'a str,
+        /// Who never gets it.
+        except: &'a Except,
+    },
+    /// The ground state of a room changed, see [`Hub::room_state`](crate::Hub::room_state); when
+    /// there is none, the room and its messages are to be forgotten. Given only with
+    /// [`Config::durable`](crate::Config::durable).
+    PersistRoom {
+        /// The room.
+        room: &'a str,
+    },
+    /// Give the messages of a room back that were kept, by
+    /// [`Hub::give_back`](crate::Hub::give_back), before the next input: a client waits for them.
+    Recall {
+        /// The room.
+        room: &'a str,
+    },
+}
+
+/// What a host may do with a message when the queue of a recipient is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class<'a> {
+    /// It must arrive while the connection lives: an answer, an error, a notice. Queues have some
+    /// room reserved for these.
+    Control,
+    /// The recipient is to be closed as too slow.
+    Message,
+    /// Messages may be dropped.
+    Sheddable(Shed<'a>),
+}
+
+/// How messages of a room are dropped.
+// A place in the outbox rather than its content: a command stays small.
+#[derive(Clone, Copy)]
+pub struct Shed<'a> {
+    outbox: &'a Outbox,
+    at: usize,
+}
+
+impl<'a> Shed<'a> {
+    fn shedding(self) -> Option<&'a Shedding> {
+        self.outbox.rare.as_ref()?.sheddings.get(self.at)
+    }
+
+    fn text(self, range: impl Fn(&Shedding) -> &Range<usize>) -> &'a str {
+        let range = self.shedding().map(range).cloned();
+        &self.outbox.text[range.unwrap_or_default()]
+    }
+
+    /// The room.
+    pub fn room(self) -> &'a str {
+        self.text(|shedding| &shedding.room)
+    }
+
+    /// The event, by which [`Overflow::Latest`] tells what a newer message replaces.
+    pub fn event(self) -> &'a str {
+        self.text(|shedding| &shedding.event)
+    }
+
+    /// The message's offset; 0 in a room without history. When it is the oldest that was dropped,
+    /// the hub is told by [`Hub::lost`](crate::Hub::lost) with the offset before it.
+    pub fn offset(self) -> u64 {
+        self.shedding().map_or(0, |shedding| shedding.offset)
+    }
+
+    /// Which messages are dropped; never [`Overflow::Close`].
+    pub fn overflow(self) -> Overflow {
+        self.shedding()
+            .map_or(Overflow::DropOldest, |shedding| shedding.overflow)
+    }
+
+    fn parts(self) -> (&'a str, &'a str, u64, Overflow) {
+        (self.room(), self.event(), self.offset(), self.overflow())
+    }
+}
+
+impl PartialEq for Shed<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Shed<'_> {}
+
+impl fmt::Debug for Shed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shed")
+            .field("room", &self.room())
+            .field("event", &self.event())
+            .field("offset", &self.offset())
+            .field("overflow", &self.overflow())
+            .finish()
+    }
+}
+
+/// The [`Class`] in the buffers of an outbox.
+// A number rather than an enum: with that, the compiler would tell entries apart by the values that
+// it leaves free, which costs each of them more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind(u32);
+
+impl Kind {
+    pub(crate) const CONTROL: Self = Self(0);
+    pub(crate) const MESSAGE: Self = Self(1);
+    const SHEDDABLE: u32 = 2;
+
+    /// By the index of a [`Shedding`].
+    fn sheddable(at: usize) -> Self {
+        // A turn with so many messages would not fit into memory.
+        Self(u32::try_from(at).map_or(u32::MAX, |at| at.saturating_add(Self::SHEDDABLE)))
+    }
+
+    const fn class(self, outbox: &Outbox) -> Class<'_> {
+        match self {
+            Self::CONTROL => Class::Control,
+            Self::MESSAGE => Class::Message,
+            Self(at) => Class::Sheddable(Shed {
+                outbox,
+                at: (at - Self::SHEDDABLE) as usize,
+            }),
+        }
+    }
+}
+
+/// A command that rooms with policies alone have. Apart, so that the others stay small and are
+/// forgotten without a look at each.
+#[derive(Debug, Clone)]
+enum Rare {
+    Append(Append),
+    PersistRoom(Range<usize>),
+    Recall(Range<usize>),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Rarities {
+    commands: Vec<Rare>,
+    sheddings: Vec<Shedding>,
+}
+
+#[derive(Debug, Clone)]
+struct Append {
+    room: Range<usize>,
+    text: Range<usize>,
+    offset: u64,
+    at: Timestamp,
+    except: Except,
+}
+
+#[derive(Debug, Clone)]
+struct Shedding {
+    room: Range<usize>,
+    event: Range<usize>,
+    offset: u64,
+    overflow: Overflow,
 }
 
 #[derive(Debug, Clone)]
@@ -52,11 +222,14 @@ enum Entry {
     Send {
         to: Range<usize>,
         text: Range<usize>,
+        kind: Kind,
     },
     SendBinary {
         to: Range<usize>,
         bytes: Range<usize>,
     },
+    /// The index of a [`Rare`].
+    Rare(usize),
     Close {
         conn: ConnId,
         code: CloseCode,
@@ -75,6 +248,8 @@ pub struct Outbox {
     to: Vec<ConnId>,
     text: String,
     bytes: Vec<u8>,
+    /// `None` when nothing of it was ever needed.
+    rare: Option<Box<Rarities>>,
 }
 
 impl Outbox {
@@ -85,6 +260,7 @@ impl Outbox {
             to: Vec::new(),
             text: String::new(),
             bytes: Vec::new(),
+            rare: None,
         }
     }
 
@@ -96,10 +272,22 @@ impl Outbox {
         self.to.clear();
         self.text.clear();
         self.bytes.clear();
+        if self.rare.is_some() {
+            self.clear_rare();
+        }
         self.entries.shrink_to(KEEP_BYTES / size_of::<Entry>());
         self.to.shrink_to(KEEP_BYTES / size_of::<ConnId>());
         self.text.shrink_to(KEEP_BYTES);
         self.bytes.shrink_to(KEEP_BYTES);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn clear_rare(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.commands.clear();
+            rare.sheddings.clear();
+        }
     }
 
     /// Whether there is nothing to do.
@@ -135,7 +323,7 @@ impl Outbox {
     }
 
     /// Ends a frame; without recipients it is dropped. Returns how many it has.
-    pub(crate) fn send(&mut self, draft: Draft) -> usize {
+    pub(crate) fn send(&mut self, draft: Draft, kind: Kind) -> usize {
         let to = draft.to..self.to.len();
         let count = to.len();
         debug_assert!(self.to[to.clone()].is_sorted_by(|a, b| a < b));
@@ -143,9 +331,84 @@ impl Outbox {
             self.text.truncate(draft.text);
         } else {
             let text = draft.text..self.text.len();
-            self.entries.push(Entry::Send { to, text });
+            self.entries.push(Entry::Send { to, text, kind });
         }
         count
+    }
+
+    /// The text of the frame being made.
+    pub(crate) fn drafted(&self, draft: Draft) -> &str {
+        &self.text[draft.text..]
+    }
+
+    /// Ends a frame that a host has to keep, whether or not anybody gets it. The room was written
+    /// down before the frame.
+    pub(crate) fn send_and_append(
+        &mut self,
+        draft: Draft,
+        kind: Kind,
+        room: Range<usize>,
+        (offset, at, except): (u64, Timestamp, Except),
+    ) -> usize {
+        let text = draft.text..self.text.len();
+        self.rare(Rare::Append(Append {
+            room,
+            text: text.clone(),
+            offset,
+            at,
+            except,
+        }));
+        let to = draft.to..self.to.len();
+        let count = to.len();
+        if count > 0 {
+            self.entries.push(Entry::Send { to, text, kind });
+        }
+        count
+    }
+
+    /// Writes something down that a command to come refers to. Not while a frame is being made.
+    pub(crate) fn note(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        start..self.text.len()
+    }
+
+    /// How the frame to come may be dropped. Not while a frame is being made.
+    pub(crate) fn shedding(
+        &mut self,
+        room: &str,
+        event: &str,
+        offset: u64,
+        overflow: Overflow,
+    ) -> Kind {
+        if overflow == Overflow::Close {
+            return Kind::MESSAGE;
+        }
+        let shedding = Shedding {
+            room: self.note(room),
+            event: self.note(event),
+            offset,
+            overflow,
+        };
+        let sheddings = &mut self.rare.get_or_insert_default().sheddings;
+        sheddings.push(shedding);
+        Kind::sheddable(sheddings.len() - 1)
+    }
+
+    pub(crate) fn persist_room(&mut self, room: &str) {
+        let room = self.note(room);
+        self.rare(Rare::PersistRoom(room));
+    }
+
+    pub(crate) fn recall(&mut self, room: &str) {
+        let room = self.note(room);
+        self.rare(Rare::Recall(room));
+    }
+
+    fn rare(&mut self, command: Rare) {
+        let commands = &mut self.rare.get_or_insert_default().commands;
+        commands.push(command);
+        self.entries.push(Entry::Rare(commands.len() - 1));
     }
 
     /// Ends a frame that is binary, in which no text was written.
@@ -161,12 +424,20 @@ impl Outbox {
         count
     }
 
-    /// A frame for one connection.
+    /// A frame for one connection: an answer, an error, a notice.
     pub(crate) fn send_to(&mut self, conn: ConnId, write: impl FnOnce(&mut String)) {
         let (text, draft) = self.frame();
         write(text);
         self.to.push(conn);
-        self.send(draft);
+        self.send(draft, Kind::CONTROL);
+    }
+
+    /// A message for one connection that missed it.
+    pub(crate) fn replay(&mut self, conn: ConnId, frame: &str) {
+        let (text, draft) = self.frame();
+        text.push_str(frame);
+        self.to.push(conn);
+        self.send(draft, Kind::MESSAGE);
     }
 
     /// An error answer.
@@ -177,7 +448,7 @@ impl Outbox {
         id: Option<&RequestId<'_>>,
         room: Option<&str>,
         code: ErrorCode,
-        message: impl core::fmt::Display,
+        message: impl fmt::Display,
     ) {
         self.send_to(conn, |text| {
             write_head(text, event, id, room);
@@ -208,8 +479,29 @@ impl Outbox {
                 range.start < range.end
             }
             Entry::Close { conn, .. } | Entry::Ping(conn) | Entry::Persist(conn) => *conn != from,
+            Entry::Rare(_) => true,
         });
         self.entries.append(&mut kept);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rarity(&self, at: usize) -> Option<Command<'_>> {
+        Some(match self.rare.as_ref()?.commands.get(at)? {
+            Rare::Append(append) => Command::Append {
+                room: &self.text[append.room.clone()],
+                offset: append.offset,
+                at: append.at,
+                frame: &self.text[append.text.clone()],
+                except: &append.except,
+            },
+            Rare::PersistRoom(room) => Command::PersistRoom {
+                room: &self.text[room.clone()],
+            },
+            Rare::Recall(room) => Command::Recall {
+                room: &self.text[room.clone()],
+            },
+        })
     }
 
     pub(crate) fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
@@ -263,17 +555,21 @@ pub struct Commands<'a> {
 impl<'a> Iterator for Commands<'a> {
     type Item = Command<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Command<'a>> {
         let outbox = self.outbox;
         Some(match self.entries.next()? {
-            Entry::Send { to, text } => Command::Send {
+            Entry::Send { to, text, kind } => Command::Send {
                 to: &outbox.to[to.clone()],
                 frame: Frame::Text(&outbox.text[text.clone()]),
+                class: kind.class(outbox),
             },
             Entry::SendBinary { to, bytes } => Command::Send {
                 to: &outbox.to[to.clone()],
                 frame: Frame::Binary(&outbox.bytes[bytes.clone()]),
+                class: Class::Message,
             },
+            Entry::Rare(at) => return outbox.rarity(*at),
             Entry::Close { conn, code, reason } => Command::Close {
                 conn: *conn,
                 code: *code,
@@ -310,7 +606,7 @@ mod tests {
         let mut out = Outbox::new();
         let (text, draft) = out.frame();
         text.push_str("nobody hears this");
-        assert_eq!(out.send(draft), 0);
+        assert_eq!(out.send(draft, Kind::MESSAGE), 0);
         assert!(out.is_empty() && out.text.is_empty());
     }
 

@@ -25,7 +25,7 @@ pub struct ConnectionInfo<'a> {
     pub heard: Timestamp,
 }
 
-/// A room with members.
+/// A room with members, or with a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomInfo<'a> {
@@ -83,10 +83,12 @@ impl From<RoomInfo<'_>> for RoomSummary {
 pub struct Counts {
     /// Live connections.
     pub connections: usize,
-    /// Rooms with members.
+    /// Rooms with members, or with a history.
     pub rooms: usize,
     /// Pairs of a connection and a room it is in.
     pub memberships: usize,
+    /// What all histories take in memory, in bytes.
+    pub history_bytes: usize,
 }
 
 impl<'a> From<&'a Connection> for ConnectionInfo<'a> {
@@ -107,6 +109,7 @@ impl Hub {
             connections: self.conns.len(),
             rooms: self.rooms.len(),
             memberships: self.rooms.memberships(),
+            history_bytes: self.shelf.bytes,
         }
     }
 
@@ -128,6 +131,15 @@ impl Hub {
                 name: &room.name,
                 members: room.members.len(),
             })
+    }
+
+    /// A room; `None` when there is none of this name. Work: a look-up.
+    pub fn room(&self, name: &str) -> Option<RoomInfo<'_>> {
+        let (_, room) = self.rooms.find(name)?;
+        Some(RoomInfo {
+            name: &room.name,
+            members: room.members.len(),
+        })
     }
 
     /// The connections in a room, sorted; empty when there is no such room. Work: a look-up.
@@ -162,9 +174,11 @@ impl Hub {
     }
 
     /// Whether nothing would be lost with the hub but the count of its connections: nobody is
-    /// connected, and no idempotency key is remembered at `now`.
+    /// connected, no room has a history, and no idempotency key is remembered at `now`.
     pub fn is_idle(&self, now: Timestamp) -> bool {
-        self.conns.len() == 0 && self.keys.latest().is_none_or(|latest| latest <= now)
+        self.conns.len() == 0
+            && self.rooms.len() == 0
+            && self.keys.latest().is_none_or(|latest| latest <= now)
     }
 
     /// Checks that everything derived agrees with what it is derived from.
@@ -199,7 +213,11 @@ impl Hub {
         }
         let mut seen = (0, 0);
         for room in self.rooms.range(Bound::Unbounded) {
-            assert!(!room.members.is_empty(), "an empty room");
+            let kept = room.history().is_some();
+            assert!(kept || !room.members.is_empty(), "an empty room");
+            if let Some(presence) = room.presence() {
+                presence.assert_consistent(room.members.len());
+            }
             assert!(
                 room.members.is_sorted_by(|a, b| a < b),
                 "members not sorted"
@@ -209,6 +227,7 @@ impl Hub {
             }
             seen = (seen.0 + 1, seen.1 + room.members.len());
         }
+        self.assert_kept();
         assert_eq!(seen, (self.rooms.len(), memberships));
         assert_eq!(memberships, self.rooms.memberships());
         assert_eq!(users, self.users.values().map(Vec::len).sum::<usize>());

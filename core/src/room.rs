@@ -5,7 +5,7 @@ use core::ops::Bound;
 
 use slab::Slab;
 
-use crate::conn::ConnId;
+use crate::{conn::ConnId, history::History, presence::Presence, time::Timestamp};
 
 /// The rules for room names.
 #[derive(Debug, Clone, Copy)]
@@ -62,12 +62,25 @@ pub struct Joined<'a> {
     pub already: bool,
 }
 
-/// A room that has at least one member.
+/// A room that has at least one member, or a history.
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
     pub(crate) name: Box<str>,
     /// Sorted by id, that is by age: a newcomer usually goes to the end.
     pub(crate) members: Vec<ConnId>,
+    /// `None` for a room that no policy matches.
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What a room has by its policy.
+#[derive(Debug, Clone)]
+pub(crate) struct Extra {
+    /// The index of the policy.
+    pub(crate) policy: usize,
+    pub(crate) history: Option<History>,
+    pub(crate) presence: Option<Presence>,
+    /// When to look at the room next; the key of its one timer. May come too early.
+    pub(crate) due: Option<Timestamp>,
 }
 
 impl Room {
@@ -91,6 +104,7 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
+    #[inline]
     pub(crate) fn find(&self, name: &str) -> Option<(u32, &Room)> {
         let slot = *self.by_name.get(name)?;
         Some((slot, &self.slots[slot as usize]))
@@ -100,12 +114,17 @@ impl Rooms {
         &self.slots[slot as usize]
     }
 
-    /// A room without members, for one to be added at once; gives its slot. There is none of this
-    /// name.
-    pub(crate) fn open(&mut self, name: &str) -> u32 {
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Room {
+        &mut self.slots[slot as usize]
+    }
+
+    /// A room without members, for one to be added at once unless it has a history; gives its slot.
+    /// There is none of this name.
+    pub(crate) fn open(&mut self, name: &str, extra: Option<Box<Extra>>) -> u32 {
         let room = Room {
             name: name.into(),
             members: Vec::new(),
+            extra,
         };
         // At most 2^20 connections in at most 2^12 rooms each at any sane limit.
         let slot = u32::try_from(self.slots.insert(room)).unwrap_or(u32::MAX);
@@ -132,23 +151,44 @@ impl Rooms {
         self.memberships += 1;
     }
 
-    /// Removes a member; the room ends with the last.
-    pub(crate) fn remove(&mut self, slot: u32, conn: ConnId) {
+    /// Removes a member. The room ends with the last, unless a policy matches it: that is for the
+    /// caller to look at, who is told.
+    #[must_use]
+    pub(crate) fn remove(&mut self, slot: u32, conn: ConnId) -> bool {
         let room = &mut self.slots[slot as usize];
         let Ok(at) = room.members.binary_search(&conn) else {
             debug_assert!(false, "a room without its member");
-            return;
+            return false;
         };
         room.members.remove(at);
         self.memberships -= 1;
+        let extra = room.extra.is_some();
         if room.members.is_empty() {
-            let room = self.slots.remove(slot as usize);
-            self.by_name.remove(&room.name);
-            if self.slots.is_empty() {
-                self.slots = Slab::new();
+            if extra {
+                room.members = Vec::new();
+            } else {
+                self.end(slot);
             }
         } else if room.members.capacity() > 64 && room.members.len() < room.members.capacity() / 4 {
             room.members.shrink_to(room.members.len() * 2);
+        }
+        extra
+    }
+
+    /// Whether a policy matches the room of a slot; false also where there is no room.
+    pub(crate) fn has_extra(&self, slot: u32) -> bool {
+        self.slots
+            .get(slot as usize)
+            .is_some_and(|room| room.extra.is_some())
+    }
+
+    /// Ends a room that nobody is in.
+    pub(crate) fn end(&mut self, slot: u32) {
+        let room = self.slots.remove(slot as usize);
+        debug_assert!(room.members.is_empty(), "a room ended with members");
+        self.by_name.remove(&room.name);
+        if self.slots.is_empty() {
+            self.slots = Slab::new();
         }
     }
 
@@ -193,7 +233,7 @@ mod tests {
     fn a_room_lives_while_it_has_a_member() {
         let (a, b) = (ConnId::new(1, 0), ConnId::new(2, 1));
         let mut rooms = Rooms::default();
-        let slot = rooms.open("r");
+        let slot = rooms.open("r", None);
         rooms.add(slot, b);
         assert!(!rooms.get(slot).has(a));
         rooms.add(slot, a);
@@ -201,8 +241,7 @@ mod tests {
         assert!(rooms.get(slot).has(a) && rooms.get(slot).has(b));
         assert_eq!(rooms.find("r").map(|(slot, _)| slot), Some(slot));
         assert_eq!((rooms.len(), rooms.memberships()), (1, 2));
-        rooms.remove(slot, a);
-        rooms.remove(slot, b);
+        assert!(!rooms.remove(slot, a) && !rooms.remove(slot, b));
         assert_eq!((rooms.len(), rooms.memberships()), (0, 0));
         assert!(rooms.find("r").is_none());
     }

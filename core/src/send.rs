@@ -8,7 +8,7 @@ use crate::{
     error::{EncodeError, ErrorCode, SendError, UnknownConn},
     frame::Frame,
     hub::Hub,
-    outbox::{Draft, Outbox},
+    outbox::{Draft, Kind, Outbox},
     payload::Payload,
     room::RoomName,
     time::Timestamp,
@@ -27,7 +27,7 @@ impl Hub {
     /// When the sender is not alive; nothing is sent then.
     pub fn publish(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         message: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<Delivery, UnknownConn> {
@@ -39,6 +39,11 @@ impl Hub {
             out.error(conn, event, id, None, ErrorCode::UnknownEvent, advice);
             return Ok(Delivery::default());
         };
+        if !self.config.policies.is_empty()
+            && let Some(policy) = self.policy_of(room)
+        {
+            return Ok(self.publish_by_policy(now, message, room, policy, out));
+        }
         let (text, draft) = out.frame();
         write_head(text, event, None, Some(room));
         write_from(text, conn, sender.user.as_deref());
@@ -48,14 +53,14 @@ impl Hub {
         if let Some((_, room)) = self.rooms.find(room) {
             let to = out.recipients();
             match room.members.binary_search(&conn) {
-                Ok(at) if !message.echo => {
+                Ok(at) if message.echo != Some(true) => {
                     to.extend_from_slice(&room.members[..at]);
                     to.extend_from_slice(&room.members[at + 1..]);
                 }
                 _ => to.extend_from_slice(&room.members),
             }
         }
-        let reached = out.send(draft);
+        let reached = out.send(draft, Kind::MESSAGE);
         if id.is_some() {
             out.send_to(conn, |text| {
                 write_head(text, event, id, Some(room));
@@ -78,7 +83,7 @@ impl Hub {
     /// When the event or a room name is not valid; nothing is sent then.
     pub fn send(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         audience: &Audience,
         event: &str,
         data: Payload<'_>,
@@ -88,13 +93,19 @@ impl Hub {
         for room in audience.rooms.iter().chain(&audience.except_rooms) {
             RoomName::check(room, self.limits().room_name_bytes)?;
         }
+        if !self.config.policies.is_empty()
+            && let Some(room) = audience.as_room()
+            && let Some(policy) = self.policy_of(room)
+        {
+            return Ok(self.send_by_policy(now, audience, room, policy, (event, data), out));
+        }
         let (text, draft) = out.frame();
         write_head(text, event, None, audience.as_room());
         text.push_str(r#","data":"#);
         text.push_str(data.as_str());
         text.push('}');
         self.resolve(audience, draft, out);
-        Ok(Delivery::queued(out.send(draft)))
+        Ok(Delivery::queued(out.send(draft, Kind::MESSAGE)))
     }
 
     /// Sends a frame of the application's own, text or binary, to an audience: for clients that do not
@@ -126,7 +137,7 @@ impl Hub {
         self.resolve(audience, draft, out);
         let count = match bytes {
             Some(bytes) => out.send_binary(draft, bytes),
-            None => out.send(draft),
+            None => out.send(draft, Kind::MESSAGE),
         };
         Ok(Delivery::queued(count))
     }
@@ -172,7 +183,7 @@ impl Hub {
     }
 
     /// Appends the audience's connections to the recipients: sorted, each once.
-    fn resolve(&mut self, audience: &Audience, draft: Draft, out: &mut Outbox) {
+    pub(crate) fn resolve(&mut self, audience: &Audience, draft: Draft, out: &mut Outbox) {
         let to = out.recipients();
         let first = draft.first_recipient();
         if audience.all {

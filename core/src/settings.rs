@@ -164,6 +164,14 @@ impl Limits {
         limits.idempotency = millis("ROOMCAST_IDEMPOTENCY_MS", limits.idempotency)?;
         limits.idempotency_keys =
             vars.number("ROOMCAST_IDEMPOTENCY_KEYS_MAX", limits.idempotency_keys)?;
+        limits.history_bytes = vars.number(HISTORY_BYTES, limits.history_bytes)?;
+        limits.history_rooms = vars.number(HISTORY_ROOMS, limits.history_rooms)?;
+        limits.recovery_messages = vars.number(RECOVERY_MESSAGES, limits.recovery_messages)?;
+        limits.recovery_bytes = vars.number(RECOVERY_BYTES, limits.recovery_bytes)?;
+        limits.page_entries = vars.number(PAGE_ENTRIES, limits.page_entries)?;
+        limits.page_bytes = vars.number(PAGE_BYTES, limits.page_bytes)?;
+        limits.presence_list = vars.number(PRESENCE_LIST, limits.presence_list)?;
+        limits.meta_bytes = vars.number(META_BYTES, limits.meta_bytes)?;
         limits.check()?;
         Ok(limits)
     }
@@ -182,6 +190,14 @@ impl Limits {
             (ROOM_NAME_BYTES, self.room_name_bytes == 0),
             (INBOUND_BURST, rate.is_some_and(|rate| rate.burst == 0)),
             (HEARTBEAT_WAIT, self.heartbeat_wait.is_zero()),
+            (HISTORY_BYTES, self.history_bytes == 0),
+            (HISTORY_ROOMS, self.history_rooms == 0),
+            (RECOVERY_MESSAGES, self.recovery_messages == 0),
+            (RECOVERY_BYTES, self.recovery_bytes == 0),
+            (PAGE_ENTRIES, self.page_entries == 0),
+            (PAGE_BYTES, self.page_bytes == 0),
+            (PRESENCE_LIST, self.presence_list == 0),
+            (META_BYTES, self.meta_bytes == 0),
         ];
         for (name, nothing) in nothing {
             if nothing {
@@ -223,6 +239,14 @@ const INBOUND_BURST: &str = "ROOMCAST_INBOUND_BURST";
 const INBOUND_BYTES_RATE: &str = "ROOMCAST_INBOUND_BYTES_RATE";
 const HEARTBEAT: &str = "ROOMCAST_HEARTBEAT_MS";
 const HEARTBEAT_WAIT: &str = "ROOMCAST_HEARTBEAT_WAIT_MS";
+const HISTORY_BYTES: &str = "ROOMCAST_HISTORY_BYTES_MAX";
+const HISTORY_ROOMS: &str = "ROOMCAST_HISTORY_ROOMS_MAX";
+const RECOVERY_MESSAGES: &str = "ROOMCAST_RECOVERY_MESSAGES_MAX";
+const RECOVERY_BYTES: &str = "ROOMCAST_RECOVERY_BYTES_MAX";
+const PAGE_ENTRIES: &str = "ROOMCAST_PAGE_ENTRIES_MAX";
+const PAGE_BYTES: &str = "ROOMCAST_PAGE_BYTES_MAX";
+const PRESENCE_LIST: &str = "ROOMCAST_PRESENCE_LIST_MAX";
+const META_BYTES: &str = "ROOMCAST_META_BYTES_MAX";
 
 #[cfg(test)]
 mod tests {
@@ -256,6 +280,14 @@ mod tests {
             ("ROOMCAST_HEARTBEAT_WAIT_MS", "9"),
             ("ROOMCAST_IDEMPOTENCY_KEYS_MAX", "10"),
             ("ROOMCAST_IDEMPOTENCY_MS", "11"),
+            ("ROOMCAST_HISTORY_BYTES_MAX", "12"),
+            ("ROOMCAST_HISTORY_ROOMS_MAX", "13"),
+            ("ROOMCAST_RECOVERY_MESSAGES_MAX", "14"),
+            ("ROOMCAST_RECOVERY_BYTES_MAX", "15"),
+            ("ROOMCAST_PAGE_ENTRIES_MAX", "16"),
+            ("ROOMCAST_PAGE_BYTES_MAX", "17"),
+            ("ROOMCAST_PRESENCE_LIST_MAX", "18"),
+            ("ROOMCAST_META_BYTES_MAX", "19"),
         ]);
         let rate = |per_second, burst| Rate { per_second, burst };
         let set = Limits {
@@ -269,6 +301,14 @@ mod tests {
             heartbeat_wait: Duration::from_millis(9),
             idempotency_keys: 10,
             idempotency: Duration::from_millis(11),
+            history_bytes: 12,
+            history_rooms: 13,
+            recovery_messages: 14,
+            recovery_bytes: 15,
+            page_entries: 16,
+            page_bytes: 17,
+            presence_list: 18,
+            meta_bytes: 19,
             ..Limits::default()
         };
         assert_eq!(read, Ok(set));
@@ -303,6 +343,8 @@ mod tests {
             (MESSAGE_BYTES, "1073741825"),
             (HEARTBEAT, "0"),
             (HEARTBEAT_WAIT, "0"),
+            (HISTORY_ROOMS, "0"),
+            (PAGE_BYTES, "many"),
         ] {
             let fault = limits(&[(name, value)]).expect_err(value);
             // A message that is too large for the default rate is the rate's fault.

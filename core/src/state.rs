@@ -1,17 +1,21 @@
 //! Ground state: what a hub must not forget while it sleeps.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
+use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    conn::{ConnId, Connection, Pulse},
+    conn::{ConnId, Connection, Metas, Pulse},
     error::{RestoreError, UnknownConn},
+    history::History,
     hub::Hub,
     idempotency::{Keys, Known},
     limits::Config,
+    outbox::Outbox,
+    presence::Presence,
     rate::Buckets,
-    room::RoomName,
+    room::{Room, RoomName},
     time::Timestamp,
 };
 
@@ -24,6 +28,9 @@ pub struct ConnState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<Box<str>>,
     rooms: Vec<String>,
+    /// What presence shows of the user, by the index of the room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    metas: Vec<(usize, Box<str>)>,
     since: Timestamp,
     /// JSON as a string: hosts keep this in formats that know no raw JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,6 +52,56 @@ pub struct HubState {
     next_serial: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     keys: Vec<(Box<str>, Known)>,
+    /// How many histories have begun.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    lives: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rooms: Vec<RoomState>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What a room must not forget, but its messages: a part of its hub's [`HubState`], for a host that
+/// saves what changed and not the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomState {
+    room: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    history: Option<HistoryState>,
+    /// Users that presence waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<(Box<str>, Timestamp, Option<Box<str>>)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct HistoryState {
+    life: u64,
+    first: u64,
+    top: u64,
+    touched: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emptied: Option<Timestamp>,
+    seq: u64,
+}
+
+impl RoomState {
+    /// The room's name.
+    pub fn room(&self) -> &str {
+        &self.room
+    }
+
+    /// The offset of the oldest message that is still of use: a host need not keep those before it.
+    pub fn first(&self) -> u64 {
+        self.history.as_ref().map_or(1, |history| history.first)
+    }
+
+    /// The offset of the last message; 0 before the first.
+    pub fn offset(&self) -> u64 {
+        self.history.as_ref().map_or(0, |history| history.top)
+    }
 }
 
 impl HubState {
@@ -54,6 +111,8 @@ impl HubState {
         Self {
             next_serial: serial,
             keys: Vec::new(),
+            lives: 0,
+            rooms: Vec::new(),
         }
     }
 
@@ -63,6 +122,27 @@ impl HubState {
         let keys = keys.into_iter().map(|KeyState { key, known }| (key, known));
         self.keys.extend(keys);
         self
+    }
+
+    /// And that has begun so many histories; see [`lives`](Self::lives).
+    #[must_use]
+    pub const fn with_lives(mut self, lives: u64) -> Self {
+        self.lives = lives;
+        self
+    }
+
+    /// And that has these rooms. Their messages are with the host, see
+    /// [`Hub::give_back`](crate::Hub::give_back).
+    #[must_use]
+    pub fn with_rooms(mut self, rooms: impl IntoIterator<Item = RoomState>) -> Self {
+        self.rooms.extend(rooms);
+        self
+    }
+
+    /// How many histories have begun. Each is a part of an epoch, and never given out twice: a
+    /// durable host saves it whenever it saves a room that it did not know.
+    pub const fn lives(&self) -> u64 {
+        self.lives
     }
 
     /// The serial number of the next connection.
@@ -103,13 +183,28 @@ impl Hub {
         Some(KeyState { key, known })
     }
 
-    /// The ground state that belongs to no connection. It changes with every connect and every
-    /// [`send_once`](Self::send_once).
+    /// The ground state that belongs to no connection. It changes with every connect, with every
+    /// [`send_once`](Self::send_once), and as [`Command::PersistRoom`](crate::Command::PersistRoom)
+    /// says. The messages of histories are not in it.
     pub fn state(&self) -> HubState {
+        let rooms = self.rooms.range(Bound::Unbounded);
         HubState {
             next_serial: self.next_serial,
             keys: self.keys.to_vec(),
+            lives: self.lives,
+            rooms: rooms.filter_map(Room::state).collect(),
         }
+    }
+
+    /// How many histories have begun; see [`HubState::lives`].
+    pub const fn lives(&self) -> u64 {
+        self.lives
+    }
+
+    /// What a room must not forget, but its messages; `None` when that is nothing, as when there is
+    /// no such room. Work: a look-up, and the users that presence waits for.
+    pub fn room_state(&self, room: &str) -> Option<RoomState> {
+        self.rooms.find(room)?.1.state()
     }
 
     /// The ground state of one connection.
@@ -120,7 +215,12 @@ impl Hub {
     pub fn conn_state(&self, id: ConnId) -> Result<ConnState, UnknownConn> {
         let conn = self.conns.get(id).ok_or(UnknownConn(id))?;
         let rooms = conn.rooms.iter();
+        let metas = conn.metas.iter().filter_map(|(slot, meta)| {
+            let index = conn.rooms.iter().position(|other| other == slot)?;
+            Some((index, (**meta).into()))
+        });
         Ok(ConnState {
+            metas: metas.collect(),
             id,
             user: conn.user.clone(),
             rooms: rooms
@@ -147,6 +247,12 @@ impl Hub {
         let mut hub = Self::new(config);
         hub.next_serial = state.next_serial;
         hub.keys = Keys::from_vec(state.keys);
+        hub.lives = state.lives;
+        let mut waiting = Vec::new();
+        for room in state.rooms {
+            hub.wake_room(&room)?;
+            waiting.push((room.room, room.waiting));
+        }
         for conn in conns {
             let id = conn.id;
             let mut pulse = conn.pulse;
@@ -161,6 +267,7 @@ impl Hub {
                 id,
                 user: conn.user,
                 rooms: Vec::with_capacity(conn.rooms.len()),
+                metas: Metas::default(),
                 since: conn.since,
                 session: conn.session,
                 buckets: conn.buckets,
@@ -181,28 +288,121 @@ impl Hub {
             if !few || !conn.rooms.iter().all(named) {
                 return Err(RestoreError::Room(id));
             }
-            for room in &conn.rooms {
+            for (index, room) in conn.rooms.iter().enumerate() {
                 if hub.members(room).binary_search(&id).is_ok() {
                     return Err(RestoreError::Room(id));
                 }
                 let slot = match hub.rooms.find(room) {
                     Some((slot, _)) => slot,
-                    None => hub.rooms.open(room),
+                    None => {
+                        let policy = hub.config.policies.index_of(room);
+                        hub.open(conn.since, room, policy)
+                    }
                 };
                 hub.rooms.add(slot, id);
                 if let Some(conn) = hub.conns.get_mut(id) {
                     conn.rooms.push(slot);
                 }
+                if hub.rooms.get(slot).extra.is_some() {
+                    let metas = conn.metas.iter();
+                    let mut metas = metas.filter(|(other, _)| *other == index);
+                    let meta = metas.next().map(|(_, meta)| meta.clone().into());
+                    // Everybody knows already.
+                    hub.arrive(slot, id, meta, &mut Outbox::new());
+                }
             }
         }
+        for (room, waiting) in waiting {
+            hub.wait_for(&room, waiting);
+        }
+        hub.unsaved = false;
+        hub.arm_rooms();
         Ok(hub)
+    }
+}
+
+impl Hub {
+    /// A room with a history, whose messages are with the host.
+    fn wake_room(&mut self, state: &RoomState) -> Result<(), RestoreError> {
+        let known = RoomName::check(&state.room, self.limits().room_name_bytes);
+        // A client's number is exact up to there.
+        let offsets = state.offset() < 1 << 53 && (1..=state.offset() + 1).contains(&state.first());
+        if known.is_err() || !offsets || self.rooms.find(&state.room).is_some() {
+            return Err(RestoreError::RoomState);
+        }
+        let policy = self.config.policies.index_of(&state.room);
+        let keeps = policy.is_some_and(|policy| {
+            self.config.policies.get(policy).history.is_some() && !self.config.raw
+        });
+        let Some(history) = state.history.as_ref().filter(|_| keeps) else {
+            return Ok(()); // its policy changed, or it is there for those it waits for
+        };
+        let lives = self.lives;
+        let slot = self.open(history.touched, &state.room, policy);
+        let (epoch, life) = (&self.config.epoch, history.life);
+        let (top, first) = (history.top, history.first);
+        let mut woken = History::asleep(epoch, life, top, first, history.touched);
+        woken.emptied = history.emptied;
+        woken.seq = history.seq;
+        self.lives = lives.max(life);
+        if let Some(fresh) = self.rooms.get_mut(slot).history_mut() {
+            self.shelf.remove(fresh.seq);
+            *fresh = woken;
+            self.shelf.insert(history.seq, slot, false, true);
+        }
+        Ok(())
+    }
+
+    fn wait_for(&mut self, room: &str, waiting: Vec<(Box<str>, Timestamp, Option<Box<str>>)>) {
+        let slot = self.rooms.find(room).map(|(slot, _)| slot);
+        let Some(room) = slot.map(|slot| self.rooms.get_mut(slot)) else {
+            return;
+        };
+        if room.members.is_empty() {
+            return; // nobody is there to be told
+        }
+        if let Some(presence) = room.presence_mut() {
+            for (user, until, meta) in waiting {
+                presence.wait(&user, until, meta.map(Into::into));
+            }
+        }
+    }
+
+    fn arm_rooms(&mut self) {
+        let rooms = self.rooms.range(Bound::Unbounded);
+        let slots = rooms.filter_map(|room| self.rooms.find(&room.name));
+        let slots: Vec<_> = slots.map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(next) = self.next_due(slot) {
+                self.arm(slot, next);
+            }
+        }
+    }
+}
+
+impl Room {
+    fn state(&self) -> Option<RoomState> {
+        let history = self.history().map(|history| HistoryState {
+            life: history.life,
+            first: history.first(),
+            top: history.top,
+            touched: history.touched,
+            emptied: history.emptied,
+            seq: history.seq,
+        });
+        let waiting = self.presence().map(Presence::waiting).unwrap_or_default();
+        (history.is_some() || !waiting.is_empty()).then(|| RoomState {
+            room: self.name.clone(),
+            history,
+            waiting,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Command, Handshake, Limits, Outbox};
+    use crate::{Command, Handshake, Limits};
 
     #[test]
     fn a_heartbeat_may_be_switched_on_and_off_between_sleep_and_wake() {

@@ -1,5 +1,7 @@
 //! Protocol verbs: what a client asks with an event that starts with `$`.
 
+use alloc::format;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -9,6 +11,7 @@ use crate::{
     error::{ErrorCode, JoinError},
     hub::Hub,
     outbox::Outbox,
+    recover::SincePosition,
     time::Timestamp,
 };
 
@@ -16,20 +19,12 @@ use crate::{
 #[derive(Default, Deserialize)]
 #[serde(expecting = "an object")]
 struct JoinData<'a> {
-    /// The position that the client has seen: a [`Since`].
+    /// The position that the client has seen: a [`SincePosition`].
     #[serde(borrow)]
     since: Option<&'a RawValue>,
     /// What presence shows of the client: any JSON.
-    #[serde(borrow, rename = "meta")]
-    _meta: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Since {
-    #[serde(rename = "epoch")]
-    _epoch: alloc::string::String,
-    #[serde(rename = "offset")]
-    _offset: u64,
+    #[serde(borrow)]
+    meta: Option<&'a RawValue>,
 }
 
 impl Hub {
@@ -48,6 +43,8 @@ impl Hub {
                 self.verb_rooms(conn, request, out);
                 Ok(())
             }
+            "$members" => self.verb_members(conn, request, out),
+            "$history" => self.verb_history(now, conn, request, out),
             "$ping" => {
                 out.send_to(conn, |text| {
                     write_head(text, "$pong", request.id.as_ref(), None);
@@ -70,44 +67,67 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         let room = request.room.as_deref().ok_or(NO_ROOM)?;
-        let data = join_data(request.data.as_str()).ok_or((
+        let (since, meta) = join_data(request.data.as_str()).ok_or((
             ErrorCode::BadPayload,
-            "`data` of $join must be an object: {\"since\":{\"epoch\":string,\"offset\":integer},\
-                 \"meta\":any}, each member optional",
+            "`data` of $join must be an object: {\"since\":{\"epoch\":string,\"offset\":integer,\
+             \"conn\":string},\"meta\":any}, each member optional but `epoch` and `offset`",
         ))?;
-        let joined = match self.join(now, conn, room, out) {
-            Ok(joined) => joined,
-            Err(JoinError::RoomLimit { limit }) => {
-                let message = alloc::format!(
-                    "this connection is in {limit} rooms, as many as it may be: leave one first"
-                );
-                answer_error(conn, request, out, ErrorCode::RoomLimit, &message);
-                return Ok(());
-            }
-            Err(fault @ JoinError::RoomNames { .. }) => {
-                let message = alloc::format!("{fault}");
-                answer_error(conn, request, out, ErrorCode::RoomLimit, &message);
-                return Ok(());
-            }
-            Err(JoinError::Room(_)) => return Err(NO_ROOM),
-            Err(JoinError::UnknownConn(_)) => {
-                debug_assert!(false, "a request of a dead connection");
+        if let Some(since) = &since
+            && self.waits_for(room, since)
+        {
+            return self.park(conn, request, room, out);
+        }
+        let (slot, already) = match self.enter(now, conn, room, meta, out) {
+            Ok(entered) => entered,
+            Err(fault) => {
+                let (code, message) = match fault {
+                    JoinError::RoomLimit { limit } => (
+                        ErrorCode::RoomLimit,
+                        format!(
+                            "this connection is in {limit} rooms, as many as it may be: leave one \
+                             first"
+                        ),
+                    ),
+                    JoinError::RoomNames { .. } => (ErrorCode::RoomLimit, format!("{fault}")),
+                    JoinError::MemberLimit { .. } => (ErrorCode::MemberLimit, format!("{fault}")),
+                    JoinError::Meta { .. } | JoinError::Metas { .. } => {
+                        (ErrorCode::TooLarge, format!("{fault}"))
+                    }
+                    JoinError::Room(_) => return Err(NO_ROOM),
+                    JoinError::UnknownConn(_) => {
+                        debug_assert!(false, "a request of a dead connection");
+                        return Ok(());
+                    }
+                };
+                answer_error(conn, request, out, code, &message);
                 return Ok(());
             }
         };
+        let missed = since.as_ref().map(|since| {
+            // Without a history there is nothing to replay from: never partial.
+            self.missed(now, slot, conn, since)
+        });
+        let position = self.position_at(slot);
         answer(conn, request, out, |text| {
             text.push_str(r#"{"epoch":"#);
-            write_string(text, &joined.position.epoch);
+            write_string(text, &position.epoch);
             text.push_str(r#","offset":"#);
-            text.push_str(itoa::Buffer::new().format(joined.position.offset));
+            text.push_str(itoa::Buffer::new().format(position.offset));
             text.push_str(r#","already":"#);
-            text.push_str(if joined.already { "true" } else { "false" });
-            if data.since.is_some() {
-                // Without history there is nothing to replay from: never partial.
-                text.push_str(r#","recovered":false"#);
+            text.push_str(if already { "true" } else { "false" });
+            match missed {
+                None => {}
+                Some(None) => text.push_str(r#","recovered":false"#),
+                Some(Some((_, count))) => {
+                    text.push_str(r#","recovered":true,"missed":"#);
+                    text.push_str(itoa::Buffer::new().format(count));
+                }
             }
             text.push('}');
         });
+        if let Some((since, (from, _))) = since.zip(missed.flatten()) {
+            self.replay(slot, conn, &since, from, out);
+        }
         Ok(())
     }
 
@@ -145,33 +165,38 @@ impl Hub {
     }
 }
 
-type Fault = (ErrorCode, &'static str);
+pub(crate) type Fault = (ErrorCode, &'static str);
 
-const NO_ROOM: Fault = (
+pub(crate) const NO_ROOM: Fault = (
     ErrorCode::BadRoom,
     "this verb needs a `room`: 1 to 200 bytes, no control characters",
 );
-const UNKNOWN_VERB: &str = "no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms or $ping";
+pub(crate) const NOT_A_MEMBER: Fault = (
+    ErrorCode::Forbidden,
+    "this is for members of the room: join it first",
+);
+const UNKNOWN_VERB: &str = "no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms, $members, $history or $ping";
 
 /// The `data` of `$join`, checked to the bottom.
-fn join_data(json: &str) -> Option<JoinData<'_>> {
+fn join_data(json: &str) -> Option<(Option<SincePosition<'_>>, Option<&str>)> {
     let data: JoinData<'_> = object(json)?.unwrap_or_default();
-    if let Some(since) = data.since {
-        object::<Since>(since.get())?;
-    }
-    Some(data)
+    let since = match data.since {
+        Some(since) => object(since.get())?,
+        None => None,
+    };
+    Some((since, data.meta.map(RawValue::get)))
 }
 
 /// An object of the given shape, or null; `None` for anything else. A derived struct alone would
 /// also take an array, for its members in order.
-fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Option<T>> {
+pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Option<T>> {
     if json.starts_with('[') {
         return None;
     }
     serde_json::from_str(json).ok()
 }
 
-fn answer(
+pub(crate) fn answer(
     conn: ConnId,
     request: &Envelope<'_>,
     out: &mut Outbox,

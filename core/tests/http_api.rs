@@ -360,3 +360,76 @@ fn queue_sizes_can_be_filled_in_later() {
     assert!(body.contains(r#""queued_bytes":0},"#), "{body}");
     assert!(body.ends_with(r#""queued_bytes":4711}]}"#), "{body}");
 }
+
+#[test]
+fn members_and_history_of_a_room() {
+    let policies = r#"{"rooms":[{"match":"den","history":{},"presence":"members"},
+                                {"match":"hall","presence":"counts"}]}"#;
+    let policies = serde_json::from_str(policies).expect("policies");
+    let mut desk = Desk::with(0);
+    let (mut hub, mut out) = (
+        Hub::new(Config::new("e").with_policies(policies)),
+        Outbox::new(),
+    );
+    let mut joins = |handshake, room| {
+        let conn = hub.connect(NOW, handshake, &mut out).expect("room for it");
+        hub.join(NOW, conn, room, &mut out).expect("a join");
+    };
+    joins(Handshake::new().with_user("ann"), "den");
+    joins(Handshake::new(), "den");
+    joins(Handshake::new(), "hall");
+    desk.hub = Some(hub);
+    let send = r#"{"audience":{"rooms":["den"]},"event":"said","data":[ 1 ]}"#;
+    for (request, body, expected) in [
+        (
+            "POST /api/v1/ns/send",
+            send,
+            r#"{"matched":2,"queued":2,"dropped":0,"offset":1}"#,
+        ),
+        (
+            "POST /api/v1/ns/send",
+            send,
+            r#"{"matched":2,"queued":2,"dropped":0,"offset":2}"#,
+        ),
+        (
+            "GET /api/v1/ns/rooms/den/history?after=0&limit=1",
+            "",
+            r#"{"epoch":"e.1","offset":2,"messages":[{"event":"said","room":"den","offset":1,"data":[ 1 ]}]}"#,
+        ),
+        (
+            "GET /api/v1/ns/rooms/den/history?limit=1",
+            "",
+            r#"{"epoch":"e.1","offset":2,"messages":[{"event":"said","room":"den","offset":2,"data":[ 1 ]}]}"#,
+        ),
+        (
+            "GET /api/v1/ns/rooms/den/members?limit=1",
+            "",
+            r#"{"members":[{"user":"ann","conns":1}],"users":2,"conns":2,"next":"uann"}"#,
+        ),
+        (
+            "GET /api/v1/ns/rooms/den/members?after=uann",
+            "",
+            r#"{"members":[{"user":"","conn":"1048577","conns":1}],"users":2,"conns":2}"#,
+        ),
+        (
+            "GET /api/v1/ns/rooms/hall/members",
+            "",
+            r#"{"members":[],"users":1,"conns":1}"#,
+        ),
+        ("GET /api/v1/ns/rooms/hall/history", "", "forbidden"),
+        ("GET /api/v1/ns/rooms/other/members", "", "not_found"),
+        (
+            "GET /api/v1/ns/rooms/den/members?after=x",
+            "",
+            "bad_request",
+        ),
+        (
+            "GET /api/v1/ns/rooms/den/history?after=x",
+            "",
+            "bad_request",
+        ),
+        ("PUT /api/v1/ns/rooms/den/history", "", "method_not_allowed"),
+    ] {
+        assert_eq!(desk.told(request, body), expected, "{request}");
+    }
+}

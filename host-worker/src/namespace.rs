@@ -401,7 +401,10 @@ impl<P: Platform> Namespace<P> {
                 Command::Close { conn, .. } if Some(conn) == opened => {}
                 // Should the close frame get lost, nobody wakes.
                 Command::Close { conn, .. } => self.attachments.push_none(conn.slot()),
-                Command::Send { .. } => {}
+                Command::Send { .. }
+                | Command::Append { .. }
+                | Command::PersistRoom { .. }
+                | Command::Recall { .. } => {}
             }
         }
         changed.retain(|&conn| Some(conn) != opened);
@@ -457,14 +460,18 @@ impl<P: Platform> Namespace<P> {
     fn carry_out(&mut self) {
         for command in &self.out {
             match command {
-                Command::Send { to, frame } => self.platform.send(to, frame),
+                Command::Send { to, frame, .. } => self.platform.send(to, frame),
                 Command::Close { conn, code, reason } => {
                     self.conns[conn.slot()] = None;
                     self.platform.close(conn.slot(), code, reason);
                 }
                 // The platform has no ping that an object could send; signs of life are read at the
                 // next timeout. What is to persist is saved.
-                Command::Ping { .. } | Command::Persist { .. } => {}
+                Command::Ping { .. }
+                | Command::Persist { .. }
+                | Command::Append { .. }
+                | Command::PersistRoom { .. }
+                | Command::Recall { .. } => {}
             }
         }
     }

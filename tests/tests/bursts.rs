@@ -92,7 +92,7 @@ impl Truth {
             published.expect("nobody is closed");
         }
         for command in &out {
-            let Command::Send { to, frame } = command else {
+            let Command::Send { to, frame, .. } = command else {
                 continue;
             };
             let text = String::from_utf8_lossy(frame.as_bytes());

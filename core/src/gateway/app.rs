@@ -19,11 +19,12 @@ use super::{
 };
 use crate::{
     change::Change,
-    close::DisconnectReason,
+    close::{CloseCode, DisconnectReason},
     conn::{ConnId, Handshake},
     envelope::{Envelope, Message},
     error::{RestoreError, SessionError, UnknownConn},
     frame::Frame,
+    history::HistoryMessage,
     hub::Hub,
     limits::Config,
     outbox::{Mark, Outbox},
@@ -214,7 +215,7 @@ impl<G: Gateway> App<G> {
                 if let Some(cause) = rejection.cause() {
                     self.ledger.fault(Some(conn), "connect", cause.into());
                 }
-                self.revoke(conn, mark, out);
+                self.revoke(now, conn, mark, out);
             }
         }
         self.settle(now, out);
@@ -377,6 +378,38 @@ impl<G: Gateway> App<G> {
         self.timetable.next()
     }
 
+    /// The host gives back what it kept of a room's history; see [`Hub::give_back`].
+    pub fn give_back(
+        &mut self,
+        now: Timestamp,
+        room: &str,
+        messages: impl IntoIterator<Item = HistoryMessage>,
+        out: &mut Outbox,
+    ) {
+        self.hub.give_back(now, room, messages, out);
+        self.settle(now, out);
+    }
+
+    /// A host dropped messages that were queued for a connection; see [`Hub::lost`].
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn lost(
+        &mut self,
+        conn: ConnId,
+        room: &str,
+        after: u64,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.hub.lost(conn, room, after, out)
+    }
+
+    /// Drops histories; see [`Hub::trim_histories`].
+    pub fn trim_histories(&mut self, bytes_max: usize, out: &mut Outbox) {
+        self.hub.trim_histories(bytes_max, out);
+    }
+
     /// Tells the gateway that the host will close all connections soon.
     pub fn drain(&mut self, now: Timestamp, out: &mut Outbox) {
         self.called = ("drain", None);
@@ -425,7 +458,8 @@ impl<G: Gateway> App<G> {
     /// be evicted, to be saved at the end of a turn. Idempotency keys that expire do not count.
     pub fn take_unsaved(&mut self) -> bool {
         let changed = self.gateway.take_changed();
-        core::mem::take(&mut self.unsaved) | changed
+        let histories = core::mem::take(&mut self.hub.unsaved);
+        core::mem::take(&mut self.unsaved) | changed | histories
     }
 
     /// The ground state that belongs to no connection; that of a connection is
@@ -500,9 +534,10 @@ impl<G: Gateway> App<G> {
     }
 
     /// Takes a connection back as if it had never been there.
-    pub(super) fn revoke(&mut self, conn: ConnId, mark: Mark, out: &mut Outbox) {
+    pub(super) fn revoke(&mut self, now: Timestamp, conn: ConnId, mark: Mark, out: &mut Outbox) {
         // Gone already when the gateway closed it.
-        let _ = self.hub.remove(conn, DisconnectReason::Lost);
+        let reason = DisconnectReason::Fault(CloseCode::FORBIDDEN);
+        let _ = self.hub.remove(now, conn, reason, out);
         out.retract(mark, conn);
         if let Some(changes) = &mut self.hub.changes {
             changes.retain(|change| change.conn() != conn);

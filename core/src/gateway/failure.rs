@@ -131,6 +131,12 @@ impl<E: Error + 'static> From<E> for Failure {
             Some(JoinError::RoomLimit { .. } | JoinError::RoomNames { .. }) => {
                 return Self::new(ErrorCode::RoomLimit, error.to_string());
             }
+            Some(JoinError::MemberLimit { .. }) => {
+                return Self::new(ErrorCode::MemberLimit, error.to_string());
+            }
+            Some(JoinError::Meta { .. } | JoinError::Metas { .. }) => {
+                return Self::new(ErrorCode::TooLarge, error.to_string());
+            }
             Some(JoinError::Room(_)) => return Self::new(ErrorCode::BadRoom, error.to_string()),
             Some(JoinError::UnknownConn(_)) | None => {}
         }

@@ -42,10 +42,10 @@ impl<G: Gateway> App<G> {
             if admitted {
                 // The gateway knows it, and has to hear of its end. It fails when it has ended.
                 let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
-                let _ = self.hub.remove(conn, reason);
+                let _ = self.hub.remove(now, conn, reason, out);
                 out.retract(mark, conn);
             } else {
-                self.revoke(conn, mark, out);
+                self.revoke(now, conn, mark, out);
             }
         } else if let Some((conn, frame)) = asked
             && answering

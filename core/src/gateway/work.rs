@@ -225,7 +225,12 @@ impl<G: Gateway> App<G> {
                 Frame::Text(text) => Some(text.into()),
                 Frame::Binary(_) => None,
             },
-            Command::Close { .. } | Command::Ping { .. } | Command::Persist { .. } => None,
+            Command::Close { .. }
+            | Command::Ping { .. }
+            | Command::Persist { .. }
+            | Command::Append { .. }
+            | Command::PersistRoom { .. }
+            | Command::Recall { .. } => None,
         }
     }
 

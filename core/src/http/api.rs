@@ -94,6 +94,18 @@ fn action(
         },
         (["rooms", name], "GET") => Action::Room { room: room(name)? },
         (["rooms"] | ["rooms", _], _) => return Err(Problem::not_allowed("GET")),
+        (["rooms", name, "members"], "GET") => Action::Members {
+            room: room(name)?,
+            after: query.get("after").map(str::to_owned),
+            limit: query.limit()?,
+        },
+        (["rooms", name, "history"], "GET") => Action::History {
+            room: room(name)?,
+            after: query.offset("after")?,
+            before: query.offset("before")?,
+            limit: query.limit()?,
+        },
+        (["rooms", _, "members" | "history"], _) => return Err(Problem::not_allowed("GET")),
         (["rooms", name, "members", conn], "PUT") => Action::Join {
             room: room(name)?,
             conn: connection(conn)?,
@@ -135,8 +147,9 @@ fn action(
         }
         _ => {
             return Err(Problem::not_found(
-                "there are send, rooms, rooms/{room}, rooms/{room}/members/{conn}, \
-                 connections, connections/{conn}",
+                "there are send, rooms, rooms/{room}, rooms/{room}/members, \
+                 rooms/{room}/members/{conn}, rooms/{room}/history, connections, \
+                 connections/{conn}",
             ));
         }
     })
@@ -165,6 +178,10 @@ fn close_reason(query: &Query) -> Result<String, Problem> {
 
 fn bad_room(fault: RoomNameError) -> Problem {
     Problem::new(ProblemCode::BadRoom, fault.to_string())
+}
+
+fn no_room() -> Problem {
+    Problem::not_found("there is no such room: nobody is in it, and it keeps no history")
 }
 
 fn no_connection() -> Problem {

@@ -29,6 +29,8 @@ pub enum ProblemCode {
     Timeout,
     /// 409: the connection is in as many rooms as it may be.
     RoomLimit,
+    /// 409: the room has as many members as it may have.
+    MemberLimit,
     /// 413: over a size limit.
     TooLarge,
     /// 422: the idempotency key was used for another message.
@@ -65,6 +67,7 @@ impl ProblemCode {
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method Not Allowed"),
             Self::Timeout => ("timeout", 408, "Request Timeout"),
             Self::RoomLimit => ("room_limit", 409, "Conflict"),
+            Self::MemberLimit => ("member_limit", 409, "Conflict"),
             Self::TooLarge => ("too_large", 413, "Payload Too Large"),
             Self::KeyReused => ("key_reused", 422, "Unprocessable Entity"),
             Self::UpgradeRequired => ("upgrade_required", 426, "Upgrade Required"),

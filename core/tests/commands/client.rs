@@ -249,7 +249,10 @@ fn receive_leaves_the_rest_to_the_application() {
         .receive(desk.now, a, Frame::Text(text), &mut desk.out);
     let message = received.expect("alive").expect("a message");
     assert_eq!((message.conn, &*message.event), (a, "said"));
-    assert_eq!((message.room.as_deref(), message.echo), (Some("r"), true));
+    assert_eq!(
+        (message.room.as_deref(), message.echo),
+        (Some("r"), Some(true))
+    );
     assert_eq!(message.data.as_str(), "[ 1 ]");
     desk.assert_commands([]);
 }

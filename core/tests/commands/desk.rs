@@ -18,7 +18,7 @@ pub(crate) struct Desk {
 pub(crate) fn lines(out: &Outbox) -> Vec<String> {
     let name = |id: ConnId| char::from(b'a' + u8::try_from(id.serial()).expect("few connections"));
     let line = |command| match command {
-        Command::Send { to, frame } => {
+        Command::Send { to, frame, .. } => {
             let to: Vec<_> = to.iter().map(|&id| name(id).to_string()).collect();
             let text = String::from_utf8_lossy(frame.as_bytes());
             format!("send {} {text}", to.join(","))
@@ -26,6 +26,14 @@ pub(crate) fn lines(out: &Outbox) -> Vec<String> {
         Command::Close { conn, code, reason } => format!("close {} {code} {reason}", name(conn)),
         Command::Ping { conn } => format!("ping {}", name(conn)),
         Command::Persist { conn } => format!("persist {}", name(conn)),
+        Command::Append {
+            room,
+            offset,
+            frame,
+            ..
+        } => format!("append {room} {offset} {frame}"),
+        Command::PersistRoom { room } => format!("persist {room}"),
+        Command::Recall { room } => format!("recall {room}"),
     };
     out.iter().map(line).collect()
 }
@@ -113,6 +121,7 @@ pub(crate) const NOBODY: Delivery = Delivery {
     matched: 0,
     queued: 0,
     dropped: 0,
+    offset: None,
 };
 
 pub(crate) fn queued(count: usize) -> Delivery {
@@ -120,6 +129,7 @@ pub(crate) fn queued(count: usize) -> Delivery {
         matched: count,
         queued: count,
         dropped: 0,
+        offset: None,
     }
 }
 

@@ -3,5 +3,6 @@
 mod application;
 mod client;
 mod desk;
+mod kept;
 mod questions;
 mod time;

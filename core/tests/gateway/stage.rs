@@ -92,7 +92,7 @@ impl<G: Gateway> Stage<G> {
     /// The commands as lines, such as `send a,b {"event":"said",...}`; they are carried out.
     pub(crate) fn take(&mut self) -> Vec<String> {
         let line = |command| match command {
-            Command::Send { to, frame } => {
+            Command::Send { to, frame, .. } => {
                 let to: Vec<_> = to.iter().map(|&id| name(id).to_string()).collect();
                 match frame {
                     Frame::Text(text) => format!("send {} {text}", to.join(",")),
@@ -104,6 +104,14 @@ impl<G: Gateway> Stage<G> {
             }
             Command::Ping { conn } => format!("ping {}", name(conn)),
             Command::Persist { conn } => format!("persist {}", name(conn)),
+            Command::Append {
+                room,
+                offset,
+                frame,
+                ..
+            } => format!("append {room} {offset} {frame}"),
+            Command::PersistRoom { room } => format!("persist {room}"),
+            Command::Recall { room } => format!("recall {room}"),
         };
         let lines = self.out.iter().map(line).collect();
         self.out.clear();

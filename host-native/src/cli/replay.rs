@@ -174,14 +174,14 @@ impl<W: Write> Printer<W> {
         }
         for command in commands {
             match (command, self.conn) {
-                (Command::Send { to, frame }, Some(conn)) => {
+                (Command::Send { to, frame, .. }, Some(conn)) => {
                     if to.binary_search(&conn).is_ok() {
                         // As it was sent, line breaks in its payload included.
                         self.out.write_all(frame.as_bytes())?;
                         self.out.write_all(b"\n")?;
                     }
                 }
-                (Command::Send { to, frame }, None) => {
+                (Command::Send { to, frame, .. }, None) => {
                     write!(self.out, "{namespace}\tsend\t")?;
                     for (at, conn) in to.iter().enumerate() {
                         let comma = if at > 0 { "," } else { "" };
@@ -196,11 +196,14 @@ impl<W: Write> Printer<W> {
                 (Command::Ping { conn }, None) => {
                     writeln!(self.out, "{namespace}\tping\t{conn}")?;
                 }
-                // Only hosts that sleep do anything about it.
-                (Command::Persist { .. }, None) => {}
+                (Command::Close { .. } | Command::Ping { .. }, Some(_)) => {}
+                // Only hosts that sleep, or keep histories, do anything about it.
                 (
-                    Command::Close { .. } | Command::Ping { .. } | Command::Persist { .. },
-                    Some(_),
+                    Command::Persist { .. }
+                    | Command::Append { .. }
+                    | Command::PersistRoom { .. }
+                    | Command::Recall { .. },
+                    _,
                 ) => {}
             }
         }

@@ -71,7 +71,7 @@ impl FanOut {
     pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp, commands: &Outbox) {
         for command in commands {
             match command {
-                Command::Send { to, frame } => self.send(shard, now, to, frame),
+                Command::Send { to, frame, .. } => self.send(shard, now, to, frame),
                 Command::Close { conn, code, reason } => {
                     if self.run.reaches(conn) {
                         self.end_run(shard, now);
@@ -86,7 +86,11 @@ impl FanOut {
                         self.note(conn, pushed);
                     }
                 }
-                Command::Persist { .. } => {} // this host does not sleep
+                // This host does not sleep, and its histories live in memory.
+                Command::Persist { .. }
+                | Command::Append { .. }
+                | Command::PersistRoom { .. }
+                | Command::Recall { .. } => {}
             }
         }
     }

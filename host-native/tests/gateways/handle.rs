@@ -49,11 +49,13 @@ async fn every_verb(running: &Running, path: &str, server: Server) {
         matched: 2,
         queued: 2,
         dropped: 0,
+        offset: None,
     };
     let one = Delivery {
         matched: 1,
         queued: 1,
         dropped: 0,
+        offset: None,
     };
     assert_eq!(server.broadcast("news", &[1, 2]).await, Ok(all));
     assert_eq!(

@@ -84,7 +84,7 @@ async fn its_application_says_the_same_again() {
         let entry = Entry::parse(line).expect("an entry");
         replay.apply(&entry, &mut out).expect("an opened namespace");
         for command in &out {
-            if let Command::Send { to, frame } = command
+            if let Command::Send { to, frame, .. } = command
                 && to.contains(&id)
             {
                 replayed.push(String::from_utf8(frame.as_bytes().to_vec()).expect("text"));

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use roomcast_core::{
     App, AppState, Command, CompleteError, Config, ConnId, ConnState, Fault, Frame, Gateway,
-    Handshake, Hub, HubState, Input, Limits, Opening, Outbox, Outcome, Record, Timestamp, Token,
+    Handshake, HistoryMessage, Hub, HubState, Input, Limits, Opening, Outbox, Outcome, Policies,
+    Record, Timestamp, Token,
 };
 
 use self::work::UnderWay;
@@ -27,6 +28,13 @@ pub enum Sleep {
     Persisted,
 }
 
+/// What is kept of a room: JSON, as any host would.
+#[derive(Debug, Clone, Default)]
+struct Shelf {
+    state: String,
+    messages: BTreeMap<u64, String>,
+}
+
 /// An in-process server: one [`App`] for each namespace, without an application by default.
 ///
 /// It checks every command that it is given: recipients are sorted, unique and alive, and nothing
@@ -34,6 +42,7 @@ pub enum Sleep {
 #[derive(Clone)]
 pub struct Core<G = ()> {
     limits: Limits,
+    policies: Policies,
     gateways: Rc<dyn Fn(&str) -> G>,
     now: Timestamp,
     apps: BTreeMap<Box<str>, App<G>>,
@@ -45,6 +54,8 @@ pub struct Core<G = ()> {
     inbox: Vec<(Actor, Event)>,
     sleep: Sleep,
     persisted: BTreeMap<(Box<str>, ConnId), String>,
+    /// What it wrote down of rooms: their state, and their messages by offset.
+    rooms: BTreeMap<(Box<str>, Box<str>), Shelf>,
     commands: Vec<String>,
     journal: Vec<String>,
     under_way: UnderWay,
@@ -63,6 +74,7 @@ impl<G: Gateway> Core<G> {
     pub fn with_gateways(limits: &Limits, gateways: impl Fn(&str) -> G + 'static) -> Self {
         Self {
             limits: limits.clone(),
+            policies: Policies::default(),
             gateways: Rc::new(gateways),
             now: Timestamp::ZERO,
             apps: BTreeMap::new(),
@@ -71,10 +83,18 @@ impl<G: Gateway> Core<G> {
             inbox: Vec::new(),
             sleep: Sleep::Never,
             persisted: BTreeMap::new(),
+            rooms: BTreeMap::new(),
             commands: Vec::new(),
             journal: Vec::new(),
             under_way: UnderWay::default(),
         }
+    }
+
+    /// The same with these room policies.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Policies) -> Self {
+        self.policies = policies;
+        self
     }
 
     /// The same, sleeping between any two ops.
@@ -164,7 +184,10 @@ impl<G: Gateway> Core<G> {
     }
 
     fn config(&self, namespace: &str) -> Config {
-        Config::new(format!("epoch of {namespace}")).with_limits(self.limits.clone())
+        Config::new(format!("epoch of {namespace}"))
+            .with_limits(self.limits.clone())
+            .with_policies(self.policies.clone())
+            .with_durable(self.sleep != Sleep::Never)
     }
 
     /// One call of an application: written down and made, its commands carried out.
@@ -199,7 +222,14 @@ impl<G: Gateway> Core<G> {
 
     fn finish(&mut self, namespace: &str, out: &Outbox) -> Result<(), DriverError> {
         for command in out {
-            self.commands.push(format!("{command:?}"));
+            let kept = matches!(
+                command,
+                Command::Append { .. } | Command::PersistRoom { .. } | Command::Recall { .. }
+            );
+            // What only a host that keeps histories is told: the others do the same without it.
+            if !kept {
+                self.commands.push(format!("{command:?}"));
+            }
             self.carry_out(namespace, &command)?;
         }
         if self.sleep != Sleep::Never {
@@ -216,7 +246,7 @@ impl<G: Gateway> Core<G> {
     fn carry_out(&mut self, namespace: &str, command: &Command<'_>) -> Result<(), DriverError> {
         let broken = |what: &str| Err(DriverError::Command(format!("{what}: {command:?}")));
         match *command {
-            Command::Send { to, frame } => {
+            Command::Send { to, frame, .. } => {
                 if to.is_empty() || !to.is_sorted_by(|a, b| a < b) {
                     return broken("recipients must be sorted and unique");
                 }
@@ -251,8 +281,60 @@ impl<G: Gateway> Core<G> {
                     self.persisted.insert((namespace.into(), conn), text);
                 }
             }
+            Command::Append {
+                room,
+                offset,
+                at,
+                frame,
+                except,
+            } => {
+                let message = HistoryMessage::new(offset, at, frame, except.clone());
+                let text = serde_json::to_string(&message).unwrap_or_default();
+                let shelf = self.rooms.entry((namespace.into(), room.into()));
+                shelf.or_default().messages.insert(offset, text);
+                self.persist_room(namespace, room);
+            }
+            Command::PersistRoom { room } => self.persist_room(namespace, room),
+            Command::Recall { room } => {
+                let messages = self.messages(namespace, room)?;
+                let input = Input::GiveBack {
+                    room: room.into(),
+                    messages: messages.clone().into(),
+                };
+                let (room, messages) = (room.to_owned(), messages);
+                self.call(namespace, input, |app, now, out| {
+                    app.give_back(now, &room, messages, out);
+                })?;
+            }
         }
         Ok(())
+    }
+
+    fn persist_room(&mut self, namespace: &str, room: &str) {
+        let key = (namespace.into(), room.into());
+        match self.hub(namespace).and_then(|hub| hub.room_state(room)) {
+            Some(state) => {
+                let text = serde_json::to_string(&state).unwrap_or_default();
+                let shelf = self.rooms.entry(key).or_default();
+                shelf.state = text;
+                shelf.messages = shelf.messages.split_off(&state.first());
+            }
+            None => {
+                self.rooms.remove(&key);
+            }
+        }
+    }
+
+    /// What was written down of a room's history.
+    fn messages(&self, namespace: &str, room: &str) -> Result<Vec<HistoryMessage>, DriverError> {
+        let shelf = self.rooms.get(&(namespace.into(), room.into()));
+        let texts = shelf.map(|shelf| shelf.messages.values());
+        let messages = texts
+            .into_iter()
+            .flatten()
+            .map(|text| serde_json::from_str(text));
+        let messages: Result<_, _> = messages.collect();
+        messages.map_err(|fault| DriverError::Command(fault.to_string()))
     }
 
     pub(crate) fn actor(&self, namespace: &str, id: ConnId) -> Option<Actor> {
@@ -271,7 +353,18 @@ impl<G: Gateway> Core<G> {
         };
         let broken = |fault: &dyn fmt::Display| DriverError::Command(fault.to_string());
         let state = serde_json::to_string(&app.state()).map_err(|fault| broken(&fault))?;
-        let state: AppState = serde_json::from_str(&state).map_err(|fault| broken(&fault))?;
+        let mut state: serde_json::Value =
+            serde_json::from_str(&state).map_err(|fault| broken(&fault))?;
+        if self.sleep == Sleep::Persisted {
+            let rooms = self
+                .rooms
+                .iter()
+                .filter(|((home, _), _)| **home == *namespace);
+            let rooms = rooms.map(|(_, shelf)| serde_json::from_str(&shelf.state));
+            let rooms: Result<Vec<serde_json::Value>, _> = rooms.collect();
+            state["hub"]["rooms"] = rooms.map_err(|fault| broken(&fault))?.into();
+        }
+        let state: AppState = serde_json::from_value(state).map_err(|fault| broken(&fault))?;
         let mut conns: Vec<ConnState> = Vec::new();
         for (home, id) in self.live.keys().filter(|(home, _)| **home == *namespace) {
             let saved = match self.sleep {

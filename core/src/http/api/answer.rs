@@ -1,14 +1,17 @@
 //! What the API shows: the JSON of its answers.
 
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
+use super::no_room;
 use crate::{
     conn::ConnId,
     delivery::Delivery,
     http::{Problem, ProblemCode, Response},
     hub::Hub,
+    presence::Who,
 };
 
 /// What a call found or did; a [`Response`] is made of it.
@@ -27,6 +30,8 @@ impl Answer {
             View::Sent(_)
             | View::Rooms(_)
             | View::Room(_)
+            | View::Members(_)
+            | View::History(_)
             | View::Joined(_)
             | View::Left(_)
             | View::Disconnected(_) => return,
@@ -53,6 +58,8 @@ pub(super) enum View {
     Sent(Delivery),
     Rooms(RoomsView),
     Room(RoomView),
+    Members(MembersView),
+    History(HistoryView),
     Joined(JoinedView),
     Left(LeftView),
     Connections(ConnectionsView),
@@ -78,6 +85,94 @@ impl RoomView {
             offset: position.offset,
         }
     }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct MembersView {
+    members: Vec<MemberView>,
+    users: usize,
+    conns: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct MemberView {
+    user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conn: Option<ConnId>,
+    conns: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Box<RawValue>>,
+}
+
+impl MembersView {
+    pub(super) fn of(
+        hub: &Hub,
+        room: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Self, Problem> {
+        let cursor = |after| {
+            let fault = "after must be the `next` of the page before";
+            Who::parse(after).ok_or_else(|| Problem::bad_request(fault))
+        };
+        let after = after.map(cursor).transpose()?;
+        let (slot, _) = hub.rooms.find(room).ok_or_else(no_room)?;
+        let hidden = "this room shows nobody: its policy has no `presence`";
+        let page = hub.presence_page(slot, after, limit);
+        let page = page.ok_or_else(|| Problem::new(ProblemCode::Forbidden, hidden))?;
+        let members = page.members.iter().map(|member| {
+            let (user, conn) = match member.who {
+                Who::User(user) => (user.to_owned(), None),
+                Who::Guest(conn) => (String::new(), Some(conn)),
+            };
+            MemberView {
+                user,
+                conn,
+                conns: member.conns,
+                meta: member.meta.and_then(raw),
+            }
+        });
+        Ok(Self {
+            members: members.collect(),
+            users: page.users,
+            conns: page.conns,
+            next: page.next,
+        })
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct HistoryView {
+    epoch: String,
+    offset: u64,
+    messages: Vec<Box<RawValue>>,
+}
+
+impl HistoryView {
+    pub(super) fn of(
+        hub: &Hub,
+        room: &str,
+        (after, before): (Option<u64>, Option<u64>),
+        limit: usize,
+    ) -> Result<Self, Problem> {
+        hub.room(room).ok_or_else(no_room)?;
+        let none = "this room keeps no history: its policy has no `history`";
+        let page = hub.history(room, after, before, limit);
+        let page = page.ok_or_else(|| Problem::new(ProblemCode::Forbidden, none))?;
+        let position = hub.position(room);
+        Ok(Self {
+            epoch: position.epoch.into_owned(),
+            offset: position.offset,
+            messages: page.into_iter().filter_map(raw).collect(),
+        })
+    }
+}
+
+/// JSON that is passed on as it is.
+fn raw(json: &str) -> Option<Box<RawValue>> {
+    RawValue::from_string(json.to_owned()).ok()
 }
 
 #[derive(Debug, Default, Serialize)]

@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 use super::{
     Answer, ApiHost,
     answer::{
-        ConnectionView, ConnectionsView, DisconnectedView, JoinedView, LeftView, RoomView,
-        RoomsView, View,
+        ConnectionView, ConnectionsView, DisconnectedView, HistoryView, JoinedView, LeftView,
+        MembersView, RoomView, RoomsView, View,
     },
-    bad_room, no_connection,
+    bad_room, no_connection, no_room,
 };
 use crate::{
     audience::Audience,
@@ -49,6 +49,17 @@ pub(super) enum Action {
     },
     Room {
         room: String,
+    },
+    Members {
+        room: String,
+        after: Option<String>,
+        limit: usize,
+    },
+    History {
+        room: String,
+        after: Option<u64>,
+        before: Option<u64>,
+        limit: usize,
     },
     Join {
         room: String,
@@ -100,8 +111,8 @@ impl ApiCall {
                 event,
                 data,
             } => {
-                if key.is_some() {
-                    // A key must be remembered, even when nobody is there to hear the message.
+                if key.is_some() || audience.as_room().is_some_and(|room| host.keeps(room)) {
+                    // A key or a message must be remembered, even when nobody is there to hear it.
                     host.open()?;
                 }
                 View::Sent(host.send(key.as_deref(), &audience, &event, &data)?)
@@ -113,11 +124,24 @@ impl ApiCall {
             } => View::Rooms(rooms(host, &prefix, after.as_deref(), limit)),
             Action::Room { room } => {
                 let view = host.ask(|hub| {
-                    let members = hub.members(&room).len();
-                    (members > 0).then(|| RoomView::of(hub, &room, members))
+                    let found = hub.room(&room);
+                    found.map(|found| RoomView::of(hub, &room, found.members))
                 });
-                let nobody = || Problem::not_found("nobody is in this room");
-                View::Room(view.flatten().ok_or_else(nobody)?)
+                View::Room(view.flatten().ok_or_else(no_room)?)
+            }
+            Action::Members { room, after, limit } => {
+                let page = |hub: &Hub| MembersView::of(hub, &room, after.as_deref(), limit);
+                View::Members(host.ask(page).unwrap_or_else(|| Err(no_room()))?)
+            }
+            Action::History {
+                room,
+                after,
+                before,
+                limit,
+            } => {
+                host.recall(&room);
+                let page = |hub: &Hub| HistoryView::of(hub, &room, (after, before), limit);
+                View::History(host.ask(page).unwrap_or_else(|| Err(no_room()))?)
             }
             Action::Join { room, conn } => View::Joined(join(host, &room, conn)?),
             Action::Leave { room, conn } => {
@@ -167,6 +191,11 @@ fn join(host: &mut impl ApiHost, room: &str, conn: ConnId) -> Result<JoinedView,
         JoinError::Room(fault) => bad_room(fault),
         JoinError::RoomLimit { .. } | JoinError::RoomNames { .. } => {
             Problem::new(ProblemCode::RoomLimit, fault.to_string())
+        }
+        JoinError::MemberLimit { .. } => Problem::new(ProblemCode::MemberLimit, fault.to_string()),
+        // These are of what a client says of itself.
+        JoinError::Meta { .. } | JoinError::Metas { .. } => {
+            Problem::new(ProblemCode::TooLarge, fault.to_string())
         }
     })?;
     let joined = host.ask(|hub| {

@@ -32,8 +32,21 @@ pub trait ApiHost {
         Ok(())
     }
 
+    /// Whether the policies of the namespace have a history for this room, so that a message to it
+    /// is remembered. The default is for hosts without policies.
+    fn keeps(&self, room: &str) -> bool {
+        let _ = room;
+        false
+    }
+
+    /// Gives the room's messages back that are with the host; see [`Hub::is_away`]. The default is
+    /// for hosts that have all of them in memory.
+    fn recall(&mut self, room: &str) {
+        let _ = room;
+    }
+
     /// [`Hub::send_once`] with a key, else [`Hub::send`], and says what became of it, with the queues
-    /// looked at. The namespace is there when there is a key.
+    /// looked at. The namespace is there when there is a key, or when it [keeps](Self::keeps) the room.
     ///
     /// # Errors
     ///

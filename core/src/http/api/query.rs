@@ -21,6 +21,13 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// An offset of a history.
+    pub(super) fn offset(&self, name: &'static str) -> Result<Option<u64>, Problem> {
+        let fault = |_| Problem::bad_request(alloc::format!("{name} must be an offset"));
+        let offset = self.get(name).map(str::parse);
+        offset.transpose().map_err(fault)
+    }
+
     /// How many to list; default 100.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         match self.get("limit") {

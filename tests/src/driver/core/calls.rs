@@ -211,9 +211,14 @@ impl<G: Gateway> Core<G> {
                 matched,
                 queued,
                 dropped,
-            }) => Answer::ok(format!(
-                r#"{{"matched":{matched},"queued":{queued},"dropped":{dropped}}}"#
-            )),
+                offset,
+            }) => {
+                let offset =
+                    offset.map_or(String::new(), |offset| format!(r#","offset":{offset}"#));
+                Answer::ok(format!(
+                    r#"{{"matched":{matched},"queued":{queued},"dropped":{dropped}{offset}}}"#
+                ))
+            }
             Err(SendError::KeyReused) => Answer::refused(422),
             Err(_) => Answer::refused(400),
         })
@@ -237,7 +242,9 @@ impl<G: Gateway> Core<G> {
                     ))
                 }
                 Err(JoinError::UnknownConn(_)) => Answer::refused(404),
-                Err(JoinError::RoomLimit { .. }) => Answer::refused(409),
+                Err(JoinError::RoomLimit { .. } | JoinError::MemberLimit { .. }) => {
+                    Answer::refused(409)
+                }
                 Err(_) => Answer::refused(400),
             }
         })

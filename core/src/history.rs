@@ -1,0 +1,285 @@
+//! The history of one room: its last messages, as they were sent.
+
+use alloc::{boxed::Box, collections::VecDeque, format, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{conn::ConnId, policy::HistoryPolicy, time::Timestamp};
+
+/// A message of a room's history, as a durable host gives it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HistoryMessage {
+    /// Its offset.
+    pub offset: u64,
+    /// When it was published.
+    pub at: Timestamp,
+    /// The frame that was sent.
+    pub frame: Box<str>,
+    /// Who never gets it.
+    #[serde(default, skip_serializing_if = "Except::is_nobody")]
+    pub except: Except,
+}
+
+impl HistoryMessage {
+    /// A message as [`Command::Append`](crate::Command::Append) gave it.
+    pub fn new(offset: u64, at: Timestamp, frame: impl Into<Box<str>>, except: Except) -> Self {
+        Self {
+            offset,
+            at,
+            frame: frame.into(),
+            except,
+        }
+    }
+}
+
+/// Who never gets a message, neither when it is sent nor when it is replayed. A host keeps it as it
+/// is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Except {
+    /// Everybody may.
+    #[default]
+    Nobody,
+    /// Its publisher, who did not ask for an echo.
+    Conn(ConnId),
+    /// Those whom the application left out.
+    These(Box<Excepted>),
+}
+
+/// Whom the application left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excepted {
+    /// The members that were left out; sorted.
+    pub(crate) conns: Vec<ConnId>,
+    pub(crate) users: Vec<Box<str>>,
+}
+
+impl Except {
+    /// Whether everybody may get it.
+    pub const fn is_nobody(&self) -> bool {
+        matches!(self, Self::Nobody)
+    }
+
+    fn covers(&self, reader: &Reader<'_>) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Conn(conn) => reader.is(*conn),
+            Self::These(these) => {
+                let mut conns = [Some(reader.conn), reader.was].into_iter().flatten();
+                conns.any(|conn| these.conns.binary_search(&conn).is_ok())
+                    || reader
+                        .user
+                        .is_some_and(|user| these.users.iter().any(|other| **other == *user))
+            }
+        }
+    }
+}
+
+/// Who reads a history.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) conn: ConnId,
+    /// The connection that it says it was before.
+    pub(crate) was: Option<ConnId>,
+    pub(crate) user: Option<&'a str>,
+}
+
+impl Reader<'_> {
+    fn is(&self, conn: ConnId) -> bool {
+        self.conn == conn || self.was == Some(conn)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    at: Timestamp,
+    frame: Box<str>,
+    except: Except,
+}
+
+/// The last messages of a room, without a gap up to the newest.
+///
+/// The oldest of them may be with the host, after a sleep: they are counted in `away` until
+/// [`give_back`](Self::give_back) brings them in front of the others.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    /// Which of the hub's histories it is; a part of the epoch.
+    pub(crate) life: u64,
+    pub(crate) epoch: Box<str>,
+    /// The offset of the last message; 0 before the first.
+    pub(crate) top: u64,
+    messages: VecDeque<Kept>,
+    bytes: usize,
+    away: u64,
+    /// When the last message came, or the room began.
+    pub(crate) touched: Timestamp,
+    /// Since when nobody is in the room; unknown to a room that lost its members asleep.
+    pub(crate) emptied: Option<Timestamp>,
+    /// Its place among the rooms, by their last messages.
+    pub(crate) seq: u64,
+}
+
+/// What a position leads to.
+#[derive(Debug)]
+pub(crate) enum Since {
+    /// These were missed, from the index on.
+    Missed(usize),
+    /// It cannot be said what was missed.
+    Lost,
+    /// The host has to give the messages back first.
+    Away,
+}
+
+impl History {
+    /// What a message costs beside its frame, in bytes.
+    pub(crate) const OVERHEAD_BYTES: usize = size_of::<Kept>();
+
+    pub(crate) fn new(epoch: &str, life: u64, now: Timestamp) -> Self {
+        Self {
+            life,
+            epoch: format!("{epoch}.{life}").into(),
+            top: 0,
+            messages: VecDeque::new(),
+            bytes: 0,
+            away: 0,
+            touched: now,
+            emptied: Some(now),
+            seq: 0,
+        }
+    }
+
+    /// One whose messages are all with the host.
+    pub(crate) fn asleep(epoch: &str, life: u64, top: u64, first: u64, touched: Timestamp) -> Self {
+        Self {
+            top,
+            away: (top + 1).saturating_sub(first.max(1)),
+            emptied: None,
+            ..Self::new(epoch, life, touched)
+        }
+    }
+
+    /// Puts a message behind the others.
+    pub(crate) fn push(&mut self, now: Timestamp, frame: &str, except: Except) {
+        self.top += 1;
+        self.touched = now;
+        self.bytes += frame.len();
+        self.messages.push_back(Kept {
+            at: now,
+            frame: frame.into(),
+            except,
+        });
+    }
+
+    /// Drops what the policy does not keep. Work: what is dropped.
+    pub(crate) fn trim(&mut self, now: Timestamp, policy: &HistoryPolicy) {
+        while let Some(first) = self.messages.front()
+            && (self.messages.len() > policy.messages
+                || self.bytes > policy.bytes
+                || first.at + policy.age <= now)
+        {
+            self.bytes -= first.frame.len();
+            self.messages.pop_front();
+            self.away = 0;
+        }
+        let room = policy.messages.saturating_sub(self.messages.len());
+        self.away = self.away.min(room as u64);
+        if self.touched + policy.age <= now {
+            self.away = 0;
+        }
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+        }
+    }
+
+    /// Drops everything but the position.
+    pub(crate) fn clear(&mut self) {
+        (self.messages, self.bytes, self.away) = (VecDeque::new(), 0, 0);
+    }
+
+    /// What it takes in memory.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes + self.messages.len() * Self::OVERHEAD_BYTES
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) const fn is_away(&self) -> bool {
+        self.away > 0
+    }
+
+    /// The offset of the oldest message; one past the last when there is none.
+    pub(crate) fn first(&self) -> u64 {
+        self.first_here() - self.away
+    }
+
+    fn first_here(&self) -> u64 {
+        self.top + 1 - self.messages.len() as u64
+    }
+
+    /// Takes the messages that the host kept. What does not reach up to those here without a gap is
+    /// as if it were lost.
+    pub(crate) fn give_back(&mut self, messages: impl IntoIterator<Item = HistoryMessage>) {
+        let (first, mut next) = (self.first(), self.first_here());
+        let mut messages: Vec<_> = messages.into_iter().collect();
+        while next > first
+            && let Some(message) = messages.pop()
+            && message.offset == next - 1
+        {
+            next -= 1;
+            self.bytes += message.frame.len();
+            self.messages.push_front(Kept {
+                at: message.at,
+                frame: message.frame,
+                except: message.except,
+            });
+        }
+        self.away = 0;
+    }
+
+    /// What a client at this position missed.
+    pub(crate) fn since(&self, epoch: &str, offset: u64) -> Since {
+        if *epoch != *self.epoch || offset > self.top || offset + 1 < self.first() {
+            return Since::Lost;
+        }
+        match usize::try_from(offset + 1 - self.first_here().min(offset + 1)) {
+            Ok(index) if offset + 1 >= self.first_here() => Since::Missed(index),
+            _ => Since::Away,
+        }
+    }
+
+    /// The messages from an index on that a reader may have: offsets and frames.
+    pub(crate) fn read(
+        &self,
+        from: usize,
+        reader: Reader<'_>,
+    ) -> impl Iterator<Item = (u64, &str)> {
+        let first = self.first_here();
+        let messages = self.messages.iter().enumerate().skip(from);
+        messages
+            .filter(move |(_, kept)| !kept.except.covers(&reader))
+            .map(move |(at, kept)| (first + at as u64, &*kept.frame))
+    }
+
+    /// The frames between two offsets that a reader may have, or all of them.
+    pub(crate) fn read_between<'a>(
+        &'a self,
+        after: Option<u64>,
+        before: Option<u64>,
+        reader: Option<Reader<'a>>,
+    ) -> impl DoubleEndedIterator<Item = &'a str> {
+        let first = self.first_here();
+        let index = |offset: u64| {
+            let index = usize::try_from(offset.saturating_sub(first)).unwrap_or(usize::MAX);
+            index.min(self.messages.len())
+        };
+        let from = after.map_or(0, |after| index(after.saturating_add(1)));
+        let to = before.map_or(self.messages.len(), index).max(from);
+        let messages = self.messages.range(from..to);
+        messages
+            .filter(move |kept| reader.is_none_or(|reader| !kept.except.covers(&reader)))
+            .map(|kept| &*kept.frame)
+    }
+}

@@ -1,0 +1,219 @@
+//! Who is seen in one room: users, however many connections each has.
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+
+use crate::{conn::ConnId, time::Timestamp};
+
+/// The users of a room. A connection without a user counts as one of its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Presence {
+    users: BTreeMap<Box<str>, Present>,
+    guests: BTreeMap<ConnId, Option<Arc<str>>>,
+    /// Users without a connection, by when they count as gone.
+    waiting: BTreeSet<(Timestamp, Box<str>)>,
+}
+
+#[derive(Debug, Clone)]
+struct Present {
+    conns: usize,
+    /// Of the connection that brought the user in.
+    meta: Option<Arc<str>>,
+    until: Option<Timestamp>,
+}
+
+/// Who it is that is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who<'a> {
+    User(&'a str),
+    /// A connection without a user.
+    Guest(ConnId),
+}
+
+impl<'a> Who<'a> {
+    pub(crate) fn new(conn: ConnId, user: Option<&'a str>) -> Self {
+        user.map_or(Self::Guest(conn), Who::User)
+    }
+}
+
+/// What an arrival was.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// The first connection of a user.
+    First,
+    /// One that was waited for.
+    Back(Option<Arc<str>>),
+    /// A further connection of a user.
+    Further(Option<Arc<str>>),
+}
+
+/// What a departure was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// The user has other connections here.
+    Stays,
+    /// It was the last connection, and the user is waited for.
+    Waits,
+    /// The user is gone.
+    Gone,
+}
+
+/// One line of a list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listed<'a> {
+    pub(crate) who: Who<'a>,
+    pub(crate) conns: usize,
+    pub(crate) meta: Option<&'a str>,
+}
+
+impl Presence {
+    /// What is shown of a user that is there.
+    pub(crate) fn meta(&self, user: Option<&str>) -> Option<&str> {
+        self.users.get(user?)?.meta.as_deref()
+    }
+
+    /// How many users there are, guests and those who are waited for included.
+    pub(crate) fn users(&self) -> usize {
+        self.users.len() + self.guests.len()
+    }
+
+    pub(crate) fn arrive(&mut self, who: Who<'_>, meta: Option<Arc<str>>) -> Arrival {
+        let user = match who {
+            Who::User(user) => user,
+            Who::Guest(conn) => {
+                self.guests.insert(conn, meta);
+                return Arrival::First;
+            }
+        };
+        if let Some(present) = self.users.get_mut(user) {
+            present.conns += 1;
+            let meta = present.meta.clone();
+            return match present.until.take() {
+                Some(until) => {
+                    self.waiting.remove(&(until, user.into()));
+                    Arrival::Back(meta)
+                }
+                None => Arrival::Further(meta),
+            };
+        }
+        let present = Present {
+            conns: 1,
+            meta,
+            until: None,
+        };
+        self.users.insert(user.into(), present);
+        Arrival::First
+    }
+
+    /// A connection is out of the room; `until` is how long its user is waited for.
+    pub(crate) fn depart(&mut self, who: Who<'_>, until: Option<Timestamp>) -> Departure {
+        let user = match who {
+            Who::User(user) => user,
+            Who::Guest(conn) => {
+                self.guests.remove(&conn);
+                return Departure::Gone;
+            }
+        };
+        let Some(present) = self.users.get_mut(user) else {
+            debug_assert!(false, "a member that is not present");
+            return Departure::Stays;
+        };
+        present.conns = present.conns.saturating_sub(1);
+        if present.conns > 0 {
+            return Departure::Stays;
+        }
+        match until {
+            Some(until) => {
+                present.until = Some(until);
+                self.waiting.insert((until, user.into()));
+                Departure::Waits
+            }
+            None => {
+                self.users.remove(user);
+                Departure::Gone
+            }
+        }
+    }
+
+    /// Waits for a user again that was waited for before a sleep.
+    pub(crate) fn wait(&mut self, user: &str, until: Timestamp, meta: Option<Arc<str>>) {
+        if !self.users.contains_key(user) {
+            let present = Present {
+                conns: 0,
+                meta,
+                until: Some(until),
+            };
+            self.users.insert(user.into(), present);
+            self.waiting.insert((until, user.into()));
+        }
+    }
+
+    /// The next user who was waited for long enough, which is then gone.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Option<Box<str>> {
+        let (until, _) = self.waiting.first()?;
+        if *until > now {
+            return None;
+        }
+        let (_, user) = self.waiting.pop_first()?;
+        self.users.remove(&user);
+        Some(user)
+    }
+
+    /// When the next user has been waited for long enough.
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+        self.waiting.first().map(|&(until, _)| until)
+    }
+
+    /// Users who are waited for, until when, and what is shown of them.
+    pub(crate) fn waiting(&self) -> Vec<(Box<str>, Timestamp, Option<Box<str>>)> {
+        let waiting = self.waiting.iter();
+        let waiting = waiting.map(|(until, user)| {
+            let meta = self
+                .users
+                .get(user)
+                .and_then(|present| present.meta.as_deref());
+            (user.clone(), *until, meta.map(Into::into))
+        });
+        waiting.collect()
+    }
+
+    /// Those who come after somebody: users by name, then guests by age.
+    pub(crate) fn list<'a>(&'a self, after: Option<Who<'a>>) -> impl Iterator<Item = Listed<'a>> {
+        use core::ops::Bound::{Excluded, Unbounded};
+        let (users, guests) = match after {
+            None => (Some(Unbounded), Unbounded),
+            Some(Who::User(user)) => (Some(Excluded(user)), Unbounded),
+            Some(Who::Guest(conn)) => (None, Excluded(conn)),
+        };
+        let users = users.map(|from| self.users.range::<str, _>((from, Unbounded)));
+        let users = users.into_iter().flatten().map(|(user, present)| Listed {
+            who: Who::User(user),
+            conns: present.conns,
+            meta: present.meta.as_deref(),
+        });
+        let guests = self.guests.range((guests, Unbounded));
+        users.chain(guests.map(|(conn, meta)| Listed {
+            who: Who::Guest(*conn),
+            conns: 1,
+            meta: meta.as_deref(),
+        }))
+    }
+
+    pub(crate) fn assert_consistent(&self, members: usize) {
+        let conns: usize = self.users.values().map(|present| present.conns).sum();
+        assert_eq!(
+            conns + self.guests.len(),
+            members,
+            "who is seen is not who is there"
+        );
+        let waiting = self.users.iter().filter(|(_, present)| present.conns == 0);
+        let waiting: BTreeSet<_> = waiting
+            .map(|(user, present)| (present.until.unwrap_or_default(), user.clone()))
+            .collect();
+        assert_eq!(waiting, self.waiting);
+    }
+}

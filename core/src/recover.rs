@@ -1,0 +1,301 @@
+//! What members missed: a join that goes on where another ended, pages of a history, gaps.
+
+use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
+
+use serde::Deserialize;
+
+use crate::{
+    conn::ConnId,
+    envelope::{Envelope, RequestId, write_head, write_string},
+    error::{ErrorCode, UnknownConn},
+    history::{HistoryMessage, Reader, Since},
+    hub::Hub,
+    outbox::Outbox,
+    payload::Payload,
+    time::Timestamp,
+    verb::{Fault, NO_ROOM, NOT_A_MEMBER, answer, object},
+};
+
+/// The position that a client has seen.
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
+pub(crate) struct SincePosition<'a> {
+    #[serde(borrow)]
+    epoch: Cow<'a, str>,
+    offset: u64,
+    /// The connection that it was then.
+    conn: Option<ConnId>,
+}
+
+/// The `data` of `$history`.
+#[derive(Default, Deserialize)]
+#[serde(expecting = "an object")]
+struct HistoryData {
+    after: Option<u64>,
+    before: Option<u64>,
+    limit: Option<u64>,
+}
+
+const BAD_DATA: Fault = (
+    ErrorCode::BadPayload,
+    "`data` of $history must be an object: {\"after\":offset,\"before\":offset,\
+     \"limit\":at least 1}, each member optional",
+);
+const NO_HISTORY: Fault = (
+    ErrorCode::Forbidden,
+    "this room keeps no history: its policy has no `history`",
+);
+const BUSY: Fault = (
+    ErrorCode::Overloaded,
+    "too many requests wait for histories: ask again later",
+);
+
+/// A request that waits for a room's messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Parked {
+    conn: ConnId,
+    event: Box<str>,
+    id: Option<RequestId<'static>>,
+    room: Box<str>,
+    data: Box<str>,
+}
+
+/// Requests that may wait: a host gives messages back at once, so there is one.
+const PARKED_MAX: usize = 1_024;
+
+impl Hub {
+    /// What a member missed since a position: the index of the first such message, and how many;
+    /// `None` when it cannot have them.
+    pub(crate) fn missed(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        conn: ConnId,
+        since: &SincePosition<'_>,
+    ) -> Option<(usize, usize)> {
+        self.trim(now, slot);
+        let limits = &self.config.limits;
+        let history = self.rooms.get(slot).history()?;
+        let Since::Missed(from) = history.since(&since.epoch, since.offset) else {
+            return None;
+        };
+        let (mut count, mut bytes) = (0, 0);
+        for (_, frame) in history.read(from, self.reader(conn, since.conn)) {
+            (count, bytes) = (count + 1, bytes + frame.len());
+        }
+        let few = count <= limits.recovery_messages && bytes <= limits.recovery_bytes;
+        few.then_some((from, count))
+    }
+
+    /// Sends a member what it missed.
+    pub(crate) fn replay(
+        &self,
+        slot: u32,
+        conn: ConnId,
+        since: &SincePosition<'_>,
+        from: usize,
+        out: &mut Outbox,
+    ) {
+        if let Some(history) = self.rooms.get(slot).history() {
+            for (_, frame) in history.read(from, self.reader(conn, since.conn)) {
+                out.replay(conn, frame);
+            }
+        }
+    }
+
+    fn reader(&self, conn: ConnId, was: Option<ConnId>) -> Reader<'_> {
+        let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
+        Reader { conn, was, user }
+    }
+
+    /// Whether a join at this position has to wait for the host.
+    pub(crate) fn waits_for(&self, room: &str, since: &SincePosition<'_>) -> bool {
+        let history = self.rooms.find(room).and_then(|(_, room)| room.history());
+        history
+            .is_some_and(|history| matches!(history.since(&since.epoch, since.offset), Since::Away))
+    }
+
+    pub(crate) fn verb_history(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        request: &Envelope<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let name = request.room.as_deref().ok_or(NO_ROOM)?;
+        let data: Option<HistoryData> = object(request.data.as_str()).ok_or(BAD_DATA)?;
+        let data = data.unwrap_or_default();
+        if data.limit == Some(0) {
+            return Err(BAD_DATA);
+        }
+        let found = self.rooms.find(name).filter(|(_, room)| room.has(conn));
+        let (slot, room) = found.ok_or(NOT_A_MEMBER)?;
+        if room.history().ok_or(NO_HISTORY)?.is_away() {
+            return self.park(conn, request, name, out);
+        }
+        self.trim(now, slot);
+        let limit = data.limit.and_then(|limit| usize::try_from(limit).ok());
+        let reader = self.reader(conn, None);
+        let history = self.rooms.get(slot).history().ok_or(NO_HISTORY)?;
+        let page = self.page(history, data.after, data.before, limit, Some(reader));
+        answer(conn, request, out, |text| {
+            text.push_str(r#"{"epoch":"#);
+            write_string(text, &history.epoch);
+            text.push_str(r#","offset":"#);
+            text.push_str(itoa::Buffer::new().format(history.top));
+            text.push_str(r#","messages":["#);
+            for (at, frame) in page.iter().enumerate() {
+                if at > 0 {
+                    text.push(',');
+                }
+                text.push_str(frame);
+            }
+            text.push_str("]}");
+        });
+        Ok(())
+    }
+
+    /// Keeps a request until the host gave a room's messages back, and asks it to.
+    pub(crate) fn park(
+        &mut self,
+        conn: ConnId,
+        request: &Envelope<'_>,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        if self.parked.len() >= PARKED_MAX {
+            return Err(BUSY);
+        }
+        self.parked.push(Parked {
+            conn,
+            event: request.event.as_ref().into(),
+            id: request.id.clone().map(RequestId::into_owned),
+            room: room.into(),
+            data: request.data.as_str().into(),
+        });
+        out.recall(room);
+        Ok(())
+    }
+
+    /// The host gives back what it kept of a room's history: after
+    /// [`Command::Recall`](crate::Command::Recall), before the next input; or all at once when it
+    /// starts. The messages are those of [`Command::Append`](crate::Command::Append), oldest first.
+    /// Those that are missing are as if they had been dropped: whoever needs them is told that they
+    /// are lost. Messages that the hub did not forget are not taken twice.
+    ///
+    /// Work: these messages, and the requests that waited for them.
+    pub fn give_back(
+        &mut self,
+        now: Timestamp,
+        room: &str,
+        messages: impl IntoIterator<Item = HistoryMessage>,
+        out: &mut Outbox,
+    ) {
+        if let Some((slot, _)) = self.rooms.find(room) {
+            self.change(slot, |history| history.give_back(messages));
+            self.trim(now, slot);
+            self.evict(out);
+        }
+        let waited = |parked: &mut Parked| *parked.room == *room;
+        let waited: Vec<_> = self.parked.extract_if(.., waited).collect();
+        for parked in waited {
+            if self.conns.get(parked.conn).is_none() {
+                continue;
+            }
+            let data = Payload::from_written(&parked.data).unwrap_or(Payload::NULL);
+            let request = Envelope {
+                event: Cow::Borrowed(&*parked.event),
+                id: parked.id.clone(),
+                room: Some(Cow::Borrowed(&*parked.room)),
+                echo: None,
+                data,
+            };
+            self.verb(now, parked.conn, &request, out);
+        }
+    }
+
+    /// Whether messages of a room are with the host, which has to
+    /// [give them back](Self::give_back) before the room's history can be asked for.
+    pub fn is_away(&self, room: &str) -> bool {
+        let history = self.rooms.find(room).and_then(|(_, room)| room.history());
+        history.is_some_and(crate::history::History::is_away)
+    }
+
+    /// A page of a room's history, for the application: frames, oldest first; `None` when the room
+    /// keeps none. With `after` those that follow this offset, else the last ones, `before` an
+    /// offset; at most `limit`, `Limits::page_entries` and `Limits::page_bytes`, but one if there is
+    /// any. What is [away](Self::is_away) is not in it, and what is older than the policy wants may
+    /// be until the room is used.
+    ///
+    /// Work: the page.
+    pub fn history(
+        &self,
+        room: &str,
+        after: Option<u64>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Option<Vec<&str>> {
+        let (_, room) = self.rooms.find(room)?;
+        Some(self.page(room.history()?, after, before, Some(limit), None))
+    }
+
+    fn page<'a>(
+        &self,
+        history: &'a crate::history::History,
+        after: Option<u64>,
+        before: Option<u64>,
+        limit: Option<usize>,
+        reader: Option<Reader<'a>>,
+    ) -> Vec<&'a str> {
+        let limits = self.limits();
+        let limit = limit.unwrap_or(usize::MAX).min(limits.page_entries);
+        let messages = history.read_between(after, before, reader);
+        let mut bytes = 0;
+        let mut fits = |frame: &str| {
+            bytes += frame.len();
+            bytes <= limits.page_bytes || bytes == frame.len()
+        };
+        if after.is_some() {
+            messages
+                .take(limit)
+                .take_while(|frame| fits(frame))
+                .collect()
+        } else {
+            let messages = messages.rev().take(limit);
+            let mut page: Vec<_> = messages.take_while(|frame| fits(frame)).collect();
+            page.reverse();
+            page
+        }
+    }
+
+    /// A host dropped messages of a room that were queued for a connection, in place of closing it:
+    /// those after this offset, see [`Shed`](crate::Shed). The connection is told with `$gap`,
+    /// unless it has left the room. Until that frame is sent, further drops of the room need no
+    /// other.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn lost(
+        &self,
+        conn: ConnId,
+        room: &str,
+        after: u64,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.conns.get(conn).ok_or(UnknownConn(conn))?;
+        if self
+            .rooms
+            .find(room)
+            .is_some_and(|(_, room)| room.has(conn))
+        {
+            out.send_to(conn, |text: &mut String| {
+                write_head(text, "$gap", None, Some(room));
+                text.push_str(r#","data":{"after":"#);
+                text.push_str(itoa::Buffer::new().format(after));
+                text.push_str("}}");
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! All histories of a hub: what they take together, and whose is the oldest.
+
+use alloc::collections::BTreeMap;
+
+/// Rooms are known by their slots, and ordered by the number that each was given when it was last
+/// touched: by a message, by its beginning or by its last member's leaving.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shelf {
+    /// What all messages take in memory.
+    pub(crate) bytes: usize,
+    next: u64,
+    /// Rooms that hold messages.
+    held: BTreeMap<u64, u32>,
+    /// Rooms without members.
+    idle: BTreeMap<u64, u32>,
+}
+
+impl Shelf {
+    /// A room was touched: its new number, in place of the one it had.
+    pub(crate) fn touch(&mut self, old: u64) -> u64 {
+        self.remove(old);
+        self.next += 1;
+        self.next
+    }
+
+    /// Takes a room in under a number it has.
+    pub(crate) fn insert(&mut self, seq: u64, slot: u32, holds: bool, idle: bool) {
+        self.next = self.next.max(seq);
+        if holds {
+            self.held.insert(seq, slot);
+        } else {
+            self.held.remove(&seq);
+        }
+        if idle {
+            self.idle.insert(seq, slot);
+        } else {
+            self.idle.remove(&seq);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, seq: u64) {
+        self.held.remove(&seq);
+        self.idle.remove(&seq);
+    }
+
+    /// The room that holds messages and was touched longest ago.
+    pub(crate) fn oldest_held(&self) -> Option<u32> {
+        self.held.values().next().copied()
+    }
+
+    /// The room without members that was touched longest ago.
+    pub(crate) fn oldest_idle(&self) -> Option<u32> {
+        self.idle.values().next().copied()
+    }
+
+    /// How many rooms have no members.
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+}
