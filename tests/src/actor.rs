@@ -26,7 +26,7 @@ impl Actor {
     /// Whether a trace can name an actor so.
     pub fn is_name(name: &str) -> bool {
         name.starts_with(|first: char| first.is_ascii_lowercase())
-            && !["server", "time", "limits"].contains(&name)
+            && !["server", "time", "limits", "rooms"].contains(&name)
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')

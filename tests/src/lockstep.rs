@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use roomcast_core::Limits;
+use roomcast_core::{Limits, Policies};
 
 use crate::{Actor, Answer, Driver, Event, Known, Model, Op};
 
@@ -87,6 +87,13 @@ impl<D: Driver> Lockstep<D> {
         }
     }
 
+    /// The same with these room policies, which are the driver's too.
+    #[must_use]
+    pub fn with_policies(mut self, policies: &Policies) -> Self {
+        self.model = self.model.with_policies(policies);
+        self
+    }
+
     /// The driver, to do what is no op. What actors get from that belongs to the next op.
     pub const fn driver_mut(&mut self) -> &mut D {
         &mut self.driver
@@ -115,7 +122,7 @@ impl<D: Driver> Lockstep<D> {
     pub fn perform(&mut self, op: &Op) -> Result<Seen, Mismatch> {
         self.story.push(op.to_string());
         let prediction = self.model.perform(op);
-        let answer = match self.driver.perform(op) {
+        let answer = match self.driver.perform(&self.known.address(op)) {
             Ok(answer) => answer,
             Err(fault) => return Err(self.mismatch(Vec::new(), vec![fault.to_string()])),
         };

@@ -1,13 +1,16 @@
 //! The reference: what must happen, written down in the plainest way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use roomcast_core::{CloseCode, Limits};
+use roomcast_core::{CloseCode, Limits, Policies};
 
 use crate::{Actor, Answer, Expect, Op, To, op::json_string};
 
 mod answers;
 mod decode;
+mod rooms;
+
+use self::rooms::{Kept, Waiting, millis};
 
 /// A connection is a set of room names, and nothing more is stored: who is in a room is found out
 /// by asking everybody.
@@ -17,6 +20,12 @@ struct Conn {
     namespace: Box<str>,
     user: Option<Box<str>>,
     rooms: BTreeSet<String>,
+    /// The same in the order of joining.
+    order: Vec<String>,
+    /// What presence shows of the user, by room; JSON.
+    metas: BTreeMap<String, String>,
+    /// The how many-th connection of the actor it is, from 1.
+    number: u32,
     heard: u64,
     pinged: Option<u64>,
 }
@@ -41,7 +50,15 @@ struct Sent {
 #[derive(Debug, Clone)]
 pub struct Model {
     limits: Limits,
+    policies: Policies,
     now: u64,
+    /// How often each actor connected, and where to the last time.
+    counts: BTreeMap<Actor, u32>,
+    homes: BTreeMap<Actor, Box<str>>,
+    rooms: Vec<Kept>,
+    /// How many histories each room has had.
+    lives: BTreeMap<(Box<str>, String), u32>,
+    waiting: Vec<Waiting>,
     /// In the order of connecting, which is the order of their ids.
     conns: Vec<Conn>,
     sent: Vec<Sent>,
@@ -68,11 +85,25 @@ impl Model {
         assert_eq!(rates, (None, None), "the model has no notion of rates");
         Self {
             limits: limits.clone(),
+            policies: Policies::default(),
             now: 0,
+            counts: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            rooms: Vec::new(),
+            lives: BTreeMap::new(),
+            waiting: Vec::new(),
             conns: Vec::new(),
             sent: Vec::new(),
             events: Vec::new(),
         }
+    }
+
+    /// The same with these room policies. Bytes of histories and pages are no part of the model:
+    /// they have to be many.
+    #[must_use]
+    pub fn with_policies(mut self, policies: &Policies) -> Self {
+        self.policies = policies.clone();
+        self
     }
 
     /// Does what the op says.
@@ -133,7 +164,7 @@ impl Model {
             }
             Op::Pong { actor } => self.hear(actor),
             Op::Disconnect { actor } | Op::Vanish { actor } => {
-                self.conns.retain(|conn| conn.actor != *actor);
+                self.end(actor, true);
             }
             Op::Send {
                 key,
@@ -147,10 +178,10 @@ impl Model {
             }
             Op::ServerJoin { actor, room } => return self.server_join(actor, room),
             Op::ServerLeave { actor, room } => {
-                return match self.find_mut(actor) {
-                    Some(conn) => answers::left(conn.rooms.remove(&**room)),
-                    None => Answer::refused(404),
-                };
+                if !self.is_connected(actor) {
+                    return Answer::refused(404);
+                }
+                return answers::left(self.leave(actor, room));
             }
             Op::Close {
                 actor,
@@ -190,8 +221,12 @@ impl Model {
         if neighbours.count() >= self.limits.connections {
             return Answer::refused(503);
         }
+        let number = self.counts.entry(actor.clone()).or_default();
+        *number += 1;
+        let number = &number.clone();
+        self.homes.insert(actor.clone(), namespace.into());
         if welcome {
-            let text = answers::welcome(actor, user, &self.limits);
+            let text = answers::welcome(actor, user, &self.limits, &self.policies);
             self.push(actor, text);
         }
         self.conns.push(Conn {
@@ -199,6 +234,9 @@ impl Model {
             namespace: namespace.into(),
             user: user.map(Into::into),
             rooms: BTreeSet::new(),
+            order: Vec::new(),
+            metas: BTreeMap::new(),
+            number: *number,
             heard: self.now,
             pinged: None,
         });
@@ -213,7 +251,7 @@ impl Model {
         if !self.is_connected(actor) {
             return;
         }
-        self.conns.retain(|conn| conn.actor != *actor);
+        self.end(actor, code.reconnect());
         if !code.framing_fault() {
             self.push(actor, answers::bye(code));
         }
@@ -224,6 +262,28 @@ impl Model {
         self.events.push((actor.clone(), closed));
     }
 
+    /// A connection is gone, from all its rooms; it may come back or not.
+    fn end(&mut self, actor: &Actor, waits: bool) {
+        let Some(conn) = self.find(actor).cloned() else {
+            return;
+        };
+        // Gone from all of them before anybody is told of one.
+        let at = self.conns.iter().position(|other| other.actor == *actor);
+        at.map(|at| self.conns.remove(at));
+        for room in &conn.order {
+            self.depart(&conn, room, waits);
+        }
+    }
+
+    fn leave(&mut self, actor: &Actor, room: &str) -> bool {
+        let conn = self.find(actor).cloned();
+        let Some(conn) = conn.filter(|conn| conn.rooms.contains(room)) else {
+            return false;
+        };
+        self.depart(&conn, room, false);
+        true
+    }
+
     fn hear(&mut self, actor: &Actor) {
         let now = self.now;
         if let Some(conn) = self.find_mut(actor) {
@@ -232,30 +292,43 @@ impl Model {
         }
     }
 
-    /// A silent connection is pinged, and a longer silent one closed.
+    /// Whatever happens of itself, each thing in its time.
     fn wait(&mut self, millis: u64) {
-        self.now += millis;
-        let Some(heartbeat) = self.limits.heartbeat else {
-            return;
-        };
-        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        for at in 0..self.conns.len() {
-            let conn = &mut self.conns[at];
-            if conn.pinged.is_none() && conn.heard + ms(heartbeat) <= self.now {
-                conn.pinged = Some(conn.heard + ms(heartbeat));
-                self.events.push((conn.actor.clone(), Expect::Ping));
-            }
+        let target = self.now + millis;
+        while let Some(next) = self.next_of_itself().filter(|next| *next <= target) {
+            self.now = self.now.max(next);
+            self.pass();
+            self.pass_in_rooms();
         }
-        let wait = ms(self.limits.heartbeat_wait);
-        let dead = |conn: &&Conn| conn.pinged.is_some_and(|pinged| pinged + wait <= self.now);
-        let dead: Vec<_> = self
-            .conns
-            .iter()
-            .filter(dead)
-            .map(|conn| conn.actor.clone())
-            .collect();
-        for actor in dead {
-            self.close(&actor, CloseCode::NO_HEARTBEAT, None);
+        self.now = target;
+    }
+
+    fn next_of_itself(&self) -> Option<u64> {
+        let conns = self.conns.iter().filter_map(|conn| self.next_of(conn));
+        conns.chain(self.next_in_rooms()).min()
+    }
+
+    /// When a connection is pinged, or closed.
+    fn next_of(&self, conn: &Conn) -> Option<u64> {
+        let heartbeat = millis(self.limits.heartbeat?);
+        Some(match conn.pinged {
+            Some(pinged) => pinged + millis(self.limits.heartbeat_wait),
+            None => conn.heard + heartbeat,
+        })
+    }
+
+    /// A silent connection is pinged, and a longer silent one closed.
+    fn pass(&mut self) {
+        let now = self.now;
+        let due = |conn: &&Conn| self.next_of(conn).is_some_and(|next| next <= now);
+        let due: Vec<_> = self.conns.iter().filter(due).cloned().collect();
+        for conn in due {
+            if conn.pinged.is_some() {
+                self.close(&conn.actor, CloseCode::NO_HEARTBEAT, None);
+            } else if let Some(silent) = self.find_mut(&conn.actor) {
+                silent.pinged = Some(now);
+                self.events.push((conn.actor, Expect::Ping));
+            }
         }
     }
 
@@ -265,16 +338,18 @@ impl Model {
     }
 
     fn server_join(&mut self, actor: &Actor, room: &str) -> Answer {
-        let (fits, limit) = (self.room_fits(room), self.limits.rooms_per_connection);
-        if !fits {
+        if !self.room_fits(room) {
             return Answer::refused(400);
         }
-        match self.find_mut(actor) {
-            None => Answer::refused(404),
-            Some(conn) if !conn.rooms.contains(room) && conn.rooms.len() >= limit => {
-                Answer::refused(409)
+        let Some(conn) = self.find(actor).cloned() else {
+            return Answer::refused(404);
+        };
+        match self.enter(actor, room, None) {
+            Ok(already) => {
+                let position = self.position(&conn.namespace, room);
+                Answer::ok(format!(r#"{{{position},"already":{already}}}"#))
             }
-            Some(conn) => answers::joined(!conn.rooms.insert(room.into())),
+            Err(_) => Answer::refused(409),
         }
     }
 
@@ -335,23 +410,32 @@ impl Model {
             return Answer::refused(400);
         }
         let room = match &*to.rooms {
-            [room] if !to.all && to.conns.is_empty() && to.users.is_empty() => {
-                format!(r#","room":{}"#, json_string(room))
-            }
-            _ => String::new(),
+            [room] if !to.all && to.conns.is_empty() && to.users.is_empty() => Some(&**room),
+            _ => None,
         };
-        let text = format!(r#"{{"event":{}{room},"data":{data}}}"#, json_string(event));
+        let offset = room.and_then(|room| self.offset(namespace, room));
+        let offset = offset.map_or(String::new(), |offset| format!(r#","offset":{offset}"#));
+        let head = room.map_or(String::new(), |room| {
+            format!(r#","room":{}"#, json_string(room))
+        });
+        let event = json_string(event);
+        let text = format!(r#"{{"event":{event}{head}{offset},"data":{data}}}"#);
         let named = |conn: &Conn, rooms: &[Box<str>], conns: &[Actor], users: &[Box<str>]| {
             rooms.iter().any(|room| conn.rooms.contains(&**room))
                 || conns.contains(&conn.actor)
                 || conn.user.as_ref().is_some_and(|user| users.contains(user))
         };
-        let count = self.broadcast(namespace, &text, |conn| {
+        let meant = |conn: &Conn| {
             (to.all || named(conn, &to.rooms, &to.conns, &to.users))
                 && !named(conn, &to.except_rooms, &to.except_conns, &to.except_users)
-        });
+        };
+        let count = self.broadcast(namespace, &text, meant);
+        if let Some(room) = room {
+            let without = self.left_out(namespace, room, to, meant);
+            self.record(namespace, room, &text, without, &to.except_users);
+        }
         Answer::ok(format!(
-            r#"{{"matched":{count},"queued":{count},"dropped":0}}"#
+            r#"{{"matched":{count},"queued":{count},"dropped":0{offset}}}"#
         ))
     }
 }

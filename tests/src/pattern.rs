@@ -11,6 +11,8 @@ use crate::{Actor, Event, Expect, Op};
 /// | placeholder | matches |
 /// |---|---|
 /// | `<alice>` | the connection id of that actor, also in what a client sends |
+/// | `<alice 2>` | the id of that actor's second connection |
+/// | `<epoch x>` | an epoch of a room: anything the first time, then the same; another label, another epoch |
 /// | `<epoch>` | the epoch of the namespace: anything the first time, then the same while somebody is connected |
 /// | `<message>` | any text within a JSON string, but not nothing |
 /// | `<number>` | any digits |
@@ -19,7 +21,11 @@ use crate::{Actor, Event, Expect, Op};
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     lives: BTreeMap<Actor, Life>,
+    /// The ids of all connections of an actor, in the order of connecting.
+    ids: BTreeMap<Actor, Vec<String>>,
     epochs: BTreeMap<String, String>,
+    /// By namespace and label.
+    labels: BTreeMap<(String, String), String>,
 }
 
 /// The last connection of an actor.
@@ -38,6 +44,11 @@ impl Known {
             id: id.into(),
             live: true,
         };
+        if self.lives.get(actor).is_some_and(|known| known.live) {
+            return; // connecting twice does nothing
+        }
+        let ids = self.ids.entry(actor.clone()).or_default();
+        ids.push(life.id.clone());
         self.lives.insert(actor.clone(), life);
     }
 
@@ -121,6 +132,12 @@ impl Known {
                         epoch.into()
                     }
                 }),
+                Some(label) if label.starts_with("epoch ") => {
+                    let Some(epoch) = self.labelled(namespace, label, got) else {
+                        return false;
+                    };
+                    Some(epoch)
+                }
                 Some(name) if self.id(name).is_some() => self.id(name).map(Into::into),
                 // The bracket itself; what stands in it is compared as text.
                 Some(_) | None => match got.strip_prefix('<') {
@@ -155,22 +172,58 @@ impl Known {
                 filled = filled.replace(&placeholder, &life.id).into();
             }
         }
+        for (actor, ids) in &self.ids {
+            for (number, id) in (1..).zip(ids) {
+                let placeholder = format!("<{actor} {number}>");
+                if filled.contains(&placeholder) {
+                    filled = filled.replace(&placeholder, id).into();
+                }
+            }
+        }
         filled
     }
 
     /// The op with the ids of connections in the text of its client: `<bob>` there is the
-    /// connection of bob.
+    /// connection of bob, and `<epoch x>` an epoch that somebody was told.
     pub fn address(&self, op: &Op) -> Op {
         let mut op = op.clone();
-        if let Op::Text { text, .. } = &mut op {
+        if let Op::Text { actor, text, .. } = &mut op {
+            let home = self.home(actor);
+            let labels = self.labels.iter().filter(|((other, _), _)| other == home);
+            for ((_, label), epoch) in labels {
+                *text = text.replace(&format!("<{label}>"), epoch);
+            }
             *text = self.fill(text).into_owned();
         }
         op
     }
 
     fn id(&self, name: &str) -> Option<&str> {
+        if let Some((name, number)) = name.split_once(' ') {
+            let ids = self.ids.get(&Actor::new(name))?;
+            let index = number.parse::<usize>().ok()?.checked_sub(1)?;
+            return ids.get(index).map(|id| &**id);
+        }
         let life = self.lives.get(&Actor::new(name));
         life.map(|life| &*life.id)
+    }
+
+    /// The epoch with a label; learned from the text when it is new, unless another has it.
+    fn labelled(&mut self, namespace: &str, label: &str, got: &str) -> Option<String> {
+        let key = (namespace.to_owned(), label.to_owned());
+        if let Some(known) = self.labels.get(&key) {
+            return Some(known.clone());
+        }
+        let epoch = &got[..string_end(got)];
+        let mut others = self
+            .labels
+            .iter()
+            .filter(|((home, _), _)| home == namespace);
+        if others.any(|(_, other)| other == epoch) {
+            return None;
+        }
+        self.labels.insert(key, epoch.into());
+        Some(epoch.into())
     }
 }
 
@@ -221,7 +274,9 @@ pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (at, char) in text.char_indices() {
         let edge = char == ' ' && (at == 0 || at + 1 == text.len());
-        if edge || char == '<' || char == '\u{feff}' || char.is_control() {
+        if text[at..].starts_with("<epoch ") {
+            escaped.push(char);
+        } else if edge || char == '<' || char == '\u{feff}' || char.is_control() {
             escaped.push_str(&format!("<U+{:04X}>", u32::from(char)));
         } else {
             escaped.push(char);

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use roomcast_core::{Limits, Rate};
+use roomcast_core::{Limits, Policies, Rate};
 
 /// The limits of a story that differ from those of all stories.
 ///
@@ -20,7 +20,11 @@ use roomcast_core::{Limits, Rate};
 /// # Ok::<(), roomcast_tests::SettingsError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings(Vec<(&'static Setting, Option<u32>)>);
+pub struct Settings {
+    limits: Vec<(&'static Setting, Option<u32>)>,
+    /// TOML.
+    rooms: String,
+}
 
 /// A setting that is not known, or a value that it cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,9 +50,14 @@ enum Field {
     InboundBytesRate,
     HeartbeatMs,
     HeartbeatWaitMs,
+    HistoryRooms,
+    RecoveryMessages,
+    PageEntries,
+    PresenceList,
+    MetaBytes,
 }
 
-const SETTINGS: [Setting; 9] = [
+const SETTINGS: [Setting; 14] = [
     setting("connections", "--connections-max", Field::Connections),
     setting("message_bytes", "--message-bytes-max", Field::MessageBytes),
     setting(
@@ -74,6 +83,15 @@ const SETTINGS: [Setting; 9] = [
         "--heartbeat-wait-ms",
         Field::HeartbeatWaitMs,
     ),
+    setting("history_rooms", "--history-rooms-max", Field::HistoryRooms),
+    setting(
+        "recovery_messages",
+        "--recovery-messages-max",
+        Field::RecoveryMessages,
+    ),
+    setting("page_entries", "--page-entries-max", Field::PageEntries),
+    setting("presence_list", "--presence-list-max", Field::PresenceList),
+    setting("meta_bytes", "--meta-bytes-max", Field::MetaBytes),
 ];
 
 const fn setting(name: &'static str, flag: &'static str, field: Field) -> Setting {
@@ -83,7 +101,50 @@ const fn setting(name: &'static str, flag: &'static str, field: Field) -> Settin
 impl Settings {
     /// Whether nothing differs.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.limits.is_empty() && self.rooms.is_empty()
+    }
+
+    /// Adds a policy for rooms, as a trace writes it: the pattern, then keys of the file format.
+    ///
+    /// ```
+    /// use roomcast_tests::Settings;
+    ///
+    /// let settings = Settings::default().with_rooms("chat:* history.messages=3 presence=members")?;
+    /// assert!(settings.policies().of("chat:1").is_some());
+    /// assert!(settings.config_file().is_some_and(|file| file.contains("history.messages = 3")));
+    /// # Ok::<(), roomcast_tests::SettingsError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When it is no policy.
+    pub fn with_rooms(mut self, line: &str) -> Result<Self, SettingsError> {
+        let mut words = line.split_whitespace();
+        let pattern = words.next().unwrap_or_default();
+        self.rooms
+            .push_str(&format!("[[rooms]]\nmatch = \"{pattern}\"\n"));
+        for word in words {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            let plain = value.parse::<i64>().is_ok() || ["true", "false"].contains(&value);
+            let quote = if plain { "" } else { "\"" };
+            self.rooms
+                .push_str(&format!("{key} = {quote}{value}{quote}\n"));
+        }
+        match Policies::from_toml(&self.rooms) {
+            Ok(_) => Ok(self),
+            Err(fault) => Err(SettingsError(fault.to_string())),
+        }
+    }
+
+    /// The policies of rooms for the core.
+    pub fn policies(&self) -> Policies {
+        // It was read when it was set.
+        Policies::from_toml(&self.rooms).unwrap_or_default()
+    }
+
+    /// The file that gives a host the same policies; `None` when there are none.
+    pub fn config_file(&self) -> Option<&str> {
+        (!self.rooms.is_empty()).then_some(&*self.rooms)
     }
 
     /// The limits for the core.
@@ -91,7 +152,7 @@ impl Settings {
         let mut limits = Limits::default();
         (limits.inbound_messages, limits.inbound_bytes) = (None, None);
         let mut burst = 100;
-        for &(setting, value) in &self.0 {
+        for &(setting, value) in &self.limits {
             let size = value.map_or(usize::MAX, |value| value as usize);
             let time = value.map(|value| Duration::from_millis(value.into()));
             let rate = |per_second, burst| Rate { per_second, burst };
@@ -113,6 +174,11 @@ impl Settings {
                     limits.inbound_bytes = value.map(|value| rate(value, value));
                 }
                 Field::HeartbeatMs => limits.heartbeat = time,
+                Field::HistoryRooms => limits.history_rooms = size,
+                Field::RecoveryMessages => limits.recovery_messages = size,
+                Field::PageEntries => limits.page_entries = size,
+                Field::PresenceList => limits.presence_list = size,
+                Field::MetaBytes => limits.meta_bytes = size,
                 Field::HeartbeatWaitMs => limits.heartbeat_wait = time.unwrap_or_default(),
             }
         }
@@ -122,9 +188,9 @@ impl Settings {
     /// The flags that give `roomcast serve` the same limits.
     pub fn flags(&self) -> Vec<String> {
         let off = ["--inbound-rate", "--inbound-bytes-rate", "--control-rate"];
-        let is_set = |flag: &str| self.0.iter().any(|(setting, _)| setting.flag == flag);
+        let is_set = |flag: &str| self.limits.iter().any(|(setting, _)| setting.flag == flag);
         let off = off.into_iter().filter(|flag| !is_set(flag));
-        let set = self.0.iter().map(|(setting, value)| {
+        let set = self.limits.iter().map(|(setting, value)| {
             let value = value.map_or("off".into(), |value| value.to_string());
             format!("{}={value}", setting.flag)
         });
@@ -167,6 +233,10 @@ impl FromStr for Settings {
         let settings = text
             .split_whitespace()
             .map(|word| parse(word).ok_or_else(|| SettingsError(word.into())));
-        settings.collect::<Result<_, _>>().map(Self)
+        let limits = settings.collect::<Result<_, _>>()?;
+        Ok(Self {
+            limits,
+            rooms: String::new(),
+        })
     }
 }

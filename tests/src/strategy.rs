@@ -11,6 +11,7 @@ use proptest::{
 
 use crate::{Actor, Op, To, op::json_string};
 
+mod kept;
 mod raw;
 
 /// Who may do something in random stories, and in which rooms.
@@ -35,6 +36,7 @@ pub struct Cast {
     welcome: bool,
     raw: bool,
     time: bool,
+    kept: bool,
 }
 
 /// What stands for a room in the messages of an application.
@@ -61,6 +63,7 @@ impl Cast {
             welcome: false,
             raw: false,
             time: false,
+            kept: false,
         }
     }
 
@@ -93,6 +96,14 @@ impl Cast {
     #[must_use]
     pub const fn with_raw_texts(mut self) -> Self {
         self.raw = true;
+        self
+    }
+
+    /// Actors come back with positions, ask for histories and members, and show something of
+    /// themselves.
+    #[must_use]
+    pub const fn with_histories(mut self) -> Self {
+        self.kept = true;
         self
     }
 
@@ -164,9 +175,27 @@ impl Cast {
             let binary = binary.prop_map(|(actor, bytes)| Op::Binary { actor, bytes });
             ops.extend([(10, texts.boxed()), (1, binary.boxed())]);
         }
+        if self.kept {
+            let texts = kept::text(&self.actors, &self.rooms, &self.users);
+            let texts = (self.actor(), texts).prop_map(|(actor, text)| {
+                let times = 1;
+                Op::Text { actor, text, times }
+            });
+            // Much is said, so that there is something to come back for.
+            ops.extend([
+                (14, texts.boxed()),
+                (8, self.publish()),
+                (3, self.connect()),
+            ]);
+        }
         if self.time {
             let pongs = self.actor().prop_map(|actor| Op::Pong { actor });
-            let waits = sample::select(&[1, 9_999, 10_000, 14_999, 15_000, 25_000, 60_000][..]);
+            let waits: &[u64] = if self.kept {
+                &[1, 1_000, 2_000, 4_999, 5_000, 9_999, 10_000, 20_000, 25_000]
+            } else {
+                &[1, 9_999, 10_000, 14_999, 15_000, 25_000, 60_000]
+            };
+            let waits = sample::select(waits);
             let waits = waits.prop_map(|millis| Op::Wait { millis });
             ops.extend([(1, pongs.boxed()), (4, waits.boxed())]);
         }

@@ -17,12 +17,20 @@ fn stories() -> impl Strategy<Value = Vec<Op>> {
     cast.with_welcome().with_raw_texts().with_time().ops(1..=80)
 }
 
+/// Some of them in rooms that keep histories and show who is there.
+fn kept_stories() -> impl Strategy<Value = Vec<Op>> {
+    let cast = Cast::default().with_users(["ann"]).with_histories();
+    cast.with_time().ops(1..=80)
+}
+
 /// Every command of the whole story, and the journal of it.
 fn live(story: &[Op]) -> (Vec<String>, Vec<String>) {
     let settings: Settings = "inbound_rate=1 inbound_burst=20"
         .parse()
         .expect("known settings");
-    let mut core = Core::new(&settings.limits());
+    let policy = "l* history.messages=3 history.age_s=20 presence=members overflow=latest";
+    let settings = settings.with_rooms(policy).expect("a policy");
+    let mut core = Core::new(&settings.limits()).with_policies(settings.policies());
     let mut commands = Vec::new();
     for op in story {
         core.perform(op)
@@ -42,7 +50,7 @@ proptest! {
 
     /// `Hub::apply` does what the methods do, and nothing is lost on the way through the text.
     #[test]
-    fn a_replayed_journal_gives_the_same_outbox(story in stories()) {
+    fn a_replayed_journal_gives_the_same_outbox(story in prop_oneof![stories(), kept_stories()]) {
         let (commands, journal) = live(&story);
         let (mut replay, mut out) = (Replay::new(), Outbox::new());
         for line in &journal {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use roomcast_core::{CloseCode, Limits};
+use roomcast_core::{CloseCode, Limits, Policies};
 
 use super::{
     Conn, Model,
@@ -43,13 +43,21 @@ impl Model {
         }
         let head = head(event, id, room);
         let answer = match (&**event, room) {
-            ("$join", Some(room)) => self.join(conn, room, &envelope.data),
+            ("$join", Some(room)) => match self.join(conn, room, &envelope.data) {
+                Ok((answer, missed)) => {
+                    self.push(actor, format!(r#"{head},"data":{answer}}}"#));
+                    missed.into_iter().for_each(|text| self.push(actor, text));
+                    return;
+                }
+                Err(code) => Err(code),
+            },
             ("$leave", Some(room)) => {
-                let conn = self.find_mut(actor);
-                let was = conn.is_some_and(|conn| conn.rooms.remove(room));
+                let was = self.leave(actor, room);
                 Ok(format!(r#"{{"was":{was}}}"#))
             }
-            ("$join" | "$leave", None) => Err("bad_room"),
+            ("$members", Some(room)) => self.verb_members(conn, room, &envelope.data),
+            ("$history", Some(room)) => self.verb_history(conn, room, &envelope.data),
+            ("$join" | "$leave" | "$members" | "$history", None) => Err("bad_room"),
             ("$rooms", _) => {
                 let rooms = conn.rooms.iter().map(|room| json_string(room));
                 Ok(format!("[{}]", rooms.collect::<Vec<_>>().join(",")))
@@ -61,12 +69,15 @@ impl Model {
             }
             (verb, _) if verb.starts_with('$') => Err("unknown_verb"),
             (_, None) => Err("unknown_event"),
+            (_, Some(room)) if self.policy(room).is_some_and(|policy| !policy.publish) => {
+                Err("forbidden")
+            }
             (_, Some(room)) => {
-                let reached = self.publish(conn, room, envelope);
+                let (reached, offset) = self.publish(conn, room, envelope);
                 if id.is_none() {
                     return;
                 }
-                Ok(format!(r#"{{"reached":{reached}}}"#))
+                Ok(format!(r#"{{"reached":{reached}{offset}}}"#))
             }
         };
         let text = match answer {
@@ -76,43 +87,53 @@ impl Model {
         self.push(actor, text);
     }
 
-    fn join(&mut self, conn: &Conn, room: &str, data: &str) -> Result<String, &'static str> {
-        let since = decode::since(data).map_err(|()| "bad_payload")?;
-        let answer = self.server_join(&conn.actor, room);
-        if answer.status != 200 {
-            return Err("room_limit");
-        }
-        let recovered = if since { r#","recovered":false"# } else { "" };
-        let position = answer.body.trim_end_matches('}');
-        Ok(format!("{position}{recovered}}}"))
-    }
-
-    fn publish(&mut self, conn: &Conn, room: &str, envelope: &Envelope) -> usize {
+    /// How many got it, and the member `offset` of the answer.
+    fn publish(&mut self, conn: &Conn, room: &str, envelope: &Envelope) -> (usize, String) {
         let actor = &conn.actor;
+        let echo = envelope.echo;
+        let echo = echo.unwrap_or_else(|| self.policy(room).is_some_and(|policy| policy.echo));
         let user = conn.user.as_deref().map(json_string);
         let user = user.map_or(String::new(), |user| format!(r#","user":{user}"#));
         let from = format!(r#""from":{{"conn":"<{actor}>"{user}}}"#);
+        let offset = self.offset(&conn.namespace, room);
+        let offset = offset.map_or(String::new(), |offset| format!(r#","offset":{offset}"#));
         let (head, data) = (head(&envelope.event, None, Some(room)), &envelope.data);
-        let text = format!(r#"{head},{from},"data":{data}}}"#);
-        self.broadcast(&conn.namespace, &text, |other| {
-            other.rooms.contains(room) && (other.actor != *actor || envelope.echo)
-        })
+        let text = format!(r#"{head},{from}{offset},"data":{data}}}"#);
+        let reached = self.broadcast(&conn.namespace, &text, |other| {
+            other.rooms.contains(room) && (other.actor != *actor || echo)
+        });
+        let except = (!echo).then(|| conn.identity());
+        self.record(
+            &conn.namespace,
+            room,
+            &text,
+            except.into_iter().collect(),
+            &[],
+        );
+        (reached, offset)
     }
 
-    pub(super) fn list_rooms(&self, namespace: &str) -> Answer {
+    pub(super) fn list_rooms(&mut self, namespace: &str) -> Answer {
         let mut rooms = BTreeMap::new();
+        for kept in self
+            .rooms
+            .iter()
+            .filter(|kept| *kept.namespace == *namespace)
+        {
+            rooms.insert(kept.name.clone(), 0);
+        }
         for conn in self
             .conns
             .iter()
             .filter(|conn| *conn.namespace == *namespace)
         {
             for room in &conn.rooms {
-                *rooms.entry(room).or_insert(0) += 1;
+                *rooms.entry(room.clone()).or_insert(0) += 1;
             }
         }
-        let rooms = rooms.iter().map(|(room, members)| {
-            let room = json_string(room);
-            format!(r#"{{"room":{room},"members":{members},"epoch":"<epoch>","offset":0}}"#)
+        let rooms = rooms.iter().map(|(name, members)| {
+            let (room, position) = (json_string(name), self.position(namespace, name));
+            format!(r#"{{"room":{room},"members":{members},{position}}}"#)
         });
         let rooms = rooms.collect::<Vec<_>>().join(",");
         Answer::ok(format!(r#"{{"rooms":[{rooms}]}}"#))
@@ -149,12 +170,6 @@ fn error(head: &str, code: &str) -> String {
     format!(r#"{head},"error":{{"code":"{code}","message":"<message>"}}}}"#)
 }
 
-pub(super) fn joined(already: bool) -> Answer {
-    Answer::ok(format!(
-        r#"{{"epoch":"<epoch>","offset":0,"already":{already}}}"#
-    ))
-}
-
 pub(super) fn left(was: bool) -> Answer {
     Answer::ok(format!(r#"{{"was":{was}}}"#))
 }
@@ -164,17 +179,29 @@ pub(super) fn bye(code: CloseCode) -> String {
     format!(r#"{{"event":"$bye","data":{{"code":{code},"reconnect":{reconnect},"after_ms":0}}}}"#)
 }
 
-pub(super) fn welcome(actor: &Actor, user: Option<&str>, limits: &Limits) -> String {
+pub(super) fn welcome(
+    actor: &Actor,
+    user: Option<&str>,
+    limits: &Limits,
+    policies: &Policies,
+) -> String {
     let user = json_string(user.unwrap_or_default());
     let heartbeat = limits.heartbeat.unwrap_or_default().as_millis();
     let Limits {
         message_bytes,
         rooms_per_connection,
         room_name_bytes,
+        page_entries,
+        meta_bytes,
         ..
     } = limits;
+    let kept = if policies.is_empty() {
+        String::new()
+    } else {
+        format!(r#","page_entries":{page_entries},"meta_bytes":{meta_bytes}"#)
+    };
     let limits = format!(
-        r#"{{"message_bytes":{message_bytes},"rooms_per_connection":{rooms_per_connection},"room_name_bytes":{room_name_bytes}}}"#
+        r#"{{"message_bytes":{message_bytes},"rooms_per_connection":{rooms_per_connection},"room_name_bytes":{room_name_bytes}{kept}}}"#
     );
     format!(
         r#"{{"event":"$welcome","data":{{"conn":"<{actor}>","user":{user},"heartbeat_ms":{heartbeat},"limits":{limits}}}}}"#

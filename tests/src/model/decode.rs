@@ -3,10 +3,13 @@
 use std::fmt;
 
 use roomcast_core::Payload;
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned},
+};
 use serde_json::value::RawValue;
 
-use crate::op::json_string;
+use crate::{Actor, op::json_string};
 
 /// A client frame, as the protocol describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub(super) struct Envelope {
     /// The id as JSON.
     pub(super) id: Option<String>,
     pub(super) room: Option<String>,
-    pub(super) echo: bool,
+    pub(super) echo: Option<bool>,
     /// The payload as JSON.
     pub(super) data: String,
 }
@@ -111,7 +114,7 @@ pub(super) fn decode(text: &str) -> Result<Envelope, Fault> {
         event,
         id,
         room,
-        echo: members.get("echo") == Some("true"),
+        echo: members.get("echo").map(|echo| echo == "true"),
         data: data.into(),
     })
 }
@@ -124,25 +127,92 @@ fn is_safe_integer(json: &str) -> bool {
             .is_ok_and(|id| id.unsigned_abs() < 1 << 53)
 }
 
-/// The position in the `data` of a `$join`: whether one is there; an error when it has not the shape.
-pub(super) fn since(data: &str) -> Result<bool, ()> {
-    if data == "null" {
-        return Ok(false);
+/// The `data` of a `$join`.
+#[derive(Debug, Default)]
+pub(super) struct Join {
+    pub(super) since: Option<Since>,
+    /// As JSON.
+    pub(super) meta: Option<String>,
+}
+
+/// A position that a client has seen.
+#[derive(Debug)]
+pub(super) struct Since {
+    pub(super) epoch: String,
+    pub(super) offset: u64,
+    /// Whose connection it was then, when it is a known one.
+    pub(super) was: Option<(Actor, u32)>,
+}
+
+/// The `data` of a `$join`; an error when it has not the shape. `connection` says whose connection an
+/// id is, and whether it is an id.
+pub(super) fn join(
+    data: &str,
+    connection: impl Fn(&str) -> Option<Option<(Actor, u32)>>,
+) -> Result<Join, ()> {
+    let Some(data) = members_of(data, &["since", "meta"])? else {
+        return Ok(Join::default());
+    };
+    let since = match data.get("since") {
+        None => None,
+        Some(since) => {
+            let since = members_of(since, &["epoch", "offset", "conn"])?.ok_or(())?;
+            let epoch = since.get("epoch").ok_or(())?;
+            let offset = since.get("offset").ok_or(())?;
+            let was = match since.get("conn") {
+                None => None,
+                Some(conn) => connection(&read::<String>(conn)?).ok_or(())?,
+            };
+            Some(Since {
+                epoch: read(epoch)?,
+                offset: read(offset)?,
+                was,
+            })
+        }
+    };
+    let meta = data.get("meta").map(Into::into);
+    Ok(Join { since, meta })
+}
+
+/// The `data` of a `$members`: after whom, and how many.
+pub(super) fn members(data: &str) -> Result<(Option<String>, usize), ()> {
+    let Some(data) = members_of(data, &["after", "limit"])? else {
+        return Ok((None, usize::MAX));
+    };
+    let after = data.get("after").map(read).transpose()?;
+    Ok((after, limit(&data)?))
+}
+
+/// The `data` of a `$history`: after and before which offset, and how many.
+pub(super) fn history(data: &str) -> Result<(Option<u64>, Option<u64>, usize), ()> {
+    let Some(data) = members_of(data, &["after", "before", "limit"])? else {
+        return Ok((None, None, usize::MAX));
+    };
+    let offset = |name| data.get(name).map(read).transpose();
+    Ok((offset("after")?, offset("before")?, limit(&data)?))
+}
+
+fn limit(data: &Members) -> Result<usize, ()> {
+    match data.get("limit").map(read::<u64>).transpose()? {
+        Some(0) => Err(()),
+        limit => Ok(limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        })),
     }
-    let data: Members = serde_json::from_str(data).map_err(|_| ())?;
-    if data.repeats("since") || data.repeats("meta") {
+}
+
+/// The members of an object, of which these come at most once; `None` for null.
+fn members_of(json: &str, known: &[&str]) -> Result<Option<Members>, ()> {
+    if json == "null" {
+        return Ok(None);
+    }
+    let members: Members = read(json)?;
+    if known.iter().any(|name| members.repeats(name)) {
         return Err(());
     }
-    let Some(since) = data.get("since") else {
-        return Ok(false);
-    };
-    let since: Members = serde_json::from_str(since).map_err(|_| ())?;
-    let epoch = since.get("epoch").map(serde_json::from_str::<String>);
-    let offset = since.get("offset").map(serde_json::from_str::<u64>);
-    let typed = matches!((epoch, offset), (Some(Ok(_)), Some(Ok(_))));
-    if typed && !since.repeats("epoch") && !since.repeats("offset") {
-        Ok(true)
-    } else {
-        Err(())
-    }
+    Ok(Some(members))
+}
+
+fn read<T: DeserializeOwned>(json: &str) -> Result<T, ()> {
+    serde_json::from_str(json).map_err(|_| ())
 }

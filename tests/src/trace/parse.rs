@@ -34,6 +34,12 @@ impl Trace {
                     settings.map_err(|fault| trace.error(number, fault.to_string()))?;
                 continue;
             }
+            if let Some(rooms) = line.strip_prefix("rooms ") {
+                let settings = std::mem::take(&mut trace.settings).with_rooms(rooms);
+                trace.settings =
+                    settings.map_err(|fault| trace.error(number, fault.to_string()))?;
+                continue;
+            }
             let (times, step) = step(line).map_err(|fault| trace.error(number, fault))?;
             let steps = std::iter::repeat_n((number, step), times);
             trace.steps.extend(steps);

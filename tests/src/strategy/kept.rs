@@ -1,0 +1,109 @@
+//! What clients ask of rooms that keep histories and show who is there.
+
+use proptest::{
+    option,
+    prelude::{BoxedStrategy, Strategy},
+    sample,
+    strategy::Union,
+};
+
+use crate::{Actor, op::json_string};
+
+const METAS: &[&str] = &[
+    "null",
+    r#"{"name":"Ann"}"#,
+    "[1, 2]",
+    r#""a text that is too long""#,
+];
+
+/// A verb of such a room: a join with a position or with something to show, a question for members
+/// or history.
+pub(super) fn text(
+    actors: &[Actor],
+    rooms: &[Box<str>],
+    users: &[Box<str>],
+) -> BoxedStrategy<String> {
+    let ops = vec![
+        (6, since(actors, rooms)),
+        (3, meta(rooms)),
+        (3, history(rooms)),
+        (3, members(rooms, users)),
+    ];
+    Union::new_weighted(ops).boxed()
+}
+
+fn since(actors: &[Actor], rooms: &[Box<str>]) -> BoxedStrategy<String> {
+    let was = (sample::select(actors.to_vec()), 1_u32..=3);
+    let parts = (
+        sample::select(rooms.to_vec()),
+        // Usually the epoch that the room has at first.
+        sample::select(&[1_u32, 1, 1, 1, 2, 3, 0][..]),
+        0_u64..6,
+        option::of(was),
+        option::weighted(0.3, sample::select(METAS)),
+    );
+    let text = parts.prop_map(|(room, life, offset, was, meta)| {
+        let epoch = match life {
+            0 => "foreign".into(),
+            life => format!("<epoch {life} of {room}>"),
+        };
+        let was = was.map_or(String::new(), |(actor, number)| {
+            format!(r#","conn":"<{actor} {number}>""#)
+        });
+        let meta = meta.map_or(String::new(), |meta| format!(r#","meta":{meta}"#));
+        let room = json_string(&room);
+        format!(
+            r#"{{"event":"$join","id":1,"room":{room},"data":{{"since":{{"epoch":"{epoch}","offset":{offset}{was}}}{meta}}}}}"#
+        )
+    });
+    text.boxed()
+}
+
+fn meta(rooms: &[Box<str>]) -> BoxedStrategy<String> {
+    let parts = (sample::select(rooms.to_vec()), sample::select(METAS));
+    let text = parts.prop_map(|(room, meta)| {
+        let room = json_string(&room);
+        format!(r#"{{"event":"$join","room":{room},"data":{{"meta":{meta}}}}}"#)
+    });
+    text.boxed()
+}
+
+fn history(rooms: &[Box<str>]) -> BoxedStrategy<String> {
+    let offset = || option::of(0_u64..8);
+    let limit = option::of(sample::select(&[1_u64, 2, 3, 100, 0][..]));
+    let parts = (sample::select(rooms.to_vec()), offset(), offset(), limit);
+    let text = parts.prop_map(|(room, after, before, limit)| {
+        let data = [("after", after), ("before", before), ("limit", limit)];
+        verb("$history", &room, &numbers(&data))
+    });
+    text.boxed()
+}
+
+fn members(rooms: &[Box<str>], users: &[Box<str>]) -> BoxedStrategy<String> {
+    let mut cursors: Vec<_> = users.iter().map(|user| format!("u{user}")).collect();
+    // After all guests there can be, and no cursor at all.
+    cursors.extend(["u", "c9007199254740991", "x"].map(String::from));
+    let limit = option::of(sample::select(&[1_u64, 2, 100, 0][..]));
+    let parts = (
+        sample::select(rooms.to_vec()),
+        option::of(sample::select(cursors)),
+        limit,
+    );
+    let text = parts.prop_map(|(room, after, limit)| {
+        let mut data = numbers(&[("limit", limit)]);
+        data.extend(after.map(|after| format!(r#""after":{}"#, json_string(&after))));
+        verb("$members", &room, &data)
+    });
+    text.boxed()
+}
+
+fn numbers(members: &[(&str, Option<u64>)]) -> Vec<String> {
+    let set = members.iter();
+    set.filter_map(|(name, value)| Some(format!(r#""{name}":{}"#, (*value)?)))
+        .collect()
+}
+
+fn verb(event: &str, room: &str, data: &[String]) -> String {
+    let (room, data) = (json_string(room), data.join(","));
+    format!(r#"{{"event":"{event}","id":2,"room":{room},"data":{{{data}}}}}"#)
+}
