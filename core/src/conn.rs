@@ -184,6 +184,12 @@ impl Metas {
         }
     }
 
+    /// What one counts for in [`Limits::metas_bytes`](crate::Limits::metas_bytes): kept beside it are
+    /// the number of its room and some punctuation.
+    pub(crate) const fn kept_bytes(meta: &str) -> usize {
+        meta.len() + 8
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(u32, Arc<str>)> {
         self.0.iter().flat_map(|shown| &shown.0)
     }

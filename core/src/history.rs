@@ -224,6 +224,10 @@ impl History {
     pub(crate) fn give_back(&mut self, messages: impl IntoIterator<Item = HistoryMessage>) {
         let (first, mut next) = (self.first(), self.first_here());
         let mut messages: Vec<_> = messages.into_iter().collect();
+        // A host may have those as well that came since.
+        while messages.last().is_some_and(|last| last.offset >= next) {
+            messages.pop();
+        }
         while next > first
             && let Some(message) = messages.pop()
             && message.offset == next - 1

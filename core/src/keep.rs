@@ -4,7 +4,7 @@ use alloc::{boxed::Box, sync::Arc};
 
 use crate::{
     change::Change,
-    conn::{ConnId, Connection},
+    conn::{ConnId, Connection, Metas},
     error::JoinError,
     history::{Except, History},
     hub::Hub,
@@ -110,8 +110,9 @@ impl Hub {
             let presence = room.and_then(Room::presence);
             let user = connection.user.as_deref();
             let known = presence.and_then(|presence| presence.meta(user));
-            let held: usize = connection.metas.iter().map(|(_, meta)| meta.len()).sum();
-            if held + known.or(meta).map_or(0, str::len) > bytes_max {
+            let held = connection.metas.iter().map(|(_, meta)| &**meta);
+            let metas = held.chain(known.or(meta));
+            if metas.map(Metas::kept_bytes).sum::<usize>() > bytes_max {
                 return Err(JoinError::Metas { bytes_max });
             }
         }

@@ -84,8 +84,9 @@ pub struct Limits {
     /// Bytes of JSON that presence shows of a user; default 2 KiB, a name and a picture's address.
     /// Passed: `too_large`.
     pub meta_bytes: usize,
-    /// The same over all rooms of a connection; default `None`, no limit but that of one. For a
-    /// host that keeps a connection's ground state in a small place. Passed: `too_large`.
+    /// The same over all rooms of a connection, each with 8 bytes more; default `None`, no limit but
+    /// that of one. For a host that keeps a connection's ground state in a small place. Passed:
+    /// `too_large`.
     pub metas_bytes: Option<usize>,
 }
 

@@ -72,6 +72,11 @@ impl<F: Fn(&'static str) -> Option<String>> Vars<F> {
         Self(read)
     }
 
+    /// The text as it is; `None` when it is not set.
+    pub fn text(&self, name: &'static str) -> Option<String> {
+        (self.0)(name)
+    }
+
     /// A whole number.
     ///
     /// # Errors

@@ -164,6 +164,26 @@ fn histories_are_given_back_when_somebody_asks() {
     ]);
 }
 
+/// A host that keeps every message gives back those too that came since it slept.
+#[test]
+fn what_came_since_is_not_taken_twice() {
+    let mut desk = restarted("e", &frames(), false);
+    desk.send(&Audience::room("log"), "4").expect("sent");
+    desk.out.clear();
+    joins(&mut desk);
+    desk.assert_commands(["recall log"]);
+    let newest = desk.hub.history("log", None, None, 1);
+    let newest = newest.and_then(|page| page.first().copied().map(str::to_owned));
+    let newest = HistoryMessage::new(4, desk.now, newest.expect("sent"), Except::Nobody);
+    let messages = frames().into_iter().chain([newest]);
+    desk.hub.give_back(desk.now, "log", messages, &mut desk.out);
+    let offsets = desk.hub.history("log", None, None, 9).expect("kept");
+    // As many as the policy keeps.
+    assert_eq!(offsets.len(), 3, "{offsets:?}");
+    assert!(offsets[0].contains(r#""offset":2"#), "{offsets:?}");
+    desk.hub.assert_consistent();
+}
+
 /// Torn or missing messages are never given out, and what is behind a gap is not either.
 #[test]
 fn what_a_host_lost_is_not_recovered() {
@@ -329,7 +349,8 @@ fn a_gap_is_told_to_members() {
 #[test]
 fn what_presence_shows_is_bounded_over_all_rooms() {
     let mut limits = Limits::default();
-    limits.metas_bytes = Some(5);
+    // Each counts for 8 bytes more.
+    limits.metas_bytes = Some(5 + 2 * 8);
     let mut desk = desk(
         limits,
         false,
@@ -346,7 +367,7 @@ fn what_presence_shows_is_bounded_over_all_rooms() {
     desk.text(b, r#"{"event":"$join","room":"c","data":{"meta":12}}"#);
     desk.out.clear();
     let refused = desk.hub.join(desk.now, b, "a", &mut desk.out).map(|_| ());
-    assert_eq!(refused, Err(JoinError::Metas { bytes_max: 5 }));
+    assert_eq!(refused, Err(JoinError::Metas { bytes_max: 21 }));
     desk.assert_commands([]);
 }
 
