@@ -236,12 +236,19 @@ export class NamespaceObject extends DurableObject {
   #gone(socket, code) {
     // What waits for it was accepted before it went.
     this.#sockets.flush();
-    this.#also((namespace) => {
+    const leave = (namespace) => {
       const slot = this.#sockets.slotOf(socket);
       if (slot === undefined) return; // the server closed it, or woke without it
       this.#sockets.remove(socket);
       namespace.disconnect(slot, code);
-    });
+    };
+    try {
+      this.#input(leave);
+    } catch (fault) {
+      // The platform says it once: what could not be saved is tried again while the socket is there.
+      // It was logged.
+      if (inOrder(fault)) this.#also(leave);
+    }
     this.#sockets.forget(socket);
   }
 

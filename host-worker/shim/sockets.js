@@ -164,6 +164,12 @@ export class Sockets {
     this.#saved[slot] = attachment;
   }
 
+  transaction(act) {
+    this.#ctx.storage.transactionSync(() => {
+      if (!act()) throw new Error("a statement failed");
+    });
+  }
+
   undo() {
     this.rollback();
   }

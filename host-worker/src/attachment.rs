@@ -1,6 +1,6 @@
 //! The ground state of a connection, as it lies in its socket's attachment.
 
-use roomcast_core::ConnState;
+use roomcast_core::{ConnState, Limits};
 
 /// What the platform allows an attachment to have, serialised by it: a byte array and its head.
 const PLATFORM_BYTES: usize = 16_384;
@@ -9,23 +9,31 @@ const PLATFORM_HEAD_BYTES: usize = 64;
 /// Bytes that an attachment may have.
 const BYTES_MAX: usize = PLATFORM_BYTES - PLATFORM_HEAD_BYTES;
 
-/// Bytes that a user may have; each may take two.
-const USER_BYTES_MAX: usize = 2048;
+/// Bytes that a user may have, as the core allows; each may take two.
+const USER_BYTES_MAX: usize = 200;
 
-/// Bytes of it that are kept for everything but room names and sessions: a user, numbers, names of
-/// members.
+/// Bytes of it that are kept for everything but room names, sessions and what presence shows: a
+/// user, numbers, names of members.
 const REST_BYTES: usize = 2 * USER_BYTES_MAX + 960;
 
-/// Bytes of it that the names of rooms may take: a limit of the hub, so that a join that would not
-/// fit is refused and changes nothing. An application may also keep a session there, of so many
-/// bytes.
-pub(crate) const fn room_names_bytes(session_bytes: Option<usize>) -> usize {
-    let rest = match session_bytes {
+/// What presence may show of a connection's user, in all of its rooms: one of the largest, or some
+/// dozens of a usual size.
+const METAS_BYTES: usize = 2048 + 8;
+
+/// Sets the limits that keep the state of a connection small enough for an attachment: a join that
+/// would not fit is refused and changes nothing. `sessions` says that an application may keep one
+/// there, `presence` that rooms show who is there.
+pub(crate) fn fit(limits: &mut Limits, sessions: bool, presence: bool) {
+    let mut rest = REST_BYTES;
+    if sessions {
         // Each byte may take two.
-        Some(bytes) => REST_BYTES + 2 * bytes + r#""session":"","#.len(),
-        None => REST_BYTES,
-    };
-    BYTES_MAX - rest
+        rest += 2 * limits.session_bytes + r#""session":"","#.len();
+    }
+    if presence {
+        rest += 2 * METAS_BYTES + r#""metas":[],"#.len();
+        limits.metas_bytes = Some(METAS_BYTES);
+    }
+    limits.room_names_bytes = Some(BYTES_MAX - rest);
 }
 
 /// The first byte; another version of the format begins with another one.
@@ -67,39 +75,67 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<ConnState, AttachmentError> {
 
 #[cfg(test)]
 mod tests {
-    use roomcast_core::{Config, Handshake, Hub, JoinError, Limits, Outbox, Timestamp};
+    use roomcast_core::{Config, Frame, Handshake, Hub, Outbox, Policies, Timestamp};
 
     use super::*;
 
-    /// A state as large as the limits let it become.
-    fn largest(session_bytes: Option<usize>) -> ConnState {
-        let limit = room_names_bytes(session_bytes);
+    /// A state as large as the limits let it become: with names of rooms of so many bytes, each of
+    /// which takes two, and with this shown in each.
+    fn largest(name_bytes: usize, session: bool, meta: Option<&str>) -> ConnState {
         let mut limits = Limits::default();
         limits.rooms_per_connection = usize::MAX;
-        limits.room_names_bytes = Some(limit);
-        let mut hub = Hub::new(Config::new("e").with_limits(limits));
+        (limits.inbound_messages, limits.inbound_bytes) = (None, None);
+        fit(&mut limits, session, meta.is_some());
+        let session_bytes = limits.session_bytes;
+        let policies = r#"{"rooms":[{"match":"*","presence":"members"}]}"#;
+        let policies: Policies = serde_json::from_str(policies).expect("valid");
+        let mut config = Config::new("e").with_limits(limits);
+        if meta.is_some() {
+            config = config.with_policies(policies);
+        }
+        let mut hub = Hub::new(config);
         let (now, mut out) = (Timestamp::from_millis(u64::MAX >> 11), Outbox::new());
         let mut handshake = Handshake::new().with_user("\"".repeat(USER_BYTES_MAX));
-        if let Some(bytes) = session_bytes {
-            handshake = handshake.with_session("\"".repeat(bytes));
+        if session {
+            handshake = handshake.with_session("\"".repeat(session_bytes));
         }
         let conn = hub.connect(now, handshake, &mut out).expect("a place");
-        // Names of which each byte takes two.
-        let name = |number: usize| format!("{}{number}", "\\".repeat(190));
-        let refused = (0..).find_map(|number| hub.join(now, conn, &name(number), &mut out).err());
-        assert_eq!(refused, Some(JoinError::RoomNames { limit }));
+        let mut full = false;
+        for number in 0.. {
+            // Once nothing can be shown any more, names alone.
+            let with = meta.filter(|_| !full);
+            let room = format!("{}{number}", "\\".repeat(name_bytes));
+            let name = room.replace('\\', "\\\\");
+            let data = with.map_or(String::new(), |meta| {
+                format!(r#","data":{{"meta":{meta}}}"#)
+            });
+            let join = format!(r#"{{"event":"$join","room":"{name}"{data}}}"#);
+            let _ = hub.receive(now, conn, Frame::Text(&join), &mut out);
+            out.clear();
+            match (!hub.members(&room).is_empty(), with) {
+                (true, _) => {}
+                (false, Some(_)) => full = true,
+                (false, None) => break,
+            }
+        }
         hub.conn_state(conn).expect("alive")
     }
 
     #[test]
     fn a_state_comes_back_and_always_fits() {
-        for session_bytes in [None, Some(Limits::default().session_bytes)] {
-            let state = largest(session_bytes);
-            let mut bytes = Vec::new();
-            encode(&state, &mut bytes).expect("encodes");
-            assert!(bytes.len() <= BYTES_MAX, "{}", bytes.len());
-            assert!(bytes.len() > BYTES_MAX - 1200, "{}", bytes.len());
-            assert_eq!(decode(&bytes).expect("decodes"), state);
+        let long = format!("\"{}\"", "\\\"".repeat(1020));
+        let metas = [None, Some("1"), Some("[\"\",\"\"]"), Some(&*long)];
+        for session in [false, true] {
+            for (name_bytes, meta) in [0, 20, 190].into_iter().flat_map(|n| metas.map(|m| (n, m))) {
+                let state = largest(name_bytes, session, meta);
+                let mut bytes = Vec::new();
+                encode(&state, &mut bytes).expect("encodes");
+                assert!(bytes.len() <= BYTES_MAX, "{} {meta:?}", bytes.len());
+                if meta.is_none() {
+                    assert!(bytes.len() > BYTES_MAX - 1500, "{}", bytes.len());
+                }
+                assert_eq!(decode(&bytes).expect("decodes"), state);
+            }
         }
     }
 

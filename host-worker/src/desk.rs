@@ -6,36 +6,58 @@ use roomcast_core::{
 };
 use serde_json::value::RawValue;
 
-use crate::namespace::AnyApp;
+use crate::{
+    namespace::{AnyApp, kept::give_back},
+    platform::{Fault, Platform},
+};
 
 /// Does what a call asks for; what follows from it is left in the outbox.
 #[derive(Debug)]
-pub(crate) struct Desk<'a> {
+pub(crate) struct Desk<'a, P> {
     now: Timestamp,
     app: &'a mut AnyApp,
     out: &'a mut Outbox,
-    learned: Option<String>,
+    platform: &'a mut P,
+    learned: Result<Option<String>, Fault>,
 }
 
-impl<'a> Desk<'a> {
-    pub(crate) const fn new(now: Timestamp, app: &'a mut AnyApp, out: &'a mut Outbox) -> Self {
+impl<'a, P> Desk<'a, P> {
+    pub(crate) const fn new(
+        now: Timestamp,
+        app: &'a mut AnyApp,
+        out: &'a mut Outbox,
+        platform: &'a mut P,
+    ) -> Self {
         Self {
             now,
             app,
             out,
-            learned: None,
+            platform,
+            learned: Ok(None),
         }
     }
 
     /// The idempotency key that the hub did not know before.
-    pub(crate) fn into_learned(self) -> Option<String> {
+    ///
+    /// # Errors
+    ///
+    /// When a history could not be read: then nothing is to be answered.
+    pub(crate) fn into_learned(self) -> Result<Option<String>, Fault> {
         self.learned
     }
 }
 
-impl ApiHost for Desk<'_> {
+impl<P: Platform> ApiHost for Desk<'_, P> {
     fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
         Some(question(self.app.hub()))
+    }
+
+    fn recall(&mut self, room: &str) {
+        if self.app.hub().is_away(room)
+            && let Err(fault) = give_back(self.platform, self.now, self.app, room, self.out)
+        {
+            self.learned = Err(fault);
+        }
     }
 
     fn send(
@@ -54,7 +76,7 @@ impl ApiHost for Desk<'_> {
         let sent = self
             .app
             .send_once(self.now, key, audience, event, data, self.out)?;
-        self.learned = (!known).then(|| key.to_owned());
+        self.learned = Ok((!known).then(|| key.to_owned()));
         Ok(sent)
     }
 

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use roomcast_core::{
-    Admission, App, AppState, CloseCode, Command, ConnId, ConnectError, DisconnectReason,
-    ErrorCode, Frame, Gateway, Handshake, HubState, Limits, Outbox, Rejection, Timestamp,
-    UpgradeRequest,
+    Admission, App, CloseCode, Command, Config, ConnId, ConnectError, DisconnectReason, ErrorCode,
+    Frame, Gateway, Handshake, Limits, Outbox, Policies, PresencePolicy, Rejection, RoomPolicy,
+    Timestamp, UpgradeRequest,
     http::{Answer, ApiCall, Problem},
 };
 
@@ -25,14 +25,16 @@ pub(crate) type AnyApp = App<AnyGateway>;
 
 /// One namespace.
 ///
-/// Each input is done in this order: the application and the hub; messages and closes, which the
-/// platform holds back until the input is done; the attachments; the storage. When something cannot
+/// Each input is done in this order: the application and the hub; messages of histories that they
+/// ask for; messages and closes, which the platform holds back until the input is done; the
+/// attachments; the storage. When something cannot
 /// be saved, nothing of the input is sent, and all is made anew of what is saved: as if the input
 /// had never been.
 #[derive(Debug)]
 pub(crate) struct Namespace<P> {
     platform: P,
     limits: Limits,
+    policies: Policies,
     application: Application,
     /// What the application has of the namespace, and where it asks it something.
     server: Server,
@@ -50,6 +52,10 @@ pub(crate) struct Namespace<P> {
     changed: Vec<ConnId>,
     /// The application's state, as it is saved.
     saved: String,
+    /// How many histories have begun, as it is saved.
+    lives: u64,
+    /// Rooms that are saved, and that the hub has nothing to remember of.
+    forgotten: Vec<String>,
     /// When the platform is to call.
     alarm: Option<Timestamp>,
 }
@@ -61,16 +67,22 @@ impl<P: Platform> Namespace<P> {
     pub(crate) fn new(
         platform: P,
         mut limits: Limits,
+        policies: Policies,
         name: &str,
         application: Application,
     ) -> Self {
         let notify = Notify::new(platform.call());
         let mailbox = Mailbox::new(notify.notifier(), platform.remote());
-        let session_bytes = application.is_some().then_some(limits.session_bytes);
-        limits.room_names_bytes = Some(attachment::room_names_bytes(session_bytes));
+        let shown = |policy: &RoomPolicy| policy.presence == PresencePolicy::Members;
+        attachment::fit(
+            &mut limits,
+            application.is_some(),
+            policies.iter().any(shown),
+        );
         Self {
             platform,
             limits,
+            policies,
             application,
             server: Server::new(name, Rc::clone(&mailbox)),
             mailbox,
@@ -82,6 +94,8 @@ impl<P: Platform> Namespace<P> {
             attachments: Attachments::default(),
             changed: Vec::new(),
             saved: String::new(),
+            lives: 0,
+            forgotten: Vec::new(),
             alarm: None,
         }
     }
@@ -92,20 +106,45 @@ impl<P: Platform> Namespace<P> {
     }
 
     fn awake(&mut self) -> Result<(Timestamp, &mut AnyApp, &mut Outbox), Fault> {
+        let (now, app, out, _) = self.parts()?;
+        Ok((now, app, out))
+    }
+
+    fn parts(&mut self) -> Result<(Timestamp, &mut AnyApp, &mut Outbox, &mut P), Fault> {
         let app = match self.app.take() {
             Some(app) => app,
             None => self.restore()?,
         };
         let app = self.app.insert(app);
-        Ok((self.platform.now(), app, &mut self.out))
+        let now = self.platform.now();
+        Ok((now, app, &mut self.out, &mut self.platform))
     }
 
     fn restore(&mut self) -> Result<AnyApp, Fault> {
         let saved = self.platform.load()?;
         let attachments = self.platform.attachments()?;
         self.saved.clone_from(&saved.application);
+        self.lives = saved.state.lives();
+        self.forgotten.clone_from(&saved.unreadable);
+        let rooms: Vec<_> = saved
+            .rooms
+            .iter()
+            .map(|state| state.room().to_owned())
+            .collect();
         let gateway = || self.application.make(&self.server);
-        let Wake { app, seats } = wake(&self.limits, saved, &attachments, gateway)?;
+        let config = Config::new(&*saved.epoch)
+            .with_limits(self.limits.clone())
+            .with_policies(self.policies.clone())
+            .with_durable(true);
+        let Wake { app, seats, unfit } = wake(&config, saved, &attachments, gateway)?;
+        for room in self.forgotten.iter().chain(&unfit) {
+            let text =
+                format!("the history of {room:?} is lost, its state is unfit: it begins anew");
+            self.platform.log(&text);
+        }
+        // Also those whose policy has gone.
+        let nothing = |room: &String| app.hub().room_state(room).is_none();
+        self.forgotten.extend(rooms.into_iter().filter(nothing));
         self.conns.clear();
         let mut slots = Vec::with_capacity(seats.len());
         for seat in seats {
@@ -172,6 +211,7 @@ impl<P: Platform> Namespace<P> {
             (None, None) => return Ok(()),
         };
         self.platform.save_serial(serial)?;
+        self.recall()?;
         self.carry_out();
         self.save(None, conn)?;
         if let Some(conn) = conn {
@@ -269,13 +309,16 @@ impl<P: Platform> Namespace<P> {
 
     /// Does what an API call asks for.
     pub(crate) fn call(&mut self, call: ApiCall) -> Result<Result<Answer, Problem>, Fault> {
-        let (now, app, out) = self.awake()?;
-        let mut desk = Desk::new(now, app, out);
+        let (now, app, out, platform) = self.parts()?;
+        let mut desk = Desk::new(now, app, out, platform);
         let answer = call.run(&mut desk);
         let learned = desk.into_learned();
-        let saved = self.save_key(now, learned.as_deref());
-        self.carry_out();
-        let saved = saved.and_then(|()| self.save(None, None));
+        let saved = learned.and_then(|key| {
+            self.save_key(now, key.as_deref())?;
+            self.recall()?;
+            self.carry_out();
+            self.save(None, None)
+        });
         self.settle(saved)?;
         Ok(answer)
     }
@@ -336,8 +379,10 @@ impl<P: Platform> Namespace<P> {
 
     /// Carries out and saves what an input caused. `heard` is whose message it was.
     fn finish(&mut self, heard: Option<ConnId>) -> Result<(), Fault> {
-        self.carry_out();
-        let saved = self.save(heard, None);
+        let saved = self.recall().and_then(|()| {
+            self.carry_out();
+            self.save(heard, None)
+        });
         self.settle(saved)
     }
 
@@ -380,7 +425,7 @@ impl<P: Platform> Namespace<P> {
     /// yet.
     fn save(&mut self, heard: Option<ConnId>, opened: Option<ConnId>) -> Result<(), Fault> {
         self.save_attachments(heard, opened)?;
-        self.save_application()
+        self.save_kept()
     }
 
     /// Writes the attachments of those whose state has changed.
@@ -430,32 +475,6 @@ impl<P: Platform> Namespace<P> {
             .map_err(|fault| Fault::new("an attachment cannot be encoded", fault))
     }
 
-    /// Writes what an application keeps, which belongs to no connection.
-    ///
-    /// It is one statement and the last thing that may fail, so that nothing has to take it back.
-    fn save_application(&mut self) -> Result<(), Fault> {
-        let Some(app) = self.app.as_mut().filter(|_| self.application.is_some()) else {
-            return Ok(());
-        };
-        if !app.take_unsaved() {
-            return Ok(());
-        }
-        let mut state = app.state();
-        // The storage has it by parts.
-        state.hub = HubState::default();
-        let text = if state == AppState::default() {
-            String::new()
-        } else {
-            let text = serde_json::to_string(&state);
-            text.map_err(|fault| Fault::new("the application's state cannot be encoded", fault))?
-        };
-        if text != self.saved {
-            self.platform.save_application(&text)?;
-            self.saved = text;
-        }
-        Ok(())
-    }
-
     /// Sends and closes, once the input is done.
     fn carry_out(&mut self) {
         for command in &self.out {
@@ -478,5 +497,6 @@ impl<P: Platform> Namespace<P> {
 }
 
 mod application;
+pub(crate) mod kept;
 #[cfg(test)]
 mod tests;

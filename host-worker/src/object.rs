@@ -1,9 +1,10 @@
 //! A namespace in its object: what the shim calls, and the platform below it.
 
-use std::future::ready;
+use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, ConnectError, DisconnectReason, Frame, Handshake, KeyState, Timestamp,
+    CloseCode, ConnId, ConnectError, DisconnectReason, Frame, Handshake, HistoryMessage, KeyState,
+    Timestamp,
     http::{Problem, Refusal, SUBPROTOCOL, Upgrade},
 };
 use wasm_bindgen::prelude::*;
@@ -18,7 +19,7 @@ use crate::{
     http::{Head, refuse, reject},
     mount::Application,
     namespace::Namespace,
-    platform::{Attachments, Fault, Platform, Saved},
+    platform::{Attachments, Fault, Kept, Platform, Saved},
     server::Remote,
     settings::Settings,
     sockets::{self, NO_SLOT, Sockets},
@@ -60,7 +61,8 @@ impl Object {
             sockets,
             slots: Vec::new(),
         };
-        let namespace = Namespace::new(edge, settings.limits.clone(), &name, application);
+        let (limits, policies) = (settings.limits.clone(), settings.policies.clone());
+        let namespace = Namespace::new(edge, limits, policies, &name, application);
         Ok(Self {
             namespace,
             settings,
@@ -306,8 +308,28 @@ impl Platform for Edge {
         self.storage.save_key(key, now, keys_max)
     }
 
-    fn save_application(&mut self, state: &str) -> Result<(), Fault> {
-        self.storage.save_application(state)
+    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
+        let Self {
+            storage, sockets, ..
+        } = self;
+        if kept.rooms.is_empty() {
+            return storage.save_kept(kept); // one statement
+        }
+        let mut saved = Ok(());
+        let done = sockets.transaction(&mut || {
+            saved = storage.save_kept(kept);
+            saved.is_ok()
+        });
+        saved?;
+        done.map_err(|fault| Fault::new("the storage cannot be written", format!("{fault:?}")))
+    }
+
+    fn history(
+        &mut self,
+        room: &str,
+        offsets: RangeInclusive<u64>,
+    ) -> Result<Vec<HistoryMessage>, Fault> {
+        self.storage.history(room, offsets)
     }
 
     fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault> {

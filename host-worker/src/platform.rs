@@ -1,6 +1,10 @@
 //! What a namespace needs of the place where it runs.
 
-use roomcast_core::{CloseCode, ConnId, Frame, HubState, KeyState, Timestamp};
+use std::ops::RangeInclusive;
+
+use roomcast_core::{
+    CloseCode, ConnId, Except, Frame, HistoryMessage, HubState, KeyState, RoomState, Timestamp,
+};
 
 use crate::server::Remote;
 
@@ -24,8 +28,42 @@ impl Fault {
 pub(crate) struct Saved {
     pub(crate) epoch: String,
     pub(crate) state: HubState,
-    /// What was saved by [`Platform::save_application`]; empty when nothing was.
+    /// Rooms that are remembered.
+    pub(crate) rooms: Vec<RoomState>,
+    /// The names of those whose state cannot be read.
+    pub(crate) unreadable: Vec<String>,
+    /// What an application keeps; empty when it is nothing.
     pub(crate) application: String,
+}
+
+/// What an input changed that belongs to no connection.
+#[derive(Debug, Default)]
+pub(crate) struct Kept<'a> {
+    /// How many histories have begun, when one has.
+    pub(crate) lives: Option<u64>,
+    /// Messages that are new in histories, in their order.
+    pub(crate) messages: Vec<Appended<'a>>,
+    /// The state of rooms, with that of each message's; one without a state is forgotten, with its
+    /// messages.
+    pub(crate) rooms: Vec<(&'a str, Option<RoomState>)>,
+    /// What an application keeps, in place of what it kept before; empty when it is nothing.
+    pub(crate) application: Option<&'a str>,
+}
+
+impl Kept<'_> {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rooms.is_empty() && self.application.is_none()
+    }
+}
+
+/// A message of a room's history.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Appended<'a> {
+    pub(crate) room: &'a str,
+    pub(crate) offset: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) frame: &'a str,
+    pub(crate) except: &'a Except,
 }
 
 /// The storage, the sockets and the clock of a namespace. Sockets are addressed by the slots of
@@ -53,8 +91,16 @@ pub(crate) trait Platform {
     /// `keys_max` those that expire first.
     fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault>;
 
-    /// Saves what an application keeps, in place of what it kept before; empty when it is nothing.
-    fn save_application(&mut self, state: &str) -> Result<(), Fault>;
+    /// Saves what belongs to no connection: all or nothing.
+    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault>;
+
+    /// Reads the messages of a room that have these offsets, as far as they are there and can be
+    /// read; oldest first.
+    fn history(
+        &mut self,
+        room: &str,
+        offsets: RangeInclusive<u64>,
+    ) -> Result<Vec<HistoryMessage>, Fault>;
 
     /// The attachments of all open sockets.
     fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault>;

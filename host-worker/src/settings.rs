@@ -1,15 +1,24 @@
 //! What the Worker is told by its variables and secrets.
 
-use roomcast_core::{Limits, OrOff, SettingError, Vars, http::Access};
+use roomcast_core::{Limits, OrOff, Policies, SettingError, Vars, http::Access};
 
 /// WebSockets that the platform lets one object hold.
 const SOCKETS_MAX: usize = 32_768;
+
+/// The room policies: the text of the file that the native host reads, or the same as an object.
+const CONFIG: &str = "ROOMCAST_CONFIG";
+
+/// Bytes that a message or the body of a request may have where rooms keep a history. The platform
+/// takes 2 MB in a row; beside the message are its head and who never gets it.
+const KEPT_BYTES_MAX: usize = 1_400_000;
 
 /// The settings, the same for the Worker and its objects.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) access: Access,
     pub(crate) limits: Limits,
+    /// What rooms are like; default no policies.
+    pub(crate) policies: Policies,
     /// Bytes of an API request's body.
     pub(crate) body_bytes_max: usize,
     /// How long that body may take.
@@ -49,14 +58,46 @@ impl Settings {
         };
         let body_bytes_max = at_least_one("ROOMCAST_API_BODY_BYTES_MAX", 1024 * 1024)?;
         let body_time_ms = at_least_one("ROOMCAST_MESSAGE_TIME_MS", 10_000)?;
+        let policies = policies(vars)?;
+        let keeps = policies.iter().any(|policy| policy.history.is_some());
+        let sizes = [
+            ("ROOMCAST_MESSAGE_BYTES_MAX", limits.message_bytes),
+            ("ROOMCAST_API_BODY_BYTES_MAX", body_bytes_max as usize),
+        ];
+        for (name, bytes) in sizes {
+            if keeps && bytes > KEPT_BYTES_MAX {
+                let fault = format!(
+                    "must be at most {KEPT_BYTES_MAX} where {CONFIG} has rooms with a `history`, \
+                     what fits in a row of the platform's storage"
+                );
+                return Err(SettingError::new(name, fault));
+            }
+        }
         Ok(Self {
             access: Access::from_vars(vars)?,
             limits,
+            policies,
             body_bytes_max: body_bytes_max as usize,
             body_time_ms,
             outbox_bytes_max,
         })
     }
+}
+
+fn policies<F>(vars: &Vars<F>) -> Result<Policies, SettingError>
+where
+    F: Fn(&'static str) -> Option<String>,
+{
+    let Some(text) = vars.text(CONFIG) else {
+        return Ok(Policies::default());
+    };
+    // An object is read as its JSON, and no file begins like it.
+    let read = if text.starts_with('{') {
+        serde_json::from_str(&text).map_err(|fault| fault.to_string())
+    } else {
+        Policies::from_toml(&text).map_err(|fault| fault.to_string())
+    };
+    read.map_err(|fault| SettingError::new(CONFIG, format!("cannot be used: {fault}")))
 }
 
 #[cfg(test)]
@@ -90,6 +131,48 @@ mod tests {
         assert_eq!(bound("off"), Ok(None));
         assert_eq!(bound("131072"), Ok(Some(131_072)));
         assert_eq!(bound("131071").expect_err("too few").name(), name);
+    }
+
+    #[test]
+    fn policies_are_a_file_or_an_object() {
+        let read = |text| settings(CONFIG, text).map(|settings| settings.policies);
+        assert_eq!(
+            settings("", "").expect("valid").policies,
+            Policies::default()
+        );
+        let file = read("# all\n[[rooms]]\nmatch = \"*\"\nhistory.messages = 3\n");
+        let object = read(r#"{"rooms":[{"match":"*","history":{"messages":3}}]}"#);
+        assert!(file.as_ref().is_ok_and(|policies| !policies.is_empty()));
+        assert_eq!(file, object);
+        for (text, fault) in [
+            (
+                "[[rooms]]\nmatch = \"*\"\nhistroy = 1\n",
+                "line 3: unknown field `histroy`",
+            ),
+            (r#"{"rooms":[{"match":""}]}"#, "1 to 256 bytes"),
+            (r#"{"room":[]}"#, "expected `rooms`"),
+            ("7", "line 1"),
+        ] {
+            let said = read(text).expect_err(text).to_string();
+            assert!(said.starts_with(CONFIG) && said.contains(fault), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_a_history_keeps_fits_in_a_row() {
+        let with = |rooms: &str, name: &str| {
+            Settings::from_vars(&Vars::new(|other| match other {
+                CONFIG => Some(rooms.to_owned()),
+                "ROOMCAST_INBOUND_BYTES_RATE" => Some("off".to_owned()),
+                other => (other == name).then(|| "1400001".to_owned()),
+            }))
+        };
+        let kept = "[[rooms]]\nmatch = \"a\"\nhistory = {}\n";
+        for name in ["ROOMCAST_MESSAGE_BYTES_MAX", "ROOMCAST_API_BODY_BYTES_MAX"] {
+            assert_eq!(with(kept, name).expect_err(name).name(), name);
+        }
+        assert!(with(kept, "").is_ok());
+        assert!(with("", "ROOMCAST_API_BODY_BYTES_MAX").is_ok());
     }
 
     #[test]

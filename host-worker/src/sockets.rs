@@ -30,6 +30,11 @@ extern "C" {
         bytes: &[u8],
     ) -> Result<(), JsValue>;
 
+    /// Does all that a function writes to the storage, or nothing when it answers false.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn transaction(this: &Sockets, act: &mut dyn FnMut() -> bool)
+    -> Result<(), JsValue>;
+
     /// Takes back what the input saved and wants sent and closed.
     #[wasm_bindgen(method)]
     pub(crate) fn undo(this: &Sockets);

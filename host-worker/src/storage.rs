@@ -1,11 +1,16 @@
-//! What the object's storage holds: the epoch, the next serial number, idempotency keys, what an
-//! application keeps.
+//! What the object's storage holds: the epoch, the next serial number, idempotency keys, rooms with
+//! their histories, what an application keeps.
 
-use roomcast_core::{HubState, KeyState, Timestamp};
+use std::ops::RangeInclusive;
+
+use roomcast_core::{HistoryMessage, HubState, KeyState, Timestamp};
 use serde::Deserialize;
 use worker::{SqlStorage, SqlStorageValue};
 
-use crate::platform::{Fault, Saved};
+use self::rooms::Rooms;
+use crate::platform::{Fault, Kept, Saved};
+
+mod rooms;
 
 /// The tables. A later version of them begins by reading `version`.
 ///
@@ -40,6 +45,7 @@ pub(crate) struct Storage {
     /// Whether the tables are there, and that of the application.
     made: bool,
     application_made: bool,
+    rooms: Rooms,
 }
 
 #[derive(Deserialize)]
@@ -60,8 +66,9 @@ struct StateRow {
 }
 
 impl Storage {
-    pub(crate) const fn new(sql: SqlStorage, epoch: String) -> Self {
+    pub(crate) fn new(sql: SqlStorage, epoch: String) -> Self {
         Self {
+            rooms: Rooms::default(),
             sql,
             epoch,
             made: false,
@@ -79,12 +86,14 @@ impl Storage {
         Ok(Saved {
             epoch: self.epoch.clone(),
             state: HubState::default(),
+            rooms: Vec::new(),
+            unreadable: Vec::new(),
             application: String::new(),
         })
     }
 
     fn read(&mut self, now: Timestamp) -> worker::Result<Result<Option<Saved>, Fault>> {
-        const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application')";
+        const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application', 'rooms')";
         let tables: Vec<TableRow> = self.sql.exec(TABLES, None)?.to_array()?;
         let has = |name| tables.iter().any(|table| table.name == name);
         self.made = has("namespace");
@@ -113,10 +122,19 @@ impl Storage {
             kept = self.sql.exec(STATE, None)?.to_array::<StateRow>()?;
         }
         let application = kept.pop().map(|row| row.state).unwrap_or_default();
+        let loaded = self.rooms.load(&self.sql, has("rooms"))?;
+        // Without their number the lives of histories might come again: they count in a new epoch.
+        let epoch = if self.rooms.is_renewed() {
+            self.epoch.clone()
+        } else {
+            row.epoch
+        };
         Ok(match (keys, state) {
             (Ok(keys), Some(state)) => Ok(Some(Saved {
-                epoch: row.epoch,
-                state: state.with_keys(keys),
+                epoch,
+                state: state.with_keys(keys).with_lives(loaded.lives),
+                rooms: loaded.rooms,
+                unreadable: loaded.unreadable,
                 application,
             })),
             (Err(fault), _) => {
@@ -171,9 +189,27 @@ impl Storage {
         Ok(())
     }
 
-    pub(crate) fn save_application(&mut self, state: &str) -> Result<(), Fault> {
-        self.write_application(state)
-            .map_err(|fault| writing(&fault))
+    /// Writes what belongs to no connection. More than one statement, unless there are no rooms: it is
+    /// for the caller to take all of them back when one fails.
+    pub(crate) fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
+        if !kept.rooms.is_empty() {
+            self.make().map_err(|fault| writing(&fault))?;
+            self.rooms.save(&self.sql, kept, &self.epoch)?;
+        }
+        if let Some(state) = kept.application {
+            self.write_application(state)
+                .map_err(|fault| writing(&fault))?;
+        }
+        Ok(())
+    }
+
+    /// The messages of a room that have these offsets.
+    pub(crate) fn history(
+        &self,
+        room: &str,
+        offsets: RangeInclusive<u64>,
+    ) -> Result<Vec<HistoryMessage>, Fault> {
+        self.rooms.history(&self.sql, room, offsets)
     }
 
     fn write_application(&mut self, state: &str) -> worker::Result<()> {

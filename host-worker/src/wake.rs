@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use roomcast_core::{App, AppState, Config, ConnId, ConnState, Hub, Limits, RestoreError};
+use roomcast_core::{
+    App, AppState, Config, ConnId, ConnState, Hub, HubState, RestoreError, RoomState,
+};
 
 use crate::{
     attachment,
@@ -17,10 +19,12 @@ pub(crate) struct Wake {
     pub(crate) app: AnyApp,
     /// For each attachment its connection, or why it has none.
     pub(crate) seats: Vec<Result<ConnId, String>>,
+    /// Rooms whose state contradicts itself. They begin anew.
+    pub(crate) unfit: Vec<String>,
 }
 
-/// Restores a namespace, each time with a new gateway. An attachment that contradicts the rest costs its own connection, and nobody
-/// else's.
+/// Restores a namespace, each time with a new gateway. An attachment that contradicts the rest costs
+/// its own connection, the state of a room its own history, and nobody else's.
 ///
 /// Work: everything there is, thrice when something contradicts.
 ///
@@ -28,17 +32,17 @@ pub(crate) struct Wake {
 ///
 /// When the application cannot read what was saved for it: it stays saved, for one that can.
 pub(crate) fn wake(
-    limits: &Limits,
+    config: &Config,
     saved: Saved,
     attachments: &[Vec<u8>],
     gateway: impl Fn() -> AnyGateway,
 ) -> Result<Wake, Fault> {
     let Saved {
-        epoch,
         state: hub,
+        rooms,
         application,
+        ..
     } = saved;
-    let config = Config::new(epoch).with_limits(limits.clone());
     let mut state = AppState::default();
     if cfg!(feature = "applications") && !application.is_empty() {
         state = serde_json::from_str(&application).map_err(|fault| {
@@ -49,28 +53,38 @@ pub(crate) fn wake(
             ))
         })?;
     }
-    state.hub = hub;
-    let restore = |read: Vec<Result<ConnState, String>>| {
+    let restore = |rooms: &[RoomState], read: Vec<Result<ConnState, String>>| {
         let conns = read.into_iter().flatten();
-        App::restore(config.clone(), gateway(), state.clone(), conns)
+        let mut state = state.clone();
+        state.hub = hub.clone().with_rooms(rooms.iter().cloned());
+        App::restore(config.clone(), gateway(), state, conns)
     };
     let read = read(attachments);
     let seats = ids(&read);
-    match restore(read) {
-        Ok(app) => return Ok(Wake { app, seats }),
+    match restore(&rooms, read) {
+        Ok(app) => {
+            let unfit = Vec::new();
+            return Ok(Wake { app, seats, unfit });
+        }
         Err(fault @ RestoreError::Gateway) => return Err(unreadable(fault)),
         Err(_) => {}
     }
     // Slots are not taken twice, so that each can be judged by itself.
     let read = self::read(attachments).into_iter().map(|conn| {
         let conn = conn?;
-        let alone = Hub::restore(config.clone(), state.hub.clone(), [conn.clone()]);
+        let alone = Hub::restore(config.clone(), hub.clone(), [conn.clone()]);
         alone.map(|_| conn).map_err(|fault| fault.to_string())
     });
     let read: Vec<_> = read.collect();
     let seats = ids(&read);
-    let app = restore(read).map_err(unreadable)?;
-    Ok(Wake { app, seats })
+    let alone = |room: &RoomState| {
+        let state = HubState::default().with_rooms([room.clone()]);
+        Hub::restore(config.clone(), state, []).is_ok()
+    };
+    let (fit, unfit): (Vec<_>, Vec<_>) = rooms.into_iter().partition(alone);
+    let app = restore(&fit, read).map_err(unreadable)?;
+    let unfit = unfit.iter().map(|state| state.room().to_owned()).collect();
+    Ok(Wake { app, seats, unfit })
 }
 
 fn unreadable(fault: impl std::fmt::Display) -> Fault {
@@ -101,7 +115,7 @@ fn ids(read: &[Result<ConnState, String>]) -> Vec<Result<ConnId, String>> {
 
 #[cfg(test)]
 mod tests {
-    use roomcast_core::{Handshake, HubState, Outbox, Timestamp};
+    use roomcast_core::{Handshake, Outbox, Timestamp};
 
     use super::*;
 
@@ -124,14 +138,16 @@ mod tests {
         (hub.state(), attachments)
     }
 
-    fn seated(limits: &Limits, state: HubState, attachments: &[Vec<u8>]) -> Vec<bool> {
+    fn seated(state: HubState, attachments: &[Vec<u8>]) -> Vec<bool> {
         let saved = Saved {
             epoch: "e".to_owned(),
             state,
+            rooms: Vec::new(),
+            unreadable: Vec::new(),
             application: String::new(),
         };
-        let woken = wake(limits, saved, attachments, || Box::new(()));
-        let Wake { app, seats } = woken.expect("nothing that an application saved");
+        let woken = wake(&Config::new("e"), saved, attachments, || Box::new(()));
+        let Wake { app, seats, .. } = woken.expect("nothing that an application saved");
         app.hub().assert_consistent();
         let conns: Vec<_> = seats.iter().flatten().copied().collect();
         assert_eq!(app.hub().members("r"), conns);
@@ -141,7 +157,7 @@ mod tests {
     #[test]
     fn everybody_comes_back() {
         let (state, attachments) = crowd(3);
-        assert_eq!(seated(&Limits::default(), state, &attachments), [true; 3]);
+        assert_eq!(seated(state, &attachments), [true; 3]);
     }
 
     #[test]
@@ -149,14 +165,14 @@ mod tests {
         let (state, mut attachments) = crowd(3);
         attachments[0] = b"\x01{".to_vec();
         attachments.push(attachments[2].clone());
-        let seats = seated(&Limits::default(), state, &attachments);
+        let seats = seated(state, &attachments);
         assert_eq!(seats, [false, true, true, false]);
     }
 
     #[test]
     fn an_id_from_the_future_is_out() {
         let (_, attachments) = crowd(3);
-        let seats = seated(&Limits::default(), HubState::from_serial(2), &attachments);
+        let seats = seated(HubState::from_serial(2), &attachments);
         assert_eq!(seats, [true, true, false]);
     }
 }

@@ -1,16 +1,17 @@
 //! The namespace over a platform that fails when it is told to.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, HubState, KeyState, Limits, Timestamp,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, HistoryMessage, HubState, KeyState,
+    Limits, Policies, RoomState, Timestamp,
     http::{Access, ApiCall, ApiRequest, Headers, Request, Response},
 };
 
 use super::Namespace;
 use crate::{
     mount::Application,
-    platform::{Attachments, Fault, Platform, Saved},
+    platform::{Attachments, Fault, Kept, Platform, Saved},
     server::Remote,
 };
 
@@ -40,6 +41,9 @@ struct World {
 struct Storage {
     serial: u64,
     keys: BTreeMap<String, KeyState>,
+    lives: u64,
+    rooms: BTreeMap<String, RoomState>,
+    messages: BTreeMap<(String, u64), HistoryMessage>,
     application: String,
 }
 
@@ -54,10 +58,14 @@ struct Fake(Rc<RefCell<World>>);
 
 impl Fake {
     fn write(&self) -> Result<(), Fault> {
-        match &mut self.0.borrow_mut().writes_left {
-            Some(0) => Err(Fault::new("a write failed", "told to")),
-            Some(left) => {
-                *left -= 1;
+        let left = &mut self.0.borrow_mut().writes_left;
+        match left {
+            Some(0) => {
+                *left = None;
+                Err(Fault::new("a write failed", "told to"))
+            }
+            Some(more) => {
+                *more -= 1;
                 Ok(())
             }
             None => Ok(()),
@@ -94,11 +102,17 @@ impl Platform for Fake {
         let Storage {
             serial,
             keys,
+            lives,
+            rooms,
             application,
+            ..
         } = world.storage.clone();
+        let state = HubState::from_serial(serial).with_keys(keys.into_values());
         Ok(Saved {
             epoch: "e".to_owned(),
-            state: HubState::from_serial(serial).with_keys(keys.into_values()),
+            state: state.with_lives(lives),
+            rooms: rooms.into_values().collect(),
+            unreadable: Vec::new(),
             application,
         })
     }
@@ -118,10 +132,47 @@ impl Platform for Fake {
         Ok(())
     }
 
-    fn save_application(&mut self, state: &str) -> Result<(), Fault> {
+    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
         self.write()?;
-        state.clone_into(&mut self.0.borrow_mut().storage.application);
+        let storage = &mut self.0.borrow_mut().storage;
+        storage.lives = kept.lives.unwrap_or(storage.lives);
+        for message in &kept.messages {
+            let key = (message.room.to_owned(), message.offset);
+            let (frame, except) = (message.frame, message.except.clone());
+            let message = HistoryMessage::new(message.offset, message.at, frame, except);
+            storage.messages.insert(key, message);
+        }
+        for (room, state) in &kept.rooms {
+            let offsets = state
+                .as_ref()
+                .map_or(1..=0, |state| state.first()..=state.offset());
+            storage
+                .messages
+                .retain(|(other, offset), _| other != room || offsets.contains(offset));
+            match state {
+                Some(state) => storage.rooms.insert((*room).to_owned(), state.clone()),
+                None => storage.rooms.remove(*room),
+            };
+        }
+        if let Some(state) = kept.application {
+            state.clone_into(&mut storage.application);
+        }
         Ok(())
+    }
+
+    fn history(
+        &mut self,
+        room: &str,
+        offsets: RangeInclusive<u64>,
+    ) -> Result<Vec<HistoryMessage>, Fault> {
+        let world = self.0.borrow();
+        if world.deaf {
+            return Err(Fault::new("a read failed", "told to"));
+        }
+        let first = (room.to_owned(), *offsets.start());
+        let last = (room.to_owned(), *offsets.end());
+        let messages = world.storage.messages.range(first..=last);
+        Ok(messages.map(|(_, message)| message.clone()).collect())
     }
 
     fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault> {
@@ -229,6 +280,8 @@ impl World {
 #[derive(Debug, Clone, Copy)]
 enum Op {
     Connect,
+    /// Of a user.
+    User(&'static str),
     Text(usize, &'static str),
     Gone(usize),
     /// Method, path with query, idempotency key, body.
@@ -236,7 +289,7 @@ enum Op {
     Wait(u64),
     Alarm,
 }
-use Op::{Alarm, Call, Connect, Gone, Text, Wait};
+use Op::{Alarm, Call, Connect, Gone, Text, User, Wait};
 
 struct Fields(&'static str);
 
@@ -263,43 +316,47 @@ fn api(method: &str, target: &str, key: &'static str, body: &str) -> ApiCall {
     }
 }
 
+/// What a namespace is made with.
+#[derive(Clone, Default)]
+struct Setup {
+    limits: Limits,
+    policies: Policies,
+    application: Application,
+}
+
 /// A namespace and its world.
 struct Bench {
     fake: Fake,
     namespace: Namespace<Fake>,
-    limits: Limits,
-    application: Application,
+    setup: Setup,
 }
 
 impl Bench {
-    fn new(limits: Limits) -> Self {
-        Self::with(limits, Application::default())
-    }
-
-    fn with(limits: Limits, application: Application) -> Self {
+    fn new(setup: &Setup) -> Self {
         let fake = Fake::default();
-        let namespace = Namespace::new(fake.clone(), limits.clone(), "d", application.clone());
         Self {
+            namespace: setup.namespace(&fake),
             fake,
-            namespace,
-            limits,
-            application,
+            setup: setup.clone(),
         }
     }
 
     fn evict(&mut self) {
-        let (limits, application) = (self.limits.clone(), self.application.clone());
-        self.namespace = Namespace::new(self.fake.clone(), limits, "d", application);
+        self.namespace = self.setup.namespace(&self.fake);
     }
 
     /// What is seen of an input; an answer of the API, or its fault, is at the end.
     fn run(&mut self, op: Op) -> Vec<String> {
         // The shim does these in a transaction.
         let storage = self.fake.0.borrow().storage.clone();
-        let storage = matches!(op, Connect | Call(..)).then_some(storage);
+        let storage = matches!(op, Connect | User(_) | Call(..)).then_some(storage);
         let end = match op {
             Connect => {
                 let opened = self.namespace.connect(Handshake::new().with_welcome(true));
+                opened.map(|opened| opened.err().map(|refused| refused.to_string()))
+            }
+            User(name) => {
+                let opened = self.namespace.connect(Handshake::new().with_user(name));
                 opened.map(|opened| opened.err().map(|refused| refused.to_string()))
             }
             Text(slot, text) => {
@@ -308,8 +365,14 @@ impl Bench {
                 received.transpose().map(|_| None)
             }
             Gone(slot) => {
-                if self.fake.0.borrow_mut().sockets.remove(&slot).is_some() {
-                    let gone = self.namespace.disconnect(slot, DisconnectReason::Lost);
+                if self.fake.0.borrow().sockets.contains_key(&slot) {
+                    let mut gone = self.namespace.disconnect(slot, DisconnectReason::Lost);
+                    if gone.is_err() {
+                        // The shim tries again, for it is not told again.
+                        self.fake.0.borrow_mut().rollback();
+                        gone = self.namespace.disconnect(slot, DisconnectReason::Lost);
+                    }
+                    self.fake.0.borrow_mut().sockets.remove(&slot);
                     gone.map(|()| None)
                 } else {
                     Ok(None)
@@ -346,6 +409,17 @@ impl Bench {
         let mut seen = std::mem::take(&mut world.seen);
         seen.extend(end);
         seen
+    }
+}
+
+impl Setup {
+    fn namespace(&self, fake: &Fake) -> Namespace<Fake> {
+        let Self {
+            limits,
+            policies,
+            application,
+        } = self.clone();
+        Namespace::new(fake.clone(), limits, policies, "d", application)
     }
 }
 
@@ -421,14 +495,105 @@ const CHAT: &[Op] = &[
     Text(1, r#"{"event":"history","id":"h"}"#),
 ];
 
-/// Each story, under the limits and with the application that it is about.
-fn cases() -> [(Limits, Application, &'static [Op]); 3] {
-    let chat = Application::new(|_| Box::new(chat::chat()));
+/// What becomes of messages and of users where rooms keep them.
+const KEPT: &[Op] = &[
+    User("ann"),
+    User("bob"),
+    Text(
+        0,
+        r#"{"event":"$join","id":1,"room":"log","data":{"meta":{"a":1}}}"#,
+    ),
+    Text(1, r#"{"event":"$join","id":1,"room":"log"}"#),
+    Text(0, r#"{"event":"said","id":2,"room":"log","data":1}"#),
+    Text(1, r#"{"event":"said","id":2,"room":"log","data":2}"#),
+    Call(
+        "POST",
+        "/api/v1/d/send",
+        "k",
+        r#"{"audience":{"rooms":["log"]},"event":"told","data":3}"#,
+    ),
+    Call(
+        "POST",
+        "/api/v1/d/send",
+        "k",
+        r#"{"audience":{"rooms":["log"]},"event":"told","data":3}"#,
+    ),
+    Text(0, r#"{"event":"$history","id":3,"room":"log"}"#),
+    Call("GET", "/api/v1/d/rooms/log/history?after=1&limit=1", "", ""),
+    Call("GET", "/api/v1/d/rooms/log", "", ""),
+    Call("GET", "/api/v1/d/rooms/log/members", "", ""),
+    // Missed by nobody that is there.
+    Call(
+        "POST",
+        "/api/v1/d/send",
+        "",
+        r#"{"audience":{"rooms":["log.empty"]},"event":"told"}"#,
+    ),
+    Gone(0),
+    Wait(1000),
+    Alarm,
+    Text(1, r#"{"event":"$members","id":4,"room":"log"}"#),
+    Text(1, r#"{"event":"said","id":5,"room":"log","data":4}"#),
+    Text(1, r#"{"event":"said","id":6,"room":"log","data":5}"#),
+    User("ann"),
+    Text(
+        0,
+        r#"{"event":"$join","id":7,"room":"log","data":{"since":{"epoch":"e.1","offset":3}}}"#,
+    ),
+    Text(1, r#"{"event":"$leave","room":"log"}"#),
+    Text(
+        1,
+        r#"{"event":"$join","room":"log","data":{"since":{"epoch":"e.1","offset":1}}}"#,
+    ),
+    Gone(0),
+    Wait(4999),
+    Alarm,
+    Wait(1),
+    Alarm,
+    Text(1, r#"{"event":"$history","id":8,"room":"log"}"#),
+    Gone(1),
+    Wait(9999),
+    Alarm,
+    Call("GET", "/api/v1/d/rooms", "", ""),
+    Wait(1),
+    Alarm,
+    Call("GET", "/api/v1/d/rooms", "", ""),
+    User("ann"),
+    Text(
+        0,
+        r#"{"event":"$join","room":"log","data":{"since":{"epoch":"e.1","offset":5}}}"#,
+    ),
+    Text(0, r#"{"event":"said","id":9,"room":"log","data":6}"#),
+    Text(0, r#"{"event":"$history","room":"log"}"#),
+];
+
+/// Each story, with what it is about.
+fn cases() -> [(Setup, &'static [Op]); 4] {
+    let plain = Setup::default();
+    let narrow = Setup {
+        limits: narrow(),
+        ..Setup::default()
+    };
+    let chat = Setup {
+        application: Application::new(|_| Box::new(chat::chat())),
+        ..Setup::default()
+    };
     [
-        (Limits::default(), Application::default(), STORY),
-        (narrow(), Application::default(), STORY),
-        (Limits::default(), chat, CHAT),
+        (plain, STORY),
+        (narrow, STORY),
+        (chat, CHAT),
+        (keeping(), KEPT),
     ]
+}
+
+/// Rooms that keep four messages for ten seconds, and show who is there.
+fn keeping() -> Setup {
+    let policies =
+        r#"{"rooms":[{"match":"log*","history":{"messages":4,"age_s":10},"presence":"members"}]}"#;
+    Setup {
+        policies: serde_json::from_str(policies).expect("valid"),
+        ..Setup::default()
+    }
 }
 
 /// Limits under which the story meets each kind of refusal.
@@ -444,8 +609,8 @@ fn narrow() -> Limits {
 
 #[test]
 fn nobody_can_tell_where_it_slept() {
-    for (limits, application, story) in cases() {
-        let bench = || Bench::with(limits.clone(), application.clone());
+    for (setup, story) in cases() {
+        let bench = || Bench::new(&setup);
         let (mut awake, mut asleep) = (bench(), bench());
         for &op in story {
             asleep.evict();
@@ -456,10 +621,10 @@ fn nobody_can_tell_where_it_slept() {
 
 #[test]
 fn what_cannot_be_saved_has_not_happened() {
-    for (limits, application, story) in cases() {
+    for (setup, story) in cases() {
         for at in 0..story.len() {
             for writes in 0..3 {
-                let bench = || Bench::with(limits.clone(), application.clone());
+                let bench = || Bench::new(&setup);
                 let (mut calm, mut shaken) = (bench(), bench());
                 for &op in &story[..at] {
                     assert_eq!(shaken.run(op), calm.run(op));
@@ -491,7 +656,7 @@ fn what_cannot_be_saved_has_not_happened() {
 
 #[test]
 fn a_namespace_that_cannot_wake_closes_who_speaks_to_it_and_wakes_later() {
-    let mut bench = Bench::new(Limits::default());
+    let mut bench = Bench::new(&Setup::default());
     let (first, second) = (bench.run(Connect), bench.run(Connect));
     assert_eq!((first.len(), second.len()), (1, 1));
     bench.evict();
@@ -507,7 +672,10 @@ fn a_namespace_that_cannot_wake_closes_who_speaks_to_it_and_wakes_later() {
 fn the_alarm_is_set_once_for_many_deadlines() {
     let mut limits = Limits::default();
     limits.heartbeat = Some(std::time::Duration::from_secs(20));
-    let mut bench = Bench::new(limits);
+    let mut bench = Bench::new(&Setup {
+        limits,
+        ..Setup::default()
+    });
     bench.run(Connect);
     let alarm = |bench: &Bench| bench.fake.0.borrow_mut().alarm.take();
     assert_eq!(alarm(&bench), Some(Timestamp::from_millis(20_000)));
@@ -523,4 +691,55 @@ fn the_alarm_is_set_once_for_many_deadlines() {
     let seen = bench.run(Alarm);
     assert_eq!(seen[1], "0 closed 4408 no heartbeat");
     assert_eq!(seen.len(), 2);
+}
+
+/// What is lost of a history is never passed over, and its offsets do not come again.
+#[test]
+fn a_history_that_is_lost_is_not_recovered() {
+    let say = Text(0, r#"{"event":"said","id":1,"room":"log"}"#);
+    let since = r#"{"event":"$join","room":"log","data":{"since":{"epoch":"e.1","offset":1}}}"#;
+    let lose: [fn(&mut Storage); 3] = [
+        |storage| storage.messages.clear(),
+        |storage| drop(storage.messages.remove(&("log".to_owned(), 2))),
+        |storage| storage.rooms.clear(),
+    ];
+    for lose in lose {
+        let mut bench = Bench::new(&keeping());
+        bench.run(User("ann"));
+        bench.run(Text(0, r#"{"event":"$join","room":"log"}"#));
+        for _ in 0..3 {
+            bench.run(say);
+        }
+        lose(&mut bench.fake.0.borrow_mut().storage);
+        bench.evict();
+        bench.run(User("bob"));
+        let seen = bench.run(Text(1, since));
+        assert!(
+            seen.iter().any(|one| one.contains(r#""recovered":false"#)),
+            "{seen:?}"
+        );
+        assert!(
+            !seen
+                .iter()
+                .any(|one| one.starts_with("1 < {\"event\":\"said\"")),
+            "{seen:?}"
+        );
+    }
+}
+
+/// A policy that is gone takes with it what was kept for it.
+#[test]
+fn what_no_policy_keeps_is_forgotten() {
+    let mut bench = Bench::new(&keeping());
+    bench.run(User("ann"));
+    bench.run(Text(0, r#"{"event":"$join","room":"log"}"#));
+    bench.run(Text(0, r#"{"event":"said","room":"log"}"#));
+    assert_eq!(bench.fake.0.borrow().storage.messages.len(), 1);
+    let policies = r#"{"rooms":[{"match":"other","history":{}}]}"#;
+    bench.setup.policies = serde_json::from_str(policies).expect("valid");
+    bench.evict();
+    bench.run(Text(0, r#"{"event":"$join","room":"other"}"#));
+    let world = bench.fake.0.borrow();
+    assert_eq!(world.storage.messages.len(), 0);
+    assert_eq!(world.storage.rooms.keys().collect::<Vec<_>>(), ["other"]);
 }

@@ -1,0 +1,134 @@
+//! What a namespace keeps that belongs to no connection: histories, rooms, what an application keeps.
+
+use roomcast_core::{AppState, Command, HubState, Outbox, Timestamp};
+
+use super::{AnyApp, Namespace};
+use crate::platform::{Appended, Fault, Kept, Platform};
+
+impl<P: Platform> Namespace<P> {
+    /// Gives the hub the messages that it asks for. Somebody waits for them, so it is before anything
+    /// is carried out.
+    pub(super) fn recall(&mut self) -> Result<(), Fault> {
+        let wanted = |out: &Outbox, given: &[String]| {
+            out.iter().find_map(|command| match command {
+                Command::Recall { room } if !given.iter().any(|other| other == room) => {
+                    Some(room.to_owned())
+                }
+                Command::Recall { .. }
+                | Command::Send { .. }
+                | Command::Close { .. }
+                | Command::Ping { .. }
+                | Command::Persist { .. }
+                | Command::Append { .. }
+                | Command::PersistRoom { .. } => None,
+            })
+        };
+        let mut given = Vec::new();
+        while let Some(room) = wanted(&self.out, &given) {
+            let (now, app, out, platform) = self.parts()?;
+            give_back(platform, now, app, &room, out)?;
+            given.push(room);
+        }
+        Ok(())
+    }
+
+    /// Writes what the commands changed that belongs to no connection.
+    ///
+    /// It is the last thing that may fail, so that nothing has to take it back.
+    pub(super) fn save_kept(&mut self) -> Result<(), Fault> {
+        let application = self.changed_application()?;
+        let Some(app) = &self.app else {
+            return Ok(());
+        };
+        let hub = app.hub();
+        let mut kept = Kept {
+            application: application.as_deref(),
+            ..Kept::default()
+        };
+        let mut rooms: Vec<&str> = Vec::new();
+        for command in &self.out {
+            match command {
+                Command::Append {
+                    room,
+                    offset,
+                    at,
+                    frame,
+                    except,
+                } => {
+                    rooms.push(room);
+                    kept.messages.push(Appended {
+                        room,
+                        offset,
+                        at,
+                        frame,
+                        except,
+                    });
+                }
+                Command::PersistRoom { room } => rooms.push(room),
+                Command::Send { .. }
+                | Command::Close { .. }
+                | Command::Ping { .. }
+                | Command::Persist { .. }
+                | Command::Recall { .. } => {}
+            }
+        }
+        if !rooms.is_empty() {
+            rooms.extend(self.forgotten.iter().map(|room| &**room));
+            rooms.sort_unstable();
+            rooms.dedup();
+            kept.rooms = rooms
+                .into_iter()
+                .map(|room| (room, hub.room_state(room)))
+                .collect();
+            kept.lives = Some(hub.lives()).filter(|lives| *lives != self.lives);
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.platform.save_kept(&kept)?;
+        if !kept.rooms.is_empty() {
+            self.lives = hub.lives();
+            self.forgotten.clear();
+        }
+        if let Some(text) = application {
+            self.saved = text;
+        }
+        Ok(())
+    }
+
+    /// What an application keeps, when it is something else than what is saved.
+    fn changed_application(&mut self) -> Result<Option<String>, Fault> {
+        let Some(app) = self.app.as_mut().filter(|_| self.application.is_some()) else {
+            return Ok(None);
+        };
+        if !app.take_unsaved() {
+            return Ok(None);
+        }
+        let mut state = app.state();
+        // The storage has it by parts.
+        state.hub = HubState::default();
+        let text = if state == AppState::default() {
+            String::new()
+        } else {
+            let text = serde_json::to_string(&state);
+            text.map_err(|fault| Fault::new("the application's state cannot be encoded", fault))?
+        };
+        Ok(Some(text).filter(|text| *text != self.saved))
+    }
+}
+
+/// Gives the hub the messages of a room that are in the storage.
+pub(crate) fn give_back(
+    platform: &mut impl Platform,
+    now: Timestamp,
+    app: &mut AnyApp,
+    room: &str,
+    out: &mut Outbox,
+) -> Result<(), Fault> {
+    let messages = match app.hub().room_state(room) {
+        Some(state) => platform.history(room, state.first()..=state.offset())?,
+        None => Vec::new(),
+    };
+    app.give_back(now, room, messages, out);
+    Ok(())
+}
