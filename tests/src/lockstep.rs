@@ -114,6 +114,11 @@ impl<D: Driver> Lockstep<D> {
         &self.story
     }
 
+    /// The op with ids and epochs as the driver has them, in place of what stands for them.
+    pub fn addressed(&self, op: &Op) -> Op {
+        self.known.address(op)
+    }
+
     /// Does what the op says, on both sides.
     ///
     /// # Errors

@@ -213,6 +213,9 @@ impl Settings {
         {
             vars.push((heartbeat.into(), time.as_millis().to_string()));
         }
+        if let Some(file) = self.config_file() {
+            vars.push(("ROOMCAST_CONFIG".into(), file.into()));
+        }
         vars
     }
 }

@@ -21,20 +21,52 @@ fn settings() -> Settings {
 /// A worker beside the model, in a namespace of its own.
 fn world<'e>(
     edge: &'e Edge,
+    settings: &Settings,
     namespace: &str,
     evictions: impl IntoIterator<Item = bool, IntoIter: 'e>,
 ) -> Lockstep<Hibernating<'e>> {
     let url = Url::new(edge.address(0)).expect("an address of the form that is asked for");
     let url = url.with_api(Some(Edge::API_KEY)).with_namespace(namespace);
-    Lockstep::new(
-        Hibernating::new(url, edge, 0, evictions),
-        &settings().limits(),
-    )
+    let driver = Hibernating::new(url, edge, 0, evictions);
+    Lockstep::new(driver, &settings.limits()).with_policies(&settings.policies())
 }
 
 #[test]
 fn the_worker_equals_the_model_wherever_it_is_evicted() {
-    let edge = Edge::start(&[&settings()]);
+    let cast = Cast::default()
+        .with_namespaces(["red"])
+        .with_welcome()
+        .with_raw_texts();
+    tell(&settings(), &cast);
+}
+
+/// Rooms that keep histories and show who is there.
+#[test]
+fn the_worker_equals_the_model_in_rooms_that_are_kept() {
+    let settings: Settings = "rooms_per_connection=3 presence_list=2 page_entries=3 \
+                              recovery_messages=3 meta_bytes=20"
+        .parse()
+        .expect("known settings");
+    let rooms = [
+        "log history.messages=4",
+        "den history.messages=300 presence=members presence_grace_s=0 echo=true",
+        "hall presence=members presence_grace_s=0 members=2 overflow=drop-oldest",
+        "sta* history.messages=2 presence=counts publish=false overflow=latest",
+    ];
+    let settings = rooms.iter().fold(settings, |settings, line| {
+        settings.with_rooms(line).expect("a policy")
+    });
+    let cast = Cast::new(
+        ["alice", "bob", "carol", "dave"],
+        ["log", "den", "hall", "stage"],
+    );
+    // One namespace: the same id names another connection in each, and positions name connections.
+    tell(&settings, &cast.with_welcome().with_histories());
+}
+
+/// Random stories of a cast, on the worker and on the model.
+fn tell(settings: &Settings, cast: &Cast) {
+    let edge = Edge::start(&[settings]);
     let config = Config {
         failure_persistence: None,
         cases: Config::default().cases / 2,
@@ -42,17 +74,13 @@ fn the_worker_equals_the_model_wherever_it_is_evicted() {
         max_shrink_iters: 500,
         ..Config::default()
     };
-    let cast = Cast::default()
-        .with_namespaces(["red"])
-        .with_welcome()
-        .with_raw_texts();
     let evictions = collection::vec(bool::weighted(0.3), OPS_MAX);
     let stories = (cast.ops(1..=OPS_MAX), evictions);
     let namespaces = AtomicU32::new(0);
     let evicted = AtomicU32::new(0);
     let result = TestRunner::new(config).run(&stories, |(story, evictions)| {
         let namespace = format!("story-{}", namespaces.fetch_add(1, Ordering::Relaxed));
-        let mut world = world(&edge, &namespace, evictions.iter().copied());
+        let mut world = world(&edge, settings, &namespace, evictions.iter().copied());
         for op in &story {
             world.perform(op).map_err(|fault| {
                 let evicted = evictions.iter().zip(1..).filter(|(evicted, _)| **evicted);
@@ -81,7 +109,7 @@ fn the_worker_equals_the_model_wherever_it_is_evicted() {
 #[test]
 fn an_eviction_that_closes_the_sockets_is_noticed() {
     let edge = Edge::start(&[&settings()]);
-    let mut world = world(&edge, "closed", iter::empty());
+    let mut world = world(&edge, &settings(), "closed", iter::empty());
     for line in [
         "alice connects",
         r#"alice sends {"event":"$join","room":"lobby"}"#,

@@ -10,14 +10,19 @@ const EXCEPTIONS: &[(&str, &str)] = &[];
 const CLOCK: &str = "time passes in it, and a server's clock cannot be moved";
 const USERS: &str = "users come with tokens, which there are none of";
 /// Traces that no server can be told over sockets, and why.
-const SOCKETLESS: [(&str, &str); 9] = [
+const SOCKETLESS: [(&str, &str); 14] = [
     ("bytes_over_the_rate", CLOCK),
     ("from_names_the_user", USERS),
     ("heartbeat_can_be_off", CLOCK),
     ("heartbeat_closes_the_silent", CLOCK),
     ("heartbeat_counts_any_sign_of_life", CLOCK),
     ("idempotency_key_expires", CLOCK),
+    ("members_in_pages", USERS),
+    ("not_recovered_when_aged", CLOCK),
+    ("presence_by_user", USERS),
+    ("presence_waits_for_a_reconnect", USERS),
     ("rate_limit_refills", CLOCK),
+    ("room_with_a_history_begins_anew", CLOCK),
     ("server_send_to_users", USERS),
     ("welcome_names_the_user", USERS),
 ];

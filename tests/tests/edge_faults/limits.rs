@@ -128,17 +128,25 @@ fn who_lost_its_socket_in_a_deployment_is_in_no_room() {
 /// Whoever deployed it is told what to change.
 #[test]
 fn a_wrong_setting_is_named() {
-    let edge = Edge::start_with_vars(&[("ROOMCAST_MESSAGE_BYTES_MAX", "lots")]);
-    let url = Url::new(edge.address(0)).expect("an address of the form that is asked for");
-    let mut url = url.with_api(Some(Edge::API_KEY));
-    let refused = url.perform(&op("alice connects"));
-    assert_eq!(refused.map(|answer| answer.status), Ok(500));
-    let told = url
-        .perform(&op("server lists rooms"))
-        .expect_err("it cannot answer");
-    let told = told.to_string();
-    assert!(
-        told.contains("500") && told.contains("ROOMCAST_MESSAGE_BYTES_MAX"),
-        "{told}"
-    );
+    let policies = "[[rooms]]\nmatch = \"*\"\nhistroy = 1\n";
+    for (name, value, fault) in [
+        ("ROOMCAST_MESSAGE_BYTES_MAX", "lots", "whole number"),
+        (
+            "ROOMCAST_CONFIG",
+            policies,
+            "line 3: unknown field `histroy`",
+        ),
+    ] {
+        let edge = Edge::start_with_vars(&[(name, value)]);
+        let url = Url::new(edge.address(0)).expect("an address of the form that is asked for");
+        let mut url = url.with_api(Some(Edge::API_KEY));
+        let refused = url.perform(&op("alice connects"));
+        assert_eq!(refused.map(|answer| answer.status), Ok(500));
+        let told = url
+            .perform(&op("server lists rooms"))
+            .expect_err("it cannot answer");
+        let told = told.to_string();
+        let parts = ["500", name, fault];
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    }
 }

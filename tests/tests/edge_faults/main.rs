@@ -2,6 +2,7 @@
 //! happened, whoever asked for it is told, and everything else goes on.
 
 mod breaking;
+mod histories;
 mod limits;
 mod saving;
 mod world;

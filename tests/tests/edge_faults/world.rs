@@ -30,7 +30,11 @@ pub(crate) const AFTERWARDS: [&str; 9] = [
 
 /// A worker whose platform fails when it is told to, and what its limits are.
 pub(crate) fn start(settings: &str) -> (Edge, Settings) {
-    let settings: Settings = settings.parse().expect("known settings");
+    start_with(settings.parse().expect("known settings"))
+}
+
+/// The same with these settings.
+pub(crate) fn start_with(settings: Settings) -> (Edge, Settings) {
     let entry = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/faulty.js");
     (Edge::start_behind(&entry, &[&settings]), settings)
 }
@@ -53,6 +57,7 @@ impl<'e> World<'e> {
         let url = url.with_api(Some(Edge::API_KEY));
         let url = url.with_namespace(namespace.clone());
         let lockstep = Lockstep::new(url, &settings.limits());
+        let lockstep = lockstep.with_policies(&settings.policies());
         Self {
             edge,
             namespace,
@@ -68,6 +73,11 @@ impl<'e> World<'e> {
                 panic!("{}: {fault}\nThe worker logged:\n{log}", self.namespace);
             }
         }
+    }
+
+    /// The line with what stands for an epoch replaced by it.
+    pub(crate) fn addressed(&self, line: &str) -> String {
+        self.lockstep.addressed(&op(line)).to_string()
     }
 
     pub(crate) fn evict(&self) {

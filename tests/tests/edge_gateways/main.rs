@@ -3,5 +3,6 @@
 mod applications;
 mod doors;
 mod faults;
+mod presence;
 mod work;
 mod world;

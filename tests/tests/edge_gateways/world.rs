@@ -95,6 +95,14 @@ impl World {
         world
     }
 
+    /// The same with a policy for rooms.
+    pub(crate) fn sleepless_with(rooms: &str) -> Self {
+        let settings = Self::settings().with_rooms(rooms).expect("a policy");
+        let mut world = Self::around(Edge::start_build(Build::Gateways, &[&settings]));
+        world.evicting = true;
+        world
+    }
+
     /// Takes the object of a namespace out of memory, if it is there.
     pub(crate) fn evict(&self, namespace: &str) -> bool {
         let evicted = self.edge.evict(0, namespace, Sockets::Hibernate);

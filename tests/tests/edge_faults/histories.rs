@@ -1,0 +1,162 @@
+//! Histories that cannot be written or read: no offset is told that is not kept, and none twice.
+
+use roomcast_tests::{Edge, Settings};
+
+use crate::world::{World, start_with, whichever_call_fails};
+
+/// Two members of a room that keeps three messages, and somebody who is not.
+const CROWD: [&str; 6] = [
+    "alice connects",
+    "bob connects",
+    "carol connects",
+    r#"alice sends {"event":"$join","room":"log","data":{"meta":{"name":"Ann"}}}"#,
+    r#"bob sends {"event":"$join","room":"log"}"#,
+    r#"bob sends {"event":"said","id":1,"room":"log","data":1}"#,
+];
+
+/// What shows which messages are kept, and that the next one is the next.
+const AFTERWARDS: [&str; 6] = [
+    r#"bob sends {"event":"$history","id":1,"room":"log"}"#,
+    r#"bob sends {"event":"$members","id":1,"room":"log"}"#,
+    r#"bob sends {"event":"said","id":2,"room":"log","data":"next"}"#,
+    r#"carol sends {"event":"$join","room":"log","data":{"since":{"epoch":"<epoch 1 of log>","offset":1}}}"#,
+    r#"carol sends {"event":"$leave","room":"log"}"#,
+    r#"server sends {"audience":{"rooms":["log"]},"event":"told","data":2}"#,
+];
+
+fn world_of() -> (Edge, Settings) {
+    let rooms = "log history.messages=3 presence=members presence_grace_s=0";
+    // With a heartbeat every message is a reason to save, those of the driver too.
+    let settings: Settings = "heartbeat_ms=off".parse().expect("known settings");
+    start_with(settings.with_rooms(rooms).expect("a policy"))
+}
+
+fn nothing_happened(world: &mut World<'_>) {
+    world.play(&AFTERWARDS);
+    world.evict();
+    world.play(&AFTERWARDS);
+}
+
+/// Each statement in turn: of the first message of a history, and of one for which another goes.
+#[test]
+fn a_message_that_cannot_be_kept_is_not_sent() {
+    let (edge, settings) = world_of();
+    let more = r#"bob sends {"event":"said","id":1,"room":"log","data":"more"}"#;
+    for (which, before) in [("early", &[][..]), ("full", &[more, more, more])] {
+        whichever_call_fails(|call| {
+            let mut world = World::new(&edge, &settings, format!("{which}-{call}"));
+            world.play(&CROWD);
+            world.play(before);
+            world.fail("exec", call);
+            let head = r#"{"event":"said","id":7,"room":"log""#;
+            let declined = world.declines(head, &format!(r#"alice sends {head},"data":1}}"#));
+            if declined {
+                nothing_happened(&mut world);
+            }
+            declined
+        });
+    }
+}
+
+#[test]
+fn a_push_that_cannot_be_kept_is_refused() {
+    let (edge, settings) = world_of();
+    let push = r#"server with key k sends {"audience":{"rooms":["log"]},"event":"told","data":1}"#;
+    whichever_call_fails(|call| {
+        let mut world = World::new(&edge, &settings, format!("push-{call}"));
+        world.play(&CROWD);
+        world.fail("exec", call);
+        let refused = world.refuses(push, 503);
+        if refused {
+            world.play(&[push, push]);
+            nothing_happened(&mut world);
+        }
+        refused
+    });
+}
+
+/// A room that is begun by a join, and one that is forgotten with its last member.
+#[test]
+fn a_room_that_cannot_be_saved_is_not_joined_and_not_left() {
+    let (edge, settings) = world_of();
+    for (which, head) in [
+        ("join", r#"{"event":"$join","id":1,"room":"log""#),
+        ("leave", r#"{"event":"$leave","id":1,"room":"log""#),
+    ] {
+        whichever_call_fails(|call| {
+            let mut world = World::new(&edge, &settings, format!("{which}-{call}"));
+            world.play(&CROWD[..3]);
+            if which == "leave" {
+                world.play(&CROWD[3..4]);
+            }
+            world.fail("exec", call);
+            let declined = world.declines(head, &format!("alice sends {head}}}"));
+            if declined {
+                world.play(&CROWD[4..]);
+                nothing_happened(&mut world);
+            }
+            declined
+        });
+    }
+}
+
+/// The last member of a room goes: it is said once, and nobody waits for an answer.
+#[test]
+fn who_goes_while_nothing_can_be_saved_has_gone() {
+    let (edge, settings) = world_of();
+    whichever_call_fails(|call| {
+        let mut world = World::new(&edge, &settings, format!("gone-{call}"));
+        world.play(&CROWD);
+        world.play(&[r#"bob sends {"event":"$leave","room":"log"}"#]);
+        world.fail("exec", call);
+        world.play(&["alice disconnects"]);
+        let failed = world.has_failed();
+        world.play(&[r#"bob sends {"event":"$join","room":"log"}"#]);
+        nothing_happened(&mut world);
+        failed
+    });
+}
+
+/// Who asks is told to try again, and then gets it.
+#[test]
+fn a_history_that_cannot_be_read_is_asked_for_again() {
+    let (edge, settings) = world_of();
+    for (which, head, data) in [
+        ("page", r#"{"event":"$history","id":1,"room":"log""#, "}"),
+        (
+            "since",
+            r#"{"event":"$join","id":1,"room":"log""#,
+            r#","data":{"since":{"epoch":"<epoch 1 of log>","offset":0}}}"#,
+        ),
+    ] {
+        let mut world = World::new(&edge, &settings, which);
+        world.play(&CROWD);
+        if which == "since" {
+            world.play(&[r#"alice sends {"event":"$leave","room":"log"}"#]);
+        }
+        world.evict();
+        // Wakes it without a need for the history.
+        world.play(&[r#"alice sends {"event":"$rooms"}"#]);
+        world.fail("exec", 1);
+        let line = world.addressed(&format!("alice sends {head}{data}"));
+        assert!(world.declines(head, &line), "{which}");
+        world.play(&[&format!("alice sends {head}{data}")]);
+        nothing_happened(&mut world);
+    }
+}
+
+/// A test that passes while nothing is kept tests nothing.
+#[test]
+fn a_message_that_is_not_written_is_noticed() {
+    let (edge, settings) = world_of();
+    let mut world = World::new(&edge, &settings, "lost");
+    world.play(&CROWD);
+    world.post("/-/fail?call=exec&calls=1&how=skip");
+    let (_, events) = world.perform(r#"bob sends {"event":"said","id":2,"room":"log"}"#);
+    assert!(world.has_failed());
+    assert_eq!(events.len(), 2, "{events:#?}");
+    world.evict();
+    let (_, events) = world.perform(r#"bob sends {"event":"$history","id":1,"room":"log"}"#);
+    let told = format!("{events:?}");
+    assert!(!told.contains("said"), "{told}");
+}
