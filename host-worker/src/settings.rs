@@ -41,6 +41,13 @@ impl Settings {
         if let None | Some(OrOff::<u64>(None)) = vars.number_or_off("ROOMCAST_HEARTBEAT_MS")? {
             limits.heartbeat = None;
         }
+        // Objects share 128 MB, and read what they know of rooms whenever they wake.
+        if vars.text("ROOMCAST_HISTORY_BYTES_MAX").is_none() {
+            limits.history_bytes = 16 << 20;
+        }
+        if vars.text("ROOMCAST_HISTORY_ROOMS_MAX").is_none() {
+            limits.history_rooms = 1_000;
+        }
         limits.connections = vars.number("ROOMCAST_CONNECTIONS_MAX", SOCKETS_MAX)?;
         if !(1..=SOCKETS_MAX).contains(&limits.connections) {
             let fault = format!("must be 1 to {SOCKETS_MAX}, what one object can hold");
@@ -121,6 +128,17 @@ mod tests {
         assert_eq!(settings("", "").expect("valid").limits.heartbeat, None);
         assert_eq!(heartbeat("off"), None);
         assert_eq!(heartbeat("9000"), Some(Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn histories_are_small_unless_they_are_to_be_large() {
+        let histories = |name, value| {
+            let limits = settings(name, value).expect("valid").limits;
+            (limits.history_bytes, limits.history_rooms)
+        };
+        assert_eq!(histories("", ""), (16 << 20, 1_000));
+        assert_eq!(histories("ROOMCAST_HISTORY_BYTES_MAX", "7").0, 7);
+        assert_eq!(histories("ROOMCAST_HISTORY_ROOMS_MAX", "7").1, 7);
     }
 
     #[test]
