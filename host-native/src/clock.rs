@@ -4,29 +4,37 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use roomcast_core::Timestamp;
 
-/// A monotonic clock whose zero is the start of the server; all shards share one.
+/// A monotonic clock whose zero is the start of the server, or 1970; all shards share one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
     start_unix_ms: u64,
+    /// The time at the start.
+    zero_ms: u64,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
+    /// Starts. With `lasting` times it goes on from the wall clock at the start, so that those of an
+    /// earlier life can be compared. A wall clock that was set back then only keeps things for longer.
+    pub(crate) fn start(lasting: bool) -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        let start_unix_ms = millis(unix.unwrap_or_default());
         Self {
             start: Instant::now(),
-            start_unix_ms: millis(unix.unwrap_or_default()),
+            start_unix_ms,
+            zero_ms: if lasting { start_unix_ms } else { 0 },
         }
     }
 
     pub(crate) fn now(self) -> Timestamp {
-        Timestamp::from_millis(millis(self.start.elapsed()))
+        Timestamp::from_millis(self.zero_ms + millis(self.start.elapsed()))
     }
 
     /// The wall-clock time of a timestamp, as milliseconds since 1970: for people, not for rules.
     pub(crate) const fn unix_ms(self, at: Timestamp) -> u64 {
-        self.start_unix_ms.saturating_add(at.as_millis())
+        self.start_unix_ms
+            .saturating_add(at.as_millis())
+            .saturating_sub(self.zero_ms)
     }
 }
 

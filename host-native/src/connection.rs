@@ -19,8 +19,9 @@ use crate::{
     denial::Farewell,
     namespace::Link,
     places::Permit,
+    queue::Tag,
     shard::{ClientInput, Mail, Shard},
-    socket::{Home, Pushed, Socket, Stage},
+    socket::{Home, Socket, Stage},
     ws::{self, Decoder, Event, Guards},
 };
 
@@ -107,7 +108,7 @@ async fn refuse(
     let now = shard.now();
     if let Some(text) = &farewell.frame {
         // A queue with one frame in it is not over its limit.
-        let _ = socket.push(now, ws::message(Frame::Text(text)), 1);
+        let _ = socket.push(now, ws::message(Frame::Text(text)), 1, Tag::Control, || ());
     }
     socket.close(now, farewell.code, farewell.reason());
     socket.flush(now);
@@ -135,6 +136,10 @@ struct Connection {
 
 impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.socket.blocked_since().is_some() {
+            // What is queued may be written now.
+            self.shard.commit();
+        }
         if self.socket.poll_unblock(self.shard.now(), cx).is_err() {
             return Poll::Ready(());
         }
@@ -165,10 +170,11 @@ impl Connection {
             }
             self.process(&mut buffer[..count]);
             self.bulk = count >= BULK_BYTES;
-            if self.socket.blocked_since().is_some()
-                && self.socket.poll_unblock(shard.now(), cx).is_err()
-            {
-                return Poll::Ready(());
+            if self.socket.blocked_since().is_some() {
+                shard.commit();
+                if self.socket.poll_unblock(shard.now(), cx).is_err() {
+                    return Poll::Ready(());
+                }
             }
             if self.bulk {
                 break;
@@ -216,9 +222,8 @@ impl Connection {
                 }
                 Event::Control(answer) if open && !answer.is_empty() => {
                     let answer = Bytes::copy_from_slice(answer);
-                    if shard.push(socket, now, answer, 1) == Pushed::Overflow {
-                        shard.too_slow(socket);
-                    }
+                    let pushed = shard.push(socket, now, answer, 1, Tag::Control);
+                    shard.settle(socket, None, pushed);
                 }
                 Event::Close(code, answer) => closed = Some((code, Box::<[u8]>::from(answer))),
                 Event::Text(_) | Event::Binary(_) | Event::Control(_) => {}
@@ -231,13 +236,13 @@ impl Connection {
         } else if messages == 0 {
             heard(shard, home, *conn);
         }
-        if shard.end_cork(socket, now) == Pushed::Overflow {
-            shard.too_slow(socket);
-        }
+        let pushed = shard.end_cork(socket, now);
+        shard.settle(socket, None, pushed);
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
             self.end = DisconnectReason::Client(code);
             socket.answer_close(code, &answer);
+            shard.commit();
             socket.flush(now);
         }
         // A message that ended and one that began are two: the clock starts anew.

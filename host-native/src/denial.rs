@@ -47,7 +47,9 @@ impl From<OpenError> for Denial {
     fn from(fault: OpenError) -> Self {
         match fault {
             OpenError::Full => NAMESPACES.into(),
-            OpenError::Factory(_) | OpenError::State(_) => Rejection::internal().into(),
+            OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_) => {
+                Rejection::internal().into()
+            }
         }
     }
 }
@@ -118,7 +120,9 @@ impl From<OpenError> for Farewell {
     fn from(fault: OpenError) -> Self {
         match fault {
             OpenError::Full => Self::FULL,
-            OpenError::Factory(_) | OpenError::State(_) => Rejection::internal().into(),
+            OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_) => {
+                Rejection::internal().into()
+            }
         }
     }
 }

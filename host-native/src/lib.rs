@@ -104,6 +104,7 @@ mod accept;
 mod clock;
 mod connection;
 mod denial;
+mod drain;
 mod gateways;
 mod host;
 mod http;
@@ -118,6 +119,7 @@ mod settings;
 mod shard;
 mod shared;
 mod socket;
+mod store;
 mod ws;
 
 pub use host::Host;
@@ -126,11 +128,13 @@ pub use roomcast_core::Valid;
 pub use roomcast_core::{
     Admission, Audience, CloseCode, CompleteError, ConnId, ConnectionInfo, ConnectionSummary,
     Context, Counts, Delivery, Desk, DisconnectReason, EncodeError, ErrorCode, Extract, Failure,
-    Frame, Gateway, Handler, IntoOutcome, JoinError, Limits, Message, Outcome, Path, Rate, Raw,
-    Rejection, Reply, Request, RoomAction, RoomInfo, RoomSummary, Router, Scope, SessionError,
-    Timestamp, To, Token, UnknownConn, UpgradeRequest,
+    Frame, Gateway, Handler, HistoryPolicy, IntoOutcome, JoinError, Limits, Message, Outcome,
+    Overflow, Path, Pattern, PatternError, Policies, PolicyError, PolicyFileError, PresencePolicy,
+    Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy, RoomSummary, Router,
+    Scope, SessionError, Timestamp, To, Token, UnknownConn, UpgradeRequest,
     http::{Access, ApiKey, ApiKeyError, OriginRule, OriginRuleError},
 };
 pub use run::{RunError, listen, run};
 pub use server::{Server, ServerError};
 pub use settings::{Settings, SettingsError};
+pub use store::{StoreError, StoreSync};

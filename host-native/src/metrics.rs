@@ -17,6 +17,12 @@ pub(crate) struct Metrics {
     pub(crate) opened: AtomicU64,
     pub(crate) messages_in: AtomicU64,
     pub(crate) deliveries: AtomicU64,
+    /// What became of queues that passed their limits: the connection was closed, the oldest
+    /// messages were dropped, or those with a newer one of the same event.
+    pub(crate) overflows_closed: AtomicU64,
+    pub(crate) overflows_dropped: AtomicU64,
+    pub(crate) overflows_replaced: AtomicU64,
+    pub(crate) messages_dropped: AtomicU64,
     closed: Mutex<BTreeMap<u16, u64>>,
 }
 
@@ -82,6 +88,27 @@ impl Metrics {
             "Messages queued for clients, counted per recipient.",
             sum(|m| &m.deliveries),
         );
+        metric(
+            "messages_dropped_total",
+            "counter",
+            "Messages dropped from full queues whose connections stayed.",
+            sum(|m| &m.messages_dropped),
+        );
+        text.push_str(
+            "# HELP roomcast_outbox_overflows_total Queues that passed their limit, by what was done.\n\
+             # TYPE roomcast_outbox_overflows_total counter\n",
+        );
+        let outcomes = [
+            ("close", sum(|m| &m.overflows_closed)),
+            ("drop-oldest", sum(|m| &m.overflows_dropped)),
+            ("latest", sum(|m| &m.overflows_replaced)),
+        ];
+        for (outcome, count) in outcomes {
+            let _ = writeln!(
+                text,
+                "roomcast_outbox_overflows_total{{outcome=\"{outcome}\"}} {count}"
+            );
+        }
         let mut closed = BTreeMap::<u16, u64>::new();
         for metrics in all {
             let counts = metrics

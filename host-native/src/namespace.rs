@@ -2,6 +2,7 @@
 
 mod application;
 mod fan_out;
+mod keep;
 mod outside;
 mod run;
 mod work;
@@ -15,18 +16,18 @@ use std::{
 };
 
 use roomcast_core::{
-    Admission, App, CloseCode, Config, ConnId, ConnectError, DisconnectReason, Frame, Gateway,
-    Handshake, Hub, HubState, Input, Opening, Outbox, Outcome, Rejection, RestoreError, Timestamp,
-    Token, UnknownConn,
+    Admission, App, CloseCode, Command, Config, ConnId, ConnectError, DisconnectReason, Frame,
+    Gateway, Handshake, Hub, HubState, Input, Opening, Outbox, Outcome, Rejection, RestoreError,
+    Timestamp, Token, UnknownConn,
 };
 
 pub(crate) use self::{application::said, fan_out::Link};
 use self::{
     application::{AnyApp, Application, Panicked},
-    fan_out::FanOut,
+    fan_out::{FanOut, Lost},
     work::Works,
 };
-use crate::{denial::Farewell, http::Knock, shard::Shard};
+use crate::{denial::Farewell, http::Knock, shard::Shard, store::Life, ws};
 
 /// One namespace, on the one shard that is its home.
 ///
@@ -46,6 +47,8 @@ struct Inner {
     works: Works,
     /// Whether the run is to be ended with the turn.
     listed: bool,
+    /// What must not be forgotten of the namespace; `None` when nothing is kept.
+    life: Option<Life>,
 }
 
 impl Namespace {
@@ -55,6 +58,7 @@ impl Namespace {
         mut config: Config,
         state: HubState,
         gateway: Box<dyn Gateway>,
+        life: Option<Life>,
     ) -> Result<Self, RestoreError> {
         // As the application will have it, for the journal.
         config.raw = gateway.is_raw();
@@ -68,6 +72,7 @@ impl Namespace {
                 fan_out: FanOut::default(),
                 works: Works::default(),
                 listed: false,
+                life,
             }),
         })
     }
@@ -119,6 +124,9 @@ impl Namespace {
         };
         if let Ok(conn) = connected {
             inner.fan_out.enter(conn, link);
+            if let Some(life) = &mut inner.life {
+                life.next_serial = life.next_serial.max(conn.serial() + 1);
+            }
         }
         if inner.application.app().next_schedule().is_some() {
             // Perhaps with this connection, for it may be the first.
@@ -309,7 +317,7 @@ impl Namespace {
     }
 
     fn finish(self: &Rc<Self>, shard: &Shard, now: Timestamp, inner: &mut Inner) {
-        inner.carry_out(shard, now);
+        inner.carry_out(shard, &self.name, now);
         inner.settle_overflow(shard, &self.name, now);
         if inner.application.app().has_news() {
             self.take_news(shard, inner);
@@ -321,15 +329,20 @@ impl Namespace {
 }
 
 impl Inner {
-    fn carry_out(&mut self, shard: &Shard, now: Timestamp) {
+    fn carry_out(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
         if !self.application.out().is_empty() {
+            self.keep(shard, name);
             self.fan_out.carry_out(shard, now, self.application.out());
             self.application.clear_out();
         }
     }
 
-    /// Closes those who were too slow. Their queues are empty by now, so that this ends.
+    /// Closes those who were too slow, and tells others what they lost. The queues of those are
+    /// below their limits by now, so that this ends.
     fn settle_overflow(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
+        while let Some(lost) = self.fan_out.take_lost() {
+            self.tell_lost(shard, name, now, &lost);
+        }
         while let Some(conn) = self.fan_out.take_overflowed() {
             let (code, reason) = (CloseCode::TOO_SLOW, "too slow: the outbox passed its limit");
             let input = || Input::Close {
@@ -344,7 +357,31 @@ impl Inner {
             let _ = self.application.perform(now, input, |app, out| {
                 app.close(now, conn, code, reason, out)
             });
-            self.carry_out(shard, now);
+            self.carry_out(shard, name, now);
         }
+    }
+
+    /// Has the hub say what a connection lost, and puts that where the messages were.
+    fn tell_lost(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp, lost: &Lost) {
+        let (conn, room) = (lost.conn, &*lost.room);
+        // 0 where there is no history.
+        let after = lost.offset.saturating_sub(1);
+        shard.record(name, now, || Input::Lost {
+            conn,
+            room: room.into(),
+            after,
+        });
+        let (app, out) = self.application.app_mut();
+        debug_assert!(out.is_empty());
+        // A connection that is gone has no queue.
+        let _ = app.lost(conn, room, after, out);
+        let notice = out.iter().find_map(|command| {
+            let Command::Send { frame, .. } = command else {
+                return None;
+            };
+            Some(ws::message(frame))
+        });
+        self.fan_out.place_gap(shard, lost, notice);
+        self.application.clear_out();
     }
 }

@@ -11,17 +11,17 @@ use std::{
     time::Duration,
 };
 
-use roomcast_core::CloseCode;
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot, watch},
     task::spawn_local,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval},
 };
 
 use crate::{
     accept,
     clock::Clock,
+    drain,
     gateways::Gateways,
     host::Host,
     metrics::Metrics,
@@ -31,6 +31,7 @@ use crate::{
     settings::{Settings, SettingsError},
     shard::{Batch, Mounted, Shard},
     shared::{Shared, random},
+    store::{Store, StoreError},
 };
 
 /// A server that could not start or go on.
@@ -54,6 +55,17 @@ pub enum RunError {
         /// The namespace.
         namespace: String,
         /// What its factory said.
+        fault: String,
+    },
+    /// The store cannot be used, or not any more. Nothing that was told to anybody is lost.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A namespace that is in the store cannot begin.
+    #[error("the namespace `{namespace}` in the store cannot begin: {fault}")]
+    Wake {
+        /// The namespace.
+        namespace: String,
+        /// Why.
         fault: String,
     },
     /// Threads or listeners failed.
@@ -165,9 +177,17 @@ async fn run_shards(
         })?),
         None => None,
     };
+    let store = match &settings.store {
+        Some(folder) => Some(Store::open(folder, settings.store_sync)?),
+        None => None,
+    };
+    let kept = store.as_ref().map(Store::namespaces).transpose()?;
+    let kept = kept.unwrap_or_default();
+    settings.check_kept(kept.len())?;
     let connections_max = settings.connections_max.min(descriptors_max());
     let shared = Arc::new(Shared {
-        clock: Clock::start(),
+        // What is kept has times that a later life must understand.
+        clock: Clock::start(store.is_some()),
         metrics: shards.iter().map(|_| Metrics::default()).collect(),
         posts,
         connections: Places::new(connections_max),
@@ -176,6 +196,8 @@ async fn run_shards(
         draining: AtomicBool::new(false),
         first_serial: u64::from(u32::from_be_bytes(random().unwrap_or_default())),
         recorder,
+        store,
+        kept,
         settings,
         gateways,
     });
@@ -226,6 +248,9 @@ async fn run_shards(
         end.await.map_err(|_| RunError::ShardEnded)??;
     }
     shared.flush_record();
+    if let Some(store) = &shared.store {
+        store.close()?;
+    }
     tracing::info!("shut down");
     Ok(())
 }
@@ -252,6 +277,10 @@ fn shard_thread(
             let (namespace, fault) = (namespace.to_string(), fault.to_string());
             RunError::Gateway { namespace, fault }
         })?;
+        shard.wake_namespaces().map_err(|(namespace, fault)| {
+            let (namespace, fault) = (namespace.to_string(), fault.to_string());
+            RunError::Wake { namespace, fault }
+        })?;
         let _ = ready.send(mounted);
         drop(ready);
         // An error means that the server is gone: then it is over here too.
@@ -259,8 +288,13 @@ fn shard_thread(
         tokio::select! {
             () = accept::accept(&shard, listener) => {}
             _ = phase.wait_for(|phase| *phase == Phase::Stopping) => {}
+            fault = shard.store_failure() => return Err(fault.into()),
         }
-        drain(&shard).await;
+        tokio::select! {
+            () = drain::drain(&shard) => {}
+            fault = shard.store_failure() => return Err(fault.into()),
+        }
+        shard.commit();
         Ok(())
     })
 }
@@ -274,42 +308,6 @@ async fn sweeps(shard: Rc<Shard>) {
     loop {
         ticks.tick().await;
         shard.sweep();
-    }
-}
-
-/// Tells every client that the server goes away, and waits until all are gone.
-async fn drain(shard: &Rc<Shard>) {
-    // Also where nobody is connected.
-    for namespace in shard.namespaces() {
-        namespace.drain(shard);
-    }
-    // Clients of other shards' namespaces are closed by those: so wait for all, not only for ours.
-    // Some were being upgraded when the end began, and are only now in a hub: so look again.
-    let gone = async {
-        while shard.shared.connections.taken() > 0 {
-            close_all(shard);
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let longest = shard.shared.settings.close_wait + 2 * SWEEP;
-    if tokio::time::timeout(longest, gone).await.is_err() {
-        tracing::warn!("some clients did not answer the close and are cut off");
-    }
-}
-
-/// The longest delay that a client is asked to come back after.
-const AWAY_MS_MAX: u64 = 5_000;
-
-fn close_all(shard: &Rc<Shard>) {
-    for namespace in shard.namespaces() {
-        namespace.drain(shard);
-        let conns: Vec<_> = namespace.ask(|hub| hub.connections().map(|conn| conn.id).collect());
-        for conn in conns {
-            let reason = "the server is shutting down";
-            // Neighbours in the order of arrival get delays far apart.
-            let away = Duration::from_millis(conn.serial().wrapping_mul(1_619) % AWAY_MS_MAX);
-            let _ = namespace.close_for(shard, conn, CloseCode::AWAY, reason, away); // or it just left
-        }
     }
 }
 

@@ -58,6 +58,9 @@ pub enum ServerError {
     /// The server has not started yet, or has ended.
     #[error("the server is not running: it has not started yet, or it has ended")]
     NotRunning,
+    /// The namespace is to keep the message, and cannot begin.
+    #[error("the namespace cannot begin; why is in the server's log")]
+    NotOpened,
     /// The message cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -107,11 +110,20 @@ impl Server {
         let data = written(data);
         async move {
             let data = data?;
-            let send = move |shard: &Rc<Shard>, name: &Arc<str>| match shard.namespace(name) {
-                Some(namespace) => namespace.send(shard, &audience, &event, &data),
-                None => shard.send_to_nobody(&audience, &event, &data),
+            let send = move |shard: &Rc<Shard>, name: &Arc<str>| {
+                let sent = match shard.namespace(name) {
+                    Some(namespace) => namespace.send(shard, &audience, &event, &data),
+                    // Kept for those who come later.
+                    None if audience.as_room().is_some_and(|room| shard.keeps(room)) => {
+                        let opened = shard.open_namespace(name);
+                        let namespace = opened.map_err(|_| ServerError::NotOpened)?;
+                        namespace.send(shard, &audience, &event, &data)
+                    }
+                    None => shard.send_to_nobody(&audience, &event, &data),
+                };
+                sent.map_err(ServerError::from)
             };
-            Ok(self.call(send).await??)
+            self.call(send).await?
         }
     }
 
@@ -292,7 +304,10 @@ impl Server {
         let home = home_of(&self.namespace, posts.len());
         let (name, (answer, answered)) = (self.namespace.clone(), oneshot::channel());
         let task = move |shard: &Rc<Shard>| {
-            let _ = answer.send(task(shard, &name)); // who asked may be gone
+            let result = task(shard, &name);
+            shard.when_committed(move || {
+                let _ = answer.send(result); // who asked may be gone
+            });
         };
         let mail = vec![Mail::Task(Box::new(task))];
         // As if from itself: a task counts in no account between shards.

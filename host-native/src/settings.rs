@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use roomcast_core::{Limits, Rate, SettingError, http::Access};
+use crate::store::StoreSync;
+use roomcast_core::{Limits, Policies, Rate, SettingError, http::Access};
 
 /// The settings of a server. Every field has a default; units are in the names or types.
 ///
@@ -32,8 +33,10 @@ pub struct Settings {
     pub connections_max: usize,
     /// WebSocket connections from one address; default off, for many people may share one.
     pub connections_per_address_max: Option<usize>,
-    /// Limits of each namespace.
+    /// Limits of each namespace; that on the bytes of histories is one for all of them together.
     pub hub: Limits,
+    /// What rooms are like; default no policies: rooms keep no history and show nobody.
+    pub policies: Policies,
     /// WebSocket pings, pongs and closes from one connection; default 5 a second, burst 50;
     /// `None` is no limit. Passed: not answered, then close 4429.
     pub control: Option<Rate>,
@@ -56,8 +59,17 @@ pub struct Settings {
     pub write_stall: Duration,
     /// Time for the peer to answer a close frame; default 5 s. Passed: the TCP connection ends.
     pub close_wait: Duration,
+    /// Time over which the closes of a shutdown are spread, when there are many; default 15 s: with the
+    /// time for the peers' answers a shutdown stays within the 30 s that most supervisors wait.
+    pub drain_window: Duration,
     /// Bytes of an API request's body; default 1 MiB. Passed: 413.
     pub api_body_bytes_max: usize,
+    /// The folder of the store that histories outlive the process in; default none: they live in
+    /// memory.
+    pub store: Option<PathBuf>,
+    /// When the store makes what is written last through a failure of power or system; default once a
+    /// second.
+    pub store_sync: StoreSync,
     /// Where to write the journal of all inputs; default nowhere. What applications do is not in it:
     /// [`Replay::with_gateways`](roomcast_core::Replay::with_gateways) has them do it again.
     pub record: Option<PathBuf>,
@@ -74,6 +86,7 @@ impl Default for Settings {
             connections_max: 100_000,
             connections_per_address_max: None,
             hub: Limits::default(),
+            policies: Policies::default(),
             control: Some(Rate {
                 per_second: 5,
                 burst: 50,
@@ -87,7 +100,10 @@ impl Default for Settings {
             outbox_frames_max: 1024,
             write_stall: Duration::from_secs(10),
             close_wait: Duration::from_secs(5),
+            drain_window: Duration::from_secs(15),
             api_body_bytes_max: 1024 * 1024,
+            store: None,
+            store_sync: StoreSync::default(),
             record: None,
         }
     }
@@ -125,6 +141,16 @@ impl Settings {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Checks that the namespaces that are in the store can all be there.
+    pub(crate) fn check_kept(&self, count: usize) -> Result<(), SettingsError> {
+        if count > self.namespaces_max {
+            return Err(SettingsError(format!(
+                "--namespaces-max must be at least {count}: so many namespaces are in the store"
+            )));
+        }
+        Ok(())
     }
 
     /// Checks the relations between settings. [`run`](crate::run) does it too.

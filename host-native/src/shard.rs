@@ -4,6 +4,7 @@
 //! goes to other shards leaves in one message per shard and turn.
 
 mod cork;
+mod durable;
 mod ebb;
 mod flow;
 mod mail;
@@ -15,13 +16,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::{Rc, Weak},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use bytes::Bytes;
 use roomcast_core::{
-    Audience, CloseCode, Config, ConnectionInfo, ConnectionSummary, Delivery, EncodeError, Hub,
-    HubState, Input, Opening, Outbox, Payload, RestoreError, Timestamp,
+    Audience, CloseCode, Config, ConnId, ConnectionInfo, ConnectionSummary, Delivery, EncodeError,
+    Hub, HubState, Input, Opening, Outbox, Payload, RestoreError, Timestamp,
 };
 use serde_json::value::RawValue;
 use slab::Slab;
@@ -31,13 +32,15 @@ use tokio::{
 };
 
 pub(crate) use self::mail::{Batch, ClientInput, Mail};
-use self::{cork::Cork, ebb::HighWater, flow::Flow, turn::Backlog};
+use self::{cork::Cork, durable::Durable, ebb::HighWater, flow::Flow, turn::Backlog};
 use crate::{
     gateways::FactoryFault,
     metrics::Metrics,
     namespace::{Link, Namespace},
+    queue::Tag,
     shared::Shared,
     socket::{Home, Pushed, QueueLimits, Socket},
+    store::{Life, StoreError},
 };
 
 #[derive(Debug)]
@@ -62,6 +65,7 @@ pub(crate) struct Shard {
     corked: RefCell<Cork>,
     outgoing: RefCell<Vec<Vec<Mail>>>,
     flow: Flow,
+    durable: Durable,
     /// Rung when there is something to do at the end of the turn.
     bell: Notify,
     /// Rung when schedules have begun.
@@ -88,6 +92,7 @@ impl Shard {
             corked: RefCell::default(),
             outgoing: RefCell::new((0..shards).map(|_| Vec::new()).collect()),
             flow: Flow::new(shards),
+            durable: Durable::default(),
             bell: Notify::new(),
             begun: Notify::new(),
         })
@@ -137,15 +142,64 @@ impl Shard {
 
     fn begin_namespace(&self, name: &Arc<str>) -> Result<Rc<Namespace>, OpenError> {
         let gateway = self.shared.gateways.make(name)?;
-        let limits = self.shared.settings.hub.clone();
-        let config = Config::new(self.shared.epoch()).with_limits(limits);
-        let state = HubState::from_serial(self.serial.get());
-        let namespace = Namespace::new(self, name.clone(), config, state, gateway)?;
+        let settings = &self.shared.settings;
+        let mut limits = settings.hub.clone();
+        // What is replayed is queued: more would make who comes back too slow at once.
+        limits.recovery_bytes = limits.recovery_bytes.min(settings.outbox_bytes_max);
+        limits.recovery_messages = limits.recovery_messages.min(settings.outbox_frames_max);
+        // What an earlier namespace of the name left behind is in the store, or is not.
+        self.commit();
+        let store = self.shared.store.as_ref();
+        let kept = store.map(|store| store.load(name)).transpose()?.flatten();
+        let (life, rooms, keys) = match kept {
+            Some(kept) => (kept.life, kept.rooms, kept.keys),
+            None => {
+                let epoch = self.shared.epoch().into();
+                let life = Life {
+                    epoch,
+                    lives: 0,
+                    next_serial: 0,
+                };
+                (life, Vec::new(), Vec::new())
+            }
+        };
+        let config = Config::new(&*life.epoch)
+            .with_limits(limits)
+            .with_policies(settings.policies.clone())
+            .with_durable(store.is_some());
+        let state = HubState::from_serial(self.serial.get().max(life.next_serial))
+            .with_lives(life.lives)
+            .with_rooms(rooms.iter().cloned())
+            .with_keys(keys);
+        let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
+        let messages: Vec<_> = rooms.iter().map(messages).collect::<Result<_, _>>()?;
+        let life = store.map(|_| life);
+        let namespace = Namespace::new(self, name.clone(), config, state, gateway, life.clone())?;
         let namespace = Rc::new(namespace);
         self.namespaces
             .borrow_mut()
             .insert(name.clone(), namespace.clone());
+        for (room, messages) in rooms.iter().zip(messages) {
+            if namespace.ask(|hub| hub.room_state(room.room())).is_some() {
+                namespace.give_back(self, room.room(), &messages);
+            } else if let Some(life) = &life {
+                // By the policies of now it keeps nothing.
+                self.keep(|batch| batch.set_room(name, life.clone(), room.room(), None));
+            }
+        }
         Ok(namespace)
+    }
+
+    /// Begins the namespaces that were kept and are at home here. When one cannot begin, its name
+    /// comes with the error.
+    pub(crate) fn wake_namespaces(&self) -> Result<(), (Arc<str>, OpenError)> {
+        for name in &self.shared.kept {
+            if self.home_of(name) == self.index {
+                let opened = self.open_namespace(name);
+                opened.map_err(|fault| (name.clone(), fault))?;
+            }
+        }
+        Ok(())
     }
 
     /// Begins the namespaces that have a gateway of their own and are at home here. When one cannot
@@ -162,6 +216,12 @@ impl Shard {
             })
         };
         at_home.map(mount).collect()
+    }
+
+    /// Whether the policy of a room is to keep a history.
+    pub(crate) fn keeps(&self, room: &str) -> bool {
+        let policy = self.shared.settings.policies.of(room);
+        policy.is_some_and(|policy| policy.history.is_some())
     }
 
     /// What a send to a namespace without connections gives: a mistake is one all the same.
@@ -182,8 +242,8 @@ impl Shard {
         ConnectionSummary::new(info, self.shared.clock.unix_ms(info.since))
     }
 
-    /// Runs a task where a namespace is at home, and gives its result; `None` when that shard has
-    /// ended.
+    /// Runs a task where a namespace is at home, and gives its result when what it changed is
+    /// committed; `None` when it cannot be, or that shard has ended.
     pub(crate) async fn at_home<R: Send + 'static>(
         self: &Rc<Self>,
         namespace: &str,
@@ -198,11 +258,16 @@ impl Shard {
         task: impl FnOnce(&Rc<Self>) -> R + Send + 'static,
     ) -> Option<R> {
         if index == self.index {
-            return Some(task(self));
+            let result = task(self);
+            self.committed().await?;
+            return Some(result);
         }
         let (answer, answered) = oneshot::channel();
         let task = move |shard: &Rc<Self>| {
-            let _ = answer.send(task(shard)); // who asked may be gone
+            let result = task(shard);
+            shard.when_committed(move || {
+                let _ = answer.send(result); // who asked may be gone
+            });
         };
         self.post(index, Mail::Task(Box::new(task)));
         answered.await.ok()
@@ -240,6 +305,7 @@ impl Shard {
         now: Timestamp,
         bytes: Bytes,
         frames: u32,
+        tag: Tag,
     ) -> Pushed {
         if self.is_corked(socket) {
             // What the cork holds is older.
@@ -248,18 +314,50 @@ impl Shard {
                 return spilt;
             }
         }
-        self.queue(socket, now, bytes, frames)
+        self.queue(socket, now, bytes, frames, tag)
     }
 
     /// Queues frames behind whatever is queued.
-    fn queue(&self, socket: &Rc<Socket>, now: Timestamp, bytes: Bytes, frames: u32) -> Pushed {
+    fn queue(
+        &self,
+        socket: &Rc<Socket>,
+        now: Timestamp,
+        bytes: Bytes,
+        frames: u32,
+        tag: Tag,
+    ) -> Pushed {
         let len = bytes.len();
-        let pushed = socket.push(now, bytes, frames);
-        if pushed == Pushed::Queued {
-            self.mark_dirty(socket, len);
-            self.watch(socket);
+        let pushed = socket.push(now, bytes, frames, tag, || self.commit());
+        let metrics = self.metrics();
+        match pushed {
+            Pushed::Queued => {
+                self.mark_dirty(socket, len);
+                self.watch(socket);
+            }
+            Pushed::Ended => {}
+            Pushed::Overflow => {
+                metrics.overflows_closed.fetch_add(1, Relaxed);
+            }
+            Pushed::Dropped { count, .. } => {
+                metrics.overflows_dropped.fetch_add(1, Relaxed);
+                metrics.messages_dropped.fetch_add(count.into(), Relaxed);
+                self.watch(socket);
+            }
+            Pushed::Replaced { count } => {
+                metrics.overflows_replaced.fetch_add(1, Relaxed);
+                metrics.messages_dropped.fetch_add(count.into(), Relaxed);
+                self.watch(socket);
+            }
         }
         pushed
+    }
+
+    /// Queues the notice of a gap for a socket of this shard.
+    pub(crate) fn place_gap(&self, socket: &Rc<Socket>, room: &str, notice: Option<Bytes>) {
+        let len = notice.as_ref().map_or(0, Bytes::len);
+        socket.place_gap(room, notice);
+        self.mark_dirty(socket, len);
+        self.watch(socket);
     }
 
     /// Has so many more bytes written at the end of the turn. One that the kernel takes no more of
@@ -277,9 +375,15 @@ impl Shard {
     }
 
     /// One frame for one connection, wherever its socket is.
-    pub(crate) fn deliver_one(&self, link: &Link, now: Timestamp, bytes: Bytes) -> Pushed {
+    pub(crate) fn deliver_one(
+        &self,
+        link: &Link,
+        now: Timestamp,
+        bytes: Bytes,
+        tag: Tag,
+    ) -> Pushed {
         match link {
-            Link::Local(socket) => self.push(socket, now, bytes, 1),
+            Link::Local(socket) => self.push(socket, now, bytes, 1, tag),
             &Link::Remote { shard, key } => {
                 let keys = Box::new([key]);
                 self.post(
@@ -288,6 +392,7 @@ impl Shard {
                         keys,
                         bytes,
                         frames: 1,
+                        tag,
                     },
                 );
                 Pushed::Queued
@@ -336,6 +441,42 @@ impl Shard {
                 );
             }
             None => {}
+        }
+    }
+
+    /// Tells the hub of a socket of this shard what became of frames that were queued for it.
+    pub(crate) fn settle(&self, socket: &Socket, room: Option<&str>, pushed: Pushed) {
+        match pushed {
+            Pushed::Overflow => self.too_slow(socket),
+            Pushed::Dropped {
+                gap: Some(offset), ..
+            } => {
+                if let (Some(room), Some((home, conn))) = (room, socket.home()) {
+                    self.ask_gap(home, *conn, room, offset);
+                }
+            }
+            Pushed::Queued
+            | Pushed::Ended
+            | Pushed::Dropped { gap: None, .. }
+            | Pushed::Replaced { .. } => {}
+        }
+    }
+
+    /// Has the hub of a connection say what it lost.
+    fn ask_gap(&self, home: &Home, conn: ConnId, room: &str, offset: u64) {
+        match home {
+            Home::Local(namespace) => namespace.lost(self, conn, room, offset),
+            Home::Remote { shard, namespace } => {
+                let (namespace, room) = (namespace.clone(), Box::<str>::from(room));
+                self.post(
+                    *shard,
+                    Mail::Task(Box::new(move |shard| {
+                        if let Some(namespace) = shard.namespace(&namespace) {
+                            namespace.lost(shard, conn, &room, offset);
+                        }
+                    })),
+                );
+            }
         }
     }
 
@@ -391,4 +532,6 @@ pub(crate) enum OpenError {
     Factory(#[from] FactoryFault),
     #[error(transparent)]
     State(#[from] RestoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

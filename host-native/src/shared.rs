@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock, gateways::Gateways, metrics::Metrics, places::Places, recorder::Recorder,
-    settings::Settings, shard::Batch,
+    settings::Settings, shard::Batch, store::Store,
 };
 
 /// What all shards share.
@@ -30,6 +30,9 @@ pub(crate) struct Shared {
     /// from before a restart names nobody.
     pub(crate) first_serial: u64,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) store: Option<Store>,
+    /// The namespaces that are in the store.
+    pub(crate) kept: Vec<Arc<str>>,
     pub(crate) gateways: Gateways,
 }
 

@@ -9,11 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, ConnId, Timestamp};
+use roomcast_core::{CloseCode, ConnId, Overflow, Timestamp};
 use rustix::net::SendFlags;
 use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
 
-use crate::{namespace::Namespace, queue::Queue, ws};
+use crate::{
+    namespace::Namespace,
+    queue::{Queue, Tag},
+    ws,
+};
 
 /// Where the hub of a connection lives.
 #[derive(Debug)]
@@ -32,6 +36,16 @@ pub(crate) enum Pushed {
     Ended,
     /// The queue passed its limit, and was emptied: the connection must be closed with 4409.
     Overflow,
+    /// The queue passed its limit, and so many messages were dropped.
+    Dropped {
+        count: u32,
+        /// The offset of the first of them, when the connection is to be told with `$gap`.
+        gap: Option<u64>,
+    },
+    /// The queue passed its limit, and so many messages were dropped for newer ones.
+    Replaced {
+        count: u32,
+    },
 }
 
 /// Limits of one queue.
@@ -39,6 +53,25 @@ pub(crate) enum Pushed {
 pub(crate) struct QueueLimits {
     pub(crate) bytes_max: usize,
     pub(crate) frames_max: usize,
+}
+
+impl QueueLimits {
+    /// The same with the room that is reserved for answers, errors, notices and pongs: an eighth.
+    const fn reserved(self) -> Self {
+        Self {
+            bytes_max: self.bytes_max + self.bytes_max / 8,
+            frames_max: self.frames_max + self.frames_max.div_ceil(8),
+        }
+    }
+
+    /// How full a queue is left where the oldest messages are dropped: not to the brim, or each
+    /// further message would drop one.
+    const fn after_drop(self) -> Self {
+        Self {
+            bytes_max: self.bytes_max - self.bytes_max / 8,
+            frames_max: self.frames_max - self.frames_max / 8,
+        }
+    }
 }
 
 /// How far the end of a connection is.
@@ -152,34 +185,78 @@ impl Socket {
     /// Queues whole frames.
     ///
     /// Over the limit it first tries to write: a healthy peer whose turn to be flushed has merely
-    /// not come must not be closed for a burst.
-    pub(crate) fn push(&self, now: Timestamp, bytes: Bytes, frames: u32) -> Pushed {
+    /// not come must not be closed for a burst. What then happens is up to the class of what was to
+    /// be queued.
+    pub(crate) fn push(
+        &self,
+        now: Timestamp,
+        bytes: Bytes,
+        frames: u32,
+        tag: Tag,
+        before_flush: impl FnOnce(),
+    ) -> Pushed {
         if self.stage.get() != Stage::Open || self.gap.get() {
             return Pushed::Ended;
         }
+        let limits = match tag {
+            Tag::Control | Tag::Gap(_) => self.limits.reserved(),
+            Tag::Message | Tag::Sheddable(_) => self.limits,
+        };
         let over = {
             let mut queue = self.queue.borrow_mut();
-            queue.push(bytes, frames);
-            self.is_over(&queue)
+            queue.push(bytes, frames, tag.clone());
+            is_over(&queue, limits)
         };
         if over {
+            before_flush();
             self.flush(now);
-            if self.is_over(&self.queue.borrow()) {
-                self.discard();
-                return Pushed::Overflow;
+            if is_over(&self.queue.borrow(), limits) {
+                return self.overflow(&tag);
             }
         }
         Pushed::Queued
     }
 
-    fn stream(&self) -> &TcpStream {
-        self.io.as_ref()
+    /// Drops what the class of the newest says.
+    fn overflow(&self, tag: &Tag) -> Pushed {
+        if let Tag::Sheddable(shed) = tag {
+            let queue = &mut *self.queue.borrow_mut();
+            if shed.overflow() == Overflow::DropOldest {
+                let left = self.limits.after_drop();
+                let room = shed.room();
+                // At least itself is of the room. What is left was there before, within the limits.
+                let dropped = queue.drop_oldest(room, left.bytes_max, left.frames_max);
+                let (offset, count) = dropped.unwrap_or_default();
+                let told = queue.expects_gap(room);
+                if !told {
+                    queue.ask_gap(room);
+                }
+                let gap = (!told).then_some(offset);
+                return Pushed::Dropped { count, gap };
+            }
+            let mut count = queue.keep_latest(Some(shed));
+            if is_over(queue, self.limits) {
+                count += queue.keep_latest(None);
+            }
+            if !is_over(queue, self.limits) {
+                return Pushed::Replaced { count };
+            }
+        }
+        self.discard();
+        Pushed::Overflow
     }
 
-    fn is_over(&self, queue: &Queue) -> bool {
-        // One message may be as large as it likes: with nothing before it, it is not slow.
-        let bytes = queue.bytes() > self.limits.bytes_max && queue.only().is_none();
-        bytes || queue.frames() > self.limits.frames_max
+    /// Queues the notice of a gap in a room, where the messages were; `None` when the hub says that
+    /// none is wanted.
+    pub(crate) fn place_gap(&self, room: &str, notice: Option<Bytes>) {
+        let open = self.stage.get() == Stage::Open && !self.gap.get();
+        self.queue
+            .borrow_mut()
+            .place_gap(room, notice.filter(|_| open));
+    }
+
+    fn stream(&self) -> &TcpStream {
+        self.io.as_ref()
     }
 
     /// Drops what is queued, for a peer that does not take it. Nothing more is queued until
@@ -187,6 +264,12 @@ impl Socket {
     pub(crate) fn discard(&self) {
         self.gap.set(true);
         self.queue.borrow_mut().discard_unstarted();
+    }
+
+    /// Ends the connection without another byte.
+    pub(crate) fn cut_off(&self) {
+        self.discard();
+        self.set_stage(Stage::Dead);
     }
 
     /// Lets the goodbye follow what was dropped.
@@ -202,7 +285,7 @@ impl Socket {
         self.code.set(Some(code));
         self.queue
             .borrow_mut()
-            .push(ws::close_frame(code, reason), 1);
+            .push(ws::close_frame(code, reason), 1, Tag::Control);
         self.set_stage(Stage::Closing(now));
     }
 
@@ -212,7 +295,7 @@ impl Socket {
             self.code.set(code);
             if !answer.is_empty() {
                 let answer = Bytes::copy_from_slice(answer);
-                self.queue.borrow_mut().push(answer, 1);
+                self.queue.borrow_mut().push(answer, 1, Tag::Control);
             }
         }
         self.set_stage(Stage::Done);
@@ -226,7 +309,7 @@ impl Socket {
             {
                 // With what is written of it: the queue must know where the frames begin.
                 let mut queue = self.queue.borrow_mut();
-                queue.push(Bytes::copy_from_slice(bytes), frames);
+                queue.push(Bytes::copy_from_slice(bytes), frames, Tag::Message);
                 queue.advance(written);
             }
             self.flush(now);
@@ -313,6 +396,12 @@ impl Socket {
             task.wake_by_ref();
         }
     }
+}
+
+fn is_over(queue: &Queue, limits: QueueLimits) -> bool {
+    // One message may be as large as it likes: with nothing before it, it is not slow.
+    let bytes = queue.bytes() > limits.bytes_max && queue.only().is_none();
+    bytes || queue.frames() > limits.frames_max
 }
 
 /// Never wait; an ended peer is an error, not a signal.

@@ -1,10 +1,15 @@
 //! `roomcast serve`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Args;
-use roomcast::{Rate, Settings};
+use roomcast::{Policies, Rate, Settings, StoreSync};
 use roomcast_core::{
     OrOff,
     http::{ApiKey, OriginRule},
@@ -54,6 +59,20 @@ pub(crate) struct ServeArgs {
         value_delimiter = ','
     )]
     namespaces: Vec<String>,
+    /// What rooms are like: policies for their names, in TOML
+    #[arg(long, env = "ROOMCAST_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Keep the histories of rooms in this folder, so that they outlive the process
+    #[arg(long, env = "ROOMCAST_STORE", value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// When what is stored lasts through a failure of power or system: each second, or always
+    #[arg(
+        long,
+        env = "ROOMCAST_STORE_SYNC",
+        value_name = "second|always",
+        default_value = "second"
+    )]
+    store_sync: Sync,
     /// Record every input to this file, for `roomcast replay`
     #[arg(long, env = "ROOMCAST_RECORD", value_name = "FILE")]
     record: Option<PathBuf>,
@@ -67,6 +86,12 @@ pub(crate) struct ServeArgs {
     log: String,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Sync {
+    Second,
+    Always,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +204,14 @@ struct LimitArgs {
         default_value_t = 5_000
     )]
     close_wait_ms: u64,
+    /// Time over which the closes of a shutdown are spread, when there are many
+    #[arg(
+        long,
+        env = "ROOMCAST_DRAIN_WINDOW_MS",
+        value_name = "MS",
+        default_value_t = 15_000
+    )]
+    drain_window_ms: u64,
     /// Rooms that one connection may be in
     #[arg(
         long,
@@ -195,6 +228,70 @@ struct LimitArgs {
         default_value_t = 200
     )]
     room_name_bytes_max: usize,
+    /// Bytes of memory that all histories take
+    #[arg(
+        long,
+        env = "ROOMCAST_HISTORY_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 67_108_864
+    )]
+    history_bytes_max: usize,
+    /// Rooms without members that are remembered for their history, in each namespace
+    #[arg(
+        long,
+        env = "ROOMCAST_HISTORY_ROOMS_MAX",
+        value_name = "N",
+        default_value_t = 10_000
+    )]
+    history_rooms_max: usize,
+    /// Messages that are replayed to one join
+    #[arg(
+        long,
+        env = "ROOMCAST_RECOVERY_MESSAGES_MAX",
+        value_name = "N",
+        default_value_t = 500
+    )]
+    recovery_messages_max: usize,
+    /// Bytes of messages that are replayed to one join
+    #[arg(
+        long,
+        env = "ROOMCAST_RECOVERY_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 524_288
+    )]
+    recovery_bytes_max: usize,
+    /// Messages or members in one answer
+    #[arg(
+        long,
+        env = "ROOMCAST_PAGE_ENTRIES_MAX",
+        value_name = "N",
+        default_value_t = 100
+    )]
+    page_entries_max: usize,
+    /// Bytes of one answer with messages or members
+    #[arg(
+        long,
+        env = "ROOMCAST_PAGE_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 262_144
+    )]
+    page_bytes_max: usize,
+    /// Users of a room that are listed, and whose coming and going is told
+    #[arg(
+        long,
+        env = "ROOMCAST_PRESENCE_LIST_MAX",
+        value_name = "N",
+        default_value_t = 1_000
+    )]
+    presence_list_max: usize,
+    /// Bytes of what presence shows of a user
+    #[arg(
+        long,
+        env = "ROOMCAST_META_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = 2_048
+    )]
+    meta_bytes_max: usize,
     /// Silence after which a connection is pinged, or off
     #[arg(
         long,
@@ -282,6 +379,11 @@ impl ServeArgs {
         access.api_keys = self.api_key;
         access.allow_origins = self.allow_origin;
         access.namespaces = Some(self.namespaces).filter(|names| !names.is_empty());
+        settings.store = self.store;
+        settings.store_sync = match self.store_sync {
+            Sync::Second => StoreSync::Second,
+            Sync::Always => StoreSync::Always,
+        };
         settings.record = self.record;
         settings.namespaces_max = limits.namespaces_max;
         settings.connections_max = limits.connections_max;
@@ -293,6 +395,14 @@ impl ServeArgs {
         hub.message_bytes = limits.message_bytes_max;
         hub.rooms_per_connection = limits.rooms_per_connection_max;
         hub.room_name_bytes = limits.room_name_bytes_max;
+        hub.history_bytes = limits.history_bytes_max;
+        hub.history_rooms = limits.history_rooms_max;
+        hub.recovery_messages = limits.recovery_messages_max;
+        hub.recovery_bytes = limits.recovery_bytes_max;
+        hub.page_entries = limits.page_entries_max;
+        hub.page_bytes = limits.page_bytes_max;
+        hub.presence_list = limits.presence_list_max;
+        hub.meta_bytes = limits.meta_bytes_max;
         hub.inbound_messages = limits
             .inbound_rate
             .0
@@ -318,12 +428,13 @@ impl ServeArgs {
         settings.outbox_frames_max = limits.outbox_frames_max;
         settings.write_stall = millis(limits.write_stall_ms);
         settings.close_wait = millis(limits.close_wait_ms);
+        settings.drain_window = millis(limits.drain_window_ms);
         settings.api_body_bytes_max = limits.api_body_bytes_max;
         settings
     }
 
     /// Serves until SIGINT or SIGTERM; a second one ends at once.
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
         let filter = match EnvFilter::try_new(&self.log) {
             Ok(filter) => filter,
             Err(fault) => {
@@ -336,7 +447,17 @@ impl ServeArgs {
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .with_env_filter(filter)
             .init();
-        let settings = self.settings();
+        let config = self.config.take();
+        let mut settings = self.settings();
+        if let Some(path) = config {
+            settings.policies = match policies(&path) {
+                Ok(policies) => policies,
+                Err(fault) => {
+                    eprintln!("roomcast: --config: {fault}");
+                    return Ok(ExitCode::from(2));
+                }
+            };
+        }
         if let Err(fault) = settings.check() {
             eprintln!("roomcast: {fault}");
             return Ok(ExitCode::from(2));
@@ -375,6 +496,18 @@ impl ServeArgs {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// Reads a file of room policies. A fault is one line: the file, the line in it, the key and the fix.
+fn policies(path: &Path) -> Result<Policies, String> {
+    let file = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|fault| format!("the file {file} cannot be read: {fault}"))?;
+    Policies::from_toml(&text).map_err(|fault| {
+        let line = fault.line().map(|line| format!(":{line}"));
+        let fault = fault.fault().replace('\n', " ");
+        format!("{file}{}: {fault}", line.unwrap_or_default())
+    })
 }
 
 /// As many descriptors as the system allows: the usual soft limit is for programs that use select.
@@ -441,6 +574,37 @@ mod tests {
             }
         }
         assert!(compared >= 14, "{compared} values were good");
+    }
+
+    #[test]
+    fn a_fault_in_a_file_of_policies_is_one_line_with_the_place_and_the_fix() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rooms.toml");
+        for (text, said) in [
+            (
+                "[[rooms]]\nmatch = \"a\"\nmtach = 1\n",
+                ":3: unknown field `mtach`, expected one of `match`",
+            ),
+            ("[[rooms]]\nmatch = \"\"\n", ":2: "),
+            ("[[rooms]]\nmatch = \"a\n", ":2: "),
+            (
+                "[[rooms]]\nmatch = \"*\"\n[[rooms]]\nmatch = \"a\"\n",
+                ":3: `match = \"a\"` is never reached",
+            ),
+        ] {
+            std::fs::write(&path, text).expect("written");
+            let fault = policies(&path).expect_err(text);
+            let place = format!("{}{said}", path.display());
+            assert!(fault.starts_with(&place), "{fault}");
+            assert_eq!(fault.lines().count(), 1, "{fault}");
+        }
+        std::fs::write(&path, "[[rooms]]\nmatch = \"a\"\n").expect("written");
+        assert_eq!(
+            policies(&path).map(|policies| policies.iter().count()),
+            Ok(1)
+        );
+        let missing = policies(&folder.path().join("missing")).expect_err("no file");
+        assert!(missing.contains("missing cannot be read"), "{missing}");
     }
 
     #[test]

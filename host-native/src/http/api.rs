@@ -118,15 +118,19 @@ impl ApiHost for Home<'_> {
                 Ok(())
             }
             Err(OpenError::Full) => {
-                let detail = "too many namespaces to remember the key in one more: raise \
-                              --namespaces-max, or send without Idempotency-Key";
+                let detail = "too many namespaces to remember the message in one more: raise \
+                              --namespaces-max, or send without Idempotency-Key to a room without history";
                 Err(Problem::new(ProblemCode::Overloaded, detail))
             }
-            Err(OpenError::Factory(_) | OpenError::State(_)) => {
+            Err(OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_)) => {
                 let detail = "the namespace cannot begin; why is in the server's log";
                 Err(Problem::new(ProblemCode::Internal, detail))
             }
         }
+    }
+
+    fn keeps(&self, room: &str) -> bool {
+        self.shard.keeps(room)
     }
 
     fn send(

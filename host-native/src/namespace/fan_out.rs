@@ -2,10 +2,12 @@
 
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 
-use roomcast_core::{Command, ConnId, Frame, Outbox, Timestamp};
+use bytes::Bytes;
+use roomcast_core::{Class, Command, ConnId, Frame, Outbox, Timestamp};
 
 use super::run::Run;
 use crate::{
+    queue::Tag,
     shard::{Mail, Shard},
     socket::{Pushed, Socket},
     ws,
@@ -28,6 +30,16 @@ pub(super) struct FanOut {
     run: Run,
     /// Whose queue passed its limit while commands were carried out.
     overflowed: Vec<ConnId>,
+    /// Who is to be told of a gap.
+    lost: Vec<Lost>,
+}
+
+/// Messages of a room that were dropped for a connection, from this offset on.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) conn: ConnId,
+    pub(super) room: Box<str>,
+    pub(super) offset: u64,
 }
 
 #[derive(Debug)]
@@ -68,10 +80,31 @@ impl FanOut {
         self.overflowed.pop()
     }
 
+    pub(super) fn take_lost(&mut self) -> Option<Lost> {
+        self.lost.pop()
+    }
+
+    /// Queues the notice of a gap, or says that none is wanted.
+    pub(super) fn place_gap(&self, shard: &Shard, lost: &Lost, notice: Option<Bytes>) {
+        match self.link(lost.conn) {
+            Some(Link::Local(socket)) => shard.place_gap(socket, &lost.room, notice),
+            Some(&Link::Remote { shard: index, key }) => {
+                let room = lost.room.clone();
+                let place = move |shard: &Rc<Shard>| {
+                    if let Some(socket) = shard.socket(key) {
+                        shard.place_gap(&socket, &room, notice);
+                    }
+                };
+                shard.post(index, Mail::Task(Box::new(place)));
+            }
+            None => {}
+        }
+    }
+
     pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp, commands: &Outbox) {
         for command in commands {
             match command {
-                Command::Send { to, frame, .. } => self.send(shard, now, to, frame),
+                Command::Send { to, frame, class } => self.send(shard, now, to, frame, class),
                 Command::Close { conn, code, reason } => {
                     if self.run.reaches(conn) {
                         self.end_run(shard, now);
@@ -82,11 +115,12 @@ impl FanOut {
                 }
                 Command::Ping { conn } => {
                     if let Some(link) = self.link(conn) {
-                        let pushed = shard.deliver_one(link, now, ws::PING);
-                        self.note(conn, pushed);
+                        let pushed = shard.deliver_one(link, now, ws::PING, Tag::Control);
+                        self.note(conn, None, pushed);
                     }
                 }
-                // This host does not sleep, and its histories live in memory.
+                // This host does not sleep. What is to be kept was seen to before, and all that was kept
+                // was given back when the namespace began.
                 Command::Persist { .. }
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
@@ -95,7 +129,14 @@ impl FanOut {
         }
     }
 
-    fn send(&mut self, shard: &Shard, now: Timestamp, to: &[ConnId], frame: Frame<'_>) {
+    fn send(
+        &mut self,
+        shard: &Shard,
+        now: Timestamp,
+        to: &[ConnId],
+        frame: Frame<'_>,
+        class: Class<'_>,
+    ) {
         shard
             .metrics()
             .deliveries
@@ -106,16 +147,20 @@ impl FanOut {
             }
             let pushed = match self.link(conn) {
                 Some(Link::Local(socket)) if shard.is_corked(socket) => {
-                    shard.cork(socket, now, frame)
+                    shard.cork(socket, now, frame, class)
                 }
-                Some(link) => shard.deliver_one(link, now, ws::message(frame)),
+                Some(link) => shard.deliver_one(link, now, ws::message(frame), class.into()),
                 None => return,
             };
-            self.note(conn, pushed);
+            let room = match class {
+                Class::Sheddable(shed) => Some(shed.room()),
+                Class::Control | Class::Message => None,
+            };
+            self.note(conn, room, pushed);
         } else {
-            if !self.run.takes(to) {
+            if !self.run.takes(to, class) {
                 self.end_run(shard, now);
-                self.run.begin(to);
+                self.run.begin(to, class);
             }
             self.run.add(frame);
         }
@@ -125,13 +170,13 @@ impl FanOut {
         if self.run.is_empty() {
             return;
         }
-        let (to, bytes, frames) = self.run.end();
+        let (to, bytes, frames, tag) = self.run.end();
         let mut abroad: Vec<Vec<u32>> = Vec::new();
         for &conn in &to {
             match self.link(conn) {
                 Some(Link::Local(socket)) => {
-                    let pushed = shard.push(socket, now, bytes.clone(), frames);
-                    self.note(conn, pushed);
+                    let pushed = shard.push(socket, now, bytes.clone(), frames, tag.clone());
+                    self.note(conn, tag.room(), pushed);
                 }
                 Some(&Link::Remote { shard: index, key }) => {
                     if abroad.len() <= index {
@@ -144,16 +189,13 @@ impl FanOut {
         }
         for (index, keys) in abroad.into_iter().enumerate() {
             if !keys.is_empty() {
-                let bytes = bytes.clone();
-                let keys = keys.into_boxed_slice();
-                shard.post(
-                    index,
-                    Mail::Deliver {
-                        keys,
-                        bytes,
-                        frames,
-                    },
-                );
+                let deliver = Mail::Deliver {
+                    keys: keys.into_boxed_slice(),
+                    bytes: bytes.clone(),
+                    frames,
+                    tag: tag.clone(),
+                };
+                shard.post(index, deliver);
             }
         }
         self.run.reuse(to);
@@ -185,9 +227,21 @@ impl FanOut {
         self.members.shrink_to_fit();
     }
 
-    fn note(&mut self, conn: ConnId, pushed: Pushed) {
-        if pushed == Pushed::Overflow {
-            self.overflowed.push(conn);
+    fn note(&mut self, conn: ConnId, room: Option<&str>, pushed: Pushed) {
+        match pushed {
+            Pushed::Overflow => self.overflowed.push(conn),
+            Pushed::Dropped {
+                gap: Some(offset), ..
+            } => {
+                if let Some(room) = room {
+                    let room = room.into();
+                    self.lost.push(Lost { conn, room, offset });
+                }
+            }
+            Pushed::Queued
+            | Pushed::Ended
+            | Pushed::Dropped { gap: None, .. }
+            | Pushed::Replaced { .. } => {}
         }
     }
 }

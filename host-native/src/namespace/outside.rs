@@ -9,7 +9,7 @@ use roomcast_core::{
 };
 use serde_json::value::RawValue;
 
-use super::{Namespace, application::AnyApp};
+use super::{Namespace, application::AnyApp, fan_out::Lost};
 use crate::shard::Shard;
 
 impl Namespace {
@@ -47,6 +47,24 @@ impl Namespace {
         });
         // Hooks, which may panic, run when it is closed.
         closed.unwrap_or(Ok(()))
+    }
+
+    /// Messages of a room that were queued for a connection on another shard were dropped, from this
+    /// offset on.
+    pub(crate) fn lost(self: &Rc<Self>, shard: &Shard, conn: ConnId, room: &str, offset: u64) {
+        let room = room.into();
+        let lost = Lost { conn, room, offset };
+        let inner = &mut *self.inner.borrow_mut();
+        inner.tell_lost(shard, &self.name, shard.now(), &lost);
+    }
+
+    /// Drops histories until they take at most so many bytes of memory.
+    pub(crate) fn trim_histories(self: &Rc<Self>, shard: &Shard, bytes_max: usize) {
+        let input = || Input::TrimHistories { bytes_max };
+        // No hook runs.
+        let _ = self.drive(shard, input, |app, _, out| {
+            app.trim_histories(bytes_max, out);
+        });
     }
 
     /// Joins; says whether the connection was in.
@@ -95,7 +113,7 @@ impl Namespace {
     ) -> Result<Delivery, EncodeError> {
         let payload = Payload::parse(data.get())?;
         let input = || sent(None, audience, event, data);
-        self.deliver(shard, input, |app, now, out| {
+        self.deliver(shard, None, input, |app, now, out| {
             app.send(now, audience, event, payload, out)
         })
     }
@@ -111,12 +129,13 @@ impl Namespace {
     ) -> Result<Delivery, SendError> {
         let payload = Payload::parse(data.get()).map_err(EncodeError::from)?;
         let input = || sent(Some(key), audience, event, data);
-        let delivery = self.deliver(shard, input, |app, now, out| {
+        let delivery = self.deliver(shard, Some(key), input, |app, now, out| {
             app.send_once(now, key, audience, event, payload, out)
         })?;
         if delivery.dropped > 0 {
             let inner = &mut *self.inner.borrow_mut();
             inner.application.app_mut().0.settle_once(key, delivery);
+            inner.keep_key(shard, &self.name, shard.now(), key);
         }
         Ok(delivery)
     }
@@ -141,7 +160,7 @@ impl Namespace {
                 },
             }
         };
-        self.deliver(shard, input, |app, now, out| {
+        self.deliver(shard, None, input, |app, now, out| {
             app.send_frame(now, audience, frame, out)
         })
     }
@@ -149,6 +168,7 @@ impl Namespace {
     fn deliver<'a, E>(
         self: &Rc<Self>,
         shard: &Shard,
+        key: Option<&str>,
         input: impl FnOnce() -> Input<'a>,
         send: impl FnOnce(&mut AnyApp, Timestamp, &mut Outbox) -> Result<Delivery, E>,
     ) -> Result<Delivery, E> {
@@ -160,7 +180,10 @@ impl Namespace {
         // A send runs no code of the application's.
         let (app, out) = inner.application.app_mut();
         let sent = send(app, now, out);
-        inner.carry_out(shard, now);
+        if let Some(key) = key {
+            inner.keep_key(shard, &self.name, now, key);
+        }
+        inner.carry_out(shard, &self.name, now);
         inner.fan_out.end_run(shard, now);
         let dropped = inner.fan_out.overflowed();
         self.finish(shard, now, inner);

@@ -3,9 +3,9 @@
 use std::mem;
 
 use bytes::Bytes;
-use roomcast_core::{ConnId, Frame};
+use roomcast_core::{Class, ConnId, Frame};
 
-use crate::ws;
+use crate::{queue::Tag, ws};
 
 /// Consecutive frames for the same recipients, in one buffer.
 ///
@@ -17,6 +17,7 @@ pub(crate) struct Run {
     to: Vec<ConnId>,
     bytes: Vec<u8>,
     frames: u32,
+    tag: Tag,
 }
 
 /// A run this long is sent before the turn ends: its recipients' queues are bounded.
@@ -35,8 +36,8 @@ impl Run {
     }
 
     /// Whether one more frame may join.
-    pub(crate) fn takes(&self, to: &[ConnId]) -> bool {
-        !self.is_empty() && self.bytes.len() < BYTES_MAX && self.to == to
+    pub(crate) fn takes(&self, to: &[ConnId], class: Class<'_>) -> bool {
+        !self.is_empty() && self.bytes.len() < BYTES_MAX && self.tag.takes(class) && self.to == to
     }
 
     /// Whether this connection is among the recipients. Work: logarithmic in them.
@@ -45,8 +46,9 @@ impl Run {
     }
 
     /// Begins, for these recipients.
-    pub(crate) fn begin(&mut self, to: &[ConnId]) {
+    pub(crate) fn begin(&mut self, to: &[ConnId], class: Class<'_>) {
         debug_assert!(self.is_empty());
+        self.tag = class.into();
         self.to.clear();
         self.to.extend_from_slice(to);
     }
@@ -60,11 +62,12 @@ impl Run {
         self.frames += 1;
     }
 
-    /// Ends: the recipients, the buffer that all of them share, and how many frames it holds.
+    /// Ends: the recipients, the buffer that all of them share, how many frames it holds, and how
+    /// they may be dropped.
     ///
     /// No two runs share a buffer: a queue counts what it holds, and a few bytes in it must not keep
     /// the buffer of a busy room alive.
-    pub(crate) fn end(&mut self) -> (Vec<ConnId>, Bytes, u32) {
+    pub(crate) fn end(&mut self) -> (Vec<ConnId>, Bytes, u32, Tag) {
         let frames = mem::take(&mut self.frames);
         let to = mem::take(&mut self.to);
         let bytes = if self.bytes.len() <= COPY_BYTES_MAX {
@@ -74,7 +77,7 @@ impl Run {
         } else {
             mem::take(&mut self.bytes).into()
         };
-        (to, bytes, frames)
+        (to, bytes, frames, mem::take(&mut self.tag))
     }
 
     /// Gives the recipients' buffer back for the next run.
@@ -89,6 +92,8 @@ impl Run {
 mod tests {
     use super::*;
 
+    const MESSAGE: Class<'_> = Class::Message;
+
     fn ids(ids: &[&str]) -> Vec<ConnId> {
         ids.iter().map(|id| id.parse().expect("an id")).collect()
     }
@@ -97,13 +102,13 @@ mod tests {
     fn frames_to_the_same_recipients_join() {
         let (both, one) = (ids(&["1", "2"]), ids(&["1"]));
         let mut run = Run::default();
-        assert!(!run.takes(&both));
-        run.begin(&both);
+        assert!(!run.takes(&both, MESSAGE));
+        run.begin(&both, MESSAGE);
         run.add(Frame::Text("a"));
-        assert!(run.takes(&both) && !run.takes(&one));
+        assert!(run.takes(&both, MESSAGE) && !run.takes(&one, MESSAGE));
         assert!(run.reaches(both[1]) && !run.reaches(ids(&["3"])[0]));
         run.add(Frame::Binary(b"bc"));
-        let (to, bytes, frames) = run.end();
+        let (to, bytes, frames, _) = run.end();
         assert_eq!((to, frames), (both.clone(), 2));
         assert_eq!(&bytes[..], b"\x81\x01a\x82\x02bc");
         assert!(run.is_empty() && !run.reaches(both[0]));
@@ -116,7 +121,7 @@ mod tests {
         let mut run = Run::default();
         let mut ended = Vec::new();
         for length in [COPY_BYTES_MAX, 1, COPY_BYTES_MAX / 2] {
-            run.begin(&both);
+            run.begin(&both, MESSAGE);
             run.add(Frame::Text(&"x".repeat(length)));
             ended.push(run.end().1);
         }
@@ -130,8 +135,19 @@ mod tests {
     fn a_long_run_takes_no_more() {
         let both = ids(&["1", "2"]);
         let mut run = Run::default();
-        run.begin(&both);
+        run.begin(&both, MESSAGE);
         run.add(Frame::Text(&"x".repeat(BYTES_MAX)));
-        assert!(!run.takes(&both));
+        assert!(!run.takes(&both, MESSAGE));
+    }
+
+    #[test]
+    fn answers_and_messages_do_not_join() {
+        let both = ids(&["1", "2"]);
+        for (class, other) in [(MESSAGE, Class::Control), (Class::Control, MESSAGE)] {
+            let mut run = Run::default();
+            run.begin(&both, class);
+            run.add(Frame::Text("a"));
+            assert!(run.takes(&both, class) && !run.takes(&both, other));
+        }
     }
 }

@@ -4,13 +4,14 @@
 //! be kept is the connection's own: whatever else is queued for it while replies are held back goes
 //! behind them.
 
-use std::rc::Rc;
+use std::{mem, rc::Rc};
 
 use bytes::Bytes;
-use roomcast_core::{Frame, Timestamp};
+use roomcast_core::{Class, Frame, Timestamp};
 
 use super::Shard;
 use crate::{
+    queue::Tag,
     socket::{Pushed, Socket},
     ws,
 };
@@ -21,6 +22,8 @@ pub(super) struct Cork {
     key: Option<u32>,
     bytes: Vec<u8>,
     frames: u32,
+    /// Whether there is a message among them, and not only answers.
+    messages: bool,
 }
 
 /// A cork this full goes to the queue, where it counts against the limit.
@@ -38,9 +41,20 @@ impl Shard {
     }
 
     /// Holds a reply back.
-    pub(crate) fn cork(&self, socket: &Rc<Socket>, now: Timestamp, frame: Frame<'_>) -> Pushed {
+    pub(crate) fn cork(
+        &self,
+        socket: &Rc<Socket>,
+        now: Timestamp,
+        frame: Frame<'_>,
+        class: Class<'_>,
+    ) -> Pushed {
+        if matches!(class, Class::Sheddable(_)) {
+            // Must be dropped by itself.
+            return self.push(socket, now, ws::message(frame), 1, class.into());
+        }
         let full = {
             let cork = &mut *self.corked.borrow_mut();
+            cork.messages |= class == Class::Message;
             let (head, used) = ws::header(frame);
             cork.bytes.extend_from_slice(&head[..used]);
             cork.bytes.extend_from_slice(frame.as_bytes());
@@ -56,27 +70,30 @@ impl Shard {
 
     /// Moves what is held back to the queue.
     pub(super) fn spill(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
-        let (bytes, frames) = {
+        let (bytes, frames, tag) = {
             let cork = &mut *self.corked.borrow_mut();
             if cork.key != Some(socket.key) || cork.bytes.is_empty() {
                 return Pushed::Queued;
             }
             let bytes = Bytes::copy_from_slice(&cork.bytes);
             cork.bytes.clear();
-            (bytes, std::mem::take(&mut cork.frames))
+            let messages = mem::take(&mut cork.messages);
+            let tag = if messages { Tag::Message } else { Tag::Control };
+            (bytes, mem::take(&mut cork.frames), tag)
         };
-        self.queue(socket, now, bytes, frames)
+        self.queue(socket, now, bytes, frames, tag)
     }
 
     /// Sends what was held back: in one write of its own when nothing waits before it.
     pub(crate) fn end_cork(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
         let mut pushed = Pushed::Queued;
-        if socket.is_idle() {
+        // What is not committed must not be answered: then it waits for the end of the turn.
+        if socket.is_idle() && self.is_committed() {
             let cork = &mut *self.corked.borrow_mut();
             if !cork.bytes.is_empty() {
                 socket.write_now(now, &cork.bytes, cork.frames);
                 cork.bytes.clear();
-                cork.frames = 0;
+                (cork.frames, cork.messages) = (0, false);
             }
         } else {
             pushed = self.spill(socket, now);
@@ -84,7 +101,7 @@ impl Shard {
         let cork = &mut *self.corked.borrow_mut();
         cork.key = None;
         cork.bytes.clear(); // of a connection that ended meanwhile
-        cork.frames = 0;
+        (cork.frames, cork.messages) = (0, false);
         cork.bytes.shrink_to(CORK_BYTES_MAX);
         pushed
     }

@@ -7,7 +7,7 @@ use roomcast_core::ConnId;
 use tokio::{sync::mpsc, task};
 
 use super::{Shard, flow::cost};
-use crate::socket::Pushed;
+use crate::queue::Tag;
 
 /// What one shard tells another.
 pub(crate) enum Mail {
@@ -22,6 +22,7 @@ pub(crate) enum Mail {
         keys: Box<[u32]>,
         bytes: Bytes,
         frames: u32,
+        tag: Tag,
     },
     /// What was under way and is dealt with, in bytes.
     Paid { messages: usize, frames: usize },
@@ -103,13 +104,13 @@ impl Shard {
                 keys,
                 bytes,
                 frames,
+                tag,
             } => {
                 let now = self.now();
                 for &key in &keys {
-                    if let Some(socket) = self.socket(key)
-                        && self.push(&socket, now, bytes.clone(), frames) == Pushed::Overflow
-                    {
-                        self.too_slow(&socket);
+                    if let Some(socket) = self.socket(key) {
+                        let pushed = self.push(&socket, now, bytes.clone(), frames, tag.clone());
+                        self.settle(&socket, tag.room(), pushed);
                     }
                 }
             }

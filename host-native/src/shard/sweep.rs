@@ -31,6 +31,7 @@ impl Shard {
                 self.watch(&socket);
             }
         }
+        self.trim_histories();
         self.retire_namespaces();
         self.ebb();
         self.shared.flush_record();
@@ -74,6 +75,20 @@ impl Shard {
         }
     }
 
+    /// Holds the limit on histories for all namespaces together: each gives up the same share.
+    fn trim_histories(self: &Rc<Self>) {
+        let bytes_max = self.shared.settings.hub.history_bytes / self.shared.posts.len();
+        let bytes = |namespace: &Rc<Namespace>| namespace.ask(|hub| hub.counts().history_bytes);
+        let held: usize = self.namespaces.borrow().values().map(bytes).sum();
+        if held <= bytes_max {
+            return;
+        }
+        for namespace in self.namespaces() {
+            let share = bytes(&namespace) as u128 * bytes_max as u128 / held as u128;
+            namespace.trim_histories(self, usize::try_from(share).unwrap_or(bytes_max));
+        }
+    }
+
     /// Ends namespaces that have nothing left to lose.
     fn retire_namespaces(&self) {
         let now = self.now();
@@ -92,6 +107,9 @@ impl Shard {
             let next = namespace.ask(|hub| hub.state().next_serial());
             self.serial.set(self.serial.get().max(next));
             self.namespaces.borrow_mut().remove(&namespace.name);
+            if self.shared.store.is_some() {
+                self.keep(|batch| batch.forget(&namespace.name));
+            }
             self.shared.namespaces.release();
             // With the application's state, whose own `Drop` may panic.
             if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {

@@ -1,0 +1,86 @@
+//! The end of a server: clients are told, and leave spread over a window.
+
+use std::{rc::Rc, time::Duration};
+
+use roomcast_core::{CloseCode, ConnId};
+use tokio::time::{Instant, sleep};
+
+use crate::shard::Shard;
+
+/// So many may come back to other servers in a second without being a crowd: fewer clients are not
+/// kept waiting for the whole window.
+const CLOSES_PER_S: u32 = 50;
+/// How often some are closed.
+const TICK: Duration = Duration::from_millis(10);
+/// The longest delay that a client is asked to come back after.
+const AWAY_MS_MAX: u64 = 5_000;
+/// Beyond the time for the peers' answers: so that the sweep has seen to them.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// Tells every client that the server goes away, and waits until all are gone.
+pub(crate) async fn drain(shard: &Rc<Shard>) {
+    let (settings, connections) = (&shard.shared.settings, &shard.shared.connections);
+    // Of all shards, so that they keep the same time.
+    let total = u32::try_from(connections.taken()).unwrap_or(u32::MAX);
+    let gentle = Duration::from_secs(1) * total / CLOSES_PER_S;
+    let window = settings.drain_window.min(gentle);
+    let begun = Instant::now();
+    tell_applications(shard);
+    let ours: usize = shard
+        .namespaces()
+        .iter()
+        .map(|namespace| namespace.ask(|hub| hub.counts().connections))
+        .sum();
+    // Clients of other shards' namespaces are closed by those: so wait for all, not only for ours.
+    // Some were being upgraded when the end began, and are only now in a hub: so look again.
+    let gone = async {
+        let mut closed = 0;
+        while connections.taken() > 0 {
+            tell_applications(shard);
+            let share = begun.elapsed() + TICK;
+            let due = if share >= window {
+                usize::MAX
+            } else {
+                let part = share.as_secs_f64() / window.as_secs_f64();
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most `ours`
+                #[allow(clippy::cast_precision_loss)] // of a number of connections
+                let due = (ours as f64 * part) as usize;
+                due
+            };
+            closed += close_some(shard, due.saturating_sub(closed));
+            sleep(TICK).await;
+        }
+    };
+    let longest = window + settings.close_wait + GRACE;
+    if tokio::time::timeout(longest, gone).await.is_err() {
+        tracing::warn!("some clients did not answer the close and are cut off");
+    }
+}
+
+/// Also where nobody is connected; each once.
+fn tell_applications(shard: &Rc<Shard>) {
+    for namespace in shard.namespaces() {
+        namespace.drain(shard);
+    }
+}
+
+/// Closes so many connections; says how many there were.
+fn close_some(shard: &Rc<Shard>, count: usize) -> usize {
+    let mut closed = 0;
+    for namespace in shard.namespaces() {
+        let left = count - closed;
+        if left == 0 {
+            break;
+        }
+        let conns: Vec<ConnId> =
+            namespace.ask(|hub| hub.connections().take(left).map(|conn| conn.id).collect());
+        for conn in conns {
+            let reason = "the server is shutting down";
+            // Neighbours in the order of arrival get delays far apart.
+            let away = Duration::from_millis(conn.serial().wrapping_mul(1_619) % AWAY_MS_MAX);
+            let _ = namespace.close_for(shard, conn, CloseCode::AWAY, reason, away); // or it just left
+            closed += 1;
+        }
+    }
+    closed
+}

@@ -1,0 +1,76 @@
+//! What a namespace has for the store.
+
+use std::{borrow::Cow, rc::Rc, sync::Arc};
+
+use roomcast_core::{Command, HistoryMessage, Input, Timestamp};
+
+use super::{Inner, Namespace};
+use crate::shard::Shard;
+
+impl Namespace {
+    /// Gives the messages of a room back that were kept; once, when the namespace begins.
+    pub(crate) fn give_back(
+        self: &Rc<Self>,
+        shard: &Shard,
+        room: &str,
+        messages: &[HistoryMessage],
+    ) {
+        let input = || Input::GiveBack {
+            room: room.into(),
+            messages: Cow::Borrowed(messages),
+        };
+        // No hook runs.
+        let _ = self.drive(shard, input, |app, now, out| {
+            app.give_back(now, room, messages.iter().cloned(), out);
+        });
+    }
+}
+
+impl Inner {
+    /// Puts what the commands have for the store into the batch of the turn: all of it, before any
+    /// of them is carried out, so that a message is never there without its room's position.
+    pub(super) fn keep(&mut self, shard: &Shard, name: &Arc<str>) {
+        let Some(life) = &mut self.life else {
+            return;
+        };
+        let hub = self.application.app().hub();
+        let mut rooms = Vec::new();
+        for command in self.application.out() {
+            match command {
+                Command::Append {
+                    room,
+                    offset,
+                    at,
+                    frame,
+                    except,
+                } => {
+                    let message = HistoryMessage::new(offset, at, frame, except.clone());
+                    shard.keep(|batch| batch.append(name, room, message));
+                    rooms.push(room);
+                }
+                Command::PersistRoom { room } => rooms.push(room),
+                Command::Send { .. }
+                | Command::Close { .. }
+                | Command::Ping { .. }
+                | Command::Persist { .. }
+                | Command::Recall { .. } => {}
+            }
+        }
+        rooms.sort_unstable();
+        rooms.dedup();
+        life.lives = hub.lives();
+        for room in rooms {
+            let state = hub.room_state(room);
+            shard.keep(|batch| batch.set_room(name, life.clone(), room, state));
+        }
+    }
+
+    /// Keeps what is remembered of an idempotency key.
+    pub(super) fn keep_key(&self, shard: &Shard, name: &Arc<str>, now: Timestamp, key: &str) {
+        if let Some(life) = &self.life
+            && let Some(state) = self.application.app().hub().key_state(now, key)
+        {
+            shard.keep(|batch| batch.set_key(name, life.clone(), state));
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! The store: histories that outlive the process, in one SQLite file.
+//!
+//! A turn's changes are one transaction, which is committed before anything that the turn made leaves
+//! the process. What is committed is with the operating system, or with [`StoreSync::Always`] on the
+//! disk; so it survives the end of the process, or of the system.
+//!
+//! A store that may lack what clients have seen is not believed: an offset that is given out twice
+//! would make a client skip messages. Three things tell. Each row has a checksum. A file beside the
+//! database counts commits, so that a log which lost its end shows. And the store notes which boot of
+//! the system wrote it: after another boot, without a clean end, the last commits may be missing.
+
+mod batch;
+mod checkpoint;
+mod life;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use roomcast_core::{Except, HistoryMessage, KeyState, RoomState, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+pub(crate) use self::batch::{Batch, Life};
+use self::{batch::NamespaceBatch, checkpoint::Checkpoints, life::Commits};
+
+/// When what was committed is made to last through a failure of power or system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreSync {
+    /// Once a second, in the background. The end of the process, however hard, loses nothing; that of
+    /// the system may lose the last second or two, and histories begin anew then.
+    #[default]
+    Second,
+    /// Before anything leaves that depends on it. Nothing is lost; each turn waits for the disk.
+    Always,
+}
+
+/// A store that cannot be used, or not any more.
+#[derive(Debug, thiserror::Error)]
+#[error("--store: {}: {fault}", .path.display())]
+pub struct StoreError {
+    path: PathBuf,
+    fault: String,
+}
+
+/// The histories of all namespaces.
+#[derive(Debug)]
+pub(crate) struct Store {
+    folder: PathBuf,
+    writer: Arc<Mutex<Writer>>,
+    checkpoints: Checkpoints,
+    /// Held while the store is open: two servers must not write to it.
+    _lock: File,
+}
+
+/// The one connection that writes.
+#[derive(Debug)]
+struct Writer {
+    db: Connection,
+    commits: Commits,
+}
+
+/// A namespace as it was kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) life: Life,
+    pub(crate) rooms: Vec<RoomState>,
+    pub(crate) keys: Vec<KeyState>,
+}
+
+const FILE: &str = "histories.sqlite";
+/// "room" in ASCII: what the file is, in its header.
+const APPLICATION_ID: i32 = 0x726f_6f6d;
+const FORMAT: i32 = 1;
+const TABLES: &str = "
+    CREATE TABLE life (boot TEXT NOT NULL, clean INTEGER NOT NULL, synced INTEGER NOT NULL,
+        commits INTEGER NOT NULL);
+    INSERT INTO life VALUES ('', 1, 1, 0);
+    CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+        life TEXT NOT NULL, sum INTEGER NOT NULL);
+    CREATE TABLE rooms (id INTEGER PRIMARY KEY, namespace INTEGER NOT NULL, name TEXT NOT NULL,
+        state TEXT NOT NULL, sum INTEGER NOT NULL, UNIQUE (namespace, name));
+    CREATE TABLE messages (room INTEGER NOT NULL, position INTEGER NOT NULL, at INTEGER NOT NULL,
+        excluded TEXT NOT NULL, frame TEXT NOT NULL, sum INTEGER NOT NULL,
+        PRIMARY KEY (room, position)) WITHOUT ROWID;
+    CREATE TABLE keys (namespace INTEGER NOT NULL, key TEXT NOT NULL, expires INTEGER NOT NULL,
+        state TEXT NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID;
+";
+
+impl Store {
+    /// Opens the store in a folder, or makes one. One that cannot be believed is emptied, with a
+    /// warning.
+    ///
+    /// Work: the whole store is read.
+    pub(crate) fn open(folder: &Path, sync: StoreSync) -> Result<Self, StoreError> {
+        let faulty = |fault: String| StoreError {
+            path: folder.into(),
+            fault,
+        };
+        let on_disk = |fault: io::Error| faulty(format!("cannot be used: {fault}"));
+        fs::create_dir_all(folder).map_err(on_disk)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join("lock"))
+            .map_err(on_disk)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(faulty(
+                    "another server uses this store: stop it, or give each server its own".into(),
+                ));
+            }
+            Err(TryLockError::Error(fault)) => return Err(on_disk(fault)),
+        }
+        let opened = Self::open_locked(folder, sync, lock);
+        opened.map_err(|fault| faulty(explain(&fault)))
+    }
+
+    fn open_locked(folder: &Path, sync: StoreSync, lock: File) -> Result<Self, Fault> {
+        let mut db = connect(folder)?;
+        check_format(&mut db)?;
+        let sound: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if sound != "ok" {
+            return Err(Fault::Damaged(sound));
+        }
+        let commits = life::begin(&mut db, folder, sync)?;
+        let writer = Arc::new(Mutex::new(Writer { db, commits }));
+        let checkpoints = Checkpoints::start(connect(folder)?, writer.clone())?;
+        Ok(Self {
+            folder: folder.into(),
+            writer,
+            checkpoints,
+            _lock: lock,
+        })
+    }
+
+    /// Writes a batch, in one transaction. After an error nothing of it is written, or all of it is:
+    /// whoever waits for it must not be told that it is.
+    pub(crate) fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        let writer = &mut *self.writer();
+        let written = writer.commit(|db| {
+            for (name, batch) in &batch.namespaces {
+                write_namespace(db, name, batch)?;
+            }
+            Ok(())
+        });
+        written.map_err(|fault| self.error(&fault))?;
+        self.checkpoints.note();
+        Ok(())
+    }
+
+    /// The names of all namespaces that there are.
+    pub(crate) fn namespaces(&self) -> Result<Vec<Arc<str>>, StoreError> {
+        let names = || {
+            let writer = self.writer();
+            let mut query = writer
+                .db
+                .prepare("SELECT name FROM namespaces ORDER BY name")?;
+            let names = query.query_map([], |row| row.get::<_, String>(0))?;
+            names
+                .map(|name| Ok(name?.into()))
+                .collect::<Result<_, rusqlite::Error>>()
+        };
+        names().map_err(|fault| self.error(&fault.into()))
+    }
+
+    /// A namespace, but for the messages of its rooms; `None` when it was not kept. What is damaged
+    /// is left out, with an error in the log: rooms that are, begin anew.
+    pub(crate) fn load(&self, namespace: &str) -> Result<Option<Kept>, StoreError> {
+        let writer = self.writer();
+        load(&writer.db, namespace).map_err(|fault| self.error(&fault.into()))
+    }
+
+    /// The messages of a room, oldest first; those behind the first gap or damage are left out.
+    pub(crate) fn messages(
+        &self,
+        namespace: &str,
+        room: &RoomState,
+    ) -> Result<Vec<HistoryMessage>, StoreError> {
+        let writer = self.writer();
+        messages(&writer.db, namespace, room).map_err(|fault| self.error(&fault.into()))
+    }
+
+    /// The end: everything is made to last, and the store says so.
+    pub(crate) fn close(&self) -> Result<(), StoreError> {
+        self.checkpoints.stop();
+        let writer = &mut *self.writer();
+        life::end(writer).map_err(|fault| self.error(&fault))
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn error(&self, fault: &Fault) -> StoreError {
+        StoreError {
+            path: self.folder.clone(),
+            fault: explain(fault),
+        }
+    }
+}
+
+/// What goes wrong inside.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("damaged: {0}")]
+    Damaged(String),
+    #[error("{0}")]
+    Foreign(&'static str),
+}
+
+/// What is wrong, and what to do about it.
+fn explain(fault: &Fault) -> String {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
+    let advice = match fault {
+        Fault::Damaged(_) => DAMAGED,
+        Fault::Foreign(_) => "give another folder",
+        Fault::Sqlite(fault) => match fault.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => DAMAGED,
+            Some(DiskFull) => "the disk is full: make room, and start again",
+            _ => "look at the disk, and who may write there",
+        },
+        Fault::Io(fault) if fault.kind() == io::ErrorKind::StorageFull => {
+            "the disk is full: make room, and start again"
+        }
+        Fault::Io(_) | Fault::Json(_) => "look at the disk, and who may write there",
+    };
+    format!("{fault}: {advice}")
+}
+
+const DAMAGED: &str = "the file is damaged: move it away to begin with empty histories";
+
+fn connect(folder: &Path) -> Result<Connection, rusqlite::Error> {
+    let db = Connection::open(folder.join(FILE))?;
+    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    // Readers and the writer do not wait for each other, and a commit is a write without a sync.
+    db.pragma_update(None, "journal_mode", "wal")?;
+    // Checkpoints have a thread of their own.
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.pragma_update(None, "temp_store", "memory")?;
+    db.set_prepared_statement_cache_capacity(32);
+    Ok(db)
+}
+
+fn check_format(db: &mut Connection) -> Result<(), Fault> {
+    let number = |name: &str| db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0));
+    let (id, format): (i32, i32) = (number("application_id")?, number("user_version")?);
+    if (id, format) == (APPLICATION_ID, FORMAT) {
+        return Ok(());
+    }
+    let tables: u32 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if id == APPLICATION_ID {
+        return Err(Fault::Foreign(
+            "the store is of another version of Roomcast",
+        ));
+    }
+    if (id, format, tables) != (0, 0, 0) {
+        return Err(Fault::Foreign("this is another program's database"));
+    }
+    db.pragma_update(None, "synchronous", "full")?;
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    tx.execute_batch(TABLES)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", FORMAT)?;
+    Ok(tx.commit()?)
+}
+
+impl Writer {
+    /// One transaction, which is counted.
+    fn commit(
+        &mut self,
+        write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        write(&tx)?;
+        let next = self.commits.next();
+        tx.prepare_cached("UPDATE life SET commits = ?")?
+            .execute([integer(next)])?;
+        tx.commit()?;
+        Ok(self.commits.count(next)?)
+    }
+}
+
+fn write_namespace(db: &Transaction<'_>, name: &str, batch: &NamespaceBatch) -> Result<(), Fault> {
+    let Some(life) = &batch.life else {
+        return forget_namespace(db, name);
+    };
+    let life = serde_json::to_string(life)?;
+    let sum = checksum(&[name.as_bytes(), life.as_bytes()]);
+    let namespace: i64 = db
+        .prepare_cached(
+            "INSERT INTO namespaces (name, life, sum) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE SET life = ?2, sum = ?3 RETURNING id",
+        )?
+        .query_row(params![name, life, sum], |row| row.get(0))?;
+    for (room, batch) in &batch.rooms {
+        let Some(state) = &batch.state else {
+            forget_room(db, namespace, room)?;
+            continue;
+        };
+        let json = serde_json::to_string(state)?;
+        let sum = checksum(&[room.as_bytes(), json.as_bytes()]);
+        let id: i64 = db
+            .prepare_cached(
+                "INSERT INTO rooms (namespace, name, state, sum) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (namespace, name) DO UPDATE SET state = ?3, sum = ?4 RETURNING id",
+            )?
+            .query_row(params![namespace, room, json, sum], |row| row.get(0))?;
+        let mut insert = db.prepare_cached(
+            "INSERT OR REPLACE INTO messages (room, position, at, excluded, frame, sum)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )?;
+        for message in &batch.messages {
+            let excluded = serde_json::to_string(&message.except)?;
+            let (position, at) = (integer(message.offset), integer(message.at.as_millis()));
+            let sum = message_sum(id, position, at, &excluded, &message.frame);
+            insert.execute(params![id, position, at, excluded, message.frame, sum])?;
+        }
+        // Above the last there may be some of an earlier life.
+        db.prepare_cached("DELETE FROM messages WHERE room = ? AND position < ?")?
+            .execute([id, integer(state.first())])?;
+        db.prepare_cached("DELETE FROM messages WHERE room = ? AND position > ?")?
+            .execute([id, integer(state.offset())])?;
+    }
+    for key in &batch.keys {
+        let json = serde_json::to_string(key)?;
+        let sum = checksum(&[json.as_bytes()]);
+        let expires = integer(key.expires().as_millis());
+        db.prepare_cached("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)")?
+            .execute(params![namespace, key.key(), expires, json, sum])?;
+    }
+    Ok(())
+}
+
+fn forget_room(db: &Transaction<'_>, namespace: i64, room: &str) -> Result<(), Fault> {
+    let id: Option<i64> = db
+        .prepare_cached("DELETE FROM rooms WHERE namespace = ? AND name = ? RETURNING id")?
+        .query_row(params![namespace, room], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = id {
+        db.prepare_cached("DELETE FROM messages WHERE room = ?")?
+            .execute([id])?;
+    }
+    Ok(())
+}
+
+fn forget_namespace(db: &Transaction<'_>, name: &str) -> Result<(), Fault> {
+    let id: Option<i64> = db
+        .prepare_cached("DELETE FROM namespaces WHERE name = ? RETURNING id")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = id {
+        db.execute(
+            "DELETE FROM messages WHERE room IN (SELECT id FROM rooms WHERE namespace = ?)",
+            [id],
+        )?;
+        db.execute("DELETE FROM rooms WHERE namespace = ?", [id])?;
+        db.execute("DELETE FROM keys WHERE namespace = ?", [id])?;
+    }
+    Ok(())
+}
+
+fn load(db: &Connection, namespace: &str) -> Result<Option<Kept>, rusqlite::Error> {
+    let row = db
+        .prepare_cached("SELECT id, life, sum FROM namespaces WHERE name = ?")?
+        .query_row([namespace], |row| {
+            let (id, life, sum): (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok((id, life, sum))
+        })
+        .optional()?;
+    let Some((id, life, sum)) = row else {
+        return Ok(None);
+    };
+    let sound = checksum(&[namespace.as_bytes(), life.as_bytes()]) == sum;
+    let Some(life) = serde_json::from_str(&life).ok().filter(|_| sound) else {
+        tracing::error!(
+            namespace,
+            "a namespace in the store is damaged: its histories begin anew"
+        );
+        return Ok(None);
+    };
+    let mut rooms = Vec::new();
+    let mut query = db.prepare_cached("SELECT name, state, sum FROM rooms WHERE namespace = ?")?;
+    let mut rows = query.query([id])?;
+    while let Some(row) = rows.next()? {
+        let (room, json): (String, String) = (row.get(0)?, row.get(1)?);
+        let sound = checksum(&[room.as_bytes(), json.as_bytes()]) == row.get::<_, i64>(2)?;
+        match serde_json::from_str(&json) {
+            Ok(state) if sound => rooms.push(state),
+            _ => tracing::error!(
+                namespace,
+                room,
+                "a room in the store is damaged: it begins anew"
+            ),
+        }
+    }
+    let mut keys = Vec::new();
+    let mut query = db.prepare_cached("SELECT state, sum FROM keys WHERE namespace = ?")?;
+    let mut rows = query.query([id])?;
+    while let Some(row) = rows.next()? {
+        let json: String = row.get(0)?;
+        if checksum(&[json.as_bytes()]) == row.get::<_, i64>(1)?
+            && let Ok(key) = serde_json::from_str(&json)
+        {
+            keys.push(key);
+        }
+    }
+    Ok(Some(Kept { life, rooms, keys }))
+}
+
+fn messages(
+    db: &Connection,
+    namespace: &str,
+    room: &RoomState,
+) -> Result<Vec<HistoryMessage>, rusqlite::Error> {
+    let mut query = db.prepare_cached(
+        "SELECT room, position, at, excluded, frame, messages.sum FROM messages
+         JOIN rooms ON rooms.id = room JOIN namespaces ON namespaces.id = namespace
+         WHERE namespaces.name = ? AND rooms.name = ? AND position BETWEEN ? AND ?
+         ORDER BY position DESC",
+    )?;
+    let range = [integer(room.first()), integer(room.offset())];
+    let mut rows = query.query(params![namespace, room.room(), range[0], range[1]])?;
+    let (mut messages, mut next) = (Vec::new(), range[1]);
+    while let Some(row) = rows.next()? {
+        let (id, position, at): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (excluded, frame): (String, String) = (row.get(3)?, row.get(4)?);
+        let sum = message_sum(id, position, at, &excluded, &frame);
+        let sound = sum == row.get::<_, i64>(5)?;
+        let except = serde_json::from_str::<Except>(&excluded);
+        let (Ok(except), true) = (except, sound && position == next) else {
+            let room = room.room();
+            tracing::error!(
+                namespace,
+                room,
+                position,
+                "a message in the store is damaged"
+            );
+            break;
+        };
+        let (offset, at) = (position.unsigned_abs(), at.unsigned_abs());
+        let message = HistoryMessage::new(offset, Timestamp::from_millis(at), frame, except);
+        messages.push(message);
+        next -= 1;
+    }
+    messages.reverse();
+    Ok(messages)
+}
+
+/// SQLite has no unsigned integers; no offset and no time gets that far.
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn message_sum(room: i64, position: i64, at: i64, excluded: &str, frame: &str) -> i64 {
+    let [room, position, at] = [room, position, at].map(i64::to_le_bytes);
+    checksum(&[&room, &position, &at, excluded.as_bytes(), frame.as_bytes()])
+}
+
+/// SQLite checks the structure of its pages, and not what is in them.
+fn checksum(parts: &[&[u8]]) -> i64 {
+    let mut hasher = crc32fast::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}

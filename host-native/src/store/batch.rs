@@ -1,0 +1,91 @@
+//! What one turn has for the store.
+
+use std::{collections::BTreeMap, mem, sync::Arc};
+
+use roomcast_core::{HistoryMessage, KeyState, RoomState};
+
+/// What changed in the histories of some namespaces; written as a whole or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(super) namespaces: BTreeMap<Arc<str>, NamespaceBatch>,
+}
+
+/// What changed in one namespace.
+#[derive(Debug, Default)]
+pub(super) struct NamespaceBatch {
+    /// `None` when the namespace is to be forgotten.
+    pub(super) life: Option<Life>,
+    pub(super) rooms: BTreeMap<Box<str>, RoomBatch>,
+    pub(super) keys: Vec<KeyState>,
+}
+
+/// What a namespace must not forget beside its rooms.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Life {
+    /// The first part of its epochs.
+    pub(crate) epoch: Box<str>,
+    /// How many histories have begun.
+    pub(crate) lives: u64,
+    /// The first serial number of a connection that was not given out.
+    pub(crate) next_serial: u64,
+}
+
+/// What changed in one room.
+#[derive(Debug, Default)]
+pub(super) struct RoomBatch {
+    /// Where the room stands; `None` when it is to be forgotten.
+    pub(super) state: Option<RoomState>,
+    pub(super) messages: Vec<HistoryMessage>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.namespaces.is_empty()
+    }
+
+    /// What there is so far.
+    pub(crate) fn take(&mut self) -> Self {
+        mem::take(self)
+    }
+
+    /// A message of a room; what the room is then, has to follow.
+    pub(crate) fn append(&mut self, namespace: &Arc<str>, room: &str, message: HistoryMessage) {
+        self.room(namespace, room).messages.push(message);
+    }
+
+    /// Where a room of a namespace stands.
+    pub(crate) fn set_room(
+        &mut self,
+        namespace: &Arc<str>,
+        life: Life,
+        room: &str,
+        state: Option<RoomState>,
+    ) {
+        self.room(namespace, room).state = state;
+        self.namespace(namespace).life = Some(life);
+    }
+
+    /// What is remembered of an idempotency key.
+    pub(crate) fn set_key(&mut self, namespace: &Arc<str>, life: Life, key: KeyState) {
+        let batch = self.namespace(namespace);
+        batch.life = Some(life);
+        batch.keys.push(key);
+    }
+
+    /// The namespace is over.
+    pub(crate) fn forget(&mut self, namespace: &Arc<str>) {
+        *self.namespace(namespace) = NamespaceBatch::default();
+    }
+
+    fn namespace(&mut self, name: &Arc<str>) -> &mut NamespaceBatch {
+        self.namespaces.entry(name.clone()).or_default()
+    }
+
+    fn room(&mut self, namespace: &Arc<str>, room: &str) -> &mut RoomBatch {
+        let rooms = &mut self.namespace(namespace).rooms;
+        if !rooms.contains_key(room) {
+            rooms.insert(room.into(), RoomBatch::default());
+        }
+        rooms.entry(room.into()).or_default()
+    }
+}

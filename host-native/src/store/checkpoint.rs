@@ -1,0 +1,121 @@
+//! Checkpoints: what was committed goes from the log into the database, and lasts.
+
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+use super::Writer;
+
+/// How often what was committed is made to last.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Pages of 4 KiB in the log, 16 MiB, past which commits wait until it is empty. They seldom do: most
+/// of it has been copied by then.
+const LOG_PAGES_MAX: i64 = 4_096;
+
+/// A thread that makes checkpoints while something is committed.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    news: Mutex<News>,
+    stopped: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    committed: bool,
+    stop: bool,
+}
+
+impl Checkpoints {
+    pub(super) fn start(db: Connection, writer: Arc<Mutex<Writer>>) -> io::Result<Self> {
+        let shared = Arc::<Shared>::default();
+        let ours = shared.clone();
+        let thread = thread::Builder::new()
+            .name("roomcast-store".into())
+            .spawn(move || run(&db, &writer, &ours))?;
+        Ok(Self {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Something was committed.
+    pub(super) fn note(&self) {
+        self.shared.set(|news| news.committed = true);
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        self.shared.set(|news| news.stop = true);
+        self.shared.stopped.notify_all();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of the store panicked");
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn set(&self, set: impl FnOnce(&mut News)) {
+        set(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Waits for the next checkpoint; `None` at the end, else whether something was committed.
+    fn wait(&self) -> Option<bool> {
+        let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .stopped
+            .wait_timeout_while(news, PERIOD, |news| !news.stop);
+        let (mut news, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!news.stop).then(|| std::mem::take(&mut news.committed))
+    }
+}
+
+fn run(db: &Connection, writer: &Mutex<Writer>, shared: &Shared) {
+    let mut well = true;
+    while let Some(committed) = shared.wait() {
+        if !committed {
+            continue;
+        }
+        let done = checkpoint(db, "PASSIVE").and_then(|pages| {
+            if pages <= LOG_PAGES_MAX {
+                return Ok(pages);
+            }
+            let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            checkpoint(&writer.db, "TRUNCATE")
+        });
+        if let Err(fault) = &done
+            && well
+        {
+            tracing::error!(%fault, "the store cannot be brought up to date; its log grows");
+        }
+        well = done.is_ok();
+    }
+}
+
+/// Gives the pages in the log.
+fn checkpoint(db: &Connection, how: &str) -> Result<i64, rusqlite::Error> {
+    db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
+        row.get(1)
+    })
+}

@@ -1,0 +1,323 @@
+use std::fs;
+
+use roomcast_core::{
+    Audience, Command, Config, Hub, HubState, KeyState, Outbox, Payload, Policies,
+};
+use tempfile::TempDir;
+
+use super::*;
+
+const NAME: &str = "default";
+
+/// A hub whose rooms `r…` are kept in a store.
+struct Kit {
+    folder: TempDir,
+    hub: Hub,
+    now: Timestamp,
+}
+
+fn config() -> Config {
+    let policies = "[[rooms]]\nmatch = \"r*\"\nhistory.messages = 5\n";
+    Config::new("epoch")
+        .with_policies(Policies::from_toml(policies).expect("valid"))
+        .with_durable(true)
+}
+
+fn life(hub: &Hub) -> Life {
+    Life {
+        epoch: "epoch".into(),
+        lives: hub.lives(),
+        next_serial: 7,
+    }
+}
+
+impl Kit {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            hub: Hub::new(config()),
+            now: Timestamp::from_millis(1_000),
+        }
+    }
+
+    fn open(&self) -> Store {
+        self.try_open(StoreSync::Second).expect("a store")
+    }
+
+    fn try_open(&self, sync: StoreSync) -> Result<Store, StoreError> {
+        Store::open(self.folder.path(), sync)
+    }
+
+    /// A turn that sends so many messages to a room.
+    fn turn(&mut self, room: &str, count: usize) -> Batch {
+        let (name, mut out) = (NAME.into(), Outbox::new());
+        let audience = Audience::room(room);
+        for _ in 0..count {
+            let sent = self
+                .hub
+                .send(self.now, &audience, "e", Payload::NULL, &mut out);
+            sent.expect("valid");
+        }
+        let mut batch = Batch::default();
+        for command in &out {
+            let Command::Append {
+                room,
+                offset,
+                at,
+                frame,
+                except,
+            } = command
+            else {
+                continue;
+            };
+            let message = HistoryMessage::new(offset, at, frame, except.clone());
+            batch.append(&name, room, message);
+        }
+        let state = self.hub.room_state(room);
+        batch.set_room(&name, life(&self.hub), room, state);
+        batch
+    }
+
+    fn write(&mut self, store: &Store, room: &str, count: usize) {
+        let batch = self.turn(room, count);
+        store.commit(&batch).expect("written");
+    }
+
+    /// What a client finds: the position of a room, and what is there of its history.
+    fn found(&self, room: &str) -> (String, u64, Vec<u64>) {
+        let store = self.open();
+        let kept = store.load(NAME).expect("readable");
+        let Some(kept) = kept else {
+            return (String::new(), 0, Vec::new());
+        };
+        let state = HubState::from_serial(kept.life.next_serial)
+            .with_lives(kept.life.lives)
+            .with_rooms(kept.rooms.iter().cloned())
+            .with_keys(kept.keys);
+        let mut hub = Hub::restore(config(), state, []).expect("valid");
+        let mut out = Outbox::new();
+        let mut offsets = Vec::new();
+        for state in &kept.rooms {
+            let messages = store.messages(NAME, state).expect("readable");
+            if state.room() == room {
+                offsets = messages.iter().map(|message| message.offset).collect();
+            }
+            hub.give_back(self.now, state.room(), messages, &mut out);
+        }
+        let position = hub.position(room);
+        (position.epoch.into_owned(), position.offset, offsets)
+    }
+
+    /// Changes the database behind the store's back.
+    fn meddle(&self, sql: &str) {
+        let db = Connection::open(self.folder.path().join(FILE)).expect("a database");
+        db.execute_batch(sql).expect(sql);
+    }
+}
+
+/// What a process that was killed leaves: the folder as it is, without an end of the store.
+fn kill(store: Store) {
+    store.checkpoints.stop();
+    let path = store.folder.join(FILE);
+    let log = path.with_extension("sqlite-wal");
+    let (bytes, file) = (
+        fs::read(&log).expect("a log"),
+        fs::read(&path).expect("a file"),
+    );
+    // SQLite tidies up when it closes.
+    drop(store);
+    fs::write(path, file).expect("written");
+    fs::write(log, bytes).expect("written");
+}
+
+#[test]
+fn what_was_committed_is_found() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "r", 3);
+    kit.write(&store, "r", 4);
+    kit.write(&store, "q", 1); // keeps nothing
+    kill(store);
+    // The newest five.
+    let expected = ("epoch.1".into(), 7, vec![3, 4, 5, 6, 7]);
+    assert_eq!(kit.found("r"), expected);
+    assert_eq!(kit.found("r"), expected, "and again");
+    assert_eq!(kit.found("q").1, 0);
+}
+
+#[test]
+fn an_orderly_end_outlives_the_system() {
+    for (sync, clean, kept) in [
+        (StoreSync::Second, false, false),
+        (StoreSync::Second, true, true),
+        (StoreSync::Always, false, true),
+    ] {
+        let mut kit = Kit::new();
+        let store = kit.try_open(sync).expect("a store");
+        kit.write(&store, "r", 2);
+        if clean {
+            store.close().expect("closed");
+            drop(store);
+        } else {
+            kill(store);
+        }
+        kit.meddle("UPDATE life SET boot = 'another'");
+        let found = kit.found("r").1;
+        assert_eq!(found, if kept { 2 } else { 0 }, "{sync:?}, {clean}");
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_not_believed() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "r", 1);
+    kit.write(&store, "r", 1);
+    let log = kit.folder.path().join("histories.sqlite-wal");
+    kill(store);
+    let bytes = fs::read(&log).expect("a log");
+    for lost in [1, 5_000] {
+        fs::write(&log, &bytes[..bytes.len() - lost]).expect("written");
+        let found = kit.found("r");
+        assert_eq!(found, (String::new(), 0, Vec::new()), "{lost} bytes");
+    }
+}
+
+#[test]
+fn a_missing_count_is_not_believed() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "r", 1);
+    kill(store);
+    fs::remove_file(kit.folder.path().join("commits")).expect("a file");
+    assert_eq!(kit.found("r").1, 0);
+}
+
+#[test]
+fn a_damaged_row_is_left_out() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "r1", 5);
+    kit.write(&store, "r2", 2);
+    store.close().expect("closed");
+    drop(store);
+    kit.meddle("UPDATE messages SET frame = replace(frame, 'null', 'true') WHERE position = 3");
+    // Nothing before it is of use: it would leave a gap.
+    assert_eq!(kit.found("r1"), ("epoch.1".into(), 5, vec![4, 5]));
+    kit.meddle(
+        "UPDATE rooms SET state = replace(state, '\"top\":2', '\"top\":1') WHERE name = 'r2'",
+    );
+    assert_eq!(kit.found("r2").1, 0);
+    assert_eq!(kit.found("r1").1, 5, "the other is there");
+    kit.meddle("UPDATE namespaces SET life = replace(life, 'epoch', 'hcope')");
+    assert_eq!(kit.found("r1"), (String::new(), 0, Vec::new()));
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused() {
+    let kit = Kit::new();
+    let path = kit.folder.path().join(FILE);
+    fs::write(&path, "no database".repeat(1_000)).expect("written");
+    let fault = kit
+        .try_open(StoreSync::Second)
+        .expect_err("damaged")
+        .to_string();
+    assert!(
+        fault.contains("--store") && fault.contains("move it away"),
+        "{fault}"
+    );
+    fs::remove_file(&path).expect("a file");
+    kit.meddle("CREATE TABLE notes (text)");
+    let fault = kit
+        .try_open(StoreSync::Second)
+        .expect_err("foreign")
+        .to_string();
+    assert!(fault.contains("another program"), "{fault}");
+}
+
+#[test]
+fn two_servers_cannot_have_one_store() {
+    let kit = Kit::new();
+    let store = kit.open();
+    let fault = kit
+        .try_open(StoreSync::Second)
+        .expect_err("taken")
+        .to_string();
+    assert!(fault.contains("another server"), "{fault}");
+    drop(store);
+    kit.open();
+}
+
+/// The error comes before anything was told; what was told before is there.
+#[test]
+fn a_full_disk_is_an_error() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "r", 2);
+    let pages: i64 = {
+        let writer = store.writer();
+        let pages = writer
+            .db
+            .query_row("PRAGMA page_count", [], |row| row.get(0));
+        let pages: i64 = pages.expect("a number");
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        writer
+            .db
+            .query_row(&sql, [], |row| row.get(0))
+            .expect("a number")
+    };
+    assert!(pages > 0);
+    let mut full = None;
+    for room in 0..10_000 {
+        let batch = kit.turn(&format!("r{room}"), 5);
+        if let Err(fault) = store.commit(&batch) {
+            full = Some(fault.to_string());
+            break;
+        }
+    }
+    let fault = full.expect("it fills up");
+    assert!(fault.contains("the disk is full: make room"), "{fault}");
+    kill(store);
+    assert_eq!(kit.found("r"), ("epoch.1".into(), 2, vec![1, 2]));
+}
+
+#[test]
+fn a_forgotten_room_leaves_nothing() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "r", 3);
+    let (name, mut batch) = (Arc::<str>::from(NAME), Batch::default());
+    batch.set_room(&name, life(&kit.hub), "r", None);
+    store.commit(&batch).expect("written");
+    let count = |table: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let count = store.writer().db.query_row(&sql, [], |row| row.get(0));
+        count.expect("a number")
+    };
+    assert_eq!(
+        (count("rooms"), count("messages"), count("namespaces")),
+        (0, 0, 1)
+    );
+    let mut batch = Batch::default();
+    batch.forget(&name);
+    store.commit(&batch).expect("written");
+    assert_eq!(count("namespaces"), 0);
+}
+
+#[test]
+fn keys_are_remembered() {
+    let mut kit = Kit::new();
+    let (store, mut out) = (kit.open(), Outbox::new());
+    let audience = Audience::room("r");
+    let sent = kit
+        .hub
+        .send_once(kit.now, "key", &audience, "e", Payload::NULL, &mut out);
+    assert_eq!(sent.expect("valid").offset, Some(1));
+    let mut batch = Batch::default();
+    let key: KeyState = kit.hub.key_state(kit.now, "key").expect("known");
+    batch.set_key(&NAME.into(), life(&kit.hub), key.clone());
+    store.commit(&batch).expect("written");
+    kill(store);
+    let kept = kit.open().load(NAME).expect("readable").expect("kept");
+    assert_eq!((kept.keys, kept.life), (vec![key], life(&kit.hub)));
+}
