@@ -15,7 +15,9 @@ import faults_frames  # noqa: F401
 import faults_http  # noqa: F401
 import faults_json  # noqa: F401
 import faults_limits  # noqa: F401
+import faults_overflow  # noqa: F401
 import faults_process  # noqa: F401
+import faults_store  # noqa: F401
 from cases import run
 from server_process import FAULTS, SETTINGS
 

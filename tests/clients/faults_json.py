@@ -245,8 +245,6 @@ def unknown_verbs_are_unknown_verb(server):
         "$$join",
         "$JOIN",
         "$join ",
-        "$members",
-        "$history",
         "$auth",
         "$bye",
         "$welcome",

@@ -81,6 +81,24 @@ def settings_come_from_the_environment_and_flags_win(binary):
 
 
 @fault_of_the_binary
+def a_bad_file_of_policies_is_refused_with_its_line(binary):
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        for text, line, *words in [
+            ('[[rooms]]\nmatch = "a"\nmtach = 1\n', 3, "mtach", "match"),
+            ('[[rooms]]\nmatch = "a"\nhistory.age = 5\n', 3, "age", "age_s"),
+            ('[[rooms]]\nmatch = "a"\noverflow = "drop"\n', 3, "drop", "drop-oldest"),
+            ('[[rooms]]\n\nmatch = ""\n', 3, "1 to 256 bytes"),
+            ('[[rooms]]\nmatch = "*"\n[[rooms]]\nmatch = "a"\n', 3, "never reached"),
+        ]:
+            file.seek(0)
+            file.truncate()
+            file.write(text)
+            file.flush()
+            stops_at_once(binary, ["serve", "--config", file.name], [2], "--config", f"{file.name}:{line}:", *words)
+    stops_at_once(binary, ["serve", "--config", "/nonexistent"], [2], "--config", "/nonexistent")
+
+
+@fault_of_the_binary
 def listening_to_the_network_needs_a_key(binary):
     for address in ("0.0.0.0:0", "[::]:0"):
         stops_at_once(binary, ["serve", "--listen", address], [1, 2], "--api-key", "--insecure")

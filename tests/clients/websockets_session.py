@@ -274,7 +274,7 @@ async def every_error_has_its_code(session):
         ({"event": "e", "id": 1, "room": secret + "\n"}, e1, "bad_room"),
         ('{"event":"$leave"}', {"event": "$leave"}, "bad_room"),
         (f'{{"event":"e","id":1,"data":"{secret}"}}', e1, "unknown_event"),
-        (f'{{"event":"$history","room":"r","data":"{secret}"}}', {"event": "$history", "room": "r"}, "unknown_verb"),
+        (f'{{"event":"$history","room":"r","data":"{secret}"}}', {"event": "$history", "room": "r"}, "bad_payload"),
     ]:
         await ann.refused(frame, head, code, secret)
     limit = json.loads(ann.welcome)["data"]["limits"]["rooms_per_connection"]

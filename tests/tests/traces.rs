@@ -2,7 +2,8 @@
 //! name.
 
 use std::{
-    env,
+    cell::Cell,
+    env, fs,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -64,6 +65,19 @@ fn on_the_native_server() {
     on_native(&[]);
 }
 
+/// Histories are on disk, and what is told waits for it; nobody may notice.
+#[test]
+fn on_the_native_server_with_a_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stores = Cell::new(0);
+    on_native_with(|| {
+        // Each server has its own.
+        stores.set(stores.get() + 1);
+        let store = folder.path().join(stores.get().to_string());
+        vec![format!("--store={}", store.display())]
+    });
+}
+
 /// Connections and namespaces are spread over threads; nobody may notice.
 #[test]
 fn on_the_native_server_with_two_threads() {
@@ -77,18 +91,25 @@ fn on_the_native_server_with_four_threads() {
 
 /// Traces without settings share a server, in a namespace of their own each.
 fn on_native(flags: &[&str]) {
+    on_native_with(|| flags.iter().map(|&flag| flag.into()).collect());
+}
+
+fn on_native_with(flags: impl Fn() -> Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
     let start = |settings: &Settings| {
         let mut all = settings.flags();
-        all.extend(flags.iter().map(|&flag| flag.into()));
+        all.extend(flags());
+        if let Some(policies) = settings.config_file() {
+            // Read by the time that the server listens.
+            let path = folder.path().join("rooms.toml");
+            fs::write(&path, policies).expect("written");
+            all.push(format!("--config={}", path.display()));
+        }
         Server::start(&all)
     };
     let mut outcome = Outcome::default();
     let shared = start(&Settings::default());
-    // The server reads no policies yet.
-    for trace in traces()
-        .iter()
-        .filter(|trace| trace.settings().config_file().is_none())
-    {
+    for trace in &traces() {
         let on = |server: &Server| {
             let url = url(server.address()).with_api(Some(Server::API_KEY));
             url.with_namespace(trace.name())
