@@ -70,6 +70,34 @@ impl Server {
         self.child.id()
     }
 
+    /// Ends the process at once, as `kill -9` does.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    ///
+    /// # Panics
+    ///
+    /// When that cannot be done.
+    pub fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -s {name}");
+    }
+
+    /// Waits for the end of the process; gives its exit code, `None` after a signal.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be waited for.
+    pub fn wait(mut self) -> Option<i32> {
+        match self.child.wait() {
+            Ok(status) => status.code(),
+            Err(fault) => panic!("the server cannot be waited for: {fault}"),
+        }
+    }
+
     /// Where clients connect: `ws://127.0.0.1:port/ws`.
     pub fn address(&self) -> String {
         format!("ws://{}/ws", self.authority)

@@ -1,0 +1,163 @@
+//! SIGTERM with a thousand clients that publish: nothing that was acknowledged is lost, and they leave
+//! spread over the window.
+#![allow(clippy::print_stdout)] // the figures
+
+mod crowd;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use crowd::{Client, Position, number, policies, raise_descriptors, store};
+use roomcast_tests::{Server, Settings};
+use tokio::{
+    runtime::Builder,
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+/// Each room has so many members, of whom one publishes.
+const MEMBERS: usize = 10;
+/// How often each publisher publishes.
+const PERIOD: Duration = Duration::from_millis(100);
+/// A shutdown is over by then.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Of all closes, in any one second.
+const SHARE_MAX: f64 = 0.15;
+
+/// What a client saw: when and how it was closed, what was acknowledged, by offset.
+struct Left {
+    at: Instant,
+    code: u16,
+    bye_ms: Option<u64>,
+    acks: BTreeMap<u64, u64>,
+}
+
+/// Reads until the close; publishes meanwhile when it is to.
+async fn stay(mut client: Client, room: usize, publishes: bool, stop: watch::Receiver<()>) -> Left {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut next, mut acks, mut bye_ms) = (0_u64, BTreeMap::new(), None);
+    // Held so that the sender knows of everybody.
+    let _stop = stop;
+    loop {
+        tokio::select! {
+            _ = ticks.tick(), if publishes => {
+                let text = format!(r#"{{"event":"n","id":{next},"room":"chat:{room}","data":{next}}}"#);
+                // Unless it was closed, which is read next.
+                let _ = client.send(text).await;
+                next += 1;
+            }
+            message = client.next() => match message {
+                Ok(message) if message["event"] == "$bye" => {
+                    bye_ms = message["data"]["after_ms"].as_u64();
+                }
+                Ok(message) => if let Some(number) = message["id"].as_u64() {
+                    let offset = message["data"]["offset"].as_u64().expect("an offset");
+                    acks.insert(offset, number);
+                }
+                Err(code) => return Left { at: Instant::now(), code, bye_ms, acks },
+            }
+        }
+    }
+}
+
+async fn drain(clients: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut flags = Settings::default().flags();
+    let policy = "[[rooms]]\nmatch = \"chat:*\"\nhistory.messages = 1000\n";
+    flags.push(policies(folder.path(), policy));
+    flags.push(store(folder.path()));
+    let server = Server::start(&flags);
+    let (keep, stop) = watch::channel(());
+    let (mut staying, mut starts) = (Vec::new(), BTreeMap::new());
+    for index in 0..clients {
+        let (room, publishes) = (index / MEMBERS, index % MEMBERS == 0);
+        let mut client = Client::connect(server.authority()).await;
+        let joined = client.join(&format!("chat:{room}"), None).await;
+        starts.entry(room).or_insert(Position {
+            offset: 0,
+            ..joined.position
+        });
+        let task = tokio::spawn(stay(client, room, publishes, stop.clone()));
+        staying.push((room, task));
+    }
+    drop(stop);
+    let begun = Instant::now();
+    server.signal("TERM");
+    let ended = tokio::task::spawn_blocking(|| {
+        let code = server.wait();
+        (code, Instant::now())
+    });
+    let mut left = Vec::new();
+    for (room, task) in staying {
+        left.push((room, task.await.expect("no panic")));
+    }
+    let (code, end) = ended.await.expect("no panic");
+    drop(keep);
+    let took = end.duration_since(begun);
+    assert_eq!(code, Some(0), "the exit code");
+    assert!(took < LONGEST, "it took {took:?}");
+    let mut seconds = BTreeMap::<u64, usize>::new();
+    for (_, left) in &left {
+        assert_eq!(left.code, 1001, "the code of the close");
+        assert!(
+            left.bye_ms.is_some_and(|ms| ms < 30_000),
+            "{:?}",
+            left.bye_ms
+        );
+        *seconds
+            .entry(left.at.duration_since(begun).as_secs())
+            .or_default() += 1;
+    }
+    let most = seconds.values().max().copied().unwrap_or_default();
+    #[allow(clippy::cast_precision_loss)] // of a number of clients
+    let share = most as f64 / clients as f64;
+    assert!(
+        share <= SHARE_MAX,
+        "{share:.3} of the closes in one second: {seconds:?}"
+    );
+
+    // What was acknowledged, and when the last of it was: also while the server was going.
+    let server = Server::start(&flags);
+    let (mut acked, mut client) = (0, Client::connect(server.authority()).await);
+    for (room, left) in left.iter().filter(|(_, left)| !left.acks.is_empty()) {
+        let since = &starts[room];
+        let joined = client
+            .join(&format!("chat:{room}"), Some((since, "0")))
+            .await;
+        assert_eq!(joined.recovered, Some(true), "room {room}: {joined:?}");
+        assert_eq!(joined.position.epoch, since.epoch);
+        for expected in 1..=joined.missed {
+            let message = client.next().await.expect("what was missed");
+            assert_eq!(message["offset"].as_u64(), Some(expected), "in order, once");
+            if let Some(number) = left.acks.get(&expected) {
+                assert_eq!(message["data"].as_u64(), Some(*number));
+                acked += 1;
+            }
+        }
+        let top = left.acks.keys().next_back().copied();
+        assert!(top <= Some(joined.missed), "{top:?} was acknowledged");
+        let leave = format!(r#"{{"event":"$leave","room":"chat:{room}"}}"#);
+        assert!(client.send(leave).await, "the socket is open");
+        client.next().await.expect("an answer");
+    }
+    let all: usize = left.iter().map(|(_, left)| left.acks.len()).sum();
+    assert_eq!(acked, all, "every acknowledged publish is recovered");
+    println!(
+        "SIGTERM with {clients} clients: exit 0 after {:.1} s, {all} acknowledged publishes \
+         recovered, at most {:.1} % of the closes in one second",
+        took.as_secs_f64(),
+        share * 100.0
+    );
+}
+
+#[test]
+fn a_shutdown_is_spread_and_loses_nothing() {
+    raise_descriptors();
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let clients = number("ROOMCAST_DRAIN_CLIENTS", 1_000);
+    let clients = usize::try_from(clients).expect("a number of clients");
+    runtime.expect("a runtime").block_on(drain(clients));
+}
