@@ -143,12 +143,13 @@ impl Platform for Fake {
             storage.messages.insert(key, message);
         }
         for (room, state) in &kept.rooms {
-            let offsets = state
-                .as_ref()
-                .map_or(1..=0, |state| state.first()..=state.offset());
+            let kept = |offset: &u64| {
+                let state = state.as_ref();
+                state.is_some_and(|state| (state.first()..=state.offset()).contains(offset))
+            };
             storage
                 .messages
-                .retain(|(other, offset), _| other != room || offsets.contains(offset));
+                .retain(|(other, offset), _| other != room || kept(offset));
             match state {
                 Some(state) => storage.rooms.insert((*room).to_owned(), state.clone()),
                 None => storage.rooms.remove(*room),

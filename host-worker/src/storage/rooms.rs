@@ -133,7 +133,7 @@ impl Rooms {
         for message in &kept.messages {
             let excepted = match message.except {
                 Except::Nobody => String::new(),
-                except => serde_json::to_string(except)
+                except @ (Except::Conn(_) | Except::These(_)) => serde_json::to_string(except)
                     .map_err(|fault| Fault::new("a message cannot be encoded", fault))?,
             };
             write_message(sql, message, excepted).map_err(|fault| writing(&fault))?;
