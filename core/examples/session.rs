@@ -78,7 +78,7 @@ fn main() {
     host.receive(ann, r#"{"event":"$ping"}"#);
     host.expect(&[
         r#"0 {"event":"$error","error":{"code":"bad_envelope","message":"a message must be one JSON object without a repeated member, like {\"event\":\"hello\",\"room\":\"lobby\",\"data\":1}"}}"#,
-        r#"0 {"event":"$dance","id":2,"error":{"code":"unknown_verb","message":"no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms or $ping"}}"#,
+        r#"0 {"event":"$dance","id":2,"error":{"code":"unknown_verb","message":"no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms, $members, $history or $ping"}}"#,
         r#"0 {"event":"$rooms","id":"","data":["lobby"]}"#,
         r#"0 {"event":"$pong"}"#,
     ]);
