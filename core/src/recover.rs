@@ -150,7 +150,9 @@ impl Hub {
                 }
                 text.push_str(frame);
             }
-            text.push_str("]}");
+            text.push_str(r#"],"first":"#);
+            text.push_str(itoa::Buffer::new().format(history.first()));
+            text.push('}');
         });
         Ok(())
     }
@@ -237,6 +239,13 @@ impl Hub {
     ) -> Option<Vec<&str>> {
         let (_, room) = self.rooms.find(room)?;
         Some(self.page(room.history()?, after, before, Some(limit), None))
+    }
+
+    /// The offset of the oldest message that a room has kept; that of the next one when it has kept
+    /// none; `None` when it keeps no history. Who has everything below it misses nothing.
+    pub fn history_first(&self, room: &str) -> Option<u64> {
+        let (_, room) = self.rooms.find(room)?;
+        room.history().map(crate::history::History::first)
     }
 
     fn page<'a>(

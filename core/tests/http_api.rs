@@ -394,12 +394,12 @@ fn members_and_history_of_a_room() {
         (
             "GET /api/v1/ns/rooms/den/history?after=0&limit=1",
             "",
-            r#"{"epoch":"e.1","offset":2,"messages":[{"event":"said","room":"den","offset":1,"data":[ 1 ]}]}"#,
+            r#"{"epoch":"e.1","offset":2,"messages":[{"event":"said","room":"den","offset":1,"data":[ 1 ]}],"first":1}"#,
         ),
         (
             "GET /api/v1/ns/rooms/den/history?limit=1",
             "",
-            r#"{"epoch":"e.1","offset":2,"messages":[{"event":"said","room":"den","offset":2,"data":[ 1 ]}]}"#,
+            r#"{"epoch":"e.1","offset":2,"messages":[{"event":"said","room":"den","offset":2,"data":[ 1 ]}],"first":1}"#,
         ),
         (
             "GET /api/v1/ns/rooms/den/members?limit=1",

@@ -485,6 +485,7 @@ impl Model {
         let position = self.position(&conn.namespace, room);
         let kept = self.kept(&conn.namespace, room).ok_or("forbidden")?;
         kept.expire(now, millis(history.age));
+        let first = kept.top + 1 - kept.messages.len() as u64;
         let messages = kept.messages.iter().filter(|message| {
             after.is_none_or(|after| message.offset > after)
                 && before.is_none_or(|before| message.offset < before)
@@ -498,7 +499,7 @@ impl Model {
             &texts[texts.len() - count..]
         };
         Ok(format!(
-            r#"{{{position},"messages":[{}]}}"#,
+            r#"{{{position},"messages":[{}],"first":{first}}}"#,
             texts.join(",")
         ))
     }

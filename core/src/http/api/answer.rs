@@ -148,6 +148,7 @@ pub(super) struct HistoryView {
     epoch: String,
     offset: u64,
     messages: Vec<Box<RawValue>>,
+    first: u64,
 }
 
 impl HistoryView {
@@ -160,12 +161,14 @@ impl HistoryView {
         hub.room(room).ok_or_else(no_room)?;
         let none = "this room keeps no history: its policy has no `history`";
         let page = hub.history(room, after, before, limit);
-        let page = page.ok_or_else(|| Problem::new(ProblemCode::Forbidden, none))?;
+        let page = page.zip(hub.history_first(room));
+        let (page, first) = page.ok_or_else(|| Problem::new(ProblemCode::Forbidden, none))?;
         let position = hub.position(room);
         Ok(Self {
             epoch: position.epoch.into_owned(),
             offset: position.offset,
             messages: page.into_iter().filter_map(raw).collect(),
+            first,
         })
     }
 }
