@@ -2,7 +2,8 @@
 //
 //     node page.mjs http://127.0.0.1:3000 [--screenshot PATH]
 //
-// The server must run without API keys and be reached over loopback. CHROMIUM names the browser.
+// The server must run without API keys, be reached over loopback, and keep a history of the room `kept`
+// and of no other. CHROMIUM names the browser.
 // Every wait is for a condition that the page or the protocol's ordering guarantees.
 
 import assert from "node:assert/strict";
@@ -201,6 +202,36 @@ const steps = {
     await a.part("connect").click();
     await a.connected();
     assert.notEqual(await a.part("conn").textContent(), before);
+  },
+
+  async "who comes back gets what it missed, where the room keeps a history"({ page, a, b }) {
+    for (const client of [a, b]) await client.join("kept");
+    await a.publish("before", "0");
+    await b.row('[data-kind="push"][data-event="before"]').waitFor();
+    await b.part("connect").click();
+    await b.root.getByTestId("state").getByText("Disconnected").waitFor();
+    for (const data of ["1", "2"]) await a.publish("missed", data);
+    await a.row('[data-dir="in"][data-event="missed"]').nth(1).waitFor();
+    await b.part("connect").click();
+    await b.row('[data-event="$join"]').filter({ hasText: "recovered: 2 missed messages follow" }).waitFor();
+    await b.row('[data-kind="push"][data-event="missed"]').nth(1).waitFor();
+    await page.locator('[data-step="recover"].done').waitFor();
+    // Nothing of it comes a second time.
+    await b.part("connect").click();
+    await b.part("connect").click();
+    await b.row('[data-event="$join"]').filter({ hasText: "recovered: 0 missed messages follow" }).waitFor();
+    await b.settle();
+    assert.equal(await b.row('[data-kind="push"][data-event="missed"]').count(), 2);
+    for (const client of [a, b]) await client.leave("kept");
+  },
+
+  async "where the room keeps none, it is told so"({ a, b }) {
+    await a.join("loose");
+    await a.part("connect").click();
+    await a.part("connect").click();
+    await a.row('[data-kind="warn"][data-event="$join"]').filter({ hasText: "not recovered" }).waitFor();
+    await a.leave("loose");
+    await b.connected();
   },
 
   async "a namespace of its own has its own rooms"({ page, a, b }) {
