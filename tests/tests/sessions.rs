@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    env,
+    env, fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -180,6 +180,14 @@ fn npm_ws_holds_its_sessions_on_two_threads() {
     session("node", "ws_session.mjs", "--threads=2");
 }
 
+/// The client that is printed in the guide to recovery, as it stands there.
+#[test]
+fn the_printed_client_recovers() {
+    let binary = binary().canonicalize().expect("it exists");
+    let binary = binary.to_string_lossy();
+    check("clients", "node", &["recovery.mjs", &binary]);
+}
+
 #[test]
 fn python_websockets_holds_its_sessions() {
     session(python(), "websockets_session.py", "--threads=1");
@@ -308,7 +316,10 @@ fn faults_and_bad_input_are_survived_on_three_threads() {
 /// repository.
 #[test]
 fn two_panes_of_the_page_talk_in_chromium() {
-    let server = Server::start(&[]);
+    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.toml");
+    let policy = "[[rooms]]\nmatch = \"kept\"\nhistory.messages = 300\n";
+    fs::write(&config, policy).expect("a file");
+    let server = Server::start(&["--config", &config.to_string_lossy()]);
     let url = format!("http://{}", server.address);
     let root = Path::new(HERE).join("..");
     let picture = env::var_os("ROOMCAST_SCREENSHOT").map_or_else(

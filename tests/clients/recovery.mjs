@@ -1,0 +1,254 @@
+// The client of docs/recovery.md, as it stands there, with the npm library `ws` and a server of its own:
+//
+//     node recovery.mjs PATH_TO_ROOMCAST
+//
+// Prints one line per case; the exit code is 0 when all passed.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+import WebSocket from "ws";
+import { Api, equal, until, withDeadline } from "./ws_client.mjs";
+
+const [binary] = process.argv.slice(2);
+const KEY = "test-key";
+const POLICIES = `
+[[rooms]]
+match = "feed:*"
+history.messages = 1000
+history.bytes = 67108864
+overflow = "drop-oldest"
+
+[[rooms]]
+match = "chat:*"
+history.messages = 10
+presence = "members"
+presence_grace_s = 60
+`;
+
+const folder = await mkdtemp(join(tmpdir(), "roomcast-"));
+const config = join(folder, "rooms.toml");
+await writeFile(config, POLICIES);
+
+/** The code block of the page that says `export`. */
+async function printed() {
+  const page = await readFile(new URL("../../docs/recovery.md", import.meta.url), "utf8");
+  const blocks = [...page.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
+  const [code] = blocks.filter((code) => code.includes("export class Rooms"));
+  const path = join(folder, "rooms.mjs");
+  await writeFile(path, code);
+  return import(pathToFileURL(path));
+}
+
+class Server {
+  static async start(port, ...flags) {
+    const server = new Server();
+    const args = ["serve", "--listen", `127.0.0.1:${port}`, "--api-key", KEY, "--inbound-rate", "off", "--config", config, ...flags];
+    server.process = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"], env: {} });
+    server.ended = once(server.process, "exit");
+    const lines = createInterface(server.process.stderr);
+    const listening = new Promise((resolve) => lines.on("line", (line) => {
+      const found = line.match(/listening on http:\/\/127\.0\.0\.1:(\d+)/);
+      if (found) resolve(Number(found[1]));
+    }));
+    server.port = await withDeadline(listening, "the server to listen");
+    server.api = new Api(`http://127.0.0.1:${server.port}`, KEY);
+    return server;
+  }
+
+  async end(signal) {
+    this.process.kill(signal);
+    await this.ended;
+  }
+
+  async publish(room, ...data) {
+    for (const one of data) {
+      const body = { audience: { rooms: [room] }, event: "said", data: one };
+      equal((await this.api.call("POST", "/api/v1/default/send", { body })).status, 200, "a publish");
+    }
+  }
+
+  /** Ends all connections of a namespace, to come back. */
+  async drop() {
+    const { connections } = await this.api.json("/api/v1/default/connections");
+    for (const { conn } of connections) await this.api.call("DELETE", `/api/v1/default/connections/${conn}?code=1001`);
+  }
+}
+
+/** What a client of the page has heard. */
+function listener(Rooms, port) {
+  const heard = { said: [], offsets: [], lost: [], gaps: 0, sockets: [] };
+  heard.rooms = new Rooms(`ws://127.0.0.1:${port}/ws`, {
+    on: ({ event, id, data, offset }) => {
+      if (event === "said" && id === undefined) heard.said.push(data) && heard.offsets.push(offset);
+    },
+    lost: (room) => heard.lost.push(room),
+    socket: (url) => {
+      const socket = new WebSocket(url, ["roomcast.v1"], { perMessageDeflate: false });
+      heard.sockets.push(socket);
+      socket.on("message", (text) => (heard.gaps += text.includes('"$gap"') ? 1 : 0));
+      return socket;
+    },
+  });
+  return heard;
+}
+
+const members = (server, room) => async () => {
+  const answer = await server.api.call("GET", `/api/v1/default/rooms/${encodeURIComponent(room)}`);
+  return answer.status === 200 ? JSON.parse(answer.text).members : 0;
+};
+const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
+const text = (value) => JSON.stringify(value);
+
+const cases = {
+  async "gets what it missed, once and in order"({ Rooms }) {
+    const server = await Server.start(0);
+    const heard = listener(Rooms, server.port);
+    heard.rooms.join("chat:a");
+    const there = members(server, "chat:a");
+    await until("the join", async () => (await there()) === 1);
+    await server.publish("chat:a", 1, 2);
+    await server.drop();
+    await until("the close", async () => (await there()) === 0);
+    await server.publish("chat:a", 3, 4, 5);
+    await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 5);
+    await server.publish("chat:a", 6);
+    await until("what is live", async () => (await there()) === 1 && heard.said.length >= 6);
+    equal(text(heard.said), text(numbers(1, 6)), "messages");
+    equal(text(heard.offsets), text(numbers(1, 6)), "offsets");
+    equal(heard.lost.length, 0, "told of a loss");
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+
+  async "does not get its own messages again"({ Rooms }) {
+    const server = await Server.start(0);
+    const heard = listener(Rooms, server.port);
+    heard.rooms.join("chat:a");
+    const there = members(server, "chat:a");
+    await until("the join", async () => (await there()) === 1);
+    heard.rooms.send({ event: "said", room: "chat:a", id: 1, data: "own" });
+    await server.drop();
+    await until("the close", async () => (await there()) === 0);
+    await server.publish("chat:a", "other");
+    await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 1);
+    equal(text(heard.said), text(["other"]), "messages");
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+
+  async "asks for what one join does not replay"({ Rooms }) {
+    const server = await Server.start(0);
+    const heard = listener(Rooms, server.port);
+    heard.rooms.join("feed:a");
+    const there = members(server, "feed:a");
+    await until("the join", async () => (await there()) === 1);
+    await server.publish("feed:a", 1);
+    await server.drop();
+    await until("the close", async () => (await there()) === 0);
+    await server.publish("feed:a", ...numbers(2, 700));
+    await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 700);
+    await server.publish("feed:a", 701);
+    await until("what is live", async () => (await there()) === 1 && heard.said.length >= 701);
+    equal(text(heard.said), text(numbers(1, 701)), "messages");
+    equal(heard.lost.length, 0, "told of a loss");
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+
+  async "is told when more was missed than is kept"({ Rooms }) {
+    const server = await Server.start(0);
+    const heard = listener(Rooms, server.port);
+    heard.rooms.join("chat:a");
+    const there = members(server, "chat:a");
+    await until("the join", async () => (await there()) === 1);
+    await server.publish("chat:a", 1);
+    await server.drop();
+    await until("the close", async () => (await there()) === 0);
+    await server.publish("chat:a", ...numbers(2, 12));
+    await until("the answer", async () => (await there()) === 1 && heard.lost.length === 1);
+    await server.publish("chat:a", 13);
+    await until("what is live", async () => (await there()) === 1 && heard.said.length >= 2);
+    equal(text(heard.said), text([1, 13]), "messages");
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+
+  async "survives kill -9 of a server with a store"({ Rooms }) {
+    const store = join(folder, "store");
+    let server = await Server.start(0, "--store", store);
+    const heard = listener(Rooms, server.port);
+    heard.rooms.join("chat:a");
+    await until("the join", async () => (await members(server, "chat:a")()) === 1);
+    await server.publish("chat:a", 1, 2);
+    await server.end("SIGKILL");
+    server = await Server.start(server.port, "--store", store);
+    await server.publish("chat:a", 3);
+    await until("what was missed", async () => (await members(server, "chat:a")()) === 1 && heard.said.length >= 3);
+    equal(text(heard.said), text([1, 2, 3]), "messages");
+    equal(heard.lost.length, 0, "told of a loss");
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+
+  async "is told after a restart without a store"({ Rooms }) {
+    let server = await Server.start(0);
+    const heard = listener(Rooms, server.port);
+    heard.rooms.join("chat:a");
+    await until("the join", async () => (await members(server, "chat:a")()) === 1);
+    await server.publish("chat:a", 1);
+    await server.end("SIGTERM");
+    server = await Server.start(server.port);
+    await until("the answer", async () => (await members(server, "chat:a")()) === 1 && heard.lost.length === 1);
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+
+  async "fills a gap, when it read too slowly"({ Rooms }) {
+    const server = await Server.start(0, "--outbox-frames-max", "64");
+    const heard = listener(Rooms, server.port);
+    heard.rooms.join("feed:a");
+    await until("the join", async () => (await members(server, "feed:a")()) === 1);
+    const [socket] = heard.sockets;
+    socket.pause();
+    const dropped = async () => {
+      const { text } = await server.api.call("GET", "/metrics");
+      return Number(text.match(/^roomcast_messages_dropped_total.* (\d+)$/m)?.[1]);
+    };
+    // What the kernel and the library hold must be full before anything is dropped.
+    const long = "x".repeat(30_000);
+    let count = 0;
+    while (!((await dropped()) > 0)) {
+      const batch = numbers(count + 1, count + 20);
+      count += 20;
+      await server.publish("feed:a", ...batch.map((number) => ({ number, long })));
+    }
+    socket.resume();
+    await server.publish("feed:a", { number: (count += 1) });
+    await until("all of it", async () => (await members(server, "feed:a")()) === 1 && heard.said.at(-1)?.number === count);
+    equal(text(heard.said.map(({ number }) => number)), text(numbers(1, count)), "messages");
+    if (heard.gaps === 0) throw new Error("there was no gap to fill");
+    equal(heard.sockets.length, 1, "connections");
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+};
+
+const page = await printed();
+let failed = 0;
+for (const [name, run] of Object.entries(cases)) {
+  try {
+    await run(page);
+    console.log(`ok ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED ${name}: ${error.message}`);
+  }
+}
+await rm(folder, { recursive: true });
+process.exit(failed > 0 ? 1 : 0);
