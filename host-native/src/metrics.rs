@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) overflows_dropped: AtomicU64,
     pub(crate) overflows_replaced: AtomicU64,
     pub(crate) messages_dropped: AtomicU64,
+    pub(crate) store_commits: AtomicU64,
+    pub(crate) store_commit_us: AtomicU64,
     closed: Mutex<BTreeMap<u16, u64>>,
 }
 
@@ -32,6 +34,7 @@ pub(crate) struct Gauges {
     pub(crate) namespaces: usize,
     pub(crate) rooms: usize,
     pub(crate) memberships: usize,
+    pub(crate) history_bytes: usize,
 }
 
 impl Metrics {
@@ -63,12 +66,23 @@ impl Metrics {
             "Live namespaces.",
             gauges.namespaces as u64,
         );
-        metric("rooms", "gauge", "Rooms with members.", gauges.rooms as u64);
+        metric(
+            "rooms",
+            "gauge",
+            "Rooms with members, or with a history.",
+            gauges.rooms as u64,
+        );
         metric(
             "memberships",
             "gauge",
             "Pairs of a connection and a room it is in.",
             gauges.memberships as u64,
+        );
+        metric(
+            "history_bytes",
+            "gauge",
+            "Memory that the histories of rooms take.",
+            gauges.history_bytes as u64,
         );
         metric(
             "connections_opened_total",
@@ -93,6 +107,20 @@ impl Metrics {
             "counter",
             "Messages dropped from full queues whose connections stayed.",
             sum(|m| &m.messages_dropped),
+        );
+        metric(
+            "store_commits_total",
+            "counter",
+            "Turns whose changes were committed to the store.",
+            sum(|m| &m.store_commits),
+        );
+        #[allow(clippy::cast_precision_loss)] // Prometheus has floats
+        let commit_s = sum(|m| &m.store_commit_us) as f64 / 1e6;
+        let _ = write!(
+            text,
+            "# HELP roomcast_store_commit_seconds_total Time spent in these commits.\n\
+             # TYPE roomcast_store_commit_seconds_total counter\n\
+             roomcast_store_commit_seconds_total {commit_s:?}\n"
         );
         text.push_str(
             "# HELP roomcast_outbox_overflows_total Queues that passed their limit, by what was done.\n\

@@ -339,12 +339,21 @@ fn announce(
         .namespaces
         .as_ref()
         .map_or_else(|| "any".to_owned(), |names| names.join(","));
+    let mut policies = settings.policies.iter();
+    let histories = match &settings.store {
+        _ if policies.all(|policy| policy.history.is_none()) => {
+            "none: no policy of --config asks for one".to_owned()
+        }
+        None => "in memory: no --store".to_owned(),
+        Some(folder) => format!("in {}", folder.display()),
+    };
     tracing::info!("listening on http://{address}");
     tracing::info!(
         threads = addresses.len(),
         connections_max,
         namespaces,
         api,
+        histories,
         "mounted: GET / (try it), /ws and /ws/{{namespace}} (WebSocket), /api/v1/{{namespace}}/ (HTTP API), \
          /healthz, /readyz, /metrics"
     );

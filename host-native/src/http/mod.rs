@@ -148,6 +148,7 @@ async fn metrics(shard: &Rc<Shard>) -> Response {
                 gauges.namespaces += 1;
                 gauges.rooms += counts.rooms;
                 gauges.memberships += counts.memberships;
+                gauges.history_bytes += counts.history_bytes;
             }
             gauges
         };
@@ -155,6 +156,7 @@ async fn metrics(shard: &Rc<Shard>) -> Response {
         gauges.namespaces += more.namespaces;
         gauges.rooms += more.rooms;
         gauges.memberships += more.memberships;
+        gauges.history_bytes += more.history_bytes;
     }
     Response::metrics(Metrics::render(
         &shared.metrics,

@@ -11,6 +11,8 @@ use std::{
     cell::{Cell, RefCell},
     fmt, mem,
     rc::Rc,
+    sync::atomic::Ordering::Relaxed,
+    time::Instant,
 };
 
 use tokio::sync::{Notify, oneshot};
@@ -64,7 +66,13 @@ impl Shard {
         let committed = if self.durable.failed.get() {
             Ok(false)
         } else {
-            store.commit(&batch).map(|()| true)
+            let begun = Instant::now();
+            let committed = store.commit(&batch);
+            let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let metrics = self.metrics();
+            metrics.store_commits.fetch_add(1, Relaxed);
+            metrics.store_commit_us.fetch_add(took, Relaxed);
+            committed.map(|()| true)
         };
         let waiting = mem::take(&mut *self.durable.waiting.borrow_mut());
         match committed {
