@@ -15,8 +15,8 @@
 use std::{hint::black_box, process::ExitCode};
 
 use roomcast_core::{
-    Audience, Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Message, Outbox, Payload,
-    Timestamp,
+    Audience, Command, Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Message, Outbox,
+    Payload, Timestamp,
 };
 
 const ROOM: &str = "lobby";
@@ -28,6 +28,10 @@ const PIECE: &str = r#"{"id":"p17","x":104.25,"y":-3.5,"hp":80,"tags":["red","le
 const PIECES: usize = 65;
 /// Connections outside the room; no scenario may be asked for more units, as `join` uses one for each.
 const GUESTS: usize = 1_000;
+/// Rooms with a history that nothing leaves for its age while this runs.
+const KEPT: &str = r#"{"rooms":[{"match":"*","history":{"age_s":2592000}}]}"#;
+/// Messages after which a history of the default policy drops one with each.
+const FULL: usize = 301;
 
 type Scenario = (&'static str, fn(usize));
 
@@ -55,6 +59,27 @@ const SCENARIOS: &[Scenario] = &[
             let (now, out) = (stage.now, &mut stage.out);
             let sent = stage.hub.send(now, &audience, "said", data, out);
             black_box(sent).expect("sent");
+        });
+    }),
+    ("publish_kept", |count| {
+        let stage = Stage::with_policies(10, KEPT);
+        stage.publish(FULL);
+        stage.publish(count);
+    }),
+    ("recover_100", |count| {
+        let stage = Stage::with_policies(10, KEPT);
+        stage.publish(FULL);
+        let again = format!(
+            r#"{{"event":"$join","room":"{ROOM}","data":{{"since":{{"epoch":"bench.1","offset":{}}}}}}}"#,
+            FULL - 100
+        );
+        stage.repeat(count, |stage| {
+            let (frame, guest) = (Frame::Text(black_box(&again)), stage.guests[0]);
+            let received = stage.hub.receive(stage.now, guest, frame, &mut stage.out);
+            assert!(matches!(received, Ok(None)), "answered by the hub");
+            let sends = stage.out.iter();
+            let sends = sends.filter(|command| matches!(command, Command::Send { .. }));
+            assert_eq!(sends.count(), 101, "the answer and what was missed");
         });
     }),
     ("join", |count| Stage::new(1_050).join(count)),
@@ -124,7 +149,12 @@ struct Stage {
 impl Stage {
     /// Leaked: tearing it down would cost more after more units, and be counted as theirs.
     fn new(members: usize) -> &'static mut Self {
-        let mut hub = Hub::new(Config::new("bench"));
+        Self::with_policies(members, r#"{"rooms":[]}"#)
+    }
+
+    fn with_policies(members: usize, policies: &str) -> &'static mut Self {
+        let policies = serde_json::from_str(policies).expect("policies");
+        let mut hub = Hub::new(Config::new("bench").with_policies(policies));
         let mut out = Outbox::new();
         let now = Timestamp::ZERO;
         let mut connect = |joins: bool| {
