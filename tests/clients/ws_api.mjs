@@ -93,7 +93,10 @@ export async function members_are_put_and_deleted({ ws, api }) {
   await api.refuses("PUT", `${at}/rooms/${"x".repeat(201)}/members/${ann.conn}`, 400);
   for (let n = 1; n < JSON.parse(ann.welcome).data.limits.rooms_per_connection; n += 1) await ann.join(`room ${n}`);
   equal((await api.refuses("PUT", member, 409)).code, "room_limit", "the code");
-  for (const name of ["members", "history"]) await api.refuses("GET", `${at}/rooms/first/${name}`, 404);
+  for (const name of ["members", "history"]) {
+    equal((await api.refuses("GET", `${at}/rooms/first/${name}`, 403)).code, "forbidden", "the code");
+    await api.refuses("GET", `${at}/rooms/nowhere/${name}`, 404);
+  }
 }
 
 export async function connections_are_listed_with_their_rooms({ ws, api }) {

@@ -97,9 +97,22 @@ export async function an_event_without_a_room_is_unknown_event({ ws }) {
 
 export async function reserved_and_unknown_verbs_are_unknown_verb({ ws }) {
   const ann = await open(ws);
-  for (const event of ["$members", "$history", "$auth", "$", "$Join", "$welcome", "$bye", "$error", "$pong", "$x"]) {
+  for (const event of ["$auth", "$", "$Join", "$welcome", "$bye", "$error", "$pong", "$x"]) {
     await ann.refused({ event, id: 1 }, { event, id: 1 }, "unknown_verb");
     await ann.refused({ event, room: "r" }, { event, room: "r" }, "unknown_verb");
+  }
+}
+
+export async function verbs_of_kept_rooms_are_for_members_of_such({ ws }) {
+  const ann = await open(ws);
+  await ann.join("here");
+  for (const event of ["$members", "$history"]) {
+    await ann.refused({ event, id: 1 }, { event, id: 1 }, "bad_room");
+    await ann.refused({ event, room: "elsewhere" }, { event, room: "elsewhere" }, "forbidden");
+    // It is in, and no policy says that the room keeps or shows anything.
+    await ann.refused({ event, id: 2, room: "here" }, { event, id: 2, room: "here" }, "forbidden");
+    await ann.refused({ event, room: "here", data: { limit: 0 } }, { event, room: "here" }, "bad_payload");
+    await ann.refused({ event, room: "here", data: [1] }, { event, room: "here" }, "bad_payload");
   }
 }
 
