@@ -32,6 +32,7 @@ mod policy;
 mod presence;
 mod publish;
 mod query;
+mod queue;
 mod rate;
 mod receive;
 mod recover;
@@ -74,6 +75,7 @@ pub use policy::{
     RoomPolicy,
 };
 pub use query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary};
+pub use queue::{Pushed, QueueLimits, SendQueue, Sheddable, Tag};
 pub use rate::Bucket;
 pub use room::{Joined, Position, RoomName, RoomNameError};
 pub use settings::{OrOff, OrOffError, SettingError, Vars};

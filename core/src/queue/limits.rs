@@ -1,0 +1,40 @@
+//! The limits of one queue.
+
+use super::Tag;
+
+/// How much may wait for one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Bytes. A message that waits alone may be larger.
+    pub bytes_max: usize,
+    /// Frames.
+    pub frames_max: usize,
+}
+
+impl QueueLimits {
+    /// The limits for frames of a tag.
+    pub(super) const fn of(self, tag: &Tag) -> Self {
+        match tag {
+            Tag::Control | Tag::Gap(_) => self.with_reserve(),
+            Tag::Message | Tag::Sheddable(_) => self,
+        }
+    }
+
+    /// The same with what is reserved for answers, errors, notices and pongs: an eighth. Passed:
+    /// [`Pushed::Overflow`](super::Pushed::Overflow).
+    pub const fn with_reserve(self) -> Self {
+        Self {
+            bytes_max: self.bytes_max + self.bytes_max / 8,
+            frames_max: self.frames_max + self.frames_max.div_ceil(8),
+        }
+    }
+
+    /// How full a queue is left where the oldest messages are dropped: not to the brim, or each
+    /// further message would drop one.
+    pub(super) const fn after_drop(self) -> Self {
+        Self {
+            bytes_max: self.bytes_max - self.bytes_max / 8,
+            frames_max: self.frames_max - self.frames_max / 8,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What is queued, as far as it matters when the queue is full.
+
+use alloc::{boxed::Box, sync::Arc};
+
+use crate::{outbox::Class, policy::Overflow};
+
+/// A [`Class`] that outlives its outbox: how frames that wait may be dropped.
+#[derive(Debug, Clone, Default)]
+pub enum Tag {
+    /// It must arrive while the connection lives.
+    Control,
+    /// Messages that are not dropped one by one.
+    #[default]
+    Message,
+    /// Messages that may be dropped.
+    Sheddable(Arc<Sheddable>),
+    /// A notice of messages of this room that were dropped; by
+    /// [`SendQueue::place_gap`](super::SendQueue::place_gap).
+    Gap(Arc<str>),
+}
+
+/// Messages of one room that may be dropped.
+#[derive(Debug)]
+pub struct Sheddable {
+    room: Box<str>,
+    event: Box<str>,
+    offset: u64,
+    overflow: Overflow,
+}
+
+impl Sheddable {
+    /// Messages of a room, of which the first has this offset; see [`Shed`](crate::Shed).
+    pub fn new(
+        room: impl Into<Box<str>>,
+        event: impl Into<Box<str>>,
+        offset: u64,
+        overflow: Overflow,
+    ) -> Self {
+        Self {
+            room: room.into(),
+            event: event.into(),
+            offset,
+            overflow,
+        }
+    }
+
+    /// The room.
+    pub const fn room(&self) -> &str {
+        &self.room
+    }
+
+    /// The event of the first of them.
+    pub const fn event(&self) -> &str {
+        &self.event
+    }
+
+    /// The offset of the first of them.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Which are dropped.
+    pub const fn overflow(&self) -> Overflow {
+        self.overflow
+    }
+}
+
+impl From<Class<'_>> for Tag {
+    fn from(class: Class<'_>) -> Self {
+        match class {
+            Class::Control => Self::Control,
+            Class::Message => Self::Message,
+            Class::Sheddable(shed) => Self::Sheddable(Arc::new(Sheddable::new(
+                shed.room(),
+                shed.event(),
+                shed.offset(),
+                shed.overflow(),
+            ))),
+        }
+    }
+}
+
+impl Tag {
+    /// Whether a frame of this class may lie in one buffer with those before it.
+    pub fn takes(&self, class: Class<'_>) -> bool {
+        match (self, class) {
+            (Self::Control, Class::Control) | (Self::Message, Class::Message) => true,
+            // Of the others only those of one room are dropped from the oldest on; where the latest
+            // counts, each must be dropped alone.
+            (Self::Sheddable(ours), Class::Sheddable(shed)) => {
+                ours.overflow == Overflow::DropOldest
+                    && shed.overflow() == ours.overflow
+                    && *shed.room() == *ours.room
+            }
+            _ => false,
+        }
+    }
+
+    /// The room whose messages may be dropped.
+    pub fn room(&self) -> Option<&str> {
+        match self {
+            Self::Sheddable(shed) => Some(&shed.room),
+            Self::Control | Self::Message | Self::Gap(_) => None,
+        }
+    }
+
+    pub(super) fn sheddable(&self, policy: Overflow) -> Option<&Sheddable> {
+        match self {
+            Self::Sheddable(shed) if shed.overflow == policy => Some(shed),
+            Self::Control | Self::Message | Self::Sheddable(_) | Self::Gap(_) => None,
+        }
+    }
+
+    pub(super) fn is_of(&self, room: &str) -> bool {
+        self.room() == Some(room)
+    }
+}

@@ -1,0 +1,186 @@
+use alloc::{vec, vec::Vec};
+
+use super::*;
+
+/// Frames of these lengths, each told apart by its own byte.
+fn frames(lens: &[usize]) -> Vec<u8> {
+    let frames = (1..).zip(lens);
+    frames.flat_map(|(byte, &len)| vec![byte; len]).collect()
+}
+
+/// Cuts such a buffer behind the frame that was begun.
+fn cut(bytes: &mut Vec<u8>, written: usize) -> u32 {
+    let last = bytes[written - 1];
+    bytes.retain(|&byte| byte <= last);
+    last.into()
+}
+
+fn unlimited() -> SendQueue<Vec<u8>> {
+    bounded(usize::MAX / 2, usize::MAX / 2)
+}
+
+fn bounded(bytes_max: usize, frames_max: usize) -> SendQueue<Vec<u8>> {
+    SendQueue::new(QueueLimits {
+        bytes_max,
+        frames_max,
+    })
+}
+
+#[test]
+fn counts_follow_what_is_written() {
+    let mut queue = unlimited();
+    assert!(queue.push(frames(&[10]), 1, Tag::Message));
+    assert!(queue.push(frames(&[5, 5]), 2, Tag::Message));
+    assert_eq!((queue.bytes(), queue.frames()), (20, 3));
+    assert!(queue.only().is_none());
+    assert_eq!(
+        queue.chunks().map(<[u8]>::len).collect::<Vec<_>>(),
+        [10, 10]
+    );
+    queue.advance(12);
+    assert_eq!((queue.bytes(), queue.frames()), (8, 2));
+    assert_eq!(queue.only().map(<[u8]>::len), Some(8));
+    assert_eq!(queue.chunks().map(<[u8]>::len).collect::<Vec<_>>(), [8]);
+    queue.advance(8);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn a_begun_frame_survives_the_discard_and_nothing_else() {
+    let mut queue = unlimited();
+    assert!(queue.push(frames(&[10, 304, 7]), 3, Tag::Message));
+    assert!(queue.push(frames(&[11]), 1, Tag::Message));
+    queue.advance(12); // the first frame and two bytes of the second
+    queue.discard(cut);
+    assert_eq!((queue.bytes(), queue.frames()), (302, 2));
+    // Nothing follows what was dropped, until the goodbye.
+    assert!(queue.push(frames(&[1]), 1, Tag::Message));
+    assert_eq!(queue.settle(cut), Pushed::Ended);
+    queue.place_gap("a", Some(frames(&[1])));
+    assert_eq!(queue.frames(), 2);
+    queue.advance(302);
+    assert!(queue.is_empty());
+    queue.part();
+
+    assert!(queue.push(frames(&[10, 10]), 2, Tag::Message));
+    queue.discard(cut);
+    assert!(queue.is_empty() && queue.bytes() == 0 && queue.frames() == 0);
+    queue.part();
+
+    assert!(queue.push(frames(&[10, 10]), 2, Tag::Message));
+    queue.advance(10); // exactly one frame
+    queue.discard(cut);
+    assert!(queue.is_empty() && queue.bytes() == 0 && queue.frames() == 0);
+    queue.push_last(frames(&[4]));
+    assert_eq!((queue.bytes(), queue.frames()), (4, 1));
+}
+
+fn shed(room: &str, event: &str, offset: u64, overflow: Overflow) -> Tag {
+    Tag::Sheddable(Sheddable::new(room, event, offset, overflow).into())
+}
+
+/// What each chunk is, from the oldest on: of a message its offset, of a gap 0.
+fn order(queue: &SendQueue<Vec<u8>>) -> Vec<u64> {
+    let chunks = queue.first.iter().chain(&queue.rest);
+    let offset = |chunk: &Chunk<Vec<u8>>| match &chunk.tag {
+        Tag::Sheddable(shed) => shed.offset(),
+        Tag::Control | Tag::Message | Tag::Gap(_) => 0,
+    };
+    chunks.map(offset).collect()
+}
+
+#[test]
+fn the_oldest_of_the_room_go_and_the_gap_takes_their_place() {
+    let mut queue = unlimited();
+    for (room, offset) in [("a", 1), ("b", 11), ("a", 2), ("a", 3), ("b", 12), ("a", 4)] {
+        let tag = shed(room, "e", offset, Overflow::DropOldest);
+        assert!(queue.push(frames(&[10]), 1, tag));
+    }
+    queue.advance(3); // the first is begun, and stays
+    let left = QueueLimits {
+        bytes_max: 37,
+        frames_max: 99,
+    };
+    assert_eq!(queue.drop_oldest("a", left), Some((2, 2)));
+    assert_eq!((queue.bytes(), queue.frames()), (37, 4));
+    assert!(!queue.expects_gap("a"));
+    queue.gaps_asked.push("a".into());
+    assert!(queue.expects_gap("a") && !queue.expects_gap("b"));
+    queue.place_gap("a", Some(frames(&[8])));
+    assert_eq!(order(&queue), [1, 11, 12, 0, 4]);
+    assert!(queue.expects_gap("a"));
+    assert_eq!((queue.bytes(), queue.frames()), (45, 5));
+    let none = QueueLimits {
+        bytes_max: 0,
+        frames_max: 0,
+    };
+    assert_eq!(queue.drop_oldest("b", none), Some((11, 2)));
+    assert_eq!(queue.drop_oldest("c", none), None);
+    queue.advance(25);
+    assert!(queue.is_empty() && queue.frames() == 0);
+}
+
+#[test]
+fn a_gap_that_is_not_wanted_is_forgotten() {
+    let mut queue = unlimited();
+    queue.gaps_asked.push("a".into());
+    queue.place_gap("a", None);
+    assert!(queue.is_empty() && !queue.expects_gap("a"));
+    queue.place_gap("a", Some(frames(&[3])));
+    assert_eq!(queue.frames(), 1);
+}
+
+#[test]
+fn of_an_event_the_latest_stays() {
+    let mut queue = unlimited();
+    for (event, offset) in [("x", 1), ("y", 2), ("x", 3), ("y", 4), ("x", 5)] {
+        let tag = shed("r", event, offset, Overflow::Latest);
+        assert!(queue.push(frames(&[10]), 1, tag));
+    }
+    let newest = Sheddable::new("r", "x", 5, Overflow::Latest);
+    assert_eq!(queue.keep_latest(Some(&newest)), 2);
+    assert_eq!(order(&queue), [2, 4, 5]);
+    assert_eq!(queue.keep_latest(None), 1);
+    assert_eq!(order(&queue), [4, 5]);
+    assert_eq!((queue.bytes(), queue.frames()), (20, 2));
+}
+
+#[test]
+fn an_overflow_has_one_outcome() {
+    // Of 8 frames 7 are left, and one notice is asked for until it is written.
+    let mut queue = bounded(usize::MAX / 2, 8);
+    for offset in 1..=8 {
+        let tag = shed("r", "e", offset, Overflow::DropOldest);
+        assert!(queue.push(frames(&[1]), 1, tag));
+    }
+    let push = |queue: &mut SendQueue<_>, offset| {
+        let tag = shed("r", "e", offset, Overflow::DropOldest);
+        let fits = queue.push(frames(&[1]), 1, tag);
+        (!fits).then(|| queue.settle(cut))
+    };
+    let dropped = |count, gap| Some(Pushed::Dropped { count, gap });
+    assert_eq!(push(&mut queue, 9), dropped(2, Some(1)));
+    queue.place_gap("r", Some(frames(&[1])));
+    assert_eq!(push(&mut queue, 10), dropped(2, None));
+    assert_eq!(order(&queue), [0, 5, 6, 7, 8, 9, 10]);
+
+    // What the host wrote meanwhile is not held against it.
+    assert_eq!(push(&mut queue, 11), None);
+    assert!(!queue.push(frames(&[1]), 1, Tag::Message));
+    queue.advance(1);
+    assert_eq!(queue.settle(cut), Pushed::Queued);
+
+    // Answers have a frame more than messages, and no further one.
+    assert!(queue.push(frames(&[1]), 1, Tag::Control));
+    assert!(!queue.push(frames(&[1]), 1, Tag::Control));
+    assert_eq!(queue.settle(cut), Pushed::Overflow);
+    assert!(queue.is_empty() && queue.is_shut());
+}
+
+#[test]
+fn a_message_alone_may_be_large() {
+    let mut queue = bounded(8, 8);
+    assert!(queue.push(frames(&[100]), 1, Tag::Message));
+    assert!(!queue.push(frames(&[1]), 1, Tag::Message));
+    assert_eq!(queue.settle(cut), Pushed::Overflow);
+}
