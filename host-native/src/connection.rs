@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake};
+use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake, Tag};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::{TcpStream, tcp::OwnedReadHalf},
@@ -19,7 +19,6 @@ use crate::{
     denial::Farewell,
     namespace::Link,
     places::Permit,
-    queue::Tag,
     shard::{ClientInput, Mail, Shard},
     socket::{Home, Socket, Stage},
     ws::{self, Decoder, Event, Guards},

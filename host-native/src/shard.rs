@@ -22,7 +22,8 @@ use std::{
 use bytes::Bytes;
 use roomcast_core::{
     Audience, CloseCode, Config, ConnId, ConnectionInfo, ConnectionSummary, Delivery, EncodeError,
-    Hub, HubState, Input, Opening, Outbox, Payload, RestoreError, Timestamp,
+    Hub, HubState, Input, Opening, Outbox, Payload, Pushed, QueueLimits, RestoreError, Tag,
+    Timestamp,
 };
 use serde_json::value::RawValue;
 use slab::Slab;
@@ -37,9 +38,8 @@ use crate::{
     gateways::FactoryFault,
     metrics::Metrics,
     namespace::{Link, Namespace},
-    queue::Tag,
     shared::Shared,
-    socket::{Home, Pushed, QueueLimits, Socket},
+    socket::{Home, Socket},
     store::{Life, StoreError},
 };
 

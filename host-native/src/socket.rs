@@ -9,15 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, ConnId, Overflow, Timestamp};
+use roomcast_core::{CloseCode, ConnId, Pushed, QueueLimits, SendQueue, Tag, Timestamp};
 use rustix::net::SendFlags;
 use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
 
-use crate::{
-    namespace::Namespace,
-    queue::{Queue, Tag},
-    ws,
-};
+use crate::{namespace::Namespace, queue, ws};
 
 /// Where the hub of a connection lives.
 #[derive(Debug)]
@@ -26,52 +22,6 @@ pub(crate) enum Home {
     Local(Rc<Namespace>),
     /// On another one.
     Remote { shard: usize, namespace: Arc<str> },
-}
-
-/// What became of a push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pushed {
-    Queued,
-    /// The connection is over; nothing follows its close.
-    Ended,
-    /// The queue passed its limit, and was emptied: the connection must be closed with 4409.
-    Overflow,
-    /// The queue passed its limit, and so many messages were dropped.
-    Dropped {
-        count: u32,
-        /// The offset of the first of them, when the connection is to be told with `$gap`.
-        gap: Option<u64>,
-    },
-    /// The queue passed its limit, and so many messages were dropped for newer ones.
-    Replaced {
-        count: u32,
-    },
-}
-
-/// Limits of one queue.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct QueueLimits {
-    pub(crate) bytes_max: usize,
-    pub(crate) frames_max: usize,
-}
-
-impl QueueLimits {
-    /// The same with the room that is reserved for answers, errors, notices and pongs: an eighth.
-    const fn reserved(self) -> Self {
-        Self {
-            bytes_max: self.bytes_max + self.bytes_max / 8,
-            frames_max: self.frames_max + self.frames_max.div_ceil(8),
-        }
-    }
-
-    /// How full a queue is left where the oldest messages are dropped: not to the brim, or each
-    /// further message would drop one.
-    const fn after_drop(self) -> Self {
-        Self {
-            bytes_max: self.bytes_max - self.bytes_max / 8,
-            frames_max: self.frames_max - self.frames_max / 8,
-        }
-    }
 }
 
 /// How far the end of a connection is.
@@ -92,11 +42,8 @@ pub(crate) struct Socket {
     pub(crate) key: u32,
     io: OwnedWriteHalf,
     home: OnceCell<(Home, ConnId)>,
-    queue: RefCell<Queue>,
-    limits: QueueLimits,
+    queue: RefCell<SendQueue<Bytes>>,
     stage: Cell<Stage>,
-    /// Whether something was dropped: only the goodbye may follow, or there would be a gap.
-    gap: Cell<bool>,
     /// Whether it is on the shard's list of sockets to flush.
     pub(crate) dirty: Cell<bool>,
     /// Bytes that it counts for on that list; a write out of turn does not change them.
@@ -118,10 +65,8 @@ impl Socket {
             key,
             io,
             home: OnceCell::new(),
-            queue: RefCell::default(),
-            limits,
+            queue: RefCell::new(SendQueue::new(limits)),
             stage: Cell::new(Stage::Open),
-            gap: Cell::new(false),
             dirty: Cell::new(false),
             waiting: Cell::new(0),
             blocked: Cell::new(None),
@@ -164,7 +109,8 @@ impl Socket {
 
     /// Whether nothing is queued, so that a write may go past the queue.
     pub(crate) fn is_idle(&self) -> bool {
-        self.stage.get() == Stage::Open && self.queue.borrow().is_empty()
+        let queue = self.queue.borrow();
+        self.stage.get() == Stage::Open && queue.is_empty() && !queue.is_shut()
     }
 
     /// Whether everything is written.
@@ -195,64 +141,30 @@ impl Socket {
         tag: Tag,
         before_flush: impl FnOnce(),
     ) -> Pushed {
-        if self.stage.get() != Stage::Open || self.gap.get() {
+        if self.stage.get() != Stage::Open {
             return Pushed::Ended;
         }
-        let limits = match tag {
-            Tag::Control | Tag::Gap(_) => self.limits.reserved(),
-            Tag::Message | Tag::Sheddable(_) => self.limits,
-        };
-        let over = {
-            let mut queue = self.queue.borrow_mut();
-            queue.push(bytes, frames, tag.clone());
-            is_over(&queue, limits)
-        };
-        if over {
-            before_flush();
-            self.flush(now);
-            if is_over(&self.queue.borrow(), limits) {
-                return self.overflow(&tag);
-            }
-        }
-        Pushed::Queued
-    }
-
-    /// Drops what the class of the newest says.
-    fn overflow(&self, tag: &Tag) -> Pushed {
-        if let Tag::Sheddable(shed) = tag {
+        let fits = {
             let queue = &mut *self.queue.borrow_mut();
-            if shed.overflow() == Overflow::DropOldest {
-                let left = self.limits.after_drop();
-                let room = shed.room();
-                // At least itself is of the room. What is left was there before, within the limits.
-                let dropped = queue.drop_oldest(room, left.bytes_max, left.frames_max);
-                let (offset, count) = dropped.unwrap_or_default();
-                let told = queue.expects_gap(room);
-                if !told {
-                    queue.ask_gap(room);
-                }
-                let gap = (!told).then_some(offset);
-                return Pushed::Dropped { count, gap };
+            if queue.is_shut() {
+                return Pushed::Ended;
             }
-            let mut count = queue.keep_latest(Some(shed));
-            if is_over(queue, self.limits) {
-                count += queue.keep_latest(None);
-            }
-            if !is_over(queue, self.limits) {
-                return Pushed::Replaced { count };
-            }
+            queue.push(bytes, frames, tag)
+        };
+        if fits {
+            return Pushed::Queued;
         }
-        self.discard();
-        Pushed::Overflow
+        before_flush();
+        self.flush(now);
+        self.queue.borrow_mut().settle(queue::cut)
     }
 
     /// Queues the notice of a gap in a room, where the messages were; `None` when the hub says that
     /// none is wanted.
     pub(crate) fn place_gap(&self, room: &str, notice: Option<Bytes>) {
-        let open = self.stage.get() == Stage::Open && !self.gap.get();
-        self.queue
-            .borrow_mut()
-            .place_gap(room, notice.filter(|_| open));
+        let open = self.stage.get() == Stage::Open;
+        let notice = notice.filter(|_| open);
+        self.queue.borrow_mut().place_gap(room, notice);
     }
 
     fn stream(&self) -> &TcpStream {
@@ -262,8 +174,7 @@ impl Socket {
     /// Drops what is queued, for a peer that does not take it. Nothing more is queued until
     /// [`Socket::part`].
     pub(crate) fn discard(&self) {
-        self.gap.set(true);
-        self.queue.borrow_mut().discard_unstarted();
+        self.queue.borrow_mut().discard(queue::cut);
     }
 
     /// Ends the connection without another byte.
@@ -274,7 +185,7 @@ impl Socket {
 
     /// Lets the goodbye follow what was dropped.
     pub(crate) fn part(&self) {
-        self.gap.set(false);
+        self.queue.borrow_mut().part();
     }
 
     /// Ends the connection in order: a close frame behind what is queued, then the peer's turn.
@@ -283,9 +194,8 @@ impl Socket {
             return;
         }
         self.code.set(Some(code));
-        self.queue
-            .borrow_mut()
-            .push(ws::close_frame(code, reason), 1, Tag::Control);
+        let frame = ws::close_frame(code, reason);
+        self.queue.borrow_mut().push_last(frame);
         self.set_stage(Stage::Closing(now));
     }
 
@@ -295,7 +205,7 @@ impl Socket {
             self.code.set(code);
             if !answer.is_empty() {
                 let answer = Bytes::copy_from_slice(answer);
-                self.queue.borrow_mut().push(answer, 1, Tag::Control);
+                self.queue.borrow_mut().push_last(answer);
             }
         }
         self.set_stage(Stage::Done);
@@ -309,7 +219,8 @@ impl Socket {
             {
                 // With what is written of it: the queue must know where the frames begin.
                 let mut queue = self.queue.borrow_mut();
-                queue.push(Bytes::copy_from_slice(bytes), frames, Tag::Message);
+                // Over the limits or not: the next push will see.
+                let _ = queue.push(Bytes::copy_from_slice(bytes), frames, Tag::Message);
                 queue.advance(written);
             }
             self.flush(now);
@@ -348,7 +259,7 @@ impl Socket {
                     Err(fault) => Err(fault.into()),
                 }
             } else {
-                let (slices, used) = queue.slices();
+                let (slices, used) = queue::slices(queue);
                 self.io.try_write_vectored(&slices[..used])
             };
             match written {
@@ -396,12 +307,6 @@ impl Socket {
             task.wake_by_ref();
         }
     }
-}
-
-fn is_over(queue: &Queue, limits: QueueLimits) -> bool {
-    // One message may be as large as it likes: with nothing before it, it is not slow.
-    let bytes = queue.bytes() > limits.bytes_max && queue.only().is_none();
-    bytes || queue.frames() > limits.frames_max
 }
 
 /// Never wait; an ended peer is an error, not a signal.

@@ -3,13 +3,12 @@
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
-use roomcast_core::{Class, Command, ConnId, Frame, Outbox, Timestamp};
+use roomcast_core::{Class, Command, ConnId, Frame, Outbox, Pushed, Tag, Timestamp};
 
 use super::run::Run;
 use crate::{
-    queue::Tag,
     shard::{Mail, Shard},
-    socket::{Pushed, Socket},
+    socket::Socket,
     ws,
 };
 

@@ -3,9 +3,9 @@
 use std::mem;
 
 use bytes::Bytes;
-use roomcast_core::{Class, ConnId, Frame};
+use roomcast_core::{Class, ConnId, Frame, Tag};
 
-use crate::{queue::Tag, ws};
+use crate::ws;
 
 /// Consecutive frames for the same recipients, in one buffer.
 ///

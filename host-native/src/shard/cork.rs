@@ -7,14 +7,10 @@
 use std::{mem, rc::Rc};
 
 use bytes::Bytes;
-use roomcast_core::{Class, Frame, Timestamp};
+use roomcast_core::{Class, Frame, Pushed, Tag, Timestamp};
 
 use super::Shard;
-use crate::{
-    queue::Tag,
-    socket::{Pushed, Socket},
-    ws,
-};
+use crate::{socket::Socket, ws};
 
 /// Replies to the connection whose input is being processed: they leave in one write.
 #[derive(Debug, Default)]

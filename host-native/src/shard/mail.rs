@@ -3,11 +3,10 @@
 use std::{fmt, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use roomcast_core::ConnId;
+use roomcast_core::{ConnId, Tag};
 use tokio::{sync::mpsc, task};
 
 use super::{Shard, flow::cost};
-use crate::queue::Tag;
 
 /// What one shard tells another.
 pub(crate) enum Mail {
