@@ -337,13 +337,17 @@ impl Inner {
         }
     }
 
-    /// Closes those who were too slow, and tells others what they lost. The queues of those are
-    /// below their limits by now, so that this ends.
+    /// Tells those what they lost who lost something, and closes those who were too slow: what others
+    /// are told of that may again be too much for some. The queues of those that were seen to are
+    /// below their limits by then, so that this ends.
     fn settle_overflow(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
-        while let Some(lost) = self.fan_out.take_lost() {
-            self.tell_lost(shard, name, now, &lost);
-        }
-        while let Some(conn) = self.fan_out.take_overflowed() {
+        loop {
+            while let Some(lost) = self.fan_out.take_lost() {
+                self.tell_lost(shard, name, now, &lost);
+            }
+            let Some(conn) = self.fan_out.take_overflowed() else {
+                return;
+            };
             let (code, reason) = (CloseCode::TOO_SLOW, "too slow: the outbox passed its limit");
             let input = || Input::Close {
                 conn,
