@@ -30,7 +30,7 @@ const BAD_DATA: Fault = (
 );
 
 /// One page of those who are in a room.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Page<'a> {
     pub(crate) members: alloc::vec::Vec<Listed<'a>>,
     pub(crate) users: usize,

@@ -100,6 +100,9 @@ pub enum JoinError {
     /// Not a room name.
     #[error(transparent)]
     Room(#[from] RoomNameError),
+    /// What presence is to show has no form in JSON.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// The connection is in as many rooms as it may be.
     #[error("the connection is in {limit} rooms, as many as it may be: leave one first")]
     RoomLimit {

@@ -215,6 +215,12 @@ impl History {
         self.first_here() - self.away
     }
 
+    /// The offset of the oldest message here that is younger than `age`.
+    pub(crate) fn first_since(&self, now: Timestamp, age: core::time::Duration) -> u64 {
+        let old = self.messages.partition_point(|kept| kept.at + age <= now);
+        self.first_here() + old as u64
+    }
+
     fn first_here(&self) -> u64 {
         self.top + 1 - self.messages.len() as u64
     }

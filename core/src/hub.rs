@@ -16,6 +16,7 @@ use crate::{
     idempotency::Keys,
     limits::{Config, Limits},
     outbox::Outbox,
+    payload::Payload,
     rate::Buckets,
     recover::Parked,
     room::{Joined, Position, RoomName, Rooms},
@@ -31,8 +32,8 @@ use crate::{
 ///    [`receive`](Self::receive), [`heard`](Self::heard), [`disconnect`](Self::disconnect),
 ///    [`handle_timeout`](Self::handle_timeout).
 /// 2. **What the application wants**: [`publish`](Self::publish), [`send`](Self::send),
-///    [`send_once`](Self::send_once), [`join`](Self::join), [`leave`](Self::leave),
-///    [`close`](Self::close), [`close_for`](Self::close_for).
+///    [`send_once`](Self::send_once), [`join`](Self::join), [`join_with`](Self::join_with),
+///    [`leave`](Self::leave), [`close`](Self::close), [`close_for`](Self::close_for).
 /// 3. **Questions**, which change nothing: [`rooms`](Self::rooms), [`members`](Self::members),
 ///    [`rooms_of`](Self::rooms_of), [`connection`](Self::connection), [`counts`](Self::counts),
 ///    [`next_timeout`](Self::next_timeout) and others.
@@ -244,7 +245,25 @@ impl Hub {
         room: &str,
         out: &mut Outbox,
     ) -> Result<Joined<'_>, JoinError> {
-        let (slot, already) = self.enter(now, conn, room, None, out)?;
+        self.join_with(now, conn, room, Payload::NULL, out)
+    }
+
+    /// [`join`](Self::join), and presence shows `meta` of the user where the room's policy shows
+    /// members, unless the user is there already. `null` is nothing to show.
+    ///
+    /// # Errors
+    ///
+    /// As for `join`; also when `meta` is over `Limits::meta_bytes`.
+    pub fn join_with(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        meta: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Joined<'_>, JoinError> {
+        let meta = Some(meta.as_str()).filter(|meta| *meta != "null");
+        let (slot, already) = self.enter(now, conn, room, meta, out)?;
         let position = if self.config.policies.is_empty() {
             self.nowhere()
         } else {

@@ -55,12 +55,15 @@ pub enum Input<'a> {
     },
     /// [`Hub::handle_timeout`].
     Timeout,
-    /// [`Hub::join`].
+    /// [`Hub::join`], or with something to show [`Hub::join_with`].
     Join {
         /// Who joins.
         conn: ConnId,
         /// Which room.
         room: Cow<'a, str>,
+        /// What presence shows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meta: Option<Box<RawValue>>,
     },
     /// [`Hub::leave`].
     Leave {
@@ -160,8 +163,11 @@ macro_rules! apply {
                 let _ = $target.disconnect($now, *conn, *reason, $out);
             }
             Input::Timeout => $target.handle_timeout($now, $out),
-            Input::Join { conn, room } => {
-                let _ = $target.join($now, *conn, room, $out);
+            Input::Join { conn, room, meta } => {
+                let meta = meta.as_deref().map_or(Ok(Payload::NULL), Payload::from_raw);
+                if let Ok(meta) = meta {
+                    let _ = $target.join_with($now, *conn, room, meta, $out);
+                }
             }
             Input::Leave { conn, room } => {
                 let _ = $target.leave($now, *conn, room, $out);

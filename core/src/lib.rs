@@ -27,6 +27,7 @@ mod journal;
 mod keep;
 mod limits;
 mod outbox;
+mod page;
 mod payload;
 mod policy;
 mod presence;
@@ -58,8 +59,8 @@ pub use frame::Frame;
 pub use gateway::Valid;
 pub use gateway::{
     Admission, App, AppState, CompleteError, ConnectError, Context, Desk, Extract, Failure, Fault,
-    Gateway, Handler, IntoOutcome, Outcome, Path, Raw, Rejection, Reply, Request, RoomAction,
-    Router, Scope, To, Token, UpgradeRequest, Work,
+    Gateway, Handler, HistoryRead, IntoOutcome, Outcome, Path, Raw, Rejection, Reply, Request,
+    RoomAction, Router, Scope, To, Token, UpgradeRequest, Work,
 };
 pub use history::{Except, Excepted, HistoryMessage};
 pub use hub::Hub;
@@ -67,6 +68,7 @@ pub use input::Input;
 pub use journal::{Entry, JournalError, Opening, Record, Replay};
 pub use limits::{Config, Limits, Rate};
 pub use outbox::{Class, Command, Commands, Outbox, Shed};
+pub use page::{HistoryPage, PageError, PastMessage, PresencePage, Present, Publisher};
 pub use payload::{Payload, PayloadError};
 #[cfg(feature = "toml")]
 pub use policy::PolicyFileError;

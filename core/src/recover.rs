@@ -137,7 +137,14 @@ impl Hub {
         let limit = data.limit.and_then(|limit| usize::try_from(limit).ok());
         let reader = self.reader(conn, None);
         let history = self.rooms.get(slot).history().ok_or(NO_HISTORY)?;
-        let page = self.page(history, data.after, data.before, limit, Some(reader));
+        let (after, before) = (data.after, data.before);
+        let page = self.page(
+            history,
+            (after, before),
+            after.is_some(),
+            limit,
+            Some(reader),
+        );
         answer(conn, request, out, |text| {
             text.push_str(r#"{"epoch":"#);
             write_string(text, &history.epoch);
@@ -238,7 +245,8 @@ impl Hub {
         limit: usize,
     ) -> Option<Vec<&str>> {
         let (_, room) = self.rooms.find(room)?;
-        Some(self.page(room.history()?, after, before, Some(limit), None))
+        let history = room.history()?;
+        Some(self.page(history, (after, before), after.is_some(), Some(limit), None))
     }
 
     /// The offset of the oldest message that a room has kept; that of the next one when it has kept
@@ -248,11 +256,12 @@ impl Hub {
         room.history().map(crate::history::History::first)
     }
 
-    fn page<'a>(
+    /// The frames between two offsets: the first of them, or else the last, oldest first.
+    pub(crate) fn page<'a>(
         &self,
         history: &'a crate::history::History,
-        after: Option<u64>,
-        before: Option<u64>,
+        (after, before): (Option<u64>, Option<u64>),
+        first: bool,
         limit: Option<usize>,
         reader: Option<Reader<'a>>,
     ) -> Vec<&'a str> {
@@ -264,7 +273,7 @@ impl Hub {
             bytes += frame.len();
             bytes <= limits.page_bytes || bytes == frame.len()
         };
-        if after.is_some() {
+        if first {
             messages
                 .take(limit)
                 .take_while(|frame| fits(frame))

@@ -3,6 +3,7 @@
 use alloc::{borrow::Cow, boxed::Box, collections::BTreeMap, vec::Vec};
 use core::ops::Bound;
 
+use serde::{Deserialize, Serialize};
 use slab::Slab;
 
 use crate::{conn::ConnId, history::History, presence::Presence, time::Timestamp};
@@ -43,13 +44,21 @@ impl RoomName {
 }
 
 /// A place in the sequence of a room's messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Position<'a> {
     /// The life of the room that the offset counts in.
     pub epoch: Cow<'a, str>,
     /// The last message's offset; 0 before the first, and always without history.
     pub offset: u64,
+}
+
+impl Position<'_> {
+    /// The same, to be taken away from the hub.
+    pub fn into_owned(self) -> Position<'static> {
+        let (epoch, offset) = (self.epoch.into_owned().into(), self.offset);
+        Position { epoch, offset }
+    }
 }
 
 /// The answer to a join.

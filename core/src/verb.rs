@@ -94,7 +94,8 @@ impl Hub {
                         (ErrorCode::TooLarge, format!("{fault}"))
                     }
                     JoinError::Room(_) => return Err(NO_ROOM),
-                    JoinError::UnknownConn(_) => {
+                    // Its `meta` is JSON already.
+                    JoinError::UnknownConn(_) | JoinError::Encode(_) => {
                         debug_assert!(false, "a request of a dead connection");
                         return Ok(());
                     }

@@ -171,7 +171,7 @@ impl Server {
         let room: Box<str> = room.into();
         let join = move |shard: &Rc<Shard>, name: &Arc<str>| {
             let namespace = shard.namespace(name).ok_or(UnknownConn(conn))?;
-            namespace.join(shard, conn, &room)
+            namespace.join(shard, conn, &room, None)
         };
         let already = self.call(join).await??;
         Ok(!already)

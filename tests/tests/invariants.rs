@@ -243,7 +243,7 @@ proptest! {
                 Input::Text { conn, text: r#"{"event":"said","room":"lobby"}"#.into() },
                 Input::Binary { conn, bytes: (&[0_u8][..]).into() },
                 Input::Heard(conn),
-                Input::Join { conn, room: room() },
+                Input::Join { conn, room: room(), meta: None },
                 Input::Leave { conn, room: room() },
                 Input::Close { conn, code: roomcast_core::CloseCode::REMOVED, reason: "".into(), away_ms: 0 },
                 Input::Disconnect { conn, reason: roomcast_core::DisconnectReason::Lost },

@@ -387,6 +387,9 @@ impl<G: Gateway> App<G> {
         out: &mut Outbox,
     ) {
         self.hub.give_back(now, room, messages, out);
+        let hub = &self.hub;
+        let page = |offsets, limit| hub.history_page(now, room, offsets, limit);
+        self.ledger.reads.answer(room, page);
         self.settle(now, out);
     }
 

@@ -119,6 +119,20 @@ impl<'a> Context<'a> {
         self.desk.join(self.conn, room)
     }
 
+    /// [`join`](Self::join), and presence shows `meta` of this connection's user, where the room's
+    /// policy shows members and the user is not there already.
+    ///
+    /// # Errors
+    ///
+    /// As for `join`; also when `meta` is over `Limits::meta_bytes` or has no form in JSON.
+    pub fn join_with<T: Serialize + ?Sized>(
+        &mut self,
+        room: &str,
+        meta: &T,
+    ) -> Result<bool, JoinError> {
+        self.desk.join_with(self.conn, room, meta)
+    }
+
     /// Joins the room that the message at hand names; false when it names none.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! What application code can do to a namespace.
 
-use core::fmt;
+use core::{fmt, ops::RangeBounds};
 
 use serde::Serialize;
 
-use super::{later::Ledger, outcome::written};
+use super::{later::Ledger, outcome::written, read::HistoryRead};
 use crate::{
     audience::Audience,
     close::CloseCode,
@@ -14,8 +14,10 @@ use crate::{
     frame::Frame,
     hub::Hub,
     outbox::Outbox,
+    page::{PageError, PresencePage},
     payload::Payload,
     query::{ConnectionInfo, Counts, RoomInfo},
+    room::Position,
     time::Timestamp,
 };
 
@@ -102,6 +104,24 @@ impl Desk<'_> {
         Ok(!joined.already)
     }
 
+    /// [`join`](Self::join), and presence shows `meta` of the user, where the room's policy shows
+    /// members and the user is not there already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Hub::join_with`](crate::Hub::join_with); also when `meta` has no form in JSON.
+    pub fn join_with<T: Serialize + ?Sized>(
+        &mut self,
+        conn: ConnId,
+        room: &str,
+        meta: &T,
+    ) -> Result<bool, JoinError> {
+        let json = written(meta)?;
+        let meta = Payload::from_written(&json).map_err(EncodeError::from)?;
+        let joined = self.hub.join_with(self.now, conn, room, meta, self.out)?;
+        Ok(!joined.already)
+    }
+
     /// Takes a connection out of a room; says whether it was in.
     ///
     /// # Errors
@@ -143,6 +163,85 @@ impl Desk<'_> {
     /// The connections in a room, sorted; empty when there is no such room.
     pub fn members(&self, room: &str) -> &[ConnId] {
         self.hub.members(room)
+    }
+
+    /// Where a room stands: the life that its offsets count in, and the offset of its last message.
+    pub fn position(&self, room: &str) -> Position<'_> {
+        self.hub.position(room)
+    }
+
+    /// Reads a page of a room's history: a future, since a room that has slept at the edge has its
+    /// messages in the storage. What is sent after this call is not in the page, whenever the future is
+    /// awaited.
+    ///
+    /// | `offsets` | gives |
+    /// |---|---|
+    /// | `..` | the last messages |
+    /// | `..11` | the last ones before offset 11 |
+    /// | `8..` | the first ones from offset 8 on |
+    /// | `8..11` | the first ones of 8, 9 and 10 |
+    ///
+    /// It is for the application: also messages are in it that somebody was left out of. A client that
+    /// asks by `$history` does not get those that it was left out of, such as its own.
+    ///
+    /// They come oldest first; at most `limit`, `Limits::page_entries` and `Limits::page_bytes`, but
+    /// one if there is any. A room that there is not has an empty page.
+    ///
+    /// A handler may return the future, or await it in one of its own:
+    ///
+    /// ```
+    /// use roomcast_core::{Context, PageError, Router};
+    ///
+    /// let router = Router::default()
+    ///     .on("last", |cx: &mut Context, room: String| cx.history(&room, .., 50))
+    ///     .on("texts", |cx: &mut Context, room: String| {
+    ///         let page = cx.history(&room, .., 50);
+    ///         async move {
+    ///             let texts = page.await?.messages.into_iter().filter(|message| message.event == "said");
+    ///             let texts: Result<Vec<String>, _> = texts.map(|message| message.data()).collect();
+    ///             Ok::<_, roomcast_core::Failure>(texts?)
+    ///         }
+    ///     });
+    /// # let _ = router;
+    /// ```
+    ///
+    /// Work: the page.
+    pub fn history(
+        &mut self,
+        room: &str,
+        offsets: impl RangeBounds<u64>,
+        limit: usize,
+    ) -> HistoryRead {
+        let Desk {
+            now,
+            hub,
+            out,
+            ledger,
+        } = self;
+        if !hub.is_away(room) {
+            return HistoryRead::ready(hub.history_page(*now, room, offsets, limit));
+        }
+        out.recall(room);
+        let top = hub.position(room).offset;
+        ledger.reads.ask(room, offsets, limit, top)
+    }
+
+    /// A page of those who are in a room, users by name; `after` is the `next` of the page before.
+    /// At most `limit`, `Limits::page_entries` and `Limits::page_bytes`; with a limit of 0 there are
+    /// only the counts. A room that there is not has an empty page.
+    ///
+    /// Work: the page.
+    ///
+    /// # Errors
+    ///
+    /// When the room shows nobody, or `after` is not the `next` of a page.
+    pub fn presence(
+        &self,
+        room: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<PresencePage, PageError> {
+        self.hub.presence(room, after, limit)
     }
 
     /// The rooms of a connection, sorted; `None` when it is not alive.

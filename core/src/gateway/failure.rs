@@ -138,7 +138,7 @@ impl<E: Error + 'static> From<E> for Failure {
                 return Self::new(ErrorCode::TooLarge, error.to_string());
             }
             Some(JoinError::Room(_)) => return Self::new(ErrorCode::BadRoom, error.to_string()),
-            Some(JoinError::UnknownConn(_)) | None => {}
+            Some(JoinError::UnknownConn(_) | JoinError::Encode(_)) | None => {}
         }
         Self::internal(chain(&error))
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     failure::Fault,
+    read::Reads,
     work::{Begun, Waiting, Work},
 };
 use crate::{
@@ -98,6 +99,7 @@ pub(super) struct Ledger {
     /// Work that has not come to its end, taken by the host or not.
     begun: BTreeSet<Token>,
     pub(super) waiting: Waiting,
+    pub(super) reads: Reads,
     cancelled: Vec<Token>,
     faults: Vec<Fault>,
 }

@@ -12,6 +12,7 @@ mod later;
 mod outcome;
 mod outside;
 mod path;
+mod read;
 mod rejection;
 mod router;
 mod timetable;
@@ -35,6 +36,7 @@ pub use self::{
     handler::{Handler, IntoOutcome},
     later::{CompleteError, Token},
     outcome::{Outcome, Reply},
+    read::HistoryRead,
     rejection::{ConnectError, Rejection},
     router::Router,
     upgrade::{Admission, UpgradeRequest},

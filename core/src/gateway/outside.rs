@@ -83,7 +83,23 @@ impl<G: Gateway> App<G> {
         room: &str,
         out: &mut Outbox,
     ) -> Result<Joined<'_>, JoinError> {
-        let already = self.hub.join(now, conn, room, out)?.already;
+        self.join_with(now, conn, room, Payload::NULL, out)
+    }
+
+    /// [`Hub::join_with`](crate::Hub::join_with), and what the gateway makes of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn join_with(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        meta: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Joined<'_>, JoinError> {
+        let already = self.hub.join_with(now, conn, room, meta, out)?.already;
         self.settle(now, out);
         let position = self.hub.position(room);
         Ok(Joined { position, already })

@@ -265,6 +265,7 @@ fn apply_does_what_the_methods_do() {
             Input::Join {
                 conn,
                 room: "r".into(),
+                meta: None,
             },
             "persist a",
         ),
@@ -294,6 +295,7 @@ fn apply_does_what_the_methods_do() {
         Input::Join {
             conn,
             room: "".into(),
+            meta: None,
         },
         Input::Leave {
             conn: dead,

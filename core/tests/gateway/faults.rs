@@ -261,6 +261,7 @@ fn a_hook_that_panics_keeps_no_other_of_its_kind_from_running() {
     let join = Input::Join {
         conn: a,
         room: "r".into(),
+        meta: None,
     };
     caught(&mut stage, &join);
     assert_eq!(log.take(), ["joined"]);

@@ -4,6 +4,7 @@ mod answers;
 mod entry;
 mod faults;
 mod hooks;
+mod kept;
 mod raw;
 mod router;
 mod stage;

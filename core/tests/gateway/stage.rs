@@ -13,6 +13,7 @@ pub(crate) struct Stage<G> {
     pub(crate) app: App<G>,
     pub(crate) out: Outbox,
     pub(crate) now: Timestamp,
+    config: Config,
 }
 
 fn config() -> Config {
@@ -28,11 +29,22 @@ fn name(id: ConnId) -> char {
 
 impl<G: Gateway> Stage<G> {
     pub(crate) fn new(gateway: G) -> Self {
+        Self::with_config(gateway, config())
+    }
+
+    fn with_config(gateway: G, config: Config) -> Self {
         Self {
-            app: App::new(config(), gateway),
+            app: App::new(config.clone(), gateway),
             out: Outbox::new(),
             now: Timestamp::ZERO,
+            config,
         }
+    }
+
+    /// One with these policies, in JSON, as the commands of a host that keeps histories.
+    pub(crate) fn with_policies(gateway: G, policies: &str) -> Self {
+        let policies = serde_json::from_str(policies).expect("policies");
+        Self::with_config(gateway, config().with_policies(policies).with_durable(true))
     }
 
     /// With that many connections of users `ann`, `ben` and so on, their commands carried out.
@@ -86,7 +98,7 @@ impl<G: Gateway> Stage<G> {
         let saved = serde_json::to_string(&(self.app.state(), conns)).expect("plain data");
         let (state, conns): (AppState, Vec<ConnState>) =
             serde_json::from_str(&saved).expect("what was saved");
-        self.app = App::restore(config(), gateway, state, conns).expect("one snapshot");
+        self.app = App::restore(self.config.clone(), gateway, state, conns).expect("one snapshot");
     }
 
     /// The commands as lines, such as `send a,b {"event":"said",...}`; they are carried out.

@@ -151,7 +151,7 @@ impl ApiHost for Home<'_> {
 
     fn join(&mut self, conn: ConnId, room: &str) -> Result<bool, JoinError> {
         let namespace = self.namespace.as_ref().ok_or(UnknownConn(conn))?;
-        namespace.join(self.shard, conn, room)
+        namespace.join(self.shard, conn, room, None)
     }
 
     fn leave(&mut self, conn: ConnId, room: &str) -> Result<bool, UnknownConn> {

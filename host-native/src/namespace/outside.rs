@@ -67,19 +67,23 @@ impl Namespace {
         });
     }
 
-    /// Joins; says whether the connection was in.
+    /// Joins, with something to show or without; says whether the connection was in.
     pub(crate) fn join(
         self: &Rc<Self>,
         shard: &Shard,
         conn: ConnId,
         room: &str,
+        meta: Option<&RawValue>,
     ) -> Result<bool, JoinError> {
+        let shown = meta.map_or(Ok(Payload::NULL), |meta| Payload::parse(meta.get()));
+        let shown = shown.map_err(EncodeError::from)?;
         let input = || Input::Join {
             conn,
             room: room.into(),
+            meta: meta.map(ToOwned::to_owned),
         };
         let joined = self.drive(shard, input, |app, now, out| {
-            Ok(app.join(now, conn, room, out)?.already)
+            Ok(app.join_with(now, conn, room, shown, out)?.already)
         });
         // Hooks, which may panic, run when it is new in the room.
         joined.unwrap_or(Ok(false))

@@ -1,6 +1,11 @@
 //! What the API shows: the JSON of its answers.
 
-use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
+use alloc::{
+    borrow::ToOwned,
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -11,7 +16,7 @@ use crate::{
     delivery::Delivery,
     http::{Problem, ProblemCode, Response},
     hub::Hub,
-    presence::Who,
+    page::{PageError, PresencePage},
 };
 
 /// What a call found or did; a [`Response`] is made of it.
@@ -58,7 +63,7 @@ pub(super) enum View {
     Sent(Delivery),
     Rooms(RoomsView),
     Room(RoomView),
-    Members(MembersView),
+    Members(PresencePage),
     History(HistoryView),
     Joined(JoinedView),
     Left(LeftView),
@@ -87,59 +92,19 @@ impl RoomView {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct MembersView {
-    members: Vec<MemberView>,
-    users: usize,
-    conns: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct MemberView {
-    user: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conn: Option<ConnId>,
-    conns: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    meta: Option<Box<RawValue>>,
-}
-
-impl MembersView {
-    pub(super) fn of(
-        hub: &Hub,
-        room: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Self, Problem> {
-        let cursor = |after| {
-            let fault = "after must be the `next` of the page before";
-            Who::parse(after).ok_or_else(|| Problem::bad_request(fault))
-        };
-        let after = after.map(cursor).transpose()?;
-        let (slot, _) = hub.rooms.find(room).ok_or_else(no_room)?;
-        let hidden = "this room shows nobody: its policy has no `presence`";
-        let page = hub.presence_page(slot, after, limit);
-        let page = page.ok_or_else(|| Problem::new(ProblemCode::Forbidden, hidden))?;
-        let members = page.members.iter().map(|member| {
-            let (user, conn) = match member.who {
-                Who::User(user) => (user.to_owned(), None),
-                Who::Guest(conn) => (String::new(), Some(conn)),
-            };
-            MemberView {
-                user,
-                conn,
-                conns: member.conns,
-                meta: member.meta.and_then(raw),
-            }
-        });
-        Ok(Self {
-            members: members.collect(),
-            users: page.users,
-            conns: page.conns,
-            next: page.next,
-        })
+/// A page of those who are in a room.
+pub(super) fn members(
+    hub: &Hub,
+    room: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<PresencePage, Problem> {
+    let found = hub.room(room);
+    match hub.presence(room, after, limit) {
+        Err(PageError::Cursor) => Err(Problem::bad_request(PageError::Cursor.to_string())),
+        _ if found.is_none() => Err(no_room()),
+        Err(fault) => Err(Problem::new(ProblemCode::Forbidden, fault.to_string())),
+        Ok(page) => Ok(page),
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     Answer, ApiHost,
     answer::{
         ConnectionView, ConnectionsView, DisconnectedView, HistoryView, JoinedView, LeftView,
-        MembersView, RoomView, RoomsView, View,
+        RoomView, RoomsView, View, members,
     },
     bad_room, no_connection, no_room,
 };
@@ -130,7 +130,7 @@ impl ApiCall {
                 View::Room(view.flatten().ok_or_else(no_room)?)
             }
             Action::Members { room, after, limit } => {
-                let page = |hub: &Hub| MembersView::of(hub, &room, after.as_deref(), limit);
+                let page = |hub: &Hub| members(hub, &room, after.as_deref(), limit);
                 View::Members(host.ask(page).unwrap_or_else(|| Err(no_room()))?)
             }
             Action::History {
@@ -197,6 +197,7 @@ fn join(host: &mut impl ApiHost, room: &str, conn: ConnId) -> Result<JoinedView,
         JoinError::Meta { .. } | JoinError::Metas { .. } => {
             Problem::new(ProblemCode::TooLarge, fault.to_string())
         }
+        JoinError::Encode(_) => Problem::new(ProblemCode::BadPayload, fault.to_string()),
     })?;
     let joined = host.ask(|hub| {
         let position = hub.position(room);

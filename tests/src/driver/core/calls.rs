@@ -231,6 +231,7 @@ impl<G: Gateway> Core<G> {
         let input = Input::Join {
             conn,
             room: room.into(),
+            meta: None,
         };
         self.call(&namespace, input, |app, now, out| {
             match app.join(now, conn, room, out) {

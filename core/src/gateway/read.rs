@@ -1,0 +1,135 @@
+//! Histories that are read while their messages are with the host.
+
+use alloc::{boxed::Box, rc::Rc, vec::Vec};
+use core::{
+    cell::RefCell,
+    future::Future,
+    ops::{Bound, RangeBounds},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use crate::page::{HistoryPage, PageError};
+
+type Read = Result<HistoryPage, PageError>;
+type Span = (Bound<u64>, Bound<u64>);
+
+/// A page of a room's history that is being read: a future; see
+/// [`Desk::history`](crate::Desk::history).
+///
+/// It is ready at once where the messages are in memory, as they always are on the native server.
+/// When it goes on is the host's doing: it needs no executor of its own, and fails when the
+/// namespace ends before.
+#[derive(Debug)]
+#[must_use = "the page is there when this is awaited or returned"]
+pub struct HistoryRead(Rc<RefCell<State>>);
+
+#[derive(Debug)]
+enum State {
+    Asked(Option<Waker>),
+    Read(Read),
+    Taken,
+}
+
+impl HistoryRead {
+    pub(super) fn ready(read: Read) -> Self {
+        Self(Rc::new(RefCell::new(State::Read(read))))
+    }
+}
+
+impl Future for HistoryRead {
+    type Output = Read;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Read> {
+        let state = &mut *self.0.borrow_mut();
+        match state {
+            State::Asked(waker) => {
+                *waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            State::Read(_) | State::Taken => {}
+        }
+        match core::mem::replace(state, State::Taken) {
+            State::Read(read) => Poll::Ready(read),
+            // Polled after its end.
+            State::Asked(_) | State::Taken => Poll::Ready(Err(PageError::Unavailable)),
+        }
+    }
+}
+
+/// Those that wait for the host: it gives messages back within the input that asks for them.
+///
+/// A clone has none, like that of [`Begun`](super::work::Begun).
+#[derive(Debug, Default)]
+pub(super) struct Reads(Vec<Asked>);
+
+impl Clone for Reads {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+#[derive(Debug)]
+struct Asked {
+    room: Box<str>,
+    offsets: Span,
+    limit: usize,
+    /// The room's offset when it was asked.
+    top: u64,
+    state: Rc<RefCell<State>>,
+}
+
+impl Reads {
+    pub(super) fn ask(
+        &mut self,
+        room: &str,
+        offsets: impl RangeBounds<u64>,
+        limit: usize,
+        top: u64,
+    ) -> HistoryRead {
+        // What comes later within the same input is not in the page, whether or not it has to wait.
+        let end = match offsets.end_bound() {
+            Bound::Included(&last) => last.min(top) + 1,
+            Bound::Excluded(&end) => end.min(top + 1),
+            Bound::Unbounded => top + 1,
+        };
+        let state = Rc::new(RefCell::new(State::Asked(None)));
+        self.0.push(Asked {
+            room: room.into(),
+            offsets: (offsets.start_bound().cloned(), Bound::Excluded(end)),
+            limit,
+            top,
+            state: state.clone(),
+        });
+        HistoryRead(state)
+    }
+
+    /// The messages of a room are here.
+    pub(super) fn answer(&mut self, room: &str, page: impl Fn(Span, usize) -> Read) {
+        for asked in self.0.extract_if(.., |asked| *asked.room == *room) {
+            let read = page(asked.offsets, asked.limit);
+            asked.answer(read.map(|page| HistoryPage {
+                offset: asked.top,
+                ..page
+            }));
+        }
+    }
+}
+
+impl Asked {
+    fn answer(&self, read: Read) {
+        let before = self.state.replace(State::Read(read));
+        if let State::Asked(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let waits = matches!(*self.state.borrow(), State::Asked(_));
+        if waits {
+            self.answer(Err(PageError::Unavailable));
+        }
+    }
+}
