@@ -128,10 +128,11 @@ pub use roomcast_core::Valid;
 pub use roomcast_core::{
     Admission, Audience, CloseCode, CompleteError, ConnId, ConnectionInfo, ConnectionSummary,
     Context, Counts, Delivery, Desk, DisconnectReason, EncodeError, ErrorCode, Extract, Failure,
-    Frame, Gateway, Handler, HistoryPolicy, IntoOutcome, JoinError, Limits, Message, Outcome,
-    Overflow, Path, Pattern, PatternError, Policies, PolicyError, PolicyFileError, PresencePolicy,
-    Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy, RoomSummary, Router,
-    Scope, SessionError, Timestamp, To, Token, UnknownConn, UpgradeRequest,
+    Frame, Gateway, Handler, HistoryPage, HistoryPolicy, HistoryRead, IntoOutcome, JoinError,
+    Limits, Message, Outcome, Overflow, PageError, PastMessage, Path, Pattern, PatternError,
+    Policies, PolicyError, PolicyFileError, Position, PresencePage, PresencePolicy, Present,
+    Publisher, Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy, RoomSummary,
+    Router, Scope, SessionError, Timestamp, To, Token, UnknownConn, UpgradeRequest,
     http::{Access, ApiKey, ApiKeyError, OriginRule, OriginRuleError},
 };
 pub use run::{RunError, listen, run};

@@ -2,13 +2,14 @@
 
 use std::{
     fmt,
+    ops::RangeBounds,
     rc::Rc,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Frame, Hub,
-    JoinError, RoomSummary, UnknownConn,
+    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Frame,
+    HistoryPage, Hub, JoinError, PageError, Position, PresencePage, RoomSummary, UnknownConn,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -70,6 +71,9 @@ pub enum ServerError {
     /// No such connection.
     #[error(transparent)]
     UnknownConn(#[from] UnknownConn),
+    /// There is no such page.
+    #[error(transparent)]
+    Page(#[from] PageError),
 }
 
 impl Server {
@@ -165,16 +169,28 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the connection is not alive, the name is not valid or the connection is in too many
-    /// rooms. When the server is not running.
+    /// When the connection is not alive, the name is not valid, the room is full or the connection is
+    /// in too many rooms. When the server is not running.
     pub async fn join(&self, conn: ConnId, room: &str) -> Result<bool, ServerError> {
-        let room: Box<str> = room.into();
-        let join = move |shard: &Rc<Shard>, name: &Arc<str>| {
-            let namespace = shard.namespace(name).ok_or(UnknownConn(conn))?;
-            namespace.join(shard, conn, &room, None)
-        };
-        let already = self.call(join).await??;
-        Ok(!already)
+        self.enter(conn, room, None).await
+    }
+
+    /// [`join`](Self::join), and presence shows `meta` of the user, where the room's policy shows
+    /// members and the user is not there already.
+    ///
+    /// # Errors
+    ///
+    /// As for `join`; also when `meta` has no form in JSON or is over
+    /// [`Limits::meta_bytes`](roomcast_core::Limits::meta_bytes).
+    pub fn join_with<T: Serialize + ?Sized>(
+        &self,
+        conn: ConnId,
+        room: &str,
+        meta: &T,
+    ) -> impl Future<Output = Result<bool, ServerError>> + Send {
+        // Here, so that the future does not hold the value.
+        let meta = written(meta);
+        async move { self.enter(conn, room, Some(meta?)).await }
     }
 
     /// Takes a connection out of a room; says whether it was in.
@@ -220,6 +236,81 @@ impl Server {
         let prefix: Box<str> = prefix.into();
         self.ask(move |hub| hub.rooms(&prefix, None).map(Into::into).collect())
             .await
+    }
+
+    /// Where a room stands: the life that its offsets count in, and the offset of its last message.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not running.
+    pub async fn position(&self, room: &str) -> Result<Position<'static>, ServerError> {
+        let room: Box<str> = room.into();
+        let position = move |hub: &Hub| hub.position(&room).into_owned();
+        self.ask_or_nobody(move |_, hub| position(hub)).await
+    }
+
+    /// A page of a room's history; which offsets give which messages, see
+    /// [`Desk::history`](roomcast_core::Desk::history).
+    ///
+    /// ```no_run
+    /// # async fn example(server: roomcast::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut page = server.history("chat:lobby", .., 50).await?;
+    /// while let Some(oldest) = page.messages.first().map(|message| message.offset) {
+    ///     // ... and then those before them.
+    ///     page = server.history("chat:lobby", ..oldest, 50).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Work: the page.
+    ///
+    /// # Errors
+    ///
+    /// When the room keeps no history, or the server is not running.
+    pub fn history(
+        &self,
+        room: &str,
+        offsets: impl RangeBounds<u64>,
+        limit: usize,
+    ) -> impl Future<Output = Result<HistoryPage, ServerError>> + Send {
+        let offsets = (offsets.start_bound().cloned(), offsets.end_bound().cloned());
+        let room: Box<str> = room.into();
+        let page =
+            move |shard: &Shard, hub: &Hub| hub.history_page(shard.now(), &room, offsets, limit);
+        async move { Ok(self.ask_or_nobody(page).await??) }
+    }
+
+    /// A page of those who are in a room, users by name; see
+    /// [`Desk::presence`](roomcast_core::Desk::presence).
+    ///
+    /// ```no_run
+    /// # async fn example(server: roomcast::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// let page = server.presence("chat:lobby", None, 100).await?;
+    /// println!("{} are there", page.users);
+    /// for member in page.members {
+    ///     let name = member.meta::<String>()?.or(member.user);
+    ///     println!("{}", name.as_deref().unwrap_or("a guest"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Work: the page.
+    ///
+    /// # Errors
+    ///
+    /// When the room shows nobody, `after` is not the [`next`](PresencePage::next) of a page, or the
+    /// server is not running.
+    pub async fn presence(
+        &self,
+        room: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<PresencePage, ServerError> {
+        let (room, after): (Box<str>, Option<Box<str>>) = (room.into(), after.map(Into::into));
+        let page = move |_: &Shard, hub: &Hub| hub.presence(&room, after.as_deref(), limit);
+        Ok(self.ask_or_nobody(page).await??)
     }
 
     /// The connections in a room, sorted; empty when there is no such room. Work: these connections.
@@ -278,6 +369,36 @@ impl Server {
     /// When the server is not running.
     pub async fn counts(&self) -> Result<Counts, ServerError> {
         self.ask(Hub::counts).await
+    }
+
+    async fn enter(
+        &self,
+        conn: ConnId,
+        room: &str,
+        meta: Option<Box<RawValue>>,
+    ) -> Result<bool, ServerError> {
+        let room: Box<str> = room.into();
+        let join = move |shard: &Rc<Shard>, name: &Arc<str>| {
+            let namespace = shard.namespace(name).ok_or(UnknownConn(conn))?;
+            namespace.join(shard, conn, &room, meta.as_deref())
+        };
+        let already = self.call(join).await??;
+        Ok(!already)
+    }
+
+    /// Asks the hub; one that does not live is as if it were empty.
+    async fn ask_or_nobody<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Shard, &Hub) -> R + Send + 'static,
+    ) -> Result<R, ServerError> {
+        let ask = |shard: &Rc<Shard>, name: &Arc<str>| {
+            let question = |hub: &Hub| question(shard, hub);
+            match shard.namespace(name) {
+                Some(namespace) => namespace.ask(question),
+                None => shard.ask_nobody(question),
+            }
+        };
+        self.call(ask).await
     }
 
     /// Asks the hub; one that does not live has nothing.

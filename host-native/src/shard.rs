@@ -224,6 +224,15 @@ impl Shard {
         policy.is_some_and(|policy| policy.history.is_some())
     }
 
+    /// Asks a namespace that is not there: it is as if it were empty.
+    pub(crate) fn ask_nobody<R>(&self, question: impl FnOnce(&Hub) -> R) -> R {
+        let settings = &self.shared.settings;
+        let config = Config::new(self.shared.epoch())
+            .with_limits(settings.hub.clone())
+            .with_policies(settings.policies.clone());
+        question(&Hub::new(config))
+    }
+
     /// What a send to a namespace without connections gives: a mistake is one all the same.
     pub(crate) fn send_to_nobody(
         &self,

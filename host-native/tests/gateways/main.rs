@@ -6,6 +6,7 @@ mod connect;
 mod drain;
 mod handle;
 mod journal;
+mod kept;
 mod namespaces;
 mod panics;
 mod raw;

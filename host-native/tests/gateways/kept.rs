@@ -1,0 +1,192 @@
+//! Histories and presence, for applications and for tasks beside them.
+
+use roomcast::{
+    Audience, Context, Failure, HistoryPolicy, Host, JoinError, PageError, Policies,
+    PresencePolicy, RoomPolicy, Router, Server, ServerError, Settings,
+};
+
+use crate::running::{Running, settings};
+
+/// In code, as an embedder has them.
+fn kept() -> Settings {
+    let mut log = RoomPolicy::new("log".parse().expect("a pattern"));
+    log.history = Some(HistoryPolicy::default());
+    let mut den = RoomPolicy::new("den".parse().expect("a pattern"));
+    den.presence = PresencePolicy::Members;
+    den.members = Some(2);
+    let mut settings = settings();
+    settings.policies = Policies::new([log, den]).expect("policies");
+    settings
+}
+
+fn host(host: Host) -> Host {
+    host.gateway("default", desk).gateway("far", desk)
+}
+
+fn desk(server: &Server) -> Router {
+    let server = server.clone();
+    Router::default()
+        .on("enter", |cx: &mut Context, name: String| {
+            cx.join_with("den", &name)?;
+            Ok::<_, Failure>(cx.id())
+        })
+        .on("last", |cx: &mut Context, count: usize| {
+            cx.history("log", .., count)
+        })
+        .on("note", move |_: &mut Context, text: String| {
+            let server = server.clone();
+            async move {
+                let sent = server.send(Audience::room("log"), "noted", &text).await?;
+                let page = server.history("log", .., 1).await?;
+                Ok::<_, Failure>((sent.offset, page.offset))
+            }
+        })
+}
+
+async fn every_question(running: &Running, path: &str, server: Server) {
+    let begun = server.position("log").await.expect("running");
+    assert_eq!(begun.offset, 0);
+    for n in 1..=3 {
+        let sent = server.send(Audience::room("log"), "said", &n).await;
+        assert_eq!(sent.map(|sent| sent.offset), Ok(Some(n)));
+    }
+    let page = server.history("log", ..3, 1).await.expect("kept");
+    assert_eq!((page.offset, page.messages.len()), (3, 1));
+    let said = &page.messages[0];
+    assert_eq!((said.offset, said.data::<u64>().ok()), (2, Some(2)));
+    let position = server.position("log").await.expect("running");
+    assert_eq!((&*position.epoch, position.offset), (&*page.epoch, 3));
+
+    let mut ann = running.connect(path).await;
+    assert_eq!(
+        ann.ask(r#"{"event":"last","data":1}"#).await,
+        format!(
+            r#"{{"event":"last","data":{{"epoch":"{}","offset":3,"messages":[{{"event":"said","room":"log","offset":3,"data":3}}],"first":1}}}}"#,
+            page.epoch
+        )
+    );
+    assert_eq!(
+        ann.ask(r#"{"event":"note","data":"x"}"#).await,
+        r#"{"event":"note","data":[4,4]}"#
+    );
+
+    let answer = ann.ask(r#"{"event":"enter","data":"Ann"}"#).await;
+    let page = server.presence("den", None, 9).await.expect("shown");
+    let [present] = &page.members[..] else {
+        panic!("one is there: {page:?}");
+    };
+    let id = present.conn.expect("one without a user");
+    assert_eq!(answer, format!(r#"{{"event":"enter","data":"{id}"}}"#));
+    assert_eq!(
+        present.meta::<String>().ok().flatten().as_deref(),
+        Some("Ann")
+    );
+    let _ben = running.connect(path).await;
+    let all = server.connections().await.expect("running");
+    let ben = all.iter().map(|conn| conn.id).find(|&other| other != id);
+    let ben = ben.expect("connected");
+    assert_eq!(server.join_with(ben, "den", &7).await, Ok(true));
+    assert_eq!(server.join_with(ben, "den", &8).await, Ok(false));
+    assert_eq!(
+        ann.next().await,
+        format!(
+            r#"{{"event":"$joined","room":"den","data":{{"user":"","conn":"{ben}","meta":7}}}}"#
+        )
+    );
+    let page = server.presence("den", None, 1).await.expect("shown");
+    let rest = server
+        .presence("den", page.next.as_deref(), 1)
+        .await
+        .expect("shown");
+    assert_eq!(
+        rest.members
+            .iter()
+            .map(|member| member.conn)
+            .collect::<Vec<_>>(),
+        [Some(ben)]
+    );
+    assert_eq!((rest.users, rest.conns, rest.next), (2, 2, None));
+    let _cat = running.connect(path).await;
+    let all = server.connections().await.expect("running");
+    let full = server.join(all[2].id, "den").await;
+    assert_eq!(
+        full,
+        Err(ServerError::Join(JoinError::MemberLimit { limit: 2 }))
+    );
+
+    let refused = server.history("den", .., 9).await;
+    assert_eq!(refused, Err(ServerError::Page(PageError::NoHistory)));
+    let refused = server.presence("log", None, 9).await;
+    assert_eq!(refused, Err(ServerError::Page(PageError::NoPresence)));
+    let refused = server.presence("den", Some("?"), 9).await;
+    assert_eq!(refused, Err(ServerError::Page(PageError::Cursor)));
+}
+
+#[tokio::test]
+async fn every_question_from_a_task() {
+    let running = Running::with_settings(kept(), host).await;
+    every_question(&running, "/ws", running.server.clone()).await;
+}
+
+#[tokio::test]
+async fn every_question_across_threads() {
+    let mut settings = kept();
+    settings.threads = 3;
+    let running = Running::with_settings(settings, host).await;
+    let far = running.server.namespace("far");
+    every_question(&running, "/ws/far", far).await;
+}
+
+/// A namespace that is not there is as if it were empty, with the policies of all.
+#[tokio::test]
+async fn where_nobody_is_there_is_nothing() {
+    let running = Running::with_settings(kept(), |host| host).await;
+    let server = running.server.namespace("nowhere");
+    assert_eq!(
+        server.position("log").await.map(|position| position.offset),
+        Ok(0)
+    );
+    let page = server.history("log", .., 9).await.expect("none yet");
+    assert_eq!((page.offset, page.messages.len()), (0, 0));
+    let page = server.presence("den", None, 9).await.expect("nobody");
+    assert_eq!((page.users, page.conns), (0, 0));
+    let refused = server.history("other", .., 9).await;
+    assert_eq!(refused, Err(ServerError::Page(PageError::NoHistory)));
+    // It begins with what it is to keep.
+    let sent = server
+        .send(Audience::room("log"), "said", &1)
+        .await
+        .expect("sent");
+    assert_eq!((sent.matched, sent.offset), (0, Some(1)));
+    let page = server.history("log", .., 9).await.expect("kept");
+    assert_eq!(page.messages.len(), 1);
+}
+
+#[tokio::test]
+async fn a_history_outlives_the_server_where_there_is_a_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stored = || {
+        let mut settings = kept();
+        settings.store = Some(folder.path().into());
+        settings
+    };
+    let running = Running::with_settings(stored(), host).await;
+    let sent = running
+        .server
+        .send(Audience::room("log"), "said", "kept")
+        .await;
+    assert_eq!(sent.map(|sent| sent.offset), Ok(Some(1)));
+    let before = running.server.position("log").await.expect("running");
+    running.stop().await.expect("stopped");
+
+    let running = Running::with_settings(stored(), host).await;
+    assert_eq!(running.server.position("log").await, Ok(before));
+    let page = running.server.history("log", .., 9).await.expect("kept");
+    assert_eq!(
+        page.messages[0].data::<String>().ok().as_deref(),
+        Some("kept")
+    );
+    let mut ann = running.connect("/ws").await;
+    let answer = ann.ask(r#"{"event":"last","data":1}"#).await;
+    assert!(answer.contains(r#""offset":1,"data":"kept""#), "{answer}");
+}
