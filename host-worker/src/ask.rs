@@ -1,9 +1,11 @@
 //! What is asked of a namespace from outside of its handlers, and answered; also between objects.
 
+use std::ops::Bound;
+
 use roomcast_core::{
     App, Audience, CloseCode, ConnId, ConnectionInfo, ConnectionSummary, Counts, Delivery,
-    EncodeError, Frame, Gateway, JoinError, Outbox, Payload, RoomName, RoomSummary, Timestamp,
-    UnknownConn,
+    EncodeError, Frame, Gateway, HistoryPage, JoinError, Outbox, PageError, Payload, Position,
+    PresencePage, RoomName, RoomSummary, Timestamp, UnknownConn,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -28,6 +30,8 @@ pub(crate) enum Ask {
     Join {
         conn: ConnId,
         room: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meta: Option<Box<RawValue>>,
     },
     Leave {
         conn: ConnId,
@@ -43,6 +47,19 @@ pub(crate) enum Ask {
     },
     Members {
         room: String,
+    },
+    Position {
+        room: String,
+    },
+    History {
+        room: String,
+        offsets: (Bound<u64>, Bound<u64>),
+        limit: usize,
+    },
+    Presence {
+        room: String,
+        after: Option<String>,
+        limit: usize,
     },
     RoomsOf {
         conn: ConnId,
@@ -64,6 +81,9 @@ pub(crate) enum Answer {
     Disconnected,
     Rooms(Vec<RoomSummary>),
     Members(Vec<ConnId>),
+    Position(Position<'static>),
+    History(HistoryPage),
+    Presence(PresencePage),
     RoomsOf(Option<Vec<String>>),
     Connection(Option<ConnectionSummary>),
     Connections(Vec<ConnectionSummary>),
@@ -82,6 +102,14 @@ impl Ask {
                 | Self::Leave { .. }
                 | Self::Disconnect { .. }
         )
+    }
+
+    /// The room whose history it reads.
+    pub(crate) fn reads(&self) -> Option<&str> {
+        let Self::History { room, .. } = self else {
+            return None;
+        };
+        Some(room)
     }
 
     /// Does it.
@@ -107,7 +135,11 @@ impl Ask {
             Self::SendBinary { audience, bytes } => {
                 Answer::Sent(app.send_frame(now, &audience, Frame::Binary(&bytes), out)?)
             }
-            Self::Join { conn, room } => Answer::Changed(!app.join(now, conn, &room, out)?.already),
+            Self::Join { conn, room, meta } => {
+                let meta = meta.as_deref().map_or("null", RawValue::get);
+                let meta = Payload::parse(meta).map_err(EncodeError::from)?;
+                Answer::Changed(!app.join_with(now, conn, &room, meta, out)?.already)
+            }
             Self::Leave { conn, room } => Answer::Changed(app.leave(now, conn, &room, out)?),
             Self::Disconnect { conn, code, reason } => {
                 app.close(now, conn, code, &reason, out)?;
@@ -117,6 +149,15 @@ impl Ask {
                 Answer::Rooms(hub.rooms(&prefix, None).map(Into::into).collect())
             }
             Self::Members { room } => Answer::Members(hub.members(&room).to_vec()),
+            Self::Position { room } => Answer::Position(hub.position(&room).into_owned()),
+            Self::History {
+                room,
+                offsets,
+                limit,
+            } => Answer::History(hub.history_page(now, &room, offsets, limit)?),
+            Self::Presence { room, after, limit } => {
+                Answer::Presence(hub.presence(&room, after.as_deref(), limit)?)
+            }
             Self::RoomsOf { conn } => {
                 let owned = |rooms: Vec<&str>| rooms.into_iter().map(Into::into).collect();
                 Answer::RoomsOf(hub.rooms_of(conn).map(owned))
@@ -150,6 +191,9 @@ pub enum ServerError {
     /// No such connection.
     #[error(transparent)]
     UnknownConn(#[from] UnknownConn),
+    /// There is no such page.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// The namespace could not save its state, or its object cannot be reached: nothing was done, or
     /// nobody knows.
     #[error("the namespace is not available: {0}")]
@@ -166,7 +210,13 @@ pub(crate) enum WireError {
     JoinRoom(usize),
     RoomLimit(usize),
     RoomNames(usize),
+    MemberLimit(usize),
+    Meta(usize),
+    Metas(usize),
     UnknownConn(ConnId),
+    NoHistory,
+    NoPresence,
+    Cursor,
     /// Any other in its words: what only the asked namespace can know is above.
     Unavailable(String),
 }
@@ -182,8 +232,15 @@ impl From<ServerError> for WireError {
             | ServerError::Join(JoinError::UnknownConn(UnknownConn(conn))) => {
                 Self::UnknownConn(conn)
             }
+            ServerError::Join(JoinError::MemberLimit { limit }) => Self::MemberLimit(limit),
+            ServerError::Join(JoinError::Meta { bytes_max }) => Self::Meta(bytes_max),
+            ServerError::Join(JoinError::Metas { bytes_max }) => Self::Metas(bytes_max),
+            ServerError::Page(PageError::NoHistory) => Self::NoHistory,
+            ServerError::Page(PageError::NoPresence) => Self::NoPresence,
+            ServerError::Page(PageError::Cursor) => Self::Cursor,
             other @ (ServerError::Encode(_)
             | ServerError::Join(_)
+            | ServerError::Page(_)
             | ServerError::Unavailable(_)) => Self::Unavailable(other.to_string()),
         }
     }
@@ -203,6 +260,12 @@ impl From<WireError> for ServerError {
             }
             WireError::RoomLimit(limit) => Self::Join(JoinError::RoomLimit { limit }),
             WireError::RoomNames(limit) => Self::Join(JoinError::RoomNames { limit }),
+            WireError::MemberLimit(limit) => Self::Join(JoinError::MemberLimit { limit }),
+            WireError::Meta(bytes_max) => Self::Join(JoinError::Meta { bytes_max }),
+            WireError::Metas(bytes_max) => Self::Join(JoinError::Metas { bytes_max }),
+            WireError::NoHistory => Self::Page(PageError::NoHistory),
+            WireError::NoPresence => Self::Page(PageError::NoPresence),
+            WireError::Cursor => Self::Page(PageError::Cursor),
             WireError::UnknownConn(conn) => Self::UnknownConn(UnknownConn(conn)),
             WireError::Unavailable(why) => Self::Unavailable(why),
         }

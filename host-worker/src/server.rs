@@ -1,13 +1,14 @@
 //! A namespace, from anywhere.
 
-use std::{cell::RefCell, collections::VecDeque, fmt, pin::Pin, rc::Rc};
+use std::{cell::RefCell, collections::VecDeque, fmt, ops::RangeBounds, pin::Pin, rc::Rc};
 
 use futures_channel::oneshot;
 use roomcast_core::{
     Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Frame,
-    RoomSummary,
+    HistoryPage, Position, PresencePage, RoomSummary,
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::{
     ask::{Answer, Ask, ServerError, WireError},
@@ -182,14 +183,31 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the connection is not alive, the name is not valid or the connection is in too many
-    /// rooms. When the namespace is not available.
+    /// When the connection is not alive, the name is not valid, the room is full or the connection is
+    /// in too many rooms. When the namespace is not available.
     pub async fn join(&self, conn: ConnId, room: &str) -> Result<bool, ServerError> {
-        let room = room.into();
-        let Answer::Changed(new) = self.ask(Ask::Join { conn, room }).await? else {
-            return Err(unexpected());
-        };
-        Ok(new)
+        self.enter(conn, room, None).await
+    }
+
+    /// [`join`](Self::join), and presence shows `meta` of the user, where the room's policy shows
+    /// members and the user is not there already.
+    ///
+    /// # Errors
+    ///
+    /// As for `join`; also when `meta` has no form in JSON or is over
+    /// [`Limits::meta_bytes`](roomcast_core::Limits::meta_bytes).
+    pub fn join_with<T: Serialize + ?Sized>(
+        &self,
+        conn: ConnId,
+        room: &str,
+        meta: &T,
+    ) -> impl Future<Output = Result<bool, ServerError>> {
+        // Here, so that the future does not hold the value.
+        let meta = serde_json::value::to_raw_value(meta);
+        async move {
+            let meta = meta.map_err(|_| EncodeError::Value)?;
+            self.enter(conn, room, Some(meta)).await
+        }
     }
 
     /// Takes a connection out of a room; says whether it was in.
@@ -235,6 +253,67 @@ impl Server {
             return Err(unexpected());
         };
         Ok(rooms)
+    }
+
+    /// Where a room stands: the life that its offsets count in, and the offset of its last message.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace is not available.
+    pub async fn position(&self, room: &str) -> Result<Position<'static>, ServerError> {
+        let room = room.into();
+        let Answer::Position(position) = self.ask(Ask::Position { room }).await? else {
+            return Err(unexpected());
+        };
+        Ok(position)
+    }
+
+    /// A page of a room's history, read from the storage when the room has slept; which offsets give
+    /// which messages, see [`Desk::history`](roomcast_core::Desk::history).
+    ///
+    /// Work: the page, and the room's messages after a sleep.
+    ///
+    /// # Errors
+    ///
+    /// When the room keeps no history, or the namespace is not available.
+    pub fn history(
+        &self,
+        room: &str,
+        offsets: impl RangeBounds<u64>,
+        limit: usize,
+    ) -> impl Future<Output = Result<HistoryPage, ServerError>> {
+        let ask = Ask::History {
+            room: room.into(),
+            offsets: (offsets.start_bound().cloned(), offsets.end_bound().cloned()),
+            limit,
+        };
+        async move {
+            let Answer::History(page) = self.ask(ask).await? else {
+                return Err(unexpected());
+            };
+            Ok(page)
+        }
+    }
+
+    /// A page of those who are in a room, users by name; see
+    /// [`Desk::presence`](roomcast_core::Desk::presence).
+    ///
+    /// # Errors
+    ///
+    /// When the room shows nobody, `after` is not the [`next`](PresencePage::next) of a page, or the
+    /// namespace is not available.
+    pub async fn presence(
+        &self,
+        room: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<PresencePage, ServerError> {
+        let (room, after) = (room.into(), after.map(Into::into));
+        let ask = Ask::Presence { room, after, limit };
+        let Answer::Presence(page) = self.ask(ask).await? else {
+            return Err(unexpected());
+        };
+        Ok(page)
     }
 
     /// The connections in a room, sorted; empty when there is no such room. Work: these connections.
@@ -297,6 +376,19 @@ impl Server {
             return Err(unexpected());
         };
         Ok(counts)
+    }
+
+    async fn enter(
+        &self,
+        conn: ConnId,
+        room: &str,
+        meta: Option<Box<RawValue>>,
+    ) -> Result<bool, ServerError> {
+        let room = room.into();
+        let Answer::Changed(new) = self.ask(Ask::Join { conn, room, meta }).await? else {
+            return Err(unexpected());
+        };
+        Ok(new)
     }
 
     async fn ask(&self, ask: Ask) -> Result<Answer, ServerError> {

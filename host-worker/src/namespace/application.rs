@@ -2,7 +2,7 @@
 
 use roomcast_core::{CompleteError, ErrorCode, Failure, Frame, Outcome};
 
-use super::{AnyApp, Namespace};
+use super::{AnyApp, Namespace, kept::give_back};
 use crate::{
     ask::{Answer, Ask, ServerError},
     platform::{Fault, Platform},
@@ -35,8 +35,12 @@ impl<P: Platform> Namespace<P> {
 
     /// Does what is asked from outside of its handlers.
     pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, ServerError>, Fault> {
-        let changes = ask.changes();
-        let (now, app, out) = self.awake()?;
+        let mut changes = ask.changes();
+        let (now, app, out, platform) = self.parts()?;
+        if let Some(room) = ask.reads().filter(|room| app.hub().is_away(room)) {
+            give_back(platform, now, app, room, out)?;
+            changes = true; // others may have to make room
+        }
         let answer = ask.run(now, app, out);
         if changes {
             self.finish(None)?;

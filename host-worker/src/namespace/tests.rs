@@ -1,18 +1,25 @@
 //! The namespace over a platform that fails when it is told to.
 
-use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    ops::{Bound, RangeInclusive},
+    rc::Rc,
+};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, HistoryMessage, HubState, KeyState,
-    Limits, Policies, RoomState, Timestamp,
+    CloseCode, ConnId, Context, DisconnectReason, Failure, Frame, Gateway, Handshake,
+    HistoryMessage, HistoryPage, HubState, KeyState, Limits, PageError, Policies, RoomState,
+    Router, Timestamp,
     http::{Access, ApiCall, ApiRequest, Headers, Request, Response},
 };
 
 use super::Namespace;
 use crate::{
+    ask::{Answer, Ask, ServerError},
     mount::Application,
     platform::{Attachments, Fault, Kept, Platform, Saved},
-    server::Remote,
+    server::{Remote, Server},
 };
 
 #[path = "../../../core/examples/gateways/chat.rs"]
@@ -344,6 +351,14 @@ impl Bench {
 
     fn evict(&mut self) {
         self.namespace = self.setup.namespace(&self.fake);
+    }
+
+    /// What is seen while the application goes on with what it began.
+    fn turns(&mut self) -> Vec<String> {
+        while self.namespace.turn().expect("nothing fails") {}
+        let world = &mut *self.fake.0.borrow_mut();
+        world.commit();
+        std::mem::take(&mut world.seen)
     }
 
     /// What is seen of an input; an answer of the API, or its fault, is at the end.
@@ -726,6 +741,91 @@ fn a_history_that_is_lost_is_not_recovered() {
             "{seen:?}"
         );
     }
+}
+
+/// What applications read: in memory, from the storage, and when that fails.
+#[test]
+fn an_application_reads_a_history_that_has_slept() {
+    let offsets = |page: Result<HistoryPage, Failure>| {
+        page.map(|page| {
+            page.messages
+                .iter()
+                .map(|one| one.offset)
+                .collect::<Vec<_>>()
+        })
+    };
+    let application = move |server: &Server| {
+        let server = server.clone();
+        let router = Router::default()
+            .on("last", move |cx: &mut Context, count: usize| {
+                let page = cx.history("log", .., count);
+                async move { offsets(page.await.map_err(Failure::from)) }
+            })
+            .on("ask", move |_: &mut Context, from: u64| {
+                let server = server.clone();
+                async move {
+                    let page = server.history("log", from.., 9).await;
+                    let (position, there) =
+                        (server.position("log"), server.presence("log", None, 9));
+                    Ok::<_, Failure>((
+                        offsets(page.map_err(Failure::from))?,
+                        position.await?.offset,
+                        there.await?,
+                    ))
+                }
+            })
+            .on("enter", |cx: &mut Context, name: String| {
+                cx.join_with("log", &name)
+            });
+        Box::new(router) as Box<dyn Gateway>
+    };
+    let mut bench = Bench::new(&Setup {
+        application: Application::new(application),
+        ..keeping()
+    });
+    bench.run(User("ann"));
+    let entered = bench.run(Text(0, r#"{"event":"enter","data":"Ann"}"#));
+    assert_eq!(entered, [r#"0 < {"event":"enter","data":true}"#]);
+    for _ in 0..3 {
+        bench.run(Text(0, r#"{"event":"said","room":"log"}"#));
+    }
+    let last = r#"0 < {"event":"last","data":[2,3]}"#;
+    let asked = r#"0 < {"event":"ask","data":[[2,3],3,{"members":[{"user":"ann","conns":1,"meta":"Ann"}],"users":1,"conns":1}]}"#;
+    for _ in 0..2 {
+        for (text, answer) in [
+            (r#"{"event":"last","data":2}"#, last),
+            (r#"{"event":"ask","data":2}"#, asked),
+        ] {
+            // Asleep, then in memory.
+            bench.evict();
+            for _ in 0..2 {
+                bench.run(Text(0, text));
+                assert_eq!(bench.turns(), [answer], "{text}");
+            }
+        }
+    }
+    // From another object, which the messages have not been given back to.
+    bench.evict();
+    let ask = Ask::History {
+        room: "log".to_owned(),
+        offsets: (Bound::Unbounded, Bound::Excluded(3)),
+        limit: 1,
+    };
+    let told = bench.namespace.ask(ask).expect("it wakes");
+    let Ok(Answer::History(page)) = &told else {
+        panic!("a page: {told:?}");
+    };
+    assert_eq!((page.offset, page.messages[0].offset), (3, 2));
+    let wire = serde_json::to_string(&told.expect("a page")).expect("plain data");
+    let back: Answer = serde_json::from_str(&wire).expect("its own form");
+    assert!(matches!(&back, Answer::History(back) if back.messages[0].offset == 2));
+    let none = Ask::Presence {
+        room: "other".to_owned(),
+        after: None,
+        limit: 1,
+    };
+    let none = bench.namespace.ask(none).expect("it wakes");
+    assert_eq!(none, Err(ServerError::Page(PageError::NoPresence)));
 }
 
 /// A policy that is gone takes with it what was kept for it.
