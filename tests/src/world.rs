@@ -1,8 +1,17 @@
 //! An application and its clients, without sockets and without waiting.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    ops::RangeBounds,
+    pin::pin,
+    task::{self, Poll, Waker},
+    time::Duration,
+};
 
-use roomcast_core::{App, CompleteError, Fault, Gateway, Hub, Limits, Outcome, Token};
+use roomcast_core::{
+    App, CompleteError, Desk, Fault, Gateway, HistoryPage, Hub, Limits, Outcome, PageError,
+    Policies, Token,
+};
 
 use crate::{Actor, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep};
 
@@ -81,6 +90,13 @@ impl<G: Gateway> World<G> {
     #[must_use]
     pub fn with_sleep(mut self, sleep: Sleep) -> Self {
         self.core = self.core.with_sleep(sleep);
+        self
+    }
+
+    /// The same with these room policies.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Policies) -> Self {
+        self.core = self.core.with_policies(policies);
         self
     }
 
@@ -199,6 +215,67 @@ impl<G: Gateway> World<G> {
             panic!("{fault}");
         }
         &self.heard
+    }
+
+    /// Does something to the namespace, or asks it, as code without a connection does: a route, a
+    /// task, a schedule. With [sleep](Self::with_sleep) it sleeps afterwards.
+    ///
+    /// ```
+    /// use roomcast_core::{Audience, HistoryPolicy, Policies, PresencePolicy, RoomPolicy};
+    /// use roomcast_tests::World;
+    ///
+    /// let mut log = RoomPolicy::new("log".parse()?);
+    /// log.history = Some(HistoryPolicy::default());
+    /// log.presence = PresencePolicy::Members;
+    /// let mut world = World::new(|| ()).with_policies(Policies::new([log])?);
+    /// world.tell("alice connects as ann");
+    /// world.tell(r#"alice sends {"event":"$join","room":"log"}"#);
+    ///
+    /// let sent = world.act(|desk| desk.send(&Audience::room("log"), "note", &1))?;
+    /// assert_eq!(sent.offset, Some(1));
+    /// world.expect([r#"alice gets {"event":"note","room":"log","offset":1,"data":1}"#]);
+    ///
+    /// let page = world.history("log", .., 10)?;
+    /// assert_eq!(page.messages[0].data::<u32>()?, 1);
+    /// let page = world.act(|desk| desk.presence("log", None, 10))?;
+    /// assert_eq!(page.members[0].user.as_deref(), Some("ann"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the core is broken.
+    #[track_caller]
+    pub fn act<R>(&mut self, act: impl FnOnce(&mut Desk<'_>) -> R) -> R {
+        let acted = self.core.act("default", act);
+        match acted.and_then(|result| self.proceed().map(|_| result)) {
+            Ok(result) => result,
+            Err(fault) => panic!("{fault}"),
+        }
+    }
+
+    /// A page of a room's history; see [`Desk::history`].
+    ///
+    /// # Errors
+    ///
+    /// When the room keeps none.
+    ///
+    /// # Panics
+    ///
+    /// When the core is broken.
+    #[track_caller]
+    pub fn history(
+        &mut self,
+        room: &str,
+        offsets: impl RangeBounds<u64>,
+        limit: usize,
+    ) -> Result<HistoryPage, PageError> {
+        let read = self.act(|desk| desk.history(room, offsets, limit));
+        // Messages are given back within the turn.
+        match pin!(read).poll(&mut task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(page) => page,
+            Poll::Pending => panic!("the messages of {room} were not given back"),
+        }
     }
 
     /// Gives an answer that a handler promised.

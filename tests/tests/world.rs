@@ -3,8 +3,8 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use roomcast_core::{
-    Admission, Audience, CloseCode, CompleteError, ConnId, Context, Frame, Outcome, Rejection,
-    Reply, Router, Token,
+    Admission, Audience, CloseCode, CompleteError, ConnId, Context, Failure, Frame, Outcome,
+    Rejection, Reply, Router, Token,
 };
 use roomcast_tests::{Settings, Sleep, World};
 
@@ -239,4 +239,45 @@ fn a_drain_is_told_and_ends_nothing() {
     ]);
     world.tell(r#"bob sends {"event":"ask"}"#);
     world.expect([r#"bob gets {"event":"ask","data":1}"#]);
+}
+
+fn notes() -> Router {
+    Router::default()
+        .on("enter", |cx: &mut Context, name: String| {
+            let joined = cx.join_with("notes", &name);
+            let page = cx.history("notes", .., 2);
+            async move {
+                joined?;
+                Ok::<_, Failure>(page.await?.messages)
+            }
+        })
+        .on("who", |cx: &mut Context| cx.presence("notes", None, 9))
+}
+
+/// At the edge, where the messages are in the storage, as in memory.
+#[test]
+fn histories_and_presence_are_read_awake_and_asleep() {
+    let policies = r#"{"rooms":[{"match":"notes","history":{},"presence":"members"}]}"#;
+    for sleep in [Sleep::Never, Sleep::Saved, Sleep::Persisted] {
+        let policies = serde_json::from_str(policies).expect("policies");
+        let mut world = World::new(notes).with_policies(policies).with_sleep(sleep);
+        world.tell("alice connects as ann");
+        world.tell("bob connects as ben");
+        for n in 1..=3 {
+            let sent = world.act(|desk| desk.send(&Audience::room("notes"), "note", &n));
+            assert_eq!(sent.expect("a number").offset, Some(n));
+        }
+        world.tell(r#"alice sends {"event":"enter","id":1,"data":"Ann"}"#);
+        world.expect([
+            r#"alice gets {"event":"enter","id":1,"data":[{"event":"note","room":"notes","offset":2,"data":2},{"event":"note","room":"notes","offset":3,"data":3}]}"#,
+        ]);
+        world.tell(r#"bob sends {"event":"who","id":1}"#);
+        world.expect([
+            r#"bob gets {"event":"who","id":1,"data":{"members":[{"user":"ann","conns":1,"meta":"Ann"}],"users":1,"conns":1}}"#,
+        ]);
+        let page = world.history("notes", 3.., 9).expect("kept");
+        assert_eq!((page.offset, page.messages.len()), (3, 1));
+        let position = world.act(|desk| desk.position("notes").offset);
+        assert_eq!(position, 3);
+    }
 }

@@ -1,8 +1,8 @@
 //! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
 
 use roomcast_core::{
-    Admission, CloseCode, ConnId, ConnectError, Delivery, DisconnectReason, Frame, Gateway,
-    Handshake, Input, JoinError, Payload, Rejection, SendError, UpgradeRequest,
+    Admission, App, CloseCode, ConnId, ConnectError, Delivery, Desk, DisconnectReason, Frame,
+    Gateway, Handshake, Input, JoinError, Outbox, Payload, Rejection, SendError, UpgradeRequest,
 };
 use serde_json::value::RawValue;
 
@@ -138,6 +138,20 @@ impl<G: Gateway> Core<G> {
             Some(app) => app.upgrade(&request),
             None => (self.gateways)(namespace).upgrade(&request),
         }
+    }
+
+    /// Does several things as from outside of any connection. They are in no journal.
+    pub(crate) fn act<R>(
+        &mut self,
+        namespace: &str,
+        act: impl FnOnce(&mut Desk<'_>) -> R,
+    ) -> Result<R, DriverError> {
+        let (config, mut out, now) = (self.config(namespace), Outbox::new(), self.now);
+        let app = self.apps.entry(namespace.into());
+        let app = app.or_insert_with(|| App::new(config, (self.gateways)(namespace)));
+        let result = app.act(now, &mut out, act);
+        self.finish(namespace, &out)?;
+        Ok(result)
     }
 
     fn life(&self, actor: &Actor) -> Option<(Box<str>, ConnId)> {
