@@ -29,7 +29,7 @@ class Scenario:
     # The peer that the column "x floor" compares with.
     floor: str = "floor"
     only_roomcast: bool = False
-    # Further settings of the Roomcast server.
+    # Further settings of the Roomcast server, with places filled in.
     environment: dict = field(default_factory=dict)
 
 
@@ -59,6 +59,9 @@ def only_roomcast(title, load, environment=None):
 # With 10,000 rooms in ten groups each connection is in 1,000 of them.
 MANY_ROOMS = {"ROOMCAST_ROOMS_PER_CONNECTION_MAX": "1000"}
 TWO_THREADS = {"ROOMCAST_THREADS": "2"}
+# `{here}` is this folder, `{folder}` an empty one for each run.
+HISTORY = {"ROOMCAST_CONFIG": "{here}/history.toml"}
+STORE = HISTORY | {"ROOMCAST_STORE": "{folder}"}
 
 DELIVERY, ROUND_TRIP = "µs per delivery", "µs per round trip"
 
@@ -98,6 +101,14 @@ SCENARIOS = {
     ),
     "bursts-2": only_roomcast(
         "Bursts with two threads, on the same core", fan_out(window=16), TWO_THREADS
+    ),
+    "bursts-history": only_roomcast("Bursts, and the room keeps a history", fan_out(window=16), HISTORY),
+    "bursts-store": only_roomcast("Bursts, and the history is stored on disk", fan_out(window=16), STORE),
+    "rooms-history": only_roomcast(
+        "Many rooms, and each keeps a history", fan_out(rooms=1000, members=10, window=64), HISTORY
+    ),
+    "rooms-store": only_roomcast(
+        "Many rooms, and their histories are stored on disk", fan_out(rooms=1000, members=10, window=64), STORE
     ),
     "crowds": Scenario(
         "Memory after 100,000 connections, 10,000 at a time, have come and gone",
@@ -175,6 +186,10 @@ TARGETS = [
     ),
     Target("100,000 connections later: x resident set", figure("crowds"), 1.05),
     Target("bursts with two threads: x one thread", over_scenario("bursts-2", "bursts"), 1.2),
+    Target("bursts with a history: x without", over_scenario("bursts-history", "bursts"), 1.2),
+    Target("bursts with a store: x without", over_scenario("bursts-store", "bursts"), 1.5),
+    Target("many rooms with a history: x without", over_scenario("rooms-history", "rooms"), 1.2),
+    Target("many rooms with a store: x without", over_scenario("rooms-store", "rooms"), 2.0),
     Target("10,000 rooms: x 10 rooms", over_scenario("rooms-10000", "rooms-10"), 1.1),
     Target(
         "10,000 bystanders: x 100 bystanders",
