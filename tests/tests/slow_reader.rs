@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crowd::{Client, number, policies, raise_descriptors};
+use crowd::{Client, Position, number, policies, raise_descriptors};
 use roomcast_tests::{Server, Settings};
 use tokio::{
     runtime::Builder,
@@ -111,7 +111,12 @@ async fn read(authority: &str) {
                 // The room with the last message comes last.
                 for (room, at) in ROOMS.iter().zip(&mut at).rev() {
                     let joined = client.join(room, Some((at, &was))).await;
-                    assert_eq!(joined.recovered, Some(true), "{at:?}: {joined:?}");
+                    if joined.recovered == Some(false) {
+                        // More than one join replays.
+                        assert_eq!(joined.position.epoch, at.epoch);
+                        count += catch_up(&mut client, room, at).await;
+                        continue;
+                    }
                     for _ in 0..joined.missed {
                         let message = client.next().await.expect("what was missed");
                         at.offset += 1;
@@ -125,6 +130,32 @@ async fn read(authority: &str) {
                 }
                 was.clone_from(&client.conn);
             }
+        }
+    }
+}
+
+/// Reads what follows a position from the history, page by page; gives how many messages.
+async fn catch_up(client: &mut Client, room: &str, at: &mut Position) -> u64 {
+    let mut count = 0;
+    loop {
+        let after = at.offset;
+        let ask = format!(
+            r#"{{"event":"$history","id":"h","room":"{room}","data":{{"after":{after}}}}}"#
+        );
+        assert!(client.send(ask).await, "the socket is open");
+        let answer = client.next().await.expect("an answer");
+        assert_eq!(answer["event"], "$history", "nobody speaks here now");
+        let data = &answer["data"];
+        assert_eq!(data["epoch"].as_str(), Some(&*at.epoch));
+        assert!(data["first"].as_u64() <= Some(after + 1), "nothing is lost");
+        let messages = data["messages"].as_array().expect("messages");
+        for message in messages {
+            at.offset += 1;
+            assert_eq!(message["offset"].as_u64(), Some(at.offset), "no gap");
+            count += 1;
+        }
+        if messages.is_empty() {
+            return count;
         }
     }
 }
@@ -206,14 +237,8 @@ async fn crowd(members: usize) {
     let policy =
         "[[rooms]]\nmatch = \"chat:*\"\nhistory.messages = 1000\nhistory.bytes = 16777216\n";
     flags.push(policies(folder.path(), policy));
-    let limits = [
-        // Who takes nothing for so long is too slow.
-        "--write-stall-ms=500",
-        "--close-wait-ms=500",
-        // What is missed fits what is replayed, and what is replayed fits the queue.
-        "--recovery-bytes-max=12000000",
-        "--outbox-bytes-max=16777216",
-    ];
+    // Who takes nothing for so long is too slow, even if the queue has room.
+    let limits = ["--write-stall-ms=500", "--close-wait-ms=500"];
     flags.extend(limits.map(str::to_owned));
     let server = Server::start(&flags);
     let (start, latencies) = (Instant::now(), Latencies::default());
