@@ -1,0 +1,36 @@
+//! The policies that the documents show: each is a file that a server takes.
+
+use roomcast_core::{Overflow, Policies, PresencePolicy};
+
+const EXAMPLE: &str = include_str!("../../rooms.toml");
+const DOCUMENTS: [(&str, &str, usize); 2] = [
+    ("protocol.md", include_str!("../../docs/protocol.md"), 1),
+    ("recovery.md", include_str!("../../docs/recovery.md"), 1),
+];
+
+#[test]
+fn the_example_says_what_its_comments_say() {
+    let policies = Policies::from_toml(EXAMPLE).unwrap_or_else(|fault| panic!("{fault}"));
+    let of = |room| policies.of(room).expect("a policy");
+    assert_eq!(of("live:map").overflow, Overflow::Latest);
+    assert!(of("live:map").history.is_none());
+    assert!(!of("news:today").publish);
+    let (lobby, age) = (of("lobby"), std::time::Duration::from_secs(300));
+    assert_eq!(lobby.presence, PresencePolicy::Members);
+    let history = lobby.history.expect("a history");
+    assert_eq!((history.messages, history.age), (300, age));
+}
+
+#[test]
+fn every_policy_in_the_documents_is_one() {
+    for (name, text, count) in DOCUMENTS {
+        let blocks = text.split("```toml\n").skip(1);
+        let blocks = blocks.filter_map(|block| block.split_once("\n```"));
+        let blocks: Vec<_> = blocks.map(|(block, _)| block).collect();
+        assert_eq!(blocks.len(), count, "{name}");
+        for block in blocks {
+            let policies = Policies::from_toml(block);
+            policies.unwrap_or_else(|fault| panic!("{name}: {fault}\n{block}"));
+        }
+    }
+}
