@@ -150,7 +150,9 @@ impl Shard {
         // What an earlier namespace of the name left behind is in the store, or is not.
         self.commit();
         let store = self.shared.store.as_ref();
-        let kept = store.map(|store| store.load(name)).transpose()?.flatten();
+        let room_name_bytes = limits.room_name_bytes;
+        let kept = store.map(|store| store.load(name, room_name_bytes));
+        let kept = kept.transpose()?.flatten();
         let (life, rooms, keys) = match kept {
             Some(kept) => (kept.life, kept.rooms, kept.keys),
             None => {
@@ -169,7 +171,7 @@ impl Shard {
             .with_durable(store.is_some());
         let state = HubState::from_serial(self.serial.get().max(life.next_serial))
             .with_lives(life.lives)
-            .with_rooms(rooms.iter().cloned())
+            .with_rooms(rooms.iter().map(|room| room.state.clone()))
             .with_keys(keys);
         let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
         let messages: Vec<_> = rooms.iter().map(messages).collect::<Result<_, _>>()?;
@@ -179,7 +181,7 @@ impl Shard {
         self.namespaces
             .borrow_mut()
             .insert(name.clone(), namespace.clone());
-        for (room, messages) in rooms.iter().zip(messages) {
+        for (room, messages) in rooms.iter().map(|room| &room.state).zip(messages) {
             if namespace.ask(|hub| hub.room_state(room.room())).is_some() {
                 namespace.give_back(self, room.room(), &messages);
             } else if let Some(life) = &life {

@@ -5,8 +5,9 @@
 //! disk; so it survives the end of the process, or of the system.
 //!
 //! A store that may lack what clients have seen is not believed: an offset that is given out twice
-//! would make a client skip messages. Three things tell. Each row has a checksum. A file beside the
-//! database counts commits, so that a log which lost its end shows. And the store notes which boot of
+//! would make a client skip messages. Four things tell. Each row has a checksum, also of what it belongs
+//! to. A file beside the database counts commits, so that a log which lost its end shows; and the
+//! database knows that file, so that a copy which was put back shows. And the store notes which boot of
 //! the system wrote it: after another boot, without a clean end, the last commits may be missing.
 
 mod batch;
@@ -69,8 +70,15 @@ struct Writer {
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) life: Life,
-    pub(crate) rooms: Vec<RoomState>,
+    pub(crate) rooms: Vec<KeptRoom>,
     pub(crate) keys: Vec<KeyState>,
+}
+
+/// A room as it was kept.
+#[derive(Debug)]
+pub(crate) struct KeptRoom {
+    id: i64,
+    pub(crate) state: RoomState,
 }
 
 const FILE: &str = "histories.sqlite";
@@ -79,8 +87,8 @@ const APPLICATION_ID: i32 = 0x726f_6f6d;
 const FORMAT: i32 = 1;
 const TABLES: &str = "
     CREATE TABLE life (boot TEXT NOT NULL, clean INTEGER NOT NULL, synced INTEGER NOT NULL,
-        commits INTEGER NOT NULL);
-    INSERT INTO life VALUES ('', 1, 1, 0);
+        commits INTEGER NOT NULL, counter TEXT NOT NULL);
+    INSERT INTO life VALUES ('', 1, 1, 0, '');
     CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
         life TEXT NOT NULL, sum INTEGER NOT NULL);
     CREATE TABLE rooms (id INTEGER PRIMARY KEY, namespace INTEGER NOT NULL, name TEXT NOT NULL,
@@ -90,6 +98,7 @@ const TABLES: &str = "
         PRIMARY KEY (room, position)) WITHOUT ROWID;
     CREATE TABLE keys (namespace INTEGER NOT NULL, key TEXT NOT NULL, expires INTEGER NOT NULL,
         state TEXT NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID;
+    CREATE INDEX keys_by_expiry ON keys (namespace, expires);
 ";
 
 impl Store {
@@ -126,7 +135,8 @@ impl Store {
     fn open_locked(folder: &Path, sync: StoreSync, lock: File) -> Result<Self, Fault> {
         let mut db = connect(folder)?;
         check_format(&mut db)?;
-        let sound: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        // Not the quick one, which believes indexes.
+        let sound: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         if sound != "ok" {
             return Err(Fault::Damaged(sound));
         }
@@ -172,17 +182,23 @@ impl Store {
     }
 
     /// A namespace, but for the messages of its rooms; `None` when it was not kept. What is damaged
-    /// is left out, with an error in the log: rooms that are, begin anew.
-    pub(crate) fn load(&self, namespace: &str) -> Result<Option<Kept>, StoreError> {
+    /// is left out, with an error in the log: rooms that are, begin anew. So are rooms with longer
+    /// names, which nobody can join any more.
+    pub(crate) fn load(
+        &self,
+        namespace: &str,
+        room_name_bytes: usize,
+    ) -> Result<Option<Kept>, StoreError> {
         let writer = self.writer();
-        load(&writer.db, namespace).map_err(|fault| self.error(&fault.into()))
+        let loaded = load(&writer.db, namespace, room_name_bytes);
+        loaded.map_err(|fault| self.error(&fault.into()))
     }
 
     /// The messages of a room, oldest first; those behind the first gap or damage are left out.
     pub(crate) fn messages(
         &self,
         namespace: &str,
-        room: &RoomState,
+        room: &KeptRoom,
     ) -> Result<Vec<HistoryMessage>, StoreError> {
         let writer = self.writer();
         messages(&writer.db, namespace, room).map_err(|fault| self.error(&fault.into()))
@@ -290,8 +306,12 @@ impl Writer {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         write(&tx)?;
         let next = self.commits.next();
-        tx.prepare_cached("UPDATE life SET commits = ?")?
-            .execute([integer(next)])?;
+        let counted = tx
+            .prepare_cached("UPDATE life SET commits = ? WHERE commits = ?")?
+            .execute([integer(next), integer(next - 1)])?;
+        if counted != 1 {
+            return Err(Fault::Foreign("another server has written to this store"));
+        }
         tx.commit()?;
         Ok(self.commits.count(next)?)
     }
@@ -315,13 +335,14 @@ fn write_namespace(db: &Transaction<'_>, name: &str, batch: &NamespaceBatch) -> 
             continue;
         };
         let json = serde_json::to_string(state)?;
-        let sum = checksum(&[room.as_bytes(), json.as_bytes()]);
+        let sum = checksum(&[name.as_bytes(), room.as_bytes(), json.as_bytes()]);
         let id: i64 = db
             .prepare_cached(
                 "INSERT INTO rooms (namespace, name, state, sum) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (namespace, name) DO UPDATE SET state = ?3, sum = ?4 RETURNING id",
             )?
             .query_row(params![namespace, room, json, sum], |row| row.get(0))?;
+        let place = [name, room];
         let mut insert = db.prepare_cached(
             "INSERT OR REPLACE INTO messages (room, position, at, excluded, frame, sum)
              VALUES (?, ?, ?, ?, ?, ?)",
@@ -329,7 +350,7 @@ fn write_namespace(db: &Transaction<'_>, name: &str, batch: &NamespaceBatch) -> 
         for message in &batch.messages {
             let excluded = serde_json::to_string(&message.except)?;
             let (position, at) = (integer(message.offset), integer(message.at.as_millis()));
-            let sum = message_sum(id, position, at, &excluded, &message.frame);
+            let sum = message_sum(place, position, at, &excluded, &message.frame);
             insert.execute(params![id, position, at, excluded, message.frame, sum])?;
         }
         // Above the last there may be some of an earlier life.
@@ -338,9 +359,13 @@ fn write_namespace(db: &Transaction<'_>, name: &str, batch: &NamespaceBatch) -> 
         db.prepare_cached("DELETE FROM messages WHERE room = ? AND position > ?")?
             .execute([id, integer(state.offset())])?;
     }
+    if let Some(now) = batch.now {
+        db.prepare_cached("DELETE FROM keys WHERE namespace = ? AND expires <= ?")?
+            .execute([namespace, integer(now.as_millis())])?;
+    }
     for key in &batch.keys {
         let json = serde_json::to_string(key)?;
-        let sum = checksum(&[json.as_bytes()]);
+        let sum = checksum(&[name.as_bytes(), json.as_bytes()]);
         let expires = integer(key.expires().as_millis());
         db.prepare_cached("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)")?
             .execute(params![namespace, key.key(), expires, json, sum])?;
@@ -376,7 +401,11 @@ fn forget_namespace(db: &Transaction<'_>, name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn load(db: &Connection, namespace: &str) -> Result<Option<Kept>, rusqlite::Error> {
+fn load(
+    db: &Connection,
+    namespace: &str,
+    room_name_bytes: usize,
+) -> Result<Option<Kept>, rusqlite::Error> {
     let row = db
         .prepare_cached("SELECT id, life, sum FROM namespaces WHERE name = ?")?
         .query_row([namespace], |row| {
@@ -395,14 +424,21 @@ fn load(db: &Connection, namespace: &str) -> Result<Option<Kept>, rusqlite::Erro
         );
         return Ok(None);
     };
-    let mut rooms = Vec::new();
-    let mut query = db.prepare_cached("SELECT name, state, sum FROM rooms WHERE namespace = ?")?;
+    let mut kept = Vec::new();
+    let mut query =
+        db.prepare_cached("SELECT id, name, state, sum FROM rooms WHERE namespace = ?")?;
     let mut rows = query.query([id])?;
     while let Some(row) = rows.next()? {
-        let (room, json): (String, String) = (row.get(0)?, row.get(1)?);
-        let sound = checksum(&[room.as_bytes(), json.as_bytes()]) == row.get::<_, i64>(2)?;
+        let (id, room, json): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let sum = checksum(&[namespace.as_bytes(), room.as_bytes(), json.as_bytes()]);
+        let sound = sum == row.get::<_, i64>(3)?;
         match serde_json::from_str(&json) {
-            Ok(state) if sound => rooms.push(state),
+            Ok(_) if sound && room.len() > room_name_bytes => tracing::warn!(
+                namespace,
+                room,
+                "a room in the store has a name longer than --room-name-bytes-max: it is left out"
+            ),
+            Ok(state) if sound => kept.push(KeptRoom { id, state }),
             _ => tracing::error!(
                 namespace,
                 room,
@@ -415,34 +451,34 @@ fn load(db: &Connection, namespace: &str) -> Result<Option<Kept>, rusqlite::Erro
     let mut rows = query.query([id])?;
     while let Some(row) = rows.next()? {
         let json: String = row.get(0)?;
-        if checksum(&[json.as_bytes()]) == row.get::<_, i64>(1)?
+        if checksum(&[namespace.as_bytes(), json.as_bytes()]) == row.get::<_, i64>(1)?
             && let Ok(key) = serde_json::from_str(&json)
         {
             keys.push(key);
         }
     }
+    let rooms = kept;
     Ok(Some(Kept { life, rooms, keys }))
 }
 
 fn messages(
     db: &Connection,
     namespace: &str,
-    room: &RoomState,
+    room: &KeptRoom,
 ) -> Result<Vec<HistoryMessage>, rusqlite::Error> {
     let mut query = db.prepare_cached(
-        "SELECT room, position, at, excluded, frame, messages.sum FROM messages
-         JOIN rooms ON rooms.id = room JOIN namespaces ON namespaces.id = namespace
-         WHERE namespaces.name = ? AND rooms.name = ? AND position BETWEEN ? AND ?
-         ORDER BY position DESC",
+        "SELECT position, at, excluded, frame, sum FROM messages
+         WHERE room = ? AND position BETWEEN ? AND ? ORDER BY position DESC",
     )?;
-    let range = [integer(room.first()), integer(room.offset())];
-    let mut rows = query.query(params![namespace, room.room(), range[0], range[1]])?;
-    let (mut messages, mut next) = (Vec::new(), range[1]);
+    let KeptRoom { id, state: room } = room;
+    let (place, first, top) = ([namespace, room.room()], room.first(), room.offset());
+    let mut rows = query.query([*id, integer(first), integer(top)])?;
+    let (mut messages, mut next) = (Vec::new(), integer(top));
     while let Some(row) = rows.next()? {
-        let (id, position, at): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let (excluded, frame): (String, String) = (row.get(3)?, row.get(4)?);
-        let sum = message_sum(id, position, at, &excluded, &frame);
-        let sound = sum == row.get::<_, i64>(5)?;
+        let (position, at): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let (excluded, frame): (String, String) = (row.get(2)?, row.get(3)?);
+        let sum = message_sum(place, position, at, &excluded, &frame);
+        let sound = sum == row.get::<_, i64>(4)?;
         let except = serde_json::from_str::<Except>(&excluded);
         let (Ok(except), true) = (except, sound && position == next) else {
             let room = room.room();
@@ -468,9 +504,12 @@ fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn message_sum(room: i64, position: i64, at: i64, excluded: &str, frame: &str) -> i64 {
-    let [room, position, at] = [room, position, at].map(i64::to_le_bytes);
-    checksum(&[&room, &position, &at, excluded.as_bytes(), frame.as_bytes()])
+/// `place` is the namespace and the room.
+fn message_sum(place: [&str; 2], position: i64, at: i64, excluded: &str, frame: &str) -> i64 {
+    let [position, at] = [position, at].map(i64::to_le_bytes);
+    let [namespace, room, excluded, frame] =
+        [place[0], place[1], excluded, frame].map(str::as_bytes);
+    checksum(&[namespace, room, &position, &at, excluded, frame])
 }
 
 /// SQLite checks the structure of its pages, and not what is in them.

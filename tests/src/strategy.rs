@@ -176,7 +176,12 @@ impl Cast {
             ops.extend([(10, texts.boxed()), (1, binary.boxed())]);
         }
         if self.kept {
-            let texts = kept::text(&self.actors, &self.rooms, &self.users);
+            let texts = kept::text(
+                &self.actors,
+                &self.rooms,
+                &self.users,
+                self.namespaces.len() == 1,
+            );
             let texts = (self.actor(), texts).prop_map(|(actor, text)| {
                 let times = 1;
                 Op::Text { actor, text, times }

@@ -59,7 +59,6 @@ fn kept_cast() -> Cast {
         ["log", "den", "hall", "stage"],
     )
     .with_users(["ann", "ben"])
-    .with_namespaces(["red"])
     .with_welcome()
     .with_histories()
     .with_time()

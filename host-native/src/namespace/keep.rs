@@ -70,7 +70,7 @@ impl Inner {
         if let Some(life) = &self.life
             && let Some(state) = self.application.app().hub().key_state(now, key)
         {
-            shard.keep(|batch| batch.set_key(name, life.clone(), state));
+            shard.keep(|batch| batch.set_key(now, name, life.clone(), state));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use roomcast_core::{HistoryMessage, KeyState, RoomState};
+use roomcast_core::{HistoryMessage, KeyState, RoomState, Timestamp};
 
 /// What changed in the histories of some namespaces; written as a whole or not at all.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(super) struct NamespaceBatch {
     pub(super) life: Option<Life>,
     pub(super) rooms: BTreeMap<Box<str>, RoomBatch>,
     pub(super) keys: Vec<KeyState>,
+    /// Keys that expired before are to be forgotten.
+    pub(super) now: Option<Timestamp>,
 }
 
 /// What a namespace must not forget beside its rooms.
@@ -66,8 +68,15 @@ impl Batch {
     }
 
     /// What is remembered of an idempotency key.
-    pub(crate) fn set_key(&mut self, namespace: &Arc<str>, life: Life, key: KeyState) {
+    pub(crate) fn set_key(
+        &mut self,
+        now: Timestamp,
+        namespace: &Arc<str>,
+        life: Life,
+        key: KeyState,
+    ) {
         let batch = self.namespace(namespace);
+        batch.now = Some(now);
         batch.life = Some(life);
         batch.keys.push(key);
     }

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::Path,
 };
 
@@ -39,6 +39,17 @@ impl Commits {
         sound.then(|| u64::from_le_bytes(count.try_into().unwrap_or_default()))
     }
 
+    /// Which file it is, and, unless it is written to, when it was last: a copy is another.
+    fn identity(&self, at_rest: bool) -> io::Result<String> {
+        let file = self.file.metadata()?;
+        let written = (file.mtime(), file.mtime_nsec());
+        Ok(if at_rest {
+            format!("{} {}.{}", file.ino(), written.0, written.1)
+        } else {
+            file.ino().to_string()
+        })
+    }
+
     pub(super) const fn next(&self) -> u64 {
         self.count + 1
     }
@@ -64,22 +75,34 @@ fn boot() -> String {
 /// Begins a life of the store. What it holds is dropped unless all of it must be there.
 pub(super) fn begin(db: &mut Connection, folder: &Path, sync: StoreSync) -> Result<Commits, Fault> {
     let mut commits = Commits::open(folder)?;
-    let (before, clean, synced, count): (String, bool, bool, i64) =
-        db.query_row("SELECT boot, clean, synced, commits FROM life", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?;
+    let (before, clean, synced, count, counter): (String, bool, bool, i64, String) = db.query_row(
+        "SELECT boot, clean, synced, commits, counter FROM life",
+        [],
+        |row| {
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+            ))
+        },
+    )?;
     let boot = boot();
     let same_boot = !boot.is_empty() && boot == before;
     // The count is not made to last by each commit: after another boot it may be behind, or gone.
     let behind = commits.count > count.unsigned_abs();
     let (unused, lasted) = (count == 0, clean || same_boot || synced);
     let counted = !behind || synced && !same_boot && !clean;
-    if !(unused || lasted && counted) {
+    // After another boot a count that did not last may be a file of its own.
+    let copied = counter != commits.identity(clean)? && (clean || same_boot);
+    if !(unused || lasted && counted && !copied) {
         let store = tracing::field::display(folder.display());
         tracing::warn!(
             %store,
-            "the store may lack what was written last, by a crash of the system or damage: all \
-             histories begin anew, and clients that come back are told so"
+            copied,
+            "the store may lack what was written last, by a crash of the system, by damage, or since it \
+             is a copy: all histories begin anew, and clients that come back are told so"
         );
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for table in ["namespaces", "rooms", "messages", "keys"] {
@@ -91,8 +114,8 @@ pub(super) fn begin(db: &mut Connection, folder: &Path, sync: StoreSync) -> Resu
     db.pragma_update(None, "synchronous", "full")?;
     let (next, synced) = (count.unsigned_abs() + 1, sync == StoreSync::Always);
     db.execute(
-        "UPDATE life SET boot = ?, clean = 0, synced = ?, commits = ?",
-        params![boot, synced, integer(next)],
+        "UPDATE life SET boot = ?, clean = 0, synced = ?, commits = ?, counter = ?",
+        params![boot, synced, integer(next), commits.identity(false)?],
     )?;
     commits.count(next)?;
     if sync == StoreSync::Second {
@@ -105,7 +128,8 @@ pub(super) fn begin(db: &mut Connection, folder: &Path, sync: StoreSync) -> Resu
 pub(super) fn end(writer: &mut Writer) -> Result<(), Fault> {
     let Writer { db, commits } = writer;
     db.pragma_update(None, "synchronous", "full")?;
-    db.execute("UPDATE life SET clean = 1", [])?;
+    let counter = commits.identity(true)?;
+    db.execute("UPDATE life SET clean = 1, counter = ?", [counter])?;
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     commits.file.sync_all()?;
     Ok(())

@@ -86,19 +86,20 @@ impl Kit {
     /// What a client finds: the position of a room, and what is there of its history.
     fn found(&self, room: &str) -> (String, u64, Vec<u64>) {
         let store = self.open();
-        let kept = store.load(NAME).expect("readable");
+        let kept = store.load(NAME, 200).expect("readable");
         let Some(kept) = kept else {
             return (String::new(), 0, Vec::new());
         };
         let state = HubState::from_serial(kept.life.next_serial)
             .with_lives(kept.life.lives)
-            .with_rooms(kept.rooms.iter().cloned())
+            .with_rooms(kept.rooms.iter().map(|room| room.state.clone()))
             .with_keys(kept.keys);
         let mut hub = Hub::restore(config(), state, []).expect("valid");
         let mut out = Outbox::new();
         let mut offsets = Vec::new();
         for state in &kept.rooms {
             let messages = store.messages(NAME, state).expect("readable");
+            let state = &state.state;
             if state.room() == room {
                 offsets = messages.iter().map(|message| message.offset).collect();
             }
@@ -315,9 +316,104 @@ fn keys_are_remembered() {
     assert_eq!(sent.expect("valid").offset, Some(1));
     let mut batch = Batch::default();
     let key: KeyState = kit.hub.key_state(kit.now, "key").expect("known");
-    batch.set_key(&NAME.into(), life(&kit.hub), key.clone());
+    batch.set_key(kit.now, &NAME.into(), life(&kit.hub), key.clone());
     store.commit(&batch).expect("written");
     kill(store);
-    let kept = kit.open().load(NAME).expect("readable").expect("kept");
+    let store = kit.open();
+    let kept = store.load(NAME, 200).expect("readable").expect("kept");
     assert_eq!((kept.keys, kept.life), (vec![key], life(&kit.hub)));
+
+    // And forgotten when their time is over.
+    let sent = kit
+        .hub
+        .send_once(kit.now, "next", &audience, "e", Payload::NULL, &mut out);
+    sent.expect("valid");
+    let mut batch = Batch::default();
+    let next: KeyState = kit.hub.key_state(kit.now, "next").expect("known");
+    let later = next.expires();
+    batch.set_key(later, &NAME.into(), life(&kit.hub), next.clone());
+    store.commit(&batch).expect("written");
+    let kept = store.load(NAME, 200).expect("readable").expect("kept");
+    assert_eq!(kept.keys, [next]);
+}
+
+/// A copy that is put back is older than what clients have seen.
+#[test]
+fn a_copy_is_not_believed() {
+    let (mut kit, backup) = (Kit::new(), tempfile::tempdir().expect("a folder"));
+    let store = kit.open();
+    kit.write(&store, "r", 2);
+    store.close().expect("closed");
+    drop(store);
+    for name in [FILE, "commits"] {
+        fs::copy(kit.folder.path().join(name), backup.path().join(name)).expect("copied");
+    }
+    let store = kit.open();
+    kit.write(&store, "r", 2);
+    store.close().expect("closed");
+    drop(store);
+    for name in [FILE, "commits"] {
+        fs::copy(backup.path().join(name), kit.folder.path().join(name)).expect("copied");
+    }
+    assert_eq!(kit.found("r"), (String::new(), 0, Vec::new()));
+}
+
+/// Its folder is still locked by nobody when the lock is deleted.
+#[test]
+fn what_another_server_wrote_is_seen() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "r", 1);
+    fs::remove_file(kit.folder.path().join("lock")).expect("a file");
+    let other = kit.open();
+    let batch = kit.turn("r", 1);
+    let fault = store.commit(&batch).expect_err("another's").to_string();
+    assert!(fault.contains("another server has written"), "{fault}");
+    drop((store, other));
+}
+
+#[test]
+fn no_room_gets_what_is_another_s() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "room-1", 1);
+    kit.write(&store, "room-2", 1);
+    store.close().expect("closed");
+    drop(store);
+    kill(kit.open());
+    let files = [FILE, "histories.sqlite-wal", "commits"].map(|name| kit.folder.path().join(name));
+    let sound = files.each_ref().map(|path| fs::read(path).expect("a file"));
+    let restore = || {
+        for (path, bytes) in files.iter().zip(&sound) {
+            fs::write(path, bytes).expect("written");
+        }
+    };
+    let whole = kit.found("room-1");
+    assert_eq!(whole.2, [1]);
+    let places = sound[0].windows(6).enumerate();
+    let places = places.filter(|(_, window)| window == b"room-1");
+    let (mut refused, mut left_out) = (0, 0);
+    // In the index, in the row, in the state, in the message.
+    for (at, _) in places {
+        restore();
+        let mut bytes = sound[0].clone();
+        bytes[at + 5] = b'2';
+        fs::write(&files[0], bytes).expect("written");
+        if let Err(fault) = kit.try_open(StoreSync::Second) {
+            assert!(fault.to_string().contains("move it away"), "{fault}");
+            refused += 1;
+            continue;
+        }
+        restore();
+        let mut bytes = sound[0].clone();
+        bytes[at + 5] = b'2';
+        fs::write(&files[0], bytes).expect("written");
+        assert_ne!(kit.found("room-1"), whole, "at {at}");
+        left_out += 1;
+        // The other is what it was.
+        assert_eq!(kit.found("room-2").2, [1], "at {at}");
+    }
+    assert!(refused > 0 && left_out > 0, "{refused} {left_out}");
+    restore();
+    assert_eq!(kit.found("room-1"), whole);
 }
