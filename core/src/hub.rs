@@ -90,6 +90,8 @@ pub struct Hub {
     pub(crate) lives: u64,
     /// Whether that changed since somebody saved it.
     pub(crate) unsaved: bool,
+    /// Rooms that are there for users alone that are waited for.
+    pub(crate) vacant: usize,
 }
 
 impl Hub {
@@ -110,6 +112,7 @@ impl Hub {
             parked: Vec::new(),
             lives: 0,
             unsaved: false,
+            vacant: 0,
         }
     }
 

@@ -43,6 +43,7 @@ impl Hub {
             history,
             presence,
             due: None,
+            vacant: false,
         };
         let slot = self.rooms.open(name, Some(Box::new(extra)));
         self.touch(slot);
@@ -199,6 +200,12 @@ impl Hub {
     }
 
     fn end(&mut self, slot: u32) {
+        self.set_vacant(slot, false);
+        while let Some(presence) = self.rooms.get_mut(slot).presence_mut()
+            && let Some(user) = presence.expire(Timestamp::from_millis(u64::MAX))
+        {
+            self.note_absent(slot, Who::User(&user), None);
+        }
         self.change(slot, History::clear);
         let room = self.rooms.get(slot);
         if let Some(history) = room.history() {
@@ -224,6 +231,7 @@ impl Hub {
         shown: Option<Arc<str>>,
         out: &mut Outbox,
     ) {
+        self.set_vacant(slot, false);
         let room = self.rooms.get_mut(slot);
         let first = room.members.len() == 1;
         if first && let Some(history) = room.history_mut() {
@@ -250,7 +258,16 @@ impl Hub {
             connection.metas.push(slot, meta.clone());
         }
         match arrival {
-            Arrival::First => self.announce(slot, before, "$joined", who, shown.as_deref(), out),
+            Arrival::First => {
+                self.announce(slot, before, "$joined", who, shown.as_deref(), out);
+                if let Some(user) = user {
+                    self.note_user(|hub| Change::Present {
+                        conn,
+                        room: hub.rooms.get(slot).name.clone(),
+                        user,
+                    });
+                }
+            }
             Arrival::Back(_) => self.persist_room(slot, out),
             Arrival::Further(_) => {}
         }
@@ -271,7 +288,8 @@ impl Hub {
         };
         connection.metas.remove(slot);
         let user = connection.user.clone();
-        self.depart(now, slot, Who::new(conn, user.as_deref()), false, out);
+        let departing = Departing { conn, ended: None };
+        self.depart(now, slot, Who::new(conn, user.as_deref()), departing, out);
     }
 
     /// A connection that was in such rooms, and perhaps in others that may have ended, is gone from
@@ -286,20 +304,24 @@ impl Hub {
         out: &mut Outbox,
     ) {
         let who = Who::new(conn.id, conn.user.as_deref());
+        let departing = Departing {
+            conn: conn.id,
+            ended: Some(waits),
+        };
         for &slot in &conn.rooms {
             if self.rooms.has_extra(slot) {
-                self.depart(now, slot, who, waits, out);
+                self.depart(now, slot, who, departing, out);
             }
         }
     }
 
-    /// A connection is out of a room that a policy matches. `waits` says that it may come back.
-    pub(crate) fn depart(
+    /// A connection is out of a room that a policy matches.
+    fn depart(
         &mut self,
         now: Timestamp,
         slot: u32,
         who: Who<'_>,
-        waits: bool,
+        departing: Departing,
         out: &mut Outbox,
     ) {
         let list_max = self.config.limits.presence_list;
@@ -308,13 +330,18 @@ impl Hub {
         };
         let age = policy.history.map(|history| history.age);
         let grace = policy.presence_grace;
-        let waits = waits && policy.presence == PresencePolicy::Members && !grace.is_zero();
+        let waits = departing.ended == Some(true)
+            && policy.presence == PresencePolicy::Members
+            && !grace.is_zero();
+        let told = self.config.told_of_users;
         let room = self.rooms.get_mut(slot);
         let empty = room.members.is_empty();
         if let Some(presence) = room.presence_mut() {
-            if empty {
+            if empty && !told {
                 // Nobody is there to be told.
-                *presence = Presence::default();
+                if core::mem::take(presence).waits() {
+                    self.persist_room(slot, out);
+                }
             } else {
                 let before = presence.users();
                 let until = (waits && before <= list_max).then(|| now + grace);
@@ -324,7 +351,10 @@ impl Hub {
                         self.arm(slot, now + grace);
                         self.persist_room(slot, out);
                     }
-                    Departure::Gone => self.announce(slot, before, "$left", who, None, out),
+                    Departure::Gone => {
+                        self.announce(slot, before, "$left", who, None, out);
+                        self.note_absent(slot, who, Some(departing));
+                    }
                 }
             }
         }
@@ -339,7 +369,47 @@ impl Hub {
                 self.persist_room(slot, out);
                 self.evict(out);
             }
-            _ => self.end(slot),
+            _ => self.vacate(slot, out),
+        }
+    }
+
+    /// A room without a history has lost its last member: it ends, unless users are waited for.
+    fn vacate(&mut self, slot: u32, out: &mut Outbox) {
+        let waits = self.rooms.get(slot).waits();
+        if waits && self.vacant < self.config.limits.history_rooms {
+            return self.set_vacant(slot, true);
+        }
+        if waits {
+            self.persist_room(slot, out);
+        }
+        self.end(slot);
+    }
+
+    pub(crate) fn set_vacant(&mut self, slot: u32, vacant: bool) {
+        if let Some(extra) = &mut self.rooms.get_mut(slot).extra
+            && extra.vacant != vacant
+        {
+            extra.vacant = vacant;
+            self.vacant = self.vacant + usize::from(vacant) - usize::from(!vacant);
+        }
+    }
+
+    /// Notes down for the application what became of a user.
+    fn note_user(&mut self, change: impl FnOnce(&Self) -> Change) {
+        if self.config.told_of_users && self.changes.is_some() {
+            let change = change(self);
+            self.changes.get_or_insert_default().push(change);
+        }
+    }
+
+    fn note_absent(&mut self, slot: u32, who: Who<'_>, departing: Option<Departing>) {
+        if let Who::User(user) = who {
+            self.note_user(|hub| Change::Absent {
+                conn: departing.map(|departing| departing.conn),
+                room: hub.rooms.get(slot).name.clone(),
+                user: user.into(),
+                ended: departing.is_some_and(|departing| departing.ended.is_some()),
+            });
         }
     }
 
@@ -382,6 +452,7 @@ impl Hub {
                 break;
             };
             self.announce(slot, before, "$left", Who::User(&user), None, out);
+            self.note_absent(slot, Who::User(&user), None);
             self.persist_room(slot, out);
         }
         let room = self.rooms.get_mut(slot);
@@ -394,7 +465,8 @@ impl Hub {
             history.emptied = Some(now);
             self.persist_room(slot, out);
         }
-        if idle && self.expiry(slot).is_none_or(|expiry| expiry <= now) {
+        let waits = self.rooms.get(slot).waits();
+        if idle && !waits && self.expiry(slot).is_none_or(|expiry| expiry <= now) {
             return self.forget(slot, out);
         }
         let first = |hub: &Self| hub.rooms.get(slot).history().map(History::first);
@@ -429,6 +501,8 @@ impl Hub {
             Some(history) if room.members.is_empty() && history.emptied.is_none() => {
                 Some(Timestamp::ZERO)
             }
+            // It ends when nobody is waited for any more.
+            Some(_) if room.members.is_empty() && room.waits() => None,
             Some(_) if room.members.is_empty() => self.expiry(slot),
             Some(history) if holds(history) => {
                 let age = self.history_policy(slot).map(|policy| policy.age);
@@ -449,8 +523,12 @@ impl Hub {
         assert_eq!(held, self.shelf.held(), "histories with messages");
         let idle = histories().filter(|(room, _)| room.members.is_empty());
         assert_eq!(idle.count(), self.shelf.idle(), "rooms without members");
+        let vacant = rooms().filter(|room| room.is_vacant());
+        assert_eq!(vacant.count(), self.vacant, "vacant rooms");
         let mut dues = 0;
         for room in rooms() {
+            let alone = room.members.is_empty() && room.history().is_none();
+            assert_eq!(room.is_vacant(), alone && room.waits(), "{}", room.name);
             let slot = self.rooms.find(&room.name).map(|(slot, _)| slot);
             let due = room.extra.as_ref().and_then(|extra| extra.due);
             let next = slot.and_then(|slot| self.next_due(slot));
@@ -478,7 +556,25 @@ impl Hub {
     }
 }
 
+/// A connection that is out of a room.
+#[derive(Debug, Clone, Copy)]
+struct Departing {
+    conn: ConnId,
+    /// Whether it may come back, when it left by ending.
+    ended: Option<bool>,
+}
+
 impl Room {
+    /// Whether users are waited for.
+    pub(crate) fn waits(&self) -> bool {
+        self.presence().is_some_and(Presence::waits)
+    }
+
+    /// Whether it is there for users alone that are waited for.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.vacant)
+    }
+
     pub(crate) fn history(&self) -> Option<&History> {
         self.extra.as_ref()?.history.as_ref()
     }

@@ -65,7 +65,8 @@ pub struct Limits {
     /// room may keep.
     pub history_bytes: usize,
     /// Rooms without members that are remembered for their history; default 10,000, some
-    /// megabytes. Those touched longest ago are forgotten first.
+    /// megabytes. Those touched longest ago are forgotten first. In as many others users are waited
+    /// for, see [`Gateway::absent`](crate::Gateway::absent); in more, nobody is.
     pub history_rooms: usize,
     /// Messages that are replayed to one join; default 500, half of what hosts queue for a
     /// connection. Passed: `"recovered":false`.
@@ -156,6 +157,10 @@ pub struct Config {
     /// memory.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub durable: bool,
+    /// Whether an application is told of users who come and go: a room that everybody has left is
+    /// then there until nobody is waited for any more. An [`App`](crate::App) sets it by its gateway.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub told_of_users: bool,
 }
 
 impl Config {
@@ -167,6 +172,7 @@ impl Config {
             raw: false,
             policies: Policies::default(),
             durable: false,
+            told_of_users: false,
         }
     }
 

@@ -163,6 +163,11 @@ impl Presence {
         Some(user)
     }
 
+    /// Whether anybody is waited for.
+    pub(crate) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// When the next user has been waited for long enough.
     pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
         self.waiting.first().map(|&(until, _)| until)

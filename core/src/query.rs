@@ -107,7 +107,7 @@ impl Hub {
     pub fn counts(&self) -> Counts {
         Counts {
             connections: self.conns.len(),
-            rooms: self.rooms.len(),
+            rooms: self.rooms.len() - self.vacant,
             memberships: self.rooms.memberships(),
             history_bytes: self.shelf.bytes,
         }
@@ -127,6 +127,7 @@ impl Hub {
         self.rooms
             .range(from)
             .take_while(move |room| room.name.starts_with(prefix))
+            .filter(|room| !room.is_vacant())
             .map(|room| RoomInfo {
                 name: &room.name,
                 members: room.members.len(),
@@ -135,7 +136,8 @@ impl Hub {
 
     /// A room; `None` when there is none of this name. Work: a look-up.
     pub fn room(&self, name: &str) -> Option<RoomInfo<'_>> {
-        let (_, room) = self.rooms.find(name)?;
+        let found = self.rooms.find(name);
+        let (_, room) = found.filter(|(_, room)| !room.is_vacant())?;
         Some(RoomInfo {
             name: &room.name,
             members: room.members.len(),
@@ -174,7 +176,8 @@ impl Hub {
     }
 
     /// Whether nothing would be lost with the hub but the count of its connections: nobody is
-    /// connected, no room has a history, and no idempotency key is remembered at `now`.
+    /// connected, no room has a history, nobody is waited for, and no idempotency key is remembered at
+    /// `now`.
     pub fn is_idle(&self, now: Timestamp) -> bool {
         self.conns.len() == 0
             && self.rooms.len() == 0
@@ -214,7 +217,8 @@ impl Hub {
         let mut seen = (0, 0);
         for room in self.rooms.range(Bound::Unbounded) {
             let kept = room.history().is_some();
-            assert!(kept || !room.members.is_empty(), "an empty room");
+            let there = kept || room.is_vacant() || !room.members.is_empty();
+            assert!(there, "an empty room");
             if let Some(presence) = room.presence() {
                 presence.assert_consistent(room.members.len());
             }

@@ -90,6 +90,8 @@ pub(crate) struct Extra {
     pub(crate) presence: Option<Presence>,
     /// When to look at the room next; the key of its one timer. May come too early.
     pub(crate) due: Option<Timestamp>,
+    /// Whether the room is there for users alone that are waited for.
+    pub(crate) vacant: bool,
 }
 
 impl Room {

@@ -13,6 +13,7 @@ use crate::{
     idempotency::{Keys, Known},
     limits::Config,
     outbox::Outbox,
+    policy::PresencePolicy,
     presence::Presence,
     rate::Buckets,
     room::{Room, RoomName},
@@ -354,11 +355,18 @@ impl Hub {
     }
 
     fn wait_for(&mut self, room: &str, waiting: Vec<(Box<str>, Timestamp, Option<Box<str>>)>) {
-        let slot = self.rooms.find(room).map(|(slot, _)| slot);
-        let Some(room) = slot.map(|slot| self.rooms.get_mut(slot)) else {
-            return;
+        let told = self.config.told_of_users;
+        let slot = match self.rooms.find(room) {
+            Some((slot, _)) => slot,
+            None if told && self.is_waited_in(room) && !waiting.is_empty() => {
+                let policy = self.config.policies.index_of(room);
+                self.open(Timestamp::ZERO, room, policy)
+            }
+            None => return,
         };
-        if room.members.is_empty() {
+        let room = self.rooms.get_mut(slot);
+        let (empty, kept) = (room.members.is_empty(), room.history().is_some());
+        if empty && !told {
             return; // nobody is there to be told
         }
         if let Some(presence) = room.presence_mut() {
@@ -366,6 +374,17 @@ impl Hub {
                 presence.wait(&user, until, meta.map(Into::into));
             }
         }
+        if empty && !kept && self.rooms.get(slot).waits() {
+            self.set_vacant(slot, true);
+        }
+    }
+
+    /// Whether the policy of a room without a history has it wait for users.
+    fn is_waited_in(&self, room: &str) -> bool {
+        let policy = self.config.policies.of(room);
+        policy.is_some_and(|policy| {
+            policy.presence == PresencePolicy::Members && policy.history.is_none()
+        })
     }
 
     fn arm_rooms(&mut self) {

@@ -61,7 +61,7 @@ impl Namespace {
         life: Option<Life>,
     ) -> Result<Self, RestoreError> {
         // As the application will have it, for the journal.
-        config.raw = gateway.is_raw();
+        (config.raw, config.told_of_users) = (gateway.is_raw(), gateway.watches_users());
         shard.record_opening(&name, || Opening::new(config.clone(), state.clone()));
         let app = App::restore(config, gateway, state.into(), [])?;
         Ok(Self {

@@ -114,12 +114,13 @@ impl From<HubState> for AppState {
 impl<G: Gateway> App<G> {
     /// A namespace that nobody is connected to.
     pub fn new(mut config: Config, gateway: G) -> Self {
-        config.raw = gateway.is_raw();
+        gateway_wants(&mut config, &gateway);
         Self::around(Hub::new(config), gateway)
     }
 
     fn around(mut hub: Hub, gateway: G) -> Self {
-        hub.changes = gateway.watches().then(Vec::new);
+        let watches = gateway.watches() || gateway.watches_users();
+        hub.changes = watches.then(Vec::new);
         Self {
             hub,
             timetable: Timetable::new(&gateway.schedules()),
@@ -152,7 +153,7 @@ impl<G: Gateway> App<G> {
         {
             return Err(RestoreError::Gateway);
         }
-        config.raw = gateway.is_raw();
+        gateway_wants(&mut config, &gateway);
         let mut app = Self::around(Hub::restore(config, state.hub, conns)?, gateway);
         app.timetable.resume(&state.timetable);
         Ok(app)
@@ -543,10 +544,21 @@ impl<G: Gateway> App<G> {
         let _ = self.hub.remove(now, conn, reason, out);
         out.retract(mark, conn);
         if let Some(changes) = &mut self.hub.changes {
-            changes.retain(|change| change.conn() != conn);
+            let came: Vec<_> = changes
+                .iter()
+                .filter_map(|change| change.brought_by(conn))
+                .map(Box::<str>::from)
+                .collect();
+            changes.retain(|change| !change.is_of(conn, &came));
         }
         self.ledger.cancel(conn);
     }
+}
+
+/// What a gateway is decides what its hub does.
+fn gateway_wants<G: Gateway>(config: &mut Config, gateway: &G) {
+    config.raw = gateway.is_raw();
+    config.told_of_users = gateway.watches_users();
 }
 
 impl<G> fmt::Debug for App<G> {

@@ -22,8 +22,7 @@ impl<G: Gateway> App<G> {
                 if deep > 0 && !change.is_of_the_end() {
                     if more == 0 || deep as usize >= Self::HOOKS_DEEP_MAX {
                         let error = "hooks cause each other without an end: not called any more";
-                        self.ledger
-                            .fault(Some(change.conn()), "hooks", error.into());
+                        self.ledger.fault(change.conn(), "hooks", error.into());
                         continue;
                     }
                     more -= 1;
@@ -55,24 +54,33 @@ impl<G: Gateway> App<G> {
             Change::Joined { .. } => "joined",
             Change::Left { .. } => "left",
             Change::Ended(_) => "disconnect",
+            Change::Present { .. } => "present",
+            Change::Absent { .. } => "absent",
         };
-        self.called = (hook, Some(change.conn()));
-        let desk = Desk {
+        self.called = (hook, change.conn());
+        let mut desk = Desk {
             now,
             hub: &mut self.hub,
             out,
             ledger: &mut self.ledger,
         };
-        let (gateway, mut cx) = (&mut self.gateway, Context::new(desk, change.conn()));
+        let gateway = &mut self.gateway;
         match change {
-            Change::Joined { room, .. } => gateway.joined(&mut cx, room),
-            Change::Left { room, departed, .. } => {
+            Change::Joined { conn, room } => gateway.joined(&mut Context::new(desk, *conn), room),
+            Change::Left {
+                conn,
+                room,
+                departed,
+            } => {
+                let cx = Context::new(desk, *conn);
                 gateway.left(&mut cx.with_departed(departed.as_deref()), room);
             }
             Change::Ended(departed) => {
-                let reason = departed.reason;
-                gateway.disconnect(&mut cx.with_departed(Some(departed)), reason);
+                let cx = Context::new(desk, departed.id);
+                gateway.disconnect(&mut cx.with_departed(Some(departed)), departed.reason);
             }
+            Change::Present { room, user, .. } => gateway.present(&mut desk, room, user),
+            Change::Absent { room, user, .. } => gateway.absent(&mut desk, room, user),
         }
     }
 

@@ -67,7 +67,8 @@ pub enum RoomAction {
 ///
 /// The hooks of one connection come in this order: `upgrade`, where there is HTTP; `connect`; then `admit`, `message`, `joined` and
 /// `left`, as things happen; when it ends, `left` for each of its rooms, and `disconnect` as the
-/// last. A hook for a change runs when what caused the change is done, and its commands come after.
+/// last. Where users are watched, `present` comes behind `joined`, and `absent` when the user is really gone.
+/// A hook for a change runs when what caused the change is done, and its commands come after.
 pub trait Gateway {
     /// Somebody wants to connect. This is asked before the WebSocket opens, while an HTTP status can
     /// still be answered, and it changes nothing: what it finds out goes on in the [`Admission`].
@@ -141,6 +142,22 @@ pub trait Gateway {
         let _ = (cx, reason);
     }
 
+    /// A user is in a room that it was not in before, by the first of its connections there; in rooms
+    /// whose policy has presence, and not for connections without a user. Comes behind
+    /// [`joined`](Self::joined). Only called where [`watches_users`](Self::watches_users).
+    fn present(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
+        let _ = (desk, room, user);
+    }
+
+    /// A user is gone from a room that it was [`present`](Self::present) in: its last connection left
+    /// it, or was lost and no other one joined within the grace of the room's policy, however long the
+    /// host slept meanwhile. Once for each `present`, unless the room has lost its policy in between.
+    ///
+    /// In a crowd of more than `Limits::presence_list` nobody is waited for.
+    fn absent(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
+        let _ = (desk, room, user);
+    }
+
     /// How often [`tick`](Self::tick) is called, for each schedule. Asked for once.
     fn schedules(&self) -> alloc::vec::Vec<Duration> {
         alloc::vec::Vec::new()
@@ -177,7 +194,8 @@ pub trait Gateway {
     }
 
     /// After this unwound in [`joined`](Self::joined), [`left`](Self::left),
-    /// [`disconnect`](Self::disconnect) or [`drain`](Self::drain): whether there is more to do, and it
+    /// [`disconnect`](Self::disconnect), [`present`](Self::present), [`absent`](Self::absent) or
+    /// [`drain`](Self::drain): whether there is more to do, and it
     /// is to be called once more for the same reason, to go on behind what unwound.
     fn take_unfinished(&mut self) -> bool {
         false
@@ -198,6 +216,12 @@ pub trait Gateway {
     /// changes.
     fn watches(&self) -> bool {
         true
+    }
+
+    /// Whether `present` and `absent` are to be called. Asked for once. With true, a room with presence
+    /// that everybody has left is remembered until nobody is waited for.
+    fn watches_users(&self) -> bool {
+        false
     }
 }
 
@@ -288,5 +312,17 @@ impl<G: Gateway + ?Sized> Gateway for Box<G> {
 
     fn watches(&self) -> bool {
         (**self).watches()
+    }
+
+    fn watches_users(&self) -> bool {
+        (**self).watches_users()
+    }
+
+    fn present(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
+        (**self).present(desk, room, user);
+    }
+
+    fn absent(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
+        (**self).absent(desk, room, user);
     }
 }

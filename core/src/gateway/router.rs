@@ -85,6 +85,8 @@ pub struct Router<S = ()> {
     disconnect: Vec<DisconnectHook<S>>,
     joined: Vec<RoomHook<S>>,
     left: Vec<RoomHook<S>>,
+    present: Vec<UserHook<S>>,
+    absent: Vec<UserHook<S>>,
     schedules: Vec<(Duration, DeskHook<S>)>,
     drain: Vec<DeskHook<S>>,
     frame: Option<FrameHandler<S>>,
@@ -119,6 +121,7 @@ type ConnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S) -> Result<(), Reje
 type DisconnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, DisconnectReason)>;
 type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
 type RoomHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &str)>;
+type UserHook<S> = Box<dyn FnMut(&mut Desk<'_>, &mut S, &str, &str)>;
 type DeskHook<S> = Box<dyn FnMut(&mut Desk<'_>, &mut S)>;
 
 /// How the state becomes text, and text the state.
@@ -182,6 +185,8 @@ impl<S> Router<S> {
             disconnect: Vec::new(),
             joined: Vec::new(),
             left: Vec::new(),
+            present: Vec::new(),
+            absent: Vec::new(),
             schedules: Vec::new(),
             drain: Vec::new(),
             frame: None,
@@ -341,6 +346,37 @@ impl<S> Router<S> {
         self
     }
 
+    /// Adds a hook for [`Gateway::present`]: a room, and a user who has come.
+    #[must_use]
+    pub fn on_present(
+        mut self,
+        hook: impl FnMut(&mut Desk<'_>, &mut S, &str, &str) + 'static,
+    ) -> Self {
+        self.present.push(Box::new(hook));
+        self
+    }
+
+    /// Adds a hook for [`Gateway::absent`]: a room, and a user who is really gone from it, after the
+    /// grace for those who reconnect.
+    ///
+    /// ```
+    /// use roomcast_core::Router;
+    ///
+    /// # fn post(_: &str) {}
+    /// // Where a backend has to hear of it: a channel to a task that calls it, for example.
+    /// let router = Router::default()
+    ///     .on_absent(|_, (), room, user| post(&format!("{user} has left {room}")));
+    /// # let _ = router;
+    /// ```
+    #[must_use]
+    pub fn on_absent(
+        mut self,
+        hook: impl FnMut(&mut Desk<'_>, &mut S, &str, &str) + 'static,
+    ) -> Self {
+        self.absent.push(Box::new(hook));
+        self
+    }
+
     /// Adds a schedule; see [`Gateway::tick`]. A period below a millisecond is one millisecond.
     #[must_use]
     pub fn every(
@@ -488,6 +524,24 @@ impl<S> Gateway for Router<S> {
         self.changed |= !self.disconnect.is_empty();
         let (hooks, state) = (&mut self.disconnect, &mut self.state);
         self.progress.run(hooks, |hook| hook(cx, state, reason));
+    }
+
+    fn present(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
+        self.changed |= !self.present.is_empty();
+        let (hooks, state) = (&mut self.present, &mut self.state);
+        self.progress
+            .run(hooks, |hook| hook(desk, state, room, user));
+    }
+
+    fn absent(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
+        self.changed |= !self.absent.is_empty();
+        let (hooks, state) = (&mut self.absent, &mut self.state);
+        self.progress
+            .run(hooks, |hook| hook(desk, state, room, user));
+    }
+
+    fn watches_users(&self) -> bool {
+        !(self.present.is_empty() && self.absent.is_empty())
     }
 
     fn schedules(&self) -> Vec<Duration> {

@@ -8,4 +8,5 @@ mod kept;
 mod raw;
 mod router;
 mod stage;
+mod users;
 mod work;

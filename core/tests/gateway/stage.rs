@@ -47,6 +47,12 @@ impl<G: Gateway> Stage<G> {
         Self::with_config(gateway, config().with_policies(policies).with_durable(true))
     }
 
+    pub(crate) fn with_policies_and_limits(gateway: G, policies: &str, limits: Limits) -> Self {
+        let policies = serde_json::from_str(policies).expect("policies");
+        let config = config().with_policies(policies).with_durable(true);
+        Self::with_config(gateway, config.with_limits(limits))
+    }
+
     /// With that many connections of users `ann`, `ben` and so on, their commands carried out.
     pub(crate) fn connected<const N: usize>(gateway: G) -> (Self, [ConnId; N]) {
         let mut stage = Self::new(gateway);
