@@ -1,11 +1,18 @@
 //! Histories and presence, for applications and for tasks beside them.
 
+use std::time::Duration;
+
 use roomcast::{
-    Audience, Context, Failure, HistoryPolicy, Host, JoinError, PageError, Policies,
+    Admission, Audience, Context, Failure, HistoryPolicy, Host, JoinError, PageError, Policies,
     PresencePolicy, RoomPolicy, Router, Server, ServerError, Settings,
 };
 
-use crate::running::{Running, settings};
+use tokio::{sync::mpsc, time::timeout};
+
+use crate::{
+    client::Client,
+    running::{PATIENCE, Running, settings},
+};
 
 /// In code, as an embedder has them.
 fn kept() -> Settings {
@@ -189,4 +196,72 @@ async fn a_history_outlives_the_server_where_there_is_a_store() {
     let mut ann = running.connect("/ws").await;
     let answer = ann.ask(r#"{"event":"last","data":1}"#).await;
     assert!(answer.contains(r#""offset":1,"data":"kept""#), "{answer}");
+}
+
+/// Answers the close of the server, which waits for that.
+async fn goes(mut client: Client) {
+    client.closed().await;
+    client.leave().await;
+}
+
+/// Who was there when the server ended is told of by the next one, unless it comes back in time.
+#[tokio::test]
+async fn who_is_gone_for_good_is_told_also_by_the_next_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stored = || {
+        let mut settings = settings();
+        settings.store = Some(folder.path().into());
+        let mut den = RoomPolicy::new("den".parse().expect("a pattern"));
+        den.presence = PresencePolicy::Members;
+        den.presence_grace = Duration::from_secs(3);
+        settings.policies = Policies::new([den]).expect("policies");
+        settings
+    };
+    let (told, mut gone) = mpsc::unbounded_channel();
+    let porter = move |_: &Server| {
+        let told = told.clone();
+        Router::default()
+            .on_upgrade(|request, ()| {
+                let user = request.param("user").unwrap_or_default();
+                Ok(Admission::new().with_user(&*user))
+            })
+            .on_absent(move |_, (), room, user| {
+                // Who asks may be gone.
+                let _ = told.send(format!("{user} out of {room}"));
+            })
+    };
+    let build = {
+        let porter = porter.clone();
+        move |host: Host| host.gateway("default", porter)
+    };
+    let running = Running::with_settings(stored(), build.clone()).await;
+    let (mut ann, mut ben) = (
+        running.connect("/ws?user=ann").await,
+        running.connect("/ws?user=ben").await,
+    );
+    for client in [&mut ann, &mut ben] {
+        client.ask(r#"{"event":"$join","room":"den"}"#).await;
+    }
+    let page = running
+        .server
+        .presence("den", None, 9)
+        .await
+        .expect("shown");
+    assert_eq!(page.users, 2);
+    let (stopped, ..) = tokio::join!(running.stop(), goes(ann), goes(ben));
+    stopped.expect("stopped");
+    assert!(gone.try_recv().is_err(), "both may come back");
+
+    let running = Running::with_settings(stored(), build).await;
+    let mut ann = running.connect("/ws?user=ann").await;
+    ann.ask(r#"{"event":"$join","room":"den"}"#).await;
+    let first = timeout(PATIENCE, gone.recv()).await.expect("told");
+    assert_eq!(first.as_deref(), Some("ben out of den"));
+    assert!(gone.try_recv().is_err(), "ann is there");
+    let page = running
+        .server
+        .presence("den", None, 9)
+        .await
+        .expect("shown");
+    assert_eq!((page.users, page.conns), (1, 1));
 }
