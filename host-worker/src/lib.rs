@@ -36,7 +36,7 @@ mod wake;
 #[cfg(feature = "applications")]
 pub use self::{
     ask::ServerError,
-    mount::{mount, mount_others},
+    mount::{mount, mount_others, room_policies},
     server::Server,
 };
 

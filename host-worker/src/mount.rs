@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
-use roomcast_core::{Gateway, http::is_namespace};
+use roomcast_core::{Gateway, Policies, http::is_namespace};
 
 use crate::server::Server;
 
@@ -30,6 +30,7 @@ struct Mounted {
     own: BTreeMap<String, Factory>,
     /// For the others.
     others: Option<Factory>,
+    policies: Option<Policies>,
 }
 
 thread_local! {
@@ -87,6 +88,35 @@ pub fn mount_others<G: Gateway + 'static>(factory: impl Fn(&Server) -> G + 'stat
         before.is_none(),
         "other namespaces have an application already"
     );
+}
+
+/// Says what rooms are like, in all namespaces, where the variable `ROOMCAST_CONFIG` does not: for the
+/// function that starts the module, beside [`mount`].
+///
+/// ```
+/// use roomcast_core::{HistoryPolicy, Policies, RoomPolicy};
+/// use roomcast_worker::room_policies;
+///
+/// // In a Worker also #[wasm_bindgen(start)].
+/// pub fn start() {
+///     let mut log = RoomPolicy::new("log:*".parse().expect("a pattern"));
+///     log.history = Some(HistoryPolicy::default());
+///     room_policies(Policies::new([log]).expect("one policy"));
+/// }
+/// # start();
+/// ```
+///
+/// # Panics
+///
+/// When this is said already.
+pub fn room_policies(policies: Policies) {
+    let before = MOUNTED.with_borrow_mut(|mounted| mounted.policies.replace(policies));
+    assert!(before.is_none(), "there are room policies already");
+}
+
+/// What the code says of rooms.
+pub(crate) fn policies_in_code() -> Policies {
+    MOUNTED.with_borrow(|mounted| mounted.policies.clone().unwrap_or_default())
 }
 
 fn boxed<G: Gateway + 'static>(factory: impl Fn(&Server) -> G + 'static) -> Factory {

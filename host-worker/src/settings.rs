@@ -2,6 +2,8 @@
 
 use roomcast_core::{Limits, OrOff, Policies, SettingError, Vars, http::Access};
 
+use crate::mount::policies_in_code;
+
 /// WebSockets that the platform lets one object hold.
 const SOCKETS_MAX: usize = 32_768;
 
@@ -74,7 +76,7 @@ impl Settings {
         for (name, bytes) in sizes {
             if keeps && bytes > KEPT_BYTES_MAX {
                 let fault = format!(
-                    "must be at most {KEPT_BYTES_MAX} where {CONFIG} has rooms with a `history`, \
+                    "must be at most {KEPT_BYTES_MAX} where {CONFIG} or the code has rooms with a `history`, \
                      what fits in a row of the platform's storage"
                 );
                 return Err(SettingError::new(name, fault));
@@ -96,7 +98,7 @@ where
     F: Fn(&'static str) -> Option<String>,
 {
     let Some(text) = vars.text(CONFIG) else {
-        return Ok(Policies::default());
+        return Ok(policies_in_code());
     };
     // An object is read as its JSON, and no file begins like it.
     let read = if text.starts_with('{') {
@@ -149,6 +151,22 @@ mod tests {
         assert_eq!(bound("off"), Ok(None));
         assert_eq!(bound("131072"), Ok(Some(131_072)));
         assert_eq!(bound("131071").expect_err("too few").name(), name);
+    }
+
+    #[test]
+    fn policies_of_the_code_are_those_that_no_variable_has() {
+        let log = roomcast_core::RoomPolicy::new("log".parse().expect("a pattern"));
+        crate::mount::room_policies(Policies::new([log]).expect("one"));
+        assert!(
+            settings("", "")
+                .expect("valid")
+                .policies
+                .of("log")
+                .is_some()
+        );
+        let other = settings(CONFIG, r#"{"rooms":[{"match":"den"}]}"#).expect("valid");
+        assert!(other.policies.of("den").is_some());
+        assert!(other.policies.of("log").is_none());
     }
 
     #[test]

@@ -828,6 +828,40 @@ fn an_application_reads_a_history_that_has_slept() {
     assert_eq!(none, Err(ServerError::Page(PageError::NoPresence)));
 }
 
+/// Who is gone is told of when the alarm ends the wait, however often the object slept.
+#[test]
+fn an_application_hears_who_is_gone_after_sleep() {
+    let application = |_: &Server| {
+        let router = Router::default().on_absent(|desk, (), room, user| {
+            desk.broadcast("gone", &(room, user)).expect("text");
+        });
+        Box::new(router) as Box<dyn Gateway>
+    };
+    let policies = r#"{"rooms":[{"match":"den","presence":"members","presence_grace_s":5}]}"#;
+    let mut bench = Bench::new(&Setup {
+        application: Application::new(application),
+        policies: serde_json::from_str(policies).expect("valid"),
+        ..Setup::default()
+    });
+    bench.run(User("ann"));
+    bench.run(User("bob"));
+    bench.run(Text(0, r#"{"event":"$join","room":"den"}"#));
+    bench.evict();
+    bench.run(Gone(0));
+    bench.evict();
+    // Nobody is in the room, and nobody speaks.
+    assert!(bench.fake.0.borrow().alarm.is_some());
+    bench.run(Wait(4_999));
+    assert_eq!(bench.run(Alarm), [""; 0]);
+    bench.evict();
+    bench.run(Wait(1));
+    assert_eq!(
+        bench.run(Alarm),
+        [r#"1 < {"event":"gone","data":["den","ann"]}"#]
+    );
+    assert!(bench.fake.0.borrow().storage.rooms.is_empty());
+}
+
 /// A policy that is gone takes with it what was kept for it.
 #[test]
 fn what_no_policy_keeps_is_forgotten() {
