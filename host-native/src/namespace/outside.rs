@@ -192,7 +192,8 @@ impl Namespace {
         let dropped = inner.fan_out.overflowed();
         self.finish(shard, now, inner);
         let mut delivery = sent?;
-        delivery.dropped = dropped;
+        // A repeated key answers what the first one did, and that may be a loss.
+        delivery.dropped += dropped;
         delivery.queued -= dropped.min(delivery.queued);
         Ok(delivery)
     }

@@ -1,10 +1,18 @@
 //! `Server`: a namespace from other tasks and threads.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    cell::Cell,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use roomcast::{
-    Audience, CloseCode, ConnId, Context, Delivery, EncodeError, Host, JoinError, Router, Server,
-    ServerError, Settings,
+    ApiKey, Audience, CloseCode, ConnId, Context, Delivery, EncodeError, Host, JoinError, Router,
+    Server, ServerError, Settings,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
 };
 
 use crate::{
@@ -259,4 +267,47 @@ async fn a_slow_reader_is_counted_as_dropped() {
     assert_eq!((delivery.matched, delivery.queued), (1, 0));
     let (_, code, _) = idle.closed().await;
     assert_eq!(code, 4409);
+}
+
+/// A send by the HTTP API under this key: the body of the answer.
+async fn send_once(running: &Running, key: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(running.address)
+        .await
+        .expect("it listens");
+    let head = format!(
+        "POST /api/v1/default/send HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         authorization: Bearer secret\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.write_all(body.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("answered");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    body.to_owned()
+}
+
+#[tokio::test]
+async fn a_repeated_key_answers_what_was_lost() {
+    let mut settings: Settings = crate::running::settings();
+    settings.outbox_frames_max = 4;
+    settings.write_stall = Duration::from_secs(600);
+    settings.access.api_keys = vec![ApiKey::new("secret")];
+    let running = Running::with_settings(settings, |host| host).await;
+    let mut idle = running.connect("/ws").await;
+    assert!(idle.settle().await.is_empty());
+    // It reads nothing from here on.
+    let text = "x".repeat(60 * 1024);
+    let body = format!(r#"{{"audience":{{"all":true}},"event":"large","data":"{text}"}}"#);
+    let lost = r#"{"matched":1,"queued":0,"dropped":1}"#;
+    let numbers = Cell::new(0);
+    let send = || {
+        numbers.set(numbers.get() + 1);
+        let key = numbers.get().to_string();
+        let (running, body) = (&running, &body);
+        async move { send_once(running, &key, body).await }
+    };
+    assert_eq!(until(send, |answer| answer == lost).await, lost);
+    let key = numbers.get().to_string();
+    assert_eq!(send_once(&running, &key, &body).await, lost);
 }
