@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     client::Client,
-    running::{PATIENCE, Running, settings},
+    running::{PATIENCE, Running, crowd, settings},
 };
 
 /// In code, as an embedder has them.
@@ -89,6 +89,7 @@ async fn every_question(running: &Running, path: &str, server: Server) {
         Some("Ann")
     );
     let _ben = running.connect(path).await;
+    crowd(&server, 2).await;
     let all = server.connections().await.expect("running");
     let ben = all.iter().map(|conn| conn.id).find(|&other| other != id);
     let ben = ben.expect("connected");
@@ -114,6 +115,7 @@ async fn every_question(running: &Running, path: &str, server: Server) {
     );
     assert_eq!((rest.users, rest.conns, rest.next), (2, 2, None));
     let _cat = running.connect(path).await;
+    crowd(&server, 3).await;
     let all = server.connections().await.expect("running");
     let full = server.join(all[2].id, "den").await;
     assert_eq!(
