@@ -61,13 +61,25 @@ impl Except {
         matches!(self, Self::Nobody)
     }
 
+    /// What it takes in memory beside its own place.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Nobody | Self::Conn(_) => 0,
+            Self::These(these) => {
+                let users = these.users.iter();
+                let users: usize = users.map(|user| size_of::<Box<str>>() + user.len()).sum();
+                size_of::<Excepted>() + size_of_val(&*these.conns) + users
+            }
+        }
+    }
+
     fn covers(&self, reader: &Reader<'_>) -> bool {
         match self {
             Self::Nobody => false,
             Self::Conn(conn) => reader.is(*conn),
             Self::These(these) => {
-                let mut conns = [Some(reader.conn), reader.was].into_iter().flatten();
-                conns.any(|conn| these.conns.binary_search(&conn).is_ok())
+                let mut conns = reader.was.iter().chain([&reader.conn]);
+                conns.any(|conn| these.conns.binary_search(conn).is_ok())
                     || reader
                         .user
                         .is_some_and(|user| these.users.iter().any(|other| **other == *user))
@@ -80,14 +92,14 @@ impl Except {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
     pub(crate) conn: ConnId,
-    /// The connection that it says it was before.
-    pub(crate) was: Option<ConnId>,
+    /// The connections that it says it was before.
+    pub(crate) was: &'a [ConnId],
     pub(crate) user: Option<&'a str>,
 }
 
 impl Reader<'_> {
     fn is(&self, conn: ConnId) -> bool {
-        self.conn == conn || self.was == Some(conn)
+        self.conn == conn || self.was.contains(&conn)
     }
 }
 
@@ -96,6 +108,13 @@ struct Kept {
     at: Timestamp,
     frame: Box<str>,
     except: Except,
+}
+
+impl Kept {
+    /// What a policy counts: the frame, and the names of those who were left out.
+    fn bytes(&self) -> usize {
+        self.frame.len() + self.except.bytes()
+    }
 }
 
 /// The last messages of a room, without a gap up to the newest.
@@ -163,12 +182,13 @@ impl History {
     pub(crate) fn push(&mut self, now: Timestamp, frame: &str, except: Except) {
         self.top += 1;
         self.touched = now;
-        self.bytes += frame.len();
-        self.messages.push_back(Kept {
+        let kept = Kept {
             at: now,
             frame: frame.into(),
             except,
-        });
+        };
+        self.bytes += kept.bytes();
+        self.messages.push_back(kept);
     }
 
     /// Drops what the policy does not keep. Work: what is dropped.
@@ -178,7 +198,7 @@ impl History {
                 || self.bytes > policy.bytes
                 || first.at + policy.age <= now)
         {
-            self.bytes -= first.frame.len();
+            self.bytes -= first.bytes();
             self.messages.pop_front();
             self.away = 0;
         }
@@ -239,12 +259,13 @@ impl History {
             && message.offset == next - 1
         {
             next -= 1;
-            self.bytes += message.frame.len();
-            self.messages.push_front(Kept {
+            let kept = Kept {
                 at: message.at,
                 frame: message.frame,
                 except: message.except,
-            });
+            };
+            self.bytes += kept.bytes();
+            self.messages.push_front(kept);
         }
         self.away = 0;
     }

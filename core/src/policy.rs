@@ -5,7 +5,7 @@ mod file;
 mod pattern;
 
 use alloc::{format, vec::Vec};
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -62,13 +62,18 @@ pub struct RoomPolicy {
 
 /// What of a room's messages is kept, to be replayed to members that come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "keys of it, such as `history.messages = 300`"
+)]
 #[non_exhaustive]
 pub struct HistoryPolicy {
     /// How many messages; default 300, some minutes of a lively room. 1 to 100,000.
     #[serde(deserialize_with = "history_messages")]
     pub messages: usize,
-    /// Bytes of these messages, as they are sent; default 1 MiB. 1 to 1 GiB.
+    /// Bytes of these messages, as they are sent, and of the names of those who were left out of
+    /// them; default 1 MiB. 1 to 1 GiB.
     #[serde(deserialize_with = "history_bytes")]
     pub bytes: usize,
     /// How old a message may be, and how long a room without members is remembered, `age_s` in a
@@ -277,17 +282,44 @@ impl TryFrom<Wire> for Policies {
 fn number<'de, D: Deserializer<'de>>(
     deserializer: D,
     name: &str,
-    (least, most): (u64, u64),
+    range: (u64, u64),
     advice: &str,
 ) -> Result<u64, D::Error> {
-    let number = i128::from(i64::deserialize(deserializer)?);
-    let range = i128::from(least)..=i128::from(most);
-    match u64::try_from(number) {
-        Ok(whole) if range.contains(&number) => Ok(whole),
-        _ => Err(de::Error::custom(format!(
-            "`{name}` must be {least} to {most}{advice}"
-        ))),
+    struct Visitor<'a> {
+        name: &'a str,
+        range: (u64, u64),
+        advice: &'a str,
     }
+    impl de::Visitor<'_> for Visitor<'_> {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let (least, most) = self.range;
+            write!(f, "a whole number from {least} to {most}{}", self.advice)
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+            self.visit_u64(u64::try_from(number).unwrap_or(u64::MAX))
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+            let Self {
+                name,
+                range: (least, most),
+                advice,
+            } = self;
+            if (least..=most).contains(&number) {
+                return Ok(number);
+            }
+            let fault = format!("`{name}` must be {least} to {most}{advice}");
+            Err(E::custom(fault))
+        }
+    }
+    deserializer.deserialize_any(Visitor {
+        name,
+        range,
+        advice,
+    })
 }
 
 fn size<'de, D: Deserializer<'de>>(

@@ -1,8 +1,9 @@
 //! What members missed: a join that goes on where another ended, pages of a history, gaps.
 
-use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, string::String, vec, vec::Vec};
+use core::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use crate::{
     conn::ConnId,
@@ -23,8 +24,48 @@ pub(crate) struct SincePosition<'a> {
     #[serde(borrow)]
     epoch: Cow<'a, str>,
     offset: u64,
-    /// The connection that it was then.
-    conn: Option<ConnId>,
+    /// The connections that it was since then.
+    #[serde(default)]
+    conn: Formerly,
+}
+
+/// One connection id, or some.
+#[derive(Debug, Default)]
+struct Formerly(Vec<ConnId>);
+
+impl Formerly {
+    /// More lost connections than these between two positions are no honest client's.
+    const MAX: usize = 16;
+}
+
+impl<'de> Deserialize<'de> for Formerly {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Formerly;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a connection id, or at most {} of them", Formerly::MAX)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Formerly, E> {
+                let conn = text.parse().map_err(E::custom)?;
+                Ok(Formerly(vec![conn]))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut ids: A) -> Result<Formerly, A::Error> {
+                let mut conns = Vec::new();
+                while let Some(conn) = ids.next_element()? {
+                    if conns.len() == Formerly::MAX {
+                        return Err(de::Error::invalid_length(Formerly::MAX + 1, &self));
+                    }
+                    conns.push(conn);
+                }
+                Ok(Formerly(conns))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// The `data` of `$history`.
@@ -80,7 +121,7 @@ impl Hub {
             return None;
         };
         let (mut count, mut bytes) = (0, 0);
-        for (_, frame) in history.read(from, self.reader(conn, since.conn)) {
+        for (_, frame) in history.read(from, self.reader(conn, &since.conn.0)) {
             (count, bytes) = (count + 1, bytes + frame.len());
         }
         let few = count <= limits.recovery_messages && bytes <= limits.recovery_bytes;
@@ -97,13 +138,13 @@ impl Hub {
         out: &mut Outbox,
     ) {
         if let Some(history) = self.rooms.get(slot).history() {
-            for (_, frame) in history.read(from, self.reader(conn, since.conn)) {
+            for (_, frame) in history.read(from, self.reader(conn, &since.conn.0)) {
                 out.replay(conn, frame);
             }
         }
     }
 
-    fn reader(&self, conn: ConnId, was: Option<ConnId>) -> Reader<'_> {
+    fn reader<'a>(&'a self, conn: ConnId, was: &'a [ConnId]) -> Reader<'a> {
         let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
         Reader { conn, was, user }
     }
@@ -135,7 +176,7 @@ impl Hub {
         }
         self.trim(now, slot);
         let limit = data.limit.and_then(|limit| usize::try_from(limit).ok());
-        let reader = self.reader(conn, None);
+        let reader = self.reader(conn, &[]);
         let history = self.rooms.get(slot).history().ok_or(NO_HISTORY)?;
         let (after, before) = (data.after, data.before);
         let page = self.page(

@@ -70,7 +70,8 @@ impl Hub {
         let (since, meta) = join_data(request.data.as_str()).ok_or((
             ErrorCode::BadPayload,
             "`data` of $join must be an object: {\"since\":{\"epoch\":string,\"offset\":integer,\
-             \"conn\":string},\"meta\":any}, each member optional but `epoch` and `offset`",
+             \"conn\":string, or at most 16 of them},\"meta\":any}, each member optional but `epoch` and \
+             `offset`",
         ))?;
         if let Some(since) = &since
             && self.waits_for(room, since)

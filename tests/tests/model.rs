@@ -66,7 +66,7 @@ fn kept_cast() -> Cast {
 
 /// Each room with another policy; `stage` is for the application to speak in.
 fn kept() -> Settings {
-    let settings: Settings = "rooms_per_connection=3 presence_list=2 page_entries=3 \
+    let settings: Settings = "rooms_per_connection=3 presence_list=3 page_entries=2 \
                               recovery_messages=3 meta_bytes=20"
         .parse()
         .expect("known settings");

@@ -1,6 +1,7 @@
 //! Policies as a TOML file, with the lines of what is wrong.
 
 use alloc::{
+    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -85,11 +86,30 @@ impl Policies {
     pub fn from_toml(text: &str) -> Result<Self, PolicyFileError> {
         let file: File = toml::from_str(text).map_err(|fault| {
             let at = fault.span().map(|span| span.start);
-            PolicyFileError::new(text, at, fault.message())
+            PolicyFileError::new(text, at, told(text, at, fault.message()))
         })?;
         let lines: Vec<_> = file.rooms.iter().map(|room| room.span().start).collect();
         Self::new(file.rooms.into_iter().map(Spanned::into_inner))
             .map_err(|fault| PolicyFileError::new(text, lines.get(fault.index()).copied(), fault))
+    }
+}
+
+/// The parser's message, with the key and the fix where it has none.
+fn told(text: &str, at: Option<usize>, message: &str) -> String {
+    if message.ends_with("invalid type: map, expected a sequence") {
+        return "write `[[rooms]]` in place of `[rooms]`: there is one such table for each policy"
+            .to_string();
+    }
+    let twice = message.contains("duplicate key");
+    let line = at.and_then(|at| {
+        let begin = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+        text.get(begin..)?.lines().next()
+    });
+    let key = line.and_then(|line| Some(line.split_once('=')?.0.trim()));
+    match key {
+        Some(key) if twice => format!("`{key}` is there twice: say it once"),
+        Some(key) if message.starts_with("invalid type") => format!("`{key}`: {message}"),
+        _ => message.to_string(),
     }
 }
 
@@ -126,7 +146,7 @@ mod tests {
             (
                 "[[rooms]]\nmatch = \"a\"\npublish = \"yes\"\n",
                 3,
-                "expected a boolean",
+                "`publish`: invalid type: string \"yes\", expected a boolean",
             ),
             (
                 "[[rooms]]\nmatch = \"*\"\n[[rooms]]\nmatch = \"a\"\n",
@@ -134,6 +154,23 @@ mod tests {
                 "never reached",
             ),
             ("[[rooms]]\nmatch = \"a\n", 2, ""),
+            ("\n[rooms]\nmatch = \"a\"\n", 2, "write `[[rooms]]`"),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory = true\n",
+                3,
+                "`history`: invalid type: boolean `true`, expected keys of it",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory.messages = 300.0\n",
+                3,
+                "`history.messages`: invalid type: floating point `300.0`, expected a whole number \
+                 from 1 to 100000",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nmembers = 1\nmembers = 2\n",
+                4,
+                "`members` is there twice",
+            ),
         ] {
             let said = Policies::from_toml(text).expect_err(text);
             assert_eq!(said.line(), Some(line), "{text}: {said}");

@@ -161,7 +161,7 @@ pub(super) fn join(
             let offset = since.get("offset").ok_or(())?;
             let was = match since.get("conn") {
                 None => None,
-                Some(conn) => connection(&read::<String>(conn)?).ok_or(())?,
+                Some(conn) => connection(&read::<String>(conn)?).ok_or(())?, // stories name one
             };
             Some(Since {
                 epoch: read(epoch)?,
