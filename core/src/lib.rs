@@ -12,6 +12,7 @@ mod change;
 mod close;
 mod conn;
 mod delivery;
+mod depart;
 mod envelope;
 mod error;
 mod frame;
