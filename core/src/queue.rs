@@ -50,7 +50,7 @@ use crate::policy::Overflow;
 /// assert_eq!(queue.settle(|_, _| 1), Pushed::Overflow);
 /// assert!(queue.is_empty());
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SendQueue<B> {
     first: Option<Chunk<B>>,
     rest: VecDeque<Chunk<B>>,
@@ -67,7 +67,7 @@ pub struct SendQueue<B> {
 }
 
 /// Some whole frames in one buffer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Chunk<B> {
     bytes: B,
     frames: u32,

@@ -5,10 +5,19 @@ use super::Tag;
 /// How much may wait for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// Bytes. A message that waits alone may be larger.
+    /// Bytes; default 1 MiB. A message that waits alone may be larger.
     pub bytes_max: usize,
-    /// Frames.
+    /// Frames; default 1,024.
     pub frames_max: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            bytes_max: 1024 * 1024,
+            frames_max: 1024,
+        }
+    }
 }
 
 impl QueueLimits {
