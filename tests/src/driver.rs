@@ -9,7 +9,7 @@ mod url;
 
 pub(crate) use self::api::ask;
 pub use self::{
-    core::{Core, Sleep},
+    core::{Core, Overflows, Sleep},
     hibernating::Hibernating,
     url::Url,
 };

@@ -17,7 +17,7 @@ mod trace;
 mod world;
 
 pub use actor::Actor;
-pub use driver::{Core, Driver, DriverError, Hibernating, Sleep, Url};
+pub use driver::{Core, Driver, DriverError, Hibernating, Overflows, Sleep, Url};
 pub use edge::{Build, Edge, Sockets};
 pub use event::{Answer, Event, Expect};
 pub use lockstep::{Lockstep, Mismatch, Seen};

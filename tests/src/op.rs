@@ -150,6 +150,22 @@ pub enum Op {
         /// Which namespace.
         namespace: Option<Box<str>>,
     },
+    /// A client stops reading: what it is sent waits in the server's queue. Only the in-process
+    /// driver knows this op and the next two: elsewhere the kernel takes what the client does not.
+    Stall {
+        /// Who.
+        actor: Actor,
+    },
+    /// A client reads what waits for it.
+    Read {
+        /// Who.
+        actor: Actor,
+        /// So many bytes, after which it reads no more; all of it and goes on when `None`.
+        bytes: Option<u32>,
+    },
+    /// The server dies: every connection is gone without a word, and what it did not keep is lost.
+    /// It starts again at once, from what it kept.
+    Crash,
     /// Time passes. Only the in-process driver has a clock that can be moved.
     Wait {
         /// How much.
@@ -184,13 +200,16 @@ impl Op {
             | Self::Binary { actor, .. }
             | Self::Pong { actor }
             | Self::Disconnect { actor }
-            | Self::Vanish { actor } => Some(actor),
+            | Self::Vanish { actor }
+            | Self::Stall { actor }
+            | Self::Read { actor, .. } => Some(actor),
             Self::Send { .. }
             | Self::ServerJoin { .. }
             | Self::ServerLeave { .. }
             | Self::Close { .. }
             | Self::ListRooms { .. }
             | Self::ListConnections { .. }
+            | Self::Crash
             | Self::Wait { .. } => None,
         }
     }
@@ -208,11 +227,16 @@ impl Op {
             | Self::Pong { actor }
             | Self::Disconnect { actor }
             | Self::Vanish { actor }
+            | Self::Stall { actor }
+            | Self::Read { actor, .. }
             | Self::ServerJoin { actor, .. }
             | Self::ServerLeave { actor, .. }
             | Self::Close { actor, .. } => vec![actor],
             Self::Send { to, .. } => to.conns.iter_mut().chain(&mut to.except_conns).collect(),
-            Self::ListRooms { .. } | Self::ListConnections { .. } | Self::Wait { .. } => Vec::new(),
+            Self::ListRooms { .. }
+            | Self::ListConnections { .. }
+            | Self::Crash
+            | Self::Wait { .. } => Vec::new(),
         }
     }
 
@@ -232,9 +256,12 @@ impl Op {
             | Self::Pong { .. }
             | Self::Disconnect { .. }
             | Self::Vanish { .. }
+            | Self::Stall { .. }
+            | Self::Read { .. }
             | Self::Close { .. }
             | Self::ListRooms { .. }
             | Self::ListConnections { .. }
+            | Self::Crash
             | Self::Wait { .. } => Vec::new(),
         }
     }
@@ -255,9 +282,12 @@ impl Op {
             | Self::Pong { .. }
             | Self::Disconnect { .. }
             | Self::Vanish { .. }
+            | Self::Stall { .. }
+            | Self::Read { .. }
             | Self::ServerJoin { .. }
             | Self::ServerLeave { .. }
             | Self::Close { .. }
+            | Self::Crash
             | Self::Wait { .. } => "default",
         }
     }
@@ -290,12 +320,15 @@ impl Op {
             | Self::Pong { .. }
             | Self::Disconnect { .. }
             | Self::Vanish { .. }
+            | Self::Stall { .. }
+            | Self::Read { .. }
             | Self::Send { .. }
             | Self::ServerJoin { .. }
             | Self::ServerLeave { .. }
             | Self::Close { .. }
             | Self::ListRooms { .. }
             | Self::ListConnections { .. }
+            | Self::Crash
             | Self::Wait { .. } => return None,
         })
     }

@@ -2,12 +2,15 @@
 
 use std::{str::FromStr, time::Duration};
 
-use roomcast_core::{Limits, Policies, Rate};
+use roomcast_core::{Limits, Policies, QueueLimits, Rate};
+
+use crate::Core;
 
 /// The limits of a story that differ from those of all stories.
 ///
 /// All stories run without rate limits, so that they may be as dense as they like; the other limits
-/// have their defaults. Written `rooms_per_connection=2 inbound_rate=off`.
+/// have their defaults. Written `rooms_per_connection=2 inbound_rate=off`; `store=on` asks for histories
+/// that outlive the server.
 ///
 /// ```
 /// use roomcast_tests::Settings;
@@ -22,6 +25,7 @@ use roomcast_core::{Limits, Policies, Rate};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     limits: Vec<(&'static Setting, Option<u32>)>,
+    store: bool,
     /// TOML.
     rooms: String,
 }
@@ -55,9 +59,11 @@ enum Field {
     PageEntries,
     PresenceList,
     MetaBytes,
+    OutboxBytes,
+    OutboxFrames,
 }
 
-const SETTINGS: [Setting; 14] = [
+const SETTINGS: [Setting; 16] = [
     setting("connections", "--connections-max", Field::Connections),
     setting("message_bytes", "--message-bytes-max", Field::MessageBytes),
     setting(
@@ -92,6 +98,8 @@ const SETTINGS: [Setting; 14] = [
     setting("page_entries", "--page-entries-max", Field::PageEntries),
     setting("presence_list", "--presence-list-max", Field::PresenceList),
     setting("meta_bytes", "--meta-bytes-max", Field::MetaBytes),
+    setting("outbox_bytes", "--outbox-bytes-max", Field::OutboxBytes),
+    setting("outbox_frames", "--outbox-frames-max", Field::OutboxFrames),
 ];
 
 const fn setting(name: &'static str, flag: &'static str, field: Field) -> Setting {
@@ -101,7 +109,7 @@ const fn setting(name: &'static str, flag: &'static str, field: Field) -> Settin
 impl Settings {
     /// Whether nothing differs.
     pub const fn is_empty(&self) -> bool {
-        self.limits.is_empty() && self.rooms.is_empty()
+        self.limits.is_empty() && self.rooms.is_empty() && !self.store
     }
 
     /// Adds a policy for rooms, as a trace writes it: the pattern, then keys of the file format.
@@ -180,12 +188,37 @@ impl Settings {
                 Field::PresenceList => limits.presence_list = size,
                 Field::MetaBytes => limits.meta_bytes = size,
                 Field::HeartbeatWaitMs => limits.heartbeat_wait = time.unwrap_or_default(),
+                // Not of the hub: see `queues`.
+                Field::OutboxBytes | Field::OutboxFrames => {}
             }
         }
         limits
     }
 
-    /// The flags that give `roomcast serve` the same limits.
+    /// The limits of each connection's queue.
+    pub fn queues(&self) -> QueueLimits {
+        let mut queues = QueueLimits::default();
+        for &(setting, value) in &self.limits {
+            // Without a limit it is as good as that.
+            let size = value.map_or(usize::MAX / 2, |value| value as usize);
+            if setting.field == Field::OutboxBytes {
+                queues.bytes_max = size;
+            } else if setting.field == Field::OutboxFrames {
+                queues.frames_max = size;
+            }
+        }
+        queues
+    }
+
+    /// The core in this process, with all of that.
+    pub fn core(&self) -> Core {
+        Core::new(&self.limits())
+            .with_policies(self.policies())
+            .with_queues(self.queues())
+            .with_store(self.store)
+    }
+
+    /// The flags that give `roomcast serve` the same limits; one with a store needs a folder for it.
     pub fn flags(&self) -> Vec<String> {
         let off = ["--inbound-rate", "--inbound-bytes-rate", "--control-rate"];
         let is_set = |flag: &str| self.limits.iter().any(|(setting, _)| setting.flag == flag);
@@ -233,12 +266,13 @@ impl FromStr for Settings {
             };
             Some((setting, value))
         };
-        let settings = text
-            .split_whitespace()
-            .map(|word| parse(word).ok_or_else(|| SettingsError(word.into())));
+        let store = |word: &&str| *word == "store=on";
+        let words = text.split_whitespace().filter(|word| !store(word));
+        let settings = words.map(|word| parse(word).ok_or_else(|| SettingsError(word.into())));
         let limits = settings.collect::<Result<_, _>>()?;
         Ok(Self {
             limits,
+            store: text.split_whitespace().any(|word| store(&word)),
             rooms: String::new(),
         })
     }

@@ -14,7 +14,8 @@ mod parse;
 ///
 /// The first line is a comment that says what the trace shows. An empty line or one that begins
 /// with `#` says nothing. `limits rooms_per_connection=2` in front of the story asks for a server
-/// with these [`Settings`], and `rooms chat:* history.messages=3` behind it for a policy of rooms. The other lines are an [`Op`], or what an actor saw:
+/// with these [`Settings`], and `rooms chat:* history.messages=3` behind it for a policy of rooms. The
+/// other lines are an [`Op`], or what an actor saw:
 ///
 /// ```text
 /// alice gets TEXT
@@ -33,7 +34,7 @@ mod parse;
 /// An event that no line expects fails the trace at the next step of its actor, or at the end.
 ///
 /// ```
-/// use roomcast_tests::{Core, Trace};
+/// use roomcast_tests::Trace;
 ///
 /// let trace = Trace::parse("rooms", r#"
 /// ## A connection begins without rooms.
@@ -41,7 +42,7 @@ mod parse;
 /// alice sends {"event":"$rooms","id":1}
 /// alice gets {"event":"$rooms","id":1,"data":[]}
 /// "#)?;
-/// trace.run(&mut Core::new(&trace.settings().limits()))?;
+/// trace.run(&mut trace.settings().core())?;
 /// # Ok::<(), roomcast_tests::TraceError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -213,6 +214,11 @@ impl Run<'_> {
         }
         if let Op::Disconnect { actor } | Op::Vanish { actor } = op {
             self.known.ended(actor);
+        }
+        if let Op::Crash = op {
+            for actor in self.known.actors() {
+                self.known.ended(&actor);
+            }
         }
         for (actor, inbox) in &mut self.inboxes {
             inbox.extend(self.driver.take(actor));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use roomcast_core::{Entry, Outbox, Replay};
-use roomcast_tests::{Cast, Core, Driver, Op, Settings};
+use roomcast_tests::{Cast, Driver, Op, Settings};
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -30,7 +30,7 @@ fn live(story: &[Op]) -> (Vec<String>, Vec<String>) {
         .expect("known settings");
     let policy = "l* history.messages=3 history.age_s=20 presence=members overflow=latest";
     let settings = settings.with_rooms(policy).expect("a policy");
-    let mut core = Core::new(&settings.limits()).with_policies(settings.policies());
+    let mut core = settings.core();
     let mut commands = Vec::new();
     for op in story {
         core.perform(op)

@@ -1,7 +1,7 @@
 //! A hub that is forgotten and restored goes on as if it had never slept.
 
 use proptest::prelude::*;
-use roomcast_tests::{Cast, Core, Driver, Op, Settings, Sleep};
+use roomcast_tests::{Cast, Driver, Op, Settings, Sleep};
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -46,7 +46,7 @@ fn parsed(settings: &str) -> Settings {
 
 /// Tells the same story to one core that stays awake and to one that sleeps after every op.
 fn tell(story: &[Op], settings: &Settings, sleep: Sleep) -> Result<(), TestCaseError> {
-    let core = || Core::new(&settings.limits()).with_policies(settings.policies());
+    let core = || settings.core();
     let (mut awake, mut sleeper) = (core(), core().with_sleep(sleep));
     for (at, op) in story.iter().enumerate() {
         let answers = (awake.perform(op)?, sleeper.perform(op)?);

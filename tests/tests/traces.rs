@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use roomcast_tests::{Core, Driver, Server, Settings, Sleep, Trace, TraceError, Url};
+use roomcast_tests::{Driver, Server, Settings, Sleep, Trace, TraceError, Url};
 
 fn traces() -> Vec<Trace> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");
@@ -52,7 +52,7 @@ fn on_the_core() {
     let mut outcome = Outcome::default();
     for trace in traces() {
         let settings = trace.settings();
-        let core = || Core::new(&settings.limits()).with_policies(settings.policies());
+        let core = || settings.core();
         outcome.run(&trace, core());
         // No trace may go another way when the core forgets everything after each step.
         outcome.run(&trace, core().with_sleep(Sleep::Saved));

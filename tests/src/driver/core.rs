@@ -3,39 +3,27 @@
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use roomcast_core::{
-    App, AppState, Command, CompleteError, Config, ConnId, ConnState, Fault, Frame, Gateway,
-    Handshake, HistoryMessage, Hub, HubState, Input, Limits, Opening, Outbox, Outcome, Policies,
-    Record, Timestamp, Token,
+    App, Command, CompleteError, Config, ConnId, Fault, Frame, Gateway, Handshake, HistoryMessage,
+    Hub, HubState, Input, Limits, Opening, Outbox, Outcome, Policies, QueueLimits, Record,
+    SendQueue, Tag, Timestamp, Token,
 };
 
-use self::work::UnderWay;
+use self::{disk::Disk, stream::Streams, work::UnderWay};
+pub use self::{sleep::Sleep, stream::Overflows};
 use super::{Driver, DriverError};
 use crate::{Actor, Answer, Event, Op};
 
 mod calls;
+mod disk;
+mod sleep;
+mod stream;
 mod work;
 
-/// What a [`Core`] does between two ops.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Sleep {
-    /// Nothing: the hubs stay in memory.
-    #[default]
-    Never,
-    /// It saves the whole state of its hubs as text, forgets them, and restores them.
-    Saved,
-    /// The same, but of a connection it has only what it wrote down at the last
-    /// [`Command::Persist`].
-    Persisted,
-}
-
-/// What is kept of a room: JSON, as any host would.
-#[derive(Debug, Clone, Default)]
-struct Shelf {
-    state: String,
-    messages: BTreeMap<u64, String>,
-}
-
 /// An in-process server: one [`App`] for each namespace, without an application by default.
+///
+/// Its clients read at once what they are sent, but for those that stall: for them it waits in a
+/// [`SendQueue`], as in a host, and what that drops or closes is told to the hub. It may die, and
+/// start again from what it kept.
 ///
 /// It checks every command that it is given: recipients are sorted, unique and alive, and nothing
 /// follows a close.
@@ -54,8 +42,10 @@ pub struct Core<G = ()> {
     inbox: Vec<(Actor, Event)>,
     sleep: Sleep,
     persisted: BTreeMap<(Box<str>, ConnId), String>,
-    /// What it wrote down of rooms: their state, and their messages by offset.
-    rooms: BTreeMap<(Box<str>, Box<str>), Shelf>,
+    disk: Disk,
+    streams: Streams,
+    /// How often it lost everything.
+    starts: u32,
     commands: Vec<String>,
     journal: Vec<String>,
     under_way: UnderWay,
@@ -83,7 +73,9 @@ impl<G: Gateway> Core<G> {
             inbox: Vec::new(),
             sleep: Sleep::Never,
             persisted: BTreeMap::new(),
-            rooms: BTreeMap::new(),
+            disk: Disk::default(),
+            streams: Streams::new(QueueLimits::default()),
+            starts: 0,
             commands: Vec::new(),
             journal: Vec::new(),
             under_way: UnderWay::default(),
@@ -102,6 +94,31 @@ impl<G: Gateway> Core<G> {
     pub const fn with_sleep(mut self, sleep: Sleep) -> Self {
         self.sleep = sleep;
         self
+    }
+
+    /// The same with these limits for the queue of each connection.
+    #[must_use]
+    pub const fn with_queues(mut self, limits: QueueLimits) -> Self {
+        self.streams.limits = limits;
+        self
+    }
+
+    /// The same with histories and idempotency keys that outlive the server.
+    #[must_use]
+    pub const fn with_store(mut self, store: bool) -> Self {
+        self.disk.store = store;
+        self
+    }
+
+    /// What waits for a client that does not read; `None` for one that does. It goes on after the
+    /// server closed the connection, until the client reads all or connects again.
+    pub fn queue(&self, actor: &Actor) -> Option<&SendQueue<Rc<[u8]>>> {
+        self.streams.queue(actor)
+    }
+
+    /// What became of queues that passed their limits.
+    pub const fn overflows(&self) -> Overflows {
+        self.streams.overflows()
     }
 
     /// The hub of a namespace, once something happened in it.
@@ -184,10 +201,14 @@ impl<G: Gateway> Core<G> {
     }
 
     fn config(&self, namespace: &str) -> Config {
-        Config::new(format!("epoch of {namespace}"))
+        let epoch = match self.starts {
+            0 => format!("epoch of {namespace}"),
+            starts => format!("epoch {starts} of {namespace}"),
+        };
+        Config::new(epoch)
             .with_limits(self.limits.clone())
             .with_policies(self.policies.clone())
-            .with_durable(self.sleep != Sleep::Never)
+            .with_durable(self.sleep != Sleep::Never || self.disk.store)
     }
 
     /// One call of an application: written down and made, its commands carried out.
@@ -221,6 +242,15 @@ impl<G: Gateway> Core<G> {
     }
 
     fn finish(&mut self, namespace: &str, out: &Outbox) -> Result<(), DriverError> {
+        self.carry_all_out(namespace, out)?;
+        self.settle_overflow(namespace)?;
+        if self.sleep != Sleep::Never {
+            self.nap(namespace)?;
+        }
+        Ok(())
+    }
+
+    fn carry_all_out(&mut self, namespace: &str, out: &Outbox) -> Result<(), DriverError> {
         for command in out {
             let kept = matches!(
                 command,
@@ -231,9 +261,6 @@ impl<G: Gateway> Core<G> {
                 self.commands.push(format!("{command:?}"));
             }
             self.carry_out(namespace, &command)?;
-        }
-        if self.sleep != Sleep::Never {
-            self.nap(namespace)?;
         }
         Ok(())
     }
@@ -246,7 +273,9 @@ impl<G: Gateway> Core<G> {
     fn carry_out(&mut self, namespace: &str, command: &Command<'_>) -> Result<(), DriverError> {
         let broken = |what: &str| Err(DriverError::Command(format!("{what}: {command:?}")));
         match *command {
-            Command::Send { to, frame, .. } => {
+            Command::Send { to, frame, class } => {
+                // For those who do not read: made once.
+                let mut encoded = None;
                 if to.is_empty() || !to.is_sorted_by(|a, b| a < b) {
                     return broken("recipients must be sorted and unique");
                 }
@@ -254,6 +283,15 @@ impl<G: Gateway> Core<G> {
                     let Some(actor) = self.actor(namespace, id) else {
                         return broken("a recipient is not connected");
                     };
+                    if self.streams.is_stalled(&actor) {
+                        let encoded = encoded.get_or_insert_with(|| {
+                            let tag: Tag = class.into();
+                            (stream::frame(frame), tag)
+                        });
+                        let (bytes, tag) = encoded.clone();
+                        self.streams.push(&actor, id, bytes, tag);
+                        continue;
+                    }
                     let event = match frame {
                         Frame::Text(text) => Event::Text(text.into()),
                         Frame::Binary(bytes) => Event::Binary(bytes.into()),
@@ -266,10 +304,19 @@ impl<G: Gateway> Core<G> {
                     return broken("nobody to close");
                 };
                 self.persisted.remove(&(namespace.into(), conn));
-                let (code, reason) = (code.as_u16(), reason.into());
-                self.tell(&actor, Event::Closed { code, reason });
+                let code = code.as_u16();
+                if self.streams.is_stalled(&actor) {
+                    self.streams.push_last(&actor, stream::close(code, reason));
+                } else {
+                    let reason = reason.into();
+                    self.tell(&actor, Event::Closed { code, reason });
+                }
             }
             Command::Ping { conn } => match self.actor(namespace, conn) {
+                Some(actor) if self.streams.is_stalled(&actor) => {
+                    self.streams
+                        .push(&actor, conn, stream::ping(), Tag::Control);
+                }
                 Some(actor) => self.tell(&actor, Event::Ping),
                 None => return broken("nobody to ping"),
             },
@@ -289,52 +336,23 @@ impl<G: Gateway> Core<G> {
                 except,
             } => {
                 let message = HistoryMessage::new(offset, at, frame, except.clone());
-                let text = serde_json::to_string(&message).unwrap_or_default();
-                let shelf = self.rooms.entry((namespace.into(), room.into()));
-                shelf.or_default().messages.insert(offset, text);
+                self.disk.append(namespace, room, &message);
                 self.persist_room(namespace, room);
             }
             Command::PersistRoom { room } => self.persist_room(namespace, room),
             Command::Recall { room } => {
-                let messages = self.messages(namespace, room)?;
+                let messages = self.disk.messages(namespace, room)?;
                 let input = Input::GiveBack {
                     room: room.into(),
                     messages: messages.clone().into(),
                 };
-                let (room, messages) = (room.to_owned(), messages);
-                self.call(namespace, input, |app, now, out| {
-                    app.give_back(now, &room, messages, out);
-                })?;
+                let ((), out) = self.begin(namespace, input, |app, now, out| {
+                    app.give_back(now, room, messages, out);
+                });
+                self.carry_all_out(namespace, &out)?;
             }
         }
         Ok(())
-    }
-
-    fn persist_room(&mut self, namespace: &str, room: &str) {
-        let key = (namespace.into(), room.into());
-        match self.hub(namespace).and_then(|hub| hub.room_state(room)) {
-            Some(state) => {
-                let text = serde_json::to_string(&state).unwrap_or_default();
-                let shelf = self.rooms.entry(key).or_default();
-                shelf.state = text;
-                shelf.messages = shelf.messages.split_off(&state.first());
-            }
-            None => {
-                self.rooms.remove(&key);
-            }
-        }
-    }
-
-    /// What was written down of a room's history.
-    fn messages(&self, namespace: &str, room: &str) -> Result<Vec<HistoryMessage>, DriverError> {
-        let shelf = self.rooms.get(&(namespace.into(), room.into()));
-        let texts = shelf.map(|shelf| shelf.messages.values());
-        let messages = texts
-            .into_iter()
-            .flatten()
-            .map(|text| serde_json::from_str(text));
-        let messages: Result<_, _> = messages.collect();
-        messages.map_err(|fault| DriverError::Command(fault.to_string()))
     }
 
     pub(crate) fn actor(&self, namespace: &str, id: ConnId) -> Option<Actor> {
@@ -343,48 +361,6 @@ impl<G: Gateway> Core<G> {
 
     fn tell(&mut self, actor: &Actor, event: Event) {
         self.inbox.push((actor.clone(), event));
-    }
-
-    /// Forgets an application and restores it from text.
-    fn nap(&mut self, namespace: &str) -> Result<(), DriverError> {
-        // What is under way keeps a host awake.
-        let Some(app) = self.apps.get(namespace).filter(|app| app.is_idle()) else {
-            return Ok(());
-        };
-        let broken = |fault: &dyn fmt::Display| DriverError::Command(fault.to_string());
-        let state = serde_json::to_string(&app.state()).map_err(|fault| broken(&fault))?;
-        let mut state: serde_json::Value =
-            serde_json::from_str(&state).map_err(|fault| broken(&fault))?;
-        if self.sleep == Sleep::Persisted {
-            let rooms = self
-                .rooms
-                .iter()
-                .filter(|((home, _), _)| **home == *namespace);
-            let rooms = rooms.map(|(_, shelf)| serde_json::from_str(&shelf.state));
-            let rooms: Result<Vec<serde_json::Value>, _> = rooms.collect();
-            state["hub"]["rooms"] = rooms.map_err(|fault| broken(&fault))?.into();
-        }
-        let state: AppState = serde_json::from_value(state).map_err(|fault| broken(&fault))?;
-        let mut conns: Vec<ConnState> = Vec::new();
-        for (home, id) in self.live.keys().filter(|(home, _)| **home == *namespace) {
-            let saved = match self.sleep {
-                Sleep::Persisted => self
-                    .persisted
-                    .get(&(home.clone(), *id))
-                    .cloned()
-                    .ok_or_else(|| broken(&format!("{id} was never persisted")))?,
-                Sleep::Never | Sleep::Saved => {
-                    let state = app.hub().conn_state(*id).map_err(|fault| broken(&fault))?;
-                    serde_json::to_string(&state).unwrap_or_default()
-                }
-            };
-            conns.push(serde_json::from_str(&saved).map_err(|fault| broken(&fault))?);
-        }
-        let gateway = (self.gateways)(namespace);
-        let app = App::restore(self.config(namespace), gateway, state, conns)
-            .map_err(|fault| broken(&fault))?;
-        self.apps.insert(namespace.into(), app);
-        Ok(())
     }
 }
 

@@ -333,7 +333,7 @@ impl Url {
                 let path = format!("{}/connections", self.namespace(op.namespace()));
                 return self.call(Method::GET, &path, None, None);
             }
-            Op::Pong { .. } | Op::Wait { .. } => {
+            Op::Pong { .. } | Op::Stall { .. } | Op::Read { .. } | Op::Crash | Op::Wait { .. } => {
                 return Err(DriverError::Unsupported(op.to_string()));
             }
         }
@@ -361,7 +361,9 @@ impl Driver for Url {
             | Op::Close { .. }
             | Op::ListRooms { .. }
             | Op::ListConnections { .. } => self.api.is_some(),
-            Op::Pong { .. } | Op::Wait { .. } => false,
+            Op::Pong { .. } | Op::Stall { .. } | Op::Read { .. } | Op::Crash | Op::Wait { .. } => {
+                false
+            }
         }
     }
 

@@ -56,6 +56,11 @@ impl fmt::Display for Op {
             Self::Pong { actor } => write!(f, "{actor} pongs"),
             Self::Disconnect { actor } => write!(f, "{actor} disconnects"),
             Self::Vanish { actor } => write!(f, "{actor} vanishes"),
+            Self::Stall { actor } => write!(f, "{actor} stalls"),
+            Self::Read { actor, bytes } => match bytes {
+                Some(bytes) => write!(f, "{actor} reads {bytes} bytes"),
+                None => write!(f, "{actor} reads"),
+            },
             Self::Send {
                 namespace,
                 key,
@@ -94,6 +99,7 @@ impl fmt::Display for Op {
                 within(f, namespace)?;
                 f.write_str("lists connections")
             }
+            Self::Crash => f.write_str("server crashes"),
             Self::Wait { millis } => write!(f, "time passes: {millis} ms"),
         }
     }
@@ -139,7 +145,13 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
         "pongs" => return Some(Op::Pong { actor }),
         "disconnects" => return Some(Op::Disconnect { actor }),
         "vanishes" => return Some(Op::Vanish { actor }),
+        "stalls" => return Some(Op::Stall { actor }),
+        "reads" => return Some(Op::Read { actor, bytes: None }),
         _ => {}
+    }
+    if let Some(bytes) = rest.strip_prefix("reads ") {
+        let bytes = Some(bytes.strip_suffix(" bytes")?.parse().ok()?);
+        return Some(Op::Read { actor, bytes });
     }
     let mut words = rest.split(' ');
     if words.next() != Some("connects") {
@@ -168,6 +180,9 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
 fn server(rest: &str) -> Option<Op> {
     fn actor(name: &str) -> Option<Actor> {
         Actor::is_name(name).then(|| Actor::new(name))
+    }
+    if rest == "crashes" {
+        return Some(Op::Crash);
     }
     let (namespace, rest) = match rest.strip_prefix("in ") {
         Some(rest) => {
@@ -243,6 +258,10 @@ mod tests {
             "bob pongs",
             "bob disconnects",
             "bob vanishes",
+            "bob stalls",
+            "bob reads",
+            "bob reads 7 bytes",
+            "server crashes",
             r#"server sends {"audience":{"all":true,"except_conns":["<bob>"]},"event":"e","data":[ 1 ]}"#,
             r#"server in red with key k1 sends {"audience":{"rooms":["a b"]},"event":"e","data":1}"#,
             "server joins bob to a room<U+0007>",
@@ -272,6 +291,8 @@ mod tests {
             "alice connects as",
             "alice connects with joy",
             "bob sends binary 0",
+            "bob reads 7",
+            "bob reads x bytes",
             r#"server sends {"audience":{"conns":["17"]},"event":"e","data":1}"#,
         ] {
             assert!(line.parse::<Op>().is_err(), "{line}");

@@ -84,6 +84,17 @@ impl<G: Gateway> Core<G> {
             }
             Op::ListRooms { .. } => return Ok(self.list_rooms(op.namespace())),
             Op::ListConnections { .. } => return Ok(self.list_connections(op.namespace())),
+            Op::Stall { actor } => {
+                if self.is_live(actor) {
+                    self.streams.stall(actor);
+                }
+            }
+            Op::Read { actor, bytes } => {
+                for event in self.streams.read(actor, *bytes) {
+                    self.tell(actor, event);
+                }
+            }
+            Op::Crash => self.crash()?,
             Op::Wait { millis } => self.wait(*millis)?,
         }
         Ok(Answer::none())
@@ -120,6 +131,7 @@ impl<G: Gateway> Core<G> {
                 return Ok(Answer::refused(status));
             }
         };
+        self.streams.drop(actor);
         // The commands name the connection, so it has to be known before they are carried out.
         self.lives.insert(actor.clone(), (namespace.into(), id));
         self.live.insert((namespace.into(), id), actor.clone());
@@ -180,6 +192,7 @@ impl<G: Gateway> Core<G> {
     }
 
     fn disconnect(&mut self, actor: &Actor, reason: DisconnectReason) -> Result<(), DriverError> {
+        self.streams.drop(actor);
         let Some((namespace, conn)) = self.life(actor) else {
             return Ok(());
         };
@@ -220,6 +233,9 @@ impl<G: Gateway> Core<G> {
                 .send(now, &audience, event, payload, out)
                 .map_err(Into::into),
         })?;
+        if let Some(key) = key {
+            self.persist_key(namespace, key);
+        }
         Ok(match delivery {
             Ok(Delivery {
                 matched,

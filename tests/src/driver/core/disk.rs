@@ -1,0 +1,177 @@
+//! What is kept of rooms and keys, and what a server begins with that died.
+
+use std::{collections::BTreeMap, mem};
+
+use roomcast_core::{
+    App, Gateway, HistoryMessage, HubState, Input, Opening, Record, RestoreError, RoomState,
+};
+
+use super::Core;
+use crate::driver::DriverError;
+
+/// What was written down: JSON, as by any host. Everything has its namespace first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Disk {
+    /// Whether it outlives the server.
+    pub(super) store: bool,
+    rooms: BTreeMap<(Box<str>, Box<str>), Shelf>,
+    keys: BTreeMap<(Box<str>, Box<str>), String>,
+    /// The next serial number of a connection, and how many histories had begun, when something else
+    /// was written last.
+    births: BTreeMap<Box<str>, (u64, u64)>,
+}
+
+/// What is kept of a room.
+#[derive(Debug, Clone, Default)]
+struct Shelf {
+    state: String,
+    messages: BTreeMap<u64, String>,
+}
+
+impl Disk {
+    pub(super) fn append(&mut self, namespace: &str, room: &str, message: &HistoryMessage) {
+        let text = serde_json::to_string(message).unwrap_or_default();
+        let shelf = self.rooms.entry((namespace.into(), room.into()));
+        shelf.or_default().messages.insert(message.offset, text);
+    }
+
+    pub(super) fn set_room(&mut self, namespace: &str, room: &str, state: Option<&RoomState>) {
+        let key = (namespace.into(), room.into());
+        match state {
+            Some(state) => {
+                let shelf = self.rooms.entry(key).or_default();
+                shelf.state = serde_json::to_string(state).unwrap_or_default();
+                shelf.messages = shelf.messages.split_off(&state.first());
+            }
+            None => {
+                self.rooms.remove(&key);
+            }
+        }
+    }
+
+    /// The messages of a room.
+    pub(super) fn messages(
+        &self,
+        namespace: &str,
+        room: &str,
+    ) -> Result<Vec<HistoryMessage>, DriverError> {
+        let shelf = self.rooms.get(&(namespace.into(), room.into()));
+        let texts = shelf.map(|shelf| shelf.messages.values());
+        let texts = texts.into_iter().flatten();
+        texts
+            .map(|text| serde_json::from_str(text).map_err(broken))
+            .collect()
+    }
+
+    /// The states of the rooms of a namespace.
+    pub(super) fn rooms(&self, namespace: &str) -> impl Iterator<Item = &str> {
+        let rooms = self.rooms.iter();
+        let rooms = rooms.filter(move |((home, _), _)| **home == *namespace);
+        rooms.map(|(_, shelf)| &*shelf.state)
+    }
+
+    fn keys(&self, namespace: &str) -> impl Iterator<Item = &str> {
+        let keys = self.keys.iter();
+        let keys = keys.filter(move |((home, _), _)| **home == *namespace);
+        keys.map(|(_, key)| &**key)
+    }
+}
+
+fn broken(fault: impl std::fmt::Display) -> DriverError {
+    DriverError::Command(fault.to_string())
+}
+
+impl<G: Gateway> Core<G> {
+    /// Writes down what a room must not forget.
+    pub(super) fn persist_room(&mut self, namespace: &str, room: &str) {
+        let state = self.hub(namespace).and_then(|hub| hub.room_state(room));
+        self.disk.set_room(namespace, room, state.as_ref());
+        self.persist_birth(namespace);
+    }
+
+    /// Writes down what is remembered of an idempotency key.
+    pub(super) fn persist_key(&mut self, namespace: &str, key: &str) {
+        let state = self
+            .hub(namespace)
+            .and_then(|hub| hub.key_state(self.now, key));
+        if let Some(state) = state.filter(|_| self.disk.store) {
+            let text = serde_json::to_string(&state).unwrap_or_default();
+            self.disk.keys.insert((namespace.into(), key.into()), text);
+            self.persist_birth(namespace);
+        }
+    }
+
+    fn persist_birth(&mut self, namespace: &str) {
+        if let Some(hub) = self.hub(namespace) {
+            let birth = (hub.state().next_serial(), hub.lives());
+            self.disk.births.insert(namespace.into(), birth);
+        }
+    }
+
+    /// The server dies, and starts again from what it kept.
+    pub(super) fn crash(&mut self) -> Result<(), DriverError> {
+        self.apps.clear();
+        self.live.clear();
+        // An id that nothing was written down with may be given out again.
+        self.lives.clear();
+        self.persisted.clear();
+        self.streams.clear();
+        self.under_way = super::UnderWay::default();
+        if !self.disk.store {
+            self.disk = Disk::default();
+            self.starts += 1;
+            return Ok(());
+        }
+        let births = mem::take(&mut self.disk.births);
+        for (namespace, &(serial, lives)) in &births {
+            self.begin_again(namespace, serial, lives)?;
+        }
+        self.disk.births = births;
+        Ok(())
+    }
+
+    fn begin_again(&mut self, namespace: &str, serial: u64, lives: u64) -> Result<(), DriverError> {
+        let read = |text| serde_json::from_str(text).map_err(broken);
+        let rooms: Vec<RoomState> = self
+            .disk
+            .rooms(namespace)
+            .map(read)
+            .collect::<Result<_, _>>()?;
+        let read = |text| serde_json::from_str(text).map_err(broken);
+        let keys: Vec<_> = self
+            .disk
+            .keys(namespace)
+            .map(read)
+            .collect::<Result<_, _>>()?;
+        let state = HubState::from_serial(serial)
+            .with_lives(lives)
+            .with_rooms(rooms.iter().cloned())
+            .with_keys(keys);
+        let config = self.config(namespace);
+        let opening = Opening::new(config.clone(), state.clone());
+        self.write_down(namespace, Record::Open(opening));
+        let gateway = (self.gateways)(namespace);
+        let app = App::restore(config, gateway, state.into(), []);
+        let app = app.map_err(|fault: RestoreError| broken(fault))?;
+        self.apps.insert(namespace.into(), app);
+        for room in rooms {
+            let messages = self.disk.messages(namespace, room.room())?;
+            if self
+                .hub(namespace)
+                .and_then(|hub| hub.room_state(room.room()))
+                .is_none()
+            {
+                self.disk.set_room(namespace, room.room(), None);
+                continue;
+            }
+            let input = Input::GiveBack {
+                room: room.room().into(),
+                messages: messages.clone().into(),
+            };
+            self.call(namespace, input, |app, now, out| {
+                app.give_back(now, room.room(), messages, out);
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,287 @@
+//! The bytes between a server and its clients, who may stop reading.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use roomcast_core::{
+    CloseCode, Command, ConnId, Frame, Gateway, Input, Pushed, QueueLimits, SendQueue, Tag,
+};
+
+use super::Core;
+use crate::{Actor, Event, driver::DriverError};
+
+/// The connections whose clients do not read, and what overflowed.
+#[derive(Debug, Clone)]
+pub(super) struct Streams {
+    pub(super) limits: QueueLimits,
+    stalled: BTreeMap<Actor, Stream>,
+    /// Who is to be told of a gap: the room, and the offset of what was lost first.
+    lost: Vec<(ConnId, Box<str>, u64)>,
+    /// Who is to be closed.
+    overflowed: Vec<ConnId>,
+    overflows: Overflows,
+}
+
+/// What became of queues that passed their limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Overflows {
+    /// How often a connection was closed.
+    pub closed: usize,
+    /// How often the oldest messages of a room were dropped.
+    pub dropped: usize,
+    /// How often messages were dropped for newer ones.
+    pub replaced: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Stream {
+    queue: SendQueue<Rc<[u8]>>,
+    /// What was read of a frame that is not there as a whole.
+    begun: Vec<u8>,
+}
+
+impl Streams {
+    pub(super) const fn new(limits: QueueLimits) -> Self {
+        Self {
+            limits,
+            stalled: BTreeMap::new(),
+            lost: Vec::new(),
+            overflowed: Vec::new(),
+            overflows: Overflows {
+                closed: 0,
+                dropped: 0,
+                replaced: 0,
+            },
+        }
+    }
+
+    pub(super) const fn overflows(&self) -> Overflows {
+        self.overflows
+    }
+
+    pub(super) fn queue(&self, actor: &Actor) -> Option<&SendQueue<Rc<[u8]>>> {
+        self.stalled.get(actor).map(|stream| &stream.queue)
+    }
+
+    pub(super) fn is_stalled(&self, actor: &Actor) -> bool {
+        self.stalled.contains_key(actor)
+    }
+
+    pub(super) fn stall(&mut self, actor: &Actor) {
+        let limits = self.limits;
+        let stream = || Stream {
+            queue: SendQueue::new(limits),
+            begun: Vec::new(),
+        };
+        self.stalled.entry(actor.clone()).or_insert_with(stream);
+    }
+
+    /// The client's end is gone.
+    pub(super) fn drop(&mut self, actor: &Actor) {
+        self.stalled.remove(actor);
+    }
+
+    /// Everybody's is.
+    pub(super) fn clear(&mut self) {
+        *self = Self {
+            overflows: self.overflows,
+            ..Self::new(self.limits)
+        };
+    }
+
+    /// What a client finds that reads so many bytes, or all of them and goes on.
+    pub(super) fn read(&mut self, actor: &Actor, bytes: Option<u32>) -> Vec<Event> {
+        let Some(stream) = self.stalled.get_mut(actor) else {
+            return Vec::new();
+        };
+        let waiting = stream.queue.bytes();
+        let count = bytes.map_or(waiting, |bytes| waiting.min(bytes as usize));
+        let taken = stream.queue.chunks().flatten().take(count);
+        stream.begun.extend(taken.copied());
+        stream.queue.advance(count);
+        let mut events = Vec::new();
+        let mut rest = &*stream.begun;
+        while let Some((event, behind)) = decode(rest) {
+            events.push(event);
+            rest = behind;
+        }
+        stream.begun = rest.to_vec();
+        if bytes.is_none() {
+            self.stalled.remove(actor);
+        }
+        events
+    }
+
+    /// Queues a frame for a client that does not read.
+    pub(super) fn push(&mut self, actor: &Actor, conn: ConnId, bytes: Rc<[u8]>, tag: Tag) {
+        let Some(Stream { queue, .. }) = self.stalled.get_mut(actor) else {
+            return;
+        };
+        let room = tag.room().map(Box::from);
+        if queue.push(bytes, 1, tag) {
+            return;
+        }
+        // There is one frame in a buffer: what is begun of it stays.
+        match (queue.settle(|_, _| 1), room) {
+            (Pushed::Queued | Pushed::Ended, _) => {}
+            (Pushed::Overflow, _) => {
+                self.overflows.closed += 1;
+                self.overflowed.push(conn);
+            }
+            (Pushed::Dropped { gap, .. }, room) => {
+                self.overflows.dropped += 1;
+                if let (Some(room), Some(offset)) = (room, gap) {
+                    self.lost.push((conn, room, offset));
+                }
+            }
+            (Pushed::Replaced { .. }, _) => self.overflows.replaced += 1,
+        }
+    }
+
+    pub(super) fn push_last(&mut self, actor: &Actor, bytes: Rc<[u8]>) {
+        if let Some(stream) = self.stalled.get_mut(actor) {
+            stream.queue.push_last(bytes);
+        }
+    }
+
+    pub(super) fn place_gap(&mut self, actor: &Actor, room: &str, notice: Option<Rc<[u8]>>) {
+        if let Some(stream) = self.stalled.get_mut(actor) {
+            stream.queue.place_gap(room, notice);
+        }
+    }
+
+    pub(super) fn part(&mut self, actor: &Actor) {
+        if let Some(stream) = self.stalled.get_mut(actor) {
+            stream.queue.part();
+        }
+    }
+
+    pub(super) fn take_lost(&mut self) -> Option<(ConnId, Box<str>, u64)> {
+        self.lost.pop()
+    }
+
+    pub(super) fn take_overflowed(&mut self) -> Option<ConnId> {
+        self.overflowed.pop()
+    }
+}
+
+impl<G: Gateway> Core<G> {
+    /// Tells those what they lost who lost something, and closes those who were too slow, until that
+    /// leads to no more of it.
+    pub(super) fn settle_overflow(&mut self, namespace: &str) -> Result<(), DriverError> {
+        loop {
+            while let Some((conn, room, offset)) = self.streams.take_lost() {
+                // 0 where there is no history.
+                let after = offset.saturating_sub(1);
+                let input = Input::Lost {
+                    conn,
+                    room: (&*room).into(),
+                    after,
+                };
+                let (lost, out) = self.begin(namespace, input, |app, _, out| {
+                    app.lost(conn, &room, after, out)
+                });
+                let mut commands = out.iter();
+                let notice = commands.find_map(|command| {
+                    let Command::Send { frame, .. } = command else {
+                        return None;
+                    };
+                    Some(self::frame(frame))
+                });
+                if let (Ok(()), Some(actor)) = (lost, self.actor(namespace, conn)) {
+                    self.streams.place_gap(&actor, &room, notice);
+                }
+            }
+            let Some(conn) = self.streams.take_overflowed() else {
+                return Ok(());
+            };
+            // It may be closed already.
+            let Some(actor) = self.actor(namespace, conn) else {
+                continue;
+            };
+            self.streams.part(&actor);
+            let (code, reason) = (CloseCode::TOO_SLOW, "too slow: the outbox passed its limit");
+            let input = Input::Close {
+                conn,
+                code,
+                reason: reason.into(),
+                away_ms: 0,
+            };
+            let (_, out) = self.begin(namespace, input, |app, now, out| {
+                app.close(now, conn, code, reason, out)
+            });
+            self.carry_all_out(namespace, &out)?;
+        }
+    }
+}
+
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
+
+/// A frame of RFC 6455, so that bytes count as they do on a socket.
+pub(super) fn frame(frame: Frame<'_>) -> Rc<[u8]> {
+    match frame {
+        Frame::Text(text) => encode(TEXT, text.as_bytes()),
+        Frame::Binary(bytes) => encode(BINARY, bytes),
+    }
+}
+
+pub(super) fn ping() -> Rc<[u8]> {
+    encode(PING, b"")
+}
+
+pub(super) fn close(code: u16, reason: &str) -> Rc<[u8]> {
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend_from_slice(reason.as_bytes());
+    encode(CLOSE, &payload)
+}
+
+fn encode(head: u8, payload: &[u8]) -> Rc<[u8]> {
+    let mut bytes = vec![head];
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(len @ 0..126), _) => bytes.push(len),
+        (_, Ok(len)) => {
+            bytes.push(126);
+            bytes.extend_from_slice(&len.to_be_bytes());
+        }
+        _ => {
+            bytes.push(127);
+            bytes.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(payload);
+    bytes.into()
+}
+
+/// The first frame, and what is behind it; `None` when it is not there as a whole.
+fn decode(bytes: &[u8]) -> Option<(Event, &[u8])> {
+    let (&[head, short], rest) = bytes.split_first_chunk()?;
+    let (len, rest) = match short {
+        126 => {
+            let (len, rest) = rest.split_first_chunk()?;
+            (u16::from_be_bytes(*len).into(), rest)
+        }
+        127 => {
+            let (len, rest) = rest.split_first_chunk()?;
+            (usize::try_from(u64::from_be_bytes(*len)).ok()?, rest)
+        }
+        short => (short.into(), rest),
+    };
+    let (payload, rest) = rest.split_at_checked(len)?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let event = match head {
+        TEXT => Event::Text(text(payload)),
+        BINARY => Event::Binary(payload.to_vec()),
+        PING => Event::Ping,
+        CLOSE => {
+            let (code, reason) = payload.split_first_chunk()?;
+            let (code, reason) = (u16::from_be_bytes(*code), text(reason));
+            Event::Closed { code, reason }
+        }
+        // No frame begins so.
+        _ => Event::Lost,
+    };
+    Some((event, rest))
+}
