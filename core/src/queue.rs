@@ -160,7 +160,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
                 // the limits.
                 let dropped = self.drop_oldest(shed.room(), left);
                 let (offset, count) = dropped.unwrap_or_default();
-                let told = self.expects_gap(shed.room());
+                let told = self.expects_gap(shed.room()) || self.carry_gap(shed.room());
                 if !told {
                     self.gaps_asked.push(shed.room().into());
                 }
@@ -225,17 +225,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             frames: 1,
             tag: Tag::Gap(room.into()),
         };
-        match &mut self.first {
-            None => self.first = Some(gap),
-            Some(first) if self.written == 0 && first.tag.is_of(room) => {
-                let first = core::mem::replace(first, gap);
-                self.rest.push_front(first);
-            }
-            Some(_) => {
-                let at = self.rest.iter().position(|chunk| chunk.tag.is_of(room));
-                self.rest.insert(at.unwrap_or(self.rest.len()), gap);
-            }
-        }
+        self.insert_gap(room, gap);
     }
 
     /// Forgets what was written, which is no more than there is.
@@ -368,11 +358,43 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         before - self.frames
     }
 
-    /// Whether a notice of a gap in this room is queued, or asked for.
+    /// Whether a notice of a gap in this room is asked for.
     fn expects_gap(&self, room: &str) -> bool {
-        let mut chunks = self.first.iter().chain(&self.rest);
         self.gaps_asked.iter().any(|other| **other == *room)
-            || chunks.any(|chunk| matches!(&chunk.tag, Tag::Gap(other) if **other == *room))
+    }
+
+    /// Brings the notice of a gap in this room that is queued behind all that was dropped: it must
+    /// not stand before the answer to a join whose messages it is about. False when there is none, or
+    /// the peer has a part of it.
+    fn carry_gap(&mut self, room: &str) -> bool {
+        let is_it = |chunk: &Chunk<B>| matches!(&chunk.tag, Tag::Gap(other) if **other == *room);
+        let gap = if self.written == 0 && self.first.as_ref().is_some_and(is_it) {
+            let next = self.rest.pop_front();
+            core::mem::replace(&mut self.first, next)
+        } else {
+            let at = self.rest.iter().position(is_it);
+            at.and_then(|at| self.rest.remove(at))
+        };
+        let Some(gap) = gap else {
+            return false;
+        };
+        self.insert_gap(room, gap);
+        true
+    }
+
+    /// Puts a notice of a gap, counted already, before what is left of the room's messages.
+    fn insert_gap(&mut self, room: &str, gap: Chunk<B>) {
+        match &mut self.first {
+            None => self.first = Some(gap),
+            Some(first) if self.written == 0 && first.tag.is_of(room) => {
+                let first = core::mem::replace(first, gap);
+                self.rest.push_front(first);
+            }
+            Some(_) => {
+                let at = self.rest.iter().position(|chunk| chunk.tag.is_of(room));
+                self.rest.insert(at.unwrap_or(self.rest.len()), gap);
+            }
+        }
     }
 
     /// Drops chunks of which nothing is written, asked from the oldest on.

@@ -108,7 +108,7 @@ fn the_oldest_of_the_room_go_and_the_gap_takes_their_place() {
     assert!(queue.expects_gap("a") && !queue.expects_gap("b"));
     queue.place_gap("a", Some(frames(&[8])));
     assert_eq!(order(&queue), [1, 11, 12, 0, 4]);
-    assert!(queue.expects_gap("a"));
+    assert!(!queue.expects_gap("a"));
     assert_eq!((queue.bytes(), queue.frames()), (45, 5));
     let none = QueueLimits {
         bytes_max: 0,
@@ -128,6 +128,36 @@ fn a_gap_that_is_not_wanted_is_forgotten() {
     assert!(queue.is_empty() && !queue.expects_gap("a"));
     queue.place_gap("a", Some(frames(&[3])));
     assert_eq!(queue.frames(), 1);
+}
+
+#[test]
+fn a_gap_goes_behind_the_answers_before_what_was_dropped() {
+    let mut queue = bounded(usize::MAX / 2, 8);
+    let push = |queue: &mut SendQueue<_>, offset| {
+        let tag = shed("r", "e", offset, Overflow::DropOldest);
+        let fits = queue.push(frames(&[1]), 1, tag);
+        (!fits).then(|| queue.settle(cut))
+    };
+    for offset in 1..=8 {
+        assert_eq!(push(&mut queue, offset), None);
+    }
+    let dropped = |count, gap| Some(Pushed::Dropped { count, gap });
+    assert_eq!(push(&mut queue, 9), dropped(2, Some(1)));
+    queue.place_gap("r", Some(frames(&[3])));
+    // The answer to a join, and so many messages that all before it are dropped.
+    assert!(queue.push(frames(&[2]), 1, Tag::Control));
+    let gaps = (10..=20).filter_map(|offset| push(&mut queue, offset));
+    let mut gaps = gaps.map(|pushed| matches!(pushed, Pushed::Dropped { gap: None, .. }));
+    assert!(gaps.all(|none| none));
+    let lens: Vec<_> = queue.chunks().map(<[u8]>::len).collect();
+    assert_eq!(lens[..3], [2, 3, 1]);
+    assert!(order(&queue)[2] > 9);
+    // A notice that the peer has a part of stays, and another one is asked for.
+    queue.advance(3);
+    let pushed: Vec<_> = (21..=24)
+        .filter_map(|offset| push(&mut queue, offset))
+        .collect();
+    assert!(matches!(pushed[0], Pushed::Dropped { gap: Some(_), .. }));
 }
 
 #[test]
