@@ -1,47 +1,40 @@
-//! A client as its library would be: it knows where it stands in each room, and who is there.
+//! A client as its library would be: it knows where it stands in each room and who is there, and, which
+//! no library can, what it is owed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roomcast_tests::{Actor, Event, Op};
+use roomcast_tests::{Actor, Event};
 use serde_json::Value;
 
-use crate::log::Log;
+use crate::due::{Answer, Due, Link};
 
 pub(crate) struct Client {
-    actor: Actor,
-    user: Option<&'static str>,
-    /// While it is connected.
-    id: Option<String>,
-    rooms: BTreeMap<String, Room>,
-    /// What it said without wanting it back.
-    silent: BTreeSet<u64>,
-    /// Room and offset of what it said, from the answers.
-    own: BTreeSet<(String, u64)>,
+    pub(crate) actor: Actor,
+    pub(crate) user: Option<&'static str>,
+    pub(crate) link: Option<Link>,
+    /// The rooms that it is in, or wants to be in again.
+    pub(crate) views: BTreeMap<String, View>,
 }
 
-/// A room that it is in, or was in when it lost its connection.
+/// What it knows of a room.
 #[derive(Default)]
-struct Room {
-    member: bool,
-    position: Option<Position>,
-    /// The position that it asked to go on from.
-    since: Option<(String, u64)>,
+pub(crate) struct View {
+    pub(crate) member: bool,
+    pub(crate) position: Option<Position>,
+    /// It was told of a gap, and has not joined again.
+    pub(crate) gap: bool,
     /// Who is there, by what it was told; `None` when it cannot know.
-    list: Option<BTreeSet<String>>,
+    pub(crate) list: Option<BTreeSet<String>>,
 }
 
-struct Position {
-    epoch: String,
-    /// The highest offset that it saw.
-    offset: u64,
-    /// The connection that it was then.
-    id: String,
-    /// Behind this offset it has everything.
-    from: u64,
-    got: BTreeMap<u64, u64>,
-    /// The offset of the join's answer, and how many messages follow up to it.
-    joined_at: u64,
-    to_come: u64,
+pub(crate) struct Position {
+    pub(crate) epoch: String,
+    /// Up to here it has everything that is for it.
+    pub(crate) offset: u64,
+    /// The connection that it was when it joined.
+    pub(crate) id: u64,
+    /// How many messages of those it missed are still to come, and where it stands then.
+    to_come: (usize, u64),
 }
 
 impl Client {
@@ -49,253 +42,245 @@ impl Client {
         Self {
             actor: Actor::new(name),
             user,
-            id: None,
-            rooms: BTreeMap::new(),
-            silent: BTreeSet::new(),
-            own: BTreeSet::new(),
+            link: None,
+            views: BTreeMap::new(),
         }
     }
 
-    pub(crate) const fn actor(&self) -> &Actor {
-        &self.actor
-    }
-
-    pub(crate) const fn is_connected(&self) -> bool {
-        self.id.is_some()
-    }
-
-    pub(crate) fn is_in(&self, room: &str) -> bool {
-        self.is_connected() && self.rooms.get(room).is_some_and(|room| room.member)
-    }
-
-    /// The rooms that it is in, or wants to be in again.
-    pub(crate) fn rooms(&self) -> Vec<String> {
-        self.rooms.keys().cloned().collect()
-    }
-
-    pub(crate) fn connects(&self) -> Op {
-        Op::Connect {
-            actor: self.actor.clone(),
-            namespace: None,
-            user: self.user.map(Into::into),
-            query: None,
-            welcome: false,
+    /// What presence calls it: the user, or the connection of one who has none.
+    pub(crate) fn name(&self, id: u64) -> String {
+        match self.user {
+            Some(user) => format!("{user} "),
+            None => format!(" {id}"),
         }
     }
 
-    pub(crate) fn connected(&mut self, id: String) {
-        self.id = Some(id);
+    /// The connection, as far as the server knows it.
+    pub(crate) fn live(&mut self) -> Option<&mut Link> {
+        self.link.as_mut().filter(|link| !link.ended)
     }
 
     pub(crate) fn disconnected(&mut self) {
-        self.id = None;
-        for room in self.rooms.values_mut() {
-            (room.member, room.list) = (false, None);
+        self.link = None;
+        for view in self.views.values_mut() {
+            (view.member, view.list) = (false, None);
         }
     }
 
-    pub(crate) fn joins(&mut self, room: &str) -> String {
-        let state = self.rooms.entry(room.into()).or_default();
-        state.since = None;
-        let Some(position) = &state.position else {
-            return format!(r#"{{"event":"$join","room":"{room}"}}"#);
+    pub(crate) fn sees(&mut self, event: &Event) {
+        let actor = self.actor.clone();
+        let Some(link) = &mut self.link else {
+            panic!("I25: {actor} {event} behind the end");
         };
-        let Position {
-            epoch, offset, id, ..
-        } = position;
-        state.since = Some((epoch.clone(), *offset));
-        format!(
-            r#"{{"event":"$join","room":"{room}","data":{{"since":{{"epoch":"{epoch}","offset":{offset},"conn":"{id}"}}}}}}"#
-        )
-    }
-
-    pub(crate) fn publishes(&mut self, said: u64, echo: bool) {
-        if !echo {
-            self.silent.insert(said);
-        }
-    }
-
-    pub(crate) fn sees(&mut self, event: &Event, log: &mut Log) {
-        let Event::Text(text) = event else {
-            panic!("{} got {event}", self.actor);
+        let text = match event {
+            Event::Text(text) => text,
+            Event::Closed { code, .. } => {
+                assert!(link.ended, "I25: {actor} {event}, and is not closed");
+                let bye = link.bye.is_none_or(|bye| bye == u64::from(*code));
+                assert!(bye, "I25: {actor} {event} after {:?}", link.bye);
+                return self.disconnected();
+            }
+            Event::Binary(_) | Event::Ping | Event::Lost => {
+                panic!("I18: {actor} {event}, a broken stream");
+            }
         };
-        let frame: Value = serde_json::from_str(text).expect("JSON");
-        assert!(frame.get("error").is_none(), "{}: {text}", self.actor);
+        assert!(link.bye.is_none(), "I25: {actor} {event} behind the bye");
+        let frame: Value = serde_json::from_str(text)
+            .unwrap_or_else(|fault| panic!("I18: {actor} {event}: {fault}"));
         let room = frame["room"].as_str().unwrap_or_default().to_owned();
         let (name, data) = (frame["event"].as_str().unwrap_or_default(), &frame["data"]);
-        match (name, frame.get("id").is_some()) {
-            ("$join", _) => self.joined(&room, data),
-            ("$leave", _) => {
-                self.rooms.remove(&room);
+        if let Some(id) = frame["id"].as_u64() {
+            return self.answered(id, &frame, text);
+        }
+        match name {
+            "$bye" => {
+                let code = data["code"].as_u64().unwrap_or_default();
+                link.bye = Some(code);
+                if code == 4409 {
+                    link.due.clear();
+                } else {
+                    link.i13_i24_nothing_is_missing(&actor);
+                }
             }
-            ("$members", true) => self.i36_the_list_is_the_truth(&room, data),
-            ("$joined" | "$left" | "$members", _) => self.i35_told(&room, name, data),
-            ("said", true) => self.answered(&room, data),
-            ("said", false) => self.got(&room, &frame, log),
-            _ => panic!("{} got {text}", self.actor),
+            "$gap" => self.gap(&room, data),
+            "$joined" | "$left" | "$members" => self.i35_told(&room, name, data),
+            _ => self.got(&room, &frame, text),
         }
     }
 
-    /// The answer to a join.
-    fn joined(&mut self, room: &str, data: &Value) {
-        let id = self.id.clone().unwrap_or_default();
-        let state = self.rooms.entry(room.into()).or_default();
-        let epoch = data["epoch"].as_str().expect("an epoch").to_owned();
-        let top = data["offset"].as_u64().expect("an offset");
-        let recovered = data.get("recovered").map(|recovered| *recovered == true);
-        assert_eq!(recovered.is_some(), state.since.is_some(), "{data}");
-        assert_eq!(data["already"] == true, state.member, "{data}");
-        state.member = true;
-        if let Some((since, offset)) = state.since.take()
-            && (since != epoch || offset > top)
-        {
-            assert_eq!(recovered, Some(false), "I31: {since} {offset}: {data}");
-        }
-        if recovered == Some(true)
-            && let Some(position) = &mut state.position
-        {
-            position.id = id;
-            position.joined_at = top;
-            position.to_come = data["missed"].as_u64().expect("a count");
-            if position.to_come == 0 {
-                position.offset = top;
-            }
+    fn answered(&mut self, id: u64, frame: &Value, text: &str) {
+        let (actor, Some(link)) = (&self.actor, &mut self.link) else {
             return;
+        };
+        let is_it = |due: &Due| matches!(due, Due::Answer { id: other, .. } if *other == id);
+        let Some(Due::Answer { room, answer, .. }) = link.take(is_it, text) else {
+            panic!("I17: {actor} got an answer to nothing: {text}");
+        };
+        let conn = link.id;
+        let said = |data: &str| text.ends_with(&format!(r#","data":{data}}}"#));
+        match answer {
+            Answer::Refused(code) => {
+                assert_eq!(frame["error"]["code"], code, "I17, I19: {actor} got {text}");
+            }
+            Answer::Data(data) => {
+                assert!(said(&data), "I17, I28: {actor} got {text}, not {data}");
+                let view = self.views.get_mut(&room).filter(|view| view.member);
+                if frame["event"] == "$leave" {
+                    self.views.remove(&room);
+                } else if let (Some(offset), Some(view)) = (frame["data"]["offset"].as_u64(), view)
+                {
+                    view.moved_to(offset);
+                }
+            }
+            Answer::Joined {
+                epoch,
+                top,
+                missed,
+                data,
+            } => {
+                assert!(said(&data), "I30, I31: {actor} got {text}, not {data}");
+                if data.contains("recovered") {
+                    // It asked for what it lost, or knows that it cannot have it.
+                    link.unmarked.remove(&room);
+                }
+                let view = self.views.entry(room).or_default();
+                (view.member, view.gap) = (true, false);
+                let (offset, to_come) = missed.filter(|missed| missed.1 > 0).unwrap_or((top, 0));
+                view.position = Some(Position {
+                    epoch,
+                    offset,
+                    id: conn,
+                    to_come: (to_come, top),
+                });
+            }
+            Answer::Members { list, users, conns } => {
+                let data = &frame["data"];
+                let counts = (data["users"].as_u64(), data["conns"].as_u64());
+                assert_eq!(
+                    counts,
+                    (Some(users), Some(conns)),
+                    "I36: {actor} got {text}"
+                );
+                let members = data["members"].as_array().into_iter().flatten();
+                let listed: BTreeSet<_> = members.map(name_of).collect();
+                assert_eq!(
+                    listed,
+                    list.clone().unwrap_or_default(),
+                    "I36: {actor} got {text}"
+                );
+                self.views.entry(room).or_default().list = list;
+            }
         }
-        state.position = Some(Position {
-            epoch,
-            offset: top,
-            id,
-            from: top,
-            got: BTreeMap::new(),
-            joined_at: top,
-            to_come: 0,
-        });
     }
 
-    /// A message of a room.
-    fn got(&mut self, room: &str, frame: &Value, log: &mut Log) {
-        let said = frame["data"].as_u64().expect("a number");
+    /// A message.
+    fn got(&mut self, room: &str, frame: &Value, text: &str) {
+        let (actor, Some(link)) = (&self.actor, &mut self.link) else {
+            return;
+        };
+        let said = frame["data"][0].as_u64();
+        let is_it = |due: &Due| matches!(due, Due::Said(due) if Some(due.said) == said);
+        let Some(Due::Said(due)) = link.take(is_it, text) else {
+            panic!("I10, I11, I12, I14, I15: {actor} is not owed {text}");
+        };
+        assert_eq!(text, due.frame, "I14, I18, I28: {actor} got the first");
+        if let Some(first) = link.unmarked.get(room) {
+            panic!("I13: {actor} was not told what it lost from {first} on, before {text}");
+        }
+        let view = self.views.get_mut(room).filter(|view| view.member);
+        let (Some(offset), Some(view)) = (due.offset, view) else {
+            assert!(
+                due.room.is_none() || due.offset.is_none(),
+                "I10, I11: {actor} got {text}"
+            );
+            return;
+        };
+        if !due.replayed {
+            return view.moved_to(offset);
+        }
+        let position = view.position.as_mut().expect("it was told where it stands");
         assert!(
-            !self.silent.contains(&said),
-            "I15: {} got {frame}",
-            self.actor
+            position.to_come.0 > 0,
+            "I30: {actor} got {text}, one too many"
         );
-        let state = self.rooms.get_mut(room).filter(|room| room.member);
-        let Some(state) = state else {
-            panic!("I10, I11: {} is not in the room of {frame}", self.actor);
-        };
-        let Some(offset) = frame["offset"].as_u64() else {
-            return;
-        };
-        let position = state
-            .position
-            .as_mut()
-            .expect("it was told where it stands");
         assert!(
             offset > position.offset,
-            "I12: {} got {frame} late",
-            self.actor
+            "I12, I30: {actor} got {text} late"
         );
-        if position.to_come > 0 {
-            position.to_come -= 1;
-            assert!(
-                offset <= position.joined_at,
-                "I30: {frame} before what was missed"
-            );
-        } else {
-            assert!(offset > position.joined_at, "I30: {frame} is one too many");
-        }
         position.offset = offset;
-        if position.to_come == 0 {
-            // The rest up to the answer's position was not for this connection.
-            position.offset = offset.max(position.joined_at);
+        position.to_come.0 -= 1;
+        if position.to_come.0 == 0 {
+            // The rest was not for it.
+            position.offset = position.to_come.1;
         }
-        position.got.insert(offset, said);
-        log.at(room, &position.epoch, offset, said);
     }
 
-    /// The answer to a publish.
-    fn answered(&mut self, room: &str, data: &Value) {
-        let Some(offset) = data["offset"].as_u64() else {
+    /// It is told that it lost something.
+    fn gap(&mut self, room: &str, data: &Value) {
+        let Some(link) = &mut self.link else {
             return;
         };
-        self.own.insert((room.into(), offset));
-        let state = self.rooms.get_mut(room).filter(|room| room.member);
-        if let Some(position) = state.and_then(|state| state.position.as_mut()) {
-            assert!(offset >= position.offset, "I16: {} at {offset}", self.actor);
-            position.offset = offset;
+        let after = data["after"].as_u64().expect("an offset");
+        if let Some(first) = link.unmarked.remove(room) {
+            assert!(
+                first == 0 || after < first,
+                "I13: {} was told of {after} in {room}, and lost {first}",
+                self.actor
+            );
         }
-    }
-
-    /// What it was told is held against a new list, and everything in between is in both.
-    fn i36_the_list_is_the_truth(&mut self, room: &str, data: &Value) {
-        let members = data["members"].as_array().expect("a list");
-        let users = data["users"].as_u64().expect("a count");
-        let state = self.rooms.get_mut(room).expect("it is in the room");
-        if members.is_empty() {
-            state.list = None;
-            return;
+        // What is dropped from now on until it joins again is told by this too.
+        for due in &mut link.due {
+            match due {
+                Due::Said(said) => said.told |= said.room.as_deref() == Some(room),
+                Due::Answer {
+                    room: other,
+                    answer: Answer::Joined { .. },
+                    ..
+                } if *other == room => break,
+                Due::Answer { .. } => {}
+            }
         }
-        let list: BTreeSet<_> = members.iter().map(name_of).collect();
-        assert_eq!(list.len() as u64, users, "{data}");
-        if let Some(known) = &state.list {
-            assert_eq!(*known, list, "I36: {} in {room}", self.actor);
+        let view = self.views.entry(room.into()).or_default();
+        (view.gap, view.list) = (true, None);
+        if let Some(position) = &mut view.position {
+            position.offset = position.offset.min(after);
         }
-        state.list = Some(list);
     }
 
     fn i35_told(&mut self, room: &str, event: &str, data: &Value) {
-        let state = self.rooms.get_mut(room).filter(|room| room.member);
-        let Some(state) = state else {
-            panic!("I10: {} is told of {room}: {data}", self.actor);
+        let actor = &self.actor;
+        let Some(view) = self.views.get_mut(room).filter(|view| view.member) else {
+            panic!("I10, I11: {actor} is told of {room}: {data}");
         };
-        let Some(list) = &mut state.list else {
+        let Some(list) = &mut view.list else {
             return;
         };
+        let name = name_of(data);
         match event {
             "$joined" => {
-                let new = list.insert(name_of(data));
-                assert!(new, "I35: {} is told twice that {data} came", self.actor);
+                assert!(list.insert(name), "I35: {actor} is told twice: {data} came");
             }
             "$left" => {
-                let was = list.remove(&name_of(data));
-                assert!(
-                    was,
-                    "I35: {} is told that {data} left, who was not there",
-                    self.actor
-                );
+                let was = list.remove(&name);
+                assert!(was, "I35: {actor} is told: {data} left, who was not there");
             }
-            _ => state.list = None,
-        }
-    }
-
-    /// Behind the position that it began with it has every message but its own silent ones.
-    pub(crate) fn i13_i30_nothing_is_missing(&self, log: &Log) {
-        for (room, state) in &self.rooms {
-            let Some(position) = state.position.as_ref().filter(|_| state.member) else {
-                continue;
-            };
-            assert_eq!(position.to_come, 0, "I30: {} in {room}", self.actor);
-            for offset in position.from + 1..=position.offset {
-                if self.own.contains(&(room.clone(), offset)) {
-                    continue;
-                }
-                let got = position.got.get(&offset).copied();
-                assert!(
-                    got.is_some(),
-                    "I13: {} lacks {offset} of {room}",
-                    self.actor
-                );
-                let said = log.get(room, &position.epoch, offset);
-                assert_eq!(got, said, "I18: {} at {offset} of {room}", self.actor);
-            }
+            _ => view.list = None,
         }
     }
 }
 
-/// The user, or the connection of one who has none.
+impl View {
+    /// It got the next message that is for it, or said it.
+    fn moved_to(&mut self, offset: u64) {
+        if let Some(position) = &mut self.position
+            && !self.gap
+        {
+            position.offset = position.offset.max(offset);
+        }
+    }
+}
+
 fn name_of(member: &Value) -> String {
     let conn = member["conn"].as_str().unwrap_or_default();
-    format!("{} {conn}", member["user"].as_str().expect("a user"))
+    format!("{} {conn}", member["user"].as_str().unwrap_or_default())
 }

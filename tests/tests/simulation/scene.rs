@@ -1,0 +1,50 @@
+//! The rooms of all stories, and how their servers are run.
+
+use roomcast_tests::{Settings, Sleep};
+
+use crate::truth::LIST_MAX;
+
+pub(crate) const ROOMS: [&str; 8] = [
+    "log", "den", "hall", "feed", "news", "map", "marks", "plain",
+];
+
+/// Few frames and bytes: queues overflow in the time of a story.
+pub(crate) fn settings(store: bool) -> Settings {
+    let store = if store { " store=on" } else { "" };
+    let limits = format!(
+        "heartbeat_ms=off presence_list={LIST_MAX} outbox_frames=8 outbox_bytes=1500{store}"
+    );
+    let settings: Settings = limits.parse().expect("known settings");
+    let rooms = [
+        "log history.messages=8 history.age_s=30",
+        "den history.messages=4 history.age_s=60 presence=members presence_grace_s=5",
+        "hall presence=members presence_grace_s=0",
+        "feed history.messages=9 history.bytes=500 history.age_s=40 presence=members overflow=drop-oldest",
+        "news overflow=drop-oldest",
+        "map overflow=latest",
+        "marks history.messages=5 history.age_s=30 presence=counts overflow=latest",
+    ];
+    rooms.iter().fold(settings, |settings, line| {
+        settings.with_rooms(line).expect("a policy")
+    })
+}
+
+/// How the server of a story is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Host {
+    pub(crate) sleep: Sleep,
+    /// Whether it keeps histories through a crash.
+    pub(crate) store: bool,
+}
+
+/// The server of a seed: awake or asleep between any two ops, with a store or without.
+pub(crate) const fn host(seed: u64) -> Host {
+    Host {
+        sleep: if seed % 8 == 7 {
+            Sleep::Persisted
+        } else {
+            Sleep::Never
+        },
+        store: !seed.is_multiple_of(3),
+    }
+}

@@ -1,0 +1,257 @@
+//! What must be true: who is in which room, what was said there, who is seen. From the ops alone, in
+//! plain sets and lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roomcast_core::{PresencePolicy, RoomPolicy};
+use roomcast_tests::Settings;
+
+/// The users and connections of a room that its lists show; above it there are counts.
+pub(crate) const LIST_MAX: usize = 3;
+
+pub(crate) struct Truth {
+    /// In milliseconds.
+    pub(crate) now: u64,
+    pub(crate) rooms: BTreeMap<&'static str, Room>,
+    /// Every epoch that there ever was.
+    epochs: BTreeSet<String>,
+}
+
+pub(crate) struct Room {
+    pub(crate) policy: Option<RoomPolicy>,
+    /// `None` where there is no such room.
+    pub(crate) epoch: Option<String>,
+    pub(crate) top: u64,
+    /// All messages of this epoch, kept or not.
+    pub(crate) log: Vec<Entry>,
+    touched: u64,
+    emptied: u64,
+    /// By connection id, the name that presence has for it.
+    pub(crate) members: BTreeMap<u64, String>,
+    users: BTreeMap<String, User>,
+}
+
+#[derive(Default)]
+struct User {
+    conns: usize,
+    /// For one without a connection, until when it is waited for.
+    until: u64,
+}
+
+/// A message of a history.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) said: u64,
+    pub(crate) offset: u64,
+    pub(crate) at: u64,
+    /// As it is sent, and as it is replayed.
+    pub(crate) frame: String,
+    pub(crate) except_conns: BTreeSet<u64>,
+    pub(crate) except_users: BTreeSet<String>,
+}
+
+/// Who reads a history: who it is, who it was, its user.
+pub(crate) struct Reader<'a> {
+    pub(crate) conn: u64,
+    pub(crate) was: Option<u64>,
+    pub(crate) user: Option<&'a str>,
+}
+
+impl Entry {
+    fn is_for(&self, reader: &Reader<'_>) -> bool {
+        let mut conns = [Some(reader.conn), reader.was].into_iter().flatten();
+        !conns.any(|conn| self.except_conns.contains(&conn))
+            && !reader
+                .user
+                .is_some_and(|user| self.except_users.contains(user))
+    }
+}
+
+impl Truth {
+    pub(crate) fn new(settings: &Settings, rooms: &[&'static str]) -> Self {
+        let policies = settings.policies();
+        let room = |&name| (name, Room::new(policies.of(name).cloned()));
+        Self {
+            now: 0,
+            rooms: rooms.iter().map(room).collect(),
+            epochs: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn room(&mut self, name: &str) -> &mut Room {
+        self.rooms.get_mut(name).expect("a room of the story")
+    }
+
+    /// Time passed: who was waited for is gone, and so are rooms that nobody was in.
+    pub(crate) fn tick(&mut self, millis: u64) {
+        self.now += millis;
+        let now = self.now;
+        for room in self.rooms.values_mut() {
+            room.users
+                .retain(|_, user| user.conns > 0 || user.until > now);
+            if room.members.is_empty() && room.age().is_none_or(|age| room.expiry(age) <= now) {
+                room.forget();
+            }
+        }
+    }
+
+    /// A room has this position: the one it had, or that of a new life.
+    pub(crate) fn i28_i32_position(&mut self, name: &str, epoch: &str, offset: u64) {
+        let now = self.now;
+        let room = self.rooms.get_mut(name).expect("a room of the story");
+        if room.age().is_none() {
+            return;
+        }
+        match &room.epoch {
+            Some(known) => assert_eq!(
+                (&**known, room.top),
+                (epoch, offset),
+                "I28, I32: where {name} stands"
+            ),
+            None => {
+                let new = self.epochs.insert(epoch.into());
+                assert!(new, "I32: {name} began again under the epoch {epoch}");
+                assert_eq!(offset, room.top, "I28: {name} begins at 1");
+                room.epoch = Some(epoch.into());
+                room.touched = room.touched.max(now);
+            }
+        }
+    }
+
+    /// The server died.
+    pub(crate) fn crash(&mut self, kept: bool) {
+        let now = self.now;
+        for room in self.rooms.values_mut() {
+            if !room.members.is_empty() {
+                room.emptied = now;
+            }
+            room.members.clear();
+            room.users.clear();
+            if !kept || room.age().is_none() {
+                room.forget();
+            }
+        }
+    }
+}
+
+impl Room {
+    fn new(policy: Option<RoomPolicy>) -> Self {
+        Self {
+            policy,
+            epoch: None,
+            top: 0,
+            log: Vec::new(),
+            touched: 0,
+            emptied: 0,
+            members: BTreeMap::new(),
+            users: BTreeMap::new(),
+        }
+    }
+
+    /// How long the history keeps a message, in milliseconds; `None` when there is no history.
+    pub(crate) fn age(&self) -> Option<u64> {
+        let history = self.policy.as_ref()?.history?;
+        u64::try_from(history.age.as_millis()).ok()
+    }
+
+    fn expiry(&self, age: u64) -> u64 {
+        self.touched.max(self.emptied) + age
+    }
+
+    fn forget(&mut self) {
+        *self = Self::new(self.policy.take());
+    }
+
+    pub(crate) fn presence(&self) -> PresencePolicy {
+        let policy = self.policy.as_ref();
+        policy.map_or(PresencePolicy::Off, |policy| policy.presence)
+    }
+
+    /// A connection comes in; says whether it was in.
+    pub(crate) fn enter(&mut self, conn: u64, name: &str) -> bool {
+        if self.members.insert(conn, name.into()).is_some() {
+            return true;
+        }
+        self.users.entry(name.into()).or_default().conns += 1;
+        false
+    }
+
+    /// A connection is out of it. `waits` says that it may come back.
+    pub(crate) fn leave(&mut self, now: u64, conn: u64, waits: bool) -> bool {
+        let Some(name) = self.members.remove(&conn) else {
+            return false;
+        };
+        let before = self.users.len();
+        let grace = self
+            .policy
+            .as_ref()
+            .map_or(0, |policy| policy.presence_grace.as_millis());
+        let user = self.users.get_mut(&name).expect("it is seen");
+        user.conns -= 1;
+        let guest = name.starts_with(' ');
+        let waits = waits && !guest && grace > 0 && before <= LIST_MAX;
+        if user.conns == 0 {
+            if waits && self.presence() == PresencePolicy::Members {
+                let user = self.users.get_mut(&name).expect("it is seen");
+                user.until = now + u64::try_from(grace).expect("a short time");
+            } else {
+                self.users.remove(&name);
+            }
+        }
+        if self.members.is_empty() {
+            self.users.clear();
+            self.emptied = now;
+            if self.age().is_none() {
+                self.forget();
+            }
+        }
+        true
+    }
+
+    pub(crate) fn users(&self) -> BTreeSet<String> {
+        self.users.keys().cloned().collect()
+    }
+
+    pub(crate) fn append(&mut self, entry: Entry) {
+        self.top = entry.offset;
+        self.touched = entry.at;
+        self.log.push(entry);
+    }
+
+    /// The messages that are kept: the longest tail within size, bytes and age.
+    pub(crate) fn kept(&self, now: u64) -> &[Entry] {
+        let Some(history) = self.policy.as_ref().and_then(|policy| policy.history) else {
+            return &[];
+        };
+        let age = self.age().unwrap_or_default();
+        let mut bytes = 0;
+        let newest = self.log.iter().rev();
+        let kept = newest.take(history.messages).take_while(|entry| {
+            bytes += entry.frame.len();
+            bytes <= history.bytes && entry.at + age > now
+        });
+        &self.log[self.log.len() - kept.count()..]
+    }
+
+    /// What a reader missed since a position; `None` when it cannot have it.
+    pub(crate) fn i30_i31_missed(
+        &self,
+        now: u64,
+        epoch: &str,
+        offset: u64,
+        reader: &Reader<'_>,
+    ) -> Option<Vec<Entry>> {
+        let kept = self.kept(now);
+        let first = self.top + 1 - kept.len() as u64;
+        if self.epoch.as_deref() != Some(epoch) || offset > self.top || offset + 1 < first {
+            return None;
+        }
+        let missed = kept.iter().filter(|entry| entry.offset > offset);
+        Some(
+            missed
+                .filter(|entry| entry.is_for(reader))
+                .cloned()
+                .collect(),
+        )
+    }
+}
