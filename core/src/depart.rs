@@ -80,28 +80,21 @@ impl Hub {
         let waits = departing.ended == Some(true)
             && policy.presence == PresencePolicy::Members
             && !grace.is_zero();
-        let told = self.config.told_of_users;
         let room = self.rooms.get_mut(slot);
         let empty = room.members.is_empty();
         if let Some(presence) = room.presence_mut() {
-            if empty && !told {
-                // Nobody is there to be told.
-                if core::mem::take(presence).waits() {
+            // Also when nobody is left to be told: all may be back within the grace, one after the other.
+            let before = presence.users();
+            let until = (waits && before <= list_max).then(|| now + grace);
+            match presence.depart(who, until) {
+                Departure::Stays => {}
+                Departure::Waits => {
+                    self.arm(slot, now + grace);
                     self.persist_room(slot, out);
                 }
-            } else {
-                let before = presence.users();
-                let until = (waits && before <= list_max).then(|| now + grace);
-                match presence.depart(who, until) {
-                    Departure::Stays => {}
-                    Departure::Waits => {
-                        self.arm(slot, now + grace);
-                        self.persist_room(slot, out);
-                    }
-                    Departure::Gone => {
-                        self.announce(slot, before, "$left", who, None, out);
-                        self.note_absent(slot, who, Some(departing));
-                    }
+                Departure::Gone => {
+                    self.announce(slot, before, "$left", who, None, out);
+                    self.note_absent(slot, who, Some(departing));
                 }
             }
         }

@@ -212,6 +212,20 @@ impl History {
         }
     }
 
+    /// Drops the oldest messages until that gives so many bytes back, or none are left.
+    pub(crate) fn shed(&mut self, bytes: usize) {
+        let left = self.cost().saturating_sub(bytes);
+        while self.cost() > left
+            && let Some(first) = self.messages.pop_front()
+        {
+            self.bytes -= first.bytes();
+            self.away = 0;
+        }
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+        }
+    }
+
     /// Drops everything but the position.
     pub(crate) fn clear(&mut self) {
         (self.messages, self.bytes, self.away) = (VecDeque::new(), 0, 0);

@@ -179,15 +179,22 @@ impl Hub {
         }
     }
 
-    /// Drops histories until they take at most so many bytes of memory, those with the oldest last
-    /// message first: for a host that has several hubs and one limit. Rooms keep their positions.
+    /// Drops messages of histories when those take more than so many bytes of memory: of the room with
+    /// the oldest last message first, and of each the oldest first. For a host that has several hubs
+    /// and one limit. Rooms keep their positions.
     ///
     /// Work: what is dropped.
     pub fn trim_histories(&mut self, bytes_max: usize, out: &mut Outbox) {
-        while self.shelf.bytes > bytes_max
+        if self.shelf.bytes <= bytes_max {
+            return;
+        }
+        // Not to the brim, or each further message would cost a room something.
+        let left = bytes_max - bytes_max / 32;
+        while self.shelf.bytes > left
             && let Some(slot) = self.shelf.oldest_held()
         {
-            self.change(slot, History::clear);
+            let over = self.shelf.bytes - left;
+            self.change(slot, |history| history.shed(over));
             self.persist_room(slot, out);
         }
     }

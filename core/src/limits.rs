@@ -157,8 +157,8 @@ pub struct Config {
     /// memory.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub durable: bool,
-    /// Whether an application is told of users who come and go: a room that everybody has left is
-    /// then there until nobody is waited for any more. An [`App`](crate::App) sets it by its gateway.
+    /// Whether an application is told of users who come and go. An [`App`](crate::App) sets it by its
+    /// gateway.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub told_of_users: bool,
 }

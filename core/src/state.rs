@@ -355,10 +355,9 @@ impl Hub {
     }
 
     fn wait_for(&mut self, room: &str, waiting: Vec<(Box<str>, Timestamp, Option<Box<str>>)>) {
-        let told = self.config.told_of_users;
         let slot = match self.rooms.find(room) {
             Some((slot, _)) => slot,
-            None if told && self.is_waited_in(room) && !waiting.is_empty() => {
+            None if self.is_waited_in(room) && !waiting.is_empty() => {
                 let policy = self.config.policies.index_of(room);
                 self.open(Timestamp::ZERO, room, policy)
             }
@@ -366,9 +365,6 @@ impl Hub {
         };
         let room = self.rooms.get_mut(slot);
         let (empty, kept) = (room.members.is_empty(), room.history().is_some());
-        if empty && !told {
-            return; // nobody is there to be told
-        }
         if let Some(presence) = room.presence_mut() {
             for (user, until, meta) in waiting {
                 presence.wait(&user, until, meta.map(Into::into));

@@ -343,9 +343,9 @@ fn a_hook_that_panics_keeps_none_of_the_others_from_running() {
     assert_eq!(stage.faults(), ["absent: planted"]);
 }
 
-/// Without such hooks a room ends with its last member, as ever.
+/// Without such hooks a room waits for its users all the same: they may be back one by one.
 #[test]
-fn who_does_not_ask_is_not_told_and_pays_nothing() {
+fn who_does_not_ask_is_not_told() {
     let silent = Router::default().on_left(|_, (), _| {});
     assert!(!silent.watches_users());
     let mut stage = Stage::with_policies(silent, POLICIES);
@@ -360,8 +360,12 @@ fn who_does_not_ask_is_not_told_and_pays_nothing() {
     let reason = DisconnectReason::Lost;
     let gone = stage.app.disconnect(stage.now, ben, reason, &mut stage.out);
     assert_eq!(gone, Ok(()));
-    // Nothing is left of the room, also of who was waited for in it.
     assert_eq!(stage.take(), ["persist den"]);
+    assert!(stage.app.hub().room("den").is_none(), "nobody is in it");
+    stage.now = stage.app.next_timeout().expect("both are waited for");
+    caught(&mut stage, &Input::Timeout);
+    // Nothing is left of it.
     assert_eq!(stage.app.hub().room_state("den"), None);
     assert!(stage.app.hub().is_idle(stage.now));
+    stage.told([]);
 }

@@ -7,6 +7,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
+    sync::atomic::Ordering::Relaxed,
 };
 
 use roomcast_core::CloseCode;
@@ -75,16 +76,20 @@ impl Shard {
         }
     }
 
-    /// Holds the limit on histories for all namespaces together: each gives up the same share.
+    /// Holds the limit on histories for all namespaces of all threads together: each gives up the
+    /// same share.
     fn trim_histories(self: &Rc<Self>) {
-        let bytes_max = self.shared.settings.hub.history_bytes / self.shared.posts.len();
+        let bytes_max = self.shared.settings.hub.history_bytes;
         let bytes = |namespace: &Rc<Namespace>| namespace.ask(|hub| hub.counts().history_bytes);
-        let held: usize = self.namespaces.borrow().values().map(bytes).sum();
-        if held <= bytes_max {
+        let ours: usize = self.namespaces.borrow().values().map(bytes).sum();
+        self.metrics().history_bytes.store(ours as u64, Relaxed);
+        let metrics = self.shared.metrics.iter();
+        let all: u64 = metrics.map(|m| m.history_bytes.load(Relaxed)).sum();
+        if all <= bytes_max as u64 {
             return;
         }
         for namespace in self.namespaces() {
-            let share = bytes(&namespace) as u128 * bytes_max as u128 / held as u128;
+            let share = bytes(&namespace) as u128 * bytes_max as u128 / u128::from(all);
             namespace.trim_histories(self, usize::try_from(share).unwrap_or(bytes_max));
         }
     }

@@ -276,13 +276,10 @@ impl Model {
             left.order.retain(|other| other != room);
             left.metas.remove(room);
         }
-        if self.members(&namespace, room).next().is_none() {
-            self.waiting
-                .retain(|waiting| !(waiting.namespace == namespace && waiting.room == room));
-            if let Some(kept) = self.kept(&namespace, room) {
-                kept.emptied = now;
-            }
-            return;
+        if self.members(&namespace, room).next().is_none()
+            && let Some(kept) = self.kept(&namespace, room)
+        {
+            kept.emptied = now;
         }
         if self.shown(conn, room).is_some() {
             return; // there are other connections of the user
