@@ -182,7 +182,7 @@ impl Chance {
     }
 
     fn wait(&mut self) -> Op {
-        let millis = [1, 1_000, 5_000, 31_000][self.random.below(4)];
+        let millis = [1, 1_000, 5_000, 10_000, 30_000, 31_000][self.random.below(6)];
         Op::Wait { millis }
     }
 }

@@ -180,6 +180,7 @@ impl World {
                 frame,
                 except_conns: message.except_conns.clone(),
                 except_users: message.except_users.clone(),
+                listed: message.listed,
             });
             self.truth.i28_i32_position(name, &epoch, top);
         }
@@ -211,12 +212,15 @@ impl World {
         let mut message = Message::new(said[0].as_u64().expect("a number"), event);
         let names: Vec<&str> = to.rooms.iter().map(|name| &**name).collect();
         let out = self.left_out(to);
-        message.except_conns = out.clone();
+        message.except_conns = self.never(to, &names, &out);
         message.except_users = to
             .except_users
             .iter()
             .map(|user| user.to_string())
             .collect();
+        message.listed = !(to.except_rooms.is_empty()
+            && to.except_conns.is_empty()
+            && to.except_users.is_empty());
         let offset = (names.len() == 1).then(|| self.offset(names[0])).flatten();
         let reached = self.deliver(&names, &message, |id| out.contains(&id));
         let offset = offset.map_or(String::new(), |offset| format!(r#","offset":{offset}"#));
@@ -229,17 +233,27 @@ impl World {
         }
     }
 
+    /// The connections that never get a message of a room: members that are left out, and those who
+    /// are named, in the room or not.
+    fn never(&self, to: &To, names: &[&str], out: &BTreeSet<u64>) -> BTreeSet<u64> {
+        let members = names
+            .iter()
+            .flat_map(|name| self.truth.rooms[*name].members.keys());
+        let named = to.except_conns.iter().map(|actor| {
+            let id = self.core.conn(actor).and_then(|id| id.parse().ok());
+            // As of one that never connected.
+            id.unwrap_or(u64::MAX)
+        });
+        let members = members.copied().filter(|id| out.contains(id));
+        members.chain(named).collect()
+    }
+
     /// The connections that an audience leaves out.
     fn left_out(&mut self, to: &To) -> BTreeSet<u64> {
         let mut out = BTreeSet::new();
         for at in 0..self.clients.len() {
             let (actor, user) = (self.clients[at].actor.clone(), self.clients[at].user);
             let Some(id) = self.clients[at].live().map(|link| link.id) else {
-                // Its last connection, should it come back from there.
-                if to.except_conns.contains(&actor) {
-                    let id = self.core.conn(&actor);
-                    out.extend(id.and_then(|id| id.parse::<u64>().ok()));
-                }
                 continue;
             };
             let in_room = |name: &str| self.truth.rooms[name].members.contains_key(&id);

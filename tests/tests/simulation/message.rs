@@ -10,6 +10,8 @@ pub(crate) struct Message<'a> {
     pub(crate) from: Option<(u64, Option<&'a str>)>,
     pub(crate) except_conns: BTreeSet<u64>,
     pub(crate) except_users: BTreeSet<String>,
+    /// Whether the backend left somebody out.
+    pub(crate) listed: bool,
 }
 
 impl<'a> Message<'a> {
@@ -20,6 +22,7 @@ impl<'a> Message<'a> {
             from: None,
             except_conns: BTreeSet::new(),
             except_users: BTreeSet::new(),
+            listed: false,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roomcast_core::{PresencePolicy, RoomPolicy};
+use roomcast_core::{Excepted, PresencePolicy, RoomPolicy};
 use roomcast_tests::Settings;
 
 /// The users and connections of a room that its lists show; above it there are counts.
@@ -48,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) frame: String,
     pub(crate) except_conns: BTreeSet<u64>,
     pub(crate) except_users: BTreeSet<String>,
+    /// Whether its exceptions are a list, which counts as a part of it.
+    pub(crate) listed: bool,
 }
 
 /// Who reads a history: who it is, who it was, its user.
@@ -58,6 +60,14 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Entry {
+    /// What it counts for in its history.
+    fn bytes(&self) -> usize {
+        let users = self.except_users.iter();
+        let users: usize = users.map(|user| size_of::<Box<str>>() + user.len()).sum();
+        let conns = size_of::<u64>() * self.except_conns.len();
+        self.frame.len() + usize::from(self.listed) * (size_of::<Excepted>() + conns + users)
+    }
+
     fn is_for(&self, reader: &Reader<'_>) -> bool {
         let mut conns = [Some(reader.conn), reader.was].into_iter().flatten();
         !conns.any(|conn| self.except_conns.contains(&conn))
@@ -227,7 +237,7 @@ impl Room {
         let mut bytes = 0;
         let newest = self.log.iter().rev();
         let kept = newest.take(history.messages).take_while(|entry| {
-            bytes += entry.frame.len();
+            bytes += entry.bytes();
             bytes <= history.bytes && entry.at + age > now
         });
         &self.log[self.log.len() - kept.count()..]
