@@ -1,16 +1,14 @@
 //! What waits to be written to one connection: bounded, and what is dropped when it is full.
 
 mod limits;
+mod shed;
 mod tag;
 #[cfg(test)]
 mod tests;
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, vec::Vec};
 
+use self::shed::Expected;
 pub use self::{
     limits::QueueLimits,
     tag::{Sheddable, Tag},
@@ -62,16 +60,23 @@ pub struct SendQueue<B> {
     /// Whether everything was dropped: only the goodbye may follow, or there would be a gap.
     shut: bool,
     limits: QueueLimits,
-    /// Rooms for which a notice of a gap is on its way to this queue.
-    gaps_asked: Vec<Box<str>>,
+    /// Notices of gaps that are on their way to this queue, in the order in which they were asked for.
+    gaps: Vec<Expected>,
 }
 
 /// Some whole frames in one buffer.
 #[derive(Debug, Clone)]
 struct Chunk<B> {
-    bytes: B,
+    /// `None` is the place of a notice that is on its way.
+    bytes: Option<B>,
     frames: u32,
     tag: Tag,
+}
+
+impl<B: AsRef<[u8]>> Chunk<B> {
+    fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref().map_or(&[], AsRef::as_ref)
+    }
 }
 
 /// What became of frames that were to be queued.
@@ -110,7 +115,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             frames: 0,
             shut: false,
             limits,
-            gaps_asked: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 
@@ -152,28 +157,22 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         if !self.is_over(self.limits.of(tag)) {
             return Pushed::Queued;
         }
-        if let Tag::Sheddable(shed) = tag {
-            let shed = shed.clone();
-            if shed.overflow() == Overflow::DropOldest {
-                let left = self.limits.after_drop();
-                // At least the newest itself is of the room. What is left was there before, within
-                // the limits.
-                let dropped = self.drop_oldest(shed.room(), left);
-                let (offset, count) = dropped.unwrap_or_default();
-                let told = self.expects_gap(shed.room()) || self.carry_gap(shed.room());
-                if !told {
-                    self.gaps_asked.push(shed.room().into());
-                }
-                let gap = (!told).then_some(offset);
-                return Pushed::Dropped { count, gap };
-            }
-            let mut count = self.keep_latest(Some(&shed));
-            if self.is_over(self.limits) {
-                count += self.keep_latest(None);
-            }
-            if !self.is_over(self.limits) {
-                return Pushed::Replaced { count };
-            }
+        let limits = self.limits.of(tag);
+        let newest = match tag {
+            Tag::Sheddable(shed) => Some(shed.clone()),
+            Tag::Control | Tag::Message | Tag::Gap(_) => None,
+        };
+        if let Some(shed) = &newest
+            && shed.overflow() == Overflow::DropOldest
+        {
+            return self.shed_oldest(shed.room());
+        }
+        let mut count = newest.map_or(0, |newest| self.keep_latest(Some(&newest)));
+        if self.is_over(limits) {
+            count += self.keep_latest(None);
+        }
+        if !self.is_over(limits) {
+            return Pushed::Replaced { count };
         }
         self.discard(cut);
         Pushed::Overflow
@@ -188,6 +187,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     pub fn discard(&mut self, cut: impl FnOnce(&mut B, usize) -> u32) {
         self.shut = true;
         self.rest = VecDeque::new();
+        self.forget_places();
         let Some(mut first) = self.first.take() else {
             return;
         };
@@ -195,8 +195,10 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         if self.written == 0 {
             return;
         }
-        first.frames = cut(&mut first.bytes, self.written);
-        self.bytes = first.bytes.as_ref().len() - self.written;
+        if let Some(bytes) = &mut first.bytes {
+            first.frames = cut(bytes, self.written);
+        }
+        self.bytes = first.bytes().len() - self.written;
         if self.bytes == 0 {
             self.written = 0;
         } else {
@@ -210,29 +212,11 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         self.shut = false;
     }
 
-    /// Queues the notice that [`Pushed::Dropped`] asked for, where the messages were: before those
-    /// of the room that are left. Without a notice it is not wanted any more. It is always let in:
-    /// at most one is queued for each room.
-    pub fn place_gap(&mut self, room: &str, notice: Option<B>) {
-        self.gaps_asked.retain(|other| **other != *room);
-        let Some(bytes) = notice.filter(|_| !self.shut) else {
-            return;
-        };
-        self.bytes += bytes.as_ref().len();
-        self.frames += 1;
-        let gap = Chunk {
-            bytes,
-            frames: 1,
-            tag: Tag::Gap(room.into()),
-        };
-        self.insert_gap(room, gap);
-    }
-
     /// Forgets what was written, which is no more than there is.
     pub fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
         while let Some(first) = &self.first {
-            let left = first.bytes.as_ref().len() - self.written;
+            let left = first.bytes().len() - self.written;
             if count < left {
                 self.written += count;
                 return;
@@ -241,6 +225,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             self.written = 0;
             self.frames -= first.frames;
             self.first = self.rest.pop_front();
+            self.pass_places();
         }
         debug_assert_eq!((count, self.bytes, self.frames), (0, 0, 0));
         // A queue that once was long gives its memory back.
@@ -270,22 +255,22 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     /// The unwritten bytes of the only buffer; `None` when there is none or several.
     pub fn only(&self) -> Option<&[u8]> {
         let first = self.first.as_ref()?;
-        self.rest
-            .is_empty()
-            .then(|| &first.bytes.as_ref()[self.written..])
+        self.rest.is_empty().then(|| &first.bytes()[self.written..])
     }
 
     /// The unwritten bytes of each buffer, in order.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let first = self.first.iter();
-        let first = first.map(|chunk| &chunk.bytes.as_ref()[self.written..]);
-        first.chain(self.rest.iter().map(|chunk| chunk.bytes.as_ref()))
+        let first = first.map(|chunk| &chunk.bytes()[self.written..]);
+        let rest = self.rest.iter().filter(|chunk| chunk.bytes.is_some());
+        first.chain(rest.map(Chunk::bytes))
     }
 
     fn append(&mut self, bytes: B, frames: u32, tag: Tag) {
         debug_assert!(!bytes.as_ref().is_empty());
         self.bytes += bytes.as_ref().len();
         self.frames += frames;
+        let bytes = Some(bytes);
         let chunk = Chunk { bytes, frames, tag };
         if self.first.is_none() {
             self.first = Some(chunk);
@@ -298,124 +283,5 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         // One message may be as large as it likes: with nothing before it, it is not slow.
         let bytes = self.bytes > limits.bytes_max && self.only().is_none();
         bytes || self.frames() > limits.frames_max
-    }
-
-    /// Drops the oldest messages of a room until no more is queued than that, or none of the room
-    /// is left. Gives the offset of the oldest that was dropped, and how many were.
-    fn drop_oldest(&mut self, room: &str, limits: QueueLimits) -> Option<(u64, u32)> {
-        let (mut bytes, mut frames) = (self.bytes, self.frames());
-        let (mut first, mut count) = (None, 0);
-        self.retain_unstarted(|chunk| {
-            let fits = bytes <= limits.bytes_max && frames <= limits.frames_max;
-            let Some(shed) = chunk.tag.sheddable(Overflow::DropOldest) else {
-                return true;
-            };
-            if fits || *shed.room() != *room {
-                return true;
-            }
-            bytes -= chunk.bytes.as_ref().len();
-            frames -= chunk.frames as usize;
-            first = first.or(Some(shed.offset()));
-            count += chunk.frames;
-            false
-        });
-        first.map(|first| (first, count))
-    }
-
-    /// Drops the messages that the newest of the queue replaces; when that one is no such message,
-    /// all that are replaced by a newer one. Gives how many.
-    fn keep_latest(&mut self, newest: Option<&Sheddable>) -> u32 {
-        let before = self.frames;
-        if let Some(newest) = newest {
-            let last = self.rest.len();
-            let mut at = usize::from(self.written > 0);
-            self.retain_unstarted(|chunk| {
-                // The newest itself is the last of all.
-                let is_newest = at == last;
-                at += 1;
-                is_newest
-                    || chunk.tag.sheddable(Overflow::Latest).is_none_or(|shed| {
-                        *shed.room() != *newest.room() || *shed.event() != *newest.event()
-                    })
-            });
-        } else {
-            let mut seen = BTreeSet::new();
-            let chunks = self.first.iter().chain(&self.rest);
-            let replaced: Vec<bool> = chunks
-                .rev()
-                .map(|chunk| {
-                    let shed = chunk.tag.sheddable(Overflow::Latest);
-                    shed.is_some_and(|shed| !seen.insert((shed.room(), shed.event())))
-                })
-                .collect();
-            // From the oldest on.
-            let mut replaced = replaced.into_iter().rev();
-            if self.written > 0 {
-                replaced.next();
-            }
-            self.retain_unstarted(|_| !replaced.next().unwrap_or(false));
-        }
-        before - self.frames
-    }
-
-    /// Whether a notice of a gap in this room is asked for.
-    fn expects_gap(&self, room: &str) -> bool {
-        self.gaps_asked.iter().any(|other| **other == *room)
-    }
-
-    /// Brings the notice of a gap in this room that is queued behind all that was dropped: it must
-    /// not stand before the answer to a join whose messages it is about. False when there is none, or
-    /// the peer has a part of it.
-    fn carry_gap(&mut self, room: &str) -> bool {
-        let is_it = |chunk: &Chunk<B>| matches!(&chunk.tag, Tag::Gap(other) if **other == *room);
-        let gap = if self.written == 0 && self.first.as_ref().is_some_and(is_it) {
-            let next = self.rest.pop_front();
-            core::mem::replace(&mut self.first, next)
-        } else {
-            let at = self.rest.iter().position(is_it);
-            at.and_then(|at| self.rest.remove(at))
-        };
-        let Some(gap) = gap else {
-            return false;
-        };
-        self.insert_gap(room, gap);
-        true
-    }
-
-    /// Puts a notice of a gap, counted already, before what is left of the room's messages.
-    fn insert_gap(&mut self, room: &str, gap: Chunk<B>) {
-        match &mut self.first {
-            None => self.first = Some(gap),
-            Some(first) if self.written == 0 && first.tag.is_of(room) => {
-                let first = core::mem::replace(first, gap);
-                self.rest.push_front(first);
-            }
-            Some(_) => {
-                let at = self.rest.iter().position(|chunk| chunk.tag.is_of(room));
-                self.rest.insert(at.unwrap_or(self.rest.len()), gap);
-            }
-        }
-    }
-
-    /// Drops chunks of which nothing is written, asked from the oldest on.
-    fn retain_unstarted(&mut self, mut keep: impl FnMut(&Chunk<B>) -> bool) {
-        let (mut bytes, mut frames) = (0, 0);
-        let mut keep = |chunk: &Chunk<B>| {
-            let kept = keep(chunk);
-            if !kept {
-                bytes += chunk.bytes.as_ref().len();
-                frames += chunk.frames;
-            }
-            kept
-        };
-        if self.written == 0 {
-            self.first.take_if(|first| !keep(first));
-        }
-        self.rest.retain(keep);
-        self.bytes -= bytes;
-        self.frames -= frames;
-        if self.first.is_none() {
-            self.first = self.rest.pop_front();
-        }
     }
 }

@@ -343,7 +343,7 @@ impl Inner {
     fn settle_overflow(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
         loop {
             while let Some(lost) = self.fan_out.take_lost() {
-                self.tell_lost(shard, name, now, &lost);
+                self.tell_lost(shard, name, now, lost);
             }
             let Some(conn) = self.fan_out.take_overflowed() else {
                 return;
@@ -366,7 +366,20 @@ impl Inner {
     }
 
     /// Has the hub say what a connection lost, and puts that where the messages were.
-    fn tell_lost(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp, lost: &Lost) {
+    fn tell_lost(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp, mut lost: Lost) {
+        while let Some(offset) = self.tell_gap(shard, name, now, &lost) {
+            lost.offset = offset;
+        }
+    }
+
+    /// Gives the offset for the next notice that is to be asked for.
+    fn tell_gap(
+        &mut self,
+        shard: &Shard,
+        name: &Arc<str>,
+        now: Timestamp,
+        lost: &Lost,
+    ) -> Option<u64> {
         let (conn, room) = (lost.conn, &*lost.room);
         // 0 where there is no history.
         let after = lost.offset.saturating_sub(1);
@@ -385,7 +398,8 @@ impl Inner {
             };
             Some(ws::message(frame))
         });
-        self.fan_out.place_gap(shard, lost, notice);
+        let next = self.fan_out.place_gap(shard, lost, notice);
         self.application.clear_out();
+        next
     }
 }

@@ -364,11 +364,19 @@ impl Shard {
     }
 
     /// Queues the notice of a gap for a socket of this shard.
-    pub(crate) fn place_gap(&self, socket: &Rc<Socket>, room: &str, notice: Option<Bytes>) {
+    ///
+    /// Gives the offset for the next one that is to be asked for.
+    pub(crate) fn place_gap(
+        &self,
+        socket: &Rc<Socket>,
+        room: &str,
+        notice: Option<Bytes>,
+    ) -> Option<u64> {
         let len = notice.as_ref().map_or(0, Bytes::len);
-        socket.place_gap(room, notice);
+        let next = socket.place_gap(room, notice);
         self.mark_dirty(socket, len);
         self.watch(socket);
+        next
     }
 
     /// Has so many more bytes written at the end of the turn. One that the kernel takes no more of
@@ -474,7 +482,7 @@ impl Shard {
     }
 
     /// Has the hub of a connection say what it lost.
-    fn ask_gap(&self, home: &Home, conn: ConnId, room: &str, offset: u64) {
+    pub(crate) fn ask_gap(&self, home: &Home, conn: ConnId, room: &str, offset: u64) {
         match home {
             Home::Local(namespace) => namespace.lost(self, conn, room, offset),
             Home::Remote { shard, namespace } => {

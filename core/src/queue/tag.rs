@@ -110,8 +110,4 @@ impl Tag {
             Self::Control | Self::Message | Self::Sheddable(_) | Self::Gap(_) => None,
         }
     }
-
-    pub(super) fn is_of(&self, room: &str) -> bool {
-        self.room() == Some(room)
-    }
 }

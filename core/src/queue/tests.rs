@@ -101,63 +101,121 @@ fn the_oldest_of_the_room_go_and_the_gap_takes_their_place() {
         bytes_max: 37,
         frames_max: 99,
     };
-    assert_eq!(queue.drop_oldest("a", left), Some((2, 2)));
+    assert_eq!(queue.drop_oldest("a", left), 2);
     assert_eq!((queue.bytes(), queue.frames()), (37, 4));
-    assert!(!queue.expects_gap("a"));
-    queue.gaps_asked.push("a".into());
-    assert!(queue.expects_gap("a") && !queue.expects_gap("b"));
-    queue.place_gap("a", Some(frames(&[8])));
-    assert_eq!(order(&queue), [1, 11, 12, 0, 4]);
-    assert!(!queue.expects_gap("a"));
-    assert_eq!((queue.bytes(), queue.frames()), (45, 5));
+    assert_eq!(order(&queue), [1, 11, 0, 12, 4]);
     let none = QueueLimits {
         bytes_max: 0,
         frames_max: 0,
     };
-    assert_eq!(queue.drop_oldest("b", none), Some((11, 2)));
-    assert_eq!(queue.drop_oldest("c", none), None);
-    queue.advance(25);
+    assert_eq!(queue.drop_oldest("b", none), 2);
+    assert_eq!(queue.drop_oldest("c", none), 0);
+    let lens: Vec<_> = queue.chunks().map(<[u8]>::len).collect();
+    assert_eq!(lens, [7, 10], "what is begun, and the last");
+    queue.advance(17);
     assert!(queue.is_empty() && queue.frames() == 0);
+}
+
+/// Pushes a message of a room whose oldest are dropped; what became of the queue when it was full.
+fn say(queue: &mut SendQueue<Vec<u8>>, room: &str, offset: u64) -> Option<Pushed> {
+    let tag = shed(room, "e", offset, Overflow::DropOldest);
+    let fits = queue.push(frames(&[6]), 1, tag);
+    (!fits).then(|| queue.settle(cut))
+}
+
+const fn dropped(count: u32, gap: Option<u64>) -> Option<Pushed> {
+    Some(Pushed::Dropped { count, gap })
 }
 
 #[test]
 fn a_gap_that_is_not_wanted_is_forgotten() {
-    let mut queue = unlimited();
-    queue.gaps_asked.push("a".into());
-    queue.place_gap("a", None);
-    assert!(queue.is_empty() && !queue.expects_gap("a"));
-    queue.place_gap("a", Some(frames(&[3])));
-    assert_eq!(queue.frames(), 1);
+    let mut queue = bounded(usize::MAX / 2, 8);
+    for offset in 1..=8 {
+        assert_eq!(say(&mut queue, "r", offset), None);
+    }
+    assert_eq!(say(&mut queue, "r", 9), dropped(2, Some(1)));
+    queue.place_gap("r", None);
+    assert_eq!(order(&queue), [3, 4, 5, 6, 7, 8, 9]);
+    // The next loss is one of its own.
+    assert_eq!(say(&mut queue, "r", 10), None);
+    assert_eq!(say(&mut queue, "r", 11), dropped(2, Some(3)));
 }
 
 #[test]
-fn a_gap_goes_behind_the_answers_before_what_was_dropped() {
+fn a_gap_is_where_the_first_message_was() {
     let mut queue = bounded(usize::MAX / 2, 8);
-    let push = |queue: &mut SendQueue<_>, offset| {
-        let tag = shed("r", "e", offset, Overflow::DropOldest);
-        let fits = queue.push(frames(&[1]), 1, tag);
-        (!fits).then(|| queue.settle(cut))
-    };
-    for offset in 1..=8 {
-        assert_eq!(push(&mut queue, offset), None);
+    assert_eq!(say(&mut queue, "q", 50), None);
+    assert!(queue.push(frames(&[2]), 1, Tag::Control)); // the answer to a join
+    for offset in 1..=3 {
+        assert_eq!(say(&mut queue, "r", offset), None);
     }
-    let dropped = |count, gap| Some(Pushed::Dropped { count, gap });
-    assert_eq!(push(&mut queue, 9), dropped(2, Some(1)));
-    queue.place_gap("r", Some(frames(&[3])));
-    // The answer to a join, and so many messages that all before it are dropped.
-    assert!(queue.push(frames(&[2]), 1, Tag::Control));
-    let gaps = (10..=20).filter_map(|offset| push(&mut queue, offset));
-    let mut gaps = gaps.map(|pushed| matches!(pushed, Pushed::Dropped { gap: None, .. }));
-    assert!(gaps.all(|none| none));
+    assert!(queue.push(frames(&[7]), 1, Tag::Control)); // an answer with the offset 4
+    for offset in 5..=6 {
+        assert_eq!(say(&mut queue, "r", offset), None);
+    }
+    assert_eq!(say(&mut queue, "r", 7), dropped(2, Some(1)));
+    assert!(
+        queue.push(frames(&[9]), 1, Tag::Control),
+        "before the notice"
+    );
+    queue.place_gap("r", Some(frames(&[4])));
+    let lens = |queue: &SendQueue<Vec<u8>>| -> Vec<_> { queue.chunks().map(<[u8]>::len).collect() };
+    assert_eq!(lens(&queue), [6, 2, 4, 6, 7, 6, 6, 6, 9]);
+    assert_eq!(queue.frames(), 9);
+    // What is lost up to the answer is told by the same notice, what comes after it by another.
+    assert_eq!(say(&mut queue, "r", 8), dropped(3, Some(5)));
+    assert_eq!(queue.place_gap("r", Some(frames(&[5]))), None);
+    assert_eq!(lens(&queue), [6, 2, 4, 7, 5, 6, 9, 6]);
+    assert_eq!(say(&mut queue, "r", 9), dropped(2, Some(8)));
+}
+
+/// One loss on both sides of an answer.
+#[test]
+fn a_gap_is_told_again_behind_each_answer() {
+    let mut queue = bounded(usize::MAX / 2, 8);
+    for offset in 1..=6 {
+        if offset % 2 == 0 {
+            assert!(queue.push(frames(&[2]), 1, Tag::Control));
+        }
+        if offset < 6 {
+            assert_eq!(say(&mut queue, "r", offset), None);
+        }
+    }
+    let long = frames(&[6; 6]);
+    let tag = shed("r", "e", 6, Overflow::DropOldest);
+    assert!(!queue.push(long, 6, tag));
+    assert_eq!(
+        queue.settle(cut),
+        Pushed::Dropped {
+            count: 11,
+            gap: Some(1)
+        }
+    );
+    assert_eq!(queue.place_gap("r", Some(frames(&[3]))), Some(2));
+    assert_eq!(queue.place_gap("r", None), Some(4));
+    assert_eq!(queue.place_gap("r", Some(frames(&[5]))), Some(6));
+    assert_eq!(queue.place_gap("r", Some(frames(&[7]))), None);
     let lens: Vec<_> = queue.chunks().map(<[u8]>::len).collect();
-    assert_eq!(lens[..3], [2, 3, 1]);
-    assert!(order(&queue)[2] > 9);
-    // A notice that the peer has a part of stays, and another one is asked for.
-    queue.advance(3);
-    let pushed: Vec<_> = (21..=24)
-        .filter_map(|offset| push(&mut queue, offset))
-        .collect();
-    assert!(matches!(pushed[0], Pushed::Dropped { gap: Some(_), .. }));
+    assert_eq!(lens, [3, 2, 2, 5, 2, 7]);
+    assert_eq!((queue.bytes(), queue.frames()), (21, 6));
+}
+
+#[test]
+fn a_gap_whose_place_is_written_past_comes_first() {
+    let mut queue = bounded(usize::MAX / 2, 8);
+    assert_eq!(say(&mut queue, "q", 50), None);
+    for offset in 1..=7 {
+        assert_eq!(say(&mut queue, "r", offset), None);
+    }
+    assert_eq!(say(&mut queue, "r", 8), dropped(2, Some(1)));
+    queue.advance(6); // the message of the other room
+    queue.advance(1); // and one is begun
+    queue.place_gap("r", Some(frames(&[4])));
+    assert_eq!(order(&queue)[..3], [3, 0, 4]);
+    // A notice that is queued stands for what is dropped behind it.
+    assert_eq!(say(&mut queue, "r", 9), None);
+    assert_eq!(say(&mut queue, "r", 10), dropped(2, None));
+    assert_eq!(order(&queue), [3, 0, 6, 7, 8, 9, 10]);
 }
 
 #[test]
@@ -180,22 +238,15 @@ fn an_overflow_has_one_outcome() {
     // Of 8 frames 7 are left, and one notice is asked for until it is written.
     let mut queue = bounded(usize::MAX / 2, 8);
     for offset in 1..=8 {
-        let tag = shed("r", "e", offset, Overflow::DropOldest);
-        assert!(queue.push(frames(&[1]), 1, tag));
+        assert_eq!(say(&mut queue, "r", offset), None);
     }
-    let push = |queue: &mut SendQueue<_>, offset| {
-        let tag = shed("r", "e", offset, Overflow::DropOldest);
-        let fits = queue.push(frames(&[1]), 1, tag);
-        (!fits).then(|| queue.settle(cut))
-    };
-    let dropped = |count, gap| Some(Pushed::Dropped { count, gap });
-    assert_eq!(push(&mut queue, 9), dropped(2, Some(1)));
+    assert_eq!(say(&mut queue, "r", 9), dropped(2, Some(1)));
     queue.place_gap("r", Some(frames(&[1])));
-    assert_eq!(push(&mut queue, 10), dropped(2, None));
+    assert_eq!(say(&mut queue, "r", 10), dropped(2, None));
     assert_eq!(order(&queue), [0, 5, 6, 7, 8, 9, 10]);
 
     // What the host wrote meanwhile is not held against it.
-    assert_eq!(push(&mut queue, 11), None);
+    assert_eq!(say(&mut queue, "r", 11), None);
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
     queue.advance(1);
     assert_eq!(queue.settle(cut), Pushed::Queued);
@@ -205,6 +256,19 @@ fn an_overflow_has_one_outcome() {
     assert!(!queue.push(frames(&[1]), 1, Tag::Control));
     assert_eq!(queue.settle(cut), Pushed::Overflow);
     assert!(queue.is_empty() && queue.is_shut());
+}
+
+/// Also when something else comes: what is replaceable gives way before anybody is closed.
+#[test]
+fn an_answer_is_let_in_where_the_latest_counts() {
+    let mut queue = bounded(usize::MAX / 2, 8);
+    for offset in 1..=8 {
+        let tag = shed("r", "e", offset, Overflow::Latest);
+        assert!(queue.push(frames(&[1]), 1, tag));
+    }
+    assert!(!queue.push(frames(&[1]), 1, Tag::Message));
+    assert_eq!(queue.settle(cut), Pushed::Replaced { count: 7 });
+    assert_eq!(order(&queue), [8, 0]);
 }
 
 #[test]

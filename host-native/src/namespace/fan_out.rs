@@ -83,21 +83,33 @@ impl FanOut {
         self.lost.pop()
     }
 
-    /// Queues the notice of a gap, or says that none is wanted.
-    pub(super) fn place_gap(&self, shard: &Shard, lost: &Lost, notice: Option<Bytes>) {
+    /// Queues the notice of a gap, or says that none is wanted. Gives the offset for the next one that
+    /// is to be asked for.
+    pub(super) fn place_gap(
+        &self,
+        shard: &Shard,
+        lost: &Lost,
+        notice: Option<Bytes>,
+    ) -> Option<u64> {
         match self.link(lost.conn) {
-            Some(Link::Local(socket)) => shard.place_gap(socket, &lost.room, notice),
+            Some(Link::Local(socket)) => return shard.place_gap(socket, &lost.room, notice),
             Some(&Link::Remote { shard: index, key }) => {
                 let room = lost.room.clone();
                 let place = move |shard: &Rc<Shard>| {
-                    if let Some(socket) = shard.socket(key) {
-                        shard.place_gap(&socket, &room, notice);
+                    let Some(socket) = shard.socket(key) else {
+                        return;
+                    };
+                    if let Some(offset) = shard.place_gap(&socket, &room, notice)
+                        && let Some((home, conn)) = socket.home()
+                    {
+                        shard.ask_gap(home, *conn, &room, offset);
                     }
                 };
                 shard.post(index, Mail::Task(Box::new(place)));
             }
             None => {}
         }
+        None
     }
 
     pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp, commands: &Outbox) {

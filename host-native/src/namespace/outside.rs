@@ -55,7 +55,7 @@ impl Namespace {
         let room = room.into();
         let lost = Lost { conn, room, offset };
         let inner = &mut *self.inner.borrow_mut();
-        inner.tell_lost(shard, &self.name, shard.now(), &lost);
+        inner.tell_lost(shard, &self.name, shard.now(), lost);
     }
 
     /// Drops histories until they take at most so many bytes of memory.

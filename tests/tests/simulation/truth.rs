@@ -136,7 +136,8 @@ impl Truth {
                 room.emptied = now;
             }
             room.members.clear();
-            room.users.clear();
+            // Who was waited for is still.
+            room.users.retain(|_, user| kept && user.conns == 0);
             if !kept || room.age().is_none() {
                 room.forget();
             }
@@ -209,7 +210,6 @@ impl Room {
             }
         }
         if self.members.is_empty() {
-            self.users.clear();
             self.emptied = now;
             if self.age().is_none() {
                 self.forget();

@@ -144,10 +144,11 @@ impl Streams {
         }
     }
 
-    pub(super) fn place_gap(&mut self, actor: &Actor, room: &str, notice: Option<Rc<[u8]>>) {
-        if let Some(stream) = self.stalled.get_mut(actor) {
-            stream.queue.place_gap(room, notice);
-        }
+    fn place_gap(&mut self, actor: &Actor, conn: ConnId, room: &str, notice: Option<Rc<[u8]>>) {
+        let stream = self.stalled.get_mut(actor);
+        let next = stream.and_then(|stream| stream.queue.place_gap(room, notice));
+        self.lost
+            .extend(next.map(|offset| (conn, room.into(), offset)));
     }
 
     pub(super) fn part(&mut self, actor: &Actor) {
@@ -189,7 +190,7 @@ impl<G: Gateway> Core<G> {
                     Some(self::frame(frame))
                 });
                 if let (Ok(()), Some(actor)) = (lost, self.actor(namespace, conn)) {
-                    self.streams.place_gap(&actor, &room, notice);
+                    self.streams.place_gap(&actor, conn, &room, notice);
                 }
             }
             let Some(conn) = self.streams.take_overflowed() else {
