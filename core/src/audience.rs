@@ -129,10 +129,9 @@ impl Audience {
     /// The room that the audience is, minus exceptions; `None` when it is anything else. What is
     /// sent to one room names it.
     pub fn as_room(&self) -> Option<&str> {
-        match &*self.rooms {
-            [room] if !self.all && self.conns.is_empty() && self.users.is_empty() => Some(room),
-            _ => None,
-        }
+        let (room, more) = self.rooms.split_first()?;
+        let only = !self.all && self.conns.is_empty() && self.users.is_empty();
+        (only && more.iter().all(|other| other == room)).then_some(room)
     }
 
     pub(crate) const fn has_exceptions(&self) -> bool {
@@ -152,6 +151,7 @@ mod tests {
         let minus = Audience::room("r").except_room("q").except_user("u");
         assert_eq!(minus.as_room(), Some("r"));
         assert_eq!(Audience::rooms(["r", "q"]).as_room(), None);
+        assert_eq!(Audience::rooms(["r", "r"]).as_room(), Some("r"));
         assert_eq!(Audience::room("r").and_user("u").as_room(), None);
         assert_eq!(Audience::all().as_room(), None);
     }

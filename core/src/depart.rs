@@ -104,6 +104,7 @@ impl Hub {
         match (self.rooms.get_mut(slot).history_mut(), age) {
             (Some(history), Some(age)) => {
                 history.emptied = Some(now);
+                let age = age.min(history.idle_max());
                 self.touch(slot);
                 self.arm(slot, now + age);
                 self.persist_room(slot, out);

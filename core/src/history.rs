@@ -1,6 +1,7 @@
 //! The history of one room: its last messages, as they were sent.
 
 use alloc::{boxed::Box, collections::VecDeque, format, vec::Vec};
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -231,6 +232,16 @@ impl History {
         (self.messages, self.bytes, self.away) = (VecDeque::new(), 0, 0);
     }
 
+    /// How long a room without members is remembered for it at most, whatever the policy: where nothing
+    /// was ever said there is little to go on with, and to make such rooms costs nobody anything.
+    pub(crate) const fn idle_max(&self) -> Duration {
+        if self.top == 0 {
+            Duration::from_secs(60)
+        } else {
+            Duration::MAX
+        }
+    }
+
     /// What it takes in memory.
     pub(crate) fn cost(&self) -> usize {
         self.bytes + self.messages.len() * Self::OVERHEAD_BYTES
@@ -250,7 +261,7 @@ impl History {
     }
 
     /// The offset of the oldest message here that is younger than `age`.
-    pub(crate) fn first_since(&self, now: Timestamp, age: core::time::Duration) -> u64 {
+    pub(crate) fn first_since(&self, now: Timestamp, age: Duration) -> u64 {
         let old = self.messages.partition_point(|kept| kept.at + age <= now);
         self.first_here() + old as u64
     }

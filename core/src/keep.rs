@@ -151,8 +151,7 @@ impl Hub {
             let before = history.cost();
             change(history);
             self.shelf.bytes = self.shelf.bytes + history.cost() - before;
-            self.shelf
-                .insert(history.seq, slot, history.len() > 0, idle);
+            self.shelf.insert(history, slot, idle);
         }
     }
 
@@ -162,8 +161,7 @@ impl Hub {
         let idle = room.members.is_empty();
         if let Some(history) = room.history_mut() {
             history.seq = self.shelf.touch(history.seq);
-            self.shelf
-                .insert(history.seq, slot, history.len() > 0, idle);
+            self.shelf.insert(history, slot, idle);
         }
     }
 
@@ -243,8 +241,7 @@ impl Hub {
         let first = room.members.len() == 1;
         if first && let Some(history) = room.history_mut() {
             history.emptied = None;
-            self.shelf
-                .insert(history.seq, slot, history.len() > 0, false);
+            self.shelf.insert(history, slot, false);
             self.persist_room(slot, out);
         }
         let Some(connection) = self.conns.get_mut(conn) else {
@@ -355,7 +352,7 @@ impl Hub {
         let (room, policy) = (self.rooms.get(slot), self.history_policy(slot)?);
         let history = room.history()?;
         let last = history.emptied.unwrap_or_default().max(history.touched);
-        Some(last + policy.age)
+        Some(last + policy.age.min(history.idle_max()))
     }
 
     /// When to look at a room next.

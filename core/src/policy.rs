@@ -77,7 +77,8 @@ pub struct HistoryPolicy {
     #[serde(deserialize_with = "history_bytes")]
     pub bytes: usize,
     /// How old a message may be, and how long a room without members is remembered, `age_s` in a
-    /// file; default 5 minutes, longer than a tunnel or a deploy. 1 s to 30 days.
+    /// file; default 5 minutes, longer than a tunnel or a deploy. 1 s to 30 days. A room where nothing
+    /// was ever said is remembered for a minute at most.
     #[serde(
         rename = "age_s",
         deserialize_with = "history_age",

@@ -123,9 +123,11 @@ impl Hub {
         let (mut count, mut bytes) = (0, 0);
         for (_, frame) in history.read(from, self.reader(conn, &since.conn.0)) {
             (count, bytes) = (count + 1, bytes + frame.len());
+            if count > limits.recovery_messages || bytes > limits.recovery_bytes {
+                return None;
+            }
         }
-        let few = count <= limits.recovery_messages && bytes <= limits.recovery_bytes;
-        few.then_some((from, count))
+        Some((from, count))
     }
 
     /// Sends a member what it missed.

@@ -2,6 +2,8 @@
 
 use alloc::collections::BTreeMap;
 
+use crate::history::History;
+
 /// Rooms are known by their slots, and ordered by the number that each was given when it was last
 /// touched: by a message, by its beginning or by its last member's leaving.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +15,8 @@ pub(crate) struct Shelf {
     held: BTreeMap<u64, u32>,
     /// Rooms without members.
     idle: BTreeMap<u64, u32>,
+    /// Rooms without members in which nothing was ever said.
+    blank: BTreeMap<u64, u32>,
 }
 
 impl Shelf {
@@ -23,24 +27,27 @@ impl Shelf {
         self.next
     }
 
-    /// Takes a room in under a number it has.
-    pub(crate) fn insert(&mut self, seq: u64, slot: u32, holds: bool, idle: bool) {
+    /// Takes a room in under the number it has.
+    pub(crate) fn insert(&mut self, history: &History, slot: u32, idle: bool) {
+        let (seq, blank) = (history.seq, history.top == 0);
         self.next = self.next.max(seq);
-        if holds {
-            self.held.insert(seq, slot);
-        } else {
-            self.held.remove(&seq);
-        }
-        if idle {
-            self.idle.insert(seq, slot);
-        } else {
-            self.idle.remove(&seq);
+        for (rooms, is_one) in [
+            (&mut self.held, history.len() > 0),
+            (&mut self.idle, idle && !blank),
+            (&mut self.blank, idle && blank),
+        ] {
+            if is_one {
+                rooms.insert(seq, slot);
+            } else {
+                rooms.remove(&seq);
+            }
         }
     }
 
     pub(crate) fn remove(&mut self, seq: u64) {
-        self.held.remove(&seq);
-        self.idle.remove(&seq);
+        for rooms in [&mut self.held, &mut self.idle, &mut self.blank] {
+            rooms.remove(&seq);
+        }
     }
 
     /// The room that holds messages and was touched longest ago.
@@ -48,14 +55,18 @@ impl Shelf {
         self.held.values().next().copied()
     }
 
-    /// The room without members that was touched longest ago.
+    /// The room without members that was touched longest ago; those where nothing was said come first.
     pub(crate) fn oldest_idle(&self) -> Option<u32> {
-        self.idle.values().next().copied()
+        self.blank
+            .values()
+            .chain(self.idle.values())
+            .next()
+            .copied()
     }
 
     /// How many rooms have no members.
     pub(crate) fn idle(&self) -> usize {
-        self.idle.len()
+        self.idle.len() + self.blank.len()
     }
 
     pub(crate) fn held(&self) -> usize {

@@ -349,7 +349,7 @@ impl Hub {
         if let Some(fresh) = self.rooms.get_mut(slot).history_mut() {
             self.shelf.remove(fresh.seq);
             *fresh = woken;
-            self.shelf.insert(history.seq, slot, false, true);
+            self.shelf.insert(fresh, slot, true);
         }
         Ok(())
     }

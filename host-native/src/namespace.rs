@@ -238,6 +238,16 @@ impl Namespace {
             && !inner.application.has_something_to_lose()
     }
 
+    /// What is lost with it, in bytes, when that is nothing but histories that nobody is there for.
+    pub(crate) fn spare_bytes(&self) -> Option<usize> {
+        let inner = self.inner.borrow();
+        let counts = inner.application.app().hub().counts();
+        let spare = inner.works.is_empty()
+            && counts.connections == 0
+            && !inner.application.has_something_to_lose();
+        spare.then_some(counts.history_bytes)
+    }
+
     /// Tells the application, once, that all connections will be closed.
     pub(crate) fn drain(self: &Rc<Self>, shard: &Shard) {
         if !self.drained.replace(true) {

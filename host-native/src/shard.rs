@@ -130,7 +130,11 @@ impl Shard {
         if let Some(namespace) = self.namespace(name) {
             return Ok(namespace);
         }
-        self.shared.namespaces.reserve().ok_or(OpenError::Full)?;
+        let places = &self.shared.namespaces;
+        if places.reserve().is_none() {
+            self.retire_one();
+            places.reserve().ok_or(OpenError::Full)?;
+        }
         let opened = self.begin_namespace(name);
         if let Err(fault) = &opened {
             let namespace = &**name;

@@ -240,12 +240,15 @@ enum Fault {
 
 /// What is wrong, and what to do about it.
 fn explain(fault: &Fault) -> String {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase};
     let advice = match fault {
         Fault::Damaged(_) => DAMAGED,
         Fault::Foreign(_) => "give another folder",
         Fault::Sqlite(fault) => match fault.sqlite_error_code() {
             Some(DatabaseCorrupt | NotADatabase) => DAMAGED,
+            Some(DatabaseBusy) => {
+                "another program has it open: nobody but the server may write there"
+            }
             Some(DiskFull) => "the disk is full: make room, and start again",
             _ => "look at the disk, and who may write there",
         },
@@ -261,7 +264,8 @@ const DAMAGED: &str = "the file is damaged: move it away to begin with empty his
 
 fn connect(folder: &Path) -> Result<Connection, rusqlite::Error> {
     let db = Connection::open(folder.join(FILE))?;
-    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    // Nobody else has business with it: whoever has must not hold the server up.
+    db.busy_timeout(std::time::Duration::ZERO)?;
     // Readers and the writer do not wait for each other, and a commit is a write without a sync.
     db.pragma_update(None, "journal_mode", "wal")?;
     // Checkpoints have a thread of their own.

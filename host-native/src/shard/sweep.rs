@@ -109,17 +109,43 @@ impl Shard {
             .cloned()
             .collect();
         for namespace in idle {
-            let next = namespace.ask(|hub| hub.state().next_serial());
-            self.serial.set(self.serial.get().max(next));
-            self.namespaces.borrow_mut().remove(&namespace.name);
-            if self.shared.store.is_some() {
-                self.keep(|batch| batch.forget(&namespace.name));
-            }
-            self.shared.namespaces.release();
-            // With the application's state, whose own `Drop` may panic.
-            if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
-                tracing::error!("an application panicked when it was dropped");
-            }
+            self.retire(namespace);
+        }
+    }
+
+    /// Ends the namespace with the least history of those that nobody is connected to: there is no
+    /// place for another one, and strangers must not keep the others out with what they left behind.
+    pub(super) fn retire_one(&self) {
+        let least = {
+            let namespaces = self.namespaces.borrow();
+            let spare = namespaces.values().filter_map(|namespace| {
+                let mounted = self.shared.gateways.is_mounted(&namespace.name);
+                let bytes = namespace.spare_bytes().filter(|_| !mounted)?;
+                Some((bytes, namespace.clone()))
+            });
+            spare.min_by_key(|(bytes, _)| *bytes)
+        };
+        if let Some((_, namespace)) = least {
+            let name = &*namespace.name;
+            tracing::warn!(
+                namespace = name,
+                "ended with its histories, since there are --namespaces-max others"
+            );
+            self.retire(namespace);
+        }
+    }
+
+    fn retire(&self, namespace: Rc<Namespace>) {
+        let next = namespace.ask(|hub| hub.state().next_serial());
+        self.serial.set(self.serial.get().max(next));
+        self.namespaces.borrow_mut().remove(&namespace.name);
+        if self.shared.store.is_some() {
+            self.keep(|batch| batch.forget(&namespace.name));
+        }
+        self.shared.namespaces.release();
+        // With the application's state, whose own `Drop` may panic.
+        if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
+            tracing::error!("an application panicked when it was dropped");
         }
     }
 }

@@ -97,25 +97,37 @@ fn run(db: &Connection, writer: &Mutex<Writer>, shared: &Shared) {
         if !committed {
             continue;
         }
-        let done = checkpoint(db, "PASSIVE").and_then(|pages| {
-            if pages <= LOG_PAGES_MAX {
-                return Ok(pages);
+        let done = checkpoint(db, "PASSIVE").and_then(|done| {
+            if done.pages <= LOG_PAGES_MAX {
+                return Ok(true);
             }
             let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            checkpoint(&writer.db, "TRUNCATE")
+            Ok(!checkpoint(&writer.db, "TRUNCATE")?.busy)
         });
-        if let Err(fault) = &done
-            && well
-        {
-            tracing::error!(%fault, "the store cannot be brought up to date; its log grows");
+        match &done {
+            Ok(false) if well => tracing::warn!(
+                "another program reads the store: its log grows until that ends, and nobody but the \
+                 server should open it"
+            ),
+            Err(fault) if well => {
+                tracing::error!(%fault, "the store cannot be brought up to date; its log grows");
+            }
+            Ok(_) | Err(_) => {}
         }
-        well = done.is_ok();
+        well = done.is_ok_and(|done| done);
     }
 }
 
-/// Gives the pages in the log.
-fn checkpoint(db: &Connection, how: &str) -> Result<i64, rusqlite::Error> {
+struct Checkpoint {
+    /// Whether somebody who reads held it up.
+    busy: bool,
+    /// In the log.
+    pages: i64,
+}
+
+fn checkpoint(db: &Connection, how: &str) -> Result<Checkpoint, rusqlite::Error> {
     db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
-        row.get(1)
+        let (busy, pages) = (row.get(0)?, row.get(1)?);
+        Ok(Checkpoint { busy, pages })
     })
 }

@@ -512,7 +512,13 @@ impl Model {
     fn end_of(&self, kept: &Kept) -> Option<u64> {
         let age = self.policies.of(&kept.name)?.history?.age;
         let empty = self.members(&kept.namespace, &kept.name).next().is_none();
-        empty.then(|| kept.touched.max(kept.emptied) + millis(age))
+        // Where nothing was ever said it is a minute.
+        let age = if kept.top == 0 {
+            millis(age).min(60_000)
+        } else {
+            millis(age)
+        };
+        empty.then(|| kept.touched.max(kept.emptied) + age)
     }
 
     /// Does what is due in rooms, in the order of their names.
