@@ -25,6 +25,10 @@ history.bytes = 67108864
 overflow = "drop-oldest"
 
 [[rooms]]
+match = "full"
+members = 1
+
+[[rooms]]
 match = "chat:*"
 history.messages = 10
 presence = "members"
@@ -48,7 +52,7 @@ async function printed() {
 class Server {
   static async start(port, ...flags) {
     const server = new Server();
-    const args = ["serve", "--listen", `127.0.0.1:${port}`, "--api-key", KEY, "--inbound-rate", "off", "--config", config, ...flags];
+    const args = ["serve", "--listen", `127.0.0.1:${port}`, "--api-key", KEY, "--config", config, ...flags];
     server.process = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"], env: {} });
     server.ended = once(server.process, "exit");
     const lines = createInterface(server.process.stderr);
@@ -205,6 +209,23 @@ const cases = {
     await server.end("SIGTERM");
     server = await Server.start(server.port);
     await until("the answer", async () => (await members(server, "chat:a")()) === 1 && heard.lost.length === 1);
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+
+  async "comes into many rooms, and is not held up by a full one"({ Rooms }) {
+    const server = await Server.start(0);
+    const other = listener(Rooms, server.port);
+    other.rooms.join("full");
+    await until("the first", async () => (await members(server, "full")()) === 1);
+    const heard = listener(Rooms, server.port);
+    heard.rooms.join("full");
+    for (const number of numbers(1, 127)) heard.rooms.join(`chat:${number}`);
+    // Faster than the server lets it: so it is told to wait.
+    const last = members(server, "chat:127");
+    await until("the last", async () => (await last()) === 1);
+    equal(await members(server, "full")(), 1, "members of the full room");
+    other.rooms.close();
     heard.rooms.close();
     await server.end("SIGKILL");
   },

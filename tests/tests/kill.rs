@@ -14,8 +14,9 @@ const SUBSCRIBERS: usize = 5;
 /// Publishes in a burst, and how often: 1,000 a second.
 const BURST: u64 = 5;
 const PERIOD: Duration = Duration::from_millis(5);
-/// Acknowledgements after which the process is killed: the first, and how many more at most.
-const ACKS: (u64, u64) = (150, 250);
+/// Acknowledgements after which the process is killed: the first, and how many more at most. The store
+/// makes a checkpoint a second: some kills come before the first, some behind it.
+const ACKS: (u64, u64) = (150, 1_200);
 
 /// What one subscriber has seen, over all its connections.
 #[derive(Default)]
@@ -110,6 +111,9 @@ async fn rounds(count: u64) {
     let mut seen: Vec<Seen> = (0..SUBSCRIBERS).map(|_| Seen::default()).collect();
     let (mut acked, mut next) = (BTreeMap::new(), 0);
     for round in 0..count {
+        let mut flags = flags.clone();
+        // The room is at home on one of them, its members are on all.
+        flags.push(format!("--threads={}", 1 + round % 3));
         let server = Server::start(&flags);
         let mut clients = Vec::new();
         for seen in &mut seen {
@@ -120,7 +124,7 @@ async fn rounds(count: u64) {
         let publisher = Client::connect(server.authority()).await;
         let (ring, enough) = tokio::sync::oneshot::channel();
         // Some moment of its own for each round.
-        let acks = ACKS.0 + round * 97 % ACKS.1;
+        let acks = ACKS.0 + round * 397 % ACKS.1;
         let publishing = publish(publisher, next, acks, ring);
         let reading = seen.drain(..).zip(clients).map(|(mut seen, mut client)| {
             tokio::spawn(async move {

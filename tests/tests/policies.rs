@@ -18,7 +18,7 @@ fn the_example_says_what_its_comments_say() {
     let (lobby, age) = (of("lobby"), std::time::Duration::from_secs(300));
     assert_eq!(lobby.presence, PresencePolicy::Members);
     let history = lobby.history.expect("a history");
-    assert_eq!((history.messages, history.age), (300, age));
+    assert_eq!((history.messages, history.age), (2000, age));
 }
 
 #[test]
