@@ -158,6 +158,8 @@ impl Rooms {
         lives: Option<u64>,
         epoch: &str,
     ) -> worker::Result<()> {
+        // Also while no history has begun: a number that is missing is taken for one that was lost.
+        let first = (!self.made || self.renewed).then_some(0);
         if !self.made {
             sql.exec(TABLES, None)?;
             self.made = true;
@@ -166,7 +168,7 @@ impl Rooms {
             sql.exec("UPDATE namespace SET epoch = ?", vec![epoch.into()])?;
             self.renewed = false;
         }
-        if let Some(lives) = lives {
+        if let Some(lives) = lives.or(first) {
             const SAVE: &str = "INSERT OR REPLACE INTO histories (only, lives) VALUES (0, ?)";
             sql.exec(SAVE, vec![number(lives)])?;
         }
