@@ -38,6 +38,12 @@ pub trait Driver {
     /// When the driver fails. A refusal by Roomcast is an [`Answer`].
     fn perform(&mut self, op: &Op) -> Result<Answer, DriverError>;
 
+    /// Whether what is due at a time may come some time later, as it does from a server: then it is
+    /// waited for.
+    fn is_late(&self) -> bool {
+        false
+    }
+
     /// What happened to an actor since this was last asked, in order.
     fn take(&mut self, actor: &Actor) -> Vec<Event>;
 

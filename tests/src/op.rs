@@ -166,7 +166,7 @@ pub enum Op {
     /// The server dies: every connection is gone without a word, and what it did not keep is lost.
     /// It starts again at once, from what it kept.
     Crash,
-    /// Time passes. Only the in-process driver has a clock that can be moved.
+    /// Time passes. The in-process driver moves its clock; others wait, and not for long.
     Wait {
         /// How much.
         millis: u64,

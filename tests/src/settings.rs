@@ -54,6 +54,7 @@ enum Field {
     InboundBytesRate,
     HeartbeatMs,
     HeartbeatWaitMs,
+    IdempotencyMs,
     HistoryRooms,
     RecoveryMessages,
     PageEntries,
@@ -63,7 +64,7 @@ enum Field {
     OutboxFrames,
 }
 
-const SETTINGS: [Setting; 16] = [
+const SETTINGS: [Setting; 17] = [
     setting("connections", "--connections-max", Field::Connections),
     setting("message_bytes", "--message-bytes-max", Field::MessageBytes),
     setting(
@@ -89,6 +90,7 @@ const SETTINGS: [Setting; 16] = [
         "--heartbeat-wait-ms",
         Field::HeartbeatWaitMs,
     ),
+    setting("idempotency_ms", "--idempotency-ms", Field::IdempotencyMs),
     setting("history_rooms", "--history-rooms-max", Field::HistoryRooms),
     setting(
         "recovery_messages",
@@ -187,6 +189,7 @@ impl Settings {
                 Field::PageEntries => limits.page_entries = size,
                 Field::PresenceList => limits.presence_list = size,
                 Field::MetaBytes => limits.meta_bytes = size,
+                Field::IdempotencyMs => limits.idempotency = time.unwrap_or_default(),
                 Field::HeartbeatWaitMs => limits.heartbeat_wait = time.unwrap_or_default(),
                 // Not of the hub: see `queues`.
                 Field::OutboxBytes | Field::OutboxFrames => {}

@@ -4,11 +4,15 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt, fs, io,
     path::Path,
+    time::{Duration, Instant},
 };
 
 use crate::{Actor, Driver, Event, Expect, Known, Op, Settings};
 
 mod parse;
+
+/// How late a server may be with what is due: a fault when it passes.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A story that says who does what, and every frame that follows.
 ///
@@ -30,6 +34,9 @@ mod parse;
 /// `TEXT` is the rest of the line, compared byte for byte but for the placeholders of [`Known`];
 /// [`expand`](crate::expand) writes out what is abbreviated in it. An op of the server side says
 /// behind ` -> ` what it is answered; without that, it has to succeed.
+///
+/// A server may be late with what is due at a time: what a line behind `time passes` expects is waited
+/// for, when the driver [is late](Driver::is_late).
 ///
 /// An event that no line expects fails the trace at the next step of its actor, or at the end.
 ///
@@ -134,6 +141,18 @@ impl Trace {
         })
     }
 
+    /// How much time passes in the story.
+    pub fn duration(&self) -> Duration {
+        let waits = self.steps.iter().map(|(_, step)| match step {
+            Step::Do {
+                op: Op::Wait { millis },
+                ..
+            } => Duration::from_millis(*millis),
+            Step::Do { .. } | Step::Sees { .. } | Step::SeesNothing { .. } => Duration::ZERO,
+        });
+        waits.sum()
+    }
+
     /// Performs the story and compares what follows.
     ///
     /// # Errors
@@ -144,6 +163,7 @@ impl Trace {
             driver,
             known: Known::default(),
             inboxes: BTreeMap::new(),
+            late: None,
         };
         for (line, step) in &self.steps {
             run.step(step).map_err(|fault| self.error(*line, fault))?;
@@ -172,14 +192,33 @@ struct Run<'d> {
     known: Known,
     /// What happened and was not asked for by a step yet.
     inboxes: BTreeMap<Actor, VecDeque<Event>>,
+    /// Until when to wait for what is due, behind a wait.
+    late: Option<Instant>,
 }
 
 impl Run<'_> {
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Do { op, answer } => self.perform(op, answer.as_deref()),
+            Step::Do { op, answer } => {
+                let mut done = self.perform(op, answer.as_deref());
+                // That a room has ended is told to nobody: it can only be asked for.
+                if matches!(op, Op::ListRooms { .. } | Op::ListConnections { .. }) {
+                    while done.is_err() && self.is_waiting() {
+                        self.pause()?;
+                        done = self.perform(op, answer.as_deref());
+                    }
+                } else {
+                    let waited = matches!(op, Op::Wait { .. }) && self.driver.is_late();
+                    self.late = waited.then(|| Instant::now() + PATIENCE);
+                }
+                done
+            }
             Step::SeesNothing { actor } => self.nothing_left(actor),
             Step::Sees { actor, expect } => {
+                let is_empty = |inbox: &VecDeque<_>| inbox.is_empty();
+                while self.inboxes.get(actor).is_none_or(is_empty) && self.is_waiting() {
+                    self.pause()?;
+                }
                 let got = self.inboxes.get_mut(actor).and_then(VecDeque::pop_front);
                 if let Some(got) = &got
                     && self.known.fits(actor, expect, got)
@@ -220,9 +259,7 @@ impl Run<'_> {
                 self.known.ended(&actor);
             }
         }
-        for (actor, inbox) in &mut self.inboxes {
-            inbox.extend(self.driver.take(actor));
-        }
+        self.take_all();
         let got = answer.to_string();
         match expected {
             Some(expected) if self.known.matches(&home, expected, &got) => Ok(()),
@@ -233,6 +270,25 @@ impl Run<'_> {
             None if answer.status == 200 => Ok(()),
             None => Err(format!("refused: {got}")),
         }
+    }
+
+    fn take_all(&mut self) {
+        for (actor, inbox) in &mut self.inboxes {
+            inbox.extend(self.driver.take(actor));
+        }
+    }
+
+    /// Whether what is expected may yet come.
+    fn is_waiting(&self) -> bool {
+        self.late.is_some_and(|late| Instant::now() < late)
+    }
+
+    /// Reads what has come meanwhile.
+    fn pause(&mut self) -> Result<(), String> {
+        let moment = self.driver.perform(&Op::Wait { millis: 1 });
+        moment.map_err(|fault| fault.to_string())?;
+        self.take_all();
+        Ok(())
     }
 
     fn nothing_left(&self, actor: &Actor) -> Result<(), String> {

@@ -2,45 +2,25 @@
 //! name.
 
 use std::{
-    cell::Cell,
     env, fs,
+    sync::atomic::{AtomicU32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use roomcast_tests::{Driver, Server, Settings, Sleep, Trace, TraceError, Url};
+use roomcast_tests::{Driver, Server, Settings, Sleep, Trace, Url};
 
-fn traces() -> Vec<Trace> {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");
-    Trace::read_dir(directory).unwrap_or_else(|fault| panic!("{fault}"))
-}
+mod applications;
+mod served;
+mod stories;
 
-/// What came of a number of traces.
-#[derive(Default)]
-struct Outcome {
-    ran: usize,
-    faults: Vec<TraceError>,
-}
+use self::{
+    applications::{Application, users::users},
+    served::Served,
+    stories::{for_servers, tell, traces},
+};
 
-impl Outcome {
-    /// Runs a trace, when the driver can.
-    fn run(&mut self, trace: &Trace, mut driver: impl Driver) {
-        if trace.unsupported(&driver).is_none() {
-            self.ran += 1;
-            self.faults.extend(trace.run(&mut driver).err());
-        }
-    }
-
-    /// Panics with all failures.
-    fn check(self) {
-        let Self { ran, faults } = self;
-        assert!(ran > 0, "no trace ran");
-        let report: String = faults.iter().map(|fault| format!("\n{fault}")).collect();
-        let count = faults.len();
-        assert!(
-            faults.is_empty(),
-            "{count} of {ran} traces failed:\n{report}"
-        );
-    }
+fn run(trace: &Trace, mut driver: impl Driver) -> Result<(), String> {
+    trace.run(&mut driver).map_err(|fault| fault.to_string())
 }
 
 fn url(address: impl Into<String>) -> Url {
@@ -49,15 +29,66 @@ fn url(address: impl Into<String>) -> Url {
 
 #[test]
 fn on_the_core() {
-    let mut outcome = Outcome::default();
-    for trace in traces() {
-        let settings = trace.settings();
-        let core = || settings.core();
-        outcome.run(&trace, core());
+    tell(&traces(), |trace| {
+        let core = || trace.settings().core();
+        run(trace, core())?;
         // No trace may go another way when the core forgets everything after each step.
-        outcome.run(&trace, core().with_sleep(Sleep::Saved));
+        run(trace, core().with_sleep(Sleep::Saved))
+    });
+}
+
+/// Each trace that is for the core alone has a step that no server without an application knows; all
+/// others have none that no server can be told.
+#[test]
+fn what_is_for_the_core_alone_has_to_be() {
+    let nowhere = url("ws://127.0.0.1:1/ws").with_api(None);
+    let plain = url("ws://127.0.0.1:1/ws").with_api(None);
+    let all = nowhere.with_users().with_waits();
+    let shared = for_servers();
+    for trace in traces() {
+        let name = trace.name();
+        if shared.iter().any(|other| other.name() == name) {
+            assert_eq!(trace.unsupported(&all), None, "{name} is for no server");
+        } else {
+            assert!(trace.unsupported(&plain).is_some(), "{name} is for servers");
+        }
     }
-    outcome.check();
+}
+
+/// With an application that says who people are, and leaves all else as it is without one.
+#[test]
+fn on_the_native_host_with_users() {
+    on_the_native_host(1);
+}
+
+#[test]
+fn on_the_native_host_with_users_and_three_threads() {
+    on_the_native_host(3);
+}
+
+/// Traces with equal settings share a server, in a namespace of their own each.
+fn on_the_native_host(threads: usize) {
+    const USERS: Application = Application {
+        name: "users",
+        gateway: || Box::new(users()),
+        is_raw: false,
+    };
+    let mut servers: Vec<(Settings, Served)> = Vec::new();
+    let traces = for_servers();
+    for settings in traces.iter().map(Trace::settings) {
+        if !servers.iter().any(|(known, _)| known == settings) {
+            let served = Served::start(&USERS, settings, threads);
+            servers.push((settings.clone(), served));
+        }
+    }
+    tell(&traces, |trace| {
+        let mut servers = servers.iter();
+        let served = servers.find(|(settings, _)| settings == trace.settings());
+        let (_, served) = served.ok_or("no server has its settings")?;
+        let url = url(served.address()).with_api(None);
+        let url = url.with_namespace(trace.name()).with_users().with_waits();
+        run(trace, url)
+    });
 }
 
 #[test]
@@ -69,11 +100,11 @@ fn on_the_native_server() {
 #[test]
 fn on_the_native_server_with_a_store() {
     let folder = tempfile::tempdir().expect("a folder");
-    let stores = Cell::new(0);
+    let stores = AtomicU32::new(0);
     on_native_with(|| {
         // Each server has its own.
-        stores.set(stores.get() + 1);
-        let store = folder.path().join(stores.get().to_string());
+        let number = stores.fetch_add(1, Ordering::Relaxed);
+        let store = folder.path().join(number.to_string());
         vec![format!("--store={}", store.display())]
     });
 }
@@ -94,34 +125,34 @@ fn on_native(flags: &[&str]) {
     on_native_with(|| flags.iter().map(|&flag| flag.into()).collect());
 }
 
-fn on_native_with(flags: impl Fn() -> Vec<String>) {
+fn on_native_with(flags: impl Fn() -> Vec<String> + Sync) {
     let folder = tempfile::tempdir().expect("a folder");
-    let start = |settings: &Settings| {
+    let start = |name: &str, settings: &Settings| {
         let mut all = settings.flags();
         all.extend(flags());
         if let Some(policies) = settings.config_file() {
-            // Read by the time that the server listens.
-            let path = folder.path().join("rooms.toml");
+            let path = folder.path().join(format!("{name}.toml"));
             fs::write(&path, policies).expect("written");
             all.push(format!("--config={}", path.display()));
         }
         Server::start(&all)
     };
-    let mut outcome = Outcome::default();
-    let shared = start(&Settings::default());
-    for trace in &traces() {
-        let on = |server: &Server| {
-            let url = url(server.address()).with_api(Some(Server::API_KEY));
-            url.with_namespace(trace.name())
-        };
-        if trace.settings().is_empty() || trace.unsupported(&on(&shared)).is_some() {
-            outcome.run(trace, on(&shared));
+    let shared = start("shared", &Settings::default());
+    let on = |server: &Server, trace: &Trace| {
+        let url = url(server.address()).with_api(Some(Server::API_KEY));
+        url.with_namespace(trace.name()).with_waits()
+    };
+    // It knows no users without an application.
+    let mut traces = for_servers();
+    traces.retain(|trace| trace.unsupported(&on(&shared, trace)).is_none());
+    tell(&traces, |trace| {
+        if trace.settings().is_empty() {
+            run(trace, on(&shared, trace))
         } else {
-            let own = start(trace.settings());
-            outcome.run(trace, on(&own));
+            let own = start(trace.name(), trace.settings());
+            run(trace, on(&own, trace))
         }
-    }
-    outcome.check();
+    });
 }
 
 /// `ROOMCAST_TEST_URL=ws://host:port/ws`, and `ROOMCAST_TEST_KEY` for the traces that use the HTTP
@@ -134,18 +165,16 @@ fn on_the_server_of_your_choice() {
     };
     let key = env::var("ROOMCAST_TEST_KEY").ok();
     // Idempotency keys of an earlier run may still be remembered.
-    let run = SystemTime::now().duration_since(UNIX_EPOCH);
-    let run = run.unwrap_or_default().as_millis();
-    let mut outcome = Outcome::default();
-    for trace in traces() {
-        let url = url(address.clone()).with_namespace(format!("{}-{run}", trace.name()));
-        let url = match &key {
+    let run_id = SystemTime::now().duration_since(UNIX_EPOCH);
+    let run_id = run_id.unwrap_or_default().as_millis();
+    let on = |trace: &Trace| {
+        let url = url(address.clone()).with_namespace(format!("{}-{run_id}", trace.name()));
+        match &key {
             Some(key) => url.with_api(Some(key)),
             None => url,
-        };
-        if trace.settings().is_empty() {
-            outcome.run(&trace, url);
         }
-    }
-    outcome.check();
+    };
+    let mut traces = for_servers();
+    traces.retain(|trace| trace.settings().is_empty() && trace.unsupported(&on(trace)).is_none());
+    tell(&traces, |trace| run(trace, on(trace)));
 }

@@ -78,6 +78,10 @@ impl Driver for Hibernating<'_> {
         self.url.perform(op)
     }
 
+    fn is_late(&self) -> bool {
+        self.url.is_late()
+    }
+
     fn take(&mut self, actor: &Actor) -> Vec<Event> {
         self.url.take(actor)
     }

@@ -16,6 +16,8 @@ mod socket;
 
 /// How long a server may take for anything: a fault when it passes, never a way to decide.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait of a story that is waited for: longer ones are for a clock that can be moved.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A server that is reached through `ws://host:port/ws`, and for what the application does through
 /// its HTTP API.
@@ -36,6 +38,8 @@ pub struct Url {
     api: Option<Api>,
     speech: Speech,
     welcome: bool,
+    users: bool,
+    waits: bool,
     sockets: BTreeMap<Actor, Socket>,
     /// The last connection of every actor: its namespace and its id.
     lives: BTreeMap<Actor, (String, String)>,
@@ -64,6 +68,8 @@ impl Url {
             api: None,
             speech: Speech::Envelopes,
             welcome: false,
+            users: false,
+            waits: false,
             sockets: BTreeMap::new(),
             lives: BTreeMap::new(),
             inboxes: BTreeMap::new(),
@@ -96,6 +102,20 @@ impl Url {
         self
     }
 
+    /// The same, where an application takes the user of a connection from `?user=ann` in its address.
+    #[must_use]
+    pub const fn with_users(mut self) -> Self {
+        self.users = true;
+        self
+    }
+
+    /// The same, waiting in truth where time passes in a story, up to two seconds at once.
+    #[must_use]
+    pub const fn with_waits(mut self) -> Self {
+        self.waits = true;
+        self
+    }
+
     /// The same, in namespaces without envelopes. Their application answers `id` with `id:` and
     /// the id of the connection, and `ping:X` with `pong:X`, before anything that it is asked later.
     #[must_use]
@@ -117,6 +137,7 @@ impl Url {
         &mut self,
         actor: &Actor,
         namespace: &str,
+        user: Option<&str>,
         query: Option<&str>,
         welcome: bool,
     ) -> Result<Answer, DriverError> {
@@ -128,8 +149,10 @@ impl Url {
         if namespace != "default" {
             address = format!("{address}/{namespace}");
         }
-        if let Some(query) = query {
-            address = format!("{address}?{query}");
+        let user = user.map(|user| format!("user={}", encode(user)));
+        let query: Vec<_> = user.as_deref().into_iter().chain(query).collect();
+        if !query.is_empty() {
+            address = format!("{address}?{}", query.join("&"));
         }
         let opened = Socket::open(&address, self.speech, welcome || self.welcome);
         let opened = self.runtime.block_on(opened)?;
@@ -269,10 +292,14 @@ impl Url {
         match op {
             Op::Connect {
                 actor,
+                user,
                 query,
                 welcome,
                 ..
-            } => return self.connect(actor, op.namespace(), query.as_deref(), *welcome),
+            } => {
+                let (user, query) = (user.as_deref(), query.as_deref());
+                return self.connect(actor, op.namespace(), user, query, *welcome);
+            }
             Op::Join { actor, .. }
             | Op::Leave { actor, .. }
             | Op::Rooms { actor }
@@ -333,7 +360,12 @@ impl Url {
                 let path = format!("{}/connections", self.namespace(op.namespace()));
                 return self.call(Method::GET, &path, None, None);
             }
-            Op::Pong { .. } | Op::Stall { .. } | Op::Read { .. } | Op::Crash | Op::Wait { .. } => {
+            Op::Wait { millis } => {
+                let time = Duration::from_millis(*millis);
+                self.runtime
+                    .block_on(async { tokio::time::sleep(time).await });
+            }
+            Op::Pong { .. } | Op::Stall { .. } | Op::Read { .. } | Op::Crash => {
                 return Err(DriverError::Unsupported(op.to_string()));
             }
         }
@@ -344,8 +376,8 @@ impl Url {
 impl Driver for Url {
     fn supports(&self, op: &Op) -> bool {
         match op {
-            // There are no user tokens yet.
-            Op::Connect { user, .. } => user.is_none(),
+            Op::Connect { user, .. } => user.is_none() || self.users,
+            Op::Wait { millis } => self.waits && Duration::from_millis(*millis) <= WAIT_MAX,
             Op::Join { .. }
             | Op::Leave { .. }
             | Op::Rooms { .. }
@@ -361,9 +393,7 @@ impl Driver for Url {
             | Op::Close { .. }
             | Op::ListRooms { .. }
             | Op::ListConnections { .. } => self.api.is_some(),
-            Op::Pong { .. } | Op::Stall { .. } | Op::Read { .. } | Op::Crash | Op::Wait { .. } => {
-                false
-            }
+            Op::Pong { .. } | Op::Stall { .. } | Op::Read { .. } | Op::Crash => false,
         }
     }
 
@@ -374,6 +404,10 @@ impl Driver for Url {
         let answer = self.act(op)?;
         self.settle(op)?;
         Ok(answer)
+    }
+
+    fn is_late(&self) -> bool {
+        self.waits
     }
 
     fn take(&mut self, actor: &Actor) -> Vec<Event> {

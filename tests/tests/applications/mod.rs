@@ -19,6 +19,7 @@ pub(crate) mod raw;
 pub(crate) mod rooms;
 #[path = "../../../core/examples/gateways/rows.rs"]
 pub(crate) mod rows;
+pub(crate) mod users;
 
 /// An example.
 #[derive(Debug, Clone, Copy)]

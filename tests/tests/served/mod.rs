@@ -1,5 +1,8 @@
 //! A native server in the process of the test, and what a task beside it can do.
 
+// Each test uses some of it.
+#![allow(dead_code)]
+
 use std::thread::{self, JoinHandle};
 
 use roomcast::{Host, Server};
@@ -34,6 +37,10 @@ impl Served {
         host.listen = ([127, 0, 0, 1], 0).into();
         host.threads = threads;
         host.hub = settings.limits();
+        host.connections_max = host.connections_max.min(host.hub.connections);
+        host.policies = settings.policies();
+        let queues = settings.queues();
+        (host.outbox_bytes_max, host.outbox_frames_max) = (queues.bytes_max, queues.frames_max);
         host.control = None;
         let listeners = roomcast::listen(&host).expect("a free port");
         let address = listeners[0].local_addr().expect("bound");
@@ -53,6 +60,11 @@ impl Served {
             stop: Some(stop),
             thread: Some(thread),
         }
+    }
+
+    /// Where clients connect: `ws://127.0.0.1:port/ws`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// Clients in a namespace of their own, and the HTTP API.

@@ -25,6 +25,8 @@ mod rooms;
 mod rows;
 #[path = "../../../../tests/edge/trials.rs"]
 mod trials;
+#[path = "../../../../tests/tests/applications/users.rs"]
+mod users;
 
 use roomcast_core::Gateway;
 use roomcast_worker::{Server, mount, mount_others};
@@ -49,6 +51,7 @@ fn others(server: &Server) -> Box<dyn Gateway> {
         "raw" => Box::new(raw::raw()),
         "rooms" => Box::new(rooms::rooms()),
         "rows" => Box::new(rows::rows()),
+        "users" => Box::new(users::users()),
         _ => Box::new(()), // rooms only
     }
 }

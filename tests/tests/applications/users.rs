@@ -1,0 +1,13 @@
+//! Rooms only, and users: who a client is stands in its address.
+
+use roomcast_core::{Admission, Router};
+
+/// The application. Of everything else it leaves the rooms as they are.
+pub(crate) fn users() -> Router {
+    Router::default().on_upgrade(|request, ()| {
+        Ok(match request.param("user") {
+            Some(user) => Admission::new().with_user(user),
+            None => Admission::new(),
+        })
+    })
+}

@@ -1,0 +1,77 @@
+//! The traces of all servers, and those that are for the core alone.
+
+use std::{thread, time::Duration};
+
+use roomcast_tests::Trace;
+
+/// Servers wait where time passes in a trace, for seconds and not for hours.
+const HOURS: &str = "more time passes in it than a test should wait";
+/// Nothing but the core is told by the steps alone what counts for its rates.
+const RATE: &str = "a server counts the questions by which its answers are waited for";
+/// The kernel takes what a client does not, as much as it likes.
+const STALL: &str = "only the core's clients can stop reading at a certain byte";
+/// Processes that are killed have a test of their own.
+const CRASH: &str = "only the core's clients are back in the instant of a crash";
+
+/// Traces that are for the core alone, and why. Each has a step that no server can be told, or that it
+/// cannot be told exactly.
+const CORE_ONLY: [(&str, &str); 13] = [
+    ("bytes_over_the_rate", RATE),
+    ("crash_forgets_who_is_there", CRASH),
+    ("crash_with_a_store", CRASH),
+    ("crash_without_a_store", CRASH),
+    ("heartbeat_can_be_off", HOURS),
+    ("heartbeat_closes_the_silent", HOURS),
+    ("heartbeat_counts_any_sign_of_life", HOURS),
+    ("rate_limit_refills", RATE),
+    ("slow_reader_asks_before_it_reads", STALL),
+    ("slow_reader_begins_a_frame", STALL),
+    ("slow_reader_drop_oldest", STALL),
+    ("slow_reader_is_closed_and_recovers", STALL),
+    ("slow_reader_latest", STALL),
+];
+
+pub(crate) fn traces() -> Vec<Trace> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");
+    Trace::read_dir(directory).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// Those that are for servers too.
+pub(crate) fn for_servers() -> Vec<Trace> {
+    let mut traces = traces();
+    for (name, reason) in CORE_ONLY {
+        let known = traces.iter().position(|trace| trace.name() == name);
+        traces.remove(known.unwrap_or_else(|| panic!("no trace is called {name}: {reason}")));
+    }
+    traces
+}
+
+/// Runs each trace, those in which time passes all at once beside the others, and panics with all
+/// failures.
+pub(crate) fn tell(traces: &[Trace], run: impl Fn(&Trace) -> Result<(), String> + Sync) {
+    assert!(!traces.is_empty(), "no trace runs");
+    let (long, short): (Vec<_>, Vec<_>) = traces
+        .iter()
+        .partition(|trace| trace.duration() > Duration::ZERO);
+    let mut faults = Vec::new();
+    thread::scope(|scope| {
+        let run = &run;
+        let long = long
+            .into_iter()
+            .map(|trace| scope.spawn(move || run(trace)));
+        let long: Vec<_> = long.collect();
+        faults.extend(short.into_iter().filter_map(|trace| run(trace).err()));
+        for trace in long {
+            match trace.join() {
+                Ok(result) => faults.extend(result.err()),
+                Err(_) => faults.push("a trace panicked, see above".into()),
+            }
+        }
+    });
+    let (count, report) = (faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{count} of {} traces failed:\n{report}",
+        traces.len()
+    );
+}
