@@ -16,7 +16,7 @@ pub enum Sleep {
     /// It saves the whole state of its hubs as text, forgets them, and restores them.
     Saved,
     /// The same, but of a connection it has only what it wrote down at the last
-    /// [`Command::Persist`].
+    /// [`Command::Persist`](roomcast_core::Command::Persist).
     Persisted,
 }
 
