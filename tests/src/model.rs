@@ -411,10 +411,9 @@ impl Model {
         if !rooms.into_iter().all(|room| self.room_fits(room)) {
             return Answer::refused(400);
         }
-        let room = match &*to.rooms {
-            [room] if !to.all && to.conns.is_empty() && to.users.is_empty() => Some(&**room),
-            _ => None,
-        };
+        let others = to.all || !to.conns.is_empty() || !to.users.is_empty();
+        let room = to.rooms.first().filter(|_| !others).map(|room| &**room);
+        let room = room.filter(|room| to.rooms.iter().all(|other| **other == **room));
         let offset = room.and_then(|room| self.offset(namespace, room));
         let offset = offset.map_or(String::new(), |offset| format!(r#","offset":{offset}"#));
         let head = room.map_or(String::new(), |room| {
