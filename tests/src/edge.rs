@@ -25,6 +25,9 @@ mod config;
 const CONFIG: &str = "config.capnp";
 /// Lines that are kept for [`Edge::log`].
 const LOG_LINES_MAX: usize = 1000;
+/// How the runtime begins what it says of an alarm that was set anew in the moment in which it rang. It
+/// rings all the same, now or at the new time.
+const ALARM_NOTICE: &str = "NOSENTRY SQLite alarm ";
 
 /// What becomes of the WebSockets of an object that is evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +156,7 @@ impl Edge {
         let logging = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut kept = lock(&kept);
-                if kept.len() < LOG_LINES_MAX {
+                if kept.len() < LOG_LINES_MAX && !line.contains(ALARM_NOTICE) {
                     kept.push(line);
                 }
             }
@@ -250,7 +253,8 @@ impl Edge {
         answer.map_err(|fault| broken(&fault))
     }
 
-    /// What the process has logged: errors, and what the worker writes to its console.
+    /// What the process has logged: errors, and what the worker writes to its console; not
+    /// what the runtime says of alarms that were set anew while they rang.
     pub fn log(&self) -> Vec<String> {
         lock(&self.log).clone()
     }

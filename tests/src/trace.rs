@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// [`expand`](crate::expand) writes out what is abbreviated in it. An op of the server side says
 /// behind ` -> ` what it is answered; without that, it has to succeed.
 ///
-/// A server may be late with what is due at a time: what a line behind `time passes` expects is waited
-/// for, when the driver [is late](Driver::is_late).
+/// What a line behind `time passes` expects is waited for, when the driver [may be
+/// late](Driver::is_late) with what is due.
 ///
 /// An event that no line expects fails the trace at the next step of its actor, or at the end.
 ///

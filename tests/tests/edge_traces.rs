@@ -19,7 +19,7 @@ struct World {
 }
 
 impl World {
-    fn start(build: Build, prefix: &'static str, traces: &[&Trace]) -> Self {
+    fn start(build: Build, prefix: &'static str, traces: &[Trace]) -> Self {
         let mut settings: Vec<Settings> = Vec::new();
         for trace in traces {
             if !settings.contains(trace.settings()) {
@@ -48,21 +48,17 @@ impl World {
     }
 }
 
-/// Runs all traces: those with users where an application says who people are, the others without one.
+/// Runs all traces with an application that says who people are, and leaves all else as it is without
+/// one; and those that name nobody without one too.
 fn tell_all(run: impl Fn(&Trace, Url, &World) -> Result<(), String> + Sync) {
     let traces = for_servers();
-    let nowhere = Url::new("ws://127.0.0.1:1/ws").unwrap_or_else(|fault| panic!("{fault}"));
-    let nowhere = nowhere.with_api(None).with_waits();
-    let is_plain = |trace: &&Trace| trace.unsupported(&nowhere).is_none();
-    let (plain, users): (Vec<_>, Vec<_>) = traces.iter().partition(is_plain);
-    let plain = World::start(Build::Plain, "", &plain);
-    let users = World::start(Build::Gateways, "users-", &users);
+    let users = World::start(Build::Gateways, "users-", &traces);
+    let mut nameless = traces.clone();
+    nameless.retain(|trace| trace.unsupported(&users.url(trace)).is_none());
+    let plain = World::start(Build::Plain, "", &nameless);
+    tell(&nameless, |trace| run(trace, plain.url(trace), &plain));
     tell(&traces, |trace| {
-        if is_plain(&trace) {
-            run(trace, plain.url(trace), &plain)
-        } else {
-            run(trace, users.url(trace).with_users(), &users)
-        }
+        run(trace, users.url(trace).with_users(), &users)
     });
     for world in [plain, users] {
         // What is an error to the workers is none that a story leads to.

@@ -1,7 +1,9 @@
 //! A trace that does not hold fails, at the right line and with what should have happened.
 
 use roomcast_core::Router;
-use roomcast_tests::{Core, Settings, Trace, TraceError};
+use roomcast_tests::{
+    Actor, Answer, Core, Driver, DriverError, Event, Op, Settings, Trace, TraceError,
+};
 
 const ALICE_JOINS: &str = r#"# A trace.
 alice connects
@@ -136,4 +138,76 @@ fn settings_are_limits_and_flags() {
     assert!(flags.contains(&"--inbound-burst=7".into()), "{flags:?}");
     assert!(!flags.contains(&"--inbound-rate=off".into()), "{flags:?}");
     assert!("inbound_rate=-1".parse::<Settings>().is_err());
+}
+
+/// A server that does what is due only after it was looked at three times more.
+struct Sluggish {
+    core: Core,
+    /// What the clock has yet to be moved by, in milliseconds.
+    behind: u64,
+    looks: u32,
+    says_so: bool,
+}
+
+impl Driver for Sluggish {
+    fn supports(&self, op: &Op) -> bool {
+        self.core.supports(op)
+    }
+
+    fn perform(&mut self, op: &Op) -> Result<Answer, DriverError> {
+        let Op::Wait { millis } = op else {
+            return self.core.perform(op);
+        };
+        self.behind += millis;
+        self.looks += 1;
+        let millis = if self.looks > 3 {
+            std::mem::take(&mut self.behind)
+        } else {
+            0
+        };
+        self.core.perform(&Op::Wait { millis })
+    }
+
+    fn is_late(&self) -> bool {
+        self.says_so
+    }
+
+    fn take(&mut self, actor: &Actor) -> Vec<Event> {
+        self.core.take(actor)
+    }
+
+    fn conn(&self, actor: &Actor) -> Option<String> {
+        self.core.conn(actor)
+    }
+}
+
+#[test]
+fn what_a_server_does_late_is_waited_for() {
+    let event = "# A ping.
+limits heartbeat_ms=2000
+alice connects
+time passes: 2000 ms
+alice gets a ping";
+    let answer = r#"# The end of a room.
+rooms log history.age_s=2
+alice connects
+server joins alice to log
+server removes alice from log
+time passes: 2000 ms
+server lists rooms -> {"rooms":[]}"#;
+    for source in [event, answer] {
+        let trace = Trace::parse("example", source).expect("a trace");
+        let run = |says_so| {
+            let core = trace.settings().core();
+            let (behind, looks) = (0, 0);
+            trace.run(&mut Sluggish {
+                core,
+                behind,
+                looks,
+                says_so,
+            })
+        };
+        assert_eq!(run(true), Ok(()));
+        assert!(run(false).is_err(), "{source}");
+    }
 }

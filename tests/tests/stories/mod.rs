@@ -4,25 +4,20 @@ use std::{thread, time::Duration};
 
 use roomcast_tests::Trace;
 
-/// Servers wait where time passes in a trace, for seconds and not for hours.
-const HOURS: &str = "more time passes in it than a test should wait";
-/// Nothing but the core is told by the steps alone what counts for its rates.
-const RATE: &str = "a server counts the questions by which its answers are waited for";
-/// The kernel takes what a client does not, as much as it likes.
-const STALL: &str = "only the core's clients can stop reading at a certain byte";
-/// Processes that are killed have a test of their own.
-const CRASH: &str = "only the core's clients are back in the instant of a crash";
+const HEARTBEAT: &str = "a server's clients answer pings by themselves, and it takes too long";
+const RATE: &str = "a server counts the questions that show that all answers are there";
+const STALL: &str = "the kernel takes what a client does not read";
+const CRASH: &str = "a server that begins again listens elsewhere; `kill.rs` is about processes";
 
-/// Traces that are for the core alone, and why. Each has a step that no server can be told, or that it
-/// cannot be told exactly.
+/// Traces that are for the core alone, and why.
 const CORE_ONLY: [(&str, &str); 13] = [
     ("bytes_over_the_rate", RATE),
     ("crash_forgets_who_is_there", CRASH),
     ("crash_with_a_store", CRASH),
     ("crash_without_a_store", CRASH),
-    ("heartbeat_can_be_off", HOURS),
-    ("heartbeat_closes_the_silent", HOURS),
-    ("heartbeat_counts_any_sign_of_life", HOURS),
+    ("heartbeat_can_be_off", HEARTBEAT),
+    ("heartbeat_closes_the_silent", HEARTBEAT),
+    ("heartbeat_counts_any_sign_of_life", HEARTBEAT),
     ("rate_limit_refills", RATE),
     ("slow_reader_asks_before_it_reads", STALL),
     ("slow_reader_begins_a_frame", STALL),
