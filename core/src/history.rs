@@ -132,6 +132,8 @@ pub(crate) struct History {
     messages: VecDeque<Kept>,
     bytes: usize,
     away: u64,
+    /// Of those, as far as it is known: what they were when they were last here.
+    away_bytes: usize,
     /// When the last message came, or the room began.
     pub(crate) touched: Timestamp,
     /// Since when nobody is in the room; unknown to a room that lost its members asleep.
@@ -163,16 +165,23 @@ impl History {
             messages: VecDeque::new(),
             bytes: 0,
             away: 0,
+            away_bytes: 0,
             touched: now,
             emptied: Some(now),
             seq: 0,
         }
     }
 
-    /// One whose messages are all with the host.
-    pub(crate) fn asleep(epoch: &str, life: u64, top: u64, first: u64, touched: Timestamp) -> Self {
+    /// One whose messages, so many bytes of them, are all with the host.
+    pub(crate) fn asleep(
+        epoch: &str,
+        life: u64,
+        (top, first, bytes): (u64, u64, usize),
+        touched: Timestamp,
+    ) -> Self {
         Self {
             top,
+            away_bytes: bytes,
             away: (top + 1).saturating_sub(first.max(1)),
             emptied: None,
             ..Self::new(epoch, life, touched)
@@ -208,6 +217,9 @@ impl History {
         if self.touched + policy.age <= now {
             self.away = 0;
         }
+        if self.away == 0 {
+            self.away_bytes = 0;
+        }
         if self.messages.is_empty() {
             self.messages = VecDeque::new();
         }
@@ -220,16 +232,22 @@ impl History {
             && let Some(first) = self.messages.pop_front()
         {
             self.bytes -= first.bytes();
-            self.away = 0;
+            (self.away, self.away_bytes) = (0, 0);
         }
         if self.messages.is_empty() {
             self.messages = VecDeque::new();
         }
     }
 
+    /// What all its messages take as the policy counts it, those with the host included.
+    pub(crate) const fn kept_bytes(&self) -> usize {
+        self.bytes.saturating_add(self.away_bytes)
+    }
+
     /// Drops everything but the position.
     pub(crate) fn clear(&mut self) {
-        (self.messages, self.bytes, self.away) = (VecDeque::new(), 0, 0);
+        (self.messages, self.bytes) = (VecDeque::new(), 0);
+        (self.away, self.away_bytes) = (0, 0);
     }
 
     /// How long a room without members is remembered for it at most, whatever the policy: where nothing
@@ -292,7 +310,7 @@ impl History {
             self.bytes += kept.bytes();
             self.messages.push_front(kept);
         }
-        self.away = 0;
+        (self.away, self.away_bytes) = (0, 0);
     }
 
     /// What a client at this position missed.

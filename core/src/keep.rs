@@ -143,6 +143,28 @@ impl Hub {
         self.change(slot, |history| history.trim(now, &policy));
     }
 
+    /// [`trim`](Self::trim), and the host is told what it need not keep any more.
+    pub(crate) fn trim_told(&mut self, now: Timestamp, slot: u32, out: &mut Outbox) {
+        let first = |hub: &Self| hub.rooms.get(slot).history().map(History::first);
+        let before = first(self);
+        self.trim(now, slot);
+        if first(self) != before {
+            self.persist_room(slot, out);
+        }
+    }
+
+    /// Asks the host for the messages that it has of a room, when all together are more than the policy
+    /// keeps: which of them are too many can be said only of those that are here.
+    pub(crate) fn recall_if_large(&self, slot: u32, out: &mut Outbox) {
+        let history = self.rooms.get(slot).history();
+        if let (Some(history), Some(policy)) = (history, self.history_policy(slot))
+            && history.is_away()
+            && history.kept_bytes() > policy.bytes
+        {
+            out.recall(&self.rooms.get(slot).name);
+        }
+    }
+
     /// Changes a room's history, and what depends on it.
     pub(crate) fn change(&mut self, slot: u32, change: impl FnOnce(&mut History)) {
         let room = self.rooms.get_mut(slot);
@@ -333,13 +355,7 @@ impl Hub {
         if idle && !waits && self.expiry(slot).is_none_or(|expiry| expiry <= now) {
             return self.forget(slot, out);
         }
-        let first = |hub: &Self| hub.rooms.get(slot).history().map(History::first);
-        let before = first(self);
-        self.trim(now, slot);
-        if first(self) != before {
-            // Or it would be looked at again after each sleep.
-            self.persist_room(slot, out);
-        }
+        self.trim_told(now, slot, out);
         if let Some(next) = self.next_due(slot) {
             // At once would be within this very call.
             let soonest = now + core::time::Duration::from_millis(1);

@@ -78,7 +78,7 @@ pub use policy::{
     RoomPolicy,
 };
 pub use query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary};
-pub use queue::{Pushed, QueueLimits, SendQueue, Sheddable, Tag};
+pub use queue::{Gap, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
 pub use rate::Bucket;
 pub use room::{Joined, Position, RoomName, RoomNameError};
 pub use settings::{OrOff, OrOffError, SettingError, Vars};

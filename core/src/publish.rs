@@ -146,6 +146,7 @@ impl Hub {
                     Some(noted) => out.send_and_append(draft, kind, noted, (offset, now, except)),
                     None => out.send(draft, kind),
                 };
+                self.recall_if_large(slot, out);
                 self.evict(out);
                 reached
             }

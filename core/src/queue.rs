@@ -6,7 +6,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use self::shed::Expected;
 pub use self::{
@@ -80,7 +80,7 @@ impl<B: AsRef<[u8]>> Chunk<B> {
 }
 
 /// What became of frames that were to be queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
     /// They are queued.
     Queued,
@@ -89,19 +89,27 @@ pub enum Pushed {
     /// The queue passed its limits, and was emptied: the connection is to be closed with
     /// [`CloseCode::TOO_SLOW`](crate::CloseCode::TOO_SLOW).
     Overflow,
-    /// The queue passed its limits, and so many of the oldest messages of the room were dropped.
+    /// The queue passed its limits, and so many of the oldest messages of some rooms were dropped.
     Dropped {
         /// How many frames.
         count: u32,
-        /// The offset of the first of them when the connection is to be told of it with `$gap`;
-        /// `None` when it already will be.
-        gap: Option<u64>,
+        /// Of which rooms the connection is to be told with `$gap`; none when it already will be.
+        gaps: Vec<Gap>,
     },
     /// The queue passed its limits, and so many messages were dropped for newer ones.
     Replaced {
         /// How many frames.
         count: u32,
     },
+}
+
+/// Messages of a room that were dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The room.
+    pub room: Box<str>,
+    /// The offset of the first of them; 0 where there is no history.
+    pub offset: u64,
 }
 
 impl<B: AsRef<[u8]>> SendQueue<B> {
@@ -162,17 +170,25 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             Tag::Sheddable(shed) => Some(shed.clone()),
             Tag::Control | Tag::Message | Tag::Gap(_) => None,
         };
-        if let Some(shed) = &newest
-            && shed.overflow() == Overflow::DropOldest
-        {
-            return self.shed_oldest(shed.room());
+        let mut replaced = 0;
+        if let Some(newest) = &newest {
+            if newest.overflow() == Overflow::DropOldest {
+                return self.shed_oldest(newest.room(), limits, 0);
+            }
+            replaced = self.keep_latest(Some(newest));
         }
-        let mut count = newest.map_or(0, |newest| self.keep_latest(Some(&newest)));
         if self.is_over(limits) {
-            count += self.keep_latest(None);
+            replaced += self.keep_latest(None);
         }
         if !self.is_over(limits) {
-            return Pushed::Replaced { count };
+            return Pushed::Replaced { count: replaced };
+        }
+        // What may be dropped gives way before anybody is closed.
+        if let Some(room) = self.oldest_sheddable() {
+            let shed = self.shed_oldest(&room, limits, replaced);
+            if !self.is_over(limits) {
+                return shed;
+            }
         }
         self.discard(cut);
         Pushed::Overflow

@@ -9,7 +9,7 @@ use crate::{
     conn::ConnId,
     envelope::{Envelope, RequestId, write_head, write_string},
     error::{ErrorCode, UnknownConn},
-    history::{HistoryMessage, Reader, Since},
+    history::{History, HistoryMessage, Reader, Since},
     hub::Hub,
     outbox::Outbox,
     payload::Payload,
@@ -113,8 +113,9 @@ impl Hub {
         slot: u32,
         conn: ConnId,
         since: &SincePosition<'_>,
+        out: &mut Outbox,
     ) -> Option<(usize, usize)> {
-        self.trim(now, slot);
+        self.trim_told(now, slot, out);
         let limits = &self.config.limits;
         let history = self.rooms.get(slot).history()?;
         let Since::Missed(from) = history.since(&since.epoch, since.offset) else {
@@ -176,7 +177,7 @@ impl Hub {
         if room.history().ok_or(NO_HISTORY)?.is_away() {
             return self.park(conn, request, name, out);
         }
-        self.trim(now, slot);
+        self.trim_told(now, slot, out);
         let limit = data.limit.and_then(|limit| usize::try_from(limit).ok());
         let reader = self.reader(conn, &[]);
         let history = self.rooms.get(slot).history().ok_or(NO_HISTORY)?;
@@ -244,8 +245,13 @@ impl Hub {
         out: &mut Outbox,
     ) {
         if let Some((slot, _)) = self.rooms.find(room) {
+            let first = |hub: &Self| hub.rooms.get(slot).history().map(History::first);
+            let before = first(self);
             self.change(slot, |history| history.give_back(messages));
             self.trim(now, slot);
+            if first(self) != before {
+                self.persist_room(slot, out);
+            }
             self.evict(out);
         }
         let waited = |parked: &mut Parked| *parked.room == *room;
@@ -270,7 +276,7 @@ impl Hub {
     /// [give them back](Self::give_back) before the room's history can be asked for.
     pub fn is_away(&self, room: &str) -> bool {
         let history = self.rooms.find(room).and_then(|(_, room)| room.history());
-        history.is_some_and(crate::history::History::is_away)
+        history.is_some_and(History::is_away)
     }
 
     /// A page of a room's history, for the application: frames, oldest first; `None` when the room
@@ -296,13 +302,13 @@ impl Hub {
     /// none; `None` when it keeps no history. Who has everything below it misses nothing.
     pub fn history_first(&self, room: &str) -> Option<u64> {
         let (_, room) = self.rooms.find(room)?;
-        room.history().map(crate::history::History::first)
+        room.history().map(History::first)
     }
 
     /// The frames between two offsets: the first of them, or else the last, oldest first.
     pub(crate) fn page<'a>(
         &self,
-        history: &'a crate::history::History,
+        history: &'a History,
         (after, before): (Option<u64>, Option<u64>),
         first: bool,
         limit: Option<usize>,

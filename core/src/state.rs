@@ -86,6 +86,9 @@ struct HistoryState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     emptied: Option<Timestamp>,
     seq: u64,
+    /// Of its messages.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    bytes: u64,
 }
 
 impl RoomState {
@@ -341,8 +344,9 @@ impl Hub {
         let lives = self.lives;
         let slot = self.open(history.touched, &state.room, policy);
         let (epoch, life) = (&self.config.epoch, history.life);
-        let (top, first) = (history.top, history.first);
-        let mut woken = History::asleep(epoch, life, top, first, history.touched);
+        let bytes = usize::try_from(history.bytes).unwrap_or(usize::MAX);
+        let messages = (history.top, history.first, bytes);
+        let mut woken = History::asleep(epoch, life, messages, history.touched);
         woken.emptied = history.emptied;
         woken.seq = history.seq;
         self.lives = lives.max(life);
@@ -404,6 +408,7 @@ impl Room {
             touched: history.touched,
             emptied: history.emptied,
             seq: history.seq,
+            bytes: history.kept_bytes() as u64,
         });
         let waiting = self.presence().map(Presence::waiting).unwrap_or_default();
         (history.is_some() || !waiting.is_empty()).then(|| RoomState {

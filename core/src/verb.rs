@@ -107,7 +107,7 @@ impl Hub {
         };
         let missed = since.as_ref().map(|since| {
             // Without a history there is nothing to replay from: never partial.
-            self.missed(now, slot, conn, since)
+            self.missed(now, slot, conn, since, out)
         });
         let position = self.position_at(slot);
         answer(conn, request, out, |text| {

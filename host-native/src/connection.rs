@@ -222,7 +222,7 @@ impl Connection {
                 Event::Control(answer) if open && !answer.is_empty() => {
                     let answer = Bytes::copy_from_slice(answer);
                     let pushed = shard.push(socket, now, answer, 1, Tag::Control);
-                    shard.settle(socket, None, pushed);
+                    shard.settle(socket, pushed);
                 }
                 Event::Close(code, answer) => closed = Some((code, Box::<[u8]>::from(answer))),
                 Event::Text(_) | Event::Binary(_) | Event::Control(_) => {}
@@ -236,7 +236,7 @@ impl Connection {
             heard(shard, home, *conn);
         }
         let pushed = shard.end_cork(socket, now);
-        shard.settle(socket, None, pushed);
+        shard.settle(socket, pushed);
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
             self.end = DisconnectReason::Client(code);

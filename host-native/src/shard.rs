@@ -22,7 +22,7 @@ use std::{
 use bytes::Bytes;
 use roomcast_core::{
     Audience, CloseCode, Config, ConnId, ConnectionInfo, ConnectionSummary, Delivery, EncodeError,
-    Hub, HubState, Input, Opening, Outbox, Payload, Pushed, QueueLimits, RestoreError, Tag,
+    Gap, Hub, HubState, Input, Opening, Outbox, Payload, Pushed, QueueLimits, RestoreError, Tag,
     Timestamp,
 };
 use serde_json::value::RawValue;
@@ -344,7 +344,7 @@ impl Shard {
         let len = bytes.len();
         let pushed = socket.push(now, bytes, frames, tag, || self.commit());
         let metrics = self.metrics();
-        match pushed {
+        match &pushed {
             Pushed::Queued => {
                 self.mark_dirty(socket, len);
                 self.watch(socket);
@@ -355,12 +355,12 @@ impl Shard {
             }
             Pushed::Dropped { count, .. } => {
                 metrics.overflows_dropped.fetch_add(1, Relaxed);
-                metrics.messages_dropped.fetch_add(count.into(), Relaxed);
+                metrics.messages_dropped.fetch_add((*count).into(), Relaxed);
                 self.watch(socket);
             }
             Pushed::Replaced { count } => {
                 metrics.overflows_replaced.fetch_add(1, Relaxed);
-                metrics.messages_dropped.fetch_add(count.into(), Relaxed);
+                metrics.messages_dropped.fetch_add((*count).into(), Relaxed);
                 self.watch(socket);
             }
         }
@@ -468,20 +468,17 @@ impl Shard {
     }
 
     /// Tells the hub of a socket of this shard what became of frames that were queued for it.
-    pub(crate) fn settle(&self, socket: &Socket, room: Option<&str>, pushed: Pushed) {
+    pub(crate) fn settle(&self, socket: &Socket, pushed: Pushed) {
         match pushed {
             Pushed::Overflow => self.too_slow(socket),
-            Pushed::Dropped {
-                gap: Some(offset), ..
-            } => {
-                if let (Some(room), Some((home, conn))) = (room, socket.home()) {
-                    self.ask_gap(home, *conn, room, offset);
+            Pushed::Dropped { gaps, .. } => {
+                if let Some((home, conn)) = socket.home() {
+                    for Gap { room, offset } in gaps {
+                        self.ask_gap(home, *conn, &room, offset);
+                    }
                 }
             }
-            Pushed::Queued
-            | Pushed::Ended
-            | Pushed::Dropped { gap: None, .. }
-            | Pushed::Replaced { .. } => {}
+            Pushed::Queued | Pushed::Ended | Pushed::Replaced { .. } => {}
         }
     }
 

@@ -416,7 +416,8 @@ impl<P: Platform> Namespace<P> {
         if let Some(next) = next
             && self.alarm.is_none_or(|alarm| next < alarm)
         {
-            self.platform.wake_at(next);
+            // The platform knows no alarm at 0, which a room has that lost its members unnoticed.
+            self.platform.wake_at(next.max(Timestamp::from_millis(1)));
             self.alarm = Some(next);
         }
     }

@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
-use super::{Chunk, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
+use super::{Chunk, Gap, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
 use crate::policy::Overflow;
 
 /// A notice of a gap that is not here yet.
@@ -52,11 +52,31 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         self.ask(room)
     }
 
-    /// Drops the oldest messages of a room: at least the newest of the queue is one.
-    pub(super) fn shed_oldest(&mut self, room: &str) -> Pushed {
-        let count = self.drop_oldest(room, self.limits.after_drop());
-        let gap = self.ask(room);
-        Pushed::Dropped { count, gap }
+    /// Drops the oldest messages of a room, and then of others where they may be dropped, until the
+    /// queue is within limits. `count` were dropped before.
+    pub(super) fn shed_oldest(&mut self, room: &str, limits: QueueLimits, count: u32) -> Pushed {
+        let (mut count, mut gaps) = (count, Vec::new());
+        let mut room = Box::<str>::from(room);
+        loop {
+            count += self.drop_oldest(&room, self.limits.after_drop());
+            if let Some(offset) = self.ask(&room) {
+                gaps.push(Gap { room, offset });
+            }
+            match self.oldest_sheddable() {
+                Some(next) if self.is_over(limits) => room = next,
+                _ => return Pushed::Dropped { count, gaps },
+            }
+        }
+    }
+
+    /// The room of the oldest message that may be dropped.
+    pub(super) fn oldest_sheddable(&self) -> Option<Box<str>> {
+        let begun = usize::from(self.written > 0);
+        let mut chunks = self.first.iter().chain(&self.rest).skip(begun);
+        chunks.find_map(|chunk| {
+            let shed = chunk.tag.sheddable(Overflow::DropOldest)?;
+            Some(shed.room().into())
+        })
     }
 
     /// The offset for the notice that the host is to be asked for next.

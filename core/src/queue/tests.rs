@@ -123,8 +123,15 @@ fn say(queue: &mut SendQueue<Vec<u8>>, room: &str, offset: u64) -> Option<Pushed
     (!fits).then(|| queue.settle(cut))
 }
 
-const fn dropped(count: u32, gap: Option<u64>) -> Option<Pushed> {
-    Some(Pushed::Dropped { count, gap })
+/// Of the room `r`.
+fn dropped(count: u32, gap: Option<u64>) -> Option<Pushed> {
+    let room = || "r".into();
+    let gaps = gap.map(|offset| Gap {
+        room: room(),
+        offset,
+    });
+    let gaps = gaps.into_iter().collect();
+    Some(Pushed::Dropped { count, gaps })
 }
 
 #[test]
@@ -184,13 +191,7 @@ fn a_gap_is_told_again_behind_each_answer() {
     let long = frames(&[6; 6]);
     let tag = shed("r", "e", 6, Overflow::DropOldest);
     assert!(!queue.push(long, 6, tag));
-    assert_eq!(
-        queue.settle(cut),
-        Pushed::Dropped {
-            count: 11,
-            gap: Some(1)
-        }
-    );
+    assert_eq!(Some(queue.settle(cut)), dropped(11, Some(1)));
     assert_eq!(queue.place_gap("r", Some(frames(&[3]))), Some(2));
     assert_eq!(queue.place_gap("r", None), Some(4));
     assert_eq!(queue.place_gap("r", Some(frames(&[5]))), Some(6));
@@ -254,6 +255,13 @@ fn an_overflow_has_one_outcome() {
     // Answers have a frame more than messages, and no further one.
     assert!(queue.push(frames(&[1]), 1, Tag::Control));
     assert!(!queue.push(frames(&[1]), 1, Tag::Control));
+    assert_eq!(Some(queue.settle(cut)), dropped(3, Some(5)));
+    // What has nothing to give is over.
+    let mut queue = bounded(usize::MAX / 2, 8);
+    for _ in 0..8 {
+        assert!(queue.push(frames(&[1]), 1, Tag::Message));
+    }
+    assert!(!queue.push(frames(&[1]), 1, Tag::Message));
     assert_eq!(queue.settle(cut), Pushed::Overflow);
     assert!(queue.is_empty() && queue.is_shut());
 }
@@ -269,6 +277,24 @@ fn an_answer_is_let_in_where_the_latest_counts() {
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
     assert_eq!(queue.settle(cut), Pushed::Replaced { count: 7 });
     assert_eq!(order(&queue), [8, 0]);
+}
+
+#[test]
+fn a_message_is_let_in_where_the_oldest_may_be_dropped() {
+    let mut queue = bounded(usize::MAX / 2, 8);
+    for offset in 1..=8 {
+        assert_eq!(say(&mut queue, "r", offset), None);
+    }
+    assert!(!queue.push(frames(&[1]), 1, Tag::Message));
+    assert_eq!(Some(queue.settle(cut)), dropped(2, Some(1)));
+    assert_eq!(queue.frames(), 7);
+    // Also when the newest has nothing to give.
+    for _ in 0..3 {
+        let tag = shed("q", "e", 1, Overflow::Latest);
+        let fits = queue.push(frames(&[1]), 1, tag);
+        assert!(fits || queue.settle(cut) != Pushed::Overflow);
+    }
+    assert!(queue.frames() <= 8 && !queue.is_shut());
 }
 
 #[test]

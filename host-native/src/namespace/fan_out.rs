@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
-use roomcast_core::{Class, Command, ConnId, Frame, Outbox, Pushed, Tag, Timestamp};
+use roomcast_core::{Class, Command, ConnId, Frame, Gap, Outbox, Pushed, Tag, Timestamp};
 
 use super::run::Run;
 use crate::{
@@ -127,7 +127,7 @@ impl FanOut {
                 Command::Ping { conn } => {
                     if let Some(link) = self.link(conn) {
                         let pushed = shard.deliver_one(link, now, ws::PING, Tag::Control);
-                        self.note(conn, None, pushed);
+                        self.note(conn, pushed);
                     }
                 }
                 // This host does not sleep. What is to be kept was seen to before, and all that was kept
@@ -163,11 +163,7 @@ impl FanOut {
                 Some(link) => shard.deliver_one(link, now, ws::message(frame), class.into()),
                 None => return,
             };
-            let room = match class {
-                Class::Sheddable(shed) => Some(shed.room()),
-                Class::Control | Class::Message => None,
-            };
-            self.note(conn, room, pushed);
+            self.note(conn, pushed);
         } else {
             if !self.run.takes(to, class) {
                 self.end_run(shard, now);
@@ -187,7 +183,7 @@ impl FanOut {
             match self.link(conn) {
                 Some(Link::Local(socket)) => {
                     let pushed = shard.push(socket, now, bytes.clone(), frames, tag.clone());
-                    self.note(conn, tag.room(), pushed);
+                    self.note(conn, pushed);
                 }
                 Some(&Link::Remote { shard: index, key }) => {
                     if abroad.len() <= index {
@@ -238,21 +234,16 @@ impl FanOut {
         self.members.shrink_to_fit();
     }
 
-    fn note(&mut self, conn: ConnId, room: Option<&str>, pushed: Pushed) {
+    fn note(&mut self, conn: ConnId, pushed: Pushed) {
         match pushed {
             Pushed::Overflow => self.overflowed.push(conn),
-            Pushed::Dropped {
-                gap: Some(offset), ..
-            } => {
-                if let Some(room) = room {
-                    let room = room.into();
-                    self.lost.push(Lost { conn, room, offset });
-                }
+            Pushed::Dropped { gaps, .. } => {
+                let lost = gaps
+                    .into_iter()
+                    .map(|Gap { room, offset }| Lost { conn, room, offset });
+                self.lost.extend(lost);
             }
-            Pushed::Queued
-            | Pushed::Ended
-            | Pushed::Dropped { gap: None, .. }
-            | Pushed::Replaced { .. } => {}
+            Pushed::Queued | Pushed::Ended | Pushed::Replaced { .. } => {}
         }
     }
 }

@@ -39,12 +39,13 @@ impl Commits {
         sound.then(|| u64::from_le_bytes(count.try_into().unwrap_or_default()))
     }
 
-    /// Which file it is, and, unless it is written to, when it was last: a copy is another.
+    /// Which file it is, and, unless it is written to, when it was last changed in any way, which
+    /// nobody can set: a copy is another.
     fn identity(&self, at_rest: bool) -> io::Result<String> {
         let file = self.file.metadata()?;
-        let written = (file.mtime(), file.mtime_nsec());
+        let changed = (file.ctime(), file.ctime_nsec());
         Ok(if at_rest {
-            format!("{} {}.{}", file.ino(), written.0, written.1)
+            format!("{} {}.{}", file.ino(), changed.0, changed.1)
         } else {
             file.ino().to_string()
         })

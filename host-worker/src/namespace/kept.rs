@@ -72,7 +72,7 @@ impl<P: Platform> Namespace<P> {
                 | Command::Recall { .. } => {}
             }
         }
-        if !rooms.is_empty() {
+        if !(rooms.is_empty() && self.forgotten.is_empty()) {
             rooms.extend(self.forgotten.iter().map(|room| &**room));
             rooms.sort_unstable();
             rooms.dedup();

@@ -233,6 +233,7 @@ impl Platform for Fake {
     }
 
     fn wake_at(&mut self, at: Timestamp) {
+        assert!(at > Timestamp::ZERO, "the platform refuses it");
         self.0.borrow_mut().alarm = Some(at);
     }
 

@@ -117,24 +117,22 @@ impl Streams {
         let Some(Stream { queue, .. }) = self.stalled.get_mut(actor) else {
             return;
         };
-        let room = tag.room().map(Box::from);
         if queue.push(bytes, 1, tag) {
             return;
         }
         // There is one frame in a buffer: what is begun of it stays.
-        match (queue.settle(|_, _| 1), room) {
-            (Pushed::Queued | Pushed::Ended, _) => {}
-            (Pushed::Overflow, _) => {
+        match queue.settle(|_, _| 1) {
+            Pushed::Queued | Pushed::Ended => {}
+            Pushed::Overflow => {
                 self.overflows.closed += 1;
                 self.overflowed.push(conn);
             }
-            (Pushed::Dropped { gap, .. }, room) => {
+            Pushed::Dropped { gaps, .. } => {
                 self.overflows.dropped += 1;
-                if let (Some(room), Some(offset)) = (room, gap) {
-                    self.lost.push((conn, room, offset));
-                }
+                let lost = gaps.into_iter().map(|gap| (conn, gap.room, gap.offset));
+                self.lost.extend(lost);
             }
-            (Pushed::Replaced { .. }, _) => self.overflows.replaced += 1,
+            Pushed::Replaced { .. } => self.overflows.replaced += 1,
         }
     }
 
