@@ -132,7 +132,8 @@ pub enum JoinError {
     },
     /// What presence is to show is too large, over all rooms of the connection.
     #[error(
-        "`meta` has at most {bytes_max} bytes over all rooms of a connection: use a shorter one, or          leave a room first"
+        "`meta` has at most {bytes_max} bytes over all rooms of a connection: use a shorter one, or \
+         leave a room first"
     )]
     Metas {
         /// The limit.

@@ -175,13 +175,16 @@ impl Hub {
         self.users.get(user).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether an idempotency key is remembered at `now`. Work: none.
+    pub fn remembers_keys(&self, now: Timestamp) -> bool {
+        self.keys.latest().is_some_and(|latest| latest > now)
+    }
+
     /// Whether nothing would be lost with the hub but the count of its connections: nobody is
     /// connected, no room has a history, nobody is waited for, and no idempotency key is remembered at
     /// `now`.
     pub fn is_idle(&self, now: Timestamp) -> bool {
-        self.conns.len() == 0
-            && self.rooms.len() == 0
-            && self.keys.latest().is_none_or(|latest| latest <= now)
+        self.conns.len() == 0 && self.rooms.len() == 0 && !self.remembers_keys(now)
     }
 
     /// Checks that everything derived agrees with what it is derived from.

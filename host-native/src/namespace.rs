@@ -238,14 +238,16 @@ impl Namespace {
             && !inner.application.has_something_to_lose()
     }
 
-    /// What is lost with it, in bytes, when that is nothing but histories that nobody is there for.
-    pub(crate) fn spare_bytes(&self) -> Option<usize> {
+    /// Whether nothing is lost with it but the positions of rooms that hold no message, and nobody is
+    /// connected.
+    pub(crate) fn is_spare(&self, now: Timestamp) -> bool {
         let inner = self.inner.borrow();
-        let counts = inner.application.app().hub().counts();
-        let spare = inner.works.is_empty()
-            && counts.connections == 0
-            && !inner.application.has_something_to_lose();
-        spare.then_some(counts.history_bytes)
+        let hub = inner.application.app().hub();
+        let counts = hub.counts();
+        inner.works.is_empty()
+            && (counts.connections, counts.history_bytes) == (0, 0)
+            && !hub.remembers_keys(now)
+            && !inner.application.has_something_to_lose()
     }
 
     /// Tells the application, once, that all connections will be closed.

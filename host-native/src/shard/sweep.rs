@@ -113,24 +113,16 @@ impl Shard {
         }
     }
 
-    /// Ends the namespace with the least history of those that nobody is connected to: there is no
-    /// place for another one, and strangers must not keep the others out with what they left behind.
+    /// Ends a namespace that nobody is connected to and that holds no message: there is no place for
+    /// another one, and strangers must not keep the others out with rooms that they left behind.
     pub(super) fn retire_one(&self) {
-        let least = {
-            let namespaces = self.namespaces.borrow();
-            let spare = namespaces.values().filter_map(|namespace| {
-                let mounted = self.shared.gateways.is_mounted(&namespace.name);
-                let bytes = namespace.spare_bytes().filter(|_| !mounted)?;
-                Some((bytes, namespace.clone()))
-            });
-            spare.min_by_key(|(bytes, _)| *bytes)
+        let now = self.now();
+        let spare = |namespace: &&Rc<Namespace>| {
+            let mounted = self.shared.gateways.is_mounted(&namespace.name);
+            !mounted && namespace.is_spare(now)
         };
-        if let Some((_, namespace)) = least {
-            let name = &*namespace.name;
-            tracing::warn!(
-                namespace = name,
-                "ended with its histories, since there are --namespaces-max others"
-            );
+        let spare = self.namespaces.borrow().values().find(spare).cloned();
+        if let Some(namespace) = spare {
             self.retire(namespace);
         }
     }

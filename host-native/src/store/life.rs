@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -16,7 +17,13 @@ use super::{Fault, StoreSync, Writer, checksum, integer};
 pub(super) struct Commits {
     file: File,
     count: u64,
+    /// When it was written, in seconds of the system's clock.
+    written: i64,
 }
+
+/// Seconds between the clock's and the file system's word on a write that are no sign of anything: the
+/// process may have been held up.
+const TOUCHED_S_MIN: i64 = 5;
 
 impl Commits {
     fn open(folder: &Path) -> io::Result<Self> {
@@ -26,29 +33,37 @@ impl Commits {
             .read(true)
             .write(true)
             .open(folder.join("commits"))?;
-        let count = Self::read(&file).unwrap_or(u64::MAX);
-        Ok(Self { file, count })
-    }
-
-    /// `None` when there is no number, or half of one.
-    fn read(file: &File) -> Option<u64> {
-        let mut bytes = [0; 16];
-        file.read_exact_at(&mut bytes, 0).ok()?;
-        let (count, sum) = bytes.split_at(8);
-        let sound = checksum(&[count]).to_le_bytes() == *sum;
-        sound.then(|| u64::from_le_bytes(count.try_into().unwrap_or_default()))
-    }
-
-    /// Which file it is, and, unless it is written to, when it was last changed in any way, which
-    /// nobody can set: a copy is another.
-    fn identity(&self, at_rest: bool) -> io::Result<String> {
-        let file = self.file.metadata()?;
-        let changed = (file.ctime(), file.ctime_nsec());
-        Ok(if at_rest {
-            format!("{} {}.{}", file.ino(), changed.0, changed.1)
-        } else {
-            file.ino().to_string()
+        let (count, written) = Self::read(&file).unwrap_or((u64::MAX, 0));
+        Ok(Self {
+            file,
+            count,
+            written,
         })
+    }
+
+    /// `None` when there are no numbers, or half of them.
+    fn read(file: &File) -> Option<(u64, i64)> {
+        let mut bytes = [0; 24];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        let (numbers, sum) = bytes.split_at(16);
+        let sound = checksum(&[numbers]).to_le_bytes() == *sum;
+        let (count, written) = numbers.split_at(8);
+        let count = u64::from_le_bytes(count.try_into().ok()?);
+        let written = i64::from_le_bytes(written.try_into().ok()?);
+        sound.then_some((count, written))
+    }
+
+    /// When the file was last changed in any way, which nobody can set: of a copy it is another time.
+    fn changed(&self) -> io::Result<String> {
+        let file = self.file.metadata()?;
+        Ok(format!("{}.{}", file.ctime(), file.ctime_nsec()))
+    }
+
+    /// Whether somebody else changed it after it was written. Who is killed has written it just when
+    /// the file says.
+    fn is_touched(&self) -> io::Result<bool> {
+        let later = self.file.metadata()?.ctime() - self.written;
+        Ok(later.abs() > TOUCHED_S_MIN)
     }
 
     pub(super) const fn next(&self) -> u64 {
@@ -57,12 +72,15 @@ impl Commits {
 
     /// Writes the number behind its commit: it is never ahead of what was committed.
     pub(super) fn count(&mut self, count: u64) -> io::Result<()> {
-        let number = count.to_le_bytes();
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&number);
-        bytes[8..].copy_from_slice(&checksum(&[&number]).to_le_bytes());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = integer(now.unwrap_or_default().as_secs());
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&count.to_le_bytes());
+        bytes[8..16].copy_from_slice(&now.to_le_bytes());
+        let sum = checksum(&[&bytes[..16]]);
+        bytes[16..].copy_from_slice(&sum.to_le_bytes());
         self.file.write_all_at(&bytes, 0)?;
-        self.count = count;
+        (self.count, self.written) = (count, now);
         Ok(())
     }
 }
@@ -95,8 +113,11 @@ pub(super) fn begin(db: &mut Connection, folder: &Path, sync: StoreSync) -> Resu
     let behind = commits.count > count.unsigned_abs();
     let (unused, lasted) = (count == 0, clean || same_boot || synced);
     let counted = !behind || synced && !same_boot && !clean;
-    // After another boot a count that did not last may be a file of its own.
-    let copied = counter != commits.identity(clean)? && (clean || same_boot);
+    let copied = match clean {
+        true => counter != commits.changed()?,
+        // After another boot the file may not have lasted.
+        false => same_boot && commits.is_touched()?,
+    };
     if !(unused || lasted && counted && !copied) {
         let store = tracing::field::display(folder.display());
         tracing::warn!(
@@ -115,8 +136,8 @@ pub(super) fn begin(db: &mut Connection, folder: &Path, sync: StoreSync) -> Resu
     db.pragma_update(None, "synchronous", "full")?;
     let (next, synced) = (count.unsigned_abs() + 1, sync == StoreSync::Always);
     db.execute(
-        "UPDATE life SET boot = ?, clean = 0, synced = ?, commits = ?, counter = ?",
-        params![boot, synced, integer(next), commits.identity(false)?],
+        "UPDATE life SET boot = ?, clean = 0, synced = ?, commits = ?",
+        params![boot, synced, integer(next)],
     )?;
     commits.count(next)?;
     if sync == StoreSync::Second {
@@ -129,7 +150,7 @@ pub(super) fn begin(db: &mut Connection, folder: &Path, sync: StoreSync) -> Resu
 pub(super) fn end(writer: &mut Writer) -> Result<(), Fault> {
     let Writer { db, commits } = writer;
     db.pragma_update(None, "synchronous", "full")?;
-    let counter = commits.identity(true)?;
+    let counter = commits.changed()?;
     db.execute("UPDATE life SET clean = 1, counter = ?", [counter])?;
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     commits.file.sync_all()?;
