@@ -75,12 +75,15 @@ struct HistoryData {
     after: Option<u64>,
     before: Option<u64>,
     limit: Option<u64>,
+    /// The connections that it was, as in a position.
+    #[serde(default)]
+    conn: Formerly,
 }
 
 const BAD_DATA: Fault = (
     ErrorCode::BadPayload,
     "`data` of $history must be an object: {\"after\":offset,\"before\":offset,\
-     \"limit\":at least 1}, each member optional",
+     \"limit\":at least 1,\"conn\":string, or at most 16 of them}, each member optional",
 );
 const NO_HISTORY: Fault = (
     ErrorCode::Forbidden,
@@ -179,7 +182,7 @@ impl Hub {
         }
         self.trim_told(now, slot, out);
         let limit = data.limit.and_then(|limit| usize::try_from(limit).ok());
-        let reader = self.reader(conn, &[]);
+        let reader = self.reader(conn, &data.conn.0);
         let history = self.rooms.get(slot).history().ok_or(NO_HISTORY)?;
         let (after, before) = (data.after, data.before);
         let page = self.page(
