@@ -184,6 +184,41 @@ fn what_came_since_is_not_taken_twice() {
     desk.hub.assert_consistent();
 }
 
+/// What is with the host counts too: when it is too much, it is asked for, and the oldest go.
+#[test]
+fn bytes_are_bounded_over_sleep() {
+    let policies = r#"{"rooms":[{"match":"log","history":{"messages":100,"bytes":1000}}]}"#;
+    let mut desk = desk(Limits::default(), true, policies);
+    let config = || {
+        let policies: Policies = serde_json::from_str(policies).expect("policies");
+        let config = Config::new("e").with_policies(policies);
+        config.with_durable(true)
+    };
+    let text = format!("\"{}\"", "x".repeat(200));
+    let mut stored: Vec<HistoryMessage> = Vec::new();
+    for _ in 0..20 {
+        desk.out.clear();
+        desk.send(&Audience::room("log"), &text).expect("sent");
+        stored.push(message(&desk));
+        let mut commands = desk.out.iter();
+        if commands.any(|command| matches!(command, Command::Recall { .. })) {
+            desk.out.clear();
+            let (now, out) = (desk.now, &mut desk.out);
+            desk.hub.give_back(now, "log", stored.clone(), out);
+            desk.assert_commands(["persist log"]);
+        }
+        let state = desk.hub.room_state("log").expect("it is kept");
+        stored.retain(|message| message.offset >= state.first());
+        assert!(stored.len() <= 4, "{} messages", stored.len());
+        // It sleeps after each message.
+        let state = HubState::from_serial(1)
+            .with_lives(desk.hub.lives())
+            .with_rooms([state]);
+        desk.hub = Hub::restore(config(), state, []).expect("a state");
+    }
+    assert_eq!(stored.last().map(|message| message.offset), Some(20));
+}
+
 /// Torn or missing messages are never given out, and what is behind a gap is not either.
 #[test]
 fn what_a_host_lost_is_not_recovered() {
