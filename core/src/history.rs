@@ -74,6 +74,7 @@ impl Except {
         }
     }
 
+    #[inline]
     fn covers(&self, reader: &Reader<'_>) -> bool {
         match self {
             Self::Nobody => false,
@@ -100,7 +101,7 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     fn is(&self, conn: ConnId) -> bool {
-        self.conn == conn || self.was.contains(&conn)
+        self.conn == conn || self.was.iter().any(|was| *was == conn)
     }
 }
 
