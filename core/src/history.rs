@@ -101,7 +101,7 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     fn is(&self, conn: ConnId) -> bool {
-        self.conn == conn || self.was.iter().any(|was| *was == conn)
+        self.conn == conn || self.was.contains(&conn)
     }
 }
 
