@@ -115,8 +115,10 @@ impl Chance {
             .and_then(|view| view.position.as_ref());
         let rest = match position {
             Some(position) => format!(
-                r#""event":"$join","room":"{room}","data":{{"since":{{"epoch":"{}","offset":{},"conn":"{}"}}}}"#,
-                position.epoch, position.offset, position.id
+                r#""event":"$join","room":"{room}","data":{{"since":{{"epoch":"{}","offset":{},"conn":{}}}}}"#,
+                position.epoch,
+                position.offset,
+                client.formerly()
             ),
             None => format!(r#""event":"$join","room":"{room}""#),
         };

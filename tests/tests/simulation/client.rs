@@ -8,10 +8,16 @@ use serde_json::Value;
 
 use crate::due::{Answer, Due, Link};
 
+/// The former connections that a client may name.
+const FORMERLY_MAX: usize = 16;
+
 pub(crate) struct Client {
     pub(crate) actor: Actor,
     pub(crate) user: Option<&'static str>,
     pub(crate) link: Option<Link>,
+    /// The last connections that it was, as many as it may name, oldest first; the one that it is, if
+    /// it is, is the last.
+    conns: Vec<u64>,
     /// The rooms that it is in, or wants to be in again.
     pub(crate) views: BTreeMap<String, View>,
 }
@@ -31,8 +37,6 @@ pub(crate) struct Position {
     pub(crate) epoch: String,
     /// Up to here it has everything that is for it.
     pub(crate) offset: u64,
-    /// The connection that it was when it joined.
-    pub(crate) id: u64,
     /// How many messages of those it missed are still to come, and where it stands then.
     to_come: (usize, u64),
 }
@@ -43,6 +47,7 @@ impl Client {
             actor: Actor::new(name),
             user,
             link: None,
+            conns: Vec::new(),
             views: BTreeMap::new(),
         }
     }
@@ -58,6 +63,27 @@ impl Client {
     /// The connection, as far as the server knows it.
     pub(crate) fn live(&mut self) -> Option<&mut Link> {
         self.link.as_mut().filter(|link| !link.ended)
+    }
+
+    pub(crate) fn connected(&mut self, id: u64) {
+        self.disconnected();
+        if self.conns.len() > FORMERLY_MAX {
+            self.conns.remove(0);
+        }
+        self.conns.push(id);
+        self.link = Some(Link::new(id));
+    }
+
+    /// The connections that it was before this one, as it names them: one id, or all of them.
+    pub(crate) fn formerly(&self) -> String {
+        let now = self.link.as_ref().map(|link| link.id);
+        let formerly = self.conns.iter().filter(|&&id| Some(id) != now);
+        let mut ids: Vec<_> = formerly.map(|id| format!(r#""{id}""#)).collect();
+        if ids.len() == 1 {
+            return ids.remove(0);
+        }
+        let ids = &ids[ids.len().saturating_sub(FORMERLY_MAX)..];
+        format!("[{}]", ids.join(","))
     }
 
     pub(crate) fn disconnected(&mut self) {
@@ -116,7 +142,6 @@ impl Client {
         let Some(Due::Answer { room, answer, .. }) = link.take(is_it, text) else {
             panic!("I17: {actor} got an answer to nothing: {text}");
         };
-        let conn = link.id;
         let said = |data: &str| text.ends_with(&format!(r#","data":{data}}}"#));
         match answer {
             Answer::Refused(code) => {
@@ -149,7 +174,6 @@ impl Client {
                 view.position = Some(Position {
                     epoch,
                     offset,
-                    id: conn,
                     to_come: (to_come, top),
                 });
             }

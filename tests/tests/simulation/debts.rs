@@ -66,11 +66,7 @@ impl World {
         let (epoch, top) = (position.epoch.into_owned(), position.offset);
         self.truth.i28_i32_position(name, &epoch, top);
         let now = self.truth.now;
-        let reader = Reader {
-            conn,
-            was: since["conn"].as_str().and_then(|was| was.parse().ok()),
-            user,
-        };
+        let reader = Reader::new(conn, &since["conn"], user);
         let room = self.truth.room(name);
         let offset = since["offset"].as_u64().unwrap_or_default();
         let missed = since["epoch"]

@@ -1,10 +1,14 @@
 //! What must be true: who is in which room, what was said there, who is seen. From the ops alone, in
 //! plain sets and lists.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice,
+};
 
 use roomcast_core::{Excepted, PresencePolicy, RoomPolicy};
 use roomcast_tests::Settings;
+use serde_json::Value;
 
 /// The users and connections of a room that its lists show; above it there are counts.
 pub(crate) const LIST_MAX: usize = 3;
@@ -55,8 +59,18 @@ pub(crate) struct Entry {
 /// Who reads a history: who it is, who it was, its user.
 pub(crate) struct Reader<'a> {
     pub(crate) conn: u64,
-    pub(crate) was: Option<u64>,
+    pub(crate) was: BTreeSet<u64>,
     pub(crate) user: Option<&'a str>,
+}
+
+impl<'a> Reader<'a> {
+    /// `was` is one connection, or a list of them, as the client names them.
+    pub(crate) fn new(conn: u64, was: &Value, user: Option<&'a str>) -> Self {
+        let ids = was.as_array().map_or(slice::from_ref(was), |ids| &**ids);
+        let ids = ids.iter().filter_map(Value::as_str);
+        let was = ids.map(|id| id.parse().expect("a connection id")).collect();
+        Self { conn, was, user }
+    }
 }
 
 impl Entry {
@@ -69,8 +83,8 @@ impl Entry {
     }
 
     fn is_for(&self, reader: &Reader<'_>) -> bool {
-        let mut conns = [Some(reader.conn), reader.was].into_iter().flatten();
-        !conns.any(|conn| self.except_conns.contains(&conn))
+        let mut conns = reader.was.iter().chain([&reader.conn]);
+        !conns.any(|conn| self.except_conns.contains(conn))
             && !reader
                 .user
                 .is_some_and(|user| self.except_users.contains(user))

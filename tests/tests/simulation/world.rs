@@ -10,7 +10,6 @@ use roomcast_tests::{Actor, Core, Driver, Op, Overflows};
 
 use crate::{
     client::Client,
-    due::Link,
     scene::{Host, ROOMS, settings},
     truth::Truth,
 };
@@ -95,8 +94,7 @@ impl World {
             (Op::Connect { .. }, Some(at)) if self.clients[at].live().is_none() => {
                 let id = self.core.conn(&self.clients[at].actor);
                 let id = id.and_then(|id| id.parse().ok()).expect("it is connected");
-                self.clients[at].disconnected();
-                self.clients[at].link = Some(Link::new(id));
+                self.clients[at].connected(id);
             }
             (Op::Disconnect { .. } | Op::Vanish { .. }, Some(at)) => {
                 self.depart(at, true);
