@@ -62,6 +62,7 @@ impl Chance {
             9 => vec![self.request(&actor, "$leave", room)],
             10 => vec![self.request(&actor, "$members", room)],
             11 => vec![self.asks(&actor, r#""event":"$join""#)],
+            24..=25 => vec![self.pages(world, at, room)],
             12..=15 => self.joins(world, at, room),
             16..=19 => vec![self.sends(room)],
             20..=21 => {
@@ -127,6 +128,30 @@ impl Chance {
             ops.push(self.request(&client.actor, "$members", room));
         }
         ops
+    }
+
+    /// A page of a history, around where it ends.
+    fn pages(&mut self, world: &World, at: usize, room: &str) -> Op {
+        let (client, top) = (&world.clients[at], world.truth.rooms[room].top);
+        let mut data = Vec::new();
+        for name in ["after", "before"] {
+            if self.random.below(2) == 0 {
+                let back = self.random.below(10) as u64;
+                data.push(format!(r#""{name}":{}"#, (top + 2).saturating_sub(back)));
+            }
+        }
+        if self.random.below(2) == 0 {
+            data.push(format!(r#""limit":{}"#, self.random.below(6)));
+        }
+        if self.random.below(3) > 0 {
+            data.push(format!(r#""conn":{}"#, client.formerly()));
+        }
+        let data = data.join(",");
+        let actor = client.actor.clone();
+        self.asks(
+            &actor,
+            &format!(r#""event":"$history","room":"{room}","data":{{{data}}}"#),
+        )
     }
 
     fn request(&mut self, actor: &Actor, event: &str, room: &str) -> Op {

@@ -7,7 +7,7 @@ use crate::{truth::LIST_MAX, world::World};
 
 /// The notices of gaps that a queue takes above its limits: one for each room that drops messages.
 const GAPS: usize = 2;
-/// More bytes than any frame of these stories has.
+/// More bytes than a notice of a gap or a goodbye has.
 const FRAME_BYTES: usize = 300;
 
 impl World {

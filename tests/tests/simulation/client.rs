@@ -152,6 +152,8 @@ impl Client {
                 let view = self.views.get_mut(&room).filter(|view| view.member);
                 if frame["event"] == "$leave" {
                     self.views.remove(&room);
+                } else if frame["event"] == "$history" {
+                    // To read back is not to have all of it.
                 } else if let (Some(offset), Some(view)) = (frame["data"]["offset"].as_u64(), view)
                 {
                     view.moved_to(offset);

@@ -26,6 +26,7 @@ impl World {
                 Answer::Data(format!(r#"{{"was":{was}}}"#))
             }
             "$members" => self.members(conn, &name),
+            "$history" => self.page(at, conn, &name, &frame["data"]),
             event => {
                 let echo = frame["echo"] == true;
                 let said = frame["data"][0].as_u64().expect("a number");
@@ -107,6 +108,26 @@ impl World {
             };
             self.owe(at, Due::Said(said));
         }
+    }
+
+    fn page(&mut self, at: usize, conn: u64, name: &str, data: &Value) -> Answer {
+        let reader = Reader::new(conn, &data["conn"], self.clients[at].user);
+        let number = |name: &str| data[name].as_u64();
+        let limit = number("limit").map(|limit| usize::try_from(limit).expect("few"));
+        if limit == Some(0) {
+            return Answer::Refused("bad_payload");
+        }
+        let now = self.truth.now;
+        let room = self.truth.room(name);
+        if !room.members.contains_key(&conn) || room.age().is_none() {
+            return Answer::Refused("forbidden");
+        }
+        let page = room.page(now, (number("after"), number("before")), limit, &reader);
+        let epoch = room.epoch.as_deref().expect("somebody is in it");
+        let (top, first, page) = (room.top, room.first(now), page.join(","));
+        Answer::Data(format!(
+            r#"{{"epoch":"{epoch}","offset":{top},"messages":[{page}],"first":{first}}}"#
+        ))
     }
 
     fn members(&mut self, conn: u64, name: &str) -> Answer {

@@ -24,7 +24,7 @@
 //! | I27 | rate buckets | not here: `core/src/rate.rs`, `traces/rate_limit_*.trace` |
 //! | I28, I32 | offsets and epochs | `truth`: `i28_i32_position`, after each step and in each answer |
 //! | I29 | a contiguous suffix | `check`: the kept messages against all that were said |
-//! | I30, I31 | recovery | `truth`: `i30_i31_missed`, for all that the client ever was, against each answer and what follows it |
+//! | I30, I31 | recovery | `truth`: `i30_i31_missed`, for all that the client ever was, against each answer and what follows it; `page`, against each answer to `$history` |
 //! | I33 | the rights of now | members only, users that are left out; there are no grants yet |
 //! | I34 | idempotency keys | `world`: the same answer and nothing sent, also after a crash |
 //! | I35 to I37 | presence | `client`: notices alternate; `check`: lists are the truth, with its grace |

@@ -257,6 +257,34 @@ impl Room {
         &self.log[self.log.len() - kept.count()..]
     }
 
+    /// The offset of the oldest message that is kept, or of the next.
+    pub(crate) fn first(&self, now: u64) -> u64 {
+        self.top + 1 - self.kept(now).len() as u64
+    }
+
+    /// The messages between two offsets that a reader may have: the first of them when it says behind
+    /// which, else the last.
+    pub(crate) fn page(
+        &self,
+        now: u64,
+        (after, before): (Option<u64>, Option<u64>),
+        limit: Option<usize>,
+        reader: &Reader<'_>,
+    ) -> Vec<&str> {
+        let mut page: Vec<_> = self.kept(now).iter().collect();
+        page.retain(|entry| {
+            after.is_none_or(|after| entry.offset > after)
+                && before.is_none_or(|before| entry.offset < before)
+                && entry.is_for(reader)
+        });
+        let limit = limit.map_or(page.len(), |limit| limit.min(page.len()));
+        let page = match after {
+            Some(_) => &page[..limit],
+            None => &page[page.len() - limit..],
+        };
+        page.iter().map(|entry| &*entry.frame).collect()
+    }
+
     /// What a reader missed since a position; `None` when it cannot have it.
     pub(crate) fn i30_i31_missed(
         &self,
@@ -266,7 +294,7 @@ impl Room {
         reader: &Reader<'_>,
     ) -> Option<Vec<Entry>> {
         let kept = self.kept(now);
-        let first = self.top + 1 - kept.len() as u64;
+        let first = self.first(now);
         if self.epoch.as_deref() != Some(epoch) || offset > self.top || offset + 1 < first {
             return None;
         }
