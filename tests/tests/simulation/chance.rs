@@ -2,7 +2,12 @@
 
 use roomcast_tests::{Actor, Op, To};
 
-use crate::{message::data, random::Random, scene::ROOMS, world::World};
+use crate::{
+    message::data,
+    random::Random,
+    scene::{LISTED, ROOMS},
+    world::World,
+};
 
 pub(crate) struct Chance {
     random: Random,
@@ -124,7 +129,7 @@ impl Chance {
             None => format!(r#""event":"$join","room":"{room}""#),
         };
         let mut ops = vec![self.asks(&client.actor, &rest)];
-        if ["den", "hall", "feed"].contains(&room) {
+        if LISTED.contains(&room) {
             ops.push(self.request(&client.actor, "$members", room));
         }
         ops

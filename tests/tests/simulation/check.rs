@@ -3,7 +3,7 @@
 use roomcast_core::PresencePolicy;
 use roomcast_tests::Op;
 
-use crate::{truth::LIST_MAX, world::World};
+use crate::{scene::LISTED, truth::LIST_MAX, world::World};
 
 /// The notices of gaps that a queue takes above its limits: one for each room that drops messages.
 const GAPS: usize = 2;
@@ -32,7 +32,7 @@ impl World {
     pub(crate) fn i39_everybody_knows_the_same(&self) {
         self.i36_lists();
         for client in &self.clients {
-            for name in ["den", "hall", "feed"] {
+            for name in LISTED {
                 let room = &self.truth.rooms[name];
                 let view = client.views.get(name);
                 let known = view.is_some_and(|view| view.member && view.list.is_some());

@@ -4,9 +4,12 @@ use roomcast_tests::{Settings, Sleep};
 
 use crate::truth::LIST_MAX;
 
-pub(crate) const ROOMS: [&str; 8] = [
-    "log", "den", "hall", "feed", "news", "map", "marks", "plain",
+pub(crate) const ROOMS: [&str; 9] = [
+    "log", "den", "hall", "booth", "feed", "news", "map", "marks", "plain",
 ];
+
+/// Those that show who is in them.
+pub(crate) const LISTED: [&str; 4] = ["den", "hall", "booth", "feed"];
 
 /// Few frames and bytes: queues overflow in the time of a story.
 pub(crate) fn settings(store: bool) -> Settings {
@@ -19,6 +22,7 @@ pub(crate) fn settings(store: bool) -> Settings {
         "log history.messages=8 history.age_s=30",
         "den history.messages=4 history.age_s=60 presence=members presence_grace_s=5",
         "hall presence=members presence_grace_s=0",
+        "booth presence=members presence_grace_s=5",
         "feed history.messages=9 history.bytes=500 history.age_s=40 presence=members overflow=drop-oldest",
         "news overflow=drop-oldest",
         "map overflow=latest",

@@ -113,7 +113,7 @@ impl Truth {
         for room in self.rooms.values_mut() {
             room.users
                 .retain(|_, user| user.conns > 0 || user.until > now);
-            if room.members.is_empty() && room.age().is_none_or(|age| room.expiry(age) <= now) {
+            if room.is_over(now) {
                 room.forget();
             }
         }
@@ -152,7 +152,7 @@ impl Truth {
             room.members.clear();
             // Who was waited for is still.
             room.users.retain(|_, user| kept && user.conns == 0);
-            if !kept || room.age().is_none() {
+            if !kept || room.is_over(now) {
                 room.forget();
             }
         }
@@ -181,6 +181,11 @@ impl Room {
 
     fn expiry(&self, age: u64) -> u64 {
         self.touched.max(self.emptied) + age
+    }
+
+    /// Whether nobody is in it, nobody is waited for, and there is nothing to go on with.
+    fn is_over(&self, now: u64) -> bool {
+        self.users.is_empty() && self.age().is_none_or(|age| self.expiry(age) <= now)
     }
 
     fn forget(&mut self) {
@@ -225,7 +230,7 @@ impl Room {
         }
         if self.members.is_empty() {
             self.emptied = now;
-            if self.age().is_none() {
+            if self.is_over(now) {
                 self.forget();
             }
         }
