@@ -15,7 +15,7 @@
 //! | I17 | answers match requests | `client`: by id, with the whole answer |
 //! | I18 | the same bytes | `client`: the raw data of each message |
 //! | I19 | errors disturb nobody | refused joins; what others are owed stays |
-//! | I20, I22 | bytes are bounded | `check`: each queue, counted again; histories |
+//! | I20, I22 | bytes are bounded | `check`: each queue, counted again; histories; `world`: they lose messages for it only when it is reached, and no more than that takes |
 //! | I21 | shared payloads | not here: `runs_share_no_buffer` in `host-native/src/namespace/run.rs`, `tests/memory.rs` |
 //! | I23 | one outcome of an overflow | `world`: who is closed is who overflowed; the metrics: `slow_reader.rs` |
 //! | I24 | control frames arrive | `client`: an answer is never passed over |
@@ -121,6 +121,7 @@ fn the_same_seed_gives_the_same_story_asleep_or_awake() {
         let tell = |sleep| {
             let host = Host {
                 sleep,
+                crowded: false,
                 ..host(seed)
             };
             tell(seed, host).unwrap_or_else(|failure| fail(seed, failure))

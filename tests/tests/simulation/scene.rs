@@ -1,5 +1,6 @@
 //! The rooms of all stories, and how their servers are run.
 
+use roomcast_core::Limits;
 use roomcast_tests::{Settings, Sleep};
 
 use crate::truth::LIST_MAX;
@@ -39,16 +40,31 @@ pub(crate) struct Host {
     pub(crate) sleep: Sleep,
     /// Whether it keeps histories through a crash.
     pub(crate) store: bool,
+    /// Whether its histories have less memory than their policies let them take. What is with the
+    /// host takes none, so what is dropped then depends on sleep.
+    pub(crate) crowded: bool,
+}
+
+impl Host {
+    pub(crate) fn limits(self, settings: &Settings) -> Limits {
+        let mut limits = settings.limits();
+        if self.crowded {
+            limits.history_bytes = 1_200;
+        }
+        limits
+    }
 }
 
 /// The server of a seed: awake or asleep between any two ops, with a store or without.
 pub(crate) const fn host(seed: u64) -> Host {
+    let sleeps = seed % 8 == 7;
     Host {
-        sleep: if seed % 8 == 7 {
+        sleep: if sleeps {
             Sleep::Persisted
         } else {
             Sleep::Never
         },
         store: !seed.is_multiple_of(3),
+        crowded: seed.is_multiple_of(5) && !sleeps,
     }
 }

@@ -6,7 +6,7 @@ use std::{
     slice,
 };
 
-use roomcast_core::{Excepted, PresencePolicy, RoomPolicy};
+use roomcast_core::{Excepted, HistoryMessage, PresencePolicy, RoomPolicy};
 use roomcast_tests::Settings;
 use serde_json::Value;
 
@@ -28,6 +28,8 @@ pub(crate) struct Room {
     pub(crate) top: u64,
     /// All messages of this epoch, kept or not.
     pub(crate) log: Vec<Entry>,
+    /// Older messages were dropped since all histories took too much.
+    pub(crate) dropped: u64,
     touched: u64,
     emptied: u64,
     /// By connection id, the name that presence has for it.
@@ -80,6 +82,11 @@ impl Entry {
         let users: usize = users.map(|user| size_of::<Box<str>>() + user.len()).sum();
         let conns = size_of::<u64>() * self.except_conns.len();
         self.frame.len() + usize::from(self.listed) * (size_of::<Excepted>() + conns + users)
+    }
+
+    /// More than it takes in memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes() + size_of::<HistoryMessage>()
     }
 
     fn is_for(&self, reader: &Reader<'_>) -> bool {
@@ -166,6 +173,7 @@ impl Room {
             epoch: None,
             top: 0,
             log: Vec::new(),
+            dropped: 0,
             touched: 0,
             emptied: 0,
             members: BTreeMap::new(),
@@ -257,7 +265,7 @@ impl Room {
         let newest = self.log.iter().rev();
         let kept = newest.take(history.messages).take_while(|entry| {
             bytes += entry.bytes();
-            bytes <= history.bytes && entry.at + age > now
+            bytes <= history.bytes && entry.at + age > now && entry.offset >= self.dropped
         });
         &self.log[self.log.len() - kept.count()..]
     }

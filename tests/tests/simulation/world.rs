@@ -11,8 +11,11 @@ use roomcast_tests::{Actor, Core, Driver, Op, Overflows};
 use crate::{
     client::Client,
     scene::{Host, ROOMS, settings},
-    truth::Truth,
+    truth::{Entry, Truth},
 };
+
+/// More bytes than any message of these stories takes in a history.
+const MESSAGE_BYTES: usize = 400;
 
 pub(crate) struct World {
     pub(crate) core: Core,
@@ -33,7 +36,11 @@ impl World {
         let names = ["alice", "bob", "carol", "dave", "erin"];
         let clients = names.iter().zip(users);
         Self {
-            core: settings.core().with_sleep(host.sleep),
+            core: Core::new(&host.limits(&settings))
+                .with_policies(settings.policies())
+                .with_queues(settings.queues())
+                .with_store(host.store)
+                .with_sleep(host.sleep),
             truth: Truth::new(&settings, &ROOMS),
             clients: clients
                 .map(|(name, user)| Client::new(name, user))
@@ -68,6 +75,7 @@ impl World {
         if let Op::Wait { millis } = op {
             self.truth.tick(*millis);
         }
+        let before = self.histories_bytes();
         let answer = self
             .core
             .perform(op)
@@ -75,6 +83,9 @@ impl World {
         // How many timeouts there are is up to the hub, and may differ when it slept.
         if !answer.body.is_empty() {
             answer.body.hash(&mut self.hash);
+        }
+        if matches!(op, Op::Text { .. } | Op::Send { .. }) {
+            self.i22_messages_are_dropped_by_right(before);
         }
         self.follow(op, &answer.body);
         let closed = self.i23_end_who_was_too_slow();
@@ -85,6 +96,45 @@ impl World {
             }
         }
         self.check(op, closed);
+    }
+
+    /// What all histories take, those included that the host may give back.
+    fn histories_bytes(&self) -> usize {
+        let Some(hub) = self.core.hub("default") else {
+            return 0;
+        };
+        let rooms = self.truth.rooms.iter();
+        let away = rooms.filter(|(name, _)| hub.is_away(name));
+        let messages = away.flat_map(|(_, room)| room.kept(self.truth.now));
+        hub.counts().history_bytes + messages.map(Entry::memory).sum::<usize>()
+    }
+
+    /// Histories that took so many bytes lose messages when one more may be too much for the limit on
+    /// all of them. Which, is up to the hub.
+    fn i22_messages_are_dropped_by_right(&mut self, before: usize) {
+        let Some(hub) = self.core.hub("default") else {
+            return;
+        };
+        let (limit, after) = (hub.limits().history_bytes, hub.counts().history_bytes);
+        if before + MESSAGE_BYTES <= limit {
+            return;
+        }
+        let now = self.truth.now;
+        for (name, room) in &mut self.truth.rooms {
+            let Some(first) = hub.history_first(name).filter(|_| room.epoch.is_some()) else {
+                continue;
+            };
+            // Where one more was said the policy may be the reason.
+            let quiet = hub.position(name).offset == room.top;
+            if quiet && first > room.first(now) {
+                let least = limit - limit / 16 - MESSAGE_BYTES;
+                assert!(
+                    after >= least,
+                    "I22: {after} bytes are left, and {name} lost messages"
+                );
+            }
+            room.dropped = room.dropped.max(first);
+        }
     }
 
     /// What the op changes, and who is owed what for it.
