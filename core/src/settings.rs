@@ -54,6 +54,27 @@ impl<T: FromStr> FromStr for OrOff<T> {
     }
 }
 
+/// `on` or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnOff(pub bool);
+
+/// A text that is neither `on` nor `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be on or off")]
+pub struct OnOffError;
+
+impl FromStr for OnOff {
+    type Err = OnOffError;
+
+    fn from_str(text: &str) -> Result<Self, OnOffError> {
+        match text {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err(OnOffError),
+        }
+    }
+}
+
 /// Variables that settings are read from, by name.
 ///
 /// ```
@@ -104,6 +125,19 @@ impl<F: Fn(&'static str) -> Option<String>> Vars<F> {
         };
         let fault = |fault| SettingError::new(name, format!("{fault}"));
         text.parse().map(Some).map_err(fault)
+    }
+
+    /// `on` or `off`.
+    ///
+    /// # Errors
+    ///
+    /// When it is set to anything else.
+    pub fn on_or_off(&self, name: &'static str, default: bool) -> Result<bool, SettingError> {
+        let Some(text) = (self.0)(name) else {
+            return Ok(default);
+        };
+        let fault = |fault| SettingError::new(name, format!("{fault}"));
+        text.parse().map(|OnOff(is_on)| is_on).map_err(fault)
     }
 
     /// Values separated by commas; none when it is not set.
@@ -332,6 +366,21 @@ mod tests {
             .inbound_messages
             .map(|rate| (rate.per_second, rate.burst));
         assert_eq!(rate, Some((50, 7)));
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off_and_nothing_else() {
+        let read = |value: &str| {
+            let vars = Vars::new(|_| Some(value.to_owned()));
+            vars.on_or_off("ROOMCAST_PAGE", true)
+        };
+        assert_eq!((read("on"), read("off")), (Ok(true), Ok(false)));
+        for wrong in ["", "true", "1", "On", "off ", "no"] {
+            let fault = read(wrong).expect_err(wrong).to_string();
+            assert_eq!(fault, "ROOMCAST_PAGE must be on or off");
+        }
+        let unset = Vars::new(|_| None).on_or_off("ROOMCAST_PAGE", true);
+        assert_eq!(unset, Ok(true));
     }
 
     #[test]

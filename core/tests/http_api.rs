@@ -68,9 +68,11 @@ impl Desk {
             query,
             headers: Fields(headers),
             local: true,
+            loopback_listener: true,
+            http_1_0: false,
         };
-        assert_eq!(Route::of(&request), Ok(Route::Api));
         let mut access = Access::default();
+        assert_eq!(access.route(&request).err(), None);
         access.namespaces = Some(vec!["ns".to_owned()]);
         let call = match ApiRequest::read(&request, &access, &Limits::default())? {
             ApiRequest::Call(call) => call,
@@ -345,6 +347,8 @@ fn queue_sizes_can_be_filled_in_later() {
         query: "",
         headers,
         local: true,
+        loopback_listener: true,
+        http_1_0: false,
     };
     let read = ApiRequest::read(&request, &Access::default(), &Limits::default());
     let Ok(ApiRequest::Call(call)) = read else {

@@ -104,6 +104,9 @@ async fn refuse(
     mut read: OwnedReadHalf,
     farewell: &Farewell,
 ) {
+    if let Some(reason) = farewell.counted {
+        shard.metrics().count_refusal(reason);
+    }
     let now = shard.now();
     if let Some(text) = &farewell.frame {
         // A queue with one frame in it is not over its limit.

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 
 use roomcast_core::{
-    CloseCode, ConnectError, Rejection,
-    http::{Problem, Refusal, Response},
+    CloseCode, ConnectError, ErrorCode, Rejection,
+    http::{Problem, Reason, Refusal, Response},
 };
 
 use crate::shard::OpenError;
 
 const NAMESPACES: Refusal =
-    Refusal::overloaded("too many namespaces: raise --namespaces-max, or try later");
+    Refusal::overloaded("too many namespaces: raise --namespaces-max, or try later")
+        .with_reason(Reason::Namespaces);
 
 /// Why a request is not upgraded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,18 @@ impl Denial {
             Self::Rejection(rejection) => rejection.into(),
         }
     }
+
+    /// The reason under which it is counted; `None` for a fault of the application.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Refusal(refusal) => Problem::from(*refusal).reason(),
+            Self::Rejection(rejection) => reason_of(rejection),
+        }
+    }
+}
+
+fn reason_of(rejection: &Rejection) -> Option<Reason> {
+    (rejection.code() != ErrorCode::Internal).then_some(Reason::Application)
 }
 
 impl From<Refusal> for Denial {
@@ -62,6 +75,8 @@ pub(crate) struct Farewell {
     /// The code of the close frame.
     pub(crate) code: CloseCode,
     reason: Cow<'static, str>,
+    /// The reason under which it is counted; `None` for a fault.
+    pub(crate) counted: Option<Reason>,
 }
 
 impl Farewell {
@@ -70,6 +85,7 @@ impl Farewell {
         frame: None,
         code: CloseCode::OVERLOADED,
         reason: Cow::Borrowed("the server is full: try again later"),
+        counted: Some(Reason::Connections),
     };
 
     /// To one that a namespace did not take. Where messages have no envelopes, clients understand
@@ -98,6 +114,7 @@ impl From<Rejection> for Farewell {
         Self {
             frame: Some(rejection.frame()),
             code: rejection.close_code(),
+            counted: reason_of(&rejection),
             reason: rejection.reason().to_owned().into(),
         }
     }
@@ -111,6 +128,7 @@ impl From<Denial> for Farewell {
                 frame: Some(refusal.frame()),
                 code: refusal.close_code(),
                 reason: refusal.close_reason().into(),
+                counted: Problem::from(refusal).reason(),
             },
         }
     }
@@ -119,7 +137,10 @@ impl From<Denial> for Farewell {
 impl From<OpenError> for Farewell {
     fn from(fault: OpenError) -> Self {
         match fault {
-            OpenError::Full => Self::FULL,
+            OpenError::Full => Self {
+                counted: Some(Reason::Namespaces),
+                ..Self::FULL
+            },
             OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_) => {
                 Rejection::internal().into()
             }

@@ -133,7 +133,7 @@ pub use roomcast_core::{
     Policies, PolicyError, PolicyFileError, Position, PresencePage, PresencePolicy, Present,
     Publisher, Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy, RoomSummary,
     Router, Scope, SessionError, Timestamp, To, Token, UnknownConn, UpgradeRequest,
-    http::{Access, ApiKey, ApiKeyError, OriginRule, OriginRuleError},
+    http::{Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError},
 };
 pub use run::{RunError, listen, run};
 pub use server::{Server, ServerError};

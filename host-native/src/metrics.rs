@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use roomcast_core::http::Reason;
+
 /// What one shard counts. Each has its own, so that threads do not share cache lines; a scrape adds
 /// them up.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) store_commits: AtomicU64,
     pub(crate) store_commit_us: AtomicU64,
     closed: Mutex<BTreeMap<u16, u64>>,
+    /// In the order of [`Reason::ALL`].
+    refused: [AtomicU64; Reason::ALL.len()],
 }
 
 /// What is counted at the time of asking.
@@ -40,6 +44,10 @@ pub(crate) struct Gauges {
 }
 
 impl Metrics {
+    pub(crate) fn count_refusal(&self, reason: Reason) {
+        self.refused[reason.index()].fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn count_close(&self, code: u16) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         *closed.entry(code).or_default() += 1;
@@ -158,6 +166,15 @@ impl Metrics {
                 text,
                 "roomcast_connections_closed_total{{code=\"{code}\"}} {count}"
             );
+        }
+        text.push_str(
+            "# HELP roomcast_refused_total Requests and connections refused, by reason.\n\
+             # TYPE roomcast_refused_total counter\n",
+        );
+        for reason in Reason::ALL {
+            let count = all.iter().map(|m| m.refused[reason.index()].load(Relaxed));
+            let (reason, count) = (reason.as_str(), count.sum::<u64>());
+            let _ = writeln!(text, "roomcast_refused_total{{reason=\"{reason}\"}} {count}");
         }
         text
     }

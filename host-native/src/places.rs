@@ -2,14 +2,25 @@
 
 use std::{
     collections::hash_map::Entry,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
+use roomcast_core::http::{Reason, Refusal};
+
 use crate::shared::Shared;
+
+const CONNECTIONS: Refusal = Refusal::overloaded(
+    "too many connections: raise --connections-max or the limit of open files, or try later",
+)
+.with_reason(Reason::Connections);
+const CONNECTIONS_PER_ADDRESS: Refusal = Refusal::overloaded(
+    "too many connections from this address: raise --connections-per-address-max, or close others first",
+)
+.with_reason(Reason::ConnectionsPerAddress);
 
 /// A bounded number of something.
 #[derive(Debug)]
@@ -46,25 +57,43 @@ impl Places {
 #[derive(Debug)]
 pub(crate) struct Permit {
     shared: Arc<Shared>,
+    /// As it is counted.
     address: IpAddr,
 }
 
+/// The address under which a peer's connections are counted: of an IPv6 address the first 64 bits,
+/// the least that one customer is given. Each of its machines may take any of the rest.
+fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & (u128::MAX << 64);
+            Ipv6Addr::from_bits(network).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 impl Permit {
-    /// A place for one more connection from this address; `None` when there is none.
-    pub(crate) fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
-        shared.connections.reserve()?;
+    /// A place for one more connection from this address.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub(crate) fn take(shared: &Arc<Shared>, address: IpAddr) -> Result<Self, Refusal> {
+        let address = counted(address);
+        shared.connections.reserve().ok_or(CONNECTIONS)?;
         if let Some(max) = shared.settings.connections_per_address_max {
             let mut addresses = shared.addresses();
             let count = addresses.entry(address).or_default();
             if *count >= max {
                 drop(addresses);
                 shared.connections.release();
-                return None;
+                return Err(CONNECTIONS_PER_ADDRESS);
             }
             *count += 1;
         }
         let shared = shared.clone();
-        Some(Self { shared, address })
+        Ok(Self { shared, address })
     }
 }
 
@@ -80,5 +109,20 @@ impl Drop for Permit {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_one_customer_counts_as_one_address() {
+        let of = |text: &str| counted(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("::ffff:192.0.2.1"), of("::ffff:192.0.2.2"));
     }
 }

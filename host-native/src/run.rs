@@ -194,6 +194,8 @@ async fn run_shards(
         addresses: Mutex::default(),
         namespaces: Places::new(settings.namespaces_max),
         draining: AtomicBool::new(false),
+        proxied: AtomicBool::new(false),
+        notices: Mutex::default(),
         first_serial: u64::from(u32::from_be_bytes(random().unwrap_or_default())),
         recorder,
         store,
@@ -330,7 +332,8 @@ fn announce(
     let address = addresses.first().unwrap_or(&shared.settings.listen);
     let settings = &shared.settings;
     let api = match settings.access.api_keys.len() {
-        0 => "loopback only: no --api-key".to_owned(),
+        0 if settings.access.has_keyless_api() => "loopback only: no --api-key".to_owned(),
+        0 => "off: no --api-key".to_owned(),
         1 => "one key".to_owned(),
         keys => format!("{keys} keys"),
     };
@@ -347,6 +350,9 @@ fn announce(
         None => "in memory: no --store".to_owned(),
         Some(folder) => format!("in {}", folder.display()),
     };
+    let on = |is_on: bool, text: &'static str| if is_on { text } else { "" };
+    let page = on(settings.access.page, "GET / (try it), ");
+    let metrics = on(settings.access.metrics, ", /metrics");
     tracing::info!("listening on http://{address}");
     tracing::info!(
         threads = addresses.len(),
@@ -354,8 +360,8 @@ fn announce(
         namespaces,
         api,
         histories,
-        "mounted: GET / (try it), /ws and /ws/{{namespace}} (WebSocket), /api/v1/{{namespace}}/ (HTTP API), \
-         /healthz, /readyz, /metrics"
+        "mounted: {page}/ws and /ws/{{namespace}} (WebSocket), /api/v1/{{namespace}}/ (HTTP API), \
+         /healthz, /readyz{metrics}"
     );
     mounted.sort_unstable();
     for Mounted { namespace, events } in mounted {

@@ -23,15 +23,16 @@ pub struct Settings {
     pub threads: usize,
     /// Listen beyond loopback without a key; default no.
     pub insecure: bool,
-    /// Who may use the HTTP API and connect, and to which namespaces; default the API on loopback
-    /// only, pages of the server itself, and any namespace.
+    /// Who may use the HTTP API and connect, to which namespaces, and under which names; default the API
+    /// on loopback only, pages of the server itself, and any namespace.
     pub access: Access,
     /// Namespaces alive at a time; default 1,024.
     pub namespaces_max: usize,
     /// WebSocket connections of the process; default 100,000, and never more than the file
     /// descriptors allow.
     pub connections_max: usize,
-    /// WebSocket connections from one address; default off, for many people may share one.
+    /// WebSocket connections from one address, which of IPv6 is a network of 64 bits; default off, for
+    /// many people may share one.
     pub connections_per_address_max: Option<usize>,
     /// Limits of each namespace; that on the bytes of histories is one for all of them together.
     pub hub: Limits,
@@ -160,7 +161,8 @@ impl Settings {
     /// The first setting that must change, by the name of its flag.
     pub fn check(&self) -> Result<(), SettingsError> {
         let fault = |text: String| Err(SettingsError(text));
-        if !self.listen.ip().is_loopback() && self.access.api_keys.is_empty() && !self.insecure {
+        if !self.listen.ip().to_canonical().is_loopback()
+            && self.access.api_keys.is_empty() && !self.insecure {
             return fault(format!(
                 "listening on {} without an API key would let anybody in: give --api-key KEY \
                  (ROOMCAST_API_KEY), or --insecure to do it all the same",
@@ -238,6 +240,17 @@ mod tests {
         assert!(fault.contains("--api-key") && fault.contains("--insecure"));
         settings.insecure = true;
         assert_eq!(settings.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_loopback_address_is_one_in_each_of_its_forms() {
+        for listen in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            let settings = Settings {
+                listen: listen.parse().expect("an address"),
+                ..Settings::default()
+            };
+            assert_eq!(settings.check(), Ok(()), "{listen}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
 
+use roomcast_core::http::RefusalNotices;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -26,6 +27,10 @@ pub(crate) struct Shared {
     pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
     pub(crate) namespaces: Places,
     pub(crate) draining: AtomicBool,
+    /// Whether a request has shown that a proxy stands before the server.
+    pub(crate) proxied: AtomicBool,
+    /// Warnings of refused origins and hosts.
+    pub(crate) notices: Mutex<RefusalNotices>,
     /// Where connection ids begin: somewhere in the lower half of what there is, so that an id
     /// from before a restart names nobody.
     pub(crate) first_serial: u64,
@@ -49,6 +54,10 @@ impl Shared {
         self.addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn notices(&self) -> MutexGuard<'_, RefusalNotices> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn flush_record(&self) {

@@ -3,29 +3,58 @@
 use alloc::{format, string::String, vec::Vec};
 
 use super::{
-    ApiKey, Headers, OriginRule, Problem, ProblemCode, Refusal, Request,
-    origin::{host_only, is_loopback_host, may_connect},
+    ApiKey, Headers, HostRule, OriginRule, Problem, Refusal, Request, Route,
+    host::{host_only, is_loopback_host, is_upstream_host},
+    origin::{may_connect, split},
     request::is_text,
+    route::Optional,
 };
 use crate::settings::{SettingError, Vars};
 
 /// Who may use the API and connect, and to which namespaces. The default has no key, no list of
-/// origins and any namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// origins and any namespace, the page and the metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Access {
     /// Keys of the API; default none: it then answers programs on the same machine only. Two at a
     /// time allow to change keys without a gap.
     pub api_keys: Vec<ApiKey>,
+    /// Whether programs on the same machine may use the API while it has no key; default yes, so that it
+    /// can be tried out. It is for a server that nobody else reaches: no, wherever
+    /// [`allow_origins`](Self::allow_origins) or [`allow_hosts`](Self::allow_hosts) names something
+    /// that is not loopback.
+    pub keyless_api: bool,
     /// Browser origins that may connect, beside the server's own; default none.
     pub allow_origins: Vec<OriginRule>,
+    /// Names under which a host that listens on loopback is taken, beside loopback ones; default none:
+    /// a web page can point a name of its own at this machine, and would be of one origin with it.
+    pub allow_hosts: Vec<HostRule>,
     /// The namespaces there are; default any.
     pub namespaces: Option<Vec<String>>,
+    /// Whether there is the page to try the host with; default yes.
+    pub page: bool,
+    /// Whether there are metrics, where the host has some; default yes.
+    pub metrics: bool,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            api_keys: Vec::new(),
+            keyless_api: true,
+            allow_origins: Vec::new(),
+            allow_hosts: Vec::new(),
+            namespaces: None,
+            page: true,
+            metrics: true,
+        }
+    }
 }
 
 impl Access {
-    /// Reads `ROOMCAST_API_KEY`, `ROOMCAST_ALLOW_ORIGIN` and `ROOMCAST_NAMESPACES`, each a list
-    /// separated by commas.
+    /// Reads `ROOMCAST_API_KEY`, `ROOMCAST_ALLOW_ORIGIN`, `ROOMCAST_ALLOW_HOST` and
+    /// `ROOMCAST_NAMESPACES`, each a list separated by commas; and `ROOMCAST_KEYLESS_API`,
+    /// `ROOMCAST_PAGE` and `ROOMCAST_METRICS`, each `on` or `off`.
     ///
     /// # Errors
     ///
@@ -36,8 +65,12 @@ impl Access {
     {
         let access = Self {
             api_keys: vars.list("ROOMCAST_API_KEY")?,
+            keyless_api: vars.on_or_off("ROOMCAST_KEYLESS_API", true)?,
             allow_origins: vars.list("ROOMCAST_ALLOW_ORIGIN")?,
+            allow_hosts: vars.list("ROOMCAST_ALLOW_HOST")?,
             namespaces: Some(vars.list(NAMESPACES)?).filter(|names| !names.is_empty()),
+            page: vars.on_or_off("ROOMCAST_PAGE", true)?,
+            metrics: vars.on_or_off("ROOMCAST_METRICS", true)?,
         };
         access.check()?;
         Ok(access)
@@ -63,51 +96,39 @@ impl Access {
         }
     }
 
-    /// Whether a request may use the API.
-    ///
-    /// With keys, whoever has one. Without, programs of this machine, and this server's own page:
-    /// not other pages in a browser of this machine, whatever name they resolve to it.
+    /// Where a request goes.
     ///
     /// # Errors
     ///
-    /// The answer when it may not.
-    pub fn authorize<H: Headers>(&self, request: &Request<'_, H>) -> Result<(), Problem> {
-        if self.api_keys.is_empty() {
-            let host = request.first("host").unwrap_or_default();
-            let local = request.local && is_loopback_host(host_only(&host));
-            let foreign = request
-                .first("origin")
-                .is_some_and(|origin| origin.split_once("://").is_none_or(|(_, own)| own != host));
-            return if local && !foreign {
-                Ok(())
-            } else {
-                Err(Problem::new(
-                    ProblemCode::Forbidden,
-                    "without a key the API answers programs on loopback only: set ROOMCAST_API_KEY \
-                     (--api-key)",
-                ))
-            };
-        }
-        let given = request.first("authorization");
-        let given = given.as_deref().and_then(|value| {
-            let (scheme, key) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-        });
-        // Every key is compared, so that the time does not tell which one is nearer.
-        let mut known = false;
-        for key in &self.api_keys {
-            known |= given.is_some_and(|given| key.matches(given));
-        }
-        if known {
-            Ok(())
+    /// When there is nothing at the path, or not with this method; or when the host is asked under a
+    /// name that is not one of its own. The latter is not looked at for health, which tells nothing,
+    /// and left to [`admit`](Self::admit) for WebSockets.
+    pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
+        let (page, metrics) = (self.page, self.metrics);
+        let route = Route::of(request, Optional { page, metrics });
+        let is_open = matches!(
+            route,
+            Ok(Route::Health | Route::Ready | Route::Socket { .. })
+        );
+        if is_open || self.takes_host(request) {
+            route
         } else {
-            Err(Problem::new(
-                ProblemCode::Unauthorized,
-                "send Authorization: Bearer KEY, with a key that ROOMCAST_API_KEY (--api-key) gives \
-                 the server",
-            )
-            .with_header("www-authenticate", "Bearer"))
+            Err(Refusal::HOST.into())
         }
+    }
+
+    /// Whether a request asks for the host under a name that it is taken under.
+    ///
+    /// A program that can only be on this machine may be a browser whose page has pointed a name of
+    /// its own here. So the name must be a loopback one, or listed. A proxy passes on any name, and
+    /// shows by a header field that a page cannot add to a WebSocket.
+    fn takes_host<H: Headers>(&self, request: &Request<'_, H>) -> bool {
+        if !(request.local && request.loopback_listener) || request.proxy_sign().is_some() {
+            return true;
+        }
+        let host = request.first("host").unwrap_or_default();
+        let host = host_only(&host);
+        is_loopback_host(host) || self.allow_hosts.iter().any(|rule| rule.allows(host))
     }
 
     /// Whether a request may open a WebSocket in a namespace, given by its name.
@@ -120,6 +141,9 @@ impl Access {
         request: &Request<'_, H>,
         namespace: &str,
     ) -> Result<(), Refusal> {
+        if !self.takes_host(request) {
+            return Err(Refusal::HOST);
+        }
         let mut origins = request.headers.values("origin");
         let origin = origins.next().map(|origin| {
             // An origin that is no text, or one of several, is a stranger's.
@@ -131,7 +155,12 @@ impl Access {
         });
         let host = request.first("host").unwrap_or_default();
         if !may_connect(origin.as_deref(), &host, request.local, &self.allow_origins) {
-            return Err(Refusal::ORIGIN);
+            let is_page = origin.is_some_and(|origin| split(&origin).is_some());
+            return Err(if is_page && is_upstream_host(host_only(&host)) {
+                Refusal::ORIGIN_BEHIND_PROXY
+            } else {
+                Refusal::ORIGIN
+            });
         }
         if !self.has_namespace(namespace) {
             return Err(Refusal::NAMESPACE);
@@ -168,6 +197,7 @@ mod tests {
     use alloc::{string::ToString, vec};
 
     use super::*;
+    use crate::http::Reason;
 
     type Pairs = [(&'static str, &'static str)];
 
@@ -178,50 +208,71 @@ mod tests {
             query: "",
             headers,
             local,
-        }
-    }
-
-    fn authorized(access: &Access, headers: &Pairs, local: bool) -> Result<(), ProblemCode> {
-        let answer = access.authorize(&request(headers, local));
-        answer.map_err(|problem| problem.code())
-    }
-
-    #[test]
-    fn without_a_key_only_this_machine_is_served() {
-        let access = Access::default();
-        let here = ("host", "localhost:3000");
-        assert_eq!(authorized(&access, &[here], true), Ok(()));
-        let own = ("origin", "http://localhost:3000");
-        assert_eq!(authorized(&access, &[here, own], true), Ok(()));
-        let refused = Err(ProblemCode::Forbidden);
-        assert_eq!(authorized(&access, &[here], false), refused);
-        let rebound = ("host", "evil.example:3000");
-        assert_eq!(authorized(&access, &[rebound], true), refused);
-        for stranger in ["http://localhost:5173", "null", "\u{e9}://localhost:3000"] {
-            let page = ("origin", stranger);
-            assert_eq!(
-                authorized(&access, &[here, page], true),
-                refused,
-                "{stranger}"
-            );
+            loopback_listener: local,
+            http_1_0: false,
         }
     }
 
     #[test]
-    fn any_of_the_keys_will_do() {
+    fn on_loopback_a_foreign_name_is_refused_on_every_path() {
         let access = Access {
-            api_keys: vec![ApiKey::new("first"), ApiKey::new("second")],
+            allow_hosts: vec!["chat.example".parse().expect("a rule")],
             ..Access::default()
         };
-        for good in ["Bearer first", "bearer second", "BEARER  second "] {
-            let headers = [("authorization", good)];
-            assert_eq!(authorized(&access, &headers, false), Ok(()), "{good}");
+        let ask = |path: &'static str, headers: &'static Pairs, reached: [bool; 3]| {
+            let [local, loopback_listener, http_1_0] = reached;
+            let request = Request {
+                path,
+                local,
+                loopback_listener,
+                http_1_0,
+                ..request(headers, local)
+            };
+            let routed = access.route(&request);
+            let found = !matches!(&routed, Err(problem) if problem.reason() == Some(Reason::Host));
+            let admitted = access.admit(&request, "default") != Err(Refusal::HOST);
+            (found, admitted)
+        };
+        let here = [true, true, false];
+        let rebound: &Pairs = &[("host", "evil.example:3000"), ("origin", "http://evil.example:3000")];
+        for path in ["/", "/metrics", "/api/v1/default/rooms", "/nothing"] {
+            assert_eq!(ask(path, rebound, here), (false, false), "{path}");
         }
-        for bad in ["first", "Basic first", "Bearer third", "Bearer "] {
-            let headers = [("authorization", bad)];
-            let refused = Err(ProblemCode::Unauthorized);
-            assert_eq!(authorized(&access, &headers, true), refused, "{bad}");
+        // What tells nothing, or is told in its own way.
+        for path in ["/healthz", "/readyz", "/ws", "/ws/a"] {
+            assert_eq!(ask(path, rebound, here), (true, false), "{path}");
         }
+        for good in [
+            &[("host", "localhost:3000")],
+            &[("host", "a.localhost")],
+            &[("host", "127.0.0.1:3000")],
+            &[("host", "[::1]:3000")],
+            &[("host", "Chat.example:8080")],
+        ] as [&Pairs; 5]
+        {
+            assert_eq!(ask("/", good, here), (true, true), "{good:?}");
+        }
+        // A peer or an address that is not this machine's, and proxies.
+        assert_eq!(ask("/", rebound, [false, false, false]), (true, true));
+        assert_eq!(ask("/", rebound, [true, false, false]), (true, true));
+        assert_eq!(ask("/", rebound, [true, true, true]), (true, true));
+        let passed_on: &Pairs = &[("host", "a.example"), ("x-forwarded-for", "203.0.113.7")];
+        assert_eq!(ask("/", passed_on, here), (true, true));
+    }
+
+    #[test]
+    fn a_rewritten_host_is_named_where_it_is_likely() {
+        let access = Access::default();
+        let refusal = |host: &'static str, origin: &'static str| {
+            let headers: &Pairs = &[("host", host), ("origin", origin)];
+            access.admit(&request(headers, false), "default")
+        };
+        let page = "https://chat.example";
+        for host in ["127.0.0.1:3000", "localhost", "roomcast", "app_servers:80", "10.0.0.7:3000"] {
+            assert_eq!(refusal(host, page), Err(Refusal::ORIGIN_BEHIND_PROXY), "{host}");
+        }
+        assert_eq!(refusal("other.example", page), Err(Refusal::ORIGIN));
+        assert_eq!(refusal("127.0.0.1:3000", "null"), Err(Refusal::ORIGIN));
     }
 
     #[test]
@@ -259,11 +310,21 @@ mod tests {
         let access = read("ROOMCAST_API_KEY", "one,two").expect("keys");
         assert_eq!(access.api_keys.len(), 2);
         assert!(access.has_namespace("c"));
+        let off = |name| read(name, "off").expect("a switch");
+        assert!(!off("ROOMCAST_KEYLESS_API").keyless_api);
+        assert!(!off("ROOMCAST_PAGE").page && off("ROOMCAST_PAGE").metrics);
+        assert!(!off("ROOMCAST_METRICS").metrics);
+        let access = read("ROOMCAST_ALLOW_HOST", "a.com,*.b.com").expect("hosts");
+        assert_eq!(access.allow_hosts.len(), 2);
         for (name, bad) in [
             (NAMESPACES, "a,,b"),
             (NAMESPACES, ""),
             ("ROOMCAST_API_KEY", "a b"),
             ("ROOMCAST_ALLOW_ORIGIN", "*"),
+            ("ROOMCAST_ALLOW_HOST", "https://a.com"),
+            ("ROOMCAST_KEYLESS_API", "yes"),
+            ("ROOMCAST_PAGE", ""),
+            ("ROOMCAST_METRICS", "0"),
         ] {
             let fault = read(name, bad).expect_err(bad);
             assert_eq!(fault.name(), name);

@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 
 pub use self::{answer::Answer, call::ApiCall, host::ApiHost, send::SendHead};
 use self::{call::Action, query::Query};
-use super::{Access, Headers, Problem, ProblemCode, Request, access::NO_NAMESPACE};
+use super::{Access, Headers, Problem, ProblemCode, Reason, Request, access::NO_NAMESPACE};
 use crate::{close::CloseCode, conn::ConnId, limits::Limits, room::RoomName, room::RoomNameError};
 
 /// A request of the API that is understood, as far as its head goes.
@@ -51,7 +51,7 @@ impl ApiRequest {
             return Err(Problem::not_found("the API is at /api/v1/{namespace}/"));
         };
         if !access.has_namespace(namespace) {
-            return Err(Problem::not_found(NO_NAMESPACE));
+            return Err(Problem::not_found(NO_NAMESPACE).with_reason(Reason::Namespace));
         }
         let namespace = (*namespace).to_owned();
         if resource == ["send"] {

@@ -1,7 +1,7 @@
 //! What every host answers over HTTP: the page, health, the API, and who may open a WebSocket.
 //!
 //! As the rest of the core it does no I/O. A host turns what arrived into a [`Request`], and goes on
-//! by its [`Route`]:
+//! by its [`Route`], which [`Access::route`] gives:
 //!
 //! 1. [`Route::Page`], [`Route::Health`], [`Route::Ready`], [`Route::Metrics`]: answers of
 //!    [`Response`].
@@ -11,7 +11,11 @@
 //!    the body. The [`ApiCall`] may travel to where its namespace is, and is run on an [`ApiHost`]
 //!    there; the [`Answer`] becomes a [`Response`].
 //!
-//! Whatever fails on the way is a [`Problem`], which becomes a [`Response`] as well.
+//! Whatever fails on the way is a [`Problem`], which becomes a [`Response`] as well. A host counts it
+//! by its [`Reason`], and logs what [`RefusalNotices`] says of it.
+//!
+//! [`Request::proxy_sign`] shows that a proxy stands before the host. From the first such request on the
+//! host tells [`Access::authorize`] so.
 //!
 //! ```
 //! use std::borrow::Cow;
@@ -27,10 +31,10 @@
 //! }
 //!
 //! fn answer(access: &Access, request: &Request<'_, NoFields>) -> Result<Response, Problem> {
-//!     Ok(match Route::of(request)? {
+//!     Ok(match access.route(request)? {
 //!         Route::Health => Response::health(),
 //!         Route::Api => {
-//!             access.authorize(request)?;
+//!             access.authorize(request, false)?;
 //!             let call = ApiRequest::read(request, access, &Limits::default())?;
 //!             // ... run it in `call.namespace()`
 //! #           unreachable!()
@@ -40,7 +44,10 @@
 //! }
 //!
 //! let (access, method, query, local) = (Access::default(), "GET", "", false);
-//! let request = |path| Request { method, path, query, headers: NoFields, local };
+//! let (loopback_listener, http_1_0) = (false, false);
+//! let request = |path| Request {
+//!     method, path, query, headers: NoFields, local, loopback_listener, http_1_0,
+//! };
 //! assert_eq!(answer(&access, &request("/healthz")), Ok(Response::health()));
 //! let refused = answer(&access, &request("/api/v1/default/rooms"));
 //! assert_eq!(refused.map_err(|problem| problem.code().status()), Err(403));
@@ -49,9 +56,14 @@
 mod access;
 mod api;
 mod api_key;
+mod authorize;
+mod host;
+mod notices;
 mod origin;
 mod page;
 mod problem;
+mod proxy;
+mod reason;
 mod request;
 mod response;
 mod route;
@@ -60,8 +72,11 @@ mod upgrade;
 pub use access::{Access, is_namespace};
 pub use api::{Answer, ApiCall, ApiHost, ApiRequest, SendHead};
 pub use api_key::{ApiKey, ApiKeyError};
+pub use host::{HostRule, HostRuleError};
+pub use notices::RefusalNotices;
 pub use origin::{OriginRule, OriginRuleError};
 pub use problem::{Problem, ProblemCode};
+pub use reason::Reason;
 pub use request::{Headers, Request};
 pub use response::Response;
 pub use route::Route;

@@ -1,7 +1,9 @@
 //! Which web pages may connect.
 
 use alloc::{borrow::ToOwned, format, string::String};
-use core::{net::IpAddr, str::FromStr};
+use core::str::FromStr;
+
+use super::host::{host_only, is_loopback_host};
 
 /// An origin that may connect: `https://example.com`, `http://localhost:5173`, or with one
 /// wildcard for whole labels, `https://*.example.com`.
@@ -38,6 +40,11 @@ impl FromStr for OriginRule {
 }
 
 impl OriginRule {
+    /// Whether only pages of this machine have such an origin.
+    pub(super) fn is_loopback(&self) -> bool {
+        is_loopback_host(host_only(&self.authority))
+    }
+
     fn allows(&self, scheme: &str, authority: &str) -> bool {
         self.scheme == scheme
             && if self.subdomains {
@@ -53,7 +60,7 @@ impl OriginRule {
 }
 
 /// The scheme and the authority of an origin, in lower case, without the scheme's own port.
-fn split(origin: &str) -> Option<(String, String)> {
+pub(super) fn split(origin: &str) -> Option<(String, String)> {
     let origin = origin.to_ascii_lowercase();
     let (scheme, authority) = origin.split_once("://")?;
     // An origin ends with its authority; anything more is not one that a browser sends.
@@ -96,21 +103,6 @@ pub(super) fn may_connect(
     let local =
         local && is_loopback_host(host_only(host)) && is_loopback_host(host_only(&authority));
     same_host || local || rules.iter().any(|rule| rule.allows(&scheme, &authority))
-}
-
-/// The host of a `Host` header or an authority, without its port.
-pub(super) fn host_only(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    }
-}
-
-/// Whether a host name can only mean this machine.
-pub(super) fn is_loopback_host(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -197,17 +189,5 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<OriginRule>(), Err(OriginRuleError), "{bad}");
         }
-    }
-
-    #[test]
-    fn loopback_is_an_address_or_localhost_and_nothing_like_it() {
-        for good in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
-            assert!(is_loopback_host(good), "{good}");
-        }
-        for bad in ["localhost.evil.com", "127.0.0.1.evil.com", "10.0.0.1", ""] {
-            assert!(!is_loopback_host(bad), "{bad}");
-        }
-        assert_eq!(host_only("[::1]:3000"), "[::1]");
-        assert_eq!(host_only("localhost"), "localhost");
     }
 }

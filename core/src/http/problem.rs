@@ -4,7 +4,7 @@ use alloc::{borrow::Cow, format, vec::Vec};
 
 use serde::Serialize;
 
-use super::Response;
+use super::{Reason, Response};
 
 /// The `code` of a problem; each has one status. The same as in the protocol's error frames, where
 /// there is one.
@@ -84,7 +84,16 @@ pub struct Problem {
     code: ProblemCode,
     detail: Cow<'static, str>,
     headers: Vec<(&'static str, &'static str)>,
+    reason: Option<Reason>,
 }
+
+/// Why a request was refused, where its problem does not say so itself.
+const REASONS: [(ProblemCode, Reason); 4] = [
+    (ProblemCode::Unauthorized, Reason::Key),
+    (ProblemCode::Forbidden, Reason::Policy),
+    (ProblemCode::Overloaded, Reason::Namespaces),
+    (ProblemCode::Unavailable, Reason::Draining),
+];
 
 impl Problem {
     /// A problem; the detail says what to change.
@@ -93,6 +102,7 @@ impl Problem {
             code,
             detail: detail.into(),
             headers: Vec::new(),
+            reason: None,
         }
     }
 
@@ -117,11 +127,25 @@ impl Problem {
         self.code
     }
 
+    /// The same, counted under this reason.
+    #[must_use]
+    pub const fn with_reason(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// The reason under which a host counts it; `None` for what is no refusal but a mistake in the
+    /// request, or a fault.
+    pub fn reason(&self) -> Option<Reason> {
+        let by_code = REASONS.iter().find(|(code, _)| *code == self.code);
+        self.reason.or(by_code.map(|&(_, reason)| reason))
+    }
+
     pub(super) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ProblemCode::BadRequest, detail)
     }
 
-    pub(super) fn not_found(detail: &'static str) -> Self {
+    pub(super) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ProblemCode::NotFound, detail)
     }
 
@@ -169,6 +193,17 @@ impl From<Problem> for Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_have_a_reason_and_mistakes_have_none() {
+        let reason = |code| Problem::new(code, "x").reason();
+        assert_eq!(reason(ProblemCode::Unauthorized), Some(Reason::Key));
+        assert_eq!(reason(ProblemCode::Unavailable), Some(Reason::Draining));
+        assert_eq!(reason(ProblemCode::BadRequest), None);
+        assert_eq!(reason(ProblemCode::Internal), None);
+        let named = Problem::not_found("x").with_reason(Reason::Namespace);
+        assert_eq!(named.reason(), Some(Reason::Namespace));
+    }
 
     #[test]
     fn a_problem_says_everything_once() {

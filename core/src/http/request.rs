@@ -15,6 +15,10 @@ pub struct Request<'a, H> {
     pub headers: H,
     /// Whether the peer is a program on the host's own machine. At the edge none is.
     pub local: bool,
+    /// Whether only programs on the host's own machine reach the address that the host listens on.
+    pub loopback_listener: bool,
+    /// Whether it came in HTTP/1.0.
+    pub http_1_0: bool,
 }
 
 /// The header fields of a request.
@@ -71,6 +75,8 @@ mod tests {
             query: "",
             headers: &headers[..],
             local: false,
+            loopback_listener: false,
+            http_1_0: false,
         };
         assert!(request.lists("a", |item| item == "z"));
         assert!(!request.lists("a", |item| item == "w"));

@@ -1,5 +1,7 @@
 //! Where a request goes.
 
+use alloc::string::String;
+
 use super::{Problem, Request};
 
 /// Where a request goes.
@@ -22,13 +24,20 @@ pub enum Route<'a> {
     Api,
 }
 
+/// Paths that a host may be told to do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Optional {
+    pub(super) page: bool,
+    pub(super) metrics: bool,
+}
+
 impl<'a> Route<'a> {
-    /// The route of a request.
+    /// The route of a request. A path that the host does without is like one that never was.
     ///
     /// # Errors
     ///
     /// When there is nothing at the path, or not with this method.
-    pub fn of<H>(request: &Request<'a, H>) -> Result<Self, Problem> {
+    pub(super) fn of<H>(request: &Request<'a, H>, there_is: Optional) -> Result<Self, Problem> {
         if request.path.starts_with("/api/") {
             return Ok(Self::Api);
         }
@@ -41,16 +50,11 @@ impl<'a> Route<'a> {
                     namespace: "default",
                 });
             }
-            "/" => Self::Page,
+            "/" if there_is.page => Self::Page,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
-            "/metrics" => Self::Metrics,
-            _ => {
-                return Err(Problem::not_found(
-                    "there are /, /ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz, \
-                     /metrics",
-                ));
-            }
+            "/metrics" if there_is.metrics => Self::Metrics,
+            _ => return Err(Problem::not_found(paths(there_is))),
         };
         if matches!(request.method, "GET" | "HEAD") {
             Ok(route)
@@ -60,20 +64,61 @@ impl<'a> Route<'a> {
     }
 }
 
+/// The paths there are.
+fn paths(there_is: Optional) -> String {
+    let mut text = String::from("there are ");
+    if there_is.page {
+        text.push_str("/, ");
+    }
+    text.push_str("/ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz");
+    if there_is.metrics {
+        text.push_str(", /metrics");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::ProblemCode;
 
-    fn route<'a>(method: &'a str, path: &'a str) -> Result<Route<'a>, ProblemCode> {
-        let request = Request {
+    const ALL: Optional = Optional {
+        page: true,
+        metrics: true,
+    };
+
+    fn request<'a>(method: &'a str, path: &'a str) -> Request<'a, ()> {
+        Request {
             method,
             path,
             query: "",
             headers: (),
             local: false,
-        };
-        Route::of(&request).map_err(|problem| problem.code())
+            loopback_listener: false,
+            http_1_0: false,
+        }
+    }
+
+    fn route<'a>(method: &'a str, path: &'a str) -> Result<Route<'a>, ProblemCode> {
+        Route::of(&request(method, path), ALL).map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn a_path_that_is_off_is_like_one_that_never_was() {
+        let (page, metrics) = (false, false);
+        let none = Optional { page, metrics };
+        let unknown = Route::of(&request("GET", "/nothing"), none);
+        for path in ["/", "/metrics"] {
+            for method in ["GET", "HEAD", "POST"] {
+                let off = Route::of(&request(method, path), none);
+                assert_eq!(off, unknown, "{method} {path}");
+            }
+        }
+        let (page, metrics) = (false, true);
+        let only = |path| Route::of(&request("GET", path), Optional { page, metrics });
+        assert_eq!(only("/metrics"), Ok(Route::Metrics));
+        assert!(only("/").is_err());
+        assert!(!paths(none).contains("/metrics") && paths(ALL).contains("are /, /ws"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use alloc::{format, string::String};
 
 use super::{
-    Headers, Problem, ProblemCode, Request, Response, access::NO_NAMESPACE, problem::Body,
+    Headers, Problem, ProblemCode, Reason, Request, Response, access::NO_NAMESPACE, problem::Body,
 };
 use crate::{close::CloseCode, gateway::Rejection};
 
@@ -68,6 +68,7 @@ pub struct Refusal {
     code: &'static str,
     close: CloseCode,
     detail: &'static str,
+    reason: Option<Reason>,
 }
 
 impl Refusal {
@@ -78,6 +79,25 @@ impl Refusal {
         close: CloseCode::FORBIDDEN,
         detail: "this page's origin may not connect: list it in ROOMCAST_ALLOW_ORIGIN \
                  (--allow-origin), scheme, host and port",
+        reason: Some(Reason::Origin),
+    };
+
+    /// The page's origin is not allowed, and the `Host` looks as if a proxy had put it there.
+    pub const ORIGIN_BEHIND_PROXY: Self = Self {
+        detail: "this page's origin may not connect: list it in ROOMCAST_ALLOW_ORIGIN \
+                 (--allow-origin), scheme, host and port; or, if it is this server's own address and \
+                 a proxy has rewritten the Host header, have the proxy pass it on as it came \
+                 (nginx: proxy_set_header Host $http_host)",
+        ..Self::ORIGIN
+    };
+
+    /// The `Host` is a name under which a server on loopback is not taken.
+    pub const HOST: Self = Self {
+        detail: "this server listens on loopback and is taken under loopback names only, such as \
+                 localhost: name this host in ROOMCAST_ALLOW_HOST (--allow-host), or have the proxy \
+                 before the server send X-Forwarded-For",
+        reason: Some(Reason::Host),
+        ..Self::ORIGIN
     };
 
     /// There is no such namespace.
@@ -86,6 +106,7 @@ impl Refusal {
         code: "forbidden",
         close: CloseCode::FORBIDDEN,
         detail: NO_NAMESPACE,
+        reason: Some(Reason::Namespace),
     };
 
     /// The server has no place for one more; the detail says what to raise.
@@ -95,6 +116,7 @@ impl Refusal {
             code: "overloaded",
             close: CloseCode::OVERLOADED,
             detail,
+            reason: None,
         }
     }
 
@@ -105,7 +127,15 @@ impl Refusal {
             code: "unavailable",
             close: CloseCode::OVERLOADED,
             detail,
+            reason: None,
         }
+    }
+
+    /// The same, counted under this reason.
+    #[must_use]
+    pub const fn with_reason(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
     }
 
     /// The text frame that tells why through the open socket.
@@ -127,7 +157,10 @@ impl Refusal {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let problem = Self::new(refusal.problem, refusal.detail);
+        let mut problem = Self::new(refusal.problem, refusal.detail);
+        if let Some(reason) = refusal.reason {
+            problem = problem.with_reason(reason);
+        }
         if refusal.problem.status() == 503 {
             problem.with_header(RETRY_AFTER.0, RETRY_AFTER.1)
         } else {
@@ -172,6 +205,8 @@ mod tests {
             query,
             headers,
             local: false,
+            loopback_listener: false,
+            http_1_0: false,
         };
         Upgrade::check(&request).map_err(|problem| problem.code().status())
     }
@@ -207,6 +242,8 @@ mod tests {
     fn a_refusal_is_told_both_ways() {
         for refusal in [
             Refusal::ORIGIN,
+            Refusal::ORIGIN_BEHIND_PROXY,
+            Refusal::HOST,
             Refusal::NAMESPACE,
             Refusal::overloaded("full"),
             Refusal::unavailable("ends"),

@@ -11,8 +11,8 @@ use anyhow::Context;
 use clap::Args;
 use roomcast::{Policies, Rate, Settings, StoreSync};
 use roomcast_core::{
-    OrOff,
-    http::{ApiKey, OriginRule},
+    OnOff, OrOff,
+    http::{ApiKey, HostRule, OriginRule},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -40,6 +40,14 @@ pub(crate) struct ServeArgs {
         hide_env_values = true
     )]
     api_key: Vec<ApiKey>,
+    /// Whether programs on this machine may use the HTTP API while it has no key
+    #[arg(
+        long,
+        env = "ROOMCAST_KEYLESS_API",
+        value_name = "on|off",
+        default_value = "on"
+    )]
+    keyless_api: OnOff,
     /// Listen beyond loopback without an API key
     #[arg(long, env = "ROOMCAST_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
     insecure: bool,
@@ -51,6 +59,30 @@ pub(crate) struct ServeArgs {
         value_delimiter = ','
     )]
     allow_origin: Vec<OriginRule>,
+    /// Host name under which a server on loopback may be asked, like chat.example; any port
+    #[arg(
+        long,
+        env = "ROOMCAST_ALLOW_HOST",
+        value_name = "HOST",
+        value_delimiter = ','
+    )]
+    allow_host: Vec<HostRule>,
+    /// Whether there is the page at / to try the server with
+    #[arg(
+        long,
+        env = "ROOMCAST_PAGE",
+        value_name = "on|off",
+        default_value = "on"
+    )]
+    page: OnOff,
+    /// Whether there is /metrics
+    #[arg(
+        long,
+        env = "ROOMCAST_METRICS",
+        value_name = "on|off",
+        default_value = "on"
+    )]
+    metrics: OnOff,
     /// The namespaces there are, separated by commas; default any
     #[arg(
         long,
@@ -316,7 +348,7 @@ struct LimitArgs {
         default_value_t = 100_000
     )]
     connections_max: usize,
-    /// Connections from one address, or off
+    /// Connections from one address, which of IPv6 is a network of 64 bits, or off
     #[arg(
         long,
         env = "ROOMCAST_CONNECTIONS_PER_ADDRESS_MAX",
@@ -377,7 +409,11 @@ impl ServeArgs {
         settings.insecure = self.insecure;
         let access = &mut settings.access;
         access.api_keys = self.api_key;
+        access.keyless_api = self.keyless_api.0;
         access.allow_origins = self.allow_origin;
+        access.allow_hosts = self.allow_host;
+        access.page = self.page.0;
+        access.metrics = self.metrics.0;
         access.namespaces = Some(self.namespaces).filter(|names| !names.is_empty());
         settings.store = self.store;
         settings.store_sync = match self.store_sync {

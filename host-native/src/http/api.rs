@@ -1,8 +1,6 @@
 //! The HTTP API: calls are read here, and run where their namespace is at home.
 
-use std::{
-    collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc, sync::atomic::Ordering::Relaxed,
-};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc, sync::atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -13,7 +11,7 @@ use roomcast_core::{
 };
 use serde_json::value::RawValue;
 
-use super::head;
+use super::{Peer, head};
 use crate::{
     namespace::{Link, Namespace},
     shard::{OpenError, Shard},
@@ -21,12 +19,13 @@ use crate::{
 
 pub(super) async fn answer(
     shard: &Rc<Shard>,
-    peer: SocketAddr,
+    peer: Peer,
     request: hyper::Request<Incoming>,
 ) -> Result<Response, Problem> {
     let settings = &shard.shared.settings;
     let head = head(&request, peer);
-    settings.access.authorize(&head)?;
+    let is_proxied = shard.shared.proxied.load(Relaxed);
+    settings.access.authorize(&head, is_proxied)?;
     if shard.shared.draining.load(Relaxed) {
         return Err(shutting_down());
     }

@@ -1,9 +1,11 @@
 //! A request for a WebSocket, as an application is asked about it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use hyper::body::Incoming;
 use roomcast_core::UpgradeRequest;
+
+use super::Peer;
 
 /// An [`UpgradeRequest`] that can travel to the thread of its namespace.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub(crate) struct Knock {
 
 impl Knock {
     /// Bytes of a header field that are not UTF-8 are replaced.
-    pub(super) fn new(request: &hyper::Request<Incoming>, peer: SocketAddr) -> Self {
+    pub(super) fn new(request: &hyper::Request<Incoming>, peer: Peer) -> Self {
         let headers = request.headers().iter().map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes());
             (name.as_str().to_owned(), value.into_owned())
@@ -25,7 +27,7 @@ impl Knock {
             path: request.uri().path().to_owned(),
             query: request.uri().query().unwrap_or_default().to_owned(),
             headers: headers.collect(),
-            peer: peer.ip(),
+            peer: peer.address,
         }
     }
 

@@ -2,28 +2,30 @@
 
 mod api;
 mod knock;
+mod peer;
+mod refused;
 mod stall;
 mod upgrade;
 
 use std::{
-    borrow::Cow, cell::Cell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc,
+    borrow::Cow, cell::Cell, convert::Infallible, pin::Pin, rc::Rc,
     sync::atomic::Ordering::Relaxed,
 };
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    HeaderMap, StatusCode,
+    HeaderMap, StatusCode, Version,
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use roomcast_core::http::{Headers, Problem, ProblemCode, Request, Response, Route};
+use roomcast_core::http::{Access, Headers, Problem, ProblemCode, Request, Response, Route};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-pub(crate) use self::knock::Knock;
+pub(crate) use self::{knock::Knock, peer::Peer};
 use self::stall::StallGuard;
 use crate::{
     metrics::{Gauges, Metrics},
@@ -33,7 +35,7 @@ use crate::{
 type Reply = hyper::Response<Full<Bytes>>;
 
 /// Serves one TCP connection until it ends or becomes a WebSocket.
-pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
     let settings = &shard.shared.settings;
     let served = Cell::new(false);
     let service = service_fn(|request| {
@@ -73,41 +75,60 @@ const TIMEOUT: &[u8] =
 
 async fn answer(
     shard: &Rc<Shard>,
-    peer: SocketAddr,
+    peer: Peer,
     mut request: hyper::Request<Incoming>,
 ) -> Reply {
-    let answered = match route(&request, peer) {
+    refused::look_for_proxy(shard, &head(&request, peer));
+    let access = &shard.shared.settings.access;
+    let answered = match route(&request, peer, access) {
         Ok(Route::Page) => Ok(Response::page()),
         Ok(Route::Health) => Ok(Response::health()),
         Ok(Route::Ready) => Ok(Response::ready(shard.shared.draining.load(Relaxed))),
         Ok(Route::Metrics) => Ok(metrics(shard).await),
-        Ok(Route::Api) => api::answer(shard, peer, request).await,
+        Ok(Route::Api) => {
+            let answered = api::answer(shard, peer, request).await;
+            if let Some(reason) = answered.as_ref().err().and_then(Problem::reason) {
+                refused::count(shard, peer, reason);
+            }
+            answered
+        }
         Ok(Route::Socket { namespace }) => {
             let namespace = namespace.into();
             return upgrade::answer(shard, peer, &mut request, namespace).await;
         }
-        Err(problem) => Err(problem),
+        Err(problem) => {
+            if let Some(reason) = problem.reason() {
+                refused::warn(shard, peer, reason, &head(&request, peer));
+            }
+            Err(problem)
+        }
     };
     reply(answered.unwrap_or_else(Into::into))
 }
 
-fn route(request: &hyper::Request<Incoming>, peer: SocketAddr) -> Result<Route<'_>, Problem> {
+fn route<'a>(
+    request: &'a hyper::Request<Incoming>,
+    peer: Peer,
+    access: &Access,
+) -> Result<Route<'a>, Problem> {
     // Of several, nobody could say which one the rules below are about.
     if request.headers().get_all(header::HOST).iter().count() != 1 {
         let detail = "a request must have one Host header";
         return Err(Problem::new(ProblemCode::BadRequest, detail));
     }
-    Route::of(&head(request, peer))
+    access.route(&head(request, peer))
 }
 
 /// The head of a request as the core takes it.
-fn head(request: &hyper::Request<Incoming>, peer: SocketAddr) -> Request<'_, Fields<'_>> {
+fn head(request: &hyper::Request<Incoming>, peer: Peer) -> Request<'_, Fields<'_>> {
     Request {
         method: request.method().as_str(),
         path: request.uri().path(),
         query: request.uri().query().unwrap_or_default(),
         headers: Fields(request.headers()),
-        local: peer.ip().is_loopback(),
+        local: peer.address.is_loopback(),
+        loopback_listener: peer.loopback_listener,
+        http_1_0: request.version() == Version::HTTP_10,
     }
 }
 

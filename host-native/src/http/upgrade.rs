@@ -1,7 +1,6 @@
 //! The opening handshake of a WebSocket (RFC 6455, section 4.2).
 
 use std::{
-    net::SocketAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -25,7 +24,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Fields, Knock, Reply, StallGuard, head, reply};
+use super::{Fields, Knock, Peer, Reply, StallGuard, head, refused, reply};
 use crate::{
     connection,
     denial::{Denial, Farewell},
@@ -34,17 +33,13 @@ use crate::{
     ws,
 };
 
-const CONNECTIONS: Refusal = Refusal::overloaded(
-    "too many connections: raise --connections-max, --connections-per-address-max or the limit of \
-     open files, or try later",
-);
 const DRAINING: Refusal =
     Refusal::unavailable("the server is shutting down: connect to another, or try again");
 
 /// The answer that begins the WebSocket, which a task of its own then serves; or why there is none.
 pub(super) async fn answer(
     shard: &Rc<Shard>,
-    peer: SocketAddr,
+    peer: Peer,
     request: &mut hyper::Request<Incoming>,
     namespace: Arc<str>,
 ) -> Reply {
@@ -57,6 +52,9 @@ pub(super) async fn answer(
         Err(problem) => return reply(problem.into()),
     };
     let admitted = admit(shard, peer, request, &namespace).await;
+    if let Some(reason) = admitted.as_ref().err().and_then(Denial::reason) {
+        refused::warn(shard, peer, reason, &self::head(request, peer));
+    }
     let upgrade = hyper::upgrade::on(request);
     match admitted {
         Ok((permit, admission)) => {
@@ -109,7 +107,7 @@ fn is_key(key: &[u8]) -> bool {
 /// Whether the request may connect; gives its place, and what the application says of it.
 async fn admit(
     shard: &Rc<Shard>,
-    peer: SocketAddr,
+    peer: Peer,
     request: &hyper::Request<Incoming>,
     namespace: &Arc<str>,
 ) -> Result<(Permit, Admission), Denial> {
@@ -119,7 +117,7 @@ async fn admit(
     if shared.draining.load(Relaxed) {
         return Err(DRAINING.into());
     }
-    let permit = Permit::take(shared, peer.ip()).ok_or(CONNECTIONS)?;
+    let permit = Permit::take(shared, peer.address)?;
     let covered = shared.gateways.covers(namespace);
     let knock = covered.then(|| Knock::new(request, peer));
     let begin = namespace.clone();

@@ -317,6 +317,8 @@ fn api(method: &str, target: &str, key: &'static str, body: &str) -> ApiCall {
         query,
         headers: Fields(key),
         local: false,
+        loopback_listener: false,
+        http_1_0: false,
     };
     let read = ApiRequest::read(&request, &Access::default(), &Limits::default());
     match read.expect("a call") {

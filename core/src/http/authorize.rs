@@ -1,0 +1,220 @@
+//! Who may use the API.
+
+use super::{
+    Access, Headers, HostRule, OriginRule, Problem, ProblemCode, Reason, Request,
+    host::{host_only, is_loopback_host},
+};
+
+impl Access {
+    /// Whether the API answers programs of this machine that have no key, as far as the settings go.
+    pub fn has_keyless_api(&self) -> bool {
+        self.api_keys.is_empty() && self.keyless_api && self.is_for_this_machine()
+    }
+
+    /// Whether nothing but loopback is listed.
+    fn is_for_this_machine(&self) -> bool {
+        self.allow_origins.iter().all(OriginRule::is_loopback)
+            && self.allow_hosts.iter().all(HostRule::is_loopback)
+    }
+
+    /// Whether a request may use the API. `is_proxied` says that an earlier request had a
+    /// [`proxy_sign`](Request::proxy_sign).
+    ///
+    /// With keys, whoever has one. Without, programs of this machine, and this server's own page:
+    /// not other pages in a browser of this machine, whatever name they resolve to it, and nobody once a
+    /// proxy stands before the server, whose visitors look like programs of this machine.
+    ///
+    /// # Errors
+    ///
+    /// The answer when it may not.
+    pub fn authorize<H: Headers>(
+        &self,
+        request: &Request<'_, H>,
+        is_proxied: bool,
+    ) -> Result<(), Problem> {
+        if self.api_keys.is_empty() {
+            let is_proxied = is_proxied || request.proxy_sign().is_some();
+            let fault = self.keyless_fault(request, is_proxied);
+            return match fault {
+                None => Ok(()),
+                Some(fault) => Err(Problem::new(ProblemCode::Forbidden, fault)
+                    .with_reason(Reason::KeylessApi)),
+            };
+        }
+        let given = request.first("authorization");
+        let given = given.as_deref().and_then(|value| {
+            let (scheme, key) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+        });
+        // Every key is compared, so that the time does not tell which one is nearer.
+        let mut known = false;
+        for key in &self.api_keys {
+            known |= given.is_some_and(|given| key.matches(given));
+        }
+        if known {
+            Ok(())
+        } else {
+            Err(Problem::new(
+                ProblemCode::Unauthorized,
+                "send Authorization: Bearer KEY, with a key that ROOMCAST_API_KEY (--api-key) gives \
+                 the server",
+            )
+            .with_header("www-authenticate", "Bearer"))
+        }
+    }
+
+    /// Why a request may not use the API without a key.
+    fn keyless_fault<H: Headers>(
+        &self,
+        request: &Request<'_, H>,
+        is_proxied: bool,
+    ) -> Option<&'static str> {
+        if !self.keyless_api {
+            return Some("the API needs a key: set ROOMCAST_API_KEY (--api-key)");
+        }
+        if !self.is_for_this_machine() {
+            return Some(
+                "the API needs a key where ROOMCAST_ALLOW_ORIGIN (--allow-origin) or \
+                 ROOMCAST_ALLOW_HOST (--allow-host) names more than this machine: set \
+                 ROOMCAST_API_KEY (--api-key)",
+            );
+        }
+        if is_proxied {
+            return Some(
+                "the API needs a key, for a proxy stands before this server, whose visitors look like \
+                 programs on this machine: set ROOMCAST_API_KEY (--api-key)",
+            );
+        }
+        let host = request.first("host").unwrap_or_default();
+        let local = request.local && is_loopback_host(host_only(&host));
+        let foreign = request
+            .first("origin")
+            .is_some_and(|origin| origin.split_once("://").is_none_or(|(_, own)| own != host));
+        (!local || foreign).then_some(
+            "without a key the API answers programs on loopback only: set ROOMCAST_API_KEY \
+             (--api-key)",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::http::ApiKey;
+
+    type Pairs = [(&'static str, &'static str)];
+
+    fn request(headers: &Pairs, local: bool) -> Request<'static, &Pairs> {
+        Request {
+            method: "GET",
+            path: "/",
+            query: "",
+            headers,
+            local,
+            loopback_listener: local,
+            http_1_0: false,
+        }
+    }
+
+    fn authorized(access: &Access, headers: &Pairs, local: bool) -> Result<(), ProblemCode> {
+        let answer = access.authorize(&request(headers, local), false);
+        answer.map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn without_a_key_only_this_machine_is_served() {
+        let access = Access::default();
+        let here = ("host", "localhost:3000");
+        assert_eq!(authorized(&access, &[here], true), Ok(()));
+        let own = ("origin", "http://localhost:3000");
+        assert_eq!(authorized(&access, &[here, own], true), Ok(()));
+        let refused = Err(ProblemCode::Forbidden);
+        assert_eq!(authorized(&access, &[here], false), refused);
+        let rebound = ("host", "evil.example:3000");
+        assert_eq!(authorized(&access, &[rebound], true), refused);
+        for stranger in ["http://localhost:5173", "null", "\u{e9}://localhost:3000"] {
+            let page = ("origin", stranger);
+            assert_eq!(
+                authorized(&access, &[here, page], true),
+                refused,
+                "{stranger}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_proxy_ends_the_api_without_a_key() {
+        let access = Access::default();
+        let here = ("host", "127.0.0.1:3000");
+        let refused = Err(ProblemCode::Forbidden);
+        for field in ["x-forwarded-for", "x-real-ip", "forwarded", "via"] {
+            let headers = [here, (field, "203.0.113.7")];
+            assert_eq!(authorized(&access, &headers, true), refused, "{field}");
+        }
+        let headers: &Pairs = &[here];
+        let plain = request(headers, true);
+        let old = Request {
+            http_1_0: true,
+            ..plain
+        };
+        assert!(access.authorize(&plain, false).is_ok());
+        for (request, is_proxied) in [(&old, false), (&plain, true)] {
+            let problem = access.authorize(request, is_proxied).expect_err("a proxy");
+            assert_eq!(problem.reason(), Some(Reason::KeylessApi));
+        }
+        let keyed = Access {
+            api_keys: vec![ApiKey::new("key")],
+            ..Access::default()
+        };
+        let headers: &Pairs = &[("host", "a.com"), ("via", "1.0 a"), ("authorization", "Bearer key")];
+        assert!(keyed.authorize(&request(headers, true), true).is_ok());
+    }
+
+    #[test]
+    fn the_api_needs_a_key_where_others_are_let_in() {
+        let here: &Pairs = &[("host", "127.0.0.1:3000")];
+        let with = |origins: &[&str], hosts: &[&str]| Access {
+            allow_origins: origins.iter().map(|o| o.parse().expect("a rule")).collect(),
+            allow_hosts: hosts.iter().map(|h| h.parse().expect("a rule")).collect(),
+            ..Access::default()
+        };
+        let local = ["http://localhost:5173", "http://127.0.0.1:8080", "http://*.localhost"];
+        for access in [with(&local, &[]), with(&[], &["app.localhost", "[::1]"])] {
+            assert!(access.has_keyless_api());
+            assert_eq!(authorized(&access, here, true), Ok(()));
+        }
+        let off = Access {
+            keyless_api: false,
+            ..Access::default()
+        };
+        for access in [
+            with(&["http://localhost", "https://app.example"], &[]),
+            with(&["https://localhost.evil.example"], &[]),
+            with(&[], &["chat.example"]),
+            off,
+        ] {
+            assert!(!access.has_keyless_api());
+            let refused = Err(ProblemCode::Forbidden);
+            assert_eq!(authorized(&access, here, true), refused, "{access:?}");
+        }
+    }
+
+    #[test]
+    fn any_of_the_keys_will_do() {
+        let access = Access {
+            api_keys: vec![ApiKey::new("first"), ApiKey::new("second")],
+            ..Access::default()
+        };
+        for good in ["Bearer first", "bearer second", "BEARER  second "] {
+            let headers = [("authorization", good)];
+            assert_eq!(authorized(&access, &headers, false), Ok(()), "{good}");
+        }
+        for bad in ["first", "Basic first", "Bearer third", "Bearer "] {
+            let headers = [("authorization", bad)];
+            let refused = Err(ProblemCode::Unauthorized);
+            assert_eq!(authorized(&access, &headers, true), refused, "{bad}");
+        }
+    }
+}

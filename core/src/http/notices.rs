@@ -1,0 +1,205 @@
+//! Notices in the log of refused origins and hosts, few enough that no stranger can fill it.
+
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+};
+use core::time::Duration;
+
+use super::{
+    Headers, OriginRule, Reason, Request,
+    host::{host_only, is_upstream_host, plain},
+    origin::split,
+};
+use crate::time::Timestamp;
+
+/// How long a name is not told of again.
+const QUIET: Duration = Duration::from_secs(60);
+/// Names that are remembered. Past it further ones have one notice together.
+const NAMES_MAX: usize = 64;
+/// Characters of a name that are shown.
+const CHARS_MAX: usize = 100;
+
+/// Refused origins and hosts of the last minute, so that each has one notice in it.
+///
+/// Does work bounded by the number of names that are remembered, 64.
+#[derive(Debug, Default)]
+pub struct RefusalNotices {
+    told: BTreeMap<(Reason, String), Timestamp>,
+    told_of_others: Option<Timestamp>,
+}
+
+impl RefusalNotices {
+    /// A line for the log about a refused request, when there is something to say that was not said
+    /// within the minute. A browser shows its user nothing of a refused WebSocket, so the line says
+    /// which flag would allow it.
+    ///
+    /// Only [`Reason::Origin`] and [`Reason::Host`] have notices: other refusals tell whoever asked.
+    pub fn notice<H: Headers>(
+        &mut self,
+        reason: Reason,
+        request: &Request<'_, H>,
+        now: Timestamp,
+    ) -> Option<String> {
+        let field = match reason {
+            Reason::Origin => "origin",
+            Reason::Host => "host",
+            _ => return None,
+        };
+        let text = request.headers.values(field).next().unwrap_or_default();
+        let shown: String = text.chars().take(CHARS_MAX).collect();
+        let shown = shown.escape_default().to_string();
+        let is_recent = |at: &Timestamp| now.as_millis() < at.as_millis() + QUIET.as_millis() as u64;
+        self.told.retain(|_, at| is_recent(at));
+        if self.told.contains_key(&(reason, shown.clone())) {
+            return None;
+        }
+        if self.told.len() >= NAMES_MAX {
+            if self.told_of_others.as_ref().is_some_and(is_recent) {
+                return None;
+            }
+            self.told_of_others = Some(now);
+            return Some(format!(
+                "refused more than {NAMES_MAX} origins and hosts within a minute: not all of them are named"
+            ));
+        }
+        let line = match reason {
+            Reason::Origin => origin_notice(&text, &shown, request),
+            _ => host_notice(&text, &shown),
+        };
+        self.told.insert((reason, shown), now);
+        Some(line)
+    }
+}
+
+fn origin_notice<H: Headers>(origin: &str, shown: &str, request: &Request<'_, H>) -> String {
+    let Some(flag) = origin_flag(origin) else {
+        return format!(
+            "refused the origin \"{shown}\": no --allow-origin can name it, serve the page over http or https"
+        );
+    };
+    let host = request.first("host").unwrap_or_default();
+    let host = host_only(&host);
+    let proxy = if is_upstream_host(host) {
+        "; or, if that is this server's own address, have the proxy pass the Host header on as it came"
+    } else {
+        ""
+    };
+    format!(
+        "refused the origin \"{shown}\": to let its pages connect, add --allow-origin {flag}{proxy}"
+    )
+}
+
+/// The origin as a flag takes it. `None` for what no flag takes, or what would be something else than a
+/// name where an operator pastes it.
+fn origin_flag(origin: &str) -> Option<String> {
+    origin.parse::<OriginRule>().ok()?;
+    let (scheme, authority) = split(origin)?;
+    plain(&authority)?;
+    let known = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    known.then(|| format!("{scheme}://{authority}"))
+}
+
+fn host_notice(host: &str, shown: &str) -> String {
+    match plain(host) {
+        Some(name) => format!(
+            "refused the host \"{shown}\": a server on loopback is taken under loopback names only; if \
+             this name is yours, add --allow-host {name}"
+        ),
+        None => format!("refused the host \"{shown}\": it is no host name"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn notice(
+        notices: &mut RefusalNotices,
+        reason: Reason,
+        (origin, host): (&'static str, &'static str),
+        ms: u64,
+    ) -> Option<String> {
+        let headers: &[(&str, &str)] = &[("origin", origin), ("host", host)];
+        let request = Request {
+            method: "GET",
+            path: "/ws",
+            query: "",
+            headers,
+            local: true,
+            loopback_listener: true,
+            http_1_0: false,
+        };
+        notices.notice(reason, &request, Timestamp::from_millis(ms))
+    }
+
+    #[test]
+    fn an_origin_is_told_of_once_a_minute_with_the_flag_to_add() {
+        let mut notices = RefusalNotices::default();
+        let page = ("https://App.example:443", "chat.example");
+        let line = notice(&mut notices, Reason::Origin, page, 0).expect("a notice");
+        assert!(line.contains("\"https://App.example:443\""), "{line}");
+        assert!(line.ends_with("add --allow-origin https://app.example"), "{line}");
+        assert_eq!(notice(&mut notices, Reason::Origin, page, 59_999), None);
+        let other = ("https://other.example", "chat.example");
+        assert!(notice(&mut notices, Reason::Origin, other, 59_999).is_some());
+        assert!(notice(&mut notices, Reason::Origin, page, 60_000).is_some());
+        assert_eq!(notice(&mut notices, Reason::Key, page, 200_000), None);
+    }
+
+    #[test]
+    fn a_rewritten_host_is_named_as_the_likely_cause() {
+        for host in ["127.0.0.1:3000", "backend", "10.0.0.7:80"] {
+            let mut notices = RefusalNotices::default();
+            let page = ("https://app.example", host);
+            let line = notice(&mut notices, Reason::Origin, page, 0).expect("a notice");
+            assert!(line.contains("--allow-origin https://app.example;"), "{line}");
+            assert!(line.contains("Host header"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_told_of_with_the_flag_to_add() {
+        let mut notices = RefusalNotices::default();
+        let page = ("http://evil.example:3000", "evil.example:3000");
+        let line = notice(&mut notices, Reason::Host, page, 0).expect("a notice");
+        assert!(line.ends_with("add --allow-host evil.example"), "{line}");
+        assert_eq!(notice(&mut notices, Reason::Host, page, 1), None);
+    }
+
+    #[test]
+    fn texts_of_strangers_are_escaped_cut_and_never_a_command() {
+        for text in ["https://a\u{1b}[31m\n.example", "https://$(reboot)", "null", "", "x"] {
+            let mut notices = RefusalNotices::default();
+            for reason in [Reason::Origin, Reason::Host] {
+                let line = notice(&mut notices, reason, (text, text), 0).expect("a notice");
+                assert!(!line.contains(['\n', '\u{1b}']), "{line}");
+                assert!(!line.contains("add --allow"), "{line}");
+            }
+        }
+        let long: &'static str = "https://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+            aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let mut notices = RefusalNotices::default();
+        let line = notice(&mut notices, Reason::Origin, (long, "a"), 0).expect("a notice");
+        assert!(!line.contains(&long[..=CHARS_MAX]), "{line}");
+    }
+
+    #[test]
+    fn a_crowd_of_origins_has_one_notice_together() {
+        let names: Vec<String> = (0..1000).map(|n| format!("https://{n}.example")).collect();
+        let mut notices = RefusalNotices::default();
+        let mut lines = 0;
+        for name in names {
+            let name: &'static str = name.leak();
+            lines += usize::from(notice(&mut notices, Reason::Origin, (name, "a"), 5).is_some());
+            assert!(notices.told.len() <= NAMES_MAX);
+        }
+        assert_eq!(lines, NAMES_MAX + 1);
+        let later = ("https://later.example", "a");
+        assert!(notice(&mut notices, Reason::Origin, later, 70_000).is_some());
+        assert_eq!(notices.told.len(), 1);
+    }
+}

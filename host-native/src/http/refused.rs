@@ -1,0 +1,41 @@
+//! Refusals, and signs of a proxy, as the operator sees them.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use roomcast_core::http::{Reason, Request};
+
+use super::{Fields, Peer};
+use crate::shard::Shard;
+
+/// Counts a refusal, and logs it at debug.
+pub(super) fn count(shard: &Shard, peer: Peer, reason: Reason) {
+    shard.metrics().count_refusal(reason);
+    tracing::debug!(reason = reason.as_str(), peer = %peer.address, "refused");
+}
+
+/// The same, with the warning that a refused origin or host has once a minute.
+pub(super) fn warn(shard: &Shard, peer: Peer, reason: Reason, head: &Request<'_, Fields<'_>>) {
+    count(shard, peer, reason);
+    let notice = shard.shared.notices().notice(reason, head, shard.now());
+    if let Some(notice) = notice {
+        tracing::warn!("{notice}");
+    }
+}
+
+/// Remembers that a proxy stands before the server, when the request shows one; warns once when that
+/// ends the API without a key.
+pub(super) fn look_for_proxy(shard: &Shard, head: &Request<'_, Fields<'_>>) {
+    let shared = &shard.shared;
+    let Some(sign) = head.proxy_sign() else {
+        return;
+    };
+    if shared.proxied.load(Relaxed) || shared.proxied.swap(true, Relaxed) {
+        return;
+    }
+    if shared.settings.access.has_keyless_api() {
+        tracing::warn!(
+            "a proxy stands before this server ({sign}): the HTTP API is off until it has a key, set \
+             ROOMCAST_API_KEY (--api-key)"
+        );
+    }
+}
