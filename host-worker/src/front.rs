@@ -1,8 +1,12 @@
 //! The stateless Worker in front of the objects.
 
+use std::cell::RefCell;
+
 use roomcast_core::{
-    Rejection, Vars,
-    http::{ApiRequest, Problem, ProblemCode, Refusal, Response, Route, Upgrade},
+    Rejection, Timestamp, Vars,
+    http::{
+        ApiRequest, Problem, ProblemCode, Reason, Refusal, RefusalNotices, Response, Route, Upgrade,
+    },
 };
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
@@ -17,6 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Front {
     settings: Settings,
+    notices: RefCell<RefusalNotices>,
 }
 
 /// The variables and secrets of a Worker. A variable may be a number or anything else that JSON has:
@@ -35,7 +40,8 @@ impl Front {
     #[wasm_bindgen(constructor)]
     pub fn new(env: &JsValue) -> Result<Self, JsValue> {
         let settings = settings(env).map_err(|fault| JsValue::from(fault.to_string()))?;
-        Ok(Self { settings })
+        let notices = RefCell::default();
+        Ok(Self { settings, notices })
     }
 
     /// Bytes that the body of a request may have.
@@ -125,10 +131,23 @@ impl Front {
         told.map_err(thrown)
     }
 
+    /// Logs a refused origin, which a browser shows nobody, once a minute.
+    fn warn(&self, refusal: Refusal, head: &Head) {
+        let Some(reason @ Reason::Origin) = Problem::from(refusal).reason() else {
+            return;
+        };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // milliseconds since 1970
+        let now = Timestamp::from_millis(js_sys::Date::now() as u64);
+        let mut notices = self.notices.borrow_mut();
+        if let Some(notice) = notices.notice(reason, &head.request(), now) {
+            worker::console_warn!("roomcast: {notice}");
+        }
+    }
+
     fn decide(&self, head: &Head) -> Result<Verdict, Problem> {
         let Settings { access, limits, .. } = &self.settings;
         let request = head.request();
-        Ok(match Route::of(&request)? {
+        Ok(match access.route(&request)? {
             Route::Page => Verdict::Response(Response::page()),
             Route::Health => Verdict::Response(Response::health()),
             Route::Ready => Verdict::Response(Response::ready(false)),
@@ -139,7 +158,11 @@ impl Front {
             }
             Route::Socket { namespace } => {
                 let upgrade = Upgrade::check(&request)?;
-                match access.admit(&request, namespace) {
+                let admitted = access.admit(&request, namespace);
+                if let Err(refusal) = &admitted {
+                    self.warn(*refusal, head);
+                }
+                match admitted {
                     Ok(()) => Verdict::Namespace(namespace.to_owned()),
                     Err(refusal) if upgrade.refuse_in_band => Verdict::Refusal(
                         refuse(&refusal, upgrade).map_err(|fault| internal(&fault))?,
@@ -148,7 +171,7 @@ impl Front {
                 }
             }
             Route::Api => {
-                access.authorize(&request)?;
+                access.authorize(&request, false)?;
                 let call = ApiRequest::read(&request, access, limits)?;
                 Verdict::Namespace(call.namespace().to_owned())
             }

@@ -52,6 +52,8 @@ impl Head {
             query,
             headers: Fields(&self.headers),
             local: false,
+            loopback_listener: false,
+            http_1_0: false,
         }
     }
 

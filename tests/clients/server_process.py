@@ -15,7 +15,7 @@ FAULTS = {}
 QUICK_CLOSE = ("--close-wait-ms", "300")
 # Settings of all servers, as environment variables.
 SETTINGS = {}
-LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
+LISTENING = re.compile(r"listening on http://\S+:(\d+)")
 CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,8 +57,8 @@ def command(binary, *arguments, **env):
 class Server:
     """A running server; everything that a case opened ends with it."""
 
-    def __init__(self, binary, *flags, files_max=None, **env):
-        arguments = [binary, "serve", "--listen", "127.0.0.1:0", *flags]
+    def __init__(self, binary, *flags, files_max=None, listen="127.0.0.1:0", **env):
+        arguments = [binary, "serve", "--listen", listen, *flags]
         if files_max:
             arguments = ["sh", "-c", f'ulimit -n {files_max} && exec "$@"', "sh", *arguments]
         self.process = subprocess.Popen(

@@ -29,7 +29,7 @@ impl Server {
     ///
     /// When there is no server to start, or it does not start.
     pub fn start(flags: &[String]) -> Self {
-        let path = binary();
+        let path = Self::binary();
         let mut child = Command::new(&path)
             .args(["--listen", "127.0.0.1:0", "--api-key", Self::API_KEY])
             .args(flags)
@@ -58,6 +58,15 @@ impl Server {
                 );
             }
         }
+    }
+
+    /// The binary, for what starts servers of its own; built when no variable names it.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be built.
+    pub fn binary() -> PathBuf {
+        binary()
     }
 
     /// `127.0.0.1:port`.

@@ -87,7 +87,7 @@ fn origin_notice<H: Headers>(origin: &str, shown: &str, request: &Request<'_, H>
         ""
     };
     format!(
-        "refused the origin \"{shown}\": to let its pages connect, add --allow-origin {flag}{proxy}"
+        "refused the origin \"{shown}\": to let its pages connect, add --allow-origin {flag} (ROOMCAST_ALLOW_ORIGIN){proxy}"
     )
 }
 
@@ -105,7 +105,7 @@ fn host_notice(host: &str, shown: &str) -> String {
     match plain(host) {
         Some(name) => format!(
             "refused the host \"{shown}\": a server on loopback is taken under loopback names only; if \
-             this name is yours, add --allow-host {name}"
+             this name is yours, add --allow-host {name} (ROOMCAST_ALLOW_HOST)"
         ),
         None => format!("refused the host \"{shown}\": it is no host name"),
     }
@@ -142,7 +142,7 @@ mod tests {
         let page = ("https://App.example:443", "chat.example");
         let line = notice(&mut notices, Reason::Origin, page, 0).expect("a notice");
         assert!(line.contains("\"https://App.example:443\""), "{line}");
-        assert!(line.ends_with("add --allow-origin https://app.example"), "{line}");
+        assert!(line.ends_with("add --allow-origin https://app.example (ROOMCAST_ALLOW_ORIGIN)"), "{line}");
         assert_eq!(notice(&mut notices, Reason::Origin, page, 59_999), None);
         let other = ("https://other.example", "chat.example");
         assert!(notice(&mut notices, Reason::Origin, other, 59_999).is_some());
@@ -156,7 +156,7 @@ mod tests {
             let mut notices = RefusalNotices::default();
             let page = ("https://app.example", host);
             let line = notice(&mut notices, Reason::Origin, page, 0).expect("a notice");
-            assert!(line.contains("--allow-origin https://app.example;"), "{line}");
+            assert!(line.contains("--allow-origin https://app.example "), "{line}");
             assert!(line.contains("Host header"), "{line}");
         }
     }
@@ -166,7 +166,7 @@ mod tests {
         let mut notices = RefusalNotices::default();
         let page = ("http://evil.example:3000", "evil.example:3000");
         let line = notice(&mut notices, Reason::Host, page, 0).expect("a notice");
-        assert!(line.ends_with("add --allow-host evil.example"), "{line}");
+        assert!(line.contains("add --allow-host evil.example ("), "{line}");
         assert_eq!(notice(&mut notices, Reason::Host, page, 1), None);
     }
 

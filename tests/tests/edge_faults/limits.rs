@@ -136,6 +136,10 @@ fn a_wrong_setting_is_named() {
             policies,
             "line 3: unknown field `histroy`",
         ),
+        ("ROOMCAST_PAGE", "yes", "must be on or off"),
+        ("ROOMCAST_METRICS", "0", "must be on or off"),
+        ("ROOMCAST_KEYLESS_API", "", "must be on or off"),
+        ("ROOMCAST_ALLOW_HOST", "https://a.example", "like chat.example"),
     ] {
         let edge = Edge::start_with_vars(&[(name, value)]);
         let url = Url::new(edge.address(0)).expect("an address of the form that is asked for");
