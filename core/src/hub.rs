@@ -92,6 +92,7 @@ pub struct Hub {
     pub(crate) unsaved: bool,
     /// Rooms that are there for users alone that are waited for.
     pub(crate) vacant: usize,
+    pub(crate) rate_refusals: u64,
 }
 
 impl Hub {
@@ -113,6 +114,7 @@ impl Hub {
             lives: 0,
             unsaved: false,
             vacant: 0,
+            rate_refusals: 0,
         }
     }
 

@@ -99,6 +99,12 @@ impl Hub {
         }
     }
 
+    /// How many messages were refused for their rate since the hub began. A counter for operators: no
+    /// part of the state, so that it begins anew with a restored hub.
+    pub const fn rate_refusals(&self) -> u64 {
+        self.rate_refusals
+    }
+
     #[cold]
     #[inline(never)]
     fn turn_away(
@@ -109,6 +115,7 @@ impl Hub {
         verdict: Verdict,
         out: &mut Outbox,
     ) -> Result<bool, UnknownConn> {
+        self.rate_refusals += 1;
         if !self.config.raw && matches!(frame, Frame::Binary(_)) {
             self.close(now, conn, CloseCode::UNSUPPORTED, BINARY, out)?;
         } else if verdict == Verdict::Close {

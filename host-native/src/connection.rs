@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake, Tag};
+use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake, Tag, http::Reason};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::{TcpStream, tcp::OwnedReadHalf},
@@ -233,6 +233,9 @@ impl Connection {
         });
         if let Err(fault) = fed {
             self.deaf = true;
+            if fault.code == CloseCode::RATE_LIMITED {
+                shard.metrics().count_refusal(Reason::Rate);
+            }
             self.end = DisconnectReason::Fault(fault.code);
             shard.ask_close(socket, fault.code, fault.reason);
         } else if messages == 0 {

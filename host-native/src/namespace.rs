@@ -18,7 +18,7 @@ use std::{
 use roomcast_core::{
     Admission, App, CloseCode, Command, Config, ConnId, ConnectError, DisconnectReason, Frame,
     Gateway, Handshake, Hub, HubState, Input, Opening, Outbox, Outcome, Rejection, RestoreError,
-    Timestamp, Token, UnknownConn,
+    Timestamp, Token, UnknownConn, http::Reason,
 };
 
 pub(crate) use self::{application::said, fan_out::Link};
@@ -164,7 +164,12 @@ impl Namespace {
         shard.metrics().messages_in.fetch_add(1, Relaxed);
         // A connection that was closed meanwhile is heard no more. A panic was answered.
         let _ = self.drive(shard, input, |app, now, out| {
-            app.receive(now, conn, frame, out)
+            let before = app.hub().rate_refusals();
+            let received = app.receive(now, conn, frame, out);
+            if app.hub().rate_refusals() != before {
+                shard.metrics().count_refusal(Reason::Rate);
+            }
+            received
         });
     }
 

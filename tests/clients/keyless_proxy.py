@@ -423,6 +423,17 @@ def refusals_of_a_server_that_drains_are_counted(server):
     holds('roomcast_refused_total{reason="draining"} 1\n' in ask("/metrics").text, "the counter")
 
 
+@case("--inbound-rate", "1", "--inbound-burst", "5")
+def messages_over_the_rate_are_counted(server):
+    peer = server.open()
+    for number in range(8):
+        peer.send({"event": "$rooms", "id": number})
+    told = [json.loads(peer.next()) for _ in range(8)]
+    refused = sum(1 for answer in told if answer.get("error", {}).get("code") == "rate_limited")
+    holds(refused > 0, f"{told}")
+    equal(refused_counts(server), {"rate": refused}, "refusals")
+
+
 @case("--log", "debug")
 def each_refusal_is_logged_at_debug(server):
     server.api.call("GET", ROOMS, headers={"Origin": "https://app.example"})

@@ -29,11 +29,13 @@ pub enum Reason {
     Draining,
     /// The application does not want the connection.
     Application,
+    /// The connection sends more than its rate.
+    Rate,
 }
 
 impl Reason {
     /// All reasons, each at the place that [`index`](Self::index) gives.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Origin,
         Self::Host,
         Self::Namespace,
@@ -45,6 +47,7 @@ impl Reason {
         Self::Namespaces,
         Self::Draining,
         Self::Application,
+        Self::Rate,
     ];
 
     /// The value of the label.
@@ -61,6 +64,7 @@ impl Reason {
             Self::Namespaces => "namespaces",
             Self::Draining => "draining",
             Self::Application => "application",
+            Self::Rate => "rate",
         }
     }
 
