@@ -174,7 +174,10 @@ impl Metrics {
         for reason in Reason::ALL {
             let count = all.iter().map(|m| m.refused[reason.index()].load(Relaxed));
             let (reason, count) = (reason.as_str(), count.sum::<u64>());
-            let _ = writeln!(text, "roomcast_refused_total{{reason=\"{reason}\"}} {count}");
+            let _ = writeln!(
+                text,
+                "roomcast_refused_total{{reason=\"{reason}\"}} {count}"
+            );
         }
         text
     }

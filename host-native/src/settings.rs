@@ -162,7 +162,9 @@ impl Settings {
     pub fn check(&self) -> Result<(), SettingsError> {
         let fault = |text: String| Err(SettingsError(text));
         if !self.listen.ip().to_canonical().is_loopback()
-            && self.access.api_keys.is_empty() && !self.insecure {
+            && self.access.api_keys.is_empty()
+            && !self.insecure
+        {
             return fault(format!(
                 "listening on {} without an API key would let anybody in: give --api-key KEY \
                  (ROOMCAST_API_KEY), or --insecure to do it all the same",

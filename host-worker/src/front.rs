@@ -136,7 +136,8 @@ impl Front {
         let Some(reason @ Reason::Origin) = Problem::from(refusal).reason() else {
             return;
         };
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // milliseconds since 1970
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // milliseconds since 1970
         let now = Timestamp::from_millis(js_sys::Date::now() as u64);
         let mut notices = self.notices.borrow_mut();
         if let Some(notice) = notices.notice(reason, &head.request(), now) {

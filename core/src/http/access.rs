@@ -234,7 +234,10 @@ mod tests {
             (found, admitted)
         };
         let here = [true, true, false];
-        let rebound: &Pairs = &[("host", "evil.example:3000"), ("origin", "http://evil.example:3000")];
+        let rebound: &Pairs = &[
+            ("host", "evil.example:3000"),
+            ("origin", "http://evil.example:3000"),
+        ];
         for path in ["/", "/metrics", "/api/v1/default/rooms", "/nothing"] {
             assert_eq!(ask(path, rebound, here), (false, false), "{path}");
         }
@@ -268,8 +271,18 @@ mod tests {
             access.admit(&request(headers, false), "default")
         };
         let page = "https://chat.example";
-        for host in ["127.0.0.1:3000", "localhost", "roomcast", "app_servers:80", "10.0.0.7:3000"] {
-            assert_eq!(refusal(host, page), Err(Refusal::ORIGIN_BEHIND_PROXY), "{host}");
+        for host in [
+            "127.0.0.1:3000",
+            "localhost",
+            "roomcast",
+            "app_servers:80",
+            "10.0.0.7:3000",
+        ] {
+            assert_eq!(
+                refusal(host, page),
+                Err(Refusal::ORIGIN_BEHIND_PROXY),
+                "{host}"
+            );
         }
         assert_eq!(refusal("other.example", page), Err(Refusal::ORIGIN));
         assert_eq!(refusal("127.0.0.1:3000", "null"), Err(Refusal::ORIGIN));

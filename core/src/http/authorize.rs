@@ -37,8 +37,9 @@ impl Access {
             let fault = self.keyless_fault(request, is_proxied);
             return match fault {
                 None => Ok(()),
-                Some(fault) => Err(Problem::new(ProblemCode::Forbidden, fault)
-                    .with_reason(Reason::KeylessApi)),
+                Some(fault) => {
+                    Err(Problem::new(ProblemCode::Forbidden, fault).with_reason(Reason::KeylessApi))
+                }
             };
         }
         let given = request.first("authorization");
@@ -168,7 +169,11 @@ mod tests {
             api_keys: vec![ApiKey::new("key")],
             ..Access::default()
         };
-        let headers: &Pairs = &[("host", "a.com"), ("via", "1.0 a"), ("authorization", "Bearer key")];
+        let headers: &Pairs = &[
+            ("host", "a.com"),
+            ("via", "1.0 a"),
+            ("authorization", "Bearer key"),
+        ];
         assert!(keyed.authorize(&request(headers, true), true).is_ok());
     }
 
@@ -180,7 +185,11 @@ mod tests {
             allow_hosts: hosts.iter().map(|h| h.parse().expect("a rule")).collect(),
             ..Access::default()
         };
-        let local = ["http://localhost:5173", "http://127.0.0.1:8080", "http://*.localhost"];
+        let local = [
+            "http://localhost:5173",
+            "http://127.0.0.1:8080",
+            "http://*.localhost",
+        ];
         for access in [with(&local, &[]), with(&[], &["app.localhost", "[::1]"])] {
             assert!(access.has_keyless_api());
             assert_eq!(authorized(&access, here, true), Ok(()));

@@ -179,7 +179,14 @@ mod tests {
 
     #[test]
     fn upstreams_are_private_or_have_one_label() {
-        for good in ["127.0.0.1", "localhost", "backend", "app_servers", "10.1.2.3", "[fd00::1]"] {
+        for good in [
+            "127.0.0.1",
+            "localhost",
+            "backend",
+            "app_servers",
+            "10.1.2.3",
+            "[fd00::1]",
+        ] {
             assert!(is_upstream_host(good), "{good}");
         }
         for bad in ["", "chat.example", "203.0.113.7", "[2001:db8::1]"] {

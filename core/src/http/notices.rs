@@ -50,7 +50,8 @@ impl RefusalNotices {
         let text = request.headers.values(field).next().unwrap_or_default();
         let shown: String = text.chars().take(CHARS_MAX).collect();
         let shown = shown.escape_default().to_string();
-        let is_recent = |at: &Timestamp| now.as_millis() < at.as_millis() + QUIET.as_millis() as u64;
+        let is_recent =
+            |at: &Timestamp| now.as_millis() < at.as_millis() + QUIET.as_millis() as u64;
         self.told.retain(|_, at| is_recent(at));
         if self.told.contains_key(&(reason, shown.clone())) {
             return None;
@@ -142,7 +143,10 @@ mod tests {
         let page = ("https://App.example:443", "chat.example");
         let line = notice(&mut notices, Reason::Origin, page, 0).expect("a notice");
         assert!(line.contains("\"https://App.example:443\""), "{line}");
-        assert!(line.ends_with("add --allow-origin https://app.example (ROOMCAST_ALLOW_ORIGIN)"), "{line}");
+        assert!(
+            line.ends_with("add --allow-origin https://app.example (ROOMCAST_ALLOW_ORIGIN)"),
+            "{line}"
+        );
         assert_eq!(notice(&mut notices, Reason::Origin, page, 59_999), None);
         let other = ("https://other.example", "chat.example");
         assert!(notice(&mut notices, Reason::Origin, other, 59_999).is_some());
@@ -156,7 +160,10 @@ mod tests {
             let mut notices = RefusalNotices::default();
             let page = ("https://app.example", host);
             let line = notice(&mut notices, Reason::Origin, page, 0).expect("a notice");
-            assert!(line.contains("--allow-origin https://app.example "), "{line}");
+            assert!(
+                line.contains("--allow-origin https://app.example "),
+                "{line}"
+            );
             assert!(line.contains("Host header"), "{line}");
         }
     }
@@ -172,7 +179,13 @@ mod tests {
 
     #[test]
     fn texts_of_strangers_are_escaped_cut_and_never_a_command() {
-        for text in ["https://a\u{1b}[31m\n.example", "https://$(reboot)", "null", "", "x"] {
+        for text in [
+            "https://a\u{1b}[31m\n.example",
+            "https://$(reboot)",
+            "null",
+            "",
+            "x",
+        ] {
             let mut notices = RefusalNotices::default();
             for reason in [Reason::Origin, Reason::Host] {
                 let line = notice(&mut notices, reason, (text, text), 0).expect("a notice");

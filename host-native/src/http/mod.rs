@@ -8,8 +8,7 @@ mod stall;
 mod upgrade;
 
 use std::{
-    borrow::Cow, cell::Cell, convert::Infallible, pin::Pin, rc::Rc,
-    sync::atomic::Ordering::Relaxed,
+    borrow::Cow, cell::Cell, convert::Infallible, pin::Pin, rc::Rc, sync::atomic::Ordering::Relaxed,
 };
 
 use bytes::Bytes;
@@ -25,8 +24,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use roomcast_core::http::{Access, Headers, Problem, ProblemCode, Request, Response, Route};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-pub(crate) use self::{knock::Knock, peer::Peer};
 use self::stall::StallGuard;
+pub(crate) use self::{knock::Knock, peer::Peer};
 use crate::{
     metrics::{Gauges, Metrics},
     shard::Shard,
@@ -73,11 +72,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
 const TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-async fn answer(
-    shard: &Rc<Shard>,
-    peer: Peer,
-    mut request: hyper::Request<Incoming>,
-) -> Reply {
+async fn answer(shard: &Rc<Shard>, peer: Peer, mut request: hyper::Request<Incoming>) -> Reply {
     refused::look_for_proxy(shard, &head(&request, peer));
     let access = &shard.shared.settings.access;
     let answered = match route(&request, peer, access) {

@@ -17,7 +17,8 @@ fn get(edge: &Edge, path: &str, fields: &str) -> String {
     let authority = edge.authority(0);
     let mut stream = TcpStream::connect(&authority).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time");
-    let head = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{fields}\r\n");
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{fields}\r\n");
     stream.write_all(head.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("text");
@@ -59,7 +60,8 @@ fn a_refused_origin_is_logged_once_with_the_variable_to_set() {
     refused("https://last.example");
     let about = |origin: &str| {
         let log = edge.log().join("\n");
-        log.matches(&format!("refused the origin \"{origin}\"")).count()
+        log.matches(&format!("refused the origin \"{origin}\""))
+            .count()
     };
     let begun = Instant::now();
     // Lines come in order: the last one is behind any second one about the first origin.

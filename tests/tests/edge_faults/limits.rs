@@ -139,7 +139,11 @@ fn a_wrong_setting_is_named() {
         ("ROOMCAST_PAGE", "yes", "must be on or off"),
         ("ROOMCAST_METRICS", "0", "must be on or off"),
         ("ROOMCAST_KEYLESS_API", "", "must be on or off"),
-        ("ROOMCAST_ALLOW_HOST", "https://a.example", "like chat.example"),
+        (
+            "ROOMCAST_ALLOW_HOST",
+            "https://a.example",
+            "like chat.example",
+        ),
     ] {
         let edge = Edge::start_with_vars(&[(name, value)]);
         let url = Url::new(edge.address(0)).expect("an address of the form that is asked for");
