@@ -99,8 +99,8 @@ impl Hub {
         }
     }
 
-    /// How many messages were refused for their rate since the hub began. A counter for operators: no
-    /// part of the state, so that it begins anew with a restored hub.
+    /// How many messages were refused for their rate since the hub began. A counter for operators:
+    /// no part of the state, so that it begins anew with a restored hub.
     pub const fn rate_refusals(&self) -> u64 {
         self.rate_refusals
     }

@@ -23,16 +23,16 @@ pub struct Settings {
     pub threads: usize,
     /// Listen beyond loopback without a key; default no.
     pub insecure: bool,
-    /// Who may use the HTTP API and connect, to which namespaces, and under which names; default the API
-    /// on loopback only, pages of the server itself, and any namespace.
+    /// Who may use the HTTP API and connect, to which namespaces, and under which names; default
+    /// the API on loopback only, pages of the server itself, and any namespace.
     pub access: Access,
     /// Namespaces alive at a time; default 1,024.
     pub namespaces_max: usize,
     /// WebSocket connections of the process; default 100,000, and never more than the file
     /// descriptors allow.
     pub connections_max: usize,
-    /// WebSocket connections from one address, which of IPv6 is a network of 64 bits; default off, for
-    /// many people may share one.
+    /// WebSocket connections from one address, which of IPv6 is a network of 64 bits; default off,
+    /// for many people may share one.
     pub connections_per_address_max: Option<usize>,
     /// Limits of each namespace; that on the bytes of histories is one for all of them together.
     pub hub: Limits,

@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
     pub(crate) namespaces: Places,
     pub(crate) draining: AtomicBool,
-    /// Whether a request has shown that a proxy stands before the server.
+    /// Set once a request has shown that a proxy stands before the server.
     pub(crate) proxied: AtomicBool,
     /// Warnings of refused origins and hosts.
     pub(crate) notices: Mutex<RefusalNotices>,

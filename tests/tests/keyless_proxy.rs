@@ -1,5 +1,5 @@
-//! Who reaches a server that has no key or is on loopback, behind a real nginx and without, and what its
-//! operator sees of refusals.
+//! Who reaches a server that has no key or is on loopback, behind a real nginx and without, and
+//! what its operator sees of refusals.
 
 use std::{path::Path, process::Command};
 
@@ -8,7 +8,8 @@ use roomcast_tests::Server;
 /// The folder of this package.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The cases are in `clients/keyless_proxy.py`. They need Python and nginx, which `tests/run` installs.
+/// The cases are in `clients/keyless_proxy.py`. They need Python and nginx, which `tests/run`
+/// installs.
 #[test]
 fn strangers_get_no_further_than_they_may() {
     let output = Command::new("python3")

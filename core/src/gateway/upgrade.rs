@@ -40,7 +40,8 @@ impl<'a> UpgradeRequest<'a> {
         self
     }
 
-    /// From this peer: an IPv4 address that came as an IPv6 one (`::ffff:192.0.2.1`) is given as IPv4.
+    /// From this peer: an IPv4 address that came as an IPv6 one (`::ffff:192.0.2.1`) is given as
+    /// IPv4.
     #[must_use]
     pub const fn with_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer.to_canonical());

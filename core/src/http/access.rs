@@ -19,21 +19,22 @@ pub struct Access {
     /// Keys of the API; default none: it then answers programs on the same machine only. Two at a
     /// time allow to change keys without a gap.
     pub api_keys: Vec<ApiKey>,
-    /// Whether programs on the same machine may use the API while it has no key; default yes, so that it
+    /// Lets programs on the same machine use the API while it has no key; default yes, so that it
     /// can be tried out. It is for a server that nobody else reaches: no, wherever
     /// [`allow_origins`](Self::allow_origins) or [`allow_hosts`](Self::allow_hosts) names something
     /// that is not loopback.
     pub keyless_api: bool,
     /// Browser origins that may connect, beside the server's own; default none.
     pub allow_origins: Vec<OriginRule>,
-    /// Names under which a host that listens on loopback is taken, beside loopback ones; default none:
-    /// a web page can point a name of its own at this machine, and would be of one origin with it.
+    /// Names under which a host that listens on loopback is taken, beside loopback ones; default
+    /// none: a web page can point a name of its own at this machine, and would be of one origin
+    /// with it.
     pub allow_hosts: Vec<HostRule>,
     /// The namespaces there are; default any.
     pub namespaces: Option<Vec<String>>,
-    /// Whether there is the page to try the host with; default yes.
+    /// Serves the page to try the host with; default yes.
     pub page: bool,
-    /// Whether there are metrics, where the host has some; default yes.
+    /// Serves metrics, where the host has some; default yes.
     pub metrics: bool,
 }
 
@@ -100,9 +101,9 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// When there is nothing at the path, or not with this method; or when the host is asked under a
-    /// name that is not one of its own. The latter is not looked at for health, which tells nothing,
-    /// and left to [`admit`](Self::admit) for WebSockets.
+    /// When there is nothing at the path, or not with this method; or when the host is asked under
+    /// a name that is not one of its own. The latter is not looked at for health, which tells
+    /// nothing, and left to [`admit`](Self::admit) for WebSockets.
     pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
         let (page, metrics) = (self.page, self.metrics);
         let route = Route::of(request, Optional { page, metrics });
@@ -117,7 +118,7 @@ impl Access {
         }
     }
 
-    /// Whether a request asks for the host under a name that it is taken under.
+    /// True when a request asks for the host under a name that it is taken under.
     ///
     /// A program that can only be on this machine may be a browser whose page has pointed a name of
     /// its own here. So the name must be a loopback one, or listed. A proxy passes on any name, and

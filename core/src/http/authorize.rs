@@ -6,23 +6,23 @@ use super::{
 };
 
 impl Access {
-    /// Whether the API answers programs of this machine that have no key, as far as the settings go.
+    /// True when the settings let programs of this machine use the API without a key.
     pub fn has_keyless_api(&self) -> bool {
         self.api_keys.is_empty() && self.keyless_api && self.is_for_this_machine()
     }
 
-    /// Whether nothing but loopback is listed.
+    /// True when nothing but loopback is listed.
     fn is_for_this_machine(&self) -> bool {
         self.allow_origins.iter().all(OriginRule::is_loopback)
             && self.allow_hosts.iter().all(HostRule::is_loopback)
     }
 
-    /// Whether a request may use the API. `is_proxied` says that an earlier request had a
+    /// Checks that a request may use the API. `is_proxied` says that an earlier request had a
     /// [`proxy_sign`](Request::proxy_sign).
     ///
     /// With keys, whoever has one. Without, programs of this machine, and this server's own page:
-    /// not other pages in a browser of this machine, whatever name they resolve to it, and nobody once a
-    /// proxy stands before the server, whose visitors look like programs of this machine.
+    /// not other pages in a browser of this machine, whatever name they resolve to it, and nobody
+    /// once a proxy stands before the server, whose visitors look like programs of this machine.
     ///
     /// # Errors
     ///

@@ -3,13 +3,13 @@
 use alloc::{borrow::ToOwned, string::String};
 use core::{net::IpAddr, str::FromStr};
 
-/// A host name under which a server on loopback may be asked: `chat.example`, or with one wildcard for
-/// whole labels, `*.chat.example`. With any port.
+/// A host name under which a server on loopback may be asked: `chat.example`, or with one wildcard
+/// for whole labels, `*.chat.example`. With any port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRule {
     /// Lower case; an IPv6 address has its brackets.
     name: String,
-    /// Whether any labels must stand before the name.
+    /// Labels must stand before the name, any and as many as there are.
     subdomains: bool,
 }
 
@@ -45,7 +45,7 @@ impl FromStr for HostRule {
 }
 
 impl HostRule {
-    /// Whether the rule is about a host name, which has no port.
+    /// True when the rule is about a host name, which has no port.
     pub(super) fn allows(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         if self.subdomains {
@@ -57,7 +57,7 @@ impl HostRule {
         }
     }
 
-    /// Whether only this machine has the names of the rule.
+    /// True when only this machine has the names of the rule.
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback_host(&self.name)
     }
@@ -71,7 +71,8 @@ pub(super) fn host_only(authority: &str) -> &str {
     }
 }
 
-/// Whether a host name can only mean this machine: `localhost`, a name below it, a loopback address.
+/// True for a host name that can only mean this machine: `localhost`, a name below it, a loopback
+/// address.
 pub(super) fn is_loopback_host(host: &str) -> bool {
     let bare = match host.strip_prefix('[') {
         Some(rest) => match rest.strip_suffix(']') {
@@ -88,7 +89,7 @@ pub(super) fn is_loopback_host(host: &str) -> bool {
     labels.is_some_and(|labels| labels.is_empty() || labels.len() > 1 && labels.ends_with('.'))
 }
 
-/// Whether a host name looks as if a proxy had put it there: loopback, a private address, or a name
+/// True for a host name that looks as if a proxy had put it there: loopback, a private address, or a name
 /// of one label, as upstreams in the files of proxies have.
 pub(super) fn is_upstream_host(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -99,8 +100,8 @@ pub(super) fn is_upstream_host(host: &str) -> bool {
     }
 }
 
-/// The host of an origin or of a `Host` header as a setting may name it: `None` for what is no plain
-/// name.
+/// The host of an origin or of a `Host` header as a setting may name it: `None` for what is no
+/// plain name.
 pub(super) fn plain(text: &str) -> Option<String> {
     let host = host_only(text);
     host.parse::<HostRule>().ok()?;

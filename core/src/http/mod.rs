@@ -11,11 +11,11 @@
 //!    the body. The [`ApiCall`] may travel to where its namespace is, and is run on an [`ApiHost`]
 //!    there; the [`Answer`] becomes a [`Response`].
 //!
-//! Whatever fails on the way is a [`Problem`], which becomes a [`Response`] as well. A host counts it
-//! by its [`Reason`], and logs what [`RefusalNotices`] says of it.
+//! Whatever fails on the way is a [`Problem`], which becomes a [`Response`] as well. A host counts
+//! it by its [`Reason`], and logs what [`RefusalNotices`] says of it.
 //!
-//! [`Request::proxy_sign`] shows that a proxy stands before the host. From the first such request on the
-//! host tells [`Access::authorize`] so.
+//! [`Request::proxy_sign`] shows that a proxy stands before the host. From the first such request
+//! on the host tells [`Access::authorize`] so.
 //!
 //! ```
 //! use std::borrow::Cow;

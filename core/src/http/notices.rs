@@ -35,7 +35,8 @@ impl RefusalNotices {
     /// within the minute. A browser shows its user nothing of a refused WebSocket, so the line says
     /// which flag would allow it.
     ///
-    /// Only [`Reason::Origin`] and [`Reason::Host`] have notices: other refusals tell whoever asked.
+    /// Only [`Reason::Origin`] and [`Reason::Host`] have notices: other refusals tell whoever
+    /// asked.
     pub fn notice<H: Headers>(
         &mut self,
         reason: Reason,
@@ -92,8 +93,8 @@ fn origin_notice<H: Headers>(origin: &str, shown: &str, request: &Request<'_, H>
     )
 }
 
-/// The origin as a flag takes it. `None` for what no flag takes, or what would be something else than a
-/// name where an operator pastes it.
+/// The origin as a flag takes it. `None` for what no flag takes, or what would be something else
+/// than a name where an operator pastes it.
 fn origin_flag(origin: &str) -> Option<String> {
     origin.parse::<OriginRule>().ok()?;
     let (scheme, authority) = split(origin)?;

@@ -40,7 +40,7 @@ impl FromStr for OriginRule {
 }
 
 impl OriginRule {
-    /// Whether only pages of this machine have such an origin.
+    /// True when only pages of this machine have such an origin.
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback_host(host_only(&self.authority))
     }

@@ -17,8 +17,8 @@ const FIELDS: [(&str, &str); 10] = [
 ];
 
 impl<H: Headers> Request<'_, H> {
-    /// The sign by which the request shows that a proxy passed it on: the name of a header field, or
-    /// `HTTP/1.0`, which proxies speak and programs of this century do not.
+    /// The sign by which the request shows that a proxy passed it on: the name of a header field,
+    /// or `HTTP/1.0`, which proxies speak and programs of this century do not.
     ///
     /// At `/healthz` and `/readyz` only a header field is a sign: monitors ask there in HTTP/1.0.
     ///

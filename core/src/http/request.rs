@@ -15,9 +15,9 @@ pub struct Request<'a, H> {
     pub headers: H,
     /// Whether the peer is a program on the host's own machine. At the edge none is.
     pub local: bool,
-    /// Whether only programs on the host's own machine reach the address that the host listens on.
+    /// True when only programs on the host's own machine reach the address that the host listens on.
     pub loopback_listener: bool,
-    /// Whether it came in HTTP/1.0.
+    /// True when it came in HTTP/1.0.
     pub http_1_0: bool,
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct ServeArgs {
         hide_env_values = true
     )]
     api_key: Vec<ApiKey>,
-    /// Whether programs on this machine may use the HTTP API while it has no key
+    /// Let programs on this machine use the HTTP API while it has no key
     #[arg(
         long,
         env = "ROOMCAST_KEYLESS_API",
@@ -67,7 +67,7 @@ pub(crate) struct ServeArgs {
         value_delimiter = ','
     )]
     allow_host: Vec<HostRule>,
-    /// Whether there is the page at / to try the server with
+    /// Serve the page at / to try the server with
     #[arg(
         long,
         env = "ROOMCAST_PAGE",
@@ -75,7 +75,7 @@ pub(crate) struct ServeArgs {
         default_value = "on"
     )]
     page: OnOff,
-    /// Whether there is /metrics
+    /// Serve /metrics
     #[arg(
         long,
         env = "ROOMCAST_METRICS",

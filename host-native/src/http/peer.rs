@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) struct Peer {
     /// An IPv4 address as such, also where the listener takes IPv6.
     pub(crate) address: IpAddr,
-    /// Whether the listener is on loopback, where only programs of this machine reach it.
+    /// True when the listener is on loopback, where only programs of this machine reach it.
     pub(crate) loopback_listener: bool,
 }
 

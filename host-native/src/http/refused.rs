@@ -22,8 +22,8 @@ pub(super) fn warn(shard: &Shard, peer: Peer, reason: Reason, head: &Request<'_,
     }
 }
 
-/// Remembers that a proxy stands before the server, when the request shows one; warns once when that
-/// ends the API without a key.
+/// Remembers that a proxy stands before the server, when the request shows one; warns once when
+/// that ends the API without a key.
 pub(super) fn look_for_proxy(shard: &Shard, head: &Request<'_, Fields<'_>>) {
     let shared = &shard.shared;
     let Some(sign) = head.proxy_sign() else {
