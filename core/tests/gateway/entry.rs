@@ -61,6 +61,18 @@ fn refused(request: &UpgradeRequest<'_>) -> (u16, CloseCode, String) {
 }
 
 #[test]
+fn an_ipv4_peer_is_one_in_each_of_its_forms() {
+    for (came, given) in [
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("2001:db8::1", "2001:db8::1"),
+    ] {
+        let request = UpgradeRequest::new("/ws", "").with_peer(came.parse().expect("an address"));
+        assert_eq!(request.peer.map(|peer| peer.to_string()), Some(given.into()));
+    }
+}
+
+#[test]
 fn guards_of_the_upgrade_come_before_its_hook_in_their_order() {
     let request = UpgradeRequest::new("/ws", "");
     let abroad = request.with_peer([192, 0, 2, 1].into());
