@@ -288,7 +288,17 @@ fn what_is_wrong_is_said() {
         ("GET /api/v1/ns/rooms/%00", "bad_room"),
         ("GET /api/v1/ns/rooms?limit=0", "bad_request"),
         ("GET /api/v1/ns/rooms?limit=1001", "bad_request"),
-        ("HEAD /api/v1/ns/rooms", "method_not_allowed"),
+        ("HEAD /api/v1/ns/send", "method_not_allowed"),
+        ("HEAD /api/v1/ns/rooms/a/members/0", "method_not_allowed"),
+        ("POST /api/v1/ns/rooms", "method_not_allowed"),
+        ("GET /api/v1/ns/room", "bad_request"),
+        ("GET /api/v1/ns/room?room=", "bad_room"),
+        ("GET /api/v1/ns/room?room=%FF", "bad_request"),
+        ("GET /api/v1/ns/room?room=a&room=b", "bad_request"),
+        ("GET /api/v1/ns/room?room=nobody", "not_found"),
+        ("GET /api/v1/ns/room/nothing?room=a", "not_found"),
+        ("PUT /api/v1/ns/room?room=a", "method_not_allowed"),
+        ("PUT /api/v1/ns/room/members/0", "bad_request"),
         ("GET /api/v1/ns/send", "method_not_allowed"),
         ("POST /api/v1/ns/rooms/a/members/0", "method_not_allowed"),
         ("PUT /api/v1/ns/rooms/a/members/x", "not_found"),
@@ -307,6 +317,141 @@ fn what_is_wrong_is_said() {
     let reason = "r".repeat(124);
     let request = format!("DELETE /api/v1/ns/connections/0?reason={reason}");
     assert_eq!(desk.told(&request, ""), "bad_request");
+}
+
+#[test]
+fn head_is_get_wherever_get_is() {
+    let mut desk = Desk::with(1);
+    let a = id(&desk, 0);
+    desk.told(&format!("PUT /api/v1/ns/rooms/a/members/{a}"), "");
+    for path in [
+        "rooms",
+        "rooms/a",
+        "room?room=a",
+        "connections",
+        "rooms/a/members",
+        "rooms/a/history",
+        "rooms/none",
+        "rooms?limit=x",
+    ] {
+        let mut told = |method| desk.told(&format!("{method} /api/v1/ns/{path}"), "");
+        assert_eq!(told("HEAD"), told("GET"), "{path}");
+    }
+}
+
+/// Proxies and browsers take dots out of a path, and read its percent signs.
+#[test]
+fn a_room_of_any_name_is_named_in_the_query() {
+    let mut desk = Desk::with(1);
+    let a = id(&desk, 0);
+    for (query, json) in [
+        (".", "."),
+        ("..", ".."),
+        ("a/b", "a/b"),
+        ("a%2Fb%2F", "a/b/"),
+        ("/", "/"),
+        ("//", "//"),
+        ("../../connections", "../../connections"),
+        ("%252F", "%2F"),
+        ("a+b%20c", "a b c"),
+        ("a%2Bb%26c%3Fd%23e", "a+b&c?d#e"),
+        ("%C3%A9", "é"),
+        ("members", "members"),
+        ("lobby", "lobby"),
+    ] {
+        let member = format!("/api/v1/ns/room/members/{a}?room={query}");
+        let joined = r#"{"epoch":"e","offset":0,"already":false}"#;
+        assert_eq!(desk.told(&format!("PUT {member}"), ""), joined, "{query}");
+        let room = format!(r#"{{"room":"{json}","members":1,"epoch":"e","offset":0}}"#);
+        let one = format!("GET /api/v1/ns/room?room={query}");
+        assert_eq!(desk.told(&one, ""), room, "{query}");
+        let rooms = format!(r#"{{"rooms":[{room}]}}"#);
+        assert_eq!(desk.told("GET /api/v1/ns/rooms", ""), rooms);
+        for page in ["members", "history"] {
+            let page = format!("GET /api/v1/ns/room/{page}?room={query}&limit=1");
+            assert_eq!(desk.told(&page, ""), "forbidden", "{page}");
+        }
+        let left = r#"{"was":true}"#;
+        assert_eq!(desk.told(&format!("DELETE {member}"), ""), left, "{query}");
+    }
+}
+
+#[test]
+fn parameters_that_a_call_does_not_know_are_refused_by_name() {
+    let mut desk = Desk::with(1);
+    let body = r#"{"audience":{"all":true},"event":"said"}"#;
+    for request in [
+        "POST /api/v1/ns/send?x=1",
+        "GET /api/v1/ns/rooms?x=1",
+        "GET /api/v1/ns/rooms/a?x",
+        "GET /api/v1/ns/room?room=a&x",
+        "GET /api/v1/ns/rooms/a?x&limit=1",
+        "GET /api/v1/ns/rooms/a/members?before=1&x=1",
+        "GET /api/v1/ns/rooms/a/history?x=1",
+        "PUT /api/v1/ns/rooms/a/members/0?x=1",
+        "DELETE /api/v1/ns/rooms/a/members/0?x=1",
+        "GET /api/v1/ns/connections?x=1",
+        "DELETE /api/v1/ns/connections?user=a&x=1",
+        "GET /api/v1/ns/connections/0?x=1",
+        "DELETE /api/v1/ns/connections/0?x=1",
+    ] {
+        let refused = desk.answer(request, &[], body).expect_err(request);
+        assert_eq!(refused.code(), ProblemCode::BadRequest, "{request}");
+        let text = Response::from(refused).body.into_owned();
+        let text = String::from_utf8(text).expect("JSON");
+        let named = ["`x`", "`before`", "`limit`"]
+            .iter()
+            .any(|name| text.contains(name));
+        assert!(named, "{request}: {text}");
+    }
+}
+
+#[test]
+fn numbers_in_a_query_are_digits() {
+    let mut desk = Desk::with(1);
+    for sign in ["%2B5", "+5", "%205", "5%20", "-5", ""] {
+        for call in [
+            "GET /api/v1/ns/rooms?limit=",
+            "GET /api/v1/ns/connections?limit=",
+            "GET /api/v1/ns/connections?after=",
+            "GET /api/v1/ns/rooms/a/members?limit=",
+            "GET /api/v1/ns/rooms/a/history?limit=",
+            "GET /api/v1/ns/rooms/a/history?after=",
+            "GET /api/v1/ns/rooms/a/history?before=",
+        ] {
+            let request = format!("{call}{sign}");
+            assert_eq!(desk.told(&request, ""), "bad_request", "{request}");
+        }
+    }
+    let code = "DELETE /api/v1/ns/connections?user=a&code=%2B4000";
+    assert_eq!(desk.told(code, ""), "bad_request");
+}
+
+#[test]
+fn one_key_and_a_plain_body_are_asked_for() {
+    let mut desk = Desk::with(1);
+    let body = r#"{"audience":{"all":true},"event":"said"}"#;
+    let send = "POST /api/v1/ns/send";
+    let key = ("idempotency-key", "k");
+    // Several are joined by commas at the edge.
+    for keys in [
+        &[key, key][..],
+        &[key, ("idempotency-key", "l")],
+        &[("idempotency-key", "k, l")],
+    ] {
+        let refused = desk.answer(send, keys, body).expect_err("several keys");
+        assert_eq!(refused.code(), ProblemCode::BadRequest, "{keys:?}");
+    }
+    for encoding in ["gzip", "br", "x", "identity, gzip", "GZIP"] {
+        let refused = desk.answer(send, &[("content-encoding", encoding)], body);
+        let refused = Response::from(refused.expect_err(encoding));
+        assert_eq!(refused.status, 415, "{encoding}");
+        assert!(refused.headers.contains(&("accept-encoding", "identity")));
+    }
+    for encoding in ["identity", "Identity"] {
+        let sent = desk.answer(send, &[("content-encoding", encoding)], body);
+        assert_eq!(sent.expect(encoding).status, 200);
+    }
 }
 
 #[test]

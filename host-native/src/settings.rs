@@ -47,6 +47,9 @@ pub struct Settings {
     pub message_time: Duration,
     /// Time for a request head or a handshake; default 5 s. Passed: 408.
     pub handshake_time: Duration,
+    /// Time without a request after which a connection that was kept alive ends; default 75 s: a proxy
+    /// must be the one that ends it, or it asks just then and has no answer, and nginx does after 60 s.
+    pub keep_alive: Duration,
     /// Bytes of a request head; default 8 KiB, which is also the least. Passed: 431.
     pub header_bytes_max: usize,
     /// Headers of a request; default 64. Passed: 431.
@@ -95,6 +98,7 @@ impl Default for Settings {
             fragments_max: 64,
             message_time: Duration::from_secs(10),
             handshake_time: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(75),
             header_bytes_max: 8 * 1024,
             headers_max: 64,
             outbox_bytes_max: 1024 * 1024,
@@ -211,6 +215,7 @@ impl Settings {
         }
         let durations = [
             ("--handshake-time-ms", self.handshake_time),
+            ("--keep-alive-ms", self.keep_alive),
             ("--message-time-ms", self.message_time),
             ("--write-stall-ms", self.write_stall),
         ];

@@ -7,7 +7,7 @@ mod query;
 mod send;
 
 use alloc::{
-    borrow::ToOwned,
+    borrow::{Cow, ToOwned},
     string::{String, ToString},
     vec::Vec,
 };
@@ -15,7 +15,10 @@ use alloc::{
 use percent_encoding::percent_decode_str;
 
 pub use self::{answer::Answer, call::ApiCall, host::ApiHost, send::SendHead};
-use self::{call::Action, query::Query};
+use self::{
+    call::Action,
+    query::{Query, number},
+};
 use super::{Access, Headers, Problem, ProblemCode, Reason, Request, access::NO_NAMESPACE};
 use crate::{close::CloseCode, conn::ConnId, limits::Limits, room::RoomName, room::RoomNameError};
 
@@ -39,30 +42,28 @@ impl ApiRequest {
         access: &Access,
         limits: &Limits,
     ) -> Result<Self, Problem> {
-        let path = request.path.strip_prefix("/api/").unwrap_or_default();
-        let mut segments = Vec::new();
-        for segment in path.split('/') {
-            let decoded = percent_decode_str(segment).decode_utf8();
-            let fault = |_| Problem::bad_request("the path must be percent-encoded UTF-8");
-            segments.push(decoded.map_err(fault)?);
-        }
+        let segments = segments(request.path)?;
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-        let ["v1", namespace, resource @ ..] = &*segments else {
-            return Err(Problem::not_found("the API is at /api/v1/{namespace}/"));
-        };
+        let (namespace, resource) = below_version(&segments)?;
         if !access.has_namespace(namespace) {
             return Err(Problem::not_found(NO_NAMESPACE).with_reason(Reason::Namespace));
         }
-        let namespace = (*namespace).to_owned();
-        if resource == ["send"] {
-            return if request.method == "POST" {
-                Ok(Self::Send(SendHead::read(namespace, request)?))
-            } else {
-                Err(Problem::not_allowed("POST"))
-            };
+        let namespace = namespace.to_owned();
+        let allow = methods(resource)?;
+        if !allow.split(", ").any(|method| method == request.method) {
+            return Err(Problem::not_allowed(allow));
         }
-        let query = Query::read(request.query);
-        let action = action(request.method, resource, &query, limits)?;
+        let query = Query::read(request.query)?;
+        if resource == ["send"] {
+            query.only(&[])?;
+            return Ok(Self::Send(SendHead::read(namespace, request)?));
+        }
+        // The answer is the same, and its body is left out where it is sent.
+        let method = match request.method {
+            "HEAD" => "GET",
+            method => method,
+        };
+        let action = action(method, resource, query, limits)?;
         Ok(Self::Call(ApiCall { namespace, action }))
     }
 
@@ -75,82 +76,163 @@ impl ApiRequest {
     }
 }
 
-/// What is asked for, of what comes behind the namespace.
-fn action(
-    method: &str,
-    resource: &[&str],
-    query: &Query,
-    limits: &Limits,
-) -> Result<Action, Problem> {
-    let room = |name: &str| {
-        let checked = RoomName::check(name, limits.room_name_bytes);
-        checked.map_err(bad_room).map(|_| name.to_owned())
-    };
-    Ok(match (resource, method) {
-        (["rooms"], "GET") => Action::Rooms {
-            limit: query.limit()?,
-            prefix: query.get("prefix").unwrap_or_default().to_owned(),
-            after: query.get("after").map(str::to_owned),
-        },
-        (["rooms", name], "GET") => Action::Room { room: room(name)? },
-        (["rooms"] | ["rooms", _], _) => return Err(Problem::not_allowed("GET")),
-        (["rooms", name, "members"], "GET") => Action::Members {
-            room: room(name)?,
-            after: query.get("after").map(str::to_owned),
-            limit: query.limit()?,
-        },
-        (["rooms", name, "history"], "GET") => Action::History {
-            room: room(name)?,
-            after: query.offset("after")?,
-            before: query.offset("before")?,
-            limit: query.limit()?,
-        },
-        (["rooms", _, "members" | "history"], _) => return Err(Problem::not_allowed("GET")),
-        (["rooms", name, "members", conn], "PUT") => Action::Join {
-            room: room(name)?,
-            conn: connection(conn)?,
-        },
-        (["rooms", name, "members", conn], "DELETE") => Action::Leave {
-            room: room(name)?,
-            conn: connection(conn)?,
-        },
-        (["rooms", _, "members", _], _) => return Err(Problem::not_allowed("PUT, DELETE")),
-        (["connections"], "GET") => Action::Connections {
-            limit: query.limit()?,
-            after: match query.get("after") {
-                Some(after) => Some(
-                    after
-                        .parse()
-                        .map_err(|_| Problem::bad_request("after must be a connection id"))?,
-                ),
-                None => None,
-            },
-            user: query.get("user").map(str::to_owned),
-        },
-        (["connections"], "DELETE") => Action::DisconnectUser {
-            user: query.get("user").map(str::to_owned).ok_or_else(|| {
-                Problem::bad_request("say whom: ?user=NAME, or DELETE connections/{conn}")
-            })?,
-            code: close_code(query)?,
-            reason: close_reason(query)?,
-        },
-        (["connections", conn], "GET") => Action::Connection {
-            conn: connection(conn)?,
-        },
-        (["connections", conn], "DELETE") => Action::Disconnect {
-            conn: connection(conn)?,
-            code: close_code(query)?,
-            reason: close_reason(query)?,
-        },
-        (["connections"] | ["connections", _], _) => {
-            return Err(Problem::not_allowed("GET, DELETE"));
-        }
+/// The methods of a path of the API, whatever the namespace.
+///
+/// # Errors
+///
+/// When there is no such path.
+pub(super) fn allowed(path: &str) -> Result<&'static str, Problem> {
+    let segments = segments(path)?;
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+    let (_, resource) = below_version(&segments)?;
+    methods(resource)
+}
+
+/// The parts of a path behind `/api/`, decoded.
+fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Problem> {
+    let path = path.strip_prefix("/api/").unwrap_or_default();
+    let fault = |_| Problem::bad_request("the path must be percent-encoded UTF-8");
+    let segments = path.split('/');
+    segments
+        .map(|segment| percent_decode_str(segment).decode_utf8().map_err(fault))
+        .collect()
+}
+
+/// The namespace, and what comes behind it.
+fn below_version<'a>(segments: &'a [&'a str]) -> Result<(&'a str, &'a [&'a str]), Problem> {
+    match segments {
+        ["v1", namespace, resource @ ..] => Ok((namespace, resource)),
+        _ => Err(Problem::not_found("the API is at /api/v1/{namespace}/")),
+    }
+}
+
+/// The methods of what comes behind the namespace.
+fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
+    Ok(match resource {
+        ["send"] => "POST, OPTIONS",
+        ["rooms" | "room"]
+        | ["rooms", _]
+        | ["rooms", _, "members" | "history"]
+        | ["room", "members" | "history"] => "GET, HEAD, OPTIONS",
+        ["rooms", _, "members", _] | ["room", "members", _] => "PUT, DELETE, OPTIONS",
+        ["connections"] | ["connections", _] => "GET, HEAD, DELETE, OPTIONS",
         _ => {
             return Err(Problem::not_found(
                 "there are send, rooms, rooms/{room}, rooms/{room}/members, \
                  rooms/{room}/members/{conn}, rooms/{room}/history, connections, \
-                 connections/{conn}",
+                 connections/{conn}, and room with ?room= in place of rooms/{room}",
             ));
+        }
+    })
+}
+
+/// What is asked for, of what comes behind the namespace, with one of its [`methods`].
+fn action(
+    method: &str,
+    resource: &[&str],
+    mut query: Query,
+    limits: &Limits,
+) -> Result<Action, Problem> {
+    // `room...?room=NAME` is `rooms/NAME...`: nothing on the way changes a name in a query.
+    let name;
+    let (room, resource) = match resource {
+        ["room", rest @ ..] => {
+            let fault = || Problem::bad_request("say which room: ?room=NAME, percent-encoded");
+            name = query.take("room").ok_or_else(fault)?;
+            (Some(&*name), rest)
+        }
+        ["rooms", name, rest @ ..] => (Some(*name), rest),
+        resource => (None, resource),
+    };
+    if let Some(room) = room {
+        RoomName::check(room, limits.room_name_bytes).map_err(bad_room)?;
+        return room_action(method, room.to_owned(), resource, &query);
+    }
+    Ok(match (resource, method) {
+        (["rooms"], _) => {
+            query.only(&["prefix", "after", "limit"])?;
+            Action::Rooms {
+                limit: query.limit()?,
+                prefix: query.get("prefix").unwrap_or_default().to_owned(),
+                after: query.get("after").map(str::to_owned),
+            }
+        }
+        (["connections"], "DELETE") => {
+            query.only(&["user", "code", "reason"])?;
+            Action::DisconnectUser {
+                user: query.get("user").map(str::to_owned).ok_or_else(|| {
+                    Problem::bad_request("say whom: ?user=NAME, or DELETE connections/{conn}")
+                })?,
+                code: close_code(&query)?,
+                reason: close_reason(&query)?,
+            }
+        }
+        (["connections"], _) => {
+            query.only(&["user", "after", "limit"])?;
+            let fault = |_| Problem::bad_request("after must be a connection id");
+            Action::Connections {
+                limit: query.limit()?,
+                after: query
+                    .get("after")
+                    .map(str::parse)
+                    .transpose()
+                    .map_err(fault)?,
+                user: query.get("user").map(str::to_owned),
+            }
+        }
+        (["connections", conn], "DELETE") => {
+            query.only(&["code", "reason"])?;
+            Action::Disconnect {
+                conn: connection(conn)?,
+                code: close_code(&query)?,
+                reason: close_reason(&query)?,
+            }
+        }
+        (_, _) => {
+            query.only(&[])?;
+            let conn = connection(resource.last().copied().unwrap_or_default())?;
+            Action::Connection { conn }
+        }
+    })
+}
+
+/// What is asked for of a room, of what comes behind its name.
+fn room_action(
+    method: &str,
+    room: String,
+    resource: &[&str],
+    query: &Query,
+) -> Result<Action, Problem> {
+    Ok(match (resource, method) {
+        (["members"], _) => {
+            query.only(&["after", "limit"])?;
+            Action::Members {
+                room,
+                after: query.get("after").map(str::to_owned),
+                limit: query.limit()?,
+            }
+        }
+        (["history"], _) => {
+            query.only(&["after", "before", "limit"])?;
+            Action::History {
+                room,
+                after: query.offset("after")?,
+                before: query.offset("before")?,
+                limit: query.limit()?,
+            }
+        }
+        (["members", conn], method) => {
+            query.only(&[])?;
+            let conn = connection(conn)?;
+            if method == "PUT" {
+                Action::Join { room, conn }
+            } else {
+                Action::Leave { room, conn }
+            }
+        }
+        (_, _) => {
+            query.only(&[])?;
+            Action::Room { room }
         }
     })
 }
@@ -163,7 +245,8 @@ fn close_code(query: &Query) -> Result<CloseCode, Problem> {
     let Some(code) = query.get("code") else {
         return Ok(CloseCode::REMOVED);
     };
-    code.parse().ok().and_then(CloseCode::new).ok_or_else(|| {
+    let code = number(code).and_then(|code| u16::try_from(code).ok());
+    code.and_then(CloseCode::new).ok_or_else(|| {
         Problem::bad_request("code must be 1000, 1001, 1008, 1011, 1013 or 3000 to 4999")
     })
 }

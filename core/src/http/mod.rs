@@ -3,8 +3,8 @@
 //! As the rest of the core it does no I/O. A host turns what arrived into a [`Request`], and goes on
 //! by its [`Route`], which [`Access::route`] gives:
 //!
-//! 1. [`Route::Page`], [`Route::Health`], [`Route::Ready`], [`Route::Metrics`]: answers of
-//!    [`Response`].
+//! 1. [`Route::Page`], [`Route::Health`], [`Route::Ready`], [`Route::Metrics`],
+//!    [`Route::Options`]: answers of [`Response`].
 //! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`]. A [`Refusal`] is told as a
 //!    [`Problem`], or through the open socket when [`Upgrade::refuse_in_band`].
 //! 3. [`Route::Api`]: [`Access::authorize`], then [`ApiRequest::read`]. A [`SendHead`] still needs
@@ -39,6 +39,7 @@
 //!             // ... run it in `call.namespace()`
 //! #           unreachable!()
 //!         }
+//!         Route::Options { allow } => Response::options(allow),
 //!         Route::Page | Route::Ready | Route::Metrics | Route::Socket { .. } => Response::page(),
 //!     })
 //! }

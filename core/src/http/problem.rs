@@ -33,6 +33,8 @@ pub enum ProblemCode {
     MemberLimit,
     /// 413: over a size limit.
     TooLarge,
+    /// 415: the body is encoded in a way that the API does not read.
+    UnsupportedMediaType,
     /// 422: the idempotency key was used for another message.
     KeyReused,
     /// 426: a WebSocket, and no upgrade to one.
@@ -69,6 +71,7 @@ impl ProblemCode {
             Self::RoomLimit => ("room_limit", 409, "Conflict"),
             Self::MemberLimit => ("member_limit", 409, "Conflict"),
             Self::TooLarge => ("too_large", 413, "Payload Too Large"),
+            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Unsupported Media Type"),
             Self::KeyReused => ("key_reused", 422, "Unprocessable Entity"),
             Self::UpgradeRequired => ("upgrade_required", 426, "Upgrade Required"),
             Self::Internal => ("internal", 500, "Internal Server Error"),

@@ -31,6 +31,15 @@ impl Response {
         }
     }
 
+    /// `OPTIONS`: the methods that a path takes.
+    pub fn options(allow: &'static str) -> Self {
+        Self {
+            status: 204,
+            headers: vec![("allow", allow)],
+            body: Cow::Borrowed(b""),
+        }
+    }
+
     /// `GET /metrics`, in the Prometheus text format.
     pub fn metrics(text: String) -> Self {
         Self::new(200, "text/plain; version=0.0.4", text.into_bytes())

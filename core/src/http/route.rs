@@ -2,12 +2,12 @@
 
 use alloc::string::String;
 
-use super::{Problem, Request};
+use super::{Problem, Request, api};
 
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET /`
+    /// `GET /`, or `HEAD`, as for the next three.
     Page,
     /// `GET /healthz`
     Health,
@@ -20,8 +20,13 @@ pub enum Route<'a> {
         /// The name as it came: [`Access::admit`](super::Access::admit) says whether it is one.
         namespace: &'a str,
     },
-    /// Everything below `/api/`, with any method.
+    /// Everything below `/api/`, with any method but `OPTIONS`.
     Api,
+    /// `OPTIONS` of any path, or of `*`. Load balancers ask it to see that the server is there.
+    Options {
+        /// The methods that the path takes.
+        allow: &'static str,
+    },
 }
 
 /// Paths that a host may be told to do without.
@@ -38,6 +43,11 @@ impl<'a> Route<'a> {
     ///
     /// When there is nothing at the path, or not with this method.
     pub(super) fn of<H>(request: &Request<'a, H>, there_is: Optional) -> Result<Self, Problem> {
+        if request.method == "OPTIONS" {
+            return Ok(Self::Options {
+                allow: allowed(request.path, there_is)?,
+            });
+        }
         if request.path.starts_with("/api/") {
             return Ok(Self::Api);
         }
@@ -54,18 +64,38 @@ impl<'a> Route<'a> {
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/metrics" if there_is.metrics => Self::Metrics,
-            _ => return Err(Problem::not_found(paths(there_is))),
+            _ => return Err(nothing(there_is)),
         };
         if matches!(request.method, "GET" | "HEAD") {
             Ok(route)
         } else {
-            Err(Problem::not_allowed("GET, HEAD"))
+            Err(Problem::not_allowed(READ))
         }
     }
 }
 
-/// The paths there are.
-fn paths(there_is: Optional) -> String {
+/// The methods of what is only read.
+const READ: &str = "GET, HEAD, OPTIONS";
+
+/// The methods of a path, or of `*`, which is the server as a whole.
+fn allowed(path: &str, there_is: Optional) -> Result<&'static str, Problem> {
+    match path {
+        "*" => Ok("GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+        "/" if there_is.page => Ok(READ),
+        "/metrics" if there_is.metrics => Ok(READ),
+        "/healthz" | "/readyz" => Ok(READ),
+        "/ws" => Ok(SOCKET),
+        path if path.starts_with("/ws/") => Ok(SOCKET),
+        path if path.starts_with("/api/") => api::allowed(path),
+        _ => Err(nothing(there_is)),
+    }
+}
+
+/// The methods of a WebSocket: `HEAD` says that it is one, as `GET` without an upgrade does.
+pub(super) const SOCKET: &str = READ;
+
+/// The answer to a path that is not there: it names those that are.
+fn nothing(there_is: Optional) -> Problem {
     let mut text = String::from("there are ");
     if there_is.page {
         text.push_str("/, ");
@@ -74,7 +104,7 @@ fn paths(there_is: Optional) -> String {
     if there_is.metrics {
         text.push_str(", /metrics");
     }
-    text
+    Problem::not_found(text)
 }
 
 #[cfg(test)]
@@ -135,5 +165,43 @@ mod tests {
         }
         let refused = Err(ProblemCode::MethodNotAllowed);
         assert_eq!(route("POST", "/metrics"), refused);
+    }
+
+    #[test]
+    fn options_names_the_methods_of_whatever_there_is() {
+        let read = "GET, HEAD, OPTIONS";
+        for (path, allow) in [
+            ("/", read),
+            ("/healthz", read),
+            ("/readyz", read),
+            ("/metrics", read),
+            ("/ws", read),
+            ("/ws/any", read),
+            ("*", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+            ("/api/v1/any/send", "POST, OPTIONS"),
+            ("/api/v1/any/rooms", read),
+            ("/api/v1/any/rooms/r", read),
+            ("/api/v1/any/rooms/r/members", read),
+            ("/api/v1/any/rooms/r/history", read),
+            ("/api/v1/any/rooms/r/members/0", "PUT, DELETE, OPTIONS"),
+            ("/api/v1/any/room", read),
+            ("/api/v1/any/room/members/0", "PUT, DELETE, OPTIONS"),
+            ("/api/v1/any/connections", "GET, HEAD, DELETE, OPTIONS"),
+            ("/api/v1/any/connections/0", "GET, HEAD, DELETE, OPTIONS"),
+        ] {
+            assert_eq!(
+                route("OPTIONS", path),
+                Ok(Route::Options { allow }),
+                "{path}"
+            );
+        }
+        for path in [
+            "/nothing",
+            "/api/",
+            "/api/v1/any/nothing",
+            "/api/v2/any/rooms",
+        ] {
+            assert_eq!(route("OPTIONS", path), Err(ProblemCode::NotFound), "{path}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use alloc::{format, string::String};
 
 use super::{
     Headers, Problem, ProblemCode, Reason, Request, Response, access::NO_NAMESPACE, problem::Body,
+    route::SOCKET,
 };
 use crate::{close::CloseCode, gateway::Rejection};
 
@@ -33,10 +34,11 @@ impl Upgrade {
     ///
     /// The answer to a request that is none.
     pub fn check<H: Headers>(request: &Request<'_, H>) -> Result<Self, Problem> {
-        if request.method != "GET" {
-            return Err(Problem::not_allowed("GET"));
+        if !matches!(request.method, "GET" | "HEAD") {
+            return Err(Problem::not_allowed(SOCKET));
         }
-        if request.first("upgrade").is_none() {
+        // Only `GET` upgrades.
+        if request.method == "HEAD" || request.first("upgrade").is_none() {
             let detail = "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket";
             return Err(Problem::new(ProblemCode::UpgradeRequired, detail)
                 .with_header("upgrade", "websocket")
@@ -225,6 +227,8 @@ mod tests {
     fn what_is_no_upgrade_is_answered() {
         assert_eq!(check("POST", "", &[("upgrade", "websocket")]), Err(405));
         assert_eq!(check("GET", "", &[]), Err(426));
+        assert_eq!(check("HEAD", "", &[]), Err(426));
+        assert_eq!(check("HEAD", "", &[("upgrade", "websocket")]), Err(426));
         assert_eq!(check("GET", "", &[("upgrade", "h2c")]), Err(400));
     }
 

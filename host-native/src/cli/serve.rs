@@ -188,6 +188,14 @@ struct LimitArgs {
         default_value_t = 5_000
     )]
     handshake_time_ms: u64,
+    /// Time without a request after which a connection that was kept alive ends
+    #[arg(
+        long,
+        env = "ROOMCAST_KEEP_ALIVE_MS",
+        value_name = "MS",
+        default_value_t = 75_000
+    )]
+    keep_alive_ms: u64,
     /// Bytes of a request head
     #[arg(
         long,
@@ -458,6 +466,7 @@ impl ServeArgs {
         settings.fragments_max = limits.fragments_max;
         settings.message_time = millis(limits.message_time_ms);
         settings.handshake_time = millis(limits.handshake_time_ms);
+        settings.keep_alive = millis(limits.keep_alive_ms);
         settings.header_bytes_max = limits.header_bytes_max;
         settings.headers_max = limits.headers_max;
         settings.outbox_bytes_max = limits.outbox_bytes_max;

@@ -11,7 +11,7 @@ use roomcast_core::{
 };
 use serde_json::value::RawValue;
 
-use super::{Peer, head};
+use super::{Head, Peer, head};
 use crate::{
     namespace::{Link, Namespace},
     shard::{OpenError, Shard},
@@ -20,10 +20,11 @@ use crate::{
 pub(super) async fn answer(
     shard: &Rc<Shard>,
     peer: Peer,
-    request: hyper::Request<Incoming>,
+    request: &Head,
+    body: &mut Incoming,
 ) -> Result<Response, Problem> {
     let settings = &shard.shared.settings;
-    let head = head(&request, peer);
+    let head = head(request, peer);
     let is_proxied = shard.shared.proxied.load(Relaxed);
     settings.access.authorize(&head, is_proxied)?;
     if shard.shared.draining.load(Relaxed) {
@@ -31,20 +32,17 @@ pub(super) async fn answer(
     }
     let call = match ApiRequest::read(&head, &settings.access, &settings.hub)? {
         ApiRequest::Call(call) => call,
-        ApiRequest::Send(head) => head.with_body(&body(shard, request.into_body()).await?)?,
+        ApiRequest::Send(head) => head.with_body(&whole(shard, body).await?)?,
     };
     run(shard, call).await
 }
 
-async fn body(shard: &Shard, body: Incoming) -> Result<Bytes, Problem> {
+/// The whole body.
+async fn whole(shard: &Shard, body: &mut Incoming) -> Result<Bytes, Problem> {
     let settings = &shard.shared.settings;
     let bytes_max = settings.api_body_bytes_max;
     // A declared length is refused before a byte of it is waited for.
     if body.size_hint().lower() > bytes_max as u64 {
-        // Read all the same, within bounds: a client that is still sending when the connection
-        // ends would never see the answer.
-        let (time, limited) = (settings.message_time, Limited::new(body, 16 * bytes_max));
-        tokio::task::spawn_local(tokio::time::timeout(time, limited.collect()));
         return Err(Problem::body_too_large(bytes_max));
     }
     let limited = Limited::new(body, bytes_max);

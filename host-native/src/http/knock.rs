@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use hyper::body::Incoming;
 use roomcast_core::UpgradeRequest;
 
-use super::Peer;
+use super::{Head, Peer};
 
 /// An [`UpgradeRequest`] that can travel to the thread of its namespace.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ pub(crate) struct Knock {
 
 impl Knock {
     /// Bytes of a header field that are not UTF-8 are replaced.
-    pub(super) fn new(request: &hyper::Request<Incoming>, peer: Peer) -> Self {
+    pub(super) fn new(request: &Head, peer: Peer) -> Self {
         let headers = request.headers().iter().map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes());
             (name.as_str().to_owned(), value.into_owned())

@@ -2,29 +2,42 @@
 
 mod api;
 mod knock;
+mod pace;
 mod peer;
 mod refused;
 mod stall;
 mod upgrade;
 
 use std::{
-    borrow::Cow, cell::Cell, convert::Infallible, pin::Pin, rc::Rc, sync::atomic::Ordering::Relaxed,
+    borrow::Cow,
+    convert::Infallible,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, StatusCode, Version,
-    body::Incoming,
+    body::{Body, Incoming},
     header::{self, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use roomcast_core::http::{Access, Headers, Problem, ProblemCode, Request, Response, Route};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
-use self::stall::StallGuard;
+use self::{
+    pace::{Asking, InWork, Pace, Requests},
+    stall::StallGuard,
+};
 pub(crate) use self::{knock::Knock, peer::Peer};
 use crate::{
     metrics::{Gauges, Metrics},
@@ -36,43 +49,85 @@ type Reply = hyper::Response<Full<Bytes>>;
 /// Serves one TCP connection until it ends or becomes a WebSocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
     let settings = &shard.shared.settings;
-    let served = Cell::new(false);
+    let requests = Arc::<Requests>::default();
+    let (head_time, idle_time) = (settings.handshake_time, settings.keep_alive);
+    let pace = Pace::new(requests.clone(), head_time, idle_time);
     let service = service_fn(|request| {
-        served.set(true);
-        let shard = shard.clone();
-        async move { Ok::<_, Infallible>(answer(&shard, peer, request).await) }
+        let (shard, in_work) = (shard.clone(), InWork::begin(&requests));
+        async move { Ok::<_, Infallible>(answer(&shard, peer, request, in_work).await) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.handshake_time)
+        // The guard has the times: an idle connection has another one than a head.
+        .header_read_timeout(None)
+        // Who has asked may say that this was all, and is answered all the same.
+        .half_close(true)
         .max_headers(settings.headers_max)
         .max_buf_size(settings.header_bytes_max)
         .serve_connection(
-            TokioIo::new(StallGuard::new(stream, settings.write_stall)),
+            TokioIo::new(StallGuard::new(stream, settings.write_stall, pace)),
             service,
         );
     let mut connection = connection.with_upgrades();
     let result = Pin::new(&mut connection).await;
-    if let Err(fault) = result {
+    if let Err(fault) = &result {
         tracing::debug!(%fault, "HTTP connection ended");
-        // An idle connection that was kept alive ends without a word; a request that was begun,
-        // or never was, is answered.
-        if fault.is_timeout()
-            && !served.get()
-            && let Some(parts) = connection.into_parts()
-        {
-            let mut stream = parts.io.into_inner().into_inner();
-            let _ = stream.write_all(TIMEOUT).await; // the peer may be gone
-            let _ = stream.shutdown().await;
-        }
     }
+    let Some(parts) = connection.into_parts() else {
+        return; // a WebSocket now
+    };
+    let guard = parts.io.into_inner();
+    if guard.is_stalled() {
+        return;
+    }
+    let begun = !parts.read_buf.is_empty();
+    let last = match guard.passed() {
+        Some(Asking::Head) => TIMEOUT,
+        Some(Asking::Idle) if begun => TIMEOUT,
+        // An idle connection ends without a word: whoever asks just now would take it for the answer.
+        Some(Asking::Idle) => b"",
+        None if begun && result.is_err_and(|fault| fault.is_incomplete_message()) => INCOMPLETE,
+        None => b"",
+    };
+    // Boxed: of all the time that a connection lives, this is the last moment.
+    let farewell = Box::pin(part(guard.into_inner(), last, settings.api_body_bytes_max));
+    let _ = timeout(settings.close_wait, farewell).await; // the peer may be gone
 }
 
-/// The answer to a request that did not come in time; hyper has none of its own.
+/// Ends a connection, so that its peer sees all that was written to it: a connection that is closed
+/// with something unread in it is reset, and the peer then loses the answer that it has not read yet.
+async fn part(mut stream: TcpStream, last: &[u8], body_bytes_max: usize) -> io::Result<()> {
+    stream.write_all(last).await?;
+    stream.shutdown().await?;
+    let (mut sink, mut left) = ([0; 4096], UNREAD_BODIES * body_bytes_max);
+    while left > 0 {
+        match stream.read(&mut sink).await? {
+            0 => break,
+            read => left = left.saturating_sub(read),
+        }
+    }
+    Ok(())
+}
+
+/// The answers to a request that did not come in time, or whole; hyper has none of its own.
 const TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const INCOMPLETE: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-async fn answer(shard: &Rc<Shard>, peer: Peer, mut request: hyper::Request<Incoming>) -> Reply {
+/// As many bodies of the greatest size are read to their end when nobody wants them.
+const UNREAD_BODIES: usize = 16;
+
+/// The head of a request. Its body is beside it: what nobody reads of that is still to be taken.
+type Head = hyper::Request<()>;
+
+async fn answer(
+    shard: &Rc<Shard>,
+    peer: Peer,
+    request: hyper::Request<Incoming>,
+    in_work: InWork,
+) -> Reply {
+    let (parts, mut body) = request.into_parts();
+    let mut request = Head::from_parts(parts, ());
     refused::look_for_proxy(shard, &head(&request, peer));
     let access = &shard.shared.settings.access;
     let answered = match route(&request, peer, access) {
@@ -80,8 +135,9 @@ async fn answer(shard: &Rc<Shard>, peer: Peer, mut request: hyper::Request<Incom
         Ok(Route::Health) => Ok(Response::health()),
         Ok(Route::Ready) => Ok(Response::ready(shard.shared.draining.load(Relaxed))),
         Ok(Route::Metrics) => Ok(metrics(shard).await),
+        Ok(Route::Options { allow }) => Ok(Response::options(allow)),
         Ok(Route::Api) => {
-            let answered = api::answer(shard, peer, request).await;
+            let answered = api::answer(shard, peer, &request, &mut body).await;
             if let Some(reason) = answered.as_ref().err().and_then(Problem::reason) {
                 refused::count(shard, peer, reason);
             }
@@ -89,7 +145,11 @@ async fn answer(shard: &Rc<Shard>, peer: Peer, mut request: hyper::Request<Incom
         }
         Ok(Route::Socket { namespace }) => {
             let namespace = namespace.into();
-            return upgrade::answer(shard, peer, &mut request, namespace).await;
+            let reply = upgrade::answer(shard, peer, &mut request, namespace).await;
+            if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+                take(shard, &request, body, in_work);
+            }
+            return reply;
         }
         Err(problem) => {
             if let Some(reason) = problem.reason() {
@@ -98,16 +158,42 @@ async fn answer(shard: &Rc<Shard>, peer: Peer, mut request: hyper::Request<Incom
             Err(problem)
         }
     };
+    // What did not come in its time is not waited for once more.
+    let late = |problem: &Problem| problem.code() == ProblemCode::Timeout;
+    if !answered.as_ref().is_err_and(late) {
+        take(shard, &request, body, in_work);
+    }
     reply(answered.unwrap_or_else(Into::into))
 }
 
-fn route<'a>(
-    request: &'a hyper::Request<Incoming>,
-    peer: Peer,
-    access: &Access,
-) -> Result<Route<'a>, Problem> {
-    // Of several, nobody could say which one the rules below are about.
-    if request.headers().get_all(header::HOST).iter().count() != 1 {
+/// Reads what nobody has read of a body, within bounds: a client that is still sending when the
+/// connection ends would never see the answer.
+fn take(shard: &Shard, request: &Head, mut body: Incoming, in_work: InWork) {
+    // Who asks before it sends a body is told not to.
+    if body.is_end_stream() || request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let settings = &shard.shared.settings;
+    let (time, mut left) = (
+        settings.message_time,
+        UNREAD_BODIES * settings.api_body_bytes_max,
+    );
+    let rest = async move {
+        let _in_work = in_work;
+        while left > 0
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    tokio::task::spawn_local(timeout(time, rest));
+}
+
+fn route<'a>(request: &'a Head, peer: Peer, access: &Access) -> Result<Route<'a>, Problem> {
+    // Of several, nobody could say which one the rules below are about. Health checks in HTTP/1.0 have
+    // none.
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
         let detail = "a request must have one Host header";
         return Err(Problem::new(ProblemCode::BadRequest, detail));
     }
@@ -115,7 +201,7 @@ fn route<'a>(
 }
 
 /// The head of a request as the core takes it.
-fn head(request: &hyper::Request<Incoming>, peer: Peer) -> Request<'_, Fields<'_>> {
+fn head(request: &Head, peer: Peer) -> Request<'_, Fields<'_>> {
     Request {
         method: request.method().as_str(),
         path: request.uri().path(),

@@ -13,8 +13,12 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::pace::{Asking, Pace};
+
 /// Fails when a write waits for longer than allowed: a peer that asks and never reads would
-/// otherwise keep its connection, and what was written to it, for good.
+/// otherwise keep its connection, and what was written to it, for good. Reads fail as [`Pace`] says.
+///
+/// It does not end the stream by itself: there may be last words to say.
 ///
 /// For the HTTP part of a connection; a WebSocket has its own rules, and takes the stream out.
 #[derive(Debug)]
@@ -23,15 +27,30 @@ pub(super) struct StallGuard {
     limit: Duration,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Whether a write has failed.
+    stalled: bool,
+    pace: Pace,
 }
 
 impl StallGuard {
-    pub(super) const fn new(stream: TcpStream, limit: Duration) -> Self {
+    pub(super) const fn new(stream: TcpStream, limit: Duration, pace: Pace) -> Self {
         Self {
             stream,
             limit,
             waiting: None,
+            stalled: false,
+            pace,
         }
+    }
+
+    /// Whether the peer did not take what was written.
+    pub(super) const fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    /// Which time the peer let pass, if any.
+    pub(super) const fn passed(&self) -> Option<Asking> {
+        self.pace.passed
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
@@ -51,6 +70,7 @@ impl StallGuard {
         let limit = self.limit;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(waiting.as_mut().poll(cx));
+        self.stalled = true;
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -61,7 +81,10 @@ impl AsyncRead for StallGuard {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let arrived = buffer.filled().len() > before;
+        self.pace.within(result, arrived, cx)
     }
 }
 
@@ -92,7 +115,7 @@ impl AsyncWrite for StallGuard {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use hyper::{
     StatusCode, Version,
-    body::Incoming,
     header::{self, HeaderValue},
     upgrade::OnUpgrade,
 };
@@ -24,7 +23,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Fields, Knock, Peer, Reply, StallGuard, head, refused, reply};
+use super::{Fields, Head, Knock, Peer, Reply, StallGuard, head, refused, reply};
 use crate::{
     connection,
     denial::{Denial, Farewell},
@@ -40,7 +39,7 @@ const DRAINING: Refusal =
 pub(super) async fn answer(
     shard: &Rc<Shard>,
     peer: Peer,
-    request: &mut hyper::Request<Incoming>,
+    request: &mut Head,
     namespace: Arc<str>,
 ) -> Reply {
     let head = head(request, peer);
@@ -108,7 +107,7 @@ fn is_key(key: &[u8]) -> bool {
 async fn admit(
     shard: &Rc<Shard>,
     peer: Peer,
-    request: &hyper::Request<Incoming>,
+    request: &Head,
     namespace: &Arc<str>,
 ) -> Result<(Permit, Admission), Denial> {
     let shared = &shard.shared;

@@ -1,19 +1,32 @@
 //! The query string of a call.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, borrow::ToOwned, format, string::String, vec::Vec};
+
+use percent_encoding::percent_decode_str;
 
 use crate::http::Problem;
 
-/// A query string; of a repeated name the first counts.
+/// The parameters of a call, each at most once.
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn read(query: &str) -> Self {
-        Self(
-            form_urlencoded::parse(query.as_bytes())
-                .into_owned()
-                .collect(),
-        )
+    /// Reads a query string, a form as browsers write it: percent-encoded UTF-8, `+` is a space.
+    ///
+    /// # Errors
+    ///
+    /// When it is not UTF-8, or names a parameter twice: nobody could say which one counts.
+    pub(super) fn read(query: &str) -> Result<Self, Problem> {
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decoded(name)?, decoded(value)?);
+            if parameters.iter().any(|(other, _)| *other == name) {
+                let detail = format!("{} is given more than once", shown(&name));
+                return Err(Problem::bad_request(detail));
+            }
+            parameters.push((name, value));
+        }
+        Ok(Self(parameters))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -21,22 +34,126 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Takes a parameter out.
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(other, _)| other == name)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    /// Checks that there are no parameters but these.
+    ///
+    /// # Errors
+    ///
+    /// The answer that names the first other one, and those that there are.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        let mut names = self.0.iter().map(|(name, _)| name.as_str());
+        let Some(unknown) = names.find(|name| !known.contains(name)) else {
+            return Ok(());
+        };
+        let unknown = shown(unknown);
+        Err(Problem::bad_request(if known.is_empty() {
+            format!("{unknown} is no parameter of this call, which takes none")
+        } else {
+            let known = known.join(", ");
+            format!("{unknown} is no parameter of this call, which takes {known}")
+        }))
+    }
+
     /// An offset of a history.
     pub(super) fn offset(&self, name: &'static str) -> Result<Option<u64>, Problem> {
-        let fault = |_| Problem::bad_request(alloc::format!("{name} must be an offset"));
-        let offset = self.get(name).map(str::parse);
-        offset.transpose().map_err(fault)
+        let fault = || Problem::bad_request(format!("{name} must be an offset, digits only"));
+        let offset = self.get(name);
+        offset
+            .map(|text| number(text).ok_or_else(fault))
+            .transpose()
     }
 
     /// How many to list; default 100.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
-        match self.get("limit") {
-            None => Ok(100),
-            Some(limit) => limit
-                .parse()
-                .ok()
-                .filter(|limit| (1..=1000).contains(limit))
-                .ok_or_else(|| Problem::bad_request("limit must be 1 to 1000")),
+        let Some(limit) = self.get("limit") else {
+            return Ok(100);
+        };
+        let limit = number(limit).and_then(|limit| usize::try_from(limit).ok());
+        limit
+            .filter(|limit| (1..=1000).contains(limit))
+            .ok_or_else(|| Problem::bad_request("limit must be 1 to 1000, digits only"))
+    }
+}
+
+/// A number out of digits: no sign, no space.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
+/// A name or a value, as it was meant.
+fn decoded(text: &str) -> Result<String, Problem> {
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced)
+        .decode_utf8()
+        .map(Cow::into_owned);
+    decoded.map_err(|_| Problem::bad_request("the query must be percent-encoded UTF-8"))
+}
+
+/// A parameter's name as a text may show it: a word, or nothing of it.
+fn shown(name: &str) -> String {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if (1..=32).contains(&name.len()) && name.bytes().all(word) {
+        format!("`{name}`")
+    } else {
+        "a name that is no word".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(problem: &Problem) -> String {
+        let response = crate::http::Response::from(problem.clone());
+        String::from_utf8(response.body.into_owned()).expect("JSON")
+    }
+
+    #[test]
+    fn numbers_are_digits() {
+        assert_eq!(number("5"), Some(5));
+        assert_eq!(number("005"), Some(5));
+        for bad in [
+            "",
+            "+5",
+            " 5",
+            "5 ",
+            "-1",
+            "1e3",
+            "\u{665}",
+            "99999999999999999999",
+        ] {
+            assert_eq!(number(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_names_the_parameter_when_it_is_a_word() {
+        let refused = |query| {
+            let query = Query::read(query).expect("a form");
+            detail(&query.only(&["after", "limit"]).expect_err("unknown"))
+        };
+        assert!(refused("limit=1&limti=2").contains("`limti` is no parameter"));
+        assert!(refused("limti").contains("takes after, limit"));
+        for strange in ["%3Cscript%3E=1", "%22", "=1", "a%0Ab=1", &"x".repeat(33)] {
+            let text = refused(strange);
+            assert!(text.contains("a name that is no word"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_could_read_in_one_way_is_refused() {
+        for bad in ["limit=1&limit=1", "a=%FF", "%FF=a", "limit=1&%6Cimit=2"] {
+            assert!(Query::read(bad).is_err(), "{bad}");
+        }
+        let query = Query::read("room=a+b%2Bc&&after=").expect("a form");
+        assert_eq!(query.get("room"), Some("a b+c"));
+        assert_eq!(query.get("after"), Some(""));
+        assert_eq!(query.only(&["room", "after"]), Ok(()));
     }
 }

@@ -1,7 +1,7 @@
 //! `POST send`.
 
 use alloc::{
-    borrow::ToOwned,
+    borrow::{Cow, ToOwned},
     boxed::Box,
     format,
     string::{String, ToString},
@@ -41,13 +41,23 @@ impl SendHead {
         namespace: String,
         request: &Request<'_, H>,
     ) -> Result<Self, Problem> {
-        let key = request.headers.values("idempotency-key").next();
-        if let Some(key) = &key
-            && !((1..=128).contains(&key.len()) && is_text(key))
-        {
-            return Err(Problem::bad_request(
-                "Idempotency-Key must have 1 to 128 visible characters",
-            ));
+        let plain =
+            |value: Cow<'_, str>| value.is_empty() || value.eq_ignore_ascii_case("identity");
+        if !request.headers.values("content-encoding").all(plain) {
+            let detail = "the body must be sent as it is: leave Content-Encoding out";
+            let problem = Problem::new(ProblemCode::UnsupportedMediaType, detail);
+            return Err(problem.with_header("accept-encoding", "identity"));
+        }
+        let mut keys = request.headers.values("idempotency-key");
+        let key = keys.next();
+        if let Some(key) = &key {
+            // Whoever stands in between may join several by commas.
+            let one = !key.contains(',') && keys.next().is_none();
+            if !(one && (1..=128).contains(&key.len()) && is_text(key)) {
+                return Err(Problem::bad_request(
+                    "Idempotency-Key must be one, of 1 to 128 visible characters, without commas",
+                ));
+            }
         }
         let key = key.map(Into::into);
         Ok(Self { namespace, key })

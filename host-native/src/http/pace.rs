@@ -1,0 +1,123 @@
+//! How long a connection may take to ask.
+
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Sleep, sleep};
+
+/// Requests of one connection: how many were begun, and how many of them are done with.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// A request that is worked on, until the last of these is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct InWork(#[allow(dead_code)] Rc<Working>);
+
+#[derive(Debug)]
+struct Working(Arc<Requests>);
+
+impl InWork {
+    pub(super) fn begin(requests: &Arc<Requests>) -> Self {
+        requests.begun.fetch_add(1, Relaxed);
+        Self(Rc::new(Working(requests.clone())))
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Relaxed);
+    }
+}
+
+/// The state of a connection that nothing is worked on for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// A head is to come, or has begun to.
+    Head,
+    /// Nothing has come since the last answer.
+    Idle,
+}
+
+/// Ends the reads of a connection that takes too long for the head of a request, or that is kept
+/// alive for too long without one.
+#[derive(Debug)]
+pub(super) struct Pace {
+    requests: Arc<Requests>,
+    /// How many had begun when the state was last looked at.
+    seen: u64,
+    asking: Asking,
+    head_time: Duration,
+    idle_time: Duration,
+    /// Runs while a read waits.
+    waiting: Option<Pin<Box<Sleep>>>,
+    /// Whether the time has passed.
+    pub(super) passed: Option<Asking>,
+}
+
+impl Pace {
+    pub(super) const fn new(
+        requests: Arc<Requests>,
+        head_time: Duration,
+        idle_time: Duration,
+    ) -> Self {
+        Self {
+            requests,
+            seen: 0,
+            asking: Asking::Head,
+            head_time,
+            idle_time,
+            waiting: None,
+            passed: None,
+        }
+    }
+
+    /// The result of a read, or its end when the time for it has passed.
+    pub(super) fn within(
+        &mut self,
+        result: Poll<io::Result<()>>,
+        arrived: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let begun = self.requests.begun.load(Relaxed);
+        if begun != self.requests.ended.load(Relaxed) {
+            // Bodies have a time of their own.
+            self.waiting = None;
+            return result;
+        }
+        if begun != self.seen {
+            self.seen = begun;
+            self.turn(Asking::Idle);
+        }
+        if result.is_ready() {
+            if arrived && self.asking == Asking::Idle {
+                self.turn(Asking::Head);
+            }
+            return result;
+        }
+        let time = match self.asking {
+            Asking::Head => self.head_time,
+            Asking::Idle => self.idle_time,
+        };
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(time)));
+        ready!(waiting.as_mut().poll(cx));
+        self.passed = Some(self.asking);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn turn(&mut self, asking: Asking) {
+        self.asking = asking;
+        self.waiting = None;
+    }
+}
