@@ -152,6 +152,7 @@ impl Front {
             Route::Page => Verdict::Response(Response::page()),
             Route::Health => Verdict::Response(Response::health()),
             Route::Ready => Verdict::Response(Response::ready(false)),
+            Route::Options { allow } => Verdict::Response(Response::options(allow)),
             Route::Metrics => {
                 let detail =
                     "a Worker has no metrics of its own: the platform's dashboard has them";

@@ -88,7 +88,8 @@ impl Head {
         for (name, value) in response.headers {
             headers.set(name, value)?;
         }
-        let body = if self.method == "HEAD" {
+        // A status that has no body is refused even with an empty one.
+        let body = if self.method == "HEAD" || response.body.is_empty() {
             worker::ResponseBody::Empty
         } else {
             worker::ResponseBody::Body(response.body.into_owned())

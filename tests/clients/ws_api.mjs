@@ -1,5 +1,6 @@
 // The HTTP API as a backend uses it, with clients that see what it does.
 
+import http from "node:http";
 import { Client, equal, fail, matches, namespace, until } from "./ws_client.mjs";
 import { PAYLOADS } from "./ws_rooms.mjs";
 
@@ -186,6 +187,97 @@ export async function an_idempotency_key_sends_once({ ws, api }) {
   await api.send(others, body, one, key);
   await bob.expect('{"event":"paid","data":1}');
   await ann.nothingMore();
+}
+
+export async function several_idempotency_keys_are_refused({ ws, api }) {
+  const { at, ann } = await opened(ws, ["ann"]);
+  const body = '{"audience":{"all":true},"event":"paid"}';
+  const headers = { "idempotency-key": ["a", "b"], "content-length": body.length };
+  if (api.key) headers.authorization = `Bearer ${api.key}`;
+  const status = await new Promise((resolve, reject) => {
+    const request = http.request(`${api.base}${at}/send`, { method: "POST", headers }, (response) => {
+      response.resume().on("end", () => resolve(response.statusCode));
+    });
+    request.on("error", reject).end(body);
+  });
+  equal(status, 400, "the status");
+  await ann.nothingMore();
+}
+
+export async function a_packed_body_is_refused({ ws, api }) {
+  const { at, ann } = await opened(ws, ["ann"]);
+  const body = '{"audience":{"all":true},"event":"a"}';
+  for (const encoding of ["gzip", "deflate", "br", "x"]) {
+    const options = { body, headers: { "content-encoding": encoding } };
+    const problem = await api.refuses("POST", `${at}/send`, 415, options);
+    equal(problem.code, "unsupported_media_type", "the code");
+    equal((await api.call("POST", `${at}/send`, options)).headers.get("accept-encoding"), "identity", "Accept-Encoding");
+  }
+  await ann.nothingMore();
+  await api.gives("POST", `${at}/send`, one, { body, headers: { "content-encoding": "identity" } });
+  await ann.expect('{"event":"a","data":null}');
+}
+
+export async function head_is_get_and_options_says_what_there_is({ ws, api }) {
+  const { at, ann } = await opened(ws, ["ann"]);
+  await ann.join("r");
+  const read = "GET, HEAD, OPTIONS";
+  for (const [path, allow] of [
+    ["/", read], ["/healthz", read], ["/readyz", read], ["/metrics", read], ["/ws", read], ["/ws/a", read],
+    [`${at}/rooms`, read], [`${at}/rooms/r`, read], [`${at}/room?room=r`, read], [`${at}/rooms/r/members`, read],
+    [`${at}/rooms/r/history`, read], [`${at}/rooms/none`, read], [`${at}/connections`, "GET, HEAD, DELETE, OPTIONS"],
+    [`${at}/send`, "POST, OPTIONS"], [`${at}/rooms/r/members/${ann.conn}`, "PUT, DELETE, OPTIONS"],
+  ]) {
+    if (allow.includes("HEAD")) {
+      const [get, head] = [await api.call("GET", path), await api.call("HEAD", path)];
+      equal(`${head.status} ${head.text}`, `${get.status} `, `HEAD ${path}`);
+      equal(head.headers.get("content-type"), get.headers.get("content-type"), `the type of HEAD ${path}`);
+    }
+    // Without a key: it says nothing but what stands in the documentation.
+    const options = await api.call("OPTIONS", path, { key: null });
+    equal(`${options.status} ${options.headers.get("allow")}`, `204 ${allow}`, `OPTIONS ${path}`);
+  }
+  await api.refuses("OPTIONS", "/nothing", 404);
+  await api.refuses("OPTIONS", `${at}/nothing`, 404);
+  await ann.nothingMore();
+}
+
+export async function any_room_can_be_named_in_the_query({ ws, api }) {
+  const { at, ann } = await opened(ws, ["ann"]);
+  for (const name of [".", "..", "/", "a/b", "a/../../connections", "//", "%2F", "é ?&#+", "members"]) {
+    const room = `room=${encodeURIComponent(name)}`;
+    const member = `${at}/room/members/${ann.conn}?${room}`;
+    const joined = await api.call("PUT", member);
+    equal(joined.status, 200, `the status of a join to ${name}: ${joined.text}`);
+    const { epoch } = JSON.parse(joined.text);
+    await ann.ask('{"event":"$rooms"}', JSON.stringify({ event: "$rooms", data: [name] }));
+    await api.gives("GET", `${at}/room?${room}`, JSON.stringify({ room: name, members: 1, epoch, offset: 0 }));
+    for (const page of ["members", "history"]) await api.refuses("GET", `${at}/room/${page}?${room}&limit=5`, 403);
+    await api.gives("DELETE", member, '{"was":true}');
+  }
+  await api.refuses("GET", `${at}/room`, 400);
+  equal((await api.refuses("GET", `${at}/room?room=`, 400)).code, "bad_room", "the code");
+  await api.refuses("GET", `${at}/room?room=a&room=b`, 400);
+  await api.refuses("GET", `${at}/room?room=%FF`, 400);
+}
+
+export async function a_misspelt_parameter_is_refused({ ws, api }) {
+  const { at, ann } = await opened(ws, ["ann"]);
+  await ann.join("r");
+  const { detail } = await api.refuses("GET", `${at}/rooms?limti=5`, 400);
+  equal(detail, "`limti` is no parameter of this call, which takes prefix, after, limit", "the detail");
+  for (const [method, path] of [
+    ["GET", "rooms/r?x=1"], ["GET", "room?room=r&x=1"], ["GET", "rooms/r/members?before=1"], ["GET", "rooms/r/history?x"],
+    ["PUT", `rooms/r/members/${ann.conn}?x=1`], ["DELETE", `rooms/r/members/${ann.conn}?x=1`], ["GET", "connections?x=1"],
+    ["DELETE", "connections?user=a&x=1"], ["GET", `connections/${ann.conn}?x=1`], ["DELETE", `connections/${ann.conn}?x=1`],
+    ["POST", "send?x=1"], ["GET", "rooms?limit=1&limit=1"], ["GET", "rooms?limit=%2B5"], ["GET", "rooms?limit=+5"],
+    ["GET", "rooms?limit=%205"], ["GET", "rooms?prefix=%FF"], ["GET", "rooms?%3Cb%3E=1"], ["GET", "connections?after=%2B1"],
+  ]) {
+    const options = method === "POST" ? { body: '{"audience":{"all":true},"event":"a"}' } : {};
+    const problem = await api.refuses(method, `${at}/${path}`, 400, options);
+    if (problem.detail.includes("<")) fail("the detail", "nothing that a client sent", problem.detail);
+  }
+  await ann.ask('{"event":"$rooms"}', '{"event":"$rooms","data":["r"]}');
 }
 
 export async function a_malformed_send_is_refused({ ws, api }) {

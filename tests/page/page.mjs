@@ -1,12 +1,16 @@
 // Drives the try-out page of a running server in a real browser:
 //
 //     node page.mjs http://127.0.0.1:3000 [--screenshot PATH]
+//     node page.mjs http://127.0.0.1:8080/chat --key KEY
 //
 // The server must run without API keys, be reached over loopback, and keep a history of the room `kept`
-// and of no other. CHROMIUM names the browser.
+// and of no other. With a key it is one behind a proxy, with any path in front; then only what depends
+// on where the page is gets tried. CHROMIUM names the browser.
 // Every wait is for a condition that the page or the protocol's ordering guarantees.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import process from "node:process";
 import { chromium } from "playwright-core";
 
 const WAIT_MS_MAX = 10_000;
@@ -145,6 +149,25 @@ const steps = {
     await a.connected();
   },
 
+  async "a forgotten dollar sign gets a hint, where the frame did nothing"({ a, b }) {
+    const hinted = a.row('[data-kind="warn"]').filter({ hasText: "did you mean $join?" });
+    await a.sendRaw('{"event":"join","id":1,"room":"nowhere"}');
+    await a.row('[data-dir="in"][data-kind="warn"]').filter({ hasText: /"reached"\s*:\s*0.*did you mean \$join\?/s }).waitFor();
+    await a.sendRaw('{"event":"join","room":"nowhere"}');
+    await a.row('[data-dir="out"][data-kind="warn"]').filter({ hasText: "did you mean $join?" }).waitFor();
+    await a.sendRaw('{"event":"ping"}');
+    await a.row('[data-kind="error"][data-code="unknown_event"]').filter({ hasText: "did you mean $ping?" }).waitFor();
+    assert.equal(await hinted.count(), 2);
+    // A word that is somebody's own event gets none, nor does what reached somebody.
+    await a.sendRaw('{"event":"said","id":2,"room":"nowhere"}');
+    await b.join("dance");
+    await a.sendRaw('{"event":"join","id":3,"room":"dance"}');
+    await b.row('[data-kind="push"][data-event="join"]').waitFor();
+    await a.settle();
+    assert.equal(await hinted.count(), 2);
+    await b.leave("dance");
+  },
+
   async "what others send stays text"({ page, a, b }) {
     const room = "<img src=x onerror=alert(1)>";
     await b.join(room);
@@ -161,7 +184,7 @@ const steps = {
 
   async "a push over HTTP arrives, with the command the page shows"({ page, b, url }) {
     const command = await page.getByTestId("command-curl").textContent();
-    assert.ok(command.includes(`${new URL(url).origin}/api/v1/default/send`), command);
+    assert.ok(command.endsWith(` ${url}/api/v1/default/send`), command);
     const response = await page.request.post(`${url}/api/v1/default/send`, {
       data: { audience: { rooms: ["lobby"] }, event: "pushed", data: { text: "from the backend" } },
     });
@@ -338,6 +361,52 @@ async function tryApiKey(browser, url) {
   await context.close();
 }
 
+/** Everything is relative to the page: its sockets, its calls and the commands that it shows. */
+async function tryBehindProxy(browser, url, key) {
+  const { page, context, faults } = await openPage(browser, url);
+  const response = await page.goto(url);
+  assert.equal(response.status(), 200);
+  assert.equal(page.url(), `${url}/`, "below a path the page is a folder");
+  const [a, b] = [pane(page, "a"), pane(page, "b")];
+  for (const client of [a, b]) {
+    await client.connected();
+    await client.join("lobby");
+  }
+  await page.getByTestId("rooms-note").getByText(/asks for its API key/).waitFor();
+  await page.getByTestId("api-key").fill(key);
+  await page.getByTestId("api-key-save").click();
+  await memberCount(page, "lobby", 2);
+  await a.part("publish").click();
+  await b.row('[data-kind="push"][data-event="said"]').waitFor();
+  const command = await page.getByTestId("command-curl").textContent();
+  assert.ok(command.endsWith(` ${url}/api/v1/default/send`), command);
+  const env = { ...process.env, ROOMCAST_API_KEY: key };
+  execFileSync("sh", ["-c", command.replace("curl ", "curl -sS --fail ")], { env, timeout: WAIT_MS_MAX });
+  await b.row('[data-kind="push"]').filter({ hasText: "Hello from curl" }).waitFor();
+  const join = await page.getByTestId("command-join").textContent();
+  const socket = `${url.replace(/^http/, "ws")}/ws`;
+  assert.ok(join.endsWith(`--url ${socket}`), join);
+  if (process.env.ROOMCAST_BIN) {
+    // As it stands there, with a binary that need not be in the path.
+    const typed = join.replace("roomcast join", `"$ROOMCAST_BIN" join`);
+    const output = execFileSync("sh", ["-c", `echo '"from a terminal"' | ${typed}`], { env, timeout: WAIT_MS_MAX });
+    assert.match(String(output), /"reached":2/);
+    await b.row('[data-kind="push"]').filter({ hasText: "from a terminal" }).waitFor();
+  }
+  await page.getByTestId("namespace").fill("side-stage");
+  await page.getByTestId("namespace").press("Enter");
+  await a.connected();
+  await a.join("stage");
+  await memberCount(page, "stage", 1);
+  assert.ok((await page.getByTestId("command-join").textContent()).includes(`${socket}/side-stage`));
+  await page.reload();
+  await a.connected();
+  assert.equal(await page.getByTestId("namespace").inputValue(), "side-stage");
+  await context.close();
+  // What the browser says of the first call, which had no key.
+  assert.deepEqual(faults.filter((fault) => !/\b401\b/.test(fault)), []);
+}
+
 /** A conversation between two clients, for people who read about the page before they see it. */
 async function takePicture(browser, url, path) {
   const { page, context, faults } = await openPage(browser, url, { deviceScaleFactor: 1.5, reducedMotion: "reduce" });
@@ -380,17 +449,25 @@ async function takePicture(browser, url, path) {
 
 function readArguments([url, ...rest]) {
   const [flag, picture] = rest;
-  const usage = "usage: node page.mjs http://127.0.0.1:PORT [--screenshot PATH]";
-  assert.ok(url?.startsWith("http") && (rest.length === 0 || (flag === "--screenshot" && picture && rest.length === 2)), usage);
-  return { url: url.replace(/\/$/, ""), picture };
+  const usage = "usage: node page.mjs http://127.0.0.1:PORT [--screenshot PATH | --key KEY]";
+  const known = ["--screenshot", "--key"].includes(flag) && picture && rest.length === 2;
+  assert.ok(url?.startsWith("http") && (rest.length === 0 || known), usage);
+  const read = { url: url.replace(/\/$/, "") };
+  return flag === "--key" ? { ...read, key: picture } : { ...read, picture };
 }
 
 async function main() {
-  const { url, picture } = readArguments(process.argv.slice(2));
+  const { url, picture, key } = readArguments(process.argv.slice(2));
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: BROWSER_ARGS });
   let step = "open the page";
   let faults = [];
   try {
+    if (key) {
+      step = "the page works behind a proxy";
+      await tryBehindProxy(browser, url, key);
+      console.log(`ok   ${step}`);
+      return;
+    }
     const opened = await openPage(browser, url);
     const { page } = opened;
     faults = opened.faults;

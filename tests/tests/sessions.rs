@@ -13,6 +13,8 @@ use std::{
 
 use roomcast_tests::{Build, Edge, Settings};
 
+mod proxied;
+
 /// The folder of this package.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 

@@ -254,10 +254,11 @@ async fn exchange(
 }
 
 fn idempotency_key(text: &str) -> Result<String, String> {
-    if (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
+    if (1..=128).contains(&text.len()) && text.bytes().all(plain) {
         Ok(text.to_owned())
     } else {
-        Err("a key is 1 to 128 visible ASCII characters".to_owned())
+        Err("a key is 1 to 128 visible ASCII characters, without commas".to_owned())
     }
 }
 
