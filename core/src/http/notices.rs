@@ -180,15 +180,16 @@ mod tests {
 
     #[test]
     fn texts_of_strangers_are_escaped_cut_and_never_a_command() {
-        for text in [
-            "https://a\u{1b}[31m\n.example",
-            "https://$(reboot)",
-            "null",
-            "",
-            "x",
+        let (escape, command) = ("https://a\u{1b}[31m\n.example", "https://$(reboot)");
+        for (reason, texts) in [
+            (Reason::Origin, [escape, command, "null", "", "x"]),
+            (
+                Reason::Host,
+                [escape, command, "$(reboot)", "", "*.example"],
+            ),
         ] {
-            let mut notices = RefusalNotices::default();
-            for reason in [Reason::Origin, Reason::Host] {
+            for text in texts {
+                let mut notices = RefusalNotices::default();
                 let line = notice(&mut notices, reason, (text, text), 0).expect("a notice");
                 assert!(!line.contains(['\n', '\u{1b}']), "{line}");
                 assert!(!line.contains("add --allow"), "{line}");

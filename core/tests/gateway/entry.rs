@@ -68,7 +68,10 @@ fn an_ipv4_peer_is_one_in_each_of_its_forms() {
         ("2001:db8::1", "2001:db8::1"),
     ] {
         let request = UpgradeRequest::new("/ws", "").with_peer(came.parse().expect("an address"));
-        assert_eq!(request.peer.map(|peer| peer.to_string()), Some(given.into()));
+        assert_eq!(
+            request.peer.map(|peer| peer.to_string()),
+            Some(given.into())
+        );
     }
 }
 
