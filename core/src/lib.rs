@@ -61,7 +61,7 @@ pub use gateway::Valid;
 pub use gateway::{
     Admission, App, AppState, CompleteError, ConnectError, Context, Desk, Extract, Failure, Fault,
     Gateway, Handler, HistoryRead, IntoOutcome, Outcome, Path, Raw, Rejection, Reply, Request,
-    RoomAction, Router, Scope, To, Token, UpgradeRequest, Work,
+    RoomAction, Router, Scope, To, Token, UpgradeRequest, Work, ok,
 };
 pub use history::{Except, Excepted, HistoryMessage};
 pub use hub::Hub;

@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 
 use serde::de::DeserializeOwned;
 
-use super::{failure::Failure, path};
+use super::{failure::Failure, path, trail};
 use crate::envelope::Message;
 
 /// A message on its way to a handler.
@@ -22,10 +22,16 @@ pub struct Request<'m> {
 /// this trait themselves; it is never written.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that a handler can take",
-    note = "a payload implements `serde::Deserialize` and borrows nothing; `Path<T>` is the \
-            parameters of the path, `Valid<T>` a payload that was validated"
+    note = "a payload implements `serde::Deserialize` and borrows nothing: \
+            `#[derive(serde::Deserialize)]`",
+    note = "`Path<T>` is the parameters of the path, `Valid<T>` a payload that was validated, `Raw` \
+            its text"
 )]
 pub trait Extract<M>: Sized {
+    /// Whether this is the payload as a whole. A handler takes one such argument at the most: two
+    /// would each be read from all of `data`.
+    const IS_PAYLOAD: bool = false;
+
     /// Makes the argument.
     ///
     /// # Errors
@@ -43,9 +49,14 @@ pub enum ViaSelf {}
 pub enum ViaPayload {}
 
 impl<T: DeserializeOwned> Extract<ViaPayload> for T {
+    const IS_PAYLOAD: bool = true;
+
     fn extract(request: &Request<'_>) -> Result<Self, Failure> {
         let json = request.message.data.as_str();
-        serde_json::from_str(json).map_err(|fault| misfit(&fault))
+        serde_json::from_str(json).map_err(|fault| {
+            let path = trail::stop::<T>(json);
+            misfit(&fault, path.as_deref().unwrap_or_default())
+        })
     }
 }
 
@@ -78,8 +89,10 @@ impl Extract<ViaSelf> for Raw {
 
 /// A payload that was validated with [`garde`]; needs the feature `garde`.
 ///
-/// When it is not valid, the handler is not called, and the answer says what is wrong with each
-/// field: `"details":{"fields":{"text":["length is lower than 1"]}}`. Values are never among it.
+/// When it is not valid, the handler is not called. The answer names the first field that is wrong, and
+/// says what is wrong with each of them:
+/// `"details":{"path":"text","fields":{"text":["length is lower than 1"]}}`. Values are never among it;
+/// the keys of maps are, as parts of the paths to what they hold.
 #[cfg(feature = "garde")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Valid<T>(pub T);
@@ -89,45 +102,83 @@ impl<T> Extract<ViaSelf> for Valid<T>
 where
     T: DeserializeOwned + garde::Validate<Context: Default>,
 {
-    fn extract(request: &Request<'_>) -> Result<Self, Failure> {
-        use alloc::{collections::BTreeMap, vec::Vec};
+    const IS_PAYLOAD: bool = true;
 
+    fn extract(request: &Request<'_>) -> Result<Self, Failure> {
         let value: T = Extract::<ViaPayload>::extract(request)?;
-        let Err(report) = value.validate() else {
-            return Ok(Self(value));
-        };
-        let mut fields: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for (path, error) in report.iter() {
-            let messages = fields.entry(path.to_string()).or_default();
-            messages.push(error.message());
+        match value.validate() {
+            Ok(()) => Ok(Self(value)),
+            Err(report) => Err(invalid(&report)),
         }
-        let failure = Failure::bad_payload("`data` is not valid: see `details.fields`");
-        Err(failure.with_details(&BTreeMap::from([("fields", fields)])))
     }
 }
 
-/// Says what a payload should have been, without a word of what it was.
-fn misfit(fault: &serde_json::Error) -> Failure {
-    /// Where in the text of `data` it stopped.
+/// Says which fields are not valid, and why.
+#[cfg(feature = "garde")]
+fn invalid(report: &garde::Report) -> Failure {
+    use alloc::{collections::BTreeMap, vec::Vec};
+
     #[derive(serde::Serialize)]
-    struct At {
+    struct Invalid<'r> {
+        /// Of the first field.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        path: &'r str,
+        fields: &'r BTreeMap<String, Vec<&'r str>>,
+    }
+
+    let mut fields: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (path, error) in report.iter() {
+        let messages = fields.entry(path.to_string()).or_default();
+        messages.push(error.message());
+    }
+    let first = fields.keys().next().map_or("", |path| path);
+    let named = trail::of_data(first);
+    let message = match fields.len() {
+        0 | 1 => alloc::format!("`{named}` is not valid: see `details.fields`"),
+        all => {
+            let more = all - 1;
+            alloc::format!("`{named}` and {more} more are not valid: see `details.fields`")
+        }
+    };
+    Failure::bad_payload(message).with_details(&Invalid {
+        path: first,
+        fields: &fields,
+    })
+}
+
+/// Says what a payload should have been at this path, without a word of what it was.
+fn misfit(fault: &serde_json::Error, path: &str) -> Failure {
+    #[derive(serde::Serialize)]
+    struct At<'p> {
+        /// The member that does not fit; left out when that is `data` itself.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        path: &'p str,
+        /// Where in the text of `data` it stopped.
         line: usize,
         column: usize,
     }
 
     let (line, column) = (fault.line(), fault.column());
-    let message = match hint(&fault.to_string()) {
-        Some(hint) => alloc::format!("`data` does not fit this event: {hint}"),
-        None => "`data` does not fit this event".into(),
-    };
-    Failure::bad_payload(message).with_details(&At { line, column })
+    let text = fault.to_string();
+    let event = if path.is_empty() { " this event" } else { "" };
+    let colon = hint(&text).map_or_else(String::new, |hint| alloc::format!(": {hint}"));
+    let named = trail::of_data(path);
+    let message = alloc::format!("`{named}` does not fit{event}{colon}");
+    let missing = missing(&text).map(|field| trail::below(path, field));
+    let path = missing.as_deref().unwrap_or(path);
+    Failure::bad_payload(message).with_details(&At { path, line, column })
+}
+
+/// The name of the field that the parser misses.
+fn missing(text: &str) -> Option<&str> {
+    let (field, _) = text.strip_prefix("missing field `")?.rsplit_once('`')?;
+    Some(field)
 }
 
 /// The part of the parser's text that comes from the handler's type. The rest may quote the client.
 fn hint(text: &str) -> Option<String> {
     let text = text.rsplit_once(" at line ").map_or(text, |(text, _)| text);
-    if let Some(rest) = text.strip_prefix("missing field `") {
-        let field = rest.strip_suffix('`')?;
+    if let Some(field) = missing(text) {
         return Some(alloc::format!("the field `{field}` is missing"));
     }
     let derived = [
@@ -145,6 +196,9 @@ fn hint(text: &str) -> Option<String> {
     }
     // The last: what is quoted stands before it.
     let (_, expected) = text.rsplit_once(", expected ")?;
+    let article = ["a ", "an "].iter();
+    let bare = article.filter_map(|article| expected.strip_prefix(article));
+    let expected = bare.last().unwrap_or(expected);
     Some(alloc::format!("expected {expected}"))
 }
 
@@ -153,6 +207,13 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+
+    fn refused<T: DeserializeOwned>(json: &str) -> Failure {
+        let Err(fault) = serde_json::from_str::<T>(json) else {
+            panic!("{json} fits");
+        };
+        misfit(&fault, &trail::stop::<T>(json).unwrap_or_default())
+    }
 
     #[test]
     fn nothing_of_a_refused_value_is_repeated() {
@@ -171,20 +232,31 @@ mod tests {
         }
 
         for (json, message) in [
-            (r#"{"count":1}"#, "the field `kind` is missing"),
-            (r#"{"count":"SECRET"}"#, "expected u8"),
-            (r#"{"count":", expected SECRET"}"#, "expected u8"),
-            (r#"{"count":777}"#, "expected u8"),
+            (
+                r#"{"count":1}"#,
+                "` does not fit this event: the field `kind` is missing",
+            ),
+            (r#"{"count":"SECRET"}"#, ".count` does not fit: expected u8"),
+            (
+                r#"{"count":", expected SECRET"}"#,
+                ".count` does not fit: expected u8",
+            ),
+            (r#"{"count":777}"#, ".count` does not fit: expected u8"),
             (
                 r#"{"count":1,"kind":"SECRET"}"#,
-                "expected `plain` or `loud`",
+                ".kind` does not fit: expected `plain` or `loud`",
             ),
-            (r#"{"SECRET":1}"#, "expected `count` or `kind`"),
-            (r#""SECRET""#, "expected struct Post"),
+            (
+                r#"{"SECRET":1}"#,
+                "` does not fit this event: expected `count` or `kind`",
+            ),
+            (
+                r#""SECRET""#,
+                "` does not fit this event: expected struct Post",
+            ),
         ] {
-            let fault = serde_json::from_str::<Post>(json).expect_err(json);
-            let failure = misfit(&fault);
-            let expected = alloc::format!("`data` does not fit this event: {message}");
+            let failure = refused::<Post>(json);
+            let expected = alloc::format!("`data{message}");
             assert_eq!(
                 (failure.code(), failure.message()),
                 ("bad_payload", &*expected),
@@ -194,10 +266,12 @@ mod tests {
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Nothing {}
-        let fault = serde_json::from_str::<Nothing>(r#"{"x, expected SECRET":1}"#);
-        let fault = fault.expect_err("a field too many");
-        assert_eq!(misfit(&fault).message(), "`data` does not fit this event");
+        let failure = refused::<Nothing>(r#"{"x, expected SECRET":1}"#);
+        assert_eq!(failure.message(), "`data` does not fit this event");
         let custom = <serde_json::Error as serde::de::Error>::custom("not SECRET, expected more");
-        assert_eq!(misfit(&custom).message(), "`data` does not fit this event");
+        assert_eq!(
+            misfit(&custom, "").message(),
+            "`data` does not fit this event"
+        );
     }
 }

@@ -118,6 +118,26 @@ impl Failure {
     }
 }
 
+/// A success of a handler that fails with a [`Failure`]: `Ok::<_, Failure>(value)`, in a closure whose
+/// `?` would leave its error type open.
+///
+/// ```
+/// use roomcast_core::{Context, Router, ok};
+///
+/// let router = Router::default().on("double", |_: &mut Context, number: String| {
+///     let number: u32 = number.parse()?;
+///     ok(number * 2)
+/// });
+/// # let _: Router = router;
+/// ```
+///
+/// # Errors
+///
+/// Never.
+pub const fn ok<T>(value: T) -> Result<T, Failure> {
+    Ok(value)
+}
+
 impl From<ErrorCode> for Cow<'static, str> {
     fn from(code: ErrorCode) -> Self {
         Cow::Borrowed(code.as_str())

@@ -23,11 +23,20 @@ use super::{
     message = "`{Self}` is no handler for a router with the state `{S}`",
     note = "a handler is `fn(&mut Context, [&mut {S},] up to four arguments) -> impl IntoOutcome` or a \
             future of one that is `'static`, such as `async move {{ .. }}`; \
-            write the types of a closure's arguments down: `|cx: &mut Context, data: Data| ..`"
+            write the types of a closure's arguments down: `|cx: &mut Context, data: Data| ..`",
+    note = "its payload, an argument such as `data: Data`, implements `serde::Deserialize` and borrows \
+            nothing: `#[derive(serde::Deserialize)] struct Data`",
+    note = "its answer implements `serde::Serialize`, or is a `Reply`, `Vec<Reply>`, `Failure`, `Token`, \
+            `Outcome`, or a `Result` of one of these with an error that becomes a `Failure`: \
+            `#[derive(serde::Serialize)] struct Answer`; `roomcast_core::ok(answer)` is a `Result` whose \
+            error is a `Failure`"
 )]
 pub trait Handler<S, A> {
     /// Whether the handler can change the state.
     const STATEFUL: bool;
+
+    /// How many of its arguments are the payload; see [`Extract::IS_PAYLOAD`].
+    const PAYLOADS: usize;
 
     /// Calls it.
     fn call(&mut self, cx: &mut Context<'_>, state: &mut S, request: &Request<'_>) -> Outcome;
@@ -55,6 +64,7 @@ macro_rules! handlers {
             $($argument: Extract<$marker>,)*
         {
             const STATEFUL: bool = false;
+            const PAYLOADS: usize = 0 $(+ $argument::IS_PAYLOAD as usize)*;
 
             fn call(&mut self, cx: &mut Context<'_>, _: &mut S, request: &Request<'_>) -> Outcome {
                 let _ = request;
@@ -74,6 +84,7 @@ macro_rules! handlers {
             $($argument: Extract<$marker>,)*
         {
             const STATEFUL: bool = false;
+            const PAYLOADS: usize = 0 $(+ $argument::IS_PAYLOAD as usize)*;
 
             fn call(&mut self, cx: &mut Context<'_>, _: &mut S, request: &Request<'_>) -> Outcome {
                 let _ = request;
@@ -94,6 +105,7 @@ macro_rules! handlers {
             $($argument: Extract<$marker>,)*
         {
             const STATEFUL: bool = true;
+            const PAYLOADS: usize = 0 $(+ $argument::IS_PAYLOAD as usize)*;
 
             fn call(&mut self, cx: &mut Context<'_>, state: &mut S, request: &Request<'_>) -> Outcome {
                 let _ = request;
@@ -113,6 +125,7 @@ macro_rules! handlers {
             $($argument: Extract<$marker>,)*
         {
             const STATEFUL: bool = true;
+            const PAYLOADS: usize = 0 $(+ $argument::IS_PAYLOAD as usize)*;
 
             fn call(&mut self, cx: &mut Context<'_>, state: &mut S, request: &Request<'_>) -> Outcome {
                 let _ = request;

@@ -16,6 +16,7 @@ mod read;
 mod rejection;
 mod router;
 mod timetable;
+mod trail;
 mod unwound;
 mod upgrade;
 mod work;
@@ -32,7 +33,7 @@ pub use self::{
     context::{Context, Scope, To},
     desk::Desk,
     extract::{Extract, Path, Raw, Request},
-    failure::{Failure, Fault},
+    failure::{Failure, Fault, ok},
     handler::{Handler, IntoOutcome},
     later::{CompleteError, Token},
     outcome::{Outcome, Reply},

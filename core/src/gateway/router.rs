@@ -43,7 +43,7 @@ use crate::{
 /// ([`guard_upgrade`](Self::guard_upgrade)): before [`on_upgrade`](Self::on_upgrade).
 ///
 /// ```
-/// use roomcast_core::{Context, Failure, Path, Router};
+/// use roomcast_core::{Context, Failure, Path, Router, ok};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Say {
@@ -67,7 +67,7 @@ use crate::{
 ///     .on("lines", |_: &mut Context, board: &mut Board| board.lines.clone())
 ///     .on_path("join", "/board/{name}", |cx: &mut Context, Path(name): Path<String>| {
 ///         cx.join_here()?;
-///         Ok::<_, Failure>(format!("welcome to {name}"))
+///         ok(format!("welcome to {name}"))
 ///     });
 /// # let _: Router<Board> = board;
 /// ```
@@ -161,6 +161,15 @@ impl<S> Route<S> {
     }
 }
 
+/// Refuses a handler whose arguments would be the payload twice, while it is compiled.
+const fn check_payloads<S, A, H: Handler<S, A>>() {
+    assert!(
+        H::PAYLOADS <= 1,
+        "a handler takes one payload: make one tuple or struct of these arguments, as in \
+         `(room, text): (String, String)`"
+    );
+}
+
 /// Without state.
 impl Default for Router {
     fn default() -> Self {
@@ -202,6 +211,7 @@ impl<S> Router<S> {
     /// with `$`.
     #[must_use]
     pub fn on<A, H: Handler<S, A> + 'static>(mut self, event: &str, handler: H) -> Self {
+        const { check_payloads::<S, A, H>() };
         let before = self.event(event).plain.replace(Route::new(handler));
         assert!(before.is_none(), "`{event}` has a handler already");
         self.of_one_kind()
@@ -219,6 +229,7 @@ impl<S> Router<S> {
         path: &str,
         handler: H,
     ) -> Self {
+        const { check_payloads::<S, A, H>() };
         let (pattern, paths) = (Pattern::new(path), &mut self.event(event).paths);
         let same = paths.iter().any(|(other, _)| other.is_like(&pattern));
         assert!(!same, "`{event}` has a handler for {path} already");
@@ -231,6 +242,7 @@ impl<S> Router<S> {
     /// Handles what no other handler takes. What it leaves [`Outcome::Unclaimed`] is published.
     #[must_use]
     pub fn fallback<A, H: Handler<S, A> + 'static>(mut self, handler: H) -> Self {
+        const { check_payloads::<S, A, H>() };
         self.fallback = Some(Route::new(handler));
         self.of_one_kind()
     }

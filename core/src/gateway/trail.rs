@@ -1,0 +1,525 @@
+//! The place in a payload at which a deserialiser stopped.
+
+use alloc::{format, string::String};
+use core::{cell::RefCell, fmt, marker::PhantomData};
+
+use serde::{
+    Deserializer,
+    de::{
+        DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+        VariantAccess, Visitor,
+    },
+};
+
+/// The path of the member that is not what `T` takes: `items[3].price`. It is empty when that is the
+/// value as a whole, and `None` when all of it fits.
+///
+/// Only names that `T` has itself stand in it. The key of a map is the client's own text, and stands
+/// there as `*`.
+///
+/// Written by hand because the library for it repeats what a client called a field that is unknown.
+/// It reads the text a second time, so that what fits is not slowed down.
+pub(super) fn stop<T: DeserializeOwned>(json: &str) -> Option<String> {
+    let found = RefCell::new(None);
+    let way = Way {
+        found: &found,
+        parent: None,
+        step: Step::Key,
+    };
+    let mut json = serde_json::Deserializer::from_str(json);
+    let read = PhantomData::<T>.deserialize(Traced {
+        inner: &mut json,
+        way: &way,
+    });
+    let path = found.into_inner();
+    read.err().and(path)
+}
+
+/// A path as a member of `data`: `data.items[3].price`.
+pub(super) fn of_data(path: &str) -> String {
+    let dot = if path.is_empty() || path.starts_with('[') {
+        ""
+    } else {
+        "."
+    };
+    format!("data{dot}{path}")
+}
+
+/// A path with one more name.
+pub(super) fn below(path: &str, name: &str) -> String {
+    match path {
+        "" => name.into(),
+        path => format!("{path}.{name}"),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A field or a variant, as the type calls it.
+    Name(&'static str),
+    /// An element of an array.
+    Index(usize),
+    /// A value of a map.
+    Key,
+}
+
+impl Step {
+    fn named(names: &'static [&'static str], name: &str) -> Self {
+        let known = names.iter().find(|known| **known == name);
+        known.map_or(Self::Key, |name| Self::Name(name))
+    }
+}
+
+/// The way to a value, from the inside out.
+#[derive(Clone, Copy)]
+struct Way<'w> {
+    /// Where it stopped.
+    found: &'w RefCell<Option<String>>,
+    parent: Option<&'w Way<'w>>,
+    step: Step,
+}
+
+impl<'w> Way<'w> {
+    const fn to(&'w self, step: Step) -> Self {
+        Self {
+            found: self.found,
+            parent: Some(self),
+            step,
+        }
+    }
+
+    fn path(&self) -> String {
+        let Some(parent) = self.parent else {
+            return String::new();
+        };
+        let path = parent.path();
+        match self.step {
+            Step::Name(name) => below(&path, name),
+            Step::Index(index) => format!("{path}[{index}]"),
+            Step::Key => below(&path, "*"),
+        }
+    }
+
+    /// Notes that it stopped here, unless it did further inside.
+    fn stopped<E>(&self, fault: E) -> E {
+        let mut found = self.found.borrow_mut();
+        if found.is_none() {
+            *found = Some(self.path());
+        }
+        fault
+    }
+
+    /// Forgets what a type read in spite of a fault inside it.
+    fn passed(&self) {
+        *self.found.borrow_mut() = None;
+    }
+}
+
+/// A value on its way, or what makes one: a deserialiser, a visitor, a seed, or access to members.
+struct Traced<'w, T> {
+    inner: T,
+    way: &'w Way<'w>,
+}
+
+macro_rules! read {
+    ($($method:ident $(($($arg:ident: $kind:ty),*))?),* $(,)?) => {
+        $(fn $method<V: Visitor<'de>>(
+            self,
+            $($($arg: $kind,)*)?
+            visitor: V,
+        ) -> Result<V::Value, D::Error> {
+            let way = self.way;
+            let visitor = Watched { visitor, way, names: &[] };
+            let read = self.inner.$method($($($arg,)*)? visitor);
+            read.map_err(|fault| way.stopped(fault))
+        })*
+    };
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Traced<'_, D> {
+    type Error = D::Error;
+
+    read! {
+        deserialize_any, deserialize_bool, deserialize_char, deserialize_str, deserialize_string,
+        deserialize_i8, deserialize_i16, deserialize_i32, deserialize_i64, deserialize_i128,
+        deserialize_u8, deserialize_u16, deserialize_u32, deserialize_u64, deserialize_u128,
+        deserialize_f32, deserialize_f64, deserialize_bytes, deserialize_byte_buf,
+        deserialize_option, deserialize_unit, deserialize_seq, deserialize_map,
+        deserialize_identifier, deserialize_ignored_any,
+        deserialize_unit_struct(name: &'static str),
+        deserialize_newtype_struct(name: &'static str),
+        deserialize_tuple(len: usize),
+        deserialize_tuple_struct(name: &'static str, len: usize),
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let way = self.way;
+        let visitor = Watched {
+            visitor,
+            way,
+            names,
+        };
+        let read = self.inner.deserialize_struct(name, names, visitor);
+        read.map_err(|fault| way.stopped(fault))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let way = self.way;
+        let visitor = Watched {
+            visitor,
+            way,
+            names,
+        };
+        let read = self.inner.deserialize_enum(name, names, visitor);
+        read.map_err(|fault| way.stopped(fault))
+    }
+
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+}
+
+/// A visitor of a value with these fields or variants.
+struct Watched<'w, V> {
+    visitor: V,
+    way: &'w Way<'w>,
+    names: &'static [&'static str],
+}
+
+macro_rules! visit {
+    ($($method:ident $kind:ty),* $(,)?) => {
+        $(fn $method<E: serde::de::Error>(self, value: $kind) -> Result<V::Value, E> {
+            self.visitor.$method(value)
+        })*
+    };
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    visit! {
+        visit_bool bool, visit_char char,
+        visit_i8 i8, visit_i16 i16, visit_i32 i32, visit_i64 i64, visit_i128 i128,
+        visit_u8 u8, visit_u16 u16, visit_u32 u32, visit_u64 u64, visit_u128 u128,
+        visit_f32 f32, visit_f64 f64,
+        visit_str &str, visit_borrowed_str &'de str, visit_string String,
+        visit_bytes &[u8], visit_borrowed_bytes &'de [u8], visit_byte_buf alloc::vec::Vec<u8>,
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.visitor.visit_none()
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.visitor.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let way = self.way;
+        self.visitor.visit_some(Traced { inner, way })
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let way = self.way;
+        self.visitor.visit_newtype_struct(Traced { inner, way })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        let (way, index) = (self.way, 0);
+        self.visitor.visit_seq(Elements { inner, way, index })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_map(Members {
+            inner,
+            way: self.way,
+            names: self.names,
+            step: Step::Key,
+        })
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_enum(Members {
+            inner,
+            way: self.way,
+            names: self.names,
+            step: Step::Key,
+        })
+    }
+}
+
+impl<'de, T: DeserializeSeed<'de>> DeserializeSeed<'de> for Traced<'_, T> {
+    type Value = T::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<T::Value, D::Error> {
+        let way = self.way;
+        let value = self.inner.deserialize(Traced { inner, way })?;
+        way.passed();
+        Ok(value)
+    }
+}
+
+struct Elements<'w, A> {
+    inner: A,
+    way: &'w Way<'w>,
+    index: usize,
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<'_, A> {
+    type Error = A::Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, A::Error> {
+        let way = self.way.to(Step::Index(self.index));
+        self.index += 1;
+        self.inner.next_element_seed(Traced {
+            inner: seed,
+            way: &way,
+        })
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+/// The members of a struct or a map, or the variant of an enum.
+struct Members<'w, A> {
+    inner: A,
+    way: &'w Way<'w>,
+    names: &'static [&'static str],
+    /// To the value whose key was read.
+    step: Step,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        if self.names.is_empty() {
+            return self.inner.next_key_seed(seed);
+        }
+        let Some(key) = self.inner.next_key::<String>()? else {
+            return Ok(None);
+        };
+        self.step = Step::named(self.names, &key);
+        seed.deserialize(key.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
+        let way = self.way.to(self.step);
+        self.inner.next_value_seed(Traced {
+            inner: seed,
+            way: &way,
+        })
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, 'w, A: EnumAccess<'de>> EnumAccess<'de> for Members<'w, A> {
+    type Error = A::Error;
+    type Variant = Members<'w, A::Variant>;
+
+    fn variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<(T::Value, Self::Variant), A::Error> {
+        let (name, inner) = self.inner.variant::<String>()?;
+        let members = Members {
+            inner,
+            way: self.way,
+            names: self.names,
+            step: Step::named(self.names, &name),
+        };
+        let variant = seed.deserialize(name.into_deserializer())?;
+        Ok((variant, members))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Members<'_, A> {
+    type Error = A::Error;
+
+    fn unit_variant(self) -> Result<(), A::Error> {
+        let way = self.way.to(self.step);
+        self.inner
+            .unit_variant()
+            .map_err(|fault| way.stopped(fault))
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, A::Error> {
+        let way = self.way.to(self.step);
+        self.inner.newtype_variant_seed(Traced {
+            inner: seed,
+            way: &way,
+        })
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        let way = self.way.to(self.step);
+        let visitor = Watched {
+            visitor,
+            way: &way,
+            names: &[],
+        };
+        let read = self.inner.tuple_variant(len, visitor);
+        read.map_err(|fault| way.stopped(fault))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        let way = self.way.to(self.step);
+        let visitor = Watched {
+            visitor,
+            way: &way,
+            names,
+        };
+        let read = self.inner.struct_variant(names, visitor);
+        read.map_err(|fault| way.stopped(fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+
+    use serde::Deserialize;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    #[allow(dead_code)]
+    struct Order {
+        #[serde(default)]
+        items: Vec<Item>,
+        #[serde(default)]
+        by_name: BTreeMap<String, Item>,
+        #[serde(default)]
+        paid: Option<Paid>,
+        #[serde(default)]
+        size: (u8, u8),
+        raw: Option<Box<RawValue>>,
+        #[serde(default)]
+        wide: i128,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Item {
+        price: Price,
+        #[serde(default)]
+        note: Option<Box<str>>,
+    }
+
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    struct Price(u32);
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    #[allow(dead_code)]
+    enum Paid {
+        Cash,
+        Card { number: u64 },
+        Parts(u8, u8),
+        Later(u8),
+    }
+
+    #[test]
+    fn the_path_of_the_member_that_does_not_fit() {
+        for (json, path) in [
+            (r#"[]"#, Some("")),
+            (r#"{"items":5}"#, Some("items")),
+            (
+                r#"{"items":[{"price":1},{"price":"SECRET"}]}"#,
+                Some("items[1].price"),
+            ),
+            (
+                r#"{"items":[{"price":1,"note":{}}]}"#,
+                Some("items[0].note"),
+            ),
+            (r#"{"items":[{"SECRET":1}]}"#, Some("items[0]")),
+            (r#"{"items":[{}]}"#, Some("items[0]")),
+            (
+                r#"{"byName":{"SECRET":{"price":-1}}}"#,
+                Some("byName.*.price"),
+            ),
+            (r#"{"byName":[]}"#, Some("byName")),
+            (r#"{"paid":"SECRET"}"#, Some("paid")),
+            (
+                r#"{"paid":{"card":{"number":"SECRET"}}}"#,
+                Some("paid.card.number"),
+            ),
+            (r#"{"paid":{"parts":[1,"SECRET"]}}"#, Some("paid.parts[1]")),
+            (r#"{"paid":{"later":"SECRET"}}"#, Some("paid.later")),
+            (r#"{"paid":{"cash":7}}"#, Some("paid.cash")),
+            (r#"{"size":[1,300]}"#, Some("size[1]")),
+            (r#"{"size":[1]}"#, Some("size")),
+            (
+                r#"{"raw":{"a":[1]},"wide":340282366920938463463374607431768211455}"#,
+                Some("wide"),
+            ),
+            (
+                r#"{"raw":{"a":[1]},"wide":99999999999999999999,"x":1}"#,
+                None,
+            ),
+        ] {
+            assert_eq!(stop::<Order>(json).as_deref(), path, "{json}");
+        }
+        assert_eq!(
+            stop::<Vec<Item>>(r#"[{"price":"x"}]"#).as_deref(),
+            Some("[0].price")
+        );
+    }
+
+    /// A type that reads anything has not stopped; the next member has.
+    #[test]
+    fn what_is_forgiven_is_not_named() {
+        fn forgiving<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+            Ok(u8::deserialize(deserializer).unwrap_or_default())
+        }
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Post {
+            #[serde(deserialize_with = "forgiving")]
+            mood: u8,
+            count: u8,
+        }
+        let path = stop::<Post>(r#"{"mood":300,"count":"x"}"#);
+        assert_eq!(path.as_deref(), Some("count"));
+        assert_eq!(stop::<Post>(r#"{"mood":300,"count":1}"#), None);
+    }
+
+    #[test]
+    fn a_path_begins_at_data() {
+        let paths = ["", "a.b", "[1].c"].map(of_data);
+        assert_eq!(paths, ["data", "data.a.b", "data[1].c"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! Handlers that do not compile, and what the compiler says of them.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
+
+/// The core that this test was built with, and what it needs.
+struct Core {
+    folder: PathBuf,
+    library: PathBuf,
+}
+
+impl Core {
+    /// Of several builds that may lie there, the newest one.
+    fn find() -> Self {
+        let test = env::current_exe().expect("this test");
+        let folder = test.parent().expect("a folder").to_owned();
+        let entries = fs::read_dir(&folder).expect("a folder").flatten();
+        let libraries = entries.map(|entry| entry.path()).filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| {
+                name.starts_with("libroomcast_core-") && name.ends_with(".rlib")
+            })
+        });
+        let built = |path: &PathBuf| {
+            let built = fs::metadata(path).and_then(|data| data.modified());
+            built.unwrap_or(SystemTime::UNIX_EPOCH)
+        };
+        let library = libraries.max_by_key(built).expect("the core was built");
+        Self { folder, library }
+    }
+
+    /// What the compiler says of a handler; `None` when it takes it.
+    fn compile(&self, name: &str, handler: &str) -> Option<String> {
+        let out = tempdir(name);
+        let source = out.join("refused.rs");
+        let text = format!(
+            "use roomcast_core::{{Context, Failure, Path, Raw, Router, ok}};\n\
+             pub struct Unknown {{ pub text: String }}\n\
+             pub fn router() -> Router {{ Router::default(){handler} }}\n\
+             fn main() {{ let _ = router(); }}\n"
+        );
+        fs::write(&source, text).expect("written");
+        let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let compiled = Command::new(rustc)
+            .args(["--edition=2024", "--color=never", "--emit=obj", "--out-dir"])
+            .arg(&out)
+            .arg("-L")
+            .arg(format!("dependency={}", self.folder.display()))
+            .arg("--extern")
+            .arg(format!("roomcast_core={}", self.library.display()))
+            .arg(&source)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("rustc");
+        fs::remove_dir_all(&out).expect("removed");
+        let said = String::from_utf8_lossy(&compiled.stderr).into_owned();
+        (!compiled.status.success()).then_some(said)
+    }
+
+    #[track_caller]
+    fn says(&self, name: &str, handler: &str, notes: &[&str]) {
+        let said = self.compile(name, handler).expect("it does not compile");
+        // Lines of a note are broken where the terminal ends.
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        for note in notes {
+            assert!(words.contains(note), "{note} is not in:\n{said}");
+        }
+    }
+}
+
+fn tempdir(name: &str) -> PathBuf {
+    let folder = format!("roomcast-{name}-{}", std::process::id());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+#[test]
+fn a_handler_that_is_right_compiles() {
+    let said = Core::find().compile(
+        "right",
+        r#".on("say", |_: &mut Context, text: String, Raw(json): Raw| { let n: u8 = text.parse()?; ok((n, json)) })"#,
+    );
+    assert_eq!(said, None);
+}
+
+#[test]
+fn a_payload_without_deserialize_is_named() {
+    Core::find().says(
+        "payload",
+        r#".on("say", |_: &mut Context, data: Unknown| data.text)"#,
+        &[
+            "is no handler for a router with the state `()`",
+            "its payload, an argument such as `data: Data`, implements `serde::Deserialize`",
+            "#[derive(serde::Deserialize)]",
+        ],
+    );
+}
+
+#[test]
+fn an_answer_without_serialize_is_named() {
+    Core::find().says(
+        "answer",
+        r#".on("say", |_: &mut Context, text: String| Unknown { text })"#,
+        &[
+            "is no handler for a router with the state `()`",
+            "its answer implements `serde::Serialize`",
+            "#[derive(serde::Serialize)]",
+        ],
+    );
+}
+
+#[test]
+fn a_function_is_named_with_its_types() {
+    Core::find().says(
+        "function",
+        r#".on("say", { fn say(_: &mut Context, data: Unknown) -> u8 { data.text.len() as u8 } say })"#,
+        &["Unknown) -> u8", "serde::Deserialize"],
+    );
+}
+
+#[test]
+fn two_payloads_are_refused_where_the_handler_is_added() {
+    for (name, handler) in [
+        (
+            "on",
+            r#".on("say", |_: &mut Context, room: String, text: String| room + &text)"#,
+        ),
+        (
+            "on-path",
+            r#".on_path("say", "/{a}", |_: &mut Context, Path(_): Path<String>, a: u8, b: u8| a + b)"#,
+        ),
+        (
+            "fallback",
+            ".fallback(|_: &mut Context, a: u8, b: u8| async move { a + b })",
+        ),
+    ] {
+        Core::find().says(
+            name,
+            handler,
+            &[
+                "a handler takes one payload: make one tuple or struct of these arguments",
+                "refused.rs:3",
+            ],
+        );
+    }
+}
