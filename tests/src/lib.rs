@@ -2,6 +2,7 @@
 #![doc = include_str!("../property-testing.md")]
 
 mod actor;
+mod diff;
 mod driver;
 mod edge;
 mod event;

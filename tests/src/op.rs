@@ -36,6 +36,9 @@ pub enum Op {
         user: Option<Box<str>>,
         /// With which query string in the address, for the application; none when `None`.
         query: Option<Box<str>>,
+        /// With which header fields, for the application. The cookies of a client are one field,
+        /// `cookie`, as a browser sends them: `sid=1; theme=dark`.
+        headers: Vec<(Box<str>, Box<str>)>,
         /// Whether it asks for `$welcome`, by the subprotocol `roomcast.v1`.
         welcome: bool,
     },

@@ -183,6 +183,82 @@ impl Known {
         filled
     }
 
+    /// A text of a namespace as a pattern that it fits: placeholders for ids of connections, epochs,
+    /// times and the texts of errors. The text is [escaped](escape) already.
+    pub(crate) fn pattern(&mut self, namespace: &str, text: &str) -> String {
+        let (mut pattern, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some((at, mark)) = next_mark(rest) {
+            let (before, value) = rest.split_at(at + mark.len());
+            pattern.push_str(before);
+            let length = if mark == TIME {
+                value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len()
+            } else {
+                string_end(value)
+            };
+            let (value, behind) = value.split_at(length);
+            let name = match mark {
+                TIME => (!value.is_empty()).then(|| "number".into()),
+                MESSAGE => is_error(&pattern).then(|| "message".into()),
+                EPOCH => self.epoch_name(namespace, value),
+                _ => self.conn_name(namespace, value),
+            };
+            match name {
+                Some(name) => pattern.push_str(&format!("<{name}>")),
+                None => pattern.push_str(value),
+            }
+            rest = behind;
+        }
+        pattern + rest
+    }
+
+    fn conn_name(&self, namespace: &str, id: &str) -> Option<String> {
+        let here = self
+            .lives
+            .iter()
+            .filter(|(_, life)| life.namespace == namespace);
+        let mut here = here.map(|(actor, life)| (actor, &*life.id));
+        if let Some((actor, _)) = here.clone().find(|(_, known)| *known == id) {
+            return Some(actor.to_string());
+        }
+        here.find_map(|(actor, _)| {
+            let number = self.ids.get(actor)?.iter().position(|known| known == id)?;
+            Some(format!("{actor} {}", number + 1))
+        })
+    }
+
+    /// What stands for an epoch: `epoch` for the namespace's, a label for that of a room with a history,
+    /// which ends in a number of its own.
+    fn epoch_name(&mut self, namespace: &str, epoch: &str) -> Option<String> {
+        if epoch.is_empty() {
+            return None;
+        }
+        let known = self.epochs.get(namespace);
+        if known.is_some_and(|known| known == epoch) {
+            return Some("epoch".into());
+        }
+        let labels = || {
+            self.labels
+                .iter()
+                .filter(|((home, _), _)| home == namespace)
+        };
+        if let Some(((_, label), _)) = labels().find(|(_, known)| *known == epoch) {
+            return Some(label.clone());
+        }
+        let number = epoch
+            .rsplit_once('.')
+            .map(|(_, number)| number.parse::<u64>());
+        if known.is_none() && !matches!(number, Some(Ok(_))) {
+            self.epochs.insert(namespace.into(), epoch.into());
+            return Some("epoch".into());
+        }
+        let label = (1..)
+            .map(|number| format!("epoch {number}"))
+            .find(|label| !labels().any(|((_, known), _)| known == label))?;
+        self.labels
+            .insert((namespace.into(), label.clone()), epoch.into());
+        Some(label)
+    }
+
     /// The op with the ids of connections in the text of its client: `<bob>` there is the
     /// connection of bob, and `<epoch x>` an epoch that somebody was told.
     pub fn address(&self, op: &Op) -> Op {
@@ -225,6 +301,28 @@ impl Known {
         self.labels.insert(key, epoch.into());
         Some(epoch.into())
     }
+}
+
+const TIME: &str = r#""since_ms":"#;
+const MESSAGE: &str = r#","message":""#;
+const EPOCH: &str = r#""epoch":""#;
+const CONN: &str = r#""conn":""#;
+
+/// The member next in the text whose value differs from one server to another.
+fn next_mark(text: &str) -> Option<(usize, &'static str)> {
+    let marks = [TIME, MESSAGE, EPOCH, CONN].into_iter();
+    marks
+        .filter_map(|mark| Some((text.find(mark)?, mark)))
+        .min()
+}
+
+/// Whether a text ends where the message of an error begins.
+fn is_error(text: &str) -> bool {
+    let code = text
+        .strip_suffix(MESSAGE)
+        .and_then(|text| text.strip_suffix('"'));
+    let code = code.and_then(|text| text.rsplit_once(r#""error":{"code":""#));
+    code.is_some_and(|(_, code)| !code.contains('"'))
 }
 
 /// Where the JSON string ends whose content is at the start of the text.
@@ -315,6 +413,42 @@ mod tests {
         known.connected(&"alice".into(), "red", "1");
         known.ended(&"alice".into());
         assert!(known.matches("red", r#""<epoch>""#, r#""e2""#));
+    }
+
+    #[test]
+    fn a_pattern_of_a_text_fits_it() {
+        let mut known = Known::default();
+        for (actor, id) in [("alice", "0"), ("bob", "1"), ("bob", "2")] {
+            known.ended(&actor.into());
+            known.connected(&actor.into(), "n", id);
+        }
+        for (text, expected) in [
+            (
+                r#"{"from":{"conn":"0"},"data":"0"}"#,
+                r#"{"from":{"conn":"<alice>"},"data":"0"}"#,
+            ),
+            (
+                r#"[{"conn":"1"},{"conn":"2"},{"conn":"3"}]"#,
+                r#"[{"conn":"<bob 1>"},{"conn":"<bob>"},{"conn":"3"}]"#,
+            ),
+            (r#"{"epoch":"e"}"#, r#"{"epoch":"<epoch>"}"#),
+            (r#"{"epoch":"e.1"}"#, r#"{"epoch":"<epoch 1>"}"#),
+            (r#"{"epoch":"e.2"}"#, r#"{"epoch":"<epoch 2>"}"#),
+            (r#"{"epoch":"e.1"}"#, r#"{"epoch":"<epoch 1>"}"#),
+            (
+                r#"{"error":{"code":"c","message":"a \"b\" c"}}"#,
+                r#"{"error":{"code":"c","message":"<message>"}}"#,
+            ),
+            (
+                r#"{"data":{"a":1,"message":"m"}}"#,
+                r#"{"data":{"a":1,"message":"m"}}"#,
+            ),
+            (r#"{"since_ms":17,"x":1}"#, r#"{"since_ms":<number>,"x":1}"#),
+        ] {
+            let pattern = known.pattern("n", text);
+            assert_eq!(pattern, expected);
+            assert!(known.matches("n", &pattern, text), "{pattern}");
+        }
     }
 
     #[test]

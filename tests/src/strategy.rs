@@ -13,6 +13,7 @@ use crate::{Actor, Op, To, op::json_string};
 
 mod kept;
 mod raw;
+mod typed;
 
 /// Who may do something in random stories, and in which rooms.
 ///
@@ -33,6 +34,8 @@ pub struct Cast {
     rooms: Vec<Box<str>>,
     users: Vec<Box<str>>,
     namespaces: Vec<Option<Box<str>>>,
+    /// Messages with payloads of types.
+    events: Vec<BoxedStrategy<String>>,
     welcome: bool,
     raw: bool,
     time: bool,
@@ -60,6 +63,7 @@ impl Cast {
             rooms: rooms.into_iter().map(Into::into).collect(),
             users: Vec::new(),
             namespaces: vec![None],
+            events: Vec::new(),
             welcome: false,
             raw: false,
             time: false,
@@ -116,12 +120,16 @@ impl Cast {
 
     /// So many ops.
     pub fn ops(&self, count: RangeInclusive<usize>) -> BoxedStrategy<Vec<Op>> {
-        let ops = (self.op(), Just(Box::default()));
+        let ops = if self.events.is_empty() {
+            (self.op(), Just(Box::default()).boxed())
+        } else {
+            (self.op(), self.room())
+        };
         self.story(ops.boxed(), count)
     }
 
-    /// So many ops of an application's clients: they connect, disconnect, and send these messages.
-    /// The string `"<room>"` in a message stands for one of the rooms.
+    /// So many ops of an application's clients: they connect, disconnect, and send these messages, and
+    /// the events of the cast. The string `"<room>"` in a message stands for one of the rooms.
     ///
     /// ```
     /// use roomcast_tests::Cast;
@@ -130,13 +138,31 @@ impl Cast {
     /// let stories = Cast::default().stories([join, r#"{"event":"presence"}"#], 1..=40);
     /// # let _ = stories;
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// When there is neither a message nor an event.
     pub fn stories<M: Into<String>>(
         &self,
         messages: impl IntoIterator<Item = M>,
         count: RangeInclusive<usize>,
     ) -> BoxedStrategy<Vec<Op>> {
         let messages: Vec<String> = messages.into_iter().map(Into::into).collect();
-        let texts = (self.actor(), sample::select(messages));
+        let mut texts = self.events.clone();
+        if !messages.is_empty() {
+            texts.insert(0, sample::select(messages).boxed());
+        }
+        assert!(!texts.is_empty(), "a story needs messages");
+        self.told(Union::new(texts).boxed(), count)
+    }
+
+    /// Ops of clients that send these texts.
+    fn told(
+        &self,
+        texts: BoxedStrategy<String>,
+        count: RangeInclusive<usize>,
+    ) -> BoxedStrategy<Vec<Op>> {
+        let texts = (self.actor(), texts);
         let texts = texts.prop_map(|(actor, text)| Op::Text {
             actor,
             text,
@@ -165,6 +191,14 @@ impl Cast {
             (2, self.server_moves()),
             (1, self.lists()),
         ]);
+        if !self.events.is_empty() {
+            let texts = (self.actor(), Union::new(self.events.clone()));
+            let texts = texts.prop_map(|(actor, text)| {
+                let times = 1;
+                Op::Text { actor, text, times }
+            });
+            ops.push((6, texts.boxed()));
+        }
         if self.raw {
             let texts = (self.actor(), raw::text(&self.rooms));
             let texts = texts.prop_map(|(actor, text)| {
@@ -296,6 +330,7 @@ impl Cast {
             namespace,
             user,
             query: None,
+            headers: Vec::new(),
             welcome,
         });
         connect.boxed()

@@ -3,13 +3,16 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use crate::{Actor, Driver, Event, Expect, Known, Op, Settings};
+use crate::{Actor, Answer, Driver, Event, Expect, Known, Op, Settings};
 
+mod bless;
 mod parse;
+
+pub(crate) use self::bless::line;
 
 /// How late a server may be with what is due: a fault when it passes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,6 +58,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Trace {
     name: String,
+    /// The file that it was read from.
+    path: Option<PathBuf>,
     source: String,
     settings: Settings,
     /// With the number of the line, from 1.
@@ -116,7 +121,9 @@ impl Trace {
             {
                 let name = path.file_stem().unwrap_or_default().to_string_lossy();
                 let trace = Self::parse(name, fs::read_to_string(&path)?);
-                traces.push(trace.map_err(io::Error::other)?);
+                let mut trace = trace.map_err(io::Error::other)?;
+                trace.path = Some(path);
+                traces.push(trace);
             }
         }
         traces.sort_by(|a, b| a.name.cmp(&b.name));
@@ -159,12 +166,7 @@ impl Trace {
     ///
     /// When something else happens than the trace says, or the driver fails.
     pub fn run(&self, driver: &mut dyn Driver) -> Result<(), TraceError> {
-        let mut run = Run {
-            driver,
-            known: Known::default(),
-            inboxes: BTreeMap::new(),
-            late: None,
-        };
+        let mut run = Run::new(driver);
         for (line, step) in &self.steps {
             run.step(step).map_err(|fault| self.error(*line, fault))?;
         }
@@ -183,6 +185,13 @@ impl Trace {
             line,
             fault: fault.into(),
         }
+    }
+}
+
+/// The text of the file.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.source)
     }
 }
 
@@ -240,6 +249,23 @@ impl Run<'_> {
     fn perform(&mut self, op: &Op, expected: Option<&str>) -> Result<(), String> {
         if let Some(actor) = op.client() {
             self.nothing_left(actor)?;
+        }
+        let (home, answer) = self.act(op)?;
+        let got = answer.to_string();
+        match expected {
+            Some(expected) if self.known.matches(&home, expected, &got) => Ok(()),
+            Some(expected) => {
+                let expected = self.known.fill(expected);
+                Err(format!("expected: -> {expected}\n     got: -> {got}"))
+            }
+            None if answer.status == 200 => Ok(()),
+            None => Err(format!("refused: {got}")),
+        }
+    }
+
+    /// Does what the op says: the namespace that answers, and the answer.
+    fn act(&mut self, op: &Op) -> Result<(String, Answer), String> {
+        if let Some(actor) = op.client() {
             self.inboxes.entry(actor.clone()).or_default();
         }
         let home = self.known.namespace_of(op);
@@ -260,16 +286,7 @@ impl Run<'_> {
             }
         }
         self.take_all();
-        let got = answer.to_string();
-        match expected {
-            Some(expected) if self.known.matches(&home, expected, &got) => Ok(()),
-            Some(expected) => {
-                let expected = self.known.fill(expected);
-                Err(format!("expected: -> {expected}\n     got: -> {got}"))
-            }
-            None if answer.status == 200 => Ok(()),
-            None => Err(format!("refused: {got}")),
-        }
+        Ok((home, answer))
     }
 
     fn take_all(&mut self) {

@@ -9,11 +9,13 @@ use std::{
 };
 
 use roomcast_core::{
-    App, CompleteError, Desk, Fault, Gateway, HistoryPage, Hub, Limits, Outcome, PageError,
-    Policies, Token,
+    CompleteError, Desk, Gateway, HistoryPage, Limits, Outcome, PageError, Policies, Token,
 };
 
-use crate::{Actor, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep};
+use crate::{Actor, Answer, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep};
+
+mod expect;
+mod look;
 
 /// A namespace with an application, its clients, and a clock that moves when it is told to.
 ///
@@ -47,13 +49,36 @@ use crate::{Actor, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep}
 /// ]);
 /// ```
 ///
+/// What a line asks for has to happen: [`tell`](Self::tell) panics when somebody is refused, or does
+/// something without being connected. That somebody is refused is
+/// [expected](Self::expect_refused) in words of its own. A request may have a query, header fields and
+/// cookies:
+///
+/// ```
+/// use roomcast_core::{Admission, Context, Rejection, Router};
+/// use roomcast_tests::World;
+///
+/// let mut world = World::new(|| {
+///     Router::new(0_u32)
+///         .on_upgrade(|request, _| match request.cookie("sid") {
+///             Some("1") => Ok(Admission::new().with_user("ann")),
+///             _ => Err(Rejection::unauthorized("sign in first")),
+///         })
+///         .on("count", |_: &mut Context, count: &mut u32| *count += 1)
+/// });
+/// world.tell("ann connects with cookie sid=1 with header x-team=a with query seat=7");
+/// let reason = world.expect_refused("eve connects", 401);
+/// assert_eq!(reason, "unauthorized: sign in first");
+/// world.tell(r#"ann sends {"event":"count"}"#);
+/// assert_eq!(*world.state(), 1);
+/// ```
+///
 /// For property tests, [`Cast::stories`](crate::Cast::stories) makes random stories and
-/// [`perform`](Self::perform) says what came of each op.
+/// [`perform`](Self::perform) says what came of each op. There an op that makes no sense does nothing.
 ///
 /// # What it cannot do
 ///
-/// - Requests for a WebSocket have a query and no more. Hooks and guards that look at header fields,
-///   cookies, peers or subprotocols are called with an
+/// - Requests for a WebSocket have no peer. Hooks and guards that look at it are called with an
 ///   [`UpgradeRequest`](roomcast_core::UpgradeRequest) of yours:
 ///   [`Gateway::upgrade`](roomcast_core::Gateway::upgrade).
 /// - A handler or hook that panics fails the test. What hosts do about it is tested with a host.
@@ -63,7 +88,18 @@ use crate::{Actor, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep}
 pub struct World<G> {
     core: Core<G>,
     known: Known,
-    story: Vec<String>,
+    story: Vec<Told>,
+    heard: Vec<(Actor, Event)>,
+    answer: Answer,
+}
+
+/// A part of the story.
+struct Told {
+    /// `None` for what is no op: code without a connection acted, or a future went on.
+    op: Option<Op>,
+    answer: Answer,
+    /// The id of the connection that was opened.
+    opened: Option<String>,
     heard: Vec<(Actor, Event)>,
 }
 
@@ -83,6 +119,7 @@ impl<G: Gateway> World<G> {
             known: Known::default(),
             story: Vec::new(),
             heard: Vec::new(),
+            answer: Answer::none(),
         }
     }
 
@@ -102,18 +139,35 @@ impl<G: Gateway> World<G> {
 
     /// Does what the op says; gives what everybody got from it, in the order in which it was sent.
     ///
+    /// An op that makes no sense, as of an actor that is not connected, does nothing, and who is refused
+    /// is not there: what the [answer](Self::answer) was can be asked.
+    ///
     /// # Errors
     ///
     /// When the core is broken.
     pub fn perform(&mut self, op: &Op) -> Result<&[(Actor, Event)], DriverError> {
-        self.story.push(op.to_string());
-        self.core.perform(&self.known.address(op))?;
+        // So that the story has it when the core is broken by it.
+        self.story.push(Told {
+            op: Some(op.clone()),
+            answer: Answer::none(),
+            opened: None,
+            heard: Vec::new(),
+        });
+        self.answer = self.core.perform(&self.known.address(op))?;
+        let mut opened = None;
         if let Op::Connect { actor, .. } = op
+            && self.answer.status == 200
             && let Some(id) = self.core.conn(actor)
         {
-            self.known.connected(actor, op.namespace(), id);
+            self.known.connected(actor, op.namespace(), &*id);
+            opened = Some(id);
         }
-        self.proceed()?;
+        self.listen()?;
+        if let Some(told) = self.story.last_mut() {
+            told.answer.clone_from(&self.answer);
+            told.opened = opened;
+            told.heard.clone_from(&self.heard);
+        }
         Ok(&self.heard)
     }
 
@@ -152,27 +206,30 @@ impl<G: Gateway> World<G> {
     ///
     /// When the core is broken.
     pub fn proceed(&mut self) -> Result<&[(Actor, Event)], DriverError> {
-        self.core.proceed()?;
-        self.heard = self.core.take_all();
-        self.core.assert_consistent();
+        self.listen()?;
+        if !self.heard.is_empty() {
+            let heard = self.heard.clone();
+            self.story.push(Told {
+                op: None,
+                answer: Answer::none(),
+                opened: None,
+                heard,
+            });
+        }
         Ok(&self.heard)
     }
 
-    /// Does what the line of a trace says.
-    ///
-    /// # Panics
-    ///
-    /// When the line is no op, or the core is broken.
-    #[track_caller]
-    pub fn tell(&mut self, line: &str) -> &[(Actor, Event)] {
-        let op: Op = match line.parse() {
-            Ok(op) => op,
-            Err(fault) => panic!("{fault}"),
-        };
-        if let Err(fault) = self.perform(&op) {
-            panic!("{line}: {fault}");
+    /// Lets futures go on, and hears what everybody got.
+    fn listen(&mut self) -> Result<(), DriverError> {
+        self.core.proceed()?;
+        self.heard = self.core.take_all();
+        for (actor, event) in &self.heard {
+            if matches!(event, Event::Closed { .. } | Event::Lost) {
+                self.known.ended(actor);
+            }
         }
-        &self.heard
+        self.core.assert_consistent();
+        Ok(())
     }
 
     /// Lets time pass, from one deadline to the next.
@@ -297,58 +354,20 @@ impl<G: Gateway> World<G> {
         }
         completed
     }
-
-    /// The last op led to exactly this, in this order: lines such as
-    /// `bob gets {"event":"say","data":"hi"}`. `<bob>` stands for the id of bob's connection, there
-    /// and in what clients send.
-    ///
-    /// # Panics
-    ///
-    /// When it did not.
-    #[track_caller]
-    pub fn expect<const N: usize>(&self, lines: [&str; N]) {
-        let heard = self.heard.iter();
-        let heard: Vec<String> = heard.map(|(who, what)| format!("{who} {what}")).collect();
-        let lines = lines.map(|line| self.known.fill(line).into_owned());
-        assert_eq!(heard, lines, "{self}");
-    }
-
-    /// What everybody got from the last op, in the order in which it was sent.
-    pub fn heard(&self) -> &[(Actor, Event)] {
-        &self.heard
-    }
-
-    /// What went wrong in the application since this was last asked.
-    pub fn take_faults(&mut self) -> Vec<Fault> {
-        self.core.take_faults("default")
-    }
-
-    /// The application, once something happened.
-    pub fn app(&self) -> Option<&App<G>> {
-        self.core.app("default")
-    }
-
-    /// Who is in a room, by name, in the order of their connecting.
-    pub fn members(&self, room: &str) -> Vec<Actor> {
-        let members = self.core.hub("default").map(|hub: &Hub| hub.members(room));
-        let members = members.unwrap_or_default().iter();
-        members
-            .filter_map(|&conn| self.core.actor("default", conn))
-            .collect()
-    }
 }
 
 /// The story so far, as the lines of a trace.
 impl<G> fmt::Display for World<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.story.iter().try_for_each(|line| writeln!(f, "{line}"))
+        let mut ops = self.story.iter().filter_map(|told| told.op.as_ref());
+        ops.try_for_each(|op| writeln!(f, "{op}"))
     }
 }
 
 impl<G: Gateway> fmt::Debug for World<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World")
-            .field("story", &self.story)
+            .field("story", &self.to_string())
             .field("core", &self.core)
             .finish_non_exhaustive()
     }

@@ -99,7 +99,9 @@ fn holds(story: &[Op]) -> Result<(), TestCaseError> {
     // In the end everybody is gone, and every application knows.
     for world in [&mut awake].into_iter().chain(&mut sleepers) {
         for actor in ["alice", "bob", "carol"] {
-            world.tell(&format!("{actor} vanishes"));
+            if world.is_connected(actor) {
+                world.tell(&format!("{actor} vanishes"));
+            }
         }
         world.wait(std::time::Duration::from_secs(60));
         if let Some(app) = world.app() {

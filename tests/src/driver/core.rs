@@ -46,6 +46,8 @@ pub struct Core<G = ()> {
     streams: Streams,
     /// How often it lost everything.
     starts: u32,
+    /// Why the last op was refused, where an answer has no more than a status.
+    refusal: Option<String>,
     commands: Vec<String>,
     journal: Vec<String>,
     under_way: UnderWay,
@@ -76,6 +78,7 @@ impl<G: Gateway> Core<G> {
             disk: Disk::default(),
             streams: Streams::new(QueueLimits::default()),
             starts: 0,
+            refusal: None,
             commands: Vec::new(),
             journal: Vec::new(),
             under_way: UnderWay::default(),
@@ -167,6 +170,14 @@ impl<G: Gateway> Core<G> {
     /// What happened to everybody since this was last asked, in order.
     pub(crate) fn take_all(&mut self) -> Vec<(Actor, Event)> {
         std::mem::take(&mut self.inbox)
+    }
+
+    pub(crate) fn is_connected(&self, actor: &Actor) -> bool {
+        self.is_live(actor)
+    }
+
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
 
     pub(crate) fn take_faults(&mut self, namespace: &str) -> Vec<Fault> {
@@ -381,6 +392,7 @@ impl<G: Gateway> Driver for Core<G> {
 
     fn perform(&mut self, op: &Op) -> Result<Answer, DriverError> {
         self.commands.clear();
+        self.refusal = None;
         let answer = self.dispatch(op)?;
         self.proceed()?;
         Ok(answer)

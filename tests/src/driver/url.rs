@@ -139,6 +139,7 @@ impl Url {
         namespace: &str,
         user: Option<&str>,
         query: Option<&str>,
+        headers: &[(Box<str>, Box<str>)],
         welcome: bool,
     ) -> Result<Answer, DriverError> {
         if self.sockets.contains_key(actor) {
@@ -154,7 +155,7 @@ impl Url {
         if !query.is_empty() {
             address = format!("{address}?{}", query.join("&"));
         }
-        let opened = Socket::open(&address, self.speech, welcome || self.welcome);
+        let opened = Socket::open(&address, headers, self.speech, welcome || self.welcome);
         let opened = self.runtime.block_on(opened)?;
         let (mut socket, mut events) = match opened {
             Ok(opened) => opened,
@@ -294,11 +295,12 @@ impl Url {
                 actor,
                 user,
                 query,
+                headers,
                 welcome,
                 ..
             } => {
                 let (user, query) = (user.as_deref(), query.as_deref());
-                return self.connect(actor, op.namespace(), user, query, *welcome);
+                return self.connect(actor, op.namespace(), user, query, headers, *welcome);
             }
             Op::Join { actor, .. }
             | Op::Leave { actor, .. }

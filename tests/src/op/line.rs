@@ -21,6 +21,7 @@ impl fmt::Display for Op {
                 namespace,
                 user,
                 query,
+                headers,
                 welcome,
             } => {
                 write!(f, "{actor} connects")?;
@@ -32,6 +33,9 @@ impl fmt::Display for Op {
                 }
                 if let Some(query) = query {
                     write!(f, " with ?{query}")?;
+                }
+                for (name, value) in headers {
+                    write_header(f, name, value)?;
                 }
                 f.write_str(if *welcome { " with welcome" } else { "" })
             }
@@ -157,14 +161,24 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
     if words.next() != Some("connects") {
         return None;
     }
-    let (mut namespace, mut user, mut query, mut welcome) = (None, None, None, false);
+    let (mut namespace, mut user, mut welcome) = (None, None, false);
+    let (mut query, mut headers) = (Vec::new(), Vec::new());
     while let Some(word) = words.next() {
         let value = words.next()?;
-        match word {
-            "to" => namespace = Some(value.into()),
-            "as" => user = Some(value.into()),
-            "with" if value == "welcome" => welcome = true,
-            "with" => query = Some(value.strip_prefix('?')?.into()),
+        match (word, value) {
+            ("to", _) => namespace = Some(value.into()),
+            ("as", _) => user = Some(value.into()),
+            ("with", "welcome") => welcome = true,
+            ("with", "query") => query.push(words.next()?),
+            ("with", "header") => {
+                let (name, value) = words.next()?.split_once('=')?;
+                add_header(&mut headers, name, &expand(value));
+            }
+            ("with", "cookie") => {
+                let pair = words.next().filter(|pair| pair.contains('='))?;
+                add_header(&mut headers, COOKIE, &expand(pair));
+            }
+            ("with", _) => query.push(value.strip_prefix('?')?),
             _ => return None,
         }
     }
@@ -172,9 +186,30 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
         actor,
         namespace,
         user,
-        query,
+        query: (!query.is_empty()).then(|| query.join("&").into()),
+        headers,
         welcome,
     })
+}
+
+const COOKIE: &str = "cookie";
+
+/// Adds a header field, and to the cookies that are there one more.
+fn add_header(headers: &mut Vec<(Box<str>, Box<str>)>, name: &str, value: &str) {
+    let cookies = headers.iter_mut().find(|(known, _)| **known == *COOKIE);
+    match cookies {
+        Some((_, cookies)) if name == COOKIE => *cookies = format!("{cookies}; {value}").into(),
+        Some(_) | None => headers.push((name.into(), value.into())),
+    }
+}
+
+fn write_header(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
+    let word = |text: &str| escape(text).replace(' ', "<U+0020>");
+    if name != COOKIE {
+        return write!(f, " with header {name}={}", word(value));
+    }
+    let mut cookies = value.split("; ");
+    cookies.try_for_each(|cookie| write!(f, " with cookie {}", word(cookie)))
 }
 
 fn server(rest: &str) -> Option<Op> {
@@ -251,6 +286,10 @@ mod tests {
             "alice connects",
             "alice connects to red as ann with welcome",
             "alice connects with ?user=ann&seat=7 with welcome",
+            "alice connects with header x-team=a",
+            "alice connects with header x-team=a<U+0020>b=c with header x-team=d",
+            "alice connects with cookie sid=1",
+            r#"alice connects to red as ann with ?a=1 with header x=y with cookie sid="1" with cookie t=u with welcome"#,
             r#"bob sends {"event":"$join","room":"lobby"}"#,
             "bob sends 3 times  x<U+0020>",
             "bob sends 1 times 3 times x",
@@ -280,6 +319,26 @@ mod tests {
     }
 
     #[test]
+    fn a_query_is_written_in_two_ways_and_cookies_are_one_field() {
+        let op: Op = "ann connects with query token=a%20b with query seat=7 with cookie sid=1 with header x-team=a with cookie theme=dark"
+            .parse()
+            .expect("a line");
+        let Op::Connect { query, headers, .. } = &op else {
+            panic!("{op}");
+        };
+        assert_eq!(query.as_deref(), Some("token=a%20b&seat=7"));
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        assert_eq!(headers, [("cookie", "sid=1; theme=dark"), ("x-team", "a")]);
+        assert_eq!(
+            op.to_string(),
+            "ann connects with ?token=a%20b&seat=7 with cookie sid=1 with cookie theme=dark with header x-team=a"
+        );
+    }
+
+    #[test]
     fn other_lines_are_no_ops() {
         for line in [
             "",
@@ -290,6 +349,10 @@ mod tests {
             "time flies",
             "alice connects as",
             "alice connects with joy",
+            "alice connects with header",
+            "alice connects with header x-team",
+            "alice connects with cookie sid",
+            "alice connects with query",
             "bob sends binary 0",
             "bob reads 7",
             "bob reads x bytes",

@@ -13,6 +13,7 @@ impl Trace {
         let source = source.into().trim().to_owned();
         let mut trace = Self {
             name: name.into(),
+            path: None,
             source: source.clone(),
             settings: Settings::default(),
             steps: Vec::new(),

@@ -105,6 +105,7 @@ impl Chance {
             namespace: None,
             user: client.user.map(Into::into),
             query: None,
+            headers: Vec::new(),
             welcome: false,
         }];
         for room in client.views.keys() {

@@ -16,12 +16,16 @@ impl<G: Gateway> Core<G> {
                 actor,
                 user,
                 query,
+                headers,
                 welcome,
                 ..
             } => {
                 let handshake = handshake(user.as_deref(), *welcome);
                 let query = query.as_deref().unwrap_or_default();
-                return self.connect(actor, op.namespace(), query, handshake);
+                let headers = headers.iter();
+                let headers: Vec<_> = headers.map(|(name, value)| (&**name, &**value)).collect();
+                let request = UpgradeRequest::new("", query).with_headers(&headers);
+                return self.connect(actor, op.namespace(), request, handshake);
             }
             Op::Join { actor, .. }
             | Op::Leave { actor, .. }
@@ -104,15 +108,15 @@ impl<G: Gateway> Core<G> {
         &mut self,
         actor: &Actor,
         namespace: &str,
-        query: &str,
+        request: UpgradeRequest<'_>,
         handshake: Handshake,
     ) -> Result<Answer, DriverError> {
         if self.is_live(actor) {
             return Ok(Answer::none());
         }
-        let handshake = match self.upgrade(namespace, query) {
+        let handshake = match self.upgrade(namespace, request) {
             Ok(admission) => admission.handshake(handshake),
-            Err(rejection) => return Ok(Answer::refused(rejection.status())),
+            Err(rejection) => return Ok(self.refused(rejection)),
         };
         let input = Input::Connect(handshake.clone());
         let (connected, out) = self.begin(namespace, input, |app, now, out| {
@@ -123,12 +127,13 @@ impl<G: Gateway> Core<G> {
             Err(fault) => {
                 // What the application sent to others before it refused.
                 self.finish(namespace, &out)?;
-                let status = if let ConnectError::Rejected(rejection) = fault {
-                    rejection.status()
-                } else {
-                    503
-                };
-                return Ok(Answer::refused(status));
+                return Ok(match fault {
+                    ConnectError::Rejected(rejection) => self.refused(rejection),
+                    fault => {
+                        self.refusal = Some(fault.to_string());
+                        Answer::refused(503)
+                    }
+                });
             }
         };
         self.streams.drop(actor);
@@ -139,16 +144,30 @@ impl<G: Gateway> Core<G> {
         Ok(Answer::none())
     }
 
+    /// The answer to somebody whom the application does not let in; the host's text of it stays here.
+    fn refused(&mut self, rejection: Rejection) -> Answer {
+        let (code, reason) = (rejection.code(), rejection.reason());
+        let cause = rejection.cause().map(|cause| format!(" ({cause})"));
+        let cause = cause.unwrap_or_default();
+        self.refusal = Some(format!("{code}: {reason}{cause}"));
+        Answer::refused(rejection.status())
+    }
+
     /// Asks the application, as a host does before it opens a WebSocket.
-    fn upgrade(&self, namespace: &str, query: &str) -> Result<Admission, Rejection> {
+    fn upgrade(
+        &self,
+        namespace: &str,
+        request: UpgradeRequest<'_>,
+    ) -> Result<Admission, Rejection> {
         let path = match namespace {
             "default" => "/ws".to_owned(),
             other => format!("/ws/{other}"),
         };
-        let request = UpgradeRequest::new(&path, query);
+        let mut addressed = UpgradeRequest::new(&path, request.query);
+        addressed.headers = request.headers;
         match self.apps.get(namespace) {
-            Some(app) => app.upgrade(&request),
-            None => (self.gateways)(namespace).upgrade(&request),
+            Some(app) => app.upgrade(&addressed),
+            None => (self.gateways)(namespace).upgrade(&addressed),
         }
     }
 

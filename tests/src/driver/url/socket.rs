@@ -9,7 +9,7 @@ use tokio_tungstenite::{
     tungstenite::{
         Error, Message,
         client::IntoClientRequest,
-        http::HeaderValue,
+        http::{HeaderName, HeaderValue},
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
@@ -78,12 +78,18 @@ impl Socket {
     /// Opens a connection and reads its `$welcome`, when it asks for one; the status of a refusal.
     pub(super) async fn open(
         address: &str,
+        headers: &[(Box<str>, Box<str>)],
         speech: Speech,
         welcome: bool,
     ) -> Result<Result<(Self, Vec<Event>), u16>, DriverError> {
         let mut request = address
             .into_client_request()
             .map_err(|fault| broken(&fault))?;
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().map_err(|fault| broken(&fault))?;
+            let value: HeaderValue = value.parse().map_err(|fault| broken(&fault))?;
+            request.headers_mut().append(name, value);
+        }
         if welcome {
             let protocol = HeaderValue::from_static("roomcast.v1");
             request

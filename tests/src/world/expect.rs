@@ -1,0 +1,185 @@
+//! What has to happen in a world.
+
+use roomcast_core::Gateway;
+
+use super::World;
+use crate::{Actor, Answer, Driver, Event, Known, Op, Trace, TraceError, diff::Diff, trace};
+
+impl<G: Gateway> World<G> {
+    /// Does what the line of a trace says.
+    ///
+    /// # Panics
+    ///
+    /// When the line is no op, when it is refused (`ann was refused: 401 unauthorized: sign in first`),
+    /// when it is of somebody who is not connected (`zoe is not connected`), or connects somebody who is,
+    /// and when the core is broken.
+    #[track_caller]
+    pub fn tell(&mut self, line: &str) -> &[(Actor, Event)] {
+        self.told(line);
+        if self.answer.status != 200 {
+            panic!("{}\n{self}", self.refused(line));
+        }
+        &self.heard
+    }
+
+    /// Does what the line of a trace says, and is refused with this HTTP status: a client that the
+    /// application, or a limit, does not let in, or what the server side asks for. Gives the reason,
+    /// such as `unauthorized: sign in first`; it is empty where the answer has no more than the status.
+    ///
+    /// # Panics
+    ///
+    /// When it is not refused, or with another status, and as for [`tell`](Self::tell).
+    #[track_caller]
+    pub fn expect_refused(&mut self, line: &str, status: u16) -> &str {
+        self.told(line);
+        let got = self.answer.status;
+        assert!(got != 200, "{line}: this was not refused\n{self}");
+        assert!(
+            got == status,
+            "{}, not {status}\n{self}",
+            self.refused(line)
+        );
+        self.core.refusal().unwrap_or_default()
+    }
+
+    /// Does what a line says of somebody who can do it.
+    #[track_caller]
+    fn told(&mut self, line: &str) {
+        let op: Op = match line.parse() {
+            Ok(op) => op,
+            Err(fault) => panic!("{fault}"),
+        };
+        if let Some(fault) = self.nonsense(&op) {
+            panic!("{line}: {fault}\n{self}");
+        }
+        if let Err(fault) = self.perform(&op) {
+            panic!("{line}: {fault}");
+        }
+    }
+
+    /// Why the op would do nothing.
+    fn nonsense(&self, op: &Op) -> Option<String> {
+        let absent = |actor: &Actor| format!("{actor} is not connected");
+        match op {
+            Op::Connect { actor, .. } => {
+                let there = self.core.is_connected(actor);
+                there.then(|| format!("{actor} is connected already"))
+            }
+            // What was sent before its connection ended can still be read.
+            Op::Read { actor, .. } if self.core.queue(actor).is_some() => None,
+            Op::ServerJoin { actor, .. }
+            | Op::ServerLeave { actor, .. }
+            | Op::Close { actor, .. } => (!self.core.is_connected(actor)).then(|| absent(actor)),
+            Op::Send { to, .. } => {
+                // Who is gone is nobody, as for any server; who never came is a slip.
+                let mut named = to.conns.iter().chain(&to.except_conns);
+                let stranger = named.find(|actor| self.core.conn(actor).is_none());
+                stranger.map(absent)
+            }
+            op => {
+                let absentee = op.client().filter(|actor| !self.core.is_connected(actor));
+                absentee.map(absent)
+            }
+        }
+    }
+
+    /// `ann was refused: 401 unauthorized: sign in first`.
+    fn refused(&self, line: &str) -> String {
+        let who = line.split(' ').next().filter(|who| *who != "server");
+        let reason = self.core.refusal().map(|reason| format!(" {reason}"));
+        let (status, reason) = (self.answer.status, reason.unwrap_or_default());
+        format!("{} was refused: {status}{reason}", who.unwrap_or(line))
+    }
+
+    /// The last op led to exactly this, in this order: lines such as
+    /// `bob gets {"event":"say","data":"hi"}`. `<bob>` stands for the id of bob's connection, there
+    /// and in what clients send; `<epoch>`, `<message>` and `<number>` for what [`Known`](crate::Known)
+    /// says.
+    ///
+    /// # Panics
+    ///
+    /// When it did not: with the story, and the lines that were expected beside those that came.
+    ///
+    /// ```text
+    /// ann connects
+    /// ann sends {"event":"wave"}
+    /// the last line led to something else:
+    ///   - expected, + got
+    ///     bob gets {"event":"waves","data":null}
+    ///   - ann gets {"event":"wave","data":1}
+    ///   + ann gets {"event":"wave","data":2}
+    ///                                     ^
+    /// ```
+    #[track_caller]
+    pub fn expect<const N: usize>(&self, lines: [&str; N]) {
+        let heard = self.heard.iter();
+        let heard: Vec<String> = heard.map(|(who, what)| format!("{who} {what}")).collect();
+        let expected = lines.map(|line| self.known.fill(line).into_owned());
+        let fits = |i: usize, j: usize| {
+            let home = self.known.home(&self.heard[j].0);
+            expected[i] == heard[j] || self.known.clone().matches(home, lines[i], &heard[j])
+        };
+        let diff = Diff::new(&expected, &heard, fits);
+        assert!(
+            diff.is_empty(),
+            "\n{self}the last line led to something else:\n{diff}"
+        );
+    }
+
+    /// The story so far as a trace of this name, with what everybody got: what its connections are
+    /// called and other values of one run are placeholders. `shows` is its first line. Where the world
+    /// has limits or policies of its own, add the lines that say so, `limits ..` and `rooms ..`.
+    ///
+    /// ```
+    /// use roomcast_tests::World;
+    ///
+    /// let mut world = World::new(|| ());
+    /// world.tell("ann connects");
+    /// world.tell(r#"ann sends {"event":"$join","id":1,"room":"lobby"}"#);
+    /// let trace = world.trace("joins", "A join is answered.")?;
+    /// assert_eq!(
+    ///     trace.to_string(),
+    ///     r#"## A join is answered.
+    /// ann connects
+    /// ann sends {"event":"$join","id":1,"room":"lobby"}
+    /// ann gets {"event":"$join","id":1,"room":"lobby","data":{"epoch":"<epoch>","offset":0,"already":false}}
+    /// "#
+    /// );
+    /// # Ok::<(), roomcast_tests::TraceError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When something happened that no trace can say: code without a connection acted, or a future
+    /// went on that somebody else woke. The error names the line behind which it did.
+    pub fn trace(&self, name: &str, shows: &str) -> Result<Trace, TraceError> {
+        let (mut known, mut source) = (Known::default(), format!("# {shows}\n"));
+        for told in &self.story {
+            let Some(op) = &told.op else {
+                source.push_str("what came here came from no op\n");
+                return Trace::parse(name, source);
+            };
+            if let (Op::Connect { actor, .. }, Some(id)) = (op, &told.opened) {
+                known.connected(actor, op.namespace(), &**id);
+            }
+            if let Op::Disconnect { actor } | Op::Vanish { actor } = op {
+                known.ended(actor);
+            }
+            source.push_str(&op.to_string());
+            if told.answer != Answer::none() {
+                let home = known.namespace_of(op);
+                let answer = known.pattern(&home, &told.answer.to_string());
+                source.push_str(&format!(" -> {answer}"));
+            }
+            source.push('\n');
+            for (actor, event) in &told.heard {
+                source.push_str(&trace::line(&mut known, actor, event));
+                source.push('\n');
+                if matches!(event, Event::Closed { .. } | Event::Lost) {
+                    known.ended(actor);
+                }
+            }
+        }
+        Trace::parse(name, source)
+    }
+}
