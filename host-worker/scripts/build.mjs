@@ -10,11 +10,12 @@
 // The variables ROOMCAST_PACKAGE and ROOMCAST_MANIFEST_PATH say the same as the first two options: also to
 // `npm run dev` and `npm run deploy`, which build first.
 
-import { execFile, execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 
 import { build } from "esbuild";
@@ -38,10 +39,15 @@ const GZIP_BYTES_MAX = 490_000;
 // With an application: what the platform takes of everybody.
 const GZIP_BYTES_MAX_OF_APPLICATIONS = 3_000_000;
 
-const cargo = (...args) =>
-  promisify(execFile)("cargo", args, { cwd: here, maxBuffer: 1 << 26 }).catch((fault) => {
-    throw new Error(`cargo ${args.join(" ")}\n${fault.stderr ?? fault.message}`);
-  });
+// What cargo is at, and what it finds wrong, is seen while it works: the first build takes minutes.
+async function cargo(...args) {
+  const child = spawn("cargo", args, { cwd: here, stdio: ["ignore", "pipe", "inherit"] });
+  let stdout = "";
+  child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
+  const [code, signal] = await once(child, "close");
+  if (code !== 0) throw new Error(`cargo ${args[0]} ended with ${signal ?? code}: see above`);
+  return stdout;
+}
 
 async function main() {
   const tools = (await metadata()).target_directory;
@@ -85,8 +91,7 @@ async function main() {
 }
 
 async function metadata(...args) {
-  const { stdout } = await cargo("metadata", "--no-deps", "--format-version=1", ...args);
-  return JSON.parse(stdout);
+  return JSON.parse(await cargo("metadata", "--no-deps", "--format-version=1", ...args));
 }
 
 // What is built: its package, its library, and where it is built to.

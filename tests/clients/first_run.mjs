@@ -81,6 +81,8 @@ async function main() {
       if (dev.exitCode !== null) throw new Error(`it ended with ${dev.exitCode}`);
       return isListening();
     });
+    // The first build takes minutes, and looks like nothing unless cargo is heard.
+    if (!/Finished `worker` profile/.test(output)) throw new Error("cargo was not heard");
     await session();
     // Ctrl-C in a terminal reaches the whole group.
     process.kill(-dev.pid, "SIGINT");

@@ -23,8 +23,19 @@ fn on_the_core(sleep: Sleep) {
     report.check(&[]);
 }
 
+/// With `ROOMCAST_BLESS=1` it writes what happens into the traces first.
 #[test]
 fn on_the_core_awake() {
+    if std::env::var_os("ROOMCAST_BLESS").is_some() {
+        for application in &APPLICATIONS {
+            for trace in application.traces() {
+                let (limits, gateway) = (trace.settings().limits(), application.gateway);
+                let mut core = Core::with_gateways(&limits, move |_| gateway());
+                let checked = trace.check(&mut core);
+                checked.unwrap_or_else(|fault| panic!("{}/{fault}", application.name));
+            }
+        }
+    }
     on_the_core(Sleep::Never);
 }
 

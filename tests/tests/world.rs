@@ -435,7 +435,7 @@ fn placeholders_stand_for_what_differs_between_runs() {
     let mut world = World::new(|| ());
     world.tell("ann connects with welcome");
     world.expect([
-        r#"ann gets {"event":"$welcome","data":{"conn":"<ann>","heartbeat_ms":null,"max_message":65536}}"#,
+        r#"ann gets {"event":"$welcome","data":{"conn":"<ann>","user":"","heartbeat_ms":0,"limits":{"message_bytes":<number>,"rooms_per_connection":<number>,"room_name_bytes":200}}}"#,
     ]);
     world.tell(r#"ann sends {"event":"$join","room":"lobby"}"#);
     world.expect([
