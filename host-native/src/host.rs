@@ -23,7 +23,7 @@ use crate::{
 /// is [`Server`].
 ///
 /// ```no_run
-/// use roomcast::{Context, Failure, Host, Router, Settings};
+/// use roomcast::{Context, Host, Router, Settings, ok};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Say {
@@ -36,7 +36,7 @@ use crate::{
 ///         .on("join", |cx: &mut Context, room: String| cx.join(&room).map(|_| room))
 ///         .on("say", |cx: &mut Context, Say { room, text }: Say| {
 ///             cx.to(cx.room(&room).except_self()).emit("said", &text)?;
-///             Ok::<_, Failure>(())
+///             ok(())
 ///         })
 /// }
 ///

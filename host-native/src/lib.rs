@@ -14,7 +14,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use roomcast::{Admission, Audience, Context, Failure, Host, Rejection, Router, Server, Settings};
+//! use roomcast::{Admission, Audience, Context, Host, Rejection, Router, Server, Settings, ok};
 //!
 //! #[derive(serde::Deserialize)]
 //! struct Order {
@@ -52,7 +52,7 @@
 //!             cx.spawn(async move {
 //!                 let total = price(&order.item).await? * order.count;
 //!                 server.send(Audience::room("staff"), "ordered", &order.item).await?;
-//!                 Ok::<_, Failure>(total)
+//!                 ok(total)
 //!             })
 //!         })
 //!         .every(Duration::from_secs(60), |desk, shop| {
@@ -134,6 +134,7 @@ pub use roomcast_core::{
     Publisher, Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy, RoomSummary,
     Router, Scope, SessionError, Timestamp, To, Token, UnknownConn, UpgradeRequest,
     http::{Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError},
+    ok,
 };
 pub use run::{RunError, listen, run};
 pub use server::{Server, ServerError};

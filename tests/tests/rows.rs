@@ -4,14 +4,15 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use proptest::prop_assert_eq;
-use roomcast_tests::{Core, Driver, Settings, Sleep, World};
+use roomcast_core::{Admission, Context, Gateway, Rejection, Router};
+use roomcast_tests::{Core, Driver, Settings, Sleep, Trace, World};
 
 mod alike;
 mod applications;
 mod served;
 
 use self::{
-    applications::{APPLICATIONS, Report, rows::rows},
+    applications::{APPLICATIONS, Application, Report, rows::rows},
     served::Served,
 };
 
@@ -112,4 +113,51 @@ fn the_native_host_cannot_be_told_from_the_core() {
         number.set(number.get() + 1);
         served.url(&format!("story-{}", number.get()))
     });
+}
+
+/// Who comes in by a cookie, a header field or the query.
+fn door() -> Box<dyn Gateway> {
+    let door = Router::default()
+        .guard_upgrade(|request, ()| match request.header("X-Team") {
+            Some("a b") | None => Ok(()),
+            Some(_) => Err(Rejection::forbidden("another team plays")),
+        })
+        .on_upgrade(|request, ()| match (request.cookie("sid"), request.query) {
+            (Some("1"), _) => Ok(Admission::new().with_user("ann")),
+            (_, "token=t") => Ok(Admission::new().with_user("ben")),
+            _ => Err(Rejection::unauthorized("sign in first")),
+        })
+        .on("me", |cx: &mut Context| cx.user().map(str::to_owned));
+    Box::new(door)
+}
+
+#[test]
+fn what_a_request_brings_reaches_an_application_on_each_host() {
+    let story = r#"# Who comes in, by what the request has.
+eve connects -> 401
+eve connects with cookie sid=2 with query token=x -> 401
+eve connects with cookie sid=1 with header x-team=red -> 403
+ann connects with cookie theme=dark with cookie sid=1
+ben connects with query token=t with header x-team=a<U+0020>b
+ann sends {"event":"me","id":1}
+ann gets {"event":"me","id":1,"data":"ann"}
+ben sends {"event":"me","id":1}
+ben gets {"event":"me","id":1,"data":"ben"}
+"#;
+    let trace = Trace::parse("door", story).unwrap_or_else(|fault| panic!("{fault}"));
+    let limits = Settings::default().limits();
+    let mut core = Core::with_gateways(&limits, |_| door());
+    trace
+        .run(&mut core)
+        .unwrap_or_else(|fault| panic!("{fault}"));
+    let application = Application {
+        name: "door",
+        gateway: door,
+        is_raw: false,
+    };
+    let served = Served::start(&application, &Settings::default(), 2);
+    let mut url = served.url("door");
+    trace
+        .run(&mut url)
+        .unwrap_or_else(|fault| panic!("{fault}"));
 }

@@ -31,7 +31,9 @@ fn url(address: impl Into<String>) -> Url {
 fn on_the_core() {
     tell(&traces(), |trace| {
         let core = || trace.settings().core();
-        let trace = trace.check(&mut core()).map_err(|fault| fault.to_string())?;
+        let trace = trace
+            .check(&mut core())
+            .map_err(|fault| fault.to_string())?;
         // No trace may go another way when the core forgets everything after each step.
         run(&trace, core().with_sleep(Sleep::Saved))
     });

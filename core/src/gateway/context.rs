@@ -185,11 +185,11 @@ impl<'a> Context<'a> {
     /// futures under way; further ones are dropped, which is logged, and answered `overloaded`.
     ///
     /// ```
-    /// use roomcast_core::{Context, Failure, Router};
+    /// use roomcast_core::{Context, Router, ok};
     ///
     /// # async fn price(of: &str) -> Result<u32, std::num::ParseIntError> { of.parse() }
     /// let shop = Router::default()
-    ///     .on("price", |_: &mut Context, of: String| async move { Ok::<_, Failure>(price(&of).await?) })
+    ///     .on("price", |_: &mut Context, of: String| async move { ok(price(&of).await?) })
     ///     .on("discount", |cx: &mut Context, of: String| match &*of {
     ///         "tea" => cx.spawn(async { 10 }),
     ///         _ => cx.spawn(async { 0 }),
@@ -236,12 +236,12 @@ impl<'a> Context<'a> {
     /// the connection's ground state, so it survives sleep.
     ///
     /// ```
-    /// use roomcast_core::{Context, Failure, Router};
+    /// use roomcast_core::{Context, Router, ok};
     ///
     /// let router = Router::default().on("seen", |cx: &mut Context| {
     ///     let times = cx.session::<u32>()?.unwrap_or_default() + 1;
     ///     cx.set_session(&times)?;
-    ///     Ok::<_, Failure>(times)
+    ///     ok(times)
     /// });
     /// # let _ = router;
     /// ```

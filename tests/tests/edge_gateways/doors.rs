@@ -1,6 +1,25 @@
 //! Who is let in.
 
+use roomcast_tests::{Trace, Url};
+
 use crate::world::World;
+
+/// As a line of a story writes it.
+#[test]
+fn a_story_brings_queries_headers_and_cookies() {
+    let world = World::sleepless();
+    let story = r#"# The application sees what the request has.
+eve connects to trials with query user=mallory -> 401
+ann connects to trials with query user=ann with header x-knock=thrice with cookie pass=sesame
+ann sends {"event":"knock","id":1}
+ann gets {"event":"knock","id":1,"data":["thrice","sesame"]}
+"#;
+    let trace = Trace::parse("doors", story).unwrap_or_else(|fault| panic!("{fault}"));
+    let url = Url::new(world.edge.address(0)).unwrap_or_else(|fault| panic!("{fault}"));
+    let told = trace.run(&mut url.with_welcome());
+    told.unwrap_or_else(|fault| panic!("{fault}"));
+    world.is_calm();
+}
 
 /// The hook sees headers, the query and cookies, and says who it is.
 #[test]
