@@ -79,7 +79,7 @@ const cases = {
   },
 
   async pages_of_the_same_host_may_connect_and_others_not() {
-    const ann = await Client.open(`${ws}/ws`, { origin: `http://${host}` });
+    const ann = await Client.open(`${ws}/ws/${namespace()}`, { origin: `http://${host}` });
     await ann.nothingMore();
     const stranger = new Client(`${ws}/ws`, [], { origin: "https://elsewhere.example" });
     const refused = await withDeadline(stranger.opened.then(() => null, (error) => error), "a refusal");
