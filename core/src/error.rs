@@ -148,6 +148,9 @@ pub enum EncodeError {
     /// The event name is empty, over 128 bytes, or starts with `$`.
     #[error("`event` must have 1 to 128 bytes and must not start with `$`")]
     Event,
+    /// The label is empty or over 200 bytes.
+    #[error("`path` must have 1 to 200 bytes")]
+    Path,
     /// The payload is not JSON that may be relayed.
     #[error(transparent)]
     Payload(#[from] PayloadError),

@@ -4,7 +4,9 @@ use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{audience::Audience, delivery::Delivery, payload::Payload, time::Timestamp};
+use crate::{
+    audience::Audience, delivery::Delivery, event::Event, payload::Payload, time::Timestamp,
+};
 
 /// What is remembered of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +83,7 @@ impl Keys {
 
 /// Tells one message from another, against mistakes rather than malice: who holds the API key can
 /// send what he likes anyway. FNV-1a, 64 bits.
-pub(crate) fn fingerprint(audience: &Audience, event: &str, data: Payload<'_>) -> u64 {
+pub(crate) fn fingerprint(audience: &Audience, event: Event<'_>, data: Payload<'_>) -> u64 {
     let Audience {
         all,
         rooms,
@@ -107,7 +109,10 @@ pub(crate) fn fingerprint(audience: &Audience, event: &str, data: Payload<'_>) -
         mix(&(ids.len() as u64).to_le_bytes());
         ids.iter().for_each(|id| mix(&id.as_u64().to_le_bytes()));
     }
-    mix(event.as_bytes());
+    mix(event.name.as_bytes());
     mix(data.as_str().as_bytes());
+    if let Some(path) = event.path {
+        mix(path.as_bytes());
+    }
     print
 }

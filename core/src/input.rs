@@ -10,6 +10,7 @@ use crate::{
     audience::Audience,
     close::{CloseCode, DisconnectReason},
     conn::{ConnId, Handshake},
+    event::Event,
     frame::Frame,
     gateway::{App, Gateway, Outcome, Token, outcome_wire, token_wire},
     history::HistoryMessage,
@@ -81,6 +82,9 @@ pub enum Input<'a> {
         audience: Cow<'a, Audience>,
         /// The event name.
         event: Cow<'a, str>,
+        /// The label of the push.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<Cow<'a, str>>,
         /// The payload.
         data: Box<RawValue>,
     },
@@ -176,9 +180,11 @@ macro_rules! apply {
                 key,
                 audience,
                 event,
+                path,
                 data,
             } => {
                 if let Ok(data) = Payload::from_raw(data) {
+                    let event = Event::new(event).with_path(path.as_deref());
                     let _ = match key {
                         Some(key) => $target.send_once($now, key, audience, event, data, $out),
                         None => $target

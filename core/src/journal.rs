@@ -240,6 +240,7 @@ mod tests {
                 key: None,
                 audience: Cow::Owned(Audience::all()),
                 event: "e".into(),
+                path: Some("/p".into()),
                 data,
             }),
         ];
@@ -258,7 +259,7 @@ mod tests {
             | Command::PersistRoom { .. }
             | Command::Recall { .. } => None,
         });
-        let expected = r#"{"event":"e","data":[ 1e999, 18446744073709551616 ]}"#;
+        let expected = r#"{"event":"e","path":"/p","data":[ 1e999, 18446744073709551616 ]}"#;
         assert_eq!(
             frames.collect::<alloc::vec::Vec<_>>(),
             [Frame::Text(expected)]

@@ -15,6 +15,7 @@ mod delivery;
 mod depart;
 mod envelope;
 mod error;
+mod event;
 mod frame;
 mod gateway;
 mod heartbeat;
@@ -55,6 +56,7 @@ pub use envelope::{Message, RequestId};
 pub use error::{
     EncodeError, ErrorCode, JoinError, Refused, RestoreError, SendError, SessionError, UnknownConn,
 };
+pub use event::Event;
 pub use frame::Frame;
 #[cfg(feature = "garde")]
 pub use gateway::Valid;

@@ -31,6 +31,9 @@ pub struct PastMessage {
     pub event: String,
     /// The room.
     pub room: String,
+    /// The label that the application gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Which client published it; `None` when it was sent by the application or the HTTP API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Publisher>,
@@ -125,12 +128,16 @@ impl PartialEq for PastMessage {
         let Self {
             event,
             room,
+            path,
             from,
             offset,
             data,
         } = self;
-        let rest = (&other.event, &other.room, &other.from, &other.offset);
-        (event, room, from, offset) == rest && data.get() == other.data.get()
+        let other_head = (&other.event, &other.room, &other.path);
+        let rest = (&other.from, &other.offset);
+        (event, room, path) == other_head
+            && (from, offset) == rest
+            && data.get() == other.data.get()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     delivery::Delivery,
     envelope::{Message, write_from, write_head},
     error::ErrorCode,
+    event::Event,
     history::{Except, Excepted},
     hub::Hub,
     outbox::{Draft, Outbox},
@@ -34,7 +35,7 @@ impl Hub {
             return Delivery::default();
         }
         let echo = message.echo.unwrap_or(policy.echo);
-        let content = (&**event, message.data);
+        let content = (Event::new(event), message.data);
         let delivery = self.relay(
             now,
             (room, index),
@@ -81,7 +82,7 @@ impl Hub {
         audience: &Audience,
         room: &str,
         index: usize,
-        content: (&str, Payload<'_>),
+        content: (Event<'_>, Payload<'_>),
         out: &mut Outbox,
     ) -> Delivery {
         self.relay(now, (room, index), None, content, out, |hub, draft, out| {
@@ -107,7 +108,7 @@ impl Hub {
         now: Timestamp,
         (room, index): (&str, usize),
         from: Option<ConnId>,
-        (event, data): (&str, Payload<'_>),
+        (event, data): (Event<'_>, Payload<'_>),
         out: &mut Outbox,
         recipients: impl FnOnce(&mut Self, Draft, &mut Outbox) -> Except,
     ) -> Delivery {
@@ -121,11 +122,12 @@ impl Hub {
         };
         let history = slot.and_then(|slot| self.rooms.get(slot).history());
         let offset = history.map(|history| history.top + 1);
-        let kind = out.shedding(room, event, offset.unwrap_or(0), overflow);
+        let kind = out.shedding(room, event.name, offset.unwrap_or(0), overflow);
         let noted = self.config.durable && offset.is_some();
         let noted = noted.then(|| out.note(room));
         let (text, draft) = out.frame();
-        write_head(text, event, None, Some(room));
+        write_head(text, event.name, None, Some(room));
+        event.write_path(text);
         if let Some(conn) = from {
             let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
             write_from(text, conn, user);

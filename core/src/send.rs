@@ -4,8 +4,9 @@ use crate::{
     audience::Audience,
     conn::ConnId,
     delivery::Delivery,
-    envelope::{Message, check_event, write_from, write_head},
+    envelope::{Message, write_from, write_head},
     error::{EncodeError, ErrorCode, SendError, UnknownConn},
+    event::Event,
     frame::Frame,
     hub::Hub,
     outbox::{Draft, Kind, Outbox},
@@ -73,23 +74,34 @@ impl Hub {
     }
 
     /// Sends a message of the application to an audience. It has no `from`; it names its room when
-    /// the audience is one room.
+    /// the audience is one room, and its label when the event has one.
     ///
     /// Work: the connections named, sorted once when there are several sources; `all` walks every
     /// connection. Nothing is allocated once the outbox is warm.
     ///
     /// # Errors
     ///
-    /// When the event or a room name is not valid; nothing is sent then.
-    pub fn send(
+    /// When the event, its label or a room name is not valid; nothing is sent then.
+    pub fn send<'e>(
         &mut self,
         now: Timestamp,
         audience: &Audience,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: Payload<'_>,
         out: &mut Outbox,
     ) -> Result<Delivery, EncodeError> {
-        check_event(event)?;
+        self.push(now, audience, event.into(), data, out)
+    }
+
+    fn push(
+        &mut self,
+        now: Timestamp,
+        audience: &Audience,
+        event: Event<'_>,
+        data: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, EncodeError> {
+        event.check()?;
         for room in audience.rooms.iter().chain(&audience.except_rooms) {
             RoomName::check(room, self.limits().room_name_bytes)?;
         }
@@ -100,7 +112,8 @@ impl Hub {
             return Ok(self.send_by_policy(now, audience, room, policy, (event, data), out));
         }
         let (text, draft) = out.frame();
-        write_head(text, event, None, audience.as_room());
+        write_head(text, event.name, None, audience.as_room());
+        event.write_path(text);
         text.push_str(r#","data":"#);
         text.push_str(data.as_str());
         text.push('}');
@@ -148,15 +161,16 @@ impl Hub {
     /// # Errors
     ///
     /// As for `send`; also when the key is not valid or was used for another message.
-    pub fn send_once(
+    pub fn send_once<'e>(
         &mut self,
         now: Timestamp,
         key: &str,
         audience: &Audience,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: Payload<'_>,
         out: &mut Outbox,
     ) -> Result<Delivery, SendError> {
+        let event = event.into();
         if !(1..=128).contains(&key.len()) {
             return Err(SendError::Key);
         }
@@ -170,7 +184,7 @@ impl Hub {
             };
         }
         let (expires, keys_max) = (now + limits.idempotency, limits.idempotency_keys);
-        let delivery = self.send(now, audience, event, data, out)?;
+        let delivery = self.push(now, audience, event, data, out)?;
         self.keys.insert(keys_max, expires, key, print, delivery);
         Ok(delivery)
     }

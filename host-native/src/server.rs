@@ -8,7 +8,7 @@ use std::{
 };
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Frame,
+    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Event, Frame,
     HistoryPage, Hub, JoinError, PageError, Position, PresencePage, RoomSummary, UnknownConn,
 };
 use serde::Serialize;
@@ -96,34 +96,37 @@ impl Server {
     }
 
     /// Sends to an audience. The frame has no `from`; it names its room when the audience is one
-    /// room. Connections whose queues are full are counted as `dropped`, and closed.
+    /// room, and its label when the event has one. Connections whose queues are full are counted as `dropped`, and closed.
     ///
     /// # Errors
     ///
-    /// When the event, the value or a room name cannot be sent; nothing is sent then. When the
+    /// When the event, its label, the value or a room name cannot be sent; nothing is sent then. When the
     /// server is not running.
-    pub fn send<T: Serialize + ?Sized>(
+    pub fn send<'e, T: Serialize + ?Sized>(
         &self,
         audience: impl Into<Audience>,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: &T,
     ) -> impl Future<Output = Result<Delivery, ServerError>> + Send {
         let audience: Audience = audience.into();
-        let event: Box<str> = event.into();
+        let event: Event<'_> = event.into();
+        let (event, path): (Box<str>, _) =
+            (event.name().into(), event.path().map(Box::<str>::from));
         // Here, so that the future does not hold the value.
         let data = written(data);
         async move {
             let data = data?;
             let send = move |shard: &Rc<Shard>, name: &Arc<str>| {
+                let event = Event::new(&event).with_path(path.as_deref());
                 let sent = match shard.namespace(name) {
-                    Some(namespace) => namespace.send(shard, &audience, &event, &data),
+                    Some(namespace) => namespace.send(shard, &audience, event, &data),
                     // Kept for those who come later.
                     None if audience.as_room().is_some_and(|room| shard.keeps(room)) => {
                         let opened = shard.open_namespace(name);
                         let namespace = opened.map_err(|_| ServerError::NotOpened)?;
-                        namespace.send(shard, &audience, &event, &data)
+                        namespace.send(shard, &audience, event, &data)
                     }
-                    None => shard.send_to_nobody(&audience, &event, &data),
+                    None => shard.send_to_nobody(&audience, event, &data),
                 };
                 sent.map_err(ServerError::from)
             };
@@ -136,9 +139,9 @@ impl Server {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub fn broadcast<T: Serialize + ?Sized>(
+    pub fn broadcast<'e, T: Serialize + ?Sized>(
         &self,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: &T,
     ) -> impl Future<Output = Result<Delivery, ServerError>> + Send {
         self.send(Audience::all(), event, data)

@@ -22,8 +22,8 @@ use std::{
 use bytes::Bytes;
 use roomcast_core::{
     Audience, CloseCode, Config, ConnId, ConnectionInfo, ConnectionSummary, Delivery, EncodeError,
-    Gap, Hub, HubState, Input, Opening, Outbox, Payload, Pushed, QueueLimits, RestoreError, Tag,
-    Timestamp,
+    Event, Gap, Hub, HubState, Input, Opening, Outbox, Payload, Pushed, QueueLimits, RestoreError,
+    Tag, Timestamp,
 };
 use serde_json::value::RawValue;
 use slab::Slab;
@@ -243,7 +243,7 @@ impl Shard {
     pub(crate) fn send_to_nobody(
         &self,
         audience: &Audience,
-        event: &str,
+        event: Event<'_>,
         data: &RawValue,
     ) -> Result<Delivery, EncodeError> {
         let limits = self.shared.settings.hub.clone();

@@ -4,8 +4,8 @@ use std::ops::Bound;
 
 use roomcast_core::{
     App, Audience, CloseCode, ConnId, ConnectionInfo, ConnectionSummary, Counts, Delivery,
-    EncodeError, Frame, Gateway, HistoryPage, JoinError, Outbox, PageError, Payload, Position,
-    PresencePage, RoomName, RoomSummary, Timestamp, UnknownConn,
+    EncodeError, Event, Frame, Gateway, HistoryPage, JoinError, Outbox, PageError, Payload,
+    Position, PresencePage, RoomName, RoomSummary, Timestamp, UnknownConn,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,6 +17,8 @@ pub(crate) enum Ask {
     Send {
         audience: Audience,
         event: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
         data: Box<RawValue>,
     },
     SendText {
@@ -124,10 +126,12 @@ impl Ask {
             Self::Send {
                 audience,
                 event,
+                path,
                 data,
             } => {
+                let event = Event::new(&event).with_path(path.as_deref());
                 let data = Payload::parse(data.get()).map_err(EncodeError::from)?;
-                Answer::Sent(app.send(now, &audience, &event, data, out)?)
+                Answer::Sent(app.send(now, &audience, event, data, out)?)
             }
             Self::SendText { audience, text } => {
                 Answer::Sent(app.send_frame(now, &audience, Frame::Text(&text), out)?)

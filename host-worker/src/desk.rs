@@ -1,8 +1,8 @@
 //! The namespace, as an API call sees it.
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, Delivery, EncodeError, Hub, JoinError, Outbox, Payload, SendError,
-    Timestamp, UnknownConn, http::ApiHost,
+    Audience, CloseCode, ConnId, Delivery, EncodeError, Event, Hub, JoinError, Outbox, Payload,
+    SendError, Timestamp, UnknownConn, http::ApiHost,
 };
 use serde_json::value::RawValue;
 
@@ -64,7 +64,7 @@ impl<P: Platform> ApiHost for Desk<'_, P> {
         &mut self,
         key: Option<&str>,
         audience: &Audience,
-        event: &str,
+        event: Event<'_>,
         data: &RawValue,
     ) -> Result<Delivery, SendError> {
         let data = Payload::parse(data.get()).map_err(EncodeError::from)?;

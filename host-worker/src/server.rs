@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, fmt, ops::RangeBounds, pin::Pin,
 
 use futures_channel::oneshot;
 use roomcast_core::{
-    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Frame,
+    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Event, Frame,
     HistoryPage, Position, PresencePage, RoomSummary,
 };
 use serde::Serialize;
@@ -108,19 +108,20 @@ impl Server {
     }
 
     /// Sends to an audience. The frame has no `from`; it names its room when the audience is one
-    /// room.
+    /// room, and its label when the event has one.
     ///
     /// # Errors
     ///
-    /// When the event, the value or a room name cannot be sent; nothing is sent then. When the
+    /// When the event, its label, the value or a room name cannot be sent; nothing is sent then. When the
     /// namespace is not available.
-    pub fn send<T: Serialize + ?Sized>(
+    pub fn send<'e, T: Serialize + ?Sized>(
         &self,
         audience: impl Into<Audience>,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: &T,
     ) -> impl Future<Output = Result<Delivery, ServerError>> {
-        let (audience, event) = (audience.into(), event.into());
+        let (audience, event): (_, Event<'_>) = (audience.into(), event.into());
+        let (event, path) = (event.name().into(), event.path().map(Into::into));
         // Here, so that the future does not hold the value.
         let data = serde_json::value::to_raw_value(data);
         async move {
@@ -128,6 +129,7 @@ impl Server {
             let ask = Ask::Send {
                 audience,
                 event,
+                path,
                 data,
             };
             let Answer::Sent(delivery) = self.ask(ask).await? else {
@@ -142,9 +144,9 @@ impl Server {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub fn broadcast<T: Serialize + ?Sized>(
+    pub fn broadcast<'e, T: Serialize + ?Sized>(
         &self,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: &T,
     ) -> impl Future<Output = Result<Delivery, ServerError>> {
         self.send(Audience::all(), event, data)

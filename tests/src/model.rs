@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roomcast_core::{CloseCode, Limits, Policies};
+use roomcast_core::{CloseCode, Event, Limits, Policies};
 
 use crate::{Actor, Answer, Expect, Op, To, op::json_string};
 
@@ -35,7 +35,8 @@ struct Conn {
 struct Sent {
     namespace: Box<str>,
     key: Box<str>,
-    message: (To, Box<str>, Box<str>),
+    /// To whom, the event, its label, the payload.
+    message: (To, Box<str>, Option<Box<str>>, Box<str>),
     expires: u64,
     answer: Answer,
 }
@@ -170,10 +171,12 @@ impl Model {
                 key,
                 to,
                 event,
+                path,
                 data,
                 ..
             } => {
                 let namespace = op.namespace();
+                let event = Event::new(event).with_path(path.as_deref());
                 return self.send_once(namespace, key.as_deref(), to, event, data);
             }
             Op::ServerJoin { actor, room } => return self.server_join(actor, room),
@@ -372,13 +375,14 @@ impl Model {
         namespace: &str,
         key: Option<&str>,
         to: &To,
-        event: &str,
+        event: Event<'_>,
         data: &str,
     ) -> Answer {
         let Some(key) = key else {
             return self.send(namespace, to, event, data);
         };
-        let message = (to.clone(), event.into(), data.into());
+        let path = event.path().map(Into::into);
+        let message = (to.clone(), event.name().into(), path, data.into());
         let now = self.now;
         self.sent.retain(|sent| sent.expires > now);
         let mut sent = self.sent.iter();
@@ -403,9 +407,13 @@ impl Model {
         answer
     }
 
-    fn send(&mut self, namespace: &str, to: &To, event: &str, data: &str) -> Answer {
+    fn send(&mut self, namespace: &str, to: &To, event: Event<'_>, data: &str) -> Answer {
+        let (event, path) = (event.name(), event.path());
         let rooms = to.rooms.iter().chain(&to.except_rooms);
         if event.is_empty() || event.len() > 128 || event.starts_with('$') {
+            return Answer::refused(400);
+        }
+        if path.is_some_and(|path| path.is_empty() || path.len() > 200) {
             return Answer::refused(400);
         }
         if !rooms.into_iter().all(|room| self.room_fits(room)) {
@@ -419,8 +427,11 @@ impl Model {
         let head = room.map_or(String::new(), |room| {
             format!(r#","room":{}"#, json_string(room))
         });
+        let path = path.map_or(String::new(), |path| {
+            format!(r#","path":{}"#, json_string(path))
+        });
         let event = json_string(event);
-        let text = format!(r#"{{"event":{event}{head}{offset},"data":{data}}}"#);
+        let text = format!(r#"{{"event":{event}{head}{path}{offset},"data":{data}}}"#);
         let named = |conn: &Conn, rooms: &[Box<str>], conns: &[Actor], users: &[Box<str>]| {
             rooms.iter().any(|room| conn.rooms.contains(&**room))
                 || conns.contains(&conn.actor)

@@ -1,5 +1,6 @@
 //! The alphabet of stories: everything a client, the application or time can do to rooms.
 
+use roomcast_core::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -117,6 +118,8 @@ pub enum Op {
         to: To,
         /// The event name.
         event: Box<str>,
+        /// The label.
+        path: Option<Box<str>>,
         /// The payload, JSON.
         data: Box<str>,
     },
@@ -187,6 +190,8 @@ pub struct OpError(pub(crate) String);
 struct Sent<T> {
     audience: T,
     event: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<Box<str>>,
     data: Box<RawValue>,
 }
 
@@ -343,12 +348,12 @@ pub(crate) fn json_string(text: &str) -> String {
 }
 
 /// The JSON of a send: with `T` the names of actors, or their ids.
-pub(crate) fn sent_json<T: Serialize>(audience: T, event: &str, data: &str) -> String {
+pub(crate) fn sent_json<T: Serialize>(audience: T, event: Event<'_>, data: &str) -> String {
     let data = RawValue::from_string(data.into()).unwrap_or_default();
-    let event = event.into();
     serde_json::to_string(&Sent {
         audience,
-        event,
+        event: event.name().into(),
+        path: event.path().map(Into::into),
         data,
     })
     .unwrap_or_default()

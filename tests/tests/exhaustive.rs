@@ -99,6 +99,7 @@ fn send(to: To) -> Op {
         key: None,
         to,
         event: "told".into(),
+        path: None,
         data: "2".into(),
     }
 }

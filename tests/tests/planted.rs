@@ -150,6 +150,7 @@ fn a_forgotten_exception_is_found() {
         key: None,
         to: To::room("lobby"),
         event: "announced".into(),
+        path: None,
         data: "1".into(),
     };
     let stories = Cast::new(["ann", "ben", "cat"], ["lobby", "muted"]).ops(1..=40);

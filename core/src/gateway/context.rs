@@ -18,6 +18,7 @@ use crate::{
     conn::ConnId,
     delivery::Delivery,
     error::{EncodeError, JoinError, SessionError},
+    event::Event,
     frame::Frame,
 };
 
@@ -36,6 +37,8 @@ use crate::{
 /// | the members of a room but this one | `cx.to(cx.room("r").except_self()).emit(..)` |
 /// | whoever shares a room with this one | `cx.to(cx.my_rooms().except_self()).emit(..)` |
 /// | any other audience | `cx.to(Audience::user("ann")).emit(..)` |
+///
+/// Each of them can carry a label: `cx.at("/alerts").emit(..)`, `cx.to(..).at("/alerts").emit(..)`.
 #[derive(Debug)]
 pub struct Context<'a> {
     desk: Desk<'a>,
@@ -72,9 +75,9 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// When the event or the value cannot be sent.
-    pub fn emit<T: Serialize + ?Sized>(
+    pub fn emit<'e, T: Serialize + ?Sized>(
         &mut self,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         self.desk.send(&Audience::conn(self.conn), event, data)
@@ -93,9 +96,9 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// As for [`emit`](Self::emit).
-    pub fn broadcast<T: Serialize + ?Sized>(
+    pub fn broadcast<'e, T: Serialize + ?Sized>(
         &mut self,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         self.desk.broadcast(event, data)
@@ -106,7 +109,13 @@ impl<'a> Context<'a> {
         To {
             desk: &mut self.desk,
             audience: audience.into(),
+            path: None,
         }
+    }
+
+    /// Gives a label to what is sent to this connection; nothing happens before [`To::emit`].
+    pub fn at<'c>(&'c mut self, path: &'c str) -> To<'c, 'a> {
+        self.to(Audience::conn(self.conn)).at(path)
     }
 
     /// Joins a room; says whether the connection is new there. The client is not told.
@@ -364,19 +373,29 @@ impl From<Scope> for Audience {
 pub struct To<'c, 'a> {
     desk: &'c mut Desk<'a>,
     audience: Audience,
+    path: Option<&'c str>,
 }
 
-impl To<'_, '_> {
+impl<'c> To<'c, '_> {
+    /// Labels what is sent: the member `path` of the envelope, for the client's code. It has no
+    /// meaning to the protocol, and has 1 to 200 bytes. A frame of one's own has none.
+    pub const fn at(mut self, path: &'c str) -> Self {
+        self.path = Some(path);
+        self
+    }
+
     /// Sends to them.
     ///
     /// # Errors
     ///
     /// As for [`Desk::send`].
-    pub fn emit<T: Serialize + ?Sized>(
+    pub fn emit<'e, T: Serialize + ?Sized>(
         self,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
+        let event = event.into();
+        let event = event.with_path(self.path.or(event.path));
         self.desk.send(&self.audience, event, data)
     }
 

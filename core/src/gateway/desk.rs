@@ -11,6 +11,7 @@ use crate::{
     conn::ConnId,
     delivery::Delivery,
     error::{EncodeError, JoinError, UnknownConn},
+    event::Event,
     frame::Frame,
     hub::Hub,
     outbox::Outbox,
@@ -50,17 +51,17 @@ pub struct Desk<'a> {
 
 impl Desk<'_> {
     /// Sends to an audience. The frame has no `from`; it names its room when the audience is one
-    /// room.
+    /// room, and its label when the event has one.
     ///
     /// Work: that of [`Hub::send`](crate::Hub::send), and the writing of the value.
     ///
     /// # Errors
     ///
-    /// When the event, the value or a room name cannot be sent; nothing is sent then.
-    pub fn send<T: Serialize + ?Sized>(
+    /// When the event, its label, the value or a room name cannot be sent; nothing is sent then.
+    pub fn send<'e, T: Serialize + ?Sized>(
         &mut self,
         audience: &Audience,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         let json = written(data)?;
@@ -86,9 +87,9 @@ impl Desk<'_> {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub fn broadcast<T: Serialize + ?Sized>(
+    pub fn broadcast<'e, T: Serialize + ?Sized>(
         &mut self,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
         self.send(&Audience::all(), event, data)

@@ -9,6 +9,7 @@ use crate::{
     conn::ConnId,
     delivery::Delivery,
     error::{EncodeError, JoinError, SendError, UnknownConn},
+    event::Event,
     frame::Frame,
     outbox::Outbox,
     payload::Payload,
@@ -22,11 +23,11 @@ impl<G: Gateway> App<G> {
     /// # Errors
     ///
     /// As there.
-    pub fn send(
+    pub fn send<'e>(
         &mut self,
         now: Timestamp,
         audience: &Audience,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: Payload<'_>,
         out: &mut Outbox,
     ) -> Result<Delivery, EncodeError> {
@@ -53,12 +54,12 @@ impl<G: Gateway> App<G> {
     /// # Errors
     ///
     /// As there.
-    pub fn send_once(
+    pub fn send_once<'e>(
         &mut self,
         now: Timestamp,
         key: &str,
         audience: &Audience,
-        event: &str,
+        event: impl Into<Event<'e>>,
         data: Payload<'_>,
         out: &mut Outbox,
     ) -> Result<Delivery, SendError> {

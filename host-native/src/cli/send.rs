@@ -47,6 +47,9 @@ pub(crate) struct SendArgs {
     /// Payload as JSON; `-` reads it from standard input; absent is null
     #[arg(allow_negative_numbers = true)]
     data: Option<String>,
+    /// Label for the client's code, the member `path` of the message: 1 to 200 bytes
+    #[arg(long)]
+    path: Option<String>,
     /// DATA is plain text: send it as a JSON string, without the line end that closes it
     #[arg(long, requires = "data")]
     string: bool,
@@ -167,6 +170,8 @@ fn data(given: Option<&str>, string: bool, mut stdin: impl Read) -> Result<Strin
 struct Body<'a> {
     audience: Audience,
     event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
     data: &'a RawValue,
 }
 
@@ -187,6 +192,7 @@ async fn send(args: &SendArgs, data: &str) -> Result<String, Failure> {
     let body = Body {
         audience: audience(args),
         event: &args.event,
+        path: args.path.as_deref(),
         data: serde_json::from_str(data).map_err(Failure::failed)?,
     };
     let body = serde_json::to_string(&body).map_err(Failure::failed)?;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use roomcast_core::{
-    Audience, CloseCode, ConnId, Delivery, Hub, JoinError, SendError, Timestamp, UnknownConn,
+    Audience, CloseCode, ConnId, Delivery, Event, Hub, JoinError, SendError, Timestamp,
+    UnknownConn,
     http::{ApiCall, ApiHost, ApiRequest, Problem, ProblemCode, Response},
 };
 use serde_json::value::RawValue;
@@ -134,7 +135,7 @@ impl ApiHost for Home<'_> {
         &mut self,
         key: Option<&str>,
         audience: &Audience,
-        event: &str,
+        event: Event<'_>,
         data: &RawValue,
     ) -> Result<Delivery, SendError> {
         Ok(match (&self.namespace, key) {

@@ -4,8 +4,8 @@
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, Delivery, EncodeError, Frame, Input, JoinError, Outbox, Payload,
-    SendError, Timestamp, UnknownConn,
+    Audience, CloseCode, ConnId, Delivery, EncodeError, Event, Frame, Input, JoinError, Outbox,
+    Payload, SendError, Timestamp, UnknownConn,
 };
 use serde_json::value::RawValue;
 
@@ -112,7 +112,7 @@ impl Namespace {
         self: &Rc<Self>,
         shard: &Shard,
         audience: &Audience,
-        event: &str,
+        event: Event<'_>,
         data: &RawValue,
     ) -> Result<Delivery, EncodeError> {
         let payload = Payload::parse(data.get())?;
@@ -128,7 +128,7 @@ impl Namespace {
         shard: &Shard,
         key: &str,
         audience: &Audience,
-        event: &str,
+        event: Event<'_>,
         data: &RawValue,
     ) -> Result<Delivery, SendError> {
         let payload = Payload::parse(data.get()).map_err(EncodeError::from)?;
@@ -202,13 +202,14 @@ impl Namespace {
 fn sent<'a>(
     key: Option<&'a str>,
     audience: &'a Audience,
-    event: &'a str,
+    event: Event<'a>,
     data: &RawValue,
 ) -> Input<'a> {
     Input::Send {
         key: key.map(Into::into),
         audience: Cow::Borrowed(audience),
-        event: event.into(),
+        event: event.name().into(),
+        path: event.path().map(Into::into),
         data: data.to_owned(),
     }
 }

@@ -260,6 +260,7 @@ impl Url {
             key,
             to,
             event,
+            path,
             data,
             ..
         } = op
@@ -271,8 +272,9 @@ impl Url {
             let (home, id) = self.lives.get(actor)?;
             (*home == namespace).then(|| id.parse().ok())?
         });
-        let path = format!("{namespace}/send");
+        let event = roomcast_core::Event::new(event).with_path(path.as_deref());
         let body = sent_json(audience, event, data);
+        let path = format!("{namespace}/send");
         self.call(Method::POST, &path, key.as_deref(), Some(body))
     }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use roomcast_core::Event;
+
 use super::{Op, OpError, Sent, json_string, sent_json};
 use crate::{
     Actor, To,
@@ -70,12 +72,14 @@ impl fmt::Display for Op {
                 key,
                 to,
                 event,
+                path,
                 data,
             } => {
                 within(f, namespace)?;
                 if let Some(key) = key {
                     write!(f, "with key {key} ")?;
                 }
+                let event = Event::new(event).with_path(path.as_deref());
                 let json = sent_json(to, event, data);
                 // Not `escape`: the actors in it are placeholders already.
                 write!(
@@ -242,6 +246,7 @@ fn server(rest: &str) -> Option<Op> {
                 key,
                 to: sent.audience,
                 event: sent.event,
+                path: sent.path,
                 data: sent.data.get().into(),
             }
         }

@@ -117,11 +117,13 @@ impl Beside {
             key: None,
             to,
             event,
+            path,
             data,
         } = op
         {
             let data = RawValue::from_string(data.to_string()).expect("JSON");
             let audience = to.audience(|actor| self.id(actor));
+            let event = roomcast_core::Event::new(event).with_path(path.as_deref());
             let sent = self.wait(self.server.send(audience, event, &data));
             let json = serde_json::to_string(&sent.expect("sent"));
             return Some(Answer::ok(json.expect("plain numbers")));

@@ -206,6 +206,7 @@ impl Chance {
             key,
             to,
             event: "told".into(),
+            path: None,
             data: data(self.count).into(),
         };
         if keyed {

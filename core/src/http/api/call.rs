@@ -22,6 +22,7 @@ use crate::{
     close::CloseCode,
     conn::ConnId,
     error::JoinError,
+    event::Event,
     http::{Problem, ProblemCode},
     hub::Hub,
 };
@@ -40,6 +41,7 @@ pub(super) enum Action {
         key: Option<String>,
         audience: Audience,
         event: String,
+        path: Option<String>,
         data: Box<RawValue>,
     },
     Rooms {
@@ -109,13 +111,15 @@ impl ApiCall {
                 key,
                 audience,
                 event,
+                path,
                 data,
             } => {
                 if key.is_some() || audience.as_room().is_some_and(|room| host.keeps(room)) {
                     // A key or a message must be remembered, even when nobody is there to hear it.
                     host.open()?;
                 }
-                View::Sent(host.send(key.as_deref(), &audience, &event, &data)?)
+                let event = Event::new(&event).with_path(path.as_deref());
+                View::Sent(host.send(key.as_deref(), &audience, event, &data)?)
             }
             Action::Rooms {
                 prefix,

@@ -8,6 +8,7 @@ use crate::{
     conn::ConnId,
     delivery::Delivery,
     error::{JoinError, SendError, UnknownConn},
+    event::Event,
     http::Problem,
     hub::Hub,
     time::Timestamp,
@@ -55,7 +56,7 @@ pub trait ApiHost {
         &mut self,
         key: Option<&str>,
         audience: &Audience,
-        event: &str,
+        event: Event<'_>,
         data: &RawValue,
     ) -> Result<Delivery, SendError>;
 

@@ -33,6 +33,8 @@ struct Body {
     audience: Box<RawValue>,
     event: String,
     #[serde(default)]
+    path: Option<String>,
+    #[serde(default)]
     data: Option<Box<RawValue>>,
 }
 
@@ -77,6 +79,7 @@ impl SendHead {
         let Body {
             audience,
             event,
+            path,
             data,
         } = serde_json::from_slice(body).map_err(|fault| misfit("the body", SHAPE, &fault))?;
         // A derived struct would take an array for its members in order.
@@ -94,6 +97,7 @@ impl SendHead {
             key: self.key,
             audience,
             event,
+            path,
             data,
         };
         let namespace = self.namespace;
@@ -120,7 +124,9 @@ impl From<SendError> for Problem {
                 ProblemCode::BadPayload
             }
             SendError::Encode(EncodeError::Room(fault)) => return bad_room(fault),
-            SendError::Encode(EncodeError::Event) | SendError::Key => ProblemCode::BadRequest,
+            SendError::Encode(EncodeError::Event | EncodeError::Path) | SendError::Key => {
+                ProblemCode::BadRequest
+            }
         };
         Self::new(code, fault.to_string())
     }

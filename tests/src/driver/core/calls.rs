@@ -1,8 +1,9 @@
 //! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
 
 use roomcast_core::{
-    Admission, App, CloseCode, ConnId, ConnectError, Delivery, Desk, DisconnectReason, Frame,
-    Gateway, Handshake, Input, JoinError, Outbox, Payload, Rejection, SendError, UpgradeRequest,
+    Admission, App, CloseCode, ConnId, ConnectError, Delivery, Desk, DisconnectReason, Event,
+    Frame, Gateway, Handshake, Input, JoinError, Outbox, Payload, Rejection, SendError,
+    UpgradeRequest,
 };
 use serde_json::value::RawValue;
 
@@ -53,10 +54,12 @@ impl<G: Gateway> Core<G> {
                 key,
                 to,
                 event,
+                path,
                 data,
                 ..
             } => {
                 let namespace = op.namespace();
+                let event = Event::new(event).with_path(path.as_deref());
                 return self.send(namespace, key.as_deref(), to, event, data);
             }
             Op::ServerJoin { actor, room } => return self.server_join(actor, room),
@@ -229,7 +232,7 @@ impl<G: Gateway> Core<G> {
         namespace: &str,
         key: Option<&str>,
         to: &To,
-        event: &str,
+        event: Event<'_>,
         data: &str,
     ) -> Result<Answer, DriverError> {
         let audience = to.audience(|actor| {
@@ -243,7 +246,8 @@ impl<G: Gateway> Core<G> {
         let input = Input::Send {
             key: key.map(Into::into),
             audience: std::borrow::Cow::Borrowed(&audience),
-            event: event.into(),
+            event: event.name().into(),
+            path: event.path().map(Into::into),
             data: raw,
         };
         let delivery = self.call(namespace, input, |app, now, out| match key {
