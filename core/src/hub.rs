@@ -21,7 +21,7 @@ use crate::{
     recover::Parked,
     room::{Joined, Position, RoomName, Rooms},
     shelf::Shelf,
-    time::Timestamp,
+    time::{Timestamp, UnixTime},
 };
 
 /// One namespace: its connections, its rooms, and who receives what.
@@ -393,6 +393,18 @@ impl Hub {
             epoch: Cow::Borrowed(&self.config.epoch),
             offset: 0,
         }
+    }
+
+    /// The wall-clock time of a moment, by where the host's times begin.
+    pub const fn unix_time(&self, now: Timestamp) -> UnixTime {
+        let zero_ms = self.config.unix_zero_ms;
+        UnixTime::from_millis(zero_ms.saturating_add(now.as_millis()))
+    }
+
+    /// Says anew where the host's times begin, in milliseconds since 1970: for a host whose times go
+    /// on evenly while the wall clock was set. No rule depends on it.
+    pub const fn set_unix_zero_ms(&mut self, unix_zero_ms: u64) {
+        self.config.unix_zero_ms = unix_zero_ms;
     }
 
     /// The limits in force.

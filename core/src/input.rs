@@ -130,6 +130,11 @@ pub enum Input<'a> {
         /// Behind which offset.
         after: u64,
     },
+    /// [`Hub::set_unix_zero_ms`].
+    WallClock {
+        /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970.
+        unix_zero_ms: u64,
+    },
     /// [`Hub::trim_histories`].
     TrimHistories {
         /// To how many bytes.
@@ -214,6 +219,7 @@ macro_rules! apply {
             Input::Lost { conn, room, after } => {
                 let _ = $target.lost(*conn, room, *after, $out);
             }
+            Input::WallClock { unix_zero_ms } => $target.set_unix_zero_ms(*unix_zero_ms),
             Input::TrimHistories { bytes_max } => $target.trim_histories(*bytes_max, $out),
             $($own)*
         }

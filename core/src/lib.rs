@@ -85,4 +85,4 @@ pub use rate::Bucket;
 pub use room::{Joined, Position, RoomName, RoomNameError};
 pub use settings::{OnOff, OnOffError, OrOff, OrOffError, SettingError, Vars};
 pub use state::{ConnState, HubState, KeyState, RoomState};
-pub use time::Timestamp;
+pub use time::{Timestamp, UnixTime};

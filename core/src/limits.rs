@@ -161,6 +161,15 @@ pub struct Config {
     /// gateway.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub told_of_users: bool,
+    /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's
+    /// times are those of the wall clock. For applications alone; no rule depends on it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unix_zero_ms: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Config {
@@ -173,6 +182,7 @@ impl Config {
             policies: Policies::default(),
             durable: false,
             told_of_users: false,
+            unix_zero_ms: 0,
         }
     }
 
@@ -187,6 +197,13 @@ impl Config {
     #[must_use]
     pub fn with_policies(mut self, policies: Policies) -> Self {
         self.policies = policies;
+        self
+    }
+
+    /// The same for a host whose times count from this moment, in milliseconds since 1970.
+    #[must_use]
+    pub const fn with_unix_zero_ms(mut self, unix_zero_ms: u64) -> Self {
+        self.unix_zero_ms = unix_zero_ms;
         self
     }
 

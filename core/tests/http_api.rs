@@ -3,8 +3,8 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use roomcast_core::{
-    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, Handshake, Hub, JoinError, Limits,
-    Outbox, Payload, SendError, Timestamp, UnknownConn,
+    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, Event, Handshake, Hub, JoinError,
+    Limits, Outbox, Payload, SendError, Timestamp, UnknownConn,
     http::{
         Access, ApiCall, ApiHost, ApiRequest, Headers, Problem, ProblemCode, Request, Response,
         Route,
@@ -119,7 +119,7 @@ impl ApiHost for Desk {
         &mut self,
         key: Option<&str>,
         audience: &Audience,
-        event: &str,
+        event: Event<'_>,
         data: &RawValue,
     ) -> Result<Delivery, SendError> {
         let mut nobody = Hub::new(Config::new("e"));

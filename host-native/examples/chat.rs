@@ -1,9 +1,18 @@
-//! The chat at `ws://127.0.0.1:3005/ws`, until Ctrl-C.
+//! The chat at `ws://127.0.0.1:3005/ws`, until Ctrl-C. Code of the server speaks in it as well: an
+//! HTTP route announces, and a task takes messages from a queue.
+//!
+//!     curl -d 'at ten' http://127.0.0.1:3006/announce
+//!     curl -d 'hello' http://127.0.0.1:3006/message
 
 #[path = "../../core/examples/gateways/chat.rs"]
 mod chat;
 
-use roomcast::{Host, Settings};
+use std::time::SystemTime;
+
+use axum::{Router, extract::State, routing::post};
+use chat::{Line, Message};
+use roomcast::{Host, Server, Settings, UnixTime};
+use tokio::sync::mpsc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,6 +21,53 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     settings.listen = ([127, 0, 0, 1], 3005).into();
     let listeners = roomcast::listen(&settings)?;
     let host = Host::new(settings).gateway("default", |_| chat::chat());
+
+    let (queue, messages) = mpsc::channel(100);
+    let task = tokio::spawn(say(host.server("default"), messages));
+    let routes = Router::new()
+        .route("/announce", post(announce))
+        .with_state(host.server("default"))
+        .merge(
+            Router::new()
+                .route("/message", post(enqueue))
+                .with_state(queue),
+        );
+    let http = tokio::net::TcpListener::bind(("127.0.0.1", 3006)).await?;
+    let http = tokio::spawn(axum::serve(http, routes).into_future());
+
     let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    Ok(host.run(listeners, ctrl_c).await?)
+    let ended = host.run(listeners, ctrl_c).await;
+    http.abort();
+    task.abort();
+    Ok(ended?)
+}
+
+/// A route: everybody who is connected hears it.
+async fn announce(State(server): State<Server>, text: String) -> String {
+    match server.broadcast("announce", &text).await {
+        Ok(sent) => format!("sent to {}\n", sent.queued),
+        Err(fault) => format!("not sent: {fault}\n"),
+    }
+}
+
+async fn enqueue(State(queue): State<mpsc::Sender<String>>, text: String) -> &'static str {
+    match queue.try_send(text) {
+        Ok(()) => "queued\n",
+        Err(_) => "the queue is full\n",
+    }
+}
+
+/// A task: what is in the queue goes to everybody, as if somebody had written it.
+async fn say(server: Server, mut messages: mpsc::Receiver<String>) {
+    while let Some(text) = messages.recv().await {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or_default();
+        let at = UnixTime::from_millis(now).to_string();
+        let author = "server".to_owned();
+        let line = Line { author, text };
+        let message = Message { line, at };
+        if let Err(fault) = server.broadcast("message", &message).await {
+            tracing::warn!(%fault, "not sent");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! A schedule that broadcasts, at `ws://127.0.0.1:3005/ws`, until Ctrl-C.
+//! A heartbeat every 5 seconds, at `ws://127.0.0.1:3005/ws`, until Ctrl-C.
 
 #[path = "../../core/examples/gateways/heartbeat.rs"]
 mod heartbeat;

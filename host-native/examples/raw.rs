@@ -1,4 +1,4 @@
-//! A text protocol without envelopes, at `ws://127.0.0.1:3005/ws`, until Ctrl-C.
+//! A text protocol without envelopes, at `ws://127.0.0.1:3005/ws/rooms`, until Ctrl-C.
 
 #[path = "../../core/examples/gateways/raw.rs"]
 mod raw;
@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut settings = Settings::default();
     settings.listen = ([127, 0, 0, 1], 3005).into();
     let listeners = roomcast::listen(&settings)?;
-    let host = Host::new(settings).gateway("default", |_| raw::raw());
+    let host = Host::new(settings).gateway("rooms", |_| raw::raw());
     let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
     Ok(host.run(listeners, ctrl_c).await?)
 }

@@ -30,6 +30,12 @@ impl Clock {
         Timestamp::from_millis(self.zero_ms + millis(self.start.elapsed()))
     }
 
+    /// The wall-clock time of the zero, by the wall clock of now: it moves when that is set.
+    pub(crate) fn unix_zero_ms(self) -> u64 {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        millis(unix.unwrap_or_default()).saturating_sub(self.now().as_millis())
+    }
+
     /// The wall-clock time of a timestamp, as milliseconds since 1970: for people, not for rules.
     pub(crate) const fn unix_ms(self, at: Timestamp) -> u64 {
         self.start_unix_ms

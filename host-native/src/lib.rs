@@ -127,12 +127,13 @@ pub use host::Host;
 pub use roomcast_core::Valid;
 pub use roomcast_core::{
     Admission, Audience, CloseCode, CompleteError, ConnId, ConnectionInfo, ConnectionSummary,
-    Context, Counts, Delivery, Desk, DisconnectReason, EncodeError, ErrorCode, Extract, Failure,
-    Frame, Gateway, Handler, HistoryPage, HistoryPolicy, HistoryRead, IntoOutcome, JoinError,
-    Limits, Message, Outcome, Overflow, PageError, PastMessage, Path, Pattern, PatternError,
-    Policies, PolicyError, PolicyFileError, Position, PresencePage, PresencePolicy, Present,
-    Publisher, Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy, RoomSummary,
-    Router, Scope, SessionError, Timestamp, To, Token, UnknownConn, UpgradeRequest,
+    Context, Counts, Delivery, Desk, DisconnectReason, EncodeError, ErrorCode, Event, Extract,
+    Failure, Frame, Gateway, Handler, HistoryPage, HistoryPolicy, HistoryRead, IntoOutcome,
+    JoinError, Limits, Message, Outcome, Overflow, PageError, PastMessage, Path, Pattern,
+    PatternError, Policies, PolicyError, PolicyFileError, Position, PresencePage, PresencePolicy,
+    Present, Publisher, Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy,
+    RoomSummary, Router, Scope, SessionError, Timestamp, To, Token, UnixTime, UnknownConn,
+    UpgradeRequest,
     http::{Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError},
     ok,
 };

@@ -68,6 +68,8 @@ pub(crate) struct Shard {
     durable: Durable,
     /// Rung when there is something to do at the end of the turn.
     bell: Notify,
+    /// The wall-clock time of the zero of the clock, as the namespaces know it.
+    unix_zero_ms: Cell<u64>,
     /// Rung when schedules have begun.
     begun: Notify,
 }
@@ -76,6 +78,7 @@ impl Shard {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
         let shards = shared.posts.len();
         let serial = Cell::new(shared.first_serial);
+        let unix_zero_ms = Cell::new(shared.clock.unix_zero_ms());
         Rc::new_cyclic(|weak| Self {
             weak: weak.clone(),
             index,
@@ -94,6 +97,7 @@ impl Shard {
             flow: Flow::new(shards),
             durable: Durable::default(),
             bell: Notify::new(),
+            unix_zero_ms,
             begun: Notify::new(),
         })
     }
@@ -172,7 +176,8 @@ impl Shard {
         let config = Config::new(&*life.epoch)
             .with_limits(limits)
             .with_policies(settings.policies.clone())
-            .with_durable(store.is_some());
+            .with_durable(store.is_some())
+            .with_unix_zero_ms(self.unix_zero_ms.get());
         let state = HubState::from_serial(self.serial.get().max(life.next_serial))
             .with_lives(life.lives)
             .with_rooms(rooms.iter().map(|room| room.state.clone()))

@@ -1,74 +1,84 @@
 //! A chat: messages to everybody with a history, presence, typing, and rooms to talk in.
 //!
 //! It needs no host: include the file in one (`#[path = "..."] mod chat;`), or in a test.
+//!
+//! nest-rs has had two meanings of `broadcast`, and both are here: `message` goes to every connection,
+//! the sender among them (`cx.broadcast`); `say` goes to whoever else is in a room of the sender, once,
+//! however many rooms they share (`cx.my_rooms().except_self()`).
 
 use garde::Validate;
-use roomcast_core::{Context, EncodeError, Failure, Router, Valid};
+use roomcast_core::{Context, EncodeError, Failure, JoinError, Router, Valid};
 use serde::{Deserialize, Serialize};
 
-/// What somebody wrote; the history keeps the last hundred. A character is at most 6 bytes of JSON,
-/// so that all of them fit into one frame of 330 KB, and into a row of storage.
+/// What somebody writes. A character is at most 6 bytes of JSON, so that a hundred of them fit into
+/// one frame of 340 KB, and into a row of storage.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
-pub(crate) struct Message {
+pub(crate) struct Line {
     #[garde(length(chars, max = 40))]
-    author: String,
+    pub(crate) author: String,
     #[garde(length(chars, max = 500))]
-    text: String,
+    pub(crate) text: String,
 }
 
-#[derive(Deserialize)]
-struct Say {
-    room: String,
-    text: String,
+/// What somebody wrote, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Message {
+    #[serde(flatten)]
+    pub(crate) line: Line,
+    /// RFC 3339, UTC.
+    pub(crate) at: String,
 }
 
-#[derive(Deserialize)]
-struct Room {
-    room: String,
+/// The last hundred messages, and how many are here.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Chat {
+    history: Vec<Message>,
+    present: usize,
 }
 
 /// The application.
-pub(crate) fn chat() -> Router<Vec<Message>> {
-    Router::new(Vec::new())
+pub(crate) fn chat() -> Router<Chat> {
+    Router::new(Chat::default())
         .persistent()
+        .on_connect(|cx, chat| {
+            chat.present = cx.counts().connections;
+            cx.join("lobby")?;
+            Ok(())
+        })
+        .on_disconnect(|cx, chat, _| chat.present = cx.counts().connections)
         // What the protocol can do to rooms by itself would go around `join`, `leave` and `say`.
         .guard_rooms(|_, _, _, _| Err(Failure::forbidden("send join, leave or say")))
         .on("message", message)
-        .on("history", |_: &mut Context, history: &mut Vec<Message>| {
-            history.clone()
+        .on("history", |_: &mut Context, chat: &mut Chat| {
+            chat.history.clone()
         })
-        .on("presence", |cx: &mut Context| cx.counts().connections)
-        .on("typing", |cx: &mut Context, who: String| {
-            cx.to(cx.others()).emit("typing", &who).map(|_| ())
+        .on("presence", |_: &mut Context, chat: &mut Chat| chat.present)
+        .on("typing", |cx: &mut Context, Valid(line): Valid<Line>| {
+            cx.to(cx.others()).emit("typing", &line).map(|_| ())
         })
-        .on("join", |cx: &mut Context, Room { room }: Room| {
-            cx.join(&room).map(|_| room)
+        .on("join", |cx: &mut Context, room: String| {
+            cx.join(&room)?;
+            Ok::<_, JoinError>(())
         })
-        .on("leave", |cx: &mut Context, Room { room }: Room| {
-            cx.leave(&room).then_some(room)
+        .on("leave", |cx: &mut Context, room: String| {
+            cx.leave(&room);
         })
-        .on("say", say)
+        .on("say", |cx: &mut Context, Valid(line): Valid<Line>| {
+            let others = cx.my_rooms().except_self();
+            cx.to(others).emit("said", &line).map(|_| ())
+        })
 }
 
-/// Everybody gets it; who wrote it, as the answer.
+/// Everybody gets it, and who comes later finds it in the history.
 fn message(
     cx: &mut Context<'_>,
-    history: &mut Vec<Message>,
-    Valid(message): Valid<Message>,
-) -> Result<Message, EncodeError> {
-    cx.to(cx.others()).emit("message", &message)?;
-    history.push(message.clone());
-    history.drain(..history.len().saturating_sub(100));
-    Ok(message)
-}
-
-/// Everybody in the room gets it, who says it among them.
-fn say(cx: &mut Context<'_>, Say { room, text }: Say) -> Result<(), Failure> {
-    if !cx.is_in(&room) {
-        return Err(Failure::forbidden(
-            "join the room before you say something in it",
-        ));
-    }
-    cx.to(cx.room(&room)).emit("say", &text)?;
+    chat: &mut Chat,
+    Valid(line): Valid<Line>,
+) -> Result<(), EncodeError> {
+    let at = cx.unix_time().to_string();
+    let message = Message { line, at };
+    cx.broadcast("message", &message)?;
+    chat.history.push(message);
+    chat.history.drain(..chat.history.len().saturating_sub(100));
     Ok(())
 }

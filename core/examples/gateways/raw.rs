@@ -1,82 +1,62 @@
-//! Frames without envelopes: a text protocol of words between colons, and binary.
+//! Text without envelopes: rooms by three words, with colons between.
 //!
-//! | a client sends | and |
-//! |---|---|
-//! | `join:ROOM`, `leave:ROOM` | gets `joined:ROOM`, `left:ROOM` |
-//! | `msg:ROOM:TEXT` | all members of the room get `ROOM:TEXT` |
-//! | `to:ID:TEXT` | this one connection gets `ID:TEXT` |
-//! | `id`, `ping:TEXT` | gets `id:ID`, `pong:TEXT` |
-//! | `bye` | is closed |
-//! | binary | whoever shares a room with it gets the same bytes |
+//! | a client sends | it gets | and all members of the room get |
+//! |---|---|---|
+//! | `join:ROOM` | `Joined room: ROOM` | `ID joined` |
+//! | `msg:ROOM:TEXT` | | `[ROOM] ID: TEXT` |
+//! | `leave:ROOM` | `Left room: ROOM` | |
 //!
-//! When a connection ends, whoever shared a room with it gets `gone:ID:REASON`.
+//! Binary frames are ignored. What cannot be done is answered with `Error: `.
 
-use roomcast_core::{Audience, CloseCode, Context, DisconnectReason, Failure, Frame, Router};
+use roomcast_core::{Audience, ConnId, Context, DisconnectReason, Failure, Frame, Router};
+
+/// The connection that ended last, and why.
+pub(crate) type Gone = Option<(ConnId, DisconnectReason)>;
 
 /// The application.
-pub(crate) fn raw() -> Router {
-    Router::default()
-        .on_frame(|cx, (), frame| match frame {
-            Frame::Text(text) => {
-                if let Err(failure) = text_frame(cx, text) {
-                    reply(cx, &format!("error:{}", failure.message()));
-                }
+pub(crate) fn raw() -> Router<Gone> {
+    Router::new(None)
+        .on_connect(|cx, _| {
+            reply(cx, "Connected. Send 'join:<room>' to join a room.");
+            Ok(())
+        })
+        .on_frame(|cx, _, frame| {
+            if let Frame::Text(text) = frame
+                && let Err(failure) = obey(cx, text)
+            {
+                reply(cx, &format!("Error: {}", failure.message()));
             }
-            Frame::Binary(_) => send(cx, cx.my_rooms().except_self(), frame),
         })
-        .on_disconnect(|cx, (), reason| {
-            let reason = if let DisconnectReason::Client(_) = reason {
-                "left"
-            } else if let DisconnectReason::Closed(_) = reason {
-                "closed"
-            } else {
-                "lost"
-            };
-            let text = format!("gone:{}:{reason}", cx.id());
-            send(cx, cx.my_rooms().except_self(), Frame::Text(&text));
-        })
+        // It is in no room any more: nothing is left to do.
+        .on_disconnect(|cx, gone, reason| *gone = Some((cx.id(), reason)))
 }
 
-fn text_frame(cx: &mut Context<'_>, text: &str) -> Result<(), Failure> {
+fn obey(cx: &mut Context<'_>, text: &str) -> Result<(), Failure> {
+    let id = cx.id();
     match text.splitn(3, ':').collect::<Vec<_>>()[..] {
         ["join", room] => {
             cx.join(room)?;
-            reply(cx, &format!("joined:{room}"));
+            reply(cx, &format!("Joined room: {room}"));
+            tell(cx, room, &format!("{id} joined"))
         }
         ["leave", room] => {
             cx.leave(room);
-            reply(cx, &format!("left:{room}"));
+            reply(cx, &format!("Left room: {room}"));
+            Ok(())
         }
-        ["msg", room, text] => {
-            let text = format!("{room}:{text}");
-            send(cx, Audience::room(room), Frame::Text(&text));
+        ["msg", room, text] => tell(cx, room, &format!("[{room}] {id}: {text}")),
+        _ => {
+            let advice = "send join:<room>, leave:<room> or msg:<room>:<text>";
+            Err(Failure::bad_payload(advice))
         }
-        ["to", id, text] => {
-            let conn = id.parse().map_err(|_| Failure::bad_payload("no such id"))?;
-            send(
-                cx,
-                Audience::conn(conn),
-                Frame::Text(&format!("{id}:{text}")),
-            );
-        }
-        ["id"] => {
-            let id = cx.id();
-            reply(cx, &format!("id:{id}"));
-        }
-        ["ping", text] => reply(cx, &format!("pong:{text}")),
-        ["bye"] => cx.close(CloseCode::NORMAL, "bye"),
-        _ => return Err(Failure::bad_payload("unknown word")),
     }
-    Ok(())
 }
 
 fn reply(cx: &mut Context<'_>, text: &str) {
     cx.emit_frame(Frame::Text(text));
 }
 
-/// A room that can have no members reaches nobody, and that is noted down.
-fn send(cx: &mut Context<'_>, to: impl Into<Audience>, frame: Frame<'_>) {
-    if let Err(fault) = cx.to(to).emit_frame(frame) {
-        cx.report("send", fault);
-    }
+fn tell(cx: &mut Context<'_>, room: &str, text: &str) -> Result<(), Failure> {
+    cx.to(Audience::room(room)).emit_frame(Frame::Text(text))?;
+    Ok(())
 }

@@ -1,55 +1,78 @@
-//! Rooms by their path: what an event does depends on the room that the message names, and the
-//! parameters in that path are typed.
+//! Rooms by their path: what an event does depends on the room that the message names.
+//!
+//! A broadcast of moost leaves out its sender unless it has an option, and it has another room as an
+//! option. Each meaning has a verb here: `message` goes to the others in the room, `shout` to all in it
+//! (`excludeSelf: false`), `forward` to the others in another one (`room: other`).
 
-use roomcast_core::{Context, Failure, Path, Router};
-use serde::{Deserialize, Serialize};
+use roomcast_core::{Audience, ConnId, Context, EncodeError, Failure, Path, Router};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 
-/// A chair at a table, as in `/table/7/seat/2`.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Chair {
-    table: u32,
-    seat: u8,
+#[derive(Deserialize)]
+struct Member {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Direct {
+    #[serde(rename = "targetId")]
+    target: ConnId,
+    text: String,
 }
 
 /// The application.
 pub(crate) fn rooms() -> Router {
     Router::default()
-        // By `$join` two could sit on one chair, and what is published says what it likes.
-        .guard_rooms(|_, _, _, _| Err(Failure::forbidden("send join, leave or say")))
-        .on_path("join", "/chat/{topic}", join)
-        .on_path("leave", "/chat/{topic}", |cx: &mut Context| cx.leave_here())
-        .on_path("say", "/chat/{topic}", say)
-        .on_path("join", "/table/{table}/seat/{seat}", sit)
-        // A text goes before a parameter.
-        .on_path("join", "/chat/help", |_: &mut Context| "ask away")
-        .on("join", |_: &mut Context| {
-            Failure::new("no_such_room", "join /chat/{topic} or /table/{n}/seat/{n}")
+        // What the protocol can do to rooms by itself would go around these events.
+        .guard_rooms(|_, _, _, _| Err(Failure::forbidden("send join, leave or message")))
+        .on_path("join", "/chat/{room}", join)
+        .on_path("leave", "/chat/{room}", leave)
+        .on_path("message", "/chat/{room}", message)
+        .on_path("shout", "/chat/{room}", shout)
+        .on_path("forward", "/chat/{room}/to/{other}", forward)
+        .on_path("admin", "/announce", announce)
+        .on_path("dm", "/direct", |cx: &mut Context, dm: Direct| {
+            let to = cx.to(Audience::conn(dm.target)).at("/direct");
+            to.emit("dm", &json!({"text": dm.text})).map(|_| ())
+        })
+        .on_path("notify", "/self", |cx: &mut Context| {
+            let text = json!({"text": "Just for you"});
+            cx.at("/alerts").emit("notification", &text).map(|_| ())
         })
 }
 
-/// The room that is joined is the one that the message names.
-fn join(cx: &mut Context<'_>, Path(topic): Path<String>) -> Result<String, Failure> {
-    let id = cx.id();
-    if cx.join_here()? {
-        let room = format!("/chat/{topic}");
-        cx.to(cx.room(&room).except_self()).emit("joined", &id)?;
-    }
-    Ok(topic)
-}
-
-/// Everybody else in the room hears it; the answer says how many.
-fn say(cx: &mut Context<'_>, Path(topic): Path<String>, text: String) -> Result<usize, Failure> {
-    let room = format!("/chat/{topic}");
-    let said = cx.to(cx.room(&room).except_self()).emit("said", &text)?;
-    Ok(said.matched)
-}
-
-/// A chair is a room for one.
-fn sit(cx: &mut Context<'_>, Path(chair): Path<Chair>) -> Result<Chair, Failure> {
-    let room = cx.here().unwrap_or_default();
-    if !cx.members(room).is_empty() && !cx.is_in(room) {
-        return Err(Failure::new("taken", "somebody sits there"));
-    }
+fn join(cx: &mut Context, Path(room): Path<String>, who: Member) -> Result<Value, Failure> {
     cx.join_here()?;
-    Ok(chair)
+    let text = json!({"text": format!("{} joined", who.name)});
+    cx.to(cx.room_here().except_self()).emit("system", &text)?;
+    Ok(json!({"joined": true, "room": room, "rooms": cx.rooms()}))
+}
+
+fn leave(cx: &mut Context) -> Result<Value, EncodeError> {
+    cx.leave_here();
+    let text = json!({"text": "Someone left"});
+    cx.to(cx.room_here()).emit("system", &text)?;
+    Ok(json!({"left": true, "rooms": cx.rooms()}))
+}
+
+fn message(cx: &mut Context, data: Box<RawValue>) -> Result<(), EncodeError> {
+    let others = cx.room_here().except_self();
+    cx.to(others).emit("message", &data).map(|_| ())
+}
+
+fn shout(cx: &mut Context, data: Box<RawValue>) -> Result<(), EncodeError> {
+    cx.to(cx.room_here()).emit("message", &data).map(|_| ())
+}
+
+type Hop = Path<(String, String)>;
+
+fn forward(cx: &mut Context, Path((_, to)): Hop, data: Box<RawValue>) -> Result<(), EncodeError> {
+    let others = cx.room(&format!("/chat/{to}")).except_self();
+    cx.to(others).emit("message", &data).map(|_| ())
+}
+
+fn announce(cx: &mut Context, data: Box<RawValue>) -> Result<Value, EncodeError> {
+    let all = cx.to(Audience::all()).at("/announce");
+    all.emit("announcement", &data)?;
+    Ok(json!({"announced": true}))
 }

@@ -35,6 +35,7 @@ use crate::{
 /// | every connection but this one | `cx.to(cx.others()).emit(..)` |
 /// | the members of a room | `cx.to(cx.room("r")).emit(..)` |
 /// | the members of a room but this one | `cx.to(cx.room("r").except_self()).emit(..)` |
+/// | the members of the room that the message names | `cx.to(cx.room_here()).emit(..)` |
 /// | whoever shares a room with this one | `cx.to(cx.my_rooms().except_self()).emit(..)` |
 /// | any other audience | `cx.to(Audience::user("ann")).emit(..)` |
 ///
@@ -319,6 +320,11 @@ impl<'a> Context<'a> {
     /// The members of a room.
     pub fn room(&self, room: &str) -> Scope {
         self.scope(Audience::room(room))
+    }
+
+    /// The members of the room that the message at hand names; nobody when it names none.
+    pub fn room_here(&self) -> Scope {
+        self.scope(self.here.map_or_else(Audience::none, Audience::room))
     }
 
     /// The members of all rooms that this connection is in, itself among them.

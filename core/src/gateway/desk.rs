@@ -19,7 +19,7 @@ use crate::{
     payload::Payload,
     query::{ConnectionInfo, Counts, RoomInfo},
     room::Position,
-    time::Timestamp,
+    time::{Timestamp, UnixTime},
 };
 
 /// What an application can do to its namespace without a connection at hand: in a schedule, for
@@ -154,6 +154,12 @@ impl Desk<'_> {
     /// The time of what is happening.
     pub const fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The wall-clock time of what is happening, as the host says. It is a part of the input: a
+    /// journal that is replayed gives the same.
+    pub const fn unix_time(&self) -> UnixTime {
+        self.hub.unix_time(self.now)
     }
 
     /// Rooms whose name starts with `prefix`, sorted by name.

@@ -67,6 +67,11 @@ impl<G: Gateway> App<G> {
         self.hub.send_once(now, key, audience, event, data, out)
     }
 
+    /// [`Hub::set_unix_zero_ms`](crate::Hub::set_unix_zero_ms).
+    pub const fn set_unix_zero_ms(&mut self, unix_zero_ms: u64) {
+        self.hub.set_unix_zero_ms(unix_zero_ms);
+    }
+
     /// [`Hub::settle_once`](crate::Hub::settle_once).
     pub fn settle_once(&mut self, key: &str, delivery: Delivery) {
         self.hub.settle_once(key, delivery);

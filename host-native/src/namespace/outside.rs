@@ -58,6 +58,13 @@ impl Namespace {
         inner.tell_lost(shard, &self.name, shard.now(), lost);
     }
 
+    /// Tells the application where the wall clock is.
+    pub(crate) fn set_unix_zero_ms(self: &Rc<Self>, shard: &Shard, unix_zero_ms: u64) {
+        let input = || Input::WallClock { unix_zero_ms };
+        // No hook runs.
+        let _ = self.drive(shard, input, |app, _, _| app.set_unix_zero_ms(unix_zero_ms));
+    }
+
     /// Drops histories until they take at most so many bytes of memory.
     pub(crate) fn trim_histories(self: &Rc<Self>, shard: &Shard, bytes_max: usize) {
         let input = || Input::TrimHistories { bytes_max };

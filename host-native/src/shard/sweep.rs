@@ -18,9 +18,15 @@ use crate::{
     socket::{Socket, Stage},
 };
 
+/// Whether the wall clock is somewhere else, and not only read a moment later.
+const fn has_stepped(before_ms: u64, now_ms: u64) -> bool {
+    before_ms.abs_diff(now_ms) >= 500
+}
+
 impl Shard {
     /// What is done a few times a second, for all connections together instead of a timer each.
     pub(crate) fn sweep(self: &Rc<Self>) {
+        self.follow_wall_clock();
         for namespace in self.namespaces() {
             namespace.timeout(self);
         }
@@ -36,6 +42,18 @@ impl Shard {
         self.retire_namespaces();
         self.ebb();
         self.shared.flush_record();
+    }
+
+    /// Tells the namespaces where the wall clock is now, when it was set or the machine slept: the
+    /// times of the hub go on evenly.
+    fn follow_wall_clock(self: &Rc<Self>) {
+        let unix_zero_ms = self.shared.clock.unix_zero_ms();
+        if has_stepped(self.unix_zero_ms.get(), unix_zero_ms) {
+            self.unix_zero_ms.set(unix_zero_ms);
+            for namespace in self.namespaces() {
+                namespace.set_unix_zero_ms(self, unix_zero_ms);
+            }
+        }
     }
 
     /// Has the sweep look at a socket, for as long as something may become due for it.
@@ -139,5 +157,19 @@ impl Shard {
         if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
             tracing::error!("an application panicked when it was dropped");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_is_set_is_told_from_one_that_is_read_late() {
+        assert!(!has_stepped(1_000_000, 1_000_000));
+        assert!(!has_stepped(1_000_000, 1_000_003));
+        assert!(!has_stepped(1_000_003, 1_000_000));
+        assert!(has_stepped(1_000_000, 1_000_500));
+        assert!(has_stepped(1_000_000, 0));
     }
 }

@@ -1,4 +1,6 @@
-//! The example applications as one Worker, each in the namespace of its name:
+//! The example applications as one Worker, each in the namespaces whose name begins with its own:
+//! `chat`, `heartbeat-2`, `rooms-by-path`. The chat is also the namespace `default`, and `rooms` is the
+//! text protocol of `raw`, as on the native host.
 //!
 //! ```sh
 //! cd host-worker
@@ -35,6 +37,7 @@ use roomcast_worker::{Server, mount, mount_others};
 #[cfg_attr(target_arch = "wasm32", wasm_bindgen::prelude::wasm_bindgen(start))]
 pub fn start() {
     mount("default", |_| chat::chat());
+    mount("rooms", |_| raw::raw());
     mount("orders", orders::orders);
     mount("trials", trials::trials);
     mount("trials-raw", |_| trials::raw());
