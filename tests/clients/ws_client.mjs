@@ -30,10 +30,10 @@ function show(value) {
   return text !== undefined && text.length > 600 ? `${text.slice(0, 600)}… (${text.length})` : text;
 }
 
-export function withDeadline(promise, what) {
+export function withDeadline(promise, what, deadline = DEADLINE_MS) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${DEADLINE_MS} ms for ${what}`)), DEADLINE_MS);
+    timer = setTimeout(() => reject(new Error(`waited ${deadline} ms for ${what}`)), deadline);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

@@ -7,96 +7,168 @@
 // route of its own if it has one. The exit code is 0 when all is as it should be.
 
 import process from "node:process";
-import { Api, Client, equal, matches, withDeadline } from "./ws_client.mjs";
+import { Api, Client, equal, matches, until, withDeadline } from "./ws_client.mjs";
 
 const [name, address, api, key, route] = process.argv.slice(2);
 
 const open = (query = "") => Client.openPlain(address + query);
 
-// The session that the page of a chat prints.
+// A time as `2026-06-08T10:23:14Z`, and a minute at most from now.
+const TIME = '"(\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ)"';
+
+// The next frame is this one, with a time of now where it says AT.
+async function expectAt(client, frame) {
+  const got = await client.next();
+  const escaped = frame.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace('"AT"', TIME);
+  matches(got, new RegExp(`^${escaped}$`), "a frame with a time");
+  const [, at] = new RegExp(TIME).exec(got);
+  equal(Math.abs(Date.now() - Date.parse(at)) < 60_000, true, `${at} is now`);
+}
+
+// What clients of nest-rs see.
 async function chat() {
-  const ann = await open();
-  await ann.ask('{"event":"history","data":null}', '{"event":"history","data":[]}');
-  const hello = '{"event":"message","data":{"author":"ann","text":"hello"}}';
-  await ann.ask(hello, hello);
-  await ann.ask('{"event":"presence"}', '{"event":"presence","data":1}');
-  await ann.ask('{"event":"history"}', '{"event":"history","data":[{"author":"ann","text":"hello"}]}');
+  const a = await open();
+  const b = await open();
+  await a.ask('{"event":"history","data":null}', '{"event":"history","data":[]}');
+  a.send('{"event":"message","data":{"author":"ada","text":"hi"}}');
+  const hi = '{"author":"ada","text":"hi","at":"AT"}';
+  for (const client of [a, b]) await expectAt(client, `{"event":"message","data":${hi}}`);
+  await a.ask('{"event":"presence","data":null}', '{"event":"presence","data":2}');
+  a.send('{"event":"typing","data":{"author":"bob","text":"..."}}');
+  await b.expect('{"event":"typing","data":{"author":"bob","text":"..."}}');
+  b.send('{"event":"history","data":null}');
+  await expectAt(b, `{"event":"history","data":[${hi}]}`);
 
-  const ben = await open();
-  await ben.ask('{"event":"presence","data":null}', '{"event":"presence","data":2}');
-  ben.send('{"event":"typing","data":"ben"}');
-  await ann.expect('{"event":"typing","data":"ben"}');
-  const hi = '{"event":"message","data":{"author":"ben","text":"hi"}}';
-  await ben.ask(hi, hi);
-  await ann.expect(hi);
+  a.send('{"event":"join","data":"dev"}');
+  await a.nothingMore();
+  await b.ask('{"event":"join","id":1,"data":"dev"}', '{"event":"join","id":1,"data":null}');
+  a.send('{"event":"say","data":{"author":"ada","text":"yo"}}');
+  await b.expect('{"event":"said","data":{"author":"ada","text":"yo"}}');
+  await b.nothingMore();
+  a.send('{"event":"leave","data":"dev"}');
+  await a.nothingMore();
+  await b.ask('{"event":"$rooms"}', '{"event":"$rooms","data":["dev","lobby"]}');
 
-  await ann.ask('{"event":"join","data":{"room":"lobby"}}', '{"event":"join","data":"lobby"}');
-  await ben.ask('{"event":"join","data":{"room":"lobby"}}', '{"event":"join","data":"lobby"}');
-  const said = '{"event":"say","room":"lobby","data":"hi"}';
-  await ben.ask('{"event":"say","data":{"room":"lobby","text":"hi"}}', said);
-  await ann.expect(said);
-  await ben.ask('{"event":"leave","data":{"room":"lobby"}}', '{"event":"leave","data":"lobby"}');
-  await ann.ask('{"event":"say","data":{"room":"lobby","text":"hi"}}', said);
-  await ben.nothingMore();
-  ben.send('{"event":"say","data":{"room":"lobby","text":"hi"}}');
-  await ben.expectError({ event: "say" }, "forbidden");
-  ben.send('{"event":"message","data":{"author":"SECRET"}}');
-  matches(await ben.next(), /"code":"bad_payload","message":".*`text` is missing/, "the answer");
-  await ann.nothingMore();
-  await ben.close();
+  a.send('{"event":"message","data":{"author":5}}');
+  const refused = await a.next();
+  matches(refused, /^\{"event":"message","error":\{"code":"bad_payload","message":"[^"]*author/, "the refusal");
+  equal(/\b5\b/.test(refused), false, "what was refused is repeated");
+  await b.nothingMore();
+  await fromOutside(a, b);
+
+  await b.close();
+  // The server may notice the end of a connection after its client.
+  await until("presence to be 1", async () => {
+    a.send('{"event":"presence","data":null}');
+    return (await a.next()) === '{"event":"presence","data":1}';
+  });
+  a.send('{"event":"say","id":2,"data":{"author":"ada","text":"alone"}}');
+  await a.expect('{"event":"say","id":2,"data":null}');
+  const http = new Api(api, key === "-" ? null : key);
+  const { rooms } = JSON.parse((await http.call("GET", "/rooms")).text);
+  equal(JSON.stringify(rooms.map(({ room, members }) => [room, members])), '[["lobby",1]]', "who is where");
+}
+
+// Code of the server's own pushes: by the HTTP API, and by a route and a task where there are any.
+async function fromOutside(...clients) {
+  const http = new Api(api, key === "-" ? null : key);
+  const pushed = `{"matched":${clients.length},"queued":${clients.length},"dropped":0}`;
+  const announcement = { audience: { all: true }, event: "announce", data: "at ten" };
+  await http.gives("POST", "/send", pushed, { body: announcement });
+  for (const client of clients) await client.expect('{"event":"announce","data":"at ten"}');
+  const data = { author: "server", text: "hello", at: "2026-06-08T10:23:14Z" };
+  const message = { audience: { all: true }, event: "message", path: "/front", data };
+  await http.gives("POST", "/send", pushed, { body: message });
+  const labelled = { event: "message", path: "/front", data };
+  for (const client of clients) await client.expect(JSON.stringify(labelled));
+  if (!route) return;
+  const routes = new Api(route);
+  await routes.gives("POST", "/announce", `sent to ${clients.length}\n`, { body: "at once" });
+  for (const client of clients) await client.expect('{"event":"announce","data":"at once"}');
+  await routes.gives("POST", "/message", "queued\n", { body: "hi all" });
+  const said = '{"event":"message","data":{"author":"server","text":"hi all","at":"AT"}}';
+  for (const client of clients) await expectAt(client, said);
 }
 
 async function heartbeat() {
-  const client = await open();
-  const next = async () => JSON.parse(await client.next());
-  const first = await next();
-  equal(`${first.event} ${first.data.connections}`, "beat 1", "a beat");
-  const other = await open();
-  const second = await next();
-  equal(second.data.number, first.data.number + 1, "the number of the next beat");
-  equal(second.data.connections, 2, "connections in the next beat");
-  equal(await other.next(), JSON.stringify(second), "the beat of the other client");
-  client.send('{"event":"last","id":1}');
-  const last = { event: "last", id: 1, data: second.data };
-  await client.expect(JSON.stringify(last));
+  const a = await open();
+  const b = await open();
+  for (const client of [a, b, a]) await expectAt(client, '{"event":"heartbeat","data":"AT"}');
 }
 
+// What clients of moost see.
 async function rooms() {
-  const ann = await open();
-  const ben = await open();
-  const join = (at) => `{"event":"join","room":"${at}"}`;
-  await ann.ask(join("/chat/rust"), '{"event":"join","room":"/chat/rust","data":"rust"}');
-  await ben.ask(join("/chat/rust"), '{"event":"join","room":"/chat/rust","data":"rust"}');
-  matches(await ann.next(), /^\{"event":"joined","room":"\/chat\/rust","data":"\d+"\}$/, "who joined");
-  await ben.ask(
-    '{"event":"say","id":"x","room":"/chat/rust","data":"hi"}',
-    '{"event":"say","id":"x","room":"/chat/rust","data":1}',
+  const a = await Client.open(address);
+  const b = await Client.open(address);
+  const join = (name) => `{"event":"join","room":"/chat/general","id":1,"data":{"name":"${name}"}}`;
+  const joined =
+    '{"event":"join","id":1,"room":"/chat/general","data":{"joined":true,"room":"general","rooms":["/chat/general"]}}';
+  await b.ask(join("Bob"), joined);
+  await a.ask(join("Alice"), joined);
+  await b.expect('{"event":"system","room":"/chat/general","data":{"text":"Alice joined"}}');
+  const hello = '{"event":"message","room":"/chat/general","data":{"from":"Alice","text":"Hello!"}}';
+  a.send(hello);
+  await b.expect(hello);
+  await a.nothingMore();
+  const shout = '"room":"/chat/general","data":{"from":"Alice","text":"all!"}}';
+  a.send(`{"event":"shout",${shout}`);
+  for (const client of [a, b]) await client.expect(`{"event":"message",${shout}`);
+  await a.ask(
+    '{"event":"leave","room":"/chat/general","id":2}',
+    '{"event":"leave","id":2,"room":"/chat/general","data":{"left":true,"rooms":[]}}',
   );
-  await ann.expect('{"event":"said","room":"/chat/rust","data":"hi"}');
-  await ann.ask(join("/table/7/seat/2"), '{"event":"join","room":"/table/7/seat/2","data":{"table":7,"seat":2}}');
-  ben.send(join("/table/7/seat/2"));
-  await ben.expectError({ event: "join", room: "/table/7/seat/2" }, "taken");
-  ben.send(join("/table/7/seat/two"));
-  await ben.expectError({ event: "join", room: "/table/7/seat/two" }, "bad_room", "two");
+  await b.expect('{"event":"system","room":"/chat/general","data":{"text":"Someone left"}}');
+  a.send('{"event":"forward","room":"/chat/dev/to/general","data":{"text":"over there"}}');
+  await b.expect('{"event":"message","room":"/chat/general","data":{"text":"over there"}}');
+  a.send(`{"event":"dm","room":"/direct","data":{"targetId":"${b.conn}","text":"psst"}}`);
+  await b.expect('{"event":"dm","path":"/direct","data":{"text":"psst"}}');
+  const announcement = '{"event":"announcement","path":"/announce","data":{"text":"at ten"}}';
+  await a.ask(
+    '{"event":"admin","room":"/announce","id":3,"data":{"text":"at ten"}}',
+    announcement,
+    '{"event":"admin","id":3,"room":"/announce","data":{"announced":true}}',
+  );
+  await b.expect(announcement);
+  await a.ask(
+    '{"event":"notify","room":"/self"}',
+    '{"event":"notification","path":"/alerts","data":{"text":"Just for you"}}',
+  );
+  await a.nothingMore();
+  await b.nothingMore();
 }
 
+// What clients of toni see.
 async function raw() {
-  const ann = await open();
-  const ben = await open();
-  await ann.ask("join:lobby", "joined:lobby");
-  await ben.ask("join:lobby", "joined:lobby");
-  await ann.ask("msg:lobby:hello: all", "lobby:hello: all");
-  await ben.expect("lobby:hello: all");
-  ann.socket.send(Buffer.from([0x00, 0xff]));
-  await ben.expect("(binary) 00ff");
-  await ann.ask('{"event":"$ping"}', "error:unknown word");
-  ben.send("id");
-  const id = (await ben.next()).replace("id:", "");
-  ann.send(`to:${id}:psst`);
-  await ben.expect(`${id}:psst`);
-  ben.send("bye");
-  equal(await ben.expectClose(1000), "bye", "the reason");
-  await ann.expect(`gone:${id}:closed`);
+  const hello = "Connected. Send 'join:<room>' to join a room.";
+  const advice = "Error: send join:<room>, leave:<room> or msg:<room>:<text>";
+  const a = await open();
+  await a.expect(hello);
+  await a.ask("join:lobby", "Joined room: lobby");
+  const id = (await a.next()).replace(/ joined$/, "");
+  matches(id, /^\d+$/, "the id of A");
+  const b = await open();
+  await b.expect(hello);
+  await b.ask("join:lobby", "Joined room: lobby");
+  const joined = await b.next();
+  matches(joined, /^\d+ joined$/, "who joined");
+  await a.expect(joined);
+  a.send("msg:lobby:a:b");
+  for (const client of [a, b]) await client.expect(`[lobby] ${id}: a:b`);
+  a.socket.send(Buffer.from([0x00, 0xff]));
+  await a.ask("what", advice);
+  await b.ask("what", advice);
+  await a.ask("leave:lobby", "Left room: lobby");
+  await b.ask("msg:lobby:alone", `[lobby] ${joined.replace(" joined", "")}: alone`);
+  await a.ask("what", advice);
+  await b.close();
+  const c = await open();
+  await c.ask("join:lobby", hello, "Joined room: lobby");
+  matches(await c.next(), /^\d+ joined$/, "who joined");
+  const http = new Api(api, key === "-" ? null : key);
+  await until("membership to end with the connection", async () => {
+    const { rooms } = JSON.parse((await http.call("GET", "/rooms")).text);
+    return rooms[0].members === 1;
+  });
 }
 
 async function notify() {
@@ -134,7 +206,7 @@ if (!(name in sessions) || !address) {
   process.exit(2);
 }
 try {
-  await withDeadline(sessions[name](), `the session of ${name}`);
+  await withDeadline(sessions[name](), `the session of ${name}`, 60_000);
   console.log(`ok ${name}`);
 } catch (error) {
   console.log(`FAILED ${name}: ${error.message}`);

@@ -9,7 +9,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 use roomcast_core::{
-    Context, Entry, Failure, Gateway, Message, Outbox, Outcome, Replay, RoomAction,
+    Context, Entry, Failure, Gateway, Message, Outbox, Outcome, Rejection, Replay, RoomAction,
 };
 use roomcast_tests::{Actor, Cast, Core, Driver, Event, Op, Settings, Sleep, World};
 
@@ -92,6 +92,10 @@ fn a_message_of_the_wrong_type_is_refused_by_its_field() {
 struct Forgetful<G>(G);
 
 impl<G: Gateway> Gateway for Forgetful<G> {
+    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+        self.0.connect(cx)
+    }
+
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
         if message.event == "leave" {
             return Outcome::Done;
@@ -108,6 +112,10 @@ impl<G: Gateway> Gateway for Forgetful<G> {
 struct Open<G>(G, RoomAction);
 
 impl<G: Gateway> Gateway for Open<G> {
+    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+        self.0.connect(cx)
+    }
+
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
         self.0.message(cx, message)
     }

@@ -200,28 +200,48 @@ fn python_websockets_holds_its_sessions_on_four_threads() {
     session(python(), "websockets_session.py", "--threads=4");
 }
 
-/// The session of an example's page, as `ws` holds it.
-fn session_of(example: &str) {
+/// Where an example is: its address, and that of its namespace in the HTTP API.
+fn places(authority: &str, namespace: &str) -> (String, String) {
+    let (ws, http) = urls(authority);
+    let ws = match namespace {
+        "default" => format!("{ws}/ws"),
+        _ => format!("{ws}/ws/{namespace}"),
+    };
+    (ws, format!("{http}/api/v1/{namespace}"))
+}
+
+/// The session of an example, as `ws` holds it.
+fn npm_ws_session_of(example: &str, namespace: &str) {
     let (server, _) = Server::example(example);
-    let (ws, http) = urls(&server.address);
-    let (ws, api) = (format!("{ws}/ws"), format!("{http}/api/v1/default"));
-    // A route of the application's own, where it has one.
-    let route = "http://127.0.0.1:3006";
-    let args = ["ws_gateways.mjs", example, &ws, &api, "-", route];
+    let (ws, api) = places(&server.address, namespace);
+    // Routes of the application's own, where it has some.
+    let mut args = vec!["ws_gateways.mjs", example, &ws, &api, "-"];
+    if ["chat", "notify"].contains(&example) {
+        args.push("http://127.0.0.1:3006");
+    }
     check("clients", "node", &args);
+}
+
+/// The same, as `websockets` holds it. Gives the start-up lines.
+fn python_websockets_session_of(example: &str, namespace: &str) -> String {
+    let (server, said) = Server::example(example);
+    let (ws, _) = places(&server.address, namespace);
+    check(
+        "clients",
+        python(),
+        &["websockets_gateways.py", example, &ws],
+    );
+    said
 }
 
 #[test]
 fn npm_ws_talks_in_the_chat() {
-    session_of("chat");
+    npm_ws_session_of("chat", "default");
 }
 
 #[test]
 fn python_websockets_talks_in_the_chat() {
-    let (server, said) = Server::example("chat");
-    let (ws, _) = urls(&server.address);
-    let args = ["websockets_gateways.py", &format!("{ws}/ws")];
-    check("clients", python(), &args);
+    let said = python_websockets_session_of("chat", "default");
     // The start-up lines say what was mounted.
     for event in [
         "message", "history", "presence", "typing", "join", "leave", "say",
@@ -232,34 +252,69 @@ fn python_websockets_talks_in_the_chat() {
 
 #[test]
 fn npm_ws_hears_the_heartbeat() {
-    session_of("heartbeat");
+    npm_ws_session_of("heartbeat", "default");
 }
 
 #[test]
-fn npm_ws_sits_in_rooms_by_path() {
-    session_of("rooms");
+fn python_websockets_hears_the_heartbeat() {
+    python_websockets_session_of("heartbeat", "default");
+}
+
+#[test]
+fn npm_ws_goes_to_rooms_by_path() {
+    npm_ws_session_of("rooms", "default");
+}
+
+#[test]
+fn python_websockets_goes_to_rooms_by_path() {
+    python_websockets_session_of("rooms", "default");
 }
 
 #[test]
 fn npm_ws_talks_without_envelopes() {
-    session_of("raw");
+    npm_ws_session_of("raw", "rooms");
+}
+
+#[test]
+fn python_websockets_talks_without_envelopes() {
+    python_websockets_session_of("raw", "rooms");
 }
 
 #[test]
 fn npm_ws_is_notified() {
-    session_of("notify");
+    npm_ws_session_of("notify", "default");
 }
+
+/// The namespaces of the worker's examples; two libraries must not hear each other.
+const EXAMPLES_OF_THE_WORKER: &[(&str, &str, &str)] = &[
+    ("chat", "chat", "chat-2"),
+    ("heartbeat", "heartbeat", "heartbeat-2"),
+    ("rooms", "rooms-by-path", "rooms-by-path-2"),
+    ("raw", "rooms", "raw-2"),
+    ("notify", "notify", ""),
+];
 
 /// The same sessions at the edge, each application in a namespace.
 #[test]
 fn npm_ws_talks_to_the_examples_on_the_worker() {
     let edge = Edge::start_build(Build::Gateways, &[&Settings::default()]);
-    let (ws, http) = urls(&edge.authority(0));
-    for example in ["chat", "heartbeat", "rooms", "raw", "notify"] {
-        let ws = format!("{ws}/ws/{example}");
-        let api = format!("{http}/api/v1/{example}");
+    for (example, namespace, _) in EXAMPLES_OF_THE_WORKER {
+        let (ws, api) = places(&edge.authority(0), namespace);
         let args = ["ws_gateways.mjs", example, &ws, &api, Edge::API_KEY];
         check("clients", "node", &args);
+    }
+    assert!(edge.log().is_empty(), "{:#?}", edge.log());
+}
+
+#[test]
+fn python_websockets_talks_to_the_examples_on_the_worker() {
+    let edge = Edge::start_build(Build::Gateways, &[&Settings::default()]);
+    for (example, _, namespace) in EXAMPLES_OF_THE_WORKER {
+        if !namespace.is_empty() {
+            let (ws, _) = places(&edge.authority(0), namespace);
+            let args = ["websockets_gateways.py", example, &ws];
+            check("clients", python(), &args);
+        }
     }
     assert!(edge.log().is_empty(), "{:#?}", edge.log());
 }

@@ -70,12 +70,8 @@ pub(crate) fn chat() -> Router<Chat> {
 }
 
 /// Everybody gets it, and who comes later finds it in the history.
-fn message(
-    cx: &mut Context<'_>,
-    chat: &mut Chat,
-    Valid(line): Valid<Line>,
-) -> Result<(), EncodeError> {
-    let at = cx.unix_time().to_string();
+fn message(cx: &mut Context, chat: &mut Chat, new: Valid<Line>) -> Result<(), EncodeError> {
+    let (line, at) = (new.0, cx.unix_time().to_string());
     let message = Message { line, at };
     cx.broadcast("message", &message)?;
     chat.history.push(message);
