@@ -135,17 +135,6 @@ fn listening(stderr: &mut BufReader<ChildStderr>) -> Result<String, String> {
     }
 }
 
-impl Server {
-    /// The binary that servers are started from; it is built first, unless `ROOMCAST_BIN` names it.
-    ///
-    /// # Panics
-    ///
-    /// When it cannot be built.
-    pub fn binary() -> PathBuf {
-        binary()
-    }
-}
-
 fn binary() -> PathBuf {
     if let Some(path) = env::var_os("ROOMCAST_BIN") {
         return path.into();
