@@ -146,6 +146,8 @@ impl<G: Gateway> World<G> {
     ///
     /// When the core is broken.
     pub fn perform(&mut self, op: &Op) -> Result<&[(Actor, Event)], DriverError> {
+        // So that it is there, whatever the op is.
+        self.core.open("default");
         // So that the story has it when the core is broken by it.
         self.story.push(Told {
             op: Some(op.clone()),

@@ -234,16 +234,25 @@ impl<G: Gateway> Core<G> {
         Ok(result)
     }
 
+    /// Makes the application of a namespace, unless it is there.
+    pub(crate) fn open(&mut self, namespace: &str) {
+        if self.apps.contains_key(namespace) {
+            return;
+        }
+        let config = self.config(namespace);
+        let opening = Opening::new(config.clone(), HubState::default());
+        self.write_down(namespace, Record::Open(opening));
+        let app = App::new(config, (self.gateways)(namespace));
+        self.apps.insert(namespace.into(), app);
+    }
+
     fn begin<T>(
         &mut self,
         namespace: &str,
         input: Input<'_>,
         call: impl FnOnce(&mut App<G>, Timestamp, &mut Outbox) -> T,
     ) -> (T, Outbox) {
-        if !self.apps.contains_key(namespace) {
-            let opening = Opening::new(self.config(namespace), HubState::default());
-            self.write_down(namespace, Record::Open(opening));
-        }
+        self.open(namespace);
         self.write_down(namespace, Record::Input(input));
         let (config, mut out) = (self.config(namespace), Outbox::new());
         let app = self.apps.entry(namespace.into());
