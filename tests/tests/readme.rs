@@ -245,13 +245,25 @@ fn the_frames_of_the_readme_are_those_of_a_server() {
         let text = format!(r#"{{"event":"said","room":"lobby","data":{data}}}"#);
         says(&mut other, "other", &text);
     }
-    replays(recovery, &mut client(server.authority(), "reader"), epoch);
+    // What is printed is the id of somebody else's connection.
+    let conn = other.conn(&"other".into()).expect("it is connected");
+    let (printed, _) = value_of(recovery, CONN).expect("a publisher");
+    assert!(printed.len() > 10, "no server gives such an id: {printed}");
+    let recovery = recovery.replace(printed, &conn);
+    replays(&recovery, &mut client(server.authority(), "reader"), epoch);
 }
 
-/// What stands behind `"epoch":"`, and where.
+const EPOCH: &str = r#""epoch":""#;
+const CONN: &str = r#""conn":""#;
+
+/// The text behind a member's name, and where it begins.
+fn value_of<'t>(frame: &'t str, member: &str) -> Option<(&'t str, usize)> {
+    let at = frame.find(member)? + member.len();
+    frame[at..].split('"').next().map(|value| (value, at))
+}
+
 fn epoch_of(frame: &str) -> Option<(&str, usize)> {
-    let at = frame.find(r#""epoch":""#)? + r#""epoch":""#.len();
-    frame[at..].split('"').next().map(|epoch| (epoch, at))
+    value_of(frame, EPOCH)
 }
 
 /// With the epoch of the server in the place of the one that is printed.

@@ -29,7 +29,7 @@ Examples:
   roomcast send --room lobby said '{\"text\":\"hi\"}'
   roomcast send --room lobby --string said \"it's on\"
   roomcast send --all --except-room quiet reload
-  jq -n '{n: 1}' | roomcast send --conn 0 --conn 1 changed -
+  jq -n '{n: 1}' | roomcast send --room lobby --room attic changed -
 
 Audiences add up; each connection receives the message once. The answer is printed as it came:
   {\"matched\":2,\"queued\":2,\"dropped\":0}
