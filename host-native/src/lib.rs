@@ -98,6 +98,25 @@
 //! connection (at `ERROR`, by `tracing`), hooks that were still to run, run. In a program that is built
 //! with `panic = "abort"`, a panic ends the program.
 //!
+//! # Features
+//!
+//! | feature | default | what |
+//! |---|---|---|
+//! | `cli` | yes | the command `roomcast` |
+//! | `store` | yes | [`Settings::store`]: histories that outlive the process, in SQLite |
+//! | `garde` | no | `Valid<T>`: payloads that are validated before their handler runs |
+//!
+//! A program that embeds the server needs neither of the first two:
+//!
+//! ```toml
+//! [dependencies]
+//! roomcast = { version = "0.1", default-features = false }
+//! ```
+//!
+//! This library compiles no C and links no SQLite. So it stands beside any other crate that does:
+//! sqlx, diesel and sea-orm bring an SQLite of their own, and Cargo takes only one into a program.
+//! With `store`, [`Settings::check`] accepts a folder; without it, it says what is missing.
+//!
 //! [`Settings`] has every limit with its unit, its default and the reason for it.
 
 mod accept;
@@ -119,6 +138,10 @@ mod settings;
 mod shard;
 mod shared;
 mod socket;
+#[cfg(feature = "store")]
+mod store;
+#[cfg(not(feature = "store"))]
+#[path = "store/absent.rs"]
 mod store;
 mod ws;
 

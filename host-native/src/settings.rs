@@ -69,7 +69,7 @@ pub struct Settings {
     /// Bytes of an API request's body; default 1 MiB. Passed: 413.
     pub api_body_bytes_max: usize,
     /// The folder of the store that histories outlive the process in; default none: they live in
-    /// memory.
+    /// memory. Needs the feature `store`.
     pub store: Option<PathBuf>,
     /// When the store makes what is written last through a failure of power or system; default once a
     /// second.
@@ -198,6 +198,13 @@ impl Settings {
                 return fault(format!("{flag} must be at least 1"));
             }
         }
+        if self.store.is_some() && !cfg!(feature = "store") {
+            return fault(
+                "--store needs a server that is built with the feature `store` of `roomcast`: add it, \
+                 or leave --store out"
+                    .into(),
+            );
+        }
         self.hub.check()?;
         self.access.check()?;
         // Otherwise a single allowed message could never be delivered.
@@ -257,6 +264,21 @@ mod tests {
                 ..Settings::default()
             };
             assert_eq!(settings.check(), Ok(()), "{listen}");
+        }
+    }
+
+    #[test]
+    fn a_store_needs_its_feature() {
+        let settings = Settings {
+            store: Some("histories".into()),
+            ..Settings::default()
+        };
+        let fault = settings.check().map_err(|fault| fault.to_string());
+        if cfg!(feature = "store") {
+            assert_eq!(fault, Ok(()));
+        } else {
+            let fault = fault.expect_err("no store to be had");
+            assert!(fault.starts_with("--store needs") && fault.contains("feature `store`"));
         }
     }
 

@@ -12,7 +12,9 @@
 
 mod batch;
 mod checkpoint;
+mod error;
 mod life;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -28,26 +30,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 pub(crate) use self::batch::{Batch, Life};
 use self::{batch::NamespaceBatch, checkpoint::Checkpoints, life::Commits};
-
-/// When what was committed is made to last through a failure of power or system.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreSync {
-    /// Once a second, in the background. The end of the process, however hard, loses nothing; that of
-    /// the system may lose the last second or two, and histories begin anew then.
-    #[default]
-    Second,
-    /// Before anything leaves that depends on it. Nothing is lost; each turn waits for the disk.
-    Always,
-}
-
-/// A store that cannot be used, or not any more.
-#[derive(Debug, thiserror::Error)]
-#[error("--store: {}: {fault}", .path.display())]
-pub struct StoreError {
-    path: PathBuf,
-    fault: String,
-}
+pub use self::{error::StoreError, sync::StoreSync};
 
 /// The histories of all namespaces.
 #[derive(Debug)]
