@@ -4,7 +4,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::conn::ConnId;
+use crate::{conn::ConnId, named::by_name};
 
 /// Who receives a send: a union of everybody, rooms, connections and users, minus rooms,
 /// connections and users. Each connection counts once, however often it is named.
@@ -21,7 +21,7 @@ use crate::conn::ConnId;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct Audience {
     /// Every live connection of the namespace.
@@ -46,6 +46,8 @@ pub struct Audience {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_users: Vec<Box<str>>,
 }
+
+by_name!(Audience);
 
 impl Audience {
     /// Nobody, to build on.
@@ -143,6 +145,8 @@ impl Audience {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]
@@ -154,6 +158,17 @@ mod tests {
         assert_eq!(Audience::rooms(["r", "r"]).as_room(), Some("r"));
         assert_eq!(Audience::room("r").and_user("u").as_room(), None);
         assert_eq!(Audience::all().as_room(), None);
+    }
+
+    #[test]
+    fn a_list_is_no_audience() {
+        for list in ["[]", "[true]", r#"[true,["r"],[],[],[],[],[]]"#] {
+            let fault = serde_json::from_str::<Audience>(list).expect_err(list);
+            assert!(
+                fault.to_string().contains("invalid type: sequence"),
+                "{fault}"
+            );
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod input;
 mod journal;
 mod keep;
 mod limits;
+mod named;
 mod outbox;
 mod page;
 mod payload;

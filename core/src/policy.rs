@@ -1,62 +1,68 @@
 //! What rooms are like: which keep a history, who is seen in them, who may publish.
 
+mod field;
 #[cfg(feature = "toml")]
 mod file;
 mod pattern;
 
-use alloc::{format, vec::Vec};
-use core::{fmt, time::Duration};
+use alloc::vec::Vec;
+use core::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "toml")]
 pub use self::file::PolicyFileError;
 pub use self::pattern::{Pattern, PatternError};
+use crate::named::by_name;
 
 /// What a room is like. A room that no policy matches has no history and no presence, anybody may
 /// publish to it, and it takes as many members as come.
 ///
 /// In a file or in JSON every member but `match` may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    remote = "Self",
+    expecting = "each of `rooms` to be keys and values, such as `match = \"chat:*\"`"
+)]
 #[non_exhaustive]
 pub struct RoomPolicy {
     /// The rooms it is about, `match` in a file.
-    #[serde(rename = "match")]
+    #[serde(rename = "match", deserialize_with = "field::pattern")]
     pub pattern: Pattern,
     /// The history that the room keeps; default `None`, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryPolicy>,
     /// Who is seen in the room; default nobody.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "field::presence")]
     pub presence: PresencePolicy,
     /// How long a user who lost the connection still counts as present, `presence_grace_s` in a
     /// file; default 5 s: a page that loads again is back within it. At most an hour.
     #[serde(
         rename = "presence_grace_s",
         default = "RoomPolicy::presence_grace",
-        deserialize_with = "grace",
-        serialize_with = "in_seconds"
+        deserialize_with = "field::grace",
+        serialize_with = "field::in_seconds"
     )]
     pub presence_grace: Duration,
     /// Whether clients may publish to the room; default true. The application and the HTTP API
     /// always may. Otherwise: `forbidden`.
-    #[serde(default = "RoomPolicy::publish")]
+    #[serde(default = "RoomPolicy::publish", deserialize_with = "field::publish")]
     pub publish: bool,
     /// Whether a publisher that is a member gets its own message when the message does not say;
     /// default false.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "field::echo")]
     pub echo: bool,
     /// How many connections may be in the room; default `None`, as many as come. Passed:
     /// `member_limit`.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "members"
+        deserialize_with = "field::members"
     )]
     pub members: Option<usize>,
     /// What happens to a member that reads too slowly; default it is closed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "field::overflow")]
     pub overflow: Overflow,
 }
 
@@ -65,24 +71,25 @@ pub struct RoomPolicy {
 #[serde(
     default,
     deny_unknown_fields,
-    expecting = "keys of it, such as `history.messages = 300`"
+    remote = "Self",
+    expecting = "`history` to be keys of it, such as `history.messages = 300`"
 )]
 #[non_exhaustive]
 pub struct HistoryPolicy {
     /// How many messages; default 300, some minutes of a lively room. 1 to 100,000.
-    #[serde(deserialize_with = "history_messages")]
+    #[serde(deserialize_with = "field::history_messages")]
     pub messages: usize,
     /// Bytes of these messages, as they are sent, and of the names of those who were left out of
     /// them; default 1 MiB. 1 to 1 GiB.
-    #[serde(deserialize_with = "history_bytes")]
+    #[serde(deserialize_with = "field::history_bytes")]
     pub bytes: usize,
     /// How old a message may be, and how long a room without members is remembered, `age_s` in a
     /// file; default 5 minutes, longer than a tunnel or a deploy. 1 s to 30 days. A room where nothing
     /// was ever said is remembered for a minute at most.
     #[serde(
         rename = "age_s",
-        deserialize_with = "history_age",
-        serialize_with = "in_seconds"
+        deserialize_with = "field::history_age",
+        serialize_with = "field::in_seconds"
     )]
     pub age: Duration,
 }
@@ -135,11 +142,18 @@ pub struct Policies {
 
 /// The same, not looked at as a whole.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    remote = "Self",
+    expecting = "policies to be an object with `rooms`, a list"
+)]
 struct Wire {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "field::rooms")]
     rooms: Vec<RoomPolicy>,
 }
+
+by_name!(RoomPolicy, HistoryPolicy);
+by_name!(read Wire);
 
 /// Policies that cannot be meant so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -280,87 +294,6 @@ impl TryFrom<Wire> for Policies {
     }
 }
 
-fn number<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    name: &str,
-    range: (u64, u64),
-    advice: &str,
-) -> Result<u64, D::Error> {
-    struct Visitor<'a> {
-        name: &'a str,
-        range: (u64, u64),
-        advice: &'a str,
-    }
-    impl de::Visitor<'_> for Visitor<'_> {
-        type Value = u64;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let (least, most) = self.range;
-            write!(f, "a whole number from {least} to {most}{}", self.advice)
-        }
-
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
-            self.visit_u64(u64::try_from(number).unwrap_or(u64::MAX))
-        }
-
-        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
-            let Self {
-                name,
-                range: (least, most),
-                advice,
-            } = self;
-            if (least..=most).contains(&number) {
-                return Ok(number);
-            }
-            let fault = format!("`{name}` must be {least} to {most}{advice}");
-            Err(E::custom(fault))
-        }
-    }
-    deserializer.deserialize_any(Visitor {
-        name,
-        range,
-        advice,
-    })
-}
-
-fn size<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    name: &str,
-    range: (u64, u64),
-    advice: &str,
-) -> Result<usize, D::Error> {
-    let number = number(deserializer, name, range, advice)?;
-    usize::try_from(number).map_err(de::Error::custom)
-}
-
-const NO_HISTORY: &str = ": leave all of `history` out for rooms that keep none";
-
-fn history_messages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    size(deserializer, "history.messages", (1, 100_000), NO_HISTORY)
-}
-
-fn history_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    size(deserializer, "history.bytes", (1, 1 << 30), NO_HISTORY)
-}
-
-fn history_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let days = 30 * 24 * 3600;
-    number(deserializer, "history.age_s", (1, days), NO_HISTORY).map(Duration::from_secs)
-}
-
-fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    number(deserializer, "presence_grace_s", (0, 3600), "").map(Duration::from_secs)
-}
-
-fn members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    let advice = ": leave it out for no limit";
-    size(deserializer, "members", (1, 1 << 20), advice).map(Some)
-}
-
-fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(time.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
@@ -412,11 +345,52 @@ mod tests {
             ),
             (
                 r#"{"rooms":[{"match":"a","presence":"all"}]}"#,
-                "expected one of `off`, `counts`, `members`",
+                "`presence` must be \"off\", \"counts\" or \"members\"",
             ),
             (
                 r#"{"rooms":[{"match":"a","overflow":"drop"}]}"#,
-                "expected one of `close`, `drop-oldest`, `latest`",
+                "`overflow` must be \"close\", \"drop-oldest\" or \"latest\"",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","history":[5,1000,60,1]}]}"#,
+                "invalid type: sequence, expected `history` to be keys of it",
+            ),
+            (
+                r#"{"rooms":[["a*"]]}"#,
+                "invalid type: sequence, expected each of `rooms` to be keys and values",
+            ),
+            (r#"[[{"match":"a"}]]"#, "expected policies to be an object"),
+            (
+                r#"{"rooms":{"match":"a"}}"#,
+                "expected `rooms` to be a list",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","presence":{"members":null}}]}"#,
+                "expected `presence` to be \"off\", \"counts\" or \"members\"",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","overflow":1}]}"#,
+                "expected `overflow` to be \"close\", \"drop-oldest\" or \"latest\"",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","echo":1}]}"#,
+                "expected `echo` to be true or false",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","publish":"yes"}]}"#,
+                "expected `publish` to be true or false",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","members":"9"}]}"#,
+                "expected `members` to be a whole number from 1 to 1048576",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","presence_grace_s":[5]}]}"#,
+                "expected `presence_grace_s` to be a whole number from 0 to 3600",
+            ),
+            (
+                r#"{"rooms":[{"match":7}]}"#,
+                "expected `match` to be a text",
             ),
             (
                 r#"{"rooms":[{"match":"a*"},{"match":"ab*c"}]}"#,

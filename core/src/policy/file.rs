@@ -51,7 +51,7 @@ impl fmt::Display for PolicyFileError {
 impl core::error::Error for PolicyFileError {}
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields)] // a file is a table: no list can stand for it
 struct File {
     #[serde(default)]
     rooms: Vec<Spanned<RoomPolicy>>,
@@ -108,7 +108,10 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
     let key = line.and_then(|line| Some(line.split_once('=')?.0.trim()));
     match key {
         Some(key) if twice => format!("`{key}` is there twice: say it once"),
-        Some(key) if message.starts_with("invalid type") => format!("`{key}`: {message}"),
+        // All but `rooms` itself name their key.
+        Some(key) if message.starts_with("invalid type") && !message.contains("expected `") => {
+            format!("`{key}`: {message}")
+        }
         _ => message.to_string(),
     }
 }
@@ -141,12 +144,43 @@ mod tests {
             (
                 "[[rooms]]\nmatch = \"a\"\npresence = \"all\"\n",
                 3,
-                "expected one of `off`, `counts`, `members`",
+                "`presence` must be \"off\", \"counts\" or \"members\"",
+            ),
+            (
+                "rooms = [{ match = \"a\", overflow = \"drop\" }]\n",
+                1,
+                "`overflow` must be \"close\", \"drop-oldest\" or \"latest\"",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\npresence = [\"members\"]\n",
+                3,
+                "invalid type: sequence, expected `presence` to be \"off\"",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory = []\n",
+                3,
+                "invalid type: sequence, expected `history` to be keys of it",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory = [5, 1000, 60, 1]\n",
+                3,
+                "invalid type: sequence, expected `history` to be keys of it",
+            ),
+            (
+                "rooms = [[\"a*\"]]\n",
+                1,
+                "expected each of `rooms` to be keys and values, such as `match = \"chat:*\"`",
+            ),
+            ("rooms = 5\n", 1, "`rooms`: invalid type: integer `5`"),
+            (
+                "[[rooms]]\nmatch = [\"a\"]\n",
+                2,
+                "invalid type: sequence, expected `match` to be a text",
             ),
             (
                 "[[rooms]]\nmatch = \"a\"\npublish = \"yes\"\n",
                 3,
-                "`publish`: invalid type: string \"yes\", expected a boolean",
+                "invalid type: string \"yes\", expected `publish` to be true or false, without quotes",
             ),
             (
                 "[[rooms]]\nmatch = \"*\"\n[[rooms]]\nmatch = \"a\"\n",
@@ -158,13 +192,13 @@ mod tests {
             (
                 "[[rooms]]\nmatch = \"a\"\nhistory = true\n",
                 3,
-                "`history`: invalid type: boolean `true`, expected keys of it",
+                "invalid type: boolean `true`, expected `history` to be keys of it",
             ),
             (
                 "[[rooms]]\nmatch = \"a\"\nhistory.messages = 300.0\n",
                 3,
-                "`history.messages`: invalid type: floating point `300.0`, expected a whole number \
-                 from 1 to 100000",
+                "invalid type: floating point `300.0`, expected `history.messages` to be a whole \
+                 number from 1 to 100000",
             ),
             (
                 "[[rooms]]\nmatch = \"a\"\nmembers = 1\nmembers = 2\n",
