@@ -84,6 +84,8 @@ pub use query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary
 pub use queue::{Gap, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
 pub use rate::Bucket;
 pub use room::{Joined, Position, RoomName, RoomNameError};
-pub use settings::{OnOff, OnOffError, OrOff, OrOffError, SettingError, Vars};
+pub use settings::{
+    OnOff, OnOffError, OrOff, OrOffError, Range, SettingError, Vars, Whole, WholeError, whole,
+};
 pub use state::{ConnState, HubState, KeyState, RoomState};
 pub use time::{Timestamp, UnixTime};

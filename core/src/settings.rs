@@ -42,14 +42,14 @@ pub struct OrOff<T>(pub Option<T>);
 #[error("must be a whole number, or off")]
 pub struct OrOffError;
 
-impl<T: FromStr> FromStr for OrOff<T> {
+impl<T: Whole> FromStr for OrOff<T> {
     type Err = OrOffError;
 
     fn from_str(text: &str) -> Result<Self, OrOffError> {
         if text == "off" {
             return Ok(Self(None));
         }
-        let number = text.parse().map_err(|_| OrOffError)?;
+        let number = whole(text).map_err(|_| OrOffError)?;
         Ok(Self(Some(number)))
     }
 }
@@ -72,6 +72,76 @@ impl FromStr for OnOff {
             "off" => Ok(Self(false)),
             _ => Err(OnOffError),
         }
+    }
+}
+
+/// The types of whole numbers that settings have.
+pub trait Whole: FromStr {
+    /// The largest.
+    const LARGEST: Self;
+}
+
+impl Whole for u32 {
+    const LARGEST: Self = Self::MAX;
+}
+
+impl Whole for u64 {
+    const LARGEST: Self = Self::MAX;
+}
+
+impl Whole for usize {
+    const LARGEST: Self = Self::MAX;
+}
+
+/// A text that is no whole number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a whole number")]
+pub struct WholeError;
+
+/// Reads a whole number. One that is too large for its type is the largest of it, so that the check
+/// of the setting's range says what the bound is.
+///
+/// # Errors
+///
+/// When it is anything else.
+pub fn whole<T: Whole>(text: &str) -> Result<T, WholeError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(WholeError);
+    }
+    Ok(text.parse().unwrap_or(T::LARGEST))
+}
+
+/// What a number may be, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The least.
+    pub least: u64,
+    /// The most: it is never all that a type can hold, so that no sum with it overflows.
+    pub most: u64,
+}
+
+impl Range {
+    /// A day, in milliseconds: no time that somebody waits for is longer.
+    pub const DAY_MS: u64 = 24 * 3600 * 1000;
+
+    /// These ends.
+    pub const fn new(least: u64, most: u64) -> Self {
+        Self { least, most }
+    }
+
+    /// Checks the number of a setting; `off` says whether it may be switched off.
+    ///
+    /// # Errors
+    ///
+    /// When it is outside.
+    pub fn check(self, name: &'static str, number: u64, off: bool) -> Result<(), SettingError> {
+        if (self.least..=self.most).contains(&number) {
+            return Ok(());
+        }
+        let off = if off { ", or off" } else { "" };
+        let Self { least, most } = self;
+        let fault = format!("must be {least} to {most}{off}");
+        Err(SettingError::new(name, fault))
     }
 }
 
@@ -103,12 +173,11 @@ impl<F: Fn(&'static str) -> Option<String>> Vars<F> {
     /// # Errors
     ///
     /// When it is set to anything else.
-    pub fn number<T: FromStr>(&self, name: &'static str, default: T) -> Result<T, SettingError> {
+    pub fn number<T: Whole>(&self, name: &'static str, default: T) -> Result<T, SettingError> {
         let Some(text) = (self.0)(name) else {
             return Ok(default);
         };
-        let fault = |_| SettingError::new(name, "must be a whole number");
-        text.parse().map_err(fault)
+        whole(&text).map_err(|fault| SettingError::new(name, format!("{fault}")))
     }
 
     /// A whole number, or `off`; `None` when it is not set.
@@ -116,7 +185,7 @@ impl<F: Fn(&'static str) -> Option<String>> Vars<F> {
     /// # Errors
     ///
     /// When it is set to anything else.
-    pub fn number_or_off<T: FromStr>(
+    pub fn number_or_off<T: Whole>(
         &self,
         name: &'static str,
     ) -> Result<Option<OrOff<T>>, SettingError> {
@@ -140,7 +209,8 @@ impl<F: Fn(&'static str) -> Option<String>> Vars<F> {
         text.parse().map(|OnOff(is_on)| is_on).map_err(fault)
     }
 
-    /// Values separated by commas; none when it is not set.
+    /// Values separated by commas, without the blanks and line ends around them; none when it is not
+    /// set.
     ///
     /// # Errors
     ///
@@ -154,7 +224,7 @@ impl<F: Fn(&'static str) -> Option<String>> Vars<F> {
         };
         let fault = |fault| SettingError::new(name, format!("has a wrong entry: {fault}"));
         text.split(',')
-            .map(|entry| entry.parse().map_err(fault))
+            .map(|entry| entry.trim().parse().map_err(fault))
             .collect()
     }
 }
@@ -191,7 +261,7 @@ impl Limits {
             limits.inbound_bytes = None;
         }
         let refusals = &mut limits.inbound_refusals.burst;
-        *refusals = vars.number("ROOMCAST_INBOUND_REFUSALS", *refusals)?;
+        *refusals = vars.number(INBOUND_REFUSALS, *refusals)?;
         if let Some(OrOff(heartbeat)) = vars.number_or_off(HEARTBEAT)? {
             limits.heartbeat = heartbeat.map(Duration::from_millis);
         }
@@ -200,9 +270,8 @@ impl Limits {
             vars.number(name, default).map(Duration::from_millis)
         };
         limits.heartbeat_wait = millis(HEARTBEAT_WAIT, limits.heartbeat_wait)?;
-        limits.idempotency = millis("ROOMCAST_IDEMPOTENCY_MS", limits.idempotency)?;
-        limits.idempotency_keys =
-            vars.number("ROOMCAST_IDEMPOTENCY_KEYS_MAX", limits.idempotency_keys)?;
+        limits.idempotency = millis(IDEMPOTENCY, limits.idempotency)?;
+        limits.idempotency_keys = vars.number(IDEMPOTENCY_KEYS, limits.idempotency_keys)?;
         limits.history_bytes = vars.number(HISTORY_BYTES, limits.history_bytes)?;
         limits.history_rooms = vars.number(HISTORY_ROOMS, limits.history_rooms)?;
         limits.recovery_messages = vars.number(RECOVERY_MESSAGES, limits.recovery_messages)?;
@@ -221,47 +290,95 @@ impl Limits {
     ///
     /// The first that must change, by the name of its variable.
     pub fn check(&self) -> Result<(), SettingError> {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let size = |size: usize| size as u64;
         let rate = self.inbound_messages;
-        let zero = Some(Duration::ZERO);
-        let nothing = [
-            (MESSAGE_BYTES, self.message_bytes == 0),
-            (ROOMS, self.rooms_per_connection == 0),
-            (ROOM_NAME_BYTES, self.room_name_bytes == 0),
-            (INBOUND_BURST, rate.is_some_and(|rate| rate.burst == 0)),
-            (HEARTBEAT_WAIT, self.heartbeat_wait.is_zero()),
-            (HISTORY_BYTES, self.history_bytes == 0),
-            (HISTORY_ROOMS, self.history_rooms == 0),
-            (RECOVERY_MESSAGES, self.recovery_messages == 0),
-            (RECOVERY_BYTES, self.recovery_bytes == 0),
-            (PAGE_ENTRIES, self.page_entries == 0),
-            (PAGE_BYTES, self.page_bytes == 0),
-            (PRESENCE_LIST, self.presence_list == 0),
-            (META_BYTES, self.meta_bytes == 0),
+        let refusals = self.inbound_refusals.burst;
+        let numbers = [
+            (
+                MESSAGE_BYTES,
+                Range::new(1, 1 << 30),
+                size(self.message_bytes),
+            ),
+            (
+                ROOMS,
+                Range::new(1, 1_000_000),
+                size(self.rooms_per_connection),
+            ),
+            (
+                ROOM_NAME_BYTES,
+                Range::new(1, 65_536),
+                size(self.room_name_bytes),
+            ),
+            (INBOUND_REFUSALS, Range::new(0, RATE_MAX), refusals.into()),
+            (
+                HEARTBEAT_WAIT,
+                Range::new(1, Range::DAY_MS),
+                ms(self.heartbeat_wait),
+            ),
+            (
+                IDEMPOTENCY_KEYS,
+                Range::new(0, 1_000_000_000),
+                size(self.idempotency_keys),
+            ),
+            (
+                IDEMPOTENCY,
+                Range::new(0, 30 * Range::DAY_MS),
+                ms(self.idempotency),
+            ),
+            (
+                HISTORY_BYTES,
+                Range::new(1, 1 << 40),
+                size(self.history_bytes),
+            ),
+            (
+                HISTORY_ROOMS,
+                Range::new(1, 1_000_000_000),
+                size(self.history_rooms),
+            ),
+            (
+                RECOVERY_MESSAGES,
+                Range::new(1, 1_000_000),
+                size(self.recovery_messages),
+            ),
+            (
+                RECOVERY_BYTES,
+                Range::new(1, 1 << 30),
+                size(self.recovery_bytes),
+            ),
+            (
+                PAGE_ENTRIES,
+                Range::new(1, 1_000_000),
+                size(self.page_entries),
+            ),
+            (PAGE_BYTES, Range::new(1, 1 << 30), size(self.page_bytes)),
+            (
+                PRESENCE_LIST,
+                Range::new(1, 1_000_000),
+                size(self.presence_list),
+            ),
+            (META_BYTES, Range::new(1, 1 << 30), size(self.meta_bytes)),
         ];
-        for (name, nothing) in nothing {
-            if nothing {
-                return Err(SettingError::new(name, "must be at least 1"));
-            }
+        for (name, range, number) in numbers {
+            range.check(name, number, false)?;
         }
-        let nothing = [
-            (INBOUND_RATE, rate.is_some_and(|rate| rate.per_second == 0)),
-            (HEARTBEAT, self.heartbeat == zero),
-        ];
-        for (name, nothing) in nothing {
-            if nothing {
-                return Err(SettingError::new(name, "must be at least 1, or off"));
-            }
+        if let Some(rate) = rate {
+            Range::new(1, RATE_MAX).check(INBOUND_RATE, rate.per_second.into(), true)?;
+            Range::new(1, RATE_MAX).check(INBOUND_BURST, rate.burst.into(), false)?;
         }
-        if self.message_bytes > 1 << 30 {
-            let fault = "must be at most 1073741824";
-            return Err(SettingError::new(MESSAGE_BYTES, fault));
+        if let Some(rate) = self.inbound_bytes {
+            let range = Range::new(1, BYTES_RATE_MAX);
+            range.check(INBOUND_BYTES_RATE, rate.per_second.into(), true)?;
+        }
+        if let Some(heartbeat) = self.heartbeat {
+            Range::new(1, Range::DAY_MS).check(HEARTBEAT, ms(heartbeat), true)?;
         }
         // Otherwise a single allowed message could never be received.
         if let Some(rate) = self.inbound_bytes
             && (rate.burst as usize) < self.message_bytes
         {
             let fault = format!(
-                "must be at least what one message may have, {} bytes, or off",
+                "must be {} to {BYTES_RATE_MAX}, at least what one message may have, or off",
                 self.message_bytes
             );
             return Err(SettingError::new(INBOUND_BYTES_RATE, fault));
@@ -270,11 +387,19 @@ impl Limits {
     }
 }
 
+/// The largest rate and the largest burst, a second.
+const RATE_MAX: u64 = 1_000_000_000;
+/// The largest rate of bytes.
+const BYTES_RATE_MAX: u64 = 4_000_000_000;
+
 const MESSAGE_BYTES: &str = "ROOMCAST_MESSAGE_BYTES_MAX";
 const ROOMS: &str = "ROOMCAST_ROOMS_PER_CONNECTION_MAX";
 const ROOM_NAME_BYTES: &str = "ROOMCAST_ROOM_NAME_BYTES_MAX";
 const INBOUND_RATE: &str = "ROOMCAST_INBOUND_RATE";
 const INBOUND_BURST: &str = "ROOMCAST_INBOUND_BURST";
+const INBOUND_REFUSALS: &str = "ROOMCAST_INBOUND_REFUSALS";
+const IDEMPOTENCY_KEYS: &str = "ROOMCAST_IDEMPOTENCY_KEYS_MAX";
+const IDEMPOTENCY: &str = "ROOMCAST_IDEMPOTENCY_MS";
 const INBOUND_BYTES_RATE: &str = "ROOMCAST_INBOUND_BYTES_RATE";
 const HEARTBEAT: &str = "ROOMCAST_HEARTBEAT_MS";
 const HEARTBEAT_WAIT: &str = "ROOMCAST_HEARTBEAT_WAIT_MS";
@@ -384,6 +509,20 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_too_large_is_told_the_bound() {
+        for text in ["1000001", "4294967296", "99999999999999999999"] {
+            let fault = limits(&[(ROOMS, text)]).expect_err(text).to_string();
+            assert_eq!(
+                fault,
+                "ROOMCAST_ROOMS_PER_CONNECTION_MAX must be 1 to 1000000"
+            );
+        }
+        let fault = limits(&[(HEARTBEAT, "86400001")]).expect_err("more than a day");
+        let said = "ROOMCAST_HEARTBEAT_MS must be 1 to 86400000, or off";
+        assert_eq!(fault.to_string(), said);
+    }
+
+    #[test]
     fn a_bad_value_names_its_variable() {
         for (name, value) in [
             (INBOUND_RATE, "fast"),
@@ -399,6 +538,20 @@ mod tests {
             (HEARTBEAT_WAIT, "0"),
             (HISTORY_ROOMS, "0"),
             (PAGE_BYTES, "many"),
+            (PAGE_BYTES, "-1"),
+            (PAGE_BYTES, " 1"),
+            (INBOUND_RATE, "1000000001"),
+            (INBOUND_RATE, "OFF"),
+            (INBOUND_RATE, "none"),
+            (INBOUND_REFUSALS, "4294967295"),
+            (INBOUND_BYTES_RATE, "4000000001"),
+            (HEARTBEAT, "18446744073709551615"),
+            (HEARTBEAT, "18446744073709551616"),
+            (HEARTBEAT_WAIT, "86400001"),
+            (IDEMPOTENCY, "18446744073709551615"),
+            (IDEMPOTENCY_KEYS, "1000000001"),
+            (ROOM_NAME_BYTES, "65537"),
+            (META_BYTES, "99999999999999999999"),
         ] {
             let fault = limits(&[(name, value)]).expect_err(value);
             // A message that is too large for the default rate is the rate's fault.

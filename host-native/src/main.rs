@@ -5,7 +5,7 @@
 mod cli;
 
 fn main() -> std::process::ExitCode {
-    match <cli::Cli as clap::Parser>::try_parse() {
+    match cli::Cli::read(std::env::args_os()) {
         Ok(cli) => cli.run(),
         Err(fault) => cli::explain(&fault),
     }

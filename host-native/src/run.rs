@@ -184,7 +184,7 @@ async fn run_shards(
     let kept = store.as_ref().map(Store::namespaces).transpose()?;
     let kept = kept.unwrap_or_default();
     settings.check_kept(kept.len())?;
-    let connections_max = settings.connections_max.min(descriptors_max());
+    let connections_max = connections_max(settings.connections_max);
     let shared = Arc::new(Shared {
         // What is kept has times that a later life must understand.
         clock: Clock::start(store.is_some()),
@@ -313,13 +313,28 @@ async fn sweeps(shard: Rc<Shard>) {
     }
 }
 
+/// Connections that there may be: no more than the descriptors allow.
+fn connections_max(wanted: usize) -> usize {
+    let allowed = descriptors_max();
+    if allowed < wanted {
+        tracing::warn!(
+            "connections-max is {allowed} and not {wanted}: the system lets this process open no more files \
+             (RLIMIT_NOFILE, `ulimit -n`), and {DESCRIPTORS_KEPT} are left for everything else"
+        );
+    }
+    wanted.min(allowed)
+}
+
+/// Descriptors for what is no connection.
+const DESCRIPTORS_KEPT: usize = 64;
+
 /// Connections that the descriptors of this process allow, with some left for everything else.
 fn descriptors_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let limit = limit.current.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
-    limit.saturating_sub(64).max(1)
+    limit.saturating_sub(DESCRIPTORS_KEPT).max(1)
 }
 
 /// The start-up lines: what is mounted where, and what guards it.

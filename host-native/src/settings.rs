@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::store::StoreSync;
-use roomcast_core::{Limits, Policies, Rate, SettingError, http::Access};
+use roomcast_core::{Limits, Policies, Range, Rate, SettingError, http::Access};
 
 /// The settings of a server. Every field has a default; units are in the names or types.
 ///
@@ -52,7 +52,7 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Bytes of a request head; default 8 KiB, which is also the least. Passed: 431.
     pub header_bytes_max: usize,
-    /// Headers of a request; default 64. Passed: 431.
+    /// Headers of a request; default 64, at most 4,096. Passed: 431.
     pub headers_max: usize,
     /// Bytes queued for one connection; default 1 MiB. Passed: close 4409.
     pub outbox_bytes_max: usize,
@@ -158,6 +158,73 @@ impl Settings {
         Ok(())
     }
 
+    /// Each number of the host's own: its variable, what it may be, what it is, and whether it may be
+    /// off. Bounds are far above what makes sense, and far below what a type holds.
+    fn numbers(&self) -> impl Iterator<Item = (&'static str, Range, u64, bool)> {
+        const CONNECTIONS_MAX: u64 = 1 << 24;
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let day = |least| Range::new(least, Range::DAY_MS);
+        let numbers = [
+            ("THREADS", Range::new(1, 1024), self.threads as u64),
+            (
+                "HEADER_BYTES_MAX",
+                Range::new(8192, 1 << 20),
+                self.header_bytes_max as u64,
+            ),
+            // Room for them is made for each request.
+            ("HEADERS_MAX", Range::new(1, 4_096), self.headers_max as u64),
+            (
+                "CONNECTIONS_MAX",
+                Range::new(1, CONNECTIONS_MAX),
+                self.connections_max as u64,
+            ),
+            (
+                "NAMESPACES_MAX",
+                Range::new(1, 1_000_000_000),
+                self.namespaces_max as u64,
+            ),
+            (
+                "FRAGMENTS_MAX",
+                Range::new(1, 1_000_000),
+                self.fragments_max as u64,
+            ),
+            (
+                "OUTBOX_FRAMES_MAX",
+                Range::new(1, 1_000_000_000),
+                self.outbox_frames_max as u64,
+            ),
+            (
+                "OUTBOX_BYTES_MAX",
+                Range::new(1, 1 << 32),
+                self.outbox_bytes_max as u64,
+            ),
+            (
+                "API_BODY_BYTES_MAX",
+                Range::new(1, 1 << 30),
+                self.api_body_bytes_max as u64,
+            ),
+            ("HANDSHAKE_TIME_MS", day(1), ms(self.handshake_time)),
+            ("KEEP_ALIVE_MS", day(1), ms(self.keep_alive)),
+            ("MESSAGE_TIME_MS", day(1), ms(self.message_time)),
+            ("WRITE_STALL_MS", day(1), ms(self.write_stall)),
+            ("CLOSE_WAIT_MS", day(0), ms(self.close_wait)),
+            ("DRAIN_WINDOW_MS", day(0), ms(self.drain_window)),
+        ];
+        let per_address = self.connections_per_address_max.map(|most| {
+            let range = Range::new(1, CONNECTIONS_MAX);
+            ("CONNECTIONS_PER_ADDRESS_MAX", range, most as u64)
+        });
+        let control = self.control.map(|rate| {
+            let least = u64::from(rate.per_second.min(rate.burst));
+            ("CONTROL_RATE", Range::new(1, 100_000_000), least)
+        });
+        let numbers = numbers.into_iter().map(|number| (number, false));
+        let may_be_off = per_address.into_iter().chain(control);
+        numbers
+            .chain(may_be_off.map(|number| (number, true)))
+            .map(|((name, range, number), off)| (name, range, number, off))
+    }
+
     /// Checks the relations between settings. [`run`](crate::run) does it too.
     ///
     /// # Errors
@@ -175,28 +242,8 @@ impl Settings {
                 self.listen
             ));
         }
-        if !(1..=1024).contains(&self.threads) {
-            return fault("--threads must be 1 to 1024".into());
-        }
-        if !(8192..=1 << 20).contains(&self.header_bytes_max) {
-            return fault("--header-bytes-max must be 8192 to 1048576".into());
-        }
-        let at_least_one = [
-            ("--connections-max", self.connections_max),
-            (
-                "--connections-per-address-max",
-                self.connections_per_address_max.unwrap_or(usize::MAX),
-            ),
-            ("--namespaces-max", self.namespaces_max),
-            ("--headers-max", self.headers_max),
-            ("--fragments-max", self.fragments_max),
-            ("--outbox-frames-max", self.outbox_frames_max),
-            ("--api-body-bytes-max", self.api_body_bytes_max),
-        ];
-        for (flag, value) in at_least_one {
-            if value == 0 {
-                return fault(format!("{flag} must be at least 1"));
-            }
+        for (name, range, number, off) in self.numbers() {
+            range.check(name, number, off)?;
         }
         if self.store.is_some() && !cfg!(feature = "store") {
             return fault(
@@ -213,23 +260,6 @@ impl Settings {
                 "--outbox-bytes-max must be at least twice --message-bytes-max, {}",
                 2 * self.hub.message_bytes
             ));
-        }
-        if self
-            .control
-            .is_some_and(|rate| rate.burst == 0 || rate.per_second == 0)
-        {
-            return fault("--control-rate must be at least 1, or off".into());
-        }
-        let durations = [
-            ("--handshake-time-ms", self.handshake_time),
-            ("--keep-alive-ms", self.keep_alive),
-            ("--message-time-ms", self.message_time),
-            ("--write-stall-ms", self.write_stall),
-        ];
-        for (flag, duration) in durations {
-            if duration.is_zero() {
-                return fault(format!("{flag} must be at least 1"));
-            }
         }
         Ok(())
     }
@@ -291,6 +321,6 @@ mod tests {
         settings = Settings::default();
         settings.hub.room_name_bytes = 0;
         let fault = settings.check().expect_err("no name fits").to_string();
-        assert_eq!(fault, "--room-name-bytes-max must be at least 1");
+        assert_eq!(fault, "--room-name-bytes-max must be 1 to 65536");
     }
 }

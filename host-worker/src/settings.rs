@@ -1,6 +1,6 @@
 //! What the Worker is told by its variables and secrets.
 
-use roomcast_core::{Limits, OrOff, Policies, SettingError, Vars, http::Access};
+use roomcast_core::{Limits, OrOff, Policies, Range, SettingError, Vars, http::Access};
 
 use crate::mount::policies_in_code;
 
@@ -57,16 +57,21 @@ impl Settings {
         }
         const OUTBOX: &str = "ROOMCAST_OUTBOX_BYTES_MAX";
         let outbox_bytes_max = vars.number_or_off(OUTBOX)?.and_then(|OrOff(max)| max);
-        if outbox_bytes_max.is_some_and(|max| max < 2 * limits.message_bytes) {
-            let fault = "must be at least twice what one message may have, or off";
-            return Err(SettingError::new(OUTBOX, fault));
+        if let Some(max) = outbox_bytes_max {
+            Range::new(1, 1 << 30).check(OUTBOX, max as u64, true)?;
+            if max / 2 < limits.message_bytes {
+                let fault = "must be at least twice what one message may have, or off";
+                return Err(SettingError::new(OUTBOX, fault));
+            }
         }
-        let at_least_one = |name, default: u32| match vars.number(name, default) {
-            Ok(0) => Err(SettingError::new(name, "must be at least 1")),
-            number => number,
+        let within = |range: Range, name, default: u32| {
+            let number = vars.number(name, default)?;
+            range.check(name, number.into(), false).map(|()| number)
         };
-        let body_bytes_max = at_least_one("ROOMCAST_API_BODY_BYTES_MAX", 1024 * 1024)?;
-        let body_time_ms = at_least_one("ROOMCAST_MESSAGE_TIME_MS", 10_000)?;
+        let sizes = Range::new(1, 1 << 30);
+        let body_bytes_max = within(sizes, "ROOMCAST_API_BODY_BYTES_MAX", 1024 * 1024)?;
+        let times = Range::new(1, Range::DAY_MS);
+        let body_time_ms = within(times, "ROOMCAST_MESSAGE_TIME_MS", 10_000)?;
         let policies = policies(vars)?;
         let keeps = policies.iter().any(|policy| policy.history.is_some());
         let sizes = [
@@ -101,7 +106,7 @@ where
         return Ok(policies_in_code());
     };
     // An object is read as its JSON, and no file begins like it.
-    let read = if text.starts_with('{') {
+    let read = if text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(|fault| fault.to_string())
     } else {
         Policies::from_toml(&text).map_err(|fault| fault.to_string())
@@ -188,6 +193,18 @@ mod tests {
             (r#"{"rooms":[{"match":""}]}"#, "1 to 256 bytes"),
             (r#"{"room":[]}"#, "expected `rooms`"),
             ("7", "line 1"),
+            (
+                "[[rooms]]\nmatch = \"*\"\nhistory = []\n",
+                "line 3: invalid type: sequence, expected `history` to be keys of it",
+            ),
+            (
+                r#"{"rooms":[["*"]]}"#,
+                "expected each of `rooms` to be keys and values",
+            ),
+            (
+                " {\"rooms\":[{\"match\":\"*\",\"overflow\":\"Close\"}]}",
+                "`overflow` must be \"close\", \"drop-oldest\" or \"latest\"",
+            ),
         ] {
             let said = read(text).expect_err(text).to_string();
             assert!(said.starts_with(CONFIG) && said.contains(fault), "{said}");
@@ -209,6 +226,23 @@ mod tests {
         }
         assert!(with(kept, "").is_ok());
         assert!(with("", "ROOMCAST_API_BODY_BYTES_MAX").is_ok());
+    }
+
+    #[test]
+    fn numbers_that_no_object_can_have_are_refused() {
+        for (name, value) in [
+            ("ROOMCAST_API_BODY_BYTES_MAX", "1073741825"),
+            ("ROOMCAST_API_BODY_BYTES_MAX", "4294967296"),
+            ("ROOMCAST_MESSAGE_TIME_MS", "86400001"),
+            ("ROOMCAST_MESSAGE_TIME_MS", "0"),
+            ("ROOMCAST_OUTBOX_BYTES_MAX", "18446744073709551615"),
+            ("ROOMCAST_HEARTBEAT_MS", "18446744073709551615"),
+            ("ROOMCAST_INBOUND_RATE", "-1"),
+            ("ROOMCAST_HEARTBEAT_MS", "none"),
+            ("ROOMCAST_OUTBOX_BYTES_MAX", "disabled"),
+        ] {
+            assert_eq!(settings(name, value).expect_err(value).name(), name);
+        }
     }
 
     #[test]

@@ -321,6 +321,25 @@ mod tests {
         };
         let access = read(NAMESPACES, "a,b").expect("names");
         assert!(access.has_namespace("b") && !access.has_namespace("c"));
+        // As lists come out of files and templates.
+        for blanks in [" a , b ", "a,\n b\r\n", "\ta,b"] {
+            let access = read(NAMESPACES, blanks).expect(blanks);
+            assert!(access.has_namespace("a") && access.has_namespace("b"));
+            let keys = read("ROOMCAST_API_KEY", blanks).expect(blanks).api_keys;
+            assert!(keys[0].matches("a") && keys[1].matches("b"), "{blanks:?}");
+            let origins = blanks
+                .replace('a', "https://a.com")
+                .replace('b', "https://b.com");
+            let access = read("ROOMCAST_ALLOW_ORIGIN", &origins).expect(blanks);
+            for origin in ["https://a.com", "https://b.com"] {
+                let page = [("host", "h"), ("origin", origin)];
+                assert_eq!(
+                    access.admit(&request(&page, false), "x"),
+                    Ok(()),
+                    "{origins:?}"
+                );
+            }
+        }
         let access = read("ROOMCAST_API_KEY", "one,two").expect("keys");
         assert_eq!(access.api_keys.len(), 2);
         assert!(access.has_namespace("c"));

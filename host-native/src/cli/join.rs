@@ -23,14 +23,14 @@ What you type is read line by line:
   {\"event\":...}   A JSON object with an event is sent as it is: a verb, a publish to any room
   /quit           Leaves once everything sent is answered, like the end of the input;
                   Ctrl-C leaves at once
-  anything else   Is published to the first ROOM, as JSON if it is JSON, as a string if not;
-                  empty lines are skipped
+  anything else   Is published to the first ROOM, as JSON if it is JSON, as {\"text\":LINE} if
+                  not, like the page of the server does; empty lines are skipped
 
 Lines are sent no faster than the server's rate limit allows. A lost connection is not opened again.
 
 Examples:
   roomcast join lobby
-  echo '{\"text\":\"hi\"}' | roomcast join lobby --event said
+  echo '{\"text\":\"hi\"}' | roomcast join lobby
   tail -f /dev/null | roomcast join lobby kitchen | jq .data      (only listens)
 
 Exit codes: 0 left, 1 a room or a line was refused, or the server closed, 2 wrong usage,
@@ -44,7 +44,7 @@ pub(crate) struct JoinArgs {
     #[arg(required = true, value_name = "ROOM")]
     rooms: Vec<String>,
     /// Event name of what is typed
-    #[arg(long, default_value = "message", value_parser = event)]
+    #[arg(long, default_value = "said", value_parser = event)]
     event: String,
     /// Where the server is
     #[arg(long, env = "ROOMCAST_URL", default_value = "ws://127.0.0.1:3000/ws")]
@@ -118,5 +118,7 @@ mod tests {
         assert!(parse(&["join", "lobby", "--event", "$join"]).is_err());
         let args = parse(&["join", "lobby", "the kitchen", "--event", "said"]).unwrap();
         assert_eq!(args.rooms, ["lobby", "the kitchen"]);
+        // What the page and the README publish.
+        assert_eq!(parse(&["join", "lobby"]).unwrap().event, "said");
     }
 }

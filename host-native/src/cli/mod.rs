@@ -1,15 +1,17 @@
 //! The command line.
 
 mod bench;
+mod environment;
 mod join;
 mod replay;
 mod send;
 mod serve;
+mod value;
 
 use std::{error::Error, process::ExitCode};
 
 use clap::{
-    Parser, Subcommand,
+    ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
 
@@ -42,7 +44,36 @@ enum Action {
     Bench(bench::BenchArgs),
 }
 
+/// Takes a negative number for the value of the option before it, and not for an option: then what
+/// is wrong with it is said of the option.
+fn with_negative_numbers(command: Command) -> Command {
+    command
+        .mut_args(|argument| {
+            let valued = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
+            let option = argument.get_long().is_some() && valued;
+            if option {
+                argument.allow_negative_numbers(true)
+            } else {
+                argument
+            }
+        })
+        .mut_subcommands(with_negative_numbers)
+}
+
 impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// What [`explain`] prints.
+    pub(crate) fn read<I>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item: Into<std::ffi::OsString> + Clone>,
+    {
+        let command = with_negative_numbers(Self::command());
+        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+
     pub(crate) fn run(self) -> ExitCode {
         let done = match self.command {
             None => self.serve.run(),
@@ -71,16 +102,72 @@ pub(crate) fn explain(fault: &clap::Error) -> ExitCode {
         eprintln!("roomcast: {flag}: {why} (see --help)");
         return ExitCode::from(2);
     }
+    eprintln!(
+        "roomcast: {} (see --help)",
+        mistake(fault, std::env::args())
+    );
+    ExitCode::from(2)
+}
+
+/// A mistake in one line, with the name that may be meant.
+fn mistake(fault: &clap::Error, mut arguments: impl Iterator<Item = String>) -> String {
     let text = fault.to_string();
-    let mistake: Vec<&str> = text
-        .split("\n\n")
-        .next()
-        .unwrap_or_default()
-        .lines()
+    let lines = text.split("\n\n").next().unwrap_or_default().lines();
+    let lines: Vec<&str> = lines
         .map(|line| line.trim().trim_start_matches("error: "))
         .collect();
-    eprintln!("roomcast: {} (see --help)", mistake.join(" "));
-    ExitCode::from(2)
+    let mut mistake = lines.join(" ");
+    let meant = [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedValue,
+    ];
+    let meant = meant.into_iter().find_map(|kind| match fault.get(kind)? {
+        ContextValue::String(name) => Some(name.clone()),
+        ContextValue::Strings(names) => names.first().cloned(),
+        _ => None,
+    });
+    if let Some(ContextValue::String(unknown)) = fault.get(ContextKind::InvalidArg)
+        && let Some(option) = before(unknown, &mut arguments)
+    {
+        mistake =
+            format!("{option}: its value begins with a dash, write {option}=VALUE: {mistake}");
+    } else if let Some(meant) = meant {
+        mistake = format!("{mistake}: `{meant}` may be meant");
+    }
+    mistake
+}
+
+/// The option that wants a value and stands right before an unknown one with a single dash.
+fn before(unknown: &str, arguments: &mut impl Iterator<Item = String>) -> Option<String> {
+    let mut last: Option<String> = None;
+    let unknown = unknown
+        .strip_prefix('-')
+        .filter(|rest| !rest.starts_with('-'))?;
+    for argument in arguments {
+        let short = argument
+            .strip_prefix('-')
+            .filter(|rest| !rest.starts_with('-'));
+        if short.is_some_and(|rest| rest.starts_with(unknown)) {
+            return last.filter(|option| takes_value(&Cli::command(), option));
+        }
+        last = Some(argument);
+    }
+    None
+}
+
+fn takes_value(command: &Command, option: &str) -> bool {
+    let Some(name) = option.strip_prefix("--") else {
+        return false;
+    };
+    let valued = command.get_arguments().any(|argument| {
+        let valued = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
+        argument.get_long() == Some(name) && valued
+    });
+    valued
+        || command
+            .get_subcommands()
+            .any(|command| takes_value(command, option))
 }
 
 #[cfg(test)]
@@ -92,6 +179,50 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_negative_number_is_the_fault_of_its_option() {
+        for (option, command) in [
+            ("--inbound-rate", &["serve"][..]),
+            ("--threads", &[]),
+            ("--heartbeat-ms", &[]),
+            ("--connections-max", &["serve"]),
+            ("--rate", &["bench"]),
+            ("--payload-bytes", &["bench"]),
+        ] {
+            let line = [&["roomcast"], command, &[option, "-1"]].concat();
+            let fault = Cli::read(line).expect_err(option);
+            let Some(ContextValue::String(named)) = fault.get(ContextKind::InvalidArg) else {
+                panic!("{option}: {fault}");
+            };
+            assert!(named.starts_with(option), "{named}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_says_what_may_be_meant() {
+        for (line, says) in [
+            ("--inbound-rat 5", "`--inbound-rate` may be meant"),
+            ("serve --allow-origins x", "`--allow-origin` may be meant"),
+            ("srve", "`serve` may be meant"),
+            ("--store-sync secnd --store d", "second, always"),
+            (
+                "--inbound-rate -fast",
+                "--inbound-rate: its value begins with a dash",
+            ),
+            ("--log -v", "--log: its value begins with a dash"),
+        ] {
+            let line = || {
+                ["roomcast"]
+                    .into_iter()
+                    .chain(line.split(' '))
+                    .map(str::to_owned)
+            };
+            let fault = Cli::read(line()).expect_err(says);
+            let said = mistake(&fault, line());
+            assert!(said.contains(says) && said.lines().count() == 1, "{said}");
+        }
     }
 
     #[test]

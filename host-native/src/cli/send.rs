@@ -205,7 +205,7 @@ async fn send(args: &SendArgs, data: &str) -> Result<String, Failure> {
         .as_ref()
         .and_then(|keys| keys.split(',').next())
     {
-        let value = HeaderValue::try_from(format!("Bearer {key}"));
+        let value = HeaderValue::try_from(format!("Bearer {}", key.trim()));
         let value = value.map_err(|_| {
             Failure::usage("the API key (--api-key, ROOMCAST_API_KEY) holds control characters")
         })?;

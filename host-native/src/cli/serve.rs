@@ -1,7 +1,7 @@
 //! `roomcast serve`.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -13,23 +13,37 @@ use roomcast::{Policies, Rate, Settings, StoreSync};
 use roomcast_core::{
     OnOff, OrOff,
     http::{ApiKey, HostRule, OriginRule},
+    whole,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::{
+    environment::{self, Stray},
+    value,
+};
+
 /// Every flag can also be set by the environment variable beside it.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Address to listen on; port 0 takes any free one
+    /// Address to listen on, or a port of this machine; port 0 takes any free one [default:
+    /// 127.0.0.1:3000, or the port that the variable PORT names: then on all addresses, with --api-key
+    /// or --insecure]
     #[arg(
         long,
         env = "ROOMCAST_LISTEN",
         value_name = "ADDR",
-        default_value = "127.0.0.1:3000"
+        value_parser = value::address
     )]
-    listen: SocketAddr,
+    listen: Option<SocketAddr>,
     /// I/O threads
-    #[arg(long, env = "ROOMCAST_THREADS", value_name = "N", default_value_t = 1)]
+    #[arg(
+        long,
+        env = "ROOMCAST_THREADS",
+        value_name = "N",
+        value_parser = whole::<usize>,
+        default_value_t = 1
+    )]
     threads: usize,
     /// Key of the HTTP API; repeat it, or separate by commas, to change keys without a gap
     #[arg(
@@ -37,6 +51,7 @@ pub(crate) struct ServeArgs {
         env = "ROOMCAST_API_KEY",
         value_name = "KEY",
         value_delimiter = ',',
+        value_parser = value::entry::<ApiKey>,
         hide_env_values = true
     )]
     api_key: Vec<ApiKey>,
@@ -49,14 +64,15 @@ pub(crate) struct ServeArgs {
     )]
     keyless_api: OnOff,
     /// Listen beyond loopback without an API key
-    #[arg(long, env = "ROOMCAST_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "ROOMCAST_INSECURE", value_parser = value::yes_or_no)]
     insecure: bool,
     /// Origin of web pages that may connect, like https://example.com or https://*.example.com
     #[arg(
         long,
         env = "ROOMCAST_ALLOW_ORIGIN",
         value_name = "ORIGIN",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = value::entry::<OriginRule>
     )]
     allow_origin: Vec<OriginRule>,
     /// Host name under which a server on loopback may be asked, like chat.example; any port
@@ -64,7 +80,8 @@ pub(crate) struct ServeArgs {
         long,
         env = "ROOMCAST_ALLOW_HOST",
         value_name = "HOST",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = value::entry::<HostRule>
     )]
     allow_host: Vec<HostRule>,
     /// Serve the page at / to try the server with
@@ -88,7 +105,8 @@ pub(crate) struct ServeArgs {
         long,
         env = "ROOMCAST_NAMESPACES",
         value_name = "NAME",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = value::entry::<String>
     )]
     namespaces: Vec<String>,
     /// What rooms are like: policies for their names, in TOML
@@ -108,11 +126,12 @@ pub(crate) struct ServeArgs {
     /// Record every input to this file, for `roomcast replay`
     #[arg(long, env = "ROOMCAST_RECORD", value_name = "FILE")]
     record: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, trace, or a filter like roomcast=debug
+    /// What to log: error, warn, info, debug, trace, off, or a filter like roomcast=debug,info
     #[arg(
         long,
         env = "ROOMCAST_LOG",
         value_name = "FILTER",
+        value_parser = value::log_filter,
         default_value = "info"
     )]
     log: String,
@@ -142,6 +161,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_INBOUND_BURST",
         value_name = "N",
+        value_parser = whole::<u32>,
         default_value_t = 100
     )]
     inbound_burst: u32,
@@ -161,6 +181,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_MESSAGE_BYTES_MAX",
         value_name = "BYTES",
+        value_parser = whole::<usize>,
         default_value_t = 65_536
     )]
     message_bytes_max: usize,
@@ -169,6 +190,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_FRAGMENTS_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 64
     )]
     fragments_max: usize,
@@ -177,6 +199,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_MESSAGE_TIME_MS",
         value_name = "MS",
+        value_parser = whole::<u64>,
         default_value_t = 10_000
     )]
     message_time_ms: u64,
@@ -185,6 +208,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_HANDSHAKE_TIME_MS",
         value_name = "MS",
+        value_parser = whole::<u64>,
         default_value_t = 5_000
     )]
     handshake_time_ms: u64,
@@ -193,6 +217,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_KEEP_ALIVE_MS",
         value_name = "MS",
+        value_parser = whole::<u64>,
         default_value_t = 75_000
     )]
     keep_alive_ms: u64,
@@ -201,6 +226,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_HEADER_BYTES_MAX",
         value_name = "BYTES",
+        value_parser = whole::<usize>,
         default_value_t = 8_192
     )]
     header_bytes_max: usize,
@@ -209,6 +235,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_HEADERS_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 64
     )]
     headers_max: usize,
@@ -217,6 +244,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_OUTBOX_BYTES_MAX",
         value_name = "BYTES",
+        value_parser = whole::<usize>,
         default_value_t = 1_048_576
     )]
     outbox_bytes_max: usize,
@@ -225,6 +253,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_OUTBOX_FRAMES_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 1_024
     )]
     outbox_frames_max: usize,
@@ -233,6 +262,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_WRITE_STALL_MS",
         value_name = "MS",
+        value_parser = whole::<u64>,
         default_value_t = 10_000
     )]
     write_stall_ms: u64,
@@ -241,6 +271,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_CLOSE_WAIT_MS",
         value_name = "MS",
+        value_parser = whole::<u64>,
         default_value_t = 5_000
     )]
     close_wait_ms: u64,
@@ -249,6 +280,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_DRAIN_WINDOW_MS",
         value_name = "MS",
+        value_parser = whole::<u64>,
         default_value_t = 15_000
     )]
     drain_window_ms: u64,
@@ -257,6 +289,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_ROOMS_PER_CONNECTION_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 128
     )]
     rooms_per_connection_max: usize,
@@ -265,6 +298,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_ROOM_NAME_BYTES_MAX",
         value_name = "BYTES",
+        value_parser = whole::<usize>,
         default_value_t = 200
     )]
     room_name_bytes_max: usize,
@@ -273,6 +307,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_HISTORY_BYTES_MAX",
         value_name = "BYTES",
+        value_parser = whole::<usize>,
         default_value_t = 67_108_864
     )]
     history_bytes_max: usize,
@@ -281,6 +316,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_HISTORY_ROOMS_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 10_000
     )]
     history_rooms_max: usize,
@@ -289,6 +325,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_RECOVERY_MESSAGES_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 500
     )]
     recovery_messages_max: usize,
@@ -297,6 +334,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_RECOVERY_BYTES_MAX",
         value_name = "BYTES",
+        value_parser = whole::<usize>,
         default_value_t = 524_288
     )]
     recovery_bytes_max: usize,
@@ -305,6 +343,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_PAGE_ENTRIES_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 100
     )]
     page_entries_max: usize,
@@ -313,6 +352,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_PAGE_BYTES_MAX",
         value_name = "BYTES",
+        value_parser = whole::<usize>,
         default_value_t = 262_144
     )]
     page_bytes_max: usize,
@@ -321,6 +361,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_PRESENCE_LIST_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 1_000
     )]
     presence_list_max: usize,
@@ -329,6 +370,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_META_BYTES_MAX",
         value_name = "BYTES",
+        value_parser = whole::<usize>,
         default_value_t = 2_048
     )]
     meta_bytes_max: usize,
@@ -345,6 +387,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_HEARTBEAT_WAIT_MS",
         value_name = "MS",
+        value_parser = whole::<u64>,
         default_value_t = 10_000
     )]
     heartbeat_wait_ms: u64,
@@ -353,6 +396,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_CONNECTIONS_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 100_000
     )]
     connections_max: usize,
@@ -369,6 +413,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_INBOUND_REFUSALS",
         value_name = "N",
+        value_parser = whole::<u32>,
         default_value_t = 100
     )]
     inbound_refusals: u32,
@@ -377,6 +422,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_IDEMPOTENCY_KEYS_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 10_000
     )]
     idempotency_keys_max: usize,
@@ -385,6 +431,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_IDEMPOTENCY_MS",
         value_name = "MS",
+        value_parser = whole::<u64>,
         default_value_t = 300_000
     )]
     idempotency_ms: u64,
@@ -393,6 +440,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_NAMESPACES_MAX",
         value_name = "N",
+        value_parser = whole::<usize>,
         default_value_t = 1_024
     )]
     namespaces_max: usize,
@@ -401,6 +449,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_API_BODY_BYTES_MAX",
         value_name = "BYTES",
+        value_parser = whole::<usize>,
         default_value_t = 1_048_576
     )]
     api_body_bytes_max: usize,
@@ -412,7 +461,9 @@ impl ServeArgs {
         let millis = Duration::from_millis;
         let rate = |per_second, burst| Rate { per_second, burst };
         let mut settings = Settings::default();
-        settings.listen = self.listen;
+        if let Some(listen) = self.listen {
+            settings.listen = listen;
+        }
         settings.threads = self.threads;
         settings.insecure = self.insecure;
         let access = &mut settings.access;
@@ -480,20 +531,34 @@ impl ServeArgs {
 
     /// Serves until SIGINT or SIGTERM; a second one ends at once.
     pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
-        let filter = match EnvFilter::try_new(&self.log) {
-            Ok(filter) => filter,
-            Err(fault) => {
-                eprintln!("roomcast: --log: {fault}: use error, warn, info, debug or trace");
-                return Ok(ExitCode::from(2));
-            }
+        let port = match self.listen {
+            Some(_) => None,
+            None => match platform_port(std::env::var("PORT").ok().as_deref()) {
+                Ok(port) => port,
+                Err(fault) => {
+                    eprintln!("roomcast: {fault}");
+                    return Ok(ExitCode::from(2));
+                }
+            },
         };
+        let filter = EnvFilter::try_new(&self.log)?; // checked when it was read
         tracing_subscriber::fmt()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .with_env_filter(filter)
             .init();
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for Stray { name, nearest } in environment::strays(names) {
+            match nearest {
+                Some(nearest) => tracing::warn!("{name} is not read: {nearest} may be meant"),
+                None => tracing::warn!("{name} is not read: no setting is called so"),
+            }
+        }
         let config = self.config.take();
         let mut settings = self.settings();
+        if let Some(port) = port {
+            listen_on_port(&mut settings, port);
+        }
         if let Some(path) = config {
             settings.policies = match policies(&path) {
                 Ok(policies) => policies,
@@ -540,6 +605,32 @@ impl ServeArgs {
             roomcast::run(listeners, settings, stop).await?;
             Ok(ExitCode::SUCCESS)
         })
+    }
+}
+
+/// Reads the variable `PORT`, by which platforms for containers say where a server is to listen.
+fn platform_port(port: Option<&str>) -> Result<Option<u16>, &'static str> {
+    match port {
+        None | Some("") => Ok(None),
+        Some(port) => port.parse().map(Some).map_err(
+            |_| "PORT must be 0 to 65535: it is read where --listen (ROOMCAST_LISTEN) is not given",
+        ),
+    }
+}
+
+/// Listens on the port that a platform gives. Such a platform comes from outside: all addresses, but not
+/// where nobody said who may come in.
+fn listen_on_port(settings: &mut Settings, port: u16) {
+    let guarded = settings.insecure || !settings.access.api_keys.is_empty();
+    if guarded {
+        settings.listen = (Ipv4Addr::UNSPECIFIED, port).into();
+        tracing::info!("listening on all addresses, since PORT is set and --listen is not");
+    } else {
+        settings.listen = (Ipv4Addr::LOCALHOST, port).into();
+        tracing::warn!(
+            "listening on loopback only, though PORT is set: with an API key (--api-key, ROOMCAST_API_KEY) \
+             or --insecure it is all addresses; --listen says it outright"
+        );
     }
 }
 
@@ -650,6 +741,28 @@ mod tests {
         );
         let missing = policies(&folder.path().join("missing")).expect_err("no file");
         assert!(missing.contains("missing cannot be read"), "{missing}");
+    }
+
+    #[test]
+    fn a_port_of_a_platform_is_open_only_where_somebody_said_who_may_come_in() {
+        assert_eq!(platform_port(None), Ok(None));
+        assert_eq!(platform_port(Some("")), Ok(None));
+        assert_eq!(platform_port(Some("8080")), Ok(Some(8080)));
+        for bad in ["x", "70000", "tcp://10.0.0.1:3000", "-1"] {
+            let fault = platform_port(Some(bad)).expect_err(bad);
+            assert!(fault.contains("PORT") && fault.contains("--listen"));
+        }
+        let listens = |flags: &[&str]| {
+            let arguments = ["roomcast"].iter().chain(flags);
+            let parsed = Bare::try_parse_from(arguments).expect("valid").serve;
+            let mut settings = parsed.settings();
+            listen_on_port(&mut settings, 8080);
+            assert_eq!(settings.check(), Ok(()));
+            settings.listen.to_string()
+        };
+        assert_eq!(listens(&[]), "127.0.0.1:8080");
+        assert_eq!(listens(&["--api-key", "k"]), "0.0.0.0:8080");
+        assert_eq!(listens(&["--insecure"]), "0.0.0.0:8080");
     }
 
     #[test]

@@ -34,11 +34,11 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::{knock::Knock, peer::Peer};
 use self::{
     pace::{Asking, InWork, Pace, Requests},
     stall::StallGuard,
 };
-pub(crate) use self::{knock::Knock, peer::Peer};
 use crate::{
     metrics::{Gauges, Metrics},
     shard::Shard,

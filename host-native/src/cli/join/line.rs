@@ -34,6 +34,12 @@ struct Envelope<'a> {
     data: Option<&'a RawValue>,
 }
 
+/// The data of a line that is plain text; the page of the server publishes the same.
+#[derive(Serialize)]
+struct Said<'a> {
+    text: &'a str,
+}
+
 impl Request {
     /// A message with an id, that is one that will be answered.
     pub(super) fn new(event: &str, id: &str, room: Option<&str>, data: Option<&RawValue>) -> Self {
@@ -78,12 +84,12 @@ impl Line {
                 id: id.map(|id| id.to_string()),
             });
         }
-        let string;
+        let said;
         let data = match serde_json::from_str::<&RawValue>(line) {
             Ok(data) => Some(data),
             Err(_) => {
-                string = serde_json::value::to_raw_value(line).ok();
-                string.as_deref()
+                said = serde_json::value::to_raw_value(&Said { text: line }).ok();
+                said.as_deref()
             }
         };
         let id = format!("line-{number}");
@@ -118,14 +124,15 @@ mod tests {
     #[test]
     fn anything_else_is_published() {
         for (line, data) in [
-            ("hi", r#""hi""#),
-            (r#"say "hi""#, r#""say \"hi\"""#),
+            ("hi", r#"{"text":"hi"}"#),
+            (r#"say "hi""#, r#"{"text":"say \"hi\""}"#),
+            (r#""hi""#, r#""hi""#),
             ("[ 1e999 ]", "[ 1e999 ]"),
             ("0.10", "0.10"),
             (r#"["event"]"#, r#"["event"]"#),
             (r#"{"text":"hi"}"#, r#"{"text":"hi"}"#),
-            (r#"{"event":"#, r#""{\"event\":""#),
-            ("/quit now", r#""/quit now""#),
+            (r#"{"event":"#, r#"{"text":"{\"event\":"}"#),
+            ("/quit now", r#"{"text":"/quit now"}"#),
         ] {
             let text =
                 format!(r#"{{"event":"said","id":"line-7","room":"the \"lobby\"","data":{data}}}"#);

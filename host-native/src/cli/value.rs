@@ -1,0 +1,183 @@
+//! Values of settings that are words, lists or addresses.
+
+use std::{
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
+
+/// Reads a yes or a no. Any other word is refused: what it means must not depend on a guess.
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
+    match &*text.to_ascii_lowercase() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("must be true, yes, on or 1, or else false, no, off or 0".to_owned()),
+    }
+}
+
+/// Reads an entry of a list that is separated by commas, without the blanks and line ends around it.
+pub(super) fn entry<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.trim()
+        .parse()
+        .map_err(|fault: T::Err| fault.to_string())
+}
+
+/// Reads an address to listen on. A port alone is one of this machine: nobody outside reaches it.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let port = |text: &str| text.parse::<u16>().ok().filter(|_| is_number(text));
+    let at_home = match text.rsplit_once(':') {
+        None => port(text),
+        Some((host, text)) if host.is_empty() || host.eq_ignore_ascii_case("localhost") => {
+            port(text)
+        }
+        Some(_) => None,
+    };
+    match (at_home, text.parse()) {
+        (Some(port), _) => Ok((loopback, port).into()),
+        (None, Ok(address)) => Ok(address),
+        (None, Err(_)) => Err(
+            "must be an IP address and a port, such as 127.0.0.1:3000, 0.0.0.0:3000 or [::]:3000; \
+             localhost:3000, :3000 and 3000 are 127.0.0.1:3000"
+                .to_owned(),
+        ),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// Checks a filter of the log: directives separated by commas, each a level or `target=level`. Without
+/// this check any other word is a target of that name, and nothing is logged.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    let directives: Vec<&str> = directives(text).map(str::trim).collect();
+    for directive in &directives {
+        // The fields of a span have `=` too.
+        let behind = directive.rfind(']').map_or(0, |end| end + 1);
+        let level = match directive[behind..].rsplit_once('=') {
+            Some((_, level)) => level,
+            None => directive,
+        };
+        if !LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known)) {
+            return Err(format!(
+                "must be {} or {}, or a list such as roomcast=debug,info, in which each entry is one \
+                 of these levels or ends with = and one",
+                LEVELS[..5].join(", "),
+                LEVELS[5]
+            ));
+        }
+    }
+    let filter = directives.join(",");
+    match tracing_subscriber::EnvFilter::try_new(&filter) {
+        Ok(_) => Ok(filter),
+        Err(fault) => Err(format!("cannot be used as a filter: {fault}")),
+    }
+}
+
+/// The parts between commas, but for those inside of the brackets of a span.
+fn directives(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_u32;
+    text.split(move |c| {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_words_for_yes_are_yes() {
+        for yes in ["true", "TRUE", "yes", "on", "1"] {
+            assert_eq!(yes_or_no(yes), Ok(true), "{yes}");
+        }
+        for no in ["false", "False", "no", "off", "0"] {
+            assert_eq!(yes_or_no(no), Ok(false), "{no}");
+        }
+        for neither in [
+            "disabled", "none", "never", "-1", "False ", " true", "", "n", "2", "enabled", "null",
+        ] {
+            let fault = yes_or_no(neither).expect_err(neither);
+            assert!(fault.contains("true") && fault.contains("off"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_port_alone_is_of_this_machine() {
+        for (text, address_) in [
+            ("localhost:3000", "127.0.0.1:3000"),
+            ("LocalHost:0", "127.0.0.1:0"),
+            (":3000", "127.0.0.1:3000"),
+            ("3000", "127.0.0.1:3000"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+            ("[::1]:3000", "[::1]:3000"),
+        ] {
+            assert_eq!(address(text).map(|it| it.to_string()), Ok(address_.into()));
+        }
+        for bad in [
+            "",
+            ":",
+            "localhost",
+            "localhost:",
+            "127.0.0.1",
+            "65536",
+            ":-1",
+            "+80",
+            "host:3000",
+            "localhost:3000 ",
+            "::1:3000",
+            "http://localhost:3000",
+        ] {
+            let fault = address(bad).expect_err(bad);
+            assert!(fault.contains("127.0.0.1:3000"), "{bad}: {fault}");
+        }
+    }
+
+    #[test]
+    fn each_directive_of_a_filter_has_a_level() {
+        for (text, filter) in [
+            ("info", "info"),
+            ("OFF", "OFF"),
+            ("roomcast=debug,info", "roomcast=debug,info"),
+            ("roomcast=debug, warn\n", "roomcast=debug,warn"),
+            (
+                "[conn{id=1,user=2}]=trace,error",
+                "[conn{id=1,user=2}]=trace,error",
+            ),
+            ("roomcast::run[x]=info", "roomcast::run[x]=info"),
+        ] {
+            assert_eq!(log_filter(text), Ok(filter.to_owned()), "{text}");
+        }
+        for bad in [
+            "warning",
+            "verbose",
+            "none",
+            "",
+            "info,",
+            "roomcast",
+            "roomcast=",
+            "roomcast=verbose",
+            "roomcast=debug,verbose",
+            "3",
+            "roomcast=3",
+            "[conn]",
+            "info debug",
+            "=",
+            "critical",
+        ] {
+            let fault = log_filter(bad).expect_err(bad);
+            assert!(
+                fault.contains("error, warn, info, debug, trace or off"),
+                "{bad}: {fault}"
+            );
+        }
+    }
+}

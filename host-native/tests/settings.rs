@@ -1,0 +1,351 @@
+//! The command line of the real server: what it takes, what it refuses, and that it serves with every
+//! number at the end of its range.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::{connect_async, tungstenite::Message};
+
+/// Each number with its range, in the order of docs/settings.md.
+const NUMBERS: [(&str, u64, u64); 35] = [
+    ("--connections-per-address-max", 1, 1 << 24),
+    ("--namespaces-max", 1, 1_000_000_000),
+    ("--connections-max", 1, 1 << 24),
+    ("--threads", 1, 1024),
+    ("--handshake-time-ms", 1, DAY),
+    ("--header-bytes-max", 8192, 1 << 20),
+    ("--headers-max", 1, 4096),
+    ("--idempotency-keys-max", 0, 1_000_000_000),
+    ("--idempotency-ms", 0, 30 * DAY),
+    ("--api-body-bytes-max", 1, 1 << 30),
+    ("--message-bytes-max", 1, 1 << 30),
+    ("--fragments-max", 1, 1_000_000),
+    ("--message-time-ms", 1, DAY),
+    ("--inbound-rate", 1, 1_000_000_000),
+    ("--inbound-burst", 1, 1_000_000_000),
+    ("--inbound-bytes-rate", 65_536, 4_000_000_000),
+    ("--inbound-refusals", 0, 1_000_000_000),
+    ("--control-rate", 1, 100_000_000),
+    ("--outbox-bytes-max", 131_072, 1 << 32),
+    ("--outbox-frames-max", 1, 1_000_000_000),
+    ("--write-stall-ms", 1, DAY),
+    ("--close-wait-ms", 0, DAY),
+    ("--drain-window-ms", 0, DAY),
+    ("--rooms-per-connection-max", 1, 1_000_000),
+    ("--room-name-bytes-max", 1, 65_536),
+    ("--history-bytes-max", 1, 1 << 40),
+    ("--history-rooms-max", 1, 1_000_000_000),
+    ("--recovery-messages-max", 1, 1_000_000),
+    ("--recovery-bytes-max", 1, 1 << 30),
+    ("--page-entries-max", 1, 1_000_000),
+    ("--page-bytes-max", 1, 1 << 30),
+    ("--presence-list-max", 1, 1_000_000),
+    ("--meta-bytes-max", 1, 1 << 30),
+    ("--heartbeat-ms", 1, DAY),
+    ("--heartbeat-wait-ms", 1, DAY),
+];
+const DAY: u64 = 24 * 3600 * 1000;
+
+/// The command, with nothing from the environment of whoever runs the test.
+fn roomcast(flags: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.env_clear().args(flags);
+    command
+}
+
+struct Server {
+    process: Child,
+    address: String,
+    said: Vec<String>,
+}
+
+impl Server {
+    fn start(mut command: Command) -> Self {
+        command.stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the server starts");
+        let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let mut said = Vec::new();
+        let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let address = line.split_once("listening on http://");
+            let address = address.map(|(_, address)| address.to_owned());
+            said.push(line);
+            address
+        });
+        let Some(address) = address else {
+            let _ = process.wait();
+            panic!("{command:?} does not listen: {said:?}");
+        };
+        // A pipe that nobody empties would stop the server some day.
+        thread::spawn(move || lines.for_each(drop));
+        Self {
+            process,
+            address,
+            said,
+        }
+    }
+
+    /// One request, and one connection that joins a room and publishes to it.
+    fn serves(&self) {
+        let mut stream = TcpStream::connect(&self.address).expect("it accepts");
+        let head = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let talk = async {
+            let url = format!("ws://{}/ws", self.address);
+            let (mut socket, _) = connect_async(url).await.expect("it upgrades");
+            for (id, request) in [
+                (1, r#"{"event":"$join","id":1,"room":"a"}"#),
+                (2, r#"{"event":"said","id":2,"room":"a","data":1}"#),
+            ] {
+                socket.send(Message::text(request)).await.expect("sent");
+                loop {
+                    let frame = socket.next().await.expect("open").expect("a frame");
+                    let text = frame.into_text().expect("text");
+                    if text.contains(&format!("\"id\":{id}")) {
+                        assert!(!text.contains("\"error\""), "{text}");
+                        break;
+                    }
+                }
+            }
+        };
+        let patience = Duration::from_secs(30);
+        runtime.block_on(async { tokio::time::timeout(patience, talk).await.expect("in time") });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The flags of a server on a free port.
+fn serve<'a>(flags: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let fixed = ["serve", "--listen=127.0.0.1:0"];
+    fixed.into_iter().chain(flags).map(str::to_owned).collect()
+}
+
+/// What must fit a number at its most.
+fn company(flag: &str) -> &'static [&'static str] {
+    match flag {
+        "--message-bytes-max" => &[
+            "--inbound-bytes-rate=4000000000",
+            "--outbox-bytes-max=4294967296",
+        ],
+        _ => &[],
+    }
+}
+
+#[test]
+fn a_server_serves_with_each_number_at_its_most() {
+    for (flag, _, most) in &NUMBERS {
+        let number = format!("{flag}={most}");
+        let flags = [number.as_str()];
+        let flags = flags.into_iter().chain(company(flag).iter().copied());
+        Server::start(roomcast(&serve(flags))).serves();
+    }
+}
+
+#[test]
+fn a_server_serves_with_all_numbers_at_their_most() {
+    let numbers = NUMBERS.iter();
+    let numbers: Vec<_> = numbers
+        .map(|(flag, _, most)| format!("{flag}={most}"))
+        .collect();
+    let flags = serve(numbers.iter().map(String::as_str));
+    Server::start(roomcast(&flags)).serves();
+}
+
+#[test]
+fn a_server_starts_with_each_number_at_its_least() {
+    for (flag, least, _) in &NUMBERS {
+        let number = format!("{flag}={least}");
+        Server::start(roomcast(&serve([number.as_str()])));
+    }
+}
+
+fn refused(flags: &[String], variables: &[(&str, &str)]) -> String {
+    let Output { status, stderr, .. } = roomcast(flags)
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the command runs");
+    let said = String::from_utf8_lossy(&stderr).into_owned();
+    assert_eq!(status.code(), Some(2), "{flags:?} {variables:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{flags:?}: {said}");
+    said
+}
+
+#[test]
+fn a_number_outside_of_its_range_is_refused_with_the_range() {
+    for (flag, least, most) in &NUMBERS {
+        let above = [most + 1, u64::from(u32::MAX).max(most + 1), u64::MAX];
+        let beyond = "99999999999999999999".to_owned();
+        let below = least.checked_sub(1).map(|below| below.to_string());
+        let texts = above.map(|above| above.to_string()).into_iter();
+        for text in texts.chain([beyond]).chain(below) {
+            let number = format!("{flag}={text}");
+            let said = refused(&serve([number.as_str()]), &[]);
+            let ends = [*least, *most].map(|end| end.to_string());
+            let named = said.contains(flag);
+            assert!(
+                named && ends.iter().any(|end| said.contains(end)),
+                "{number}: {said}"
+            );
+        }
+        for text in ["-1", "", "1.5", "0x10", "none", "disabled", " 1"] {
+            let said = refused(&serve([*flag, text]), &[]);
+            assert!(said.contains(flag), "{flag} {text:?}: {said}");
+            let variable = format!("ROOMCAST_{}", flag[2..].replace('-', "_").to_uppercase());
+            let said = refused(&serve([]), &[(variable.as_str(), text)]);
+            assert!(said.contains(flag), "{variable}={text:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_word_that_is_none_of_those_allowed_opens_nothing() {
+    let open = "--listen=0.0.0.0:0".to_owned();
+    for word in ["disabled", "none", "never", "-1", "False ", "", "enabled"] {
+        let said = refused(std::slice::from_ref(&open), &[("ROOMCAST_INSECURE", word)]);
+        assert!(
+            said.contains("--insecure: must be true") && said.contains("off"),
+            "{said}"
+        );
+    }
+    for word in ["false", "False", "no", "off", "0"] {
+        let said = refused(std::slice::from_ref(&open), &[("ROOMCAST_INSECURE", word)]);
+        assert!(said.contains("without an API key"), "{said}");
+    }
+    for (flag, word, allowed) in [
+        ("--log", "warning", "warn, info"),
+        ("--log", "verbose", "trace or off"),
+        ("--log", "none", "trace or off"),
+        ("--log", "roomcast=chatty,info", "trace or off"),
+        ("--store-sync", "never", "second, always"),
+        ("--store-sync", "Always", "second, always"),
+        ("--heartbeat-ms", "never", "or off"),
+        ("--inbound-rate", "OFF", "or off"),
+        ("--connections-per-address-max", "none", "or off"),
+        ("--listen", "everywhere", "127.0.0.1:3000"),
+        ("--allow-origin", "wss://a.com", "write https://a.com"),
+        ("--allow-origin", "https://a.com, *", "`*` alone"),
+        ("--namespaces", "a, b c", "--namespaces"),
+    ] {
+        let said = refused(&serve([flag, word]), &[]);
+        assert!(
+            said.contains(flag) && said.contains(allowed),
+            "{word}: {said}"
+        );
+        let variable = format!("ROOMCAST_{}", flag[2..].replace('-', "_").to_uppercase());
+        if flag != "--listen" {
+            let said = refused(&serve([]), &[(variable.as_str(), word)]);
+            assert!(
+                said.contains(flag) && said.contains(allowed),
+                "{word}: {said}"
+            );
+        }
+    }
+    for (variable, word) in [
+        ("ROOMCAST_URL", "everywhere"),
+        ("ROOMCAST_NAMESPACE", "a b"),
+        ("ROOMCAST_URL", ""),
+    ] {
+        for command in [&["join", "lobby"][..], &["send", "--all", "said"]] {
+            let flags: Vec<_> = command.iter().map(|&text| text.to_owned()).collect();
+            let said = refused(&flags, &[(variable, word)]);
+            let flag = variable.replace("ROOMCAST_", "--").to_lowercase();
+            assert!(said.contains(&flag), "{variable}={word:?}: {said}");
+        }
+    }
+}
+
+/// The text of a connection's opening answer, with this origin.
+fn knock(server: &Server, origin: &str) -> String {
+    let mut stream = TcpStream::connect(&server.address).expect("it accepts");
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nhost: chat.example\r\norigin: {origin}\r\nconnection: upgrade\r\n\
+         upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut line = String::new();
+    BufReader::new(stream)
+        .read_line(&mut line)
+        .expect("an answer");
+    line
+}
+
+#[test]
+fn lists_of_origins_are_as_people_write_them() {
+    let mut command = roomcast(&serve([]));
+    let origins = "https://a.com, https://b.com/,\n https://b\u{fc}cher.example:0443\n";
+    command.env("ROOMCAST_ALLOW_ORIGIN", origins);
+    let server = Server::start(command);
+    for origin in [
+        "https://a.com",
+        "https://b.com",
+        "https://xn--bcher-kva.example",
+    ] {
+        assert!(knock(&server, origin).contains("101"), "{origin}");
+    }
+    assert!(knock(&server, "https://c.com").contains("403"));
+}
+
+#[test]
+fn the_address_may_be_a_port_and_comes_from_a_platform_where_nothing_is_said() {
+    for listen in ["localhost:0", ":0", "0"] {
+        let flags = ["serve".to_owned(), format!("--listen={listen}")];
+        let server = Server::start(roomcast(&flags));
+        assert!(server.address.starts_with("127.0.0.1:"), "{listen}");
+    }
+    let bare = ["serve".to_owned()];
+    let mut platform = roomcast(&bare);
+    let server = Server::start({
+        platform.env("PORT", "0");
+        platform
+    });
+    assert!(server.address.starts_with("127.0.0.1:"));
+    let why = server.said.iter().find(|line| line.contains("PORT is set"));
+    assert!(why.is_some_and(|line| line.contains("WARN") && line.contains("--api-key")));
+    let mut platform = roomcast(&bare);
+    platform
+        .env("PORT", "0")
+        .env("ROOMCAST_API_KEY", " one, two\n");
+    let server = Server::start(platform);
+    assert!(server.address.starts_with("0.0.0.0:"));
+    let mut said = roomcast(&serve([]));
+    said.env("PORT", "1").env("ROOMCAST_API_KEY", "key");
+    assert!(Server::start(said).address.starts_with("127.0.0.1:"));
+    assert!(refused(&bare, &[("PORT", "x")]).contains("PORT must be 0 to 65535"));
+}
+
+#[test]
+fn what_is_not_as_it_was_asked_for_is_in_the_log() {
+    let mut command = roomcast(&serve(["--connections-max=16777216"]));
+    command.env("ROOMCAST_ALLOWED_ORIGIN", "https://a.com");
+    let server = Server::start(command);
+    let warned = |text: &str| {
+        let mut warnings = server.said.iter().filter(|line| line.contains("WARN"));
+        warnings.any(|line| line.contains(text))
+    };
+    assert!(
+        warned("ROOMCAST_ALLOWED_ORIGIN is not read: ROOMCAST_ALLOW_ORIGIN may be meant"),
+        "{:?}",
+        server.said
+    );
+    assert!(warned("RLIMIT_NOFILE"), "{:?}", server.said);
+}
