@@ -24,14 +24,82 @@ pub struct Front {
     notices: RefCell<RefusalNotices>,
 }
 
+#[wasm_bindgen]
+extern "C" {
+    /// `URL` of the platform.
+    type URL;
+
+    #[wasm_bindgen(constructor, catch)]
+    fn new(url: &str) -> Result<URL, JsValue>;
+
+    #[wasm_bindgen(method, getter)]
+    fn host(this: &URL) -> String;
+}
+
 /// The variables and secrets of a Worker. A variable may be a number or anything else that JSON has:
 /// it is read as its text, so that a wrong one is refused and not passed over.
 pub(crate) fn settings(env: &JsValue) -> Result<Settings, roomcast_core::SettingError> {
+    read_settings(env, |_| {})
+}
+
+fn read_settings(
+    env: &JsValue,
+    read: impl Fn(&'static str),
+) -> Result<Settings, roomcast_core::SettingError> {
     Settings::from_vars(&Vars::new(|name| {
+        read(name);
         let value = js_sys::Reflect::get(env, &name.into()).ok()?;
         let json = || js_sys::JSON::stringify(&value).ok()?.as_string();
-        value.as_string().or_else(json)
+        let text = value.as_string().or_else(json)?;
+        Some(match name {
+            "ROOMCAST_ALLOW_ORIGIN" => as_sent(&text),
+            _ => text,
+        })
     }))
+}
+
+/// A list of origins in the letters in which browsers send them. The platform has the tables for it,
+/// which would be a fifth of this module. What it does not take stays, and is refused.
+fn as_sent(origins: &str) -> String {
+    let converted = origins.split(',').map(|origin| {
+        let origin = origin.trim();
+        let convert = || {
+            let (scheme, rest) = origin.split_once("://")?;
+            let (wildcard, authority) = match rest.strip_prefix("*.") {
+                Some(authority) => ("*.", authority),
+                None => ("", rest),
+            };
+            let authority = authority.strip_suffix('/').unwrap_or(authority);
+            let (host, port) = match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            };
+            if host.contains(['/', '?', '#', '@', '\\']) {
+                return None;
+            }
+            let host = URL::new(&format!("https://{host}")).ok()?.host();
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            Some(format!("{scheme}://{wildcard}{host}{port}"))
+        };
+        match origin.is_ascii() {
+            true => origin.to_owned(),
+            false => convert().unwrap_or_else(|| origin.to_owned()),
+        }
+    });
+    converted.collect::<Vec<_>>().join(",")
+}
+
+/// Warns of variables that look like settings and are none, such as misspelt ones.
+fn warn_of_strays(env: &JsValue, read: &[&'static str]) {
+    let Some(env) = env.dyn_ref::<js_sys::Object>() else {
+        return;
+    };
+    let names = js_sys::Object::keys(env);
+    for name in names.iter().filter_map(|name| name.as_string()) {
+        if name.starts_with("ROOMCAST_") && !read.contains(&&*name) {
+            worker::console_warn!("roomcast: the variable {name} is not read: see docs/edge.md");
+        }
+    }
 }
 
 #[wasm_bindgen]
@@ -39,7 +107,10 @@ impl Front {
     /// Reads the settings; what is wrong with them is thrown, as a text.
     #[wasm_bindgen(constructor)]
     pub fn new(env: &JsValue) -> Result<Self, JsValue> {
-        let settings = settings(env).map_err(|fault| JsValue::from(fault.to_string()))?;
+        let read = RefCell::new(Vec::new());
+        let settings = read_settings(env, |name| read.borrow_mut().push(name));
+        let settings = settings.map_err(|fault| JsValue::from(fault.to_string()))?;
+        warn_of_strays(env, &read.into_inner());
         let notices = RefCell::default();
         Ok(Self { settings, notices })
     }
