@@ -43,16 +43,15 @@ impl RefusalNotices {
         request: &Request<'_, H>,
         now: Timestamp,
     ) -> Option<String> {
-        let field = match reason {
-            Reason::Origin => "origin",
-            Reason::Host => "host",
-            _ => return None,
-        };
+        let is_origin = reason == Reason::Origin;
+        if !is_origin && reason != Reason::Host {
+            return None;
+        }
+        let field = if is_origin { "origin" } else { "host" };
         let text = request.headers.values(field).next().unwrap_or_default();
         let shown: String = text.chars().take(CHARS_MAX).collect();
         let shown = shown.escape_default().to_string();
-        let is_recent =
-            |at: &Timestamp| now.as_millis() < at.as_millis() + QUIET.as_millis() as u64;
+        let is_recent = |at: &Timestamp| now.saturating_since(*at) < QUIET;
         self.told.retain(|_, at| is_recent(at));
         if self.told.contains_key(&(reason, shown.clone())) {
             return None;
@@ -66,9 +65,10 @@ impl RefusalNotices {
                 "refused more than {NAMES_MAX} origins and hosts within a minute: not all of them are named"
             ));
         }
-        let line = match reason {
-            Reason::Origin => origin_notice(&text, &shown, request),
-            _ => host_notice(&text, &shown),
+        let line = if is_origin {
+            origin_notice(&text, &shown, request)
+        } else {
+            host_notice(&text, &shown)
         };
         self.told.insert((reason, shown), now);
         Some(line)
