@@ -7,7 +7,6 @@ use roomcast_core::{
     Limits, Outbox, Payload, SendError, Timestamp, UnknownConn,
     http::{
         Access, ApiCall, ApiHost, ApiRequest, Headers, Problem, ProblemCode, Request, Response,
-        Route,
     },
 };
 use serde_json::value::RawValue;
