@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{HERE, Server, binary, check, run, urls};
+use super::{Server, binary, check, run, urls};
 
 const PAGE: &str = include_str!("../../../docs/proxy.md");
 const KEY: &str = "test-key";
