@@ -3,7 +3,18 @@
 use roomcast_tests::Sockets;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::world::World;
+use crate::world::{Client, World};
+
+/// A frame whose time is not known beforehand: the text before it, and the text behind it.
+fn timed(client: &mut Client, before: &str, behind: &str) -> String {
+    let frame = client.next().expect("a frame").to_string();
+    let time = frame
+        .strip_prefix(before)
+        .and_then(|rest| rest.strip_suffix(behind));
+    let time = time.unwrap_or_else(|| panic!("{frame}"));
+    assert_eq!(time.len(), "2026-06-08T10:23:14Z".len(), "{frame}");
+    time.to_owned()
+}
 
 #[test]
 fn a_chat_keeps_its_history_while_it_sleeps() {
@@ -14,34 +25,29 @@ fn a_chat_keeps_its_history_while_it_sleeps() {
         r#"{"event":"history","data":[]}"#,
     );
     let mut bob = world.connect("chat");
-    let message = r#"{"event":"message","data":{"author":"ann","text":"hi"}}"#;
-    ann.asks(message, message);
-    bob.gets(message);
+    ann.send(r#"{"event":"message","data":{"author":"ann","text":"hi"}}"#);
+    let before = r#"{"event":"message","data":{"author":"ann","text":"hi","at":""#;
+    let at = timed(&mut ann, before, r#""}}"#);
+    assert_eq!(timed(&mut bob, before, r#""}}"#), at);
     bob.asks(
         r#"{"event":"presence"}"#,
         r#"{"event":"presence","data":2}"#,
     );
-    bob.send(r#"{"event":"typing","data":"bob"}"#);
-    ann.gets(r#"{"event":"typing","data":"bob"}"#);
+    bob.send(r#"{"event":"typing","data":{"author":"bob","text":"..."}}"#);
+    ann.gets(r#"{"event":"typing","data":{"author":"bob","text":"..."}}"#);
     for member in [&mut ann, &mut bob] {
         member.asks(
-            r#"{"event":"join","data":{"room":"lobby"}}"#,
-            r#"{"event":"join","data":"lobby"}"#,
+            r#"{"event":"join","id":1,"data":"dev"}"#,
+            r#"{"event":"join","id":1,"data":null}"#,
         );
     }
-    ann.send(r#"{"event":"say","data":{"room":"lobby","text":"hello"}}"#);
-    for member in [&mut ann, &mut bob] {
-        member.gets(r#"{"event":"say","room":"lobby","data":"hello"}"#);
-    }
+    ann.send(r#"{"event":"say","data":{"author":"ann","text":"hello"}}"#);
+    bob.gets(r#"{"event":"said","data":{"author":"ann","text":"hello"}}"#);
     bob.asks(
-        r#"{"event":"leave","data":{"room":"lobby"}}"#,
-        r#"{"event":"leave","data":"lobby"}"#,
+        r#"{"event":"leave","id":2,"data":"dev"}"#,
+        r#"{"event":"leave","id":2,"data":null}"#,
     );
     bob.close();
-    ann.asks(
-        r#"{"event":"say","id":1,"data":{"room":"kitchen","text":"hello"}}"#,
-        r#"{"event":"say","id":1,"error":{"code":"forbidden","message":"join the room before you say something in it"}}"#,
-    );
     ann.asks(
         r#"{"event":"presence","id":2}"#,
         r#"{"event":"presence","id":2,"data":1}"#,
@@ -50,9 +56,12 @@ fn a_chat_keeps_its_history_while_it_sleeps() {
     let closed = world.edge.evict(0, "chat", Sockets::Close);
     assert_eq!(closed, Ok(true));
     let mut cid = world.connect("chat");
+    let history =
+        format!(r#"{{"event":"history","data":[{{"author":"ann","text":"hi","at":"{at}"}}]}}"#);
+    cid.asks(r#"{"event":"history"}"#, &history);
     cid.asks(
-        r#"{"event":"history"}"#,
-        r#"{"event":"history","data":[{"author":"ann","text":"hi"}]}"#,
+        r#"{"event":"presence"}"#,
+        r#"{"event":"presence","data":1}"#,
     );
     world.is_calm();
 }
@@ -100,69 +109,72 @@ fn a_session_outlives_sleep() {
     );
 }
 
-/// The beats go on where they were, while the object is in memory for hardly anything else.
+/// It beats, with the time of each beat, while the object is in memory for hardly anything else.
 #[test]
 fn a_schedule_beats_through_sleep() {
     let world = World::sleepless();
+    let (before, behind) = (r#"{"event":"heartbeat","data":""#, r#""}"#);
     let mut ann = world.connect("heartbeat");
-    for number in 1..=3 {
-        let beat = format!(r#"{{"event":"beat","data":{{"number":{number},"connections":1}}}}"#);
+    let mut beats = Vec::new();
+    for _ in 1..=3 {
         world.evict("heartbeat");
-        ann.gets(&beat);
+        beats.push(timed(&mut ann, before, behind));
     }
+    assert!(beats.is_sorted_by(|earlier, later| earlier < later));
     // It stops with the last connection, and goes on with the next one.
     ann.close();
     let mut bob = world.connect("heartbeat");
-    let beat = r#"{"event":"beat","data":{"number":4,"connections":1}}"#;
-    bob.gets(beat);
+    let next = timed(&mut bob, before, behind);
+    assert!(beats.last().is_some_and(|last| *last < next), "{next}");
     world.is_calm();
 }
 
 #[test]
 fn rooms_by_path() {
     let world = World::sleepless();
-    let mut ann = world.connect("rooms");
+    let mut ann = world.connect("rooms-by-path");
+    let mut bob = world.connect("rooms-by-path");
+    for (member, name) in [(&mut bob, "Bob"), (&mut ann, "Ann")] {
+        member.asks(
+            &format!(r#"{{"event":"join","id":1,"room":"/chat/rust","data":{{"name":"{name}"}}}}"#),
+            r#"{"event":"join","id":1,"room":"/chat/rust","data":{"joined":true,"room":"rust","rooms":["/chat/rust"]}}"#,
+        );
+    }
+    bob.gets(r#"{"event":"system","room":"/chat/rust","data":{"text":"Ann joined"}}"#);
+    bob.send(r#"{"event":"message","room":"/chat/rust","data":{"from":"Bob","text":"hi"}}"#);
+    ann.gets(r#"{"event":"message","room":"/chat/rust","data":{"from":"Bob","text":"hi"}}"#);
     ann.asks(
-        r#"{"event":"join","id":1,"room":"/chat/rust"}"#,
-        r#"{"event":"join","id":1,"room":"/chat/rust","data":"rust"}"#,
-    );
-    let mut bob = world.connect("rooms");
-    bob.asks(
-        r#"{"event":"say","id":1,"room":"/chat/rust","data":"hi"}"#,
-        r#"{"event":"say","id":1,"room":"/chat/rust","data":1}"#,
-    );
-    ann.gets(r#"{"event":"said","room":"/chat/rust","data":"hi"}"#);
-    bob.asks(
-        r#"{"event":"join","room":"/table/7/seat/2"}"#,
-        r#"{"event":"join","room":"/table/7/seat/2","data":{"table":7,"seat":2}}"#,
+        r#"{"event":"notify","room":"/self"}"#,
+        r#"{"event":"notification","path":"/alerts","data":{"text":"Just for you"}}"#,
     );
     world.is_calm();
 }
 
-/// What is sent in text comes in text, what is sent in bytes in bytes.
+/// Text is the application's own, and the platform answers nothing for it.
 #[test]
 fn frames_without_envelopes() {
     let world = World::sleepless();
+    let hello = "Connected. Send 'join:<room>' to join a room.";
     let mut ann = world.connect("raw");
+    ann.gets(hello);
+    ann.asks("join:r", "Joined room: r");
+    let id = ann.next().expect("a frame").to_string();
+    let id = id.strip_suffix(" joined").expect("its id").to_owned();
     let mut bob = world.connect("raw");
-    ann.asks("join:r", "joined:r");
-    bob.asks("join:r", "joined:r");
-    ann.send("msg:r:hello");
-    ann.gets("r:hello");
-    bob.gets("r:hello");
-    let bytes = Message::binary(vec![0, 159, 146, 150, 255]);
-    ann.send_message(bytes.clone());
-    assert_eq!(bob.next(), Some(bytes));
-    // Nothing is answered by the platform.
-    ann.asks(r#"{"event":"$ping"}"#, "error:unknown word");
-    ann.asks("ping:", "pong:");
-    bob.send("bye");
-    bob.is_closed(1000);
-    let gone = ann.next().expect("a frame").to_string();
-    assert!(
-        gone.starts_with("gone:") && gone.ends_with(":closed"),
-        "{gone}"
-    );
+    bob.gets(hello);
+    bob.asks("join:r", "Joined room: r");
+    let joined = bob.next().expect("a frame").to_string();
+    ann.gets(&joined);
+    ann.send("msg:r:a:b");
+    for member in [&mut ann, &mut bob] {
+        member.gets(&format!("[r] {id}: a:b"));
+    }
+    ann.send_message(Message::binary(vec![0, 159, 146, 150, 255]));
+    let advice = "Error: send join:<room>, leave:<room> or msg:<room>:<text>";
+    ann.asks(r#"{"event":"$ping"}"#, advice);
+    bob.close();
+    ann.asks("msg:r:alone", &format!("[r] {id}: alone"));
+    ann.asks("leave:r", "Left room: r");
     world.is_calm();
 }
 
@@ -188,8 +200,9 @@ fn namespaces_share_nothing() {
     let world = World::sleepless();
     let mut ann = world.connect("default");
     let mut bob = world.connect("chat");
-    let message = r#"{"event":"message","data":{"author":"ann","text":"hi"}}"#;
-    ann.asks(message, message);
+    ann.send(r#"{"event":"message","data":{"author":"ann","text":"hi"}}"#);
+    let before = r#"{"event":"message","data":{"author":"ann","text":"hi","at":""#;
+    timed(&mut ann, before, r#""}}"#);
     bob.asks(r#"{"event":"history"}"#, r#"{"event":"history","data":[]}"#);
     bob.asks(
         r#"{"event":"presence"}"#,
