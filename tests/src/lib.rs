@@ -42,3 +42,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/gateways.md")]
 pub struct Gateways;
+
+/// The code of the comparison with other systems.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/compare.md")]
+pub struct Compare;

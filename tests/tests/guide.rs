@@ -18,6 +18,17 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
 }
 
+/// What is said to show each thing: stories and tests.
+fn shown() -> impl Iterator<Item = &'static str> {
+    let (_, part) = GUIDE
+        .split_once("\n## What they have, and what shows it\n")
+        .expect("the table");
+    let (part, _) = part.split_once("\n## ").expect("a part behind it");
+    let rows = part.lines().filter(|line| line.starts_with("| "));
+    let last = |row: &'static str| row.trim_end_matches(" |").rsplit(" | ").next();
+    rows.skip(1).filter_map(last).flat_map(names)
+}
+
 /// What stands between backticks.
 fn names(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
@@ -50,6 +61,22 @@ fn every_story_is_in_the_guide_with_its_hosts() {
         }
     }
     assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
+fn what_shows_each_thing_exists() {
+    let mut shown_by = 0;
+    for name in shown() {
+        if let Some((file, test)) = name.split_once(": ") {
+            let source = fs::read_to_string(Path::new(ROOT).join(file)).expect(name);
+            assert!(source.contains(&format!("fn {test}()")), "{name}");
+        } else {
+            let path = Path::new(ROOT).join(format!("tests/traces/{name}.trace"));
+            assert!(path.exists(), "{name}");
+        }
+        shown_by += 1;
+    }
+    assert!(shown_by > 40, "{shown_by}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use proptest::prop_assert_eq;
-use roomcast_core::{Admission, Context, Gateway, Rejection, Router};
+use roomcast_core::{Admission, CloseCode, Context, DisconnectReason, Gateway, Rejection, Router};
 use roomcast_tests::{Core, Driver, Settings, Sleep, Trace, World};
 
 mod alike;
@@ -48,6 +48,34 @@ fn on_the_core_restored_before_every_step() {
 #[test]
 fn on_the_core_restored_from_what_it_persisted() {
     on_the_core(Sleep::Persisted);
+}
+
+/// Nobody is told by a frame, but the hook is.
+#[test]
+fn the_raw_example_knows_why_a_connection_ended() {
+    let mut world = World::new(applications::raw::raw);
+    let last = |world: &World<_>| {
+        let app = world.app().expect("somebody was here");
+        let (_, reason) = (*app.gateway().state()).expect("somebody is gone");
+        reason
+    };
+    for (ends, reason) in [
+        (
+            "ann disconnects",
+            DisconnectReason::Client(Some(CloseCode::NORMAL)),
+        ),
+        ("ann vanishes", DisconnectReason::Lost),
+        (
+            r#"server closes ann 4410 "removed""#,
+            DisconnectReason::Closed(CloseCode::REMOVED),
+        ),
+    ] {
+        world.tell("ann connects");
+        world.tell("ann sends join:lobby");
+        world.tell(ends);
+        assert_eq!(last(&world), reason, "{ends}");
+        assert!(world.members("lobby").is_empty(), "{ends}");
+    }
 }
 
 /// Time passes in these, and a server's clock cannot be moved.

@@ -9,4 +9,5 @@ mod raw;
 mod router;
 mod stage;
 mod users;
+mod wall_clock;
 mod work;
