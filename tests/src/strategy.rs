@@ -381,26 +381,30 @@ impl Cast {
     }
 
     fn send(&self) -> BoxedStrategy<Op> {
-        let path = || sample::select(&[None, None, Some("/front"), Some("\"/\n")][..]);
-        let free = (self.namespace(), self.to(), path());
-        let free = free.prop_map(|(namespace, to, path)| Op::Send {
+        // Labels follow from the audience, so that more of the stories' chance is left for the rest.
+        let label = |to: &To| match (to.rooms.len() + to.conns.len() + to.users.len()) % 3 {
+            0 => None,
+            1 => Some("/front".into()),
+            _ => Some("\"/\n".into()),
+        };
+        let free = (self.namespace(), self.to()).prop_map(move |(namespace, to)| Op::Send {
+            path: label(&to),
             namespace,
             key: None,
             to,
             event: "told".into(),
-            path: path.map(Into::into),
             data: "[1, 2]".into(),
         });
         // A key belongs to an audience of rooms: a connection's id changes when it comes back, and
         // with it the message.
         let keys = sample::select(&["k1", "k2"][..]);
-        let keyed = (self.namespace(), keys, self.room(), path());
-        let keyed = keyed.prop_map(|(namespace, key, room, path)| Op::Send {
+        let keyed = (self.namespace(), keys, self.room());
+        let keyed = keyed.prop_map(|(namespace, key, room)| Op::Send {
             namespace,
             key: Some(key.into()),
             to: To::room(room),
             event: "told".into(),
-            path: path.map(Into::into),
+            path: (key == "k2").then(|| "/front".into()),
             data: "3".into(),
         });
         Union::new_weighted(vec![(3, free.boxed()), (1, keyed.boxed())]).boxed()

@@ -163,8 +163,8 @@ impl Rules {
             return hearers;
         };
         if let Op::Connect { .. } = op {
-            let rooms = self.0.entry(who.clone()).or_default();
-            rooms.insert("lobby");
+            let lobby = || BTreeSet::from(["lobby"]);
+            self.0.entry(who.clone()).or_insert_with(lobby);
         } else if let Op::Disconnect { .. } | Op::Vanish { .. } = op {
             self.0.remove(who);
         } else if let Op::Text { text, .. } = op
@@ -299,7 +299,7 @@ fn a_room_without_a_guard_is_found() {
         join,
         [
             "alice connects",
-            r#"alice sends {"event":"$join","room":"attic"}"#,
+            r#"alice sends {"event":"$join","room":"lobby"}"#,
         ]
     );
     let leave = shortest(|| Open(chat::chat(), RoomAction::Leave));

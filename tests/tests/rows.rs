@@ -54,7 +54,7 @@ fn on_the_core_restored_from_what_it_persisted() {
 #[test]
 fn the_raw_example_knows_why_a_connection_ended() {
     let mut world = World::new(applications::raw::raw);
-    let last = |world: &World<_>| {
+    let last = |world: &World<Router<applications::raw::Gone>>| {
         let app = world.app().expect("somebody was here");
         let (_, reason) = (*app.gateway().state()).expect("somebody is gone");
         reason

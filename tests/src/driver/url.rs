@@ -116,8 +116,9 @@ impl Url {
         self
     }
 
-    /// The same, in namespaces without envelopes. Their application answers `id` with `id:` and
-    /// the id of the connection, and `ping:X` with `pong:X`, before anything that it is asked later.
+    /// The same, in namespaces without envelopes. Their application answers `join:ROOM` with
+    /// `Joined room: ROOM` and then, to the room, `ID joined`, and `leave:ROOM` with `Left room: ROOM`,
+    /// before anything that it is asked later.
     #[must_use]
     pub const fn with_words(mut self) -> Self {
         self.speech = Speech::Words;
@@ -166,10 +167,12 @@ impl Url {
             _ => {
                 let name = format!("probe-{}-{}", std::process::id(), self.barriers);
                 self.barriers += 1;
-                self.runtime.block_on(socket.find_id(&name))?
+                let (id, pushed) = self.runtime.block_on(socket.find_id(&name))?;
+                events.extend(pushed);
+                id
             }
         };
-        if !welcome {
+        if !welcome && self.speech == Speech::Envelopes {
             events.clear();
         }
         self.lives.insert(actor.clone(), (namespace, id));

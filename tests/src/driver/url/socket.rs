@@ -37,7 +37,7 @@ impl Speech {
     fn barrier(self, id: &str) -> String {
         match self {
             Self::Envelopes => format!(r#"{{"event":"$rooms","id":"{id}"}}"#),
-            Self::Words => format!("ping:{id}"),
+            Self::Words => format!("leave:{id}"),
         }
     }
 
@@ -45,7 +45,7 @@ impl Speech {
         match self {
             // Over the rate it is refused, which is as good an answer.
             Self::Envelopes => text.starts_with(&format!(r#"{{"event":"$rooms","id":"{id}","#)),
-            Self::Words => text.strip_prefix("pong:") == Some(id),
+            Self::Words => text.strip_prefix("Left room: ") == Some(id),
         }
     }
 }
@@ -110,14 +110,14 @@ impl Socket {
         Ok(Ok((socket, events)))
     }
 
-    /// The id of this connection, from a message to itself.
-    pub(super) async fn find_id(&mut self, name: &str) -> Result<String, DriverError> {
+    /// The id of this connection, from a message to itself, and what had been sent to it before
+    /// without envelopes.
+    pub(super) async fn find_id(
+        &mut self,
+        name: &str,
+    ) -> Result<(String, Vec<Event>), DriverError> {
         if self.speech == Speech::Words {
-            self.send("id", 1).await;
-            return match self.read().await? {
-                Some(Event::Text(text)) if text.starts_with("id:") => Ok(text[3..].into()),
-                other => Err(broken(&format!("asked for its id, a client got {other:?}"))),
-            };
+            return self.find_id_by_words(name).await;
         }
         self.send(r#"{"event":"$join","room":"~"}"#, 1).await;
         let text = format!(r#"{{"event":"{name}","room":"~","echo":true}}"#);
@@ -130,10 +130,32 @@ impl Socket {
                     let named: Named = serde_json::from_str(&text).map_err(|f| broken(&f))?;
                     match (&*named.event, named.from, id.take()) {
                         (event, Some(from), _) if event == name => id = Some(from.conn),
-                        ("$leave", _, Some(id)) => return Ok(id),
+                        ("$leave", _, Some(id)) => return Ok((id, Vec::new())),
                         (_, _, known) => id = known,
                     }
                 }
+                other => return Err(broken(&format!("looking for its id, a client {other:?}"))),
+            }
+        }
+    }
+
+    /// The same by a room that nobody else is in.
+    async fn find_id_by_words(&mut self, room: &str) -> Result<(String, Vec<Event>), DriverError> {
+        self.send(&format!("join:{room}"), 1).await;
+        self.send(&format!("leave:{room}"), 1).await;
+        let (joined, left) = (format!("Joined room: {room}"), format!("Left room: {room}"));
+        let (mut before, mut within, mut id) = (Vec::new(), false, None);
+        loop {
+            match self.read().await? {
+                Some(Event::Text(text)) if text == joined => within = true,
+                Some(Event::Text(text)) if text == left => {
+                    let id = id.ok_or_else(|| broken(&"nobody said who joined"))?;
+                    return Ok((id, before));
+                }
+                Some(Event::Text(text)) if within => {
+                    id = text.strip_suffix(" joined").map(ToOwned::to_owned);
+                }
+                Some(event @ Event::Text(_)) => before.push(event),
                 other => return Err(broken(&format!("looking for its id, a client {other:?}"))),
             }
         }
