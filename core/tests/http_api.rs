@@ -67,7 +67,7 @@ impl Desk {
             query,
             headers: Fields(headers),
             local: true,
-            loopback_listener: true,
+            loopback_listener: false,
             http_1_0: false,
         };
         let mut access = Access::default();
@@ -491,7 +491,7 @@ fn queue_sizes_can_be_filled_in_later() {
         query: "",
         headers,
         local: true,
-        loopback_listener: true,
+        loopback_listener: false,
         http_1_0: false,
     };
     let read = ApiRequest::read(&request, &Access::default(), &Limits::default());

@@ -275,7 +275,7 @@ async fn send_once(running: &Running, key: &str, body: &str) -> String {
         .await
         .expect("it listens");
     let head = format!(
-        "POST /api/v1/default/send HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+        "POST /api/v1/default/send HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          authorization: Bearer secret\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
