@@ -363,7 +363,8 @@ async function tryApiKey(browser, url) {
 
 /** Everything is relative to the page: its sockets, its calls and the commands that it shows. */
 async function tryBehindProxy(browser, url, key) {
-  const { page, context, faults } = await openPage(browser, url);
+  // Its certificate is our own.
+  const { page, context, faults } = await openPage(browser, url, { ignoreHTTPSErrors: true });
   const response = await page.goto(url);
   assert.equal(response.status(), 200);
   assert.equal(page.url(), `${url}/`, "below a path the page is a folder");

@@ -8,14 +8,17 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use hyper::Uri;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, client::ClientRequestBuilder},
 };
 
 use self::session::Session;
-use super::send::endpoint::{Endpoint, Failure, event, namespace};
+use super::send::{
+    endpoint::{Endpoint, Failure, event, namespace},
+    wire::Wire,
+};
 
 const AFTER_HELP: &str = "\
 Every frame that arrives is printed as it is, one per line; remarks go to standard error.
@@ -76,7 +79,7 @@ async fn join(args: JoinArgs) -> Result<ExitCode, Failure> {
     Session::new(socket, args.rooms, args.event).run().await
 }
 
-async fn connect(args: &JoinArgs) -> Result<WebSocketStream<TcpStream>, Failure> {
+async fn connect(args: &JoinArgs) -> Result<WebSocketStream<Wire>, Failure> {
     const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
     let stream = args.url.connect().await?;
     let url = args.url.websocket(args.namespace.as_deref());

@@ -1,6 +1,7 @@
 //! `roomcast send`: one message into a running server, through its HTTP API.
 
 pub(super) mod endpoint;
+pub(super) mod wire;
 
 use std::{
     io::{self, Read, Write},
@@ -20,9 +21,12 @@ use hyper_util::rt::TokioIo;
 use roomcast_core::{Audience, ConnId, Delivery, Payload, PayloadError};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
-use self::endpoint::{Endpoint, Failure};
+use self::{
+    endpoint::{Endpoint, Failure},
+    wire::Wire,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -247,7 +251,7 @@ const NO_ANSWER: &str = "no answer within 30 s; the message may have been delive
                          --idempotency-key KEY a repetition is safe";
 
 async fn exchange(
-    stream: TcpStream,
+    stream: Wire,
     request: Request<Full<Bytes>>,
 ) -> anyhow::Result<(StatusCode, String)> {
     const BODY_BYTES_MAX: usize = 1 << 20;

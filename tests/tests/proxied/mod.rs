@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -24,6 +24,8 @@ struct Proxied {
     process: Child,
     /// Host and port of the proxy, and the path below which the server is.
     at: String,
+    /// The certificate of the proxy, where it speaks TLS.
+    certificate: Option<PathBuf>,
     folder: TempDir,
     _server: Server,
 }
@@ -39,12 +41,7 @@ impl Proxied {
     fn start(kind: Kind, path: &str) -> Self {
         let config = match (kind, path) {
             (Kind::Nginx, "") => block("nginx", 0).to_owned(),
-            (Kind::Nginx, _) => {
-                let (site, location) = (block("nginx", 0), block("nginx", 1));
-                let (before, rest) = site.split_once("    location / {").expect("a location");
-                let (_, behind) = rest.split_once("    }\n").expect("its end");
-                format!("{before}{location}{behind}")
-            }
+            (Kind::Nginx, _) => nginx_below_a_path(),
             (Kind::HaProxy, "") => block("haproxy", 0).to_owned(),
             (Kind::HaProxy, _) => {
                 let (defaults, _) = block("haproxy", 0).split_once("frontend").expect("one");
@@ -56,6 +53,44 @@ impl Proxied {
 
     fn with(kind: Kind, path: &str, config: &str) -> Self {
         let folder = TempDir::with_prefix("roomcast-proxy-").expect("a folder");
+        Self::within(folder, kind, path, config)
+    }
+
+    /// nginx with TLS, below a path.
+    fn start_tls() -> Self {
+        let folder = TempDir::with_prefix("roomcast-proxy-").expect("a folder");
+        let (certificate, key) = (
+            folder.path().join("cert.pem"),
+            folder.path().join("key.pem"),
+        );
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+            ])
+            .args(["-nodes", "-days", "1", "-subj", "/CN=roomcast.test"])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .arg("-out")
+            .arg(&certificate)
+            .arg("-keyout")
+            .arg(&key)
+            .output();
+        let made = made.expect("openssl runs: see tests/run");
+        assert!(made.status.success(), "{made:?}");
+        let (at, key) = (certificate.display(), key.display());
+        let tls = format!("listen 80 ssl;\nssl_certificate {at};\nssl_certificate_key {key};");
+        let config = nginx_below_a_path().replace("listen 80;", &tls);
+        let mut proxied = Self::within(folder, Kind::Nginx, "/chat", &config);
+        proxied.certificate = Some(certificate);
+        proxied
+    }
+
+    fn within(folder: TempDir, kind: Kind, path: &str, config: &str) -> Self {
         let policies = folder.path().join("rooms.toml");
         let policy = "[[rooms]]\nmatch = \"kept\"\nhistory.messages = 300\n";
         fs::write(&policies, policy).expect("a file");
@@ -66,7 +101,7 @@ impl Proxied {
         let port = free_port();
         let config = config
             .replace("127.0.0.1:3000", &server.address)
-            .replace("listen 80;", &format!("listen 127.0.0.1:{port};"))
+            .replace("listen 80", &format!("listen 127.0.0.1:{port}"))
             .replace("bind :80", &format!("bind 127.0.0.1:{port}"));
         let file = folder.path().join("proxy.conf");
         let at = folder.path().display().to_string();
@@ -97,9 +132,36 @@ impl Proxied {
         Self {
             process,
             at,
+            certificate: None,
             folder,
             _server: server,
         }
+    }
+
+    /// Its addresses for WebSockets and for HTTP.
+    fn urls(&self) -> (String, String) {
+        let (ws, http) = urls(&self.at);
+        match self.certificate {
+            Some(_) => (ws.replace("ws:", "wss:"), http.replace("http:", "https:")),
+            None => (ws, http),
+        }
+    }
+
+    /// Runs a program that trusts the proxy.
+    fn passes(&self, folder: &str, program: impl AsRef<Path>, args: &[&str]) -> String {
+        let binary = binary().canonicalize().expect("it exists");
+        let binary = binary.to_string_lossy();
+        let mut env = vec![("ROOMCAST_BIN", &*binary), ("ROOMCAST_API_KEY", KEY)];
+        let certificate = self.certificate.as_deref().map(Path::to_string_lossy);
+        if let Some(certificate) = &certificate {
+            env.extend([
+                ("SSL_CERT_FILE", &**certificate),
+                ("CURL_CA_BUNDLE", certificate),
+            ]);
+        }
+        let (status, text) = run(folder, program, args, &env);
+        assert!(status.success(), "{args:?}: {status}\n{text}");
+        text
     }
 
     /// All sessions of `ws` that a proxy could be in the way of.
@@ -110,21 +172,16 @@ impl Proxied {
 
     /// The page in a browser, and the commands that it shows.
     fn has_its_page(&self) {
-        let (_, http) = urls(&self.at);
-        let binary = binary().canonicalize().expect("it exists");
-        let env = [("ROOMCAST_BIN", &*binary.to_string_lossy())];
-        let args = ["page.mjs", &http, "--key", KEY];
-        let (status, text) = run("page", "node", &args, &env);
-        assert!(status.success(), "{status}\n{text}");
+        let (_, http) = self.urls();
+        self.passes("page", "node", &["page.mjs", &http, "--key", KEY]);
     }
 
     /// `roomcast send` through the proxy, by the address that a user has at hand.
     fn sends(&self) {
-        let (ws, http) = urls(&self.at);
+        let (ws, http) = self.urls();
         for url in [http.clone(), format!("{http}/"), format!("{ws}/ws/default")] {
             let args = ["send", "--all", "said", "1", "--url", &url];
-            let (status, text) = run(".", binary(), &args, &[("ROOMCAST_API_KEY", KEY)]);
-            assert!(status.success(), "{url}: {text}");
+            let text = self.passes(".", binary(), &args);
             assert!(text.contains(r#"{"matched":0,"#), "{url}: {text}");
         }
     }
@@ -169,6 +226,13 @@ fn block(language: &str, index: usize) -> &'static str {
     let begin = format!("```{language}\n");
     let rest = PAGE.split(&*begin).nth(index + 1).expect("a code block");
     rest.split("```").next().unwrap_or_default()
+}
+
+fn nginx_below_a_path() -> String {
+    let (site, location) = (block("nginx", 0), block("nginx", 1));
+    let (before, rest) = site.split_once("    location / {").expect("a location");
+    let (_, behind) = rest.split_once("    }\n").expect("its end");
+    format!("{before}{location}{behind}")
 }
 
 /// What is around the file of a site: one process, which needs no rights and no other folder.
@@ -224,6 +288,29 @@ fn sessions_hold_behind_haproxy_below_a_path() {
     proxied.holds_its_sessions();
     proxied.sends();
     proxied.has_its_page();
+}
+
+/// The page says which command joins from a terminal: with TLS it has to work as well.
+#[test]
+fn commands_work_behind_tls_below_a_path() {
+    let proxied = Proxied::start_tls();
+    proxied.sends();
+    proxied.has_its_page();
+    // Nobody here has signed for the proxy, unless told so.
+    let (_, http) = proxied.urls();
+    let args = [
+        "send",
+        "--all",
+        "said",
+        "1",
+        "--url",
+        &http,
+        "--api-key",
+        KEY,
+    ];
+    let (status, text) = run(".", binary(), &args, &[]);
+    assert_eq!(status.code(), Some(3), "{text}");
+    assert!(text.contains("certificate"), "{text}");
 }
 
 #[test]

@@ -68,6 +68,10 @@ impl Target {
         namespace: Option<&str>,
         allow_remote: bool,
     ) -> Result<Self, Failure> {
+        if endpoint.tls {
+            let advice = "load is not put on TLS: give the http:// address behind the proxy";
+            return Err(Failure::usage(advice));
+        }
         let url = endpoint.websocket(namespace);
         let uri = url.parse().map_err(Failure::usage)?;
         let addresses = lookup_host(&endpoint.authority).await.map_err(|fault| {
@@ -261,6 +265,15 @@ mod tests {
             assert_eq!(fault.exit(), 2);
             assert!(fault.to_string().contains("--allow-remote"), "{fault}");
             assert_eq!(find(url, true).expect(url).addresses.len(), 1);
+        }
+    }
+
+    #[test]
+    fn no_load_is_put_on_tls() {
+        for url in ["https://127.0.0.1:1", "wss://127.0.0.1:1/ws"] {
+            let fault = find(url, true).expect_err(url);
+            assert_eq!(fault.exit(), 2);
+            assert!(fault.to_string().contains("http://"), "{fault}");
         }
     }
 

@@ -15,7 +15,6 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use tokio::{
-    net::TcpStream,
     select, signal,
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
@@ -29,7 +28,10 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    super::{replay::one_line, send::endpoint::Failure},
+    super::{
+        replay::one_line,
+        send::{endpoint::Failure, wire::Wire},
+    },
     line::{Line, Request},
     pace::{Limits, Pace},
 };
@@ -40,7 +42,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 
 pub(super) struct Session {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Wire>,
     rooms: Vec<String>,
     event: String,
     out: StdoutLock<'static>,
@@ -95,11 +97,7 @@ struct Welcome {
 }
 
 impl Session {
-    pub(super) fn new(
-        socket: WebSocketStream<TcpStream>,
-        rooms: Vec<String>,
-        event: String,
-    ) -> Self {
+    pub(super) fn new(socket: WebSocketStream<Wire>, rooms: Vec<String>, event: String) -> Self {
         let now = Instant::now();
         let limits = Limits::default();
         let mut session = Self {

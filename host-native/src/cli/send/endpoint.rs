@@ -7,10 +7,15 @@ use roomcast_core::http::is_namespace;
 use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
 
+use super::wire::{self, Wire};
+
 /// Where a server is, out of the URL that the user has at hand: its root, that of its WebSocket, or
 /// that of a namespace's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Endpoint {
+    /// Whether it is behind TLS.
+    pub(in crate::cli) tls: bool,
+    host: String,
     /// Host and port.
     pub(in crate::cli) authority: String,
     /// What a proxy puts before the paths of the server.
@@ -30,7 +35,8 @@ impl Endpoint {
 
     /// The URL of a namespace's WebSocket.
     pub(in crate::cli) fn websocket(&self, namespace: Option<&str>) -> String {
-        let at = format!("ws://{}{}/ws", self.authority, self.prefix);
+        let scheme = if self.tls { "wss" } else { "ws" };
+        let at = format!("{scheme}://{}{}/ws", self.authority, self.prefix);
         match self.namespace(namespace) {
             "default" => at,
             namespace => format!("{at}/{namespace}"),
@@ -41,9 +47,17 @@ impl Endpoint {
         given.or(self.namespace.as_deref()).unwrap_or("default")
     }
 
-    pub(in crate::cli) async fn connect(&self) -> Result<TcpStream, Failure> {
+    pub(in crate::cli) async fn connect(&self) -> Result<Wire, Failure> {
         const CONNECT_TIME: Duration = Duration::from_secs(10);
-        let fault = match timeout(CONNECT_TIME, TcpStream::connect(&self.authority)).await {
+        let opened = async {
+            let stream = TcpStream::connect(&self.authority).await?;
+            if self.tls {
+                wire::secured(&self.host, stream).await
+            } else {
+                Ok(Box::new(stream) as Wire)
+            }
+        };
+        let fault = match timeout(CONNECT_TIME, opened).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(fault)) if fault.kind() == io::ErrorKind::ConnectionRefused => {
                 "connection refused".to_owned()
@@ -60,7 +74,8 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.prefix)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.prefix)
     }
 }
 
@@ -71,14 +86,11 @@ impl FromStr for Endpoint {
         const EXPECTED: &str = "a URL is needed, such as http://127.0.0.1:3000";
         let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
         let (scheme, host) = uri.scheme_str().zip(uri.host()).ok_or(EXPECTED)?;
-        match scheme {
-            "http" | "ws" => {}
-            "https" | "wss" => {
-                let advice = "TLS is not spoken here: give the http:// address behind the proxy";
-                return Err(advice.to_owned());
-            }
-            _ => return Err("the URL must begin with http:// or ws://".to_owned()),
-        }
+        let tls = match scheme {
+            "http" | "ws" => false,
+            "https" | "wss" => true,
+            _ => return Err("the URL must begin with http://, https://, ws:// or wss://".into()),
+        };
         if uri.query().is_some() {
             return Err("the URL must not have a query".to_owned());
         }
@@ -88,8 +100,11 @@ impl FromStr for Endpoint {
             Some((prefix, rest)) if rest.starts_with('/') => (prefix, Some(namespace(&rest[1..])?)),
             _ => (path, None),
         };
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         Ok(Self {
-            authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            tls,
+            host: host.to_owned(),
+            authority: format!("{host}:{port}"),
             prefix: prefix.to_owned(),
             namespace,
         })
@@ -212,6 +227,12 @@ mod tests {
             assert_eq!(endpoint.api(None, "send"), api);
             assert_eq!(endpoint.websocket(None), websocket);
         }
+        let endpoint: Endpoint = "https://host/chat/ws/game".parse().expect("a URL");
+        assert_eq!(endpoint.websocket(None), "wss://host:443/chat/ws/game");
+        assert_eq!(endpoint.api(None, "send"), "/chat/api/v1/game/send");
+        assert_eq!(endpoint.to_string(), "https://host:443/chat");
+        let endpoint: Endpoint = "wss://host:8443".parse().expect("a URL");
+        assert_eq!(endpoint.websocket(Some("a")), "wss://host:8443/ws/a");
         let endpoint: Endpoint = "ws://host/ws/game".parse().expect("a URL");
         assert_eq!(endpoint.api(Some("other"), "send"), "/api/v1/other/send");
         assert_eq!(endpoint.to_string(), "http://host:80");
@@ -222,8 +243,7 @@ mod tests {
         for (url, says) in [
             ("127.0.0.1:3000", "such as http://"),
             ("", "such as http://"),
-            ("https://host", "TLS"),
-            ("ftp://host", "http:// or ws://"),
+            ("ftp://host", "ws:// or wss://"),
             ("ws://host/ws?token=t", "query"),
             ("ws://host/ws/no good", "such as http://"),
             ("ws://host/ws/a/b", "1 to 64"),

@@ -1,0 +1,53 @@
+//! The connection under a command, with TLS or without.
+
+use std::{io, sync::Arc};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{InvalidDnsNameError, ServerName},
+    },
+};
+
+/// A connection, whatever it is made of.
+pub(in crate::cli) type Wire = Box<dyn Bytes>;
+
+/// Bytes in both directions.
+pub(in crate::cli) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+/// Speaks TLS with a host, whose certificate an authority that this machine trusts must have signed.
+/// `SSL_CERT_FILE` names other authorities.
+///
+/// # Errors
+///
+/// When the machine trusts nobody, or the handshake fails.
+pub(super) async fn secured(host: &str, stream: TcpStream) -> io::Result<Wire> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(host.to_owned());
+    let name = name.map_err(|fault: InvalidDnsNameError| io::Error::other(fault))?;
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (trusted, _) = roots.add_parsable_certificates(found.certs);
+    if trusted == 0 {
+        return Err(match found.errors.into_iter().next() {
+            Some(fault) => io::Error::other(fault),
+            None => io::Error::other("this machine has no certificates of authorities"),
+        });
+    }
+    // Named here: a default of the process would be everybody's.
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    Ok(Box::new(stream.await?))
+}
