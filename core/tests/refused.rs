@@ -4,7 +4,6 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    time::SystemTime,
 };
 
 /// The core that this test was built with, and what it needs.
@@ -25,10 +24,7 @@ impl Core {
                 name.starts_with("libroomcast_core-") && name.ends_with(".rlib")
             })
         });
-        let built = |path: &PathBuf| {
-            let built = fs::metadata(path).and_then(|data| data.modified());
-            built.unwrap_or(SystemTime::UNIX_EPOCH)
-        };
+        let built = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
         let library = libraries.max_by_key(built).expect("the core was built");
         Self { folder, library }
     }

@@ -196,9 +196,9 @@ fn hint(text: &str) -> Option<String> {
     }
     // The last: what is quoted stands before it.
     let (_, expected) = text.rsplit_once(", expected ")?;
-    let article = ["a ", "an "].iter();
-    let bare = article.filter_map(|article| expected.strip_prefix(article));
-    let expected = bare.last().unwrap_or(expected);
+    let bare = expected.strip_prefix("a ");
+    let bare = bare.or_else(|| expected.strip_prefix("an "));
+    let expected = bare.unwrap_or(expected);
     Some(alloc::format!("expected {expected}"))
 }
 

@@ -75,7 +75,7 @@ impl Step {
 struct Way<'w> {
     /// Where it stopped.
     found: &'w RefCell<Option<String>>,
-    parent: Option<&'w Way<'w>>,
+    parent: Option<&'w Self>,
     step: Step,
 }
 

@@ -23,7 +23,7 @@ impl Trace {
     /// let trace = trace.bless(&mut trace.settings().core())?;
     /// assert_eq!(
     ///     trace.to_string(),
-    ///     r#"## A connection begins without rooms.
+    ///     r#"# A connection begins without rooms.
     /// ann connects
     /// ann sends {"event":"$rooms","id":1}
     /// ann gets {"event":"$rooms","id":1,"data":[]}

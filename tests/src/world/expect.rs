@@ -67,19 +67,30 @@ impl<G: Gateway> World<G> {
             }
             // What was sent before its connection ended can still be read.
             Op::Read { actor, .. } if self.core.queue(actor).is_some() => None,
-            Op::ServerJoin { actor, .. }
-            | Op::ServerLeave { actor, .. }
-            | Op::Close { actor, .. } => (!self.core.is_connected(actor)).then(|| absent(actor)),
             Op::Send { to, .. } => {
                 // Who is gone is nobody, as for any server; who never came is a slip.
                 let mut named = to.conns.iter().chain(&to.except_conns);
                 let stranger = named.find(|actor| self.core.conn(actor).is_none());
                 stranger.map(absent)
             }
-            op => {
-                let absentee = op.client().filter(|actor| !self.core.is_connected(actor));
-                absentee.map(absent)
+            Op::Join { actor, .. }
+            | Op::Leave { actor, .. }
+            | Op::Rooms { actor }
+            | Op::Publish { actor, .. }
+            | Op::Text { actor, .. }
+            | Op::Binary { actor, .. }
+            | Op::Pong { actor }
+            | Op::Disconnect { actor }
+            | Op::Vanish { actor }
+            | Op::Stall { actor }
+            | Op::Read { actor, .. }
+            | Op::ServerJoin { actor, .. }
+            | Op::ServerLeave { actor, .. }
+            | Op::Close { actor, .. } => {
+                let there = self.core.is_connected(actor);
+                (!there).then(|| absent(actor))
             }
+            Op::ListRooms { .. } | Op::ListConnections { .. } | Op::Crash | Op::Wait { .. } => None,
         }
     }
 
@@ -139,7 +150,7 @@ impl<G: Gateway> World<G> {
     /// let trace = world.trace("joins", "A join is answered.")?;
     /// assert_eq!(
     ///     trace.to_string(),
-    ///     r#"## A join is answered.
+    ///     r#"# A join is answered.
     /// ann connects
     /// ann sends {"event":"$join","id":1,"room":"lobby"}
     /// ann gets {"event":"$join","id":1,"room":"lobby","data":{"epoch":"<epoch>","offset":0,"already":false}}

@@ -130,13 +130,11 @@ impl<G: Gateway> Core<G> {
             Err(fault) => {
                 // What the application sent to others before it refused.
                 self.finish(namespace, &out)?;
-                return Ok(match fault {
-                    ConnectError::Rejected(rejection) => self.refused(rejection),
-                    fault => {
-                        self.refusal = Some(fault.to_string());
-                        Answer::refused(503)
-                    }
-                });
+                if let ConnectError::Rejected(rejection) = fault {
+                    return Ok(self.refused(rejection));
+                }
+                self.refusal = Some(fault.to_string());
+                return Ok(Answer::refused(503));
             }
         };
         self.streams.drop(actor);
