@@ -160,7 +160,7 @@ fn says(url: &mut Url, actor: &str, text: &str) -> Vec<String> {
     let events = url.take(&actor.into()).into_iter();
     let texts = events.map(|event| match event {
         Event::Text(text) => text,
-        other => panic!("{other}"),
+        Event::Binary(_) | Event::Ping | Event::Closed { .. } | Event::Lost => panic!("no text"),
     });
     texts.collect()
 }
