@@ -211,3 +211,113 @@ server lists rooms -> {"rooms":[]}"#;
         assert!(run(false).is_err(), "{source}");
     }
 }
+
+/// Traces that are written by what happens.
+mod blessing {
+    use super::*;
+
+    fn bless(text: &str) -> String {
+        let trace = Trace::parse("t", text).unwrap_or_else(|fault| panic!("{fault}"));
+        let blessed = trace.bless(&mut trace.settings().core());
+        let blessed = blessed.unwrap_or_else(|fault| panic!("{fault}"));
+        let mut core = blessed.settings().core();
+        blessed
+            .run(&mut core)
+            .unwrap_or_else(|fault| panic!("{fault}"));
+        let again = blessed.bless(&mut blessed.settings().core());
+        assert_eq!(
+            again.map(|again| again.to_string()),
+            Ok(blessed.to_string())
+        );
+        blessed.to_string()
+    }
+
+    #[test]
+    fn ops_alone_become_a_trace() {
+        let blessed = bless(
+            r##"# Rooms.
+rooms log history.messages=3
+ann connects
+
+# A comment stays.
+ann sends {"event":"$join","room":"lobby","id":1}
+ben connects
+ben sends {"event":"$join","room":"lobby"}
+ann sends {"event":"said","room":"lobby","data":1}
+ann sends {"event":"said","id":2}
+ann sends {"event":"$join","room":"log"}
+server lists rooms
+server joins zoe to lobby
+server closes ben 4410 "out"
+"##,
+        );
+        assert_eq!(
+            blessed,
+            r##"# Rooms.
+rooms log history.messages=3
+ann connects
+
+# A comment stays.
+ann sends {"event":"$join","room":"lobby","id":1}
+ann gets {"event":"$join","id":1,"room":"lobby","data":{"epoch":"<epoch>","offset":0,"already":false}}
+ben connects
+ben sends {"event":"$join","room":"lobby"}
+ben gets {"event":"$join","room":"lobby","data":{"epoch":"<epoch>","offset":0,"already":false}}
+ann sends {"event":"said","room":"lobby","data":1}
+ben gets {"event":"said","room":"lobby","from":{"conn":"<ann>"},"data":1}
+ann sends {"event":"said","id":2}
+ann gets {"event":"said","id":2,"error":{"code":"unknown_event","message":"<message>"}}
+ann sends {"event":"$join","room":"log"}
+ann gets {"event":"$join","room":"log","data":{"epoch":"<epoch 1>","offset":0,"already":false}}
+server lists rooms -> {"rooms":[{"room":"lobby","members":2,"epoch":"<epoch>","offset":0},{"room":"log","members":1,"epoch":"<epoch 1>","offset":0}]}
+server joins zoe to lobby -> 404
+server closes ben 4410 "out"
+ben gets {"event":"$bye","data":{"code":4410,"reconnect":false,"after_ms":0}}
+ben is closed 4410 "out"
+"##
+        );
+    }
+
+    #[test]
+    fn lines_that_fit_stay_and_others_are_replaced() {
+        let blessed = bless(
+            r#"# Rooms.
+ann connects
+ann sends {"event":"$rooms","id":1}
+ann gets {"event":"$rooms","id":2,"data":[]}
+ann sends 2 times {"event":"$ping"}
+ann gets 2 times {"event":"$pong"}
+ann sends {"event":"$join","id":3}
+ann gets {"event":"$join","id":3,"error":{"code":"<message>","message":"<message>"}}
+ann gets nothing
+ann gets {"event":"never"}
+server lists rooms -> 404
+"#,
+        );
+        assert_eq!(
+            blessed,
+            r#"# Rooms.
+ann connects
+ann sends {"event":"$rooms","id":1}
+ann gets {"event":"$rooms","id":1,"data":[]}
+ann sends 2 times {"event":"$ping"}
+ann gets 2 times {"event":"$pong"}
+ann sends {"event":"$join","id":3}
+ann gets {"event":"$join","id":3,"error":{"code":"<message>","message":"<message>"}}
+ann gets nothing
+server lists rooms -> {"rooms":[]}
+"#
+        );
+    }
+
+    /// Every trace of the repository holds, so blessing changes none.
+    #[test]
+    fn a_trace_that_holds_stays_as_it_is() {
+        let traces = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");
+        for trace in Trace::read_dir(traces).expect("traces") {
+            let blessed = trace.bless(&mut trace.settings().core());
+            let blessed = blessed.unwrap_or_else(|fault| panic!("{fault}"));
+            assert_eq!(blessed.to_string(), trace.to_string());
+        }
+    }
+}
