@@ -1,5 +1,12 @@
 //! What the platform limits, and what it forgets.
 
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
 use roomcast_tests::{Driver, Edge, Event, Sockets, Url};
 
 use crate::world::{AFTERWARDS, CROWD, World, op, start};
@@ -144,6 +151,22 @@ fn a_wrong_setting_is_named() {
             "https://a.example",
             "like chat.example",
         ),
+        (
+            "ROOMCAST_CONFIG",
+            r#"{"rooms":[["a*"]]}"#,
+            "expected each of `rooms` to be keys and values",
+        ),
+        (
+            "ROOMCAST_ALLOW_ORIGIN",
+            "https://a.com, wss://b.com",
+            "write https://b.com",
+        ),
+        ("ROOMCAST_INBOUND_RATE", "none", "whole number, or off"),
+        (
+            "ROOMCAST_HISTORY_ROOMS_MAX",
+            "1000000001",
+            "must be 1 to 1000000000",
+        ),
     ] {
         let edge = Edge::start_with_vars(&[(name, value)]);
         let url = Url::new(edge.address(0)).expect("an address of the form that is asked for");
@@ -156,5 +179,47 @@ fn a_wrong_setting_is_named() {
         let told = told.to_string();
         let parts = ["500", name, fault];
         assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    }
+}
+
+/// The first line of the answer to a page of this origin that wants a WebSocket.
+fn knock(edge: &Edge, origin: &str) -> String {
+    let mut stream = TcpStream::connect(edge.authority(0)).expect("it accepts");
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nhost: chat.example\r\norigin: {origin}\r\nconnection: upgrade\r\n\
+         upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut line = String::new();
+    let read = BufReader::new(stream).read_line(&mut line);
+    read.expect("an answer");
+    line
+}
+
+#[test]
+fn origins_are_as_people_write_them_and_a_misspelt_variable_is_in_the_log() {
+    const PATIENCE: Duration = Duration::from_secs(40);
+    let origins = "https://a.com, https://b.com/,\n https://b\u{fc}cher.example:0443, \
+                   https://*.BU\u{308}CHER.example\n";
+    let edge = Edge::start_with_vars(&[
+        ("ROOMCAST_ALLOW_ORIGIN", origins),
+        ("ROOMCAST_ALLOW_ORIGINS", "https://c.com"),
+    ]);
+    for origin in [
+        "https://a.com",
+        "https://b.com",
+        "https://xn--bcher-kva.example",
+        "https://x.xn--bcher-kva.example",
+    ] {
+        let answer = knock(&edge, origin);
+        assert!(answer.contains(" 101"), "{origin}: {answer}");
+    }
+    assert!(knock(&edge, "https://c.com").contains(" 403"));
+    let begun = Instant::now();
+    let warning = "the variable ROOMCAST_ALLOW_ORIGINS is not read";
+    while !edge.log().iter().any(|line| line.contains(warning)) {
+        assert!(begun.elapsed() < PATIENCE, "{:#?}", edge.log());
+        thread::yield_now();
     }
 }
