@@ -115,7 +115,7 @@ impl Hub {
     }
 
     /// A room without a history has lost its last member: it ends, unless users are waited for.
-    fn vacate(&mut self, slot: u32, out: &mut Outbox) {
+    pub(crate) fn vacate(&mut self, slot: u32, out: &mut Outbox) {
         let waits = self.rooms.get(slot).waits();
         if waits && self.vacant < self.config.limits.history_rooms {
             return self.set_vacant(slot, true);

@@ -26,7 +26,7 @@ use crate::{
 
 /// One namespace: its connections, its rooms, and who receives what.
 ///
-/// The hub does no I/O and has no clock. Its methods are of four kinds:
+/// The hub does no I/O and has no clock. Its methods are of five kinds:
 ///
 /// 1. **What happened**, told by the host: [`connect`](Self::connect),
 ///    [`receive`](Self::receive), [`heard`](Self::heard), [`disconnect`](Self::disconnect),
@@ -37,7 +37,8 @@ use crate::{
 /// 3. **Questions**, which change nothing: [`rooms`](Self::rooms), [`members`](Self::members),
 ///    [`rooms_of`](Self::rooms_of), [`connection`](Self::connection), [`counts`](Self::counts),
 ///    [`next_timeout`](Self::next_timeout) and others.
-/// 4. **Sleep and wake**: [`state`](Self::state), [`conn_state`](Self::conn_state),
+/// 4. **Other policies**: [`set_policies`](Self::set_policies).
+/// 5. **Sleep and wake**: [`state`](Self::state), [`conn_state`](Self::conn_state),
 ///    [`restore`](Self::restore); and [`shrink_to_fit`](Self::shrink_to_fit).
 ///
 /// What the first two kinds want done they append to the [`Outbox`] given to them. The host carries

@@ -17,6 +17,7 @@ use crate::{
     hub::Hub,
     outbox::Outbox,
     payload::Payload,
+    policy::Policies,
     time::Timestamp,
 };
 
@@ -140,6 +141,11 @@ pub enum Input<'a> {
         /// To how many bytes.
         bytes_max: usize,
     },
+    /// [`Hub::set_policies`].
+    SetPolicies {
+        /// The policies from now on.
+        policies: Cow<'a, Policies>,
+    },
     /// [`App::complete`].
     Complete {
         /// Which answer.
@@ -221,6 +227,9 @@ macro_rules! apply {
             }
             Input::WallClock { unix_zero_ms } => $target.set_unix_zero_ms(*unix_zero_ms),
             Input::TrimHistories { bytes_max } => $target.trim_histories(*bytes_max, $out),
+            Input::SetPolicies { policies } => {
+                $target.set_policies($now, Policies::clone(policies), $out);
+            }
             $($own)*
         }
     };

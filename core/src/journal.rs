@@ -45,10 +45,47 @@ pub struct Entry<'a> {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Record<'a> {
+    /// A file of the journal begins.
+    Start(Start),
     /// The namespace began.
     Open(Opening),
     /// An input.
     Input(Input<'a>),
+}
+
+/// The first line of each file of a journal. It belongs to no namespace.
+///
+/// The journal of one run of a host may be in several files, its parts: each goes on where the one
+/// before ends, and they are replayed in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Start {
+    /// The run, by a name that no other run has.
+    pub run: String,
+    /// Which part of it, from 1.
+    pub part: u32,
+    /// The wall-clock time of the line, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// The version of the host.
+    pub version: String,
+}
+
+impl Start {
+    /// The start of a part, at this wall-clock time.
+    pub fn new(
+        run: impl Into<String>,
+        part: u32,
+        unix_ms: u64,
+        version: impl Into<String>,
+    ) -> Self {
+        let (run, version) = (run.into(), version.into());
+        Self {
+            run,
+            part,
+            unix_ms,
+            version,
+        }
+    }
 }
 
 /// What a namespace began with.
@@ -89,7 +126,10 @@ impl Opening {
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     namespace: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<Start>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     open: Option<Opening>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,6 +146,14 @@ pub enum JournalError {
     /// An input to a namespace that did not begin.
     #[error("an input to a namespace that the journal did not open before")]
     NotOpen,
+    /// A part of a run without the parts before it.
+    #[error("this is part {part} of the journal {run}: replay the parts before it first")]
+    Part {
+        /// The run.
+        run: String,
+        /// Its part.
+        part: u32,
+    },
 }
 
 impl<'a> Entry<'a> {
@@ -120,13 +168,15 @@ impl<'a> Entry<'a> {
 
     /// The entry as one line of JSON, without the line end.
     pub fn to_line(self) -> String {
-        let (open, input) = match self.record {
-            Record::Open(opening) => (Some(opening), None),
-            Record::Input(input) => (None, Some(input)),
+        let (start, open, input) = match self.record {
+            Record::Start(start) => (Some(start), None, None),
+            Record::Open(opening) => (None, Some(opening), None),
+            Record::Input(input) => (None, None, Some(input)),
         };
         let line = Line {
             at: self.at,
             namespace: self.namespace,
+            start,
             open,
             input,
         };
@@ -142,11 +192,12 @@ impl<'a> Entry<'a> {
     pub fn parse(line: &'a str) -> Result<Self, JournalError> {
         let line: Line<'a> =
             serde_json::from_str(line).map_err(|fault| JournalError::Syntax(fault.to_string()))?;
-        let record = match (line.open, line.input) {
-            (Some(opening), None) => Record::Open(opening),
-            (None, Some(input)) => Record::Input(input),
+        let record = match (line.start, line.open, line.input) {
+            (Some(start), None, None) => Record::Start(start),
+            (None, Some(opening), None) => Record::Open(opening),
+            (None, None, Some(input)) => Record::Input(input),
             _ => {
-                let fault = "either `open` or `input` must be there";
+                let fault = "one of `start`, `open` and `input` must be there";
                 return Err(JournalError::Syntax(fault.to_string()));
             }
         };
@@ -157,6 +208,8 @@ impl<'a> Entry<'a> {
 /// Plays a journal through applications of its own; with `()` through hubs alone.
 pub struct Replay<G = ()> {
     apps: BTreeMap<String, App<G>>,
+    /// The run that is played, and its last part.
+    run: Option<(String, u32)>,
     gateways: Box<dyn Fn(&str) -> G>,
 }
 
@@ -179,17 +232,20 @@ impl<G: Gateway> Replay<G> {
     pub fn with_gateways(gateways: impl Fn(&str) -> G + 'static) -> Self {
         Self {
             apps: BTreeMap::new(),
+            run: None,
             gateways: Box::new(gateways),
         }
     }
 
-    /// Plays one entry; what it leads to is appended to `out`.
+    /// Plays one entry; what it leads to is appended to `out`. The first part of a run begins without
+    /// any namespace.
     ///
     /// # Errors
     ///
-    /// When the entry's namespace has not begun.
+    /// When the entry's namespace has not begun, or a part of a run was left out.
     pub fn apply(&mut self, entry: &Entry<'_>, out: &mut Outbox) -> Result<(), JournalError> {
         match &entry.record {
+            Record::Start(start) => self.start(start)?,
             Record::Open(Opening { config, state, .. }) => {
                 let gateway = (self.gateways)(&entry.namespace);
                 let state = state.clone().into();
@@ -204,6 +260,21 @@ impl<G: Gateway> Replay<G> {
                 .ok_or(JournalError::NotOpen)?
                 .apply(entry.at, input, out),
         }
+        Ok(())
+    }
+
+    fn start(&mut self, start: &Start) -> Result<(), JournalError> {
+        let Start { run, part, .. } = start;
+        let next = self.run.as_ref().filter(|(current, _)| current == run);
+        match next {
+            Some((_, last)) if last + 1 == *part => {}
+            _ if *part == 1 => self.apps.clear(),
+            _ => {
+                let (run, part) = (run.clone(), *part);
+                return Err(JournalError::Part { run, part });
+            }
+        }
+        self.run = Some((run.clone(), *part));
         Ok(())
     }
 
@@ -265,6 +336,33 @@ mod tests {
             [Frame::Text(expected)]
         );
         assert_eq!(replay.hub("n").map(|hub| hub.counts().connections), Some(1));
+    }
+
+    #[test]
+    fn parts_are_played_in_their_order_and_a_run_begins_anew() {
+        let start = |run: &str, part| {
+            let start = Start::new(run, part, 1_700_000_000_000, "1.0.0");
+            let line = Entry::new(Timestamp::ZERO, "", Record::Start(start)).to_line();
+            assert!(line.starts_with(r#"{"at":0,"start":{"run":"#), "{line}");
+            line
+        };
+        let open =
+            r#"{"at":0,"namespace":"n","open":{"config":{"epoch":"e"},"state":{"next_serial":0}}}"#;
+        let (mut replay, mut out) = (Replay::new(), Outbox::new());
+        let mut play = |line: &str| {
+            let played = replay.apply(&Entry::parse(line).expect(line), &mut out);
+            (played, replay.hub("n").is_some())
+        };
+        let left_out = |run: &str, part| {
+            let run = run.into();
+            Err(JournalError::Part { run, part })
+        };
+        assert_eq!(play(&start("a", 2)), (left_out("a", 2), false));
+        assert_eq!(play(&start("a", 1)), (Ok(()), false));
+        assert_eq!(play(open), (Ok(()), true));
+        assert_eq!(play(&start("a", 3)), (left_out("a", 3), true));
+        assert_eq!(play(&start("a", 2)), (Ok(()), true));
+        assert_eq!(play(&start("b", 1)), (Ok(()), false));
     }
 
     #[test]

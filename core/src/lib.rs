@@ -40,6 +40,7 @@ mod queue;
 mod rate;
 mod receive;
 mod recover;
+mod reload;
 mod room;
 mod send;
 mod session;
@@ -69,11 +70,13 @@ pub use gateway::{
 pub use history::{Except, Excepted, HistoryMessage};
 pub use hub::Hub;
 pub use input::Input;
-pub use journal::{Entry, JournalError, Opening, Record, Replay};
+pub use journal::{Entry, JournalError, Opening, Record, Replay, Start};
 pub use limits::{Config, Limits, Rate};
 pub use outbox::{Class, Command, Commands, Outbox, Shed};
 pub use page::{HistoryPage, PageError, PastMessage, PresencePage, Present, Publisher};
 pub use payload::{Payload, PayloadError};
+#[cfg(all(feature = "toml", feature = "http"))]
+pub use policy::ConfigFile;
 #[cfg(feature = "toml")]
 pub use policy::PolicyFileError;
 pub use policy::{

@@ -1,5 +1,7 @@
 //! What rooms are like: which keep a history, who is seen in them, who may publish.
 
+#[cfg(all(feature = "toml", feature = "http"))]
+mod config;
 mod field;
 #[cfg(feature = "toml")]
 mod file;
@@ -10,6 +12,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(all(feature = "toml", feature = "http"))]
+pub use self::config::ConfigFile;
 #[cfg(feature = "toml")]
 pub use self::file::PolicyFileError;
 pub use self::pattern::{Pattern, PatternError};

@@ -28,6 +28,7 @@ use crate::{
     hub::Hub,
     limits::Config,
     outbox::{Mark, Outbox},
+    policy::Policies,
     receive::Received,
     state::{ConnState, HubState},
     time::Timestamp,
@@ -412,6 +413,12 @@ impl<G: Gateway> App<G> {
     /// Drops histories; see [`Hub::trim_histories`].
     pub fn trim_histories(&mut self, bytes_max: usize, out: &mut Outbox) {
         self.hub.trim_histories(bytes_max, out);
+    }
+
+    /// Puts other policies in the place of those in force; see [`Hub::set_policies`].
+    pub fn set_policies(&mut self, now: Timestamp, policies: Policies, out: &mut Outbox) {
+        self.hub.set_policies(now, policies, out);
+        self.settle(now, out);
     }
 
     /// Tells the gateway that the host will close all connections soon.

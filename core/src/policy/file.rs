@@ -20,7 +20,7 @@ pub struct PolicyFileError {
 }
 
 impl PolicyFileError {
-    fn new(text: &str, at: Option<usize>, fault: impl ToString) -> Self {
+    pub(super) fn new(text: &str, at: Option<usize>, fault: impl ToString) -> Self {
         let before = at.and_then(|at| text.get(..at));
         Self {
             line: before.map(|before| before.matches('\n').count() + 1),
@@ -84,14 +84,27 @@ impl Policies {
     ///
     /// The first line that must change.
     pub fn from_toml(text: &str) -> Result<Self, PolicyFileError> {
-        let file: File = toml::from_str(text).map_err(|fault| {
-            let at = fault.span().map(|span| span.start);
-            PolicyFileError::new(text, at, told(text, at, fault.message()))
-        })?;
-        let lines: Vec<_> = file.rooms.iter().map(|room| room.span().start).collect();
-        Self::new(file.rooms.into_iter().map(Spanned::into_inner))
+        let file: File = parse(text)?;
+        Self::from_spanned(text, file.rooms)
+    }
+
+    /// Policies that stand in this text.
+    pub(super) fn from_spanned(
+        text: &str,
+        rooms: Vec<Spanned<RoomPolicy>>,
+    ) -> Result<Self, PolicyFileError> {
+        let lines: Vec<_> = rooms.iter().map(|room| room.span().start).collect();
+        Self::new(rooms.into_iter().map(Spanned::into_inner))
             .map_err(|fault| PolicyFileError::new(text, lines.get(fault.index()).copied(), fault))
     }
+}
+
+/// Reads TOML.
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, PolicyFileError> {
+    toml::from_str(text).map_err(|fault| {
+        let at = fault.span().map(|span| span.start);
+        PolicyFileError::new(text, at, told(text, at, fault.message()))
+    })
 }
 
 /// The parser's message, with the key and the fix where it has none.

@@ -1,0 +1,344 @@
+//! New policies for a hub that runs.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::{mem, ops::Bound};
+
+use crate::{
+    change::Change,
+    history::History,
+    hub::Hub,
+    outbox::Outbox,
+    policy::{Policies, PresencePolicy},
+    presence::{Arrival, Presence, Who},
+    room::Extra,
+    time::Timestamp,
+};
+
+impl Hub {
+    /// Puts these policies in the place of those in force, for rooms that there are as well.
+    ///
+    /// What that means for a room is what its old and its new policy say:
+    ///
+    /// - A history that both keep goes on, with its epoch and its offsets; what the new policy does
+    ///   not keep is dropped. One that the new policy does not keep ends. One that only the new policy
+    ///   keeps begins with the next message: members know its epoch when they join again.
+    /// - Presence that begins shows those who are in, without anything of them; nobody is told. Presence
+    ///   that ends forgets who was seen, and the application is told that users are absent.
+    /// - Everything else counts from now on: nobody is thrown out by a lower limit of members, and a
+    ///   user who is waited for is waited for as long as before.
+    ///
+    /// Work: all rooms, their members, and what is dropped.
+    pub fn set_policies(&mut self, now: Timestamp, policies: Policies, out: &mut Outbox) {
+        if policies == self.config.policies {
+            return;
+        }
+        self.config.policies = policies;
+        let names = self.rooms.range(Bound::Unbounded).map(|room| &room.name);
+        let names: Vec<Box<str>> = names.cloned().collect();
+        // First all of them: until then a room may have the number of a policy that is no more.
+        for name in &names {
+            if let Some((slot, _)) = self.rooms.find(name) {
+                let policy = self.config.policies.index_of(name);
+                self.fit(now, slot, policy, out);
+            }
+        }
+        for name in &names {
+            if let Some((slot, room)) = self.rooms.find(name)
+                && room.extra.is_some()
+            {
+                self.trim_told(now, slot, out);
+                self.recall_if_large(slot, out);
+                if let Some(due) = self.next_due(slot) {
+                    self.arm(slot, due);
+                }
+            }
+        }
+        self.evict(out);
+    }
+
+    /// Gives a room what its new policy wants of it, and takes what that does not want.
+    fn fit(&mut self, now: Timestamp, slot: u32, policy: Option<usize>, out: &mut Outbox) {
+        let wanted = policy.map(|index| self.config.policies.get(index));
+        let keeps = wanted.is_some_and(|policy| policy.history.is_some()) && !self.config.raw;
+        let shows =
+            wanted.is_some_and(|policy| policy.presence != PresencePolicy::Off) && !self.config.raw;
+        let room = self.rooms.get_mut(slot);
+        let empty = room.members.is_empty();
+        match (&mut room.extra, policy) {
+            (None, None) => return,
+            (None, Some(policy)) => {
+                room.extra = Some(Box::new(Extra {
+                    policy,
+                    history: None,
+                    presence: None,
+                    due: None,
+                    vacant: false,
+                }));
+            }
+            (Some(extra), Some(policy)) => extra.policy = policy,
+            (Some(_), None) => {}
+        }
+        let (kept, shown) = (room.history().is_some(), room.presence().is_some());
+        match (shown, shows) {
+            (true, false) => self.end_presence(slot, out),
+            (false, true) => self.begin_presence(slot),
+            _ => {}
+        }
+        match (kept, keeps) {
+            (true, false) => self.end_history(slot, out),
+            (false, true) => self.begin_history(now, slot, out),
+            _ => {}
+        }
+        if empty && !keeps {
+            // It is there for those it waits for, if for anybody.
+            self.set_vacant(slot, false);
+            self.vacate(slot, out);
+        } else if policy.is_none() {
+            self.strip(slot);
+        }
+    }
+
+    fn begin_history(&mut self, now: Timestamp, slot: u32, out: &mut Outbox) {
+        self.set_vacant(slot, false);
+        self.lives += 1;
+        self.unsaved = true;
+        let mut history = History::new(&self.config.epoch, self.lives, now);
+        let room = self.rooms.get_mut(slot);
+        if !room.members.is_empty() {
+            history.emptied = None;
+        }
+        if let Some(extra) = &mut room.extra {
+            extra.history = Some(history);
+        }
+        self.touch(slot);
+        self.persist_room(slot, out);
+    }
+
+    fn end_history(&mut self, slot: u32, out: &mut Outbox) {
+        self.change(slot, History::clear);
+        let history = self.rooms.get_mut(slot).extra.as_mut();
+        if let Some(history) = history.and_then(|extra| extra.history.take()) {
+            self.shelf.remove(history.seq);
+        }
+        self.persist_room(slot, out);
+    }
+
+    /// Shows those who are in; what there would be to show of them nobody knows any more.
+    fn begin_presence(&mut self, slot: u32) {
+        let room = self.rooms.get_mut(slot);
+        let members = room.members.clone();
+        if let Some(extra) = &mut room.extra {
+            extra.presence = Some(Presence::default());
+        }
+        for conn in members {
+            let Some(connection) = self.conns.get(conn) else {
+                debug_assert!(false, "a member that is not connected");
+                continue;
+            };
+            let user = connection.user.clone();
+            let who = Who::new(conn, user.as_deref());
+            let Some(presence) = self.rooms.get_mut(slot).presence_mut() else {
+                return;
+            };
+            if let (Arrival::First, Some(user)) = (presence.arrive(who, None), user) {
+                self.note_user(|hub| Change::Present {
+                    conn,
+                    room: hub.rooms.get(slot).name.clone(),
+                    user,
+                });
+            }
+        }
+    }
+
+    fn end_presence(&mut self, slot: u32, out: &mut Outbox) {
+        let extra = self.rooms.get_mut(slot).extra.as_mut();
+        let Some(presence) = extra.and_then(|extra| extra.presence.take()) else {
+            return;
+        };
+        for listed in presence.list(None) {
+            self.note_absent(slot, listed.who, None);
+        }
+        if presence.waits() {
+            self.persist_room(slot, out);
+        }
+        for conn in self.rooms.get(slot).members.clone() {
+            if let Some(connection) = self.conns.get_mut(conn) {
+                connection.metas.remove(slot);
+                out.persist(conn);
+            }
+        }
+    }
+
+    /// Makes a room with members one that no policy matches.
+    fn strip(&mut self, slot: u32) {
+        let room = self.rooms.get_mut(slot);
+        let extra = mem::take(&mut room.extra);
+        debug_assert!(extra.as_ref().is_none_or(|extra| extra.history.is_none()));
+        if let Some(due) = extra.and_then(|extra| extra.due) {
+            self.dues.remove(&(due, room.name.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String, vec};
+
+    use super::*;
+    use crate::{Command, Config, ConnId, Frame, Handshake, Payload};
+
+    const AT: Timestamp = Timestamp::from_millis(1_000);
+
+    fn read(json: &str) -> Policies {
+        serde_json::from_str(json).unwrap_or_else(|fault| panic!("{json}: {fault}"))
+    }
+
+    fn hub(policies: &str) -> (Hub, Outbox) {
+        let config = Config::new("e").with_policies(read(policies));
+        (Hub::new(config.with_durable(true)), Outbox::new())
+    }
+
+    fn enter(hub: &mut Hub, user: &str, room: &str, out: &mut Outbox) -> ConnId {
+        let conn = hub.connect(AT, Handshake::new().with_user(user), out);
+        let conn = conn.expect("a place");
+        let meta = Payload::parse("7").expect("JSON");
+        hub.join_with(AT, conn, room, meta, out).expect("joined");
+        conn
+    }
+
+    fn say(hub: &mut Hub, room: &str, out: &mut Outbox) {
+        let data = Payload::parse("1").expect("JSON");
+        let audience = crate::Audience::room(room);
+        hub.send(AT, &audience, "said", data, out).expect("sent");
+    }
+
+    /// What is told to connections, and which rooms are to be kept anew.
+    fn told(out: &mut Outbox) -> Vec<String> {
+        let told = out.iter().filter_map(|command| match command {
+            Command::Send {
+                frame: Frame::Text(text),
+                ..
+            } => Some(text.into()),
+            Command::PersistRoom { room } => Some(format!("keep {room}")),
+            _ => None,
+        });
+        let told = told.collect();
+        out.clear();
+        told
+    }
+
+    #[test]
+    fn a_history_that_both_policies_keep_goes_on() {
+        let (mut hub, mut out) = hub(r#"{"rooms":[{"match":"*","history":{}}]}"#);
+        enter(&mut hub, "ann", "r", &mut out);
+        (0..5).for_each(|_| say(&mut hub, "r", &mut out));
+        let before = hub.position("r").into_owned();
+        out.clear();
+        let fewer = r#"{"rooms":[{"match":"s"},{"match":"*","history":{"messages":2}}]}"#;
+        hub.set_policies(AT, read(fewer), &mut out);
+        hub.assert_consistent();
+        assert_eq!(told(&mut out), ["keep r"]);
+        assert_eq!(hub.position("r"), before);
+        assert_eq!(hub.history_first("r"), Some(4));
+    }
+
+    #[test]
+    fn a_history_ends_with_its_policy_and_another_begins_anew() {
+        let (mut hub, mut out) = hub(r#"{"rooms":[{"match":"*","history":{}}]}"#);
+        let ann = enter(&mut hub, "ann", "r", &mut out);
+        say(&mut hub, "r", &mut out);
+        let before = hub.position("r").into_owned();
+        for none in [r#"{}"#, r#"{"rooms":[{"match":"*"}]}"#] {
+            out.clear();
+            hub.set_policies(AT, read(none), &mut out);
+            hub.assert_consistent();
+            assert_eq!(told(&mut out), ["keep r"]);
+            assert_eq!(
+                (hub.history_first("r"), hub.members("r")),
+                (None, &[ann][..])
+            );
+            assert_eq!(hub.counts().history_bytes, 0);
+            say(&mut hub, "r", &mut out);
+            assert_eq!(told(&mut out), [r#"{"event":"said","room":"r","data":1}"#]);
+            hub.set_policies(
+                AT,
+                read(r#"{"rooms":[{"match":"r","history":{}}]}"#),
+                &mut out,
+            );
+            hub.assert_consistent();
+            let position = hub.position("r").into_owned();
+            assert!(position.epoch != before.epoch && position.offset == 0);
+        }
+    }
+
+    #[test]
+    fn rooms_that_are_there_for_their_history_end_with_it() {
+        let (mut hub, mut out) = hub(r#"{"rooms":[{"match":"*","history":{}}]}"#);
+        let ann = enter(&mut hub, "ann", "r", &mut out);
+        say(&mut hub, "r", &mut out);
+        hub.leave(AT, ann, "r", &mut out).expect("left");
+        assert_eq!(hub.counts().rooms, 1);
+        out.clear();
+        hub.set_policies(AT, Policies::default(), &mut out);
+        hub.assert_consistent();
+        assert_eq!(hub.counts().rooms, 0);
+        assert_eq!(told(&mut out).first().map(String::as_str), Some("keep r"));
+        assert_eq!(
+            hub.next_timeout(),
+            hub.connection(ann)
+                .map(|_| AT + hub.limits().heartbeat.expect("one"))
+        );
+    }
+
+    #[test]
+    fn presence_begins_with_those_who_are_in_and_tells_nobody() {
+        let (mut hub, mut out) = hub("{}");
+        let ann = enter(&mut hub, "ann", "r", &mut out);
+        enter(&mut hub, "bob", "r", &mut out);
+        out.clear();
+        hub.set_policies(
+            AT,
+            read(r#"{"rooms":[{"match":"r","presence":"members"}]}"#),
+            &mut out,
+        );
+        hub.assert_consistent();
+        assert_eq!(told(&mut out), [""; 0]);
+        let page = hub.presence("r", None, 10).expect("shown");
+        let users: Vec<_> = page
+            .members
+            .iter()
+            .map(|member| member.user.clone())
+            .collect();
+        assert_eq!(users, vec![Some("ann".into()), Some("bob".into())]);
+        hub.leave(AT, ann, "r", &mut out).expect("left");
+        assert_eq!(
+            told(&mut out),
+            [r#"{"event":"$left","room":"r","data":{"user":"ann"}}"#]
+        );
+        hub.set_policies(AT, Policies::default(), &mut out);
+        hub.assert_consistent();
+        assert!(hub.presence("r", None, 10).is_err());
+    }
+
+    #[test]
+    fn who_is_waited_for_is_waited_for_until_presence_ends() {
+        let policy = |more| format!(r#"{{"rooms":[{{"match":"r","presence":"members"{more}}}]}}"#);
+        let (mut hub, mut out) = hub(&policy(r#","history":{}"#));
+        let ann = enter(&mut hub, "ann", "r", &mut out);
+        let grace = core::time::Duration::from_secs(5);
+        let lost = crate::DisconnectReason::Lost;
+        hub.disconnect(AT, ann, lost, &mut out).expect("alive");
+        hub.set_policies(AT, read(&policy("")), &mut out);
+        hub.assert_consistent();
+        assert_eq!(hub.next_timeout(), Some(AT + grace), "for ann");
+        hub.set_policies(AT, read(&policy(r#","history":{}"#)), &mut out);
+        hub.assert_consistent();
+        hub.set_policies(
+            AT,
+            read(r#"{"rooms":[{"match":"r","presence":"off"}]}"#),
+            &mut out,
+        );
+        hub.assert_consistent();
+        assert_eq!((hub.counts().rooms, hub.next_timeout()), (0, None));
+    }
+}
