@@ -1,12 +1,16 @@
 //! Accepting TCP connections.
 
-use std::{io, net::IpAddr, rc::Rc, time::Duration};
+use std::{io, net::IpAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use tokio::{net::TcpListener, task::spawn_local, time::sleep};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::spawn_local,
+    time::sleep,
+};
 
 use crate::{
     http::{self, Peer},
-    shard::Shard,
+    shard::{Mail, Shard},
 };
 
 /// The first and the longest pause after a failure to accept.
@@ -24,12 +28,7 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
                 pause = PAUSE.0;
                 // Frames are written whole; waiting to fill packets would only delay them.
                 let _ = stream.set_nodelay(true);
-                // Boxed: most of it is HTTP, and is freed after the upgrade.
-                spawn_local(Box::pin(http::serve(
-                    shard.clone(),
-                    stream,
-                    Peer::new(peer, address),
-                )));
+                hand_out(shard, stream, Peer::new(peer, address));
             }
             Err(fault) if is_of_the_peer(&fault) => {}
             Err(fault) => {
@@ -42,6 +41,32 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
             }
         }
     }
+}
+
+/// Serves a connection on the thread whose turn it is: all listeners are one, and the thread that is
+/// the first to wake up would take most of what comes.
+fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
+    let shards = shard.shared.posts.len();
+    let next = shard.shared.accepted.fetch_add(1, Relaxed) % shards;
+    if next == shard.index {
+        return serve(shard, stream, peer);
+    }
+    // The socket moves from the poll of one thread to that of the other.
+    match stream.into_std() {
+        Ok(stream) => {
+            let take = move |shard: &Rc<Shard>| match TcpStream::from_std(stream) {
+                Ok(stream) => serve(shard, stream, peer),
+                Err(fault) => tracing::debug!(%fault, "a connection could not be taken over"),
+            };
+            shard.post(next, Mail::Task(Box::new(take)));
+        }
+        Err(fault) => tracing::debug!(%fault, "a connection could not be handed over"),
+    }
+}
+
+fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
+    // Boxed: most of it is HTTP, and is freed after the upgrade.
+    spawn_local(Box::pin(http::serve(shard.clone(), stream, peer)));
 }
 
 /// The connection died before it was accepted.

@@ -6,6 +6,7 @@ use roomcast_core::{Gateway, http::is_namespace};
 
 use crate::{
     gateways::Gateways,
+    reload::Reloader,
     run::{self, RunError},
     server::Server,
     settings::Settings,
@@ -108,6 +109,12 @@ impl Host {
     /// [`run`](Self::run) is called.
     pub fn server(&self, namespace: &str) -> Server {
         Server::new(self.gateways.switchboard().clone(), namespace.into())
+    }
+
+    /// The way to change settings while the server runs; it works as soon as [`run`](Self::run) is
+    /// called.
+    pub fn reloader(&self) -> Reloader {
+        Reloader::new(self.gateways.switchboard().clone())
     }
 
     /// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells

@@ -119,6 +119,8 @@
 //!
 //! [`Settings`] has every limit with its unit, its default and the reason for it.
 
+#![warn(clippy::print_stderr)]
+
 mod accept;
 mod clock;
 mod connection;
@@ -132,6 +134,7 @@ mod namespace;
 mod places;
 mod queue;
 mod recorder;
+mod reload;
 mod run;
 mod server;
 mod settings;
@@ -146,6 +149,7 @@ mod store;
 mod ws;
 
 pub use host::Host;
+pub use reload::{Reload, ReloadError, Reloaded, Reloader};
 #[cfg(feature = "garde")]
 pub use roomcast_core::Valid;
 pub use roomcast_core::{

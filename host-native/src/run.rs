@@ -4,8 +4,8 @@ use std::{
     io, net,
     rc::Rc,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::Duration,
@@ -42,9 +42,9 @@ pub enum RunError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The journal cannot be created.
-    #[error("--record: the file {path} cannot be created: {fault}")]
+    #[error("--record: a journal in {path} cannot be created: {fault}")]
     Record {
-        /// The file.
+        /// The folder.
         path: String,
         /// What the system says.
         fault: io::Error,
@@ -84,33 +84,29 @@ enum Phase {
     Stopping,
 }
 
-/// Binds the listeners that [`run`] needs: one per thread, all on the address of the settings. Port
+/// Binds the listener that [`run`] needs, once for each thread: all are one and the same socket. Port
 /// 0 takes any free one.
+///
+/// It is one socket, and not one for each thread with `SO_REUSEPORT`: with that the system lets a
+/// second server of the same user onto the port, and each gets a part of the connections.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound.
+/// When the address cannot be bound, as when a server is there already.
 pub fn listen(settings: &Settings) -> io::Result<Vec<net::TcpListener>> {
-    let mut address = settings.listen;
+    let domain = socket2::Domain::for_address(settings.listen);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    // Connections of an earlier server that are not quite over are no server.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&settings.listen.into())?;
+    socket.listen(4096)?;
+    let listener = net::TcpListener::from(socket);
     let mut listeners = Vec::with_capacity(settings.threads);
-    for _ in 0..settings.threads.max(1) {
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(address),
-            socket2::Type::STREAM,
-            None,
-        )?;
-        socket.set_reuse_address(true)?;
-        if settings.threads > 1 {
-            // The kernel spreads connections over the listeners.
-            socket.set_reuse_port(true)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(4096)?;
-        let listener = net::TcpListener::from(socket);
-        address = listener.local_addr()?;
-        listeners.push(listener);
+    for _ in 1..settings.threads {
+        listeners.push(listener.try_clone()?);
     }
+    listeners.push(listener);
     Ok(listeners)
 }
 
@@ -170,13 +166,6 @@ async fn run_shards(
         let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
         return Err(fault.into());
     }
-    let recorder = match &settings.record {
-        Some(path) => Some(Recorder::create(path).map_err(|fault| RunError::Record {
-            path: path.display().to_string(),
-            fault,
-        })?),
-        None => None,
-    };
     let store = match &settings.store {
         Some(folder) => Some(Store::open(folder, settings.store_sync)?),
         None => None,
@@ -185,14 +174,19 @@ async fn run_shards(
     let kept = kept.unwrap_or_default();
     settings.check_kept(kept.len())?;
     let connections_max = connections_max(settings.connections_max);
+    // What is kept has times that a later life must understand.
+    let clock = Clock::start(store.is_some());
+    let recorder = record(&settings, clock)?;
     let shared = Arc::new(Shared {
-        // What is kept has times that a later life must understand.
-        clock: Clock::start(store.is_some()),
+        clock,
         metrics: shards.iter().map(|_| Metrics::default()).collect(),
         posts,
         connections: Places::new(connections_max),
         addresses: Mutex::default(),
         namespaces: Places::new(settings.namespaces_max),
+        access: RwLock::new(Arc::new(settings.access.clone())),
+        accepted: AtomicUsize::new(0),
+        ending: AtomicBool::new(false),
         draining: AtomicBool::new(false),
         proxied: AtomicBool::new(false),
         notices: Mutex::default(),
@@ -232,9 +226,13 @@ async fn run_shards(
     } // else one has failed, and its result says why
     let ended = futures_util::future::select_all(ends);
     tokio::pin!(ended);
+    let stopping = async {
+        shutdown.await;
+        tracing::info!("shutting down");
+        delay(&shared).await;
+    };
     let ends = tokio::select! {
-        () = shutdown => {
-            tracing::info!("shutting down");
+        () = stopping => {
             shared.draining.store(true, Relaxed);
             stop.send_replace(Phase::Stopping);
             let (first, _, rest) = ended.await;
@@ -255,6 +253,29 @@ async fn run_shards(
     }
     tracing::info!("shut down");
     Ok(())
+}
+
+fn record(settings: &Settings, clock: Clock) -> Result<Option<Recorder>, RunError> {
+    let Some(folder) = &settings.record else {
+        return Ok(None);
+    };
+    let recorder = Recorder::create(folder, settings.record_bytes_max, clock);
+    let recorder = recorder.map_err(|fault| RunError::Record {
+        path: folder.display().to_string(),
+        fault,
+    });
+    recorder.map(Some)
+}
+
+/// Says that the server is to stop, and gives those who ask the time to see it.
+async fn delay(shared: &Shared) {
+    shared.ending.store(true, Relaxed);
+    let delay = shared.settings.drain_delay;
+    if !delay.is_zero() {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(delay_ms, "/readyz is 503; connections are served meanwhile");
+        tokio::time::sleep(delay).await;
+    }
 }
 
 fn shard_thread(

@@ -482,13 +482,15 @@ impl OwnedFrame {
 #[derive(Debug, Default)]
 pub(crate) struct Switchboard {
     posts: RwLock<Option<Posts>>,
+    /// Held while settings are changed.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
 }
 
 /// The way to each shard.
 pub(crate) type Posts = Arc<[mpsc::UnboundedSender<Batch>]>;
 
 impl Switchboard {
-    fn posts(&self) -> Option<Posts> {
+    pub(crate) fn posts(&self) -> Option<Posts> {
         let posts = self.posts.read().unwrap_or_else(PoisonError::into_inner);
         posts.clone()
     }

@@ -63,6 +63,9 @@ pub struct Settings {
     pub write_stall: Duration,
     /// Time for the peer to answer a close frame; default 5 s. Passed: the TCP connection ends.
     pub close_wait: Duration,
+    /// Time from the word to stop to the shutdown, in which `/readyz` is 503 and everything else goes
+    /// on; default none. For balancers that probe: longer than they take to see it.
+    pub drain_delay: Duration,
     /// Time over which the closes of a shutdown are spread, when there are many; default 15 s: with the
     /// time for the peers' answers a shutdown stays within the 30 s that most supervisors wait.
     pub drain_window: Duration,
@@ -74,9 +77,12 @@ pub struct Settings {
     /// When the store makes what is written last through a failure of power or system; default once a
     /// second.
     pub store_sync: StoreSync,
-    /// Where to write the journal of all inputs; default nowhere. What applications do is not in it:
+    /// The folder for the journal of all inputs, in new files for each run; default none. What applications do is not in it:
     /// [`Replay::with_gateways`](roomcast_core::Replay::with_gateways) has them do it again.
     pub record: Option<PathBuf>,
+    /// Bytes of a file of the journal, which is followed by another one then; default 64 MiB, which
+    /// editors open.
+    pub record_bytes_max: u64,
 }
 
 impl Default for Settings {
@@ -105,11 +111,13 @@ impl Default for Settings {
             outbox_frames_max: 1024,
             write_stall: Duration::from_secs(10),
             close_wait: Duration::from_secs(5),
+            drain_delay: Duration::ZERO,
             drain_window: Duration::from_secs(15),
             api_body_bytes_max: 1024 * 1024,
             store: None,
             store_sync: StoreSync::default(),
             record: None,
+            record_bytes_max: 64 * 1024 * 1024,
         }
     }
 }
@@ -251,6 +259,9 @@ impl Settings {
                  or leave --store out"
                     .into(),
             );
+        }
+        if self.record_bytes_max == 0 {
+            return fault("--record-bytes-max must be at least 1".into());
         }
         self.hub.check()?;
         self.access.check()?;

@@ -13,7 +13,7 @@ mod sweep;
 mod turn;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     collections::BTreeMap,
     rc::{Rc, Weak},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -22,8 +22,8 @@ use std::{
 use bytes::Bytes;
 use roomcast_core::{
     Audience, CloseCode, Config, ConnId, ConnectionInfo, ConnectionSummary, Delivery, EncodeError,
-    Event, Gap, Hub, HubState, Input, Opening, Outbox, Payload, Pushed, QueueLimits, RestoreError,
-    Tag, Timestamp,
+    Event, Gap, Hub, HubState, Input, Opening, Outbox, Payload, Policies, Pushed, QueueLimits,
+    RestoreError, Tag, Timestamp,
 };
 use serde_json::value::RawValue;
 use slab::Slab;
@@ -56,6 +56,8 @@ pub(crate) struct Shard {
     watched: RefCell<Vec<u32>>,
     high_water: HighWater,
     namespaces: RefCell<BTreeMap<Arc<str>, Rc<Namespace>>>,
+    /// What rooms are like, as it is now.
+    policies: RefCell<Policies>,
     /// No namespace that begins here gives out a serial number below it: ids are never reused,
     /// not even by a namespace of the same name.
     serial: Cell<u64>,
@@ -79,6 +81,7 @@ impl Shard {
         let shards = shared.posts.len();
         let serial = Cell::new(shared.first_serial);
         let unix_zero_ms = Cell::new(shared.clock.unix_zero_ms());
+        let policies = RefCell::new(shared.settings.policies.clone());
         Rc::new_cyclic(|weak| Self {
             weak: weak.clone(),
             index,
@@ -88,6 +91,7 @@ impl Shard {
             watched: RefCell::default(),
             high_water: HighWater::default(),
             namespaces: RefCell::default(),
+            policies,
             serial,
             runs: RefCell::default(),
             dirty: RefCell::default(),
@@ -175,7 +179,7 @@ impl Shard {
         };
         let config = Config::new(&*life.epoch)
             .with_limits(limits)
-            .with_policies(settings.policies.clone())
+            .with_policies(self.policies().clone())
             .with_durable(store.is_some())
             .with_unix_zero_ms(self.unix_zero_ms.get());
         let state = HubState::from_serial(self.serial.get().max(life.next_serial))
@@ -229,9 +233,23 @@ impl Shard {
         at_home.map(mount).collect()
     }
 
+    /// What rooms are like.
+    pub(crate) fn policies(&self) -> Ref<'_, Policies> {
+        self.policies.borrow()
+    }
+
+    /// Puts other policies in the place of those in force, in all namespaces that are at home here.
+    pub(crate) fn set_policies(&self, policies: Policies) {
+        for namespace in self.namespaces() {
+            namespace.set_policies(self, &policies);
+        }
+        self.policies.replace(policies);
+    }
+
     /// Whether the policy of a room is to keep a history.
     pub(crate) fn keeps(&self, room: &str) -> bool {
-        let policy = self.shared.settings.policies.of(room);
+        let policies = self.policies();
+        let policy = policies.of(room);
         policy.is_some_and(|policy| policy.history.is_some())
     }
 
@@ -240,7 +258,7 @@ impl Shard {
         let settings = &self.shared.settings;
         let config = Config::new(self.shared.epoch())
             .with_limits(settings.hub.clone())
-            .with_policies(settings.policies.clone());
+            .with_policies(self.policies().clone());
         question(&Hub::new(config))
     }
 

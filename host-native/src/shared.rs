@@ -3,10 +3,13 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize},
+    },
 };
 
-use roomcast_core::http::RefusalNotices;
+use roomcast_core::http::{Access, RefusalNotices};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -26,6 +29,12 @@ pub(crate) struct Shared {
     /// Connections of each address; empty while they are not counted.
     pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
     pub(crate) namespaces: Places,
+    /// Who may use the API and connect, as it is now.
+    pub(crate) access: RwLock<Arc<Access>>,
+    /// How many TCP connections were accepted; the next one's thread comes of it.
+    pub(crate) accepted: AtomicUsize,
+    /// Whether the server is to stop: from the word on, before it drains.
+    pub(crate) ending: AtomicBool,
     pub(crate) draining: AtomicBool,
     /// Set once a request has shown that a proxy stands before the server.
     pub(crate) proxied: AtomicBool,
@@ -58,6 +67,17 @@ impl Shared {
 
     pub(crate) fn notices(&self) -> MutexGuard<'_, RefusalNotices> {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who may use the API and connect.
+    pub(crate) fn access(&self) -> Arc<Access> {
+        let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
+        access.clone()
+    }
+
+    pub(crate) fn set_access(&self, access: Access) {
+        let access = Arc::new(access);
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
     }
 
     pub(crate) fn flush_record(&self) {

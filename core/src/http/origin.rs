@@ -2,6 +2,7 @@
 
 use alloc::{borrow::ToOwned, format, string::String};
 use core::{
+    fmt,
     net::{Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
@@ -164,6 +165,13 @@ fn to_ascii(host: &str) -> Result<String, String> {
         "write the host in ASCII, with xn-- as browsers send it: `new URL(\"https://{host}\").host` in \
          the console of a browser prints it"
     ))
+}
+
+impl fmt::Display for OriginRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wildcard = if self.subdomains { "*." } else { "" };
+        write!(f, "{}://{wildcard}{}", self.scheme, self.authority)
+    }
 }
 
 impl OriginRule {

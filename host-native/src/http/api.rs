@@ -26,12 +26,13 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     let settings = &shard.shared.settings;
     let head = head(request, peer);
+    let access = shard.shared.access();
     let is_proxied = shard.shared.proxied.load(Relaxed);
-    settings.access.authorize(&head, is_proxied)?;
+    access.authorize(&head, is_proxied)?;
     if shard.shared.draining.load(Relaxed) {
         return Err(shutting_down());
     }
-    let call = match ApiRequest::read(&head, &settings.access, &settings.hub)? {
+    let call = match ApiRequest::read(&head, &access, &settings.hub)? {
         ApiRequest::Call(call) => call,
         ApiRequest::Send(head) => head.with_body(&whole(shard, body).await?)?,
     };

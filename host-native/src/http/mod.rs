@@ -129,11 +129,11 @@ async fn answer(
     let (parts, mut body) = request.into_parts();
     let mut request = Head::from_parts(parts, ());
     refused::look_for_proxy(shard, &head(&request, peer));
-    let access = &shard.shared.settings.access;
-    let answered = match route(&request, peer, access) {
+    let access = shard.shared.access();
+    let answered = match route(&request, peer, &access) {
         Ok(Route::Page) => Ok(Response::page()),
         Ok(Route::Health) => Ok(Response::health()),
-        Ok(Route::Ready) => Ok(Response::ready(shard.shared.draining.load(Relaxed))),
+        Ok(Route::Ready) => Ok(Response::ready(shard.shared.ending.load(Relaxed))),
         Ok(Route::Metrics) => Ok(metrics(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
         Ok(Route::Api) => {

@@ -32,7 +32,7 @@ pub(super) fn look_for_proxy(shard: &Shard, head: &Request<'_, Fields<'_>>) {
     if shared.proxied.load(Relaxed) || shared.proxied.swap(true, Relaxed) {
         return;
     }
-    if shared.settings.access.has_keyless_api() {
+    if shared.access().has_keyless_api() {
         tracing::warn!(
             "a proxy stands before this server ({sign}): the HTTP API is off until it has a key, set \
              ROOMCAST_API_KEY (--api-key)"

@@ -111,7 +111,7 @@ async fn admit(
     namespace: &Arc<str>,
 ) -> Result<(Permit, Admission), Denial> {
     let shared = &shard.shared;
-    let access = &shared.settings.access;
+    let access = shared.access();
     access.admit(&head(request, peer), namespace)?;
     if shared.draining.load(Relaxed) {
         return Err(DRAINING.into());

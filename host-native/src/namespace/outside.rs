@@ -5,7 +5,7 @@ use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use roomcast_core::{
     Audience, CloseCode, ConnId, Delivery, EncodeError, Event, Frame, Input, JoinError, Outbox,
-    Payload, SendError, Timestamp, UnknownConn,
+    Payload, Policies, SendError, Timestamp, UnknownConn,
 };
 use serde_json::value::RawValue;
 
@@ -71,6 +71,17 @@ impl Namespace {
         // No hook runs.
         let _ = self.drive(shard, input, |app, _, out| {
             app.trim_histories(bytes_max, out);
+        });
+    }
+
+    /// Puts other policies in the place of those in force.
+    pub(crate) fn set_policies(self: &Rc<Self>, shard: &Shard, policies: &Policies) {
+        let input = || Input::SetPolicies {
+            policies: Cow::Borrowed(policies),
+        };
+        // A panic of a hook was noted down.
+        let _ = self.drive(shard, input, |app, now, out| {
+            app.set_policies(now, policies.clone(), out);
         });
     }
 

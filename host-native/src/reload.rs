@@ -1,0 +1,188 @@
+//! Settings that change while a server runs.
+
+use std::{fmt, sync::Arc};
+
+use roomcast_core::{
+    Policies,
+    http::{Access, ApiKey, OriginRule},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    server::Switchboard,
+    settings::SettingsError,
+    shard::{Batch, Mail, Shard},
+};
+
+/// What of the settings can change while a server runs. Each field takes the place of what was.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Reload {
+    /// What rooms are like.
+    pub policies: Policies,
+    /// Keys of the HTTP API.
+    pub api_keys: Vec<ApiKey>,
+    /// Browser origins that may connect, beside the server's own.
+    pub allow_origins: Vec<OriginRule>,
+}
+
+/// A reload that was refused; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// With these the server would not start.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The server does not run, or not any more.
+    #[error("the server is not running")]
+    NotRunning,
+}
+
+/// The way to change settings of a running server; [`Host::reloader`](crate::Host::reloader) gives it.
+#[derive(Debug, Clone)]
+pub struct Reloader {
+    switchboard: Arc<Switchboard>,
+}
+
+impl Reloader {
+    pub(crate) const fn new(switchboard: Arc<Switchboard>) -> Self {
+        Self { switchboard }
+    }
+
+    /// Changes settings; says what is other than it was. Connections stay: who has connected is asked
+    /// for no origin again. What becomes of rooms that there are, their histories among it, is said at
+    /// [`Hub::set_policies`](roomcast_core::Hub::set_policies).
+    ///
+    /// # Errors
+    ///
+    /// When the server would not start with these settings, or is not running. Nothing changed then.
+    pub async fn reload(&self, reload: Reload) -> Result<Reloaded, ReloadError> {
+        // One after the other, or threads could end up with different ones.
+        let _turn = self.switchboard.reloading.lock().await;
+        let Reload {
+            policies,
+            api_keys,
+            allow_origins,
+        } = reload;
+        let wanted = policies.clone();
+        let access = move |shard: &Shard| {
+            let before = shard.shared.access();
+            let mut access = Access::clone(&before);
+            (access.api_keys, access.allow_origins) = (api_keys, allow_origins);
+            let mut settings = shard.shared.settings.clone();
+            (settings.access, settings.policies) = (access.clone(), wanted.clone());
+            settings.check()?;
+            let reloaded = Reloaded::between((&before, &shard.policies()), (&access, &wanted));
+            shard.shared.set_access(access);
+            Ok::<_, SettingsError>(reloaded)
+        };
+        let reloaded = self.call(0, access).await??;
+        let posts = self.switchboard.posts().ok_or(ReloadError::NotRunning)?;
+        for index in 0..posts.len() {
+            let policies = policies.clone();
+            self.call(index, move |shard| shard.set_policies(policies))
+                .await?;
+        }
+        Ok(reloaded)
+    }
+
+    /// Runs a task on a thread of the server.
+    async fn call<R: Send + 'static>(
+        &self,
+        index: usize,
+        task: impl FnOnce(&Shard) -> R + Send + 'static,
+    ) -> Result<R, ReloadError> {
+        let posts = self.switchboard.posts().ok_or(ReloadError::NotRunning)?;
+        let (answer, answered) = oneshot::channel();
+        let task = move |shard: &std::rc::Rc<Shard>| {
+            let result = task(shard);
+            shard.when_committed(move || {
+                let _ = answer.send(result); // who asked may be gone
+            });
+        };
+        let mail = vec![Mail::Task(Box::new(task))];
+        let post = posts.get(index).ok_or(ReloadError::NotRunning)?;
+        // As if from itself: a task counts in no account between shards.
+        let posted = post.send(Batch::new(index, mail));
+        posted.map_err(|_| ReloadError::NotRunning)?;
+        answered.await.map_err(|_| ReloadError::NotRunning)
+    }
+}
+
+/// What a reload changed; prints as one line. Keys are only counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// How many keys there are that were not, and the other way round.
+    pub api_keys: (usize, usize),
+    /// Origins that there are and were not, with `+`, and the other way round, with `-`.
+    pub allow_origins: Vec<String>,
+    /// Patterns of policies that there are and were not, with `+`, the other way round, with `-`, and
+    /// that say something else than before, with `~`.
+    pub policies: Vec<String>,
+    /// Whether policies are in another order.
+    pub reordered: bool,
+}
+
+impl Reloaded {
+    fn between(before: (&Access, &Policies), after: (&Access, &Policies)) -> Self {
+        fn missing<'a, T: PartialEq>(of: &'a [T], from: &[T]) -> Vec<&'a T> {
+            of.iter().filter(|one| !from.contains(one)).collect()
+        }
+        let ((access, policies), (new_access, new_policies)) = (before, after);
+        let keys = (&access.api_keys, &new_access.api_keys);
+        let origins = (&access.allow_origins, &new_access.allow_origins);
+        let more = missing(origins.1, origins.0);
+        let gone = missing(origins.0, origins.1);
+        let mut patterns = Vec::new();
+        for policy in new_policies.iter() {
+            let old = policies.iter().find(|old| old.pattern == policy.pattern);
+            match old {
+                None => patterns.push(format!("+{}", policy.pattern)),
+                Some(old) if old != policy => patterns.push(format!("~{}", policy.pattern)),
+                Some(_) => {}
+            }
+        }
+        for old in policies.iter() {
+            if new_policies
+                .iter()
+                .all(|policy| policy.pattern != old.pattern)
+            {
+                patterns.push(format!("-{}", old.pattern));
+            }
+        }
+        Self {
+            api_keys: (missing(keys.1, keys.0).len(), missing(keys.0, keys.1).len()),
+            allow_origins: more
+                .into_iter()
+                .map(|origin| format!("+{origin}"))
+                .chain(gone.into_iter().map(|origin| format!("-{origin}")))
+                .collect(),
+            reordered: patterns.is_empty() && policies != new_policies,
+            policies: patterns,
+        }
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if !self.policies.is_empty() {
+            parts.push(format!("policies {}", self.policies.join(" ")));
+        }
+        if self.reordered {
+            parts.push("policies in another order".to_owned());
+        }
+        if self.api_keys != (0, 0) {
+            let (more, gone) = self.api_keys;
+            parts.push(format!("API keys {more} new, {gone} gone"));
+        }
+        if !self.allow_origins.is_empty() {
+            parts.push(format!("origins {}", self.allow_origins.join(" ")));
+        }
+        if parts.is_empty() {
+            return f.write_str("nothing");
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
