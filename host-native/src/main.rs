@@ -1,6 +1,7 @@
 //! The `roomcast` command: parses, and calls the library.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stderr)]
 
 mod cli;
 

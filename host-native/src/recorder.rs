@@ -174,9 +174,10 @@ mod tests {
             let text = fs::read_to_string(file).expect("readable");
             assert!(text.len() < 400 + 100 && text.ends_with('\n'), "{text}");
             for line in text.lines() {
-                match Entry::parse(line).expect(line).record {
-                    Record::Start(start) => parts.push(start.part),
-                    _ => timeouts += 1,
+                if let Record::Start(start) = Entry::parse(line).expect(line).record {
+                    parts.push(start.part);
+                } else {
+                    timeouts += 1;
                 }
             }
         }

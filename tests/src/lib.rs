@@ -26,7 +26,7 @@ pub use model::{Model, Prediction};
 pub use op::{Op, OpError};
 pub use pattern::{Known, escape, expand};
 pub use roomcast_core::Limits;
-pub use server::Server;
+pub use server::{Server, server_binary};
 pub use settings::{Settings, SettingsError};
 pub use strategy::Cast;
 pub use to::To;

@@ -3,8 +3,9 @@
 use std::{
     env,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
+    sync::OnceLock,
     thread,
 };
 
@@ -29,8 +30,8 @@ impl Server {
     ///
     /// When there is no server to start, or it does not start.
     pub fn start(flags: &[String]) -> Self {
-        let path = Self::binary();
-        let mut child = Command::new(&path)
+        let path = server_binary();
+        let mut child = Command::new(path)
             .args(["--listen", "127.0.0.1:0", "--api-key", Self::API_KEY])
             .args(flags)
             // The settings of whoever runs the tests are not those of the tests.
@@ -58,15 +59,6 @@ impl Server {
                 );
             }
         }
-    }
-
-    /// The binary, for what starts servers of its own; built when no variable names it.
-    ///
-    /// # Panics
-    ///
-    /// When it cannot be built.
-    pub fn binary() -> PathBuf {
-        binary()
     }
 
     /// `127.0.0.1:port`.
@@ -133,6 +125,16 @@ fn listening(stderr: &mut BufReader<ChildStderr>) -> Result<String, String> {
             return Ok(rest[..end.unwrap_or(rest.len())].into());
         }
     }
+}
+
+/// The server's program, built once when there is none to take: see [`Server`].
+///
+/// # Panics
+///
+/// When it cannot be built.
+pub fn server_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(binary)
 }
 
 fn binary() -> PathBuf {

@@ -15,7 +15,7 @@ fn strangers_get_no_further_than_they_may() {
     let output = Command::new("python3")
         .arg("keyless_proxy.py")
         .arg("--binary")
-        .arg(Server::binary().canonicalize().expect("it exists"))
+        .arg(server_binary().canonicalize().expect("it exists"))
         .current_dir(Path::new(HERE).join("clients"))
         .output()
         .expect("python3 runs");

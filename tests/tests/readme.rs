@@ -134,7 +134,7 @@ impl Drop for Shell {
 
 /// The one that other tests start.
 fn binary() -> PathBuf {
-    Server::binary().canonicalize().expect("it is built")
+    server_binary().canonicalize().expect("it is built")
 }
 
 /// A port that nobody listens to. Somebody else may take it before the server does; then it says so.

@@ -14,16 +14,14 @@ mod summary;
 mod tally;
 mod target;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use tokio::runtime::{Builder, LocalOptions};
 
 use self::{load::Load, plan::Plan, run::Run, summary::Summary, target::Target};
 use super::{
+    say,
     send::endpoint::{Endpoint, namespace},
     serve::raise_descriptors,
 };
@@ -106,7 +104,7 @@ async fn bench(args: BenchArgs) -> anyhow::Result<ExitCode> {
         return Ok(failure.report());
     }
     for warning in plan.warnings(&first.limits) {
-        eprintln!("roomcast: {warning}");
+        say!("roomcast: {warning}");
     }
     target.prefer(&first);
 
@@ -115,14 +113,13 @@ async fn bench(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let planned = schedule::due(plan.rate, plan.warmup() + plan.duration());
     let summary = Summary::new(&run.load(), &url, planned, interrupted);
     for remark in summary.remarks(plan) {
-        eprintln!("roomcast: {remark}");
+        say!("roomcast: {remark}");
     }
-    let mut out = io::stdout().lock();
     let written = if args.json {
         let line = serde_json::to_string(&summary).context("cannot write the summary")?;
-        writeln!(out, "{line}")
+        say::result(format_args!("{line}"))
     } else {
-        writeln!(out, "{summary}")
+        say::result(format_args!("{summary}"))
     };
     written.context("cannot write the summary")?;
     Ok(if summary.is_ok() {

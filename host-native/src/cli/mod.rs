@@ -1,8 +1,13 @@
 //! The command line.
 
+#[macro_use]
+mod say;
+
 mod bench;
+mod config;
 mod environment;
 mod join;
+mod log;
 mod replay;
 mod send;
 mod serve;
@@ -84,7 +89,7 @@ impl Cli {
             Some(Action::Bench(args)) => bench::run(args),
         };
         done.unwrap_or_else(|fault| {
-            eprintln!("roomcast: {fault:#}");
+            say!("roomcast: {fault:#}");
             ExitCode::FAILURE
         })
     }
@@ -99,10 +104,10 @@ pub(crate) fn explain(fault: &clap::Error) -> ExitCode {
     if let (Some(ContextValue::String(flag)), Some(why)) =
         (fault.get(ContextKind::InvalidArg), fault.source())
     {
-        eprintln!("roomcast: {flag}: {why} (see --help)");
+        say!("roomcast: {flag}: {why} (see --help)");
         return ExitCode::from(2);
     }
-    eprintln!(
+    say!(
         "roomcast: {} (see --help)",
         mistake(fault, std::env::args())
     );

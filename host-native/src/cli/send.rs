@@ -4,7 +4,7 @@ pub(super) mod endpoint;
 pub(super) mod wire;
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read},
     process::ExitCode,
     time::Duration,
 };
@@ -27,6 +27,7 @@ use self::{
     endpoint::{Endpoint, Failure},
     wire::Wire,
 };
+use super::say;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -130,7 +131,7 @@ pub(crate) fn run(args: SendArgs) -> anyhow::Result<ExitCode> {
         .context("cannot start the I/O runtime")?;
     match runtime.block_on(send(&args, &data)) {
         Ok(answer) => {
-            writeln!(io::stdout(), "{answer}").context("cannot write the answer")?;
+            say::result(format_args!("{answer}")).context("sent, but cannot write the answer")?;
             Ok(ExitCode::SUCCESS)
         }
         Err(failure) => Ok(failure.report()),

@@ -2,24 +2,26 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
 use anyhow::Context;
 use clap::Args;
-use roomcast::{Policies, Rate, Settings, StoreSync};
+use roomcast::{Access, Host, Rate, Reloader, Settings, StoreSync};
 use roomcast_core::{
     OnOff, OrOff,
     http::{ApiKey, HostRule, OriginRule},
     whole,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{
+    config::ConfigPath,
     environment::{self, Stray},
+    log::Log,
     value,
 };
 
@@ -109,7 +111,7 @@ pub(crate) struct ServeArgs {
         value_parser = value::entry::<String>
     )]
     namespaces: Vec<String>,
-    /// What rooms are like: policies for their names, in TOML
+    /// A file in TOML: what rooms are like, API keys, origins; read again on SIGHUP
     #[arg(long, env = "ROOMCAST_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Keep the histories of rooms in this folder, so that they outlive the process
@@ -123,9 +125,18 @@ pub(crate) struct ServeArgs {
         default_value = "second"
     )]
     store_sync: Sync,
-    /// Record every input to this file, for `roomcast replay`
-    #[arg(long, env = "ROOMCAST_RECORD", value_name = "FILE")]
+    /// Record every input in this folder, in new files for each start, for `roomcast replay`
+    #[arg(long, env = "ROOMCAST_RECORD", value_name = "DIR")]
     record: Option<PathBuf>,
+    /// Bytes of a recorded file, which is followed by another one then
+    #[arg(
+        long,
+        env = "ROOMCAST_RECORD_BYTES_MAX",
+        value_name = "BYTES",
+        value_parser = whole::<u64>,
+        default_value_t = 67_108_864
+    )]
+    record_bytes_max: u64,
     /// What to log: error, warn, info, debug, trace, off, or a filter like roomcast=debug,info
     #[arg(
         long,
@@ -275,6 +286,14 @@ struct LimitArgs {
         default_value_t = 5_000
     )]
     close_wait_ms: u64,
+    /// Time before a shutdown in which /readyz is 503 and everything else goes on
+    #[arg(
+        long,
+        env = "ROOMCAST_DRAIN_DELAY_MS",
+        value_name = "MS",
+        default_value_t = 0
+    )]
+    drain_delay_ms: u64,
     /// Time over which the closes of a shutdown are spread, when there are many
     #[arg(
         long,
@@ -480,6 +499,7 @@ impl ServeArgs {
             Sync::Always => StoreSync::Always,
         };
         settings.record = self.record;
+        settings.record_bytes_max = self.record_bytes_max;
         settings.namespaces_max = limits.namespaces_max;
         settings.connections_max = limits.connections_max;
         settings.connections_per_address_max = limits.connections_per_address_max.0;
@@ -524,26 +544,52 @@ impl ServeArgs {
         settings.outbox_frames_max = limits.outbox_frames_max;
         settings.write_stall = millis(limits.write_stall_ms);
         settings.close_wait = millis(limits.close_wait_ms);
+        settings.drain_delay = millis(limits.drain_delay_ms);
         settings.drain_window = millis(limits.drain_window_ms);
         settings.api_body_bytes_max = limits.api_body_bytes_max;
         settings
     }
 
-    /// Serves until SIGINT or SIGTERM; a second one ends at once.
+    /// Serves until it is told to stop; a second such signal ends at once.
     pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
         let port = match self.listen {
             Some(_) => None,
             None => match platform_port(std::env::var("PORT").ok().as_deref()) {
                 Ok(port) => port,
                 Err(fault) => {
-                    eprintln!("roomcast: {fault}");
+                    say!("roomcast: {fault}");
                     return Ok(ExitCode::from(2));
                 }
             },
         };
         let filter = EnvFilter::try_new(&self.log)?; // checked when it was read
+        let config = self.config.take().map(ConfigPath::new);
+        let mut settings = self.settings();
+        let flags = settings.access.clone();
+        if let Some(config) = &config {
+            match config.read(&flags) {
+                Ok(read) => {
+                    settings.policies = read.policies;
+                    settings.access.api_keys = read.api_keys;
+                    settings.access.allow_origins = read.allow_origins;
+                }
+                Err(fault) => {
+                    say!("roomcast: --config: {fault}");
+                    return Ok(ExitCode::from(2));
+                }
+            }
+        }
+        if let Some(port) = port {
+            settings.listen = port_address(&settings, port);
+        }
+        if let Err(fault) = settings.check() {
+            say!("roomcast: {fault}");
+            return Ok(ExitCode::from(2));
+        }
+        let log = Log::start().context("cannot start the thread of the log")?;
+        let lines = log.clone();
         tracing_subscriber::fmt()
-            .with_writer(std::io::stderr)
+            .with_writer(move || lines.clone())
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .with_env_filter(filter)
             .init();
@@ -554,57 +600,13 @@ impl ServeArgs {
                 None => tracing::warn!("{name} is not read: no setting is called so"),
             }
         }
-        let config = self.config.take();
-        let mut settings = self.settings();
-        if let Some(port) = port {
-            listen_on_port(&mut settings, port);
-        }
-        if let Some(path) = config {
-            settings.policies = match policies(&path) {
-                Ok(policies) => policies,
-                Err(fault) => {
-                    eprintln!("roomcast: --config: {fault}");
-                    return Ok(ExitCode::from(2));
-                }
-            };
-        }
-        if let Err(fault) = settings.check() {
-            eprintln!("roomcast: {fault}");
-            return Ok(ExitCode::from(2));
+        if port.is_some() {
+            say_port(&settings);
         }
         raise_descriptors();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let listeners = roomcast::listen(&settings).with_context(|| {
-                format!(
-                    "cannot listen on {}: choose another --listen",
-                    settings.listen
-                )
-            })?;
-            let (mut interrupt, mut terminate) = (
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::terminate())?,
-            );
-            let stop = async {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                // The next one is not waited for politely.
-                tokio::spawn(async move {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
-                    }
-                    tracing::warn!("stopped by a second signal");
-                    std::process::exit(1);
-                });
-            };
-            roomcast::run(listeners, settings, stop).await?;
-            Ok(ExitCode::SUCCESS)
-        })
+        let served = serve(settings, &flags, config.as_ref(), &log);
+        log.flush();
+        served
     }
 }
 
@@ -620,13 +622,21 @@ fn platform_port(port: Option<&str>) -> Result<Option<u16>, &'static str> {
 
 /// Listens on the port that a platform gives. Such a platform comes from outside: all addresses, but not
 /// where nobody said who may come in.
-fn listen_on_port(settings: &mut Settings, port: u16) {
+fn port_address(settings: &Settings, port: u16) -> SocketAddr {
     let guarded = settings.insecure || !settings.access.api_keys.is_empty();
-    if guarded {
-        settings.listen = (Ipv4Addr::UNSPECIFIED, port).into();
+    let address = if guarded {
+        Ipv4Addr::UNSPECIFIED
+    } else {
+        Ipv4Addr::LOCALHOST
+    };
+    (address, port).into()
+}
+
+/// Says in the log where the port of a platform led.
+fn say_port(settings: &Settings) {
+    if settings.listen.ip().is_unspecified() {
         tracing::info!("listening on all addresses, since PORT is set and --listen is not");
     } else {
-        settings.listen = (Ipv4Addr::LOCALHOST, port).into();
         tracing::warn!(
             "listening on loopback only, though PORT is set: with an API key (--api-key, ROOMCAST_API_KEY) \
              or --insecure it is all addresses; --listen says it outright"
@@ -634,16 +644,94 @@ fn listen_on_port(settings: &mut Settings, port: u16) {
     }
 }
 
-/// Reads a file of room policies. A fault is one line: the file, the line in it, the key and the fix.
-fn policies(path: &Path) -> Result<Policies, String> {
-    let file = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|fault| format!("the file {file} cannot be read: {fault}"))?;
-    Policies::from_toml(&text).map_err(|fault| {
-        let line = fault.line().map(|line| format!(":{line}"));
-        let fault = fault.fault().replace('\n', " ");
-        format!("{file}{}: {fault}", line.unwrap_or_default())
+fn serve(
+    settings: Settings,
+    flags: &Access,
+    config: Option<&ConfigPath>,
+    log: &Log,
+) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut stops = Stops::new()?;
+        let mut hangups = signal(SignalKind::hangup())?;
+        // A file that grows to its limit is a fault of a write, and not the end.
+        let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
+        let listeners = roomcast::listen(&settings).with_context(|| {
+            format!(
+                "cannot listen on {}: choose another --listen",
+                settings.listen
+            )
+        })?;
+        let log = log.clone();
+        let stop = async move {
+            stops.next().await;
+            // The next one is not waited for politely.
+            tokio::spawn(async move {
+                stops.next().await;
+                tracing::warn!("stopped by a second signal");
+                log.flush();
+                std::process::exit(1);
+            });
+        };
+        let host = Host::new(settings);
+        let reloader = host.reloader();
+        let running = host.run(listeners, stop);
+        let reloads = async {
+            while hangups.recv().await.is_some() {
+                reload(&reloader, flags, config).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = running => ended?,
+            () = reloads => {}
+        }
+        Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The signals that stop a server.
+struct Stops([Signal; 3]);
+
+impl Stops {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::quit())?,
+        ]))
+    }
+
+    async fn next(&mut self) {
+        let Self([interrupt, terminate, quit]) = self;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = quit.recv() => {}
+        }
+    }
+}
+
+/// Reads the file of `--config` again.
+async fn reload(reloader: &Reloader, flags: &Access, config: Option<&ConfigPath>) {
+    let Some(config) = config else {
+        tracing::warn!("SIGHUP: there is nothing to read again, for --config is not given");
+        return;
+    };
+    let file = config.name();
+    let read = match config.read(flags) {
+        Ok(read) => read,
+        Err(fault) => {
+            tracing::error!("--config: {fault}; nothing was changed");
+            return;
+        }
+    };
+    match reloader.reload(read).await {
+        Ok(changed) => tracing::info!(%changed, "read {file} again"),
+        Err(fault) => tracing::error!("{file} cannot be used: {fault}; nothing was changed"),
+    }
 }
 
 /// As many descriptors as the system allows: the usual soft limit is for programs that use select.
@@ -713,37 +801,6 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_in_a_file_of_policies_is_one_line_with_the_place_and_the_fix() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("rooms.toml");
-        for (text, said) in [
-            (
-                "[[rooms]]\nmatch = \"a\"\nmtach = 1\n",
-                ":3: unknown field `mtach`, expected one of `match`",
-            ),
-            ("[[rooms]]\nmatch = \"\"\n", ":2: "),
-            ("[[rooms]]\nmatch = \"a\n", ":2: "),
-            (
-                "[[rooms]]\nmatch = \"*\"\n[[rooms]]\nmatch = \"a\"\n",
-                ":3: `match = \"a\"` is never reached",
-            ),
-        ] {
-            std::fs::write(&path, text).expect("written");
-            let fault = policies(&path).expect_err(text);
-            let place = format!("{}{said}", path.display());
-            assert!(fault.starts_with(&place), "{fault}");
-            assert_eq!(fault.lines().count(), 1, "{fault}");
-        }
-        std::fs::write(&path, "[[rooms]]\nmatch = \"a\"\n").expect("written");
-        assert_eq!(
-            policies(&path).map(|policies| policies.iter().count()),
-            Ok(1)
-        );
-        let missing = policies(&folder.path().join("missing")).expect_err("no file");
-        assert!(missing.contains("missing cannot be read"), "{missing}");
-    }
-
-    #[test]
     fn a_port_of_a_platform_is_open_only_where_somebody_said_who_may_come_in() {
         assert_eq!(platform_port(None), Ok(None));
         assert_eq!(platform_port(Some("")), Ok(None));
@@ -756,7 +813,7 @@ mod tests {
             let arguments = ["roomcast"].iter().chain(flags);
             let parsed = Bare::try_parse_from(arguments).expect("valid").serve;
             let mut settings = parsed.settings();
-            listen_on_port(&mut settings, 8080);
+            settings.listen = port_address(&settings, 8080);
             assert_eq!(settings.check(), Ok(()));
             settings.listen.to_string()
         };

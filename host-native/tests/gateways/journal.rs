@@ -1,6 +1,6 @@
 //! A recorded server, played again.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use roomcast::{Audience, Context, Frame, Router};
 use roomcast_core::{Command, ConnId, Entry, Outbox, Record, Replay};
@@ -35,6 +35,14 @@ fn busy() -> Router<u32> {
         .on_drain(|desk, _| {
             desk.broadcast("closing", &()).expect("null");
         })
+}
+
+/// The journal of the one run.
+fn only_file(folder: &Path) -> String {
+    let mut files = std::fs::read_dir(folder).expect("a folder");
+    let file = files.next().expect("a file").expect("a name");
+    assert!(files.next().is_none(), "more than one file");
+    std::fs::read_to_string(file.path()).expect("a journal")
 }
 
 #[tokio::test]
@@ -77,7 +85,7 @@ async fn its_application_says_the_same_again() {
         .strip_prefix(r#"{"event":"hello","data":""#)
         .expect("an id");
     let id: ConnId = id.trim_end_matches("\"}").parse().expect("an id");
-    let journal = std::fs::read_to_string(path).expect("a journal");
+    let journal = only_file(&path);
     let (mut replay, mut replayed) = (Replay::with_gateways(|_| busy()), Vec::new());
     for line in journal.lines() {
         let mut out = Outbox::new();
@@ -123,7 +131,7 @@ async fn it_says_which_namespaces_have_an_application() {
     running.connect("/ws").await.leave().await;
     running.stop().await.expect("ended in order");
 
-    let journal = std::fs::read_to_string(path).expect("a journal");
+    let journal = only_file(&path);
     let mut opened = Vec::new();
     for line in journal.lines() {
         let entry = Entry::parse(line).expect("an entry");

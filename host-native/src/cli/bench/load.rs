@@ -94,7 +94,7 @@ impl Load {
     pub(super) fn failed(&mut self, reason: &str) {
         self.settled += 1;
         if count(&mut self.tally.failed, reason) {
-            eprintln!("roomcast: a connection failed: {reason}");
+            say!("roomcast: a connection failed: {reason}");
         }
         self.changed.notify_one();
     }
@@ -148,7 +148,7 @@ impl Load {
                 self.tally.refused += u64::from(published);
                 if count(&mut self.tally.errors, &code) {
                     let text = format!("{code}: {message}");
-                    eprintln!("roomcast: the server answers {}", one_line(&text));
+                    say!("roomcast: the server answers {}", one_line(&text));
                 }
             }
             Arrived::Stray => self.tally.stray += 1,

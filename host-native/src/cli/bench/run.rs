@@ -140,7 +140,7 @@ impl Run {
                 }
                 _ = self.seconds.tick() => {
                     let line = self.progress.line(stage, &self.load.borrow());
-                    eprintln!("{line}");
+                    say!("{line}");
                 }
             }
         }

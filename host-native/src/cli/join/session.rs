@@ -275,8 +275,8 @@ impl Session {
     fn refuse(&mut self, id: &str, why: impl fmt::Display) {
         self.refused = true;
         match id.trim_matches('"') {
-            "" => eprintln!("roomcast: refused: {why}"),
-            id => eprintln!("roomcast: {id} refused: {why}"),
+            "" => say!("roomcast: refused: {why}"),
+            id => say!("roomcast: {id} refused: {why}"),
         }
     }
 

@@ -184,7 +184,7 @@ impl Failure {
 
     /// Prints the failure; returns the exit code.
     pub(in crate::cli) fn report(self) -> ExitCode {
-        eprintln!("roomcast: {self}");
+        say!("roomcast: {self}");
         ExitCode::from(self.exit())
     }
 }

@@ -1,0 +1,196 @@
+//! The log of the server on standard error.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Lines that wait for a reader who is slow; what comes on top of them is lost.
+const LINES: usize = 4_096;
+/// The longest wait for them at the end.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Standard error, written by a thread of its own.
+///
+/// A log that cannot be written, or that nobody reads, costs its lines and nothing else: no thread of
+/// the server waits for it, and no fault of it ends one.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    orders: SyncSender<Order>,
+    lost: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Write(Vec<u8>),
+    /// Dropped when all before it is written.
+    Flush(#[allow(dead_code)] SyncSender<()>), // only its end matters
+}
+
+impl Log {
+    /// Begins.
+    ///
+    /// # Errors
+    ///
+    /// When there can be no thread for it.
+    pub(super) fn start() -> io::Result<Self> {
+        Self::to(io::stderr())
+    }
+
+    fn to(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let (orders, taken) = sync_channel(LINES);
+        let lost = Arc::new(AtomicU64::new(0));
+        let log = Self {
+            orders,
+            lost: lost.clone(),
+        };
+        thread::Builder::new()
+            .name("roomcast-log".into())
+            .spawn(move || write(&taken, &lost, out))?;
+        Ok(log)
+    }
+
+    /// Waits until what was logged is written, but not for long.
+    pub(super) fn flush(&self) {
+        let end = Instant::now() + PATIENCE;
+        let (written, all_written) = sync_channel(0);
+        let mut order = Order::Flush(written);
+        loop {
+            match self.orders.try_send(order) {
+                Ok(()) => break,
+                Err(TrySendError::Full(back)) if Instant::now() < end => order = back,
+                Err(_) => return,
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        // Its end is the answer.
+        let _ = all_written.recv_timeout(end.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Writes what comes, for as long as somebody may send something.
+fn write(orders: &Receiver<Order>, lost: &AtomicU64, mut out: impl Write) {
+    while let Ok(order) = orders.recv() {
+        if let Order::Write(line) = order {
+            let lines = lost.swap(0, Relaxed);
+            if lines > 0 {
+                let _ = writeln!(out, "roomcast: {lines} lines of the log were lost here");
+            }
+            let _ = out.write_all(&line);
+        }
+    }
+}
+
+impl Write for Log {
+    /// Takes a whole line. Never fails.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.orders.try_send(Order::Write(line.into())).is_err() {
+            self.lost.fetch_add(1, Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+
+    /// Writes what it may.
+    #[derive(Clone, Default)]
+    struct Out {
+        text: Arc<Mutex<Vec<u8>>>,
+        gate: Option<Arc<Mutex<Receiver<()>>>>,
+    }
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(gate) = &self.gate {
+                let _ = gate.lock().unwrap().recv();
+            }
+            self.text.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A full disk.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_written_before_a_flush_ends() {
+        let out = Out::default();
+        let mut log = Log::to(out.clone()).unwrap();
+        log.write_all(b"one\n").unwrap();
+        log.write_all(b"two\n").unwrap();
+        Log::flush(&log);
+        assert_eq!(*out.text.lock().unwrap(), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_fault_of_the_output_is_no_fault_of_the_log() {
+        let mut log = Log::to(Full).unwrap();
+        for _ in 0..3 {
+            log.write_all(b"line\n").unwrap();
+            Log::flush(&log);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_takes_nothing_and_it_learns_what_it_lost() {
+        let (open, gate) = mpsc::channel();
+        let out = Out {
+            gate: Some(Arc::new(Mutex::new(gate))),
+            ..Out::default()
+        };
+        let mut log = Log::to(out.clone()).unwrap();
+        // One more may be with the thread.
+        for _ in 0..LINES + 10 {
+            log.write_all(b"line\n").unwrap();
+        }
+        Log::flush(&log);
+        drop(open);
+        Log::flush(&log);
+        log.write_all(b"last\n").unwrap();
+        Log::flush(&log);
+        let text = String::from_utf8(out.text.lock().unwrap().clone()).unwrap();
+        let kept = text.lines().filter(|line| *line == "line").count();
+        let lost: usize = text
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("roomcast: ")?
+                    .split(' ')
+                    .next()?
+                    .parse::<usize>()
+                    .ok()
+            })
+            .sum();
+        assert!((LINES..=LINES + 1).contains(&kept), "{kept}");
+        assert_eq!(kept + lost, LINES + 10);
+        assert!(text.ends_with("last\n"));
+    }
+}

@@ -1,0 +1,162 @@
+//! A log that nobody can write, or nobody reads: lines are lost, and nothing else.
+
+use std::{
+    fs::OpenOptions,
+    io::Read,
+    net::TcpStream,
+    process::{Command, Stdio},
+};
+
+use roomcast_tests::server_binary;
+
+use crate::child::{Process, roomcast, run};
+
+fn full() -> Stdio {
+    let full = OpenOptions::new().write(true).open("/dev/full");
+    full.expect("/dev/full").into()
+}
+
+/// A pipe without a reader.
+fn broken() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+/// Connects, and reads the bytes that come until the end.
+fn stay(process: &Process) -> impl FnOnce() -> String + use<> {
+    use std::io::Write;
+    let mut stream = TcpStream::connect(&process.authority).expect("connected");
+    let request = format!(
+        "GET /ws HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-protocol: roomcast.v1\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        process.authority
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 101");
+    move || {
+        let mut bytes = Vec::new();
+        // Not in order, for nothing answers the close.
+        let _ = stream.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+#[test]
+fn a_server_whose_log_cannot_be_written_starts_serves_and_ends_in_order() {
+    for stderr in [full(), broken()] {
+        let mut process = Process::with_log(stderr, &["--close-wait-ms=200"]);
+        let client = stay(&process);
+        process.signal("TERM");
+        assert!(client().contains("$bye"));
+        assert_eq!(process.ended().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_server_outlives_the_reader_of_its_log() {
+    let mut process = Process::start(&["--close-wait-ms=200", "--log=debug"]);
+    process.drop_log();
+    let client = stay(&process);
+    assert_eq!(process.get("/healthz"), Some(200));
+    process.signal("TERM");
+    assert!(client().contains("$bye"));
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+/// A pipe holds 64 KiB, which nobody takes here.
+#[test]
+fn nobody_waits_for_a_reader_of_the_log_that_does_not_read() {
+    let mut process = Process::start(&["--log=trace"]);
+    for _ in 0..2_000 {
+        assert_eq!(process.get("/healthz"), Some(200));
+    }
+    process.signal("TERM");
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+/// What the log has to say of it cannot be said.
+#[test]
+fn a_stranger_who_takes_all_descriptors_does_not_end_a_server_without_a_log() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let authority = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let mut command = Command::new("sh");
+    let script = r#"ulimit -n 90; exec "$@" 2>/dev/full"#;
+    command.args(["-c", script, "sh"]).arg(server_binary());
+    command.args(["--listen", &authority]).env_clear();
+    let child = command.spawn().expect("a process");
+    let mut process = Process::adopt(child, authority);
+    process.until("it serves", |process| process.get("/healthz") == Some(200));
+    let all: Vec<_> = (0..120)
+        .map(|_| TcpStream::connect(&process.authority).expect("the backlog has room"))
+        .collect();
+    process.until("it has no descriptor left", |process| {
+        process.descriptors() >= 90
+    });
+    drop(all);
+    process.until("it serves again", |process| {
+        process.get("/healthz") == Some(200)
+    });
+}
+
+/// Exit codes of the commands say what became of the work, whoever reads what they print.
+#[test]
+fn commands_do_not_fail_for_want_of_a_reader() {
+    let server = Process::start(&[]);
+    let url = format!("http://{}", server.authority);
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = folder.path().join("j.jsonl");
+    let lines = [
+        r#"{"at":0,"namespace":"a","open":{"config":{"epoch":"e"},"state":{"next_serial":0}}}"#,
+        r#"{"at":1,"namespace":"a","input":{"connect":{}}}"#,
+        "cut",
+    ];
+    std::fs::write(&journal, lines.join("\n")).expect("written");
+    let journal = journal.display().to_string();
+    for (arguments, code) in [
+        (vec!["send", "--url", &url, "--all", "e", "1"], 0),
+        (vec!["replay", &journal], 0),
+        (vec!["replay", "/nowhere"], 1),
+        (vec!["--listen", "nowhere"], 2),
+        (vec!["--log", "a=b=c"], 2),
+        (vec!["--config", "/nowhere"], 2),
+        (vec!["--threads", "0"], 2),
+        (vec!["join", "--url", "http://127.0.0.1:1", "r"], 3),
+        (vec!["send", "--url", "http://127.0.0.1:1", "--all", "e"], 3),
+        (vec!["--help"], 0),
+        (
+            vec![
+                "bench",
+                "--url",
+                &url,
+                "--connections=2",
+                "--rate=10",
+                "--rooms=1",
+                "--duration-s=1",
+                "--warmup-s=0",
+            ],
+            0,
+        ),
+    ] {
+        for (name, stdout, stderr) in [
+            ("no reader", broken(), broken()),
+            ("a full disk for remarks", Stdio::null(), full()),
+        ] {
+            let mut command = roomcast();
+            let command = command.args(&arguments).stdout(stdout).stderr(stderr);
+            let status = command.status().expect("a process");
+            assert_eq!(status.code(), Some(code), "{arguments:?}: {name}");
+        }
+    }
+    // Whereas what could not be written is a failure.
+    let status = roomcast()
+        .args(["replay", &journal])
+        .stdout(full())
+        .status();
+    assert_eq!(status.expect("a process").code(), Some(1));
+    assert_eq!(run(&["--threads", "0"]).1.lines().count(), 1);
+}

@@ -1,0 +1,79 @@
+//! One server for one port.
+
+use std::collections::BTreeSet;
+
+use crate::child::{Process, run};
+
+#[test]
+fn a_second_server_is_refused_the_port_whatever_its_threads() {
+    for first in ["1", "2", "3"] {
+        let process = Process::start(&["--threads", first]);
+        let port = process.authority.rsplit(':').next().expect("a port");
+        for second in ["1", "2"] {
+            for host in ["127.0.0.1", "0.0.0.0", "[::]"] {
+                let address = format!("{host}:{port}");
+                let (code, said) = run(&["--insecure", "--listen", &address, "--threads", second]);
+                assert_eq!(code, Some(1), "{first} and {second} on {address}: {said}");
+                assert!(said.contains("in use"), "{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_on_all_addresses_has_them_alone() {
+    for host in ["0.0.0.0", "[::]"] {
+        let mut command = crate::child::roomcast();
+        let listen = format!("--listen={host}:0");
+        command.args(["--insecure", "--threads=2", &listen]);
+        let mut process = Process::unstarted(command);
+        let line = process.logged("listening on http://");
+        let port = line.trim().rsplit(':').next().expect("a port");
+        for other in ["127.0.0.1", "0.0.0.0", "[::]"] {
+            if (host, other) == ("0.0.0.0", "[::]") && !is_dual() {
+                continue;
+            }
+            let address = format!("{other}:{port}");
+            let (code, said) = run(&["--insecure", "--listen", &address, "--threads=2"]);
+            assert_eq!(code, Some(1), "{host} and {address}: {said}");
+        }
+    }
+}
+
+/// Whether a socket for IPv6 takes IPv4 as well.
+fn is_dual() -> bool {
+    let only = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
+    only.is_ok_and(|only| only.trim() == "0")
+}
+
+#[test]
+fn a_port_is_free_again_after_its_server() {
+    let mut process = Process::start(&["--threads=2"]);
+    assert_eq!(process.get("/healthz"), Some(200));
+    let address = process.authority.clone();
+    process.signal("TERM");
+    assert_eq!(process.ended().code(), Some(0));
+    let mut command = crate::child::roomcast();
+    command.args(["--listen", &address, "--threads=2"]);
+    let process = Process::run(command);
+    assert_eq!(process.get("/healthz"), Some(200));
+}
+
+/// The sockets that a thread has in its poll.
+#[test]
+fn connections_are_spread_over_all_threads() {
+    let mut process = Process::start(&["--threads=4"]);
+    let connections: Vec<_> = (0..80)
+        .map(|_| std::net::TcpStream::connect(&process.authority).expect("connected"))
+        .collect();
+    let ours: BTreeSet<u16> = connections
+        .iter()
+        .map(|stream| stream.local_addr().expect("an address").port())
+        .collect();
+    assert_eq!(ours.len(), 80);
+    process.until("20 for each thread", |process| {
+        let polled = process.polled();
+        let fair = polled.iter().filter(|(_, count)| **count >= 20).count();
+        fair == 4
+    });
+}
