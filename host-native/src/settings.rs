@@ -216,7 +216,13 @@ impl Settings {
             ("MESSAGE_TIME_MS", day(1), ms(self.message_time)),
             ("WRITE_STALL_MS", day(1), ms(self.write_stall)),
             ("CLOSE_WAIT_MS", day(0), ms(self.close_wait)),
+            ("DRAIN_DELAY_MS", day(0), ms(self.drain_delay)),
             ("DRAIN_WINDOW_MS", day(0), ms(self.drain_window)),
+            (
+                "RECORD_BYTES_MAX",
+                Range::new(1, 1 << 40),
+                self.record_bytes_max,
+            ),
         ];
         let per_address = self.connections_per_address_max.map(|most| {
             let range = Range::new(1, CONNECTIONS_MAX);

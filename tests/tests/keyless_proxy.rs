@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use roomcast_tests::Server;
+use roomcast_tests::server_binary;
 
 /// The folder of this package.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");

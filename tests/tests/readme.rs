@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use roomcast_tests::{Driver, Event, Op, Server, Url};
+use roomcast_tests::{Driver, Event, Op, Server, Url, server_binary};
 
 const README: &str = include_str!("../../README.md");
 const EDGE: &str = include_str!("../../docs/edge.md");

@@ -57,7 +57,7 @@ fn a_restart_keeps_the_journal_of_what_was_before_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let journal = folder.path().join("journal");
     let flag = format!("--record={}", journal.display());
-    let mut before = BTreeMap::new();
+    let mut before = BTreeMap::<PathBuf, String>::new();
     let mut heard = Vec::new();
     for (end, threads) in [("KILL", "1"), ("TERM", "2"), ("KILL", "3")] {
         let mut process = Process::start(&[&flag, "--threads", threads]);
