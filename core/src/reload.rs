@@ -341,4 +341,95 @@ mod tests {
         hub.assert_consistent();
         assert_eq!((hub.counts().rooms, hub.next_timeout()), (0, None));
     }
+
+    /// All pairs of policies, for rooms in all states: with members, with users who are waited for, with
+    /// nobody. And what a journal makes of it is the same.
+    #[test]
+    fn every_change_of_policy_leaves_a_hub_whole_and_replays() {
+        use crate::{Entry, Input, Opening, Record, Replay};
+        let policies = [
+            r#"{}"#,
+            r#"{"rooms":[{"match":"*"}]}"#,
+            r#"{"rooms":[{"match":"other"},{"match":"*","history":{"messages":2}}]}"#,
+            r#"{"rooms":[{"match":"*","history":{"messages":1,"age_s":1}}]}"#,
+            r#"{"rooms":[{"match":"*","presence":"counts"}]}"#,
+            r#"{"rooms":[{"match":"*","presence":"members"}]}"#,
+            r#"{"rooms":[{"match":"*","presence":"members","presence_grace_s":0,"members":1}]}"#,
+            r#"{"rooms":[{"match":"*","presence":"members","history":{}}]}"#,
+            r#"{"rooms":[{"match":"full","presence":"members"},{"match":"*","history":{}}]}"#,
+        ];
+        for (before, after) in policies.iter().flat_map(|a| policies.map(|b| (*a, b))) {
+            let config = Config::new("e")
+                .with_policies(read(before))
+                .with_durable(true);
+            let (hub, mut journal) = (Hub::new(config.clone()), Vec::new());
+            let opening = Opening::new(config, hub.state());
+            let (mut hub, mut out) = (hub, Outbox::new());
+            let mut put = |at: u64, input: Input<'_>| {
+                let at = Timestamp::from_millis(at);
+                hub.apply(at, &input, &mut out);
+                hub.assert_consistent();
+                journal.push(Entry::new(at, "n", Record::Input(input)).to_line());
+            };
+            let join = |conn: u64, room: &'static str| Input::Join {
+                conn: ConnId::new(conn, u32::try_from(conn).expect("few")),
+                room: room.into(),
+                meta: None,
+            };
+            let say = |room: &'static str| Input::Send {
+                key: None,
+                audience: alloc::borrow::Cow::Owned(crate::Audience::room(room)),
+                event: "said".into(),
+                data: serde_json::from_str("1").expect("JSON"),
+            };
+            for user in ["ann", "bob", "ann"] {
+                put(0, Input::Connect(Handshake::new().with_user(user)));
+            }
+            for (conn, room) in [(0, "full"), (1, "full"), (2, "waits"), (0, "left")] {
+                put(1, join(conn, room));
+            }
+            ["full", "waits", "left", "full", "full"].map(|room| put(2, say(room)));
+            let (conn, reason) = (ConnId::new(2, 2), crate::DisconnectReason::Lost);
+            put(3, Input::Disconnect { conn, reason });
+            let conn = ConnId::new(0, 0);
+            put(
+                3,
+                Input::Leave {
+                    conn,
+                    room: "left".into(),
+                },
+            );
+            for (at, policies) in [(4, after), (6, before), (8, after)] {
+                let policies = alloc::borrow::Cow::Owned(read(policies));
+                put(at, Input::SetPolicies { policies });
+                ["full", "waits", "new"].map(|room| put(at + 1, say(room)));
+            }
+            for (conn, room) in [(0, "left"), (1, "waits"), (0, "new")] {
+                put(9, join(conn, room));
+            }
+            put(9, Input::Timeout);
+            for conn in [0, 1] {
+                let conn = ConnId::new(conn, u32::try_from(conn).expect("few"));
+                put(10, Input::Disconnect { conn, reason });
+            }
+            for at in [5_000, 40_000, 10_000_000] {
+                put(at, Input::Timeout);
+            }
+            let open = Entry::new(Timestamp::ZERO, "n", Record::Open(opening)).to_line();
+            let (mut replay, mut again) = (Replay::new(), Outbox::new());
+            for line in [open].iter().chain(&journal) {
+                let entry = Entry::parse(line).expect("an entry");
+                replay.apply(&entry, &mut again).expect("opened");
+            }
+            let texts = |out: &Outbox| -> Vec<_> {
+                out.iter().map(|command| format!("{command:?}")).collect()
+            };
+            assert_eq!(texts(&again), texts(&out), "{before} and {after}");
+            assert_eq!(
+                (hub.counts().rooms, hub.next_timeout()),
+                (0, None),
+                "{after}"
+            );
+        }
+    }
 }

@@ -266,9 +266,6 @@ impl Settings {
                     .into(),
             );
         }
-        if self.record_bytes_max == 0 {
-            return fault("--record-bytes-max must be at least 1".into());
-        }
         self.hub.check()?;
         self.access.check()?;
         // Otherwise a single allowed message could never be delivered.

@@ -291,6 +291,7 @@ struct LimitArgs {
         long,
         env = "ROOMCAST_DRAIN_DELAY_MS",
         value_name = "MS",
+        value_parser = whole::<u64>,
         default_value_t = 0
     )]
     drain_delay_ms: u64,

@@ -70,10 +70,12 @@ fn a_server_outlives_the_reader_of_its_log() {
 /// A pipe holds 64 KiB, which nobody takes here.
 #[test]
 fn nobody_waits_for_a_reader_of_the_log_that_does_not_read() {
-    let mut process = Process::start(&["--log=trace"]);
+    let mut process = Process::start(&["--log=debug"]);
     for _ in 0..2_000 {
-        assert_eq!(process.get("/healthz"), Some(200));
+        // Each is worth a line.
+        assert_eq!(process.request("nonsense\r\n\r\n"), Some(400));
     }
+    assert_eq!(process.get("/healthz"), Some(200));
     process.signal("TERM");
     assert_eq!(process.ended().code(), Some(0));
 }
@@ -131,7 +133,6 @@ fn commands_do_not_fail_for_want_of_a_reader() {
         (
             vec![
                 "bench",
-                "--url",
                 &url,
                 "--connections=2",
                 "--rate=10",

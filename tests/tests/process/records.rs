@@ -202,7 +202,7 @@ fn new_policies_are_a_part_of_the_journal() {
     // Somebody stays, and the namespace with it.
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let _stays = runtime.block_on(Client::connect(&process.authority));
+    let stays = runtime.block_on(Client::connect(&process.authority));
     let before = chat(&process, "r", 1);
     write(&config, "[[rooms]]\nmatch = \"r\"\nhistory.messages = 5\n");
     process.signal("HUP");
@@ -210,6 +210,7 @@ fn new_policies_are_a_part_of_the_journal() {
     let after = chat(&process, "r", 1);
     let counted = |texts: &[String]| texts.iter().any(|text| text.contains("\"offset\":1"));
     assert!(!counted(&before.1) && counted(&after.1), "{after:?}");
+    drop(stays);
     process.signal("TERM");
     process.ended();
     let whole = replay(&[journal.to_str().expect("text")]);
