@@ -377,6 +377,7 @@ mod tests {
                 meta: None,
             };
             let say = |room: &'static str| Input::Send {
+                path: None,
                 key: None,
                 audience: alloc::borrow::Cow::Owned(crate::Audience::room(room)),
                 event: "said".into(),

@@ -139,7 +139,7 @@ mod tests {
         let none = Optional { page, metrics };
         let unknown = Route::of(&request("GET", "/nothing"), none);
         for path in ["/", "/metrics"] {
-            for method in ["GET", "HEAD", "POST"] {
+            for method in ["GET", "HEAD", "POST", "OPTIONS"] {
                 let off = Route::of(&request(method, path), none);
                 assert_eq!(off, unknown, "{method} {path}");
             }
@@ -148,6 +148,7 @@ mod tests {
         let only = |path| Route::of(&request("GET", path), Optional { page, metrics });
         assert_eq!(only("/metrics"), Ok(Route::Metrics));
         assert!(only("/").is_err());
+        let paths = |there_is| alloc::format!("{:?}", nothing(there_is));
         assert!(!paths(none).contains("/metrics") && paths(ALL).contains("are /, /ws"));
     }
 
