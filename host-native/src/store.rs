@@ -12,24 +12,31 @@
 
 mod batch;
 mod checkpoint;
+mod commits;
 mod error;
 mod life;
+mod read;
 mod sync;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use roomcast_core::{Except, HistoryMessage, KeyState, RoomState, Timestamp};
+use roomcast_core::{HistoryMessage, KeyState, RoomState};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub(crate) use self::batch::{Batch, Life};
-use self::{batch::NamespaceBatch, checkpoint::Checkpoints, life::Commits};
+use self::{
+    batch::NamespaceBatch,
+    checkpoint::Checkpoints,
+    commits::{Commits, Found},
+    life::Header,
+};
 pub use self::{error::StoreError, sync::StoreSync};
 
 /// The histories of all namespaces.
@@ -46,6 +53,7 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Writer {
     db: Connection,
+    header: Header,
     commits: Commits,
 }
 
@@ -65,13 +73,15 @@ pub(crate) struct KeptRoom {
 }
 
 const FILE: &str = "histories.sqlite";
+/// SQLite's log, and what its readers share, while the database is open or after a crash.
+const LOG: &str = "histories.sqlite-wal";
+const SHARED_MEMORY: &str = "histories.sqlite-shm";
 /// "room" in ASCII: what the file is, in its header.
 const APPLICATION_ID: i32 = 0x726f_6f6d;
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 const TABLES: &str = "
     CREATE TABLE life (boot TEXT NOT NULL, clean INTEGER NOT NULL, synced INTEGER NOT NULL,
-        commits INTEGER NOT NULL, counter TEXT NOT NULL);
-    INSERT INTO life VALUES ('', 1, 1, 0, '');
+        commits INTEGER NOT NULL, nonce TEXT NOT NULL, sum INTEGER NOT NULL);
     CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
         life TEXT NOT NULL, sum INTEGER NOT NULL);
     CREATE TABLE rooms (id INTEGER PRIMARY KEY, namespace INTEGER NOT NULL, name TEXT NOT NULL,
@@ -90,32 +100,23 @@ impl Store {
     ///
     /// Work: the whole store is read.
     pub(crate) fn open(folder: &Path, sync: StoreSync) -> Result<Self, StoreError> {
-        let faulty = |fault: String| StoreError {
+        Self::open_locked(folder, sync).map_err(|fault| StoreError {
             path: folder.into(),
-            fault,
-        };
-        let on_disk = |fault: io::Error| faulty(format!("cannot be used: {fault}"));
-        fs::create_dir_all(folder).map_err(on_disk)?;
+            fault: explain(&fault),
+        })
+    }
+
+    fn open_locked(folder: &Path, sync: StoreSync) -> Result<Self, Fault> {
+        fs::create_dir_all(folder)?;
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(folder.join("lock"))
-            .map_err(on_disk)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(faulty(
-                    "another server uses this store: stop it, or give each server its own".into(),
-                ));
-            }
-            Err(TryLockError::Error(fault)) => return Err(on_disk(fault)),
-        }
-        let opened = Self::open_locked(folder, sync, lock);
-        opened.map_err(|fault| faulty(explain(&fault)))
-    }
-
-    fn open_locked(folder: &Path, sync: StoreSync, lock: File) -> Result<Self, Fault> {
+            .open(folder.join("lock"))?;
+        commits::lock(&lock)?;
+        // Before anything is opened that may be another folder's too.
+        let found = Found::look(folder)?;
+        life::part(folder, &found)?;
         let mut db = connect(folder)?;
         check_format(&mut db)?;
         // Not the quick one, which believes indexes.
@@ -123,8 +124,13 @@ impl Store {
         if sound != "ok" {
             return Err(Fault::Damaged(sound));
         }
-        let commits = life::begin(&mut db, folder, sync)?;
-        let writer = Arc::new(Mutex::new(Writer { db, commits }));
+        let (header, commits) = life::begin(&mut db, folder, found, sync)?;
+        let writer = Writer {
+            db,
+            header,
+            commits,
+        };
+        let writer = Arc::new(Mutex::new(writer));
         let checkpoints = Checkpoints::start(connect(folder)?, writer.clone())?;
         Ok(Self {
             folder: folder.into(),
@@ -151,17 +157,7 @@ impl Store {
 
     /// The names of all namespaces that there are.
     pub(crate) fn namespaces(&self) -> Result<Vec<Arc<str>>, StoreError> {
-        let names = || {
-            let writer = self.writer();
-            let mut query = writer
-                .db
-                .prepare("SELECT name FROM namespaces ORDER BY name")?;
-            let names = query.query_map([], |row| row.get::<_, String>(0))?;
-            names
-                .map(|name| Ok(name?.into()))
-                .collect::<Result<_, rusqlite::Error>>()
-        };
-        names().map_err(|fault| self.error(&fault.into()))
+        read::namespaces(&self.writer().db).map_err(|fault| self.error(&fault.into()))
     }
 
     /// A namespace, but for the messages of its rooms; `None` when it was not kept. What is damaged
@@ -173,7 +169,7 @@ impl Store {
         room_name_bytes: usize,
     ) -> Result<Option<Kept>, StoreError> {
         let writer = self.writer();
-        let loaded = load(&writer.db, namespace, room_name_bytes);
+        let loaded = read::load(&writer.db, namespace, room_name_bytes);
         loaded.map_err(|fault| self.error(&fault.into()))
     }
 
@@ -184,7 +180,7 @@ impl Store {
         room: &KeptRoom,
     ) -> Result<Vec<HistoryMessage>, StoreError> {
         let writer = self.writer();
-        messages(&writer.db, namespace, room).map_err(|fault| self.error(&fault.into()))
+        read::messages(&writer.db, namespace, room).map_err(|fault| self.error(&fault.into()))
     }
 
     /// The end: everything is made to last, and the store says so.
@@ -219,18 +215,28 @@ enum Fault {
     Damaged(String),
     #[error("{0}")]
     Foreign(&'static str),
+    #[error("another server uses this store")]
+    Taken,
 }
 
 /// What is wrong, and what to do about it.
 fn explain(fault: &Fault) -> String {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase};
+    use rusqlite::ErrorCode::{
+        DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly, Unknown,
+    };
     let advice = match fault {
         Fault::Damaged(_) => DAMAGED,
+        Fault::Taken => "stop it, or give each server its own",
         Fault::Foreign(_) => "give another folder",
         Fault::Sqlite(fault) => match fault.sqlite_error_code() {
-            Some(DatabaseCorrupt | NotADatabase) => DAMAGED,
+            // The statements are right: it is the tables, or a value in them, that are not.
+            Some(DatabaseCorrupt | NotADatabase | Unknown) | None => DAMAGED,
             Some(DatabaseBusy) => {
                 "another program has it open: nobody but the server may write there"
+            }
+            Some(ReadOnly) => {
+                "let the server write there; if it may, the file is damaged: move it away to begin with \
+                 empty histories"
             }
             Some(DiskFull) => "the disk is full: make room, and start again",
             _ => "look at the disk, and who may write there",
@@ -277,6 +283,7 @@ fn check_format(db: &mut Connection) -> Result<(), Fault> {
     db.pragma_update(None, "synchronous", "full")?;
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(TABLES)?;
+    Header::new().write(&tx)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", FORMAT)?;
     Ok(tx.commit()?)
@@ -288,19 +295,41 @@ impl Writer {
         &mut self,
         write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        let (lasting, due) = (self.header.synced, self.commits.is_due());
+        let next = due.then(|| self.commits.next(lasting)).transpose()?;
+        let header = Header {
+            clean: false,
+            ..self.header.clone()
+        };
+        self.turn(header, next, write)
+    }
+
+    /// One transaction, which leaves the header as this one, but for what it counts.
+    fn turn(
+        &mut self,
+        mut header: Header,
+        file: Option<Commits>,
+        write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let before = self.header.commits;
+        header.commits = before + 1;
+        if let Some(file) = &file {
+            header.nonce = file.nonce();
+        }
         let tx = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         write(&tx)?;
-        let next = self.commits.next();
-        let counted = tx
-            .prepare_cached("UPDATE life SET commits = ? WHERE commits = ?")?
-            .execute([integer(next), integer(next - 1)])?;
-        if counted != 1 {
+        if !header.update(&tx, before)? {
             return Err(Fault::Foreign("another server has written to this store"));
         }
         tx.commit()?;
-        Ok(self.commits.count(next)?)
+        self.header = header;
+        if let Some(file) = file {
+            let old = std::mem::replace(&mut self.commits, file);
+            self.commits.settle(Some(old))?;
+        }
+        Ok(self.commits.set_count(before + 1)?)
     }
 }
 
@@ -386,104 +415,6 @@ fn forget_namespace(db: &Transaction<'_>, name: &str) -> Result<(), Fault> {
         db.execute("DELETE FROM keys WHERE namespace = ?", [id])?;
     }
     Ok(())
-}
-
-fn load(
-    db: &Connection,
-    namespace: &str,
-    room_name_bytes: usize,
-) -> Result<Option<Kept>, rusqlite::Error> {
-    let row = db
-        .prepare_cached("SELECT id, life, sum FROM namespaces WHERE name = ?")?
-        .query_row([namespace], |row| {
-            let (id, life, sum): (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok((id, life, sum))
-        })
-        .optional()?;
-    let Some((id, life, sum)) = row else {
-        return Ok(None);
-    };
-    let sound = checksum(&[namespace.as_bytes(), life.as_bytes()]) == sum;
-    let Some(life) = serde_json::from_str(&life).ok().filter(|_| sound) else {
-        tracing::error!(
-            namespace,
-            "a namespace in the store is damaged: its histories begin anew"
-        );
-        return Ok(None);
-    };
-    let mut kept = Vec::new();
-    let mut query =
-        db.prepare_cached("SELECT id, name, state, sum FROM rooms WHERE namespace = ?")?;
-    let mut rows = query.query([id])?;
-    while let Some(row) = rows.next()? {
-        let (id, room, json): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let sum = checksum(&[namespace.as_bytes(), room.as_bytes(), json.as_bytes()]);
-        let sound = sum == row.get::<_, i64>(3)?;
-        match serde_json::from_str(&json) {
-            Ok(_) if sound && room.len() > room_name_bytes => tracing::warn!(
-                namespace,
-                room,
-                "a room in the store has a name longer than --room-name-bytes-max: it is left out"
-            ),
-            Ok(state) if sound => kept.push(KeptRoom { id, state }),
-            _ => tracing::error!(
-                namespace,
-                room,
-                "a room in the store is damaged: it begins anew"
-            ),
-        }
-    }
-    let mut keys = Vec::new();
-    let mut query = db.prepare_cached("SELECT state, sum FROM keys WHERE namespace = ?")?;
-    let mut rows = query.query([id])?;
-    while let Some(row) = rows.next()? {
-        let json: String = row.get(0)?;
-        if checksum(&[namespace.as_bytes(), json.as_bytes()]) == row.get::<_, i64>(1)?
-            && let Ok(key) = serde_json::from_str(&json)
-        {
-            keys.push(key);
-        }
-    }
-    let rooms = kept;
-    Ok(Some(Kept { life, rooms, keys }))
-}
-
-fn messages(
-    db: &Connection,
-    namespace: &str,
-    room: &KeptRoom,
-) -> Result<Vec<HistoryMessage>, rusqlite::Error> {
-    let mut query = db.prepare_cached(
-        "SELECT position, at, excluded, frame, sum FROM messages
-         WHERE room = ? AND position BETWEEN ? AND ? ORDER BY position DESC",
-    )?;
-    let KeptRoom { id, state: room } = room;
-    let (place, first, top) = ([namespace, room.room()], room.first(), room.offset());
-    let mut rows = query.query([*id, integer(first), integer(top)])?;
-    let (mut messages, mut next) = (Vec::new(), integer(top));
-    while let Some(row) = rows.next()? {
-        let (position, at): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let (excluded, frame): (String, String) = (row.get(2)?, row.get(3)?);
-        let sum = message_sum(place, position, at, &excluded, &frame);
-        let sound = sum == row.get::<_, i64>(4)?;
-        let except = serde_json::from_str::<Except>(&excluded);
-        let (Ok(except), true) = (except, sound && position == next) else {
-            let room = room.room();
-            tracing::error!(
-                namespace,
-                room,
-                position,
-                "a message in the store is damaged"
-            );
-            break;
-        };
-        let (offset, at) = (position.unsigned_abs(), at.unsigned_abs());
-        let message = HistoryMessage::new(offset, Timestamp::from_millis(at), frame, except);
-        messages.push(message);
-        next -= 1;
-    }
-    messages.reverse();
-    Ok(messages)
 }
 
 /// SQLite has no unsigned integers; no offset and no time gets that far.

@@ -2,6 +2,8 @@
 
 import json
 import os
+import sqlite3
+import subprocess
 import tempfile
 
 from cases import equal, holds
@@ -187,6 +189,62 @@ def a_log_that_lost_its_end_begins_anew(kit):
     with kit.server() as server:
         begins_anew(server, since)
         holds(any("begin anew" in line for line in server.log), f"a warning had to come: {server.log}")
+
+
+@in_store
+def owner_mode_and_times_are_no_sign_of_a_copy(kit):
+    """As an `fsGroup` of Kubernetes does at each start of a pod."""
+    since = written(kit)
+    own = f"{os.getuid()}:{os.getgid()}"
+    for count, command in enumerate((("chown", "-R", own), ("chmod", "-R", "g+rwX"), ("touch", "-d", "2001-01-01"))):
+        files = [kit.path(name) for name in os.listdir(kit.store)] if command[0] == "touch" else [kit.store]
+        subprocess.run([*command, *files], check=True)
+        with kit.server() as server:
+            recovers(server, since, 3 + count)
+            server.terminate()
+            server.exit_code()
+
+
+@in_store
+def a_copy_at_once_after_a_kill_begins_anew(kit):
+    since = written(kit)
+    copy = kit.store + "-copy"
+    subprocess.run(["cp", "-a", kit.store, copy], check=True)
+    with kit.server() as server:
+        recovers(server, since, 3)
+        kill(server)
+    subprocess.run(["rm", "-r", kit.store], check=True)
+    os.rename(copy, kit.store)
+    with kit.server() as server:
+        begins_anew(server, since)
+
+
+@in_store
+def hard_links_do_not_give_two_servers_one_store(kit):
+    with kit.server() as server:
+        copy = kit.store + "-copy"
+        subprocess.run(["cp", "-al", kit.store, copy], check=True)
+        flags = (*kit.without_store, "--store", copy)
+        stops_at_once(kit.binary, ["serve", "--listen", "127.0.0.1:0", *flags], [1], "--store", copy, "another")
+        join(server.open())
+
+
+@in_store
+def a_message_that_is_no_utf8_is_dropped_and_the_rest_served(kit):
+    since = written(kit)
+    with kit.server() as server:
+        recovers(server, since, 3)
+        server.terminate()
+        server.exit_code()
+    with sqlite3.connect(kit.path(FILE)) as db:
+        db.execute("UPDATE messages SET frame = CAST(X'80' || CAST(frame AS BLOB) AS TEXT) WHERE position = 2")
+    db.close()
+    with kit.server() as server:
+        joined = join(server.open(), since={**since, "offset": 2})
+        equal((joined["recovered"], joined.get("missed")), (True, 2), "those behind it")
+        equal(join(server.open(), since=since)["recovered"], False, "those before it")
+        equal(join(server.open())["offset"], 4, "where the room stands")
+        holds(any("damaged" in line for line in server.log), f"an error had to come: {server.log}")
 
 
 @in_store

@@ -1,87 +1,103 @@
 //! Whether a store can be believed: how it was left, and how often it was written.
 
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::{Fault, StoreSync, Writer, checksum, integer};
+use super::{
+    FILE, Fault, LOG, SHARED_MEMORY, StoreSync, Writer, checksum,
+    commits::{Commits, Found},
+    integer,
+};
 
-/// Counts commits in a file beside the database: when that has seen fewer, it has lost some.
-#[derive(Debug)]
-pub(super) struct Commits {
-    file: File,
-    count: u64,
-    /// When it was written, in seconds of the system's clock.
-    written: i64,
+/// What the database says of itself.
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    /// Which start of the system wrote it.
+    pub(super) boot: String,
+    /// Whether it was left with an orderly end.
+    pub(super) clean: bool,
+    /// Whether each commit was made to last.
+    pub(super) synced: bool,
+    pub(super) commits: u64,
+    /// The nonce of the file that counts its commits.
+    pub(super) nonce: String,
 }
 
-/// Seconds between the clock's and the file system's word on a write that are no sign of anything: the
-/// process may have been held up.
-const TOUCHED_S_MIN: i64 = 5;
-
-impl Commits {
-    fn open(folder: &Path) -> io::Result<Self> {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(folder.join("commits"))?;
-        let (count, written) = Self::read(&file).unwrap_or((u64::MAX, 0));
-        Ok(Self {
-            file,
-            count,
-            written,
-        })
+impl Header {
+    /// That of a store that nobody has used.
+    pub(super) const fn new() -> Self {
+        Self {
+            boot: String::new(),
+            clean: true,
+            synced: true,
+            commits: 0,
+            nonce: String::new(),
+        }
     }
 
-    /// `None` when there are no numbers, or half of them.
-    fn read(file: &File) -> Option<(u64, i64)> {
-        let mut bytes = [0; 24];
-        file.read_exact_at(&mut bytes, 0).ok()?;
-        let (numbers, sum) = bytes.split_at(16);
-        let sound = checksum(&[numbers]).to_le_bytes() == *sum;
-        let (count, written) = numbers.split_at(8);
-        let count = u64::from_le_bytes(count.try_into().ok()?);
-        let written = i64::from_le_bytes(written.try_into().ok()?);
-        sound.then_some((count, written))
+    /// `None` when it is damaged, or not there.
+    pub(super) fn read(db: &Connection) -> Result<Option<Self>, Fault> {
+        let mut query = db.prepare("SELECT boot, clean, synced, commits, nonce, sum FROM life")?;
+        let mut rows = query.query([])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let header = || -> Result<(Self, i64), rusqlite::Error> {
+            let header = Self {
+                boot: row.get(0)?,
+                clean: row.get(1)?,
+                synced: row.get(2)?,
+                commits: row.get::<_, i64>(3)?.unsigned_abs(),
+                nonce: row.get(4)?,
+            };
+            Ok((header, row.get(5)?))
+        };
+        let header = header().ok();
+        Ok(header.and_then(|(header, sum)| (header.sum() == sum).then_some(header)))
     }
 
-    /// When the file was last changed in any way, which nobody can set: of a copy it is another time.
-    fn changed(&self) -> io::Result<String> {
-        let file = self.file.metadata()?;
-        Ok(format!("{}.{}", file.ctime(), file.ctime_nsec()))
+    /// Takes the place of the one that was written with so many commits; `false` when there is none.
+    pub(super) fn update(&self, db: &Connection, commits: u64) -> Result<bool, Fault> {
+        let mut update = db.prepare_cached(
+            "UPDATE life SET boot = ?, clean = ?, synced = ?, commits = ?, nonce = ?, sum = ?
+             WHERE commits = ?",
+        )?;
+        let updated = update.execute(params![
+            self.boot,
+            self.clean,
+            self.synced,
+            integer(self.commits),
+            self.nonce,
+            self.sum(),
+            integer(commits)
+        ])?;
+        Ok(updated == 1)
     }
 
-    /// Whether somebody else changed it after it was written. Who is killed has written it just when
-    /// the file says.
-    fn is_touched(&self) -> io::Result<bool> {
-        let later = self.file.metadata()?.ctime() - self.written;
-        Ok(later.abs() > TOUCHED_S_MIN)
-    }
-
-    pub(super) const fn next(&self) -> u64 {
-        self.count + 1
-    }
-
-    /// Writes the number behind its commit: it is never ahead of what was committed.
-    pub(super) fn count(&mut self, count: u64) -> io::Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = integer(now.unwrap_or_default().as_secs());
-        let mut bytes = [0; 24];
-        bytes[..8].copy_from_slice(&count.to_le_bytes());
-        bytes[8..16].copy_from_slice(&now.to_le_bytes());
-        let sum = checksum(&[&bytes[..16]]);
-        bytes[16..].copy_from_slice(&sum.to_le_bytes());
-        self.file.write_all_at(&bytes, 0)?;
-        (self.count, self.written) = (count, now);
+    pub(super) fn write(&self, db: &Connection) -> Result<(), Fault> {
+        db.prepare_cached("DELETE FROM life")?.execute([])?;
+        let commits = integer(self.commits);
+        db.prepare_cached("INSERT INTO life VALUES (?, ?, ?, ?, ?, ?)")?
+            .execute(params![
+                self.boot,
+                self.clean,
+                self.synced,
+                commits,
+                self.nonce,
+                self.sum()
+            ])?;
         Ok(())
+    }
+
+    fn sum(&self) -> i64 {
+        let flags = [self.clean.into(), self.synced.into()];
+        checksum(&[
+            self.boot.as_bytes(),
+            &flags,
+            &self.commits.to_le_bytes(),
+            self.nonce.as_bytes(),
+        ])
     }
 }
 
@@ -91,68 +107,95 @@ fn boot() -> String {
     id.map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-/// Begins a life of the store. What it holds is dropped unless all of it must be there.
-pub(super) fn begin(db: &mut Connection, folder: &Path, sync: StoreSync) -> Result<Commits, Fault> {
-    let mut commits = Commits::open(folder)?;
-    let (before, clean, synced, count, counter): (String, bool, bool, i64, String) = db.query_row(
-        "SELECT boot, clean, synced, commits, counter FROM life",
-        [],
-        |row| {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-            ))
-        },
-    )?;
-    let boot = boot();
-    let same_boot = !boot.is_empty() && boot == before;
-    // The count is not made to last by each commit: after another boot it may be behind, or gone.
-    let behind = commits.count > count.unsigned_abs();
-    let (unused, lasted) = (count == 0, clean || same_boot || synced);
-    let counted = !behind || synced && !same_boot && !clean;
-    let copied = match clean {
-        true => counter != commits.changed()?,
-        // After another boot the file may not have lasted.
-        false => same_boot && commits.is_touched()?,
-    };
-    if !(unused || lasted && counted && !copied) {
-        let store = tracing::field::display(folder.display());
-        tracing::warn!(
-            %store,
-            copied,
-            "the store may lack what was written last, by a crash of the system, by damage, or since it \
-             is a copy: all histories begin anew, and clients that come back are told so"
-        );
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for table in ["namespaces", "rooms", "messages", "keys"] {
-            tx.execute(&format!("DELETE FROM {table}"), [])?;
+/// Parts with files that another folder goes on with: it has hard links to them. Nothing is written
+/// into them, for they may be the other's.
+pub(super) fn part(folder: &Path, found: &Found) -> io::Result<()> {
+    let shared = || fs::metadata(folder.join(FILE)).is_ok_and(|file| file.nlink() > 1);
+    if !(found.replaced || found.is_empty() && shared()) {
+        return Ok(());
+    }
+    warn(folder, true);
+    for name in [FILE, LOG, SHARED_MEMORY] {
+        match fs::remove_file(folder.join(name)) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
+            _ => {}
         }
-        tx.commit()?;
+    }
+    Ok(())
+}
+
+fn warn(folder: &Path, copied: bool) {
+    let store = tracing::field::display(folder.display());
+    tracing::warn!(
+        %store,
+        copied,
+        "the store may lack what was written last, by a crash of the system, by damage, or since it \
+         is a copy: all histories begin anew, and clients that come back are told so"
+    );
+}
+
+/// Begins a life of the store. What it holds is dropped unless all of it must be there.
+pub(super) fn begin(
+    db: &mut Connection,
+    folder: &Path,
+    found: Found,
+    sync: StoreSync,
+) -> Result<(Header, Commits), Fault> {
+    let boot = boot();
+    let before = Header::read(db)?;
+    let known = before
+        .as_ref()
+        .and_then(|header| found.known_as(&header.nonce));
+    let believed = before.as_ref().is_some_and(|header| {
+        let same_boot = !boot.is_empty() && boot == header.boot;
+        let lasted = header.clean || header.synced || same_boot;
+        // It is written behind each commit.
+        let counted = known.as_ref().map(Commits::count);
+        let unused = header.commits == 0;
+        unused || lasted && counted.is_some_and(|count| count <= header.commits)
+    });
+    let header = Header {
+        boot,
+        clean: false,
+        synced: sync == StoreSync::Always,
+        commits: before.map_or(0, |header| header.commits) + 1,
+        nonce: String::new(),
+    };
+    let mut commits = Commits::create(folder, header.commits - 1, header.synced)?;
+    let nonce = commits.nonce();
+    let header = Header { nonce, ..header };
+    if !believed {
+        warn(folder, known.is_none());
     }
     // From now on it is not clean: that must last before anything is written.
     db.pragma_update(None, "synchronous", "full")?;
-    let (next, synced) = (count.unsigned_abs() + 1, sync == StoreSync::Always);
-    db.execute(
-        "UPDATE life SET boot = ?, clean = 0, synced = ?, commits = ?",
-        params![boot, synced, integer(next)],
-    )?;
-    commits.count(next)?;
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if !believed {
+        for table in ["namespaces", "rooms", "messages", "keys"] {
+            tx.execute(&format!("DELETE FROM {table}"), [])?;
+        }
+    }
+    header.write(&tx)?;
+    tx.commit()?;
+    commits.settle(known)?;
+    commits.set_count(header.commits)?;
     if sync == StoreSync::Second {
         db.pragma_update(None, "synchronous", "normal")?;
     }
-    Ok(commits)
+    Ok((header, commits))
 }
 
 /// Ends it: all of it lasts.
 pub(super) fn end(writer: &mut Writer) -> Result<(), Fault> {
-    let Writer { db, commits } = writer;
-    db.pragma_update(None, "synchronous", "full")?;
-    let counter = commits.changed()?;
-    db.execute("UPDATE life SET clean = 1, counter = ?", [counter])?;
-    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    commits.file.sync_all()?;
-    Ok(())
+    writer.db.pragma_update(None, "synchronous", "full")?;
+    let next = writer.commits.next(true)?;
+    let header = Header {
+        clean: true,
+        ..writer.header.clone()
+    };
+    writer.turn(header, Some(next), |_| Ok(()))?;
+    writer
+        .db
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(writer.commits.sync()?)
 }

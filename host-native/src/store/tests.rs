@@ -1,17 +1,22 @@
 use std::fs;
 
 use roomcast_core::{
-    Audience, Command, Config, Hub, HubState, KeyState, Outbox, Payload, Policies,
+    Audience, Command, Config, Hub, HubState, KeyState, Outbox, Payload, Policies, Timestamp,
 };
 use tempfile::TempDir;
 
 use super::*;
 
+mod copies;
+mod damage;
+
 const NAME: &str = "default";
 
 /// A hub whose rooms `r…` are kept in a store.
 struct Kit {
-    folder: TempDir,
+    /// Where the store is, in a folder that is deleted at the end.
+    path: PathBuf,
+    _folder: TempDir,
     hub: Hub,
     now: Timestamp,
 }
@@ -33,8 +38,10 @@ fn life(hub: &Hub) -> Life {
 
 impl Kit {
     fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
         Self {
-            folder: tempfile::tempdir().expect("a folder"),
+            path: folder.path().join("store"),
+            _folder: folder,
             hub: Hub::new(config()),
             now: Timestamp::from_millis(1_000),
         }
@@ -45,7 +52,7 @@ impl Kit {
     }
 
     fn try_open(&self, sync: StoreSync) -> Result<Store, StoreError> {
-        Store::open(self.folder.path(), sync)
+        Store::open(&self.path, sync)
     }
 
     /// A turn that sends so many messages to a room.
@@ -109,10 +116,57 @@ impl Kit {
         (position.epoch.into_owned(), position.offset, offsets)
     }
 
+    /// Has the last life be of another boot of the system.
+    fn boot_again(&self) {
+        let db = Connection::open(self.path.join(FILE)).expect("a database");
+        let mut header = Header::read(&db).expect("readable").expect("sound");
+        header.boot = "another".to_owned();
+        header.write(&db).expect("written");
+    }
+
     /// Changes the database behind the store's back.
     fn meddle(&self, sql: &str) {
-        let db = Connection::open(self.folder.path().join(FILE)).expect("a database");
+        let db = Connection::open(self.path.join(FILE)).expect("a database");
         db.execute_batch(sql).expect(sql);
+    }
+}
+
+/// A folder as it is, on a disk that is set back to it later.
+struct Snapshot {
+    path: PathBuf,
+    files: Vec<(PathBuf, Vec<u8>)>,
+    /// A hard link to the file that is another one after each start.
+    commits: PathBuf,
+}
+
+impl Snapshot {
+    fn take(path: &Path) -> Self {
+        let (path, commits) = (path.to_owned(), path.with_extension("commits"));
+        fs::hard_link(path.join("commits"), &commits).expect("linked");
+        let files = fs::read_dir(&path).expect("a folder");
+        let files = files.map(|file| {
+            let path = file.expect("a file").path();
+            let bytes = fs::read(&path).expect("a file");
+            (path, bytes)
+        });
+        Self {
+            files: files.collect(),
+            path,
+            commits,
+        }
+    }
+
+    fn put_back(&self) {
+        for file in fs::read_dir(&self.path).expect("a folder") {
+            let file = file.expect("a file");
+            if file.file_name() != FILE {
+                fs::remove_file(file.path()).expect("a file");
+            }
+        }
+        fs::hard_link(&self.commits, self.path.join("commits")).expect("linked");
+        for (path, bytes) in &self.files {
+            fs::write(path, bytes).expect("written");
+        }
     }
 }
 
@@ -162,7 +216,7 @@ fn an_orderly_end_outlives_the_system() {
         } else {
             kill(store);
         }
-        kit.meddle("UPDATE life SET boot = 'another'");
+        kit.boot_again();
         let found = kit.found("r").1;
         assert_eq!(found, if kept { 2 } else { 0 }, "{sync:?}, {clean}");
     }
@@ -174,7 +228,7 @@ fn a_log_that_lost_its_end_is_not_believed() {
     let store = kit.open();
     kit.write(&store, "r", 1);
     kit.write(&store, "r", 1);
-    let log = kit.folder.path().join("histories.sqlite-wal");
+    let log = kit.path.join("histories.sqlite-wal");
     kill(store);
     let bytes = fs::read(&log).expect("a log");
     for lost in [1, 5_000] {
@@ -190,7 +244,7 @@ fn a_missing_count_is_not_believed() {
     let store = kit.open();
     kit.write(&store, "r", 1);
     kill(store);
-    fs::remove_file(kit.folder.path().join("commits")).expect("a file");
+    fs::remove_file(kit.path.join("commits")).expect("a file");
     assert_eq!(kit.found("r").1, 0);
 }
 
@@ -217,7 +271,8 @@ fn a_damaged_row_is_left_out() {
 #[test]
 fn a_file_that_is_no_store_is_refused() {
     let kit = Kit::new();
-    let path = kit.folder.path().join(FILE);
+    let path = kit.path.join(FILE);
+    fs::create_dir(&kit.path).expect("a folder");
     fs::write(&path, "no database".repeat(1_000)).expect("written");
     let fault = kit
         .try_open(StoreSync::Second)
@@ -337,34 +392,15 @@ fn keys_are_remembered() {
     assert_eq!(kept.keys, [next]);
 }
 
-/// A copy that is put back is older than what clients have seen.
-#[test]
-fn a_copy_is_not_believed() {
-    let (mut kit, backup) = (Kit::new(), tempfile::tempdir().expect("a folder"));
-    let store = kit.open();
-    kit.write(&store, "r", 2);
-    store.close().expect("closed");
-    drop(store);
-    for name in [FILE, "commits"] {
-        fs::copy(kit.folder.path().join(name), backup.path().join(name)).expect("copied");
-    }
-    let store = kit.open();
-    kit.write(&store, "r", 2);
-    store.close().expect("closed");
-    drop(store);
-    for name in [FILE, "commits"] {
-        fs::copy(backup.path().join(name), kit.folder.path().join(name)).expect("copied");
-    }
-    assert_eq!(kit.found("r"), (String::new(), 0, Vec::new()));
-}
-
-/// Its folder is still locked by nobody when the lock is deleted.
+/// Its folder is still locked by nobody when the locks are deleted.
 #[test]
 fn what_another_server_wrote_is_seen() {
     let mut kit = Kit::new();
     let store = kit.open();
     kit.write(&store, "r", 1);
-    fs::remove_file(kit.folder.path().join("lock")).expect("a file");
+    for name in ["lock", "commits"] {
+        fs::remove_file(kit.path.join(name)).expect("a file");
+    }
     let other = kit.open();
     let batch = kit.turn("r", 1);
     let fault = store.commit(&batch).expect_err("another's").to_string();
@@ -381,39 +417,34 @@ fn no_room_gets_what_is_another_s() {
     store.close().expect("closed");
     drop(store);
     kill(kit.open());
-    let files = [FILE, "histories.sqlite-wal", "commits"].map(|name| kit.folder.path().join(name));
-    let sound = files.each_ref().map(|path| fs::read(path).expect("a file"));
-    let restore = || {
-        for (path, bytes) in files.iter().zip(&sound) {
-            fs::write(path, bytes).expect("written");
-        }
-    };
+    let snapshot = Snapshot::take(&kit.path);
+    let sound = fs::read(kit.path.join(FILE)).expect("a file");
     let whole = kit.found("room-1");
     assert_eq!(whole.2, [1]);
-    let places = sound[0].windows(6).enumerate();
+    let places = sound.windows(6).enumerate();
     let places = places.filter(|(_, window)| window == b"room-1");
     let (mut refused, mut left_out) = (0, 0);
     // In the index, in the row, in the state, in the message.
     for (at, _) in places {
-        restore();
-        let mut bytes = sound[0].clone();
+        snapshot.put_back();
+        let mut bytes = sound.clone();
         bytes[at + 5] = b'2';
-        fs::write(&files[0], bytes).expect("written");
+        fs::write(kit.path.join(FILE), bytes).expect("written");
         if let Err(fault) = kit.try_open(StoreSync::Second) {
             assert!(fault.to_string().contains("move it away"), "{fault}");
             refused += 1;
             continue;
         }
-        restore();
-        let mut bytes = sound[0].clone();
+        snapshot.put_back();
+        let mut bytes = sound.clone();
         bytes[at + 5] = b'2';
-        fs::write(&files[0], bytes).expect("written");
+        fs::write(kit.path.join(FILE), bytes).expect("written");
         assert_ne!(kit.found("room-1"), whole, "at {at}");
         left_out += 1;
         // The other is what it was.
         assert_eq!(kit.found("room-2").2, [1], "at {at}");
     }
     assert!(refused > 0 && left_out > 0, "{refused} {left_out}");
-    restore();
+    snapshot.put_back();
     assert_eq!(kit.found("room-1"), whole);
 }

@@ -1,0 +1,248 @@
+//! The file `commits`: which files are the store's own, and how often they were written.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, UNIX_EPOCH},
+};
+
+use super::{Fault, checksum};
+
+/// Counts commits beside the database: when it has seen more than the database, that has lost some.
+///
+/// It also tells the store from a copy. It says which file it is itself, by inode and birth time,
+/// and no copy is that file. It has a nonce, which the database has too: neither is believed without
+/// the other. And it is a new file with a new nonce at each start, at each orderly end, and once a
+/// second while something is committed: what was copied before, and is written over the same files
+/// later, names a file that is no more.
+///
+/// Owner, mode, number of links and all times but that of birth may change.
+#[derive(Debug)]
+pub(super) struct Commits {
+    folder: PathBuf,
+    /// Locked while it is open: folders that share it by hard links cannot both be served.
+    file: File,
+    seal: Seal,
+    made: Instant,
+}
+
+/// What stands in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seal {
+    count: u64,
+    nonce: u128,
+    identity: Identity,
+    /// Whether another file has taken its place. Only who reaches it by another folder's hard link
+    /// reads that.
+    replaced: bool,
+}
+
+/// A file of a file system, wherever it is moved to there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    inode: u64,
+    /// Nanoseconds of the system's clock; 0 where the file system does not keep it. An inode may be
+    /// given out again, and was born later then.
+    born: u128,
+}
+
+/// What a folder has of such files.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Those that are what they say.
+    own: Vec<Commits>,
+    /// Whether another folder, that had hard links to the same files, has gone on with them.
+    pub(super) replaced: bool,
+}
+
+const NAME: &str = "commits";
+/// The next one, until the database has its nonce.
+const NEXT: &str = "commits.next";
+/// How long a file is used while something is committed.
+const RENEWAL: Duration = Duration::from_secs(1);
+const BYTES: usize = 64;
+
+impl Seal {
+    fn to_bytes(self) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        bytes[..8].copy_from_slice(&self.count.to_le_bytes());
+        bytes[8..24].copy_from_slice(&self.nonce.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.identity.inode.to_le_bytes());
+        bytes[32..48].copy_from_slice(&self.identity.born.to_le_bytes());
+        bytes[48] = self.replaced.into();
+        let sum = checksum(&[&bytes[..56]]);
+        bytes[56..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// `None` when it is damaged.
+    fn from_bytes(bytes: &[u8; BYTES]) -> Option<Self> {
+        let seal = Self {
+            count: u64::from_le_bytes(bytes[..8].try_into().ok()?),
+            nonce: u128::from_le_bytes(bytes[8..24].try_into().ok()?),
+            identity: Identity {
+                inode: u64::from_le_bytes(bytes[24..32].try_into().ok()?),
+                born: u128::from_le_bytes(bytes[32..48].try_into().ok()?),
+            },
+            replaced: bytes[48] == 1,
+        };
+        (seal.to_bytes() == *bytes).then_some(seal)
+    }
+}
+
+impl Identity {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let born = metadata.created().ok();
+        let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        Ok(Self {
+            inode: metadata.ino(),
+            born: born.map_or(0, |born| born.as_nanos()),
+        })
+    }
+}
+
+impl Found {
+    /// Looks for the files of a folder, and locks them.
+    pub(super) fn look(folder: &Path) -> Result<Self, Fault> {
+        let mut found = Self {
+            own: Vec::new(),
+            replaced: false,
+        };
+        for name in [NEXT, NAME] {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open(folder.join(name));
+            let file = match file {
+                Ok(file) => file,
+                Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
+                Err(fault) => return Err(fault.into()),
+            };
+            lock(&file)?;
+            let mut bytes = [0; BYTES];
+            let read = file.read_exact_at(&mut bytes, 0);
+            let seal = read.ok().and_then(|()| Seal::from_bytes(&bytes));
+            let Some(seal) = seal.filter(|_| file.metadata().is_ok_and(|file| file.is_file()))
+            else {
+                continue;
+            };
+            if seal.identity != Identity::of(&file)? {
+                continue;
+            }
+            if seal.replaced {
+                found.replaced = true;
+                continue;
+            }
+            found.own.push(Commits {
+                folder: folder.into(),
+                file,
+                seal,
+                made: Instant::now(),
+            });
+        }
+        found.replaced &= found.own.is_empty();
+        Ok(found)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.own.is_empty()
+    }
+
+    /// The file that the database knows.
+    pub(super) fn known_as(self, nonce: &str) -> Option<Commits> {
+        self.own.into_iter().find(|file| file.nonce() == nonce)
+    }
+}
+
+impl Commits {
+    /// Makes the file that is the next, beside the one that is used.
+    pub(super) fn create(folder: &Path, count: u64, lasting: bool) -> Result<Self, Fault> {
+        let path = folder.join(NEXT);
+        match fs::remove_file(&path) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault.into()),
+            _ => {}
+        }
+        let file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)?;
+        lock(&file)?;
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+        let seal = Seal {
+            count,
+            nonce: u128::from_le_bytes(nonce),
+            identity: Identity::of(&file)?,
+            replaced: false,
+        };
+        file.write_all_at(&seal.to_bytes(), 0)?;
+        if lasting {
+            file.sync_all()?;
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(Self {
+            folder: folder.into(),
+            file,
+            seal,
+            made: Instant::now(),
+        })
+    }
+
+    /// The next file. It takes the place of this one with [`settle`](Self::settle), once the database
+    /// has its nonce.
+    pub(super) fn next(&self, lasting: bool) -> Result<Self, Fault> {
+        Self::create(&self.folder, self.seal.count, lasting)
+    }
+
+    /// Whether it is time for the next file.
+    pub(super) fn is_due(&self) -> bool {
+        self.made.elapsed() >= RENEWAL
+    }
+
+    /// Takes the place of another one.
+    pub(super) fn settle(&self, other: Option<Self>) -> io::Result<()> {
+        fs::rename(self.folder.join(NEXT), self.folder.join(NAME))?;
+        if let Some(mut other) = other {
+            other.seal.replaced = true;
+            other.write()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn nonce(&self) -> String {
+        format!("{:032x}", self.seal.nonce)
+    }
+
+    pub(super) const fn count(&self) -> u64 {
+        self.seal.count
+    }
+
+    /// Writes the number behind its commit: it is never ahead of what was committed.
+    pub(super) fn set_count(&mut self, count: u64) -> io::Result<()> {
+        self.seal.count = count;
+        self.write()
+    }
+
+    /// Makes it last under its name.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        self.file.write_all_at(&self.seal.to_bytes(), 0)
+    }
+}
+
+/// Locks a file for this server, as long as it is open.
+pub(super) fn lock(file: &File) -> Result<(), Fault> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(Fault::Taken),
+        Err(TryLockError::Error(fault)) => Err(fault.into()),
+    }
+}

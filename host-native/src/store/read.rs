@@ -1,0 +1,154 @@
+//! Reading of what was kept. A row that is damaged in any way is left out, with an error in the log.
+
+use std::sync::Arc;
+
+use roomcast_core::{Except, HistoryMessage, RoomState, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, types::FromSql};
+
+use super::{Kept, KeptRoom, checksum, integer, message_sum};
+
+/// The names of all namespaces.
+pub(super) fn namespaces(db: &Connection) -> Result<Vec<Arc<str>>, rusqlite::Error> {
+    let mut query = db.prepare("SELECT name FROM namespaces ORDER BY name")?;
+    let (mut rows, mut names) = (query.query([])?, Vec::new());
+    while let Some(row) = rows.next()? {
+        match column::<String>(row, 0) {
+            Some(name) => names.push(name.into()),
+            None => tracing::error!("a namespace in the store is damaged, and its name with it"),
+        }
+    }
+    Ok(names)
+}
+
+/// A value of the type that was written; `None` when damage has made another of it, such as text that
+/// is no UTF-8.
+fn column<T: FromSql>(row: &Row<'_>, index: usize) -> Option<T> {
+    row.get(index).ok()
+}
+
+pub(super) fn load(
+    db: &Connection,
+    namespace: &str,
+    room_name_bytes: usize,
+) -> Result<Option<Kept>, rusqlite::Error> {
+    let row = db
+        .prepare_cached("SELECT id, life, sum FROM namespaces WHERE name = ?")?
+        .query_row([namespace], |row| {
+            Ok((|| {
+                Some((column(row, 0)?, column::<String>(row, 1)?, column(row, 2)?))
+            })())
+        })
+        .optional()?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let life = row.and_then(|(id, life, sum): (i64, _, i64)| {
+        let sound = checksum(&[namespace.as_bytes(), life.as_bytes()]) == sum;
+        let life = serde_json::from_str(&life).ok().filter(|_| sound);
+        Some((id, life?))
+    });
+    let Some((id, life)) = life else {
+        tracing::error!(
+            namespace,
+            "a namespace in the store is damaged: its histories begin anew"
+        );
+        return Ok(None);
+    };
+    let mut rooms = Vec::new();
+    let mut query =
+        db.prepare_cached("SELECT id, name, state, sum FROM rooms WHERE namespace = ?")?;
+    let mut rows = query.query([id])?;
+    while let Some(row) = rows.next()? {
+        let name: Option<String> = column(row, 1);
+        match kept_room(row, namespace) {
+            Some(kept) if kept.state.room().len() > room_name_bytes => tracing::warn!(
+                namespace,
+                room = kept.state.room(),
+                "a room in the store has a name longer than --room-name-bytes-max: it is left out"
+            ),
+            Some(kept) => rooms.push(kept),
+            None => tracing::error!(
+                namespace,
+                room = name,
+                "a room in the store is damaged: it begins anew"
+            ),
+        }
+    }
+    let (mut keys, mut damaged) = (Vec::new(), 0_u64);
+    let mut query = db.prepare_cached("SELECT state, sum FROM keys WHERE namespace = ?")?;
+    let mut rows = query.query([id])?;
+    while let Some(row) = rows.next()? {
+        let key = || {
+            let json: String = column(row, 0)?;
+            let sum: i64 = column(row, 1)?;
+            let sound = checksum(&[namespace.as_bytes(), json.as_bytes()]) == sum;
+            serde_json::from_str(&json).ok().filter(|_| sound)
+        };
+        match key() {
+            Some(key) => keys.push(key),
+            None => damaged += 1,
+        }
+    }
+    if damaged > 0 {
+        tracing::error!(
+            namespace,
+            damaged,
+            "idempotency keys in the store are damaged: they are forgotten"
+        );
+    }
+    Ok(Some(Kept { life, rooms, keys }))
+}
+
+/// `None` when it is damaged.
+fn kept_room(row: &Row<'_>, namespace: &str) -> Option<KeptRoom> {
+    let (id, room, json): (_, String, String) = (column(row, 0)?, column(row, 1)?, column(row, 2)?);
+    let sum: i64 = column(row, 3)?;
+    let state: RoomState = serde_json::from_str(&json).ok()?;
+    let sound = checksum(&[namespace.as_bytes(), room.as_bytes(), json.as_bytes()]) == sum;
+    sound.then_some(KeptRoom { id, state })
+}
+
+pub(super) fn messages(
+    db: &Connection,
+    namespace: &str,
+    room: &KeptRoom,
+) -> Result<Vec<HistoryMessage>, rusqlite::Error> {
+    let mut query = db.prepare_cached(
+        "SELECT position, at, excluded, frame, sum FROM messages
+         WHERE room = ? AND position BETWEEN ? AND ? ORDER BY position DESC",
+    )?;
+    let KeptRoom { id, state: room } = room;
+    let (place, first, top) = ([namespace, room.room()], room.first(), room.offset());
+    let mut rows = query.query([*id, integer(first), integer(top)])?;
+    let (mut messages, mut next) = (Vec::new(), integer(top));
+    while let Some(row) = rows.next()? {
+        let Some(message) = message(row, place, next) else {
+            let room = room.room();
+            tracing::error!(
+                namespace,
+                room,
+                position = next,
+                "a message in the store is damaged: it is dropped, and those before it"
+            );
+            break;
+        };
+        messages.push(message);
+        next -= 1;
+    }
+    messages.reverse();
+    Ok(messages)
+}
+
+/// `None` when it is damaged, or not the one of this position.
+fn message(row: &Row<'_>, place: [&str; 2], expected: i64) -> Option<HistoryMessage> {
+    let (position, at): (i64, i64) = (column(row, 0)?, column(row, 1)?);
+    let (excluded, frame): (String, String) = (column(row, 2)?, column(row, 3)?);
+    let sum = message_sum(place, position, at, &excluded, &frame);
+    if sum != column::<i64>(row, 4)? || position != expected {
+        return None;
+    }
+    let except: Except = serde_json::from_str(&excluded).ok()?;
+    let (offset, at) = (position.unsigned_abs(), at.unsigned_abs());
+    let at = Timestamp::from_millis(at);
+    Some(HistoryMessage::new(offset, at, frame, except))
+}

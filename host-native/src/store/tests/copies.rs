@@ -1,0 +1,244 @@
+//! What operators do to the folder of a store, and whether it is the same one afterwards.
+
+use std::process::Command as Process;
+
+use super::*;
+
+/// Where clients are before the folder is meddled with, in the room `r`.
+fn begun() -> (String, u64, Vec<u64>) {
+    ("epoch.1".into(), 2, vec![1, 2])
+}
+
+fn anew() -> (String, u64, Vec<u64>) {
+    (String::new(), 0, Vec::new())
+}
+
+impl Kit {
+    /// A store with two messages, whose server ended.
+    fn ended(clean: bool) -> Self {
+        let mut kit = Self::new();
+        kit.go_on(clean);
+        kit
+    }
+
+    /// A server that sends two messages more and ends.
+    fn go_on(&mut self, clean: bool) {
+        let store = self.open();
+        self.write(&store, "r", 2);
+        end(store, clean);
+    }
+
+    /// Runs a line of a shell beside the folder `store`.
+    fn run(&self, script: &str) {
+        let ran = Process::new("sh")
+            .args(["-euc", script])
+            .current_dir(self.path.parent().expect("a folder"))
+            .output()
+            .expect("a shell");
+        assert!(ran.status.success(), "{script}: {ran:?}");
+    }
+
+    /// The folder that the server uses from now on.
+    fn use_folder(&mut self, name: &str) {
+        self.path = self.path.with_file_name(name);
+    }
+}
+
+fn end(store: Store, clean: bool) {
+    if clean {
+        store.close().expect("closed");
+    } else {
+        kill(store);
+    }
+}
+
+/// One row of the table in docs/settings.md each. Everything happens at once: no clock tells.
+#[test]
+fn what_is_done_to_the_folder_is_no_copy_or_known_as_one() {
+    let same = begun;
+    for (script, folder, expected) in [
+        ("chown -R \"$(id -u):$(id -g)\" store", "store", same()),
+        ("chmod -R g+rwX store", "store", same()),
+        (
+            "touch store/* && touch -d 2001-01-01 store/*",
+            "store",
+            same(),
+        ),
+        ("cp -al store other", "store", same()),
+        ("cp -al store other", "other", same()),
+        ("cp -al store other && rm -r store", "other", same()),
+        ("mv store other", "other", same()),
+        (
+            "mkdir -p a/b && mv store a/b && mv a/b/store other",
+            "other",
+            same(),
+        ),
+        ("cp -r store other", "store", same()),
+        ("cp -r store other", "other", anew()),
+        ("cp -a store other", "other", anew()),
+        (
+            "cp -a store other && rm -r store && mv other store",
+            "store",
+            anew(),
+        ),
+        (
+            "mkdir other && cp -a store/. other && cp -r other/. store",
+            "store",
+            same(),
+        ),
+        (
+            "tar -cf t store && rm -r store && tar -xf t",
+            "store",
+            anew(),
+        ),
+        ("cp store/commits c && mv c store/commits", "store", anew()),
+        ("rm store/commits", "store", anew()),
+    ] {
+        for clean in [true, false] {
+            let mut kit = Kit::ended(clean);
+            kit.run(script);
+            kit.use_folder(folder);
+            assert_eq!(kit.found("r"), expected, "{script}, {folder}, {clean}");
+            let again = kit.found("r");
+            assert_eq!(again, expected, "{script}, {folder}, {clean}, again");
+        }
+    }
+}
+
+/// A copy that is put back is older than what clients have seen.
+#[test]
+fn a_copy_that_is_put_back_is_not_believed() {
+    for put_back in [
+        "rm -r store && cp -a copy store",
+        "rm -r store && mv copy store",
+        "cp -a copy/. store",
+        "cp copy/histories.sqlite copy/commits store",
+        "cp copy/histories.sqlite store",
+        "cp copy/commits store",
+        "rm store/* && tar -C copy -cf - . | tar -C store -xf -",
+    ] {
+        for (clean, clean_later) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut kit = Kit::ended(clean);
+            kit.run("cp -a store copy");
+            kit.go_on(clean_later);
+            kit.run(put_back);
+            // Of another folder's log and database SQLite may tell that they do not fit.
+            if let Err(fault) = kit.try_open(StoreSync::Second) {
+                assert!(fault.to_string().contains("move it away"), "{fault}");
+                continue;
+            }
+            let found = kit.found("r");
+            // The log that a killed server left may hold all that the copy lacks.
+            let whole = ("epoch.1".into(), 4, vec![1, 2, 3, 4]);
+            let lacks_nothing = !clean_later && found == whole;
+            assert!(
+                found == anew() || lacks_nothing,
+                "{put_back}, {clean}, {clean_later}: {found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_a_store_in_use_is_not_believed() {
+    for clean in [true, false] {
+        let mut kit = Kit::new();
+        let store = kit.open();
+        kit.write(&store, "r", 2);
+        kit.run("cp -a store copy");
+        let nonce = || store.writer().header.nonce.clone();
+        let before = nonce();
+        // Until the file that counts is another one.
+        while nonce() == before {
+            kit.write(&store, "r", 1);
+        }
+        end(store, clean);
+        kit.run("cp -a copy other && rm -f store/*-wal store/*-shm && cp -a copy/. store");
+        assert_eq!(
+            kit.found("r"),
+            anew(),
+            "{clean}: put back over the same files"
+        );
+        kit.use_folder("other");
+        assert_eq!(kit.found("r"), anew(), "{clean}: elsewhere");
+    }
+}
+
+/// As the documentation says.
+#[test]
+fn a_snapshot_of_the_disk_shows_nothing_until_commits_is_deleted() {
+    let mut kit = Kit::ended(true);
+    let snapshot = Snapshot::take(&kit.path);
+    kit.go_on(true);
+    snapshot.put_back();
+    assert_eq!(kit.found("r"), begun());
+    snapshot.put_back();
+    kit.run("rm store/commits");
+    assert_eq!(kit.found("r"), anew());
+}
+
+#[test]
+fn hard_links_do_not_let_two_servers_have_one_store() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "r", 2);
+    kit.run("cp -al store other && cp -al store third && rm third/lock");
+    let path = kit.path.clone();
+    for folder in ["other", "third"] {
+        kit.use_folder(folder);
+        let fault = kit.try_open(StoreSync::Second).expect_err("taken");
+        assert!(fault.to_string().contains("another server"), "{fault}");
+    }
+    // A later file that counts is not linked: the folder has parted from the store.
+    let nonce = || store.writer().header.nonce.clone();
+    let (before, mut sent) = (nonce(), 2);
+    while nonce() == before {
+        kit.write(&store, "r", 1);
+        sent += 1;
+    }
+    kit.use_folder("third");
+    assert_eq!(kit.found("r"), anew());
+    kit.write(&store, "r", 1);
+    end(store, true);
+    kit.path = path;
+    assert_eq!(kit.found("r").1, sent + 1);
+}
+
+#[test]
+fn of_two_folders_with_hard_links_one_goes_on() {
+    for clean in [true, false] {
+        for (first, second) in [("store", "other"), ("other", "store")] {
+            let mut kit = Kit::ended(clean);
+            kit.run("cp -al store other");
+            kit.use_folder(first);
+            kit.go_on(clean);
+            kit.use_folder(second);
+            assert_eq!(kit.found("r"), anew(), "{second} has parted");
+            kit.use_folder(first);
+            let expected = ("epoch.1".into(), 4, vec![1, 2, 3, 4]);
+            assert_eq!(kit.found("r"), expected, "{first} goes on");
+        }
+    }
+}
+
+/// Between any two steps of a renewal a server may be killed.
+#[test]
+fn a_renewal_that_was_cut_off_is_believed() {
+    let kit = Kit::ended(true);
+    let nonce = || {
+        let db = Connection::open(kit.path.join(FILE)).expect("a database");
+        Header::read(&db).expect("readable").expect("sound").nonce
+    };
+    // Before the database has the nonce.
+    let next = Commits::create(&kit.path, 0, false).expect("made");
+    assert_ne!(next.nonce(), nonce());
+    drop(next);
+    assert_eq!(kit.found("r"), begun());
+    // And before the file has its name.
+    let before = nonce();
+    kit.run("ln store/commits old");
+    assert_eq!(kit.found("r"), begun());
+    assert_ne!(nonce(), before);
+    kit.run("mv store/commits store/commits.next && mv old store/commits");
+    assert_eq!(kit.found("r"), begun());
+}

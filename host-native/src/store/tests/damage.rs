@@ -1,0 +1,188 @@
+//! Every byte of a store is flipped in turn.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// Of each room its epoch, its top and its frames.
+type Rooms = BTreeMap<String, (String, u64, Vec<(u64, Box<str>)>)>;
+
+/// Opens a store and reads all that it has, as a server does that starts.
+fn read(path: &Path) -> Result<Rooms, StoreError> {
+    let store = Store::open(path, StoreSync::Second)?;
+    let mut rooms = Rooms::new();
+    for name in store.namespaces()? {
+        let Some(kept) = store.load(&name, 200)? else {
+            continue;
+        };
+        let state = HubState::from_serial(kept.life.next_serial)
+            .with_lives(kept.life.lives)
+            .with_rooms(kept.rooms.iter().map(|room| room.state.clone()))
+            .with_keys(kept.keys);
+        let mut hub = Hub::restore(config(), state, []).expect("a state that was saved");
+        for room in &kept.rooms {
+            let messages = store.messages(&name, room)?;
+            let frames = messages
+                .iter()
+                .map(|message| (message.offset, message.frame.clone()))
+                .collect();
+            let name = room.state.room();
+            hub.give_back(Timestamp::ZERO, name, messages, &mut Outbox::new());
+            let position = hub.position(name);
+            let place = (position.epoch.into_owned(), position.offset, frames);
+            rooms.insert(name.to_owned(), place);
+        }
+    }
+    Ok(rooms)
+}
+
+/// A store with an idempotency key, and some messages in each of two rooms.
+fn written() -> Kit {
+    // Thousands of starts, which write: in memory where there is such a folder.
+    let memory = Path::new("/dev/shm");
+    let mut kit = Kit::new();
+    if memory.is_dir() {
+        kit._folder = tempfile::tempdir_in(memory).expect("a folder");
+        kit.path = kit._folder.path().join("store");
+    }
+    let store = kit.open();
+    kit.write(&store, "r1", 3);
+    kit.write(&store, "r2", 2);
+    let (audience, mut out) = (Audience::room("q"), Outbox::new());
+    let sent = kit
+        .hub
+        .send_once(kit.now, "key", &audience, "e", Payload::NULL, &mut out);
+    sent.expect("valid");
+    let mut batch = Batch::default();
+    let key: KeyState = kit.hub.key_state(kit.now, "key").expect("known");
+    batch.set_key(kit.now, &NAME.into(), life(&kit.hub), key);
+    store.commit(&batch).expect("written");
+    store.close().expect("closed");
+    drop(store);
+    kit
+}
+
+/// What is told as recovered is what was written; what is not is told as damaged, or gone.
+fn judge(found: Result<Rooms, StoreError>, whole: &Rooms, at: &str) -> bool {
+    let rooms = match found {
+        Ok(rooms) => rooms,
+        Err(fault) => {
+            let fault = fault.to_string();
+            let told = ["move it away", "give another folder", "another version"];
+            assert!(
+                told.iter().any(|told| fault.contains(told)),
+                "{at}: {fault}"
+            );
+            return false;
+        }
+    };
+    for (name, (epoch, top, frames)) in &rooms {
+        let (epoch_before, top_before, frames_before) = &whole[name];
+        assert_eq!((epoch, top), (epoch_before, top_before), "{at}: {name}");
+        assert!(frames_before.ends_with(frames), "{at}: {name}: {frames:?}");
+    }
+    true
+}
+
+#[test]
+fn a_byte_that_is_no_utf8_costs_its_message() {
+    let kit = written();
+    let whole = read(&kit.path).expect("sound");
+    kit.meddle(
+        "UPDATE messages SET frame = CAST(replace(CAST(frame AS BLOB), 'e', X'80') AS TEXT)
+        WHERE position = 2 AND room = (SELECT id FROM rooms WHERE name = 'r1')",
+    );
+    let rooms = read(&kit.path).expect("served");
+    let (epoch, top, frames) = &whole["r1"];
+    assert_eq!(rooms["r1"], (epoch.clone(), *top, frames[2..].to_vec()));
+    assert_eq!(rooms["r2"], whole["r2"]);
+}
+
+/// SQLite may call that a damaged file; it must not keep the server from starting without saying so.
+#[test]
+fn a_value_of_another_type_costs_its_row_or_is_told() {
+    for column in ["frame", "excluded", "at", "sum"] {
+        for value in ["NULL", "X'00'", "'text'", "1.5", "7"] {
+            let kit = written();
+            let whole = read(&kit.path).expect("sound");
+            // Behind the back of the table.
+            kit.meddle(&format!(
+                "PRAGMA writable_schema = on;
+                 UPDATE sqlite_schema
+                    SET sql = replace(replace(sql, 'NOT NULL', ''), 'INTEGER', 'BLOB')
+                    WHERE name = 'messages';"
+            ));
+            kit.meddle(&format!(
+                "UPDATE messages SET {column} = {value}
+                    WHERE position = 1 AND room = (SELECT id FROM rooms WHERE name = 'r1');"
+            ));
+            let found = read(&kit.path);
+            let damaged = found.as_ref().map(|rooms| rooms["r1"].2.len());
+            assert_ne!(damaged.ok(), Some(3), "{column} {value}");
+            judge(found, &whole, &format!("{column} {value}"));
+        }
+    }
+}
+
+/// Flips in every byte of a file; gives how many the server started with, and how many not.
+fn flip_all(kit: &Kit, name: &str, flips: &[u8], whole: &Rooms) -> (usize, usize) {
+    let (snapshot, path) = (Snapshot::take(&kit.path), kit.path.join(name));
+    let sound = fs::read(&path).expect("a file");
+    let (mut started, mut refused) = (0, 0);
+    for at in 0..sound.len() {
+        // Nothing is in most bytes that are 0: a few of them will do.
+        if sound[at] == 0 && at % 64 != 0 && sound.len() > 1_000 {
+            continue;
+        }
+        // Each start takes milliseconds.
+        let flips = flips.iter().take(if at % 4 == 0 { 2 } else { 1 });
+        for &flip in flips {
+            snapshot.put_back();
+            let mut bytes = sound.clone();
+            bytes[at] ^= flip;
+            fs::write(&path, &bytes).expect("written");
+            match judge(
+                read(&kit.path),
+                whole,
+                &format!("{name}: {flip:#x} at {at}"),
+            ) {
+                true => started += 1,
+                false => refused += 1,
+            }
+        }
+    }
+    (started, refused)
+}
+
+#[test]
+fn no_flipped_byte_of_the_database_is_served() {
+    let kit = written();
+    let whole = read(&kit.path).expect("sound");
+    assert_eq!(whole.len(), 2);
+    // Small pages make a small file.
+    kit.meddle("PRAGMA journal_mode = delete; PRAGMA page_size = 512; VACUUM;");
+    let (started, refused) = flip_all(&kit, FILE, &[0x80, 0x01], &whole);
+    assert!(started > 500 && refused > 100, "{started} {refused}");
+}
+
+#[test]
+fn no_flipped_byte_of_the_count_is_served() {
+    let kit = written();
+    let whole = read(&kit.path).expect("sound");
+    let (started, refused) = flip_all(&kit, "commits", &[0x80, 0x01], &whole);
+    assert_eq!((started, refused), (128, 0));
+}
+
+#[test]
+fn no_flipped_byte_of_the_log_is_served() {
+    let mut kit = written();
+    let store = kit.open();
+    kit.write(&store, "r1", 1);
+    kill(store);
+    let snapshot = Snapshot::take(&kit.path);
+    let whole = read(&kit.path).expect("sound");
+    snapshot.put_back();
+    fs::remove_file(&snapshot.commits).expect("a link");
+    let (started, _) = flip_all(&kit, LOG, &[0x80], &whole);
+    assert!(started > 100, "{started}");
+}
