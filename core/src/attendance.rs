@@ -1,6 +1,6 @@
 //! What members are told of who comes and goes, and who asks for it.
 
-use alloc::{format, string::String};
+use alloc::{borrow::Cow, format, string::String};
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use crate::{
     outbox::{Kind, Outbox},
     policy::{Overflow, PresencePolicy},
     presence::{Listed, Presence, Who},
-    verb::{Fault, NO_ROOM, NOT_A_MEMBER, answer, object},
+    verb::{Fault, NOT_A_MEMBER, answer, object},
 };
 
 /// The `data` of `$members`.
@@ -25,8 +25,10 @@ struct MembersData {
 
 const BAD_DATA: Fault = (
     ErrorCode::BadPayload,
-    "`data` of $members must be an object: {\"after\":\"the `next` of the page before\",\
+    Cow::Borrowed(
+        "`data` of $members must be an object: {\"after\":\"the `next` of the page before\",\
      \"limit\":at least 1}, each member optional",
+    ),
 );
 
 /// One page of those who are in a room.
@@ -36,6 +38,8 @@ pub(crate) struct Page<'a> {
     pub(crate) users: usize,
     pub(crate) conns: usize,
     pub(crate) next: Option<String>,
+    /// Whether `members` is a part of the list, and not empty since there is none.
+    pub(crate) listed: bool,
 }
 
 impl Hub {
@@ -107,7 +111,7 @@ impl Hub {
         request: &Envelope<'_>,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
-        let name = request.room.as_deref().ok_or(NO_ROOM)?;
+        let name = self.room_of(request)?;
         let data: Option<MembersData> = object(request.data.as_str()).ok_or(BAD_DATA)?;
         let data = data.unwrap_or_default();
         if data.limit == Some(0) {
@@ -125,7 +129,7 @@ impl Hub {
             .unwrap_or(usize::MAX);
         let page = self.presence_page(slot, after, limit).ok_or((
             ErrorCode::Forbidden,
-            "this room shows nobody: its policy has `presence = \"off\"`",
+            Cow::Borrowed("this room shows nobody: its policy has `presence = \"off\"`"),
         ))?;
         answer(conn, request, out, |text| {
             text.push_str(r#"{"members":["#);
@@ -144,6 +148,9 @@ impl Hub {
             if let Some(next) = &page.next {
                 text.push_str(r#","next":"#);
                 write_string(text, next);
+            }
+            if !page.listed {
+                text.push_str(r#","listed":false"#);
             }
             text.push('}');
         });
@@ -165,10 +172,12 @@ impl Hub {
             users: presence.users(),
             conns: room.members.len(),
             next: None,
+            listed: false,
         };
         if policy.presence != PresencePolicy::Members || page.users > limits.presence_list {
             return Some(page);
         }
+        page.listed = true;
         let (limit, mut bytes) = (limit.min(limits.page_entries), 0);
         for member in presence.list(after) {
             bytes += member.bytes();

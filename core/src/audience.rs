@@ -1,8 +1,8 @@
 //! Who receives a send.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{conn::ConnId, named::by_name};
 
@@ -31,7 +31,7 @@ pub struct Audience {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rooms: Vec<Box<str>>,
     /// These connections.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "conns")]
     pub conns: Vec<ConnId>,
     /// The connections of these users.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -40,7 +40,7 @@ pub struct Audience {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_rooms: Vec<Box<str>>,
     /// But not these connections.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "conns")]
     pub except_conns: Vec<ConnId>,
     /// But not the connections of these users.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -143,6 +143,22 @@ impl Audience {
     }
 }
 
+/// Connections as a caller names them: a string that is no id matches nobody, like the id of a
+/// connection that has ended.
+fn conns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ConnId>, D::Error> {
+    let named = Vec::<Named>::deserialize(deserializer)?;
+    Ok(named.into_iter().map(|Named(conn)| conn).collect())
+}
+
+struct Named(ConnId);
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Ok(Self(text.parse().unwrap_or(ConnId::NOBODY)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
@@ -175,5 +191,24 @@ mod tests {
     fn a_misspelt_member_is_an_error() {
         assert!(serde_json::from_str::<Audience>(r#"{"room":["r"]}"#).is_err());
         assert!(serde_json::from_str::<Audience>(r#"{"conns":[1]}"#).is_err());
+    }
+
+    #[test]
+    fn a_string_that_is_no_id_names_nobody_and_comes_back_as_that() {
+        let json = r#"{"rooms":["r"],"conns":["x","","7","-1","9007199254740992"]}"#;
+        let audience: Audience = serde_json::from_str(json).expect("no error");
+        assert_eq!(audience.as_room(), None, "the room is not all of it");
+        let ids: Vec<_> = audience.conns.iter().map(|conn| conn.as_u64()).collect();
+        assert_eq!(ids, [u64::MAX, u64::MAX, 7, u64::MAX, u64::MAX]);
+        let again = serde_json::to_string(&audience).expect("JSON");
+        let again: Audience = serde_json::from_str(&again).expect("what was written");
+        assert_eq!(again, audience);
+        for json in [
+            r#"{"conns":"7"}"#,
+            r#"{"except_conns":[null]}"#,
+            r#"{"conns":[["7"]]}"#,
+        ] {
+            assert!(serde_json::from_str::<Audience>(json).is_err(), "{json}");
+        }
     }
 }

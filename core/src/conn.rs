@@ -33,6 +33,9 @@ impl ConnId {
     /// days of it. A hub that reaches the end refuses, it never repeats an id.
     pub const SERIALS: u64 = 1 << Self::SERIAL_BITS;
 
+    /// No connection: an id above all that are given out.
+    pub(crate) const NOBODY: Self = Self(u64::MAX);
+
     pub(crate) const fn new(serial: u64, slot: u32) -> Self {
         debug_assert!(serial < Self::SERIALS && (slot as usize) < Self::SLOTS);
         Self(serial << Self::SLOT_BITS | slot as u64)

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use crate::{conn::ConnId, payload::PayloadError, room::RoomNameError};
+use crate::{conn::ConnId, counted::Counted, payload::PayloadError, room::RoomNameError};
 
 /// The `code` of an error frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,7 +80,7 @@ pub struct UnknownConn(pub ConnId);
 #[non_exhaustive]
 pub enum Refused {
     /// As many connections are open as `Limits::connections` allows.
-    #[error("the namespace is full: {limit} connections are open")]
+    #[error("the namespace is full: it takes {} at a time", Counted(*.limit, "connection"))]
     Full {
         /// The limit.
         limit: usize,
@@ -104,36 +104,47 @@ pub enum JoinError {
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The connection is in as many rooms as it may be.
-    #[error("the connection is in {limit} rooms, as many as it may be: leave one first")]
+    #[error(
+        "this connection is in {}, as many as it may be: leave one first",
+        Counted(*.limit, "room")
+    )]
     RoomLimit {
         /// The limit.
         limit: usize,
     },
     /// The names of the connection's rooms would be too long together.
     #[error(
-        "the names of this connection's rooms would pass {limit} bytes together: leave a room \
-         first, or use shorter names"
+        "the names of this connection's rooms would pass {} together: leave a room first, or use \
+         shorter names",
+        Counted(*.limit, "byte")
     )]
     RoomNames {
         /// The limit.
         limit: usize,
     },
     /// The room has as many members as its policy allows.
-    #[error("the room is full: it has {limit} members, as many as its policy allows")]
+    #[error(
+        "the room is full: it has {}, as many as its policy allows",
+        Counted(*.limit, "member")
+    )]
     MemberLimit {
         /// The limit.
         limit: usize,
     },
     /// What presence is to show is too large.
-    #[error("`meta` has at most {bytes_max} bytes of JSON: keep a key to the rest in it")]
+    #[error(
+        "`meta` has at most {} of JSON: keep a key to the rest in it",
+        Counted(*.bytes_max, "byte")
+    )]
     Meta {
         /// The limit.
         bytes_max: usize,
     },
     /// What presence is to show is too large, over all rooms of the connection.
     #[error(
-        "`meta` has at most {bytes_max} bytes over all rooms of a connection: use a shorter one, or \
-         leave a room first"
+        "`meta` has at most {} over all rooms of a connection: use a shorter one, or leave a room \
+         first",
+        Counted(*.bytes_max, "byte")
     )]
     Metas {
         /// The limit.
@@ -178,7 +189,10 @@ pub enum SessionError {
     #[error("the session that is kept does not fit the type it is asked for as")]
     Type,
     /// Over `Limits::session_bytes`.
-    #[error("a session has at most {bytes_max} bytes of JSON: keep a key to the rest in it")]
+    #[error(
+        "a session has at most {} of JSON: keep a key to the rest in it",
+        Counted(*.bytes_max, "byte")
+    )]
     TooLarge {
         /// The limit.
         bytes_max: usize,

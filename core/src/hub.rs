@@ -295,6 +295,7 @@ impl Hub {
         let found = self.rooms.find(room);
         let already = found.filter(|(_, room)| room.has(conn));
         if let Some((slot, _)) = already {
+            self.check_meta(slot, meta)?;
             return Ok((slot, true));
         }
         if connection.rooms.len() >= limit {

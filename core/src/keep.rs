@@ -101,10 +101,7 @@ impl Hub {
         if policy.presence != PresencePolicy::Members || self.config.raw {
             return Ok(None);
         }
-        let bytes_max = limits.meta_bytes;
-        if meta.is_some_and(|meta| meta.len() > bytes_max) {
-            return Err(JoinError::Meta { bytes_max });
-        }
+        fits(meta, limits.meta_bytes)?;
         if let Some(bytes_max) = limits.metas_bytes
             && let Some(connection) = self.conns.get(conn)
         {
@@ -118,6 +115,17 @@ impl Hub {
             }
         }
         Ok(meta.map(Into::into))
+    }
+
+    /// Whether presence could show this of a member that joins again. It is not shown, and too much is
+    /// refused all the same.
+    pub(crate) fn check_meta(&self, slot: u32, meta: Option<&str>) -> Result<(), JoinError> {
+        match self.room_policy(slot) {
+            Some(policy) if policy.presence == PresencePolicy::Members && !self.config.raw => {
+                fits(meta, self.config.limits.meta_bytes)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Puts a message behind a room's history. Commands that this leads to are left to
@@ -452,4 +460,12 @@ impl Room {
     pub(crate) fn presence_mut(&mut self) -> Option<&mut Presence> {
         self.extra.as_mut()?.presence.as_mut()
     }
+}
+
+/// Whether presence may show so much of one user.
+fn fits(meta: Option<&str>, bytes_max: usize) -> Result<(), JoinError> {
+    if meta.is_some_and(|meta| meta.len() > bytes_max) {
+        return Err(JoinError::Meta { bytes_max });
+    }
+    Ok(())
 }

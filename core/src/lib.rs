@@ -11,6 +11,7 @@ mod audience;
 mod change;
 mod close;
 mod conn;
+mod counted;
 mod delivery;
 mod depart;
 mod envelope;
@@ -53,6 +54,7 @@ mod verb;
 pub use audience::Audience;
 pub use close::{CloseCode, DisconnectReason};
 pub use conn::{ConnId, Handshake, ParseConnIdError};
+pub use counted::Counted;
 pub use delivery::Delivery;
 pub use envelope::{Message, RequestId};
 pub use error::{

@@ -6,7 +6,10 @@ use core::ops::{Bound, RangeBounds};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{conn::ConnId, hub::Hub, presence::Who, time::Timestamp};
+use crate::{
+    attendance::Page, conn::ConnId, hub::Hub, policy::PresencePolicy, presence::Who,
+    time::Timestamp,
+};
 
 /// A page of a room's history. In JSON it is what `$history` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +71,14 @@ pub struct PresencePage {
     /// What to ask for the next page with; `None` at the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Whether there is a list, and single users who come and go are told. In JSON it is there only when
+    /// it is `false`.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub listed: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// One who is in a room.
@@ -264,7 +275,7 @@ impl Hub {
         let after = after.map(parse).transpose()?;
         let page = match self.rooms.find(room) {
             Some((slot, _)) => self.presence_page(slot, after, limit),
-            None => self.shows(room).then(Default::default),
+            None => self.empty_page(room),
         };
         let page = page.ok_or(PageError::NoPresence)?;
         let members = page.members.iter().map(|member| {
@@ -285,15 +296,17 @@ impl Hub {
             users: page.users,
             conns: page.conns,
             next: page.next,
+            listed: page.listed,
         })
     }
 
-    /// Whether the policy of a room that there is not would show who is in it.
-    fn shows(&self, room: &str) -> bool {
-        let policy = self
-            .policy_of(room)
-            .map(|index| self.config.policies.get(index));
-        policy.is_some_and(|policy| policy.presence != crate::PresencePolicy::Off)
-            && !self.config.raw
+    /// Who is in a room that there is not: nobody; `None` when its policy would show nobody.
+    fn empty_page(&self, room: &str) -> Option<Page<'_>> {
+        let policy = self.config.policies.get(self.policy_of(room)?);
+        let shown = policy.presence != PresencePolicy::Off && !self.config.raw;
+        shown.then(|| Page {
+            listed: policy.presence == PresencePolicy::Members,
+            ..Page::default()
+        })
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     outbox::Outbox,
     payload::Payload,
     time::Timestamp,
-    verb::{Fault, NO_ROOM, NOT_A_MEMBER, answer, object},
+    verb::{Fault, NOT_A_MEMBER, answer, object},
 };
 
 /// The position that a client has seen.
@@ -53,6 +53,11 @@ impl<'de> Deserialize<'de> for Formerly {
                 Ok(Formerly(vec![conn]))
             }
 
+            /// As if it were not there.
+            fn visit_unit<E: de::Error>(self) -> Result<Formerly, E> {
+                Ok(Formerly::default())
+            }
+
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut ids: A) -> Result<Formerly, A::Error> {
                 let mut conns = Vec::new();
                 while let Some(conn) = ids.next_element()? {
@@ -82,16 +87,18 @@ struct HistoryData {
 
 const BAD_DATA: Fault = (
     ErrorCode::BadPayload,
-    "`data` of $history must be an object: {\"after\":offset,\"before\":offset,\
+    Cow::Borrowed(
+        "`data` of $history must be an object: {\"after\":offset,\"before\":offset,\
      \"limit\":at least 1,\"conn\":string, or at most 16 of them}, each member optional",
+    ),
 );
 const NO_HISTORY: Fault = (
     ErrorCode::Forbidden,
-    "this room keeps no history: its policy has no `history`",
+    Cow::Borrowed("this room keeps no history: its policy has no `history`"),
 );
 const BUSY: Fault = (
     ErrorCode::Overloaded,
-    "too many requests wait for histories: ask again later",
+    Cow::Borrowed("too many requests wait for histories: ask again later"),
 );
 
 /// A request that waits for a room's messages.
@@ -169,7 +176,7 @@ impl Hub {
         request: &Envelope<'_>,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
-        let name = request.room.as_deref().ok_or(NO_ROOM)?;
+        let name = self.room_of(request)?;
         let data: Option<HistoryData> = object(request.data.as_str()).ok_or(BAD_DATA)?;
         let data = data.unwrap_or_default();
         if data.limit == Some(0) {

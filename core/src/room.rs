@@ -6,7 +6,9 @@ use core::ops::Bound;
 use serde::{Deserialize, Serialize};
 use slab::Slab;
 
-use crate::{conn::ConnId, history::History, presence::Presence, time::Timestamp};
+use crate::{
+    conn::ConnId, counted::Counted, history::History, presence::Presence, time::Timestamp,
+};
 
 /// The rules for room names.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +16,7 @@ pub struct RoomName;
 
 /// A text that is not a room name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a room name has 1 to {bytes_max} bytes and no control characters")]
+#[error("a room name has 1 to {} and no control characters", Counted(*.bytes_max, "byte"))]
 #[non_exhaustive]
 pub struct RoomNameError {
     /// The limit in force.

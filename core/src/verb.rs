@@ -1,6 +1,6 @@
 //! Protocol verbs: what a client asks with an event that starts with `$`.
 
-use alloc::format;
+use alloc::{borrow::Cow, format};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,6 +12,7 @@ use crate::{
     hub::Hub,
     outbox::Outbox,
     recover::SincePosition,
+    room::RoomNameError,
     time::Timestamp,
 };
 
@@ -52,10 +53,10 @@ impl Hub {
                 });
                 Ok(())
             }
-            _ => Err((ErrorCode::UnknownVerb, UNKNOWN_VERB)),
+            _ => Err((ErrorCode::UnknownVerb, UNKNOWN_VERB.into())),
         };
         if let Err((code, message)) = fault {
-            answer_error(conn, request, out, code, message);
+            answer_error(conn, request, out, code, &message);
         }
     }
 
@@ -66,13 +67,8 @@ impl Hub {
         request: &Envelope<'_>,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
-        let room = request.room.as_deref().ok_or(NO_ROOM)?;
-        let (since, meta) = join_data(request.data.as_str()).ok_or((
-            ErrorCode::BadPayload,
-            "`data` of $join must be an object: {\"since\":{\"epoch\":string,\"offset\":integer,\
-             \"conn\":string, or at most 16 of them},\"meta\":any}, each member optional but `epoch` and \
-             `offset`",
-        ))?;
+        let room = self.room_of(request)?;
+        let (since, meta) = join_data(request.data.as_str()).ok_or(BAD_DATA)?;
         if let Some(since) = &since
             && self.waits_for(room, since)
         {
@@ -80,30 +76,7 @@ impl Hub {
         }
         let (slot, already) = match self.enter(now, conn, room, meta, out) {
             Ok(entered) => entered,
-            Err(fault) => {
-                let (code, message) = match fault {
-                    JoinError::RoomLimit { limit } => (
-                        ErrorCode::RoomLimit,
-                        format!(
-                            "this connection is in {limit} rooms, as many as it may be: leave one \
-                             first"
-                        ),
-                    ),
-                    JoinError::RoomNames { .. } => (ErrorCode::RoomLimit, format!("{fault}")),
-                    JoinError::MemberLimit { .. } => (ErrorCode::MemberLimit, format!("{fault}")),
-                    JoinError::Meta { .. } | JoinError::Metas { .. } => {
-                        (ErrorCode::TooLarge, format!("{fault}"))
-                    }
-                    JoinError::Room(_) => return Err(NO_ROOM),
-                    // Its `meta` is JSON already.
-                    JoinError::UnknownConn(_) | JoinError::Encode(_) => {
-                        debug_assert!(false, "a request of a dead connection");
-                        return Ok(());
-                    }
-                };
-                answer_error(conn, request, out, code, &message);
-                return Ok(());
-            }
+            Err(fault) => return self.not_joined(&fault),
         };
         let missed = since.as_ref().map(|since| {
             // Without a history there is nothing to replay from: never partial.
@@ -133,6 +106,33 @@ impl Hub {
         Ok(())
     }
 
+    /// The answer to a join that did not happen.
+    fn not_joined(&self, fault: &JoinError) -> Result<(), Fault> {
+        let code = match fault {
+            JoinError::RoomLimit { .. } | JoinError::RoomNames { .. } => ErrorCode::RoomLimit,
+            JoinError::MemberLimit { .. } => ErrorCode::MemberLimit,
+            JoinError::Meta { .. } | JoinError::Metas { .. } => ErrorCode::TooLarge,
+            JoinError::Room(_) => return Err(self.no_room()),
+            // Its `meta` is JSON already.
+            JoinError::UnknownConn(_) | JoinError::Encode(_) => {
+                debug_assert!(false, "a request of a dead connection");
+                return Ok(());
+            }
+        };
+        Err((code, format!("{fault}").into()))
+    }
+
+    /// The room of a request that needs one.
+    pub(crate) fn room_of<'a>(&self, request: &'a Envelope<'_>) -> Result<&'a str, Fault> {
+        request.room.as_deref().ok_or_else(|| self.no_room())
+    }
+
+    fn no_room(&self) -> Fault {
+        let bytes_max = self.limits().room_name_bytes;
+        let fault = format!("this verb needs a `room`: {}", RoomNameError { bytes_max });
+        (ErrorCode::BadRoom, fault.into())
+    }
+
     fn verb_leave(
         &mut self,
         now: Timestamp,
@@ -140,7 +140,7 @@ impl Hub {
         request: &Envelope<'_>,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
-        let room = request.room.as_deref().ok_or(NO_ROOM)?;
+        let room = self.room_of(request)?;
         let was = self.leave(now, conn, room, out).unwrap_or(false);
         answer(conn, request, out, |text| {
             text.push_str(if was {
@@ -167,15 +167,20 @@ impl Hub {
     }
 }
 
-pub(crate) type Fault = (ErrorCode, &'static str);
+/// An answer that refuses a request.
+pub(crate) type Fault = (ErrorCode, Cow<'static, str>);
 
-pub(crate) const NO_ROOM: Fault = (
-    ErrorCode::BadRoom,
-    "this verb needs a `room`: 1 to 200 bytes, no control characters",
-);
 pub(crate) const NOT_A_MEMBER: Fault = (
     ErrorCode::Forbidden,
-    "this is for members of the room: join it first",
+    Cow::Borrowed("this is for members of the room: join it first"),
+);
+const BAD_DATA: Fault = (
+    ErrorCode::BadPayload,
+    Cow::Borrowed(
+        "`data` of $join must be an object: {\"since\":{\"epoch\":string,\"offset\":integer,\
+         \"conn\":string, or at most 16 of them},\"meta\":any}, each member optional but `epoch` and \
+         `offset`",
+    ),
 );
 const UNKNOWN_VERB: &str = "no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms, $members, $history or $ping";
 

@@ -562,7 +562,7 @@ fn members_and_history_of_a_room() {
         (
             "GET /api/v1/ns/rooms/hall/members",
             "",
-            r#"{"members":[],"users":1,"conns":1}"#,
+            r#"{"members":[],"users":1,"conns":1,"listed":false}"#,
         ),
         ("GET /api/v1/ns/rooms/hall/history", "", "forbidden"),
         ("GET /api/v1/ns/rooms/other/members", "", "not_found"),

@@ -86,16 +86,18 @@ class Server {
 
 /** What a client of the page has heard. */
 function listener(Rooms, port) {
-  const heard = { said: [], offsets: [], lost: [], gaps: 0, sockets: [] };
+  const heard = { said: [], offsets: [], own: [], lost: [], gaps: 0, joins: 0, sockets: [] };
   heard.rooms = new Rooms(`ws://127.0.0.1:${port}/ws`, {
-    on: ({ event, id, data, offset }) => {
+    on: ({ event, id, data, offset }, own) => {
       if (event === "said" && id === undefined) heard.said.push(data) && heard.offsets.push(offset);
+      if (event === "said" && id === undefined && own) heard.own.push(data);
     },
     lost: (room) => heard.lost.push(room),
     socket: (url) => {
       const socket = new WebSocket(url, ["roomcast.v1"], { perMessageDeflate: false });
       heard.sockets.push(socket);
       socket.on("message", (text) => (heard.gaps += text.includes('"$gap"') ? 1 : 0));
+      socket.on("message", (text) => (heard.joins += text.includes('"event":"$join"') ? 1 : 0));
       return socket;
     },
   });
@@ -142,6 +144,61 @@ const cases = {
     await server.publish("chat:a", "other");
     await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 1);
     equal(text(heard.said), text(["other"]), "messages");
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+
+  async "knows its own messages that come late, from an earlier connection"({ Rooms }) {
+    const server = await Server.start(0);
+    const heard = listener(Rooms, server.port);
+    heard.rooms.join("chat:a");
+    const there = members(server, "chat:a");
+    await until("the join", async () => (await there()) === 1);
+    heard.rooms.send({ event: "said", room: "chat:a", echo: true, data: "echo" });
+    await until("the echo", async () => (await there()) >= 0 && heard.said.length === 1);
+    // The line breaks for the client alone: what it sent before is still on its way.
+    const [early] = heard.sockets;
+    early.onmessage = null;
+    const broke = early.onclose;
+    early.onclose = null;
+    broke({ code: 1006 });
+    await until("the return", async () => (await there()) === 2);
+    early.send(text({ event: "said", room: "chat:a", data: "late" }));
+    await until("what was late", async () => (await there()) >= 0 && heard.said.length === 2);
+    await server.publish("chat:a", "other");
+    await until("the other", async () => (await there()) >= 0 && heard.said.length === 3);
+    equal(text(heard.said), text(["echo", "late", "other"]), "messages");
+    equal(text(heard.own), text(["echo", "late"]), "its own");
+    early.terminate();
+    heard.rooms.close();
+    await server.end("SIGKILL");
+  },
+
+  async "gets nothing twice, however often it joins"({ Rooms }) {
+    const server = await Server.start(0);
+    const heard = listener(Rooms, server.port);
+    const joins = () => heard.rooms.join("chat:a");
+    joins();
+    joins();
+    const there = members(server, "chat:a");
+    await until("the join", async () => (await there()) === 1);
+    await server.publish("chat:a", 1, 2);
+    await until("what is live", async () => (await there()) >= 0 && heard.said.length === 2);
+    await server.drop();
+    await until("the close", async () => (await there()) === 0);
+    await server.publish("chat:a", 3);
+    await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 3);
+    joins();
+    // As a page does that asks for itself: from the start, and twice.
+    const { epoch } = heard.rooms.rooms.get("chat:a");
+    const again = { event: "$join", room: "chat:a", data: { since: { epoch, offset: 0 } } };
+    heard.rooms.send(again);
+    heard.rooms.send(again);
+    await until("the answers", async () => (await there()) >= 0 && heard.joins === 4);
+    await server.publish("chat:a", 4, 5);
+    await until("the last", async () => (await there()) >= 0 && heard.said.includes(5));
+    equal(text(heard.said), text(numbers(1, 5)), "messages");
+    equal(heard.lost.length, 0, "told of a loss");
     heard.rooms.close();
     await server.end("SIGKILL");
   },

@@ -1,5 +1,6 @@
 //! Errors over HTTP: `application/problem+json` (RFC 9457).
 
+use crate::counted::Counted;
 use alloc::{borrow::Cow, format, vec::Vec};
 
 use serde::Serialize;
@@ -119,8 +120,9 @@ impl Problem {
     /// 413: the body of an API call is larger than the host takes.
     pub fn body_too_large(bytes_max: usize) -> Self {
         let detail = format!(
-            "the body must have at most {bytes_max} bytes: send less, or raise \
-             ROOMCAST_API_BODY_BYTES_MAX (--api-body-bytes-max)"
+            "the body must have at most {}: send less, or raise ROOMCAST_API_BODY_BYTES_MAX \
+             (--api-body-bytes-max)",
+            Counted(bytes_max, "byte")
         );
         Self::new(ProblemCode::TooLarge, detail)
     }

@@ -442,3 +442,50 @@ fn a_room_state_that_cannot_have_been_is_refused() {
     }
     assert_eq!(restore(&[good.clone(), good]), Err(RestoreError::RoomState));
 }
+
+/// What `history.bytes` counts, from the outside: the frames as members get them, and 48 bytes for each
+/// message that left others out than its publisher, with 8 for each connection and 16 and the name for
+/// each user.
+#[test]
+fn history_bytes_are_what_the_documentation_says() {
+    let kept = |bytes: usize| {
+        let policies = format!(r#"{{"rooms":[{{"match":"log","history":{{"bytes":{bytes}}}}}]}}"#);
+        let mut desk = desk(Limits::default(), false, &policies);
+        let ann = Handshake::new().with_user("ann");
+        let [a, b, c] = [ann, Handshake::new(), Handshake::new()]
+            .map(|handshake| desk.connect(handshake).expect("room for it"));
+        for conn in [a, b, c] {
+            desk.join(conn, "log");
+        }
+        let mut frames = 0;
+        let mut count = |desk: &mut Desk| {
+            for command in &desk.out {
+                if let Command::Send { to, frame, .. } = command
+                    && to.contains(&c)
+                {
+                    frames += frame.as_bytes().len();
+                }
+            }
+            desk.out.clear();
+        };
+        desk.text(a, r#"{"event":"said","room":"log","data":"\u00e9 \"x\""}"#);
+        count(&mut desk);
+        let without_conn = Audience::room("log").except_conn(b);
+        desk.send(&without_conn, "[1]").expect("valid");
+        count(&mut desk);
+        let without_user = Audience::room("log")
+            .except_user("ann")
+            .except_user("b\u{e9}n");
+        desk.send(&without_user, "2").expect("valid");
+        count(&mut desk);
+        let history = desk.hub.history("log", None, None, 9).expect("a history");
+        (frames, history.len())
+    };
+    let (frames, all) = kept(1_000_000);
+    assert_eq!(all, 3);
+    let users = (16 + "ann".len()) + (16 + "b\u{e9}n".len());
+    // A member that is left out as a user is left out as a connection, too.
+    let exact = frames + (48 + 8) + (48 + users);
+    assert_eq!(kept(exact), (frames, 3));
+    assert_eq!(kept(exact - 1), (frames, 2));
+}

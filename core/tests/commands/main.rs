@@ -5,4 +5,5 @@ mod client;
 mod desk;
 mod kept;
 mod questions;
+mod texts;
 mod time;

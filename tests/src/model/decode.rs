@@ -160,7 +160,7 @@ pub(super) fn join(
             let epoch = since.get("epoch").ok_or(())?;
             let offset = since.get("offset").ok_or(())?;
             let was = match since.get("conn") {
-                None => None,
+                None | Some("null") => None,
                 Some(conn) => connection(&read::<String>(conn)?).ok_or(())?, // stories name one
             };
             Some(Since {

@@ -221,23 +221,28 @@ impl Model {
         let Some(conn) = self.find(actor).cloned() else {
             return Err("unknown");
         };
-        if conn.rooms.contains(room) {
-            return Ok(true);
-        }
-        if conn.rooms.len() >= limits.0 {
-            return Err("room_limit");
-        }
         let policy = self.policy(room);
         let shows = policy
             .as_ref()
             .is_some_and(|policy| policy.presence == PresencePolicy::Members);
+        let too_large = shows && meta.is_some_and(|meta| meta.len() > limits.1);
+        if conn.rooms.contains(room) {
+            return if too_large {
+                Err("too_large")
+            } else {
+                Ok(true)
+            };
+        }
+        if conn.rooms.len() >= limits.0 {
+            return Err("room_limit");
+        }
         let members = self.members(&conn.namespace, room).count();
         if let Some(policy) = &policy
             && policy.members.is_some_and(|limit| members >= limit)
         {
             return Err("member_limit");
         }
-        if shows && meta.is_some_and(|meta| meta.len() > limits.1) {
+        if too_large {
             return Err("too_large");
         }
         self.open(&conn.namespace, room);
@@ -421,7 +426,7 @@ impl Model {
         );
         let counts = format!(r#""users":{},"conns":{conns}"#, users.len());
         if shows == Some(PresencePolicy::Counts) || users.len() > self.limits.presence_list {
-            return Ok(format!(r#"{{"members":[],{counts}}}"#));
+            return Ok(format!(r#"{{"members":[],{counts},"listed":false}}"#));
         }
         let place = |at: usize, cursor: &str| match cursor.strip_prefix('u') {
             Some(user) => (0, user.to_owned(), 0),
