@@ -485,7 +485,7 @@ fn history_bytes_are_what_the_documentation_says() {
     assert_eq!(all, 3);
     let users = (16 + "ann".len()) + (16 + "b\u{e9}n".len());
     // A member that is left out as a user is left out as a connection, too.
-    let exact = frames + (48 + 8) + (48 + users);
+    let exact = frames + (48 + 8) + (48 + 8 + users);
     assert_eq!(kept(exact), (frames, 3));
     assert_eq!(kept(exact - 1), (frames, 2));
 }
