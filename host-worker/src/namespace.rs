@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use roomcast_core::{
-    Admission, App, CloseCode, Command, Config, ConnId, ConnectError, DisconnectReason, ErrorCode,
-    Frame, Gateway, Handshake, Limits, Outbox, Policies, PresencePolicy, Rejection, RoomPolicy,
-    Timestamp, UpgradeRequest,
+    Admission, App, CloseCode, Command, Config, ConnId, ConnectError, Counted, DisconnectReason,
+    ErrorCode, Frame, Gateway, Handshake, Limits, Outbox, Policies, PresencePolicy, Rejection,
+    RoomPolicy, Timestamp, UpgradeRequest,
     http::{Answer, ApiCall, Problem},
 };
 
@@ -126,6 +126,11 @@ impl<P: Platform> Namespace<P> {
         self.saved.clone_from(&saved.application);
         self.lives = saved.state.lives();
         self.forgotten.clone_from(&saved.unreadable);
+        if saved.damaged > 0 {
+            let rows = Counted(saved.damaged, "row");
+            let text = format!("the storage is damaged: {rows} of it left out");
+            self.platform.log(&text);
+        }
         let rooms: Vec<_> = saved
             .rooms
             .iter()

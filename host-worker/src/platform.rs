@@ -32,6 +32,8 @@ pub(crate) struct Saved {
     pub(crate) rooms: Vec<RoomState>,
     /// The names of those whose state cannot be read.
     pub(crate) unreadable: Vec<String>,
+    /// How many rows beside them cannot be read: idempotency keys, and rooms without a name.
+    pub(crate) damaged: usize,
     /// What an application keeps; empty when it is nothing.
     pub(crate) application: String,
 }

@@ -7,10 +7,11 @@ use roomcast_core::{HistoryMessage, HubState, KeyState, Timestamp};
 use serde::Deserialize;
 use worker::{SqlStorage, SqlStorageValue};
 
-use self::rooms::Rooms;
+use self::{rooms::Rooms, value::Text};
 use crate::platform::{Fault, Kept, Saved};
 
 mod rooms;
+mod value;
 
 /// The tables. A later version of them begins by reading `version`.
 ///
@@ -65,6 +66,18 @@ struct StateRow {
     state: String,
 }
 
+#[derive(Deserialize)]
+struct KeyRow {
+    state: Text,
+}
+
+impl KeyRow {
+    /// `None` when it is damaged.
+    fn read(self) -> Option<KeyState> {
+        serde_json::from_str(&self.state.0?).ok()
+    }
+}
+
 impl Storage {
     pub(crate) fn new(sql: SqlStorage, epoch: String) -> Self {
         Self {
@@ -88,6 +101,7 @@ impl Storage {
             state: HubState::default(),
             rooms: Vec::new(),
             unreadable: Vec::new(),
+            damaged: 0,
             application: String::new(),
         })
     }
@@ -112,9 +126,11 @@ impl Storage {
         }
         const KEYS: &str = "SELECT state FROM keys WHERE expires_ms > ?";
         let now = vec![number(now.as_millis())];
-        let rows: Vec<StateRow> = self.sql.exec(KEYS, now)?.to_array()?;
-        let keys = rows.iter().map(|row| serde_json::from_str(&row.state));
-        let keys: Result<Vec<KeyState>, _> = keys.collect();
+        let rows: Vec<KeyRow> = self.sql.exec(KEYS, now)?.to_array()?;
+        let rows_read = rows.len();
+        // Without one that is damaged a request that is repeated counts as new.
+        let keys: Vec<KeyState> = rows.into_iter().filter_map(KeyRow::read).collect();
+        let keys_damaged = rows_read - keys.len();
         let state = integer(row.next_serial).map(HubState::from_serial);
         let mut kept = Vec::new();
         if self.application_made {
@@ -129,20 +145,16 @@ impl Storage {
         } else {
             row.epoch
         };
-        Ok(match (keys, state) {
-            (Ok(keys), Some(state)) => Ok(Some(Saved {
+        Ok(match state {
+            Some(state) => Ok(Some(Saved {
                 epoch,
                 state: state.with_keys(keys).with_lives(loaded.lives),
                 rooms: loaded.rooms,
                 unreadable: loaded.unreadable,
+                damaged: keys_damaged + loaded.damaged,
                 application,
             })),
-            (Err(fault), _) => {
-                // Without what stands there: callers chose it.
-                let why = format!("it is no state, from byte {} on", fault.column());
-                Err(Fault::new("an idempotency key cannot be read", why))
-            }
-            (_, None) => Err(Fault::new("the storage cannot be read", "a bad number")),
+            None => Err(Fault::new("the storage cannot be read", "a bad number")),
         })
     }
 

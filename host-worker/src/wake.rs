@@ -144,6 +144,7 @@ mod tests {
             state,
             rooms: Vec::new(),
             unreadable: Vec::new(),
+            damaged: 0,
             application: String::new(),
         };
         let woken = wake(&Config::new("e"), saved, attachments, || Box::new(()));
@@ -174,5 +175,72 @@ mod tests {
         let (_, attachments) = crowd(3);
         let seats = seated(HubState::from_serial(2), &attachments);
         assert_eq!(seats, [true, true, false]);
+    }
+
+    /// Damage costs who it hits: never the others, and never the namespace.
+    #[test]
+    fn no_flipped_byte_of_an_attachment_costs_the_others() {
+        let (state, sound) = crowd(2);
+        for at in 0..sound[0].len() {
+            for flip in [0x01, 0x20, 0x80] {
+                let mut attachments = sound.clone();
+                attachments[0][at] ^= flip;
+                let saved = Saved {
+                    epoch: "e".to_owned(),
+                    state: state.clone(),
+                    rooms: Vec::new(),
+                    unreadable: Vec::new(),
+                    damaged: 0,
+                    application: String::new(),
+                };
+                let woken = wake(&Config::new("e"), saved, &attachments, || Box::new(()));
+                let Wake { app, seats, .. } = woken.expect("a namespace");
+                app.hub().assert_consistent();
+                // An id that is another one, and one that somebody has, is the first who claims it.
+                let other = attachment::decode(&sound[1]).expect("sound").id();
+                let claimed = seats[0].as_ref().is_ok_and(|id| id.slot() == other.slot());
+                assert!(seats[1].is_ok() || claimed, "{flip:#x} at {at}: {seats:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_flipped_byte_of_a_room_costs_the_namespace() {
+        let policies = r#"{"rooms":[{"match":"*","history":{},"presence":"members"}]}"#;
+        let config = Config::new("e")
+            .with_policies(serde_json::from_str(policies).expect("valid"))
+            .with_durable(true);
+        let (mut hub, mut out) = (Hub::new(config.clone()), Outbox::new());
+        for name in ["r", "s"] {
+            let audience = roomcast_core::Audience::room(name);
+            let sent = hub.send(NOW, &audience, "e", roomcast_core::Payload::NULL, &mut out);
+            sent.expect("valid");
+        }
+        let rooms = ["r", "s"].map(|name| hub.room_state(name).expect("a room"));
+        let sound = serde_json::to_string(&rooms[0]).expect("JSON");
+        for at in 0..sound.len() {
+            for flip in [0x01, 0x02, 0x10, 0x20] {
+                let mut bytes = sound.clone().into_bytes();
+                bytes[at] ^= flip;
+                // One that is another room's does not get here.
+                let damaged = serde_json::from_slice::<RoomState>(&bytes).ok();
+                let Some(damaged) = damaged.filter(|state| state.room() == "r") else {
+                    continue;
+                };
+                let saved = Saved {
+                    epoch: "e".to_owned(),
+                    state: hub.state().with_lives(hub.lives()),
+                    rooms: vec![damaged, rooms[1].clone()],
+                    unreadable: Vec::new(),
+                    damaged: 0,
+                    application: String::new(),
+                };
+                let woken = wake(&config, saved, &[], || Box::new(()));
+                let Wake { app, .. } = woken.expect("a namespace");
+                app.hub().assert_consistent();
+                let other = app.hub().room_state("s");
+                assert_eq!(other.as_ref(), Some(&rooms[1]), "{flip:#x} at {at}");
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What a namespace keeps that belongs to no connection: histories, rooms, what an application keeps.
 
-use roomcast_core::{AppState, Command, HubState, Outbox, Timestamp};
+use roomcast_core::{AppState, Command, Counted, HubState, Outbox, Timestamp};
 
 use super::{AnyApp, Namespace};
 use crate::platform::{Appended, Fault, Kept, Platform};
@@ -126,7 +126,20 @@ pub(crate) fn give_back(
     out: &mut Outbox,
 ) -> Result<(), Fault> {
     let messages = match app.hub().room_state(room) {
-        Some(state) => platform.history(room, state.first()..=state.offset())?,
+        Some(state) => {
+            let (first, top) = (state.first(), state.offset());
+            let messages = platform.history(room, first..=top)?;
+            let lost = (top + 1 - first).saturating_sub(messages.len() as u64);
+            if lost > 0 {
+                let lost = Counted(usize::try_from(lost).unwrap_or(usize::MAX), "message");
+                let text = format!(
+                    "the storage is damaged: {lost} of {room:?} cannot be read, and those before \
+                     are dropped"
+                );
+                platform.log(&text);
+            }
+            messages
+        }
         None => Vec::new(),
     };
     app.give_back(now, room, messages, out);

@@ -120,6 +120,7 @@ impl Platform for Fake {
             state: state.with_lives(lives),
             rooms: rooms.into_values().collect(),
             unreadable: Vec::new(),
+            damaged: 0,
             application,
         })
     }

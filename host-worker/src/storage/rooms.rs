@@ -6,7 +6,11 @@ use roomcast_core::{Except, HistoryMessage, RoomState, Timestamp};
 use serde::Deserialize;
 use worker::{SqlStorage, SqlStorageValue};
 
-use super::{integer, number, reading, writing};
+use super::{
+    integer, number, reading,
+    value::{Number, Text},
+    writing,
+};
 use crate::platform::{Appended, Fault, Kept};
 
 /// Made when a room is saved for the first time.
@@ -50,36 +54,39 @@ pub(super) struct Loaded {
     pub(super) lives: u64,
     pub(super) rooms: Vec<RoomState>,
     pub(super) unreadable: Vec<String>,
+    /// How many rows have not even the name of a room.
+    pub(super) damaged: usize,
 }
 
 #[derive(Deserialize)]
 struct LivesRow {
-    lives: f64,
+    lives: Number,
 }
 
 #[derive(Deserialize)]
 struct RoomRow {
-    room: String,
-    state: String,
+    room: Text,
+    state: Text,
 }
 
 #[derive(Deserialize)]
 struct MessageRow {
-    position: f64,
-    at_ms: f64,
-    frame: String,
-    excepted: String,
+    position: Number,
+    at_ms: Number,
+    frame: Text,
+    excepted: Text,
 }
 
 impl MessageRow {
+    /// `None` when it is damaged.
     fn read(self) -> Option<HistoryMessage> {
-        let at = Timestamp::from_millis(integer(self.at_ms)?);
-        let except = match &*self.excepted {
+        let at = Timestamp::from_millis(integer(self.at_ms.0?)?);
+        let except = match &*self.excepted.0? {
             "" => Except::Nobody,
             json => serde_json::from_str(json).ok()?,
         };
-        let offset = integer(self.position)?;
-        Some(HistoryMessage::new(offset, at, self.frame, except))
+        let offset = integer(self.position.0?)?;
+        Some(HistoryMessage::new(offset, at, self.frame.0?, except))
     }
 }
 
@@ -98,7 +105,7 @@ impl Rooms {
             return Ok(Loaded::default());
         }
         let lives: Vec<LivesRow> = sql.exec("SELECT lives FROM histories", None)?.to_array()?;
-        let lives = lives.first().and_then(|row| integer(row.lives));
+        let lives = lives.first().and_then(|row| integer(row.lives.0?));
         self.renewed = lives.is_none();
         let mut loaded = Loaded {
             lives: lives.unwrap_or_default(),
@@ -106,11 +113,19 @@ impl Rooms {
         };
         const STATES: &str = "SELECT room, state FROM rooms ORDER BY room, part";
         let rows: Vec<RoomRow> = sql.exec(STATES, None)?.to_array()?;
+        let rows_read = rows.len();
+        // A part that is damaged makes the whole state one.
+        let rows = rows.into_iter().filter_map(|row| {
+            let state = row.state.0.unwrap_or_default();
+            Some((row.room.0?, state))
+        });
+        let rows: Vec<_> = rows.collect();
+        loaded.damaged = rows_read - rows.len();
         let mut rows = rows.into_iter().peekable();
-        while let Some(RoomRow { room, mut state }) = rows.next() {
-            while let Some(part) = rows.next_if(|part| part.room == room) {
-                state.push_str(&part.state);
-                self.parted.insert(part.room);
+        while let Some((room, mut state)) = rows.next() {
+            while let Some((room, part)) = rows.next_if(|(other, _)| *other == room) {
+                state.push_str(&part);
+                self.parted.insert(room);
             }
             let read = serde_json::from_str(&state).ok();
             match read.filter(|read: &RoomState| read.room() == room) {
