@@ -44,6 +44,12 @@ impl Shelf {
         }
     }
 
+    /// Whether a room is known by this number.
+    pub(crate) fn has(&self, seq: u64) -> bool {
+        let mut rooms = [&self.held, &self.idle, &self.blank].into_iter();
+        rooms.any(|rooms| rooms.contains_key(&seq))
+    }
+
     pub(crate) fn remove(&mut self, seq: u64) {
         for rooms in [&mut self.held, &mut self.idle, &mut self.blank] {
             rooms.remove(&seq);

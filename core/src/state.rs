@@ -352,6 +352,10 @@ impl Hub {
         self.lives = lives.max(life);
         if let Some(fresh) = self.rooms.get_mut(slot).history_mut() {
             self.shelf.remove(fresh.seq);
+            if woken.seq == 0 || self.shelf.has(woken.seq) {
+                // No room was given 0, and no two the same: this number is damaged, or the other.
+                woken.seq = self.shelf.touch(fresh.seq);
+            }
             *fresh = woken;
             self.shelf.insert(fresh, slot, true);
         }

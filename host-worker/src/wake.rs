@@ -229,7 +229,7 @@ mod tests {
                 };
                 let saved = Saved {
                     epoch: "e".to_owned(),
-                    state: hub.state().with_lives(hub.lives()),
+                    state: HubState::default().with_lives(hub.lives()),
                     rooms: vec![damaged, rooms[1].clone()],
                     unreadable: Vec::new(),
                     damaged: 0,
