@@ -220,7 +220,12 @@ mod tests {
                 ..
             } => Some(text.into()),
             Command::PersistRoom { room } => Some(format!("keep {room}")),
-            _ => None,
+            Command::Send { .. }
+            | Command::Close { .. }
+            | Command::Ping { .. }
+            | Command::Persist { .. }
+            | Command::Append { .. }
+            | Command::Recall { .. } => None,
         });
         let told = told.collect();
         out.clear();
@@ -389,7 +394,9 @@ mod tests {
             for (conn, room) in [(0, "full"), (1, "full"), (2, "waits"), (0, "left")] {
                 put(1, join(conn, room));
             }
-            ["full", "waits", "left", "full", "full"].map(|room| put(2, say(room)));
+            for room in ["full", "waits", "left", "full", "full"] {
+                put(2, say(room));
+            }
             let (conn, reason) = (ConnId::new(2, 2), crate::DisconnectReason::Lost);
             put(3, Input::Disconnect { conn, reason });
             let conn = ConnId::new(0, 0);
@@ -403,7 +410,9 @@ mod tests {
             for (at, policies) in [(4, after), (6, before), (8, after)] {
                 let policies = alloc::borrow::Cow::Owned(read(policies));
                 put(at, Input::SetPolicies { policies });
-                ["full", "waits", "new"].map(|room| put(at + 1, say(room)));
+                for room in ["full", "waits", "new"] {
+                    put(at + 1, say(room));
+                }
             }
             for (conn, room) in [(0, "left"), (1, "waits"), (0, "new")] {
                 put(9, join(conn, room));

@@ -4,7 +4,6 @@ use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::{fmt::Display, str::FromStr, time::Duration};
 
 use crate::{
-    counted::Counted,
     limits::{Limits, Rate},
 };
 

@@ -167,9 +167,9 @@ mod tests {
         let expected = [
             "0 a 1 open e",
             "0 b 2 open e",
-            r#"1 a 3 input {"connect":{}}"#,
-            r#"1 a 4 input {"connect":{}}"#,
-            r#"1 b 5 input {"connect":{}}"#,
+            r#"1 a 3 input {"connect":{"welcome":false}}"#,
+            r#"1 a 4 input {"connect":{"welcome":false}}"#,
+            r#"1 b 5 input {"connect":{"welcome":false}}"#,
             r#"2 a 6 input {"send":{"audience":{"all":true},"event":"e","data":[1,2]}}"#,
             r#"2 a 6 send 0,1048577 {"event":"e","data":[1,2]}"#,
             r#"3 b 7 input {"text":{"conn":"7340032","text":"{\"event\":\"$ping\"}"}}"#,
