@@ -54,6 +54,8 @@ pub(crate) async fn serve(
             deaf: false,
             bulk: false,
             half_closed: false,
+            parted: false,
+            ended: false,
             end: DisconnectReason::Lost,
         };
         if !early.is_empty() {
@@ -133,6 +135,10 @@ struct Connection {
     /// Whether the last read was a large one.
     bulk: bool,
     half_closed: bool,
+    /// Whether the peer has said its last: a close frame, or the end of its stream.
+    parted: bool,
+    /// Whether its stream has ended: there is nothing left to read.
+    ended: bool,
     end: DisconnectReason,
 }
 
@@ -156,6 +162,10 @@ impl Connection {
                 self.half_closed = true;
                 self.socket.half_close();
             }
+            if self.ended {
+                // What is left to be done wakes the task.
+                return Poll::Pending;
+            }
             if shard.must_wait(self.home(), cx) || self.bulk && shard.is_behind(cx) {
                 return Poll::Pending;
             }
@@ -168,7 +178,13 @@ impl Connection {
             }
             let count = filled.filled().len();
             if count == 0 {
-                return Poll::Ready(());
+                self.ended = true;
+                if self.socket.home().is_none() {
+                    return Poll::Ready(());
+                }
+                // A peer may end its stream and still read. What it asked before is answered.
+                self.part(None, Box::default());
+                continue;
             }
             self.process(&mut buffer[..count]);
             self.bulk = count >= BULK_BYTES;
@@ -246,15 +262,57 @@ impl Connection {
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
             self.end = DisconnectReason::Client(code);
-            socket.answer_close(code, &answer);
-            shard.commit();
-            socket.flush(now);
+            self.part(code, answer);
         }
+        let (shard, socket) = (&self.shard, &self.socket);
         // A message that ended and one that began are two: the clock starts anew.
         let since = socket.message_since.get().filter(|_| messages == 0);
         let amid = self.decoder.is_amid_message();
         socket.message_since.set(amid.then(|| since.unwrap_or(now)));
         shard.watch(socket);
+    }
+}
+
+impl Connection {
+    /// Answers the peer's goodbye, behind the answers to what it asked before. Where the hub is on
+    /// another shard, those come by mail: so the goodbye goes there and back, behind all of it.
+    fn part(&mut self, code: Option<CloseCode>, answer: Box<[u8]>) {
+        if self.parted {
+            // The end of the stream behind a close frame.
+            return;
+        }
+        self.parted = true;
+        let (shard, socket) = (&self.shard, &self.socket);
+        match socket.home() {
+            Some((Home::Local(namespace), conn)) => {
+                namespace.finish_for(shard, *conn);
+                shard.answer_close(socket, code, &answer);
+            }
+            Some((
+                Home::Remote {
+                    shard: home,
+                    namespace,
+                },
+                conn,
+            )) => {
+                let (from, key) = (shard.index, socket.key);
+                let (namespace, conn) = (namespace.clone(), *conn);
+                let there = move |home: &Rc<Shard>| {
+                    if let Some(namespace) = home.namespace(&namespace) {
+                        namespace.finish_for(home, conn);
+                    }
+                    // The key is free only after the hub's last word on the connection.
+                    let back = move |shard: &Rc<Shard>| {
+                        if let Some(socket) = shard.socket(key) {
+                            shard.answer_close(&socket, code, &answer);
+                        }
+                    };
+                    home.post(from, Mail::Task(Box::new(back)));
+                };
+                shard.post(*home, Mail::Task(Box::new(there)));
+            }
+            None => {}
+        }
     }
 }
 

@@ -304,6 +304,16 @@ impl Namespace {
         true
     }
 
+    /// Sends what there is for a connection so far: nothing that it caused is held back any more.
+    pub(crate) fn finish_for(self: &Rc<Self>, shard: &Shard, conn: ConnId) {
+        let now = shard.now();
+        let inner = &mut *self.inner.borrow_mut();
+        if inner.fan_out.run().reaches(conn) {
+            inner.fan_out.end_run(shard, now);
+            self.finish(shard, now, inner);
+        }
+    }
+
     /// Has the application act on an input, and carries out what it commands.
     fn drive<'a, R>(
         self: &Rc<Self>,

@@ -469,6 +469,20 @@ impl Shard {
         }
     }
 
+    /// Ends a connection whose peer has said goodbye, behind all that is queued for it.
+    pub(crate) fn answer_close(
+        &self,
+        socket: &Rc<Socket>,
+        code: Option<CloseCode>,
+        answer: &[u8],
+    ) {
+        let now = self.now();
+        socket.answer_close(code, answer);
+        self.commit();
+        socket.flush(now);
+        self.watch(socket);
+    }
+
     /// Has the hub of a socket close it, wherever it is.
     pub(crate) fn ask_close(&self, socket: &Socket, code: CloseCode, reason: &'static str) {
         match socket.home() {

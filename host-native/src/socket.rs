@@ -201,6 +201,9 @@ impl Socket {
 
     /// Answers the peer's close frame.
     pub(crate) fn answer_close(&self, code: Option<CloseCode>, answer: &[u8]) {
+        if self.stage.get() == Stage::Dead {
+            return;
+        }
         if self.stage.get() == Stage::Open {
             self.code.set(code);
             if !answer.is_empty() {

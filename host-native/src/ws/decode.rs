@@ -144,7 +144,9 @@ impl Head {
 impl Decoder {
     /// Whether a message was begun and has not ended.
     pub(crate) fn is_amid_message(&self) -> bool {
-        !self.part.is_empty() || self.odd.as_ref().is_some_and(|odd| odd.fragments > 0)
+        let amid = !self.part.is_empty() || self.odd.as_ref().is_some_and(|odd| odd.fragments > 0);
+        // Behind a close it never will.
+        amid && !self.closed
     }
 
     /// Takes what was read, and tells what the client did, in order. The bytes are overwritten.

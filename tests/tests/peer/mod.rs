@@ -1,0 +1,216 @@
+//! A client that writes its own bytes: several frames in one segment, half a frame, wrong ones.
+
+// Each test uses some of it.
+#![allow(dead_code)]
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    time::Duration,
+};
+
+pub(crate) const TEXT: u8 = 0x81;
+pub(crate) const BINARY: u8 = 0x82;
+pub(crate) const CLOSE: u8 = 0x88;
+pub(crate) const PING: u8 = 0x89;
+
+/// How long the server may take for anything: a fault when it passes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    Text(String),
+    /// An answer to a ping.
+    Pong,
+    /// A close frame with this code; 1005 is none.
+    Close(u16),
+    /// The end of the stream.
+    End,
+}
+
+pub(crate) struct Peer {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+/// The bytes of one frame.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let shortest = match payload.len() {
+        0..126 => 0,
+        126..0x1_0000 => 2,
+        _ => 8,
+    };
+    frame_with_length(first, payload, shortest)
+}
+
+/// The same, with a length of 0, 2 or 8 further bytes.
+pub(crate) fn frame_with_length(first: u8, payload: &[u8], bytes: usize) -> Vec<u8> {
+    const MASK: [u8; 4] = [7, 0, 99, 200];
+    let len = payload.len() as u64;
+    let mut frame = vec![first];
+    match bytes {
+        0 => frame.push(0x80 | u8::try_from(len).expect("short")),
+        2 => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(len).expect("short").to_be_bytes());
+        }
+        _ => {
+            frame.push(0x80 | 127);
+            frame.extend(len.to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(b, m)| b ^ m));
+    frame
+}
+
+pub(crate) fn text(text: &str) -> Vec<u8> {
+    frame(TEXT, text.as_bytes())
+}
+
+pub(crate) fn close(code: u16) -> Vec<u8> {
+    frame(CLOSE, &code.to_be_bytes())
+}
+
+impl Peer {
+    /// Connects, with the subprotocol, and reads `$welcome`.
+    pub(crate) fn connect(authority: &str, namespace: &str) -> Self {
+        let mut peer = Self::open(authority, namespace);
+        assert!(matches!(peer.next(), Said::Text(text) if text.contains("$welcome")));
+        peer
+    }
+
+    fn open(authority: &str, namespace: &str) -> Self {
+        let stream = TcpStream::connect(authority).expect("a server");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
+        let mut peer = Self {
+            stream,
+            read: Vec::new(),
+        };
+        let path = if namespace.is_empty() {
+            "/ws".to_owned()
+        } else {
+            format!("/ws/{namespace}")
+        };
+        peer.write(
+            format!(
+                "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\n\
+                 Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                 Sec-WebSocket-Protocol: roomcast.v1\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        let end = loop {
+            let end = peer.read.windows(4).position(|four| four == b"\r\n\r\n");
+            match end {
+                Some(end) => break end + 4,
+                None => assert!(peer.fill(), "an answer"),
+            }
+        };
+        let head = String::from_utf8_lossy(&peer.read[..end]).into_owned();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        peer.read.drain(..end);
+        peer
+    }
+
+    /// Writes in one segment, or as few as it takes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("it is open");
+    }
+
+    pub(crate) fn say(&mut self, said: &str) {
+        self.write(&text(said));
+    }
+
+    /// Ends its direction of the stream.
+    pub(crate) fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("it is open");
+    }
+
+    /// Whether there is more.
+    fn fill(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        let count = match self.stream.read(&mut buffer) {
+            Ok(count) => count,
+            Err(fault) if fault.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            Err(fault) => panic!("nothing came: {fault}"),
+        };
+        self.read.extend_from_slice(&buffer[..count]);
+        count > 0
+    }
+
+    /// Whether that many bytes are there.
+    fn has(&mut self, count: usize) -> bool {
+        while self.read.len() < count {
+            if !self.fill() {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub(crate) fn next(&mut self) -> Said {
+        if !self.has(2) {
+            return Said::End;
+        }
+        let (first, second) = (self.read[0], self.read[1]);
+        let head = match second {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        if !self.has(head) {
+            return Said::End;
+        }
+        let len = match head {
+            2 => usize::from(second),
+            _ => self.read[2..head]
+                .iter()
+                .fold(0, |len, &byte| len << 8 | usize::from(byte)),
+        };
+        if !self.has(head + len) {
+            return Said::End;
+        }
+        let payload: Vec<u8> = self.read.drain(..head + len).skip(head).collect();
+        match first & 0x0f {
+            1 => Said::Text(String::from_utf8(payload).expect("UTF-8")),
+            8 => match payload.first_chunk() {
+                Some(code) => Said::Close(u16::from_be_bytes(*code)),
+                None => Said::Close(1005),
+            },
+            9 => self.next(),
+            10 => Said::Pong,
+            other => panic!("opcode {other}"),
+        }
+    }
+
+    /// All that comes up to a close frame, or the end of the stream.
+    pub(crate) fn rest(&mut self) -> Vec<Said> {
+        let mut all = Vec::new();
+        loop {
+            match self.next() {
+                Said::End => return all,
+                said @ Said::Close(_) => {
+                    all.push(said);
+                    return all;
+                }
+                said => all.push(said),
+            }
+        }
+    }
+
+    /// Joins a room, and reads the answer.
+    pub(crate) fn join(&mut self, room: &str) -> String {
+        self.say(&format!(r#"{{"event":"$join","id":"j","room":"{room}"}}"#));
+        loop {
+            if let Said::Text(text) = self.next()
+                && text.contains(r#""id":"j""#)
+            {
+                return text;
+            }
+        }
+    }
+}
