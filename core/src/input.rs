@@ -122,15 +122,6 @@ pub enum Input<'a> {
         /// Its messages.
         messages: Cow<'a, [HistoryMessage]>,
     },
-    /// [`Hub::lost`].
-    Lost {
-        /// For which connection.
-        conn: ConnId,
-        /// Of which room.
-        room: Cow<'a, str>,
-        /// Behind which offset.
-        after: u64,
-    },
     /// [`Hub::set_unix_zero_ms`].
     WallClock {
         /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970.
@@ -221,9 +212,6 @@ macro_rules! apply {
             }
             Input::GiveBack { room, messages } => {
                 $target.give_back($now, room, messages.iter().cloned(), $out);
-            }
-            Input::Lost { conn, room, after } => {
-                let _ = $target.lost(*conn, room, *after, $out);
             }
             Input::WallClock { unix_zero_ms } => $target.set_unix_zero_ms(*unix_zero_ms),
             Input::TrimHistories { bytes_max } => $target.trim_histories(*bytes_max, $out),

@@ -86,8 +86,9 @@ pub use policy::{
     RoomPolicy,
 };
 pub use query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary};
-pub use queue::{Gap, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
+pub use queue::{Pushed, QueueLimits, SendQueue, Sheddable, Tag};
 pub use rate::Bucket;
+pub use recover::gap_notice;
 pub use room::{Joined, Position, RoomName, RoomNameError};
 pub use settings::{
     OnOff, OnOffError, OrOff, OrOffError, Range, SettingError, Vars, Whole, WholeError, whole,

@@ -120,8 +120,8 @@ impl<'a> Shed<'a> {
         self.text(|shedding| &shedding.event)
     }
 
-    /// The message's offset; 0 in a room without history. When it is the oldest that was dropped,
-    /// the hub is told by [`Hub::lost`](crate::Hub::lost) with the offset before it.
+    /// The message's offset; 0 in a room without history. When it is the oldest that was dropped, a
+    /// [`gap_notice`](crate::gap_notice) with the offset before it takes its place.
     pub fn offset(self) -> u64 {
         self.shedding().map_or(0, |shedding| shedding.offset)
     }

@@ -6,9 +6,8 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::collections::VecDeque;
 
-use self::shed::Expected;
 pub use self::{
     limits::QueueLimits,
     tag::{Sheddable, Tag},
@@ -22,15 +21,14 @@ use crate::policy::Overflow;
 ///
 /// 1. A [`Command::Send`](crate::Command::Send) it [`push`](Self::push)es. When that says that the
 ///    queue is full, it writes what the connection takes, and then calls [`settle`](Self::settle):
-///    a reader that merely was not written to yet loses nothing.
-/// 2. When [`Pushed::Dropped`] asks for a notice, it gets one from
-///    [`Hub::lost`](crate::Hub::lost) and puts it where the messages were by
-///    [`place_gap`](Self::place_gap).
-/// 3. After [`Pushed::Overflow`] the queue is shut. The host lets the goodbye in by
+///    a reader that merely was not written to yet loses nothing. Where messages are dropped, a
+///    [`gap_notice`](crate::gap_notice) takes their place at once: what is read before it was
+///    complete.
+/// 2. After [`Pushed::Overflow`] the queue is shut. The host lets the goodbye in by
 ///    [`part`](Self::part), and closes the connection with
 ///    [`CloseCode::TOO_SLOW`](crate::CloseCode::TOO_SLOW) by [`Hub::close`](crate::Hub::close).
-/// 4. The close frame goes behind everything by [`push_last`](Self::push_last).
-/// 5. It writes [`chunks`](Self::chunks), and says by [`advance`](Self::advance) how far it came.
+/// 3. The close frame goes behind everything by [`push_last`](Self::push_last).
+/// 4. It writes [`chunks`](Self::chunks), and says by [`advance`](Self::advance) how far it came.
 ///
 /// `B` is a buffer of one or several whole frames, which queues may share. The first is held inline:
 /// the usual queue, with none or one in it, never touches the heap.
@@ -45,7 +43,7 @@ use crate::policy::Overflow;
 /// assert!(queue.push("answer", 1, Tag::Control));
 /// assert!(!queue.push("four", 1, Tag::Message));
 /// // Each buffer is one frame: what is begun stays as it is.
-/// assert_eq!(queue.settle(|_, _| 1), Pushed::Overflow);
+/// assert_eq!(queue.settle(|_, _| 1, |_, _| "$gap"), Pushed::Overflow);
 /// assert!(queue.is_empty());
 /// ```
 #[derive(Debug, Clone)]
@@ -60,22 +58,19 @@ pub struct SendQueue<B> {
     /// Whether everything was dropped: only the goodbye may follow, or there would be a gap.
     shut: bool,
     limits: QueueLimits,
-    /// Notices of gaps that are on their way to this queue, in the order in which they were asked for.
-    gaps: Vec<Expected>,
 }
 
 /// Some whole frames in one buffer.
 #[derive(Debug, Clone)]
 struct Chunk<B> {
-    /// `None` is the place of a notice that is on its way.
-    bytes: Option<B>,
+    bytes: B,
     frames: u32,
     tag: Tag,
 }
 
 impl<B: AsRef<[u8]>> Chunk<B> {
     fn bytes(&self) -> &[u8] {
-        self.bytes.as_ref().map_or(&[], AsRef::as_ref)
+        self.bytes.as_ref()
     }
 }
 
@@ -90,26 +85,16 @@ pub enum Pushed {
     /// [`CloseCode::TOO_SLOW`](crate::CloseCode::TOO_SLOW).
     Overflow,
     /// The queue passed its limits, and so many of the oldest messages of some rooms were dropped.
+    /// The connection is told with `$gap`, in their place.
     Dropped {
         /// How many frames.
         count: u32,
-        /// Of which rooms the connection is to be told with `$gap`; none when it already will be.
-        gaps: Vec<Gap>,
     },
     /// The queue passed its limits, and so many messages were dropped for newer ones.
     Replaced {
         /// How many frames.
         count: u32,
     },
-}
-
-/// Messages of a room that were dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// The room.
-    pub room: Box<str>,
-    /// The offset of the first of them; 0 where there is no history.
-    pub offset: u64,
 }
 
 impl<B: AsRef<[u8]>> SendQueue<B> {
@@ -123,7 +108,6 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             frames: 0,
             shut: false,
             limits,
-            gaps: Vec::new(),
         }
     }
 
@@ -151,10 +135,15 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     /// them; how is up to their tag.
     ///
     /// `cut` is for a buffer of which so many bytes are written, should everything be dropped: see
-    /// [`discard`](Self::discard).
+    /// [`discard`](Self::discard). `notice` makes the frame that tells that messages of a room behind
+    /// an offset were dropped; see [`gap_notice`](crate::gap_notice).
     ///
     /// Work: what is queued.
-    pub fn settle(&mut self, cut: impl FnOnce(&mut B, usize) -> u32) -> Pushed {
+    pub fn settle(
+        &mut self,
+        cut: impl FnOnce(&mut B, usize) -> u32,
+        mut notice: impl FnMut(&str, u64) -> B,
+    ) -> Pushed {
         if self.shut {
             return Pushed::Ended;
         }
@@ -173,7 +162,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         let mut replaced = 0;
         if let Some(newest) = &newest {
             if newest.overflow() == Overflow::DropOldest {
-                return self.shed_oldest(newest.room(), limits, 0);
+                return self.shed_oldest(newest.room(), limits, 0, &mut notice);
             }
             replaced = self.keep_latest(Some(newest));
         }
@@ -185,7 +174,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         }
         // What may be dropped gives way before anybody is closed.
         if let Some(room) = self.oldest_sheddable() {
-            let shed = self.shed_oldest(&room, limits, replaced);
+            let shed = self.shed_oldest(&room, limits, replaced, &mut notice);
             if !self.is_over(limits) {
                 return shed;
             }
@@ -203,7 +192,6 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     pub fn discard(&mut self, cut: impl FnOnce(&mut B, usize) -> u32) {
         self.shut = true;
         self.rest = VecDeque::new();
-        self.forget_places();
         let Some(mut first) = self.first.take() else {
             return;
         };
@@ -211,9 +199,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         if self.written == 0 {
             return;
         }
-        if let Some(bytes) = &mut first.bytes {
-            first.frames = cut(bytes, self.written);
-        }
+        first.frames = cut(&mut first.bytes, self.written);
         self.bytes = first.bytes().len() - self.written;
         if self.bytes == 0 {
             self.written = 0;
@@ -241,7 +227,6 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             self.written = 0;
             self.frames -= first.frames;
             self.first = self.rest.pop_front();
-            self.pass_places();
         }
         debug_assert_eq!((count, self.bytes, self.frames), (0, 0, 0));
         // A queue that once was long gives its memory back.
@@ -278,15 +263,13 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let first = self.first.iter();
         let first = first.map(|chunk| &chunk.bytes()[self.written..]);
-        let rest = self.rest.iter().filter(|chunk| chunk.bytes.is_some());
-        first.chain(rest.map(Chunk::bytes))
+        first.chain(self.rest.iter().map(Chunk::bytes))
     }
 
     fn append(&mut self, bytes: B, frames: u32, tag: Tag) {
         debug_assert!(!bytes.as_ref().is_empty());
         self.bytes += bytes.as_ref().len();
         self.frames += frames;
-        let bytes = Some(bytes);
         let chunk = Chunk { bytes, frames, tag };
         if self.first.is_none() {
             self.first = Some(chunk);

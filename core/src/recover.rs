@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     conn::ConnId,
     envelope::{Envelope, RequestId, write_head, write_string},
-    error::{ErrorCode, UnknownConn},
+    error::ErrorCode,
     history::{History, HistoryMessage, Reader, Since},
     hub::Hub,
     outbox::Outbox,
@@ -344,35 +344,18 @@ impl Hub {
             page
         }
     }
+}
 
-    /// A host dropped messages of a room that were queued for a connection, in place of closing it:
-    /// those after this offset, see [`Shed`](crate::Shed). The connection is told with `$gap`,
-    /// unless it has left the room. Until that frame is sent, further drops of the room need no
-    /// other.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is not alive; nothing changed.
-    pub fn lost(
-        &self,
-        conn: ConnId,
-        room: &str,
-        after: u64,
-        out: &mut Outbox,
-    ) -> Result<(), UnknownConn> {
-        self.conns.get(conn).ok_or(UnknownConn(conn))?;
-        if self
-            .rooms
-            .find(room)
-            .is_some_and(|(_, room)| room.has(conn))
-        {
-            out.send_to(conn, |text: &mut String| {
-                write_head(text, "$gap", None, Some(room));
-                text.push_str(r#","data":{"after":"#);
-                text.push_str(itoa::Buffer::new().format(after));
-                text.push_str("}}");
-            });
-        }
-        Ok(())
-    }
+/// The text of a `$gap`: messages of a room behind this offset were dropped for who reads it, because
+/// it reads too slowly; see [`Shed`](crate::Shed). The offset is 0 where there is no history.
+///
+/// It stands where the first of them was, so that nobody needs to be asked for it: whatever the reader
+/// was told before, it was a member there.
+pub fn gap_notice(room: &str, after: u64) -> String {
+    let mut text = String::new();
+    write_head(&mut text, "$gap", None, Some(room));
+    text.push_str(r#","data":{"after":"#);
+    text.push_str(itoa::Buffer::new().format(after));
+    text.push_str("}}");
+    text
 }

@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     denial::Farewell,
     namespace::Link,
+    patience,
     places::Permit,
     shard::{ClientInput, Mail, Shard},
     socket::{Home, Socket, Stage},
@@ -122,7 +123,7 @@ async fn refuse(
         let mut sink = [0; 512];
         while matches!(tokio::io::AsyncReadExt::read(&mut read, &mut sink).await, Ok(n) if n > 0) {}
     };
-    let _ = tokio::time::timeout(shard.shared.settings.close_wait, until_end).await;
+    let _ = patience::within(shard.shared.settings.close_wait, until_end).await;
 }
 
 struct Connection {
@@ -241,7 +242,7 @@ impl Connection {
                 Event::Control(answer) if open && !answer.is_empty() => {
                     let answer = Bytes::copy_from_slice(answer);
                     let pushed = shard.push(socket, now, answer, 1, Tag::Control);
-                    shard.settle(socket, pushed);
+                    shard.settle(socket, &pushed);
                 }
                 Event::Close(code, answer) => closed = Some((code, Box::<[u8]>::from(answer))),
                 Event::Text(_) | Event::Binary(_) | Event::Control(_) => {}
@@ -258,7 +259,7 @@ impl Connection {
             heard(shard, home, *conn);
         }
         let pushed = shard.end_cork(socket, now);
-        shard.settle(socket, pushed);
+        shard.settle(socket, &pushed);
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
             self.end = DisconnectReason::Client(code);

@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use roomcast_core::{CloseCode, ConnId};
 use tokio::time::{Instant, sleep};
 
-use crate::shard::Shard;
+use crate::{patience::LATE, shard::Shard};
 
 /// So many may come back to other servers in a second without being a crowd: fewer clients are not
 /// kept waiting for the whole window.
@@ -17,6 +17,9 @@ const AWAY_MS_MAX: u64 = 5_000;
 /// Beyond the time for the peers' answers: so that the sweep has seen to them.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// Suspensions that do not count; more are a machine that is too busy to wait for.
+const PAUSES_MAX: u32 = 8;
+
 /// Tells every client that the server goes away, and waits until all are gone.
 pub(crate) async fn drain(shard: &Rc<Shard>) {
     let (settings, connections) = (&shard.shared.settings, &shard.shared.connections);
@@ -24,7 +27,7 @@ pub(crate) async fn drain(shard: &Rc<Shard>) {
     let total = u32::try_from(connections.taken()).unwrap_or(u32::MAX);
     let gentle = Duration::from_secs(1) * total / CLOSES_PER_S;
     let window = settings.drain_window.min(gentle);
-    let begun = Instant::now();
+    let mut begun = Instant::now();
     tell_applications(shard);
     let ours: usize = shard
         .namespaces()
@@ -33,27 +36,33 @@ pub(crate) async fn drain(shard: &Rc<Shard>) {
         .sum();
     // Clients of other shards' namespaces are closed by those: so wait for all, not only for ours.
     // Some were being upgraded when the end began, and are only now in a hub: so look again.
-    let gone = async {
-        let mut closed = 0;
-        while connections.taken() > 0 {
-            tell_applications(shard);
-            let share = begun.elapsed() + TICK;
-            let due = if share >= window {
-                usize::MAX
-            } else {
-                let part = share.as_secs_f64() / window.as_secs_f64();
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most `ours`
-                #[allow(clippy::cast_precision_loss)] // of a number of connections
-                let due = (ours as f64 * part) as usize;
-                due
-            };
-            closed += close_some(shard, due.saturating_sub(closed));
-            sleep(TICK).await;
-        }
-    };
     let longest = window + settings.close_wait + GRACE;
-    if tokio::time::timeout(longest, gone).await.is_err() {
-        tracing::warn!("some clients did not answer the close and are cut off");
+    let (mut closed, mut looked, mut pauses) = (0, begun, 0);
+    while connections.taken() > 0 {
+        let slept = looked.elapsed();
+        if slept > LATE && pauses < PAUSES_MAX {
+            // A process that was suspended has given nobody this time.
+            begun += slept;
+            pauses += 1;
+        }
+        looked = Instant::now();
+        if begun.elapsed() >= longest {
+            tracing::warn!("some clients did not answer the close and are cut off");
+            break;
+        }
+        tell_applications(shard);
+        let share = begun.elapsed() + TICK;
+        let due = if share >= window {
+            usize::MAX
+        } else {
+            let part = share.as_secs_f64() / window.as_secs_f64();
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most `ours`
+            #[allow(clippy::cast_precision_loss)] // of a number of connections
+            let due = (ours as f64 * part) as usize;
+            due
+        };
+        closed += close_some(shard, due.saturating_sub(closed));
+        sleep(TICK).await;
     }
 }
 

@@ -131,6 +131,7 @@ mod host;
 mod http;
 mod metrics;
 mod namespace;
+mod patience;
 mod places;
 mod queue;
 mod recorder;

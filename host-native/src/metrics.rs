@@ -25,8 +25,6 @@ pub(crate) struct Metrics {
     pub(crate) overflows_dropped: AtomicU64,
     pub(crate) overflows_replaced: AtomicU64,
     pub(crate) messages_dropped: AtomicU64,
-    /// Memory that histories took when it was last looked at.
-    pub(crate) history_bytes: AtomicU64,
     pub(crate) store_commits: AtomicU64,
     pub(crate) store_commit_us: AtomicU64,
     closed: Mutex<BTreeMap<u16, u64>>,

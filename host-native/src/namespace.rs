@@ -16,18 +16,18 @@ use std::{
 };
 
 use roomcast_core::{
-    Admission, App, CloseCode, Command, Config, ConnId, ConnectError, DisconnectReason, Frame,
-    Gateway, Handshake, Hub, HubState, Input, Opening, Outbox, Outcome, Rejection, RestoreError,
-    Timestamp, Token, UnknownConn, http::Reason,
+    Admission, App, CloseCode, Config, ConnId, ConnectError, DisconnectReason, Frame, Gateway,
+    Handshake, Hub, HubState, Input, Opening, Outbox, Outcome, Rejection, RestoreError, Timestamp,
+    Token, UnknownConn, http::Reason,
 };
 
 pub(crate) use self::{application::said, fan_out::Link};
 use self::{
     application::{AnyApp, Application, Panicked},
-    fan_out::{FanOut, Lost},
+    fan_out::FanOut,
     work::Works,
 };
-use crate::{denial::Farewell, http::Knock, shard::Shard, store::Life, ws};
+use crate::{denial::Farewell, http::Knock, shard::Shard, store::Life};
 
 /// One namespace, on the one shard that is its home.
 ///
@@ -49,6 +49,8 @@ struct Inner {
     listed: bool,
     /// What must not be forgotten of the namespace; `None` when nothing is kept.
     life: Option<Life>,
+    /// What its histories count for among those of all namespaces.
+    history_bytes: usize,
 }
 
 impl Namespace {
@@ -73,6 +75,7 @@ impl Namespace {
                 works: Works::default(),
                 listed: false,
                 life,
+                history_bytes: 0,
             }),
         })
     }
@@ -268,6 +271,11 @@ impl Namespace {
         self.inner.borrow().application.app().gateway().events()
     }
 
+    /// What its histories count for among those of all namespaces.
+    pub(crate) fn history_bytes(&self) -> usize {
+        self.inner.borrow().history_bytes
+    }
+
     /// When a schedule is due next.
     pub(crate) fn next_schedule(&self) -> Option<Timestamp> {
         self.inner.borrow().application.app().next_schedule()
@@ -346,6 +354,7 @@ impl Namespace {
     fn finish(self: &Rc<Self>, shard: &Shard, now: Timestamp, inner: &mut Inner) {
         inner.carry_out(shard, &self.name, now);
         inner.settle_overflow(shard, &self.name, now);
+        inner.count_histories(shard, &self.name, now);
         if inner.application.app().has_news() {
             self.take_news(shard, inner);
         }
@@ -364,17 +373,10 @@ impl Inner {
         }
     }
 
-    /// Tells those what they lost who lost something, and closes those who were too slow: what others
-    /// are told of that may again be too much for some. The queues of those that were seen to are
+    /// Closes those who were too slow: what others are told of that may again be too much for some. The queues of those that were seen to are
     /// below their limits by then, so that this ends.
     fn settle_overflow(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
-        loop {
-            while let Some(lost) = self.fan_out.take_lost() {
-                self.tell_lost(shard, name, now, lost);
-            }
-            let Some(conn) = self.fan_out.take_overflowed() else {
-                return;
-            };
+        while let Some(conn) = self.fan_out.take_overflowed() {
             let (code, reason) = (CloseCode::TOO_SLOW, "too slow: the outbox passed its limit");
             let input = || Input::Close {
                 conn,
@@ -390,43 +392,5 @@ impl Inner {
             });
             self.carry_out(shard, name, now);
         }
-    }
-
-    /// Has the hub say what a connection lost, and puts that where the messages were.
-    fn tell_lost(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp, mut lost: Lost) {
-        while let Some(offset) = self.tell_gap(shard, name, now, &lost) {
-            lost.offset = offset;
-        }
-    }
-
-    /// Gives the offset for the next notice that is to be asked for.
-    fn tell_gap(
-        &mut self,
-        shard: &Shard,
-        name: &Arc<str>,
-        now: Timestamp,
-        lost: &Lost,
-    ) -> Option<u64> {
-        let (conn, room) = (lost.conn, &*lost.room);
-        // 0 where there is no history.
-        let after = lost.offset.saturating_sub(1);
-        shard.record(name, now, || Input::Lost {
-            conn,
-            room: room.into(),
-            after,
-        });
-        let (app, out) = self.application.app_mut();
-        debug_assert!(out.is_empty());
-        // A connection that is gone has no queue.
-        let _ = app.lost(conn, room, after, out);
-        let notice = out.iter().find_map(|command| {
-            let Command::Send { frame, .. } = command else {
-                return None;
-            };
-            Some(ws::message(frame))
-        });
-        let next = self.fan_out.place_gap(shard, lost, notice);
-        self.application.clear_out();
-        next
     }
 }

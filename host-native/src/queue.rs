@@ -3,7 +3,9 @@
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use roomcast_core::SendQueue;
+use roomcast_core::{Frame, SendQueue, gap_notice};
+
+use crate::ws;
 
 /// Chunks in one vectored write.
 const SLICES_MAX: usize = 64;
@@ -29,6 +31,11 @@ pub(crate) fn cut(bytes: &mut Bytes, written: usize) -> u32 {
     }
     bytes.truncate(end);
     frames
+}
+
+/// The frame of a notice that messages of a room behind this offset were dropped.
+pub(crate) fn notice(room: &str, after: u64) -> Bytes {
+    ws::message(Frame::Text(&gap_notice(room, after)))
 }
 
 /// The length of the server frame at the start of the bytes, head included.

@@ -184,6 +184,7 @@ async fn run_shards(
         connections: Places::new(connections_max),
         addresses: Mutex::default(),
         namespaces: Places::new(settings.namespaces_max),
+        history_bytes: AtomicUsize::new(0),
         access: RwLock::new(Arc::new(settings.access.clone())),
         accepted: AtomicUsize::new(0),
         ending: AtomicBool::new(false),
@@ -323,7 +324,7 @@ fn shard_thread(
 }
 
 /// How often what is due is looked for: deadlines are met this late at most, but for schedules.
-const SWEEP: Duration = Duration::from_millis(100);
+pub(crate) const SWEEP: Duration = Duration::from_millis(100);
 
 async fn sweeps(shard: Rc<Shard>) {
     let mut ticks = interval(SWEEP);

@@ -7,6 +7,7 @@ mod cork;
 mod durable;
 mod ebb;
 mod flow;
+mod histories;
 mod mail;
 mod schedule;
 mod sweep;
@@ -17,13 +18,14 @@ use std::{
     collections::BTreeMap,
     rc::{Rc, Weak},
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use roomcast_core::{
-    Audience, CloseCode, Config, ConnId, ConnectionInfo, ConnectionSummary, Delivery, EncodeError,
-    Event, Gap, Hub, HubState, Input, Opening, Outbox, Payload, Policies, Pushed, QueueLimits,
-    RestoreError, Tag, Timestamp,
+    Audience, CloseCode, Config, ConnectionInfo, ConnectionSummary, Delivery, EncodeError, Event,
+    Hub, HubState, Input, Opening, Outbox, Payload, Policies, Pushed, QueueLimits, RestoreError,
+    Tag, Timestamp,
 };
 use serde_json::value::RawValue;
 use slab::Slab;
@@ -38,6 +40,7 @@ use crate::{
     gateways::FactoryFault,
     metrics::Metrics,
     namespace::{Link, Namespace},
+    patience::Patience,
     shared::Shared,
     socket::{Home, Socket},
     store::{Life, StoreError},
@@ -68,6 +71,10 @@ pub(crate) struct Shard {
     outgoing: RefCell<Vec<Vec<Mail>>>,
     flow: Flow,
     durable: Durable,
+    /// Whether histories passed their limit in this turn.
+    histories_full: Cell<bool>,
+    /// Whether deadlines may be called passed.
+    patience: Patience,
     /// Rung when there is something to do at the end of the turn.
     bell: Notify,
     /// The wall-clock time of the zero of the clock, as the namespaces know it.
@@ -100,6 +107,8 @@ impl Shard {
             outgoing: RefCell::new((0..shards).map(|_| Vec::new()).collect()),
             flow: Flow::new(shards),
             durable: Durable::default(),
+            histories_full: Cell::default(),
+            patience: Patience::new(Instant::now()),
             bell: Notify::new(),
             unix_zero_ms,
             begun: Notify::new(),
@@ -376,7 +385,7 @@ impl Shard {
             Pushed::Overflow => {
                 metrics.overflows_closed.fetch_add(1, Relaxed);
             }
-            Pushed::Dropped { count, .. } => {
+            Pushed::Dropped { count } => {
                 metrics.overflows_dropped.fetch_add(1, Relaxed);
                 metrics.messages_dropped.fetch_add((*count).into(), Relaxed);
                 self.watch(socket);
@@ -388,22 +397,6 @@ impl Shard {
             }
         }
         pushed
-    }
-
-    /// Queues the notice of a gap for a socket of this shard.
-    ///
-    /// Gives the offset for the next one that is to be asked for.
-    pub(crate) fn place_gap(
-        &self,
-        socket: &Rc<Socket>,
-        room: &str,
-        notice: Option<Bytes>,
-    ) -> Option<u64> {
-        let len = notice.as_ref().map_or(0, Bytes::len);
-        let next = socket.place_gap(room, notice);
-        self.mark_dirty(socket, len);
-        self.watch(socket);
-        next
     }
 
     /// Has so many more bytes written at the end of the turn. One that the kernel takes no more of
@@ -470,12 +463,7 @@ impl Shard {
     }
 
     /// Ends a connection whose peer has said goodbye, behind all that is queued for it.
-    pub(crate) fn answer_close(
-        &self,
-        socket: &Rc<Socket>,
-        code: Option<CloseCode>,
-        answer: &[u8],
-    ) {
+    pub(crate) fn answer_close(&self, socket: &Rc<Socket>, code: Option<CloseCode>, answer: &[u8]) {
         let now = self.now();
         socket.answer_close(code, answer);
         self.commit();
@@ -504,36 +492,10 @@ impl Shard {
         }
     }
 
-    /// Tells the hub of a socket of this shard what became of frames that were queued for it.
-    pub(crate) fn settle(&self, socket: &Socket, pushed: Pushed) {
-        match pushed {
-            Pushed::Overflow => self.too_slow(socket),
-            Pushed::Dropped { gaps, .. } => {
-                if let Some((home, conn)) = socket.home() {
-                    for Gap { room, offset } in gaps {
-                        self.ask_gap(home, *conn, &room, offset);
-                    }
-                }
-            }
-            Pushed::Queued | Pushed::Ended | Pushed::Replaced { .. } => {}
-        }
-    }
-
-    /// Has the hub of a connection say what it lost.
-    pub(crate) fn ask_gap(&self, home: &Home, conn: ConnId, room: &str, offset: u64) {
-        match home {
-            Home::Local(namespace) => namespace.lost(self, conn, room, offset),
-            Home::Remote { shard, namespace } => {
-                let (namespace, room) = (namespace.clone(), Box::<str>::from(room));
-                self.post(
-                    *shard,
-                    Mail::Task(Box::new(move |shard| {
-                        if let Some(namespace) = shard.namespace(&namespace) {
-                            namespace.lost(shard, conn, &room, offset);
-                        }
-                    })),
-                );
-            }
+    /// Has the hub of a socket of this shard close it when what was queued for it was too much.
+    pub(crate) fn settle(&self, socket: &Socket, pushed: &Pushed) {
+        if *pushed == Pushed::Overflow {
+            self.too_slow(socket);
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) accepted: AtomicUsize,
     /// Whether the server is to stop: from the word on, before it drains.
     pub(crate) ending: AtomicBool,
+    /// Bytes of memory that all histories of all threads take.
+    pub(crate) history_bytes: AtomicUsize,
     pub(crate) draining: AtomicBool,
     /// Set once a request has shown that a proxy stands before the server.
     pub(crate) proxied: AtomicBool,

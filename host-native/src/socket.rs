@@ -156,15 +156,7 @@ impl Socket {
         }
         before_flush();
         self.flush(now);
-        self.queue.borrow_mut().settle(queue::cut)
-    }
-
-    /// Queues the notice of a gap in a room, where the messages were; `None` when the hub says that
-    /// none is wanted. Gives the offset for the next one that is to be asked for.
-    pub(crate) fn place_gap(&self, room: &str, notice: Option<Bytes>) -> Option<u64> {
-        let open = self.stage.get() == Stage::Open;
-        let notice = notice.filter(|_| open);
-        self.queue.borrow_mut().place_gap(room, notice)
+        self.queue.borrow_mut().settle(queue::cut, queue::notice)
     }
 
     fn stream(&self) -> &TcpStream {

@@ -395,21 +395,6 @@ impl<G: Gateway> App<G> {
         self.settle(now, out);
     }
 
-    /// A host dropped messages that were queued for a connection; see [`Hub::lost`].
-    ///
-    /// # Errors
-    ///
-    /// When the connection is not alive; nothing changed.
-    pub fn lost(
-        &mut self,
-        conn: ConnId,
-        room: &str,
-        after: u64,
-        out: &mut Outbox,
-    ) -> Result<(), UnknownConn> {
-        self.hub.lost(conn, room, after, out)
-    }
-
     /// Drops histories; see [`Hub::trim_histories`].
     pub fn trim_histories(&mut self, bytes_max: usize, out: &mut Outbox) {
         self.hub.trim_histories(bytes_max, out);

@@ -2,69 +2,26 @@
 
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
-use super::{Chunk, Gap, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
+use super::{Chunk, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
 use crate::policy::Overflow;
 
-/// A notice of a gap that is not here yet.
-#[derive(Debug, Clone)]
-pub(super) struct Expected {
-    room: Box<str>,
-    /// Of the first message that was dropped there.
-    offset: u64,
-    /// Whether the host was asked for it: for one of a room at a time.
-    asked: bool,
-    /// Whether everything before its place is written: it goes before all that is left.
-    passed: bool,
-}
-
 impl<B: AsRef<[u8]>> SendQueue<B> {
-    /// Queues the notice that [`Pushed::Dropped`] asked for, where the first of the messages was: what
-    /// the peer got before it, it reads before it, and the same for what comes behind. Without a notice
-    /// it is not wanted any more. It is always let in: there are no more of them than of answers.
-    ///
-    /// Gives the offset for the next notice of the room, when one more has to be asked for: messages
-    /// were also dropped behind an answer that comes after this one.
-    pub fn place_gap(&mut self, room: &str, notice: Option<B>) -> Option<u64> {
-        let expected = |gap: &Expected| gap.asked && *gap.room == *room;
-        let expected = self.gaps.iter().position(expected)?;
-        let Expected { passed, .. } = self.gaps.remove(expected);
-        let notice = notice.filter(|_| !self.shut);
-        let len = notice.as_ref().map(|bytes| bytes.as_ref().len());
-        let gap = notice.map(|bytes| Chunk {
-            bytes: Some(bytes),
-            frames: 1,
-            tag: Tag::Gap(room.into()),
-        });
-        if passed {
-            if let Some(gap) = gap {
-                self.put_first(gap);
-            }
-        } else if let Some(at) = self.rest.iter().position(|chunk| chunk.is_place_in(room)) {
-            match gap {
-                Some(gap) => self.rest[at] = gap,
-                None => drop(self.rest.remove(at)),
-            }
-        }
-        if let Some(len) = len {
-            self.bytes += len;
-            self.frames += 1;
-        }
-        self.ask(room)
-    }
-
     /// Drops the oldest messages of a room, and then of others where they may be dropped, until the
     /// queue is within limits. `count` were dropped before.
-    pub(super) fn shed_oldest(&mut self, room: &str, limits: QueueLimits, count: u32) -> Pushed {
-        let (mut count, mut gaps) = (count, Vec::new());
+    pub(super) fn shed_oldest(
+        &mut self,
+        room: &str,
+        limits: QueueLimits,
+        count: u32,
+        notice: &mut impl FnMut(&str, u64) -> B,
+    ) -> Pushed {
+        let mut count = count;
         let mut room = Box::<str>::from(room);
         loop {
-            count += self.drop_oldest(&room, self.limits.after_drop());
-            if let Some(offset) = self.ask(&room) {
-                gaps.push(Gap { room, offset });
-            }
+            count += self.drop_oldest(&room, self.limits.after_drop(), notice);
             match self.oldest_sheddable() {
                 Some(next) if self.is_over(limits) => room = next,
-                _ => return Pushed::Dropped { count, gaps },
+                _ => return Pushed::Dropped { count },
             }
         }
     }
@@ -79,29 +36,29 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         })
     }
 
-    /// The offset for the notice that the host is to be asked for next.
-    fn ask(&mut self, room: &str) -> Option<u64> {
-        let mut gaps = self.gaps.iter_mut().filter(|gap| *gap.room == *room);
-        let next = gaps.next().filter(|gap| !gap.asked)?;
-        next.asked = true;
-        Some(next.offset)
-    }
-
     /// Drops the oldest messages of a room until no more is queued than that, or none of the room
     /// is left. Gives how many were dropped.
     ///
-    /// They leave a place for a notice, and another one behind each answer that is between them: it may
-    /// be that to a join, for which an earlier notice does not count, or it may give an offset that was
-    /// published later.
-    pub(super) fn drop_oldest(&mut self, room: &str, limits: QueueLimits) -> u32 {
+    /// A notice takes the place of the first, and another one that of the first behind each answer
+    /// between them: it may be that to a join, for which an earlier notice does not count, or it may
+    /// give an offset that was published later. Notices are always let in: there are no more of them
+    /// than of answers.
+    pub(super) fn drop_oldest(
+        &mut self,
+        room: &str,
+        limits: QueueLimits,
+        notice: &mut impl FnMut(&str, u64) -> B,
+    ) -> u32 {
         let (mut bytes, mut frames, mut count) = (self.bytes, self.frames(), 0);
-        let gaps = &mut self.gaps;
-        let mut told = gaps.iter().any(|gap| gap.passed && *gap.room == *room);
+        let (mut notice_bytes, mut notices) = (0, 0);
+        // One that is begun is read before all that is dropped.
+        let begun = self.first.as_ref().filter(|_| self.written > 0);
+        let mut told = begun.is_some_and(|first| first.is_notice_of(room));
         let mut keep = |chunk: &mut Chunk<B>| {
             let shed = match &chunk.tag {
                 Tag::Sheddable(shed) => shed,
-                Tag::Gap(other) => {
-                    told |= **other == *room;
+                Tag::Gap(_) => {
+                    told |= chunk.is_notice_of(room);
                     return true;
                 }
                 Tag::Control => {
@@ -121,15 +78,13 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
                 return false;
             }
             told = true;
-            gaps.push(Expected {
-                room: room.into(),
-                offset: shed.offset(),
-                asked: false,
-                passed: false,
-            });
+            // 0 where there is no history.
+            let notice = notice(room, shed.offset().saturating_sub(1));
+            notice_bytes += notice.as_ref().len();
+            notices += 1;
             *chunk = Chunk {
-                bytes: None,
-                frames: 0,
+                bytes: notice,
+                frames: 1,
                 tag: Tag::Gap(room.into()),
             };
             true
@@ -138,53 +93,17 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             self.first.take_if(|first| !keep(first));
         }
         self.rest.retain_mut(keep);
-        self.bytes = bytes;
+        self.bytes = bytes + notice_bytes;
         self.frames -= count;
-        self.pass_places();
+        self.frames += notices;
+        self.fill_first();
         count
     }
 
-    /// Takes what is not there from the front, and places: there is nothing before them.
-    pub(super) fn pass_places(&mut self) {
-        loop {
-            match &self.first {
-                Some(Chunk {
-                    bytes: None,
-                    tag: Tag::Gap(room),
-                    ..
-                }) => {
-                    let mut gaps = self.gaps.iter_mut();
-                    let gap = gaps.find(|gap| !gap.passed && *gap.room == **room);
-                    if let Some(gap) = gap {
-                        gap.passed = true;
-                    }
-                }
-                Some(_) => return,
-                None if self.rest.is_empty() => return,
-                None => {}
-            }
+    /// The first is held inline.
+    fn fill_first(&mut self) {
+        if self.first.is_none() {
             self.first = self.rest.pop_front();
-        }
-    }
-
-    /// Before everything of which nothing is written.
-    fn put_first(&mut self, mut chunk: Chunk<B>) {
-        if self.written == 0
-            && let Some(first) = &mut self.first
-        {
-            core::mem::swap(first, &mut chunk);
-        }
-        match self.first {
-            None => self.first = Some(chunk),
-            Some(_) => self.rest.push_front(chunk),
-        }
-    }
-
-    /// Everything is dropped: what was asked for may come, and is wanted no more.
-    pub(super) fn forget_places(&mut self) {
-        self.gaps.retain(|gap| gap.asked);
-        for gap in &mut self.gaps {
-            gap.passed = true;
         }
     }
 
@@ -241,14 +160,13 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         self.rest.retain(keep);
         self.bytes -= bytes;
         self.frames -= frames;
-        self.pass_places();
+        self.fill_first();
     }
 }
 
 impl<B: AsRef<[u8]>> Chunk<B> {
-    /// Whether it is the place of a notice of a gap in this room.
-    fn is_place_in(&self, room: &str) -> bool {
-        let gap = matches!(&self.tag, Tag::Gap(other) if **other == *room);
-        gap && self.bytes.is_none()
+    /// Whether it is a notice of a gap in this room.
+    fn is_notice_of(&self, room: &str) -> bool {
+        matches!(&self.tag, Tag::Gap(other) if **other == *room)
     }
 }

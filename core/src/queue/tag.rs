@@ -15,7 +15,7 @@ pub enum Tag {
     /// Messages that may be dropped.
     Sheddable(Arc<Sheddable>),
     /// A notice of messages of this room that were dropped; by
-    /// [`SendQueue::place_gap`](super::SendQueue::place_gap).
+    /// [`SendQueue::settle`](super::SendQueue::settle).
     Gap(Arc<str>),
 }
 

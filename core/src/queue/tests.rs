@@ -15,6 +15,11 @@ fn cut(bytes: &mut Vec<u8>, written: usize) -> u32 {
     last.into()
 }
 
+/// Of every room alike: the offset, three times.
+fn notice(_: &str, after: u64) -> Vec<u8> {
+    vec![u8::try_from(after).expect("small"); 3]
+}
+
 fn unlimited() -> SendQueue<Vec<u8>> {
     bounded(usize::MAX / 2, usize::MAX / 2)
 }
@@ -55,8 +60,7 @@ fn a_begun_frame_survives_the_discard_and_nothing_else() {
     assert_eq!((queue.bytes(), queue.frames()), (302, 2));
     // Nothing follows what was dropped, until the goodbye.
     assert!(queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(queue.settle(cut), Pushed::Ended);
-    queue.place_gap("a", Some(frames(&[1])));
+    assert_eq!(queue.settle(cut, notice), Pushed::Ended);
     assert_eq!(queue.frames(), 2);
     queue.advance(302);
     assert!(queue.is_empty());
@@ -101,18 +105,18 @@ fn the_oldest_of_the_room_go_and_the_gap_takes_their_place() {
         bytes_max: 37,
         frames_max: 99,
     };
-    assert_eq!(queue.drop_oldest("a", left), 2);
-    assert_eq!((queue.bytes(), queue.frames()), (37, 4));
+    assert_eq!(queue.drop_oldest("a", left, &mut notice), 2);
+    assert_eq!((queue.bytes(), queue.frames()), (40, 5));
     assert_eq!(order(&queue), [1, 11, 0, 12, 4]);
     let none = QueueLimits {
         bytes_max: 0,
         frames_max: 0,
     };
-    assert_eq!(queue.drop_oldest("b", none), 2);
-    assert_eq!(queue.drop_oldest("c", none), 0);
+    assert_eq!(queue.drop_oldest("b", none, &mut notice), 2);
+    assert_eq!(queue.drop_oldest("c", none, &mut notice), 0);
     let lens: Vec<_> = queue.chunks().map(<[u8]>::len).collect();
-    assert_eq!(lens, [7, 10], "what is begun, and the last");
-    queue.advance(17);
+    assert_eq!(lens, [7, 3, 3, 10], "what is begun, notices, and the last");
+    queue.advance(23);
     assert!(queue.is_empty() && queue.frames() == 0);
 }
 
@@ -120,32 +124,19 @@ fn the_oldest_of_the_room_go_and_the_gap_takes_their_place() {
 fn say(queue: &mut SendQueue<Vec<u8>>, room: &str, offset: u64) -> Option<Pushed> {
     let tag = shed(room, "e", offset, Overflow::DropOldest);
     let fits = queue.push(frames(&[6]), 1, tag);
-    (!fits).then(|| queue.settle(cut))
+    (!fits).then(|| queue.settle(cut, notice))
 }
 
-/// Of the room `r`.
-fn dropped(count: u32, gap: Option<u64>) -> Option<Pushed> {
-    let room = || "r".into();
-    let gaps = gap.map(|offset| Gap {
-        room: room(),
-        offset,
-    });
-    let gaps = gaps.into_iter().collect();
-    Some(Pushed::Dropped { count, gaps })
+fn dropped(count: u32) -> Option<Pushed> {
+    Some(Pushed::Dropped { count })
 }
 
-#[test]
-fn a_gap_that_is_not_wanted_is_forgotten() {
-    let mut queue = bounded(usize::MAX / 2, 8);
-    for offset in 1..=8 {
-        assert_eq!(say(&mut queue, "r", offset), None);
-    }
-    assert_eq!(say(&mut queue, "r", 9), dropped(2, Some(1)));
-    queue.place_gap("r", None);
-    assert_eq!(order(&queue), [3, 4, 5, 6, 7, 8, 9]);
-    // The next loss is one of its own.
-    assert_eq!(say(&mut queue, "r", 10), None);
-    assert_eq!(say(&mut queue, "r", 11), dropped(2, Some(3)));
+/// The first byte of each chunk, and its length.
+fn chunks(queue: &SendQueue<Vec<u8>>) -> Vec<(u8, usize)> {
+    queue
+        .chunks()
+        .map(|chunk| (chunk[0], chunk.len()))
+        .collect()
 }
 
 #[test]
@@ -160,20 +151,18 @@ fn a_gap_is_where_the_first_message_was() {
     for offset in 5..=6 {
         assert_eq!(say(&mut queue, "r", offset), None);
     }
-    assert_eq!(say(&mut queue, "r", 7), dropped(2, Some(1)));
-    assert!(
-        queue.push(frames(&[9]), 1, Tag::Control),
-        "before the notice"
-    );
-    queue.place_gap("r", Some(frames(&[4])));
+    assert_eq!(say(&mut queue, "r", 7), dropped(2));
+    assert!(queue.push(frames(&[9]), 1, Tag::Control));
     let lens = |queue: &SendQueue<Vec<u8>>| -> Vec<_> { queue.chunks().map(<[u8]>::len).collect() };
-    assert_eq!(lens(&queue), [6, 2, 4, 6, 7, 6, 6, 6, 9]);
+    assert_eq!(lens(&queue), [6, 2, 3, 6, 7, 6, 6, 6, 9]);
     assert_eq!(queue.frames(), 9);
     // What is lost up to the answer is told by the same notice, what comes after it by another.
-    assert_eq!(say(&mut queue, "r", 8), dropped(3, Some(5)));
-    assert_eq!(queue.place_gap("r", Some(frames(&[5]))), None);
-    assert_eq!(lens(&queue), [6, 2, 4, 7, 5, 6, 9, 6]);
-    assert_eq!(say(&mut queue, "r", 9), dropped(2, Some(8)));
+    assert_eq!(say(&mut queue, "r", 8), dropped(3));
+    assert_eq!(lens(&queue), [6, 2, 3, 7, 3, 6, 9, 6]);
+    assert_eq!((chunks(&queue)[2], chunks(&queue)[4]), ((0, 3), (4, 3)));
+    assert_eq!(say(&mut queue, "r", 9), dropped(2));
+    assert_eq!(lens(&queue), [6, 2, 3, 7, 3, 9, 3, 6]);
+    assert_eq!(chunks(&queue)[6], (7, 3));
 }
 
 /// One loss on both sides of an answer.
@@ -191,32 +180,36 @@ fn a_gap_is_told_again_behind_each_answer() {
     let long = frames(&[6; 6]);
     let tag = shed("r", "e", 6, Overflow::DropOldest);
     assert!(!queue.push(long, 6, tag));
-    assert_eq!(Some(queue.settle(cut)), dropped(11, Some(1)));
-    assert_eq!(queue.place_gap("r", Some(frames(&[3]))), Some(2));
-    assert_eq!(queue.place_gap("r", None), Some(4));
-    assert_eq!(queue.place_gap("r", Some(frames(&[5]))), Some(6));
-    assert_eq!(queue.place_gap("r", Some(frames(&[7]))), None);
-    let lens: Vec<_> = queue.chunks().map(<[u8]>::len).collect();
-    assert_eq!(lens, [3, 2, 2, 5, 2, 7]);
-    assert_eq!((queue.bytes(), queue.frames()), (21, 6));
+    assert_eq!(Some(queue.settle(cut, notice)), dropped(11));
+    let answer = (1, 2);
+    let expected = [(0, 3), answer, (1, 3), answer, (3, 3), answer, (5, 3)];
+    assert_eq!(chunks(&queue), expected);
+    assert_eq!((queue.bytes(), queue.frames()), (18, 7));
 }
 
+/// However far the reader has come meanwhile: no message behind the loss overtakes the notice.
 #[test]
-fn a_gap_whose_place_is_written_past_comes_first() {
+fn a_notice_stands_for_what_is_dropped_behind_it_until_it_is_written() {
     let mut queue = bounded(usize::MAX / 2, 8);
     assert_eq!(say(&mut queue, "q", 50), None);
     for offset in 1..=7 {
         assert_eq!(say(&mut queue, "r", offset), None);
     }
-    assert_eq!(say(&mut queue, "r", 8), dropped(2, Some(1)));
+    assert_eq!(say(&mut queue, "r", 8), dropped(2));
     queue.advance(6); // the message of the other room
-    queue.advance(1); // and one is begun
-    queue.place_gap("r", Some(frames(&[4])));
-    assert_eq!(order(&queue)[..3], [3, 0, 4]);
-    // A notice that is queued stands for what is dropped behind it.
+    assert_eq!(order(&queue), [0, 3, 4, 5, 6, 7, 8]);
+    queue.advance(1); // and the notice is begun
     assert_eq!(say(&mut queue, "r", 9), None);
-    assert_eq!(say(&mut queue, "r", 10), dropped(2, None));
-    assert_eq!(order(&queue), [3, 0, 6, 7, 8, 9, 10]);
+    assert_eq!(say(&mut queue, "r", 10), dropped(2));
+    assert_eq!(order(&queue), [0, 5, 6, 7, 8, 9, 10]);
+    // The next loss is one of its own.
+    queue.advance(2);
+    for offset in 11..=12 {
+        assert_eq!(say(&mut queue, "r", offset), None);
+    }
+    assert_eq!(say(&mut queue, "r", 13), dropped(2));
+    assert_eq!(order(&queue), [0, 7, 8, 9, 10, 11, 12, 13]);
+    assert_eq!(chunks(&queue)[0], (4, 3));
 }
 
 #[test]
@@ -236,33 +229,33 @@ fn of_an_event_the_latest_stays() {
 
 #[test]
 fn an_overflow_has_one_outcome() {
-    // Of 8 frames 7 are left, and one notice is asked for until it is written.
+    // Of 8 frames 7 are left, and there is one notice until it is written.
     let mut queue = bounded(usize::MAX / 2, 8);
     for offset in 1..=8 {
         assert_eq!(say(&mut queue, "r", offset), None);
     }
-    assert_eq!(say(&mut queue, "r", 9), dropped(2, Some(1)));
-    queue.place_gap("r", Some(frames(&[1])));
-    assert_eq!(say(&mut queue, "r", 10), dropped(2, None));
+    assert_eq!(say(&mut queue, "r", 9), dropped(2));
+    assert_eq!(order(&queue), [0, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(say(&mut queue, "r", 10), dropped(2));
     assert_eq!(order(&queue), [0, 5, 6, 7, 8, 9, 10]);
 
     // What the host wrote meanwhile is not held against it.
     assert_eq!(say(&mut queue, "r", 11), None);
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
-    queue.advance(1);
-    assert_eq!(queue.settle(cut), Pushed::Queued);
+    queue.advance(3);
+    assert_eq!(queue.settle(cut, notice), Pushed::Queued);
 
     // Answers have a frame more than messages, and no further one.
     assert!(queue.push(frames(&[1]), 1, Tag::Control));
     assert!(!queue.push(frames(&[1]), 1, Tag::Control));
-    assert_eq!(Some(queue.settle(cut)), dropped(3, Some(5)));
+    assert_eq!(Some(queue.settle(cut, notice)), dropped(3));
     // What has nothing to give is over.
     let mut queue = bounded(usize::MAX / 2, 8);
     for _ in 0..8 {
         assert!(queue.push(frames(&[1]), 1, Tag::Message));
     }
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(queue.settle(cut), Pushed::Overflow);
+    assert_eq!(queue.settle(cut, notice), Pushed::Overflow);
     assert!(queue.is_empty() && queue.is_shut());
 }
 
@@ -275,7 +268,7 @@ fn an_answer_is_let_in_where_the_latest_counts() {
         assert!(queue.push(frames(&[1]), 1, tag));
     }
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(queue.settle(cut), Pushed::Replaced { count: 7 });
+    assert_eq!(queue.settle(cut, notice), Pushed::Replaced { count: 7 });
     assert_eq!(order(&queue), [8, 0]);
 }
 
@@ -286,13 +279,13 @@ fn a_message_is_let_in_where_the_oldest_may_be_dropped() {
         assert_eq!(say(&mut queue, "r", offset), None);
     }
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(Some(queue.settle(cut)), dropped(2, Some(1)));
-    assert_eq!(queue.frames(), 7);
+    assert_eq!(Some(queue.settle(cut, notice)), dropped(2));
+    assert_eq!(queue.frames(), 8, "with the notice");
     // Also when the newest has nothing to give.
     for _ in 0..3 {
         let tag = shed("q", "e", 1, Overflow::Latest);
         let fits = queue.push(frames(&[1]), 1, tag);
-        assert!(fits || queue.settle(cut) != Pushed::Overflow);
+        assert!(fits || queue.settle(cut, notice) != Pushed::Overflow);
     }
     assert!(queue.frames() <= 8 && !queue.is_shut());
 }
@@ -302,5 +295,5 @@ fn a_message_alone_may_be_large() {
     let mut queue = bounded(8, 8);
     assert!(queue.push(frames(&[100]), 1, Tag::Message));
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(queue.settle(cut), Pushed::Overflow);
+    assert_eq!(queue.settle(cut, notice), Pushed::Overflow);
 }

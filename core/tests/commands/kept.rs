@@ -367,18 +367,10 @@ fn a_room_that_sheds_says_so_with_each_message() {
 }
 
 #[test]
-fn a_gap_is_told_to_members() {
-    let (mut desk, [a]) = Desk::connected();
-    desk.join(a, "den");
-    assert_eq!(desk.hub.lost(a, "den", 41, &mut desk.out), Ok(()));
-    desk.assert_commands([r#"send a {"event":"$gap","room":"den","data":{"after":41}}"#]);
-    assert_eq!(desk.hub.lost(a, "hall", 1, &mut desk.out), Ok(()));
-    desk.assert_commands([]);
-    let gone = desk
-        .hub
-        .disconnect(desk.now, a, DisconnectReason::Lost, &mut desk.out);
-    assert_eq!(gone, Ok(()));
-    assert!(desk.hub.lost(a, "den", 41, &mut desk.out).is_err());
+fn a_gap_names_the_room_and_the_offset() {
+    let notice = roomcast_core::gap_notice("den \"1\"", 41);
+    let expected = r#"{"event":"$gap","room":"den \"1\"","data":{"after":41}}"#;
+    assert_eq!(notice, expected);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::{Head, Peer, head};
 use crate::{
     namespace::{Link, Namespace},
+    patience,
     shard::{OpenError, Shard},
 };
 
@@ -49,15 +50,17 @@ async fn whole(shard: &Shard, body: &mut Incoming) -> Result<Bytes, Problem> {
     }
     let limited = Limited::new(body, bytes_max);
     // A body may take as long as a message.
-    let collected = tokio::time::timeout(settings.message_time, limited.collect()).await;
+    let collected = patience::within(settings.message_time, limited.collect()).await;
     match collected {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(Problem::body_too_large(bytes_max)),
-        Ok(Err(_)) => {
+        Some(Ok(body)) => Ok(body.to_bytes()),
+        Some(Err(fault)) if fault.is::<LengthLimitError>() => {
+            Err(Problem::body_too_large(bytes_max))
+        }
+        Some(Err(_)) => {
             let detail = "the body did not arrive whole";
             Err(Problem::new(ProblemCode::BadRequest, detail))
         }
-        Err(_) => {
+        None => {
             let detail = "the body did not arrive in time";
             Err(Problem::new(ProblemCode::Timeout, detail))
         }

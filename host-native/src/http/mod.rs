@@ -31,7 +31,6 @@ use roomcast_core::http::{Access, Headers, Problem, ProblemCode, Request, Respon
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
 };
 
 pub(crate) use self::{knock::Knock, peer::Peer};
@@ -41,6 +40,7 @@ use self::{
 };
 use crate::{
     metrics::{Gauges, Metrics},
+    patience,
     shard::Shard,
 };
 
@@ -90,7 +90,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
     };
     // Boxed: of all the time that a connection lives, this is the last moment.
     let farewell = Box::pin(part(guard.into_inner(), last, settings.api_body_bytes_max));
-    let _ = timeout(settings.close_wait, farewell).await; // the peer may be gone
+    let _ = patience::within(settings.close_wait, farewell).await; // the peer may be gone
 }
 
 /// Ends a connection, so that its peer sees all that was written to it: a connection that is closed
@@ -186,7 +186,7 @@ fn take(shard: &Shard, request: &Head, mut body: Incoming, in_work: InWork) {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
         }
     };
-    tokio::task::spawn_local(timeout(time, rest));
+    tokio::task::spawn_local(patience::within(time, rest));
 }
 
 fn route<'a>(request: &'a Head, peer: Peer, access: &Access) -> Result<Route<'a>, Problem> {

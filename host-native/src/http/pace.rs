@@ -1,6 +1,7 @@
 //! How long a connection may take to ask.
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     rc::Rc,
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep};
+use crate::patience::Wait;
 
 /// Requests of one connection: how many were begun, and how many of them are done with.
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ pub(super) struct Pace {
     head_time: Duration,
     idle_time: Duration,
     /// Runs while a read waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Wait>,
     /// Whether the time has passed.
     pub(super) passed: Option<Asking>,
 }
@@ -110,8 +111,8 @@ impl Pace {
             Asking::Head => self.head_time,
             Asking::Idle => self.idle_time,
         };
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(time)));
-        ready!(waiting.as_mut().poll(cx));
+        let waiting = self.waiting.get_or_insert_with(|| Wait::new(time));
+        ready!(Pin::new(waiting).poll(cx));
         self.passed = Some(self.asking);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

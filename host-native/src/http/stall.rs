@@ -10,10 +10,10 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
 };
 
 use super::pace::{Asking, Pace};
+use crate::patience::Wait;
 
 /// Fails when a write waits for longer than allowed: a peer that asks and never reads would
 /// otherwise keep its connection, and what was written to it, for good. Reads fail as [`Pace`] says.
@@ -26,7 +26,7 @@ pub(super) struct StallGuard {
     stream: TcpStream,
     limit: Duration,
     /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Wait>,
     /// Whether a write has failed.
     stalled: bool,
     pace: Pace,
@@ -68,8 +68,8 @@ impl StallGuard {
             return result;
         }
         let limit = self.limit;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(waiting.as_mut().poll(cx));
+        let waiting = self.waiting.get_or_insert_with(|| Wait::new(limit));
+        ready!(Pin::new(waiting).poll(cx));
         self.stalled = true;
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -27,6 +27,7 @@ use super::{Fields, Head, Knock, Peer, Reply, StallGuard, head, refused, reply};
 use crate::{
     connection,
     denial::{Denial, Farewell},
+    patience,
     places::Permit,
     shard::Shard,
     ws,
@@ -184,5 +185,5 @@ async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, farewell: Farewell) {
         std::io::Result::Ok(())
     };
     // However that went, the connection ends here.
-    let _ = tokio::time::timeout(shard.shared.settings.close_wait, goodbye).await;
+    let _ = patience::within(shard.shared.settings.close_wait, goodbye).await;
 }

@@ -2,8 +2,7 @@
 
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 
-use bytes::Bytes;
-use roomcast_core::{Class, Command, ConnId, Frame, Gap, Outbox, Pushed, Tag, Timestamp};
+use roomcast_core::{Class, Command, ConnId, Frame, Outbox, Pushed, Tag, Timestamp};
 
 use super::run::Run;
 use crate::{
@@ -29,16 +28,6 @@ pub(super) struct FanOut {
     run: Run,
     /// Whose queue passed its limit while commands were carried out.
     overflowed: Vec<ConnId>,
-    /// Who is to be told of a gap.
-    lost: Vec<Lost>,
-}
-
-/// Messages of a room that were dropped for a connection, from this offset on.
-#[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) conn: ConnId,
-    pub(super) room: Box<str>,
-    pub(super) offset: u64,
 }
 
 #[derive(Debug)]
@@ -79,39 +68,6 @@ impl FanOut {
         self.overflowed.pop()
     }
 
-    pub(super) fn take_lost(&mut self) -> Option<Lost> {
-        self.lost.pop()
-    }
-
-    /// Queues the notice of a gap, or says that none is wanted. Gives the offset for the next one that
-    /// is to be asked for.
-    pub(super) fn place_gap(
-        &self,
-        shard: &Shard,
-        lost: &Lost,
-        notice: Option<Bytes>,
-    ) -> Option<u64> {
-        match self.link(lost.conn) {
-            Some(Link::Local(socket)) => return shard.place_gap(socket, &lost.room, notice),
-            Some(&Link::Remote { shard: index, key }) => {
-                let room = lost.room.clone();
-                let place = move |shard: &Rc<Shard>| {
-                    let Some(socket) = shard.socket(key) else {
-                        return;
-                    };
-                    if let Some(offset) = shard.place_gap(&socket, &room, notice)
-                        && let Some((home, conn)) = socket.home()
-                    {
-                        shard.ask_gap(home, *conn, &room, offset);
-                    }
-                };
-                shard.post(index, Mail::Task(Box::new(place)));
-            }
-            None => {}
-        }
-        None
-    }
-
     pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp, commands: &Outbox) {
         for command in commands {
             match command {
@@ -127,7 +83,7 @@ impl FanOut {
                 Command::Ping { conn } => {
                     if let Some(link) = self.link(conn) {
                         let pushed = shard.deliver_one(link, now, ws::PING, Tag::Control);
-                        self.note(conn, pushed);
+                        self.note(conn, &pushed);
                     }
                 }
                 // This host does not sleep. What is to be kept was seen to before, and all that was kept
@@ -163,7 +119,7 @@ impl FanOut {
                 Some(link) => shard.deliver_one(link, now, ws::message(frame), class.into()),
                 None => return,
             };
-            self.note(conn, pushed);
+            self.note(conn, &pushed);
         } else {
             if !self.run.takes(to, class) {
                 self.end_run(shard, now);
@@ -183,7 +139,7 @@ impl FanOut {
             match self.link(conn) {
                 Some(Link::Local(socket)) => {
                     let pushed = shard.push(socket, now, bytes.clone(), frames, tag.clone());
-                    self.note(conn, pushed);
+                    self.note(conn, &pushed);
                 }
                 Some(&Link::Remote { shard: index, key }) => {
                     if abroad.len() <= index {
@@ -234,16 +190,9 @@ impl FanOut {
         self.members.shrink_to_fit();
     }
 
-    fn note(&mut self, conn: ConnId, pushed: Pushed) {
-        match pushed {
-            Pushed::Overflow => self.overflowed.push(conn),
-            Pushed::Dropped { gaps, .. } => {
-                let lost = gaps
-                    .into_iter()
-                    .map(|Gap { room, offset }| Lost { conn, room, offset });
-                self.lost.extend(lost);
-            }
-            Pushed::Queued | Pushed::Ended | Pushed::Replaced { .. } => {}
+    fn note(&mut self, conn: ConnId, pushed: &Pushed) {
+        if *pushed == Pushed::Overflow {
+            self.overflowed.push(conn);
         }
     }
 }

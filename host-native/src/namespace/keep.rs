@@ -73,4 +73,30 @@ impl Inner {
             shard.keep(|batch| batch.set_key(now, name, life.clone(), state));
         }
     }
+
+    /// Counts what the histories take now, and holds the limit on those of all namespaces of all
+    /// threads together: what this input is too much, this namespace gives up at once. Which share
+    /// each gives up is then seen to when the turn ends.
+    pub(super) fn count_histories(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
+        let bytes = self.application.app().hub().counts().history_bytes;
+        if bytes == self.history_bytes {
+            return;
+        }
+        let all = shard.count_histories(self.history_bytes, bytes);
+        self.history_bytes = bytes;
+        let over = all.saturating_sub(shard.shared.settings.hub.history_bytes);
+        if over == 0 {
+            return;
+        }
+        let bytes_max = bytes.saturating_sub(over);
+        shard.record(name, now, || Input::TrimHistories { bytes_max });
+        let (app, out) = self.application.app_mut();
+        // No hook runs.
+        app.trim_histories(bytes_max, out);
+        self.carry_out(shard, name, now);
+        let left = self.application.app().hub().counts().history_bytes;
+        shard.count_histories(bytes, left);
+        self.history_bytes = left;
+        shard.share_histories();
+    }
 }

@@ -9,7 +9,7 @@ use roomcast_core::{
 };
 use serde_json::value::RawValue;
 
-use super::{Namespace, application::AnyApp, fan_out::Lost};
+use super::{Namespace, application::AnyApp};
 use crate::shard::Shard;
 
 impl Namespace {
@@ -49,15 +49,6 @@ impl Namespace {
         closed.unwrap_or(Ok(()))
     }
 
-    /// Messages of a room that were queued for a connection on another shard were dropped, from this
-    /// offset on.
-    pub(crate) fn lost(self: &Rc<Self>, shard: &Shard, conn: ConnId, room: &str, offset: u64) {
-        let room = room.into();
-        let lost = Lost { conn, room, offset };
-        let inner = &mut *self.inner.borrow_mut();
-        inner.tell_lost(shard, &self.name, shard.now(), lost);
-    }
-
     /// Tells the application where the wall clock is.
     pub(crate) fn set_unix_zero_ms(self: &Rc<Self>, shard: &Shard, unix_zero_ms: u64) {
         let input = || Input::WallClock { unix_zero_ms };
@@ -66,6 +57,8 @@ impl Namespace {
     }
 
     /// Drops histories until they take at most so many bytes of memory.
+    ///
+    /// What they take then is counted as at any input.
     pub(crate) fn trim_histories(self: &Rc<Self>, shard: &Shard, bytes_max: usize) {
         let input = || Input::TrimHistories { bytes_max };
         // No hook runs.

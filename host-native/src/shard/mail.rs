@@ -109,7 +109,7 @@ impl Shard {
                 for &key in &keys {
                     if let Some(socket) = self.socket(key) {
                         let pushed = self.push(&socket, now, bytes.clone(), frames, tag.clone());
-                        self.settle(&socket, pushed);
+                        self.settle(&socket, &pushed);
                     }
                 }
             }

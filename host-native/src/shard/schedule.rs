@@ -1,10 +1,14 @@
 //! Schedules of applications: run when they are due, not at the next sweep.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::sleep;
 
 use super::Shard;
+use crate::run::SWEEP;
 
 /// Schedules are looked at no more often than this, whatever their periods: it is what the clock
 /// tells apart.
@@ -18,6 +22,7 @@ impl Shard {
 
     /// Runs what is due, for as long as the shard lives.
     pub(crate) async fn keep_schedules(self: Rc<Self>) {
+        let mut pause = PAUSE;
         loop {
             let namespaces = self.namespaces();
             let next = namespaces.iter().filter_map(|n| n.next_schedule()).min();
@@ -27,7 +32,12 @@ impl Shard {
                 continue;
             };
             tokio::select! {
-                () = sleep(due.saturating_since(self.now()).max(PAUSE)) => {
+                () = sleep(due.saturating_since(self.now()).max(pause)) => {
+                    if !self.patience.is_over(Instant::now()) {
+                        pause = SWEEP;
+                        continue;
+                    }
+                    pause = PAUSE;
                     for namespace in self.namespaces() {
                         namespace.timeout(&self);
                     }

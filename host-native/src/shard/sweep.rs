@@ -7,7 +7,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::atomic::Ordering::Relaxed,
+    time::Instant,
 };
 
 use roomcast_core::CloseCode;
@@ -27,18 +27,19 @@ impl Shard {
     /// What is done a few times a second, for all connections together instead of a timer each.
     pub(crate) fn sweep(self: &Rc<Self>) {
         self.follow_wall_clock();
-        for namespace in self.namespaces() {
-            namespace.timeout(self);
-        }
-        for key in self.watched.take() {
-            // One that has gone may have left its key to another: a look at that does no harm.
-            if let Some(socket) = self.socket(key) {
-                socket.watched.set(false);
-                self.sweep_socket(&socket);
-                self.watch(&socket);
+        if self.patience.is_over(Instant::now()) {
+            for namespace in self.namespaces() {
+                namespace.timeout(self);
+            }
+            for key in self.watched.take() {
+                // One that has gone may have left its key to another: a look at that does no harm.
+                if let Some(socket) = self.socket(key) {
+                    socket.watched.set(false);
+                    self.sweep_socket(&socket);
+                    self.watch(&socket);
+                }
             }
         }
-        self.trim_histories();
         self.retire_namespaces();
         self.ebb();
         self.shared.flush_record();
@@ -94,24 +95,6 @@ impl Shard {
         }
     }
 
-    /// Holds the limit on histories for all namespaces of all threads together: each gives up the
-    /// same share.
-    fn trim_histories(self: &Rc<Self>) {
-        let bytes_max = self.shared.settings.hub.history_bytes;
-        let bytes = |namespace: &Rc<Namespace>| namespace.ask(|hub| hub.counts().history_bytes);
-        let ours: usize = self.namespaces.borrow().values().map(bytes).sum();
-        self.metrics().history_bytes.store(ours as u64, Relaxed);
-        let metrics = self.shared.metrics.iter();
-        let all: u64 = metrics.map(|m| m.history_bytes.load(Relaxed)).sum();
-        if all <= bytes_max as u64 {
-            return;
-        }
-        for namespace in self.namespaces() {
-            let share = bytes(&namespace) as u128 * bytes_max as u128 / u128::from(all);
-            namespace.trim_histories(self, usize::try_from(share).unwrap_or(bytes_max));
-        }
-    }
-
     /// Ends namespaces that have nothing left to lose.
     fn retire_namespaces(&self) {
         let now = self.now();
@@ -153,6 +136,7 @@ impl Shard {
             self.keep(|batch| batch.forget(&namespace.name));
         }
         self.shared.namespaces.release();
+        self.count_histories(namespace.history_bytes(), 0);
         // With the application's state, whose own `Drop` may panic.
         if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
             tracing::error!("an application panicked when it was dropped");

@@ -99,6 +99,7 @@ impl Shard {
             sliced = !line.sockets.is_empty();
             let all = line.is_past_mark();
             self.end_runs(if all { usize::MAX } else { SLICE_SOCKETS });
+            self.end_histories();
             self.commit();
             self.pay();
             self.send_mail();

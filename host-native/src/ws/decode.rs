@@ -110,6 +110,9 @@ struct Head {
     /// Bytes of the head, mask included.
     len: usize,
     payload_len: u64,
+    /// Whether the length takes no more bytes than it needs, as it must (RFC 6455, 5.2), and is below
+    /// 2^63.
+    shortest: bool,
 }
 
 impl Head {
@@ -117,13 +120,18 @@ impl Head {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (&first, &second) = (bytes.first()?, bytes.get(1)?);
         let masked = second & 0x80 != 0;
-        let (extended, payload_len) = match second & 0x7f {
+        let (extended, payload_len): (_, u64) = match second & 0x7f {
             126 => (
                 2,
                 u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?).into(),
             ),
             127 => (8, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
             len => (0, len.into()),
+        };
+        let shortest = match extended {
+            0 => true,
+            2 => payload_len >= 126,
+            _ => payload_len > u16::MAX.into() && payload_len >> 63 == 0,
         };
         let len = 2 + extended + if masked { 4 } else { 0 };
         (bytes.len() >= len).then_some(Self {
@@ -133,6 +141,7 @@ impl Head {
             masked,
             len,
             payload_len,
+            shortest,
         })
     }
 
@@ -193,6 +202,7 @@ impl Decoder {
             if head.is_control() && (head.payload_len > 125 || !head.fin)
                 || head.rsv != 0
                 || !head.masked
+                || !head.shortest
             {
                 // Broken for certain: no need to wait for the rest of it.
                 return Err(FRAMING);
@@ -447,6 +457,52 @@ mod tests {
         ] {
             assert_eq!(decode(&bytes, 10_000).1, Err(fault), "{bytes:?}");
             assert_eq!(decode(&bytes, 1).1, Err(fault), "{bytes:?}");
+        }
+    }
+
+    /// A frame whose length has so many further bytes.
+    fn lengthy(first: u8, payload: &[u8], extended: usize) -> Vec<u8> {
+        let mut bytes = vec![first, 0x80 | if extended == 2 { 126 } else { 127 }];
+        let len = (payload.len() as u64).to_be_bytes();
+        bytes.extend(&len[8 - extended..]);
+        bytes.extend([0; 4]);
+        bytes.extend(payload);
+        bytes
+    }
+
+    #[test]
+    fn a_length_takes_the_shortest_form() {
+        let guards = Guards {
+            message_bytes_max: 1 << 20,
+            ..GUARDS
+        };
+        let fed = |bytes: &[u8]| {
+            let mut decoder = Decoder::default();
+            let mut read = bytes.to_vec();
+            decoder.feed(&mut read, guards, Timestamp::ZERO, |_| ())
+        };
+        let (long, longer) = (vec![b'x'; 126], vec![b'x'; 0x1_0000]);
+        for (extended, payload) in [(2, &long[..]), (2, &longer[1..]), (8, &longer)] {
+            // Whole messages, and what goes to the rules for the unusual.
+            for first in [0x81, 0x82, 0x01, 0x02] {
+                assert_eq!(fed(&lengthy(first, payload, extended)), Ok(()));
+                let shorter =
+                    &payload[..payload.len().min(if extended == 2 { 125 } else { 0xffff })];
+                assert_eq!(fed(&lengthy(first, shorter, extended)), Err(FRAMING));
+            }
+        }
+        for first in [0x80, 0x81, 0x82, 0x01, 0x02, 0x88, 0x89, 0x8a] {
+            for payload in [&b""[..], b"\x03\xe8", &long[1..]] {
+                for extended in [2, 8] {
+                    let bytes = lengthy(first, payload, extended);
+                    assert_eq!(fed(&bytes), Err(FRAMING), "{first:x} {extended}");
+                    // As soon as its head is there, also amid a message.
+                    let amid = [frame(0x01, b"a"), bytes[..2 + extended + 4].to_vec()].concat();
+                    assert_eq!(fed(&amid), Err(FRAMING), "{first:x} {extended}");
+                }
+            }
+            let high = [&[first, 0xff, 0x80][..], &[0; 7], &[0; 4]].concat();
+            assert_eq!(fed(&high), Err(FRAMING), "{first:x}");
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
     Text(String),
+    Ping,
     /// An answer to a ping.
     Pong,
     /// A close frame with this code; 1005 is none.
@@ -81,14 +82,19 @@ impl Peer {
         peer
     }
 
-    fn open(authority: &str, namespace: &str) -> Self {
+    /// Connects, and says nothing yet.
+    pub(crate) fn silent(authority: &str) -> Self {
         let stream = TcpStream::connect(authority).expect("a server");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
-        let mut peer = Self {
+        Self {
             stream,
             read: Vec::new(),
-        };
+        }
+    }
+
+    fn open(authority: &str, namespace: &str) -> Self {
+        let mut peer = Self::silent(authority);
         let path = if namespace.is_empty() {
             "/ws".to_owned()
         } else {
@@ -103,17 +109,34 @@ impl Peer {
             )
             .as_bytes(),
         );
+        let head = peer.head();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        peer
+    }
+
+    /// The head of an HTTP response.
+    pub(crate) fn head(&mut self) -> String {
         let end = loop {
-            let end = peer.read.windows(4).position(|four| four == b"\r\n\r\n");
+            let end = self.read.windows(4).position(|four| four == b"\r\n\r\n");
             match end {
                 Some(end) => break end + 4,
-                None => assert!(peer.fill(), "an answer"),
+                None => assert!(self.fill(), "a response"),
             }
         };
-        let head = String::from_utf8_lossy(&peer.read[..end]).into_owned();
-        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-        peer.read.drain(..end);
-        peer
+        let head = self.read.drain(..end).collect();
+        String::from_utf8(head).expect("ASCII")
+    }
+
+    /// Reads for as long as something comes within this time, and keeps it.
+    pub(crate) fn take_in(&mut self, pause: Duration) {
+        self.stream.set_read_timeout(Some(pause)).expect("a socket");
+        let mut buffer = [0; 64 * 1024];
+        while let Ok(count @ 1..) = self.stream.read(&mut buffer) {
+            self.read.extend_from_slice(&buffer[..count]);
+        }
+        self.stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a socket");
     }
 
     /// Writes in one segment, or as few as it takes.
@@ -181,7 +204,7 @@ impl Peer {
                 Some(code) => Said::Close(u16::from_be_bytes(*code)),
                 None => Said::Close(1005),
             },
-            9 => self.next(),
+            9 => Said::Ping,
             10 => Said::Pong,
             other => panic!("opcode {other}"),
         }

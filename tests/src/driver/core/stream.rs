@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use roomcast_core::{
-    CloseCode, Command, ConnId, Frame, Gateway, Input, Pushed, QueueLimits, SendQueue, Tag,
+    CloseCode, ConnId, Frame, Gateway, Input, Pushed, QueueLimits, SendQueue, Tag, gap_notice,
 };
 
 use super::Core;
@@ -14,8 +14,6 @@ use crate::{Actor, Event, driver::DriverError};
 pub(super) struct Streams {
     pub(super) limits: QueueLimits,
     stalled: BTreeMap<Actor, Stream>,
-    /// Who is to be told of a gap: the room, and the offset of what was lost first.
-    lost: Vec<(ConnId, Box<str>, u64)>,
     /// Who is to be closed.
     overflowed: Vec<ConnId>,
     overflows: Overflows,
@@ -45,7 +43,6 @@ impl Streams {
         Self {
             limits,
             stalled: BTreeMap::new(),
-            lost: Vec::new(),
             overflowed: Vec::new(),
             overflows: Overflows {
                 closed: 0,
@@ -121,17 +118,13 @@ impl Streams {
             return;
         }
         // There is one frame in a buffer: what is begun of it stays.
-        match queue.settle(|_, _| 1) {
+        match queue.settle(|_, _| 1, notice) {
             Pushed::Queued | Pushed::Ended => {}
             Pushed::Overflow => {
                 self.overflows.closed += 1;
                 self.overflowed.push(conn);
             }
-            Pushed::Dropped { gaps, .. } => {
-                self.overflows.dropped += 1;
-                let lost = gaps.into_iter().map(|gap| (conn, gap.room, gap.offset));
-                self.lost.extend(lost);
-            }
+            Pushed::Dropped { .. } => self.overflows.dropped += 1,
             Pushed::Replaced { .. } => self.overflows.replaced += 1,
         }
     }
@@ -142,21 +135,10 @@ impl Streams {
         }
     }
 
-    fn place_gap(&mut self, actor: &Actor, conn: ConnId, room: &str, notice: Option<Rc<[u8]>>) {
-        let stream = self.stalled.get_mut(actor);
-        let next = stream.and_then(|stream| stream.queue.place_gap(room, notice));
-        self.lost
-            .extend(next.map(|offset| (conn, room.into(), offset)));
-    }
-
     pub(super) fn part(&mut self, actor: &Actor) {
         if let Some(stream) = self.stalled.get_mut(actor) {
             stream.queue.part();
         }
-    }
-
-    pub(super) fn take_lost(&mut self) -> Option<(ConnId, Box<str>, u64)> {
-        self.lost.pop()
     }
 
     pub(super) fn take_overflowed(&mut self) -> Option<ConnId> {
@@ -165,35 +147,9 @@ impl Streams {
 }
 
 impl<G: Gateway> Core<G> {
-    /// Tells those what they lost who lost something, and closes those who were too slow, until that
-    /// leads to no more of it.
+    /// Closes those who were too slow, until that leads to no more of it.
     pub(super) fn settle_overflow(&mut self, namespace: &str) -> Result<(), DriverError> {
-        loop {
-            while let Some((conn, room, offset)) = self.streams.take_lost() {
-                // 0 where there is no history.
-                let after = offset.saturating_sub(1);
-                let input = Input::Lost {
-                    conn,
-                    room: (&*room).into(),
-                    after,
-                };
-                let (lost, out) = self.begin(namespace, input, |app, _, out| {
-                    app.lost(conn, &room, after, out)
-                });
-                let mut commands = out.iter();
-                let notice = commands.find_map(|command| {
-                    let Command::Send { frame, .. } = command else {
-                        return None;
-                    };
-                    Some(self::frame(frame))
-                });
-                if let (Ok(()), Some(actor)) = (lost, self.actor(namespace, conn)) {
-                    self.streams.place_gap(&actor, conn, &room, notice);
-                }
-            }
-            let Some(conn) = self.streams.take_overflowed() else {
-                return Ok(());
-            };
+        while let Some(conn) = self.streams.take_overflowed() {
             // It may be closed already.
             let Some(actor) = self.actor(namespace, conn) else {
                 continue;
@@ -211,6 +167,7 @@ impl<G: Gateway> Core<G> {
             });
             self.carry_all_out(namespace, &out)?;
         }
+        Ok(())
     }
 }
 
@@ -225,6 +182,10 @@ pub(super) fn frame(frame: Frame<'_>) -> Rc<[u8]> {
         Frame::Text(text) => encode(TEXT, text.as_bytes()),
         Frame::Binary(bytes) => encode(BINARY, bytes),
     }
+}
+
+fn notice(room: &str, after: u64) -> Rc<[u8]> {
+    frame(Frame::Text(&gap_notice(room, after)))
 }
 
 pub(super) fn ping() -> Rc<[u8]> {

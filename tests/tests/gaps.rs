@@ -1,0 +1,148 @@
+//! Readers in bursts of a room that drops its oldest messages: a `$gap` stands where the loss is, on
+//! any number of threads.
+//!
+//! A notice that comes late is a loss that nobody sees: who is cut off before it stands at an offset
+//! behind the gap, and comes back there.
+#![allow(clippy::print_stdout)] // the figures
+
+mod peer;
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use peer::{Peer, Said, close};
+use roomcast_tests::Server;
+
+const READERS: usize = 8;
+/// Of 3 kB.
+const MESSAGES: u64 = 12_000;
+/// Published in one go.
+const BURST: u64 = 40;
+/// What a reader reads before it pauses, in bytes.
+const READ: usize = 300_000;
+const PAUSE: Duration = Duration::from_millis(15);
+
+const POLICY: &str =
+    "[[rooms]]\nmatch = \"log\"\nhistory.messages = 100\noverflow = \"drop-oldest\"\n";
+
+/// What one reader saw.
+#[derive(Debug, Default)]
+struct Seen {
+    gaps: u64,
+    /// Losses that no notice stands before, and the offset up to which the first was not told.
+    silent: Vec<(u64, u64)>,
+}
+
+fn number(text: &str, name: &str) -> Option<u64> {
+    let rest = &text[text.find(name)? + name.len()..];
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest[..end].parse().ok()
+}
+
+/// Reads up to the last message.
+fn read(mut peer: Peer, over: &AtomicBool) -> Seen {
+    let mut seen = Seen::default();
+    let (mut at, mut told, mut bytes) = (0, None, 0);
+    loop {
+        let Said::Text(text) = peer.next() else {
+            panic!("the reader was closed");
+        };
+        bytes += text.len();
+        if text.starts_with(r#"{"event":"$gap""#) {
+            let after = number(&text, r#""after":"#).expect("an offset");
+            assert!(after >= at, "told of {after} at {at}: it had that");
+            told = Some(after);
+            seen.gaps += 1;
+        } else if let Some(offset) = number(&text, r#""offset":"#) {
+            if offset != at + 1 && told != Some(at) {
+                seen.silent.push((at + 1, offset));
+            }
+            // A notice stands for what is lost behind it as long as nothing is between.
+            told = None;
+            at = offset;
+            if offset == MESSAGES {
+                return seen;
+            }
+        }
+        if bytes >= READ && !over.load(Ordering::Relaxed) {
+            bytes = 0;
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Gaps, and those that were not told where they are.
+fn run(threads: usize) -> (u64, Vec<(u64, u64)>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rooms.toml");
+    std::fs::write(&path, POLICY).expect("a file");
+    let server = Server::start(&[
+        format!("--threads={threads}"),
+        format!("--config={}", path.display()),
+        "--outbox-frames-max=200".into(),
+        "--inbound-rate=off".into(),
+        "--inbound-bytes-rate=off".into(),
+    ]);
+    let over = AtomicBool::new(false);
+    let mut publisher = Peer::connect(server.authority(), "");
+    publisher.join("log");
+    let pad = "x".repeat(3000);
+    let text = peer::text(&format!(r#"{{"event":"m","room":"log","data":"{pad}"}}"#));
+    let asks = peer::text(&format!(
+        r#"{{"event":"m","id":1,"room":"log","data":"{pad}"}}"#
+    ));
+    let mut burst = text.repeat(usize::try_from(BURST).expect("few") - 1);
+    burst.extend(asks);
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS)
+            .map(|_| {
+                let mut peer = Peer::connect(server.authority(), "");
+                peer.join("log");
+                scope.spawn(|| read(peer, &over))
+            })
+            .collect();
+        for _ in 0..MESSAGES / BURST {
+            publisher.write(&burst);
+            assert!(matches!(publisher.next(), Said::Text(_)));
+        }
+        over.store(true, Ordering::Relaxed);
+        let (mut gaps, mut silent) = (0, Vec::new());
+        for reader in readers {
+            let seen = reader.join().expect("a reader");
+            gaps += seen.gaps;
+            silent.extend(seen.silent);
+        }
+        publisher.write(&close(1000));
+        (gaps, silent)
+    })
+}
+
+fn on_threads(threads: usize) {
+    let begun = Instant::now();
+    let (gaps, silent) = run(threads);
+    let late = silent.len();
+    println!(
+        "{threads} threads: {late} of {gaps} gaps late, in {:?}",
+        begun.elapsed()
+    );
+    assert!(gaps > 100, "{gaps} gaps: nothing was tried");
+    assert!(late == 0, "{late} of {gaps} gaps are told late: {silent:?}");
+}
+
+#[test]
+fn a_gap_is_told_where_it_is_on_one_thread() {
+    on_threads(1);
+}
+
+#[test]
+fn a_gap_is_told_where_it_is_on_two_threads() {
+    on_threads(2);
+}
+
+#[test]
+fn a_gap_is_told_where_it_is_on_four_threads() {
+    on_threads(4);
+}

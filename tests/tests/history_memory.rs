@@ -1,0 +1,91 @@
+//! The limit on the memory of all histories holds at each input, over all namespaces and threads.
+#![allow(clippy::print_stdout)] // the figures
+
+mod peer;
+
+use std::io::{Read, Write};
+
+use peer::{Peer, Said};
+use roomcast_tests::Server;
+
+const LIMIT: usize = 8 << 20;
+const NAMESPACES: usize = 8;
+/// Published in each namespace, of so many bytes: together four times the limit.
+const MESSAGES: usize = 70;
+const BYTES: usize = 60_000;
+/// Of one namespace in a row.
+const BURST: usize = 7;
+
+const POLICY: &str =
+    "[[rooms]]\nmatch = \"log\"\nhistory.messages = 1000\nhistory.bytes = 16777216\n";
+
+/// What the server says its histories take.
+fn held(server: &Server) -> usize {
+    let mut stream = std::net::TcpStream::connect(server.authority()).expect("a server");
+    let key = Server::API_KEY;
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("it is open");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("metrics");
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix("roomcast_history_bytes "));
+    value.expect("a metric").parse().expect("a number")
+}
+
+fn on_threads(threads: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rooms.toml");
+    std::fs::write(&path, POLICY).expect("a file");
+    let server = Server::start(&[
+        format!("--threads={threads}"),
+        format!("--config={}", path.display()),
+        format!("--history-bytes-max={LIMIT}"),
+        "--inbound-rate=off".into(),
+        "--inbound-bytes-rate=off".into(),
+    ]);
+    let mut peers: Vec<_> = (0..NAMESPACES)
+        .map(|number| {
+            let mut peer = Peer::connect(server.authority(), &format!("n{number}"));
+            peer.join("log");
+            peer
+        })
+        .collect();
+    let pad = "x".repeat(BYTES);
+    let text = peer::text(&format!(
+        r#"{{"event":"m","id":1,"room":"log","data":"{pad}"}}"#
+    ));
+    let mut most = 0;
+    for _ in 0..MESSAGES / BURST {
+        for peer in &mut peers {
+            peer.write(&text.repeat(BURST));
+            for _ in 0..BURST {
+                assert!(matches!(peer.next(), Said::Text(_)));
+            }
+            most = most.max(held(&server));
+        }
+    }
+    println!("{threads} threads: {most} bytes at a limit of {LIMIT}");
+    assert!(
+        most <= LIMIT,
+        "{most} bytes of histories at a limit of {LIMIT}"
+    );
+    assert!(held(&server) > LIMIT / 2, "no more goes than has to");
+    // Nobody is left without a history because others were there first.
+    for peer in &mut peers {
+        peer.say(r#"{"event":"$history","id":2,"room":"log","data":{"limit":1}}"#);
+        assert!(matches!(peer.next(), Said::Text(page) if page.len() > BYTES));
+    }
+}
+
+#[test]
+fn histories_of_all_namespaces_keep_to_the_limit_on_one_thread() {
+    on_threads(1);
+}
+
+#[test]
+fn histories_of_all_namespaces_keep_to_the_limit_on_three_threads() {
+    on_threads(3);
+}
