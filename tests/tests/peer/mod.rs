@@ -5,9 +5,11 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
+
+use socket2::{Domain, Socket, Type};
 
 pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const BINARY: u8 = 0x82;
@@ -77,14 +79,34 @@ pub(crate) fn close(code: u16) -> Vec<u8> {
 impl Peer {
     /// Connects, with the subprotocol, and reads `$welcome`.
     pub(crate) fn connect(authority: &str, namespace: &str) -> Self {
-        let mut peer = Self::open(authority, namespace);
-        assert!(matches!(peer.next(), Said::Text(text) if text.contains("$welcome")));
-        peer
+        let peer = Self::silent(authority);
+        peer.upgrade(authority, namespace).welcomed()
+    }
+
+    fn welcomed(mut self) -> Self {
+        assert!(matches!(self.next(), Said::Text(text) if text.contains("$welcome")));
+        self
+    }
+
+    /// Connects with the subprotocol, and reads `$welcome`. The kernel takes little for it: what it
+    /// does not read waits in the server.
+    pub(crate) fn connect_small(authority: &str, namespace: &str) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        // What the server's kernel takes follows from the size of segments.
+        socket.set_tcp_mss(1400).expect("a socket");
+        socket.set_recv_buffer_size(16 * 1024).expect("a socket");
+        let address: SocketAddr = authority.parse().expect("an address");
+        socket.connect(&address.into()).expect("a server");
+        let peer = Self::on(socket.into());
+        peer.upgrade(authority, namespace).welcomed()
     }
 
     /// Connects, and says nothing yet.
     pub(crate) fn silent(authority: &str) -> Self {
-        let stream = TcpStream::connect(authority).expect("a server");
+        Self::on(TcpStream::connect(authority).expect("a server"))
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
         Self {
@@ -93,14 +115,13 @@ impl Peer {
         }
     }
 
-    fn open(authority: &str, namespace: &str) -> Self {
-        let mut peer = Self::silent(authority);
+    fn upgrade(mut self, authority: &str, namespace: &str) -> Self {
         let path = if namespace.is_empty() {
             "/ws".to_owned()
         } else {
             format!("/ws/{namespace}")
         };
-        peer.write(
+        self.write(
             format!(
                 "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\n\
                  Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -109,9 +130,9 @@ impl Peer {
             )
             .as_bytes(),
         );
-        let head = peer.head();
+        let head = self.head();
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-        peer
+        self
     }
 
     /// The head of an HTTP response.
