@@ -62,7 +62,7 @@ mod tests {
         let mut bytes = Vec::new();
         for &len in lens {
             let text = "x".repeat(len);
-            bytes.extend_from_slice(&crate::ws::message(Frame::Text(&text)));
+            bytes.extend_from_slice(&ws::message(Frame::Text(&text)));
         }
         bytes.into()
     }
