@@ -136,7 +136,11 @@ mod tests {
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             let february = 28 + u64::from(leap);
             let days = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-            let length = days.get(before.1 as usize - 1).copied();
+            let length = days
+                .into_iter()
+                .zip(1..)
+                .find(|(_, month)| *month == before.1);
+            let length = length.map(|(days, _)| days);
             let expected = match before {
                 (year, 12, 31) => (year + 1, 1, 1),
                 (year, month, last) if Some(last) == length => (year, month + 1, 1),

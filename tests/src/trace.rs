@@ -68,7 +68,7 @@ pub struct Trace {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Do { op: Op, answer: Option<String> },
+    Do { op: Box<Op>, answer: Option<String> },
     Sees { actor: Actor, expect: Expect },
     SeesNothing { actor: Actor },
 }
@@ -143,7 +143,7 @@ impl Trace {
     /// The first op that the driver cannot do; `None` when it can run the trace.
     pub fn unsupported(&self, driver: &dyn Driver) -> Option<&Op> {
         self.steps.iter().find_map(|(_, step)| match step {
-            Step::Do { op, .. } if !driver.supports(op) => Some(op),
+            Step::Do { op, .. } if !driver.supports(op) => Some(&**op),
             Step::Do { .. } | Step::Sees { .. } | Step::SeesNothing { .. } => None,
         })
     }
@@ -151,11 +151,15 @@ impl Trace {
     /// How much time passes in the story.
     pub fn duration(&self) -> Duration {
         let waits = self.steps.iter().map(|(_, step)| match step {
-            Step::Do {
-                op: Op::Wait { millis },
-                ..
-            } => Duration::from_millis(*millis),
-            Step::Do { .. } | Step::Sees { .. } | Step::SeesNothing { .. } => Duration::ZERO,
+            Step::Do { op, .. } => {
+                let millis = if let Op::Wait { millis } = **op {
+                    millis
+                } else {
+                    0
+                };
+                Duration::from_millis(millis)
+            }
+            Step::Sees { .. } | Step::SeesNothing { .. } => Duration::ZERO,
         });
         waits.sum()
     }
@@ -209,6 +213,7 @@ impl Run<'_> {
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Do { op, answer } => {
+                let op = &**op;
                 let mut done = self.perform(op, answer.as_deref());
                 // That a room has ended is told to nobody: it can only be asked for.
                 if matches!(op, Op::ListRooms { .. } | Op::ListConnections { .. }) {

@@ -97,6 +97,7 @@ fn operation(line: &str) -> Result<Step, String> {
         _ => (line, None),
     };
     let op = op.parse::<Op>().map_err(|fault| fault.to_string())?;
+    let op = Box::new(op);
     Ok(Step::Do { op, answer })
 }
 

@@ -39,7 +39,7 @@ pub struct ApiCall {
 pub(super) enum Action {
     Send {
         key: Option<String>,
-        audience: Audience,
+        audience: Box<Audience>,
         event: String,
         path: Option<String>,
         data: Box<RawValue>,

@@ -95,7 +95,7 @@ impl SendHead {
         };
         let action = Action::Send {
             key: self.key,
-            audience,
+            audience: Box::new(audience),
             event,
             path,
             data,
