@@ -127,10 +127,15 @@ fn mistake(fault: &clap::Error, mut arguments: impl Iterator<Item = String>) -> 
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedValue,
     ];
-    let meant = meant.into_iter().find_map(|kind| match fault.get(kind)? {
-        ContextValue::String(name) => Some(name.clone()),
-        ContextValue::Strings(names) => names.first().cloned(),
-        _ => None,
+    let meant = meant.into_iter().find_map(|kind| {
+        let meant = fault.get(kind)?;
+        if let ContextValue::Strings(names) = meant {
+            names.first().cloned()
+        } else if let ContextValue::String(name) = meant {
+            Some(name.clone())
+        } else {
+            None
+        }
     });
     if let Some(ContextValue::String(unknown)) = fault.get(ContextKind::InvalidArg)
         && let Some(option) = before(unknown, &mut arguments)
