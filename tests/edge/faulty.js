@@ -2,6 +2,8 @@
 //
 //     POST /-/fail?call=NAME&calls=N[&how=skip]
 //         The N-th call of a method from here on throws, or does nothing; once.
+//     POST /-/damage?calls=N&sql=STATEMENT
+//         Before the N-th statement of an object from here on, this one is carried out; once.
 //     POST /-/happened
 //         Whether all of these have happened. Those that have not never will.
 //     POST /-/births
@@ -40,6 +42,14 @@ TextDecoder.prototype.decode = function (...args) {
   return text;
 };
 
+// Carries out what damages the storage, when it is time.
+function damages(sql, exec) {
+  const plan = planted.get("damage");
+  if (!plan || --plan.calls > 0) return;
+  planted.delete("damage");
+  exec.call(sql, plan.statement);
+}
+
 // Whether this call is to do nothing. Throws when it is to fail.
 function fails(name) {
   const plan = planted.get(name);
@@ -54,6 +64,7 @@ function patch(owner, name, look = () => {}) {
   if (method.patched) return;
   owner[name] = function (...args) {
     look(...args);
+    if (name === "exec") damages(this, method);
     return fails(name) ? undefined : method.apply(this, args);
   };
   owner[name].patched = true;
@@ -63,6 +74,9 @@ function control({ pathname, searchParams }) {
   switch (pathname) {
     case "/-/fail":
       planted.set(searchParams.get("call"), { calls: Number(searchParams.get("calls")), how: searchParams.get("how") });
+      return new Response("planted");
+    case "/-/damage":
+      planted.set("damage", { calls: Number(searchParams.get("calls")), statement: searchParams.get("sql") });
       return new Response("planted");
     case "/-/happened": {
       const happened = planted.size === 0;

@@ -160,3 +160,62 @@ fn a_message_that_is_not_written_is_noticed() {
     let told = format!("{events:?}");
     assert!(!told.contains("said"), "{told}");
 }
+
+/// A value that damage made another type of costs its message or its room, and no more.
+#[test]
+fn a_damaged_row_costs_itself() {
+    let (edge, settings) = world_of();
+    let history = r#"alice sends {"event":"$history","id":1,"room":"log"}"#;
+    for (which, sql, kept) in [
+        (
+            "frame",
+            "UPDATE messages SET frame = x'80' WHERE position = 1",
+            &["2"][..],
+        ),
+        (
+            "time",
+            "UPDATE messages SET at_ms = 'soon' WHERE position = 1",
+            &["2"],
+        ),
+        ("all", "UPDATE messages SET excepted = x'00'", &[]),
+        ("state", "UPDATE rooms SET state = x'80'", &[]),
+        (
+            "key",
+            "INSERT INTO keys VALUES ('k', 9007199254740991, x'80')",
+            &["1", "2"],
+        ),
+        (
+            "bad",
+            "INSERT INTO keys VALUES ('k', 9007199254740991, '{')",
+            &["1", "2"],
+        ),
+    ] {
+        let mut world = World::new(&edge, &settings, which);
+        world.play(&CROWD);
+        world.play(&[r#"bob sends {"event":"said","id":1,"room":"log","data":2}"#]);
+        world.evict();
+        let sql = sql
+            .replace(' ', "%20")
+            .replace('\'', "%27")
+            .replace('{', "%7B");
+        world.post(&format!("/-/damage?calls=1&sql={sql}"));
+        // Wakes it, with the damage done.
+        let (_, events) = world.perform(r#"bob sends {"event":"$ping"}"#);
+        assert!(world.has_failed(), "{which}");
+        assert!(
+            format!("{events:?}").contains("$pong"),
+            "{which}: {events:?}"
+        );
+        let (_, events) = world.perform(history);
+        let told = format!("{events:?}");
+        assert!(told.contains("messages"), "{which}: {told}");
+        for data in ["1", "2"] {
+            let message = format!(r#"\"data\":{data}}}"#);
+            assert_eq!(
+                told.contains(&message),
+                kept.contains(&data),
+                "{which}: {told}"
+            );
+        }
+    }
+}

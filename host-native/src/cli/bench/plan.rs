@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use roomcast_core::Counted;
+
 use super::{
     super::send::endpoint::Failure,
     frame::{Limits, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, publish_bytes},
@@ -49,6 +51,10 @@ pub(super) struct Plan {
     pub(super) connect_rate: u32,
 }
 
+fn counted(count: impl Into<u64>, noun: &'static str) -> Counted {
+    Counted(usize::try_from(count.into()).unwrap_or(usize::MAX), noun)
+}
+
 impl Plan {
     /// Whether it can be carried out at all, with so many open files.
     ///
@@ -59,8 +65,10 @@ impl Plan {
         let (connections, rooms) = (self.connections, self.rooms);
         if connections / 2 < rooms {
             return Err(Failure::usage(format_args!(
-                "{connections} connections in {rooms} rooms leave somebody alone, and nothing to \
-                 deliver: --rooms {} at most, or --connections {} at least",
+                "{} in {} leave somebody alone, and nothing to deliver: --rooms {} at most, or \
+                 --connections {} at least",
+                counted(connections, "connection"),
+                counted(rooms, "room"),
                 connections / 2,
                 u64::from(rooms) * 2,
             )));
@@ -81,8 +89,9 @@ impl Plan {
             && needed > allowed
         {
             return Err(Failure::usage(format_args!(
-                "{connections} connections need {needed} open files, and this machine allows \
-                 {allowed}: raise that (ulimit -Hn {needed}), or lower --connections"
+                "{} take {needed} open files, and this machine allows {allowed}: raise that \
+                 (ulimit -Hn {needed}), or lower --connections",
+                counted(connections, "connection")
             )));
         }
         Ok(())
@@ -115,9 +124,9 @@ impl Plan {
         if rate > f64::from(per_second) {
             warnings.push(format!(
                 "{rate:.1} messages a second from each connection are more than the {per_second} \
-                 that the server takes, and the rest will be refused: {} connections share this \
-                 --rate, or `roomcast serve --inbound-rate` is raised for the run",
-                self.rate.div_ceil(per_second.max(1)),
+                 that the server takes, and the rest will be refused: let {} share this --rate, or \
+                 raise `roomcast serve --inbound-rate` for the run",
+                counted(self.rate.div_ceil(per_second.max(1)), "connection"),
             ));
         }
         let bytes = publish_bytes(ROOM_BYTES_MAX, self.payload_bytes) as u64;
@@ -125,10 +134,10 @@ impl Plan {
         if total > INBOUND_BYTES_PER_S * u64::from(self.connections) {
             warnings.push(format!(
                 "{} bytes a second from each connection are more than the {INBOUND_BYTES_PER_S} \
-                 that a server takes by default: {} connections share this --rate, or `roomcast \
-                 serve --inbound-bytes-rate` is raised for the run",
+                 that a server takes by default: let {} share this --rate, or raise `roomcast serve \
+                 --inbound-bytes-rate` for the run",
                 total / u64::from(self.connections),
-                total.div_ceil(INBOUND_BYTES_PER_S),
+                counted(total.div_ceil(INBOUND_BYTES_PER_S), "connection"),
             ));
         }
         warnings

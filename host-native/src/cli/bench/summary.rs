@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use roomcast_core::Counted;
 use serde::Serialize;
 
 use super::{latency::Millis, load::Load, plan::Plan};
@@ -171,7 +172,8 @@ impl Summary {
         // Without connections there was nothing to send with, which is said elsewhere.
         if !self.interrupted && self.connections.open_at_end > 0 && sent < planned {
             remarks.push(format!(
-                "{sent} of {planned} messages were sent: --rate {} was not reached",
+                "{sent} of {} got sent: --rate {} was not reached",
+                counted(planned, "message"),
                 plan.rate
             ));
         }
@@ -184,25 +186,30 @@ impl Summary {
         let missing = u64::from(self.connections.asked) - self.connections.opened as u64;
         let closed = self.closes.values().sum();
         [
-            (missing, "connections not opened"),
-            (closed, "connections closed"),
-            (messages.refused, "messages refused"),
-            (messages.held_back, "messages held back"),
+            (missing, "connection", " not opened"),
+            (closed, "connection", " closed"),
+            (messages.refused, "message", " refused"),
+            (messages.held_back, "message", " held back"),
             (
                 self.errors.values().sum::<u64>() - messages.refused,
-                "errors",
+                "error",
+                "",
             ),
-            (deliveries.lost, "deliveries lost"),
-            (deliveries.cut_off, "deliveries cut off"),
-            (deliveries.duplicated, "duplicated"),
-            (deliveries.out_of_order, "out of order"),
-            (deliveries.stray, "stray"),
+            (deliveries.lost, "delivery", " lost"),
+            (deliveries.cut_off, "delivery", " cut off"),
+            (deliveries.duplicated, "delivery", " duplicated"),
+            (deliveries.out_of_order, "delivery", " out of order"),
+            (deliveries.stray, "delivery", " stray"),
         ]
         .into_iter()
-        .filter(|&(count, _)| count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .filter(|&(count, ..)| count > 0)
+        .map(|(count, noun, what)| format!("{}{what}", counted(count, noun)))
         .collect()
     }
+}
+
+fn counted(count: u64, noun: &'static str) -> Counted {
+    Counted(usize::try_from(count).unwrap_or(usize::MAX), noun)
 }
 
 impl fmt::Display for Summary {
@@ -232,8 +239,11 @@ impl fmt::Display for Summary {
         }
         writeln!(
             f,
-            "messages     {} sent of {} bytes, {} refused, {} held back",
-            messages.sent, messages.payload_bytes, messages.refused, messages.held_back,
+            "messages     {} sent of {}, {} refused, {} held back",
+            messages.sent,
+            Counted(messages.payload_bytes, "byte"),
+            messages.refused,
+            messages.held_back,
         )?;
         writeln!(
             f,
@@ -314,6 +324,19 @@ mod tests {
             connect_rate: 100,
         };
         Load::new(plan, 1).expect("valid bounds")
+    }
+
+    #[test]
+    fn what_is_counted_is_told_in_english() {
+        let mut load = load(2);
+        load.failed("503: full");
+        let mut summary = Summary::new(&load, "ws://h/ws", 100, false);
+        summary.connections.opened = 1;
+        summary.deliveries.lost = 1;
+        summary.deliveries.stray = 2;
+        let faults = summary.faults().join(", ");
+        let expected = "1 connection not opened, 1 delivery lost, 2 deliveries stray";
+        assert_eq!(faults, expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures_util::{SinkExt, StreamExt};
+use roomcast_core::Counted;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use tokio::{
@@ -196,7 +197,7 @@ impl Session {
             self.unanswered.remove(&id);
             self.refuse(
                 &id,
-                format_args!("{bytes} bytes, and the server takes {limit}"),
+                format_args!("{}, and the server takes {limit}", Counted(bytes, "byte")),
             );
             return;
         }
