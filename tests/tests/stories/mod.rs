@@ -10,7 +10,7 @@ const STALL: &str = "the kernel takes what a client does not read";
 const CRASH: &str = "a server that begins again listens elsewhere; `kill.rs` is about processes";
 
 /// Traces that are for the core alone, and why.
-const CORE_ONLY: [(&str, &str); 13] = [
+const CORE_ONLY: [(&str, &str); 14] = [
     ("bytes_over_the_rate", RATE),
     ("crash_forgets_who_is_there", CRASH),
     ("crash_with_a_store", CRASH),
@@ -24,6 +24,7 @@ const CORE_ONLY: [(&str, &str); 13] = [
     ("slow_reader_drop_oldest", STALL),
     ("slow_reader_is_closed_and_recovers", STALL),
     ("slow_reader_latest", STALL),
+    ("slow_reader_leaves_before_it_reads", STALL),
 ];
 
 pub(crate) fn traces() -> Vec<Trace> {
