@@ -13,12 +13,15 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 /// Each number with its range, in the order of docs/settings.md.
-const NUMBERS: [(&str, u64, u64); 35] = [
+const NUMBERS: [(&str, u64, u64); 38] = [
     ("--connections-per-address-max", 1, 1 << 24),
     ("--namespaces-max", 1, 1_000_000_000),
     ("--connections-max", 1, 1 << 24),
     ("--threads", 1, 1024),
     ("--handshake-time-ms", 1, DAY),
+    ("--keep-alive-ms", 1, DAY),
+    ("--drain-delay-ms", 0, DAY),
+    ("--record-bytes-max", 1, 1 << 40),
     ("--header-bytes-max", 8192, 1 << 20),
     ("--headers-max", 1, 4096),
     ("--idempotency-keys-max", 0, 1_000_000_000),

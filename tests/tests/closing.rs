@@ -90,10 +90,8 @@ fn endings() -> Vec<(&'static str, Vec<u8>, bool, Option<u16>)> {
 
 /// Whether the answers are there, each once and in order, and then the close.
 fn is_whole(said: &[Said], answers: &[&str], code: Option<u16>) -> bool {
-    let mut said = said.iter().filter(|said| match said {
-        Said::Text(text) => !text.contains("$bye"),
-        _ => true,
-    });
+    let is_bye = |said: &&Said| matches!(said, Said::Text(text) if text.contains("$bye"));
+    let mut said = said.iter().filter(|said| !is_bye(said));
     let all = answers
         .iter()
         .all(|answer| matches!(said.next(), Some(Said::Text(text)) if text.contains(answer)));

@@ -235,13 +235,14 @@ impl Peer {
     pub(crate) fn rest(&mut self) -> Vec<Said> {
         let mut all = Vec::new();
         loop {
-            match self.next() {
-                Said::End => return all,
-                said @ Said::Close(_) => {
-                    all.push(said);
-                    return all;
-                }
-                said => all.push(said),
+            let said = self.next();
+            if said == Said::End {
+                return all;
+            }
+            let is_close = matches!(said, Said::Close(_));
+            all.push(said);
+            if is_close {
+                return all;
             }
         }
     }
