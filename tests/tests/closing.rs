@@ -1,10 +1,15 @@
 //! What was asked before a close is answered before the close, however it ends.
 #![allow(clippy::print_stdout)] // the figures
 
+mod applications;
 mod peer;
+mod served;
 
+use applications::Application;
 use peer::{CLOSE, Peer, Said, close, frame, text};
-use roomcast_tests::Server;
+use roomcast_core::{Audience, Context, Router};
+use roomcast_tests::{Server, Settings};
+use served::Served;
 
 /// Of each ending, on each number of threads.
 const ROUNDS: usize = 40;
@@ -161,4 +166,52 @@ fn answers_come_before_the_close_on_two_threads() {
 #[test]
 fn answers_come_before_the_close_on_three_threads() {
     on_threads(3);
+}
+
+/// What an application answers at once, and what it sends to all, comes before the close as well.
+#[test]
+fn answers_of_an_application_come_before_the_close() {
+    const ASK: &str = r#"{"event":"ask","id":1,"data":7}"#;
+    const TELL: &str = r#"{"event":"tell","data":8}"#;
+    let application = Application {
+        name: "asked",
+        gateway: || {
+            Box::new(
+                Router::default()
+                    .on("ask", |_: &mut Context, asked: u32| asked)
+                    .on("tell", |cx: &mut Context, told: u32| {
+                        let sent = cx.to(Audience::all()).emit("told", &told);
+                        sent.map_or_else(|fault| cx.report("tell", fault), |_| ());
+                    }),
+            )
+        },
+        is_raw: false,
+    };
+    for threads in 1..=2 {
+        let served = Served::start(&application, &Settings::default(), threads);
+        let address = served.address();
+        let authority = address.trim_start_matches("ws://").trim_end_matches("/ws");
+        for round in 0..ROUNDS {
+            let namespace = format!("n{}", round % 4);
+            let mut other = Peer::connect(authority, &namespace);
+            for (ending, finishes, code) in
+                [(close(1000), false, Some(1000)), (Vec::new(), true, None)]
+            {
+                let mut peer = Peer::connect(authority, &namespace);
+                peer.write(&[text(ASK), text(TELL), ending].concat());
+                if finishes {
+                    peer.finish();
+                }
+                let said = peer.rest();
+                let answers = [r#""id":1"#, r#""data":8"#];
+                assert!(
+                    is_whole(&said, &answers, code),
+                    "{threads} threads: {said:?}"
+                );
+                assert!(matches!(other.next(), Said::Text(told) if told.contains("told")));
+            }
+            other.write(&close(1000));
+            assert_eq!(other.rest(), [Said::Close(1000)]);
+        }
+    }
 }

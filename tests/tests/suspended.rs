@@ -5,7 +5,7 @@ mod peer;
 
 use std::{thread, time::Duration};
 
-use peer::{PATIENCE, Peer, Said, close, frame, text};
+use peer::{Peer, Said, close, frame, text};
 use roomcast_tests::Server;
 
 /// Longer than the deadlines of these servers. A process that does not run cannot say that time has
@@ -125,8 +125,8 @@ fn a_request_whose_rest_came_meanwhile_is_answered() {
     }
 }
 
-/// More than the kernel takes for one that does not read.
-const BYTES: usize = 24 << 20;
+/// More than the kernel takes for one that does not read and for which it takes little.
+const BYTES: usize = 2 << 20;
 
 #[test]
 fn a_reader_that_made_room_meanwhile_is_written_to() {
@@ -134,7 +134,7 @@ fn a_reader_that_made_room_meanwhile_is_written_to() {
     for server in servers(&["--write-stall-ms=1200", &queue]) {
         let pad = "x".repeat(60_000);
         let ask = format!(r#"{{"event":"m","id":1,"room":"r","data":"{pad}"}}"#);
-        let mut reader = Peer::connect(server.authority(), "");
+        let mut reader = Peer::connect_small(server.authority(), "");
         reader.join("r");
         let mut publisher = Peer::connect(server.authority(), "");
         publisher.join("r");
@@ -149,7 +149,6 @@ fn a_reader_that_made_room_meanwhile_is_written_to() {
         }
         reader.write(&close(1000));
         assert_eq!(reader.rest(), [Said::Close(1000)]);
-        assert!(SUSPENDED < PATIENCE);
     }
 }
 

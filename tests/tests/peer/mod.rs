@@ -239,9 +239,9 @@ impl Peer {
             if said == Said::End {
                 return all;
             }
-            let is_close = matches!(said, Said::Close(_));
+            let last = matches!(said, Said::Close(_));
             all.push(said);
-            if is_close {
+            if last {
                 return all;
             }
         }
