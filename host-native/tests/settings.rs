@@ -277,7 +277,7 @@ fn a_word_that_is_none_of_those_allowed_opens_nothing() {
 fn knock(server: &Server, origin: &str) -> String {
     let mut stream = TcpStream::connect(&server.address).expect("it accepts");
     let head = format!(
-        "GET /ws HTTP/1.1\r\nhost: chat.example\r\norigin: {origin}\r\nconnection: upgrade\r\n\
+        "GET /ws HTTP/1.1\r\nhost: localhost\r\norigin: {origin}\r\nconnection: upgrade\r\n\
          upgrade: websocket\r\nsec-websocket-version: 13\r\n\
          sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
