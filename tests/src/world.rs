@@ -341,7 +341,7 @@ impl<G: Gateway> World<G> {
     ///
     /// # Errors
     ///
-    /// As for [`App::complete`].
+    /// As for [`App::complete`](roomcast_core::App::complete).
     ///
     /// # Panics
     ///

@@ -76,15 +76,17 @@ impl Process {
         all.expect("a process").count()
     }
 
-    /// How many descriptors each of its polls watches, by the poll's own descriptor.
+    /// How many descriptors each of its polls watches, by the list of them.
     pub(crate) fn polled(&self) -> BTreeMap<String, usize> {
         let folder = format!("/proc/{}/fdinfo", self.id());
         let all = fs::read_dir(folder).expect("a process");
         let mut polled = BTreeMap::new();
         for entry in all.flatten() {
             let info = fs::read_to_string(entry.path()).unwrap_or_default();
-            let count = info.lines().filter(|line| line.starts_with("tfd:")).count();
-            polled.insert(entry.file_name().to_string_lossy().into_owned(), count);
+            let lines = info.lines().filter(|line| line.starts_with("tfd:"));
+            let watched: Vec<&str> = lines.collect();
+            // A thread may have several descriptors of the one instance that it polls.
+            polled.insert(watched.join("\n"), watched.len());
         }
         polled
     }
