@@ -38,7 +38,7 @@ pub(crate) struct Page<'a> {
     pub(crate) users: usize,
     pub(crate) conns: usize,
     pub(crate) next: Option<String>,
-    /// Whether `members` is a part of the list, and not empty since there is none.
+    /// True when `members` is a part of the list, and not empty since there is none.
     pub(crate) listed: bool,
 }
 

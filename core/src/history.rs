@@ -48,7 +48,8 @@ pub enum Except {
     These(Box<Excepted>),
 }
 
-/// What a list of those who were left out counts, and each connection, and each user beside the name.
+/// Bytes that a list of recipients left out counts, and each connection, and each user beside the
+/// name.
 const EXCEPTED_BYTES: usize = 48;
 const CONN_BYTES: usize = 8;
 const USER_BYTES: usize = 16;
@@ -67,8 +68,8 @@ impl Except {
         matches!(self, Self::Nobody)
     }
 
-    /// What a policy counts of it: about what it takes in memory beside its own place, and the same on
-    /// every machine.
+    /// Bytes that a policy counts for it: about what it takes in memory beside its own place, and
+    /// the same on every machine.
     fn bytes(&self) -> usize {
         match self {
             Self::Nobody | Self::Conn(_) => 0,

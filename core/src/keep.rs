@@ -117,8 +117,8 @@ impl Hub {
         Ok(meta.map(Into::into))
     }
 
-    /// Whether presence could show this of a member that joins again. It is not shown, and too much is
-    /// refused all the same.
+    /// True when presence could show this of a member that joins again. It is not shown, and too
+    /// much is refused all the same.
     pub(crate) fn check_meta(&self, slot: u32, meta: Option<&str>) -> Result<(), JoinError> {
         match self.room_policy(slot) {
             Some(policy) if policy.presence == PresencePolicy::Members && !self.config.raw => {
@@ -462,7 +462,7 @@ impl Room {
     }
 }
 
-/// Whether presence may show so much of one user.
+/// True when presence may show so much of one user.
 fn fits(meta: Option<&str>, bytes_max: usize) -> Result<(), JoinError> {
     if meta.is_some_and(|meta| meta.len() > bytes_max) {
         return Err(JoinError::Meta { bytes_max });

@@ -71,8 +71,8 @@ pub struct PresencePage {
     /// What to ask for the next page with; `None` at the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// Whether there is a list, and single users who come and go are told. In JSON it is there only when
-    /// it is `false`.
+    /// True when there is a list, and single users who come and go are told. In JSON it is there
+    /// only when it is `false`.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub listed: bool,
 }
@@ -300,7 +300,7 @@ impl Hub {
         })
     }
 
-    /// Who is in a room that there is not: nobody; `None` when its policy would show nobody.
+    /// Members of a room that does not exist: nobody; `None` when its policy would show nobody.
     fn empty_page(&self, room: &str) -> Option<Page<'_>> {
         let policy = self.config.policies.get(self.policy_of(room)?);
         let shown = policy.presence != PresencePolicy::Off && !self.config.raw;

@@ -212,7 +212,7 @@ mod tests {
         hub.send(AT, &audience, "said", data, out).expect("sent");
     }
 
-    /// What is told to connections, and which rooms are to be kept anew.
+    /// Frames for connections, and which rooms are to be kept anew.
     fn told(out: &mut Outbox) -> Vec<String> {
         let told = out.iter().filter_map(|command| match command {
             Command::Send {

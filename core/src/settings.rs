@@ -111,7 +111,7 @@ pub fn whole<T: Whole>(text: &str) -> Result<T, WholeError> {
     Ok(text.parse().unwrap_or(T::LARGEST))
 }
 
-/// What a number may be, both ends included.
+/// Range of a number, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// The least.

@@ -44,7 +44,7 @@ impl Shelf {
         }
     }
 
-    /// Whether a room is known by this number.
+    /// True when a room is known by this number.
     pub(crate) fn has(&self, seq: u64) -> bool {
         let mut rooms = [&self.held, &self.idle, &self.blank].into_iter();
         rooms.any(|rooms| rooms.contains_key(&seq))

@@ -29,7 +29,7 @@ impl Core {
         Self { folder, library }
     }
 
-    /// What the compiler says of a handler; `None` when it takes it.
+    /// Messages of the compiler about a handler; `None` when it takes it.
     fn compile(&self, name: &str, handler: &str) -> Option<String> {
         let out = tempdir(name);
         let source = out.join("refused.rs");

@@ -136,9 +136,9 @@ struct Connection {
     /// Whether the last read was a large one.
     bulk: bool,
     half_closed: bool,
-    /// Whether the peer has said its last: a close frame, or the end of its stream.
+    /// True when the peer has said its last: a close frame, or the end of its stream.
     parted: bool,
-    /// Whether its stream has ended: there is nothing left to read.
+    /// True when its stream has ended: there is nothing left to read.
     ended: bool,
     end: DisconnectReason,
 }

@@ -49,7 +49,7 @@ struct Inner {
     listed: bool,
     /// What must not be forgotten of the namespace; `None` when nothing is kept.
     life: Option<Life>,
-    /// What its histories count for among those of all namespaces.
+    /// Bytes that its histories count for among those of all namespaces.
     history_bytes: usize,
 }
 
@@ -271,7 +271,7 @@ impl Namespace {
         self.inner.borrow().application.app().gateway().events()
     }
 
-    /// What its histories count for among those of all namespaces.
+    /// Bytes that its histories count for among those of all namespaces.
     pub(crate) fn history_bytes(&self) -> usize {
         self.inner.borrow().history_bytes
     }

@@ -41,8 +41,8 @@ impl Patience {
         }
     }
 
-    /// Whether a deadline that has passed by the clock may be called so; asked at each look, which is
-    /// to come more often than [`LATE`].
+    /// True when a deadline that has passed by the clock may be called so; asked at each look,
+    /// which is to come more often than [`LATE`].
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         let slept = now.saturating_duration_since(self.looked.replace(now)) > LATE;
         if slept && self.graces.get() < GRACES_MAX {

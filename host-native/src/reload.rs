@@ -14,11 +14,11 @@ use crate::{
     shard::{Batch, Mail, Shard},
 };
 
-/// What of the settings can change while a server runs. Each field takes the place of what was.
+/// Settings that can change while a server runs. Each field takes the place of what was.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Reload {
-    /// What rooms are like.
+    /// Room policies.
     pub policies: Policies,
     /// Keys of the HTTP API.
     pub api_keys: Vec<ApiKey>,
@@ -109,7 +109,7 @@ impl Reloader {
     }
 }
 
-/// What a reload changed; prints as one line. Keys are only counted.
+/// Changes that a reload made; prints as one line. Keys are only counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
@@ -120,7 +120,7 @@ pub struct Reloaded {
     /// Patterns of policies that there are and were not, with `+`, the other way round, with `-`, and
     /// that say something else than before, with `~`.
     pub policies: Vec<String>,
-    /// Whether policies are in another order.
+    /// True when policies are in another order.
     pub reordered: bool,
 }
 

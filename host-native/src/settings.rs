@@ -23,8 +23,8 @@ pub struct Settings {
     pub threads: usize,
     /// Listen beyond loopback without a key; default no.
     pub insecure: bool,
-    /// Who may use the HTTP API and connect, to which namespaces, and under which names; default
-    /// the API on loopback only, pages of the server itself, and any namespace.
+    /// Rules of access to the HTTP API and to WebSockets, to which namespaces, and under which
+    /// names; default the API on loopback only, pages of the server itself, and any namespace.
     pub access: Access,
     /// Namespaces alive at a time; default 1,024.
     pub namespaces_max: usize,

@@ -59,7 +59,7 @@ pub(crate) struct Shard {
     watched: RefCell<Vec<u32>>,
     high_water: HighWater,
     namespaces: RefCell<BTreeMap<Arc<str>, Rc<Namespace>>>,
-    /// What rooms are like, as it is now.
+    /// Room policies in force.
     policies: RefCell<Policies>,
     /// No namespace that begins here gives out a serial number below it: ids are never reused,
     /// not even by a namespace of the same name.
@@ -71,9 +71,9 @@ pub(crate) struct Shard {
     outgoing: RefCell<Vec<Vec<Mail>>>,
     flow: Flow,
     durable: Durable,
-    /// Whether histories passed their limit in this turn.
+    /// True when histories passed their limit in this turn.
     histories_full: Cell<bool>,
-    /// Whether deadlines may be called passed.
+    /// True when deadlines may be called passed.
     patience: Patience,
     /// Rung when there is something to do at the end of the turn.
     bell: Notify,
@@ -242,7 +242,7 @@ impl Shard {
         at_home.map(mount).collect()
     }
 
-    /// What rooms are like.
+    /// Room policies.
     pub(crate) fn policies(&self) -> Ref<'_, Policies> {
         self.policies.borrow()
     }

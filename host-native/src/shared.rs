@@ -29,11 +29,11 @@ pub(crate) struct Shared {
     /// Connections of each address; empty while they are not counted.
     pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
     pub(crate) namespaces: Places,
-    /// Who may use the API and connect, as it is now.
+    /// Rules of access in force.
     pub(crate) access: RwLock<Arc<Access>>,
     /// How many TCP connections were accepted; the next one's thread comes of it.
     pub(crate) accepted: AtomicUsize,
-    /// Whether the server is to stop: from the word on, before it drains.
+    /// True when the server is to stop: from the word on, before it drains.
     pub(crate) ending: AtomicBool,
     /// Bytes of memory that all histories of all threads take.
     pub(crate) history_bytes: AtomicUsize,
@@ -71,7 +71,7 @@ impl Shared {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who may use the API and connect.
+    /// Rules of access in force.
     pub(crate) fn access(&self) -> Arc<Access> {
         let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
         access.clone()

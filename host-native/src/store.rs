@@ -304,7 +304,7 @@ impl Writer {
         self.turn(header, next, write)
     }
 
-    /// One transaction, which leaves the header as this one, but for what it counts.
+    /// A single transaction, which leaves the header as this one, but for what it counts.
     fn turn(
         &mut self,
         mut header: Header,

@@ -93,7 +93,7 @@ impl Server {
         }
     }
 
-    /// One request, and one connection that joins a room and publishes to it.
+    /// Makes a request, and opens a connection that joins a room and publishes to it.
     fn serves(&self) {
         let mut stream = TcpStream::connect(&self.address).expect("it accepts");
         let head = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -142,7 +142,7 @@ fn serve<'a>(flags: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     fixed.into_iter().chain(flags).map(str::to_owned).collect()
 }
 
-/// What must fit a number at its most.
+/// Settings that must fit a number at its most.
 fn company(flag: &str) -> &'static [&'static str] {
     match flag {
         "--message-bytes-max" => &[

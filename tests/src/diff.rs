@@ -55,7 +55,7 @@ impl<'l> Diff<'l> {
         Self { rows }
     }
 
-    /// Whether all came that was expected, and nothing else.
+    /// True when all came that was expected, and nothing else.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.iter().all(|row| matches!(row, Row::Same(_)))
     }

@@ -226,8 +226,8 @@ impl Known {
         })
     }
 
-    /// What stands for an epoch: `epoch` for the namespace's, a label for that of a room with a history,
-    /// which ends in a number of its own.
+    /// Placeholder of an epoch: `epoch` for the namespace's, a label for that of a room with a
+    /// history, which ends in a number of its own.
     fn epoch_name(&mut self, namespace: &str, epoch: &str) -> Option<String> {
         if epoch.is_empty() {
             return None;
@@ -316,7 +316,7 @@ fn next_mark(text: &str) -> Option<(usize, &'static str)> {
         .min()
 }
 
-/// Whether a text ends where the message of an error begins.
+/// True when a text ends where the message of an error begins.
 fn is_error(text: &str) -> bool {
     let code = text
         .strip_suffix(MESSAGE)

@@ -1,4 +1,4 @@
-//! What was asked before a close is answered before the close, however it ends.
+//! Requests before a close are answered before the close, however it ends.
 #![allow(clippy::print_stdout)] // the figures
 
 mod applications;
@@ -23,7 +23,7 @@ const NOBODY: &str = r#"{"event":"nobody","id":4}"#;
 const ROOMS: &str = r#"{"event":"$rooms","id":5}"#;
 const LEAVE: &str = r#"{"event":"$leave","id":6,"room":"r"}"#;
 
-/// What is asked, and a part of what each answer is.
+/// Requests, and a part of each answer.
 type Asked = (&'static [&'static str], &'static [&'static str]);
 
 const ASKED: [Asked; 4] = [
@@ -93,7 +93,7 @@ fn endings() -> Vec<(&'static str, Vec<u8>, bool, Option<u16>)> {
     ]
 }
 
-/// Whether the answers are there, each once and in order, and then the close.
+/// True when the answers are there, each once and in order, and then the close.
 fn is_whole(said: &[Said], answers: &[&str], code: Option<u16>) -> bool {
     let is_bye = |said: &&Said| matches!(said, Said::Text(text) if text.contains("$bye"));
     let mut said = said.iter().filter(|said| !is_bye(said));
@@ -168,7 +168,7 @@ fn answers_come_before_the_close_on_three_threads() {
     on_threads(3);
 }
 
-/// What an application answers at once, and what it sends to all, comes before the close as well.
+/// Answers and pushes of an application come before the close as well.
 #[test]
 fn answers_of_an_application_come_before_the_close() {
     const ASK: &str = r#"{"event":"ask","id":1,"data":7}"#;

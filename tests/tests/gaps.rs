@@ -21,14 +21,14 @@ const READERS: usize = 8;
 const MESSAGES: u64 = 24_000;
 /// Published in one go.
 const BURST: u64 = 40;
-/// What a reader reads before it pauses, in bytes.
+/// Bytes that a reader reads before it pauses.
 const READ: usize = 300_000;
 const PAUSE: Duration = Duration::from_millis(2);
 
 const POLICY: &str =
     "[[rooms]]\nmatch = \"log\"\nhistory.messages = 100\noverflow = \"drop-oldest\"\n";
 
-/// What one reader saw.
+/// Messages and gaps that a reader saw.
 #[derive(Debug, Default)]
 struct Seen {
     gaps: u64,

@@ -1,4 +1,5 @@
-//! What the comparison with other systems promises is there: every story and every test that it names.
+//! Everything that the comparison with other systems names exists: every story and every test that
+//! it names.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -18,7 +19,7 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
 }
 
-/// What is said to show each thing: stories and tests.
+/// Stories and tests that show each row.
 fn shown() -> impl Iterator<Item = &'static str> {
     let (_, part) = GUIDE
         .split_once("\n## What they have, and what shows it\n")

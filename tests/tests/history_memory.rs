@@ -19,7 +19,7 @@ const BURST: usize = 7;
 const POLICY: &str =
     "[[rooms]]\nmatch = \"log\"\nhistory.messages = 1000\nhistory.bytes = 16777216\n";
 
-/// What the server says its histories take.
+/// Bytes that histories take, as the server says.
 fn held(server: &Server) -> usize {
     let mut stream = std::net::TcpStream::connect(server.authority()).expect("a server");
     let key = Server::API_KEY;

@@ -1,4 +1,4 @@
-//! Who reaches a server that has no key or is on loopback, behind a real nginx and without, and
+//! Access to a server that has no key or is on loopback, behind a real nginx and without, and
 //! what its operator sees of refusals.
 
 use std::{path::Path, process::Command};

@@ -1,4 +1,4 @@
-//! What the README tells a stranger to type works, and leads to what it prints.
+//! Commands of the README work, and leads to what it prints.
 
 use std::{
     fs,
@@ -38,7 +38,7 @@ fn commands(text: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// What needs a network, an account or minutes: other tests run what it leads to.
+/// Commands that need a network, an account or minutes: other tests run what it leads to.
 const ELSEWHERE: [&str; 10] = [
     "git clone https://github.com/roomcast/roomcast",
     "cd roomcast",

@@ -143,7 +143,7 @@ fn the_native_host_cannot_be_told_from_the_core() {
     });
 }
 
-/// Who comes in by a cookie, a header field or the query.
+/// Users named by a cookie, a header field or the query.
 fn door() -> Box<dyn Gateway> {
     let door = Router::default()
         .guard_upgrade(|request, ()| match request.header("X-Team") {

@@ -10,8 +10,8 @@ use garde::Validate;
 use roomcast_core::{Context, EncodeError, Failure, JoinError, Router, Valid};
 use serde::{Deserialize, Serialize};
 
-/// What somebody writes. A character is at most 6 bytes of JSON, so that a hundred of them fit into
-/// one frame of 340 KB, and into a row of storage.
+/// Content of a new message. A character is at most 6 bytes of JSON, so that a hundred of them fit
+/// into one frame of 340 KB, and into a row of storage.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub(crate) struct Line {
     #[garde(length(chars, max = 40))]
@@ -20,7 +20,7 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-/// What somebody wrote, and when.
+/// A message with its time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Message {
     #[serde(flatten)]

@@ -28,7 +28,7 @@ pub struct Request<'m> {
             its text"
 )]
 pub trait Extract<M>: Sized {
-    /// Whether this is the payload as a whole. A handler takes one such argument at the most: two
+    /// True when this is the payload as a whole. A handler takes one such argument at the most: two
     /// would each be read from all of `data`.
     const IS_PAYLOAD: bool = false;
 

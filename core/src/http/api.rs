@@ -126,7 +126,7 @@ fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
     })
 }
 
-/// What is asked for, of what comes behind the namespace, with one of its [`methods`].
+/// Action of the path behind the namespace, with one of its [`methods`].
 fn action(
     method: &str,
     resource: &[&str],
@@ -196,7 +196,7 @@ fn action(
     })
 }
 
-/// What is asked for of a room, of what comes behind its name.
+/// Action on a room, of the path behind its name.
 fn room_action(
     method: &str,
     room: String,

@@ -1,4 +1,4 @@
-//! Who may use the API.
+//! The right to use the API.
 
 use super::{
     Access, Headers, HostRule, OriginRule, Problem, ProblemCode, Reason, Request,

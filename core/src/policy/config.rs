@@ -20,7 +20,7 @@ use super::{
 };
 use crate::http::{ApiKey, OriginRule};
 
-/// What a file of settings says: room policies, keys of the API, and origins that may connect.
+/// Contents of a file of settings: room policies, keys of the API, and origins that may connect.
 ///
 /// ```
 /// use roomcast_core::ConfigFile;
@@ -39,7 +39,7 @@ use crate::http::{ApiKey, OriginRule};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigFile {
-    /// What rooms are like.
+    /// Room policies.
     pub policies: Policies,
     /// Keys of the API, `api_keys`; default none.
     pub api_keys: Vec<ApiKey>,

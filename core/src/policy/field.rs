@@ -66,7 +66,7 @@ fn size<'de, D: Deserializer<'de>>(
     usize::try_from(number).map_err(de::Error::custom)
 }
 
-/// One of some words.
+/// A value that is a word of a list.
 struct Word<'a, T> {
     key: &'a str,
     words: &'a [(&'a str, T)],

@@ -165,7 +165,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
 }
 
 impl<B: AsRef<[u8]>> Chunk<B> {
-    /// Whether it is a notice of a gap in this room.
+    /// True when it is a notice of a gap in this room.
     fn is_notice_of(&self, room: &str) -> bool {
         matches!(&self.tag, Tag::Gap(other) if **other == *room)
     }

@@ -435,9 +435,9 @@ fn a_room_state_that_cannot_have_been_is_refused() {
     assert_eq!(restore(&[good.clone(), good]), Err(RestoreError::RoomState));
 }
 
-/// What `history.bytes` counts, from the outside: the frames as members get them, and 48 bytes for each
-/// message that left others out than its publisher, with 8 for each connection and 16 and the name for
-/// each user.
+/// Bytes that `history.bytes` counts, from the outside: the frames as members get them, and 48
+/// bytes for each message that left others out than its publisher, with 8 for each connection and
+/// 16 and the name for each user.
 #[test]
 fn history_bytes_are_what_the_documentation_says() {
     let kept = |bytes: usize| {

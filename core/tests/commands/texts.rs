@@ -14,7 +14,7 @@ fn desk(limits: Limits, members: usize) -> Desk {
     desk
 }
 
-/// What the last request is answered.
+/// Answer to the last request.
 fn answered(desk: &mut Desk, texts: &[&str]) -> String {
     for text in texts {
         desk.out.clear();

@@ -17,7 +17,7 @@ fn texts(out: &Outbox) -> Vec<String> {
     texts.filter(|text| text.contains("time")).collect()
 }
 
-/// What happens, and when, by the host's own times.
+/// Inputs with their times, by the host's own times.
 fn story() -> Vec<(u64, Input<'static>)> {
     let conn = {
         let mut app = App::new(Config::new("e"), clock());

@@ -2,7 +2,7 @@
 
 use clap::{Command, CommandFactory};
 
-/// What begins like a setting of this program.
+/// Prefix of all settings of this program.
 const PREFIX: &str = "ROOMCAST_";
 /// Variables of what is around the program: the tests, the build of the Worker.
 const OTHERS: [&str; 3] = ["ROOMCAST_BIN", "ROOMCAST_MANIFEST_PATH", "ROOMCAST_PACKAGE"];
@@ -45,7 +45,7 @@ fn known() -> Vec<String> {
     names
 }
 
-/// Whether Kubernetes or Docker sets it, for a service or a container that is called `roomcast`.
+/// True when Kubernetes or Docker sets it, for a service or a container that is called `roomcast`.
 fn is_of_a_cluster(name: &str) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or_default();
     rest == "PORT"

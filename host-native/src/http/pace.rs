@@ -63,7 +63,7 @@ pub(super) struct Pace {
     idle_time: Duration,
     /// Runs while a read waits.
     waiting: Option<Wait>,
-    /// Whether the time has passed.
+    /// True when the time has passed.
     pub(super) passed: Option<Asking>,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct StallGuard {
     limit: Duration,
     /// Runs while a write waits.
     waiting: Option<Wait>,
-    /// Whether a write has failed.
+    /// True when a write has failed.
     stalled: bool,
     pace: Pace,
 }
@@ -43,7 +43,7 @@ impl StallGuard {
         }
     }
 
-    /// Whether the peer did not take what was written.
+    /// True when the peer did not take what was written.
     pub(super) const fn is_stalled(&self) -> bool {
         self.stalled
     }

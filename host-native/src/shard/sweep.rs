@@ -18,7 +18,7 @@ use crate::{
     socket::{Socket, Stage},
 };
 
-/// Whether the wall clock is somewhere else, and not only read a moment later.
+/// True when the wall clock is somewhere else, and not only read a moment later.
 const fn has_stepped(before_ms: u64, now_ms: u64) -> bool {
     before_ms.abs_diff(now_ms) >= 500
 }

@@ -28,14 +28,14 @@ pub(super) struct Commits {
     made: Instant,
 }
 
-/// What stands in the file.
+/// Contents of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seal {
     count: u64,
     nonce: u128,
     identity: Identity,
-    /// Whether another file has taken its place. Only who reaches it by another folder's hard link
-    /// reads that.
+    /// True when another file has taken its place. Only who reaches it by another folder's hard
+    /// link reads that.
     replaced: bool,
 }
 
@@ -48,12 +48,12 @@ struct Identity {
     born: u128,
 }
 
-/// What a folder has of such files.
+/// Such files of a folder.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Those that are what they say.
+    /// Files that are what they say.
     own: Vec<Commits>,
-    /// Whether another folder, that had hard links to the same files, has gone on with them.
+    /// True when another folder, that had hard links to the same files, has gone on with them.
     pub(super) replaced: bool,
 }
 
@@ -198,7 +198,7 @@ impl Commits {
         Self::create(&self.folder, self.seal.count, lasting)
     }
 
-    /// Whether it is time for the next file.
+    /// True when it is time for the next file.
     pub(super) fn is_due(&self) -> bool {
         self.made.elapsed() >= RENEWAL
     }

@@ -10,14 +10,14 @@ use super::{
     integer,
 };
 
-/// What the database says of itself.
+/// Header of the database.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
     /// Which start of the system wrote it.
     pub(super) boot: String,
-    /// Whether it was left with an orderly end.
+    /// True when it was left with an orderly end.
     pub(super) clean: bool,
-    /// Whether each commit was made to last.
+    /// True when each commit was made to last.
     pub(super) synced: bool,
     pub(super) commits: u64,
     /// The nonce of the file that counts its commits.

@@ -110,8 +110,8 @@ struct Head {
     /// Bytes of the head, mask included.
     len: usize,
     payload_len: u64,
-    /// Whether the length takes no more bytes than it needs, as it must (RFC 6455, 5.2), and is below
-    /// 2^63.
+    /// True when the length takes no more bytes than it needs, as it must (RFC 6455, 5.2), and is
+    /// below 2^63.
     shortest: bool,
 }
 

@@ -119,7 +119,7 @@ impl Trace {
         Ok(blessed)
     }
 
-    /// Whether a line behind this one says what the actor sees, before the actor does something.
+    /// True when a line behind this one says what the actor sees, before the actor does something.
     fn tells_later(&self, actor: &Actor, number: usize) -> bool {
         let later = self.steps.iter().filter(|(at, _)| *at > number);
         let mut told = later.filter_map(|(_, step)| match step {
@@ -196,7 +196,7 @@ impl Scribe<'_> {
         }
     }
 
-    /// Who got something that no line says.
+    /// Actors with frames that no line expects.
     fn waiting(&self) -> Vec<Actor> {
         let waiting = self
             .run
@@ -225,7 +225,7 @@ impl Scribe<'_> {
     }
 }
 
-/// What an actor saw, as a trace expects it.
+/// Frames that an actor got, as a trace expects it.
 pub(crate) fn line(known: &mut Known, actor: &Actor, event: &Event) -> String {
     let home = known.home(actor).to_owned();
     match event {

@@ -1,4 +1,4 @@
-//! What has to happen in a world.
+//! Expectations of a world.
 
 use roomcast_core::Gateway;
 

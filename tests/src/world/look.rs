@@ -1,4 +1,4 @@
-//! What there is to be seen of a world.
+//! Questions to a world.
 
 use roomcast_core::{App, ConnId, Fault, Gateway, Hub, Router};
 
@@ -6,18 +6,18 @@ use super::World;
 use crate::{Actor, Answer, Driver, Event};
 
 impl<G: Gateway> World<G> {
-    /// What everybody got from the last op, in the order in which it was sent.
+    /// Frames of everybody from the last op, in the order in which it was sent.
     pub fn heard(&self) -> &[(Actor, Event)] {
         &self.heard
     }
 
-    /// What the last op was answered: for connecting the HTTP status, for the server side what its API
+    /// Answer to the last op: for connecting the HTTP status, for the server side what its API
     /// answers.
     pub const fn answer(&self) -> &Answer {
         &self.answer
     }
 
-    /// What went wrong in the application since this was last asked.
+    /// Faults of the application since this was last asked.
     pub fn take_faults(&mut self) -> Vec<Fault> {
         self.core.take_faults("default")
     }
@@ -46,7 +46,7 @@ impl<G: Gateway> World<G> {
         rooms.into_iter().flatten().map(str::to_owned).collect()
     }
 
-    /// Who is in a room, by name, in the order of their connecting.
+    /// Members of a room by name, in the order of their connecting.
     pub fn members(&self, room: &str) -> Vec<Actor> {
         let members = self.hub().map(|hub| hub.members(room));
         let members = members.unwrap_or_default().iter();
@@ -55,7 +55,7 @@ impl<G: Gateway> World<G> {
             .collect()
     }
 
-    /// Whether an actor is connected.
+    /// True when an actor is connected.
     pub fn is_connected(&self, actor: impl Into<Actor>) -> bool {
         self.core.is_connected(&actor.into())
     }

@@ -1,4 +1,4 @@
-//! What a Worker hides when it is told to, and says of refused origins.
+//! Paths that a Worker hides, and its notices of refused origins.
 
 use std::{
     io::{Read, Write},

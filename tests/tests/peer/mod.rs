@@ -19,7 +19,7 @@ pub(crate) const PING: u8 = 0x89;
 /// How long the server may take for anything: a fault when it passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the server said.
+/// An utterance of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
     Text(String),
@@ -174,7 +174,7 @@ impl Peer {
         self.stream.shutdown(Shutdown::Write).expect("it is open");
     }
 
-    /// Whether there is more.
+    /// True when there is more.
     fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         let count = match self.stream.read(&mut buffer) {
@@ -186,7 +186,7 @@ impl Peer {
         count > 0
     }
 
-    /// Whether that many bytes are there.
+    /// True when that many bytes are there.
     fn has(&mut self, count: usize) -> bool {
         while self.read.len() < count {
             if !self.fill() {

@@ -126,7 +126,7 @@ impl Process {
         self.log = None;
     }
 
-    /// What there is of the log until its end.
+    /// The log until its end.
     pub(crate) fn rest_of_log(&mut self) -> String {
         let mut text = String::new();
         let log = self.log.as_mut().expect("a log");

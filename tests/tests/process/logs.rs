@@ -80,7 +80,7 @@ fn nobody_waits_for_a_reader_of_the_log_that_does_not_read() {
     assert_eq!(process.ended().code(), Some(0));
 }
 
-/// What the log has to say of it cannot be said.
+/// The log cannot tell of its own failure.
 #[test]
 fn a_stranger_who_takes_all_descriptors_does_not_end_a_server_without_a_log() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,4 +1,4 @@
-//! One server for one port.
+//! A port has a single server.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ fn a_server_on_all_addresses_has_them_alone() {
     }
 }
 
-/// Whether a socket for IPv6 takes IPv4 as well.
+/// True when a socket for IPv6 takes IPv4 as well.
 fn is_dual() -> bool {
     let only = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
     only.is_ok_and(|only| only.trim() == "0")

@@ -1,4 +1,4 @@
-//! What signals do.
+//! Effects of signals.
 
 use std::{future::Future, path::PathBuf, time::Duration};
 

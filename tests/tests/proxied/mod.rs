@@ -235,7 +235,7 @@ fn nginx_below_a_path() -> String {
     format!("{before}{location}{behind}")
 }
 
-/// What is around the file of a site: one process, which needs no rights and no other folder.
+/// Frame around the file of a site: one process, which needs no rights and no other folder.
 fn around_nginx(folder: &str, site: &str) -> String {
     let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let folders = kinds.map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"));

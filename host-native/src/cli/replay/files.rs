@@ -8,7 +8,7 @@ use std::{
 
 use super::Stop;
 
-/// One file of a journal, or standard input.
+/// A file of a journal, or standard input.
 #[derive(Debug)]
 pub(super) enum Source {
     Stdin,
@@ -16,7 +16,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// What a path names: of a folder its files, in the order in which they were written.
+    /// Files that a path names: of a folder its files, in the order in which they were written.
     pub(super) fn of(path: &Path) -> Result<Vec<Self>, Stop> {
         if path == Path::new("-") {
             return Ok(vec![Self::Stdin]);

@@ -30,7 +30,7 @@ impl FromStr for Moment {
     }
 }
 
-/// What a time of the journal is on the wall clock, as far as the journal says so.
+/// Wall-clock time of a moment of the journal, as far as the journal says so.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WallClock(Option<(Timestamp, u64)>);
 
@@ -46,7 +46,7 @@ impl WallClock {
         Some(passed.saturating_sub(zero.as_millis()))
     }
 
-    /// Whether a line is not before a moment; `None` when the journal has no wall-clock times.
+    /// True when a line is not before a moment; `None` when the journal has no wall-clock times.
     pub(super) fn has_reached(self, at: Timestamp, moment: Moment) -> Option<bool> {
         match moment {
             Moment::At(ms) => Some(at.as_millis() >= ms),

@@ -1,4 +1,4 @@
-//! What of a replay is printed, and how.
+//! Output of a replay.
 
 use std::{
     borrow::Cow,
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::moment::{Moment, WallClock};
 
-/// What is to be printed.
+/// Choice of what is printed.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     pub(super) conn: Option<ConnId>,
@@ -161,7 +161,7 @@ fn is_command_about(command: &Command<'_>, room: &str) -> bool {
     }
 }
 
-/// Whether a message names this room.
+/// True when a message names this room.
 fn is_about(frame: Frame<'_>, room: &str) -> bool {
     #[derive(Deserialize)]
     struct Envelope<'a> {
@@ -175,7 +175,8 @@ fn is_about(frame: Frame<'_>, room: &str) -> bool {
     envelope.is_some_and(|envelope| envelope.room.as_deref() == Some(room))
 }
 
-/// Whether an input, as JSON, is about this room: a message of a client with it, a join, a send to it.
+/// True when an input, as JSON, is about this room: a message of a client with it, a join, a send
+/// to it.
 fn is_input_about(input: &str, room: &str) -> bool {
     let Ok(Value::Object(input)) = serde_json::from_str(input) else {
         return false;

@@ -13,7 +13,7 @@ use super::wire::{self, Wire};
 /// that of a namespace's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Endpoint {
-    /// Whether it is behind TLS.
+    /// True when it is behind TLS.
     pub(in crate::cli) tls: bool,
     host: String,
     /// Host and port.

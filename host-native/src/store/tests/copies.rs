@@ -1,4 +1,4 @@
-//! What operators do to the folder of a store, and whether it is the same one afterwards.
+//! Things that operators do to the folder of a store, and whether it is the same one afterwards.
 
 use std::process::Command as Process;
 
@@ -52,7 +52,7 @@ fn end(store: Store, clean: bool) {
     }
 }
 
-/// One row of the table in docs/settings.md each. Everything happens at once: no clock tells.
+/// Rows of the table in docs/settings.md each. Everything happens at once: no clock tells.
 #[test]
 fn what_is_done_to_the_folder_is_no_copy_or_known_as_one() {
     let same = begun;

@@ -62,7 +62,7 @@ fn written() -> Kit {
     kit
 }
 
-/// What is told as recovered is what was written; what is not is told as damaged, or gone.
+/// Only what was written is told as recovered; what is not is told as damaged, or gone.
 fn judge(found: Result<Rooms, StoreError>, whole: &Rooms, at: &str) -> bool {
     let rooms = match found {
         Ok(rooms) => rooms,
