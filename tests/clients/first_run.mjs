@@ -82,7 +82,9 @@ async function main() {
       return isListening();
     });
     // The first build takes minutes, and looks like nothing unless cargo is heard.
-    if (!/Finished `worker` profile/.test(output)) throw new Error("cargo was not heard");
+    // Wrangler puts its own words before each piece that it reads.
+    const heard = output.replace(/\s*(\[custom build\]\s*)+/g, " ");
+    if (!/Finished `worker` profile/.test(heard)) throw new Error("cargo was not heard");
     await session();
     // Ctrl-C in a terminal reaches the whole group.
     process.kill(-dev.pid, "SIGINT");

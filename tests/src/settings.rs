@@ -233,11 +233,15 @@ impl Settings {
         off.map(|flag| format!("{flag}=off")).chain(set).collect()
     }
 
-    /// The variables that give a worker the same limits: name and value.
+    /// The variables that give a worker the same limits: name and value. Control frames are the
+    /// platform's there, and have no limit.
     pub fn vars(&self) -> Vec<(String, String)> {
         let flags = self.flags();
         let vars = flags.iter().filter_map(|flag| {
             let (name, value) = flag.strip_prefix("--")?.split_once('=')?;
+            if name == "control-rate" {
+                return None;
+            }
             let name = name.to_uppercase().replace('-', "_");
             Some((format!("ROOMCAST_{name}"), value.to_owned()))
         });

@@ -24,6 +24,9 @@ const BURST: u64 = 40;
 /// Bytes that a reader reads before it pauses.
 const READ: usize = 300_000;
 const PAUSE: Duration = Duration::from_millis(2);
+/// As many gaps must be seen, in as many runs at most.
+const GAPS: u64 = 100;
+const RUNS_MAX: usize = 20;
 
 const POLICY: &str =
     "[[rooms]]\nmatch = \"log\"\nhistory.messages = 100\noverflow = \"drop-oldest\"\n";
@@ -127,13 +130,22 @@ fn run(threads: usize) -> (u64, Vec<(u64, u64)>) {
 
 fn on_threads(threads: usize) {
     let begun = Instant::now();
-    let (gaps, silent) = run(threads);
+    let (mut gaps, mut silent) = (0, Vec::new());
+    // How many there are depends on how fast the machine is.
+    for _ in 0..RUNS_MAX {
+        let (more, late) = run(threads);
+        gaps += more;
+        silent.extend(late);
+        if gaps > GAPS {
+            break;
+        }
+    }
     let late = silent.len();
     println!(
         "{threads} threads: {late} of {gaps} gaps late, in {:?}",
         begun.elapsed()
     );
-    assert!(gaps > 100, "{gaps} gaps: nothing was tried");
+    assert!(gaps > GAPS, "{gaps} gaps: nothing was tried");
     assert!(late == 0, "{late} of {gaps} gaps are told late: {silent:?}");
 }
 

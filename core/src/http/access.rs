@@ -102,14 +102,14 @@ impl Access {
     /// # Errors
     ///
     /// When there is nothing at the path, or not with this method; or when the host is asked under
-    /// a name that is not one of its own. The latter is not looked at for health, which tells
-    /// nothing, and left to [`admit`](Self::admit) for WebSockets.
+    /// a name that is not one of its own. The latter is not looked at for health and `OPTIONS`,
+    /// which tell nothing, and left to [`admit`](Self::admit) for WebSockets.
     pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
         let (page, metrics) = (self.page, self.metrics);
         let route = Route::of(request, Optional { page, metrics });
         let is_open = matches!(
             route,
-            Ok(Route::Health | Route::Ready | Route::Socket { .. })
+            Ok(Route::Health | Route::Ready | Route::Options { .. } | Route::Socket { .. })
         );
         if is_open || self.takes_host(request) {
             route
@@ -122,12 +122,15 @@ impl Access {
     ///
     /// A program that can only be on this machine may be a browser whose page has pointed a name of
     /// its own here. So the name must be a loopback one, or listed. A proxy passes on any name, and
-    /// shows by a header field that a page cannot add to a WebSocket.
+    /// shows by a header field that a page cannot add to a WebSocket. A request without a name, in
+    /// HTTP/1.0, is of no browser.
     fn takes_host<H: Headers>(&self, request: &Request<'_, H>) -> bool {
         if !(request.local && request.loopback_listener) || request.proxy_sign().is_some() {
             return true;
         }
-        let host = request.first("host").unwrap_or_default();
+        let Some(host) = request.first("host") else {
+            return true;
+        };
         let host = host_only(&host);
         is_loopback_host(host) || self.allow_hosts.iter().any(|rule| rule.allows(host))
     }
@@ -246,6 +249,12 @@ mod tests {
         for path in ["/healthz", "/readyz", "/ws", "/ws/a"] {
             assert_eq!(ask(path, rebound, here), (true, false), "{path}");
         }
+        assert!(
+            ask("/", &[], [true, true, true]).0,
+            "HTTP/1.0 without a name"
+        );
+        let empty: &Pairs = &[("host", "")];
+        assert_eq!(ask("/", empty, here), (false, false));
         for good in [
             &[("host", "localhost:3000")],
             &[("host", "a.localhost")],
