@@ -170,9 +170,12 @@ fn the_reader() {
 
 type Latencies = Arc<Mutex<Vec<u64>>>;
 
-/// Notes how long each message took.
+/// Notes how long each message took, but for the last of a round: the next round may have begun.
 async fn listen(mut client: Client, start: Instant, latencies: Latencies) {
     while let Ok(text) = client.text().await {
+        if text.contains(r#""last":true"#) {
+            continue;
+        }
         let sent = text.split_once(r#""us":"#).map(|(_, rest)| rest);
         let end = sent.and_then(|rest| rest.find(|c: char| !c.is_ascii_digit()));
         if let (Some(sent), Some(end)) = (sent, end) {
