@@ -173,10 +173,10 @@ async fn run_shards(
     let kept = store.as_ref().map(Store::namespaces).transpose()?;
     let kept = kept.unwrap_or_default();
     settings.check_kept(kept.len())?;
-    let connections_max = connections_max(settings.connections_max);
     // What is kept has times that a later life must understand.
     let clock = Clock::start(store.is_some());
     let recorder = record(&settings, clock)?;
+    let connections_max = connections_max(settings.connections_max);
     let shared = Arc::new(Shared {
         clock,
         metrics: shards.iter().map(|_| Metrics::default()).collect(),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import struct
 import tempfile
@@ -281,13 +282,13 @@ def a_recorded_session_replays_to_the_same_bytes(binary):
         for namespace, peers in sessions.items():
             for peer in peers:
                 what = f"the frames of {peer.conn} in {namespace}"
-                # One line each: a line break, which can only be white space of a payload, is a space.
-                seen = [text.replace("\n", " ") for text in peer.seen]
+                # One line each, in columns: line breaks and tabs, which can only be white space of a payload, are spaces.
+                seen = [re.sub(r"[\n\r\t]", " ", text) for text in peer.seen]
                 equal(frames.get((namespace, peer.conn)), seen, f"{what} in the whole replay")
                 # Ids are given out per namespace.
                 one = command(binary, "replay", "--namespace", namespace, "--conn", peer.conn, journal)
                 equal(one.returncode, 0, f"the exit code of replay --conn ({one.stderr.decode()})")
-                equal(one.stdout.decode(), "".join(f"{text}\n" for text in peer.seen), f"{what} by replay --conn")
+                equal(one.stdout.decode(), "".join(f"{text}\n" for text in seen), f"{what} by replay --conn")
         for conn, code, reason in [
             (sessions["default"][1].conn, 4001, "out"),
             (sessions["default"][3].conn, 4429, None),

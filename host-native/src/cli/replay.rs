@@ -31,8 +31,8 @@ One line for each input of the server and each thing that it did, in columns sep
   TIME  NAMESPACE  NUMBER  close  CONN  CODE  REASON
   TIME  NAMESPACE  NUMBER  ping   CONN
 NUMBER is that of the line in the journal: what an input led to has its number. Signs of life and timers
-that led to nothing are left out. A line break inside of a frame is printed as a space where it is one
-in JSON, and as \\n elsewhere; other control characters as \\u001b, bytes of a binary frame as \\x1b.
+that led to nothing are left out. A line break or a tab inside of a frame is printed as a space where it is
+one in JSON, and as \\n or \\t elsewhere; other control characters as \\u001b, bytes of a binary frame as \\x1b.
 
 `send` is what the server sent. A client that read too slowly may have got less: messages that were
 dropped for it are not taken back here.
