@@ -1,5 +1,22 @@
 //! The state machine of one namespace.
 
+pub(crate) mod arena;
+pub(crate) mod audience;
+pub(crate) mod change;
+pub(crate) mod conn;
+pub(crate) mod delivery;
+pub(crate) mod heartbeat;
+pub(crate) mod idempotency;
+pub(crate) mod limits;
+mod publish;
+pub(crate) mod query;
+pub(crate) mod rate;
+pub(crate) mod receive;
+mod reload;
+mod send;
+mod session;
+pub(crate) mod state;
+
 use alloc::{
     borrow::Cow, boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String,
     sync::Arc, vec::Vec,
@@ -7,21 +24,21 @@ use alloc::{
 use core::time::Duration;
 
 use crate::{
-    arena::Arena,
-    change::{Change, Departed},
-    close::{CloseCode, DisconnectReason},
-    conn::{ConnId, Connection, Handshake, Metas, Pulse},
-    envelope::{write_head, write_string},
-    error::{JoinError, Refused, UnknownConn},
-    idempotency::Keys,
-    limits::{Config, Limits},
+    hub::arena::Arena,
+    hub::change::{Change, Departed},
+    hub::conn::{ConnId, Connection, Handshake, Metas, Pulse},
+    hub::idempotency::Keys,
+    hub::limits::{Config, Limits},
+    hub::rate::Buckets,
     outbox::Outbox,
-    payload::Payload,
-    rate::Buckets,
-    recover::Parked,
+    room::histories::Shelf,
+    room::recovery::Parked,
     room::{Joined, Position, RoomName, Rooms},
-    shelf::Shelf,
     time::{Timestamp, UnixTime},
+    wire::close::{CloseCode, DisconnectReason},
+    wire::envelope::{write_head, write_string},
+    wire::error::{JoinError, Refused, UnknownConn},
+    wire::payload::Payload,
 };
 
 /// One namespace: its connections, its rooms, and who receives what.

@@ -1,5 +1,7 @@
 //! The journal: every input of every namespace, one JSON line each, to be replayed.
 
+pub(crate) mod input;
+
 use alloc::{
     borrow::Cow,
     boxed::Box,
@@ -13,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     gateway::{App, Gateway},
     hub::Hub,
-    input::Input,
-    limits::Config,
+    hub::limits::Config,
+    hub::state::HubState,
+    journal::input::Input,
     outbox::Outbox,
-    state::HubState,
     time::Timestamp,
 };
 

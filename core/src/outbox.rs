@@ -4,14 +4,14 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, iter::FusedIterator, ops::Range, slice};
 
 use crate::{
-    close::CloseCode,
-    conn::ConnId,
-    envelope::{RequestId, write_head, write_string},
-    error::ErrorCode,
-    frame::Frame,
-    history::Except,
+    hub::conn::ConnId,
     policy::Overflow,
+    room::history::Except,
     time::Timestamp,
+    wire::close::CloseCode,
+    wire::envelope::{RequestId, write_head, write_string},
+    wire::error::ErrorCode,
+    wire::frame::Frame,
 };
 
 /// One thing for the host to do; to be carried out in order.

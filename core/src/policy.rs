@@ -17,7 +17,7 @@ pub use self::config::ConfigFile;
 #[cfg(feature = "toml")]
 pub use self::file::PolicyFileError;
 pub use self::pattern::{Pattern, PatternError};
-use crate::named::by_name;
+use crate::wire::named::by_name;
 
 /// What a room is like. A room that no policy matches has no history and no presence, anybody may
 /// publish to it, and it takes as many members as come.

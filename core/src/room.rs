@@ -1,5 +1,14 @@
 //! Rooms: their names, positions and members.
 
+mod depart;
+pub(crate) mod histories;
+pub(crate) mod history;
+mod lifecycle;
+pub(crate) mod notices;
+pub(crate) mod page;
+pub(crate) mod presence;
+pub(crate) mod recovery;
+
 use alloc::{borrow::Cow, boxed::Box, collections::BTreeMap, vec::Vec};
 use core::ops::Bound;
 
@@ -7,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use slab::Slab;
 
 use crate::{
-    conn::ConnId, counted::Counted, history::History, presence::Presence, time::Timestamp,
+    hub::conn::ConnId, room::history::History, room::presence::Presence, time::Timestamp,
+    wire::counted::Counted,
 };
 
 /// The rules for room names.

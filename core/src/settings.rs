@@ -3,7 +3,7 @@
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::{fmt::Display, str::FromStr, time::Duration};
 
-use crate::limits::{Limits, Rate};
+use crate::hub::limits::{Limits, Rate};
 
 /// A setting that cannot be as it is; the message names the variable and says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,14 +6,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    conn::ConnId,
-    envelope::{Envelope, write_head, write_string},
-    error::{ErrorCode, JoinError},
     hub::Hub,
+    hub::conn::ConnId,
     outbox::Outbox,
-    recover::SincePosition,
     room::RoomNameError,
+    room::recovery::SincePosition,
     time::Timestamp,
+    wire::envelope::{Envelope, write_head, write_string},
+    wire::error::{ErrorCode, JoinError},
 };
 
 /// The `data` of `$join`.

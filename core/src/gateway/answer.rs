@@ -7,9 +7,9 @@ use super::{
     outcome::{Outcome, Reply},
 };
 use crate::{
-    conn::ConnId,
-    envelope::{RequestId, write_head, write_string},
-    error::ErrorCode,
+    hub::conn::ConnId,
+    wire::envelope::{RequestId, write_head, write_string},
+    wire::error::ErrorCode,
 };
 
 impl Desk<'_> {

@@ -18,20 +18,20 @@ use super::{
     work::Resumed,
 };
 use crate::{
-    change::Change,
-    close::{CloseCode, DisconnectReason},
-    conn::{ConnId, Handshake},
-    envelope::{Envelope, Message},
-    error::{RestoreError, SessionError, UnknownConn},
-    frame::Frame,
-    history::HistoryMessage,
     hub::Hub,
-    limits::Config,
+    hub::change::Change,
+    hub::conn::{ConnId, Handshake},
+    hub::limits::Config,
+    hub::receive::Received,
+    hub::state::{ConnState, HubState},
     outbox::{Mark, Outbox},
     policy::Policies,
-    receive::Received,
-    state::{ConnState, HubState},
+    room::history::HistoryMessage,
     time::Timestamp,
+    wire::close::{CloseCode, DisconnectReason},
+    wire::envelope::{Envelope, Message},
+    wire::error::{RestoreError, SessionError, UnknownConn},
+    wire::frame::Frame,
 };
 
 /// One namespace with its application: a [`Hub`] and a [`Gateway`].

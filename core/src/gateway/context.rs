@@ -12,14 +12,14 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{desk::Desk, handler::IntoOutcome, later::Token};
 use crate::{
-    audience::Audience,
-    change::Departed,
-    close::CloseCode,
-    conn::ConnId,
-    delivery::Delivery,
-    error::{EncodeError, JoinError, SessionError},
-    event::Event,
-    frame::Frame,
+    hub::audience::Audience,
+    hub::change::Departed,
+    hub::conn::ConnId,
+    hub::delivery::Delivery,
+    wire::close::CloseCode,
+    wire::error::{EncodeError, JoinError, SessionError},
+    wire::event::Event,
+    wire::frame::Frame,
 };
 
 /// The connection at hand, and through it the whole namespace: all that a [`Desk`] can do, and the

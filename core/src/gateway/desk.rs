@@ -6,20 +6,20 @@ use serde::Serialize;
 
 use super::{later::Ledger, outcome::written, read::HistoryRead};
 use crate::{
-    audience::Audience,
-    close::CloseCode,
-    conn::ConnId,
-    delivery::Delivery,
-    error::{EncodeError, JoinError, UnknownConn},
-    event::Event,
-    frame::Frame,
     hub::Hub,
+    hub::audience::Audience,
+    hub::conn::ConnId,
+    hub::delivery::Delivery,
+    hub::query::{ConnectionInfo, Counts, RoomInfo},
     outbox::Outbox,
-    page::{PageError, PresencePage},
-    payload::Payload,
-    query::{ConnectionInfo, Counts, RoomInfo},
     room::Position,
+    room::page::{PageError, PresencePage},
     time::{Timestamp, UnixTime},
+    wire::close::CloseCode,
+    wire::error::{EncodeError, JoinError, UnknownConn},
+    wire::event::Event,
+    wire::frame::Frame,
+    wire::payload::Payload,
 };
 
 /// What an application can do to its namespace without a connection at hand: in a schedule, for

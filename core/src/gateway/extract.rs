@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use serde::de::DeserializeOwned;
 
 use super::{failure::Failure, path, trail};
-use crate::envelope::Message;
+use crate::wire::envelope::Message;
 
 /// A message on its way to a handler.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use core::{error::Error, fmt};
 use serde::Serialize;
 
 use crate::{
-    conn::ConnId,
-    error::{ErrorCode, JoinError},
+    hub::conn::ConnId,
+    wire::error::{ErrorCode, JoinError},
 };
 
 /// An error answer: a code, a message for people, and details if there are any.

@@ -1,7 +1,7 @@
 //! What the gateway is told when something has changed.
 
 use super::{Gateway, app::App, context::Context, desk::Desk};
-use crate::{change::Change, outbox::Outbox, time::Timestamp};
+use crate::{hub::change::Change, outbox::Outbox, time::Timestamp};
 
 impl<G: Gateway> App<G> {
     /// Hooks that cause each other, one after the other, before the rest is cut off: an application

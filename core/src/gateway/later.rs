@@ -17,8 +17,8 @@ use super::{
     work::{Begun, Waiting, Work},
 };
 use crate::{
-    conn::ConnId,
-    envelope::{Message, RequestId},
+    hub::conn::ConnId,
+    wire::envelope::{Message, RequestId},
 };
 
 /// Names an answer that is still to come; see [`Context::later`](crate::Context::later).
@@ -44,7 +44,7 @@ pub(crate) mod wire {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::Token;
-    use crate::conn::ConnId;
+    use crate::hub::conn::ConnId;
 
     pub(crate) fn serialize<S: Serializer>(token: &Token, to: S) -> Result<S::Ok, S::Error> {
         (token.conn, token.number).serialize(to)

@@ -24,7 +24,7 @@ mod work;
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use crate::{close::DisconnectReason, envelope::Message, frame::Frame};
+use crate::{wire::close::DisconnectReason, wire::envelope::Message, wire::frame::Frame};
 
 #[cfg(feature = "garde")]
 pub use self::extract::Valid;

@@ -5,7 +5,7 @@ use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 use serde::Serialize;
 
 use super::{failure::Failure, later::Token};
-use crate::{envelope::check_event, error::EncodeError, payload::Payload};
+use crate::{wire::envelope::check_event, wire::error::EncodeError, wire::payload::Payload};
 
 /// What became of a message.
 ///
@@ -87,9 +87,9 @@ pub(crate) mod wire {
 
     use super::{Outcome, Reply};
     use crate::{
-        envelope::check_event,
         gateway::failure::{Failure, Kind},
-        payload::Payload,
+        wire::envelope::check_event,
+        wire::payload::Payload,
     };
 
     #[derive(Serialize, Deserialize)]

@@ -4,17 +4,17 @@ use core::time::Duration;
 
 use super::{Gateway, app::App};
 use crate::{
-    audience::Audience,
-    close::CloseCode,
-    conn::ConnId,
-    delivery::Delivery,
-    error::{EncodeError, JoinError, SendError, UnknownConn},
-    event::Event,
-    frame::Frame,
+    hub::audience::Audience,
+    hub::conn::ConnId,
+    hub::delivery::Delivery,
     outbox::Outbox,
-    payload::Payload,
     room::Joined,
     time::Timestamp,
+    wire::close::CloseCode,
+    wire::error::{EncodeError, JoinError, SendError, UnknownConn},
+    wire::event::Event,
+    wire::frame::Frame,
+    wire::payload::Payload,
 };
 
 impl<G: Gateway> App<G> {

@@ -9,7 +9,7 @@ use core::{
     task::{Context, Poll, Waker},
 };
 
-use crate::page::{HistoryPage, PageError};
+use crate::room::page::{HistoryPage, PageError};
 
 type Read = Result<HistoryPage, PageError>;
 type Span = (Bound<u64>, Bound<u64>);

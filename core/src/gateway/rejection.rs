@@ -5,9 +5,9 @@ use core::error::Error;
 
 use super::failure::chain;
 use crate::{
-    close::CloseCode,
-    envelope::write_string,
-    error::{ErrorCode, Refused},
+    wire::close::CloseCode,
+    wire::envelope::write_string,
+    wire::error::{ErrorCode, Refused},
 };
 
 /// Why a connection is refused, in both ways in which it may be told: as the HTTP status of a

@@ -18,9 +18,9 @@ use super::{
     upgrade::{Admission, UpgradeRequest},
 };
 use crate::{
-    close::DisconnectReason,
-    envelope::{Message, check_event},
-    frame::Frame,
+    wire::close::DisconnectReason,
+    wire::envelope::{Message, check_event},
+    wire::frame::Frame,
 };
 
 /// A [`Gateway`] made from handlers, guards and hooks around a state of type `S`.

@@ -6,12 +6,12 @@ use super::{
     failure::Failure,
 };
 use crate::{
-    close::{CloseCode, DisconnectReason},
-    conn::ConnId,
-    envelope::Envelope,
-    input::Input,
+    hub::conn::ConnId,
+    journal::input::Input,
     outbox::Outbox,
     time::Timestamp,
+    wire::close::{CloseCode, DisconnectReason},
+    wire::envelope::Envelope,
 };
 
 impl<G: Gateway> App<G> {

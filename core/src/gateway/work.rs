@@ -16,12 +16,12 @@ use super::{
     outcome::Outcome,
 };
 use crate::{
-    conn::ConnId,
-    envelope::Envelope,
-    error::{ErrorCode, UnknownConn},
-    frame::Frame,
+    hub::conn::ConnId,
     outbox::{Command, Outbox},
     time::Timestamp,
+    wire::envelope::Envelope,
+    wire::error::{ErrorCode, UnknownConn},
+    wire::frame::Frame,
 };
 
 /// A future that a handler began, for the host to poll; its outcome goes to

@@ -20,7 +20,10 @@ use self::{
     query::{Query, number},
 };
 use super::{Access, Headers, Problem, ProblemCode, Reason, Request, access::NO_NAMESPACE};
-use crate::{close::CloseCode, conn::ConnId, limits::Limits, room::RoomName, room::RoomNameError};
+use crate::{
+    hub::conn::ConnId, hub::limits::Limits, room::RoomName, room::RoomNameError,
+    wire::close::CloseCode,
+};
 
 /// A request of the API that is understood, as far as its head goes.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Errors over HTTP: `application/problem+json` (RFC 9457).
 
-use crate::counted::Counted;
+use crate::wire::counted::Counted;
 use alloc::{borrow::Cow, format, vec::Vec};
 
 use serde::Serialize;

@@ -6,7 +6,7 @@ use super::{
     Headers, Problem, ProblemCode, Reason, Request, Response, access::NO_NAMESPACE, problem::Body,
     route::SOCKET,
 };
-use crate::{close::CloseCode, gateway::Rejection};
+use crate::{gateway::Rejection, wire::close::CloseCode};
 
 /// The subprotocol in which the server speaks first. The answer to an upgrade names it when
 /// [`Upgrade::welcome`].

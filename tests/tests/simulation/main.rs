@@ -21,7 +21,7 @@
 //! | I24 | control frames arrive | `client`: an answer is never passed over |
 //! | I25 | one close, nothing else | `client`: nothing behind `$bye` but the close, nothing behind that |
 //! | I26 | bounded work | `check`: commands per step |
-//! | I27 | rate buckets | not here: `core/src/rate.rs`, `traces/rate_limit_*.trace` |
+//! | I27 | rate buckets | not here: `core/src/hub/rate.rs`, `traces/rate_limit_*.trace` |
 //! | I28, I32 | offsets and epochs | `truth`: `i28_i32_position`, after each step and in each answer |
 //! | I29 | a contiguous suffix | `check`: the kept messages against all that were said |
 //! | I30, I31 | recovery | `truth`: `i30_i31_missed`, for all that the client ever was, against each answer and what follows it; `page`, against each answer to `$history` |

@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 
 use super::no_room;
 use crate::{
-    conn::ConnId,
-    delivery::Delivery,
     http::{Problem, ProblemCode, Response},
     hub::Hub,
-    page::{PageError, PresencePage},
+    hub::conn::ConnId,
+    hub::delivery::Delivery,
+    room::page::{PageError, PresencePage},
 };
 
 /// What a call found or did; a [`Response`] is made of it.

@@ -18,13 +18,13 @@ use super::{
     bad_room, no_connection, no_room,
 };
 use crate::{
-    audience::Audience,
-    close::CloseCode,
-    conn::ConnId,
-    error::JoinError,
-    event::Event,
     http::{Problem, ProblemCode},
     hub::Hub,
+    hub::audience::Audience,
+    hub::conn::ConnId,
+    wire::close::CloseCode,
+    wire::error::JoinError,
+    wire::event::Event,
 };
 
 /// A request of the API that is right in itself. It owns what it needs: it can be run on another

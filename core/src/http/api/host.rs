@@ -3,15 +3,15 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    audience::Audience,
-    close::CloseCode,
-    conn::ConnId,
-    delivery::Delivery,
-    error::{JoinError, SendError, UnknownConn},
-    event::Event,
     http::Problem,
     hub::Hub,
+    hub::audience::Audience,
+    hub::conn::ConnId,
+    hub::delivery::Delivery,
     time::Timestamp,
+    wire::close::CloseCode,
+    wire::error::{JoinError, SendError, UnknownConn},
+    wire::event::Event,
 };
 
 /// A namespace as a call sees it: questions go to its hub, and whatever changes something goes

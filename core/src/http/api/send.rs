@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 
 use super::{ApiCall, bad_room, call::Action};
 use crate::{
-    audience::Audience,
-    error::{EncodeError, SendError},
     http::{Headers, Problem, ProblemCode, Request, request::is_text},
+    hub::audience::Audience,
+    wire::error::{EncodeError, SendError},
 };
 
 /// A send whose body is still to come.

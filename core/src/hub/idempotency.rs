@@ -5,7 +5,8 @@ use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audience::Audience, delivery::Delivery, event::Event, payload::Payload, time::Timestamp,
+    hub::audience::Audience, hub::delivery::Delivery, time::Timestamp, wire::event::Event,
+    wire::payload::Payload,
 };
 
 /// What is remembered of a key.

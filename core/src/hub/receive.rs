@@ -1,16 +1,16 @@
 //! What becomes of an inbound message before anybody acts on it.
 
 use crate::{
-    close::CloseCode,
-    conn::ConnId,
-    envelope::{Envelope, Malformed, Message},
-    error::{ErrorCode, UnknownConn},
-    frame::Frame,
     hub::Hub,
+    hub::conn::ConnId,
+    hub::rate::Verdict,
     outbox::Outbox,
-    rate::Verdict,
     room::RoomName,
     time::Timestamp,
+    wire::close::CloseCode,
+    wire::envelope::{Envelope, Malformed, Message},
+    wire::error::{ErrorCode, UnknownConn},
+    wire::frame::Frame,
 };
 
 /// What a message is, once it passed the limits and was decoded.

@@ -3,17 +3,17 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use crate::{
-    audience::Audience,
-    conn::ConnId,
-    delivery::Delivery,
-    envelope::{Message, write_from, write_head},
-    error::ErrorCode,
-    event::Event,
-    history::{Except, Excepted},
     hub::Hub,
+    hub::audience::Audience,
+    hub::conn::ConnId,
+    hub::delivery::Delivery,
     outbox::{Draft, Outbox},
-    payload::Payload,
+    room::history::{Except, Excepted},
     time::Timestamp,
+    wire::envelope::{Message, write_from, write_head},
+    wire::error::ErrorCode,
+    wire::event::Event,
+    wire::payload::Payload,
 };
 
 impl Hub {

@@ -3,10 +3,10 @@
 use alloc::boxed::Box;
 
 use crate::{
-    conn::ConnId,
-    error::{SessionError, UnknownConn},
     hub::Hub,
+    hub::conn::ConnId,
     outbox::Outbox,
+    wire::error::{SessionError, UnknownConn},
 };
 
 impl Hub {

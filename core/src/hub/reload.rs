@@ -4,13 +4,13 @@ use alloc::{boxed::Box, vec::Vec};
 use core::{mem, ops::Bound};
 
 use crate::{
-    change::Change,
-    history::History,
     hub::Hub,
+    hub::change::Change,
     outbox::Outbox,
     policy::{Policies, PresencePolicy},
-    presence::{Arrival, Presence, Who},
     room::Extra,
+    room::history::History,
+    room::presence::{Arrival, Presence, Who},
     time::Timestamp,
 };
 

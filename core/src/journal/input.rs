@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    audience::Audience,
-    close::{CloseCode, DisconnectReason},
-    conn::{ConnId, Handshake},
-    event::Event,
-    frame::Frame,
     gateway::{App, Gateway, Outcome, Token, outcome_wire, token_wire},
-    history::HistoryMessage,
     hub::Hub,
+    hub::audience::Audience,
+    hub::conn::{ConnId, Handshake},
     outbox::Outbox,
-    payload::Payload,
     policy::Policies,
+    room::history::HistoryMessage,
     time::Timestamp,
+    wire::close::{CloseCode, DisconnectReason},
+    wire::event::Event,
+    wire::frame::Frame,
+    wire::payload::Payload,
 };
 
 /// One call of an [`App`] method that may change it; without an application, of a [`Hub`] method.

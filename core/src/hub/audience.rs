@@ -4,7 +4,7 @@ use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{conn::ConnId, named::by_name};
+use crate::{hub::conn::ConnId, wire::named::by_name};
 
 /// Who receives a send: a union of everybody, rooms, connections and users, minus rooms,
 /// connections and users. Each connection counts once, however often it is named.

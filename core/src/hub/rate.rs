@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    limits::{Limits, Rate},
+    hub::limits::{Limits, Rate},
     time::Timestamp,
 };
 

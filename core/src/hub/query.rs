@@ -6,8 +6,8 @@ use core::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    conn::{ConnId, Connection},
     hub::Hub,
+    hub::conn::{ConnId, Connection},
     time::Timestamp,
 };
 

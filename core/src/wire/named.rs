@@ -51,12 +51,12 @@ macro_rules! by_name {
             fn deserialize<D: ::serde::Deserializer<'de>>(
                 deserializer: D,
             ) -> Result<Self, D::Error> {
-                Self::deserialize($crate::named::Named(deserializer))
+                Self::deserialize($crate::wire::named::Named(deserializer))
             }
         }
     };
     ($($type:ty),+) => {$(
-        $crate::named::by_name!(read $type);
+        $crate::wire::named::by_name!(read $type);
 
         impl ::serde::Serialize for $type {
             fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

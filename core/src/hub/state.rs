@@ -6,18 +6,18 @@ use core::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    conn::{ConnId, Connection, Metas, Pulse},
-    error::{RestoreError, UnknownConn},
-    history::History,
     hub::Hub,
-    idempotency::{Keys, Known},
-    limits::Config,
+    hub::conn::{ConnId, Connection, Metas, Pulse},
+    hub::idempotency::{Keys, Known},
+    hub::limits::Config,
+    hub::rate::Buckets,
     outbox::Outbox,
     policy::PresencePolicy,
-    presence::Presence,
-    rate::Buckets,
+    room::history::History,
+    room::presence::Presence,
     room::{Room, RoomName},
     time::Timestamp,
+    wire::error::{RestoreError, UnknownConn},
 };
 
 /// The ground state of one connection; everything else about it is derived.

@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
-use crate::conn::{ConnId, Connection};
+use crate::hub::conn::{ConnId, Connection};
 
 /// Live connections by slot; a new one takes the lowest free slot.
 ///

@@ -1,13 +1,13 @@
 //! How connections and users leave rooms that a policy matches.
 
 use crate::{
-    change::Change,
-    conn::{ConnId, Connection},
     hub::Hub,
+    hub::change::Change,
+    hub::conn::{ConnId, Connection},
     outbox::Outbox,
     policy::PresencePolicy,
-    presence::{Departure, Presence, Who},
     room::Room,
+    room::presence::{Departure, Presence, Who},
     time::Timestamp,
 };
 

@@ -5,7 +5,7 @@ use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{rate::Buckets, time::Timestamp};
+use crate::{hub::rate::Buckets, time::Timestamp};
 
 /// Names one connection, and never another one.
 ///

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::history::History;
+use crate::room::history::History;
 
 /// Rooms are known by their slots, and ordered by the number that each was given when it was last
 /// touched: by a message, by its beginning or by its last member's leaving.

@@ -1,18 +1,18 @@
 //! The fan-out: a message goes to an audience, as one command.
 
 use crate::{
-    audience::Audience,
-    conn::ConnId,
-    delivery::Delivery,
-    envelope::{Message, write_from, write_head},
-    error::{EncodeError, ErrorCode, SendError, UnknownConn},
-    event::Event,
-    frame::Frame,
     hub::Hub,
+    hub::audience::Audience,
+    hub::conn::ConnId,
+    hub::delivery::Delivery,
     outbox::{Draft, Kind, Outbox},
-    payload::Payload,
     room::RoomName,
     time::Timestamp,
+    wire::envelope::{Message, write_from, write_head},
+    wire::error::{EncodeError, ErrorCode, SendError, UnknownConn},
+    wire::event::Event,
+    wire::frame::Frame,
+    wire::payload::Payload,
 };
 
 impl Hub {
@@ -175,7 +175,7 @@ impl Hub {
             return Err(SendError::Key);
         }
         let limits = &self.config.limits;
-        let print = crate::idempotency::fingerprint(audience, event, data);
+        let print = crate::hub::idempotency::fingerprint(audience, event, data);
         if let Some(known) = self.keys.find(now, key) {
             return if known.print == print {
                 Ok(known.delivery)

@@ -7,7 +7,7 @@ use alloc::{
     vec::Vec,
 };
 
-use crate::{conn::ConnId, time::Timestamp};
+use crate::{hub::conn::ConnId, time::Timestamp};
 
 /// The users of a room. A connection without a user counts as one of its own.
 #[derive(Debug, Clone, Default)]

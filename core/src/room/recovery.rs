@@ -6,15 +6,15 @@ use core::fmt;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
-    conn::ConnId,
-    envelope::{Envelope, RequestId, write_head, write_string},
-    error::ErrorCode,
-    history::{History, HistoryMessage, Reader, Since},
     hub::Hub,
+    hub::conn::ConnId,
     outbox::Outbox,
-    payload::Payload,
+    room::history::{History, HistoryMessage, Reader, Since},
     time::Timestamp,
     verb::{Fault, NOT_A_MEMBER, answer, object},
+    wire::envelope::{Envelope, RequestId, write_head, write_string},
+    wire::error::ErrorCode,
+    wire::payload::Payload,
 };
 
 /// The position that a client has seen.

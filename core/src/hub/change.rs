@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
-use crate::{close::DisconnectReason, conn::ConnId};
+use crate::{hub::conn::ConnId, wire::close::DisconnectReason};
 
 /// One change of membership or life, however it came about: by a verb, by the application, by a
 /// limit, by silence.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use serde_json::value::RawValue;
 
 use crate::{
-    attendance::Page, conn::ConnId, hub::Hub, policy::PresencePolicy, presence::Who,
+    hub::Hub, hub::conn::ConnId, policy::PresencePolicy, room::notices::Page, room::presence::Who,
     time::Timestamp,
 };
 

@@ -3,8 +3,8 @@
 use alloc::{borrow::Cow, boxed::Box, string::String};
 
 use crate::{
-    envelope::{check_event, write_string},
-    error::EncodeError,
+    wire::envelope::{check_event, write_string},
+    wire::error::EncodeError,
 };
 
 /// Bytes of the label of a push.

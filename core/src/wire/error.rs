@@ -3,7 +3,9 @@
 
 use core::fmt;
 
-use crate::{conn::ConnId, counted::Counted, payload::PayloadError, room::RoomNameError};
+use crate::{
+    hub::conn::ConnId, room::RoomNameError, wire::counted::Counted, wire::payload::PayloadError,
+};
 
 /// The `code` of an error frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

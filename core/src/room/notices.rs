@@ -5,14 +5,14 @@ use alloc::{borrow::Cow, format, string::String};
 use serde::Deserialize;
 
 use crate::{
-    conn::ConnId,
-    envelope::{Envelope, write_head, write_string},
-    error::ErrorCode,
     hub::Hub,
+    hub::conn::ConnId,
     outbox::{Kind, Outbox},
     policy::{Overflow, PresencePolicy},
-    presence::{Listed, Presence, Who},
+    room::presence::{Listed, Presence, Who},
     verb::{Fault, NOT_A_MEMBER, answer, object},
+    wire::envelope::{Envelope, write_head, write_string},
+    wire::error::ErrorCode,
 };
 
 /// The `data` of `$members`.

@@ -3,16 +3,16 @@
 use alloc::{boxed::Box, sync::Arc};
 
 use crate::{
-    change::Change,
-    conn::{ConnId, Metas},
-    error::JoinError,
-    history::{Except, History},
     hub::Hub,
+    hub::change::Change,
+    hub::conn::{ConnId, Metas},
     outbox::Outbox,
     policy::{HistoryPolicy, PresencePolicy, RoomPolicy},
-    presence::{Arrival, Presence, Who},
+    room::history::{Except, History},
+    room::presence::{Arrival, Presence, Who},
     room::{Extra, Room},
     time::Timestamp,
+    wire::error::JoinError,
 };
 
 impl Hub {

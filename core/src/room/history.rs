@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{conn::ConnId, policy::HistoryPolicy, time::Timestamp};
+use crate::{hub::conn::ConnId, policy::HistoryPolicy, time::Timestamp};
 
 /// A message of a room's history, as a durable host gives it back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,9 +10,9 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    conn::ConnId,
-    error::{EncodeError, ErrorCode},
-    payload::Payload,
+    hub::conn::ConnId,
+    wire::error::{EncodeError, ErrorCode},
+    wire::payload::Payload,
 };
 
 /// Bytes of an event name.

@@ -4,7 +4,8 @@
 //! finds that out and is set again, so that a busy connection costs nothing.
 
 use crate::{
-    close::CloseCode, conn::ConnId, error::UnknownConn, hub::Hub, outbox::Outbox, time::Timestamp,
+    hub::Hub, hub::conn::ConnId, outbox::Outbox, time::Timestamp, wire::close::CloseCode,
+    wire::error::UnknownConn,
 };
 
 impl Hub {
