@@ -14,17 +14,16 @@ mod outbox;
 mod policy;
 mod queue;
 mod room;
+mod router;
 mod settings;
 mod time;
 mod verb;
 mod wire;
 
-#[cfg(feature = "garde")]
-pub use gateway::Valid;
 pub use gateway::{
-    Admission, App, AppState, CompleteError, ConnectError, Context, Desk, Extract, Failure, Fault,
-    Gateway, Handler, HistoryRead, IntoOutcome, Outcome, Path, Raw, Rejection, Reply, Request,
-    RoomAction, Router, Scope, To, Token, UpgradeRequest, Work, ok,
+    Admission, App, AppState, CompleteError, ConnectError, Context, Desk, Failure, Fault, Gateway,
+    HistoryRead, IntoOutcome, Outcome, Rejection, Reply, RoomAction, Scope, To, Token,
+    UpgradeRequest, Work, ok,
 };
 pub use hub::Hub;
 pub use hub::audience::Audience;
@@ -50,6 +49,9 @@ pub use room::history::{Except, Excepted, HistoryMessage};
 pub use room::page::{HistoryPage, PageError, PastMessage, PresencePage, Present, Publisher};
 pub use room::recovery::gap_notice;
 pub use room::{Joined, Position, RoomName, RoomNameError};
+#[cfg(feature = "garde")]
+pub use router::Valid;
+pub use router::{Extract, Handler, Path, Raw, Request, Router};
 pub use settings::{
     OnOff, OnOffError, OrOff, OrOffError, Range, SettingError, Vars, Whole, WholeError, whole,
 };

@@ -10,7 +10,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{desk::Desk, handler::IntoOutcome, later::Token};
+use super::{desk::Desk, into_outcome::IntoOutcome, later::Token};
 use crate::{
     hub::audience::Audience,
     hub::change::Departed,

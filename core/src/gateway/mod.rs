@@ -4,19 +4,15 @@ mod answer;
 mod app;
 mod context;
 mod desk;
-mod extract;
 mod failure;
-mod handler;
 mod hooks;
+mod into_outcome;
 mod later;
 mod outcome;
 mod outside;
-mod path;
 mod read;
 mod rejection;
-mod router;
 mod timetable;
-mod trail;
 mod unwound;
 mod upgrade;
 mod work;
@@ -26,20 +22,16 @@ use core::time::Duration;
 
 use crate::{wire::close::DisconnectReason, wire::envelope::Message, wire::frame::Frame};
 
-#[cfg(feature = "garde")]
-pub use self::extract::Valid;
 pub use self::{
     app::{App, AppState},
     context::{Context, Scope, To},
     desk::Desk,
-    extract::{Extract, Path, Raw, Request},
     failure::{Failure, Fault, ok},
-    handler::{Handler, IntoOutcome},
+    into_outcome::IntoOutcome,
     later::{CompleteError, Token},
     outcome::{Outcome, Reply},
     read::HistoryRead,
     rejection::{ConnectError, Rejection},
-    router::Router,
     upgrade::{Admission, UpgradeRequest},
     work::Work,
 };

@@ -1,17 +1,9 @@
 //! Functions as handlers: their arguments by position, their result as an outcome.
 
-use alloc::{string::ToString, vec::Vec};
 use core::future::Future;
 
-use serde::Serialize;
-
-use super::{
-    context::Context,
-    extract::{Extract, Request},
-    failure::Failure,
-    later::Token,
-    outcome::{Outcome, Reply},
-};
+use super::extract::{Extract, Request};
+use crate::gateway::{Context, IntoOutcome, Outcome};
 
 /// A function that a [`Router`](crate::Router) can call.
 ///
@@ -143,102 +135,3 @@ handlers!(T1 M1);
 handlers!(T1 M1, T2 M2);
 handlers!(T1 M1, T2 M2, T3 M3);
 handlers!(T1 M1, T2 M2, T3 M3, T4 M4);
-
-/// What a handler may return.
-///
-/// | it returns | the sender gets |
-/// |---|---|
-/// | a value that can be serialised | the value, under the event of the message |
-/// | what is `null` in JSON: `()`, `None` | nothing; `"data":null` when the message had an `id` |
-/// | `Reply`, `Option<Reply>` | this frame, perhaps under another event |
-/// | `Vec<Reply>` | these frames; the last is the answer |
-/// | `Failure` | an error |
-/// | `Result` of any of these, with an error that is or becomes a [`Failure`] | the one or the other |
-/// | [`Token`] | an answer, later |
-/// | a future of any of these | the same, later |
-/// | [`Outcome`] | that |
-///
-/// A value that cannot be serialised is an internal error.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is nothing that a handler can return",
-    note = "return a value that implements `serde::Serialize`, `()`, `Reply`, `Vec<Reply>`, \
-            `Failure`, `Token`, `Outcome`, or a `Result` of one of these"
-)]
-pub trait IntoOutcome<M> {
-    /// The outcome.
-    fn into_outcome(self) -> Outcome;
-}
-
-/// Marks values.
-#[derive(Debug)]
-pub enum ViaValue {}
-
-/// Marks results.
-#[derive(Debug)]
-pub struct ViaResult<M>(core::marker::PhantomData<M>);
-
-/// Marks what says itself what is to be answered.
-#[derive(Debug)]
-pub enum ViaOutcome {}
-
-impl<T: Serialize> IntoOutcome<ViaValue> for T {
-    fn into_outcome(self) -> Outcome {
-        match Reply::new(&self) {
-            Ok(reply) if &*reply.data == "null" => Outcome::Done,
-            Ok(reply) => Outcome::Reply(reply),
-            Err(fault) => {
-                // Once more, for the words of the serialiser.
-                let cause = serde_json::to_string(&self).err();
-                let cause = cause.map_or_else(|| fault.to_string(), |cause| cause.to_string());
-                let text = alloc::format!("the value that the handler returned: {cause}");
-                Outcome::Fail(Failure::internal(text))
-            }
-        }
-    }
-}
-
-impl<T: IntoOutcome<M>, M, E: Into<Failure>> IntoOutcome<ViaResult<M>> for Result<T, E> {
-    fn into_outcome(self) -> Outcome {
-        match self {
-            Ok(value) => value.into_outcome(),
-            Err(error) => Outcome::Fail(error.into()),
-        }
-    }
-}
-
-impl IntoOutcome<ViaOutcome> for Outcome {
-    fn into_outcome(self) -> Outcome {
-        self
-    }
-}
-
-impl IntoOutcome<ViaOutcome> for Reply {
-    fn into_outcome(self) -> Outcome {
-        Outcome::Reply(self)
-    }
-}
-
-/// `None` is [`Outcome::Done`].
-impl IntoOutcome<ViaOutcome> for Option<Reply> {
-    fn into_outcome(self) -> Outcome {
-        self.map_or(Outcome::Done, Outcome::Reply)
-    }
-}
-
-impl IntoOutcome<ViaOutcome> for Vec<Reply> {
-    fn into_outcome(self) -> Outcome {
-        Outcome::Replies(self)
-    }
-}
-
-impl IntoOutcome<ViaOutcome> for Failure {
-    fn into_outcome(self) -> Outcome {
-        Outcome::Fail(self)
-    }
-}
-
-impl IntoOutcome<ViaOutcome> for Token {
-    fn into_outcome(self) -> Outcome {
-        Outcome::Later(self)
-    }
-}

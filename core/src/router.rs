@@ -1,26 +1,29 @@
 //! A gateway made from typed handlers.
 
+mod dispatch;
+mod extract;
+mod handler;
+mod path;
+mod trail;
+
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    Gateway, RoomAction,
-    context::Context,
-    desk::Desk,
-    extract::Request,
-    failure::Failure,
-    handler::Handler,
-    outcome::Outcome,
-    path::Pattern,
-    rejection::Rejection,
-    upgrade::{Admission, UpgradeRequest},
-};
+use self::path::Pattern;
 use crate::{
+    gateway::{Admission, Context, Desk, Failure, Outcome, Rejection, RoomAction, UpgradeRequest},
     wire::close::DisconnectReason,
     wire::envelope::{Message, check_event},
     wire::frame::Frame,
+};
+
+#[cfg(feature = "garde")]
+pub use self::extract::Valid;
+pub use self::{
+    extract::{Extract, Path, Raw, Request},
+    handler::Handler,
 };
 
 /// A [`Gateway`] made from handlers, guards and hooks around a state of type `S`.
@@ -449,177 +452,6 @@ impl<S: Serialize + DeserializeOwned> Router<S> {
         assert!(saved.is_some(), "the state has no form in JSON");
         self.persist = Some(persist);
         self
-    }
-}
-
-impl<S> Gateway for Router<S> {
-    fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
-        let mut guards = self.upgrade_guards.iter();
-        guards.try_for_each(|guard| guard(request, &self.state))?;
-        match &self.upgrade {
-            Some(hook) => hook(request, &self.state),
-            None => Ok(Admission::new()),
-        }
-    }
-
-    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
-        self.changed |= !self.connect.is_empty();
-        let mut hooks = self.connect.iter_mut();
-        hooks.try_for_each(|hook| hook(cx, &mut self.state))
-    }
-
-    fn admit(
-        &mut self,
-        cx: &mut Context<'_>,
-        action: RoomAction,
-        room: &str,
-    ) -> Result<(), Failure> {
-        let mut guards = self.room_guards.iter();
-        guards.try_for_each(|guard| guard(cx, &self.state, action, room))
-    }
-
-    fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
-        let mut event = self.events.get_mut(&*message.event);
-        let own = event.as_deref().map_or(&[][..], |event| &event.guards);
-        for guard in self.guards.iter().chain(own) {
-            if let Err(failure) = guard(cx, &self.state, message) {
-                return Outcome::Fail(failure);
-            }
-        }
-        let mut params = Vec::new();
-        let mut route = None;
-        if let Some(event) = &mut event {
-            if let Some(room) = message.room.as_deref() {
-                let fitting = event.paths.iter_mut();
-                let mut fitting = fitting.filter_map(|(pattern, route)| {
-                    let params = pattern.fit(room)?;
-                    Some((params, route))
-                });
-                if let Some((found, by_path)) = fitting.next() {
-                    (params, route) = (found, Some(by_path));
-                }
-            }
-            route = route.or(event.plain.as_mut());
-        }
-        let Some(route) = route.or(self.fallback.as_mut()) else {
-            return Outcome::Unclaimed;
-        };
-        self.changed |= route.stateful;
-        let params = &params;
-        (route.call)(cx, &mut self.state, &Request { message, params })
-    }
-
-    fn is_raw(&self) -> bool {
-        self.frame.is_some()
-    }
-
-    fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {
-        if let Some(handler) = &mut self.frame {
-            self.changed = true;
-            handler(cx, &mut self.state, frame);
-        }
-    }
-
-    fn joined(&mut self, cx: &mut Context<'_>, room: &str) {
-        self.changed |= !self.joined.is_empty();
-        let (hooks, state) = (&mut self.joined, &mut self.state);
-        self.progress.run(hooks, |hook| hook(cx, state, room));
-    }
-
-    fn left(&mut self, cx: &mut Context<'_>, room: &str) {
-        self.changed |= !self.left.is_empty();
-        let (hooks, state) = (&mut self.left, &mut self.state);
-        self.progress.run(hooks, |hook| hook(cx, state, room));
-    }
-
-    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
-        self.changed |= !self.disconnect.is_empty();
-        let (hooks, state) = (&mut self.disconnect, &mut self.state);
-        self.progress.run(hooks, |hook| hook(cx, state, reason));
-    }
-
-    fn present(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
-        self.changed |= !self.present.is_empty();
-        let (hooks, state) = (&mut self.present, &mut self.state);
-        self.progress
-            .run(hooks, |hook| hook(desk, state, room, user));
-    }
-
-    fn absent(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
-        self.changed |= !self.absent.is_empty();
-        let (hooks, state) = (&mut self.absent, &mut self.state);
-        self.progress
-            .run(hooks, |hook| hook(desk, state, room, user));
-    }
-
-    fn watches_users(&self) -> bool {
-        !(self.present.is_empty() && self.absent.is_empty())
-    }
-
-    fn schedules(&self) -> Vec<Duration> {
-        self.schedules.iter().map(|(period, _)| *period).collect()
-    }
-
-    fn tick(&mut self, desk: &mut Desk<'_>, schedule: usize) {
-        if let Some((_, hook)) = self.schedules.get_mut(schedule) {
-            self.changed = true;
-            hook(desk, &mut self.state);
-        }
-    }
-
-    fn drain(&mut self, desk: &mut Desk<'_>) {
-        self.changed |= !self.drain.is_empty();
-        let (hooks, state) = (&mut self.drain, &mut self.state);
-        self.progress.run(hooks, |hook| hook(desk, state));
-    }
-
-    fn take_unfinished(&mut self) -> bool {
-        let unfinished = self.progress.begun < self.progress.of;
-        if !unfinished {
-            self.progress = Progress::default();
-        }
-        unfinished
-    }
-
-    fn is_persistent(&self) -> bool {
-        self.persist.is_some()
-    }
-
-    fn events(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        for (name, event) in &self.events {
-            all.extend(event.plain.iter().map(|_| String::from(&**name)));
-            let paths = event.paths.iter();
-            all.extend(paths.map(|(pattern, _)| alloc::format!("{name} {pattern}")));
-        }
-        all.extend(self.fallback.iter().map(|_| "anything else".into()));
-        if self.is_raw() {
-            all = alloc::vec!["frames without envelopes".into()];
-        }
-        all
-    }
-
-    fn save(&self) -> Option<String> {
-        let persist = self.persist.as_ref()?;
-        (persist.save)(&self.state)
-    }
-
-    fn take_changed(&mut self) -> bool {
-        core::mem::take(&mut self.changed) && self.persist.is_some()
-    }
-
-    fn restore(&mut self, saved: &str) -> bool {
-        // State that is kept no longer is dropped.
-        let Some(persist) = &self.persist else {
-            return true;
-        };
-        match (persist.load)(saved) {
-            Some(state) => {
-                self.state = state;
-                true
-            }
-            None => false,
-        }
     }
 }
 

@@ -4,8 +4,8 @@ use alloc::string::{String, ToString};
 
 use serde::de::DeserializeOwned;
 
-use super::{failure::Failure, path, trail};
-use crate::wire::envelope::Message;
+use super::{path, trail};
+use crate::{gateway::Failure, wire::envelope::Message};
 
 /// A message on its way to a handler.
 #[derive(Debug)]
