@@ -6,8 +6,6 @@
 extern crate alloc;
 
 mod gateway;
-#[cfg(feature = "http")]
-pub mod http;
 mod hub;
 mod journal;
 mod outbox;
@@ -15,7 +13,6 @@ mod policy;
 mod queue;
 mod room;
 mod router;
-mod settings;
 mod time;
 mod verb;
 mod wire;
@@ -36,10 +33,6 @@ pub use hub::state::{ConnState, HubState, KeyState, RoomState};
 pub use journal::input::Input;
 pub use journal::{Entry, JournalError, Opening, Record, Replay, Start};
 pub use outbox::{Class, Command, Commands, Outbox, Shed};
-#[cfg(all(feature = "toml", feature = "http"))]
-pub use policy::ConfigFile;
-#[cfg(feature = "toml")]
-pub use policy::PolicyFileError;
 pub use policy::{
     HistoryPolicy, Overflow, Pattern, PatternError, Policies, PolicyError, PresencePolicy,
     RoomPolicy,
@@ -52,9 +45,6 @@ pub use room::{Joined, Position, RoomName, RoomNameError};
 #[cfg(feature = "garde")]
 pub use router::Valid;
 pub use router::{Extract, Handler, Path, Raw, Request, Router};
-pub use settings::{
-    OnOff, OnOffError, OrOff, OrOffError, Range, SettingError, Vars, Whole, WholeError, whole,
-};
 pub use time::{Timestamp, UnixTime};
 pub use wire::close::{CloseCode, DisconnectReason};
 pub use wire::counted::Counted;

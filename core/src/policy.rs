@@ -1,10 +1,6 @@
 //! What rooms are like: which keep a history, who is seen in them, who may publish.
 
-#[cfg(all(feature = "toml", feature = "http"))]
-mod config;
 mod field;
-#[cfg(feature = "toml")]
-mod file;
 mod pattern;
 
 use alloc::vec::Vec;
@@ -12,10 +8,6 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(all(feature = "toml", feature = "http"))]
-pub use self::config::ConfigFile;
-#[cfg(feature = "toml")]
-pub use self::file::PolicyFileError;
 pub use self::pattern::{Pattern, PatternError};
 use crate::wire::named::by_name;
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake, Tag, http::Reason};
+use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake, Tag};
+use roomcast_http::Reason;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::{TcpStream, tcp::OwnedReadHalf},

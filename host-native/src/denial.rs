@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
-use roomcast_core::{
-    CloseCode, ConnectError, ErrorCode, Rejection,
-    http::{Problem, Reason, Refusal, Response},
-};
+use roomcast_core::{CloseCode, ConnectError, ErrorCode, Rejection};
+use roomcast_http::{Problem, Reason, Refusal, Response};
 
 use crate::shard::OpenError;
 

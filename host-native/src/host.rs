@@ -2,7 +2,8 @@
 
 use std::net;
 
-use roomcast_core::{Gateway, http::is_namespace};
+use roomcast_core::Gateway;
+use roomcast_http::is_namespace;
 
 use crate::{
     gateways::Gateways,

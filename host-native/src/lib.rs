@@ -158,12 +158,13 @@ pub use roomcast_core::{
     Context, Counts, Delivery, Desk, DisconnectReason, EncodeError, ErrorCode, Event, Extract,
     Failure, Frame, Gateway, Handler, HistoryPage, HistoryPolicy, HistoryRead, IntoOutcome,
     JoinError, Limits, Message, Outcome, Overflow, PageError, PastMessage, Path, Pattern,
-    PatternError, Policies, PolicyError, PolicyFileError, Position, PresencePage, PresencePolicy,
-    Present, Publisher, Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy,
-    RoomSummary, Router, Scope, SessionError, Timestamp, To, Token, UnixTime, UnknownConn,
-    UpgradeRequest,
-    http::{Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError},
-    ok,
+    PatternError, Policies, PolicyError, Position, PresencePage, PresencePolicy, Present,
+    Publisher, Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy, RoomSummary,
+    Router, Scope, SessionError, Timestamp, To, Token, UnixTime, UnknownConn, UpgradeRequest, ok,
+};
+pub use roomcast_http::{
+    Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError,
+    PolicyFileError,
 };
 pub use run::{RunError, listen, run};
 pub use server::{Server, ServerError};

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use roomcast_core::http::Reason;
+use roomcast_http::Reason;
 
 /// What one shard counts. Each has its own, so that threads do not share cache lines; a scrape adds
 /// them up.

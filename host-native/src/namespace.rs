@@ -18,8 +18,9 @@ use std::{
 use roomcast_core::{
     Admission, App, CloseCode, Config, ConnId, ConnectError, DisconnectReason, Frame, Gateway,
     Handshake, Hub, HubState, Input, Opening, Outbox, Outcome, Rejection, RestoreError, Timestamp,
-    Token, UnknownConn, http::Reason,
+    Token, UnknownConn,
 };
+use roomcast_http::Reason;
 
 pub(crate) use self::{application::said, fan_out::Link};
 use self::{

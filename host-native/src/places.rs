@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use roomcast_core::http::{Reason, Refusal};
+use roomcast_http::{Reason, Refusal};
 
 use crate::shared::Shared;
 

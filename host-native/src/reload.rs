@@ -2,10 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use roomcast_core::{
-    Policies,
-    http::{Access, ApiKey, OriginRule},
-};
+use roomcast_core::Policies;
+use roomcast_http::{Access, ApiKey, OriginRule};
 use tokio::sync::oneshot;
 
 use crate::{

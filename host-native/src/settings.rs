@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::store::StoreSync;
-use roomcast_core::{Limits, Policies, Range, Rate, SettingError, http::Access};
+use roomcast_core::{Limits, Policies, Rate};
+use roomcast_http::{Access, Range, SettingError, check_limits};
 
 /// The settings of a server. Every field has a default; units are in the names or types.
 ///
@@ -266,7 +267,7 @@ impl Settings {
                     .into(),
             );
         }
-        self.hub.check()?;
+        check_limits(&self.hub)?;
         self.access.check()?;
         // Otherwise a single allowed message could never be delivered.
         if self.outbox_bytes_max < 2 * self.hub.message_bytes {

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use roomcast_core::http::{Access, RefusalNotices};
+use roomcast_http::{Access, RefusalNotices};
 use tokio::sync::mpsc;
 
 use crate::{

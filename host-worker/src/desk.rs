@@ -2,8 +2,9 @@
 
 use roomcast_core::{
     Audience, CloseCode, ConnId, Delivery, EncodeError, Event, Hub, JoinError, Outbox, Payload,
-    SendError, Timestamp, UnknownConn, http::ApiHost,
+    SendError, Timestamp, UnknownConn,
 };
+use roomcast_http::ApiHost;
 use serde_json::value::RawValue;
 
 use crate::{

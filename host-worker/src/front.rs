@@ -2,11 +2,10 @@
 
 use std::cell::RefCell;
 
-use roomcast_core::{
-    Rejection, Timestamp, Vars,
-    http::{
-        ApiRequest, Problem, ProblemCode, Reason, Refusal, RefusalNotices, Response, Route, Upgrade,
-    },
+use roomcast_core::{Rejection, Timestamp};
+use roomcast_http::{
+    ApiRequest, Problem, ProblemCode, Reason, Refusal, RefusalNotices, Response, Route, Upgrade,
+    Vars,
 };
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
@@ -38,14 +37,14 @@ extern "C" {
 
 /// The variables and secrets of a Worker. A variable may be a number or anything else that JSON has:
 /// it is read as its text, so that a wrong one is refused and not passed over.
-pub(crate) fn settings(env: &JsValue) -> Result<Settings, roomcast_core::SettingError> {
+pub(crate) fn settings(env: &JsValue) -> Result<Settings, roomcast_http::SettingError> {
     read_settings(env, |_| {})
 }
 
 fn read_settings(
     env: &JsValue,
     read: impl Fn(&'static str),
-) -> Result<Settings, roomcast_core::SettingError> {
+) -> Result<Settings, roomcast_http::SettingError> {
     Settings::from_vars(&Vars::new(|name| {
         read(name);
         let value = js_sys::Reflect::get(env, &name.into()).ok()?;
@@ -263,7 +262,7 @@ pub(crate) fn read(
     head: &Head,
     settings: &Settings,
     body: &[u8],
-) -> Result<roomcast_core::http::ApiCall, Problem> {
+) -> Result<roomcast_http::ApiCall, Problem> {
     let request = head.request();
     match ApiRequest::read(&request, &settings.access, &settings.limits)? {
         ApiRequest::Call(call) => Ok(call),

@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 
 use js_sys::Array;
-use roomcast_core::{
-    CloseCode, Rejection, UpgradeRequest,
-    http::{Headers, Refusal, Request, Response, SUBPROTOCOL, Upgrade},
-};
+use roomcast_core::{CloseCode, Rejection, UpgradeRequest};
+use roomcast_http::{Headers, Refusal, Request, Response, SUBPROTOCOL, Upgrade};
 use worker::{WebSocketPair, worker_sys::web_sys};
 
 /// The head of a platform's request.

@@ -2,7 +2,8 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
-use roomcast_core::{Gateway, Policies, http::is_namespace};
+use roomcast_core::{Gateway, Policies};
+use roomcast_http::is_namespace;
 
 use crate::server::Server;
 

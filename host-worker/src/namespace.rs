@@ -6,8 +6,8 @@ use roomcast_core::{
     Admission, App, CloseCode, Command, Config, ConnId, ConnectError, Counted, DisconnectReason,
     ErrorCode, Frame, Gateway, Handshake, Limits, Outbox, Policies, PresencePolicy, Rejection,
     RoomPolicy, Timestamp, UpgradeRequest,
-    http::{Answer, ApiCall, Problem},
 };
+use roomcast_http::{Answer, ApiCall, Problem};
 
 use crate::{
     attachment,

@@ -5,8 +5,8 @@ use std::{future::ready, ops::RangeInclusive};
 use roomcast_core::{
     CloseCode, ConnId, ConnectError, DisconnectReason, Frame, Handshake, HistoryMessage, KeyState,
     Timestamp,
-    http::{Problem, Refusal, SUBPROTOCOL, Upgrade},
 };
+use roomcast_http::{Problem, Refusal, SUBPROTOCOL, Upgrade};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{

@@ -1,6 +1,9 @@
 //! What the Worker is told by its variables and secrets.
 
-use roomcast_core::{Limits, OrOff, Policies, Range, SettingError, Vars, http::Access};
+use roomcast_core::{Limits, Policies};
+use roomcast_http::{
+    Access, OrOff, Range, SettingError, Vars, limits_from_vars, policies_from_toml,
+};
 
 use crate::mount::policies_in_code;
 
@@ -38,7 +41,7 @@ impl Settings {
     where
         F: Fn(&'static str) -> Option<String>,
     {
-        let mut limits = Limits::from_vars(vars)?;
+        let mut limits = limits_from_vars(vars)?;
         // A heartbeat wakes the object for as long as somebody is connected: only when asked for.
         if let None | Some(OrOff::<u64>(None)) = vars.number_or_off("ROOMCAST_HEARTBEAT_MS")? {
             limits.heartbeat = None;
@@ -109,7 +112,7 @@ where
     let read = if text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(|fault| fault.to_string())
     } else {
-        Policies::from_toml(&text).map_err(|fault| fault.to_string())
+        policies_from_toml(&text).map_err(|fault| fault.to_string())
     };
     read.map_err(|fault| SettingError::new(CONFIG, format!("cannot be used: {fault}")))
 }

@@ -3,6 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use roomcast_core::{Limits, Policies, QueueLimits, Rate};
+use roomcast_http::policies_from_toml;
 
 use crate::Core;
 
@@ -140,7 +141,7 @@ impl Settings {
             self.rooms
                 .push_str(&format!("{key} = {quote}{value}{quote}\n"));
         }
-        match Policies::from_toml(&self.rooms) {
+        match policies_from_toml(&self.rooms) {
             Ok(_) => Ok(self),
             Err(fault) => Err(SettingsError(fault.to_string())),
         }
@@ -149,7 +150,7 @@ impl Settings {
     /// The policies of rooms for the core.
     pub fn policies(&self) -> Policies {
         // It was read when it was set.
-        Policies::from_toml(&self.rooms).unwrap_or_default()
+        policies_from_toml(&self.rooms).unwrap_or_default()
     }
 
     /// The file that gives a host the same policies; `None` when there are none.

@@ -1,6 +1,7 @@
 //! The policies that the documents show: each is a file that a server takes.
 
-use roomcast_core::{Overflow, Policies, PresencePolicy};
+use roomcast_core::{Overflow, PresencePolicy};
+use roomcast_http::policies_from_toml;
 
 const EXAMPLE: &str = include_str!("../../rooms.toml");
 const DOCUMENTS: [(&str, &str, usize); 2] = [
@@ -10,7 +11,7 @@ const DOCUMENTS: [(&str, &str, usize); 2] = [
 
 #[test]
 fn the_example_says_what_its_comments_say() {
-    let policies = Policies::from_toml(EXAMPLE).unwrap_or_else(|fault| panic!("{fault}"));
+    let policies = policies_from_toml(EXAMPLE).unwrap_or_else(|fault| panic!("{fault}"));
     let of = |room| policies.of(room).expect("a policy");
     assert_eq!(of("live:map").overflow, Overflow::Latest);
     assert!(of("live:map").history.is_none());
@@ -29,7 +30,7 @@ fn every_policy_in_the_documents_is_one() {
         let blocks: Vec<_> = blocks.map(|(block, _)| block).collect();
         assert_eq!(blocks.len(), count, "{name}");
         for block in blocks {
-            let policies = Policies::from_toml(block);
+            let policies = policies_from_toml(block);
             policies.unwrap_or_else(|fault| panic!("{name}: {fault}\n{block}"));
         }
     }

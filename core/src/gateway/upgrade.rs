@@ -63,7 +63,6 @@ impl<'a> UpgradeRequest<'a> {
     }
 
     /// The first parameter of this name in the query, decoded.
-    #[cfg(feature = "http")]
     pub fn param(&self, name: &str) -> Option<alloc::borrow::Cow<'a, str>> {
         let mut pairs = form_urlencoded::parse(self.query.as_bytes());
         pairs

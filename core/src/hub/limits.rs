@@ -92,7 +92,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    pub(crate) const INBOUND_MESSAGES: Rate = Rate {
+    /// Default of [`inbound_messages`](Self::inbound_messages).
+    pub const INBOUND_MESSAGES: Rate = Rate {
         per_second: 50,
         burst: 100,
     };

@@ -175,7 +175,6 @@ fn an_error_while_connecting_is_for_the_host_alone() {
     stage.expect([]);
 }
 
-#[cfg(feature = "http")]
 #[test]
 fn parameters_of_the_query_are_decoded() {
     let request = UpgradeRequest::new("/ws", "a=1&name=J%C3%BCrgen+M&name=x");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use roomcast::{Access, Reload};
-use roomcast_core::ConfigFile;
+use roomcast_http::ConfigFile;
 
 /// Where the file of `--config` is. It is read at the start, and again on SIGHUP.
 #[derive(Debug)]

@@ -10,11 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use roomcast::{Access, Host, Rate, Reloader, Settings, StoreSync};
-use roomcast_core::{
-    OnOff, OrOff,
-    http::{ApiKey, HostRule, OriginRule},
-    whole,
-};
+use roomcast_http::{ApiKey, HostRule, OnOff, OrOff, OriginRule, whole};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -752,7 +748,8 @@ mod tests {
     use std::cell::RefCell;
 
     use clap::Parser;
-    use roomcast_core::{Limits, SettingError, Vars, http::Access};
+    use roomcast_core::Limits;
+    use roomcast_http::{Access, SettingError, Vars, limits_from_vars};
 
     use super::*;
 
@@ -775,7 +772,7 @@ mod tests {
         type Reader<'a> = &'a dyn Fn(&'static str) -> Option<String>;
         let read = |vars: Reader<'_>| -> Result<(Limits, Access), SettingError> {
             let vars = Vars::new(vars);
-            Ok((Limits::from_vars(&vars)?, Access::from_vars(&vars)?))
+            Ok((limits_from_vars(&vars)?, Access::from_vars(&vars)?))
         };
         let names = RefCell::new(Vec::new());
         read(&|name| {

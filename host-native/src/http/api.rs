@@ -6,10 +6,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use roomcast_core::{
-    Audience, CloseCode, ConnId, Delivery, Event, Hub, JoinError, SendError, Timestamp,
-    UnknownConn,
-    http::{ApiCall, ApiHost, ApiRequest, Problem, ProblemCode, Response},
+    Audience, CloseCode, ConnId, Delivery, Event, Hub, JoinError, SendError, Timestamp, UnknownConn,
 };
+use roomcast_http::{ApiCall, ApiHost, ApiRequest, Problem, ProblemCode, Response};
 use serde_json::value::RawValue;
 
 use super::{Head, Peer, head};

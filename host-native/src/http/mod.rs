@@ -27,7 +27,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_core::http::{Access, Headers, Problem, ProblemCode, Request, Response, Route};
+use roomcast_http::{Access, Headers, Problem, ProblemCode, Request, Response, Route};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use roomcast_core::http::{Reason, Request};
+use roomcast_http::{Reason, Request};
 
 use super::{Fields, Peer};
 use crate::shard::Shard;

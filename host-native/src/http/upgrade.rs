@@ -12,10 +12,8 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_core::{
-    Admission, Frame, Handshake,
-    http::{Problem, ProblemCode, Refusal, Request, SUBPROTOCOL, Upgrade},
-};
+use roomcast_core::{Admission, Frame, Handshake};
+use roomcast_http::{Problem, ProblemCode, Refusal, Request, SUBPROTOCOL, Upgrade};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -1,8 +1,9 @@
 use std::fs;
 
 use roomcast_core::{
-    Audience, Command, Config, Hub, HubState, KeyState, Outbox, Payload, Policies, Timestamp,
+    Audience, Command, Config, Hub, HubState, KeyState, Outbox, Payload, Timestamp,
 };
+use roomcast_http::policies_from_toml;
 use tempfile::TempDir;
 
 use super::*;
@@ -24,7 +25,7 @@ struct Kit {
 fn config() -> Config {
     let policies = "[[rooms]]\nmatch = \"r*\"\nhistory.messages = 5\n";
     Config::new("epoch")
-        .with_policies(Policies::from_toml(policies).expect("valid"))
+        .with_policies(policies_from_toml(policies).expect("valid"))
         .with_durable(true)
 }
 

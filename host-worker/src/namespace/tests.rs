@@ -11,8 +11,8 @@ use roomcast_core::{
     CloseCode, ConnId, Context, DisconnectReason, Failure, Frame, Gateway, Handshake,
     HistoryMessage, HistoryPage, HubState, KeyState, Limits, PageError, Policies, RoomState,
     Router, Timestamp,
-    http::{Access, ApiCall, ApiRequest, Headers, Request, Response},
 };
+use roomcast_http::{Access, ApiCall, ApiRequest, Headers, Request, Response};
 
 use super::Namespace;
 use crate::{

@@ -3,7 +3,7 @@
 use std::{fmt, io, process::ExitCode, str::FromStr, time::Duration};
 
 use hyper::{StatusCode, Uri};
-use roomcast_core::http::is_namespace;
+use roomcast_http::is_namespace;
 use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
 

@@ -17,15 +17,8 @@ use super::{
     },
     bad_room, no_connection, no_room,
 };
-use crate::{
-    http::{Problem, ProblemCode},
-    hub::Hub,
-    hub::audience::Audience,
-    hub::conn::ConnId,
-    wire::close::CloseCode,
-    wire::error::JoinError,
-    wire::event::Event,
-};
+use crate::{Problem, ProblemCode};
+use roomcast_core::{Audience, CloseCode, ConnId, Event, Hub, JoinError};
 
 /// A request of the API that is right in itself. It owns what it needs: it can be run on another
 /// thread, or somewhere else.
@@ -201,7 +194,7 @@ fn join(host: &mut impl ApiHost, room: &str, conn: ConnId) -> Result<JoinedView,
         JoinError::Meta { .. } | JoinError::Metas { .. } => {
             Problem::new(ProblemCode::TooLarge, fault.to_string())
         }
-        JoinError::Encode(_) => Problem::new(ProblemCode::BadPayload, fault.to_string()),
+        JoinError::Encode(_) | _ => Problem::new(ProblemCode::BadPayload, fault.to_string()),
     })?;
     let joined = host.ask(|hub| {
         let position = hub.position(room);

@@ -4,7 +4,7 @@ use alloc::{borrow::Cow, borrow::ToOwned, format, string::String, vec::Vec};
 
 use percent_encoding::percent_decode_str;
 
-use crate::http::Problem;
+use crate::Problem;
 
 /// The parameters of a call, each at most once.
 pub(super) struct Query(Vec<(String, String)>);
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn detail(problem: &Problem) -> String {
-        let response = crate::http::Response::from(problem.clone());
+        let response = crate::Response::from(problem.clone());
         String::from_utf8(response.body.into_owned()).expect("JSON")
     }
 

@@ -103,7 +103,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::http::ApiKey;
+    use crate::ApiKey;
 
     type Pairs = [(&'static str, &'static str)];
 

@@ -7,10 +7,9 @@ use alloc::{
 };
 use core::fmt;
 
+use roomcast_core::{Policies, RoomPolicy};
 use serde::Deserialize;
 use toml::Spanned;
-
-use super::{Policies, RoomPolicy};
 
 /// A file of policies that cannot be used. Prints the line, the key and what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct PolicyFileError {
 }
 
 impl PolicyFileError {
-    pub(super) fn new(text: &str, at: Option<usize>, fault: impl ToString) -> Self {
+    pub(crate) fn new(text: &str, at: Option<usize>, fault: impl ToString) -> Self {
         let before = at.and_then(|at| text.get(..at));
         Self {
             line: before.map(|before| before.matches('\n').count() + 1),
@@ -57,50 +56,48 @@ struct File {
     rooms: Vec<Spanned<RoomPolicy>>,
 }
 
-impl Policies {
-    /// Reads a file in TOML: one table `[[rooms]]` for each policy.
-    ///
-    /// ```
-    /// use roomcast_core::Policies;
-    ///
-    /// let policies = Policies::from_toml(r#"
-    /// [[rooms]]
-    /// match = "chat:*"            # first match wins; "*" is any run of characters
-    /// history.messages = 300
-    /// history.bytes = 1048576
-    /// history.age_s = 300
-    /// presence = "members"        # off, counts, members
-    /// presence_grace_s = 5
-    /// publish = true
-    /// echo = false
-    /// members = 10000
-    /// overflow = "close"          # close, drop-oldest, latest
-    /// "#)?;
-    /// assert!(policies.of("chat:lobby").is_some());
-    /// # Ok::<(), roomcast_core::PolicyFileError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The first line that must change.
-    pub fn from_toml(text: &str) -> Result<Self, PolicyFileError> {
-        let file: File = parse(text)?;
-        Self::from_spanned(text, file.rooms)
-    }
+/// Reads a file in TOML: one table `[[rooms]]` for each policy.
+///
+/// ```
+/// use roomcast_http::policies_from_toml;
+///
+/// let policies = policies_from_toml(r#"
+/// [[rooms]]
+/// match = "chat:*"            # first match wins; "*" is any run of characters
+/// history.messages = 300
+/// history.bytes = 1048576
+/// history.age_s = 300
+/// presence = "members"        # off, counts, members
+/// presence_grace_s = 5
+/// publish = true
+/// echo = false
+/// members = 10000
+/// overflow = "close"          # close, drop-oldest, latest
+/// "#)?;
+/// assert!(policies.of("chat:lobby").is_some());
+/// # Ok::<(), roomcast_http::PolicyFileError>(())
+/// ```
+///
+/// # Errors
+///
+/// The first line that must change.
+pub fn policies_from_toml(text: &str) -> Result<Policies, PolicyFileError> {
+    let file: File = parse(text)?;
+    from_spanned(text, file.rooms)
+}
 
-    /// Policies that stand in this text.
-    pub(super) fn from_spanned(
-        text: &str,
-        rooms: Vec<Spanned<RoomPolicy>>,
-    ) -> Result<Self, PolicyFileError> {
-        let lines: Vec<_> = rooms.iter().map(|room| room.span().start).collect();
-        Self::new(rooms.into_iter().map(Spanned::into_inner))
-            .map_err(|fault| PolicyFileError::new(text, lines.get(fault.index()).copied(), fault))
-    }
+/// Policies that stand in this text.
+pub(crate) fn from_spanned(
+    text: &str,
+    rooms: Vec<Spanned<RoomPolicy>>,
+) -> Result<Policies, PolicyFileError> {
+    let lines: Vec<_> = rooms.iter().map(|room| room.span().start).collect();
+    Policies::new(rooms.into_iter().map(Spanned::into_inner))
+        .map_err(|fault| PolicyFileError::new(text, lines.get(fault.index()).copied(), fault))
 }
 
 /// Reads TOML.
-pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, PolicyFileError> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, PolicyFileError> {
     toml::from_str(text).map_err(|fault| {
         let at = fault.span().map(|span| span.start);
         PolicyFileError::new(text, at, told(text, at, fault.message()))
@@ -219,7 +216,7 @@ mod tests {
                 "`members` is there twice",
             ),
         ] {
-            let said = Policies::from_toml(text).expect_err(text);
+            let said = policies_from_toml(text).expect_err(text);
             assert_eq!(said.line(), Some(line), "{text}: {said}");
             assert!(said.fault().contains(fault), "{text}: {said}");
         }
@@ -227,6 +224,6 @@ mod tests {
 
     #[test]
     fn an_empty_file_has_no_policies() {
-        assert_eq!(Policies::from_toml("# none\n"), Ok(Policies::default()));
+        assert_eq!(policies_from_toml("# none\n"), Ok(Policies::default()));
     }
 }

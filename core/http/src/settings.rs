@@ -3,7 +3,7 @@
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::{fmt::Display, str::FromStr, time::Duration};
 
-use crate::hub::limits::{Limits, Rate};
+use roomcast_core::{Limits, Rate};
 
 /// A setting that cannot be as it is; the message names the variable and says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -148,11 +148,11 @@ impl Range {
 /// Variables that settings are read from, by name.
 ///
 /// ```
-/// use roomcast_core::{Limits, Vars};
+/// use roomcast_http::{Vars, limits_from_vars};
 ///
 /// let vars = Vars::new(|name| (name == "ROOMCAST_INBOUND_RATE").then(|| "off".to_owned()));
-/// assert_eq!(Limits::from_vars(&vars)?.inbound_messages, None);
-/// # Ok::<(), roomcast_core::SettingError>(())
+/// assert_eq!(limits_from_vars(&vars)?.inbound_messages, None);
+/// # Ok::<(), roomcast_http::SettingError>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Vars<F>(F);
@@ -229,162 +229,160 @@ impl<F: Fn(&'static str) -> Option<String>> Vars<F> {
     }
 }
 
-impl Limits {
-    /// Reads the limits that have a variable; the others have their defaults.
-    ///
-    /// `ROOMCAST_INBOUND_RATE=off` switches the limit on bytes off as well, unless
-    /// `ROOMCAST_INBOUND_BYTES_RATE` is set.
-    ///
-    /// # Errors
-    ///
-    /// The first variable that must change.
-    pub fn from_vars<F>(vars: &Vars<F>) -> Result<Self, SettingError>
-    where
-        F: Fn(&'static str) -> Option<String>,
-    {
-        let mut limits = Self::default();
-        limits.message_bytes = vars.number(MESSAGE_BYTES, limits.message_bytes)?;
-        limits.rooms_per_connection = vars.number(ROOMS, limits.rooms_per_connection)?;
-        limits.room_name_bytes = vars.number(ROOM_NAME_BYTES, limits.room_name_bytes)?;
-        let burst = vars.number(INBOUND_BURST, Self::INBOUND_MESSAGES.burst)?;
-        if let Some(OrOff(rate)) = vars.number_or_off(INBOUND_RATE)? {
-            limits.inbound_messages = rate.map(|per_second| Rate { per_second, burst });
-        } else if let Some(rate) = &mut limits.inbound_messages {
-            rate.burst = burst;
-        }
-        if let Some(OrOff(rate)) = vars.number_or_off(INBOUND_BYTES_RATE)? {
-            limits.inbound_bytes = rate.map(|bytes| Rate {
-                per_second: bytes,
-                burst: bytes,
-            });
-        } else if limits.inbound_messages.is_none() {
-            limits.inbound_bytes = None;
-        }
-        let refusals = &mut limits.inbound_refusals.burst;
-        *refusals = vars.number(INBOUND_REFUSALS, *refusals)?;
-        if let Some(OrOff(heartbeat)) = vars.number_or_off(HEARTBEAT)? {
-            limits.heartbeat = heartbeat.map(Duration::from_millis);
-        }
-        let millis = |name, default: Duration| {
-            let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
-            vars.number(name, default).map(Duration::from_millis)
-        };
-        limits.heartbeat_wait = millis(HEARTBEAT_WAIT, limits.heartbeat_wait)?;
-        limits.idempotency = millis(IDEMPOTENCY, limits.idempotency)?;
-        limits.idempotency_keys = vars.number(IDEMPOTENCY_KEYS, limits.idempotency_keys)?;
-        limits.history_bytes = vars.number(HISTORY_BYTES, limits.history_bytes)?;
-        limits.history_rooms = vars.number(HISTORY_ROOMS, limits.history_rooms)?;
-        limits.recovery_messages = vars.number(RECOVERY_MESSAGES, limits.recovery_messages)?;
-        limits.recovery_bytes = vars.number(RECOVERY_BYTES, limits.recovery_bytes)?;
-        limits.page_entries = vars.number(PAGE_ENTRIES, limits.page_entries)?;
-        limits.page_bytes = vars.number(PAGE_BYTES, limits.page_bytes)?;
-        limits.presence_list = vars.number(PRESENCE_LIST, limits.presence_list)?;
-        limits.meta_bytes = vars.number(META_BYTES, limits.meta_bytes)?;
-        limits.check()?;
-        Ok(limits)
+/// Reads the limits that have a variable; the others have their defaults.
+///
+/// `ROOMCAST_INBOUND_RATE=off` switches the limit on bytes off as well, unless
+/// `ROOMCAST_INBOUND_BYTES_RATE` is set.
+///
+/// # Errors
+///
+/// The first variable that must change.
+pub fn limits_from_vars<F>(vars: &Vars<F>) -> Result<Limits, SettingError>
+where
+    F: Fn(&'static str) -> Option<String>,
+{
+    let mut limits = Limits::default();
+    limits.message_bytes = vars.number(MESSAGE_BYTES, limits.message_bytes)?;
+    limits.rooms_per_connection = vars.number(ROOMS, limits.rooms_per_connection)?;
+    limits.room_name_bytes = vars.number(ROOM_NAME_BYTES, limits.room_name_bytes)?;
+    let burst = vars.number(INBOUND_BURST, Limits::INBOUND_MESSAGES.burst)?;
+    if let Some(OrOff(rate)) = vars.number_or_off(INBOUND_RATE)? {
+        limits.inbound_messages = rate.map(|per_second| Rate { per_second, burst });
+    } else if let Some(rate) = &mut limits.inbound_messages {
+        rate.burst = burst;
     }
+    if let Some(OrOff(rate)) = vars.number_or_off(INBOUND_BYTES_RATE)? {
+        limits.inbound_bytes = rate.map(|bytes| Rate {
+            per_second: bytes,
+            burst: bytes,
+        });
+    } else if limits.inbound_messages.is_none() {
+        limits.inbound_bytes = None;
+    }
+    let refusals = &mut limits.inbound_refusals.burst;
+    *refusals = vars.number(INBOUND_REFUSALS, *refusals)?;
+    if let Some(OrOff(heartbeat)) = vars.number_or_off(HEARTBEAT)? {
+        limits.heartbeat = heartbeat.map(Duration::from_millis);
+    }
+    let millis = |name, default: Duration| {
+        let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+        vars.number(name, default).map(Duration::from_millis)
+    };
+    limits.heartbeat_wait = millis(HEARTBEAT_WAIT, limits.heartbeat_wait)?;
+    limits.idempotency = millis(IDEMPOTENCY, limits.idempotency)?;
+    limits.idempotency_keys = vars.number(IDEMPOTENCY_KEYS, limits.idempotency_keys)?;
+    limits.history_bytes = vars.number(HISTORY_BYTES, limits.history_bytes)?;
+    limits.history_rooms = vars.number(HISTORY_ROOMS, limits.history_rooms)?;
+    limits.recovery_messages = vars.number(RECOVERY_MESSAGES, limits.recovery_messages)?;
+    limits.recovery_bytes = vars.number(RECOVERY_BYTES, limits.recovery_bytes)?;
+    limits.page_entries = vars.number(PAGE_ENTRIES, limits.page_entries)?;
+    limits.page_bytes = vars.number(PAGE_BYTES, limits.page_bytes)?;
+    limits.presence_list = vars.number(PRESENCE_LIST, limits.presence_list)?;
+    limits.meta_bytes = vars.number(META_BYTES, limits.meta_bytes)?;
+    check_limits(&limits)?;
+    Ok(limits)
+}
 
-    /// Checks each limit, and the relations between them.
-    ///
-    /// # Errors
-    ///
-    /// The first that must change, by the name of its variable.
-    pub fn check(&self) -> Result<(), SettingError> {
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let size = |size: usize| size as u64;
-        let rate = self.inbound_messages;
-        let refusals = self.inbound_refusals.burst;
-        let numbers = [
-            (
-                MESSAGE_BYTES,
-                Range::new(1, 1 << 30),
-                size(self.message_bytes),
-            ),
-            (
-                ROOMS,
-                Range::new(1, 1_000_000),
-                size(self.rooms_per_connection),
-            ),
-            (
-                ROOM_NAME_BYTES,
-                Range::new(1, 65_536),
-                size(self.room_name_bytes),
-            ),
-            (INBOUND_REFUSALS, Range::new(0, RATE_MAX), refusals.into()),
-            (
-                HEARTBEAT_WAIT,
-                Range::new(1, Range::DAY_MS),
-                ms(self.heartbeat_wait),
-            ),
-            (
-                IDEMPOTENCY_KEYS,
-                Range::new(0, 1_000_000_000),
-                size(self.idempotency_keys),
-            ),
-            (
-                IDEMPOTENCY,
-                Range::new(0, 30 * Range::DAY_MS),
-                ms(self.idempotency),
-            ),
-            (
-                HISTORY_BYTES,
-                Range::new(1, 1 << 40),
-                size(self.history_bytes),
-            ),
-            (
-                HISTORY_ROOMS,
-                Range::new(1, 1_000_000_000),
-                size(self.history_rooms),
-            ),
-            (
-                RECOVERY_MESSAGES,
-                Range::new(1, 1_000_000),
-                size(self.recovery_messages),
-            ),
-            (
-                RECOVERY_BYTES,
-                Range::new(1, 1 << 30),
-                size(self.recovery_bytes),
-            ),
-            (
-                PAGE_ENTRIES,
-                Range::new(1, 1_000_000),
-                size(self.page_entries),
-            ),
-            (PAGE_BYTES, Range::new(1, 1 << 30), size(self.page_bytes)),
-            (
-                PRESENCE_LIST,
-                Range::new(1, 1_000_000),
-                size(self.presence_list),
-            ),
-            (META_BYTES, Range::new(1, 1 << 30), size(self.meta_bytes)),
-        ];
-        for (name, range, number) in numbers {
-            range.check(name, number, false)?;
-        }
-        if let Some(rate) = rate {
-            Range::new(1, RATE_MAX).check(INBOUND_RATE, rate.per_second.into(), true)?;
-            Range::new(1, RATE_MAX).check(INBOUND_BURST, rate.burst.into(), false)?;
-        }
-        if let Some(rate) = self.inbound_bytes {
-            let range = Range::new(1, BYTES_RATE_MAX);
-            range.check(INBOUND_BYTES_RATE, rate.per_second.into(), true)?;
-        }
-        if let Some(heartbeat) = self.heartbeat {
-            Range::new(1, Range::DAY_MS).check(HEARTBEAT, ms(heartbeat), true)?;
-        }
-        // Otherwise a single allowed message could never be received.
-        if let Some(rate) = self.inbound_bytes
-            && (rate.burst as usize) < self.message_bytes
-        {
-            let fault = format!(
-                "must be {} to {BYTES_RATE_MAX}, at least what one message may have, or off",
-                self.message_bytes
-            );
-            return Err(SettingError::new(INBOUND_BYTES_RATE, fault));
-        }
-        Ok(())
+/// Checks each limit, and the relations between them.
+///
+/// # Errors
+///
+/// The first that must change, by the name of its variable.
+pub fn check_limits(limits: &Limits) -> Result<(), SettingError> {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let size = |size: usize| size as u64;
+    let rate = limits.inbound_messages;
+    let refusals = limits.inbound_refusals.burst;
+    let numbers = [
+        (
+            MESSAGE_BYTES,
+            Range::new(1, 1 << 30),
+            size(limits.message_bytes),
+        ),
+        (
+            ROOMS,
+            Range::new(1, 1_000_000),
+            size(limits.rooms_per_connection),
+        ),
+        (
+            ROOM_NAME_BYTES,
+            Range::new(1, 65_536),
+            size(limits.room_name_bytes),
+        ),
+        (INBOUND_REFUSALS, Range::new(0, RATE_MAX), refusals.into()),
+        (
+            HEARTBEAT_WAIT,
+            Range::new(1, Range::DAY_MS),
+            ms(limits.heartbeat_wait),
+        ),
+        (
+            IDEMPOTENCY_KEYS,
+            Range::new(0, 1_000_000_000),
+            size(limits.idempotency_keys),
+        ),
+        (
+            IDEMPOTENCY,
+            Range::new(0, 30 * Range::DAY_MS),
+            ms(limits.idempotency),
+        ),
+        (
+            HISTORY_BYTES,
+            Range::new(1, 1 << 40),
+            size(limits.history_bytes),
+        ),
+        (
+            HISTORY_ROOMS,
+            Range::new(1, 1_000_000_000),
+            size(limits.history_rooms),
+        ),
+        (
+            RECOVERY_MESSAGES,
+            Range::new(1, 1_000_000),
+            size(limits.recovery_messages),
+        ),
+        (
+            RECOVERY_BYTES,
+            Range::new(1, 1 << 30),
+            size(limits.recovery_bytes),
+        ),
+        (
+            PAGE_ENTRIES,
+            Range::new(1, 1_000_000),
+            size(limits.page_entries),
+        ),
+        (PAGE_BYTES, Range::new(1, 1 << 30), size(limits.page_bytes)),
+        (
+            PRESENCE_LIST,
+            Range::new(1, 1_000_000),
+            size(limits.presence_list),
+        ),
+        (META_BYTES, Range::new(1, 1 << 30), size(limits.meta_bytes)),
+    ];
+    for (name, range, number) in numbers {
+        range.check(name, number, false)?;
     }
+    if let Some(rate) = rate {
+        Range::new(1, RATE_MAX).check(INBOUND_RATE, rate.per_second.into(), true)?;
+        Range::new(1, RATE_MAX).check(INBOUND_BURST, rate.burst.into(), false)?;
+    }
+    if let Some(rate) = limits.inbound_bytes {
+        let range = Range::new(1, BYTES_RATE_MAX);
+        range.check(INBOUND_BYTES_RATE, rate.per_second.into(), true)?;
+    }
+    if let Some(heartbeat) = limits.heartbeat {
+        Range::new(1, Range::DAY_MS).check(HEARTBEAT, ms(heartbeat), true)?;
+    }
+    // Otherwise a single allowed message could never be received.
+    if let Some(rate) = limits.inbound_bytes
+        && (rate.burst as usize) < limits.message_bytes
+    {
+        let fault = format!(
+            "must be {} to {BYTES_RATE_MAX}, at least what one message may have, or off",
+            limits.message_bytes
+        );
+        return Err(SettingError::new(INBOUND_BYTES_RATE, fault));
+    }
+    Ok(())
 }
 
 /// The largest rate and the largest burst, a second.
@@ -419,7 +417,7 @@ mod tests {
     use super::*;
 
     fn limits(vars: &[(&str, &str)]) -> Result<Limits, SettingError> {
-        Limits::from_vars(&Vars::new(|name| {
+        limits_from_vars(&Vars::new(|name| {
             let found = vars.iter().find(|(other, _)| *other == name);
             found.map(|&(_, value)| value.to_owned())
         }))
@@ -454,27 +452,25 @@ mod tests {
             ("ROOMCAST_META_BYTES_MAX", "19"),
         ]);
         let rate = |per_second, burst| Rate { per_second, burst };
-        let set = Limits {
-            message_bytes: 1,
-            rooms_per_connection: 2,
-            room_name_bytes: 3,
-            inbound_messages: Some(rate(4, 5)),
-            inbound_bytes: Some(rate(6, 6)),
-            inbound_refusals: rate(1, 7),
-            heartbeat: Some(Duration::from_millis(8)),
-            heartbeat_wait: Duration::from_millis(9),
-            idempotency_keys: 10,
-            idempotency: Duration::from_millis(11),
-            history_bytes: 12,
-            history_rooms: 13,
-            recovery_messages: 14,
-            recovery_bytes: 15,
-            page_entries: 16,
-            page_bytes: 17,
-            presence_list: 18,
-            meta_bytes: 19,
-            ..Limits::default()
-        };
+        let mut set = Limits::default();
+        set.message_bytes = 1;
+        set.rooms_per_connection = 2;
+        set.room_name_bytes = 3;
+        set.inbound_messages = Some(rate(4, 5));
+        set.inbound_bytes = Some(rate(6, 6));
+        set.inbound_refusals = rate(1, 7);
+        set.heartbeat = Some(Duration::from_millis(8));
+        set.heartbeat_wait = Duration::from_millis(9);
+        set.idempotency_keys = 10;
+        set.idempotency = Duration::from_millis(11);
+        set.history_bytes = 12;
+        set.history_rooms = 13;
+        set.recovery_messages = 14;
+        set.recovery_bytes = 15;
+        set.page_entries = 16;
+        set.page_bytes = 17;
+        set.presence_list = 18;
+        set.meta_bytes = 19;
         assert_eq!(read, Ok(set));
     }
 

@@ -6,7 +6,7 @@ use super::{
     Headers, Problem, ProblemCode, Reason, Request, Response, access::NO_NAMESPACE, problem::Body,
     route::SOCKET,
 };
-use crate::{gateway::Rejection, wire::close::CloseCode};
+use roomcast_core::{CloseCode, Rejection};
 
 /// The subprotocol in which the server speaks first. The answer to an upgrade names it when
 /// [`Upgrade::welcome`].
@@ -194,7 +194,7 @@ impl From<&Rejection> for Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Payload;
+    use roomcast_core::Payload;
 
     fn check(
         method: &str,

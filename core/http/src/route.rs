@@ -110,7 +110,7 @@ fn nothing(there_is: Optional) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::ProblemCode;
+    use crate::ProblemCode;
 
     const ALL: Optional = Optional {
         page: true,

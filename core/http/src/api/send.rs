@@ -11,11 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{ApiCall, bad_room, call::Action};
-use crate::{
-    http::{Headers, Problem, ProblemCode, Request, request::is_text},
-    hub::audience::Audience,
-    wire::error::{EncodeError, SendError},
-};
+use crate::{Headers, Problem, ProblemCode, Request, request::is_text};
+use roomcast_core::{Audience, EncodeError, SendError};
 
 /// A send whose body is still to come.
 ///
@@ -124,9 +121,7 @@ impl From<SendError> for Problem {
                 ProblemCode::BadPayload
             }
             SendError::Encode(EncodeError::Room(fault)) => return bad_room(fault),
-            SendError::Encode(EncodeError::Event | EncodeError::Path) | SendError::Key => {
-                ProblemCode::BadRequest
-            }
+            SendError::Encode(_) | SendError::Key | _ => ProblemCode::BadRequest,
         };
         Self::new(code, fault.to_string())
     }

@@ -1,6 +1,6 @@
 //! What every host answers over HTTP: the page, health, the API, and who may open a WebSocket.
 //!
-//! As the rest of the core it does no I/O. A host turns what arrived into a [`Request`], and goes on
+//! Like the core it does no I/O. A host turns what arrived into a [`Request`], and goes on
 //! by its [`Route`], which [`Access::route`] gives:
 //!
 //! 1. [`Route::Page`], [`Route::Health`], [`Route::Ready`], [`Route::Metrics`],
@@ -20,7 +20,8 @@
 //! ```
 //! use std::borrow::Cow;
 //!
-//! use roomcast_core::{Limits, http::{Access, ApiRequest, Headers, Problem, Request, Response, Route}};
+//! use roomcast_core::Limits;
+//! use roomcast_http::{Access, ApiRequest, Headers, Problem, Request, Response, Route};
 //!
 //! struct NoFields;
 //!
@@ -54,31 +55,50 @@
 //! assert_eq!(refused.map_err(|problem| problem.code().status()), Err(403));
 //! ```
 
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
+
+extern crate alloc;
+
 mod access;
 mod api;
 mod api_key;
 mod authorize;
+#[cfg(feature = "toml")]
+mod config_file;
 mod host;
 mod notices;
 mod origin;
 mod page;
+#[cfg(feature = "toml")]
+mod policy_file;
 mod problem;
 mod proxy;
 mod reason;
 mod request;
 mod response;
 mod route;
+mod settings;
 mod upgrade;
 
 pub use access::{Access, is_namespace};
 pub use api::{Answer, ApiCall, ApiHost, ApiRequest, SendHead};
 pub use api_key::{ApiKey, ApiKeyError};
+#[cfg(feature = "toml")]
+pub use config_file::ConfigFile;
 pub use host::{HostRule, HostRuleError};
 pub use notices::RefusalNotices;
 pub use origin::{OriginRule, OriginRuleError};
+#[cfg(feature = "toml")]
+pub use policy_file::{PolicyFileError, policies_from_toml};
 pub use problem::{Problem, ProblemCode};
 pub use reason::Reason;
 pub use request::{Headers, Request};
 pub use response::Response;
 pub use route::Route;
+pub use settings::{
+    OnOff, OnOffError, OrOff, OrOffError, Range, SettingError, Vars, Whole, WholeError,
+    check_limits, limits_from_vars, whole,
+};
 pub use upgrade::{Refusal, SUBPROTOCOL, Upgrade};

@@ -12,7 +12,7 @@ use super::{
     host::{host_only, is_upstream_host, plain},
     origin::split,
 };
-use crate::time::Timestamp;
+use roomcast_core::Timestamp;
 
 /// How long a name is not told of again.
 const QUIET: Duration = Duration::from_secs(60);

@@ -201,7 +201,7 @@ mod tests {
     use alloc::{string::ToString, vec};
 
     use super::*;
-    use crate::http::Reason;
+    use crate::Reason;
 
     type Pairs = [(&'static str, &'static str)];
 

@@ -20,10 +20,7 @@ use self::{
     query::{Query, number},
 };
 use super::{Access, Headers, Problem, ProblemCode, Reason, Request, access::NO_NAMESPACE};
-use crate::{
-    hub::conn::ConnId, hub::limits::Limits, room::RoomName, room::RoomNameError,
-    wire::close::CloseCode,
-};
+use roomcast_core::{CloseCode, ConnId, Limits, RoomName, RoomNameError};
 
 /// A request of the API that is understood, as far as its head goes.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 use roomcast_core::{
     Audience, CloseCode, Config, ConnId, Delivery, EncodeError, Event, Handshake, Hub, JoinError,
     Limits, Outbox, Payload, SendError, Timestamp, UnknownConn,
-    http::{
-        Access, ApiCall, ApiHost, ApiRequest, Headers, Problem, ProblemCode, Request, Response,
-    },
+};
+use roomcast_http::{
+    Access, ApiCall, ApiHost, ApiRequest, Headers, Problem, ProblemCode, Request, Response,
 };
 use serde_json::value::RawValue;
 

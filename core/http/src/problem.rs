@@ -1,7 +1,7 @@
 //! Errors over HTTP: `application/problem+json` (RFC 9457).
 
-use crate::wire::counted::Counted;
 use alloc::{borrow::Cow, format, vec::Vec};
+use roomcast_core::Counted;
 
 use serde::Serialize;
 

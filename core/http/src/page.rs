@@ -3,7 +3,7 @@
 use super::Response;
 
 /// One file that loads nothing.
-const PAGE: &str = include_str!("../../page/index.html");
+const PAGE: &str = include_str!("../page/index.html");
 
 /// What the page shows comes from anywhere, and must not run.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \

@@ -2,16 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use crate::{
-    http::Problem,
-    hub::Hub,
-    hub::audience::Audience,
-    hub::conn::ConnId,
-    hub::delivery::Delivery,
-    time::Timestamp,
-    wire::close::CloseCode,
-    wire::error::{JoinError, SendError, UnknownConn},
-    wire::event::Event,
+use crate::Problem;
+use roomcast_core::{
+    Audience, CloseCode, ConnId, Delivery, Event, Hub, JoinError, SendError, Timestamp, UnknownConn,
 };
 
 /// A namespace as a call sees it: questions go to its hub, and whatever changes something goes

@@ -11,13 +11,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::no_room;
-use crate::{
-    http::{Problem, ProblemCode, Response},
-    hub::Hub,
-    hub::conn::ConnId,
-    hub::delivery::Delivery,
-    room::page::{PageError, PresencePage},
-};
+use crate::{Problem, ProblemCode, Response};
+use roomcast_core::{ConnId, Delivery, Hub, PageError, PresencePage};
 
 /// What a call found or did; a [`Response`] is made of it.
 #[derive(Debug, Serialize)]

@@ -14,16 +14,17 @@ use serde::{
 };
 use toml::Spanned;
 
+use roomcast_core::{Policies, RoomPolicy};
+
 use super::{
-    Policies, RoomPolicy,
-    file::{PolicyFileError, parse},
+    ApiKey, OriginRule,
+    policy_file::{PolicyFileError, from_spanned, parse},
 };
-use crate::http::{ApiKey, OriginRule};
 
 /// Contents of a file of settings: room policies, keys of the API, and origins that may connect.
 ///
 /// ```
-/// use roomcast_core::ConfigFile;
+/// use roomcast_http::ConfigFile;
 ///
 /// let file = ConfigFile::from_toml(r#"
 /// api_keys = ["a-key", "its-successor"]
@@ -34,7 +35,7 @@ use crate::http::{ApiKey, OriginRule};
 /// "#)?;
 /// assert_eq!((file.api_keys.len(), file.allow_origins.len()), (2, 1));
 /// assert!(file.policies.of("chat:lobby").is_some());
-/// # Ok::<(), roomcast_core::PolicyFileError>(())
+/// # Ok::<(), roomcast_http::PolicyFileError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -131,7 +132,7 @@ impl ConfigFile {
         Ok(Self {
             api_keys: texts(text, "api_keys", wire.api_keys)?,
             allow_origins: texts(text, "allow_origins", wire.allow_origins)?,
-            policies: Policies::from_spanned(text, wire.rooms)?,
+            policies: from_spanned(text, wire.rooms)?,
         })
     }
 }
