@@ -14,8 +14,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use roomcast_core::{
-    Audience, CloseCode, Command, Config, ConnId, ConnState, DisconnectReason, Frame, Handshake,
-    Hub, HubState, Outbox, Payload, Timestamp,
+    Audience, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Outbox,
+    Payload, Timestamp,
+    hub::{ConnState, HubState},
 };
 
 fn main() {

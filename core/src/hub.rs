@@ -17,6 +17,16 @@ mod send;
 mod session;
 pub(crate) mod state;
 
+pub use self::{
+    audience::Audience,
+    conn::{ConnId, Handshake, ParseConnIdError},
+    delivery::Delivery,
+    limits::{Config, Limits, Rate},
+    query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary},
+    rate::Bucket,
+    state::{ConnState, HubState, KeyState, RoomState},
+};
+pub use crate::wire::error::{Refused, RestoreError, SessionError, UnknownConn};
 use alloc::{
     borrow::Cow, boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String,
     sync::Arc, vec::Vec,
@@ -26,9 +36,8 @@ use core::time::Duration;
 use crate::{
     hub::arena::Arena,
     hub::change::{Change, Departed},
-    hub::conn::{ConnId, Connection, Handshake, Metas, Pulse},
+    hub::conn::{Connection, Metas, Pulse},
     hub::idempotency::Keys,
-    hub::limits::{Config, Limits},
     hub::rate::Buckets,
     outbox::Outbox,
     room::histories::Shelf,
@@ -37,7 +46,7 @@ use crate::{
     time::{Timestamp, UnixTime},
     wire::close::{CloseCode, DisconnectReason},
     wire::envelope::{write_head, write_string},
-    wire::error::{JoinError, Refused, UnknownConn},
+    wire::error::JoinError,
     wire::payload::Payload,
 };
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod input;
 
+pub use self::input::Input;
 use alloc::{
     borrow::Cow,
     boxed::Box,
@@ -17,7 +18,6 @@ use crate::{
     hub::Hub,
     hub::limits::Config,
     hub::state::HubState,
-    journal::input::Input,
     outbox::Outbox,
     time::Timestamp,
 };
@@ -25,7 +25,7 @@ use crate::{
 /// One line of a journal.
 ///
 /// ```
-/// use roomcast_core::{Entry, Input, Record, Timestamp};
+/// use roomcast_core::{Input, Timestamp, journal::{Entry, Record}};
 ///
 /// let entry = Entry::new(Timestamp::from_millis(5), "default", Record::Input(Input::Timeout));
 /// let line = entry.to_line();

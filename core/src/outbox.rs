@@ -121,7 +121,7 @@ impl<'a> Shed<'a> {
     }
 
     /// The message's offset; 0 in a room without history. When it is the oldest that was dropped, a
-    /// [`gap_notice`](crate::gap_notice) with the offset before it takes its place.
+    /// [`gap_notice`](crate::queue::gap_notice) with the offset before it takes its place.
     pub fn offset(self) -> u64 {
         self.shedding().map_or(0, |shedding| shedding.offset)
     }

@@ -121,7 +121,7 @@ pub enum Overflow {
 /// room's.
 ///
 /// ```
-/// use roomcast_core::{Policies, PresencePolicy};
+/// use roomcast_core::{Policies, policy::PresencePolicy};
 ///
 /// let json = r#"{"rooms":[{"match":"chat:*","history":{"messages":50},"presence":"counts"}]}"#;
 /// let policies: Policies = serde_json::from_str(json)?;

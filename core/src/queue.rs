@@ -6,6 +6,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
+pub use crate::room::recovery::gap_notice;
 use alloc::collections::VecDeque;
 
 pub use self::{
@@ -22,7 +23,7 @@ use crate::policy::Overflow;
 /// 1. A [`Command::Send`](crate::Command::Send) it [`push`](Self::push)es. When that says that the
 ///    queue is full, it writes what the connection takes, and then calls [`settle`](Self::settle):
 ///    a reader that merely was not written to yet loses nothing. Where messages are dropped, a
-///    [`gap_notice`](crate::gap_notice) takes their place at once: what is read before it was
+///    [`gap_notice`] takes their place at once: what is read before it was
 ///    complete.
 /// 2. After [`Pushed::Overflow`] the queue is shut. The host lets the goodbye in by
 ///    [`part`](Self::part), and closes the connection with
@@ -34,7 +35,7 @@ use crate::policy::Overflow;
 /// the usual queue, with none or one in it, never touches the heap.
 ///
 /// ```
-/// use roomcast_core::{Pushed, QueueLimits, SendQueue, Tag};
+/// use roomcast_core::{queue::{Pushed, QueueLimits, SendQueue, Tag}};
 ///
 /// let mut queue = SendQueue::new(QueueLimits { bytes_max: 1024, frames_max: 2 });
 /// assert!(queue.push("one", 1, Tag::Message));
@@ -136,7 +137,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     ///
     /// `cut` is for a buffer of which so many bytes are written, should everything be dropped: see
     /// [`discard`](Self::discard). `notice` makes the frame that tells that messages of a room behind
-    /// an offset were dropped; see [`gap_notice`](crate::gap_notice).
+    /// an offset were dropped; see [`gap_notice`].
     ///
     /// Work: what is queued.
     pub fn settle(

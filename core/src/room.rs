@@ -9,6 +9,10 @@ pub(crate) mod page;
 pub(crate) mod presence;
 pub(crate) mod recovery;
 
+pub use self::{
+    history::{Except, Excepted, HistoryMessage},
+    page::{HistoryPage, PageError, PastMessage, PresencePage, Present, Publisher},
+};
 use alloc::{borrow::Cow, boxed::Box, collections::BTreeMap, vec::Vec};
 use core::ops::Bound;
 

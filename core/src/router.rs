@@ -26,7 +26,7 @@ pub use self::{
     handler::Handler,
 };
 
-/// A [`Gateway`] made from handlers, guards and hooks around a state of type `S`.
+/// A [`Gateway`](crate::Gateway) made from handlers, guards and hooks around a state of type `S`.
 ///
 /// # Which handler
 ///
@@ -251,7 +251,7 @@ impl<S> Router<S> {
     }
 
     /// Makes the namespace one without envelopes, and this the handler of every frame; see
-    /// [`Gateway::is_raw`].
+    /// [`Gateway::is_raw`](crate::Gateway::is_raw).
     ///
     /// # Panics
     ///
@@ -291,7 +291,7 @@ impl<S> Router<S> {
         self.of_one_kind()
     }
 
-    /// Adds a guard before what clients do to rooms; see [`Gateway::admit`].
+    /// Adds a guard before what clients do to rooms; see [`Gateway::admit`](crate::Gateway::admit).
     #[must_use]
     pub fn guard_rooms(
         mut self,
@@ -311,7 +311,7 @@ impl<S> Router<S> {
         self
     }
 
-    /// Says who connects, behind the guards; see [`Gateway::upgrade`].
+    /// Says who connects, behind the guards; see [`Gateway::upgrade`](crate::Gateway::upgrade).
     ///
     /// # Panics
     ///
@@ -326,7 +326,7 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a hook for [`Gateway::connect`]. Hooks of one kind run in the order in which they were
+    /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in the order in which they were
     /// added; the first one that refuses a connection is the last.
     #[must_use]
     pub fn on_connect(
@@ -337,7 +337,7 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a hook for [`Gateway::disconnect`].
+    /// Adds a hook for [`Gateway::disconnect`](crate::Gateway::disconnect).
     #[must_use]
     pub fn on_disconnect(
         mut self,
@@ -347,21 +347,21 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a hook for [`Gateway::joined`].
+    /// Adds a hook for [`Gateway::joined`](crate::Gateway::joined).
     #[must_use]
     pub fn on_joined(mut self, hook: impl FnMut(&mut Context<'_>, &mut S, &str) + 'static) -> Self {
         self.joined.push(Box::new(hook));
         self
     }
 
-    /// Adds a hook for [`Gateway::left`].
+    /// Adds a hook for [`Gateway::left`](crate::Gateway::left).
     #[must_use]
     pub fn on_left(mut self, hook: impl FnMut(&mut Context<'_>, &mut S, &str) + 'static) -> Self {
         self.left.push(Box::new(hook));
         self
     }
 
-    /// Adds a hook for [`Gateway::present`]: a room, and a user who has come.
+    /// Adds a hook for [`Gateway::present`](crate::Gateway::present): a room, and a user who has come.
     #[must_use]
     pub fn on_present(
         mut self,
@@ -371,7 +371,7 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a hook for [`Gateway::absent`]: a room, and a user who is really gone from it, after the
+    /// Adds a hook for [`Gateway::absent`](crate::Gateway::absent): a room, and a user who is really gone from it, after the
     /// grace for those who reconnect.
     ///
     /// ```
@@ -392,7 +392,7 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a schedule; see [`Gateway::tick`]. A period below a millisecond is one millisecond.
+    /// Adds a schedule; see [`Gateway::tick`](crate::Gateway::tick). A period below a millisecond is one millisecond.
     #[must_use]
     pub fn every(
         mut self,
@@ -403,7 +403,7 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a hook for [`Gateway::drain`].
+    /// Adds a hook for [`Gateway::drain`](crate::Gateway::drain).
     #[must_use]
     pub fn on_drain(mut self, hook: impl FnMut(&mut Desk<'_>, &mut S) + 'static) -> Self {
         self.drain.push(Box::new(hook));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake, Tag};
+use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake, queue::Tag};
 use roomcast_http::Reason;
 use tokio::{
     io::{AsyncRead, ReadBuf},

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use roomcast_core::{CloseCode, ConnectError, ErrorCode, Rejection};
+use roomcast_core::{CloseCode, ErrorCode, Rejection, gateway::ConnectError};
 use roomcast_http::{Problem, Reason, Refusal, Response};
 
 use crate::shard::OpenError;

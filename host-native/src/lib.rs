@@ -154,13 +154,18 @@ pub use reload::{Reload, ReloadError, Reloaded, Reloader};
 #[cfg(feature = "garde")]
 pub use roomcast_core::Valid;
 pub use roomcast_core::{
-    Admission, Audience, CloseCode, CompleteError, ConnId, ConnectionInfo, ConnectionSummary,
-    Context, Counts, Delivery, Desk, DisconnectReason, EncodeError, ErrorCode, Event, Extract,
-    Failure, Frame, Gateway, Handler, HistoryPage, HistoryPolicy, HistoryRead, IntoOutcome,
-    JoinError, Limits, Message, Outcome, Overflow, PageError, PastMessage, Path, Pattern,
-    PatternError, Policies, PolicyError, Position, PresencePage, PresencePolicy, Present,
-    Publisher, Rate, Raw, Rejection, Reply, Request, RoomAction, RoomInfo, RoomPolicy, RoomSummary,
-    Router, Scope, SessionError, Timestamp, To, Token, UnixTime, UnknownConn, UpgradeRequest, ok,
+    Audience, CloseCode, ConnId, Context, Delivery, Desk, DisconnectReason, EncodeError, ErrorCode,
+    Event, Failure, Frame, Gateway, JoinError, Limits, Message, Outcome, Path, Policies, Rate,
+    Rejection, Reply, RoomPolicy, Router, Timestamp, UnixTime, UnknownConn,
+    gateway::{
+        Admission, CompleteError, HistoryRead, IntoOutcome, RoomAction, Scope, To, Token,
+        UpgradeRequest,
+    },
+    hub::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary, SessionError},
+    ok,
+    policy::{HistoryPolicy, Overflow, Pattern, PatternError, PolicyError, PresencePolicy},
+    room::{HistoryPage, PageError, PastMessage, Position, PresencePage, Present, Publisher},
+    router::{Extract, Handler, Raw, Request},
 };
 pub use roomcast_http::{
     Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError,

@@ -16,9 +16,11 @@ use std::{
 };
 
 use roomcast_core::{
-    Admission, App, CloseCode, Config, ConnId, ConnectError, DisconnectReason, Frame, Gateway,
-    Handshake, Hub, HubState, Input, Opening, Outbox, Outcome, Rejection, RestoreError, Timestamp,
-    Token, UnknownConn,
+    App, CloseCode, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake, Hub, Input,
+    Outbox, Outcome, Rejection, Timestamp, UnknownConn,
+    gateway::{Admission, ConnectError, Token},
+    hub::{HubState, RestoreError},
+    journal::Opening,
 };
 use roomcast_http::Reason;
 

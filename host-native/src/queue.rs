@@ -3,7 +3,10 @@
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use roomcast_core::{Frame, SendQueue, gap_notice};
+use roomcast_core::{
+    Frame,
+    queue::{SendQueue, gap_notice},
+};
 
 use crate::ws;
 
@@ -54,7 +57,10 @@ fn frame_len(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use roomcast_core::{Frame, QueueLimits, Tag};
+    use roomcast_core::{
+        Frame,
+        queue::{QueueLimits, Tag},
+    };
 
     use super::*;
 

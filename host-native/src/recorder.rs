@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use roomcast_core::{Entry, Input, Opening, Record, Start, Timestamp};
+use roomcast_core::{
+    Input, Timestamp,
+    journal::{Entry, Opening, Record, Start},
+};
 
 use crate::clock::Clock;
 

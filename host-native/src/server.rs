@@ -8,8 +8,9 @@ use std::{
 };
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Event, Frame,
-    HistoryPage, Hub, JoinError, PageError, Position, PresencePage, RoomSummary, UnknownConn,
+    Audience, CloseCode, ConnId, Delivery, EncodeError, Event, Frame, Hub, JoinError, UnknownConn,
+    hub::{ConnectionSummary, Counts, RoomSummary},
+    room::{HistoryPage, PageError, Position, PresencePage},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -79,7 +79,7 @@ pub struct Settings {
     /// second.
     pub store_sync: StoreSync,
     /// The folder for the journal of all inputs, in new files for each run; default none. What applications do is not in it:
-    /// [`Replay::with_gateways`](roomcast_core::Replay::with_gateways) has them do it again.
+    /// [`Replay::with_gateways`](roomcast_core::journal::Replay::with_gateways) has them do it again.
     pub record: Option<PathBuf>,
     /// Bytes of a file of the journal, which is followed by another one then; default 64 MiB, which
     /// editors open.

@@ -23,9 +23,11 @@ use std::{
 
 use bytes::Bytes;
 use roomcast_core::{
-    Audience, CloseCode, Config, ConnectionInfo, ConnectionSummary, Delivery, EncodeError, Event,
-    Hub, HubState, Input, Opening, Outbox, Payload, Policies, Pushed, QueueLimits, RestoreError,
-    Tag, Timestamp,
+    Audience, CloseCode, Config, Delivery, EncodeError, Event, Hub, Input, Outbox, Payload,
+    Policies, Timestamp,
+    hub::{ConnectionInfo, ConnectionSummary, HubState, RestoreError},
+    journal::Opening,
+    queue::{Pushed, QueueLimits, Tag},
 };
 use serde_json::value::RawValue;
 use slab::Slab;

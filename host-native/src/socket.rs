@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, ConnId, Pushed, QueueLimits, SendQueue, Tag, Timestamp};
+use roomcast_core::{
+    CloseCode, ConnId, Timestamp,
+    queue::{Pushed, QueueLimits, SendQueue, Tag},
+};
 use rustix::net::SendFlags;
 use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
 

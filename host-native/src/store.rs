@@ -27,7 +27,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use roomcast_core::{HistoryMessage, KeyState, RoomState};
+use roomcast_core::{
+    hub::{KeyState, RoomState},
+    room::HistoryMessage,
+};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub(crate) use self::batch::{Batch, Life};

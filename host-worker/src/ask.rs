@@ -3,9 +3,10 @@
 use std::ops::Bound;
 
 use roomcast_core::{
-    App, Audience, CloseCode, ConnId, ConnectionInfo, ConnectionSummary, Counts, Delivery,
-    EncodeError, Event, Frame, Gateway, HistoryPage, JoinError, Outbox, PageError, Payload,
-    Position, PresencePage, RoomName, RoomSummary, Timestamp, UnknownConn,
+    App, Audience, CloseCode, ConnId, Delivery, EncodeError, Event, Frame, Gateway, JoinError,
+    Outbox, Payload, RoomName, Timestamp, UnknownConn,
+    hub::{ConnectionInfo, ConnectionSummary, Counts, RoomSummary},
+    room::{HistoryPage, PageError, Position, PresencePage},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -1,6 +1,6 @@
 //! The ground state of a connection, as it lies in its socket's attachment.
 
-use roomcast_core::{ConnState, Limits};
+use roomcast_core::{Limits, hub::ConnState};
 
 /// What the platform allows an attachment to have, serialised by it: a byte array and its head.
 const PLATFORM_BYTES: usize = 16_384;

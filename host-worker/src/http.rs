@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use js_sys::Array;
-use roomcast_core::{CloseCode, Rejection, UpgradeRequest};
+use roomcast_core::{CloseCode, Rejection, gateway::UpgradeRequest};
 use roomcast_http::{Headers, Refusal, Request, Response, SUBPROTOCOL, Upgrade};
 use worker::{WebSocketPair, worker_sys::web_sys};
 

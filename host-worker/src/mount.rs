@@ -95,7 +95,7 @@ pub fn mount_others<G: Gateway + 'static>(factory: impl Fn(&Server) -> G + 'stat
 /// function that starts the module, beside [`mount`].
 ///
 /// ```
-/// use roomcast_core::{HistoryPolicy, Policies, RoomPolicy};
+/// use roomcast_core::{Policies, RoomPolicy, policy::HistoryPolicy};
 /// use roomcast_worker::room_policies;
 ///
 /// // In a Worker also #[wasm_bindgen(start)].

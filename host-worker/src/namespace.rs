@@ -3,9 +3,11 @@
 use std::rc::Rc;
 
 use roomcast_core::{
-    Admission, App, CloseCode, Command, Config, ConnId, ConnectError, Counted, DisconnectReason,
-    ErrorCode, Frame, Gateway, Handshake, Limits, Outbox, Policies, PresencePolicy, Rejection,
-    RoomPolicy, Timestamp, UpgradeRequest,
+    App, CloseCode, Command, Config, ConnId, DisconnectReason, ErrorCode, Frame, Gateway,
+    Handshake, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
+    gateway::{Admission, ConnectError, UpgradeRequest},
+    policy::PresencePolicy,
+    wire::Counted,
 };
 use roomcast_http::{Answer, ApiCall, Problem};
 

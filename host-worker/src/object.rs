@@ -3,8 +3,8 @@
 use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, ConnectError, DisconnectReason, Frame, Handshake, HistoryMessage, KeyState,
-    Timestamp,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, gateway::ConnectError,
+    hub::KeyState, room::HistoryMessage,
 };
 use roomcast_http::{Problem, Refusal, SUBPROTOCOL, Upgrade};
 use wasm_bindgen::prelude::*;

@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 
 use roomcast_core::{
-    CloseCode, ConnId, Except, Frame, HistoryMessage, HubState, KeyState, RoomState, Timestamp,
+    CloseCode, ConnId, Frame, Timestamp,
+    hub::{HubState, KeyState, RoomState},
+    room::{Except, HistoryMessage},
 };
 
 use crate::server::Remote;

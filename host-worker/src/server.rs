@@ -4,8 +4,9 @@ use std::{cell::RefCell, collections::VecDeque, fmt, ops::RangeBounds, pin::Pin,
 
 use futures_channel::oneshot;
 use roomcast_core::{
-    Audience, CloseCode, ConnId, ConnectionSummary, Counts, Delivery, EncodeError, Event, Frame,
-    HistoryPage, Position, PresencePage, RoomSummary,
+    Audience, CloseCode, ConnId, Delivery, EncodeError, Event, Frame,
+    hub::{ConnectionSummary, Counts, RoomSummary},
+    room::{HistoryPage, Position, PresencePage},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -3,7 +3,11 @@
 
 use std::ops::RangeInclusive;
 
-use roomcast_core::{HistoryMessage, HubState, KeyState, Timestamp};
+use roomcast_core::{
+    Timestamp,
+    hub::{HubState, KeyState},
+    room::HistoryMessage,
+};
 use serde::Deserialize;
 use worker::{SqlStorage, SqlStorageValue};
 

@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use roomcast_core::{Outcome, Token, Work};
+use roomcast_core::{
+    Outcome,
+    gateway::{Token, Work},
+};
 
 use crate::notify::Notifier;
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use roomcast_core::{
-    App, AppState, Config, ConnId, ConnState, Hub, HubState, RestoreError, RoomState,
+    App, Config, ConnId, Hub,
+    gateway::AppState,
+    hub::{ConnState, HubState, RestoreError, RoomState},
 };
 
 use crate::{

@@ -4,7 +4,9 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use futures_channel::oneshot;
-use roomcast_core::{Admission, Audience, CloseCode, Context, Failure, Frame, Rejection, Router};
+use roomcast_core::{
+    Audience, CloseCode, Context, Failure, Frame, Rejection, Router, gateway::Admission,
+};
 use roomcast_worker::Server;
 use serde::{Deserialize, Serialize};
 

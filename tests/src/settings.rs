@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use roomcast_core::{Limits, Policies, QueueLimits, Rate};
+use roomcast_core::{Limits, Policies, Rate, queue::QueueLimits};
 use roomcast_http::policies_from_toml;
 
 use crate::Core;

@@ -9,7 +9,9 @@ use std::{
 };
 
 use roomcast_core::{
-    CompleteError, Desk, Gateway, HistoryPage, Limits, Outcome, PageError, Policies, Token,
+    Desk, Gateway, Limits, Outcome, Policies,
+    gateway::{CompleteError, Token},
+    room::{HistoryPage, PageError},
 };
 
 use crate::{Actor, Answer, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep};
@@ -55,7 +57,7 @@ mod look;
 /// cookies:
 ///
 /// ```
-/// use roomcast_core::{Admission, Context, Rejection, Router};
+/// use roomcast_core::{Context, Rejection, Router, gateway::Admission};
 /// use roomcast_tests::World;
 ///
 /// let mut world = World::new(|| {
@@ -79,7 +81,7 @@ mod look;
 /// # What it cannot do
 ///
 /// - Requests for a WebSocket have no peer. Hooks and guards that look at it are called with an
-///   [`UpgradeRequest`](roomcast_core::UpgradeRequest) of yours:
+///   [`UpgradeRequest`](roomcast_core::gateway::UpgradeRequest) of yours:
 ///   [`Gateway::upgrade`](roomcast_core::Gateway::upgrade).
 /// - A handler or hook that panics fails the test. What hosts do about it is tested with a host.
 /// - Futures are polled without a runtime, and their clock is not this one: what needs the timers or
@@ -280,7 +282,7 @@ impl<G: Gateway> World<G> {
     /// task, a schedule. With [sleep](Self::with_sleep) it sleeps afterwards.
     ///
     /// ```
-    /// use roomcast_core::{Audience, HistoryPolicy, Policies, PresencePolicy, RoomPolicy};
+    /// use roomcast_core::{Audience, Policies, RoomPolicy, policy::{HistoryPolicy, PresencePolicy}};
     /// use roomcast_tests::World;
     ///
     /// let mut log = RoomPolicy::new("log".parse()?);

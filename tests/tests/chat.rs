@@ -9,7 +9,9 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 use roomcast_core::{
-    Context, Entry, Failure, Gateway, Message, Outbox, Outcome, Rejection, Replay, RoomAction,
+    Context, Failure, Gateway, Message, Outbox, Outcome, Rejection,
+    gateway::RoomAction,
+    journal::{Entry, Replay},
 };
 use roomcast_tests::{Actor, Cast, Core, Driver, Event, Op, Settings, Sleep, World};
 

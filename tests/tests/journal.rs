@@ -1,7 +1,10 @@
 //! A journal, replayed, gives the same outbox, byte for byte.
 
 use proptest::prelude::*;
-use roomcast_core::{Entry, Outbox, Replay};
+use roomcast_core::{
+    Outbox,
+    journal::{Entry, Replay},
+};
 use roomcast_tests::{Cast, Driver, Op, Settings};
 
 fn config(cases: u32) -> ProptestConfig {

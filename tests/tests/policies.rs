@@ -1,6 +1,6 @@
 //! The policies that the documents show: each is a file that a server takes.
 
-use roomcast_core::{Overflow, PresencePolicy};
+use roomcast_core::policy::{Overflow, PresencePolicy};
 use roomcast_http::policies_from_toml;
 
 const EXAMPLE: &str = include_str!("../../rooms.toml");

@@ -4,7 +4,9 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use proptest::prop_assert_eq;
-use roomcast_core::{Admission, CloseCode, Context, DisconnectReason, Gateway, Rejection, Router};
+use roomcast_core::{
+    CloseCode, Context, DisconnectReason, Gateway, Rejection, Router, gateway::Admission,
+};
 use roomcast_tests::{Core, Driver, Settings, Sleep, Trace, World};
 
 mod alike;

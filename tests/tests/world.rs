@@ -3,8 +3,9 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use roomcast_core::{
-    Admission, Audience, CloseCode, CompleteError, ConnId, Context, Failure, Frame, Limits,
-    Outcome, Rejection, Reply, Router, Token,
+    Audience, CloseCode, ConnId, Context, Failure, Frame, Limits, Outcome, Rejection, Reply,
+    Router,
+    gateway::{Admission, CompleteError, Token},
 };
 use roomcast_tests::{Core, Settings, Sleep, World};
 

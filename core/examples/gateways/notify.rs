@@ -2,7 +2,7 @@
 //! from elsewhere: an HTTP route, a queue, another task. They go by the host's `Server` to the
 //! audiences named here.
 
-use roomcast_core::{Admission, Audience, Context, Failure, Router};
+use roomcast_core::{Audience, Context, Failure, Router, gateway::Admission};
 use serde::Serialize;
 
 /// The event of a notice.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use garde::Validate;
 use roomcast_core::{
-    Admission, Audience, CloseCode, ConnId, Context, Failure, Path, Rejection, Reply, Router,
-    UnknownConn, Valid,
+    Audience, CloseCode, ConnId, Context, Failure, Path, Rejection, Reply, Router, UnknownConn,
+    Valid, gateway::Admission,
 };
 use serde::Deserialize;
 

@@ -1,7 +1,7 @@
 //! Errors over HTTP: `application/problem+json` (RFC 9457).
 
 use alloc::{borrow::Cow, format, vec::Vec};
-use roomcast_core::Counted;
+use roomcast_core::wire::Counted;
 
 use serde::Serialize;
 

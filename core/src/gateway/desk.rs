@@ -197,7 +197,7 @@ impl Desk<'_> {
     /// A handler may return the future, or await it in one of its own:
     ///
     /// ```
-    /// use roomcast_core::{Context, PageError, Router};
+    /// use roomcast_core::{Context, Router, room::PageError};
     ///
     /// let router = Router::default()
     ///     .on("last", |cx: &mut Context, room: String| cx.history(&room, .., 50))

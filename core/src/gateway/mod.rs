@@ -56,7 +56,7 @@ pub enum RoomAction {
 /// then the application can be replayed from a journal, and lives through sleep.
 ///
 /// Every hook has a default that does nothing. `()` is the namespace without an application. A
-/// [`Router`] is a gateway made from typed handlers.
+/// [`Router`](crate::Router) is a gateway made from typed handlers.
 ///
 /// The hooks of one connection come in this order: `upgrade`, where there is HTTP; `connect`; then `admit`, `message`, `joined` and
 /// `left`, as things happen; when it ends, `left` for each of its rooms, and `disconnect` as the

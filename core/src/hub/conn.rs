@@ -19,7 +19,7 @@ use crate::{hub::rate::Buckets, time::Timestamp};
 /// let id: ConnId = "4194305".parse()?;
 /// assert_eq!((id.serial(), id.slot()), (4, 1));
 /// assert_eq!(id.to_string(), "4194305");
-/// # Ok::<(), roomcast_core::ParseConnIdError>(())
+/// # Ok::<(), roomcast_core::hub::ParseConnIdError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(u64);

@@ -351,7 +351,10 @@ mod tests {
     /// nobody. And what a journal makes of it is the same.
     #[test]
     fn every_change_of_policy_leaves_a_hub_whole_and_replays() {
-        use crate::{Entry, Input, Opening, Record, Replay};
+        use crate::{
+            Input,
+            journal::{Entry, Opening, Record, Replay},
+        };
         let policies = [
             r#"{}"#,
             r#"{"rooms":[{"match":"*"}]}"#,

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 /// itself.
 ///
 /// ```
-/// use roomcast_core::Pattern;
+/// use roomcast_core::policy::Pattern;
 ///
 /// let pattern: Pattern = "chat:*:members".parse()?;
 /// assert!(pattern.matches("chat:7:members"));
 /// assert!(!pattern.matches("chat:7"));
-/// # Ok::<(), roomcast_core::PatternError>(())
+/// # Ok::<(), roomcast_core::policy::PatternError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

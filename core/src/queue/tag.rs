@@ -29,7 +29,7 @@ pub struct Sheddable {
 }
 
 impl Sheddable {
-    /// Messages of a room, of which the first has this offset; see [`Shed`](crate::Shed).
+    /// Messages of a room, of which the first has this offset; see [`Shed`](crate::outbox::Shed).
     pub fn new(
         room: impl Into<Box<str>>,
         event: impl Into<Box<str>>,

@@ -347,7 +347,7 @@ impl Hub {
 }
 
 /// The text of a `$gap`: messages of a room behind this offset were dropped for who reads it, because
-/// it reads too slowly; see [`Shed`](crate::Shed). The offset is 0 where there is no history.
+/// it reads too slowly; see [`Shed`](crate::outbox::Shed). The offset is 0 where there is no history.
 ///
 /// It stands where the first of them was, so that nobody needs to be asked for it: whatever the reader
 /// was told before, it was a member there.

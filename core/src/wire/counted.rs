@@ -5,7 +5,7 @@ use core::fmt;
 /// A number of things, as a text says it.
 ///
 /// ```
-/// use roomcast_core::Counted;
+/// use roomcast_core::wire::Counted;
 ///
 /// assert_eq!(Counted(1, "member").to_string(), "1 member");
 /// assert_eq!(Counted(2, "member").to_string(), "2 members");

@@ -226,10 +226,10 @@ impl<'a> Envelope<'a> {
             Ok(data) => data,
             Err(fault) => {
                 let message = match fault {
-                    crate::PayloadError::Surrogate => {
+                    crate::wire::PayloadError::Surrogate => {
                         "`data` must not hold a lone surrogate: write both halves of the pair"
                     }
-                    crate::PayloadError::Depth | crate::PayloadError::Syntax => {
+                    crate::wire::PayloadError::Depth | crate::wire::PayloadError::Syntax => {
                         "`data` must not be nested deeper than 64 levels"
                     }
                 };

@@ -8,3 +8,13 @@ pub(crate) mod event;
 pub(crate) mod frame;
 pub(crate) mod named;
 pub(crate) mod payload;
+
+pub use self::{
+    close::{CloseCode, DisconnectReason},
+    counted::Counted,
+    envelope::{Message, RequestId},
+    error::{EncodeError, ErrorCode, JoinError, SendError},
+    event::Event,
+    frame::Frame,
+    payload::{Payload, PayloadError},
+};

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 /// let payload = Payload::parse(r#"{ "n": 12345678901234567890 }"#)?;
 /// assert_eq!(payload.as_str(), r#"{ "n": 12345678901234567890 }"#);
 /// assert!(Payload::parse("{").is_err());
-/// # Ok::<(), roomcast_core::PayloadError>(())
+/// # Ok::<(), roomcast_core::wire::PayloadError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payload<'a>(&'a str);

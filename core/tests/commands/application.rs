@@ -1,8 +1,8 @@
 //! What the application does: join, leave, send, close.
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, DisconnectReason, EncodeError, Handshake, HubState, Input,
-    JoinError, Limits, Payload, SendError, Timestamp, UnknownConn,
+    Audience, CloseCode, ConnId, DisconnectReason, EncodeError, Handshake, Input, JoinError,
+    Limits, Payload, SendError, Timestamp, UnknownConn, hub::HubState,
 };
 
 use crate::desk::{Desk, NOBODY, queued, stranger};

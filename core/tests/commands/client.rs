@@ -1,8 +1,9 @@
 //! What clients do: connect, send, and go.
 
 use roomcast_core::{
-    Config, ConnId, DisconnectReason, ErrorCode, Frame, Handshake, Hub, HubState, Limits, Outbox,
-    Rate, Refused, Timestamp, UnknownConn,
+    Config, ConnId, DisconnectReason, ErrorCode, Frame, Handshake, Hub, Limits, Outbox, Rate,
+    Timestamp, UnknownConn,
+    hub::{HubState, Refused},
 };
 
 use crate::desk::{Desk, stranger};

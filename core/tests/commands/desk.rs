@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast_core::{
     Audience, Command, Config, ConnId, Delivery, EncodeError, Frame, Handshake, Hub, Limits,
-    Outbox, Payload, Refused, Timestamp,
+    Outbox, Payload, Timestamp, hub::Refused,
 };
 
 /// A hub with its outbox and a clock; connections are called `a`, `b`, ... in the order of arrival.

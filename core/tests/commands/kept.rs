@@ -1,8 +1,12 @@
 //! Rooms with policies, as a host sees them: what it keeps, gives back, drops and is told.
 
 use roomcast_core::{
-    Audience, Class, Command, Config, ConnId, DisconnectReason, Except, Handshake, HistoryMessage,
-    Hub, HubState, JoinError, Limits, Overflow, Policies, RestoreError, Timestamp,
+    Audience, Command, Config, ConnId, DisconnectReason, Handshake, Hub, JoinError, Limits,
+    Policies, Timestamp,
+    hub::{HubState, RestoreError},
+    outbox::Class,
+    policy::Overflow,
+    room::{Except, HistoryMessage},
 };
 
 use crate::desk::Desk;
@@ -368,7 +372,7 @@ fn a_room_that_sheds_says_so_with_each_message() {
 
 #[test]
 fn a_gap_names_the_room_and_the_offset() {
-    let notice = roomcast_core::gap_notice("den \"1\"", 41);
+    let notice = roomcast_core::queue::gap_notice("den \"1\"", 41);
     let expected = r#"{"event":"$gap","room":"den \"1\"","data":{"after":41}}"#;
     assert_eq!(notice, expected);
 }

@@ -1,8 +1,8 @@
 //! Questions, which change nothing, and what a hub is restored from.
 
 use roomcast_core::{
-    Audience, Config, ConnState, DisconnectReason, Handshake, Hub, HubState, Limits, Payload,
-    RestoreError, Timestamp, UnknownConn,
+    Audience, Config, DisconnectReason, Handshake, Hub, Limits, Payload, Timestamp, UnknownConn,
+    hub::{ConnState, HubState, RestoreError},
 };
 
 use crate::desk::{Desk, stranger};

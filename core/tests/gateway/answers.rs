@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use roomcast_core::{
-    CloseCode, CompleteError, Context, Failure, Frame, Gateway, Message, Outcome, Reply, Token,
+    CloseCode, Context, Failure, Frame, Gateway, Message, Outcome, Reply,
+    gateway::{CompleteError, Token},
 };
 
 use crate::stage::Stage;

@@ -1,8 +1,9 @@
 //! Who may connect, and what is known of them from then on.
 
 use roomcast_core::{
-    Admission, CloseCode, Context, Failure, Handshake, Rejection, Router, SessionError,
-    UpgradeRequest,
+    CloseCode, Context, Failure, Handshake, Rejection, Router,
+    gateway::{Admission, UpgradeRequest},
+    hub::SessionError,
 };
 use serde::{Deserialize, Serialize};
 

@@ -8,8 +8,9 @@ use std::{
 };
 
 use roomcast_core::{
-    Admission, CloseCode, CompleteError, ConnId, Context, DisconnectReason, ErrorCode, Failure,
-    Frame, Handshake, Input, Outcome, Reply, Router, Token, UpgradeRequest,
+    CloseCode, ConnId, Context, DisconnectReason, ErrorCode, Failure, Frame, Handshake, Input,
+    Outcome, Reply, Router,
+    gateway::{Admission, CompleteError, Token, UpgradeRequest},
 };
 
 use crate::stage::{Stage, caught};
@@ -103,7 +104,10 @@ fn a_panic_anywhere_breaks_nothing() {
         }
         let ended = usize::try_from(*stage.app.gateway().state()).expect("few");
         assert_eq!(ended, 2, "{here}");
-        assert_eq!(stage.app.hub().counts(), roomcast_core::Counts::default());
+        assert_eq!(
+            stage.app.hub().counts(),
+            roomcast_core::hub::Counts::default()
+        );
     }
 }
 
@@ -163,7 +167,10 @@ fn a_handler_that_never_answers_holds_up_nobody() {
     ]);
     stage.lost(a);
     stage.lost(b);
-    assert_eq!(stage.app.hub().counts(), roomcast_core::Counts::default());
+    assert_eq!(
+        stage.app.hub().counts(),
+        roomcast_core::hub::Counts::default()
+    );
     let slow = tokens.take()[0];
     assert_eq!(stage.app.take_cancelled(), [slow]);
 }

@@ -3,8 +3,9 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use roomcast_core::{
-    CloseCode, ConnectError, Context, Desk, DisconnectReason, Failure, Frame, Gateway, Handshake,
-    Input, Message, Outcome, Rejection, RoomAction,
+    CloseCode, Context, Desk, DisconnectReason, Failure, Frame, Gateway, Handshake, Input, Message,
+    Outcome, Rejection,
+    gateway::{ConnectError, RoomAction},
 };
 
 use crate::stage::{Stage, caught};

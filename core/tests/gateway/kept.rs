@@ -6,8 +6,9 @@ use std::{
 };
 
 use roomcast_core::{
-    Audience, Context, Desk, Except, Failure, Frame, HistoryMessage, HistoryRead, JoinError,
-    PageError, Payload, Router, SendError, Token, Work,
+    Audience, Context, Desk, Failure, Frame, JoinError, Payload, Router, SendError,
+    gateway::{HistoryRead, Token, Work},
+    room::{Except, HistoryMessage, PageError},
 };
 
 use crate::stage::Stage;
@@ -271,7 +272,8 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
     stage.expect([&*format!(
         r#"send a {{"event":"$members","room":"den","data":{answer}}}"#
     )]);
-    let back: roomcast_core::PresencePage = serde_json::from_str(&answer).expect("its own form");
+    let back: roomcast_core::room::PresencePage =
+        serde_json::from_str(&answer).expect("its own form");
     assert_eq!(back, page);
 }
 

@@ -3,7 +3,9 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use roomcast_core::{
-    Context, ErrorCode, Failure, Outcome, Path, Raw, Rejection, Reply, RoomAction, Router, Token,
+    Context, ErrorCode, Failure, Outcome, Path, Rejection, Reply, Router,
+    gateway::{RoomAction, Token},
+    router::Raw,
 };
 use serde::{Deserialize, Serialize};
 
@@ -336,7 +338,10 @@ fn state_of_another_version_is_not_taken() {
     let config = roomcast_core::Config::new("e");
     let other = Router::new(String::new()).persistent();
     let restored = roomcast_core::App::restore(config, other, stage.app.state(), []);
-    assert_eq!(restored.err(), Some(roomcast_core::RestoreError::Gateway));
+    assert_eq!(
+        restored.err(),
+        Some(roomcast_core::hub::RestoreError::Gateway)
+    );
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use roomcast_core::{
-    App, AppState, Command, Config, ConnId, ConnState, ConnectError, DisconnectReason, Frame,
-    Gateway, Handshake, Input, Limits, Outbox, Timestamp,
+    App, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake, Input, Limits,
+    Outbox, Timestamp,
+    gateway::{AppState, ConnectError},
+    hub::ConnState,
 };
 
 /// An application with its outbox and a clock; connections are called `a`, `b`, ... in the order of

@@ -1,7 +1,8 @@
 //! Users who come and go, as an application is told of them.
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Gateway, Input, Limits, PresencePage, Rejection, Router,
+    CloseCode, ConnId, DisconnectReason, Gateway, Input, Limits, Rejection, Router,
+    room::PresencePage,
 };
 
 use crate::stage::{Stage, caught};

@@ -1,8 +1,9 @@
 //! The time of the wall clock, as applications are told it.
 
 use roomcast_core::{
-    App, Config, Context, Entry, Handshake, HubState, Input, Opening, Outbox, Record, Replay,
-    Router, Timestamp,
+    App, Config, Context, Handshake, Input, Outbox, Router, Timestamp,
+    hub::HubState,
+    journal::{Entry, Opening, Record, Replay},
 };
 
 fn clock() -> Router {

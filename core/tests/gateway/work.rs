@@ -7,8 +7,8 @@ use std::{
 };
 
 use roomcast_core::{
-    CloseCode, CompleteError, Context, Failure, Frame, Gateway, Input, Message, Outcome, Reply,
-    Router, Token, Work,
+    CloseCode, Context, Failure, Frame, Gateway, Input, Message, Outcome, Reply, Router,
+    gateway::{CompleteError, Token, Work},
 };
 
 use crate::stage::Stage;

@@ -44,7 +44,7 @@ Examples:
   zcat journal.jsonl.gz | roomcast replay -
 
 It replays rooms. A namespace with an application of yours (a gateway) is refused, for what it said is
-not in the journal: a program of yours replays it with roomcast_core::Replay::with_gateways, or leave
+not in the journal: a program of yours replays it with roomcast_core::journal::Replay::with_gateways, or leave
 it out with --namespace.
 
 The last line of a run may be cut off, as by a crash or a full disk: that is a warning. Any other line

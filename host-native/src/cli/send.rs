@@ -18,7 +18,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use roomcast_core::{Audience, ConnId, Delivery, Payload, PayloadError};
+use roomcast_core::{Audience, ConnId, Delivery, Payload, wire::PayloadError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use roomcast_core::UpgradeRequest;
+use roomcast_core::gateway::UpgradeRequest;
 
 use super::{Head, Peer};
 

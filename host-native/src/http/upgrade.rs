@@ -12,7 +12,7 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_core::{Admission, Frame, Handshake};
+use roomcast_core::{Frame, Handshake, gateway::Admission};
 use roomcast_http::{Problem, ProblemCode, Refusal, Request, SUBPROTOCOL, Upgrade};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

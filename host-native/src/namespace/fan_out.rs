@@ -2,7 +2,11 @@
 
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 
-use roomcast_core::{Class, Command, ConnId, Frame, Outbox, Pushed, Tag, Timestamp};
+use roomcast_core::{
+    Command, ConnId, Frame, Outbox, Timestamp,
+    outbox::Class,
+    queue::{Pushed, Tag},
+};
 
 use super::run::Run;
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 
-use roomcast_core::{Command, HistoryMessage, Input, Timestamp};
+use roomcast_core::{Command, Input, Timestamp, room::HistoryMessage};
 
 use super::{Inner, Namespace};
 use crate::shard::Shard;

@@ -3,7 +3,7 @@
 use std::mem;
 
 use bytes::Bytes;
-use roomcast_core::{Class, ConnId, Frame, Tag};
+use roomcast_core::{ConnId, Frame, outbox::Class, queue::Tag};
 
 use crate::ws;
 

@@ -8,7 +8,10 @@ use std::{
     task::Poll,
 };
 
-use roomcast_core::{Failure, Outcome, Token, Work};
+use roomcast_core::{
+    Failure, Outcome,
+    gateway::{Token, Work},
+};
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::{Namespace, said};

@@ -7,7 +7,11 @@
 use std::{mem, rc::Rc};
 
 use bytes::Bytes;
-use roomcast_core::{Class, Frame, Pushed, Tag, Timestamp};
+use roomcast_core::{
+    Frame, Timestamp,
+    outbox::Class,
+    queue::{Pushed, Tag},
+};
 
 use super::Shard;
 use crate::{socket::Socket, ws};

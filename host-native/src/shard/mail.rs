@@ -3,7 +3,7 @@
 use std::{fmt, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use roomcast_core::{ConnId, Tag};
+use roomcast_core::{ConnId, queue::Tag};
 use tokio::{sync::mpsc, task};
 
 use super::{Shard, flow::cost};

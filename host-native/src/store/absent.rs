@@ -7,7 +7,10 @@ mod sync;
 
 use std::{path::Path, sync::Arc};
 
-use roomcast_core::{HistoryMessage, KeyState, RoomState};
+use roomcast_core::{
+    hub::{KeyState, RoomState},
+    room::HistoryMessage,
+};
 
 pub(crate) use self::batch::{Batch, Life};
 pub use self::{error::StoreError, sync::StoreSync};

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use roomcast_core::{HistoryMessage, KeyState, RoomState, Timestamp};
+use roomcast_core::{
+    Timestamp,
+    hub::{KeyState, RoomState},
+    room::HistoryMessage,
+};
 
 /// What changed in the histories of some namespaces; written as a whole or not at all.
 #[derive(Debug, Default)]

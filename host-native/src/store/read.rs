@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use roomcast_core::{Except, HistoryMessage, RoomState, Timestamp};
+use roomcast_core::{
+    Timestamp,
+    hub::RoomState,
+    room::{Except, HistoryMessage},
+};
 use rusqlite::{Connection, OptionalExtension, Row, types::FromSql};
 
 use super::{Kept, KeptRoom, checksum, integer, message_sum};

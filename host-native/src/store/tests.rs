@@ -1,7 +1,8 @@
 use std::fs;
 
 use roomcast_core::{
-    Audience, Command, Config, Hub, HubState, KeyState, Outbox, Payload, Timestamp,
+    Audience, Command, Config, Hub, Outbox, Payload, Timestamp,
+    hub::{HubState, KeyState},
 };
 use roomcast_http::policies_from_toml;
 use tempfile::TempDir;

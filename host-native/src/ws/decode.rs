@@ -9,7 +9,7 @@
 
 use std::io::{self, Read, Write};
 
-use roomcast_core::{Bucket, CloseCode, Rate, Timestamp};
+use roomcast_core::{CloseCode, Rate, Timestamp, hub::Bucket};
 use tokio_tungstenite::tungstenite::{
     self, Message,
     protocol::{Role, WebSocketConfig, WebSocketContext},

@@ -3,7 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use roomcast::{Audience, Context, Frame, Router};
-use roomcast_core::{Command, ConnId, Entry, Outbox, Record, Replay};
+use roomcast_core::{
+    Command, ConnId, Outbox,
+    journal::{Entry, Record, Replay},
+};
 
 use crate::running::{Running, settings};
 

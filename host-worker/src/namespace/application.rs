@@ -1,6 +1,6 @@
 //! What a namespace does for its application beside the inputs that clients give.
 
-use roomcast_core::{CompleteError, ErrorCode, Failure, Frame, Outcome};
+use roomcast_core::{ErrorCode, Failure, Frame, Outcome, gateway::CompleteError};
 
 use super::{AnyApp, Namespace, kept::give_back};
 use crate::{

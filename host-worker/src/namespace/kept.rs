@@ -1,6 +1,6 @@
 //! What a namespace keeps that belongs to no connection: histories, rooms, what an application keeps.
 
-use roomcast_core::{AppState, Command, Counted, HubState, Outbox, Timestamp};
+use roomcast_core::{Command, Outbox, Timestamp, gateway::AppState, hub::HubState, wire::Counted};
 
 use super::{AnyApp, Namespace};
 use crate::platform::{Appended, Fault, Kept, Platform};

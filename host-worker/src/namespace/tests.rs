@@ -8,9 +8,10 @@ use std::{
 };
 
 use roomcast_core::{
-    CloseCode, ConnId, Context, DisconnectReason, Failure, Frame, Gateway, Handshake,
-    HistoryMessage, HistoryPage, HubState, KeyState, Limits, PageError, Policies, RoomState,
-    Router, Timestamp,
+    CloseCode, ConnId, Context, DisconnectReason, Failure, Frame, Gateway, Handshake, Limits,
+    Policies, Router, Timestamp,
+    hub::{HubState, KeyState, RoomState},
+    room::{HistoryMessage, HistoryPage, PageError},
 };
 use roomcast_http::{Access, ApiCall, ApiRequest, Headers, Request, Response};
 

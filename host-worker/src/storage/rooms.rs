@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use roomcast_core::{Except, HistoryMessage, RoomState, Timestamp};
+use roomcast_core::{
+    Timestamp,
+    hub::RoomState,
+    room::{Except, HistoryMessage},
+};
 use serde::Deserialize;
 use worker::{SqlStorage, SqlStorageValue};
 

@@ -3,9 +3,13 @@
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use roomcast_core::{
-    App, Command, CompleteError, Config, ConnId, Fault, Frame, Gateway, Handshake, HistoryMessage,
-    Hub, HubState, Input, Limits, Opening, Outbox, Outcome, Policies, QueueLimits, Record,
-    SendQueue, Tag, Timestamp, Token,
+    App, Command, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Limits, Outbox, Outcome,
+    Policies, Timestamp,
+    gateway::{CompleteError, Fault, Token},
+    hub::HubState,
+    journal::{Opening, Record},
+    queue::{QueueLimits, SendQueue, Tag},
+    room::HistoryMessage,
 };
 
 use self::{disk::Disk, stream::Streams, work::UnderWay};
@@ -286,7 +290,7 @@ impl<G: Gateway> Core<G> {
     }
 
     fn write_down(&mut self, namespace: &str, record: Record<'_>) {
-        let entry = roomcast_core::Entry::new(self.now, namespace, record);
+        let entry = roomcast_core::journal::Entry::new(self.now, namespace, record);
         self.journal.push(entry.to_line());
     }
 

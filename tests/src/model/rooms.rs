@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use roomcast_core::{PresencePolicy, RoomPolicy};
+use roomcast_core::{RoomPolicy, policy::PresencePolicy};
 
 use super::{Conn, Model, decode, decode::Since};
 use crate::{Actor, To, op::json_string};

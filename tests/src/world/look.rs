@@ -1,6 +1,6 @@
 //! Questions to a world.
 
-use roomcast_core::{App, ConnId, Fault, Gateway, Hub, Router};
+use roomcast_core::{App, ConnId, Gateway, Hub, Router, gateway::Fault};
 
 use super::World;
 use crate::{Actor, Answer, Driver, Event};

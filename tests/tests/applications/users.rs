@@ -1,6 +1,6 @@
 //! Rooms only, and users: who a client is stands in its address.
 
-use roomcast_core::{Admission, Router};
+use roomcast_core::{Router, gateway::Admission};
 
 /// The application. Of everything else it leaves the rooms as they are.
 pub(crate) fn users() -> Router {

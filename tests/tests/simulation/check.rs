@@ -1,6 +1,6 @@
 //! What holds after every step.
 
-use roomcast_core::PresencePolicy;
+use roomcast_core::policy::PresencePolicy;
 use roomcast_tests::Op;
 
 use crate::{scene::LISTED, truth::LIST_MAX, world::World};

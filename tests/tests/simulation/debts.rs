@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use roomcast_core::{Overflow, PresencePolicy};
+use roomcast_core::policy::{Overflow, PresencePolicy};
 use roomcast_tests::{Driver, Op, To};
 use serde_json::Value;
 

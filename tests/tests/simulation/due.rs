@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use roomcast_core::Overflow;
+use roomcast_core::policy::Overflow;
 use roomcast_tests::Actor;
 
 /// A connection, until the client knows that it ended.

@@ -6,7 +6,11 @@ use std::{
     slice,
 };
 
-use roomcast_core::{Excepted, HistoryMessage, PresencePolicy, RoomPolicy};
+use roomcast_core::{
+    RoomPolicy,
+    policy::PresencePolicy,
+    room::{Excepted, HistoryMessage},
+};
 use roomcast_tests::Settings;
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash},
 };
 
-use roomcast_core::QueueLimits;
+use roomcast_core::queue::QueueLimits;
 use roomcast_tests::{Actor, Core, Driver, Op, Overflows};
 
 use crate::{

@@ -12,7 +12,10 @@ use serde_json::value::RawValue;
 
 use super::no_room;
 use crate::{Problem, ProblemCode, Response};
-use roomcast_core::{ConnId, Delivery, Hub, PageError, PresencePage};
+use roomcast_core::{
+    ConnId, Delivery, Hub,
+    room::{PageError, PresencePage},
+};
 
 /// What a call found or did; a [`Response`] is made of it.
 #[derive(Debug, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roomcast_core::Counted;
+use roomcast_core::wire::Counted;
 
 use super::{
     super::send::endpoint::Failure,

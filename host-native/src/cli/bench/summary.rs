@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use roomcast_core::Counted;
+use roomcast_core::wire::Counted;
 use serde::Serialize;
 
 use super::{latency::Millis, load::Load, plan::Plan};

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{SinkExt, StreamExt};
-use roomcast_core::Counted;
+use roomcast_core::wire::Counted;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use tokio::{

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat};
-use roomcast_core::{Start, Timestamp};
+use roomcast_core::{Timestamp, journal::Start};
 
 /// A time given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

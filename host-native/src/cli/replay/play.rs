@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead, Write};
 
-use roomcast_core::{Entry, Outbox, Record, Replay};
+use roomcast_core::{
+    Outbox,
+    journal::{Entry, Record, Replay},
+};
 
 use super::{moment::WallClock, show::Printer};
 
@@ -27,7 +30,7 @@ pub(super) enum Stop {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the namespace `{0}` has an application, and what that said is not in the journal: replay it in a \
-     program with that application, with roomcast_core::Replay::with_gateways, or choose another one \
+     program with that application, with roomcast_core::journal::Replay::with_gateways, or choose another one \
      with --namespace"
 )]
 struct HasApplication(String);

@@ -6,7 +6,10 @@ use std::{
     io::{self, Write},
 };
 
-use roomcast_core::{Command, ConnId, Entry, Frame, Input, Outbox, Record, Timestamp};
+use roomcast_core::{
+    Command, ConnId, Frame, Input, Outbox, Timestamp,
+    journal::{Entry, Record},
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 

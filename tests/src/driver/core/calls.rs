@@ -1,9 +1,9 @@
 //! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
 
 use roomcast_core::{
-    Admission, App, CloseCode, ConnId, ConnectError, Delivery, Desk, DisconnectReason, Event,
-    Frame, Gateway, Handshake, Input, JoinError, Outbox, Payload, Rejection, SendError,
-    UpgradeRequest,
+    App, CloseCode, ConnId, Delivery, Desk, DisconnectReason, Event, Frame, Gateway, Handshake,
+    Input, JoinError, Outbox, Payload, Rejection, SendError,
+    gateway::{Admission, ConnectError, UpgradeRequest},
 };
 use serde_json::value::RawValue;
 

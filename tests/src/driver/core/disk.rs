@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, mem};
 
 use roomcast_core::{
-    App, Gateway, HistoryMessage, HubState, Input, Opening, Record, RestoreError, RoomState,
+    App, Gateway, Input,
+    hub::{HubState, RestoreError, RoomState},
+    journal::{Opening, Record},
+    room::HistoryMessage,
 };
 
 use super::Core;

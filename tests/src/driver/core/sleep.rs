@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use roomcast_core::{App, AppState, ConnState, Gateway};
+use roomcast_core::{App, Gateway, gateway::AppState, hub::ConnState};
 
 use super::Core;
 use crate::driver::DriverError;

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use roomcast_core::{
-    CloseCode, ConnId, Frame, Gateway, Input, Pushed, QueueLimits, SendQueue, Tag, gap_notice,
+    CloseCode, ConnId, Frame, Gateway, Input,
+    queue::{Pushed, QueueLimits, SendQueue, Tag, gap_notice},
 };
 
 use super::Core;

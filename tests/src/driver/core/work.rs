@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use roomcast_core::{App, Gateway, Token, Work};
+use roomcast_core::{
+    App, Gateway,
+    gateway::{Token, Work},
+};
 
 use super::Core;
 use crate::driver::DriverError;
