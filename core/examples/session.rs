@@ -210,7 +210,9 @@ impl Host {
                 // when it falls asleep.
                 Command::Persist { .. } => {}
                 // Only with room policies, and a host that keeps histories.
-                Command::Append { .. } | Command::PersistRoom { .. } | Command::Recall { .. } => {}
+                Command::Append { .. }
+                | Command::PersistRoom { .. }
+                | Command::LoadHistory { .. } => {}
             }
         }
         self.out.clear();

@@ -36,12 +36,12 @@ use core::time::Duration;
 use crate::{
     hub::arena::Arena,
     hub::change::{Change, Departed},
-    hub::conn::{Connection, Metas, Pulse},
+    hub::conn::{Connection, Heartbeat, Metas},
     hub::idempotency::Keys,
     hub::rate::Buckets,
     outbox::Outbox,
-    room::histories::Shelf,
-    room::recovery::Parked,
+    room::histories::Histories,
+    room::recovery::PendingRead,
     room::{Joined, Position, RoomName, Rooms},
     time::{Timestamp, UnixTime},
     wire::close::{CloseCode, DisconnectReason},
@@ -111,10 +111,10 @@ pub struct Hub {
     pub(crate) changes: Option<Vec<Change>>,
     /// One entry for each room that has something to do later.
     pub(crate) dues: BTreeSet<(Timestamp, Box<str>)>,
-    pub(crate) shelf: Shelf,
-    pub(crate) parked: Vec<Parked>,
+    pub(crate) histories: Histories,
+    pub(crate) pending_reads: Vec<PendingRead>,
     /// How many histories have begun.
-    pub(crate) lives: u64,
+    pub(crate) histories_opened: u64,
     /// Whether that changed since somebody saved it.
     pub(crate) unsaved: bool,
     /// Rooms that are there for users alone that are waited for.
@@ -136,9 +136,9 @@ impl Hub {
             scratch: Vec::new(),
             changes: None,
             dues: BTreeSet::new(),
-            shelf: Shelf::default(),
-            parked: Vec::new(),
-            lives: 0,
+            histories: Histories::default(),
+            pending_reads: Vec::new(),
+            histories_opened: 0,
             unsaved: false,
             vacant: 0,
             rate_refusals: 0,
@@ -183,7 +183,7 @@ impl Hub {
             since: now,
             session: session.filter(|json| json.len() <= self.limits().session_bytes),
             buckets: Buckets::full(self.limits(), now),
-            pulse: Pulse {
+            pulse: Heartbeat {
                 heard: now,
                 pinged: false,
                 deadline,

@@ -330,7 +330,7 @@ mod tests {
             | Command::Persist { .. }
             | Command::Append { .. }
             | Command::PersistRoom { .. }
-            | Command::Recall { .. } => None,
+            | Command::LoadHistory { .. } => None,
         });
         let expected = r#"{"event":"e","path":"/p","data":[ 1e999, 18446744073709551616 ]}"#;
         assert_eq!(

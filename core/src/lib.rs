@@ -18,7 +18,7 @@ mod verb;
 pub mod wire;
 
 pub use self::{
-    gateway::{App, Context, Desk, Failure, Gateway, Outcome, Rejection, Reply, ok},
+    gateway::{App, Context, Failure, Gateway, NamespaceContext, Outcome, Rejection, Reply, ok},
     hub::{Audience, Config, ConnId, Delivery, Handshake, Hub, Limits, Rate, UnknownConn},
     journal::Input,
     outbox::{Command, Outbox},

@@ -73,8 +73,8 @@ pub enum Command<'a> {
         room: &'a str,
     },
     /// Give the messages of a room back that were kept, by
-    /// [`Hub::give_back`](crate::Hub::give_back), before the next input: a client waits for them.
-    Recall {
+    /// [`Hub::history_loaded`](crate::Hub::history_loaded), before the next input: a client waits for them.
+    LoadHistory {
         /// The room.
         room: &'a str,
     },
@@ -188,15 +188,15 @@ impl Kind {
 /// A command that rooms with policies alone have. Apart, so that the others stay small and are
 /// forgotten without a look at each.
 #[derive(Debug, Clone)]
-enum Rare {
+enum DurableCommand {
     Append(Append),
     PersistRoom(Range<usize>),
-    Recall(Range<usize>),
+    LoadHistory(Range<usize>),
 }
 
 #[derive(Debug, Clone, Default)]
-struct Rarities {
-    commands: Vec<Rare>,
+struct DurableCommands {
+    commands: Vec<DurableCommand>,
     sheddings: Vec<Shedding>,
 }
 
@@ -228,8 +228,8 @@ enum Entry {
         to: Range<usize>,
         bytes: Range<usize>,
     },
-    /// The index of a [`Rare`].
-    Rare(usize),
+    /// The index of a [`DurableCommand`].
+    DurableCommand(usize),
     Close {
         conn: ConnId,
         code: CloseCode,
@@ -249,7 +249,7 @@ pub struct Outbox {
     text: String,
     bytes: Vec<u8>,
     /// `None` when nothing of it was ever needed.
-    rare: Option<Box<Rarities>>,
+    rare: Option<Box<DurableCommands>>,
 }
 
 impl Outbox {
@@ -351,7 +351,7 @@ impl Outbox {
         (offset, at, except): (u64, Timestamp, Except),
     ) -> usize {
         let text = draft.text..self.text.len();
-        self.rare(Rare::Append(Append {
+        self.rare(DurableCommand::Append(Append {
             room,
             text: text.clone(),
             offset,
@@ -397,18 +397,18 @@ impl Outbox {
 
     pub(crate) fn persist_room(&mut self, room: &str) {
         let room = self.note(room);
-        self.rare(Rare::PersistRoom(room));
+        self.rare(DurableCommand::PersistRoom(room));
     }
 
-    pub(crate) fn recall(&mut self, room: &str) {
+    pub(crate) fn load_history(&mut self, room: &str) {
         let room = self.note(room);
-        self.rare(Rare::Recall(room));
+        self.rare(DurableCommand::LoadHistory(room));
     }
 
-    fn rare(&mut self, command: Rare) {
+    fn rare(&mut self, command: DurableCommand) {
         let commands = &mut self.rare.get_or_insert_default().commands;
         commands.push(command);
-        self.entries.push(Entry::Rare(commands.len() - 1));
+        self.entries.push(Entry::DurableCommand(commands.len() - 1));
     }
 
     /// Ends a frame that is binary, in which no text was written.
@@ -479,7 +479,7 @@ impl Outbox {
                 range.start < range.end
             }
             Entry::Close { conn, .. } | Entry::Ping(conn) | Entry::Persist(conn) => *conn != from,
-            Entry::Rare(_) => true,
+            Entry::DurableCommand(_) => true,
         });
         self.entries.append(&mut kept);
     }
@@ -488,17 +488,17 @@ impl Outbox {
     #[inline(never)]
     fn rarity(&self, at: usize) -> Option<Command<'_>> {
         Some(match self.rare.as_ref()?.commands.get(at)? {
-            Rare::Append(append) => Command::Append {
+            DurableCommand::Append(append) => Command::Append {
                 room: &self.text[append.room.clone()],
                 offset: append.offset,
                 at: append.at,
                 frame: &self.text[append.text.clone()],
                 except: &append.except,
             },
-            Rare::PersistRoom(room) => Command::PersistRoom {
+            DurableCommand::PersistRoom(room) => Command::PersistRoom {
                 room: &self.text[room.clone()],
             },
-            Rare::Recall(room) => Command::Recall {
+            DurableCommand::LoadHistory(room) => Command::LoadHistory {
                 room: &self.text[room.clone()],
             },
         })
@@ -569,7 +569,7 @@ impl<'a> Iterator for Commands<'a> {
                 frame: Frame::Binary(&outbox.bytes[bytes.clone()]),
                 class: Class::Message,
             },
-            Entry::Rare(at) => return outbox.rarity(*at),
+            Entry::DurableCommand(at) => return outbox.rarity(*at),
             Entry::Close { conn, code, reason } => Command::Close {
                 conn: *conn,
                 code: *code,

@@ -13,7 +13,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use self::path::Pattern;
 use crate::{
-    gateway::{Admission, Context, Desk, Failure, Outcome, Rejection, RoomAction, UpgradeRequest},
+    gateway::{
+        Admission, Context, Failure, NamespaceContext, Outcome, Rejection, RoomAction,
+        UpgradeRequest,
+    },
     wire::close::DisconnectReason,
     wire::envelope::{Message, check_event},
     wire::frame::Frame,
@@ -124,8 +127,8 @@ type ConnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S) -> Result<(), Reje
 type DisconnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, DisconnectReason)>;
 type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
 type RoomHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &str)>;
-type UserHook<S> = Box<dyn FnMut(&mut Desk<'_>, &mut S, &str, &str)>;
-type DeskHook<S> = Box<dyn FnMut(&mut Desk<'_>, &mut S)>;
+type UserHook<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str)>;
+type DeskHook<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S)>;
 
 /// How the state becomes text, and text the state.
 struct Persist<S> {
@@ -365,7 +368,7 @@ impl<S> Router<S> {
     #[must_use]
     pub fn on_present(
         mut self,
-        hook: impl FnMut(&mut Desk<'_>, &mut S, &str, &str) + 'static,
+        hook: impl FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str) + 'static,
     ) -> Self {
         self.present.push(Box::new(hook));
         self
@@ -386,7 +389,7 @@ impl<S> Router<S> {
     #[must_use]
     pub fn on_absent(
         mut self,
-        hook: impl FnMut(&mut Desk<'_>, &mut S, &str, &str) + 'static,
+        hook: impl FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str) + 'static,
     ) -> Self {
         self.absent.push(Box::new(hook));
         self
@@ -397,7 +400,7 @@ impl<S> Router<S> {
     pub fn every(
         mut self,
         period: Duration,
-        hook: impl FnMut(&mut Desk<'_>, &mut S) + 'static,
+        hook: impl FnMut(&mut NamespaceContext<'_>, &mut S) + 'static,
     ) -> Self {
         self.schedules.push((period, Box::new(hook)));
         self
@@ -405,7 +408,10 @@ impl<S> Router<S> {
 
     /// Adds a hook for [`Gateway::drain`](crate::Gateway::drain).
     #[must_use]
-    pub fn on_drain(mut self, hook: impl FnMut(&mut Desk<'_>, &mut S) + 'static) -> Self {
+    pub fn on_drain(
+        mut self,
+        hook: impl FnMut(&mut NamespaceContext<'_>, &mut S) + 'static,
+    ) -> Self {
         self.drain.push(Box::new(hook));
         self
     }

@@ -20,7 +20,7 @@ use crate::{
     denial::Farewell,
     namespace::Link,
     patience,
-    places::Permit,
+    permits::Permit,
     shard::{ClientInput, Mail, Shard},
     socket::{Home, Socket, Stage},
     ws::{self, Decoder, Event, Guards},

@@ -55,9 +55,9 @@
 //!                 ok(total)
 //!             })
 //!         })
-//!         .every(Duration::from_secs(60), |desk, shop| {
-//!             if let Err(fault) = desk.broadcast("sold", &shop.sold) {
-//!                 desk.report("sold", fault);
+//!         .every(Duration::from_secs(60), |namespace, shop| {
+//!             if let Err(fault) = namespace.broadcast("sold", &shop.sold) {
+//!                 namespace.report("sold", fault);
 //!             }
 //!         })
 //! }
@@ -132,7 +132,7 @@ mod http;
 mod metrics;
 mod namespace;
 mod patience;
-mod places;
+mod permits;
 mod queue;
 mod recorder;
 mod reload;
@@ -154,9 +154,9 @@ pub use reload::{Reload, ReloadError, Reloaded, Reloader};
 #[cfg(feature = "garde")]
 pub use roomcast_core::Valid;
 pub use roomcast_core::{
-    Audience, CloseCode, ConnId, Context, Delivery, Desk, DisconnectReason, EncodeError, ErrorCode,
-    Event, Failure, Frame, Gateway, JoinError, Limits, Message, Outcome, Path, Policies, Rate,
-    Rejection, Reply, RoomPolicy, Router, Timestamp, UnixTime, UnknownConn,
+    Audience, CloseCode, ConnId, Context, Delivery, DisconnectReason, EncodeError, ErrorCode,
+    Event, Failure, Frame, Gateway, JoinError, Limits, Message, NamespaceContext, Outcome, Path,
+    Policies, Rate, Rejection, Reply, RoomPolicy, Router, Timestamp, UnixTime, UnknownConn,
     gateway::{
         Admission, CompleteError, HistoryRead, IntoOutcome, RoomAction, Scope, To, Token,
         UpgradeRequest,

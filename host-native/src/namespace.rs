@@ -1,10 +1,10 @@
 //! A namespace: its application, and the way of commands to its connections.
 
 mod application;
+mod batch;
 mod fan_out;
 mod keep;
 mod outside;
-mod run;
 mod work;
 
 use std::{
@@ -28,9 +28,9 @@ pub(crate) use self::{application::said, fan_out::Link};
 use self::{
     application::{AnyApp, Application, Panicked},
     fan_out::FanOut,
-    work::Works,
+    work::Tasks,
 };
-use crate::{denial::Farewell, http::Knock, shard::Shard, store::Life};
+use crate::{denial::Farewell, http::OwnedUpgradeRequest, shard::Shard, store::NamespaceHeader};
 
 /// One namespace, on the one shard that is its home.
 ///
@@ -47,11 +47,11 @@ pub(crate) struct Namespace {
 struct Inner {
     application: Application,
     fan_out: FanOut,
-    works: Works,
+    tasks: Tasks,
     /// Whether the run is to be ended with the turn.
     listed: bool,
     /// What must not be forgotten of the namespace; `None` when nothing is kept.
-    life: Option<Life>,
+    life: Option<NamespaceHeader>,
     /// Bytes that its histories count for among those of all namespaces.
     history_bytes: usize,
 }
@@ -63,10 +63,10 @@ impl Namespace {
         mut config: Config,
         state: HubState,
         gateway: Box<dyn Gateway>,
-        life: Option<Life>,
+        life: Option<NamespaceHeader>,
     ) -> Result<Self, RestoreError> {
         // As the application will have it, for the journal.
-        (config.raw, config.told_of_users) = (gateway.is_raw(), gateway.watches_users());
+        (config.raw, config.notify_presence) = (gateway.is_raw(), gateway.wants_presence());
         shard.record_opening(&name, || Opening::new(config.clone(), state.clone()));
         let app = App::restore(config, gateway, state.into(), [])?;
         Ok(Self {
@@ -75,7 +75,7 @@ impl Namespace {
             inner: RefCell::new(Inner {
                 application: Application::new(app),
                 fan_out: FanOut::default(),
-                works: Works::default(),
+                tasks: Tasks::default(),
                 listed: false,
                 life,
                 history_bytes: 0,
@@ -94,10 +94,10 @@ impl Namespace {
     }
 
     /// Asks the application whether a request is to be granted.
-    pub(crate) fn upgrade(&self, knock: &Knock) -> Result<Admission, Rejection> {
+    pub(crate) fn upgrade(&self, request: &OwnedUpgradeRequest) -> Result<Admission, Rejection> {
         let inner = self.inner.borrow();
         let app = inner.application.app();
-        let ask = AssertUnwindSafe(|| knock.ask(|request| app.upgrade(request)));
+        let ask = AssertUnwindSafe(|| request.ask(|request| app.upgrade(request)));
         let asked = catch_unwind(ask);
         let cause = match &asked {
             Ok(Err(rejection)) => rejection.cause().map(Into::into),
@@ -204,7 +204,7 @@ impl Namespace {
     fn complete(self: &Rc<Self>, shard: &Shard, token: Token, outcome: Outcome) {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
-        inner.works.end(token);
+        inner.tasks.end(token);
         if !inner.application.app().is_pending(token) {
             self.drop_outcome(token, &outcome);
         }
@@ -244,7 +244,7 @@ impl Namespace {
     /// its application has nothing to keep.
     pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
         let inner = self.inner.borrow();
-        inner.works.is_empty()
+        inner.tasks.is_empty()
             && inner.application.app().hub().is_idle(now)
             && !inner.application.has_something_to_lose()
     }
@@ -255,7 +255,7 @@ impl Namespace {
         let inner = self.inner.borrow();
         let hub = inner.application.app().hub();
         let counts = hub.counts();
-        inner.works.is_empty()
+        inner.tasks.is_empty()
             && (counts.connections, counts.history_bytes) == (0, 0)
             && !hub.remembers_keys(now)
             && !inner.application.has_something_to_lose()
@@ -306,7 +306,7 @@ impl Namespace {
     pub(crate) fn end_run(self: &Rc<Self>, shard: &Shard, recipients_max: usize) -> bool {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
-        if inner.fan_out.run().recipients() > recipients_max {
+        if inner.fan_out.batch().recipients() > recipients_max {
             return false;
         }
         inner.listed = false;
@@ -319,7 +319,7 @@ impl Namespace {
     pub(crate) fn finish_for(self: &Rc<Self>, shard: &Shard, conn: ConnId) {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
-        if inner.fan_out.run().reaches(conn) {
+        if inner.fan_out.batch().reaches(conn) {
             inner.fan_out.end_run(shard, now);
             self.finish(shard, now, inner);
         }
@@ -347,10 +347,10 @@ impl Namespace {
         let (app, _) = inner.application.app_mut();
         // First the work: some of it may be cancelled already.
         for (token, work) in app.take_work() {
-            inner.works.begin(shard, self, token, work);
+            inner.tasks.begin(shard, self, token, work);
         }
         for token in app.take_cancelled() {
-            inner.works.cancel(token);
+            inner.tasks.cancel(token);
         }
     }
 
@@ -361,7 +361,7 @@ impl Namespace {
         if inner.application.app().has_news() {
             self.take_news(shard, inner);
         }
-        if !inner.fan_out.run().is_empty() && !mem::replace(&mut inner.listed, true) {
+        if !inner.fan_out.batch().is_empty() && !mem::replace(&mut inner.listed, true) {
             shard.list_run(self);
         }
     }

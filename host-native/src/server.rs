@@ -254,7 +254,7 @@ impl Server {
     }
 
     /// A page of a room's history; which offsets give which messages, see
-    /// [`Desk::history`](roomcast_core::Desk::history).
+    /// [`NamespaceContext::history`](roomcast_core::NamespaceContext::history).
     ///
     /// ```no_run
     /// # async fn example(server: roomcast::Server) -> Result<(), Box<dyn std::error::Error>> {
@@ -286,7 +286,7 @@ impl Server {
     }
 
     /// A page of those who are in a room, users by name; see
-    /// [`Desk::presence`](roomcast_core::Desk::presence).
+    /// [`NamespaceContext::presence`](roomcast_core::NamespaceContext::presence).
     ///
     /// ```no_run
     /// # async fn example(server: roomcast::Server) -> Result<(), Box<dyn std::error::Error>> {

@@ -5,12 +5,12 @@
 
 mod cork;
 mod durable;
-mod ebb;
 mod flow;
 mod histories;
 mod mail;
 mod schedule;
 mod sweep;
+mod trim;
 mod turn;
 
 use std::{
@@ -37,7 +37,7 @@ use tokio::{
 };
 
 pub(crate) use self::mail::{Batch, ClientInput, Mail};
-use self::{cork::Cork, durable::Durable, ebb::HighWater, flow::Flow, turn::Backlog};
+use self::{cork::Cork, durable::Durable, flow::Flow, trim::HighWater, turn::Backlog};
 use crate::{
     gateways::FactoryFault,
     metrics::Metrics,
@@ -45,7 +45,7 @@ use crate::{
     patience::Patience,
     shared::Shared,
     socket::{Home, Socket},
-    store::{Life, StoreError},
+    store::{NamespaceHeader, StoreError},
 };
 
 #[derive(Debug)]
@@ -149,10 +149,10 @@ impl Shard {
         if let Some(namespace) = self.namespace(name) {
             return Ok(namespace);
         }
-        let places = &self.shared.namespaces;
-        if places.reserve().is_none() {
+        let permits = &self.shared.namespaces;
+        if permits.reserve().is_none() {
             self.retire_one();
-            places.reserve().ok_or(OpenError::Full)?;
+            permits.reserve().ok_or(OpenError::Full)?;
         }
         let opened = self.begin_namespace(name);
         if let Err(fault) = &opened {
@@ -180,9 +180,9 @@ impl Shard {
             Some(kept) => (kept.life, kept.rooms, kept.keys),
             None => {
                 let epoch = self.shared.epoch().into();
-                let life = Life {
+                let life = NamespaceHeader {
                     epoch,
-                    lives: 0,
+                    histories_opened: 0,
                     next_serial: 0,
                 };
                 (life, Vec::new(), Vec::new())
@@ -194,7 +194,7 @@ impl Shard {
             .with_durable(store.is_some())
             .with_unix_zero_ms(self.unix_zero_ms.get());
         let state = HubState::from_serial(self.serial.get().max(life.next_serial))
-            .with_lives(life.lives)
+            .with_histories_opened(life.histories_opened)
             .with_rooms(rooms.iter().map(|room| room.state.clone()))
             .with_keys(keys);
         let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
@@ -207,7 +207,7 @@ impl Shard {
             .insert(name.clone(), namespace.clone());
         for (room, messages) in rooms.iter().map(|room| &room.state).zip(messages) {
             if namespace.ask(|hub| hub.room_state(room.room())).is_some() {
-                namespace.give_back(self, room.room(), &messages);
+                namespace.history_loaded(self, room.room(), &messages);
             } else if let Some(life) = &life {
                 // By the policies of now it keeps nothing.
                 self.keep(|batch| batch.set_room(name, life.clone(), room.room(), None));

@@ -13,7 +13,7 @@ use roomcast_http::{Access, RefusalNotices};
 use tokio::sync::mpsc;
 
 use crate::{
-    clock::Clock, gateways::Gateways, metrics::Metrics, places::Places, recorder::Recorder,
+    clock::Clock, gateways::Gateways, metrics::Metrics, permits::Permits, recorder::Recorder,
     settings::Settings, shard::Batch, store::Store,
 };
 
@@ -25,10 +25,10 @@ pub(crate) struct Shared {
     pub(crate) metrics: Vec<Metrics>,
     /// The way to each shard.
     pub(crate) posts: Arc<[mpsc::UnboundedSender<Batch>]>,
-    pub(crate) connections: Places,
+    pub(crate) connections: Permits,
     /// Connections of each address; empty while they are not counted.
     pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
-    pub(crate) namespaces: Places,
+    pub(crate) namespaces: Permits,
     /// Rules of access in force.
     pub(crate) access: RwLock<Arc<Access>>,
     /// How many TCP connections were accepted; the next one's thread comes of it.

@@ -14,7 +14,7 @@ mod batch;
 mod checkpoint;
 mod commits;
 mod error;
-mod life;
+mod integrity;
 mod read;
 mod sync;
 #[cfg(test)]
@@ -33,12 +33,12 @@ use roomcast_core::{
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-pub(crate) use self::batch::{Batch, Life};
+pub(crate) use self::batch::{Batch, NamespaceHeader};
 use self::{
     batch::NamespaceBatch,
     checkpoint::Checkpoints,
     commits::{Commits, Found},
-    life::Header,
+    integrity::Header,
 };
 pub use self::{error::StoreError, sync::StoreSync};
 
@@ -63,7 +63,7 @@ struct Writer {
 /// A namespace as it was kept.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    pub(crate) life: Life,
+    pub(crate) life: NamespaceHeader,
     pub(crate) rooms: Vec<KeptRoom>,
     pub(crate) keys: Vec<KeyState>,
 }
@@ -119,7 +119,7 @@ impl Store {
         commits::lock(&lock)?;
         // Before anything is opened that may be another folder's too.
         let found = Found::look(folder)?;
-        life::part(folder, &found)?;
+        integrity::part(folder, &found)?;
         let mut db = connect(folder)?;
         check_format(&mut db)?;
         // Not the quick one, which believes indexes.
@@ -127,7 +127,7 @@ impl Store {
         if sound != "ok" {
             return Err(Fault::Damaged(sound));
         }
-        let (header, commits) = life::begin(&mut db, folder, found, sync)?;
+        let (header, commits) = integrity::begin(&mut db, folder, found, sync)?;
         let writer = Writer {
             db,
             header,
@@ -190,7 +190,7 @@ impl Store {
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         self.checkpoints.stop();
         let writer = &mut *self.writer();
-        life::end(writer).map_err(|fault| self.error(&fault))
+        integrity::end(writer).map_err(|fault| self.error(&fault))
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {

@@ -20,8 +20,8 @@ export class Sockets {
   #slots = new Map();
   // The attachments, as they are saved; by slot.
   #saved = [];
-  // Those that have no seat yet, and their attachments.
-  #standing = [];
+  // Those that have no slot yet, and their attachments.
+  #unassigned = [];
   // What the input that is being done wants sent and closed: pairs of slots and a message, or of a
   // slot and a close.
   #wanted = [];
@@ -92,20 +92,20 @@ export class Sockets {
     const all = this.#ctx.getWebSockets().map((socket) => [socket, socket.deserializeAttachment()]);
     // One that ended is a member until the platform has said so, as it would be had nobody slept. One
     // that the server closed has nothing attached any more.
-    this.#standing = all.filter(
+    this.#unassigned = all.filter(
       ([socket, attachment]) => socket.readyState === OPEN || (attachment && !this.#ended.has(socket)),
     );
-    return this.#standing.map(([, attachment]) => attachment);
+    return this.#unassigned.map(([, attachment]) => attachment);
   }
 
-  seat(slots) {
+  assign(slots) {
     this.flush();
-    const standing = this.#standing;
-    this.#standing = [];
+    const unassigned = this.#unassigned;
+    this.#unassigned = [];
     this.#bySlot = [];
     this.#saved = [];
     this.#slots.clear();
-    standing.forEach(([socket, attachment], index) => {
+    unassigned.forEach(([socket, attachment], index) => {
       if (slots[index] === NO_SLOT) this.abort(socket);
       else this.#put(slots[index], socket, attachment);
     });

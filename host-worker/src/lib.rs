@@ -20,9 +20,9 @@
 )]
 #![cfg_attr(not(feature = "applications"), allow(unreachable_pub))]
 
+mod api_host;
 mod ask;
 mod attachment;
-mod desk;
 mod mount;
 mod namespace;
 mod notify;

@@ -19,7 +19,7 @@ pub(crate) struct AnyGateway;
 
 #[cfg(not(feature = "applications"))]
 impl Gateway for AnyGateway {
-    fn watches(&self) -> bool {
+    fn wants_membership(&self) -> bool {
         false
     }
 }

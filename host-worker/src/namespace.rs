@@ -12,8 +12,8 @@ use roomcast_core::{
 use roomcast_http::{Answer, ApiCall, Problem};
 
 use crate::{
+    api_host::ApiCaller,
     attachment,
-    desk::Desk,
     mount::{AnyGateway, Application},
     notify::Notify,
     platform::{Attachments, Fault, Platform},
@@ -55,7 +55,7 @@ pub(crate) struct Namespace<P> {
     /// The application's state, as it is saved.
     saved: String,
     /// How many histories have begun, as it is saved.
-    lives: u64,
+    histories_opened: u64,
     /// Rooms that are saved, and that the hub has nothing to remember of.
     forgotten: Vec<String>,
     /// When the platform is to call.
@@ -96,7 +96,7 @@ impl<P: Platform> Namespace<P> {
             attachments: Attachments::default(),
             changed: Vec::new(),
             saved: String::new(),
-            lives: 0,
+            histories_opened: 0,
             forgotten: Vec::new(),
             alarm: None,
         }
@@ -126,7 +126,7 @@ impl<P: Platform> Namespace<P> {
         let saved = self.platform.load()?;
         let attachments = self.platform.attachments()?;
         self.saved.clone_from(&saved.application);
-        self.lives = saved.state.lives();
+        self.histories_opened = saved.state.histories_opened();
         self.forgotten.clone_from(&saved.unreadable);
         if saved.damaged > 0 {
             let rows = Counted(saved.damaged, "row");
@@ -143,7 +143,11 @@ impl<P: Platform> Namespace<P> {
             .with_limits(self.limits.clone())
             .with_policies(self.policies.clone())
             .with_durable(true);
-        let Wake { app, seats, unfit } = wake(&config, saved, &attachments, gateway)?;
+        let Wake {
+            app,
+            assigned,
+            unfit,
+        } = wake(&config, saved, &attachments, gateway)?;
         for room in self.forgotten.iter().chain(&unfit) {
             let text =
                 format!("the history of {room:?} is lost, its state is unfit: it begins anew");
@@ -153,11 +157,11 @@ impl<P: Platform> Namespace<P> {
         let nothing = |room: &String| app.hub().room_state(room).is_none();
         self.forgotten.extend(rooms.into_iter().filter(nothing));
         self.conns.clear();
-        let mut slots = Vec::with_capacity(seats.len());
-        for seat in seats {
-            slots.push(match seat {
+        let mut slots = Vec::with_capacity(assigned.len());
+        for slot in assigned {
+            slots.push(match slot {
                 Ok(conn) => {
-                    self.seat(conn);
+                    self.assign(conn);
                     Some(conn.slot())
                 }
                 Err(why) => {
@@ -168,7 +172,7 @@ impl<P: Platform> Namespace<P> {
                 }
             });
         }
-        self.platform.seat(&slots);
+        self.platform.assign(&slots);
         self.alarm = None;
         self.schedule(app.next_timeout());
         Ok(app)
@@ -203,7 +207,7 @@ impl<P: Platform> Namespace<P> {
             return Ok(opened.map(|_| ()));
         }
         if let Ok(conn) = opened {
-            self.seat(conn);
+            self.assign(conn);
         }
         let saved = self.open(opened.as_ref().ok().copied());
         self.settle(saved)?;
@@ -218,7 +222,7 @@ impl<P: Platform> Namespace<P> {
             (None, None) => return Ok(()),
         };
         self.platform.save_serial(serial)?;
-        self.recall()?;
+        self.load_histories()?;
         self.carry_out();
         self.save(None, conn)?;
         if let Some(conn) = conn {
@@ -317,12 +321,12 @@ impl<P: Platform> Namespace<P> {
     /// Does what an API call asks for.
     pub(crate) fn call(&mut self, call: ApiCall) -> Result<Result<Answer, Problem>, Fault> {
         let (now, app, out, platform) = self.parts()?;
-        let mut desk = Desk::new(now, app, out, platform);
-        let answer = call.run(&mut desk);
-        let learned = desk.into_learned();
+        let mut caller = ApiCaller::new(now, app, out, platform);
+        let answer = call.run(&mut caller);
+        let learned = caller.into_learned();
         let saved = learned.and_then(|key| {
             self.save_key(now, key.as_deref())?;
-            self.recall()?;
+            self.load_histories()?;
             self.carry_out();
             self.save(None, None)
         });
@@ -377,7 +381,7 @@ impl<P: Platform> Namespace<P> {
         Ok(self.conns.get(slot).copied().flatten())
     }
 
-    fn seat(&mut self, conn: ConnId) {
+    fn assign(&mut self, conn: ConnId) {
         if self.conns.len() <= conn.slot() {
             self.conns.resize(conn.slot() + 1, None);
         }
@@ -386,7 +390,7 @@ impl<P: Platform> Namespace<P> {
 
     /// Carries out and saves what an input caused. `heard` is whose message it was.
     fn finish(&mut self, heard: Option<ConnId>) -> Result<(), Fault> {
-        let saved = self.recall().and_then(|()| {
+        let saved = self.load_histories().and_then(|()| {
             self.carry_out();
             self.save(heard, None)
         });
@@ -457,7 +461,7 @@ impl<P: Platform> Namespace<P> {
                 Command::Send { .. }
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
-                | Command::Recall { .. } => {}
+                | Command::LoadHistory { .. } => {}
             }
         }
         changed.retain(|&conn| Some(conn) != opened);
@@ -498,7 +502,7 @@ impl<P: Platform> Namespace<P> {
                 | Command::Persist { .. }
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
-                | Command::Recall { .. } => {}
+                | Command::LoadHistory { .. } => {}
             }
         }
     }

@@ -339,12 +339,12 @@ impl Platform for Edge {
         Ok(attachments.iter().map(|one| sockets::bytes(&one)).collect())
     }
 
-    fn seat(&mut self, slots: &[Option<usize>]) {
+    fn assign(&mut self, slots: &[Option<usize>]) {
         let slots: Vec<u32> = slots
             .iter()
-            .map(|seat| seat.map_or(NO_SLOT, slot))
+            .map(|slot| slot.map_or(NO_SLOT, slot))
             .collect();
-        self.sockets.seat(&slots);
+        self.sockets.assign(&slots);
     }
 
     fn open(&mut self, at: usize, attachment: &[u8]) -> Result<(), Fault> {

@@ -44,7 +44,7 @@ pub(crate) struct Saved {
 #[derive(Debug, Default)]
 pub(crate) struct Kept<'a> {
     /// How many histories have begun, when one has.
-    pub(crate) lives: Option<u64>,
+    pub(crate) histories_opened: Option<u64>,
     /// Messages that are new in histories, in their order.
     pub(crate) messages: Vec<Appended<'a>>,
     /// The state of rooms, with that of each message's; one without a state is forgotten, with its
@@ -111,7 +111,7 @@ pub(crate) trait Platform {
 
     /// Gives those sockets, in the same order, their slots. One without a slot is told that there
     /// was a fault, and closed.
-    fn seat(&mut self, slots: &[Option<usize>]);
+    fn assign(&mut self, slots: &[Option<usize>]);
 
     /// Takes the socket that is being opened, with its first attachment.
     fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), Fault>;

@@ -272,7 +272,7 @@ impl Server {
     }
 
     /// A page of a room's history, read from the storage when the room has slept; which offsets give
-    /// which messages, see [`Desk::history`](roomcast_core::Desk::history).
+    /// which messages, see [`NamespaceContext::history`](roomcast_core::NamespaceContext::history).
     ///
     /// Work: the page, and the room's messages after a sleep.
     ///
@@ -299,7 +299,7 @@ impl Server {
     }
 
     /// A page of those who are in a room, users by name; see
-    /// [`Desk::presence`](roomcast_core::Desk::presence).
+    /// [`NamespaceContext::presence`](roomcast_core::NamespaceContext::presence).
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ extern "C" {
 
     /// Gives those sockets their slots; those with `NO_SLOT` are closed.
     #[wasm_bindgen(method)]
-    pub(crate) fn seat(this: &Sockets, slots: &[u32]);
+    pub(crate) fn assign(this: &Sockets, slots: &[u32]);
 
     /// Accepts the socket that waits, with its attachment.
     #[wasm_bindgen(method, catch)]
@@ -80,7 +80,7 @@ extern "C" {
     pub(crate) fn wake_at(this: &Sockets, at: f64);
 }
 
-/// What [`Sockets::seat`] closes.
+/// What [`Sockets::assign`] closes.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
 /// The bytes of an attachment; none when there are none.

@@ -143,7 +143,7 @@ impl Storage {
         }
         let application = kept.pop().map(|row| row.state).unwrap_or_default();
         let loaded = self.rooms.load(&self.sql, has("rooms"))?;
-        // Without their number the lives of histories might come again: they count in a new epoch.
+        // Without their number the histories_opened of histories might come again: they count in a new epoch.
         let epoch = if self.rooms.is_renewed() {
             self.epoch.clone()
         } else {
@@ -152,7 +152,9 @@ impl Storage {
         Ok(match state {
             Some(state) => Ok(Some(Saved {
                 epoch,
-                state: state.with_keys(keys).with_lives(loaded.lives),
+                state: state
+                    .with_keys(keys)
+                    .with_histories_opened(loaded.histories_opened),
                 rooms: loaded.rooms,
                 unreadable: loaded.unreadable,
                 damaged: keys_damaged + loaded.damaged,

@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Wake {
     pub(crate) app: AnyApp,
     /// For each attachment its connection, or why it has none.
-    pub(crate) seats: Vec<Result<ConnId, String>>,
+    pub(crate) assigned: Vec<Result<ConnId, String>>,
     /// Rooms whose state contradicts itself. They begin anew.
     pub(crate) unfit: Vec<String>,
 }
@@ -62,11 +62,15 @@ pub(crate) fn wake(
         App::restore(config.clone(), gateway(), state, conns)
     };
     let read = read(attachments);
-    let seats = ids(&read);
+    let assigned = ids(&read);
     match restore(&rooms, read) {
         Ok(app) => {
             let unfit = Vec::new();
-            return Ok(Wake { app, seats, unfit });
+            return Ok(Wake {
+                app,
+                assigned,
+                unfit,
+            });
         }
         Err(fault @ RestoreError::Gateway) => return Err(unreadable(fault)),
         Err(_) => {}
@@ -78,7 +82,7 @@ pub(crate) fn wake(
         alone.map(|_| conn).map_err(|fault| fault.to_string())
     });
     let read: Vec<_> = read.collect();
-    let seats = ids(&read);
+    let assigned = ids(&read);
     let alone = |room: &RoomState| {
         let state = HubState::default().with_rooms([room.clone()]);
         Hub::restore(config.clone(), state, []).is_ok()
@@ -86,7 +90,11 @@ pub(crate) fn wake(
     let (fit, unfit): (Vec<_>, Vec<_>) = rooms.into_iter().partition(alone);
     let app = restore(&fit, read).map_err(unreadable)?;
     let unfit = unfit.iter().map(|state| state.room().to_owned()).collect();
-    Ok(Wake { app, seats, unfit })
+    Ok(Wake {
+        app,
+        assigned,
+        unfit,
+    })
 }
 
 fn unreadable(fault: impl std::fmt::Display) -> Fault {
@@ -140,7 +148,7 @@ mod tests {
         (hub.state(), attachments)
     }
 
-    fn seated(state: HubState, attachments: &[Vec<u8>]) -> Vec<bool> {
+    fn has_slot(state: HubState, attachments: &[Vec<u8>]) -> Vec<bool> {
         let saved = Saved {
             epoch: "e".to_owned(),
             state,
@@ -150,17 +158,17 @@ mod tests {
             application: String::new(),
         };
         let woken = wake(&Config::new("e"), saved, attachments, || Box::new(()));
-        let Wake { app, seats, .. } = woken.expect("nothing that an application saved");
+        let Wake { app, assigned, .. } = woken.expect("nothing that an application saved");
         app.hub().assert_consistent();
-        let conns: Vec<_> = seats.iter().flatten().copied().collect();
+        let conns: Vec<_> = assigned.iter().flatten().copied().collect();
         assert_eq!(app.hub().members("r"), conns);
-        seats.iter().map(Result::is_ok).collect()
+        assigned.iter().map(Result::is_ok).collect()
     }
 
     #[test]
     fn everybody_comes_back() {
         let (state, attachments) = crowd(3);
-        assert_eq!(seated(state, &attachments), [true; 3]);
+        assert_eq!(has_slot(state, &attachments), [true; 3]);
     }
 
     #[test]
@@ -168,15 +176,15 @@ mod tests {
         let (state, mut attachments) = crowd(3);
         attachments[0] = b"\x01{".to_vec();
         attachments.push(attachments[2].clone());
-        let seats = seated(state, &attachments);
-        assert_eq!(seats, [false, true, true, false]);
+        let assigned = has_slot(state, &attachments);
+        assert_eq!(assigned, [false, true, true, false]);
     }
 
     #[test]
     fn an_id_from_the_future_is_out() {
         let (_, attachments) = crowd(3);
-        let seats = seated(HubState::from_serial(2), &attachments);
-        assert_eq!(seats, [true, true, false]);
+        let assigned = has_slot(HubState::from_serial(2), &attachments);
+        assert_eq!(assigned, [true, true, false]);
     }
 
     /// Damage costs who it hits: never the others, and never the namespace.
@@ -196,12 +204,17 @@ mod tests {
                     application: String::new(),
                 };
                 let woken = wake(&Config::new("e"), saved, &attachments, || Box::new(()));
-                let Wake { app, seats, .. } = woken.expect("a namespace");
+                let Wake { app, assigned, .. } = woken.expect("a namespace");
                 app.hub().assert_consistent();
                 // An id that is another one, and one that somebody has, is the first who claims it.
                 let other = attachment::decode(&sound[1]).expect("sound").id();
-                let claimed = seats[0].as_ref().is_ok_and(|id| id.slot() == other.slot());
-                assert!(seats[1].is_ok() || claimed, "{flip:#x} at {at}: {seats:?}");
+                let claimed = assigned[0]
+                    .as_ref()
+                    .is_ok_and(|id| id.slot() == other.slot());
+                assert!(
+                    assigned[1].is_ok() || claimed,
+                    "{flip:#x} at {at}: {assigned:?}"
+                );
             }
         }
     }
@@ -231,7 +244,7 @@ mod tests {
                 };
                 let saved = Saved {
                     epoch: "e".to_owned(),
-                    state: HubState::default().with_lives(hub.lives()),
+                    state: HubState::default().with_histories_opened(hub.histories_opened()),
                     rooms: vec![damaged, rooms[1].clone()],
                     unreadable: Vec::new(),
                     damaged: 0,

@@ -128,12 +128,15 @@ fn panics(router: Router<State>) -> Router<State> {
                 Ok::<(), Failure>(())
             })
         })
-        .every(Duration::from_millis(300), |desk, state: &mut State| {
-            if state.counted == 13 {
-                panic!("the schedule was told to");
-            }
-            let _ = desk.send(&Audience::room("ticks"), "tick", &state.counted);
-        })
+        .every(
+            Duration::from_millis(300),
+            |namespace, state: &mut State| {
+                if state.counted == 13 {
+                    panic!("the schedule was told to");
+                }
+                let _ = namespace.send(&Audience::room("ticks"), "tick", &state.counted);
+            },
+        )
         .on("set", |_: &mut Context, state: &mut State, counted: u32| {
             state.counted = counted;
         })

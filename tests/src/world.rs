@@ -9,7 +9,7 @@ use std::{
 };
 
 use roomcast_core::{
-    Desk, Gateway, Limits, Outcome, Policies,
+    Gateway, Limits, NamespaceContext, Outcome, Policies,
     gateway::{CompleteError, Token},
     room::{HistoryPage, PageError},
 };
@@ -33,8 +33,8 @@ mod look;
 /// let mut world = World::new(|| {
 ///     Router::default()
 ///         .on("wave", |cx: &mut Context| cx.to(cx.others()).emit("waves", &()).map(|_| ()))
-///         .every(Duration::from_secs(60), |desk, _| {
-///             desk.broadcast("minute", &desk.now().as_millis()).expect("a number");
+///         .every(Duration::from_secs(60), |namespace, _| {
+///             namespace.broadcast("minute", &namespace.now().as_millis()).expect("a number");
 ///         })
 /// });
 /// world.tell("alice connects");
@@ -257,8 +257,8 @@ impl<G: Gateway> World<G> {
     /// use roomcast_tests::World;
     ///
     /// let mut world = World::new(|| {
-    ///     Router::default().on_drain(|desk, ()| {
-    ///         desk.broadcast("closing", &()).expect("null");
+    ///     Router::default().on_drain(|namespace, ()| {
+    ///         namespace.broadcast("closing", &()).expect("null");
     ///     })
     /// });
     /// world.tell("alice connects");
@@ -292,13 +292,13 @@ impl<G: Gateway> World<G> {
     /// world.tell("alice connects as ann");
     /// world.tell(r#"alice sends {"event":"$join","room":"log"}"#);
     ///
-    /// let sent = world.act(|desk| desk.send(&Audience::room("log"), "note", &1))?;
+    /// let sent = world.act(|namespace| namespace.send(&Audience::room("log"), "note", &1))?;
     /// assert_eq!(sent.offset, Some(1));
     /// world.expect([r#"alice gets {"event":"note","room":"log","offset":1,"data":1}"#]);
     ///
     /// let page = world.history("log", .., 10)?;
     /// assert_eq!(page.messages[0].data::<u32>()?, 1);
-    /// let page = world.act(|desk| desk.presence("log", None, 10))?;
+    /// let page = world.act(|namespace| namespace.presence("log", None, 10))?;
     /// assert_eq!(page.members[0].user.as_deref(), Some("ann"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -307,7 +307,7 @@ impl<G: Gateway> World<G> {
     ///
     /// When the core is broken.
     #[track_caller]
-    pub fn act<R>(&mut self, act: impl FnOnce(&mut Desk<'_>) -> R) -> R {
+    pub fn act<R>(&mut self, act: impl FnOnce(&mut NamespaceContext<'_>) -> R) -> R {
         let acted = self.core.act("default", act);
         match acted.and_then(|result| self.proceed().map(|_| result)) {
             Ok(result) => result,
@@ -315,7 +315,7 @@ impl<G: Gateway> World<G> {
         }
     }
 
-    /// A page of a room's history; see [`Desk::history`].
+    /// A page of a room's history; see [`NamespaceContext::history`].
     ///
     /// # Errors
     ///
@@ -331,7 +331,7 @@ impl<G: Gateway> World<G> {
         offsets: impl RangeBounds<u64>,
         limit: usize,
     ) -> Result<HistoryPage, PageError> {
-        let read = self.act(|desk| desk.history(room, offsets, limit));
+        let read = self.act(|namespace| namespace.history(room, offsets, limit));
         // Messages are given back within the turn.
         match pin!(read).poll(&mut task::Context::from_waker(Waker::noop())) {
             Poll::Ready(page) => page,

@@ -25,9 +25,9 @@ fn porter() -> Router<Told> {
     Router::new(Told::new())
         .persistent()
         .on_present(move |_, told, room, user| came(told, room, user))
-        .on_absent(move |desk, told, room, user| {
+        .on_absent(move |namespace, told, room, user| {
             went(told, room, user);
-            desk.broadcast("gone", &(room, user)).expect("text");
+            namespace.broadcast("gone", &(room, user)).expect("text");
         })
 }
 
@@ -107,7 +107,7 @@ fn holds(story: &[Op]) -> Result<(), TestCaseError> {
         if let Some(app) = world.app() {
             prop_assert_eq!(by_hooks(app.gateway().state())?, BTreeSet::new());
             prop_assert_eq!(app.hub().counts().rooms, 0);
-            prop_assert!(app.gateway().watches_users());
+            prop_assert!(app.gateway().wants_presence());
         }
     }
     Ok(())

@@ -78,9 +78,9 @@ fn answers_come_later_and_schedules_when_they_are_due() {
                 tokens.borrow_mut().push(token);
                 token
             })
-            .every(Duration::from_secs(5), |desk, ()| {
-                if let Err(fault) = desk.broadcast("tick", &desk.now().as_millis()) {
-                    desk.report("tick", fault);
+            .every(Duration::from_secs(5), |namespace, ()| {
+                if let Err(fault) = namespace.broadcast("tick", &namespace.now().as_millis()) {
+                    namespace.report("tick", fault);
                 }
             })
     });
@@ -223,9 +223,9 @@ fn futures_that_wake_themselves_come_to_their_end() {
 fn a_drain_is_told_and_ends_nothing() {
     let mut world = World::new(|| {
         Router::default()
-            .on_drain(|desk, ()| {
-                let told = desk.broadcast("closing", &desk.counts().connections);
-                told.map_or_else(|fault| desk.report("drain", fault), |_| ());
+            .on_drain(|namespace, ()| {
+                let told = namespace.broadcast("closing", &namespace.counts().connections);
+                told.map_or_else(|fault| namespace.report("drain", fault), |_| ());
             })
             .on("ask", |_: &mut Context| 1)
     });
@@ -263,7 +263,7 @@ fn histories_and_presence_are_read_awake_and_asleep() {
         world.tell("alice connects as ann");
         world.tell("bob connects as ben");
         for n in 1..=3 {
-            let sent = world.act(|desk| desk.send(&Audience::room("notes"), "note", &n));
+            let sent = world.act(|namespace| namespace.send(&Audience::room("notes"), "note", &n));
             assert_eq!(sent.expect("a number").offset, Some(n));
         }
         world.tell(r#"alice sends {"event":"enter","id":1,"data":"Ann"}"#);
@@ -276,7 +276,7 @@ fn histories_and_presence_are_read_awake_and_asleep() {
         ]);
         let page = world.history("notes", 3.., 9).expect("kept");
         assert_eq!((page.offset, page.messages.len()), (3, 1));
-        let position = world.act(|desk| desk.position("notes").offset);
+        let position = world.act(|namespace| namespace.position("notes").offset);
         assert_eq!(position, 3);
     }
 }
@@ -495,7 +495,9 @@ fn a_story_is_a_trace_that_holds() {
         .run(&mut core)
         .unwrap_or_else(|fault| panic!("{fault}"));
     // What no op did cannot be told.
-    world.act(|desk| desk.broadcast("e", &1)).expect("sent");
+    world
+        .act(|namespace| namespace.broadcast("e", &1))
+        .expect("sent");
     assert!(world.trace("door", "More.").is_err());
 }
 

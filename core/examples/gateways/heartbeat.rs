@@ -6,10 +6,10 @@ use roomcast_core::Router;
 
 /// The application.
 pub(crate) fn heartbeat() -> Router {
-    Router::default().every(Duration::from_secs(5), |desk, ()| {
-        let now = desk.unix_time().to_string();
-        if let Err(fault) = desk.broadcast("heartbeat", &now) {
-            desk.report("heartbeat", fault);
+    Router::default().every(Duration::from_secs(5), |namespace, ()| {
+        let now = namespace.unix_time().to_string();
+        if let Err(fault) = namespace.broadcast("heartbeat", &now) {
+            namespace.report("heartbeat", fault);
         }
     })
 }

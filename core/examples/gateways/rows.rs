@@ -40,13 +40,13 @@ fn hooks(router: Router) -> Router {
             let sent = cx.to(Audience::room("watch")).emit("disconnected", &ended);
             sent.map_or_else(|fault| cx.report("disconnect", fault), |_| ());
         })
-        .every(Duration::from_secs(60), |desk, ()| {
-            let sent = desk.send(
+        .every(Duration::from_secs(60), |namespace, ()| {
+            let sent = namespace.send(
                 &Audience::room("watch"),
                 "minute",
-                &desk.counts().connections,
+                &namespace.counts().connections,
             );
-            sent.map_or_else(|fault| desk.report("minute", fault), |_| ());
+            sent.map_or_else(|fault| namespace.report("minute", fault), |_| ());
         })
         .guard_rooms(|cx, (), _, room| {
             if room == "staff" && cx.user() != Some("ann") {
@@ -150,13 +150,13 @@ fn rooms(router: Router) -> Router {
             |cx: &mut Context, (conn, room): (ConnId, String)| {
                 cx.connection(conn)
                     .ok_or_else(|| unknown(UnknownConn(conn)))?;
-                Ok::<_, Failure>(cx.desk().join(conn, &room)?)
+                Ok::<_, Failure>(cx.namespace().join(conn, &room)?)
             },
         )
         .on(
             "leave_conn",
             |cx: &mut Context, (conn, room): (ConnId, String)| {
-                cx.desk().leave(conn, &room).map_err(unknown)
+                cx.namespace().leave(conn, &room).map_err(unknown)
             },
         )
         .on("disconnect", |cx: &mut Context, conn: ConnId| {
@@ -175,7 +175,7 @@ fn rooms(router: Router) -> Router {
 fn queries(router: Router) -> Router {
     router
         .on("rooms", |cx: &mut Context, prefix: String| {
-            let rooms = cx.desk().rooms(&prefix);
+            let rooms = cx.namespace().rooms(&prefix);
             rooms
                 .map(|room| (room.name.to_owned(), room.members))
                 .collect::<Vec<_>>()

@@ -23,13 +23,13 @@ impl Headers for Fields<'_> {
 }
 
 /// A namespace that comes and goes as on a server with many of them.
-struct Desk {
+struct NamespaceContext {
     hub: Option<Hub>,
     places: usize,
     out: Outbox,
 }
 
-impl Desk {
+impl NamespaceContext {
     fn with(connections: usize) -> Self {
         let (mut hub, mut out) = (Hub::new(Config::new("e")), Outbox::new());
         for at in 0..connections {
@@ -101,7 +101,7 @@ fn may_travel<T: Send + 'static>(value: T) -> T {
     value
 }
 
-impl ApiHost for Desk {
+impl ApiHost for NamespaceContext {
     fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
         self.hub.as_ref().map(question)
     }
@@ -155,8 +155,8 @@ impl ApiHost for Desk {
 }
 
 /// The id as text of the connection that came at this place.
-fn id(desk: &Desk, at: usize) -> String {
-    let ids = desk.ask(|hub| {
+fn id(namespace: &NamespaceContext, at: usize) -> String {
+    let ids = namespace.ask(|hub| {
         let mut ids: Vec<_> = hub.connections().map(|conn| conn.id).collect();
         ids.sort_unstable();
         ids
@@ -166,16 +166,16 @@ fn id(desk: &Desk, at: usize) -> String {
 
 #[test]
 fn connections_are_joined_listed_and_removed() {
-    let mut desk = Desk::with(3);
-    let ids = [0, 1, 2].map(|at| id(&desk, at));
+    let mut namespace = NamespaceContext::with(3);
+    let ids = [0, 1, 2].map(|at| id(&namespace, at));
     let [a, b, c] = &ids;
     let path = |conn| format!("/api/v1/ns/rooms/chat%2F7/members/{conn}");
     let joined = r#"{"epoch":"e","offset":0,"already":false}"#;
-    assert_eq!(desk.told(&format!("PUT {}", path(b)), ""), joined);
+    assert_eq!(namespace.told(&format!("PUT {}", path(b)), ""), joined);
     let again = r#"{"epoch":"e","offset":0,"already":true}"#;
-    assert_eq!(desk.told(&format!("PUT {}", path(b)), ""), again);
+    assert_eq!(namespace.told(&format!("PUT {}", path(b)), ""), again);
     let room = r#"{"room":"chat/7","members":1,"epoch":"e","offset":0}"#;
-    assert_eq!(desk.told("GET /api/v1/ns/rooms/chat%2F7", ""), room);
+    assert_eq!(namespace.told("GET /api/v1/ns/rooms/chat%2F7", ""), room);
     let one = |conn, user, rooms, queued| {
         format!(
             r#"{{"conn":"{conn}","user":"{user}","rooms":[{rooms}],"since_ms":1007,"queued_bytes":{queued}}}"#
@@ -183,37 +183,37 @@ fn connections_are_joined_listed_and_removed() {
     };
     let (first, second) = (one(a, "ann", "", 0), one(b, "bob", r#""chat/7""#, 10));
     assert_eq!(
-        desk.told("GET /api/v1/ns/connections?limit=2", ""),
+        namespace.told("GET /api/v1/ns/connections?limit=2", ""),
         format!(r#"{{"connections":[{first},{second}],"next":"{b}"}}"#)
     );
     assert_eq!(
-        desk.told(
+        namespace.told(
             &format!("GET /api/v1/ns/connections?after={a}&user=ann"),
             ""
         ),
         format!(r#"{{"connections":[{}]}}"#, one(c, "ann", "", 20))
     );
     let path_of_b = format!("GET /api/v1/ns/connections/{b}");
-    assert_eq!(desk.told(&path_of_b, ""), second);
+    assert_eq!(namespace.told(&path_of_b, ""), second);
     let delete = format!("DELETE {}", path(b));
-    assert_eq!(desk.told(&delete, ""), r#"{"was":true}"#);
-    assert_eq!(desk.told(&delete, ""), r#"{"was":false}"#);
+    assert_eq!(namespace.told(&delete, ""), r#"{"was":true}"#);
+    assert_eq!(namespace.told(&delete, ""), r#"{"was":false}"#);
     let gone = r#"{"disconnected":2}"#;
     assert_eq!(
-        desk.told("DELETE /api/v1/ns/connections?user=ann", ""),
+        namespace.told("DELETE /api/v1/ns/connections?user=ann", ""),
         gone
     );
     let remove = format!("DELETE /api/v1/ns/connections/{b}?code=4000&reason=bye");
-    assert_eq!(desk.told(&remove, ""), r#"{"disconnected":1}"#);
-    assert_eq!(desk.told(&remove, ""), "not_found");
+    assert_eq!(namespace.told(&remove, ""), r#"{"disconnected":1}"#);
+    assert_eq!(namespace.told(&remove, ""), "not_found");
 }
 
 #[test]
 fn rooms_come_in_pages() {
-    let mut desk = Desk::with(1);
-    let a = id(&desk, 0);
+    let mut namespace = NamespaceContext::with(1);
+    let a = id(&namespace, 0);
     for room in ["a1", "a2", "a3", "b"] {
-        desk.told(&format!("PUT /api/v1/ns/rooms/{room}/members/{a}"), "");
+        namespace.told(&format!("PUT /api/v1/ns/rooms/{room}/members/{a}"), "");
     }
     let names = |page: String| {
         let page: BTreeMap<String, serde_json::Value> = serde_json::from_str(&page).expect("JSON");
@@ -221,28 +221,30 @@ fn rooms_come_in_pages() {
         let rooms: Vec<_> = rooms.map(|room| room["room"].to_string()).collect();
         (rooms.join(","), page.get("next").map(ToString::to_string))
     };
-    let page = names(desk.told("GET /api/v1/ns/rooms?prefix=a&limit=2", ""));
+    let page = names(namespace.told("GET /api/v1/ns/rooms?prefix=a&limit=2", ""));
     assert_eq!(page, (r#""a1","a2""#.into(), Some(r#""a2""#.into())));
-    let page = names(desk.told("GET /api/v1/ns/rooms?prefix=a&limit=2&after=a2", ""));
+    let page = names(namespace.told("GET /api/v1/ns/rooms?prefix=a&limit=2&after=a2", ""));
     assert_eq!(page, (r#""a3""#.into(), None));
 }
 
 #[test]
 fn sends_are_counted_and_remembered() {
-    let mut desk = Desk::with(3);
+    let mut namespace = NamespaceContext::with(3);
     let body = r#"{"audience":{"users":["ann"]},"event":"said","data":{"n":1}}"#;
     let send = "POST /api/v1/ns/send";
     let delivery = r#"{"matched":2,"queued":2,"dropped":0}"#;
-    assert_eq!(desk.told(send, body), delivery);
+    assert_eq!(namespace.told(send, body), delivery);
     let key: &[_] = &[("idempotency-key", "k")];
-    let first = desk.answer(send, key, body).expect("sent");
-    desk.told("DELETE /api/v1/ns/connections?user=ann", "");
-    assert_eq!(desk.answer(send, key, body), Ok(first));
+    let first = namespace.answer(send, key, body).expect("sent");
+    namespace.told("DELETE /api/v1/ns/connections?user=ann", "");
+    assert_eq!(namespace.answer(send, key, body), Ok(first));
     let other = body.replace('1', "2");
-    let refused = desk.answer(send, key, &other).expect_err("another message");
+    let refused = namespace
+        .answer(send, key, &other)
+        .expect_err("another message");
     assert_eq!(refused.code(), ProblemCode::KeyReused);
     for bad in ["", "\u{e9}", &"k".repeat(129)] {
-        let refused = desk.answer(send, &[("idempotency-key", bad)], body);
+        let refused = namespace.answer(send, &[("idempotency-key", bad)], body);
         let code = refused.expect_err(bad).code();
         assert_eq!(code, ProblemCode::BadRequest, "{bad:?}");
     }
@@ -250,33 +252,39 @@ fn sends_are_counted_and_remembered() {
 
 #[test]
 fn a_namespace_that_is_not_there_is_as_if_empty() {
-    let mut desk = Desk::gone(0);
+    let mut namespace = NamespaceContext::gone(0);
     let body = r#"{"audience":{"all":true},"event":"said"}"#;
     let nobody = r#"{"matched":0,"queued":0,"dropped":0}"#;
-    assert_eq!(desk.told("POST /api/v1/ns/send", body), nobody);
-    assert_eq!(desk.told("GET /api/v1/ns/rooms", ""), r#"{"rooms":[]}"#);
-    assert_eq!(desk.told("GET /api/v1/ns/rooms/a", ""), "not_found");
+    assert_eq!(namespace.told("POST /api/v1/ns/send", body), nobody);
     assert_eq!(
-        desk.told("PUT /api/v1/ns/rooms/a/members/0", ""),
+        namespace.told("GET /api/v1/ns/rooms", ""),
+        r#"{"rooms":[]}"#
+    );
+    assert_eq!(namespace.told("GET /api/v1/ns/rooms/a", ""), "not_found");
+    assert_eq!(
+        namespace.told("PUT /api/v1/ns/rooms/a/members/0", ""),
         "not_found"
     );
     let none = r#"{"disconnected":0}"#;
-    assert_eq!(desk.told("DELETE /api/v1/ns/connections?user=a", ""), none);
+    assert_eq!(
+        namespace.told("DELETE /api/v1/ns/connections?user=a", ""),
+        none
+    );
     let key: &[_] = &[("idempotency-key", "k")];
-    let refused = desk.answer("POST /api/v1/ns/send", key, body);
+    let refused = namespace.answer("POST /api/v1/ns/send", key, body);
     assert_eq!(
         refused.expect_err("no place").code(),
         ProblemCode::Overloaded
     );
-    desk.places = 1;
-    let sent = desk.answer("POST /api/v1/ns/send", key, body);
+    namespace.places = 1;
+    let sent = namespace.answer("POST /api/v1/ns/send", key, body);
     assert_eq!(sent.expect("sent").status, 200);
-    assert!(desk.hub.is_some(), "the key is remembered");
+    assert!(namespace.hub.is_some(), "the key is remembered");
 }
 
 #[test]
 fn what_is_wrong_is_said() {
-    let mut desk = Desk::with(1);
+    let mut namespace = NamespaceContext::with(1);
     for (request, code) in [
         ("GET /api/", "not_found"),
         ("GET /api/v2/ns/rooms", "not_found"),
@@ -311,18 +319,18 @@ fn what_is_wrong_is_said() {
         ("PATCH /api/v1/ns/connections/0", "method_not_allowed"),
         ("GET /api/v1/ns/connections/9", "not_found"),
     ] {
-        assert_eq!(desk.told(request, ""), code, "{request}");
+        assert_eq!(namespace.told(request, ""), code, "{request}");
     }
     let reason = "r".repeat(124);
     let request = format!("DELETE /api/v1/ns/connections/0?reason={reason}");
-    assert_eq!(desk.told(&request, ""), "bad_request");
+    assert_eq!(namespace.told(&request, ""), "bad_request");
 }
 
 #[test]
 fn head_is_get_wherever_get_is() {
-    let mut desk = Desk::with(1);
-    let a = id(&desk, 0);
-    desk.told(&format!("PUT /api/v1/ns/rooms/a/members/{a}"), "");
+    let mut namespace = NamespaceContext::with(1);
+    let a = id(&namespace, 0);
+    namespace.told(&format!("PUT /api/v1/ns/rooms/a/members/{a}"), "");
     for path in [
         "rooms",
         "rooms/a",
@@ -333,7 +341,7 @@ fn head_is_get_wherever_get_is() {
         "rooms/none",
         "rooms?limit=x",
     ] {
-        let mut told = |method| desk.told(&format!("{method} /api/v1/ns/{path}"), "");
+        let mut told = |method| namespace.told(&format!("{method} /api/v1/ns/{path}"), "");
         assert_eq!(told("HEAD"), told("GET"), "{path}");
     }
 }
@@ -341,8 +349,8 @@ fn head_is_get_wherever_get_is() {
 /// Proxies and browsers take dots out of a path, and read its percent signs.
 #[test]
 fn a_room_of_any_name_is_named_in_the_query() {
-    let mut desk = Desk::with(1);
-    let a = id(&desk, 0);
+    let mut namespace = NamespaceContext::with(1);
+    let a = id(&namespace, 0);
     for (query, json) in [
         (".", "."),
         ("..", ".."),
@@ -360,24 +368,32 @@ fn a_room_of_any_name_is_named_in_the_query() {
     ] {
         let member = format!("/api/v1/ns/room/members/{a}?room={query}");
         let joined = r#"{"epoch":"e","offset":0,"already":false}"#;
-        assert_eq!(desk.told(&format!("PUT {member}"), ""), joined, "{query}");
+        assert_eq!(
+            namespace.told(&format!("PUT {member}"), ""),
+            joined,
+            "{query}"
+        );
         let room = format!(r#"{{"room":"{json}","members":1,"epoch":"e","offset":0}}"#);
         let one = format!("GET /api/v1/ns/room?room={query}");
-        assert_eq!(desk.told(&one, ""), room, "{query}");
+        assert_eq!(namespace.told(&one, ""), room, "{query}");
         let rooms = format!(r#"{{"rooms":[{room}]}}"#);
-        assert_eq!(desk.told("GET /api/v1/ns/rooms", ""), rooms);
+        assert_eq!(namespace.told("GET /api/v1/ns/rooms", ""), rooms);
         for page in ["members", "history"] {
             let page = format!("GET /api/v1/ns/room/{page}?room={query}&limit=1");
-            assert_eq!(desk.told(&page, ""), "forbidden", "{page}");
+            assert_eq!(namespace.told(&page, ""), "forbidden", "{page}");
         }
         let left = r#"{"was":true}"#;
-        assert_eq!(desk.told(&format!("DELETE {member}"), ""), left, "{query}");
+        assert_eq!(
+            namespace.told(&format!("DELETE {member}"), ""),
+            left,
+            "{query}"
+        );
     }
 }
 
 #[test]
 fn parameters_that_a_call_does_not_know_are_refused_by_name() {
-    let mut desk = Desk::with(1);
+    let mut namespace = NamespaceContext::with(1);
     let body = r#"{"audience":{"all":true},"event":"said"}"#;
     for request in [
         "POST /api/v1/ns/send?x=1",
@@ -394,7 +410,7 @@ fn parameters_that_a_call_does_not_know_are_refused_by_name() {
         "GET /api/v1/ns/connections/0?x=1",
         "DELETE /api/v1/ns/connections/0?x=1",
     ] {
-        let refused = desk.answer(request, &[], body).expect_err(request);
+        let refused = namespace.answer(request, &[], body).expect_err(request);
         assert_eq!(refused.code(), ProblemCode::BadRequest, "{request}");
         let text = Response::from(refused).body.into_owned();
         let text = String::from_utf8(text).expect("JSON");
@@ -407,7 +423,7 @@ fn parameters_that_a_call_does_not_know_are_refused_by_name() {
 
 #[test]
 fn numbers_in_a_query_are_digits() {
-    let mut desk = Desk::with(1);
+    let mut namespace = NamespaceContext::with(1);
     for sign in ["%2B5", "+5", "%205", "5%20", "-5", ""] {
         for call in [
             "GET /api/v1/ns/rooms?limit=",
@@ -419,16 +435,16 @@ fn numbers_in_a_query_are_digits() {
             "GET /api/v1/ns/rooms/a/history?before=",
         ] {
             let request = format!("{call}{sign}");
-            assert_eq!(desk.told(&request, ""), "bad_request", "{request}");
+            assert_eq!(namespace.told(&request, ""), "bad_request", "{request}");
         }
     }
     let code = "DELETE /api/v1/ns/connections?user=a&code=%2B4000";
-    assert_eq!(desk.told(code, ""), "bad_request");
+    assert_eq!(namespace.told(code, ""), "bad_request");
 }
 
 #[test]
 fn one_key_and_a_plain_body_are_asked_for() {
-    let mut desk = Desk::with(1);
+    let mut namespace = NamespaceContext::with(1);
     let body = r#"{"audience":{"all":true},"event":"said"}"#;
     let send = "POST /api/v1/ns/send";
     let key = ("idempotency-key", "k");
@@ -438,24 +454,26 @@ fn one_key_and_a_plain_body_are_asked_for() {
         &[key, ("idempotency-key", "l")],
         &[("idempotency-key", "k, l")],
     ] {
-        let refused = desk.answer(send, keys, body).expect_err("several keys");
+        let refused = namespace
+            .answer(send, keys, body)
+            .expect_err("several keys");
         assert_eq!(refused.code(), ProblemCode::BadRequest, "{keys:?}");
     }
     for encoding in ["gzip", "br", "x", "identity, gzip", "GZIP"] {
-        let refused = desk.answer(send, &[("content-encoding", encoding)], body);
+        let refused = namespace.answer(send, &[("content-encoding", encoding)], body);
         let refused = Response::from(refused.expect_err(encoding));
         assert_eq!(refused.status, 415, "{encoding}");
         assert!(refused.headers.contains(&("accept-encoding", "identity")));
     }
     for encoding in ["identity", "Identity"] {
-        let sent = desk.answer(send, &[("content-encoding", encoding)], body);
+        let sent = namespace.answer(send, &[("content-encoding", encoding)], body);
         assert_eq!(sent.expect(encoding).status, 200);
     }
 }
 
 #[test]
 fn a_body_is_one_object_that_names_an_audience_and_an_event() {
-    let mut desk = Desk::with(1);
+    let mut namespace = NamespaceContext::with(1);
     for (body, code) in [
         ("", "bad_request"),
         ("[]", "bad_request"),
@@ -477,13 +495,13 @@ fn a_body_is_one_object_that_names_an_audience_and_an_event() {
             "bad_payload",
         ),
     ] {
-        assert_eq!(desk.told("POST /api/v1/ns/send", body), code, "{body}");
+        assert_eq!(namespace.told("POST /api/v1/ns/send", body), code, "{body}");
     }
 }
 
 #[test]
 fn queue_sizes_can_be_filled_in_later() {
-    let mut desk = Desk::with(2);
+    let mut namespace = NamespaceContext::with(2);
     let headers = Fields(&[]);
     let request = Request {
         method: "GET",
@@ -499,8 +517,8 @@ fn queue_sizes_can_be_filled_in_later() {
         panic!("{read:?}");
     };
     let call: ApiCall = call;
-    let mut answer = call.run(&mut desk).expect("a list");
-    let (second, stranger): (ConnId, _) = (id(&desk, 1).parse().expect("an id"), "123456789");
+    let mut answer = call.run(&mut namespace).expect("a list");
+    let (second, stranger): (ConnId, _) = (id(&namespace, 1).parse().expect("an id"), "123456789");
     answer.set_queued_bytes(second, 4711);
     answer.set_queued_bytes(stranger.parse().expect("an id"), 9);
     let body = Response::from(answer).body.into_owned();
@@ -514,7 +532,7 @@ fn members_and_history_of_a_room() {
     let policies = r#"{"rooms":[{"match":"den","history":{},"presence":"members"},
                                 {"match":"hall","presence":"counts"}]}"#;
     let policies = serde_json::from_str(policies).expect("policies");
-    let mut desk = Desk::with(0);
+    let mut namespace = NamespaceContext::with(0);
     let (mut hub, mut out) = (
         Hub::new(Config::new("e").with_policies(policies)),
         Outbox::new(),
@@ -526,7 +544,7 @@ fn members_and_history_of_a_room() {
     joins(Handshake::new().with_user("ann"), "den");
     joins(Handshake::new(), "den");
     joins(Handshake::new(), "hall");
-    desk.hub = Some(hub);
+    namespace.hub = Some(hub);
     let send = r#"{"audience":{"rooms":["den"]},"event":"said","data":[ 1 ]}"#;
     for (request, body, expected) in [
         (
@@ -578,6 +596,6 @@ fn members_and_history_of_a_room() {
         ),
         ("PUT /api/v1/ns/rooms/den/history", "", "method_not_allowed"),
     ] {
-        assert_eq!(desk.told(request, body), expected, "{request}");
+        assert_eq!(namespace.told(request, body), expected, "{request}");
     }
 }

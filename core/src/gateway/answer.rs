@@ -1,9 +1,9 @@
 //! From an outcome to frames.
 
 use super::{
-    desk::Desk,
     failure::{Failure, Kind},
     later::{CompleteError, Request, Token},
+    namespace_context::NamespaceContext,
     outcome::{Outcome, Reply},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     wire::error::ErrorCode,
 };
 
-impl Desk<'_> {
+impl NamespaceContext<'_> {
     /// Answers with anything but [`Outcome::Later`] and [`Outcome::Unclaimed`]; these are given
     /// back. An answer to nobody is dropped.
     pub(super) fn answer(
@@ -23,9 +23,9 @@ impl Desk<'_> {
         room: Option<&str>,
         outcome: Outcome,
     ) -> Option<Outcome> {
-        let reply = |desk: &mut Self, reply: &Reply, id| {
+        let reply = |namespace: &mut Self, reply: &Reply, id| {
             let event = reply.event.as_deref().unwrap_or(event);
-            desk.reply(conn, event, id, room, &reply.data);
+            namespace.reply(conn, event, id, room, &reply.data);
         };
         match outcome {
             Outcome::Reply(last) => reply(self, &last, id),
@@ -76,7 +76,7 @@ impl Desk<'_> {
         let details = match &*failure.0 {
             Kind::Told { details, .. } => details.as_deref(),
             Kind::Internal(text) => {
-                self.ledger.fault(Some(conn), event, text.clone());
+                self.replies.fault(Some(conn), event, text.clone());
                 None
             }
         };
@@ -99,9 +99,9 @@ impl Desk<'_> {
 
     /// Waits for an answer that comes later, unless it can reach nobody.
     pub(super) fn wait(&mut self, conn: ConnId, token: Token, request: Request) {
-        let failure = if token.conn() != conn || self.ledger.is_pending(token) {
+        let failure = if token.conn() != conn || self.replies.is_pending(token) {
             Failure::internal("the handler returned the token of another request")
-        } else if self.hub.connection(conn).is_none() || self.ledger.wait(token, request.clone()) {
+        } else if self.hub.connection(conn).is_none() || self.replies.wait(token, request.clone()) {
             return;
         } else {
             Failure::new(
@@ -121,10 +121,10 @@ impl Desk<'_> {
         let conn = token.conn();
         if self.hub.connection(conn).is_none() {
             // Of a gateway that does not watch nobody said so.
-            self.ledger.cancel(conn);
+            self.replies.cancel(conn);
             return Err(CompleteError::Ended);
         }
-        let request = self.ledger.settle(token).ok_or(CompleteError::Answered)?;
+        let request = self.replies.settle(token).ok_or(CompleteError::Answered)?;
         let Request { event, id, room } = request;
         self.answer(conn, &event, id.as_ref(), room.as_deref(), outcome);
         Ok(())

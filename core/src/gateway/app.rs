@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Gateway, RoomAction,
     context::Context,
-    desk::Desk,
     failure::Fault,
-    later::{Ledger, Request, Token},
+    later::{PendingReplies, Request, Token},
+    namespace_context::NamespaceContext,
     outcome::Outcome,
     rejection::{ConnectError, Rejection},
     timetable::Timetable,
@@ -64,7 +64,7 @@ use crate::{
 pub struct App<G> {
     pub(super) hub: Hub,
     pub(super) gateway: G,
-    pub(super) ledger: Ledger,
+    pub(super) replies: PendingReplies,
     /// What hooks are still to be told, and how many hooks led to it.
     pub(super) changes: VecDeque<(u32, Change)>,
     /// What the gateway is being told.
@@ -120,13 +120,13 @@ impl<G: Gateway> App<G> {
     }
 
     fn around(mut hub: Hub, gateway: G) -> Self {
-        let watches = gateway.watches() || gateway.watches_users();
+        let watches = gateway.wants_membership() || gateway.wants_presence();
         hub.changes = watches.then(Vec::new);
         Self {
             hub,
             timetable: Timetable::new(&gateway.schedules()),
             gateway,
-            ledger: Ledger::default(),
+            replies: PendingReplies::default(),
             changes: VecDeque::new(),
             telling: None,
             connecting: None,
@@ -215,7 +215,7 @@ impl<G: Gateway> App<G> {
             Err(rejection) => {
                 self.connecting = None;
                 if let Some(cause) = rejection.cause() {
-                    self.ledger.fault(Some(conn), "connect", cause.into());
+                    self.replies.fault(Some(conn), "connect", cause.into());
                 }
                 self.revoke(now, conn, mark, out);
             }
@@ -240,7 +240,7 @@ impl<G: Gateway> App<G> {
         frame: Frame<'_>,
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
-        if self.ledger.waiting.holds(conn) {
+        if self.replies.waiting.holds(conn) {
             return self.wait(now, conn, frame, out);
         }
         let received = self.hub.accept(now, conn, frame, out)?;
@@ -285,13 +285,13 @@ impl<G: Gateway> App<G> {
         });
         self.answering = false;
         let (event, id) = (&message.event, message.id.as_ref());
-        let mut desk = self.desk(now, out);
-        match desk.answer(conn, event, id, room, outcome) {
+        let mut namespace = self.namespace(now, out);
+        match namespace.answer(conn, event, id, room, outcome) {
             Some(Outcome::Unclaimed) => {
                 // The gateway may have closed the connection.
                 let _ = self.hub.publish(now, message, out);
             }
-            Some(Outcome::Later(token)) => desk.wait(conn, token, Request::of(message)),
+            Some(Outcome::Later(token)) => namespace.wait(conn, token, Request::of(message)),
             _ => {}
         }
     }
@@ -312,7 +312,9 @@ impl<G: Gateway> App<G> {
             self.answering = false;
             if let Err(failure) = admitted {
                 let (event, id) = (&request.event, request.id.as_ref());
-                return self.desk(now, out).fail(conn, event, id, here, &failure);
+                return self
+                    .namespace(now, out)
+                    .fail(conn, event, id, here, &failure);
             }
             if self.hub.connection(conn).is_none() {
                 return;
@@ -354,8 +356,8 @@ impl<G: Gateway> App<G> {
         while let Some(schedule) = self.timetable.take_due(now) {
             self.unsaved = true;
             self.called = ("schedule", None);
-            let (gateway, mut desk) = self.parts(now, out);
-            gateway.tick(&mut desk, schedule);
+            let (gateway, mut namespace) = self.parts(now, out);
+            gateway.tick(&mut namespace, schedule);
             self.settle(now, out);
         }
     }
@@ -380,18 +382,18 @@ impl<G: Gateway> App<G> {
         self.timetable.next()
     }
 
-    /// The host gives back what it kept of a room's history; see [`Hub::give_back`].
-    pub fn give_back(
+    /// The host gives back what it kept of a room's history; see [`Hub::history_loaded`].
+    pub fn history_loaded(
         &mut self,
         now: Timestamp,
         room: &str,
         messages: impl IntoIterator<Item = HistoryMessage>,
         out: &mut Outbox,
     ) {
-        self.hub.give_back(now, room, messages, out);
+        self.hub.history_loaded(now, room, messages, out);
         let hub = &self.hub;
         let page = |offsets, limit| hub.history_page(now, room, offsets, limit);
-        self.ledger.reads.answer(room, page);
+        self.replies.reads.answer(room, page);
         self.settle(now, out);
     }
 
@@ -409,8 +411,8 @@ impl<G: Gateway> App<G> {
     /// Tells the gateway that the host will close all connections soon.
     pub fn drain(&mut self, now: Timestamp, out: &mut Outbox) {
         self.called = ("drain", None);
-        let (gateway, mut desk) = self.parts(now, out);
-        gateway.drain(&mut desk);
+        let (gateway, mut namespace) = self.parts(now, out);
+        gateway.drain(&mut namespace);
         self.settle(now, out);
     }
 
@@ -420,9 +422,9 @@ impl<G: Gateway> App<G> {
         &mut self,
         now: Timestamp,
         out: &mut Outbox,
-        act: impl FnOnce(&mut Desk<'_>) -> R,
+        act: impl FnOnce(&mut NamespaceContext<'_>) -> R,
     ) -> R {
-        let result = act(&mut self.desk(now, out));
+        let result = act(&mut self.namespace(now, out));
         self.settle(now, out);
         result
     }
@@ -437,17 +439,17 @@ impl<G: Gateway> App<G> {
     /// [`take_cancelled`](Self::take_cancelled) has anything, which is seldom.
     #[inline]
     pub fn has_news(&self) -> bool {
-        self.ledger.has_news()
+        self.replies.has_news()
     }
 
     /// What went wrong in the gateway since this was last asked, to be logged; at most 256 are kept.
     pub fn take_faults(&mut self) -> Vec<Fault> {
-        self.ledger.take_faults()
+        self.replies.take_faults()
     }
 
     /// Answers that nobody waits for any more, since their connections ended.
     pub fn take_cancelled(&mut self) -> Vec<Token> {
-        self.ledger.take_cancelled()
+        self.replies.take_cancelled()
     }
 
     /// Whether [`state`](Self::state) may have changed since this was last asked: for hosts that can
@@ -481,29 +483,33 @@ impl<G: Gateway> App<G> {
     /// Whether no answer is under way. One would be lost in sleep, and the messages that wait for it:
     /// hosts stay awake until then.
     pub fn is_idle(&self) -> bool {
-        self.ledger.is_idle()
+        self.replies.is_idle()
     }
 
     /// Whether somebody waits for this answer.
     pub fn is_pending(&self, token: Token) -> bool {
-        self.ledger.is_pending(token)
+        self.replies.is_pending(token)
     }
 
     pub(super) fn parts<'a>(
         &'a mut self,
         now: Timestamp,
         out: &'a mut Outbox,
-    ) -> (&'a mut G, Desk<'a>) {
-        let desk = Desk {
+    ) -> (&'a mut G, NamespaceContext<'a>) {
+        let namespace = NamespaceContext {
             now,
             hub: &mut self.hub,
             out,
-            ledger: &mut self.ledger,
+            replies: &mut self.replies,
         };
-        (&mut self.gateway, desk)
+        (&mut self.gateway, namespace)
     }
 
-    pub(super) fn desk<'a>(&'a mut self, now: Timestamp, out: &'a mut Outbox) -> Desk<'a> {
+    pub(super) fn namespace<'a>(
+        &'a mut self,
+        now: Timestamp,
+        out: &'a mut Outbox,
+    ) -> NamespaceContext<'a> {
         self.parts(now, out).1
     }
 
@@ -525,8 +531,8 @@ impl<G: Gateway> App<G> {
         here: Option<&str>,
         call: impl FnOnce(&mut G, &mut Context<'_>) -> R,
     ) -> R {
-        let (gateway, desk) = self.parts(now, out);
-        call(gateway, &mut Context::new(desk, conn).with_here(here))
+        let (gateway, namespace) = self.parts(now, out);
+        call(gateway, &mut Context::new(namespace, conn).with_here(here))
     }
 
     /// Takes a connection back as if it had never been there.
@@ -543,21 +549,21 @@ impl<G: Gateway> App<G> {
                 .collect();
             changes.retain(|change| !change.is_of(conn, &came));
         }
-        self.ledger.cancel(conn);
+        self.replies.cancel(conn);
     }
 }
 
 /// What a gateway is decides what its hub does.
 fn gateway_wants<G: Gateway>(config: &mut Config, gateway: &G) {
     config.raw = gateway.is_raw();
-    config.told_of_users = gateway.watches_users();
+    config.notify_presence = gateway.wants_presence();
 }
 
 impl<G> fmt::Debug for App<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App")
             .field("hub", &self.hub)
-            .field("ledger", &self.ledger)
+            .field("replies", &self.replies)
             .field("timetable", &self.timetable)
             .finish_non_exhaustive()
     }

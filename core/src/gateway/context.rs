@@ -10,7 +10,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{desk::Desk, into_outcome::IntoOutcome, later::Token};
+use super::{into_outcome::IntoOutcome, later::Token, namespace_context::NamespaceContext};
 use crate::{
     hub::audience::Audience,
     hub::change::Departed,
@@ -22,7 +22,7 @@ use crate::{
     wire::frame::Frame,
 };
 
-/// The connection at hand, and through it the whole namespace: all that a [`Desk`] can do, and the
+/// The connection at hand, and through it the whole namespace: all that a [`NamespaceContext`] can do, and the
 /// same for this connection by shorter names.
 ///
 /// The meanings that "broadcast" has elsewhere have a name each, and none of them leaves anybody out
@@ -42,7 +42,7 @@ use crate::{
 /// Each of them can carry a label: `cx.at("/alerts").emit(..)`, `cx.to(..).at("/alerts").emit(..)`.
 #[derive(Debug)]
 pub struct Context<'a> {
-    desk: Desk<'a>,
+    namespace: NamespaceContext<'a>,
     conn: ConnId,
     /// The room of the message at hand.
     here: Option<&'a str>,
@@ -51,9 +51,9 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(super) const fn new(desk: Desk<'a>, conn: ConnId) -> Self {
+    pub(super) const fn new(namespace: NamespaceContext<'a>, conn: ConnId) -> Self {
         Self {
-            desk,
+            namespace,
             conn,
             here: None,
             departed: None,
@@ -81,13 +81,13 @@ impl<'a> Context<'a> {
         event: impl Into<Event<'e>>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
-        self.desk.send(&Audience::conn(self.conn), event, data)
+        self.namespace.send(&Audience::conn(self.conn), event, data)
     }
 
-    /// Sends a frame of one's own to this connection; see [`Desk::send_frame`].
+    /// Sends a frame of one's own to this connection; see [`NamespaceContext::send_frame`].
     pub fn emit_frame(&mut self, frame: Frame<'_>) -> Delivery {
         // It names no room that could be wrong.
-        self.desk
+        self.namespace
             .send_frame(&Audience::conn(self.conn), frame)
             .unwrap_or_default()
     }
@@ -102,13 +102,13 @@ impl<'a> Context<'a> {
         event: impl Into<Event<'e>>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
-        self.desk.broadcast(event, data)
+        self.namespace.broadcast(event, data)
     }
 
     /// Names whom to send to; nothing happens before [`To::emit`].
     pub fn to(&mut self, audience: impl Into<Audience>) -> To<'_, 'a> {
         To {
-            desk: &mut self.desk,
+            namespace: &mut self.namespace,
             audience: audience.into(),
             path: None,
         }
@@ -126,7 +126,7 @@ impl<'a> Context<'a> {
     /// When the name is not valid, the connection is in too many rooms, or has ended. By `?` the
     /// first two become answers that say so.
     pub fn join(&mut self, room: &str) -> Result<bool, JoinError> {
-        self.desk.join(self.conn, room)
+        self.namespace.join(self.conn, room)
     }
 
     /// [`join`](Self::join), and presence shows `meta` of this connection's user, where the room's
@@ -140,7 +140,7 @@ impl<'a> Context<'a> {
         room: &str,
         meta: &T,
     ) -> Result<bool, JoinError> {
-        self.desk.join_with(self.conn, room, meta)
+        self.namespace.join_with(self.conn, room, meta)
     }
 
     /// Joins the room that the message at hand names; false when it names none.
@@ -157,7 +157,7 @@ impl<'a> Context<'a> {
 
     /// Leaves a room; says whether the connection was in.
     pub fn leave(&mut self, room: &str) -> bool {
-        self.desk.leave(self.conn, room).unwrap_or(false)
+        self.namespace.leave(self.conn, room).unwrap_or(false)
     }
 
     /// Leaves the room that the message at hand names; says whether the connection was in.
@@ -169,14 +169,14 @@ impl<'a> Context<'a> {
     /// sent any more. Nothing happens when it has ended.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         // It fails when there is nothing to close.
-        let _ = self.desk.disconnect(self.conn, code, reason);
+        let _ = self.namespace.disconnect(self.conn, code, reason);
     }
 
     /// A token for an answer that comes later: to be returned as
     /// [`Outcome::Later`](crate::Outcome::Later), and used with
     /// [`App::complete`](crate::App::complete).
     pub fn later(&mut self) -> Token {
-        self.desk.ledger.token(self.conn)
+        self.namespace.replies.token(self.conn)
     }
 
     /// Begins work that takes time, to answer the message at hand with its result: return the token.
@@ -212,7 +212,7 @@ impl<'a> Context<'a> {
         M: 'static,
     {
         let work = Box::pin(async move { work.await.into_outcome() });
-        self.desk.ledger.begin(self.conn, true, work)
+        self.namespace.replies.begin(self.conn, true, work)
     }
 
     /// The same as [`spawn`](Self::spawn), but nothing waits for it: later messages of this connection
@@ -223,18 +223,18 @@ impl<'a> Context<'a> {
         M: 'static,
     {
         let work = Box::pin(async move { work.await.into_outcome() });
-        self.desk.ledger.begin(self.conn, false, work)
+        self.namespace.replies.begin(self.conn, false, work)
     }
 
     /// Hands an error to the host to log, with this connection, without telling anybody else.
     pub fn report(&mut self, place: &str, error: impl fmt::Display) {
         let error = alloc::format!("{error}");
-        self.desk.ledger.fault(Some(self.conn), place, error);
+        self.namespace.replies.fault(Some(self.conn), place, error);
     }
 
     /// The verbs without a connection, where this type has one of the same name.
-    pub const fn desk(&mut self) -> &mut Desk<'a> {
-        &mut self.desk
+    pub const fn namespace(&mut self) -> &mut NamespaceContext<'a> {
+        &mut self.namespace
     }
 
     /// The connection's id.
@@ -262,7 +262,7 @@ impl<'a> Context<'a> {
     pub fn session<T: DeserializeOwned>(&self) -> Result<Option<T>, SessionError> {
         let json = match self.departed {
             Some(departed) => departed.session.as_deref(),
-            None => self.desk.hub.session(self.conn),
+            None => self.namespace.hub.session(self.conn),
         };
         let value = json.map(serde_json::from_str).transpose();
         value.map_err(|_| SessionError::Type)
@@ -278,7 +278,7 @@ impl<'a> Context<'a> {
     pub fn set_session<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SessionError> {
         let json = serde_json::to_string(value).map_err(|_| SessionError::Value)?;
         let json = (json != "null").then_some(json.into_boxed_str());
-        let Desk { hub, out, .. } = &mut self.desk;
+        let NamespaceContext { hub, out, .. } = &mut self.namespace;
         hub.set_session(self.conn, json, out)
     }
 
@@ -286,7 +286,7 @@ impl<'a> Context<'a> {
     pub fn user(&self) -> Option<&str> {
         match self.departed {
             Some(departed) => departed.user.as_deref(),
-            None => self.desk.hub.connection(self.conn)?.user,
+            None => self.namespace.hub.connection(self.conn)?.user,
         }
     }
 
@@ -295,7 +295,7 @@ impl<'a> Context<'a> {
     pub fn rooms(&self) -> Vec<&str> {
         match self.departed {
             Some(departed) => departed.rooms.iter().map(|room| &**room).collect(),
-            None => self.desk.hub.rooms_of(self.conn).unwrap_or_default(),
+            None => self.namespace.hub.rooms_of(self.conn).unwrap_or_default(),
         }
     }
 
@@ -303,7 +303,11 @@ impl<'a> Context<'a> {
     pub fn is_in(&self, room: &str) -> bool {
         match self.departed {
             Some(departed) => departed.rooms.iter().any(|name| **name == *room),
-            None => self.desk.members(room).binary_search(&self.conn).is_ok(),
+            None => self
+                .namespace
+                .members(room)
+                .binary_search(&self.conn)
+                .is_ok(),
         }
     }
 
@@ -339,16 +343,16 @@ impl<'a> Context<'a> {
 }
 
 impl<'a> Deref for Context<'a> {
-    type Target = Desk<'a>;
+    type Target = NamespaceContext<'a>;
 
-    fn deref(&self) -> &Desk<'a> {
-        &self.desk
+    fn deref(&self) -> &NamespaceContext<'a> {
+        &self.namespace
     }
 }
 
 impl DerefMut for Context<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.desk
+        &mut self.namespace
     }
 }
 
@@ -377,7 +381,7 @@ impl From<Scope> for Audience {
 #[derive(Debug)]
 #[must_use = "nothing is sent before `emit`"]
 pub struct To<'c, 'a> {
-    desk: &'c mut Desk<'a>,
+    namespace: &'c mut NamespaceContext<'a>,
     audience: Audience,
     path: Option<&'c str>,
 }
@@ -394,7 +398,7 @@ impl<'c> To<'c, '_> {
     ///
     /// # Errors
     ///
-    /// As for [`Desk::send`].
+    /// As for [`NamespaceContext::send`].
     pub fn emit<'e, T: Serialize + ?Sized>(
         self,
         event: impl Into<Event<'e>>,
@@ -402,15 +406,15 @@ impl<'c> To<'c, '_> {
     ) -> Result<Delivery, EncodeError> {
         let event = event.into();
         let event = event.with_path(self.path.or(event.path));
-        self.desk.send(&self.audience, event, data)
+        self.namespace.send(&self.audience, event, data)
     }
 
-    /// Sends them a frame of one's own; see [`Desk::send_frame`].
+    /// Sends them a frame of one's own; see [`NamespaceContext::send_frame`].
     ///
     /// # Errors
     ///
     /// When a room name is not valid; nothing is sent then.
     pub fn emit_frame(self, frame: Frame<'_>) -> Result<Delivery, EncodeError> {
-        self.desk.send_frame(&self.audience, frame)
+        self.namespace.send_frame(&self.audience, frame)
     }
 }

@@ -1,6 +1,6 @@
 //! What the gateway is told when something has changed.
 
-use super::{Gateway, app::App, context::Context, desk::Desk};
+use super::{Gateway, app::App, context::Context, namespace_context::NamespaceContext};
 use crate::{hub::change::Change, outbox::Outbox, time::Timestamp};
 
 impl<G: Gateway> App<G> {
@@ -22,7 +22,7 @@ impl<G: Gateway> App<G> {
                 if deep > 0 && !change.is_of_the_end() {
                     if more == 0 || deep as usize >= Self::HOOKS_DEEP_MAX {
                         let error = "hooks cause each other without an end: not called any more";
-                        self.ledger.fault(change.conn(), "hooks", error.into());
+                        self.replies.fault(change.conn(), "hooks", error.into());
                         continue;
                     }
                     more -= 1;
@@ -58,29 +58,31 @@ impl<G: Gateway> App<G> {
             Change::Absent { .. } => "absent",
         };
         self.called = (hook, change.conn());
-        let mut desk = Desk {
+        let mut namespace = NamespaceContext {
             now,
             hub: &mut self.hub,
             out,
-            ledger: &mut self.ledger,
+            replies: &mut self.replies,
         };
         let gateway = &mut self.gateway;
         match change {
-            Change::Joined { conn, room } => gateway.joined(&mut Context::new(desk, *conn), room),
+            Change::Joined { conn, room } => {
+                gateway.joined(&mut Context::new(namespace, *conn), room)
+            }
             Change::Left {
                 conn,
                 room,
                 departed,
             } => {
-                let cx = Context::new(desk, *conn);
+                let cx = Context::new(namespace, *conn);
                 gateway.left(&mut cx.with_departed(departed.as_deref()), room);
             }
             Change::Ended(departed) => {
-                let cx = Context::new(desk, departed.id);
+                let cx = Context::new(namespace, departed.id);
                 gateway.disconnect(&mut cx.with_departed(Some(departed)), departed.reason);
             }
-            Change::Present { room, user, .. } => gateway.present(&mut desk, room, user),
-            Change::Absent { room, user, .. } => gateway.absent(&mut desk, room, user),
+            Change::Present { room, user, .. } => gateway.present(&mut namespace, room, user),
+            Change::Absent { room, user, .. } => gateway.absent(&mut namespace, room, user),
         }
     }
 
@@ -91,7 +93,7 @@ impl<G: Gateway> App<G> {
         };
         for change in changes.drain(..) {
             if let Change::Ended(departed) = &change {
-                self.ledger.cancel(departed.id);
+                self.replies.cancel(departed.id);
                 // One by one, so that a hook that panics keeps none of the others from running.
                 for room in &departed.rooms {
                     let left = Change::Left {

@@ -92,7 +92,7 @@ impl Request {
 
 /// What an application leaves open, and what went wrong in it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ledger {
+pub(super) struct PendingReplies {
     pending: BTreeMap<Token, Request>,
     next_number: u64,
     pub(super) work: Begun,
@@ -104,7 +104,7 @@ pub(super) struct Ledger {
     faults: Vec<Fault>,
 }
 
-impl Ledger {
+impl PendingReplies {
     /// Answers that one connection may wait for, and work of it that may be under way; more are a sign
     /// that nobody completes them.
     const PENDING_MAX: usize = 256;

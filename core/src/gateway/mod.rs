@@ -3,11 +3,11 @@
 mod answer;
 mod app;
 mod context;
-mod desk;
 mod failure;
 mod hooks;
 mod into_outcome;
 mod later;
+mod namespace_context;
 mod outcome;
 mod outside;
 mod read;
@@ -25,10 +25,10 @@ use crate::{wire::close::DisconnectReason, wire::envelope::Message, wire::frame:
 pub use self::{
     app::{App, AppState},
     context::{Context, Scope, To},
-    desk::Desk,
     failure::{Failure, Fault, ok},
     into_outcome::IntoOutcome,
     later::{CompleteError, Token},
+    namespace_context::NamespaceContext,
     outcome::{Outcome, Reply},
     read::HistoryRead,
     rejection::{ConnectError, Rejection},
@@ -52,7 +52,7 @@ pub enum RoomAction {
 /// The application of one namespace: what it decides about connections, rooms and messages.
 ///
 /// An [`App`] calls these hooks. None of them blocks or waits: an answer that takes time is
-/// [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and [`Desk`];
+/// [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and [`NamespaceContext`];
 /// then the application can be replayed from a journal, and lives through sleep.
 ///
 /// Every hook has a default that does nothing. `()` is the namespace without an application. A
@@ -137,9 +137,9 @@ pub trait Gateway {
 
     /// A user is in a room that it was not in before, by the first of its connections there; in rooms
     /// whose policy has presence, and not for connections without a user. Comes behind
-    /// [`joined`](Self::joined). Only called where [`watches_users`](Self::watches_users).
-    fn present(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
-        let _ = (desk, room, user);
+    /// [`joined`](Self::joined). Only called where [`wants_presence`](Self::wants_presence).
+    fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
+        let _ = (namespace, room, user);
     }
 
     /// A user is gone from a room that it was [`present`](Self::present) in: its last connection left
@@ -147,8 +147,8 @@ pub trait Gateway {
     /// host slept meanwhile. Once for each `present`, unless the room has lost its policy in between.
     ///
     /// In a crowd of more than `Limits::presence_list` nobody is waited for.
-    fn absent(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
-        let _ = (desk, room, user);
+    fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
+        let _ = (namespace, room, user);
     }
 
     /// How often [`tick`](Self::tick) is called, for each schedule. Asked for once.
@@ -160,13 +160,13 @@ pub trait Gateway {
     ///
     /// Schedules run while somebody is connected, the first time one period after the first
     /// connection. A host that is late calls once for all that was missed, and keeps the phase.
-    fn tick(&mut self, desk: &mut Desk<'_>, schedule: usize) {
-        let _ = (desk, schedule);
+    fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {
+        let _ = (namespace, schedule);
     }
 
     /// The host will close all connections soon.
-    fn drain(&mut self, desk: &mut Desk<'_>) {
-        let _ = desk;
+    fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {
+        let _ = namespace;
     }
 
     /// What it has handlers for, for people to read: a host says so when it starts. Empty when it
@@ -207,20 +207,20 @@ pub trait Gateway {
 
     /// Whether `joined`, `left` and `disconnect` want to be called. False saves noting down what
     /// changes.
-    fn watches(&self) -> bool {
+    fn wants_membership(&self) -> bool {
         true
     }
 
     /// Whether `present` and `absent` are to be called. Asked for once. With true, a room with presence
     /// that everybody has left is remembered until nobody is waited for.
-    fn watches_users(&self) -> bool {
+    fn wants_presence(&self) -> bool {
         false
     }
 }
 
 /// No application: rooms only.
 impl Gateway for () {
-    fn watches(&self) -> bool {
+    fn wants_membership(&self) -> bool {
         false
     }
 }
@@ -271,12 +271,12 @@ impl<G: Gateway + ?Sized> Gateway for Box<G> {
         (**self).schedules()
     }
 
-    fn tick(&mut self, desk: &mut Desk<'_>, schedule: usize) {
-        (**self).tick(desk, schedule);
+    fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {
+        (**self).tick(namespace, schedule);
     }
 
-    fn drain(&mut self, desk: &mut Desk<'_>) {
-        (**self).drain(desk);
+    fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {
+        (**self).drain(namespace);
     }
 
     fn events(&self) -> alloc::vec::Vec<alloc::string::String> {
@@ -303,19 +303,19 @@ impl<G: Gateway + ?Sized> Gateway for Box<G> {
         (**self).restore(saved)
     }
 
-    fn watches(&self) -> bool {
-        (**self).watches()
+    fn wants_membership(&self) -> bool {
+        (**self).wants_membership()
     }
 
-    fn watches_users(&self) -> bool {
-        (**self).watches_users()
+    fn wants_presence(&self) -> bool {
+        (**self).wants_presence()
     }
 
-    fn present(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
-        (**self).present(desk, room, user);
+    fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
+        (**self).present(namespace, room, user);
     }
 
-    fn absent(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
-        (**self).absent(desk, room, user);
+    fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
+        (**self).absent(namespace, room, user);
     }
 }

@@ -15,7 +15,7 @@ type Read = Result<HistoryPage, PageError>;
 type Span = (Bound<u64>, Bound<u64>);
 
 /// A page of a room's history that is being read: a future; see
-/// [`Desk::history`](crate::Desk::history).
+/// [`NamespaceContext::history`](crate::NamespaceContext::history).
 ///
 /// It is ready at once where the messages are in memory, as they always are on the native server.
 /// When it goes on is the host's doing: it needs no executor of its own, and fails when the

@@ -38,7 +38,7 @@ impl<G: Gateway> App<G> {
                 mark,
                 admitted,
             } = connecting;
-            self.ledger.fault(Some(conn), "connect", text.into());
+            self.replies.fault(Some(conn), "connect", text.into());
             if admitted {
                 // The gateway knows it, and has to hear of its end. It fails when it has ended.
                 let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
@@ -53,7 +53,7 @@ impl<G: Gateway> App<G> {
             self.answer_internal(now, conn, frame, text, out);
         } else {
             let (hook, conn) = self.called;
-            self.ledger.fault(conn, hook, text.into());
+            self.replies.fault(conn, hook, text.into());
         }
         let unfinished = self.gateway.take_unfinished();
         match self.told() {
@@ -77,10 +77,11 @@ impl<G: Gateway> App<G> {
         out: &mut Outbox,
     ) {
         let Ok(request) = Envelope::decode(frame) else {
-            return self.ledger.fault(Some(conn), "$error", text.into());
+            return self.replies.fault(Some(conn), "$error", text.into());
         };
         let (event, id) = (&request.event, request.id.as_ref());
         let (room, failure) = (request.room.as_deref(), Failure::internal(text));
-        self.desk(now, out).fail(conn, event, id, room, &failure);
+        self.namespace(now, out)
+            .fail(conn, event, id, room, &failure);
     }
 }

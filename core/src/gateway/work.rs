@@ -197,7 +197,7 @@ impl<G: Gateway> App<G> {
         outcome: Outcome,
         out: &mut Outbox,
     ) -> Result<(), CompleteError> {
-        self.desk(now, out).complete(token, outcome)?;
+        self.namespace(now, out).complete(token, outcome)?;
         self.resume(now, token.conn(), out);
         Ok(())
     }
@@ -205,18 +205,18 @@ impl<G: Gateway> App<G> {
     /// The futures that handlers began since this was last asked, each with the token to complete. A
     /// host polls them all; those of [`take_cancelled`](Self::take_cancelled) it drops.
     pub fn take_work(&mut self) -> Vec<(Token, Work)> {
-        self.ledger.work.take()
+        self.replies.work.take()
     }
 
     /// Whether messages of this connection wait for the answer to an earlier one.
     pub fn is_waiting(&self, conn: ConnId) -> bool {
-        self.ledger.waiting.len(conn) > 0
+        self.replies.waiting.len(conn) > 0
     }
 
     /// The answer to be given in place of one that will never come: for a host that can lose its
     /// work together with this value, and knows the text before. `None` when nobody waits.
     pub fn lost_answer(&self, token: Token) -> Option<String> {
-        let Request { event, id, room } = self.ledger.pending(token)?;
+        let Request { event, id, room } = self.replies.pending(token)?;
         let (failure, mut out) = (Failure::internal(""), Outbox::new());
         let (id, room, code) = (id.as_ref(), room.as_deref(), ErrorCode::Internal);
         out.error(token.conn(), event, id, room, code, failure.message());
@@ -230,7 +230,7 @@ impl<G: Gateway> App<G> {
             | Command::Persist { .. }
             | Command::Append { .. }
             | Command::PersistRoom { .. }
-            | Command::Recall { .. } => None,
+            | Command::LoadHistory { .. } => None,
         }
     }
 
@@ -244,14 +244,14 @@ impl<G: Gateway> App<G> {
         frame: Frame<'_>,
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
-        if !self.hub.pays(now, conn, frame, out)? {
+        if !self.hub.check_rate(now, conn, frame, out)? {
             self.settle(now, out);
         } else if let Frame::Text(text) = frame
             && let Ok(ping) = Envelope::decode(text)
             && ping.event == "$ping"
         {
             self.hub.verb(now, conn, &ping, out);
-        } else if !self.ledger.waiting.push(conn, frame) {
+        } else if !self.replies.waiting.push(conn, frame) {
             let message = "too many messages wait for the answer to an earlier one: wait for it as well; \
                            this one was not processed";
             self.hub
@@ -262,9 +262,9 @@ impl<G: Gateway> App<G> {
 
     /// Goes on with what waited, as far as it need not wait any more.
     pub(super) fn resume(&mut self, now: Timestamp, conn: ConnId, out: &mut Outbox) {
-        while let Some(frame) = self.ledger.waiting.next(conn) {
+        while let Some(frame) = self.replies.waiting.next(conn) {
             if self.hub.connection(conn).is_none() {
-                self.ledger.waiting.forget(conn);
+                self.replies.waiting.forget(conn);
                 break;
             }
             let text = match &frame {

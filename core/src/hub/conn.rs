@@ -165,7 +165,7 @@ pub(crate) struct Connection {
     /// JSON of the application's.
     pub(crate) session: Option<Box<str>>,
     pub(crate) buckets: Buckets,
-    pub(crate) pulse: Pulse,
+    pub(crate) pulse: Heartbeat,
 }
 
 /// What presence shows of a connection's user, by the slot of the room. Most show nothing, and pay a
@@ -200,7 +200,7 @@ impl Metas {
 
 /// The liveness of a connection: see `heartbeat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Pulse {
+pub(crate) struct Heartbeat {
     /// When it was last heard of.
     pub(crate) heard: Timestamp,
     /// Whether a ping is out that nothing came after.

@@ -160,8 +160,12 @@ pub struct Config {
     pub durable: bool,
     /// Whether an application is told of users who come and go. An [`App`](crate::App) sets it by its
     /// gateway.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub told_of_users: bool,
+    #[serde(
+        rename = "told_of_users",
+        default,
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    pub notify_presence: bool,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's
     /// times are those of the wall clock. For applications alone; no rule depends on it.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -182,7 +186,7 @@ impl Config {
             raw: false,
             policies: Policies::default(),
             durable: false,
-            told_of_users: false,
+            notify_presence: false,
             unix_zero_ms: 0,
         }
     }

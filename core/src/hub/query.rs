@@ -109,7 +109,7 @@ impl Hub {
             connections: self.conns.len(),
             rooms: self.rooms.len() - self.vacant,
             memberships: self.rooms.memberships(),
-            history_bytes: self.shelf.bytes,
+            history_bytes: self.histories.bytes,
         }
     }
 

@@ -66,7 +66,7 @@ impl Hub {
         frame: Frame<'f>,
         out: &mut Outbox,
     ) -> Result<Received<'f>, UnknownConn> {
-        if self.pays(now, conn, frame, out)? {
+        if self.check_rate(now, conn, frame, out)? {
             Ok(self.read(now, conn, frame, out))
         } else {
             Ok(Received::Settled)
@@ -75,7 +75,7 @@ impl Hub {
 
     /// Whether a message is within the limits of size and rate. If not, its sender was told.
     #[inline]
-    pub(crate) fn pays(
+    pub(crate) fn check_rate(
         &mut self,
         now: Timestamp,
         conn: ConnId,
@@ -94,7 +94,7 @@ impl Hub {
         match connection.buckets.inbound(limits, now, frame.len()) {
             Verdict::Pass => Ok(true),
             verdict @ (Verdict::Refuse | Verdict::Close) => {
-                self.turn_away(now, conn, frame, verdict, out)
+                self.refuse_rate(now, conn, frame, verdict, out)
             }
         }
     }
@@ -107,7 +107,7 @@ impl Hub {
 
     #[cold]
     #[inline(never)]
-    fn turn_away(
+    fn refuse_rate(
         &mut self,
         now: Timestamp,
         conn: ConnId,

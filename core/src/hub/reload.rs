@@ -100,9 +100,9 @@ impl Hub {
 
     fn begin_history(&mut self, now: Timestamp, slot: u32, out: &mut Outbox) {
         self.set_vacant(slot, false);
-        self.lives += 1;
+        self.histories_opened += 1;
         self.unsaved = true;
-        let mut history = History::new(&self.config.epoch, self.lives, now);
+        let mut history = History::new(&self.config.epoch, self.histories_opened, now);
         let room = self.rooms.get_mut(slot);
         if !room.members.is_empty() {
             history.emptied = None;
@@ -118,7 +118,7 @@ impl Hub {
         self.change(slot, History::clear);
         let history = self.rooms.get_mut(slot).extra.as_mut();
         if let Some(history) = history.and_then(|extra| extra.history.take()) {
-            self.shelf.remove(history.seq);
+            self.histories.remove(history.seq);
         }
         self.persist_room(slot, out);
     }
@@ -225,7 +225,7 @@ mod tests {
             | Command::Ping { .. }
             | Command::Persist { .. }
             | Command::Append { .. }
-            | Command::Recall { .. } => None,
+            | Command::LoadHistory { .. } => None,
         });
         let told = told.collect();
         out.clear();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     hub::Hub,
-    hub::conn::{ConnId, Connection, Metas, Pulse},
+    hub::conn::{ConnId, Connection, Heartbeat, Metas},
     hub::idempotency::{Keys, Known},
     hub::limits::Config,
     hub::rate::Buckets,
@@ -37,7 +37,7 @@ pub struct ConnState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     session: Option<Box<str>>,
     buckets: Buckets,
-    pulse: Pulse,
+    pulse: Heartbeat,
 }
 
 impl ConnState {
@@ -54,8 +54,8 @@ pub struct HubState {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     keys: Vec<(Box<str>, Known)>,
     /// How many histories have begun.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    lives: u64,
+    #[serde(rename = "lives", default, skip_serializing_if = "is_zero")]
+    histories_opened: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     rooms: Vec<RoomState>,
 }
@@ -115,7 +115,7 @@ impl HubState {
         Self {
             next_serial: serial,
             keys: Vec::new(),
-            lives: 0,
+            histories_opened: 0,
             rooms: Vec::new(),
         }
     }
@@ -128,15 +128,15 @@ impl HubState {
         self
     }
 
-    /// And that has begun so many histories; see [`lives`](Self::lives).
+    /// And that has begun so many histories; see [`histories_opened`](Self::histories_opened).
     #[must_use]
-    pub const fn with_lives(mut self, lives: u64) -> Self {
-        self.lives = lives;
+    pub const fn with_histories_opened(mut self, histories_opened: u64) -> Self {
+        self.histories_opened = histories_opened;
         self
     }
 
     /// And that has these rooms. Their messages are with the host, see
-    /// [`Hub::give_back`](crate::Hub::give_back).
+    /// [`Hub::history_loaded`](crate::Hub::history_loaded).
     #[must_use]
     pub fn with_rooms(mut self, rooms: impl IntoIterator<Item = RoomState>) -> Self {
         self.rooms.extend(rooms);
@@ -145,8 +145,8 @@ impl HubState {
 
     /// How many histories have begun. Each is a part of an epoch, and never given out twice: a
     /// durable host saves it whenever it saves a room that it did not know.
-    pub const fn lives(&self) -> u64 {
-        self.lives
+    pub const fn histories_opened(&self) -> u64 {
+        self.histories_opened
     }
 
     /// The serial number of the next connection.
@@ -195,14 +195,14 @@ impl Hub {
         HubState {
             next_serial: self.next_serial,
             keys: self.keys.to_vec(),
-            lives: self.lives,
+            histories_opened: self.histories_opened,
             rooms: rooms.filter_map(Room::state).collect(),
         }
     }
 
-    /// How many histories have begun; see [`HubState::lives`].
-    pub const fn lives(&self) -> u64 {
-        self.lives
+    /// How many histories have begun; see [`HubState::histories_opened`].
+    pub const fn histories_opened(&self) -> u64 {
+        self.histories_opened
     }
 
     /// What a room must not forget, but its messages; `None` when that is nothing, as when there is
@@ -251,7 +251,7 @@ impl Hub {
         let mut hub = Self::new(config);
         hub.next_serial = state.next_serial;
         hub.keys = Keys::from_vec(state.keys);
-        hub.lives = state.lives;
+        hub.histories_opened = state.histories_opened;
         let mut waiting = Vec::new();
         for room in state.rooms {
             hub.wake_room(&room)?;
@@ -341,7 +341,7 @@ impl Hub {
         let Some(history) = state.history.as_ref().filter(|_| keeps) else {
             return Ok(()); // its policy changed, or it is there for those it waits for
         };
-        let lives = self.lives;
+        let histories_opened = self.histories_opened;
         let slot = self.open(history.touched, &state.room, policy);
         let (epoch, life) = (&self.config.epoch, history.life);
         let bytes = usize::try_from(history.bytes).unwrap_or(usize::MAX);
@@ -349,15 +349,15 @@ impl Hub {
         let mut woken = History::asleep(epoch, life, messages, history.touched);
         woken.emptied = history.emptied;
         woken.seq = history.seq;
-        self.lives = lives.max(life);
+        self.histories_opened = histories_opened.max(life);
         if let Some(fresh) = self.rooms.get_mut(slot).history_mut() {
-            self.shelf.remove(fresh.seq);
-            if woken.seq == 0 || self.shelf.has(woken.seq) {
+            self.histories.remove(fresh.seq);
+            if woken.seq == 0 || self.histories.has(woken.seq) {
                 // No room was given 0, and no two the same: this number is damaged, or the other.
-                woken.seq = self.shelf.touch(fresh.seq);
+                woken.seq = self.histories.touch(fresh.seq);
             }
             *fresh = woken;
-            self.shelf.insert(fresh, slot, true);
+            self.histories.insert(fresh, slot, true);
         }
         Ok(())
     }

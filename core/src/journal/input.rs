@@ -115,7 +115,7 @@ pub enum Input<'a> {
         #[serde(default, skip_serializing_if = "is_zero")]
         away_ms: u64,
     },
-    /// [`Hub::give_back`].
+    /// [`Hub::history_loaded`].
     GiveBack {
         /// Which room.
         room: Cow<'a, str>,
@@ -211,7 +211,7 @@ macro_rules! apply {
                 let _ = $target.close_for($now, *conn, *code, reason, away, $out);
             }
             Input::GiveBack { room, messages } => {
-                $target.give_back($now, room, messages.iter().cloned(), $out);
+                $target.history_loaded($now, room, messages.iter().cloned(), $out);
             }
             Input::WallClock { unix_zero_ms } => $target.set_unix_zero_ms(*unix_zero_ms),
             Input::TrimHistories { bytes_max } => $target.trim_histories(*bytes_max, $out),

@@ -137,7 +137,7 @@ impl Hub {
 
     /// Notes down for the application what became of a user.
     pub(crate) fn note_user(&mut self, change: impl FnOnce(&Self) -> Change) {
-        if self.config.told_of_users && self.changes.is_some() {
+        if self.config.notify_presence && self.changes.is_some() {
             let change = change(self);
             self.changes.get_or_insert_default().push(change);
         }

@@ -7,7 +7,7 @@ use crate::room::history::History;
 /// Rooms are known by their slots, and ordered by the number that each was given when it was last
 /// touched: by a message, by its beginning or by its last member's leaving.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct Histories {
     /// What all messages take in memory.
     pub(crate) bytes: usize,
     next: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Shelf {
     blank: BTreeMap<u64, u32>,
 }
 
-impl Shelf {
+impl Histories {
     /// A room was touched: its new number, in place of the one it had.
     pub(crate) fn touch(&mut self, old: u64) -> u64 {
         self.remove(old);

@@ -128,7 +128,7 @@ impl Kept {
 /// The last messages of a room, without a gap up to the newest.
 ///
 /// The oldest of them may be with the host, after a sleep: they are counted in `away` until
-/// [`give_back`](Self::give_back) brings them in front of the others.
+/// [`history_loaded`](Self::history_loaded) brings them in front of the others.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     /// Which of the hub's histories it is; a part of the epoch.
@@ -297,7 +297,7 @@ impl History {
 
     /// Takes the messages that the host kept. What does not reach up to those here without a gap is
     /// as if it were lost.
-    pub(crate) fn give_back(&mut self, messages: impl IntoIterator<Item = HistoryMessage>) {
+    pub(crate) fn history_loaded(&mut self, messages: impl IntoIterator<Item = HistoryMessage>) {
         let (first, mut next) = (self.first(), self.first_here());
         let mut messages: Vec<_> = messages.into_iter().collect();
         // A host may have those as well that came since.

@@ -33,9 +33,9 @@ impl Hub {
         let (keeps, shows) = (policy.history.is_some(), policy.presence);
         let raw = self.config.raw;
         let history = (keeps && !raw).then(|| {
-            self.lives += 1;
+            self.histories_opened += 1;
             self.unsaved = true;
-            History::new(&self.config.epoch, self.lives, now)
+            History::new(&self.config.epoch, self.histories_opened, now)
         });
         let presence = (shows != PresencePolicy::Off && !raw).then(Presence::default);
         let extra = Extra {
@@ -134,7 +134,7 @@ impl Hub {
         if let Some(history) = self.rooms.get_mut(slot).history_mut() {
             let before = history.cost();
             history.push(now, frame, except);
-            self.shelf.bytes += history.cost() - before;
+            self.histories.bytes += history.cost() - before;
         }
         self.trim(now, slot);
         self.touch(slot);
@@ -169,7 +169,7 @@ impl Hub {
             && history.is_away()
             && history.kept_bytes() > policy.bytes
         {
-            out.recall(&self.rooms.get(slot).name);
+            out.load_history(&self.rooms.get(slot).name);
         }
     }
 
@@ -180,8 +180,8 @@ impl Hub {
         if let Some(history) = room.history_mut() {
             let before = history.cost();
             change(history);
-            self.shelf.bytes = self.shelf.bytes + history.cost() - before;
-            self.shelf.insert(history, slot, idle);
+            self.histories.bytes = self.histories.bytes + history.cost() - before;
+            self.histories.insert(history, slot, idle);
         }
     }
 
@@ -190,8 +190,8 @@ impl Hub {
         let room = self.rooms.get_mut(slot);
         let idle = room.members.is_empty();
         if let Some(history) = room.history_mut() {
-            history.seq = self.shelf.touch(history.seq);
-            self.shelf.insert(history, slot, idle);
+            history.seq = self.histories.touch(history.seq);
+            self.histories.insert(history, slot, idle);
         }
     }
 
@@ -200,8 +200,8 @@ impl Hub {
         let limits = &self.config.limits;
         let (bytes_max, rooms_max) = (limits.history_bytes, limits.history_rooms);
         self.trim_histories(bytes_max, out);
-        while self.shelf.idle() > rooms_max
-            && let Some(slot) = self.shelf.oldest_idle()
+        while self.histories.idle() > rooms_max
+            && let Some(slot) = self.histories.oldest_idle()
         {
             self.forget(slot, out);
         }
@@ -213,15 +213,15 @@ impl Hub {
     ///
     /// Work: what is dropped.
     pub fn trim_histories(&mut self, bytes_max: usize, out: &mut Outbox) {
-        if self.shelf.bytes <= bytes_max {
+        if self.histories.bytes <= bytes_max {
             return;
         }
         // Not to the brim, or each further message would cost a room something.
         let left = bytes_max - bytes_max / 32;
-        while self.shelf.bytes > left
-            && let Some(slot) = self.shelf.oldest_held()
+        while self.histories.bytes > left
+            && let Some(slot) = self.histories.oldest_held()
         {
-            let over = self.shelf.bytes - left;
+            let over = self.histories.bytes - left;
             self.change(slot, |history| history.shed(over));
             self.persist_room(slot, out);
         }
@@ -244,7 +244,7 @@ impl Hub {
         self.change(slot, History::clear);
         let room = self.rooms.get(slot);
         if let Some(history) = room.history() {
-            self.shelf.remove(history.seq);
+            self.histories.remove(history.seq);
         }
         if let Some(due) = room.extra.as_ref().and_then(|extra| extra.due) {
             self.dues.remove(&(due, room.name.clone()));
@@ -271,7 +271,7 @@ impl Hub {
         let first = room.members.len() == 1;
         if first && let Some(history) = room.history_mut() {
             history.emptied = None;
-            self.shelf.insert(history, slot, false);
+            self.histories.insert(history, slot, false);
             self.persist_room(slot, out);
         }
         let Some(connection) = self.conns.get_mut(conn) else {
@@ -406,11 +406,11 @@ impl Hub {
         let rooms = || self.rooms.range(core::ops::Bound::Unbounded);
         let histories = || rooms().filter_map(|room| Some((room, room.history()?)));
         let bytes: usize = histories().map(|(_, history)| history.cost()).sum();
-        assert_eq!(bytes, self.shelf.bytes, "bytes of histories");
+        assert_eq!(bytes, self.histories.bytes, "bytes of histories");
         let held = histories().filter(|(_, history)| history.len() > 0).count();
-        assert_eq!(held, self.shelf.held(), "histories with messages");
+        assert_eq!(held, self.histories.held(), "histories with messages");
         let idle = histories().filter(|(room, _)| room.members.is_empty());
-        assert_eq!(idle.count(), self.shelf.idle(), "rooms without members");
+        assert_eq!(idle.count(), self.histories.idle(), "rooms without members");
         let vacant = rooms().filter(|room| room.is_vacant());
         assert_eq!(vacant.count(), self.vacant, "vacant rooms");
         let mut dues = 0;

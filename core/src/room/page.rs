@@ -194,7 +194,7 @@ fn nothing_or_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
 }
 
 impl Hub {
-    /// A page of a room's history, as [`Desk::history`](crate::Desk::history) gives it; empty when
+    /// A page of a room's history, as [`NamespaceContext::history`](crate::NamespaceContext::history) gives it; empty when
     /// there is no such room.
     ///
     /// Work: the page.
@@ -257,7 +257,7 @@ impl Hub {
         })
     }
 
-    /// A page of those who are in a room, as [`Desk::presence`](crate::Desk::presence) gives it;
+    /// A page of those who are in a room, as [`NamespaceContext::presence`](crate::NamespaceContext::presence) gives it;
     /// empty when there is no such room.
     ///
     /// Work: the page.

@@ -26,47 +26,54 @@ pub(crate) struct SincePosition<'a> {
     offset: u64,
     /// The connections that it was since then.
     #[serde(default)]
-    conn: Formerly,
+    conn: PreviousConns,
 }
 
 /// One connection id, or some.
 #[derive(Debug, Default)]
-struct Formerly(Vec<ConnId>);
+struct PreviousConns(Vec<ConnId>);
 
-impl Formerly {
+impl PreviousConns {
     /// More lost connections than these between two positions are no honest client's.
     const MAX: usize = 16;
 }
 
-impl<'de> Deserialize<'de> for Formerly {
+impl<'de> Deserialize<'de> for PreviousConns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Formerly;
+            type Value = PreviousConns;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a connection id, or at most {} of them", Formerly::MAX)
+                write!(
+                    f,
+                    "a connection id, or at most {} of them",
+                    PreviousConns::MAX
+                )
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Formerly, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PreviousConns, E> {
                 let conn = text.parse().map_err(E::custom)?;
-                Ok(Formerly(vec![conn]))
+                Ok(PreviousConns(vec![conn]))
             }
 
             /// As if it were not there.
-            fn visit_unit<E: de::Error>(self) -> Result<Formerly, E> {
-                Ok(Formerly::default())
+            fn visit_unit<E: de::Error>(self) -> Result<PreviousConns, E> {
+                Ok(PreviousConns::default())
             }
 
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut ids: A) -> Result<Formerly, A::Error> {
+            fn visit_seq<A: de::SeqAccess<'de>>(
+                self,
+                mut ids: A,
+            ) -> Result<PreviousConns, A::Error> {
                 let mut conns = Vec::new();
                 while let Some(conn) = ids.next_element()? {
-                    if conns.len() == Formerly::MAX {
-                        return Err(de::Error::invalid_length(Formerly::MAX + 1, &self));
+                    if conns.len() == PreviousConns::MAX {
+                        return Err(de::Error::invalid_length(PreviousConns::MAX + 1, &self));
                     }
                     conns.push(conn);
                 }
-                Ok(Formerly(conns))
+                Ok(PreviousConns(conns))
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -82,7 +89,7 @@ struct HistoryData {
     limit: Option<u64>,
     /// The connections that it was, as in a position.
     #[serde(default)]
-    conn: Formerly,
+    conn: PreviousConns,
 }
 
 const BAD_DATA: Fault = (
@@ -103,7 +110,7 @@ const BUSY: Fault = (
 
 /// A request that waits for a room's messages.
 #[derive(Debug, Clone)]
-pub(crate) struct Parked {
+pub(crate) struct PendingRead {
     conn: ConnId,
     event: Box<str>,
     id: Option<RequestId<'static>>,
@@ -112,7 +119,7 @@ pub(crate) struct Parked {
 }
 
 /// Requests that may wait: a host gives messages back at once, so there is one.
-const PARKED_MAX: usize = 1_024;
+const PENDING_READS_MAX: usize = 1_024;
 
 impl Hub {
     /// What a member missed since a position: the index of the first such message, and how many;
@@ -226,28 +233,28 @@ impl Hub {
         room: &str,
         out: &mut Outbox,
     ) -> Result<(), Fault> {
-        if self.parked.len() >= PARKED_MAX {
+        if self.pending_reads.len() >= PENDING_READS_MAX {
             return Err(BUSY);
         }
-        self.parked.push(Parked {
+        self.pending_reads.push(PendingRead {
             conn,
             event: request.event.as_ref().into(),
             id: request.id.clone().map(RequestId::into_owned),
             room: room.into(),
             data: request.data.as_str().into(),
         });
-        out.recall(room);
+        out.load_history(room);
         Ok(())
     }
 
     /// The host gives back what it kept of a room's history: after
-    /// [`Command::Recall`](crate::Command::Recall), before the next input; or all at once when it
+    /// [`Command::LoadHistory`](crate::Command::LoadHistory), before the next input; or all at once when it
     /// starts. The messages are those of [`Command::Append`](crate::Command::Append), oldest first.
     /// Those that are missing are as if they had been dropped: whoever needs them is told that they
     /// are lost. Messages that the hub did not forget are not taken twice.
     ///
     /// Work: these messages, and the requests that waited for them.
-    pub fn give_back(
+    pub fn history_loaded(
         &mut self,
         now: Timestamp,
         room: &str,
@@ -257,33 +264,33 @@ impl Hub {
         if let Some((slot, _)) = self.rooms.find(room) {
             let first = |hub: &Self| hub.rooms.get(slot).history().map(History::first);
             let before = first(self);
-            self.change(slot, |history| history.give_back(messages));
+            self.change(slot, |history| history.history_loaded(messages));
             self.trim(now, slot);
             if first(self) != before {
                 self.persist_room(slot, out);
             }
             self.evict(out);
         }
-        let waited = |parked: &mut Parked| *parked.room == *room;
-        let waited: Vec<_> = self.parked.extract_if(.., waited).collect();
-        for parked in waited {
-            if self.conns.get(parked.conn).is_none() {
+        let waited = |pending: &mut PendingRead| *pending.room == *room;
+        let waited: Vec<_> = self.pending_reads.extract_if(.., waited).collect();
+        for pending in waited {
+            if self.conns.get(pending.conn).is_none() {
                 continue;
             }
-            let data = Payload::from_written(&parked.data).unwrap_or(Payload::NULL);
+            let data = Payload::from_written(&pending.data).unwrap_or(Payload::NULL);
             let request = Envelope {
-                event: Cow::Borrowed(&*parked.event),
-                id: parked.id.clone(),
-                room: Some(Cow::Borrowed(&*parked.room)),
+                event: Cow::Borrowed(&*pending.event),
+                id: pending.id.clone(),
+                room: Some(Cow::Borrowed(&*pending.room)),
                 echo: None,
                 data,
             };
-            self.verb(now, parked.conn, &request, out);
+            self.verb(now, pending.conn, &request, out);
         }
     }
 
     /// Whether messages of a room are with the host, which has to
-    /// [give them back](Self::give_back) before the room's history can be asked for.
+    /// [give them back](Self::history_loaded) before the room's history can be asked for.
     pub fn is_away(&self, room: &str) -> bool {
         let history = self.rooms.find(room).and_then(|(_, room)| room.history());
         history.is_some_and(History::is_away)

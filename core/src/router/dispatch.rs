@@ -6,7 +6,8 @@ use core::time::Duration;
 use super::{Progress, Request, Router};
 use crate::{
     gateway::{
-        Admission, Context, Desk, Failure, Gateway, Outcome, Rejection, RoomAction, UpgradeRequest,
+        Admission, Context, Failure, Gateway, NamespaceContext, Outcome, Rejection, RoomAction,
+        UpgradeRequest,
     },
     wire::close::DisconnectReason,
     wire::envelope::Message,
@@ -99,21 +100,21 @@ impl<S> Gateway for Router<S> {
         self.progress.run(hooks, |hook| hook(cx, state, reason));
     }
 
-    fn present(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
+    fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
         self.changed |= !self.present.is_empty();
         let (hooks, state) = (&mut self.present, &mut self.state);
         self.progress
-            .run(hooks, |hook| hook(desk, state, room, user));
+            .run(hooks, |hook| hook(namespace, state, room, user));
     }
 
-    fn absent(&mut self, desk: &mut Desk<'_>, room: &str, user: &str) {
+    fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
         self.changed |= !self.absent.is_empty();
         let (hooks, state) = (&mut self.absent, &mut self.state);
         self.progress
-            .run(hooks, |hook| hook(desk, state, room, user));
+            .run(hooks, |hook| hook(namespace, state, room, user));
     }
 
-    fn watches_users(&self) -> bool {
+    fn wants_presence(&self) -> bool {
         !(self.present.is_empty() && self.absent.is_empty())
     }
 
@@ -121,17 +122,17 @@ impl<S> Gateway for Router<S> {
         self.schedules.iter().map(|(period, _)| *period).collect()
     }
 
-    fn tick(&mut self, desk: &mut Desk<'_>, schedule: usize) {
+    fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {
         if let Some((_, hook)) = self.schedules.get_mut(schedule) {
             self.changed = true;
-            hook(desk, &mut self.state);
+            hook(namespace, &mut self.state);
         }
     }
 
-    fn drain(&mut self, desk: &mut Desk<'_>) {
+    fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {
         self.changed |= !self.drain.is_empty();
         let (hooks, state) = (&mut self.drain, &mut self.state);
-        self.progress.run(hooks, |hook| hook(desk, state));
+        self.progress.run(hooks, |hook| hook(namespace, state));
     }
 
     fn take_unfinished(&mut self) -> bool {

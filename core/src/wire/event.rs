@@ -16,11 +16,11 @@ pub(crate) const PATH_BYTES_MAX: usize = 200;
 /// the protocol depends on it. A name alone is given as a string:
 ///
 /// ```
-/// use roomcast_core::{Audience, Desk, EncodeError, Event};
+/// use roomcast_core::{Audience, NamespaceContext, EncodeError, Event};
 ///
-/// fn tell(desk: &mut Desk<'_>) -> Result<(), EncodeError> {
-///     desk.send(&Audience::all(), "news", &1)?;
-///     desk.send(&Audience::all(), Event::new("news").at("/front"), &2)?;
+/// fn tell(namespace: &mut NamespaceContext<'_>) -> Result<(), EncodeError> {
+///     namespace.send(&Audience::all(), "news", &1)?;
+///     namespace.send(&Audience::all(), Event::new("news").at("/front"), &2)?;
 ///     Ok(())
 /// }
 /// # let _ = tell;

@@ -5,75 +5,89 @@ use roomcast_core::{
     Limits, Payload, SendError, Timestamp, UnknownConn, hub::HubState,
 };
 
-use crate::desk::{Desk, NOBODY, queued, stranger};
+use crate::harness::{Harness, NOBODY, queued, stranger};
 
 #[test]
 fn join_and_leave() {
-    let (mut desk, [a]) = Desk::connected();
-    let joined = desk
+    let (mut harness, [a]) = Harness::connected();
+    let joined = harness
         .hub
-        .join(desk.now, a, "r", &mut desk.out)
+        .join(harness.now, a, "r", &mut harness.out)
         .expect("a join");
     let position = joined.position;
     assert_eq!(
         (&*position.epoch, position.offset, joined.already),
         ("e", 0, false)
     );
-    desk.assert_commands(["persist a"]);
+    harness.assert_commands(["persist a"]);
     assert!(
-        desk.hub
-            .join(desk.now, a, "r", &mut desk.out)
+        harness
+            .hub
+            .join(harness.now, a, "r", &mut harness.out)
             .expect("a join")
             .already
     );
-    desk.assert_commands([]);
-    assert_eq!(desk.hub.members("r"), [a]);
-    assert_eq!(desk.hub.leave(desk.now, a, "r", &mut desk.out), Ok(true));
-    desk.assert_commands(["persist a"]);
-    assert_eq!(desk.hub.leave(desk.now, a, "r", &mut desk.out), Ok(false));
+    harness.assert_commands([]);
+    assert_eq!(harness.hub.members("r"), [a]);
     assert_eq!(
-        desk.hub.leave(desk.now, a, "never", &mut desk.out),
+        harness.hub.leave(harness.now, a, "r", &mut harness.out),
+        Ok(true)
+    );
+    harness.assert_commands(["persist a"]);
+    assert_eq!(
+        harness.hub.leave(harness.now, a, "r", &mut harness.out),
         Ok(false)
     );
-    desk.assert_commands([]);
-    assert!(desk.hub.members("r").is_empty());
+    assert_eq!(
+        harness.hub.leave(harness.now, a, "never", &mut harness.out),
+        Ok(false)
+    );
+    harness.assert_commands([]);
+    assert!(harness.hub.members("r").is_empty());
 }
 
 #[test]
 fn join_and_leave_that_fail() {
     let mut limits = Limits::default();
     limits.rooms_per_connection = 1;
-    let mut desk = Desk::with(limits);
-    let a = desk.connect(Handshake::new()).expect("room for it");
-    desk.join(a, "r");
-    let over = desk.hub.join(desk.now, a, "q", &mut desk.out).map(|_| ());
+    let mut harness = Harness::with(limits);
+    let a = harness.connect(Handshake::new()).expect("room for it");
+    harness.join(a, "r");
+    let over = harness
+        .hub
+        .join(harness.now, a, "q", &mut harness.out)
+        .map(|_| ());
     assert_eq!(over, Err(JoinError::RoomLimit { limit: 1 }));
-    let bad = desk.hub.join(desk.now, a, "", &mut desk.out).map(|_| ());
+    let bad = harness
+        .hub
+        .join(harness.now, a, "", &mut harness.out)
+        .map(|_| ());
     assert!(matches!(bad, Err(JoinError::Room(_))));
     let dead = stranger();
-    let unknown = desk
+    let unknown = harness
         .hub
-        .join(desk.now, dead, "r", &mut desk.out)
+        .join(harness.now, dead, "r", &mut harness.out)
         .map(|_| ());
     assert_eq!(unknown, Err(JoinError::UnknownConn(UnknownConn(dead))));
-    let unknown = desk.hub.leave(desk.now, dead, "r", &mut desk.out);
+    let unknown = harness.hub.leave(harness.now, dead, "r", &mut harness.out);
     assert_eq!(unknown, Err(UnknownConn(dead)));
-    desk.assert_commands([]);
-    assert_eq!(desk.hub.members("r"), [a]);
+    harness.assert_commands([]);
+    assert_eq!(harness.hub.members("r"), [a]);
 }
 
 #[test]
 fn send_to_every_kind_of_audience() {
-    let mut desk = Desk::new();
+    let mut harness = Harness::new();
     let mut connect = |user: &str| {
-        desk.connect(Handshake::new().with_user(user))
+        harness
+            .connect(Handshake::new().with_user(user))
             .expect("room")
     };
     let (a, b, c) = (connect("ann"), connect("ben"), connect("ann"));
-    desk.out.clear();
-    desk.join(a, "r");
-    desk.join(b, "r");
-    desk.join(b, "q");
+    harness.out.clear();
+    harness.join(a, "r");
+    harness.join(b, "r");
+    harness.join(b, "q");
     for (audience, count, expected) in [
         (
             Audience::all(),
@@ -118,8 +132,12 @@ fn send_to_every_kind_of_audience() {
             r#"send b {"event":"told","data":1}"#,
         ),
     ] {
-        assert_eq!(desk.send(&audience, "1"), Ok(queued(count)), "{audience:?}");
-        desk.assert_commands([expected]);
+        assert_eq!(
+            harness.send(&audience, "1"),
+            Ok(queued(count)),
+            "{audience:?}"
+        );
+        harness.assert_commands([expected]);
     }
     for nobody in [
         Audience::none(),
@@ -128,38 +146,38 @@ fn send_to_every_kind_of_audience() {
         Audience::user("nobody"),
         Audience::room("r").except_room("r"),
     ] {
-        assert_eq!(desk.send(&nobody, "1"), Ok(NOBODY), "{nobody:?}");
-        desk.assert_commands([]);
+        assert_eq!(harness.send(&nobody, "1"), Ok(NOBODY), "{nobody:?}");
+        harness.assert_commands([]);
     }
 }
 
 #[test]
 fn send_that_cannot_be_encoded() {
-    let (mut desk, [_a]) = Desk::connected();
+    let (mut harness, [_a]) = Harness::connected();
     let long = "x".repeat(129);
     for event in ["", "$bye", &long] {
         let all = Audience::all();
-        let sent = desk
+        let sent = harness
             .hub
-            .send(desk.now, &all, event, Payload::NULL, &mut desk.out);
+            .send(harness.now, &all, event, Payload::NULL, &mut harness.out);
         assert_eq!(sent, Err(EncodeError::Event));
     }
     for audience in [Audience::room(""), Audience::all().except_room("\n")] {
         assert!(matches!(
-            desk.send(&audience, "1"),
+            harness.send(&audience, "1"),
             Err(EncodeError::Room(_))
         ));
     }
-    desk.assert_commands([]);
+    harness.assert_commands([]);
 }
 
 #[test]
 fn send_once() {
-    let (mut desk, [a]) = Desk::connected();
-    desk.join(a, "r");
+    let (mut harness, [a]) = Harness::connected();
+    harness.join(a, "r");
     let mut once = |at: u64, key: &str, event: &str| {
         let (now, room) = (Timestamp::from_millis(at), Audience::room("r"));
-        let Desk { hub, out, .. } = &mut desk;
+        let Harness { hub, out, .. } = &mut harness;
         let sent = hub.send_once(now, key, &room, event, Payload::NULL, out);
         let sends = out.len();
         out.clear();
@@ -182,10 +200,10 @@ fn send_once() {
 
 #[test]
 fn a_hub_saved_key_by_key_is_the_same() {
-    let (mut desk, []) = Desk::connected();
+    let (mut harness, []) = Harness::connected();
     let (all, mut saved) = (Audience::all(), HubState::from_serial(0));
     for (at, key) in [(0, "k1"), (1, "k2")] {
-        let (now, Desk { hub, out, .. }) = (Timestamp::from_millis(at), &mut desk);
+        let (now, Harness { hub, out, .. }) = (Timestamp::from_millis(at), &mut harness);
         assert_eq!(hub.key_state(now, key), None);
         hub.send_once(now, key, &all, "x", Payload::NULL, out)
             .expect("a send");
@@ -195,9 +213,9 @@ fn a_hub_saved_key_by_key_is_the_same() {
         let json = serde_json::to_string(&state).expect("data");
         saved = saved.with_keys([serde_json::from_str(&json).expect("a state")]);
     }
-    assert_eq!(saved, desk.hub.state());
+    assert_eq!(saved, harness.hub.state());
     assert_eq!(
-        desk.hub.key_state(Timestamp::from_millis(300_000), "k1"),
+        harness.hub.key_state(Timestamp::from_millis(300_000), "k1"),
         None
     );
 }
@@ -206,10 +224,10 @@ fn a_hub_saved_key_by_key_is_the_same() {
 fn keys_are_bounded() {
     let mut limits = Limits::default();
     limits.idempotency_keys = 2;
-    let mut desk = Desk::with(limits);
+    let mut harness = Harness::with(limits);
     let mut send = |at, key| {
         let (now, all) = (Timestamp::from_millis(at), Audience::all());
-        let Desk { hub, out, .. } = &mut desk;
+        let Harness { hub, out, .. } = &mut harness;
         hub.send_once(now, key, &all, "x", Payload::NULL, out)
             .expect("a send");
         hub.state()
@@ -226,38 +244,47 @@ fn keys_are_bounded() {
 
 #[test]
 fn close() {
-    let (mut desk, [a, b, c]) = Desk::connected();
-    desk.join(a, "r");
-    desk.hub
-        .close(desk.now, a, CloseCode::REMOVED, "so long", &mut desk.out)
+    let (mut harness, [a, b, c]) = Harness::connected();
+    harness.join(a, "r");
+    harness
+        .hub
+        .close(
+            harness.now,
+            a,
+            CloseCode::REMOVED,
+            "so long",
+            &mut harness.out,
+        )
         .expect("alive");
-    desk.assert_commands([
+    harness.assert_commands([
         r#"send a {"event":"$bye","data":{"code":4410,"reconnect":false,"after_ms":0}}"#,
         "close a 4410 so long",
     ]);
-    assert!(desk.hub.members("r").is_empty() && desk.hub.connection(a).is_none());
-    desk.hub
-        .close(desk.now, b, CloseCode::AWAY, "", &mut desk.out)
+    assert!(harness.hub.members("r").is_empty() && harness.hub.connection(a).is_none());
+    harness
+        .hub
+        .close(harness.now, b, CloseCode::AWAY, "", &mut harness.out)
         .expect("alive");
-    desk.assert_commands([
+    harness.assert_commands([
         r#"send b {"event":"$bye","data":{"code":1001,"reconnect":true,"after_ms":0}}"#,
         "close b 1001 ",
     ]);
     // A peer that broke the framing is told by the close frame alone.
-    desk.hub
-        .close(desk.now, c, CloseCode::PROTOCOL, "why", &mut desk.out)
-        .expect("alive");
-    desk.assert_commands(["close c 1002 why"]);
-    let again = desk
+    harness
         .hub
-        .close(desk.now, a, CloseCode::REMOVED, "", &mut desk.out);
+        .close(harness.now, c, CloseCode::PROTOCOL, "why", &mut harness.out)
+        .expect("alive");
+    harness.assert_commands(["close c 1002 why"]);
+    let again = harness
+        .hub
+        .close(harness.now, a, CloseCode::REMOVED, "", &mut harness.out);
     assert_eq!(again, Err(UnknownConn(a)));
-    desk.assert_commands([]);
+    harness.assert_commands([]);
 }
 
 #[test]
 fn apply_does_what_the_methods_do() {
-    let mut desk = Desk::new();
+    let mut harness = Harness::new();
     let conn: ConnId = "0".parse().expect("an id");
     for (input, expected) in [
         (Input::Connect(Handshake::new()), "persist a"),
@@ -284,8 +311,8 @@ fn apply_does_what_the_methods_do() {
             "persist a",
         ),
     ] {
-        desk.hub.apply(desk.now, &input, &mut desk.out);
-        desk.assert_commands([expected]);
+        harness.hub.apply(harness.now, &input, &mut harness.out);
+        harness.assert_commands([expected]);
     }
     // Errors change nothing and are dropped.
     let dead = stranger();
@@ -316,7 +343,7 @@ fn apply_does_what_the_methods_do() {
             away_ms: 0,
         },
     ] {
-        desk.hub.apply(desk.now, &input, &mut desk.out);
-        desk.assert_commands([]);
+        harness.hub.apply(harness.now, &input, &mut harness.out);
+        harness.assert_commands([]);
     }
 }

@@ -2,7 +2,7 @@
 
 mod application;
 mod client;
-mod desk;
+mod harness;
 mod kept;
 mod questions;
 mod texts;

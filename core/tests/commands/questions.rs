@@ -5,21 +5,21 @@ use roomcast_core::{
     hub::{ConnState, HubState, RestoreError},
 };
 
-use crate::desk::{Desk, stranger};
+use crate::harness::{Harness, stranger};
 
 #[test]
 fn questions() {
-    let mut desk = Desk::new();
+    let mut harness = Harness::new();
     let ann = Handshake::new().with_user("ann");
-    desk.now = Timestamp::from_millis(7);
+    harness.now = Timestamp::from_millis(7);
     let (a, b) = (
-        desk.connect(ann).expect("room"),
-        desk.connect(Handshake::new()).expect("room"),
+        harness.connect(ann).expect("room"),
+        harness.connect(Handshake::new()).expect("room"),
     );
     for (conn, room) in [(a, "q"), (a, "p1"), (b, "p2"), (b, "p1")] {
-        desk.join(conn, room);
+        harness.join(conn, room);
     }
-    let hub = &desk.hub;
+    let hub = &harness.hub;
     let names = |prefix, after| {
         hub.rooms(prefix, after)
             .map(|room| room.name)
@@ -41,7 +41,7 @@ fn questions() {
     assert_eq!(hub.rooms_of(stranger()), None);
     let info = hub.connection(a).expect("alive");
     assert_eq!((info.id, info.user), (a, Some("ann")));
-    assert_eq!((info.since, info.heard), (desk.now, desk.now));
+    assert_eq!((info.since, info.heard), (harness.now, harness.now));
     assert!(hub.connection(stranger()).is_none());
     assert_eq!(
         hub.connections().map(|info| info.id).collect::<Vec<_>>(),
@@ -60,26 +60,27 @@ fn questions() {
         (hub.position("p1").offset, &*hub.position("x").epoch),
         (0, "e")
     );
-    assert!(!hub.is_idle(desk.now));
+    assert!(!hub.is_idle(harness.now));
 }
 
 #[test]
 fn idle_is_nobody_connected_and_no_key_remembered() {
-    let mut desk = Desk::new();
-    assert!(desk.hub.is_idle(desk.now));
+    let mut harness = Harness::new();
+    assert!(harness.hub.is_idle(harness.now));
     let (all, data) = (Audience::all(), Payload::NULL);
-    desk.hub
-        .send_once(desk.now, "k", &all, "x", data, &mut desk.out)
+    harness
+        .hub
+        .send_once(harness.now, "k", &all, "x", data, &mut harness.out)
         .expect("a send");
-    assert!(!desk.hub.is_idle(desk.now));
-    assert!(desk.hub.is_idle(Timestamp::from_millis(300_000)));
+    assert!(!harness.hub.is_idle(harness.now));
+    assert!(harness.hub.is_idle(Timestamp::from_millis(300_000)));
 }
 
 #[test]
 fn restore_refuses_what_no_hub_can_have_been() {
-    let (mut desk, [a, _b]) = Desk::connected();
-    desk.join(a, "room");
-    let state = desk.hub.conn_state(a).expect("alive");
+    let (mut harness, [a, _b]) = Harness::connected();
+    harness.join(a, "room");
+    let state = harness.hub.conn_state(a).expect("alive");
     assert_eq!(state.id(), a);
     let restore = |limits: Limits, serial, conns: &[&ConnState]| {
         let config = Config::new("e").with_limits(limits);
@@ -101,37 +102,39 @@ fn restore_refuses_what_no_hub_can_have_been() {
     let twice = twice.replace(r#"["room"]"#, r#"["room","room"]"#);
     let twice: ConnState = serde_json::from_str(&twice).expect("data");
     assert_eq!(restore(whole(), 2, &[&twice]), Err(RestoreError::Room(a)));
-    let unknown = desk.hub.conn_state(stranger());
+    let unknown = harness.hub.conn_state(stranger());
     assert_eq!(unknown, Err(UnknownConn(stranger())));
-    assert_eq!(desk.hub.state().next_serial(), 2);
+    assert_eq!(harness.hub.state().next_serial(), 2);
 }
 
 /// Giving memory back changes nothing that anybody could see.
 #[test]
 fn shrink_to_fit_is_not_observable() {
-    let mut desk = Desk::new();
+    let mut harness = Harness::new();
     let conns: Vec<_> = (0..6)
-        .map(|_| desk.connect(Handshake::new()).expect("room"))
+        .map(|_| harness.connect(Handshake::new()).expect("room"))
         .collect();
     for (at, &conn) in conns.iter().enumerate() {
-        desk.join(conn, &format!("room{at}"));
+        harness.join(conn, &format!("room{at}"));
     }
     for at in [1, 4, 5] {
-        let (now, reason) = (desk.now, DisconnectReason::Lost);
-        let gone = desk.hub.disconnect(now, conns[at], reason, &mut desk.out);
+        let (now, reason) = (harness.now, DisconnectReason::Lost);
+        let gone = harness
+            .hub
+            .disconnect(now, conns[at], reason, &mut harness.out);
         gone.expect("alive");
     }
-    let mut roomy = Desk::new();
-    (roomy.hub, roomy.now) = (desk.hub.clone(), desk.now);
-    desk.hub.shrink_to_fit();
-    for desk in [&mut desk, &mut roomy] {
-        desk.hub.assert_consistent();
+    let mut roomy = Harness::new();
+    (roomy.hub, roomy.now) = (harness.hub.clone(), harness.now);
+    harness.hub.shrink_to_fit();
+    for harness in [&mut harness, &mut roomy] {
+        harness.hub.assert_consistent();
         let more: Vec<_> = (0..4)
-            .map(|_| desk.connect(Handshake::new()).expect("room").slot())
+            .map(|_| harness.connect(Handshake::new()).expect("room").slot())
             .collect();
         assert_eq!(more, [1, 4, 5, 6]);
-        assert_eq!(desk.hub.rooms("", None).count(), 3);
-        desk.hub.assert_consistent();
+        assert_eq!(harness.hub.rooms("", None).count(), 3);
+        harness.hub.assert_consistent();
     }
-    assert_eq!(desk.hub.state(), roomy.hub.state());
+    assert_eq!(harness.hub.state(), roomy.hub.state());
 }

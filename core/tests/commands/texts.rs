@@ -2,26 +2,26 @@
 
 use roomcast_core::{Config, Frame, Handshake, Hub, Limits, Policies};
 
-use crate::desk::{Desk, lines};
+use crate::harness::{Harness, lines};
 
-/// A desk with two connections, whose rooms `den` show one user and take so many members.
-fn desk(limits: Limits, members: usize) -> Desk {
+/// A harness with two connections, whose rooms `den` show one user and take so many members.
+fn harness(limits: Limits, members: usize) -> Harness {
     let policies =
         format!(r#"{{"rooms":[{{"match":"den","presence":"members","members":{members}}}]}}"#);
     let policies: Policies = serde_json::from_str(&policies).expect("policies");
-    let mut desk = Desk::new();
-    desk.hub = Hub::new(Config::new("e").with_limits(limits).with_policies(policies));
-    desk
+    let mut harness = Harness::new();
+    harness.hub = Hub::new(Config::new("e").with_limits(limits).with_policies(policies));
+    harness
 }
 
 /// Answer to the last request.
-fn answered(desk: &mut Desk, texts: &[&str]) -> String {
+fn answered(harness: &mut Harness, texts: &[&str]) -> String {
     for text in texts {
-        desk.out.clear();
-        let conn = desk.hub.connections().next().expect("a connection").id;
-        desk.text(conn, text);
+        harness.out.clear();
+        let conn = harness.hub.connections().next().expect("a connection").id;
+        harness.text(conn, text);
     }
-    lines(&desk.out).pop().expect("an answer")
+    lines(&harness.out).pop().expect("an answer")
 }
 
 #[test]
@@ -29,14 +29,14 @@ fn every_text_about_a_room_name_names_the_limit_in_force() {
     for bytes_max in [1, 7, 200, 300] {
         let mut limits = Limits::default();
         limits.room_name_bytes = bytes_max;
-        let mut desk = desk(limits, 9);
-        desk.connect(Handshake::new()).expect("room for it");
+        let mut harness = harness(limits, 9);
+        harness.connect(Handshake::new()).expect("room for it");
         let noun = if bytes_max == 1 { "1 byte " } else { "bytes" };
         let long = "x".repeat(bytes_max + 1);
         for verb in ["$join", "$leave", "$members", "$history", "said"] {
             for room in [None, Some("\\u0000"), Some(&*long)] {
                 let room = room.map_or(String::new(), |room| format!(r#","room":"{room}""#));
-                let text = answered(&mut desk, &[&format!(r#"{{"event":"{verb}"{room}}}"#)]);
+                let text = answered(&mut harness, &[&format!(r#"{{"event":"{verb}"{room}}}"#)]);
                 if verb == "said" && room.is_empty() {
                     continue; // no verb of the protocol
                 }
@@ -52,23 +52,23 @@ fn every_text_about_a_room_name_names_the_limit_in_force() {
 fn a_limit_of_one_is_told_in_the_singular() {
     let mut limits = Limits::default();
     (limits.rooms_per_connection, limits.meta_bytes) = (1, 1);
-    let mut desk = desk(limits, 1);
-    let conns = [(); 2].map(|()| desk.connect(Handshake::new()).expect("room for it"));
+    let mut harness = harness(limits, 1);
+    let conns = [(); 2].map(|()| harness.connect(Handshake::new()).expect("room for it"));
     let den = r#"{"event":"$join","room":"den"}"#;
     let full = [den, r#"{"event":"$join","room":"other"}"#];
-    let full = answered(&mut desk, &full);
+    let full = answered(&mut harness, &full);
     assert!(full.contains("in 1 room, as many"), "{full}");
     let large = answered(
-        &mut desk,
+        &mut harness,
         &[den, r#"{"event":"$join","room":"den","data":{"meta":12}}"#],
     );
     assert!(large.contains("at most 1 byte of JSON"), "{large}");
-    desk.out.clear();
-    let received = desk
+    harness.out.clear();
+    let received = harness
         .hub
-        .receive(desk.now, conns[1], Frame::Text(den), &mut desk.out);
+        .receive(harness.now, conns[1], Frame::Text(den), &mut harness.out);
     assert!(received.is_ok_and(|message| message.is_none()));
-    let members = lines(&desk.out).pop().expect("an answer");
+    let members = lines(&harness.out).pop().expect("an answer");
     assert!(members.contains("it has 1 member, as many"), "{members}");
 }
 
@@ -76,9 +76,9 @@ fn a_limit_of_one_is_told_in_the_singular() {
 fn a_namespace_for_one_says_so() {
     let mut limits = Limits::default();
     limits.connections = 1;
-    let mut desk = desk(limits, 9);
-    desk.connect(Handshake::new()).expect("room for it");
-    let fault = desk.connect(Handshake::new()).expect_err("full");
+    let mut harness = harness(limits, 9);
+    harness.connect(Handshake::new()).expect("room for it");
+    let fault = harness.connect(Handshake::new()).expect_err("full");
     assert_eq!(
         fault.to_string(),
         "the namespace is full: it takes 1 connection at a time"

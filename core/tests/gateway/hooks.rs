@@ -3,8 +3,8 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use roomcast_core::{
-    CloseCode, Context, Desk, DisconnectReason, Failure, Frame, Gateway, Handshake, Input, Message,
-    Outcome, Rejection,
+    CloseCode, Context, DisconnectReason, Failure, Frame, Gateway, Handshake, Input, Message,
+    NamespaceContext, Outcome, Rejection,
     gateway::{ConnectError, RoomAction},
 };
 
@@ -103,13 +103,16 @@ impl Gateway for Notes {
         vec![Duration::from_millis(100), Duration::from_millis(250)]
     }
 
-    fn tick(&mut self, desk: &mut Desk<'_>, schedule: usize) {
-        self.note(format!("tick {schedule} at {}", desk.now().as_millis()));
+    fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {
+        self.note(format!(
+            "tick {schedule} at {}",
+            namespace.now().as_millis()
+        ));
     }
 
-    fn drain(&mut self, desk: &mut Desk<'_>) {
-        self.note(format!("drain {}", desk.counts().connections));
-        desk.broadcast("closing", &1).expect("valid");
+    fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {
+        self.note(format!("drain {}", namespace.counts().connections));
+        namespace.broadcast("closing", &1).expect("valid");
     }
 }
 
@@ -174,9 +177,9 @@ fn hooks_run_however_a_change_came_about() {
         .app
         .leave(stage.now, a, "r", &mut stage.out)
         .expect("alive");
-    stage.app.act(stage.now, &mut stage.out, |desk| {
-        desk.join(b, "r").expect("joined");
-        desk.leave(b, "hall").expect("alive");
+    stage.app.act(stage.now, &mut stage.out, |namespace| {
+        namespace.join(b, "r").expect("joined");
+        namespace.leave(b, "hall").expect("alive");
     });
     stage.text(a, r#"{"event":"join","room":"q"}"#);
     stage.text(a, r#"{"event":"kick"}"#);

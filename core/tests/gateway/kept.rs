@@ -6,7 +6,7 @@ use std::{
 };
 
 use roomcast_core::{
-    Audience, Context, Desk, Failure, Frame, JoinError, Payload, Router, SendError,
+    Audience, Context, Failure, Frame, JoinError, NamespaceContext, Payload, Router, SendError,
     gateway::{HistoryRead, Token, Work},
     room::{Except, HistoryMessage, PageError},
 };
@@ -23,13 +23,13 @@ fn stage(router: Router) -> Stage<Router> {
     Stage::with_policies(router, POLICIES)
 }
 
-fn act<R>(stage: &mut Stage<Router>, act: impl FnOnce(&mut Desk<'_>) -> R) -> R {
+fn act<R>(stage: &mut Stage<Router>, act: impl FnOnce(&mut NamespaceContext<'_>) -> R) -> R {
     stage.app.act(stage.now, &mut stage.out, act)
 }
 
 fn say(stage: &mut Stage<Router>, data: u32) -> Option<u64> {
     let log = Audience::room("log");
-    let sent = act(stage, |desk| desk.send(&log, "said", &data));
+    let sent = act(stage, |namespace| namespace.send(&log, "said", &data));
     sent.expect("valid").offset
 }
 
@@ -49,43 +49,49 @@ fn offsets(mut read: HistoryRead) -> Result<Vec<u64>, PageError> {
 #[test]
 fn a_page_is_cut_by_its_offsets_and_its_limit() {
     let mut stage = stage(Router::default());
-    assert_eq!(act(&mut stage, |desk| desk.position("log").offset), 0);
+    assert_eq!(
+        act(&mut stage, |namespace| namespace.position("log").offset),
+        0
+    );
     assert_eq!((1..=3).map(|n| say(&mut stage, n)).max(), Some(Some(3)));
-    let epoch = act(&mut stage, |desk| desk.position("log").epoch.into_owned());
-    act(&mut stage, |desk| {
-        assert_eq!((&*epoch, desk.position("log").offset), ("e.1", 3));
+    let epoch = act(&mut stage, |namespace| {
+        namespace.position("log").epoch.into_owned()
+    });
+    act(&mut stage, |namespace| {
+        assert_eq!((&*epoch, namespace.position("log").offset), ("e.1", 3));
         for (page, expected) in [
-            (desk.history("log", .., 9), &[1, 2, 3][..]),
-            (desk.history("log", .., 2), &[2, 3]),
-            (desk.history("log", ..3, 1), &[2]),
-            (desk.history("log", ..=3, 1), &[3]),
-            (desk.history("log", 2.., 1), &[2]),
-            (desk.history("log", 0.., 1), &[1]),
-            (desk.history("log", 2..3, 9), &[2]),
-            (desk.history("log", 4.., 9), &[]),
-            (desk.history("log", u64::MAX.., 9), &[]),
-            (desk.history("log", ..=u64::MAX, 1), &[3]),
-            (desk.history("log", .., 0), &[]),
+            (namespace.history("log", .., 9), &[1, 2, 3][..]),
+            (namespace.history("log", .., 2), &[2, 3]),
+            (namespace.history("log", ..3, 1), &[2]),
+            (namespace.history("log", ..=3, 1), &[3]),
+            (namespace.history("log", 2.., 1), &[2]),
+            (namespace.history("log", 0.., 1), &[1]),
+            (namespace.history("log", 2..3, 9), &[2]),
+            (namespace.history("log", 4.., 9), &[]),
+            (namespace.history("log", u64::MAX.., 9), &[]),
+            (namespace.history("log", ..=u64::MAX, 1), &[3]),
+            (namespace.history("log", .., 0), &[]),
         ] {
             assert_eq!(offsets(page).as_deref(), Ok(expected));
         }
         assert_eq!(
-            offsets(desk.history("den", .., 9)),
+            offsets(namespace.history("den", .., 9)),
             Err(PageError::NoHistory)
         );
         assert_eq!(
-            offsets(desk.history("other", .., 9)),
+            offsets(namespace.history("other", .., 9)),
             Err(PageError::NoHistory)
         );
     });
-    let Poll::Ready(Ok(page)) = poll(&mut act(&mut stage, |desk| desk.history("log", 3.., 9)))
-    else {
+    let Poll::Ready(Ok(page)) = poll(&mut act(&mut stage, |namespace| {
+        namespace.history("log", 3.., 9)
+    })) else {
         panic!("the messages are in memory");
     };
     assert_eq!((page.offset, page.first), (3, 1));
     // Too old by now, and not dropped yet: a question changes nothing.
     stage.now = stage.now + std::time::Duration::from_secs(10);
-    let page = act(&mut stage, |desk| desk.history("log", .., 9));
+    let page = act(&mut stage, |namespace| namespace.history("log", .., 9));
     assert_eq!(offsets(page).as_deref(), Ok(&[][..]));
 }
 
@@ -97,7 +103,7 @@ fn a_page_is_what_history_answers() {
     stage.text(ann, r#"{"event":"$join","room":"log"}"#);
     stage.text(ann, r#"{"event":"said","room":"log","data":{ "a": [1] }}"#);
     say(&mut stage, 2);
-    let mut read = act(&mut stage, |desk| desk.history("log", .., 9));
+    let mut read = act(&mut stage, |namespace| namespace.history("log", .., 9));
     let Poll::Ready(Ok(page)) = poll(&mut read) else {
         panic!("the messages are in memory");
     };
@@ -182,7 +188,9 @@ fn a_handler_awaits_messages_that_are_with_the_host() {
     ]);
     let waits = complete(&mut stage);
     assert_eq!(waits.len(), 1, "the messages are not there");
-    stage.app.give_back(stage.now, "log", kept, &mut stage.out);
+    stage
+        .app
+        .history_loaded(stage.now, "log", kept, &mut stage.out);
     assert!(complete_of(&mut stage, waits).is_empty());
     // What was sent behind the question is no part of the answer.
     stage.expect([r#"send a {"event":"offsets","id":1,"data":[[1,2],2,3]}"#]);
@@ -200,7 +208,7 @@ fn a_page_that_nobody_can_give_any_more_is_an_error() {
     let mut stage = stage(Router::default());
     say(&mut stage, 1);
     stage.sleep(Router::default());
-    let mut read = act(&mut stage, |desk| desk.history("log", .., 9));
+    let mut read = act(&mut stage, |namespace| namespace.history("log", .., 9));
     assert!(poll(&mut read).is_pending());
     let lost = stage.app.hub().history_page(stage.now, "log", .., 9);
     assert_eq!(lost, Err(PageError::Unavailable));
@@ -220,25 +228,25 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
     stage.take();
     stage.text(ann, r#"{"event":"enter","id":1,"data":"host"}"#);
     stage.expect([r#"send a {"event":"enter","id":1,"data":true}"#]);
-    act(&mut stage, |desk| {
-        assert_eq!(desk.join_with(ben, "den", "guest"), Ok(true));
-        assert_eq!(desk.join_with(ben, "den", "other"), Ok(false));
-        assert_eq!(desk.join_with(again, "den", "other"), Ok(true));
-        assert_eq!(desk.join_with(cat, "den", &()), Ok(true));
+    act(&mut stage, |namespace| {
+        assert_eq!(namespace.join_with(ben, "den", "guest"), Ok(true));
+        assert_eq!(namespace.join_with(ben, "den", "other"), Ok(false));
+        assert_eq!(namespace.join_with(again, "den", "other"), Ok(true));
+        assert_eq!(namespace.join_with(cat, "den", &()), Ok(true));
         let large = "x".repeat(10_000);
         assert!(
-            matches!(desk.join_with(cat, "hall", &large), Ok(true)),
+            matches!(namespace.join_with(cat, "hall", &large), Ok(true)),
             "it shows nothing"
         );
-        let nothing = desk.join_with(cat, "log", &f64::NAN);
+        let nothing = namespace.join_with(cat, "log", &f64::NAN);
         assert_eq!(nothing, Ok(true), "null is nothing to show");
     });
     stage.expect([
         r#"send a {"event":"$joined","room":"den","data":{"user":"ben","meta":"guest"}}"#,
         r#"send a,b,d {"event":"$joined","room":"den","data":{"user":"cat"}}"#,
     ]);
-    act(&mut stage, |desk| {
-        let page = desk.presence("den", None, 2).expect("shown");
+    act(&mut stage, |namespace| {
+        let page = namespace.presence("den", None, 2).expect("shown");
         let [first, second] = &page.members[..] else {
             panic!("two: {page:?}");
         };
@@ -249,7 +257,7 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
         );
         assert!(second.meta::<u8>().is_err());
         assert_eq!((page.users, page.conns), (3, 4));
-        let rest = desk
+        let rest = namespace
             .presence("den", page.next.as_deref(), 2)
             .expect("shown");
         let [cat] = &rest.members[..] else {
@@ -257,16 +265,22 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
         };
         assert_eq!(cat.meta::<u8>().expect("nothing"), None);
         assert_eq!(rest.next, None);
-        let counts = desk.presence("hall", None, 9).expect("counted");
+        let counts = namespace.presence("hall", None, 9).expect("counted");
         assert_eq!(
             (counts.members.len(), counts.users, counts.conns),
             (0, 1, 1)
         );
-        assert_eq!(desk.presence("log", None, 9), Err(PageError::NoPresence));
-        assert_eq!(desk.presence("den", Some("x"), 9), Err(PageError::Cursor));
+        assert_eq!(
+            namespace.presence("log", None, 9),
+            Err(PageError::NoPresence)
+        );
+        assert_eq!(
+            namespace.presence("den", Some("x"), 9),
+            Err(PageError::Cursor)
+        );
     });
     // The same as clients see it.
-    let page = act(&mut stage, |desk| desk.presence("den", None, 9)).expect("shown");
+    let page = act(&mut stage, |namespace| namespace.presence("den", None, 9)).expect("shown");
     let answer = serde_json::to_string(&page).expect("plain data");
     stage.text(ann, r#"{"event":"$members","room":"den"}"#);
     stage.expect([&*format!(
@@ -280,11 +294,14 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
 #[test]
 fn a_room_that_there_is_not_has_empty_pages() {
     let mut stage = stage(Router::default());
-    act(&mut stage, |desk| {
-        assert_eq!(offsets(desk.history("log", .., 9)).as_deref(), Ok(&[][..]));
-        let page = desk.presence("den", None, 9).expect("shown");
+    act(&mut stage, |namespace| {
+        assert_eq!(
+            offsets(namespace.history("log", .., 9)).as_deref(),
+            Ok(&[][..])
+        );
+        let page = namespace.presence("den", None, 9).expect("shown");
         assert_eq!((page.members.len(), page.users, page.conns), (0, 0, 0));
-        assert_eq!(desk.counts().rooms, 0, "a question opens no room");
+        assert_eq!(namespace.counts().rooms, 0, "a question opens no room");
     });
 }
 
@@ -293,13 +310,13 @@ fn a_meta_that_cannot_be_shown_is_refused() {
     let mut stage = stage(Router::default());
     let ann = stage.connect("ann").expect("admitted");
     let bytes_max = stage.app.hub().limits().meta_bytes;
-    act(&mut stage, |desk| {
-        let joined = desk.join_with(ann, "den", &"x".repeat(bytes_max));
+    act(&mut stage, |namespace| {
+        let joined = namespace.join_with(ann, "den", &"x".repeat(bytes_max));
         assert_eq!(joined, Err(JoinError::Meta { bytes_max }));
         let keys = std::collections::BTreeMap::from([([1], 1)]);
-        let joined = desk.join_with(ann, "den", &keys);
+        let joined = namespace.join_with(ann, "den", &keys);
         assert!(matches!(joined, Err(JoinError::Encode(_))), "{joined:?}");
-        assert_eq!(desk.members("den"), []);
+        assert_eq!(namespace.members("den"), []);
     });
 }
 
@@ -330,15 +347,18 @@ fn every_way_to_send_to_a_room_says_its_offset() {
     assert_eq!(once("k", "2"), Err(SendError::KeyReused));
     assert_eq!(once("l", "2"), Ok(Some(4)));
     // These are of no history.
-    act(&mut stage, |desk| {
-        let frame = desk.send_frame(&Audience::room("log"), Frame::Text("x"));
+    act(&mut stage, |namespace| {
+        let frame = namespace.send_frame(&Audience::room("log"), Frame::Text("x"));
         assert_eq!(frame.map(|sent| sent.offset), Ok(None));
         let rooms = Audience::rooms(["log", "den"]);
         assert_eq!(
-            desk.send(&rooms, "said", &1).map(|sent| sent.offset),
+            namespace.send(&rooms, "said", &1).map(|sent| sent.offset),
             Ok(None)
         );
-        assert_eq!(desk.broadcast("said", &1).map(|sent| sent.offset), Ok(None));
-        assert_eq!(desk.position("log").offset, 4);
+        assert_eq!(
+            namespace.broadcast("said", &1).map(|sent| sent.offset),
+            Ok(None)
+        );
+        assert_eq!(namespace.position("log").offset, 4);
     });
 }

@@ -303,8 +303,8 @@ fn hooks_of_a_router_have_its_state() {
             .on_joined(|_, log, room| log.push(format!("joined {room}")))
             .on_left(|_, log, room| log.push(format!("left {room}")))
             .on_disconnect(|cx, log, reason| log.push(format!("gone {:?} {reason:?}", cx.rooms())))
-            .every(Duration::from_secs(1), |desk, log| {
-                log.push(format!("tick {}", desk.counts().connections));
+            .every(Duration::from_secs(1), |namespace, log| {
+                log.push(format!("tick {}", namespace.counts().connections));
             })
             .on_drain(|_, log| log.push("drain".into()))
             .on("log", |_: &mut Context, log: &mut Log| log.clone())

@@ -131,7 +131,7 @@ impl<G: Gateway> Stage<G> {
                 ..
             } => format!("append {room} {offset} {frame}"),
             Command::PersistRoom { room } => format!("persist {room}"),
-            Command::Recall { room } => format!("recall {room}"),
+            Command::LoadHistory { room } => format!("recall {room}"),
         };
         let lines = self.out.iter().map(line).collect();
         self.out.clear();

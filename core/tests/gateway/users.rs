@@ -270,11 +270,11 @@ fn users_come_and_go_behind_their_connections() {
         .on_disconnect(|cx, (), _| {
             cx.broadcast("ended", &()).expect("text");
         })
-        .on_present(|desk, (), _, user| {
-            desk.broadcast("present", user).expect("text");
+        .on_present(|namespace, (), _, user| {
+            namespace.broadcast("present", user).expect("text");
         })
-        .on_absent(|desk, (), _, user| {
-            desk.broadcast("absent", user).expect("text");
+        .on_absent(|namespace, (), _, user| {
+            namespace.broadcast("absent", user).expect("text");
         });
     let mut stage = Stage::with_policies(router, POLICIES);
     stage.connect("ann").expect("admitted");
@@ -296,12 +296,12 @@ fn users_come_and_go_behind_their_connections() {
 
 #[test]
 fn hooks_that_cause_each_other_come_to_an_end() {
-    let router = Router::new(0_u32).on_absent(|desk, times, room, _| {
+    let router = Router::new(0_u32).on_absent(|namespace, times, room, _| {
         *times += 1;
-        let all: Vec<_> = desk.connections().map(|conn| conn.id).collect();
+        let all: Vec<_> = namespace.connections().map(|conn| conn.id).collect();
         for conn in all {
-            desk.join(conn, room).expect("room for it");
-            desk.leave(conn, room).expect("alive");
+            namespace.join(conn, room).expect("room for it");
+            namespace.leave(conn, room).expect("alive");
         }
     });
     let mut stage = Stage::with_policies(router, POLICIES);
@@ -348,7 +348,7 @@ fn a_hook_that_panics_keeps_none_of_the_others_from_running() {
 #[test]
 fn who_does_not_ask_is_not_told() {
     let silent = Router::default().on_left(|_, (), _| {});
-    assert!(!silent.watches_users());
+    assert!(!silent.wants_presence());
     let mut stage = Stage::with_policies(silent, POLICIES);
     let ann = stage.connect("ann").expect("admitted");
     let ben = stage.connect("ben").expect("admitted");

@@ -369,8 +369,8 @@ fn what_a_lost_answer_would_have_to_be_is_known() {
 #[test]
 fn schedules_that_are_due_can_be_passed_over() {
     let second = std::time::Duration::from_secs(1);
-    let router = Router::default().every(second, |desk, ()| {
-        desk.report("beat", "it ran");
+    let router = Router::default().every(second, |namespace, ()| {
+        namespace.report("beat", "it ran");
     });
     let (mut stage, [_]) = Stage::connected(router);
     stage.app.take_unsaved();

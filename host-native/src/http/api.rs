@@ -74,16 +74,16 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     let task = move |shard: &Rc<Shard>| {
         let mut home = Home {
             namespace: shard.namespace(&name),
-            abroad: BTreeMap::new(),
+            remote: BTreeMap::new(),
             name,
             shard,
         };
-        (call.run(&mut home), home.abroad)
+        (call.run(&mut home), home.remote)
     };
     let done = shard.on_shard(home, task).await;
-    let (answer, abroad) = done.ok_or_else(shutting_down)?;
+    let (answer, remote) = done.ok_or_else(shutting_down)?;
     let mut answer = answer?;
-    for (index, sockets) in abroad {
+    for (index, sockets) in remote {
         let queued = move |shard: &Rc<Shard>| -> Vec<(ConnId, usize)> {
             let queued = |key| shard.socket(key).map_or(0, |socket| socket.queued_bytes());
             let sockets = sockets.into_iter();
@@ -103,7 +103,7 @@ struct Home<'a> {
     /// `None` when nobody is in it.
     namespace: Option<Rc<Namespace>>,
     /// Connections whose queues are on other shards, with the keys of their sockets.
-    abroad: BTreeMap<usize, Vec<(ConnId, u32)>>,
+    remote: BTreeMap<usize, Vec<(ConnId, u32)>>,
 }
 
 impl ApiHost for Home<'_> {
@@ -170,7 +170,7 @@ impl ApiHost for Home<'_> {
         match namespace.and_then(|namespace| namespace.link(conn)) {
             Some(Link::Local(socket)) => socket.queued_bytes(),
             Some(Link::Remote { shard, key }) => {
-                self.abroad.entry(shard).or_default().push((conn, key));
+                self.remote.entry(shard).or_default().push((conn, key));
                 0
             }
             None => 0,

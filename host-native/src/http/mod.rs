@@ -1,7 +1,7 @@
 //! HTTP on one TCP connection: requests in, the core's answers out, and the way into a WebSocket.
 
 mod api;
-mod knock;
+mod owned_request;
 mod pace;
 mod peer;
 mod refused;
@@ -33,7 +33,7 @@ use tokio::{
     net::TcpStream,
 };
 
-pub(crate) use self::{knock::Knock, peer::Peer};
+pub(crate) use self::{owned_request::OwnedUpgradeRequest, peer::Peer};
 use self::{
     pace::{Asking, InWork, Pace, Requests},
     stall::StallGuard,

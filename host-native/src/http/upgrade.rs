@@ -21,12 +21,12 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Fields, Head, Knock, Peer, Reply, StallGuard, head, refused, reply};
+use super::{Fields, Head, OwnedUpgradeRequest, Peer, Reply, StallGuard, head, refused, reply};
 use crate::{
     connection,
     denial::{Denial, Farewell},
     patience,
-    places::Permit,
+    permits::Permit,
     shard::Shard,
     ws,
 };
@@ -117,11 +117,13 @@ async fn admit(
     }
     let permit = Permit::take(shared, peer.address)?;
     let covered = shared.gateways.covers(namespace);
-    let knock = covered.then(|| Knock::new(request, peer));
+    let request = covered.then(|| OwnedUpgradeRequest::new(request, peer));
     let begin = namespace.clone();
     let ask = move |shard: &Rc<Shard>| {
         let namespace = shard.open_namespace(&begin)?;
-        let admission = knock.map(|knock| namespace.upgrade(&knock)).transpose()?;
+        let admission = request
+            .map(|request| namespace.upgrade(&request))
+            .transpose()?;
         Ok(admission.unwrap_or_default())
     };
     let asked = shard.at_home(namespace, ask).await;

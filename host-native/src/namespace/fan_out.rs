@@ -8,7 +8,7 @@ use roomcast_core::{
     queue::{Pushed, Tag},
 };
 
-use super::run::Run;
+use super::batch::Batch;
 use crate::{
     shard::{Mail, Shard},
     socket::Socket,
@@ -29,7 +29,7 @@ pub(crate) enum Link {
 pub(super) struct FanOut {
     /// By slot of the connection's id.
     members: Vec<Option<Member>>,
-    run: Run,
+    batch: Batch,
     /// Whose queue passed its limit while commands were carried out.
     overflowed: Vec<ConnId>,
 }
@@ -59,8 +59,8 @@ impl FanOut {
         Some(member.link)
     }
 
-    pub(super) const fn run(&self) -> &Run {
-        &self.run
+    pub(super) const fn batch(&self) -> &Batch {
+        &self.batch
     }
 
     /// Connections that lost something since they were last [taken](Self::take_overflowed).
@@ -77,7 +77,7 @@ impl FanOut {
             match command {
                 Command::Send { to, frame, class } => self.send(shard, now, to, frame, class),
                 Command::Close { conn, code, reason } => {
-                    if self.run.reaches(conn) {
+                    if self.batch.reaches(conn) {
                         self.end_run(shard, now);
                     }
                     if let Some(link) = self.forget(conn) {
@@ -95,7 +95,7 @@ impl FanOut {
                 Command::Persist { .. }
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
-                | Command::Recall { .. } => {}
+                | Command::LoadHistory { .. } => {}
             }
         }
     }
@@ -113,7 +113,7 @@ impl FanOut {
             .deliveries
             .fetch_add(to.len() as u64, Relaxed);
         if let &[conn] = to {
-            if self.run.reaches(conn) {
+            if self.batch.reaches(conn) {
                 self.end_run(shard, now);
             }
             let pushed = match self.link(conn) {
@@ -125,20 +125,20 @@ impl FanOut {
             };
             self.note(conn, &pushed);
         } else {
-            if !self.run.takes(to, class) {
+            if !self.batch.takes(to, class) {
                 self.end_run(shard, now);
-                self.run.begin(to, class);
+                self.batch.begin(to, class);
             }
-            self.run.add(frame);
+            self.batch.add(frame);
         }
     }
 
     pub(super) fn end_run(&mut self, shard: &Shard, now: Timestamp) {
-        if self.run.is_empty() {
+        if self.batch.is_empty() {
             return;
         }
-        let (to, bytes, frames, tag) = self.run.end();
-        let mut abroad: Vec<Vec<u32>> = Vec::new();
+        let (to, bytes, frames, tag) = self.batch.end();
+        let mut remote: Vec<Vec<u32>> = Vec::new();
         for &conn in &to {
             match self.link(conn) {
                 Some(Link::Local(socket)) => {
@@ -146,15 +146,15 @@ impl FanOut {
                     self.note(conn, &pushed);
                 }
                 Some(&Link::Remote { shard: index, key }) => {
-                    if abroad.len() <= index {
-                        abroad.resize_with(index + 1, Vec::new);
+                    if remote.len() <= index {
+                        remote.resize_with(index + 1, Vec::new);
                     }
-                    abroad[index].push(key);
+                    remote[index].push(key);
                 }
                 None => {} // gone since
             }
         }
-        for (index, keys) in abroad.into_iter().enumerate() {
+        for (index, keys) in remote.into_iter().enumerate() {
             if !keys.is_empty() {
                 let deliver = Mail::Deliver {
                     keys: keys.into_boxed_slice(),
@@ -165,13 +165,13 @@ impl FanOut {
                 shard.post(index, deliver);
             }
         }
-        self.run.reuse(to);
+        self.batch.reuse(to);
     }
 
     /// Lets the goodbye of a connection follow what was dropped: its close is being decided. What
     /// the turn has for it so far is older than the goodbye, and goes first or is dropped too.
     pub(super) fn part(&mut self, shard: &Shard, now: Timestamp, conn: ConnId) {
-        if self.run.reaches(conn) {
+        if self.batch.reaches(conn) {
             self.end_run(shard, now);
         }
         match self.link(conn) {

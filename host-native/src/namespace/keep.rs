@@ -9,7 +9,7 @@ use crate::shard::Shard;
 
 impl Namespace {
     /// Gives the messages of a room back that were kept; once, when the namespace begins.
-    pub(crate) fn give_back(
+    pub(crate) fn history_loaded(
         self: &Rc<Self>,
         shard: &Shard,
         room: &str,
@@ -21,7 +21,7 @@ impl Namespace {
         };
         // No hook runs.
         let _ = self.drive(shard, input, |app, now, out| {
-            app.give_back(now, room, messages.iter().cloned(), out);
+            app.history_loaded(now, room, messages.iter().cloned(), out);
         });
     }
 }
@@ -53,12 +53,12 @@ impl Inner {
                 | Command::Close { .. }
                 | Command::Ping { .. }
                 | Command::Persist { .. }
-                | Command::Recall { .. } => {}
+                | Command::LoadHistory { .. } => {}
             }
         }
         rooms.sort_unstable();
         rooms.dedup();
-        life.lives = hub.lives();
+        life.histories_opened = hub.histories_opened();
         for room in rooms {
             let state = hub.room_state(room);
             shard.keep(|batch| batch.set_room(name, life.clone(), room, state));

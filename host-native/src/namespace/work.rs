@@ -19,11 +19,11 @@ use crate::shard::Shard;
 
 /// What is under way for a namespace; it is given up with it.
 #[derive(Debug, Default)]
-pub(super) struct Works {
+pub(super) struct Tasks {
     running: BTreeMap<Token, AbortHandle>,
 }
 
-impl Works {
+impl Tasks {
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
@@ -59,7 +59,7 @@ impl Works {
     }
 }
 
-impl Drop for Works {
+impl Drop for Tasks {
     fn drop(&mut self) {
         for task in self.running.values() {
             task.abort();

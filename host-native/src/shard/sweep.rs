@@ -41,7 +41,7 @@ impl Shard {
             }
         }
         self.retire_namespaces();
-        self.ebb();
+        self.trim();
         self.shared.flush_record();
     }
 

@@ -12,7 +12,7 @@ use roomcast_core::{
     room::HistoryMessage,
 };
 
-pub(crate) use self::batch::{Batch, Life};
+pub(crate) use self::batch::{Batch, NamespaceHeader};
 pub use self::{error::StoreError, sync::StoreSync};
 
 /// No store.
@@ -22,7 +22,7 @@ pub(crate) enum Store {}
 /// A namespace as it was kept.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    pub(crate) life: Life,
+    pub(crate) life: NamespaceHeader,
     pub(crate) rooms: Vec<KeptRoom>,
     pub(crate) keys: Vec<KeyState>,
 }

@@ -18,7 +18,7 @@ pub(crate) struct Batch {
 #[derive(Debug, Default)]
 pub(super) struct NamespaceBatch {
     /// `None` when the namespace is to be forgotten.
-    pub(super) life: Option<Life>,
+    pub(super) life: Option<NamespaceHeader>,
     pub(super) rooms: BTreeMap<Box<str>, RoomBatch>,
     pub(super) keys: Vec<KeyState>,
     /// Keys that expired before are to be forgotten.
@@ -27,11 +27,11 @@ pub(super) struct NamespaceBatch {
 
 /// What a namespace must not forget beside its rooms.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Life {
+pub(crate) struct NamespaceHeader {
     /// The first part of its epochs.
     pub(crate) epoch: Box<str>,
     /// How many histories have begun.
-    pub(crate) lives: u64,
+    pub(crate) histories_opened: u64,
     /// The first serial number of a connection that was not given out.
     pub(crate) next_serial: u64,
 }
@@ -63,7 +63,7 @@ impl Batch {
     pub(crate) fn set_room(
         &mut self,
         namespace: &Arc<str>,
-        life: Life,
+        life: NamespaceHeader,
         room: &str,
         state: Option<RoomState>,
     ) {
@@ -76,7 +76,7 @@ impl Batch {
         &mut self,
         now: Timestamp,
         namespace: &Arc<str>,
-        life: Life,
+        life: NamespaceHeader,
         key: KeyState,
     ) {
         let batch = self.namespace(namespace);

@@ -30,10 +30,10 @@ fn config() -> Config {
         .with_durable(true)
 }
 
-fn life(hub: &Hub) -> Life {
-    Life {
+fn life(hub: &Hub) -> NamespaceHeader {
+    NamespaceHeader {
         epoch: "epoch".into(),
-        lives: hub.lives(),
+        histories_opened: hub.histories_opened(),
         next_serial: 7,
     }
 }
@@ -100,7 +100,7 @@ impl Kit {
             return (String::new(), 0, Vec::new());
         };
         let state = HubState::from_serial(kept.life.next_serial)
-            .with_lives(kept.life.lives)
+            .with_histories_opened(kept.life.histories_opened)
             .with_rooms(kept.rooms.iter().map(|room| room.state.clone()))
             .with_keys(kept.keys);
         let mut hub = Hub::restore(config(), state, []).expect("valid");
@@ -112,7 +112,7 @@ impl Kit {
             if state.room() == room {
                 offsets = messages.iter().map(|message| message.offset).collect();
             }
-            hub.give_back(self.now, state.room(), messages, &mut out);
+            hub.history_loaded(self.now, state.room(), messages, &mut out);
         }
         let position = hub.position(room);
         (position.epoch.into_owned(), position.offset, offsets)

@@ -18,9 +18,9 @@ async fn everybody_is_told_before_the_close(threads: usize) {
             let drains = counted.clone();
             host = host.gateway(name, move |_| {
                 let drains = drains.clone();
-                Router::default().on_drain(move |desk, ()| {
+                Router::default().on_drain(move |namespace, ()| {
                     drains.fetch_add(1, SeqCst);
-                    desk.broadcast("closing", "soon").expect("a text");
+                    namespace.broadcast("closing", "soon").expect("a text");
                 })
             });
         }

@@ -32,11 +32,11 @@ fn busy() -> Router<u32> {
                 .emit("sum", sum)
                 .expect("a number");
         })
-        .every(Duration::from_millis(30), |desk, sum| {
-            desk.broadcast("tick", sum).expect("a number");
+        .every(Duration::from_millis(30), |namespace, sum| {
+            namespace.broadcast("tick", sum).expect("a number");
         })
-        .on_drain(|desk, _| {
-            desk.broadcast("closing", &()).expect("null");
+        .on_drain(|namespace, _| {
+            namespace.broadcast("closing", &()).expect("null");
         })
 }
 

@@ -27,10 +27,10 @@ fn kept() -> Settings {
 }
 
 fn host(host: Host) -> Host {
-    host.gateway("default", desk).gateway("far", desk)
+    host.gateway("default", namespace).gateway("far", namespace)
 }
 
-fn desk(server: &Server) -> Router {
+fn namespace(server: &Server) -> Router {
     let server = server.clone();
     Router::default()
         .on("enter", |cx: &mut Context, name: String| {

@@ -316,9 +316,9 @@ async fn in_a_schedule() {
             let period = Duration::from_millis(1);
             Router::new(0_u32)
                 .every(period, |_, _| panic!("planted in every"))
-                .every(period, |desk, count| {
+                .every(period, |namespace, count| {
                     *count += 1;
-                    desk.broadcast("tick", count).expect("a number");
+                    namespace.broadcast("tick", count).expect("a number");
                 })
         })
     })

@@ -9,9 +9,9 @@ use crate::running::Running;
 /// Counts, at this pace.
 fn clock(period: Duration) -> Router<u32> {
     Router::new(0)
-        .every(period, |desk, count| {
+        .every(period, |namespace, count| {
             *count += 1;
-            desk.broadcast("tick", count).expect("a number");
+            namespace.broadcast("tick", count).expect("a number");
         })
         .on("count", |_: &mut Context, count: &mut u32| *count)
 }

@@ -2,7 +2,7 @@
 
 use roomcast_core::{ErrorCode, Failure, Frame, Outcome, gateway::CompleteError};
 
-use super::{AnyApp, Namespace, kept::give_back};
+use super::{AnyApp, Namespace, kept::history_loaded};
 use crate::{
     ask::{Answer, Ask, ServerError},
     platform::{Fault, Platform},
@@ -38,7 +38,7 @@ impl<P: Platform> Namespace<P> {
         let mut changes = ask.changes();
         let (now, app, out, platform) = self.parts()?;
         if let Some(room) = ask.reads().filter(|room| app.hub().is_away(room)) {
-            give_back(platform, now, app, room, out)?;
+            history_loaded(platform, now, app, room, out)?;
             changes = true; // others may have to make room
         }
         let answer = ask.run(now, app, out);

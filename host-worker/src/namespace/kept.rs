@@ -8,13 +8,13 @@ use crate::platform::{Appended, Fault, Kept, Platform};
 impl<P: Platform> Namespace<P> {
     /// Gives the hub the messages that it asks for. Somebody waits for them, so it is before anything
     /// is carried out.
-    pub(super) fn recall(&mut self) -> Result<(), Fault> {
+    pub(super) fn load_histories(&mut self) -> Result<(), Fault> {
         let wanted = |out: &Outbox, given: &[String]| {
             out.iter().find_map(|command| match command {
-                Command::Recall { room } if !given.iter().any(|other| other == room) => {
+                Command::LoadHistory { room } if !given.iter().any(|other| other == room) => {
                     Some(room.to_owned())
                 }
-                Command::Recall { .. }
+                Command::LoadHistory { .. }
                 | Command::Send { .. }
                 | Command::Close { .. }
                 | Command::Ping { .. }
@@ -26,7 +26,7 @@ impl<P: Platform> Namespace<P> {
         let mut given = Vec::new();
         while let Some(room) = wanted(&self.out, &given) {
             let (now, app, out, platform) = self.parts()?;
-            give_back(platform, now, app, &room, out)?;
+            history_loaded(platform, now, app, &room, out)?;
             given.push(room);
         }
         Ok(())
@@ -69,7 +69,7 @@ impl<P: Platform> Namespace<P> {
                 | Command::Close { .. }
                 | Command::Ping { .. }
                 | Command::Persist { .. }
-                | Command::Recall { .. } => {}
+                | Command::LoadHistory { .. } => {}
             }
         }
         if !(rooms.is_empty() && self.forgotten.is_empty()) {
@@ -80,14 +80,15 @@ impl<P: Platform> Namespace<P> {
                 .into_iter()
                 .map(|room| (room, hub.room_state(room)))
                 .collect();
-            kept.lives = Some(hub.lives()).filter(|lives| *lives != self.lives);
+            kept.histories_opened = Some(hub.histories_opened())
+                .filter(|histories_opened| *histories_opened != self.histories_opened);
         }
         if kept.is_empty() {
             return Ok(());
         }
         self.platform.save_kept(&kept)?;
         if !kept.rooms.is_empty() {
-            self.lives = hub.lives();
+            self.histories_opened = hub.histories_opened();
             self.forgotten.clear();
         }
         if let Some(text) = application {
@@ -118,7 +119,7 @@ impl<P: Platform> Namespace<P> {
 }
 
 /// Gives the hub the messages of a room that are in the storage.
-pub(crate) fn give_back(
+pub(crate) fn history_loaded(
     platform: &mut impl Platform,
     now: Timestamp,
     app: &mut AnyApp,
@@ -142,6 +143,6 @@ pub(crate) fn give_back(
         }
         None => Vec::new(),
     };
-    app.give_back(now, room, messages, out);
+    app.history_loaded(now, room, messages, out);
     Ok(())
 }

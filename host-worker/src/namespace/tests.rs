@@ -49,7 +49,7 @@ struct World {
 struct Storage {
     serial: u64,
     keys: BTreeMap<String, KeyState>,
-    lives: u64,
+    histories_opened: u64,
     rooms: BTreeMap<String, RoomState>,
     messages: BTreeMap<(String, u64), HistoryMessage>,
     application: String,
@@ -110,7 +110,7 @@ impl Platform for Fake {
         let Storage {
             serial,
             keys,
-            lives,
+            histories_opened,
             rooms,
             application,
             ..
@@ -118,7 +118,7 @@ impl Platform for Fake {
         let state = HubState::from_serial(serial).with_keys(keys.into_values());
         Ok(Saved {
             epoch: "e".to_owned(),
-            state: state.with_lives(lives),
+            state: state.with_histories_opened(histories_opened),
             rooms: rooms.into_values().collect(),
             unreadable: Vec::new(),
             damaged: 0,
@@ -144,7 +144,7 @@ impl Platform for Fake {
     fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
         self.write()?;
         let storage = &mut self.0.borrow_mut().storage;
-        storage.lives = kept.lives.unwrap_or(storage.lives);
+        storage.histories_opened = kept.histories_opened.unwrap_or(storage.histories_opened);
         for message in &kept.messages {
             let key = (message.room.to_owned(), message.offset);
             let (frame, except) = (message.frame, message.except.clone());
@@ -189,15 +189,15 @@ impl Platform for Fake {
         Ok(self.0.borrow().sockets.values().cloned().collect())
     }
 
-    fn seat(&mut self, slots: &[Option<usize>]) {
+    fn assign(&mut self, slots: &[Option<usize>]) {
         let world = &mut *self.0.borrow_mut();
-        let standing = std::mem::take(&mut world.sockets).into_values();
-        for (slot, attachment) in slots.iter().zip(standing) {
+        let unassigned = std::mem::take(&mut world.sockets).into_values();
+        for (slot, attachment) in slots.iter().zip(unassigned) {
             match slot {
                 Some(slot) => {
                     world.sockets.insert(*slot, attachment);
                 }
-                None => world.seen.push("a seat was refused".to_owned()),
+                None => world.seen.push("a slot was refused".to_owned()),
             }
         }
     }
@@ -837,8 +837,8 @@ fn an_application_reads_a_history_that_has_slept() {
 #[test]
 fn an_application_hears_who_is_gone_after_sleep() {
     let application = |_: &Server| {
-        let router = Router::default().on_absent(|desk, (), room, user| {
-            desk.broadcast("gone", &(room, user)).expect("text");
+        let router = Router::default().on_absent(|namespace, (), room, user| {
+            namespace.broadcast("gone", &(room, user)).expect("text");
         });
         Box::new(router) as Box<dyn Gateway>
     };

@@ -55,7 +55,7 @@ pub(super) struct Rooms {
 /// What the tables hold.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    pub(super) lives: u64,
+    pub(super) histories_opened: u64,
     pub(super) rooms: Vec<RoomState>,
     pub(super) unreadable: Vec<String>,
     /// How many rows have not even the name of a room.
@@ -112,7 +112,7 @@ impl Rooms {
         let lives = lives.first().and_then(|row| integer(row.lives.0?));
         self.renewed = lives.is_none();
         let mut loaded = Loaded {
-            lives: lives.unwrap_or_default(),
+            histories_opened: lives.unwrap_or_default(),
             ..Loaded::default()
         };
         const STATES: &str = "SELECT room, state FROM rooms ORDER BY room, part";
@@ -147,7 +147,7 @@ impl Rooms {
         kept: &Kept<'_>,
         epoch: &str,
     ) -> Result<(), Fault> {
-        self.write_head(sql, kept.lives, epoch)
+        self.write_head(sql, kept.histories_opened, epoch)
             .map_err(|fault| writing(&fault))?;
         for message in &kept.messages {
             let excepted = match message.except {
@@ -162,7 +162,7 @@ impl Rooms {
                 Some(state) => {
                     let text = serde_json::to_string(state)
                         .map_err(|fault| Fault::new("a room's state cannot be encoded", fault))?;
-                    self.write_room(sql, state, &text, kept.lives.is_some())
+                    self.write_room(sql, state, &text, kept.histories_opened.is_some())
                 }
                 None => self.forget(sql, room),
             };

@@ -278,7 +278,7 @@ impl<G: Gateway> Core<G> {
         for command in out {
             let kept = matches!(
                 command,
-                Command::Append { .. } | Command::PersistRoom { .. } | Command::Recall { .. }
+                Command::Append { .. } | Command::PersistRoom { .. } | Command::LoadHistory { .. }
             );
             // What only a host that keeps histories is told: the others do the same without it.
             if !kept {
@@ -364,14 +364,14 @@ impl<G: Gateway> Core<G> {
                 self.persist_room(namespace, room);
             }
             Command::PersistRoom { room } => self.persist_room(namespace, room),
-            Command::Recall { room } => {
+            Command::LoadHistory { room } => {
                 let messages = self.disk.messages(namespace, room)?;
                 let input = Input::GiveBack {
                     room: room.into(),
                     messages: messages.clone().into(),
                 };
                 let ((), out) = self.begin(namespace, input, |app, now, out| {
-                    app.give_back(now, room, messages, out);
+                    app.history_loaded(now, room, messages, out);
                 });
                 self.carry_all_out(namespace, &out)?;
             }

@@ -136,7 +136,7 @@ impl ApiCall {
                 before,
                 limit,
             } => {
-                host.recall(&room);
+                host.load_history(&room);
                 let page = |hub: &Hub| HistoryView::of(hub, &room, (after, before), limit);
                 View::History(host.ask(page).unwrap_or_else(|| Err(no_room()))?)
             }

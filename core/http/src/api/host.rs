@@ -35,7 +35,7 @@ pub trait ApiHost {
 
     /// Gives the room's messages back that are with the host; see [`Hub::is_away`]. The default is
     /// for hosts that have all of them in memory.
-    fn recall(&mut self, room: &str) {
+    fn load_history(&mut self, room: &str) {
         let _ = room;
     }
 

@@ -59,7 +59,7 @@ impl Client {
         }
     }
 
-    /// Works until the run is over, or the connection.
+    /// Tasks until the run is over, or the connection.
     pub(super) async fn run(mut self) {
         loop {
             match poll_fn(|cx| self.poll(cx)).await {

@@ -152,7 +152,7 @@ fn line(head: &str, command: &Command<'_>) -> Option<String> {
         Command::Persist { .. }
         | Command::Append { .. }
         | Command::PersistRoom { .. }
-        | Command::Recall { .. } => None,
+        | Command::LoadHistory { .. } => None,
     }
 }
 

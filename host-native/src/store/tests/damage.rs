@@ -16,7 +16,7 @@ fn read(path: &Path) -> Result<Rooms, StoreError> {
             continue;
         };
         let state = HubState::from_serial(kept.life.next_serial)
-            .with_lives(kept.life.lives)
+            .with_histories_opened(kept.life.histories_opened)
             .with_rooms(kept.rooms.iter().map(|room| room.state.clone()))
             .with_keys(kept.keys);
         let mut hub = Hub::restore(config(), state, []).expect("a state that was saved");
@@ -27,7 +27,7 @@ fn read(path: &Path) -> Result<Rooms, StoreError> {
                 .map(|message| (message.offset, message.frame.clone()))
                 .collect();
             let name = room.state.room();
-            hub.give_back(Timestamp::ZERO, name, messages, &mut Outbox::new());
+            hub.history_loaded(Timestamp::ZERO, name, messages, &mut Outbox::new());
             let position = hub.position(name);
             let place = (position.epoch.into_owned(), position.offset, frames);
             rooms.insert(name.to_owned(), place);

@@ -1,8 +1,8 @@
 //! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
 
 use roomcast_core::{
-    App, CloseCode, ConnId, Delivery, Desk, DisconnectReason, Event, Frame, Gateway, Handshake,
-    Input, JoinError, Outbox, Payload, Rejection, SendError,
+    App, CloseCode, ConnId, Delivery, DisconnectReason, Event, Frame, Gateway, Handshake, Input,
+    JoinError, NamespaceContext, Outbox, Payload, Rejection, SendError,
     gateway::{Admission, ConnectError, UpgradeRequest},
 };
 use serde_json::value::RawValue;
@@ -176,7 +176,7 @@ impl<G: Gateway> Core<G> {
     pub(crate) fn act<R>(
         &mut self,
         namespace: &str,
-        act: impl FnOnce(&mut Desk<'_>) -> R,
+        act: impl FnOnce(&mut NamespaceContext<'_>) -> R,
     ) -> Result<R, DriverError> {
         let (config, mut out, now) = (self.config(namespace), Outbox::new(), self.now);
         let app = self.apps.entry(namespace.into());

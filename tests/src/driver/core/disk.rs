@@ -106,7 +106,7 @@ impl<G: Gateway> Core<G> {
 
     fn persist_birth(&mut self, namespace: &str) {
         if let Some(hub) = self.hub(namespace) {
-            let birth = (hub.state().next_serial(), hub.lives());
+            let birth = (hub.state().next_serial(), hub.histories_opened());
             self.disk.births.insert(namespace.into(), birth);
         }
     }
@@ -147,7 +147,7 @@ impl<G: Gateway> Core<G> {
             .map(read)
             .collect::<Result<_, _>>()?;
         let state = HubState::from_serial(serial)
-            .with_lives(lives)
+            .with_histories_opened(lives)
             .with_rooms(rooms.iter().cloned())
             .with_keys(keys);
         let config = self.config(namespace);
@@ -172,7 +172,7 @@ impl<G: Gateway> Core<G> {
                 messages: messages.clone().into(),
             };
             self.call(namespace, input, |app, now, out| {
-                app.give_back(now, room.room(), messages, out);
+                app.history_loaded(now, room.room(), messages, out);
             })?;
         }
         Ok(())

@@ -67,7 +67,7 @@ impl HighWater {
 
 impl Shard {
     /// Gives memory back when a crowd has gone; called by the sweep.
-    pub(super) fn ebb(&self) {
+    pub(super) fn trim(&self) {
         if !self.high_water.has_ebbed(self.sockets.borrow().len()) {
             return;
         }

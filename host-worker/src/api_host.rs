@@ -8,13 +8,13 @@ use roomcast_http::ApiHost;
 use serde_json::value::RawValue;
 
 use crate::{
-    namespace::{AnyApp, kept::give_back},
+    namespace::{AnyApp, kept::history_loaded},
     platform::{Fault, Platform},
 };
 
 /// Does what a call asks for; what follows from it is left in the outbox.
 #[derive(Debug)]
-pub(crate) struct Desk<'a, P> {
+pub(crate) struct ApiCaller<'a, P> {
     now: Timestamp,
     app: &'a mut AnyApp,
     out: &'a mut Outbox,
@@ -22,7 +22,7 @@ pub(crate) struct Desk<'a, P> {
     learned: Result<Option<String>, Fault>,
 }
 
-impl<'a, P> Desk<'a, P> {
+impl<'a, P> ApiCaller<'a, P> {
     pub(crate) const fn new(
         now: Timestamp,
         app: &'a mut AnyApp,
@@ -48,14 +48,14 @@ impl<'a, P> Desk<'a, P> {
     }
 }
 
-impl<P: Platform> ApiHost for Desk<'_, P> {
+impl<P: Platform> ApiHost for ApiCaller<'_, P> {
     fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
         Some(question(self.app.hub()))
     }
 
-    fn recall(&mut self, room: &str) {
+    fn load_history(&mut self, room: &str) {
         if self.app.hub().is_away(room)
-            && let Err(fault) = give_back(self.platform, self.now, self.app, room, self.out)
+            && let Err(fault) = history_loaded(self.platform, self.now, self.app, room, self.out)
         {
             self.learned = Err(fault);
         }

@@ -1,4 +1,4 @@
-//! Places: bounded numbers of connections and namespaces.
+//! Permits: bounded numbers of connections and namespaces.
 
 use std::{
     collections::hash_map::Entry,
@@ -24,12 +24,12 @@ const CONNECTIONS_PER_ADDRESS: Refusal = Refusal::overloaded(
 
 /// A bounded number of something.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct Permits {
     taken: AtomicUsize,
     max: usize,
 }
 
-impl Places {
+impl Permits {
     pub(crate) const fn new(max: usize) -> Self {
         Self {
             taken: AtomicUsize::new(0),

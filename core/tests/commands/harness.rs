@@ -1,4 +1,4 @@
-//! A hub on a desk: what is put in, and exactly what comes out.
+//! A hub on a harness: what is put in, and exactly what comes out.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use roomcast_core::{
 };
 
 /// A hub with its outbox and a clock; connections are called `a`, `b`, ... in the order of arrival.
-pub(crate) struct Desk {
+pub(crate) struct Harness {
     pub(crate) hub: Hub,
     pub(crate) out: Outbox,
     pub(crate) now: Timestamp,
@@ -33,12 +33,12 @@ pub(crate) fn lines(out: &Outbox) -> Vec<String> {
             ..
         } => format!("append {room} {offset} {frame}"),
         Command::PersistRoom { room } => format!("persist {room}"),
-        Command::Recall { room } => format!("recall {room}"),
+        Command::LoadHistory { room } => format!("recall {room}"),
     };
     out.iter().map(line).collect()
 }
 
-impl Desk {
+impl Harness {
     pub(crate) fn new() -> Self {
         Self::with(Limits::default())
     }
@@ -53,10 +53,10 @@ impl Desk {
 
     /// That many anonymous connections, their commands carried out.
     pub(crate) fn connected<const N: usize>() -> (Self, [ConnId; N]) {
-        let mut desk = Self::new();
-        let conns = [(); N].map(|()| desk.connect(Handshake::new()).expect("room for it"));
-        desk.out.clear();
-        (desk, conns)
+        let mut harness = Self::new();
+        let conns = [(); N].map(|()| harness.connect(Handshake::new()).expect("room for it"));
+        harness.out.clear();
+        (harness, conns)
     }
 
     pub(crate) fn connect(&mut self, handshake: Handshake) -> Result<ConnId, Refused> {

@@ -8,14 +8,14 @@ use super::{Head, Peer};
 
 /// An [`UpgradeRequest`] that can travel to the thread of its namespace.
 #[derive(Debug)]
-pub(crate) struct Knock {
+pub(crate) struct OwnedUpgradeRequest {
     path: String,
     query: String,
     headers: Vec<(String, String)>,
     peer: IpAddr,
 }
 
-impl Knock {
+impl OwnedUpgradeRequest {
     /// Bytes of a header field that are not UTF-8 are replaced.
     pub(super) fn new(request: &Head, peer: Peer) -> Self {
         let headers = request.headers().iter().map(|(name, value)| {

@@ -4,7 +4,7 @@ use core::{fmt, ops::RangeBounds};
 
 use serde::Serialize;
 
-use super::{later::Ledger, outcome::written, read::HistoryRead};
+use super::{later::PendingReplies, outcome::written, read::HistoryRead};
 use crate::{
     hub::Hub,
     hub::audience::Audience,
@@ -33,23 +33,23 @@ use crate::{
 ///
 /// let (mut app, mut out) = (App::new(Config::new("epoch"), ()), Outbox::new());
 /// let ann = app.connect(Timestamp::ZERO, Handshake::new().with_user("ann"), &mut out)?;
-/// app.act(Timestamp::ZERO, &mut out, |desk| {
-///     desk.join(ann, "lobby")?;
-///     let told = desk.send(&Audience::user("ann"), "told", &["news"])?;
-///     assert_eq!((told.matched, desk.members("lobby")), (1, &[ann][..]));
+/// app.act(Timestamp::ZERO, &mut out, |namespace| {
+///     namespace.join(ann, "lobby")?;
+///     let told = namespace.send(&Audience::user("ann"), "told", &["news"])?;
+///     assert_eq!((told.matched, namespace.members("lobby")), (1, &[ann][..]));
 ///     Ok::<(), Box<dyn std::error::Error>>(())
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Desk<'a> {
+pub struct NamespaceContext<'a> {
     pub(super) now: Timestamp,
     pub(super) hub: &'a mut Hub,
     pub(super) out: &'a mut Outbox,
-    pub(super) ledger: &'a mut Ledger,
+    pub(super) replies: &'a mut PendingReplies,
 }
 
-impl Desk<'_> {
+impl NamespaceContext<'_> {
     /// Sends to an audience. The frame has no `from`; it names its room when the audience is one
     /// room, and its label when the event has one.
     ///
@@ -148,7 +148,7 @@ impl Desk<'_> {
 
     /// Hands an error to the host to log, without telling anybody else.
     pub fn report(&mut self, place: &str, error: impl fmt::Display) {
-        self.ledger.fault(None, place, alloc::format!("{error}"));
+        self.replies.fault(None, place, alloc::format!("{error}"));
     }
 
     /// The time of what is happening.
@@ -219,18 +219,18 @@ impl Desk<'_> {
         offsets: impl RangeBounds<u64>,
         limit: usize,
     ) -> HistoryRead {
-        let Desk {
+        let NamespaceContext {
             now,
             hub,
             out,
-            ledger,
+            replies,
         } = self;
         if !hub.is_away(room) {
             return HistoryRead::ready(hub.history_page(*now, room, offsets, limit));
         }
-        out.recall(room);
+        out.load_history(room);
         let top = hub.position(room).offset;
-        ledger.reads.ask(room, offsets, limit, top)
+        replies.reads.ask(room, offsets, limit, top)
     }
 
     /// A page of those who are in a room, users by name; `after` is the `next` of the page before.

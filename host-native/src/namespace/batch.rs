@@ -1,4 +1,4 @@
-//! Runs: what one turn publishes to the same recipients, joined.
+//! Batches: what one turn publishes to the same recipients, joined.
 
 use std::mem;
 
@@ -10,22 +10,22 @@ use crate::ws;
 /// Consecutive frames for the same recipients, in one buffer.
 ///
 /// It saves visiting every member for every message: a burst to a room costs one queue entry and
-/// one write per member. The order that must be kept, per connection, is kept by ending the run
+/// one write per member. The order that must be kept, per connection, is kept by ending the batch
 /// before anything else goes to one of its recipients.
 #[derive(Debug, Default)]
-pub(crate) struct Run {
+pub(crate) struct Batch {
     to: Vec<ConnId>,
     bytes: Vec<u8>,
     frames: u32,
     tag: Tag,
 }
 
-/// A run this long is sent before the turn ends: its recipients' queues are bounded.
+/// A batch this long is sent before the turn ends: its recipients' queues are bounded.
 const BYTES_MAX: usize = 64 * 1024;
-/// A run up to this long is copied, and the buffer used again.
+/// A batch up to this long is copied, and the buffer used again.
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
-impl Run {
+impl Batch {
     pub(crate) const fn is_empty(&self) -> bool {
         self.frames == 0
     }
@@ -80,7 +80,7 @@ impl Run {
         (to, bytes, frames, mem::take(&mut self.tag))
     }
 
-    /// Gives the recipients' buffer back for the next run.
+    /// Gives the recipients' buffer back for the next batch.
     pub(crate) fn reuse(&mut self, to: Vec<ConnId>) {
         if self.to.capacity() == 0 {
             self.to = to;
@@ -101,29 +101,29 @@ mod tests {
     #[test]
     fn frames_to_the_same_recipients_join() {
         let (both, one) = (ids(&["1", "2"]), ids(&["1"]));
-        let mut run = Run::default();
-        assert!(!run.takes(&both, MESSAGE));
-        run.begin(&both, MESSAGE);
-        run.add(Frame::Text("a"));
-        assert!(run.takes(&both, MESSAGE) && !run.takes(&one, MESSAGE));
-        assert!(run.reaches(both[1]) && !run.reaches(ids(&["3"])[0]));
-        run.add(Frame::Binary(b"bc"));
-        let (to, bytes, frames, _) = run.end();
+        let mut batch = Batch::default();
+        assert!(!batch.takes(&both, MESSAGE));
+        batch.begin(&both, MESSAGE);
+        batch.add(Frame::Text("a"));
+        assert!(batch.takes(&both, MESSAGE) && !batch.takes(&one, MESSAGE));
+        assert!(batch.reaches(both[1]) && !batch.reaches(ids(&["3"])[0]));
+        batch.add(Frame::Binary(b"bc"));
+        let (to, bytes, frames, _) = batch.end();
         assert_eq!((to, frames), (both.clone(), 2));
         assert_eq!(&bytes[..], b"\x81\x01a\x82\x02bc");
-        assert!(run.is_empty() && !run.reaches(both[0]));
+        assert!(batch.is_empty() && !batch.reaches(both[0]));
     }
 
-    /// What a slow reader holds of a run is all that it holds.
+    /// What a slow reader holds of a batch is all that it holds.
     #[test]
     fn runs_share_no_buffer() {
         let both = ids(&["1", "2"]);
-        let mut run = Run::default();
+        let mut batch = Batch::default();
         let mut ended = Vec::new();
         for length in [COPY_BYTES_MAX, 1, COPY_BYTES_MAX / 2] {
-            run.begin(&both, MESSAGE);
-            run.add(Frame::Text(&"x".repeat(length)));
-            ended.push(run.end().1);
+            batch.begin(&both, MESSAGE);
+            batch.add(Frame::Text(&"x".repeat(length)));
+            ended.push(batch.end().1);
         }
         for bytes in ended {
             assert!(bytes.is_unique());
@@ -134,20 +134,20 @@ mod tests {
     #[test]
     fn a_long_run_takes_no_more() {
         let both = ids(&["1", "2"]);
-        let mut run = Run::default();
-        run.begin(&both, MESSAGE);
-        run.add(Frame::Text(&"x".repeat(BYTES_MAX)));
-        assert!(!run.takes(&both, MESSAGE));
+        let mut batch = Batch::default();
+        batch.begin(&both, MESSAGE);
+        batch.add(Frame::Text(&"x".repeat(BYTES_MAX)));
+        assert!(!batch.takes(&both, MESSAGE));
     }
 
     #[test]
     fn answers_and_messages_do_not_join() {
         let both = ids(&["1", "2"]);
         for (class, other) in [(MESSAGE, Class::Control), (Class::Control, MESSAGE)] {
-            let mut run = Run::default();
-            run.begin(&both, class);
-            run.add(Frame::Text("a"));
-            assert!(run.takes(&both, class) && !run.takes(&both, other));
+            let mut batch = Batch::default();
+            batch.begin(&both, class);
+            batch.add(Frame::Text("a"));
+            assert!(batch.takes(&both, class) && !batch.takes(&both, other));
         }
     }
 }
