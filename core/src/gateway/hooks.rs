@@ -67,7 +67,7 @@ impl<G: Gateway> App<G> {
         let gateway = &mut self.gateway;
         match change {
             Change::Joined { conn, room } => {
-                gateway.joined(&mut Context::new(namespace, *conn), room)
+                gateway.joined(&mut Context::new(namespace, *conn), room);
             }
             Change::Left {
                 conn,
