@@ -342,7 +342,7 @@ impl Platform for Edge {
     fn assign(&mut self, slots: &[Option<usize>]) {
         let slots: Vec<u32> = slots
             .iter()
-            .map(|slot| slot.map_or(NO_SLOT, slot))
+            .map(|given| given.map_or(NO_SLOT, slot))
             .collect();
         self.sockets.assign(&slots);
     }
