@@ -1,6 +1,7 @@
 """Tables: for the terminal, and for the documentation."""
 
 import statistics
+import textwrap
 
 from plan import MIB, PEERS, SCENARIOS, TARGETS
 
@@ -8,6 +9,9 @@ from plan import MIB, PEERS, SCENARIOS, TARGETS
 MORE_IS_BETTER = {"share"}
 # Above it the generator itself may be what limits.
 GENERATOR_SHARE_MAX = 0.95
+# Of prose in the documentation.
+WIDTH = 99
+WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}
 
 
 class Missing(Exception):
@@ -104,15 +108,90 @@ def aligned(table):
 
 def markdown(table):
     first, *rest = table
-    lines = [first, ["---", *["---:"] * (len(first) - 2), "---"], *rest]
+    last = "---:" if rest and rest[0][-1][:1].isdigit() else "---"
+    lines = [first, ["---", *["---:"] * (len(first) - 2), last], *rest]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def write(path, results, machine_lines):
-    parts = ["\n".join(machine_lines)]
-    parts += ["### Targets", markdown([["target", "bound", "figure", ""], *targets(results)])]
+def marked(results, scenario, peer):
+    """What a figure is marked with: the footnotes of the table of costs."""
+    runs = results[scenario][peer]
+    at_limit = max(values(results, scenario, peer, "generator_share"), default=0) > GENERATOR_SHARE_MAX
+    return "*" * at_limit + "†" * any("value" not in run for run in runs)
+
+
+def costs(results):
+    """A row for each scenario, a column for each peer: the minimum, and its ratio to Roomcast's."""
+    best = best_of(results)
+    yield ["minimum over the rounds", *PEERS]
     for scenario in results:
-        parts += [f"### {SCENARIOS[scenario].title}", markdown([header(scenario), *rows(results, scenario)])]
+        if SCENARIOS[scenario].only_roomcast:
+            continue
+        row = []
+        for peer in PEERS:
+            found = values(results, scenario, peer)
+            figure = number(min(found)) + marked(results, scenario, peer) if found else "failed"
+            ratio = against(best, scenario, peer, "roomcast")
+            row.append(f"{figure} ({ratio})" if found and peer != "roomcast" and ratio else figure)
+        yield [f"{SCENARIOS[scenario].title}; {SCENARIOS[scenario].unit}", *row]
+
+
+def footnotes(results):
+    """What the marks mean, and how far the medians are from the minima: how restless the machine was."""
+    spread = {peer: 0 for peer in PEERS}
+    for scenario in results:
+        for peer in results[scenario]:
+            if found := values(results, scenario, peer):
+                spread[peer] = max(spread[peer], statistics.median(found) / min(found) - 1)
+    return (
+        "In brackets: times Roomcast. \\* the generator was at its limit. † some runs failed. Medians were up to "
+        f"{max(spread.values()):.0%} above the minima, those of Roomcast up to {spread['roomcast']:.0%}."
+    )
+
+
+def further(results):
+    """Latencies, shares and memory, by the first words of a scenario's title."""
+    best = best_of(results)
+    short = [SCENARIOS[scenario].title.partition(":")[0] for scenario in results]
+    names = {
+        scenario: name if short.count(name) == 1 else SCENARIOS[scenario].title
+        for scenario, name in zip(results, short)
+    }
+    kinds = [
+        ("p99 in ms", "p99_us", lambda us: number(us / 1000)),
+        ("% delivered", "share", lambda share: f"{share:.1%}".rstrip("%")),
+        ("MiB grown", "memory_grown", lambda grown: f"{grown / MIB:.1f}"),
+    ]
+    yield ["best of the rounds", *PEERS]
+    for scenario in results:
+        if SCENARIOS[scenario].only_roomcast:
+            continue
+        for what, key, shown in kinds:
+            row = [shown(best(scenario, peer, key)) if values(results, scenario, peer, key) else "" for peer in PEERS]
+            # All deliver everything unless the load is more than they can.
+            if any(row) and (key != "share" or set(row) - {"100.0", ""}):
+                yield [f"{names[scenario]}: {what}", *row]
+
+
+def itself(results):
+    """Roomcast beside itself."""
+    yield ["Roomcast alone", "minimum", "median", "p99 in ms"]
+    for scenario in results:
+        found = values(results, scenario, "roomcast")
+        if SCENARIOS[scenario].only_roomcast and found:
+            p99 = values(results, scenario, "roomcast", "p99_us")
+            title = f"{SCENARIOS[scenario].title}; {SCENARIOS[scenario].unit}"
+            shown = number(min(p99) / 1000) if p99 else ""
+            yield [title, number(min(found)), number(statistics.median(found)), shown]
+
+
+def write(path, results, machine_lines):
+    wrapped = (textwrap.fill(line, WIDTH, subsequent_indent="  ", **WHOLE_WORDS) for line in machine_lines)
+    parts = ["\n".join(wrapped)]
+    parts += ["### Targets", markdown([["target", "bound", "figure", ""], *targets(results)])]
+    parts += ["### Costs", markdown(costs(results)), textwrap.fill(footnotes(results), WIDTH)]
+    parts += ["### Latency and memory", markdown(further(results))]
+    parts += ["### Roomcast beside itself", markdown(itself(results))]
     replace(path, "tests/bench/run", parts)
 
 
