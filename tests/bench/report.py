@@ -3,7 +3,7 @@
 import statistics
 import textwrap
 
-from plan import MIB, PEERS, SCENARIOS, TARGETS
+from plan import DELIVERY, MIB, PEERS, SCENARIOS, TARGETS
 
 # Keys of which more is better.
 MORE_IS_BETTER = {"share"}
@@ -120,10 +120,16 @@ def marked(results, scenario, peer):
     return "*" * at_limit + "†" * any("value" not in run for run in runs)
 
 
+def titled(scenario):
+    """The title of a row, with its unit where it is not that of most."""
+    plan = SCENARIOS[scenario]
+    return plan.title if plan.unit == DELIVERY else f"{plan.title}; {plan.unit}"
+
+
 def costs(results):
     """A row for each scenario, a column for each peer: the minimum, and its ratio to Roomcast's."""
     best = best_of(results)
-    yield ["minimum over the rounds", *PEERS]
+    yield ["minimum over the rounds; µs per delivery", *PEERS]
     for scenario in results:
         if SCENARIOS[scenario].only_roomcast:
             continue
@@ -133,7 +139,7 @@ def costs(results):
             figure = number(min(found)) + marked(results, scenario, peer) if found else "failed"
             ratio = against(best, scenario, peer, "roomcast")
             row.append(f"{figure} ({ratio})" if found and peer != "roomcast" and ratio else figure)
-        yield [f"{SCENARIOS[scenario].title}; {SCENARIOS[scenario].unit}", *row]
+        yield [titled(scenario), *row]
 
 
 def footnotes(results):
@@ -167,6 +173,9 @@ def further(results):
         if SCENARIOS[scenario].only_roomcast:
             continue
         for what, key, shown in kinds:
+            # Unless messages are due at a time, a latency says how many were on their way.
+            if key == "p99_us" and "rate" not in SCENARIOS[scenario].load:
+                continue
             row = [shown(best(scenario, peer, key)) if values(results, scenario, peer, key) else "" for peer in PEERS]
             # All deliver everything unless the load is more than they can.
             if any(row) and (key != "share" or set(row) - {"100.0", ""}):
@@ -175,20 +184,18 @@ def further(results):
 
 def itself(results):
     """Roomcast beside itself."""
-    yield ["Roomcast alone", "minimum", "median", "p99 in ms"]
+    yield ["Roomcast alone", "minimum", "median"]
     for scenario in results:
         found = values(results, scenario, "roomcast")
         if SCENARIOS[scenario].only_roomcast and found:
-            p99 = values(results, scenario, "roomcast", "p99_us")
-            title = f"{SCENARIOS[scenario].title}; {SCENARIOS[scenario].unit}"
-            shown = number(min(p99) / 1000) if p99 else ""
-            yield [title, number(min(found)), number(statistics.median(found)), shown]
+            yield [titled(scenario), number(min(found)), number(statistics.median(found))]
 
 
 def write(path, results, machine_lines):
     wrapped = (textwrap.fill(line, WIDTH, subsequent_indent="  ", **WHOLE_WORDS) for line in machine_lines)
     parts = ["\n".join(wrapped)]
-    parts += ["### Targets", markdown([["target", "bound", "figure", ""], *targets(results)])]
+    judged = ([text, bound, figure + " missed" * (verdict == "missed")] for text, bound, figure, verdict in targets(results))
+    parts += ["### Targets", markdown([["target", "bound", "figure"], *judged])]
     parts += ["### Costs", markdown(costs(results)), textwrap.fill(footnotes(results), WIDTH)]
     parts += ["### Latency and memory", markdown(further(results))]
     parts += ["### Roomcast beside itself", markdown(itself(results))]
