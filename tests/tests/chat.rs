@@ -15,8 +15,7 @@ use roomcast_core::{
 };
 use roomcast_tests::{Actor, Cast, Core, Driver, Event, Op, Settings, Sleep, World};
 
-#[path = "../../core/examples/gateways/chat.rs"]
-mod chat;
+use crate::applications::chat;
 
 /// As the clients of nest-rs know it; `tests/traces/chat` tells it to every host.
 #[test]

@@ -1,15 +1,11 @@
 //! Requests before a close are answered before the close, however it ends.
 #![allow(clippy::print_stdout)] // the figures
 
-mod applications;
-mod peer;
-mod served;
-
-use applications::Application;
-use peer::{CLOSE, Peer, Said, close, frame, text};
+use crate::applications::Application;
+use crate::peer::{CLOSE, Peer, Said, close, frame, text};
+use crate::served::Served;
 use roomcast_core::{Audience, Context, Router};
 use roomcast_tests::{Server, Settings};
-use served::Served;
 
 /// Of each ending, on each number of threads.
 const ROUNDS: usize = 40;

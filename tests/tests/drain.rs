@@ -2,14 +2,12 @@
 //! spread over the window.
 #![allow(clippy::print_stdout)] // the figures
 
-mod crowd;
-
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use crowd::{Client, Position, number, policies, raise_descriptors, store};
+use crate::crowd::{Client, Position, number, policies, raise_descriptors, store};
 use roomcast_tests::{Server, Settings};
 use tokio::{
     runtime::Builder,

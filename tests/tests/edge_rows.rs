@@ -5,10 +5,7 @@ use std::{cell::Cell, iter};
 
 use roomcast_tests::{Build, Edge, Hibernating, Settings, Url};
 
-mod alike;
-mod applications;
-
-use self::applications::Report;
+use crate::{alike, applications::Report};
 
 /// The worker's clock cannot be moved; its schedules have a test of their own.
 const CLOCK: [&str; 2] = [

@@ -4,9 +4,7 @@ use std::iter;
 
 use roomcast_tests::{Build, Edge, Hibernating, Settings, Sockets, Trace, Url};
 
-mod stories;
-
-use self::stories::{for_servers, tell};
+use crate::stories::{for_servers, tell};
 
 /// A process with a worker for each of the settings that some traces ask for; each trace has a
 /// namespace of its own.

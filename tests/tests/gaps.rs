@@ -5,15 +5,13 @@
 //! behind the gap, and comes back there.
 #![allow(clippy::print_stdout)] // the figures
 
-mod peer;
-
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use peer::{Peer, Said, close};
+use crate::peer::{self, Peer, Said, close};
 use roomcast_tests::Server;
 
 const READERS: usize = 8;

@@ -3,9 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-mod applications;
-
-use self::applications::APPLICATIONS;
+use crate::applications::APPLICATIONS;
 
 const GUIDE: &str = include_str!("../../docs/compare.md");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

@@ -1,11 +1,9 @@
 //! The limit on the memory of all histories holds at each input, over all namespaces and threads.
 #![allow(clippy::print_stdout)] // the figures
 
-mod peer;
-
 use std::io::{Read, Write};
 
-use peer::{Peer, Said};
+use crate::peer::{self, Peer, Said};
 use roomcast_tests::Server;
 
 const LIMIT: usize = 8 << 20;

@@ -9,9 +9,7 @@ use proptest::prelude::*;
 use roomcast_core::{Hub, Input};
 use roomcast_tests::{Actor, Cast, Core, Driver, Event, Limits, Op, Settings};
 
-mod watch;
-
-use watch::Watch;
+use crate::watch::Watch;
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {

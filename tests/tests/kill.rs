@@ -1,11 +1,9 @@
 //! `kill -9` while clients publish: what was acknowledged is there after a restart, in order, once.
 #![allow(clippy::print_stdout)] // the figures
 
-mod crowd;
-
 use std::{collections::BTreeMap, time::Duration};
 
-use crowd::{Client, Position, number, policies, store};
+use crate::crowd::{Client, Position, number, policies, store};
 use roomcast_tests::{Server, Settings};
 use tokio::{runtime::Builder, task::JoinHandle, time::interval};
 

@@ -9,12 +9,9 @@ use roomcast_core::{
 };
 use roomcast_tests::{Core, Driver, Settings, Sleep, Trace, World};
 
-mod alike;
-mod applications;
-mod served;
-
-use self::{
-    applications::{APPLICATIONS, Application, Report, rows::rows},
+use crate::{
+    alike,
+    applications::{self, APPLICATIONS, Application, Report, rows::rows},
     served::Served,
 };
 

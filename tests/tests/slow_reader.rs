@@ -3,8 +3,6 @@
 //! The reader is a process of its own, this test again, so that it can be stopped as a whole.
 #![allow(clippy::print_stdout)] // the figures
 
-mod crowd;
-
 use std::{
     env,
     io::{BufRead, BufReader, Lines, Write},
@@ -13,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crowd::{Client, Position, number, policies, raise_descriptors};
+use crate::crowd::{self, Client, Position, number, policies, raise_descriptors};
 use roomcast_tests::{Server, Settings};
 use tokio::{
     runtime::Builder,
@@ -45,7 +43,12 @@ struct Reader {
 impl Reader {
     fn start(authority: &str) -> Self {
         let mut process = Command::new(env::current_exe().expect("this test"))
-            .args(["--exact", "the_reader", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "slow_reader::the_reader",
+                "--ignored",
+                "--nocapture",
+            ])
             .env(READER, authority)
             .stdout(Stdio::piped())
             .spawn()

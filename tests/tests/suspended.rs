@@ -1,11 +1,9 @@
 //! A server that is suspended, as by a lid that is closed: what arrived meanwhile, and what could have
 //! been written, counts before a deadline is called passed.
 
-mod peer;
-
 use std::{thread, time::Duration};
 
-use peer::{Peer, Said, close, frame, text};
+use crate::peer::{Peer, Said, close, frame, text};
 use roomcast_tests::Server;
 
 /// Longer than the deadlines of these servers. A process that does not run cannot say that time has

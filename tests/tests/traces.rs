@@ -9,11 +9,7 @@ use std::{
 
 use roomcast_tests::{Driver, Server, Settings, Sleep, Trace, Url};
 
-mod applications;
-mod served;
-mod stories;
-
-use self::{
+use crate::{
     applications::{Application, users::users},
     served::Served,
     stories::{for_servers, tell, traces},

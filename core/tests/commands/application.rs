@@ -5,7 +5,7 @@ use roomcast_core::{
     Limits, Payload, SendError, Timestamp, UnknownConn, hub::HubState,
 };
 
-use crate::harness::{Harness, NOBODY, queued, stranger};
+use super::harness::{Harness, NOBODY, queued, stranger};
 
 #[test]
 fn join_and_leave() {

@@ -6,7 +6,7 @@ use roomcast_core::{
     hub::{HubState, Refused},
 };
 
-use crate::harness::{Harness, stranger};
+use super::harness::{Harness, stranger};
 
 #[test]
 fn connect() {

@@ -9,7 +9,7 @@ use roomcast_core::{
     room::{Except, HistoryMessage},
 };
 
-use crate::harness::Harness;
+use super::harness::Harness;
 
 const SAID: &str = r#"{"event":"said","room":"log","data":1}"#;
 

@@ -5,7 +5,7 @@ use roomcast_core::{
     hub::{ConnState, HubState, RestoreError},
 };
 
-use crate::harness::{Harness, stranger};
+use super::harness::{Harness, stranger};
 
 #[test]
 fn questions() {

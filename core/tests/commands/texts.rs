@@ -2,7 +2,7 @@
 
 use roomcast_core::{Config, Frame, Handshake, Hub, Limits, Policies};
 
-use crate::harness::{Harness, lines};
+use super::harness::{Harness, lines};
 
 /// A harness with two connections, whose rooms `den` show one user and take so many members.
 fn harness(limits: Limits, members: usize) -> Harness {

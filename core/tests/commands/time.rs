@@ -2,7 +2,7 @@
 
 use roomcast_core::{Handshake, Limits, Timestamp, UnknownConn};
 
-use crate::harness::Harness;
+use super::harness::Harness;
 
 #[test]
 fn heartbeat() {

@@ -7,7 +7,7 @@ use roomcast_core::{
     gateway::{CompleteError, Token},
 };
 
-use crate::stage::Stage;
+use super::stage::Stage;
 
 /// A gateway that is one function.
 struct Does<F>(F);

@@ -7,7 +7,7 @@ use roomcast_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::stage::Stage;
+use super::stage::Stage;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Seat {

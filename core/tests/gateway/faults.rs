@@ -13,7 +13,7 @@ use roomcast_core::{
     gateway::{Admission, CompleteError, Token, UpgradeRequest},
 };
 
-use crate::stage::{Stage, caught};
+use super::stage::{Stage, caught};
 
 /// The place that panics, if any.
 type Place = Rc<Cell<Option<&'static str>>>;

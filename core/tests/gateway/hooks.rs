@@ -8,7 +8,7 @@ use roomcast_core::{
     gateway::{ConnectError, RoomAction},
 };
 
-use crate::stage::{Stage, caught};
+use super::stage::{Stage, caught};
 
 type Log = Rc<RefCell<Vec<String>>>;
 

@@ -11,7 +11,7 @@ use roomcast_core::{
     room::{Except, HistoryMessage, PageError},
 };
 
-use crate::stage::Stage;
+use super::stage::Stage;
 
 const POLICIES: &str = r#"{"rooms":[
     {"match":"log","history":{"messages":3,"age_s":10}},

@@ -6,7 +6,7 @@ use roomcast_core::{
     Audience, CloseCode, Config, Context, Frame, Handshake, Hub, Outbox, Router, Timestamp,
 };
 
-use crate::stage::Stage;
+use super::stage::Stage;
 
 /// `join:room`, `msg:room:text`, `bye`; binary comes back reversed.
 fn raw() -> Router<usize> {

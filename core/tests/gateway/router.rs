@@ -9,7 +9,7 @@ use roomcast_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::stage::Stage;
+use super::stage::Stage;
 
 #[derive(Deserialize, Serialize)]
 struct Add {

@@ -5,7 +5,7 @@ use roomcast_core::{
     room::PresencePage,
 };
 
-use crate::stage::{Stage, caught};
+use super::stage::{Stage, caught};
 
 const POLICIES: &str = r#"{"rooms":[
     {"match":"den*","presence":"members","presence_grace_s":5},

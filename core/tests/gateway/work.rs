@@ -11,7 +11,7 @@ use roomcast_core::{
     gateway::{CompleteError, Token, Work},
 };
 
-use crate::stage::Stage;
+use super::stage::Stage;
 
 fn shop() -> Router {
     Router::default()

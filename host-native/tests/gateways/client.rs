@@ -13,7 +13,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::running::PATIENCE;
+use super::running::PATIENCE;
 
 pub(crate) struct Client {
     stream: WebSocketStream<TcpStream>,

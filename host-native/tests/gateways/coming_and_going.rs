@@ -7,7 +7,7 @@ use std::sync::{
 
 use roomcast::{Audience, CloseCode, Context, Host, Router, Server, ServerError};
 
-use crate::running::{Running, crowd, until};
+use super::running::{Running, crowd, until};
 
 const ROUNDS: usize = 20;
 const AT_ONCE: usize = 16;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast::{Audience, Context, Rejection, Router};
 
-use crate::running::{Running, crowd, settings};
+use super::running::{Running, crowd, settings};
 
 /// Two at most; who comes too late is told so, and everybody that somebody did.
 fn table_for_two() -> Router {

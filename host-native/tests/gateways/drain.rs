@@ -7,7 +7,7 @@ use std::sync::{
 
 use roomcast::Router;
 
-use crate::running::{Running, listen_to_log, logged};
+use super::running::{Running, listen_to_log, logged};
 
 async fn everybody_is_told_before_the_close(threads: usize) {
     let drains = Arc::new(AtomicUsize::new(0));

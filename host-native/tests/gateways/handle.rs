@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
+use super::{
     client::Client,
     running::{Running, crowd, until},
 };
@@ -204,7 +204,7 @@ async fn mistakes_are_errors_and_nothing_is_sent() {
 
 #[tokio::test]
 async fn without_a_running_server_it_says_so() {
-    let settings = crate::running::settings();
+    let settings = super::running::settings();
     let host = Host::new(settings);
     let server = host.server("default");
     assert_eq!(server.counts().await, Err(ServerError::NotRunning));
@@ -249,7 +249,7 @@ async fn sends_keep_their_order() {
 
 #[tokio::test]
 async fn a_slow_reader_is_counted_as_dropped() {
-    let mut settings: Settings = crate::running::settings();
+    let mut settings: Settings = super::running::settings();
     settings.outbox_frames_max = 4;
     settings.write_stall = Duration::from_secs(600);
     let running =
@@ -289,7 +289,7 @@ async fn send_once(running: &Running, key: &str, body: &str) -> String {
 
 #[tokio::test]
 async fn a_repeated_key_answers_what_was_lost() {
-    let mut settings: Settings = crate::running::settings();
+    let mut settings: Settings = super::running::settings();
     settings.outbox_frames_max = 4;
     settings.write_stall = Duration::from_secs(600);
     settings.access.api_keys = vec![ApiKey::new("secret")];

@@ -8,7 +8,7 @@ use roomcast_core::{
     journal::{Entry, Record, Replay},
 };
 
-use crate::running::{Running, settings};
+use super::running::{Running, settings};
 
 /// Whatever an application can do that ends up with a client.
 fn busy() -> Router<u32> {

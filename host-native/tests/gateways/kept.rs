@@ -9,7 +9,7 @@ use roomcast::{
 
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::{
+use super::{
     client::Client,
     running::{PATIENCE, Running, crowd, settings},
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roomcast::{Audience, Context, Failure, Host, Router, RunError};
 
-use crate::running::{Running, crowd, listen_to_log, logged, settings, until};
+use super::running::{Running, crowd, listen_to_log, logged, settings, until};
 
 /// Keeps what it is told, and says whose it is.
 fn notebook(name: &str) -> Router<Vec<String>> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast::{Admission, Context, DisconnectReason, Failure, Router};
 
-use crate::{
+use super::{
     client::Client,
     running::{Running, crowd, listen_to_log, logged},
 };

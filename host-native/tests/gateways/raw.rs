@@ -3,7 +3,7 @@
 use roomcast::{Audience, Frame, Host, Rejection, Router};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
-use crate::running::{Running, settings};
+use super::running::{Running, settings};
 
 /// `join:room`, `to:room:text`; bytes are echoed, or go to everybody when they begin with a zero.
 fn lines() -> Router {

@@ -11,7 +11,7 @@ use std::{
 use roomcast::{Host, RunError, Server, Settings};
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
-use crate::client::{Client, Refused};
+use super::client::{Client, Refused};
 
 /// How long anything may take: a fault when it passes, never a way to decide.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use roomcast::{Context, Host, Router};
 
-use crate::running::Running;
+use super::running::Running;
 
 /// Counts, at this pace.
 fn clock(period: Duration) -> Router<u32> {

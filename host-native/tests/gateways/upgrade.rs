@@ -2,7 +2,7 @@
 
 use roomcast::{Admission, CloseCode, Context, Rejection, Router};
 
-use crate::running::{Running, listen_to_log, logged};
+use super::running::{Running, listen_to_log, logged};
 
 fn members_only() -> Router {
     Router::default()

@@ -8,7 +8,7 @@ use std::sync::{
 use roomcast::{Audience, Context, Failure, Router, Server};
 use tokio::sync::Semaphore;
 
-use crate::running::{Running, crowd, until};
+use super::running::{Running, crowd, until};
 
 /// Work goes on when the test lets it, and says when it is dropped.
 #[derive(Clone)]

@@ -1,9 +1,6 @@
 //! Random stories with every verb of an application, told to two drivers: nobody may be able to tell
 //! them apart.
 
-// Each test uses some of it.
-#![allow(dead_code)]
-
 use std::collections::BTreeSet;
 
 use proptest::{

@@ -1,9 +1,6 @@
 //! The applications of the examples, and the stories about each: the folder of `traces` that has its
 //! name.
 
-// Each test uses some of it.
-#![allow(dead_code)]
-
 use roomcast_core::Gateway;
 use roomcast_tests::{Driver, Trace};
 
@@ -12,6 +9,7 @@ pub(crate) mod chat;
 #[path = "../../../core/examples/gateways/heartbeat.rs"]
 pub(crate) mod heartbeat;
 #[path = "../../../core/examples/gateways/notify.rs"]
+#[allow(dead_code, reason = "what programs around it send")]
 pub(crate) mod notify;
 #[path = "../../../core/examples/gateways/raw.rs"]
 pub(crate) mod raw;

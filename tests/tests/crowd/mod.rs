@@ -1,5 +1,4 @@
 //! Clients that know where they are in a room, and come back.
-#![allow(dead_code)] // each test uses some of it
 
 use std::{fs, path::Path, time::Duration};
 

@@ -2,7 +2,7 @@
 
 use roomcast_tests::Event;
 
-use crate::world::{CROWD, World, start};
+use super::world::{CROWD, World, start};
 
 /// A member that cannot be sent a message is closed: it would miss the message without knowing.
 #[test]

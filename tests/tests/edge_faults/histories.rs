@@ -2,7 +2,7 @@
 
 use roomcast_tests::{Edge, Settings};
 
-use crate::world::{World, start_with, whichever_call_fails};
+use super::world::{World, start_with, whichever_call_fails};
 
 /// Two members of a room that keeps three messages, and somebody who is not.
 const CROWD: [&str; 6] = [

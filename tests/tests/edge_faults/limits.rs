@@ -9,7 +9,7 @@ use std::{
 
 use roomcast_tests::{Driver, Edge, Event, Sockets, Url};
 
-use crate::world::{AFTERWARDS, CROWD, World, op, start};
+use super::world::{AFTERWARDS, CROWD, World, op, start};
 
 /// A restored object is what was saved, so a test that passes while nothing is saved tests nothing.
 #[test]

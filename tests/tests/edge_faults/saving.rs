@@ -1,6 +1,6 @@
 //! Storage and attachments that cannot be written or read.
 
-use crate::world::{CROWD, World, start, whichever_call_fails};
+use super::world::{CROWD, World, start, whichever_call_fails};
 
 #[test]
 fn what_a_client_asks_for_and_cannot_be_saved_has_not_happened() {

@@ -3,7 +3,7 @@
 use roomcast_tests::Sockets;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::world::{Client, World};
+use super::world::{Client, World};
 
 /// A frame whose time is not known beforehand: the text before it, and the text behind it.
 fn timed(client: &mut Client, before: &str, behind: &str) -> String {

@@ -2,7 +2,7 @@
 
 use roomcast_tests::{Trace, Url};
 
-use crate::world::World;
+use super::world::World;
 
 /// As a line of a story writes it.
 #[test]

@@ -2,7 +2,7 @@
 
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::world::{Client, World};
+use super::world::{Client, World};
 
 const FAILED: &str = r#""error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#;
 

@@ -2,7 +2,7 @@
 
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::world::{Client, World};
+use super::world::{Client, World};
 
 const JOIN: &str = r#"{"event":"$join","room":"den"}"#;
 

@@ -4,7 +4,7 @@ use std::thread;
 
 use roomcast_tests::Sockets;
 
-use crate::world::World;
+use super::world::World;
 
 /// One after the other, until one is let through; those of others do not wait.
 #[test]

@@ -1,8 +1,5 @@
 //! A client that writes its own bytes: several frames in one segment, half a frame, wrong ones.
 
-// Each test uses some of it.
-#![allow(dead_code)]
-
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
@@ -12,9 +9,7 @@ use std::{
 use socket2::{Domain, Socket, Type};
 
 pub(crate) const TEXT: u8 = 0x81;
-pub(crate) const BINARY: u8 = 0x82;
 pub(crate) const CLOSE: u8 = 0x88;
-pub(crate) const PING: u8 = 0x89;
 
 /// How long the server may take for anything: a fault when it passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use std::{
 
 use roomcast_tests::server_binary;
 
-use crate::child::{Process, roomcast, run};
+use super::child::{Process, roomcast, run};
 
 fn full() -> Stdio {
     let full = OpenOptions::new().write(true).open("/dev/full");

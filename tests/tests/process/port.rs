@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::child::{Process, run};
+use super::child::{Process, run};
 
 #[test]
 fn a_second_server_is_refused_the_port_whatever_its_threads() {
@@ -23,7 +23,7 @@ fn a_second_server_is_refused_the_port_whatever_its_threads() {
 #[test]
 fn a_server_on_all_addresses_has_them_alone() {
     for host in ["0.0.0.0", "[::]"] {
-        let mut command = crate::child::roomcast();
+        let mut command = super::child::roomcast();
         let listen = format!("--listen={host}:0");
         command.args(["--insecure", "--threads=2", &listen]);
         let mut process = Process::unstarted(command);
@@ -53,7 +53,7 @@ fn a_port_is_free_again_after_its_server() {
     let address = process.authority.clone();
     process.signal("TERM");
     assert_eq!(process.ended().code(), Some(0));
-    let mut command = crate::child::roomcast();
+    let mut command = super::child::roomcast();
     command.args(["--listen", &address, "--threads=2"]);
     let process = Process::run(command);
     assert_eq!(process.get("/healthz"), Some(200));

@@ -10,10 +10,8 @@ use std::{
 use roomcast_tests::server_binary;
 use tokio::runtime::Builder;
 
-use crate::{
-    child::{Process, roomcast, run, write},
-    crowd::Client,
-};
+use super::child::{Process, roomcast, run, write};
+use crate::crowd::Client;
 
 /// The files of a folder and what is in them.
 fn files(folder: &Path) -> BTreeMap<PathBuf, String> {

@@ -6,10 +6,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 
-use crate::{
-    child::{Process, write},
-    crowd::Client,
-};
+use super::child::{Process, write};
+use crate::crowd::Client;
 
 fn block_on<R>(future: impl Future<Output = R>) -> R {
     let runtime = Builder::new_current_thread().enable_all().build();
@@ -194,7 +192,7 @@ fn a_file_with_a_fault_is_refused_whole() {
 #[test]
 fn a_hangup_does_not_open_a_public_server() {
     let (_folder, path, flag) = config("api_keys = [\"a-key\"]\n");
-    let mut command = crate::child::roomcast();
+    let mut command = super::child::roomcast();
     command.args(["--listen=0.0.0.0:0", &flag]);
     let mut process = Process::run(command);
     write(&path, "");

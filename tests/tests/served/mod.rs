@@ -1,8 +1,5 @@
 //! A native server in the process of the test, and what a task beside it can do.
 
-// Each test uses some of it.
-#![allow(dead_code)]
-
 use std::thread::{self, JoinHandle};
 
 use roomcast::{Host, Server};

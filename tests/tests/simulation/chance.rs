@@ -2,7 +2,7 @@
 
 use roomcast_tests::{Actor, Op, To};
 
-use crate::{
+use super::{
     message::data,
     random::Random,
     scene::{LISTED, ROOMS},

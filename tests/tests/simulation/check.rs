@@ -3,7 +3,7 @@
 use roomcast_core::policy::PresencePolicy;
 use roomcast_tests::Op;
 
-use crate::{scene::LISTED, truth::LIST_MAX, world::World};
+use super::{scene::LISTED, truth::LIST_MAX, world::World};
 
 /// The notices of gaps that a queue takes above its limits: one for each room that drops messages.
 const GAPS: usize = 2;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use roomcast_tests::{Actor, Event};
 use serde_json::Value;
 
-use crate::due::{Answer, Due, Link};
+use super::due::{Answer, Due, Link};
 
 /// The former connections that a client may name.
 const FORMERLY_MAX: usize = 16;

@@ -6,7 +6,7 @@ use roomcast_core::policy::{Overflow, PresencePolicy};
 use roomcast_tests::{Driver, Op, To};
 use serde_json::Value;
 
-use crate::{
+use super::{
     due::{Answer, Due, Said},
     message::Message,
     truth::{Entry, LIST_MAX, Reader},

@@ -3,7 +3,7 @@
 use roomcast_core::Limits;
 use roomcast_tests::{Settings, Sleep};
 
-use crate::truth::LIST_MAX;
+use super::truth::LIST_MAX;
 
 pub(crate) const ROOMS: [&str; 9] = [
     "log", "den", "hall", "booth", "feed", "news", "map", "marks", "plain",

@@ -9,7 +9,7 @@ use std::{
 
 use roomcast_tests::Op;
 
-use crate::{chance::Chance, scene::Host, world::World};
+use super::{chance::Chance, scene::Host, world::World};
 
 /// Steps of one story, of one or some ops each.
 pub(crate) const STEPS: usize = 40;

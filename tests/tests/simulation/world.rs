@@ -8,7 +8,7 @@ use std::{
 use roomcast_core::queue::QueueLimits;
 use roomcast_tests::{Actor, Core, Driver, Op, Overflows};
 
-use crate::{
+use super::{
     client::Client,
     scene::{Host, ROOMS, settings},
     truth::{Entry, Truth},

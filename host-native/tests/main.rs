@@ -1,0 +1,9 @@
+//! All tests of this package from outside in one program: it is linked once.
+
+#[cfg(feature = "cli")]
+mod bench;
+mod features;
+#[cfg(feature = "store")]
+mod gateways;
+#[cfg(feature = "cli")]
+mod settings;
