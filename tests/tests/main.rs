@@ -36,6 +36,7 @@ mod simulation;
 mod slow_reader;
 mod stories;
 mod suspended;
+mod tidy;
 mod trace_format;
 mod traces;
 mod typed_payloads;

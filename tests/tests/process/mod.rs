@@ -1,6 +1,7 @@
 //! The server as a process: its signals, its log, its port, its journal.
 
 mod child;
+mod closes;
 mod logs;
 mod port;
 mod records;

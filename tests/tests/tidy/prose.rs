@@ -1,0 +1,186 @@
+//! Rules about documents.
+
+use std::collections::BTreeSet;
+
+use super::tree::{Fault, Source, Tree};
+
+const COLUMNS_MAX: usize = 100;
+
+/// Links to files and headings that are not there.
+pub(crate) fn dead_links(tree: &Tree) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for document in &tree.documents {
+        for (number, line) in outside_code(&document.text) {
+            for target in targets(line) {
+                if let Some(fix) = dead(tree, document, target) {
+                    faults.push(document.fault(number, fix));
+                }
+            }
+        }
+    }
+    faults
+}
+
+/// The lines that are not in a block of code.
+fn outside_code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut in_code = false;
+    text.lines().enumerate().filter(move |(_, line)| {
+        let fence = line.trim_start().starts_with("```");
+        in_code ^= fence;
+        !in_code && !fence
+    })
+}
+
+fn targets(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+}
+
+fn dead(tree: &Tree, document: &Source, target: &str) -> Option<String> {
+    if target.contains("://") || target.starts_with("mailto:") {
+        return None;
+    }
+    let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+    let folder = document
+        .path
+        .rsplit_once('/')
+        .map_or("", |(folder, _)| folder);
+    let path = if file.is_empty() {
+        document.path.clone()
+    } else {
+        joined(folder, file)
+    };
+    if !tree.has(&path) {
+        return Some(format!("a link to {path}, which is not there"));
+    }
+    if heading.is_empty() {
+        return None;
+    }
+    let other = tree.documents.iter().find(|other| other.path == path)?;
+    let found = outside_code(&other.text)
+        .filter(|(_, line)| line.starts_with('#'))
+        .any(|(_, line)| anchor(line) == heading);
+    (!found).then(|| format!("a link to #{heading}, a heading that {path} has not"))
+}
+
+fn joined(folder: &str, file: &str) -> String {
+    let mut names: Vec<&str> = folder.split('/').filter(|name| !name.is_empty()).collect();
+    for name in file.split('/') {
+        match name {
+            ".." => {
+                names.pop();
+            }
+            "." | "" => {}
+            name => names.push(name),
+        }
+    }
+    names.join("/")
+}
+
+/// The anchor that a heading has on the web.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// Lines of prose that are too wide; tables and links cannot be wrapped.
+pub(crate) fn width(tree: &Tree) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for document in &tree.documents {
+        for (number, line) in outside_code(&document.text) {
+            let fixed = line.starts_with('|') || line.contains("](") || line.contains("://");
+            if !fixed && line.chars().count() > COLUMNS_MAX {
+                faults.push(document.fault(number, "a line over 100 columns: wrap it"));
+            }
+        }
+    }
+    faults
+}
+
+/// Settings without a row in `docs/settings.md`, and a changelog without the version.
+pub(crate) fn settings_and_changelog(tree: &Tree) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let find = |path: &str| tree.documents.iter().find(|document| document.path == path);
+    if let Some(changelog) = find("CHANGELOG.md")
+        && !changelog.text.contains("## [Unreleased]")
+        && !changelog
+            .text
+            .contains(concat!("## [", env!("CARGO_PKG_VERSION"), "]"))
+    {
+        let fix = "no entry for this version, and none that is unreleased";
+        faults.push(changelog.fault(0, fix));
+    }
+    let Some(settings) = find("docs/settings.md") else {
+        return faults;
+    };
+    let flags = tree
+        .sources
+        .iter()
+        .filter(|source| source.path.starts_with("host-native/src/cli/serve"));
+    for source in flags {
+        for (number, line) in source.text.lines().enumerate() {
+            let name = line
+                .split("env = \"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next());
+            if let Some(name) = name
+                && !settings.text.contains(name)
+            {
+                let fix = format!("{name} has no row in docs/settings.md");
+                faults.push(source.fault(number, fix));
+            }
+        }
+    }
+    faults
+}
+
+/// The largest number of an invariant.
+const INVARIANTS: usize = 47;
+
+/// Invariants without a row in `docs/invariants.md`, and rows whose test is not there.
+pub(crate) fn invariants(tree: &Tree) -> Vec<Fault> {
+    let path = "docs/invariants.md";
+    let Some(page) = tree.documents.iter().find(|document| document.path == path) else {
+        return Vec::new();
+    };
+    let mut faults = Vec::new();
+    let mut listed = BTreeSet::new();
+    for (number, line) in page.text.lines().enumerate() {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let [_, ids, _, tests, _] = cells[..] else {
+            continue;
+        };
+        listed.extend(numbers(ids));
+        for name in tests.split('`').skip(1).step_by(2) {
+            let Some((file, test)) = name.split_once(": ") else {
+                faults.push(page.fault(number, format!("{name}: write `file.rs: test`")));
+                continue;
+            };
+            let is_test = |source: &&Source| {
+                let below = format!("tests/tests/{file}");
+                (source.path == below || source.path == file)
+                    && source.text.contains(&format!("fn {test}("))
+            };
+            if !tree.sources.iter().any(|source| is_test(&source)) {
+                faults.push(page.fault(number, format!("no test {test} in {file}")));
+            }
+        }
+    }
+    let missing = (1..=INVARIANTS).filter(|number| !listed.contains(number));
+    faults.extend(missing.map(|number| page.fault(0, format!("I{number} has no row"))));
+    faults
+}
+
+/// The numbers of a cell such as `I10, I11` or `I40 to I42`.
+fn numbers(ids: &str) -> Vec<usize> {
+    let number = |id: &str| id.trim().strip_prefix('I').and_then(|id| id.parse().ok());
+    if let Some((first, last)) = ids.split_once(" to ") {
+        let ends = number(first).zip(number(last));
+        return ends.map_or_else(Vec::new, |(first, last)| (first..=last).collect());
+    }
+    ids.split(',').filter_map(number).collect()
+}
