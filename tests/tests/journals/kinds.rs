@@ -1,0 +1,48 @@
+//! Kinds of inputs and of commands. A new one does not compile before it is named here.
+
+use roomcast_core::{Command, Input};
+
+macro_rules! kinds {
+    ($list:ident, $kind:ident, $of:ident: $($variant:ident $name:literal),+ $(,)?) => {
+        pub(crate) const $list: [&str; [$($name),+].len()] = [$($name),+];
+
+        pub(crate) const fn $kind(of: &$of<'_>) -> &'static str {
+            match of {
+                $($of::$variant { .. } => $name,)+
+            }
+        }
+    };
+}
+
+kinds! {
+    INPUTS, input_kind, Input:
+    Connect "connect",
+    Text "text",
+    Binary "binary",
+    Heard "heard",
+    Disconnect "disconnect",
+    Timeout "timeout",
+    Join "join",
+    Leave "leave",
+    Send "send",
+    SendText "send_text",
+    SendBinary "send_binary",
+    Close "close",
+    GiveBack "give_back",
+    WallClock "wall_clock",
+    TrimHistories "trim_histories",
+    SetPolicies "set_policies",
+    Complete "complete",
+    Drain "drain",
+}
+
+kinds! {
+    COMMANDS, command_kind, Command:
+    Send "send",
+    Close "close",
+    Ping "ping",
+    Persist "persist",
+    Append "append",
+    PersistRoom "persist_room",
+    Recall "recall",
+}
