@@ -19,6 +19,7 @@ mod guide;
 mod history_memory;
 mod invariants;
 mod journal;
+mod journals;
 mod keyless_proxy;
 mod kill;
 mod memory;

@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use roomcast_core::{Class, Command, Entry, Frame};
+use roomcast_core::{Command, Frame, journal::Entry, outbox::Class};
 
-use crate::kinds::command_kind;
+use super::kinds::command_kind;
 
 /// A journal, in its folder.
 pub(crate) struct Journal {
@@ -78,7 +78,9 @@ pub(crate) fn write_command(text: &mut String, number: usize, command: &Command<
             columns.extend(numbers);
             columns.extend([except, visible(frame)]);
         }
-        Command::PersistRoom { room } | Command::Recall { room } => columns.push(visible(room)),
+        Command::PersistRoom { room } | Command::LoadHistory { room } => {
+            columns.push(visible(room))
+        }
     }
     let _ = writeln!(text, "{}", columns.join("\t"));
 }

@@ -44,5 +44,5 @@ kinds! {
     Persist "persist",
     Append "append",
     PersistRoom "persist_room",
-    Recall "recall",
+    LoadHistory "load_history",
 }

@@ -13,7 +13,8 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::{APPLICATIONS, alike, gateway};
+use super::gateway;
+use crate::{alike, applications::APPLICATIONS};
 
 /// What rooms are like, beside those of the stories.
 const POLICIES: &str = "club* presence=members presence_grace_s=1 history.messages=20";

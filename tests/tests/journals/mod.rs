@@ -1,21 +1,21 @@
 //! Journals that servers recorded, replayed: each leads to the same bytes as on the day it was recorded.
 //! `tests/journals/README.md` says what they hold, and how they are made.
 
-#[path = "../alike/mod.rs"]
-mod alike;
-#[path = "../applications/mod.rs"]
-mod applications;
 mod kept;
 mod kinds;
 mod record;
 
 use std::{collections::BTreeSet, process::Command};
 
-use roomcast_core::{Gateway, Outbox, Record, Replay};
+use roomcast_core::{
+    Gateway, Outbox,
+    journal::{Record, Replay},
+};
 use roomcast_tests::server_binary;
 
+use crate::applications::{APPLICATIONS, users::users};
+
 use self::{
-    applications::{APPLICATIONS, users::users},
     kept::{Journal, hold},
     kinds::{COMMANDS, INPUTS, input_kind},
 };
@@ -111,6 +111,6 @@ fn the_journals_have_every_kind_of_input_and_of_command() {
     // Each kind of input is recorded by the native host, so there are no exceptions among them.
     assert_eq!(inputs, INPUTS.into_iter().collect());
     // Only a host that lets its rooms' messages go, as the worker does, is asked for them.
-    let expected = COMMANDS.into_iter().filter(|kind| *kind != "recall");
+    let expected = COMMANDS.into_iter().filter(|kind| *kind != "load_history");
     assert_eq!(given, expected.map(str::to_owned).collect());
 }
