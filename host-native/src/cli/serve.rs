@@ -12,7 +12,7 @@ use clap::Args;
 use roomcast::{Access, Host, Rate, Reloader, Settings, StoreSync};
 use roomcast_http::{ApiKey, HostRule, OnOff, OrOff, OriginRule, whole};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
     config::ConfigPath,
@@ -559,7 +559,7 @@ impl ServeArgs {
                 }
             },
         };
-        let filter = EnvFilter::try_new(&self.log)?; // checked when it was read
+        let filter: Targets = self.log.parse()?; // checked when it was read
         let config = self.config.take().map(ConfigPath::new);
         let mut settings = self.settings();
         let flags = settings.access.clone();
@@ -585,10 +585,12 @@ impl ServeArgs {
         }
         let log = Log::start().context("cannot start the thread of the log")?;
         let lines = log.clone();
-        tracing_subscriber::fmt()
+        let layer = fmt::layer()
             .with_writer(move || lines.clone())
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .with_env_filter(filter)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+        tracing_subscriber::registry()
+            .with(layer)
+            .with(filter)
             .init();
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         for Stray { name, nearest } in environment::strays(names) {
