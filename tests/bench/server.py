@@ -12,13 +12,13 @@ STOP_S_MAX = 5
 RUN_S_MAX = 180
 
 
-def build(package, binary=None):
-    """Builds a workspace for release, or one binary of it; returns the folder of its binaries."""
-    command = ["cargo", "build", "--release", "--locked", *(["--bin", binary] if binary else [])]
+def build(package, profile, binary=None):
+    """Builds a workspace, or one binary of it, as it is released; returns the folder of its binaries."""
+    command = ["cargo", "build", "--profile", profile, "--locked", *(["--bin", binary] if binary else [])]
     subprocess.run(command, cwd=package, check=True)
     command = ["cargo", "metadata", "--no-deps", "--format-version", "1"]
     metadata = subprocess.run(command, cwd=package, capture_output=True, check=True)
-    return pathlib.Path(json.loads(metadata.stdout)["target_directory"]) / "release"
+    return pathlib.Path(json.loads(metadata.stdout)["target_directory"]) / profile
 
 
 def free_port():

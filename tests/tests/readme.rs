@@ -42,7 +42,7 @@ fn commands(text: &str) -> Vec<String> {
 const ELSEWHERE: [&str; 10] = [
     "git clone https://github.com/roomcast/roomcast",
     "cd roomcast",
-    "cargo install --path host-native",
+    "cargo install --path host-native --profile dist",
     "cd host-worker",
     "npm ci",
     // `a_first_run_of_the_worker`
