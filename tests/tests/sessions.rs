@@ -37,16 +37,19 @@ impl Server {
         Self { process, address }
     }
 
-    /// An example of `roomcast`, where `cargo run --release --example` runs it: they listen on one
-    /// port. Also gives its start-up lines.
+    /// An example of `roomcast`, built as this test is: they listen on one port. Also gives its start-up
+    /// lines.
     fn example(name: &str) -> (Self, String) {
-        let path = binary().with_file_name("examples").join(name);
+        // <target>/<profile>/deps/<test>
+        let test = env::current_exe().expect("this test");
+        let profile = test.ancestors().nth(2).expect("a folder");
+        let path = profile.join("examples").join(name);
         let mut command = Command::new(&path);
         command.env("NO_COLOR", "1").stdout(Stdio::piped());
         let process = command.spawn();
         let mut process = process.unwrap_or_else(|fault| {
             panic!(
-                "{}: {fault}: cargo build --release --examples",
+                "{}: {fault}: cargo build --package roomcast --examples",
                 path.display()
             )
         });
