@@ -5,6 +5,7 @@ pub(crate) mod audience;
 pub(crate) mod change;
 pub(crate) mod conn;
 pub(crate) mod delivery;
+pub(crate) mod error;
 pub(crate) mod heartbeat;
 pub(crate) mod idempotency;
 pub(crate) mod limits;
@@ -21,12 +22,12 @@ pub use self::{
     audience::Audience,
     conn::{ConnId, Handshake, ParseConnIdError},
     delivery::Delivery,
+    error::{JoinError, Refused, RequestError, RestoreError, SendError, SessionError, UnknownConn},
     limits::{Config, Limits, Rate},
     query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary},
     rate::Bucket,
     state::{ConnState, HubState, KeyState, RoomState},
 };
-pub use crate::wire::error::{Refused, RestoreError, SessionError, UnknownConn};
 use alloc::{
     borrow::Cow, boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String,
     sync::Arc, vec::Vec,
@@ -46,7 +47,6 @@ use crate::{
     time::{Timestamp, UnixTime},
     wire::close::{CloseCode, DisconnectReason},
     wire::envelope::{write_head, write_string},
-    wire::error::JoinError,
     wire::payload::Payload,
 };
 

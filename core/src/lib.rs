@@ -19,17 +19,17 @@ pub mod wire;
 
 pub use self::{
     gateway::{App, Context, Failure, Gateway, NamespaceContext, Outcome, Rejection, Reply, ok},
-    hub::{Audience, Config, ConnId, Delivery, Handshake, Hub, Limits, Rate, UnknownConn},
+    hub::{
+        Audience, Config, ConnId, Delivery, Handshake, Hub, JoinError, Limits, Rate, SendError,
+        UnknownConn,
+    },
     journal::Input,
     outbox::{Command, Outbox},
     policy::{Policies, RoomPolicy},
     room::{Joined, RoomName, RoomNameError},
     router::{Path, Router},
     time::{Timestamp, UnixTime},
-    wire::{
-        CloseCode, DisconnectReason, EncodeError, ErrorCode, Event, Frame, JoinError, Message,
-        Payload, SendError,
-    },
+    wire::{CloseCode, DisconnectReason, EncodeError, ErrorCode, Event, Frame, Message, Payload},
 };
 #[cfg(feature = "garde")]
 pub use router::Valid;

@@ -4,14 +4,8 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, iter::FusedIterator, ops::Range, slice};
 
 use crate::{
-    hub::conn::ConnId,
-    policy::Overflow,
-    room::history::Except,
-    time::Timestamp,
-    wire::close::CloseCode,
-    wire::envelope::{RequestId, write_head, write_string},
-    wire::error::ErrorCode,
-    wire::frame::Frame,
+    hub::conn::ConnId, policy::Overflow, room::history::Except, time::Timestamp,
+    wire::close::CloseCode, wire::envelope::RequestId, wire::error::ErrorBody, wire::frame::Frame,
 };
 
 /// One thing for the host to do; to be carried out in order.
@@ -441,23 +435,16 @@ impl Outbox {
     }
 
     /// An error answer.
-    pub(crate) fn error(
+    pub(crate) fn error<'e>(
         &mut self,
         conn: ConnId,
         event: &str,
         id: Option<&RequestId<'_>>,
         room: Option<&str>,
-        code: ErrorCode,
-        message: impl fmt::Display,
+        error: impl Into<ErrorBody<'e>>,
     ) {
-        self.send_to(conn, |text| {
-            write_head(text, event, id, room);
-            text.push_str(r#","error":{"code":""#);
-            text.push_str(code.as_str());
-            text.push_str(r#"","message":"#);
-            write_string(text, &alloc::format!("{message}"));
-            text.push_str("}}");
-        });
+        let error = error.into();
+        self.send_to(conn, |text| error.write(text, event, id, room));
     }
 
     /// How far the commands go.

@@ -1,19 +1,17 @@
 //! Protocol verbs: what a client asks with an event that starts with `$`.
 
-use alloc::{borrow::Cow, format};
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     hub::Hub,
     hub::conn::ConnId,
+    hub::error::RequestError,
     outbox::Outbox,
     room::RoomNameError,
     room::recovery::SincePosition,
     time::Timestamp,
     wire::envelope::{Envelope, write_head, write_string},
-    wire::error::{ErrorCode, JoinError},
 };
 
 /// The `data` of `$join`.
@@ -37,7 +35,7 @@ impl Hub {
         request: &Envelope<'_>,
         out: &mut Outbox,
     ) {
-        let fault = match &*request.event {
+        let answered = match &*request.event {
             "$join" => self.verb_join(now, conn, request, out),
             "$leave" => self.verb_leave(now, conn, request, out),
             "$rooms" => {
@@ -53,10 +51,11 @@ impl Hub {
                 });
                 Ok(())
             }
-            _ => Err((ErrorCode::UnknownVerb, UNKNOWN_VERB.into())),
+            _ => Err(RequestError::UnknownVerb),
         };
-        if let Err((code, message)) = fault {
-            answer_error(conn, request, out, code, &message);
+        if let Err(error) = answered {
+            let (id, room) = (request.id.as_ref(), request.room.as_deref());
+            out.error(conn, &request.event, id, room, &error);
         }
     }
 
@@ -66,18 +65,15 @@ impl Hub {
         conn: ConnId,
         request: &Envelope<'_>,
         out: &mut Outbox,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         let room = self.room_of(request)?;
-        let (since, meta) = join_data(request.data.as_str()).ok_or(BAD_DATA)?;
+        let (since, meta) = join_data(request.data.as_str()).ok_or(RequestError::JoinData)?;
         if let Some(since) = &since
             && self.waits_for(room, since)
         {
             return self.park(conn, request, room, out);
         }
-        let (slot, already) = match self.enter(now, conn, room, meta, out) {
-            Ok(entered) => entered,
-            Err(fault) => return self.not_joined(&fault),
-        };
+        let (slot, already) = self.enter(now, conn, room, meta, out)?;
         let missed = since.as_ref().map(|since| {
             // Without a history there is nothing to replay from: never partial.
             self.missed(now, slot, conn, since, out)
@@ -106,31 +102,11 @@ impl Hub {
         Ok(())
     }
 
-    /// The answer to a join that did not happen.
-    fn not_joined(&self, fault: &JoinError) -> Result<(), Fault> {
-        let code = match fault {
-            JoinError::RoomLimit { .. } | JoinError::RoomNames { .. } => ErrorCode::RoomLimit,
-            JoinError::MemberLimit { .. } => ErrorCode::MemberLimit,
-            JoinError::Meta { .. } | JoinError::Metas { .. } => ErrorCode::TooLarge,
-            JoinError::Room(_) => return Err(self.no_room()),
-            // Its `meta` is JSON already.
-            JoinError::UnknownConn(_) | JoinError::Encode(_) => {
-                debug_assert!(false, "a request of a dead connection");
-                return Ok(());
-            }
-        };
-        Err((code, format!("{fault}").into()))
-    }
-
     /// The room of a request that needs one.
-    pub(crate) fn room_of<'a>(&self, request: &'a Envelope<'_>) -> Result<&'a str, Fault> {
-        request.room.as_deref().ok_or_else(|| self.no_room())
-    }
-
-    fn no_room(&self) -> Fault {
+    pub(crate) fn room_of<'a>(&self, request: &'a Envelope<'_>) -> Result<&'a str, RequestError> {
         let bytes_max = self.limits().room_name_bytes;
-        let fault = format!("this verb needs a `room`: {}", RoomNameError { bytes_max });
-        (ErrorCode::BadRoom, fault.into())
+        let missing = RequestError::RoomMissing(RoomNameError { bytes_max });
+        request.room.as_deref().ok_or(missing)
     }
 
     fn verb_leave(
@@ -139,7 +115,7 @@ impl Hub {
         conn: ConnId,
         request: &Envelope<'_>,
         out: &mut Outbox,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         let room = self.room_of(request)?;
         let was = self.leave(now, conn, room, out).unwrap_or(false);
         answer(conn, request, out, |text| {
@@ -166,23 +142,6 @@ impl Hub {
         });
     }
 }
-
-/// An answer that refuses a request.
-pub(crate) type Fault = (ErrorCode, Cow<'static, str>);
-
-pub(crate) const NOT_A_MEMBER: Fault = (
-    ErrorCode::Forbidden,
-    Cow::Borrowed("this is for members of the room: join it first"),
-);
-const BAD_DATA: Fault = (
-    ErrorCode::BadPayload,
-    Cow::Borrowed(
-        "`data` of $join must be an object: {\"since\":{\"epoch\":string,\"offset\":integer,\
-         \"conn\":string, or at most 16 of them},\"meta\":any}, each member optional but `epoch` and \
-         `offset`",
-    ),
-);
-const UNKNOWN_VERB: &str = "no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms, $members, $history or $ping";
 
 /// The `data` of `$join`, checked to the bottom.
 fn join_data(json: &str) -> Option<(Option<SincePosition<'_>>, Option<&str>)> {
@@ -216,15 +175,4 @@ pub(crate) fn answer(
         data(text);
         text.push('}');
     });
-}
-
-fn answer_error(
-    conn: ConnId,
-    request: &Envelope<'_>,
-    out: &mut Outbox,
-    code: ErrorCode,
-    message: &str,
-) {
-    let (id, room) = (request.id.as_ref(), request.room.as_deref());
-    out.error(conn, &request.event, id, room, code, message);
 }

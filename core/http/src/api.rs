@@ -8,7 +8,8 @@ mod send;
 
 use alloc::{
     borrow::{Cow, ToOwned},
-    string::{String, ToString},
+    format,
+    string::String,
     vec::Vec,
 };
 
@@ -19,8 +20,8 @@ use self::{
     call::Action,
     query::{Query, number},
 };
-use super::{Access, Headers, Problem, ProblemCode, Reason, Request, access::NO_NAMESPACE};
-use roomcast_core::{CloseCode, ConnId, Limits, RoomName, RoomNameError};
+use super::{Access, Headers, Problem, Reason, Request, access::NO_NAMESPACE};
+use roomcast_core::{CloseCode, ConnId, Limits, RoomName, wire::Details};
 
 /// A request of the API that is understood, as far as its head goes.
 #[derive(Debug)]
@@ -118,7 +119,7 @@ fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
         ["connections"] | ["connections", _] => "GET, HEAD, DELETE, OPTIONS",
         _ => {
             return Err(Problem::not_found(
-                "there are send, rooms, rooms/{room}, rooms/{room}/members, \
+                "the API has send, rooms, rooms/{room}, rooms/{room}/members, \
                  rooms/{room}/members/{conn}, rooms/{room}/history, connections, \
                  connections/{conn}, and room with ?room= in place of rooms/{room}",
             ));
@@ -137,7 +138,7 @@ fn action(
     let name;
     let (room, resource) = match resource {
         ["room", rest @ ..] => {
-            let fault = || Problem::bad_request("say which room: ?room=NAME, percent-encoded");
+            let fault = || Problem::bad_request("name the room: ?room=NAME, percent-encoded");
             name = query.take("room").ok_or_else(fault)?;
             (Some(&*name), rest)
         }
@@ -145,7 +146,7 @@ fn action(
         resource => (None, resource),
     };
     if let Some(room) = room {
-        RoomName::check(room, limits.room_name_bytes).map_err(bad_room)?;
+        RoomName::check(room, limits.room_name_bytes)?;
         return room_action(method, room.to_owned(), resource, &query);
     }
     Ok(match (resource, method) {
@@ -161,7 +162,7 @@ fn action(
             query.only(&["user", "code", "reason"])?;
             Action::DisconnectUser {
                 user: query.get("user").map(str::to_owned).ok_or_else(|| {
-                    Problem::bad_request("say whom: ?user=NAME, or DELETE connections/{conn}")
+                    Problem::bad_request("name the user: ?user=NAME, or DELETE connections/{conn}")
                 })?,
                 code: close_code(&query)?,
                 reason: close_reason(&query)?,
@@ -251,16 +252,16 @@ fn close_code(query: &Query) -> Result<CloseCode, Problem> {
     })
 }
 
+/// What a close frame has room for beside the code: RFC 6455, section 5.5.
+const REASON_BYTES_MAX: usize = 123;
+
 fn close_reason(query: &Query) -> Result<String, Problem> {
     let reason = query.get("reason").unwrap_or("removed by the application");
-    if reason.len() > 123 {
-        return Err(Problem::bad_request("reason must have at most 123 bytes"));
+    if reason.len() > REASON_BYTES_MAX {
+        let detail = format!("reason must have at most {REASON_BYTES_MAX} bytes");
+        return Err(Problem::bad_request(detail).with_details(Details::limit(REASON_BYTES_MAX)));
     }
     Ok(reason.to_owned())
-}
-
-fn bad_room(fault: RoomNameError) -> Problem {
-    Problem::new(ProblemCode::BadRoom, fault.to_string())
 }
 
 fn no_room() -> Problem {

@@ -1,9 +1,10 @@
 //! The right to use the API.
 
 use super::{
-    Access, Headers, HostRule, OriginRule, Problem, ProblemCode, Reason, Request,
+    Access, Headers, HostRule, OriginRule, Problem, Reason, Request,
     host::{host_only, is_loopback_host},
 };
+use roomcast_core::ErrorCode;
 
 impl Access {
     /// True when the settings let programs of this machine use the API without a key.
@@ -38,7 +39,7 @@ impl Access {
             return match fault {
                 None => Ok(()),
                 Some(fault) => {
-                    Err(Problem::new(ProblemCode::Forbidden, fault).with_reason(Reason::KeylessApi))
+                    Err(Problem::new(ErrorCode::Forbidden, fault).with_reason(Reason::KeylessApi))
                 }
             };
         }
@@ -56,7 +57,7 @@ impl Access {
             Ok(())
         } else {
             Err(Problem::new(
-                ProblemCode::Unauthorized,
+                ErrorCode::Unauthorized,
                 "send Authorization: Bearer KEY, with a key that ROOMCAST_API_KEY (--api-key) gives \
                  the server",
             )
@@ -119,7 +120,7 @@ mod tests {
         }
     }
 
-    fn authorized(access: &Access, headers: &Pairs, local: bool) -> Result<(), ProblemCode> {
+    fn authorized(access: &Access, headers: &Pairs, local: bool) -> Result<(), ErrorCode> {
         let answer = access.authorize(&request(headers, local), false);
         answer.map_err(|problem| problem.code())
     }
@@ -131,7 +132,7 @@ mod tests {
         assert_eq!(authorized(&access, &[here], true), Ok(()));
         let own = ("origin", "http://localhost:3000");
         assert_eq!(authorized(&access, &[here, own], true), Ok(()));
-        let refused = Err(ProblemCode::Forbidden);
+        let refused = Err(ErrorCode::Forbidden);
         assert_eq!(authorized(&access, &[here], false), refused);
         let rebound = ("host", "evil.example:3000");
         assert_eq!(authorized(&access, &[rebound], true), refused);
@@ -149,7 +150,7 @@ mod tests {
     fn a_proxy_ends_the_api_without_a_key() {
         let access = Access::default();
         let here = ("host", "127.0.0.1:3000");
-        let refused = Err(ProblemCode::Forbidden);
+        let refused = Err(ErrorCode::Forbidden);
         for field in ["x-forwarded-for", "x-real-ip", "forwarded", "via"] {
             let headers = [here, (field, "203.0.113.7")];
             assert_eq!(authorized(&access, &headers, true), refused, "{field}");
@@ -205,7 +206,7 @@ mod tests {
             off,
         ] {
             assert!(!access.has_keyless_api());
-            let refused = Err(ProblemCode::Forbidden);
+            let refused = Err(ErrorCode::Forbidden);
             assert_eq!(authorized(&access, here, true), refused, "{access:?}");
         }
     }
@@ -222,7 +223,7 @@ mod tests {
         }
         for bad in ["first", "Basic first", "Bearer third", "Bearer "] {
             let headers = [("authorization", bad)];
-            let refused = Err(ProblemCode::Unauthorized);
+            let refused = Err(ErrorCode::Unauthorized);
             assert_eq!(authorized(&access, &headers, true), refused, "{bad}");
         }
     }

@@ -92,7 +92,7 @@ pub use notices::RefusalNotices;
 pub use origin::{OriginRule, OriginRuleError};
 #[cfg(feature = "toml")]
 pub use policy_file::{PolicyFileError, policies_from_toml};
-pub use problem::{Problem, ProblemCode};
+pub use problem::Problem;
 pub use reason::Reason;
 pub use request::{Headers, Request};
 pub use response::Response;

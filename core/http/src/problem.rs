@@ -1,110 +1,40 @@
 //! Errors over HTTP: `application/problem+json` (RFC 9457).
 
-use alloc::{borrow::Cow, format, vec::Vec};
-use roomcast_core::wire::Counted;
+use alloc::{borrow::Cow, format, string::ToString, vec::Vec};
+use roomcast_core::{
+    ErrorCode,
+    wire::{Coded, Counted, Details},
+};
 
 use serde::Serialize;
 
 use super::{Reason, Response};
 
-/// The `code` of a problem; each has one status. The same as in the protocol's error frames, where
-/// there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ProblemCode {
-    /// 400: the path, a parameter, a header or the body is malformed.
-    BadRequest,
-    /// 400: `data` is not JSON that may be relayed.
-    BadPayload,
-    /// 400: not a room name.
-    BadRoom,
-    /// 401: no key, or a wrong one.
-    Unauthorized,
-    /// 403: not allowed.
-    Forbidden,
-    /// 404: no such path, namespace, room or connection.
-    NotFound,
-    /// 405: the header `Allow` names the methods that are.
-    MethodNotAllowed,
-    /// 408: the body did not arrive in time.
-    Timeout,
-    /// 409: the connection is in as many rooms as it may be.
-    RoomLimit,
-    /// 409: the room has as many members as it may have.
-    MemberLimit,
-    /// 413: over a size limit.
-    TooLarge,
-    /// 415: the body is encoded in a way that the API does not read.
-    UnsupportedMediaType,
-    /// 422: the idempotency key was used for another message.
-    KeyReused,
-    /// 426: a WebSocket, and no upgrade to one.
-    UpgradeRequired,
-    /// 500: a fault of the server.
-    Internal,
-    /// 503: the server is full.
-    Overloaded,
-    /// 503: the server is going away.
-    Unavailable,
-}
-
-impl ProblemCode {
-    /// The code on the wire.
-    pub const fn as_str(self) -> &'static str {
-        self.parts().0
-    }
-
-    /// The status code.
-    pub const fn status(self) -> u16 {
-        self.parts().1
-    }
-
-    const fn parts(self) -> (&'static str, u16, &'static str) {
-        match self {
-            Self::BadRequest => ("bad_request", 400, "Bad Request"),
-            Self::BadPayload => ("bad_payload", 400, "Bad Request"),
-            Self::BadRoom => ("bad_room", 400, "Bad Request"),
-            Self::Unauthorized => ("unauthorized", 401, "Unauthorized"),
-            Self::Forbidden => ("forbidden", 403, "Forbidden"),
-            Self::NotFound => ("not_found", 404, "Not Found"),
-            Self::MethodNotAllowed => ("method_not_allowed", 405, "Method Not Allowed"),
-            Self::Timeout => ("timeout", 408, "Request Timeout"),
-            Self::RoomLimit => ("room_limit", 409, "Conflict"),
-            Self::MemberLimit => ("member_limit", 409, "Conflict"),
-            Self::TooLarge => ("too_large", 413, "Payload Too Large"),
-            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Unsupported Media Type"),
-            Self::KeyReused => ("key_reused", 422, "Unprocessable Entity"),
-            Self::UpgradeRequired => ("upgrade_required", 426, "Upgrade Required"),
-            Self::Internal => ("internal", 500, "Internal Server Error"),
-            Self::Overloaded => ("overloaded", 503, "Service Unavailable"),
-            Self::Unavailable => ("unavailable", 503, "Service Unavailable"),
-        }
-    }
-}
-
 /// An error as an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    code: ProblemCode,
+    code: ErrorCode,
     detail: Cow<'static, str>,
+    details: Option<Details>,
     headers: Vec<(&'static str, &'static str)>,
     reason: Option<Reason>,
 }
 
 /// Why a request was refused, where its problem does not say so itself.
-const REASONS: [(ProblemCode, Reason); 4] = [
-    (ProblemCode::Unauthorized, Reason::Key),
-    (ProblemCode::Forbidden, Reason::Policy),
-    (ProblemCode::Overloaded, Reason::Namespaces),
-    (ProblemCode::Unavailable, Reason::Draining),
+const REASONS: [(ErrorCode, Reason); 4] = [
+    (ErrorCode::Unauthorized, Reason::Key),
+    (ErrorCode::Forbidden, Reason::Policy),
+    (ErrorCode::Overloaded, Reason::Namespaces),
+    (ErrorCode::Unavailable, Reason::Draining),
 ];
 
 impl Problem {
     /// A problem; the detail says what to change.
-    pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
             detail: detail.into(),
+            details: None,
             headers: Vec::new(),
             reason: None,
         }
@@ -117,6 +47,13 @@ impl Problem {
         self
     }
 
+    /// The same with the member `details`.
+    #[must_use]
+    pub const fn with_details(mut self, details: Details) -> Self {
+        self.details = Some(details);
+        self
+    }
+
     /// 413: the body of an API call is larger than the host takes.
     pub fn body_too_large(bytes_max: usize) -> Self {
         let detail = format!(
@@ -124,11 +61,11 @@ impl Problem {
              (--api-body-bytes-max)",
             Counted(bytes_max, "byte")
         );
-        Self::new(ProblemCode::TooLarge, detail)
+        Self::new(ErrorCode::TooLarge, detail).with_details(Details::limit(bytes_max))
     }
 
     /// The code.
-    pub const fn code(&self) -> ProblemCode {
+    pub const fn code(&self) -> ErrorCode {
         self.code
     }
 
@@ -147,16 +84,27 @@ impl Problem {
     }
 
     pub(super) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ProblemCode::BadRequest, detail)
+        Self::new(ErrorCode::BadRequest, detail)
     }
 
     pub(super) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ProblemCode::NotFound, detail)
+        Self::new(ErrorCode::NotFound, detail)
     }
 
     pub(super) fn not_allowed(allow: &'static str) -> Self {
         let detail = format!("this path takes {allow}");
-        Self::new(ProblemCode::MethodNotAllowed, detail).with_header("allow", allow)
+        Self::new(ErrorCode::MethodNotAllowed, detail).with_header("allow", allow)
+    }
+}
+
+/// Errors of the hub keep their code, their text and their details.
+impl<E: Coded> From<E> for Problem {
+    fn from(error: E) -> Self {
+        let (code, details) = error.row();
+        Self {
+            details,
+            ..Self::new(code, error.to_string())
+        }
     }
 }
 
@@ -169,11 +117,13 @@ pub(super) struct Body<'a> {
     pub(super) status: u16,
     pub(super) detail: &'a str,
     pub(super) code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) details: Option<Details>,
 }
 
 impl From<Body<'_>> for Response {
     fn from(body: Body<'_>) -> Self {
-        // Text alone always has a JSON form.
+        // Texts and numbers always have a JSON form.
         let json = serde_json::to_vec(&body).unwrap_or_default();
         Self::new(body.status, "application/problem+json", json)
     }
@@ -181,17 +131,38 @@ impl From<Body<'_>> for Response {
 
 impl From<Problem> for Response {
     fn from(problem: Problem) -> Self {
-        let (code, status, title) = problem.code.parts();
+        let status = problem.code.status();
         let body = Body {
             kind: "about:blank",
-            title: Some(title),
+            title: Some(title(status)),
             status,
             detail: &problem.detail,
-            code,
+            code: problem.code.as_str(),
+            details: problem.details,
         };
         let mut response = Self::from(body);
         response.headers.extend(problem.headers);
         response
+    }
+}
+
+/// The reason phrase of a status of [`ErrorCode`].
+const fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Payload Too Large",
+        415 => "Unsupported Media Type",
+        422 => "Unprocessable Entity",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
     }
 }
 
@@ -202,12 +173,21 @@ mod tests {
     #[test]
     fn refusals_have_a_reason_and_mistakes_have_none() {
         let reason = |code| Problem::new(code, "x").reason();
-        assert_eq!(reason(ProblemCode::Unauthorized), Some(Reason::Key));
-        assert_eq!(reason(ProblemCode::Unavailable), Some(Reason::Draining));
-        assert_eq!(reason(ProblemCode::BadRequest), None);
-        assert_eq!(reason(ProblemCode::Internal), None);
+        assert_eq!(reason(ErrorCode::Unauthorized), Some(Reason::Key));
+        assert_eq!(reason(ErrorCode::Unavailable), Some(Reason::Draining));
+        assert_eq!(reason(ErrorCode::BadRequest), None);
+        assert_eq!(reason(ErrorCode::Internal), None);
         let named = Problem::not_found("x").with_reason(Reason::Namespace);
         assert_eq!(named.reason(), Some(Reason::Namespace));
+    }
+
+    #[test]
+    fn every_code_has_a_reason_phrase() {
+        let internal = "Internal Server Error";
+        for code in ErrorCode::ALL {
+            let is_named = title(code.status()) != internal;
+            assert_eq!(is_named, code.status() != 500, "{code}");
+        }
     }
 
     #[test]

@@ -110,7 +110,7 @@ fn nothing(there_is: Optional) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ProblemCode;
+    use roomcast_core::ErrorCode;
 
     const ALL: Optional = Optional {
         page: true,
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    fn route<'a>(method: &'a str, path: &'a str) -> Result<Route<'a>, ProblemCode> {
+    fn route<'a>(method: &'a str, path: &'a str) -> Result<Route<'a>, ErrorCode> {
         Route::of(&request(method, path), ALL).map_err(|problem| problem.code())
     }
 
@@ -162,9 +162,9 @@ mod tests {
         assert_eq!(route("POST", "/ws/a/b"), Ok(Route::Socket { namespace }));
         assert_eq!(route("PATCH", "/api/x"), Ok(Route::Api));
         for path in ["", "/api", "/wss", "/healthz/", "/index.html"] {
-            assert_eq!(route("GET", path), Err(ProblemCode::NotFound), "{path}");
+            assert_eq!(route("GET", path), Err(ErrorCode::NotFound), "{path}");
         }
-        let refused = Err(ProblemCode::MethodNotAllowed);
+        let refused = Err(ErrorCode::MethodNotAllowed);
         assert_eq!(route("POST", "/metrics"), refused);
     }
 
@@ -202,7 +202,7 @@ mod tests {
             "/api/v1/any/nothing",
             "/api/v2/any/rooms",
         ] {
-            assert_eq!(route("OPTIONS", path), Err(ProblemCode::NotFound), "{path}");
+            assert_eq!(route("OPTIONS", path), Err(ErrorCode::NotFound), "{path}");
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The way from a request to a WebSocket.
 
-use alloc::{format, string::String};
+use alloc::string::String;
 
 use super::{
-    Headers, Problem, ProblemCode, Reason, Request, Response, access::NO_NAMESPACE, problem::Body,
-    route::SOCKET,
+    Headers, Problem, Reason, Request, Response, access::NO_NAMESPACE, problem::Body, route::SOCKET,
 };
-use roomcast_core::{CloseCode, Rejection};
+use roomcast_core::{
+    CloseCode, ErrorCode, Rejection,
+    wire::{Details, ErrorBody},
+};
 
 /// The subprotocol in which the server speaks first. The answer to an upgrade names it when
 /// [`Upgrade::welcome`].
@@ -40,7 +42,7 @@ impl Upgrade {
         // Only `GET` upgrades.
         if request.method == "HEAD" || request.first("upgrade").is_none() {
             let detail = "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket";
-            return Err(Problem::new(ProblemCode::UpgradeRequired, detail)
+            return Err(Problem::new(ErrorCode::UpgradeRequired, detail)
                 .with_header("upgrade", "websocket")
                 .with_header("connection", "Upgrade"));
         }
@@ -66,21 +68,23 @@ impl Problem {
 /// Why a client may not connect, for both ways in which it may be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    problem: ProblemCode,
-    code: &'static str,
+    problem: ErrorCode,
+    code: ErrorCode,
     close: CloseCode,
     detail: &'static str,
+    limit: Option<usize>,
     reason: Option<Reason>,
 }
 
 impl Refusal {
     /// The page's origin is not allowed.
     pub const ORIGIN: Self = Self {
-        problem: ProblemCode::Forbidden,
-        code: "forbidden",
+        problem: ErrorCode::Forbidden,
+        code: ErrorCode::Forbidden,
         close: CloseCode::FORBIDDEN,
         detail: "this page's origin may not connect: list it in ROOMCAST_ALLOW_ORIGIN \
                  (--allow-origin), scheme, host and port",
+        limit: None,
         reason: Some(Reason::Origin),
     };
 
@@ -104,20 +108,22 @@ impl Refusal {
 
     /// There is no such namespace.
     pub const NAMESPACE: Self = Self {
-        problem: ProblemCode::NotFound,
-        code: "forbidden",
+        problem: ErrorCode::NotFound,
+        code: ErrorCode::Forbidden,
         close: CloseCode::FORBIDDEN,
         detail: NO_NAMESPACE,
+        limit: None,
         reason: Some(Reason::Namespace),
     };
 
     /// The server has no place for one more; the detail says what to raise.
     pub const fn overloaded(detail: &'static str) -> Self {
         Self {
-            problem: ProblemCode::Overloaded,
-            code: "overloaded",
+            problem: ErrorCode::Overloaded,
+            code: ErrorCode::Overloaded,
             close: CloseCode::OVERLOADED,
             detail,
+            limit: None,
             reason: None,
         }
     }
@@ -125,12 +131,24 @@ impl Refusal {
     /// The server is going away; the detail says what to do.
     pub const fn unavailable(detail: &'static str) -> Self {
         Self {
-            problem: ProblemCode::Unavailable,
-            code: "unavailable",
+            problem: ErrorCode::Unavailable,
+            code: ErrorCode::Unavailable,
             close: CloseCode::OVERLOADED,
             detail,
+            limit: None,
             reason: None,
         }
+    }
+
+    /// The same with the limit that was reached.
+    #[must_use]
+    pub const fn with_limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    fn details(&self) -> Option<Details> {
+        self.limit.map(Details::limit)
     }
 
     /// The same, counted under this reason.
@@ -142,8 +160,11 @@ impl Refusal {
 
     /// The text frame that tells why through the open socket.
     pub fn frame(&self) -> String {
-        let Self { code, detail, .. } = self;
-        format!(r#"{{"event":"$error","error":{{"code":"{code}","message":"{detail}"}}}}"#)
+        let body = ErrorBody::new(self.code.as_str(), self.detail);
+        match self.details() {
+            Some(details) => body.with_details(details).frame(),
+            None => body.frame(),
+        }
     }
 
     /// The code of the close frame that follows.
@@ -153,13 +174,16 @@ impl Refusal {
 
     /// The reason in it.
     pub const fn close_reason(&self) -> &'static str {
-        self.code
+        self.code.as_str()
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let mut problem = Self::new(refusal.problem, refusal.detail);
+        if let Some(details) = refusal.details() {
+            problem = problem.with_details(details);
+        }
         if let Some(reason) = refusal.reason {
             problem = problem.with_reason(reason);
         }
@@ -182,6 +206,7 @@ impl From<&Rejection> for Response {
             status,
             detail,
             code: rejection.code().as_str(),
+            details: None,
         };
         let mut response = Self::from(body);
         if status == 503 {

@@ -3,12 +3,10 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use roomcast_core::{
-    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, Event, Handshake, Hub, JoinError,
-    Limits, Outbox, Payload, SendError, Timestamp, UnknownConn,
+    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, ErrorCode, Event, Handshake, Hub,
+    JoinError, Limits, Outbox, Payload, SendError, Timestamp, UnknownConn,
 };
-use roomcast_http::{
-    Access, ApiCall, ApiHost, ApiRequest, Headers, Problem, ProblemCode, Request, Response,
-};
+use roomcast_http::{Access, ApiCall, ApiHost, ApiRequest, Headers, Problem, Request, Response};
 use serde_json::value::RawValue;
 
 const NOW: Timestamp = Timestamp::from_millis(7);
@@ -108,7 +106,7 @@ impl ApiHost for NamespaceContext {
 
     fn open(&mut self) -> Result<(), Problem> {
         if self.hub.is_none() && self.places == 0 {
-            return Err(Problem::new(ProblemCode::Overloaded, "full"));
+            return Err(Problem::new(ErrorCode::Overloaded, "full"));
         }
         self.hub.get_or_insert_with(|| Hub::new(Config::new("e")));
         Ok(())
@@ -242,11 +240,11 @@ fn sends_are_counted_and_remembered() {
     let refused = namespace
         .answer(send, key, &other)
         .expect_err("another message");
-    assert_eq!(refused.code(), ProblemCode::KeyReused);
+    assert_eq!(refused.code(), ErrorCode::KeyReused);
     for bad in ["", "\u{e9}", &"k".repeat(129)] {
         let refused = namespace.answer(send, &[("idempotency-key", bad)], body);
         let code = refused.expect_err(bad).code();
-        assert_eq!(code, ProblemCode::BadRequest, "{bad:?}");
+        assert_eq!(code, ErrorCode::BadRequest, "{bad:?}");
     }
 }
 
@@ -272,10 +270,7 @@ fn a_namespace_that_is_not_there_is_as_if_empty() {
     );
     let key: &[_] = &[("idempotency-key", "k")];
     let refused = namespace.answer("POST /api/v1/ns/send", key, body);
-    assert_eq!(
-        refused.expect_err("no place").code(),
-        ProblemCode::Overloaded
-    );
+    assert_eq!(refused.expect_err("no place").code(), ErrorCode::Overloaded);
     namespace.places = 1;
     let sent = namespace.answer("POST /api/v1/ns/send", key, body);
     assert_eq!(sent.expect("sent").status, 200);
@@ -411,7 +406,7 @@ fn parameters_that_a_call_does_not_know_are_refused_by_name() {
         "DELETE /api/v1/ns/connections/0?x=1",
     ] {
         let refused = namespace.answer(request, &[], body).expect_err(request);
-        assert_eq!(refused.code(), ProblemCode::BadRequest, "{request}");
+        assert_eq!(refused.code(), ErrorCode::BadRequest, "{request}");
         let text = Response::from(refused).body.into_owned();
         let text = String::from_utf8(text).expect("JSON");
         let named = ["`x`", "`before`", "`limit`"]
@@ -457,7 +452,7 @@ fn one_key_and_a_plain_body_are_asked_for() {
         let refused = namespace
             .answer(send, keys, body)
             .expect_err("several keys");
-        assert_eq!(refused.code(), ProblemCode::BadRequest, "{keys:?}");
+        assert_eq!(refused.code(), ErrorCode::BadRequest, "{keys:?}");
     }
     for encoding in ["gzip", "br", "x", "identity, gzip", "GZIP"] {
         let refused = namespace.answer(send, &[("content-encoding", encoding)], body);

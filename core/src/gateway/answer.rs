@@ -2,14 +2,14 @@
 
 use super::{
     failure::{Failure, Kind},
-    later::{CompleteError, Request, Token},
+    later::{CompleteError, PendingReplies, Request, Token},
     namespace_context::NamespaceContext,
     outcome::{Outcome, Reply},
 };
 use crate::{
     hub::conn::ConnId,
-    wire::envelope::{RequestId, write_head, write_string},
-    wire::error::ErrorCode,
+    hub::error::RequestError,
+    wire::envelope::{RequestId, write_head},
 };
 
 impl NamespaceContext<'_> {
@@ -73,28 +73,12 @@ impl NamespaceContext<'_> {
         room: Option<&str>,
         failure: &Failure,
     ) {
-        let details = match &*failure.0 {
-            Kind::Told { details, .. } => details.as_deref(),
-            Kind::Internal(text) => {
-                self.replies.fault(Some(conn), event, text.clone());
-                None
-            }
-        };
-        if self.hub.connection(conn).is_none() {
-            return;
+        if let Kind::Internal(text) = &*failure.0 {
+            self.replies.fault(Some(conn), event, text.clone());
         }
-        self.out.send_to(conn, |text| {
-            write_head(text, event, id, room);
-            text.push_str(r#","error":{"code":"#);
-            write_string(text, failure.code());
-            text.push_str(r#","message":"#);
-            write_string(text, failure.message());
-            if let Some(details) = details {
-                text.push_str(r#","details":"#);
-                text.push_str(details);
-            }
-            text.push_str("}}");
-        });
+        if self.hub.connection(conn).is_some() {
+            self.out.error(conn, event, id, room, failure);
+        }
     }
 
     /// Waits for an answer that comes later, unless it can reach nobody.
@@ -104,10 +88,8 @@ impl NamespaceContext<'_> {
         } else if self.hub.connection(conn).is_none() || self.replies.wait(token, request.clone()) {
             return;
         } else {
-            Failure::new(
-                ErrorCode::Overloaded,
-                "too many requests of this connection wait for their answers: wait for some of them",
-            )
+            let limit = PendingReplies::PENDING_MAX;
+            Failure::of(&RequestError::Pending { limit })
         };
         let Request { event, id, room } = request;
         self.fail(conn, &event, id.as_ref(), room.as_deref(), &failure);

@@ -21,6 +21,7 @@ use crate::{
     hub::Hub,
     hub::change::Change,
     hub::conn::{ConnId, Handshake},
+    hub::error::{RestoreError, SessionError, UnknownConn},
     hub::limits::Config,
     hub::receive::Received,
     hub::state::{ConnState, HubState},
@@ -30,7 +31,6 @@ use crate::{
     time::Timestamp,
     wire::close::{CloseCode, DisconnectReason},
     wire::envelope::{Envelope, Message},
-    wire::error::{RestoreError, SessionError, UnknownConn},
     wire::frame::Frame,
 };
 

@@ -16,8 +16,9 @@ use crate::{
     hub::change::Departed,
     hub::conn::ConnId,
     hub::delivery::Delivery,
+    hub::error::{JoinError, SessionError},
     wire::close::CloseCode,
-    wire::error::{EncodeError, JoinError, SessionError},
+    wire::error::EncodeError,
     wire::event::Event,
     wire::frame::Frame,
 };

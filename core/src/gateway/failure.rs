@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::{
     hub::conn::ConnId,
-    wire::error::{ErrorCode, JoinError},
+    hub::error::{INTERNAL, JoinError},
+    wire::error::{Coded, ErrorBody, ErrorCode},
 };
 
 /// An error answer: a code, a message for people, and details if there are any.
@@ -79,6 +80,15 @@ impl Failure {
         Self(Box::new(Kind::Internal(text.to_string())))
     }
 
+    /// The failure that tells the client of an error, with its code and its details.
+    pub(crate) fn of(error: &impl Coded) -> Self {
+        let failure = Self::new(error.code(), error.to_string());
+        match error.details() {
+            Some(details) => failure.with_details(&details),
+            None => failure,
+        }
+    }
+
     /// Adds details, as the member `details` of the error. A value without a form in JSON makes the
     /// failure internal.
     #[must_use]
@@ -113,7 +123,7 @@ impl Failure {
     pub fn message(&self) -> &str {
         match &*self.0 {
             Kind::Told { message, .. } => message,
-            Kind::Internal(_) => "the server failed at this; it was noted down there",
+            Kind::Internal(_) => INTERNAL,
         }
     }
 }
@@ -148,19 +158,24 @@ impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let any: &(dyn Error + 'static) = &error;
         match any.downcast_ref() {
-            Some(JoinError::RoomLimit { .. } | JoinError::RoomNames { .. }) => {
-                return Self::new(ErrorCode::RoomLimit, error.to_string());
-            }
-            Some(JoinError::MemberLimit { .. }) => {
-                return Self::new(ErrorCode::MemberLimit, error.to_string());
-            }
-            Some(JoinError::Meta { .. } | JoinError::Metas { .. }) => {
-                return Self::new(ErrorCode::TooLarge, error.to_string());
-            }
-            Some(JoinError::Room(_)) => return Self::new(ErrorCode::BadRoom, error.to_string()),
-            Some(JoinError::UnknownConn(_) | JoinError::Encode(_)) | None => {}
+            // The client cannot do anything about these.
+            None | Some(JoinError::UnknownConn(_) | JoinError::Encode(_)) => {}
+            Some(error) => return Self::of(error),
         }
         Self::internal(chain(&error))
+    }
+}
+
+impl<'a> From<&'a Failure> for ErrorBody<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        let details = match &*failure.0 {
+            Kind::Told { details, .. } => details.as_deref(),
+            Kind::Internal(_) => None,
+        };
+        ErrorBody {
+            details: details.map(Cow::Borrowed),
+            ..ErrorBody::new(failure.code(), failure.message())
+        }
     }
 }
 
@@ -226,6 +241,8 @@ mod tests {
     fn a_join_that_the_client_can_mend_is_told() {
         let limit = Failure::from(JoinError::RoomLimit { limit: 2 });
         assert_eq!(limit.code(), "room_limit");
+        let body = ErrorBody::from(&limit);
+        assert_eq!(body.details.as_deref(), Some(r#"{"limit":2}"#));
         let name = Failure::from(JoinError::Room(RoomNameError { bytes_max: 200 }));
         assert_eq!(name.code(), "bad_room");
     }

@@ -107,7 +107,7 @@ pub(super) struct PendingReplies {
 impl PendingReplies {
     /// Answers that one connection may wait for, and work of it that may be under way; more are a sign
     /// that nobody completes them.
-    const PENDING_MAX: usize = 256;
+    pub(super) const PENDING_MAX: usize = 256;
     /// In the number of a token: it names work.
     const WORK: u64 = 1;
     /// In the number of a token: later messages wait for it.
@@ -131,7 +131,7 @@ impl PendingReplies {
             self.begun.insert(token);
             self.work.push(token, work);
         } else {
-            let error = "too much work of one connection is under way: this was not begun";
+            let error = "too many tasks of one connection are running: this one was not started";
             self.fault(Some(conn), "spawn", error.into());
         }
         token

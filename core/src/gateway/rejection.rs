@@ -5,9 +5,9 @@ use core::error::Error;
 
 use super::failure::chain;
 use crate::{
+    hub::error::Refused,
     wire::close::CloseCode,
-    wire::envelope::write_string,
-    wire::error::{ErrorCode, Refused},
+    wire::error::{ErrorBody, ErrorCode},
 };
 
 /// Why a connection is refused, in both ways in which it may be told: as the HTTP status of a
@@ -41,42 +41,27 @@ impl<E: Error> From<E> for Rejection {
 impl Rejection {
     /// 401, or 4401: no or no good credentials.
     pub fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(
-            401,
-            ErrorCode::Unauthorized,
-            CloseCode::UNAUTHORIZED,
-            reason,
-        )
+        Self::new(ErrorCode::Unauthorized, CloseCode::UNAUTHORIZED, reason)
     }
 
     /// 403, or 4403: not allowed; the client should not come back.
     pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(403, ErrorCode::Forbidden, CloseCode::FORBIDDEN, reason)
+        Self::new(ErrorCode::Forbidden, CloseCode::FORBIDDEN, reason)
     }
 
     /// 503, or 1013: no place for it; the client should come back later.
     pub fn overloaded(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(503, ErrorCode::Overloaded, CloseCode::OVERLOADED, reason)
+        Self::new(ErrorCode::Overloaded, CloseCode::OVERLOADED, reason)
     }
 
     /// 500, or 1011: a fault of the server, of which the client learns nothing else.
     pub fn internal() -> Self {
-        Self::new(
-            500,
-            ErrorCode::Internal,
-            CloseCode::INTERNAL,
-            "internal error",
-        )
+        Self::new(ErrorCode::Internal, CloseCode::INTERNAL, "internal error")
     }
 
-    fn new(
-        status: u16,
-        code: ErrorCode,
-        close: CloseCode,
-        reason: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    fn new(code: ErrorCode, close: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            status,
+            status: code.status(),
             code,
             close,
             reason: reason.into(),
@@ -130,12 +115,7 @@ impl Rejection {
 
     /// The text frame that tells why through an open socket, before the close.
     pub fn frame(&self) -> String {
-        let mut text = String::from(r#"{"event":"$error","error":{"code":""#);
-        text.push_str(self.code.as_str());
-        text.push_str(r#"","message":"#);
-        write_string(&mut text, &self.reason);
-        text.push_str("}}");
-        text
+        ErrorBody::new(self.code.as_str(), &*self.reason).frame()
     }
 }
 

@@ -11,16 +11,16 @@ use core::{fmt, future::Future, pin::Pin};
 use super::{
     Gateway,
     app::App,
-    failure::Failure,
     later::{CompleteError, Request, Token},
     outcome::Outcome,
 };
 use crate::{
     hub::conn::ConnId,
-    outbox::{Command, Outbox},
+    hub::error::{RequestError, UnknownConn},
+    outbox::Outbox,
     time::Timestamp,
     wire::envelope::Envelope,
-    wire::error::{ErrorCode, UnknownConn},
+    wire::error::ErrorBody,
     wire::frame::Frame,
 };
 
@@ -133,18 +133,26 @@ impl Waiting {
         line.answer = Some(answer);
     }
 
-    /// Puts a message behind the others; false when too much waits.
-    fn push(&mut self, conn: ConnId, frame: Frame<'_>) -> bool {
+    /// Puts a message behind the others.
+    ///
+    /// # Errors
+    ///
+    /// When too much waits; the message is not kept then.
+    fn push(&mut self, conn: ConnId, frame: Frame<'_>) -> Result<(), RequestError> {
+        let full = |limit, noun| RequestError::Queued { limit, noun };
         let Some(line) = self.0.get_mut(&conn) else {
-            return false;
+            debug_assert!(false, "a message waits for nothing");
+            return Err(RequestError::Internal);
         };
-        let fits = line.frames.len() < Self::FRAMES_MAX
-            && (line.frames.is_empty() || line.bytes + frame.len() <= Self::BYTES_MAX);
-        if fits {
-            line.bytes += frame.len();
-            line.frames.push_back(frame.into());
+        if line.frames.len() >= Self::FRAMES_MAX {
+            return Err(full(Self::FRAMES_MAX, "message"));
         }
-        fits
+        if !line.frames.is_empty() && line.bytes + frame.len() > Self::BYTES_MAX {
+            return Err(full(Self::BYTES_MAX, "byte"));
+        }
+        line.bytes += frame.len();
+        line.frames.push_back(frame.into());
+        Ok(())
     }
 
     /// The answer was given, or will not be.
@@ -217,21 +225,10 @@ impl<G: Gateway> App<G> {
     /// work together with this value, and knows the text before. `None` when nobody waits.
     pub fn lost_answer(&self, token: Token) -> Option<String> {
         let Request { event, id, room } = self.replies.pending(token)?;
-        let (failure, mut out) = (Failure::internal(""), Outbox::new());
-        let (id, room, code) = (id.as_ref(), room.as_deref(), ErrorCode::Internal);
-        out.error(token.conn(), event, id, room, code, failure.message());
-        match out.iter().next()? {
-            Command::Send { frame, .. } => match frame {
-                Frame::Text(text) => Some(text.into()),
-                Frame::Binary(_) => None,
-            },
-            Command::Close { .. }
-            | Command::Ping { .. }
-            | Command::Persist { .. }
-            | Command::Append { .. }
-            | Command::PersistRoom { .. }
-            | Command::LoadHistory { .. } => None,
-        }
+        let mut text = String::new();
+        let error = ErrorBody::from(&RequestError::Internal);
+        error.write(&mut text, event, id.as_ref(), room.as_deref());
+        Some(text)
     }
 
     /// Lets a message wait, unless it is a `$ping`: that asks whether the server is there, and it is.
@@ -251,11 +248,8 @@ impl<G: Gateway> App<G> {
             && ping.event == "$ping"
         {
             self.hub.verb(now, conn, &ping, out);
-        } else if !self.replies.waiting.push(conn, frame) {
-            let message = "too many messages wait for the answer to an earlier one: wait for it as well; \
-                           this one was not processed";
-            self.hub
-                .decline(conn, frame, ErrorCode::Overloaded, message, out)?;
+        } else if let Err(error) = self.replies.waiting.push(conn, frame) {
+            self.hub.decline(conn, frame, error, out)?;
         }
         Ok(())
     }

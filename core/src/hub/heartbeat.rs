@@ -4,8 +4,8 @@
 //! finds that out and is set again, so that a busy connection costs nothing.
 
 use crate::{
-    hub::Hub, hub::conn::ConnId, outbox::Outbox, time::Timestamp, wire::close::CloseCode,
-    wire::error::UnknownConn,
+    hub::Hub, hub::conn::ConnId, hub::error::UnknownConn, outbox::Outbox, time::Timestamp,
+    wire::close::CloseCode,
 };
 
 impl Hub {

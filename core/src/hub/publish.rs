@@ -7,11 +7,11 @@ use crate::{
     hub::audience::Audience,
     hub::conn::ConnId,
     hub::delivery::Delivery,
+    hub::error::RequestError,
     outbox::{Draft, Outbox},
     room::history::{Except, Excepted},
     time::Timestamp,
     wire::envelope::{Message, write_from, write_head},
-    wire::error::ErrorCode,
     wire::event::Event,
     wire::payload::Payload,
 };
@@ -30,8 +30,7 @@ impl Hub {
         let policy = self.config.policies.get(index);
         let (conn, event, id) = (message.conn, &message.event, message.id.as_ref());
         if !policy.publish {
-            let advice = "clients may not publish to this room: its policy has `publish = false`";
-            out.error(conn, event, id, Some(room), ErrorCode::Forbidden, advice);
+            out.error(conn, event, id, Some(room), &RequestError::PublishForbidden);
             return Delivery::default();
         }
         let echo = message.echo.unwrap_or(policy.echo);

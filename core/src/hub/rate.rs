@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    hub::error::RequestError,
     hub::limits::{Limits, Rate},
     time::Timestamp,
 };
@@ -45,6 +46,20 @@ impl Bucket {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Milliseconds from the last [`take`](Self::take) until `count` tokens are there; `None` if they
+    /// never are.
+    fn wait(&self, rate: Rate, count: u64) -> Option<u64> {
+        let wanted = count.saturating_mul(1000);
+        if wanted > Self::capacity(rate) {
+            return None;
+        }
+        let missing = wanted.saturating_sub(self.level);
+        match u64::from(rate.per_second) {
+            0 if missing > 0 => None,
+            per_second => Some(missing.div_ceil(per_second.max(1))),
         }
     }
 }
@@ -97,6 +112,27 @@ impl Buckets {
             Verdict::Close
         }
     }
+
+    /// The error of a message that was just refused: it names the rate that is to be waited for
+    /// longest.
+    pub(crate) fn excess(&self, limits: &Limits, bytes: usize) -> RequestError {
+        let messages = limits.inbound_messages.map(|rate| {
+            let after_ms = self.messages.wait(rate, 1);
+            (rate.per_second, "message", after_ms)
+        });
+        let bytes = limits.inbound_bytes.map(|rate| {
+            let after_ms = self.bytes.wait(rate, bytes as u64);
+            (rate.per_second, "byte", after_ms)
+        });
+        let wait = |&(_, _, after_ms): &(_, _, Option<u64>)| after_ms.unwrap_or(u64::MAX);
+        let longest = bytes.into_iter().chain(messages).max_by_key(wait);
+        let (per_second, noun, after_ms) = longest.unwrap_or_default();
+        RequestError::Rate {
+            per_second,
+            noun,
+            after_ms,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +152,38 @@ mod tests {
         assert!(!bucket.take(RATE, at(99), 1));
         assert!(bucket.take(RATE, at(100), 1));
         assert!(!bucket.take(RATE, at(100), 1));
+    }
+
+    #[test]
+    fn the_longest_wait_is_told() {
+        let bytes = Rate {
+            per_second: 100,
+            burst: 200,
+        };
+        let mut limits = Limits::default();
+        (limits.inbound_messages, limits.inbound_bytes) = (Some(RATE), Some(bytes));
+        let at = Timestamp::from_millis;
+        let mut buckets = Buckets::full(&limits, at(0));
+        let mut excess = |now, bytes| {
+            let verdict = buckets.inbound(&limits, at(now), bytes);
+            (verdict == Verdict::Refuse).then(|| buckets.excess(&limits, bytes))
+        };
+        let over = |rate: Rate, noun, after_ms| {
+            let per_second = rate.per_second;
+            Some(RequestError::Rate {
+                per_second,
+                noun,
+                after_ms,
+            })
+        };
+        assert_eq!(excess(0, 100), None);
+        assert_eq!(excess(0, 150), over(bytes, "byte", Some(500)));
+        assert_eq!(excess(50, 1), over(RATE, "message", Some(50)));
+        assert_eq!(excess(100, 1), None);
+        let never = over(bytes, "byte", None);
+        assert_eq!(excess(100, 201), never, "more than the burst");
+        let later = over(RATE, "message", Some(100));
+        assert_eq!(excess(99, 1), later, "a clock that steps back");
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use crate::{
     hub::Hub,
     hub::conn::ConnId,
+    hub::error::{RequestError, UnknownConn},
     hub::rate::Verdict,
     outbox::Outbox,
     room::RoomName,
     time::Timestamp,
     wire::close::CloseCode,
-    wire::envelope::{Envelope, Malformed, Message},
-    wire::error::{ErrorCode, UnknownConn},
+    wire::envelope::{Envelope, Message, RequestId},
     wire::frame::Frame,
 };
 
@@ -122,7 +122,9 @@ impl Hub {
             let reason = "over the inbound rate for too long";
             self.close(now, conn, CloseCode::RATE_LIMITED, reason, out)?;
         } else if !self.config.raw {
-            self.decline(conn, frame, ErrorCode::RateLimited, RATE_LIMITED, out)?;
+            let connection = self.conns.get(conn).ok_or(UnknownConn(conn))?;
+            let excess = connection.buckets.excess(&self.config.limits, frame.len());
+            self.decline(conn, frame, excess, out)?;
         }
         Ok(false)
     }
@@ -146,8 +148,13 @@ impl Hub {
         };
         match Envelope::decode(text) {
             Ok(envelope) => self.envelope(conn, envelope, out),
-            Err(malformed) => {
-                self.refuse(conn, &malformed, out);
+            Err(read) => {
+                let addressed = (
+                    read.event.as_deref(),
+                    read.id.as_ref(),
+                    read.room.as_deref(),
+                );
+                self.refuse(conn, addressed, read.error.into(), out);
                 Received::Settled
             }
         }
@@ -163,57 +170,55 @@ impl Hub {
         &self,
         conn: ConnId,
         frame: Frame<'_>,
-        code: ErrorCode,
-        message: &'static str,
+        error: RequestError,
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
         self.conns.get(conn).ok_or(UnknownConn(conn))?;
-        let nameless = Malformed {
-            code,
-            message,
-            event: None,
-            id: None,
-            room: None,
+        let decoded = match frame {
+            Frame::Binary(_) => None,
+            Frame::Text(text) => Some(Envelope::decode(text)),
         };
-        let refusal = match frame {
-            Frame::Binary(_) => nameless,
-            Frame::Text(text) => match Envelope::decode(text) {
-                Ok(Envelope {
-                    event, id, room, ..
-                }) => Malformed {
-                    event: Some(event),
-                    id,
-                    room,
-                    ..nameless
-                },
-                Err(malformed) => Malformed {
-                    code,
-                    message,
-                    ..malformed
-                },
-            },
-        };
-        self.refuse(conn, &refusal, out);
+        match decoded {
+            None => self.refuse(conn, (None, None, None), error, out),
+            Some(Ok(read)) => {
+                let event = Some(&*read.event);
+                let addressed = (event, read.id.as_ref(), read.room.as_deref());
+                self.refuse(conn, addressed, error, out);
+            }
+            Some(Err(read)) => {
+                let addressed = (
+                    read.event.as_deref(),
+                    read.id.as_ref(),
+                    read.room.as_deref(),
+                );
+                self.refuse(conn, addressed, error, out);
+            }
+        }
         Ok(())
     }
 
-    /// Answers what was not processed, as far as its sender can be read.
-    fn refuse(&self, conn: ConnId, refusal: &Malformed<'_>, out: &mut Outbox) {
-        let event = refusal.event.as_deref().unwrap_or("$error");
+    /// Answers what was not processed: with the event, the id and the room of the message, as far as
+    /// they could be read.
+    fn refuse(
+        &self,
+        conn: ConnId,
+        (event, id, room): (Option<&str>, Option<&RequestId<'_>>, Option<&str>),
+        error: RequestError,
+        out: &mut Outbox,
+    ) {
+        let event = event.unwrap_or("$error");
         let bytes_max = self.limits().room_name_bytes;
-        let room = refusal.room.as_deref();
         let room = room.filter(|room| RoomName::check(room, bytes_max).is_ok());
-        let (id, code) = (refusal.id.as_ref(), refusal.code);
-        out.error(conn, event, id, room, code, refusal.message);
+        out.error(conn, event, id, room, &error);
     }
 
     #[inline]
     fn envelope<'f>(&self, conn: ConnId, envelope: Envelope<'f>, out: &mut Outbox) -> Received<'f> {
         if let Some(room) = &envelope.room
-            && let Err(fault) = RoomName::check(room, self.limits().room_name_bytes)
+            && let Err(error) = RoomName::check(room, self.limits().room_name_bytes)
         {
             let (event, id) = (&envelope.event, envelope.id.as_ref());
-            out.error(conn, event, id, None, ErrorCode::BadRoom, fault);
+            out.error(conn, event, id, None, &error);
             return Received::Settled;
         }
         if envelope.event.starts_with('$') {
@@ -238,4 +243,3 @@ impl Hub {
 }
 
 const BINARY: &str = "messages are text";
-const RATE_LIMITED: &str = "too many messages or bytes: send slower; this one was not processed";

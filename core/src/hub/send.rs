@@ -5,11 +5,12 @@ use crate::{
     hub::audience::Audience,
     hub::conn::ConnId,
     hub::delivery::Delivery,
+    hub::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn},
     outbox::{Draft, Kind, Outbox},
     room::RoomName,
     time::Timestamp,
     wire::envelope::{Message, write_from, write_head},
-    wire::error::{EncodeError, ErrorCode, SendError, UnknownConn},
+    wire::error::EncodeError,
     wire::event::Event,
     wire::frame::Frame,
     wire::payload::Payload,
@@ -36,8 +37,7 @@ impl Hub {
         let sender = self.conns.get(conn).ok_or(UnknownConn(conn))?;
         let (event, id) = (&message.event, message.id.as_ref());
         let Some(room) = message.room.as_deref() else {
-            let advice = "no handler for this event: add a `room` to publish to one";
-            out.error(conn, event, id, None, ErrorCode::UnknownEvent, advice);
+            out.error(conn, event, id, None, &RequestError::UnknownEvent);
             return Ok(Delivery::default());
         };
         if !self.config.policies.is_empty()
@@ -171,7 +171,7 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<Delivery, SendError> {
         let event = event.into();
-        if !(1..=128).contains(&key.len()) {
+        if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
             return Err(SendError::Key);
         }
         let limits = &self.config.limits;

@@ -5,8 +5,8 @@ use alloc::boxed::Box;
 use crate::{
     hub::Hub,
     hub::conn::ConnId,
+    hub::error::{SessionError, UnknownConn},
     outbox::Outbox,
-    wire::error::{SessionError, UnknownConn},
 };
 
 impl Hub {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     hub::Hub,
     hub::conn::{ConnId, Connection, Heartbeat, Metas},
+    hub::error::{RestoreError, UnknownConn},
     hub::idempotency::{Keys, Known},
     hub::limits::Config,
     hub::rate::Buckets,
@@ -17,7 +18,6 @@ use crate::{
     room::presence::Presence,
     room::{Room, RoomName},
     time::Timestamp,
-    wire::error::{RestoreError, UnknownConn},
 };
 
 /// The ground state of one connection; everything else about it is derived.

@@ -6,13 +6,13 @@ use crate::{
     hub::Hub,
     hub::change::Change,
     hub::conn::{ConnId, Metas},
+    hub::error::JoinError,
     outbox::Outbox,
     policy::{HistoryPolicy, PresencePolicy, RoomPolicy},
     room::history::{Except, History},
     room::presence::{Arrival, Presence, Who},
     room::{Extra, Room},
     time::Timestamp,
-    wire::error::JoinError,
 };
 
 impl Hub {

@@ -1,18 +1,19 @@
 //! What members are told of who comes and goes, and who asks for it.
 
-use alloc::{borrow::Cow, format, string::String};
+use alloc::{format, string::String};
 
 use serde::Deserialize;
 
 use crate::{
     hub::Hub,
     hub::conn::ConnId,
+    hub::error::RequestError,
     outbox::{Kind, Outbox},
     policy::{Overflow, PresencePolicy},
+    room::PageError,
     room::presence::{Listed, Presence, Who},
-    verb::{Fault, NOT_A_MEMBER, answer, object},
+    verb::{answer, object},
     wire::envelope::{Envelope, write_head, write_string},
-    wire::error::ErrorCode,
 };
 
 /// The `data` of `$members`.
@@ -22,14 +23,6 @@ struct MembersData {
     after: Option<String>,
     limit: Option<u64>,
 }
-
-const BAD_DATA: Fault = (
-    ErrorCode::BadPayload,
-    Cow::Borrowed(
-        "`data` of $members must be an object: {\"after\":\"the `next` of the page before\",\
-     \"limit\":at least 1}, each member optional",
-    ),
-);
 
 /// One page of those who are in a room.
 #[derive(Debug, Default)]
@@ -110,27 +103,26 @@ impl Hub {
         conn: ConnId,
         request: &Envelope<'_>,
         out: &mut Outbox,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         let name = self.room_of(request)?;
-        let data: Option<MembersData> = object(request.data.as_str()).ok_or(BAD_DATA)?;
+        let data: Option<MembersData> =
+            object(request.data.as_str()).ok_or(RequestError::MembersData)?;
         let data = data.unwrap_or_default();
         if data.limit == Some(0) {
-            return Err(BAD_DATA);
+            return Err(RequestError::MembersData);
         }
         let after = match &data.after {
-            Some(cursor) => Some(Who::parse(cursor).ok_or(BAD_DATA)?),
+            Some(cursor) => Some(Who::parse(cursor).ok_or(RequestError::MembersData)?),
             None => None,
         };
         let found = self.rooms.find(name).filter(|(_, room)| room.has(conn));
-        let (slot, _) = found.ok_or(NOT_A_MEMBER)?;
+        let (slot, _) = found.ok_or(RequestError::NotAMember)?;
         let limit = data
             .limit
             .and_then(|limit| usize::try_from(limit).ok())
             .unwrap_or(usize::MAX);
-        let page = self.presence_page(slot, after, limit).ok_or((
-            ErrorCode::Forbidden,
-            Cow::Borrowed("this room shows nobody: its policy has `presence = \"off\"`"),
-        ))?;
+        let page = self.presence_page(slot, after, limit);
+        let page = page.ok_or(PageError::NoPresence)?;
         answer(conn, request, out, |text| {
             text.push_str(r#"{"members":["#);
             for (at, member) in page.members.iter().enumerate() {

@@ -8,12 +8,13 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     hub::Hub,
     hub::conn::ConnId,
+    hub::error::RequestError,
     outbox::Outbox,
+    room::PageError,
     room::history::{History, HistoryMessage, Reader, Since},
     time::Timestamp,
-    verb::{Fault, NOT_A_MEMBER, answer, object},
+    verb::{answer, object},
     wire::envelope::{Envelope, RequestId, write_head, write_string},
-    wire::error::ErrorCode,
     wire::payload::Payload,
 };
 
@@ -92,22 +93,6 @@ struct HistoryData {
     conn: PreviousConns,
 }
 
-const BAD_DATA: Fault = (
-    ErrorCode::BadPayload,
-    Cow::Borrowed(
-        "`data` of $history must be an object: {\"after\":offset,\"before\":offset,\
-     \"limit\":at least 1,\"conn\":string, or at most 16 of them}, each member optional",
-    ),
-);
-const NO_HISTORY: Fault = (
-    ErrorCode::Forbidden,
-    Cow::Borrowed("this room keeps no history: its policy has no `history`"),
-);
-const BUSY: Fault = (
-    ErrorCode::Overloaded,
-    Cow::Borrowed("too many requests wait for histories: ask again later"),
-);
-
 /// A request that waits for a room's messages.
 #[derive(Debug, Clone)]
 pub(crate) struct PendingRead {
@@ -182,22 +167,23 @@ impl Hub {
         conn: ConnId,
         request: &Envelope<'_>,
         out: &mut Outbox,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         let name = self.room_of(request)?;
-        let data: Option<HistoryData> = object(request.data.as_str()).ok_or(BAD_DATA)?;
+        let data: Option<HistoryData> =
+            object(request.data.as_str()).ok_or(RequestError::HistoryData)?;
         let data = data.unwrap_or_default();
         if data.limit == Some(0) {
-            return Err(BAD_DATA);
+            return Err(RequestError::HistoryData);
         }
         let found = self.rooms.find(name).filter(|(_, room)| room.has(conn));
-        let (slot, room) = found.ok_or(NOT_A_MEMBER)?;
-        if room.history().ok_or(NO_HISTORY)?.is_away() {
+        let (slot, room) = found.ok_or(RequestError::NotAMember)?;
+        if room.history().ok_or(PageError::NoHistory)?.is_away() {
             return self.park(conn, request, name, out);
         }
         self.trim_told(now, slot, out);
         let limit = data.limit.and_then(|limit| usize::try_from(limit).ok());
         let reader = self.reader(conn, &data.conn.0);
-        let history = self.rooms.get(slot).history().ok_or(NO_HISTORY)?;
+        let history = self.rooms.get(slot).history().ok_or(PageError::NoHistory)?;
         let (after, before) = (data.after, data.before);
         let page = self.page(
             history,
@@ -232,9 +218,10 @@ impl Hub {
         request: &Envelope<'_>,
         room: &str,
         out: &mut Outbox,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RequestError> {
         if self.pending_reads.len() >= PENDING_READS_MAX {
-            return Err(BUSY);
+            let limit = PENDING_READS_MAX;
+            return Err(RequestError::Reads { limit });
         }
         self.pending_reads.push(PendingRead {
             conn,

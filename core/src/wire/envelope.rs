@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 
 use crate::{
     hub::conn::ConnId,
-    wire::error::{EncodeError, ErrorCode},
+    wire::error::{EncodeError, EnvelopeError},
     wire::payload::Payload,
 };
 
 /// Bytes of an event name.
 pub(crate) const EVENT_BYTES_MAX: usize = 128;
 /// Bytes of a request id that is a string.
-const ID_BYTES_MAX: usize = 64;
+pub(crate) const ID_BYTES_MAX: usize = 64;
 /// The largest magnitude of a request id that is a number: JavaScript's safe integers.
 const ID_NUMBER_MAX: u64 = (1 << 53) - 1;
 
@@ -136,8 +136,7 @@ pub(crate) struct Envelope<'a> {
 /// A frame that is not an envelope, and what could be read of it, to address the answer.
 #[derive(Debug)]
 pub(crate) struct Malformed<'a> {
-    pub(crate) code: ErrorCode,
-    pub(crate) message: &'static str,
+    pub(crate) error: EnvelopeError,
     pub(crate) event: Option<Cow<'a, str>>,
     pub(crate) id: Option<RequestId<'a>>,
     pub(crate) room: Option<Cow<'a, str>>,
@@ -201,10 +200,9 @@ impl<'a> Envelope<'a> {
             return Err(malformed(text));
         }
         let wire: Wire<'a> = serde_json::from_str(text).map_err(|_| malformed(text))?;
-        let refuse = |code, message, event, id, room: Option<Text<'a>>| {
+        let refuse = |error, event, id, room: Option<Text<'a>>| {
             Err(Malformed {
-                code,
-                message,
+                error,
                 event,
                 id,
                 room: room.map(|Text(room)| room),
@@ -212,35 +210,11 @@ impl<'a> Envelope<'a> {
         };
         let event = match wire.event {
             Some(Text(event)) if (1..=EVENT_BYTES_MAX).contains(&event.len()) => event,
-            _ => {
-                return refuse(
-                    ErrorCode::BadEnvelope,
-                    EVENT_FAULT,
-                    None,
-                    wire.id,
-                    wire.room,
-                );
-            }
+            _ => return refuse(EnvelopeError::Event, None, wire.id, wire.room),
         };
         let data = match wire.data.map_or(Ok(Payload::NULL), Payload::from_raw) {
             Ok(data) => data,
-            Err(fault) => {
-                let message = match fault {
-                    crate::wire::PayloadError::Surrogate => {
-                        "`data` must not hold a lone surrogate: write both halves of the pair"
-                    }
-                    crate::wire::PayloadError::Depth | crate::wire::PayloadError::Syntax => {
-                        "`data` must not be nested deeper than 64 levels"
-                    }
-                };
-                return refuse(
-                    ErrorCode::BadPayload,
-                    message,
-                    Some(event),
-                    wire.id,
-                    wire.room,
-                );
-            }
+            Err(error) => return refuse(error.into(), Some(event), wire.id, wire.room),
         };
         Ok(Self {
             event,
@@ -252,8 +226,6 @@ impl<'a> Envelope<'a> {
     }
 }
 
-const EVENT_FAULT: &str = "`event` must be a string of 1 to 128 bytes";
-
 /// Finds out what is wrong with a text that did not decode, and who may be told: off the hot path.
 fn malformed(text: &str) -> Malformed<'_> {
     let Some(loose) = Some(text)
@@ -261,9 +233,7 @@ fn malformed(text: &str) -> Malformed<'_> {
         .and_then(|text| serde_json::from_str::<Loose<'_>>(text).ok())
     else {
         return Malformed {
-            code: ErrorCode::BadEnvelope,
-            message: "a message must be one JSON object without a repeated member, \
-                      like {\"event\":\"hello\",\"room\":\"lobby\",\"data\":1}",
+            error: EnvelopeError::Object,
             event: None,
             id: None,
             room: None,
@@ -278,15 +248,14 @@ fn malformed(text: &str) -> Malformed<'_> {
     let event = read::<Text<'_>>(loose.event);
     let id = read::<RequestId<'_>>(loose.id);
     let room = read::<Text<'_>>(loose.room);
-    let message = match (&event, &id, &room) {
-        (Err(()), ..) => EVENT_FAULT,
-        (_, Err(()), _) => "`id` must be a string of at most 64 bytes or an integer below 2^53",
-        (.., Err(())) => "`room` must be a string",
-        _ => "`echo` must be true or false",
+    let error = match (&event, &id, &room) {
+        (Err(()), ..) => EnvelopeError::Event,
+        (_, Err(()), _) => EnvelopeError::Id,
+        (.., Err(())) => EnvelopeError::Room,
+        _ => EnvelopeError::Echo,
     };
     Malformed {
-        code: ErrorCode::BadEnvelope,
-        message,
+        error,
         event: event
             .ok()
             .flatten()
@@ -360,10 +329,11 @@ pub(crate) fn write_string(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::error::{Coded, ErrorCode};
 
     fn fault(text: &str) -> (ErrorCode, Option<Cow<'_, str>>, Option<RequestId<'_>>) {
         let fault = Envelope::decode(text).expect_err(text);
-        (fault.code, fault.event, fault.id)
+        (fault.error.code(), fault.event, fault.id)
     }
 
     #[test]

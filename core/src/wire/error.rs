@@ -1,13 +1,21 @@
-//! Errors, by whose fault they are: the client's ([`ErrorCode`], sent to it), the caller's (the
-//! `Err` types). The hub's own are `debug_assert!`s.
+//! Errors on the wire: their codes, their `details`, and the one writer of error frames.
 
+use alloc::{
+    borrow::Cow,
+    string::{String, ToString},
+};
 use core::fmt;
 
+use serde::Serialize;
+
 use crate::{
-    hub::conn::ConnId, room::RoomNameError, wire::counted::Counted, wire::payload::PayloadError,
+    room::RoomNameError,
+    wire::envelope::{EVENT_BYTES_MAX, ID_BYTES_MAX, RequestId, write_head, write_string},
+    wire::event::PATH_BYTES_MAX,
+    wire::payload::{Payload, PayloadError},
 };
 
-/// The `code` of an error frame.
+/// The `code` of an error, in an error frame or in a problem over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
@@ -39,29 +47,85 @@ pub enum ErrorCode {
     Overloaded,
     /// Something behind the server is down.
     Unavailable,
-    /// A fault of the server.
+    /// An error of the server.
     Internal,
+    /// HTTP only: the path, a parameter, a header or the body is malformed.
+    BadRequest,
+    /// HTTP only: no such path, namespace, room or connection.
+    NotFound,
+    /// HTTP only: the header `Allow` names the methods of the path.
+    MethodNotAllowed,
+    /// HTTP only: the body did not arrive in time.
+    Timeout,
+    /// HTTP only: the body is encoded in a way that the API does not read.
+    UnsupportedMediaType,
+    /// HTTP only: the idempotency key was used for another message.
+    KeyReused,
+    /// HTTP only: a WebSocket, and no upgrade to one.
+    UpgradeRequired,
 }
 
 impl ErrorCode {
+    /// All codes.
+    pub const ALL: [Self; 22] = [
+        Self::BadEnvelope,
+        Self::BadPayload,
+        Self::BadRoom,
+        Self::UnknownEvent,
+        Self::UnknownVerb,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Expired,
+        Self::RoomLimit,
+        Self::MemberLimit,
+        Self::TooLarge,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::Internal,
+        Self::BadRequest,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Timeout,
+        Self::UnsupportedMediaType,
+        Self::KeyReused,
+        Self::UpgradeRequired,
+    ];
+
     /// The code on the wire.
     pub const fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status of a problem with this code.
+    pub const fn status(self) -> u16 {
+        self.row().1
+    }
+
+    const fn row(self) -> (&'static str, u16) {
         match self {
-            Self::BadEnvelope => "bad_envelope",
-            Self::BadPayload => "bad_payload",
-            Self::BadRoom => "bad_room",
-            Self::UnknownEvent => "unknown_event",
-            Self::UnknownVerb => "unknown_verb",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::Expired => "expired",
-            Self::RoomLimit => "room_limit",
-            Self::MemberLimit => "member_limit",
-            Self::TooLarge => "too_large",
-            Self::RateLimited => "rate_limited",
-            Self::Overloaded => "overloaded",
-            Self::Unavailable => "unavailable",
-            Self::Internal => "internal",
+            Self::BadEnvelope => ("bad_envelope", 400),
+            Self::BadPayload => ("bad_payload", 400),
+            Self::BadRoom => ("bad_room", 400),
+            Self::UnknownEvent => ("unknown_event", 400),
+            Self::UnknownVerb => ("unknown_verb", 400),
+            Self::Unauthorized => ("unauthorized", 401),
+            Self::Forbidden => ("forbidden", 403),
+            Self::Expired => ("expired", 401),
+            Self::RoomLimit => ("room_limit", 409),
+            Self::MemberLimit => ("member_limit", 409),
+            Self::TooLarge => ("too_large", 413),
+            Self::RateLimited => ("rate_limited", 429),
+            Self::Overloaded => ("overloaded", 503),
+            Self::Unavailable => ("unavailable", 503),
+            Self::Internal => ("internal", 500),
+            Self::BadRequest => ("bad_request", 400),
+            Self::NotFound => ("not_found", 404),
+            Self::MethodNotAllowed => ("method_not_allowed", 405),
+            Self::Timeout => ("timeout", 408),
+            Self::UnsupportedMediaType => ("unsupported_media_type", 415),
+            Self::KeyReused => ("key_reused", 422),
+            Self::UpgradeRequired => ("upgrade_required", 426),
         }
     }
 }
@@ -72,86 +136,148 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// The id names no live connection: it ended, or never was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no live connection has the id {0}")]
-pub struct UnknownConn(pub ConnId);
-
-/// The hub takes no further connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// The member `details` of an error: what a program can use of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 #[non_exhaustive]
-pub enum Refused {
-    /// As many connections are open as `Limits::connections` allows.
-    #[error("the namespace is full: it takes {} at a time", Counted(*.limit, "connection"))]
-    Full {
-        /// The limit.
+pub enum Details {
+    /// A limit was passed.
+    #[non_exhaustive]
+    Limit {
+        /// The limit in force.
         limit: usize,
     },
-    /// All connection ids were given out; only a new hub has more.
-    #[error("all connection ids of this hub are used up")]
-    Exhausted,
+    /// A rate was passed.
+    #[non_exhaustive]
+    Rate {
+        /// The rate in force, per second.
+        limit: u32,
+        /// Milliseconds after which the same is let through, if nothing else is sent; `None` if it
+        /// never is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after_ms: Option<u64>,
+    },
 }
 
-/// A join that did not happen; nothing changed.
+impl Details {
+    /// A limit that was passed.
+    pub const fn limit(limit: usize) -> Self {
+        Self::Limit { limit }
+    }
+
+    /// A rate per second that was passed, and the time to wait.
+    pub const fn rate(limit: u32, after_ms: Option<u64>) -> Self {
+        Self::Rate { limit, after_ms }
+    }
+}
+
+/// An error that a client can be told: its text is its [`Display`](fmt::Display).
+pub trait Coded: fmt::Display {
+    /// The code and the details.
+    fn row(&self) -> (ErrorCode, Option<Details>);
+
+    /// The code.
+    fn code(&self) -> ErrorCode {
+        self.row().0
+    }
+
+    /// The details. An error whose text names a limit has it here.
+    fn details(&self) -> Option<Details> {
+        self.row().1
+    }
+}
+
+/// The member `error` of an error frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorBody<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) message: Cow<'a, str>,
+    /// JSON.
+    pub(crate) details: Option<Cow<'a, str>>,
+}
+
+impl<E: Coded> From<&E> for ErrorBody<'_> {
+    fn from(error: &E) -> Self {
+        let (code, details) = error.row();
+        let body = Self::new(code.as_str(), error.to_string());
+        match details {
+            Some(details) => body.with_details(details),
+            None => body,
+        }
+    }
+}
+
+impl<'a> ErrorBody<'a> {
+    /// An error with this code, without details.
+    pub fn new(code: &'a str, message: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            details: None,
+        }
+    }
+
+    /// Adds details.
+    #[must_use]
+    pub fn with_details(mut self, details: Details) -> Self {
+        // Numbers alone always have a JSON form.
+        self.details = serde_json::to_string(&details).ok().map(Cow::Owned);
+        self
+    }
+
+    /// The text of a frame that answers no request in particular.
+    pub fn frame(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, "$error", None, None);
+        text
+    }
+
+    /// Appends the error frame that answers a request. Every error frame is written here.
+    pub(crate) fn write(
+        &self,
+        text: &mut String,
+        event: &str,
+        id: Option<&RequestId<'_>>,
+        room: Option<&str>,
+    ) {
+        write_head(text, event, id, room);
+        text.push_str(r#","error":{"code":"#);
+        write_string(text, self.code);
+        text.push_str(r#","message":"#);
+        write_string(text, &self.message);
+        if let Some(details) = &self.details {
+            text.push_str(r#","details":"#);
+            text.push_str(details);
+        }
+        text.push_str("}}");
+    }
+}
+
+/// A text message that is not an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum JoinError {
-    /// No such connection.
+pub enum EnvelopeError {
+    /// Not one JSON object, or a member is repeated.
+    #[error(
+        "a message must be one JSON object without a repeated member, like \
+         {{\"event\":\"hello\",\"room\":\"lobby\",\"data\":1}}"
+    )]
+    Object,
+    /// The `event` is missing, of the wrong type, empty or over 128 bytes.
+    #[error("`event` must be a string of 1 to {EVENT_BYTES_MAX} bytes")]
+    Event,
+    /// The `id` is of the wrong type, over 64 bytes or too large.
+    #[error("`id` must be a string of at most {ID_BYTES_MAX} bytes or an integer below 2^53")]
+    Id,
+    /// The `room` is of the wrong type.
+    #[error("`room` must be a string")]
+    Room,
+    /// The `echo` is of the wrong type.
+    #[error("`echo` must be true or false")]
+    Echo,
+    /// The `data` may not be relayed.
     #[error(transparent)]
-    UnknownConn(#[from] UnknownConn),
-    /// Not a room name.
-    #[error(transparent)]
-    Room(#[from] RoomNameError),
-    /// What presence is to show has no form in JSON.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// The connection is in as many rooms as it may be.
-    #[error(
-        "this connection is in {}, as many as it may be: leave one first",
-        Counted(*.limit, "room")
-    )]
-    RoomLimit {
-        /// The limit.
-        limit: usize,
-    },
-    /// The names of the connection's rooms would be too long together.
-    #[error(
-        "the names of this connection's rooms would pass {} together: leave a room first, or use \
-         shorter names",
-        Counted(*.limit, "byte")
-    )]
-    RoomNames {
-        /// The limit.
-        limit: usize,
-    },
-    /// The room has as many members as its policy allows.
-    #[error(
-        "the room is full: it has {}, as many as its policy allows",
-        Counted(*.limit, "member")
-    )]
-    MemberLimit {
-        /// The limit.
-        limit: usize,
-    },
-    /// What presence is to show is too large.
-    #[error(
-        "`meta` has at most {} of JSON: keep a key to the rest in it",
-        Counted(*.bytes_max, "byte")
-    )]
-    Meta {
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// What presence is to show is too large, over all rooms of the connection.
-    #[error(
-        "`meta` has at most {} over all rooms of a connection: use a shorter one, or leave a room \
-         first",
-        Counted(*.bytes_max, "byte")
-    )]
-    Metas {
-        /// The limit.
-        bytes_max: usize,
-    },
+    Payload(#[from] PayloadError),
 }
 
 /// A message that cannot be put into an envelope.
@@ -159,17 +285,17 @@ pub enum JoinError {
 #[non_exhaustive]
 pub enum EncodeError {
     /// The event name is empty, over 128 bytes, or starts with `$`.
-    #[error("`event` must have 1 to 128 bytes and must not start with `$`")]
+    #[error("`event` must have 1 to {EVENT_BYTES_MAX} bytes and must not start with `$`")]
     Event,
     /// The label is empty or over 200 bytes.
-    #[error("`path` must have 1 to 200 bytes")]
+    #[error("`path` must have 1 to {PATH_BYTES_MAX} bytes")]
     Path,
     /// The payload is not JSON that may be relayed.
     #[error(transparent)]
     Payload(#[from] PayloadError),
     /// The value has no form in JSON.
     #[error(
-        "the value cannot be written as JSON: its `Serialize` failed, or a map has keys that are no strings"
+        "the value cannot be written as JSON: its `Serialize` failed, or a map has keys that are not strings"
     )]
     Value,
     /// A room in the audience has no valid name.
@@ -177,61 +303,44 @@ pub enum EncodeError {
     Room(#[from] RoomNameError),
 }
 
-/// A session that cannot be read or kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// No such connection.
-    #[error(transparent)]
-    UnknownConn(#[from] UnknownConn),
-    /// The value has no form in JSON.
-    #[error("the session cannot be written as JSON")]
-    Value,
-    /// The session is of another type, or of another version of the application.
-    #[error("the session that is kept does not fit the type it is asked for as")]
-    Type,
-    /// Over `Limits::session_bytes`.
-    #[error(
-        "a session has at most {} of JSON: keep a key to the rest in it",
-        Counted(*.bytes_max, "byte")
-    )]
-    TooLarge {
-        /// The limit.
-        bytes_max: usize,
-    },
+impl Coded for PayloadError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        let details = match self {
+            Self::Syntax | Self::Surrogate => None,
+            Self::Depth => Some(Details::limit(Payload::DEPTH_MAX)),
+        };
+        (ErrorCode::BadPayload, details)
+    }
 }
 
-/// An idempotent send that did not happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The message cannot be encoded.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// The idempotency key was used for another message.
-    #[error("the idempotency key was used with another message: choose a new key")]
-    KeyReused,
-    /// The idempotency key is empty or over 128 bytes.
-    #[error("an idempotency key has 1 to 128 bytes")]
-    Key,
+impl Coded for RoomNameError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        (ErrorCode::BadRoom, Some(Details::limit(self.bytes_max)))
+    }
 }
 
-/// Ground state that no hub can have had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RestoreError {
-    /// Two connections with one slot, or an id that was not given out yet.
-    #[error("the state of connection {0} contradicts the rest: restore from one snapshot only")]
-    Conn(ConnId),
-    /// A room name that the limits do not allow, or one named twice.
-    #[error("the state of connection {0} holds a room that the limits refuse")]
-    Room(ConnId),
-    /// Two states of one room, or of one that the limits refuse.
-    #[error("the state of a room contradicts the rest: restore from one snapshot only")]
-    RoomState,
-    /// The application's own state, which it does not take.
-    #[error(
-        "the application does not take the state that was saved for it: was it another version?"
-    )]
-    Gateway,
+impl Coded for EnvelopeError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        let limit = match self {
+            Self::Object | Self::Room | Self::Echo => None,
+            Self::Event => Some(EVENT_BYTES_MAX),
+            Self::Id => Some(ID_BYTES_MAX),
+            Self::Payload(error) => return error.row(),
+        };
+        (ErrorCode::BadEnvelope, limit.map(Details::limit))
+    }
+}
+
+/// These are of what the application or a backend sends.
+impl Coded for EncodeError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        let limit = |limit| (ErrorCode::BadRequest, Some(Details::limit(limit)));
+        match self {
+            Self::Event => limit(EVENT_BYTES_MAX),
+            Self::Path => limit(PATH_BYTES_MAX),
+            Self::Payload(error) => error.row(),
+            Self::Value => (ErrorCode::BadPayload, None),
+            Self::Room(error) => error.row(),
+        }
+    }
 }

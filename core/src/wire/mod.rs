@@ -13,7 +13,7 @@ pub use self::{
     close::{CloseCode, DisconnectReason},
     counted::Counted,
     envelope::{Message, RequestId},
-    error::{EncodeError, ErrorCode, JoinError, SendError},
+    error::{Coded, Details, EncodeError, EnvelopeError, ErrorBody, ErrorCode},
     event::Event,
     frame::Frame,
     payload::{Payload, PayloadError},

@@ -57,7 +57,7 @@ fn a_limit_of_one_is_told_in_the_singular() {
     let den = r#"{"event":"$join","room":"den"}"#;
     let full = [den, r#"{"event":"$join","room":"other"}"#];
     let full = answered(&mut harness, &full);
-    assert!(full.contains("in 1 room, as many"), "{full}");
+    assert!(full.contains("room limit of 1 reached"), "{full}");
     let large = answered(
         &mut harness,
         &[den, r#"{"event":"$join","room":"den","data":{"meta":12}}"#],
@@ -69,7 +69,7 @@ fn a_limit_of_one_is_told_in_the_singular() {
         .receive(harness.now, conns[1], Frame::Text(den), &mut harness.out);
     assert!(received.is_ok_and(|message| message.is_none()));
     let members = lines(&harness.out).pop().expect("an answer");
-    assert!(members.contains("it has 1 member, as many"), "{members}");
+    assert!(members.contains("its policy allows 1 member"), "{members}");
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_failure_is_told_with_its_details_and_an_internal_one_is_not() {
     stage.text(a, r#"{"event":"down"}"#);
     stage.expect([
         r#"send a {"event":"full","id":1,"error":{"code":"table_full","message":"no seat is free","details":{"seats":4}}}"#,
-        r#"send a {"event":"down","error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#,
+        r#"send a {"event":"down","error":{"code":"internal","message":"internal server error (logged)"}}"#,
     ]);
     assert_eq!(
         stage.faults(),

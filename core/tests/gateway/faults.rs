@@ -218,7 +218,7 @@ fn a_handler_that_returns_no_json_fails_and_what_it_did_stays() {
     stage.text(a, r#"{"event":"map","id":1}"#);
     stage.expect([
         r#"send a {"event":"before","data":1}"#,
-        r#"send a {"event":"map","id":1,"error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#,
+        r#"send a {"event":"map","id":1,"error":{"code":"internal","message":"internal server error (logged)"}}"#,
     ]);
     assert_eq!(stage.app.hub().members("r"), [a]);
     assert_eq!(stage.faults().len(), 1);
@@ -309,7 +309,7 @@ fn a_token_of_another_request_is_no_answer() {
     stage.text(a, r#"{"event":"ask","id":1}"#);
     stage.text(a, r#"{"event":"ask","id":2}"#);
     stage.text(b, r#"{"event":"ask","id":3}"#);
-    let internal = r#""error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#;
+    let internal = r#""error":{"code":"internal","message":"internal server error (logged)"}}"#;
     stage.expect([
         &format!(r#"send a {{"event":"ask","id":2,{internal}"#),
         &format!(r#"send b {{"event":"ask","id":3,{internal}"#),

@@ -346,7 +346,7 @@ fn a_handler_that_panics_is_answered_for() {
         &text(a, r#"{"event":"join","id":1,"room":"r"}"#),
     );
     stage.expect([
-        r#"send a {"event":"join","id":1,"room":"r","error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#,
+        r#"send a {"event":"join","id":1,"room":"r","error":{"code":"internal","message":"internal server error (logged)"}}"#,
     ]);
     planted(&mut stage, Some("admit"));
     caught(&mut stage, &text(a, r#"{"event":"$join","room":"r"}"#));

@@ -95,7 +95,7 @@ fn a_handler_takes_what_it_names_and_returns_what_it_likes() {
         ),
         (
             r#"{"event":"broken"}"#,
-            r#""broken","error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#,
+            r#""broken","error":{"code":"internal","message":"internal server error (logged)"}}"#,
         ),
         (
             r#"{"event":"outcome","id":5}"#,

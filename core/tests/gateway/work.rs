@@ -114,9 +114,9 @@ fn nothing_waits_for_concurrent_work() {
 
 #[test]
 fn what_waits_is_bounded_by_number_and_by_bytes() {
-    let overloaded = |event: &str, id: usize| {
+    let overloaded = |event: &str, id: usize, most: &str, limit: usize| {
         format!(
-            r#"send a {{"event":"{event}","id":{id},"error":{{"code":"overloaded","message":"too many messages wait for the answer to an earlier one: wait for it as well; this one was not processed"}}}}"#
+            r#"send a {{"event":"{event}","id":{id},"error":{{"code":"overloaded","message":"at most {most} may wait for the answer to an earlier message: wait for that answer; this message was not processed","details":{{"limit":{limit}}}}}}}"#
         )
     };
     let (mut stage, [a]) = Stage::connected(shop());
@@ -126,7 +126,7 @@ fn what_waits_is_bounded_by_number_and_by_bytes() {
     }
     stage.expect([]);
     stage.text(a, &asks("say", 65));
-    stage.expect([&overloaded("say", 65)]);
+    stage.expect([&overloaded("say", 65, "64 messages", 64)]);
     let work = stage.one_work();
     stage.finish(work);
     assert_eq!(stage.take().len(), 65);
@@ -143,7 +143,7 @@ fn what_waits_is_bounded_by_number_and_by_bytes() {
     stage.expect([]);
     stage.wait(2_000);
     stage.text(a, &large);
-    stage.expect([&overloaded("say", 1)]);
+    stage.expect([&overloaded("say", 1, "262144 bytes", 262_144)]);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn what_it_gives_is_what_a_handler_may_return() {
         r#"send a {"event":"fails","id":0,"error":{"code":"nothing","message":"nothing there"}}"#,
         r#"send a {"event":"several","data":1}"#,
         r#"send a {"event":"several","id":1,"data":2}"#,
-        r#"send a {"event":"keyed","id":2,"error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#,
+        r#"send a {"event":"keyed","id":2,"error":{"code":"internal","message":"internal server error (logged)"}}"#,
     ]);
     let faults = stage.faults();
     assert!(faults[0].contains("keyed") && faults[0].contains("key must be a string"));
@@ -317,7 +317,7 @@ fn a_message_that_waited_and_panics_is_answered_and_the_next_go_on() {
         input = Input::Timeout;
     }
     assert_eq!(times, 2);
-    let internal = r#""error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#;
+    let internal = r#""error":{"code":"internal","message":"internal server error (logged)"}}"#;
     stage.expect([
         r#"send a {"event":"buy","id":1,"data":"1"}"#,
         &format!(r#"send a {{"event":"panic","id":2,{internal}"#),
@@ -354,7 +354,7 @@ fn what_a_lost_answer_would_have_to_be_is_known() {
     assert_eq!(
         stage.app.lost_answer(token).as_deref(),
         Some(
-            r#"{"event":"buy","id":"x","room":"r","error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#
+            r#"{"event":"buy","id":"x","room":"r","error":{"code":"internal","message":"internal server error (logged)"}}"#
         )
     );
     assert!(!stage.app.is_waiting(a));

@@ -1,19 +1,14 @@
 //! What the API shows: the JSON of its answers.
 
-use alloc::{
-    borrow::ToOwned,
-    boxed::Box,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::no_room;
-use crate::{Problem, ProblemCode, Response};
+use crate::{Problem, Response};
 use roomcast_core::{
-    ConnId, Delivery, Hub,
+    ConnId, Delivery, ErrorCode, Hub,
     room::{PageError, PresencePage},
 };
 
@@ -50,7 +45,7 @@ impl From<Answer> for Response {
     fn from(answer: Answer) -> Self {
         match serde_json::to_vec(&answer) {
             Ok(body) => Self::new(200, "application/json", body),
-            Err(_) => Problem::new(ProblemCode::Internal, "the answer could not be encoded").into(),
+            Err(_) => Problem::new(ErrorCode::Internal, "the answer could not be encoded").into(),
         }
     }
 }
@@ -99,9 +94,9 @@ pub(super) fn members(
 ) -> Result<PresencePage, Problem> {
     let found = hub.room(room);
     match hub.presence(room, after, limit) {
-        Err(PageError::Cursor) => Err(Problem::bad_request(PageError::Cursor.to_string())),
+        Err(fault @ PageError::Cursor) => Err(fault.into()),
         _ if found.is_none() => Err(no_room()),
-        Err(fault) => Err(Problem::new(ProblemCode::Forbidden, fault.to_string())),
+        Err(fault) => Err(fault.into()),
         Ok(page) => Ok(page),
     }
 }
@@ -122,10 +117,9 @@ impl HistoryView {
         limit: usize,
     ) -> Result<Self, Problem> {
         hub.room(room).ok_or_else(no_room)?;
-        let none = "this room keeps no history: its policy has no `history`";
         let page = hub.history(room, after, before, limit);
         let page = page.zip(hub.history_first(room));
-        let (page, first) = page.ok_or_else(|| Problem::new(ProblemCode::Forbidden, none))?;
+        let (page, first) = page.ok_or(PageError::NoHistory)?;
         let position = hub.position(room);
         Ok(Self {
             epoch: position.epoch.into_owned(),

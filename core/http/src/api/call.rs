@@ -1,11 +1,6 @@
 //! What a request asks for, and how it is done.
 
-use alloc::{
-    borrow::ToOwned,
-    boxed::Box,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
 use serde_json::value::RawValue;
 
@@ -15,9 +10,9 @@ use super::{
         ConnectionView, ConnectionsView, DisconnectedView, HistoryView, JoinedView, LeftView,
         RoomView, RoomsView, View, members,
     },
-    bad_room, no_connection, no_room,
+    no_connection, no_room,
 };
-use crate::{Problem, ProblemCode};
+use crate::Problem;
 use roomcast_core::{Audience, CloseCode, ConnId, Event, Hub, JoinError};
 
 /// A request of the API that is right in itself. It owns what it needs: it can be run on another
@@ -185,16 +180,7 @@ fn rooms(host: &impl ApiHost, prefix: &str, after: Option<&str>, limit: usize) -
 fn join(host: &mut impl ApiHost, room: &str, conn: ConnId) -> Result<JoinedView, Problem> {
     let already = host.join(conn, room).map_err(|fault| match fault {
         JoinError::UnknownConn(_) => no_connection(),
-        JoinError::Room(fault) => bad_room(fault),
-        JoinError::RoomLimit { .. } | JoinError::RoomNames { .. } => {
-            Problem::new(ProblemCode::RoomLimit, fault.to_string())
-        }
-        JoinError::MemberLimit { .. } => Problem::new(ProblemCode::MemberLimit, fault.to_string()),
-        // These are of what a client says of itself.
-        JoinError::Meta { .. } | JoinError::Metas { .. } => {
-            Problem::new(ProblemCode::TooLarge, fault.to_string())
-        }
-        JoinError::Encode(_) | _ => Problem::new(ProblemCode::BadPayload, fault.to_string()),
+        fault => fault.into(),
     })?;
     let joined = host.ask(|hub| {
         let position = hub.position(room);

@@ -5,6 +5,10 @@ use alloc::{borrow::Cow, borrow::ToOwned, format, string::String, vec::Vec};
 use percent_encoding::percent_decode_str;
 
 use crate::Problem;
+use roomcast_core::wire::Details;
+
+/// Entries of one page of a list.
+const PAGE_MAX: usize = 1000;
 
 /// The parameters of a call, each at most once.
 pub(super) struct Query(Vec<(String, String)>);
@@ -52,10 +56,10 @@ impl Query {
         };
         let unknown = shown(unknown);
         Err(Problem::bad_request(if known.is_empty() {
-            format!("{unknown} is no parameter of this call, which takes none")
+            format!("unknown parameter {unknown}: this call takes none")
         } else {
             let known = known.join(", ");
-            format!("{unknown} is no parameter of this call, which takes {known}")
+            format!("unknown parameter {unknown}: this call takes {known}")
         }))
     }
 
@@ -75,8 +79,11 @@ impl Query {
         };
         let limit = number(limit).and_then(|limit| usize::try_from(limit).ok());
         limit
-            .filter(|limit| (1..=1000).contains(limit))
-            .ok_or_else(|| Problem::bad_request("limit must be 1 to 1000, digits only"))
+            .filter(|limit| (1..=PAGE_MAX).contains(limit))
+            .ok_or_else(|| {
+                let detail = format!("limit must be 1 to {PAGE_MAX}, digits only");
+                Problem::bad_request(detail).with_details(Details::limit(PAGE_MAX))
+            })
     }
 }
 
@@ -101,7 +108,7 @@ fn shown(name: &str) -> String {
     if (1..=32).contains(&name.len()) && name.bytes().all(word) {
         format!("`{name}`")
     } else {
-        "a name that is no word".to_owned()
+        "whose name is not a word".to_owned()
     }
 }
 
@@ -138,11 +145,11 @@ mod tests {
             let query = Query::read(query).expect("a form");
             detail(&query.only(&["after", "limit"]).expect_err("unknown"))
         };
-        assert!(refused("limit=1&limti=2").contains("`limti` is no parameter"));
+        assert!(refused("limit=1&limti=2").contains("unknown parameter `limti`"));
         assert!(refused("limti").contains("takes after, limit"));
         for strange in ["%3Cscript%3E=1", "%22", "=1", "a%0Ab=1", &"x".repeat(33)] {
             let text = refused(strange);
-            assert!(text.contains("a name that is no word"), "{text}");
+            assert!(text.contains("whose name is not a word"), "{text}");
         }
     }
 

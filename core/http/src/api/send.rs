@@ -4,15 +4,18 @@ use alloc::{
     borrow::{Cow, ToOwned},
     boxed::Box,
     format,
-    string::{String, ToString},
+    string::String,
 };
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ApiCall, bad_room, call::Action};
-use crate::{Headers, Problem, ProblemCode, Request, request::is_text};
-use roomcast_core::{Audience, EncodeError, SendError};
+use super::{ApiCall, call::Action};
+use crate::{Headers, Problem, Request, request::is_text};
+use roomcast_core::{Audience, ErrorCode, wire::Details};
+
+/// Bytes of an idempotency key, as the hub takes it.
+const KEY_BYTES_MAX: usize = 128;
 
 /// A send whose body is still to come.
 ///
@@ -44,7 +47,7 @@ impl SendHead {
             |value: Cow<'_, str>| value.is_empty() || value.eq_ignore_ascii_case("identity");
         if !request.headers.values("content-encoding").all(plain) {
             let detail = "the body must be sent as it is: leave Content-Encoding out";
-            let problem = Problem::new(ProblemCode::UnsupportedMediaType, detail);
+            let problem = Problem::new(ErrorCode::UnsupportedMediaType, detail);
             return Err(problem.with_header("accept-encoding", "identity"));
         }
         let mut keys = request.headers.values("idempotency-key");
@@ -52,10 +55,13 @@ impl SendHead {
         if let Some(key) = &key {
             // Whoever stands in between may join several by commas.
             let one = !key.contains(',') && keys.next().is_none();
-            if !(one && (1..=128).contains(&key.len()) && is_text(key)) {
-                return Err(Problem::bad_request(
-                    "Idempotency-Key must be one, of 1 to 128 visible characters, without commas",
-                ));
+            if !(one && (1..=KEY_BYTES_MAX).contains(&key.len()) && is_text(key)) {
+                let detail = format!(
+                    "send one Idempotency-Key of 1 to {KEY_BYTES_MAX} visible characters, without commas"
+                );
+                return Err(
+                    Problem::bad_request(detail).with_details(Details::limit(KEY_BYTES_MAX))
+                );
             }
         }
         let key = key.map(Into::into);
@@ -111,18 +117,4 @@ fn misfit(what: &str, shape: &str, fault: &serde_json::Error) -> Problem {
     Problem::bad_request(format!(
         "{what} must be {shape}: look at line {line}, column {column} of it"
     ))
-}
-
-impl From<SendError> for Problem {
-    fn from(fault: SendError) -> Self {
-        let code = match fault {
-            SendError::KeyReused => ProblemCode::KeyReused,
-            SendError::Encode(EncodeError::Payload(_) | EncodeError::Value) => {
-                ProblemCode::BadPayload
-            }
-            SendError::Encode(EncodeError::Room(fault)) => return bad_room(fault),
-            SendError::Encode(_) | SendError::Key | _ => ProblemCode::BadRequest,
-        };
-        Self::new(code, fault.to_string())
-    }
 }

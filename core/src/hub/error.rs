@@ -1,0 +1,351 @@
+//! Errors of the hub: of its calls, and of the messages that clients send. Each has its text, its
+//! code and its `details` here.
+
+use crate::{
+    hub::conn::ConnId,
+    room::{PageError, RoomNameError},
+    wire::counted::Counted,
+    wire::error::{Coded, Details, EncodeError, EnvelopeError, ErrorCode},
+};
+
+/// The text of an error of which the client learns nothing else.
+pub(crate) const INTERNAL: &str = "internal server error (logged)";
+
+/// Bytes of an idempotency key.
+pub(crate) const KEY_BYTES_MAX: usize = 128;
+
+/// A message of a client that was refused; its sender is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Not an envelope.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// Not a room name.
+    #[error(transparent)]
+    Room(#[from] RoomNameError),
+    /// A verb that needs a room came without one.
+    #[error("this verb needs a `room`: {0}")]
+    RoomMissing(RoomNameError),
+    /// A message without a room, and no handler takes it.
+    #[error("no handler for this event: add a `room` to publish to one")]
+    UnknownEvent,
+    /// The protocol has no such verb.
+    #[error(
+        "no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms, \
+         $members, $history or $ping"
+    )]
+    UnknownVerb,
+    /// The `data` of `$join` has another shape.
+    #[error(
+        "`data` of $join must be an object: {{\"since\":{{\"epoch\":string,\"offset\":integer,\
+         \"conn\":string, or at most 16 of them}},\"meta\":any}}, each member optional but `epoch` and \
+         `offset`"
+    )]
+    JoinData,
+    /// The `data` of `$members` has another shape.
+    #[error(
+        "`data` of $members must be an object: {{\"after\":\"the `next` of the page before\",\
+         \"limit\":at least 1}}, each member optional"
+    )]
+    MembersData,
+    /// The `data` of `$history` has another shape.
+    #[error(
+        "`data` of $history must be an object: {{\"after\":offset,\"before\":offset,\
+         \"limit\":at least 1,\"conn\":string, or at most 16 of them}}, each member optional"
+    )]
+    HistoryData,
+    /// The verb is for members.
+    #[error("this is for members of the room: join it first")]
+    NotAMember,
+    /// The room's policy lets no client publish.
+    #[error("clients may not publish to this room: its policy has `publish = false`")]
+    PublishForbidden,
+    /// The connection did not join.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// There is no such page.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// Over a rate.
+    #[error(
+        "rate limit of {} per second reached: send slower; this message was not processed",
+        Counted(*.per_second as usize, .noun)
+    )]
+    Rate {
+        /// The rate in force.
+        per_second: u32,
+        /// What is counted: a message or a byte.
+        noun: &'static str,
+        /// Milliseconds to wait; `None` if the message never passes.
+        after_ms: Option<u64>,
+    },
+    /// Too many messages wait for the answer to an earlier one.
+    #[error(
+        "at most {} may wait for the answer to an earlier message: wait for that answer; this message \
+         was not processed",
+        Counted(*.limit, .noun)
+    )]
+    Queued {
+        /// The limit.
+        limit: usize,
+        /// What is counted: a message or a byte.
+        noun: &'static str,
+    },
+    /// Too many requests of the connection wait for the application.
+    #[error("at most {} of a connection may wait for their answers: wait for some of them", Counted(*.limit, "request"))]
+    Pending {
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many requests wait for histories that the host has.
+    #[error("at most {} may wait for histories: try again later", Counted(*.limit, "request"))]
+    Reads {
+        /// The limit.
+        limit: usize,
+    },
+    /// The host could not save what the message changes.
+    #[error(
+        "the server could not save what this message changes, and did not process it: send it again"
+    )]
+    Unsaved,
+    /// The server failed.
+    #[error("{INTERNAL}")]
+    Internal,
+}
+
+/// The id names no live connection: it ended, or never was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no live connection has the id {0}")]
+pub struct UnknownConn(pub ConnId);
+
+/// The hub takes no further connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// As many connections are open as `Limits::connections` allows.
+    #[error("the namespace is full: it takes {} at a time", Counted(*.limit, "connection"))]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// All connection ids were given out; only a new hub has more.
+    #[error("all connection ids of this hub are used up")]
+    Exhausted,
+}
+
+/// A join that did not happen; nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// No such connection.
+    #[error(transparent)]
+    UnknownConn(#[from] UnknownConn),
+    /// Not a room name.
+    #[error(transparent)]
+    Room(#[from] RoomNameError),
+    /// What presence is to show has no form in JSON.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The connection is in as many rooms as it may be.
+    #[error("room limit of {limit} reached: leave a room first")]
+    RoomLimit {
+        /// The limit.
+        limit: usize,
+    },
+    /// The names of the connection's rooms would be too long together.
+    #[error(
+        "the names of this connection's rooms would pass {} together: leave a room first, or use \
+         shorter names",
+        Counted(*.limit, "byte")
+    )]
+    RoomNames {
+        /// The limit.
+        limit: usize,
+    },
+    /// The room has as many members as its policy allows.
+    #[error(
+        "the room is full: its policy allows {}",
+        Counted(*.limit, "member")
+    )]
+    MemberLimit {
+        /// The limit.
+        limit: usize,
+    },
+    /// What presence is to show is too large.
+    #[error(
+        "`meta` has at most {} of JSON: keep a key to the rest in it",
+        Counted(*.bytes_max, "byte")
+    )]
+    Meta {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// What presence is to show is too large, over all rooms of the connection.
+    #[error(
+        "`meta` has at most {} over all rooms of a connection: use a shorter one, or leave a room \
+         first",
+        Counted(*.bytes_max, "byte")
+    )]
+    Metas {
+        /// The limit.
+        bytes_max: usize,
+    },
+}
+
+/// An idempotent send that did not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The message cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The idempotency key was used for another message.
+    #[error("the idempotency key was used with another message: choose a new key")]
+    KeyReused,
+    /// The idempotency key is empty or over 128 bytes.
+    #[error("an idempotency key has 1 to {KEY_BYTES_MAX} bytes")]
+    Key,
+}
+
+/// A session that cannot be read or kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// No such connection.
+    #[error(transparent)]
+    UnknownConn(#[from] UnknownConn),
+    /// The value has no form in JSON.
+    #[error("the session cannot be written as JSON")]
+    Value,
+    /// The session is of another type, or of another version of the application.
+    #[error("the stored session does not fit the requested type")]
+    Type,
+    /// Over `Limits::session_bytes`.
+    #[error(
+        "a session has at most {} of JSON: keep a key to the rest in it",
+        Counted(*.bytes_max, "byte")
+    )]
+    TooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
+}
+
+/// Ground state that no hub can have had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// Two connections with one slot, or an id that was not given out yet.
+    #[error("the state of connection {0} contradicts the rest: restore from one snapshot only")]
+    Conn(ConnId),
+    /// A room name that the limits do not allow, or one named twice.
+    #[error("the state of connection {0} holds a room that the limits refuse")]
+    Room(ConnId),
+    /// Two states of one room, or of one that the limits refuse.
+    #[error("the state of a room contradicts the rest: restore from one snapshot only")]
+    RoomState,
+    /// The application's own state, which it does not take.
+    #[error(
+        "the application does not take the state that was saved for it: was it another version?"
+    )]
+    Gateway,
+}
+
+impl Coded for RequestError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        use ErrorCode as Code;
+        match *self {
+            Self::Envelope(error) => error.row(),
+            Self::Room(error) | Self::RoomMissing(error) => error.row(),
+            Self::UnknownEvent => (Code::UnknownEvent, None),
+            Self::UnknownVerb => (Code::UnknownVerb, None),
+            Self::JoinData | Self::MembersData | Self::HistoryData => (Code::BadPayload, None),
+            Self::NotAMember | Self::PublishForbidden => (Code::Forbidden, None),
+            Self::Join(error) => error.row(),
+            Self::Page(error) => error.row(),
+            Self::Rate {
+                per_second,
+                after_ms,
+                ..
+            } => (Code::RateLimited, Some(Details::rate(per_second, after_ms))),
+            Self::Queued { limit, .. } | Self::Pending { limit } | Self::Reads { limit } => {
+                (Code::Overloaded, Some(Details::limit(limit)))
+            }
+            Self::Unsaved => (Code::Unavailable, None),
+            Self::Internal => (Code::Internal, None),
+        }
+    }
+}
+
+impl Coded for UnknownConn {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        (ErrorCode::NotFound, None)
+    }
+}
+
+impl Coded for Refused {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        let details = match *self {
+            Self::Full { limit } => Some(Details::limit(limit)),
+            Self::Exhausted => None,
+        };
+        (ErrorCode::Overloaded, details)
+    }
+}
+
+impl Coded for JoinError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        let (code, limit) = match *self {
+            Self::UnknownConn(error) => return error.row(),
+            Self::Room(error) => return error.row(),
+            Self::Encode(error) => return error.row(),
+            Self::RoomLimit { limit } | Self::RoomNames { limit } => (ErrorCode::RoomLimit, limit),
+            Self::MemberLimit { limit } => (ErrorCode::MemberLimit, limit),
+            Self::Meta { bytes_max } | Self::Metas { bytes_max } => {
+                (ErrorCode::TooLarge, bytes_max)
+            }
+        };
+        (code, Some(Details::limit(limit)))
+    }
+}
+
+impl Coded for SessionError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        match *self {
+            Self::UnknownConn(error) => error.row(),
+            Self::Value | Self::Type => (ErrorCode::Internal, None),
+            Self::TooLarge { bytes_max } => (ErrorCode::TooLarge, Some(Details::limit(bytes_max))),
+        }
+    }
+}
+
+impl Coded for SendError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        match *self {
+            Self::Encode(error) => error.row(),
+            Self::KeyReused => (ErrorCode::KeyReused, None),
+            Self::Key => (ErrorCode::BadRequest, Some(Details::limit(KEY_BYTES_MAX))),
+        }
+    }
+}
+
+impl Coded for PageError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        let code = match self {
+            Self::NoHistory | Self::NoPresence => ErrorCode::Forbidden,
+            Self::Cursor => ErrorCode::BadRequest,
+            Self::Unavailable => ErrorCode::Unavailable,
+        };
+        (code, None)
+    }
+}
+
+impl Coded for RestoreError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        (ErrorCode::Internal, None)
+    }
+}
+
+#[cfg(test)]
+mod tests;
