@@ -57,7 +57,7 @@ impl From<Rejection> for Denial {
 impl From<OpenError> for Denial {
     fn from(fault: OpenError) -> Self {
         match fault {
-            OpenError::Full => NAMESPACES.into(),
+            OpenError::Full { limit } => NAMESPACES.with_limit(limit).into(),
             OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_) => {
                 Rejection::internal().into()
             }
@@ -135,7 +135,7 @@ impl From<Denial> for Farewell {
 impl From<OpenError> for Farewell {
     fn from(fault: OpenError) -> Self {
         match fault {
-            OpenError::Full => Self {
+            OpenError::Full { .. } => Self {
                 counted: Some(Reason::Namespaces),
                 ..Self::FULL
             },

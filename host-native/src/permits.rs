@@ -41,11 +41,15 @@ impl Permits {
         self.taken.load(Relaxed)
     }
 
-    /// Takes a place; `None` when all are taken.
-    pub(crate) fn reserve(&self) -> Option<()> {
+    /// Takes a place.
+    ///
+    /// # Errors
+    ///
+    /// The limit, when all are taken.
+    pub(crate) fn reserve(&self) -> Result<(), usize> {
         let more = |taken| (taken < self.max).then_some(taken + 1);
-        self.taken.fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(())
+        let reserved = self.taken.fetch_update(Relaxed, Relaxed, more);
+        reserved.map(|_| ()).map_err(|_| self.max)
     }
 
     pub(crate) fn release(&self) {
@@ -81,14 +85,15 @@ impl Permit {
     /// When there is none.
     pub(crate) fn take(shared: &Arc<Shared>, address: IpAddr) -> Result<Self, Refusal> {
         let address = counted(address);
-        shared.connections.reserve().ok_or(CONNECTIONS)?;
+        let reserved = shared.connections.reserve();
+        reserved.map_err(|max| CONNECTIONS.with_limit(max))?;
         if let Some(max) = shared.settings.connections_per_address_max {
             let mut addresses = shared.addresses();
             let count = addresses.entry(address).or_default();
             if *count >= max {
                 drop(addresses);
                 shared.connections.release();
-                return Err(CONNECTIONS_PER_ADDRESS);
+                return Err(CONNECTIONS_PER_ADDRESS.with_limit(max));
             }
             *count += 1;
         }

@@ -50,7 +50,7 @@ pub enum RunError {
         fault: io::Error,
     },
     /// The gateway of a namespace cannot be made.
-    #[error("the gateway of the namespace `{namespace}` cannot be made: {fault}")]
+    #[error("the gateway of the namespace `{namespace}` could not be created: {fault}")]
     Gateway {
         /// The namespace.
         namespace: String,
@@ -60,8 +60,8 @@ pub enum RunError {
     /// The store cannot be used, or not any more. Nothing that was told to anybody is lost.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A namespace that is in the store cannot begin.
-    #[error("the namespace `{namespace}` in the store cannot begin: {fault}")]
+    /// A namespace that is in the store could not start.
+    #[error("the namespace `{namespace}` in the store could not start: {fault}")]
     Wake {
         /// The namespace.
         namespace: String,

@@ -60,8 +60,8 @@ pub enum ServerError {
     /// The server has not started yet, or has ended.
     #[error("the server is not running: it has not started yet, or it has ended")]
     NotRunning,
-    /// The namespace is to keep the message, and cannot begin.
-    #[error("the namespace cannot begin; why is in the server's log")]
+    /// The namespace is to keep the message, and could not start.
+    #[error("the namespace could not start; see the server log")]
     NotOpened,
     /// The message cannot be encoded.
     #[error(transparent)]

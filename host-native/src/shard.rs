@@ -150,14 +150,15 @@ impl Shard {
             return Ok(namespace);
         }
         let permits = &self.shared.namespaces;
-        if permits.reserve().is_none() {
+        if permits.reserve().is_err() {
             self.retire_one();
-            permits.reserve().ok_or(OpenError::Full)?;
+            let reserved = permits.reserve();
+            reserved.map_err(|limit| OpenError::Full { limit })?;
         }
         let opened = self.begin_namespace(name);
         if let Err(fault) = &opened {
             let namespace = &**name;
-            tracing::error!(namespace, %fault, "the namespace cannot begin");
+            tracing::error!(namespace, %fault, "the namespace could not start");
             self.shared.namespaces.release();
         }
         opened
@@ -547,8 +548,11 @@ pub(crate) struct Mounted {
 /// A namespace that cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    #[error("as many namespaces as there may be are alive")]
-    Full,
+    #[error("namespace limit of {limit} reached: raise --namespaces-max")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
     #[error(transparent)]
     Factory(#[from] FactoryFault),
     #[error(transparent)]

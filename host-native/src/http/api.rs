@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use roomcast_core::{
-    Audience, CloseCode, ConnId, Delivery, Event, Hub, JoinError, SendError, Timestamp, UnknownConn,
+    Audience, CloseCode, ConnId, Delivery, ErrorCode, Event, Hub, JoinError, SendError, Timestamp,
+    UnknownConn, wire::Details,
 };
-use roomcast_http::{ApiCall, ApiHost, ApiRequest, Problem, ProblemCode, Response};
+use roomcast_http::{ApiCall, ApiHost, ApiRequest, Problem, Response};
 use serde_json::value::RawValue;
 
 use super::{Head, Peer, head};
@@ -57,11 +58,11 @@ async fn whole(shard: &Shard, body: &mut Incoming) -> Result<Bytes, Problem> {
         }
         Some(Err(_)) => {
             let detail = "the body did not arrive whole";
-            Err(Problem::new(ProblemCode::BadRequest, detail))
+            Err(Problem::new(ErrorCode::BadRequest, detail))
         }
         None => {
             let detail = "the body did not arrive in time";
-            Err(Problem::new(ProblemCode::Timeout, detail))
+            Err(Problem::new(ErrorCode::Timeout, detail))
         }
     }
 }
@@ -118,14 +119,15 @@ impl ApiHost for Home<'_> {
                 self.namespace = Some(namespace);
                 Ok(())
             }
-            Err(OpenError::Full) => {
+            Err(OpenError::Full { limit }) => {
                 let detail = "too many namespaces to remember the message in one more: raise \
                               --namespaces-max, or send without Idempotency-Key to a room without history";
-                Err(Problem::new(ProblemCode::Overloaded, detail))
+                let problem = Problem::new(ErrorCode::Overloaded, detail);
+                Err(problem.with_details(Details::limit(limit)))
             }
             Err(OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_)) => {
-                let detail = "the namespace cannot begin; why is in the server's log";
-                Err(Problem::new(ProblemCode::Internal, detail))
+                let detail = "the namespace could not start; see the server log";
+                Err(Problem::new(ErrorCode::Internal, detail))
             }
         }
     }
@@ -184,5 +186,5 @@ impl ApiHost for Home<'_> {
 
 fn shutting_down() -> Problem {
     let detail = "the server is shutting down: ask another, or try again";
-    Problem::new(ProblemCode::Unavailable, detail)
+    Problem::new(ErrorCode::Unavailable, detail)
 }

@@ -27,7 +27,8 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_http::{Access, Headers, Problem, ProblemCode, Request, Response, Route};
+use roomcast_core::ErrorCode;
+use roomcast_http::{Access, Headers, Problem, Request, Response, Route};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -159,7 +160,7 @@ async fn answer(
         }
     };
     // What did not come in its time is not waited for once more.
-    let late = |problem: &Problem| problem.code() == ProblemCode::Timeout;
+    let late = |problem: &Problem| problem.code() == ErrorCode::Timeout;
     if !answered.as_ref().is_err_and(late) {
         take(shard, &request, body, in_work);
     }
@@ -195,7 +196,7 @@ fn route<'a>(request: &'a Head, peer: Peer, access: &Access) -> Result<Route<'a>
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
         let detail = "a request must have one Host header";
-        return Err(Problem::new(ProblemCode::BadRequest, detail));
+        return Err(Problem::new(ErrorCode::BadRequest, detail));
     }
     access.route(&head(request, peer))
 }

@@ -12,8 +12,8 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_core::{Frame, Handshake, gateway::Admission};
-use roomcast_http::{Problem, ProblemCode, Refusal, Request, SUBPROTOCOL, Upgrade};
+use roomcast_core::{ErrorCode, Frame, Handshake, gateway::Admission};
+use roomcast_http::{Problem, Refusal, Request, SUBPROTOCOL, Upgrade};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -80,7 +80,7 @@ fn check(version: Version, head: &Request<'_, Fields<'_>>) -> Result<String, Pro
     }
     if head.first("sec-websocket-version").as_deref() != Some("13") {
         let detail = "the WebSocket version must be 13";
-        return Err(Problem::new(ProblemCode::UpgradeRequired, detail)
+        return Err(Problem::new(ErrorCode::UpgradeRequired, detail)
             .with_header("sec-websocket-version", "13")
             .with_header("connection", "Upgrade"));
     }
@@ -88,7 +88,7 @@ fn check(version: Version, head: &Request<'_, Fields<'_>>) -> Result<String, Pro
         Some(key) if is_key(key.as_bytes()) => Ok(derive_accept_key(key.as_bytes())),
         _ => {
             let detail = "Sec-WebSocket-Key must be 16 bytes in base64";
-            Err(Problem::new(ProblemCode::BadRequest, detail))
+            Err(Problem::new(ErrorCode::BadRequest, detail))
         }
     }
 }

@@ -9,8 +9,7 @@ use super::{
     running::{Running, crowd, listen_to_log, logged},
 };
 
-const INTERNAL: &str =
-    r#""error":{"code":"internal","message":"the server failed at this; it was noted down there"}"#;
+const INTERNAL: &str = r#""error":{"code":"internal","message":"internal server error (logged)"}"#;
 
 /// Panics where the user's name says so.
 fn brittle() -> Router<u32> {

@@ -298,7 +298,7 @@ fn meaning(code: u16) -> &'static str {
         1006 => "the connection was lost, without a close frame",
         1002 | 1003 | 1007 | 1008 => "taken for a broken client; please report it",
         1009 => "a message was too large; see --message-bytes-max of the server",
-        1011 => "a fault of the server; its log says more",
+        1011 => "internal server error; see the server log",
         1013 => "the server is full",
         4401 => "a token is missing, wrong or expired",
         4403 => "this is not allowed",
