@@ -42,7 +42,7 @@ export default {
     } catch (fault) {
       // A text is about a setting: its name helps whoever deployed this.
       console.error("roomcast: a request is not answered:", fault?.stack ?? fault);
-      return Front.internal(request, inOrder(fault) ? fault : "a fault of the server");
+      return Front.internal(request, inOrder(fault) ? fault : "internal server error (logged)");
     }
     try {
       return await object.fetch(request);

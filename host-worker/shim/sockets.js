@@ -418,7 +418,7 @@ export class Sockets {
     } catch {
       // It has ended.
     }
-    end(socket, INTERNAL, "a fault of the server");
+    end(socket, INTERNAL, "internal server error");
   }
 
   // When the platform last answered a ping, by slot.

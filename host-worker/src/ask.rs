@@ -255,7 +255,7 @@ impl From<WireError> for ServerError {
     fn from(error: WireError) -> Self {
         // A name that no limit allows.
         let room = |bytes_max| RoomName::check("", bytes_max).err();
-        let unclear = || Self::Unavailable("a fault of another version".to_owned());
+        let unclear = || Self::Unavailable("an error of another version".to_owned());
         match error {
             WireError::Room(max) => {
                 room(max).map_or_else(unclear, |fault| Self::Encode(fault.into()))

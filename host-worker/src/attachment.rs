@@ -47,7 +47,7 @@ pub(crate) enum AttachmentError {
     #[error("its version is {0}, known is {VERSION}")]
     Version(u8),
     /// Without what stands there: clients chose it.
-    #[error("it is no state, from byte {0} on")]
+    #[error("it is not a saved state, from byte {0} on")]
     Json(usize),
 }
 

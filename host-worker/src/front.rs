@@ -2,10 +2,9 @@
 
 use std::cell::RefCell;
 
-use roomcast_core::{Rejection, Timestamp};
+use roomcast_core::{ErrorCode, Rejection, Timestamp, hub::RequestError};
 use roomcast_http::{
-    ApiRequest, Problem, ProblemCode, Reason, Refusal, RefusalNotices, Response, Route, Upgrade,
-    Vars,
+    ApiRequest, Problem, Reason, Refusal, RefusalNotices, Response, Route, Upgrade, Vars,
 };
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
@@ -162,7 +161,7 @@ impl Front {
     /// The response to a request whose body takes too long.
     #[wasm_bindgen(js_name = tooLate)]
     pub fn too_late(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let problem = Problem::new(ProblemCode::Timeout, "the body did not arrive in time");
+        let problem = Problem::new(ErrorCode::Timeout, "the body did not arrive in time");
         Head::read(request).answer(problem.into()).map_err(thrown)
     }
 
@@ -184,7 +183,7 @@ impl Front {
         request: &web_sys::Request,
         detail: String,
     ) -> Result<web_sys::Response, JsValue> {
-        let problem = Problem::new(ProblemCode::Internal, detail);
+        let problem = Problem::new(ErrorCode::Internal, detail);
         Head::read(request).answer(problem.into()).map_err(thrown)
     }
 
@@ -194,7 +193,7 @@ impl Front {
         let told = match Upgrade::check(&head.request()) {
             Ok(upgrade) if upgrade.refuse_in_band => reject(&head, &Rejection::internal(), upgrade),
             _ => {
-                let problem = Problem::new(ProblemCode::Internal, "a fault of the server");
+                let problem = Problem::from(RequestError::Internal);
                 head.answer(problem.into())
             }
         };
@@ -226,7 +225,7 @@ impl Front {
             Route::Metrics => {
                 let detail =
                     "a Worker has no metrics of its own: the platform's dashboard has them";
-                return Err(Problem::new(ProblemCode::NotFound, detail));
+                return Err(Problem::new(ErrorCode::NotFound, detail));
             }
             Route::Socket { namespace } => {
                 let upgrade = Upgrade::check(&request)?;
@@ -271,8 +270,8 @@ pub(crate) fn read(
 }
 
 fn internal(fault: &worker::Error) -> Problem {
-    worker::console_error!("a refusal cannot be told: {fault}");
-    Problem::new(ProblemCode::Internal, "the server cannot answer this")
+    worker::console_error!("a refusal could not be sent: {fault}");
+    RequestError::Internal.into()
 }
 
 pub(crate) fn thrown(fault: worker::Error) -> JsValue {

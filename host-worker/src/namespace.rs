@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use roomcast_core::{
-    App, CloseCode, Command, Config, ConnId, DisconnectReason, ErrorCode, Frame, Gateway,
-    Handshake, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
+    App, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake, Limits,
+    Outbox, Policies, Rejection, RoomPolicy, Timestamp,
     gateway::{Admission, ConnectError, UpgradeRequest},
+    hub::RequestError,
     policy::PresencePolicy,
     wire::Counted,
 };
@@ -61,9 +62,6 @@ pub(crate) struct Namespace<P> {
     /// When the platform is to call.
     alarm: Option<Timestamp>,
 }
-
-const UNAVAILABLE: &str =
-    "the server could not save what this message changes, and did not process it: send it again";
 
 impl<P: Platform> Namespace<P> {
     pub(crate) fn new(
@@ -149,8 +147,7 @@ impl<P: Platform> Namespace<P> {
             unfit,
         } = wake(&config, saved, &attachments, gateway)?;
         for room in self.forgotten.iter().chain(&unfit) {
-            let text =
-                format!("the history of {room:?} is lost, its state is unfit: it begins anew");
+            let text = format!("the history of {room:?} is lost: its saved state cannot be read");
             self.platform.log(&text);
         }
         // Also those whose policy has gone.
@@ -166,7 +163,7 @@ impl<P: Platform> Namespace<P> {
                 }
                 Err(why) => {
                     self.platform.log(&format!(
-                        "a connection is closed, its state is unfit: {why}"
+                        "a connection was closed: its saved state cannot be read: {why}"
                     ));
                     None
                 }
@@ -244,7 +241,7 @@ impl<P: Platform> Namespace<P> {
         };
         self.platform
             .log(&format!("a message was not processed: {fault}"));
-        self.decline(slot, frame, ErrorCode::Unavailable, UNAVAILABLE)
+        self.decline(slot, frame, RequestError::Unsaved)
     }
 
     fn try_receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), Fault> {
@@ -262,13 +259,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Tells the sender of a message that it was not processed.
-    fn decline(
-        &mut self,
-        slot: usize,
-        frame: Frame<'_>,
-        code: ErrorCode,
-        message: &'static str,
-    ) -> Result<(), Fault> {
+    fn decline(&mut self, slot: usize, frame: Frame<'_>, error: RequestError) -> Result<(), Fault> {
         match self.conn(slot) {
             Ok(Some(_)) if self.is_raw() => {
                 let why = "its namespace has no frames that say so";
@@ -276,7 +267,7 @@ impl<P: Platform> Namespace<P> {
             }
             Ok(Some(conn)) => {
                 if let Ok((_, app, out)) = self.awake() {
-                    let _ = app.hub().decline(conn, frame, code, message, out); // it is alive
+                    let _ = app.hub().decline(conn, frame, error, out); // it is alive
                     self.carry_out();
                     self.out.clear();
                 }
@@ -284,7 +275,8 @@ impl<P: Platform> Namespace<P> {
             }
             Ok(None) => Ok(()),
             Err(fault) => {
-                self.platform.log(&format!("it cannot wake: {fault}"));
+                self.platform
+                    .log(&format!("the namespace cannot wake: {fault}"));
                 let reason = "the server could not read its state";
                 self.platform.close(slot, CloseCode::INTERNAL, reason);
                 Ok(())

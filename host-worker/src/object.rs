@@ -4,7 +4,7 @@ use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
     CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, gateway::ConnectError,
-    hub::KeyState, room::HistoryMessage,
+    hub::KeyState, hub::Refused, room::HistoryMessage,
 };
 use roomcast_http::{Problem, Refusal, SUBPROTOCOL, Upgrade};
 use wasm_bindgen::prelude::*;
@@ -114,10 +114,14 @@ impl Object {
         let refused = match self.namespace.connect(handshake).map_err(text)? {
             Ok(()) => return Ok(None),
             Err(ConnectError::Rejected(rejection)) => reject(&head, &rejection, upgrade),
-            Err(_) => {
+            Err(error) => {
                 let refusal = Refusal::overloaded(
                     "too many connections in this namespace: raise ROOMCAST_CONNECTIONS_MAX, or try later",
                 );
+                let refusal = match error {
+                    ConnectError::Refused(Refused::Full { limit }) => refusal.with_limit(limit),
+                    _ => refusal,
+                };
                 if upgrade.refuse_in_band {
                     refuse(&refusal, upgrade)
                 } else {

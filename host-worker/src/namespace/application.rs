@@ -1,6 +1,6 @@
 //! What a namespace does for its application beside the inputs that clients give.
 
-use roomcast_core::{ErrorCode, Failure, Frame, Outcome, gateway::CompleteError};
+use roomcast_core::{Failure, Frame, Outcome, gateway::CompleteError, hub::RequestError};
 
 use super::{AnyApp, Namespace, kept::history_loaded};
 use crate::{
@@ -8,9 +8,6 @@ use crate::{
     platform::{Fault, Platform},
     tasks::{Done, Tasks},
 };
-
-/// What the core says of internal failures.
-const INTERNAL: &str = "the server failed at this; it was noted down there";
 
 impl<P: Platform> Namespace<P> {
     /// Goes on with one thing that the application wants: what it asked, or work that is ready. Says
@@ -22,7 +19,8 @@ impl<P: Platform> Namespace<P> {
                 self.platform.log(&fault.to_string());
                 // Who asked may be lost, and somebody wait for it.
                 if let Err(fault) = self.wake() {
-                    self.platform.log(&format!("it cannot wake: {fault}"));
+                    self.platform
+                        .log(&format!("the namespace cannot wake: {fault}"));
                 }
                 Err(ServerError::Unavailable(fault.to_string()))
             });
@@ -52,7 +50,7 @@ impl<P: Platform> Namespace<P> {
         let Done { id, token, outcome } = done;
         let (now, app, out) = self.awake()?;
         if app.complete(now, token, outcome, out) == Err(CompleteError::NotAnAnswer) {
-            let failure = Failure::internal("the work came to no answer");
+            let failure = Failure::internal("the work ended without an answer");
             // Nobody may wait for it.
             let _ = app.complete(now, token, Outcome::Fail(failure), out);
         }
@@ -74,7 +72,7 @@ impl<P: Platform> Namespace<P> {
         if self.is_raw() {
             return Ok(());
         }
-        self.decline(slot, Frame::Text(text), ErrorCode::Internal, INTERNAL)
+        self.decline(slot, Frame::Text(text), RequestError::Internal)
     }
 
     /// A schedule that was due panicked, and an earlier instance of the module went with it: what is
@@ -107,14 +105,4 @@ fn event_of(text: &str) -> Option<String> {
         event: String,
     }
     serde_json::from_str(text).ok().map(|Head { event }| event)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn internal_failures_say_the_same_everywhere() {
-        assert_eq!(Failure::internal("").message(), INTERNAL);
-    }
 }
