@@ -68,10 +68,21 @@ def bye(code, reconnect):
 def check_error(text, head, code, secret=None):
     """`text` is the error frame with this head and code, and its message does not repeat `secret`."""
     frame = json.loads(text)
-    message = frame.get("error", {}).get("message")
-    equal(text, compact({**head, "error": {"code": code, "message": message}}), "an error frame")
+    error = frame.get("error", {})
+    message = error.get("message")
+    wanted = {"code": code, "message": message}
+    if "details" in error:
+        wanted["details"] = check_details(error["details"], message)
+    equal(text, compact({**head, "error": wanted}), "an error frame")
     holds(isinstance(message, str) and message, f"an error needs a message: {text}")
     holds(secret is None or secret not in message, f"an error repeats what was refused: {message}")
+
+
+def check_details(details, message):
+    """The limit in the details of an error is a number that its message names."""
+    limit = details.get("limit")
+    holds(isinstance(limit, int) and str(limit) in message, f"{details} must have the limit of: {message}")
+    return details
 
 
 def check_problem(answer, status, code=None):
@@ -80,7 +91,11 @@ def check_problem(answer, status, code=None):
     kind = answer.headers.get("content-type", "").split(";")[0]
     equal(kind, "application/problem+json", f"the content type of {show(answer.text)}")
     body = json.loads(answer.text)
-    equal(list(body), ["type", "title", "status", "detail", "code"], "the members of the problem")
+    members = ["type", "title", "status", "detail", "code"]
+    if "details" in body:
+        members.append("details")
+        holds(isinstance(body["details"]["limit"], int), f"a limit in {answer.text}")
+    equal(list(body), members, "the members of the problem")
     equal((body["type"], body["status"]), ("about:blank", status), "the problem")
     for member in ("title", "detail", "code"):
         holds(isinstance(body[member], str) and body[member], f"`{member}` in {answer.text}")

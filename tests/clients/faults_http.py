@@ -316,7 +316,7 @@ def what_the_api_cannot_read_in_one_way_is_refused(server):
     for query in ("limti=5", "limit=5&limit=5", "limit=%2B5", "limit=+5", "limit=%205", "prefix=%FF", "x"):
         server.api.refuses("GET", f"/api/v1/default/rooms?{query}", 400, code="bad_request")
     detail = server.api.refuses("GET", "/api/v1/default/rooms?limti=5", 400)["detail"]
-    equal(detail, "`limti` is no parameter of this call, which takes prefix, after, limit", "the detail")
+    equal(detail, "unknown parameter `limti`: this call takes prefix, after, limit", "the detail")
     detail = server.api.refuses("GET", "/api/v1/default/rooms?%3Cb%3E%00=5", 400)["detail"]
     holds("<" not in detail and "\0" not in detail, f"nothing that a client sent: {detail!r}")
 

@@ -269,7 +269,7 @@ export async function a_misspelt_parameter_is_refused({ ws, api }) {
   const { at, ann } = await opened(ws, ["ann"]);
   await ann.join("r");
   const { detail } = await api.refuses("GET", `${at}/rooms?limti=5`, 400);
-  equal(detail, "`limti` is no parameter of this call, which takes prefix, after, limit", "the detail");
+  equal(detail, "unknown parameter `limti`: this call takes prefix, after, limit", "the detail");
   for (const [method, path] of [
     ["GET", "rooms/r?x=1"], ["GET", "room?room=r&x=1"], ["GET", "rooms/r/members?before=1"], ["GET", "rooms/r/history?x"],
     ["PUT", `rooms/r/members/${ann.conn}?x=1`], ["DELETE", `rooms/r/members/${ann.conn}?x=1`], ["GET", "connections?x=1"],

@@ -150,8 +150,11 @@ export class Client {
 
   async expectError(head, code, secret) {
     const got = await this.next();
-    const message = JSON.parse(got).error?.message;
-    equal(got, JSON.stringify({ ...head, error: { code, message } }), "an error frame");
+    const { message, details } = JSON.parse(got).error ?? {};
+    equal(got, JSON.stringify({ ...head, error: { code, message, details } }), "an error frame");
+    if (details !== undefined && !message.includes(details.limit)) {
+      fail("the message of an error", `the limit of ${JSON.stringify(details)}`, message);
+    }
     if (typeof message !== "string" || message === "") fail("the message", "some text", message);
     if (secret !== undefined && message.includes(secret)) {
       fail("the message of an error", `nothing about ${secret}`, message);
@@ -230,11 +233,14 @@ export class Api {
     const what = `${method} ${path} ${options?.body === undefined ? "" : show(options.body)}`;
     equal(answer.status, status, `${what}: ${answer.text}`);
     matches(answer.headers.get("content-type") ?? "", /^application\/problem\+json/, what);
-    const { title, detail, code } = JSON.parse(answer.text);
-    const problem = { type: "about:blank", title, status, detail, code };
+    const { title, detail, code, details } = JSON.parse(answer.text);
+    const problem = { type: "about:blank", title, status, detail, code, details };
     equal(answer.text, JSON.stringify(problem), `${what}: the problem`);
     for (const [name, value] of Object.entries({ title, detail, code })) {
       if (typeof value !== "string" || value === "") fail(`${what}: ${name}`, "some text", value);
+    }
+    if (details !== undefined && !detail.includes(details.limit)) {
+      fail(`${what}: the detail`, `the limit of ${JSON.stringify(details)}`, detail);
     }
     return problem;
   }

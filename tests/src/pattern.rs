@@ -190,7 +190,7 @@ impl Known {
         while let Some((at, mark)) = next_mark(rest) {
             let (before, value) = rest.split_at(at + mark.len());
             pattern.push_str(before);
-            let length = if mark == TIME {
+            let length = if matches!(mark, TIME | WAIT) {
                 value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len()
             } else {
                 string_end(value)
@@ -198,6 +198,7 @@ impl Known {
             let (value, behind) = value.split_at(length);
             let name = match mark {
                 TIME => (!value.is_empty()).then(|| "number".into()),
+                WAIT => is_rate(&pattern).then(|| "number".into()),
                 MESSAGE => is_error(&pattern).then(|| "message".into()),
                 EPOCH => self.epoch_name(namespace, value),
                 _ => self.conn_name(namespace, value),
@@ -304,13 +305,14 @@ impl Known {
 }
 
 const TIME: &str = r#""since_ms":"#;
+const WAIT: &str = r#","after_ms":"#;
 const MESSAGE: &str = r#","message":""#;
 const EPOCH: &str = r#""epoch":""#;
 const CONN: &str = r#""conn":""#;
 
 /// The member next in the text whose value differs from one server to another.
 fn next_mark(text: &str) -> Option<(usize, &'static str)> {
-    let marks = [TIME, MESSAGE, EPOCH, CONN].into_iter();
+    let marks = [TIME, WAIT, MESSAGE, EPOCH, CONN].into_iter();
     marks
         .filter_map(|mark| Some((text.find(mark)?, mark)))
         .min()
@@ -323,6 +325,13 @@ fn is_error(text: &str) -> bool {
         .and_then(|text| text.strip_suffix('"'));
     let code = code.and_then(|text| text.rsplit_once(r#""error":{"code":""#));
     code.is_some_and(|(_, code)| !code.contains('"'))
+}
+
+/// True when a text ends where the time begins that the details of an error tell to wait.
+fn is_rate(text: &str) -> bool {
+    let limit = text.strip_suffix(WAIT);
+    let limit = limit.and_then(|text| text.rsplit_once(r#""details":{"limit":"#));
+    limit.is_some_and(|(_, limit)| limit.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Where the JSON string ends whose content is at the start of the text.
@@ -444,6 +453,10 @@ mod tests {
                 r#"{"data":{"a":1,"message":"m"}}"#,
             ),
             (r#"{"since_ms":17,"x":1}"#, r#"{"since_ms":<number>,"x":1}"#),
+            (
+                r#"{"details":{"limit":1,"after_ms":7},"after_ms":0}"#,
+                r#"{"details":{"limit":1,"after_ms":<number>},"after_ms":0}"#,
+            ),
         ] {
             let pattern = known.pattern("n", text);
             assert_eq!(pattern, expected);

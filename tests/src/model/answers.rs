@@ -27,7 +27,7 @@ impl Model {
                 let event = fault.event.as_deref().unwrap_or("$error");
                 let room = fault.room.as_deref().filter(|room| self.room_fits(room));
                 let head = head(event, fault.id.as_deref(), room);
-                self.push(actor, error(&head, fault.code));
+                self.push(actor, error(&head, fault.refused));
             }
         }
     }
@@ -38,7 +38,8 @@ impl Model {
         } = envelope;
         let (actor, id, room) = (&conn.actor, id.as_deref(), room.as_deref());
         if room.is_some_and(|room| !self.room_fits(room)) {
-            self.push(actor, error(&head(event, id, None), "bad_room"));
+            let refused = Refused::limit("bad_room", self.limits.room_name_bytes);
+            self.push(actor, error(&head(event, id, None), refused));
             return;
         }
         let head = head(event, id, room);
@@ -49,7 +50,7 @@ impl Model {
                     missed.into_iter().for_each(|text| self.push(actor, text));
                     return;
                 }
-                Err(code) => Err(code),
+                Err(refused) => Err(refused),
             },
             ("$leave", Some(room)) => {
                 let was = self.leave(actor, room);
@@ -57,7 +58,9 @@ impl Model {
             }
             ("$members", Some(room)) => self.verb_members(conn, room, &envelope.data),
             ("$history", Some(room)) => self.verb_history(conn, room, &envelope.data),
-            ("$join" | "$leave" | "$members" | "$history", None) => Err("bad_room"),
+            ("$join" | "$leave" | "$members" | "$history", None) => {
+                Err(Refused::limit("bad_room", self.limits.room_name_bytes))
+            }
             ("$rooms", _) => {
                 let rooms = conn.rooms.iter().map(|room| json_string(room));
                 Ok(format!("[{}]", rooms.collect::<Vec<_>>().join(",")))
@@ -67,10 +70,10 @@ impl Model {
                 self.push(actor, format!(r#"{{"event":"$pong"{id}}}"#));
                 return;
             }
-            (verb, _) if verb.starts_with('$') => Err("unknown_verb"),
-            (_, None) => Err("unknown_event"),
+            (verb, _) if verb.starts_with('$') => Err("unknown_verb".into()),
+            (_, None) => Err("unknown_event".into()),
             (_, Some(room)) if self.policy(room).is_some_and(|policy| !policy.publish) => {
-                Err("forbidden")
+                Err("forbidden".into())
             }
             (_, Some(room)) => {
                 let (reached, offset) = self.publish(conn, room, envelope);
@@ -82,7 +85,7 @@ impl Model {
         };
         let text = match answer {
             Ok(data) => format!(r#"{head},"data":{data}}}"#),
-            Err(code) => error(&head, code),
+            Err(refused) => error(&head, refused),
         };
         self.push(actor, text);
     }
@@ -166,8 +169,31 @@ fn head(event: &str, id: Option<&str>, room: Option<&str>) -> String {
     format!(r#"{{"event":{}{id}{room}"#, json_string(event))
 }
 
-fn error(head: &str, code: &str) -> String {
-    format!(r#"{head},"error":{{"code":"{code}","message":"<message>"}}}}"#)
+/// Why a request is refused: the code, and the limit where one was passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refused {
+    code: &'static str,
+    limit: Option<usize>,
+}
+
+impl Refused {
+    pub(super) const fn limit(code: &'static str, limit: usize) -> Self {
+        let limit = Some(limit);
+        Self { code, limit }
+    }
+}
+
+impl From<&'static str> for Refused {
+    fn from(code: &'static str) -> Self {
+        Self { code, limit: None }
+    }
+}
+
+fn error(head: &str, Refused { code, limit }: Refused) -> String {
+    let details = limit.map_or(String::new(), |limit| {
+        format!(r#","details":{{"limit":{limit}}}"#)
+    });
+    format!(r#"{head},"error":{{"code":"{code}","message":"<message>"{details}}}}}"#)
 }
 
 pub(super) fn left(was: bool) -> Answer {

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use roomcast_core::Payload;
+use roomcast_core::{Payload, wire::PayloadError};
 use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeOwned},
 };
 use serde_json::value::RawValue;
 
+use super::answers::Refused;
 use crate::{Actor, op::json_string};
 
 /// A client frame, as the protocol describes it.
@@ -26,7 +27,7 @@ pub(super) struct Envelope {
 /// Why a frame is no envelope, and what of it addresses the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    pub(super) code: &'static str,
+    pub(super) refused: Refused,
     pub(super) event: Option<String>,
     pub(super) id: Option<String>,
     pub(super) room: Option<String>,
@@ -71,22 +72,24 @@ impl Members {
     }
 }
 
+const BAD: &str = "bad_envelope";
+
 pub(super) fn decode(text: &str) -> Result<Envelope, Fault> {
-    let bad = |code, event, id, room| Fault {
-        code,
+    let bad = |refused, event, id, room| Fault {
+        refused,
         event,
         id,
         room,
     };
     let Ok(members) = serde_json::from_str::<Members>(text) else {
-        return Err(bad("bad_envelope", None, None, None));
+        return Err(bad(BAD.into(), None, None, None));
     };
     // Which of two values is meant cannot be known: nothing of the frame is believed.
     let known = [
         "event", "id", "room", "echo", "data", "from", "offset", "error",
     ];
     if known.iter().any(|name| members.repeats(name)) {
-        return Err(bad("bad_envelope", None, None, None));
+        return Err(bad(BAD.into(), None, None, None));
     }
     let string = |json: &str| serde_json::from_str::<String>(json).ok();
     let event = members.get("event").and_then(string);
@@ -97,18 +100,36 @@ pub(super) fn decode(text: &str) -> Result<Envelope, Fault> {
         None => is_safe_integer(json).then(|| json.into()),
     });
     let room = members.get("room").and_then(string);
-    let typed = id.is_some() == members.get("id").is_some()
+    // The first member of the wrong type is told; a length only of an envelope without one.
+    let (event_max, id_max) = (Refused::limit(BAD, 128), Refused::limit(BAD, 64));
+    let named = members
+        .get("event")
+        .is_none_or(|json| string(json).is_some());
+    let refused = if !named {
+        event_max
+    } else if id.is_some() == members.get("id").is_some() {
+        BAD.into()
+    } else {
+        id_max
+    };
+    let typed = named
+        && id.is_some() == members.get("id").is_some()
         && room.is_some() == members.get("room").is_some()
         && matches!(members.get("echo"), None | Some("true" | "false"));
     let Some(event) = event else {
-        return Err(bad("bad_envelope", None, id, room));
+        let refused = if typed { event_max } else { refused };
+        return Err(bad(refused, None, id, room));
     };
     if !typed {
-        return Err(bad("bad_envelope", Some(event), id, room));
+        return Err(bad(refused, Some(event), id, room));
     }
     let data = members.get("data").unwrap_or("null");
-    if Payload::parse(data).is_err() {
-        return Err(bad("bad_payload", Some(event), id, room));
+    if let Err(error) = Payload::parse(data) {
+        let refused = match error {
+            PayloadError::Depth => Refused::limit("bad_payload", 64),
+            _ => "bad_payload".into(),
+        };
+        return Err(bad(refused, Some(event), id, room));
     }
     Ok(Envelope {
         event,

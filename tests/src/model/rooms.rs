@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use roomcast_core::{RoomPolicy, policy::PresencePolicy};
 
-use super::{Conn, Model, decode, decode::Since};
+use super::{Conn, Model, answers::Refused, decode, decode::Since};
 use crate::{Actor, To, op::json_string};
 
 /// A room with a history, which outlives its members.
@@ -176,7 +176,7 @@ impl Model {
         conn: &Conn,
         room: &str,
         data: &str,
-    ) -> Result<(String, Vec<String>), &'static str> {
+    ) -> Result<(String, Vec<String>), Refused> {
         let data =
             decode::join(data, |label| self.connection(label)).map_err(|()| "bad_payload")?;
         let already = self.enter(&conn.actor, room, data.meta.as_deref())?;
@@ -216,10 +216,10 @@ impl Model {
         actor: &Actor,
         room: &str,
         meta: Option<&str>,
-    ) -> Result<bool, &'static str> {
+    ) -> Result<bool, Refused> {
         let limits = (self.limits.rooms_per_connection, self.limits.meta_bytes);
         let Some(conn) = self.find(actor).cloned() else {
-            return Err("unknown");
+            return Err("unknown".into());
         };
         let policy = self.policy(room);
         let shows = policy
@@ -228,22 +228,23 @@ impl Model {
         let too_large = shows && meta.is_some_and(|meta| meta.len() > limits.1);
         if conn.rooms.contains(room) {
             return if too_large {
-                Err("too_large")
+                Err(Refused::limit("too_large", limits.1))
             } else {
                 Ok(true)
             };
         }
         if conn.rooms.len() >= limits.0 {
-            return Err("room_limit");
+            return Err(Refused::limit("room_limit", limits.0));
         }
         let members = self.members(&conn.namespace, room).count();
         if let Some(policy) = &policy
-            && policy.members.is_some_and(|limit| members >= limit)
+            && let Some(limit) = policy.members
+            && members >= limit
         {
-            return Err("member_limit");
+            return Err(Refused::limit("member_limit", limit));
         }
         if too_large {
-            return Err("too_large");
+            return Err(Refused::limit("too_large", limits.1));
         }
         self.open(&conn.namespace, room);
         let (users, known) = (
@@ -401,7 +402,7 @@ impl Model {
         conn: &Conn,
         room: &str,
         data: &str,
-    ) -> Result<String, &'static str> {
+    ) -> Result<String, Refused> {
         let (after, limit) = decode::members(data).map_err(|()| "bad_payload")?;
         let after = after.map(|cursor| match cursor.strip_prefix('u') {
             Some(user) => Ok((0, user.to_owned(), 0)),
@@ -411,14 +412,14 @@ impl Model {
         });
         let after = after.transpose()?;
         if !conn.rooms.contains(room) {
-            return Err("forbidden");
+            return Err("forbidden".into());
         }
         let shows = self.policy(room).map(|policy| policy.presence);
         if !matches!(
             shows,
             Some(PresencePolicy::Counts | PresencePolicy::Members)
         ) {
-            return Err("forbidden");
+            return Err("forbidden".into());
         }
         let (users, conns) = (
             self.users(&conn.namespace, room),
@@ -477,7 +478,7 @@ impl Model {
         conn: &Conn,
         room: &str,
         data: &str,
-    ) -> Result<String, &'static str> {
+    ) -> Result<String, Refused> {
         let (after, before, limit) = decode::history(data).map_err(|()| "bad_payload")?;
         let (now, entries) = (self.now, self.limits.page_entries);
         let history = self.policy(room).and_then(|policy| policy.history);

@@ -4,7 +4,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::world::{Client, World};
 
-const FAILED: &str = r#""error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#;
+const FAILED: &str = r#""error":{"code":"internal","message":"internal server error (logged)"}}"#;
 
 fn counts(client: &mut Client<'_>, number: u32) {
     client.asks(

@@ -115,7 +115,7 @@ fn work_that_panics_is_answered_and_so_is_what_it_took_along() {
     let mut bob = world.connect("trials");
     ann.send(r#"{"event":"wait","id":1,"data":"a"}"#);
     bob.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":1}"#);
-    let failed = r#""error":{"code":"internal","message":"the server failed at this; it was noted down there"}}"#;
+    let failed = r#""error":{"code":"internal","message":"internal server error (logged)"}}"#;
     bob.asks(
         r#"{"event":"panic_later","id":2}"#,
         &format!(r#"{{"event":"panic_later","id":2,{failed}"#),
