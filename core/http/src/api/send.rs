@@ -10,9 +10,9 @@ use alloc::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ApiCall, bad_room, call::Action};
+use super::{ApiCall, bad_room};
 use crate::{Headers, Problem, ProblemCode, Request, request::is_text};
-use roomcast_core::{Audience, EncodeError, SendError};
+use roomcast_core::{Audience, EncodeError, SendError, ask::Ask};
 
 /// A send whose body is still to come.
 ///
@@ -90,7 +90,7 @@ impl SendHead {
             None => RawValue::from_string("null".to_owned())
                 .map_err(|_| Problem::bad_request("data must be JSON"))?,
         };
-        let action = Action::Send {
+        let ask = Ask::Send {
             key: self.key,
             audience: Box::new(audience),
             event,
@@ -98,7 +98,7 @@ impl SendHead {
             data,
         };
         let namespace = self.namespace;
-        Ok(ApiCall { namespace, action })
+        Ok(ApiCall { namespace, ask })
     }
 }
 
