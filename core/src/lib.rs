@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod ask;
 pub mod gateway;
 pub mod hub;
 pub mod journal;
@@ -18,12 +19,15 @@ mod verb;
 pub mod wire;
 
 pub use self::{
-    gateway::{App, Context, Failure, Gateway, NamespaceContext, Outcome, Rejection, Reply, ok},
+    ask::NamespaceHandle,
+    gateway::{
+        App, Applied, Context, Failure, Gateway, Input, NamespaceContext, Outcome, Rejection,
+        Reply, ok,
+    },
     hub::{
         Audience, Config, ConnId, Delivery, Handshake, Hub, JoinError, Limits, Rate, SendError,
         UnknownConn,
     },
-    journal::Input,
     outbox::{Command, Outbox},
     policy::{Policies, RoomPolicy},
     room::{Joined, RoomName, RoomNameError},

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use axum::{Router, extract::State, routing::post};
 use chat::{Line, Message};
-use roomcast::{Host, Server, Settings, UnixTime};
+use roomcast::{Host, Namespace, Settings, UnixTime};
 use tokio::sync::mpsc;
 
 #[tokio::main(flavor = "current_thread")]
@@ -23,10 +23,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let host = Host::new(settings).gateway("default", |_| chat::chat());
 
     let (queue, messages) = mpsc::channel(100);
-    let task = tokio::spawn(say(host.server("default"), messages));
+    let task = tokio::spawn(say(host.namespace("default"), messages));
     let routes = Router::new()
         .route("/announce", post(announce))
-        .with_state(host.server("default"))
+        .with_state(host.namespace("default"))
         .merge(
             Router::new()
                 .route("/message", post(enqueue))
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// A route: everybody who is connected hears it.
-async fn announce(State(server): State<Server>, text: String) -> String {
+async fn announce(State(server): State<Namespace>, text: String) -> String {
     match server.broadcast("announce", &text).await {
         Ok(sent) => format!("sent to {}\n", sent.queued),
         Err(fault) => format!("not sent: {fault}\n"),
@@ -58,7 +58,7 @@ async fn enqueue(State(queue): State<mpsc::Sender<String>>, text: String) -> &'s
 }
 
 /// A task: what is in the queue goes to everybody, as if somebody had written it.
-async fn say(server: Server, mut messages: mpsc::Receiver<String>) {
+async fn say(server: Namespace, mut messages: mpsc::Receiver<String>) {
     while let Some(text) = messages.recv().await {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or_default();

@@ -2,15 +2,19 @@
 //! it, until Ctrl-C:
 //!
 //!     curl -d 'late' http://127.0.0.1:3006/topics/trains
+//!
+//! Orders are at `/ws/orders`, and who follows them at `/ws/notify`.
 
 #[path = "../../core/examples/gateways/notify.rs"]
 mod notify;
+#[path = "../../core/examples/gateways/orders.rs"]
+mod orders;
 
 use std::{error::Error, time::Duration};
 
 use axum::{Router, extract::Path, http::StatusCode, routing::post};
 use notify::{EVENT, Notice, followers, person};
-use roomcast::{Host, Server, Settings};
+use roomcast::{Host, Namespace, Settings};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -18,9 +22,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::default();
     settings.listen = ([127, 0, 0, 1], 3005).into();
     let listeners = roomcast::listen(&settings)?;
-    let host = Host::new(settings).gateway("default", |_| notify::notify());
+    let host = Host::new(settings)
+        .gateway("default", |_| notify::notify())
+        .gateway("notify", |_| notify::notify())
+        .gateway("orders", orders::orders);
 
-    let (route, task) = (host.server("default"), host.server("default"));
+    let (route, task) = (host.namespace("default"), host.namespace("default"));
     let push = |Path(topic): Path<String>, text: String| async move {
         let sent = route.send(followers(&topic), EVENT, &Notice { text }).await;
         let sent = sent.map_err(|fault| (StatusCode::SERVICE_UNAVAILABLE, fault.to_string()))?;
@@ -39,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Reminds ann, wherever she is connected, every few seconds.
-async fn remind(server: Server) {
+async fn remind(server: Namespace) {
     let mut pauses = tokio::time::interval(Duration::from_secs(3));
     // The first tick is at once, and the server may not run yet.
     pauses.tick().await;

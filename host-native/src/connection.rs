@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, ConnId, DisconnectReason, Frame, Handshake, queue::Tag};
+use roomcast_core::{CloseCode, DisconnectReason, Frame, Handshake, Input, queue::Tag};
 use roomcast_http::Reason;
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -18,11 +18,10 @@ use tokio::{
 
 use crate::{
     denial::Farewell,
-    namespace::Link,
     patience,
     permits::Permit,
-    shard::{ClientInput, Mail, Shard},
-    socket::{Home, Socket, Stage},
+    shard::Shard,
+    socket::{Socket, Stage},
     ws::{self, Decoder, Event, Guards},
 };
 
@@ -77,24 +76,7 @@ async fn settle(
     namespace: Arc<str>,
     handshake: Handshake,
 ) -> Result<(), Farewell> {
-    let home = shard.home_of(&namespace);
-    let (home, conn) = if home == shard.index {
-        let namespace = shard.open_namespace(&namespace)?;
-        let link = Link::Local(socket.clone());
-        let conn = namespace.connect(shard, &handshake, link)?;
-        (Home::Local(namespace), conn)
-    } else {
-        let (name, from, key) = (namespace.clone(), shard.index, socket.key);
-        let connect = move |shard: &Rc<Shard>| {
-            let namespace = shard.open_namespace(&name)?;
-            let link = Link::Remote { shard: from, key };
-            namespace.connect(shard, &handshake, link)
-        };
-        let connected = shard.on_shard(home, connect).await;
-        let conn = connected.unwrap_or(Err(Farewell::FULL))?;
-        let shard = home;
-        (Home::Remote { shard, namespace }, conn)
-    };
+    let (home, conn) = shard.enter(socket, namespace, handshake).await?;
     socket.settle(home, conn);
     shard.metrics().opened.fetch_add(1, Relaxed);
     Ok(())
@@ -206,10 +188,8 @@ impl Connection {
 
     /// The shard of the connection's hub.
     fn home(&self) -> usize {
-        match self.socket.home() {
-            Some((Home::Remote { shard, .. }, _)) => *shard,
-            Some((Home::Local(_), _)) | None => self.shard.index,
-        }
+        let home = self.socket.home();
+        home.map_or(self.shard.index, |(home, _)| home.shard(&self.shard))
     }
 
     fn process(&mut self, bytes: &mut [u8]) {
@@ -234,11 +214,11 @@ impl Connection {
             match event {
                 Event::Text(text) if open => {
                     messages += 1;
-                    input_text(shard, home, *conn, text);
+                    home.input(shard, Input::message(*conn, Frame::Text(text)));
                 }
                 Event::Binary(bytes) if open => {
                     messages += 1;
-                    input_binary(shard, home, *conn, bytes);
+                    home.input(shard, Input::message(*conn, Frame::Binary(bytes)));
                 }
                 Event::Control(answer) if open && !answer.is_empty() => {
                     let answer = Bytes::copy_from_slice(answer);
@@ -257,7 +237,8 @@ impl Connection {
             self.end = DisconnectReason::Fault(fault.code);
             shard.ask_close(socket, fault.code, fault.reason);
         } else if messages == 0 {
-            heard(shard, home, *conn);
+            // Bytes that make no message show that the peer is alive.
+            home.input(shard, Input::Heard(*conn));
         }
         let pushed = shard.end_cork(socket, now);
         shard.settle(socket, &pushed);
@@ -284,36 +265,17 @@ impl Connection {
             return;
         }
         self.parted = true;
-        let (shard, socket) = (&self.shard, &self.socket);
-        match socket.home() {
-            Some((Home::Local(namespace), conn)) => {
-                namespace.finish_for(shard, *conn);
-                shard.answer_close(socket, code, &answer);
-            }
-            Some((
-                Home::Remote {
-                    shard: home,
-                    namespace,
-                },
-                conn,
-            )) => {
-                let (from, key) = (shard.index, socket.key);
-                let (namespace, conn) = (namespace.clone(), *conn);
-                let there = move |home: &Rc<Shard>| {
-                    if let Some(namespace) = home.namespace(&namespace) {
-                        namespace.finish_for(home, conn);
+        if let Some((home, conn)) = self.socket.home() {
+            let (conn, key) = (*conn, self.socket.key);
+            home.there_and_back(
+                &self.shard,
+                move |shard, namespace| namespace.finish_for(shard, conn),
+                move |shard| {
+                    if let Some(socket) = shard.socket(key) {
+                        shard.answer_close(&socket, code, &answer);
                     }
-                    // The key is free only after the hub's last word on the connection.
-                    let back = move |shard: &Rc<Shard>| {
-                        if let Some(socket) = shard.socket(key) {
-                            shard.answer_close(&socket, code, &answer);
-                        }
-                    };
-                    home.post(from, Mail::Task(Box::new(back)));
-                };
-                shard.post(*home, Mail::Task(Box::new(there)));
-            }
-            None => {}
+                },
+            );
         }
     }
 }
@@ -329,86 +291,17 @@ impl Drop for Connection {
         };
         shard.metrics().count_close(code);
         let (end, key) = (self.end, socket.key);
-        match socket.home() {
-            Some((Home::Local(namespace), conn)) => {
-                namespace.disconnect(shard, *conn, end);
-                shard.remove_socket(key);
-            }
-            Some((
-                Home::Remote {
-                    shard: home,
-                    namespace,
+        if let Some((home, conn)) = socket.home() {
+            let (conn, reason) = (*conn, end);
+            home.there_and_back(
+                shard,
+                move |shard, namespace| {
+                    namespace.receive(shard, &Input::Disconnect { conn, reason });
                 },
-                conn,
-            )) => {
-                let (from, namespace, conn) = (shard.index, namespace.clone(), *conn);
-                shard.post(
-                    *home,
-                    Mail::Task(Box::new(move |home| {
-                        if let Some(namespace) = home.namespace(&namespace) {
-                            namespace.disconnect(home, conn, end);
-                        }
-                        // The hub's last word on this key: it may name another socket now.
-                        let free = move |shard: &Rc<Shard>| shard.remove_socket(key);
-                        home.post(from, Mail::Task(Box::new(free)));
-                    })),
-                );
-            }
-            None => {}
+                // The hub's last word on this key: it may name another socket now.
+                move |shard| shard.remove_socket(key),
+            );
         }
         tracing::debug!(code, "connection ended");
     }
-}
-
-fn input_text(shard: &Rc<Shard>, home: &Home, conn: ConnId, text: &str) {
-    match home {
-        Home::Local(namespace) => namespace.text(shard, conn, text),
-        Home::Remote {
-            shard: to,
-            namespace,
-        } => {
-            post(shard, *to, namespace, conn, ClientInput::Text(text.into()));
-        }
-    }
-}
-
-fn input_binary(shard: &Rc<Shard>, home: &Home, conn: ConnId, bytes: &[u8]) {
-    match home {
-        Home::Local(namespace) => namespace.binary(shard, conn, bytes),
-        Home::Remote {
-            shard: to,
-            namespace,
-        } => {
-            post(
-                shard,
-                *to,
-                namespace,
-                conn,
-                ClientInput::Binary(bytes.into()),
-            );
-        }
-    }
-}
-
-/// Bytes that make no message show that the peer is alive.
-fn heard(shard: &Rc<Shard>, home: &Home, conn: ConnId) {
-    match home {
-        Home::Local(namespace) => namespace.heard(shard, conn),
-        Home::Remote {
-            shard: to,
-            namespace,
-        } => {
-            post(shard, *to, namespace, conn, ClientInput::Heard);
-        }
-    }
-}
-
-fn post(shard: &Shard, to: usize, namespace: &Arc<str>, conn: ConnId, input: ClientInput) {
-    let namespace = namespace.clone();
-    let mail = Mail::Input {
-        namespace,
-        conn,
-        input,
-    };
-    shard.post(to, mail);
 }

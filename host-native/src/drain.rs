@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use roomcast_core::{CloseCode, ConnId};
+use roomcast_core::{CloseCode, ConnId, Input};
 use tokio::time::{Instant, sleep};
 
 use crate::{patience::LATE, shard::Shard};
@@ -86,8 +86,16 @@ fn close_some(shard: &Rc<Shard>, count: usize) -> usize {
         for conn in conns {
             let reason = "the server is shutting down";
             // Neighbours in the order of arrival get delays far apart.
-            let away = Duration::from_millis(conn.serial().wrapping_mul(1_619) % AWAY_MS_MAX);
-            let _ = namespace.close_for(shard, conn, CloseCode::AWAY, reason, away); // or it just left
+            let away_ms = conn.serial().wrapping_mul(1_619) % AWAY_MS_MAX;
+            // It may just have left.
+            let (code, reason) = (CloseCode::AWAY, reason.into());
+            let close = Input::Close {
+                conn,
+                code,
+                reason,
+                away_ms,
+            };
+            namespace.apply(shard, &close);
             closed += 1;
         }
     }

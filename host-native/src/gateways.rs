@@ -10,12 +10,12 @@ use std::{
 use roomcast_core::Gateway;
 
 use crate::{
-    namespace::said,
-    server::{Server, Switchboard},
+    handle::{Namespace, Shards, Switchboard},
+    panics::said,
 };
 
 /// Makes the gateway of a namespace, on the thread where the namespace is at home.
-type Factory = Box<dyn Fn(&Server) -> Box<dyn Gateway> + Send + Sync>;
+type Factory = Box<dyn Fn(&Namespace) -> Box<dyn Gateway> + Send + Sync>;
 
 /// The applications of a server.
 #[derive(Default)]
@@ -31,8 +31,10 @@ pub(crate) struct Gateways {
 #[error("{0}")]
 pub(crate) struct FactoryFault(String);
 
-fn boxed<G: Gateway + 'static>(factory: impl Fn(&Server) -> G + Send + Sync + 'static) -> Factory {
-    Box::new(move |server| Box::new(factory(server)))
+fn boxed<G: Gateway + 'static>(
+    factory: impl Fn(&Namespace) -> G + Send + Sync + 'static,
+) -> Factory {
+    Box::new(move |namespace| Box::new(factory(namespace)))
 }
 
 impl Gateways {
@@ -40,7 +42,7 @@ impl Gateways {
     pub(crate) fn mount<G: Gateway + 'static>(
         &mut self,
         namespace: &str,
-        factory: impl Fn(&Server) -> G + Send + Sync + 'static,
+        factory: impl Fn(&Namespace) -> G + Send + Sync + 'static,
     ) -> bool {
         let before = self.mounted.insert(namespace.into(), boxed(factory));
         before.is_none()
@@ -49,7 +51,7 @@ impl Gateways {
     /// False when other namespaces have one already.
     pub(crate) fn mount_others<G: Gateway + 'static>(
         &mut self,
-        factory: impl Fn(&Server) -> G + Send + Sync + 'static,
+        factory: impl Fn(&Namespace) -> G + Send + Sync + 'static,
     ) -> bool {
         self.others.replace(boxed(factory)).is_none()
     }
@@ -82,8 +84,8 @@ impl Gateways {
         let Some(factory) = own.or(self.others.as_ref()) else {
             return Ok(Box::new(()));
         };
-        let server = Server::new(self.switchboard.clone(), namespace.clone());
-        catch_unwind(AssertUnwindSafe(|| factory(&server)))
+        let handle = Namespace::new(namespace.clone(), Shards(self.switchboard.clone()));
+        catch_unwind(AssertUnwindSafe(|| factory(&handle)))
             .map_err(|panic| FactoryFault(said(&*panic)))
     }
 }

@@ -7,9 +7,9 @@ use roomcast_http::is_namespace;
 
 use crate::{
     gateways::Gateways,
+    handle::{Namespace, Shards},
     reload::Reloader,
     run::{self, RunError},
-    server::Server,
     settings::Settings,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 ///
 /// A gateway is made on the thread of its namespace and stays there: it need not be `Send`, and
 /// nothing is shared that its factory does not share. To reach its connections from elsewhere there
-/// is [`Server`].
+/// is [`Namespace`].
 ///
 /// ```no_run
 /// use roomcast::{Context, Host, Router, Settings, ok};
@@ -76,7 +76,7 @@ impl Host {
     pub fn gateway<G: Gateway + 'static>(
         mut self,
         namespace: &str,
-        factory: impl Fn(&Server) -> G + Send + Sync + 'static,
+        factory: impl Fn(&Namespace) -> G + Send + Sync + 'static,
     ) -> Self {
         let valid = is_namespace(namespace);
         assert!(
@@ -88,7 +88,7 @@ impl Host {
         self
     }
 
-    /// Gives every namespace without a gateway of its own one of these; [`Server::name`] says which
+    /// Gives every namespace without a gateway of its own one of these; [`Namespace::name`](Namespace::name) says which
     /// it is for. Such a namespace begins with its first connection and ends some time after the
     /// last, and its gateway with it, unless that is
     /// [persistent](roomcast_core::Gateway::is_persistent) and what it saves has changed. A factory
@@ -99,7 +99,7 @@ impl Host {
     /// When there is one already.
     pub fn other_gateways<G: Gateway + 'static>(
         mut self,
-        factory: impl Fn(&Server) -> G + Send + Sync + 'static,
+        factory: impl Fn(&Namespace) -> G + Send + Sync + 'static,
     ) -> Self {
         let first = self.gateways.mount_others(factory);
         assert!(first, "other namespaces have a gateway already");
@@ -108,8 +108,8 @@ impl Host {
 
     /// The handle of a namespace, with or without a gateway; it works as soon as
     /// [`run`](Self::run) is called.
-    pub fn server(&self, namespace: &str) -> Server {
-        Server::new(self.gateways.switchboard().clone(), namespace.into())
+    pub fn namespace(&self, name: &str) -> Namespace {
+        Namespace::new(name, Shards(self.gateways.switchboard().clone()))
     }
 
     /// The way to change settings while the server runs; it works as soon as [`run`](Self::run) is

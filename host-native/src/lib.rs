@@ -8,13 +8,13 @@
 //! # A whole application
 //!
 //! A [`Router`] says what happens: typed handlers by event, guards, hooks, schedules. [`Host`] puts it
-//! into a namespace, and a [`Server`] reaches the namespace from everywhere else: other tasks, threads,
+//! into a namespace, and a [`Namespace`] reaches the namespace from everywhere else: other tasks, threads,
 //! HTTP routes.
 //!
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use roomcast::{Admission, Audience, Context, Host, Rejection, Router, Server, Settings, ok};
+//! use roomcast::{Admission, Audience, Context, Host, Namespace, Rejection, Router, Settings, ok};
 //!
 //! #[derive(serde::Deserialize)]
 //! struct Order {
@@ -32,8 +32,8 @@
 //!     Ok(item.len() as u32)
 //! }
 //!
-//! fn shop(server: &Server) -> Router<Shop> {
-//!     let server = server.clone();
+//! fn shop(namespace: &Namespace) -> Router<Shop> {
+//!     let namespace = namespace.clone();
 //!     Router::new(Shop::default())
 //!         // Before the WebSocket opens: who is it?
 //!         .on_upgrade(|request, _| match request.cookie("user") {
@@ -48,10 +48,10 @@
 //!         // later; what this client sends meanwhile waits for it, and nobody else does.
 //!         .on("order", move |cx: &mut Context, shop: &mut Shop, order: Order| {
 //!             shop.sold += order.count;
-//!             let server = server.clone();
+//!             let namespace = namespace.clone();
 //!             cx.spawn(async move {
 //!                 let total = price(&order.item).await? * order.count;
-//!                 server.send(Audience::room("staff"), "ordered", &order.item).await?;
+//!                 namespace.send(Audience::room("staff"), "ordered", &order.item).await?;
 //!                 ok(total)
 //!             })
 //!         })
@@ -69,11 +69,11 @@
 //!     let listeners = roomcast::listen(&settings)?;
 //!     let host = Host::new(settings).gateway("default", shop);
 //!
-//!     let server = host.server("default");
+//!     let namespace = host.namespace("default");
 //!     let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
 //!     let running = host.run(listeners, ctrl_c); // the handle works from here on
 //!     tokio::spawn(async move {
-//!         match server.send(Audience::room("customers"), "closing", &"at ten").await {
+//!         match namespace.send(Audience::room("customers"), "closing", &"at ten").await {
 //!             Ok(closing) => println!("told {} customers", closing.queued),
 //!             Err(fault) => eprintln!("nobody was told: {fault}"),
 //!         }
@@ -127,17 +127,18 @@ mod connection;
 mod denial;
 mod drain;
 mod gateways;
+mod handle;
 mod host;
 mod http;
 mod metrics;
 mod namespace;
+mod panics;
 mod patience;
 mod permits;
 mod queue;
 mod recorder;
 mod reload;
 mod run;
-mod server;
 mod settings;
 mod shard;
 mod shared;
@@ -149,6 +150,7 @@ mod store;
 mod store;
 mod ws;
 
+pub use handle::{Namespace, Shards};
 pub use host::Host;
 pub use reload::{Reload, ReloadError, Reloaded, Reloader};
 #[cfg(feature = "garde")]
@@ -157,6 +159,7 @@ pub use roomcast_core::{
     Audience, CloseCode, ConnId, Context, Delivery, DisconnectReason, EncodeError, ErrorCode,
     Event, Failure, Frame, Gateway, JoinError, Limits, Message, NamespaceContext, Outcome, Path,
     Policies, Rate, Rejection, Reply, RoomPolicy, Router, Timestamp, UnixTime, UnknownConn,
+    ask::{AskError, Transport},
     gateway::{
         Admission, CompleteError, HistoryRead, IntoOutcome, RoomAction, Scope, To, Token,
         UpgradeRequest,
@@ -172,6 +175,5 @@ pub use roomcast_http::{
     PolicyFileError,
 };
 pub use run::{RunError, listen, run};
-pub use server::{Server, ServerError};
 pub use settings::{Settings, SettingsError};
 pub use store::{StoreError, StoreSync};

@@ -2,9 +2,9 @@
 
 mod application;
 mod batch;
+mod deliver;
 mod fan_out;
 mod keep;
-mod outside;
 mod work;
 
 use std::{
@@ -16,21 +16,19 @@ use std::{
 };
 
 use roomcast_core::{
-    App, CloseCode, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake, Hub, Input,
-    Outbox, Outcome, Rejection, Timestamp, UnknownConn,
-    gateway::{Admission, ConnectError, Token},
+    App, Applied, CloseCode, Config, ConnId, Gateway, Handshake, Hub, Input, Outcome, Rejection,
+    Timestamp,
+    gateway::{Admission, Token},
     hub::{HubState, RestoreError},
     journal::Opening,
 };
 use roomcast_http::Reason;
 
-pub(crate) use self::{application::said, fan_out::Link};
-use self::{
-    application::{AnyApp, Application, Panicked},
-    fan_out::FanOut,
-    work::Tasks,
+pub(crate) use self::fan_out::Link;
+use self::{application::Application, fan_out::FanOut, work::Tasks};
+use crate::{
+    denial::Farewell, http::OwnedUpgradeRequest, panics::said, shard::Shard, store::NamespaceHeader,
 };
-use crate::{denial::Farewell, http::OwnedUpgradeRequest, shard::Shard, store::NamespaceHeader};
 
 /// One namespace, on the one shard that is its home.
 ///
@@ -114,19 +112,14 @@ impl Namespace {
     pub(crate) fn connect(
         self: &Rc<Self>,
         shard: &Shard,
-        handshake: &Handshake,
+        handshake: Handshake,
         link: Link,
     ) -> Result<ConnId, Farewell> {
         let now = shard.now();
-        let input = || Input::Connect(handshake.clone());
-        shard.record(&self.name, now, input);
         let inner = &mut *self.inner.borrow_mut();
-        let connected = inner.application.perform(now, input, |app, out| {
-            app.connect(now, handshake.clone(), out)
-        });
-        let connected = match connected {
-            Ok(connected) => connected,
-            Err(Panicked) => Err(ConnectError::Rejected(Rejection::internal())),
+        let input = Input::Connect(handshake);
+        let Applied::Connected(connected) = inner.put(shard, &self.name, now, &input) else {
+            return Err(Farewell::FULL); // no other answer to this input
         };
         if let Ok(conn) = connected {
             inner.fan_out.enter(conn, link);
@@ -143,60 +136,33 @@ impl Namespace {
         connected.map_err(|fault| Farewell::new(fault, raw))
     }
 
-    /// A text message: the hot path.
-    pub(crate) fn text(self: &Rc<Self>, shard: &Shard, conn: ConnId, text: &str) {
-        let input = || Input::Text {
-            conn,
-            text: text.into(),
-        };
-        self.receive(shard, conn, Frame::Text(text), input);
+    /// Puts an input in, and carries out what the application commands.
+    pub(crate) fn apply(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) -> Applied {
+        let now = shard.now();
+        let inner = &mut *self.inner.borrow_mut();
+        let applied = inner.put(shard, &self.name, now, input);
+        self.finish(shard, now, inner);
+        applied
     }
 
-    pub(crate) fn binary(self: &Rc<Self>, shard: &Shard, conn: ConnId, bytes: &[u8]) {
-        let input = || Input::Binary {
-            conn,
-            bytes: bytes.into(),
-        };
-        self.receive(shard, conn, Frame::Binary(bytes), input);
-    }
-
-    fn receive<'a>(
-        self: &Rc<Self>,
-        shard: &Shard,
-        conn: ConnId,
-        frame: Frame<'_>,
-        input: impl Fn() -> Input<'a>,
-    ) {
-        shard.metrics().messages_in.fetch_add(1, Relaxed);
-        // A connection that was closed meanwhile is heard no more. A panic was answered.
-        let _ = self.drive(shard, input, |app, now, out| {
-            let before = app.hub().rate_refusals();
-            let received = app.receive(now, conn, frame, out);
-            if app.hub().rate_refusals() != before {
-                shard.metrics().count_refusal(Reason::Rate);
+    /// An input that the socket of a client gave: the hot path. A connection that was closed meanwhile
+    /// is heard no more.
+    pub(crate) fn receive(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) {
+        match input {
+            Input::Text { .. } | Input::Binary { .. } => {
+                shard.metrics().messages_in.fetch_add(1, Relaxed);
+                let before = self.ask(Hub::rate_refusals);
+                self.apply(shard, input);
+                if self.ask(Hub::rate_refusals) != before {
+                    shard.metrics().count_refusal(Reason::Rate);
+                }
             }
-            received
-        });
-    }
-
-    pub(crate) fn heard(self: &Rc<Self>, shard: &Shard, conn: ConnId) {
-        let input = || Input::Heard(conn);
-        // It may have been closed meanwhile.
-        let _ = self.drive(shard, input, |app, now, _| app.heard(now, conn));
-    }
-
-    pub(crate) fn disconnect(
-        self: &Rc<Self>,
-        shard: &Shard,
-        conn: ConnId,
-        reason: DisconnectReason,
-    ) {
-        let input = || Input::Disconnect { conn, reason };
-        let gone = self.drive(shard, input, |app, now, out| {
-            app.disconnect(now, conn, reason, out)
-        });
-        if !matches!(gone, Ok(Err(UnknownConn(_)))) {
-            self.inner.borrow_mut().fan_out.forget(conn);
+            Input::Disconnect { conn, .. } => {
+                if !matches!(self.apply(shard, input), Applied::UnknownConn(_)) {
+                    self.inner.borrow_mut().fan_out.forget(*conn);
+                }
+            }
+            input => drop(self.apply(shard, input)),
         }
     }
 
@@ -208,19 +174,8 @@ impl Namespace {
         if !inner.application.app().is_pending(token) {
             self.drop_outcome(token, &outcome);
         }
-        shard.record(&self.name, now, || Input::Complete {
-            token,
-            outcome: outcome.clone(),
-        });
-        // For what is done about a panic, in which the outcome has no part.
-        let input = || Input::Complete {
-            token,
-            outcome: Outcome::Done,
-        };
         // Also when nobody waits for it: then it is over.
-        let _ = inner.application.perform(now, input, |app, out| {
-            app.complete(now, token, outcome, out)
-        });
+        inner.put(shard, &self.name, now, &Input::Complete { token, outcome });
         self.finish(shard, now, inner);
     }
 
@@ -264,8 +219,7 @@ impl Namespace {
     /// Tells the application, once, that all connections will be closed.
     pub(crate) fn drain(self: &Rc<Self>, shard: &Shard) {
         if !self.drained.replace(true) {
-            // A panic was noted down.
-            let _ = self.drive(shard, || Input::Drain, |app, now, out| app.drain(now, out));
+            self.apply(shard, &Input::Drain);
         }
     }
 
@@ -288,9 +242,8 @@ impl Namespace {
     pub(crate) fn timeout(self: &Rc<Self>, shard: &Shard) {
         let next = self.inner.borrow().application.app().next_timeout();
         if next.is_some_and(|due| due <= shard.now()) {
-            let input = || Input::Timeout;
             // What panicked is due no more, and the rest is at the next look.
-            let _ = self.drive(shard, input, |app, now, out| app.handle_timeout(now, out));
+            self.apply(shard, &Input::Timeout);
         }
     }
 
@@ -325,31 +278,15 @@ impl Namespace {
         }
     }
 
-    /// Has the application act on an input, and carries out what it commands.
-    fn drive<'a, R>(
-        self: &Rc<Self>,
-        shard: &Shard,
-        input: impl Fn() -> Input<'a>,
-        act: impl FnOnce(&mut AnyApp, Timestamp, &mut Outbox) -> R,
-    ) -> Result<R, Panicked> {
-        let now = shard.now();
-        shard.record(&self.name, now, &input);
-        let inner = &mut *self.inner.borrow_mut();
-        let act = |app: &mut AnyApp, out: &mut Outbox| act(app, now, out);
-        let result = inner.application.perform(now, input, act);
-        self.finish(shard, now, inner);
-        result
-    }
-
     #[cold]
     fn take_news(self: &Rc<Self>, shard: &Shard, inner: &mut Inner) {
         inner.application.log_faults(&self.name);
-        let (app, _) = inner.application.app_mut();
         // First the work: some of it may be cancelled already.
-        for (token, work) in app.take_work() {
+        let (begun, cancelled) = inner.application.take_work();
+        for (token, work) in begun {
             inner.tasks.begin(shard, self, token, work);
         }
-        for token in app.take_cancelled() {
+        for token in cancelled {
             inner.tasks.cancel(token);
         }
     }
@@ -368,6 +305,21 @@ impl Namespace {
 }
 
 impl Inner {
+    /// Writes an input down and puts it in.
+    fn put(
+        &mut self,
+        shard: &Shard,
+        name: &Arc<str>,
+        now: Timestamp,
+        input: &Input<'_>,
+    ) -> Applied {
+        shard.record(name, now, input);
+        if let Input::Close { conn, .. } = input {
+            self.fan_out.part(shard, now, *conn);
+        }
+        self.application.apply(now, input)
+    }
+
     fn carry_out(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
         if !self.application.out().is_empty() {
             self.keep(shard, name);
@@ -380,19 +332,14 @@ impl Inner {
     /// below their limits by then, so that this ends.
     fn settle_overflow(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
         while let Some(conn) = self.fan_out.take_overflowed() {
-            let (code, reason) = (CloseCode::TOO_SLOW, "too slow: the outbox passed its limit");
-            let input = || Input::Close {
-                conn,
-                code,
-                reason: reason.into(),
-                away_ms: 0,
-            };
-            shard.record(name, now, input);
-            self.fan_out.part(shard, now, conn);
+            let reason = "too slow: the outbox passed its limit";
             // It may be closed already.
-            let _ = self.application.perform(now, input, |app, out| {
-                app.close(now, conn, code, reason, out)
-            });
+            self.put(
+                shard,
+                name,
+                now,
+                &Input::close(conn, CloseCode::TOO_SLOW, reason),
+            );
             self.carry_out(shard, name, now);
         }
     }

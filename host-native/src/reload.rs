@@ -7,9 +7,9 @@ use roomcast_http::{Access, ApiKey, OriginRule};
 use tokio::sync::oneshot;
 
 use crate::{
-    server::Switchboard,
+    handle::Switchboard,
     settings::SettingsError,
-    shard::{Batch, Mail, Shard},
+    shard::{Mail, MailBatch, Shard},
 };
 
 /// Settings that can change while a server runs. Each field takes the place of what was.
@@ -101,7 +101,7 @@ impl Reloader {
         let mail = vec![Mail::Task(Box::new(task))];
         let post = posts.get(index).ok_or(ReloadError::NotRunning)?;
         // As if from itself: a task counts in no account between shards.
-        let posted = post.send(Batch::new(index, mail));
+        let posted = post.send(MailBatch::new(index, mail));
         posted.map_err(|_| ReloadError::NotRunning)?;
         answered.await.map_err(|_| ReloadError::NotRunning)
     }

@@ -23,13 +23,13 @@ use crate::{
     clock::Clock,
     drain,
     gateways::Gateways,
+    handle::Posts,
     host::Host,
     metrics::Metrics,
     permits::Permits,
     recorder::Recorder,
-    server::Posts,
     settings::{Settings, SettingsError},
-    shard::{Batch, Mounted, Shard},
+    shard::{MailBatch, Mounted, Shard},
     shared::{Shared, random},
     store::{Store, StoreError},
 };
@@ -151,7 +151,7 @@ pub(crate) fn serve(
     }
 }
 
-type Mailbox = mpsc::UnboundedReceiver<Batch>;
+type Mailbox = mpsc::UnboundedReceiver<MailBatch>;
 
 async fn run_shards(
     shards: Vec<(net::TcpListener, Mailbox)>,

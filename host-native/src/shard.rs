@@ -3,10 +3,12 @@
 //! A turn reads all input that is ready, then flushes each socket that got something once. What
 //! goes to other shards leaves in one message per shard and turn.
 
+mod ask;
 mod cork;
 mod durable;
 mod flow;
 mod histories;
+mod home;
 mod mail;
 mod schedule;
 mod sweep;
@@ -14,6 +16,7 @@ mod trim;
 mod turn;
 
 use std::{
+    borrow::Cow,
     cell::{Cell, Ref, RefCell},
     collections::BTreeMap,
     rc::{Rc, Weak},
@@ -23,20 +26,21 @@ use std::{
 
 use bytes::Bytes;
 use roomcast_core::{
-    Audience, CloseCode, Config, Delivery, EncodeError, Event, Hub, Input, Outbox, Payload,
-    Policies, Timestamp,
-    hub::{ConnectionInfo, ConnectionSummary, HubState, RestoreError},
+    CloseCode, Config, Input, Policies, Timestamp,
+    hub::{HubState, RestoreError},
     journal::Opening,
     queue::{Pushed, QueueLimits, Tag},
 };
-use serde_json::value::RawValue;
 use slab::Slab;
 use tokio::{
     net::tcp::OwnedWriteHalf,
     sync::{Notify, oneshot},
 };
 
-pub(crate) use self::mail::{Batch, ClientInput, Mail};
+pub(crate) use self::{
+    ask::Reached,
+    mail::{Mail, MailBatch},
+};
 use self::{cork::Cork, durable::Durable, flow::Flow, trim::HighWater, turn::Backlog};
 use crate::{
     gateways::FactoryFault,
@@ -44,7 +48,7 @@ use crate::{
     namespace::{Link, Namespace},
     patience::Patience,
     shared::Shared,
-    socket::{Home, Socket},
+    socket::Socket,
     store::{NamespaceHeader, StoreError},
 };
 
@@ -208,7 +212,8 @@ impl Shard {
             .insert(name.clone(), namespace.clone());
         for (room, messages) in rooms.iter().map(|room| &room.state).zip(messages) {
             if namespace.ask(|hub| hub.room_state(room.room())).is_some() {
-                namespace.history_loaded(self, room.room(), &messages);
+                let (room, messages) = (room.room().into(), Cow::Borrowed(&*messages));
+                namespace.apply(self, &Input::GiveBack { room, messages });
             } else if let Some(life) = &life {
                 // By the policies of now it keeps nothing.
                 self.keep(|batch| batch.set_room(name, life.clone(), room.room(), None));
@@ -253,43 +258,10 @@ impl Shard {
     /// Puts other policies in the place of those in force, in all namespaces that are at home here.
     pub(crate) fn set_policies(&self, policies: Policies) {
         for namespace in self.namespaces() {
-            namespace.set_policies(self, &policies);
+            let policies = Cow::Borrowed(&policies);
+            namespace.apply(self, &Input::SetPolicies { policies });
         }
         self.policies.replace(policies);
-    }
-
-    /// Whether the policy of a room is to keep a history.
-    pub(crate) fn keeps(&self, room: &str) -> bool {
-        let policies = self.policies();
-        let policy = policies.of(room);
-        policy.is_some_and(|policy| policy.history.is_some())
-    }
-
-    /// Asks a namespace that is not there: it is as if it were empty.
-    pub(crate) fn ask_nobody<R>(&self, question: impl FnOnce(&Hub) -> R) -> R {
-        let settings = &self.shared.settings;
-        let config = Config::new(self.shared.epoch())
-            .with_limits(settings.hub.clone())
-            .with_policies(self.policies().clone());
-        question(&Hub::new(config))
-    }
-
-    /// What a send to a namespace without connections gives: a mistake is one all the same.
-    pub(crate) fn send_to_nobody(
-        &self,
-        audience: &Audience,
-        event: Event<'_>,
-        data: &RawValue,
-    ) -> Result<Delivery, EncodeError> {
-        let limits = self.shared.settings.hub.clone();
-        let mut hub = Hub::new(Config::new("").with_limits(limits));
-        let payload = Payload::parse(data.get())?;
-        hub.send(self.now(), audience, event, payload, &mut Outbox::new())
-    }
-
-    /// A connection as those see it who are not of the namespace.
-    pub(crate) fn summary(&self, info: ConnectionInfo<'_>) -> ConnectionSummary {
-        ConnectionSummary::new(info, self.shared.clock.unix_ms(info.since))
     }
 
     /// Runs a task where a namespace is at home, and gives its result when what it changed is
@@ -476,22 +448,9 @@ impl Shard {
 
     /// Has the hub of a socket close it, wherever it is.
     pub(crate) fn ask_close(&self, socket: &Socket, code: CloseCode, reason: &'static str) {
-        match socket.home() {
-            Some((Home::Local(namespace), conn)) => {
-                let _ = namespace.close(self, *conn, code, reason); // or it was closed already
-            }
-            Some((Home::Remote { shard, namespace }, conn)) => {
-                let (namespace, conn) = (namespace.clone(), *conn);
-                self.post(
-                    *shard,
-                    Mail::Task(Box::new(move |shard| {
-                        if let Some(namespace) = shard.namespace(&namespace) {
-                            let _ = namespace.close(shard, conn, code, reason);
-                        }
-                    })),
-                );
-            }
-            None => {}
+        if let Some((home, conn)) = socket.home() {
+            // It may be closed already.
+            home.input(self, Input::close(*conn, code, reason));
         }
     }
 
@@ -510,14 +469,9 @@ impl Shard {
         );
     }
 
-    pub(crate) fn record<'a>(
-        &self,
-        namespace: &Arc<str>,
-        now: Timestamp,
-        input: impl FnOnce() -> Input<'a>,
-    ) {
+    pub(crate) fn record(&self, namespace: &Arc<str>, now: Timestamp, input: &Input<'_>) {
         if let Some(recorder) = &self.shared.recorder {
-            recorder.input(namespace, now, input());
+            recorder.input(namespace, now, input.clone());
         }
     }
 

@@ -10,11 +10,10 @@ use std::{
 };
 
 use roomcast_http::{Access, RefusalNotices};
-use tokio::sync::mpsc;
 
 use crate::{
-    clock::Clock, gateways::Gateways, metrics::Metrics, permits::Permits, recorder::Recorder,
-    settings::Settings, shard::Batch, store::Store,
+    clock::Clock, gateways::Gateways, handle::Posts, metrics::Metrics, permits::Permits,
+    recorder::Recorder, settings::Settings, store::Store,
 };
 
 /// What all shards share.
@@ -24,7 +23,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) metrics: Vec<Metrics>,
     /// The way to each shard.
-    pub(crate) posts: Arc<[mpsc::UnboundedSender<Batch>]>,
+    pub(crate) posts: Posts,
     pub(crate) connections: Permits,
     /// Connections of each address; empty while they are not counted.
     pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,

@@ -20,24 +20,25 @@
 )]
 #![cfg_attr(not(feature = "applications"), allow(unreachable_pub))]
 
-mod api_host;
-mod ask;
 mod attachment;
+mod awake;
+mod handle;
 mod mount;
 mod namespace;
 mod notify;
 mod panics;
 mod platform;
-mod server;
 mod settings;
 mod tasks;
 mod wake;
 
 #[cfg(feature = "applications")]
+pub use roomcast_core::{NamespaceHandle, ask::AskError};
+
+#[cfg(feature = "applications")]
 pub use self::{
-    ask::ServerError,
+    handle::{Namespace, Objects},
     mount::{mount, mount_others, room_policies},
-    server::Server,
 };
 
 #[cfg(target_arch = "wasm32")]

@@ -2,12 +2,12 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
-use roomcast_core::{Gateway, Policies};
+use roomcast_core::{App, Gateway, Policies};
 use roomcast_http::is_namespace;
 
-use crate::server::Server;
+use crate::handle::Namespace;
 
-type Factory = Rc<dyn Fn(&Server) -> Box<dyn Gateway>>;
+type Factory = Rc<dyn Fn(&Namespace) -> Box<dyn Gateway>>;
 
 /// Any application.
 #[cfg(feature = "applications")]
@@ -23,6 +23,9 @@ impl Gateway for AnyGateway {
         false
     }
 }
+
+/// With whatever application.
+pub(crate) type AnyApp = App<AnyGateway>;
 
 /// What is mounted.
 #[derive(Default)]
@@ -64,7 +67,7 @@ thread_local! {
 /// # Panics
 ///
 /// When the namespace has one already, or its name is not 1 to 64 of `A-Z a-z 0-9 _ -`.
-pub fn mount<G: Gateway + 'static>(namespace: &str, factory: impl Fn(&Server) -> G + 'static) {
+pub fn mount<G: Gateway + 'static>(namespace: &str, factory: impl Fn(&Namespace) -> G + 'static) {
     let valid = is_namespace(namespace);
     assert!(
         valid,
@@ -76,13 +79,13 @@ pub fn mount<G: Gateway + 'static>(namespace: &str, factory: impl Fn(&Server) ->
     assert!(before.is_none(), "`{namespace}` has an application already");
 }
 
-/// Gives every namespace without an application of its own one of these; [`Server::name`] says which
+/// Gives every namespace without an application of its own one of these; [`Namespace::name`](Namespace::name) says which
 /// it is for.
 ///
 /// # Panics
 ///
 /// When there is one already.
-pub fn mount_others<G: Gateway + 'static>(factory: impl Fn(&Server) -> G + 'static) {
+pub fn mount_others<G: Gateway + 'static>(factory: impl Fn(&Namespace) -> G + 'static) {
     let factory = boxed(factory);
     let before = MOUNTED.with_borrow_mut(|mounted| mounted.others.replace(factory));
     assert!(
@@ -120,9 +123,9 @@ pub(crate) fn policies_in_code() -> Policies {
     MOUNTED.with_borrow(|mounted| mounted.policies.clone().unwrap_or_default())
 }
 
-fn boxed<G: Gateway + 'static>(factory: impl Fn(&Server) -> G + 'static) -> Factory {
+fn boxed<G: Gateway + 'static>(factory: impl Fn(&Namespace) -> G + 'static) -> Factory {
     crate::panics::log();
-    Rc::new(move |server| Box::new(factory(server)))
+    Rc::new(move |namespace| Box::new(factory(namespace)))
 }
 
 /// The application of a namespace, if it has one: how it is made each time the namespace wakes.
@@ -139,7 +142,7 @@ impl Application {
     }
 
     #[cfg(test)]
-    pub(crate) fn new(factory: impl Fn(&Server) -> Box<dyn Gateway> + 'static) -> Self {
+    pub(crate) fn new(factory: impl Fn(&Namespace) -> Box<dyn Gateway> + 'static) -> Self {
         Self(Some(Rc::new(factory)))
     }
 
@@ -149,15 +152,15 @@ impl Application {
 
     /// A new one, in the state in which it begins.
     #[cfg(feature = "applications")]
-    pub(crate) fn make(&self, server: &Server) -> AnyGateway {
+    pub(crate) fn make(&self, namespace: &Namespace) -> AnyGateway {
         match &self.0 {
-            Some(factory) => factory(server),
+            Some(factory) => factory(namespace),
             None => Box::new(()),
         }
     }
 
     #[cfg(not(feature = "applications"))]
-    pub(crate) const fn make(&self, _: &Server) -> AnyGateway {
+    pub(crate) const fn make(&self, _: &Namespace) -> AnyGateway {
         AnyGateway
     }
 }

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use roomcast_core::{
-    App, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake, Limits,
-    Outbox, Policies, Rejection, RoomPolicy, Timestamp,
+    Applied, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake,
+    Input, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
+    ask::Ask,
     gateway::{Admission, ConnectError, UpgradeRequest},
     hub::RequestError,
     policy::PresencePolicy,
@@ -13,18 +14,15 @@ use roomcast_core::{
 use roomcast_http::{Answer, ApiCall, Problem};
 
 use crate::{
-    api_host::ApiCaller,
     attachment,
-    mount::{AnyGateway, Application},
+    awake::Awake,
+    handle::{Mailbox, Namespace as Handle, Objects},
+    mount::{AnyApp, Application},
     notify::Notify,
     platform::{Attachments, Fault, Platform},
-    server::{Mailbox, Server},
     tasks::Tasks,
     wake::{Wake, wake},
 };
-
-/// With whatever application.
-pub(crate) type AnyApp = App<AnyGateway>;
 
 /// One namespace.
 ///
@@ -40,7 +38,7 @@ pub(crate) struct Namespace<P> {
     policies: Policies,
     application: Application,
     /// What the application has of the namespace, and where it asks it something.
-    server: Server,
+    handle: Handle,
     mailbox: Rc<Mailbox>,
     /// `None` before it has woken.
     app: Option<AnyApp>,
@@ -84,7 +82,7 @@ impl<P: Platform> Namespace<P> {
             limits,
             policies,
             application,
-            server: Server::new(name, Rc::clone(&mailbox)),
+            handle: Objects::own(name, Rc::clone(&mailbox)),
             mailbox,
             app: None,
             tasks: Tasks::new(notify.notifier()),
@@ -136,7 +134,7 @@ impl<P: Platform> Namespace<P> {
             .iter()
             .map(|state| state.room().to_owned())
             .collect();
-        let gateway = || self.application.make(&self.server);
+        let gateway = || self.application.make(&self.handle);
         let config = Config::new(&*saved.epoch)
             .with_limits(self.limits.clone())
             .with_policies(self.policies.clone())
@@ -199,7 +197,12 @@ impl<P: Platform> Namespace<P> {
         handshake: Handshake,
     ) -> Result<Result<(), ConnectError>, Fault> {
         let (now, app, out) = self.awake()?;
-        let opened = app.connect(now, handshake, out);
+        let Applied::Connected(opened) = app.apply(now, &Input::Connect(handshake), out) else {
+            return Err(Fault::new(
+                "a connection",
+                "the core answered something else",
+            ));
+        };
         if let Err(ConnectError::Refused(_)) = opened {
             return Ok(opened.map(|_| ()));
         }
@@ -249,7 +252,7 @@ impl<P: Platform> Namespace<P> {
             return Ok(()); // the hub closed it meanwhile: it is heard no more
         };
         let (now, app, out) = self.awake()?;
-        let _ = app.receive(now, conn, frame, out); // it is alive
+        app.apply(now, &Input::message(conn, frame), out);
         let waits = app.is_waiting(conn);
         self.finish(Some(conn))?;
         if waits {
@@ -292,7 +295,8 @@ impl<P: Platform> Namespace<P> {
     ) -> Result<(), Fault> {
         if let Some(conn) = self.conn(slot)? {
             let (now, app, out) = self.awake()?;
-            let _ = app.disconnect(now, conn, reason, out); // or the hub had closed it
+            // Or the hub had closed it.
+            app.apply(now, &Input::Disconnect { conn, reason }, out);
             self.conns[slot] = None;
             self.finish(None)?;
         }
@@ -304,20 +308,27 @@ impl<P: Platform> Namespace<P> {
         if let Some(conn) = self.conn(slot)? {
             let (now, app, out) = self.awake()?;
             let reason = "too slow: nothing was heard while more than the outbox limit was sent";
-            let _ = app.close(now, conn, CloseCode::TOO_SLOW, reason, out); // it is alive
+            app.apply(now, &Input::close(conn, CloseCode::TOO_SLOW, reason), out);
             self.finish(None)?;
         }
         Ok(())
     }
 
     /// Does what an API call asks for.
-    pub(crate) fn call(&mut self, call: ApiCall) -> Result<Result<Answer, Problem>, Fault> {
-        let (now, app, out, platform) = self.parts()?;
-        let mut caller = ApiCaller::new(now, app, out, platform);
-        let answer = call.run(&mut caller);
-        let learned = caller.into_learned();
-        let saved = learned.and_then(|key| {
-            self.save_key(now, key.as_deref())?;
+    pub(crate) fn call(&mut self, call: &ApiCall) -> Result<Result<Answer, Problem>, Fault> {
+        let ask = call.ask();
+        let loaded = self.load_for(ask);
+        if loaded.is_err() {
+            self.settle(loaded.map(|_| ()))?;
+        }
+        let (now, app, out) = self.awake()?;
+        let key = match ask {
+            Ask::Send { key, .. } => key.as_deref(),
+            _ => None,
+        };
+        let learned = key.filter(|key| app.hub().key_state(now, key).is_none());
+        let answer = call.run(now, &mut Awake { now, app, out });
+        let saved = self.save_key(now, learned).and_then(|()| {
             self.load_histories()?;
             self.carry_out();
             self.save(None, None)
@@ -343,18 +354,18 @@ impl<P: Platform> Namespace<P> {
         self.wake()?;
         for (slot, at) in self.platform.signs_of_life() {
             if let Some(conn) = self.conn(slot)? {
-                let (_, app, _) = self.awake()?;
+                let (_, app, out) = self.awake()?;
                 if app
                     .hub()
                     .connection(conn)
                     .is_some_and(|conn| conn.heard < at)
                 {
-                    let _ = app.heard(at, conn); // it is alive
+                    app.apply(at, &Input::Heard(conn), out);
                 }
             }
         }
         let (now, app, out) = self.awake()?;
-        app.handle_timeout(now, out);
+        app.apply(now, &Input::Timeout, out);
         self.finish(None)
     }
 
@@ -501,6 +512,6 @@ impl<P: Platform> Namespace<P> {
 }
 
 mod application;
-pub(crate) mod kept;
+mod kept;
 #[cfg(test)]
 mod tests;

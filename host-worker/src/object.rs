@@ -3,8 +3,8 @@
 use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, gateway::ConnectError,
-    hub::KeyState, hub::Refused, room::HistoryMessage,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, ask::wire,
+    gateway::ConnectError, hub::KeyState, hub::Refused, room::HistoryMessage,
 };
 use roomcast_http::{Problem, Refusal, SUBPROTOCOL, Upgrade};
 use wasm_bindgen::prelude::*;
@@ -16,11 +16,11 @@ use worker::{
 
 use crate::{
     front::{read, settings, thrown},
+    handle::Remote,
     http::{Head, refuse, reject},
     mount::Application,
     namespace::Namespace,
     platform::{Attachments, Fault, Kept, Platform, Saved},
-    server::Remote,
     settings::Settings,
     sockets::{self, NO_SLOT, Sockets},
     storage::Storage,
@@ -140,7 +140,7 @@ impl Object {
     ) -> Result<web_sys::Response, JsValue> {
         let head = Head::read(request);
         let answer = match read(&head, &self.settings, body) {
-            Ok(call) => self.namespace.call(call).map_err(text)?,
+            Ok(call) => self.namespace.call(&call).map_err(text)?,
             Err(problem) => Err(problem),
         };
         let response = match answer {
@@ -225,8 +225,7 @@ impl Object {
     pub fn ask(&mut self, question: &str) -> Result<String, JsValue> {
         let ask = serde_json::from_str(question).map_err(|fault| fault.to_string())?;
         let answer = self.namespace.ask(ask).map_err(text)?;
-        let answer = answer.map_err(crate::ask::WireError::from);
-        Ok(serde_json::to_string(&answer).map_err(|fault| fault.to_string())?)
+        Ok(wire::write(answer).map_err(|fault| fault.to_string())?)
     }
 
     /// An earlier instance of the module trapped when the alarm rang.

@@ -8,7 +8,7 @@ use roomcast_core::{
     room::{Except, HistoryMessage},
 };
 
-use crate::server::Remote;
+use crate::handle::Remote;
 
 /// The platform failed to load or save something. Nothing of it was saved.
 #[derive(Debug, thiserror::Error)]

@@ -10,8 +10,7 @@ use roomcast_core::{
 
 use crate::{
     attachment,
-    mount::AnyGateway,
-    namespace::AnyApp,
+    mount::{AnyApp, AnyGateway},
     platform::{Fault, Saved},
 };
 

@@ -7,7 +7,7 @@ use futures_channel::oneshot;
 use roomcast_core::{
     Audience, CloseCode, Context, Failure, Frame, Rejection, Router, gateway::Admission,
 };
-use roomcast_worker::Server;
+use roomcast_worker::Namespace;
 use serde::{Deserialize, Serialize};
 
 /// What is kept.
@@ -29,7 +29,7 @@ impl Drop for Dropped {
 }
 
 /// The application.
-pub(crate) fn trials(server: &Server) -> Router<State> {
+pub(crate) fn trials(server: &Namespace) -> Router<State> {
     let router = Router::new(State::default()).persistent();
     work(panics(sessions(doors(router))), server)
 }
@@ -149,7 +149,7 @@ async fn yielded() {
 }
 
 /// Answers that take time.
-fn work(router: Router<State>, server: &Server) -> Router<State> {
+fn work(router: Router<State>, server: &Namespace) -> Router<State> {
     let waiting = Waiting::default();
     let dropped = Rc::new(RefCell::new(0));
     let (serial, concurrent, counts) = (waiting.clone(), waiting.clone(), server.clone());

@@ -343,7 +343,7 @@ impl<G: Gateway> World<G> {
     ///
     /// # Errors
     ///
-    /// As for [`App::complete`](roomcast_core::App::complete).
+    /// As for [`Input::Complete`](roomcast_core::Input::Complete).
     ///
     /// # Panics
     ///

@@ -231,10 +231,10 @@ proptest! {
         let stale = core.conn(&actor);
         core.perform(&Op::Disconnect { actor })?;
         core.perform(&"newcomer connects".parse()?)?;
-        if let (Some(stale), Some(hub)) = (stale, core.hub("default")) {
+        if let (Some(stale), Some(app)) = (stale, core.app("default")) {
             let conn = stale.parse()?;
             let room = || "lobby".into();
-            let (mut hub, before) = (hub.clone(), state(hub));
+            let (mut app, before) = (app.clone(), state(app.hub()));
             let mut out = roomcast_core::Outbox::new();
             for input in [
                 Input::Text { conn, text: r#"{"event":"$join","room":"lobby"}"#.into() },
@@ -246,9 +246,9 @@ proptest! {
                 Input::Close { conn, code: roomcast_core::CloseCode::REMOVED, reason: "".into(), away_ms: 0 },
                 Input::Disconnect { conn, reason: roomcast_core::DisconnectReason::Lost },
             ] {
-                hub.apply(core.now(), &input, &mut out);
+                let _ = app.apply(core.now(), &input, &mut out);
                 prop_assert!(out.is_empty(), "{:?} led to {:?}", input, out);
-                prop_assert_eq!(&state(&hub), &before, "{:?}", input);
+                prop_assert_eq!(&state(app.hub()), &before, "{:?}", input);
             }
         }
     }

@@ -2,7 +2,6 @@
 
 mod answer;
 mod call;
-mod host;
 mod query;
 mod send;
 
@@ -12,16 +11,17 @@ use alloc::{
     string::String,
     vec::Vec,
 };
+use core::ops::Bound;
 
 use percent_encoding::percent_decode_str;
 
-pub use self::{answer::Answer, call::ApiCall, host::ApiHost, send::SendHead};
+pub use self::{answer::Answer, call::ApiCall, send::SendHead};
 use self::{
-    call::Action,
+    answer::Found,
     query::{Query, number},
 };
 use super::{Access, Headers, Problem, Reason, Request, access::NO_NAMESPACE};
-use roomcast_core::{CloseCode, ConnId, Limits, RoomName, wire::Details};
+use roomcast_core::{CloseCode, ConnId, Limits, RoomName, ask::Ask, wire::Details};
 
 /// A request of the API that is understood, as far as its head goes.
 #[derive(Debug)]
@@ -64,8 +64,8 @@ impl ApiRequest {
             "HEAD" => "GET",
             method => method,
         };
-        let action = action(method, resource, query, limits)?;
-        Ok(Self::Call(ApiCall { namespace, action }))
+        let ask = ask(method, resource, query, limits)?;
+        Ok(Self::Call(ApiCall { namespace, ask }))
     }
 
     /// The name of the namespace that the request is about.
@@ -127,13 +127,8 @@ fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
     })
 }
 
-/// Action of the path behind the namespace, with one of its [`methods`].
-fn action(
-    method: &str,
-    resource: &[&str],
-    mut query: Query,
-    limits: &Limits,
-) -> Result<Action, Problem> {
+/// The question or wish of the path behind the namespace, with one of its [`methods`].
+fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Result<Ask, Problem> {
     // `room...?room=NAME` is `rooms/NAME...`: nothing on the way changes a name in a query.
     let name;
     let (room, resource) = match resource {
@@ -147,12 +142,12 @@ fn action(
     };
     if let Some(room) = room {
         RoomName::check(room, limits.room_name_bytes)?;
-        return room_action(method, room.to_owned(), resource, &query);
+        return ask_of_room(method, room.to_owned(), resource, &query);
     }
     Ok(match (resource, method) {
         (["rooms"], _) => {
             query.only(&["prefix", "after", "limit"])?;
-            Action::Rooms {
+            Ask::Rooms {
                 limit: query.limit()?,
                 prefix: query.get("prefix").unwrap_or_default().to_owned(),
                 after: query.get("after").map(str::to_owned),
@@ -160,7 +155,7 @@ fn action(
         }
         (["connections"], "DELETE") => {
             query.only(&["user", "code", "reason"])?;
-            Action::DisconnectUser {
+            Ask::DisconnectUser {
                 user: query.get("user").map(str::to_owned).ok_or_else(|| {
                     Problem::bad_request("name the user: ?user=NAME, or DELETE connections/{conn}")
                 })?,
@@ -171,7 +166,7 @@ fn action(
         (["connections"], _) => {
             query.only(&["user", "after", "limit"])?;
             let fault = |_| Problem::bad_request("after must be a connection id");
-            Action::Connections {
+            Ask::Connections {
                 limit: query.limit()?,
                 after: query
                     .get("after")
@@ -183,7 +178,7 @@ fn action(
         }
         (["connections", conn], "DELETE") => {
             query.only(&["code", "reason"])?;
-            Action::Disconnect {
+            Ask::Disconnect {
                 conn: connection(conn)?,
                 code: close_code(&query)?,
                 reason: close_reason(&query)?,
@@ -192,22 +187,22 @@ fn action(
         (_, _) => {
             query.only(&[])?;
             let conn = connection(resource.last().copied().unwrap_or_default())?;
-            Action::Connection { conn }
+            Ask::Connection { conn }
         }
     })
 }
 
-/// Action on a room, of the path behind its name.
-fn room_action(
+/// The question or wish about a room, of the path behind its name.
+fn ask_of_room(
     method: &str,
     room: String,
     resource: &[&str],
     query: &Query,
-) -> Result<Action, Problem> {
+) -> Result<Ask, Problem> {
     Ok(match (resource, method) {
         (["members"], _) => {
             query.only(&["after", "limit"])?;
-            Action::Members {
+            Ask::Presence {
                 room,
                 after: query.get("after").map(str::to_owned),
                 limit: query.limit()?,
@@ -215,10 +210,16 @@ fn room_action(
         }
         (["history"], _) => {
             query.only(&["after", "before", "limit"])?;
-            Action::History {
+            Ask::History {
                 room,
-                after: query.offset("after")?,
-                before: query.offset("before")?,
+                offsets: (
+                    query
+                        .offset("after")?
+                        .map_or(Bound::Unbounded, Bound::Excluded),
+                    query
+                        .offset("before")?
+                        .map_or(Bound::Unbounded, Bound::Excluded),
+                ),
                 limit: query.limit()?,
             }
         }
@@ -226,14 +227,18 @@ fn room_action(
             query.only(&[])?;
             let conn = connection(conn)?;
             if method == "PUT" {
-                Action::Join { room, conn }
+                Ask::Join {
+                    room,
+                    conn,
+                    meta: None,
+                }
             } else {
-                Action::Leave { room, conn }
+                Ask::Leave { room, conn }
             }
         }
         (_, _) => {
             query.only(&[])?;
-            Action::Room { room }
+            Ask::Room { room }
         }
     })
 }

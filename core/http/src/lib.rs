@@ -8,7 +8,7 @@
 //! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`]. A [`Refusal`] is told as a
 //!    [`Problem`], or through the open socket when [`Upgrade::refuse_in_band`].
 //! 3. [`Route::Api`]: [`Access::authorize`], then [`ApiRequest::read`]. A [`SendHead`] still needs
-//!    the body. The [`ApiCall`] may travel to where its namespace is, and is run on an [`ApiHost`]
+//!    the body. The [`ApiCall`] may travel to where its namespace is, and is run
 //!    there; the [`Answer`] becomes a [`Response`].
 //!
 //! Whatever fails on the way is a [`Problem`], which becomes a [`Response`] as well. A host counts
@@ -83,7 +83,7 @@ mod settings;
 mod upgrade;
 
 pub use access::{Access, is_namespace};
-pub use api::{Answer, ApiCall, ApiHost, ApiRequest, SendHead};
+pub use api::{Answer, ApiCall, ApiRequest, SendHead};
 pub use api_key::{ApiKey, ApiKeyError};
 #[cfg(feature = "toml")]
 pub use config_file::ConfigFile;

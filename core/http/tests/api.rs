@@ -3,11 +3,11 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use roomcast_core::{
-    Audience, CloseCode, Config, ConnId, Delivery, EncodeError, ErrorCode, Event, Handshake, Hub,
-    JoinError, Limits, Outbox, Payload, SendError, Timestamp, UnknownConn,
+    App, Applied, Config, ConnId, ErrorCode, Handshake, Hub, Input, Limits, Outbox, Policies,
+    Timestamp,
+    ask::{AskError, Asked},
 };
-use roomcast_http::{Access, ApiCall, ApiHost, ApiRequest, Headers, Problem, Request, Response};
-use serde_json::value::RawValue;
+use roomcast_http::{Access, ApiCall, ApiRequest, Headers, Problem, Request, Response};
 
 const NOW: Timestamp = Timestamp::from_millis(7);
 
@@ -21,33 +21,38 @@ impl Headers for Fields<'_> {
 }
 
 /// A namespace that comes and goes as on a server with many of them.
-struct NamespaceContext {
-    hub: Option<Hub>,
-    places: usize,
+struct Namespace {
+    app: Option<App<()>>,
+    permits: usize,
     out: Outbox,
 }
 
-impl NamespaceContext {
+/// An empty namespace, of times that begin a second after 1970.
+fn empty(policies: Policies) -> App<()> {
+    let config = Config::new("e").with_unix_zero_ms(1000);
+    App::new(config.with_policies(policies), ())
+}
+
+impl Namespace {
     fn with(connections: usize) -> Self {
-        let (mut hub, mut out) = (Hub::new(Config::new("e")), Outbox::new());
+        let mut namespace = Self::gone(0);
+        namespace.app = Some(empty(Policies::default()));
         for at in 0..connections {
-            let handshake = Handshake::new().with_user(if at % 2 == 0 { "ann" } else { "bob" });
-            hub.connect(NOW, handshake, &mut out).expect("room for it");
+            let user = if at % 2 == 0 { "ann" } else { "bob" };
+            namespace.connect(Handshake::new().with_user(user));
         }
-        let hub = Some(hub);
-        Self {
-            hub,
-            places: 0,
-            out,
-        }
+        namespace
     }
 
-    fn gone(places: usize) -> Self {
-        let out = Outbox::new();
-        Self {
-            hub: None,
-            places,
-            out,
+    fn gone(permits: usize) -> Self {
+        let (app, out) = (None, Outbox::new());
+        Self { app, permits, out }
+    }
+
+    fn connect(&mut self, handshake: Handshake) -> ConnId {
+        match self.apply(&Input::Connect(handshake)) {
+            Applied::Connected(Ok(conn)) => conn,
+            refused => panic!("{refused:?}"),
         }
     }
 
@@ -79,7 +84,14 @@ impl NamespaceContext {
             }
         };
         assert_eq!(call.namespace(), "ns");
-        Ok(may_travel(call).run(self)?.into())
+        let call = may_travel(call);
+        if self.app.is_none() && call.ask().is_remembered(&Policies::default()) {
+            if self.permits == 0 {
+                return Err(AskError::TooManyNamespaces { limit: 0 }.into());
+            }
+            self.app = Some(empty(Policies::default()));
+        }
+        Ok(call.run(NOW, self)?.into())
     }
 
     /// The body of a good answer, or the code of a problem.
@@ -99,72 +111,34 @@ fn may_travel<T: Send + 'static>(value: T) -> T {
     value
 }
 
-impl ApiHost for NamespaceContext {
-    fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
-        self.hub.as_ref().map(question)
-    }
-
-    fn open(&mut self) -> Result<(), Problem> {
-        if self.hub.is_none() && self.places == 0 {
-            return Err(Problem::new(ErrorCode::Overloaded, "full"));
-        }
-        self.hub.get_or_insert_with(|| Hub::new(Config::new("e")));
-        Ok(())
-    }
-
-    fn send(
-        &mut self,
-        key: Option<&str>,
-        audience: &Audience,
-        event: Event<'_>,
-        data: &RawValue,
-    ) -> Result<Delivery, SendError> {
-        let mut nobody = Hub::new(Config::new("e"));
-        let hub = self.hub.as_mut().unwrap_or(&mut nobody);
-        let data = Payload::parse(data.get()).map_err(EncodeError::from)?;
-        match key {
-            Some(key) => hub.send_once(NOW, key, audience, event, data, &mut self.out),
-            None => Ok(hub.send(NOW, audience, event, data, &mut self.out)?),
+impl Asked for Namespace {
+    fn hub<R>(&self, question: impl FnOnce(&Hub) -> R) -> R {
+        match &self.app {
+            Some(app) => question(app.hub()),
+            None => question(empty(Policies::default()).hub()),
         }
     }
 
-    fn join(&mut self, conn: ConnId, room: &str) -> Result<bool, JoinError> {
-        let hub = self.hub.as_mut().ok_or(UnknownConn(conn))?;
-        Ok(hub.join(NOW, conn, room, &mut self.out)?.already)
-    }
-
-    fn leave(&mut self, conn: ConnId, room: &str) -> Result<bool, UnknownConn> {
-        let hub = self.hub.as_mut().ok_or(UnknownConn(conn))?;
-        hub.leave(NOW, conn, room, &mut self.out)
-    }
-
-    fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) -> Result<(), UnknownConn> {
-        let hub = self.hub.as_mut().ok_or(UnknownConn(conn))?;
-        hub.close(NOW, conn, code, reason, &mut self.out)
-    }
-
-    fn queued_bytes(&mut self, conn: ConnId) -> usize {
-        usize::try_from(conn.serial()).expect("small") * 10
-    }
-
-    fn unix_ms(&self, time: Timestamp) -> u64 {
-        1000 + time.as_millis()
+    fn apply(&mut self, input: &Input<'_>) -> Applied {
+        let mut nobody = empty(Policies::default());
+        let app = self.app.as_mut().unwrap_or(&mut nobody);
+        app.apply(NOW, input, &mut self.out)
     }
 }
 
 /// The id as text of the connection that came at this place.
-fn id(namespace: &NamespaceContext, at: usize) -> String {
-    let ids = namespace.ask(|hub| {
+fn id(namespace: &Namespace, at: usize) -> String {
+    let ids = namespace.hub(|hub| {
         let mut ids: Vec<_> = hub.connections().map(|conn| conn.id).collect();
         ids.sort_unstable();
         ids
     });
-    ids.expect("a hub")[at].to_string()
+    ids[at].to_string()
 }
 
 #[test]
 fn connections_are_joined_listed_and_removed() {
-    let mut namespace = NamespaceContext::with(3);
+    let mut namespace = Namespace::with(3);
     let ids = [0, 1, 2].map(|at| id(&namespace, at));
     let [a, b, c] = &ids;
     let path = |conn| format!("/api/v1/ns/rooms/chat%2F7/members/{conn}");
@@ -174,12 +148,12 @@ fn connections_are_joined_listed_and_removed() {
     assert_eq!(namespace.told(&format!("PUT {}", path(b)), ""), again);
     let room = r#"{"room":"chat/7","members":1,"epoch":"e","offset":0}"#;
     assert_eq!(namespace.told("GET /api/v1/ns/rooms/chat%2F7", ""), room);
-    let one = |conn, user, rooms, queued| {
+    let one = |conn, user, rooms| {
         format!(
-            r#"{{"conn":"{conn}","user":"{user}","rooms":[{rooms}],"since_ms":1007,"queued_bytes":{queued}}}"#
+            r#"{{"conn":"{conn}","user":"{user}","rooms":[{rooms}],"since_ms":1007,"queued_bytes":0}}"#
         )
     };
-    let (first, second) = (one(a, "ann", "", 0), one(b, "bob", r#""chat/7""#, 10));
+    let (first, second) = (one(a, "ann", ""), one(b, "bob", r#""chat/7""#));
     assert_eq!(
         namespace.told("GET /api/v1/ns/connections?limit=2", ""),
         format!(r#"{{"connections":[{first},{second}],"next":"{b}"}}"#)
@@ -189,7 +163,7 @@ fn connections_are_joined_listed_and_removed() {
             &format!("GET /api/v1/ns/connections?after={a}&user=ann"),
             ""
         ),
-        format!(r#"{{"connections":[{}]}}"#, one(c, "ann", "", 20))
+        format!(r#"{{"connections":[{}]}}"#, one(c, "ann", ""))
     );
     let path_of_b = format!("GET /api/v1/ns/connections/{b}");
     assert_eq!(namespace.told(&path_of_b, ""), second);
@@ -208,7 +182,7 @@ fn connections_are_joined_listed_and_removed() {
 
 #[test]
 fn rooms_come_in_pages() {
-    let mut namespace = NamespaceContext::with(1);
+    let mut namespace = Namespace::with(1);
     let a = id(&namespace, 0);
     for room in ["a1", "a2", "a3", "b"] {
         namespace.told(&format!("PUT /api/v1/ns/rooms/{room}/members/{a}"), "");
@@ -227,7 +201,7 @@ fn rooms_come_in_pages() {
 
 #[test]
 fn sends_are_counted_and_remembered() {
-    let mut namespace = NamespaceContext::with(3);
+    let mut namespace = Namespace::with(3);
     let body = r#"{"audience":{"users":["ann"]},"event":"said","data":{"n":1}}"#;
     let send = "POST /api/v1/ns/send";
     let delivery = r#"{"matched":2,"queued":2,"dropped":0}"#;
@@ -250,7 +224,7 @@ fn sends_are_counted_and_remembered() {
 
 #[test]
 fn a_namespace_that_is_not_there_is_as_if_empty() {
-    let mut namespace = NamespaceContext::gone(0);
+    let mut namespace = Namespace::gone(0);
     let body = r#"{"audience":{"all":true},"event":"said"}"#;
     let nobody = r#"{"matched":0,"queued":0,"dropped":0}"#;
     assert_eq!(namespace.told("POST /api/v1/ns/send", body), nobody);
@@ -271,15 +245,15 @@ fn a_namespace_that_is_not_there_is_as_if_empty() {
     let key: &[_] = &[("idempotency-key", "k")];
     let refused = namespace.answer("POST /api/v1/ns/send", key, body);
     assert_eq!(refused.expect_err("no place").code(), ErrorCode::Overloaded);
-    namespace.places = 1;
+    namespace.permits = 1;
     let sent = namespace.answer("POST /api/v1/ns/send", key, body);
     assert_eq!(sent.expect("sent").status, 200);
-    assert!(namespace.hub.is_some(), "the key is remembered");
+    assert!(namespace.app.is_some(), "the key is remembered");
 }
 
 #[test]
 fn what_is_wrong_is_said() {
-    let mut namespace = NamespaceContext::with(1);
+    let mut namespace = Namespace::with(1);
     for (request, code) in [
         ("GET /api/", "not_found"),
         ("GET /api/v2/ns/rooms", "not_found"),
@@ -323,7 +297,7 @@ fn what_is_wrong_is_said() {
 
 #[test]
 fn head_is_get_wherever_get_is() {
-    let mut namespace = NamespaceContext::with(1);
+    let mut namespace = Namespace::with(1);
     let a = id(&namespace, 0);
     namespace.told(&format!("PUT /api/v1/ns/rooms/a/members/{a}"), "");
     for path in [
@@ -344,7 +318,7 @@ fn head_is_get_wherever_get_is() {
 /// Proxies and browsers take dots out of a path, and read its percent signs.
 #[test]
 fn a_room_of_any_name_is_named_in_the_query() {
-    let mut namespace = NamespaceContext::with(1);
+    let mut namespace = Namespace::with(1);
     let a = id(&namespace, 0);
     for (query, json) in [
         (".", "."),
@@ -388,7 +362,7 @@ fn a_room_of_any_name_is_named_in_the_query() {
 
 #[test]
 fn parameters_that_a_call_does_not_know_are_refused_by_name() {
-    let mut namespace = NamespaceContext::with(1);
+    let mut namespace = Namespace::with(1);
     let body = r#"{"audience":{"all":true},"event":"said"}"#;
     for request in [
         "POST /api/v1/ns/send?x=1",
@@ -418,7 +392,7 @@ fn parameters_that_a_call_does_not_know_are_refused_by_name() {
 
 #[test]
 fn numbers_in_a_query_are_digits() {
-    let mut namespace = NamespaceContext::with(1);
+    let mut namespace = Namespace::with(1);
     for sign in ["%2B5", "+5", "%205", "5%20", "-5", ""] {
         for call in [
             "GET /api/v1/ns/rooms?limit=",
@@ -439,7 +413,7 @@ fn numbers_in_a_query_are_digits() {
 
 #[test]
 fn one_key_and_a_plain_body_are_asked_for() {
-    let mut namespace = NamespaceContext::with(1);
+    let mut namespace = Namespace::with(1);
     let body = r#"{"audience":{"all":true},"event":"said"}"#;
     let send = "POST /api/v1/ns/send";
     let key = ("idempotency-key", "k");
@@ -468,7 +442,7 @@ fn one_key_and_a_plain_body_are_asked_for() {
 
 #[test]
 fn a_body_is_one_object_that_names_an_audience_and_an_event() {
-    let mut namespace = NamespaceContext::with(1);
+    let mut namespace = Namespace::with(1);
     for (body, code) in [
         ("", "bad_request"),
         ("[]", "bad_request"),
@@ -496,7 +470,7 @@ fn a_body_is_one_object_that_names_an_audience_and_an_event() {
 
 #[test]
 fn queue_sizes_can_be_filled_in_later() {
-    let mut namespace = NamespaceContext::with(2);
+    let mut namespace = Namespace::with(2);
     let headers = Fields(&[]);
     let request = Request {
         method: "GET",
@@ -512,7 +486,7 @@ fn queue_sizes_can_be_filled_in_later() {
         panic!("{read:?}");
     };
     let call: ApiCall = call;
-    let mut answer = call.run(&mut namespace).expect("a list");
+    let mut answer = call.run(NOW, &mut namespace).expect("a list");
     let (second, stranger): (ConnId, _) = (id(&namespace, 1).parse().expect("an id"), "123456789");
     answer.set_queued_bytes(second, 4711);
     answer.set_queued_bytes(stranger.parse().expect("an id"), 9);
@@ -527,19 +501,16 @@ fn members_and_history_of_a_room() {
     let policies = r#"{"rooms":[{"match":"den","history":{},"presence":"members"},
                                 {"match":"hall","presence":"counts"}]}"#;
     let policies = serde_json::from_str(policies).expect("policies");
-    let mut namespace = NamespaceContext::with(0);
-    let (mut hub, mut out) = (
-        Hub::new(Config::new("e").with_policies(policies)),
-        Outbox::new(),
-    );
-    let mut joins = |handshake, room| {
-        let conn = hub.connect(NOW, handshake, &mut out).expect("room for it");
-        hub.join(NOW, conn, room, &mut out).expect("a join");
+    let mut namespace = Namespace::with(0);
+    namespace.app = Some(empty(policies));
+    let mut joins = |handshake, room: &str| {
+        let (conn, room, meta) = (namespace.connect(handshake), room.into(), None);
+        let joined = namespace.apply(&Input::Join { conn, room, meta });
+        assert_eq!(joined, Applied::Joined(Ok(false)));
     };
     joins(Handshake::new().with_user("ann"), "den");
     joins(Handshake::new(), "den");
     joins(Handshake::new(), "hall");
-    namespace.hub = Some(hub);
     let send = r#"{"audience":{"rooms":["den"]},"event":"said","data":[ 1 ]}"#;
     for (request, body, expected) in [
         (

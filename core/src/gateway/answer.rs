@@ -13,22 +13,22 @@ use crate::{
 };
 
 impl NamespaceContext<'_> {
-    /// Answers with anything but [`Outcome::Later`] and [`Outcome::Unclaimed`]; these are given
-    /// back. An answer to nobody is dropped.
+    /// Answers a message. An answer to nobody is dropped; [`Outcome::Later`] and
+    /// [`Outcome::Unclaimed`] are none.
     pub(super) fn answer(
         &mut self,
         conn: ConnId,
         event: &str,
         id: Option<&RequestId<'_>>,
         room: Option<&str>,
-        outcome: Outcome,
-    ) -> Option<Outcome> {
+        outcome: &Outcome,
+    ) {
         let reply = |namespace: &mut Self, reply: &Reply, id| {
             let event = reply.event.as_deref().unwrap_or(event);
             namespace.reply(conn, event, id, room, &reply.data);
         };
         match outcome {
-            Outcome::Reply(last) => reply(self, &last, id),
+            Outcome::Reply(last) => reply(self, last, id),
             Outcome::Replies(replies) if !replies.is_empty() => {
                 let last = replies.len() - 1;
                 for (at, frame) in replies.iter().enumerate() {
@@ -40,10 +40,9 @@ impl NamespaceContext<'_> {
                     self.reply(conn, event, id, room, "null");
                 }
             }
-            Outcome::Fail(failure) => self.fail(conn, event, id, room, &failure),
-            Outcome::Later(_) | Outcome::Unclaimed => return Some(outcome),
+            Outcome::Fail(failure) => self.fail(conn, event, id, room, failure),
+            Outcome::Later(_) | Outcome::Unclaimed => {}
         }
-        None
     }
 
     fn reply(
@@ -96,7 +95,11 @@ impl NamespaceContext<'_> {
     }
 
     /// Gives an answer that somebody waits for.
-    pub(super) fn complete(&mut self, token: Token, outcome: Outcome) -> Result<(), CompleteError> {
+    pub(super) fn complete(
+        &mut self,
+        token: Token,
+        outcome: &Outcome,
+    ) -> Result<(), CompleteError> {
         if matches!(outcome, Outcome::Later(_) | Outcome::Unclaimed) {
             return Err(CompleteError::NotAnAnswer);
         }

@@ -26,8 +26,6 @@ use crate::{
     hub::receive::Received,
     hub::state::{ConnState, HubState},
     outbox::{Mark, Outbox},
-    policy::Policies,
-    room::history::HistoryMessage,
     time::Timestamp,
     wire::close::{CloseCode, DisconnectReason},
     wire::envelope::{Envelope, Message},
@@ -36,23 +34,18 @@ use crate::{
 
 /// One namespace with its application: a [`Hub`] and a [`Gateway`].
 ///
-/// It takes the place of the hub in a host, and its methods are those of the hub; what they cause is
-/// decided by the gateway where it has something to decide. With `()` for a gateway it does what the
-/// hub does, byte for byte.
+/// It takes the place of the hub in a host. With `()` for a gateway it does what the hub does, byte
+/// for byte.
 ///
-/// 1. **What happened**: [`connect`](Self::connect), [`receive`](Self::receive),
-///    [`heard`](Self::heard), [`disconnect`](Self::disconnect),
-///    [`handle_timeout`](Self::handle_timeout), [`complete`](Self::complete),
-///    [`drain`](Self::drain).
-/// 2. **What is wanted from outside**: [`send`](Self::send), [`join`](Self::join),
-///    [`close`](Self::close) and others; [`act`](Self::act) for several at once.
-/// 3. **Questions**: [`hub`](Self::hub), [`next_timeout`](Self::next_timeout).
+/// 1. **The way in**: [`apply`](Self::apply) takes whatever may change the namespace as an
+///    [`Input`](crate::Input), lets the gateway decide where it has something to decide, and appends
+///    commands to the [`Outbox`].
+/// 2. **News** for the host behind that: [`take_faults`](Self::take_faults),
+///    [`take_work`](Self::take_work), [`take_cancelled`](Self::take_cancelled).
+/// 3. **Questions**: [`hub`](Self::hub), [`upgrade`](Self::upgrade),
+///    [`next_timeout`](Self::next_timeout).
 /// 4. **Sleep and wake**: [`state`](Self::state), [`restore`](Self::restore),
 ///    [`take_unsaved`](Self::take_unsaved).
-///
-/// The first two append commands to the [`Outbox`]. After them the host also looks at
-/// [`take_faults`](Self::take_faults), [`take_work`](Self::take_work) and
-/// [`take_cancelled`](Self::take_cancelled).
 ///
 /// # When a handler panics
 ///
@@ -191,7 +184,7 @@ impl<G: Gateway> App<G> {
     /// # Errors
     ///
     /// When the hub takes no more, or the gateway does not want it; nothing of it is left then.
-    pub fn connect(
+    pub(super) fn connect(
         &mut self,
         now: Timestamp,
         handshake: Handshake,
@@ -233,7 +226,7 @@ impl<G: Gateway> App<G> {
     /// # Errors
     ///
     /// When the connection is not alive: closed while the message was under way. Nothing changed.
-    pub fn receive(
+    pub(super) fn receive(
         &mut self,
         now: Timestamp,
         conn: ConnId,
@@ -285,14 +278,19 @@ impl<G: Gateway> App<G> {
         });
         self.answering = false;
         let (event, id) = (&message.event, message.id.as_ref());
-        let mut namespace = self.namespace(now, out);
-        match namespace.answer(conn, event, id, room, outcome) {
-            Some(Outcome::Unclaimed) => {
+        match outcome {
+            Outcome::Unclaimed => {
                 // The gateway may have closed the connection.
                 let _ = self.hub.publish(now, message, out);
             }
-            Some(Outcome::Later(token)) => namespace.wait(conn, token, Request::of(message)),
-            _ => {}
+            Outcome::Later(token) => {
+                let mut namespace = self.namespace(now, out);
+                namespace.wait(conn, token, Request::of(message));
+            }
+            outcome => {
+                let mut namespace = self.namespace(now, out);
+                namespace.answer(conn, event, id, room, &outcome);
+            }
         }
     }
 
@@ -323,34 +321,8 @@ impl<G: Gateway> App<G> {
         self.hub.verb(now, conn, request, out);
     }
 
-    /// Something came from the connection that is no message; see [`Hub::heard`].
-    ///
-    /// # Errors
-    ///
-    /// When the connection is not alive; nothing changed.
-    pub fn heard(&mut self, now: Timestamp, conn: ConnId) -> Result<(), UnknownConn> {
-        self.hub.heard(now, conn)
-    }
-
-    /// The connection is gone; see [`Hub::disconnect`].
-    ///
-    /// # Errors
-    ///
-    /// When the connection is not alive; nothing changed.
-    pub fn disconnect(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        reason: DisconnectReason,
-        out: &mut Outbox,
-    ) -> Result<(), UnknownConn> {
-        self.hub.disconnect(now, conn, reason, out)?;
-        self.settle(now, out);
-        Ok(())
-    }
-
     /// Does what is due: first the hub, then each schedule at most once, the earliest first.
-    pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
         self.hub.handle_timeout(now, out);
         self.settle(now, out);
         while let Some(schedule) = self.timetable.take_due(now) {
@@ -362,9 +334,8 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// Lets the schedules that are due wait for their next time, as if they had run: for a host that
-    /// cannot catch the panic of one, and would run it again and again.
-    pub fn skip_due(&mut self, now: Timestamp) {
+    /// Lets the schedules that are due wait for their next time, as if they had run.
+    pub(super) fn skip_due(&mut self, now: Timestamp) {
         while self.timetable.take_due(now).is_some() {
             self.unsaved = true;
         }
@@ -382,34 +353,8 @@ impl<G: Gateway> App<G> {
         self.timetable.next()
     }
 
-    /// The host gives back what it kept of a room's history; see [`Hub::history_loaded`].
-    pub fn history_loaded(
-        &mut self,
-        now: Timestamp,
-        room: &str,
-        messages: impl IntoIterator<Item = HistoryMessage>,
-        out: &mut Outbox,
-    ) {
-        self.hub.history_loaded(now, room, messages, out);
-        let hub = &self.hub;
-        let page = |offsets, limit| hub.history_page(now, room, offsets, limit);
-        self.replies.reads.answer(room, page);
-        self.settle(now, out);
-    }
-
-    /// Drops histories; see [`Hub::trim_histories`].
-    pub fn trim_histories(&mut self, bytes_max: usize, out: &mut Outbox) {
-        self.hub.trim_histories(bytes_max, out);
-    }
-
-    /// Puts other policies in the place of those in force; see [`Hub::set_policies`].
-    pub fn set_policies(&mut self, now: Timestamp, policies: Policies, out: &mut Outbox) {
-        self.hub.set_policies(now, policies, out);
-        self.settle(now, out);
-    }
-
     /// Tells the gateway that the host will close all connections soon.
-    pub fn drain(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn drain(&mut self, now: Timestamp, out: &mut Outbox) {
         self.called = ("drain", None);
         let (gateway, mut namespace) = self.parts(now, out);
         gateway.drain(&mut namespace);

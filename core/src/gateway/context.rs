@@ -175,7 +175,7 @@ impl<'a> Context<'a> {
 
     /// A token for an answer that comes later: to be returned as
     /// [`Outcome::Later`](crate::Outcome::Later), and used with
-    /// [`App::complete`](crate::App::complete).
+    /// [`Input::Complete`](crate::Input::Complete).
     pub fn later(&mut self) -> Token {
         self.namespace.replies.token(self.conn)
     }

@@ -5,11 +5,11 @@ mod app;
 mod context;
 mod failure;
 mod hooks;
+mod input;
 mod into_outcome;
 mod later;
 mod namespace_context;
 mod outcome;
-mod outside;
 mod read;
 mod rejection;
 mod timetable;
@@ -26,6 +26,7 @@ pub use self::{
     app::{App, AppState},
     context::{Context, Scope, To},
     failure::{Failure, Fault, ok},
+    input::{Applied, Input},
     into_outcome::IntoOutcome,
     later::{CompleteError, Token},
     namespace_context::NamespaceContext,
@@ -35,7 +36,6 @@ pub use self::{
     upgrade::{Admission, UpgradeRequest},
     work::Work,
 };
-pub(crate) use self::{later::wire as token_wire, outcome::wire as outcome_wire};
 
 /// What a client asks of a room by a protocol verb or a publish; see [`Gateway::admit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

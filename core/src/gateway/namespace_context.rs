@@ -30,10 +30,13 @@ use crate::{
 /// Nobody is left out of an audience unless it says so.
 ///
 /// ```
-/// use roomcast_core::{App, Audience, Config, Handshake, Outbox, Timestamp};
+/// use roomcast_core::{App, Applied, Audience, Config, Handshake, Input, Outbox, Timestamp};
 ///
 /// let (mut app, mut out) = (App::new(Config::new("epoch"), ()), Outbox::new());
-/// let ann = app.connect(Timestamp::ZERO, Handshake::new().with_user("ann"), &mut out)?;
+/// let connect = Input::Connect(Handshake::new().with_user("ann"));
+/// let Applied::Connected(Ok(ann)) = app.apply(Timestamp::ZERO, &connect, &mut out) else {
+///     panic!("refused");
+/// };
 /// app.act(Timestamp::ZERO, &mut out, |namespace| {
 ///     namespace.join(ann, "lobby")?;
 ///     let told = namespace.send(&Audience::user("ann"), "told", &["news"])?;

@@ -22,7 +22,7 @@ pub enum Outcome {
     Done,
     /// It failed. Errors are answered with or without `id`.
     Fail(Failure),
-    /// The answer comes later, with [`App::complete`](crate::App::complete).
+    /// The answer comes later, with [`Input::Complete`](crate::Input::Complete).
     Later(Token),
     /// No handler for it: with a room it is published, without one it is an `unknown_event`.
     Unclaimed,

@@ -4,10 +4,10 @@ use super::{
     Gateway,
     app::{App, Connecting},
     failure::Failure,
+    input::Input,
 };
 use crate::{
     hub::conn::ConnId,
-    journal::input::Input,
     outbox::Outbox,
     time::Timestamp,
     wire::close::{CloseCode, DisconnectReason},

@@ -142,7 +142,7 @@ impl Admission {
         self
     }
 
-    /// The handshake for [`App::connect`](crate::App::connect): the host's own, and what the
+    /// The handshake for [`Input::Connect`](crate::Input::Connect): the host's own, and what the
     /// application said.
     pub fn handshake(self, host: Handshake) -> Handshake {
         Handshake {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A future that a handler began, for the host to poll; its outcome goes to
-/// [`App::complete`](crate::App::complete).
+/// [`Input::Complete`](crate::Input::Complete).
 ///
 /// It is polled on the thread of its namespace, so that it need not be `Send`. It wakes its task when
 /// there is something to do, like any future: the core brings no executor.
@@ -198,11 +198,11 @@ impl<G: Gateway> App<G> {
     /// # Errors
     ///
     /// When nobody waits for it, or it is none; nothing reaches the client then.
-    pub fn complete(
+    pub(super) fn complete(
         &mut self,
         now: Timestamp,
         token: Token,
-        outcome: Outcome,
+        outcome: &Outcome,
         out: &mut Outbox,
     ) -> Result<(), CompleteError> {
         self.namespace(now, out).complete(token, outcome)?;

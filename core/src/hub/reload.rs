@@ -185,7 +185,7 @@ mod tests {
     use alloc::{format, string::String, vec};
 
     use super::*;
-    use crate::{Command, Config, ConnId, Frame, Handshake, Payload};
+    use crate::{App, Command, Config, ConnId, Frame, Handshake, Payload};
 
     const AT: Timestamp = Timestamp::from_millis(1_000);
 
@@ -370,13 +370,13 @@ mod tests {
             let config = Config::new("e")
                 .with_policies(read(before))
                 .with_durable(true);
-            let (hub, mut journal) = (Hub::new(config.clone()), Vec::new());
-            let opening = Opening::new(config, hub.state());
-            let (mut hub, mut out) = (hub, Outbox::new());
+            let (mut app, mut out) = (App::new(config.clone(), ()), Outbox::new());
+            let opening = Opening::new(config, app.hub().state());
+            let mut journal = Vec::new();
             let mut put = |at: u64, input: Input<'_>| {
                 let at = Timestamp::from_millis(at);
-                hub.apply(at, &input, &mut out);
-                hub.assert_consistent();
+                let _ = app.apply(at, &input, &mut out);
+                app.hub().assert_consistent();
                 journal.push(Entry::new(at, "n", Record::Input(input)).to_line());
             };
             let join = |conn: u64, room: &'static str| Input::Join {
@@ -439,7 +439,7 @@ mod tests {
             };
             assert_eq!(texts(&again), texts(&out), "{before} and {after}");
             assert_eq!(
-                (hub.counts().rooms, hub.next_timeout()),
+                (app.hub().counts().rooms, app.next_timeout()),
                 (0, None),
                 "{after}"
             );

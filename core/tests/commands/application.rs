@@ -1,11 +1,11 @@
 //! What the application does: join, leave, send, close.
 
 use roomcast_core::{
-    Audience, CloseCode, ConnId, DisconnectReason, EncodeError, Handshake, Input, JoinError,
-    Limits, Payload, SendError, Timestamp, UnknownConn, hub::HubState,
+    App, Audience, CloseCode, Config, ConnId, DisconnectReason, EncodeError, Handshake, Input,
+    JoinError, Limits, Outbox, Payload, SendError, Timestamp, UnknownConn, hub::HubState,
 };
 
-use super::harness::{Harness, NOBODY, queued, stranger};
+use super::harness::{Harness, NOBODY, lines, queued, stranger};
 
 #[test]
 fn join_and_leave() {
@@ -284,7 +284,12 @@ fn close() {
 
 #[test]
 fn apply_does_what_the_methods_do() {
-    let mut harness = Harness::new();
+    let mut app = App::new(Config::new("e"), ());
+    let mut apply = |input: &Input<'_>| {
+        let mut out = Outbox::new();
+        let _ = app.apply(Timestamp::ZERO, input, &mut out);
+        lines(&out)
+    };
     let conn: ConnId = "0".parse().expect("an id");
     for (input, expected) in [
         (Input::Connect(Handshake::new()), "persist a"),
@@ -311,8 +316,7 @@ fn apply_does_what_the_methods_do() {
             "persist a",
         ),
     ] {
-        harness.hub.apply(harness.now, &input, &mut harness.out);
-        harness.assert_commands([expected]);
+        assert_eq!(apply(&input), [expected]);
     }
     // Errors change nothing and are dropped.
     let dead = stranger();
@@ -343,7 +347,6 @@ fn apply_does_what_the_methods_do() {
             away_ms: 0,
         },
     ] {
-        harness.hub.apply(harness.now, &input, &mut harness.out);
-        harness.assert_commands([]);
+        assert_eq!(apply(&input), [""; 0]);
     }
 }

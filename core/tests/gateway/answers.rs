@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use roomcast_core::{
-    CloseCode, Context, Failure, Frame, Gateway, Message, Outcome, Reply,
+    Applied, CloseCode, Context, Failure, Frame, Gateway, Input, Message, Outcome, Reply,
+    UnknownConn,
     gateway::{CompleteError, Token},
 };
 
@@ -78,10 +79,7 @@ fn pushes_of_a_handler_precede_its_reply() {
 #[test]
 fn what_nobody_claims_is_published_or_unknown() {
     let (mut stage, [a, b]) = Stage::connected(does(|_, _| Outcome::Unclaimed));
-    stage
-        .app
-        .join(stage.now, b, "r", &mut stage.out)
-        .expect("joined");
+    stage.join(b, "r");
     stage.text(a, r#"{"event":"said","room":"r","data":1}"#);
     stage.text(a, r#"{"event":"said"}"#);
     stage.expect([
@@ -152,13 +150,9 @@ fn a_handler_that_closes_its_connection_answers_nobody() {
         r#"send a {"event":"$bye","data":{"code":4410,"reconnect":false,"after_ms":0}}"#,
         "close a 4410 enough",
     ]);
-    let received = stage.app.receive(
-        stage.now,
-        a,
-        Frame::Text(r#"{"event":"ask","id":2}"#),
-        &mut stage.out,
-    );
-    assert!(received.is_err());
+    let text = Frame::Text(r#"{"event":"ask","id":2}"#);
+    let received = stage.apply(&Input::message(a, text));
+    assert_eq!(received, Applied::UnknownConn(UnknownConn(a)));
 }
 
 /// A gateway that promises every answer.
@@ -185,11 +179,7 @@ fn an_answer_comes_later_once() {
     let [slow, now] = stage.app.gateway().0[..] else {
         panic!("two tokens");
     };
-    let mut complete = |token, outcome| {
-        stage
-            .app
-            .complete(stage.now, token, outcome, &mut stage.out)
-    };
+    let mut complete = |token, outcome| stage.complete(token, outcome);
     let again = complete(slow, Outcome::Later(slow));
     assert_eq!(again, Err(CompleteError::NotAnAnswer));
     assert_eq!(complete(slow, Outcome::Reply(reply(5))), Ok(()));
@@ -211,9 +201,7 @@ fn an_answer_to_who_has_gone_reaches_nobody() {
     // In the same slot.
     stage.connect("new").expect("room");
     stage.out.clear();
-    let completed = stage
-        .app
-        .complete(stage.now, token, Outcome::Done, &mut stage.out);
+    let completed = stage.complete(token, Outcome::Done);
     assert_eq!(completed, Err(CompleteError::Ended));
     stage.expect([]);
 }

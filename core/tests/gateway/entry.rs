@@ -118,10 +118,7 @@ fn what_the_upgrade_found_out_stays_with_the_connection() {
     );
 
     let handshake = admission.handshake(Handshake::new());
-    let a = stage
-        .app
-        .connect(stage.now, handshake, &mut stage.out)
-        .expect("room");
+    let a = stage.connect_with(handshake).expect("room");
     stage.take();
     for (text, lines) in [
         (

@@ -82,8 +82,7 @@ fn a_panic_anywhere_breaks_nothing() {
         let place = Place::default();
         let (mut stage, [a, b]) = Stage::connected(mined(&place));
         for conn in [a, b] {
-            let joined = stage.app.join(stage.now, conn, "q", &mut stage.out);
-            joined.expect("joined");
+            stage.join(conn, "q");
         }
         stage.out.clear();
         stage.now = stage.app.next_timeout().expect("a schedule");
@@ -182,10 +181,11 @@ fn a_handler_that_answers_twice_is_heard_once() {
     stage.text(a, r#"{"event":"now","id":1}"#);
     stage.text(a, r#"{"event":"slow","id":2}"#);
     let tokens = tokens.take();
-    let mut complete = |token| stage.app.complete(stage.now, token, one(), &mut stage.out);
-    assert_eq!(complete(tokens[0]), Err(CompleteError::Answered));
+    let answered = Err(CompleteError::Answered);
+    let mut complete = |token| stage.complete(token, one());
+    assert_eq!(complete(tokens[0]), answered);
     assert_eq!(complete(tokens[1]), Ok(()));
-    assert_eq!(complete(tokens[1]), Err(CompleteError::Answered));
+    assert_eq!(complete(tokens[1]), answered);
     stage.expect([
         r#"send a {"event":"now","id":1,"data":1}"#,
         r#"send a {"event":"slow","id":2,"data":1}"#,
@@ -201,7 +201,7 @@ fn a_handler_that_outlives_its_connection_reaches_nobody() {
     stage.connect("in the same slot").expect("room");
     stage.out.clear();
     let token = tokens.take()[0];
-    let completed = stage.app.complete(stage.now, token, one(), &mut stage.out);
+    let completed = stage.complete(token, one());
     assert_eq!(completed, Err(CompleteError::Ended));
     stage.expect([]);
     assert!(stage.faults().is_empty());
@@ -290,8 +290,7 @@ fn hooks_that_multiply_come_to_an_end() {
         }
     });
     let (mut stage, [a]) = Stage::connected(router);
-    let joined = stage.app.join(stage.now, a, "r", &mut stage.out);
-    assert!(joined.is_ok());
+    stage.join(a, "r");
     let ended = "hooks of connection 0: hooks cause each other without an end: not called any more";
     assert_eq!(stage.faults()[0], ended);
     assert_eq!(stage.app.hub().members("r"), [a]);

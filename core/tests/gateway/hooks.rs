@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use roomcast_core::{
-    CloseCode, Context, DisconnectReason, Failure, Frame, Gateway, Handshake, Input, Message,
+    CloseCode, Context, DisconnectReason, Failure, Gateway, Handshake, Input, Message,
     NamespaceContext, Outcome, Rejection,
     gateway::{ConnectError, RoomAction},
 };
@@ -169,14 +169,8 @@ fn a_connection_from_its_first_hook_to_its_last() {
 #[test]
 fn hooks_run_however_a_change_came_about() {
     let (mut stage, [a, b], log) = noted();
-    stage
-        .app
-        .join(stage.now, a, "r", &mut stage.out)
-        .expect("joined");
-    stage
-        .app
-        .leave(stage.now, a, "r", &mut stage.out)
-        .expect("alive");
+    stage.join(a, "r");
+    stage.leave(a, "r");
     stage.app.act(stage.now, &mut stage.out, |namespace| {
         namespace.join(b, "r").expect("joined");
         namespace.leave(b, "hall").expect("alive");
@@ -217,7 +211,7 @@ fn a_refused_connection_leaves_no_trace() {
     let (mut stage, [a]) = Stage::connected(notes);
     log.take();
     let handshake = Handshake::new().with_user("eve").with_welcome(true);
-    let refused = stage.app.connect(stage.now, handshake, &mut stage.out);
+    let refused = stage.connect_with(handshake);
     let Err(ConnectError::Rejected(rejection)) = refused else {
         panic!("refused");
     };
@@ -320,7 +314,7 @@ fn schedules_survive_sleep() {
 #[test]
 fn a_drain_is_told() {
     let (mut stage, [_], log) = noted();
-    stage.app.apply(stage.now, &Input::Drain, &mut stage.out);
+    stage.apply(&Input::Drain);
     stage.expect([r#"send a {"event":"closing","data":1}"#]);
     assert_eq!(taken(&log), ["drain 1"]);
 }
@@ -402,12 +396,6 @@ fn a_handler_that_panics_is_answered_for() {
         ]
     );
     assert_eq!(stage.app.hub().counts().connections, 1);
-    let handled = stage.app.receive(
-        stage.now,
-        b,
-        Frame::Text(r#"{"event":"$ping"}"#),
-        &mut stage.out,
-    );
-    assert!(handled.is_ok());
+    stage.text(b, r#"{"event":"$ping"}"#);
     stage.expect([r#"send b {"event":"$pong"}"#]);
 }

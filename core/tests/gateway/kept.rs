@@ -1,12 +1,14 @@
 //! Histories and presence, as an application reads them.
 
 use std::{
+    borrow::Cow,
     pin::pin,
     task::{Context as Poller, Poll, Waker},
 };
 
 use roomcast_core::{
-    Audience, Context, Failure, Frame, JoinError, NamespaceContext, Payload, Router, SendError,
+    Applied, Audience, Context, Failure, Frame, Input, JoinError, NamespaceContext, Router,
+    SendError,
     gateway::{HistoryRead, Token, Work},
     room::{Except, HistoryMessage, PageError},
 };
@@ -148,8 +150,8 @@ fn complete_of(stage: &mut Stage<Router>, work: Vec<(Token, Work)>) -> Vec<(Toke
         match poll(&mut work) {
             Poll::Ready(outcome) => {
                 let (app, out) = (&mut stage.app, &mut stage.out);
-                app.complete(stage.now, token, outcome, out)
-                    .expect("awaited");
+                let done = app.apply(stage.now, &Input::Complete { token, outcome }, out);
+                assert_eq!(done, Applied::Completed(Ok(())));
             }
             Poll::Pending => rest.push((token, work)),
         }
@@ -188,9 +190,10 @@ fn a_handler_awaits_messages_that_are_with_the_host() {
     ]);
     let waits = complete(&mut stage);
     assert_eq!(waits.len(), 1, "the messages are not there");
-    stage
-        .app
-        .history_loaded(stage.now, "log", kept, &mut stage.out);
+    stage.apply(&Input::GiveBack {
+        room: "log".into(),
+        messages: kept.to_vec().into(),
+    });
     assert!(complete_of(&mut stage, waits).is_empty());
     // What was sent behind the question is no part of the answer.
     stage.expect([r#"send a {"event":"offsets","id":1,"data":[[1,2],2,3]}"#]);
@@ -336,11 +339,19 @@ fn every_way_to_send_to_a_room_says_its_offset() {
         Some(r#"send a {"event":"say","id":1,"data":1}"#)
     );
     assert_eq!(say(&mut stage, 2), Some(2));
-    let (app, out, log) = (&mut stage.app, &mut stage.out, Audience::room("log"));
-    let mut once = |key, data| {
-        let data = Payload::parse(data).expect("JSON");
-        app.send_once(stage.now, key, &log, "said", data, out)
-            .map(|sent| sent.offset)
+    let log = Audience::room("log");
+    let mut once = |key: &str, data: &str| {
+        let sent = stage.apply(&Input::Send {
+            key: Some(key.into()),
+            audience: Cow::Borrowed(&log),
+            event: "said".into(),
+            path: None,
+            data: Cow::Owned(serde_json::from_str(data).expect("JSON")),
+        });
+        let Applied::Sent(sent) = sent else {
+            panic!("{sent:?}");
+        };
+        sent.map(|sent| sent.offset)
     };
     assert_eq!(once("k", "1"), Ok(Some(3)));
     assert_eq!(once("k", "1"), Ok(Some(3)), "the same message");

@@ -68,10 +68,7 @@ fn frames_go_as_they_are() {
 fn there_is_no_word_of_the_protocol() {
     let mut stage = Stage::new(raw());
     let handshake = Handshake::new().with_welcome(true);
-    let a = stage
-        .app
-        .connect(stage.now, handshake, &mut stage.out)
-        .expect("room");
+    let a = stage.connect_with(handshake).expect("room");
     stage.text(a, &"x".repeat(70_000));
     stage.expect(["close a 1009 message over the size limit"]);
 }

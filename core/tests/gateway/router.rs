@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use roomcast_core::{
-    Context, ErrorCode, Failure, Outcome, Path, Rejection, Reply, Router,
+    Context, ErrorCode, Failure, Input, Outcome, Path, Rejection, Reply, Router,
     gateway::{RoomAction, Token},
     router::Raw,
 };
@@ -198,10 +198,7 @@ fn the_fallback_takes_the_rest_and_may_leave_it() {
         ))
     });
     let (mut stage, [a, b]) = Stage::connected(router);
-    stage
-        .app
-        .join(stage.now, b, "r", &mut stage.out)
-        .expect("joined");
+    stage.join(b, "r");
     stage.text(a, r#"{"event":"what","data":12}"#);
     stage.text(a, r#"{"event":"what","data":12,"room":"r"}"#);
     stage.expect([
@@ -313,7 +310,7 @@ fn hooks_of_a_router_have_its_state() {
     let ann = stage.connect("ann").expect("admitted");
     stage.connect("eve").expect_err("not admitted");
     stage.wait(1_000);
-    stage.app.drain(stage.now, &mut stage.out);
+    stage.apply(&Input::Drain);
     stage.take();
     assert!(stage.app.take_unsaved() && !stage.app.take_unsaved());
     stage.sleep(router());

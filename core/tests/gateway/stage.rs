@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use roomcast_core::{
-    App, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake, Input, Limits,
-    Outbox, Timestamp,
-    gateway::{AppState, ConnectError},
+    App, Applied, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake, Input,
+    Limits, Outbox, Outcome, Timestamp,
+    gateway::{AppState, CompleteError, ConnectError, Token},
     hub::ConnState,
 };
 
@@ -68,8 +68,41 @@ impl<G: Gateway> Stage<G> {
     }
 
     pub(crate) fn connect(&mut self, user: &str) -> Result<ConnId, ConnectError> {
-        let handshake = Handshake::new().with_user(user);
-        self.app.connect(self.now, handshake, &mut self.out)
+        self.connect_with(Handshake::new().with_user(user))
+    }
+
+    pub(crate) fn connect_with(&mut self, handshake: Handshake) -> Result<ConnId, ConnectError> {
+        let Applied::Connected(connected) = self.apply(&Input::Connect(handshake)) else {
+            panic!("a connection");
+        };
+        connected
+    }
+
+    pub(crate) fn apply(&mut self, input: &Input<'_>) -> Applied {
+        self.app.apply(self.now, input, &mut self.out)
+    }
+
+    /// The application puts it there; it was not in.
+    pub(crate) fn join(&mut self, conn: ConnId, room: &str) {
+        let (room, meta) = (room.into(), None);
+        let joined = self.apply(&Input::Join { conn, room, meta });
+        assert_eq!(joined, Applied::Joined(Ok(false)));
+    }
+
+    /// The application takes it out; it was in.
+    pub(crate) fn leave(&mut self, conn: ConnId, room: &str) {
+        let room = room.into();
+        assert_eq!(
+            self.apply(&Input::Leave { conn, room }),
+            Applied::Left(true)
+        );
+    }
+
+    pub(crate) fn complete(&mut self, token: Token, outcome: Outcome) -> Result<(), CompleteError> {
+        let Applied::Completed(completed) = self.apply(&Input::Complete { token, outcome }) else {
+            panic!("an answer");
+        };
+        completed
     }
 
     pub(crate) fn text(&mut self, conn: ConnId, text: &str) {
@@ -77,14 +110,13 @@ impl<G: Gateway> Stage<G> {
     }
 
     pub(crate) fn frame(&mut self, conn: ConnId, frame: Frame<'_>) {
-        let received = self.app.receive(self.now, conn, frame, &mut self.out);
-        received.expect("a live connection");
+        assert_eq!(self.apply(&Input::message(conn, frame)), Applied::Done);
     }
 
     pub(crate) fn lost(&mut self, conn: ConnId) {
         let reason = DisconnectReason::Lost;
-        let gone = self.app.disconnect(self.now, conn, reason, &mut self.out);
-        gone.expect("a live connection");
+        let gone = self.apply(&Input::Disconnect { conn, reason });
+        assert_eq!(gone, Applied::Done);
     }
 
     /// Time passes, from one deadline to the next.
@@ -92,7 +124,7 @@ impl<G: Gateway> Stage<G> {
         let until = self.now + Duration::from_millis(millis);
         while let Some(due) = self.app.next_timeout().filter(|&due| due <= until) {
             self.now = due;
-            self.app.handle_timeout(due, &mut self.out);
+            self.apply(&Input::Timeout);
         }
         self.now = until;
     }
@@ -160,7 +192,7 @@ pub(crate) fn caught<G: Gateway>(stage: &mut Stage<G>, input: &Input<'_>) {
     let catch = |act: &mut dyn FnMut()| {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_err()
     };
-    if catch(&mut || app.apply(now, input, out)) {
+    if catch(&mut || drop(app.apply(now, input, out))) {
         let mut input = input;
         while catch(&mut || app.unwound(now, input, "planted", out)) {
             input = &Input::Timeout;

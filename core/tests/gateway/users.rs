@@ -1,7 +1,7 @@
 //! Users who come and go, as an application is told of them.
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Gateway, Input, Limits, Rejection, Router,
+    Applied, CloseCode, ConnId, DisconnectReason, Gateway, Input, Limits, Rejection, Router,
     room::PresencePage,
 };
 
@@ -36,8 +36,7 @@ impl Stage<Router<Told>> {
     }
 
     fn joins(&mut self, conn: ConnId, room: &str) {
-        let joined = self.app.join(self.now, conn, room, &mut self.out);
-        assert!(joined.is_ok());
+        self.join(conn, room);
     }
 
     /// All that was told so far.
@@ -61,8 +60,7 @@ fn a_user_comes_once_and_goes_once() {
     stage.lost(first);
     stage.wait(10_000);
     stage.told(["ann in den"]);
-    let left = stage.app.leave(stage.now, second, "den", &mut stage.out);
-    assert_eq!(left, Ok(true));
+    stage.leave(second, "den");
     // Who leaves is not waited for.
     stage.told(["ann in den", "ann out of den"]);
 }
@@ -139,7 +137,7 @@ fn counts_and_no_grace_are_told_at_once_and_guests_never() {
     stage.joins(ann, "quiet");
     stage.joins(ann, "elsewhere");
     let guest = roomcast_core::Handshake::new();
-    let guest = stage.app.connect(stage.now, guest, &mut stage.out);
+    let guest = stage.connect_with(guest);
     let guest = guest.expect("admitted");
     stage.joins(guest, "hall");
     stage.lost(ann);
@@ -158,8 +156,8 @@ fn who_may_not_return_is_gone_at_once() {
     let mut stage = stage();
     for (code, told) in [(CloseCode::REMOVED, 2), (CloseCode::AWAY, 3)] {
         let ann = stage.comes("ann", "den");
-        let closed = stage.app.close(stage.now, ann, code, "", &mut stage.out);
-        assert_eq!(closed, Ok(()));
+        let closed = stage.apply(&Input::close(ann, code, ""));
+        assert_eq!(closed, Applied::Done);
         assert_eq!(stage.app.gateway().state().len(), told, "{code:?}");
     }
     stage.wait(5_000);
@@ -307,10 +305,8 @@ fn hooks_that_cause_each_other_come_to_an_end() {
     let mut stage = Stage::with_policies(router, POLICIES);
     stage.connect("ann").expect("admitted");
     let ben = stage.connect("ben").expect("admitted");
-    let joined = stage.app.join(stage.now, ben, "quiet", &mut stage.out);
-    assert!(joined.is_ok());
-    let left = stage.app.leave(stage.now, ben, "quiet", &mut stage.out);
-    assert_eq!(left, Ok(true));
+    stage.join(ben, "quiet");
+    stage.leave(ben, "quiet");
     assert!(
         stage
             .faults()
@@ -353,14 +349,14 @@ fn who_does_not_ask_is_not_told() {
     let ann = stage.connect("ann").expect("admitted");
     let ben = stage.connect("ben").expect("admitted");
     for conn in [ann, ben] {
-        let joined = stage.app.join(stage.now, conn, "den", &mut stage.out);
-        assert!(joined.is_ok());
+        stage.join(conn, "den");
     }
     stage.lost(ann);
     stage.take();
     let reason = DisconnectReason::Lost;
-    let gone = stage.app.disconnect(stage.now, ben, reason, &mut stage.out);
-    assert_eq!(gone, Ok(()));
+    let conn = ben;
+    let gone = stage.apply(&Input::Disconnect { conn, reason });
+    assert_eq!(gone, Applied::Done);
     assert_eq!(stage.take(), ["persist den"]);
     assert!(stage.app.hub().room("den").is_none(), "nobody is in it");
     stage.now = stage.app.next_timeout().expect("both are waited for");

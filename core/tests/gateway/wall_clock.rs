@@ -1,7 +1,7 @@
 //! The time of the wall clock, as applications are told it.
 
 use roomcast_core::{
-    App, Config, Context, Handshake, Input, Outbox, Router, Timestamp,
+    App, Applied, Config, Context, Handshake, Input, Outbox, Router, Timestamp,
     hub::HubState,
     journal::{Entry, Opening, Record, Replay},
 };
@@ -22,8 +22,11 @@ fn texts(out: &Outbox) -> Vec<String> {
 fn story() -> Vec<(u64, Input<'static>)> {
     let conn = {
         let mut app = App::new(Config::new("e"), clock());
-        let connected = app.connect(Timestamp::ZERO, Handshake::new(), &mut Outbox::new());
-        connected.expect("admitted")
+        let connect = Input::Connect(Handshake::new());
+        match app.apply(Timestamp::ZERO, &connect, &mut Outbox::new()) {
+            Applied::Connected(Ok(conn)) => conn,
+            refused => panic!("{refused:?}"),
+        }
     };
     let ask = || Input::Text {
         conn,

@@ -49,8 +49,7 @@ impl<G: Gateway> Stage<G> {
 
     fn finish(&mut self, (token, work): (Token, Work)) {
         let outcome = outcome(work);
-        let done = self.app.complete(self.now, token, outcome, &mut self.out);
-        assert_eq!(done, Ok(()));
+        assert_eq!(self.complete(token, outcome), Ok(()));
     }
 }
 
@@ -178,9 +177,7 @@ fn it_ends_with_the_connection() {
     stage.lost(a);
     assert_eq!(stage.app.take_cancelled(), [of_a.0]);
     let answer = Outcome::Done;
-    let ended = stage
-        .app
-        .complete(stage.now, of_a.0, answer, &mut stage.out);
+    let ended = stage.complete(of_a.0, answer);
     assert_eq!(ended, Err(CompleteError::Ended));
     stage.expect([]);
     // The second message closes the connection: the third is heard by nobody.
@@ -208,9 +205,7 @@ fn work_whose_token_is_not_returned_is_not_waited_for() {
         r#"send a {"event":"say","id":2,"data":"2"}"#,
     ]);
     let (token, work) = stage.one_work();
-    let late = stage
-        .app
-        .complete(stage.now, token, outcome(work), &mut stage.out);
+    let late = stage.complete(token, outcome(work));
     assert_eq!(late, Err(CompleteError::Answered));
     stage.expect([]);
     // It ends with its connection all the same.
@@ -308,7 +303,7 @@ fn a_message_that_waited_and_panics_is_answered_and_the_next_go_on() {
         outcome: outcome(work),
     };
     let (app, now, out) = (&mut stage.app, stage.now, &mut stage.out);
-    let mut caught = catch_unwind(AssertUnwindSafe(|| app.apply(now, &input, out))).is_err();
+    let mut caught = catch_unwind(AssertUnwindSafe(|| drop(app.apply(now, &input, out)))).is_err();
     let mut times = 0;
     while caught {
         times += 1;
@@ -375,11 +370,11 @@ fn schedules_that_are_due_can_be_passed_over() {
     let (mut stage, [_]) = Stage::connected(router);
     stage.app.take_unsaved();
     stage.now = stage.now + second * 2;
-    stage.app.skip_due(stage.now);
+    stage.apply(&Input::SkipDue);
     assert!(stage.app.take_unsaved());
-    stage.app.handle_timeout(stage.now, &mut stage.out);
+    stage.apply(&Input::Timeout);
     assert_eq!(stage.app.take_faults(), []);
     assert_eq!(stage.app.next_timeout(), Some(stage.now + second));
-    stage.app.skip_due(stage.now);
+    stage.apply(&Input::SkipDue);
     assert!(!stage.app.take_unsaved());
 }

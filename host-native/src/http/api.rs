@@ -5,18 +5,14 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc, sync::atomic::Ordering::Rela
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use roomcast_core::{
-    Audience, CloseCode, ConnId, Delivery, ErrorCode, Event, Hub, JoinError, SendError, Timestamp,
-    UnknownConn, wire::Details,
-};
-use roomcast_http::{ApiCall, ApiHost, ApiRequest, Problem, Response};
-use serde_json::value::RawValue;
+use roomcast_core::{ConnId, ErrorCode};
+use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
 
 use super::{Head, Peer, head};
 use crate::{
-    namespace::{Link, Namespace},
+    namespace::Link,
     patience,
-    shard::{OpenError, Shard},
+    shard::{Reached, Shard},
 };
 
 pub(super) async fn answer(
@@ -73,17 +69,13 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     let name: Arc<str> = call.namespace().into();
     let home = shard.home_of(&name);
     let task = move |shard: &Rc<Shard>| {
-        let mut home = Home {
-            namespace: shard.namespace(&name),
-            remote: BTreeMap::new(),
-            name,
-            shard,
-        };
-        (call.run(&mut home), home.remote)
+        let mut reached = shard.reach(&name, call.ask())?;
+        let mut answer = call.run(shard.now(), &mut reached)?;
+        let queues = queues(&reached, &mut answer);
+        Ok::<_, Problem>((answer, queues))
     };
     let done = shard.on_shard(home, task).await;
-    let (answer, remote) = done.ok_or_else(shutting_down)?;
-    let mut answer = answer?;
+    let (mut answer, remote) = done.ok_or_else(shutting_down)??;
     for (index, sockets) in remote {
         let queued = move |shard: &Rc<Shard>| -> Vec<(ConnId, usize)> {
             let queued = |key| shard.socket(key).map_or(0, |socket| socket.queued_bytes());
@@ -97,91 +89,22 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     Ok(answer.into())
 }
 
-/// A namespace at home.
-struct Home<'a> {
-    shard: &'a Rc<Shard>,
-    name: Arc<str>,
-    /// `None` when nobody is in it.
-    namespace: Option<Rc<Namespace>>,
-    /// Connections whose queues are on other shards, with the keys of their sockets.
-    remote: BTreeMap<usize, Vec<(ConnId, u32)>>,
-}
-
-impl ApiHost for Home<'_> {
-    fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
-        let namespace = self.namespace.as_ref()?;
-        Some(namespace.ask(question))
-    }
-
-    fn open(&mut self) -> Result<(), Problem> {
-        match self.shard.open_namespace(&self.name) {
-            Ok(namespace) => {
-                self.namespace = Some(namespace);
-                Ok(())
-            }
-            Err(OpenError::Full { limit }) => {
-                let detail = "too many namespaces to remember the message in one more: raise \
-                              --namespaces-max, or send without Idempotency-Key to a room without history";
-                let problem = Problem::new(ErrorCode::Overloaded, detail);
-                Err(problem.with_details(Details::limit(limit)))
-            }
-            Err(OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_)) => {
-                let detail = "the namespace could not start; see the server log";
-                Err(Problem::new(ErrorCode::Internal, detail))
-            }
+/// Says what the queues of the connections in an answer hold, as far as they are on this shard; gives
+/// the others, by shard, with the keys of their sockets.
+fn queues(reached: &Reached<'_>, answer: &mut Answer) -> BTreeMap<usize, Vec<(ConnId, u32)>> {
+    let mut remote: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let Reached::AtHome { namespace, .. } = reached else {
+        return remote;
+    };
+    let conns: Vec<ConnId> = answer.conns().collect();
+    for conn in conns {
+        match namespace.link(conn) {
+            Some(Link::Local(socket)) => answer.set_queued_bytes(conn, socket.queued_bytes()),
+            Some(Link::Remote { shard, key }) => remote.entry(shard).or_default().push((conn, key)),
+            None => {}
         }
     }
-
-    fn keeps(&self, room: &str) -> bool {
-        self.shard.keeps(room)
-    }
-
-    fn send(
-        &mut self,
-        key: Option<&str>,
-        audience: &Audience,
-        event: Event<'_>,
-        data: &RawValue,
-    ) -> Result<Delivery, SendError> {
-        Ok(match (&self.namespace, key) {
-            (Some(namespace), Some(key)) => {
-                namespace.send_once(self.shard, key, audience, event, data)?
-            }
-            (Some(namespace), None) => namespace.send(self.shard, audience, event, data)?,
-            (None, _) => self.shard.send_to_nobody(audience, event, data)?,
-        })
-    }
-
-    fn join(&mut self, conn: ConnId, room: &str) -> Result<bool, JoinError> {
-        let namespace = self.namespace.as_ref().ok_or(UnknownConn(conn))?;
-        namespace.join(self.shard, conn, room, None)
-    }
-
-    fn leave(&mut self, conn: ConnId, room: &str) -> Result<bool, UnknownConn> {
-        let namespace = self.namespace.as_ref().ok_or(UnknownConn(conn))?;
-        namespace.leave(self.shard, conn, room)
-    }
-
-    fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) -> Result<(), UnknownConn> {
-        let namespace = self.namespace.as_ref().ok_or(UnknownConn(conn))?;
-        namespace.close(self.shard, conn, code, reason)
-    }
-
-    fn queued_bytes(&mut self, conn: ConnId) -> usize {
-        let namespace = self.namespace.as_ref();
-        match namespace.and_then(|namespace| namespace.link(conn)) {
-            Some(Link::Local(socket)) => socket.queued_bytes(),
-            Some(Link::Remote { shard, key }) => {
-                self.remote.entry(shard).or_default().push((conn, key));
-                0
-            }
-            None => 0,
-        }
-    }
-
-    fn unix_ms(&self, time: Timestamp) -> u64 {
-        self.shard.shared.clock.unix_ms(time)
-    }
+    remote
 }
 
 fn shutting_down() -> Problem {

@@ -6,10 +6,15 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use roomcast_core::{App, Gateway, Input, Outbox, Timestamp};
+use roomcast_core::{
+    App, Applied, Gateway, Input, Outbox, Timestamp,
+    gateway::{Token, Work},
+};
+
+use crate::panics::said;
 
 /// Any gateway: what a namespace without one does costs a call or two more than a hub alone.
-pub(super) type AnyApp = App<Box<dyn Gateway>>;
+type AnyApp = App<Box<dyn Gateway>>;
 
 /// An application, and the commands that it gives.
 #[derive(Debug)]
@@ -21,10 +26,6 @@ pub(super) struct Application {
     /// Whether it has something to lose; not known when something happened since.
     loses: Cell<Option<bool>>,
 }
-
-/// The application panicked. What is to be told about it is in the outbox and among the faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Panicked;
 
 impl Application {
     pub(super) fn new(app: AnyApp) -> Self {
@@ -65,43 +66,33 @@ impl Application {
         self.out = Outbox::new();
     }
 
-    /// For what runs no code of the application's.
-    pub(super) const fn app_mut(&mut self) -> (&mut AnyApp, &mut Outbox) {
-        (&mut self.app, &mut self.out)
-    }
-
-    /// Has the application act on an input. A panic ends here: the client is told, the hooks that
-    /// were still to run, run.
-    pub(super) fn perform<'a, R>(
-        &mut self,
-        now: Timestamp,
-        input: impl FnOnce() -> Input<'a>,
-        act: impl FnOnce(&mut AnyApp, &mut Outbox) -> R,
-    ) -> Result<R, Panicked> {
+    /// Puts an input in. A panic ends here: the client is told, the hooks that were still to run, run.
+    pub(super) fn apply(&mut self, now: Timestamp, input: &Input<'_>) -> Applied {
         self.loses.set(None);
         let Self { app, out, .. } = self;
         // Nothing is left half done: the core says so of itself, and nobody but the application sees
         // what is broken of its own.
-        match catch_unwind(AssertUnwindSafe(|| act(app, out))) {
-            Ok(result) => Ok(result),
-            Err(panic) => {
-                self.unwound(now, input(), &*panic);
-                Err(Panicked)
-            }
-        }
+        let applied = catch_unwind(AssertUnwindSafe(|| app.apply(now, input, out)));
+        applied.unwrap_or_else(|panic| self.unwound(now, input, &*panic))
     }
 
     #[cold]
-    fn unwound(&mut self, now: Timestamp, mut input: Input<'_>, panic: &(dyn Any + Send)) {
+    fn unwound(&mut self, now: Timestamp, input: &Input<'_>, panic: &(dyn Any + Send)) -> Applied {
         let Self { app, out, .. } = self;
-        let mut text = said(panic);
+        let (mut cause, mut text) = (input, said(panic));
         // It ends: no hook runs twice.
         while let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
-            app.unwound(now, &input, &text, out);
+            app.unwound(now, cause, &text, out);
         })) {
-            input = Input::Timeout;
+            cause = &Input::Timeout;
             text = said(&*panic);
         }
+        Applied::unwound(input)
+    }
+
+    /// The work that handlers began, and the tokens of work that nobody waits for any more.
+    pub(super) fn take_work(&mut self) -> (Vec<(Token, Work)>, Vec<Token>) {
+        (self.app.take_work(), self.app.take_cancelled())
     }
 
     /// Logs what went wrong in the application since this was last called.
@@ -122,11 +113,4 @@ fn kept(app: &AnyApp) -> Option<String> {
     }
     // Code of the application's, which changes nothing.
     catch_unwind(AssertUnwindSafe(|| gateway.save())).unwrap_or_default()
-}
-
-/// What a panic says.
-pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("without a message"))
 }

@@ -1,30 +1,11 @@
 //! What a namespace has for the store.
 
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use roomcast_core::{Command, Input, Timestamp, room::HistoryMessage};
 
-use super::{Inner, Namespace};
+use super::Inner;
 use crate::shard::Shard;
-
-impl Namespace {
-    /// Gives the messages of a room back that were kept; once, when the namespace begins.
-    pub(crate) fn history_loaded(
-        self: &Rc<Self>,
-        shard: &Shard,
-        room: &str,
-        messages: &[HistoryMessage],
-    ) {
-        let input = || Input::GiveBack {
-            room: room.into(),
-            messages: Cow::Borrowed(messages),
-        };
-        // No hook runs.
-        let _ = self.drive(shard, input, |app, now, out| {
-            app.history_loaded(now, room, messages.iter().cloned(), out);
-        });
-    }
-}
 
 impl Inner {
     /// Puts what the commands have for the store into the batch of the turn: all of it, before any
@@ -89,10 +70,7 @@ impl Inner {
             return;
         }
         let bytes_max = bytes.saturating_sub(over);
-        shard.record(name, now, || Input::TrimHistories { bytes_max });
-        let (app, out) = self.application.app_mut();
-        // No hook runs.
-        app.trim_histories(bytes_max, out);
+        self.put(shard, name, now, &Input::TrimHistories { bytes_max });
         self.carry_out(shard, name, now);
         let left = self.application.app().hub().counts().history_bytes;
         shard.count_histories(bytes, left);

@@ -14,8 +14,8 @@ use roomcast_core::{
 };
 use tokio::task::{AbortHandle, spawn_local};
 
-use super::{Namespace, said};
-use crate::shard::Shard;
+use super::Namespace;
+use crate::{panics::said, shard::Shard};
 
 /// What is under way for a namespace; it is given up with it.
 #[derive(Debug, Default)]

@@ -14,7 +14,9 @@ use std::{
     task::{Context, Waker},
 };
 
-use super::{ClientInput, Mail, Shard};
+use roomcast_core::Input;
+
+use super::{Mail, Shard};
 
 /// Bytes of messages under way to one shard.
 const MESSAGES_MAX: usize = 1 << 20;
@@ -61,7 +63,7 @@ impl Flow {
         match mail {
             Mail::Input { .. } => add(&account.messages_out, cost(mail)),
             Mail::Deliver { .. } => add(&account.frames_out, cost(mail)),
-            Mail::Task(_) | Mail::Paid { .. } => {}
+            Mail::Ask { .. } | Mail::Task(_) | Mail::Paid { .. } => {}
         }
     }
 
@@ -78,13 +80,13 @@ pub(super) fn cost(mail: &Mail) -> usize {
         Mail::Input { input, .. } => {
             OVERHEAD
                 + match input {
-                    ClientInput::Text(text) => text.len(),
-                    ClientInput::Binary(bytes) => bytes.len(),
-                    ClientInput::Heard => 0,
+                    Input::Text { text, .. } => text.len(),
+                    Input::Binary { bytes, .. } => bytes.len(),
+                    _ => 0,
                 }
         }
         Mail::Deliver { keys, bytes, .. } => OVERHEAD + bytes.len() + size_of_val(&**keys),
-        Mail::Task(_) | Mail::Paid { .. } => 0,
+        Mail::Ask { .. } | Mail::Task(_) | Mail::Paid { .. } => 0,
     }
 }
 

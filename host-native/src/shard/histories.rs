@@ -7,6 +7,8 @@
 
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 
+use roomcast_core::Input;
+
 use super::{Mail, Shard};
 
 /// Of its bytes each namespace keeps all but one part of so many.
@@ -53,7 +55,8 @@ impl Shard {
         }
         for namespace in self.namespaces() {
             let bytes = namespace.history_bytes();
-            namespace.trim_histories(self, bytes - bytes / PARTS);
+            let bytes_max = bytes - bytes / PARTS;
+            namespace.apply(self, &Input::TrimHistories { bytes_max });
         }
         // It is no reason to do so again.
         self.histories_full.set(false);

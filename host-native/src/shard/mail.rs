@@ -3,18 +3,30 @@
 use std::{fmt, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use roomcast_core::{ConnId, queue::Tag};
-use tokio::{sync::mpsc, task};
+use roomcast_core::{
+    Input,
+    ask::{Answer, Ask, AskError},
+    queue::Tag,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task,
+};
 
 use super::{Shard, flow::cost};
 
 /// What one shard tells another.
 pub(crate) enum Mail {
-    /// What a client sent, for a namespace that is at home there.
+    /// What a connection gave, for a namespace that is at home there.
     Input {
         namespace: Arc<str>,
-        conn: ConnId,
-        input: ClientInput,
+        input: Input<'static>,
+    },
+    /// What somebody wants of a namespace that is at home there.
+    Ask {
+        namespace: Arc<str>,
+        ask: Box<Ask>,
+        answer: oneshot::Sender<Result<Answer, AskError>>,
     },
     /// Frames for sockets that are there.
     Deliver {
@@ -29,23 +41,14 @@ pub(crate) enum Mail {
     Task(Task),
 }
 
-/// What a client sent.
-#[derive(Debug)]
-pub(crate) enum ClientInput {
-    Text(Box<str>),
-    Binary(Box<[u8]>),
-    /// Bytes that make no message.
-    Heard,
-}
-
 /// What one turn of a shard has for another.
 #[derive(Debug)]
-pub(crate) struct Batch {
+pub(crate) struct MailBatch {
     from: usize,
     mail: Vec<Mail>,
 }
 
-impl Batch {
+impl MailBatch {
     pub(crate) const fn new(from: usize, mail: Vec<Mail>) -> Self {
         Self { from, mail }
     }
@@ -58,6 +61,7 @@ impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Input { .. } => "Input",
+            Self::Ask { .. } => "Ask",
             Self::Deliver { .. } => "Deliver",
             Self::Paid { .. } => "Paid",
             Self::Task(_) => "Task",
@@ -67,14 +71,14 @@ impl fmt::Debug for Mail {
 
 impl Shard {
     /// Takes in what other shards say, for as long as the shard lives.
-    pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<Batch>) {
-        while let Some(Batch { from, mail }) = post.recv().await {
+    pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<MailBatch>) {
+        while let Some(MailBatch { from, mail }) = post.recv().await {
             let (mut messages, mut frames) = (0, 0);
             for mail in mail {
                 match &mail {
                     Mail::Input { .. } => messages += cost(&mail),
                     Mail::Deliver { .. } => frames += cost(&mail),
-                    Mail::Paid { .. } | Mail::Task(_) => {}
+                    Mail::Ask { .. } | Mail::Paid { .. } | Mail::Task(_) => {}
                 }
                 self.read_one(from, mail);
             }
@@ -86,18 +90,20 @@ impl Shard {
 
     fn read_one(self: &Rc<Self>, from: usize, mail: Mail) {
         match mail {
-            Mail::Input {
-                namespace,
-                conn,
-                input,
-            } => {
+            Mail::Input { namespace, input } => {
                 if let Some(namespace) = self.namespace(&namespace) {
-                    match input {
-                        ClientInput::Text(text) => namespace.text(self, conn, &text),
-                        ClientInput::Binary(bytes) => namespace.binary(self, conn, &bytes),
-                        ClientInput::Heard => namespace.heard(self, conn),
-                    }
+                    namespace.receive(self, &input);
                 }
+            }
+            Mail::Ask {
+                namespace,
+                ask,
+                answer,
+            } => {
+                let asked = self.ask(&namespace, &ask);
+                self.when_committed(move || {
+                    let _ = answer.send(asked); // who asked may be gone
+                });
             }
             Mail::Deliver {
                 keys,

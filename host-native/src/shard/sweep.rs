@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use roomcast_core::CloseCode;
+use roomcast_core::{CloseCode, Input};
 
 use super::Shard;
 use crate::{
@@ -52,7 +52,7 @@ impl Shard {
         if has_stepped(self.unix_zero_ms.get(), unix_zero_ms) {
             self.unix_zero_ms.set(unix_zero_ms);
             for namespace in self.namespaces() {
-                namespace.set_unix_zero_ms(self, unix_zero_ms);
+                namespace.apply(self, &Input::WallClock { unix_zero_ms });
             }
         }
     }

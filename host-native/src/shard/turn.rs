@@ -19,7 +19,7 @@ use std::{
 
 use tokio::task;
 
-use super::{Batch, Mail, Shard};
+use super::{Mail, MailBatch, Shard};
 use crate::{namespace::Namespace, socket::Socket};
 
 /// Sockets that are written before everybody else gets a turn.
@@ -165,7 +165,7 @@ impl Shard {
             .zip(&mut *self.outgoing.borrow_mut())
         {
             if !mail.is_empty() {
-                let batch = Batch::new(self.index, mem::take(mail));
+                let batch = MailBatch::new(self.index, mem::take(mail));
                 let _ = post.send(batch); // a shard that has ended reads no mail
             }
         }

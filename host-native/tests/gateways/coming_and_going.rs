@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use roomcast::{Audience, CloseCode, Context, Host, Router, Server, ServerError};
+use roomcast::{AskError, Audience, CloseCode, Context, Host, Namespace, Router};
 
 use super::running::{Running, crowd, until};
 
@@ -58,11 +58,11 @@ impl Drop for Guard {
 }
 
 /// Moves and removes whoever is there.
-async fn interfere(server: Server) -> Result<usize, ServerError> {
+async fn interfere(server: Namespace) -> Result<usize, AskError> {
     let mut removed = 0;
     for round in 0.. {
         let counts = server.counts().await;
-        if counts == Err(ServerError::NotRunning) {
+        if counts == Err(AskError::NotRunning) {
             break;
         }
         for conn in server.connections().await.unwrap_or_default() {
@@ -81,7 +81,7 @@ async fn interfere(server: Server) -> Result<usize, ServerError> {
         }
         let audience = Audience::rooms(["hall", "yard"]);
         match server.send(audience, "round", &round).await {
-            Ok(_) | Err(ServerError::NotRunning) => {}
+            Ok(_) | Err(AskError::NotRunning) => {}
             Err(fault) => return Err(fault),
         }
         tokio::task::yield_now().await;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use roomcast::{
-    ApiKey, Audience, CloseCode, ConnId, Context, Delivery, EncodeError, Host, JoinError, Router,
-    Server, ServerError, Settings,
+    ApiKey, AskError, Audience, CloseCode, ConnId, Context, Delivery, EncodeError, Host, JoinError,
+    Namespace, Router, Settings,
 };
 
 use tokio::{
@@ -42,7 +42,7 @@ async fn id(client: &mut Client) -> ConnId {
 }
 
 /// Every verb, once: also where the namespace, its sockets and whoever asks are on three threads.
-async fn every_verb(running: &Running, path: &str, server: Server) {
+async fn every_verb(running: &Running, path: &str, server: Namespace) {
     let mut ann = running.connect(path).await;
     let mut ben = running.connect(path).await;
     let (a, b) = (id(&mut ann).await, id(&mut ben).await);
@@ -117,15 +117,15 @@ async fn every_verb(running: &Running, path: &str, server: Server) {
     );
     let (texts, code, reason) = ben.closed().await;
     assert_eq!((texts.len(), code, &*reason), (1, 4410, "out"));
-    let gone = ServerError::UnknownConn(roomcast::UnknownConn(b));
+    let gone = AskError::UnknownConn(roomcast::UnknownConn(b));
     assert_eq!(
         server.disconnect(b, CloseCode::REMOVED, "").await,
-        Err(gone)
+        Err(gone.clone())
     );
-    assert_eq!(server.leave(b, "red").await, Err(gone));
+    assert_eq!(server.leave(b, "red").await, Err(gone.clone()));
     let join = server.join(b, "red").await;
     assert!(
-        matches!(join, Err(ServerError::Join(JoinError::UnknownConn(_)))),
+        matches!(join, Err(AskError::Join(JoinError::UnknownConn(_)))),
         "{join:?}"
     );
     assert_eq!(server.rooms_of(b).await, Ok(None));
@@ -187,7 +187,7 @@ async fn mistakes_are_errors_and_nothing_is_sent() {
         assert_eq!(sent, Err(EncodeError::Event.into()));
         let sent = nowhere.send(Audience::room(""), "e", &()).await;
         assert!(
-            matches!(sent, Err(ServerError::Encode(EncodeError::Room(_)))),
+            matches!(sent, Err(AskError::Encode(EncodeError::Room(_)))),
             "{sent:?}"
         );
         let unwritable = std::collections::BTreeMap::from([((1, 2), 3)]);
@@ -196,7 +196,7 @@ async fn mistakes_are_errors_and_nothing_is_sent() {
     }
     let joined = server.join(a, &"x".repeat(500)).await;
     assert!(
-        matches!(joined, Err(ServerError::Join(JoinError::Room(_)))),
+        matches!(joined, Err(AskError::Join(JoinError::Room(_)))),
         "{joined:?}"
     );
     assert_eq!(client.settle().await, [""; 0]);
@@ -206,20 +206,17 @@ async fn mistakes_are_errors_and_nothing_is_sent() {
 async fn without_a_running_server_it_says_so() {
     let settings = super::running::settings();
     let host = Host::new(settings);
-    let server = host.server("default");
-    assert_eq!(server.counts().await, Err(ServerError::NotRunning));
+    let server = host.namespace("default");
+    assert_eq!(server.counts().await, Err(AskError::NotRunning));
     drop(host);
-    assert_eq!(
-        server.broadcast("e", &()).await,
-        Err(ServerError::NotRunning)
-    );
+    assert_eq!(server.broadcast("e", &()).await, Err(AskError::NotRunning));
 
     let running = Running::start(|host| host).await;
     let server = running.server.clone();
     assert!(server.counts().await.is_ok());
     running.stop().await.expect("stopped");
-    assert_eq!(server.counts().await, Err(ServerError::NotRunning));
-    let text = ServerError::NotRunning.to_string();
+    assert_eq!(server.counts().await, Err(AskError::NotRunning));
+    let text = AskError::NotRunning.to_string();
     assert_eq!(
         text,
         "the server is not running: it has not started yet, or it has ended"

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use roomcast::{
-    Admission, Audience, Context, Failure, HistoryPolicy, Host, JoinError, PageError, Policies,
-    PresencePolicy, RoomPolicy, Router, Server, ServerError, Settings,
+    Admission, AskError, Audience, Context, Failure, HistoryPolicy, Host, JoinError, Namespace,
+    PageError, Policies, PresencePolicy, RoomPolicy, Router, Settings,
 };
 
 use tokio::{sync::mpsc, time::timeout};
@@ -30,7 +30,7 @@ fn host(host: Host) -> Host {
     host.gateway("default", namespace).gateway("far", namespace)
 }
 
-fn namespace(server: &Server) -> Router {
+fn namespace(server: &Namespace) -> Router {
     let server = server.clone();
     Router::default()
         .on("enter", |cx: &mut Context, name: String| {
@@ -50,7 +50,7 @@ fn namespace(server: &Server) -> Router {
         })
 }
 
-async fn every_question(running: &Running, path: &str, server: Server) {
+async fn every_question(running: &Running, path: &str, server: Namespace) {
     let begun = server.position("log").await.expect("running");
     assert_eq!(begun.offset, 0);
     for n in 1..=3 {
@@ -120,15 +120,15 @@ async fn every_question(running: &Running, path: &str, server: Server) {
     let full = server.join(all[2].id, "den").await;
     assert_eq!(
         full,
-        Err(ServerError::Join(JoinError::MemberLimit { limit: 2 }))
+        Err(AskError::Join(JoinError::MemberLimit { limit: 2 }))
     );
 
     let refused = server.history("den", .., 9).await;
-    assert_eq!(refused, Err(ServerError::Page(PageError::NoHistory)));
+    assert_eq!(refused, Err(AskError::Page(PageError::NoHistory)));
     let refused = server.presence("log", None, 9).await;
-    assert_eq!(refused, Err(ServerError::Page(PageError::NoPresence)));
+    assert_eq!(refused, Err(AskError::Page(PageError::NoPresence)));
     let refused = server.presence("den", Some("?"), 9).await;
-    assert_eq!(refused, Err(ServerError::Page(PageError::Cursor)));
+    assert_eq!(refused, Err(AskError::Page(PageError::Cursor)));
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn where_nobody_is_there_is_nothing() {
     let page = server.presence("den", None, 9).await.expect("nobody");
     assert_eq!((page.users, page.conns), (0, 0));
     let refused = server.history("other", .., 9).await;
-    assert_eq!(refused, Err(ServerError::Page(PageError::NoHistory)));
+    assert_eq!(refused, Err(AskError::Page(PageError::NoHistory)));
     // It begins with what it is to keep.
     let sent = server
         .send(Audience::room("log"), "said", &1)
@@ -220,7 +220,7 @@ async fn who_is_gone_for_good_is_told_also_by_the_next_server() {
         settings
     };
     let (told, mut gone) = mpsc::unbounded_channel();
-    let porter = move |_: &Server| {
+    let porter = move |_: &Namespace| {
         let told = told.clone();
         Router::default()
             .on_upgrade(|request, ()| {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use roomcast::{Host, RunError, Server, Settings};
+use roomcast::{Host, Namespace, RunError, Settings};
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
 use super::client::{Client, Refused};
@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A server on a free port; it ends with this value.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
-    pub(crate) server: Server,
+    pub(crate) server: Namespace,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), RunError>>,
 }
@@ -50,7 +50,7 @@ impl Running {
         let listeners = roomcast::listen(&settings).expect("a free port");
         let address = listeners[0].local_addr().expect("an address");
         let host = build(Host::new(settings));
-        let server = host.server("default");
+        let server = host.namespace("default");
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {
             let _ = stopped.await;
@@ -106,7 +106,7 @@ pub(crate) async fn until<T: Debug, F: Future<Output = T>>(
 }
 
 /// Waits until so many connections are in a namespace.
-pub(crate) async fn crowd(server: &Server, connections: usize) {
+pub(crate) async fn crowd(server: &Namespace, connections: usize) {
     let counts = || async { server.counts().await.map(|counts| counts.connections) };
     let counted = until(counts, |&counted| counted == Ok(connections)).await;
     assert_eq!(counted, Ok(connections));

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use roomcast::{Audience, Context, Failure, Router, Server};
+use roomcast::{Audience, Context, Failure, Namespace, Router};
 use tokio::sync::Semaphore;
 
 use super::running::{Running, crowd, until};
@@ -46,7 +46,7 @@ impl Shop {
         }
     }
 
-    fn open(&self, server: &Server) -> Router {
+    fn open(&self, server: &Namespace) -> Router {
         let (serial, concurrent, server) = (self.clone(), self.clone(), server.clone());
         Router::default()
             .on("buy", move |cx: &mut Context, what: String| {

@@ -1,10 +1,16 @@
 //! What a namespace does for its application beside the inputs that clients give.
 
-use roomcast_core::{Failure, Frame, Outcome, gateway::CompleteError, hub::RequestError};
+use roomcast_core::{
+    Applied, Failure, Frame, Input, Outcome,
+    ask::{Answer, Ask, AskError},
+    gateway::CompleteError,
+    hub::RequestError,
+};
 
-use super::{AnyApp, Namespace, kept::history_loaded};
+use super::Namespace;
 use crate::{
-    ask::{Answer, Ask, ServerError},
+    awake::Awake,
+    mount::AnyApp,
     platform::{Fault, Platform},
     tasks::{Done, Tasks},
 };
@@ -22,7 +28,7 @@ impl<P: Platform> Namespace<P> {
                     self.platform
                         .log(&format!("the namespace cannot wake: {fault}"));
                 }
-                Err(ServerError::Unavailable(fault.to_string()))
+                Err(AskError::Unavailable(fault.to_string()))
             });
             let _ = asker.send(told); // or nobody is interested any more
         } else if let Some(done) = self.tasks.poll() {
@@ -32,14 +38,11 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Does what is asked from outside of its handlers.
-    pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, ServerError>, Fault> {
-        let mut changes = ask.changes();
-        let (now, app, out, platform) = self.parts()?;
-        if let Some(room) = ask.reads().filter(|room| app.hub().is_away(room)) {
-            history_loaded(platform, now, app, room, out)?;
-            changes = true; // others may have to make room
-        }
-        let answer = ask.run(now, app, out);
+    pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, AskError>, Fault> {
+        // Others may have to make room for what is loaded.
+        let changes = self.load_for(&ask)? | ask.changes();
+        let (now, app, out) = self.awake()?;
+        let answer = ask.run(now, &mut Awake { now, app, out });
         if changes {
             self.finish(None)?;
         }
@@ -49,10 +52,11 @@ impl<P: Platform> Namespace<P> {
     fn complete(&mut self, done: Done) -> Result<(), Fault> {
         let Done { id, token, outcome } = done;
         let (now, app, out) = self.awake()?;
-        if app.complete(now, token, outcome, out) == Err(CompleteError::NotAnAnswer) {
-            let failure = Failure::internal("the work ended without an answer");
+        let completed = app.apply(now, &Input::Complete { token, outcome }, out);
+        if completed == Applied::Completed(Err(CompleteError::NotAnAnswer)) {
+            let outcome = Outcome::Fail(Failure::internal("the work ended without an answer"));
             // Nobody may wait for it.
-            let _ = app.complete(now, token, Outcome::Fail(failure), out);
+            app.apply(now, &Input::Complete { token, outcome }, out);
         }
         let waits = app.is_waiting(token.conn());
         self.finish(None)?;
@@ -78,8 +82,8 @@ impl<P: Platform> Namespace<P> {
     /// A schedule that was due panicked, and an earlier instance of the module went with it: what is
     /// due waits for its next time.
     pub(crate) fn skip_due(&mut self) -> Result<(), Fault> {
-        let (now, app, _) = self.awake()?;
-        app.skip_due(now);
+        let (now, app, out) = self.awake()?;
+        app.apply(now, &Input::SkipDue, out);
         self.finish(None)
     }
 }

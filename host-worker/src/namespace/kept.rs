@@ -1,9 +1,14 @@
 //! What a namespace keeps that belongs to no connection: histories, rooms, what an application keeps.
 
-use roomcast_core::{Command, Outbox, Timestamp, gateway::AppState, hub::HubState, wire::Counted};
+use roomcast_core::{
+    Command, Input, Outbox, Timestamp, ask::Ask, gateway::AppState, hub::HubState, wire::Counted,
+};
 
-use super::{AnyApp, Namespace};
-use crate::platform::{Appended, Fault, Kept, Platform};
+use super::Namespace;
+use crate::{
+    mount::AnyApp,
+    platform::{Appended, Fault, Kept, Platform},
+};
 
 impl<P: Platform> Namespace<P> {
     /// Gives the hub the messages that it asks for. Somebody waits for them, so it is before anything
@@ -30,6 +35,15 @@ impl<P: Platform> Namespace<P> {
             given.push(room);
         }
         Ok(())
+    }
+
+    /// Gives the hub the messages that a question reads; says whether there were any to give.
+    pub(super) fn load_for(&mut self, ask: &Ask) -> Result<bool, Fault> {
+        let (now, app, out, platform) = self.parts()?;
+        match ask.reads().filter(|room| app.hub().is_away(room)) {
+            Some(room) => history_loaded(platform, now, app, room, out).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// Writes what the commands changed that belongs to no connection.
@@ -119,7 +133,7 @@ impl<P: Platform> Namespace<P> {
 }
 
 /// Gives the hub the messages of a room that are in the storage.
-pub(crate) fn history_loaded(
+fn history_loaded(
     platform: &mut impl Platform,
     now: Timestamp,
     app: &mut AnyApp,
@@ -143,6 +157,7 @@ pub(crate) fn history_loaded(
         }
         None => Vec::new(),
     };
-    app.history_loaded(now, room, messages, out);
+    let (room, messages) = (room.into(), messages.into());
+    app.apply(now, &Input::GiveBack { room, messages }, out);
     Ok(())
 }

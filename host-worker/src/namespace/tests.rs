@@ -10,6 +10,7 @@ use std::{
 use roomcast_core::{
     CloseCode, ConnId, Context, DisconnectReason, Failure, Frame, Gateway, Handshake, Limits,
     Policies, Router, Timestamp,
+    ask::{Answer, Ask, AskError},
     hub::{HubState, KeyState, RoomState},
     room::{HistoryMessage, HistoryPage, PageError},
 };
@@ -17,10 +18,9 @@ use roomcast_http::{Access, ApiCall, ApiRequest, Headers, Request, Response};
 
 use super::Namespace;
 use crate::{
-    ask::{Answer, Ask, ServerError},
+    handle::{Namespace as Handle, Remote},
     mount::Application,
     platform::{Attachments, Fault, Kept, Platform, Saved},
-    server::{Remote, Server},
 };
 
 #[path = "../../../core/examples/gateways/chat.rs"]
@@ -400,7 +400,7 @@ impl Bench {
                 }
             }
             Call(method, target, key, body) => {
-                let answer = self.namespace.call(api(method, target, key, body));
+                let answer = self.namespace.call(&api(method, target, key, body));
                 answer.map(|answer| {
                     let response: Response = match answer {
                         Ok(answer) => answer.into(),
@@ -759,7 +759,7 @@ fn an_application_reads_a_history_that_has_slept() {
                 .collect::<Vec<_>>()
         })
     };
-    let application = move |server: &Server| {
+    let application = move |server: &Handle| {
         let server = server.clone();
         let router = Router::default()
             .on("last", move |cx: &mut Context, count: usize| {
@@ -830,13 +830,13 @@ fn an_application_reads_a_history_that_has_slept() {
         limit: 1,
     };
     let none = bench.namespace.ask(none).expect("it wakes");
-    assert_eq!(none, Err(ServerError::Page(PageError::NoPresence)));
+    assert_eq!(none, Err(AskError::Page(PageError::NoPresence)));
 }
 
 /// Who is gone is told of when the alarm ends the wait, however often the object slept.
 #[test]
 fn an_application_hears_who_is_gone_after_sleep() {
-    let application = |_: &Server| {
+    let application = |_: &Handle| {
         let router = Router::default().on_absent(|namespace, (), room, user| {
             namespace.broadcast("gone", &(room, user)).expect("text");
         });

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use roomcast_core::{
-    App, Command, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Limits, Outbox, Outcome,
-    Policies, Timestamp,
+    App, Applied, Command, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Limits, Outbox,
+    Outcome, Policies, Timestamp,
     gateway::{CompleteError, Fault, Token},
     hub::HubState,
     journal::{Opening, Record},
@@ -195,19 +195,17 @@ impl<G: Gateway> Core<G> {
         token: Token,
         outcome: Outcome,
     ) -> Result<Result<(), CompleteError>, DriverError> {
-        let input = Input::Complete {
-            token,
-            outcome: outcome.clone(),
-        };
-        self.call(namespace, input, |app, now, out| {
-            app.complete(now, token, outcome, out)
-        })
+        match self.call(namespace, Input::Complete { token, outcome })? {
+            Applied::Completed(completed) => Ok(completed),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Tells the application that all connections will be closed soon. They stay open.
     pub(crate) fn drain(&mut self, namespace: &str) -> Result<(), DriverError> {
         self.commands.clear();
-        self.call(namespace, Input::Drain, |app, now, out| app.drain(now, out))
+        self.call(namespace, Input::Drain)?;
+        Ok(())
     }
 
     fn is_live(&self, actor: &Actor) -> bool {
@@ -226,16 +224,11 @@ impl<G: Gateway> Core<G> {
             .with_durable(self.sleep != Sleep::Never || self.disk.store)
     }
 
-    /// One call of an application: written down and made, its commands carried out.
-    fn call<T>(
-        &mut self,
-        namespace: &str,
-        input: Input<'_>,
-        call: impl FnOnce(&mut App<G>, Timestamp, &mut Outbox) -> T,
-    ) -> Result<T, DriverError> {
-        let (result, out) = self.begin(namespace, input, call);
+    /// One input of an application: written down and put in, its commands carried out.
+    fn call(&mut self, namespace: &str, input: Input<'_>) -> Result<Applied, DriverError> {
+        let (applied, out) = self.begin(namespace, input);
         self.finish(namespace, &out)?;
-        Ok(result)
+        Ok(applied)
     }
 
     /// Makes the application of a namespace, unless it is there.
@@ -250,19 +243,14 @@ impl<G: Gateway> Core<G> {
         self.apps.insert(namespace.into(), app);
     }
 
-    fn begin<T>(
-        &mut self,
-        namespace: &str,
-        input: Input<'_>,
-        call: impl FnOnce(&mut App<G>, Timestamp, &mut Outbox) -> T,
-    ) -> (T, Outbox) {
+    fn begin(&mut self, namespace: &str, input: Input<'_>) -> (Applied, Outbox) {
         self.open(namespace);
-        self.write_down(namespace, Record::Input(input));
         let (config, mut out) = (self.config(namespace), Outbox::new());
         let app = self.apps.entry(namespace.into());
         let app = app.or_insert_with(|| App::new(config, (self.gateways)(namespace)));
-        let result = call(app, self.now, &mut out);
-        (result, out)
+        let applied = app.apply(self.now, &input, &mut out);
+        self.write_down(namespace, Record::Input(input));
+        (applied, out)
     }
 
     fn finish(&mut self, namespace: &str, out: &Outbox) -> Result<(), DriverError> {
@@ -365,14 +353,8 @@ impl<G: Gateway> Core<G> {
             }
             Command::PersistRoom { room } => self.persist_room(namespace, room),
             Command::LoadHistory { room } => {
-                let messages = self.disk.messages(namespace, room)?;
-                let input = Input::GiveBack {
-                    room: room.into(),
-                    messages: messages.clone().into(),
-                };
-                let ((), out) = self.begin(namespace, input, |app, now, out| {
-                    app.history_loaded(now, room, messages, out);
-                });
+                let (room, messages) = (room.into(), self.disk.messages(namespace, room)?.into());
+                let (_, out) = self.begin(namespace, Input::GiveBack { room, messages });
                 self.carry_all_out(namespace, &out)?;
             }
         }
@@ -386,6 +368,10 @@ impl<G: Gateway> Core<G> {
     fn tell(&mut self, actor: &Actor, event: Event) {
         self.inbox.push((actor.clone(), event));
     }
+}
+
+fn unexpected(applied: &Applied) -> DriverError {
+    DriverError::Command(format!("an input came to {applied:?}"))
 }
 
 impl<G: Gateway> fmt::Debug for Core<G> {

@@ -2,7 +2,7 @@
 
 use std::thread::{self, JoinHandle};
 
-use roomcast::{Host, Server};
+use roomcast::{Host, Namespace};
 use roomcast_core::{CloseCode, ConnId};
 use roomcast_tests::{Actor, Answer, Driver, DriverError, Event, Op, Settings, Url};
 use serde_json::value::RawValue;
@@ -18,7 +18,7 @@ pub(crate) struct Served {
     is_raw: bool,
     address: String,
     /// Of the namespace `default`.
-    server: Server,
+    server: Namespace,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -43,7 +43,7 @@ impl Served {
         let address = listeners[0].local_addr().expect("bound");
         let gateway = application.gateway;
         let host = Host::new(host).other_gateways(move |_| gateway());
-        let server = host.server("default");
+        let server = host.namespace("default");
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
             let stopped = async { drop(stopped.await) };
@@ -98,7 +98,7 @@ impl Drop for Served {
 /// Clients over sockets, and a task with a handle of the server.
 pub(crate) struct Beside {
     url: Url,
-    server: Server,
+    server: Namespace,
     runtime: Runtime,
 }
 

@@ -15,24 +15,26 @@ use roomcast_core::{
 /// What a call found or did; a [`Response`] is made of it.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct Answer(pub(super) View);
+pub struct Answer(pub(super) Found);
 
 impl Answer {
-    /// Fills in what is queued for a connection, in bytes, for a host whose
-    /// [`ApiHost::queued_bytes`](super::ApiHost::queued_bytes) could not tell. Nothing happens when
-    /// the answer does not describe the connection. Work: a look-up.
+    /// The connections that the answer describes.
+    pub fn conns(&self) -> impl Iterator<Item = ConnId> {
+        let views = match &self.0 {
+            Found::Connections(view) => &*view.connections,
+            Found::Connection(view) => core::slice::from_ref(view),
+            _ => &[],
+        };
+        views.iter().map(|view| view.conn)
+    }
+
+    /// Fills in what is queued for a connection, in bytes; 0 is what an answer says without. Nothing
+    /// happens when the answer does not describe the connection. Work: a look-up.
     pub fn set_queued_bytes(&mut self, conn: ConnId, bytes: usize) {
         let views = match &mut self.0 {
-            View::Connections(view) => &mut *view.connections,
-            View::Connection(view) => core::slice::from_mut(view),
-            View::Sent(_)
-            | View::Rooms(_)
-            | View::Room(_)
-            | View::Members(_)
-            | View::History(_)
-            | View::Joined(_)
-            | View::Left(_)
-            | View::Disconnected(_) => return,
+            Found::Connections(view) => &mut *view.connections,
+            Found::Connection(view) => core::slice::from_mut(view),
+            _ => return,
         };
         // They are sorted by id.
         if let Ok(at) = views.binary_search_by_key(&conn, |view| view.conn) {
@@ -52,7 +54,7 @@ impl From<Answer> for Response {
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum View {
+pub(super) enum Found {
     Sent(Delivery),
     Rooms(RoomsView),
     Room(RoomView),
@@ -144,9 +146,20 @@ pub(super) struct RoomsView {
 
 #[derive(Debug, Serialize)]
 pub(super) struct JoinedView {
-    pub(super) epoch: String,
-    pub(super) offset: u64,
-    pub(super) already: bool,
+    epoch: String,
+    offset: u64,
+    already: bool,
+}
+
+impl JoinedView {
+    pub(super) fn of(hub: &Hub, room: &str, already: bool) -> Self {
+        let position = hub.position(room);
+        Self {
+            epoch: position.epoch.into_owned(),
+            offset: position.offset,
+            already,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

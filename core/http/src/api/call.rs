@@ -1,88 +1,39 @@
-//! What a request asks for, and how it is done.
+//! What a request asks for, and its answer.
 
-use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
-
-use serde_json::value::RawValue;
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use core::ops::Bound;
 
 use super::{
-    Answer, ApiHost,
+    Answer, Found,
     answer::{
         ConnectionView, ConnectionsView, DisconnectedView, HistoryView, JoinedView, LeftView,
-        RoomView, RoomsView, View, members,
+        RoomView, RoomsView, members,
     },
     no_connection, no_room,
 };
 use crate::Problem;
-use roomcast_core::{Audience, CloseCode, ConnId, Event, Hub, JoinError};
+use roomcast_core::{
+    ConnId, Hub, JoinError, Timestamp,
+    ask::{self, Ask, AskError, Asked},
+};
 
 /// A request of the API that is right in itself. It owns what it needs: it can be run on another
 /// thread, or somewhere else.
 #[derive(Debug)]
 pub struct ApiCall {
     pub(super) namespace: String,
-    pub(super) action: Action,
-}
-
-#[derive(Debug)]
-pub(super) enum Action {
-    Send {
-        key: Option<String>,
-        audience: Box<Audience>,
-        event: String,
-        path: Option<String>,
-        data: Box<RawValue>,
-    },
-    Rooms {
-        prefix: String,
-        after: Option<String>,
-        limit: usize,
-    },
-    Room {
-        room: String,
-    },
-    Members {
-        room: String,
-        after: Option<String>,
-        limit: usize,
-    },
-    History {
-        room: String,
-        after: Option<u64>,
-        before: Option<u64>,
-        limit: usize,
-    },
-    Join {
-        room: String,
-        conn: ConnId,
-    },
-    Leave {
-        room: String,
-        conn: ConnId,
-    },
-    Connections {
-        user: Option<String>,
-        after: Option<ConnId>,
-        limit: usize,
-    },
-    Connection {
-        conn: ConnId,
-    },
-    Disconnect {
-        conn: ConnId,
-        code: CloseCode,
-        reason: String,
-    },
-    DisconnectUser {
-        user: String,
-        code: CloseCode,
-        reason: String,
-    },
+    pub(super) ask: Ask,
 }
 
 impl ApiCall {
     /// The name of the namespace that the call is about.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// What is asked of it.
+    pub const fn ask(&self) -> &Ask {
+        &self.ask
     }
 
     /// Does what the call asks for, in that namespace.
@@ -93,142 +44,109 @@ impl ApiCall {
     /// # Errors
     ///
     /// The answer when it cannot be done.
-    pub fn run(self, host: &mut impl ApiHost) -> Result<Answer, Problem> {
-        let view = match self.action {
-            Action::Send {
-                key,
-                audience,
-                event,
-                path,
-                data,
-            } => {
-                if key.is_some() || audience.as_room().is_some_and(|room| host.keeps(room)) {
-                    // A key or a message must be remembered, even when nobody is there to hear it.
-                    host.open()?;
-                }
-                let event = Event::new(&event).with_path(path.as_deref());
-                View::Sent(host.send(key.as_deref(), &audience, event, &data)?)
-            }
-            Action::Rooms {
+    pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, Problem> {
+        let ask = &self.ask;
+        Ok(Answer(match ask {
+            Ask::Rooms {
                 prefix,
                 after,
                 limit,
-            } => View::Rooms(rooms(host, &prefix, after.as_deref(), limit)),
-            Action::Room { room } => {
-                let view = host.ask(|hub| {
-                    let found = hub.room(&room);
-                    found.map(|found| RoomView::of(hub, &room, found.members))
-                });
-                View::Room(view.flatten().ok_or_else(no_room)?)
+            } => Found::Rooms(namespace.hub(|hub| rooms(hub, prefix, after.as_deref(), *limit))),
+            Ask::Room { room } => {
+                let view = |hub: &Hub| {
+                    let found = hub.room(room);
+                    found.map(|found| RoomView::of(hub, room, found.members))
+                };
+                Found::Room(namespace.hub(view).ok_or_else(no_room)?)
             }
-            Action::Members { room, after, limit } => {
-                let page = |hub: &Hub| members(hub, &room, after.as_deref(), limit);
-                View::Members(host.ask(page).unwrap_or_else(|| Err(no_room()))?)
+            Ask::Presence { room, after, limit } => {
+                let page = |hub: &Hub| members(hub, room, after.as_deref(), *limit);
+                Found::Members(namespace.hub(page)?)
             }
-            Action::History {
+            Ask::History {
                 room,
-                after,
-                before,
+                offsets,
                 limit,
             } => {
-                host.load_history(&room);
-                let page = |hub: &Hub| HistoryView::of(hub, &room, (after, before), limit);
-                View::History(host.ask(page).unwrap_or_else(|| Err(no_room()))?)
+                let edge = |bound: Bound<u64>| match bound {
+                    Bound::Excluded(offset) | Bound::Included(offset) => Some(offset),
+                    Bound::Unbounded => None,
+                };
+                let span = (edge(offsets.0), edge(offsets.1));
+                let page = |hub: &Hub| HistoryView::of(hub, room, span, *limit);
+                Found::History(namespace.hub(page)?)
             }
-            Action::Join { room, conn } => View::Joined(join(host, &room, conn)?),
-            Action::Leave { room, conn } => {
-                let was = host.leave(conn, &room).map_err(|_| no_connection())?;
-                View::Left(LeftView { was })
+            Ask::Connections { user, after, limit } => {
+                let page = |hub: &Hub| connections(hub, user.as_deref(), *after, *limit);
+                Found::Connections(namespace.hub(page))
             }
-            Action::Connections { user, after, limit } => {
-                View::Connections(connections(host, user.as_deref(), after, limit))
+            Ask::Connection { conn } => {
+                let view = namespace.hub(|hub| describe(hub, *conn));
+                Found::Connection(view.ok_or_else(no_connection)?)
             }
-            Action::Connection { conn } => {
-                View::Connection(describe(host, conn).ok_or_else(no_connection)?)
-            }
-            Action::Disconnect { conn, code, reason } => {
-                let closed = host.close(conn, code, &reason);
-                closed.map_err(|_| no_connection())?;
-                View::Disconnected(DisconnectedView { disconnected: 1 })
-            }
-            Action::DisconnectUser { user, code, reason } => {
-                let conns = host.ask(|hub| hub.connections_of(&user).to_vec());
-                let conns = conns.unwrap_or_default().into_iter();
-                let closed = conns.filter(|&conn| host.close(conn, code, &reason).is_ok());
-                View::Disconnected(DisconnectedView {
-                    disconnected: closed.count(),
-                })
-            }
-        };
-        Ok(Answer(view))
+            ask => match (ask.run(now, namespace).map_err(refused)?, ask) {
+                (ask::Answer::Sent(delivery), _) => Found::Sent(delivery),
+                (ask::Answer::Joined(already), Ask::Join { room, .. }) => {
+                    Found::Joined(namespace.hub(|hub| JoinedView::of(hub, room, already)))
+                }
+                (ask::Answer::Left(was), _) => Found::Left(LeftView { was }),
+                (ask::Answer::Disconnected(disconnected), _) => {
+                    Found::Disconnected(DisconnectedView { disconnected })
+                }
+                (_, _) => return Err(Problem::not_found("the API does not ask this")),
+            },
+        }))
     }
 }
 
-fn rooms(host: &impl ApiHost, prefix: &str, after: Option<&str>, limit: usize) -> RoomsView {
-    let page = |hub: &Hub| {
-        let page = hub.rooms(prefix, after).take(limit + 1);
-        page.map(|room| RoomView::of(hub, room.name, room.members))
-            .collect()
-    };
-    let mut rooms: Vec<RoomView> = host.ask(page).unwrap_or_default();
+fn rooms(hub: &Hub, prefix: &str, after: Option<&str>, limit: usize) -> RoomsView {
+    let page = hub.rooms(prefix, after).take(limit + 1);
+    let view = |room: roomcast_core::hub::RoomInfo<'_>| RoomView::of(hub, room.name, room.members);
+    let mut rooms: Vec<RoomView> = page.map(view).collect();
     let more = rooms.len() > limit;
     rooms.truncate(limit);
     let next = rooms.last().filter(|_| more).map(|room| room.room.clone());
     RoomsView { rooms, next }
 }
 
-fn join(host: &mut impl ApiHost, room: &str, conn: ConnId) -> Result<JoinedView, Problem> {
-    let already = host.join(conn, room).map_err(|fault| match fault {
-        JoinError::UnknownConn(_) => no_connection(),
-        fault => fault.into(),
-    })?;
-    let joined = host.ask(|hub| {
-        let position = hub.position(room);
-        JoinedView {
-            epoch: position.epoch.into_owned(),
-            offset: position.offset,
-            already,
-        }
-    });
-    joined.ok_or_else(no_connection)
-}
-
 fn connections(
-    host: &mut impl ApiHost,
+    hub: &Hub,
     user: Option<&str>,
     after: Option<ConnId>,
     limit: usize,
 ) -> ConnectionsView {
-    let all = |hub: &Hub| match user {
+    let mut ids: Vec<ConnId> = match user {
         Some(user) => hub.connections_of(user).to_vec(),
         None => hub.connections().map(|conn| conn.id).collect(),
     };
-    let mut ids: Vec<ConnId> = host.ask(all).unwrap_or_default();
     ids.retain(|&id| after.is_none_or(|after| id > after));
     ids.sort_unstable();
     let more = ids.len() > limit;
     ids.truncate(limit);
+    let next = ids.last().copied().filter(|_| more);
+    let connections = ids.into_iter().filter_map(|conn| describe(hub, conn));
     ConnectionsView {
-        next: ids.last().copied().filter(|_| more),
-        connections: ids
-            .into_iter()
-            .filter_map(|conn| describe(host, conn))
-            .collect(),
+        connections: connections.collect(),
+        next,
     }
 }
 
-fn describe(host: &mut impl ApiHost, conn: ConnId) -> Option<ConnectionView> {
-    let (user, rooms, since) = host.ask(|hub| {
-        let info = hub.connection(conn)?;
-        let rooms = hub.rooms_of(conn)?;
-        let rooms = rooms.into_iter().map(str::to_owned).collect();
-        Some((info.user.unwrap_or_default().to_owned(), rooms, info.since))
-    })??;
+fn describe(hub: &Hub, conn: ConnId) -> Option<ConnectionView> {
+    let info = hub.connection(conn)?;
+    let rooms = hub.rooms_of(conn)?.into_iter().map(str::to_owned);
     Some(ConnectionView {
         conn,
-        user,
-        rooms,
-        since_ms: host.unix_ms(since),
-        queued_bytes: host.queued_bytes(conn),
+        user: info.user.unwrap_or_default().to_owned(),
+        rooms: rooms.collect(),
+        since_ms: hub.unix_time(info.since).as_millis(),
+        queued_bytes: 0,
     })
+}
+
+/// The problem of what was not done. The path names the connection: the detail does not repeat it.
+fn refused(error: AskError) -> Problem {
+    match error {
+        AskError::UnknownConn(_) | AskError::Join(JoinError::UnknownConn(_)) => no_connection(),
+        error => error.into(),
+    }
 }

@@ -10,9 +10,9 @@ use alloc::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ApiCall, call::Action};
+use super::ApiCall;
 use crate::{Headers, Problem, Request, request::is_text};
-use roomcast_core::{Audience, ErrorCode, wire::Details};
+use roomcast_core::{Audience, ErrorCode, ask::Ask, wire::Details};
 
 /// Bytes of an idempotency key, as the hub takes it.
 const KEY_BYTES_MAX: usize = 128;
@@ -96,7 +96,7 @@ impl SendHead {
             None => RawValue::from_string("null".to_owned())
                 .map_err(|_| Problem::bad_request("data must be JSON"))?,
         };
-        let action = Action::Send {
+        let ask = Ask::Send {
             key: self.key,
             audience: Box::new(audience),
             event,
@@ -104,7 +104,7 @@ impl SendHead {
             data,
         };
         let namespace = self.namespace;
-        Ok(ApiCall { namespace, action })
+        Ok(ApiCall { namespace, ask })
     }
 }
 

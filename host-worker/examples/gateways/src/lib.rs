@@ -18,6 +18,7 @@ mod chat;
 mod heartbeat;
 #[path = "../../../../core/examples/gateways/notify.rs"]
 mod notify;
+#[path = "../../../../core/examples/gateways/orders.rs"]
 mod orders;
 #[path = "../../../../core/examples/gateways/raw.rs"]
 mod raw;
@@ -31,7 +32,7 @@ mod trials;
 mod users;
 
 use roomcast_core::Gateway;
-use roomcast_worker::{Server, mount, mount_others};
+use roomcast_worker::{Namespace, mount, mount_others};
 
 /// Called whenever the module is instantiated.
 #[cfg_attr(target_arch = "wasm32", wasm_bindgen::prelude::wasm_bindgen(start))]
@@ -46,7 +47,7 @@ pub fn start() {
 
 /// The application that the name of a namespace begins with: `chat`, but also `chat-7`, which has a
 /// history of its own.
-fn others(server: &Server) -> Box<dyn Gateway> {
+fn others(server: &Namespace) -> Box<dyn Gateway> {
     match server.name().split('-').next().unwrap_or_default() {
         "chat" => Box::new(chat::chat()),
         "heartbeat" => Box::new(heartbeat::heartbeat()),

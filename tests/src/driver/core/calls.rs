@@ -1,13 +1,15 @@
 //! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
 
+use std::borrow::Cow;
+
 use roomcast_core::{
-    App, CloseCode, ConnId, Delivery, DisconnectReason, Event, Frame, Gateway, Handshake, Input,
-    JoinError, NamespaceContext, Outbox, Payload, Rejection, SendError,
+    App, Applied, CloseCode, ConnId, Delivery, DisconnectReason, Event, Frame, Gateway, Handshake,
+    Input, JoinError, NamespaceContext, Outbox, Rejection, SendError,
     gateway::{Admission, ConnectError, UpgradeRequest},
 };
 use serde_json::value::RawValue;
 
-use super::{Core, handshake};
+use super::{Core, handshake, unexpected};
 use crate::{Actor, Answer, Op, To, driver::DriverError, op::json_string};
 
 impl<G: Gateway> Core<G> {
@@ -42,8 +44,7 @@ impl<G: Gateway> Core<G> {
             Op::Binary { actor, bytes } => self.receive(actor, Frame::Binary(bytes))?,
             Op::Pong { actor } => {
                 if let Some((namespace, id)) = self.life(actor) {
-                    let heard = Input::Heard(id);
-                    let _ = self.call(&namespace, heard, |app, now, _| app.heard(now, id))?;
+                    self.call(&namespace, Input::Heard(id))?;
                 }
             }
             Op::Disconnect { actor } => {
@@ -75,18 +76,10 @@ impl<G: Gateway> Core<G> {
                 let Some((namespace, conn)) = self.lives.get(actor).cloned() else {
                     return Ok(Answer::refused(404));
                 };
-                let input = Input::Close {
-                    conn,
-                    code,
-                    reason: (&**reason).into(),
-                    away_ms: 0,
-                };
-                let closed = self.call(&namespace, input, |app, now, out| {
-                    app.close(now, conn, code, reason, out)
-                })?;
+                let closed = self.call(&namespace, Input::close(conn, code, &**reason))?;
                 return Ok(match closed {
-                    Ok(()) => Answer::ok(r#"{"disconnected":1}"#),
-                    Err(_) => Answer::refused(404),
+                    Applied::Done => Answer::ok(r#"{"disconnected":1}"#),
+                    _ => Answer::refused(404),
                 });
             }
             Op::ListRooms { .. } => return Ok(self.list_rooms(op.namespace())),
@@ -121,10 +114,10 @@ impl<G: Gateway> Core<G> {
             Ok(admission) => admission.handshake(handshake),
             Err(rejection) => return Ok(self.refused(rejection)),
         };
-        let input = Input::Connect(handshake.clone());
-        let (connected, out) = self.begin(namespace, input, |app, now, out| {
-            app.connect(now, handshake, out)
-        });
+        let (applied, out) = self.begin(namespace, Input::Connect(handshake));
+        let Applied::Connected(connected) = applied else {
+            return Err(unexpected(&applied));
+        };
         let id = match connected {
             Ok(id) => id,
             Err(fault) => {
@@ -195,20 +188,10 @@ impl<G: Gateway> Core<G> {
         let Some((namespace, conn)) = self.life(actor) else {
             return Ok(());
         };
-        let input = match frame {
-            Frame::Text(text) => Input::Text {
-                conn,
-                text: text.into(),
-            },
-            Frame::Binary(bytes) => Input::Binary {
-                conn,
-                bytes: bytes.into(),
-            },
-        };
-        let result = self.call(&namespace, input, |app, now, out| {
-            app.receive(now, conn, frame, out)
-        })?;
-        result.map_err(|fault| DriverError::Command(fault.to_string()))
+        match self.call(&namespace, Input::message(conn, frame))? {
+            Applied::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     fn disconnect(&mut self, actor: &Actor, reason: DisconnectReason) -> Result<(), DriverError> {
@@ -219,10 +202,10 @@ impl<G: Gateway> Core<G> {
         self.live.remove(&(namespace.clone(), conn));
         self.persisted.remove(&(namespace.clone(), conn));
         let input = Input::Disconnect { conn, reason };
-        let result = self.call(&namespace, input, |app, now, out| {
-            app.disconnect(now, conn, reason, out)
-        })?;
-        result.map_err(|fault| DriverError::Command(fault.to_string()))
+        match self.call(&namespace, input)? {
+            Applied::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     fn send(
@@ -237,23 +220,20 @@ impl<G: Gateway> Core<G> {
             let (home, id) = self.lives.get(actor)?;
             (**home == *namespace).then_some(*id)
         });
-        let (Ok(raw), Ok(payload)) = (RawValue::from_string(data.into()), Payload::parse(data))
-        else {
+        let Ok(data) = RawValue::from_string(data.into()) else {
             return Ok(Answer::refused(400));
         };
         let input = Input::Send {
             key: key.map(Into::into),
-            audience: std::borrow::Cow::Borrowed(&audience),
+            audience: Cow::Borrowed(&audience),
             event: event.name().into(),
             path: event.path().map(Into::into),
-            data: raw,
+            data: Cow::Owned(data),
         };
-        let delivery = self.call(namespace, input, |app, now, out| match key {
-            Some(key) => app.send_once(now, key, &audience, event, payload, out),
-            None => app
-                .send(now, &audience, event, payload, out)
-                .map_err(Into::into),
-        })?;
+        let applied = self.call(namespace, input)?;
+        let Applied::Sent(delivery) = applied else {
+            return Err(unexpected(&applied));
+        };
         if let Some(key) = key {
             self.persist_key(namespace, key);
         }
@@ -284,21 +264,20 @@ impl<G: Gateway> Core<G> {
             room: room.into(),
             meta: None,
         };
-        self.call(&namespace, input, |app, now, out| {
-            match app.join(now, conn, room, out) {
-                Ok(joined) => {
-                    let (position, already) = (joined.position, joined.already);
-                    let (epoch, offset) = (json_string(&position.epoch), position.offset);
-                    Answer::ok(format!(
-                        r#"{{"epoch":{epoch},"offset":{offset},"already":{already}}}"#
-                    ))
-                }
-                Err(JoinError::UnknownConn(_)) => Answer::refused(404),
-                Err(JoinError::RoomLimit { .. } | JoinError::MemberLimit { .. }) => {
-                    Answer::refused(409)
-                }
-                Err(_) => Answer::refused(400),
+        Ok(match self.call(&namespace, input)? {
+            Applied::Joined(Ok(already)) => {
+                let position = self.hub(&namespace).map(|hub| hub.position(room));
+                let position = position.ok_or_else(|| unexpected(&Applied::Done))?;
+                let (epoch, offset) = (json_string(&position.epoch), position.offset);
+                Answer::ok(format!(
+                    r#"{{"epoch":{epoch},"offset":{offset},"already":{already}}}"#
+                ))
             }
+            Applied::Joined(Err(JoinError::UnknownConn(_))) => Answer::refused(404),
+            Applied::Joined(Err(JoinError::RoomLimit { .. } | JoinError::MemberLimit { .. })) => {
+                Answer::refused(409)
+            }
+            _ => Answer::refused(400),
         })
     }
 
@@ -310,12 +289,9 @@ impl<G: Gateway> Core<G> {
             conn,
             room: room.into(),
         };
-        let was = self.call(&namespace, input, |app, now, out| {
-            app.leave(now, conn, room, out)
-        })?;
-        Ok(match was {
-            Ok(was) => Answer::ok(format!(r#"{{"was":{was}}}"#)),
-            Err(_) => Answer::refused(404),
+        Ok(match self.call(&namespace, input)? {
+            Applied::Left(was) => Answer::ok(format!(r#"{{"was":{was}}}"#)),
+            _ => Answer::refused(404),
         })
     }
 
@@ -362,9 +338,7 @@ impl<G: Gateway> Core<G> {
                 Some((due, namespace)) if due <= target => {
                     let namespace = namespace.clone();
                     self.now = self.now.max(due);
-                    self.call(&namespace, Input::Timeout, |app, now, out| {
-                        app.handle_timeout(now, out);
-                    })?;
+                    self.call(&namespace, Input::Timeout)?;
                 }
                 _ => break,
             }

@@ -167,13 +167,8 @@ impl<G: Gateway> Core<G> {
                 self.disk.set_room(namespace, room.room(), None);
                 continue;
             }
-            let input = Input::GiveBack {
-                room: room.room().into(),
-                messages: messages.clone().into(),
-            };
-            self.call(namespace, input, |app, now, out| {
-                app.history_loaded(now, room.room(), messages, out);
-            })?;
+            let (room, messages) = (room.room().into(), messages.into());
+            self.call(namespace, Input::GiveBack { room, messages })?;
         }
         Ok(())
     }

@@ -157,15 +157,7 @@ impl<G: Gateway> Core<G> {
             };
             self.streams.part(&actor);
             let (code, reason) = (CloseCode::TOO_SLOW, "too slow: the outbox passed its limit");
-            let input = Input::Close {
-                conn,
-                code,
-                reason: reason.into(),
-                away_ms: 0,
-            };
-            let (_, out) = self.begin(namespace, input, |app, now, out| {
-                app.close(now, conn, code, reason, out)
-            });
+            let (_, out) = self.begin(namespace, Input::close(conn, code, reason));
             self.carry_all_out(namespace, &out)?;
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! Orders, of which people in another namespace are told.
+//! Orders, of which people in another namespace are told: an application that takes a handle, on any
+//! host.
 
-use roomcast_core::{Context, Failure, Router};
-use roomcast_worker::Server;
+use roomcast_core::{Context, Failure, NamespaceHandle, Router, ask::Transport};
 use serde::Deserialize;
 
 use crate::notify::{EVENT, Notice, followers, person};
@@ -13,8 +13,8 @@ struct Paid {
 }
 
 /// The application. Who says that an order is paid learns how many were told.
-pub(crate) fn orders(server: &Server) -> Router {
-    let notify = server.namespace("notify");
+pub(crate) fn orders<T: Transport + 'static>(namespace: &NamespaceHandle<T>) -> Router {
+    let notify = namespace.namespace("notify");
     Router::default().on("paid", move |cx: &mut Context, Paid { order, by }: Paid| {
         let notify = notify.clone();
         cx.spawn(async move {

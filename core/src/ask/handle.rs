@@ -1,0 +1,396 @@
+//! The handle of a namespace, for whoever is not one of its handlers.
+
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use core::{fmt, ops::RangeBounds};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Answer, Ask, AskError};
+use crate::{
+    hub::{Audience, ConnId, ConnectionSummary, Counts, Delivery, RoomSummary},
+    room::{HistoryPage, Position, PresencePage},
+    wire::{CloseCode, EncodeError, Event, Frame},
+};
+
+/// The way of a host to its namespaces, wherever they are.
+pub trait Transport: Clone {
+    /// An answer that is under way. It says [`AskError::NotRunning`] or [`AskError::Unavailable`] when
+    /// the namespace cannot be reached.
+    type Asking: Future<Output = Result<Answer, AskError>>;
+
+    /// Asks a namespace, between two of its messages. Done when what it changed is saved.
+    fn ask(&self, namespace: &Arc<str>, ask: Ask) -> Self::Asking;
+}
+
+/// One namespace, from anywhere: other tasks and threads, HTTP routes, futures of the application
+/// itself. Cheap to clone. Each host has it as `Namespace`, with a [`Transport`] of its own; a function
+/// that is generic over it is for all hosts:
+///
+/// ```
+/// use roomcast_core::{Audience, Context, Failure, NamespaceHandle, Router, ask::Transport};
+///
+/// /// Tells the namespace `audit` who comes, and the one who comes how many are there.
+/// fn door<T: Transport + 'static>(namespace: &NamespaceHandle<T>) -> Router {
+///     let audit = namespace.namespace("audit");
+///     Router::default().on("come", move |cx: &mut Context, name: String| {
+///         let audit = audit.clone();
+///         cx.spawn(async move {
+///             audit.send(Audience::all(), "came", &name).await?;
+///             Ok::<_, Failure>(audit.counts().await?.connections)
+///         })
+///     })
+/// }
+/// # let _ = door::<roomcast_core::ask::Nowhere>;
+/// ```
+///
+/// What is asked is an input of its own, between messages, and in the journal like a call of the HTTP
+/// API. An application may keep the handle of its own namespace: a future of
+/// [`Context::spawn`](crate::Context::spawn) awaits its methods like any other task. Only a handler
+/// must not block on them: it would wait for itself.
+///
+/// Nothing happens before a method's future is awaited. One that is dropped before it is done may
+/// have done its work. Where nobody is connected, a namespace is as if it were empty.
+#[derive(Clone)]
+pub struct NamespaceHandle<T> {
+    name: Arc<str>,
+    transport: T,
+}
+
+/// No host: every answer is [`AskError::NotRunning`]. For tests of applications that take a handle and
+/// do not use it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nowhere;
+
+impl Transport for Nowhere {
+    type Asking = core::future::Ready<Result<Answer, AskError>>;
+
+    fn ask(&self, _namespace: &Arc<str>, _ask: Ask) -> Self::Asking {
+        core::future::ready(Err(AskError::NotRunning))
+    }
+}
+
+/// Awaits one kind of answer.
+macro_rules! expect {
+    ($asking:expr, $answer:ident) => {
+        match $asking.await? {
+            Answer::$answer(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
+    };
+}
+
+/// The error of an answer to another question.
+#[cold]
+fn unexpected() -> AskError {
+    AskError::Unavailable("it answered something else: is it of another version?".into())
+}
+
+impl<T: Transport> NamespaceHandle<T> {
+    /// The handle of a namespace, by the way of a host.
+    pub fn new(name: impl Into<Arc<str>>, transport: T) -> Self {
+        let name = name.into();
+        Self { name, transport }
+    }
+
+    /// Another namespace of the same host.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Self {
+        Self::new(name, self.transport.clone())
+    }
+
+    /// The name of the namespace.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends to an audience. The frame has no `from`; it names its room when the audience is one
+    /// room, and its label when the event has one. Connections whose queues are full are counted as
+    /// `dropped`, and closed, where the host knows its queues.
+    ///
+    /// # Errors
+    ///
+    /// When the event, its label, the value or a room name cannot be sent; nothing is sent then. When
+    /// the namespace cannot be reached.
+    pub fn send<'e, V: Serialize + ?Sized>(
+        &self,
+        audience: impl Into<Audience>,
+        event: impl Into<Event<'e>>,
+        data: &V,
+    ) -> impl Future<Output = Result<Delivery, AskError>> {
+        let (audience, event): (_, Event<'_>) = (Box::new(audience.into()), event.into());
+        let (event, path) = (event.name().into(), event.path().map(Into::into));
+        // Here, so that the future does not hold the value.
+        let ask = written(data).map(|data| Ask::Send {
+            key: None,
+            audience,
+            event,
+            path,
+            data,
+        });
+        async move { expect!(self.ask(ask?), Sent) }
+    }
+
+    /// Sends to every live connection of the namespace.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub fn broadcast<'e, V: Serialize + ?Sized>(
+        &self,
+        event: impl Into<Event<'e>>,
+        data: &V,
+    ) -> impl Future<Output = Result<Delivery, AskError>> {
+        self.send(Audience::all(), event, data)
+    }
+
+    /// Sends a frame of one's own, text or binary: for clients that do not speak in envelopes.
+    ///
+    /// # Errors
+    ///
+    /// When a room name is not valid; nothing is sent then. When the namespace cannot be reached.
+    pub fn send_frame(
+        &self,
+        audience: impl Into<Audience>,
+        frame: Frame<'_>,
+    ) -> impl Future<Output = Result<Delivery, AskError>> {
+        let audience = Box::new(audience.into());
+        let ask = match frame {
+            Frame::Text(text) => Ask::SendText {
+                audience,
+                text: text.into(),
+            },
+            Frame::Binary(bytes) => Ask::SendBinary {
+                audience,
+                bytes: bytes.into(),
+            },
+        };
+        async move { expect!(self.ask(ask), Sent) }
+    }
+
+    /// Puts a connection into a room; says whether it is new there. The client is not told.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive, the name is not valid, the room is full or the connection is
+    /// in too many rooms. When the namespace cannot be reached.
+    pub async fn join(&self, conn: ConnId, room: &str) -> Result<bool, AskError> {
+        self.enter(conn, room, None).await
+    }
+
+    /// [`join`](Self::join), and presence shows `meta` of the user, where the room's policy shows
+    /// members and the user is not there already.
+    ///
+    /// # Errors
+    ///
+    /// As for `join`; also when `meta` has no form in JSON or is over
+    /// [`Limits::meta_bytes`](crate::Limits::meta_bytes).
+    pub fn join_with<V: Serialize + ?Sized>(
+        &self,
+        conn: ConnId,
+        room: &str,
+        meta: &V,
+    ) -> impl Future<Output = Result<bool, AskError>> {
+        // Here, so that the future does not hold the value.
+        let meta = written(meta);
+        async move { self.enter(conn, room, Some(meta?)).await }
+    }
+
+    async fn enter(
+        &self,
+        conn: ConnId,
+        room: &str,
+        meta: Option<Box<RawValue>>,
+    ) -> Result<bool, AskError> {
+        let room = room.into();
+        let already: bool = expect!(self.ask(Ask::Join { conn, room, meta }), Joined)?;
+        Ok(!already)
+    }
+
+    /// Takes a connection out of a room; says whether it was in.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive, or the namespace cannot be reached.
+    pub async fn leave(&self, conn: ConnId, room: &str) -> Result<bool, AskError> {
+        let room = room.into();
+        expect!(self.ask(Ask::Leave { conn, room }), Left)
+    }
+
+    /// Closes a connection, behind what was sent to it. It leaves all its rooms. A reason over 123
+    /// bytes is cut.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive, or the namespace cannot be reached.
+    pub async fn disconnect(
+        &self,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+    ) -> Result<(), AskError> {
+        let reason = reason.into();
+        let ask = Ask::Disconnect { conn, code, reason };
+        expect!(self.ask(ask), Disconnected).map(|_| ())
+    }
+
+    /// Rooms whose name starts with `prefix`, sorted by name. Work: these rooms.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be reached.
+    pub async fn rooms(&self, prefix: &str) -> Result<Vec<RoomSummary>, AskError> {
+        let ask = Ask::Rooms {
+            prefix: prefix.into(),
+            after: None,
+            limit: usize::MAX,
+        };
+        expect!(self.ask(ask), Rooms)
+    }
+
+    /// Where a room stands: the life that its offsets count in, and the offset of its last message.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be reached.
+    pub async fn position(&self, room: &str) -> Result<Position<'static>, AskError> {
+        let room = room.into();
+        expect!(self.ask(Ask::Position { room }), Position)
+    }
+
+    /// A page of a room's history; which offsets give which messages, see
+    /// [`NamespaceContext::history`](crate::NamespaceContext::history).
+    ///
+    /// ```
+    /// # use roomcast_core::{NamespaceHandle, ask::{AskError, Transport}};
+    /// # async fn example<T: Transport>(namespace: NamespaceHandle<T>) -> Result<(), AskError> {
+    /// let mut page = namespace.history("chat:lobby", .., 50).await?;
+    /// while let Some(oldest) = page.messages.first().map(|message| message.offset) {
+    ///     // ... and then those before them.
+    ///     page = namespace.history("chat:lobby", ..oldest, 50).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Work: the page, and the room's messages where they have to be read from the storage.
+    ///
+    /// # Errors
+    ///
+    /// When the room keeps no history, or the namespace cannot be reached.
+    pub fn history(
+        &self,
+        room: &str,
+        offsets: impl RangeBounds<u64>,
+        limit: usize,
+    ) -> impl Future<Output = Result<HistoryPage, AskError>> {
+        let ask = Ask::History {
+            room: room.into(),
+            offsets: (offsets.start_bound().cloned(), offsets.end_bound().cloned()),
+            limit,
+        };
+        async move { expect!(self.ask(ask), History) }
+    }
+
+    /// A page of those who are in a room, users by name; see
+    /// [`NamespaceContext::presence`](crate::NamespaceContext::presence).
+    ///
+    /// ```
+    /// # use roomcast_core::{NamespaceHandle, ask::Transport};
+    /// # async fn example<T: Transport>(
+    /// #     namespace: NamespaceHandle<T>,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// let page = namespace.presence("chat:lobby", None, 100).await?;
+    /// println!("{} are there", page.users);
+    /// for member in page.members {
+    ///     let name = member.meta::<String>()?.or(member.user);
+    ///     println!("{}", name.as_deref().unwrap_or("a guest"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Work: the page.
+    ///
+    /// # Errors
+    ///
+    /// When the room shows nobody, `after` is not the [`next`](PresencePage::next) of a page, or the
+    /// namespace cannot be reached.
+    pub async fn presence(
+        &self,
+        room: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<PresencePage, AskError> {
+        let (room, after) = (room.into(), after.map(Into::into));
+        expect!(self.ask(Ask::Presence { room, after, limit }), Presence)
+    }
+
+    /// The connections in a room, sorted; empty when there is no such room. Work: these connections.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be reached.
+    pub async fn members(&self, room: &str) -> Result<Vec<ConnId>, AskError> {
+        let room = room.into();
+        expect!(self.ask(Ask::Members { room }), Members)
+    }
+
+    /// The rooms of a connection, sorted; `None` when it is not alive.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be reached.
+    pub async fn rooms_of(&self, conn: ConnId) -> Result<Option<Vec<String>>, AskError> {
+        expect!(self.ask(Ask::RoomsOf { conn }), RoomsOf)
+    }
+
+    /// A live connection; `None` when it is not alive.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be reached.
+    pub async fn connection(&self, conn: ConnId) -> Result<Option<ConnectionSummary>, AskError> {
+        expect!(self.ask(Ask::Connection { conn }), Connection)
+    }
+
+    /// All live connections, the oldest first. Work: all of them; the namespace does nothing else
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be reached.
+    pub async fn connections(&self) -> Result<Vec<ConnectionSummary>, AskError> {
+        let ask = Ask::Connections {
+            user: None,
+            after: None,
+            limit: usize::MAX,
+        };
+        expect!(self.ask(ask), Connections)
+    }
+
+    /// How much of everything there is.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be reached.
+    pub async fn counts(&self) -> Result<Counts, AskError> {
+        expect!(self.ask(Ask::Counts), Counts)
+    }
+
+    fn ask(&self, ask: Ask) -> T::Asking {
+        self.transport.ask(&self.name, ask)
+    }
+}
+
+fn written<V: Serialize + ?Sized>(value: &V) -> Result<Box<RawValue>, EncodeError> {
+    serde_json::value::to_raw_value(value).map_err(|_| EncodeError::Value)
+}
+
+impl<T> fmt::Debug for NamespaceHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamespaceHandle")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,443 @@
+//! Everything that can be put into a namespace, as one value, and the one way to put it in.
+
+use alloc::borrow::{Cow, ToOwned};
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    Gateway, Outcome, Token,
+    app::App,
+    later::{CompleteError, wire as token_wire},
+    outcome::wire as outcome_wire,
+    rejection::{ConnectError, Rejection},
+};
+use crate::{
+    hub::audience::Audience,
+    hub::conn::{ConnId, Handshake},
+    hub::delivery::Delivery,
+    hub::error::{JoinError, SendError, UnknownConn},
+    outbox::Outbox,
+    policy::Policies,
+    room::history::HistoryMessage,
+    time::Timestamp,
+    wire::close::{CloseCode, DisconnectReason},
+    wire::error::EncodeError,
+    wire::event::Event,
+    wire::frame::Frame,
+    wire::payload::Payload,
+};
+
+/// Something for [`App::apply`]: whatever may change a namespace.
+///
+/// A list of inputs with their times is a journal: applied to a new namespace with the same
+/// configuration and the same gateway, it gives the same outbox, byte for byte. What the gateway
+/// does is not in it, but for answers that came later.
+///
+/// What is large or frequent is borrowed. An `Input<'static>` may travel to another thread.
+///
+/// Exhaustive on purpose: a new variant must break every host and every replay.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input<'a> {
+    /// A connection opened: [`Hub::connect`](crate::Hub::connect), if the gateway wants it.
+    Connect(Handshake),
+    /// A text message arrived: [`Hub::receive`](crate::Hub::receive), then the gateway, then
+    /// [`Hub::publish`](crate::Hub::publish) of what it left.
+    Text {
+        /// The sender.
+        conn: ConnId,
+        /// The message.
+        text: Cow<'a, str>,
+    },
+    /// A binary message arrived.
+    Binary {
+        /// The sender.
+        conn: ConnId,
+        /// The message.
+        bytes: Cow<'a, [u8]>,
+    },
+    /// [`Hub::heard`](crate::Hub::heard).
+    Heard(ConnId),
+    /// [`Hub::disconnect`](crate::Hub::disconnect).
+    Disconnect {
+        /// The connection that is gone.
+        conn: ConnId,
+        /// The cause.
+        reason: DisconnectReason,
+    },
+    /// [`Hub::handle_timeout`](crate::Hub::handle_timeout), then each schedule that is due at most
+    /// once, the earliest first.
+    Timeout,
+    /// Lets the schedules that are due wait for their next time, as if they had run: for a host that
+    /// cannot catch the panic of one, and would run it again and again.
+    SkipDue,
+    /// [`Hub::join`](crate::Hub::join), or with something to show
+    /// [`Hub::join_with`](crate::Hub::join_with).
+    Join {
+        /// The connection.
+        conn: ConnId,
+        /// The room.
+        room: Cow<'a, str>,
+        /// What presence shows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meta: Option<Cow<'a, RawValue>>,
+    },
+    /// [`Hub::leave`](crate::Hub::leave).
+    Leave {
+        /// The connection.
+        conn: ConnId,
+        /// The room.
+        room: Cow<'a, str>,
+    },
+    /// [`Hub::send`](crate::Hub::send), or with a key [`Hub::send_once`](crate::Hub::send_once).
+    Send {
+        /// The idempotency key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Cow<'a, str>>,
+        /// The recipients.
+        audience: Cow<'a, Audience>,
+        /// The event name.
+        event: Cow<'a, str>,
+        /// The label of the push.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<Cow<'a, str>>,
+        /// The payload.
+        data: Cow<'a, RawValue>,
+    },
+    /// [`Hub::send_frame`](crate::Hub::send_frame) of a text.
+    SendText {
+        /// The recipients.
+        audience: Cow<'a, Audience>,
+        /// The whole message.
+        text: Cow<'a, str>,
+    },
+    /// [`Hub::send_frame`](crate::Hub::send_frame) of bytes.
+    SendBinary {
+        /// The recipients.
+        audience: Cow<'a, Audience>,
+        /// The whole message.
+        bytes: Cow<'a, [u8]>,
+    },
+    /// [`Hub::settle_once`](crate::Hub::settle_once).
+    SettleOnce {
+        /// The idempotency key.
+        key: Cow<'a, str>,
+        /// What it answers from now on.
+        delivery: Delivery,
+    },
+    /// [`Hub::close`](crate::Hub::close), or with a delay
+    /// [`Hub::close_for`](crate::Hub::close_for).
+    Close {
+        /// The connection.
+        conn: ConnId,
+        /// The code of the close frame.
+        code: CloseCode,
+        /// The reason in the close frame.
+        reason: Cow<'a, str>,
+        /// How long the client is to stay away, in milliseconds.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        away_ms: u64,
+    },
+    /// [`Hub::history_loaded`](crate::Hub::history_loaded).
+    GiveBack {
+        /// The room.
+        room: Cow<'a, str>,
+        /// Its messages.
+        messages: Cow<'a, [HistoryMessage]>,
+    },
+    /// [`Hub::set_unix_zero_ms`](crate::Hub::set_unix_zero_ms).
+    WallClock {
+        /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970.
+        unix_zero_ms: u64,
+    },
+    /// [`Hub::trim_histories`](crate::Hub::trim_histories).
+    TrimHistories {
+        /// Bytes that may be left.
+        bytes_max: usize,
+    },
+    /// [`Hub::set_policies`](crate::Hub::set_policies).
+    SetPolicies {
+        /// The policies from now on.
+        policies: Cow<'a, Policies>,
+    },
+    /// An answer that a handler promised with [`Outcome::Later`]. The messages of the connection that
+    /// waited for it, at most 64, follow at once.
+    Complete {
+        /// The promise.
+        #[serde(with = "token_wire")]
+        token: Token,
+        /// The answer.
+        #[serde(with = "outcome_wire")]
+        outcome: Outcome,
+    },
+    /// The host will close all connections soon: [`Gateway::drain`].
+    Drain,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn own<T: ToOwned + ?Sized + 'static>(cow: Cow<'_, T>) -> Cow<'static, T> {
+    Cow::Owned(cow.into_owned())
+}
+
+impl<'a> Input<'a> {
+    /// A message of a client.
+    pub const fn message(conn: ConnId, frame: Frame<'a>) -> Self {
+        match frame {
+            Frame::Text(text) => Self::Text {
+                conn,
+                text: Cow::Borrowed(text),
+            },
+            Frame::Binary(bytes) => Self::Binary {
+                conn,
+                bytes: Cow::Borrowed(bytes),
+            },
+        }
+    }
+
+    /// The same, to be taken to another thread.
+    pub fn into_owned(self) -> Input<'static> {
+        match self {
+            Self::Connect(handshake) => Input::Connect(handshake),
+            Self::Text { conn, text } => {
+                let text = own(text);
+                Input::Text { conn, text }
+            }
+            Self::Binary { conn, bytes } => {
+                let bytes = own(bytes);
+                Input::Binary { conn, bytes }
+            }
+            Self::Heard(conn) => Input::Heard(conn),
+            Self::Disconnect { conn, reason } => Input::Disconnect { conn, reason },
+            Self::Timeout => Input::Timeout,
+            Self::SkipDue => Input::SkipDue,
+            Self::Join { conn, room, meta } => {
+                let (room, meta) = (own(room), meta.map(own));
+                Input::Join { conn, room, meta }
+            }
+            Self::Leave { conn, room } => {
+                let room = own(room);
+                Input::Leave { conn, room }
+            }
+            Self::Send {
+                key,
+                audience,
+                event,
+                path,
+                data,
+            } => Input::Send {
+                key: key.map(own),
+                audience: own(audience),
+                event: own(event),
+                path: path.map(own),
+                data: own(data),
+            },
+            Self::SendText { audience, text } => {
+                let (audience, text) = (own(audience), own(text));
+                Input::SendText { audience, text }
+            }
+            Self::SendBinary { audience, bytes } => {
+                let (audience, bytes) = (own(audience), own(bytes));
+                Input::SendBinary { audience, bytes }
+            }
+            Self::SettleOnce { key, delivery } => {
+                let key = own(key);
+                Input::SettleOnce { key, delivery }
+            }
+            Self::Close {
+                conn,
+                code,
+                reason,
+                away_ms,
+            } => Input::Close {
+                conn,
+                code,
+                reason: own(reason),
+                away_ms,
+            },
+            Self::GiveBack { room, messages } => {
+                let (room, messages) = (own(room), own(messages));
+                Input::GiveBack { room, messages }
+            }
+            Self::WallClock { unix_zero_ms } => Input::WallClock { unix_zero_ms },
+            Self::TrimHistories { bytes_max } => Input::TrimHistories { bytes_max },
+            Self::SetPolicies { policies } => {
+                let policies = own(policies);
+                Input::SetPolicies { policies }
+            }
+            Self::Complete { token, outcome } => Input::Complete { token, outcome },
+            Self::Drain => Input::Drain,
+        }
+    }
+
+    /// The close of a connection that may come back at once.
+    pub fn close(conn: ConnId, code: CloseCode, reason: impl Into<Cow<'a, str>>) -> Self {
+        Self::Close {
+            conn,
+            code,
+            reason: reason.into(),
+            away_ms: 0,
+        }
+    }
+}
+
+/// The result of an input. An error changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// Done: there is nothing to say of it.
+    Done,
+    /// The input named a connection that is not alive, and changed nothing.
+    UnknownConn(UnknownConn),
+    /// Of [`Input::Connect`]. Nothing of a connection that was not taken is left.
+    Connected(Result<ConnId, ConnectError>),
+    /// Of [`Input::Send`], [`Input::SendText`] and [`Input::SendBinary`].
+    Sent(Result<Delivery, SendError>),
+    /// Of [`Input::Join`]: whether the connection was in the room before.
+    Joined(Result<bool, JoinError>),
+    /// Of [`Input::Leave`]: whether the connection was in the room.
+    Left(bool),
+    /// Of [`Input::Complete`].
+    Completed(Result<(), CompleteError>),
+}
+
+impl Applied {
+    /// The result of an input over which the gateway unwound; see [`App::unwound`]. Hooks run when
+    /// what they are about is done, so that it stays done.
+    pub fn unwound(input: &Input<'_>) -> Self {
+        match input {
+            Input::Connect(_) => {
+                Self::Connected(Err(ConnectError::Rejected(Rejection::internal())))
+            }
+            Input::Join { .. } => Self::Joined(Ok(false)),
+            Input::Leave { .. } => Self::Left(true),
+            Input::Complete { .. } => Self::Completed(Ok(())),
+            _ => Self::Done,
+        }
+    }
+}
+
+impl From<Result<(), UnknownConn>> for Applied {
+    fn from(result: Result<(), UnknownConn>) -> Self {
+        result.map_or_else(Self::UnknownConn, |()| Self::Done)
+    }
+}
+
+impl<G: Gateway> App<G> {
+    /// Puts an input in: the only way to change the namespace. What is to be done about it is
+    /// appended to the outbox.
+    ///
+    /// Work: that of the hub's method, and of the hooks that it leads to.
+    pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
+        match input {
+            Input::Text { conn, text } => self.receive(now, *conn, Frame::Text(text), out).into(),
+            Input::Binary { conn, bytes } => {
+                let frame = Frame::Binary(bytes);
+                self.receive(now, *conn, frame, out).into()
+            }
+            Input::Heard(conn) => self.hub.heard(now, *conn).into(),
+            input => self.apply_rare(now, input, out),
+        }
+    }
+
+    /// Puts in what is not the message of a client, and lets the gateway know what it changed.
+    #[inline(never)]
+    fn apply_rare(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
+        let hub = &mut self.hub;
+        let applied = match input {
+            Input::Connect(handshake) => {
+                return Applied::Connected(self.connect(now, handshake.clone(), out));
+            }
+            Input::Timeout => {
+                self.handle_timeout(now, out);
+                return Applied::Done;
+            }
+            Input::SkipDue => {
+                self.skip_due(now);
+                return Applied::Done;
+            }
+            Input::Complete { token, outcome } => {
+                return Applied::Completed(self.complete(now, *token, outcome, out));
+            }
+            Input::Drain => {
+                self.drain(now, out);
+                return Applied::Done;
+            }
+            Input::Send {
+                key,
+                audience,
+                event,
+                path,
+                data,
+            } => {
+                let event = Event::new(event).with_path(path.as_deref());
+                let send = |data| match key {
+                    Some(key) => hub.send_once(now, key, audience, event, data, out),
+                    None => Ok(hub.send(now, audience, event, data, out)?),
+                };
+                let data = Payload::from_raw(data).map_err(EncodeError::from);
+                self.unsaved |= key.is_some();
+                return Applied::Sent(data.map_err(SendError::from).and_then(send));
+            }
+            Input::SendText { audience, text } => {
+                let sent = hub.send_frame(now, audience, Frame::Text(text), out);
+                return Applied::Sent(sent.map_err(Into::into));
+            }
+            Input::SendBinary { audience, bytes } => {
+                let sent = hub.send_frame(now, audience, Frame::Binary(bytes), out);
+                return Applied::Sent(sent.map_err(Into::into));
+            }
+            Input::SettleOnce { key, delivery } => {
+                hub.settle_once(key, *delivery);
+                return Applied::Done;
+            }
+            Input::WallClock { unix_zero_ms } => {
+                hub.set_unix_zero_ms(*unix_zero_ms);
+                return Applied::Done;
+            }
+            Input::TrimHistories { bytes_max } => {
+                hub.trim_histories(*bytes_max, out);
+                return Applied::Done;
+            }
+            Input::Disconnect { conn, reason } => hub.disconnect(now, *conn, *reason, out).into(),
+            Input::Close {
+                conn,
+                code,
+                reason,
+                away_ms,
+            } => {
+                let away = Duration::from_millis(*away_ms);
+                hub.close_for(now, *conn, *code, reason, away, out).into()
+            }
+            Input::Join { conn, room, meta } => {
+                let meta = meta.as_deref().map_or(Ok(Payload::NULL), Payload::from_raw);
+                let joined = match meta.map_err(EncodeError::from) {
+                    Ok(meta) => hub.join_with(now, *conn, room, meta, out),
+                    Err(fault) => Err(fault.into()),
+                };
+                Applied::Joined(joined.map(|joined| joined.already))
+            }
+            Input::Leave { conn, room } => match hub.leave(now, *conn, room, out) {
+                Ok(was) => Applied::Left(was),
+                Err(fault) => Applied::UnknownConn(fault),
+            },
+            Input::GiveBack { room, messages } => {
+                hub.history_loaded(now, room, messages.iter().cloned(), out);
+                let page = |offsets, limit| hub.history_page(now, room, offsets, limit);
+                self.replies.reads.answer(room, page);
+                Applied::Done
+            }
+            Input::SetPolicies { policies } => {
+                hub.set_policies(now, Policies::clone(policies), out);
+                Applied::Done
+            }
+            Input::Text { .. } | Input::Binary { .. } | Input::Heard(_) => Applied::Done,
+        };
+        self.settle(now, out);
+        applied
+    }
+}

@@ -1,0 +1,87 @@
+//! The way of a connection to its namespace, on this thread or on another one.
+
+use std::{rc::Rc, sync::Arc};
+
+use roomcast_core::{ConnId, Handshake, Input};
+
+use super::{Mail, Shard};
+use crate::{
+    denial::Farewell,
+    namespace::{Link, Namespace},
+    socket::{Home, Socket},
+};
+
+impl Home {
+    /// The shard of the namespace, for a connection of this shard.
+    pub(crate) fn shard(&self, here: &Shard) -> usize {
+        match self {
+            Self::Local(_) => here.index,
+            Self::Remote { shard, .. } => *shard,
+        }
+    }
+
+    /// Puts an input of a connection into its namespace.
+    pub(crate) fn input(&self, here: &Shard, input: Input<'_>) {
+        match self {
+            Self::Local(namespace) => namespace.receive(here, &input),
+            Self::Remote { shard, namespace } => {
+                let (namespace, input) = (namespace.clone(), input.into_owned());
+                here.post(*shard, Mail::Input { namespace, input });
+            }
+        }
+    }
+
+    /// Does something where the namespace is, if it is there, and then something here, behind all that
+    /// it has sent to this shard.
+    pub(crate) fn there_and_back(
+        &self,
+        here: &Shard,
+        there: impl FnOnce(&Shard, &Rc<Namespace>) + Send + 'static,
+        back: impl FnOnce(&Shard) + Send + 'static,
+    ) {
+        match self {
+            Self::Local(namespace) => {
+                there(here, namespace);
+                back(here);
+            }
+            Self::Remote { shard, namespace } => {
+                let (from, namespace) = (here.index, namespace.clone());
+                let there = move |home: &Rc<Shard>| {
+                    if let Some(namespace) = home.namespace(&namespace) {
+                        there(home, &namespace);
+                    }
+                    let back = move |here: &Rc<Shard>| back(here);
+                    home.post(from, Mail::Task(Box::new(back)));
+                };
+                here.post(*shard, Mail::Task(Box::new(there)));
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// Enters a connection into its namespace, wherever that is.
+    pub(crate) async fn enter(
+        self: &Rc<Self>,
+        socket: &Rc<Socket>,
+        namespace: Arc<str>,
+        handshake: Handshake,
+    ) -> Result<(Home, ConnId), Farewell> {
+        let shard = self.home_of(&namespace);
+        if shard == self.index {
+            let namespace = self.open_namespace(&namespace)?;
+            let link = Link::Local(socket.clone());
+            let conn = namespace.connect(self, handshake, link)?;
+            return Ok((Home::Local(namespace), conn));
+        }
+        let (name, from, key) = (namespace.clone(), self.index, socket.key);
+        let connect = move |home: &Rc<Self>| {
+            let namespace = home.open_namespace(&name)?;
+            let link = Link::Remote { shard: from, key };
+            namespace.connect(home, handshake, link)
+        };
+        let connected = self.on_shard(shard, connect).await;
+        let conn = connected.unwrap_or(Err(Farewell::FULL))?;
+        Ok((Home::Remote { shard, namespace }, conn))
+    }
+}
