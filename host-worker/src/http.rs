@@ -26,6 +26,11 @@ impl Headers for Fields<'_> {
         let value = self.0.get(name).ok().flatten();
         value.map(Cow::Owned).into_iter()
     }
+
+    fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let names = self.0.keys().into_iter().filter_map(Result::ok);
+        names.filter_map(|name| name.as_string()).map(Cow::Owned)
+    }
 }
 
 impl Head {

@@ -29,6 +29,10 @@
 //!     fn values(&self, _: &'static str) -> impl Iterator<Item = Cow<'_, str>> {
 //!         std::iter::empty()
 //!     }
+//!
+//!     fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+//!         std::iter::empty()
+//!     }
 //! }
 //!
 //! fn answer(access: &Access, request: &Request<'_, NoFields>) -> Result<Response, Problem> {

@@ -1,45 +1,117 @@
 //! Signs of a proxy before a server.
 
+use alloc::borrow::Cow;
+
 use super::{Headers, Request};
 
-/// Header fields that proxies add, in lower case and as they are written.
-const FIELDS: [(&str, &str); 10] = [
-    ("x-forwarded-for", "X-Forwarded-For"),
-    ("x-real-ip", "X-Real-IP"),
-    ("forwarded", "Forwarded"),
-    ("via", "Via"),
-    ("x-forwarded-host", "X-Forwarded-Host"),
-    ("x-forwarded-proto", "X-Forwarded-Proto"),
-    ("x-forwarded-port", "X-Forwarded-Port"),
-    ("x-forwarded-server", "X-Forwarded-Server"),
-    ("cf-connecting-ip", "CF-Connecting-IP"),
-    ("true-client-ip", "True-Client-IP"),
+/// Text in the names of header fields by which a proxy hands on what its visitor asked for.
+const WITHIN: &str = "forwarded";
+
+/// Beginnings of the names of header fields that proxies, balancers and networks of them add.
+const BEGINS: [&str; 28] = [
+    "akamai-",
+    "cf-",
+    "cloudfront-",
+    "do-connecting-",
+    "fastly-",
+    "fly-",
+    "incap-",
+    "ssl-client-",
+    "tailscale-",
+    "wl-proxy-",
+    "x-akamai-",
+    "x-amz-cf-",
+    "x-amzn-",
+    "x-appengine-",
+    "x-arr-",
+    "x-azure-",
+    "x-envoy-",
+    "x-fd-",
+    "x-kong-",
+    "x-nf-",
+    "x-original-",
+    "x-proxy",
+    "x-real-",
+    "x-ssl-",
+    "x-sucuri-",
+    "x-tyk-",
+    "x-varnish",
+    "x-vercel-",
 ];
+
+/// Ends of the names of header fields that carry the address of a visitor.
+const ENDS: [&str; 10] = [
+    "-client-ip",
+    "-client-ips",
+    "-clientip",
+    "-client-addr",
+    "-client-address",
+    "-client-port",
+    "-connecting-ip",
+    "-remote-addr",
+    "-remote-ip",
+    "-viewer-address",
+];
+
+/// Other names of header fields that proxies add.
+const NAMES: [&str; 14] = [
+    "cdn-loop",
+    "client-ip",
+    "clientip",
+    "front-end-https",
+    "max-forwards",
+    "proxy-connection",
+    "remote-addr",
+    "via",
+    "x-cloud-trace-context",
+    "x-host",
+    "x-replaced-path",
+    "x-request-start",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// True for the name, in lower case, of a header field that proxies add. Of an underline a gateway
+/// may make a dash, and the other way round.
+fn is_of_a_proxy(name: &str) -> bool {
+    let dashed: Cow<'_, str> = if name.contains('_') {
+        name.replace('_', "-").into()
+    } else {
+        name.into()
+    };
+    dashed.contains(WITHIN)
+        || BEGINS.iter().any(|begin| dashed.starts_with(begin))
+        || ENDS.iter().any(|end| dashed.ends_with(end))
+        || NAMES.contains(&&*dashed)
+}
 
 impl<H: Headers> Request<'_, H> {
     /// The sign by which the request shows that a proxy passed it on: the name of a header field,
-    /// or `HTTP/1.0`, which proxies speak and programs of this century do not.
+    /// in lower case, or `HTTP/1.0`, which proxies speak and programs of this century do not.
     ///
-    /// At `/healthz` and `/readyz` only a header field is a sign: monitors ask there in HTTP/1.0.
+    /// Any name counts that holds `forwarded`, that carries the address of a visitor, or that one of
+    /// the well-known proxies and networks of them adds. At `/healthz` and `/readyz` only a header
+    /// field is a sign: monitors ask there in HTTP/1.0.
     ///
     /// A proxy that speaks HTTP/1.1 and adds no header field shows nothing.
-    pub fn proxy_sign(&self) -> Option<&'static str> {
-        let mut fields = FIELDS.into_iter();
-        let field = fields.find(|&(name, _)| self.headers.values(name).next().is_some());
+    pub fn proxy_sign(&self) -> Option<Cow<'_, str>> {
+        let field = self.headers.names().find(|name| is_of_a_proxy(name));
         let old = self.http_1_0 && !matches!(self.path, "/healthz" | "/readyz");
-        field
-            .map(|(_, written)| written)
-            .or(old.then_some("HTTP/1.0"))
+        field.or(old.then_some("HTTP/1.0".into()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
+
     use super::*;
 
-    type Pairs = [(&'static str, &'static str)];
-
-    fn sign(path: &str, http_1_0: bool, headers: &Pairs) -> Option<&'static str> {
+    fn sign(
+        path: &str,
+        http_1_0: bool,
+        headers: &[(&'static str, &'static str)],
+    ) -> Option<String> {
         let request = Request {
             method: "GET",
             path,
@@ -49,25 +121,132 @@ mod tests {
             loopback_listener: true,
             http_1_0,
         };
-        request.proxy_sign()
+        request.proxy_sign().map(Cow::into_owned)
     }
 
     #[test]
-    fn a_proxy_shows_by_a_field_or_by_its_version() {
-        assert_eq!(sign("/", false, &[("host", "localhost")]), None);
-        assert_eq!(sign("/", true, &[]), Some("HTTP/1.0"));
-        for (name, written) in FIELDS {
-            assert_eq!(written.to_ascii_lowercase(), name);
+    fn a_proxy_shows_by_a_field() {
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-forwarded-port",
+            "x-forwarded-server",
+            "x-forwarded-client-cert",
+            "x-forwarded-by-a-proxy-of-tomorrow",
+            "x_forwarded_for",
+            "forwarded",
+            "forwarded-for",
+            "x-original-forwarded-for",
+            "x-vercel-forwarded-for",
+            "fly-forwarded-proto",
+            "via",
+            "x-real-ip",
+            "x-real-port",
+            "client-ip",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "true-client-ip",
+            "fastly-client-ip",
+            "fly-client-ip",
+            "proxy-client-ip",
+            "wl-proxy-client-ip",
+            "incap-client-ip",
+            "x-azure-clientip",
+            "x-azure-fdid",
+            "x-sucuri-clientip",
+            "x-nf-client-connection-ip",
+            "x-proxyuser-ip",
+            "x-remote-addr",
+            "x-appengine-user-ip",
+            "cf-connecting-ip",
+            "cf-connecting-ipv6",
+            "cf-pseudo-ipv4",
+            "cf-ray",
+            "cf-visitor",
+            "cdn-loop",
+            "do-connecting-ip",
+            "cloudfront-viewer-address",
+            "akamai-origin-hop",
+            "x-akamai-config-log-detail",
+            "x-amzn-trace-id",
+            "x-amz-cf-id",
+            "x-cloud-trace-context",
+            "x-envoy-external-address",
+            "x-envoy-expected-rq-timeout-ms",
+            "x-original-url",
+            "x-original-host",
+            "x-arr-ssl",
+            "x-kong-proxy-latency",
+            "x-varnish",
+            "x-scheme",
+            "x-host",
+            "front-end-https",
+            "x-request-start",
+            "x-replaced-path",
+            "tailscale-user-login",
+            "proxy-connection",
+            "max-forwards",
+        ] {
             for path in ["/", "/healthz"] {
-                assert_eq!(sign(path, true, &[(name, "")]), Some(written));
+                assert_eq!(sign(path, true, &[(name, "")]).as_deref(), Some(name));
             }
+        }
+        let some = [("host", "localhost"), ("x-forwarded-for", "203.0.113.9")];
+        assert_eq!(sign("/", false, &some).as_deref(), Some("x-forwarded-for"));
+    }
+
+    /// What browsers and programs send by themselves.
+    #[test]
+    fn a_program_that_asks_itself_is_no_proxy() {
+        for name in [
+            "host",
+            "user-agent",
+            "accept",
+            "accept-encoding",
+            "accept-language",
+            "authorization",
+            "cache-control",
+            "connection",
+            "content-length",
+            "content-type",
+            "cookie",
+            "dnt",
+            "expect",
+            "idempotency-key",
+            "origin",
+            "pragma",
+            "priority",
+            "proxy-authorization",
+            "range",
+            "referer",
+            "sec-ch-ua-platform",
+            "sec-fetch-site",
+            "sec-gpc",
+            "sec-websocket-extensions",
+            "sec-websocket-key",
+            "te",
+            "traceparent",
+            "transfer-encoding",
+            "upgrade",
+            "upgrade-insecure-requests",
+            "x-api-key",
+            "x-client-data",
+            "x-correlation-id",
+            "x-request-id",
+            "x-requested-with",
+            "x-team",
+        ] {
+            assert_eq!(sign("/", false, &[(name, "")]), None, "{name}");
         }
     }
 
     #[test]
     fn a_monitor_that_asks_in_http_1_0_is_no_proxy() {
+        assert_eq!(sign("/", true, &[]).as_deref(), Some("HTTP/1.0"));
         assert_eq!(sign("/healthz", true, &[]), None);
         assert_eq!(sign("/readyz", true, &[]), None);
-        assert_eq!(sign("/readyz/", true, &[]), Some("HTTP/1.0"));
+        assert_eq!(sign("/readyz/", true, &[]).as_deref(), Some("HTTP/1.0"));
     }
 }

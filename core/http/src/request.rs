@@ -28,6 +28,9 @@ pub trait Headers {
     /// A host that sees several only as one, joined by `", "`, gives that one. What is not UTF-8 is
     /// given with replacement characters.
     fn values(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>>;
+
+    /// The names of all fields, in lower case, in any order.
+    fn names(&self) -> impl Iterator<Item = Cow<'_, str>>;
 }
 
 impl<H: Headers> Request<'_, H> {
@@ -59,6 +62,10 @@ impl Headers for &[(&'static str, &'static str)] {
     fn values(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>> {
         let values = self.iter().filter(move |(other, _)| *other == name);
         values.map(|&(_, value)| value.into())
+    }
+
+    fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.iter().map(|&(name, _)| name.into())
     }
 }
 

@@ -18,6 +18,10 @@ impl Headers for Fields<'_> {
         let values = self.0.iter().filter(move |(other, _)| *other == name);
         values.map(|&(_, value)| value.into())
     }
+
+    fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.0.iter().map(|&(name, _)| name.into())
+    }
 }
 
 /// A namespace that comes and goes as on a server with many of them.

@@ -222,6 +222,10 @@ impl Headers for Fields<'_> {
         let values = self.0.get_all(name).iter();
         values.map(|value| String::from_utf8_lossy(value.as_bytes()))
     }
+
+    fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.0.keys().map(|name| name.as_str().into())
+    }
 }
 
 /// An answer of the core as hyper takes it.

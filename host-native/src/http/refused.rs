@@ -34,7 +34,7 @@ pub(super) fn look_for_proxy(shard: &Shard, head: &Request<'_, Fields<'_>>) {
     }
     if shared.access().has_keyless_api() {
         tracing::warn!(
-            "a proxy stands before this server ({sign}): the HTTP API is off until it has a key, set \
+            "a proxy stands before this server ({sign:.64}): the HTTP API is off until it has a key, set \
              ROOMCAST_API_KEY (--api-key)"
         );
     }

@@ -309,6 +309,11 @@ impl Headers for Fields {
         let given = name == "idempotency-key" && !self.0.is_empty();
         given.then_some(self.0.into()).into_iter()
     }
+
+    fn names(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+        let given = !self.0.is_empty();
+        given.then_some("idempotency-key".into()).into_iter()
+    }
 }
 
 fn api(method: &str, target: &str, key: &'static str, body: &str) -> ApiCall {
