@@ -148,7 +148,12 @@ struct Wire {
     rooms: Vec<RoomPolicy>,
 }
 
-by_name!(RoomPolicy, HistoryPolicy);
+by_name!(RoomPolicy);
+by_name!(
+    HistoryPolicy,
+    "`history` is empty: give it `history.messages`, `history.bytes` or `history.age_s`, or leave all \
+     of `history` out for rooms that keep none"
+);
 by_name!(read Wire);
 
 /// Policies that cannot be meant so.
@@ -302,12 +307,13 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_its_default() {
-        let policies = read(r#"{"rooms":[{"match":"a"},{"match":"b","history":{}}]}"#);
+        let policies =
+            read(r#"{"rooms":[{"match":"a"},{"match":"b","history":{"messages":300}}]}"#);
         let policies = policies.expect("valid");
         let a = RoomPolicy::new("a".parse().expect("a pattern"));
         assert_eq!(policies.of("a"), Some(&a));
         let history = policies.of("b").and_then(|policy| policy.history);
-        assert_eq!(history, Some(HistoryPolicy::default()));
+        assert_eq!(history, Some(HistoryPolicy::default())); // 300 is the default
         let json = serde_json::to_string(&policies).expect("data");
         assert_eq!(read(&json).expect("read back"), policies);
     }
@@ -350,6 +356,10 @@ mod tests {
             (
                 r#"{"rooms":[{"match":"a","history":[5,1000,60,1]}]}"#,
                 "invalid type: sequence, expected `history` to be keys of it",
+            ),
+            (
+                r#"{"rooms":[{"match":"a","history":{}}]}"#,
+                "`history` is empty: give it `history.messages`, `history.bytes` or `history.age_s`",
             ),
             (
                 r#"{"rooms":[["a*"]]}"#,

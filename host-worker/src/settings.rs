@@ -223,7 +223,7 @@ mod tests {
                 other => (other == name).then(|| "1400001".to_owned()),
             }))
         };
-        let kept = "[[rooms]]\nmatch = \"a\"\nhistory = {}\n";
+        let kept = "[[rooms]]\nmatch = \"a\"\nhistory.messages = 300\n";
         for name in ["ROOMCAST_MESSAGE_BYTES_MAX", "ROOMCAST_API_BODY_BYTES_MAX"] {
             assert_eq!(with(kept, name).expect_err(name).name(), name);
         }

@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn no_flipped_byte_of_a_room_costs_the_namespace() {
-        let policies = r#"{"rooms":[{"match":"*","history":{},"presence":"members"}]}"#;
+        let policies =
+            r#"{"rooms":[{"match":"*","history":{"messages":300},"presence":"members"}]}"#;
         let config = Config::new("e")
             .with_policies(serde_json::from_str(policies).expect("valid"))
             .with_durable(true);

@@ -256,7 +256,8 @@ fn notes() -> Router {
 /// At the edge, where the messages are in the storage, as in memory.
 #[test]
 fn histories_and_presence_are_read_awake_and_asleep() {
-    let policies = r#"{"rooms":[{"match":"notes","history":{},"presence":"members"}]}"#;
+    let policies =
+        r#"{"rooms":[{"match":"notes","history":{"messages":300},"presence":"members"}]}"#;
     for sleep in [Sleep::Never, Sleep::Saved, Sleep::Persisted] {
         let policies = serde_json::from_str(policies).expect("policies");
         let mut world = World::new(notes).with_policies(policies).with_sleep(sleep);

@@ -177,6 +177,26 @@ mod tests {
                 "invalid type: sequence, expected `history` to be keys of it",
             ),
             (
+                "[[rooms]]\nmatch = \"a\"\nhistory = {}\n",
+                3,
+                "`history` is empty: give it `history.messages`",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\n[rooms.history]\n",
+                3,
+                "`history` is empty: give it `history.messages`",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\n\n[rooms.history]\n# messages = 9\n",
+                4,
+                "`history` is empty: give it `history.messages`",
+            ),
+            (
+                "rooms = [{ match = \"a\", history = {} }]\n",
+                1,
+                "`history` is empty: give it `history.messages`",
+            ),
+            (
                 "rooms = [[\"a*\"]]\n",
                 1,
                 "expected each of `rooms` to be keys and values, such as `match = \"chat:*\"`",

@@ -502,7 +502,7 @@ fn queue_sizes_can_be_filled_in_later() {
 
 #[test]
 fn members_and_history_of_a_room() {
-    let policies = r#"{"rooms":[{"match":"den","history":{},"presence":"members"},
+    let policies = r#"{"rooms":[{"match":"den","history":{"messages":300},"presence":"members"},
                                 {"match":"hall","presence":"counts"}]}"#;
     let policies = serde_json::from_str(policies).expect("policies");
     let mut namespace = Namespace::with(0);

@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_history_that_both_policies_keep_goes_on() {
-        let (mut hub, mut out) = hub(r#"{"rooms":[{"match":"*","history":{}}]}"#);
+        let (mut hub, mut out) = hub(r#"{"rooms":[{"match":"*","history":{"messages":300}}]}"#);
         enter(&mut hub, "ann", "r", &mut out);
         (0..5).for_each(|_| say(&mut hub, "r", &mut out));
         let before = hub.position("r").into_owned();
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_history_ends_with_its_policy_and_another_begins_anew() {
-        let (mut hub, mut out) = hub(r#"{"rooms":[{"match":"*","history":{}}]}"#);
+        let (mut hub, mut out) = hub(r#"{"rooms":[{"match":"*","history":{"messages":300}}]}"#);
         let ann = enter(&mut hub, "ann", "r", &mut out);
         say(&mut hub, "r", &mut out);
         let before = hub.position("r").into_owned();
@@ -267,7 +267,7 @@ mod tests {
             assert_eq!(told(&mut out), [r#"{"event":"said","room":"r","data":1}"#]);
             hub.set_policies(
                 AT,
-                read(r#"{"rooms":[{"match":"r","history":{}}]}"#),
+                read(r#"{"rooms":[{"match":"r","history":{"messages":300}}]}"#),
                 &mut out,
             );
             hub.assert_consistent();
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn rooms_that_are_there_for_their_history_end_with_it() {
-        let (mut hub, mut out) = hub(r#"{"rooms":[{"match":"*","history":{}}]}"#);
+        let (mut hub, mut out) = hub(r#"{"rooms":[{"match":"*","history":{"messages":300}}]}"#);
         let ann = enter(&mut hub, "ann", "r", &mut out);
         say(&mut hub, "r", &mut out);
         hub.leave(AT, ann, "r", &mut out).expect("left");
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn who_is_waited_for_is_waited_for_until_presence_ends() {
         let policy = |more| format!(r#"{{"rooms":[{{"match":"r","presence":"members"{more}}}]}}"#);
-        let (mut hub, mut out) = hub(&policy(r#","history":{}"#));
+        let (mut hub, mut out) = hub(&policy(r#","history":{"messages":300}"#));
         let ann = enter(&mut hub, "ann", "r", &mut out);
         let grace = core::time::Duration::from_secs(5);
         let lost = crate::DisconnectReason::Lost;
@@ -336,7 +336,11 @@ mod tests {
         hub.set_policies(AT, read(&policy("")), &mut out);
         hub.assert_consistent();
         assert_eq!(hub.next_timeout(), Some(AT + grace), "for ann");
-        hub.set_policies(AT, read(&policy(r#","history":{}"#)), &mut out);
+        hub.set_policies(
+            AT,
+            read(&policy(r#","history":{"messages":300}"#)),
+            &mut out,
+        );
         hub.assert_consistent();
         hub.set_policies(
             AT,
@@ -363,8 +367,8 @@ mod tests {
             r#"{"rooms":[{"match":"*","presence":"counts"}]}"#,
             r#"{"rooms":[{"match":"*","presence":"members"}]}"#,
             r#"{"rooms":[{"match":"*","presence":"members","presence_grace_s":0,"members":1}]}"#,
-            r#"{"rooms":[{"match":"*","presence":"members","history":{}}]}"#,
-            r#"{"rooms":[{"match":"full","presence":"members"},{"match":"*","history":{}}]}"#,
+            r#"{"rooms":[{"match":"*","presence":"members","history":{"messages":300}}]}"#,
+            r#"{"rooms":[{"match":"full","presence":"members"},{"match":"*","history":{"messages":300}}]}"#,
         ];
         for (before, after) in policies.iter().flat_map(|a| policies.map(|b| (*a, b))) {
             let config = Config::new("e")

@@ -4,7 +4,7 @@ use core::{fmt, marker::PhantomData};
 
 use serde::{
     Deserializer,
-    de::{MapAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, Visitor},
     forward_to_deserialize_any,
 };
 
@@ -12,13 +12,39 @@ use serde::{
 /// their order: `history = []` would then be a history with all its defaults.
 ///
 /// For structs only.
-pub(crate) struct Named<D>(pub(crate) D);
+pub(crate) struct Named<D> {
+    deserializer: D,
+    /// What is wrong with a struct that none of its members is given of; `None` when nothing is.
+    fault_of_none: Option<&'static str>,
+}
+
+impl<D> Named<D> {
+    pub(crate) const fn new(deserializer: D) -> Self {
+        Self {
+            deserializer,
+            fault_of_none: None,
+        }
+    }
+
+    /// The same for a struct of which at least one member has to be given.
+    pub(crate) const fn with_some(deserializer: D, fault_of_none: &'static str) -> Self {
+        Self {
+            deserializer,
+            fault_of_none: Some(fault_of_none),
+        }
+    }
+}
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Named<D> {
     type Error = D::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(ByName(visitor, PhantomData))
+        let by_name = ByName {
+            visitor,
+            fault_of_none: self.fault_of_none,
+            lifetime: PhantomData,
+        };
+        self.deserializer.deserialize_map(by_name)
     }
 
     forward_to_deserialize_any! {
@@ -29,40 +55,91 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Named<D> {
 }
 
 /// A visitor of maps only.
-struct ByName<'de, V>(V, PhantomData<&'de ()>);
+struct ByName<'de, V> {
+    visitor: V,
+    fault_of_none: Option<&'static str>,
+    lifetime: PhantomData<&'de ()>,
+}
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for ByName<'de, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
+        self.visitor.expecting(f)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(map)
+        self.visitor.visit_map(Members {
+            map,
+            fault_of_none: self.fault_of_none,
+        })
+    }
+}
+
+/// The members of a struct. The first one that is asked for has to be there, unless none has to.
+struct Members<A> {
+    map: A,
+    fault_of_none: Option<&'static str>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        let key = self.map.next_key_seed(seed)?;
+        match self.fault_of_none.take() {
+            Some(fault) if key.is_none() => Err(A::Error::custom(fault)),
+            _ => Ok(key),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.map.size_hint()
     }
 }
 
 /// Makes traits of the inherent functions that `#[serde(remote = "Self")]` derives: a struct is then
-/// read by name only. After `read` for structs that are never written.
+/// read by name only. After `read` for structs that are never written. With a text behind the name at
+/// least one member has to be given, or the text is the fault.
 macro_rules! by_name {
-    (read $type:ty) => {
+    ($type:ty, $fault_of_none:literal) => {
         impl<'de> ::serde::Deserialize<'de> for $type {
             fn deserialize<D: ::serde::Deserializer<'de>>(
                 deserializer: D,
             ) -> Result<Self, D::Error> {
-                Self::deserialize($crate::wire::named::Named(deserializer))
+                let named = $crate::wire::named::Named::with_some(deserializer, $fault_of_none);
+                Self::deserialize(named)
             }
         }
-    };
-    ($($type:ty),+) => {$(
-        $crate::wire::named::by_name!(read $type);
 
+        $crate::wire::named::by_name!(write $type);
+    };
+    (write $type:ty) => {
         impl ::serde::Serialize for $type {
             fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 Self::serialize(self, serializer)
             }
         }
+    };
+    (read $type:ty) => {
+        impl<'de> ::serde::Deserialize<'de> for $type {
+            fn deserialize<D: ::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                Self::deserialize($crate::wire::named::Named::new(deserializer))
+            }
+        }
+    };
+    ($($type:ty),+) => {$(
+        $crate::wire::named::by_name!(read $type);
+        $crate::wire::named::by_name!(write $type);
     )+};
 }
 pub(crate) use by_name;

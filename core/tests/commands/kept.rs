@@ -291,7 +291,11 @@ fn a_request_that_waits_dies_with_its_connection() {
 fn the_oldest_histories_go_when_memory_is_short() {
     let mut limits = Limits::default();
     limits.history_bytes = 500;
-    let mut harness = harness(limits, true, r#"{"rooms":[{"match":"*","history":{}}]}"#);
+    let mut harness = harness(
+        limits,
+        true,
+        r#"{"rooms":[{"match":"*","history":{"messages":300}}]}"#,
+    );
     let data = format!("\"{}\"", "x".repeat(150));
     for room in ["a", "b", "c", "a"] {
         harness.send(&Audience::room(room), &data).expect("sent");
@@ -321,7 +325,11 @@ fn the_oldest_histories_go_when_memory_is_short() {
 fn rooms_without_members_are_bounded() {
     let mut limits = Limits::default();
     limits.history_rooms = 2;
-    let mut harness = harness(limits, false, r#"{"rooms":[{"match":"*","history":{}}]}"#);
+    let mut harness = harness(
+        limits,
+        false,
+        r#"{"rooms":[{"match":"*","history":{"messages":300}}]}"#,
+    );
     let a = harness.connect(Handshake::new()).expect("room for it");
     harness.join(a, "a");
     for room in ["a", "b", "c", "b", "d"] {
@@ -338,7 +346,7 @@ fn rooms_without_members_are_bounded() {
 
 #[test]
 fn a_room_that_sheds_says_so_with_each_message() {
-    let policies = r#"{"rooms":[{"match":"map","overflow":"latest","history":{}},
+    let policies = r#"{"rooms":[{"match":"map","overflow":"latest","history":{"messages":300}},
                                 {"match":"den","overflow":"drop-oldest","presence":"members"}]}"#;
     let mut harness = harness(Limits::default(), false, policies);
     let [a, b] = [(); 2].map(|()| harness.connect(Handshake::new()).expect("room for it"));
@@ -446,7 +454,7 @@ fn a_room_state_that_cannot_have_been_is_refused() {
         let states = states.iter().map(|state| serde_json::from_str(state));
         let states: Result<Vec<_>, _> = states.collect();
         let state = HubState::from_serial(1).with_rooms(states.expect("states"));
-        let policies = r#"{"rooms":[{"match":"log","history":{}}]}"#;
+        let policies = r#"{"rooms":[{"match":"log","history":{"messages":300}}]}"#;
         let policies = serde_json::from_str(policies).expect("policies");
         Hub::restore(Config::new("e").with_policies(policies), state, []).map(|_| ())
     };

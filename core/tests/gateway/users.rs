@@ -245,7 +245,7 @@ fn nobody_is_waited_for_in_too_many_rooms() {
 
 #[test]
 fn a_history_that_is_forgotten_takes_nobody_along_in_silence() {
-    let policies = r#"{"rooms":[{"match":"*","history":{},"presence":"members"}]}"#;
+    let policies = r#"{"rooms":[{"match":"*","history":{"messages":300},"presence":"members"}]}"#;
     let mut limits = Limits::default();
     (limits.heartbeat, limits.history_rooms) = (None, 1);
     let mut stage = Stage::with_policies_and_limits(porter(), policies, limits);

@@ -880,7 +880,7 @@ fn what_no_policy_keeps_is_forgotten() {
     bench.run(Text(0, r#"{"event":"$join","room":"log"}"#));
     bench.run(Text(0, r#"{"event":"said","room":"log"}"#));
     assert_eq!(bench.fake.0.borrow().storage.messages.len(), 1);
-    let policies = r#"{"rooms":[{"match":"other","history":{}}]}"#;
+    let policies = r#"{"rooms":[{"match":"other","history":{"messages":300}}]}"#;
     bench.setup.policies = serde_json::from_str(policies).expect("valid");
     bench.evict();
     bench.run(Text(0, r#"{"event":"$join","room":"other"}"#));
