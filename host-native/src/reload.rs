@@ -31,6 +31,12 @@ pub enum ReloadError {
     /// With these the server would not start.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The last key of the HTTP API would go.
+    #[error(
+        "the HTTP API has a key and would have none: keep one of `api_keys`, or restart the server \
+         without them"
+    )]
+    LastApiKey,
     /// The server does not run, or not any more.
     #[error("the server is not running")]
     NotRunning,
@@ -53,7 +59,8 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// When the server would not start with these settings, or is not running. Nothing changed then.
+    /// When the server would not start with these settings, when the last key of the API would go, or
+    /// when it is not running. Nothing changed then.
     pub async fn reload(&self, reload: Reload) -> Result<Reloaded, ReloadError> {
         // One after the other, or threads could end up with different ones.
         let _turn = self.switchboard.reloading.lock().await;
@@ -70,9 +77,13 @@ impl Reloader {
             let mut settings = shard.shared.settings.clone();
             (settings.access, settings.policies) = (access.clone(), wanted.clone());
             settings.check()?;
+            // Or a file that is cut short would open the API to all of this machine.
+            if access.api_keys.is_empty() && !before.api_keys.is_empty() {
+                return Err(ReloadError::LastApiKey);
+            }
             let reloaded = Reloaded::between((&before, &shard.policies()), (&access, &wanted));
             shard.shared.set_access(access);
-            Ok::<_, SettingsError>(reloaded)
+            Ok(reloaded)
         };
         let reloaded = self.call(0, access).await??;
         let posts = self.switchboard.posts().ok_or(ReloadError::NotRunning)?;

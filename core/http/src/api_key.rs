@@ -30,14 +30,15 @@ impl fmt::Debug for ApiKey {
 
 /// A text that is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an API key has 1 to 256 visible ASCII characters")]
+#[error("an API key has 1 to 256 visible ASCII characters, and no comma, which separates two")]
 pub struct ApiKeyError;
 
 impl FromStr for ApiKey {
     type Err = ApiKeyError;
 
     fn from_str(text: &str) -> Result<Self, ApiKeyError> {
-        if (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
+        if (1..=256).contains(&text.len()) && text.bytes().all(is_plain) {
             Ok(Self::new(text))
         } else {
             Err(ApiKeyError)
@@ -57,6 +58,8 @@ mod tests {
         assert!(key.matches("s3cret"));
         assert!(!key.matches("s3cret ") && !key.matches(""));
         assert_eq!(format!("{key:?}"), "ApiKey");
-        assert!("".parse::<ApiKey>().is_err() && "a b".parse::<ApiKey>().is_err());
+        for bad in ["", "a b", "a,b", ",", "k\u{e9}y", "a\n"] {
+            assert!(bad.parse::<ApiKey>().is_err(), "{bad:?}");
+        }
     }
 }

@@ -189,6 +189,11 @@ mod tests {
                 "`api_keys`: an API key has",
             ),
             (
+                "api_keys = [\"good\",\n\"s3cret,s3cret2\"]\n",
+                2,
+                "`api_keys`: an API key has",
+            ),
+            (
                 "api_keys = [\"good\", 1234567]\n",
                 1,
                 "`api_keys`: it must be a list",

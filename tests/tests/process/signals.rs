@@ -157,6 +157,7 @@ fn a_file_with_a_fault_is_refused_whole() {
             ":4: ",
         ),
         ("api_keys = [\"b c\"]\n", ":1: `api_keys`: an API key has"),
+        ("api_keys = [\"b,c\"]\n", ":1: `api_keys`: an API key has"),
         (
             "allow_origins = [\"*\"]\n",
             ":1: `allow_origins`: an origin is",
@@ -186,6 +187,29 @@ fn a_file_with_a_fault_is_refused_whole() {
     process.signal("HUP");
     let line = process.logged("again");
     assert!(line.contains("nothing"), "{line}");
+}
+
+/// A file that is cut short must not open the API to all of this machine.
+#[test]
+fn a_hangup_does_not_take_the_last_key() {
+    let (_folder, path, flag) = config("api_keys = [\"a-key\"]\n");
+    let mut process = Process::start(&[&flag]);
+    for lost in [
+        "api_keys = []\n",
+        "# api_keys = [\"a-key\"]\n",
+        "allow_origins = [\"http://localhost:5173\"]\n",
+        "[[rooms]]\nmatch = \"a\"\n",
+    ] {
+        write(&path, lost);
+        process.signal("HUP");
+        let line = process.logged("nothing was changed");
+        assert!(line.contains("would have none"), "{line}");
+        assert_eq!(process.get("/api/v1/default/rooms"), Some(401));
+    }
+    write(&path, "api_keys = [\"b-key\"]\n");
+    process.signal("HUP");
+    let line = process.logged("again");
+    assert!(line.contains("API keys 1 new, 1 gone"), "{line}");
 }
 
 /// Where anybody could reach it, a server must not lose its last key.
