@@ -4,7 +4,7 @@ use alloc::{format, string::String, vec::Vec};
 
 use super::{
     ApiKey, Headers, HostRule, OriginRule, Problem, Refusal, Request, Route,
-    host::{host_only, is_loopback_host, is_upstream_host},
+    host_name::{host_only, is_loopback_host, is_upstream_host},
     origin::{may_connect, split},
     request::is_text,
     route::Optional,

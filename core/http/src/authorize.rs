@@ -2,7 +2,7 @@
 
 use super::{
     Access, Headers, HostRule, OriginRule, Problem, Reason, Request,
-    host::{host_only, is_loopback_host},
+    host_name::{host_only, is_loopback_host},
 };
 use roomcast_core::ErrorCode;
 

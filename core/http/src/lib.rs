@@ -72,6 +72,7 @@ mod authorize;
 #[cfg(feature = "toml")]
 mod config_file;
 mod host;
+mod host_name;
 mod notices;
 mod origin;
 mod page;
@@ -84,6 +85,7 @@ mod request;
 mod response;
 mod route;
 mod settings;
+mod slip;
 mod upgrade;
 
 pub use access::{Access, is_namespace};

@@ -9,7 +9,8 @@ use core::time::Duration;
 
 use super::{
     Headers, OriginRule, Reason, Request,
-    host::{host_only, is_upstream_host, plain},
+    host::plain,
+    host_name::{host_only, is_upstream_host},
     origin::split,
 };
 use roomcast_core::Timestamp;
@@ -96,11 +97,11 @@ fn origin_notice<H: Headers>(origin: &str, shown: &str, request: &Request<'_, H>
 /// The origin as a flag takes it. `None` for what no flag takes, or what would be something else
 /// than a name where an operator pastes it.
 fn origin_flag(origin: &str) -> Option<String> {
-    origin.parse::<OriginRule>().ok()?;
     let (scheme, authority) = split(origin)?;
     plain(&authority)?;
-    let known = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    known.then(|| format!("{scheme}://{authority}"))
+    let flag = format!("{scheme}://{authority}");
+    let rule: OriginRule = flag.parse().ok()?;
+    rule.allows(&scheme, &authority).then_some(flag)
 }
 
 fn host_notice(host: &str, shown: &str) -> String {
@@ -118,6 +119,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::origin::may_connect;
 
     fn notice(
         notices: &mut RefusalNotices,
@@ -153,6 +155,48 @@ mod tests {
         assert!(notice(&mut notices, Reason::Origin, other, 59_999).is_some());
         assert!(notice(&mut notices, Reason::Origin, page, 60_000).is_some());
         assert_eq!(notice(&mut notices, Reason::Key, page, 200_000), None);
+    }
+
+    #[test]
+    fn the_flag_lets_the_page_in_that_was_refused() {
+        for origin in [
+            "https://app.example",
+            "https://App.example:8443",
+            "https://app.example.",
+            "chrome-extension://abcdefghijklmnop",
+            "moz-extension://3c0c2d57-6f6e-4d50-9b1c-0c6f2d3e4a5b",
+            "vscode-webview://1a2b3c",
+            "web+app.x://page",
+            "capacitor://localhost",
+            "http://[2001:db8::1]:5173",
+            "http://[::ffff:102:304]",
+            "http://192.0.2.7:5173",
+            "https://xn--bcher-kva.example",
+            "https://app_1.example",
+        ] {
+            let mut notices = RefusalNotices::default();
+            let line = notice(&mut notices, Reason::Origin, (origin, "a"), 0).expect(origin);
+            let flag = line.split_once("add --allow-origin ").expect(&line).1;
+            let flag = flag.split_once(" (").expect(&line).0;
+            let rules = [flag.parse().expect(flag)];
+            assert!(may_connect(Some(origin), "a", false, &rules), "{line}");
+            // A shell takes it as it stands.
+            let plain = |c: char| c.is_ascii_alphanumeric() || "+-._:/[]".contains(c);
+            assert!(flag.chars().all(plain), "{flag}");
+        }
+        for host in [
+            "chat.example.",
+            "chat_1.example:80",
+            "[2001:DB8::1]:3000",
+            "10.0.0.1",
+        ] {
+            let mut notices = RefusalNotices::default();
+            let line = notice(&mut notices, Reason::Host, ("", host), 0).expect(host);
+            let flag = line.split_once("add --allow-host ").expect(&line).1;
+            let flag = flag.split_once(" (").expect(&line).0;
+            let rule: crate::HostRule = flag.parse().expect(flag);
+            assert!(rule.allows(host_only(host)), "{line}");
+        }
     }
 
     #[test]

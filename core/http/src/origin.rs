@@ -1,20 +1,23 @@
 //! Which web pages may connect.
 
-use alloc::{borrow::ToOwned, format, string::String};
-use core::{
-    fmt,
-    net::{Ipv4Addr, Ipv6Addr},
-    str::FromStr,
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
 };
+use core::{fmt, str::FromStr};
 
-use super::host::{host_only, is_loopback_host};
+use super::{
+    host_name::{Host, host_only, is_loopback_host},
+    slip,
+};
 
 /// An origin that may connect: `https://example.com`, `http://localhost:5173`, or with one
 /// wildcard for whole labels, `https://*.example.com`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginRule {
     scheme: String,
-    /// Lower case, with its port when it is not the scheme's own.
+    /// As browsers send it, with its port when it is not the scheme's own.
     authority: String,
     /// Whether any labels may stand before the authority.
     subdomains: bool,
@@ -25,66 +28,79 @@ pub struct OriginRule {
 #[error("{0}")]
 pub struct OriginRuleError(String);
 
+const EXPECTED: &str = "an origin is a scheme, a host and maybe a port, like https://example.com or https://*.example.com";
+
 /// A rule as an operator may write it, in the form in which browsers send origins.
 ///
-/// Blanks and line ends around it, a `/` at its end, upper case, zeros before the port and letters
-/// beyond ASCII mean what they mean in the address bar of a browser.
+/// Blanks and line ends around it, a `/` at its end, upper case, zeros before the port, letters
+/// beyond ASCII and other spellings of an address mean what they mean in the address bar of a browser.
 impl FromStr for OriginRule {
     type Err = OriginRuleError;
 
     fn from_str(text: &str) -> Result<Self, OriginRuleError> {
         let text = text.trim();
-        let wrong = |advice: &str| OriginRuleError(format!("{EXPECTED}: {advice}"));
-        let fault = |advice: &str| Err(wrong(advice));
+        Self::read(text).map_err(|fault| {
+            let meant = slip::origins(text);
+            OriginRuleError(slip::told(EXPECTED, &fault, &meant))
+        })
+    }
+}
+
+impl OriginRule {
+    /// Reads a rule; else says what is wrong with it.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let fault = |fault: &str| Err(fault.to_owned());
+        match text {
+            "" => return fault("one is empty"),
+            "*" => return fault("list the pages that may connect, `*` alone is none"),
+            _ if text.eq_ignore_ascii_case("null") => {
+                return fault(
+                    "`null` is what any page can say that has no origin: serve yours over http or https",
+                );
+            }
+            _ => {}
+        }
         if text.contains(char::is_whitespace) {
-            return fault("blanks and line ends separate none, write a comma between two");
+            return fault("blanks and line ends separate none");
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return match text {
-                "" => fault("one is empty"),
-                "*" => fault("list the pages that may connect, `*` alone is none"),
-                host => fault(&format!("write https://{host}")),
-            };
+            return fault("its scheme is missing");
         };
         let scheme = scheme.to_ascii_lowercase();
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        match &*scheme {
-            "wss" => return fault(&format!("it is that of the page, write https://{rest}")),
-            "ws" => return fault(&format!("it is that of the page, write http://{rest}")),
-            _ => {}
+        if matches!(&*scheme, "ws" | "wss") {
+            return fault("it is that of the page and not of the WebSocket");
         }
-        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
-            && scheme
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-        if !is_scheme {
-            return fault("its scheme is not one, write https://");
+        if !slip::is_scheme(&scheme) {
+            return fault("its scheme is not one");
         }
-        if let Some(end) = rest.find(['/', '?', '#']) {
-            return fault(&format!(
-                "it has no path, write {scheme}://{}",
-                &rest[..end]
-            ));
+        if rest.contains(['/', '?', '#']) {
+            return fault("it has no path");
         }
-        if let Some((_, host)) = rest.rsplit_once('@') {
-            return fault(&format!("it has no user, write {scheme}://{host}"));
+        if rest.contains('@') {
+            return fault("it has no user");
         }
         let (subdomains, authority) = match rest.strip_prefix("*.") {
             Some(authority) => (true, authority),
             None => (false, rest),
         };
-        if authority.contains('*') {
-            return fault("`*.` stands right behind ://, for whole labels");
-        }
         let (host, port) = split_port(authority);
+        let is_number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
         let port = match port {
             None | Some("") => None,
             Some(port) => match port.parse::<u16>() {
-                Ok(port) if port > 0 => Some(port),
+                Ok(number) if number > 0 && is_number(port) => Some(number),
                 _ => return fault("its port is 1 to 65535"),
             },
         };
-        let mut authority = host_as_sent(host).map_err(|advice| wrong(&advice))?;
+        if host.contains('*') {
+            return fault("`*.` stands right behind ://, for whole labels");
+        }
+        let host = Host::read(host)?;
+        if subdomains && matches!(host, Host::Address(_)) {
+            return fault("an address has no names below it");
+        }
+        let mut authority = host.to_string();
         match (&*scheme, port) {
             ("http", Some(80)) | ("https", Some(443)) | (_, None) => {}
             (_, Some(port)) => authority.push_str(&format!(":{port}")),
@@ -97,8 +113,6 @@ impl FromStr for OriginRule {
     }
 }
 
-const EXPECTED: &str = "an origin is a scheme, a host and maybe a port, like https://example.com or https://*.example.com";
-
 /// The host of an authority, and what stands behind the colon.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     let behind_brackets = authority.rfind(']').map_or(0, |end| end + 1);
@@ -109,62 +123,6 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
         }
         None => (authority, None),
     }
-}
-
-/// A host as browsers send it; else the advice.
-fn host_as_sent(host: &str) -> Result<String, String> {
-    if host.is_empty() {
-        return Err("its host is missing".to_owned());
-    }
-    if let Some(address) = host.strip_prefix('[') {
-        let address = address.strip_suffix(']').map(str::parse::<Ipv6Addr>);
-        return match address {
-            Some(Ok(address)) => Ok(format!("[{address}]")),
-            _ => Err("what stands in brackets is no IPv6 address".to_owned()),
-        };
-    }
-    if host.contains(':') {
-        return Err("an IPv6 address stands in brackets, like http://[::1]:5173".to_owned());
-    }
-    let host = if host.is_ascii() {
-        host.to_ascii_lowercase()
-    } else {
-        to_ascii(host)?
-    };
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    // A dot at the end is a part of the name.
-    let mut labels = host.strip_suffix('.').unwrap_or(&host).split('.');
-    if host.len() > 253 || !labels.clone().all(is_label) {
-        return Err("its host has letters, digits, `-`, `_` and single dots".to_owned());
-    }
-    // A name that ends in a number is an IPv4 address to browsers.
-    let numeric = labels
-        .next_back()
-        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if numeric && host.parse::<Ipv4Addr>().is_err() {
-        return Err("an IPv4 address has four numbers from 0 to 255".to_owned());
-    }
-    Ok(host)
-}
-
-/// The ASCII form of a host name with other letters, as browsers make it.
-#[cfg(feature = "idn")]
-fn to_ascii(host: &str) -> Result<String, String> {
-    idna::domain_to_ascii(host).map_err(|_| "its host is no name that can be registered".to_owned())
-}
-
-/// Refuses: the tables for it are large, and a host has its own or does without.
-#[cfg(not(feature = "idn"))]
-fn to_ascii(host: &str) -> Result<String, String> {
-    Err(format!(
-        "write the host in ASCII, with xn-- as browsers send it: `new URL(\"https://{host}\").host` in \
-         the console of a browser prints it"
-    ))
 }
 
 impl fmt::Display for OriginRule {
@@ -180,7 +138,7 @@ impl OriginRule {
         is_loopback_host(host_only(&self.authority))
     }
 
-    fn allows(&self, scheme: &str, authority: &str) -> bool {
+    pub(super) fn allows(&self, scheme: &str, authority: &str) -> bool {
         self.scheme == scheme
             && if self.subdomains {
                 // At least one whole label before the dot.
@@ -242,7 +200,7 @@ pub(super) fn may_connect(
 
 #[cfg(test)]
 mod tests {
-    use alloc::{string::ToString, vec::Vec};
+    use alloc::vec::Vec;
 
     use super::*;
 
@@ -325,6 +283,18 @@ mod tests {
             ("http://[0:0::1]:5173", "http://[::1]:5173"),
             ("http://127.0.0.1:80", "http://127.0.0.1"),
             ("capacitor://localhost", "capacitor://localhost"),
+            ("app://-", "app://-"),
+            ("https://a.com.", "https://a.com."),
+            ("https://[::ffff:1.2.3.4]", "https://[::ffff:102:304]"),
+            (
+                "https://[::FFFF:102:304]:8443",
+                "https://[::ffff:102:304]:8443",
+            ),
+            ("https://[::1.2.3.4]", "https://[::102:304]"),
+            ("https://1.2.3.0x4", "https://1.2.3.4"),
+            ("https://127.1", "https://127.0.0.1"),
+            ("https://2130706433:8443", "https://127.0.0.1:8443"),
+            ("https://1.2.3.4.", "https://1.2.3.4"),
             ("https://*.B.com/", "https://x.b.com"),
         ] {
             assert!(allowed(origin, "h", &[rule]), "{rule:?} and {origin}");
@@ -363,38 +333,100 @@ mod tests {
     #[test]
     fn what_is_no_rule_says_what_to_write() {
         for (bad, advice) in [
-            ("example.com", "write https://example.com"),
             ("", "one is empty"),
             ("*", "`*` alone is none"),
+            ("null", "serve yours over http"),
+            ("NULL", "serve yours over http"),
             ("https://", "its host is missing"),
             ("https://*", "`*.` stands right behind"),
             ("https://*.", "its host is missing"),
             ("https://a.*.com", "`*.` stands right behind"),
-            ("https://a.com/path", "write https://a.com"),
-            ("https://a.com?x", "write https://a.com"),
-            ("https://me@a.com", "write https://a.com"),
-            ("wss://a.com/", "write https://a.com"),
-            ("ws://a.com:3000", "write http://a.com:3000"),
             ("https://a.com:99999", "port is 1 to 65535"),
             ("https://a.com:0", "port is 1 to 65535"),
             ("https://a.com:x", "port is 1 to 65535"),
-            ("https://a.com https://b.com", "write a comma"),
-            ("https://a.com\nhttps://b.com", "write a comma"),
+            ("http://localhost:*", "port is 1 to 65535"),
             ("https://a..com", "its host has letters"),
             ("https://a%2ecom", "its host has letters"),
-            ("https://::1", "stands in brackets"),
-            ("https://[::1", "stands in brackets"),
+            ("https://xn--.com", "no name that can be registered"),
+            ("https://a.xn--", "no name that can be registered"),
+            ("https://[::1", "no IPv6 address"),
             ("https://[g]", "no IPv6 address"),
-            ("https://127.1", "an IPv4 address"),
+            ("http://::1:5173", "stands in brackets"),
             ("https://300.0.0.1", "an IPv4 address"),
-            ("1://a.com", "its scheme"),
+            ("https://1.2.3.4.5", "an IPv4 address"),
+            ("https://a.0x10", "an IPv4 address"),
+            ("https://a.1", "an IPv4 address"),
             ("https,https://a.com", "its scheme"),
+            ("about:blank", "its scheme is missing"),
+            ("file:///", "its host is missing"),
+            ("chat", "its scheme is missing"),
+            ("example.com", ": write https://example.com"),
+            ("localhost:5173", ": write http://localhost:5173"),
+            ("127.0.0.1:5173", ": write http://127.0.0.1:5173"),
+            ("https//a.com", ": write https://a.com"),
+            ("https:/a.com", ": write https://a.com"),
+            ("https:a.com", ": write https://a.com"),
+            ("http:/localhost:5173", ": write http://localhost:5173"),
+            ("//a.com", ": write https://a.com"),
+            ("https:///a.com", ": write https://a.com"),
+            ("https://https://a.com", ": write https://a.com"),
+            ("blob:https://a.com", ": write https://a.com"),
+            ("1://a.com", ": write https://a.com"),
+            ("https:\\\\a.com\\", ": write https://a.com"),
+            ("https://a.com/path", ": write https://a.com"),
+            ("https://a.com//", ": write https://a.com"),
+            ("https://a.com/*", ": write https://a.com"),
+            ("https://a.com?x", ": write https://a.com"),
+            ("https://a.com/?u=http://b.com", ": write https://a.com"),
+            ("https://me@a.com", ": write https://a.com"),
+            ("wss://me@a.com:443/ws", ": write https://a.com"),
+            ("wss://a.com/", ": write https://a.com"),
+            ("ws://a.com:3000", ": write http://a.com:3000"),
+            ("https://a.com:+443", ": write https://a.com"),
+            ("https://a.com:+8443", ": write https://a.com:8443"),
+            ("http://a.com:8080:80", ": write http://a.com:8080"),
+            ("http://[::1]:8080:80", ": write http://[::1]:8080"),
+            ("https://example.com:443:", ": write https://example.com"),
+            ("https://fd00::a", ": write https://[fd00::a]"),
+            ("https://*a.com", ": write https://*.a.com"),
+            ("https://**.a.com", ": write https://*.a.com"),
+            ("https://*.*.a.com", ": write https://*.a.com"),
+            ("*.a.com", ": write https://*.a.com"),
+            ("https://*.127.0.0.1", ": write https://127.0.0.1"),
+            ("https://*.[::1]", ": write https://[::1]"),
+            ("https://*.0x1", ": write https://0.0.0.1"),
+            ("\"https://a.com\"", ": write https://a.com"),
+            ("'https://a.com/'", ": write https://a.com"),
+            ("[https://a.com]", ": write https://a.com"),
+            ("https://a.com,", ": write https://a.com"),
+            ("\u{feff}https://a.com", ": write https://a.com"),
+            (
+                "https://a.com https://b.com",
+                "entry of its own: write https://a.com and https://b.com",
+            ),
+            (
+                "https://a.com\nb.com",
+                "entry of its own: write https://a.com and https://b.com",
+            ),
+            (
+                "https://a.com|https://b.com",
+                "entry of its own: write https://a.com and https://b.com",
+            ),
+            (
+                "https://a.com;wss://b.com/ws",
+                ": write https://a.com and https://b.com",
+            ),
+            (
+                "https://a.com, b.com; c.com",
+                ": write https://a.com, https://b.com and https://c.com",
+            ),
         ] {
             let fault = bad.parse::<OriginRule>().expect_err(bad).to_string();
             assert!(
                 fault.starts_with("an origin is") && fault.contains(advice),
                 "{bad:?}: {fault}"
             );
+            slip::tests::assert_accepted::<OriginRule>(&fault);
         }
     }
 }
