@@ -26,6 +26,8 @@ pub struct Known {
     epochs: BTreeMap<String, String>,
     /// By namespace and label.
     labels: BTreeMap<(String, String), String>,
+    /// Texts of the story so far.
+    said: String,
 }
 
 /// The last connection of an actor.
@@ -185,7 +187,58 @@ impl Known {
 
     /// A text of a namespace as a pattern that it fits: placeholders for ids of connections, epochs,
     /// times and the texts of errors. The text is [escaped](escape) already.
+    ///
+    /// An id is one wherever it is a whole string, and the long ones within other texts too, unless the
+    /// story [said](Self::said) it.
     pub(crate) fn pattern(&mut self, namespace: &str, text: &str) -> String {
+        let pattern = self.marked(namespace, text);
+        let (mut named, mut rest) = (String::with_capacity(pattern.len()), &*pattern);
+        while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+            let (before, number) = rest.split_at(at);
+            let length = number.len()
+                - number
+                    .trim_start_matches(|c: char| c.is_ascii_digit())
+                    .len();
+            let (number, behind) = number.split_at(length);
+            named.push_str(before);
+            let is_whole = before.ends_with('"') && behind.starts_with('"');
+            let name = self.conn_name(namespace, number);
+            match name.filter(|_| is_whole || number.len() >= LONG) {
+                Some(name) if !stands_in(number, &self.said) => {
+                    named.push_str(&format!("<{name}>"))
+                }
+                Some(_) | None => named.push_str(number),
+            }
+            rest = behind;
+        }
+        named + rest
+    }
+
+    /// Remembers the texts of an op, which are not ids whatever they look like.
+    pub(crate) fn said(&mut self, op: &Op) {
+        let line = op.to_string();
+        if let Op::Connect { .. } = op {
+            let words = line.split([' ', '=', '&', ';', '?']);
+            self.said.extend(words.map(quoted));
+        } else {
+            self.said.push_str(&line);
+        }
+    }
+
+    /// What in a text may be the id of a connection, or what the story said: the id and whose it is.
+    pub(crate) fn ambiguous_id(&self, namespace: &str, text: &str) -> Option<(String, String)> {
+        let ids = self.ids.values().flatten();
+        let mut said = ids.filter(|id| stands_in(id, &self.said));
+        said.find_map(|id| {
+            let elsewhere = text.replace(&format!("{CONN}{id}\""), "");
+            let told = stands_in(id, &elsewhere);
+            let name = told.then(|| self.conn_name(namespace, id)).flatten()?;
+            Some((id.clone(), name))
+        })
+    }
+
+    /// The same with placeholders only where the name of a member says what its value is.
+    fn marked(&mut self, namespace: &str, text: &str) -> String {
         let (mut pattern, mut rest) = (String::with_capacity(text.len()), text);
         while let Some((at, mark)) = next_mark(rest) {
             let (before, value) = rest.split_at(at + mark.len());
@@ -301,6 +354,22 @@ impl Known {
         }
         self.labels.insert(key, epoch.into());
         Some(epoch.into())
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+/// Digits of an id that no other number is likely to be.
+const LONG: usize = 7;
+
+/// True when an id stands in a text.
+fn stands_in(id: &str, text: &str) -> bool {
+    if id.len() >= LONG {
+        text.contains(id)
+    } else {
+        text.contains(&quoted(id))
     }
 }
 

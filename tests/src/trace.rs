@@ -182,7 +182,7 @@ impl Trace {
         Ok(())
     }
 
-    fn error(&self, line: usize, fault: impl Into<String>) -> TraceError {
+    pub(crate) fn error(&self, line: usize, fault: impl Into<String>) -> TraceError {
         TraceError {
             name: self.name.clone(),
             source_text: self.source.clone(),

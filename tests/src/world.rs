@@ -1,6 +1,7 @@
 //! An application and its clients, without sockets and without waiting.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     ops::RangeBounds,
     pin::pin,
@@ -93,6 +94,12 @@ pub struct World<G> {
     story: Vec<Told>,
     heard: Vec<(Actor, Event)>,
     answer: Answer,
+    /// Everybody whom an op named.
+    actors: BTreeSet<Actor>,
+    /// Every room that was there after an op, with its namespace.
+    rooms_ever: BTreeSet<(Box<str>, Box<str>)>,
+    /// Names that may be asked about all the same.
+    named: BTreeSet<Box<str>>,
 }
 
 /// A part of the story.
@@ -122,7 +129,18 @@ impl<G: Gateway> World<G> {
             story: Vec::new(),
             heard: Vec::new(),
             answer: Answer::none(),
+            actors: BTreeSet::new(),
+            rooms_ever: BTreeSet::new(),
+            named: BTreeSet::new(),
         }
+    }
+
+    /// The same, with names of actors and rooms that may be [asked about](Self::members) though a
+    /// story does not name them, as a random one may not. Any other name that is in no story is a slip.
+    #[must_use]
+    pub fn with_names<N: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.named.extend(names.into_iter().map(Into::into));
+        self
     }
 
     /// The same, sleeping between any two ops: what the application does not save is lost.
@@ -157,6 +175,12 @@ impl<G: Gateway> World<G> {
             opened: None,
             heard: Vec::new(),
         });
+        self.actors.extend(
+            op.clone()
+                .actors_mut()
+                .into_iter()
+                .map(|actor| actor.clone()),
+        );
         self.answer = self.core.perform(&self.known.address(op))?;
         let mut opened = None;
         if let Op::Connect { actor, .. } = op
@@ -233,6 +257,10 @@ impl<G: Gateway> World<G> {
             }
         }
         self.core.assert_consistent();
+        for (namespace, room) in self.core.rooms() {
+            let room = (namespace.into(), room.into());
+            self.rooms_ever.insert(room);
+        }
         Ok(())
     }
 

@@ -46,6 +46,7 @@ fn world(sleep: Sleep) -> World<Router<Told>> {
     ]}"#;
     let policies = serde_json::from_str(policies).expect("policies");
     let world = World::with_limits(&limits(), porter);
+    let world = world.with_names(["alice", "bob", "carol"]);
     world.with_policies(policies).with_sleep(sleep)
 }
 

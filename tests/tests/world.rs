@@ -7,7 +7,7 @@ use roomcast_core::{
     Router,
     gateway::{Admission, CompleteError, Token},
 };
-use roomcast_tests::{Core, Settings, Sleep, World};
+use roomcast_tests::{Core, Driver, Settings, Sleep, World};
 
 #[test]
 fn the_order_across_clients_is_the_order_of_sending() {
@@ -506,4 +506,130 @@ fn quiet() -> Limits {
     let mut limits = Settings::default().limits();
     limits.heartbeat = None;
     limits
+}
+
+/// Who asks about a name with a slip in it gets no answer that looks like one.
+#[test]
+fn a_name_that_is_in_no_story_is_a_slip() {
+    let story = || {
+        let mut world = World::new(|| ());
+        world.tell("ann connects");
+        world.tell(r#"ann sends {"event":"$join","room":"lobby"}"#);
+        world.tell("cat connects to team");
+        world.tell(r#"cat sends {"event":"$join","room":"den"}"#);
+        world
+    };
+    type Ask = fn(&World<()>);
+    let slips: [(Ask, &str); 8] = [
+        (|w| drop(w.rooms_of("anne")), "nobody called `anne`"),
+        (
+            |w| drop(w.conn("zoe")),
+            "nobody called `zoe` is in the story; there are: ann, cat",
+        ),
+        (|w| drop(w.is_connected("Ann")), "nobody called `Ann`"),
+        (|w| drop(w.members("loby")), "no room `loby`"),
+        (|w| drop(w.members("Lobby")), "there were: lobby"),
+        (|w| drop(w.members("den")), "members_in(\"team\", \"den\")"),
+        (
+            |w| drop(w.members_in("team", "lobby")),
+            "members_in(\"default\", \"lobby\")",
+        ),
+        (
+            |w| drop(w.members_in("teem", "den")),
+            "members_in(\"team\", \"den\")",
+        ),
+    ];
+    for (ask, says) in slips {
+        let asked = std::panic::catch_unwind(|| ask(&story()));
+        let fault = asked.expect_err(says);
+        let fault = fault.downcast_ref::<String>().expect("a text");
+        assert!(fault.contains(says), "{says}: {fault}");
+    }
+    // A story that names nobody, and names that were said beforehand.
+    let world = World::new(|| ()).with_names(["ann", "lobby"]);
+    assert!(!world.is_connected("ann") && world.members("lobby").is_empty());
+    // A room that was left, or that somebody only spoke of.
+    let mut world = story();
+    world.tell(r#"ann sends {"event":"$leave","room":"lobby"}"#);
+    world.tell(r#"ann sends {"event":"$leave","room":"attic","id":1}"#);
+    assert!(world.members("lobby").is_empty() && world.members("attic").is_empty());
+}
+
+#[test]
+fn an_actor_is_asked_about_in_its_own_namespace() {
+    let mut world = World::new(|| ());
+    for line in [
+        "ann connects",
+        r#"ann sends {"event":"$join","room":"lobby"}"#,
+        "cat connects to team",
+        r#"cat sends {"event":"$join","room":"den"}"#,
+    ] {
+        world.tell(line);
+    }
+    assert_eq!(world.rooms_of("ann"), ["lobby"]);
+    assert_eq!(world.rooms_of("cat"), ["den"]);
+    assert_eq!(world.rooms_in("team"), ["den"]);
+    assert_eq!(world.members_in("team", "den"), ["cat".into()]);
+    assert_eq!(world.rooms(), ["lobby"]);
+}
+
+fn echo() -> Router {
+    Router::default()
+        .on("echo", |_: &mut Context, data: serde_json::Value| data)
+        .on("who", |cx: &mut Context| {
+            let id = cx.id();
+            serde_json::json!({ "it": [id.to_string()], "room": format!("dm:{id}"), "n": id.as_u64() })
+        })
+}
+
+/// On another server connections have other ids.
+#[test]
+fn a_trace_has_no_id_in_what_an_application_sends() {
+    let mut world = World::new(echo);
+    world.tell("ann connects");
+    world.tell("bob connects");
+    world.tell(r#"ann sends {"event":"echo","id":1,"data":{"<bob>":["<ann>"]}}"#);
+    world.tell(r#"bob sends {"event":"who","id":2}"#);
+    let trace = world
+        .trace("ids", "Ids are told.\nann connects")
+        .expect("a trace");
+    let text = trace.to_string();
+    assert!(
+        text.starts_with("# Ids are told.<U+000A>ann connects\nann connects\n"),
+        "{text}"
+    );
+    for line in [
+        r#"ann gets {"event":"echo","id":1,"data":{"<bob>":["<ann>"]}}"#,
+        r#"bob gets {"event":"who","id":2,"data":{"it":["<bob>"],"n":<bob>,"room":"dm:<bob>"}}"#,
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+    }
+    // Where ids are others, the trace holds all the same.
+    let mut core = Core::with_gateways(&quiet(), |_| echo());
+    for line in ["zoe connects", "zoe disconnects"] {
+        core.perform(&line.parse().expect("an op")).expect("done");
+    }
+    let ran = trace.run(&mut core);
+    ran.unwrap_or_else(|fault| panic!("{fault}"));
+    let blessed = trace.bless(&mut Core::with_gateways(&quiet(), |_| echo()));
+    assert_eq!(blessed.expect("the same").to_string(), text);
+}
+
+#[test]
+fn a_text_that_may_be_an_id_is_in_no_trace() {
+    let mut world = World::new(echo);
+    world.tell("ann connects");
+    let id = world.conn("ann").expect("connected");
+    world.tell(&format!(
+        r#"ann sends {{"event":"echo","id":1,"data":"{id}"}}"#
+    ));
+    let fault = world
+        .trace("ids", "A text.")
+        .expect_err("ambiguous")
+        .to_string();
+    assert!(
+        fault.contains("is the id of ann, or a text of the story"),
+        "{fault}"
+    );
+    assert!(fault.contains(":3") || fault.contains("line 3"), "{fault}");
 }

@@ -138,6 +138,14 @@ impl<G: Gateway> Core<G> {
         self.apps.get(namespace)
     }
 
+    /// All rooms that there are, each with its namespace.
+    pub(crate) fn rooms(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.apps.iter().flat_map(|(namespace, app)| {
+            let rooms = app.hub().rooms("", None);
+            rooms.map(move |room| (&**namespace, room.name))
+        })
+    }
+
     /// The time on the driver's clock.
     pub const fn now(&self) -> Timestamp {
         self.now

@@ -14,7 +14,7 @@ use crate::{
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let within = |f: &mut fmt::Formatter<'_>, namespace: &Option<Box<str>>| match namespace {
-            Some(namespace) => write!(f, "server in {namespace} "),
+            Some(namespace) => write!(f, "server in {} ", word(namespace)),
             None => f.write_str("server "),
         };
         match self {
@@ -28,13 +28,13 @@ impl fmt::Display for Op {
             } => {
                 write!(f, "{actor} connects")?;
                 if let Some(namespace) = namespace {
-                    write!(f, " to {namespace}")?;
+                    write!(f, " to {}", word(namespace))?;
                 }
                 if let Some(user) = user {
-                    write!(f, " as {user}")?;
+                    write!(f, " as {}", word(user))?;
                 }
                 if let Some(query) = query {
-                    write!(f, " with ?{query}")?;
+                    write!(f, " with ?{}", word(query))?;
                 }
                 for (name, value) in headers {
                     write_header(f, name, value)?;
@@ -77,7 +77,7 @@ impl fmt::Display for Op {
             } => {
                 within(f, namespace)?;
                 if let Some(key) = key {
-                    write!(f, "with key {key} ")?;
+                    write!(f, "with key {} ", escape(key))?;
                 }
                 let event = Event::new(event).with_path(path.as_deref());
                 let json = sent_json(to, event, data);
@@ -170,10 +170,10 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
     while let Some(word) = words.next() {
         let value = words.next()?;
         match (word, value) {
-            ("to", _) => namespace = Some(value.into()),
-            ("as", _) => user = Some(value.into()),
+            ("to", _) => namespace = Some(expand(value).into()),
+            ("as", _) => user = Some(expand(value).into()),
             ("with", "welcome") => welcome = true,
-            ("with", "query") => query.push(words.next()?),
+            ("with", "query") => query.push(expand(words.next()?)),
             ("with", "header") => {
                 let (name, value) = words.next()?.split_once('=')?;
                 add_header(&mut headers, name, &expand(value));
@@ -182,7 +182,7 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
                 let pair = words.next().filter(|pair| pair.contains('='))?;
                 add_header(&mut headers, COOKIE, &expand(pair));
             }
-            ("with", _) => query.push(value.strip_prefix('?')?),
+            ("with", _) => query.push(expand(value.strip_prefix('?')?)),
             _ => return None,
         }
     }
@@ -207,8 +207,12 @@ fn add_header(headers: &mut Vec<(Box<str>, Box<str>)>, name: &str, value: &str) 
     }
 }
 
+/// A text as one word of a line.
+fn word(text: &str) -> String {
+    escape(text).replace(' ', "<U+0020>")
+}
+
 fn write_header(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
-    let word = |text: &str| escape(text).replace(' ', "<U+0020>");
     if name != COOKIE {
         return write!(f, " with header {name}={}", word(value));
     }
@@ -226,7 +230,7 @@ fn server(rest: &str) -> Option<Op> {
     let (namespace, rest) = match rest.strip_prefix("in ") {
         Some(rest) => {
             let (namespace, rest) = rest.split_once(' ')?;
-            (Some(namespace.into()), rest)
+            (Some(expand(namespace).into()), rest)
         }
         None => (None, rest),
     };
@@ -320,6 +324,47 @@ mod tests {
                 op.to_string().replace("  x", " <U+0020>x"),
                 line.replace("  x", " <U+0020>x")
             );
+        }
+    }
+
+    /// Whatever a property test makes of its texts, an op is one line.
+    #[test]
+    fn no_text_of_an_op_ends_its_line() {
+        let text = "a b\n<2 of c>\r d ";
+        let connect = Op::Connect {
+            actor: "ann".into(),
+            namespace: Some(text.into()),
+            user: Some(text.into()),
+            query: Some(text.into()),
+            headers: vec![("x-team".into(), text.into())],
+            welcome: true,
+        };
+        let sends = Op::Send {
+            namespace: Some(text.into()),
+            key: Some(text.into()),
+            to: To::default(),
+            event: text.into(),
+            path: Some(text.into()),
+            data: "[ 1,\n 2 ]".into(),
+        };
+        let says = Op::Text {
+            actor: "ann".into(),
+            text: text.into(),
+            times: 1,
+        };
+        let joins = Op::ServerJoin {
+            actor: "ann".into(),
+            room: text.into(),
+        };
+        let closes = Op::Close {
+            actor: "ann".into(),
+            code: 4410,
+            reason: text.into(),
+        };
+        for op in [connect, sends, says, joins, closes] {
+            let line = op.to_string();
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert_eq!(line.parse::<Op>().as_ref(), Ok(&op), "{line}");
         }
     }
 

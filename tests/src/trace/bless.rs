@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, fmt::Write, fs};
 
 use super::{Run, Step, Trace, TraceError};
-use crate::{Actor, Driver, Event, Known, Op};
+use crate::{Actor, Driver, Event, Known, Op, escape};
 
 /// The environment variable that makes [`Trace::check`] write what happens, when it is `1`.
 const BLESS: &str = "ROOMCAST_BLESS";
@@ -40,7 +40,7 @@ impl Trace {
         shows: &str,
         story: impl IntoIterator<Item = &'o Op>,
     ) -> Result<Self, TraceError> {
-        let mut source = format!("# {shows}\n");
+        let mut source = format!("# {}\n", escape(shows));
         for op in story {
             let _ = writeln!(source, "{op}");
         }
@@ -143,6 +143,7 @@ impl Scribe<'_> {
         if let Some(actor) = op.client() {
             self.write_all(actor);
         }
+        self.run.known.said(op);
         let (home, answer) = self.run.act(op)?;
         let got = answer.to_string();
         let fits = match expected {

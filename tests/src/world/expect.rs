@@ -3,7 +3,9 @@
 use roomcast_core::Gateway;
 
 use super::World;
-use crate::{Actor, Answer, Driver, Event, Known, Op, Trace, TraceError, diff::Diff, trace};
+use crate::{
+    Actor, Answer, Driver, Event, Known, Op, Trace, TraceError, diff::Diff, escape, trace,
+};
 
 impl<G: Gateway> World<G> {
     /// Does what the line of a trace says.
@@ -138,7 +140,7 @@ impl<G: Gateway> World<G> {
     }
 
     /// The story so far as a trace of this name, with what everybody got: what its connections are
-    /// called and other values of one run are placeholders. `shows` is its first line. Where the world
+    /// called and other values of one run are placeholders, the ids in what the application sends too. `shows` is its first line. Where the world
     /// has limits or policies of its own, add the lines that say so, `limits ..` and `rooms ..`.
     ///
     /// ```
@@ -162,9 +164,11 @@ impl<G: Gateway> World<G> {
     /// # Errors
     ///
     /// When something happened that no trace can say: code without a connection acted, or a future
-    /// went on that somebody else woke. The error names the line behind which it did.
+    /// went on that somebody else woke. And when a text of the story happens to be the id of a
+    /// connection that somebody was told, so that nobody could tell one from the other. The error names
+    /// the line.
     pub fn trace(&self, name: &str, shows: &str) -> Result<Trace, TraceError> {
-        let (mut known, mut source) = (Known::default(), format!("# {shows}\n"));
+        let (mut known, mut source) = (Known::default(), format!("# {}\n", escape(shows)));
         for told in &self.story {
             let Some(op) = &told.op else {
                 source.push_str("what came here came from no op\n");
@@ -176,6 +180,7 @@ impl<G: Gateway> World<G> {
             if let Op::Disconnect { actor } | Op::Vanish { actor } = op {
                 known.ended(actor);
             }
+            known.said(op);
             source.push_str(&op.to_string());
             if told.answer != Answer::none() {
                 let home = known.namespace_of(op);
@@ -184,6 +189,16 @@ impl<G: Gateway> World<G> {
             }
             source.push('\n');
             for (actor, event) in &told.heard {
+                if let Event::Text(text) = event
+                    && let Some((id, who)) = known.ambiguous_id(known.home(actor), text)
+                {
+                    let told = Trace::parse(name, &*source)?;
+                    let fault = format!(
+                        "\"{id}\" in what {actor} got is the id of {who}, or a text of the story: write \
+                         <{who}> for the one, or another text for the other"
+                    );
+                    return Err(told.error(source.lines().count(), fault));
+                }
                 source.push_str(&trace::line(&mut known, actor, event));
                 source.push('\n');
                 if matches!(event, Event::Closed { .. } | Event::Lost) {
