@@ -206,6 +206,22 @@ mod tests {
             ),
             ("api_keys = [\"s3cret\n", 1, ""),
             (
+                "api_keys = s3cret\n",
+                1,
+                "`api_keys`: a text stands in quotes",
+            ),
+            ("api_keys = [\n\"good\",\ns3cret==\n]\n", 3, ""),
+            (
+                "api_keys = { s3cret = 1, s3cret = 2 }\n",
+                1,
+                "is there twice",
+            ),
+            (
+                "api_keys = 1979-05-27\n",
+                1,
+                "`api_keys`: it must be a list",
+            ),
+            (
                 "allow_origins = [\"example.com\"]\n",
                 1,
                 "`allow_origins`: an origin is a scheme",

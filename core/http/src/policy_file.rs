@@ -106,24 +106,99 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, PolicyFi
 
 /// The parser's message, with the key and the fix where it has none.
 fn told(text: &str, at: Option<usize>, message: &str) -> String {
-    if message.ends_with("invalid type: map, expected a sequence") {
+    let at = at.filter(|&at| text.is_char_boundary(at));
+    let value = at.map_or("", |at| &text[at..]);
+    // A date is a table to the parser, of one key with a name of its own.
+    let is_date = value.starts_with(|first: char| first.is_ascii_digit());
+    if !is_date && message.ends_with("invalid type: map, expected a sequence") {
         return "write `[[rooms]]` in place of `[rooms]`: there is one such table for each policy"
             .to_string();
     }
-    let twice = message.contains("duplicate key");
-    let line = at.and_then(|at| {
-        let begin = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
-        text.get(begin..)?.lines().next()
-    });
-    let key = line.and_then(|line| Some(line.split_once('=')?.0.trim()));
+    let key = at.and_then(|at| key_of(text, at));
+    if message.contains("duplicate key") {
+        let twice = at.map(|at| key_at(text, at)).filter(|key| is_known(key));
+        return match twice {
+            Some(key) => format!("`{key}` is there twice: say it once"),
+            None => "a key is there twice: say it once".to_string(),
+        };
+    }
+    if message.starts_with("string values must be quoted") {
+        let key = key.map_or_else(String::new, |key| format!("`{key}`: "));
+        return format!("{key}a text stands in quotes, a number, true and false without");
+    }
+    let kind = if is_date { "date or time" } else { "table" };
+    let message = message.replace("invalid type: map", &format!("invalid type: {kind}"));
+    let within_history = message.contains("expected one of `messages`");
+    if message.contains("`$__toml_private_datetime`") {
+        let expected = if within_history {
+            "`history` to be keys of it, such as `history.messages = 300`"
+        } else {
+            "each of `rooms` to be keys and values, such as `match = \"chat:*\"`"
+        };
+        return format!("invalid type: {kind}, expected {expected}");
+    }
+    if within_history {
+        return message.replace(" `", " `history.");
+    }
     match key {
-        Some(key) if twice => format!("`{key}` is there twice: say it once"),
         // All but `rooms` itself name their key.
-        Some(key) if message.starts_with("invalid type") && !message.contains("expected `") => {
+        Some(key) if !message.contains('`') || message.ends_with("expected a sequence") => {
             format!("`{key}`: {message}")
         }
-        _ => message.to_string(),
+        _ => message,
     }
+}
+
+/// Keys that a file may have. Any other word in it may be a secret in the wrong place, and is not told.
+const KEYS: [&str; 14] = [
+    "api_keys",
+    "allow_origins",
+    "rooms",
+    "match",
+    "history",
+    "messages",
+    "bytes",
+    "age_s",
+    "presence",
+    "presence_grace_s",
+    "publish",
+    "echo",
+    "members",
+    "overflow",
+];
+
+fn is_known(key: &str) -> bool {
+    key.split('.').all(|part| KEYS.contains(&part))
+}
+
+fn is_of_a_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+/// The key that stands at a place.
+fn key_at(text: &str, at: usize) -> &str {
+    let (before, behind) = text.split_at(at);
+    let begin = before.trim_end_matches(is_of_a_key).len();
+    // A header of a table has its key in brackets.
+    let brackets = behind.len() - behind.trim_start_matches('[').len();
+    let begin = if brackets > 0 { at + brackets } else { begin };
+    let key = &text[begin..];
+    let end = key.find(|c| !is_of_a_key(c)).unwrap_or(key.len());
+    &key[..end]
+}
+
+/// The key whose value a place is in: the one right before it, or that of its line.
+fn key_of(text: &str, at: usize) -> Option<&str> {
+    let before = text[..at].trim_end();
+    let right_before = before.strip_suffix('=').map(|before| {
+        let before = before.trim_end();
+        &before[before.trim_end_matches(is_of_a_key).len()..]
+    });
+    let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let line = text[begin..].lines().next().unwrap_or_default();
+    let of_line = line.split_once('=').map(|(key, _)| key.trim());
+    let mut keys = right_before.into_iter().chain(of_line);
+    keys.find(|key| is_known(key))
 }
 
 #[cfg(test)]
@@ -149,7 +224,93 @@ mod tests {
             (
                 "[[rooms]]\nmatch = \"a\"\nhistory.age = 5\n",
                 3,
-                "expected one of `messages`, `bytes`, `age_s`",
+                "unknown field `history.age`, expected one of `history.messages`, `history.bytes`, \
+                 `history.age_s`",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory.Messages = 5\n",
+                3,
+                "unknown field `history.Messages`, expected one of `history.messages`",
+            ),
+            (
+                "rooms = [{ match = \"a\", history = { a = 1 } }]\n",
+                1,
+                "unknown field `history.a`",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory = 1979-05-27\n",
+                3,
+                "invalid type: date or time, expected `history` to be keys of it",
+            ),
+            (
+                "rooms = [{ match = \"a\", history = 07:32:00 }]\n",
+                1,
+                "invalid type: date or time, expected `history` to be keys of it",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\npresence = 1979-05-27\n",
+                3,
+                "invalid type: date or time, expected `presence` to be \"off\"",
+            ),
+            (
+                "[[rooms]]\nmatch = 1979-05-27T07:32:00Z\n",
+                2,
+                "invalid type: date or time, expected `match` to be a text",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nmembers = {}\n",
+                3,
+                "invalid type: table, expected `members` to be a whole number",
+            ),
+            (
+                "rooms = 1979-05-27\n",
+                1,
+                "`rooms`: invalid type: date or time, expected a sequence",
+            ),
+            (
+                "rooms = [1979-05-27]\n",
+                1,
+                "invalid type: date or time, expected each of `rooms` to be keys and values",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\npresence = members\n",
+                3,
+                "`presence`: a text stands in quotes",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory.messages =\n",
+                3,
+                "`history.messages`: a text stands in quotes, a number",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory = { messages = 1, messages = 2 }\n",
+                3,
+                "`messages` is there twice",
+            ),
+            (
+                "rooms = [{ match = \"a\", match = \"b\" }]\n",
+                1,
+                "`match` is there twice",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\n[rooms.history]\nmessages = 1\nmessages = 2\n",
+                5,
+                "`messages` is there twice",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory.messages = 1\n[rooms.history]\nbytes = 1\n",
+                4,
+                "is there twice",
+            ),
+            (
+                "rooms = 1\n[[rooms]]\nmatch = \"a\"\n",
+                2,
+                "`rooms` is there twice",
+            ),
+            (
+                "[[rooms]]\nmatch = \"a\"\nhistory = 1\nhistory.messages = 2\n",
+                4,
+                "`history.messages`: cannot extend",
             ),
             (
                 "[[rooms]]\nmatch = \"a\"\npresence = \"all\"\n",
