@@ -26,7 +26,7 @@ use crate::{
 pub use self::extract::Valid;
 pub use self::{
     extract::{Extract, Path, Raw, Request},
-    handler::Handler,
+    handler::{Handler, IntoAnswer, OnePayload},
 };
 
 /// A [`Gateway`](crate::Gateway) made from handlers, guards and hooks around a state of type `S`.
@@ -159,21 +159,20 @@ struct Route<S> {
 }
 
 impl<S> Route<S> {
-    fn new<A, H: Handler<S, A> + 'static>(mut handler: H) -> Self {
+    fn new<A, M, H>(mut handler: H) -> Self
+    where
+        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
+    {
         Self {
-            call: Box::new(move |cx, state, request| handler.call(cx, state, request)),
+            call: Box::new(
+                move |cx, state, request| match handler.call(cx, state, request) {
+                    Ok(returned) => returned.into_answer(cx),
+                    Err(failure) => Outcome::Fail(failure),
+                },
+            ),
             stateful: H::STATEFUL,
         }
     }
-}
-
-/// Refuses a handler whose arguments would be the payload twice, while it is compiled.
-const fn check_payloads<S, A, H: Handler<S, A>>() {
-    assert!(
-        H::PAYLOADS <= 1,
-        "a handler takes one payload: make one tuple or struct of these arguments, as in \
-         `(room, text): (String, String)`"
-    );
 }
 
 /// Without state.
@@ -216,8 +215,10 @@ impl<S> Router<S> {
     /// When the event has such a handler already, or its name is empty, over 128 bytes, or begins
     /// with `$`.
     #[must_use]
-    pub fn on<A, H: Handler<S, A> + 'static>(mut self, event: &str, handler: H) -> Self {
-        const { check_payloads::<S, A, H>() };
+    pub fn on<A, M, H>(mut self, event: &str, handler: H) -> Self
+    where
+        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
+    {
         let before = self.event(event).plain.replace(Route::new(handler));
         assert!(before.is_none(), "`{event}` has a handler already");
         self.of_one_kind()
@@ -229,13 +230,10 @@ impl<S> Router<S> {
     ///
     /// When the pattern is not one, when a handler has it already, and as for [`on`](Self::on).
     #[must_use]
-    pub fn on_path<A, H: Handler<S, A> + 'static>(
-        mut self,
-        event: &str,
-        path: &str,
-        handler: H,
-    ) -> Self {
-        const { check_payloads::<S, A, H>() };
+    pub fn on_path<A, M, H>(mut self, event: &str, path: &str, handler: H) -> Self
+    where
+        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
+    {
         let (pattern, paths) = (Pattern::new(path), &mut self.event(event).paths);
         let same = paths.iter().any(|(other, _)| other.is_like(&pattern));
         assert!(!same, "`{event}` has a handler for {path} already");
@@ -247,8 +245,10 @@ impl<S> Router<S> {
 
     /// Handles what no other handler takes. What it leaves [`Outcome::Unclaimed`] is published.
     #[must_use]
-    pub fn fallback<A, H: Handler<S, A> + 'static>(mut self, handler: H) -> Self {
-        const { check_payloads::<S, A, H>() };
+    pub fn fallback<A, M, H>(mut self, handler: H) -> Self
+    where
+        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
+    {
         self.fallback = Some(Route::new(handler));
         self.of_one_kind()
     }

@@ -29,12 +29,13 @@ impl Core {
         Self { folder, library }
     }
 
-    /// Messages of the compiler about a handler; `None` when it takes it.
+    /// Messages of the compiler about a handler; `None` when it takes it. Types are checked, as by
+    /// `cargo check`, and no code is made.
     fn compile(&self, name: &str, handler: &str) -> Option<String> {
         let out = tempdir(name);
         let source = out.join("refused.rs");
         let text = format!(
-            "use roomcast_core::{{Context, Failure, Path, Raw, Router, ok}};\n\
+            "use roomcast_core::{{Context, Failure, Path, Router, ok, router::Raw}};\n\
              pub struct Unknown {{ pub text: String }}\n\
              pub fn router() -> Router {{ Router::default(){handler} }}\n\
              fn main() {{ let _ = router(); }}\n"
@@ -42,7 +43,12 @@ impl Core {
         fs::write(&source, text).expect("written");
         let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let compiled = Command::new(rustc)
-            .args(["--edition=2024", "--color=never", "--emit=obj", "--out-dir"])
+            .args([
+                "--edition=2024",
+                "--color=never",
+                "--emit=metadata",
+                "--out-dir",
+            ])
             .arg(&out)
             .arg("-L")
             .arg(format!("dependency={}", self.folder.display()))
@@ -57,16 +63,41 @@ impl Core {
         (!compiled.status.success()).then_some(said)
     }
 
+    /// The compiler says this of a handler, and nothing of the other things that may be wrong.
     #[track_caller]
-    fn says(&self, name: &str, handler: &str, notes: &[&str]) {
+    fn says(&self, name: &str, handler: &str, what: &Fault) {
         let said = self.compile(name, handler).expect("it does not compile");
         // Lines of a note are broken where the terminal ends.
         let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        for note in notes {
-            assert!(words.contains(note), "{note} is not in:\n{said}");
+        for fault in &FAULTS {
+            for note in fault.0 {
+                let is_there = words.contains(note);
+                assert_eq!(is_there, fault == what, "{note}:\n{said}");
+            }
         }
+        assert!(words.contains("refused.rs:3"), "{said}");
     }
 }
+
+/// Texts of one thing that may be wrong.
+#[derive(PartialEq)]
+struct Fault(&'static [&'static str]);
+
+const ARGUMENT: Fault = Fault(&[
+    "is no handler for a router with the state `()`: one of its arguments does not fit",
+    "a payload, an argument such as `data: Data`, implements `serde::Deserialize`",
+    "#[derive(serde::Deserialize)]",
+]);
+const ANSWER: Fault = Fault(&[
+    "is no answer of a handler",
+    "an answer implements `serde::Serialize`",
+    "#[derive(serde::Serialize)]",
+]);
+const PAYLOADS: Fault = Fault(&[
+    "a handler takes one payload, and this one has several",
+    "make one tuple or struct of these arguments",
+]);
+const FAULTS: [Fault; 3] = [ARGUMENT, ANSWER, PAYLOADS];
 
 fn tempdir(name: &str) -> PathBuf {
     let folder = format!("roomcast-{name}-{}", std::process::id());
@@ -86,37 +117,59 @@ fn a_handler_that_is_right_compiles() {
 
 #[test]
 fn a_payload_without_deserialize_is_named() {
-    Core::find().says(
-        "payload",
-        r#".on("say", |_: &mut Context, data: Unknown| data.text)"#,
-        &[
-            "is no handler for a router with the state `()`",
-            "its payload, an argument such as `data: Data`, implements `serde::Deserialize`",
-            "#[derive(serde::Deserialize)]",
-        ],
-    );
+    for (name, handler) in [
+        (
+            "payload",
+            r#".on("say", |_: &mut Context, data: Unknown| data.text)"#,
+        ),
+        (
+            "payload-behind",
+            r#".on_path("say", "/{a}", |_: &mut Context, Path(_): Path<String>, data: Unknown| data.text)"#,
+        ),
+        (
+            "payload-of-function",
+            r#".on("say", { fn say(_: &mut Context, data: Unknown) -> u8 { data.text.len() as u8 } say })"#,
+        ),
+        (
+            "payload-later",
+            ".fallback(|_: &mut Context, data: Unknown| async move { data.text })",
+        ),
+        (
+            "state",
+            r#".on("say", |_: &mut Context, _: &mut u8, a: u8| a)"#,
+        ),
+        ("no-context", r#".on("say", |a: u8| a)"#),
+    ] {
+        Core::find().says(name, handler, &ARGUMENT);
+    }
 }
 
 #[test]
 fn an_answer_without_serialize_is_named() {
-    Core::find().says(
-        "answer",
-        r#".on("say", |_: &mut Context, text: String| Unknown { text })"#,
-        &[
-            "is no handler for a router with the state `()`",
-            "its answer implements `serde::Serialize`",
-            "#[derive(serde::Serialize)]",
-        ],
-    );
-}
-
-#[test]
-fn a_function_is_named_with_its_types() {
-    Core::find().says(
-        "function",
-        r#".on("say", { fn say(_: &mut Context, data: Unknown) -> u8 { data.text.len() as u8 } say })"#,
-        &["Unknown) -> u8", "serde::Deserialize"],
-    );
+    for (name, handler) in [
+        (
+            "answer",
+            r#".on("say", |_: &mut Context, text: String| Unknown { text })"#,
+        ),
+        (
+            "answer-in-result",
+            r#".on("say", |_: &mut Context, text: String| Ok::<_, Failure>(Unknown { text }))"#,
+        ),
+        (
+            "answer-later",
+            r#".on("say", |_: &mut Context, text: String| async move { Unknown { text } })"#,
+        ),
+        (
+            "answer-of-state",
+            ".fallback(|_: &mut Context, _: &mut (), text: String| vec![Unknown { text }])",
+        ),
+        (
+            "error",
+            r#".on("say", |_: &mut Context, text: String| Err::<u8, _>(Unknown { text }))"#,
+        ),
+    ] {
+        Core::find().says(name, handler, &ANSWER);
+    }
 }
 
 #[test]
@@ -131,17 +184,14 @@ fn two_payloads_are_refused_where_the_handler_is_added() {
             r#".on_path("say", "/{a}", |_: &mut Context, Path(_): Path<String>, a: u8, b: u8| a + b)"#,
         ),
         (
+            "on-ends",
+            r#".on("say", |_: &mut Context, _: &mut (), a: u8, _: Raw, _: Raw, b: u8| a + b)"#,
+        ),
+        (
             "fallback",
             ".fallback(|_: &mut Context, a: u8, b: u8| async move { a + b })",
         ),
     ] {
-        Core::find().says(
-            name,
-            handler,
-            &[
-                "a handler takes one payload: make one tuple or struct of these arguments",
-                "refused.rs:3",
-            ],
-        );
+        Core::find().says(name, handler, &PAYLOADS);
     }
 }

@@ -27,8 +27,9 @@ use super::{
 /// A value that cannot be serialised is an internal error.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that a handler can return",
-    note = "return a value that implements `serde::Serialize`, `()`, `Reply`, `Vec<Reply>`, \
-            `Failure`, `Token`, `Outcome`, or a `Result` of one of these"
+    note = "an answer implements `serde::Serialize`: `#[derive(serde::Serialize)] struct Answer`",
+    note = "it may also be a `Reply`, `Vec<Reply>`, `Failure`, `Token`, `Outcome`, or a `Result` of one of \
+            these with an error that becomes a `Failure`"
 )]
 pub trait IntoOutcome<M> {
     /// The outcome.

@@ -19,7 +19,8 @@ pub struct Request<'m> {
 /// A handler's argument, made from the message.
 ///
 /// Any type that can be deserialised is the payload. `M` tells such types from those that implement
-/// this trait themselves; it is never written.
+/// this trait themselves: these write [`ViaSelf`], or [`ViaPayload`] when they are the payload as a
+/// whole too, of which a handler [takes one](super::OnePayload) at the most.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that a handler can take",
     note = "a payload implements `serde::Deserialize` and borrows nothing: \
@@ -28,10 +29,6 @@ pub struct Request<'m> {
             its text"
 )]
 pub trait Extract<M>: Sized {
-    /// True when this is the payload as a whole. A handler takes one such argument at the most: two
-    /// would each be read from all of `data`.
-    const IS_PAYLOAD: bool = false;
-
     /// Makes the argument.
     ///
     /// # Errors
@@ -44,13 +41,11 @@ pub trait Extract<M>: Sized {
 #[derive(Debug)]
 pub enum ViaSelf {}
 
-/// Marks types that are a payload.
+/// Marks types that are the payload as a whole.
 #[derive(Debug)]
 pub enum ViaPayload {}
 
 impl<T: DeserializeOwned> Extract<ViaPayload> for T {
-    const IS_PAYLOAD: bool = true;
-
     fn extract(request: &Request<'_>) -> Result<Self, Failure> {
         let json = request.message.data.as_str();
         serde_json::from_str(json).map_err(|fault| {
@@ -98,12 +93,10 @@ impl Extract<ViaSelf> for Raw {
 pub struct Valid<T>(pub T);
 
 #[cfg(feature = "garde")]
-impl<T> Extract<ViaSelf> for Valid<T>
+impl<T> Extract<ViaPayload> for Valid<T>
 where
     T: DeserializeOwned + garde::Validate<Context: Default>,
 {
-    const IS_PAYLOAD: bool = true;
-
     fn extract(request: &Request<'_>) -> Result<Self, Failure> {
         let value: T = Extract::<ViaPayload>::extract(request)?;
         match value.validate() {

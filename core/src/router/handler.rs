@@ -2,36 +2,43 @@
 
 use core::future::Future;
 
-use super::extract::{Extract, Request};
-use crate::gateway::{Context, IntoOutcome, Outcome};
+use super::extract::{Extract, Request, ViaPayload, ViaSelf};
+use crate::gateway::{Context, Failure, IntoOutcome, Outcome};
 
 /// A function that a [`Router`](crate::Router) can call.
 ///
 /// Its first argument is `&mut Context`, the second, if wanted, `&mut S`, the state of the router;
-/// then up to four that are made from the message, see [`Extract`]. Its result is anything that
-/// implements [`IntoOutcome`], or a future of it that owns what it needs: that is begun as
-/// [`Context::spawn`] does. `A` stands for the arguments and is never written.
+/// then up to four that are made from the message, see [`Extract`]. `A` stands for the arguments and is
+/// never written.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no handler for a router with the state `{S}`",
-    note = "a handler is `fn(&mut Context, [&mut {S},] up to four arguments) -> impl IntoOutcome` or a \
-            future of one that is `'static`, such as `async move {{ .. }}`; \
-            write the types of a closure's arguments down: `|cx: &mut Context, data: Data| ..`",
-    note = "its payload, an argument such as `data: Data`, implements `serde::Deserialize` and borrows \
-            nothing: `#[derive(serde::Deserialize)] struct Data`",
-    note = "its answer implements `serde::Serialize`, or is a `Reply`, `Vec<Reply>`, `Failure`, `Token`, \
-            `Outcome`, or a `Result` of one of these with an error that becomes a `Failure`: \
-            `#[derive(serde::Serialize)] struct Answer`; `roomcast_core::ok(answer)` is a `Result` whose \
-            error is a `Failure`"
+    message = "`{Self}` is no handler for a router with the state `{S}`: one of its arguments does not fit",
+    note = "the arguments are `&mut Context`, then `&mut {S}` where the state is wanted, then up to four \
+            that are made from the message; write the types of a closure's arguments down: \
+            `|cx: &mut Context, data: Data| ..`",
+    note = "a payload, an argument such as `data: Data`, implements `serde::Deserialize` and borrows \
+            nothing: `#[derive(serde::Deserialize)] struct Data`"
 )]
 pub trait Handler<S, A> {
     /// Whether the handler can change the state.
     const STATEFUL: bool;
 
-    /// How many of its arguments are the payload; see [`Extract::IS_PAYLOAD`].
-    const PAYLOADS: usize;
+    /// How its arguments are made from the message; see [`OnePayload`].
+    type Arguments;
+
+    /// What it returns; see [`IntoAnswer`].
+    type Returned;
 
     /// Calls it.
-    fn call(&mut self, cx: &mut Context<'_>, state: &mut S, request: &Request<'_>) -> Outcome;
+    ///
+    /// # Errors
+    ///
+    /// When the message does not fit its arguments; it is not called then.
+    fn call(
+        &mut self,
+        cx: &mut Context<'_>,
+        state: &mut S,
+        request: &Request<'_>,
+    ) -> Result<Self::Returned, Failure>;
 }
 
 /// Marks handlers that take the state.
@@ -42,89 +49,35 @@ pub enum WithState {}
 #[derive(Debug)]
 pub enum WithoutState {}
 
-/// Marks handlers that return a future.
-#[derive(Debug)]
-pub struct Async<M>(core::marker::PhantomData<M>);
-
 macro_rules! handlers {
     ($($argument:ident $marker:ident),*) => {
-        impl<S, F, R, O, $($argument, $marker,)*>
-            Handler<S, (WithoutState, O, $(($argument, $marker),)*)> for F
+        impl<S, F, R, $($argument, $marker,)*> Handler<S, (WithoutState, $(($argument, $marker),)*)> for F
         where
             F: FnMut(&mut Context<'_>, $($argument),*) -> R,
-            R: IntoOutcome<O>,
             $($argument: Extract<$marker>,)*
         {
             const STATEFUL: bool = false;
-            const PAYLOADS: usize = 0 $(+ $argument::IS_PAYLOAD as usize)*;
+            type Arguments = ($($marker,)*);
+            type Returned = R;
 
-            fn call(&mut self, cx: &mut Context<'_>, _: &mut S, request: &Request<'_>) -> Outcome {
+            fn call(&mut self, cx: &mut Context<'_>, _: &mut S, request: &Request<'_>) -> Result<R, Failure> {
                 let _ = request;
-                self(cx, $(match $argument::extract(request) {
-                    Ok(argument) => argument,
-                    Err(failure) => return Outcome::Fail(failure),
-                }),*).into_outcome()
+                Ok(self(cx, $($argument::extract(request)?),*))
             }
         }
 
-        impl<S, F, R, O, $($argument, $marker,)*>
-            Handler<S, (Async<WithoutState>, O, $(($argument, $marker),)*)> for F
-        where
-            F: FnMut(&mut Context<'_>, $($argument),*) -> R,
-            R: Future<Output: IntoOutcome<O>> + 'static,
-            O: 'static,
-            $($argument: Extract<$marker>,)*
-        {
-            const STATEFUL: bool = false;
-            const PAYLOADS: usize = 0 $(+ $argument::IS_PAYLOAD as usize)*;
-
-            fn call(&mut self, cx: &mut Context<'_>, _: &mut S, request: &Request<'_>) -> Outcome {
-                let _ = request;
-                let work = self(cx, $(match $argument::extract(request) {
-                    Ok(argument) => argument,
-                    Err(failure) => return Outcome::Fail(failure),
-                }),*);
-                Outcome::Later(cx.spawn(work))
-            }
-        }
-
-        impl<S, F, R, O, $($argument, $marker,)*>
-            Handler<S, (Async<WithState>, O, $(($argument, $marker),)*)> for F
+        impl<S, F, R, $($argument, $marker,)*> Handler<S, (WithState, $(($argument, $marker),)*)> for F
         where
             F: FnMut(&mut Context<'_>, &mut S, $($argument),*) -> R,
-            R: Future<Output: IntoOutcome<O>> + 'static,
-            O: 'static,
             $($argument: Extract<$marker>,)*
         {
             const STATEFUL: bool = true;
-            const PAYLOADS: usize = 0 $(+ $argument::IS_PAYLOAD as usize)*;
+            type Arguments = ($($marker,)*);
+            type Returned = R;
 
-            fn call(&mut self, cx: &mut Context<'_>, state: &mut S, request: &Request<'_>) -> Outcome {
+            fn call(&mut self, cx: &mut Context<'_>, state: &mut S, request: &Request<'_>) -> Result<R, Failure> {
                 let _ = request;
-                let work = self(cx, state, $(match $argument::extract(request) {
-                    Ok(argument) => argument,
-                    Err(failure) => return Outcome::Fail(failure),
-                }),*);
-                Outcome::Later(cx.spawn(work))
-            }
-        }
-
-        impl<S, F, R, O, $($argument, $marker,)*>
-            Handler<S, (WithState, O, $(($argument, $marker),)*)> for F
-        where
-            F: FnMut(&mut Context<'_>, &mut S, $($argument),*) -> R,
-            R: IntoOutcome<O>,
-            $($argument: Extract<$marker>,)*
-        {
-            const STATEFUL: bool = true;
-            const PAYLOADS: usize = 0 $(+ $argument::IS_PAYLOAD as usize)*;
-
-            fn call(&mut self, cx: &mut Context<'_>, state: &mut S, request: &Request<'_>) -> Outcome {
-                let _ = request;
-                self(cx, state, $(match $argument::extract(request) {
-                    Ok(argument) => argument,
-                    Err(failure) => return Outcome::Fail(failure),
-                }),*).into_outcome()
+                Ok(self(cx, state, $($argument::extract(request)?),*))
             }
         }
     };
@@ -135,3 +88,73 @@ handlers!(T1 M1);
 handlers!(T1 M1, T2 M2);
 handlers!(T1 M1, T2 M2, T3 M3);
 handlers!(T1 M1, T2 M2, T3 M3, T4 M4);
+
+/// Arguments of which one at the most is the payload: two would each be read from all of `data`.
+#[diagnostic::on_unimplemented(
+    message = "a handler takes one payload, and this one has several",
+    label = "make one tuple or struct of these arguments",
+    note = "as in `|cx: &mut Context, (room, text): (String, String)| ..`"
+)]
+pub trait OnePayload {}
+
+macro_rules! one_payload {
+    ($($markers:tt),*) => {
+        // A list of these tuples says nothing to anybody.
+        $(
+            #[diagnostic::do_not_recommend]
+            impl OnePayload for $markers {}
+        )*
+    };
+}
+
+one_payload!(
+    (),
+    (ViaSelf,),
+    (ViaPayload,),
+    (ViaSelf, ViaSelf),
+    (ViaPayload, ViaSelf),
+    (ViaSelf, ViaPayload),
+    (ViaSelf, ViaSelf, ViaSelf),
+    (ViaPayload, ViaSelf, ViaSelf),
+    (ViaSelf, ViaPayload, ViaSelf),
+    (ViaSelf, ViaSelf, ViaPayload),
+    (ViaSelf, ViaSelf, ViaSelf, ViaSelf),
+    (ViaPayload, ViaSelf, ViaSelf, ViaSelf),
+    (ViaSelf, ViaPayload, ViaSelf, ViaSelf),
+    (ViaSelf, ViaSelf, ViaPayload, ViaSelf),
+    (ViaSelf, ViaSelf, ViaSelf, ViaPayload)
+);
+
+/// What a handler returns: anything that implements [`IntoOutcome`], or a future of it that owns what it
+/// needs; that is begun as [`Context::spawn`] does.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no answer of a handler",
+    note = "an answer implements `serde::Serialize`: `#[derive(serde::Serialize)] struct Answer`",
+    note = "it may also be a `Reply`, `Vec<Reply>`, `Failure`, `Token`, `Outcome`, a `Result` of one of \
+            these with an error that becomes a `Failure`, such as `roomcast_core::ok(answer)`, or a future \
+            of any that is `'static`, such as `async move {{ .. }}`"
+)]
+pub trait IntoAnswer<M> {
+    /// The outcome.
+    fn into_answer(self, cx: &mut Context<'_>) -> Outcome;
+}
+
+/// Marks what is there.
+#[derive(Debug)]
+pub struct Now<M>(core::marker::PhantomData<M>);
+
+/// Marks futures.
+#[derive(Debug)]
+pub struct Later<M>(core::marker::PhantomData<M>);
+
+impl<T: IntoOutcome<M>, M> IntoAnswer<Now<M>> for T {
+    fn into_answer(self, _: &mut Context<'_>) -> Outcome {
+        self.into_outcome()
+    }
+}
+
+impl<F: Future<Output: IntoOutcome<M>> + 'static, M: 'static> IntoAnswer<Later<M>> for F {
+    fn into_answer(self, cx: &mut Context<'_>) -> Outcome {
+        Outcome::Later(cx.spawn(self))
+    }
+}
