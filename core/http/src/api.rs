@@ -18,7 +18,7 @@ use percent_encoding::percent_decode_str;
 pub use self::{answer::Answer, call::ApiCall, send::SendHead};
 use self::{
     answer::Found,
-    query::{Query, number},
+    query::{Query, is_encoded, number},
 };
 use super::{Access, Headers, Problem, Reason, Request, access::NO_NAMESPACE};
 use roomcast_core::{CloseCode, ConnId, Limits, RoomName, ask::Ask, wire::Details};
@@ -92,10 +92,22 @@ pub(super) fn allowed(path: &str) -> Result<&'static str, Problem> {
 /// The parts of a path behind `/api/`, decoded.
 fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Problem> {
     let path = path.strip_prefix("/api/").unwrap_or_default();
-    let fault = |_| Problem::bad_request("the path must be percent-encoded UTF-8");
+    let fault = || {
+        Problem::bad_request(
+            "the path must be percent-encoded UTF-8: two hexadecimal digits behind each %, which is \
+             itself written %25",
+        )
+    };
+    if !is_encoded(path) {
+        return Err(fault());
+    }
     let segments = path.split('/');
     segments
-        .map(|segment| percent_decode_str(segment).decode_utf8().map_err(fault))
+        .map(|segment| {
+            percent_decode_str(segment)
+                .decode_utf8()
+                .map_err(|_| fault())
+        })
         .collect()
 }
 
@@ -133,8 +145,18 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
     let name;
     let (room, resource) = match resource {
         ["room", rest @ ..] => {
-            let fault = || Problem::bad_request("name the room: ?room=NAME, percent-encoded");
-            name = query.take("room").ok_or_else(fault)?;
+            name = match query.take("room") {
+                Some(name) => name,
+                None => {
+                    query.only(match rest {
+                        ["members"] => &["room", "after", "limit"],
+                        ["history"] => &["room", "after", "before", "limit"],
+                        _ => &["room"],
+                    })?;
+                    let detail = "name the room: ?room=NAME, percent-encoded";
+                    return Err(Problem::bad_request(detail));
+                }
+            };
             (Some(&*name), rest)
         }
         ["rooms", name, rest @ ..] => (Some(*name), rest),

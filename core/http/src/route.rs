@@ -22,7 +22,7 @@ pub enum Route<'a> {
     },
     /// Everything below `/api/`, with any method but `OPTIONS`.
     Api,
-    /// `OPTIONS` of any path, or of `*`. Load balancers ask it to see that the server is there.
+    /// `OPTIONS` of a path that there is, or of `*`. Load balancers ask it to see that the server is there.
     Options {
         /// The methods that the path takes.
         allow: &'static str,

@@ -265,6 +265,11 @@ fn what_is_wrong_is_said() {
         ("GET /api/v1/ns", "not_found"),
         ("GET /api/v1/ns/rooms/", "bad_room"),
         ("GET /api/v1/ns/rooms/%ff", "bad_request"),
+        ("GET /api/v1/ns/rooms/50%", "bad_request"),
+        ("GET /api/v1/ns/rooms/a%2", "bad_request"),
+        ("GET /api/v1/ns/rooms/%zz/members", "bad_request"),
+        ("GET /api/v1/ns/rooms?prefix=50%", "bad_request"),
+        ("GET /api/v1/ns/room?room=a%2Gb", "bad_request"),
         ("GET /api/v1/ns/rooms/%00", "bad_room"),
         ("GET /api/v1/ns/rooms?limit=0", "bad_request"),
         ("GET /api/v1/ns/rooms?limit=1001", "bad_request"),
@@ -373,6 +378,11 @@ fn parameters_that_a_call_does_not_know_are_refused_by_name() {
         "GET /api/v1/ns/rooms?x=1",
         "GET /api/v1/ns/rooms/a?x",
         "GET /api/v1/ns/room?room=a&x",
+        "GET /api/v1/ns/room?x=a",
+        "GET /api/v1/ns/room?limit=1",
+        "GET /api/v1/ns/room/members?before=1",
+        "GET /api/v1/ns/room/history?x=1",
+        "PUT /api/v1/ns/room/members/0?x=a",
         "GET /api/v1/ns/rooms/a?x&limit=1",
         "GET /api/v1/ns/rooms/a/members?before=1&x=1",
         "GET /api/v1/ns/rooms/a/history?x=1",
@@ -409,6 +419,16 @@ fn numbers_in_a_query_are_digits() {
         ] {
             let request = format!("{call}{sign}");
             assert_eq!(namespace.told(&request, ""), "bad_request", "{request}");
+        }
+    }
+    for name in ["after", "before"] {
+        for large in ["18446744073709551616", "99999999999999999999999"] {
+            let request = format!("GET /api/v1/ns/rooms/a/history?{name}={large}");
+            let refused = namespace.answer(&request, &[], "").expect_err(name);
+            let text = Response::from(refused).body.into_owned();
+            let text = String::from_utf8(text).expect("JSON");
+            let says = format!("{name} must be an offset: 0 to 18446744073709551615");
+            assert!(text.contains(&says), "{text}");
         }
     }
     let code = "DELETE /api/v1/ns/connections?user=a&code=%2B4000";

@@ -65,7 +65,12 @@ impl Query {
 
     /// An offset of a history.
     pub(super) fn offset(&self, name: &'static str) -> Result<Option<u64>, Problem> {
-        let fault = || Problem::bad_request(format!("{name} must be an offset, digits only"));
+        let fault = || {
+            Problem::bad_request(format!(
+                "{name} must be an offset: 0 to {}, digits only",
+                u64::MAX
+            ))
+        };
         let offset = self.get(name);
         offset
             .map(|text| number(text).ok_or_else(fault))
@@ -93,8 +98,21 @@ pub(super) fn number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| digits)
 }
 
+/// True when each `%` of a text has two hexadecimal digits behind it.
+pub(super) fn is_encoded(text: &str) -> bool {
+    text.split('%').skip(1).all(|behind| {
+        let digits = behind.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
 /// A name or a value, as it was meant.
 fn decoded(text: &str) -> Result<String, Problem> {
+    if !is_encoded(text) {
+        let detail = "the query must be percent-encoded: two hexadecimal digits behind each %, which is \
+                      itself written %25";
+        return Err(Problem::bad_request(detail));
+    }
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced)
         .decode_utf8()
@@ -155,9 +173,22 @@ mod tests {
 
     #[test]
     fn what_nobody_could_read_in_one_way_is_refused() {
-        for bad in ["limit=1&limit=1", "a=%FF", "%FF=a", "limit=1&%6Cimit=2"] {
+        for bad in [
+            "limit=1&limit=1",
+            "a=%FF",
+            "%FF=a",
+            "limit=1&%6Cimit=2",
+            "room=50%",
+            "room=%",
+            "room=%2",
+            "room=a%zzb",
+            "room=%2%46",
+            "%=1",
+            "room=%\u{fc}1",
+        ] {
             assert!(Query::read(bad).is_err(), "{bad}");
         }
+        assert!(is_encoded("a%2Fb%25%c3%BC") && is_encoded(""));
         let query = Query::read("room=a+b%2Bc&&after=").expect("a form");
         assert_eq!(query.get("room"), Some("a b+c"));
         assert_eq!(query.get("after"), Some(""));
