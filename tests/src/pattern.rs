@@ -496,14 +496,26 @@ mod tests {
     #[test]
     fn a_pattern_of_a_text_fits_it() {
         let mut known = Known::default();
-        for (actor, id) in [("alice", "0"), ("bob", "1"), ("bob", "2")] {
+        let said = r#"alice sends {"event":"x","data":"0"}"#;
+        known.said(&said.parse().expect("an op"));
+        let connections = [
+            ("alice", "0"),
+            ("bob", "1"),
+            ("bob", "2"),
+            ("carol", "1048576"),
+        ];
+        for (actor, id) in connections {
             known.ended(&actor.into());
             known.connected(&actor.into(), "n", id);
         }
         for (text, expected) in [
             (
-                r#"{"from":{"conn":"0"},"data":"0"}"#,
-                r#"{"from":{"conn":"<alice>"},"data":"0"}"#,
+                r#"{"from":{"conn":"0"},"data":["0","1"],"n":0}"#,
+                r#"{"from":{"conn":"<alice>"},"data":["0","<bob 1>"],"n":0}"#,
+            ),
+            (
+                r#"{"data":{"1048576":"dm:1048576","n":1048576,"x":10485760}}"#,
+                r#"{"data":{"<carol>":"dm:<carol>","n":<carol>,"x":10485760}}"#,
             ),
             (
                 r#"[{"conn":"1"},{"conn":"2"},{"conn":"3"}]"#,

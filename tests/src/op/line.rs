@@ -81,7 +81,12 @@ impl fmt::Display for Op {
                 }
                 let event = Event::new(event).with_path(path.as_deref());
                 let json = sent_json(to, event, data);
-                // Not `escape`: the actors in it are placeholders already.
+                // Not `escape` where that is not needed: the actors in it are placeholders.
+                let json = if expand(&json) == json {
+                    json
+                } else {
+                    escape(&json)
+                };
                 write!(
                     f,
                     "sends {}",
