@@ -55,13 +55,17 @@ const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// Checks a filter of the log: directives separated by commas, each a level or `target=level`. Without
 /// this check any other word is a target of that name, and nothing is logged.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
-    let directives: Vec<&str> = text.split(',').map(str::trim).collect();
-    for directive in &directives {
-        let level = match directive.rsplit_once('=') {
-            Some((_, level)) => level,
-            None => directive,
+    if text.contains('[') {
+        return Err("cannot choose by spans: the server has none".to_owned());
+    }
+    let (mut directives, mut is_about_us) = (Vec::new(), false);
+    for directive in text.split(',') {
+        let (target, level) = match directive.rsplit_once('=') {
+            Some((target, level)) => (Some(target.trim().to_owned()), level.trim()),
+            None => (None, directive.trim()),
         };
-        if !LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known)) {
+        let is_level = LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known));
+        if !is_level || target.as_deref() == Some("") {
             return Err(format!(
                 "must be {} or {}, or a list such as roomcast=debug,info, in which each entry is one \
                  of these levels or ends with = and one",
@@ -69,15 +73,34 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
                 LEVELS[5]
             ));
         }
+        is_about_us |= target.as_deref().is_none_or(is_ours);
+        directives.push(match target {
+            Some(target) => format!("{target}={level}"),
+            None => level.to_owned(),
+        });
+    }
+    if !is_about_us {
+        return Err(format!(
+            "is about other programs only, so that nothing of this one would be logged: write a level \
+             beside it, as in {},info, or a target that is roomcast or begins with roomcast::",
+            directives.join(",")
+        ));
     }
     let filter = directives.join(",");
-    if filter.contains('[') {
-        return Err("cannot choose by spans: the server has none".to_owned());
-    }
     match filter.parse::<Targets>() {
         Ok(_) => Ok(filter),
         Err(fault) => Err(format!("cannot be used as a filter: {fault}")),
     }
+}
+
+/// True when a target is of this program. A target is taken for all that begin with it.
+fn is_ours(target: &str) -> bool {
+    const OURS: &str = "roomcast";
+    let name = target.split('[').next().unwrap_or_default().trim_end();
+    let within = name
+        .strip_prefix(OURS)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with('_'));
+    within || (!name.is_empty() && OURS.starts_with(name))
 }
 
 #[cfg(test)]
@@ -139,6 +162,13 @@ mod tests {
             ("roomcast=debug,info", "roomcast=debug,info"),
             ("roomcast=debug, warn\n", "roomcast=debug,warn"),
             ("roomcast::run=info", "roomcast::run=info"),
+            (" info\n", "info"),
+            ("info , roomcast = trace", "info,roomcast=trace"),
+            ("roomcast =debug", "roomcast=debug"),
+            ("roomcast::run = debug ", "roomcast::run=debug"),
+            ("room=debug", "room=debug"),
+            ("tokio=off,info", "tokio=off,info"),
+            ("hyper=trace,roomcast=info", "hyper=trace,roomcast=info"),
         ] {
             assert_eq!(log_filter(text), Ok(filter.to_owned()), "{text}");
         }
@@ -157,6 +187,8 @@ mod tests {
             "[conn]",
             "info debug",
             "=",
+            "=info",
+            " =info",
             "critical",
         ] {
             let fault = log_filter(bad).expect_err(bad);
@@ -168,6 +200,24 @@ mod tests {
         for spans in ["roomcast[conn]=trace", "info,[conn{id=1}]=trace"] {
             let fault = log_filter(spans).expect_err(spans);
             assert!(fault.contains("spans"), "{spans}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_about_this_program() {
+        for bad in [
+            "tokio=off",
+            "hyper=debug,tokio=trace",
+            "r\u{43e}omcast=debug",
+            "roomcst=info",
+            "roomcaster=debug",
+            "Roomcast=debug",
+        ] {
+            let fault = log_filter(bad).expect_err(bad);
+            assert!(
+                fault.contains("nothing of this one") && fault.contains(",info"),
+                "{fault}"
+            );
         }
     }
 }
