@@ -592,8 +592,11 @@ impl ServeArgs {
             .with(layer)
             .with(filter)
             .init();
-        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        for Stray { name, nearest } in environment::strays(names) {
+        let set = std::env::vars_os().filter_map(|(name, value)| {
+            let value = value.to_string_lossy().into_owned();
+            name.into_string().ok().map(|name| (name, value))
+        });
+        for Stray { name, nearest } in environment::strays(set) {
             match nearest {
                 Some(nearest) => tracing::warn!("{name} is not read: {nearest} may be meant"),
                 None => tracing::warn!("{name} is not read: no setting is called so"),
@@ -613,9 +616,13 @@ impl ServeArgs {
 fn platform_port(port: Option<&str>) -> Result<Option<u16>, &'static str> {
     match port {
         None | Some("") => Ok(None),
-        Some(port) => port.parse().map(Some).map_err(
-            |_| "PORT must be 0 to 65535: it is read where --listen (ROOMCAST_LISTEN) is not given",
-        ),
+        // A sign is no digit, though `parse` takes one.
+        Some(port) => match port.parse() {
+            Ok(number) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Some(number)),
+            _ => Err(
+                "PORT must be 0 to 65535: it is read where --listen (ROOMCAST_LISTEN) is not given",
+            ),
+        },
     }
 }
 
@@ -805,7 +812,15 @@ mod tests {
         assert_eq!(platform_port(None), Ok(None));
         assert_eq!(platform_port(Some("")), Ok(None));
         assert_eq!(platform_port(Some("8080")), Ok(Some(8080)));
-        for bad in ["x", "70000", "tcp://10.0.0.1:3000", "-1"] {
+        for bad in [
+            "x",
+            "70000",
+            "tcp://10.0.0.1:3000",
+            "-1",
+            "+80",
+            " 80",
+            "80.5",
+        ] {
             let fault = platform_port(Some(bad)).expect_err(bad);
             assert!(fault.contains("PORT") && fault.contains("--listen"));
         }
