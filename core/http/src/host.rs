@@ -206,6 +206,7 @@ mod tests {
             ("a.1", "IPv4 address"),
             ("xn--.com", "no name that can be registered"),
             ("[fe80::1%1]", "no IPv6 address"),
+            ("fe80::1%1", "stands in brackets"),
         ] {
             let fault = bad.parse::<HostRule>().expect_err(bad).to_string();
             assert!(

@@ -5,7 +5,7 @@ use alloc::{
     format,
     string::{String, ToString},
 };
-use core::{fmt, str::FromStr};
+use core::{fmt, net::Ipv6Addr, str::FromStr};
 
 use super::{
     host_name::{Host, host_only, is_loopback_host},
@@ -95,6 +95,9 @@ impl OriginRule {
         };
         if host.contains('*') {
             return fault("`*.` stands right behind ://, for whole labels");
+        }
+        if !host.starts_with('[') && host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
+            return fault("it has one port");
         }
         let host = Host::read(host)?;
         if subdomains && matches!(host, Host::Address(_)) {
@@ -384,7 +387,10 @@ mod tests {
             ("ws://a.com:3000", ": write http://a.com:3000"),
             ("https://a.com:+443", ": write https://a.com"),
             ("https://a.com:+8443", ": write https://a.com:8443"),
-            ("http://a.com:8080:80", ": write http://a.com:8080"),
+            (
+                "http://a.com:8080:80",
+                "it has one port: write http://a.com:8080",
+            ),
             ("http://[::1]:8080:80", ": write http://[::1]:8080"),
             ("https://example.com:443:", ": write https://example.com"),
             ("https://fd00::a", ": write https://[fd00::a]"),

@@ -76,7 +76,10 @@ fn unwrapped(text: &str) -> &str {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     match within {
-        Some(within) if within.parse::<Ipv6Addr>().is_err() => within.trim_matches(is_around),
+        // In brackets of its own an IPv6 address stands, or what is meant for one.
+        Some(within) if within.contains("://") || !within.contains(':') => {
+            within.trim_matches(is_around)
+        }
         _ => bare,
     }
 }
@@ -176,6 +179,7 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
             // Its last number may be meant as a port.
             Ok(_) if has_decimal_end(authority) => return None,
             Ok(address) => return Some((Host::Address(IpAddr::V6(address)).to_string(), None)),
+            Err(_) if authority.contains("::") => return None,
             Err(_) => match authority.split_once(':') {
                 Some((host, ports)) => (host.to_owned(), ports),
                 None => (authority.to_owned(), ""),
@@ -234,6 +238,9 @@ pub(super) mod tests {
             "http://[::1",
             "http://::1:5173",
             ".a.com",
+            "http://[fe80::1%1]",
+            "http://fe80::1%1",
+            "http://1::2::3",
             "about:blank",
             "data:,x",
             "file:///",
