@@ -80,6 +80,9 @@ pub enum Class<'a> {
     /// It must arrive while the connection lives: an answer, an error, a notice. Queues have some
     /// room reserved for these.
     Control,
+    /// The same, of an answer by which the recipient knows where it stands in a room: a notice of a gap
+    /// that was queued before it does not count behind it. Only of rooms that drop their oldest messages.
+    Position(Shed<'a>),
     /// The recipient is to be closed as too slow.
     Message,
     /// Messages may be dropped.
@@ -160,21 +163,26 @@ impl Kind {
     pub(crate) const CONTROL: Self = Self(0);
     pub(crate) const MESSAGE: Self = Self(1);
     const SHEDDABLE: u32 = 2;
+    const POSITION: u32 = 1 << 31;
 
     /// By the index of a [`Shedding`].
     fn sheddable(at: usize) -> Self {
         // A turn with so many messages would not fit into memory.
-        Self(u32::try_from(at).map_or(u32::MAX, |at| at.saturating_add(Self::SHEDDABLE)))
+        let last = Self::POSITION - 1;
+        Self(u32::try_from(at).map_or(last, |at| at.saturating_add(Self::SHEDDABLE).min(last)))
+    }
+
+    const fn shed(at: u32, outbox: &Outbox) -> Shed<'_> {
+        let at = ((at & !Self::POSITION) - Self::SHEDDABLE) as usize;
+        Shed { outbox, at }
     }
 
     const fn class(self, outbox: &Outbox) -> Class<'_> {
         match self {
             Self::CONTROL => Class::Control,
             Self::MESSAGE => Class::Message,
-            Self(at) => Class::Sheddable(Shed {
-                outbox,
-                at: (at - Self::SHEDDABLE) as usize,
-            }),
+            Self(at) if at & Self::POSITION == 0 => Class::Sheddable(Self::shed(at, outbox)),
+            Self(at) => Class::Position(Self::shed(at, outbox)),
         }
     }
 }
@@ -389,6 +397,12 @@ impl Outbox {
         Kind::sheddable(sheddings.len() - 1)
     }
 
+    /// The kind of an answer that gives the position in a room. Not while a frame is being made.
+    pub(crate) fn position(&mut self, room: &str, offset: u64) -> Kind {
+        let Kind(at) = self.shedding(room, "", offset, Overflow::DropOldest);
+        Kind(at | Kind::POSITION)
+    }
+
     pub(crate) fn persist_room(&mut self, room: &str) {
         let room = self.note(room);
         self.rare(DurableCommand::PersistRoom(room));
@@ -420,10 +434,15 @@ impl Outbox {
 
     /// A frame for one connection: an answer, an error, a notice.
     pub(crate) fn send_to(&mut self, conn: ConnId, write: impl FnOnce(&mut String)) {
+        self.send_to_as(conn, Kind::CONTROL, write);
+    }
+
+    /// The same, of another kind.
+    pub(crate) fn send_to_as(&mut self, conn: ConnId, kind: Kind, write: impl FnOnce(&mut String)) {
         let (text, draft) = self.frame();
         write(text);
         self.to.push(conn);
-        self.send(draft, Kind::CONTROL);
+        self.send(draft, kind);
     }
 
     /// A message for one connection that missed it.

@@ -158,7 +158,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         let limits = self.limits.of(tag);
         let newest = match tag {
             Tag::Sheddable(shed) => Some(shed.clone()),
-            Tag::Control | Tag::Message | Tag::Gap(_) => None,
+            Tag::Control | Tag::Position(_) | Tag::Message | Tag::Gap(_) => None,
         };
         let mut replaced = 0;
         if let Some(newest) = &newest {

@@ -7,7 +7,7 @@ use crate::{
     hub::Hub,
     hub::conn::ConnId,
     hub::error::RequestError,
-    outbox::Outbox,
+    outbox::{Kind, Outbox},
     room::RoomNameError,
     room::recovery::SincePosition,
     time::Timestamp,
@@ -79,7 +79,8 @@ impl Hub {
             self.missed(now, slot, conn, since, out)
         });
         let position = self.position_at(slot);
-        answer(conn, request, out, |text| {
+        let kind = self.position_kind(slot, out);
+        answer_as(kind, conn, request, out, |text| {
             text.push_str(r#"{"epoch":"#);
             write_string(text, &position.epoch);
             text.push_str(r#","offset":"#);
@@ -168,7 +169,17 @@ pub(crate) fn answer(
     out: &mut Outbox,
     data: impl FnOnce(&mut alloc::string::String),
 ) {
-    out.send_to(conn, |text| {
+    answer_as(Kind::CONTROL, conn, request, out, data);
+}
+
+pub(crate) fn answer_as(
+    kind: Kind,
+    conn: ConnId,
+    request: &Envelope<'_>,
+    out: &mut Outbox,
+    data: impl FnOnce(&mut alloc::string::String),
+) {
+    out.send_to_as(conn, kind, |text| {
         let (id, room) = (request.id.as_ref(), request.room.as_deref());
         write_head(text, &request.event, id, room);
         text.push_str(r#","data":"#);

@@ -24,7 +24,7 @@ impl QueueLimits {
     /// The limits for frames of a tag.
     pub(super) const fn of(self, tag: &Tag) -> Self {
         match tag {
-            Tag::Control | Tag::Gap(_) => self.with_reserve(),
+            Tag::Control | Tag::Position(_) | Tag::Gap(_) => self.with_reserve(),
             Tag::Message | Tag::Sheddable(_) => self,
         }
     }

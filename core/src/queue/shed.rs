@@ -40,9 +40,9 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     /// is left. Gives how many were dropped.
     ///
     /// A notice takes the place of the first, and another one that of the first behind each answer
-    /// between them: it may be that to a join, for which an earlier notice does not count, or it may
-    /// give an offset that was published later. Notices are always let in: there are no more of them
-    /// than of answers.
+    /// between them that gives the position in the room: an earlier notice does not count for who joins
+    /// again. Behind any other answer it does, for its reader stands where it says. Notices are always
+    /// let in: there are no more of them than of such answers.
     pub(super) fn drop_oldest(
         &mut self,
         room: &str,
@@ -61,11 +61,11 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
                     told |= chunk.is_notice_of(room);
                     return true;
                 }
-                Tag::Control => {
-                    told = false;
+                Tag::Position(of) => {
+                    told &= **of != *room;
                     return true;
                 }
-                Tag::Message => return true,
+                Tag::Control | Tag::Message => return true,
             };
             let fits = bytes <= limits.bytes_max && frames <= limits.frames_max;
             if fits || shed.overflow() != Overflow::DropOldest || *shed.room() != *room {

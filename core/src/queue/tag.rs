@@ -9,6 +9,8 @@ use crate::{outbox::Class, policy::Overflow};
 pub enum Tag {
     /// It must arrive while the connection lives.
     Control,
+    /// The same, of an answer that gives the position in this room.
+    Position(Arc<str>),
     /// Messages that are not dropped one by one.
     #[default]
     Message,
@@ -69,6 +71,7 @@ impl From<Class<'_>> for Tag {
     fn from(class: Class<'_>) -> Self {
         match class {
             Class::Control => Self::Control,
+            Class::Position(shed) => Self::Position(shed.room().into()),
             Class::Message => Self::Message,
             Class::Sheddable(shed) => Self::Sheddable(Arc::new(Sheddable::new(
                 shed.room(),
@@ -100,14 +103,18 @@ impl Tag {
     pub fn room(&self) -> Option<&str> {
         match self {
             Self::Sheddable(shed) => Some(&shed.room),
-            Self::Control | Self::Message | Self::Gap(_) => None,
+            Self::Control | Self::Position(_) | Self::Message | Self::Gap(_) => None,
         }
     }
 
     pub(super) fn sheddable(&self, policy: Overflow) -> Option<&Sheddable> {
         match self {
             Self::Sheddable(shed) if shed.overflow == policy => Some(shed),
-            Self::Control | Self::Message | Self::Sheddable(_) | Self::Gap(_) => None,
+            Self::Control
+            | Self::Position(_)
+            | Self::Message
+            | Self::Sheddable(_)
+            | Self::Gap(_) => None,
         }
     }
 }

@@ -88,7 +88,7 @@ fn order(queue: &SendQueue<Vec<u8>>) -> Vec<u64> {
     let chunks = queue.first.iter().chain(&queue.rest);
     let offset = |chunk: &Chunk<Vec<u8>>| match &chunk.tag {
         Tag::Sheddable(shed) => shed.offset(),
-        Tag::Control | Tag::Message | Tag::Gap(_) => 0,
+        Tag::Control | Tag::Position(_) | Tag::Message | Tag::Gap(_) => 0,
     };
     chunks.map(offset).collect()
 }
@@ -147,7 +147,7 @@ fn a_gap_is_where_the_first_message_was() {
     for offset in 1..=3 {
         assert_eq!(say(&mut queue, "r", offset), None);
     }
-    assert!(queue.push(frames(&[7]), 1, Tag::Control)); // an answer with the offset 4
+    assert!(queue.push(frames(&[7]), 1, Tag::Position("r".into()))); // a join at the offset 4
     for offset in 5..=6 {
         assert_eq!(say(&mut queue, "r", offset), None);
     }
@@ -161,17 +161,37 @@ fn a_gap_is_where_the_first_message_was() {
     assert_eq!(lens(&queue), [6, 2, 3, 7, 3, 6, 9, 6]);
     assert_eq!((chunks(&queue)[2], chunks(&queue)[4]), ((0, 3), (4, 3)));
     assert_eq!(say(&mut queue, "r", 9), dropped(2));
-    assert_eq!(lens(&queue), [6, 2, 3, 7, 3, 9, 3, 6]);
-    assert_eq!(chunks(&queue)[6], (7, 3));
+    assert_eq!(
+        lens(&queue),
+        [6, 2, 3, 7, 3, 9, 6],
+        "nothing is told behind another answer"
+    );
+}
+
+/// Nothing but the position in the room moves a reader who stands where the first notice says.
+#[test]
+fn other_answers_do_not_tell_a_gap_again() {
+    let mut queue = bounded(usize::MAX / 2, 8);
+    let answers = [Tag::Control, Tag::Position("q".into()), Tag::Message];
+    for (offset, answer) in (1..).zip(answers) {
+        assert_eq!(say(&mut queue, "r", offset), None);
+        assert!(queue.push(frames(&[2]), 1, answer));
+    }
+    let long = frames(&[6; 6]);
+    let tag = shed("r", "e", 4, Overflow::DropOldest);
+    assert!(!queue.push(long, 6, tag));
+    assert_eq!(Some(queue.settle(cut, notice)), dropped(9));
+    let answer = (1, 2);
+    assert_eq!(chunks(&queue), [(0, 3), answer, answer, answer]);
 }
 
 /// One loss on both sides of an answer.
 #[test]
-fn a_gap_is_told_again_behind_each_answer() {
+fn a_gap_is_told_again_behind_each_position() {
     let mut queue = bounded(usize::MAX / 2, 8);
     for offset in 1..=6 {
         if offset % 2 == 0 {
-            assert!(queue.push(frames(&[2]), 1, Tag::Control));
+            assert!(queue.push(frames(&[2]), 1, Tag::Position("r".into())));
         }
         if offset < 6 {
             assert_eq!(say(&mut queue, "r", offset), None);

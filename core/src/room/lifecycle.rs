@@ -7,8 +7,8 @@ use crate::{
     hub::change::Change,
     hub::conn::{ConnId, Metas},
     hub::error::JoinError,
-    outbox::Outbox,
-    policy::{HistoryPolicy, PresencePolicy, RoomPolicy},
+    outbox::{Kind, Outbox},
+    policy::{HistoryPolicy, Overflow, PresencePolicy, RoomPolicy},
     room::history::{Except, History},
     room::presence::{Arrival, Presence, Who},
     room::{Extra, Room},
@@ -437,6 +437,17 @@ impl Hub {
     pub(crate) fn room_policy(&self, slot: u32) -> Option<&RoomPolicy> {
         let extra = self.rooms.get(slot).extra.as_ref()?;
         Some(self.config.policies.get(extra.policy))
+    }
+
+    /// The kind of an answer that says where a member of a room stands.
+    pub(crate) fn position_kind(&self, slot: u32, out: &mut Outbox) -> Kind {
+        match self.room_policy(slot) {
+            Some(policy) if policy.overflow == Overflow::DropOldest => {
+                let offset = self.position_at(slot).offset;
+                out.position(&self.rooms.get(slot).name, offset)
+            }
+            Some(_) | None => Kind::CONTROL,
+        }
     }
 
     pub(crate) fn history_policy(&self, slot: u32) -> Option<&HistoryPolicy> {

@@ -13,7 +13,7 @@ use crate::{
     room::PageError,
     room::history::{History, HistoryMessage, Reader, Since},
     time::Timestamp,
-    verb::{answer, object},
+    verb::{answer_as, object},
     wire::envelope::{Envelope, RequestId, write_head, write_string},
     wire::payload::Payload,
 };
@@ -183,6 +183,7 @@ impl Hub {
         self.trim_told(now, slot, out);
         let limit = data.limit.and_then(|limit| usize::try_from(limit).ok());
         let reader = self.reader(conn, &data.conn.0);
+        let kind = self.position_kind(slot, out);
         let history = self.rooms.get(slot).history().ok_or(PageError::NoHistory)?;
         let (after, before) = (data.after, data.before);
         let page = self.page(
@@ -192,7 +193,7 @@ impl Hub {
             limit,
             Some(reader),
         );
-        answer(conn, request, out, |text| {
+        answer_as(kind, conn, request, out, |text| {
             text.push_str(r#"{"epoch":"#);
             write_string(text, &history.epoch);
             text.push_str(r#","offset":"#);

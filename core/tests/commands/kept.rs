@@ -362,6 +362,7 @@ fn a_room_that_sheds_says_so_with_each_message() {
         });
         let name = |class| match class {
             Class::Control => "control".to_owned(),
+            Class::Position(shed) => format!("position in {}", shed.room()),
             Class::Message => "message".to_owned(),
             Class::Sheddable(shed) => {
                 assert_ne!(shed.overflow(), Overflow::Close);
@@ -386,7 +387,7 @@ fn a_room_that_sheds_says_so_with_each_message() {
     let shed = [
         "den said 0 DropOldest",
         "den $joined 0 DropOldest",
-        "control",
+        "position in den",
     ];
     assert_eq!(classes(&harness), shed);
     harness.out.clear();
