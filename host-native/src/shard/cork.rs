@@ -48,8 +48,8 @@ impl Shard {
         frame: Frame<'_>,
         class: Class<'_>,
     ) -> Pushed {
-        if matches!(class, Class::Sheddable(_)) {
-            // Must be dropped by itself.
+        if matches!(class, Class::Sheddable(_) | Class::Position(_)) {
+            // Must be dropped, or counted with, by itself.
             return self.push(socket, now, ws::message(frame), 1, class.into());
         }
         let full = {
