@@ -27,7 +27,7 @@ const GAPS: u64 = 100;
 const RUNS_MAX: usize = 20;
 
 const POLICY: &str =
-    "[[rooms]]\nmatch = \"log\"\nhistory.messages = 100\noverflow = \"drop-oldest\"\n";
+    "[[rooms]]\nmatch = \"*\"\nhistory.messages = 100\noverflow = \"drop-oldest\"\n";
 
 /// Messages and gaps that a reader saw.
 #[derive(Debug, Default)]
@@ -79,8 +79,8 @@ fn read(mut peer: Peer, over: &AtomicBool) -> Seen {
     }
 }
 
-/// Gaps, and those that were not told where they are.
-fn run(threads: usize) -> (u64, Vec<(u64, u64)>) {
+/// A server of rooms that drop their oldest messages.
+fn server(threads: usize) -> (tempfile::TempDir, Server) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("rooms.toml");
     std::fs::write(&path, POLICY).expect("a file");
@@ -91,6 +91,12 @@ fn run(threads: usize) -> (u64, Vec<(u64, u64)>) {
         "--inbound-rate=off".into(),
         "--inbound-bytes-rate=off".into(),
     ]);
+    (folder, server)
+}
+
+/// Gaps, and those that were not told where they are.
+fn run(threads: usize) -> (u64, Vec<(u64, u64)>) {
+    let (_folder, server) = server(threads);
     let over = AtomicBool::new(false);
     let mut publisher = Peer::connect(server.authority(), "");
     publisher.join("log");
@@ -145,6 +151,119 @@ fn on_threads(threads: usize) {
     );
     assert!(gaps > GAPS, "{gaps} gaps: nothing was tried");
     assert!(late == 0, "{late} of {gaps} gaps are told late: {silent:?}");
+}
+
+/// Where a member of a room stands.
+struct At {
+    offset: u64,
+    /// It was told that it lost something behind that.
+    told: bool,
+}
+
+/// Reads two rooms up to the last message of the one, and goes out of the other and in again; gives how
+/// many gaps it was told of, and what was wrong with them.
+fn read_two(mut peer: Peer, over: &AtomicBool) -> (u64, Vec<String>) {
+    let (mut gaps, mut faults, mut bytes) = (0, Vec::new(), 0);
+    let mut rooms = ["log", "den"].map(|room| {
+        (
+            room,
+            Some(At {
+                offset: 0,
+                told: false,
+            }),
+        )
+    });
+    loop {
+        let Said::Text(text) = peer.next() else {
+            panic!("the reader was closed");
+        };
+        bytes += text.len();
+        let of = usize::from(text.contains(r#""room":"den""#));
+        let (room, at) = &mut rooms[of];
+        if text.starts_with(r#"{"event":"$leave""#) {
+            *at = None;
+        } else if text.starts_with(r#"{"event":"$join""#) {
+            let offset = number(&text, r#""offset":"#).expect("an offset");
+            *at = Some(At {
+                offset,
+                told: false,
+            });
+        } else if text.starts_with(r#"{"event":"$gap""#) {
+            let after = number(&text, r#""after":"#).expect("an offset");
+            let at = at.as_mut().expect("a member");
+            gaps += 1;
+            if at.told || after != at.offset {
+                faults.push(format!(
+                    "{room}: {after} at {}, told {}",
+                    at.offset, at.told
+                ));
+            }
+            at.told = true;
+        } else if let Some(offset) = number(&text, r#""offset":"#) {
+            let at = at.as_mut().expect("a member");
+            if offset != at.offset + 1 && !at.told {
+                faults.push(format!("{room}: {offset} at {}", at.offset));
+            }
+            *at = At {
+                offset,
+                told: false,
+            };
+            if of == 0 && offset == MESSAGES / 2 {
+                return (gaps, faults);
+            }
+        }
+        if bytes >= READ && !over.load(Ordering::Relaxed) {
+            bytes = 0;
+            peer.say(r#"{"event":"$leave","room":"den"}"#);
+            peer.say(r#"{"event":"$join","room":"den"}"#);
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// What is answered of one room is nothing that was read of another.
+#[test]
+fn a_gap_is_told_once_while_nothing_of_its_room_is_read() {
+    let (mut gaps, mut faults) = (0, Vec::new());
+    for threads in [1, 2] {
+        let (_folder, server) = server(threads);
+        let over = AtomicBool::new(false);
+        let mut publisher = Peer::connect(server.authority(), "");
+        let pad = "x".repeat(3000);
+        let say = |room: &str, id: &str| {
+            peer::text(&format!(
+                r#"{{"event":"m",{id}"room":"{room}","data":"{pad}"}}"#
+            ))
+        };
+        let mut burst = [say("den", ""), say("log", "")].concat();
+        burst = burst.repeat(usize::try_from(BURST / 2).expect("few") - 1);
+        burst.extend([say("den", ""), say("log", r#""id":1,"#)].concat());
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..READERS)
+                .map(|_| {
+                    let mut peer = Peer::connect_small(server.authority(), "");
+                    peer.join("log");
+                    peer.join("den");
+                    scope.spawn(|| read_two(peer, &over))
+                })
+                .collect();
+            publisher.join("log");
+            publisher.join("den");
+            for _ in 0..MESSAGES / BURST {
+                publisher.write(&burst);
+                while !matches!(publisher.next(), Said::Text(text) if text.contains(r#""id":1"#)) {}
+            }
+            over.store(true, Ordering::Relaxed);
+            for reader in readers {
+                let (more, wrong) = reader.join().expect("a reader");
+                gaps += more;
+                faults.extend(wrong);
+            }
+        });
+    }
+    println!("{} of {gaps} gaps are wrong", faults.len());
+    assert!(gaps > GAPS, "{gaps} gaps: nothing was tried");
+    assert!(faults.is_empty(), "{} of {gaps}: {faults:?}", faults.len());
 }
 
 #[test]
