@@ -235,6 +235,7 @@ impl Ask {
 
     /// The input of one that changes something; `None` for a question, and for what concerns several
     /// connections.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are questions
     pub fn input(&self) -> Option<Input<'_>> {
         Some(match self {
             Self::Send {
@@ -295,6 +296,7 @@ impl Ask {
     }
 
     /// Answers a question.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are inputs
     fn look(&self, now: Timestamp, hub: &Hub) -> Result<Answer, AskError> {
         let summary = |info: ConnectionInfo<'_>| {
             ConnectionSummary::new(info, hub.unix_time(info.since).as_millis())
@@ -346,6 +348,6 @@ fn answer(applied: Applied) -> Result<Answer, AskError> {
         Applied::Joined(joined) => Answer::Joined(joined?),
         Applied::Left(was) => Answer::Left(was),
         Applied::UnknownConn(fault) => return Err(fault.into()),
-        _ => Answer::Disconnected(1),
+        Applied::Done | Applied::Connected(_) | Applied::Completed(_) => Answer::Disconnected(1),
     })
 }

@@ -75,7 +75,7 @@ impl From<SendError> for AskError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Encode(fault) => Self::Encode(fault),
-            fault => Self::Key(fault),
+            fault @ (SendError::KeyReused | SendError::Key) => Self::Key(fault),
         }
     }
 }
@@ -129,6 +129,7 @@ enum Travelling {
 }
 
 impl From<AskError> for Travelling {
+    #[allow(clippy::wildcard_enum_match_arm)] // all others travel as their text
     fn from(error: AskError) -> Self {
         match error {
             AskError::Encode(EncodeError::Room(fault)) => Self::Room(fault.bytes_max),

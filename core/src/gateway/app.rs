@@ -287,7 +287,7 @@ impl<G: Gateway> App<G> {
                 let mut namespace = self.namespace(now, out);
                 namespace.wait(conn, token, Request::of(message));
             }
-            outcome => {
+            Outcome::Reply(_) | Outcome::Replies(_) | Outcome::Done | Outcome::Fail(_) => {
                 let mut namespace = self.namespace(now, out);
                 namespace.answer(conn, event, id, room, &outcome);
             }

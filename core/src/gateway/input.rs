@@ -308,6 +308,7 @@ pub enum Applied {
 impl Applied {
     /// The result of an input over which the gateway unwound; see [`App::unwound`]. Hooks run when
     /// what they are about is done, so that it stays done.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others have no result of their own
     pub fn unwound(input: &Input<'_>) -> Self {
         match input {
             Input::Connect(_) => {
@@ -332,6 +333,7 @@ impl<G: Gateway> App<G> {
     /// appended to the outbox.
     ///
     /// Work: that of the hub's method, and of the hooks that it leads to.
+    #[allow(clippy::wildcard_enum_match_arm)] // all others are matched in `apply_rare`
     pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
         match input {
             Input::Text { conn, text } => self.receive(now, *conn, Frame::Text(text), out).into(),

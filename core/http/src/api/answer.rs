@@ -19,6 +19,7 @@ pub struct Answer(pub(super) Found);
 
 impl Answer {
     /// The connections that the answer describes.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others name no connections
     pub fn conns(&self) -> impl Iterator<Item = ConnId> {
         let views = match &self.0 {
             Found::Connections(view) => &*view.connections,
@@ -30,6 +31,7 @@ impl Answer {
 
     /// Fills in what is queued for a connection, in bytes; 0 is what an answer says without. Nothing
     /// happens when the answer does not describe the connection. Work: a look-up.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others name no connections
     pub fn set_queued_bytes(&mut self, conn: ConnId, bytes: usize) {
         let views = match &mut self.0 {
             Found::Connections(view) => &mut *view.connections,

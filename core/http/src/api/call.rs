@@ -44,6 +44,7 @@ impl ApiCall {
     /// # Errors
     ///
     /// The answer when it cannot be done.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others have no view of their own
     pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, Problem> {
         let ask = &self.ask;
         Ok(Answer(match ask {
@@ -144,6 +145,7 @@ fn describe(hub: &Hub, conn: ConnId) -> Option<ConnectionView> {
 }
 
 /// The problem of what was not done. The path names the connection: the detail does not repeat it.
+#[allow(clippy::wildcard_enum_match_arm)] // the others are told as they are
 fn refused(error: AskError) -> Problem {
     match error {
         AskError::UnknownConn(_) | AskError::Join(JoinError::UnknownConn(_)) => no_connection(),
