@@ -1,9 +1,9 @@
 //! What clients do: connect, send, and go.
 
 use roomcast_core::{
-    Config, ConnId, DisconnectReason, ErrorCode, Frame, Handshake, Hub, Limits, Outbox, Rate,
-    Timestamp, UnknownConn,
-    hub::{HubState, Refused},
+    Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Limits, Outbox, Rate, Timestamp,
+    UnknownConn,
+    hub::{HubState, Refused, RequestError},
 };
 
 use super::harness::{Harness, stranger};
@@ -181,15 +181,15 @@ fn decline() {
         (Frame::Text("["), r#"send a {"event":"$error""#),
         (Frame::Binary(b"["), r#"send a {"event":"$error""#),
     ] {
-        let (code, out) = (ErrorCode::Unavailable, &mut harness.out);
-        let declined = harness.hub.decline(a, frame, code, "try again", out);
+        let (error, out) = (RequestError::Unsaved, &mut harness.out);
+        let declined = harness.hub.decline(a, frame, error, out);
         assert_eq!(declined, Ok(()));
         harness.assert_error(head, "unavailable");
     }
     assert_eq!(harness.hub.counts().rooms, 0);
     let (gone, out) = (stranger(), &mut harness.out);
-    let (frame, code) = (Frame::Text("{}"), ErrorCode::Unavailable);
-    let declined = harness.hub.decline(gone, frame, code, "try again", out);
+    let (frame, error) = (Frame::Text("{}"), RequestError::Unsaved);
+    let declined = harness.hub.decline(gone, frame, error, out);
     assert_eq!(declined, Err(UnknownConn(gone)));
     harness.assert_commands([]);
 }

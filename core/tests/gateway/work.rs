@@ -79,7 +79,7 @@ fn later_messages_of_a_connection_wait_for_the_answer() {
         r#"send a {"event":"buy","id":1,"data":"1"}"#,
         r#"send a {"event":"say","id":2,"data":"2"}"#,
         r#"send a {"event":"$join","id":3,"room":"r","data":{"epoch":"e","offset":0,"already":false}}"#,
-        r#"send a {"event":"$error","error":{"code":"bad_envelope","message":"`event` must be a string of 1 to 128 bytes"}}"#,
+        r#"send a {"event":"$error","error":{"code":"bad_envelope","message":"`event` must be a string of 1 to 128 bytes","details":{"limit":128}}}"#,
     ]);
     let work = stage.one_work();
     stage.finish(work);
@@ -233,10 +233,11 @@ fn work_of_one_connection_is_bounded() {
     stage.text(a, &asks("start", 256));
     stage.expect([r#"send a {"event":"start","id":256,"data":null}"#]);
     stage.text(a, &asks("look", 257));
-    assert!(stage.take()[0].contains(r#""id":257,"error":{"code":"overloaded""#));
+    let refused = &stage.take()[0];
+    assert!(refused.contains(r#""id":257,"error":{"code":"overloaded""#));
+    assert!(refused.ends_with(r#","details":{"limit":256}}}"#));
     assert_eq!(stage.app.take_work().len(), 256);
-    let dropped =
-        "spawn of connection 0: too much work of one connection is under way: this was not begun";
+    let dropped = "spawn of connection 0: too many tasks of one connection are running: this one was not started";
     assert_eq!(stage.faults(), [dropped, dropped]);
     stage.text(b, &asks("look", 1));
     assert_eq!(stage.app.take_work().len(), 1);
