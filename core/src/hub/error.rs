@@ -75,7 +75,7 @@ pub enum RequestError {
     Rate {
         /// The rate in force.
         per_second: u32,
-        /// What is counted: a message or a byte.
+        /// The noun of the limit: a message or a byte.
         noun: &'static str,
         /// Milliseconds to wait; `None` if the message never passes.
         after_ms: Option<u64>,
@@ -89,7 +89,7 @@ pub enum RequestError {
     Queued {
         /// The limit.
         limit: usize,
-        /// What is counted: a message or a byte.
+        /// The noun of the limit: a message or a byte.
         noun: &'static str,
     },
     /// Too many requests of the connection wait for the application.
@@ -144,7 +144,7 @@ pub enum JoinError {
     /// Not a room name.
     #[error(transparent)]
     Room(#[from] RoomNameError),
-    /// What presence is to show has no form in JSON.
+    /// The `meta` for presence has no form in JSON.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The connection is in as many rooms as it may be.
@@ -172,7 +172,7 @@ pub enum JoinError {
         /// The limit.
         limit: usize,
     },
-    /// What presence is to show is too large.
+    /// The `meta` for presence is too large.
     #[error(
         "`meta` has at most {} of JSON: keep a key to the rest in it",
         Counted(*.bytes_max, "byte")
@@ -181,7 +181,7 @@ pub enum JoinError {
         /// The limit.
         bytes_max: usize,
     },
-    /// What presence is to show is too large, over all rooms of the connection.
+    /// The `meta` of all rooms of the connection together is too large.
     #[error(
         "`meta` has at most {} over all rooms of a connection: use a shorter one, or leave a room \
          first",

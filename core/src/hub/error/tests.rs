@@ -47,7 +47,7 @@ fn check(error: &dyn Coded, code: ErrorCode, details: &str) {
     ] {
         assert!(!text.contains(word), "{text} has {word:?}");
     }
-    // What a text says of a limit, a program can read.
+    // A program can read each limit that a text names.
     let names_a_limit = text.contains("at most ") || text.contains("limit of ");
     let shape = matches!(code, ErrorCode::BadPayload);
     assert!(shape || !names_a_limit || !details.is_empty(), "{text}");
