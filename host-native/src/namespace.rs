@@ -147,6 +147,7 @@ impl Namespace {
 
     /// An input that the socket of a client gave: the hot path. A connection that was closed meanwhile
     /// is heard no more.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are applied as they are
     pub(crate) fn receive(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) {
         match input {
             Input::Text { .. } | Input::Binary { .. } => {

@@ -315,6 +315,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Does what an API call asks for.
+    #[allow(clippy::wildcard_enum_match_arm)] // only sends have keys
     pub(crate) fn call(&mut self, call: &ApiCall) -> Result<Result<Answer, Problem>, Fault> {
         let ask = call.ask();
         let loaded = self.load_for(ask);

@@ -205,7 +205,7 @@ impl Known {
             let name = self.conn_name(namespace, number);
             match name.filter(|_| is_whole || number.len() >= LONG) {
                 Some(name) if !stands_in(number, &self.said) => {
-                    named.push_str(&format!("<{name}>"))
+                    named.push_str(&format!("<{name}>"));
                 }
                 Some(_) | None => named.push_str(number),
             }

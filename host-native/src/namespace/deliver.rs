@@ -10,6 +10,7 @@ use crate::shard::Shard;
 impl Namespace {
     /// Puts an input in. Of a send it says what became of it: the queues are looked at, not only the
     /// rooms.
+    #[allow(clippy::wildcard_enum_match_arm)] // only sends reach queues
     pub(crate) fn give(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) -> Applied {
         let key = match input {
             Input::Send { key, .. } => key.as_deref(),

@@ -18,7 +18,7 @@ pub(crate) enum Reached<'a> {
         namespace: Rc<Namespace>,
     },
     /// One that nobody is in: it is as if it were empty.
-    Nobody { shard: &'a Shard, app: App<()> },
+    Nobody { shard: &'a Shard, app: Box<App<()>> },
 }
 
 impl Asked for Reached<'_> {
@@ -52,7 +52,7 @@ impl Shard {
             let config = Config::new(self.shared.epoch())
                 .with_limits(self.shared.settings.hub.clone())
                 .with_policies(self.policies().clone());
-            let app = App::new(config, ());
+            let app = Box::new(App::new(config, ()));
             Reached::Nobody { shard, app }
         })
     }

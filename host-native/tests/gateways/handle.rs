@@ -257,7 +257,7 @@ async fn a_slow_reader_is_counted_as_dropped() {
     let large = "x".repeat(60 * 1024);
     let send = || running.server.broadcast("large", &large);
     let full = until(send, |sent| {
-        sent.is_ok_and(|delivery| delivery.dropped == 1)
+        sent.as_ref().is_ok_and(|delivery| delivery.dropped == 1)
     })
     .await;
     let delivery = full.expect("sent");

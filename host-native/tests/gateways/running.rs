@@ -108,7 +108,7 @@ pub(crate) async fn until<T: Debug, F: Future<Output = T>>(
 /// Waits until so many connections are in a namespace.
 pub(crate) async fn crowd(server: &Namespace, connections: usize) {
     let counts = || async { server.counts().await.map(|counts| counts.connections) };
-    let counted = until(counts, |&counted| counted == Ok(connections)).await;
+    let counted = until(counts, |counted| *counted == Ok(connections)).await;
     assert_eq!(counted, Ok(connections));
 }
 

@@ -1,5 +1,7 @@
 //! The core in this process: no socket, no clock, no waiting.
 
+#![allow(clippy::wildcard_enum_match_arm)] // any other result is unexpected
+
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use roomcast_core::{

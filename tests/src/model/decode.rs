@@ -127,7 +127,7 @@ pub(super) fn decode(text: &str) -> Result<Envelope, Fault> {
     if let Err(error) = Payload::parse(data) {
         let refused = match error {
             PayloadError::Depth => Refused::limit("bad_payload", 64),
-            _ => "bad_payload".into(),
+            PayloadError::Syntax | PayloadError::Surrogate | _ => "bad_payload".into(),
         };
         return Err(bad(refused, Some(event), id, room));
     }

@@ -79,7 +79,7 @@ pub(crate) fn write_command(text: &mut String, number: usize, command: &Command<
             columns.extend([except, visible(frame)]);
         }
         Command::PersistRoom { room } | Command::LoadHistory { room } => {
-            columns.push(visible(room))
+            columns.push(visible(room));
         }
     }
     let _ = writeln!(text, "{}", columns.join("\t"));
@@ -87,7 +87,8 @@ pub(crate) fn write_command(text: &mut String, number: usize, command: &Command<
 
 fn class_name(class: Class<'_>) -> String {
     match class {
-        Class::Control => "control".into(),
+        // A notice of a gap before it does not count behind it; for the client both are answers.
+        Class::Control | Class::Position(_) => "control".into(),
         Class::Message => "message".into(),
         Class::Sheddable(shed) => format!(
             "{:?} {} of {} in {}",

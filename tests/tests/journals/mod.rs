@@ -108,8 +108,10 @@ fn the_journals_have_every_kind_of_input_and_of_command() {
             given.extend(line.split('\t').nth(1).map(str::to_owned));
         }
     }
-    // Each kind of input is recorded by the native host, so there are no exceptions among them.
-    assert_eq!(inputs, INPUTS.into_iter().collect());
+    // `skip_due` is of the worker alone; `settle_once` is younger than these journals.
+    let expected = INPUTS.into_iter();
+    let expected = expected.filter(|kind| !["skip_due", "settle_once"].contains(kind));
+    assert_eq!(inputs, expected.collect());
     // Only a host that lets its rooms' messages go, as the worker does, is asked for them.
     let expected = COMMANDS.into_iter().filter(|kind| *kind != "load_history");
     assert_eq!(given, expected.map(str::to_owned).collect());

@@ -4,7 +4,7 @@
 
 use std::{cell::Cell, env, fs, path::Path, thread, time::Duration};
 
-use roomcast::{Host, Server};
+use roomcast::{AskError, Host, Namespace};
 use roomcast_core::{Audience, CloseCode, ConnId, Event, Frame};
 use roomcast_tests::{Actor, Driver, Settings, Url};
 use serde_json::json;
@@ -62,7 +62,7 @@ fn id(url: &Url, actor: &str) -> ConnId {
 }
 
 /// What a task beside the server has it do.
-async fn beside(server: &Server, ann: ConnId, ben: ConnId) -> Result<(), roomcast::ServerError> {
+async fn beside(server: &Namespace, ann: ConnId, ben: ConnId) -> Result<(), AskError> {
     let all = Audience::all;
     server.send_frame(all(), Frame::Text("a text")).await?;
     let bytes = Frame::Binary(b"\x00\xff\n");
@@ -81,7 +81,7 @@ async fn beside(server: &Server, ann: ConnId, ben: ConnId) -> Result<(), roomcas
 }
 
 /// All that is told to a server at this address; gives who is still connected.
-fn tell(address: &str, server: &Server, clock: &Path) -> [Url; 2] {
+fn tell(address: &str, server: &Namespace, clock: &Path) -> [Url; 2] {
     let url = |namespace: &str| {
         let url = Url::new(address).expect("an address").with_api(None);
         let url = url.with_namespace(namespace);
@@ -145,8 +145,8 @@ fn record_the_application() {
     settings.close_wait = Duration::from_millis(300);
     let listeners = roomcast::listen(&settings).expect("a free port");
     let address = listeners[0].local_addr().expect("bound");
-    let host = Host::new(settings).other_gateways(|server: &Server| gateway(server.name()));
-    let server = host.server("default");
+    let host = Host::new(settings).other_gateways(|server: &Namespace| gateway(server.name()));
+    let server = host.namespace("default");
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = thread::spawn(move || {
         let stopped = async { drop(stopped.await) };

@@ -1,5 +1,7 @@
 //! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
 
+#![allow(clippy::wildcard_enum_match_arm)] // any other result is unexpected
+
 use std::borrow::Cow;
 
 use roomcast_core::{
