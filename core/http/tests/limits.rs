@@ -12,6 +12,10 @@ impl Headers for Key<'_> {
         let key = self.0.filter(|_| name == "idempotency-key");
         key.into_iter().map(Cow::Borrowed)
     }
+
+    fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.0.iter().map(|_| "idempotency-key".into())
+    }
 }
 
 /// The end of the body of a problem, from its code on.
