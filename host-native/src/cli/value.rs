@@ -184,7 +184,6 @@ mod tests {
             "roomcast=debug,verbose",
             "3",
             "roomcast=3",
-            "[conn]",
             "info debug",
             "=",
             "=info",
@@ -197,7 +196,7 @@ mod tests {
                 "{bad}: {fault}"
             );
         }
-        for spans in ["roomcast[conn]=trace", "info,[conn{id=1}]=trace"] {
+        for spans in ["[conn]", "roomcast[conn]=trace", "info,[conn{id=1}]=trace"] {
             let fault = log_filter(spans).expect_err(spans);
             assert!(fault.contains("spans"), "{spans}: {fault}");
         }

@@ -196,7 +196,7 @@ async fn what_cannot_be_mounted_is_said_at_the_start() {
     let fault = start_error(|host| host.gateway("twice", move |_| twice())).await;
     assert_eq!(
         fault.to_string(),
-        "the gateway of the namespace `twice` cannot be made: panicked: `e` has a handler already"
+        "the gateway of the namespace `twice` could not be created: panicked: `e` has a handler already"
     );
 
     let mut settings = settings();
