@@ -1,6 +1,13 @@
 //! Accepting TCP connections.
 
-use std::{io, net::IpAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    fmt::Display,
+    io,
+    net::IpAddr,
+    rc::Rc,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -10,19 +17,28 @@ use tokio::{
 
 use crate::{
     http::{self, Peer},
+    permits::Visit,
     shard::{Mail, Shard},
 };
 
 /// The first and the longest pause after a failure to accept.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// The least time between two warnings.
+const WARNINGS: Duration = Duration::from_secs(10);
+
 /// Accepts for as long as it is polled. Never fails: without descriptors it waits for some.
 pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
     // A listener that cannot say where it is counts as open to the network.
     let address = listener.local_addr();
     let address = address.map_or(IpAddr::from([0; 4]), |address| address.ip());
-    let mut pause = PAUSE.0;
+    let (mut pause, mut warned) = (PAUSE.0, None);
     loop {
+        if shard.shared.is_full() {
+            warn(&mut warned, &"too many connections");
+            sleep(PAUSE.0).await;
+            continue;
+        }
         match listener.accept().await {
             Ok((stream, peer)) => {
                 pause = PAUSE.0;
@@ -33,9 +49,7 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
             Err(fault) if is_of_the_peer(&fault) => {}
             Err(fault) => {
                 // Out of descriptors or memory: to try again at once would spin.
-                if pause == PAUSE.0 {
-                    tracing::warn!(%fault, "cannot accept: raise the limit of open files (ulimit -n) if this lasts");
-                }
+                warn(&mut warned, &fault);
                 sleep(pause).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
@@ -43,19 +57,28 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
     }
 }
 
+/// Says that it cannot accept, but not again and again.
+fn warn(warned: &mut Option<Instant>, fault: &dyn Display) {
+    if warned.is_none_or(|warned| warned.elapsed() >= WARNINGS) {
+        *warned = Some(Instant::now());
+        tracing::warn!(%fault, "cannot accept: raise the limit of open files (ulimit -n) if this lasts");
+    }
+}
+
 /// Serves a connection on the thread whose turn it is: all listeners are one, and the thread that is
 /// the first to wake up would take most of what comes.
 fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
+    let visit = Visit::begin(&shard.shared);
     let shards = shard.shared.posts.len();
     let next = shard.shared.accepted.fetch_add(1, Relaxed) % shards;
     if next == shard.index {
-        return serve(shard, stream, peer);
+        return serve(shard, stream, peer, visit);
     }
     // The socket moves from the poll of one thread to that of the other.
     match stream.into_std() {
         Ok(stream) => {
             let take = move |shard: &Rc<Shard>| match TcpStream::from_std(stream) {
-                Ok(stream) => serve(shard, stream, peer),
+                Ok(stream) => serve(shard, stream, peer, visit),
                 Err(fault) => tracing::debug!(%fault, "a connection could not be taken over"),
             };
             shard.post(next, Mail::Task(Box::new(take)));
@@ -64,9 +87,13 @@ fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
     }
 }
 
-fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
+fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visit) {
+    let shard = shard.clone();
     // Boxed: most of it is HTTP, and is freed after the upgrade.
-    spawn_local(Box::pin(http::serve(shard.clone(), stream, peer)));
+    spawn_local(Box::pin(async move {
+        http::serve(shard, stream, peer).await;
+        drop(visit);
+    }));
 }
 
 /// The connection died before it was accepted.

@@ -65,6 +65,23 @@ pub(crate) struct Permit {
     address: IpAddr,
 }
 
+/// A TCP connection on which HTTP is spoken; counted until dropped.
+#[derive(Debug)]
+pub(crate) struct Visit(Arc<Shared>);
+
+impl Visit {
+    pub(crate) fn begin(shared: &Arc<Shared>) -> Self {
+        shared.visits.fetch_add(1, Relaxed);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.visits.fetch_sub(1, Relaxed);
+    }
+}
+
 /// The address under which a peer's connections are counted: of an IPv6 address the first 64 bits,
 /// the least that one customer is given. Each of its machines may take any of the rest.
 fn counted(address: IpAddr) -> IpAddr {

@@ -176,12 +176,14 @@ async fn run_shards(
     // What is kept has times that a later life must understand.
     let clock = Clock::start(store.is_some());
     let recorder = record(&settings, clock)?;
-    let connections_max = connections_max(settings.connections_max);
+    let connections_max = connections_max(settings.connections_max, shards.len());
     let shared = Arc::new(Shared {
         clock,
         metrics: shards.iter().map(|_| Metrics::default()).collect(),
         posts,
         connections: Permits::new(connections_max),
+        visits: AtomicUsize::new(0),
+        accepted_max: descriptors_max(descriptors_of_its_own(shards.len())),
         addresses: Mutex::default(),
         namespaces: Permits::new(settings.namespaces_max),
         history_bytes: AtomicUsize::new(0),
@@ -336,27 +338,33 @@ async fn sweeps(shard: Rc<Shard>) {
 }
 
 /// Connections that there may be: no more than the descriptors allow.
-fn connections_max(wanted: usize) -> usize {
-    let allowed = descriptors_max();
+fn connections_max(wanted: usize, threads: usize) -> usize {
+    let kept = VISITS + descriptors_of_its_own(threads);
+    let allowed = descriptors_max(kept);
     if allowed < wanted {
         tracing::warn!(
             "connections-max is {allowed} and not {wanted}: the system lets this process open no more files \
-             (RLIMIT_NOFILE, `ulimit -n`), and {DESCRIPTORS_KEPT} are left for everything else"
+             (RLIMIT_NOFILE, `ulimit -n`), and {kept} are left for everything else"
         );
     }
     wanted.min(allowed)
 }
 
-/// Descriptors for what is no connection.
-const DESCRIPTORS_KEPT: usize = 64;
+/// Connections that speak HTTP while there are as many WebSockets as there may be.
+const VISITS: usize = 32;
 
-/// Connections that the descriptors of this process allow, with some left for everything else.
-fn descriptors_max() -> usize {
+/// Descriptors for what is no connection: listeners, polls, the store, the journal and the log.
+const fn descriptors_of_its_own(threads: usize) -> usize {
+    27 + 5 * threads
+}
+
+/// Connections that the descriptors of this process allow, with so many left for everything else.
+fn descriptors_max(kept: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let limit = limit.current.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
-    limit.saturating_sub(DESCRIPTORS_KEPT).max(1)
+    limit.saturating_sub(kept).max(1)
 }
 
 /// The start-up lines: what is mounted where, and what guards it.

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -25,6 +25,10 @@ pub(crate) struct Shared {
     /// The way to each shard.
     pub(crate) posts: Posts,
     pub(crate) connections: Permits,
+    /// TCP connections that are no WebSockets, or not yet.
+    pub(crate) visits: AtomicUsize,
+    /// TCP connections of either kind that descriptors allow.
+    pub(crate) accepted_max: usize,
     /// Connections of each address; empty while they are not counted.
     pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
     pub(crate) namespaces: Permits,
@@ -58,6 +62,12 @@ impl Shared {
         // Without randomness the time is the next best.
         let bytes: [u8; 8] = random().unwrap_or(now.to_be_bytes());
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// True when no more TCP connections are to be accepted for now: the store, the journal and the log
+    /// need descriptors too.
+    pub(crate) fn is_full(&self) -> bool {
+        self.visits.load(Relaxed) + self.connections.taken() >= self.accepted_max
     }
 
     pub(crate) fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {

@@ -298,8 +298,7 @@ impl Writer {
         &mut self,
         write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let (lasting, due) = (self.header.synced, self.commits.is_due());
-        let next = due.then(|| self.commits.next(lasting)).transpose()?;
+        let next = self.commits.next_if_due(self.header.synced)?;
         let header = Header {
             clean: false,
             ..self.header.clone()

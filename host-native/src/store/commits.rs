@@ -26,6 +26,8 @@ pub(super) struct Commits {
     file: File,
     seal: Seal,
     made: Instant,
+    /// True when there was no descriptor for the next one.
+    held_up: bool,
 }
 
 /// Contents of the file.
@@ -141,6 +143,7 @@ impl Found {
                 file,
                 seal,
                 made: Instant::now(),
+                held_up: false,
             });
         }
         found.replaced &= found.own.is_empty();
@@ -189,6 +192,7 @@ impl Commits {
             file,
             seal,
             made: Instant::now(),
+            held_up: false,
         })
     }
 
@@ -198,9 +202,25 @@ impl Commits {
         Self::create(&self.folder, self.seal.count, lasting)
     }
 
-    /// True when it is time for the next file.
-    pub(super) fn is_due(&self) -> bool {
-        self.made.elapsed() >= RENEWAL
+    /// The next file when it is time for it. Without a descriptor this one is used on for as long again.
+    pub(super) fn next_if_due(&mut self, lasting: bool) -> Result<Option<Self>, Fault> {
+        if self.made.elapsed() < RENEWAL {
+            return Ok(None);
+        }
+        match self.next(lasting) {
+            Err(Fault::Io(fault)) if is_out_of_descriptors(&fault) => {
+                if !std::mem::replace(&mut self.held_up, true) {
+                    tracing::warn!(
+                        %fault,
+                        "the file `commits` of the store cannot be renewed: what is copied meanwhile is not \
+                         told from the store"
+                    );
+                }
+                self.made = Instant::now();
+                Ok(None)
+            }
+            next => next.map(Some),
+        }
     }
 
     /// Takes the place of another one.
@@ -236,6 +256,12 @@ impl Commits {
     fn write(&self) -> io::Result<()> {
         self.file.write_all_at(&self.seal.to_bytes(), 0)
     }
+}
+
+fn is_out_of_descriptors(fault: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let fault = Errno::from_io_error(fault);
+    matches!(fault, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Locks a file for this server, as long as it is open.
