@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use roomcast_core::{CloseCode, ConnId, Input};
 use tokio::time::{Instant, sleep};
 
-use crate::{patience::LATE, shard::Shard};
+use crate::{patience, shard::Shard};
 
 /// So many may come back to other servers in a second without being a crowd: fewer clients are not
 /// kept waiting for the whole window.
@@ -17,6 +17,8 @@ const AWAY_MS_MAX: u64 = 5_000;
 /// Beyond the time for the peers' answers: so that the sweep has seen to them.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// A look that is later than this is one of a process that was suspended.
+const LATE: Duration = Duration::from_millis(50);
 /// Suspensions that do not count; more are a machine that is too busy to wait for.
 const PAUSES_MAX: u32 = 8;
 
@@ -47,6 +49,11 @@ pub(crate) async fn drain(shard: &Rc<Shard>) {
         }
         looked = Instant::now();
         if begun.elapsed() >= longest {
+            // Time for the last answers to be read, and for the sweep.
+            patience::turn().await;
+            if connections.taken() == 0 {
+                break;
+            }
             tracing::warn!("some clients did not answer the close and are cut off");
             break;
         }

@@ -3,7 +3,8 @@
 //! A process that was stopped, or a machine that slept, is woken by its timers before it has looked at
 //! its sockets: every deadline seems to have passed, although what it is about arrived long ago. So a
 //! look that comes late is one of a thread that did not run, and proves nothing about anybody else:
-//! first there is a while to read what arrived, and to write what can be written.
+//! first there is a while to read what arrived, and to write what can be written. And before any look
+//! the sockets get a turn, since a stop that is short makes no look late.
 
 use std::{
     cell::Cell,
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 /// A look that is later than this comes from a thread that did not run.
 pub(crate) const LATE: Duration = Duration::from_millis(250);
@@ -22,6 +23,23 @@ pub(crate) const LATE: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_millis(500);
 /// How often that is granted in a row: a thread that is always late must still end what is over.
 const GRACES_MAX: u32 = 4;
+
+/// So long takes a turn of what waits for sockets, at least.
+const TURN: Duration = Duration::from_millis(2);
+/// Turns at most: those of a busy thread all take longer.
+const TURNS_MAX: u32 = 4;
+
+/// Has everything read that arrived, and written that can be, before a deadline is judged. A turn that
+/// took long may have been one in which the process did not run.
+pub(crate) async fn turn() {
+    for _ in 0..TURNS_MAX {
+        let begun = Instant::now();
+        sleep(TURN).await;
+        if begun.elapsed() <= 4 * TURN {
+            return;
+        }
+    }
+}
 
 /// Says of a thread that looks regularly if its looks may be believed.
 #[derive(Debug)]
@@ -64,11 +82,12 @@ async fn passed(deadline: Instant) {
     for _ in 0..GRACES_MAX {
         let now = Instant::now();
         if now.saturating_duration_since(due) <= LATE {
-            return;
+            break;
         }
         due = now + GRACE;
         sleep_until(due.into()).await;
     }
+    turn().await;
 }
 
 /// A wait for a deadline, by [`passed`].

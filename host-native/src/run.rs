@@ -26,6 +26,7 @@ use crate::{
     handle::Posts,
     host::Host,
     metrics::Metrics,
+    patience,
     permits::Permits,
     recorder::Recorder,
     settings::{Settings, SettingsError},
@@ -333,6 +334,7 @@ async fn sweeps(shard: Rc<Shard>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        patience::turn().await;
         shard.sweep();
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::sleep;
 
 use super::Shard;
-use crate::run::SWEEP;
+use crate::{patience, run::SWEEP};
 
 /// Schedules are looked at no more often than this, whatever their periods: it is what the clock
 /// tells apart.
@@ -33,6 +33,7 @@ impl Shard {
             };
             tokio::select! {
                 () = sleep(due.saturating_since(self.now()).max(pause)) => {
+                    patience::turn().await;
                     if !self.patience.is_over(Instant::now()) {
                         pause = SWEEP;
                         continue;
