@@ -6,6 +6,7 @@
 mod cli;
 
 fn main() -> std::process::ExitCode {
+    cli::panics();
     match cli::Cli::read(std::env::args_os()) {
         Ok(cli) => cli.run(),
         Err(fault) => cli::explain(&fault),

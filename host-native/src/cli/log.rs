@@ -1,9 +1,9 @@
-//! The log of the server on standard error.
+//! Standard error: the log of the server, and what commands say.
 
 use std::{
     io::{self, Write},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
@@ -13,7 +13,7 @@ use std::{
 
 /// Lines that wait for a reader who is slow; what comes on top of them is lost.
 const LINES: usize = 4_096;
-/// The longest wait for them at the end.
+/// The longest wait for them at the end, and for a single line that is said.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Standard error, written by a thread of its own.
@@ -34,13 +34,18 @@ enum Order {
 }
 
 impl Log {
-    /// Begins.
+    /// That of this process, which begins with its first use.
     ///
     /// # Errors
     ///
     /// When there can be no thread for it.
-    pub(super) fn start() -> io::Result<Self> {
-        Self::to(io::stderr())
+    pub(super) fn of_process() -> io::Result<&'static Self> {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        if let Some(log) = LOG.get() {
+            return Ok(log);
+        }
+        let log = Self::to(io::stderr())?;
+        Ok(LOG.get_or_init(|| log))
     }
 
     fn to(out: impl Write + Send + 'static) -> io::Result<Self> {
@@ -56,21 +61,44 @@ impl Log {
         Ok(log)
     }
 
+    /// Takes a whole line, without a wait.
+    pub(super) fn take(&self, line: Vec<u8>) {
+        if self.orders.try_send(Order::Write(line)).is_err() {
+            self.lost.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Waits until what was logged is written, but not for long.
     pub(super) fn flush(&self) {
+        self.flush_until(Instant::now() + PATIENCE);
+    }
+
+    /// Writes a line, and waits until it is written, but not for long.
+    pub(super) fn say(&self, line: String) {
         let end = Instant::now() + PATIENCE;
+        if self.order(Order::Write(line.into()), end) {
+            self.flush_until(end);
+        }
+    }
+
+    fn flush_until(&self, end: Instant) {
         let (written, all_written) = sync_channel(0);
-        let mut order = Order::Flush(written);
+        if self.order(Order::Flush(written), end) {
+            // Its end is the answer.
+            let _ = all_written.recv_timeout(end.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// False when there was no place for it in time.
+    fn order(&self, mut order: Order, end: Instant) -> bool {
         loop {
             match self.orders.try_send(order) {
-                Ok(()) => break,
+                Ok(()) => return true,
                 Err(TrySendError::Full(back)) if Instant::now() < end => order = back,
-                Err(_) => return,
+                Err(_) => return false,
             }
             thread::sleep(Duration::from_millis(5));
         }
-        // Its end is the answer.
-        let _ = all_written.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -90,9 +118,7 @@ fn write(orders: &Receiver<Order>, lost: &AtomicU64, mut out: impl Write) {
 impl Write for Log {
     /// Takes a whole line. Never fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.orders.try_send(Order::Write(line.into())).is_err() {
-            self.lost.fetch_add(1, Relaxed);
-        }
+        self.take(line.into());
         Ok(line.len())
     }
 

@@ -15,6 +15,8 @@ mod value;
 
 use std::{error::Error, process::ExitCode};
 
+pub(crate) use self::say::panics;
+
 use clap::{
     ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue},

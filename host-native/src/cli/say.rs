@@ -1,9 +1,13 @@
 //! Remarks on standard error. Nobody may be there to take them: then they are lost, and nothing else.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     fmt,
     io::{self, Write},
+    panic, thread,
 };
+
+use super::log::Log;
 
 /// Prints a line on standard error, in place of `eprintln!`, which panics when it cannot.
 macro_rules! say {
@@ -14,7 +18,31 @@ macro_rules! say {
 
 pub(super) fn line(text: fmt::Arguments<'_>) {
     // Whole, so that lines of several threads do not mix.
-    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+    let line = format!("{text}\n");
+    match Log::of_process() {
+        Ok(log) => log.say(line),
+        // There can be no thread that waits for its reader.
+        Err(_) => drop(io::stderr().write_all(line.as_bytes())),
+    }
+}
+
+/// Has panics said in the same way: a thread whose panic is caught must not wait for the reader of what
+/// is said about it.
+pub(crate) fn panics() {
+    panic::set_hook(Box::new(|panic| {
+        let (thread, trace) = (thread::current(), Backtrace::capture());
+        let name = thread.name().unwrap_or("<unnamed>");
+        let mut text = format!("roomcast: thread '{name}' {panic}\n");
+        if trace.status() == BacktraceStatus::Captured {
+            text += &trace.to_string();
+        }
+        match Log::of_process() {
+            // With this thread the process ends.
+            Ok(log) if name == "main" => log.say(text),
+            Ok(log) => log.take(text.into()),
+            Err(_) => drop(io::stderr().write_all(text.as_bytes())),
+        }
+    }));
 }
 
 /// Prints the result of a command on standard output. A reader that has gone, as in `| head`, has seen
@@ -27,5 +55,49 @@ pub(super) fn result(text: fmt::Arguments<'_>) -> io::Result<()> {
     match io::stdout().write_all(format!("{text}\n").as_bytes()) {
         Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        process::{Command, Stdio, exit},
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    /// In a process of its own, whose standard error is a pipe that is full.
+    #[test]
+    fn a_panic_that_is_caught_waits_for_no_reader() {
+        const CHILD: &str = "ROOMCAST_TEST_PANICS";
+        if env::var_os(CHILD).is_some() {
+            panics();
+            let nothing = None::<()>;
+            let panicked = thread::spawn(move || nothing.expect("as planned")).join();
+            exit(if panicked.is_err() { 7 } else { 8 });
+        }
+        let (_reader, mut full) = io::pipe().expect("a pipe");
+        full.write_all(&[b'x'; 64 * 1024]).expect("there is room");
+        let (_, module) = module_path!().split_once("::").expect("in a crate");
+        let name = format!("{module}::a_panic_that_is_caught_waits_for_no_reader");
+        let mut child = Command::new(env::current_exe().expect("a program"))
+            .args([&name, "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .stdout(Stdio::null())
+            .stderr(full)
+            .spawn()
+            .expect("a process");
+        let end = Instant::now() + Duration::from_secs(30);
+        let status = loop {
+            let status = child.try_wait().expect("a process");
+            if status.is_some() || Instant::now() > end {
+                break status;
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        let _ = child.kill();
+        assert_eq!(status.and_then(|status| status.code()), Some(7));
     }
 }

@@ -583,7 +583,7 @@ impl ServeArgs {
             say!("roomcast: {fault}");
             return Ok(ExitCode::from(2));
         }
-        let log = Log::start().context("cannot start the thread of the log")?;
+        let log = Log::of_process().context("cannot start the thread of the log")?;
         let lines = log.clone();
         let layer = fmt::layer()
             .with_writer(move || lines.clone())
@@ -606,7 +606,7 @@ impl ServeArgs {
             say_port(&settings);
         }
         raise_descriptors();
-        let served = serve(settings, &flags, config.as_ref(), &log);
+        let served = serve(settings, &flags, config.as_ref(), log);
         log.flush();
         served
     }
