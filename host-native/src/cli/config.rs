@@ -1,13 +1,17 @@
 //! The file of `--config`.
 
-use std::path::PathBuf;
+use std::{fs, io, path::PathBuf, thread, time::Duration};
 
 use roomcast::{Access, Reload};
 use roomcast_http::ConfigFile;
+use tokio::{sync::oneshot, time::timeout};
 
 /// Where the file of `--config` is. It is read at the start, and again on SIGHUP.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ConfigPath(PathBuf);
+
+/// How long a file may take to be read again: that of a network may be out of reach.
+const TIME: Duration = Duration::from_secs(5);
 
 impl ConfigPath {
     pub(super) const fn new(path: PathBuf) -> Self {
@@ -25,10 +29,59 @@ impl ConfigPath {
     ///
     /// One line: the file, the line in it, the key and what to change.
     pub(super) fn read(&self, flags: &Access) -> Result<Reload, String> {
+        let text = fs::read_to_string(&self.0).map_err(|fault| self.unreadable(&fault))?;
+        self.parse(&text, flags)
+    }
+
+    /// Reads the file again, on another thread and within a time limit; `None` when it is no regular
+    /// file: a pipe gives what is in it once. `policies` says whether there are some in force: a file
+    /// that is empty is more likely one that is being written than one that takes them away.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(super) async fn read_again(
+        &self,
+        flags: &Access,
+        policies: bool,
+    ) -> Result<Option<Reload>, String> {
+        let (config, flags) = (self.clone(), flags.clone());
+        let (done, read) = oneshot::channel();
+        let read_again = move || {
+            let _ = done.send(config.reread(&flags, policies)); // nobody waits any more
+        };
+        let thread = thread::Builder::new().name("roomcast-config".into());
+        thread
+            .spawn(read_again)
+            .map_err(|fault| self.unreadable(&fault))?;
+        match timeout(TIME, read).await {
+            Ok(Ok(read)) => read,
+            _ => Err(self.unreadable(&io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    fn reread(&self, flags: &Access, policies: bool) -> Result<Option<Reload>, String> {
+        let file = fs::metadata(&self.0).map_err(|fault| self.unreadable(&fault))?;
+        if !file.is_file() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&self.0).map_err(|fault| self.unreadable(&fault))?;
+        if policies && text.trim().is_empty() {
+            let file = self.name();
+            return Err(format!(
+                "the file {file} is empty, and there are policies: write a comment into it to have none"
+            ));
+        }
+        self.parse(&text, flags).map(Some)
+    }
+
+    fn unreadable(&self, fault: &io::Error) -> String {
+        format!("the file {} cannot be read: {fault}", self.name())
+    }
+
+    fn parse(&self, text: &str, flags: &Access) -> Result<Reload, String> {
         let file = self.name();
-        let text = std::fs::read_to_string(&self.0)
-            .map_err(|fault| format!("the file {file} cannot be read: {fault}"))?;
-        let read = ConfigFile::from_toml(&text).map_err(|fault| {
+        let read = ConfigFile::from_toml(text).map_err(|fault| {
             let line = fault.line().map(|line| format!(":{line}"));
             let fault = fault.fault().replace('\n', " ");
             format!("{file}{}: {fault}", line.unwrap_or_default())
@@ -67,13 +120,13 @@ mod tests {
                 ":3: `match = \"a\"` is never reached",
             ),
         ] {
-            std::fs::write(&path, text).expect("written");
+            fs::write(&path, text).expect("written");
             let fault = read(&path).expect_err(text);
             let place = format!("{}{said}", path.display());
             assert!(fault.starts_with(&place), "{fault}");
             assert_eq!(fault.lines().count(), 1, "{fault}");
         }
-        std::fs::write(&path, "[[rooms]]\nmatch = \"a\"\n").expect("written");
+        fs::write(&path, "[[rooms]]\nmatch = \"a\"\n").expect("written");
         assert_eq!(read(&path).map(|read| read.policies.iter().count()), Ok(1));
         let missing = read(&folder.path().join("missing")).expect_err("no file");
         assert!(missing.contains("missing cannot be read"), "{missing}");
@@ -83,7 +136,7 @@ mod tests {
     fn keys_and_origins_of_the_file_come_to_those_of_the_flags() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("roomcast.toml");
-        std::fs::write(
+        fs::write(
             &path,
             "api_keys = [\"b\"]\nallow_origins = [\"https://b.com\"]\n",
         )

@@ -11,7 +11,10 @@ use anyhow::Context;
 use clap::Args;
 use roomcast::{Access, Host, Rate, Reloader, Settings, StoreSync};
 use roomcast_http::{ApiKey, HostRule, OnOff, OrOff, OriginRule, whole};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    runtime::{self, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
@@ -549,6 +552,8 @@ impl ServeArgs {
 
     /// Serves until it is told to stop; a second such signal ends at once.
     pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
+        // A terminal may be closed at any time.
+        let hangups = hangups()?;
         let port = match self.listen {
             Some(_) => None,
             None => match platform_port(std::env::var("PORT").ok().as_deref()) {
@@ -606,7 +611,7 @@ impl ServeArgs {
             say_port(&settings);
         }
         raise_descriptors();
-        let served = serve(settings, &flags, config.as_ref(), log);
+        let served = serve(settings, &flags, config.as_ref(), log, hangups);
         log.flush();
         served
     }
@@ -655,13 +660,10 @@ fn serve(
     flags: &Access,
     config: Option<&ConfigPath>,
     log: &Log,
+    (runtime, mut hangups): (Runtime, Signal),
 ) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     runtime.block_on(async {
         let mut stops = Stops::new()?;
-        let mut hangups = signal(SignalKind::hangup())?;
         // A file that grows to its limit is a fault of a write, and not the end.
         let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let listeners = roomcast::listen(&settings).with_context(|| {
@@ -681,12 +683,13 @@ fn serve(
                 std::process::exit(1);
             });
         };
+        let mut policies = !settings.policies.is_empty();
         let host = Host::new(settings);
         let reloader = host.reloader();
         let running = host.run(listeners, stop);
         let reloads = async {
             while hangups.recv().await.is_some() {
-                reload(&reloader, flags, config).await;
+                reload(&reloader, flags, config, &mut policies).await;
             }
             std::future::pending::<()>().await;
         };
@@ -696,6 +699,18 @@ fn serve(
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// A runtime, and the signals that have the file of `--config` read again: they do not end the process
+/// any more.
+fn hangups() -> std::io::Result<(Runtime, Signal)> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let entered = runtime.enter();
+    let hangups = signal(SignalKind::hangup())?;
+    drop(entered);
+    Ok((runtime, hangups))
 }
 
 /// The signals that stop a server.
@@ -720,22 +735,37 @@ impl Stops {
     }
 }
 
-/// Reads the file of `--config` again.
-async fn reload(reloader: &Reloader, flags: &Access, config: Option<&ConfigPath>) {
+/// Reads the file of `--config` again. `policies` says whether there are some in force.
+async fn reload(
+    reloader: &Reloader,
+    flags: &Access,
+    config: Option<&ConfigPath>,
+    policies: &mut bool,
+) {
     let Some(config) = config else {
         tracing::warn!("SIGHUP: there is nothing to read again, for --config is not given");
         return;
     };
     let file = config.name();
-    let read = match config.read(flags) {
-        Ok(read) => read,
+    let read = match config.read_again(flags, *policies).await {
+        Ok(Some(read)) => read,
+        Ok(None) => {
+            tracing::warn!(
+                "{file} is no regular file, and is read at the start alone; nothing was changed"
+            );
+            return;
+        }
         Err(fault) => {
             tracing::error!("--config: {fault}; nothing was changed");
             return;
         }
     };
+    let more = !read.policies.is_empty();
     match reloader.reload(read).await {
-        Ok(changed) => tracing::info!(%changed, "read {file} again"),
+        Ok(changed) => {
+            *policies = more;
+            tracing::info!(%changed, "read {file} again");
+        }
         Err(fault) => tracing::error!("{file} cannot be used: {fault}; nothing was changed"),
     }
 }
