@@ -37,7 +37,20 @@ impl Source {
             return Err(cannot(io::Error::new(io::ErrorKind::NotFound, fault)));
         }
         // They begin with the time of their run's start, and end with their part's number.
-        files.sort_unstable();
+        files.sort_by_cached_key(|file| part(file));
+        // Whoever deletes the oldest parts still has all later runs.
+        let mut current = (String::new(), true);
+        files.retain(|file| {
+            let (run, number) = part(file);
+            if run != current.0 {
+                let whole = number <= 1;
+                if !whole {
+                    say!("roomcast: warning: the first part of the run {run} is missing: it is left out");
+                }
+                current = (run, whole);
+            }
+            current.1
+        });
         Ok(files.into_iter().map(Self::File).collect())
     }
 
@@ -56,5 +69,41 @@ impl Source {
                 Err(fault) => Err(Stop::Open(self.name(), fault)),
             },
         }
+    }
+}
+
+/// The run and the part that a file is of, by its name. Any other file is a run of its own.
+fn part(file: &Path) -> (String, u64) {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let of_run = name.rsplit_once('.');
+    let of_run = of_run.and_then(|(run, number)| Some((run.to_owned(), number.parse().ok()?)));
+    of_run.unwrap_or_else(|| (name.into_owned(), 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_in_the_order_of_their_numbers_and_runs_without_the_first_are_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in [
+            "20260101T000000.000Z-7.000002",
+            "20260101T000000.000Z-7.000003",
+            "20260102T000000.000Z-7.000001",
+            "20260102T000000.000Z-7.1000000",
+            "20260102T000000.000Z-7.999999",
+            "by hand",
+        ] {
+            fs::write(folder.path().join(format!("{name}.jsonl")), "").expect("written");
+        }
+        let files = Source::of(folder.path()).expect("a journal");
+        let names = files.iter().map(|file| {
+            let name = file.name();
+            let name = name.trim_end_matches(".jsonl");
+            name[name.len() - 7..].to_owned()
+        });
+        let names: Vec<_> = names.collect();
+        assert_eq!(names, [".000001", ".999999", "1000000", "by hand"]);
     }
 }
