@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().init();
+    tracing_subscriber::fmt().log_internal_errors(false).init();
     let mut settings = Settings::default();
     settings.listen = ([127, 0, 0, 1], 3005).into();
     let listeners = roomcast::listen(&settings)?;

@@ -7,7 +7,7 @@ use roomcast::{Host, Settings};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().init();
+    tracing_subscriber::fmt().log_internal_errors(false).init();
     let mut settings = Settings::default();
     settings.listen = ([127, 0, 0, 1], 3005).into();
     let listeners = roomcast::listen(&settings)?;

@@ -18,7 +18,7 @@ use roomcast::{Host, Namespace, Settings};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().init();
+    tracing_subscriber::fmt().log_internal_errors(false).init();
     let mut settings = Settings::default();
     settings.listen = ([127, 0, 0, 1], 3005).into();
     let listeners = roomcast::listen(&settings)?;
