@@ -13,6 +13,7 @@
 mod batch;
 mod checkpoint;
 mod commits;
+mod damage;
 mod error;
 mod integrity;
 mod read;
@@ -21,6 +22,7 @@ mod sync;
 mod tests;
 
 use std::{
+    fmt::Write,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -120,14 +122,11 @@ impl Store {
         // Before anything is opened that may be another folder's too.
         let found = Found::look(folder)?;
         integrity::part(folder, &found)?;
+        let held = integrity::held(folder);
         let mut db = connect(folder)?;
         check_format(&mut db)?;
-        // Not the quick one, which believes indexes.
-        let sound: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        if sound != "ok" {
-            return Err(Fault::Damaged(sound));
-        }
-        let (header, commits) = integrity::begin(&mut db, folder, found, sync)?;
+        damage::check(&mut db, folder)?;
+        let (header, commits) = integrity::begin(&mut db, folder, found, held, sync)?;
         let writer = Writer {
             db,
             header,
@@ -268,11 +267,35 @@ fn connect(folder: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(db)
 }
 
+/// The database alone, as it is in its file: to be closed before anybody writes to it.
+fn connect_without_log(folder: &Path) -> Result<Connection, Fault> {
+    use rusqlite::{OpenFlags, config::DbConfig};
+    let mut uri = String::from("file:");
+    for byte in folder
+        .join(FILE)
+        .canonicalize()?
+        .as_os_str()
+        .as_encoded_bytes()
+    {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            _ => write!(uri, "%{byte:02x}").unwrap_or_default(),
+        }
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(uri + "?immutable=1", flags)?;
+    // When a checkpoint was cut off, pages of the end may be missing that the first page counts.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
+    Ok(db)
+}
+
 fn check_format(db: &mut Connection) -> Result<(), Fault> {
     let number = |name: &str| db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0));
     let (id, format): (i32, i32) = (number("application_id")?, number("user_version")?);
     if (id, format) == (APPLICATION_ID, FORMAT) {
-        return Ok(());
+        return damage::check_schema(db);
     }
     let tables: u32 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if id == APPLICATION_ID {

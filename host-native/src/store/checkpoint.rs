@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::Writer;
+use super::{Fault, Writer};
 
 /// How often what was committed is made to last.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -97,13 +97,7 @@ fn run(db: &Connection, writer: &Mutex<Writer>, shared: &Shared) {
         if !committed {
             continue;
         }
-        let done = checkpoint(db, "PASSIVE").and_then(|done| {
-            if done.pages <= LOG_PAGES_MAX {
-                return Ok(true);
-            }
-            let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(!checkpoint(&writer.db, "TRUNCATE")?.busy)
-        });
+        let done = advance(db, writer);
         match &done {
             Ok(false) if well => tracing::warn!(
                 "another program reads the store: its log grows until that ends, and nobody but the \
@@ -118,16 +112,46 @@ fn run(db: &Connection, writer: &Mutex<Writer>, shared: &Shared) {
     }
 }
 
-struct Checkpoint {
-    /// Whether somebody who reads held it up.
-    busy: bool,
-    /// In the log.
-    pages: i64,
+/// Brings the database up to date; `false` when somebody who reads held that up.
+pub(super) fn advance(db: &Connection, writer: &Mutex<Writer>) -> Result<bool, Fault> {
+    let writer = || writer.lock().unwrap_or_else(PoisonError::into_inner);
+    let commits = writer().header.commits;
+    let done = checkpoint(db, "PASSIVE")?;
+    let writer = &mut *writer();
+    if done.is_whole() {
+        writer.commits.set_held(commits)?;
+    }
+    if done.pages <= LOG_PAGES_MAX {
+        return Ok(true);
+    }
+    let done = checkpoint(&writer.db, "TRUNCATE")?;
+    if done.is_whole() {
+        writer.commits.set_held(writer.header.commits)?;
+    }
+    Ok(!done.busy)
 }
 
-fn checkpoint(db: &Connection, how: &str) -> Result<Checkpoint, rusqlite::Error> {
+pub(super) struct Checkpoint {
+    /// Whether somebody who reads held it up.
+    busy: bool,
+    /// In the log, and those of them that are in the database.
+    pages: i64,
+    copied: i64,
+}
+
+impl Checkpoint {
+    /// True when the database holds all that was in the log.
+    pub(super) const fn is_whole(&self) -> bool {
+        !self.busy && self.pages == self.copied
+    }
+}
+
+pub(super) fn checkpoint(db: &Connection, how: &str) -> Result<Checkpoint, rusqlite::Error> {
     db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
-        let (busy, pages) = (row.get(0)?, row.get(1)?);
-        Ok(Checkpoint { busy, pages })
+        Ok(Checkpoint {
+            busy: row.get(0)?,
+            pages: row.get(1)?,
+            copied: row.get(2)?,
+        })
     })
 }

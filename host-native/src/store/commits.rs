@@ -1,18 +1,21 @@
 //! The file `commits`: which files are the store's own, and how often they were written.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, Metadata, TryLockError},
     io,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use super::{Fault, checksum};
+use super::{FILE, Fault, checksum};
 
 /// Counts commits beside the database: when it has seen more than the database, that has lost some.
 ///
-/// It also tells the store from a copy. It says which file it is itself, by inode and birth time,
+/// It also says what the database itself holds, without SQLite's log: the log begins anew when all of it
+/// is there, so an older database does not go with a newer log. And which file the database is.
+///
+/// And it tells the store from a copy. It says which file it is itself, by inode and birth time,
 /// and no copy is that file. It has a nonce, which the database has too: neither is believed without
 /// the other. And it is a new file with a new nonce at each start, at each orderly end, and once a
 /// second while something is committed: what was copied before, and is written over the same files
@@ -36,6 +39,9 @@ struct Seal {
     count: u64,
     nonce: u128,
     identity: Identity,
+    database: Identity,
+    /// The commit of which the database at least knows, without the log.
+    held: u64,
     /// True when another file has taken its place. Only who reaches it by another folder's hard
     /// link reads that.
     replaced: bool,
@@ -55,6 +61,8 @@ struct Identity {
 pub(super) struct Found {
     /// Files that are what they say.
     own: Vec<Commits>,
+    /// True when there is one of a store that was written to, perhaps of another folder's.
+    pub(super) used: bool,
     /// True when another folder, that had hard links to the same files, has gone on with them.
     pub(super) replaced: bool,
 }
@@ -64,18 +72,19 @@ const NAME: &str = "commits";
 const NEXT: &str = "commits.next";
 /// How long a file is used while something is committed.
 const RENEWAL: Duration = Duration::from_secs(1);
-const BYTES: usize = 64;
+const BYTES: usize = 96;
 
 impl Seal {
     fn to_bytes(self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         bytes[..8].copy_from_slice(&self.count.to_le_bytes());
         bytes[8..24].copy_from_slice(&self.nonce.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.identity.inode.to_le_bytes());
-        bytes[32..48].copy_from_slice(&self.identity.born.to_le_bytes());
-        bytes[48] = self.replaced.into();
-        let sum = checksum(&[&bytes[..56]]);
-        bytes[56..].copy_from_slice(&sum.to_le_bytes());
+        bytes[24..48].copy_from_slice(&self.identity.to_bytes());
+        bytes[48..72].copy_from_slice(&self.database.to_bytes());
+        bytes[72..80].copy_from_slice(&self.held.to_le_bytes());
+        bytes[80] = self.replaced.into();
+        let sum = checksum(&[&bytes[..88]]);
+        bytes[88..].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
@@ -84,25 +93,43 @@ impl Seal {
         let seal = Self {
             count: u64::from_le_bytes(bytes[..8].try_into().ok()?),
             nonce: u128::from_le_bytes(bytes[8..24].try_into().ok()?),
-            identity: Identity {
-                inode: u64::from_le_bytes(bytes[24..32].try_into().ok()?),
-                born: u128::from_le_bytes(bytes[32..48].try_into().ok()?),
-            },
-            replaced: bytes[48] == 1,
+            identity: Identity::from_bytes(&bytes[24..48])?,
+            database: Identity::from_bytes(&bytes[48..72])?,
+            held: u64::from_le_bytes(bytes[72..80].try_into().ok()?),
+            replaced: bytes[80] == 1,
         };
         (seal.to_bytes() == *bytes).then_some(seal)
     }
 }
 
 impl Identity {
-    fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
+    fn of_database(folder: &Path) -> io::Result<Self> {
+        Ok(Self::of(&fs::metadata(folder.join(FILE))?))
+    }
+
+    fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.inode.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.born.to_le_bytes());
+        bytes
+    }
+
+    /// `None` when these are not 24 bytes.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (inode, born) = bytes.split_at(8);
+        Some(Self {
+            inode: u64::from_le_bytes(inode.try_into().ok()?),
+            born: u128::from_le_bytes(born.try_into().ok()?),
+        })
+    }
+
+    fn of(metadata: &Metadata) -> Self {
         let born = metadata.created().ok();
         let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
-        Ok(Self {
+        Self {
             inode: metadata.ino(),
             born: born.map_or(0, |born| born.as_nanos()),
-        })
+        }
     }
 }
 
@@ -112,6 +139,7 @@ impl Found {
         let mut found = Self {
             own: Vec::new(),
             replaced: false,
+            used: false,
         };
         for name in [NEXT, NAME] {
             let file = File::options()
@@ -127,11 +155,12 @@ impl Found {
             let mut bytes = [0; BYTES];
             let read = file.read_exact_at(&mut bytes, 0);
             let seal = read.ok().and_then(|()| Seal::from_bytes(&bytes));
-            let Some(seal) = seal.filter(|_| file.metadata().is_ok_and(|file| file.is_file()))
-            else {
+            let metadata = file.metadata()?;
+            let Some(seal) = seal.filter(|_| metadata.is_file()) else {
                 continue;
             };
-            if seal.identity != Identity::of(&file)? {
+            found.used |= seal.count > 0;
+            if seal.identity != Identity::of(&metadata) {
                 continue;
             }
             if seal.replaced {
@@ -162,7 +191,11 @@ impl Found {
 
 impl Commits {
     /// Makes the file that is the next, beside the one that is used.
-    pub(super) fn create(folder: &Path, count: u64, lasting: bool) -> Result<Self, Fault> {
+    pub(super) fn create(
+        folder: &Path,
+        (count, held): (u64, u64),
+        lasting: bool,
+    ) -> Result<Self, Fault> {
         let path = folder.join(NEXT);
         match fs::remove_file(&path) {
             Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault.into()),
@@ -179,7 +212,9 @@ impl Commits {
         let seal = Seal {
             count,
             nonce: u128::from_le_bytes(nonce),
-            identity: Identity::of(&file)?,
+            identity: Identity::of(&file.metadata()?),
+            database: Identity::of_database(folder)?,
+            held,
             replaced: false,
         };
         file.write_all_at(&seal.to_bytes(), 0)?;
@@ -199,7 +234,7 @@ impl Commits {
     /// The next file. It takes the place of this one with [`settle`](Self::settle), once the database
     /// has its nonce.
     pub(super) fn next(&self, lasting: bool) -> Result<Self, Fault> {
-        Self::create(&self.folder, self.seal.count, lasting)
+        Self::create(&self.folder, (self.seal.count, self.seal.held), lasting)
     }
 
     /// The next file when it is time for it. Without a descriptor this one is used on for as long again.
@@ -237,13 +272,23 @@ impl Commits {
         format!("{:032x}", self.seal.nonce)
     }
 
-    pub(super) const fn count(&self) -> u64 {
-        self.seal.count
+    /// True when a database that was left with so many commits, and holds so many of them without the
+    /// log, is the one that was left.
+    pub(super) fn fits(&self, commits: u64, held: u64) -> io::Result<bool> {
+        let seal = &self.seal;
+        let same = seal.database == Identity::of_database(&self.folder)?;
+        Ok(same && seal.count <= commits && seal.held <= held)
     }
 
     /// Writes the number behind its commit: it is never ahead of what was committed.
     pub(super) fn set_count(&mut self, count: u64) -> io::Result<()> {
         self.seal.count = count;
+        self.write()
+    }
+
+    /// Notes that so many commits are in the database, without the log.
+    pub(super) fn set_held(&mut self, held: u64) -> io::Result<()> {
+        self.seal.held = held;
         self.write()
     }
 

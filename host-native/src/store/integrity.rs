@@ -134,26 +134,51 @@ fn warn(folder: &Path, copied: bool) {
     );
 }
 
-/// Begins a life of the store. What it holds is dropped unless all of it must be there.
+/// How many commits the database holds without SQLite's log; 0 when it does not say.
+pub(super) fn held(folder: &Path) -> u64 {
+    let header = super::connect_without_log(folder).and_then(|db| Header::read(&db));
+    header.ok().flatten().map_or(0, |header| header.commits)
+}
+
+/// Begins a life of the store. What it holds is dropped unless all of it must be there. `held` is what
+/// [`held`] said before the log was opened.
 pub(super) fn begin(
     db: &mut Connection,
     folder: &Path,
     found: Found,
+    held: u64,
     sync: StoreSync,
 ) -> Result<(Header, Commits), Fault> {
     let boot = boot();
     let before = Header::read(db)?;
+    let unused = before.as_ref().is_some_and(|header| header.commits == 0);
+    if unused && found.used {
+        let store = tracing::field::display(folder.display());
+        tracing::error!(
+            %store,
+            "the database is new, although there was one before: all histories begin anew, and clients \
+             that come back are told so"
+        );
+    }
     let known = before
         .as_ref()
         .and_then(|header| found.known_as(&header.nonce));
-    let believed = before.as_ref().is_some_and(|header| {
-        let same_boot = !boot.is_empty() && boot == header.boot;
-        let lasted = header.clean || header.synced || same_boot;
-        // It is written behind each commit.
-        let counted = known.as_ref().map(Commits::count);
-        let unused = header.commits == 0;
-        unused || lasted && counted.is_some_and(|count| count <= header.commits)
-    });
+    let believed = match (&before, &known) {
+        _ if unused => true,
+        (Some(header), Some(file)) => {
+            let same_boot = !boot.is_empty() && boot == header.boot;
+            let lasted = header.clean || header.synced || same_boot;
+            // A page may be torn by a crash of the system; then the log has it.
+            let held = if header.clean || same_boot {
+                held
+            } else {
+                u64::MAX
+            };
+            // It is written behind each commit.
+            lasted && file.fits(header.commits, held)?
+        }
+        _ => false,
+    };
     let header = Header {
         boot,
         clean: false,
@@ -161,7 +186,8 @@ pub(super) fn begin(
         commits: before.map_or(0, |header| header.commits) + 1,
         nonce: String::new(),
     };
-    let mut commits = Commits::create(folder, header.commits - 1, header.synced)?;
+    let counts = (header.commits - 1, held);
+    let mut commits = Commits::create(folder, counts, header.synced)?;
     let nonce = commits.nonce();
     let header = Header { nonce, ..header };
     if !believed {
@@ -194,8 +220,8 @@ pub(super) fn end(writer: &mut Writer) -> Result<(), Fault> {
         ..writer.header.clone()
     };
     writer.turn(header, Some(next), |_| Ok(()))?;
-    writer
-        .db
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    if super::checkpoint::checkpoint(&writer.db, "TRUNCATE")?.is_whole() {
+        writer.commits.set_held(writer.header.commits)?;
+    }
     Ok(writer.commits.sync()?)
 }

@@ -125,14 +125,15 @@ pub(super) fn messages(
     let (place, first, top) = ([namespace, room.room()], room.first(), room.offset());
     let mut rows = query.query([*id, integer(first), integer(top)])?;
     let (mut messages, mut next) = (Vec::new(), integer(top));
-    while let Some(row) = rows.next()? {
-        let Some(message) = message(row, place, next) else {
+    while next >= integer(first) {
+        let row = rows.next()?;
+        let Some(message) = row.and_then(|row| message(row, place, next)) else {
             let room = room.room();
             tracing::error!(
                 namespace,
                 room,
                 position = next,
-                "a message in the store is damaged: it is dropped, and those before it"
+                "a message in the store is damaged or missing: it is dropped, and those before it"
             );
             break;
         };

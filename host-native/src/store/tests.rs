@@ -172,6 +172,30 @@ impl Snapshot {
     }
 }
 
+/// What is done, and the warnings and errors that it leaves in the log.
+fn logged<R>(act: impl FnOnce() -> R) -> (R, String) {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("a log").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let lines = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || lines.clone())
+        .with_max_level(tracing::Level::WARN)
+        .finish();
+    let done = tracing::subscriber::with_default(subscriber, act);
+    let log = log.0.lock().expect("a log").clone();
+    (done, String::from_utf8(log).expect("text"))
+}
+
 /// What a process that was killed leaves: the folder as it is, without an end of the store.
 fn kill(store: Store) {
     store.checkpoints.stop();
@@ -425,7 +449,7 @@ fn no_room_gets_what_is_another_s() {
     assert_eq!(whole.2, [1]);
     let places = sound.windows(6).enumerate();
     let places = places.filter(|(_, window)| window == b"room-1");
-    let (mut refused, mut left_out) = (0, 0);
+    let (mut refused, mut left_out, mut mended) = (0, 0, 0);
     // In the index, in the row, in the state, in the message.
     for (at, _) in places {
         snapshot.put_back();
@@ -441,12 +465,18 @@ fn no_room_gets_what_is_another_s() {
         let mut bytes = sound.clone();
         bytes[at + 5] = b'2';
         fs::write(kit.path.join(FILE), bytes).expect("written");
-        assert_ne!(kit.found("room-1"), whole, "at {at}");
+        let (found, log) = logged(|| kit.found("room-1"));
+        if log.contains("indexes were made again") {
+            mended += 1;
+            continue;
+        }
+        assert_ne!(found, whole, "at {at}");
         left_out += 1;
         // The other is what it was.
         assert_eq!(kit.found("room-2").2, [1], "at {at}");
     }
-    assert!(refused > 0 && left_out > 0, "{refused} {left_out}");
+    let counts = (refused, left_out, mended);
+    assert!(refused > 0 && left_out > 0 && mended > 0, "{counts:?}");
     snapshot.put_back();
     assert_eq!(kit.found("room-1"), whole);
 }

@@ -29,7 +29,7 @@ impl Kit {
     }
 
     /// Runs a line of a shell beside the folder `store`.
-    fn run(&self, script: &str) {
+    pub(super) fn run(&self, script: &str) {
         let ran = Process::new("sh")
             .args(["-euc", script])
             .current_dir(self.path.parent().expect("a folder"))
@@ -139,6 +139,69 @@ fn a_copy_that_is_put_back_is_not_believed() {
     }
 }
 
+/// SQLite's log begins anew when all of it is in the database: then the two belong together.
+#[test]
+fn an_older_database_beside_a_newer_log_is_not_believed() {
+    for put_back in [
+        "cp -a copy/histories.sqlite store",
+        "cat copy/histories.sqlite > store/histories.sqlite",
+        "mv copy/histories.sqlite store",
+    ] {
+        for clean in [true, false] {
+            let mut kit = Kit::new();
+            let store = kit.open();
+            // Of each some are on other pages than of the last.
+            for room in 0..100 {
+                kit.write(&store, &format!("r{room}"), 4);
+            }
+            end(store, clean);
+            kit.run("cp -a store copy");
+            let store = kit.open();
+            kit.write(&store, "r0", 5);
+            let db = connect(&kit.path).expect("a database");
+            assert!(checkpoint::advance(&db, &store.writer).expect("copied"));
+            drop(db);
+            kit.write(&store, "r99", 1);
+            kill(store);
+            kit.run(put_back);
+            assert_eq!(kit.found("r0"), anew(), "{put_back}, {clean}");
+        }
+    }
+}
+
+/// A checkpoint may end at any page.
+#[test]
+fn a_checkpoint_that_was_cut_off_is_believed() {
+    let mut kit = Kit::new();
+    let store = kit.open();
+    kit.write(&store, "r", 1);
+    let db = connect(&kit.path).expect("a database");
+    assert!(checkpoint::advance(&db, &store.writer).expect("copied"));
+    let before = fs::read(kit.path.join(FILE)).expect("a file");
+    for room in 0..100 {
+        kit.write(&store, &format!("r{room}"), 4);
+    }
+    let log = fs::read(kit.path.join(LOG)).expect("a file");
+    assert!(
+        checkpoint::checkpoint(&db, "PASSIVE")
+            .expect("copied")
+            .is_whole()
+    );
+    let after = fs::read(kit.path.join(FILE)).expect("a file");
+    drop(db);
+    kill(store);
+    let snapshot = Snapshot::take(&kit.path);
+    for pages in [0, 1, 2, 3] {
+        snapshot.put_back();
+        let mut file = before.clone();
+        let end = (pages * 4096).min(before.len());
+        file[..end].copy_from_slice(&after[..end]);
+        fs::write(kit.path.join(FILE), file).expect("written");
+        fs::write(kit.path.join(LOG), &log).expect("written");
+        assert_eq!(kit.found("r99").1, 4, "{pages} pages");
+    }
+}
+
 #[test]
 fn a_copy_of_a_store_in_use_is_not_believed() {
     for clean in [true, false] {
@@ -230,7 +293,7 @@ fn a_renewal_that_was_cut_off_is_believed() {
         Header::read(&db).expect("readable").expect("sound").nonce
     };
     // Before the database has the nonce.
-    let next = Commits::create(&kit.path, 0, false).expect("made");
+    let next = Commits::create(&kit.path, (0, 0), false).expect("made");
     assert_ne!(next.nonce(), nonce());
     drop(next);
     assert_eq!(kit.found("r"), begun());

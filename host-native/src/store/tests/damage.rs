@@ -9,6 +9,11 @@ type Rooms = BTreeMap<String, (String, u64, Vec<(u64, Box<str>)>)>;
 
 /// Opens a store and reads all that it has, as a server does that starts.
 fn read(path: &Path) -> Result<Rooms, StoreError> {
+    read_and(path, |_, _| ())
+}
+
+/// The same, and then something else.
+fn read_and(path: &Path, then: impl FnOnce(&Store, &Rooms)) -> Result<Rooms, StoreError> {
     let store = Store::open(path, StoreSync::Second)?;
     let mut rooms = Rooms::new();
     for name in store.namespaces()? {
@@ -33,6 +38,7 @@ fn read(path: &Path) -> Result<Rooms, StoreError> {
             rooms.insert(name.to_owned(), place);
         }
     }
+    then(&store, &rooms);
     Ok(rooms)
 }
 
@@ -105,7 +111,11 @@ fn a_value_of_another_type_costs_its_row_or_is_told() {
         for value in ["NULL", "X'00'", "'text'", "1.5", "7"] {
             let kit = written();
             let whole = read(&kit.path).expect("sound");
-            // Behind the back of the table.
+            // Behind the back of the table, which is then as it was.
+            let sql = "SELECT sql FROM sqlite_schema WHERE name = 'messages'";
+            let db = Connection::open(kit.path.join(FILE)).expect("a database");
+            let made: String = db.query_row(sql, [], |row| row.get(0)).expect("a table");
+            drop(db);
             kit.meddle(
                 "PRAGMA writable_schema = on;
                  UPDATE sqlite_schema
@@ -116,11 +126,98 @@ fn a_value_of_another_type_costs_its_row_or_is_told() {
                 "UPDATE messages SET {column} = {value}
                     WHERE position = 1 AND room = (SELECT id FROM rooms WHERE name = 'r1');"
             ));
+            kit.meddle(&format!(
+                "PRAGMA writable_schema = on;
+                 UPDATE sqlite_schema SET sql = '{made}' WHERE name = 'messages';"
+            ));
             let found = read(&kit.path);
             let damaged = found.as_ref().map(|rooms| rooms["r1"].2.len());
             assert_ne!(damaged.ok(), Some(3), "{column} {value}");
             judge(found, &whole, &format!("{column} {value}"));
         }
+    }
+}
+
+#[test]
+fn an_index_that_does_not_fit_is_made_again() {
+    for (index, entry) in [
+        ("keys_by_expiry", "key"),
+        ("sqlite_autoindex_rooms_1", "r1"),
+        ("sqlite_autoindex_namespaces_1", NAME),
+    ] {
+        let kit = written();
+        let whole = read(&kit.path).expect("sound");
+        let path = kit.path.join(FILE);
+        let db = Connection::open(&path).expect("a database");
+        let sql = format!("SELECT rootpage FROM sqlite_schema WHERE name = '{index}'");
+        let page: u16 = db.query_row(&sql, [], |row| row.get(0)).expect("an index");
+        drop(db);
+        let page = usize::from(page);
+        let mut bytes = fs::read(&path).expect("a file");
+        let page = &mut bytes[(page - 1) * 4096..page * 4096];
+        let at = page
+            .windows(entry.len())
+            .position(|text| text == entry.as_bytes());
+        page[at.expect("an entry")] ^= 1;
+        fs::write(&path, bytes).expect("written");
+        let (found, log) = logged(|| read(&kit.path).expect("mended"));
+        assert_eq!(found, whole, "{index}");
+        assert!(log.contains("indexes were made again"), "{log}");
+        let (_, log) = logged(|| read(&kit.path).expect("sound"));
+        assert_eq!(log, "", "{index}");
+    }
+}
+
+/// What is left of what was lost, or is not there at all, is no reason not to start.
+#[test]
+fn rows_that_are_lost_are_told() {
+    for (sql, said, left) in [
+        ("DELETE FROM namespaces", "rooms in the store belong", 0),
+        (
+            "DELETE FROM rooms WHERE name = 'r1'",
+            "messages in the store belong",
+            1,
+        ),
+        (
+            "DELETE FROM messages WHERE position = 1",
+            "damaged or missing",
+            2,
+        ),
+        ("DELETE FROM messages", "damaged or missing", 2),
+    ] {
+        let kit = written();
+        kit.meddle(sql);
+        let (found, log) = logged(|| read(&kit.path).expect("served"));
+        assert_eq!(found.len(), left, "{sql}");
+        assert!(log.contains(said), "{sql}: {log}");
+        let (_, log) = logged(|| read(&kit.path).expect("served"));
+        assert!(!log.contains("belong"), "{sql}: {log}");
+    }
+}
+
+#[test]
+fn a_schema_that_is_not_as_it_was_made_is_told() {
+    let kit = written();
+    kit.meddle(
+        "PRAGMA writable_schema = on;
+         UPDATE sqlite_schema SET sql = replace(sql, 'expires', 'expirea') WHERE type = 'index';",
+    );
+    let fault = read(&kit.path).expect_err("damaged").to_string();
+    assert!(fault.contains("move it away"), "{fault}");
+}
+
+#[test]
+fn a_database_that_is_gone_is_told() {
+    for lost in ["rm store/histories.sqlite", ": > store/histories.sqlite"] {
+        let kit = written();
+        kit.run(lost);
+        let (found, log) = logged(|| read(&kit.path).expect("served"));
+        assert!(
+            found.is_empty() && log.contains("although there was one"),
+            "{lost}: {log}"
+        );
+        let (_, log) = logged(|| read(&kit.path).expect("served"));
+        assert_eq!(log, "", "{lost}");
     }
 }
 
@@ -141,11 +238,14 @@ fn flip_all(kit: &Kit, name: &str, flips: &[u8], whole: &Rooms) -> (usize, usize
             let mut bytes = sound.clone();
             bytes[at] ^= flip;
             fs::write(&path, &bytes).expect("written");
-            match judge(
-                read(&kit.path),
-                whole,
-                &format!("{name}: {flip:#x} at {at}"),
-            ) {
+            // What was taken for sound can be written to.
+            let found = read_and(&kit.path, |store, rooms| {
+                let mut kit = Kit::new();
+                for room in rooms.keys().map(String::as_str).chain(["r9"]) {
+                    kit.write(store, room, 1);
+                }
+            });
+            match judge(found, whole, &format!("{name}: {flip:#x} at {at}")) {
                 true => started += 1,
                 false => refused += 1,
             }
@@ -170,7 +270,7 @@ fn no_flipped_byte_of_the_count_is_served() {
     let kit = written();
     let whole = read(&kit.path).expect("sound");
     let (started, refused) = flip_all(&kit, "commits", &[0x80, 0x01], &whole);
-    assert_eq!((started, refused), (64 + 16, 0));
+    assert_eq!((started, refused), (96 + 24, 0));
 }
 
 #[test]

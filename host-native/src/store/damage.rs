@@ -1,0 +1,66 @@
+//! Damage of the database as a whole: what is found of it at the start, and what can be mended.
+
+use std::{collections::BTreeSet, path::Path};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{Fault, TABLES};
+
+/// Checks that tables and indexes are those that were made.
+pub(super) fn check_schema(db: &Connection) -> Result<(), Fault> {
+    let made = Connection::open_in_memory()?;
+    made.execute_batch(TABLES)?;
+    let (made, found) = (schema(&made)?, schema(db)?);
+    match made.difference(&found).next() {
+        None => Ok(()),
+        Some((kind, name, ..)) => Err(Fault::Damaged(format!(
+            "the {kind} {name} is not as it was made"
+        ))),
+    }
+}
+
+type Schema = BTreeSet<(String, String, String, Option<String>)>;
+
+fn schema(db: &Connection) -> Result<Schema, rusqlite::Error> {
+    let mut query = db.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
+    let rows = query.query_map([], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    })?;
+    rows.collect()
+}
+
+/// Reads all of it. Indexes that do not fit their tables are made again, with a warning: what the tables
+/// themselves lost is told when it is missed. So is here what is left of it.
+pub(super) fn check(db: &mut Connection, folder: &Path) -> Result<(), Fault> {
+    // Not the quick one, which believes indexes.
+    let look = |db: &Connection| -> Result<String, rusqlite::Error> {
+        db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+    };
+    let store = tracing::field::display(folder.display());
+    let found = look(db)?;
+    if found != "ok" {
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mended = tx.execute_batch("REINDEX").and_then(|()| look(&tx));
+        if mended.as_deref() != Ok("ok") {
+            return Err(Fault::Damaged(found));
+        }
+        tx.commit()?;
+        tracing::warn!(%store, found, "the store is damaged: its indexes were made again");
+    }
+    for (what, of, table, column, owners) in ORPHANS {
+        let orphans = format!("FROM {table} WHERE {column} NOT IN (SELECT id FROM {owners})");
+        let count: i64 =
+            db.query_row(&format!("SELECT count(*) {orphans}"), [], |row| row.get(0))?;
+        if count > 0 {
+            tracing::error!(%store, count, "{what} in the store belong to {of} that is lost: they are dropped");
+            db.execute(&format!("DELETE {orphans}"), [])?;
+        }
+    }
+    Ok(())
+}
+
+const ORPHANS: [(&str, &str, &str, &str, &str); 3] = [
+    ("rooms", "a namespace", "rooms", "namespace", "namespaces"),
+    ("keys", "a namespace", "keys", "namespace", "namespaces"),
+    ("messages", "a room", "messages", "room", "rooms"),
+];
