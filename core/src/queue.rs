@@ -1,6 +1,7 @@
 //! What waits to be written to one connection: bounded, and what is dropped when it is full.
 
 mod limits;
+mod losses;
 mod shed;
 mod tag;
 #[cfg(test)]
@@ -9,9 +10,10 @@ mod tests;
 pub use crate::room::recovery::gap_notice;
 use alloc::collections::VecDeque;
 
+use self::losses::Losses;
 pub use self::{
     limits::QueueLimits,
-    tag::{Sheddable, Tag},
+    tag::{Loss, Sheddable, Tag},
 };
 use crate::policy::Overflow;
 
@@ -59,6 +61,7 @@ pub struct SendQueue<B> {
     /// Whether everything was dropped: only the goodbye may follow, or there would be a gap.
     shut: bool,
     limits: QueueLimits,
+    losses: Losses,
 }
 
 /// Some whole frames in one buffer.
@@ -109,6 +112,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             frames: 0,
             shut: false,
             limits,
+            losses: Losses::new(),
         }
     }
 
@@ -227,6 +231,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             count -= left;
             self.written = 0;
             self.frames -= first.frames;
+            self.losses.written(&first.tag);
             self.first = self.rest.pop_front();
         }
         debug_assert_eq!((count, self.bytes, self.frames), (0, 0, 0));

@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
-use super::{Chunk, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
+use super::{Chunk, Loss, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
 use crate::policy::Overflow;
 
 impl<B: AsRef<[u8]>> SendQueue<B> {
@@ -41,8 +41,10 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     ///
     /// A notice takes the place of the first, and another one that of the first behind each answer
     /// between them that gives the position in the room: an earlier notice does not count for who joins
-    /// again. Behind any other answer it does, for its reader stands where it says. Notices are always
-    /// let in: there are no more of them than of such answers.
+    /// again. Behind any other answer it does, for its reader stands where it says. So does one that was
+    /// written, behind which nothing of the room was: then the new one says the same, since the reader may
+    /// have asked elsewhere meanwhile. Notices are always let in: there are no more of them than of such
+    /// answers.
     pub(super) fn drop_oldest(
         &mut self,
         room: &str,
@@ -51,18 +53,27 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     ) -> u32 {
         let (mut bytes, mut frames, mut count) = (self.bytes, self.frames(), 0);
         let (mut notice_bytes, mut notices) = (0, 0);
-        // One that is begun is read before all that is dropped.
-        let begun = self.first.as_ref().filter(|_| self.written > 0);
-        let mut told = begun.is_some_and(|first| first.is_notice_of(room));
+        let mut losses = self.losses.clone();
+        let mut told = false;
+        if let Some(begun) = self.first.as_ref().filter(|_| self.written > 0) {
+            // It is read before all that is dropped.
+            losses.written(&begun.tag);
+            told = begun.tag.is_notice_of(room);
+        }
+        let mut after = losses.after(room);
         let mut keep = |chunk: &mut Chunk<B>| {
             let shed = match &chunk.tag {
                 Tag::Sheddable(shed) => shed,
-                Tag::Gap(_) => {
-                    told |= chunk.is_notice_of(room);
+                Tag::Gap(loss) => {
+                    if *loss.room == *room {
+                        (told, after) = (true, Some(loss.after));
+                    }
                     return true;
                 }
                 Tag::Position(of) => {
-                    told &= **of != *room;
+                    if **of == *room {
+                        (told, after) = (false, None);
+                    }
                     return true;
                 }
                 Tag::Control | Tag::Message => return true,
@@ -79,13 +90,14 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             }
             told = true;
             // 0 where there is no history.
-            let notice = notice(room, shed.offset().saturating_sub(1));
+            let after = *after.get_or_insert(shed.offset().saturating_sub(1));
+            let notice = notice(room, after);
             notice_bytes += notice.as_ref().len();
             notices += 1;
             *chunk = Chunk {
                 bytes: notice,
                 frames: 1,
-                tag: Tag::Gap(room.into()),
+                tag: Tag::Gap(Loss::new(room, after)),
             };
             true
         };
@@ -161,12 +173,5 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         self.bytes -= bytes;
         self.frames -= frames;
         self.fill_first();
-    }
-}
-
-impl<B: AsRef<[u8]>> Chunk<B> {
-    /// True when it is a notice of a gap in this room.
-    fn is_notice_of(&self, room: &str) -> bool {
-        matches!(&self.tag, Tag::Gap(other) if **other == *room)
     }
 }

@@ -16,9 +16,16 @@ pub enum Tag {
     Message,
     /// Messages that may be dropped.
     Sheddable(Arc<Sheddable>),
-    /// A notice of messages of this room that were dropped; by
-    /// [`SendQueue::settle`](super::SendQueue::settle).
-    Gap(Arc<str>),
+    /// A notice of messages that were dropped; by [`SendQueue::settle`](super::SendQueue::settle).
+    Gap(Arc<Loss>),
+}
+
+/// Messages of one room that were dropped, as their reader is told.
+#[derive(Debug)]
+pub struct Loss {
+    pub(super) room: Box<str>,
+    /// Up to this offset the reader has all.
+    pub(super) after: u64,
 }
 
 /// Messages of one room that may be dropped.
@@ -67,6 +74,13 @@ impl Sheddable {
     }
 }
 
+impl Loss {
+    pub(super) fn new(room: &str, after: u64) -> Arc<Self> {
+        let room = room.into();
+        Arc::new(Self { room, after })
+    }
+}
+
 impl From<Class<'_>> for Tag {
     fn from(class: Class<'_>) -> Self {
         match class {
@@ -105,6 +119,11 @@ impl Tag {
             Self::Sheddable(shed) => Some(&shed.room),
             Self::Control | Self::Position(_) | Self::Message | Self::Gap(_) => None,
         }
+    }
+
+    /// True when it is of a notice of a gap in this room.
+    pub(super) fn is_notice_of(&self, room: &str) -> bool {
+        matches!(self, Self::Gap(loss) if *loss.room == *room)
     }
 
     pub(super) fn sheddable(&self, policy: Overflow) -> Option<&Sheddable> {

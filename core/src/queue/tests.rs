@@ -222,14 +222,22 @@ fn a_notice_stands_for_what_is_dropped_behind_it_until_it_is_written() {
     assert_eq!(say(&mut queue, "r", 9), None);
     assert_eq!(say(&mut queue, "r", 10), dropped(2));
     assert_eq!(order(&queue), [0, 5, 6, 7, 8, 9, 10]);
-    // The next loss is one of its own.
+    // The next loss has a notice of its own, which says the same: nothing of the room came between.
     queue.advance(2);
     for offset in 11..=12 {
         assert_eq!(say(&mut queue, "r", offset), None);
     }
     assert_eq!(say(&mut queue, "r", 13), dropped(2));
     assert_eq!(order(&queue), [0, 7, 8, 9, 10, 11, 12, 13]);
-    assert_eq!(chunks(&queue)[0], (4, 3));
+    assert_eq!(chunks(&queue)[0], (0, 3));
+    // Behind a message of the room it says where that was.
+    queue.advance(3 + 6);
+    for offset in 14..=15 {
+        assert_eq!(say(&mut queue, "r", offset), None);
+    }
+    assert_eq!(say(&mut queue, "r", 16), dropped(2));
+    assert_eq!(order(&queue), [0, 10, 11, 12, 13, 14, 15, 16]);
+    assert_eq!(chunks(&queue)[0], (7, 3));
 }
 
 #[test]
