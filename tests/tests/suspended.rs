@@ -1,7 +1,10 @@
 //! A server that is suspended, as by a lid that is closed: what arrived meanwhile, and what could have
 //! been written, counts before a deadline is called passed.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::peer::{Peer, Said, close, frame, text};
 use roomcast_tests::Server;
@@ -120,6 +123,49 @@ fn a_request_whose_rest_came_meanwhile_is_answered() {
         never.write(b"GET /healthz HTTP/1.1\r\nHost: loc");
         let head = never.head();
         assert!(head.starts_with("HTTP/1.1 408"), "{head}");
+    }
+}
+
+/// Such a stop makes no timer very late.
+#[test]
+fn what_came_before_a_deadline_is_read_after_a_short_stop() {
+    const LIMIT: Duration = Duration::from_millis(600);
+    let whole = text(PING);
+    let (head, rest) = whole.split_at(9);
+    for server in servers(&["--message-time-ms=600", "--handshake-time-ms=600"]) {
+        let mut in_time = 0;
+        for stop in [60, 120, 180, 230].map(Duration::from_millis) {
+            // Their deadlines are within the stop and after it.
+            let mut peers: Vec<_> = (0..8)
+                .map(|number| Peer::connect(server.authority(), &format!("n{}", number % 4)))
+                .collect();
+            let first = Instant::now();
+            let mut asked = Vec::new();
+            for peer in &mut peers {
+                let begun = Instant::now();
+                let mut request = Peer::silent(server.authority());
+                request.write(b"GET /healthz HTTP/1.1\r\nHost: loc");
+                peer.write(head);
+                asked.push((begun, peer, request));
+                thread::sleep(Duration::from_millis(20));
+            }
+            thread::sleep((LIMIT - stop / 2).saturating_sub(first.elapsed()));
+            server.signal("STOP");
+            asked.retain_mut(|(begun, peer, request)| {
+                peer.write(rest);
+                request.write(b"alhost\r\n\r\n");
+                begun.elapsed() < LIMIT
+            });
+            thread::sleep(stop);
+            server.signal("CONT");
+            for (_, peer, mut request) in asked {
+                assert_eq!(peer.next(), Said::Text(PONG.into()), "{stop:?}");
+                let head = request.head();
+                assert!(head.starts_with("HTTP/1.1 200"), "{stop:?}: {head}");
+                in_time += 1;
+            }
+        }
+        assert!(in_time > 16, "{in_time} came in time: nothing was tried");
     }
 }
 
