@@ -2,14 +2,20 @@
 
 use std::{
     fs::OpenOptions,
-    io::Read,
+    io::{PipeReader, Read, Write},
     net::TcpStream,
+    os::unix::fs::MetadataExt,
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use roomcast_tests::server_binary;
+use rustix::process::{Resource, Rlimit};
+use tempfile::TempDir;
 
 use super::child::{Process, roomcast, run};
+use crate::peer::{Peer, Said};
 
 fn full() -> Stdio {
     let full = OpenOptions::new().write(true).open("/dev/full");
@@ -25,7 +31,6 @@ fn broken() -> Stdio {
 
 /// Connects, and reads the bytes that come until the end.
 fn stay(process: &Process) -> impl FnOnce() -> String + use<> {
-    use std::io::Write;
     let mut stream = TcpStream::connect(&process.authority).expect("connected");
     let request = format!(
         "GET /ws HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -80,6 +85,54 @@ fn nobody_waits_for_a_reader_of_the_log_that_does_not_read() {
     assert_eq!(process.ended().code(), Some(0));
 }
 
+/// A full pipe that nobody reads.
+fn stuck() -> (PipeReader, Stdio) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&[b'x'; 64 * 1024]).expect("there is room");
+    (reader, writer.into())
+}
+
+#[test]
+fn nobody_waits_for_a_reader_of_last_words() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = listener.local_addr().expect("an address").to_string();
+    for (arguments, code) in [
+        (vec!["--listen", "nowhere"], 2),
+        (vec!["--config", "/nowhere"], 2),
+        (vec!["--threads", "0"], 2),
+        (vec!["--listen", &taken], 1),
+        (vec!["replay", "/nowhere"], 1),
+    ] {
+        let (_reader, stderr) = stuck();
+        let mut command = roomcast();
+        let child = command
+            .args(&arguments)
+            .stdout(Stdio::null())
+            .stderr(stderr);
+        let child = child.spawn().expect("a process");
+        let mut process = Process::adopt(child, String::new());
+        assert_eq!(process.ended().code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_server_that_fails_waits_for_no_reader() {
+    let (folder, config) = kept_rooms();
+    let (_reader, stderr) = stuck();
+    let store = format!("--store={}", folder.path().join("store").display());
+    let mut process = Process::with_log(stderr, &[&config, &store]);
+    let mut peer = Peer::connect(&process.authority, "");
+    let id = rustix::process::Pid::from_raw(process.id().cast_signed());
+    let limit = Rlimit {
+        current: Some(1),
+        maximum: None,
+    };
+    rustix::process::prlimit(id, Resource::Fsize, limit).expect("a limit");
+    peer.say(r#"{"event":"e","id":1,"room":"r"}"#);
+    assert_eq!(peer.next(), Said::End);
+    assert_eq!(process.ended().code(), Some(1));
+}
+
 /// The log cannot tell of its own failure.
 #[test]
 fn a_stranger_who_takes_all_descriptors_does_not_end_a_server_without_a_log() {
@@ -93,16 +146,89 @@ fn a_stranger_who_takes_all_descriptors_does_not_end_a_server_without_a_log() {
     let child = command.spawn().expect("a process");
     let mut process = Process::adopt(child, authority);
     process.until("it serves", |process| process.get("/healthz") == Some(200));
-    let all: Vec<_> = (0..120)
-        .map(|_| TcpStream::connect(&process.authority).expect("the backlog has room"))
-        .collect();
-    process.until("it has no descriptor left", |process| {
-        process.descriptors() >= 90
-    });
+    let all = take_all(&process);
+    process.until("it accepts no more", |process| process.descriptors() >= 70);
     drop(all);
     process.until("it serves again", |process| {
         process.get("/healthz") == Some(200)
     });
+}
+
+/// More connections than descriptors.
+fn take_all(process: &Process) -> Vec<TcpStream> {
+    let connect = |_| TcpStream::connect(&process.authority).expect("the backlog has room");
+    (0..120).map(connect).collect()
+}
+
+/// A folder, and the flag for a file in it with a policy for histories.
+fn kept_rooms() -> (TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rooms.toml");
+    std::fs::write(&path, "[[rooms]]\nmatch = \"*\"\nhistory.messages = 9\n").expect("written");
+    (folder, format!("--config={}", path.display()))
+}
+
+/// A server with a store, which may open so many files.
+fn with_store(files: usize) -> (TempDir, Process) {
+    let (folder, config) = kept_rooms();
+    let mut command = Command::new("sh");
+    let script = format!(r#"ulimit -n {files}; exec "$@""#);
+    command.args(["-c", &script, "sh"]).arg(server_binary());
+    command.args(["--listen=127.0.0.1:0", &config]);
+    command.arg("--store").arg(folder.path().join("store"));
+    command.env_clear();
+    (folder, Process::run(command))
+}
+
+/// Publishes for long enough that the file which counts commits is due to be another one twice.
+fn publish(peer: &mut Peer) {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2_300) {
+        peer.say(r#"{"event":"e","id":1,"room":"r"}"#);
+        assert!(matches!(peer.next(), Said::Text(text) if text.contains("offset")));
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_stranger_who_takes_all_descriptors_leaves_some_to_the_store() {
+    let (_folder, mut process) = with_store(90);
+    let mut peer = Peer::connect(&process.authority, "");
+    let _all = take_all(&process);
+    process.until("it accepts no more", |process| process.descriptors() >= 70);
+    publish(&mut peer);
+    assert!(process.descriptors() < 90);
+    process.signal("TERM");
+    process.logged("shutting down");
+}
+
+#[test]
+fn a_store_without_a_descriptor_goes_on_and_says_so() {
+    let (folder, mut process) = with_store(1_000);
+    let mut peer = Peer::connect(&process.authority, "");
+    let commits = || {
+        std::fs::metadata(folder.path().join("store/commits"))
+            .expect("a file")
+            .ino()
+    };
+    let limit = |current| {
+        let id = rustix::process::Pid::from_raw(process.id().cast_signed());
+        let limit = Rlimit {
+            current: Some(current),
+            maximum: Some(1_000),
+        };
+        rustix::process::prlimit(id, Resource::Nofile, limit).expect("a limit");
+    };
+    limit(3);
+    let before = commits();
+    publish(&mut peer);
+    assert_eq!(commits(), before);
+    limit(1_000);
+    publish(&mut peer);
+    assert_ne!(commits(), before);
+    process.signal("KILL");
+    let log = process.rest_of_log();
+    assert_eq!(log.matches("cannot be renewed").count(), 1, "{log}");
 }
 
 /// Exit codes of the commands say what became of the work, whoever reads what they print.

@@ -94,7 +94,7 @@ fn a_hangup_brings_new_policies_to_rooms_that_there_are() {
                 (before.epoch, Some(true))
             );
 
-            write(&path, "");
+            write(&path, "# none\n");
             process.signal("HUP");
             let line = process.logged("again");
             assert!(line.contains("policies -chat:*"), "{line}");
@@ -210,6 +210,53 @@ fn a_hangup_does_not_take_the_last_key() {
     process.signal("HUP");
     let line = process.logged("again");
     assert!(line.contains("API keys 1 new, 1 gone"), "{line}");
+}
+
+/// As an editor leaves it that is about to write.
+#[test]
+fn a_file_that_became_empty_takes_no_history_away() {
+    let (_folder, path, flag) = config("[[rooms]]\nmatch = \"a\"\nhistory.messages = 2\n");
+    let mut process = Process::start(&[&flag]);
+    block_on(async {
+        let mut client = Client::connect(&process.authority).await;
+        client.join("a", None).await;
+        let publish = r#"{"event":"n","id":1,"room":"a","data":1}"#;
+        assert_eq!(ask(&mut client, publish).await["data"]["offset"], 1);
+        for text in ["", " \n\n"] {
+            write(&path, text);
+            process.signal("HUP");
+            let line = process.logged("nothing was changed");
+            assert!(line.contains("is empty"), "{line}");
+        }
+        assert_eq!(ask(&mut client, publish).await["data"]["offset"], 2);
+    });
+}
+
+/// A pipe has nothing left, and one with a name may never have anything.
+#[test]
+fn a_hangup_reads_no_pipe() {
+    let (folder, path, _) = config("[[rooms]]\nmatch = \"a\"\nhistory.messages = 2\n");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    let text = std::fs::read(&path).expect("a file");
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, text)
+    });
+    let mut process = Process::start(&[&format!("--config={}", pipe.display())]);
+    writer.join().expect("a thread").expect("written");
+    process.signal("HUP");
+    process.logged("is no regular file");
+    block_on(async {
+        let mut client = Client::connect(&process.authority).await;
+        client.join("a", None).await;
+        let publish = r#"{"event":"n","id":1,"room":"a","data":1}"#;
+        assert_eq!(ask(&mut client, publish).await["data"]["offset"], 1);
+    });
+    process.signal("HUP");
+    process.signal("TERM");
+    assert_eq!(process.ended().code(), Some(0));
 }
 
 /// Where anybody could reach it, a server must not lose its last key.
