@@ -129,7 +129,7 @@ def http_host_case(sign, directive):
             send(nginx.api, 403, Host="127.0.0.1")
             send(nginx.api, 403, Host="localhost:3000")
         send(server.api, 403)
-        one_warning(server, f"({sign})")
+        one_warning(server, f"({sign.lower()})")
 
     name = f"loopback_name_through_http_host_with_{sign.lower().replace('-', '_')}_is_refused"
     CASES[name] = CASES.pop("forwarded")
@@ -166,7 +166,7 @@ def health_check_that_carries_a_proxy_header_ends_the_keyless_api(server):
     send(server.api, 200)
     equal(server.api.call("GET", "/readyz", headers={"Via": "1.1 a"}).status, 200, "/readyz")
     send(server.api, 403)
-    one_warning(server, "(Via)")
+    one_warning(server, "(via)")
 
 
 @case("--api-key", "key")
