@@ -1,5 +1,7 @@
 //! The time of the wall clock, as applications are told it.
 
+#![allow(clippy::wildcard_enum_match_arm)] // any other result is unexpected
+
 use roomcast_core::{
     App, Applied, Config, Context, Handshake, Input, Outbox, Router, Timestamp,
     hub::HubState,

@@ -74,8 +74,7 @@ mod tests {
         const CHILD: &str = "ROOMCAST_TEST_PANICS";
         if env::var_os(CHILD).is_some() {
             panics();
-            let nothing = None::<()>;
-            let panicked = thread::spawn(move || nothing.expect("as planned")).join();
+            let panicked = thread::spawn(|| panic!("as planned")).join();
             exit(if panicked.is_err() { 7 } else { 8 });
         }
         let (_reader, mut full) = io::pipe().expect("a pipe");
