@@ -1,5 +1,7 @@
 //! The HTTP API on a bare hub: this request, exactly this answer.
 
+#![allow(clippy::wildcard_enum_match_arm)] // any other result is unexpected
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use roomcast_core::{
