@@ -3,8 +3,8 @@
 use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, ask::wire,
-    gateway::ConnectError, hub::KeyState, hub::Refused, room::HistoryMessage,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, gateway::ConnectError,
+    hub::KeyState, hub::Refused, room::HistoryMessage,
 };
 use roomcast_http::{Problem, Refusal, SUBPROTOCOL, Upgrade};
 use wasm_bindgen::prelude::*;
@@ -120,7 +120,7 @@ impl Object {
                 );
                 let refusal = match error {
                     ConnectError::Refused(Refused::Full { limit }) => refusal.with_limit(limit),
-                    _ => refusal,
+                    ConnectError::Refused(_) | ConnectError::Rejected(_) | _ => refusal,
                 };
                 if upgrade.refuse_in_band {
                     refuse(&refusal, upgrade)
@@ -225,7 +225,7 @@ impl Object {
     pub fn ask(&mut self, question: &str) -> Result<String, JsValue> {
         let ask = serde_json::from_str(question).map_err(|fault| fault.to_string())?;
         let answer = self.namespace.ask(ask).map_err(text)?;
-        Ok(wire::write(answer).map_err(|fault| fault.to_string())?)
+        Ok(roomcast_core::ask::wire::write(answer).map_err(|fault| fault.to_string())?)
     }
 
     /// An earlier instance of the module trapped when the alarm rang.
