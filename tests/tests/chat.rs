@@ -61,7 +61,7 @@ fn the_session() {
         assert!(world.members("dev").is_empty());
         world.tell(r#"ann sends {"event":"join","data":""}"#);
         world.expect([
-            r#"ann gets {"event":"join","error":{"code":"bad_room","message":"a room name has 1 to 200 bytes and no control characters"}}"#,
+            r#"ann gets {"event":"join","error":{"code":"bad_room","message":"a room name has 1 to 200 bytes and no control characters","details":{"limit":200}}}"#,
         ]);
         assert!(world.take_faults().is_empty());
     }

@@ -225,7 +225,11 @@ fn read_two(mut peer: Peer, over: &AtomicBool) -> (u64, Vec<String>) {
 #[test]
 fn a_gap_is_told_once_while_nothing_of_its_room_is_read() {
     let (mut gaps, mut faults) = (0, Vec::new());
-    for threads in [1, 2] {
+    // A machine that is busy elsewhere may let the readers keep up.
+    for threads in [1, 2].into_iter().cycle().take(12) {
+        if gaps > GAPS {
+            break;
+        }
         let (_folder, server) = server(threads);
         let over = AtomicBool::new(false);
         let mut publisher = Peer::connect(server.authority(), "");

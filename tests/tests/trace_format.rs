@@ -303,7 +303,7 @@ ann gets {"event":"$rooms","id":1,"data":[]}
 ann sends 2 times {"event":"$ping"}
 ann gets 2 times {"event":"$pong"}
 ann sends {"event":"$join","id":3}
-ann gets {"event":"$join","id":3,"error":{"code":"<message>","message":"<message>"}}
+ann gets {"event":"$join","id":3,"error":{"code":"bad_room","message":"<message>","details":{"limit":200}}}
 ann gets nothing
 server lists rooms -> {"rooms":[]}
 "#

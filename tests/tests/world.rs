@@ -440,7 +440,7 @@ fn placeholders_stand_for_what_differs_between_runs() {
     ]);
     world.tell(r#"ann sends {"event":"$join"}"#);
     world.expect([
-        r#"ann gets {"event":"$join","error":{"code":"bad_room","message":"<message>"}}"#,
+        r#"ann gets {"event":"$join","error":{"code":"bad_room","message":"<message>","details":{"limit":200}}}"#,
     ]);
 }
 
