@@ -7,8 +7,10 @@ mod cli;
 
 fn main() -> std::process::ExitCode {
     cli::panics();
+    // Before anything that takes time: a terminal may be closed at once.
+    let hangups = cli::Hangups::of_server(std::env::args_os());
     match cli::Cli::read(std::env::args_os()) {
-        Ok(cli) => cli.run(),
+        Ok(cli) => cli.run(hangups),
         Err(fault) => cli::explain(&fault),
     }
 }

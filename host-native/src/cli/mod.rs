@@ -15,7 +15,7 @@ mod value;
 
 use std::{error::Error, process::ExitCode};
 
-pub(crate) use self::say::panics;
+pub(crate) use self::{say::panics, serve::Hangups};
 
 use clap::{
     ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -81,10 +81,10 @@ impl Cli {
         Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
     }
 
-    pub(crate) fn run(self) -> ExitCode {
+    pub(crate) fn run(self, hangups: Option<Hangups>) -> ExitCode {
         let done = match self.command {
-            None => self.serve.run(),
-            Some(Action::Serve(args)) => args.run(),
+            None => self.serve.run(hangups),
+            Some(Action::Serve(args)) => args.run(hangups),
             Some(Action::Send(args)) => send::run(*args),
             Some(Action::Join(args)) => join::run(args),
             Some(Action::Replay(args)) => replay::run(args),

@@ -1,6 +1,7 @@
 //! `roomcast serve`.
 
 use std::{
+    ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -551,9 +552,8 @@ impl ServeArgs {
     }
 
     /// Serves until it is told to stop; a second such signal ends at once.
-    pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
-        // A terminal may be closed at any time.
-        let hangups = hangups()?;
+    pub(crate) fn run(mut self, hangups: Option<Hangups>) -> anyhow::Result<ExitCode> {
+        let hangups = hangups.map_or_else(Hangups::begin, Ok)?;
         let port = match self.listen {
             Some(_) => None,
             None => match platform_port(std::env::var("PORT").ok().as_deref()) {
@@ -660,7 +660,7 @@ fn serve(
     flags: &Access,
     config: Option<&ConfigPath>,
     log: &Log,
-    (runtime, mut hangups): (Runtime, Signal),
+    Hangups(runtime, mut hangups): Hangups,
 ) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let mut stops = Stops::new()?;
@@ -701,16 +701,28 @@ fn serve(
     })
 }
 
-/// A runtime, and the signals that have the file of `--config` read again: they do not end the process
-/// any more.
-fn hangups() -> std::io::Result<(Runtime, Signal)> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let entered = runtime.enter();
-    let hangups = signal(SignalKind::hangup())?;
-    drop(entered);
-    Ok((runtime, hangups))
+/// A runtime, and the signals that have the file of `--config` read again. From the first of these values
+/// on they do not end the process.
+#[derive(Debug)]
+pub(crate) struct Hangups(Runtime, Signal);
+
+impl Hangups {
+    /// Begins, when arguments are those of a server; `None` too when that cannot be done yet.
+    pub(crate) fn of_server(arguments: impl Iterator<Item = OsString>) -> Option<Self> {
+        let first = arguments.map(OsString::into_encoded_bytes).nth(1);
+        let serves = first.is_none_or(|first| first == b"serve" || first.starts_with(b"-"));
+        if serves { Self::begin().ok() } else { None }
+    }
+
+    fn begin() -> std::io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let entered = runtime.enter();
+        let hangups = signal(SignalKind::hangup())?;
+        drop(entered);
+        Ok(Self(runtime, hangups))
+    }
 }
 
 /// The signals that stop a server.
