@@ -120,8 +120,10 @@ impl Store {
             .open(folder.join("lock"))?;
         commits::lock(&lock)?;
         // Before anything is opened that may be another folder's too.
-        let found = Found::look(folder)?;
-        integrity::part(folder, &found)?;
+        let mut found = Found::look(folder)?;
+        if integrity::part(folder, &found)? {
+            found.used = false;
+        }
         let held = integrity::held(folder);
         let mut db = connect(folder)?;
         check_format(&mut db)?;

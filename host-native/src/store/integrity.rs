@@ -108,11 +108,11 @@ fn boot() -> String {
 }
 
 /// Parts with files that another folder goes on with: it has hard links to them. Nothing is written
-/// into them, for they may be the other's.
-pub(super) fn part(folder: &Path, found: &Found) -> io::Result<()> {
+/// into them, for they may be the other's. True when there were some.
+pub(super) fn part(folder: &Path, found: &Found) -> io::Result<bool> {
     let shared = || fs::metadata(folder.join(FILE)).is_ok_and(|file| file.nlink() > 1);
     if !(found.replaced || found.is_empty() && shared()) {
-        return Ok(());
+        return Ok(false);
     }
     warn(folder, true);
     for name in [FILE, LOG, SHARED_MEMORY] {
@@ -121,7 +121,7 @@ pub(super) fn part(folder: &Path, found: &Found) -> io::Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn warn(folder: &Path, copied: bool) {
