@@ -29,7 +29,7 @@ pub enum PayloadError {
     #[error("`data` must not be nested deeper than {} levels", Payload::DEPTH_MAX)]
     Depth,
     /// Half of a surrogate pair: a receiver cannot turn it into text.
-    #[error("`data` must not hold a lone surrogate: write both halves of the \\u pair")]
+    #[error("`data` must not hold a lone surrogate: write both halves of the pair")]
     Surrogate,
 }
 
