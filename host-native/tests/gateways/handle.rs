@@ -1,4 +1,4 @@
-//! `Server`: a namespace from other tasks and threads.
+//! `Namespace`: a namespace from other tasks and threads.
 
 use std::{
     cell::Cell,
