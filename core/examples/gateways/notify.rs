@@ -1,5 +1,5 @@
 //! Notices for people and for topics. Clients say who they are and what they follow; the notices come
-//! from elsewhere: an HTTP route, a queue, another task. They go by the host's `Server` to the
+//! from elsewhere: an HTTP route, a queue, another task. They go by the host's `Namespace` to the
 //! audiences named here.
 
 use roomcast_core::{Audience, Context, Failure, Router, gateway::Admission};
