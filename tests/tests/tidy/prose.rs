@@ -38,7 +38,8 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
 }
 
 fn dead(tree: &Tree, document: &Source, target: &str) -> Option<String> {
-    if target.contains("://") || target.starts_with("mailto:") {
+    // Paths of items are for rustdoc, which looks for them by itself.
+    if target.contains("::") || target.contains("://") || target.starts_with("mailto:") {
         return None;
     }
     let (file, heading) = target.split_once('#').unwrap_or((target, ""));
@@ -127,10 +128,13 @@ pub(crate) fn settings_and_changelog(tree: &Tree) -> Vec<Fault> {
                 .split("env = \"")
                 .nth(1)
                 .and_then(|rest| rest.split('"').next());
-            if let Some(name) = name
-                && !settings.text.contains(name)
-            {
-                let fix = format!("{name} has no row in docs/settings.md");
+            let Some(name) = name.and_then(|name| name.strip_prefix("ROOMCAST_")) else {
+                continue;
+            };
+            // Rows are of flags; the name of a variable follows from that of its flag.
+            let flag = format!("| `--{}", name.to_lowercase().replace('_', "-"));
+            if !settings.text.contains(&flag) {
+                let fix = format!("docs/settings.md has no row that begins with {flag}");
                 faults.push(source.fault(number, fix));
             }
         }
