@@ -25,7 +25,7 @@ use crate::{
 #[cfg(feature = "garde")]
 pub use self::extract::Valid;
 pub use self::{
-    extract::{Extract, Path, Raw, Request},
+    extract::{Extract, Path, Raw, Request, ViaPayload, ViaSelf},
     handler::{Handler, IntoAnswer, OnePayload},
 };
 

@@ -93,7 +93,7 @@ pub mod wire {
         serde_json::to_string(&answer.map_err(Travelling::from))
     }
 
-    /// Reads what [`write`] wrote.
+    /// Reads what [`write()`] wrote.
     ///
     /// # Errors
     ///

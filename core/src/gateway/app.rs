@@ -155,7 +155,7 @@ impl<G: Gateway> App<G> {
 
     /// Asks the gateway whether a request for a WebSocket is to be granted; see
     /// [`Gateway::upgrade`]. No input, for it changes nothing: what is admitted goes into the
-    /// handshake of [`connect`](Self::connect).
+    /// handshake of [`Input::Connect`](crate::Input::Connect).
     ///
     /// # Errors
     ///
@@ -341,7 +341,7 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is pending.
+    /// When to give [`Input::Timeout`](crate::Input::Timeout) next; `None` when nothing is pending.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let (hub, schedules) = (self.hub.next_timeout(), self.timetable.next());
         hub.into_iter().chain(schedules).min()
