@@ -1,10 +1,18 @@
 //! What a server is told at its start.
 
+mod table;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use roomcast_core::{Limits, Policies, Rate, queue::QueueLimits};
+use roomcast_http::{
+    Access,
+    settings::{
+        API_BODY_BYTES_MAX, MESSAGE_TIME_MS, Setting, SettingError, check_limits, check_ranges,
+    },
+};
+
 use crate::store::StoreSync;
-use roomcast_core::{Limits, Policies, Rate};
-use roomcast_http::{Access, Range, SettingError, check_limits};
 
 /// The settings of a server. Every field has a default; units are in the names or types.
 ///
@@ -88,6 +96,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
+        let queues = QueueLimits::default();
         Self {
             listen: ([127, 0, 0, 1], 3000).into(),
             threads: 1,
@@ -103,18 +112,18 @@ impl Default for Settings {
                 burst: 50,
             }),
             fragments_max: 64,
-            message_time: Duration::from_secs(10),
+            message_time: Duration::from_millis(MESSAGE_TIME_MS.into()),
             handshake_time: Duration::from_secs(5),
             keep_alive: Duration::from_secs(75),
             header_bytes_max: 8 * 1024,
             headers_max: 64,
-            outbox_bytes_max: 1024 * 1024,
-            outbox_frames_max: 1024,
+            outbox_bytes_max: queues.bytes_max,
+            outbox_frames_max: queues.frames_max,
             write_stall: Duration::from_secs(10),
             close_wait: Duration::from_secs(5),
             drain_delay: Duration::ZERO,
             drain_window: Duration::from_secs(15),
-            api_body_bytes_max: 1024 * 1024,
+            api_body_bytes_max: API_BODY_BYTES_MAX,
             store: None,
             store_sync: StoreSync::default(),
             record: None,
@@ -130,14 +139,15 @@ pub struct SettingsError(String);
 
 impl From<SettingError> for SettingsError {
     fn from(fault: SettingError) -> Self {
-        let name = fault.name();
-        let flag = name.strip_prefix("ROOMCAST_").unwrap_or(name);
-        let flag = flag.to_ascii_lowercase().replace('_', "-");
-        Self(format!("--{flag} {}", fault.fault()))
+        Self(format!("--{} {}", fault.name(), fault.fault()))
     }
 }
 
 impl Settings {
+    /// The settings that `roomcast serve` has as flags and variables, beside those of
+    /// [`hub`](Self::hub) and [`access`](Self::access).
+    pub const TABLE: &[Setting<Self>] = table::TABLE;
+
     /// Checks that the namespaces that have gateways can all be there.
     pub(crate) fn check_mounted<'a>(
         &self,
@@ -167,79 +177,6 @@ impl Settings {
         Ok(())
     }
 
-    /// Each number of the host's own: its variable, what it may be, what it is, and whether it may be
-    /// off. Bounds are far above what makes sense, and far below what a type holds.
-    fn numbers(&self) -> impl Iterator<Item = (&'static str, Range, u64, bool)> {
-        const CONNECTIONS_MAX: u64 = 1 << 24;
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let day = |least| Range::new(least, Range::DAY_MS);
-        let numbers = [
-            ("THREADS", Range::new(1, 1024), self.threads as u64),
-            (
-                "HEADER_BYTES_MAX",
-                Range::new(8192, 1 << 20),
-                self.header_bytes_max as u64,
-            ),
-            // Room for them is made for each request.
-            ("HEADERS_MAX", Range::new(1, 4_096), self.headers_max as u64),
-            (
-                "CONNECTIONS_MAX",
-                Range::new(1, CONNECTIONS_MAX),
-                self.connections_max as u64,
-            ),
-            (
-                "NAMESPACES_MAX",
-                Range::new(1, 1_000_000_000),
-                self.namespaces_max as u64,
-            ),
-            (
-                "FRAGMENTS_MAX",
-                Range::new(1, 1_000_000),
-                self.fragments_max as u64,
-            ),
-            (
-                "OUTBOX_FRAMES_MAX",
-                Range::new(1, 1_000_000_000),
-                self.outbox_frames_max as u64,
-            ),
-            (
-                "OUTBOX_BYTES_MAX",
-                Range::new(1, 1 << 32),
-                self.outbox_bytes_max as u64,
-            ),
-            (
-                "API_BODY_BYTES_MAX",
-                Range::new(1, 1 << 30),
-                self.api_body_bytes_max as u64,
-            ),
-            ("HANDSHAKE_TIME_MS", day(1), ms(self.handshake_time)),
-            ("KEEP_ALIVE_MS", day(1), ms(self.keep_alive)),
-            ("MESSAGE_TIME_MS", day(1), ms(self.message_time)),
-            ("WRITE_STALL_MS", day(1), ms(self.write_stall)),
-            ("CLOSE_WAIT_MS", day(0), ms(self.close_wait)),
-            ("DRAIN_DELAY_MS", day(0), ms(self.drain_delay)),
-            ("DRAIN_WINDOW_MS", day(0), ms(self.drain_window)),
-            (
-                "RECORD_BYTES_MAX",
-                Range::new(1, 1 << 40),
-                self.record_bytes_max,
-            ),
-        ];
-        let per_address = self.connections_per_address_max.map(|most| {
-            let range = Range::new(1, CONNECTIONS_MAX);
-            ("CONNECTIONS_PER_ADDRESS_MAX", range, most as u64)
-        });
-        let control = self.control.map(|rate| {
-            let least = u64::from(rate.per_second.min(rate.burst));
-            ("CONTROL_RATE", Range::new(1, 100_000_000), least)
-        });
-        let numbers = numbers.into_iter().map(|number| (number, false));
-        let may_be_off = per_address.into_iter().chain(control);
-        numbers
-            .chain(may_be_off.map(|number| (number, true)))
-            .map(|((name, range, number), off)| (name, range, number, off))
-    }
-
     /// Checks the relations between settings. [`run`](crate::run) does it too.
     ///
     /// # Errors
@@ -257,9 +194,7 @@ impl Settings {
                 self.listen
             ));
         }
-        for (name, range, number, off) in self.numbers() {
-            range.check(name, number, off)?;
-        }
+        check_ranges(Self::TABLE, self)?;
         if self.store.is_some() && !cfg!(feature = "store") {
             return fault(
                 "--store needs a server that is built with the feature `store` of `roomcast`: add it, \

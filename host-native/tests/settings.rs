@@ -10,50 +10,28 @@ use std::{
 };
 
 use futures_util::{SinkExt, StreamExt};
+use roomcast::Settings;
+use roomcast_http::settings::{LIMITS, Setting};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
-/// Each number with its range, in the order of docs/settings.md.
-const NUMBERS: [(&str, u64, u64); 38] = [
-    ("--connections-per-address-max", 1, 1 << 24),
-    ("--namespaces-max", 1, 1_000_000_000),
-    ("--connections-max", 1, 1 << 24),
-    ("--threads", 1, 1024),
-    ("--handshake-time-ms", 1, DAY),
-    ("--keep-alive-ms", 1, DAY),
-    ("--drain-delay-ms", 0, DAY),
-    ("--record-bytes-max", 1, 1 << 40),
-    ("--header-bytes-max", 8192, 1 << 20),
-    ("--headers-max", 1, 4096),
-    ("--idempotency-keys-max", 0, 1_000_000_000),
-    ("--idempotency-ms", 0, 30 * DAY),
-    ("--api-body-bytes-max", 1, 1 << 30),
-    ("--message-bytes-max", 1, 1 << 30),
-    ("--fragments-max", 1, 1_000_000),
-    ("--message-time-ms", 1, DAY),
-    ("--inbound-rate", 1, 1_000_000_000),
-    ("--inbound-burst", 1, 1_000_000_000),
-    ("--inbound-bytes-rate", 65_536, 4_000_000_000),
-    ("--inbound-refusals", 0, 1_000_000_000),
-    ("--control-rate", 1, 100_000_000),
-    ("--outbox-bytes-max", 131_072, 1 << 32),
-    ("--outbox-frames-max", 1, 1_000_000_000),
-    ("--write-stall-ms", 1, DAY),
-    ("--close-wait-ms", 0, DAY),
-    ("--drain-window-ms", 0, DAY),
-    ("--rooms-per-connection-max", 1, 1_000_000),
-    ("--room-name-bytes-max", 1, 65_536),
-    ("--history-bytes-max", 1, 1 << 40),
-    ("--history-rooms-max", 1, 1_000_000_000),
-    ("--recovery-messages-max", 1, 1_000_000),
-    ("--recovery-bytes-max", 1, 1 << 30),
-    ("--page-entries-max", 1, 1_000_000),
-    ("--page-bytes-max", 1, 1 << 30),
-    ("--presence-list-max", 1, 1_000_000),
-    ("--meta-bytes-max", 1, 1 << 30),
-    ("--heartbeat-ms", 1, DAY),
-    ("--heartbeat-wait-ms", 1, DAY),
-];
-const DAY: u64 = 24 * 3600 * 1000;
+/// The flag of each number, with its range.
+fn numbers() -> Vec<(String, u64, u64)> {
+    fn of<T>(table: &[Setting<T>]) -> impl Iterator<Item = (String, u64, u64)> {
+        table.iter().filter_map(|setting| {
+            let range = setting.range()?;
+            let least = match setting.name {
+                // A message of the default size must fit.
+                "inbound-bytes-rate" => 65_536,
+                "outbox-bytes-max" => 131_072,
+                _ => *range.start(),
+            };
+            Some((format!("--{}", setting.name), least, *range.end()))
+        })
+    }
+    let numbers: Vec<_> = of(Settings::TABLE).chain(of(LIMITS)).collect();
+    assert!(numbers.len() >= 38, "{numbers:?}");
+    numbers
+}
 
 /// The command, with nothing from the environment of whoever runs the test.
 fn roomcast(flags: &[String]) -> Command {
@@ -155,17 +133,17 @@ fn company(flag: &str) -> &'static [&'static str] {
 
 #[test]
 fn a_server_serves_with_each_number_at_its_most() {
-    for (flag, _, most) in &NUMBERS {
+    for (flag, _, most) in numbers() {
         let number = format!("{flag}={most}");
         let flags = [number.as_str()];
-        let flags = flags.into_iter().chain(company(flag).iter().copied());
+        let flags = flags.into_iter().chain(company(&flag).iter().copied());
         Server::start(roomcast(&serve(flags))).serves();
     }
 }
 
 #[test]
 fn a_server_serves_with_all_numbers_at_their_most() {
-    let numbers = NUMBERS.iter();
+    let numbers = numbers().into_iter();
     let numbers: Vec<_> = numbers
         .map(|(flag, _, most)| format!("{flag}={most}"))
         .collect();
@@ -175,7 +153,7 @@ fn a_server_serves_with_all_numbers_at_their_most() {
 
 #[test]
 fn a_server_starts_with_each_number_at_its_least() {
-    for (flag, least, _) in &NUMBERS {
+    for (flag, least, _) in numbers() {
         let number = format!("{flag}={least}");
         Server::start(roomcast(&serve([number.as_str()])));
     }
@@ -194,7 +172,7 @@ fn refused(flags: &[String], variables: &[(&str, &str)]) -> String {
 
 #[test]
 fn a_number_outside_of_its_range_is_refused_with_the_range() {
-    for (flag, least, most) in &NUMBERS {
+    for (flag, least, most) in numbers() {
         let above = [most + 1, u64::from(u32::MAX).max(most + 1), u64::MAX];
         let beyond = "99999999999999999999".to_owned();
         let below = least.checked_sub(1).map(|below| below.to_string());
@@ -202,19 +180,19 @@ fn a_number_outside_of_its_range_is_refused_with_the_range() {
         for text in texts.chain([beyond]).chain(below) {
             let number = format!("{flag}={text}");
             let said = refused(&serve([number.as_str()]), &[]);
-            let ends = [*least, *most].map(|end| end.to_string());
-            let named = said.contains(flag);
+            let ends = [least, most].map(|end| end.to_string());
+            let named = said.contains(&flag);
             assert!(
                 named && ends.iter().any(|end| said.contains(end)),
                 "{number}: {said}"
             );
         }
         for text in ["-1", "", "1.5", "0x10", "none", "disabled", " 1"] {
-            let said = refused(&serve([*flag, text]), &[]);
-            assert!(said.contains(flag), "{flag} {text:?}: {said}");
+            let said = refused(&serve([flag.as_str(), text]), &[]);
+            assert!(said.contains(&flag), "{flag} {text:?}: {said}");
             let variable = format!("ROOMCAST_{}", flag[2..].replace('-', "_").to_uppercase());
             let said = refused(&serve([]), &[(variable.as_str(), text)]);
-            assert!(said.contains(flag), "{variable}={text:?}: {said}");
+            assert!(said.contains(&flag), "{variable}={text:?}: {said}");
         }
     }
 }
@@ -352,4 +330,40 @@ fn what_is_not_as_it_was_asked_for_is_in_the_log() {
         server.said
     );
     assert!(warned("RLIMIT_NOFILE"), "{:?}", server.said);
+}
+
+/// A port alone is one of this machine: nobody outside reaches it.
+#[test]
+fn an_address_is_read_as_people_write_it() {
+    let listen = Settings::TABLE.iter().find(|row| row.name == "listen");
+    let listen = listen.expect("a setting");
+    for (text, address) in [
+        ("localhost:3000", "127.0.0.1:3000"),
+        ("LocalHost:0", "127.0.0.1:0"),
+        (":3000", "127.0.0.1:3000"),
+        ("3000", "127.0.0.1:3000"),
+        ("0.0.0.0:80", "0.0.0.0:80"),
+        ("[::1]:3000", "[::1]:3000"),
+    ] {
+        let mut settings = Settings::default();
+        assert_eq!(listen.read(&mut settings, text), Ok(()), "{text}");
+        assert_eq!(settings.listen.to_string(), address);
+    }
+    for bad in [
+        "",
+        ":",
+        "localhost",
+        "localhost:",
+        "127.0.0.1",
+        "65536",
+        ":-1",
+        "+80",
+        "host:3000",
+        "localhost:3000 ",
+        "::1:3000",
+        "http://localhost:3000",
+    ] {
+        let fault = listen.read(&mut Settings::default(), bad).expect_err(bad);
+        assert!(fault.fault().contains("127.0.0.1:3000"), "{bad}: {fault}");
+    }
 }

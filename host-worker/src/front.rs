@@ -4,14 +4,15 @@ use std::cell::RefCell;
 
 use roomcast_core::{ErrorCode, Rejection, Timestamp, hub::RequestError};
 use roomcast_http::{
-    ApiRequest, Problem, Reason, Refusal, RefusalNotices, Response, Route, Upgrade, Vars,
+    ApiRequest, Problem, Reason, Refusal, RefusalNotices, Response, Route, Upgrade,
+    settings::SettingError,
 };
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 
 use crate::{
     http::{Head, refuse, reject},
-    settings::Settings,
+    settings::{Settings, variables},
 };
 
 /// Answers what concerns no namespace, and what may not pass; says which namespace the rest is for.
@@ -36,16 +37,8 @@ extern "C" {
 
 /// The variables and secrets of a Worker. A variable may be a number or anything else that JSON has:
 /// it is read as its text, so that a wrong one is refused and not passed over.
-pub(crate) fn settings(env: &JsValue) -> Result<Settings, roomcast_http::SettingError> {
-    read_settings(env, |_| {})
-}
-
-fn read_settings(
-    env: &JsValue,
-    read: impl Fn(&'static str),
-) -> Result<Settings, roomcast_http::SettingError> {
-    Settings::from_vars(&Vars::new(|name| {
-        read(name);
+pub(crate) fn settings(env: &JsValue) -> Result<Settings, SettingError> {
+    Settings::from_variables(|name| {
         let value = js_sys::Reflect::get(env, &name.into()).ok()?;
         let json = || js_sys::JSON::stringify(&value).ok()?.as_string();
         let text = value.as_string().or_else(json)?;
@@ -53,7 +46,7 @@ fn read_settings(
             "ROOMCAST_ALLOW_ORIGIN" => as_sent(&text),
             _ => text,
         })
-    }))
+    })
 }
 
 /// A list of origins in the letters in which browsers send them. The platform has the tables for it,
@@ -88,13 +81,13 @@ fn as_sent(origins: &str) -> String {
 }
 
 /// Warns of variables that look like settings and are none, such as misspelt ones.
-fn warn_of_strays(env: &JsValue, read: &[&'static str]) {
+fn warn_of_strays(env: &JsValue) {
     let Some(env) = env.dyn_ref::<js_sys::Object>() else {
         return;
     };
     let names = js_sys::Object::keys(env);
     for name in names.iter().filter_map(|name| name.as_string()) {
-        if name.starts_with("ROOMCAST_") && !read.contains(&&*name) {
+        if name.starts_with("ROOMCAST_") && !variables().any(|read| read == name) {
             worker::console_warn!("roomcast: the variable {name} is not read: see docs/edge.md");
         }
     }
@@ -105,10 +98,8 @@ impl Front {
     /// Reads the settings; what is wrong with them is thrown, as a text.
     #[wasm_bindgen(constructor)]
     pub fn new(env: &JsValue) -> Result<Self, JsValue> {
-        let read = RefCell::new(Vec::new());
-        let settings = read_settings(env, |name| read.borrow_mut().push(name));
-        let settings = settings.map_err(|fault| JsValue::from(fault.to_string()))?;
-        warn_of_strays(env, &read.into_inner());
+        let settings = settings(env).map_err(|fault| JsValue::from(fault.to_string()))?;
+        warn_of_strays(env);
         let notices = RefCell::default();
         Ok(Self { settings, notices })
     }

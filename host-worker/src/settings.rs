@@ -2,16 +2,18 @@
 
 use roomcast_core::{Limits, Policies};
 use roomcast_http::{
-    Access, OrOff, Range, SettingError, Vars, limits_from_vars, policies_from_toml,
+    Access, policies_from_toml,
+    settings::{
+        ACCESS, API_BODY_BYTES_MAX, Group, LIMITS, MESSAGE_TIME_MS, Setting, SettingError,
+        api_body_bytes_max, check_limits, connections_max, message_time_ms, outbox_bytes_max,
+        read_variables,
+    },
 };
 
 use crate::mount::policies_in_code;
 
 /// WebSockets that the platform lets one object hold.
-const SOCKETS_MAX: usize = 32_768;
-
-/// The room policies: the text of the file that the native host reads, or the same as an object.
-const CONFIG: &str = "ROOMCAST_CONFIG";
+const SOCKETS_MAX: u16 = 32_768;
 
 /// Bytes that a message or the body of a request may have where rooms keep a history. The platform
 /// takes 2 MB in a row; beside the message are its head and who never gets it.
@@ -35,86 +37,96 @@ pub(crate) struct Settings {
     pub(crate) outbox_bytes_max: Option<usize>,
 }
 
-impl Settings {
-    /// Reads the variables that the native host reads too, as far as they mean something here.
-    pub(crate) fn from_vars<F>(vars: &Vars<F>) -> Result<Self, SettingError>
-    where
-        F: Fn(&'static str) -> Option<String>,
-    {
-        let mut limits = limits_from_vars(vars)?;
+/// The settings that the Worker has beside [`ACCESS`] and [`LIMITS`].
+#[rustfmt::skip] // Few lines for each setting.
+const TABLE: &[Setting<Settings>] = &[
+    connections_max(SOCKETS_MAX as u64, |it: &mut Settings| &mut it.limits.connections),
+    api_body_bytes_max(|it: &mut Settings| &mut it.body_bytes_max),
+    message_time_ms(|it: &mut Settings| &mut it.body_time_ms),
+    outbox_bytes_max(1 << 30, |it: &mut Settings| &mut it.outbox_bytes_max).or_off(),
+    Setting::<Settings>::text("config", "TEXT", |_| String::new(), read_policies)
+        .help(Group::Rooms, "The file of the native server's --config, or the same as an object"),
+];
+
+impl Default for Settings {
+    fn default() -> Self {
+        let mut limits = Limits::default();
+        limits.connections = SOCKETS_MAX.into();
         // A heartbeat wakes the object for as long as somebody is connected: only when asked for.
-        if let None | Some(OrOff::<u64>(None)) = vars.number_or_off("ROOMCAST_HEARTBEAT_MS")? {
-            limits.heartbeat = None;
-        }
+        limits.heartbeat = None;
         // Objects share 128 MB, and read what they know of rooms whenever they wake.
-        if vars.text("ROOMCAST_HISTORY_BYTES_MAX").is_none() {
-            limits.history_bytes = 16 << 20;
+        limits.history_bytes = 16 << 20;
+        limits.history_rooms = 1_000;
+        Self {
+            access: Access::default(),
+            limits,
+            policies: policies_in_code(),
+            body_bytes_max: API_BODY_BYTES_MAX,
+            body_time_ms: MESSAGE_TIME_MS,
+            outbox_bytes_max: None,
         }
-        if vars.text("ROOMCAST_HISTORY_ROOMS_MAX").is_none() {
-            limits.history_rooms = 1_000;
+    }
+}
+
+impl Settings {
+    /// Reads the variables.
+    pub(crate) fn from_variables(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingError> {
+        let mut settings = Self::default();
+        read_variables(ACCESS, &mut settings.access, &variable)?;
+        read_variables(LIMITS, &mut settings.limits, &variable)?;
+        read_variables(TABLE, &mut settings, &variable)?;
+        settings.check().map(|()| settings)
+    }
+
+    /// Checks the relations between settings.
+    fn check(&self) -> Result<(), SettingError> {
+        self.access.check()?;
+        check_limits(&self.limits)?;
+        if self
+            .outbox_bytes_max
+            .is_some_and(|max| max / 2 < self.limits.message_bytes)
+        {
+            let fault = "must be at least twice what one message may have, or off";
+            return Err(SettingError::new("outbox-bytes-max", fault));
         }
-        limits.connections = vars.number("ROOMCAST_CONNECTIONS_MAX", SOCKETS_MAX)?;
-        if !(1..=SOCKETS_MAX).contains(&limits.connections) {
-            let fault = format!("must be 1 to {SOCKETS_MAX}, what one object can hold");
-            return Err(SettingError::new("ROOMCAST_CONNECTIONS_MAX", fault));
-        }
-        const OUTBOX: &str = "ROOMCAST_OUTBOX_BYTES_MAX";
-        let outbox_bytes_max = vars.number_or_off(OUTBOX)?.and_then(|OrOff(max)| max);
-        if let Some(max) = outbox_bytes_max {
-            Range::new(1, 1 << 30).check(OUTBOX, max as u64, true)?;
-            if max / 2 < limits.message_bytes {
-                let fault = "must be at least twice what one message may have, or off";
-                return Err(SettingError::new(OUTBOX, fault));
-            }
-        }
-        let within = |range: Range, name, default: u32| {
-            let number = vars.number(name, default)?;
-            range.check(name, number.into(), false).map(|()| number)
-        };
-        let sizes = Range::new(1, 1 << 30);
-        let body_bytes_max = within(sizes, "ROOMCAST_API_BODY_BYTES_MAX", 1024 * 1024)?;
-        let times = Range::new(1, Range::DAY_MS);
-        let body_time_ms = within(times, "ROOMCAST_MESSAGE_TIME_MS", 10_000)?;
-        let policies = policies(vars)?;
-        let keeps = policies.iter().any(|policy| policy.history.is_some());
+        let keeps = self.policies.iter().any(|policy| policy.history.is_some());
         let sizes = [
-            ("ROOMCAST_MESSAGE_BYTES_MAX", limits.message_bytes),
-            ("ROOMCAST_API_BODY_BYTES_MAX", body_bytes_max as usize),
+            ("message-bytes-max", self.limits.message_bytes),
+            ("api-body-bytes-max", self.body_bytes_max),
         ];
         for (name, bytes) in sizes {
             if keeps && bytes > KEPT_BYTES_MAX {
                 let fault = format!(
-                    "must be at most {KEPT_BYTES_MAX} where {CONFIG} or the code has rooms with a `history`, \
-                     what fits in a row of the platform's storage"
+                    "must be at most {KEPT_BYTES_MAX} where ROOMCAST_CONFIG or the code has rooms \
+                     with a `history`, what fits in a row of the platform's storage"
                 );
                 return Err(SettingError::new(name, fault));
             }
         }
-        Ok(Self {
-            access: Access::from_vars(vars)?,
-            limits,
-            policies,
-            body_bytes_max: body_bytes_max as usize,
-            body_time_ms,
-            outbox_bytes_max,
-        })
+        Ok(())
     }
 }
 
-fn policies<F>(vars: &Vars<F>) -> Result<Policies, SettingError>
-where
-    F: Fn(&'static str) -> Option<String>,
-{
-    let Some(text) = vars.text(CONFIG) else {
-        return Ok(policies_in_code());
-    };
+fn read_policies(settings: &mut Settings, text: &str) -> Result<(), String> {
     // An object is read as its JSON, and no file begins like it.
     let read = if text.trim_start().starts_with('{') {
-        serde_json::from_str(&text).map_err(|fault| fault.to_string())
+        serde_json::from_str(text).map_err(|fault| fault.to_string())
     } else {
-        policies_from_toml(&text).map_err(|fault| fault.to_string())
+        policies_from_toml(text).map_err(|fault| fault.to_string())
     };
-    read.map_err(|fault| SettingError::new(CONFIG, format!("cannot be used: {fault}")))
+    settings.policies = read.map_err(|fault| format!("cannot be used: {fault}"))?;
+    Ok(())
+}
+
+/// Names of the variables that are read.
+pub(crate) fn variables() -> impl Iterator<Item = String> {
+    let access = ACCESS.iter().map(Setting::variable);
+    let limits = LIMITS.iter().map(Setting::variable);
+    access
+        .chain(limits)
+        .chain(TABLE.iter().map(Setting::variable))
 }
 
 #[cfg(test)]
@@ -123,10 +135,16 @@ mod tests {
 
     use super::*;
 
+    const CONFIG: &str = "ROOMCAST_CONFIG";
+
     fn settings(name: &str, value: &str) -> Result<Settings, SettingError> {
-        Settings::from_vars(&Vars::new(|other| {
-            (other == name).then(|| value.to_owned())
-        }))
+        Settings::from_variables(|other| (other == name).then(|| value.to_owned()))
+    }
+
+    fn names(fault: &SettingError, variable: &str) -> bool {
+        fault
+            .to_string()
+            .starts_with(&format!("{variable} must be "))
     }
 
     #[test]
@@ -158,7 +176,7 @@ mod tests {
         assert_eq!(settings("", "").expect("valid").outbox_bytes_max, None);
         assert_eq!(bound("off"), Ok(None));
         assert_eq!(bound("131072"), Ok(Some(131_072)));
-        assert_eq!(bound("131071").expect_err("too few").name(), name);
+        assert!(names(&bound("131071").expect_err("too few"), name));
     }
 
     #[test]
@@ -217,15 +235,15 @@ mod tests {
     #[test]
     fn what_a_history_keeps_fits_in_a_row() {
         let with = |rooms: &str, name: &str| {
-            Settings::from_vars(&Vars::new(|other| match other {
+            Settings::from_variables(|other| match other {
                 CONFIG => Some(rooms.to_owned()),
                 "ROOMCAST_INBOUND_BYTES_RATE" => Some("off".to_owned()),
                 other => (other == name).then(|| "1400001".to_owned()),
-            }))
+            })
         };
         let kept = "[[rooms]]\nmatch = \"a\"\nhistory.messages = 300\n";
         for name in ["ROOMCAST_MESSAGE_BYTES_MAX", "ROOMCAST_API_BODY_BYTES_MAX"] {
-            assert_eq!(with(kept, name).expect_err(name).name(), name);
+            assert!(names(&with(kept, name).expect_err(name), name));
         }
         assert!(with(kept, "").is_ok());
         assert!(with("", "ROOMCAST_API_BODY_BYTES_MAX").is_ok());
@@ -244,7 +262,7 @@ mod tests {
             ("ROOMCAST_HEARTBEAT_MS", "none"),
             ("ROOMCAST_OUTBOX_BYTES_MAX", "disabled"),
         ] {
-            assert_eq!(settings(name, value).expect_err(value).name(), name);
+            assert!(names(&settings(name, value).expect_err(value), name));
         }
     }
 
@@ -253,7 +271,67 @@ mod tests {
         let name = "ROOMCAST_CONNECTIONS_MAX";
         assert_eq!(settings(name, "7").expect("valid").limits.connections, 7);
         for wrong in ["0", "32769"] {
-            assert_eq!(settings(name, wrong).expect_err(wrong).name(), name);
+            assert!(names(&settings(name, wrong).expect_err(wrong), name));
         }
+    }
+
+    #[test]
+    fn the_document_has_each_variable_with_its_default() {
+        let mut here = Settings::default();
+        let limits = LIMITS.iter().map(|row| {
+            let default = row.show(&mut here.limits);
+            // What is as on the native server needs no number.
+            let differs = default != row.show(&mut Limits::default());
+            (row.variable(), differs.then_some(default))
+        });
+        let expected: Vec<_> = limits
+            .chain(ACCESS.iter().map(|row| (row.variable(), None)))
+            .chain(TABLE.iter().map(|row| (row.variable(), None)))
+            .collect();
+        let document = include_str!("../../docs/edge.md");
+        let (_, section) = document.split_once("\n## Settings\n").expect("it");
+        let (section, _) = section.split_once("\n## ").expect("its end");
+        let rows = section.lines().filter_map(|line| {
+            let (names, text) = line.strip_prefix("| `")?.split_once("` | ")?;
+            Some((names.split("`, `").collect::<Vec<_>>(), text))
+        });
+        let rows: Vec<_> = rows.collect();
+        let is_meant = |pattern: &str, variable: &str| match pattern.strip_suffix('*') {
+            Some(begin) => variable[9..].starts_with(begin),
+            None => variable[9..] == *pattern,
+        };
+        for (variable, default) in &expected {
+            let has = rows
+                .iter()
+                .filter(|(names, _)| names.iter().any(|name| is_meant(name, variable)));
+            let texts: Vec<_> = has.map(|(_, text)| *text).collect();
+            let default = default.as_deref().unwrap_or_default();
+            assert!(
+                matches!(&*texts, [text] if text.contains(default)),
+                "docs/edge.md must have one line for {variable} with {default:?}: {texts:?}"
+            );
+        }
+        for name in rows.iter().flat_map(|(names, _)| names) {
+            let is_read = expected
+                .iter()
+                .any(|(variable, _)| is_meant(name, variable));
+            assert!(is_read, "docs/edge.md has {name}, which is not read");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_a_deployment_are_good() {
+        let wrangler = include_str!("../wrangler.toml");
+        let examples = wrangler.lines().filter_map(|line| {
+            let (name, value) = line.strip_prefix("# ROOMCAST_")?.split_once(" = \"")?;
+            Some((format!("ROOMCAST_{name}"), value.trim_end_matches('"')))
+        });
+        let mut count = 0;
+        for (name, value) in examples {
+            assert!(variables().any(|read| read == name), "{name} is not read");
+            assert!(settings(&name, value).is_ok(), "{name} = {value:?}");
+            count += 1;
+        }
+        assert!(count >= 9, "{count} examples");
     }
 }

@@ -9,7 +9,7 @@ use super::{
     request::is_text,
     route::Optional,
 };
-use crate::settings::{SettingError, Vars};
+use crate::settings::SettingError;
 
 /// Who may use the API and connect, and to which namespaces. The default has no key, no list of
 /// origins and any namespace, the page and the metrics.
@@ -53,30 +53,6 @@ impl Default for Access {
 }
 
 impl Access {
-    /// Reads `ROOMCAST_API_KEY`, `ROOMCAST_ALLOW_ORIGIN`, `ROOMCAST_ALLOW_HOST` and
-    /// `ROOMCAST_NAMESPACES`, each a list separated by commas; and `ROOMCAST_KEYLESS_API`,
-    /// `ROOMCAST_PAGE` and `ROOMCAST_METRICS`, each `on` or `off`.
-    ///
-    /// # Errors
-    ///
-    /// The first variable that must change.
-    pub fn from_vars<F>(vars: &Vars<F>) -> Result<Self, SettingError>
-    where
-        F: Fn(&'static str) -> Option<String>,
-    {
-        let access = Self {
-            api_keys: vars.list("ROOMCAST_API_KEY")?,
-            keyless_api: vars.on_or_off("ROOMCAST_KEYLESS_API", true)?,
-            allow_origins: vars.list("ROOMCAST_ALLOW_ORIGIN")?,
-            allow_hosts: vars.list("ROOMCAST_ALLOW_HOST")?,
-            namespaces: Some(vars.list(NAMESPACES)?).filter(|names| !names.is_empty()),
-            page: vars.on_or_off("ROOMCAST_PAGE", true)?,
-            metrics: vars.on_or_off("ROOMCAST_METRICS", true)?,
-        };
-        access.check()?;
-        Ok(access)
-    }
-
     /// Checks that the list of namespaces holds names.
     ///
     /// # Errors
@@ -91,7 +67,7 @@ impl Access {
         {
             None => Ok(()),
             Some(bad) => Err(SettingError::new(
-                NAMESPACES,
+                "namespaces",
                 format!("lists {bad:?}, which is no namespace: 1 to 64 of A-Z a-z 0-9 _ -"),
             )),
         }
@@ -182,8 +158,6 @@ impl Access {
     }
 }
 
-const NAMESPACES: &str = "ROOMCAST_NAMESPACES";
-
 /// What a refusal says about a name that [`Access::has_namespace`] does not know.
 pub(super) const NO_NAMESPACE: &str = "no such namespace: a name is 1 to 64 of A-Z a-z 0-9 _ -, and \
     listed in ROOMCAST_NAMESPACES (--namespaces) where that is set";
@@ -198,7 +172,7 @@ pub fn is_namespace(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{string::ToString, vec};
+    use alloc::vec;
 
     use super::*;
     use crate::Reason;
@@ -317,60 +291,6 @@ mod tests {
         assert!(is_namespace("default") && is_namespace(&"a".repeat(64)));
         for bad in ["", "a b", "é", "a/b", ".", &"a".repeat(65)] {
             assert!(!is_namespace(bad), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn lists_come_from_variables() {
-        let read = |name, value: &str| {
-            let value = value.to_string();
-            Access::from_vars(&Vars::new(move |other| {
-                (other == name).then(|| value.clone())
-            }))
-        };
-        let access = read(NAMESPACES, "a,b").expect("names");
-        assert!(access.has_namespace("b") && !access.has_namespace("c"));
-        // As lists come out of files and templates.
-        for blanks in [" a , b ", "a,\n b\r\n", "\ta,b"] {
-            let access = read(NAMESPACES, blanks).expect(blanks);
-            assert!(access.has_namespace("a") && access.has_namespace("b"));
-            let keys = read("ROOMCAST_API_KEY", blanks).expect(blanks).api_keys;
-            assert!(keys[0].matches("a") && keys[1].matches("b"), "{blanks:?}");
-            let origins = blanks
-                .replace('a', "https://a.com")
-                .replace('b', "https://b.com");
-            let access = read("ROOMCAST_ALLOW_ORIGIN", &origins).expect(blanks);
-            for origin in ["https://a.com", "https://b.com"] {
-                let page = [("host", "h"), ("origin", origin)];
-                assert_eq!(
-                    access.admit(&request(&page, false), "x"),
-                    Ok(()),
-                    "{origins:?}"
-                );
-            }
-        }
-        let access = read("ROOMCAST_API_KEY", "one,two").expect("keys");
-        assert_eq!(access.api_keys.len(), 2);
-        assert!(access.has_namespace("c"));
-        let off = |name| read(name, "off").expect("a switch");
-        assert!(!off("ROOMCAST_KEYLESS_API").keyless_api);
-        assert!(!off("ROOMCAST_PAGE").page && off("ROOMCAST_PAGE").metrics);
-        assert!(!off("ROOMCAST_METRICS").metrics);
-        let access = read("ROOMCAST_ALLOW_HOST", "a.com,*.b.com").expect("hosts");
-        assert_eq!(access.allow_hosts.len(), 2);
-        for (name, bad) in [
-            (NAMESPACES, "a,,b"),
-            (NAMESPACES, ""),
-            ("ROOMCAST_API_KEY", "a b"),
-            ("ROOMCAST_ALLOW_ORIGIN", "*"),
-            ("ROOMCAST_ALLOW_HOST", "https://a.com"),
-            ("ROOMCAST_KEYLESS_API", "yes"),
-            ("ROOMCAST_PAGE", ""),
-            ("ROOMCAST_METRICS", "0"),
-        ] {
-            let fault = read(name, bad).expect_err(bad);
-            assert_eq!(fault.name(), name);
-            assert!(fault.to_string().starts_with(name), "{fault}");
         }
     }
 }

@@ -84,7 +84,7 @@ mod reason;
 mod request;
 mod response;
 mod route;
-mod settings;
+pub mod settings;
 mod slip;
 mod upgrade;
 
@@ -103,8 +103,4 @@ pub use reason::Reason;
 pub use request::{Headers, Request};
 pub use response::Response;
 pub use route::Route;
-pub use settings::{
-    OnOff, OnOffError, OrOff, OrOffError, Range, SettingError, Vars, Whole, WholeError,
-    check_limits, limits_from_vars, whole,
-};
 pub use upgrade::{Refusal, SUBPROTOCOL, Upgrade};

@@ -8,10 +8,10 @@ mod config;
 mod environment;
 mod join;
 mod log;
+mod log_filter;
 mod replay;
 mod send;
 mod serve;
-mod value;
 
 use std::{error::Error, process::ExitCode};
 
@@ -22,14 +22,20 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
+/// Ends the help of a server's flags.
+const VARIABLES: &str = "\
+Each of these flags is also a variable, which the flag overrides: --inbound-rate is \
+ROOMCAST_INBOUND_RATE. docs/settings.md has the range and the reason of each.";
+
 /// Rooms over WebSockets: what is published to a room reaches its members, in order, once.
-///
-/// Without a command, `roomcast` serves: open http://127.0.0.1:3000 and try it.
 #[derive(Debug, Parser)]
 #[command(name = "roomcast", version, args_conflicts_with_subcommands = true)]
-#[command(
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 cannot connect."
-)]
+#[command(after_help = format!("\
+Without a command, `roomcast` serves: open http://127.0.0.1:3000 and try it.
+
+{VARIABLES}
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 cannot connect."))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Action>,
@@ -40,6 +46,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Serve rooms over WebSockets, and the HTTP API (the default command).
+    #[command(after_help = VARIABLES)]
     Serve(Box<serve::ServeArgs>),
     /// Send a message into rooms, over the HTTP API of a running server.
     Send(Box<send::SendArgs>),

@@ -1,54 +1,6 @@
-//! Values of settings that are words, lists or addresses.
-
-use std::{
-    fmt::Display,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    str::FromStr,
-};
+//! The filter of `--log`.
 
 use tracing_subscriber::filter::Targets;
-
-/// Reads a yes or a no. Any other word is refused: what it means must not depend on a guess.
-pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
-    match &*text.to_ascii_lowercase() {
-        "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err("must be true, yes, on or 1, or else false, no, off or 0".to_owned()),
-    }
-}
-
-/// Reads an entry of a list that is separated by commas, without the blanks and line ends around it.
-pub(super) fn entry<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
-    text.trim()
-        .parse()
-        .map_err(|fault: T::Err| fault.to_string())
-}
-
-/// Reads an address to listen on. A port alone is one of this machine: nobody outside reaches it.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
-    let port = |text: &str| text.parse::<u16>().ok().filter(|_| is_number(text));
-    let at_home = match text.rsplit_once(':') {
-        None => port(text),
-        Some((host, text)) if host.is_empty() || host.eq_ignore_ascii_case("localhost") => {
-            port(text)
-        }
-        Some(_) => None,
-    };
-    match (at_home, text.parse()) {
-        (Some(port), _) => Ok((loopback, port).into()),
-        (None, Ok(address)) => Ok(address),
-        (None, Err(_)) => Err(
-            "must be an IP address and a port, such as 127.0.0.1:3000, 0.0.0.0:3000 or [::]:3000; \
-             localhost:3000, :3000 and 3000 are 127.0.0.1:3000"
-                .to_owned(),
-        ),
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
-}
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
@@ -106,53 +58,6 @@ fn is_ours(target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_words_for_yes_are_yes() {
-        for yes in ["true", "TRUE", "yes", "on", "1"] {
-            assert_eq!(yes_or_no(yes), Ok(true), "{yes}");
-        }
-        for no in ["false", "False", "no", "off", "0"] {
-            assert_eq!(yes_or_no(no), Ok(false), "{no}");
-        }
-        for neither in [
-            "disabled", "none", "never", "-1", "False ", " true", "", "n", "2", "enabled", "null",
-        ] {
-            let fault = yes_or_no(neither).expect_err(neither);
-            assert!(fault.contains("true") && fault.contains("off"), "{fault}");
-        }
-    }
-
-    #[test]
-    fn a_port_alone_is_of_this_machine() {
-        for (text, address_) in [
-            ("localhost:3000", "127.0.0.1:3000"),
-            ("LocalHost:0", "127.0.0.1:0"),
-            (":3000", "127.0.0.1:3000"),
-            ("3000", "127.0.0.1:3000"),
-            ("0.0.0.0:80", "0.0.0.0:80"),
-            ("[::1]:3000", "[::1]:3000"),
-        ] {
-            assert_eq!(address(text).map(|it| it.to_string()), Ok(address_.into()));
-        }
-        for bad in [
-            "",
-            ":",
-            "localhost",
-            "localhost:",
-            "127.0.0.1",
-            "65536",
-            ":-1",
-            "+80",
-            "host:3000",
-            "localhost:3000 ",
-            "::1:3000",
-            "http://localhost:3000",
-        ] {
-            let fault = address(bad).expect_err(bad);
-            assert!(fault.contains("127.0.0.1:3000"), "{bad}: {fault}");
-        }
-    }
 
     #[test]
     fn each_directive_of_a_filter_has_a_level() {

@@ -1,0 +1,84 @@
+//! The settings of [`Access`].
+
+use super::{Group::Access as Group, Setting, list};
+use crate::Access;
+
+type Rule = Setting<Access>;
+
+/// Settings of [`Access`], which every host has.
+#[rustfmt::skip] // Few lines for each setting.
+pub const ACCESS: &[Rule] = &[
+    Rule::list("api-key", "KEY", |it, text| list(text).map(|list| it.api_keys = list))
+        .help(Group, "Key of the HTTP API; repeat it, or separate by commas, to change keys without \
+            a gap"),
+    Rule::switch("keyless-api", |it| &mut it.keyless_api)
+        .help(Group, "Whether programs on this machine may use the HTTP API while it has no key"),
+    Rule::list("allow-origin", "ORIGIN", |it, text| list(text).map(|list| it.allow_origins = list))
+        .help(Group, "Origin of web pages that may connect: https://example.com, \
+            https://*.example.com"),
+    Rule::list("allow-host", "HOST", |it, text| list(text).map(|list| it.allow_hosts = list))
+        .help(Group, "Host name that is taken on loopback, beside loopback names: chat.example"),
+    Rule::list("namespaces", "A,B", |it, text| list(text).map(|list| it.namespaces = Some(list)))
+        .help(Group, "Namespaces that exist, separated by commas; without it any"),
+    Rule::switch("page", |it| &mut it.page)
+        .help(Group, "The page at / to try the server with"),
+    Rule::switch("metrics", |it| &mut it.metrics)
+        .help(Group, "The path /metrics"),
+];
+
+#[cfg(test)]
+mod tests {
+    use alloc::{borrow::ToOwned, format, string::ToString};
+
+    use super::*;
+    use crate::settings::{SettingError, read_variables};
+
+    fn read(name: &str, value: &str) -> Result<Access, SettingError> {
+        let mut access = Access::default();
+        let variable = |other: &str| (other == name).then(|| value.to_owned());
+        read_variables(ACCESS, &mut access, variable)?;
+        access.check().map(|()| access)
+    }
+
+    /// As lists come out of files and templates.
+    #[test]
+    fn blanks_and_line_ends_around_entries_do_not_count() {
+        for text in ["a,b", " a , b ", "a,\n b\r\n", "\ta,b"] {
+            let keys = read("ROOMCAST_API_KEY", text).expect(text).api_keys;
+            assert!(keys[0].matches("a") && keys[1].matches("b"), "{text:?}");
+            let access = read("ROOMCAST_NAMESPACES", text).expect(text);
+            assert!(access.has_namespace("a") && access.has_namespace("b"));
+            assert!(!access.has_namespace("c"));
+        }
+        let origins = read("ROOMCAST_ALLOW_ORIGIN", "https://a.com ,\nhttps://b.com");
+        assert_eq!(origins.expect("origins").allow_origins.len(), 2);
+        let hosts = read("ROOMCAST_ALLOW_HOST", "a.com,*.b.com");
+        assert_eq!(hosts.expect("hosts").allow_hosts.len(), 2);
+    }
+
+    #[test]
+    fn each_switch_has_its_field() {
+        let off = |name| read(name, "off").expect("a switch");
+        assert!(!off("ROOMCAST_KEYLESS_API").keyless_api);
+        assert!(!off("ROOMCAST_PAGE").page && off("ROOMCAST_PAGE").metrics);
+        assert!(!off("ROOMCAST_METRICS").metrics);
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_variable() {
+        for (name, bad) in [
+            ("ROOMCAST_NAMESPACES", "a,,b"),
+            ("ROOMCAST_NAMESPACES", ""),
+            ("ROOMCAST_API_KEY", "a b"),
+            ("ROOMCAST_ALLOW_ORIGIN", "*"),
+            ("ROOMCAST_ALLOW_HOST", "https://a.com"),
+            ("ROOMCAST_KEYLESS_API", "yes"),
+            ("ROOMCAST_PAGE", ""),
+            ("ROOMCAST_PAGE", "On"),
+            ("ROOMCAST_METRICS", "0"),
+        ] {
+            let fault = read(name, bad).expect_err(bad).to_string();
+            assert!(fault.starts_with(&format!("{name} ")), "{fault}");
+        }
+    }
+}

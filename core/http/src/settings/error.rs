@@ -1,0 +1,42 @@
+//! A setting that cannot be as it is.
+
+use alloc::{format, string::String};
+use core::fmt;
+
+/// A setting that cannot be as it is. The message names its variable and says what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    name: &'static str,
+    fault: String,
+}
+
+impl SettingError {
+    /// For the setting of this name, such as `threads`; the fault is one as "must be at least 1".
+    pub fn new(name: &'static str, fault: impl Into<String>) -> Self {
+        let fault = fault.into();
+        Self { name, fault }
+    }
+
+    /// The name of the setting, such as `message-bytes-max`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What is wrong with it.
+    pub fn fault(&self) -> &str {
+        &self.fault
+    }
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", variable(self.name), self.fault)
+    }
+}
+
+impl core::error::Error for SettingError {}
+
+/// The variable of a setting.
+pub(super) fn variable(name: &str) -> String {
+    format!("ROOMCAST_{}", name.to_ascii_uppercase().replace('-', "_"))
+}

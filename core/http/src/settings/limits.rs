@@ -1,0 +1,245 @@
+//! The settings of [`Limits`].
+
+use alloc::format;
+
+use roomcast_core::{Limits, Rate};
+
+use super::{
+    DAY_MS,
+    Group::{Heartbeat, Http, Inbound, Rooms},
+    Setting, SettingError, check_ranges,
+};
+
+type Limit = Setting<Limits>;
+
+/// Upper end of rates and bursts.
+const RATE_MAX: u64 = 1_000_000_000;
+/// Upper end of rates in bytes.
+const BYTES_RATE_MAX: u64 = 4_000_000_000;
+
+/// Settings of [`Limits`], which every host has.
+///
+/// Upper ends are far above what makes sense: they catch a slip of the finger.
+#[rustfmt::skip] // Few lines for each setting.
+pub const LIMITS: &[Limit] = &[
+    Limit::number("idempotency-keys-max", 0..=1_000_000_000, |it| &mut it.idempotency_keys)
+        .help(Http, "Idempotency keys remembered in each namespace; the oldest go first"),
+    Limit::number("idempotency-ms", 0..=30 * DAY_MS, |it| &mut it.idempotency)
+        .help(Http, "Time for which an idempotency key is remembered: longer than any sane retry"),
+
+    Limit::number("message-bytes-max", 1..=1 << 30, |it| &mut it.message_bytes)
+        .help(Inbound, "Bytes of one message; a longer one closes the connection with 1009"),
+    Limit::computed("inbound-rate", 1..=RATE_MAX, inbound_rate, set_inbound_rate).or_off()
+        .help(Inbound, "Messages per second from one connection; more are refused: rate_limited"),
+    Limit::computed("inbound-burst", 1..=RATE_MAX, inbound_burst, set_inbound_burst)
+        .help(Inbound, "Messages that one connection may send at once after a rest"),
+    // Behind the rate of messages, which switches it off.
+    Limit::computed("inbound-bytes-rate", 1..=BYTES_RATE_MAX, bytes_rate, set_bytes_rate).or_off()
+        .help(Inbound, "Bytes per second from one connection; off with --inbound-rate off"),
+    Limit::number("inbound-refusals", 0..=RATE_MAX, |it| &mut it.inbound_refusals.burst)
+        .help(Inbound, "Refusals for the rate before a connection is closed with 4429"),
+
+    Limit::number("rooms-per-connection-max", 1..=1_000_000, |it| &mut it.rooms_per_connection)
+        .help(Rooms, "Rooms of one connection; bounds what a disconnect costs everybody"),
+    Limit::number("room-name-bytes-max", 1..=65_536, |it| &mut it.room_name_bytes)
+        .help(Rooms, "Bytes of a room name"),
+    Limit::number("history-bytes-max", 1..=1 << 40, |it| &mut it.history_bytes)
+        .help(Rooms, "Bytes of memory of all histories; silent rooms lose theirs first"),
+    Limit::number("history-rooms-max", 1..=1_000_000_000, |it| &mut it.history_rooms)
+        .help(Rooms, "Rooms without members that a namespace remembers for their history"),
+    Limit::number("recovery-messages-max", 1..=1_000_000, |it| &mut it.recovery_messages)
+        .help(Rooms, "Messages replayed to one join; when it missed more, none are"),
+    Limit::number("recovery-bytes-max", 1..=1 << 30, |it| &mut it.recovery_bytes)
+        .help(Rooms, "Bytes of messages replayed to one join; when it missed more, none are"),
+    Limit::number("page-entries-max", 1..=1_000_000, |it| &mut it.page_entries)
+        .help(Rooms, "Messages or members in one answer to $history or $members"),
+    Limit::number("page-bytes-max", 1..=1 << 30, |it| &mut it.page_bytes)
+        .help(Rooms, "Bytes of one answer to $history or $members"),
+    Limit::number("presence-list-max", 1..=1_000_000, |it| &mut it.presence_list)
+        .help(Rooms, "Users of a room that are listed, and whose coming and going is told"),
+    Limit::number("meta-bytes-max", 1..=1 << 30, |it| &mut it.meta_bytes)
+        .help(Rooms, "Bytes of JSON that presence shows of a user"),
+
+    Limit::number("heartbeat-ms", 1..=DAY_MS, |it| &mut it.heartbeat).or_off()
+        .help(Heartbeat, "Silence after which a connection is pinged; below the 30 s of proxies"),
+    Limit::number("heartbeat-wait-ms", 1..=DAY_MS, |it| &mut it.heartbeat_wait)
+        .help(Heartbeat, "Further silence after which it is closed with 4408"),
+];
+
+fn inbound_rate(limits: &Limits) -> Option<u64> {
+    limits.inbound_messages.map(|rate| rate.per_second.into())
+}
+
+fn set_inbound_rate(limits: &mut Limits, number: Option<u64>) {
+    let burst = limits
+        .inbound_messages
+        .unwrap_or(Limits::INBOUND_MESSAGES)
+        .burst;
+    limits.inbound_messages = number.map(|number| Rate {
+        per_second: to_u32(number),
+        burst,
+    });
+    if number.is_none() {
+        limits.inbound_bytes = None;
+    }
+}
+
+fn inbound_burst(limits: &Limits) -> Option<u64> {
+    limits.inbound_messages.map(|rate| rate.burst.into())
+}
+
+fn set_inbound_burst(limits: &mut Limits, number: Option<u64>) {
+    if let (Some(rate), Some(number)) = (&mut limits.inbound_messages, number) {
+        rate.burst = to_u32(number);
+    }
+}
+
+fn bytes_rate(limits: &Limits) -> Option<u64> {
+    limits.inbound_bytes.map(|rate| rate.per_second.into())
+}
+
+fn set_bytes_rate(limits: &mut Limits, number: Option<u64>) {
+    let rate = number.map(to_u32);
+    limits.inbound_bytes = rate.map(|bytes| Rate {
+        per_second: bytes,
+        burst: bytes,
+    });
+}
+
+/// A number that its range keeps within the type.
+fn to_u32(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Checks each limit, and the relations between them.
+///
+/// # Errors
+///
+/// The first that must change.
+pub fn check_limits(limits: &Limits) -> Result<(), SettingError> {
+    check_ranges(LIMITS, limits)?;
+    // Otherwise a single allowed message could never be received.
+    match limits.inbound_bytes {
+        Some(rate) if (rate.burst as usize) < limits.message_bytes => Err(SettingError::new(
+            "inbound-bytes-rate",
+            format!(
+                "must be {} to {BYTES_RATE_MAX}, at least what one message may have, or off",
+                limits.message_bytes
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{borrow::ToOwned, collections::BTreeMap, string::ToString};
+
+    use super::*;
+    use crate::settings::{error::variable, read_variables};
+
+    fn limits(variables: &[(&str, &str)]) -> Result<Limits, SettingError> {
+        let mut limits = Limits::default();
+        read_variables(LIMITS, &mut limits, |name| {
+            let found = variables.iter().find(|(other, _)| *other == name);
+            found.map(|&(_, value)| value.to_owned())
+        })?;
+        check_limits(&limits).map(|()| limits)
+    }
+
+    #[test]
+    fn without_variables_the_limits_are_the_defaults() {
+        assert_eq!(limits(&[]), Ok(Limits::default()));
+    }
+
+    /// Two settings with one field would show the same number.
+    #[test]
+    fn each_setting_has_a_field_of_its_own() {
+        let mut limits = Limits::default();
+        let mut numbers = BTreeMap::new();
+        for (index, setting) in LIMITS.iter().enumerate() {
+            let number = (index + 1).to_string();
+            setting.read(&mut limits, &number).expect("in its range");
+            numbers.insert(setting.name, number);
+        }
+        for setting in LIMITS {
+            assert_eq!(
+                setting.show(&mut limits),
+                numbers[setting.name],
+                "{}",
+                setting.name
+            );
+        }
+    }
+
+    #[test]
+    fn no_inbound_rate_means_no_limit_of_any_kind() {
+        const RATE: (&str, &str) = ("ROOMCAST_INBOUND_RATE", "off");
+        let read = limits(&[RATE, ("ROOMCAST_HEARTBEAT_MS", "off")]).expect("limits");
+        assert_eq!((read.inbound_messages, read.inbound_bytes), (None, None));
+        assert_eq!(read.heartbeat, None);
+        let bytes = ("ROOMCAST_INBOUND_BYTES_RATE", "70000");
+        let read = limits(&[bytes, RATE, ("ROOMCAST_INBOUND_BURST", "7")]).expect("limits");
+        assert_eq!(read.inbound_messages, None);
+        assert_eq!(read.inbound_bytes.map(|rate| rate.burst), Some(70_000));
+        let read = limits(&[("ROOMCAST_INBOUND_BURST", "7")]).expect("limits");
+        let rate = read
+            .inbound_messages
+            .map(|rate| (rate.per_second, rate.burst));
+        assert_eq!(rate, Some((50, 7)));
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_is_told_the_bound() {
+        for text in ["1000001", "4294967296", "99999999999999999999"] {
+            let name = "ROOMCAST_ROOMS_PER_CONNECTION_MAX";
+            let fault = limits(&[(name, text)]).expect_err(text).to_string();
+            assert_eq!(
+                fault,
+                "ROOMCAST_ROOMS_PER_CONNECTION_MAX must be 1 to 1000000"
+            );
+        }
+        let fault = limits(&[("ROOMCAST_HEARTBEAT_MS", "86400001")]).expect_err("more than a day");
+        let said = "ROOMCAST_HEARTBEAT_MS must be 1 to 86400000, or off";
+        assert_eq!(fault.to_string(), said);
+    }
+
+    #[test]
+    fn a_bad_value_names_its_setting() {
+        for (name, value) in [
+            ("inbound-rate", "fast"),
+            ("inbound-rate", "0"),
+            ("inbound-rate", "1000000001"),
+            ("inbound-rate", "OFF"),
+            ("inbound-burst", "0"),
+            ("inbound-burst", "off"),
+            ("inbound-bytes-rate", "65535"),
+            ("inbound-bytes-rate", "4000000001"),
+            ("message-bytes-max", "64k"),
+            ("message-bytes-max", ""),
+            ("message-bytes-max", "1073741825"),
+            ("heartbeat-ms", "18446744073709551616"),
+            ("heartbeat-wait-ms", "86400001"),
+            ("page-bytes-max", "-1"),
+            ("page-bytes-max", " 1"),
+            ("meta-bytes-max", "99999999999999999999"),
+        ] {
+            let variable = variable(name);
+            let fault = limits(&[(&variable, value)]).expect_err(value);
+            assert_eq!(fault.name(), name, "{fault}");
+            assert!(fault.to_string().starts_with(&variable), "{fault}");
+        }
+    }
+
+    /// Limits that a program sets are checked as those of variables are.
+    #[test]
+    fn a_field_out_of_its_range_is_found() {
+        let mut limits = Limits::default();
+        limits.heartbeat = Some(core::time::Duration::ZERO);
+        let fault = check_limits(&limits).expect_err("no time at all");
+        assert_eq!(
+            (fault.name(), fault.fault()),
+            ("heartbeat-ms", "must be 1 to 86400000, or off")
+        );
+    }
+}

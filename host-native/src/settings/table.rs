@@ -1,0 +1,150 @@
+//! The settings of the server's process.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use roomcast_core::Rate;
+use roomcast_http::settings::{
+    DAY_MS,
+    Group::{Access, Http, Inbound, Operation, Outbound},
+    Setting, api_body_bytes_max, connections_max, message_time_ms, outbox_bytes_max,
+};
+
+use super::Settings;
+use crate::store::StoreSync;
+
+type Row = Setting<Settings>;
+
+/// More than any machine holds.
+const CONNECTIONS_MAX: u64 = 1 << 24;
+
+#[rustfmt::skip] // Few lines for each setting.
+pub(super) const TABLE: &[Row] = &[
+    Row::text("listen", "ADDR", |it| it.listen.to_string(), read_listen)
+        .help(Access, "Address to listen on, or a port of this machine; port 0 takes a free one. \
+            Without it the variable PORT is read: then on all addresses, with --api-key or \
+            --insecure"),
+    Row::permission("insecure", |it| &mut it.insecure)
+        .help(Access, "Listen beyond loopback without an API key: anybody can send to everybody"),
+    connections_max(CONNECTIONS_MAX, |it: &mut Settings| &mut it.connections_max),
+    Row::number("connections-per-address-max", 1..=CONNECTIONS_MAX,
+        |it| &mut it.connections_per_address_max).or_off()
+        .help(Access, "WebSocket connections from one address, or one IPv6 network of 64 bits"),
+    Row::number("namespaces-max", 1..=1_000_000_000, |it| &mut it.namespaces_max)
+        .help(Access, "Namespaces alive at one time"),
+    Row::number("threads", 1..=1024, |it| &mut it.threads)
+        .help(Access, "I/O threads; one serves some 400,000 deliveries a second"),
+
+    Row::number("handshake-time-ms", 1..=DAY_MS, |it| &mut it.handshake_time)
+        .help(Http, "Time for the head of a request; past it 408"),
+    Row::number("keep-alive-ms", 1..=DAY_MS, |it| &mut it.keep_alive)
+        .help(Http, "Time without a request after which a used connection ends; longer than that \
+            of a proxy in front, which must be the one to end it"),
+    // Less is not enough for hyper.
+    Row::number("header-bytes-max", 8192..=1 << 20, |it| &mut it.header_bytes_max)
+        .help(Http, "Bytes of the head of a request; past it 431"),
+    // Room for them is made for each request.
+    Row::number("headers-max", 1..=4096, |it| &mut it.headers_max)
+        .help(Http, "Headers of a request; past it 431"),
+    api_body_bytes_max(|it: &mut Settings| &mut it.api_body_bytes_max),
+
+    Row::number("fragments-max", 1..=1_000_000, |it| &mut it.fragments_max)
+        .help(Inbound, "Fragments of one message; more close the connection with 1008"),
+    message_time_ms(|it: &mut Settings| &mut it.message_time),
+    Row::computed("control-rate", 1..=100_000_000, control_rate, set_control_rate).or_off()
+        .help(Inbound, "Pings, pongs and closes per second from one connection, or ten times as \
+            many at once"),
+
+    outbox_bytes_max(1 << 32, |it: &mut Settings| &mut it.outbox_bytes_max),
+    Row::number("outbox-frames-max", 1..=1_000_000_000, |it| &mut it.outbox_frames_max)
+        .help(Outbound, "Frames queued for one connection before it is closed as too slow"),
+    Row::number("write-stall-ms", 1..=DAY_MS, |it| &mut it.write_stall)
+        .help(Outbound, "Time in which a connection with a queue must take some of it"),
+    Row::number("close-wait-ms", 0..=DAY_MS, |it| &mut it.close_wait)
+        .help(Outbound, "Time for a connection to read its queue and answer a close"),
+    Row::number("drain-delay-ms", 0..=DAY_MS, |it| &mut it.drain_delay)
+        .help(Outbound, "Time before a shutdown in which /readyz is 503 and all else goes on"),
+    Row::number("drain-window-ms", 0..=DAY_MS, |it| &mut it.drain_window)
+        .help(Outbound, "Time over which the closes of a shutdown are spread, when there are many"),
+
+    Row::text("store", "DIR", |it| shown(it.store.as_ref()),
+        |it, text| read_path(text, &mut it.store))
+        .help(Operation, "Folder in which histories outlive the process"),
+    Row::text("store-sync", "second|always", show_sync, read_sync)
+        .help(Operation, "When what is stored survives a failure of power or system: within a \
+            second, or always"),
+    Row::text("record", "DIR", |it| shown(it.record.as_ref()),
+        |it, text| read_path(text, &mut it.record))
+        .help(Operation, "Folder in which every input is recorded, for `roomcast replay`"),
+    Row::number("record-bytes-max", 1..=1 << 40, |it| &mut it.record_bytes_max)
+        .help(Operation, "Bytes of one recorded file; then the next one begins"),
+];
+
+fn control_rate(settings: &Settings) -> Option<u64> {
+    let control = settings.control?;
+    Some(control.per_second.min(control.burst).into())
+}
+
+fn set_control_rate(settings: &mut Settings, number: Option<u64>) {
+    let rate = number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    settings.control = rate.map(|per_second| Rate {
+        per_second,
+        burst: per_second.saturating_mul(10),
+    });
+}
+
+fn shown(path: Option<&PathBuf>) -> String {
+    path.map_or_else(String::new, |path| path.display().to_string())
+}
+
+fn read_path(text: &str, path: &mut Option<PathBuf>) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("must be the path of a folder".to_owned());
+    }
+    *path = Some(text.into());
+    Ok(())
+}
+
+fn show_sync(settings: &Settings) -> String {
+    match settings.store_sync {
+        StoreSync::Second => "second".to_owned(),
+        StoreSync::Always => "always".to_owned(),
+    }
+}
+
+fn read_sync(settings: &mut Settings, text: &str) -> Result<(), String> {
+    settings.store_sync = match text {
+        "second" => StoreSync::Second,
+        "always" => StoreSync::Always,
+        _ => return Err("must be one of second, always".to_owned()),
+    };
+    Ok(())
+}
+
+/// Reads an address to listen on. A port alone is one of this machine: nobody outside reaches it.
+fn read_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = |text: &str| text.parse::<u16>().ok().filter(|_| is_number(text));
+    let at_home = match text.rsplit_once(':') {
+        None => port(text),
+        Some((host, text)) if host.is_empty() || host.eq_ignore_ascii_case("localhost") => {
+            port(text)
+        }
+        Some(_) => None,
+    };
+    settings.listen = match (at_home, text.parse()) {
+        (Some(port), _) => (loopback, port).into(),
+        (None, Ok(address)) => address,
+        (None, Err(_)) => {
+            return Err(
+                "must be an IP address and a port, such as 127.0.0.1:3000, 0.0.0.0:3000 or \
+                 [::]:3000; localhost:3000, :3000 and 3000 are 127.0.0.1:3000"
+                    .to_owned(),
+            );
+        }
+    };
+    Ok(())
+}
