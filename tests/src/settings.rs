@@ -1,9 +1,12 @@
 //! Limits as a trace writes them: for the core, as flags of the server, as variables of the worker.
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
-use roomcast_core::{Limits, Policies, Rate, queue::QueueLimits};
-use roomcast_http::policies_from_toml;
+use roomcast_core::{Limits, Policies, queue::QueueLimits};
+use roomcast_http::{
+    policies_from_toml,
+    settings::{Group, LIMITS, Setting, connections_max, outbox_bytes_max},
+};
 
 use crate::Core;
 
@@ -25,7 +28,8 @@ use crate::Core;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
-    limits: Vec<(&'static Setting, Option<u32>)>,
+    /// Names of settings, and their values.
+    limits: Vec<(&'static str, String)>,
     store: bool,
     /// TOML.
     rooms: String,
@@ -36,77 +40,29 @@ pub struct Settings {
 #[error("not a setting: {0}")]
 pub struct SettingsError(String);
 
-#[derive(Debug, PartialEq, Eq)]
-struct Setting {
-    name: &'static str,
-    /// The flag of `roomcast serve`.
-    flag: &'static str,
-    field: Field,
+/// Limits that are not of the core on every host.
+#[derive(Debug, Default)]
+struct Host {
+    connections: usize,
+    queues: QueueLimits,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Connections,
-    MessageBytes,
-    RoomsPerConnection,
-    RoomNameBytes,
-    InboundRate,
-    InboundBurst,
-    InboundBytesRate,
-    HeartbeatMs,
-    HeartbeatWaitMs,
-    IdempotencyMs,
-    HistoryRooms,
-    RecoveryMessages,
-    PageEntries,
-    PresenceList,
-    MetaBytes,
-    OutboxBytes,
-    OutboxFrames,
-}
-
-const SETTINGS: [Setting; 17] = [
-    setting("connections", "--connections-max", Field::Connections),
-    setting("message_bytes", "--message-bytes-max", Field::MessageBytes),
-    setting(
-        "rooms_per_connection",
-        "--rooms-per-connection-max",
-        Field::RoomsPerConnection,
-    ),
-    setting(
-        "room_name_bytes",
-        "--room-name-bytes-max",
-        Field::RoomNameBytes,
-    ),
-    setting("inbound_rate", "--inbound-rate", Field::InboundRate),
-    setting("inbound_burst", "--inbound-burst", Field::InboundBurst),
-    setting(
-        "inbound_bytes_rate",
-        "--inbound-bytes-rate",
-        Field::InboundBytesRate,
-    ),
-    setting("heartbeat_ms", "--heartbeat-ms", Field::HeartbeatMs),
-    setting(
-        "heartbeat_wait_ms",
-        "--heartbeat-wait-ms",
-        Field::HeartbeatWaitMs,
-    ),
-    setting("idempotency_ms", "--idempotency-ms", Field::IdempotencyMs),
-    setting("history_rooms", "--history-rooms-max", Field::HistoryRooms),
-    setting(
-        "recovery_messages",
-        "--recovery-messages-max",
-        Field::RecoveryMessages,
-    ),
-    setting("page_entries", "--page-entries-max", Field::PageEntries),
-    setting("presence_list", "--presence-list-max", Field::PresenceList),
-    setting("meta_bytes", "--meta-bytes-max", Field::MetaBytes),
-    setting("outbox_bytes", "--outbox-bytes-max", Field::OutboxBytes),
-    setting("outbox_frames", "--outbox-frames-max", Field::OutboxFrames),
+#[rustfmt::skip] // Few lines for each setting.
+const HOST: &[Setting<Host>] = &[
+    connections_max(1 << 20, |it: &mut Host| &mut it.connections),
+    outbox_bytes_max(1 << 32, |it: &mut Host| &mut it.queues.bytes_max),
+    Setting::<Host>::number("outbox-frames-max", 1..=1 << 20, |it| &mut it.queues.frames_max)
+        .help(Group::Outbound, "Frames queued for one connection"),
 ];
 
-const fn setting(name: &'static str, flag: &'static str, field: Field) -> Setting {
-    Setting { name, flag, field }
+/// Finds a setting that a trace names without its `-max`, and that can have this value.
+fn find<T: Default>(table: &[Setting<T>], word: &str, value: &str) -> Option<&'static str> {
+    let setting = table.iter().find(|setting| {
+        let name = setting.name.replace('-', "_");
+        name.strip_suffix("_max").unwrap_or(&name) == word
+    })?;
+    let read = setting.read(&mut T::default(), value);
+    read.is_ok().then_some(setting.name)
 }
 
 impl Settings {
@@ -162,56 +118,38 @@ impl Settings {
     pub fn limits(&self) -> Limits {
         let mut limits = Limits::default();
         (limits.inbound_messages, limits.inbound_bytes) = (None, None);
-        let mut burst = 100;
-        for &(setting, value) in &self.limits {
-            let size = value.map_or(usize::MAX, |value| value as usize);
-            let time = value.map(|value| Duration::from_millis(value.into()));
-            let rate = |per_second, burst| Rate { per_second, burst };
-            match setting.field {
-                Field::Connections => limits.connections = size,
-                Field::MessageBytes => limits.message_bytes = size,
-                Field::RoomsPerConnection => limits.rooms_per_connection = size,
-                Field::RoomNameBytes => limits.room_name_bytes = size,
-                Field::InboundRate => {
-                    limits.inbound_messages = value.map(|value| rate(value, burst));
-                }
-                Field::InboundBurst => {
-                    burst = value.unwrap_or(burst);
-                    if let Some(rate) = &mut limits.inbound_messages {
-                        rate.burst = burst;
-                    }
-                }
-                Field::InboundBytesRate => {
-                    limits.inbound_bytes = value.map(|value| rate(value, value));
-                }
-                Field::HeartbeatMs => limits.heartbeat = time,
-                Field::HistoryRooms => limits.history_rooms = size,
-                Field::RecoveryMessages => limits.recovery_messages = size,
-                Field::PageEntries => limits.page_entries = size,
-                Field::PresenceList => limits.presence_list = size,
-                Field::MetaBytes => limits.meta_bytes = size,
-                Field::IdempotencyMs => limits.idempotency = time.unwrap_or_default(),
-                Field::HeartbeatWaitMs => limits.heartbeat_wait = time.unwrap_or_default(),
-                // Not of the hub: see `queues`.
-                Field::OutboxBytes | Field::OutboxFrames => {}
-            }
+        self.read(LIMITS, &mut limits);
+        if self.value("connections-max").is_some() {
+            limits.connections = self.host().connections;
         }
         limits
     }
 
     /// The limits of each connection's queue.
     pub fn queues(&self) -> QueueLimits {
-        let mut queues = QueueLimits::default();
-        for &(setting, value) in &self.limits {
-            // Without a limit it is as good as that.
-            let size = value.map_or(usize::MAX / 2, |value| value as usize);
-            if setting.field == Field::OutboxBytes {
-                queues.bytes_max = size;
-            } else if setting.field == Field::OutboxFrames {
-                queues.frames_max = size;
+        self.host().queues
+    }
+
+    fn host(&self) -> Host {
+        let mut host = Host::default();
+        self.read(HOST, &mut host);
+        host
+    }
+
+    /// Reads the values that are set; each was read once when it was set.
+    fn read<T>(&self, table: &[Setting<T>], target: &mut T) {
+        for setting in table {
+            if let Some(value) = self.value(setting.name) {
+                let read = setting.read(target, value);
+                debug_assert_eq!(read, Ok(()));
             }
         }
-        queues
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        let mut limits = self.limits.iter().rev();
+        let found = limits.find(|(other, _)| *other == name);
+        found.map(|(_, value)| &**value)
     }
 
     /// The core in this process, with all of that.
@@ -224,14 +162,12 @@ impl Settings {
 
     /// The flags that give `roomcast serve` the same limits; one with a store needs a folder for it.
     pub fn flags(&self) -> Vec<String> {
-        let off = ["--inbound-rate", "--inbound-bytes-rate", "--control-rate"];
-        let is_set = |flag: &str| self.limits.iter().any(|(setting, _)| setting.flag == flag);
-        let off = off.into_iter().filter(|flag| !is_set(flag));
-        let set = self.limits.iter().map(|(setting, value)| {
-            let value = value.map_or("off".into(), |value| value.to_string());
-            format!("{}={value}", setting.flag)
-        });
-        off.map(|flag| format!("{flag}=off")).chain(set).collect()
+        let off = ["inbound-rate", "inbound-bytes-rate", "control-rate"];
+        let off = off.into_iter().filter(|name| self.value(name).is_none());
+        let off = off.map(|name| format!("--{name}=off"));
+        let set = self.limits.iter();
+        off.chain(set.map(|(name, value)| format!("--{name}={value}")))
+            .collect()
     }
 
     /// The variables that give a worker the same limits: name and value. Control frames are the
@@ -267,12 +203,8 @@ impl FromStr for Settings {
     fn from_str(text: &str) -> Result<Self, SettingsError> {
         let parse = |word: &str| {
             let (name, value) = word.split_once('=')?;
-            let setting = SETTINGS.iter().find(|setting| setting.name == name)?;
-            let value = match value {
-                "off" => None,
-                value => Some(value.parse().ok()?),
-            };
-            Some((setting, value))
+            let name = find(LIMITS, name, value).or_else(|| find(HOST, name, value))?;
+            Some((name, value.to_owned()))
         };
         let store = |word: &&str| *word == "store=on";
         let words = text.split_whitespace().filter(|word| !store(word));
