@@ -27,7 +27,7 @@ const RULES: [Rule; 11] = [
     ("import_circle", imports::circles),
     ("dead_link", prose::dead_links),
     ("prose_width", prose::width),
-    ("settings_and_changelog", prose::settings_and_changelog),
+    ("changelog", prose::changelog),
     ("invariants", prose::invariants),
 ];
 
@@ -148,11 +148,7 @@ fn each_rule_finds_a_planted_fault() {
             "[there](a.md#no-such-heading)\n\n# A heading\n".into(),
         ),
         ("prose_width", "docs/a.md", "word ".repeat(25)),
-        (
-            "settings_and_changelog",
-            "CHANGELOG.md",
-            "# Changelog\n".into(),
-        ),
+        ("changelog", "CHANGELOG.md", "# Changelog\n".into()),
         (
             "invariants",
             "docs/invariants.md",

@@ -102,8 +102,8 @@ pub(crate) fn width(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-/// Settings without a row in `docs/settings.md`, and a changelog without the version.
-pub(crate) fn settings_and_changelog(tree: &Tree) -> Vec<Fault> {
+/// A changelog without the version.
+pub(crate) fn changelog(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     let find = |path: &str| tree.documents.iter().find(|document| document.path == path);
     if let Some(changelog) = find("CHANGELOG.md")
@@ -114,30 +114,6 @@ pub(crate) fn settings_and_changelog(tree: &Tree) -> Vec<Fault> {
     {
         let fix = "no entry for this version, and none that is unreleased";
         faults.push(changelog.fault(0, fix));
-    }
-    let Some(settings) = find("docs/settings.md") else {
-        return faults;
-    };
-    let flags = tree
-        .sources
-        .iter()
-        .filter(|source| source.path.starts_with("host-native/src/cli/serve"));
-    for source in flags {
-        for (number, line) in source.text.lines().enumerate() {
-            let name = line
-                .split("env = \"")
-                .nth(1)
-                .and_then(|rest| rest.split('"').next());
-            let Some(name) = name.and_then(|name| name.strip_prefix("ROOMCAST_")) else {
-                continue;
-            };
-            // Rows are of flags; the name of a variable follows from that of its flag.
-            let flag = format!("| `--{}", name.to_lowercase().replace('_', "-"));
-            if !settings.text.contains(&flag) {
-                let fix = format!("docs/settings.md has no row that begins with {flag}");
-                faults.push(source.fault(number, fix));
-            }
-        }
     }
     faults
 }
