@@ -34,7 +34,7 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
     let address = address.map_or(IpAddr::from([0; 4]), |address| address.ip());
     let (mut pause, mut warned) = (PAUSE.0, None);
     loop {
-        if shard.shared.is_full() {
+        if shard.shared.connections.is_full() {
             warn(&mut warned, &"too many connections");
             sleep(PAUSE.0).await;
             continue;
@@ -68,8 +68,8 @@ fn warn(warned: &mut Option<Instant>, fault: &dyn Display) {
 /// Serves a connection on the thread whose turn it is: all listeners are one, and the thread that is
 /// the first to wake up would take most of what comes.
 fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
-    let visit = Visit::begin(&shard.shared);
-    let shards = shard.shared.posts.len();
+    let visit = Visit::begin(&shard.shared.connections);
+    let shards = shard.posts.len();
     let next = shard.shared.accepted.fetch_add(1, Relaxed) % shards;
     if next == shard.index {
         return serve(shard, stream, peer, visit);

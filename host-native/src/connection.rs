@@ -20,8 +20,8 @@ use crate::{
     denial::Farewell,
     patience,
     permits::Permit,
-    shard::Shard,
-    socket::{Socket, Stage},
+    shard::{Shard, Socket},
+    socket::Stage,
     ws::{self, Decoder, Event, Guards},
 };
 

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use roomcast_core::{CloseCode, ErrorCode, Rejection, gateway::ConnectError};
+use roomcast_core::{CloseCode, ErrorCode, Rejection, gateway::ConnectError, hub::RestoreError};
 use roomcast_http::{Problem, Reason, Refusal, Response};
 
-use crate::shard::OpenError;
+use crate::{gateways::FactoryFault, store::StoreError};
 
 const NAMESPACES: Refusal =
     Refusal::overloaded("too many namespaces: raise --namespaces-max, or try later")
@@ -144,4 +144,20 @@ impl From<OpenError> for Farewell {
             }
         }
     }
+}
+
+/// A namespace that cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("namespace limit of {limit} reached: raise --namespaces-max")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    #[error(transparent)]
+    Factory(#[from] FactoryFault),
+    #[error(transparent)]
+    State(#[from] RestoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

@@ -10,7 +10,7 @@ use std::{
 use roomcast_core::Gateway;
 
 use crate::{
-    handle::{Namespace, Shards, Switchboard},
+    handle::{Line, Namespace, Shards},
     panics::said,
 };
 
@@ -18,12 +18,12 @@ use crate::{
 type Factory = Box<dyn Fn(&Namespace) -> Box<dyn Gateway> + Send + Sync>;
 
 /// The applications of a server.
-#[derive(Default)]
 pub(crate) struct Gateways {
     mounted: BTreeMap<Arc<str>, Factory>,
     /// For namespaces without one of their own.
     others: Option<Factory>,
-    switchboard: Arc<Switchboard>,
+    /// For the handles that factories are given.
+    line: Arc<dyn Line>,
 }
 
 /// A gateway could not be made: what its factory said.
@@ -38,6 +38,14 @@ fn boxed<G: Gateway + 'static>(
 }
 
 impl Gateways {
+    pub(crate) const fn new(line: Arc<dyn Line>) -> Self {
+        Self {
+            mounted: BTreeMap::new(),
+            others: None,
+            line,
+        }
+    }
+
     /// False when the namespace has a gateway already.
     pub(crate) fn mount<G: Gateway + 'static>(
         &mut self,
@@ -74,17 +82,13 @@ impl Gateways {
         self.has_others() || self.is_mounted(namespace)
     }
 
-    pub(crate) const fn switchboard(&self) -> &Arc<Switchboard> {
-        &self.switchboard
-    }
-
     /// The gateway of a namespace that begins.
     pub(crate) fn make(&self, namespace: &Arc<str>) -> Result<Box<dyn Gateway>, FactoryFault> {
         let own = self.mounted.get(namespace);
         let Some(factory) = own.or(self.others.as_ref()) else {
             return Ok(Box::new(()));
         };
-        let handle = Namespace::new(namespace.clone(), Shards(self.switchboard.clone()));
+        let handle = Namespace::new(namespace.clone(), Shards(self.line.clone()));
         catch_unwind(AssertUnwindSafe(|| factory(&handle)))
             .map_err(|panic| FactoryFault(said(&*panic)))
     }

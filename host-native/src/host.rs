@@ -1,6 +1,6 @@
 //! A server with applications.
 
-use std::net;
+use std::{net, sync::Arc};
 
 use roomcast_core::Gateway;
 use roomcast_http::is_namespace;
@@ -11,6 +11,7 @@ use crate::{
     reload::Reloader,
     run::{self, RunError},
     settings::Settings,
+    shard::Switchboard,
 };
 
 /// A server before it runs: its settings, and which application belongs to which namespace.
@@ -56,14 +57,17 @@ use crate::{
 pub struct Host {
     settings: Settings,
     gateways: Gateways,
+    switchboard: Arc<Switchboard>,
 }
 
 impl Host {
     /// A server without applications.
     pub fn new(settings: Settings) -> Self {
+        let switchboard = Arc::<Switchboard>::default();
         Self {
             settings,
-            gateways: Gateways::default(),
+            gateways: Gateways::new(switchboard.clone()),
+            switchboard,
         }
     }
 
@@ -109,13 +113,13 @@ impl Host {
     /// The handle of a namespace, with or without a gateway; it works as soon as
     /// [`run`](Self::run) is called.
     pub fn namespace(&self, name: &str) -> Namespace {
-        Namespace::new(name, Shards(self.gateways.switchboard().clone()))
+        Namespace::new(name, Shards(self.switchboard.clone()))
     }
 
     /// The way to change settings while the server runs; it works as soon as [`run`](Self::run) is
     /// called.
     pub fn reloader(&self) -> Reloader {
-        Reloader::new(self.gateways.switchboard().clone())
+        Reloader::new(self.switchboard.clone())
     }
 
     /// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells
@@ -130,6 +134,31 @@ impl Host {
         listeners: Vec<net::TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> impl Future<Output = Result<(), RunError>> {
-        run::serve(listeners, self.settings, self.gateways, shutdown)
+        let switchboard = self.switchboard;
+        let open = move |posts| switchboard.open(posts);
+        run::serve(listeners, self.settings, self.gateways, open, shutdown)
     }
+}
+
+/// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells every
+/// client, closes, and returns. Namespaces have no applications: for these there is [`Host`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), roomcast::RunError> {
+/// let settings = roomcast::Settings::default();
+/// let listeners = roomcast::listen(&settings)?;
+/// let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+/// roomcast::run(listeners, settings, ctrl_c).await
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When the settings contradict each other or a thread cannot start.
+pub async fn run(
+    listeners: Vec<net::TcpListener>,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    Host::new(settings).run(listeners, shutdown).await
 }

@@ -132,6 +132,7 @@ mod host;
 mod http;
 mod metrics;
 mod namespace;
+mod owned_request;
 mod panics;
 mod patience;
 mod permits;
@@ -151,7 +152,7 @@ mod store;
 mod ws;
 
 pub use handle::{Namespace, Shards};
-pub use host::Host;
+pub use host::{Host, run};
 pub use reload::{Reload, ReloadError, Reloaded, Reloader};
 #[cfg(feature = "garde")]
 pub use roomcast_core::Valid;
@@ -174,6 +175,6 @@ pub use roomcast_http::{
     Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError,
     PolicyFileError,
 };
-pub use run::{RunError, listen, run};
+pub use run::{RunError, listen};
 pub use settings::{Settings, SettingsError};
 pub use store::{StoreError, StoreSync};

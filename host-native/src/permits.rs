@@ -1,17 +1,15 @@
 //! Permits: bounded numbers of connections and namespaces.
 
 use std::{
-    collections::hash_map::Entry,
+    collections::{HashMap, hash_map::Entry},
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use roomcast_http::{Reason, Refusal};
-
-use crate::shared::Shared;
 
 const CONNECTIONS: Refusal = Refusal::overloaded(
     "too many connections: raise --connections-max or the limit of open files, or try later",
@@ -57,22 +55,67 @@ impl Permits {
     }
 }
 
-/// A connection's place; given back when dropped.
+/// The connections that there may be: in all, of each address, and as TCP connections.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    permits: Permits,
+    per_address_max: Option<usize>,
+    /// TCP connections that are no WebSockets, or not yet.
+    visits: AtomicUsize,
+    /// TCP connections of either kind that descriptors allow.
+    accepted_max: usize,
+    /// Empty while they are not counted.
+    addresses: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Connections {
+    pub(crate) fn new(
+        max: usize,
+        per_address_max: Option<usize>,
+        accepted_max: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            permits: Permits::new(max),
+            per_address_max,
+            visits: AtomicUsize::new(0),
+            accepted_max,
+            addresses: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.permits.taken()
+    }
+
+    /// True when no more TCP connections are to be accepted for now: the store, the journal and the log
+    /// need descriptors too.
+    pub(crate) fn is_full(&self) -> bool {
+        self.visits.load(Relaxed) + self.taken() >= self.accepted_max
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's permit; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    shared: Arc<Shared>,
+    connections: Arc<Connections>,
     /// As it is counted.
     address: IpAddr,
 }
 
 /// A TCP connection on which HTTP is spoken; counted until dropped.
 #[derive(Debug)]
-pub(crate) struct Visit(Arc<Shared>);
+pub(crate) struct Visit(Arc<Connections>);
 
 impl Visit {
-    pub(crate) fn begin(shared: &Arc<Shared>) -> Self {
-        shared.visits.fetch_add(1, Relaxed);
-        Self(shared.clone())
+    pub(crate) fn begin(connections: &Arc<Connections>) -> Self {
+        connections.visits.fetch_add(1, Relaxed);
+        Self(connections.clone())
     }
 }
 
@@ -100,30 +143,33 @@ impl Permit {
     /// # Errors
     ///
     /// When there is none.
-    pub(crate) fn take(shared: &Arc<Shared>, address: IpAddr) -> Result<Self, Refusal> {
+    pub(crate) fn take(connections: &Arc<Connections>, address: IpAddr) -> Result<Self, Refusal> {
         let address = counted(address);
-        let reserved = shared.connections.reserve();
+        let reserved = connections.permits.reserve();
         reserved.map_err(|max| CONNECTIONS.with_limit(max))?;
-        if let Some(max) = shared.settings.connections_per_address_max {
-            let mut addresses = shared.addresses();
+        if let Some(max) = connections.per_address_max {
+            let mut addresses = connections.addresses();
             let count = addresses.entry(address).or_default();
             if *count >= max {
                 drop(addresses);
-                shared.connections.release();
+                connections.permits.release();
                 return Err(CONNECTIONS_PER_ADDRESS.with_limit(max));
             }
             *count += 1;
         }
-        let shared = shared.clone();
-        Ok(Self { shared, address })
+        let connections = connections.clone();
+        Ok(Self {
+            connections,
+            address,
+        })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.shared.connections.release();
-        if self.shared.settings.connections_per_address_max.is_some() {
-            let mut addresses = self.shared.addresses();
+        self.connections.permits.release();
+        if self.connections.per_address_max.is_some() {
+            let mut addresses = self.connections.addresses();
             if let Entry::Occupied(mut count) = addresses.entry(self.address) {
                 *count.get_mut() -= 1;
                 if *count.get() == 0 {

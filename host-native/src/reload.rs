@@ -7,9 +7,8 @@ use roomcast_http::{Access, ApiKey, OriginRule};
 use tokio::sync::oneshot;
 
 use crate::{
-    handle::Switchboard,
     settings::SettingsError,
-    shard::{Mail, MailBatch, Shard},
+    shard::{Mail, MailBatch, Shard, Switchboard},
 };
 
 /// Settings that can change while a server runs. Each field takes the place of what was.

@@ -8,7 +8,6 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
 };
 
 use tokio::{
@@ -23,14 +22,12 @@ use crate::{
     clock::Clock,
     drain,
     gateways::Gateways,
-    handle::Posts,
-    host::Host,
     metrics::Metrics,
     patience,
-    permits::Permits,
+    permits::{Connections, Permits},
     recorder::Recorder,
     settings::{Settings, SettingsError},
-    shard::{MailBatch, Mounted, Shard},
+    shard::{MailBatch, Mounted, Open, Posts, SWEEP, Shard},
     shared::{Shared, random},
     store::{Store, StoreError},
 };
@@ -111,40 +108,18 @@ pub fn listen(settings: &Settings) -> io::Result<Vec<net::TcpListener>> {
     Ok(listeners)
 }
 
-/// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells every
-/// client, closes, and returns. Namespaces have no applications: for these there is [`Host`].
-///
-/// ```no_run
-/// # async fn example() -> Result<(), roomcast::RunError> {
-/// let settings = roomcast::Settings::default();
-/// let listeners = roomcast::listen(&settings)?;
-/// let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-/// roomcast::run(listeners, settings, ctrl_c).await
-/// # }
-/// ```
-///
-/// # Errors
-///
-/// When the settings contradict each other or a thread cannot start.
-pub async fn run(
-    listeners: Vec<net::TcpListener>,
-    settings: Settings,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), RunError> {
-    Host::new(settings).run(listeners, shutdown).await
-}
-
 /// The way to the shards is open at once: what is asked of them waits until they run.
 pub(crate) fn serve(
     listeners: Vec<net::TcpListener>,
     settings: Settings,
     gateways: Gateways,
+    open: impl FnOnce(Posts) -> Open,
     shutdown: impl Future<Output = ()>,
 ) -> impl Future<Output = Result<(), RunError>> {
     let (posts, mailboxes): (Vec<_>, Vec<_>) =
         listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let posts = Posts::from(posts);
-    let open = gateways.switchboard().open(posts.clone());
+    let open = open(posts.clone());
     async move {
         let _open = open;
         let shards = listeners.into_iter().zip(mailboxes).collect();
@@ -181,11 +156,11 @@ async fn run_shards(
     let shared = Arc::new(Shared {
         clock,
         metrics: shards.iter().map(|_| Metrics::default()).collect(),
-        posts,
-        connections: Permits::new(connections_max),
-        visits: AtomicUsize::new(0),
-        accepted_max: descriptors_max(descriptors_of_its_own(shards.len())),
-        addresses: Mutex::default(),
+        connections: Connections::new(
+            connections_max,
+            settings.connections_per_address_max,
+            descriptors_max(descriptors_of_its_own(shards.len())),
+        ),
         namespaces: Permits::new(settings.namespaces_max),
         history_bytes: AtomicUsize::new(0),
         access: RwLock::new(Arc::new(settings.access.clone())),
@@ -208,11 +183,14 @@ async fn run_shards(
     let mut ends = Vec::new();
     for (index, (listener, mailbox)) in shards.into_iter().enumerate() {
         let (end, ended) = oneshot::channel();
-        let (shared, phase, ready) = (shared.clone(), phase.clone(), ready.clone());
+        let (shared, posts) = (shared.clone(), posts.clone());
+        let (phase, ready) = (phase.clone(), ready.clone());
         thread::Builder::new()
             .name(format!("roomcast-{index}"))
             .spawn(move || {
-                let _ = end.send(shard_thread(index, shared, listener, mailbox, phase, ready));
+                let _ = end.send(shard_thread(
+                    index, shared, posts, listener, mailbox, phase, ready,
+                ));
             })?;
         ends.push(ended);
     }
@@ -285,6 +263,7 @@ async fn delay(shared: &Shared) {
 fn shard_thread(
     index: usize,
     shared: Arc<Shared>,
+    posts: Posts,
     listener: net::TcpListener,
     mailbox: Mailbox,
     mut phase: watch::Receiver<Phase>,
@@ -295,7 +274,7 @@ fn shard_thread(
         .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let shard = Shard::new(index, shared);
+        let shard = Shard::new(index, shared, posts);
         spawn_local(shard.clone().end_turns());
         spawn_local(shard.clone().read_mail(mailbox));
         spawn_local(sweeps(shard.clone()));
@@ -325,9 +304,6 @@ fn shard_thread(
         Ok(())
     })
 }
-
-/// How often what is due is looked for: deadlines are met this late at most, but for schedules.
-pub(crate) const SWEEP: Duration = Duration::from_millis(100);
 
 async fn sweeps(shard: Rc<Shard>) {
     let mut ticks = interval(SWEEP);

@@ -4,14 +4,21 @@
 //! goes to other shards leaves in one message per shard and turn.
 
 mod ask;
+mod batch;
 mod cork;
+mod deliver;
 mod durable;
+mod fan_out;
 mod flow;
 mod histories;
 mod home;
+mod hosted;
+mod keep;
 mod mail;
 mod schedule;
 mod sweep;
+mod switchboard;
+mod tasks;
 mod trim;
 mod turn;
 
@@ -27,7 +34,7 @@ use std::{
 use bytes::Bytes;
 use roomcast_core::{
     CloseCode, Config, Input, Policies, Timestamp,
-    hub::{HubState, RestoreError},
+    hub::HubState,
     journal::Opening,
     queue::{Pushed, QueueLimits, Tag},
 };
@@ -39,24 +46,28 @@ use tokio::{
 
 pub(crate) use self::{
     ask::Reached,
-    mail::{Mail, MailBatch},
+    fan_out::Link,
+    home::Home,
+    hosted::Hosted,
+    mail::{Mail, MailBatch, Posts},
+    sweep::SWEEP,
+    switchboard::{Open, Switchboard},
 };
 use self::{cork::Cork, durable::Durable, flow::Flow, trim::HighWater, turn::Backlog};
 use crate::{
-    gateways::FactoryFault,
-    metrics::Metrics,
-    namespace::{Link, Namespace},
-    patience::Patience,
-    shared::Shared,
-    socket::Socket,
-    store::{NamespaceHeader, StoreError},
+    denial::OpenError, metrics::Metrics, patience::Patience, shared::Shared, store::NamespaceHeader,
 };
+
+/// One of its sockets.
+pub(crate) type Socket = crate::socket::Socket<Home>;
 
 #[derive(Debug)]
 pub(crate) struct Shard {
     weak: Weak<Self>,
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
+    /// The way to each shard.
+    pub(crate) posts: Posts,
     /// One for all reads of the thread: an idle connection holds none.
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
     sockets: RefCell<Slab<Rc<Socket>>>,
@@ -64,13 +75,13 @@ pub(crate) struct Shard {
     /// ended is closed at once.
     watched: RefCell<Vec<u32>>,
     high_water: HighWater,
-    namespaces: RefCell<BTreeMap<Arc<str>, Rc<Namespace>>>,
+    namespaces: RefCell<BTreeMap<Arc<str>, Rc<Hosted>>>,
     /// Room policies in force.
     policies: RefCell<Policies>,
     /// No namespace that begins here gives out a serial number below it: ids are never reused,
     /// not even by a namespace of the same name.
     serial: Cell<u64>,
-    runs: RefCell<Vec<Rc<Namespace>>>,
+    runs: RefCell<Vec<Rc<Hosted>>>,
     dirty: RefCell<Vec<Rc<Socket>>>,
     backlog: Backlog,
     corked: RefCell<Cork>,
@@ -90,8 +101,8 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
-        let shards = shared.posts.len();
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, posts: Posts) -> Rc<Self> {
+        let shards = posts.len();
         let serial = Cell::new(shared.first_serial);
         let unix_zero_ms = Cell::new(shared.clock.unix_zero_ms());
         let policies = RefCell::new(shared.settings.policies.clone());
@@ -99,6 +110,7 @@ impl Shard {
             weak: weak.clone(),
             index,
             shared,
+            posts,
             read_buffer: RefCell::new(vec![0; 64 * 1024].into()),
             sockets: RefCell::default(),
             watched: RefCell::default(),
@@ -137,19 +149,19 @@ impl Shard {
     // Namespaces.
 
     pub(crate) fn home_of(&self, namespace: &str) -> usize {
-        home_of(namespace, self.shared.posts.len())
+        mail::home_of(namespace, self.posts.len())
     }
 
-    pub(crate) fn namespace(&self, name: &str) -> Option<Rc<Namespace>> {
+    pub(crate) fn namespace(&self, name: &str) -> Option<Rc<Hosted>> {
         self.namespaces.borrow().get(name).cloned()
     }
 
-    pub(crate) fn namespaces(&self) -> Vec<Rc<Namespace>> {
+    pub(crate) fn namespaces(&self) -> Vec<Rc<Hosted>> {
         self.namespaces.borrow().values().cloned().collect()
     }
 
     /// The namespace, begun if it was not there.
-    pub(crate) fn open_namespace(&self, name: &Arc<str>) -> Result<Rc<Namespace>, OpenError> {
+    pub(crate) fn open_namespace(&self, name: &Arc<str>) -> Result<Rc<Hosted>, OpenError> {
         if let Some(namespace) = self.namespace(name) {
             return Ok(namespace);
         }
@@ -168,7 +180,7 @@ impl Shard {
         opened
     }
 
-    fn begin_namespace(&self, name: &Arc<str>) -> Result<Rc<Namespace>, OpenError> {
+    fn begin_namespace(&self, name: &Arc<str>) -> Result<Rc<Hosted>, OpenError> {
         let gateway = self.shared.gateways.make(name)?;
         let settings = &self.shared.settings;
         let mut limits = settings.hub.clone();
@@ -205,7 +217,7 @@ impl Shard {
         let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
         let messages: Vec<_> = rooms.iter().map(messages).collect::<Result<_, _>>()?;
         let life = store.map(|_| life);
-        let namespace = Namespace::new(self, name.clone(), config, state, gateway, life.clone())?;
+        let namespace = Hosted::new(self, name.clone(), config, state, gateway, life.clone())?;
         let namespace = Rc::new(namespace);
         self.namespaces
             .borrow_mut()
@@ -484,33 +496,9 @@ impl Shard {
     }
 }
 
-/// The shard where a namespace is at home: the same for everybody who asks.
-pub(crate) fn home_of(namespace: &str, shards: usize) -> usize {
-    let hash = namespace.bytes().fold(0_usize, |hash, byte| {
-        hash.wrapping_mul(31).wrapping_add(byte.into())
-    });
-    hash % shards
-}
-
 /// A namespace that began with the server, and the events that its gateway handles.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mounted {
     pub(crate) namespace: Arc<str>,
     pub(crate) events: Vec<String>,
-}
-
-/// A namespace that cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    #[error("namespace limit of {limit} reached: raise --namespaces-max")]
-    Full {
-        /// The limit.
-        limit: usize,
-    },
-    #[error(transparent)]
-    Factory(#[from] FactoryFault),
-    #[error(transparent)]
-    State(#[from] RestoreError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }

@@ -1,19 +1,20 @@
 //! What all shards share.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock,
+    atomic::{AtomicBool, AtomicUsize},
 };
 
 use roomcast_http::{Access, RefusalNotices};
 
 use crate::{
-    clock::Clock, gateways::Gateways, handle::Posts, metrics::Metrics, permits::Permits,
-    recorder::Recorder, settings::Settings, store::Store,
+    clock::Clock,
+    gateways::Gateways,
+    metrics::Metrics,
+    permits::{Connections, Permits},
+    recorder::Recorder,
+    settings::Settings,
+    store::Store,
 };
 
 /// What all shards share.
@@ -22,15 +23,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) metrics: Vec<Metrics>,
-    /// The way to each shard.
-    pub(crate) posts: Posts,
-    pub(crate) connections: Permits,
-    /// TCP connections that are no WebSockets, or not yet.
-    pub(crate) visits: AtomicUsize,
-    /// TCP connections of either kind that descriptors allow.
-    pub(crate) accepted_max: usize,
-    /// Connections of each address; empty while they are not counted.
-    pub(crate) addresses: Mutex<HashMap<IpAddr, usize>>,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) namespaces: Permits,
     /// Rules of access in force.
     pub(crate) access: RwLock<Arc<Access>>,
@@ -62,18 +55,6 @@ impl Shared {
         // Without randomness the time is the next best.
         let bytes: [u8; 8] = random().unwrap_or(now.to_be_bytes());
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// True when no more TCP connections are to be accepted for now: the store, the journal and the log
-    /// need descriptors too.
-    pub(crate) fn is_full(&self) -> bool {
-        self.visits.load(Relaxed) + self.connections.taken() >= self.accepted_max
-    }
-
-    pub(crate) fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn notices(&self) -> MutexGuard<'_, RefusalNotices> {

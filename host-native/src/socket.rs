@@ -3,8 +3,6 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
-    rc::Rc,
-    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -16,16 +14,7 @@ use roomcast_core::{
 use rustix::net::SendFlags;
 use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
 
-use crate::{namespace::Namespace, queue, ws};
-
-/// Where the hub of a connection lives.
-#[derive(Debug)]
-pub(crate) enum Home {
-    /// On this shard.
-    Local(Rc<Namespace>),
-    /// On another one.
-    Remote { shard: usize, namespace: Arc<str> },
-}
+use crate::{queue, ws};
 
 /// How far the end of a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +28,13 @@ pub(crate) enum Stage {
     Dead,
 }
 
+/// A socket of a connection whose hub is at `H`.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub(crate) struct Socket<H> {
     /// Its place in the shard's table.
     pub(crate) key: u32,
     io: OwnedWriteHalf,
-    home: OnceCell<(Home, ConnId)>,
+    home: OnceCell<(H, ConnId)>,
     queue: RefCell<SendQueue<Bytes>>,
     stage: Cell<Stage>,
     /// Whether it is on the shard's list of sockets to flush.
@@ -62,7 +52,7 @@ pub(crate) struct Socket {
     task: RefCell<Option<Waker>>,
 }
 
-impl Socket {
+impl<H> Socket<H> {
     pub(crate) fn new(key: u32, io: OwnedWriteHalf, limits: QueueLimits) -> Self {
         Self {
             key,
@@ -81,12 +71,12 @@ impl Socket {
     }
 
     /// Says where its hub is and what it is called there; once, before anything else.
-    pub(crate) fn settle(&self, home: Home, conn: ConnId) {
+    pub(crate) fn settle(&self, home: H, conn: ConnId) {
         let settled = self.home.set((home, conn));
         debug_assert!(settled.is_ok());
     }
 
-    pub(crate) fn home(&self) -> Option<&(Home, ConnId)> {
+    pub(crate) fn home(&self) -> Option<&(H, ConnId)> {
         self.home.get()
     }
 

@@ -10,9 +10,8 @@ use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
 
 use super::{Head, Peer, head};
 use crate::{
-    namespace::Link,
     patience,
-    shard::{Reached, Shard},
+    shard::{Link, Reached, Shard},
 };
 
 pub(super) async fn answer(

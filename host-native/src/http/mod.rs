@@ -1,7 +1,6 @@
 //! HTTP on one TCP connection: requests in, the core's answers out, and the way into a WebSocket.
 
 mod api;
-mod owned_request;
 mod pace;
 mod peer;
 mod refused;
@@ -34,7 +33,7 @@ use tokio::{
     net::TcpStream,
 };
 
-pub(crate) use self::{owned_request::OwnedUpgradeRequest, peer::Peer};
+pub(crate) use self::peer::Peer;
 use self::{
     pace::{Asking, InWork, Pace, Requests},
     stall::StallGuard,
@@ -247,7 +246,7 @@ fn reply(response: Response) -> Reply {
 async fn metrics(shard: &Rc<Shard>) -> Response {
     let shared = &shard.shared;
     let mut gauges = Gauges::default();
-    for index in 0..shared.posts.len() {
+    for index in 0..shard.posts.len() {
         let count = |shard: &Rc<Shard>| {
             let mut gauges = Gauges::default();
             for namespace in shard.namespaces() {

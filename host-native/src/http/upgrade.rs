@@ -21,10 +21,11 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Fields, Head, OwnedUpgradeRequest, Peer, Reply, StallGuard, head, refused, reply};
+use super::{Fields, Head, Peer, Reply, StallGuard, head, refused, reply};
 use crate::{
     connection,
     denial::{Denial, Farewell},
+    owned_request::OwnedUpgradeRequest,
     patience,
     permits::Permit,
     shard::Shard,
@@ -115,9 +116,9 @@ async fn admit(
     if shared.draining.load(Relaxed) {
         return Err(DRAINING.into());
     }
-    let permit = Permit::take(shared, peer.address)?;
+    let permit = Permit::take(&shared.connections, peer.address)?;
     let covered = shared.gateways.covers(namespace);
-    let request = covered.then(|| OwnedUpgradeRequest::new(request, peer));
+    let request = covered.then(|| OwnedUpgradeRequest::new(request, peer.address));
     let begin = namespace.clone();
     let ask = move |shard: &Rc<Shard>| {
         let namespace = shard.open_namespace(&begin)?;

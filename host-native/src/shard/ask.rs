@@ -7,15 +7,15 @@ use roomcast_core::{
     ask::{Answer, Ask, AskError, Asked},
 };
 
-use super::{OpenError, Shard};
-use crate::namespace::Namespace;
+use super::{Hosted, Shard};
+use crate::denial::OpenError;
 
 /// A namespace that somebody asks.
 #[derive(Debug)]
 pub(crate) enum Reached<'a> {
     AtHome {
         shard: &'a Shard,
-        namespace: Rc<Namespace>,
+        namespace: Rc<Hosted>,
     },
     /// One that nobody is in: it is as if it were empty.
     Nobody { shard: &'a Shard, app: Box<App<()>> },

@@ -13,8 +13,8 @@ use roomcast_core::{
     queue::{Pushed, Tag},
 };
 
-use super::Shard;
-use crate::{socket::Socket, ws};
+use super::{Shard, Socket};
+use crate::ws;
 
 /// Replies to the connection whose input is being processed: they leave in one write.
 #[derive(Debug, Default)]

@@ -95,7 +95,7 @@ impl Shard {
     /// Whether a connection must not be read, because its namespace's home or those who get its
     /// messages are behind. Its task is woken when they have caught up.
     pub(crate) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
-        if self.shared.posts.len() == 1 {
+        if self.posts.len() == 1 {
             return false;
         }
         let full = self.flow.accounts[home].messages_out.get() > MESSAGES_MAX;

@@ -39,7 +39,7 @@ impl Shard {
             return;
         }
         self.give_up_share();
-        for shard in 0..self.shared.posts.len() {
+        for shard in 0..self.posts.len() {
             if shard != self.index {
                 let give_up = |shard: &Rc<Self>| shard.give_up_share();
                 self.post(shard, Mail::Task(Box::new(give_up)));

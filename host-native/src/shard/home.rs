@@ -4,12 +4,17 @@ use std::{rc::Rc, sync::Arc};
 
 use roomcast_core::{ConnId, Handshake, Input};
 
-use super::{Mail, Shard};
-use crate::{
-    denial::Farewell,
-    namespace::{Link, Namespace},
-    socket::{Home, Socket},
-};
+use super::{Hosted, Link, Mail, Shard, Socket};
+use crate::denial::Farewell;
+
+/// Where the hub of a connection lives.
+#[derive(Debug)]
+pub(crate) enum Home {
+    /// On this shard.
+    Local(Rc<Hosted>),
+    /// On another one.
+    Remote { shard: usize, namespace: Arc<str> },
+}
 
 impl Home {
     /// The shard of the namespace, for a connection of this shard.
@@ -36,7 +41,7 @@ impl Home {
     pub(crate) fn there_and_back(
         &self,
         here: &Shard,
-        there: impl FnOnce(&Shard, &Rc<Namespace>) + Send + 'static,
+        there: impl FnOnce(&Shard, &Rc<Hosted>) + Send + 'static,
         back: impl FnOnce(&Shard) + Send + 'static,
     ) {
         match self {

@@ -124,3 +124,14 @@ impl Shard {
         }
     }
 }
+
+/// The way to each shard.
+pub(crate) type Posts = Arc<[mpsc::UnboundedSender<MailBatch>]>;
+
+/// The shard where a namespace is at home: the same for everybody who asks.
+pub(crate) fn home_of(namespace: &str, shards: usize) -> usize {
+    let hash = namespace.bytes().fold(0_usize, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    hash % shards
+}

@@ -7,8 +7,8 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::Shard;
-use crate::{patience, run::SWEEP};
+use super::{Shard, sweep::SWEEP};
+use crate::patience;
 
 /// Schedules are looked at no more often than this, whatever their periods: it is what the clock
 /// tells apart.

@@ -7,16 +7,16 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use roomcast_core::{CloseCode, Input};
 
-use super::Shard;
-use crate::{
-    namespace::Namespace,
-    socket::{Socket, Stage},
-};
+use super::{Hosted, Shard, Socket};
+use crate::socket::Stage;
+
+/// How often what is due is looked for: deadlines are met this late at most, but for schedules.
+pub(crate) const SWEEP: Duration = Duration::from_millis(100);
 
 /// True when the wall clock is somewhere else, and not only read a moment later.
 const fn has_stepped(before_ms: u64, now_ms: u64) -> bool {
@@ -98,7 +98,7 @@ impl Shard {
     /// Ends namespaces that have nothing left to lose.
     fn retire_namespaces(&self) {
         let now = self.now();
-        let idle = |namespace: &&Rc<Namespace>| {
+        let idle = |namespace: &&Rc<Hosted>| {
             let mounted = self.shared.gateways.is_mounted(&namespace.name);
             !mounted && namespace.is_idle(now)
         };
@@ -118,7 +118,7 @@ impl Shard {
     /// another one, and strangers must not keep the others out with rooms that they left behind.
     pub(super) fn retire_one(&self) {
         let now = self.now();
-        let spare = |namespace: &&Rc<Namespace>| {
+        let spare = |namespace: &&Rc<Hosted>| {
             let mounted = self.shared.gateways.is_mounted(&namespace.name);
             !mounted && namespace.is_spare(now)
         };
@@ -128,7 +128,7 @@ impl Shard {
         }
     }
 
-    fn retire(&self, namespace: Rc<Namespace>) {
+    fn retire(&self, namespace: Rc<Hosted>) {
         let next = namespace.ask(|hub| hub.state().next_serial());
         self.serial.set(self.serial.get().max(next));
         self.namespaces.borrow_mut().remove(&namespace.name);

@@ -19,8 +19,7 @@ use std::{
 
 use tokio::task;
 
-use super::{Mail, MailBatch, Shard};
-use crate::{namespace::Namespace, socket::Socket};
+use super::{Hosted, Mail, MailBatch, Shard, Socket};
 
 /// Sockets that are written before everybody else gets a turn.
 const SLICE_SOCKETS: usize = 512;
@@ -57,7 +56,7 @@ impl Backlog {
 
 impl Shard {
     /// Has the namespace's run sent when the turn ends.
-    pub(crate) fn list_run(&self, namespace: &Rc<Namespace>) {
+    pub(crate) fn list_run(&self, namespace: &Rc<Hosted>) {
         self.runs.borrow_mut().push(namespace.clone());
         self.bell.notify_one();
     }
@@ -158,12 +157,7 @@ impl Shard {
     }
 
     fn send_mail(&self) {
-        for (post, mail) in self
-            .shared
-            .posts
-            .iter()
-            .zip(&mut *self.outgoing.borrow_mut())
-        {
+        for (post, mail) in self.posts.iter().zip(&mut *self.outgoing.borrow_mut()) {
             if !mail.is_empty() {
                 let batch = MailBatch::new(self.index, mem::take(mail));
                 let _ = post.send(batch); // a shard that has ended reads no mail

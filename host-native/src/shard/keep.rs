@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use roomcast_core::{Command, Input, Timestamp, room::HistoryMessage};
 
-use super::Inner;
-use crate::shard::Shard;
+use super::{Shard, hosted::Inner};
 
 impl Inner {
     /// Puts what the commands have for the store into the batch of the turn: all of it, before any
@@ -14,9 +13,9 @@ impl Inner {
         let Some(life) = &mut self.life else {
             return;
         };
-        let hub = self.application.app().hub();
+        let hub = self.namespace.app().hub();
         let mut rooms = Vec::new();
-        for command in self.application.out() {
+        for command in self.namespace.out() {
             match command {
                 Command::Append {
                     room,
@@ -49,7 +48,7 @@ impl Inner {
     /// Keeps what is remembered of an idempotency key.
     pub(super) fn keep_key(&self, shard: &Shard, name: &Arc<str>, now: Timestamp, key: &str) {
         if let Some(life) = &self.life
-            && let Some(state) = self.application.app().hub().key_state(now, key)
+            && let Some(state) = self.namespace.app().hub().key_state(now, key)
         {
             shard.keep(|batch| batch.set_key(now, name, life.clone(), state));
         }
@@ -59,7 +58,7 @@ impl Inner {
     /// threads together: what this input is too much, this namespace gives up at once. Which share
     /// each gives up is then seen to when the turn ends.
     pub(super) fn count_histories(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
-        let bytes = self.application.app().hub().counts().history_bytes;
+        let bytes = self.namespace.app().hub().counts().history_bytes;
         if bytes == self.history_bytes {
             return;
         }
@@ -72,7 +71,7 @@ impl Inner {
         let bytes_max = bytes.saturating_sub(over);
         self.put(shard, name, now, &Input::TrimHistories { bytes_max });
         self.carry_out(shard, name, now);
-        let left = self.application.app().hub().counts().history_bytes;
+        let left = self.namespace.app().hub().counts().history_bytes;
         shard.count_histories(bytes, left);
         self.history_bytes = left;
         shard.share_histories();

@@ -14,8 +14,8 @@ use roomcast_core::{
 };
 use tokio::task::{AbortHandle, spawn_local};
 
-use super::Namespace;
-use crate::{panics::said, shard::Shard};
+use super::{Hosted, Shard};
+use crate::panics::said;
 
 /// What is under way for a namespace; it is given up with it.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Tasks {
     pub(super) fn begin(
         &mut self,
         shard: &Shard,
-        namespace: &Rc<Namespace>,
+        namespace: &Rc<Hosted>,
         token: Token,
         work: Work,
     ) {

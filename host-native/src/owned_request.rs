@@ -4,8 +4,6 @@ use std::net::IpAddr;
 
 use roomcast_core::gateway::UpgradeRequest;
 
-use super::{Head, Peer};
-
 /// An [`UpgradeRequest`] that can travel to the thread of its namespace.
 #[derive(Debug)]
 pub(crate) struct OwnedUpgradeRequest {
@@ -17,7 +15,7 @@ pub(crate) struct OwnedUpgradeRequest {
 
 impl OwnedUpgradeRequest {
     /// Bytes of a header field that are not UTF-8 are replaced.
-    pub(super) fn new(request: &Head, peer: Peer) -> Self {
+    pub(crate) fn new(request: &hyper::Request<()>, peer: IpAddr) -> Self {
         let headers = request.headers().iter().map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes());
             (name.as_str().to_owned(), value.into_owned())
@@ -26,7 +24,7 @@ impl OwnedUpgradeRequest {
             path: request.uri().path().to_owned(),
             query: request.uri().query().unwrap_or_default().to_owned(),
             headers: headers.collect(),
-            peer: peer.address,
+            peer,
         }
     }
 

@@ -8,12 +8,8 @@ use roomcast_core::{
     queue::{Pushed, Tag},
 };
 
-use super::batch::Batch;
-use crate::{
-    shard::{Mail, Shard},
-    socket::Socket,
-    ws,
-};
+use super::{Mail, Shard, Socket, batch::Batch};
+use crate::ws;
 
 /// The way to a connection.
 #[derive(Debug, Clone)]

@@ -4,10 +4,9 @@ use std::rc::Rc;
 
 use roomcast_core::{Applied, Input};
 
-use super::Namespace;
-use crate::shard::Shard;
+use super::{Hosted, Shard};
 
-impl Namespace {
+impl Hosted {
     /// Puts an input in. Of a send it says what became of it: the queues are looked at, not only the
     /// rooms.
     #[allow(clippy::wildcard_enum_match_arm)] // only sends reach queues

@@ -1,0 +1,326 @@
+//! A namespace that is at home on this shard, and the way of commands to its connections.
+
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use roomcast_core::{
+    App, Applied, CloseCode, Config, ConnId, Gateway, Handshake, Hub, Input, Outcome, Rejection,
+    Timestamp,
+    gateway::{Admission, Token},
+    hub::{HubState, RestoreError},
+    journal::Opening,
+};
+use roomcast_http::Reason;
+
+use super::{Link, Shard, fan_out::FanOut, tasks::Tasks};
+use crate::{
+    denial::Farewell, namespace::Namespace, owned_request::OwnedUpgradeRequest,
+    store::NamespaceHeader,
+};
+
+/// One namespace, on the one shard that is its home.
+///
+/// Nothing that it calls calls it back: what an application wants of its own namespace from outside
+/// of its hooks waits in the mail of the shard.
+#[derive(Debug)]
+pub(crate) struct Hosted {
+    pub(crate) name: Arc<str>,
+    drained: Cell<bool>,
+    pub(super) inner: RefCell<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) namespace: Namespace,
+    pub(super) fan_out: FanOut,
+    tasks: Tasks,
+    /// Whether the run is to be ended with the turn.
+    listed: bool,
+    /// What must not be forgotten of the namespace; `None` when nothing is kept.
+    pub(super) life: Option<NamespaceHeader>,
+    /// Bytes that its histories count for among those of all namespaces.
+    pub(super) history_bytes: usize,
+}
+
+impl Hosted {
+    pub(crate) fn new(
+        shard: &Shard,
+        name: Arc<str>,
+        mut config: Config,
+        state: HubState,
+        gateway: Box<dyn Gateway>,
+        life: Option<NamespaceHeader>,
+    ) -> Result<Self, RestoreError> {
+        // As the application will have it, for the journal.
+        (config.raw, config.notify_presence) = (gateway.is_raw(), gateway.wants_presence());
+        shard.record_opening(&name, || Opening::new(config.clone(), state.clone()));
+        let app = App::restore(config, gateway, state.into(), [])?;
+        Ok(Self {
+            name,
+            drained: Cell::new(false),
+            inner: RefCell::new(Inner {
+                namespace: Namespace::new(app),
+                fan_out: FanOut::default(),
+                tasks: Tasks::default(),
+                listed: false,
+                life,
+                history_bytes: 0,
+            }),
+        })
+    }
+
+    /// Asks the hub something.
+    pub(crate) fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> R {
+        question(self.inner.borrow().namespace.app().hub())
+    }
+
+    /// The way to a live connection.
+    pub(crate) fn link(&self, conn: ConnId) -> Option<Link> {
+        self.inner.borrow().fan_out.link(conn).cloned()
+    }
+
+    /// Asks the application whether a request is to be granted.
+    pub(crate) fn upgrade(&self, request: &OwnedUpgradeRequest) -> Result<Admission, Rejection> {
+        self.inner.borrow().namespace.upgrade(&self.name, request)
+    }
+
+    pub(crate) fn connect(
+        self: &Rc<Self>,
+        shard: &Shard,
+        handshake: Handshake,
+        link: Link,
+    ) -> Result<ConnId, Farewell> {
+        let now = shard.now();
+        let inner = &mut *self.inner.borrow_mut();
+        let input = Input::Connect(handshake);
+        let Applied::Connected(connected) = inner.put(shard, &self.name, now, &input) else {
+            return Err(Farewell::FULL); // no other answer to this input
+        };
+        if let Ok(conn) = connected {
+            inner.fan_out.enter(conn, link);
+            if let Some(life) = &mut inner.life {
+                life.next_serial = life.next_serial.max(conn.serial() + 1);
+            }
+        }
+        if inner.namespace.app().next_schedule().is_some() {
+            // Perhaps with this connection, for it may be the first.
+            shard.look_at_schedules();
+        }
+        self.finish(shard, now, inner);
+        let raw = inner.namespace.app().gateway().is_raw();
+        connected.map_err(|fault| Farewell::new(fault, raw))
+    }
+
+    /// Puts an input in, and carries out what the application commands.
+    pub(crate) fn apply(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) -> Applied {
+        let now = shard.now();
+        let inner = &mut *self.inner.borrow_mut();
+        let applied = inner.put(shard, &self.name, now, input);
+        self.finish(shard, now, inner);
+        applied
+    }
+
+    /// An input that the socket of a client gave: the hot path. A connection that was closed meanwhile
+    /// is heard no more.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are applied as they are
+    pub(crate) fn receive(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) {
+        match input {
+            Input::Text { .. } | Input::Binary { .. } => {
+                shard.metrics().messages_in.fetch_add(1, Relaxed);
+                let before = self.ask(Hub::rate_refusals);
+                self.apply(shard, input);
+                if self.ask(Hub::rate_refusals) != before {
+                    shard.metrics().count_refusal(Reason::Rate);
+                }
+            }
+            Input::Disconnect { conn, .. } => {
+                if !matches!(self.apply(shard, input), Applied::UnknownConn(_)) {
+                    self.inner.borrow_mut().fan_out.forget(*conn);
+                }
+            }
+            input => drop(self.apply(shard, input)),
+        }
+    }
+
+    /// Work of the application's is done.
+    pub(super) fn complete(self: &Rc<Self>, shard: &Shard, token: Token, outcome: Outcome) {
+        let now = shard.now();
+        let inner = &mut *self.inner.borrow_mut();
+        inner.tasks.end(token);
+        if !inner.namespace.app().is_pending(token) {
+            self.drop_outcome(token, &outcome);
+        }
+        // Also when nobody waits for it: then it is over.
+        inner.put(shard, &self.name, now, &Input::Complete { token, outcome });
+        self.finish(shard, now, inner);
+    }
+
+    /// Nobody waits for what this work gave: its handler answered otherwise.
+    fn drop_outcome(&self, token: Token, outcome: &Outcome) {
+        if let Outcome::Fail(failure) = outcome
+            && let Some(error) = failure.cause()
+        {
+            let (namespace, conn) = (&*self.name, tracing::field::display(token.conn()));
+            tracing::error!(
+                namespace,
+                event = "work",
+                conn,
+                error,
+                "the application failed"
+            );
+        }
+    }
+
+    /// Whether nothing is lost with it: nobody is connected, nothing is remembered or under way, and
+    /// its application has nothing to keep.
+    pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
+        let inner = self.inner.borrow();
+        inner.tasks.is_empty()
+            && inner.namespace.app().hub().is_idle(now)
+            && !inner.namespace.has_something_to_lose()
+    }
+
+    /// Whether nothing is lost with it but the positions of rooms that hold no message, and nobody is
+    /// connected.
+    pub(crate) fn is_spare(&self, now: Timestamp) -> bool {
+        let inner = self.inner.borrow();
+        let hub = inner.namespace.app().hub();
+        let counts = hub.counts();
+        inner.tasks.is_empty()
+            && (counts.connections, counts.history_bytes) == (0, 0)
+            && !hub.remembers_keys(now)
+            && !inner.namespace.has_something_to_lose()
+    }
+
+    /// Tells the application, once, that all connections will be closed.
+    pub(crate) fn drain(self: &Rc<Self>, shard: &Shard) {
+        if !self.drained.replace(true) {
+            self.apply(shard, &Input::Drain);
+        }
+    }
+
+    /// What the gateway has handlers for.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.inner.borrow().namespace.app().gateway().events()
+    }
+
+    /// Bytes that its histories count for among those of all namespaces.
+    pub(crate) fn history_bytes(&self) -> usize {
+        self.inner.borrow().history_bytes
+    }
+
+    /// When a schedule is due next.
+    pub(crate) fn next_schedule(&self) -> Option<Timestamp> {
+        self.inner.borrow().namespace.app().next_schedule()
+    }
+
+    /// Does what is due.
+    pub(crate) fn timeout(self: &Rc<Self>, shard: &Shard) {
+        let next = self.inner.borrow().namespace.app().next_timeout();
+        if next.is_some_and(|due| due <= shard.now()) {
+            // What panicked is due no more, and the rest is at the next look.
+            self.apply(shard, &Input::Timeout);
+        }
+    }
+
+    /// Gives memory back that a larger crowd needed.
+    pub(crate) fn shrink_to_fit(&self) {
+        let inner = &mut *self.inner.borrow_mut();
+        inner.namespace.shrink_to_fit();
+        inner.fan_out.shrink_to_fit();
+    }
+
+    /// Sends the run that is open, if any, at the end of a turn; unless it has more recipients than
+    /// that. Says whether it did.
+    pub(crate) fn end_run(self: &Rc<Self>, shard: &Shard, recipients_max: usize) -> bool {
+        let now = shard.now();
+        let inner = &mut *self.inner.borrow_mut();
+        if inner.fan_out.batch().recipients() > recipients_max {
+            return false;
+        }
+        inner.listed = false;
+        inner.fan_out.end_run(shard, now);
+        self.finish(shard, now, inner);
+        true
+    }
+
+    /// Sends what there is for a connection so far: nothing that it caused is held back any more.
+    pub(crate) fn finish_for(self: &Rc<Self>, shard: &Shard, conn: ConnId) {
+        let now = shard.now();
+        let inner = &mut *self.inner.borrow_mut();
+        if inner.fan_out.batch().reaches(conn) {
+            inner.fan_out.end_run(shard, now);
+            self.finish(shard, now, inner);
+        }
+    }
+
+    #[cold]
+    fn take_news(self: &Rc<Self>, shard: &Shard, inner: &mut Inner) {
+        inner.namespace.log_faults(&self.name);
+        // First the work: some of it may be cancelled already.
+        let (begun, cancelled) = inner.namespace.take_work();
+        for (token, work) in begun {
+            inner.tasks.begin(shard, self, token, work);
+        }
+        for token in cancelled {
+            inner.tasks.cancel(token);
+        }
+    }
+
+    pub(super) fn finish(self: &Rc<Self>, shard: &Shard, now: Timestamp, inner: &mut Inner) {
+        inner.carry_out(shard, &self.name, now);
+        inner.settle_overflow(shard, &self.name, now);
+        inner.count_histories(shard, &self.name, now);
+        if inner.namespace.app().has_news() {
+            self.take_news(shard, inner);
+        }
+        if !inner.fan_out.batch().is_empty() && !mem::replace(&mut inner.listed, true) {
+            shard.list_run(self);
+        }
+    }
+}
+
+impl Inner {
+    /// Writes an input down and puts it in.
+    pub(super) fn put(
+        &mut self,
+        shard: &Shard,
+        name: &Arc<str>,
+        now: Timestamp,
+        input: &Input<'_>,
+    ) -> Applied {
+        shard.record(name, now, input);
+        if let Input::Close { conn, .. } = input {
+            self.fan_out.part(shard, now, *conn);
+        }
+        self.namespace.apply(now, input)
+    }
+
+    pub(super) fn carry_out(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
+        if !self.namespace.out().is_empty() {
+            self.keep(shard, name);
+            self.fan_out.carry_out(shard, now, self.namespace.out());
+            self.namespace.clear_out();
+        }
+    }
+
+    /// Closes those who were too slow: what others are told of that may again be too much for some. The queues of those that were seen to are
+    /// below their limits by then, so that this ends.
+    pub(super) fn settle_overflow(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
+        while let Some(conn) = self.fan_out.take_overflowed() {
+            let reason = "too slow: the outbox passed its limit";
+            // It may be closed already.
+            self.put(
+                shard,
+                name,
+                now,
+                &Input::close(conn, CloseCode::TOO_SLOW, reason),
+            );
+            self.carry_out(shard, name, now);
+        }
+    }
+}
