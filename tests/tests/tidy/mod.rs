@@ -184,11 +184,6 @@ fn each_rule_finds_a_planted_fault() {
         tree.add(&format!("core/src/file_{number}.rs"), "");
     }
     assert_eq!(source::folder_size(&tree).len(), 1);
-    let mut tree = Tree::default();
-    let flag = "#[arg(long, env = \"ROOMCAST_NOT_THERE_MAX\")]\n";
-    tree.add("host-native/src/cli/serve.rs", flag);
-    tree.add("docs/settings.md", "| `--not-there` | a row of another |\n");
-    assert_eq!(prose::settings_and_changelog(&tree).len(), 1);
 }
 
 /// ... and leaves alone what is right.
