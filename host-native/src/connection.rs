@@ -207,41 +207,40 @@ impl Connection {
             fragments_max: settings.fragments_max,
             control: settings.control,
         };
-        shard.begin_cork(socket);
         let (mut messages, mut closed) = (0, None);
-        let fed = self.decoder.feed(bytes, guards, now, |event| {
-            let open = socket.stage() == Stage::Open && closed.is_none();
-            match event {
-                Event::Text(text) if open => {
-                    messages += 1;
-                    home.input(shard, Input::message(*conn, Frame::Text(text)));
+        shard.while_corked(socket, now, || {
+            let fed = self.decoder.feed(bytes, guards, now, |event| {
+                let open = socket.stage() == Stage::Open && closed.is_none();
+                match event {
+                    Event::Text(text) if open => {
+                        messages += 1;
+                        home.input(shard, Input::message(*conn, Frame::Text(text)));
+                    }
+                    Event::Binary(bytes) if open => {
+                        messages += 1;
+                        home.input(shard, Input::message(*conn, Frame::Binary(bytes)));
+                    }
+                    Event::Control(answer) if open && !answer.is_empty() => {
+                        let answer = Bytes::copy_from_slice(answer);
+                        let pushed = shard.push(socket, now, answer, 1, Tag::Control);
+                        shard.settle(socket, &pushed);
+                    }
+                    Event::Close(code, answer) => closed = Some((code, Box::<[u8]>::from(answer))),
+                    Event::Text(_) | Event::Binary(_) | Event::Control(_) => {}
                 }
-                Event::Binary(bytes) if open => {
-                    messages += 1;
-                    home.input(shard, Input::message(*conn, Frame::Binary(bytes)));
+            });
+            if let Err(fault) = fed {
+                self.deaf = true;
+                if fault.code == CloseCode::RATE_LIMITED {
+                    shard.metrics().count_refusal(Reason::Rate);
                 }
-                Event::Control(answer) if open && !answer.is_empty() => {
-                    let answer = Bytes::copy_from_slice(answer);
-                    let pushed = shard.push(socket, now, answer, 1, Tag::Control);
-                    shard.settle(socket, &pushed);
-                }
-                Event::Close(code, answer) => closed = Some((code, Box::<[u8]>::from(answer))),
-                Event::Text(_) | Event::Binary(_) | Event::Control(_) => {}
+                self.end = DisconnectReason::Fault(fault.code);
+                shard.ask_close(socket, fault.code, fault.reason);
+            } else if messages == 0 {
+                // Bytes that make no message show that the peer is alive.
+                home.input(shard, Input::Heard(*conn));
             }
         });
-        if let Err(fault) = fed {
-            self.deaf = true;
-            if fault.code == CloseCode::RATE_LIMITED {
-                shard.metrics().count_refusal(Reason::Rate);
-            }
-            self.end = DisconnectReason::Fault(fault.code);
-            shard.ask_close(socket, fault.code, fault.reason);
-        } else if messages == 0 {
-            // Bytes that make no message show that the peer is alive.
-            home.input(shard, Input::Heard(*conn));
-        }
-        let pushed = shard.end_cork(socket, now);
-        shard.settle(socket, &pushed);
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
             self.end = DisconnectReason::Client(code);
@@ -252,7 +251,9 @@ impl Connection {
         let since = socket.message_since.get().filter(|_| messages == 0);
         let amid = self.decoder.is_amid_message();
         socket.message_since.set(amid.then(|| since.unwrap_or(now)));
-        shard.watch(socket);
+        if socket.may_be_due() {
+            shard.watch(socket);
+        }
     }
 }
 
@@ -296,7 +297,7 @@ impl Drop for Connection {
             home.there_and_back(
                 shard,
                 move |shard, namespace| {
-                    namespace.receive(shard, &Input::Disconnect { conn, reason });
+                    namespace.apply(shard, &Input::Disconnect { conn, reason });
                 },
                 // The hub's last word on this key: it may name another socket now.
                 move |shard| shard.remove_socket(key),

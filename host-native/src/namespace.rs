@@ -4,6 +4,7 @@ use std::{
     any::Any,
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
 use roomcast_core::{
@@ -11,7 +12,7 @@ use roomcast_core::{
     gateway::{Admission, Token, Work},
 };
 
-use crate::{owned_request::OwnedUpgradeRequest, panics::said};
+use crate::{owned_request::OwnedUpgradeRequest, panics::said, recorder::Recorder};
 
 /// Any gateway: what a namespace without one does costs a call or two more than a hub alone.
 type AnyApp = App<Box<dyn Gateway>>;
@@ -20,7 +21,10 @@ type AnyApp = App<Box<dyn Gateway>>;
 /// the shard that it lives on carries the commands out.
 #[derive(Debug)]
 pub(crate) struct Namespace {
+    pub(crate) name: Arc<str>,
     app: AnyApp,
+    /// The journal, in which each input is written first.
+    recorder: Option<Arc<Recorder>>,
     out: Outbox,
     /// What it would save before anything happened, if it keeps anything.
     fresh: Option<String>,
@@ -29,8 +33,10 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    pub(crate) fn new(app: AnyApp) -> Self {
+    pub(crate) fn new(name: Arc<str>, app: AnyApp, recorder: Option<Arc<Recorder>>) -> Self {
         Self {
+            name,
+            recorder,
             fresh: kept(&app),
             loses: Cell::new(None),
             out: Outbox::new(),
@@ -39,11 +45,7 @@ impl Namespace {
     }
 
     /// Asks the application whether a request is to be granted.
-    pub(crate) fn upgrade(
-        &self,
-        name: &str,
-        request: &OwnedUpgradeRequest,
-    ) -> Result<Admission, Rejection> {
+    pub(crate) fn upgrade(&self, request: &OwnedUpgradeRequest) -> Result<Admission, Rejection> {
         let ask = AssertUnwindSafe(|| request.ask(|request| self.app.upgrade(request)));
         let asked = catch_unwind(ask);
         let cause = match &asked {
@@ -52,7 +54,7 @@ impl Namespace {
             Ok(Ok(_)) => None,
         };
         if let Some(error) = cause {
-            let (namespace, event) = (name, "upgrade");
+            let (namespace, event) = (&*self.name, "upgrade");
             tracing::error!(namespace, event, error, "the application failed");
         }
         asked.unwrap_or_else(|_| Err(Rejection::internal()))
@@ -87,8 +89,11 @@ impl Namespace {
         self.out = Outbox::new();
     }
 
-    /// Puts an input in. A panic ends here: the client is told, the hooks that were still to run, run.
+    /// Writes an input down and puts it in. A panic ends here: the client is told, the hooks that were still to run, run.
     pub(crate) fn apply(&mut self, now: Timestamp, input: &Input<'_>) -> Applied {
+        if let Some(recorder) = &self.recorder {
+            recorder.input(&self.name, now, input.clone());
+        }
         self.loses.set(None);
         let Self { app, out, .. } = self;
         // Nothing is left half done: the core says so of itself, and nobody but the application sees
@@ -117,7 +122,8 @@ impl Namespace {
     }
 
     /// Logs what went wrong in the application since this was last called.
-    pub(crate) fn log_faults(&mut self, namespace: &str) {
+    pub(crate) fn log_faults(&mut self) {
+        let namespace = &*self.name;
         for fault in self.app.take_faults() {
             let conn = fault.conn.map(tracing::field::display);
             let (event, error) = (&*fault.place, &*fault.error);

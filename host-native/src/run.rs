@@ -237,7 +237,7 @@ async fn run_shards(
     Ok(())
 }
 
-fn record(settings: &Settings, clock: Clock) -> Result<Option<Recorder>, RunError> {
+fn record(settings: &Settings, clock: Clock) -> Result<Option<Arc<Recorder>>, RunError> {
     let Some(folder) = &settings.record else {
         return Ok(None);
     };
@@ -246,7 +246,7 @@ fn record(settings: &Settings, clock: Clock) -> Result<Option<Recorder>, RunErro
         path: folder.display().to_string(),
         fault,
     });
-    recorder.map(Some)
+    recorder.map(|recorder| Some(Arc::new(recorder)))
 }
 
 /// Says that the server is to stop, and gives those who ask the time to see it.

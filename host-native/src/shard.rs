@@ -86,6 +86,7 @@ pub(crate) struct Shard {
     backlog: Backlog,
     corked: RefCell<Cork>,
     outgoing: RefCell<Vec<Vec<Mail>>>,
+    has_mail: Cell<bool>,
     flow: Flow,
     durable: Durable,
     /// True when histories passed their limit in this turn.
@@ -123,6 +124,7 @@ impl Shard {
             backlog: Backlog::default(),
             corked: RefCell::default(),
             outgoing: RefCell::new((0..shards).map(|_| Vec::new()).collect()),
+            has_mail: Cell::default(),
             flow: Flow::new(shards),
             durable: Durable::default(),
             histories_full: Cell::default(),
@@ -348,26 +350,12 @@ impl Shard {
                 return spilt;
             }
         }
-        self.queue(socket, now, bytes, frames, tag)
-    }
-
-    /// Queues frames behind whatever is queued.
-    fn queue(
-        &self,
-        socket: &Rc<Socket>,
-        now: Timestamp,
-        bytes: Bytes,
-        frames: u32,
-        tag: Tag,
-    ) -> Pushed {
         let len = bytes.len();
         let pushed = socket.push(now, bytes, frames, tag, || self.commit());
         let metrics = self.metrics();
         match &pushed {
-            Pushed::Queued => {
-                self.mark_dirty(socket, len);
-                self.watch(socket);
-            }
+            Pushed::Queued if socket.blocked_since().is_some() => self.watch(socket),
+            Pushed::Queued => self.mark_dirty(socket, len),
             Pushed::Ended => {}
             Pushed::Overflow => {
                 metrics.overflows_closed.fetch_add(1, Relaxed);
@@ -479,12 +467,6 @@ impl Shard {
             CloseCode::TOO_SLOW,
             "too slow: the outbox passed its limit",
         );
-    }
-
-    pub(crate) fn record(&self, namespace: &Arc<str>, now: Timestamp, input: &Input<'_>) {
-        if let Some(recorder) = &self.shared.recorder {
-            recorder.input(namespace, now, input.clone());
-        }
     }
 
     pub(crate) fn record_opening(&self, namespace: &Arc<str>, opening: impl FnOnce() -> Opening) {

@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     /// Where connection ids begin: somewhere in the lower half of what there is, so that an id
     /// from before a restart names nobody.
     pub(crate) first_serial: u64,
-    pub(crate) recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) store: Option<Store>,
     /// The namespaces that are in the store.
     pub(crate) kept: Vec<Arc<str>>,

@@ -21,7 +21,7 @@ use crate::{
     hub::Hub,
     hub::change::Change,
     hub::conn::{ConnId, Handshake},
-    hub::error::{RestoreError, SessionError, UnknownConn},
+    hub::error::{RestoreError, SessionError},
     hub::limits::Config,
     hub::receive::Received,
     hub::state::{ConnState, HubState},
@@ -29,7 +29,6 @@ use crate::{
     time::Timestamp,
     wire::close::{CloseCode, DisconnectReason},
     wire::envelope::{Envelope, Message},
-    wire::frame::Frame,
 };
 
 /// One namespace with its application: a [`Hub`] and a [`Gateway`].
@@ -221,26 +220,7 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// A whole message arrived; see [`Hub::receive`].
-    ///
-    /// # Errors
-    ///
-    /// When the connection is not alive: closed while the message was under way. Nothing changed.
-    pub(super) fn receive(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        frame: Frame<'_>,
-        out: &mut Outbox,
-    ) -> Result<(), UnknownConn> {
-        if self.replies.waiting.holds(conn) {
-            return self.wait(now, conn, frame, out);
-        }
-        let received = self.hub.accept(now, conn, frame, out)?;
-        self.act_on(now, conn, received, out);
-        Ok(())
-    }
-
+    /// Lets the gateway decide about a message that arrived, and the hub about what it left.
     #[inline]
     pub(super) fn act_on(
         &mut self,
@@ -264,18 +244,14 @@ impl<G: Gateway> App<G> {
     fn message(&mut self, now: Timestamp, message: &Message<'_>, out: &mut Outbox) {
         let (conn, room) = (message.conn, message.room.as_deref());
         self.answering = true;
-        let outcome = self.with_here(now, out, conn, room, |gateway, cx| {
-            let outcome = gateway.message(cx, message);
-            match (outcome, room) {
-                (Outcome::Unclaimed, Some(room)) => {
-                    match gateway.admit(cx, RoomAction::Publish, room) {
-                        Ok(()) => Outcome::Unclaimed,
-                        Err(failure) => Outcome::Fail(failure),
-                    }
-                }
-                (outcome, _) => outcome,
-            }
-        });
+        let (gateway, namespace) = self.parts(now, out);
+        let mut cx = Context::new(namespace, conn).with_here(room);
+        let mut outcome = gateway.message(&mut cx, message);
+        if let (Outcome::Unclaimed, Some(room)) = (&outcome, room)
+            && let Err(failure) = gateway.admit(&mut cx, RoomAction::Publish, room)
+        {
+            outcome = Outcome::Fail(failure);
+        }
         self.answering = false;
         let (event, id) = (&message.event, message.id.as_ref());
         match outcome {

@@ -335,15 +335,20 @@ impl<G: Gateway> App<G> {
     /// Work: that of the hub's method, and of the hooks that it leads to.
     #[allow(clippy::wildcard_enum_match_arm)] // all others are matched in `apply_rare`
     pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
-        match input {
-            Input::Text { conn, text } => self.receive(now, *conn, Frame::Text(text), out).into(),
-            Input::Binary { conn, bytes } => {
-                let frame = Frame::Binary(bytes);
-                self.receive(now, *conn, frame, out).into()
-            }
-            Input::Heard(conn) => self.hub.heard(now, *conn).into(),
-            input => self.apply_rare(now, input, out),
+        let (conn, frame) = match input {
+            Input::Text { conn, text } => (*conn, Frame::Text(text)),
+            Input::Binary { conn, bytes } => (*conn, Frame::Binary(bytes)),
+            Input::Heard(conn) => return self.hub.heard(now, *conn).into(),
+            input => return self.apply_rare(now, input, out),
+        };
+        if self.replies.waiting.holds(conn) {
+            return self.wait(now, conn, frame, out).into();
         }
+        match self.hub.accept(now, conn, frame, out) {
+            Ok(received) => self.act_on(now, conn, received, out),
+            Err(fault) => return Applied::UnknownConn(fault),
+        }
+        Applied::Done
     }
 
     /// Puts in what is not the message of a client, and lets the gateway know what it changed.

@@ -35,31 +35,27 @@ impl Batch {
         if self.is_empty() { 0 } else { self.to.len() }
     }
 
-    /// Whether one more frame may join.
-    pub(crate) fn takes(&self, to: &[ConnId], class: Class<'_>) -> bool {
-        !self.is_empty() && self.bytes.len() < BYTES_MAX && self.tag.takes(class) && self.to == to
-    }
-
     /// Whether this connection is among the recipients. Work: logarithmic in them.
     pub(crate) fn reaches(&self, conn: ConnId) -> bool {
         !self.is_empty() && self.to.binary_search(&conn).is_ok()
     }
 
-    /// Begins, for these recipients.
-    pub(crate) fn begin(&mut self, to: &[ConnId], class: Class<'_>) {
-        debug_assert!(self.is_empty());
-        self.tag = class.into();
-        self.to.clear();
-        self.to.extend_from_slice(to);
-    }
-
-    /// Adds a frame.
-    pub(crate) fn add(&mut self, frame: Frame<'_>) {
+    /// Adds a frame, if the batch is for these recipients and has room for it, or is empty. Says
+    /// whether it did.
+    pub(super) fn add(&mut self, to: &[ConnId], frame: Frame<'_>, class: Class<'_>) -> bool {
+        if self.is_empty() {
+            self.tag = class.into();
+            self.to.clear();
+            self.to.extend_from_slice(to);
+        } else if self.bytes.len() >= BYTES_MAX || !self.tag.takes(class) || self.to != to {
+            return false;
+        }
         let (head, used) = ws::header(frame);
         self.bytes.reserve(used + frame.len());
         self.bytes.extend_from_slice(&head[..used]);
         self.bytes.extend_from_slice(frame.as_bytes());
         self.frames += 1;
+        true
     }
 
     /// Ends: the recipients, the buffer that all of them share, how many frames it holds, and how
@@ -102,12 +98,10 @@ mod tests {
     fn frames_to_the_same_recipients_join() {
         let (both, one) = (ids(&["1", "2"]), ids(&["1"]));
         let mut batch = Batch::default();
-        assert!(!batch.takes(&both, MESSAGE));
-        batch.begin(&both, MESSAGE);
-        batch.add(Frame::Text("a"));
-        assert!(batch.takes(&both, MESSAGE) && !batch.takes(&one, MESSAGE));
+        assert!(batch.add(&both, Frame::Text("a"), MESSAGE));
+        assert!(!batch.add(&one, Frame::Text("a"), MESSAGE));
         assert!(batch.reaches(both[1]) && !batch.reaches(ids(&["3"])[0]));
-        batch.add(Frame::Binary(b"bc"));
+        assert!(batch.add(&both, Frame::Binary(b"bc"), MESSAGE));
         let (to, bytes, frames, _) = batch.end();
         assert_eq!((to, frames), (both.clone(), 2));
         assert_eq!(&bytes[..], b"\x81\x01a\x82\x02bc");
@@ -121,8 +115,7 @@ mod tests {
         let mut batch = Batch::default();
         let mut ended = Vec::new();
         for length in [COPY_BYTES_MAX, 1, COPY_BYTES_MAX / 2] {
-            batch.begin(&both, MESSAGE);
-            batch.add(Frame::Text(&"x".repeat(length)));
+            assert!(batch.add(&both, Frame::Text(&"x".repeat(length)), MESSAGE));
             ended.push(batch.end().1);
         }
         for bytes in ended {
@@ -135,9 +128,8 @@ mod tests {
     fn a_long_run_takes_no_more() {
         let both = ids(&["1", "2"]);
         let mut batch = Batch::default();
-        batch.begin(&both, MESSAGE);
-        batch.add(Frame::Text(&"x".repeat(BYTES_MAX)));
-        assert!(!batch.takes(&both, MESSAGE));
+        assert!(batch.add(&both, Frame::Text(&"x".repeat(BYTES_MAX)), MESSAGE));
+        assert!(!batch.add(&both, Frame::Text("a"), MESSAGE));
     }
 
     #[test]
@@ -145,9 +137,9 @@ mod tests {
         let both = ids(&["1", "2"]);
         for (class, other) in [(MESSAGE, Class::Control), (Class::Control, MESSAGE)] {
             let mut batch = Batch::default();
-            batch.begin(&both, class);
-            batch.add(Frame::Text("a"));
-            assert!(batch.takes(&both, class) && !batch.takes(&both, other));
+            assert!(batch.add(&both, Frame::Text("a"), class));
+            assert!(batch.add(&both, Frame::Text("b"), class));
+            assert!(!batch.add(&both, Frame::Text("c"), other));
         }
     }
 }

@@ -29,11 +29,34 @@ pub(super) struct Cork {
 /// A cork this full goes to the queue, where it counts against the limit.
 const CORK_BYTES_MAX: usize = 64 * 1024;
 impl Shard {
-    /// From here on, replies to this socket are held back.
-    pub(crate) fn begin_cork(&self, socket: &Socket) {
-        let cork = &mut *self.corked.borrow_mut();
-        debug_assert!(cork.bytes.is_empty());
-        cork.key = Some(socket.key);
+    /// Holds replies to this socket back while its input is processed. Then they leave: in one write of
+    /// their own when nothing waits before them.
+    pub(crate) fn while_corked<R>(
+        &self,
+        socket: &Rc<Socket>,
+        now: Timestamp,
+        process: impl FnOnce() -> R,
+    ) -> R {
+        self.corked.borrow_mut().key = Some(socket.key);
+        let result = process();
+        let mut pushed = Pushed::Queued;
+        // What is not committed must not be answered: then it waits for the end of the turn.
+        let at_once = socket.is_idle() && self.is_committed();
+        if !at_once {
+            pushed = self.spill(socket, now);
+        }
+        {
+            let cork = &mut *self.corked.borrow_mut();
+            if at_once && !cork.bytes.is_empty() {
+                socket.write_now(now, &cork.bytes, cork.frames);
+            }
+            cork.key = None;
+            cork.bytes.clear(); // what a connection that ended meanwhile left too
+            (cork.frames, cork.messages) = (0, false);
+            cork.bytes.shrink_to(CORK_BYTES_MAX);
+        }
+        self.settle(socket, &pushed);
+        result
     }
 
     pub(crate) fn is_corked(&self, socket: &Socket) -> bool {
@@ -81,28 +104,6 @@ impl Shard {
             let tag = if messages { Tag::Message } else { Tag::Control };
             (bytes, mem::take(&mut cork.frames), tag)
         };
-        self.queue(socket, now, bytes, frames, tag)
-    }
-
-    /// Sends what was held back: in one write of its own when nothing waits before it.
-    pub(crate) fn end_cork(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
-        let mut pushed = Pushed::Queued;
-        // What is not committed must not be answered: then it waits for the end of the turn.
-        if socket.is_idle() && self.is_committed() {
-            let cork = &mut *self.corked.borrow_mut();
-            if !cork.bytes.is_empty() {
-                socket.write_now(now, &cork.bytes, cork.frames);
-                cork.bytes.clear();
-                (cork.frames, cork.messages) = (0, false);
-            }
-        } else {
-            pushed = self.spill(socket, now);
-        }
-        let cork = &mut *self.corked.borrow_mut();
-        cork.key = None;
-        cork.bytes.clear(); // of a connection that ended meanwhile
-        (cork.frames, cork.messages) = (0, false);
-        cork.bytes.shrink_to(CORK_BYTES_MAX);
-        pushed
+        self.push(socket, now, bytes, frames, tag)
     }
 }

@@ -19,9 +19,9 @@ impl Hosted {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
         inner.fan_out.end_run(shard, now);
-        inner.settle_overflow(shard, &self.name, now);
-        let mut applied = inner.put(shard, &self.name, now, input);
-        inner.carry_out(shard, &self.name, now);
+        inner.settle_overflow(shard, now);
+        let mut applied = inner.namespace.apply(now, input);
+        inner.carry_out(shard, now);
         inner.fan_out.end_run(shard, now);
         let dropped = inner.fan_out.overflowed();
         if let Applied::Sent(Ok(delivery)) = &mut applied {
@@ -32,9 +32,9 @@ impl Hosted {
                 if delivery.dropped > 0 {
                     let (key, delivery) = (key.into(), *delivery);
                     let settle = Input::SettleOnce { key, delivery };
-                    inner.put(shard, &self.name, now, &settle);
+                    inner.namespace.apply(now, &settle);
                 }
-                inner.keep_key(shard, &self.name, now, key);
+                inner.keep_key(shard, now, key);
             }
         }
         self.finish(shard, now, inner);

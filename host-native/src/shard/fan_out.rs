@@ -121,11 +121,9 @@ impl FanOut {
             };
             self.note(conn, &pushed);
         } else {
-            if !self.batch.takes(to, class) {
+            while !self.batch.add(to, frame, class) {
                 self.end_run(shard, now);
-                self.batch.begin(to, class);
             }
-            self.batch.add(frame);
         }
     }
 

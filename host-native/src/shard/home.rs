@@ -28,7 +28,9 @@ impl Home {
     /// Puts an input of a connection into its namespace.
     pub(crate) fn input(&self, here: &Shard, input: Input<'_>) {
         match self {
-            Self::Local(namespace) => namespace.receive(here, &input),
+            Self::Local(namespace) => {
+                namespace.apply(here, &input);
+            }
             Self::Remote { shard, namespace } => {
                 let (namespace, input) = (namespace.clone(), input.into_owned());
                 here.post(*shard, Mail::Input { namespace, input });

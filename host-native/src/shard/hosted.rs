@@ -44,6 +44,8 @@ pub(super) struct Inner {
     pub(super) life: Option<NamespaceHeader>,
     /// Bytes that its histories count for among those of all namespaces.
     pub(super) history_bytes: usize,
+    /// Messages refused for their rate, as far as they are in the metrics.
+    rate_refusals: u64,
 }
 
 impl Hosted {
@@ -59,16 +61,18 @@ impl Hosted {
         (config.raw, config.notify_presence) = (gateway.is_raw(), gateway.wants_presence());
         shard.record_opening(&name, || Opening::new(config.clone(), state.clone()));
         let app = App::restore(config, gateway, state.into(), [])?;
+        let recorder = shard.shared.recorder.clone();
         Ok(Self {
-            name,
+            name: name.clone(),
             drained: Cell::new(false),
             inner: RefCell::new(Inner {
-                namespace: Namespace::new(app),
+                namespace: Namespace::new(name, app, recorder),
                 fan_out: FanOut::default(),
                 tasks: Tasks::default(),
                 listed: false,
                 life,
                 history_bytes: 0,
+                rate_refusals: 0,
             }),
         })
     }
@@ -85,7 +89,7 @@ impl Hosted {
 
     /// Asks the application whether a request is to be granted.
     pub(crate) fn upgrade(&self, request: &OwnedUpgradeRequest) -> Result<Admission, Rejection> {
-        self.inner.borrow().namespace.upgrade(&self.name, request)
+        self.inner.borrow().namespace.upgrade(request)
     }
 
     pub(crate) fn connect(
@@ -97,7 +101,7 @@ impl Hosted {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
         let input = Input::Connect(handshake);
-        let Applied::Connected(connected) = inner.put(shard, &self.name, now, &input) else {
+        let Applied::Connected(connected) = inner.namespace.apply(now, &input) else {
             return Err(Farewell::FULL); // no other answer to this input
         };
         if let Ok(conn) = connected {
@@ -115,35 +119,25 @@ impl Hosted {
         connected.map_err(|fault| Farewell::new(fault, raw))
     }
 
-    /// Puts an input in, and carries out what the application commands.
+    /// Puts an input in, and carries out what the application commands: the hot path. A connection
+    /// that was closed meanwhile is heard no more.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others say nothing of sockets
     pub(crate) fn apply(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) -> Applied {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
-        let applied = inner.put(shard, &self.name, now, input);
-        self.finish(shard, now, inner);
-        applied
-    }
-
-    /// An input that the socket of a client gave: the hot path. A connection that was closed meanwhile
-    /// is heard no more.
-    #[allow(clippy::wildcard_enum_match_arm)] // the others are applied as they are
-    pub(crate) fn receive(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) {
         match input {
             Input::Text { .. } | Input::Binary { .. } => {
                 shard.metrics().messages_in.fetch_add(1, Relaxed);
-                let before = self.ask(Hub::rate_refusals);
-                self.apply(shard, input);
-                if self.ask(Hub::rate_refusals) != before {
-                    shard.metrics().count_refusal(Reason::Rate);
-                }
             }
-            Input::Disconnect { conn, .. } => {
-                if !matches!(self.apply(shard, input), Applied::UnknownConn(_)) {
-                    self.inner.borrow_mut().fan_out.forget(*conn);
-                }
-            }
-            input => drop(self.apply(shard, input)),
+            Input::Close { conn, .. } => inner.fan_out.part(shard, now, *conn),
+            _ => {}
         }
+        let applied = inner.namespace.apply(now, input);
+        self.finish(shard, now, inner);
+        if let Input::Disconnect { conn, .. } = input {
+            inner.fan_out.forget(*conn);
+        }
+        applied
     }
 
     /// Work of the application's is done.
@@ -155,7 +149,8 @@ impl Hosted {
             self.drop_outcome(token, &outcome);
         }
         // Also when nobody waits for it: then it is over.
-        inner.put(shard, &self.name, now, &Input::Complete { token, outcome });
+        let completed = Input::Complete { token, outcome };
+        inner.namespace.apply(now, &completed);
         self.finish(shard, now, inner);
     }
 
@@ -260,7 +255,7 @@ impl Hosted {
 
     #[cold]
     fn take_news(self: &Rc<Self>, shard: &Shard, inner: &mut Inner) {
-        inner.namespace.log_faults(&self.name);
+        inner.namespace.log_faults();
         // First the work: some of it may be cancelled already.
         let (begun, cancelled) = inner.namespace.take_work();
         for (token, work) in begun {
@@ -272,9 +267,18 @@ impl Hosted {
     }
 
     pub(super) fn finish(self: &Rc<Self>, shard: &Shard, now: Timestamp, inner: &mut Inner) {
-        inner.carry_out(shard, &self.name, now);
-        inner.settle_overflow(shard, &self.name, now);
-        inner.count_histories(shard, &self.name, now);
+        inner.carry_out(shard, now);
+        if inner.fan_out.overflowed() > 0 {
+            inner.settle_overflow(shard, now);
+        }
+        let history_bytes = inner.namespace.app().hub().counts().history_bytes;
+        if history_bytes != inner.history_bytes {
+            inner.count_histories(shard, now, history_bytes);
+        }
+        let refusals = inner.namespace.app().hub().rate_refusals();
+        for _ in mem::replace(&mut inner.rate_refusals, refusals)..refusals {
+            shard.metrics().count_refusal(Reason::Rate);
+        }
         if inner.namespace.app().has_news() {
             self.take_news(shard, inner);
         }
@@ -285,42 +289,29 @@ impl Hosted {
 }
 
 impl Inner {
-    /// Writes an input down and puts it in.
-    pub(super) fn put(
-        &mut self,
-        shard: &Shard,
-        name: &Arc<str>,
-        now: Timestamp,
-        input: &Input<'_>,
-    ) -> Applied {
-        shard.record(name, now, input);
-        if let Input::Close { conn, .. } = input {
-            self.fan_out.part(shard, now, *conn);
+    /// Carries out what the application commanded, and forgets it.
+    pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp) {
+        if self.namespace.out().is_empty() {
+            return;
         }
-        self.namespace.apply(now, input)
+        if self.life.is_some() {
+            self.keep(shard);
+        }
+        self.fan_out.carry_out(shard, now, self.namespace.out());
+        self.namespace.clear_out();
     }
 
-    pub(super) fn carry_out(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
-        if !self.namespace.out().is_empty() {
-            self.keep(shard, name);
-            self.fan_out.carry_out(shard, now, self.namespace.out());
-            self.namespace.clear_out();
-        }
-    }
-
-    /// Closes those who were too slow: what others are told of that may again be too much for some. The queues of those that were seen to are
-    /// below their limits by then, so that this ends.
-    pub(super) fn settle_overflow(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
+    /// Closes those who were too slow: what others are told of that may again be too much for some. The
+    /// queues of those that were seen to are below their limits by then, so that this ends.
+    #[cold]
+    pub(super) fn settle_overflow(&mut self, shard: &Shard, now: Timestamp) {
         while let Some(conn) = self.fan_out.take_overflowed() {
             let reason = "too slow: the outbox passed its limit";
+            self.fan_out.part(shard, now, conn);
             // It may be closed already.
-            self.put(
-                shard,
-                name,
-                now,
-                &Input::close(conn, CloseCode::TOO_SLOW, reason),
-            );
-            self.carry_out(shard, name, now);
+            let close = Input::close(conn, CloseCode::TOO_SLOW, reason);
+            self.namespace.apply(now, &close);
+            self.carry_out(shard, now);
         }
     }
 }

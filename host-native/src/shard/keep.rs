@@ -1,7 +1,5 @@
 //! What a namespace has for the store.
 
-use std::sync::Arc;
-
 use roomcast_core::{Command, Input, Timestamp, room::HistoryMessage};
 
 use super::{Shard, hosted::Inner};
@@ -9,11 +7,11 @@ use super::{Shard, hosted::Inner};
 impl Inner {
     /// Puts what the commands have for the store into the batch of the turn: all of it, before any
     /// of them is carried out, so that a message is never there without its room's position.
-    pub(super) fn keep(&mut self, shard: &Shard, name: &Arc<str>) {
+    pub(super) fn keep(&mut self, shard: &Shard) {
         let Some(life) = &mut self.life else {
             return;
         };
-        let hub = self.namespace.app().hub();
+        let (name, hub) = (&self.namespace.name, self.namespace.app().hub());
         let mut rooms = Vec::new();
         for command in self.namespace.out() {
             match command {
@@ -46,10 +44,11 @@ impl Inner {
     }
 
     /// Keeps what is remembered of an idempotency key.
-    pub(super) fn keep_key(&self, shard: &Shard, name: &Arc<str>, now: Timestamp, key: &str) {
+    pub(super) fn keep_key(&self, shard: &Shard, now: Timestamp, key: &str) {
         if let Some(life) = &self.life
             && let Some(state) = self.namespace.app().hub().key_state(now, key)
         {
+            let name = &self.namespace.name;
             shard.keep(|batch| batch.set_key(now, name, life.clone(), state));
         }
     }
@@ -57,11 +56,7 @@ impl Inner {
     /// Counts what the histories take now, and holds the limit on those of all namespaces of all
     /// threads together: what this input is too much, this namespace gives up at once. Which share
     /// each gives up is then seen to when the turn ends.
-    pub(super) fn count_histories(&mut self, shard: &Shard, name: &Arc<str>, now: Timestamp) {
-        let bytes = self.namespace.app().hub().counts().history_bytes;
-        if bytes == self.history_bytes {
-            return;
-        }
+    pub(super) fn count_histories(&mut self, shard: &Shard, now: Timestamp, bytes: usize) {
         let all = shard.count_histories(self.history_bytes, bytes);
         self.history_bytes = bytes;
         let over = all.saturating_sub(shard.shared.settings.hub.history_bytes);
@@ -69,8 +64,9 @@ impl Inner {
             return;
         }
         let bytes_max = bytes.saturating_sub(over);
-        self.put(shard, name, now, &Input::TrimHistories { bytes_max });
-        self.carry_out(shard, name, now);
+        let trim = Input::TrimHistories { bytes_max };
+        self.namespace.apply(now, &trim);
+        self.carry_out(shard, now);
         let left = self.namespace.app().hub().counts().history_bytes;
         shard.count_histories(bytes, left);
         self.history_bytes = left;

@@ -92,7 +92,7 @@ impl Shard {
         match mail {
             Mail::Input { namespace, input } => {
                 if let Some(namespace) = self.namespace(&namespace) {
-                    namespace.receive(self, &input);
+                    namespace.apply(self, &input);
                 }
             }
             Mail::Ask {

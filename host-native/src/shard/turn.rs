@@ -64,6 +64,7 @@ impl Shard {
     pub(crate) fn post(&self, shard: usize, mail: Mail) {
         self.flow.posted(shard, &mail);
         self.outgoing.borrow_mut()[shard].push(mail);
+        self.has_mail.set(true);
         self.ring();
     }
 
@@ -97,11 +98,24 @@ impl Shard {
             }
             sliced = !line.sockets.is_empty();
             let all = line.is_past_mark();
-            self.end_runs(if all { usize::MAX } else { SLICE_SOCKETS });
-            self.end_histories();
-            self.commit();
-            self.pay();
-            self.send_mail();
+            let recipients_max = if all { usize::MAX } else { SLICE_SOCKETS };
+            let mut runs = mem::take(&mut *self.runs.borrow_mut());
+            runs.retain(|namespace| !namespace.end_run(&self, recipients_max));
+            // Ending a run may close slow connections, which an application may want to tell the others:
+            // then a run has begun.
+            self.runs.borrow_mut().append(&mut runs);
+            if self.histories_full.take() {
+                self.end_histories();
+            }
+            if !self.is_committed() {
+                self.commit();
+            }
+            if self.posts.len() > 1 {
+                self.pay();
+            }
+            if self.has_mail.take() {
+                self.send_mail();
+            }
             let mut dirty = VecDeque::from(mem::take(&mut *self.dirty.borrow_mut()));
             if dirty.len() <= SLICE_SOCKETS {
                 // Few: they need not wait for the many.
@@ -131,7 +145,9 @@ impl Shard {
             self.backlog.take(waiting);
             bytes += waiting;
             socket.flush(now);
-            self.watch(&socket);
+            if socket.may_be_due() {
+                self.watch(&socket);
+            }
             count += 1;
         }
         count
@@ -143,17 +159,6 @@ impl Shard {
         if dirty.capacity() == 0 {
             *dirty = list;
         }
-    }
-
-    /// Ends the runs with so many recipients at most.
-    fn end_runs(&self, recipients_max: usize) {
-        let mut runs = mem::take(&mut *self.runs.borrow_mut());
-        runs.retain(|namespace| !namespace.end_run(self, recipients_max));
-        // Ending a run may close slow connections, which an application may want to tell the others:
-        // then a run has begun.
-        let begun = &mut *self.runs.borrow_mut();
-        runs.append(begun);
-        *begun = runs;
     }
 
     fn send_mail(&self) {

@@ -169,31 +169,15 @@ impl Decoder {
         if self.closed {
             return Ok(());
         }
-        if self.part.is_empty() {
-            let used = self.frames(read, guards, now, &mut on)?;
-            if used < read.len() {
-                self.part = read[used..].to_vec();
-            }
-        } else {
-            let mut part = std::mem::take(&mut self.part);
+        // What is left of a frame moves only when more of it comes.
+        let mut part = std::mem::take(&mut self.part);
+        let joined = !part.is_empty();
+        let bytes = if joined {
             part.extend_from_slice(read);
-            let used = self.frames(&mut part, guards, now, &mut on)?;
-            if used < part.len() {
-                part.drain(..used);
-                self.part = part;
-            }
-        }
-        Ok(())
-    }
-
-    /// Decodes whole frames; returns how many bytes they had.
-    fn frames(
-        &mut self,
-        bytes: &mut [u8],
-        guards: Guards,
-        now: Timestamp,
-        on: &mut impl FnMut(Event<'_>),
-    ) -> Result<usize, Fault> {
+            &mut part[..]
+        } else {
+            read
+        };
         let mut used = 0;
         while let Some(head) = Head::read(&bytes[used..]) {
             let rest = &mut bytes[used..];
@@ -230,14 +214,22 @@ impl Decoder {
                     on(Event::Binary(payload));
                 }
             } else {
-                self.odd(&head, frame, guards, now, on)?;
+                self.odd(&head, frame, guards, now, &mut on)?;
             }
             if self.closed {
-                return Ok(bytes.len());
+                return Ok(());
             }
             used += len;
         }
-        Ok(used)
+        if used < bytes.len() {
+            if joined {
+                part.drain(..used);
+            } else {
+                part = bytes[used..].to_vec();
+            }
+            self.part = part;
+        }
+        Ok(())
     }
 
     /// One whole frame that is a fragment, a control frame, or no frame at all.
