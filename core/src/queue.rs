@@ -125,15 +125,25 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         if self.shut {
             return true;
         }
+        debug_assert!(!bytes.as_ref().is_empty());
         let limits = self.limits.of(&tag);
-        self.append(bytes, frames, tag);
+        self.bytes += bytes.as_ref().len();
+        self.frames += frames;
+        let chunk = Chunk { bytes, frames, tag };
+        if self.first.is_none() {
+            self.first = Some(chunk);
+        } else {
+            self.rest.push_back(chunk);
+        }
         !self.is_over(limits)
     }
 
     /// Queues the last frame of all, the close frame: whatever the limits, and behind whatever was
     /// dropped.
     pub fn push_last(&mut self, bytes: B) {
-        self.append(bytes, 1, Tag::Control);
+        let shut = core::mem::take(&mut self.shut);
+        let _ = self.push(bytes, 1, Tag::Control);
+        self.shut = shut;
     }
 
     /// Brings a queue back below its limits when the frames that were pushed last are still over
@@ -270,18 +280,6 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         let first = self.first.iter();
         let first = first.map(|chunk| &chunk.bytes()[self.written..]);
         first.chain(self.rest.iter().map(Chunk::bytes))
-    }
-
-    fn append(&mut self, bytes: B, frames: u32, tag: Tag) {
-        debug_assert!(!bytes.as_ref().is_empty());
-        self.bytes += bytes.as_ref().len();
-        self.frames += frames;
-        let chunk = Chunk { bytes, frames, tag };
-        if self.first.is_none() {
-            self.first = Some(chunk);
-        } else {
-            self.rest.push_back(chunk);
-        }
     }
 
     fn is_over(&self, limits: QueueLimits) -> bool {

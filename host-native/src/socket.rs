@@ -215,28 +215,11 @@ impl<H> Socket<H> {
         }
     }
 
-    /// Writes what is queued, as far as the kernel takes it. An error is left for the connection's
-    /// task to find.
+    /// Writes what is queued, as far as the kernel takes it. After an error the connection's task ends.
     pub(crate) fn flush(&self, now: Timestamp) {
         if self.blocked.get().is_some() {
             return;
         }
-        match self.drain() {
-            Ok(true) => {
-                if self.stage.get() != Stage::Open {
-                    self.wake();
-                }
-            }
-            Ok(false) => {
-                self.blocked.set(Some(now));
-                self.wake();
-            }
-            Err(_) => self.set_stage(Stage::Dead),
-        }
-    }
-
-    /// Whether the queue is empty now; `false` means that the kernel takes no more.
-    fn drain(&self) -> io::Result<bool> {
         let queue = &mut *self.queue.borrow_mut();
         while !queue.is_empty() {
             let written = if let Some(bytes) = queue.only() {
@@ -252,30 +235,40 @@ impl<H> Socket<H> {
             };
             match written {
                 Ok(written) => queue.advance(written),
-                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                Err(fault) => return Err(fault),
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked.set(Some(now));
+                    return self.wake();
+                }
+                Err(_) => return self.set_stage(Stage::Dead),
             }
         }
-        Ok(true)
+        if self.stage.get() != Stage::Open {
+            self.wake();
+        }
     }
 
     /// The task's share of writing: waits until a full kernel buffer has room again.
     pub(crate) fn poll_unblock(&self, now: Timestamp, cx: &mut Context<'_>) -> io::Result<()> {
-        match &mut *self.task.borrow_mut() {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            waker => *waker = Some(cx.waker().clone()),
-        }
-        while self.blocked.get().is_some() {
+        // What it writes by itself need not wake it.
+        let task = self.task.take();
+        let unblocked = self.unblock(now, cx);
+        let task = task.filter(|task| task.will_wake(cx.waker()));
+        self.task.replace(task.or_else(|| Some(cx.waker().clone())));
+        unblocked
+    }
+
+    fn unblock(&self, now: Timestamp, cx: &mut Context<'_>) -> io::Result<()> {
+        while let Some(since) = self.blocked.get() {
             match self.stream().poll_write_ready(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(ready) => ready?,
             }
             let before = self.queued_bytes();
-            if self.drain()? {
-                self.blocked.set(None);
-            } else if self.queued_bytes() < before {
-                self.blocked.set(Some(now));
+            self.blocked.set(None);
+            self.flush(now);
+            if self.blocked.get().is_some() && self.queued_bytes() == before {
+                self.blocked.set(Some(since));
             }
         }
         Ok(())

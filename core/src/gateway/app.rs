@@ -62,6 +62,10 @@ pub struct App<G> {
     /// What the gateway is being told.
     pub(super) telling: Option<(u32, Change)>,
     pub(super) timetable: Timetable,
+    /// False when messages are the hub's alone.
+    decides: bool,
+    /// False when the gateway has no hooks and no schedules, so that nothing is to be settled.
+    settles: bool,
     pub(super) connecting: Option<Connecting>,
     /// Which hook was called last, and for whom: for what is said of a panic in it.
     pub(super) called: (&'static str, Option<ConnId>),
@@ -114,9 +118,12 @@ impl<G: Gateway> App<G> {
     fn around(mut hub: Hub, gateway: G) -> Self {
         let watches = gateway.wants_membership() || gateway.wants_presence();
         hub.changes = watches.then(Vec::new);
+        let schedules = gateway.schedules();
         Self {
             hub,
-            timetable: Timetable::new(&gateway.schedules()),
+            timetable: Timetable::new(&schedules),
+            decides: gateway.wants_messages(),
+            settles: watches || !schedules.is_empty(),
             gateway,
             replies: PendingReplies::default(),
             changes: VecDeque::new(),
@@ -230,7 +237,33 @@ impl<G: Gateway> App<G> {
         out: &mut Outbox,
     ) {
         match received {
-            Received::Message(message) => self.message(now, &message, out),
+            Received::Message(message) if !self.decides => {
+                let _ = self.hub.publish(now, &message, out);
+            }
+            Received::Message(message) => {
+                let namespace = NamespaceContext {
+                    now,
+                    hub: &mut self.hub,
+                    out,
+                    replies: &mut self.replies,
+                };
+                let room = message.room.as_deref();
+                let mut cx = Context::new(namespace, conn).with_here(room);
+                self.answering = true;
+                let mut outcome = self.gateway.message(&mut cx, &message);
+                if let (Outcome::Unclaimed, Some(room)) = (&outcome, room)
+                    && let Err(failure) = self.gateway.admit(&mut cx, RoomAction::Publish, room)
+                {
+                    outcome = Outcome::Fail(failure);
+                }
+                self.answering = false;
+                if matches!(outcome, Outcome::Unclaimed) {
+                    // The gateway may have closed the connection.
+                    let _ = self.hub.publish(now, &message, out);
+                } else {
+                    self.answer(now, &message, outcome, out);
+                }
+            }
             Received::Verb(request) => self.verb(now, conn, &request, out),
             Received::Raw(frame) => {
                 self.called = ("frame", Some(conn));
@@ -238,36 +271,25 @@ impl<G: Gateway> App<G> {
             }
             Received::Settled => {}
         }
-        self.settle(now, out);
+        if self.settles {
+            self.settle(now, out);
+        }
     }
 
-    fn message(&mut self, now: Timestamp, message: &Message<'_>, out: &mut Outbox) {
-        let (conn, room) = (message.conn, message.room.as_deref());
-        self.answering = true;
-        let (gateway, namespace) = self.parts(now, out);
-        let mut cx = Context::new(namespace, conn).with_here(room);
-        let mut outcome = gateway.message(&mut cx, message);
-        if let (Outcome::Unclaimed, Some(room)) = (&outcome, room)
-            && let Err(failure) = gateway.admit(&mut cx, RoomAction::Publish, room)
-        {
-            outcome = Outcome::Fail(failure);
+    /// Answers a message that the gateway took on.
+    fn answer(
+        &mut self,
+        now: Timestamp,
+        message: &Message<'_>,
+        outcome: Outcome,
+        out: &mut Outbox,
+    ) {
+        let mut namespace = self.namespace(now, out);
+        if let Outcome::Later(token) = outcome {
+            return namespace.wait(message.conn, token, Request::of(message));
         }
-        self.answering = false;
-        let (event, id) = (&message.event, message.id.as_ref());
-        match outcome {
-            Outcome::Unclaimed => {
-                // The gateway may have closed the connection.
-                let _ = self.hub.publish(now, message, out);
-            }
-            Outcome::Later(token) => {
-                let mut namespace = self.namespace(now, out);
-                namespace.wait(conn, token, Request::of(message));
-            }
-            Outcome::Reply(_) | Outcome::Replies(_) | Outcome::Done | Outcome::Fail(_) => {
-                let mut namespace = self.namespace(now, out);
-                namespace.answer(conn, event, id, room, &outcome);
-            }
-        }
+        let (event, id, room) = (&message.event, message.id.as_ref(), message.room.as_deref());
+        namespace.answer(message.conn, event, id, room, &outcome);
     }
 
     fn verb(&mut self, now: Timestamp, conn: ConnId, request: &Envelope<'_>, out: &mut Outbox) {

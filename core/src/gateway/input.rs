@@ -344,8 +344,12 @@ impl<G: Gateway> App<G> {
         if self.replies.waiting.holds(conn) {
             return self.wait(now, conn, frame, out).into();
         }
-        match self.hub.accept(now, conn, frame, out) {
-            Ok(received) => self.act_on(now, conn, received, out),
+        match self.hub.check_rate(now, conn, frame, out) {
+            Ok(true) => {
+                let received = self.hub.read(now, conn, frame, out);
+                self.act_on(now, conn, received, out);
+            }
+            Ok(false) => self.settle(now, out),
             Err(fault) => return Applied::UnknownConn(fault),
         }
         Applied::Done

@@ -108,6 +108,12 @@ pub trait Gateway {
         Outcome::Unclaimed
     }
 
+    /// Whether what clients want is the gateway's to decide: [`message`](Self::message) and
+    /// [`admit`](Self::admit). Asked for once. False leaves all of it to the hub.
+    fn wants_messages(&self) -> bool {
+        true
+    }
+
     /// Whether messages are the application's own, without envelopes: then [`frame`](Self::frame) gets
     /// them, and there are no protocol verbs; see [`Config::raw`](crate::Config::raw). Asked for once.
     fn is_raw(&self) -> bool {
@@ -220,6 +226,10 @@ pub trait Gateway {
 
 /// No application: rooms only.
 impl Gateway for () {
+    fn wants_messages(&self) -> bool {
+        false
+    }
+
     fn wants_membership(&self) -> bool {
         false
     }
@@ -245,6 +255,10 @@ impl<G: Gateway + ?Sized> Gateway for Box<G> {
 
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
         (**self).message(cx, message)
+    }
+
+    fn wants_messages(&self) -> bool {
+        (**self).wants_messages()
     }
 
     fn is_raw(&self) -> bool {

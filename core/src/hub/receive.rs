@@ -45,7 +45,10 @@ impl Hub {
         frame: Frame<'f>,
         out: &mut Outbox,
     ) -> Result<Option<Message<'f>>, UnknownConn> {
-        Ok(match self.accept(now, conn, frame, out)? {
+        if !self.check_rate(now, conn, frame, out)? {
+            return Ok(None);
+        }
+        Ok(match self.read(now, conn, frame, out) {
             Received::Message(message) => Some(message),
             Received::Verb(request) => {
                 self.verb(now, conn, &request, out);
@@ -54,23 +57,6 @@ impl Hub {
             // Nobody is here to read it.
             Received::Raw(_) | Received::Settled => None,
         })
-    }
-
-    /// The part of [`receive`](Self::receive) that acts on nothing: limits, rates, decoding.
-    // Inlined, so that the large result is not moved through memory on the way of every message.
-    #[inline]
-    pub(crate) fn accept<'f>(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        frame: Frame<'f>,
-        out: &mut Outbox,
-    ) -> Result<Received<'f>, UnknownConn> {
-        if self.check_rate(now, conn, frame, out)? {
-            Ok(self.read(now, conn, frame, out))
-        } else {
-            Ok(Received::Settled)
-        }
     }
 
     /// Whether a message is within the limits of size and rate. If not, its sender was told.
@@ -129,7 +115,8 @@ impl Hub {
         Ok(false)
     }
 
-    /// What a message says.
+    /// What a message says, once it is within the limits.
+    // Inlined, so that the large result is not moved through memory on the way of every message.
     #[inline]
     pub(crate) fn read<'f>(
         &mut self,
@@ -146,8 +133,14 @@ impl Hub {
             let _ = self.close(now, conn, CloseCode::UNSUPPORTED, BINARY, out);
             return Received::Settled;
         };
-        match Envelope::decode(text) {
-            Ok(envelope) => self.envelope(conn, envelope, out),
+        let Envelope {
+            event,
+            id,
+            room,
+            echo,
+            data,
+        } = match Envelope::decode(text) {
+            Ok(envelope) => envelope,
             Err(read) => {
                 let addressed = (
                     read.event.as_deref(),
@@ -155,9 +148,32 @@ impl Hub {
                     read.room.as_deref(),
                 );
                 self.refuse(conn, addressed, read.error.into(), out);
-                Received::Settled
+                return Received::Settled;
             }
+        };
+        if let Some(room) = &room
+            && let Err(error) = RoomName::check(room, self.limits().room_name_bytes)
+        {
+            out.error(conn, &event, id.as_ref(), None, &error);
+            return Received::Settled;
         }
+        if event.starts_with('$') {
+            return Received::Verb(Envelope {
+                event,
+                id,
+                room,
+                echo,
+                data,
+            });
+        }
+        Received::Message(Message {
+            conn,
+            event,
+            id,
+            room,
+            echo,
+            data,
+        })
     }
 
     /// Answers a message that the host could not process, for a reason of its own, with an error
@@ -210,35 +226,6 @@ impl Hub {
         let bytes_max = self.limits().room_name_bytes;
         let room = room.filter(|room| RoomName::check(room, bytes_max).is_ok());
         out.error(conn, event, id, room, &error);
-    }
-
-    #[inline]
-    fn envelope<'f>(&self, conn: ConnId, envelope: Envelope<'f>, out: &mut Outbox) -> Received<'f> {
-        if let Some(room) = &envelope.room
-            && let Err(error) = RoomName::check(room, self.limits().room_name_bytes)
-        {
-            let (event, id) = (&envelope.event, envelope.id.as_ref());
-            out.error(conn, event, id, None, &error);
-            return Received::Settled;
-        }
-        if envelope.event.starts_with('$') {
-            return Received::Verb(envelope);
-        }
-        let Envelope {
-            event,
-            id,
-            room,
-            echo,
-            data,
-        } = envelope;
-        Received::Message(Message {
-            conn,
-            event,
-            id,
-            room,
-            echo,
-            data,
-        })
     }
 }
 

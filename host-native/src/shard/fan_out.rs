@@ -71,7 +71,17 @@ impl FanOut {
     pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp, commands: &Outbox) {
         for command in commands {
             match command {
-                Command::Send { to, frame, class } => self.send(shard, now, to, frame, class),
+                Command::Send { to, frame, class } => {
+                    let deliveries = &shard.metrics().deliveries;
+                    deliveries.fetch_add(to.len() as u64, Relaxed);
+                    if let &[conn] = to {
+                        self.send_one(shard, now, conn, frame, class);
+                    } else {
+                        while !self.batch.add(to, frame, class) {
+                            self.end_run(shard, now);
+                        }
+                    }
+                }
                 Command::Close { conn, code, reason } => {
                     if self.batch.reaches(conn) {
                         self.end_run(shard, now);
@@ -96,35 +106,25 @@ impl FanOut {
         }
     }
 
-    fn send(
+    fn send_one(
         &mut self,
         shard: &Shard,
         now: Timestamp,
-        to: &[ConnId],
+        conn: ConnId,
         frame: Frame<'_>,
         class: Class<'_>,
     ) {
-        shard
-            .metrics()
-            .deliveries
-            .fetch_add(to.len() as u64, Relaxed);
-        if let &[conn] = to {
-            if self.batch.reaches(conn) {
-                self.end_run(shard, now);
-            }
-            let pushed = match self.link(conn) {
-                Some(Link::Local(socket)) if shard.is_corked(socket) => {
-                    shard.cork(socket, now, frame, class)
-                }
-                Some(link) => shard.deliver_one(link, now, ws::message(frame), class.into()),
-                None => return,
-            };
-            self.note(conn, &pushed);
-        } else {
-            while !self.batch.add(to, frame, class) {
-                self.end_run(shard, now);
-            }
+        if self.batch.reaches(conn) {
+            self.end_run(shard, now);
         }
+        let pushed = match self.link(conn) {
+            Some(Link::Local(socket)) if shard.is_corked(socket) => {
+                shard.cork(socket, now, frame, class)
+            }
+            Some(link) => shard.deliver_one(link, now, ws::message(frame), class.into()),
+            None => return,
+        };
+        self.note(conn, &pushed);
     }
 
     pub(super) fn end_run(&mut self, shard: &Shard, now: Timestamp) {

@@ -22,8 +22,8 @@ use super::{Mail, Shard};
 const MESSAGES_MAX: usize = 1 << 20;
 /// Bytes of frames under way to one shard; a buffer for many sockets counts once.
 const FRAMES_MAX: usize = 8 << 20;
-/// What a piece of mail costs beside its content.
-const OVERHEAD: usize = 64;
+/// What a piece of mail costs beside its content: itself, and what its buffers need to be found again.
+const OVERHEAD: usize = size_of::<Mail>() + 64;
 
 /// One shard's account with another.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ pub(super) fn cost(mail: &Mail) -> usize {
     match mail {
         Mail::Input { input, .. } => {
             OVERHEAD
-                + match input {
+                + match &**input {
                     Input::Text { text, .. } => text.len(),
                     Input::Binary { bytes, .. } => bytes.len(),
                     _ => 0,

@@ -32,7 +32,7 @@ impl Home {
                 namespace.apply(here, &input);
             }
             Self::Remote { shard, namespace } => {
-                let (namespace, input) = (namespace.clone(), input.into_owned());
+                let (namespace, input) = (namespace.clone(), input.into_owned().into());
                 here.post(*shard, Mail::Input { namespace, input });
             }
         }

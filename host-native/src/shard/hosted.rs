@@ -239,7 +239,9 @@ impl Hosted {
         }
         inner.listed = false;
         inner.fan_out.end_run(shard, now);
-        self.finish(shard, now, inner);
+        if inner.fan_out.overflowed() > 0 {
+            self.finish(shard, now, inner);
+        }
         true
     }
 
@@ -283,7 +285,9 @@ impl Hosted {
             self.take_news(shard, inner);
         }
         if !inner.fan_out.batch().is_empty() && !mem::replace(&mut inner.listed, true) {
-            shard.list_run(self);
+            // It is sent when the turn ends.
+            shard.runs.borrow_mut().push(self.clone());
+            shard.ring();
         }
     }
 }

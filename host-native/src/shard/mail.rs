@@ -17,10 +17,11 @@ use super::{Shard, flow::cost};
 
 /// What one shard tells another.
 pub(crate) enum Mail {
-    /// What a connection gave, for a namespace that is at home there.
+    /// What a connection gave, for a namespace that is at home there. Boxed, so that frames, which are
+    /// many more, need not take as much.
     Input {
         namespace: Arc<str>,
-        input: Input<'static>,
+        input: Box<Input<'static>>,
     },
     /// What somebody wants of a namespace that is at home there.
     Ask {
@@ -40,6 +41,9 @@ pub(crate) enum Mail {
     /// Anything else: off the hot path.
     Task(Task),
 }
+
+// As many as are under way are in memory.
+const _: () = assert!(size_of::<Mail>() <= 88);
 
 /// What one turn of a shard has for another.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use std::{
 
 use tokio::task;
 
-use super::{Hosted, Mail, MailBatch, Shard, Socket};
+use super::{Mail, MailBatch, Shard, Socket};
 
 /// Sockets that are written before everybody else gets a turn.
 const SLICE_SOCKETS: usize = 512;
@@ -55,12 +55,6 @@ impl Backlog {
 }
 
 impl Shard {
-    /// Has the namespace's run sent when the turn ends.
-    pub(crate) fn list_run(&self, namespace: &Rc<Hosted>) {
-        self.runs.borrow_mut().push(namespace.clone());
-        self.bell.notify_one();
-    }
-
     pub(crate) fn post(&self, shard: usize, mail: Mail) {
         self.flow.posted(shard, &mail);
         self.outgoing.borrow_mut()[shard].push(mail);
