@@ -10,14 +10,9 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    gateway::{App, Gateway, Input},
-    hub::Hub,
-    hub::limits::Config,
-    hub::state::HubState,
-    outbox::Outbox,
-    time::Timestamp,
-};
+use crate::gateway::{App, Gateway, Input};
+use crate::hub::{Config, Hub, HubState};
+use crate::{outbox::Outbox, time::Timestamp};
 
 /// One line of a journal.
 ///

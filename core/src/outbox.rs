@@ -4,8 +4,10 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, iter::FusedIterator, ops::Range, slice};
 
 use crate::{
-    hub::conn::ConnId, policy::Overflow, room::history::Except, time::Timestamp,
-    wire::close::CloseCode, wire::envelope::RequestId, wire::error::ErrorBody, wire::frame::Frame,
+    policy::Overflow,
+    room::history::Except,
+    time::Timestamp,
+    wire::{close::CloseCode, conn_id::ConnId, error::ErrorBody, frame::Frame, head::RequestId},
 };
 
 /// One thing for the host to do; to be carried out in order.

@@ -7,15 +7,17 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-pub use crate::room::recovery::gap_notice;
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, string::String};
 
 use self::losses::Losses;
 pub use self::{
     limits::QueueLimits,
     tag::{Loss, Sheddable, Tag},
 };
-use crate::policy::Overflow;
+use crate::{
+    policy::Overflow,
+    wire::head::{write_head, write_number},
+};
 
 /// Frames in the order in which they are to be written to one connection, counted in bytes and
 /// frames, within [`QueueLimits`].
@@ -287,4 +289,17 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         let bytes = self.bytes > limits.bytes_max && self.only().is_none();
         bytes || self.frames() > limits.frames_max
     }
+}
+
+/// The text of a `$gap`: messages of a room behind this offset were dropped for who reads it, because
+/// it reads too slowly; see [`Shed`](crate::outbox::Shed). The offset is 0 where there is no history.
+///
+/// It stands where the first of them was, so that nobody needs to be asked for it: whatever the reader
+/// was told before, it was a member there.
+pub fn gap_notice(room: &str, after: u64) -> String {
+    let mut text = String::new();
+    write_head(&mut text, "$gap", None, Some(room));
+    write_number(&mut text, r#","data":{"after":"#, after);
+    text.push_str("}}");
+    text
 }

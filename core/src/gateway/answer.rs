@@ -1,16 +1,11 @@
 //! From an outcome to frames.
 
 use super::{
-    failure::{Failure, Kind},
-    later::{CompleteError, PendingReplies, Request, Token},
-    namespace_context::NamespaceContext,
-    outcome::{Outcome, Reply},
+    failure::Failure, failure::Kind, later::CompleteError, later::PendingReplies, later::Request,
+    namespace_context::NamespaceContext, outcome::Outcome, outcome::Reply, token::Token,
 };
-use crate::{
-    hub::conn::ConnId,
-    hub::error::RequestError,
-    wire::envelope::{RequestId, write_head},
-};
+use crate::hub::RequestError;
+use crate::wire::{ConnId, RequestId, write_head};
 
 impl NamespaceContext<'_> {
     /// Answers a message. An answer to nobody is dropped; [`Outcome::Later`] and

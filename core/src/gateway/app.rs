@@ -9,26 +9,24 @@ use super::{
     Gateway, RoomAction,
     context::Context,
     failure::Fault,
-    later::{PendingReplies, Request, Token},
+    later::{PendingReplies, Request},
     namespace_context::NamespaceContext,
     outcome::Outcome,
     rejection::{ConnectError, Rejection},
     timetable::Timetable,
+    token::Token,
     upgrade::{self, Admission, UpgradeRequest},
     work::Resumed,
 };
 use crate::{
-    hub::Hub,
-    hub::change::Change,
-    hub::conn::{ConnId, Handshake},
     hub::error::{RestoreError, SessionError},
-    hub::limits::Config,
-    hub::receive::Received,
     hub::state::{ConnState, HubState},
+    hub::{Hub, change::Change, conn::Handshake, limits::Config, receive::Received},
     outbox::{Mark, Outbox},
     time::Timestamp,
     wire::close::{CloseCode, DisconnectReason},
     wire::envelope::{Envelope, Message},
+    wire::conn_id::ConnId,
 };
 
 /// One namespace with its application: a [`Hub`] and a [`Gateway`].
@@ -117,7 +115,7 @@ impl<G: Gateway> App<G> {
 
     fn around(mut hub: Hub, gateway: G) -> Self {
         let watches = gateway.wants_membership() || gateway.wants_presence();
-        hub.changes = watches.then(Vec::new);
+        hub.watch_changes(watches);
         let schedules = gateway.schedules();
         Self {
             hub,
@@ -399,7 +397,7 @@ impl<G: Gateway> App<G> {
     /// be evicted, to be saved at the end of a turn. Idempotency keys that expire do not count.
     pub fn take_unsaved(&mut self) -> bool {
         let changed = self.gateway.take_changed();
-        let histories = core::mem::take(&mut self.hub.unsaved);
+        let histories = self.hub.take_unsaved();
         core::mem::take(&mut self.unsaved) | changed | histories
     }
 
@@ -482,16 +480,9 @@ impl<G: Gateway> App<G> {
     pub(super) fn revoke(&mut self, now: Timestamp, conn: ConnId, mark: Mark, out: &mut Outbox) {
         // Gone already when the gateway closed it.
         let reason = DisconnectReason::Fault(CloseCode::FORBIDDEN);
-        let _ = self.hub.remove(now, conn, reason, out);
+        let _ = self.hub.disconnect(now, conn, reason, out);
         out.retract(mark, conn);
-        if let Some(changes) = &mut self.hub.changes {
-            let came: Vec<_> = changes
-                .iter()
-                .filter_map(|change| change.brought_by(conn))
-                .map(Box::<str>::from)
-                .collect();
-            changes.retain(|change| !change.is_of(conn, &came));
-        }
+        self.hub.retract_changes(conn);
         self.replies.cancel(conn);
     }
 }

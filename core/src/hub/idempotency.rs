@@ -5,8 +5,7 @@ use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    hub::audience::Audience, hub::delivery::Delivery, time::Timestamp, wire::event::Event,
-    wire::payload::Payload,
+    hub::audience::Audience, hub::delivery::Delivery, time::Timestamp, wire::Event, wire::Payload,
 };
 
 /// What is remembered of a key.

@@ -1,16 +1,13 @@
 //! What becomes of an inbound message before anybody acts on it.
 
 use crate::{
-    hub::Hub,
-    hub::conn::ConnId,
     hub::error::{RequestError, UnknownConn},
-    hub::rate::Verdict,
+    hub::{Hub, rate::Verdict},
     outbox::Outbox,
     room::RoomName,
     time::Timestamp,
-    wire::close::CloseCode,
-    wire::envelope::{Envelope, Message, RequestId},
-    wire::frame::Frame,
+    wire::envelope::{Envelope, Message},
+    wire::{close::CloseCode, conn_id::ConnId, frame::Frame, head::RequestId},
 };
 
 /// What a message is, once it passed the limits and was decoded.
@@ -27,38 +24,6 @@ pub(crate) enum Received<'f> {
 }
 
 impl Hub {
-    /// A whole message arrived.
-    ///
-    /// The hub answers protocol verbs and faults itself. What it returns, a room publish or an
-    /// application event, is for the application to decide; [`publish`](Self::publish) is what
-    /// happens without one.
-    ///
-    /// Work: bounded by the message's length; a verb touches one room.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is not alive: closed while the message was under way. Nothing changed.
-    pub fn receive<'f>(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        frame: Frame<'f>,
-        out: &mut Outbox,
-    ) -> Result<Option<Message<'f>>, UnknownConn> {
-        if !self.check_rate(now, conn, frame, out)? {
-            return Ok(None);
-        }
-        Ok(match self.read(now, conn, frame, out) {
-            Received::Message(message) => Some(message),
-            Received::Verb(request) => {
-                self.verb(now, conn, &request, out);
-                None
-            }
-            // Nobody is here to read it.
-            Received::Raw(_) | Received::Settled => None,
-        })
-    }
-
     /// Whether a message is within the limits of size and rate. If not, its sender was told.
     #[inline]
     pub(crate) fn check_rate(

@@ -1,19 +1,16 @@
 //! The fan-out: a message goes to an audience, as one command.
 
 use crate::{
-    hub::Hub,
-    hub::audience::Audience,
-    hub::conn::ConnId,
-    hub::delivery::Delivery,
     hub::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn},
+    hub::{Hub, audience::Audience, delivery::Delivery},
     outbox::{Draft, Kind, Outbox},
     room::RoomName,
     time::Timestamp,
-    wire::envelope::{Message, write_from, write_head},
-    wire::error::EncodeError,
-    wire::event::Event,
-    wire::frame::Frame,
-    wire::payload::Payload,
+    wire::head::{write_from, write_head},
+    wire::{
+        conn_id::ConnId, envelope::Message, error::EncodeError, event::Event, frame::Frame,
+        payload::Payload,
+    },
 };
 
 impl Hub {
@@ -213,10 +210,8 @@ impl Hub {
                 }
             }
             for user in &audience.users {
-                if let Some(conns) = self.users.get(user) {
-                    to.extend_from_slice(conns);
-                    sources += 1;
-                }
+                to.extend_from_slice(self.conns.of_user(user));
+                sources += 1;
             }
             for &conn in &audience.conns {
                 if self.conns.get(conn).is_some() {
@@ -237,9 +232,7 @@ impl Hub {
                 }
             }
             for user in &audience.except_users {
-                if let Some(conns) = self.users.get(user) {
-                    except.extend_from_slice(conns);
-                }
+                except.extend_from_slice(self.conns.of_user(user));
             }
             except.extend_from_slice(&audience.except_conns);
             except.sort_unstable();

@@ -3,10 +3,7 @@
 use alloc::boxed::Box;
 
 use crate::{
-    hub::Hub,
-    hub::conn::ConnId,
-    hub::error::{SessionError, UnknownConn},
-    outbox::Outbox,
+    hub::Hub, hub::error::SessionError, hub::error::UnknownConn, outbox::Outbox, wire::ConnId,
 };
 
 impl Hub {

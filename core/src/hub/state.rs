@@ -5,19 +5,12 @@ use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hub::conn::{Connection, Heartbeat, Metas};
 use crate::{
-    hub::Hub,
-    hub::conn::{ConnId, Connection, Heartbeat, Metas},
-    hub::error::{RestoreError, UnknownConn},
-    hub::idempotency::{Keys, Known},
-    hub::limits::Config,
-    hub::rate::Buckets,
-    outbox::Outbox,
-    policy::PresencePolicy,
-    room::history::History,
-    room::presence::Presence,
-    room::{Room, RoomName},
-    time::Timestamp,
+    hub::Hub, hub::error::RestoreError, hub::error::UnknownConn, hub::idempotency::Keys,
+    hub::idempotency::Known, hub::limits::Config, hub::rate::Buckets, outbox::Outbox,
+    policy::PresencePolicy, room::Room, room::RoomName, room::history::History,
+    room::presence::Presence, time::Timestamp, wire::ConnId,
 };
 
 /// The ground state of one connection; everything else about it is derived.
@@ -54,15 +47,14 @@ pub struct HubState {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     keys: Vec<(Box<str>, Known)>,
     /// How many histories have begun.
-    #[serde(rename = "lives", default, skip_serializing_if = "is_zero")]
+    #[serde(
+        rename = "lives",
+        default,
+        skip_serializing_if = "crate::time::is_zero"
+    )]
     histories_opened: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     rooms: Vec<RoomState>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// What a room must not forget, but its messages: a part of its hub's [`HubState`], for a host that
@@ -87,7 +79,7 @@ struct HistoryState {
     emptied: Option<Timestamp>,
     seq: u64,
     /// Of its messages.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::time::is_zero")]
     bytes: u64,
 }
 
@@ -195,20 +187,25 @@ impl Hub {
         HubState {
             next_serial: self.next_serial,
             keys: self.keys.to_vec(),
-            histories_opened: self.histories_opened,
-            rooms: rooms.filter_map(Room::state).collect(),
+            histories_opened: self.histories_opened(),
+            rooms: rooms.filter_map(|(_, room)| room_state(room)).collect(),
         }
     }
 
     /// How many histories have begun; see [`HubState::histories_opened`].
     pub const fn histories_opened(&self) -> u64 {
-        self.histories_opened
+        self.rooms.histories().opened()
+    }
+
+    /// Whether that changed since this was last asked.
+    pub(crate) const fn take_unsaved(&mut self) -> bool {
+        self.rooms.histories_mut().take_unsaved()
     }
 
     /// What a room must not forget, but its messages; `None` when that is nothing, as when there is
     /// no such room. Work: a look-up, and the users that presence waits for.
     pub fn room_state(&self, room: &str) -> Option<RoomState> {
-        self.rooms.find(room)?.1.state()
+        room_state(self.rooms.find(room)?.1)
     }
 
     /// The ground state of one connection.
@@ -251,7 +248,7 @@ impl Hub {
         let mut hub = Self::new(config);
         hub.next_serial = state.next_serial;
         hub.keys = Keys::from_vec(state.keys);
-        hub.histories_opened = state.histories_opened;
+        hub.rooms.histories_mut().set_opened(state.histories_opened);
         let mut waiting = Vec::new();
         for room in state.rooms {
             hub.wake_room(&room)?;
@@ -277,7 +274,7 @@ impl Hub {
                 buckets: conn.buckets,
                 pulse,
             };
-            if id.serial() >= hub.next_serial || !hub.insert(fresh) {
+            if id.serial() >= hub.next_serial || !hub.conns.insert(fresh) {
                 return Err(RestoreError::Conn(id));
             }
             let limits = &hub.config.limits;
@@ -319,8 +316,11 @@ impl Hub {
         for (room, waiting) in waiting {
             hub.wait_for(&room, waiting);
         }
-        hub.unsaved = false;
-        hub.arm_rooms();
+        hub.take_unsaved();
+        let rooms = hub.rooms.range(Bound::Unbounded);
+        for slot in rooms.map(|(slot, _)| slot).collect::<Vec<_>>() {
+            hub.arm(slot);
+        }
         Ok(hub)
     }
 }
@@ -335,30 +335,20 @@ impl Hub {
             return Err(RestoreError::RoomState);
         }
         let policy = self.config.policies.index_of(&state.room);
-        let keeps = policy.is_some_and(|policy| {
-            self.config.policies.get(policy).history.is_some() && !self.config.raw
-        });
+        let keeps = policy.is_some_and(|index| self.wants(self.config.policies.get(index)).0);
         let Some(history) = state.history.as_ref().filter(|_| keeps) else {
             return Ok(()); // its policy changed, or it is there for those it waits for
         };
-        let histories_opened = self.histories_opened;
+        let opened = self.histories_opened();
         let slot = self.open(history.touched, &state.room, policy);
         let (epoch, life) = (&self.config.epoch, history.life);
         let bytes = usize::try_from(history.bytes).unwrap_or(usize::MAX);
         let messages = (history.top, history.first, bytes);
-        let mut woken = History::asleep(epoch, life, messages, history.touched);
-        woken.emptied = history.emptied;
-        woken.seq = history.seq;
-        self.histories_opened = histories_opened.max(life);
-        if let Some(fresh) = self.rooms.get_mut(slot).history_mut() {
-            self.histories.remove(fresh.seq);
-            if woken.seq == 0 || self.histories.has(woken.seq) {
-                // No room was given 0, and no two the same: this number is damaged, or the other.
-                woken.seq = self.histories.touch(fresh.seq);
-            }
-            *fresh = woken;
-            self.histories.insert(fresh, slot, true);
-        }
+        let mut saved = History::asleep(epoch, life, messages, history.touched);
+        saved.emptied = history.emptied;
+        saved.seq = history.seq;
+        self.rooms.histories_mut().set_opened(opened.max(life));
+        self.rooms.wake_history(slot, saved);
         Ok(())
     }
 
@@ -371,15 +361,14 @@ impl Hub {
             }
             None => return,
         };
-        let room = self.rooms.get_mut(slot);
-        let (empty, kept) = (room.members.is_empty(), room.history().is_some());
-        if let Some(presence) = room.presence_mut() {
+        if let Some(presence) = self.rooms.presence_mut(slot) {
             for (user, until, meta) in waiting {
                 presence.wait(&user, until, meta.map(Into::into));
             }
         }
-        if empty && !kept && self.rooms.get(slot).waits() {
-            self.set_vacant(slot, true);
+        let room = self.rooms.get(slot);
+        if room.members.is_empty() && room.history().is_none() && room.waits() {
+            self.rooms.set_vacant(slot, true);
         }
     }
 
@@ -390,37 +379,25 @@ impl Hub {
             policy.presence == PresencePolicy::Members && policy.history.is_none()
         })
     }
-
-    fn arm_rooms(&mut self) {
-        let rooms = self.rooms.range(Bound::Unbounded);
-        let slots = rooms.filter_map(|room| self.rooms.find(&room.name));
-        let slots: Vec<_> = slots.map(|(slot, _)| slot).collect();
-        for slot in slots {
-            if let Some(next) = self.next_due(slot) {
-                self.arm(slot, next);
-            }
-        }
-    }
 }
 
-impl Room {
-    fn state(&self) -> Option<RoomState> {
-        let history = self.history().map(|history| HistoryState {
-            life: history.life,
-            first: history.first(),
-            top: history.top,
-            touched: history.touched,
-            emptied: history.emptied,
-            seq: history.seq,
-            bytes: history.kept_bytes() as u64,
-        });
-        let waiting = self.presence().map(Presence::waiting).unwrap_or_default();
-        (history.is_some() || !waiting.is_empty()).then(|| RoomState {
-            room: self.name.clone(),
-            history,
-            waiting,
-        })
-    }
+/// What a room must not forget.
+fn room_state(room: &Room) -> Option<RoomState> {
+    let history = room.history().map(|history| HistoryState {
+        life: history.life,
+        first: history.first(),
+        top: history.top,
+        touched: history.touched,
+        emptied: history.emptied,
+        seq: history.seq,
+        bytes: history.kept_bytes() as u64,
+    });
+    let waiting = room.presence().map(Presence::waiting).unwrap_or_default();
+    (history.is_some() || !waiting.is_empty()).then(|| RoomState {
+        room: room.name.clone(),
+        history,
+        waiting,
+    })
 }
 
 #[cfg(test)]

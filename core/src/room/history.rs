@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{hub::conn::ConnId, policy::HistoryPolicy, time::Timestamp};
+use crate::{policy::HistoryPolicy, time::Timestamp, wire::ConnId};
 
 /// A message of a room's history, as a durable host gives it back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,12 +249,6 @@ impl History {
     /// What all its messages take as the policy counts it, those with the host included.
     pub(crate) const fn kept_bytes(&self) -> usize {
         self.bytes.saturating_add(self.away_bytes)
-    }
-
-    /// Drops everything but the position.
-    pub(crate) fn clear(&mut self) {
-        (self.messages, self.bytes) = (VecDeque::new(), 0);
-        (self.away, self.away_bytes) = (0, 0);
     }
 
     /// How long a room without members is remembered for it at most, whatever the policy: where nothing

@@ -3,11 +3,13 @@
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
     sync::Arc,
     vec::Vec,
 };
 
-use crate::{hub::conn::ConnId, time::Timestamp};
+use crate::{time::Timestamp, wire::ConnId};
 
 /// The users of a room. A connection without a user counts as one of its own.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +39,21 @@ pub(crate) enum Who<'a> {
 impl<'a> Who<'a> {
     pub(crate) fn new(conn: ConnId, user: Option<&'a str>) -> Self {
         user.map_or(Self::Guest(conn), Who::User)
+    }
+
+    /// The cursor of the page that begins behind it.
+    pub(crate) fn cursor(self) -> String {
+        match self {
+            Self::User(user) => format!("u{user}"),
+            Self::Guest(conn) => format!("c{conn}"),
+        }
+    }
+
+    pub(crate) fn parse(cursor: &'a str) -> Option<Self> {
+        if let Some(user) = cursor.strip_prefix('u') {
+            return Some(Self::User(user));
+        }
+        Some(Self::Guest(cursor.strip_prefix('c')?.parse().ok()?))
     }
 }
 
@@ -68,6 +85,17 @@ pub(crate) struct Listed<'a> {
     pub(crate) who: Who<'a>,
     pub(crate) conns: usize,
     pub(crate) meta: Option<&'a str>,
+}
+
+impl Listed<'_> {
+    /// About what it takes in an answer.
+    pub(crate) fn bytes(&self) -> usize {
+        let name = match self.who {
+            Who::User(user) => user.len(),
+            Who::Guest(_) => 16,
+        };
+        name + self.meta.map_or(0, str::len) + r#"{"user":"","conns":1,"meta":},"#.len()
+    }
 }
 
 impl Presence {

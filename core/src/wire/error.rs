@@ -9,10 +9,11 @@ use core::fmt;
 use serde::Serialize;
 
 use crate::{
-    room::RoomNameError,
-    wire::envelope::{EVENT_BYTES_MAX, ID_BYTES_MAX, RequestId, write_head, write_string},
-    wire::event::PATH_BYTES_MAX,
+    wire::head::{
+        EVENT_BYTES_MAX, ID_BYTES_MAX, PATH_BYTES_MAX, RequestId, write_head, write_string,
+    },
     wire::payload::{Payload, PayloadError},
+    wire::room_name::RoomNameError,
 };
 
 /// The `code` of an error, in an error frame or in a problem over HTTP.

@@ -2,13 +2,11 @@
 
 use alloc::{borrow::Cow, boxed::Box, string::String};
 
-use crate::{
-    wire::envelope::{check_event, write_string},
-    wire::error::EncodeError,
+use super::{
+    envelope::check_event,
+    error::EncodeError,
+    head::{PATH_BYTES_MAX, write_string},
 };
-
-/// Bytes of the label of a push.
-pub(crate) const PATH_BYTES_MAX: usize = 200;
 
 /// The name of a push and, where the application gives it one, its label.
 ///

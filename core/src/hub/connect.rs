@@ -1,0 +1,166 @@
+//! How connections come and end.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::hub::conn::{Connection, Handshake, Heartbeat, Metas};
+use crate::wire::{
+    CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
+};
+use crate::{
+    hub::Hub, hub::error::Refused, hub::error::UnknownConn, hub::rate::Buckets, outbox::Outbox,
+    time::Timestamp,
+};
+
+impl Hub {
+    /// A connection opened.
+    ///
+    /// # Errors
+    ///
+    /// When the hub takes no more; nothing changed then.
+    pub fn connect(
+        &mut self,
+        now: Timestamp,
+        handshake: Handshake,
+        out: &mut Outbox,
+    ) -> Result<ConnId, Refused> {
+        let limit = self.limits().connections.min(ConnId::SLOTS);
+        let slot = match self.conns.vacant() {
+            Some(slot) if self.conns.len() < limit => slot,
+            _ => return Err(Refused::Full { limit }),
+        };
+        if self.next_serial >= ConnId::SERIALS {
+            return Err(Refused::Exhausted);
+        }
+        let id = ConnId::new(self.next_serial, slot);
+        self.next_serial += 1;
+        let Handshake {
+            user,
+            welcome,
+            session,
+        } = handshake;
+        if welcome && !self.config.raw {
+            self.welcome(id, user.as_deref(), out);
+        }
+        let deadline = self.limits().heartbeat.map(|heartbeat| now + heartbeat);
+        self.conns.insert(Connection {
+            id,
+            user,
+            rooms: Vec::new(),
+            metas: Metas::default(),
+            since: now,
+            session: session.filter(|json| json.len() <= self.limits().session_bytes),
+            buckets: Buckets::full(self.limits(), now),
+            pulse: Heartbeat {
+                heard: now,
+                pinged: false,
+                deadline,
+            },
+        });
+        out.persist(id);
+        Ok(id)
+    }
+
+    /// The connection is gone: closed by the client, or lost. It leaves all its rooms in one step.
+    ///
+    /// Work: its rooms.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive, as after a [`Command::Close`](crate::Command::Close).
+    /// Nothing changed.
+    pub fn disconnect(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        reason: DisconnectReason,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        if self.changes.is_some() {
+            self.note_end(conn, reason);
+        }
+        let ended = self.conns.remove(conn).ok_or(UnknownConn(conn))?;
+        let mut extra = false;
+        for &slot in &ended.rooms {
+            extra |= self.rooms.remove(slot, conn);
+        }
+        if extra {
+            self.end_by_policy(now, &ended, reason.may_return(), out);
+        }
+        Ok(())
+    }
+
+    /// Closes a connection: `$bye`, then the close frame. It leaves all its rooms in one step, and
+    /// the hub forgets it.
+    ///
+    /// A reason over 123 bytes is cut. When the peer broke the framing, the close frame comes alone.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn close(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.close_for(now, conn, code, reason, Duration::ZERO, out)
+    }
+
+    /// [`close`](Self::close), and asks the client to stay away for a while, in whole
+    /// milliseconds. A host that sends many away gives each another delay, so that they do not come
+    /// back as one.
+    ///
+    /// # Errors
+    ///
+    /// As for `close`.
+    pub fn close_for(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        away: Duration,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.disconnect(now, conn, DisconnectReason::Closed(code), out)?;
+        if !(code.framing_fault() || self.config.raw) {
+            out.send_to(conn, |text| {
+                write_head(text, "$bye", None, None);
+                write_number(text, r#","data":{"code":"#, code.as_u16());
+                write_bool(text, r#","reconnect":"#, code.reconnect());
+                write_number(text, r#","after_ms":"#, away.as_millis());
+                text.push_str("}}");
+            });
+        }
+        out.close(conn, code, reason);
+        Ok(())
+    }
+
+    fn welcome(&self, id: ConnId, user: Option<&str>, out: &mut Outbox) {
+        let limits = self.limits();
+        out.send_to(id, |text| {
+            write_head(text, "$welcome", None, None);
+            write_number(text, r#","data":{"conn":""#, id.as_u64());
+            text.push_str(r#"","user":"#);
+            write_string(text, user.unwrap_or_default());
+            let heartbeat = limits.heartbeat.unwrap_or_default().as_millis();
+            write_number(text, r#","heartbeat_ms":"#, heartbeat);
+            write_number(text, r#","limits":{"message_bytes":"#, limits.message_bytes);
+            let rooms = limits.rooms_per_connection;
+            write_number(text, r#","rooms_per_connection":"#, rooms);
+            write_number(text, r#","room_name_bytes":"#, limits.room_name_bytes);
+            if let Some(rate) = limits.inbound_messages {
+                write_number(text, r#","inbound_messages_per_s":"#, rate.per_second);
+                write_number(text, r#","inbound_burst_messages":"#, rate.burst);
+            }
+            if !self.config.policies.is_empty() {
+                write_number(text, r#","page_entries":"#, limits.page_entries);
+                write_number(text, r#","meta_bytes":"#, limits.meta_bytes);
+            }
+            text.push_str("}}}");
+        });
+    }
+}
