@@ -1,11 +1,6 @@
 //! The journal: every input of every namespace, one JSON line each, to be replayed.
 
-use alloc::{
-    borrow::Cow,
-    boxed::Box,
-    collections::BTreeMap,
-    string::{String, ToString},
-};
+use alloc::{borrow::Cow, boxed::Box, collections::BTreeMap, string::String, string::ToString};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -88,7 +88,7 @@ impl Hub {
 
     /// The slot of the room of a request that is for members.
     fn member_of(&self, conn: ConnId, request: &Envelope<'_>) -> Result<u32, RequestError> {
-        let found = self.find_room(self.room_of(request)?);
+        let found = self.table().find(self.room_of(request)?);
         let (slot, _) = found
             .filter(|(_, room)| room.has(conn))
             .ok_or(RequestError::NotAMember)?;

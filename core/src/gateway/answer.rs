@@ -77,7 +77,7 @@ impl NamespaceContext<'_> {
 
     /// Waits for an answer that comes later, unless it can reach nobody.
     pub(super) fn wait(&mut self, conn: ConnId, token: Token, request: Request) {
-        let failure = if token.conn() != conn || self.replies.is_pending(token) {
+        let failure = if token.conn() != conn || self.replies.pending(token).is_some() {
             Failure::internal("the handler returned the token of another request")
         } else if self.hub.connection(conn).is_none() || self.replies.wait(token, request.clone()) {
             return;

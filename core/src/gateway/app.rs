@@ -429,7 +429,7 @@ impl<G: Gateway> App<G> {
 
     /// Whether somebody waits for this answer.
     pub fn is_pending(&self, token: Token) -> bool {
-        self.replies.is_pending(token)
+        self.replies.pending(token).is_some()
     }
 
     pub(super) fn parts<'a>(

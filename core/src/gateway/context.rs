@@ -1,10 +1,6 @@
 //! The connection that something happens to, and what can be done from there.
 
-use core::{
-    fmt,
-    future::Future,
-    ops::{Deref, DerefMut},
-};
+use core::{fmt, future::Future, ops::Deref, ops::DerefMut};
 
 use alloc::{boxed::Box, vec::Vec};
 

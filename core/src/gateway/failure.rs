@@ -1,10 +1,6 @@
 //! What a handler says when it cannot do what it was asked.
 
-use alloc::{
-    borrow::Cow,
-    boxed::Box,
-    string::{String, ToString},
-};
+use alloc::{borrow::Cow, boxed::Box, string::String, string::ToString};
 use core::{error::Error, fmt};
 
 use serde::Serialize;

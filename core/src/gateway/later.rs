@@ -1,11 +1,6 @@
 //! Answers that come later.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    string::String,
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
 
 use core::ops::RangeInclusive;
 
@@ -110,10 +105,6 @@ impl PendingReplies {
             self.pending.insert(token, request);
         }
         few
-    }
-
-    pub(super) fn is_pending(&self, token: Token) -> bool {
-        self.pending.contains_key(&token)
     }
 
     #[inline]

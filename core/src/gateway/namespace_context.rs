@@ -1,9 +1,6 @@
 //! What application code can do to a namespace.
 
-use core::{
-    fmt,
-    ops::{Deref, RangeBounds},
-};
+use core::{fmt, ops::Deref, ops::RangeBounds};
 
 use serde::Serialize;
 

@@ -2,11 +2,8 @@
 
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::{
-    cell::RefCell,
-    future::Future,
-    ops::{Bound, RangeBounds},
-    pin::Pin,
-    task::{Context, Poll, Waker},
+    cell::RefCell, future::Future, ops::Bound, ops::RangeBounds, pin::Pin, task::Context,
+    task::Poll, task::Waker,
 };
 
 use crate::room::page::{HistoryPage, PageError};

@@ -1,10 +1,6 @@
 //! Work that takes time, and the messages that wait for it.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, VecDeque},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap, collections::VecDeque, vec::Vec};
 use core::{fmt, future::Future, pin::Pin};
 
 use super::{outcome::Outcome, token::Token};

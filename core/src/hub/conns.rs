@@ -1,10 +1,6 @@
 //! The table of live connections, with their users and their timers.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
 
 use super::conn::Connection;
 use crate::{time::Timestamp, wire::ConnId};

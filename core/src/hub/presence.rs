@@ -32,12 +32,8 @@ impl Hub {
             return;
         };
         let before = presence.users();
-        let arrival = presence.arrive(who, shown.clone());
-        let kept = match &arrival {
-            Arrival::First => &shown,
-            Arrival::Back(meta) | Arrival::Further(meta) => meta,
-        };
-        if let Some(meta) = kept {
+        let (arrival, shown) = presence.arrive(who, shown);
+        if let Some(meta) = &shown {
             connection.metas.push(slot, meta.clone());
         }
         match arrival {
@@ -45,8 +41,8 @@ impl Hub {
                 self.announce(slot, before, "$joined", who, shown.as_deref(), out);
                 self.note_present(slot, conn, user);
             }
-            Arrival::Back(_) => self.persist_room(slot, out),
-            Arrival::Further(_) => {}
+            Arrival::Back => self.persist_room(slot, out),
+            Arrival::Further => {}
         }
     }
 

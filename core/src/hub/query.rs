@@ -5,7 +5,9 @@ use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{hub::Hub, hub::conn::Connection, room::Room, time::Timestamp, wire::ConnId};
+use crate::{
+    hub::Hub, hub::conn::Connection, room::Room, room::rooms::Rooms, time::Timestamp, wire::ConnId,
+};
 
 /// A live connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +116,7 @@ impl Hub {
             connections: self.conns.len(),
             rooms: self.rooms.len() - self.rooms.vacant(),
             memberships: self.rooms.memberships(),
-            history_bytes: self.rooms.histories().bytes(),
+            history_bytes: self.rooms.histories.bytes(),
         }
     }
 
@@ -187,14 +189,9 @@ impl Hub {
         self.conns.len() == 0 && self.rooms.len() == 0 && !self.remembers_keys(now)
     }
 
-    /// A room and its slot.
-    pub(crate) fn find_room(&self, name: &str) -> Option<(u32, &Room)> {
-        self.rooms.find(name)
-    }
-
-    /// The room of a slot.
-    pub(crate) fn room_at(&self, slot: u32) -> &Room {
-        self.rooms.get(slot)
+    /// All rooms, for verbs to look at.
+    pub(crate) const fn table(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// Checks that everything derived agrees with what it is derived from.

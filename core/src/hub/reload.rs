@@ -90,8 +90,8 @@ impl Hub {
                 continue;
             };
             let user = connection.user.clone();
-            let arrival = presence.arrive(Who::new(conn, user.as_deref()), None);
-            if matches!(arrival, Arrival::First) {
+            let (arrival, _) = presence.arrive(Who::new(conn, user.as_deref()), None);
+            if arrival == Arrival::First {
                 self.note_present(slot, conn, user);
             }
         }

@@ -10,7 +10,7 @@ use crate::{
     hub::Hub, hub::error::RestoreError, hub::error::UnknownConn, hub::idempotency::Keys,
     hub::idempotency::Known, hub::limits::Config, hub::rate::Buckets, outbox::Outbox,
     policy::PresencePolicy, room::Room, room::RoomName, room::history::History,
-    room::presence::Presence, time::Timestamp, wire::ConnId,
+    room::history::SavedHistory, room::presence::Presence, time::Timestamp, wire::ConnId,
 };
 
 /// The ground state of one connection; everything else about it is derived.
@@ -63,24 +63,10 @@ pub struct HubState {
 pub struct RoomState {
     room: Box<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    history: Option<HistoryState>,
+    history: Option<SavedHistory>,
     /// Users that presence waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     waiting: Vec<(Box<str>, Timestamp, Option<Box<str>>)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct HistoryState {
-    life: u64,
-    first: u64,
-    top: u64,
-    touched: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    emptied: Option<Timestamp>,
-    seq: u64,
-    /// Of its messages.
-    #[serde(default, skip_serializing_if = "crate::time::is_zero")]
-    bytes: u64,
 }
 
 impl RoomState {
@@ -194,12 +180,12 @@ impl Hub {
 
     /// How many histories have begun; see [`HubState::histories_opened`].
     pub const fn histories_opened(&self) -> u64 {
-        self.rooms.histories().opened()
+        self.rooms.histories.opened()
     }
 
     /// Whether that changed since this was last asked.
     pub(crate) const fn take_unsaved(&mut self) -> bool {
-        self.rooms.histories_mut().take_unsaved()
+        self.rooms.histories.take_unsaved()
     }
 
     /// What a room must not forget, but its messages; `None` when that is nothing, as when there is
@@ -248,7 +234,7 @@ impl Hub {
         let mut hub = Self::new(config);
         hub.next_serial = state.next_serial;
         hub.keys = Keys::from_vec(state.keys);
-        hub.rooms.histories_mut().set_opened(state.histories_opened);
+        hub.rooms.histories.set_opened(state.histories_opened);
         let mut waiting = Vec::new();
         for room in state.rooms {
             hub.wake_room(&room)?;
@@ -341,13 +327,8 @@ impl Hub {
         };
         let opened = self.histories_opened();
         let slot = self.open(history.touched, &state.room, policy);
-        let (epoch, life) = (&self.config.epoch, history.life);
-        let bytes = usize::try_from(history.bytes).unwrap_or(usize::MAX);
-        let messages = (history.top, history.first, bytes);
-        let mut saved = History::asleep(epoch, life, messages, history.touched);
-        saved.emptied = history.emptied;
-        saved.seq = history.seq;
-        self.rooms.histories_mut().set_opened(opened.max(life));
+        let saved = History::asleep(&self.config.epoch, history);
+        self.rooms.histories.set_opened(opened.max(history.life));
         self.rooms.wake_history(slot, saved);
         Ok(())
     }
@@ -383,15 +364,7 @@ impl Hub {
 
 /// What a room must not forget.
 fn room_state(room: &Room) -> Option<RoomState> {
-    let history = room.history().map(|history| HistoryState {
-        life: history.life,
-        first: history.first(),
-        top: history.top,
-        touched: history.touched,
-        emptied: history.emptied,
-        seq: history.seq,
-        bytes: history.kept_bytes() as u64,
-    });
+    let history = room.history().map(History::saved);
     let waiting = room.presence().map(Presence::waiting).unwrap_or_default();
     (history.is_some() || !waiting.is_empty()).then(|| RoomState {
         room: room.name.clone(),

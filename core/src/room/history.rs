@@ -149,6 +149,21 @@ pub(crate) struct History {
     pub(crate) seq: u64,
 }
 
+/// What must not be forgotten of a history, but its messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedHistory {
+    pub(crate) life: u64,
+    pub(crate) first: u64,
+    pub(crate) top: u64,
+    pub(crate) touched: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) emptied: Option<Timestamp>,
+    pub(crate) seq: u64,
+    /// Of its messages.
+    #[serde(default, skip_serializing_if = "crate::time::is_zero")]
+    pub(crate) bytes: u64,
+}
+
 /// What a position leads to.
 #[derive(Debug)]
 pub(crate) enum Since {
@@ -179,19 +194,28 @@ impl History {
         }
     }
 
-    /// One whose messages, so many bytes of them, are all with the host.
-    pub(crate) fn asleep(
-        epoch: &str,
-        life: u64,
-        (top, first, bytes): (u64, u64, usize),
-        touched: Timestamp,
-    ) -> Self {
+    /// One whose messages are all with the host.
+    pub(crate) fn asleep(epoch: &str, saved: &SavedHistory) -> Self {
         Self {
-            top,
-            away_bytes: bytes,
-            away: (top + 1).saturating_sub(first.max(1)),
-            emptied: None,
-            ..Self::new(epoch, life, touched)
+            top: saved.top,
+            away_bytes: usize::try_from(saved.bytes).unwrap_or(usize::MAX),
+            away: (saved.top + 1).saturating_sub(saved.first.max(1)),
+            emptied: saved.emptied,
+            seq: saved.seq,
+            ..Self::new(epoch, saved.life, saved.touched)
+        }
+    }
+
+    /// What must not be forgotten of it.
+    pub(crate) fn saved(&self) -> SavedHistory {
+        SavedHistory {
+            life: self.life,
+            first: self.first(),
+            top: self.top,
+            touched: self.touched,
+            emptied: self.emptied,
+            seq: self.seq,
+            bytes: self.kept_bytes() as u64,
         }
     }
 

@@ -1,11 +1,7 @@
 //! Who is seen in one room: users, however many connections each has.
 
 use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    format,
-    string::String,
-    sync::Arc,
+    boxed::Box, collections::BTreeMap, collections::BTreeSet, format, string::String, sync::Arc,
     vec::Vec,
 };
 
@@ -58,14 +54,14 @@ impl<'a> Who<'a> {
 }
 
 /// What an arrival was.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// The first connection of a user.
     First,
     /// One that was waited for.
-    Back(Option<Arc<str>>),
+    Back,
     /// A further connection of a user.
-    Further(Option<Arc<str>>),
+    Further,
 }
 
 /// What a departure was.
@@ -109,32 +105,37 @@ impl Presence {
         self.users.len() + self.guests.len()
     }
 
-    pub(crate) fn arrive(&mut self, who: Who<'_>, meta: Option<Arc<str>>) -> Arrival {
+    /// A connection came into the room. Gives what is shown of its user: that of the first connection.
+    pub(crate) fn arrive(
+        &mut self,
+        who: Who<'_>,
+        meta: Option<Arc<str>>,
+    ) -> (Arrival, Option<Arc<str>>) {
         let user = match who {
             Who::User(user) => user,
             Who::Guest(conn) => {
-                self.guests.insert(conn, meta);
-                return Arrival::First;
+                self.guests.insert(conn, meta.clone());
+                return (Arrival::First, meta);
             }
         };
         if let Some(present) = self.users.get_mut(user) {
             present.conns += 1;
-            let meta = present.meta.clone();
-            return match present.until.take() {
+            let arrival = match present.until.take() {
                 Some(until) => {
                     self.waiting.remove(&(until, user.into()));
-                    Arrival::Back(meta)
+                    Arrival::Back
                 }
-                None => Arrival::Further(meta),
+                None => Arrival::Further,
             };
+            return (arrival, present.meta.clone());
         }
         let present = Present {
             conns: 1,
-            meta,
+            meta: meta.clone(),
             until: None,
         };
         self.users.insert(user.into(), present);
-        Arrival::First
+        (Arrival::First, meta)
     }
 
     /// A connection is out of the room; `until` is how long its user is waited for.

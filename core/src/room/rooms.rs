@@ -1,10 +1,6 @@
 //! All rooms of a hub, and what depends on all of them: histories, timers, requests that wait.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
 use core::ops::Bound;
 
 use slab::Slab;
@@ -24,7 +20,8 @@ pub(crate) struct Rooms {
     by_name: BTreeMap<Box<str>, u32>,
     slots: Slab<Room>,
     memberships: usize,
-    histories: Histories,
+    /// It changes with its rooms alone.
+    pub(crate) histories: Histories,
     /// One entry for each room that has something to do later.
     dues: BTreeSet<(Timestamp, Box<str>)>,
     /// Rooms that are there for users alone that are waited for.
@@ -185,14 +182,6 @@ impl Rooms {
 
 /// Histories.
 impl Rooms {
-    pub(crate) const fn histories(&self) -> &Histories {
-        &self.histories
-    }
-
-    pub(crate) const fn histories_mut(&mut self) -> &mut Histories {
-        &mut self.histories
-    }
-
     /// Begins the history of a room that a policy matches.
     pub(crate) fn begin_history(&mut self, now: Timestamp, slot: u32, epoch: &str) {
         let room = &mut self.slots[slot as usize];

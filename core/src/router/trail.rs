@@ -4,11 +4,8 @@ use alloc::{format, string::String};
 use core::{cell::RefCell, fmt, marker::PhantomData};
 
 use serde::{
-    Deserializer,
-    de::{
-        DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-        VariantAccess, Visitor,
-    },
+    Deserializer, de::DeserializeOwned, de::DeserializeSeed, de::EnumAccess, de::IntoDeserializer,
+    de::MapAccess, de::SeqAccess, de::VariantAccess, de::Visitor,
 };
 
 /// The path of the member that is not what `T` takes: `items[3].price`. It is empty when that is the

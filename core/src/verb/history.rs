@@ -64,14 +64,18 @@ impl Hub {
         let data = data.unwrap_or_default();
         let limit = page_limit(data.limit).ok_or(RequestError::HistoryData)?;
         let slot = self.member_of(conn, request)?;
-        let history = self.room_at(slot).history();
+        let history = self.table().get(slot).history();
         if history.ok_or(PageError::NoHistory)?.is_away() {
             return self.park_read(conn, request, out);
         }
         self.trim_told(now, slot, out);
         let reader = Some(self.reader(conn, &data.conn));
         let kind = self.position_kind(slot, out);
-        let history = self.room_at(slot).history().ok_or(PageError::NoHistory)?;
+        let history = self
+            .table()
+            .get(slot)
+            .history()
+            .ok_or(PageError::NoHistory)?;
         let span = (data.after, data.before);
         let page = self.page(history, span, data.after.is_some(), limit, reader);
         answer_as(kind, conn, request, out, |text| {

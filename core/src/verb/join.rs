@@ -87,7 +87,7 @@ impl Hub {
     ) -> Option<(usize, usize)> {
         self.trim_told(now, slot, out);
         let limits = self.limits();
-        let history = self.room_at(slot).history()?;
+        let history = self.table().get(slot).history()?;
         let Since::Missed(from) = history.since(&since.epoch, since.offset) else {
             return None;
         };
@@ -110,7 +110,7 @@ impl Hub {
         from: usize,
         out: &mut Outbox,
     ) {
-        if let Some(history) = self.room_at(slot).history() {
+        if let Some(history) = self.table().get(slot).history() {
             for (_, frame) in history.read(from, self.reader(conn, &since.conn)) {
                 out.replay(conn, frame);
             }
@@ -119,7 +119,7 @@ impl Hub {
 
     /// Whether a join at this position has to wait for the host.
     fn waits_for(&self, room: &str, since: &SincePosition<'_>) -> bool {
-        let history = self.find_room(room).and_then(|(_, room)| room.history());
+        let history = self.table().find(room).and_then(|(_, room)| room.history());
         history
             .is_some_and(|history| matches!(history.since(&since.epoch, since.offset), Since::Away))
     }

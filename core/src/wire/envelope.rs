@@ -6,10 +6,8 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    conn_id::ConnId,
-    error::{EncodeError, EnvelopeError},
-    head::{EVENT_BYTES_MAX, RequestId},
-    payload::Payload,
+    conn_id::ConnId, error::EncodeError, error::EnvelopeError, head::EVENT_BYTES_MAX,
+    head::RequestId, payload::Payload,
 };
 
 /// Whether the application may send something under this name.

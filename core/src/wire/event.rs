@@ -2,11 +2,7 @@
 
 use alloc::{borrow::Cow, boxed::Box, string::String};
 
-use super::{
-    envelope::check_event,
-    error::EncodeError,
-    head::{PATH_BYTES_MAX, write_string},
-};
+use super::{envelope::check_event, error::EncodeError, head::PATH_BYTES_MAX, head::write_string};
 
 /// The name of a push and, where the application gives it one, its label.
 ///
