@@ -3,12 +3,8 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, iter::FusedIterator, ops::Range, slice};
 
-use crate::{
-    policy::Overflow,
-    room::history::Except,
-    time::Timestamp,
-    wire::{close::CloseCode, conn_id::ConnId, error::ErrorBody, frame::Frame, head::RequestId},
-};
+use crate::wire::{CloseCode, ConnId, ErrorBody, Frame, RequestId};
+use crate::{policy::Overflow, room::Except, time::Timestamp};
 
 /// One thing for the host to do; to be carried out in order.
 ///
@@ -242,6 +238,9 @@ enum Entry {
     Ping(ConnId),
     Persist(ConnId),
 }
+
+// One for each command of a turn, written by the hub and read by the host.
+const _: () = assert!(size_of::<Entry>() <= 40 && size_of::<Command<'_>>() <= 72);
 
 /// The commands of one or several inputs, in a buffer that the host owns and reuses.
 ///

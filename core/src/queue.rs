@@ -14,10 +14,7 @@ pub use self::{
     limits::QueueLimits,
     tag::{Loss, Sheddable, Tag},
 };
-use crate::{
-    policy::Overflow,
-    wire::head::{write_head, write_number},
-};
+use crate::{policy::Overflow, wire::write_head, wire::write_number};
 
 /// Frames in the order in which they are to be written to one connection, counted in bytes and
 /// frames, within [`QueueLimits`].
@@ -73,6 +70,9 @@ struct Chunk<B> {
     frames: u32,
     tag: Tag,
 }
+
+// One for each frame that waits, and room for one in each connection's empty queue.
+const _: () = assert!(size_of::<Chunk<&[u8]>>() <= 48 && size_of::<SendQueue<&[u8]>>() <= 136);
 
 impl<B: AsRef<[u8]>> Chunk<B> {
     fn bytes(&self) -> &[u8] {

@@ -70,6 +70,9 @@ pub(crate) struct Extra {
     vacant: bool,
 }
 
+// One for each room; what most rooms lack lies apart, and costs them a pointer.
+const _: () = assert!(size_of::<Room>() <= 48 && size_of::<Extra>() <= 240);
+
 impl Room {
     /// Whether a connection is a member.
     pub(crate) fn has(&self, conn: ConnId) -> bool {

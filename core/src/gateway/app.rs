@@ -6,27 +6,15 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Gateway, RoomAction,
-    context::Context,
-    failure::Fault,
-    later::{PendingReplies, Request},
-    namespace_context::NamespaceContext,
-    outcome::Outcome,
-    rejection::{ConnectError, Rejection},
-    timetable::Timetable,
-    token::Token,
-    upgrade::{self, Admission, UpgradeRequest},
-    work::Resumed,
+    Gateway, RoomAction, context::Context, failure::Fault, later::PendingReplies, later::Request,
+    namespace_context::NamespaceContext, outcome::Outcome, rejection::ConnectError,
+    rejection::Rejection, timetable::Timetable, token::Token, upgrade, upgrade::Admission,
+    upgrade::UpgradeRequest, work::Resumed,
 };
+use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError, SessionError};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, Envelope, Message};
 use crate::{
-    hub::error::{RestoreError, SessionError},
-    hub::state::{ConnState, HubState},
-    hub::{Hub, change::Change, conn::Handshake, limits::Config, receive::Received},
-    outbox::{Mark, Outbox},
-    time::Timestamp,
-    wire::close::{CloseCode, DisconnectReason},
-    wire::envelope::{Envelope, Message},
-    wire::conn_id::ConnId,
+    hub::change::Change, hub::receive::Received, outbox::Mark, outbox::Outbox, time::Timestamp,
 };
 
 /// One namespace with its application: a [`Hub`] and a [`Gateway`].

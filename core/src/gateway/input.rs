@@ -7,23 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Gateway, Outcome, Token,
-    app::App,
-    later::CompleteError,
-    outcome::wire as outcome_wire,
-    rejection::{ConnectError, Rejection},
-    token::wire as token_wire,
+    Gateway, Outcome, Token, app::App, later::CompleteError, outcome::wire as outcome_wire,
+    rejection::ConnectError, rejection::Rejection, token::wire as token_wire,
 };
-use crate::{
-    hub::error::{JoinError, SendError, UnknownConn},
-    hub::{audience::Audience, conn::Handshake, delivery::Delivery},
-    outbox::Outbox,
-    policy::Policies,
-    room::history::HistoryMessage,
-    time::Timestamp,
-    wire::close::{CloseCode, DisconnectReason},
-    wire::{conn_id::ConnId, error::EncodeError, event::Event, frame::Frame, payload::Payload},
-};
+use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Payload};
+use crate::{outbox::Outbox, policy::Policies, room::HistoryMessage, time::Timestamp};
 
 /// Something for [`App::apply`]: whatever may change a namespace.
 ///
@@ -171,6 +160,9 @@ pub enum Input<'a> {
     /// The host will close all connections soon: [`Gateway::drain`].
     Drain,
 }
+
+// One for each message of a client on its way through a host, and between threads.
+const _: () = assert!(size_of::<Input<'_>>() <= 256 && size_of::<Applied>() <= 88);
 
 fn own<T: ToOwned + ?Sized + 'static>(cow: Cow<'_, T>) -> Cow<'static, T> {
     Cow::Owned(cow.into_owned())

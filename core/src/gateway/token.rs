@@ -13,6 +13,9 @@ pub struct Token {
     pub(super) number: u64,
 }
 
+// One for each answer that is under way, in several indexes.
+const _: () = assert!(size_of::<Token>() <= 16);
+
 impl Token {
     /// The connection that waits for the answer.
     pub const fn conn(self) -> ConnId {

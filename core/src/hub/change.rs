@@ -36,6 +36,9 @@ pub(crate) enum Change {
     },
 }
 
+// One for each hook that is to run: a connection that ends in 128 rooms leads to 129.
+const _: () = assert!(size_of::<Change>() <= 56);
+
 impl Change {
     pub(crate) fn conn(&self) -> Option<ConnId> {
         match self {

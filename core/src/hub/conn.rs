@@ -66,6 +66,9 @@ pub(crate) struct Connection {
     pub(crate) pulse: Heartbeat,
 }
 
+// One for each connection: a million of them take 160 MB before they join anything.
+const _: () = assert!(size_of::<Option<Connection>>() <= 160);
+
 /// What presence shows of a connection's user, by the slot of the room. Most show nothing, and pay a
 /// word for it.
 #[derive(Debug, Clone, Default)]

@@ -16,6 +16,9 @@ pub(crate) struct Known {
     pub(crate) delivery: Delivery,
 }
 
+// One for each key that is remembered, 10,000 by default.
+const _: () = assert!(size_of::<Known>() <= 56);
+
 /// The keys of one hub. Bounded; no timer: what has expired goes when something is added.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keys {

@@ -1,13 +1,9 @@
 //! What becomes of an inbound message before anybody acts on it.
 
+use crate::wire::{CloseCode, ConnId, Envelope, Frame, Message, RequestId};
 use crate::{
-    hub::error::{RequestError, UnknownConn},
-    hub::{Hub, rate::Verdict},
-    outbox::Outbox,
-    room::RoomName,
-    time::Timestamp,
-    wire::envelope::{Envelope, Message},
-    wire::{close::CloseCode, conn_id::ConnId, frame::Frame, head::RequestId},
+    hub::Hub, hub::error::RequestError, hub::error::UnknownConn, hub::rate::Verdict,
+    outbox::Outbox, room::RoomName, time::Timestamp,
 };
 
 /// What a message is, once it passed the limits and was decoded.

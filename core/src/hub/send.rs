@@ -1,16 +1,10 @@
 //! The fan-out: a message goes to an audience, as one command.
 
+use crate::hub::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn};
+use crate::outbox::{Draft, Kind, Outbox};
+use crate::wire::{ConnId, EncodeError, Event, Frame, Message, Payload, write_from, write_head};
 use crate::{
-    hub::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn},
-    hub::{Hub, audience::Audience, delivery::Delivery},
-    outbox::{Draft, Kind, Outbox},
-    room::RoomName,
-    time::Timestamp,
-    wire::head::{write_from, write_head},
-    wire::{
-        conn_id::ConnId, envelope::Message, error::EncodeError, event::Event, frame::Frame,
-        payload::Payload,
-    },
+    hub::Hub, hub::audience::Audience, hub::delivery::Delivery, room::RoomName, time::Timestamp,
 };
 
 impl Hub {

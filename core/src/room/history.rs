@@ -118,6 +118,9 @@ struct Kept {
     except: Except,
 }
 
+// One for each message that is kept, and counted for it: `Limits::history_bytes` holds so many fewer.
+const _: () = assert!(size_of::<Kept>() <= 40);
+
 impl Kept {
     /// What a policy counts: the frame, and the names of those who were left out.
     fn bytes(&self) -> usize {

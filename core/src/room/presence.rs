@@ -24,6 +24,9 @@ struct Present {
     until: Option<Timestamp>,
 }
 
+// One for each user in a room, beside the name.
+const _: () = assert!(size_of::<Present>() <= 40);
+
 /// Who it is that is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who<'a> {

@@ -21,6 +21,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(u64);
 
+// A list of recipients has one for each of them: a fan-out to 10,000 copies 80 kB.
+const _: () = assert!(size_of::<ConnId>() <= 8 && size_of::<Option<ConnId>>() <= 16);
+
 impl ConnId {
     const SLOT_BITS: u32 = 20;
     const SERIAL_BITS: u32 = 33;

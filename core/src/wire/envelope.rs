@@ -40,6 +40,9 @@ pub struct Message<'a> {
     pub data: Payload<'a>,
 }
 
+// One for each message that arrives, moved from the decoder to the gateway.
+const _: () = assert!(size_of::<Message<'_>>() <= 104);
+
 /// A decoded client frame, protocol verbs included.
 #[derive(Debug)]
 pub(crate) struct Envelope<'a> {
