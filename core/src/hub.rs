@@ -20,7 +20,6 @@ pub(crate) mod rate;
 pub(crate) mod receive;
 mod reload;
 mod send;
-mod session;
 pub(crate) mod state;
 
 use alloc::vec::Vec;

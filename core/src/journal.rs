@@ -67,12 +67,11 @@ impl Start {
         unix_ms: u64,
         version: impl Into<String>,
     ) -> Self {
-        let (run, version) = (run.into(), version.into());
         Self {
-            run,
+            run: run.into(),
             part,
             unix_ms,
-            version,
+            version: version.into(),
         }
     }
 }

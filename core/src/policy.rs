@@ -270,9 +270,7 @@ impl Policies {
 
     /// The policy of a room. Work: the lengths of all patterns, and the name's for each.
     pub fn of(&self, room: &str) -> Option<&RoomPolicy> {
-        self.rooms
-            .iter()
-            .find(|policy| policy.pattern.matches(room))
+        self.index_of(room).map(|index| self.get(index))
     }
 
     /// The index of a room's policy.

@@ -72,7 +72,7 @@ struct Chunk<B> {
 }
 
 // One for each frame that waits, and room for one in each connection's empty queue.
-const _: () = assert!(size_of::<Chunk<&[u8]>>() <= 48 && size_of::<SendQueue<&[u8]>>() <= 136);
+const _: () = assert!(size_of::<Chunk<&[u8]>>() <= 48 && size_of::<SendQueue<&[u8]>>() <= 128);
 
 impl<B: AsRef<[u8]>> Chunk<B> {
     fn bytes(&self) -> &[u8] {

@@ -104,7 +104,7 @@ impl Hub {
     ) -> Result<(), RequestError> {
         let room = self.room_of(request)?;
         let was = self.leave(now, conn, room, out).unwrap_or(false);
-        answer(conn, request, out, |text| {
+        answer(Kind::CONTROL, conn, request, out, |text| {
             write_bool(text, r#"{"was":"#, was);
             text.push('}');
         });
@@ -113,7 +113,7 @@ impl Hub {
 
     fn verb_rooms(&self, conn: ConnId, request: &Envelope<'_>, out: &mut Outbox) {
         let rooms = self.rooms_of(conn).unwrap_or_default();
-        answer(conn, request, out, |text| {
+        answer(Kind::CONTROL, conn, request, out, |text| {
             text.push('[');
             for (at, room) in rooms.iter().enumerate() {
                 if at > 0 {
@@ -141,12 +141,8 @@ fn page_limit(limit: Option<u64>) -> Option<usize> {
     (limit > 0).then(|| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// Answers a request.
-fn answer(conn: ConnId, request: &Envelope<'_>, out: &mut Outbox, data: impl FnOnce(&mut String)) {
-    answer_as(Kind::CONTROL, conn, request, out, data);
-}
-
-fn answer_as(
+/// Answers a request with the data that is written.
+fn answer(
     kind: Kind,
     conn: ConnId,
     request: &Envelope<'_>,

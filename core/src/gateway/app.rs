@@ -191,7 +191,7 @@ impl<G: Gateway> App<G> {
             admitted: false,
         };
         self.connecting = Some(connecting);
-        let admitted = self.with(now, out, conn, G::connect);
+        let admitted = self.with_here(now, out, conn, None, G::connect);
         match &admitted {
             Ok(()) => {
                 connecting.admitted = true;
@@ -253,7 +253,7 @@ impl<G: Gateway> App<G> {
             Received::Verb(request) => self.verb(now, conn, &request, out),
             Received::Raw(frame) => {
                 self.called = ("frame", Some(conn));
-                self.with(now, out, conn, |gateway, cx| gateway.frame(cx, frame));
+                self.with_here(now, out, conn, None, |gateway, cx| gateway.frame(cx, frame));
             }
             Received::Settled => {}
         }
@@ -440,16 +440,6 @@ impl<G: Gateway> App<G> {
         out: &'a mut Outbox,
     ) -> NamespaceContext<'a> {
         self.parts(now, out).1
-    }
-
-    fn with<R>(
-        &mut self,
-        now: Timestamp,
-        out: &mut Outbox,
-        conn: ConnId,
-        call: impl FnOnce(&mut G, &mut Context<'_>) -> R,
-    ) -> R {
-        self.with_here(now, out, conn, None, call)
     }
 
     fn with_here<R>(

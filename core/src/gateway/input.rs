@@ -162,7 +162,7 @@ pub enum Input<'a> {
 }
 
 // One for each message of a client on its way through a host, and between threads.
-const _: () = assert!(size_of::<Input<'_>>() <= 256 && size_of::<Applied>() <= 88);
+const _: () = assert!(size_of::<Input<'_>>() <= 248 && size_of::<Applied>() <= 48);
 
 fn own<T: ToOwned + ?Sized + 'static>(cow: Cow<'_, T>) -> Cow<'static, T> {
     Cow::Owned(cow.into_owned())

@@ -22,12 +22,12 @@ impl<G: Gateway> App<G> {
             (None, Input::Text { conn, text }) => Some((*conn, &**text)),
             (None, _) => None,
         };
-        if let Some(connecting) = self.connecting.take() {
-            let Connecting {
-                conn,
-                mark,
-                admitted,
-            } = connecting;
+        if let Some(Connecting {
+            conn,
+            mark,
+            admitted,
+        }) = self.connecting.take()
+        {
             self.replies.fault(Some(conn), "connect", text.into());
             if admitted {
                 // The gateway knows it, and has to hear of its end. It fails when it has ended.

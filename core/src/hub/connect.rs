@@ -1,16 +1,14 @@
-//! How connections come and end.
+//! How connections come and end, and what an application keeps of them.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
 
 use crate::hub::conn::{Connection, Handshake, Heartbeat, Metas};
+use crate::hub::error::{Refused, SessionError, UnknownConn};
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
 };
-use crate::{
-    hub::Hub, hub::error::Refused, hub::error::UnknownConn, hub::rate::Buckets, outbox::Outbox,
-    time::Timestamp,
-};
+use crate::{hub::Hub, hub::rate::Buckets, outbox::Outbox, time::Timestamp};
 
 impl Hub {
     /// A connection opened.
@@ -162,5 +160,29 @@ impl Hub {
             }
             text.push_str("}}}");
         });
+    }
+
+    /// The session of a connection, in JSON.
+    pub(crate) fn session(&self, conn: ConnId) -> Option<&str> {
+        self.conns.get(conn)?.session.as_deref()
+    }
+
+    /// Keeps a session, in JSON. The same as before is not persisted again.
+    pub(crate) fn set_session(
+        &mut self,
+        conn: ConnId,
+        json: Option<Box<str>>,
+        out: &mut Outbox,
+    ) -> Result<(), SessionError> {
+        let bytes_max = self.limits().session_bytes;
+        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
+        if json.as_ref().is_some_and(|json| json.len() > bytes_max) {
+            return Err(SessionError::TooLarge { bytes_max });
+        }
+        if connection.session != json {
+            connection.session = json;
+            out.persist(conn);
+        }
+        Ok(())
     }
 }

@@ -84,18 +84,14 @@ impl Conns {
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
-        self.slots
-            .get(id.slot())?
-            .as_ref()
-            .filter(|conn| conn.id == id)
+        let slot = self.slots.get(id.slot())?;
+        slot.as_ref().filter(|conn| conn.id == id)
     }
 
     /// The connection, to be changed in all but its id, its user and its deadline.
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
-        self.slots
-            .get_mut(id.slot())?
-            .as_mut()
-            .filter(|conn| conn.id == id)
+        let slot = self.slots.get_mut(id.slot())?;
+        slot.as_mut().filter(|conn| conn.id == id)
     }
 
     /// The connections of a user, sorted.

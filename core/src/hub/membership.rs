@@ -169,12 +169,11 @@ impl Hub {
     /// True when presence could show this of a member that joins again. It is not shown, and too
     /// much is refused all the same.
     pub(crate) fn check_meta(&self, slot: u32, meta: Option<&str>) -> Result<(), JoinError> {
-        match self.room_policy(slot) {
-            Some(policy) if policy.presence == PresencePolicy::Members && !self.config.raw => {
-                fits(meta, self.config.limits.meta_bytes)
-            }
-            Some(_) | None => Ok(()),
+        let policy = self.room_policy(slot).filter(|_| !self.config.raw);
+        if policy.is_some_and(|policy| policy.presence == PresencePolicy::Members) {
+            fits(meta, self.config.limits.meta_bytes)?;
         }
+        Ok(())
     }
 
     /// Takes a connection out of a room; says whether it was in.

@@ -5,7 +5,8 @@ use alloc::{boxed::Box, vec::Vec};
 use crate::wire::{ConnId, Event, Message, Payload, write_from, write_head, write_number};
 use crate::{
     hub::Hub, hub::audience::Audience, hub::delivery::Delivery, hub::error::RequestError,
-    outbox::Draft, outbox::Outbox, room::Except, room::Excepted, time::Timestamp,
+    hub::send::answer_publish, outbox::Draft, outbox::Outbox, room::Except, room::Excepted,
+    time::Timestamp,
 };
 
 impl Hub {
@@ -44,16 +45,7 @@ impl Hub {
                 }
             },
         );
-        if id.is_some() {
-            out.send_to(conn, |text| {
-                write_head(text, event, id, Some(room));
-                write_number(text, r#","data":{"reached":"#, delivery.queued);
-                if let Some(offset) = delivery.offset {
-                    write_number(text, r#","offset":"#, offset);
-                }
-                text.push_str("}}");
-            });
-        }
+        answer_publish(message, room, delivery, out);
         delivery
     }
 

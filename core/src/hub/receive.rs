@@ -151,26 +151,15 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
         self.conns.get(conn).ok_or(UnknownConn(conn))?;
-        let decoded = match frame {
-            Frame::Binary(_) => None,
-            Frame::Text(text) => Some(Envelope::decode(text)),
+        let (event, id, room) = match frame {
+            Frame::Binary(_) => (None, None, None),
+            Frame::Text(text) => match Envelope::decode(text) {
+                Ok(read) => (Some(read.event), read.id, read.room),
+                Err(read) => (read.event, read.id, read.room),
+            },
         };
-        match decoded {
-            None => self.refuse(conn, (None, None, None), error, out),
-            Some(Ok(read)) => {
-                let event = Some(&*read.event);
-                let addressed = (event, read.id.as_ref(), read.room.as_deref());
-                self.refuse(conn, addressed, error, out);
-            }
-            Some(Err(read)) => {
-                let addressed = (
-                    read.event.as_deref(),
-                    read.id.as_ref(),
-                    read.room.as_deref(),
-                );
-                self.refuse(conn, addressed, error, out);
-            }
-        }
+        let addressed = (event.as_deref(), id.as_ref(), room.as_deref());
+        self.refuse(conn, addressed, error, out);
         Ok(())
     }
 

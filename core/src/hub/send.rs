@@ -2,7 +2,9 @@
 
 use crate::hub::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn};
 use crate::outbox::{Draft, Kind, Outbox};
-use crate::wire::{ConnId, EncodeError, Event, Frame, Message, Payload, write_from, write_head};
+use crate::wire::{
+    ConnId, EncodeError, Event, Frame, Message, Payload, write_from, write_head, write_number,
+};
 use crate::{
     hub::Hub, hub::audience::Audience, hub::delivery::Delivery, room::RoomName, time::Timestamp,
 };
@@ -43,25 +45,12 @@ impl Hub {
         text.push_str(message.data.as_str());
         text.push('}');
         if let Some((_, room)) = self.rooms.find(room) {
-            let to = out.recipients();
-            match room.members.binary_search(&conn) {
-                Ok(at) if message.echo != Some(true) => {
-                    to.extend_from_slice(&room.members[..at]);
-                    to.extend_from_slice(&room.members[at + 1..]);
-                }
-                _ => to.extend_from_slice(&room.members),
-            }
+            let but = (message.echo != Some(true)).then_some(conn);
+            room.push_members(but, out.recipients());
         }
-        let reached = out.send(draft, Kind::MESSAGE);
-        if id.is_some() {
-            out.send_to(conn, |text| {
-                write_head(text, event, id, Some(room));
-                text.push_str(r#","data":{"reached":"#);
-                text.push_str(itoa::Buffer::new().format(reached));
-                text.push_str("}}");
-            });
-        }
-        Ok(Delivery::queued(reached))
+        let delivery = Delivery::queued(out.send(draft, Kind::MESSAGE));
+        answer_publish(message, room, delivery, out);
+        Ok(delivery)
     }
 
     /// Sends a message of the application to an audience. It has no `from`; it names its room when
@@ -198,10 +187,8 @@ impl Hub {
         } else {
             let mut sources = 0;
             for room in &audience.rooms {
-                if let Some((_, room)) = self.rooms.find(room) {
-                    to.extend_from_slice(&room.members);
-                    sources += 1;
-                }
+                to.extend_from_slice(self.members(room));
+                sources += 1;
             }
             for user in &audience.users {
                 to.extend_from_slice(self.conns.of_user(user));
@@ -221,9 +208,7 @@ impl Hub {
         if audience.has_exceptions() {
             let mut except = core::mem::take(&mut self.scratch);
             for room in &audience.except_rooms {
-                if let Some((_, room)) = self.rooms.find(room) {
-                    except.extend_from_slice(&room.members);
-                }
+                except.extend_from_slice(self.members(room));
             }
             for user in &audience.except_users {
                 except.extend_from_slice(self.conns.of_user(user));
@@ -234,6 +219,27 @@ impl Hub {
             except.clear();
             self.scratch = except;
         }
+    }
+}
+
+/// Tells the sender of a message with an id how many it reached.
+#[inline]
+pub(super) fn answer_publish(
+    message: &Message<'_>,
+    room: &str,
+    delivery: Delivery,
+    out: &mut Outbox,
+) {
+    let id = message.id.as_ref();
+    if id.is_some() {
+        out.send_to(message.conn, |text| {
+            write_head(text, &message.event, id, Some(room));
+            write_number(text, r#","data":{"reached":"#, delivery.queued);
+            if let Some(offset) = delivery.offset {
+                write_number(text, r#","offset":"#, offset);
+            }
+            text.push_str("}}");
+        });
     }
 }
 

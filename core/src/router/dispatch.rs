@@ -170,12 +170,7 @@ impl<S> Gateway for Router<S> {
         let Some(persist) = &self.persist else {
             return true;
         };
-        match (persist.load)(saved) {
-            Some(state) => {
-                self.state = state;
-                true
-            }
-            None => false,
-        }
+        let loaded = (persist.load)(saved);
+        loaded.map(|state| self.state = state).is_some()
     }
 }

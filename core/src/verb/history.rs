@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use serde::Deserialize;
 
-use super::{answer_as, object, page_limit};
+use super::{answer, object, page_limit};
 use crate::wire::{ConnId, Envelope, write_number, write_string};
 use crate::{
     hub::Hub, hub::RequestError, outbox::Outbox, room::HistoryMessage, room::PageError,
@@ -78,7 +78,7 @@ impl Hub {
             .ok_or(PageError::NoHistory)?;
         let span = (data.after, data.before);
         let page = self.page(history, span, data.after.is_some(), limit, reader);
-        answer_as(kind, conn, request, out, |text| {
+        answer(kind, conn, request, out, |text| {
             text.push_str(r#"{"epoch":"#);
             write_string(text, &history.epoch);
             write_number(text, r#","offset":"#, history.top);

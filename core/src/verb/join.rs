@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{answer_as, history::PreviousConns, object};
+use super::{answer, history::PreviousConns, object};
 use crate::wire::{ConnId, Envelope, write_bool, write_number, write_string};
 use crate::{hub::Hub, hub::RequestError, outbox::Outbox, room::history::Since, time::Timestamp};
 
@@ -55,7 +55,7 @@ impl Hub {
         });
         let position = self.position_at(slot);
         let kind = self.position_kind(slot, out);
-        answer_as(kind, conn, request, out, |text| {
+        answer(kind, conn, request, out, |text| {
             text.push_str(r#"{"epoch":"#);
             write_string(text, &position.epoch);
             write_number(text, r#","offset":"#, position.offset);

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::{answer, object, page_limit};
 use crate::{
-    hub::Hub, hub::RequestError, outbox::Outbox, room::presence::Who, wire::ConnId, wire::Envelope,
+    hub::Hub, hub::RequestError, outbox::Kind, outbox::Outbox, room::presence::Who, wire::ConnId,
+    wire::Envelope,
 };
 
 /// The `data` of `$members`.
@@ -35,7 +36,7 @@ impl Hub {
         }
         self.member_of(conn, request)?;
         let page = self.presence(room, after, limit)?;
-        answer(conn, request, out, |text| {
+        answer(Kind::CONTROL, conn, request, out, |text| {
             // Fails only for maps with keys that are no strings; there is none.
             text.push_str(&serde_json::to_string(&page).unwrap_or_default());
         });
