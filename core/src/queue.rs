@@ -32,8 +32,8 @@ use crate::{policy::Overflow, wire::write_head, wire::write_number};
 /// 3. The close frame goes behind everything by [`push_last`](Self::push_last).
 /// 4. It writes [`chunks`](Self::chunks), and says by [`advance`](Self::advance) how far it came.
 ///
-/// `B` is a buffer of one or several whole frames, which queues may share. The first is held inline:
-/// the usual queue, with none or one in it, never touches the heap.
+/// `B` is a buffer of one or several whole frames, which queues may share. The first is held
+/// inline: the usual queue, with none or one in it, never touches the heap.
 ///
 /// ```
 /// use roomcast_core::{queue::{Pushed, QueueLimits, SendQueue, Tag}};
@@ -152,8 +152,8 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     /// them; how is up to their tag.
     ///
     /// `cut` is for a buffer of which so many bytes are written, should everything be dropped: see
-    /// [`discard`](Self::discard). `notice` makes the frame that tells that messages of a room behind
-    /// an offset were dropped; see [`gap_notice`].
+    /// [`discard`](Self::discard). `notice` makes the frame that tells that messages of a room
+    /// behind an offset were dropped; see [`gap_notice`].
     ///
     /// Work: what is queued.
     pub fn settle(
@@ -291,11 +291,12 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     }
 }
 
-/// The text of a `$gap`: messages of a room behind this offset were dropped for who reads it, because
-/// it reads too slowly; see [`Shed`](crate::outbox::Shed). The offset is 0 where there is no history.
+/// The text of a `$gap`: messages of a room behind this offset were dropped for who reads it,
+/// because it reads too slowly; see [`Shed`](crate::outbox::Shed). The offset is 0 where there is
+/// no history.
 ///
-/// It stands where the first of them was, so that nobody needs to be asked for it: whatever the reader
-/// was told before, it was a member there.
+/// It stands where the first of them was, so that nobody needs to be asked for it: whatever the
+/// reader was told before, it was a member there.
 pub fn gap_notice(room: &str, after: u64) -> String {
     let mut text = String::new();
     write_head(&mut text, "$gap", None, Some(room));

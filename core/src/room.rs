@@ -105,7 +105,7 @@ impl Room {
         self.extra.as_ref()?.presence.as_ref()
     }
 
-    /// Whether users are waited for.
+    /// True while users are waited for.
     pub(crate) fn waits(&self) -> bool {
         self.presence().is_some_and(Presence::waits)
     }
@@ -115,7 +115,7 @@ impl Room {
         self.extra.as_ref().is_some_and(|extra| extra.vacant)
     }
 
-    /// Whether it has a timer.
+    /// True when it has a timer.
     pub(crate) fn is_armed(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.due.is_some())
     }

@@ -47,7 +47,7 @@ impl Add<Duration> for Timestamp {
     }
 }
 
-/// Whether a number need not be written, for serde.
+/// True for a number that need not be written, for serde.
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 pub(crate) const fn is_zero(number: &u64) -> bool {
     *number == 0

@@ -290,7 +290,8 @@ impl<T: Transport> NamespaceHandle<T> {
         async move { expect!(self.ask(ask), History) }
     }
 
-    /// A page of those who are in a room, users by name; see [`Hub::presence`](crate::Hub::presence).
+    /// A page of those who are in a room, users by name; see
+    /// [`Hub::presence`](crate::Hub::presence).
     ///
     /// ```
     /// # use roomcast_core::{NamespaceHandle, ask::Transport};

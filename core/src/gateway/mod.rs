@@ -108,7 +108,7 @@ pub trait Gateway {
         Outcome::Unclaimed
     }
 
-    /// Whether what clients want is the gateway's to decide: [`message`](Self::message) and
+    /// True when what clients want is the gateway's to decide: [`message`](Self::message) and
     /// [`admit`](Self::admit). Asked for once. False leaves all of it to the hub.
     fn wants_messages(&self) -> bool {
         true

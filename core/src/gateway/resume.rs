@@ -10,8 +10,8 @@ use crate::wire::{ConnId, Envelope, ErrorBody, Frame};
 use crate::{hub::RequestError, hub::UnknownConn, outbox::Outbox, time::Timestamp};
 
 impl<G: Gateway> App<G> {
-    /// Gives an answer that a handler promised with [`Outcome::Later`], and goes on with the messages
-    /// of the connection that waited for it.
+    /// Gives an answer that a handler promised with [`Outcome::Later`], and goes on with the
+    /// messages of the connection that waited for it.
     ///
     /// Work: that of the messages that waited, at most 64.
     ///
@@ -30,13 +30,13 @@ impl<G: Gateway> App<G> {
         Ok(())
     }
 
-    /// The futures that handlers began since this was last asked, each with the token to complete. A
-    /// host polls them all; those of [`take_cancelled`](Self::take_cancelled) it drops.
+    /// The futures that handlers began since this was last asked, each with the token to complete.
+    /// A host polls them all; those of [`take_cancelled`](Self::take_cancelled) it drops.
     pub fn take_work(&mut self) -> Vec<(Token, Work)> {
         self.replies.work.take()
     }
 
-    /// Whether messages of this connection wait for the answer to an earlier one.
+    /// True while messages of this connection wait for the answer to an earlier one.
     pub fn is_waiting(&self, conn: ConnId) -> bool {
         self.replies.waiting.len(conn) > 0
     }
@@ -51,7 +51,7 @@ impl<G: Gateway> App<G> {
         Some(text)
     }
 
-    /// Lets a message wait, unless it is a `$ping`: that asks whether the server is there, and it is.
+    /// Lets a message wait, unless it is a `$ping`: that asks whether the server is there.
     #[cold]
     #[inline(never)]
     pub(super) fn wait(

@@ -91,7 +91,7 @@ pub(crate) struct Departed {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Departing {
     pub(super) conn: ConnId,
-    /// Whether it may come back, when it left by ending.
+    /// True when it may come back; `None` when it did not leave by ending.
     pub(super) ended: Option<bool>,
 }
 
@@ -101,13 +101,13 @@ impl Hub {
         self.changes = watches.then(Vec::new);
     }
 
-    /// Whether changes are noted down.
+    /// True when changes are noted down.
     #[inline]
     pub(crate) const fn watches_changes(&self) -> bool {
         self.changes.is_some()
     }
 
-    /// What changed since this was last asked.
+    /// Takes what changed since this was last asked.
     pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = Change> {
         self.changes
             .iter_mut()

@@ -63,7 +63,7 @@ pub(crate) struct Connection {
     /// JSON of the application's.
     pub(crate) session: Option<Box<str>>,
     pub(crate) buckets: Buckets,
-    pub(crate) pulse: Heartbeat,
+    pub(crate) heartbeat: Heartbeat,
 }
 
 // One for each connection: a million of them take 160 MB before they join anything.

@@ -49,7 +49,7 @@ impl Hub {
             since: now,
             session: session.filter(|json| json.len() <= self.limits().session_bytes),
             buckets: Buckets::full(self.limits(), now),
-            pulse: Heartbeat {
+            heartbeat: Heartbeat {
                 heard: now,
                 pinged: false,
                 deadline,
@@ -91,7 +91,7 @@ impl Hub {
     /// Closes a connection: `$bye`, then the close frame. It leaves all its rooms in one step, and
     /// the hub forgets it.
     ///
-    /// A reason over 123 bytes is cut. When the peer broke the framing, the close frame comes alone.
+    /// A reason over 123 bytes is cut. A peer that broke the framing gets the close frame alone.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ pub(crate) struct Conns {
     live: usize,
     /// Connections of each user, sorted.
     users: BTreeMap<Box<str>, Vec<ConnId>>,
-    /// One entry for each connection that has a deadline.
+    /// An entry for each connection that has a deadline.
     timers: BTreeSet<(Timestamp, ConnId)>,
 }
 
@@ -50,7 +50,7 @@ impl Conns {
                 conns.insert(at, id);
             }
         }
-        if let Some(deadline) = conn.pulse.deadline {
+        if let Some(deadline) = conn.heartbeat.deadline {
             self.timers.insert((deadline, id));
         }
         self.slots[slot] = Some(conn);
@@ -77,7 +77,7 @@ impl Conns {
                 self.users.remove(user);
             }
         }
-        if let Some(deadline) = conn.pulse.deadline {
+        if let Some(deadline) = conn.heartbeat.deadline {
             self.timers.remove(&(deadline, id));
         }
         Some(conn)
@@ -110,14 +110,14 @@ impl Conns {
             .first()
             .filter(|(deadline, _)| *deadline <= now)?;
         let (_, id) = self.timers.pop_first()?;
-        self.get_mut(id)?.pulse.deadline = None;
+        self.get_mut(id)?.heartbeat.deadline = None;
         Some(id)
     }
 
     /// Sets the timer of a connection that has none.
     pub(crate) fn set_deadline(&mut self, id: ConnId, deadline: Timestamp) {
         if let Some(conn) = self.get_mut(id) {
-            conn.pulse.deadline = Some(deadline);
+            conn.heartbeat.deadline = Some(deadline);
             self.timers.insert((deadline, id));
         }
     }
@@ -147,7 +147,7 @@ impl Conns {
                 assert!(self.users[user].contains(&conn.id), "a user that lacks it");
                 users += 1;
             }
-            if let Some(deadline) = conn.pulse.deadline {
+            if let Some(deadline) = conn.heartbeat.deadline {
                 assert!(self.timers.contains(&(deadline, conn.id)), "a lost timer");
                 timers += 1;
             }

@@ -15,9 +15,9 @@ impl Hub {
     ///
     /// When the connection is not alive; nothing changed.
     pub fn heard(&mut self, now: Timestamp, conn: ConnId) -> Result<(), UnknownConn> {
-        let pulse = &mut self.conns.get_mut(conn).ok_or(UnknownConn(conn))?.pulse;
-        pulse.heard = now;
-        pulse.pinged = false;
+        let heartbeat = &mut self.conns.get_mut(conn).ok_or(UnknownConn(conn))?.heartbeat;
+        heartbeat.heard = now;
+        heartbeat.pinged = false;
         Ok(())
     }
 
@@ -33,26 +33,27 @@ impl Hub {
     /// Work: the deadlines that have passed, each of them once.
     pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
         while let Some(conn) = self.conns.take_due(now) {
-            self.pulse(now, conn, out);
+            self.beat(now, conn, out);
         }
         self.look_at_rooms(now, out);
     }
 
-    fn pulse(&mut self, now: Timestamp, id: ConnId, out: &mut Outbox) {
+    /// Pings a connection that is silent, or closes one that did not answer.
+    fn beat(&mut self, now: Timestamp, id: ConnId, out: &mut Outbox) {
         let limits = &self.config.limits;
-        let Some((conn, heartbeat)) = self.conns.get_mut(id).zip(limits.heartbeat) else {
+        let Some((conn, silence)) = self.conns.get_mut(id).zip(limits.heartbeat) else {
             debug_assert!(false, "a timer without a heartbeat");
             return;
         };
-        let pulse = &mut conn.pulse;
-        if pulse.pinged {
+        let heartbeat = &mut conn.heartbeat;
+        if heartbeat.pinged {
             let closed = self.close(now, id, CloseCode::NO_HEARTBEAT, "no heartbeat", out);
             debug_assert!(closed.is_ok());
             return;
         }
-        let due = pulse.heard + heartbeat;
+        let due = heartbeat.heard + silence;
         let next = if due <= now {
-            pulse.pinged = true;
+            heartbeat.pinged = true;
             out.ping(id);
             now + limits.heartbeat_wait
         } else {

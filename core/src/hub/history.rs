@@ -120,8 +120,8 @@ impl Hub {
         self.rooms.take_parked(room)
     }
 
-    /// Asks the host for the messages that it has of a room, when all together are more than the policy
-    /// keeps: which of them are too many can be said only of those that are here.
+    /// Asks the host for the messages that it has of a room, when all together are more than the
+    /// policy keeps: which of them are too many can be said only of those that are here.
     pub(super) fn recall_if_large(&self, slot: u32, out: &mut Outbox) {
         let history = self.rooms.get(slot).history();
         if let (Some(history), Some(policy)) = (history, self.history_policy(slot))
@@ -144,9 +144,9 @@ impl Hub {
         }
     }
 
-    /// Drops messages of histories when those take more than so many bytes of memory: of the room with
-    /// the oldest last message first, and of each the oldest first. For a host that has several hubs
-    /// and one limit. Rooms keep their positions.
+    /// Drops messages of histories when those take more than so many bytes of memory: of the room
+    /// with the oldest last message first, and of each the oldest first. For a host that has
+    /// several hubs and one limit. Rooms keep their positions.
     ///
     /// Work: what is dropped.
     pub fn trim_histories(&mut self, bytes_max: usize, out: &mut Outbox) {
@@ -165,7 +165,7 @@ impl Hub {
         }
     }
 
-    /// Whether messages of a room are with the host, which has to
+    /// True while messages of a room are with the host, which has to
     /// [give them back](Self::history_loaded) before the room's history can be asked for.
     pub fn is_away(&self, room: &str) -> bool {
         let history = self.rooms.find(room).and_then(|(_, room)| room.history());
@@ -174,9 +174,9 @@ impl Hub {
 
     /// A page of a room's history, for the application: frames, oldest first; `None` when the room
     /// keeps none. With `after` those that follow this offset, else the last ones, `before` an
-    /// offset; at most `limit`, `Limits::page_entries` and `Limits::page_bytes`, but one if there is
-    /// any. What is [away](Self::is_away) is not in it, and what is older than the policy wants may
-    /// be until the room is used.
+    /// offset; at most `limit`, `Limits::page_entries` and `Limits::page_bytes`, but one if there
+    /// is any. What is [away](Self::is_away) is not in it, and what is older than the policy wants
+    /// may be until the room is used.
     ///
     /// Work: the page.
     pub fn history(
@@ -198,8 +198,9 @@ impl Hub {
         room.history().map(History::first)
     }
 
-    /// A page of a room's history, as [`NamespaceContext::history`](crate::NamespaceContext::history) gives it; empty when
-    /// there is no such room.
+    /// A page of a room's history; see
+    /// [`NamespaceContext::history`](crate::NamespaceContext::history). It is empty when there is
+    /// no such room.
     ///
     /// Work: the page.
     ///

@@ -22,7 +22,7 @@ impl Hub {
         Some(self.config.policies.get(extra.policy))
     }
 
-    /// Whether rooms of a policy have a history, and presence.
+    /// True for each that rooms of a policy have: a history, presence.
     pub(super) fn wants(&self, policy: &RoomPolicy) -> (bool, bool) {
         let shows = policy.presence != PresencePolicy::Off;
         (

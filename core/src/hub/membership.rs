@@ -131,7 +131,7 @@ impl Hub {
         Ok((slot, false))
     }
 
-    /// Whether the policy of a room lets a connection in; gives what presence is to show of it.
+    /// Checks that the policy of a room lets a connection in. Gives what presence is to show of it.
     fn check_policy(
         &self,
         policy: usize,
@@ -270,7 +270,7 @@ impl Hub {
             && policy.presence == PresencePolicy::Members
             && !grace.is_zero();
         if let Some(presence) = self.rooms.presence_mut(slot) {
-            // Also when nobody is left to be told: all may be back within the grace, one after the other.
+            // Also when nobody is left to be told: all may be back within the grace.
             let before = presence.users();
             let until = (waits && before <= list_max).then(|| now + grace);
             match presence.depart(who, until) {

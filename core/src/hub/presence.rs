@@ -1,4 +1,4 @@
-//! Who is seen in rooms: what members are told of who comes and goes, and pages of those who are in.
+//! Presence in rooms: notices of users who come and go, and pages of those who are in.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
@@ -46,7 +46,7 @@ impl Hub {
         }
     }
 
-    /// Tells the members of a room that somebody came or went. `before` is how many users there were.
+    /// Tells the members of a room that somebody came or went. There were `before` users.
     ///
     /// Above the limit of the list there are only counts: nobody could keep a list by what is told.
     pub(super) fn announce(
@@ -105,8 +105,8 @@ impl Hub {
     }
 
     /// A page of those who are in a room, users by name; `after` is the `next` of the page before.
-    /// At most `limit`, `Limits::page_entries` and `Limits::page_bytes`; with a limit of 0 there are
-    /// only the counts. A room that there is not has an empty page.
+    /// At most `limit`, `Limits::page_entries` and `Limits::page_bytes`; with a limit of 0 there
+    /// are only the counts. A room that there is not has an empty page.
     ///
     /// Work: the page.
     ///

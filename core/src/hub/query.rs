@@ -95,7 +95,7 @@ impl<'a> From<&'a Connection> for ConnectionInfo<'a> {
             id: conn.id,
             user: conn.user.as_deref(),
             since: conn.since,
-            heard: conn.pulse.heard,
+            heard: conn.heartbeat.heard,
         }
     }
 }

@@ -31,8 +31,8 @@ impl Hub {
     ) -> Result<bool, UnknownConn> {
         let limits = &self.config.limits;
         let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
-        connection.pulse.heard = now;
-        connection.pulse.pinged = false;
+        connection.heartbeat.heard = now;
+        connection.heartbeat.pinged = false;
         if frame.len() > limits.message_bytes {
             let reason = "message over the size limit";
             self.close(now, conn, CloseCode::TOO_BIG, reason, out)?;

@@ -30,7 +30,8 @@ pub struct ConnState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     session: Option<Box<str>>,
     buckets: Buckets,
-    pulse: Heartbeat,
+    #[serde(rename = "pulse")]
+    heartbeat: Heartbeat,
 }
 
 impl ConnState {
@@ -183,7 +184,7 @@ impl Hub {
         self.rooms.histories.opened()
     }
 
-    /// Whether that changed since this was last asked.
+    /// True when that changed since this was last asked.
     pub(crate) const fn take_unsaved(&mut self) -> bool {
         self.rooms.histories.take_unsaved()
     }
@@ -216,7 +217,7 @@ impl Hub {
             since: conn.since,
             session: conn.session.clone(),
             buckets: conn.buckets,
-            pulse: conn.pulse,
+            heartbeat: conn.heartbeat,
         })
     }
 
@@ -241,63 +242,7 @@ impl Hub {
             waiting.push((room.room, room.waiting));
         }
         for conn in conns {
-            let id = conn.id;
-            let mut pulse = conn.pulse;
-            // The heartbeat may have been switched on or off since.
-            pulse.deadline = match (hub.config.limits.heartbeat, pulse.deadline) {
-                (Some(heartbeat), None) => Some(pulse.heard + heartbeat),
-                (Some(_), deadline) => deadline,
-                (None, _) => None,
-            };
-            pulse.pinged &= pulse.deadline.is_some();
-            let fresh = Connection {
-                id,
-                user: conn.user,
-                rooms: Vec::with_capacity(conn.rooms.len()),
-                metas: Metas::default(),
-                since: conn.since,
-                session: conn.session,
-                buckets: conn.buckets,
-                pulse,
-            };
-            if id.serial() >= hub.next_serial || !hub.conns.insert(fresh) {
-                return Err(RestoreError::Conn(id));
-            }
-            let limits = &hub.config.limits;
-            let bytes: usize = conn
-                .rooms
-                .iter()
-                .map(|room| RoomName::listed_bytes(room))
-                .sum();
-            let few = conn.rooms.len() <= limits.rooms_per_connection
-                && limits.room_names_bytes.is_none_or(|limit| bytes <= limit);
-            let named = |room: &String| RoomName::check(room, limits.room_name_bytes).is_ok();
-            if !few || !conn.rooms.iter().all(named) {
-                return Err(RestoreError::Room(id));
-            }
-            for (index, room) in conn.rooms.iter().enumerate() {
-                if hub.members(room).binary_search(&id).is_ok() {
-                    return Err(RestoreError::Room(id));
-                }
-                let slot = match hub.rooms.find(room) {
-                    Some((slot, _)) => slot,
-                    None => {
-                        let policy = hub.config.policies.index_of(room);
-                        hub.open(conn.since, room, policy)
-                    }
-                };
-                hub.rooms.add(slot, id);
-                if let Some(conn) = hub.conns.get_mut(id) {
-                    conn.rooms.push(slot);
-                }
-                if hub.rooms.get(slot).extra.is_some() {
-                    let metas = conn.metas.iter();
-                    let mut metas = metas.filter(|(other, _)| *other == index);
-                    let meta = metas.next().map(|(_, meta)| meta.clone().into());
-                    // Everybody knows already.
-                    hub.arrive(slot, id, meta, &mut Outbox::new());
-                }
-            }
+            hub.wake_conn(conn)?;
         }
         for (room, waiting) in waiting {
             hub.wait_for(&room, waiting);
@@ -312,6 +257,68 @@ impl Hub {
 }
 
 impl Hub {
+    /// A connection that was there, with its rooms.
+    fn wake_conn(&mut self, conn: ConnState) -> Result<(), RestoreError> {
+        let id = conn.id;
+        let mut heartbeat = conn.heartbeat;
+        // The heartbeat may have been switched on or off since.
+        heartbeat.deadline = match (self.config.limits.heartbeat, heartbeat.deadline) {
+            (Some(silence), None) => Some(heartbeat.heard + silence),
+            (Some(_), deadline) => deadline,
+            (None, _) => None,
+        };
+        heartbeat.pinged &= heartbeat.deadline.is_some();
+        let fresh = Connection {
+            id,
+            user: conn.user,
+            rooms: Vec::with_capacity(conn.rooms.len()),
+            metas: Metas::default(),
+            since: conn.since,
+            session: conn.session,
+            buckets: conn.buckets,
+            heartbeat,
+        };
+        if id.serial() >= self.next_serial || !self.conns.insert(fresh) {
+            return Err(RestoreError::Conn(id));
+        }
+        let limits = &self.config.limits;
+        let bytes: usize = conn
+            .rooms
+            .iter()
+            .map(|room| RoomName::listed_bytes(room))
+            .sum();
+        let few = conn.rooms.len() <= limits.rooms_per_connection
+            && limits.room_names_bytes.is_none_or(|limit| bytes <= limit);
+        let named = |room: &String| RoomName::check(room, limits.room_name_bytes).is_ok();
+        if !few || !conn.rooms.iter().all(named) {
+            return Err(RestoreError::Room(id));
+        }
+        for (index, room) in conn.rooms.iter().enumerate() {
+            if self.members(room).binary_search(&id).is_ok() {
+                return Err(RestoreError::Room(id));
+            }
+            let slot = match self.rooms.find(room) {
+                Some((slot, _)) => slot,
+                None => {
+                    let policy = self.config.policies.index_of(room);
+                    self.open(conn.since, room, policy)
+                }
+            };
+            self.rooms.add(slot, id);
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.rooms.push(slot);
+            }
+            if self.rooms.get(slot).extra.is_some() {
+                let metas = conn.metas.iter();
+                let mut metas = metas.filter(|(other, _)| *other == index);
+                let meta = metas.next().map(|(_, meta)| meta.clone().into());
+                // Everybody knows already.
+                self.arrive(slot, id, meta, &mut Outbox::new());
+            }
+        }
+        Ok(())
+    }
+
     /// A room with a history, whose messages are with the host.
     fn wake_room(&mut self, state: &RoomState) -> Result<(), RestoreError> {
         let known = RoomName::check(&state.room, self.limits().room_name_bytes);
@@ -362,7 +369,7 @@ impl Hub {
     }
 }
 
-/// What a room must not forget.
+/// The ground state of a room.
 fn room_state(room: &Room) -> Option<RoomState> {
     let history = room.history().map(History::saved);
     let waiting = room.presence().map(Presence::waiting).unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::{
     policy::Overflow, room::Except, time::Timestamp, wire::CloseCode, wire::ConnId, wire::Frame,
 };
 
-/// One thing for the host to do; to be carried out in order.
+/// A thing for the host to do. Commands are carried out in order.
 ///
 /// Exhaustive on purpose: a new variant must break every host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Command<'a> {
         to: &'a [ConnId],
         /// The message.
         frame: Frame<'a>,
-        /// What a host may do with it when the queue of a recipient is full.
+        /// Says what a host may do with it when the queue of a recipient is full.
         class: Class<'a>,
     },
     /// Send what is queued, then a close frame, then end the transport. The hub has forgotten the
@@ -55,7 +55,7 @@ pub enum Command<'a> {
         at: Timestamp,
         /// The frame that is sent.
         frame: &'a str,
-        /// Who never gets it.
+        /// The connections and users that never get it.
         except: &'a Except,
     },
     /// The ground state of a room changed, see [`Hub::room_state`](crate::Hub::room_state); when
@@ -66,21 +66,23 @@ pub enum Command<'a> {
         room: &'a str,
     },
     /// Give the messages of a room back that were kept, by
-    /// [`Hub::history_loaded`](crate::Hub::history_loaded), before the next input: a client waits for them.
+    /// [`Hub::history_loaded`](crate::Hub::history_loaded), before the next input: a client waits
+    /// for them.
     LoadHistory {
         /// The room.
         room: &'a str,
     },
 }
 
-/// What a host may do with a message when the queue of a recipient is full.
+/// Says what a host may do with a message when the queue of a recipient is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class<'a> {
     /// It must arrive while the connection lives: an answer, an error, a notice. Queues have some
     /// room reserved for these.
     Control,
-    /// The same, of an answer by which the recipient knows where it stands in a room: a notice of a gap
-    /// that was queued before it does not count behind it. Only of rooms that drop their oldest messages.
+    /// The same, of an answer by which the recipient knows where it stands in a room: a notice of a
+    /// gap that was queued before it does not count behind it. Only of rooms that drop their oldest
+    /// messages.
     Position(Shed<'a>),
     /// The recipient is to be closed as too slow.
     Message,

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 /// touched: by a message, by its beginning or by its last member's leaving.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Histories {
-    /// What all messages take in memory.
+    /// Bytes of memory that all messages take.
     bytes: usize,
     next: u64,
     /// Rooms that hold messages.
@@ -20,7 +20,7 @@ pub(crate) struct Histories {
     blank: BTreeMap<u64, u32>,
     /// How many have begun.
     opened: u64,
-    /// Whether that changed since somebody saved it.
+    /// True when that changed since somebody saved it.
     unsaved: bool,
 }
 
@@ -95,7 +95,7 @@ impl Histories {
         }
     }
 
-    /// What all messages take in memory.
+    /// Bytes of memory that all messages take.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -110,7 +110,7 @@ impl Histories {
         self.opened = opened;
     }
 
-    /// Whether the number of those that have begun changed since this was last asked.
+    /// True when the number of those that have begun changed since this was last asked.
     pub(crate) const fn take_unsaved(&mut self) -> bool {
         core::mem::replace(&mut self.unsaved, false)
     }

@@ -118,7 +118,7 @@ struct Kept {
     except: Except,
 }
 
-// One for each message that is kept, and counted for it: `Limits::history_bytes` holds so many fewer.
+// One for each message that is kept, and counted in `Limits::history_bytes`.
 const _: () = assert!(size_of::<Kept>() <= 40);
 
 impl Kept {
@@ -152,7 +152,7 @@ pub(crate) struct History {
     pub(crate) seq: u64,
 }
 
-/// What must not be forgotten of a history, but its messages.
+/// The ground state of a history, without its messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedHistory {
     pub(crate) life: u64,
@@ -209,7 +209,7 @@ impl History {
         }
     }
 
-    /// What must not be forgotten of it.
+    /// Its ground state.
     pub(crate) fn saved(&self) -> SavedHistory {
         SavedHistory {
             life: self.life,
@@ -278,8 +278,8 @@ impl History {
         self.bytes.saturating_add(self.away_bytes)
     }
 
-    /// How long a room without members is remembered for it at most, whatever the policy: where nothing
-    /// was ever said there is little to go on with, and to make such rooms costs nobody anything.
+    /// How long a room without members is remembered for it at most, whatever the policy: where
+    /// nothing was ever said there is little to go on with, and such rooms cost nothing to make.
     pub(crate) const fn idle_max(&self) -> Duration {
         if self.top == 0 {
             Duration::from_secs(60)

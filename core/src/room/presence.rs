@@ -108,7 +108,7 @@ impl Presence {
         self.users.len() + self.guests.len()
     }
 
-    /// A connection came into the room. Gives what is shown of its user: that of the first connection.
+    /// A connection came into the room. Gives what is shown of its user: that of the first.
     pub(crate) fn arrive(
         &mut self,
         who: Who<'_>,

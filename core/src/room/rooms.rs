@@ -22,7 +22,7 @@ pub(crate) struct Rooms {
     memberships: usize,
     /// It changes with its rooms alone.
     pub(crate) histories: Histories,
-    /// One entry for each room that has something to do later.
+    /// An entry for each room that has something to do later.
     dues: BTreeSet<(Timestamp, Box<str>)>,
     /// Rooms that are there for users alone that are waited for.
     vacant: usize,
@@ -151,7 +151,7 @@ impl Rooms {
         }
     }
 
-    /// Whether a policy matches the room of a slot; false also where there is no room.
+    /// True when a policy matches the room of a slot; false also where there is no room.
     pub(crate) fn has_extra(&self, slot: u32) -> bool {
         self.slots
             .get(slot as usize)

@@ -119,10 +119,10 @@ impl Hub {
     }
 
     /// The host gives back what it kept of a room's history: after
-    /// [`Command::LoadHistory`](crate::Command::LoadHistory), before the next input; or all at once when it
-    /// starts. The messages are those of [`Command::Append`](crate::Command::Append), oldest first.
-    /// Those that are missing are as if they had been dropped: whoever needs them is told that they
-    /// are lost. Messages that the hub did not forget are not taken twice.
+    /// [`Command::LoadHistory`](crate::Command::LoadHistory), before the next input; or all at once
+    /// when it starts. The messages are those of [`Command::Append`](crate::Command::Append),
+    /// oldest first. Those that are missing are as if they had been dropped: whoever needs them is
+    /// told that they are lost. Messages that the hub did not forget are not taken twice.
     ///
     /// Work: these messages, and the requests that waited for them.
     pub fn history_loaded(

@@ -16,7 +16,7 @@ struct JoinData<'a> {
     /// The position that the client has seen: a [`SincePosition`].
     #[serde(borrow)]
     since: Option<&'a RawValue>,
-    /// What presence shows of the client: any JSON.
+    /// The value that presence shows of the client: any JSON.
     #[serde(borrow)]
     meta: Option<&'a RawValue>,
 }
@@ -75,8 +75,8 @@ impl Hub {
         Ok(())
     }
 
-    /// What a member missed since a position: the index of the first such message, and how many;
-    /// `None` when it cannot have them.
+    /// Looks up what a member missed since a position: the index of the first such message, and how
+    /// many; `None` when it cannot have them.
     fn missed(
         &mut self,
         now: Timestamp,
@@ -117,7 +117,7 @@ impl Hub {
         }
     }
 
-    /// Whether a join at this position has to wait for the host.
+    /// True when a join at this position has to wait for the host.
     fn waits_for(&self, room: &str, since: &SincePosition<'_>) -> bool {
         let history = self.table().find(room).and_then(|(_, room)| room.history());
         history
