@@ -201,18 +201,12 @@ impl NamespaceContext<'_> {
         offsets: impl RangeBounds<u64>,
         limit: usize,
     ) -> HistoryRead {
-        let NamespaceContext {
-            now,
-            hub,
-            out,
-            replies,
-        } = self;
-        if !hub.is_away(room) {
-            return HistoryRead::ready(hub.history_page(*now, room, offsets, limit));
+        if !self.is_away(room) {
+            return HistoryRead::ready(self.history_page(self.now, room, offsets, limit));
         }
-        out.load_history(room);
-        let top = hub.position(room).offset;
-        replies.reads.ask(room, offsets, limit, top)
+        self.out.load_history(room);
+        let top = self.position(room).offset;
+        self.replies.reads.ask(room, offsets, limit, top)
     }
 }
 

@@ -282,11 +282,8 @@ impl Hub {
             return Err(RestoreError::Conn(id));
         }
         let limits = &self.config.limits;
-        let bytes: usize = conn
-            .rooms
-            .iter()
-            .map(|room| RoomName::listed_bytes(room))
-            .sum();
+        let names = conn.rooms.iter();
+        let bytes: usize = names.map(|room| RoomName::listed_bytes(room)).sum();
         let few = conn.rooms.len() <= limits.rooms_per_connection
             && limits.room_names_bytes.is_none_or(|limit| bytes <= limit);
         let named = |room: &String| RoomName::check(room, limits.room_name_bytes).is_ok();

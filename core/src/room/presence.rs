@@ -209,11 +209,8 @@ impl Presence {
     pub(crate) fn waiting(&self) -> Vec<(Box<str>, Timestamp, Option<Box<str>>)> {
         let waiting = self.waiting.iter();
         let waiting = waiting.map(|(until, user)| {
-            let meta = self
-                .users
-                .get(user)
-                .and_then(|present| present.meta.as_deref());
-            (user.clone(), *until, meta.map(Into::into))
+            let meta = self.meta(Some(user)).map(Into::into);
+            (user.clone(), *until, meta)
         });
         waiting.collect()
     }
