@@ -82,7 +82,6 @@ impl Room {
     }
 
     /// Appends its members, but for one.
-    #[inline]
     pub(crate) fn push_members(&self, but: Option<ConnId>, to: &mut Vec<ConnId>) {
         match but.map(|conn| self.members.binary_search(&conn)) {
             Some(Ok(at)) => {

@@ -25,10 +25,8 @@ impl Hub {
     /// True for each that rooms of a policy have: a history, presence.
     pub(super) fn wants(&self, policy: &RoomPolicy) -> (bool, bool) {
         let shows = policy.presence != PresencePolicy::Off;
-        (
-            policy.history.is_some() && !self.config.raw,
-            shows && !self.config.raw,
-        )
+        let enveloped = !self.config.raw;
+        (policy.history.is_some() && enveloped, shows && enveloped)
     }
 
     /// Opens a room that there is none of, with what its policy wants.

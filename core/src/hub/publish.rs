@@ -45,7 +45,9 @@ impl Hub {
                 }
             },
         );
-        answer_publish(message, room, delivery, out);
+        if id.is_some() {
+            answer_publish(message, room, delivery, out);
+        }
         delivery
     }
 

@@ -103,12 +103,13 @@ impl Hub {
         } = match Envelope::decode(text) {
             Ok(envelope) => envelope,
             Err(read) => {
-                let addressed = (
-                    read.event.as_deref(),
-                    read.id.as_ref(),
-                    read.room.as_deref(),
+                let (event, room) = (read.event.as_deref(), read.room.as_deref());
+                self.refuse(
+                    conn,
+                    (event, read.id.as_ref(), room),
+                    read.error.into(),
+                    out,
                 );
-                self.refuse(conn, addressed, read.error.into(), out);
                 return Received::Settled;
             }
         };

@@ -45,11 +45,19 @@ impl Hub {
         text.push_str(message.data.as_str());
         text.push('}');
         if let Some((_, room)) = self.rooms.find(room) {
-            let but = (message.echo != Some(true)).then_some(conn);
-            room.push_members(but, out.recipients());
+            let to = out.recipients();
+            match room.members.binary_search(&conn) {
+                Ok(at) if message.echo != Some(true) => {
+                    to.extend_from_slice(&room.members[..at]);
+                    to.extend_from_slice(&room.members[at + 1..]);
+                }
+                _ => to.extend_from_slice(&room.members),
+            }
         }
         let delivery = Delivery::queued(out.send(draft, Kind::MESSAGE));
-        answer_publish(message, room, delivery, out);
+        if id.is_some() {
+            answer_publish(message, room, delivery, out);
+        }
         Ok(delivery)
     }
 
@@ -187,8 +195,10 @@ impl Hub {
         } else {
             let mut sources = 0;
             for room in &audience.rooms {
-                to.extend_from_slice(self.members(room));
-                sources += 1;
+                if let Some((_, room)) = self.rooms.find(room) {
+                    to.extend_from_slice(&room.members);
+                    sources += 1;
+                }
             }
             for user in &audience.users {
                 to.extend_from_slice(self.conns.of_user(user));
@@ -222,25 +232,22 @@ impl Hub {
     }
 }
 
-/// Tells the sender of a message with an id how many it reached.
-#[inline]
+/// Tells the sender of a message how many it reached.
+#[inline(never)]
 pub(super) fn answer_publish(
     message: &Message<'_>,
     room: &str,
     delivery: Delivery,
     out: &mut Outbox,
 ) {
-    let id = message.id.as_ref();
-    if id.is_some() {
-        out.send_to(message.conn, |text| {
-            write_head(text, &message.event, id, Some(room));
-            write_number(text, r#","data":{"reached":"#, delivery.queued);
-            if let Some(offset) = delivery.offset {
-                write_number(text, r#","offset":"#, offset);
-            }
-            text.push_str("}}");
-        });
-    }
+    out.send_to(message.conn, |text| {
+        write_head(text, &message.event, message.id.as_ref(), Some(room));
+        write_number(text, r#","data":{"reached":"#, delivery.queued);
+        if let Some(offset) = delivery.offset {
+            write_number(text, r#","offset":"#, offset);
+        }
+        text.push_str("}}");
+    });
 }
 
 /// `dedup` of the part of a sorted vector from `first` on.

@@ -71,11 +71,8 @@ impl Hub {
         self.trim_told(now, slot, out);
         let reader = Some(self.reader(conn, &data.conn));
         let kind = self.position_kind(slot, out);
-        let history = self
-            .table()
-            .get(slot)
-            .history()
-            .ok_or(PageError::NoHistory)?;
+        let history = self.table().get(slot).history();
+        let history = history.ok_or(PageError::NoHistory)?;
         let span = (data.after, data.before);
         let page = self.page(history, span, data.after.is_some(), limit, reader);
         answer(kind, conn, request, out, |text| {
