@@ -154,7 +154,7 @@ by_name!(
     "`history` is empty: give it `history.messages`, `history.bytes` or `history.age_s`, or leave all \
      of `history` out for rooms that keep none"
 );
-by_name!(read Wire);
+by_name!(read Wire, None);
 
 /// Policies that cannot be meant so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -360,9 +360,8 @@ impl Hub {
     /// Whether the policy of a room without a history has it wait for users.
     fn is_waited_in(&self, room: &str) -> bool {
         let policy = self.config.policies.of(room);
-        policy.is_some_and(|policy| {
-            policy.presence == PresencePolicy::Members && policy.history.is_none()
-        })
+        let policy = policy.filter(|policy| policy.history.is_none());
+        policy.is_some_and(|policy| policy.presence == PresencePolicy::Members)
     }
 }
 

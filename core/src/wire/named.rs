@@ -102,9 +102,6 @@ macro_rules! by_name {
             }
         }
     };
-    (read $type:ty) => {
-        $crate::wire::named::by_name!(read $type, None);
-    };
     (read $type:ty, $fault_of_none:expr) => {
         impl<'de> ::serde::Deserialize<'de> for $type {
             fn deserialize<D: ::serde::Deserializer<'de>>(
@@ -116,7 +113,7 @@ macro_rules! by_name {
         }
     };
     ($type:ty) => {
-        $crate::wire::named::by_name!(read $type);
+        $crate::wire::named::by_name!(read $type, None);
         $crate::wire::named::by_name!(write $type);
     };
 }
