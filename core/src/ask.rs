@@ -16,16 +16,11 @@ pub use self::{
     error::{AskError, wire},
     handle::{NamespaceHandle, Nowhere, Transport},
 };
-use crate::{
-    gateway::{Applied, Input},
-    hub::{
-        Audience, ConnId, ConnectionInfo, ConnectionSummary, Counts, Delivery, Hub, RoomSummary,
-    },
-    policy::Policies,
-    room::{HistoryPage, Position, PresencePage},
-    time::Timestamp,
-    wire::CloseCode,
+use crate::hub::{
+    Audience, ConnId, ConnectionInfo, ConnectionSummary, Counts, Delivery, Hub, RoomSummary,
 };
+use crate::room::{HistoryPage, Position, PresencePage};
+use crate::{gateway::Applied, gateway::Input, policy::Policies, time::Timestamp, wire::CloseCode};
 
 /// A question or a wish.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,23 +1,13 @@
 //! The journal: every input of every namespace, one JSON line each, to be replayed.
 
-use alloc::{
-    borrow::Cow,
-    boxed::Box,
-    collections::BTreeMap,
-    string::{String, ToString},
-};
+use alloc::{borrow::Cow, boxed::Box, collections::BTreeMap, string::String, string::ToString};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    gateway::{App, Gateway, Input},
-    hub::Hub,
-    hub::limits::Config,
-    hub::state::HubState,
-    outbox::Outbox,
-    time::Timestamp,
-};
+use crate::gateway::{App, Gateway, Input};
+use crate::hub::{Config, Hub, HubState};
+use crate::{outbox::Outbox, time::Timestamp};
 
 /// One line of a journal.
 ///
@@ -77,12 +67,11 @@ impl Start {
         unix_ms: u64,
         version: impl Into<String>,
     ) -> Self {
-        let (run, version) = (run.into(), version.into());
         Self {
-            run,
+            run: run.into(),
             part,
             unix_ms,
-            version,
+            version: version.into(),
         }
     }
 }

@@ -154,7 +154,7 @@ by_name!(
     "`history` is empty: give it `history.messages`, `history.bytes` or `history.age_s`, or leave all \
      of `history` out for rooms that keep none"
 );
-by_name!(read Wire);
+by_name!(read Wire, None);
 
 /// Policies that cannot be meant so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -270,9 +270,7 @@ impl Policies {
 
     /// The policy of a room. Work: the lengths of all patterns, and the name's for each.
     pub fn of(&self, room: &str) -> Option<&RoomPolicy> {
-        self.rooms
-            .iter()
-            .find(|policy| policy.pattern.matches(room))
+        self.index_of(room).map(|index| self.get(index))
     }
 
     /// The index of a room's policy.

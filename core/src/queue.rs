@@ -7,15 +7,14 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-pub use crate::room::recovery::gap_notice;
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, string::String};
 
 use self::losses::Losses;
 pub use self::{
     limits::QueueLimits,
     tag::{Loss, Sheddable, Tag},
 };
-use crate::policy::Overflow;
+use crate::{policy::Overflow, wire::write_head, wire::write_number};
 
 /// Frames in the order in which they are to be written to one connection, counted in bytes and
 /// frames, within [`QueueLimits`].
@@ -33,8 +32,8 @@ use crate::policy::Overflow;
 /// 3. The close frame goes behind everything by [`push_last`](Self::push_last).
 /// 4. It writes [`chunks`](Self::chunks), and says by [`advance`](Self::advance) how far it came.
 ///
-/// `B` is a buffer of one or several whole frames, which queues may share. The first is held inline:
-/// the usual queue, with none or one in it, never touches the heap.
+/// `B` is a buffer of one or several whole frames, which queues may share. The first is held
+/// inline: the usual queue, with none or one in it, never touches the heap.
 ///
 /// ```
 /// use roomcast_core::{queue::{Pushed, QueueLimits, SendQueue, Tag}};
@@ -71,6 +70,9 @@ struct Chunk<B> {
     frames: u32,
     tag: Tag,
 }
+
+// One for each frame that waits, and room for one in each connection's empty queue.
+const _: () = assert!(size_of::<Chunk<&[u8]>>() <= 48 && size_of::<SendQueue<&[u8]>>() <= 128);
 
 impl<B: AsRef<[u8]>> Chunk<B> {
     fn bytes(&self) -> &[u8] {
@@ -150,8 +152,8 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     /// them; how is up to their tag.
     ///
     /// `cut` is for a buffer of which so many bytes are written, should everything be dropped: see
-    /// [`discard`](Self::discard). `notice` makes the frame that tells that messages of a room behind
-    /// an offset were dropped; see [`gap_notice`].
+    /// [`discard`](Self::discard). `notice` makes the frame that tells that messages of a room
+    /// behind an offset were dropped; see [`gap_notice`].
     ///
     /// Work: what is queued.
     pub fn settle(
@@ -287,4 +289,18 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         let bytes = self.bytes > limits.bytes_max && self.only().is_none();
         bytes || self.frames() > limits.frames_max
     }
+}
+
+/// The text of a `$gap`: messages of a room behind this offset were dropped for who reads it,
+/// because it reads too slowly; see [`Shed`](crate::outbox::Shed). The offset is 0 where there is
+/// no history.
+///
+/// It stands where the first of them was, so that nobody needs to be asked for it: whatever the
+/// reader was told before, it was a member there.
+pub fn gap_notice(room: &str, after: u64) -> String {
+    let mut text = String::new();
+    write_head(&mut text, "$gap", None, Some(room));
+    write_number(&mut text, r#","data":{"after":"#, after);
+    text.push_str("}}");
+    text
 }

@@ -12,15 +12,10 @@ use core::{fmt, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::path::Pattern;
-use crate::{
-    gateway::{
-        Admission, Context, Failure, NamespaceContext, Outcome, Rejection, RoomAction,
-        UpgradeRequest,
-    },
-    wire::close::DisconnectReason,
-    wire::envelope::{Message, check_event},
-    wire::frame::Frame,
+use crate::gateway::{
+    Admission, Context, Failure, NamespaceContext, Outcome, Rejection, RoomAction, UpgradeRequest,
 };
+use crate::wire::{DisconnectReason, Frame, Message, check_event};
 
 #[cfg(feature = "garde")]
 pub use self::extract::Valid;
@@ -175,6 +170,18 @@ impl<S> Route<S> {
     }
 }
 
+/// Methods that add guards and hooks, each to the list of its kind.
+macro_rules! hooks {
+    ($($(#[$doc:meta])* $add:ident $list:ident: $kind:ident($($arg:ty),*) $(-> $result:ty)?;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $add(mut self, hook: impl $kind($($arg),*) $(-> $result)? + 'static) -> Self {
+            self.$list.push(Box::new(hook));
+            self.of_one_kind()
+        })*
+    };
+}
+
 /// Without state.
 impl Default for Router {
     fn default() -> Self {
@@ -269,16 +276,6 @@ impl<S> Router<S> {
         self.of_one_kind()
     }
 
-    /// Adds a guard before every message but protocol verbs.
-    #[must_use]
-    pub fn guard(
-        mut self,
-        guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static,
-    ) -> Self {
-        self.guards.push(Box::new(guard));
-        self.of_one_kind()
-    }
-
     /// Adds a guard before the messages of one event.
     ///
     /// # Panics
@@ -292,26 +289,6 @@ impl<S> Router<S> {
     ) -> Self {
         self.event(event).guards.push(Box::new(guard));
         self.of_one_kind()
-    }
-
-    /// Adds a guard before what clients do to rooms; see [`Gateway::admit`](crate::Gateway::admit).
-    #[must_use]
-    pub fn guard_rooms(
-        mut self,
-        guard: impl Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure> + 'static,
-    ) -> Self {
-        self.room_guards.push(Box::new(guard));
-        self.of_one_kind()
-    }
-
-    /// Adds a guard before every request for a WebSocket.
-    #[must_use]
-    pub fn guard_upgrade(
-        mut self,
-        guard: impl Fn(&UpgradeRequest<'_>, &S) -> Result<(), Rejection> + 'static,
-    ) -> Self {
-        self.upgrade_guards.push(Box::new(guard));
-        self
     }
 
     /// Says who connects, behind the guards; see [`Gateway::upgrade`](crate::Gateway::upgrade).
@@ -329,73 +306,45 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in the order in which they were
-    /// added; the first one that refuses a connection is the last.
-    #[must_use]
-    pub fn on_connect(
-        mut self,
-        hook: impl FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection> + 'static,
-    ) -> Self {
-        self.connect.push(Box::new(hook));
-        self
+    hooks! {
+        /// Adds a guard before every message but protocol verbs.
+        guard guards: Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure>;
+        /// Adds a guard before what clients do to rooms; see
+        /// [`Gateway::admit`](crate::Gateway::admit).
+        guard_rooms room_guards: Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>;
+        /// Adds a guard before every request for a WebSocket.
+        guard_upgrade upgrade_guards: Fn(&UpgradeRequest<'_>, &S) -> Result<(), Rejection>;
+        /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in the
+        /// order in which they were added; the first one that refuses a connection is the last.
+        on_connect connect: FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>;
+        /// Adds a hook for [`Gateway::disconnect`](crate::Gateway::disconnect).
+        on_disconnect disconnect: FnMut(&mut Context<'_>, &mut S, DisconnectReason);
+        /// Adds a hook for [`Gateway::joined`](crate::Gateway::joined).
+        on_joined joined: FnMut(&mut Context<'_>, &mut S, &str);
+        /// Adds a hook for [`Gateway::left`](crate::Gateway::left).
+        on_left left: FnMut(&mut Context<'_>, &mut S, &str);
+        /// Adds a hook for [`Gateway::present`](crate::Gateway::present): a room, and a user who has
+        /// come.
+        on_present present: FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str);
+        /// Adds a hook for [`Gateway::absent`](crate::Gateway::absent): a room, and a user who is
+        /// really gone from it, after the grace for those who reconnect.
+        ///
+        /// ```
+        /// use roomcast_core::Router;
+        ///
+        /// # fn post(_: &str) {}
+        /// // Where a backend has to hear of it: a channel to a task that calls it, for example.
+        /// let router = Router::default()
+        ///     .on_absent(|_, (), room, user| post(&format!("{user} has left {room}")));
+        /// # let _ = router;
+        /// ```
+        on_absent absent: FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str);
+        /// Adds a hook for [`Gateway::drain`](crate::Gateway::drain).
+        on_drain drain: FnMut(&mut NamespaceContext<'_>, &mut S);
     }
 
-    /// Adds a hook for [`Gateway::disconnect`](crate::Gateway::disconnect).
-    #[must_use]
-    pub fn on_disconnect(
-        mut self,
-        hook: impl FnMut(&mut Context<'_>, &mut S, DisconnectReason) + 'static,
-    ) -> Self {
-        self.disconnect.push(Box::new(hook));
-        self
-    }
-
-    /// Adds a hook for [`Gateway::joined`](crate::Gateway::joined).
-    #[must_use]
-    pub fn on_joined(mut self, hook: impl FnMut(&mut Context<'_>, &mut S, &str) + 'static) -> Self {
-        self.joined.push(Box::new(hook));
-        self
-    }
-
-    /// Adds a hook for [`Gateway::left`](crate::Gateway::left).
-    #[must_use]
-    pub fn on_left(mut self, hook: impl FnMut(&mut Context<'_>, &mut S, &str) + 'static) -> Self {
-        self.left.push(Box::new(hook));
-        self
-    }
-
-    /// Adds a hook for [`Gateway::present`](crate::Gateway::present): a room, and a user who has come.
-    #[must_use]
-    pub fn on_present(
-        mut self,
-        hook: impl FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str) + 'static,
-    ) -> Self {
-        self.present.push(Box::new(hook));
-        self
-    }
-
-    /// Adds a hook for [`Gateway::absent`](crate::Gateway::absent): a room, and a user who is really gone from it, after the
-    /// grace for those who reconnect.
-    ///
-    /// ```
-    /// use roomcast_core::Router;
-    ///
-    /// # fn post(_: &str) {}
-    /// // Where a backend has to hear of it: a channel to a task that calls it, for example.
-    /// let router = Router::default()
-    ///     .on_absent(|_, (), room, user| post(&format!("{user} has left {room}")));
-    /// # let _ = router;
-    /// ```
-    #[must_use]
-    pub fn on_absent(
-        mut self,
-        hook: impl FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str) + 'static,
-    ) -> Self {
-        self.absent.push(Box::new(hook));
-        self
-    }
-
-    /// Adds a schedule; see [`Gateway::tick`](crate::Gateway::tick). A period below a millisecond is one millisecond.
+    /// Adds a schedule; see [`Gateway::tick`](crate::Gateway::tick). A period below a millisecond is
+    /// one millisecond.
     #[must_use]
     pub fn every(
         mut self,
@@ -403,16 +352,6 @@ impl<S> Router<S> {
         hook: impl FnMut(&mut NamespaceContext<'_>, &mut S) + 'static,
     ) -> Self {
         self.schedules.push((period, Box::new(hook)));
-        self
-    }
-
-    /// Adds a hook for [`Gateway::drain`](crate::Gateway::drain).
-    #[must_use]
-    pub fn on_drain(
-        mut self,
-        hook: impl FnMut(&mut NamespaceContext<'_>, &mut S) + 'static,
-    ) -> Self {
-        self.drain.push(Box::new(hook));
         self
     }
 

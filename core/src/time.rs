@@ -47,6 +47,12 @@ impl Add<Duration> for Timestamp {
     }
 }
 
+/// True for a number that need not be written, for serde.
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+pub(crate) const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A time of the wall clock: milliseconds since 1970, UTC.
 ///
 /// It prints as RFC 3339, in whole seconds:

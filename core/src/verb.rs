@@ -1,32 +1,52 @@
 //! Protocol verbs: what a client asks with an event that starts with `$`.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+mod history;
+mod join;
+mod members;
 
+use alloc::string::String;
+
+use serde::Deserialize;
+
+use crate::hub::{Hub, RequestError, UnknownConn};
+use crate::wire::{ConnId, Envelope, Frame, Message, write_bool, write_head, write_string};
 use crate::{
-    hub::Hub,
-    hub::conn::ConnId,
-    hub::error::RequestError,
-    outbox::{Kind, Outbox},
-    room::RoomNameError,
-    room::recovery::SincePosition,
-    time::Timestamp,
-    wire::envelope::{Envelope, write_head, write_string},
+    hub::receive::Received, outbox::Kind, outbox::Outbox, room::RoomNameError, time::Timestamp,
 };
 
-/// The `data` of `$join`.
-#[derive(Default, Deserialize)]
-#[serde(expecting = "an object")]
-struct JoinData<'a> {
-    /// The position that the client has seen: a [`SincePosition`].
-    #[serde(borrow)]
-    since: Option<&'a RawValue>,
-    /// What presence shows of the client: any JSON.
-    #[serde(borrow)]
-    meta: Option<&'a RawValue>,
-}
-
 impl Hub {
+    /// A whole message arrived.
+    ///
+    /// The hub answers protocol verbs and faults itself. What it returns, a room publish or an
+    /// application event, is for the application to decide; [`publish`](Self::publish) is what
+    /// happens without one.
+    ///
+    /// Work: bounded by the message's length; a verb touches one room.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive: closed while the message was under way. Nothing changed.
+    pub fn receive<'f>(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'f>,
+        out: &mut Outbox,
+    ) -> Result<Option<Message<'f>>, UnknownConn> {
+        if !self.check_rate(now, conn, frame, out)? {
+            return Ok(None);
+        }
+        Ok(match self.read(now, conn, frame, out) {
+            Received::Message(message) => Some(message),
+            Received::Verb(request) => {
+                self.verb(now, conn, &request, out);
+                None
+            }
+            // Nobody is here to read it.
+            Received::Raw(_) | Received::Settled => None,
+        })
+    }
+
     /// Answers a verb: exactly one answer, with or without an id.
     pub(crate) fn verb(
         &mut self,
@@ -59,55 +79,20 @@ impl Hub {
         }
     }
 
-    fn verb_join(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        request: &Envelope<'_>,
-        out: &mut Outbox,
-    ) -> Result<(), RequestError> {
-        let room = self.room_of(request)?;
-        let (since, meta) = join_data(request.data.as_str()).ok_or(RequestError::JoinData)?;
-        if let Some(since) = &since
-            && self.waits_for(room, since)
-        {
-            return self.park(conn, request, room, out);
-        }
-        let (slot, already) = self.enter(now, conn, room, meta, out)?;
-        let missed = since.as_ref().map(|since| {
-            // Without a history there is nothing to replay from: never partial.
-            self.missed(now, slot, conn, since, out)
-        });
-        let position = self.position_at(slot);
-        let kind = self.position_kind(slot, out);
-        answer_as(kind, conn, request, out, |text| {
-            text.push_str(r#"{"epoch":"#);
-            write_string(text, &position.epoch);
-            text.push_str(r#","offset":"#);
-            text.push_str(itoa::Buffer::new().format(position.offset));
-            text.push_str(r#","already":"#);
-            text.push_str(if already { "true" } else { "false" });
-            match missed {
-                None => {}
-                Some(None) => text.push_str(r#","recovered":false"#),
-                Some(Some((_, count))) => {
-                    text.push_str(r#","recovered":true,"missed":"#);
-                    text.push_str(itoa::Buffer::new().format(count));
-                }
-            }
-            text.push('}');
-        });
-        if let Some((since, (from, _))) = since.zip(missed.flatten()) {
-            self.replay(slot, conn, &since, from, out);
-        }
-        Ok(())
-    }
-
     /// The room of a request that needs one.
-    pub(crate) fn room_of<'a>(&self, request: &'a Envelope<'_>) -> Result<&'a str, RequestError> {
+    fn room_of<'a>(&self, request: &'a Envelope<'_>) -> Result<&'a str, RequestError> {
         let bytes_max = self.limits().room_name_bytes;
         let missing = RequestError::RoomMissing(RoomNameError { bytes_max });
         request.room.as_deref().ok_or(missing)
+    }
+
+    /// The slot of the room of a request that is for members.
+    fn member_of(&self, conn: ConnId, request: &Envelope<'_>) -> Result<u32, RequestError> {
+        let found = self.table().find(self.room_of(request)?);
+        let (slot, _) = found
+            .filter(|(_, room)| room.has(conn))
+            .ok_or(RequestError::NotAMember)?;
+        Ok(slot)
     }
 
     fn verb_leave(
@@ -119,19 +104,16 @@ impl Hub {
     ) -> Result<(), RequestError> {
         let room = self.room_of(request)?;
         let was = self.leave(now, conn, room, out).unwrap_or(false);
-        answer(conn, request, out, |text| {
-            text.push_str(if was {
-                r#"{"was":true}"#
-            } else {
-                r#"{"was":false}"#
-            });
+        answer(Kind::CONTROL, conn, request, out, |text| {
+            write_bool(text, r#"{"was":"#, was);
+            text.push('}');
         });
         Ok(())
     }
 
     fn verb_rooms(&self, conn: ConnId, request: &Envelope<'_>, out: &mut Outbox) {
         let rooms = self.rooms_of(conn).unwrap_or_default();
-        answer(conn, request, out, |text| {
+        answer(Kind::CONTROL, conn, request, out, |text| {
             text.push('[');
             for (at, room) in rooms.iter().enumerate() {
                 if at > 0 {
@@ -144,16 +126,6 @@ impl Hub {
     }
 }
 
-/// The `data` of `$join`, checked to the bottom.
-fn join_data(json: &str) -> Option<(Option<SincePosition<'_>>, Option<&str>)> {
-    let data: JoinData<'_> = object(json)?.unwrap_or_default();
-    let since = match data.since {
-        Some(since) => object(since.get())?,
-        None => None,
-    };
-    Some((since, data.meta.map(RawValue::get)))
-}
-
 /// An object of the given shape, or null; `None` for anything else. A derived struct alone would
 /// also take an array, for its members in order.
 pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Option<T>> {
@@ -163,21 +135,19 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Option<T>>
     serde_json::from_str(json).ok()
 }
 
-pub(crate) fn answer(
-    conn: ConnId,
-    request: &Envelope<'_>,
-    out: &mut Outbox,
-    data: impl FnOnce(&mut alloc::string::String),
-) {
-    answer_as(Kind::CONTROL, conn, request, out, data);
+/// The number of entries that a page is to have; `None` for one that it cannot have.
+fn page_limit(limit: Option<u64>) -> Option<usize> {
+    let limit = limit.unwrap_or(u64::MAX);
+    (limit > 0).then(|| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-pub(crate) fn answer_as(
+/// Answers a request with the data that is written.
+fn answer(
     kind: Kind,
     conn: ConnId,
     request: &Envelope<'_>,
     out: &mut Outbox,
-    data: impl FnOnce(&mut alloc::string::String),
+    data: impl FnOnce(&mut String),
 ) {
     out.send_to_as(conn, kind, |text| {
         let (id, room) = (request.id.as_ref(), request.room.as_deref());

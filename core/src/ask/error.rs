@@ -1,18 +1,13 @@
 //! Why something that was asked for was not done.
 
-use alloc::{
-    borrow::ToOwned,
-    string::{String, ToString},
-};
+use alloc::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
-use crate::{
-    hub::{ConnId, JoinError, SendError, UnknownConn},
-    room::{PageError, RoomName},
-    wire::{Coded, Details, EncodeError, ErrorCode},
-};
+use crate::hub::{ConnId, JoinError, SendError, UnknownConn};
+use crate::wire::{Coded, Details, EncodeError, ErrorCode};
+use crate::{room::PageError, room::RoomNameError};
 
 /// Something that a namespace was asked for and that was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,66 +102,53 @@ pub mod wire {
     }
 }
 
-/// An error on its way. Errors have no form of their own: a handler that returned one would be taken
-/// for one that returns a value.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Travelling {
-    /// The limit.
-    Room(usize),
-    JoinRoom(usize),
-    RoomLimit(usize),
-    RoomNames(usize),
-    MemberLimit(usize),
-    Meta(usize),
-    Metas(usize),
-    UnknownConn(ConnId),
-    NoHistory,
-    NoPresence,
-    Cursor,
-    /// Any other in its words: what only the asked namespace can know is above.
-    Unavailable(String),
+/// The errors that travel as they are: each in the form that it has on its way.
+macro_rules! travelling {
+    ($($name:ident $(($member:ident: $type:ty))? = $error:ident($($fault:tt)+),)*) => {
+        /// An error on its way. Errors have no form of their own: a handler that returned one would be
+        /// taken for one that returns a value.
+        #[derive(Debug, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Travelling {
+            $($name $(($type))?,)*
+            /// Any other in its words: what only the asked namespace can know is above.
+            Unavailable(String),
+        }
+
+        impl From<AskError> for Travelling {
+            #[allow(clippy::wildcard_enum_match_arm)] // all others travel as their text
+            fn from(error: AskError) -> Self {
+                match error {
+                    $(AskError::$error($($fault)+) => Self::$name $(($member))?,)*
+                    AskError::Join(JoinError::UnknownConn(UnknownConn(conn))) => {
+                        Self::UnknownConn(conn)
+                    }
+                    other => Self::Unavailable(other.to_string()),
+                }
+            }
+        }
+
+        impl From<Travelling> for AskError {
+            fn from(error: Travelling) -> Self {
+                match error {
+                    $(Travelling::$name $(($member))? => Self::$error($($fault)+),)*
+                    Travelling::Unavailable(why) => Self::Unavailable(why),
+                }
+            }
+        }
+    };
 }
 
-impl From<AskError> for Travelling {
-    #[allow(clippy::wildcard_enum_match_arm)] // all others travel as their text
-    fn from(error: AskError) -> Self {
-        match error {
-            AskError::Encode(EncodeError::Room(fault)) => Self::Room(fault.bytes_max),
-            AskError::Join(JoinError::Room(fault)) => Self::JoinRoom(fault.bytes_max),
-            AskError::Join(JoinError::RoomLimit { limit }) => Self::RoomLimit(limit),
-            AskError::Join(JoinError::RoomNames { limit }) => Self::RoomNames(limit),
-            AskError::UnknownConn(UnknownConn(conn))
-            | AskError::Join(JoinError::UnknownConn(UnknownConn(conn))) => Self::UnknownConn(conn),
-            AskError::Join(JoinError::MemberLimit { limit }) => Self::MemberLimit(limit),
-            AskError::Join(JoinError::Meta { bytes_max }) => Self::Meta(bytes_max),
-            AskError::Join(JoinError::Metas { bytes_max }) => Self::Metas(bytes_max),
-            AskError::Page(PageError::NoHistory) => Self::NoHistory,
-            AskError::Page(PageError::NoPresence) => Self::NoPresence,
-            AskError::Page(PageError::Cursor) => Self::Cursor,
-            other => Self::Unavailable(other.to_string()),
-        }
-    }
-}
-
-impl From<Travelling> for AskError {
-    fn from(error: Travelling) -> Self {
-        // A name that no limit allows.
-        let room = |bytes_max| RoomName::check("", bytes_max).err();
-        let unclear = || Self::Unavailable("an error of another version".to_owned());
-        match error {
-            Travelling::Room(max) => room(max).map_or_else(unclear, |f| Self::Encode(f.into())),
-            Travelling::JoinRoom(max) => room(max).map_or_else(unclear, |f| Self::Join(f.into())),
-            Travelling::RoomLimit(limit) => Self::Join(JoinError::RoomLimit { limit }),
-            Travelling::RoomNames(limit) => Self::Join(JoinError::RoomNames { limit }),
-            Travelling::MemberLimit(limit) => Self::Join(JoinError::MemberLimit { limit }),
-            Travelling::Meta(bytes_max) => Self::Join(JoinError::Meta { bytes_max }),
-            Travelling::Metas(bytes_max) => Self::Join(JoinError::Metas { bytes_max }),
-            Travelling::NoHistory => Self::Page(PageError::NoHistory),
-            Travelling::NoPresence => Self::Page(PageError::NoPresence),
-            Travelling::Cursor => Self::Page(PageError::Cursor),
-            Travelling::UnknownConn(conn) => Self::UnknownConn(UnknownConn(conn)),
-            Travelling::Unavailable(why) => Self::Unavailable(why),
-        }
-    }
+travelling! {
+    Room(bytes_max: usize) = Encode(EncodeError::Room(RoomNameError { bytes_max })),
+    JoinRoom(bytes_max: usize) = Join(JoinError::Room(RoomNameError { bytes_max })),
+    RoomLimit(limit: usize) = Join(JoinError::RoomLimit { limit }),
+    RoomNames(limit: usize) = Join(JoinError::RoomNames { limit }),
+    MemberLimit(limit: usize) = Join(JoinError::MemberLimit { limit }),
+    Meta(bytes_max: usize) = Join(JoinError::Meta { bytes_max }),
+    Metas(bytes_max: usize) = Join(JoinError::Metas { bytes_max }),
+    UnknownConn(conn: ConnId) = UnknownConn(UnknownConn(conn)),
+    NoHistory = Page(PageError::NoHistory),
+    NoPresence = Page(PageError::NoPresence),
+    Cursor = Page(PageError::Cursor),
 }

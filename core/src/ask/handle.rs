@@ -7,11 +7,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Answer, Ask, AskError};
-use crate::{
-    hub::{Audience, ConnId, ConnectionSummary, Counts, Delivery, RoomSummary},
-    room::{HistoryPage, Position, PresencePage},
-    wire::{CloseCode, EncodeError, Event, Frame},
-};
+use crate::hub::{Audience, ConnId, ConnectionSummary, Counts, Delivery, RoomSummary};
+use crate::room::{HistoryPage, Position, PresencePage};
+use crate::wire::{CloseCode, EncodeError, Event, Frame};
 
 /// The way of a host to its namespaces, wherever they are.
 pub trait Transport: Clone {
@@ -293,7 +291,7 @@ impl<T: Transport> NamespaceHandle<T> {
     }
 
     /// A page of those who are in a room, users by name; see
-    /// [`NamespaceContext::presence`](crate::NamespaceContext::presence).
+    /// [`Hub::presence`](crate::Hub::presence).
     ///
     /// ```
     /// # use roomcast_core::{NamespaceHandle, ask::Transport};

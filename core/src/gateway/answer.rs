@@ -1,16 +1,11 @@
 //! From an outcome to frames.
 
 use super::{
-    failure::{Failure, Kind},
-    later::{CompleteError, PendingReplies, Request, Token},
-    namespace_context::NamespaceContext,
-    outcome::{Outcome, Reply},
+    failure::Failure, failure::Kind, later::CompleteError, later::PendingReplies, later::Request,
+    namespace_context::NamespaceContext, outcome::Outcome, outcome::Reply, token::Token,
 };
-use crate::{
-    hub::conn::ConnId,
-    hub::error::RequestError,
-    wire::envelope::{RequestId, write_head},
-};
+use crate::hub::RequestError;
+use crate::wire::{ConnId, RequestId, write_head};
 
 impl NamespaceContext<'_> {
     /// Answers a message. An answer to nobody is dropped; [`Outcome::Later`] and
@@ -82,7 +77,7 @@ impl NamespaceContext<'_> {
 
     /// Waits for an answer that comes later, unless it can reach nobody.
     pub(super) fn wait(&mut self, conn: ConnId, token: Token, request: Request) {
-        let failure = if token.conn() != conn || self.replies.is_pending(token) {
+        let failure = if token.conn() != conn || self.replies.pending(token).is_some() {
             Failure::internal("the handler returned the token of another request")
         } else if self.hub.connection(conn).is_none() || self.replies.wait(token, request.clone()) {
             return;

@@ -6,29 +6,15 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Gateway, RoomAction,
-    context::Context,
-    failure::Fault,
-    later::{PendingReplies, Request, Token},
-    namespace_context::NamespaceContext,
-    outcome::Outcome,
-    rejection::{ConnectError, Rejection},
-    timetable::Timetable,
-    upgrade::{self, Admission, UpgradeRequest},
-    work::Resumed,
+    Gateway, RoomAction, context::Context, failure::Fault, later::PendingReplies, later::Request,
+    namespace_context::NamespaceContext, outcome::Outcome, rejection::ConnectError,
+    rejection::Rejection, timetable::Timetable, token::Token, upgrade, upgrade::Admission,
+    upgrade::UpgradeRequest, work::Resumed,
 };
+use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError, SessionError};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, Envelope, Message};
 use crate::{
-    hub::Hub,
-    hub::change::Change,
-    hub::conn::{ConnId, Handshake},
-    hub::error::{RestoreError, SessionError},
-    hub::limits::Config,
-    hub::receive::Received,
-    hub::state::{ConnState, HubState},
-    outbox::{Mark, Outbox},
-    time::Timestamp,
-    wire::close::{CloseCode, DisconnectReason},
-    wire::envelope::{Envelope, Message},
+    hub::change::Change, hub::receive::Received, outbox::Mark, outbox::Outbox, time::Timestamp,
 };
 
 /// One namespace with its application: a [`Hub`] and a [`Gateway`].
@@ -117,7 +103,7 @@ impl<G: Gateway> App<G> {
 
     fn around(mut hub: Hub, gateway: G) -> Self {
         let watches = gateway.wants_membership() || gateway.wants_presence();
-        hub.changes = watches.then(Vec::new);
+        hub.watch_changes(watches);
         let schedules = gateway.schedules();
         Self {
             hub,
@@ -205,7 +191,7 @@ impl<G: Gateway> App<G> {
             admitted: false,
         };
         self.connecting = Some(connecting);
-        let admitted = self.with(now, out, conn, G::connect);
+        let admitted = self.with_here(now, out, conn, None, G::connect);
         match &admitted {
             Ok(()) => {
                 connecting.admitted = true;
@@ -267,7 +253,7 @@ impl<G: Gateway> App<G> {
             Received::Verb(request) => self.verb(now, conn, &request, out),
             Received::Raw(frame) => {
                 self.called = ("frame", Some(conn));
-                self.with(now, out, conn, |gateway, cx| gateway.frame(cx, frame));
+                self.with_here(now, out, conn, None, |gateway, cx| gateway.frame(cx, frame));
             }
             Received::Settled => {}
         }
@@ -399,7 +385,7 @@ impl<G: Gateway> App<G> {
     /// be evicted, to be saved at the end of a turn. Idempotency keys that expire do not count.
     pub fn take_unsaved(&mut self) -> bool {
         let changed = self.gateway.take_changed();
-        let histories = core::mem::take(&mut self.hub.unsaved);
+        let histories = self.hub.take_unsaved();
         core::mem::take(&mut self.unsaved) | changed | histories
     }
 
@@ -431,7 +417,7 @@ impl<G: Gateway> App<G> {
 
     /// Whether somebody waits for this answer.
     pub fn is_pending(&self, token: Token) -> bool {
-        self.replies.is_pending(token)
+        self.replies.pending(token).is_some()
     }
 
     pub(super) fn parts<'a>(
@@ -456,16 +442,6 @@ impl<G: Gateway> App<G> {
         self.parts(now, out).1
     }
 
-    fn with<R>(
-        &mut self,
-        now: Timestamp,
-        out: &mut Outbox,
-        conn: ConnId,
-        call: impl FnOnce(&mut G, &mut Context<'_>) -> R,
-    ) -> R {
-        self.with_here(now, out, conn, None, call)
-    }
-
     fn with_here<R>(
         &mut self,
         now: Timestamp,
@@ -482,16 +458,9 @@ impl<G: Gateway> App<G> {
     pub(super) fn revoke(&mut self, now: Timestamp, conn: ConnId, mark: Mark, out: &mut Outbox) {
         // Gone already when the gateway closed it.
         let reason = DisconnectReason::Fault(CloseCode::FORBIDDEN);
-        let _ = self.hub.remove(now, conn, reason, out);
+        let _ = self.hub.disconnect(now, conn, reason, out);
         out.retract(mark, conn);
-        if let Some(changes) = &mut self.hub.changes {
-            let came: Vec<_> = changes
-                .iter()
-                .filter_map(|change| change.brought_by(conn))
-                .map(Box::<str>::from)
-                .collect();
-            changes.retain(|change| !change.is_of(conn, &came));
-        }
+        self.hub.retract_changes(conn);
         self.replies.cancel(conn);
     }
 }

@@ -1,27 +1,15 @@
 //! The connection that something happens to, and what can be done from there.
 
-use core::{
-    fmt,
-    future::Future,
-    ops::{Deref, DerefMut},
-};
+use core::{fmt, future::Future, ops::Deref, ops::DerefMut};
 
 use alloc::{boxed::Box, vec::Vec};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{into_outcome::IntoOutcome, later::Token, namespace_context::NamespaceContext};
-use crate::{
-    hub::audience::Audience,
-    hub::change::Departed,
-    hub::conn::ConnId,
-    hub::delivery::Delivery,
-    hub::error::{JoinError, SessionError},
-    wire::close::CloseCode,
-    wire::error::EncodeError,
-    wire::event::Event,
-    wire::frame::Frame,
-};
+use super::{into_outcome::IntoOutcome, namespace_context::NamespaceContext, token::Token};
+use crate::hub::change::Departed;
+use crate::hub::{Audience, Delivery, JoinError, SessionError};
+use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame};
 
 /// The connection at hand, and through it the whole namespace: all that a [`NamespaceContext`] can do, and the
 /// same for this connection by shorter names.
@@ -91,19 +79,6 @@ impl<'a> Context<'a> {
         self.namespace
             .send_frame(&Audience::conn(self.conn), frame)
             .unwrap_or_default()
-    }
-
-    /// Sends to every live connection of the namespace, this one included.
-    ///
-    /// # Errors
-    ///
-    /// As for [`emit`](Self::emit).
-    pub fn broadcast<'e, T: Serialize + ?Sized>(
-        &mut self,
-        event: impl Into<Event<'e>>,
-        data: &T,
-    ) -> Result<Delivery, EncodeError> {
-        self.namespace.broadcast(event, data)
     }
 
     /// Names whom to send to; nothing happens before [`To::emit`].

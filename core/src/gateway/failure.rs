@@ -1,19 +1,12 @@
 //! What a handler says when it cannot do what it was asked.
 
-use alloc::{
-    borrow::Cow,
-    boxed::Box,
-    string::{String, ToString},
-};
+use alloc::{borrow::Cow, boxed::Box, string::String, string::ToString};
 use core::{error::Error, fmt};
 
 use serde::Serialize;
 
-use crate::{
-    hub::conn::ConnId,
-    hub::error::{INTERNAL, JoinError},
-    wire::error::{Coded, ErrorBody, ErrorCode},
-};
+use crate::wire::{Coded, ConnId, ErrorBody, ErrorCode};
+use crate::{hub::JoinError, hub::error::INTERNAL};
 
 /// An error answer: a code, a message for people, and details if there are any.
 ///

@@ -11,7 +11,7 @@ impl<G: Gateway> App<G> {
 
     /// Tells the gateway what changed, and what changed by that.
     pub(super) fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
-        if self.hub.changes.is_some() {
+        if self.hub.watches_changes() {
             self.collect(0);
             // Each change may cause others, but all together no more than if each caused a chain, and
             // each connection one.
@@ -88,10 +88,7 @@ impl<G: Gateway> App<G> {
 
     /// Puts what the hub noted down behind what is still to be told.
     fn collect(&mut self, deep: u32) {
-        let Some(changes) = &mut self.hub.changes else {
-            return;
-        };
-        for change in changes.drain(..) {
+        for change in self.hub.take_changes() {
             if let Change::Ended(departed) = &change {
                 self.replies.cancel(departed.id);
                 // One by one, so that a hook that panics keeps none of the others from running.

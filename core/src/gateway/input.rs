@@ -7,27 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Gateway, Outcome, Token,
-    app::App,
-    later::{CompleteError, wire as token_wire},
-    outcome::wire as outcome_wire,
-    rejection::{ConnectError, Rejection},
+    Gateway, Outcome, Token, app::App, later::CompleteError, outcome::wire as outcome_wire,
+    rejection::ConnectError, rejection::Rejection, token::wire as token_wire,
 };
-use crate::{
-    hub::audience::Audience,
-    hub::conn::{ConnId, Handshake},
-    hub::delivery::Delivery,
-    hub::error::{JoinError, SendError, UnknownConn},
-    outbox::Outbox,
-    policy::Policies,
-    room::history::HistoryMessage,
-    time::Timestamp,
-    wire::close::{CloseCode, DisconnectReason},
-    wire::error::EncodeError,
-    wire::event::Event,
-    wire::frame::Frame,
-    wire::payload::Payload,
-};
+use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Payload};
+use crate::{outbox::Outbox, policy::Policies, room::HistoryMessage, time::Timestamp};
 
 /// Something for [`App::apply`]: whatever may change a namespace.
 ///
@@ -137,7 +122,7 @@ pub enum Input<'a> {
         /// The reason in the close frame.
         reason: Cow<'a, str>,
         /// How long the client is to stay away, in milliseconds.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "crate::time::is_zero")]
         away_ms: u64,
     },
     /// [`Hub::history_loaded`](crate::Hub::history_loaded).
@@ -176,13 +161,27 @@ pub enum Input<'a> {
     Drain,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
+// One for each message of a client on its way through a host, and between threads.
+const _: () = assert!(size_of::<Input<'_>>() <= 248 && size_of::<Applied>() <= 48);
 
 fn own<T: ToOwned + ?Sized + 'static>(cow: Cow<'_, T>) -> Cow<'static, T> {
     Cow::Owned(cow.into_owned())
+}
+
+fn own_some<T: ToOwned + ?Sized + 'static>(cow: Option<Cow<'_, T>>) -> Option<Cow<'static, T>> {
+    cow.map(own)
+}
+
+/// An input with its borrowed members made its own, by the function behind the name of each.
+macro_rules! owned {
+    ($input:ident: $($one:ident($member:ident)),*; $($many:ident { $($field:ident $(: $own:ident)?),* },)*) => {
+        match $input {
+            $(Self::$one($member) => Input::$one($member),)*
+            $(Self::$many { $($field),* } => Input::$many { $($field: owned!($field $($own)?)),* },)*
+        }
+    };
+    ($field:ident) => { $field };
+    ($field:ident $own:ident) => { $own($field) };
 }
 
 impl<'a> Input<'a> {
@@ -202,76 +201,19 @@ impl<'a> Input<'a> {
 
     /// The same, to be taken to another thread.
     pub fn into_owned(self) -> Input<'static> {
-        match self {
-            Self::Connect(handshake) => Input::Connect(handshake),
-            Self::Text { conn, text } => {
-                let text = own(text);
-                Input::Text { conn, text }
-            }
-            Self::Binary { conn, bytes } => {
-                let bytes = own(bytes);
-                Input::Binary { conn, bytes }
-            }
-            Self::Heard(conn) => Input::Heard(conn),
-            Self::Disconnect { conn, reason } => Input::Disconnect { conn, reason },
-            Self::Timeout => Input::Timeout,
-            Self::SkipDue => Input::SkipDue,
-            Self::Join { conn, room, meta } => {
-                let (room, meta) = (own(room), meta.map(own));
-                Input::Join { conn, room, meta }
-            }
-            Self::Leave { conn, room } => {
-                let room = own(room);
-                Input::Leave { conn, room }
-            }
-            Self::Send {
-                key,
-                audience,
-                event,
-                path,
-                data,
-            } => Input::Send {
-                key: key.map(own),
-                audience: own(audience),
-                event: own(event),
-                path: path.map(own),
-                data: own(data),
-            },
-            Self::SendText { audience, text } => {
-                let (audience, text) = (own(audience), own(text));
-                Input::SendText { audience, text }
-            }
-            Self::SendBinary { audience, bytes } => {
-                let (audience, bytes) = (own(audience), own(bytes));
-                Input::SendBinary { audience, bytes }
-            }
-            Self::SettleOnce { key, delivery } => {
-                let key = own(key);
-                Input::SettleOnce { key, delivery }
-            }
-            Self::Close {
-                conn,
-                code,
-                reason,
-                away_ms,
-            } => Input::Close {
-                conn,
-                code,
-                reason: own(reason),
-                away_ms,
-            },
-            Self::GiveBack { room, messages } => {
-                let (room, messages) = (own(room), own(messages));
-                Input::GiveBack { room, messages }
-            }
-            Self::WallClock { unix_zero_ms } => Input::WallClock { unix_zero_ms },
-            Self::TrimHistories { bytes_max } => Input::TrimHistories { bytes_max },
-            Self::SetPolicies { policies } => {
-                let policies = own(policies);
-                Input::SetPolicies { policies }
-            }
-            Self::Complete { token, outcome } => Input::Complete { token, outcome },
-            Self::Drain => Input::Drain,
+        owned! { self:
+            Connect(handshake), Heard(conn);
+            Timeout {}, SkipDue {}, Drain {},
+            Text { conn, text: own }, Binary { conn, bytes: own },
+            Disconnect { conn, reason },
+            Join { conn, room: own, meta: own_some }, Leave { conn, room: own },
+            Send { key: own_some, audience: own, event: own, path: own_some, data: own },
+            SendText { audience: own, text: own }, SendBinary { audience: own, bytes: own },
+            SettleOnce { key: own, delivery },
+            Close { conn, code, reason: own, away_ms },
+            GiveBack { room: own, messages: own }, TrimHistories { bytes_max },
+            WallClock { unix_zero_ms }, SetPolicies { policies: own },
+            Complete { token, outcome },
         }
     }
 

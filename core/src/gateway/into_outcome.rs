@@ -4,11 +4,7 @@ use alloc::{string::ToString, vec::Vec};
 
 use serde::Serialize;
 
-use super::{
-    failure::Failure,
-    later::Token,
-    outcome::{Outcome, Reply},
-};
+use super::{failure::Failure, outcome::Outcome, outcome::Reply, token::Token};
 
 /// What a handler may return.
 ///
@@ -73,39 +69,21 @@ impl<T: IntoOutcome<M>, M, E: Into<Failure>> IntoOutcome<ViaResult<M>> for Resul
     }
 }
 
-impl IntoOutcome<ViaOutcome> for Outcome {
-    fn into_outcome(self) -> Outcome {
-        self
-    }
+macro_rules! outcomes {
+    ($($type:ty: $outcome:expr;)*) => {
+        $(impl IntoOutcome<ViaOutcome> for $type {
+            fn into_outcome(self) -> Outcome {
+                $outcome(self)
+            }
+        })*
+    };
 }
 
-impl IntoOutcome<ViaOutcome> for Reply {
-    fn into_outcome(self) -> Outcome {
-        Outcome::Reply(self)
-    }
-}
-
-/// `None` is [`Outcome::Done`].
-impl IntoOutcome<ViaOutcome> for Option<Reply> {
-    fn into_outcome(self) -> Outcome {
-        self.map_or(Outcome::Done, Outcome::Reply)
-    }
-}
-
-impl IntoOutcome<ViaOutcome> for Vec<Reply> {
-    fn into_outcome(self) -> Outcome {
-        Outcome::Replies(self)
-    }
-}
-
-impl IntoOutcome<ViaOutcome> for Failure {
-    fn into_outcome(self) -> Outcome {
-        Outcome::Fail(self)
-    }
-}
-
-impl IntoOutcome<ViaOutcome> for Token {
-    fn into_outcome(self) -> Outcome {
-        Outcome::Later(self)
-    }
+outcomes! {
+    Outcome: core::convert::identity;
+    Reply: Outcome::Reply;
+    Option<Reply>: |reply: Self| reply.map_or(Outcome::Done, Outcome::Reply);
+    Vec<Reply>: Outcome::Replies;
+    Failure: Outcome::Fail;
+    Token: Outcome::Later;
 }

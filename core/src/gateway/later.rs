@@ -1,60 +1,13 @@
 //! Answers that come later.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    string::String,
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
 
 use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    failure::Fault,
-    read::Reads,
-    work::{Begun, Waiting, Work},
-};
-use crate::{
-    hub::conn::ConnId,
-    wire::envelope::{Message, RequestId},
-};
-
-/// Names an answer that is still to come; see [`Context::later`](crate::Context::later).
-///
-/// It names one answer to one connection and never another, as long as the
-/// [`App`](crate::App) lives. Answers that are under way do not survive sleep: whoever works on
-/// them would be gone as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token {
-    conn: ConnId,
-    number: u64,
-}
-
-impl Token {
-    /// The connection that waits for the answer.
-    pub const fn conn(self) -> ConnId {
-        self.conn
-    }
-}
-
-/// Tokens in a journal; see [`Outcome`](crate::Outcome) for why not in general.
-pub(crate) mod wire {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Token;
-    use crate::hub::conn::ConnId;
-
-    pub(crate) fn serialize<S: Serializer>(token: &Token, to: S) -> Result<S::Ok, S::Error> {
-        (token.conn, token.number).serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Token, D::Error> {
-        let (conn, number) = <(ConnId, u64)>::deserialize(from)?;
-        Ok(Token { conn, number })
-    }
-}
+use super::{failure::Fault, read::Reads, token::Token, work::Begun, work::Waiting, work::Work};
+use crate::wire::{ConnId, Message, RequestId};
 
 /// An answer that reached nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -152,10 +105,6 @@ impl PendingReplies {
             self.pending.insert(token, request);
         }
         few
-    }
-
-    pub(super) fn is_pending(&self, token: Token) -> bool {
-        self.pending.contains_key(&token)
     }
 
     #[inline]

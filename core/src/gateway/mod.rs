@@ -12,15 +12,17 @@ mod namespace_context;
 mod outcome;
 mod read;
 mod rejection;
+mod resume;
 mod timetable;
+mod token;
 mod unwound;
 mod upgrade;
 mod work;
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 
-use crate::{wire::close::DisconnectReason, wire::envelope::Message, wire::frame::Frame};
+use crate::wire::{DisconnectReason, Frame, Message};
 
 pub use self::{
     app::{App, AppState},
@@ -28,11 +30,12 @@ pub use self::{
     failure::{Failure, Fault, ok},
     input::{Applied, Input},
     into_outcome::IntoOutcome,
-    later::{CompleteError, Token},
+    later::CompleteError,
     namespace_context::NamespaceContext,
     outcome::{Outcome, Reply},
     read::HistoryRead,
     rejection::{ConnectError, Rejection},
+    token::Token,
     upgrade::{Admission, UpgradeRequest},
     work::Work,
 };
@@ -62,6 +65,7 @@ pub enum RoomAction {
 /// `left`, as things happen; when it ends, `left` for each of its rooms, and `disconnect` as the
 /// last. Where users are watched, `present` comes behind `joined`, and `absent` when the user is really gone.
 /// A hook for a change runs when what caused the change is done, and its commands come after.
+#[allow(unused_variables)] // their names tell what they are
 pub trait Gateway {
     /// Somebody wants to connect. This is asked before the WebSocket opens, while an HTTP status can
     /// still be answered, and it changes nothing: what it finds out goes on in the [`Admission`].
@@ -70,7 +74,6 @@ pub trait Gateway {
     ///
     /// To refuse it.
     fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
-        let _ = request;
         Ok(Admission::new())
     }
 
@@ -81,7 +84,6 @@ pub trait Gateway {
     /// To refuse it: it leaves no trace then, and `disconnect` is not called. What was sent to
     /// others stays sent.
     fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
-        let _ = cx;
         Ok(())
     }
 
@@ -98,17 +100,15 @@ pub trait Gateway {
         action: RoomAction,
         room: &str,
     ) -> Result<(), Failure> {
-        let _ = (cx, action, room);
         Ok(())
     }
 
     /// A message arrived: an application event, or a message to a room.
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
-        let _ = (cx, message);
         Outcome::Unclaimed
     }
 
-    /// Whether what clients want is the gateway's to decide: [`message`](Self::message) and
+    /// True when what clients want is the gateway's to decide: [`message`](Self::message) and
     /// [`admit`](Self::admit). Asked for once. False leaves all of it to the hub.
     fn wants_messages(&self) -> bool {
         true
@@ -121,68 +121,52 @@ pub trait Gateway {
     }
 
     /// A frame arrived in a namespace that [`is_raw`](Self::is_raw).
-    fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {
-        let _ = (cx, frame);
-    }
+    fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {}
 
     /// A connection is in a room that it was not in before, by its own wish or the application's.
-    fn joined(&mut self, cx: &mut Context<'_>, room: &str) {
-        let _ = (cx, room);
-    }
+    fn joined(&mut self, cx: &mut Context<'_>, room: &str) {}
 
     /// A connection is out of a room that it was in, also because it ended.
-    fn left(&mut self, cx: &mut Context<'_>, room: &str) {
-        let _ = (cx, room);
-    }
+    fn left(&mut self, cx: &mut Context<'_>, room: &str) {}
 
     /// A connection ended. [`Context::rooms`] still says which rooms it was in, while no room has
     /// it as a member any more; what is sent to it goes nowhere.
-    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
-        let _ = (cx, reason);
-    }
+    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {}
 
     /// A user is in a room that it was not in before, by the first of its connections there; in rooms
     /// whose policy has presence, and not for connections without a user. Comes behind
     /// [`joined`](Self::joined). Only called where [`wants_presence`](Self::wants_presence).
-    fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
-        let _ = (namespace, room, user);
-    }
+    fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {}
 
     /// A user is gone from a room that it was [`present`](Self::present) in: its last connection left
     /// it, or was lost and no other one joined within the grace of the room's policy, however long the
     /// host slept meanwhile. Once for each `present`, unless the room has lost its policy in between.
     ///
     /// In a crowd of more than `Limits::presence_list` nobody is waited for.
-    fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
-        let _ = (namespace, room, user);
-    }
+    fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {}
 
     /// How often [`tick`](Self::tick) is called, for each schedule. Asked for once.
-    fn schedules(&self) -> alloc::vec::Vec<Duration> {
-        alloc::vec::Vec::new()
+    fn schedules(&self) -> Vec<Duration> {
+        Vec::new()
     }
 
     /// A schedule is due; the index is the one in [`schedules`](Self::schedules).
     ///
     /// Schedules run while somebody is connected, the first time one period after the first
     /// connection. A host that is late calls once for all that was missed, and keeps the phase.
-    fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {
-        let _ = (namespace, schedule);
-    }
+    fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {}
 
     /// The host will close all connections soon.
-    fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {
-        let _ = namespace;
-    }
+    fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {}
 
     /// What it has handlers for, for people to read: a host says so when it starts. Empty when it
     /// cannot tell.
-    fn events(&self) -> alloc::vec::Vec<alloc::string::String> {
-        alloc::vec::Vec::new()
+    fn events(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// The state that must survive sleep, as text; `None` when there is none.
-    fn save(&self) -> Option<alloc::string::String> {
+    fn save(&self) -> Option<String> {
         None
     }
 
@@ -207,7 +191,6 @@ pub trait Gateway {
 
     /// Takes what [`save`](Self::save) gave; false when it cannot.
     fn restore(&mut self, saved: &str) -> bool {
-        let _ = saved;
         true
     }
 
@@ -235,101 +218,39 @@ impl Gateway for () {
     }
 }
 
+/// Hands hooks on to the gateway in the box.
+macro_rules! hand_on {
+    ($($hook:ident($me:ty $(, $arg:ident: $kind:ty)*) $(-> $result:ty)?;)*) => {
+        $(fn $hook(self: $me $(, $arg: $kind)*) $(-> $result)? {
+            (**self).$hook($($arg),*)
+        })*
+    };
+}
+
 impl<G: Gateway + ?Sized> Gateway for Box<G> {
-    fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
-        (**self).upgrade(request)
-    }
-
-    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
-        (**self).connect(cx)
-    }
-
-    fn admit(
-        &mut self,
-        cx: &mut Context<'_>,
-        action: RoomAction,
-        room: &str,
-    ) -> Result<(), Failure> {
-        (**self).admit(cx, action, room)
-    }
-
-    fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
-        (**self).message(cx, message)
-    }
-
-    fn wants_messages(&self) -> bool {
-        (**self).wants_messages()
-    }
-
-    fn is_raw(&self) -> bool {
-        (**self).is_raw()
-    }
-
-    fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {
-        (**self).frame(cx, frame);
-    }
-
-    fn joined(&mut self, cx: &mut Context<'_>, room: &str) {
-        (**self).joined(cx, room);
-    }
-
-    fn left(&mut self, cx: &mut Context<'_>, room: &str) {
-        (**self).left(cx, room);
-    }
-
-    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
-        (**self).disconnect(cx, reason);
-    }
-
-    fn schedules(&self) -> alloc::vec::Vec<Duration> {
-        (**self).schedules()
-    }
-
-    fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {
-        (**self).tick(namespace, schedule);
-    }
-
-    fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {
-        (**self).drain(namespace);
-    }
-
-    fn events(&self) -> alloc::vec::Vec<alloc::string::String> {
-        (**self).events()
-    }
-
-    fn save(&self) -> Option<alloc::string::String> {
-        (**self).save()
-    }
-
-    fn is_persistent(&self) -> bool {
-        (**self).is_persistent()
-    }
-
-    fn take_unfinished(&mut self) -> bool {
-        (**self).take_unfinished()
-    }
-
-    fn take_changed(&mut self) -> bool {
-        (**self).take_changed()
-    }
-
-    fn restore(&mut self, saved: &str) -> bool {
-        (**self).restore(saved)
-    }
-
-    fn wants_membership(&self) -> bool {
-        (**self).wants_membership()
-    }
-
-    fn wants_presence(&self) -> bool {
-        (**self).wants_presence()
-    }
-
-    fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
-        (**self).present(namespace, room, user);
-    }
-
-    fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
-        (**self).absent(namespace, room, user);
+    hand_on! {
+        upgrade(&Self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection>;
+        connect(&mut Self, cx: &mut Context<'_>) -> Result<(), Rejection>;
+        admit(&mut Self, cx: &mut Context<'_>, action: RoomAction, room: &str) -> Result<(), Failure>;
+        message(&mut Self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome;
+        wants_messages(&Self) -> bool;
+        is_raw(&Self) -> bool;
+        frame(&mut Self, cx: &mut Context<'_>, frame: Frame<'_>);
+        joined(&mut Self, cx: &mut Context<'_>, room: &str);
+        left(&mut Self, cx: &mut Context<'_>, room: &str);
+        disconnect(&mut Self, cx: &mut Context<'_>, reason: DisconnectReason);
+        present(&mut Self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str);
+        absent(&mut Self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str);
+        schedules(&Self) -> Vec<Duration>;
+        tick(&mut Self, namespace: &mut NamespaceContext<'_>, schedule: usize);
+        drain(&mut Self, namespace: &mut NamespaceContext<'_>);
+        events(&Self) -> Vec<String>;
+        save(&Self) -> Option<String>;
+        is_persistent(&Self) -> bool;
+        take_unfinished(&mut Self) -> bool;
+        take_changed(&mut Self) -> bool;
+        restore(&mut Self, saved: &str) -> bool;
+        wants_membership(&Self) -> bool;
+        wants_presence(&Self) -> bool;
     }
 }

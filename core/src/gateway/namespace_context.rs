@@ -1,33 +1,21 @@
 //! What application code can do to a namespace.
 
-use core::{fmt, ops::RangeBounds};
+use core::{fmt, ops::Deref, ops::RangeBounds};
 
 use serde::Serialize;
 
 use super::{later::PendingReplies, outcome::written, read::HistoryRead};
-use crate::{
-    hub::Hub,
-    hub::audience::Audience,
-    hub::conn::ConnId,
-    hub::delivery::Delivery,
-    hub::error::{JoinError, UnknownConn},
-    hub::query::{ConnectionInfo, Counts, RoomInfo},
-    outbox::Outbox,
-    room::Position,
-    room::page::{PageError, PresencePage},
-    time::{Timestamp, UnixTime},
-    wire::close::CloseCode,
-    wire::error::EncodeError,
-    wire::event::Event,
-    wire::frame::Frame,
-    wire::payload::Payload,
-};
+use crate::hub::{Audience, Delivery, Hub, JoinError, RoomInfo, UnknownConn};
+use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame, Payload};
+use crate::{outbox::Outbox, time::Timestamp, time::UnixTime};
 
 /// What an application can do to its namespace without a connection at hand: in a schedule, for
 /// the HTTP API, from another task. With one at hand it is a [`Context`](crate::Context), which can
 /// do all this too.
 ///
-/// Nobody is left out of an audience unless it says so.
+/// Nobody is left out of an audience unless it says so. Questions are those of the [`Hub`], such as
+/// [`members`](Hub::members), [`position`](Hub::position), [`presence`](Hub::presence),
+/// [`connection`](Hub::connection) and [`counts`](Hub::counts).
 ///
 /// ```
 /// use roomcast_core::{App, Applied, Audience, Config, Handshake, Input, Outbox, Timestamp};
@@ -171,16 +159,6 @@ impl NamespaceContext<'_> {
         self.hub.rooms(prefix, None)
     }
 
-    /// The connections in a room, sorted; empty when there is no such room.
-    pub fn members(&self, room: &str) -> &[ConnId] {
-        self.hub.members(room)
-    }
-
-    /// Where a room stands: the life that its offsets count in, and the offset of its last message.
-    pub fn position(&self, room: &str) -> Position<'_> {
-        self.hub.position(room)
-    }
-
     /// Reads a page of a room's history: a future, since a room that has slept at the edge has its
     /// messages in the storage. What is sent after this call is not in the page, whenever the future is
     /// awaited.
@@ -223,60 +201,20 @@ impl NamespaceContext<'_> {
         offsets: impl RangeBounds<u64>,
         limit: usize,
     ) -> HistoryRead {
-        let NamespaceContext {
-            now,
-            hub,
-            out,
-            replies,
-        } = self;
-        if !hub.is_away(room) {
-            return HistoryRead::ready(hub.history_page(*now, room, offsets, limit));
+        if !self.is_away(room) {
+            return HistoryRead::ready(self.history_page(self.now, room, offsets, limit));
         }
-        out.load_history(room);
-        let top = hub.position(room).offset;
-        replies.reads.ask(room, offsets, limit, top)
+        self.out.load_history(room);
+        let top = self.position(room).offset;
+        self.replies.reads.ask(room, offsets, limit, top)
     }
+}
 
-    /// A page of those who are in a room, users by name; `after` is the `next` of the page before.
-    /// At most `limit`, `Limits::page_entries` and `Limits::page_bytes`; with a limit of 0 there are
-    /// only the counts. A room that there is not has an empty page.
-    ///
-    /// Work: the page.
-    ///
-    /// # Errors
-    ///
-    /// When the room shows nobody, or `after` is not the `next` of a page.
-    pub fn presence(
-        &self,
-        room: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<PresencePage, PageError> {
-        self.hub.presence(room, after, limit)
-    }
+/// The questions that the hub answers: members, positions, presence, connections, counts.
+impl Deref for NamespaceContext<'_> {
+    type Target = Hub;
 
-    /// The rooms of a connection, sorted; `None` when it is not alive.
-    pub fn rooms_of(&self, conn: ConnId) -> Option<alloc::vec::Vec<&str>> {
-        self.hub.rooms_of(conn)
-    }
-
-    /// A live connection; `None` when it is not alive.
-    pub fn connection(&self, conn: ConnId) -> Option<ConnectionInfo<'_>> {
-        self.hub.connection(conn)
-    }
-
-    /// All live connections, in no order that means anything, but always the same one.
-    pub fn connections(&self) -> impl Iterator<Item = ConnectionInfo<'_>> {
-        self.hub.connections()
-    }
-
-    /// The connections of a user, sorted.
-    pub fn connections_of(&self, user: &str) -> &[ConnId] {
-        self.hub.connections_of(user)
-    }
-
-    /// How much of everything there is.
-    pub fn counts(&self) -> Counts {
-        self.hub.counts()
+    fn deref(&self) -> &Hub {
+        self.hub
     }
 }

@@ -4,8 +4,8 @@ use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 
 use serde::Serialize;
 
-use super::{failure::Failure, later::Token};
-use crate::{wire::envelope::check_event, wire::error::EncodeError, wire::payload::Payload};
+use super::{failure::Failure, token::Token};
+use crate::wire::{EncodeError, Payload, check_event};
 
 /// What became of a message.
 ///
@@ -88,8 +88,7 @@ pub(crate) mod wire {
     use super::{Outcome, Reply};
     use crate::{
         gateway::failure::{Failure, Kind},
-        wire::envelope::check_event,
-        wire::payload::Payload,
+        wire::{envelope::check_event, payload::Payload},
     };
 
     #[derive(Serialize, Deserialize)]

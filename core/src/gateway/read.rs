@@ -2,11 +2,8 @@
 
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::{
-    cell::RefCell,
-    future::Future,
-    ops::{Bound, RangeBounds},
-    pin::Pin,
-    task::{Context, Poll, Waker},
+    cell::RefCell, future::Future, ops::Bound, ops::RangeBounds, pin::Pin, task::Context,
+    task::Poll, task::Waker,
 };
 
 use crate::room::page::{HistoryPage, PageError};
@@ -42,12 +39,9 @@ impl Future for HistoryRead {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Read> {
         let state = &mut *self.0.borrow_mut();
-        match state {
-            State::Asked(waker) => {
-                *waker = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            State::Read(_) | State::Taken => {}
+        if let State::Asked(waker) = state {
+            *waker = Some(cx.waker().clone());
+            return Poll::Pending;
         }
         match core::mem::replace(state, State::Taken) {
             State::Read(read) => Poll::Ready(read),

@@ -4,11 +4,8 @@ use alloc::{borrow::Cow, boxed::Box, string::String};
 use core::error::Error;
 
 use super::failure::chain;
-use crate::{
-    hub::error::Refused,
-    wire::close::CloseCode,
-    wire::error::{ErrorBody, ErrorCode},
-};
+use crate::hub::Refused;
+use crate::wire::{CloseCode, ErrorBody, ErrorCode};
 
 /// Why a connection is refused, in both ways in which it may be told: as the HTTP status of a
 /// request that was not upgraded, or as the close of a socket that was.

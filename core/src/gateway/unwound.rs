@@ -1,18 +1,8 @@
 //! What is done about a handler that unwound.
 
-use super::{
-    Gateway,
-    app::{App, Connecting},
-    failure::Failure,
-    input::Input,
-};
-use crate::{
-    hub::conn::ConnId,
-    outbox::Outbox,
-    time::Timestamp,
-    wire::close::{CloseCode, DisconnectReason},
-    wire::envelope::Envelope,
-};
+use super::{Gateway, app::App, app::Connecting, failure::Failure, input::Input};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, Envelope};
+use crate::{outbox::Outbox, time::Timestamp};
 
 impl<G: Gateway> App<G> {
     /// The gateway unwound while this input was performed: for hosts that catch panics.
@@ -32,17 +22,17 @@ impl<G: Gateway> App<G> {
             (None, Input::Text { conn, text }) => Some((*conn, &**text)),
             (None, _) => None,
         };
-        if let Some(connecting) = self.connecting.take() {
-            let Connecting {
-                conn,
-                mark,
-                admitted,
-            } = connecting;
+        if let Some(Connecting {
+            conn,
+            mark,
+            admitted,
+        }) = self.connecting.take()
+        {
             self.replies.fault(Some(conn), "connect", text.into());
             if admitted {
                 // The gateway knows it, and has to hear of its end. It fails when it has ended.
                 let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
-                let _ = self.hub.remove(now, conn, reason, out);
+                let _ = self.hub.disconnect(now, conn, reason, out);
                 out.retract(mark, conn);
             } else {
                 self.revoke(now, conn, mark, out);

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use serde::Serialize;
 
 use super::outcome::written;
-use crate::{hub::conn::Handshake, wire::error::EncodeError};
+use crate::{hub::Handshake, wire::EncodeError};
 
 /// The request for a WebSocket, as an application sees it: plain values that any host can fill in.
 #[derive(Debug, Clone, Copy, Default)]

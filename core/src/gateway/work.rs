@@ -1,28 +1,10 @@
 //! Work that takes time, and the messages that wait for it.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, VecDeque},
-    string::String,
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap, collections::VecDeque, vec::Vec};
 use core::{fmt, future::Future, pin::Pin};
 
-use super::{
-    Gateway,
-    app::App,
-    later::{CompleteError, Request, Token},
-    outcome::Outcome,
-};
-use crate::{
-    hub::conn::ConnId,
-    hub::error::{RequestError, UnknownConn},
-    outbox::Outbox,
-    time::Timestamp,
-    wire::envelope::Envelope,
-    wire::error::ErrorBody,
-    wire::frame::Frame,
-};
+use super::{outcome::Outcome, token::Token};
+use crate::{hub::RequestError, wire::ConnId, wire::Frame};
 
 /// A future that a handler began, for the host to poll; its outcome goes to
 /// [`Input::Complete`](crate::Input::Complete).
@@ -138,7 +120,7 @@ impl Waiting {
     /// # Errors
     ///
     /// When too much waits; the message is not kept then.
-    fn push(&mut self, conn: ConnId, frame: Frame<'_>) -> Result<(), RequestError> {
+    pub(super) fn push(&mut self, conn: ConnId, frame: Frame<'_>) -> Result<(), RequestError> {
         let full = |limit, noun| RequestError::Queued { limit, noun };
         let Some(line) = self.0.get_mut(&conn) else {
             debug_assert!(false, "a message waits for nothing");
@@ -165,7 +147,7 @@ impl Waiting {
     }
 
     /// The next message that need not wait any more. When there is none, later ones need not either.
-    fn next(&mut self, conn: ConnId) -> Option<OwnedFrame> {
+    pub(super) fn next(&mut self, conn: ConnId) -> Option<OwnedFrame> {
         let line = self.0.get_mut(&conn)?;
         if line.answer.is_some() {
             return None;
@@ -180,95 +162,11 @@ impl Waiting {
         frame
     }
 
-    fn len(&self, conn: ConnId) -> usize {
+    pub(super) fn len(&self, conn: ConnId) -> usize {
         self.0.get(&conn).map_or(0, |line| line.frames.len())
     }
 
     pub(super) fn forget(&mut self, conn: ConnId) {
         self.0.remove(&conn);
-    }
-}
-
-impl<G: Gateway> App<G> {
-    /// Gives an answer that a handler promised with [`Outcome::Later`], and goes on with the messages
-    /// of the connection that waited for it.
-    ///
-    /// Work: that of the messages that waited, at most 64.
-    ///
-    /// # Errors
-    ///
-    /// When nobody waits for it, or it is none; nothing reaches the client then.
-    pub(super) fn complete(
-        &mut self,
-        now: Timestamp,
-        token: Token,
-        outcome: &Outcome,
-        out: &mut Outbox,
-    ) -> Result<(), CompleteError> {
-        self.namespace(now, out).complete(token, outcome)?;
-        self.resume(now, token.conn(), out);
-        Ok(())
-    }
-
-    /// The futures that handlers began since this was last asked, each with the token to complete. A
-    /// host polls them all; those of [`take_cancelled`](Self::take_cancelled) it drops.
-    pub fn take_work(&mut self) -> Vec<(Token, Work)> {
-        self.replies.work.take()
-    }
-
-    /// Whether messages of this connection wait for the answer to an earlier one.
-    pub fn is_waiting(&self, conn: ConnId) -> bool {
-        self.replies.waiting.len(conn) > 0
-    }
-
-    /// The answer to be given in place of one that will never come: for a host that can lose its
-    /// work together with this value, and knows the text before. `None` when nobody waits.
-    pub fn lost_answer(&self, token: Token) -> Option<String> {
-        let Request { event, id, room } = self.replies.pending(token)?;
-        let mut text = String::new();
-        let error = ErrorBody::from(&RequestError::Internal);
-        error.write(&mut text, event, id.as_ref(), room.as_deref());
-        Some(text)
-    }
-
-    /// Lets a message wait, unless it is a `$ping`: that asks whether the server is there, and it is.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn wait(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        frame: Frame<'_>,
-        out: &mut Outbox,
-    ) -> Result<(), UnknownConn> {
-        if !self.hub.check_rate(now, conn, frame, out)? {
-            self.settle(now, out);
-        } else if let Frame::Text(text) = frame
-            && let Ok(ping) = Envelope::decode(text)
-            && ping.event == "$ping"
-        {
-            self.hub.verb(now, conn, &ping, out);
-        } else if let Err(error) = self.replies.waiting.push(conn, frame) {
-            self.hub.decline(conn, frame, error, out)?;
-        }
-        Ok(())
-    }
-
-    /// Goes on with what waited, as far as it need not wait any more.
-    pub(super) fn resume(&mut self, now: Timestamp, conn: ConnId, out: &mut Outbox) {
-        while let Some(frame) = self.replies.waiting.next(conn) {
-            if self.hub.connection(conn).is_none() {
-                self.replies.waiting.forget(conn);
-                break;
-            }
-            let text = match &frame {
-                OwnedFrame::Text(text) => Some(text.clone()),
-                OwnedFrame::Binary(_) => None,
-            };
-            self.resumed = Some(Resumed { conn, text });
-            let received = self.hub.read(now, conn, frame.as_frame(), out);
-            self.act_on(now, conn, received, out);
-        }
-        self.resumed = None;
     }
 }

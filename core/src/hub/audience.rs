@@ -4,7 +4,7 @@ use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{hub::conn::ConnId, wire::named::by_name};
+use crate::{wire::ConnId, wire::named::by_name};
 
 /// Who receives a send: a union of everybody, rooms, connections and users, minus rooms,
 /// connections and users. Each connection counts once, however often it is named.
@@ -49,6 +49,18 @@ pub struct Audience {
 
 by_name!(Audience);
 
+/// Methods that name one more, each in the list of its kind.
+macro_rules! parts {
+    ($($(#[$doc:meta])* $add:ident $list:ident $name:ident: $kind:ty;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $add(mut self, $name: $kind) -> Self {
+            self.$list.push($name.into());
+            self
+        })*
+    };
+}
+
 impl Audience {
     /// Nobody, to build on.
     pub fn none() -> Self {
@@ -86,46 +98,19 @@ impl Audience {
         Self::none().and_user(user)
     }
 
-    /// And the members of this room.
-    #[must_use]
-    pub fn and_room(mut self, room: impl Into<Box<str>>) -> Self {
-        self.rooms.push(room.into());
-        self
-    }
-
-    /// And this connection.
-    #[must_use]
-    pub fn and_conn(mut self, conn: ConnId) -> Self {
-        self.conns.push(conn);
-        self
-    }
-
-    /// And the connections of this user.
-    #[must_use]
-    pub fn and_user(mut self, user: impl Into<Box<str>>) -> Self {
-        self.users.push(user.into());
-        self
-    }
-
-    /// But not the members of this room.
-    #[must_use]
-    pub fn except_room(mut self, room: impl Into<Box<str>>) -> Self {
-        self.except_rooms.push(room.into());
-        self
-    }
-
-    /// But not this connection.
-    #[must_use]
-    pub fn except_conn(mut self, conn: ConnId) -> Self {
-        self.except_conns.push(conn);
-        self
-    }
-
-    /// But not the connections of this user.
-    #[must_use]
-    pub fn except_user(mut self, user: impl Into<Box<str>>) -> Self {
-        self.except_users.push(user.into());
-        self
+    parts! {
+        /// And the members of this room.
+        and_room rooms room: impl Into<Box<str>>;
+        /// And this connection.
+        and_conn conns conn: ConnId;
+        /// And the connections of this user.
+        and_user users user: impl Into<Box<str>>;
+        /// But not the members of this room.
+        except_room except_rooms room: impl Into<Box<str>>;
+        /// But not this connection.
+        except_conn except_conns conn: ConnId;
+        /// But not the connections of this user.
+        except_user except_users user: impl Into<Box<str>>;
     }
 
     /// The room that the audience is, minus exceptions; `None` when it is anything else. What is

@@ -1,12 +1,8 @@
 //! Errors of the hub: of its calls, and of the messages that clients send. Each has its text, its
 //! code and its `details` here.
 
-use crate::{
-    hub::conn::ConnId,
-    room::{PageError, RoomNameError},
-    wire::counted::Counted,
-    wire::error::{Coded, Details, EncodeError, EnvelopeError, ErrorCode},
-};
+use crate::wire::{Coded, ConnId, Counted, Details, EncodeError, EnvelopeError, ErrorCode};
+use crate::{room::PageError, room::RoomNameError};
 
 /// The text of an error of which the client learns nothing else.
 pub(crate) const INTERNAL: &str = "internal server error (logged)";

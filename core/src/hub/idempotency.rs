@@ -5,8 +5,7 @@ use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    hub::audience::Audience, hub::delivery::Delivery, time::Timestamp, wire::event::Event,
-    wire::payload::Payload,
+    hub::audience::Audience, hub::delivery::Delivery, time::Timestamp, wire::Event, wire::Payload,
 };
 
 /// What is remembered of a key.
@@ -16,6 +15,9 @@ pub(crate) struct Known {
     pub(crate) print: u64,
     pub(crate) delivery: Delivery,
 }
+
+// One for each key that is remembered, 10,000 by default.
+const _: () = assert!(size_of::<Known>() <= 56);
 
 /// The keys of one hub. Bounded; no timer: what has expired goes when something is added.
 #[derive(Debug, Clone, Default)]

@@ -168,13 +168,8 @@ pub struct Config {
     pub notify_presence: bool,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's
     /// times are those of the wall clock. For applications alone; no rule depends on it.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::time::is_zero")]
     pub unix_zero_ms: u64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 impl Config {

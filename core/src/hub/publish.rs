@@ -2,18 +2,11 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
+use crate::wire::{ConnId, Event, Message, Payload, write_from, write_head, write_number};
 use crate::{
-    hub::Hub,
-    hub::audience::Audience,
-    hub::conn::ConnId,
-    hub::delivery::Delivery,
-    hub::error::RequestError,
-    outbox::{Draft, Outbox},
-    room::history::{Except, Excepted},
+    hub::Hub, hub::audience::Audience, hub::delivery::Delivery, hub::error::RequestError,
+    hub::send::answer_publish, outbox::Draft, outbox::Outbox, room::Except, room::Excepted,
     time::Timestamp,
-    wire::envelope::{Message, write_from, write_head},
-    wire::event::Event,
-    wire::payload::Payload,
 };
 
 impl Hub {
@@ -42,14 +35,8 @@ impl Hub {
             content,
             out,
             |hub, _, out| {
-                let members = hub.members(room);
-                let to = out.recipients();
-                match members.binary_search(&conn) {
-                    Ok(at) if !echo => {
-                        to.extend_from_slice(&members[..at]);
-                        to.extend_from_slice(&members[at + 1..]);
-                    }
-                    _ => to.extend_from_slice(members),
+                if let Some((_, room)) = hub.rooms.find(room) {
+                    room.push_members((!echo).then_some(conn), out.recipients());
                 }
                 if echo {
                     Except::Nobody
@@ -59,16 +46,7 @@ impl Hub {
             },
         );
         if id.is_some() {
-            out.send_to(conn, |text| {
-                write_head(text, event, id, Some(room));
-                text.push_str(r#","data":{"reached":"#);
-                text.push_str(itoa::Buffer::new().format(delivery.queued));
-                if let Some(offset) = delivery.offset {
-                    text.push_str(r#","offset":"#);
-                    text.push_str(itoa::Buffer::new().format(offset));
-                }
-                text.push_str("}}");
-            });
+            answer_publish(message, room, delivery, out);
         }
         delivery
     }
@@ -112,8 +90,7 @@ impl Hub {
         recipients: impl FnOnce(&mut Self, Draft, &mut Outbox) -> Except,
     ) -> Delivery {
         let policy = self.config.policies.get(index);
-        let overflow = policy.overflow;
-        let keeps = policy.history.is_some() && !self.config.raw;
+        let (overflow, (keeps, _)) = (policy.overflow, self.wants(policy));
         let found = self.rooms.find(room).map(|(slot, _)| slot);
         let slot = match found {
             None if keeps => Some(self.open(now, room, Some(index))),
@@ -132,8 +109,7 @@ impl Hub {
             write_from(text, conn, user);
         }
         if let Some(offset) = offset {
-            text.push_str(r#","offset":"#);
-            text.push_str(itoa::Buffer::new().format(offset));
+            write_number(text, r#","offset":"#, offset);
         }
         text.push_str(r#","data":"#);
         text.push_str(data.as_str());

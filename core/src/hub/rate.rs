@@ -2,11 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    hub::error::RequestError,
-    hub::limits::{Limits, Rate},
-    time::Timestamp,
-};
+use crate::{hub::error::RequestError, hub::limits::Limits, hub::limits::Rate, time::Timestamp};
 
 /// A token bucket: what a [`Rate`] has left.
 ///

@@ -1,16 +1,9 @@
 //! What becomes of an inbound message before anybody acts on it.
 
+use crate::wire::{CloseCode, ConnId, Envelope, Frame, Message, RequestId};
 use crate::{
-    hub::Hub,
-    hub::conn::ConnId,
-    hub::error::{RequestError, UnknownConn},
-    hub::rate::Verdict,
-    outbox::Outbox,
-    room::RoomName,
-    time::Timestamp,
-    wire::close::CloseCode,
-    wire::envelope::{Envelope, Message, RequestId},
-    wire::frame::Frame,
+    hub::Hub, hub::error::RequestError, hub::error::UnknownConn, hub::rate::Verdict,
+    outbox::Outbox, room::RoomName, time::Timestamp,
 };
 
 /// What a message is, once it passed the limits and was decoded.
@@ -27,38 +20,6 @@ pub(crate) enum Received<'f> {
 }
 
 impl Hub {
-    /// A whole message arrived.
-    ///
-    /// The hub answers protocol verbs and faults itself. What it returns, a room publish or an
-    /// application event, is for the application to decide; [`publish`](Self::publish) is what
-    /// happens without one.
-    ///
-    /// Work: bounded by the message's length; a verb touches one room.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is not alive: closed while the message was under way. Nothing changed.
-    pub fn receive<'f>(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        frame: Frame<'f>,
-        out: &mut Outbox,
-    ) -> Result<Option<Message<'f>>, UnknownConn> {
-        if !self.check_rate(now, conn, frame, out)? {
-            return Ok(None);
-        }
-        Ok(match self.read(now, conn, frame, out) {
-            Received::Message(message) => Some(message),
-            Received::Verb(request) => {
-                self.verb(now, conn, &request, out);
-                None
-            }
-            // Nobody is here to read it.
-            Received::Raw(_) | Received::Settled => None,
-        })
-    }
-
     /// Whether a message is within the limits of size and rate. If not, its sender was told.
     #[inline]
     pub(crate) fn check_rate(
@@ -70,8 +31,8 @@ impl Hub {
     ) -> Result<bool, UnknownConn> {
         let limits = &self.config.limits;
         let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
-        connection.pulse.heard = now;
-        connection.pulse.pinged = false;
+        connection.heartbeat.heard = now;
+        connection.heartbeat.pinged = false;
         if frame.len() > limits.message_bytes {
             let reason = "message over the size limit";
             self.close(now, conn, CloseCode::TOO_BIG, reason, out)?;
@@ -142,12 +103,13 @@ impl Hub {
         } = match Envelope::decode(text) {
             Ok(envelope) => envelope,
             Err(read) => {
-                let addressed = (
-                    read.event.as_deref(),
-                    read.id.as_ref(),
-                    read.room.as_deref(),
+                let (event, room) = (read.event.as_deref(), read.room.as_deref());
+                self.refuse(
+                    conn,
+                    (event, read.id.as_ref(), room),
+                    read.error.into(),
+                    out,
                 );
-                self.refuse(conn, addressed, read.error.into(), out);
                 return Received::Settled;
             }
         };
@@ -190,26 +152,15 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
         self.conns.get(conn).ok_or(UnknownConn(conn))?;
-        let decoded = match frame {
-            Frame::Binary(_) => None,
-            Frame::Text(text) => Some(Envelope::decode(text)),
+        let (event, id, room) = match frame {
+            Frame::Binary(_) => (None, None, None),
+            Frame::Text(text) => match Envelope::decode(text) {
+                Ok(read) => (Some(read.event), read.id, read.room),
+                Err(read) => (read.event, read.id, read.room),
+            },
         };
-        match decoded {
-            None => self.refuse(conn, (None, None, None), error, out),
-            Some(Ok(read)) => {
-                let event = Some(&*read.event);
-                let addressed = (event, read.id.as_ref(), read.room.as_deref());
-                self.refuse(conn, addressed, error, out);
-            }
-            Some(Err(read)) => {
-                let addressed = (
-                    read.event.as_deref(),
-                    read.id.as_ref(),
-                    read.room.as_deref(),
-                );
-                self.refuse(conn, addressed, error, out);
-            }
-        }
+        let addressed = (event.as_deref(), id.as_ref(), room.as_deref());
+        self.refuse(conn, addressed, error, out);
         Ok(())
     }
 

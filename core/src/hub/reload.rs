@@ -1,18 +1,10 @@
 //! New policies for a hub that runs.
 
-use alloc::{boxed::Box, vec::Vec};
-use core::{mem, ops::Bound};
+use alloc::vec::Vec;
+use core::ops::Bound;
 
-use crate::{
-    hub::Hub,
-    hub::change::Change,
-    outbox::Outbox,
-    policy::{Policies, PresencePolicy},
-    room::Extra,
-    room::history::History,
-    room::presence::{Arrival, Presence, Who},
-    time::Timestamp,
-};
+use crate::room::presence::{Arrival, Presence, Who};
+use crate::{hub::Hub, outbox::Outbox, policy::Policies, time::Timestamp};
 
 impl Hub {
     /// Puts these policies in the place of those in force, for rooms that there are as well.
@@ -33,24 +25,18 @@ impl Hub {
             return;
         }
         self.config.policies = policies;
-        let names = self.rooms.range(Bound::Unbounded).map(|room| &room.name);
-        let names: Vec<Box<str>> = names.cloned().collect();
+        let rooms = self.rooms.range(Bound::Unbounded);
+        let slots: Vec<_> = rooms.map(|(slot, _)| slot).collect();
         // First all of them: until then a room may have the number of a policy that is no more.
-        for name in &names {
-            if let Some((slot, _)) = self.rooms.find(name) {
-                let policy = self.config.policies.index_of(name);
-                self.fit(now, slot, policy, out);
-            }
+        for &slot in &slots {
+            let policy = self.config.policies.index_of(&self.rooms.get(slot).name);
+            self.fit(now, slot, policy, out);
         }
-        for name in &names {
-            if let Some((slot, room)) = self.rooms.find(name)
-                && room.extra.is_some()
-            {
+        for slot in slots {
+            if self.rooms.has_extra(slot) {
                 self.trim_told(now, slot, out);
                 self.recall_if_large(slot, out);
-                if let Some(due) = self.next_due(slot) {
-                    self.arm(slot, due);
-                }
+                self.arm(slot);
             }
         }
         self.evict(out);
@@ -58,26 +44,16 @@ impl Hub {
 
     /// Gives a room what its new policy wants of it, and takes what that does not want.
     fn fit(&mut self, now: Timestamp, slot: u32, policy: Option<usize>, out: &mut Outbox) {
-        let wanted = policy.map(|index| self.config.policies.get(index));
-        let keeps = wanted.is_some_and(|policy| policy.history.is_some()) && !self.config.raw;
-        let shows =
-            wanted.is_some_and(|policy| policy.presence != PresencePolicy::Off) && !self.config.raw;
-        let room = self.rooms.get_mut(slot);
-        let empty = room.members.is_empty();
-        match (&mut room.extra, policy) {
-            (None, None) => return,
-            (None, Some(policy)) => {
-                room.extra = Some(Box::new(Extra {
-                    policy,
-                    history: None,
-                    presence: None,
-                    due: None,
-                    vacant: false,
-                }));
-            }
-            (Some(extra), Some(policy)) => extra.policy = policy,
-            (Some(_), None) => {}
+        let wanted = policy.map(|index| self.wants(self.config.policies.get(index)));
+        let (keeps, shows) = wanted.unwrap_or_default();
+        if policy.is_some() {
+            self.rooms.set_policy(slot, policy);
         }
+        let room = self.rooms.get(slot);
+        if room.extra.is_none() {
+            return;
+        }
+        let empty = room.members.is_empty();
         let (kept, shown) = (room.history().is_some(), room.presence().is_some());
         match (shown, shows) {
             (true, false) => self.end_presence(slot, out),
@@ -85,74 +61,45 @@ impl Hub {
             _ => {}
         }
         match (kept, keeps) {
-            (true, false) => self.end_history(slot, out),
-            (false, true) => self.begin_history(now, slot, out),
+            (true, false) => {
+                self.rooms.end_history(slot);
+                self.persist_room(slot, out);
+            }
+            (false, true) => {
+                self.rooms.set_vacant(slot, false);
+                self.rooms.begin_history(now, slot, &self.config.epoch);
+                self.persist_room(slot, out);
+            }
             _ => {}
         }
         if empty && !keeps {
             // It is there for those it waits for, if for anybody.
-            self.set_vacant(slot, false);
+            self.rooms.set_vacant(slot, false);
             self.vacate(slot, out);
         } else if policy.is_none() {
-            self.strip(slot);
+            self.rooms.set_policy(slot, None);
         }
-    }
-
-    fn begin_history(&mut self, now: Timestamp, slot: u32, out: &mut Outbox) {
-        self.set_vacant(slot, false);
-        self.histories_opened += 1;
-        self.unsaved = true;
-        let mut history = History::new(&self.config.epoch, self.histories_opened, now);
-        let room = self.rooms.get_mut(slot);
-        if !room.members.is_empty() {
-            history.emptied = None;
-        }
-        if let Some(extra) = &mut room.extra {
-            extra.history = Some(history);
-        }
-        self.touch(slot);
-        self.persist_room(slot, out);
-    }
-
-    fn end_history(&mut self, slot: u32, out: &mut Outbox) {
-        self.change(slot, History::clear);
-        let history = self.rooms.get_mut(slot).extra.as_mut();
-        if let Some(history) = history.and_then(|extra| extra.history.take()) {
-            self.histories.remove(history.seq);
-        }
-        self.persist_room(slot, out);
     }
 
     /// Shows those who are in; what there would be to show of them nobody knows any more.
     fn begin_presence(&mut self, slot: u32) {
-        let room = self.rooms.get_mut(slot);
-        let members = room.members.clone();
-        if let Some(extra) = &mut room.extra {
-            extra.presence = Some(Presence::default());
-        }
-        for conn in members {
+        let mut presence = Presence::default();
+        for conn in self.rooms.get(slot).members.clone() {
             let Some(connection) = self.conns.get(conn) else {
                 debug_assert!(false, "a member that is not connected");
                 continue;
             };
             let user = connection.user.clone();
-            let who = Who::new(conn, user.as_deref());
-            let Some(presence) = self.rooms.get_mut(slot).presence_mut() else {
-                return;
-            };
-            if let (Arrival::First, Some(user)) = (presence.arrive(who, None), user) {
-                self.note_user(|hub| Change::Present {
-                    conn,
-                    room: hub.rooms.get(slot).name.clone(),
-                    user,
-                });
+            let (arrival, _) = presence.arrive(Who::new(conn, user.as_deref()), None);
+            if arrival == Arrival::First {
+                self.note_present(slot, conn, user);
             }
         }
+        self.rooms.set_presence(slot, Some(presence));
     }
 
     fn end_presence(&mut self, slot: u32, out: &mut Outbox) {
-        let extra = self.rooms.get_mut(slot).extra.as_mut();
-        let Some(presence) = extra.and_then(|extra| extra.presence.take()) else {
+        let Some(presence) = self.rooms.set_presence(slot, None) else {
             return;
         };
         for listed in presence.list(None) {
@@ -166,16 +113,6 @@ impl Hub {
                 connection.metas.remove(slot);
                 out.persist(conn);
             }
-        }
-    }
-
-    /// Makes a room with members one that no policy matches.
-    fn strip(&mut self, slot: u32) {
-        let room = self.rooms.get_mut(slot);
-        let extra = mem::take(&mut room.extra);
-        debug_assert!(extra.as_ref().is_none_or(|extra| extra.history.is_none()));
-        if let Some(due) = extra.and_then(|extra| extra.due) {
-            self.dues.remove(&(due, room.name.clone()));
         }
     }
 }

@@ -1,19 +1,12 @@
 //! The fan-out: a message goes to an audience, as one command.
 
+use crate::hub::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn};
+use crate::outbox::{Draft, Kind, Outbox};
+use crate::wire::{
+    ConnId, EncodeError, Event, Frame, Message, Payload, write_from, write_head, write_number,
+};
 use crate::{
-    hub::Hub,
-    hub::audience::Audience,
-    hub::conn::ConnId,
-    hub::delivery::Delivery,
-    hub::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn},
-    outbox::{Draft, Kind, Outbox},
-    room::RoomName,
-    time::Timestamp,
-    wire::envelope::{Message, write_from, write_head},
-    wire::error::EncodeError,
-    wire::event::Event,
-    wire::frame::Frame,
-    wire::payload::Payload,
+    hub::Hub, hub::audience::Audience, hub::delivery::Delivery, room::RoomName, time::Timestamp,
 };
 
 impl Hub {
@@ -61,16 +54,11 @@ impl Hub {
                 _ => to.extend_from_slice(&room.members),
             }
         }
-        let reached = out.send(draft, Kind::MESSAGE);
+        let delivery = Delivery::queued(out.send(draft, Kind::MESSAGE));
         if id.is_some() {
-            out.send_to(conn, |text| {
-                write_head(text, event, id, Some(room));
-                text.push_str(r#","data":{"reached":"#);
-                text.push_str(itoa::Buffer::new().format(reached));
-                text.push_str("}}");
-            });
+            answer_publish(message, room, delivery, out);
         }
-        Ok(Delivery::queued(reached))
+        Ok(delivery)
     }
 
     /// Sends a message of the application to an audience. It has no `from`; it names its room when
@@ -213,10 +201,8 @@ impl Hub {
                 }
             }
             for user in &audience.users {
-                if let Some(conns) = self.users.get(user) {
-                    to.extend_from_slice(conns);
-                    sources += 1;
-                }
+                to.extend_from_slice(self.conns.of_user(user));
+                sources += 1;
             }
             for &conn in &audience.conns {
                 if self.conns.get(conn).is_some() {
@@ -232,14 +218,10 @@ impl Hub {
         if audience.has_exceptions() {
             let mut except = core::mem::take(&mut self.scratch);
             for room in &audience.except_rooms {
-                if let Some((_, room)) = self.rooms.find(room) {
-                    except.extend_from_slice(&room.members);
-                }
+                except.extend_from_slice(self.members(room));
             }
             for user in &audience.except_users {
-                if let Some(conns) = self.users.get(user) {
-                    except.extend_from_slice(conns);
-                }
+                except.extend_from_slice(self.conns.of_user(user));
             }
             except.extend_from_slice(&audience.except_conns);
             except.sort_unstable();
@@ -248,6 +230,24 @@ impl Hub {
             self.scratch = except;
         }
     }
+}
+
+/// Tells the sender of a message how many it reached.
+#[inline(never)]
+pub(super) fn answer_publish(
+    message: &Message<'_>,
+    room: &str,
+    delivery: Delivery,
+    out: &mut Outbox,
+) {
+    out.send_to(message.conn, |text| {
+        write_head(text, &message.event, message.id.as_ref(), Some(room));
+        write_number(text, r#","data":{"reached":"#, delivery.queued);
+        if let Some(offset) = delivery.offset {
+            write_number(text, r#","offset":"#, offset);
+        }
+        text.push_str("}}");
+    });
 }
 
 /// `dedup` of the part of a sorted vector from `first` on.

@@ -5,19 +5,12 @@ use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hub::conn::{Connection, Heartbeat, Metas};
 use crate::{
-    hub::Hub,
-    hub::conn::{ConnId, Connection, Heartbeat, Metas},
-    hub::error::{RestoreError, UnknownConn},
-    hub::idempotency::{Keys, Known},
-    hub::limits::Config,
-    hub::rate::Buckets,
-    outbox::Outbox,
-    policy::PresencePolicy,
-    room::history::History,
-    room::presence::Presence,
-    room::{Room, RoomName},
-    time::Timestamp,
+    hub::Hub, hub::error::RestoreError, hub::error::UnknownConn, hub::idempotency::Keys,
+    hub::idempotency::Known, hub::limits::Config, hub::rate::Buckets, outbox::Outbox,
+    policy::PresencePolicy, room::Room, room::RoomName, room::history::History,
+    room::history::SavedHistory, room::presence::Presence, time::Timestamp, wire::ConnId,
 };
 
 /// The ground state of one connection; everything else about it is derived.
@@ -37,7 +30,8 @@ pub struct ConnState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     session: Option<Box<str>>,
     buckets: Buckets,
-    pulse: Heartbeat,
+    #[serde(rename = "pulse")]
+    heartbeat: Heartbeat,
 }
 
 impl ConnState {
@@ -54,15 +48,14 @@ pub struct HubState {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     keys: Vec<(Box<str>, Known)>,
     /// How many histories have begun.
-    #[serde(rename = "lives", default, skip_serializing_if = "is_zero")]
+    #[serde(
+        rename = "lives",
+        default,
+        skip_serializing_if = "crate::time::is_zero"
+    )]
     histories_opened: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     rooms: Vec<RoomState>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// What a room must not forget, but its messages: a part of its hub's [`HubState`], for a host that
@@ -71,24 +64,10 @@ const fn is_zero(number: &u64) -> bool {
 pub struct RoomState {
     room: Box<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    history: Option<HistoryState>,
+    history: Option<SavedHistory>,
     /// Users that presence waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     waiting: Vec<(Box<str>, Timestamp, Option<Box<str>>)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct HistoryState {
-    life: u64,
-    first: u64,
-    top: u64,
-    touched: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    emptied: Option<Timestamp>,
-    seq: u64,
-    /// Of its messages.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    bytes: u64,
 }
 
 impl RoomState {
@@ -195,20 +174,25 @@ impl Hub {
         HubState {
             next_serial: self.next_serial,
             keys: self.keys.to_vec(),
-            histories_opened: self.histories_opened,
-            rooms: rooms.filter_map(Room::state).collect(),
+            histories_opened: self.histories_opened(),
+            rooms: rooms.filter_map(|(_, room)| room_state(room)).collect(),
         }
     }
 
     /// How many histories have begun; see [`HubState::histories_opened`].
     pub const fn histories_opened(&self) -> u64 {
-        self.histories_opened
+        self.rooms.histories.opened()
+    }
+
+    /// True when that changed since this was last asked.
+    pub(crate) const fn take_unsaved(&mut self) -> bool {
+        self.rooms.histories.take_unsaved()
     }
 
     /// What a room must not forget, but its messages; `None` when that is nothing, as when there is
     /// no such room. Work: a look-up, and the users that presence waits for.
     pub fn room_state(&self, room: &str) -> Option<RoomState> {
-        self.rooms.find(room)?.1.state()
+        room_state(self.rooms.find(room)?.1)
     }
 
     /// The ground state of one connection.
@@ -233,7 +217,7 @@ impl Hub {
             since: conn.since,
             session: conn.session.clone(),
             buckets: conn.buckets,
-            pulse: conn.pulse,
+            heartbeat: conn.heartbeat,
         })
     }
 
@@ -251,81 +235,87 @@ impl Hub {
         let mut hub = Self::new(config);
         hub.next_serial = state.next_serial;
         hub.keys = Keys::from_vec(state.keys);
-        hub.histories_opened = state.histories_opened;
+        hub.rooms.histories.set_opened(state.histories_opened);
         let mut waiting = Vec::new();
         for room in state.rooms {
             hub.wake_room(&room)?;
             waiting.push((room.room, room.waiting));
         }
         for conn in conns {
-            let id = conn.id;
-            let mut pulse = conn.pulse;
-            // The heartbeat may have been switched on or off since.
-            pulse.deadline = match (hub.config.limits.heartbeat, pulse.deadline) {
-                (Some(heartbeat), None) => Some(pulse.heard + heartbeat),
-                (Some(_), deadline) => deadline,
-                (None, _) => None,
-            };
-            pulse.pinged &= pulse.deadline.is_some();
-            let fresh = Connection {
-                id,
-                user: conn.user,
-                rooms: Vec::with_capacity(conn.rooms.len()),
-                metas: Metas::default(),
-                since: conn.since,
-                session: conn.session,
-                buckets: conn.buckets,
-                pulse,
-            };
-            if id.serial() >= hub.next_serial || !hub.insert(fresh) {
-                return Err(RestoreError::Conn(id));
-            }
-            let limits = &hub.config.limits;
-            let bytes: usize = conn
-                .rooms
-                .iter()
-                .map(|room| RoomName::listed_bytes(room))
-                .sum();
-            let few = conn.rooms.len() <= limits.rooms_per_connection
-                && limits.room_names_bytes.is_none_or(|limit| bytes <= limit);
-            let named = |room: &String| RoomName::check(room, limits.room_name_bytes).is_ok();
-            if !few || !conn.rooms.iter().all(named) {
-                return Err(RestoreError::Room(id));
-            }
-            for (index, room) in conn.rooms.iter().enumerate() {
-                if hub.members(room).binary_search(&id).is_ok() {
-                    return Err(RestoreError::Room(id));
-                }
-                let slot = match hub.rooms.find(room) {
-                    Some((slot, _)) => slot,
-                    None => {
-                        let policy = hub.config.policies.index_of(room);
-                        hub.open(conn.since, room, policy)
-                    }
-                };
-                hub.rooms.add(slot, id);
-                if let Some(conn) = hub.conns.get_mut(id) {
-                    conn.rooms.push(slot);
-                }
-                if hub.rooms.get(slot).extra.is_some() {
-                    let metas = conn.metas.iter();
-                    let mut metas = metas.filter(|(other, _)| *other == index);
-                    let meta = metas.next().map(|(_, meta)| meta.clone().into());
-                    // Everybody knows already.
-                    hub.arrive(slot, id, meta, &mut Outbox::new());
-                }
-            }
+            hub.wake_conn(conn)?;
         }
         for (room, waiting) in waiting {
             hub.wait_for(&room, waiting);
         }
-        hub.unsaved = false;
-        hub.arm_rooms();
+        hub.take_unsaved();
+        let rooms = hub.rooms.range(Bound::Unbounded);
+        for slot in rooms.map(|(slot, _)| slot).collect::<Vec<_>>() {
+            hub.arm(slot);
+        }
         Ok(hub)
     }
 }
 
 impl Hub {
+    /// A connection that was there, with its rooms.
+    fn wake_conn(&mut self, conn: ConnState) -> Result<(), RestoreError> {
+        let id = conn.id;
+        let mut heartbeat = conn.heartbeat;
+        // The heartbeat may have been switched on or off since.
+        heartbeat.deadline = match (self.config.limits.heartbeat, heartbeat.deadline) {
+            (Some(silence), None) => Some(heartbeat.heard + silence),
+            (Some(_), deadline) => deadline,
+            (None, _) => None,
+        };
+        heartbeat.pinged &= heartbeat.deadline.is_some();
+        let fresh = Connection {
+            id,
+            user: conn.user,
+            rooms: Vec::with_capacity(conn.rooms.len()),
+            metas: Metas::default(),
+            since: conn.since,
+            session: conn.session,
+            buckets: conn.buckets,
+            heartbeat,
+        };
+        if id.serial() >= self.next_serial || !self.conns.insert(fresh) {
+            return Err(RestoreError::Conn(id));
+        }
+        let limits = &self.config.limits;
+        let names = conn.rooms.iter();
+        let bytes: usize = names.map(|room| RoomName::listed_bytes(room)).sum();
+        let few = conn.rooms.len() <= limits.rooms_per_connection
+            && limits.room_names_bytes.is_none_or(|limit| bytes <= limit);
+        let named = |room: &String| RoomName::check(room, limits.room_name_bytes).is_ok();
+        if !few || !conn.rooms.iter().all(named) {
+            return Err(RestoreError::Room(id));
+        }
+        for (index, room) in conn.rooms.iter().enumerate() {
+            if self.members(room).binary_search(&id).is_ok() {
+                return Err(RestoreError::Room(id));
+            }
+            let slot = match self.rooms.find(room) {
+                Some((slot, _)) => slot,
+                None => {
+                    let policy = self.config.policies.index_of(room);
+                    self.open(conn.since, room, policy)
+                }
+            };
+            self.rooms.add(slot, id);
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.rooms.push(slot);
+            }
+            if self.rooms.get(slot).extra.is_some() {
+                let metas = conn.metas.iter();
+                let mut metas = metas.filter(|(other, _)| *other == index);
+                let meta = metas.next().map(|(_, meta)| meta.clone().into());
+                // Everybody knows already.
+                self.arrive(slot, id, meta, &mut Outbox::new());
+            }
+        }
+        Ok(())
+    }
+
     /// A room with a history, whose messages are with the host.
     fn wake_room(&mut self, state: &RoomState) -> Result<(), RestoreError> {
         let known = RoomName::check(&state.room, self.limits().room_name_bytes);
@@ -335,30 +325,15 @@ impl Hub {
             return Err(RestoreError::RoomState);
         }
         let policy = self.config.policies.index_of(&state.room);
-        let keeps = policy.is_some_and(|policy| {
-            self.config.policies.get(policy).history.is_some() && !self.config.raw
-        });
+        let keeps = policy.is_some_and(|index| self.wants(self.config.policies.get(index)).0);
         let Some(history) = state.history.as_ref().filter(|_| keeps) else {
             return Ok(()); // its policy changed, or it is there for those it waits for
         };
-        let histories_opened = self.histories_opened;
+        let opened = self.histories_opened();
         let slot = self.open(history.touched, &state.room, policy);
-        let (epoch, life) = (&self.config.epoch, history.life);
-        let bytes = usize::try_from(history.bytes).unwrap_or(usize::MAX);
-        let messages = (history.top, history.first, bytes);
-        let mut woken = History::asleep(epoch, life, messages, history.touched);
-        woken.emptied = history.emptied;
-        woken.seq = history.seq;
-        self.histories_opened = histories_opened.max(life);
-        if let Some(fresh) = self.rooms.get_mut(slot).history_mut() {
-            self.histories.remove(fresh.seq);
-            if woken.seq == 0 || self.histories.has(woken.seq) {
-                // No room was given 0, and no two the same: this number is damaged, or the other.
-                woken.seq = self.histories.touch(fresh.seq);
-            }
-            *fresh = woken;
-            self.histories.insert(fresh, slot, true);
-        }
+        let saved = History::asleep(&self.config.epoch, history);
+        self.rooms.histories.set_opened(opened.max(history.life));
+        self.rooms.wake_history(slot, saved);
         Ok(())
     }
 
@@ -371,56 +346,34 @@ impl Hub {
             }
             None => return,
         };
-        let room = self.rooms.get_mut(slot);
-        let (empty, kept) = (room.members.is_empty(), room.history().is_some());
-        if let Some(presence) = room.presence_mut() {
+        if let Some(presence) = self.rooms.presence_mut(slot) {
             for (user, until, meta) in waiting {
                 presence.wait(&user, until, meta.map(Into::into));
             }
         }
-        if empty && !kept && self.rooms.get(slot).waits() {
-            self.set_vacant(slot, true);
+        let room = self.rooms.get(slot);
+        if room.members.is_empty() && room.history().is_none() && room.waits() {
+            self.rooms.set_vacant(slot, true);
         }
     }
 
     /// Whether the policy of a room without a history has it wait for users.
     fn is_waited_in(&self, room: &str) -> bool {
         let policy = self.config.policies.of(room);
-        policy.is_some_and(|policy| {
-            policy.presence == PresencePolicy::Members && policy.history.is_none()
-        })
-    }
-
-    fn arm_rooms(&mut self) {
-        let rooms = self.rooms.range(Bound::Unbounded);
-        let slots = rooms.filter_map(|room| self.rooms.find(&room.name));
-        let slots: Vec<_> = slots.map(|(slot, _)| slot).collect();
-        for slot in slots {
-            if let Some(next) = self.next_due(slot) {
-                self.arm(slot, next);
-            }
-        }
+        let policy = policy.filter(|policy| policy.history.is_none());
+        policy.is_some_and(|policy| policy.presence == PresencePolicy::Members)
     }
 }
 
-impl Room {
-    fn state(&self) -> Option<RoomState> {
-        let history = self.history().map(|history| HistoryState {
-            life: history.life,
-            first: history.first(),
-            top: history.top,
-            touched: history.touched,
-            emptied: history.emptied,
-            seq: history.seq,
-            bytes: history.kept_bytes() as u64,
-        });
-        let waiting = self.presence().map(Presence::waiting).unwrap_or_default();
-        (history.is_some() || !waiting.is_empty()).then(|| RoomState {
-            room: self.name.clone(),
-            history,
-            waiting,
-        })
-    }
+/// The ground state of a room.
+fn room_state(room: &Room) -> Option<RoomState> {
+    let history = room.history().map(History::saved);
+    let waiting = room.presence().map(Presence::waiting).unwrap_or_default();
+    (history.is_some() || !waiting.is_empty()).then(|| RoomState {
+        room: room.name.clone(),
+        history,
+        waiting,
+    })
 }
 
 #[cfg(test)]

@@ -47,23 +47,14 @@ impl de::Visitor<'_> for Number<'_> {
     }
 }
 
-fn number<'de, D: Deserializer<'de>>(
+fn number<'de, D: Deserializer<'de>, N: TryFrom<u64, Error: fmt::Display>>(
     deserializer: D,
     key: &str,
     range: (u64, u64),
     advice: &str,
-) -> Result<u64, D::Error> {
-    deserializer.deserialize_any(Number { key, range, advice })
-}
-
-fn size<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    key: &str,
-    range: (u64, u64),
-    advice: &str,
-) -> Result<usize, D::Error> {
-    let number = number(deserializer, key, range, advice)?;
-    usize::try_from(number).map_err(de::Error::custom)
+) -> Result<N, D::Error> {
+    let number = deserializer.deserialize_any(Number { key, range, advice })?;
+    N::try_from(number).map_err(de::Error::custom)
 }
 
 /// A value that is a word of a list.
@@ -159,11 +150,11 @@ pub(super) fn pattern<'de, D: Deserializer<'de>>(d: D) -> Result<Pattern, D::Err
 const NO_HISTORY: &str = ": leave all of `history` out for rooms that keep none";
 
 pub(super) fn history_messages<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
-    size(d, "history.messages", (1, 100_000), NO_HISTORY)
+    number(d, "history.messages", (1, 100_000), NO_HISTORY)
 }
 
 pub(super) fn history_bytes<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
-    size(d, "history.bytes", (1, 1 << 30), NO_HISTORY)
+    number(d, "history.bytes", (1, 1 << 30), NO_HISTORY)
 }
 
 pub(super) fn history_age<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
@@ -196,7 +187,7 @@ pub(super) fn echo<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
 
 pub(super) fn members<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
     let advice = ": leave it out for no limit";
-    size(d, "members", (1, 1 << 20), advice).map(Some)
+    number(d, "members", (1, 1 << 20), advice).map(Some)
 }
 
 pub(super) fn overflow<'de, D: Deserializer<'de>>(d: D) -> Result<Overflow, D::Error> {

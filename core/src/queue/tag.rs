@@ -115,10 +115,10 @@ impl Tag {
 
     /// The room whose messages may be dropped.
     pub fn room(&self) -> Option<&str> {
-        match self {
-            Self::Sheddable(shed) => Some(&shed.room),
-            Self::Control | Self::Position(_) | Self::Message | Self::Gap(_) => None,
-        }
+        let Self::Sheddable(shed) = self else {
+            return None;
+        };
+        Some(&shed.room)
     }
 
     /// True when it is of a notice of a gap in this room.
@@ -127,13 +127,9 @@ impl Tag {
     }
 
     pub(super) fn sheddable(&self, policy: Overflow) -> Option<&Sheddable> {
-        match self {
-            Self::Sheddable(shed) if shed.overflow == policy => Some(shed),
-            Self::Control
-            | Self::Position(_)
-            | Self::Message
-            | Self::Sheddable(_)
-            | Self::Gap(_) => None,
-        }
+        let Self::Sheddable(shed) = self else {
+            return None;
+        };
+        (shed.overflow == policy).then_some(shed)
     }
 }

@@ -2,14 +2,15 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::room::history::History;
+use super::history::History;
+use crate::time::Timestamp;
 
 /// Rooms are known by their slots, and ordered by the number that each was given when it was last
 /// touched: by a message, by its beginning or by its last member's leaving.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Histories {
-    /// What all messages take in memory.
-    pub(crate) bytes: usize,
+    /// Bytes of memory that all messages take.
+    bytes: usize,
     next: u64,
     /// Rooms that hold messages.
     held: BTreeMap<u64, u32>,
@@ -17,18 +18,62 @@ pub(crate) struct Histories {
     idle: BTreeMap<u64, u32>,
     /// Rooms without members in which nothing was ever said.
     blank: BTreeMap<u64, u32>,
+    /// How many have begun.
+    opened: u64,
+    /// True when that changed since somebody saved it.
+    unsaved: bool,
 }
 
 impl Histories {
-    /// A room was touched: its new number, in place of the one it had.
-    pub(crate) fn touch(&mut self, old: u64) -> u64 {
-        self.remove(old);
+    /// The next history of the hub.
+    pub(super) fn begin(&mut self, now: Timestamp, epoch: &str) -> History {
+        self.opened += 1;
+        self.unsaved = true;
+        History::new(epoch, self.opened, now)
+    }
+
+    /// Takes the history that was saved of a room without members for the one that has just begun.
+    pub(super) fn wake(&mut self, fresh: &mut History, mut saved: History, slot: u32) {
+        self.remove(fresh.seq);
+        let all = [&self.held, &self.idle, &self.blank];
+        if saved.seq == 0 || all.iter().any(|rooms| rooms.contains_key(&saved.seq)) {
+            // No room was given 0, and no two the same: this number is damaged, or the other.
+            self.next += 1;
+            saved.seq = self.next;
+        }
+        *fresh = saved;
+        self.insert(fresh, slot, true);
+    }
+
+    pub(super) fn end(&mut self, history: History) {
+        self.bytes -= history.cost();
+        self.remove(history.seq);
+    }
+
+    /// Changes the history of a room, which is `idle` without members.
+    pub(super) fn change(
+        &mut self,
+        history: &mut History,
+        slot: u32,
+        idle: bool,
+        change: impl FnOnce(&mut History),
+    ) {
+        let before = history.cost();
+        change(history);
+        self.bytes = self.bytes + history.cost() - before;
+        self.insert(history, slot, idle);
+    }
+
+    /// A room was touched: it gets a new number in place of the one it had.
+    pub(super) fn touch(&mut self, history: &mut History, slot: u32, idle: bool) {
+        self.remove(history.seq);
         self.next += 1;
-        self.next
+        history.seq = self.next;
+        self.insert(history, slot, idle);
     }
 
     /// Takes a room in under the number it has.
-    pub(crate) fn insert(&mut self, history: &History, slot: u32, idle: bool) {
+    fn insert(&mut self, history: &History, slot: u32, idle: bool) {
         let (seq, blank) = (history.seq, history.top == 0);
         self.next = self.next.max(seq);
         for (rooms, is_one) in [
@@ -44,16 +89,30 @@ impl Histories {
         }
     }
 
-    /// True when a room is known by this number.
-    pub(crate) fn has(&self, seq: u64) -> bool {
-        let mut rooms = [&self.held, &self.idle, &self.blank].into_iter();
-        rooms.any(|rooms| rooms.contains_key(&seq))
-    }
-
-    pub(crate) fn remove(&mut self, seq: u64) {
+    fn remove(&mut self, seq: u64) {
         for rooms in [&mut self.held, &mut self.idle, &mut self.blank] {
             rooms.remove(&seq);
         }
+    }
+
+    /// Bytes of memory that all messages take.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many have begun: each is a part of an epoch.
+    pub(crate) const fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Says how many have begun before the hub slept.
+    pub(crate) const fn set_opened(&mut self, opened: u64) {
+        self.opened = opened;
+    }
+
+    /// True when the number of those that have begun changed since this was last asked.
+    pub(crate) const fn take_unsaved(&mut self) -> bool {
+        core::mem::replace(&mut self.unsaved, false)
     }
 
     /// The room that holds messages and was touched longest ago.
@@ -63,11 +122,8 @@ impl Histories {
 
     /// The room without members that was touched longest ago; those where nothing was said come first.
     pub(crate) fn oldest_idle(&self) -> Option<u32> {
-        self.blank
-            .values()
-            .chain(self.idle.values())
-            .next()
-            .copied()
+        let mut rooms = self.blank.values().chain(self.idle.values());
+        rooms.next().copied()
     }
 
     /// How many rooms have no members.
@@ -75,7 +131,19 @@ impl Histories {
         self.idle.len() + self.blank.len()
     }
 
-    pub(crate) fn held(&self) -> usize {
-        self.held.len()
+    /// Checks the sums over all histories and whether their rooms have no members; for tests.
+    pub(super) fn assert_consistent<'a>(
+        &self,
+        histories: impl Iterator<Item = (&'a History, bool)>,
+    ) {
+        let (mut bytes, mut held, mut idle) = (0, 0, 0);
+        for (history, is_idle) in histories {
+            bytes += history.cost();
+            held += usize::from(history.len() > 0);
+            idle += usize::from(is_idle);
+        }
+        assert_eq!(bytes, self.bytes, "bytes of histories");
+        assert_eq!(held, self.held.len(), "histories with messages");
+        assert_eq!(idle, self.idle(), "rooms without members");
     }
 }

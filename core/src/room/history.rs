@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{hub::conn::ConnId, policy::HistoryPolicy, time::Timestamp};
+use crate::{policy::HistoryPolicy, time::Timestamp, wire::ConnId};
 
 /// A message of a room's history, as a durable host gives it back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +118,9 @@ struct Kept {
     except: Except,
 }
 
+// One for each message that is kept, and counted in `Limits::history_bytes`.
+const _: () = assert!(size_of::<Kept>() <= 40);
+
 impl Kept {
     /// What a policy counts: the frame, and the names of those who were left out.
     fn bytes(&self) -> usize {
@@ -147,6 +150,21 @@ pub(crate) struct History {
     pub(crate) emptied: Option<Timestamp>,
     /// Its place among the rooms, by their last messages.
     pub(crate) seq: u64,
+}
+
+/// The ground state of a history, without its messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedHistory {
+    pub(crate) life: u64,
+    pub(crate) first: u64,
+    pub(crate) top: u64,
+    pub(crate) touched: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) emptied: Option<Timestamp>,
+    pub(crate) seq: u64,
+    /// Of its messages.
+    #[serde(default, skip_serializing_if = "crate::time::is_zero")]
+    pub(crate) bytes: u64,
 }
 
 /// What a position leads to.
@@ -179,19 +197,28 @@ impl History {
         }
     }
 
-    /// One whose messages, so many bytes of them, are all with the host.
-    pub(crate) fn asleep(
-        epoch: &str,
-        life: u64,
-        (top, first, bytes): (u64, u64, usize),
-        touched: Timestamp,
-    ) -> Self {
+    /// One whose messages are all with the host.
+    pub(crate) fn asleep(epoch: &str, saved: &SavedHistory) -> Self {
         Self {
-            top,
-            away_bytes: bytes,
-            away: (top + 1).saturating_sub(first.max(1)),
-            emptied: None,
-            ..Self::new(epoch, life, touched)
+            top: saved.top,
+            away_bytes: usize::try_from(saved.bytes).unwrap_or(usize::MAX),
+            away: (saved.top + 1).saturating_sub(saved.first.max(1)),
+            emptied: saved.emptied,
+            seq: saved.seq,
+            ..Self::new(epoch, saved.life, saved.touched)
+        }
+    }
+
+    /// Its ground state.
+    pub(crate) fn saved(&self) -> SavedHistory {
+        SavedHistory {
+            life: self.life,
+            first: self.first(),
+            top: self.top,
+            touched: self.touched,
+            emptied: self.emptied,
+            seq: self.seq,
+            bytes: self.kept_bytes() as u64,
         }
     }
 
@@ -251,14 +278,8 @@ impl History {
         self.bytes.saturating_add(self.away_bytes)
     }
 
-    /// Drops everything but the position.
-    pub(crate) fn clear(&mut self) {
-        (self.messages, self.bytes) = (VecDeque::new(), 0);
-        (self.away, self.away_bytes) = (0, 0);
-    }
-
-    /// How long a room without members is remembered for it at most, whatever the policy: where nothing
-    /// was ever said there is little to go on with, and to make such rooms costs nobody anything.
+    /// How long a room without members is remembered for it at most, whatever the policy: where
+    /// nothing was ever said there is little to go on with, and such rooms cost nothing to make.
     pub(crate) const fn idle_max(&self) -> Duration {
         if self.top == 0 {
             Duration::from_secs(60)

@@ -1,15 +1,12 @@
 //! Pages of what a room keeps and of who is in it, to be taken away from the hub.
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
-use core::ops::{Bound, RangeBounds};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{
-    hub::Hub, hub::conn::ConnId, policy::PresencePolicy, room::notices::Page, room::presence::Who,
-    time::Timestamp,
-};
+use super::presence::{Listed, Who};
+use crate::wire::conn_id::ConnId;
 
 /// A page of a room's history. In JSON it is what `$history` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +24,7 @@ pub struct HistoryPage {
 }
 
 /// A message of a room's history. In JSON it is the envelope that was sent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PastMessage {
     /// What happened.
@@ -42,7 +39,7 @@ pub struct PastMessage {
     pub from: Option<Publisher>,
     /// Its place in the history.
     pub offset: u64,
-    data: Box<RawValue>,
+    data: Json,
 }
 
 /// Who published a message.
@@ -82,7 +79,7 @@ const fn yes() -> bool {
 }
 
 /// One who is in a room.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Present {
     /// The user; `None` for a connection without one.
@@ -97,8 +94,21 @@ pub struct Present {
     /// How many connections of the user are in the room; 0 for one that is waited for.
     pub conns: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    meta: Option<Box<RawValue>>,
+    meta: Option<Json>,
 }
+
+/// JSON as the text it came as.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Json(Box<RawValue>);
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl Eq for Json {}
 
 /// A page that there is none of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -125,34 +135,14 @@ impl PastMessage {
     ///
     /// When it is of another type.
     pub fn data<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_str(self.data.get())
+        serde_json::from_str(self.json())
     }
 
     /// The payload as the JSON text it came as.
     pub fn json(&self) -> &str {
-        self.data.get()
+        self.data.0.get()
     }
 }
-
-impl PartialEq for PastMessage {
-    fn eq(&self, other: &Self) -> bool {
-        let Self {
-            event,
-            room,
-            path,
-            from,
-            offset,
-            data,
-        } = self;
-        let other_head = (&other.event, &other.room, &other.path);
-        let rest = (&other.from, &other.offset);
-        (event, room, path) == other_head
-            && (from, offset) == rest
-            && data.get() == other.data.get()
-    }
-}
-
-impl Eq for PastMessage {}
 
 impl Present {
     /// What is shown of the user: the `meta` that its first connection joined with, as a type.
@@ -161,26 +151,26 @@ impl Present {
     ///
     /// When it is of another type.
     pub fn meta<T: DeserializeOwned>(&self) -> serde_json::Result<Option<T>> {
-        let meta = self.meta.as_deref().map(RawValue::get);
+        let meta = self.meta.as_ref().map(|Json(meta)| meta.get());
         meta.map(serde_json::from_str).transpose()
     }
 }
 
-impl PartialEq for Present {
-    fn eq(&self, other: &Self) -> bool {
-        let meta = |present: &Self| {
-            present
-                .meta
-                .as_deref()
-                .map(RawValue::get)
-                .map(str::to_owned)
+impl From<Listed<'_>> for Present {
+    fn from(listed: Listed<'_>) -> Self {
+        let (user, conn) = match listed.who {
+            Who::User(user) => (Some(user.to_owned()), None),
+            Who::Guest(conn) => (None, Some(conn)),
         };
-        (&self.user, self.conn, self.conns) == (&other.user, other.conn, other.conns)
-            && meta(self) == meta(other)
+        let meta = listed.meta.map(ToOwned::to_owned);
+        Self {
+            user,
+            conn,
+            conns: listed.conns,
+            meta: meta.and_then(|meta| RawValue::from_string(meta).ok().map(Json)),
+        }
     }
 }
-
-impl Eq for Present {}
 
 /// The protocol has an empty name where there is no user.
 #[allow(clippy::ref_option)] // serde's signature
@@ -191,122 +181,4 @@ fn name_or_nothing<S: Serializer>(user: &Option<String>, to: S) -> Result<S::Ok,
 fn nothing_or_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let user = String::deserialize(from)?;
     Ok(Some(user).filter(|user| !user.is_empty()))
-}
-
-impl Hub {
-    /// A page of a room's history, as [`NamespaceContext::history`](crate::NamespaceContext::history) gives it; empty when
-    /// there is no such room.
-    ///
-    /// Work: the page.
-    ///
-    /// # Errors
-    ///
-    /// When the room keeps no history. When its messages are [away](Self::is_away): the host gives
-    /// them back first.
-    pub fn history_page(
-        &self,
-        now: Timestamp,
-        room: &str,
-        offsets: impl RangeBounds<u64>,
-        limit: usize,
-    ) -> Result<HistoryPage, PageError> {
-        let policy = self
-            .policy_of(room)
-            .map(|index| self.config.policies.get(index));
-        let policy = policy.and_then(|policy| policy.history.as_ref());
-        let policy = policy
-            .filter(|_| !self.config.raw)
-            .ok_or(PageError::NoHistory)?;
-        let position = self.position(room);
-        let (epoch, offset) = (position.epoch.into_owned(), position.offset);
-        let found = self.rooms.find(room);
-        let Some(history) = found.and_then(|(_, room)| room.history()) else {
-            let messages = Vec::new();
-            return Ok(HistoryPage {
-                epoch,
-                offset,
-                messages,
-                first: offset + 1,
-            });
-        };
-        if history.is_away() {
-            return Err(PageError::Unavailable);
-        }
-        let after = match offsets.start_bound() {
-            Bound::Included(&first) => Some(first.saturating_sub(1)),
-            Bound::Excluded(&before) => Some(before),
-            Bound::Unbounded => None,
-        };
-        let before = match offsets.end_bound() {
-            Bound::Included(&last) => Some(last.saturating_add(1)),
-            Bound::Excluded(&end) => Some(end),
-            Bound::Unbounded => None,
-        };
-        // What is too old is dropped when the room is used next; a question changes nothing.
-        let fresh = history.first_since(now, policy.age);
-        let oldest = after.unwrap_or(0).max(fresh.saturating_sub(1));
-        let span = (Some(oldest), before);
-        let frames = self.page(history, span, after.is_some(), Some(limit), None);
-        let read = |frame: &str| serde_json::from_str(frame).map_err(|_| PageError::Unavailable);
-        let messages = frames.into_iter().map(read).collect::<Result<_, _>>()?;
-        Ok(HistoryPage {
-            epoch,
-            offset,
-            messages,
-            first: history.first().max(fresh),
-        })
-    }
-
-    /// A page of those who are in a room, as [`NamespaceContext::presence`](crate::NamespaceContext::presence) gives it;
-    /// empty when there is no such room.
-    ///
-    /// Work: the page.
-    ///
-    /// # Errors
-    ///
-    /// When the room shows nobody, or `after` is not the `next` of a page.
-    pub fn presence(
-        &self,
-        room: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<PresencePage, PageError> {
-        let parse = |after| Who::parse(after).ok_or(PageError::Cursor);
-        let after = after.map(parse).transpose()?;
-        let page = match self.rooms.find(room) {
-            Some((slot, _)) => self.presence_page(slot, after, limit),
-            None => self.empty_page(room),
-        };
-        let page = page.ok_or(PageError::NoPresence)?;
-        let members = page.members.iter().map(|member| {
-            let (user, conn) = match member.who {
-                Who::User(user) => (Some(user.to_owned()), None),
-                Who::Guest(conn) => (None, Some(conn)),
-            };
-            let meta = member.meta.map(ToOwned::to_owned);
-            Present {
-                user,
-                conn,
-                conns: member.conns,
-                meta: meta.and_then(|meta| RawValue::from_string(meta).ok()),
-            }
-        });
-        Ok(PresencePage {
-            members: members.collect(),
-            users: page.users,
-            conns: page.conns,
-            next: page.next,
-            listed: page.listed,
-        })
-    }
-
-    /// Members of a room that does not exist: nobody; `None` when its policy would show nobody.
-    fn empty_page(&self, room: &str) -> Option<Page<'_>> {
-        let policy = self.config.policies.get(self.policy_of(room)?);
-        let shown = policy.presence != PresencePolicy::Off && !self.config.raw;
-        shown.then(|| Page {
-            listed: policy.presence == PresencePolicy::Members,
-            ..Page::default()
-        })
-    }
 }

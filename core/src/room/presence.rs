@@ -1,13 +1,11 @@
 //! Who is seen in one room: users, however many connections each has.
 
 use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    boxed::Box, collections::BTreeMap, collections::BTreeSet, format, string::String, sync::Arc,
     vec::Vec,
 };
 
-use crate::{hub::conn::ConnId, time::Timestamp};
+use crate::{time::Timestamp, wire::ConnId};
 
 /// The users of a room. A connection without a user counts as one of its own.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +24,9 @@ struct Present {
     until: Option<Timestamp>,
 }
 
+// One for each user in a room, beside the name.
+const _: () = assert!(size_of::<Present>() <= 40);
+
 /// Who it is that is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who<'a> {
@@ -38,17 +39,32 @@ impl<'a> Who<'a> {
     pub(crate) fn new(conn: ConnId, user: Option<&'a str>) -> Self {
         user.map_or(Self::Guest(conn), Who::User)
     }
+
+    /// The cursor of the page that begins behind it.
+    pub(crate) fn cursor(self) -> String {
+        match self {
+            Self::User(user) => format!("u{user}"),
+            Self::Guest(conn) => format!("c{conn}"),
+        }
+    }
+
+    pub(crate) fn parse(cursor: &'a str) -> Option<Self> {
+        if let Some(user) = cursor.strip_prefix('u') {
+            return Some(Self::User(user));
+        }
+        Some(Self::Guest(cursor.strip_prefix('c')?.parse().ok()?))
+    }
 }
 
 /// What an arrival was.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// The first connection of a user.
     First,
     /// One that was waited for.
-    Back(Option<Arc<str>>),
+    Back,
     /// A further connection of a user.
-    Further(Option<Arc<str>>),
+    Further,
 }
 
 /// What a departure was.
@@ -70,6 +86,17 @@ pub(crate) struct Listed<'a> {
     pub(crate) meta: Option<&'a str>,
 }
 
+impl Listed<'_> {
+    /// About what it takes in an answer.
+    pub(crate) fn bytes(&self) -> usize {
+        let name = match self.who {
+            Who::User(user) => user.len(),
+            Who::Guest(_) => 16,
+        };
+        name + self.meta.map_or(0, str::len) + r#"{"user":"","conns":1,"meta":},"#.len()
+    }
+}
+
 impl Presence {
     /// What is shown of a user that is there.
     pub(crate) fn meta(&self, user: Option<&str>) -> Option<&str> {
@@ -81,32 +108,37 @@ impl Presence {
         self.users.len() + self.guests.len()
     }
 
-    pub(crate) fn arrive(&mut self, who: Who<'_>, meta: Option<Arc<str>>) -> Arrival {
+    /// A connection came into the room. Gives what is shown of its user: that of the first.
+    pub(crate) fn arrive(
+        &mut self,
+        who: Who<'_>,
+        meta: Option<Arc<str>>,
+    ) -> (Arrival, Option<Arc<str>>) {
         let user = match who {
             Who::User(user) => user,
             Who::Guest(conn) => {
-                self.guests.insert(conn, meta);
-                return Arrival::First;
+                self.guests.insert(conn, meta.clone());
+                return (Arrival::First, meta);
             }
         };
         if let Some(present) = self.users.get_mut(user) {
             present.conns += 1;
-            let meta = present.meta.clone();
-            return match present.until.take() {
+            let arrival = match present.until.take() {
                 Some(until) => {
                     self.waiting.remove(&(until, user.into()));
-                    Arrival::Back(meta)
+                    Arrival::Back
                 }
-                None => Arrival::Further(meta),
+                None => Arrival::Further,
             };
+            return (arrival, present.meta.clone());
         }
         let present = Present {
             conns: 1,
-            meta,
+            meta: meta.clone(),
             until: None,
         };
         self.users.insert(user.into(), present);
-        Arrival::First
+        (Arrival::First, meta)
     }
 
     /// A connection is out of the room; `until` is how long its user is waited for.
@@ -177,11 +209,8 @@ impl Presence {
     pub(crate) fn waiting(&self) -> Vec<(Box<str>, Timestamp, Option<Box<str>>)> {
         let waiting = self.waiting.iter();
         let waiting = waiting.map(|(until, user)| {
-            let meta = self
-                .users
-                .get(user)
-                .and_then(|present| present.meta.as_deref());
-            (user.clone(), *until, meta.map(Into::into))
+            let meta = self.meta(Some(user)).map(Into::into);
+            (user.clone(), *until, meta)
         });
         waiting.collect()
     }

@@ -4,15 +4,20 @@ use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use super::{Progress, Request, Router};
-use crate::{
-    gateway::{
-        Admission, Context, Failure, Gateway, NamespaceContext, Outcome, Rejection, RoomAction,
-        UpgradeRequest,
-    },
-    wire::close::DisconnectReason,
-    wire::envelope::Message,
-    wire::frame::Frame,
+use crate::gateway::{
+    Admission, Context, Failure, Gateway, NamespaceContext, Outcome, Rejection, RoomAction,
+    UpgradeRequest,
 };
+use crate::wire::{DisconnectReason, Frame, Message};
+
+/// Runs the hooks of one kind on the state.
+macro_rules! run {
+    ($self:ident.$hooks:ident, |$hook:ident, $state:ident| $call:expr) => {
+        $self.changed |= !$self.$hooks.is_empty();
+        let $state = &mut $self.state;
+        $self.progress.run(&mut $self.$hooks, |$hook| $call);
+    };
+}
 
 impl<S> Gateway for Router<S> {
     fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
@@ -83,35 +88,27 @@ impl<S> Gateway for Router<S> {
     }
 
     fn joined(&mut self, cx: &mut Context<'_>, room: &str) {
-        self.changed |= !self.joined.is_empty();
-        let (hooks, state) = (&mut self.joined, &mut self.state);
-        self.progress.run(hooks, |hook| hook(cx, state, room));
+        run!(self.joined, |hook, state| hook(cx, state, room));
     }
 
     fn left(&mut self, cx: &mut Context<'_>, room: &str) {
-        self.changed |= !self.left.is_empty();
-        let (hooks, state) = (&mut self.left, &mut self.state);
-        self.progress.run(hooks, |hook| hook(cx, state, room));
+        run!(self.left, |hook, state| hook(cx, state, room));
     }
 
     fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {
-        self.changed |= !self.disconnect.is_empty();
-        let (hooks, state) = (&mut self.disconnect, &mut self.state);
-        self.progress.run(hooks, |hook| hook(cx, state, reason));
+        run!(self.disconnect, |hook, state| hook(cx, state, reason));
     }
 
     fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
-        self.changed |= !self.present.is_empty();
-        let (hooks, state) = (&mut self.present, &mut self.state);
-        self.progress
-            .run(hooks, |hook| hook(namespace, state, room, user));
+        run!(self.present, |hook, state| hook(
+            namespace, state, room, user
+        ));
     }
 
     fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {
-        self.changed |= !self.absent.is_empty();
-        let (hooks, state) = (&mut self.absent, &mut self.state);
-        self.progress
-            .run(hooks, |hook| hook(namespace, state, room, user));
+        run!(self.absent, |hook, state| hook(
+            namespace, state, room, user
+        ));
     }
 
     fn wants_presence(&self) -> bool {
@@ -130,9 +127,7 @@ impl<S> Gateway for Router<S> {
     }
 
     fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {
-        self.changed |= !self.drain.is_empty();
-        let (hooks, state) = (&mut self.drain, &mut self.state);
-        self.progress.run(hooks, |hook| hook(namespace, state));
+        run!(self.drain, |hook, state| hook(namespace, state));
     }
 
     fn take_unfinished(&mut self) -> bool {
@@ -175,12 +170,7 @@ impl<S> Gateway for Router<S> {
         let Some(persist) = &self.persist else {
             return true;
         };
-        match (persist.load)(saved) {
-            Some(state) => {
-                self.state = state;
-                true
-            }
-            None => false,
-        }
+        let loaded = (persist.load)(saved);
+        loaded.map(|state| self.state = state).is_some()
     }
 }

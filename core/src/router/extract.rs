@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use serde::de::DeserializeOwned;
 
 use super::{path, trail};
-use crate::{gateway::Failure, wire::envelope::Message};
+use crate::{gateway::Failure, wire::Message};
 
 /// A message on its way to a handler.
 #[derive(Debug)]

@@ -51,33 +51,22 @@ pub enum WithoutState {}
 
 macro_rules! handlers {
     ($($argument:ident $marker:ident),*) => {
-        impl<S, F, R, $($argument, $marker,)*> Handler<S, (WithoutState, $(($argument, $marker),)*)> for F
+        handlers!(WithoutState, false, state []; $($argument $marker),*);
+        handlers!(WithState, true, state [&mut S, state]; $($argument $marker),*);
+    };
+    ($kind:ident, $stateful:literal, $state:ident [$($taken:ty, $given:ident)?]; $($argument:ident $marker:ident),*) => {
+        impl<S, F, R, $($argument, $marker,)*> Handler<S, ($kind, $(($argument, $marker),)*)> for F
         where
-            F: FnMut(&mut Context<'_>, $($argument),*) -> R,
+            F: FnMut(&mut Context<'_>, $($taken,)? $($argument),*) -> R,
             $($argument: Extract<$marker>,)*
         {
-            const STATEFUL: bool = false;
+            const STATEFUL: bool = $stateful;
             type Arguments = ($($marker,)*);
             type Returned = R;
 
-            fn call(&mut self, cx: &mut Context<'_>, _: &mut S, request: &Request<'_>) -> Result<R, Failure> {
-                let _ = request;
-                Ok(self(cx, $($argument::extract(request)?),*))
-            }
-        }
-
-        impl<S, F, R, $($argument, $marker,)*> Handler<S, (WithState, $(($argument, $marker),)*)> for F
-        where
-            F: FnMut(&mut Context<'_>, &mut S, $($argument),*) -> R,
-            $($argument: Extract<$marker>,)*
-        {
-            const STATEFUL: bool = true;
-            type Arguments = ($($marker,)*);
-            type Returned = R;
-
-            fn call(&mut self, cx: &mut Context<'_>, state: &mut S, request: &Request<'_>) -> Result<R, Failure> {
-                let _ = request;
-                Ok(self(cx, state, $($argument::extract(request)?),*))
+            fn call(&mut self, cx: &mut Context<'_>, $state: &mut S, request: &Request<'_>) -> Result<R, Failure> {
+                let _ = (&$state, request);
+                Ok(self(cx, $($given,)? $($argument::extract(request)?),*))
             }
         }
     };

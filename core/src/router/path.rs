@@ -1,11 +1,14 @@
 //! Patterns of paths, and the parameters in a path.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
-use core::{fmt, str::FromStr};
+use core::fmt;
 
 use serde::{
     Deserializer,
-    de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+    de::{
+        self, DeserializeOwned, IntoDeserializer, Visitor,
+        value::{MapDeserializer, SeqDeserializer, StrDeserializer},
+    },
     forward_to_deserialize_any,
 };
 
@@ -76,20 +79,16 @@ impl Pattern {
 
     /// Whether another pattern fits exactly the same paths.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        let same = |(a, b): (&Segment, &Segment)| match (a, b) {
-            (Segment::Text(a), Segment::Text(b)) => a == b,
-            (Segment::Param(_), Segment::Param(_)) => true,
-            (Segment::Text(_), Segment::Param(_)) | (Segment::Param(_), Segment::Text(_)) => false,
+        let same = |(a, b): (&Segment, &Segment)| {
+            a == b || matches!((a, b), (Segment::Param(_), Segment::Param(_)))
         };
         self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
     }
 
     /// Which of two patterns that fit one path is meant: the one whose texts come first.
     pub(super) fn rank(&self) -> Vec<bool> {
-        let params = self.0.iter();
-        params
-            .map(|part| matches!(part, Segment::Param(_)))
-            .collect()
+        let is_param = |segment: &Segment| matches!(segment, Segment::Param(_));
+        self.0.iter().map(is_param).collect()
     }
 }
 
@@ -117,21 +116,34 @@ impl de::Error for Misfit {
     }
 }
 
+/// Some parameters, or as a value the only one of them.
 struct Params<'p>(&'p [(&'p str, &'p str)]);
 
 impl<'p> Params<'p> {
-    fn single(&self) -> Result<Value<'p>, Misfit> {
+    fn only(&self) -> Result<&'p str, Misfit> {
         match *self.0 {
-            [(_, value)] => Ok(Value(value)),
+            [(_, value)] => Ok(value),
             _ => Err(Misfit),
         }
     }
+
+    fn each(&self) -> impl Iterator<Item = (&'p str, Self)> {
+        self.0.chunks(1).map(|one| (one[0].0, Self(one)))
+    }
 }
 
-macro_rules! of_the_one_value {
-    ($($method:ident)*) => {
+impl<'de> IntoDeserializer<'de, Misfit> for Params<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! parse {
+    ($($method:ident $visit:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-            self.single()?.$method(visitor)
+            visitor.$visit(self.only()?.parse().map_err(|_| Misfit)?)
         })*
     };
 }
@@ -139,12 +151,21 @@ macro_rules! of_the_one_value {
 impl<'de> Deserializer<'de> for Params<'_> {
     type Error = Misfit;
 
-    of_the_one_value! {
-        deserialize_any deserialize_bool deserialize_char deserialize_str deserialize_string
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
-        deserialize_f32 deserialize_f64 deserialize_bytes deserialize_byte_buf
-        deserialize_option deserialize_identifier deserialize_ignored_any
+    parse! {
+        deserialize_bool visit_bool deserialize_char visit_char
+        deserialize_i8 visit_i8 deserialize_i16 visit_i16 deserialize_i32 visit_i32
+        deserialize_i64 visit_i64 deserialize_i128 visit_i128
+        deserialize_u8 visit_u8 deserialize_u16 visit_u16 deserialize_u32 visit_u32
+        deserialize_u64 visit_u64 deserialize_u128 visit_u128
+        deserialize_f32 visit_f32 deserialize_f64 visit_f64
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_str(self.only()?)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_some(self)
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
@@ -168,7 +189,7 @@ impl<'de> Deserializer<'de> for Params<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        visitor.visit_seq(Each(self.0.iter(), None))
+        visitor.visit_seq(SeqDeserializer::new(self.each().map(|(_, value)| value)))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(
@@ -192,7 +213,7 @@ impl<'de> Deserializer<'de> for Params<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        visitor.visit_map(Each(self.0.iter(), None))
+        visitor.visit_map(MapDeserializer::new(self.each()))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -206,105 +227,14 @@ impl<'de> Deserializer<'de> for Params<'_> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Misfit> {
-        self.single()?.deserialize_enum(name, variants, visitor)
-    }
-}
-
-/// Parameters one by one, and the value that belongs to the name given last.
-struct Each<'p>(core::slice::Iter<'p, (&'p str, &'p str)>, Option<&'p str>);
-
-impl<'de> SeqAccess<'de> for Each<'_> {
-    type Error = Misfit;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Misfit> {
-        let next = self.0.next();
-        next.map(|(_, value)| seed.deserialize(Value(value)))
-            .transpose()
-    }
-}
-
-impl<'de> MapAccess<'de> for Each<'_> {
-    type Error = Misfit;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Misfit> {
-        let Some((name, value)) = self.0.next() else {
-            return Ok(None);
-        };
-        self.1 = Some(value);
-        seed.deserialize(Value(name)).map(Some)
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Misfit> {
-        seed.deserialize(Value(self.1.take().ok_or(Misfit)?))
-    }
-}
-
-/// One parameter.
-struct Value<'p>(&'p str);
-
-fn parsed<T: FromStr>(text: &str) -> Result<T, Misfit> {
-    text.parse().map_err(|_| Misfit)
-}
-
-macro_rules! parse {
-    ($($method:ident $visit:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-            visitor.$visit(parsed(self.0)?)
-        })*
-    };
-}
-
-impl<'de> Deserializer<'de> for Value<'_> {
-    type Error = Misfit;
-
-    parse! {
-        deserialize_bool visit_bool deserialize_char visit_char
-        deserialize_i8 visit_i8 deserialize_i16 visit_i16 deserialize_i32 visit_i32
-        deserialize_i64 visit_i64 deserialize_i128 visit_i128
-        deserialize_u8 visit_u8 deserialize_u16 visit_u16 deserialize_u32 visit_u32
-        deserialize_u64 visit_u64 deserialize_u128 visit_u128
-        deserialize_f32 visit_f32 deserialize_f64 visit_f64
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        visitor.visit_str(self.0)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Misfit> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Misfit> {
-        visitor.visit_enum(de::value::StrDeserializer::new(self.0))
+        visitor.visit_enum(StrDeserializer::new(self.only()?))
     }
 
-    forward_to_deserialize_any! {
-        str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
-        ignored_any
-    }
+    forward_to_deserialize_any! { str string bytes byte_buf identifier ignored_any }
 }
 
 /// The parameters of a path, for people.

@@ -4,11 +4,8 @@ use alloc::{format, string::String};
 use core::{cell::RefCell, fmt, marker::PhantomData};
 
 use serde::{
-    Deserializer,
-    de::{
-        DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-        VariantAccess, Visitor,
-    },
+    Deserializer, de::DeserializeOwned, de::DeserializeSeed, de::EnumAccess, de::IntoDeserializer,
+    de::MapAccess, de::SeqAccess, de::VariantAccess, de::Visitor,
 };
 
 /// The path of the member that is not what `T` takes: `items[3].price`. It is empty when that is the
@@ -27,10 +24,7 @@ pub(super) fn stop<T: DeserializeOwned>(json: &str) -> Option<String> {
         step: Step::Key,
     };
     let mut json = serde_json::Deserializer::from_str(json);
-    let read = PhantomData::<T>.deserialize(Traced {
-        inner: &mut json,
-        way: &way,
-    });
+    let read = PhantomData::<T>.deserialize(way.trace(&mut json));
     let path = found.into_inner();
     read.err().and(path)
 }
@@ -53,6 +47,9 @@ pub(super) fn below(path: &str, name: &str) -> String {
     }
 }
 
+/// The fields of a struct, or the variants of an enum.
+type Names = &'static [&'static str];
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     /// A field or a variant, as the type calls it.
@@ -64,7 +61,7 @@ enum Step {
 }
 
 impl Step {
-    fn named(names: &'static [&'static str], name: &str) -> Self {
+    fn named(names: Names, name: &str) -> Self {
         let known = names.iter().find(|known| **known == name);
         known.map_or(Self::Key, |name| Self::Name(name))
     }
@@ -100,6 +97,18 @@ impl<'w> Way<'w> {
         }
     }
 
+    const fn trace<T>(&'w self, inner: T) -> Traced<'w, T> {
+        Traced { inner, way: self }
+    }
+
+    const fn watch<V>(&'w self, visitor: V, names: Names) -> Watched<'w, V> {
+        Watched {
+            visitor,
+            way: self,
+            names,
+        }
+    }
+
     /// Notes that it stopped here, unless it did further inside.
     fn stopped<E>(&self, fault: E) -> E {
         let mut found = self.found.borrow_mut();
@@ -122,14 +131,14 @@ struct Traced<'w, T> {
 }
 
 macro_rules! read {
-    ($($method:ident $(($($arg:ident: $kind:ty),*))?),* $(,)?) => {
+    ($names:expr; $($method:ident $(($($arg:ident: $kind:ty),*))?),* $(,)?) => {
         $(fn $method<V: Visitor<'de>>(
             self,
             $($($arg: $kind,)*)?
             visitor: V,
         ) -> Result<V::Value, D::Error> {
             let way = self.way;
-            let visitor = Watched { visitor, way, names: &[] };
+            let visitor = way.watch(visitor, $names);
             let read = self.inner.$method($($($arg,)*)? visitor);
             read.map_err(|fault| way.stopped(fault))
         })*
@@ -140,6 +149,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Traced<'_, D> {
     type Error = D::Error;
 
     read! {
+        &[];
         deserialize_any, deserialize_bool, deserialize_char, deserialize_str, deserialize_string,
         deserialize_i8, deserialize_i16, deserialize_i32, deserialize_i64, deserialize_i128,
         deserialize_u8, deserialize_u16, deserialize_u32, deserialize_u64, deserialize_u128,
@@ -152,36 +162,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Traced<'_, D> {
         deserialize_tuple_struct(name: &'static str, len: usize),
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        names: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        let way = self.way;
-        let visitor = Watched {
-            visitor,
-            way,
-            names,
-        };
-        let read = self.inner.deserialize_struct(name, names, visitor);
-        read.map_err(|fault| way.stopped(fault))
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        names: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        let way = self.way;
-        let visitor = Watched {
-            visitor,
-            way,
-            names,
-        };
-        let read = self.inner.deserialize_enum(name, names, visitor);
-        read.map_err(|fault| way.stopped(fault))
+    read! {
+        names;
+        deserialize_struct(name: &'static str, names: Names),
+        deserialize_enum(name: &'static str, names: Names),
     }
 
     fn is_human_readable(&self) -> bool {
@@ -193,7 +177,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Traced<'_, D> {
 struct Watched<'w, V> {
     visitor: V,
     way: &'w Way<'w>,
-    names: &'static [&'static str],
+    names: Names,
 }
 
 macro_rules! visit {
@@ -229,13 +213,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let way = self.way;
-        self.visitor.visit_some(Traced { inner, way })
+        self.visitor.visit_some(self.way.trace(inner))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let way = self.way;
-        self.visitor.visit_newtype_struct(Traced { inner, way })
+        self.visitor.visit_newtype_struct(self.way.trace(inner))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
@@ -244,21 +226,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_map(Members {
-            inner,
-            way: self.way,
-            names: self.names,
-            step: Step::Key,
-        })
+        self.visitor
+            .visit_map(Members::new(inner, self.way, self.names))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_enum(Members {
-            inner,
-            way: self.way,
-            names: self.names,
-            step: Step::Key,
-        })
+        self.visitor
+            .visit_enum(Members::new(inner, self.way, self.names))
     }
 }
 
@@ -266,9 +240,8 @@ impl<'de, T: DeserializeSeed<'de>> DeserializeSeed<'de> for Traced<'_, T> {
     type Value = T::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<T::Value, D::Error> {
-        let way = self.way;
-        let value = self.inner.deserialize(Traced { inner, way })?;
-        way.passed();
+        let value = self.inner.deserialize(self.way.trace(inner))?;
+        self.way.passed();
         Ok(value)
     }
 }
@@ -288,10 +261,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<'_, A> {
     ) -> Result<Option<T::Value>, A::Error> {
         let way = self.way.to(Step::Index(self.index));
         self.index += 1;
-        self.inner.next_element_seed(Traced {
-            inner: seed,
-            way: &way,
-        })
+        self.inner.next_element_seed(way.trace(seed))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -303,9 +273,21 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<'_, A> {
 struct Members<'w, A> {
     inner: A,
     way: &'w Way<'w>,
-    names: &'static [&'static str],
+    names: Names,
     /// To the value whose key was read.
     step: Step,
+}
+
+impl<'w, A> Members<'w, A> {
+    const fn new(inner: A, way: &'w Way<'w>, names: Names) -> Self {
+        let step = Step::Key;
+        Self {
+            inner,
+            way,
+            names,
+            step,
+        }
+    }
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
@@ -327,10 +309,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
         let way = self.way.to(self.step);
-        self.inner.next_value_seed(Traced {
-            inner: seed,
-            way: &way,
-        })
+        self.inner.next_value_seed(way.trace(seed))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -347,12 +326,8 @@ impl<'de, 'w, A: EnumAccess<'de>> EnumAccess<'de> for Members<'w, A> {
         seed: T,
     ) -> Result<(T::Value, Self::Variant), A::Error> {
         let (name, inner) = self.inner.variant::<String>()?;
-        let members = Members {
-            inner,
-            way: self.way,
-            names: self.names,
-            step: Step::named(self.names, &name),
-        };
+        let mut members = Members::new(inner, self.way, self.names);
+        members.step = Step::named(self.names, &name);
         let variant = seed.deserialize(name.into_deserializer())?;
         Ok((variant, members))
     }
@@ -370,34 +345,23 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Members<'_, A> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, A::Error> {
         let way = self.way.to(self.step);
-        self.inner.newtype_variant_seed(Traced {
-            inner: seed,
-            way: &way,
-        })
+        self.inner.newtype_variant_seed(way.trace(seed))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
         let way = self.way.to(self.step);
-        let visitor = Watched {
-            visitor,
-            way: &way,
-            names: &[],
-        };
+        let visitor = way.watch(visitor, &[]);
         let read = self.inner.tuple_variant(len, visitor);
         read.map_err(|fault| way.stopped(fault))
     }
 
     fn struct_variant<V: Visitor<'de>>(
         self,
-        names: &'static [&'static str],
+        names: Names,
         visitor: V,
     ) -> Result<V::Value, A::Error> {
         let way = self.way.to(self.step);
-        let visitor = Watched {
-            visitor,
-            way: &way,
-            names,
-        };
+        let visitor = way.watch(visitor, names);
         let read = self.inner.struct_variant(names, visitor);
         read.map_err(|fault| way.stopped(fault))
     }

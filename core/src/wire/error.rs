@@ -1,18 +1,14 @@
 //! Errors on the wire: their codes, their `details`, and the one writer of error frames.
 
-use alloc::{
-    borrow::Cow,
-    string::{String, ToString},
-};
+use alloc::{borrow::Cow, string::String, string::ToString};
 use core::fmt;
 
 use serde::Serialize;
 
 use crate::{
-    room::RoomNameError,
-    wire::envelope::{EVENT_BYTES_MAX, ID_BYTES_MAX, RequestId, write_head, write_string},
-    wire::event::PATH_BYTES_MAX,
-    wire::payload::{Payload, PayloadError},
+    wire::head::EVENT_BYTES_MAX, wire::head::ID_BYTES_MAX, wire::head::PATH_BYTES_MAX,
+    wire::head::RequestId, wire::head::write_head, wire::head::write_string,
+    wire::payload::Payload, wire::payload::PayloadError, wire::room_name::RoomNameError,
 };
 
 /// The `code` of an error, in an error frame or in a problem over HTTP.

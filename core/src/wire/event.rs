@@ -2,13 +2,7 @@
 
 use alloc::{borrow::Cow, boxed::Box, string::String};
 
-use crate::{
-    wire::envelope::{check_event, write_string},
-    wire::error::EncodeError,
-};
-
-/// Bytes of the label of a push.
-pub(crate) const PATH_BYTES_MAX: usize = 200;
+use super::{envelope::check_event, error::EncodeError, head::PATH_BYTES_MAX, head::write_string};
 
 /// The name of a push and, where the application gives it one, its label.
 ///

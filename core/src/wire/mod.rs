@@ -1,20 +1,29 @@
 //! What stands on the wire: envelopes, payloads, frames, close codes, error codes.
 
 pub(crate) mod close;
+pub(crate) mod conn_id;
 pub(crate) mod counted;
 pub(crate) mod envelope;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod frame;
+pub(crate) mod head;
 pub(crate) mod named;
 pub(crate) mod payload;
+pub(crate) mod room_name;
 
 pub use self::{
     close::{CloseCode, DisconnectReason},
     counted::Counted,
-    envelope::{Message, RequestId},
+    envelope::Message,
     error::{Coded, Details, EncodeError, EnvelopeError, ErrorBody, ErrorCode},
     event::Event,
     frame::Frame,
+    head::RequestId,
     payload::{Payload, PayloadError},
+};
+pub(crate) use self::{
+    conn_id::ConnId,
+    envelope::{Envelope, check_event},
+    head::{write_bool, write_from, write_head, write_number, write_string},
 };

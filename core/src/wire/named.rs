@@ -3,8 +3,7 @@
 use core::{fmt, marker::PhantomData};
 
 use serde::{
-    Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, Visitor},
+    Deserializer, de::DeserializeSeed, de::Error, de::MapAccess, de::Visitor,
     forward_to_deserialize_any,
 };
 
@@ -13,26 +12,9 @@ use serde::{
 ///
 /// For structs only.
 pub(crate) struct Named<D> {
-    deserializer: D,
+    pub(crate) deserializer: D,
     /// What is wrong with a struct that none of its members is given of; `None` when nothing is.
-    fault_of_none: Option<&'static str>,
-}
-
-impl<D> Named<D> {
-    pub(crate) const fn new(deserializer: D) -> Self {
-        Self {
-            deserializer,
-            fault_of_none: None,
-        }
-    }
-
-    /// The same for a struct of which at least one member has to be given.
-    pub(crate) const fn with_some(deserializer: D, fault_of_none: &'static str) -> Self {
-        Self {
-            deserializer,
-            fault_of_none: Some(fault_of_none),
-        }
-    }
+    pub(crate) fault_of_none: Option<&'static str>,
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Named<D> {
@@ -110,15 +92,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<A> {
 /// least one member has to be given, or the text is the fault.
 macro_rules! by_name {
     ($type:ty, $fault_of_none:literal) => {
-        impl<'de> ::serde::Deserialize<'de> for $type {
-            fn deserialize<D: ::serde::Deserializer<'de>>(
-                deserializer: D,
-            ) -> Result<Self, D::Error> {
-                let named = $crate::wire::named::Named::with_some(deserializer, $fault_of_none);
-                Self::deserialize(named)
-            }
-        }
-
+        $crate::wire::named::by_name!(read $type, Some($fault_of_none));
         $crate::wire::named::by_name!(write $type);
     };
     (write $type:ty) => {
@@ -128,18 +102,19 @@ macro_rules! by_name {
             }
         }
     };
-    (read $type:ty) => {
+    (read $type:ty, $fault_of_none:expr) => {
         impl<'de> ::serde::Deserialize<'de> for $type {
             fn deserialize<D: ::serde::Deserializer<'de>>(
                 deserializer: D,
             ) -> Result<Self, D::Error> {
-                Self::deserialize($crate::wire::named::Named::new(deserializer))
+                let fault_of_none = $fault_of_none;
+                Self::deserialize($crate::wire::named::Named { deserializer, fault_of_none })
             }
         }
     };
-    ($($type:ty),+) => {$(
-        $crate::wire::named::by_name!(read $type);
+    ($type:ty) => {
+        $crate::wire::named::by_name!(read $type, None);
         $crate::wire::named::by_name!(write $type);
-    )+};
+    };
 }
 pub(crate) use by_name;

@@ -1,9 +1,6 @@
 //! The table of errors: every error that a client can be told, with its code and its details.
 
-use alloc::{
-    format,
-    string::{String, ToString},
-};
+use alloc::{format, string::String, string::ToString};
 
 use super::*;
 use crate::wire::{error::ErrorBody, payload::PayloadError};

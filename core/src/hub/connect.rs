@@ -1,0 +1,188 @@
+//! How connections come and end, and what an application keeps of them.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
+
+use crate::hub::conn::{Connection, Handshake, Heartbeat, Metas};
+use crate::hub::error::{Refused, SessionError, UnknownConn};
+use crate::wire::{
+    CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
+};
+use crate::{hub::Hub, hub::rate::Buckets, outbox::Outbox, time::Timestamp};
+
+impl Hub {
+    /// A connection opened.
+    ///
+    /// # Errors
+    ///
+    /// When the hub takes no more; nothing changed then.
+    pub fn connect(
+        &mut self,
+        now: Timestamp,
+        handshake: Handshake,
+        out: &mut Outbox,
+    ) -> Result<ConnId, Refused> {
+        let limit = self.limits().connections.min(ConnId::SLOTS);
+        let slot = match self.conns.vacant() {
+            Some(slot) if self.conns.len() < limit => slot,
+            _ => return Err(Refused::Full { limit }),
+        };
+        if self.next_serial >= ConnId::SERIALS {
+            return Err(Refused::Exhausted);
+        }
+        let id = ConnId::new(self.next_serial, slot);
+        self.next_serial += 1;
+        let Handshake {
+            user,
+            welcome,
+            session,
+        } = handshake;
+        if welcome && !self.config.raw {
+            self.welcome(id, user.as_deref(), out);
+        }
+        let deadline = self.limits().heartbeat.map(|heartbeat| now + heartbeat);
+        self.conns.insert(Connection {
+            id,
+            user,
+            rooms: Vec::new(),
+            metas: Metas::default(),
+            since: now,
+            session: session.filter(|json| json.len() <= self.limits().session_bytes),
+            buckets: Buckets::full(self.limits(), now),
+            heartbeat: Heartbeat {
+                heard: now,
+                pinged: false,
+                deadline,
+            },
+        });
+        out.persist(id);
+        Ok(id)
+    }
+
+    /// The connection is gone: closed by the client, or lost. It leaves all its rooms in one step.
+    ///
+    /// Work: its rooms.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive, as after a [`Command::Close`](crate::Command::Close).
+    /// Nothing changed.
+    pub fn disconnect(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        reason: DisconnectReason,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        if self.changes.is_some() {
+            self.note_end(conn, reason);
+        }
+        let ended = self.conns.remove(conn).ok_or(UnknownConn(conn))?;
+        let mut extra = false;
+        for &slot in &ended.rooms {
+            extra |= self.rooms.remove(slot, conn);
+        }
+        if extra {
+            self.end_by_policy(now, &ended, reason.may_return(), out);
+        }
+        Ok(())
+    }
+
+    /// Closes a connection: `$bye`, then the close frame. It leaves all its rooms in one step, and
+    /// the hub forgets it.
+    ///
+    /// A reason over 123 bytes is cut. A peer that broke the framing gets the close frame alone.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn close(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.close_for(now, conn, code, reason, Duration::ZERO, out)
+    }
+
+    /// [`close`](Self::close), and asks the client to stay away for a while, in whole
+    /// milliseconds. A host that sends many away gives each another delay, so that they do not come
+    /// back as one.
+    ///
+    /// # Errors
+    ///
+    /// As for `close`.
+    pub fn close_for(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        code: CloseCode,
+        reason: &str,
+        away: Duration,
+        out: &mut Outbox,
+    ) -> Result<(), UnknownConn> {
+        self.disconnect(now, conn, DisconnectReason::Closed(code), out)?;
+        if !(code.framing_fault() || self.config.raw) {
+            out.send_to(conn, |text| {
+                write_head(text, "$bye", None, None);
+                write_number(text, r#","data":{"code":"#, code.as_u16());
+                write_bool(text, r#","reconnect":"#, code.reconnect());
+                write_number(text, r#","after_ms":"#, away.as_millis());
+                text.push_str("}}");
+            });
+        }
+        out.close(conn, code, reason);
+        Ok(())
+    }
+
+    fn welcome(&self, id: ConnId, user: Option<&str>, out: &mut Outbox) {
+        let limits = self.limits();
+        out.send_to(id, |text| {
+            write_head(text, "$welcome", None, None);
+            write_number(text, r#","data":{"conn":""#, id.as_u64());
+            text.push_str(r#"","user":"#);
+            write_string(text, user.unwrap_or_default());
+            let heartbeat = limits.heartbeat.unwrap_or_default().as_millis();
+            write_number(text, r#","heartbeat_ms":"#, heartbeat);
+            write_number(text, r#","limits":{"message_bytes":"#, limits.message_bytes);
+            let rooms = limits.rooms_per_connection;
+            write_number(text, r#","rooms_per_connection":"#, rooms);
+            write_number(text, r#","room_name_bytes":"#, limits.room_name_bytes);
+            if let Some(rate) = limits.inbound_messages {
+                write_number(text, r#","inbound_messages_per_s":"#, rate.per_second);
+                write_number(text, r#","inbound_burst_messages":"#, rate.burst);
+            }
+            if !self.config.policies.is_empty() {
+                write_number(text, r#","page_entries":"#, limits.page_entries);
+                write_number(text, r#","meta_bytes":"#, limits.meta_bytes);
+            }
+            text.push_str("}}}");
+        });
+    }
+
+    /// The session of a connection, in JSON.
+    pub(crate) fn session(&self, conn: ConnId) -> Option<&str> {
+        self.conns.get(conn)?.session.as_deref()
+    }
+
+    /// Keeps a session, in JSON. The same as before is not persisted again.
+    pub(crate) fn set_session(
+        &mut self,
+        conn: ConnId,
+        json: Option<Box<str>>,
+        out: &mut Outbox,
+    ) -> Result<(), SessionError> {
+        let bytes_max = self.limits().session_bytes;
+        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
+        if json.as_ref().is_some_and(|json| json.len() > bytes_max) {
+            return Err(SessionError::TooLarge { bytes_max });
+        }
+        if connection.session != json {
+            connection.session = json;
+            out.persist(conn);
+        }
+        Ok(())
+    }
+}

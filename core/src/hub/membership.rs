@@ -1,0 +1,313 @@
+//! How connections come into rooms and leave them.
+
+use alloc::sync::Arc;
+
+use crate::room::{Joined, Room, RoomName};
+use crate::{
+    hub::Hub, hub::change::Change, hub::change::Departing, hub::conn::Connection, hub::conn::Metas,
+    hub::error::JoinError, hub::error::UnknownConn, outbox::Outbox, policy::PresencePolicy,
+    room::history::History, room::presence::Departure, room::presence::Who, time::Timestamp,
+    wire::ConnId, wire::Payload,
+};
+
+impl Hub {
+    /// Puts a connection into a room. The client is not told; its own `$join` is answered by
+    /// [`receive`](Self::receive).
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive, the name is not valid, the connection is in too many
+    /// rooms or the room is full; nothing changed.
+    pub fn join(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<Joined<'_>, JoinError> {
+        self.join_with(now, conn, room, Payload::NULL, out)
+    }
+
+    /// [`join`](Self::join), and presence shows `meta` of the user where the room's policy shows
+    /// members, unless the user is there already. `null` is nothing to show.
+    ///
+    /// # Errors
+    ///
+    /// As for `join`; also when `meta` is over `Limits::meta_bytes`.
+    pub fn join_with(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        meta: Payload<'_>,
+        out: &mut Outbox,
+    ) -> Result<Joined<'_>, JoinError> {
+        let meta = Some(meta.as_str()).filter(|meta| *meta != "null");
+        let (slot, already) = self.enter(now, conn, room, meta, out)?;
+        let position = if self.config.policies.is_empty() {
+            self.nowhere()
+        } else {
+            self.position_at(slot)
+        };
+        Ok(Joined { position, already })
+    }
+
+    /// Puts a connection into a room, of which presence is to show `meta`. Gives the room's slot,
+    /// and whether the connection was in.
+    #[inline(always)] // a large result
+    pub(crate) fn enter(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        meta: Option<&str>,
+        out: &mut Outbox,
+    ) -> Result<(u32, bool), JoinError> {
+        RoomName::check(room, self.limits().room_name_bytes)?;
+        let limit = self.limits().rooms_per_connection;
+        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
+        let found = self.rooms.find(room);
+        let already = found.filter(|(_, room)| room.has(conn));
+        if let Some((slot, _)) = already {
+            self.check_meta(slot, meta)?;
+            return Ok((slot, true));
+        }
+        if connection.rooms.len() >= limit {
+            return Err(JoinError::RoomLimit { limit });
+        }
+        if let Some(limit) = self.config.limits.room_names_bytes {
+            let names = connection.rooms.iter().map(|&slot| self.rooms.get(slot));
+            let held: usize = names.map(|room| RoomName::listed_bytes(&room.name)).sum();
+            if held + RoomName::listed_bytes(room) > limit {
+                return Err(JoinError::RoomNames { limit });
+            }
+        }
+        if !self.config.policies.is_empty() {
+            return self.enter_by_policy(now, conn, room, meta, out);
+        }
+        let slot = match found {
+            Some((slot, _)) => slot,
+            None => self.rooms.open(room),
+        };
+        self.rooms.add(slot, conn);
+        connection.rooms.push(slot);
+        out.persist(conn);
+        self.note(|| Change::Joined {
+            conn,
+            room: room.into(),
+        });
+        Ok((slot, false))
+    }
+
+    /// The part of [`enter`](Self::enter) for a hub with policies; the connection is not in yet.
+    #[inline(never)]
+    pub(crate) fn enter_by_policy(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        meta: Option<&str>,
+        out: &mut Outbox,
+    ) -> Result<(u32, bool), JoinError> {
+        let policy = self.policy_of(room);
+        let found = self.rooms.find(room).map(|(slot, _)| slot);
+        let shown = match policy {
+            Some(policy) => self.check_policy(policy, conn, found, meta)?,
+            None => None,
+        };
+        let slot = found.unwrap_or_else(|| self.open(now, room, policy));
+        self.rooms.add(slot, conn);
+        if let Some(connection) = self.conns.get_mut(conn) {
+            connection.rooms.push(slot);
+        }
+        out.persist(conn);
+        self.note(|| Change::Joined {
+            conn,
+            room: room.into(),
+        });
+        if policy.is_some() {
+            self.arrive(slot, conn, shown, out);
+        }
+        Ok((slot, false))
+    }
+
+    /// Checks that the policy of a room lets a connection in. Gives what presence is to show of it.
+    fn check_policy(
+        &self,
+        policy: usize,
+        conn: ConnId,
+        slot: Option<u32>,
+        meta: Option<&str>,
+    ) -> Result<Option<Arc<str>>, JoinError> {
+        let (limits, policy) = (&self.config.limits, self.config.policies.get(policy));
+        let room = slot.map(|slot| self.rooms.get(slot));
+        let members = room.map_or(0, |room| room.members.len());
+        if let Some(limit) = policy.members
+            && members >= limit
+        {
+            return Err(JoinError::MemberLimit { limit });
+        }
+        if policy.presence != PresencePolicy::Members || self.config.raw {
+            return Ok(None);
+        }
+        fits(meta, limits.meta_bytes)?;
+        if let Some(bytes_max) = limits.metas_bytes
+            && let Some(connection) = self.conns.get(conn)
+        {
+            let presence = room.and_then(Room::presence);
+            let user = connection.user.as_deref();
+            let known = presence.and_then(|presence| presence.meta(user));
+            let held = connection.metas.iter().map(|(_, meta)| &**meta);
+            let metas = held.chain(known.or(meta));
+            if metas.map(Metas::kept_bytes).sum::<usize>() > bytes_max {
+                return Err(JoinError::Metas { bytes_max });
+            }
+        }
+        Ok(meta.map(Into::into))
+    }
+
+    /// True when presence could show this of a member that joins again. It is not shown, and too
+    /// much is refused all the same.
+    pub(crate) fn check_meta(&self, slot: u32, meta: Option<&str>) -> Result<(), JoinError> {
+        let policy = self.room_policy(slot).filter(|_| !self.config.raw);
+        if policy.is_some_and(|policy| policy.presence == PresencePolicy::Members) {
+            fits(meta, self.config.limits.meta_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a connection out of a room; says whether it was in.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive.
+    pub fn leave(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<bool, UnknownConn> {
+        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
+        let Some((slot, _)) = self.rooms.find(room) else {
+            return Ok(false);
+        };
+        let Some(at) = connection.rooms.iter().position(|&other| other == slot) else {
+            return Ok(false);
+        };
+        connection.rooms.remove(at);
+        let extra = self.rooms.remove(slot, conn);
+        out.persist(conn);
+        self.note(|| Change::Left {
+            conn,
+            room: room.into(),
+            departed: None,
+        });
+        if extra {
+            self.leave_by_policy(now, conn, slot, out);
+        }
+        Ok(true)
+    }
+
+    /// A connection left such a room.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn leave_by_policy(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        slot: u32,
+        out: &mut Outbox,
+    ) {
+        let Some(connection) = self.conns.get_mut(conn) else {
+            return;
+        };
+        connection.metas.remove(slot);
+        let user = connection.user.clone();
+        let departing = Departing { conn, ended: None };
+        self.depart(now, slot, Who::new(conn, user.as_deref()), departing, out);
+    }
+
+    /// A connection that was in such rooms, and perhaps in others that may have ended, is gone from
+    /// all of them: what others are told does not reach it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn end_by_policy(
+        &mut self,
+        now: Timestamp,
+        conn: &Connection,
+        waits: bool,
+        out: &mut Outbox,
+    ) {
+        let who = Who::new(conn.id, conn.user.as_deref());
+        let departing = Departing {
+            conn: conn.id,
+            ended: Some(waits),
+        };
+        for &slot in &conn.rooms {
+            if self.rooms.has_extra(slot) {
+                self.depart(now, slot, who, departing, out);
+            }
+        }
+    }
+
+    /// A connection is out of a room that a policy matches.
+    fn depart(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        who: Who<'_>,
+        departing: Departing,
+        out: &mut Outbox,
+    ) {
+        let list_max = self.config.limits.presence_list;
+        let Some(policy) = self.room_policy(slot) else {
+            return;
+        };
+        let age = policy.history.map(|history| history.age);
+        let grace = policy.presence_grace;
+        let waits = departing.ended == Some(true)
+            && policy.presence == PresencePolicy::Members
+            && !grace.is_zero();
+        if let Some(presence) = self.rooms.presence_mut(slot) {
+            // Also when nobody is left to be told: all may be back within the grace.
+            let before = presence.users();
+            let until = (waits && before <= list_max).then(|| now + grace);
+            match presence.depart(who, until) {
+                Departure::Stays => {}
+                Departure::Waits => {
+                    self.rooms.arm(slot, now + grace);
+                    self.persist_room(slot, out);
+                }
+                Departure::Gone => {
+                    self.announce(slot, before, "$left", who, None, out);
+                    self.note_absent(slot, who, Some(departing));
+                }
+            }
+        }
+        let room = self.rooms.get(slot);
+        if !room.members.is_empty() {
+            return;
+        }
+        match (room.history(), age) {
+            (Some(history), Some(age)) => {
+                let age = age.min(history.idle_max());
+                let emptied = |history: &mut History| history.emptied = Some(now);
+                self.rooms.change_history(slot, emptied);
+                self.rooms.touch(slot);
+                self.rooms.arm(slot, now + age);
+                self.persist_room(slot, out);
+                self.evict(out);
+            }
+            _ => self.vacate(slot, out),
+        }
+    }
+}
+
+/// True when presence may show so much of one user.
+fn fits(meta: Option<&str>, bytes_max: usize) -> Result<(), JoinError> {
+    if meta.is_some_and(|meta| meta.len() > bytes_max) {
+        return Err(JoinError::Meta { bytes_max });
+    }
+    Ok(())
+}

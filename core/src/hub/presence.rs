@@ -1,0 +1,168 @@
+//! Presence in rooms: notices of users who come and go, and pages of those who are in.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use crate::room::presence::{Arrival, Presence, Who};
+use crate::room::{PageError, PresencePage, Room};
+use crate::wire::{ConnId, write_bool, write_head, write_number, write_string};
+use crate::{hub::Hub, outbox::Kind, outbox::Outbox, policy::Overflow, policy::PresencePolicy};
+
+impl Hub {
+    /// A connection came into a room that a policy matches. `shown` is what presence shows of it.
+    pub(super) fn arrive(
+        &mut self,
+        slot: u32,
+        conn: ConnId,
+        shown: Option<Arc<str>>,
+        out: &mut Outbox,
+    ) {
+        self.rooms.set_vacant(slot, false);
+        let room = self.rooms.get(slot);
+        if room.members.len() == 1 && room.history().is_some() {
+            self.rooms
+                .change_history(slot, |history| history.emptied = None);
+            self.persist_room(slot, out);
+        }
+        let Some(connection) = self.conns.get_mut(conn) else {
+            return;
+        };
+        let user = connection.user.clone();
+        let who = Who::new(conn, user.as_deref());
+        let Some(presence) = self.rooms.presence_mut(slot) else {
+            return;
+        };
+        let before = presence.users();
+        let (arrival, shown) = presence.arrive(who, shown);
+        if let Some(meta) = &shown {
+            connection.metas.push(slot, meta.clone());
+        }
+        match arrival {
+            Arrival::First => {
+                self.announce(slot, before, "$joined", who, shown.as_deref(), out);
+                self.note_present(slot, conn, user);
+            }
+            Arrival::Back => self.persist_room(slot, out),
+            Arrival::Further => {}
+        }
+    }
+
+    /// Tells the members of a room that somebody came or went. There were `before` users.
+    ///
+    /// Above the limit of the list there are only counts: nobody could keep a list by what is told.
+    pub(super) fn announce(
+        &self,
+        slot: u32,
+        before: usize,
+        event: &str,
+        who: Who<'_>,
+        meta: Option<&str>,
+        out: &mut Outbox,
+    ) {
+        let list_max = self.config.limits.presence_list;
+        let room = self.rooms.get(slot);
+        let (Some(policy), Some(presence)) = (self.room_policy(slot), room.presence()) else {
+            return;
+        };
+        let after = presence.users();
+        if policy.presence != PresencePolicy::Members || before.min(after) > list_max {
+            return;
+        }
+        let listed = before.max(after) <= list_max;
+        let event = if listed { event } else { "$members" };
+        let kind = match policy.overflow {
+            // A loss of it is a loss after the last message.
+            Overflow::DropOldest => {
+                let next = room.history().map_or(0, |history| history.top + 1);
+                out.shedding(&room.name, event, next, Overflow::DropOldest)
+            }
+            Overflow::Close | Overflow::Latest => Kind::MESSAGE,
+        };
+        let (text, draft) = out.frame();
+        write_head(text, event, None, Some(&room.name));
+        text.push_str(r#","data":{"#);
+        if listed {
+            write_who(text, who);
+            if let Some(meta) = meta {
+                text.push_str(r#","meta":"#);
+                text.push_str(meta);
+            }
+        } else {
+            write_number(text, r#""users":"#, after);
+            write_number(text, r#","conns":"#, room.members.len());
+            write_bool(text, r#","listed":"#, after <= list_max);
+        }
+        text.push_str("}}");
+        // Who came was answered; who went is no member.
+        let itself = match who {
+            Who::Guest(conn) => Some(conn),
+            Who::User(user) => {
+                let mut conns = self.conns.of_user(user).iter();
+                conns.find(|&&conn| room.has(conn)).copied()
+            }
+        };
+        room.push_members(itself, out.recipients());
+        out.send(draft, kind);
+    }
+
+    /// A page of those who are in a room, users by name; `after` is the `next` of the page before.
+    /// At most `limit`, `Limits::page_entries` and `Limits::page_bytes`; with a limit of 0 there
+    /// are only the counts. A room that there is not has an empty page.
+    ///
+    /// Work: the page.
+    ///
+    /// # Errors
+    ///
+    /// When the room shows nobody, or `after` is not the `next` of a page.
+    pub fn presence(
+        &self,
+        room: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<PresencePage, PageError> {
+        let parse = |after| Who::parse(after).ok_or(PageError::Cursor);
+        let after = after.map(parse).transpose()?;
+        let policy = self.policy_of(room).filter(|_| !self.config.raw);
+        let policy = policy.map(|index| self.config.policies.get(index).presence);
+        let policy = policy.filter(|policy| *policy != PresencePolicy::Off);
+        let policy = policy.ok_or(PageError::NoPresence)?;
+        let room = self.rooms.find(room).map(|(_, room)| room);
+        let presence = room.and_then(Room::presence);
+        let users = presence.map_or(0, Presence::users);
+        let limits = self.limits();
+        let mut page = PresencePage {
+            members: Vec::new(),
+            users,
+            conns: room.map_or(0, |room| room.members.len()),
+            next: None,
+            listed: policy == PresencePolicy::Members && users <= limits.presence_list,
+        };
+        let Some(presence) = presence.filter(|_| page.listed) else {
+            return Ok(page);
+        };
+        let (limit, mut bytes, mut last) = (limit.min(limits.page_entries), 0, None);
+        for member in presence.list(after) {
+            bytes += member.bytes();
+            if page.members.len() == limit
+                || (bytes > limits.page_bytes && !page.members.is_empty())
+            {
+                page.next = last.map(Who::cursor);
+                break;
+            }
+            last = Some(member.who);
+            page.members.push(member.into());
+        }
+        Ok(page)
+    }
+}
+
+/// Writes a user, and the connection of one without a name.
+fn write_who(text: &mut String, who: Who<'_>) {
+    text.push_str(r#""user":"#);
+    match who {
+        Who::User(user) => write_string(text, user),
+        Who::Guest(conn) => {
+            write_number(text, r#""","conn":""#, conn.as_u64());
+            text.push('"');
+        }
+    }
+}

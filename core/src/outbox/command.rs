@@ -1,0 +1,155 @@
+//! Commands: what a host is to do.
+
+use core::{fmt, ops::Range};
+
+use super::{Outbox, Shedding};
+use crate::{
+    policy::Overflow, room::Except, time::Timestamp, wire::CloseCode, wire::ConnId, wire::Frame,
+};
+
+/// A thing for the host to do. Commands are carried out in order.
+///
+/// Exhaustive on purpose: a new variant must break every host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Send one message to everybody named: one command per fan-out, never one per recipient.
+    Send {
+        /// The recipients: sorted, each once, all alive when the command was made.
+        to: &'a [ConnId],
+        /// The message.
+        frame: Frame<'a>,
+        /// Says what a host may do with it when the queue of a recipient is full.
+        class: Class<'a>,
+    },
+    /// Send what is queued, then a close frame, then end the transport. The hub has forgotten the
+    /// connection: nothing follows for it, and nothing is to be reported of it.
+    Close {
+        /// The connection.
+        conn: ConnId,
+        /// The code of the close frame.
+        code: CloseCode,
+        /// The reason in the close frame; at most 123 bytes.
+        reason: &'a str,
+    },
+    /// Send a WebSocket ping, and report what comes back with [`Hub::heard`](crate::Hub::heard).
+    Ping {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The ground state of a connection changed, see [`Hub::conn_state`](crate::Hub::conn_state);
+    /// for hosts that must survive eviction. Not given for what changes with every message
+    /// (liveness, rate buckets).
+    Persist {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Keep a message of a room's history, before anything behind this command is carried out. The
+    /// room's own state changed too, as with [`PersistRoom`](Self::PersistRoom). Given only with
+    /// [`Config::durable`](crate::Config::durable).
+    Append {
+        /// The room.
+        room: &'a str,
+        /// The message's offset, one above the last.
+        offset: u64,
+        /// When it was published.
+        at: Timestamp,
+        /// The frame that is sent.
+        frame: &'a str,
+        /// The connections and users that never get it.
+        except: &'a Except,
+    },
+    /// The ground state of a room changed, see [`Hub::room_state`](crate::Hub::room_state); when
+    /// there is none, the room and its messages are to be forgotten. Given only with
+    /// [`Config::durable`](crate::Config::durable).
+    PersistRoom {
+        /// The room.
+        room: &'a str,
+    },
+    /// Give the messages of a room back that were kept, by
+    /// [`Hub::history_loaded`](crate::Hub::history_loaded), before the next input: a client waits
+    /// for them.
+    LoadHistory {
+        /// The room.
+        room: &'a str,
+    },
+}
+
+/// Says what a host may do with a message when the queue of a recipient is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class<'a> {
+    /// It must arrive while the connection lives: an answer, an error, a notice. Queues have some
+    /// room reserved for these.
+    Control,
+    /// The same, of an answer by which the recipient knows where it stands in a room: a notice of a
+    /// gap that was queued before it does not count behind it. Only of rooms that drop their oldest
+    /// messages.
+    Position(Shed<'a>),
+    /// The recipient is to be closed as too slow.
+    Message,
+    /// Messages may be dropped.
+    Sheddable(Shed<'a>),
+}
+
+/// How messages of a room are dropped.
+// A place in the outbox rather than its content: a command stays small.
+#[derive(Clone, Copy)]
+pub struct Shed<'a> {
+    pub(super) outbox: &'a Outbox,
+    pub(super) at: usize,
+}
+
+impl<'a> Shed<'a> {
+    fn shedding(self) -> Option<&'a Shedding> {
+        self.outbox.rare.as_ref()?.sheddings.get(self.at)
+    }
+
+    fn text(self, range: impl Fn(&Shedding) -> &Range<usize>) -> &'a str {
+        let range = self.shedding().map(range).cloned();
+        &self.outbox.text[range.unwrap_or_default()]
+    }
+
+    /// The room.
+    pub fn room(self) -> &'a str {
+        self.text(|shedding| &shedding.room)
+    }
+
+    /// The event, by which [`Overflow::Latest`] tells what a newer message replaces.
+    pub fn event(self) -> &'a str {
+        self.text(|shedding| &shedding.event)
+    }
+
+    /// The message's offset; 0 in a room without history. When it is the oldest that was dropped, a
+    /// [`gap_notice`](crate::queue::gap_notice) with the offset before it takes its place.
+    pub fn offset(self) -> u64 {
+        self.shedding().map_or(0, |shedding| shedding.offset)
+    }
+
+    /// Which messages are dropped; never [`Overflow::Close`].
+    pub fn overflow(self) -> Overflow {
+        self.shedding()
+            .map_or(Overflow::DropOldest, |shedding| shedding.overflow)
+    }
+
+    fn parts(self) -> (&'a str, &'a str, u64, Overflow) {
+        (self.room(), self.event(), self.offset(), self.overflow())
+    }
+}
+
+impl PartialEq for Shed<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Shed<'_> {}
+
+impl fmt::Debug for Shed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shed")
+            .field("room", &self.room())
+            .field("event", &self.event())
+            .field("offset", &self.offset())
+            .field("overflow", &self.overflow())
+            .finish()
+    }
+}

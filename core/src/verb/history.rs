@@ -1,0 +1,139 @@
+//! `$history`: pages of what was said, and requests that wait for the host to have it.
+
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+
+use super::{answer, object, page_limit};
+use crate::wire::{ConnId, Envelope, write_number, write_string};
+use crate::{
+    hub::Hub, hub::RequestError, outbox::Outbox, room::HistoryMessage, room::PageError,
+    room::history::Reader, room::pending_read::PendingRead, room::rooms::Rooms, time::Timestamp,
+};
+
+/// The connections that a reader says it was before: none, one or some.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "Option<OneOrSome>")]
+pub(super) struct PreviousConns(Vec<ConnId>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrSome {
+    One(ConnId),
+    Some(Vec<ConnId>),
+}
+
+impl TryFrom<Option<OneOrSome>> for PreviousConns {
+    type Error = &'static str;
+
+    fn try_from(conns: Option<OneOrSome>) -> Result<Self, &'static str> {
+        // More lost connections than these between two positions are no honest client's.
+        const MAX: usize = 16;
+        match conns {
+            None => Ok(Self::default()),
+            Some(OneOrSome::One(conn)) => Ok(Self([conn].into())),
+            Some(OneOrSome::Some(conns)) if conns.len() <= MAX => Ok(Self(conns)),
+            Some(OneOrSome::Some(_)) => Err("too many connections"),
+        }
+    }
+}
+
+/// The `data` of `$history`.
+#[derive(Default, Deserialize)]
+#[serde(expecting = "an object")]
+struct HistoryData {
+    after: Option<u64>,
+    before: Option<u64>,
+    limit: Option<u64>,
+    /// The connections that it was, as in a position.
+    #[serde(default)]
+    conn: PreviousConns,
+}
+
+impl Hub {
+    pub(super) fn verb_history(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        request: &Envelope<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), RequestError> {
+        self.room_of(request)?;
+        let data: Option<HistoryData> =
+            object(request.data.as_str()).ok_or(RequestError::HistoryData)?;
+        let data = data.unwrap_or_default();
+        let limit = page_limit(data.limit).ok_or(RequestError::HistoryData)?;
+        let slot = self.member_of(conn, request)?;
+        let history = self.table().get(slot).history();
+        if history.ok_or(PageError::NoHistory)?.is_away() {
+            return self.park_read(conn, request, out);
+        }
+        self.trim_told(now, slot, out);
+        let reader = Some(self.reader(conn, &data.conn));
+        let kind = self.position_kind(slot, out);
+        let history = self.table().get(slot).history();
+        let history = history.ok_or(PageError::NoHistory)?;
+        let span = (data.after, data.before);
+        let page = self.page(history, span, data.after.is_some(), limit, reader);
+        answer(kind, conn, request, out, |text| {
+            text.push_str(r#"{"epoch":"#);
+            write_string(text, &history.epoch);
+            write_number(text, r#","offset":"#, history.top);
+            text.push_str(r#","messages":["#);
+            for (at, frame) in page.iter().enumerate() {
+                if at > 0 {
+                    text.push(',');
+                }
+                text.push_str(frame);
+            }
+            write_number(text, r#"],"first":"#, history.first());
+            text.push('}');
+        });
+        Ok(())
+    }
+
+    /// A member as the reader of a history.
+    pub(super) fn reader<'a>(&'a self, conn: ConnId, was: &'a PreviousConns) -> Reader<'a> {
+        let user = self.connection(conn).and_then(|conn| conn.user);
+        let was = &was.0;
+        Reader { conn, was, user }
+    }
+
+    /// Keeps a request until the host gave the messages of its room back, and asks it to.
+    pub(super) fn park_read(
+        &mut self,
+        conn: ConnId,
+        request: &Envelope<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), RequestError> {
+        let room = self.room_of(request)?;
+        if !self.park(PendingRead::new(conn, room, request)) {
+            let limit = Rooms::PENDING_READS_MAX;
+            return Err(RequestError::Reads { limit });
+        }
+        out.load_history(room);
+        Ok(())
+    }
+
+    /// The host gives back what it kept of a room's history: after
+    /// [`Command::LoadHistory`](crate::Command::LoadHistory), before the next input; or all at once
+    /// when it starts. The messages are those of [`Command::Append`](crate::Command::Append),
+    /// oldest first. Those that are missing are as if they had been dropped: whoever needs them is
+    /// told that they are lost. Messages that the hub did not forget are not taken twice.
+    ///
+    /// Work: these messages, and the requests that waited for them.
+    pub fn history_loaded(
+        &mut self,
+        now: Timestamp,
+        room: &str,
+        messages: impl IntoIterator<Item = HistoryMessage>,
+        out: &mut Outbox,
+    ) {
+        self.take_back(now, room, messages, out);
+        for read in self.take_parked(room) {
+            if self.connection(read.conn).is_some() {
+                self.verb(now, read.conn, &read.request(), out);
+            }
+        }
+    }
+}
