@@ -38,8 +38,8 @@ pub use self::{
 ///
 /// # Which handler
 ///
-/// A message belongs to the handler of its event. Where handlers of one event have paths, the path is
-/// the message's `room`: `{"event":"join","room":"/chat/lobby"}` fits `/chat/{room}`. Of several
+/// A message belongs to the handler of its event. Where handlers of one event have paths, the path
+/// is the message's `room`: `{"event":"join","room":"/chat/lobby"}` fits `/chat/{room}`. Of several
 /// patterns that fit, the one counts that has a text where the other has a parameter, at the first
 /// place where they differ. Without a pattern that fits it is the handler without a path; without
 /// one the [`fallback`](Self::fallback); without that, the message is published to its room.
@@ -49,9 +49,10 @@ pub use self::{
 /// Guards look and do not touch. The first one that refuses ends it, and its [`Failure`] is the
 /// answer. For a message: those of the namespace ([`guard`](Self::guard)), then those of the event
 /// ([`guard_event`](Self::guard_event)), each in the order in which they were added; then the
-/// handler's arguments are made, then the handler runs. For a room ([`guard_rooms`](Self::guard_rooms)):
-/// before `$join`, `$leave`, and before what no handler claimed is published. For a WebSocket
-/// ([`guard_upgrade`](Self::guard_upgrade)): before [`on_upgrade`](Self::on_upgrade).
+/// handler's arguments are made, then the handler runs. For a room
+/// ([`guard_rooms`](Self::guard_rooms)): before `$join`, `$leave`, and before what no handler
+/// claimed is published. For a WebSocket ([`guard_upgrade`](Self::guard_upgrade)): before
+/// [`on_upgrade`](Self::on_upgrade).
 ///
 /// ```
 /// use roomcast_core::{Context, Failure, Path, Router, ok};
@@ -259,8 +260,8 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in the order in which they were
-    /// added; the first one that refuses a connection is the last.
+    /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in the
+    /// order in which they were added; the first one that refuses a connection is the last.
     #[must_use]
     pub fn on_connect(
         mut self,
@@ -294,7 +295,8 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a hook for [`Gateway::present`](crate::Gateway::present): a room, and a user who has come.
+    /// Adds a hook for [`Gateway::present`](crate::Gateway::present): a room, and a user who has
+    /// come.
     #[must_use]
     pub fn on_present(
         mut self,
@@ -304,8 +306,8 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a hook for [`Gateway::absent`](crate::Gateway::absent): a room, and a user who is really gone from it, after the
-    /// grace for those who reconnect.
+    /// Adds a hook for [`Gateway::absent`](crate::Gateway::absent): a room, and a user who is
+    /// really gone from it, after the grace for those who reconnect.
     ///
     /// ```
     /// use roomcast_core::Router;
@@ -325,7 +327,8 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a schedule; see [`Gateway::tick`](crate::Gateway::tick). A period below a millisecond is one millisecond.
+    /// Adds a schedule; see [`Gateway::tick`](crate::Gateway::tick). A period below a millisecond
+    /// is one millisecond.
     #[must_use]
     pub fn every(
         mut self,
@@ -349,14 +352,15 @@ impl<S> Router<S> {
     /// Serves one namespace together with another router, each with its own state, for clients that
     /// have one connection to both.
     ///
-    /// What an event or a path has a handler for passes the guards of the router that the handler was
-    /// added to, and its handler has that router's state. All else belongs to both: messages without a
-    /// handler pass the guards of messages of both, and so do rooms and upgrades theirs. Hooks,
-    /// schedules and `on_upgrade` of both are called, those of this router first. Of an [`Admission`]
-    /// the user, the session and the subprotocol may come from either.
+    /// What an event or a path has a handler for passes the guards of the router that the handler
+    /// was added to, and its handler has that router's state. All else belongs to both: messages
+    /// without a handler pass the guards of messages of both, and so do rooms and upgrades theirs.
+    /// Hooks, schedules and `on_upgrade` of both are called, those of this router first. Of an
+    /// [`Admission`] the user, the session and the subprotocol may come from either.
     ///
-    /// The state is the pair of both. What one of them keeps by [`persistent`](Self::persistent) is kept. What
-    /// is added to the result has the pair as its state, and its guards stand before all handlers.
+    /// The state is the pair of both. What one of them keeps by [`persistent`](Self::persistent) is
+    /// kept. What is added to the result has the pair as its state, and its guards stand before all
+    /// handlers.
     ///
     /// ```
     /// use roomcast_core::{Context, Failure, Router};
@@ -383,8 +387,9 @@ impl<S> Router<S> {
     ///
     /// # Panics
     ///
-    /// When both have a handler for the same event and path, a fallback, or a handler of frames: the
-    /// text names both places. When one has a handler of frames, and the other is for envelopes.
+    /// When both have a handler for the same event and path, a fallback, or a handler of frames:
+    /// the text names both places. When one has a handler of frames, and the other is for
+    /// envelopes.
     #[must_use]
     #[track_caller]
     pub fn merge<T: 'static>(self, other: Router<T>) -> Router<(S, T)>

@@ -197,7 +197,8 @@ fn both(first: Admission, second: Admission) -> Result<Admission, Rejection> {
     })
 }
 
-/// Refuses when both say something, and not the same: handlers of one of them would take it for theirs.
+/// Refuses when both say something, and not the same: handlers of one of them would take it for
+/// theirs.
 fn either(
     first: Option<Box<str>>,
     second: Option<Box<str>>,

@@ -38,7 +38,7 @@ pub(super) struct Functions<S> {
     pub(super) guards: Vec<Guard<S>>,
     pub(super) room_guards: Vec<RoomGuard<S>>,
     pub(super) upgrade_guards: Vec<UpgradeGuard<S>>,
-    /// One of each router.
+    /// At the most one of each router.
     pub(super) upgrade: Vec<UpgradeHook<S>>,
     pub(super) connect: Vec<ConnectHook<S>>,
     pub(super) disconnect: Vec<DisconnectHook<S>>,

@@ -341,10 +341,10 @@ fn a_second_handler_is_refused_and_both_places_are_named() {
             .on_path("at", "/{x}", |_: &mut Context| 1)
             .fallback(|_: &mut Context| 2);
         let text = text_of_panic(|| drop(first.merge(second)));
-        let (said, places) = text.split_once(", added at ").expect("places");
+        let (said, added) = text.split_once(", added at ").expect("added");
         assert_eq!(said, what);
-        let places: Vec<_> = places.split("; the second one is at ").collect();
-        let [one, two] = places[..] else {
+        let added: Vec<_> = added.split("; the second one is at ").collect();
+        let [one, two] = added[..] else {
             panic!("{text}");
         };
         assert!(
