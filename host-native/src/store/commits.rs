@@ -12,14 +12,15 @@ use super::{FILE, Fault, checksum};
 
 /// Counts commits beside the database: when it has seen more than the database, that has lost some.
 ///
-/// It also says what the database itself holds, without SQLite's log: the log begins anew when all of it
-/// is there, so an older database does not go with a newer log. And which file the database is.
+/// It also says what the database itself holds, without SQLite's log: the log begins anew when all
+/// of it is there, so an older database does not go with a newer log. And which file the database
+/// is.
 ///
 /// And it tells the store from a copy. It says which file it is itself, by inode and birth time,
-/// and no copy is that file. It has a nonce, which the database has too: neither is believed without
-/// the other. It is a new file with a new nonce at each start and at each orderly end. In between the
-/// count is its name, which each commit changes: what was copied before a commit, and is written over
-/// the same files after it, comes under another name and leaves this file as it is.
+/// and no copy is that file. It has a nonce, which the database has too: neither is believed
+/// without the other. It is a new file with a new nonce at each start and at each orderly end. In
+/// between the count is its name, which each commit changes: what was copied before a commit, and
+/// is written over the same files after it, comes under another name and leaves this file as it is.
 ///
 /// Owner, mode, number of links and all times but that of birth may change.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub(super) struct Found {
     pub(super) replaced: bool,
 }
 
-/// What its name begins with; the count follows.
+/// Beginning of its name; the count follows.
 const NAME: &str = "commits.";
 /// The next one, until the database has its nonce.
 const NEXT: &str = "commits.next";
@@ -229,8 +230,8 @@ impl Commits {
         Self::create(&self.folder, (self.seal.count, self.seal.held), true)
     }
 
-    /// Leaves this as the only one of the folder. The one that it takes the place of says so, to those
-    /// who have a hard link to it.
+    /// Leaves this as the only one of the folder. The one that it takes the place of says so, to
+    /// those who have a hard link to it.
     pub(super) fn settle(&self, other: Option<Self>) -> io::Result<()> {
         if let Some(mut other) = other {
             other.seal.replaced = true;
@@ -248,8 +249,8 @@ impl Commits {
         format!("{:032x}", self.seal.nonce)
     }
 
-    /// True when a database that was left with so many commits, and holds so many of them without the
-    /// log, is the one that was left.
+    /// True when a database that was left with so many commits, and holds so many of them without
+    /// the log, is the one that was left.
     pub(super) fn fits(&self, commits: u64, held: u64) -> io::Result<bool> {
         let seal = &self.seal;
         let same = seal.database == Identity::of_database(&self.folder)?;
