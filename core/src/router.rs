@@ -2,18 +2,24 @@
 
 mod dispatch;
 mod extract;
+mod functions;
 mod handler;
 mod path;
+mod persist;
 mod trail;
 
-use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
-use core::{fmt, time::Duration};
+use alloc::boxed::Box;
+use core::{fmt, panic::Location, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::path::Pattern;
+use self::{
+    functions::{Event, Functions},
+    path::Pattern,
+    persist::{Persist, Whole},
+};
 use crate::gateway::{
-    Admission, Context, Failure, NamespaceContext, Outcome, Rejection, RoomAction, UpgradeRequest,
+    Admission, Context, Failure, NamespaceContext, Rejection, RoomAction, UpgradeRequest,
 };
 use crate::wire::{DisconnectReason, Frame, Message, check_event};
 
@@ -28,8 +34,8 @@ pub use self::{
 ///
 /// # Which handler
 ///
-/// A message belongs to the handler of its event. Where handlers of one event have paths, the path is
-/// the message's `room`: `{"event":"join","room":"/chat/lobby"}` fits `/chat/{room}`. Of several
+/// A message belongs to the handler of its event. Where handlers of one event have paths, the path
+/// is the message's `room`: `{"event":"join","room":"/chat/lobby"}` fits `/chat/{room}`. Of several
 /// patterns that fit, the one counts that has a text where the other has a parameter, at the first
 /// place where they differ. Without a pattern that fits it is the handler without a path; without
 /// one the [`fallback`](Self::fallback); without that, the message is published to its room.
@@ -39,9 +45,10 @@ pub use self::{
 /// Guards look and do not touch. The first one that refuses ends it, and its [`Failure`] is the
 /// answer. For a message: those of the namespace ([`guard`](Self::guard)), then those of the event
 /// ([`guard_event`](Self::guard_event)), each in the order in which they were added; then the
-/// handler's arguments are made, then the handler runs. For a room ([`guard_rooms`](Self::guard_rooms)):
-/// before `$join`, `$leave`, and before what no handler claimed is published. For a WebSocket
-/// ([`guard_upgrade`](Self::guard_upgrade)): before [`on_upgrade`](Self::on_upgrade).
+/// handler's arguments are made, then the handler runs. For a room
+/// ([`guard_rooms`](Self::guard_rooms)): before `$join`, `$leave`, and before what no handler
+/// claimed is published. For a WebSocket ([`guard_upgrade`](Self::guard_upgrade)): before
+/// [`on_upgrade`](Self::on_upgrade).
 ///
 /// ```
 /// use roomcast_core::{Context, Failure, Path, Router, ok};
@@ -75,22 +82,8 @@ pub use self::{
 pub struct Router<S = ()> {
     state: S,
     changed: bool,
-    persist: Option<Persist<S>>,
-    events: BTreeMap<Box<str>, Event<S>>,
-    fallback: Option<Route<S>>,
-    guards: Vec<Guard<S>>,
-    room_guards: Vec<RoomGuard<S>>,
-    upgrade_guards: Vec<UpgradeGuard<S>>,
-    upgrade: Option<UpgradeHook<S>>,
-    connect: Vec<ConnectHook<S>>,
-    disconnect: Vec<DisconnectHook<S>>,
-    joined: Vec<RoomHook<S>>,
-    left: Vec<RoomHook<S>>,
-    present: Vec<UserHook<S>>,
-    absent: Vec<UserHook<S>>,
-    schedules: Vec<(Duration, DeskHook<S>)>,
-    drain: Vec<DeskHook<S>>,
-    frame: Option<FrameHandler<S>>,
+    persist: Option<Box<dyn Persist<S>>>,
+    functions: Functions<S>,
     progress: Progress,
 }
 
@@ -113,70 +106,13 @@ impl Progress {
     }
 }
 
-type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Outcome>;
-type Guard<S> = Box<dyn Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure>>;
-type RoomGuard<S> = Box<dyn Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>>;
-type UpgradeGuard<S> = Box<dyn Fn(&UpgradeRequest<'_>, &S) -> Result<(), Rejection>>;
-type UpgradeHook<S> = Box<dyn Fn(&UpgradeRequest<'_>, &S) -> Result<Admission, Rejection>>;
-type ConnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>>;
-type DisconnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, DisconnectReason)>;
-type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
-type RoomHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &str)>;
-type UserHook<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str)>;
-type DeskHook<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S)>;
-
-/// How the state becomes text, and text the state.
-struct Persist<S> {
-    save: fn(&S) -> Option<String>,
-    load: fn(&str) -> Option<S>,
-}
-
-struct Event<S> {
-    guards: Vec<Guard<S>>,
-    /// The more special ones first.
-    paths: Vec<(Pattern, Route<S>)>,
-    plain: Option<Route<S>>,
-}
-
-impl<S> Default for Event<S> {
-    fn default() -> Self {
-        Self {
-            guards: Vec::new(),
-            paths: Vec::new(),
-            plain: None,
-        }
-    }
-}
-
-struct Route<S> {
-    call: Call<S>,
-    stateful: bool,
-}
-
-impl<S> Route<S> {
-    fn new<A, M, H>(mut handler: H) -> Self
-    where
-        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
-    {
-        Self {
-            call: Box::new(
-                move |cx, state, request| match handler.call(cx, state, request) {
-                    Ok(returned) => returned.into_answer(cx),
-                    Err(failure) => Outcome::Fail(failure),
-                },
-            ),
-            stateful: H::STATEFUL,
-        }
-    }
-}
-
 /// Methods that add guards and hooks, each to the list of its kind.
 macro_rules! hooks {
     ($($(#[$doc:meta])* $add:ident $list:ident: $kind:ident($($arg:ty),*) $(-> $result:ty)?;)*) => {
         $($(#[$doc])*
         #[must_use]
         pub fn $add(mut self, hook: impl $kind($($arg),*) $(-> $result)? + 'static) -> Self {
-            self.$list.push(Box::new(hook));
+            self.functions.$list.push(Box::new(hook));
             self.of_one_kind()
         })*
     };
@@ -196,21 +132,7 @@ impl<S> Router<S> {
             state,
             changed: false,
             persist: None,
-            events: BTreeMap::new(),
-            fallback: None,
-            guards: Vec::new(),
-            room_guards: Vec::new(),
-            upgrade_guards: Vec::new(),
-            upgrade: None,
-            connect: Vec::new(),
-            disconnect: Vec::new(),
-            joined: Vec::new(),
-            left: Vec::new(),
-            present: Vec::new(),
-            absent: Vec::new(),
-            schedules: Vec::new(),
-            drain: Vec::new(),
-            frame: None,
+            functions: Functions::new(),
             progress: Progress { begun: 0, of: 0 },
         }
     }
@@ -222,12 +144,13 @@ impl<S> Router<S> {
     /// When the event has such a handler already, or its name is empty, over 128 bytes, or begins
     /// with `$`.
     #[must_use]
+    #[track_caller]
     pub fn on<A, M, H>(mut self, event: &str, handler: H) -> Self
     where
         H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
     {
-        let before = self.event(event).plain.replace(Route::new(handler));
-        assert!(before.is_none(), "`{event}` has a handler already");
+        let route = self.functions.route(handler, Location::caller());
+        self.event(event).set_plain(event, route);
         self.of_one_kind()
     }
 
@@ -237,26 +160,30 @@ impl<S> Router<S> {
     ///
     /// When the pattern is not one, when a handler has it already, and as for [`on`](Self::on).
     #[must_use]
+    #[track_caller]
     pub fn on_path<A, M, H>(mut self, event: &str, path: &str, handler: H) -> Self
     where
         H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
     {
-        let (pattern, paths) = (Pattern::new(path), &mut self.event(event).paths);
-        let same = paths.iter().any(|(other, _)| other.is_like(&pattern));
-        assert!(!same, "`{event}` has a handler for {path} already");
-        let rank = pattern.rank();
-        let at = paths.partition_point(|(other, _)| other.rank() <= rank);
-        paths.insert(at, (pattern, Route::new(handler)));
+        let route = self.functions.route(handler, Location::caller());
+        self.event(event).add_path(event, Pattern::new(path), route);
         self.of_one_kind()
     }
 
-    /// Handles what no other handler takes. What it leaves [`Outcome::Unclaimed`] is published.
+    /// Handles what no other handler takes. What it leaves
+    /// [`Outcome::Unclaimed`](crate::Outcome::Unclaimed) is published.
+    ///
+    /// # Panics
+    ///
+    /// When there is a fallback already.
     #[must_use]
+    #[track_caller]
     pub fn fallback<A, M, H>(mut self, handler: H) -> Self
     where
         H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
     {
-        self.fallback = Some(Route::new(handler));
+        let route = self.functions.route(handler, Location::caller());
+        self.functions.set_fallback(route);
         self.of_one_kind()
     }
 
@@ -266,13 +193,26 @@ impl<S> Router<S> {
     /// # Panics
     ///
     /// When there are handlers of events too, or guards of messages or rooms: there is nothing that
-    /// they would be called for.
+    /// they would be called for. When frames have a handler already.
     #[must_use]
+    #[track_caller]
     pub fn on_frame(
         mut self,
         handler: impl FnMut(&mut Context<'_>, &mut S, Frame<'_>) + 'static,
     ) -> Self {
-        self.frame = Some(Box::new(handler));
+        let added = Location::caller();
+        self.functions.set_frame(Box::new(handler), added);
+        self.of_one_kind()
+    }
+
+    /// Adds a guard before every message but protocol verbs.
+    #[must_use]
+    pub fn guard(
+        mut self,
+        guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static,
+    ) -> Self {
+        let guard = self.functions.guard(Box::new(guard));
+        self.functions.guards.push(guard);
         self.of_one_kind()
     }
 
@@ -287,7 +227,8 @@ impl<S> Router<S> {
         event: &str,
         guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static,
     ) -> Self {
-        self.event(event).guards.push(Box::new(guard));
+        let guard = self.functions.guard(Box::new(guard));
+        self.event(event).guards.push(guard);
         self.of_one_kind()
     }
 
@@ -301,14 +242,13 @@ impl<S> Router<S> {
         mut self,
         hook: impl Fn(&UpgradeRequest<'_>, &S) -> Result<Admission, Rejection> + 'static,
     ) -> Self {
-        let before = self.upgrade.replace(Box::new(hook));
-        assert!(before.is_none(), "there is a hook for upgrades already");
+        let hooks = &mut self.functions.upgrade;
+        assert!(hooks.is_empty(), "there is a hook for upgrades already");
+        hooks.push(Box::new(hook));
         self
     }
 
     hooks! {
-        /// Adds a guard before every message but protocol verbs.
-        guard guards: Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure>;
         /// Adds a guard before what clients do to rooms; see
         /// [`Gateway::admit`](crate::Gateway::admit).
         guard_rooms room_guards: Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>;
@@ -351,8 +291,70 @@ impl<S> Router<S> {
         period: Duration,
         hook: impl FnMut(&mut NamespaceContext<'_>, &mut S) + 'static,
     ) -> Self {
-        self.schedules.push((period, Box::new(hook)));
+        self.functions.schedules.push((period, Box::new(hook)));
         self
+    }
+
+    /// Serves one namespace together with another router, each with its own state, for clients that
+    /// have one connection to both.
+    ///
+    /// What an event or a path has a handler for passes the guards of the router that the handler
+    /// was added to, and its handler has that router's state. All else belongs to both: messages
+    /// without a handler pass the guards of messages of both, and so do rooms and upgrades theirs.
+    /// Hooks, schedules and `on_upgrade` of both are called, those of this router first. Of an
+    /// [`Admission`] the user, the session and the subprotocol may come from either.
+    ///
+    /// The state is the pair of both. What one of them keeps by [`persistent`](Self::persistent) is
+    /// kept. What is added to the result has the pair as its state, and its guards stand before all
+    /// handlers.
+    ///
+    /// ```
+    /// use roomcast_core::{Context, Failure, Router};
+    ///
+    /// fn chat() -> Router<Vec<String>> {
+    ///     Router::new(Vec::new()).on("say", |cx: &mut Context, lines: &mut Vec<String>, line: String| {
+    ///         lines.push(line);
+    ///         cx.broadcast("lines", &lines.len()).map(|_| ())
+    ///     })
+    /// }
+    ///
+    /// fn votes() -> Router<u32> {
+    ///     Router::new(0)
+    ///         .guard(|cx, _, _| cx.user().map(|_| ()).ok_or(Failure::unauthorized("sign in")))
+    ///         .on("vote", |_: &mut Context, votes: &mut u32| {
+    ///             *votes += 1;
+    ///             *votes
+    ///         })
+    /// }
+    ///
+    /// let both = chat().merge(votes());
+    /// assert_eq!(both.state(), &(vec![], 0));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When both have a handler for the same event and path, a fallback, or a handler of frames:
+    /// the text names both places. When one has a handler of frames, and the other is for
+    /// envelopes.
+    #[must_use]
+    #[track_caller]
+    pub fn merge<T: 'static>(self, other: Router<T>) -> Router<(S, T)>
+    where
+        S: 'static,
+    {
+        let first = self
+            .functions
+            .within(|(first, _)| first, |(first, _)| first);
+        let second = other.functions;
+        let second = second.within(|(_, second)| second, |(_, second)| second);
+        let merged = Router {
+            state: (self.state, other.state),
+            changed: self.changed || other.changed,
+            persist: persist::of_both(self.persist, other.persist),
+            functions: first.merge(second),
+            progress: Progress::default(),
+        };
+        merged.of_one_kind()
     }
 
     /// The state.
@@ -360,24 +362,28 @@ impl<S> Router<S> {
         &self.state
     }
 
+    #[track_caller]
     fn of_one_kind(self) -> Self {
-        let enveloped = !self.events.is_empty()
-            || self.fallback.is_some()
-            || !self.guards.is_empty()
-            || !self.room_guards.is_empty();
+        let functions = &self.functions;
+        let enveloped = !functions.events.is_empty()
+            || functions.fallback.is_some()
+            || !functions.guards.is_empty()
+            || !functions.room_guards.is_empty();
         assert!(
-            self.frame.is_none() || !enveloped,
-            "with `on_frame` there are no events and no protocol verbs to handle or guard"
+            functions.frame.is_none() || !enveloped,
+            "with `on_frame` there are no events and no protocol verbs to handle or guard: give it a \
+             namespace of its own"
         );
         self
     }
 
+    #[track_caller]
     fn event(&mut self, event: &str) -> &mut Event<S> {
         assert!(
             check_event(event).is_ok(),
             "an event has 1 to 128 bytes and does not begin with `$`: {event}"
         );
-        self.events.entry(event.into()).or_default()
+        self.functions.events.entry(event.into()).or_default()
     }
 }
 
@@ -389,13 +395,9 @@ impl<S: Serialize + DeserializeOwned> Router<S> {
     /// When the state has no form in JSON.
     #[must_use]
     pub fn persistent(mut self) -> Self {
-        let persist = Persist {
-            save: |state| serde_json::to_string(state).ok(),
-            load: |text| serde_json::from_str(text).ok(),
-        };
-        let saved = (persist.save)(&self.state);
+        let saved = Whole.save(&self.state);
         assert!(saved.is_some(), "the state has no form in JSON");
-        self.persist = Some(persist);
+        self.persist = Some(Box::new(Whole));
         self
     }
 }
@@ -404,7 +406,7 @@ impl<S: fmt::Debug> fmt::Debug for Router<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Router")
             .field("state", &self.state)
-            .field("events", &self.events.keys())
+            .field("events", &self.functions.events.keys())
             .finish_non_exhaustive()
     }
 }

@@ -323,12 +323,11 @@ impl Writer {
         &mut self,
         write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let next = self.commits.next_if_due(self.header.synced)?;
         let header = Header {
             clean: false,
             ..self.header.clone()
         };
-        self.turn(header, next, write)
+        self.turn(header, None, write)
     }
 
     /// A single transaction, which leaves the header as this one, but for what it counts.
@@ -352,11 +351,12 @@ impl Writer {
         }
         tx.commit()?;
         self.header = header;
-        if let Some(file) = file {
-            let old = std::mem::replace(&mut self.commits, file);
-            self.commits.settle(Some(old))?;
+        let old = file.map(|file| std::mem::replace(&mut self.commits, file));
+        self.commits.set_count(before + 1)?;
+        if old.is_some() {
+            self.commits.settle(old)?;
         }
-        Ok(self.commits.set_count(before + 1)?)
+        Ok(())
     }
 }
 

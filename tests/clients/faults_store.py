@@ -220,6 +220,22 @@ def a_copy_at_once_after_a_kill_begins_anew(kit):
 
 
 @in_store
+def a_copy_of_a_store_in_use_that_is_put_back_at_once_begins_anew(kit):
+    """Over the files that a killed server left, as quickly as commands can."""
+    copy = kit.store + "-copy"
+    with kit.server() as server:
+        peer = server.open()
+        since = {"epoch": join(peer)["epoch"], "offset": 0}
+        equal(publish(peer, 0), 1, "the offset")
+        subprocess.run(["cp", "-a", kit.store, copy], check=True)
+        equal(publish(peer, 1), 2, "the offset")
+        kill(server)
+        subprocess.run(["cp", "-a", f"{copy}/.", kit.store], check=True)
+    with kit.server() as server:
+        begins_anew(server, since)
+
+
+@in_store
 def hard_links_do_not_give_two_servers_one_store(kit):
     with kit.server() as server:
         copy = kit.store + "-copy"

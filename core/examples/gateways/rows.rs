@@ -10,9 +10,29 @@ use roomcast_core::{
 };
 use serde::Deserialize;
 
-/// The application.
-pub(crate) fn rows() -> Router {
-    answers(queries(rooms(sends(hooks(Router::default())))))
+/// The application, and another one in the same namespace.
+pub(crate) fn rows() -> Router<((), u32)> {
+    answers(queries(rooms(sends(hooks(Router::default()))))).merge(votes())
+}
+
+/// A router with a state, a guard and a hook of its own.
+fn votes() -> Router<u32> {
+    Router::new(0)
+        .persistent()
+        .guard_event("vote", |cx, _, _| match cx.user() {
+            Some(_) => Ok(()),
+            None => Err(Failure::unauthorized("who votes?")),
+        })
+        .on_joined(|cx, votes, room| {
+            if room == "polls" {
+                let sent = cx.emit("votes", votes);
+                sent.map_or_else(|fault| cx.report("votes", fault), |_| ());
+            }
+        })
+        .on("vote", |_: &mut Context, votes: &mut u32| {
+            *votes += 1;
+            *votes
+        })
 }
 
 /// Who is let in, and what is told of it to the room `watch`.

@@ -1,6 +1,6 @@
 //! A router as a gateway: which handlers, guards and hooks run.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 
 use super::{Progress, Request, Router};
@@ -13,25 +13,26 @@ use crate::wire::{DisconnectReason, Frame, Message};
 /// Runs the hooks of one kind on the state.
 macro_rules! run {
     ($self:ident.$hooks:ident, |$hook:ident, $state:ident| $call:expr) => {
-        $self.changed |= !$self.$hooks.is_empty();
+        $self.changed |= !$self.functions.$hooks.is_empty();
         let $state = &mut $self.state;
-        $self.progress.run(&mut $self.$hooks, |$hook| $call);
+        $self.progress.run(&mut $self.functions.$hooks, |$hook| $call);
     };
 }
 
 impl<S> Gateway for Router<S> {
     fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
-        let mut guards = self.upgrade_guards.iter();
+        let functions = &self.functions;
+        let mut guards = functions.upgrade_guards.iter();
         guards.try_for_each(|guard| guard(request, &self.state))?;
-        match &self.upgrade {
-            Some(hook) => hook(request, &self.state),
-            None => Ok(Admission::new()),
-        }
+        let mut hooks = functions.upgrade.iter();
+        hooks.try_fold(Admission::new(), |said, hook| {
+            both(said, hook(request, &self.state)?)
+        })
     }
 
     fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
-        self.changed |= !self.connect.is_empty();
-        let mut hooks = self.connect.iter_mut();
+        self.changed |= !self.functions.connect.is_empty();
+        let mut hooks = self.functions.connect.iter_mut();
         hooks.try_for_each(|hook| hook(cx, &mut self.state))
     }
 
@@ -41,34 +42,33 @@ impl<S> Gateway for Router<S> {
         action: RoomAction,
         room: &str,
     ) -> Result<(), Failure> {
-        let mut guards = self.room_guards.iter();
+        let mut guards = self.functions.room_guards.iter();
         guards.try_for_each(|guard| guard(cx, &self.state, action, room))
     }
 
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
-        let mut event = self.events.get_mut(&*message.event);
-        let own = event.as_deref().map_or(&[][..], |event| &event.guards);
-        for guard in self.guards.iter().chain(own) {
-            if let Err(failure) = guard(cx, &self.state, message) {
+        let functions = &mut self.functions;
+        let mut params = Vec::new();
+        let (mut own, mut route) = (&[][..], None);
+        if let Some(event) = functions.events.get_mut(&*message.event) {
+            (own, route) = (&event.guards, event.plain.as_mut());
+            let room = message.room.as_deref();
+            let fitting = event.paths.iter_mut().find_map(|(pattern, route)| {
+                let params = pattern.fit(room?)?;
+                Some((params, route))
+            });
+            if let Some((found, by_path)) = fitting {
+                (params, route) = (found, Some(by_path));
+            }
+        }
+        for guard in functions.guards.iter().chain(own) {
+            if guard.is_before(route.as_deref())
+                && let Err(failure) = (guard.call)(cx, &self.state, message)
+            {
                 return Outcome::Fail(failure);
             }
         }
-        let mut params = Vec::new();
-        let mut route = None;
-        if let Some(event) = &mut event {
-            if let Some(room) = message.room.as_deref() {
-                let fitting = event.paths.iter_mut();
-                let mut fitting = fitting.filter_map(|(pattern, route)| {
-                    let params = pattern.fit(room)?;
-                    Some((params, route))
-                });
-                if let Some((found, by_path)) = fitting.next() {
-                    (params, route) = (found, Some(by_path));
-                }
-            }
-            route = route.or(event.plain.as_mut());
-        }
-        let Some(route) = route.or(self.fallback.as_mut()) else {
+        let Some(route) = route.or(functions.fallback.as_mut()) else {
             return Outcome::Unclaimed;
         };
         self.changed |= route.stateful;
@@ -77,11 +77,11 @@ impl<S> Gateway for Router<S> {
     }
 
     fn is_raw(&self) -> bool {
-        self.frame.is_some()
+        self.functions.frame.is_some()
     }
 
     fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {
-        if let Some(handler) = &mut self.frame {
+        if let Some((handler, _)) = &mut self.functions.frame {
             self.changed = true;
             handler(cx, &mut self.state, frame);
         }
@@ -112,15 +112,19 @@ impl<S> Gateway for Router<S> {
     }
 
     fn wants_presence(&self) -> bool {
-        !(self.present.is_empty() && self.absent.is_empty())
+        !(self.functions.present.is_empty() && self.functions.absent.is_empty())
     }
 
     fn schedules(&self) -> Vec<Duration> {
-        self.schedules.iter().map(|(period, _)| *period).collect()
+        self.functions
+            .schedules
+            .iter()
+            .map(|(period, _)| *period)
+            .collect()
     }
 
     fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {
-        if let Some((_, hook)) = self.schedules.get_mut(schedule) {
+        if let Some((_, hook)) = self.functions.schedules.get_mut(schedule) {
             self.changed = true;
             hook(namespace, &mut self.state);
         }
@@ -144,12 +148,17 @@ impl<S> Gateway for Router<S> {
 
     fn events(&self) -> Vec<String> {
         let mut all = Vec::new();
-        for (name, event) in &self.events {
+        for (name, event) in &self.functions.events {
             all.extend(event.plain.iter().map(|_| String::from(&**name)));
             let paths = event.paths.iter();
             all.extend(paths.map(|(pattern, _)| alloc::format!("{name} {pattern}")));
         }
-        all.extend(self.fallback.iter().map(|_| "anything else".into()));
+        all.extend(
+            self.functions
+                .fallback
+                .iter()
+                .map(|_| "anything else".into()),
+        );
         if self.is_raw() {
             all = alloc::vec!["frames without envelopes".into()];
         }
@@ -158,7 +167,7 @@ impl<S> Gateway for Router<S> {
 
     fn save(&self) -> Option<String> {
         let persist = self.persist.as_ref()?;
-        (persist.save)(&self.state)
+        persist.save(&self.state)
     }
 
     fn take_changed(&mut self) -> bool {
@@ -170,7 +179,33 @@ impl<S> Gateway for Router<S> {
         let Some(persist) = &self.persist else {
             return true;
         };
-        let loaded = (persist.load)(saved);
-        loaded.map(|state| self.state = state).is_some()
+        persist.load(saved, &mut self.state)
     }
 }
+
+/// Admits a connection as both say.
+fn both(first: Admission, second: Admission) -> Result<Admission, Rejection> {
+    Ok(Admission {
+        user: either(first.user, second.user)?,
+        session: either(first.session, second.session)?,
+        subprotocol: either(first.subprotocol, second.subprotocol)?,
+    })
+}
+
+/// Refuses when both say something, and not the same: handlers of one of them would take it for
+/// theirs.
+fn either(
+    first: Option<Box<str>>,
+    second: Option<Box<str>>,
+) -> Result<Option<Box<str>>, Rejection> {
+    match (&first, &second) {
+        (Some(one), Some(two)) if one != two => Err(TwoAdmissions.into()),
+        _ => Ok(first.or(second)),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the `on_upgrade` of two routers admit a connection with different users, sessions or subprotocols"
+)]
+struct TwoAdmissions;

@@ -5,6 +5,7 @@ mod entry;
 mod faults;
 mod hooks;
 mod kept;
+mod merged;
 mod raw;
 mod router;
 mod stage;

@@ -1,41 +1,41 @@
-//! The file `commits`: which files are the store's own, and how often they were written.
+//! The file `commits.N`: which files are the store's own, and how often they were written.
 
 use std::{
     fs::{self, File, Metadata, TryLockError},
     io,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
 
 use super::{FILE, Fault, checksum};
 
 /// Counts commits beside the database: when it has seen more than the database, that has lost some.
 ///
-/// It also says what the database itself holds, without SQLite's log: the log begins anew when all of it
-/// is there, so an older database does not go with a newer log. And which file the database is.
+/// It also says what the database itself holds, without SQLite's log: the log begins anew when all
+/// of it is there, so an older database does not go with a newer log. And which file the database
+/// is.
 ///
 /// And it tells the store from a copy. It says which file it is itself, by inode and birth time,
-/// and no copy is that file. It has a nonce, which the database has too: neither is believed without
-/// the other. And it is a new file with a new nonce at each start, at each orderly end, and once a
-/// second while something is committed: what was copied before, and is written over the same files
-/// later, names a file that is no more.
+/// and no copy is that file. It has a nonce, which the database has too: neither is believed
+/// without the other. It is a new file with a new nonce at each start and at each orderly end. In
+/// between the count is its name, which each commit changes: what was copied before a commit, and
+/// is written over the same files after it, comes under another name and leaves this file as it is.
 ///
 /// Owner, mode, number of links and all times but that of birth may change.
 #[derive(Debug)]
 pub(super) struct Commits {
     folder: PathBuf,
+    name: PathBuf,
     /// Locked while it is open: folders that share it by hard links cannot both be served.
     file: File,
     seal: Seal,
-    made: Instant,
-    /// True when there was no descriptor for the next one.
-    held_up: bool,
 }
 
 /// Contents of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seal {
+    /// As many at least as when this was written; the name may say more.
     count: u64,
     nonce: u128,
     identity: Identity,
@@ -67,11 +67,10 @@ pub(super) struct Found {
     pub(super) replaced: bool,
 }
 
-const NAME: &str = "commits";
+/// Beginning of its name; the count follows.
+const NAME: &str = "commits.";
 /// The next one, until the database has its nonce.
 const NEXT: &str = "commits.next";
-/// How long a file is used while something is committed.
-const RENEWAL: Duration = Duration::from_secs(1);
 const BYTES: usize = 96;
 
 impl Seal {
@@ -141,26 +140,23 @@ impl Found {
             replaced: false,
             used: false,
         };
-        for name in [NEXT, NAME] {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .open(folder.join(name));
-            let file = match file {
-                Ok(file) => file,
-                Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
-                Err(fault) => return Err(fault.into()),
-            };
+        let next = Some((0, folder.join(NEXT))).filter(|(_, name)| name.exists());
+        for (count, name) in named(folder)?.into_iter().chain(next) {
+            let file = File::options().read(true).write(true).open(&name)?;
+            let identity = Identity::of(&file.metadata()?);
+            // The same by a hard link, which was left behind by another count.
+            if found.own.iter().any(|own| own.seal.identity == identity) {
+                continue;
+            }
             lock(&file)?;
             let mut bytes = [0; BYTES];
             let read = file.read_exact_at(&mut bytes, 0);
-            let seal = read.ok().and_then(|()| Seal::from_bytes(&bytes));
-            let metadata = file.metadata()?;
-            let Some(seal) = seal.filter(|_| metadata.is_file()) else {
+            let Some(mut seal) = read.ok().and_then(|()| Seal::from_bytes(&bytes)) else {
                 continue;
             };
+            seal.count = seal.count.max(count);
             found.used |= seal.count > 0;
-            if seal.identity != Identity::of(&metadata) {
+            if seal.identity != identity {
                 continue;
             }
             if seal.replaced {
@@ -169,10 +165,9 @@ impl Found {
             }
             found.own.push(Commits {
                 folder: folder.into(),
+                name,
                 file,
                 seal,
-                made: Instant::now(),
-                held_up: false,
             });
         }
         found.replaced &= found.own.is_empty();
@@ -196,8 +191,8 @@ impl Commits {
         (count, held): (u64, u64),
         lasting: bool,
     ) -> Result<Self, Fault> {
-        let path = folder.join(NEXT);
-        match fs::remove_file(&path) {
+        let name = folder.join(NEXT);
+        match fs::remove_file(&name) {
             Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault.into()),
             _ => {}
         }
@@ -205,7 +200,7 @@ impl Commits {
             .create_new(true)
             .read(true)
             .write(true)
-            .open(&path)?;
+            .open(&name)?;
         lock(&file)?;
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
@@ -224,46 +219,28 @@ impl Commits {
         }
         Ok(Self {
             folder: folder.into(),
+            name,
             file,
             seal,
-            made: Instant::now(),
-            held_up: false,
         })
     }
 
-    /// The next file. It takes the place of this one with [`settle`](Self::settle), once the database
-    /// has its nonce.
-    pub(super) fn next(&self, lasting: bool) -> Result<Self, Fault> {
-        Self::create(&self.folder, (self.seal.count, self.seal.held), lasting)
+    /// The next file, to be counted with once the database has its nonce.
+    pub(super) fn next(&self) -> Result<Self, Fault> {
+        Self::create(&self.folder, (self.seal.count, self.seal.held), true)
     }
 
-    /// The next file when it is time for it. Without a descriptor this one is used on for as long again.
-    pub(super) fn next_if_due(&mut self, lasting: bool) -> Result<Option<Self>, Fault> {
-        if self.made.elapsed() < RENEWAL {
-            return Ok(None);
-        }
-        match self.next(lasting) {
-            Err(Fault::Io(fault)) if is_out_of_descriptors(&fault) => {
-                if !std::mem::replace(&mut self.held_up, true) {
-                    tracing::warn!(
-                        %fault,
-                        "the file `commits` of the store cannot be renewed: what is copied meanwhile is not \
-                         told from the store"
-                    );
-                }
-                self.made = Instant::now();
-                Ok(None)
-            }
-            next => next.map(Some),
-        }
-    }
-
-    /// Takes the place of another one.
+    /// Leaves this as the only one of the folder. The one that it takes the place of says so, to
+    /// those who have a hard link to it.
     pub(super) fn settle(&self, other: Option<Self>) -> io::Result<()> {
-        fs::rename(self.folder.join(NEXT), self.folder.join(NAME))?;
         if let Some(mut other) = other {
             other.seal.replaced = true;
             other.write()?;
+        }
+        for (_, name) in named(&self.folder)? {
+            if name != self.name {
+                fs::remove_file(name)?;
+            }
         }
         Ok(())
     }
@@ -272,18 +249,26 @@ impl Commits {
         format!("{:032x}", self.seal.nonce)
     }
 
-    /// True when a database that was left with so many commits, and holds so many of them without the
-    /// log, is the one that was left.
+    /// True when a database that was left with so many commits, and holds so many of them without
+    /// the log, is the one that was left.
     pub(super) fn fits(&self, commits: u64, held: u64) -> io::Result<bool> {
         let seal = &self.seal;
         let same = seal.database == Identity::of_database(&self.folder)?;
         Ok(same && seal.count <= commits && seal.held <= held)
     }
 
-    /// Writes the number behind its commit: it is never ahead of what was committed.
+    /// Takes the number behind its commit for its name: it is never ahead of what was committed.
+    ///
+    /// It may have been deleted: then the store is believed after an orderly end alone.
     pub(super) fn set_count(&mut self, count: u64) -> io::Result<()> {
+        let name = self.folder.join(format!("{NAME}{count}"));
+        match fs::rename(&self.name, &name) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
+            _ => {}
+        }
+        self.name = name;
         self.seal.count = count;
-        self.write()
+        Ok(())
     }
 
     /// Notes that so many commits are in the database, without the log.
@@ -303,10 +288,21 @@ impl Commits {
     }
 }
 
-fn is_out_of_descriptors(fault: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let fault = Errno::from_io_error(fault);
-    matches!(fault, Some(Errno::MFILE | Errno::NFILE))
+/// The files of a folder that count commits, the highest count first.
+pub(super) fn named(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut named = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let count = name.to_str().and_then(|name| name.strip_prefix(NAME));
+        if let Some(count) = count.and_then(|count| count.parse().ok())
+            && entry.file_type()?.is_file()
+        {
+            named.push((count, entry.path()));
+        }
+    }
+    named.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(named)
 }
 
 /// Locks a file for this server, as long as it is open.

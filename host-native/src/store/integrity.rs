@@ -203,8 +203,8 @@ pub(super) fn begin(
     }
     header.write(&tx)?;
     tx.commit()?;
-    commits.settle(known)?;
     commits.set_count(header.commits)?;
+    commits.settle(known)?;
     if sync == StoreSync::Second {
         db.pragma_update(None, "synchronous", "normal")?;
     }
@@ -214,7 +214,7 @@ pub(super) fn begin(
 /// Ends it: all of it lasts.
 pub(super) fn end(writer: &mut Writer) -> Result<(), Fault> {
     writer.db.pragma_update(None, "synchronous", "full")?;
-    let next = writer.commits.next(true)?;
+    let next = writer.commits.next()?;
     let header = Header {
         clean: true,
         ..writer.header.clone()

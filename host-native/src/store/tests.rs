@@ -137,14 +137,25 @@ impl Kit {
 struct Snapshot {
     path: PathBuf,
     files: Vec<(PathBuf, Vec<u8>)>,
-    /// A hard link to the file that is another one after each start.
+    /// A hard link to the file that is another one after each start, and its name.
     commits: PathBuf,
+    name: PathBuf,
+}
+
+/// The file that counts commits.
+fn counting(folder: &Path) -> PathBuf {
+    let named = commits::named(folder).expect("a folder");
+    let [(_, name)] = &named[..] else {
+        panic!("one such file: {named:?}");
+    };
+    name.clone()
 }
 
 impl Snapshot {
     fn take(path: &Path) -> Self {
         let (path, commits) = (path.to_owned(), path.with_extension("commits"));
-        fs::hard_link(path.join("commits"), &commits).expect("linked");
+        let name = counting(&path);
+        fs::hard_link(&name, &commits).expect("linked");
         let files = fs::read_dir(&path).expect("a folder");
         let files = files.map(|file| {
             let path = file.expect("a file").path();
@@ -155,6 +166,7 @@ impl Snapshot {
             files: files.collect(),
             path,
             commits,
+            name,
         }
     }
 
@@ -165,7 +177,7 @@ impl Snapshot {
                 fs::remove_file(file.path()).expect("a file");
             }
         }
-        fs::hard_link(&self.commits, self.path.join("commits")).expect("linked");
+        fs::hard_link(&self.commits, &self.name).expect("linked");
         for (path, bytes) in &self.files {
             fs::write(path, bytes).expect("written");
         }
@@ -270,7 +282,7 @@ fn a_missing_count_is_not_believed() {
     let store = kit.open();
     kit.write(&store, "r", 1);
     kill(store);
-    fs::remove_file(kit.path.join("commits")).expect("a file");
+    fs::remove_file(counting(&kit.path)).expect("a file");
     assert_eq!(kit.found("r").1, 0);
 }
 
@@ -424,8 +436,8 @@ fn what_another_server_wrote_is_seen() {
     let mut kit = Kit::new();
     let store = kit.open();
     kit.write(&store, "r", 1);
-    for name in ["lock", "commits"] {
-        fs::remove_file(kit.path.join(name)).expect("a file");
+    for name in [kit.path.join("lock"), counting(&kit.path)] {
+        fs::remove_file(name).expect("a file");
     }
     let other = kit.open();
     let batch = kit.turn("r", 1);

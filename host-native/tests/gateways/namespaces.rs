@@ -194,10 +194,13 @@ async fn what_cannot_be_mounted_is_said_at_the_start() {
             .on("e", |_: &mut Context| 2)
     };
     let fault = start_error(|host| host.gateway("twice", move |_| twice())).await;
+    let fault = fault.to_string();
+    let (said, places) = fault.split_once(", added at ").expect("places");
     assert_eq!(
-        fault.to_string(),
+        said,
         "the gateway of the namespace `twice` could not be created: panicked: `e` has a handler already"
     );
+    assert_eq!(places.matches("namespaces.rs:").count(), 2, "{places}");
 
     let mut settings = settings();
     settings.access.namespaces = Some(vec!["a".into()]);

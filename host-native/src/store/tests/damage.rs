@@ -269,7 +269,10 @@ fn no_flipped_byte_of_the_database_is_served() {
 fn no_flipped_byte_of_the_count_is_served() {
     let kit = written();
     let whole = read(&kit.path).expect("sound");
-    let (started, refused) = flip_all(&kit, "commits", &[0x80, 0x01], &whole);
+    let file = counting(&kit.path);
+    let name = file.file_name().and_then(|name| name.to_str());
+    let name = name.expect("a file");
+    let (started, refused) = flip_all(&kit, name, &[0x80, 0x01], &whole);
     assert_eq!((started, refused), (96 + 24, 0));
 }
 

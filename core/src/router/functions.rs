@@ -1,0 +1,312 @@
+//! The functions of a router: handlers, guards and hooks.
+
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use core::{ops::RangeInclusive, panic::Location, time::Duration};
+
+use super::{Handler, IntoAnswer, OnePayload, Request, path::Pattern};
+use crate::{
+    gateway::{
+        Admission, Context, Failure, NamespaceContext, Outcome, Rejection, RoomAction,
+        UpgradeRequest,
+    },
+    wire::{DisconnectReason, Frame, Message},
+};
+
+pub(super) type MessageGuard<S> =
+    Box<dyn Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure>>;
+pub(super) type RoomGuard<S> =
+    Box<dyn Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>>;
+pub(super) type UpgradeGuard<S> = Box<dyn Fn(&UpgradeRequest<'_>, &S) -> Result<(), Rejection>>;
+pub(super) type UpgradeHook<S> =
+    Box<dyn Fn(&UpgradeRequest<'_>, &S) -> Result<Admission, Rejection>>;
+pub(super) type ConnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>>;
+pub(super) type DisconnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, DisconnectReason)>;
+pub(super) type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
+pub(super) type RoomHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &str)>;
+pub(super) type UserHook<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str)>;
+pub(super) type NamespaceHook<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S)>;
+type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Outcome>;
+
+/// Functions around a state of type `S`.
+pub(super) struct Functions<S> {
+    /// The number of this router. Those that were merged into it have the numbers below.
+    router: usize,
+    pub(super) events: BTreeMap<Box<str>, Event<S>>,
+    pub(super) fallback: Option<Route<S>>,
+    pub(super) guards: Vec<Guard<S>>,
+    pub(super) room_guards: Vec<RoomGuard<S>>,
+    pub(super) upgrade_guards: Vec<UpgradeGuard<S>>,
+    /// At the most one of each router.
+    pub(super) upgrade: Vec<UpgradeHook<S>>,
+    pub(super) connect: Vec<ConnectHook<S>>,
+    pub(super) disconnect: Vec<DisconnectHook<S>>,
+    pub(super) joined: Vec<RoomHook<S>>,
+    pub(super) left: Vec<RoomHook<S>>,
+    pub(super) present: Vec<UserHook<S>>,
+    pub(super) absent: Vec<UserHook<S>>,
+    pub(super) schedules: Vec<(Duration, NamespaceHook<S>)>,
+    pub(super) drain: Vec<NamespaceHook<S>>,
+    pub(super) frame: Option<(FrameHandler<S>, Place)>,
+}
+
+/// Where in the application's source something was added.
+pub(super) type Place = &'static Location<'static>;
+
+pub(super) struct Event<S> {
+    pub(super) guards: Vec<Guard<S>>,
+    /// The more special ones first.
+    pub(super) paths: Vec<(Pattern, Route<S>)>,
+    pub(super) plain: Option<Route<S>>,
+}
+
+/// A guard before messages.
+pub(super) struct Guard<S> {
+    pub(super) call: MessageGuard<S>,
+    /// The routers whose handlers it stands before.
+    routers: RangeInclusive<usize>,
+}
+
+pub(super) struct Route<S> {
+    pub(super) call: Call<S>,
+    pub(super) stateful: bool,
+    /// The router that it was added to.
+    router: usize,
+    added: Place,
+}
+
+impl<S> Default for Event<S> {
+    fn default() -> Self {
+        Self {
+            guards: Vec::new(),
+            paths: Vec::new(),
+            plain: None,
+        }
+    }
+}
+
+impl<S> Guard<S> {
+    /// True when it stands before this handler, or before what no event is for.
+    pub(super) fn is_before(&self, route: Option<&Route<S>>) -> bool {
+        route.is_none_or(|route| self.routers.contains(&route.router))
+    }
+}
+
+impl<S> Event<S> {
+    pub(super) fn set_plain(&mut self, event: &str, route: Route<S>) {
+        refuse_second(
+            self.plain.as_ref().map(|first| first.added),
+            route.added,
+            format_args!("`{event}` has a handler already"),
+        );
+        self.plain = Some(route);
+    }
+
+    pub(super) fn add_path(&mut self, event: &str, pattern: Pattern, route: Route<S>) {
+        let same = self.paths.iter().find(|(other, _)| other.is_like(&pattern));
+        refuse_second(
+            same.map(|(_, first)| first.added),
+            route.added,
+            format_args!("`{event}` has a handler for {pattern} already"),
+        );
+        let rank = pattern.rank();
+        let at = self
+            .paths
+            .partition_point(|(other, _)| other.rank() <= rank);
+        self.paths.insert(at, (pattern, route));
+    }
+}
+
+/// Panics when there is a first one.
+fn refuse_second(first: Option<Place>, second: Place, what: core::fmt::Arguments<'_>) {
+    if let Some(first) = first {
+        panic!("{what}, added at {first}; the second one is at {second}");
+    }
+}
+
+impl<S> Functions<S> {
+    pub(super) const fn new() -> Self {
+        Self {
+            router: 0,
+            events: BTreeMap::new(),
+            fallback: None,
+            guards: Vec::new(),
+            room_guards: Vec::new(),
+            upgrade_guards: Vec::new(),
+            upgrade: Vec::new(),
+            connect: Vec::new(),
+            disconnect: Vec::new(),
+            joined: Vec::new(),
+            left: Vec::new(),
+            present: Vec::new(),
+            absent: Vec::new(),
+            schedules: Vec::new(),
+            drain: Vec::new(),
+            frame: None,
+        }
+    }
+
+    /// A handler of this router.
+    pub(super) fn route<A, M, H>(&self, mut handler: H, added: Place) -> Route<S>
+    where
+        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
+    {
+        Route {
+            call: Box::new(
+                move |cx, state, request| match handler.call(cx, state, request) {
+                    Ok(returned) => returned.into_answer(cx),
+                    Err(failure) => Outcome::Fail(failure),
+                },
+            ),
+            stateful: H::STATEFUL,
+            router: self.router,
+            added,
+        }
+    }
+
+    /// A guard of this router, and of all that were merged into it.
+    pub(super) fn guard(&self, call: MessageGuard<S>) -> Guard<S> {
+        Guard {
+            call,
+            routers: 0..=self.router,
+        }
+    }
+
+    pub(super) fn set_fallback(&mut self, route: Route<S>) {
+        let (first, what) = (&self.fallback, format_args!("there is a fallback already"));
+        refuse_second(first.as_ref().map(|first| first.added), route.added, what);
+        self.fallback = Some(route);
+    }
+
+    pub(super) fn set_frame(&mut self, handler: FrameHandler<S>, added: Place) {
+        let (first, what) = (&self.frame, format_args!("frames have a handler already"));
+        refuse_second(first.as_ref().map(|&(_, first)| first), added, what);
+        self.frame = Some((handler, added));
+    }
+
+    /// All of these, and all of another router behind them.
+    pub(super) fn merge(mut self, other: Self) -> Self {
+        let moved = self.router + 1;
+        let moved_route = |route: Route<S>| Route {
+            router: route.router + moved,
+            ..route
+        };
+        let moved_guard = |guard: Guard<S>| Guard {
+            routers: guard.routers.start() + moved..=guard.routers.end() + moved,
+            ..guard
+        };
+        for (name, event) in other.events {
+            let ours = self.events.entry(name.clone()).or_default();
+            ours.guards
+                .extend(event.guards.into_iter().map(moved_guard));
+            for (pattern, route) in event.paths {
+                ours.add_path(&name, pattern, moved_route(route));
+            }
+            if let Some(route) = event.plain {
+                ours.set_plain(&name, moved_route(route));
+            }
+        }
+        if let Some(route) = other.fallback {
+            self.set_fallback(moved_route(route));
+        }
+        if let Some((handler, added)) = other.frame {
+            self.set_frame(handler, added);
+        }
+        self.guards
+            .extend(other.guards.into_iter().map(moved_guard));
+        self.room_guards.extend(other.room_guards);
+        self.upgrade_guards.extend(other.upgrade_guards);
+        self.upgrade.extend(other.upgrade);
+        self.connect.extend(other.connect);
+        self.disconnect.extend(other.disconnect);
+        self.joined.extend(other.joined);
+        self.left.extend(other.left);
+        self.present.extend(other.present);
+        self.absent.extend(other.absent);
+        self.schedules.extend(other.schedules);
+        self.drain.extend(other.drain);
+        self.router = moved + other.router + 1;
+        self
+    }
+
+    /// The same around a state that has this one as a part.
+    pub(super) fn within<U: 'static>(
+        self,
+        part: fn(&U) -> &S,
+        part_mut: fn(&mut U) -> &mut S,
+    ) -> Functions<U>
+    where
+        S: 'static,
+    {
+        let guard = |Guard { call, routers }| Guard {
+            call: {
+                let call: MessageGuard<S> = call;
+                Box::new(move |cx, whole: &U, message| call(cx, part(whole), message))
+            },
+            routers,
+        };
+        let route = |mut route: Route<S>| Route {
+            stateful: route.stateful,
+            router: route.router,
+            added: route.added,
+            call: Box::new(move |cx, whole, request| (route.call)(cx, part_mut(whole), request)),
+        };
+        let event = |event: Event<S>| Event {
+            guards: event.guards.into_iter().map(guard).collect(),
+            paths: (event.paths.into_iter())
+                .map(|(pattern, by_path)| (pattern, route(by_path)))
+                .collect(),
+            plain: event.plain.map(route),
+        };
+        let room_guard = |guard: RoomGuard<S>| -> RoomGuard<U> {
+            Box::new(move |cx, whole, action, room| guard(cx, part(whole), action, room))
+        };
+        let upgrade_guard = |guard: UpgradeGuard<S>| -> UpgradeGuard<U> {
+            Box::new(move |request, whole| guard(request, part(whole)))
+        };
+        let upgrade = |hook: UpgradeHook<S>| -> UpgradeHook<U> {
+            Box::new(move |request, whole| hook(request, part(whole)))
+        };
+        let connect = |mut hook: ConnectHook<S>| -> ConnectHook<U> {
+            Box::new(move |cx, whole| hook(cx, part_mut(whole)))
+        };
+        let disconnect = |mut hook: DisconnectHook<S>| -> DisconnectHook<U> {
+            Box::new(move |cx, whole, reason| hook(cx, part_mut(whole), reason))
+        };
+        let frame = |mut handler: FrameHandler<S>| -> FrameHandler<U> {
+            Box::new(move |cx, whole, frame| handler(cx, part_mut(whole), frame))
+        };
+        let of_room = |mut hook: RoomHook<S>| -> RoomHook<U> {
+            Box::new(move |cx, whole, room| hook(cx, part_mut(whole), room))
+        };
+        let of_user = |mut hook: UserHook<S>| -> UserHook<U> {
+            Box::new(move |namespace, whole, room, user| {
+                hook(namespace, part_mut(whole), room, user);
+            })
+        };
+        let of_namespace = |mut hook: NamespaceHook<S>| -> NamespaceHook<U> {
+            Box::new(move |namespace, whole| hook(namespace, part_mut(whole)))
+        };
+        Functions {
+            router: self.router,
+            events: (self.events.into_iter())
+                .map(|(name, of_name)| (name, event(of_name)))
+                .collect(),
+            fallback: self.fallback.map(route),
+            guards: self.guards.into_iter().map(guard).collect(),
+            room_guards: self.room_guards.into_iter().map(room_guard).collect(),
+            upgrade_guards: self.upgrade_guards.into_iter().map(upgrade_guard).collect(),
+            upgrade: self.upgrade.into_iter().map(upgrade).collect(),
+            connect: self.connect.into_iter().map(connect).collect(),
+            disconnect: self.disconnect.into_iter().map(disconnect).collect(),
+            joined: self.joined.into_iter().map(of_room).collect(),
+            left: self.left.into_iter().map(of_room).collect(),
+            present: self.present.into_iter().map(of_user).collect(),
+            absent: self.absent.into_iter().map(of_user).collect(),
+            schedules: (self.schedules.into_iter())
+                .map(|(period, hook)| (period, of_namespace(hook)))
+                .collect(),
+            drain: self.drain.into_iter().map(of_namespace).collect(),
+            frame: self.frame.map(|(handler, added)| (frame(handler), added)),
+        }
+    }
+}
