@@ -1,368 +1,406 @@
-//! Many WebSocket clients on one thread and one epoll.
+//! Many WebSocket clients on one thread.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    mem,
+    net::SocketAddr,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
-use roomcast_bench::frame::{self, Frame};
-use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use rustix::net::{bind, connect, socket_with};
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use slab::Slab;
 
-use crate::dialect::{Dialect, Meaning};
+use super::{
+    dialect::{Dialect, Limits, What},
+    frame::{self, Frame},
+    stamp::Stamp,
+    upgrade::{self, Fault},
+};
 
 const EVENTS_MAX: usize = 2048;
 const READ_BYTES: usize = 262_144;
-/// Ports of one address are fewer than the connections of a run, some of which linger.
-const SOURCE_ADDRESSES: usize = 64;
-/// Half of the backlog that the standard library gives a listener.
-const OPENING_MAX: usize = 64;
-const SET_UP_TIME_MAX: Duration = Duration::from_secs(120);
+/// More than this is given back when it is sent.
+const UNSENT_KEPT_BYTES: usize = 65_536;
 /// Between looks at the sockets in a measured window.
 const NAP: Duration = Duration::from_micros(50);
 
-/// Which connection; given out again after `forget`.
+/// The number of a connection, counted from 0; it is given out again after [`Crowd::forget`].
 pub type Id = usize;
 
 /// Something that a connection got.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum What {
-    Ready,
-    Joined,
-    Left,
-    Answered,
-    Said(u64),
-    /// The server wants to close, or answers our close.
-    Bye,
-    Closed,
-}
-
+#[derive(Debug)]
 pub struct Event {
+    /// The connection.
     pub id: Id,
+    /// The thing that it got.
     pub what: What,
-    /// When it was read, as in `Crowd::now_ns`.
+    /// When it was read, as in [`Crowd::now_ns`].
     pub at_ns: u64,
 }
 
-/// How `Crowd::turn` waits.
-#[derive(Clone, Copy)]
+/// How [`Crowd::turn`] waits.
+#[derive(Debug, Clone, Copy)]
 pub enum Wait {
-    /// For an event.
-    Event,
-    /// Asleep for a moment, and never in epoll: a server would pay for waking the generator up, and
-    /// the more the slower it sends.
+    /// For an event, so long at most.
+    Event(Duration),
+    /// Asleep for a moment, and never in the poll: a server would pay for waking the generator up,
+    /// and the more the slower it sends.
     Nap,
 }
 
+/// Clients of one server.
+#[derive(Debug)]
+pub struct Crowd {
+    dialect: Box<dyn Dialect>,
+    request: String,
+    poll: Poll,
+    ready: Events,
+    clients: Slab<Client>,
+    bytes: Box<[u8]>,
+    text: Vec<u8>,
+    begun: Instant,
+}
+
+#[derive(Debug)]
 struct Client {
     stream: TcpStream,
     upgraded: bool,
     /// The beginning of what is not complete yet.
     input: Vec<u8>,
-    /// What the socket had no room for.
+    /// The frames so far of a message in several.
+    message: Vec<u8>,
+    /// Bytes that are not yet handed to the socket, or that it had no room for.
     unsent: Vec<u8>,
 }
 
-pub struct Crowd {
-    pub dialect: Dialect,
-    port: u16,
-    epoll: OwnedFd,
-    clients: Vec<Option<Client>>,
-    free: Vec<Id>,
-    opened: usize,
-    /// Clients with something unsent.
-    blocked: Vec<Id>,
-    ready: Vec<epoll::Event>,
-    bytes: Vec<u8>,
-    begun: Instant,
-}
-
 impl Crowd {
-    pub fn new(dialect: Dialect, port: u16) -> Self {
-        Self {
+    /// Clients of a server that is called `host` in their requests.
+    ///
+    /// # Errors
+    ///
+    /// When the system offers no poll.
+    pub fn new(dialect: Box<dyn Dialect>, host: &str) -> io::Result<Self> {
+        Ok(Self {
+            request: upgrade::request(dialect.path(), host, dialect.protocol()),
             dialect,
-            port,
-            epoll: epoll::create(CreateFlags::CLOEXEC).expect("epoll is there"),
-            clients: Vec::new(),
-            free: Vec::new(),
-            opened: 0,
-            blocked: Vec::new(),
-            ready: Vec::with_capacity(EVENTS_MAX),
-            bytes: vec![0; READ_BYTES],
+            poll: Poll::new()?,
+            ready: Events::with_capacity(EVENTS_MAX),
+            clients: Slab::new(),
+            bytes: vec![0; READ_BYTES].into(),
+            text: Vec::new(),
             begun: Instant::now(),
-        }
+        })
     }
 
-    /// Connects and asks for the upgrade; `What::Ready` follows. `receive_bytes` makes the
-    /// kernel's buffer small.
-    pub fn open(&mut self, receive_bytes: Option<usize>) -> Id {
-        let flags = SocketFlags::CLOEXEC;
-        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)
-            .expect("a socket can be made: the limit of open files may be too low");
-        sockopt::set_tcp_nodelay(&socket, true).expect("a TCP option");
-        sockopt::set_socket_reuseaddr(&socket, true).expect("a socket option");
-        if let Some(bytes) = receive_bytes {
-            sockopt::set_socket_recv_buffer_size(&socket, bytes).expect("a socket option");
-        }
-        let source = 2 + self.opened % SOURCE_ADDRESSES;
-        self.opened += 1;
-        let source = Ipv4Addr::new(127, 0, 0, u8::try_from(source).expect("it is small"));
-        bind(&socket, &SocketAddrV4::new(source, 0)).expect("a port is free");
-        connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port))
-            .expect("the server listens");
-        let stream = TcpStream::from(socket);
-        stream
-            .set_nonblocking(true)
-            .expect("a socket can be non-blocking");
+    /// Connects without waiting for it; [`What::Ready`] follows, or [`What::Ended`].
+    ///
+    /// # Errors
+    ///
+    /// When the machine has no socket for it, or no way there.
+    pub fn connect(&mut self, address: SocketAddr) -> io::Result<Id> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        self.watch(stream)
+    }
 
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.clients.push(None);
-            self.clients.len() - 1
-        });
-        epoll::add(
-            &self.epoll,
-            &stream,
-            EventData::new_u64(id as u64),
-            EventFlags::IN,
-        )
-        .expect("a socket can be watched");
-        let (input, unsent) = (Vec::new(), Vec::new());
-        self.clients[id] = Some(Client {
+    /// Takes a stream that is connected; [`What::Ready`] follows.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be watched.
+    pub fn add(&mut self, stream: std::net::TcpStream) -> io::Result<Id> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        let id = self.watch(TcpStream::from_std(stream))?;
+        self.flush(id);
+        Ok(id)
+    }
+
+    fn watch(&mut self, stream: TcpStream) -> io::Result<Id> {
+        let id = self.clients.insert(Client {
             stream,
             upgraded: false,
-            input,
-            unsent,
+            input: Vec::new(),
+            message: Vec::new(),
+            unsent: self.request.clone().into_bytes(),
         });
-        self.send_bytes(id, self.dialect.upgrade(self.port).as_bytes());
-        id
+        self.read_again(id)?;
+        Ok(id)
     }
 
-    /// Opens connections, each in its room or in none, and waits until all are.
-    pub fn gather(&mut self, count: usize, room_of: impl Fn(usize) -> Option<String>) -> Vec<Id> {
-        let (mut ids, mut rooms) = (Vec::with_capacity(count), Vec::new());
-        let (mut settled, mut events) = (0, Vec::new());
-        let begun = Instant::now();
-        while settled < count {
-            while ids.len() < count && ids.len() - settled < OPENING_MAX {
-                let id = self.open(None);
-                rooms.resize(rooms.len().max(id + 1), None);
-                rooms[id] = room_of(ids.len());
-                ids.push(id);
-            }
-            self.turn(Wait::Event, &mut events);
-            for event in events.drain(..) {
-                match (event.what, rooms.get(event.id).cloned().flatten()) {
-                    (What::Ready, Some(room)) => self.send(event.id, &self.dialect.join(&room)),
-                    (What::Ready, None) | (What::Joined, _) => settled += 1,
-                    (What::Bye | What::Closed, _) => panic!("closed during set-up"),
-                    _ => {}
-                }
-            }
-            assert!(
-                begun.elapsed() < SET_UP_TIME_MAX,
-                "{settled} of {count} connections settled"
-            );
-        }
-        ids
+    /// Asks to enter a room.
+    pub fn join(&mut self, id: Id, room: u32) {
+        self.send(id, &self.dialect.join(room));
     }
 
-    /// Sends one message.
-    pub fn send(&mut self, id: Id, text: &str) {
-        let mut bytes = Vec::with_capacity(text.len() + 16);
-        frame::from_client(frame::TEXT, text.as_bytes(), &mut bytes);
-        self.send_bytes(id, &bytes);
+    /// Asks to leave a room.
+    pub fn leave(&mut self, id: Id, room: u32) {
+        self.send(id, &self.dialect.leave(room));
     }
 
-    /// Sends a close frame; `What::Bye` and `What::Closed` follow.
-    pub fn close(&mut self, id: Id) {
-        let mut bytes = Vec::with_capacity(16);
-        frame::from_client(frame::CLOSE, &frame::NORMAL, &mut bytes);
-        self.send_bytes(id, &bytes);
+    /// So many questions, to be sent by [`Self::send_frames`].
+    pub fn questions(&self, bytes: usize, times: usize) -> Vec<u8> {
+        let mut frames = Vec::new();
+        frame::from_client(frame::TEXT, self.dialect.ask(bytes).as_bytes(), &mut frames);
+        frames.repeat(times)
     }
 
     /// Sends ready-made frames.
-    pub fn send_bytes(&mut self, id: Id, bytes: &[u8]) {
-        let Some(client) = &mut self.clients[id] else {
-            return;
-        };
-        if client.unsent.is_empty() {
-            // A broken socket is found by the next read.
-            let sent = client.stream.write(bytes).unwrap_or(0);
-            if sent < bytes.len() {
-                client.unsent.extend_from_slice(&bytes[sent..]);
-                self.blocked.push(id);
-            }
-        } else {
-            client.unsent.extend_from_slice(bytes);
+    pub fn send_frames(&mut self, id: Id, frames: &[u8]) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.unsent.extend_from_slice(frames);
+            client.flush();
         }
     }
 
-    /// Ends a connection and forgets it. It is reset, so that its port is free at once.
-    pub fn forget(&mut self, id: Id) {
-        if let Some(client) = self.clients[id].take() {
-            let _ = sockopt::set_socket_linger(&client.stream, Some(Duration::ZERO));
-            self.free.push(id);
+    /// Puts a message with a payload of so many bytes behind what is to be sent; [`Self::flush`]
+    /// sends it.
+    pub fn publish(&mut self, id: Id, stamp: Stamp, bytes: usize) {
+        if let Some(client) = self.clients.get_mut(id) {
+            self.text.clear();
+            self.dialect.publish(stamp, bytes, &mut self.text);
+            frame::from_client(frame::TEXT, &self.text, &mut client.unsent);
         }
+    }
+
+    /// Sends what is to be sent, as far as the socket takes it; what it does not take follows by
+    /// itself.
+    pub fn flush(&mut self, id: Id) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.flush();
+        }
+    }
+
+    /// Bytes that the socket has not taken.
+    pub fn unsent(&self, id: Id) -> usize {
+        self.clients.get(id).map_or(0, |client| client.unsent.len())
+    }
+
+    /// Sends a close frame; [`What::Bye`] and [`What::Ended`] follow.
+    pub fn close(&mut self, id: Id) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.send(frame::CLOSE, &frame::NORMAL);
+        }
+    }
+
+    /// Forgets a connection, which ends with its stream.
+    pub fn forget(&mut self, id: Id) -> Option<TcpStream> {
+        self.clients.try_remove(id).map(|client| client.stream)
     }
 
     /// Reads nothing from this connection any more.
-    pub fn stop_reading(&self, id: Id) {
-        if let Some(client) = &self.clients[id] {
-            let _ = epoll::delete(&self.epoll, &client.stream);
+    pub fn stop_reading(&mut self, id: Id) {
+        if let Some(client) = self.clients.get_mut(id) {
+            let _ = self.poll.registry().deregister(&mut client.stream);
         }
     }
 
     /// Reads from it again.
-    pub fn read_again(&self, id: Id) {
-        if let Some(client) = &self.clients[id] {
-            let data = EventData::new_u64(id as u64);
-            let _ = epoll::add(&self.epoll, &client.stream, data, EventFlags::IN);
-        }
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be watched.
+    pub fn read_again(&mut self, id: Id) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        registry.register(&mut client.stream, Token(id), interest)
     }
 
+    /// True when there is no connection.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Nanoseconds since the crowd was made.
     pub fn now_ns(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Reads once from every connection that has something, and appends what it was.
+    /// Reads from every connection that has something, and appends what it was.
     pub fn turn(&mut self, wait: Wait, events: &mut Vec<Event>) {
-        self.send_blocked();
-        let timeout = match wait {
-            Wait::Event => Timespec {
-                tv_sec: 0,
-                tv_nsec: 100_000_000,
-            },
-            Wait::Nap => Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            },
-        };
-        self.poll(&timeout);
-        if self.ready.is_empty() && matches!(wait, Wait::Nap) {
-            std::thread::sleep(NAP);
-            self.poll(&timeout);
+        match wait {
+            Wait::Event(time) => self.poll(time),
+            Wait::Nap => {
+                self.poll(Duration::ZERO);
+                if self.ready.is_empty() {
+                    sleep(NAP);
+                    self.poll(Duration::ZERO);
+                }
+            }
         }
-        let ready = std::mem::take(&mut self.ready);
-        let mut bytes = std::mem::take(&mut self.bytes);
+        let ready = mem::replace(&mut self.ready, Events::with_capacity(0));
         for event in &ready {
-            let data = event.data;
-            self.receive(data.u64() as Id, &mut bytes, events);
+            let Token(id) = event.token();
+            if event.is_readable() {
+                self.receive(id, event.is_read_closed(), events);
+            }
+            // After that: a failed write would take the reason of the failure away.
+            if event.is_writable() {
+                self.flush(id);
+            }
         }
-        (self.ready, self.bytes) = (ready, bytes);
+        self.ready = ready;
     }
 
-    fn poll(&mut self, timeout: &Timespec) {
-        self.ready.clear();
-        let _ = epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(timeout));
+    /// An interrupted poll is one without events.
+    fn poll(&mut self, time: Duration) {
+        if self.poll.poll(&mut self.ready, Some(time)).is_err() {
+            self.ready.clear();
+        }
     }
 
-    fn send_blocked(&mut self) {
-        self.blocked.retain(|&id| {
-            let Some(client) = &mut self.clients[id] else {
-                return false;
+    /// Reads what is there; to the end, when that `is_near`.
+    fn receive(&mut self, id: Id, is_near: bool, events: &mut Vec<Event>) {
+        while let Some(client) = self.clients.get_mut(id) {
+            let read = match client.stream.read(&mut self.bytes) {
+                Ok(read) => read,
+                Err(fault) if fault.kind() == ErrorKind::WouldBlock => return,
+                Err(fault) if fault.kind() == ErrorKind::Interrupted => continue,
+                Err(fault) => return self.end(id, Some(fault), events),
             };
-            let sent = client.stream.write(&client.unsent).unwrap_or(0);
-            client.unsent.drain(..sent);
-            !client.unsent.is_empty()
-        });
+            if read == 0 {
+                return self.end(id, None, events);
+            }
+            let at_ns = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let event = |what| events.push(Event { id, what, at_ns });
+            if let Err(fault) = client.receive(&self.bytes[..read], &*self.dialect, event) {
+                let what = What::Ended(fault);
+                events.push(Event { id, what, at_ns });
+                return self.stop_reading(id);
+            }
+            // A read that fills less than the buffer has taken all there was.
+            if read < self.bytes.len() && !is_near {
+                return;
+            }
+        }
     }
 
-    fn receive(&mut self, id: Id, bytes: &mut [u8], events: &mut Vec<Event>) {
-        let Some(client) = &mut self.clients[id] else {
+    fn end(&mut self, id: Id, fault: Option<io::Error>, events: &mut Vec<Event>) {
+        let Some(client) = self.clients.get(id) else {
             return;
         };
-        let read = match client.stream.read(bytes) {
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(_) => 0,
-        };
+        let what = What::Ended(client.fault(fault, self.dialect.protocol()));
+        self.stop_reading(id);
         let at_ns = self.now_ns();
-        if read == 0 {
-            self.stop_reading(id);
-            events.push(Event {
-                id,
-                what: What::Closed,
-                at_ns,
-            });
-            return;
+        events.push(Event { id, what, at_ns });
+    }
+
+    fn send(&mut self, id: Id, text: &str) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.send(frame::TEXT, text.as_bytes());
         }
-        let Some(client) = &mut self.clients[id] else {
-            return;
-        };
-        if client.input.is_empty() {
-            let taken = self.take(id, &bytes[..read], at_ns, events);
-            if let Some(client) = &mut self.clients[id] {
-                client.input.extend_from_slice(&bytes[taken..read]);
+    }
+}
+
+impl Client {
+    fn send(&mut self, opcode: u8, payload: &[u8]) {
+        frame::from_client(opcode, payload, &mut self.unsent);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        let mut sent = 0;
+        while sent < self.unsent.len() {
+            match self.stream.write(&self.unsent[sent..]) {
+                Ok(bytes) => sent += bytes,
+                Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
+                // The poll says when there is room. A broken socket is found by the next read.
+                Err(_) => break,
             }
+        }
+        self.unsent.drain(..sent);
+        if self.unsent.is_empty() {
+            self.unsent.shrink_to(UNSENT_KEPT_BYTES);
+        }
+    }
+
+    /// Handles what is complete, and keeps the rest.
+    fn receive(
+        &mut self,
+        bytes: &[u8],
+        dialect: &dyn Dialect,
+        event: impl FnMut(What),
+    ) -> Result<(), Fault> {
+        if self.input.is_empty() {
+            let taken = self.take(bytes, dialect, event)?;
+            self.input.extend_from_slice(&bytes[taken..]);
         } else {
-            let mut input = std::mem::take(&mut client.input);
-            input.extend_from_slice(&bytes[..read]);
-            let taken = self.take(id, &input, at_ns, events);
-            input.drain(..taken);
-            if let Some(client) = &mut self.clients[id] {
-                client.input = input;
-            }
+            self.input.extend_from_slice(bytes);
+            let mut input = mem::take(&mut self.input);
+            let taken = self.take(&input, dialect, event);
+            input.drain(..taken.clone().unwrap_or_default());
+            self.input = input;
+            taken?;
         }
+        Ok(())
     }
 
     /// Handles what is complete, and returns its length.
-    fn take(&mut self, id: Id, bytes: &[u8], at_ns: u64, events: &mut Vec<Event>) -> usize {
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        dialect: &dyn Dialect,
+        mut event: impl FnMut(What),
+    ) -> Result<usize, Fault> {
         let mut taken = 0;
-        let Some(client) = &mut self.clients[id] else {
-            return bytes.len();
-        };
-        if !client.upgraded {
-            let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-                return 0;
+        if !self.upgraded {
+            let Some(length) = upgrade::answer(bytes, dialect.protocol(), true)? else {
+                return Ok(0);
             };
-            let head = String::from_utf8_lossy(&bytes[..end]);
-            assert!(head.starts_with("HTTP/1.1 101"), "not upgraded: {head}");
-            client.upgraded = true;
-            taken = end + 4;
-            if self.dialect.ready_at_once() {
-                events.push(Event {
-                    id,
-                    what: What::Ready,
-                    at_ns,
-                });
+            (taken, self.upgraded) = (length, true);
+            if !dialect.greets() {
+                event(What::Ready(Limits::default()));
             }
         }
         while let Some(frame) = Frame::first(&bytes[taken..]) {
             let payload = &bytes[taken..][frame.payload.clone()];
             taken += frame.payload.end;
-            if let Some(what) = self.meaning(id, frame.opcode, payload) {
-                events.push(Event { id, what, at_ns });
+            match frame.opcode {
+                frame::CLOSE => {
+                    let code = payload.first_chunk().copied();
+                    event(What::Bye(code.map_or(1005, u16::from_be_bytes)));
+                }
+                frame::PING => self.send(frame::PONG, payload),
+                frame::PONG => {}
+                _ if frame.is_last && self.message.is_empty() => {
+                    self.read(dialect, payload, &mut event);
+                }
+                _ => {
+                    self.message.extend_from_slice(payload);
+                    if frame.is_last {
+                        let message = mem::take(&mut self.message);
+                        self.read(dialect, &message, &mut event);
+                    }
+                }
             }
         }
-        taken
+        Ok(taken)
     }
 
-    fn meaning(&mut self, id: Id, opcode: u8, payload: &[u8]) -> Option<What> {
-        match opcode {
-            frame::CLOSE => return Some(What::Bye),
-            frame::PING => {
-                let mut pong = Vec::new();
-                frame::from_client(frame::PONG, payload, &mut pong);
-                self.send_bytes(id, &pong);
-                return None;
-            }
-            frame::PONG => return None,
-            _ => {}
+    fn read(&mut self, dialect: &dyn Dialect, message: &[u8], event: &mut impl FnMut(What)) {
+        let what = dialect.read(message);
+        if let What::Reply(text) = what {
+            self.send(frame::TEXT, text.as_bytes());
+        } else if !matches!(what, What::Other) {
+            event(what);
         }
-        Some(match self.dialect.read(payload) {
-            Meaning::Said(number) => What::Said(number),
-            Meaning::Answered => What::Answered,
-            Meaning::Joined => What::Joined,
-            Meaning::Left => What::Left,
-            Meaning::Ready => What::Ready,
-            Meaning::Reply(text) => {
-                self.send(id, text);
-                return None;
-            }
-            Meaning::Nothing => return None,
-        })
+    }
+
+    /// Why it has ended.
+    fn fault(&self, fault: Option<io::Error>, protocol: Option<&str>) -> Fault {
+        if self.upgraded {
+            let text = fault.map_or("the server ended it".to_owned(), |fault| fault.to_string());
+            return Fault::Rejected(format!("connection lost: {text}"));
+        }
+        // What it said before it ended says more.
+        match (upgrade::answer(&self.input, protocol, false), fault) {
+            (_, Some(fault)) if self.input.is_empty() => fault.into(),
+            (Err(said), _) => said,
+            (Ok(_), _) => Fault::Unreachable("the server ended it".to_owned()),
+        }
     }
 }

@@ -1,138 +1,163 @@
-//! The messages of a run: what is sent, and what arrives.
+//! The language of a Roomcast server.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io::Write as _};
 
+use memchr::{memchr, memmem};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use super::{
+    dialect::{Dialect, Limits, Refusal, What},
+    stamp::{Stamp, number},
+};
 
 /// The event of everything published.
 const EVENT: &str = "bench";
 
-/// The smallest payload that holds the longest number, the latest time, and their names.
-pub(super) const PAYLOAD_BYTES_MIN: usize = 48;
-/// A message this large is more than any server takes.
-pub(super) const PAYLOAD_BYTES_MAX: usize = 64 << 20;
-
-/// What a server says its limits are; absent is none.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct Limits {
-    pub(super) message_bytes: Option<usize>,
-    pub(super) inbound_messages_per_s: Option<u32>,
+/// The protocol `roomcast.v1`.
+#[derive(Debug, Clone)]
+pub struct Roomcast {
+    path: String,
+    rooms: String,
+    echo: &'static str,
 }
 
-/// A frame from the server.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Arrived<'a> {
-    Welcome(Limits),
-    Joined,
-    /// A message of this run, by its number in the room.
-    Message(Stamp),
-    /// Something was refused.
-    Refused {
-        /// Whether that was a message of this run.
-        published: bool,
-        code: Cow<'a, str>,
-        message: Cow<'a, str>,
-    },
-    /// A message of a run, but not one that belongs into this room.
-    Stray,
-    /// Notices, and what the application behind the server sends to everybody.
-    Other,
-}
-
-/// What a message says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(super) struct Stamp {
-    /// Counts the messages of a room.
-    #[serde(rename = "n")]
-    pub(super) number: u32,
-    /// When it was sent, in microseconds since the start of the run.
-    #[serde(rename = "at")]
-    pub(super) at_us: u64,
-}
-
-/// A request to join a room.
-pub(super) fn join(room: &str) -> String {
-    format!(r#"{{"event":"$join","id":1,"room":"{room}"}}"#)
-}
-
-/// A message whose `data` is exactly so many bytes. It has no id, as most messages of an
-/// application have none: an answer to each would be a load of its own.
-pub(super) fn publish(room: &str, stamp: Stamp, payload_bytes: usize) -> String {
-    let Stamp { number, at_us } = stamp;
-    let head = format!(r#"{{"n":{number},"at":{at_us},"pad":""#);
-    let pad = "x".repeat(payload_bytes.saturating_sub(head.len() + r#""}"#.len()));
-    format!(r#"{{"event":"{EVENT}","room":"{room}","data":{head}{pad}"}}}}"#)
-}
-
-/// Bytes of a message, for a room whose name is that long.
-pub(super) fn publish_bytes(room_bytes: usize, payload_bytes: usize) -> usize {
-    let stamp = Stamp {
-        number: 0,
-        at_us: 0,
-    };
-    publish("", stamp, payload_bytes).len() + room_bytes
-}
-
-impl<'a> Arrived<'a> {
-    /// Reads a frame that came to a member of `room`.
-    pub(super) fn read(text: &'a str, room: &str) -> Self {
-        /// Nearly every frame is one of these, and there are many.
-        #[derive(Deserialize)]
-        struct Push<'a> {
-            event: &'a str,
-            room: &'a str,
-            data: Stamp,
-        }
-        match serde_json::from_str::<Push<'_>>(text) {
-            Ok(push) if push.event == EVENT && push.room == room => Self::Message(push.data),
-            _ => Self::read_any(text),
-        }
+impl Roomcast {
+    /// A server whose WebSocket has this path; the names of rooms are `rooms` and their number.
+    pub fn new(path: impl Into<String>, rooms: impl Into<String>) -> Self {
+        let (path, rooms) = (path.into(), rooms.into());
+        let echo = "";
+        Self { path, rooms, echo }
     }
 
-    fn read_any(text: &'a str) -> Self {
+    /// Has a message delivered to its publisher too, when that is a member.
+    #[must_use]
+    pub fn with_echo(self) -> Self {
+        let echo = r#","echo":true"#;
+        Self { echo, ..self }
+    }
+
+    /// Nearly every frame, in the form in which servers write it, and there are many.
+    fn usual(&self, text: &[u8]) -> Option<What> {
+        const MESSAGE: &[u8] = br#"{"event":"bench","room":""#;
+        if let Some(rest) = text.strip_prefix(MESSAGE) {
+            let room = rest.strip_prefix(self.rooms.as_bytes())?;
+            let room = number(&room[..memchr(b'"', room)?])?;
+            let stamp = Stamp::read(text.strip_suffix(br#""}"#)?)?;
+            return (room == u64::from(stamp.room)).then_some(What::Message(stamp));
+        }
+        let event = text.strip_prefix(br#"{"event":""#)?;
+        let what = match event[..memchr(b'"', event)?] {
+            [b'a', b's', b'k'] => What::Answered,
+            [b'$', b'j', b'o', b'i', b'n'] => What::Joined,
+            [b'$', b'l', b'e', b'a', b'v', b'e'] => What::Left,
+            _ => return None,
+        };
+        memmem::find(event, br#","error":"#)
+            .is_none()
+            .then_some(what)
+    }
+
+    fn any(&self, text: &[u8]) -> What {
         #[derive(Deserialize)]
         struct Frame<'a> {
             #[serde(borrow)]
             event: Cow<'a, str>,
             #[serde(borrow)]
-            data: Option<&'a RawValue>,
+            room: Option<Cow<'a, str>>,
             #[serde(borrow)]
-            error: Option<Fault<'a>>,
+            data: Option<&'a RawValue>,
+            error: Option<Error>,
         }
         #[derive(Deserialize)]
-        struct Fault<'a> {
-            #[serde(borrow)]
-            code: Cow<'a, str>,
-            #[serde(borrow)]
-            message: Cow<'a, str>,
+        struct Error {
+            code: String,
+            message: String,
         }
         #[derive(Deserialize)]
         struct Welcome {
             #[serde(default)]
             limits: Limits,
         }
-        let Ok(frame) = serde_json::from_str::<Frame<'a>>(text) else {
-            return Self::Stray;
+        let Ok(frame) = serde_json::from_slice::<Frame<'_>>(text) else {
+            return What::Stray;
         };
-        if let Some(Fault { code, message }) = frame.error {
-            return Self::Refused {
-                published: frame.event == EVENT,
+        let data = frame.data.map_or("", RawValue::get);
+        match (&*frame.event, frame.error) {
+            (event, Some(Error { code, message })) => What::Refused(Box::new(Refusal {
+                published: event == EVENT,
                 code,
                 message,
-            };
-        }
-        match &*frame.event {
-            "$welcome" => {
-                let data = frame.data.map_or("", RawValue::get);
+            })),
+            ("$welcome", None) => {
                 let limits = serde_json::from_str(data).map(|Welcome { limits }| limits);
-                Self::Welcome(limits.unwrap_or_default())
+                What::Ready(limits.unwrap_or_default())
             }
-            "$join" => Self::Joined,
-            EVENT => Self::Stray,
-            _ => Self::Other,
+            ("$join", None) => What::Joined,
+            ("$leave", None) => What::Left,
+            ("ask", None) => What::Answered,
+            (EVENT, None) => {
+                let stamp = Stamp::read(data.trim_end_matches('"').as_bytes());
+                let ours = |stamp: &Stamp| {
+                    let room = frame.room.as_deref()?.strip_prefix(&self.rooms)?;
+                    Some(number(room.as_bytes())? == u64::from(stamp.room))
+                };
+                let ours = stamp.filter(|stamp| ours(stamp) == Some(true));
+                ours.map_or(What::Stray, What::Message)
+            }
+            _ => What::Other,
         }
+    }
+}
+
+impl Dialect for Roomcast {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn protocol(&self) -> Option<&str> {
+        Some("roomcast.v1")
+    }
+
+    fn greets(&self) -> bool {
+        true
+    }
+
+    fn join(&self, room: u32) -> String {
+        format!(
+            r#"{{"event":"$join","id":1,"room":"{}{room}"}}"#,
+            self.rooms
+        )
+    }
+
+    fn leave(&self, room: u32) -> String {
+        format!(
+            r#"{{"event":"$leave","id":2,"room":"{}{room}"}}"#,
+            self.rooms
+        )
+    }
+
+    /// A message whose `data` is a string of so many bytes. It has no id, as most messages of an
+    /// application have none: an answer to each would be a load of its own.
+    fn publish(&self, stamp: Stamp, bytes: usize, out: &mut Vec<u8>) {
+        let Self { rooms, echo, .. } = self;
+        let room = stamp.room;
+        let _ = write!(
+            out,
+            r#"{{"event":"{EVENT}","room":"{rooms}{room}"{echo},"data":""#
+        );
+        stamp.write(bytes, out);
+        out.extend_from_slice(br#""}"#);
+    }
+
+    /// A publish to a room that has no members: read, checked, looked up and answered.
+    fn ask(&self, bytes: usize) -> String {
+        let data = "x".repeat(bytes);
+        format!(r#"{{"event":"ask","id":3,"room":"nobody","data":"{data}"}}"#)
+    }
+
+    fn read(&self, text: &[u8]) -> What {
+        self.usual(text).unwrap_or_else(|| self.any(text))
     }
 }
 
@@ -140,30 +165,47 @@ impl<'a> Arrived<'a> {
 mod tests {
     use super::*;
 
+    const STAMP: Stamp = Stamp {
+        room: 7,
+        number: 1_234,
+    };
+
+    fn roomcast() -> Roomcast {
+        Roomcast::new("/ws", "r-")
+    }
+
     #[test]
     fn the_payload_is_as_long_as_was_asked_for() {
-        for (number, at_us) in [(0, 0), (12_345, 9_876_543), (u32::MAX, 999_999_999_999_999)] {
-            for bytes in [PAYLOAD_BYTES_MIN, 128, 5_000, 100_000] {
-                let text = publish("bench-1", Stamp { number, at_us }, bytes);
-                let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-                assert_eq!(value["data"].to_string().len(), bytes);
-                assert_eq!(value["data"]["at"], at_us);
-                assert_eq!(text.len(), publish_bytes("bench-1".len(), bytes));
+        for dialect in [roomcast(), roomcast().with_echo()] {
+            for bytes in [Stamp::BYTES, 128, 100_000] {
+                let mut text = Vec::new();
+                dialect.publish(STAMP, bytes, &mut text);
+                let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+                assert_eq!(value["data"].as_str().map(str::len), Some(bytes));
             }
         }
     }
 
     #[test]
     fn a_push_brings_back_what_was_sent() {
-        let stamp = Stamp {
-            number: 7,
-            at_us: 1_234,
-        };
-        let sent = publish("r", stamp, 100);
-        let data = &sent[sent.find(r#""data":"#).unwrap()..];
-        let push = format!(r#"{{"event":"bench","room":"r","from":{{"conn":"5"}},{data}"#);
-        assert_eq!(Arrived::read(&push, "r"), Arrived::Message(stamp));
-        assert_eq!(Arrived::read(&push, "other"), Arrived::Stray);
+        let mut sent = Vec::new();
+        roomcast().publish(STAMP, 100, &mut sent);
+        let sent = String::from_utf8(sent).expect("text");
+        let data = &sent[sent.find(r#""data":"#).expect("a member")..];
+        let head = r#"{"event":"bench","room":"r-7","from":{"conn":"5"},"#;
+        let push = format!("{head}{data}");
+        assert_eq!(
+            roomcast().usual(push.as_bytes()),
+            Some(What::Message(STAMP))
+        );
+        let unusual = push.replace(r#"{"event""#, r#"{ "event""#);
+        for text in [&push, &unusual] {
+            assert_eq!(roomcast().read(text.as_bytes()), What::Message(STAMP));
+            for room in ["r-8", "s-7", "7"] {
+                let elsewhere = text.replace("r-7", room);
+                assert_eq!(roomcast().read(elsewhere.as_bytes()), What::Stray);
+            }
+        }
     }
 
     #[test]
@@ -172,32 +214,48 @@ mod tests {
             message_bytes: Some(65_536),
             inbound_messages_per_s: None,
         };
-        for (text, arrived) in [
+        let refused = |published, message: &str| {
+            let (code, message) = ("rate_limited".to_owned(), message.to_owned());
+            What::Refused(Box::new(Refusal {
+                published,
+                code,
+                message,
+            }))
+        };
+        for (text, what) in [
             (
                 r#"{"event":"$welcome","data":{"conn":"1","limits":{"message_bytes":65536,"x":1}}}"#,
-                Arrived::Welcome(limits),
+                What::Ready(limits),
             ),
             (
-                r#"{"event":"$join","id":1,"room":"r","data":{"already":false}}"#,
-                Arrived::Joined,
+                r#"{"event":"$join","id":1,"room":"r-7","data":{"already":false}}"#,
+                What::Joined,
             ),
             (
-                r#"{"event":"bench","room":"r","error":{"code":"rate_limited","message":"\"slow\""}}"#,
-                Arrived::Refused {
-                    published: true,
-                    code: "rate_limited".into(),
-                    message: "\"slow\"".into(),
-                },
+                r#"{"event":"$leave","id":2,"room":"r-7","data":{"was":true}}"#,
+                What::Left,
             ),
             (
-                r#"{"event":"bench","room":"r","data":{"n":-1}}"#,
-                Arrived::Stray,
+                r#"{"event":"ask","id":3,"room":"nobody","data":{"reached":0}}"#,
+                What::Answered,
             ),
-            (r#"{"event":"news","data":null}"#, Arrived::Other),
-            (r#"{"event":"$bye","data":{"code":1001}}"#, Arrived::Other),
-            ("[]", Arrived::Stray),
+            (
+                r#"{"event":"ask","id":3,"error":{"code":"rate_limited","message":"no"}}"#,
+                refused(false, "no"),
+            ),
+            (
+                r#"{"event":"bench","room":"r-7","error":{"code":"rate_limited","message":"\"slow\""}}"#,
+                refused(true, "\"slow\""),
+            ),
+            (
+                r#"{"event":"bench","room":"r-7","data":{"n":-1}}"#,
+                What::Stray,
+            ),
+            (r#"{"event":"news","data":null}"#, What::Other),
+            (r#"{"event":"$bye","data":{"code":1001}}"#, What::Other),
+            ("[]", What::Stray),
         ] {
-            assert_eq!(Arrived::read(text, "r"), arrived, "{text}");
+            assert_eq!(roomcast().read(text.as_bytes()), what, "{text}");
         }
     }
 }

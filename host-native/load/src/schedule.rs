@@ -1,63 +1,70 @@
 //! So many times a second, in small batches.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use std::time::{Duration, Instant};
 
 /// Long enough that thousands of messages a second do not cost a wake-up each, short enough not to
 /// be seen in what they do.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Says when the next things are due, and how many of them.
+/// Knows when the next things are due, and how many of them.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub struct Schedule {
     per_second: u32,
     start: Instant,
     end: Option<Instant>,
-    ticks: Interval,
+    tick: Instant,
     done: u64,
 }
 
 /// A batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    pub(super) count: u64,
+pub struct Due {
+    /// How many things are due.
+    pub count: u64,
     /// How late it is, because this program was doing something else.
-    pub(super) lag: Duration,
+    pub lag: Duration,
 }
 
 impl Schedule {
-    /// Begins with `start`.
-    pub(super) fn new(per_second: u32, start: Instant, end: Option<Instant>) -> Self {
-        let mut ticks = interval_at(start + TICK, TICK);
-        // A tick that is missed is made up for, with its own time: so a stop of 100 ms is 50
-        // batches that are late, and weighs what it is.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    /// A schedule that begins with `start`.
+    pub fn new(per_second: u32, start: Instant, end: Option<Instant>) -> Self {
         Self {
             per_second,
             start,
             end,
-            ticks,
+            tick: start + TICK,
             done: 0,
         }
     }
 
-    /// Waits for the next batch, which may be empty; `None` after the last.
-    pub(super) async fn next(&mut self) -> Option<Due> {
-        let tick = self.ticks.tick().await;
-        if self.end.is_some_and(|end| tick > end) {
+    /// The next batch, which may be empty, unless it is still to come. A tick that was missed is
+    /// made up for, with its own time: so a stop of 100 ms is 50 batches that are late, and weighs
+    /// what it is.
+    pub fn next(&mut self, now: Instant) -> Option<Due> {
+        if now < self.tick || self.is_over() {
             return None;
         }
-        let total = due(self.per_second, tick - self.start);
+        let total = due(self.per_second, self.tick - self.start);
         let count = total - self.done;
+        let lag = now - self.tick;
         self.done = total;
-        let lag = tick.elapsed();
+        self.tick += TICK;
         Some(Due { count, lag })
+    }
+
+    /// When the next batch is due.
+    pub fn at(&self) -> Instant {
+        self.tick
+    }
+
+    /// True after the last batch.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| self.tick > end)
     }
 }
 
 /// How many are due after this time.
-pub(super) fn due(per_second: u32, elapsed: Duration) -> u64 {
+pub fn due(per_second: u32, elapsed: Duration) -> u64 {
     let total = elapsed.as_nanos() * u128::from(per_second) / 1_000_000_000;
     u64::try_from(total).unwrap_or(u64::MAX)
 }
@@ -82,22 +89,18 @@ mod tests {
 
     #[test]
     fn the_last_tick_is_the_end() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            // All of it is in the past, so nothing is waited for.
-            let start = Instant::now() - Duration::from_secs(2);
-            let end = start + Duration::from_secs(1);
-            let mut schedule = Schedule::new(3_001, start, Some(end));
-            let (mut count, mut ticks) = (0, 0);
-            while let Some(due) = schedule.next().await {
-                assert!(due.lag >= Duration::from_secs(1));
-                count += due.count;
-                ticks += 1;
-            }
-            assert_eq!((count, ticks), (3_001, 500));
-        });
+        let start = Instant::now();
+        let (end, late) = (start + SECOND, start + 2 * SECOND);
+        let mut schedule = Schedule::new(3_001, start, Some(end));
+        assert_eq!(schedule.next(start), None);
+        let (mut count, mut ticks) = (0, 0);
+        while let Some(due) = schedule.next(late) {
+            assert!(due.lag >= SECOND);
+            count += due.count;
+            ticks += 1;
+        }
+        assert_eq!((count, ticks, schedule.is_over()), (3_001, 500, true));
     }
+
+    const SECOND: Duration = Duration::from_secs(1);
 }
