@@ -20,14 +20,20 @@ pub struct Roomcast {
     path: String,
     rooms: String,
     echo: &'static str,
+    greets: bool,
 }
 
 impl Roomcast {
     /// A server whose WebSocket has this path; the names of rooms are `rooms` and their number.
     pub fn new(path: impl Into<String>, rooms: impl Into<String>) -> Self {
         let (path, rooms) = (path.into(), rooms.into());
-        let echo = "";
-        Self { path, rooms, echo }
+        let (echo, greets) = ("", true);
+        Self {
+            path,
+            rooms,
+            echo,
+            greets,
+        }
     }
 
     /// Has a message delivered to its publisher too, when that is a member.
@@ -35,6 +41,14 @@ impl Roomcast {
     pub fn with_echo(self) -> Self {
         let echo = r#","echo":true"#;
         Self { echo, ..self }
+    }
+
+    /// Takes a connection for ready once it is upgraded, and waits for no `$welcome`: a server has
+    /// less to do when the first request is there with the upgrade.
+    #[must_use]
+    pub fn without_welcome(self) -> Self {
+        let greets = false;
+        Self { greets, ..self }
     }
 
     /// Nearly every frame, in the form in which servers write it, and there are many.
@@ -51,6 +65,7 @@ impl Roomcast {
             [b'a', b's', b'k'] => What::Answered,
             [b'$', b'j', b'o', b'i', b'n'] => What::Joined,
             [b'$', b'l', b'e', b'a', b'v', b'e'] => What::Left,
+            [b'$', b'w', ..] if !self.greets => What::Other,
             _ => return None,
         };
         memmem::find(event, br#","error":"#)
@@ -120,7 +135,7 @@ impl Dialect for Roomcast {
     }
 
     fn greets(&self) -> bool {
-        true
+        self.greets
     }
 
     fn join(&self, room: u32) -> String {

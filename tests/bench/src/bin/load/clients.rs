@@ -79,7 +79,7 @@ impl Clients {
             }
             self.turn(EVENT, &mut events);
             for Event { id, what, .. } in events.drain(..) {
-                match (what, rooms.get(id).copied().flatten()) {
+                match (&what, rooms.get(id).copied().flatten()) {
                     (What::Ready(_), Some(room)) => self.join(id, room as u32),
                     (What::Ready(_), None) | (What::Joined, _) => settled += 1,
                     (What::Bye(_) | What::Ended(_) | What::Refused(_), _) => refuse(&what),

@@ -6,7 +6,8 @@ use roomcast_load::{Dialect, Limits, Roomcast, Stamp, What};
 use serde_json::{Value, json};
 
 pub fn named(name: &str) -> Box<dyn Dialect> {
-    let roomcast = Roomcast::new("/ws", "room").with_echo();
+    let roomcast = Roomcast::new("/ws", "room");
+    let roomcast = roomcast.with_echo().without_welcome();
     match name {
         "plain" => Box::new(Plain),
         "roomcast" => Box::new(roomcast),
