@@ -17,7 +17,7 @@ pub fn named(name: &str) -> Box<dyn Dialect> {
     }
 }
 
-/// One letter, and an operand.
+/// A letter, and an operand.
 #[derive(Debug)]
 struct Plain;
 
