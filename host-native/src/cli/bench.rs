@@ -1,15 +1,10 @@
 //! `roomcast bench`: load on a server of one's own, and a check of what it delivers.
 
-mod client;
-mod frame;
-mod latency;
-mod ledger;
 mod load;
+mod millis;
 mod plan;
 mod progress;
-mod rooms;
 mod run;
-mod schedule;
 mod summary;
 mod tally;
 mod target;
@@ -17,9 +12,9 @@ mod target;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tokio::runtime::{Builder, LocalOptions};
+use roomcast_load::{Crowd, Roomcast, due};
 
-use self::{load::Load, plan::Plan, run::Run, summary::Summary, target::Target};
+use self::{plan::Plan, run::Run, summary::Summary, target::Target};
 use super::{
     say,
     send::endpoint::{Endpoint, namespace},
@@ -79,39 +74,26 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     if let Err(failure) = args.plan.check(descriptors) {
         return Ok(failure.report());
     }
-    // Connections share what they count without locks: one thread is what is to be measured with.
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default())
-        .context("cannot start the I/O runtime")?;
-    runtime.block_on(bench(args))
-}
-
-async fn bench(args: BenchArgs) -> anyhow::Result<ExitCode> {
-    let BenchArgs { url, plan, .. } = &args;
-    let found = Target::find(url, args.namespace.as_deref(), args.allow_remote).await;
-    let mut target = match found {
+    let target = match Target::find(&args.url, args.namespace.as_deref(), args.allow_remote) {
         Ok(target) => target,
         Err(failure) => return Ok(failure.report()),
     };
-    let url = target.url().to_owned();
-    let load = Load::new(plan.clone(), random()?).context("cannot count")?;
-    let first = match target.enter(&load.room(0)).await {
-        Ok(entered) => entered,
-        Err(fault) => return Ok(fault.failure(&url).report()),
+    let (url, plan) = (&target.url, &args.plan);
+    let dialect = Roomcast::new(&target.path, Plan::rooms(random()?));
+    let crowd = Crowd::new(Box::new(dialect), &target.host).context("cannot wait for sockets")?;
+    let mut run = match Run::begin(plan.clone(), &target, crowd) {
+        Ok(run) => run,
+        Err(fault) => return Ok(target.failure(&fault).report()),
     };
-    if let Err(failure) = plan.fits(&first.limits) {
+    if let Err(failure) = plan.fits(run.limits()) {
         return Ok(failure.report());
     }
-    for warning in plan.warnings(&first.limits) {
+    for warning in plan.warnings(run.limits()) {
         say!("roomcast: {warning}");
     }
-    target.prefer(&first);
-
-    let mut run = Run::new(load, target, first);
-    let interrupted = run.complete().await;
-    let planned = schedule::due(plan.rate, plan.warmup() + plan.duration());
-    let summary = Summary::new(&run.load(), &url, planned, interrupted);
+    let interrupted = run.complete();
+    let planned = due(plan.rate, plan.warmup() + plan.duration());
+    let summary = Summary::new(&run.load, url, planned, interrupted);
     for remark in summary.remarks(plan) {
         say!("roomcast: {remark}");
     }

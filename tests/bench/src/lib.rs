@@ -1,6 +1,5 @@
-//! What the load generator and the measured servers share.
+//! Parts of the load generator and of the measured servers.
 
-pub mod frame;
 pub mod plain;
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};

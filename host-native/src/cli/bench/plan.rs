@@ -1,13 +1,11 @@
-//! What load to make, and whether it makes sense.
+//! The load to make, and whether it makes sense.
 
 use std::time::Duration;
 
 use roomcast_core::wire::Counted;
+use roomcast_load::{Dialect, Limits, Roomcast, Stamp};
 
-use super::{
-    super::send::endpoint::Failure,
-    frame::{Limits, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, publish_bytes},
-};
+use super::super::send::endpoint::Failure;
 
 /// Bytes a second that a server takes from one connection, unless it is told otherwise; it does not
 /// announce them.
@@ -16,8 +14,13 @@ const INBOUND_BYTES_PER_S: u64 = 256 * 1024;
 /// Descriptors of this program other than its connections.
 const OTHER_DESCRIPTORS: u64 = 32;
 
-/// How long the name of a room is at most: see `Plan::room`.
-const ROOM_BYTES_MAX: usize = "bench-01234567-1000000".len();
+/// Holds the stamp of a message, in any run.
+const PAYLOAD_BYTES_MIN: usize = 48;
+/// A message this large is more than any server takes.
+const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+
+/// The quotes around the text of a payload.
+const QUOTES: usize = 2;
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Load")]
@@ -56,7 +59,7 @@ fn counted(count: impl Into<u64>, noun: &'static str) -> Counted {
 }
 
 impl Plan {
-    /// Whether it can be carried out at all, with so many open files.
+    /// Checks that it can be carried out at all, with so many open files.
     ///
     /// # Errors
     ///
@@ -76,7 +79,7 @@ impl Plan {
         if self.payload_bytes < PAYLOAD_BYTES_MIN {
             return Err(Failure::usage(format_args!(
                 "--payload-bytes {PAYLOAD_BYTES_MIN} at least: a message carries its number and \
-                 the time it was sent"
+                 its room"
             )));
         }
         if self.payload_bytes > PAYLOAD_BYTES_MAX {
@@ -97,13 +100,13 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether a server with these limits takes the messages at all.
+    /// Checks that a server with these limits takes the messages at all.
     ///
     /// # Errors
     ///
     /// Says which flag to change.
     pub(super) fn fits(&self, limits: &Limits) -> Result<(), Failure> {
-        let bytes = publish_bytes(ROOM_BYTES_MAX, self.payload_bytes);
+        let bytes = self.message_bytes();
         match limits.message_bytes {
             Some(limit) if bytes > limit => Err(Failure::usage(format_args!(
                 "a message would be {bytes} bytes, and the server takes {limit}: lower \
@@ -113,7 +116,7 @@ impl Plan {
         }
     }
 
-    /// What of it a server with these limits is going to refuse.
+    /// Says what of it a server with these limits is going to refuse.
     pub(super) fn warnings(&self, limits: &Limits) -> Vec<String> {
         // Without a limit on messages there is none on bytes, unless the operator set one.
         let Some(per_second) = limits.inbound_messages_per_s else {
@@ -129,8 +132,7 @@ impl Plan {
                 counted(self.rate.div_ceil(per_second.max(1)), "connection"),
             ));
         }
-        let bytes = publish_bytes(ROOM_BYTES_MAX, self.payload_bytes) as u64;
-        let total = bytes * u64::from(self.rate);
+        let total = self.message_bytes() as u64 * u64::from(self.rate);
         if total > INBOUND_BYTES_PER_S * u64::from(self.connections) {
             warnings.push(format!(
                 "{} bytes a second from each connection are more than the {INBOUND_BYTES_PER_S} \
@@ -143,9 +145,21 @@ impl Plan {
         warnings
     }
 
-    /// The name of a room. `run` makes it one that nobody else is in.
-    pub(super) fn room(run: u32, room: usize) -> String {
-        format!("bench-{run:08x}-{room}")
+    /// The names of rooms, up to their numbers. `run` makes them rooms that nobody else is in.
+    pub(super) fn rooms(run: u32) -> String {
+        format!("bench-{run:08x}-")
+    }
+
+    /// Bytes of a message, for the longest name of a room.
+    fn message_bytes(&self) -> usize {
+        let (room, number, mut text) = (999_999, 0, Vec::new());
+        Roomcast::new("", Self::rooms(0)).publish(Stamp { room, number }, 0, &mut text);
+        text.len() - Stamp::BYTES + self.text_bytes()
+    }
+
+    /// Bytes of the text that a payload is.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.payload_bytes - QUOTES
     }
 
     /// How many members a room has.
@@ -160,6 +174,22 @@ impl Plan {
 
     pub(super) fn duration(&self) -> Duration {
         Duration::from_secs(self.duration_s.into())
+    }
+}
+
+#[cfg(test)]
+impl Plan {
+    /// A second of it.
+    pub(super) fn of(connections: u32, rooms: u32) -> Self {
+        Self {
+            connections,
+            rooms,
+            rate: 100,
+            payload_bytes: 64,
+            duration_s: 1,
+            warmup_s: 0,
+            connect_rate: 100,
+        }
     }
 }
 

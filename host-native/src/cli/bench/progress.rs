@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::load::Load;
+use super::{load::Load, millis::Millis};
 
-/// What the run is doing.
+/// The work that a run is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Connecting,
@@ -35,13 +35,13 @@ impl Progress {
     }
 
     /// The line; walks over the rooms.
-    pub(super) fn line(&mut self, stage: Stage, load: &Load) -> String {
-        let (now, tally) = (Instant::now(), load.tally());
+    pub(super) fn line(&mut self, stage: Stage, load: &Load, now_ns: u64) -> String {
+        let (now, tally) = (Instant::now(), &load.tally);
         let (sent, received) = (tally.sent, load.sum().received);
         let since = now - self.at;
         let rate = |count: u64| u128::from(count) * 1_000_000 / since.as_micros().max(1);
         let stage = match stage {
-            Stage::Publishing if !load.is_measuring() => "warm-up",
+            Stage::Publishing if !load.is_measuring(now_ns) => "warm-up",
             Stage::Connecting => "connecting",
             Stage::Publishing => "measuring",
             Stage::Waiting => "waiting",
@@ -51,11 +51,11 @@ impl Progress {
             "{:>4} s  {stage:<10}  connected {}  sent {}/s  received {}/s  p50 {} ms  p99 {} ms  \
              closes {}",
             (now - self.begun).as_secs(),
-            load.open(),
+            load.open,
             rate(sent - self.sent),
             rate(received - self.received),
-            tally.latency.quantile(0.50),
-            tally.latency.quantile(0.99),
+            Millis::quantile(&tally.latency, 0.50),
+            Millis::quantile(&tally.latency, 0.99),
             tally.closes.values().sum::<u64>(),
         );
         (self.at, self.sent, self.received) = (now, sent, received);

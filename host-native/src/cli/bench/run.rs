@@ -1,204 +1,350 @@
 //! A run, from the first connection to the last.
 
-use std::{cell::RefCell, pin::pin, rc::Rc, time::Duration};
-
-use tokio::{
-    signal,
+use std::{
+    collections::VecDeque,
+    io, mem,
+    net::{SocketAddr, TcpStream},
+    process,
     sync::mpsc,
-    task::spawn_local,
-    time::{Instant, Interval, interval_at, sleep_until},
+    thread,
+    time::{Duration, Instant},
 };
 
+use roomcast_load::{Crowd, Event, Fault, Limits, Schedule, Wait, What};
+use tokio::{runtime::Builder, signal};
+
 use super::{
-    client::Client,
     load::Load,
+    plan::Plan,
     progress::{Progress, Stage},
-    schedule::Schedule,
-    target::{Entered, Target},
+    target::{Target, reason},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How long a connection may take until it is in its room.
+const ENTER_TIME: Duration = Duration::from_secs(10);
+/// Messages that may wait for a connection that takes none.
+const WAITING_MAX: usize = 256;
 
 /// A run with all that it needs.
 pub(super) struct Run {
-    load: Rc<RefCell<Load>>,
-    target: Rc<Target>,
+    pub(super) load: Load,
+    crowd: Crowd,
+    address: SocketAddr,
+    /// By seat, which is the number in the crowd: one that failed leaves its seat to another.
+    phases: Vec<Phase>,
+    limits: Limits,
+    /// How many connections were begun.
+    begun: u32,
+    /// When they were begun, and their seats, until they must be in their rooms.
+    entering: VecDeque<(Instant, usize)>,
+    events: Vec<Event>,
+    /// Of connections that are opened, and of messages that are published.
+    schedule: Option<Schedule>,
     progress: Progress,
-    seconds: Interval,
+    second: Instant,
     interrupts: mpsc::Receiver<()>,
     interrupted: bool,
 }
 
-/// How a wait ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waited {
-    Done,
-    Overdue,
+/// How far a connection is.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Since then.
+    Connecting(Instant),
+    /// Begun then; until `$welcome` it took so long.
+    Joining(Instant, Duration),
+    Member,
+    Gone,
 }
 
 impl Run {
-    /// Takes over with the first connection.
-    pub(super) fn new(load: Load, target: Target, first: Entered) -> Self {
-        let load = Rc::new(RefCell::new(load));
-        let client = Client::new(load.clone(), 0, first);
-        spawn_local(work(load.clone(), client));
-        Self {
-            load,
-            target: Rc::new(target),
+    /// Opens the first connection.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not let it in.
+    pub(super) fn begin(plan: Plan, target: &Target, crowd: Crowd) -> Result<Self, Fault> {
+        let begun = Instant::now();
+        let stream = connect(&target.addresses)?;
+        let mut run = Self {
+            load: Load::new(plan),
+            crowd,
+            // It stays with the address that it got through to.
+            address: stream.peer_addr()?,
+            phases: vec![Phase::Connecting(begun)],
+            limits: Limits::default(),
+            begun: 1,
+            entering: VecDeque::new(),
+            events: Vec::new(),
+            schedule: None,
             progress: Progress::new(),
-            seconds: interval_at(Instant::now() + SECOND, SECOND),
+            second: begun + SECOND,
             interrupts: interrupts(),
             interrupted: false,
+        };
+        run.crowd.add(stream)?;
+        let mut events = Vec::new();
+        while let Some(time) = ENTER_TIME.checked_sub(begun.elapsed()) {
+            run.crowd.turn(Wait::Event(time), &mut events);
+            for event in events.drain(..) {
+                if run.enter(event.id, event.what)? {
+                    return Ok(run);
+                }
+            }
         }
+        Err(overdue())
+    }
+
+    /// The limits that the server has announced.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Makes the load, unless it is interrupted; returns whether it was.
-    pub(super) async fn complete(&mut self) -> bool {
-        self.connect().await;
+    pub(super) fn complete(&mut self) -> bool {
+        (self.progress, self.second) = (Progress::new(), Instant::now() + SECOND);
+        self.connect();
         if !self.interrupted {
-            self.publish().await;
-            self.wait_for_deliveries().await;
+            self.publish();
+            self.wait_for_deliveries();
         }
-        self.close().await;
+        self.close();
         self.interrupted
     }
 
-    pub(super) fn load(&self) -> std::cell::Ref<'_, Load> {
-        self.load.borrow()
+    fn connect(&mut self) {
+        let rate = self.load.plan.connect_rate;
+        self.schedule = Some(Schedule::new(rate, Instant::now(), None));
+        self.wait(Stage::Connecting, None, |run| run.load.is_settled());
+        self.schedule = None;
     }
 
-    async fn connect(&mut self) {
-        let opener = spawn_local(open(self.load.clone(), self.target.clone()));
-        self.wait(Stage::Connecting, None, Load::is_settled).await;
-        opener.abort();
-    }
-
-    async fn publish(&mut self) {
+    fn publish(&mut self) {
         // One second of lateness is made up for; a server or a machine that cannot keep up at all
         // must not turn ten seconds into minutes.
         const GRACE: Duration = Duration::from_secs(1);
-        let start = Instant::now();
-        let (end, rate) = {
-            let mut load = self.load.borrow_mut();
-            let (warmup, duration) = (load.plan().warmup(), load.plan().duration());
-            load.measure(warmup, duration);
-            (start + warmup + duration, load.plan().rate)
-        };
-        let schedule = Schedule::new(rate, start, Some(end));
-        let pacer = spawn_local(pace(self.load.clone(), schedule));
-        let done = |load: &Load| pacer.is_finished() || load.open() == 0;
-        self.wait(Stage::Publishing, Some(end + GRACE), done).await;
-        pacer.abort();
-        self.load.borrow_mut().stop_measuring();
+        let (rate, start) = (self.load.plan.rate, Instant::now());
+        let (warmup, duration) = (self.load.plan.warmup(), self.load.plan.duration());
+        let end = start + warmup + duration;
+        self.load.measure(self.crowd.now_ns(), warmup, duration);
+        self.schedule = Some(Schedule::new(rate, start, Some(end)));
+        let done =
+            |run: &Self| run.load.open == 0 || run.schedule.as_ref().is_none_or(Schedule::is_over);
+        self.wait(Stage::Publishing, Some(end + GRACE), done);
+        self.schedule = None;
+        self.load.stop_measuring(self.crowd.now_ns());
     }
 
     /// Waits until everything has arrived, or nothing arrives any more.
-    async fn wait_for_deliveries(&mut self) {
+    fn wait_for_deliveries(&mut self) {
         const QUIET: Duration = Duration::from_secs(2);
         loop {
-            let before = self.load.borrow().sum().received;
-            let deadline = Instant::now() + QUIET;
-            let waited = self
-                .wait(Stage::Waiting, Some(deadline), Load::is_complete)
-                .await;
-            if waited == Waited::Done || self.load.borrow().sum().received == before {
+            let before = self.load.sum().received;
+            let deadline = Some(Instant::now() + QUIET);
+            let done = self.wait(Stage::Waiting, deadline, |run| run.load.is_complete());
+            if done || self.load.sum().received == before {
                 return;
             }
         }
     }
 
-    async fn close(&mut self) {
+    /// Lets all connections end.
+    fn close(&mut self) {
         const CLOSE_TIME: Duration = Duration::from_secs(5);
-        self.load.borrow_mut().release();
+        for seat in 0..self.phases.len() {
+            match self.phases[seat] {
+                Phase::Member => self.crowd.close(seat),
+                Phase::Connecting(_) | Phase::Joining(..) | Phase::Gone => {
+                    self.crowd.forget(seat);
+                }
+            }
+            // Closes that follow are the end of the run, and are not counted.
+            self.phases[seat] = Phase::Gone;
+        }
         let deadline = Instant::now() + CLOSE_TIME;
-        self.wait(Stage::Closing, Some(deadline), Load::is_deserted)
-            .await;
+        self.wait(Stage::Closing, Some(deadline), |run| run.crowd.is_empty());
     }
 
-    /// Waits until the load is `done`, or for the deadline, and tells each second how it goes. An
-    /// interrupt ends any wait but those for the end.
-    async fn wait(
+    /// Works until the run is `done`, which it returns, or the deadline has come, and tells each
+    /// second how it goes. An interrupt ends any wait but those for the end.
+    fn wait(
         &mut self,
         stage: Stage,
         deadline: Option<Instant>,
-        done: impl Fn(&Load) -> bool,
-    ) -> Waited {
-        let changed = self.load.borrow().changed();
-        let mut overdue = pin!(sleep_until(deadline.unwrap_or_else(Instant::now)));
-        loop {
-            if done(&self.load.borrow()) {
-                return Waited::Done;
+        done: impl Fn(&Self) -> bool,
+    ) -> bool {
+        while !done(self) {
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return false;
             }
-            tokio::select! {
-                () = changed.notified() => {}
-                () = &mut overdue, if deadline.is_some() => return Waited::Overdue,
-                Some(()) = self.interrupts.recv() => {
-                    self.interrupted = true;
-                    if matches!(stage, Stage::Connecting | Stage::Publishing) {
-                        return Waited::Overdue;
-                    }
+            if self.interrupts.try_recv().is_ok() {
+                self.interrupted = true;
+                if matches!(stage, Stage::Connecting | Stage::Publishing) {
+                    return false;
                 }
-                _ = self.seconds.tick() => {
-                    let line = self.progress.line(stage, &self.load.borrow());
-                    say!("{line}");
-                }
+            }
+            if now >= self.second {
+                let line = self.progress.line(stage, &self.load, self.crowd.now_ns());
+                say!("{line}");
+                self.second += SECOND;
+            }
+            self.work(stage, now);
+            let schedule = self.schedule.as_ref().map(Schedule::at);
+            let next = [schedule, deadline].into_iter().flatten();
+            let next = next.fold(self.second, Instant::min);
+            let wait = Wait::Event(next.saturating_duration_since(now));
+            let mut events = mem::take(&mut self.events);
+            self.crowd.turn(wait, &mut events);
+            for Event { id, what, at_ns } in events.drain(..) {
+                self.handle(id, what, at_ns);
+            }
+            self.events = events;
+        }
+        true
+    }
+
+    /// Does what is due.
+    fn work(&mut self, stage: Stage, now: Instant) {
+        let is_overdue = |&mut (begun, _): &mut (Instant, usize)| now - begun >= ENTER_TIME;
+        while let Some((asked, seat)) = self.entering.pop_front_if(is_overdue) {
+            if let Phase::Connecting(begun) | Phase::Joining(begun, _) = self.phases[seat]
+                && begun == asked
+            {
+                self.fail(seat, &overdue());
+            }
+        }
+        let Some(due) = self.schedule.as_mut().and_then(|due| due.next(now)) else {
+            return;
+        };
+        if stage == Stage::Connecting {
+            (0..due.count).for_each(|_| self.open());
+            return;
+        }
+        self.load.tally.lag.record(due.lag);
+        let bytes = self.load.plan.text_bytes();
+        let unsent_max = WAITING_MAX * self.load.plan.payload_bytes;
+        for _ in 0..due.count {
+            let (now_ns, crowd) = (self.crowd.now_ns(), &self.crowd);
+            let takes = |seat| crowd.unsent(seat) < unsent_max;
+            if let Some((seat, stamp)) = self.load.publish(now_ns, takes) {
+                self.crowd.publish(seat, stamp, bytes);
+                self.crowd.flush(seat);
             }
         }
     }
+
+    /// Begins the next connection.
+    fn open(&mut self) {
+        if self.begun == self.load.plan.connections {
+            return;
+        }
+        self.begun += 1;
+        let now = Instant::now();
+        match self.crowd.connect(self.address) {
+            Ok(seat) => {
+                self.phases
+                    .resize(self.phases.len().max(seat + 1), Phase::Gone);
+                self.phases[seat] = Phase::Connecting(now);
+                self.entering.push_back((now, seat));
+            }
+            Err(fault) => self.load.failed(&reason(&fault.into())),
+        }
+    }
+
+    fn handle(&mut self, seat: usize, what: What, at_ns: u64) {
+        match (self.phases[seat], what) {
+            (Phase::Member, What::Message(stamp)) => self.load.delivered(seat, stamp, at_ns),
+            (Phase::Member, What::Refused(refusal)) => self.load.refused(seat, &refusal),
+            (Phase::Member, What::Stray) => self.load.tally.stray += 1,
+            (Phase::Member, What::Bye(code)) => {
+                self.load.closed(seat, code);
+                // The server's close frame is answered.
+                self.crowd.close(seat);
+                self.leave(seat);
+            }
+            (Phase::Member, What::Ended(_)) => {
+                self.load.closed(seat, 1006);
+                self.leave(seat);
+            }
+            (Phase::Gone, What::Bye(_) | What::Ended(_)) => self.leave(seat),
+            (Phase::Connecting(_) | Phase::Joining(..), what) => {
+                if let Err(fault) = self.enter(seat, what) {
+                    self.fail(seat, &fault);
+                }
+            }
+            (Phase::Member | Phase::Gone, _) => {}
+        }
+    }
+
+    /// Takes something that came to a connection before it was in its room; true when that has
+    /// brought it in.
+    fn enter(&mut self, seat: usize, what: What) -> Result<bool, Fault> {
+        match (what, self.phases[seat]) {
+            (What::Ready(limits), Phase::Connecting(begun)) => {
+                self.limits = limits;
+                self.phases[seat] = Phase::Joining(begun, begun.elapsed());
+                self.crowd.join(seat, self.load.room(seat));
+            }
+            (What::Joined, Phase::Joining(_, connect)) => {
+                self.phases[seat] = Phase::Member;
+                self.load.opened(seat, connect);
+                return Ok(true);
+            }
+            (What::Refused(refusal), _) => {
+                let text = format!("{}: {}", refusal.code, refusal.message);
+                return Err(Fault::Rejected(text));
+            }
+            (What::Bye(code), _) => return Err(Fault::Rejected(format!("closed with {code}"))),
+            (What::Ended(fault), _) => return Err(fault),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn fail(&mut self, seat: usize, fault: &Fault) {
+        self.leave(seat);
+        self.load.failed(&reason(fault));
+    }
+
+    fn leave(&mut self, seat: usize) {
+        self.phases[seat] = Phase::Gone;
+        self.crowd.forget(seat);
+    }
+}
+
+fn overdue() -> Fault {
+    Fault::Unreachable("no answer within 10 s".to_owned())
+}
+
+/// Connects to the first address that answers.
+fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Fault> {
+    let mut failed = io::Error::other("could not resolve to any address");
+    for address in addresses {
+        match TcpStream::connect_timeout(address, ENTER_TIME) {
+            Ok(stream) => return Ok(stream),
+            Err(fault) => failed = fault,
+        }
+    }
+    let is_overdue = failed.kind() == io::ErrorKind::TimedOut;
+    Err(if is_overdue { overdue() } else { failed.into() })
 }
 
 /// The first Ctrl-C; a second one is not waited for politely.
 fn interrupts() -> mpsc::Receiver<()> {
-    let (sender, receiver) = mpsc::channel(1);
-    spawn_local(async move {
-        if signal::ctrl_c().await.is_ok() {
-            let _ = sender.send(()).await;
-            let _ = signal::ctrl_c().await;
-            std::process::exit(1);
-        }
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let waited: io::Result<()> = runtime.and_then(|runtime| {
+            runtime.block_on(async {
+                signal::ctrl_c().await?;
+                let _ = sender.send(());
+                signal::ctrl_c().await?;
+                process::exit(1)
+            })
+        });
+        waited
     });
     receiver
-}
-
-/// Opens all connections but the first.
-async fn open(load: Rc<RefCell<Load>>, target: Rc<Target>) {
-    let (mut seats, per_second) = {
-        let load = load.borrow();
-        (
-            1..load.plan().connections as usize,
-            load.plan().connect_rate,
-        )
-    };
-    let mut schedule = Schedule::new(per_second, Instant::now(), None);
-    while let Some(due) = schedule.next().await {
-        for _ in 0..due.count {
-            let Some(seat) = seats.next() else { return };
-            spawn_local(enter(load.clone(), target.clone(), seat));
-        }
-    }
-}
-
-async fn enter(load: Rc<RefCell<Load>>, target: Rc<Target>, seat: usize) {
-    let room = load.borrow().room(seat);
-    match target.enter(&room).await {
-        Ok(entered) => {
-            let client = Client::new(load.clone(), seat, entered);
-            work(load, client).await;
-        }
-        Err(fault) => load.borrow_mut().failed(&fault.reason()),
-    }
-}
-
-async fn work(load: Rc<RefCell<Load>>, client: Client) {
-    client.run().await;
-    load.borrow_mut().left();
-}
-
-/// Publishes on schedule. As a task of its own it waits for its turn behind all connections that
-/// have something to read, so that its lag is theirs.
-async fn pace(load: Rc<RefCell<Load>>, mut schedule: Schedule) {
-    while let Some(due) = schedule.next().await {
-        load.borrow_mut().publish(due.count, due.lag);
-    }
-    load.borrow().changed().notify_one();
 }

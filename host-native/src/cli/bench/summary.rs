@@ -1,11 +1,11 @@
-//! What came out of a run.
+//! The figures of a run.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use roomcast_core::wire::Counted;
 use serde::Serialize;
 
-use super::{latency::Millis, load::Load, plan::Plan};
+use super::{load::Load, millis::Millis, plan::Plan};
 
 /// A schedule that is later than this was not kept, and the numbers say more about this program
 /// than about the server.
@@ -87,10 +87,11 @@ struct Generator {
 impl Summary {
     /// Sums up a run that is over.
     pub(super) fn new(load: &Load, url: &str, planned: u64, interrupted: bool) -> Self {
-        let (plan, tally) = (load.plan(), load.tally());
+        let (plan, tally) = (&load.plan, &load.tally);
         let (sum, verdict) = (load.sum(), load.verdict());
         let measured = load.measured().as_secs_f64();
-        let lag = tally.lag.quantile(0.99);
+        let lag = Millis::quantile(&tally.lag, 0.99);
+        let latency = |part| Millis::quantile(&tally.latency, part);
         #[expect(
             clippy::cast_precision_loss,
             reason = "a count of things that happened"
@@ -106,8 +107,8 @@ impl Summary {
             interrupted,
             connections: Connections {
                 asked: plan.connections,
-                opened: load.opened_count(),
-                open_at_end: load.open(),
+                opened: load.opened,
+                open_at_end: load.open,
                 failed: tally.failed.clone(),
                 rooms: plan.rooms,
             },
@@ -130,16 +131,16 @@ impl Summary {
                 measured_s: (measured * 1_000.0).round() / 1_000.0,
             },
             latency_ms: Percentiles {
-                min: tally.latency.min(),
-                p50: tally.latency.quantile(0.50),
-                p90: tally.latency.quantile(0.90),
-                p99: tally.latency.quantile(0.99),
-                p99_9: tally.latency.quantile(0.999),
-                max: tally.latency.max(),
+                min: Millis::min(&tally.latency),
+                p50: latency(0.50),
+                p90: latency(0.90),
+                p99: latency(0.99),
+                p99_9: latency(0.999),
+                max: Millis::max(&tally.latency),
             },
             connect_ms: ConnectTimes {
-                p50: tally.connect.quantile(0.50),
-                p99: tally.connect.quantile(0.99),
+                p50: Millis::quantile(&tally.connect, 0.50),
+                p99: Millis::quantile(&tally.connect, 0.99),
             },
             closes: tally.closes.clone(),
             errors: tally.errors.clone(),
@@ -152,12 +153,12 @@ impl Summary {
         summary
     }
 
-    /// Whether everything was delivered, once and in order.
+    /// True when everything was delivered, once and in order.
     pub(super) fn is_ok(&self) -> bool {
         self.ok
     }
 
-    /// What the numbers are to be taken with.
+    /// Remarks that the numbers are to be taken with.
     pub(super) fn remarks(&self, plan: &Plan) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.generator.is_bottleneck {
@@ -180,7 +181,7 @@ impl Summary {
         remarks
     }
 
-    /// What went wrong, in words.
+    /// The faults, in words.
     fn faults(&self) -> Vec<String> {
         let (deliveries, messages) = (&self.deliveries, &self.messages);
         let missing = u64::from(self.connections.asked) - self.connections.opened as u64;
@@ -289,7 +290,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// What a close says about the run.
+/// The lesson of a close for the run.
 fn meaning(code: u16) -> &'static str {
     match code {
         1000 | 4410 => "somebody removed the connection",
@@ -313,22 +314,13 @@ fn meaning(code: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    fn load(connections: u32) -> Load {
-        let plan = Plan {
-            connections,
-            rooms: 1,
-            rate: 100,
-            payload_bytes: 64,
-            duration_s: 1,
-            warmup_s: 0,
-            connect_rate: 100,
-        };
-        Load::new(plan, 1).expect("valid bounds")
+    fn load() -> Load {
+        Load::new(Plan::of(2, 1))
     }
 
     #[test]
     fn what_is_counted_is_told_in_english() {
-        let mut load = load(2);
+        let mut load = load();
         load.failed("503: full");
         let mut summary = Summary::new(&load, "ws://h/ws", 100, false);
         summary.connections.opened = 1;
@@ -341,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_missing_is_a_fault() {
-        let mut load = load(2);
+        let mut load = load();
         load.failed("503: full");
         let summary = Summary::new(&load, "ws://h/ws", 100, false);
         assert!(!summary.is_ok());
@@ -358,11 +350,11 @@ mod tests {
 
     #[test]
     fn a_late_schedule_is_admitted() {
-        let mut load = load(2);
+        let mut load = load();
         for (lag_ms, is_bottleneck) in [(9, false), (11, true)] {
-            load.publish(0, Duration::from_millis(lag_ms));
+            load.tally.lag.record(Duration::from_millis(lag_ms));
             let summary = Summary::new(&load, "ws://h/ws", 0, false);
-            let remarks = summary.remarks(load.plan());
+            let remarks = summary.remarks(&load.plan);
             assert_eq!(remarks.len(), usize::from(is_bottleneck), "{remarks:?}");
         }
     }

@@ -1,13 +1,11 @@
-//! What is counted in a run.
+//! The counts of a run.
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::CreationError;
-
-use super::latency::Latencies;
+use roomcast_load::Latencies;
 
 /// Counts of a run, over all rooms.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Times until `$welcome`.
     pub(super) connect: Latencies,
@@ -32,26 +30,6 @@ pub(super) struct Tally {
     pub(super) closes: BTreeMap<u16, u64>,
     /// By code.
     pub(super) errors: BTreeMap<String, u64>,
-}
-
-impl Tally {
-    pub(super) fn new() -> Result<Self, CreationError> {
-        Ok(Self {
-            connect: Latencies::new()?,
-            latency: Latencies::new()?,
-            lag: Latencies::new()?,
-            sent: 0,
-            held_back: 0,
-            refused: 0,
-            measured: 0,
-            duplicated: 0,
-            out_of_order: 0,
-            stray: 0,
-            failed: BTreeMap::new(),
-            closes: BTreeMap::new(),
-            errors: BTreeMap::new(),
-        })
-    }
 }
 
 /// Counts one more of a kind; true when it is the first.

@@ -9,7 +9,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use roomcast_bench::{allow_many_files, frame, frame::Frame, listener, plain::Request};
+use roomcast_bench::{allow_many_files, listener, plain::Request};
+use roomcast_load::frame::{self, Frame};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt::set_tcp_nodelay};

@@ -2,37 +2,39 @@
 
 use std::time::{Duration, Instant};
 
+use roomcast_load::What;
 use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
-use crate::crowd::{Crowd, Wait, What};
+use crate::clients::{Clients, EVENT, refuse};
 use crate::meter::Meter;
 
 const ROOMS: usize = 100;
 const WARM_UP: Duration = Duration::from_millis(500);
 
-pub fn run(crowd: &mut Crowd, server: u32, arguments: &Arguments) -> Value {
+pub fn run(clients: &mut Clients, server: u32, arguments: &Arguments) -> Value {
     let at_once = arguments.number::<usize>("at_once");
     let seconds = Duration::from_secs_f64(arguments.number("seconds"));
     for _ in 0..at_once {
-        crowd.open(None);
+        clients.open(None);
     }
     let (mut events, mut cycles) = (Vec::new(), 0_u64);
     let (mut begun, mut meter) = (Instant::now(), None);
     loop {
-        crowd.turn(Wait::Event, &mut events);
+        clients.turn(EVENT, &mut events);
         for event in events.drain(..) {
-            let room = format!("room{}", event.id % ROOMS);
+            let room = (event.id % ROOMS) as u32;
             match event.what {
-                What::Ready => crowd.send(event.id, &crowd.dialect.join(&room)),
-                What::Joined => crowd.send(event.id, &crowd.dialect.leave(&room)),
-                What::Left => crowd.close(event.id),
-                What::Closed => {
+                What::Ready(_) => clients.join(event.id, room),
+                What::Joined => clients.leave(event.id, room),
+                What::Left => clients.close(event.id),
+                What::Ended(_) => {
                     cycles += 1;
-                    crowd.forget(event.id);
-                    crowd.open(None);
+                    clients.reset(event.id);
+                    clients.open(None);
                 }
-                What::Bye | What::Answered | What::Said(_) => {}
+                What::Refused(_) => refuse(&event.what),
+                _ => {}
             }
         }
         match &meter {

@@ -3,14 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use roomcast_bench::frame;
+use roomcast_load::{Arrival, Event, Id, Latencies, Ledger, Stamp, Wait, What, due};
 use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
-use crate::crowd::{Crowd, Event, Id, Wait, What};
-use crate::latencies::Latencies;
+use crate::clients::{Clients, EVENT, refuse};
 use crate::meter::{Meter, Used, memory_bytes};
-use crate::payload;
 
 const WARM_UP: Duration = Duration::from_millis(500);
 /// After the last message of a paced run: what has not arrived by then was not delivered in time.
@@ -24,8 +22,8 @@ const SLOW_RECEIVE_BYTES: usize = 4096;
 const FAREWELL: Duration = Duration::from_secs(2);
 const MEMORY_INTERVAL: Duration = Duration::from_millis(200);
 
-pub fn run(crowd: &mut Crowd, server: u32, arguments: &Arguments) -> Value {
-    let mut fanout = Fanout::set_up(crowd, server, arguments);
+pub fn run(clients: &mut Clients, server: u32, arguments: &Arguments) -> Value {
+    let mut fanout = Fanout::set_up(clients, server, arguments);
     let seconds = Duration::from_secs_f64(arguments.number("seconds"));
     if arguments.number_or("rate", 0) == 0 {
         let messages = arguments.number_or("messages", usize::MAX);
@@ -36,67 +34,59 @@ pub fn run(crowd: &mut Crowd, server: u32, arguments: &Arguments) -> Value {
     fanout.paced(arguments.number("rate"), seconds, slow, watch_memory)
 }
 
-/// A message on its way.
-#[derive(Clone, Copy)]
-struct Message {
-    published_ns: u64,
-    arrived: usize,
-}
-
 struct Fanout<'a> {
-    crowd: &'a mut Crowd,
+    clients: &'a mut Clients,
     server: u32,
-    /// Members of each room.
+    /// Members of each room. They come first, group by group: room `r` has the members of group
+    /// `r % groups`.
     members: usize,
-    rooms: Vec<String>,
-    /// Connections by group: room `r` has the members of group `r % groups`.
-    groups: Vec<Vec<Id>>,
+    groups: usize,
+    rooms: Vec<Ledger>,
     /// Publishes to the only room. With several rooms their members publish.
     outsider: Option<Id>,
     bytes: usize,
-    messages: Vec<Message>,
-    completed: usize,
+    published: usize,
+    /// Messages that have not arrived everywhere.
+    under_way: u32,
     /// By connection: the number of the message that comes next, where one publisher orders all.
-    next: Vec<u64>,
+    next: Vec<u32>,
     deliveries: u64,
     latencies: Latencies,
     events: Vec<Event>,
-    /// Frames of the outsider: what is published at one time leaves in one write.
-    outgoing: Vec<u8>,
     random: u64,
     progress: Instant,
     slow_reader: Option<Id>,
 }
 
 impl<'a> Fanout<'a> {
-    fn set_up(crowd: &'a mut Crowd, server: u32, arguments: &Arguments) -> Self {
+    fn set_up(clients: &'a mut Clients, server: u32, arguments: &Arguments) -> Self {
         let members = arguments.number::<usize>("members");
         let rooms = arguments.number_or("rooms", 1_usize);
         let groups = arguments.number_or("groups", rooms);
-        let rooms = (0..rooms)
-            .map(|room| format!("room{room}"))
-            .collect::<Vec<_>>();
-        let ids = crowd.gather(groups * members, |at| Some(rooms[at / members].clone()));
-        let groups = ids.chunks(members).map(<[Id]>::to_vec).collect::<Vec<_>>();
-        crowd.gather(arguments.number_or("bystanders", 0), |at| {
-            Some(format!("elsewhere{at}"))
-        });
-        let outsider = (rooms.len() == 1).then(|| crowd.gather(1, |_| None)[0]);
+        clients.gather(groups * members, |at| Some(at / members));
+        let bystanders = arguments.number_or("bystanders", 0);
+        clients.gather(bystanders, |at| Some(rooms + at));
+        let outsider = (rooms == 1).then(|| clients.gather(1, |_| None)[0]);
+        let ledger = || {
+            // One more, who publishes from outside.
+            let mut ledger = Ledger::new(members + 1);
+            (0..members).for_each(|member| ledger.join(member));
+            ledger
+        };
         let mut fanout = Self {
-            crowd,
+            clients,
             server,
             members,
-            rooms,
             groups,
+            rooms: (0..rooms).map(|_| ledger()).collect(),
             outsider,
             bytes: arguments.number("bytes"),
-            messages: Vec::new(),
-            completed: 0,
-            next: Vec::new(),
+            published: 0,
+            under_way: 0,
+            next: vec![0; groups * members],
             deliveries: 0,
             latencies: Latencies::default(),
             events: Vec::new(),
-            outgoing: Vec::new(),
             random: 0x2545_f491_4f6c_dd1d,
             progress: Instant::now(),
             slow_reader: None,
@@ -107,23 +97,25 @@ impl<'a> Fanout<'a> {
 
     /// Every connection is in the first room of its group by then.
     fn join_more_rooms(&mut self) {
-        let further = self.rooms.iter().enumerate().skip(self.groups.len());
-        let joins = further.flat_map(|(at, room)| {
-            let group = &self.groups[at % self.groups.len()];
-            group.iter().map(|&id| (id, self.crowd.dialect.join(room)))
+        let members = self.members;
+        let further = self.groups..self.rooms.len();
+        let joins = further.flat_map(|room| {
+            let first = room % self.groups * members;
+            (first..first + members).map(move |id| (id, room as u32))
         });
         for joins in joins.collect::<Vec<_>>().chunks(JOINS_AT_ONCE) {
-            for (id, join) in joins {
-                self.crowd.send(*id, join);
+            for &(id, room) in joins {
+                self.clients.join(id, room);
             }
             let mut joined = 0;
             while joined < joins.len() {
-                self.crowd.turn(Wait::Event, &mut self.events);
-                joined += self
-                    .events
-                    .drain(..)
-                    .filter(|event| event.what == What::Joined)
-                    .count();
+                self.clients.turn(EVENT, &mut self.events);
+                for event in self.events.drain(..) {
+                    match event.what {
+                        What::Joined => joined += 1,
+                        what => refuse(&what),
+                    }
+                }
             }
         }
     }
@@ -137,11 +129,11 @@ impl<'a> Fanout<'a> {
         }
         self.latencies.clear();
         let (before, meter) = (self.deliveries, Meter::start(self.server));
-        let begun = self.messages.len();
+        let begun = self.published;
         self.keep(window, messages, seconds);
         if messages != usize::MAX {
             assert!(
-                self.messages.len() == begun + messages,
+                self.published == begun + messages,
                 "not all were published in time"
             );
             self.drain();
@@ -153,10 +145,10 @@ impl<'a> Fanout<'a> {
     /// Until so many messages are published, or the time is over.
     fn keep(&mut self, window: usize, messages: usize, time: Duration) {
         let begun = Instant::now();
-        let end = self.messages.len().saturating_add(messages);
-        while begun.elapsed() < time && self.messages.len() < end {
-            while self.messages.len() - self.completed < window && self.messages.len() < end {
-                self.publish(self.crowd.now_ns());
+        let end = self.published.saturating_add(messages);
+        while begun.elapsed() < time && self.published < end {
+            while (self.under_way as usize) < window && self.published < end {
+                self.publish(self.clients.now_ns());
             }
             self.turn();
         }
@@ -164,13 +156,13 @@ impl<'a> Fanout<'a> {
 
     /// Until everything that was published has arrived everywhere.
     fn drain(&mut self) {
-        while self.completed < self.messages.len() {
+        while self.under_way > 0 {
             self.turn();
         }
     }
 
     /// Publishes `rate` messages a second. With `slow`, one more member reads nothing.
-    fn paced(&mut self, rate: u64, time: Duration, slow: bool, watch_memory: bool) -> Value {
+    fn paced(&mut self, rate: u32, time: Duration, slow: bool, watch_memory: bool) -> Value {
         self.keep(1, usize::MAX, WARM_UP);
         self.drain();
         self.latencies.clear();
@@ -179,15 +171,15 @@ impl<'a> Fanout<'a> {
         let mut memory_peak = memory_before;
         let mut memory_read = Instant::now();
         let (before, meter) = (self.deliveries, Meter::start(self.server));
-        let interval_ns = 1_000_000_000 / rate;
-        let total = (time.as_secs_f64() * rate as f64) as u64;
-        let begun_ns = self.crowd.now_ns();
+        let total = due(rate, time);
+        let begun_ns = self.clients.now_ns();
         let mut published = 0;
         let mut ended = None::<Instant>;
         while ended.is_none_or(|ended| ended.elapsed() < GRACE) {
             // Timed from when it was due: a generator that is late must not flatter the server.
-            while published < total && begun_ns + published * interval_ns <= self.crowd.now_ns() {
-                self.publish(begun_ns + published * interval_ns);
+            let elapsed = Duration::from_nanos(self.clients.now_ns() - begun_ns);
+            while published < total.min(1 + due(rate, elapsed)) {
+                self.publish(begun_ns + published * 1_000_000_000 / u64::from(rate));
                 published += 1;
             }
             if published == total && ended.is_none() {
@@ -211,106 +203,112 @@ impl<'a> Fanout<'a> {
         result
     }
 
-    fn result(&mut self, used: &Used, deliveries: u64) -> Value {
+    fn result(&self, used: &Used, deliveries: u64) -> Value {
         json!({
             "value": used.server_us / deliveries as f64,
             "units": deliveries,
             "per_second": deliveries as f64 / used.seconds,
-            "p50_us": self.latencies.percentile(50),
-            "p99_us": self.latencies.percentile(99),
+            "p50_us": self.latencies.quantile_us(0.50).unwrap_or_default(),
+            "p99_us": self.latencies.quantile_us(0.99).unwrap_or_default(),
             "generator_share": used.generator_share,
         })
     }
 
     fn publish(&mut self, published_ns: u64) {
-        let text = payload::text(self.messages.len() as u64, self.bytes);
-        self.messages.push(Message {
-            published_ns,
-            arrived: 0,
-        });
         let room = self.random(self.rooms.len());
-        let group = room % self.groups.len();
         let member = self.random(self.members);
-        let message = self.crowd.dialect.publish(&self.rooms[room], &text);
-        if self.outsider.is_some() {
-            frame::from_client(frame::TEXT, message.as_bytes(), &mut self.outgoing);
-        } else {
-            self.crowd.send(self.groups[group][member], &message);
+        let publisher = self.outsider.map_or(member, |_| self.members);
+        let number = self.rooms[room].publish(publisher, true, published_ns);
+        (self.published, self.under_way) = (self.published + 1, self.under_way + 1);
+        let first = room % self.groups * self.members;
+        let id = self.outsider.unwrap_or(first + member);
+        let room = room as u32;
+        self.clients.publish(id, Stamp { room, number }, self.bytes);
+        // What the outsider publishes at one time leaves in one write.
+        if self.outsider.is_none() {
+            self.clients.flush(id);
         }
     }
 
     /// Sends what was published, and reads what has arrived.
     fn turn(&mut self) {
-        if let Some(id) = self.outsider
-            && !self.outgoing.is_empty()
-        {
-            self.crowd.send_bytes(id, &self.outgoing);
-            self.outgoing.clear();
+        if let Some(id) = self.outsider {
+            self.clients.flush(id);
         }
-        self.crowd.turn(Wait::Nap, &mut self.events);
-        for event in self.events.drain(..) {
+        let mut events = std::mem::take(&mut self.events);
+        self.clients.turn(Wait::Nap, &mut events);
+        let before = self.deliveries;
+        for event in events.drain(..) {
             match event.what {
-                What::Said(_) if self.slow_reader == Some(event.id) => {}
-                What::Said(number) => {
-                    let message = &mut self.messages[number as usize];
-                    message.arrived += 1;
-                    assert!(
-                        message.arrived <= self.members,
-                        "message {number} came twice"
-                    );
-                    if self.outsider.is_some() {
-                        self.next.resize(self.next.len().max(event.id + 1), 0);
-                        let next = &mut self.next[event.id];
-                        assert!(number == *next, "{number} came instead of {next}");
-                        *next += 1;
-                    }
-                    self.completed += usize::from(message.arrived == self.members);
-                    self.deliveries += 1;
-                    self.latencies
-                        .add(event.at_ns.saturating_sub(message.published_ns));
-                    self.progress = Instant::now();
+                What::Message(_) if self.slow_reader == Some(event.id) => {}
+                What::Message(stamp) => self.deliver(event.id, stamp, event.at_ns),
+                What::Bye(_) | What::Ended(_) | What::Refused(_) | What::Stray => {
+                    refuse(&event.what)
                 }
-                What::Bye | What::Closed => panic!("the server closed a connection that reads"),
-                What::Ready | What::Joined | What::Left | What::Answered => {}
+                _ => {}
             }
+        }
+        self.events = events;
+        if self.deliveries > before {
+            self.progress = Instant::now();
         }
         assert!(
             self.progress.elapsed() < SILENCE_MAX,
-            "{} completed, then silence",
-            self.completed
+            "{} under way, then silence",
+            self.under_way
         );
+    }
+
+    fn deliver(&mut self, id: Id, Stamp { room, number }: Stamp, at_ns: u64) {
+        let at = room as usize;
+        assert!(
+            at % self.groups == id / self.members,
+            "{id} is not in {room}"
+        );
+        let ledger = &mut self.rooms[at];
+        let before = ledger.under_way();
+        let arrival = ledger.arrive(id % self.members, number);
+        let Arrival::InOrder(published_ns) = arrival else {
+            panic!("message {number} of {room} came {arrival:?}");
+        };
+        self.under_way -= before - ledger.under_way();
+        if self.outsider.is_some() {
+            let next = &mut self.next[id];
+            assert!(number == *next, "{number} came instead of {next}");
+            *next += 1;
+        }
+        self.deliveries += 1;
+        self.latencies.record_ns(at_ns.saturating_sub(published_ns));
     }
 
     fn add_slow_reader(&mut self) -> Id {
-        let id = self.crowd.open(Some(SLOW_RECEIVE_BYTES));
+        let id = self.clients.open(Some(SLOW_RECEIVE_BYTES));
         self.slow_reader = Some(id);
-        self.wait_for(id, What::Ready, SILENCE_MAX);
-        self.crowd
-            .send(id, &self.crowd.dialect.join(&self.rooms[0]));
+        self.wait_for(id, SILENCE_MAX, |what| matches!(what, What::Ready(_)));
+        self.clients.join(id, 0);
         assert!(
-            self.wait_for(id, What::Joined, SILENCE_MAX),
+            self.wait_for(id, SILENCE_MAX, |what| *what == What::Joined),
             "the slow reader could not join"
         );
-        self.crowd.stop_reading(id);
+        self.clients.stop_reading(id);
         id
     }
 
-    /// Whether the server has closed it, which shows once it has read what came before.
+    /// True when the server has closed it, which shows once it has read what came before.
     fn is_closed(&mut self, id: Id) -> bool {
-        self.crowd.read_again(id);
-        self.wait_for(id, What::Bye, FAREWELL)
+        self.clients.read_again(id).expect("it can be watched");
+        self.wait_for(id, FAREWELL, |what| {
+            matches!(what, What::Bye(_) | What::Ended(_))
+        })
     }
 
-    /// Whether that came before the time was over. The end of the stream counts for a close frame.
-    fn wait_for(&mut self, id: Id, what: What, time: Duration) -> bool {
+    /// True when that came before the time was over.
+    fn wait_for(&mut self, id: Id, time: Duration, is_it: impl Fn(&What) -> bool) -> bool {
         let begun = Instant::now();
         while begun.elapsed() < time {
-            self.crowd.turn(Wait::Event, &mut self.events);
-            let found = self.events.drain(..).any(|event| {
-                let ended = what == What::Bye && event.what == What::Closed;
-                event.id == id && (event.what == what || ended)
-            });
-            if found {
+            self.clients.turn(EVENT, &mut self.events);
+            let mut events = self.events.drain(..);
+            if events.any(|event| event.id == id && is_it(&event.what)) {
                 return true;
             }
         }

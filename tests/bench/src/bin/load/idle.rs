@@ -1,4 +1,4 @@
-//! What a connection costs that does nothing: its memory.
+//! The memory of a connection that does nothing.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
-use crate::crowd::Crowd;
+use crate::clients::Clients;
 use crate::meter::memory_bytes;
 
 /// In which a server frees what it needed for the handshakes only.
@@ -14,13 +14,13 @@ const SETTLING: Duration = Duration::from_millis(1500);
 /// Of each room. A room of its own for each would measure rooms.
 const MEMBERS: usize = 10;
 
-pub fn run(crowd: &mut Crowd, server: u32, arguments: &Arguments) -> Value {
+pub fn run(clients: &mut Clients, server: u32, arguments: &Arguments) -> Value {
     let connections = arguments.number::<usize>("connections");
     // The first one pays for what a server makes once.
-    crowd.gather(1, |_| None);
+    clients.gather(1, |_| None);
     sleep(SETTLING);
     let before = memory_bytes(server);
-    crowd.gather(connections, |at| Some(format!("room{}", at / MEMBERS)));
+    clients.gather(connections, |at| Some(at / MEMBERS));
     sleep(SETTLING);
     let grown = memory_bytes(server).saturating_sub(before);
     json!({ "value": grown as f64 / connections as f64 })

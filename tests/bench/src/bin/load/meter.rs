@@ -1,4 +1,4 @@
-//! What a server has used, read from `/proc`.
+//! The use that a server makes of the machine, read from `/proc`.
 
 use std::fs;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What is still to arrive in a room, and what arrived that should not have.
+//! The messages that are still to arrive in a room.
 
 use std::collections::VecDeque;
 
@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 /// Messages are numbered in the order in which they were sent. What is kept of one is a bit per
 /// member, until the last of them has it: so memory grows with what is under way and not with the
 /// pairs of publishers and members, and an arrival costs the same however large the room is.
+///
+/// Somebody who publishes into the room from outside is a member that never joins.
 #[derive(Debug)]
-pub(super) struct Ledger {
-    /// Who is in the room.
+pub struct Ledger {
+    /// The members that have joined.
     present: Bits,
     /// By member, the last message it published.
     latest: Vec<Option<u32>>,
@@ -21,33 +23,34 @@ pub(super) struct Ledger {
 
 /// The sums over all messages of a room.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sum {
+pub struct Sum {
     /// Deliveries there should have been.
-    pub(super) expected: u64,
-    /// Those there were, each counted once.
-    pub(super) received: u64,
+    pub expected: u64,
+    /// Deliveries there were, each counted once.
+    pub received: u64,
     /// Of those still missing, the ones that will never come, as one of the two connections has
     /// ended.
-    pub(super) cut_off: u64,
+    pub cut_off: u64,
 }
 
-/// What became of the messages that did not reach everybody.
+/// The fate of the messages that did not reach everybody.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub struct Verdict {
     /// Deliveries missing on connections that stayed open.
-    pub(super) lost: u64,
+    pub lost: u64,
     /// Deliveries missing because a connection ended.
-    pub(super) cut_off: u64,
+    pub cut_off: u64,
     /// Deliveries nobody should expect: their message was refused.
-    pub(super) never_due: u64,
+    pub never_due: u64,
 }
 
 /// An arrival at a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
-    InOrder,
+pub enum Arrival {
+    /// As it should be. The number says when it was sent.
+    InOrder(u64),
     /// A later message of the same publisher was there before.
-    OutOfOrder,
+    OutOfOrder(u64),
     /// It was there already.
     Again,
     /// It was never sent, or by this very member.
@@ -57,9 +60,10 @@ pub(super) enum Arrival {
 #[derive(Debug)]
 struct Entry {
     publisher: usize,
+    sent_ns: u64,
     /// The next message of the same publisher.
     next: Option<u32>,
-    /// Who does not have it yet.
+    /// The members that do not have it yet.
     missing: Bits,
     expected: u64,
     received: u64,
@@ -68,7 +72,7 @@ struct Entry {
 
 impl Ledger {
     /// A room of so many members, none of which has joined.
-    pub(super) fn new(members: usize) -> Self {
+    pub fn new(members: usize) -> Self {
         Self {
             present: Bits::new(members),
             latest: vec![None; members],
@@ -79,12 +83,12 @@ impl Ledger {
     }
 
     /// A member has joined, and expects what is published from here on.
-    pub(super) fn join(&mut self, member: usize) {
+    pub fn join(&mut self, member: usize) {
         self.present.set(member);
     }
 
     /// A member's connection has ended. Walks over what is under way.
-    pub(super) fn leave(&mut self, member: usize) {
+    pub fn leave(&mut self, member: usize) {
         self.present.clear(member);
         for entry in &mut self.entries {
             if entry.missing.clear(member) {
@@ -94,8 +98,8 @@ impl Ledger {
         self.trim();
     }
 
-    /// A member publishes; returns the number of the message.
-    pub(super) fn publish(&mut self, publisher: usize) -> u32 {
+    /// A member publishes, and expects the message too when it `echoes`; returns its number.
+    pub fn publish(&mut self, publisher: usize, echoes: bool, sent_ns: u64) -> u32 {
         let number = self.first + self.under_way();
         if let Some(previous) = self.latest[publisher].replace(number)
             && let Some(entry) = self.entry(previous)
@@ -103,11 +107,14 @@ impl Ledger {
             entry.next = Some(number);
         }
         let mut missing = self.present.clone();
-        missing.clear(publisher);
+        if !echoes {
+            missing.clear(publisher);
+        }
         let expected = missing.count();
         self.sum.expected += expected;
         self.entries.push_back(Entry {
             publisher,
+            sent_ns,
             next: None,
             missing,
             expected,
@@ -119,21 +126,19 @@ impl Ledger {
     }
 
     /// A message has reached a member.
-    pub(super) fn arrive(&mut self, member: usize, number: u32) -> Arrival {
+    pub fn arrive(&mut self, member: usize, number: u32) -> Arrival {
         if number >= self.first + self.under_way() {
             return Arrival::Stray;
         }
         let Some(entry) = self.entry(number) else {
             return Arrival::Again;
         };
-        if entry.publisher == member {
-            return Arrival::Stray;
-        }
         if !entry.missing.clear(member) {
-            return Arrival::Again;
+            let own = entry.publisher == member;
+            return if own { Arrival::Stray } else { Arrival::Again };
         }
         entry.received += 1;
-        let next = entry.next;
+        let (next, sent_ns) = (entry.next, entry.sent_ns);
         self.sum.received += 1;
         let overtaken = next.is_some_and(|next| {
             let entry = self.entry(next);
@@ -141,13 +146,14 @@ impl Ledger {
         });
         self.trim();
         if overtaken {
-            Arrival::OutOfOrder
+            Arrival::OutOfOrder(sent_ns)
         } else {
-            Arrival::InOrder
+            Arrival::InOrder(sent_ns)
         }
     }
 
-    pub(super) fn sum(&self) -> Sum {
+    /// The sums so far; walks over what is under way.
+    pub fn sum(&self) -> Sum {
         let under_way: u64 = self.entries.iter().map(|entry| entry.cut_off).sum();
         Sum {
             cut_off: self.sum.cut_off + under_way,
@@ -155,14 +161,14 @@ impl Ledger {
         }
     }
 
-    /// Whether every message has reached everybody who is still there.
-    pub(super) fn is_complete(&self) -> bool {
+    /// True when every message has reached everybody who is still there.
+    pub fn is_complete(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Judges what has not arrived in the end. `refused` says of a member how many of its messages
     /// the server refused: an error does not say which one it was, but it is one that nobody got.
-    pub(super) fn verdict(&self, refused: impl Fn(usize) -> u64) -> Verdict {
+    pub fn verdict(&self, refused: impl Fn(usize) -> u64) -> Verdict {
         let mut verdict = Verdict {
             cut_off: self.sum.cut_off,
             ..Verdict::default()
@@ -189,8 +195,8 @@ impl Ledger {
         self.entries.get_mut(index as usize)
     }
 
-    /// How many messages are in `entries`.
-    fn under_way(&self) -> u32 {
+    /// How many messages there are since the first that has not reached everybody.
+    pub fn under_way(&self) -> u32 {
         // More would not fit into memory.
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
@@ -247,13 +253,22 @@ impl Bits {
 
 #[cfg(test)]
 mod tests {
-    use super::Arrival::{Again, InOrder, OutOfOrder, Stray};
+    use super::Arrival::{Again, Stray};
     use super::*;
+
+    const IN_ORDER: Arrival = Arrival::InOrder(5);
+    const OUT_OF_ORDER: Arrival = Arrival::OutOfOrder(5);
 
     fn room(members: usize) -> Ledger {
         let mut ledger = Ledger::new(members);
         (0..members).for_each(|member| ledger.join(member));
         ledger
+    }
+
+    impl Ledger {
+        fn say(&mut self, publisher: usize) -> u32 {
+            self.publish(publisher, false, 5)
+        }
     }
 
     fn verdict(ledger: &Ledger, refused: &[u64]) -> (u64, u64, u64) {
@@ -265,10 +280,10 @@ mod tests {
     #[test]
     fn everybody_else_expects_a_message_once() {
         let mut ledger = room(70);
-        let number = ledger.publish(69);
+        let number = ledger.say(69);
         for member in 0..69 {
             assert!(!ledger.is_complete());
-            assert_eq!(ledger.arrive(member, number), InOrder);
+            assert_eq!(ledger.arrive(member, number), IN_ORDER);
         }
         assert!(ledger.is_complete());
         let sum = ledger.sum();
@@ -279,12 +294,12 @@ mod tests {
     #[test]
     fn what_comes_twice_or_was_never_sent_is_told_apart() {
         let mut ledger = room(3);
-        let number = ledger.publish(0);
-        assert_eq!(ledger.arrive(1, number), InOrder);
+        let number = ledger.say(0);
+        assert_eq!(ledger.arrive(1, number), IN_ORDER);
         assert_eq!(ledger.arrive(1, number), Again);
         assert_eq!(ledger.arrive(0, number), Stray, "its own");
         assert_eq!(ledger.arrive(1, number + 1), Stray);
-        assert_eq!(ledger.arrive(2, number), InOrder);
+        assert_eq!(ledger.arrive(2, number), IN_ORDER);
         assert_eq!(ledger.arrive(2, number), Again, "also once it is complete");
         assert_eq!(ledger.sum().received, 2);
     }
@@ -292,21 +307,21 @@ mod tests {
     #[test]
     fn order_is_that_of_one_publisher() {
         let mut ledger = room(3);
-        let (a, b, c) = (ledger.publish(0), ledger.publish(1), ledger.publish(0));
+        let (a, b, c) = (ledger.say(0), ledger.say(1), ledger.say(0));
         // Between two publishers the server decides.
-        assert_eq!(ledger.arrive(2, b), InOrder);
-        assert_eq!(ledger.arrive(2, c), InOrder);
-        assert_eq!(ledger.arrive(2, a), OutOfOrder);
-        assert_eq!(ledger.arrive(1, a), InOrder);
-        assert_eq!(ledger.arrive(1, c), InOrder);
+        assert_eq!(ledger.arrive(2, b), IN_ORDER);
+        assert_eq!(ledger.arrive(2, c), IN_ORDER);
+        assert_eq!(ledger.arrive(2, a), OUT_OF_ORDER);
+        assert_eq!(ledger.arrive(1, a), IN_ORDER);
+        assert_eq!(ledger.arrive(1, c), IN_ORDER);
     }
 
     #[test]
     fn what_a_publisher_sends_after_a_complete_message_is_in_order() {
         let mut ledger = room(2);
         for _ in 0..3 {
-            let number = ledger.publish(0);
-            assert_eq!(ledger.arrive(1, number), InOrder);
+            let number = ledger.say(0);
+            assert_eq!(ledger.arrive(1, number), IN_ORDER);
             assert!(ledger.is_complete());
         }
     }
@@ -314,9 +329,9 @@ mod tests {
     #[test]
     fn a_message_that_skips_somebody_is_lost() {
         let mut ledger = room(3);
-        let (a, b) = (ledger.publish(0), ledger.publish(0));
+        let (a, b) = (ledger.say(0), ledger.say(0));
         for (member, number) in [(1, a), (1, b), (2, b)] {
-            assert_eq!(ledger.arrive(member, number), InOrder);
+            assert_eq!(ledger.arrive(member, number), IN_ORDER);
         }
         assert_eq!(verdict(&ledger, &[]), (1, 0, 0));
     }
@@ -324,11 +339,11 @@ mod tests {
     #[test]
     fn what_a_close_cuts_off_is_not_lost() {
         let mut ledger = room(3);
-        ledger.publish(0);
+        ledger.say(0);
         ledger.leave(2);
         assert_eq!(ledger.sum().cut_off, 1);
         // Who has left expects nothing more.
-        ledger.publish(1);
+        ledger.say(1);
         assert_eq!(ledger.sum().expected, 3);
         assert_eq!(verdict(&ledger, &[]), (2, 1, 0));
         // The first message may have died with its publisher, who does not get the second either.
@@ -339,10 +354,19 @@ mod tests {
     #[test]
     fn what_is_refused_was_never_due() {
         let mut ledger = room(3);
-        let (_, b, _) = (ledger.publish(0), ledger.publish(0), ledger.publish(0));
-        assert_eq!(ledger.arrive(1, b), InOrder);
+        let (_, b, _) = (ledger.say(0), ledger.say(0), ledger.say(0));
+        assert_eq!(ledger.arrive(1, b), IN_ORDER);
         // One refusal for two that nobody got: the other one is lost, and half of the one between.
         assert_eq!(verdict(&ledger, &[1]), (3, 0, 2));
         assert_eq!(verdict(&ledger, &[2]), (1, 0, 4));
+    }
+
+    #[test]
+    fn an_echo_is_expected_by_the_publisher_too() {
+        let mut ledger = room(2);
+        let number = ledger.publish(0, true, 5);
+        assert_eq!(ledger.arrive(1, number), IN_ORDER);
+        assert_eq!(ledger.arrive(0, number), IN_ORDER);
+        assert!(ledger.is_complete());
     }
 }

@@ -1,0 +1,49 @@
+//! The load generator of `roomcast bench` and of the benchmark beside other servers.
+//!
+//! A [`Crowd`] is many WebSocket clients on one thread. It speaks any [`Dialect`]; [`Roomcast`] is
+//! that of this project's servers. A [`Ledger`] knows what has yet to arrive in a room, a
+//! [`Schedule`] when something is due, [`Latencies`] how long it took. The crowd does no more than
+//! that for a message: what is measured beside it must not wait for it.
+//!
+//! ```no_run
+//! use std::{net::TcpStream, time::Duration};
+//!
+//! use roomcast_load::{Crowd, Roomcast, Wait, What};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let mut crowd = Crowd::new(Box::new(Roomcast::new("/ws", "room-")), "127.0.0.1:3000")?;
+//! let member = crowd.add(TcpStream::connect("127.0.0.1:3000")?)?;
+//! let mut events = Vec::new();
+//! loop {
+//!     crowd.turn(Wait::Event(Duration::from_secs(1)), &mut events);
+//!     for event in events.drain(..) {
+//!         match event.what {
+//!             What::Ready(_) => crowd.join(member, 7),
+//!             What::Joined => return Ok(()),
+//!             other => println!("{other:?}"),
+//!         }
+//!     }
+//! }
+//! # }
+//! ```
+
+mod crowd;
+mod dialect;
+pub mod frame;
+mod latency;
+mod ledger;
+mod roomcast;
+mod schedule;
+mod stamp;
+mod upgrade;
+
+pub use self::{
+    crowd::{Crowd, Event, Id, Wait},
+    dialect::{Dialect, Limits, Refusal, What},
+    latency::Latencies,
+    ledger::{Arrival, Ledger, Sum, Verdict},
+    roomcast::Roomcast,
+    schedule::{Due, Schedule, due},
+    stamp::Stamp,
+    upgrade::Fault,
+};

@@ -1,0 +1,134 @@
+//! From HTTP to a WebSocket.
+
+use std::io::{self, ErrorKind};
+
+use httparse::{EMPTY_HEADER, Response, Status};
+
+/// The same for all: it guards against caches, and there is none.
+const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
+/// The only right answer to it.
+const ACCEPT: &[u8] = b"BACScCJPNqyz+UBoqMH89VmURoA=";
+const HEADERS_MAX: usize = 64;
+/// A refusal that explains itself is shorter.
+const BODY_BYTES_MAX: usize = 65_536;
+
+/// Why a connection ended, or did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody answers, or with something else than a WebSocket.
+    Unreachable(String),
+    /// Answered by HTTP: the status, and the body.
+    Refused(u16, String),
+    /// The WebSocket ended, or did not let the connection in.
+    Rejected(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(fault: io::Error) -> Self {
+        Self::Unreachable(if fault.kind() == ErrorKind::ConnectionRefused {
+            "connection refused".to_owned()
+        } else {
+            fault.to_string()
+        })
+    }
+}
+
+pub(crate) fn request(path: &str, host: &str, protocol: Option<&str>) -> String {
+    let protocol = protocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{}\r\n",
+        protocol.unwrap_or_default()
+    )
+}
+
+/// Reads the answer, once it is complete or nothing more `comes`; returns its length.
+///
+/// # Errors
+///
+/// When it is not the WebSocket that was asked for.
+pub(crate) fn answer(
+    bytes: &[u8],
+    protocol: Option<&str>,
+    comes: bool,
+) -> Result<Option<usize>, Fault> {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut response = Response::new(&mut headers);
+    let length = match response.parse(bytes) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) if comes => return Ok(None),
+        Ok(Status::Partial) => {
+            let fault = "WebSocket protocol error: Handshake not finished";
+            return Err(Fault::Unreachable(fault.to_owned()));
+        }
+        Err(fault) => {
+            let fault = format!("WebSocket protocol error: httparse error: {fault}");
+            return Err(Fault::Unreachable(fault));
+        }
+    };
+    let header = |name: &str| {
+        let mut headers = response.headers.iter();
+        let header = headers.find(|header| header.name.eq_ignore_ascii_case(name));
+        header.map(|header| header.value)
+    };
+    let status = response.code.unwrap_or_default();
+    if status != 101 {
+        let announced = header("content-length").and_then(super::stamp::number);
+        let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+        let body = &bytes[length..];
+        if comes && body.len() < announced.unwrap_or_default().min(BODY_BYTES_MAX) {
+            return Ok(None);
+        }
+        return Err(Fault::Refused(status, String::from_utf8_lossy(body).into()));
+    }
+    if header("sec-websocket-accept") != Some(ACCEPT) {
+        let fault = "WebSocket protocol error: Key mismatch in \"Sec-WebSocket-Accept\" header";
+        return Err(Fault::Unreachable(fault.to_owned()));
+    }
+    if header("sec-websocket-protocol") != protocol.map(str::as_bytes) {
+        let fault = "WebSocket protocol error: SubProtocol error: not the one that was asked for";
+        return Err(Fault::Unreachable(fault.to_owned()));
+    }
+    Ok(Some(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upgraded(headers: &str) -> String {
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: \
+             BACScCJPNqyz+UBoqMH89VmURoA=\r\n{headers}\r\n"
+        )
+    }
+
+    #[test]
+    fn an_upgrade_is_one_when_it_is_what_was_asked_for() {
+        let text = upgraded("Sec-WebSocket-Protocol: a\r\n");
+        let whole = text.as_bytes();
+        assert_eq!(answer(whole, Some("a"), true), Ok(Some(whole.len())));
+        assert_eq!(answer(&whole[..40], Some("a"), true), Ok(None));
+        for (text, protocol) in [
+            (&text[..40], Some("a")),
+            (&text, None),
+            (&text, Some("b")),
+            (&upgraded(""), Some("b")),
+            ("HTTP/1.1 101 Yes\r\n\r\n", None),
+            ("+OK ready\r\n\r\n", None),
+        ] {
+            let answer = answer(text.as_bytes(), protocol, false);
+            assert!(matches!(answer, Err(Fault::Unreachable(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_read_with_its_body() {
+        let text = b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nfull";
+        assert_eq!(answer(&text[..text.len() - 1], None, true), Ok(None));
+        for (bytes, body) in [(&text[..], "full"), (&text[..text.len() - 1], "ful")] {
+            let refused = Err(Fault::Refused(503, body.to_owned()));
+            assert_eq!(answer(bytes, None, false), refused);
+        }
+    }
+}

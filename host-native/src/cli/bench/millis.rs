@@ -1,0 +1,68 @@
+//! Times as they are written.
+
+use std::{fmt, time::Duration};
+
+use roomcast_load::Latencies;
+use serde::{Serialize, Serializer};
+
+/// A time that is written in milliseconds; `None` when nothing was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Millis(Option<u64>);
+
+impl Millis {
+    /// The time that this part of all times does not exceed.
+    pub(super) fn quantile(times: &Latencies, part: f64) -> Self {
+        Self(times.quantile_us(part))
+    }
+
+    pub(super) fn min(times: &Latencies) -> Self {
+        Self(times.min_us())
+    }
+
+    pub(super) fn max(times: &Latencies) -> Self {
+        Self(times.max_us())
+    }
+
+    pub(super) fn is_over(self, limit: Duration) -> bool {
+        self.0
+            .is_some_and(|micros| u128::from(micros) > limit.as_micros())
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            // More digits than the clock of a busy machine is good for would only be in the way.
+            Some(micros) => f.pad(&format!("{}.{:02}", micros / 1_000, micros % 1_000 / 10)),
+            None => f.pad("-"),
+        }
+    }
+}
+
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[expect(clippy::cast_precision_loss, reason = "at most a minute")]
+        let millis = self.0.map(|micros| micros as f64 / 1_000.0);
+        millis.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_milliseconds() {
+        let mut times = Latencies::default();
+        assert_eq!(Millis::quantile(&times, 0.99).to_string(), "-");
+        let max = serde_json::to_string(&Millis::max(&times)).expect("JSON");
+        assert_eq!(max, "null");
+        (1..=1_000).for_each(|micros| times.record(Duration::from_micros(micros)));
+        assert_eq!(Millis::min(&times).to_string(), "0.00");
+        assert_eq!(Millis::quantile(&times, 0.50).to_string(), "0.50");
+        let most = serde_json::to_string(&Millis::quantile(&times, 0.999)).expect("JSON");
+        assert_eq!(most, "0.999");
+        assert!(Millis::max(&times).is_over(Duration::from_micros(999)));
+        assert!(!Millis::max(&times).is_over(Duration::from_millis(1)));
+    }
+}
