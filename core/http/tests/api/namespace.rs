@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use roomcast_core::{
     App, Applied, Config, ConnId, Handshake, Hub, Input, Limits, Outbox, Policies, Timestamp,
     ask::{AskError, Asked},
+    wire::Coded,
 };
 use roomcast_http::{Access, ApiRequest, Headers, Problem, Request, Response};
 

@@ -1,6 +1,6 @@
 //! Requests of any call.
 
-use roomcast_core::ErrorCode;
+use roomcast_core::{ErrorCode, wire::Coded};
 use roomcast_http::Response;
 
 use crate::namespace::{Namespace, id};

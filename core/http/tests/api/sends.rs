@@ -1,6 +1,6 @@
 //! Calls that send.
 
-use roomcast_core::ErrorCode;
+use roomcast_core::{ErrorCode, wire::Coded};
 use roomcast_http::Response;
 
 use crate::namespace::Namespace;
