@@ -2,68 +2,10 @@
 
 use std::borrow::Cow;
 
-use roomcast_core::{CloseCode, ErrorCode, Rejection, gateway::ConnectError, hub::RestoreError};
-use roomcast_http::{Problem, Reason, Refusal, Response};
+use roomcast_core::{CloseCode, Rejection, gateway::ConnectError, hub::RestoreError};
+use roomcast_http::{Problem, Reason};
 
 use crate::{gateways::FactoryFault, store::StoreError};
-
-const NAMESPACES: Refusal =
-    Refusal::overloaded("too many namespaces: raise --namespaces-max, or try later")
-        .with_reason(Reason::Namespaces);
-
-/// Why a request is not upgraded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Denial {
-    /// By the server.
-    Refusal(Refusal),
-    /// By the application.
-    Rejection(Rejection),
-}
-
-impl Denial {
-    /// The answer to the request.
-    pub(crate) fn response(&self) -> Response {
-        match self {
-            Self::Refusal(refusal) => Problem::from(*refusal).into(),
-            Self::Rejection(rejection) => rejection.into(),
-        }
-    }
-
-    /// The reason under which it is counted; `None` for a fault of the application.
-    pub(crate) fn reason(&self) -> Option<Reason> {
-        match self {
-            Self::Refusal(refusal) => Problem::from(*refusal).reason(),
-            Self::Rejection(rejection) => reason_of(rejection),
-        }
-    }
-}
-
-fn reason_of(rejection: &Rejection) -> Option<Reason> {
-    (rejection.code() != ErrorCode::Internal).then_some(Reason::Application)
-}
-
-impl From<Refusal> for Denial {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refusal(refusal)
-    }
-}
-
-impl From<Rejection> for Denial {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejection(rejection)
-    }
-}
-
-impl From<OpenError> for Denial {
-    fn from(fault: OpenError) -> Self {
-        match fault {
-            OpenError::Full { limit } => NAMESPACES.with_limit(limit).into(),
-            OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_) => {
-                Rejection::internal().into()
-            }
-        }
-    }
-}
 
 /// What is said through an open socket to a connection that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +33,7 @@ impl Farewell {
     pub(crate) fn new(fault: ConnectError, raw: bool) -> Self {
         match fault {
             ConnectError::Rejected(rejection) => {
-                let told = Self::from(rejection);
+                let told = Self::from(Problem::from(rejection));
                 Self {
                     frame: told.frame.filter(|_| !raw),
                     ..told
@@ -107,38 +49,39 @@ impl Farewell {
     }
 }
 
-impl From<Rejection> for Farewell {
-    fn from(rejection: Rejection) -> Self {
+impl From<Problem> for Farewell {
+    fn from(problem: Problem) -> Self {
+        let (frame, code, counted) = (problem.frame(), problem.close_code(), problem.reason());
+        let reason = if let Problem::Rejected(rejection) = problem {
+            rejection.reason().to_owned().into()
+        } else {
+            problem.close_reason().into()
+        };
         Self {
-            frame: Some(rejection.frame()),
-            code: rejection.close_code(),
-            counted: reason_of(&rejection),
-            reason: rejection.reason().to_owned().into(),
-        }
-    }
-}
-
-impl From<Denial> for Farewell {
-    fn from(denial: Denial) -> Self {
-        match denial {
-            Denial::Rejection(rejection) => rejection.into(),
-            Denial::Refusal(refusal) => Self {
-                frame: Some(refusal.frame()),
-                code: refusal.close_code(),
-                reason: refusal.close_reason().into(),
-                counted: Problem::from(refusal).reason(),
-            },
+            frame: Some(frame),
+            code,
+            reason,
+            counted,
         }
     }
 }
 
 impl From<OpenError> for Farewell {
     fn from(fault: OpenError) -> Self {
+        if !matches!(fault, OpenError::Full { .. }) {
+            return Problem::from(fault).into();
+        }
+        Self {
+            counted: Some(Reason::Namespaces),
+            ..Self::FULL
+        }
+    }
+}
+
+impl From<OpenError> for Problem {
+    fn from(fault: OpenError) -> Self {
         match fault {
-            OpenError::Full { .. } => Self {
-                counted: Some(Reason::Namespaces),
-                ..Self::FULL
-            },
+            OpenError::Full { limit } => Self::Namespaces(limit),
             OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_) => {
                 Rejection::internal().into()
             }

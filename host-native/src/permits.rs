@@ -9,16 +9,7 @@ use std::{
     },
 };
 
-use roomcast_http::{Reason, Refusal};
-
-const CONNECTIONS: Refusal = Refusal::overloaded(
-    "too many connections: raise --connections-max or the limit of open files, or try later",
-)
-.with_reason(Reason::Connections);
-const CONNECTIONS_PER_ADDRESS: Refusal = Refusal::overloaded(
-    "too many connections from this address: raise --connections-per-address-max, or close others first",
-)
-.with_reason(Reason::ConnectionsPerAddress);
+use roomcast_http::Problem;
 
 /// A bounded number of something.
 #[derive(Debug)]
@@ -143,17 +134,17 @@ impl Permit {
     /// # Errors
     ///
     /// When there is none.
-    pub(crate) fn take(connections: &Arc<Connections>, address: IpAddr) -> Result<Self, Refusal> {
+    pub(crate) fn take(connections: &Arc<Connections>, address: IpAddr) -> Result<Self, Problem> {
         let address = counted(address);
         let reserved = connections.permits.reserve();
-        reserved.map_err(|max| CONNECTIONS.with_limit(max))?;
+        reserved.map_err(Problem::Connections)?;
         if let Some(max) = connections.per_address_max {
             let mut addresses = connections.addresses();
             let count = addresses.entry(address).or_default();
             if *count >= max {
                 drop(addresses);
                 connections.permits.release();
-                return Err(CONNECTIONS_PER_ADDRESS.with_limit(max));
+                return Err(Problem::ConnectionsPerAddress(max));
             }
             *count += 1;
         }

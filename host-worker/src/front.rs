@@ -2,16 +2,16 @@
 
 use std::cell::RefCell;
 
-use roomcast_core::{ErrorCode, Rejection, Timestamp, hub::RequestError};
+use roomcast_core::Rejection;
 use roomcast_http::{
-    ApiRequest, Problem, Reason, Refusal, RefusalNotices, Response, Route, Upgrade,
-    settings::SettingError,
+    ApiCall, ApiRequest, Problem, RefusalNotices, Response, Route, Upgrade, settings::SettingError,
 };
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 
 use crate::{
-    http::{Head, refuse, reject},
+    http::Head,
+    object::millis,
     settings::{Settings, variables},
 };
 
@@ -121,11 +121,11 @@ impl Front {
         let head = Head::read(request);
         let response = match self.decide(&head) {
             Ok(Verdict::Namespace(name)) => return Ok(name.into()),
-            Ok(Verdict::Refusal(response)) => Ok(response),
             Ok(Verdict::Response(response)) => head.answer(response),
-            Err(problem) => head.answer(problem.into()),
+            Ok(Verdict::Refusal(problem)) => head.refuse(problem),
+            Err(problem) => head.answer(problem),
         };
-        response.map(Into::into).map_err(thrown)
+        response.map(Into::into)
     }
 
     /// Checks a request of the API to its end, with its body: `undefined`, or the response to a bad
@@ -136,37 +136,25 @@ impl Front {
         body: &[u8],
     ) -> Result<Option<web_sys::Response>, JsValue> {
         let head = Head::read(request);
-        match read(&head, &self.settings, body) {
-            Ok(_) => Ok(None),
-            Err(problem) => head.answer(problem.into()).map(Some).map_err(thrown),
-        }
+        let problem = read(&head, &self.settings, body).err();
+        problem.map(|problem| head.answer(problem)).transpose()
     }
 
     /// The response to a request whose body is too large.
     #[wasm_bindgen(js_name = tooLarge)]
     pub fn too_large(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let problem = Problem::body_too_large(self.settings.body_bytes_max);
-        Head::read(request).answer(problem.into()).map_err(thrown)
+        Head::read(request).answer(Problem::BodyTooLarge(self.settings.body_bytes_max))
     }
 
     /// The response to a request whose body takes too long.
     #[wasm_bindgen(js_name = tooLate)]
     pub fn too_late(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let problem = Problem::new(ErrorCode::Timeout, "the body did not arrive in time");
-        Head::read(request).answer(problem.into()).map_err(thrown)
+        Head::read(request).answer(Problem::BodyLate)
     }
 
     /// The response to a request that nothing was done for, and that may be made again.
     pub fn unavailable(request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let refusal = Refusal::unavailable(
-            "the namespace could not save its state or be reached, and did nothing: try again",
-        );
-        let head = Head::read(request);
-        let told = match Upgrade::check(&head.request()) {
-            Ok(upgrade) if upgrade.refuse_in_band => refuse(&refusal, upgrade),
-            _ => head.answer(Problem::from(refusal).into()),
-        };
-        told.map_err(thrown)
+        Head::read(request).refuse(Problem::Unsaved)
     }
 
     /// The response to a request that met a fault of the server.
@@ -174,33 +162,23 @@ impl Front {
         request: &web_sys::Request,
         detail: String,
     ) -> Result<web_sys::Response, JsValue> {
-        let problem = Problem::new(ErrorCode::Internal, detail);
-        Head::read(request).answer(problem.into()).map_err(thrown)
+        Head::read(request).answer(Problem::Setting(detail))
     }
 
     /// The response to a request that the module trapped over.
     pub fn failed(request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let head = Head::read(request);
-        let told = match Upgrade::check(&head.request()) {
-            Ok(upgrade) if upgrade.refuse_in_band => reject(&head, &Rejection::internal(), upgrade),
-            _ => {
-                let problem = Problem::from(RequestError::Internal);
-                head.answer(problem.into())
-            }
-        };
-        told.map_err(thrown)
+        match head.in_band() {
+            Some(_) => head.refuse(Rejection::internal().into()),
+            None => head.answer(Problem::Internal),
+        }
     }
 
     /// Logs a refused origin, which a browser shows nobody, once a minute.
-    fn warn(&self, refusal: Refusal, head: &Head) {
-        let Some(reason @ Reason::Origin) = Problem::from(refusal).reason() else {
-            return;
-        };
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        // milliseconds since 1970
-        let now = Timestamp::from_millis(js_sys::Date::now() as u64);
-        let mut notices = self.notices.borrow_mut();
-        if let Some(notice) = notices.notice(reason, &head.request(), now) {
+    fn warn(&self, problem: &Problem, head: &Head) {
+        let (mut notices, now) = (self.notices.borrow_mut(), millis(js_sys::Date::now()));
+        let notice = |reason| notices.notice(reason, &head.request(), now);
+        if let Some(notice) = problem.reason().and_then(notice) {
             worker::console_warn!("roomcast: {notice}");
         }
     }
@@ -213,23 +191,15 @@ impl Front {
             Route::Health => Verdict::Response(Response::health()),
             Route::Ready => Verdict::Response(Response::ready(false)),
             Route::Options { allow } => Verdict::Response(Response::options(allow)),
-            Route::Metrics => {
-                let detail =
-                    "a Worker has no metrics of its own: the platform's dashboard has them";
-                return Err(Problem::new(ErrorCode::NotFound, detail));
-            }
+            Route::Metrics => return Err(Problem::NoMetrics),
             Route::Socket { namespace } => {
-                let upgrade = Upgrade::check(&request)?;
-                let admitted = access.admit(&request, namespace);
-                if let Err(refusal) = &admitted {
-                    self.warn(*refusal, head);
-                }
-                match admitted {
+                Upgrade::check(&request)?;
+                match access.admit(&request, namespace) {
                     Ok(()) => Verdict::Namespace(namespace.to_owned()),
-                    Err(refusal) if upgrade.refuse_in_band => Verdict::Refusal(
-                        refuse(&refusal, upgrade).map_err(|fault| internal(&fault))?,
-                    ),
-                    Err(refusal) => return Err(refusal.into()),
+                    Err(problem) => {
+                        self.warn(&problem, head);
+                        Verdict::Refusal(problem)
+                    }
                 }
             }
             Route::Api => {
@@ -243,28 +213,14 @@ impl Front {
 
 enum Verdict {
     Response(Response),
-    Refusal(web_sys::Response),
+    Refusal(Problem),
     Namespace(String),
 }
 
 /// A call of the API, whole.
-pub(crate) fn read(
-    head: &Head,
-    settings: &Settings,
-    body: &[u8],
-) -> Result<roomcast_http::ApiCall, Problem> {
-    let request = head.request();
-    match ApiRequest::read(&request, &settings.access, &settings.limits)? {
+pub(crate) fn read(head: &Head, settings: &Settings, body: &[u8]) -> Result<ApiCall, Problem> {
+    match ApiRequest::read(&head.request(), &settings.access, &settings.limits)? {
         ApiRequest::Call(call) => Ok(call),
         ApiRequest::Send(head) => head.with_body(body),
     }
-}
-
-fn internal(fault: &worker::Error) -> Problem {
-    worker::console_error!("a refusal could not be sent: {fault}");
-    RequestError::Internal.into()
-}
-
-pub(crate) fn thrown(fault: worker::Error) -> JsValue {
-    fault.to_string().into()
 }

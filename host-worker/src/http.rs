@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use js_sys::Array;
-use roomcast_core::{CloseCode, Rejection, gateway::UpgradeRequest};
-use roomcast_http::{Headers, Refusal, Request, Response, SUBPROTOCOL, Upgrade};
+use roomcast_core::gateway::UpgradeRequest;
+use roomcast_http::{Headers, Problem, Request, Response, SUBPROTOCOL, Upgrade};
+use wasm_bindgen::JsValue;
 use worker::{WebSocketPair, worker_sys::web_sys};
 
 /// The head of a platform's request.
@@ -85,8 +86,15 @@ impl Head {
         }
     }
 
-    /// The response as the platform sends it.
-    pub(crate) fn answer(&self, response: Response) -> worker::Result<web_sys::Response> {
+    /// The response as the platform sends it. What is thrown is a text.
+    pub(crate) fn answer(
+        &self,
+        response: impl Into<Response>,
+    ) -> Result<web_sys::Response, JsValue> {
+        self.sent(response.into()).map_err(thrown)
+    }
+
+    fn sent(&self, response: Response) -> worker::Result<web_sys::Response> {
         let headers = worker::Headers::new();
         for (name, value) in response.headers {
             headers.set(name, value)?;
@@ -102,41 +110,38 @@ impl Head {
             .with_headers(headers);
         Ok(answer.into())
     }
+
+    /// The upgrade that the request asks for, when it wants to be refused by the socket.
+    pub(crate) fn in_band(&self) -> Option<Upgrade> {
+        let upgrade = Upgrade::check(&self.request()).ok();
+        upgrade.filter(|upgrade| upgrade.refuse_in_band)
+    }
+
+    /// The response that says why there is no WebSocket: by the socket when that was asked for.
+    pub(crate) fn refuse(&self, problem: Problem) -> Result<web_sys::Response, JsValue> {
+        match self.in_band() {
+            Some(upgrade) => refuse_in_band(&problem, upgrade).map_err(thrown),
+            None => self.answer(problem),
+        }
+    }
 }
 
 /// Opens the socket, says in it why it may not stay, and closes it.
-pub(crate) fn refuse(refusal: &Refusal, upgrade: Upgrade) -> worker::Result<web_sys::Response> {
-    let (code, reason) = (refusal.close_code(), refusal.close_reason());
-    turn_away(&refusal.frame(), code, reason, upgrade)
-}
-
-/// Says that the application does not want a connection: by the socket when that was asked for.
-pub(crate) fn reject(
-    head: &Head,
-    rejection: &Rejection,
-    upgrade: Upgrade,
-) -> worker::Result<web_sys::Response> {
-    if !upgrade.refuse_in_band {
-        return head.answer(rejection.into());
-    }
-    let (code, reason) = (rejection.close_code(), rejection.code().as_str());
-    turn_away(&rejection.frame(), code, reason, upgrade)
-}
-
-fn turn_away(
-    frame: &str,
-    code: CloseCode,
-    reason: &str,
-    upgrade: Upgrade,
-) -> worker::Result<web_sys::Response> {
+fn refuse_in_band(problem: &Problem, upgrade: Upgrade) -> worker::Result<web_sys::Response> {
     let pair = WebSocketPair::new()?;
     pair.server.accept()?;
-    pair.server.send_with_str(frame)?;
-    pair.server.close(Some(code.as_u16()), Some(reason))?;
+    pair.server.send_with_str(problem.frame())?;
+    let code = problem.close_code().as_u16();
+    pair.server
+        .close(Some(code), Some(problem.close_reason()))?;
     let headers = worker::Headers::new();
     if upgrade.welcome {
         headers.set("sec-websocket-protocol", SUBPROTOCOL)?;
     }
     let answer = worker::Response::from_websocket(pair.client)?.with_headers(headers);
     Ok(answer.into())
+}
+
+fn thrown(fault: worker::Error) -> JsValue {
+    fault.to_string().into()
 }

@@ -222,9 +222,7 @@ impl<P: Platform> Namespace<P> {
             (None, None) => return Ok(()),
         };
         self.platform.save_serial(serial)?;
-        self.load_histories()?;
-        self.carry_out();
-        self.save(None, conn)?;
+        self.do_and_save(None, conn)?;
         if let Some(conn) = conn {
             self.attachments.clear();
             self.attach(conn)?;
@@ -329,11 +327,8 @@ impl<P: Platform> Namespace<P> {
         };
         let learned = key.filter(|key| app.hub().key_state(now, key).is_none());
         let answer = call.run(now, &mut Awake { now, app, out });
-        let saved = self.save_key(now, learned).and_then(|()| {
-            self.load_histories()?;
-            self.carry_out();
-            self.save(None, None)
-        });
+        let saved = self.save_key(now, learned);
+        let saved = saved.and_then(|()| self.do_and_save(None, None));
         self.settle(saved)?;
         Ok(answer)
     }
@@ -394,10 +389,7 @@ impl<P: Platform> Namespace<P> {
 
     /// Carries out and saves what an input caused. `heard` is whose message it was.
     fn finish(&mut self, heard: Option<ConnId>) -> Result<(), Fault> {
-        let saved = self.load_histories().and_then(|()| {
-            self.carry_out();
-            self.save(heard, None)
-        });
+        let saved = self.do_and_save(heard, None);
         self.settle(saved)
     }
 
@@ -437,9 +429,11 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// Saves what the commands changed. The attachment of `opened` is not written: it has no socket
-    /// yet.
-    fn save(&mut self, heard: Option<ConnId>, opened: Option<ConnId>) -> Result<(), Fault> {
+    /// Carries out the commands, and saves what they changed. The attachment of `opened` is not
+    /// written: it has no socket yet.
+    fn do_and_save(&mut self, heard: Option<ConnId>, opened: Option<ConnId>) -> Result<(), Fault> {
+        self.load_histories()?;
+        self.carry_out();
         self.save_attachments(heard, opened)?;
         self.save_kept()
     }
@@ -457,15 +451,14 @@ impl<P: Platform> Namespace<P> {
         changed.extend(heard.filter(|_| rated || limits.heartbeat.is_some()));
         self.attachments.clear();
         for command in &self.out {
-            match command {
-                Command::Persist { conn } | Command::Ping { conn } => changed.push(conn),
-                Command::Close { conn, .. } if Some(conn) == opened => {}
-                // Should the close frame get lost, nobody wakes.
-                Command::Close { conn, .. } => self.attachments.push_none(conn.slot()),
-                Command::Send { .. }
-                | Command::Append { .. }
-                | Command::PersistRoom { .. }
-                | Command::LoadHistory { .. } => {}
+            if let Command::Persist { conn } | Command::Ping { conn } = command {
+                changed.push(conn);
+            }
+            // Should the close frame get lost, nobody wakes.
+            if let Command::Close { conn, .. } = command
+                && Some(conn) != opened
+            {
+                self.attachments.push_none(conn.slot());
             }
         }
         changed.retain(|&conn| Some(conn) != opened);

@@ -6,7 +6,7 @@ use roomcast_core::{
     CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, gateway::ConnectError,
     hub::KeyState, hub::Refused, room::HistoryMessage,
 };
-use roomcast_http::{Problem, Refusal, SUBPROTOCOL, Upgrade};
+use roomcast_http::{Problem, SUBPROTOCOL, Upgrade};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{
@@ -15,9 +15,9 @@ use worker::{
 };
 
 use crate::{
-    front::{read, settings, thrown},
+    front::{read, settings},
     handle::Remote,
-    http::{Head, refuse, reject},
+    http::Head,
     mount::Application,
     namespace::Namespace,
     platform::{Attachments, Fault, Kept, Platform, Saved},
@@ -38,7 +38,7 @@ pub struct Object {
     namespace: Namespace<Edge>,
     settings: Settings,
     /// Who is about to be connected.
-    admitted: Option<(Upgrade, Handshake)>,
+    admitted: Option<Handshake>,
 }
 
 #[wasm_bindgen(js_class = Namespace)]
@@ -81,26 +81,25 @@ impl Object {
         let head = Head::read(request);
         let upgrade = match Upgrade::check(&head.request()) {
             Ok(upgrade) => upgrade,
-            Err(problem) => return told(head.answer(problem.into())),
+            Err(problem) => return head.answer(problem).map(Into::into),
         };
-        let fields = if self.namespace.has_application() {
-            head.fields()
-        } else {
-            Vec::new()
+        let fields = match self.namespace.has_application() {
+            true => head.fields(),
+            false => Vec::new(),
         };
         let fields = fields.iter().map(|(name, value)| (&**name, &**value));
         let fields: Vec<_> = fields.collect();
         let admitted = self.namespace.upgrade(&head.upgrade_request(&fields));
         let admission = match admitted.map_err(text)? {
             Ok(admission) => admission,
-            Err(rejection) => return told(reject(&head, &rejection, upgrade)),
+            Err(rejection) => return head.refuse(rejection.into()).map(Into::into),
         };
         let ours = (upgrade.welcome && !self.namespace.is_raw()).then_some(SUBPROTOCOL);
         let chosen = admission.subprotocol.as_deref().or(ours);
         let subprotocol = chosen.map_or(JsValue::UNDEFINED, Into::into);
         let welcome = chosen == Some(SUBPROTOCOL);
         let handshake = admission.handshake(Handshake::new().with_welcome(welcome));
-        self.admitted = Some((upgrade, handshake));
+        self.admitted = Some(handshake);
         Ok(subprotocol)
     }
 
@@ -109,27 +108,16 @@ impl Object {
         &mut self,
         request: &web_sys::Request,
     ) -> Result<Option<web_sys::Response>, JsValue> {
-        let (upgrade, handshake) = self.admitted.take().ok_or("nobody is admitted")?;
-        let head = Head::read(request);
-        let refused = match self.namespace.connect(handshake).map_err(text)? {
+        let handshake = self.admitted.take().ok_or("nobody is admitted")?;
+        let problem = match self.namespace.connect(handshake).map_err(text)? {
             Ok(()) => return Ok(None),
-            Err(ConnectError::Rejected(rejection)) => reject(&head, &rejection, upgrade),
-            Err(error) => {
-                let refusal = Refusal::overloaded(
-                    "too many connections in this namespace: raise ROOMCAST_CONNECTIONS_MAX, or try later",
-                );
-                let refusal = match error {
-                    ConnectError::Refused(Refused::Full { limit }) => refusal.with_limit(limit),
-                    ConnectError::Refused(_) | ConnectError::Rejected(_) | _ => refusal,
-                };
-                if upgrade.refuse_in_band {
-                    refuse(&refusal, upgrade)
-                } else {
-                    head.answer(Problem::from(refusal).into())
-                }
+            Err(ConnectError::Rejected(rejection)) => rejection.into(),
+            Err(ConnectError::Refused(Refused::Full { limit })) => {
+                Problem::ConnectionsPerNamespace(Some(limit))
             }
+            Err(ConnectError::Refused(_) | _) => Problem::ConnectionsPerNamespace(None),
         };
-        refused.map(Some).map_err(thrown)
+        Head::read(request).refuse(problem).map(Some)
     }
 
     /// Answers a request of the API.
@@ -143,11 +131,10 @@ impl Object {
             Ok(call) => self.namespace.call(&call).map_err(text)?,
             Err(problem) => Err(problem),
         };
-        let response = match answer {
-            Ok(answer) => answer.into(),
-            Err(problem) => problem.into(),
-        };
-        head.answer(response).map_err(thrown)
+        match answer {
+            Ok(answer) => head.answer(answer),
+            Err(problem) => head.answer(problem),
+        }
     }
 
     /// A text message arrived.
@@ -235,10 +222,6 @@ impl Object {
     }
 }
 
-fn told(response: worker::Result<web_sys::Response>) -> Result<JsValue, JsValue> {
-    response.map(Into::into).map_err(thrown)
-}
-
 fn text(fault: Fault) -> JsValue {
     fault.to_string().into()
 }
@@ -261,7 +244,7 @@ const fn slot(slot: usize) -> u32 {
 
 /// A time of the platform's clock: whole milliseconds since 1970.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-const fn millis(ms: f64) -> Timestamp {
+pub(crate) const fn millis(ms: f64) -> Timestamp {
     Timestamp::from_millis(ms as u64)
 }
 

@@ -26,7 +26,7 @@ impl Fault {
 }
 
 /// What the storage holds of a namespace.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Saved {
     pub(crate) epoch: String,
     pub(crate) state: HubState,

@@ -9,12 +9,17 @@ use roomcast_core::{
     room::HistoryMessage,
 };
 use serde::Deserialize;
-use worker::{SqlStorage, SqlStorageValue};
+use worker::SqlStorage;
 
-use self::{rooms::Rooms, value::Text};
+use self::{
+    rooms::Rooms,
+    sql::{Sql, number},
+    value::{Value, integer},
+};
 use crate::platform::{Fault, Kept, Saved};
 
 mod rooms;
+mod sql;
 mod value;
 
 /// The tables. A later version of them begins by reading `version`.
@@ -44,7 +49,7 @@ const VERSION: i64 = 1;
 
 #[derive(Debug)]
 pub(crate) struct Storage {
-    sql: SqlStorage,
+    sql: Sql,
     /// A new one for a namespace that was never saved.
     epoch: String,
     /// Whether the tables are there, and that of the application.
@@ -72,13 +77,13 @@ struct StateRow {
 
 #[derive(Deserialize)]
 struct KeyRow {
-    state: Text,
+    state: Value,
 }
 
 impl KeyRow {
     /// `None` when it is damaged.
     fn read(self) -> Option<KeyState> {
-        serde_json::from_str(&self.state.0?).ok()
+        serde_json::from_str(&self.state.text()?).ok()
     }
 }
 
@@ -86,7 +91,7 @@ impl Storage {
     pub(crate) fn new(sql: SqlStorage, epoch: String) -> Self {
         Self {
             rooms: Rooms::default(),
-            sql,
+            sql: Sql(sql),
             epoch,
             made: false,
             application_made: false,
@@ -95,42 +100,37 @@ impl Storage {
 
     /// What was saved, without keys that have expired at `now`.
     pub(crate) fn load(&mut self, now: Timestamp) -> Result<Saved, Fault> {
-        let saved = self.read(now).map_err(|fault| reading(&fault))?;
-        if let Some(saved) = saved? {
+        if let Some(saved) = self.read(now)? {
             self.epoch.clone_from(&saved.epoch);
             return Ok(saved);
         }
         Ok(Saved {
             epoch: self.epoch.clone(),
-            state: HubState::default(),
-            rooms: Vec::new(),
-            unreadable: Vec::new(),
-            damaged: 0,
-            application: String::new(),
+            ..Saved::default()
         })
     }
 
-    fn read(&mut self, now: Timestamp) -> worker::Result<Result<Option<Saved>, Fault>> {
+    fn read(&mut self, now: Timestamp) -> Result<Option<Saved>, Fault> {
+        let unreadable = |why: String| Fault::new("the storage cannot be read", why);
         const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application', 'rooms')";
-        let tables: Vec<TableRow> = self.sql.exec(TABLES, None)?.to_array()?;
+        let tables: Vec<TableRow> = self.sql.read(TABLES, vec![])?;
         let has = |name| tables.iter().any(|table| table.name == name);
         self.made = has("namespace");
         self.application_made = has("application");
         if !self.made {
-            return Ok(Ok(None));
+            return Ok(None);
         }
         const NAMESPACE: &str = "SELECT version, epoch, next_serial FROM namespace";
-        let rows: Vec<NamespaceRow> = self.sql.exec(NAMESPACE, None)?.to_array()?;
+        let rows: Vec<NamespaceRow> = self.sql.read(NAMESPACE, vec![])?;
         let Some(row) = rows.into_iter().next() else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
         if integer(row.version) != Some(VERSION as u64) {
             let why = format!("its version is {}, known is {VERSION}", row.version);
-            return Ok(Err(Fault::new("the storage cannot be read", why)));
+            return Err(unreadable(why));
         }
         const KEYS: &str = "SELECT state FROM keys WHERE expires_ms > ?";
-        let now = vec![number(now.as_millis())];
-        let rows: Vec<KeyRow> = self.sql.exec(KEYS, now)?.to_array()?;
+        let rows: Vec<KeyRow> = self.sql.read(KEYS, vec![number(now.as_millis())])?;
         let rows_read = rows.len();
         // Without one that is damaged a request that is repeated counts as new.
         let keys: Vec<KeyState> = rows.into_iter().filter_map(KeyRow::read).collect();
@@ -139,40 +139,32 @@ impl Storage {
         let mut kept = Vec::new();
         if self.application_made {
             const STATE: &str = "SELECT state FROM application";
-            kept = self.sql.exec(STATE, None)?.to_array::<StateRow>()?;
+            kept = self.sql.read::<StateRow>(STATE, vec![])?;
         }
         let application = kept.pop().map(|row| row.state).unwrap_or_default();
         let loaded = self.rooms.load(&self.sql, has("rooms"))?;
         // Without their number the histories_opened of histories might come again: they count in a new epoch.
-        let epoch = if self.rooms.is_renewed() {
-            self.epoch.clone()
-        } else {
-            row.epoch
+        let epoch = match self.rooms.is_renewed() {
+            true => self.epoch.clone(),
+            false => row.epoch,
         };
-        Ok(match state {
-            Some(state) => Ok(Some(Saved {
-                epoch,
-                state: state
-                    .with_keys(keys)
-                    .with_histories_opened(loaded.histories_opened),
-                rooms: loaded.rooms,
-                unreadable: loaded.unreadable,
-                damaged: keys_damaged + loaded.damaged,
-                application,
-            })),
-            None => Err(Fault::new("the storage cannot be read", "a bad number")),
-        })
+        let state = state.ok_or_else(|| unreadable("a bad number".to_owned()))?;
+        Ok(Some(Saved {
+            epoch,
+            state: state
+                .with_keys(keys)
+                .with_histories_opened(loaded.histories_opened),
+            rooms: loaded.rooms,
+            unreadable: loaded.unreadable,
+            damaged: keys_damaged + loaded.damaged,
+            application,
+        }))
     }
 
     pub(crate) fn save_serial(&mut self, next: u64) -> Result<(), Fault> {
-        self.write_serial(next).map_err(|fault| writing(&fault))
-    }
-
-    fn write_serial(&mut self, next: u64) -> worker::Result<()> {
         self.make()?;
         const SAVE: &str = "UPDATE namespace SET next_serial = ?";
-        self.sql.exec(SAVE, vec![number(next)])?;
-        Ok(())
+        self.sql.write(SAVE, vec![number(next)])
     }
 
     pub(crate) fn save_key(
@@ -183,42 +175,35 @@ impl Storage {
     ) -> Result<(), Fault> {
         let state = serde_json::to_string(key)
             .map_err(|fault| Fault::new("an idempotency key cannot be encoded", fault))?;
-        self.write_key(key, state, now, keys_max)
-            .map_err(|fault| writing(&fault))
-    }
-
-    fn write_key(
-        &mut self,
-        key: &KeyState,
-        state: String,
-        now: Timestamp,
-        keys_max: usize,
-    ) -> worker::Result<()> {
         self.make()?;
         const EXPIRED: &str = "DELETE FROM keys WHERE expires_ms <= ?";
-        self.sql.exec(EXPIRED, vec![number(now.as_millis())])?;
+        self.sql.write(EXPIRED, vec![number(now.as_millis())])?;
         const SAVE: &str = "INSERT OR REPLACE INTO keys (key, expires_ms, state) VALUES (?, ?, ?)";
         let expires = number(key.expires().as_millis());
-        self.sql
-            .exec(SAVE, vec![key.key().into(), expires, state.into()])?;
+        let values = vec![key.key().into(), expires, state.into()];
+        self.sql.write(SAVE, values)?;
         const SURPLUS: &str = "DELETE FROM keys WHERE key IN
             (SELECT key FROM keys ORDER BY expires_ms DESC, key DESC LIMIT -1 OFFSET ?)";
-        self.sql.exec(SURPLUS, vec![number(keys_max as u64)])?;
-        Ok(())
+        self.sql.write(SURPLUS, vec![number(keys_max as u64)])
     }
 
     /// Writes what belongs to no connection. More than one statement, unless there are no rooms: it is
     /// for the caller to take all of them back when one fails.
     pub(crate) fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
         if !kept.rooms.is_empty() {
-            self.make().map_err(|fault| writing(&fault))?;
+            self.make()?;
             self.rooms.save(&self.sql, kept, &self.epoch)?;
         }
-        if let Some(state) = kept.application {
-            self.write_application(state)
-                .map_err(|fault| writing(&fault))?;
+        let Some(state) = kept.application else {
+            return Ok(());
+        };
+        self.make()?;
+        if !self.application_made {
+            self.sql.write(APPLICATION, vec![])?;
+            self.application_made = true;
         }
-        Ok(())
+        const SAVE: &str = "INSERT OR REPLACE INTO application (only, state) VALUES (0, ?)";
+        self.sql.write(SAVE, vec![state.into()])
     }
 
     /// The messages of a room that have these offsets.
@@ -230,44 +215,14 @@ impl Storage {
         self.rooms.history(&self.sql, room, offsets)
     }
 
-    fn write_application(&mut self, state: &str) -> worker::Result<()> {
-        self.make()?;
-        if !self.application_made {
-            self.sql.exec(APPLICATION, None)?;
-            self.application_made = true;
-        }
-        const SAVE: &str = "INSERT OR REPLACE INTO application (only, state) VALUES (0, ?)";
-        self.sql.exec(SAVE, vec![state.into()])?;
-        Ok(())
-    }
-
-    fn make(&mut self) -> worker::Result<()> {
+    fn make(&mut self) -> Result<(), Fault> {
         if !self.made {
-            self.sql.exec(SCHEMA, None)?;
+            self.sql.write(SCHEMA, vec![])?;
             const FIRST: &str = "INSERT OR IGNORE INTO namespace (only, version, epoch, next_serial) VALUES (0, ?, ?, 0)";
             let values = vec![VERSION.into(), self.epoch.as_str().into()];
-            self.sql.exec(FIRST, values)?;
+            self.sql.write(FIRST, values)?;
             self.made = true;
         }
         Ok(())
     }
-}
-
-/// SQLite's integers come back as JavaScript's numbers.
-fn integer(number: f64) -> Option<u64> {
-    const SAFE: f64 = 9_007_199_254_740_991.0;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // just looked at
-    (number.fract() == 0.0 && (0.0..=SAFE).contains(&number)).then_some(number as u64)
-}
-
-fn number(number: u64) -> SqlStorageValue {
-    i64::try_from(number).unwrap_or(i64::MAX).into()
-}
-
-fn reading(fault: &worker::Error) -> Fault {
-    Fault::new("the storage cannot be read", fault)
-}
-
-fn writing(fault: &worker::Error) -> Fault {
-    Fault::new("the storage cannot be written", fault)
 }

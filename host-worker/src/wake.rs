@@ -151,10 +151,7 @@ mod tests {
         let saved = Saved {
             epoch: "e".to_owned(),
             state,
-            rooms: Vec::new(),
-            unreadable: Vec::new(),
-            damaged: 0,
-            application: String::new(),
+            ..Saved::default()
         };
         let woken = wake(&Config::new("e"), saved, attachments, || Box::new(()));
         let Wake { app, assigned, .. } = woken.expect("nothing that an application saved");
@@ -197,10 +194,7 @@ mod tests {
                 let saved = Saved {
                     epoch: "e".to_owned(),
                     state: state.clone(),
-                    rooms: Vec::new(),
-                    unreadable: Vec::new(),
-                    damaged: 0,
-                    application: String::new(),
+                    ..Saved::default()
                 };
                 let woken = wake(&Config::new("e"), saved, &attachments, || Box::new(()));
                 let Wake { app, assigned, .. } = woken.expect("a namespace");
@@ -246,9 +240,7 @@ mod tests {
                     epoch: "e".to_owned(),
                     state: HubState::default().with_histories_opened(hub.histories_opened()),
                     rooms: vec![damaged, rooms[1].clone()],
-                    unreadable: Vec::new(),
-                    damaged: 0,
-                    application: String::new(),
+                    ..Saved::default()
                 };
                 let woken = wake(&config, saved, &[], || Box::new(()));
                 let Wake { app, .. } = woken.expect("a namespace");

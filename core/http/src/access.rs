@@ -3,7 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use super::{
-    ApiKey, Headers, HostRule, OriginRule, Problem, Refusal, Request, Route,
+    ApiKey, Headers, HostRule, OriginRule, Problem, Request, Route,
     host_name::{host_only, is_loopback_host, is_upstream_host},
     origin::{may_connect, split},
     request::is_text,
@@ -90,7 +90,7 @@ impl Access {
         if is_open || self.takes_host(request) {
             route
         } else {
-            Err(Refusal::HOST.into())
+            Err(Problem::Host)
         }
     }
 
@@ -120,9 +120,9 @@ impl Access {
         &self,
         request: &Request<'_, H>,
         namespace: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Problem> {
         if !self.takes_host(request) {
-            return Err(Refusal::HOST);
+            return Err(Problem::Host);
         }
         let mut origins = request.headers.values("origin");
         let origin = origins.next().map(|origin| {
@@ -137,15 +137,12 @@ impl Access {
         if !may_connect(origin.as_deref(), &host, request.local, &self.allow_origins) {
             let is_page = origin.is_some_and(|origin| split(&origin).is_some());
             return Err(if is_page && is_upstream_host(host_only(&host)) {
-                Refusal::ORIGIN_BEHIND_PROXY
+                Problem::OriginBehindProxy
             } else {
-                Refusal::ORIGIN
+                Problem::Origin
             });
         }
-        if !self.has_namespace(namespace) {
-            return Err(Refusal::NAMESPACE);
-        }
-        Ok(())
+        self.check_namespace(namespace)
     }
 
     /// Whether a text is the name of a namespace, and listed where there is a list.
@@ -156,11 +153,13 @@ impl Access {
                 .as_ref()
                 .is_none_or(|names| names.iter().any(|listed| listed == name))
     }
-}
 
-/// What a refusal says about a name that [`Access::has_namespace`] does not know.
-pub(super) const NO_NAMESPACE: &str = "no such namespace: a name is 1 to 64 of A-Z a-z 0-9 _ -, and \
-    listed in ROOMCAST_NAMESPACES (--namespaces) where that is set";
+    /// The same as an error.
+    pub(super) fn check_namespace(&self, name: &str) -> Result<(), Problem> {
+        let found = self.has_namespace(name).then_some(());
+        found.ok_or(Problem::NoNamespace)
+    }
+}
 
 /// Whether a text is a namespace name: 1 to 64 of `A-Z a-z 0-9 _ -`.
 pub fn is_namespace(name: &str) -> bool {
@@ -208,7 +207,7 @@ mod tests {
             };
             let routed = access.route(&request);
             let found = !matches!(&routed, Err(problem) if problem.reason() == Some(Reason::Host));
-            let admitted = access.admit(&request, "default") != Err(Refusal::HOST);
+            let admitted = access.admit(&request, "default") != Err(Problem::Host);
             (found, admitted)
         };
         let here = [true, true, false];
@@ -264,12 +263,12 @@ mod tests {
         ] {
             assert_eq!(
                 refusal(host, page),
-                Err(Refusal::ORIGIN_BEHIND_PROXY),
+                Err(Problem::OriginBehindProxy),
                 "{host}"
             );
         }
-        assert_eq!(refusal("other.example", page), Err(Refusal::ORIGIN));
-        assert_eq!(refusal("127.0.0.1:3000", "null"), Err(Refusal::ORIGIN));
+        assert_eq!(refusal("other.example", page), Err(Problem::Origin));
+        assert_eq!(refusal("127.0.0.1:3000", "null"), Err(Problem::Origin));
     }
 
     #[test]
@@ -279,11 +278,11 @@ mod tests {
         let admit = |headers: &Pairs, name| access.admit(&request(headers, false), name);
         assert_eq!(admit(&[host, own], "default"), Ok(()));
         assert_eq!(admit(&[host], "default"), Ok(()));
-        let refused = Err(Refusal::ORIGIN);
+        let refused = Err(Problem::Origin);
         assert_eq!(admit(&[host, own, own], "default"), refused);
         let joined = ("origin", "https://a.com, https://a.com");
         assert_eq!(admit(&[host, joined], "default"), refused);
-        assert_eq!(admit(&[host, own], "a b"), Err(Refusal::NAMESPACE));
+        assert_eq!(admit(&[host, own], "a b"), Err(Problem::NoNamespace));
     }
 
     #[test]

@@ -7,21 +7,22 @@ mod send;
 
 use alloc::{
     borrow::{Cow, ToOwned},
-    format,
     string::String,
     vec::Vec,
 };
-use core::ops::Bound;
-
 use percent_encoding::percent_decode_str;
 
+use self::query::{Query, is_encoded, number};
 pub use self::{answer::Answer, call::ApiCall, send::SendHead};
-use self::{
-    answer::Found,
-    query::{Query, is_encoded, number},
-};
-use super::{Access, Headers, Problem, Reason, Request, access::NO_NAMESPACE};
-use roomcast_core::{CloseCode, ConnId, Limits, RoomName, ask::Ask, wire::Details};
+use super::{Access, Headers, Problem, Request};
+use roomcast_core::{CloseCode, ConnId, Limits, RoomName, ask::Ask};
+
+/// Bytes of an idempotency key, as the hub takes it.
+pub(super) const KEY_BYTES_MAX: usize = 128;
+/// Entries of one page of a list.
+pub(super) const PAGE_MAX: usize = 1000;
+/// What a close frame has room for beside the code: RFC 6455, section 5.5.
+pub(super) const REASON_BYTES_MAX: usize = 123;
 
 /// A request of the API that is understood, as far as its head goes.
 #[derive(Debug)]
@@ -46,13 +47,11 @@ impl ApiRequest {
         let segments = segments(request.path)?;
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         let (namespace, resource) = below_version(&segments)?;
-        if !access.has_namespace(namespace) {
-            return Err(Problem::not_found(NO_NAMESPACE).with_reason(Reason::Namespace));
-        }
+        access.check_namespace(namespace)?;
         let namespace = namespace.to_owned();
         let allow = methods(resource)?;
         if !allow.split(", ").any(|method| method == request.method) {
-            return Err(Problem::not_allowed(allow));
+            return Err(Problem::Method(allow));
         }
         let query = Query::read(request.query)?;
         if resource == ["send"] {
@@ -92,30 +91,21 @@ pub(super) fn allowed(path: &str) -> Result<&'static str, Problem> {
 /// The parts of a path behind `/api/`, decoded.
 fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Problem> {
     let path = path.strip_prefix("/api/").unwrap_or_default();
-    let fault = || {
-        Problem::bad_request(
-            "the path must be percent-encoded UTF-8: two hexadecimal digits behind each %, which is \
-             itself written %25",
-        )
-    };
     if !is_encoded(path) {
-        return Err(fault());
+        return Err(Problem::PathEncoding);
     }
     let segments = path.split('/');
-    segments
-        .map(|segment| {
-            percent_decode_str(segment)
-                .decode_utf8()
-                .map_err(|_| fault())
-        })
-        .collect()
+    let decoded = segments.map(|segment| percent_decode_str(segment).decode_utf8());
+    decoded
+        .collect::<Result<_, _>>()
+        .map_err(|_| Problem::PathEncoding)
 }
 
 /// The namespace, and what comes behind it.
 fn below_version<'a>(segments: &'a [&'a str]) -> Result<(&'a str, &'a [&'a str]), Problem> {
     match segments {
         ["v1", namespace, resource @ ..] => Ok((namespace, resource)),
-        _ => Err(Problem::not_found("the API is at /api/v1/{namespace}/")),
+        _ => Err(Problem::NoVersion),
     }
 }
 
@@ -129,13 +119,7 @@ fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
         | ["room", "members" | "history"] => "GET, HEAD, OPTIONS",
         ["rooms", _, "members", _] | ["room", "members", _] => "PUT, DELETE, OPTIONS",
         ["connections"] | ["connections", _] => "GET, HEAD, DELETE, OPTIONS",
-        _ => {
-            return Err(Problem::not_found(
-                "the API has send, rooms, rooms/{room}, rooms/{room}/members, \
-                 rooms/{room}/members/{conn}, rooms/{room}/history, connections, \
-                 connections/{conn}, and room with ?room= in place of rooms/{room}",
-            ));
-        }
+        _ => return Err(Problem::NoCall),
     })
 }
 
@@ -153,8 +137,7 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
                         ["history"] => &["room", "after", "before", "limit"],
                         _ => &["room"],
                     })?;
-                    let detail = "name the room: ?room=NAME, percent-encoded";
-                    return Err(Problem::bad_request(detail));
+                    return Err(Problem::RoomMissing);
                 }
             };
             (Some(&*name), rest)
@@ -171,31 +154,25 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
             query.only(&["prefix", "after", "limit"])?;
             Ask::Rooms {
                 limit: query.limit()?,
-                prefix: query.get("prefix").unwrap_or_default().to_owned(),
-                after: query.get("after").map(str::to_owned),
+                prefix: query.owned("prefix").unwrap_or_default(),
+                after: query.owned("after"),
             }
         }
         (["connections"], "DELETE") => {
             query.only(&["user", "code", "reason"])?;
             Ask::DisconnectUser {
-                user: query.get("user").map(str::to_owned).ok_or_else(|| {
-                    Problem::bad_request("name the user: ?user=NAME, or DELETE connections/{conn}")
-                })?,
+                user: query.owned("user").ok_or(Problem::UserMissing)?,
                 code: close_code(&query)?,
                 reason: close_reason(&query)?,
             }
         }
         (["connections"], _) => {
             query.only(&["user", "after", "limit"])?;
-            let fault = |_| Problem::bad_request("after must be a connection id");
+            let after = query.get("after").map(str::parse).transpose();
             Ask::Connections {
                 limit: query.limit()?,
-                after: query
-                    .get("after")
-                    .map(str::parse)
-                    .transpose()
-                    .map_err(fault)?,
-                user: query.get("user").map(str::to_owned),
+                after: after.map_err(|_| Problem::After)?,
+                user: query.owned("user"),
             }
         }
         (["connections", conn], "DELETE") => {
@@ -226,7 +203,7 @@ fn ask_of_room(
             query.only(&["after", "limit"])?;
             Ask::Presence {
                 room,
-                after: query.get("after").map(str::to_owned),
+                after: query.owned("after"),
                 limit: query.limit()?,
             }
         }
@@ -234,28 +211,17 @@ fn ask_of_room(
             query.only(&["after", "before", "limit"])?;
             Ask::History {
                 room,
-                offsets: (
-                    query
-                        .offset("after")?
-                        .map_or(Bound::Unbounded, Bound::Excluded),
-                    query
-                        .offset("before")?
-                        .map_or(Bound::Unbounded, Bound::Excluded),
-                ),
+                offsets: (query.offset("after")?, query.offset("before")?),
                 limit: query.limit()?,
             }
         }
         (["members", conn], method) => {
             query.only(&[])?;
             let conn = connection(conn)?;
-            if method == "PUT" {
-                Ask::Join {
-                    room,
-                    conn,
-                    meta: None,
-                }
-            } else {
-                Ask::Leave { room, conn }
+            let meta = None;
+            match method {
+                "PUT" => Ask::Join { room, conn, meta },
+                _ => Ask::Leave { room, conn },
             }
         }
         (_, _) => {
@@ -266,7 +232,7 @@ fn ask_of_room(
 }
 
 fn connection(text: &str) -> Result<ConnId, Problem> {
-    text.parse().map_err(|_| no_connection())
+    text.parse().map_err(|_| Problem::NoConnection)
 }
 
 fn close_code(query: &Query) -> Result<CloseCode, Problem> {
@@ -274,27 +240,11 @@ fn close_code(query: &Query) -> Result<CloseCode, Problem> {
         return Ok(CloseCode::REMOVED);
     };
     let code = number(code).and_then(|code| u16::try_from(code).ok());
-    code.and_then(CloseCode::new).ok_or_else(|| {
-        Problem::bad_request("code must be 1000, 1001, 1008, 1011, 1013 or 3000 to 4999")
-    })
+    code.and_then(CloseCode::new).ok_or(Problem::CloseCode)
 }
-
-/// What a close frame has room for beside the code: RFC 6455, section 5.5.
-const REASON_BYTES_MAX: usize = 123;
 
 fn close_reason(query: &Query) -> Result<String, Problem> {
     let reason = query.get("reason").unwrap_or("removed by the application");
-    if reason.len() > REASON_BYTES_MAX {
-        let detail = format!("reason must have at most {REASON_BYTES_MAX} bytes");
-        return Err(Problem::bad_request(detail).with_details(Details::limit(REASON_BYTES_MAX)));
-    }
-    Ok(reason.to_owned())
-}
-
-fn no_room() -> Problem {
-    Problem::not_found("there is no such room: nobody is in it, and it keeps no history")
-}
-
-fn no_connection() -> Problem {
-    Problem::not_found("no live connection has this id")
+    let fits = reason.len() <= REASON_BYTES_MAX;
+    fits.then(|| reason.to_owned()).ok_or(Problem::CloseReason)
 }

@@ -1,10 +1,9 @@
 //! The right to use the API.
 
 use super::{
-    Access, Headers, HostRule, OriginRule, Problem, Reason, Request,
+    Access, Headers, HostRule, OriginRule, Problem, Request,
     host_name::{host_only, is_loopback_host},
 };
-use roomcast_core::ErrorCode;
 
 impl Access {
     /// True when the settings let programs of this machine use the API without a key.
@@ -34,14 +33,7 @@ impl Access {
         is_proxied: bool,
     ) -> Result<(), Problem> {
         if self.api_keys.is_empty() {
-            let is_proxied = is_proxied || request.proxy_sign().is_some();
-            let fault = self.keyless_fault(request, is_proxied);
-            return match fault {
-                None => Ok(()),
-                Some(fault) => {
-                    Err(Problem::new(ErrorCode::Forbidden, fault).with_reason(Reason::KeylessApi))
-                }
-            };
+            return self.authorize_keyless(request, is_proxied);
         }
         let given = request.first("authorization");
         let given = given.as_deref().and_then(|value| {
@@ -53,49 +45,32 @@ impl Access {
         for key in &self.api_keys {
             known |= given.is_some_and(|given| key.matches(given));
         }
-        if known {
-            Ok(())
-        } else {
-            Err(Problem::new(
-                ErrorCode::Unauthorized,
-                "send Authorization: Bearer KEY, with a key that ROOMCAST_API_KEY (--api-key) gives \
-                 the server",
-            )
-            .with_header("www-authenticate", "Bearer"))
-        }
+        known.then_some(()).ok_or(Problem::Unauthorized)
     }
 
-    /// Why a request may not use the API without a key.
-    fn keyless_fault<H: Headers>(
+    fn authorize_keyless<H: Headers>(
         &self,
         request: &Request<'_, H>,
         is_proxied: bool,
-    ) -> Option<&'static str> {
+    ) -> Result<(), Problem> {
         if !self.keyless_api {
-            return Some("the API needs a key: set ROOMCAST_API_KEY (--api-key)");
+            return Err(Problem::KeylessOff);
         }
         if !self.is_for_this_machine() {
-            return Some(
-                "the API needs a key where ROOMCAST_ALLOW_ORIGIN (--allow-origin) or \
-                 ROOMCAST_ALLOW_HOST (--allow-host) names more than this machine: set \
-                 ROOMCAST_API_KEY (--api-key)",
-            );
+            return Err(Problem::KeylessOpen);
         }
-        if is_proxied {
-            return Some(
-                "the API needs a key, for a proxy stands before this server, whose visitors look like \
-                 programs on this machine: set ROOMCAST_API_KEY (--api-key)",
-            );
+        if is_proxied || request.proxy_sign().is_some() {
+            return Err(Problem::KeylessProxied);
         }
         let host = request.first("host").unwrap_or_default();
         let local = request.local && is_loopback_host(host_only(&host));
         let foreign = request
             .first("origin")
             .is_some_and(|origin| origin.split_once("://").is_none_or(|(_, own)| own != host));
-        (!local || foreign).then_some(
-            "without a key the API answers programs on loopback only: set ROOMCAST_API_KEY \
-             (--api-key)",
-        )
+        if !local || foreign {
+            return Err(Problem::KeylessForeign);
+        }
+        Ok(())
     }
 }
 
@@ -103,8 +78,10 @@ impl Access {
 mod tests {
     use alloc::vec;
 
+    use roomcast_core::{ErrorCode, wire::Coded};
+
     use super::*;
-    use crate::ApiKey;
+    use crate::{ApiKey, Reason};
 
     type Pairs = [(&'static str, &'static str)];
 

@@ -8,17 +8,14 @@ use alloc::{
 };
 use core::{fmt, str::FromStr};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::{Deserialize, de::IgnoredAny};
 use toml::Spanned;
 
 use roomcast_core::{Policies, RoomPolicy};
 
 use super::{
     ApiKey, OriginRule,
-    policy_file::{PolicyFileError, from_spanned, parse},
+    policy_file::{LIST, PolicyFileError, from_spanned, parse},
 };
 
 /// Contents of a file of settings: room policies, keys of the API, and origins that may connect.
@@ -51,75 +48,21 @@ pub struct ConfigFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {
-    api_keys: Option<Spanned<List>>,
-    allow_origins: Option<Spanned<List>>,
+    #[serde(default)]
+    api_keys: Vec<Spanned<Text>>,
+    #[serde(default)]
+    allow_origins: Vec<Spanned<Text>>,
     #[serde(default)]
     rooms: Vec<Spanned<RoomPolicy>>,
 }
 
-/// Texts with their places in the file; or something else, of which no error may say what it is: it
-/// may be a secret.
-struct List(Option<Vec<Spanned<Text>>>);
-
-struct Text(Option<String>);
-
-impl<'de> Deserialize<'de> for List {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_any(Anything)
-            .map(|(texts, _)| Self(texts))
-    }
+/// A text; or something else, of which no error may say what it is: it may be a secret.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Text(String),
+    Other(IgnoredAny),
 }
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_any(Anything)
-            .map(|(_, text)| Self(text))
-    }
-}
-
-/// Takes any value, and keeps a list or a text.
-struct Anything;
-
-impl<'de> Visitor<'de> for Anything {
-    type Value = (Option<Vec<Spanned<Text>>>, Option<String>);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(SHAPE)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok((None, None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok((None, None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok((None, None))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok((None, Some(text.to_owned())))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok((None, None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut texts = Vec::new();
-        while let Some(text) = list.next_element()? {
-            texts.push(text);
-        }
-        Ok((Some(texts), None))
-    }
-}
-
-const SHAPE: &str = "it must be a list of texts, in quotes and brackets, separated by commas";
 
 impl ConfigFile {
     /// Reads a file in TOML.
@@ -138,32 +81,19 @@ impl ConfigFile {
 }
 
 /// Reads each text of a list.
-fn texts<T>(file: &str, key: &str, list: Option<Spanned<List>>) -> Result<Vec<T>, PolicyFileError>
+fn texts<T>(file: &str, key: &str, texts: Vec<Spanned<Text>>) -> Result<Vec<T>, PolicyFileError>
 where
     T: FromStr<Err: fmt::Display>,
 {
-    let Some(list) = list else {
-        return Ok(Vec::new());
-    };
-    let at = list.span().start;
-    let fault = |at, fault: &dyn fmt::Display| {
-        PolicyFileError::new(file, Some(at), format!("`{key}`: {fault}"))
-    };
-    let List(Some(texts)) = list.into_inner() else {
-        return Err(fault(at, &SHAPE));
-    };
-    let mut read = Vec::with_capacity(texts.len());
-    for text in texts {
+    let read = texts.into_iter().map(|text| {
         let at = text.span().start;
-        let Text(Some(text)) = text.into_inner() else {
-            return Err(fault(at, &SHAPE));
+        let read = match text.into_inner() {
+            Text::Text(text) => text.parse().map_err(|cause: T::Err| cause.to_string()),
+            Text::Other(_) => Err(LIST.to_owned()),
         };
-        read.push(
-            text.parse()
-                .map_err(|cause: T::Err| fault(at, &cause.to_string()))?,
-        );
-    }
-    Ok(read)
+        read.map_err(|fault| PolicyFileError::new(file, Some(at), format!("`{key}`: {fault}")))
+    });
+    read.collect()
 }
 
 #[cfg(test)]
@@ -177,32 +107,27 @@ mod tests {
 
     #[test]
     fn a_fault_has_its_line_and_no_secret() {
+        const NO_LIST: &str = "`api_keys`: it must be a list";
+        const NO_KEY: &str = "`api_keys`: an API key has";
+        const NO_ORIGIN: &str = "`allow_origins`: an origin is a scheme";
         for (text, line, says) in [
+            ("api_keys = \"s3cret\"\n", 1, NO_LIST),
+            ("\napi_keys = [\n\"good\",\n\"s3cret key\"]\n", 4, NO_KEY),
+            ("api_keys = [\"good\",\n\"s3cret,s3cret2\"]\n", 2, NO_KEY),
+            ("api_keys = [\"good\", 1234567]\n", 1, NO_LIST),
+            ("api_keys = [\n\"good\",\n1234567]\n", 3, NO_LIST),
+            ("api_keys = [\n\"good\",\n[\"s3cret\"]]\n", 3, NO_LIST),
+            ("api_keys = [\n{ s3cret = \"s3cret\" }]\n", 2, NO_LIST),
+            ("api_keys = [\n1979-05-27]\n", 2, NO_LIST),
+            ("api_keys = 1234567\n", 1, NO_LIST),
+            ("api_keys = { s3cret = 1 }\n", 1, NO_LIST),
+            ("[api_keys]\ns3cret = 1\n", 1, NO_LIST),
+            ("[[api_keys]]\ns3cret = 1\n", 1, NO_LIST),
+            ("api_keys.s3cret = 1\n", 1, NO_LIST),
             (
-                "api_keys = \"s3cret\"\n",
+                "allow_origins = \"s3cret\"\n",
                 1,
-                "`api_keys`: it must be a list",
-            ),
-            (
-                "\napi_keys = [\n\"good\",\n\"s3cret key\"]\n",
-                4,
-                "`api_keys`: an API key has",
-            ),
-            (
-                "api_keys = [\"good\",\n\"s3cret,s3cret2\"]\n",
-                2,
-                "`api_keys`: an API key has",
-            ),
-            (
-                "api_keys = [\"good\", 1234567]\n",
-                1,
-                "`api_keys`: it must be a list",
-            ),
-            ("api_keys = 1234567\n", 1, "`api_keys`: it must be a list"),
-            (
-                "api_keys = { s3cret = 1 }\n",
-                1,
-                "`api_keys`: it must be a list",
+                "`allow_origins`: it must be",
             ),
             ("api_keys = [\"s3cret\n", 1, ""),
             (
@@ -216,16 +141,8 @@ mod tests {
                 1,
                 "is there twice",
             ),
-            (
-                "api_keys = 1979-05-27\n",
-                1,
-                "`api_keys`: it must be a list",
-            ),
-            (
-                "allow_origins = [\"example.com\"]\n",
-                1,
-                "`allow_origins`: an origin is a scheme",
-            ),
+            ("api_keys = 1979-05-27\n", 1, NO_LIST),
+            ("allow_origins = [\"example.com\"]\n", 1, NO_ORIGIN),
             ("api_key = [\"s3cret\"]\n", 1, "unknown field `api_key`"),
             (
                 "api_keys = [\"s3cret\"]\n[[rooms]]\nmatch = \"\"\n",

@@ -5,14 +5,15 @@
 //!
 //! 1. [`Route::Page`], [`Route::Health`], [`Route::Ready`], [`Route::Metrics`],
 //!    [`Route::Options`]: answers of [`Response`].
-//! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`]. A [`Refusal`] is told as a
-//!    [`Problem`], or through the open socket when [`Upgrade::refuse_in_band`].
+//! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`]. Who may not connect is told so
+//!    through the open socket when [`Upgrade::refuse_in_band`].
 //! 3. [`Route::Api`]: [`Access::authorize`], then [`ApiRequest::read`]. A [`SendHead`] still needs
 //!    the body. The [`ApiCall`] may travel to where its namespace is, and is run
 //!    there; the [`Answer`] becomes a [`Response`].
 //!
-//! Whatever fails on the way is a [`Problem`], which becomes a [`Response`] as well. A host counts
-//! it by its [`Reason`], and logs what [`RefusalNotices`] says of it.
+//! Whatever fails on the way is a [`Problem`], which becomes a [`Response`] as well; also a fault
+//! that a host alone can find. A host counts it by its [`Reason`], and logs what [`RefusalNotices`]
+//! says of it.
 //!
 //! [`Request::proxy_sign`] shows that a proxy stands before the host. From the first such request
 //! on the host tells [`Access::authorize`] so.
@@ -20,7 +21,7 @@
 //! ```
 //! use std::borrow::Cow;
 //!
-//! use roomcast_core::Limits;
+//! use roomcast_core::{Limits, wire::Coded};
 //! use roomcast_http::{Access, ApiRequest, Headers, Problem, Request, Response, Route};
 //!
 //! struct NoFields;
@@ -103,4 +104,4 @@ pub use reason::Reason;
 pub use request::{Headers, Request};
 pub use response::Response;
 pub use route::Route;
-pub use upgrade::{Refusal, SUBPROTOCOL, Upgrade};
+pub use upgrade::{SUBPROTOCOL, Upgrade};

@@ -32,7 +32,7 @@ impl PolicyFileError {
         self.line
     }
 
-    /// What is wrong.
+    /// The fault, and what to change.
     pub fn fault(&self) -> &str {
         &self.fault
     }
@@ -108,13 +108,19 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, PolicyFi
 fn told(text: &str, at: Option<usize>, message: &str) -> String {
     let at = at.filter(|&at| text.is_char_boundary(at));
     let value = at.map_or("", |at| &text[at..]);
+    let key = at.and_then(|at| key_of(text, at));
+    let list = key.or_else(|| at.map(|at| key_at(text, at)));
+    let list = list.and_then(|key| key.split('.').next());
+    let list = list.filter(|key| LISTS.contains(key) && message.contains("invalid type"));
+    if let Some(list) = list {
+        return format!("`{list}`: {LIST}");
+    }
     // A date is a table to the parser, of one key with a name of its own.
     let is_date = value.starts_with(|first: char| first.is_ascii_digit());
     if !is_date && message.ends_with("invalid type: map, expected a sequence") {
         return "write `[[rooms]]` in place of `[rooms]`: there is one such table for each policy"
             .to_string();
     }
-    let key = at.and_then(|at| key_of(text, at));
     if message.contains("duplicate key") {
         let twice = at.map(|at| key_at(text, at)).filter(|key| is_known(key));
         return match twice {
@@ -148,6 +154,12 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
         _ => message,
     }
 }
+
+/// Keys of lists of texts. Of another value of theirs no error says what it is: it may be a secret.
+const LISTS: [&str; 2] = ["api_keys", "allow_origins"];
+/// The fault of such a value.
+pub(crate) const LIST: &str =
+    "it must be a list of texts, in quotes and brackets, separated by commas";
 
 /// Keys that a file may have. Any other word in it may be a secret in the wrong place, and is not told.
 const KEYS: [&str; 14] = [

@@ -1,168 +1,363 @@
-//! Errors over HTTP: `application/problem+json` (RFC 9457).
+//! Errors over HTTP: each has its text, code, `details`, header fields and reason here.
 
-use alloc::{borrow::Cow, format, string::ToString, vec::Vec};
+mod told;
+
+use alloc::{string::String, vec, vec::Vec};
+
 use roomcast_core::{
-    ErrorCode,
+    ErrorCode, JoinError, Rejection, RoomNameError,
+    ask::AskError,
+    hub::RequestError,
+    room::PageError,
     wire::{Coded, Counted, Details},
 };
 
-use serde::Serialize;
+use super::Reason;
+use crate::api::{KEY_BYTES_MAX, PAGE_MAX, REASON_BYTES_MAX};
 
-use super::{Reason, Response};
+/// A request that is not granted, and why. Its [`Display`](core::fmt::Display) is the text that the
+/// client reads.
+///
+/// Errors of a hub keep their code, their text and their details.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There is nothing at the path.
+    #[error(
+        "there are {}/ws, /ws/{{namespace}}, /api/v1/{{namespace}}/, /healthz, /readyz{}",
+        if *.page { "/, " } else { "" },
+        if *.metrics { ", /metrics" } else { "" }
+    )]
+    NoPath {
+        /// True when the page is there.
+        page: bool,
+        /// True when metrics are there.
+        metrics: bool,
+    },
+    /// The API has no such version.
+    #[error("the API is at /api/v1/{{namespace}}/")]
+    NoVersion,
+    /// The API has no such path.
+    #[error(
+        "the API has send, rooms, rooms/{{room}}, rooms/{{room}}/members, \
+         rooms/{{room}}/members/{{conn}}, rooms/{{room}}/history, connections, \
+         connections/{{conn}}, and room with ?room= in place of rooms/{{room}}"
+    )]
+    NoCall,
+    /// The host has no metrics at all.
+    #[error("a Worker has no metrics of its own: the platform's dashboard has them")]
+    NoMetrics,
+    /// There is no such namespace.
+    #[error(
+        "no such namespace: a name is 1 to 64 of A-Z a-z 0-9 _ -, and listed in \
+         ROOMCAST_NAMESPACES (--namespaces) where that is set"
+    )]
+    NoNamespace,
+    /// There is no such room.
+    #[error("there is no such room: nobody is in it, and it keeps no history")]
+    NoRoom,
+    /// There is no such connection. The path names it, and the text does not repeat it.
+    #[error("no live connection has this id")]
+    NoConnection,
+    /// The path takes other methods: these.
+    #[error("this path takes {0}")]
+    Method(&'static str),
 
-/// An error as an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    code: ErrorCode,
-    detail: Cow<'static, str>,
-    details: Option<Details>,
-    headers: Vec<(&'static str, &'static str)>,
-    reason: Option<Reason>,
+    /// The header `Host` is missing, or there are several.
+    #[error("a request must have one Host header")]
+    OneHost,
+    /// The path is encoded in another way.
+    #[error(
+        "the path must be percent-encoded UTF-8: two hexadecimal digits behind each %, which is \
+         itself written %25"
+    )]
+    PathEncoding,
+    /// The query is encoded in another way.
+    #[error(
+        "the query must be percent-encoded: two hexadecimal digits behind each %, which is itself \
+         written %25"
+    )]
+    QueryEncoding,
+    /// The query is no text.
+    #[error("the query must be percent-encoded UTF-8")]
+    QueryText,
+    /// The query has this parameter several times.
+    #[error("{0} is given more than once")]
+    Repeated(String),
+    /// The query has this parameter, and the call takes those.
+    #[error("unknown parameter {0}: this call takes {1}")]
+    Unknown(String, String),
+    /// The parameter `room` is missing.
+    #[error("name the room: ?room=NAME, percent-encoded")]
+    RoomMissing,
+    /// The parameter `user` is missing.
+    #[error("name the user: ?user=NAME, or DELETE connections/{{conn}}")]
+    UserMissing,
+    /// The parameter of this name is no offset.
+    #[error("{0} must be an offset: 0 to {max}, digits only", max = u64::MAX)]
+    Offset(&'static str),
+    /// The parameter `limit` is no number, or out of its range.
+    #[error("limit must be 1 to {PAGE_MAX}, digits only")]
+    PageLimit,
+    /// The parameter `after` is no connection.
+    #[error("after must be a connection id")]
+    After,
+    /// The parameter `code` is no close code that the API sends.
+    #[error("code must be 1000, 1001, 1008, 1011, 1013 or 3000 to 4999")]
+    CloseCode,
+    /// The parameter `reason` does not fit in a close frame.
+    #[error("reason must have at most {REASON_BYTES_MAX} bytes")]
+    CloseReason,
+    /// The header `Idempotency-Key` is no key, or there are several.
+    #[error("send one Idempotency-Key of 1 to {KEY_BYTES_MAX} visible characters, without commas")]
+    Key,
+    /// The body is compressed.
+    #[error("the body must be sent as it is: leave Content-Encoding out")]
+    ContentEncoding,
+    /// The body or a part of it is not in this form, from a line and a column on.
+    #[error("{0}: look at line {1}, column {2} of it")]
+    Form(&'static str, usize, usize),
+    /// The body is a list, or its audience is.
+    #[error("the body and its audience must be objects")]
+    Objects,
+    /// The body is larger than the host takes: than so many bytes.
+    #[error(
+        "the body must have at most {}: send less, or raise ROOMCAST_API_BODY_BYTES_MAX \
+         (--api-body-bytes-max)",
+        Counted(*.0, "byte")
+    )]
+    BodyTooLarge(usize),
+    /// The body ended early.
+    #[error("the body did not arrive whole")]
+    BodyCut,
+    /// The body took too long.
+    #[error("the body did not arrive in time")]
+    BodyLate,
+
+    /// The API takes a key, and this is none.
+    #[error(
+        "send Authorization: Bearer KEY, with a key that ROOMCAST_API_KEY (--api-key) gives the \
+         server"
+    )]
+    Unauthorized,
+    /// The API has no key, and may not be used without.
+    #[error("the API needs a key: set ROOMCAST_API_KEY (--api-key)")]
+    KeylessOff,
+    /// The API has no key, and the settings let other machines in.
+    #[error(
+        "the API needs a key where ROOMCAST_ALLOW_ORIGIN (--allow-origin) or ROOMCAST_ALLOW_HOST \
+         (--allow-host) names more than this machine: set ROOMCAST_API_KEY (--api-key)"
+    )]
+    KeylessOpen,
+    /// The API has no key, and a proxy lets other machines in.
+    #[error(
+        "the API needs a key, for a proxy stands before this server, whose visitors look like \
+         programs on this machine: set ROOMCAST_API_KEY (--api-key)"
+    )]
+    KeylessProxied,
+    /// The API has no key, and the request comes from elsewhere.
+    #[error(
+        "without a key the API answers programs on loopback only: set ROOMCAST_API_KEY \
+         (--api-key)"
+    )]
+    KeylessForeign,
+
+    /// The path is a WebSocket's, and the request is for none.
+    #[error("this is a WebSocket: send Connection: Upgrade and Upgrade: websocket")]
+    NoUpgrade,
+    /// The form of an upgrade is wrong.
+    #[error("the upgrade must say Connection: Upgrade and Upgrade: websocket, in HTTP/1.1")]
+    BadUpgrade,
+    /// The upgrade is to another version of the protocol.
+    #[error("the WebSocket version must be 13")]
+    SocketVersion,
+    /// The header `Sec-WebSocket-Key` is no key.
+    #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
+    SocketKey,
+    /// The page's origin is not allowed.
+    #[error(
+        "this page's origin may not connect: list it in ROOMCAST_ALLOW_ORIGIN (--allow-origin), \
+         scheme, host and port"
+    )]
+    Origin,
+    /// The page's origin is not allowed, and the `Host` looks as if a proxy had put it there.
+    #[error(
+        "this page's origin may not connect: list it in ROOMCAST_ALLOW_ORIGIN (--allow-origin), \
+         scheme, host and port; or, if it is this server's own address and a proxy has rewritten \
+         the Host header, have the proxy pass it on as it came (nginx: proxy_set_header Host \
+         $http_host)"
+    )]
+    OriginBehindProxy,
+    /// The `Host` is a name under which a server on loopback is not taken.
+    #[error(
+        "this server listens on loopback and is taken under loopback names only, such as \
+         localhost: name this host in ROOMCAST_ALLOW_HOST (--allow-host), or have the proxy \
+         before the server send X-Forwarded-For"
+    )]
+    Host,
+    /// The server has as many connections as it may have: so many.
+    #[error(
+        "too many connections: raise --connections-max or the limit of open files, or try later"
+    )]
+    Connections(usize),
+    /// The address has as many connections as it may have: so many.
+    #[error(
+        "too many connections from this address: raise --connections-per-address-max, or close \
+         others first"
+    )]
+    ConnectionsPerAddress(usize),
+    /// The namespace takes no more connections; the limit, if that is why.
+    #[error("too many connections in this namespace: raise ROOMCAST_CONNECTIONS_MAX, or try later")]
+    ConnectionsPerNamespace(Option<usize>),
+    /// The server has as many namespaces as it may have: so many.
+    #[error("too many namespaces: raise --namespaces-max, or try later")]
+    Namespaces(usize),
+    /// The application does not want the connection.
+    #[error("{}", .0.reason())]
+    Rejected(Rejection),
+
+    /// The server is shutting down, and the API with it.
+    #[error("the server is shutting down: ask another, or try again")]
+    Draining,
+    /// The server is shutting down, and takes no connections.
+    #[error("the server is shutting down: connect to another, or try again")]
+    DrainingSocket,
+    /// The namespace did nothing.
+    #[error("the namespace could not save its state or be reached, and did nothing: try again")]
+    Unsaved,
+    /// The answer has no form in JSON.
+    #[error("the answer could not be encoded")]
+    Answer,
+    /// The host failed: the text says in which setting.
+    #[error("{0}")]
+    Setting(String),
+    /// The host failed.
+    #[error("{}", RequestError::Internal)]
+    Internal,
+
+    /// A room has no valid name.
+    #[error(transparent)]
+    Room(#[from] RoomNameError),
+    /// There is no such page.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The namespace did not do what it was asked for.
+    #[error(transparent)]
+    Ask(AskError),
 }
 
-/// Why a request was refused, where its problem does not say so itself.
-const REASONS: [(ErrorCode, Reason); 4] = [
-    (ErrorCode::Unauthorized, Reason::Key),
-    (ErrorCode::Forbidden, Reason::Policy),
-    (ErrorCode::Overloaded, Reason::Namespaces),
-    (ErrorCode::Unavailable, Reason::Draining),
-];
+impl Coded for Problem {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        use ErrorCode as Code;
+        let limited = |code, limit| (code, Some(Details::limit(limit)));
+        let code = match *self {
+            Self::NoPath { .. } | Self::NoVersion | Self::NoCall | Self::NoMetrics => {
+                Code::NotFound
+            }
+            Self::NoNamespace | Self::NoRoom | Self::NoConnection => Code::NotFound,
+            Self::Method(_) => Code::MethodNotAllowed,
+            Self::OneHost | Self::PathEncoding | Self::QueryEncoding | Self::QueryText => {
+                Code::BadRequest
+            }
+            Self::Repeated(_) | Self::Unknown(..) | Self::RoomMissing | Self::UserMissing => {
+                Code::BadRequest
+            }
+            Self::Offset(_) | Self::After | Self::CloseCode => Code::BadRequest,
+            Self::Form(..) | Self::Objects | Self::BodyCut => Code::BadRequest,
+            Self::BadUpgrade | Self::SocketKey => Code::BadRequest,
+            Self::PageLimit => return limited(Code::BadRequest, PAGE_MAX),
+            Self::CloseReason => return limited(Code::BadRequest, REASON_BYTES_MAX),
+            Self::Key => return limited(Code::BadRequest, KEY_BYTES_MAX),
+            Self::ContentEncoding => Code::UnsupportedMediaType,
+            Self::BodyTooLarge(bytes_max) => return limited(Code::TooLarge, bytes_max),
+            Self::BodyLate => Code::Timeout,
+            Self::Unauthorized => Code::Unauthorized,
+            Self::KeylessOff | Self::KeylessOpen | Self::KeylessProxied | Self::KeylessForeign => {
+                Code::Forbidden
+            }
+            Self::NoUpgrade | Self::SocketVersion => Code::UpgradeRequired,
+            Self::Origin | Self::OriginBehindProxy | Self::Host => Code::Forbidden,
+            Self::Connections(limit)
+            | Self::ConnectionsPerAddress(limit)
+            | Self::ConnectionsPerNamespace(Some(limit))
+            | Self::Namespaces(limit) => return limited(Code::Overloaded, limit),
+            Self::ConnectionsPerNamespace(None) => Code::Overloaded,
+            Self::Rejected(ref rejection) => rejection.code(),
+            Self::Draining | Self::DrainingSocket | Self::Unsaved => Code::Unavailable,
+            Self::Answer | Self::Setting(_) | Self::Internal => Code::Internal,
+            Self::Room(error) => return error.row(),
+            Self::Page(error) => return error.row(),
+            Self::Ask(ref error) => return error.row(),
+        };
+        (code, None)
+    }
+}
 
 impl Problem {
-    /// A problem; the detail says what to change.
-    pub fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            details: None,
-            headers: Vec::new(),
-            reason: None,
-        }
-    }
-
-    /// The same with one more header field; the name is in lower case.
-    #[must_use]
-    pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.push((name, value));
-        self
-    }
-
-    /// The same with the member `details`.
-    #[must_use]
-    pub const fn with_details(mut self, details: Details) -> Self {
-        self.details = Some(details);
-        self
-    }
-
-    /// 413: the body of an API call is larger than the host takes.
-    pub fn body_too_large(bytes_max: usize) -> Self {
-        let detail = format!(
-            "the body must have at most {}: send less, or raise ROOMCAST_API_BODY_BYTES_MAX \
-             (--api-body-bytes-max)",
-            Counted(bytes_max, "byte")
-        );
-        Self::new(ErrorCode::TooLarge, detail).with_details(Details::limit(bytes_max))
-    }
-
-    /// The code.
-    pub const fn code(&self) -> ErrorCode {
-        self.code
-    }
-
-    /// The same, counted under this reason.
-    #[must_use]
-    pub const fn with_reason(mut self, reason: Reason) -> Self {
-        self.reason = Some(reason);
-        self
-    }
-
     /// The reason under which a host counts it; `None` for what is no refusal but a mistake in the
     /// request, or a fault.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are counted by their code
     pub fn reason(&self) -> Option<Reason> {
-        let by_code = REASONS.iter().find(|(code, _)| *code == self.code);
-        self.reason.or(by_code.map(|&(_, reason)| reason))
+        match self {
+            Self::NoNamespace => Some(Reason::Namespace),
+            Self::Origin | Self::OriginBehindProxy => Some(Reason::Origin),
+            Self::Host => Some(Reason::Host),
+            Self::KeylessOff | Self::KeylessOpen | Self::KeylessProxied | Self::KeylessForeign => {
+                Some(Reason::KeylessApi)
+            }
+            Self::Connections(_) => Some(Reason::Connections),
+            Self::ConnectionsPerAddress(_) => Some(Reason::ConnectionsPerAddress),
+            Self::Rejected(rejection) => {
+                (rejection.code() != ErrorCode::Internal).then_some(Reason::Application)
+            }
+            other => match other.code() {
+                ErrorCode::Unauthorized => Some(Reason::Key),
+                ErrorCode::Forbidden => Some(Reason::Policy),
+                ErrorCode::Overloaded => Some(Reason::Namespaces),
+                ErrorCode::Unavailable => Some(Reason::Draining),
+                _ => None,
+            },
+        }
     }
 
-    pub(super) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorCode::BadRequest, detail)
-    }
-
-    pub(super) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorCode::NotFound, detail)
-    }
-
-    pub(super) fn not_allowed(allow: &'static str) -> Self {
-        let detail = format!("this path takes {allow}");
-        Self::new(ErrorCode::MethodNotAllowed, detail).with_header("allow", allow)
-    }
-}
-
-/// Errors of the hub keep their code, their text and their details.
-impl<E: Coded> From<E> for Problem {
-    fn from(error: E) -> Self {
-        let (code, details) = error.row();
-        Self {
-            details,
-            ..Self::new(code, error.to_string())
+    /// The header fields of the answer, beside that of its type.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others have none
+    fn headers(&self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::Method(allow) => vec![("allow", *allow)],
+            Self::ContentEncoding => vec![("accept-encoding", "identity")],
+            Self::Unauthorized => vec![("www-authenticate", "Bearer")],
+            Self::NoUpgrade => vec![("upgrade", "websocket"), ("connection", "Upgrade")],
+            Self::SocketVersion => {
+                vec![("sec-websocket-version", "13"), ("connection", "Upgrade")]
+            }
+            Self::Connections(_)
+            | Self::ConnectionsPerAddress(_)
+            | Self::ConnectionsPerNamespace(_)
+            | Self::Namespaces(_)
+            | Self::DrainingSocket
+            | Self::Unsaved => vec![("retry-after", "5")],
+            Self::Rejected(rejection) if rejection.status() == 503 => vec![("retry-after", "5")],
+            _ => Vec::new(),
         }
     }
 }
 
-#[derive(Serialize)]
-pub(super) struct Body<'a> {
-    #[serde(rename = "type")]
-    pub(super) kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) title: Option<&'a str>,
-    pub(super) status: u16,
-    pub(super) detail: &'a str,
-    pub(super) code: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) details: Option<Details>,
-}
-
-impl From<Body<'_>> for Response {
-    fn from(body: Body<'_>) -> Self {
-        // Texts and numbers always have a JSON form.
-        let json = serde_json::to_vec(&body).unwrap_or_default();
-        Self::new(body.status, "application/problem+json", json)
+impl From<AskError> for Problem {
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are told as they are
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::UnknownConn(_) | AskError::Join(JoinError::UnknownConn(_)) => {
+                Self::NoConnection
+            }
+            error => Self::Ask(error),
+        }
     }
 }
 
-impl From<Problem> for Response {
-    fn from(problem: Problem) -> Self {
-        let status = problem.code.status();
-        let body = Body {
-            kind: "about:blank",
-            title: Some(title(status)),
-            status,
-            detail: &problem.detail,
-            code: problem.code.as_str(),
-            details: problem.details,
-        };
-        let mut response = Self::from(body);
-        response.headers.extend(problem.headers);
-        response
-    }
-}
-
-/// The reason phrase of a status of [`ErrorCode`].
-const fn title(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        413 => "Payload Too Large",
-        415 => "Unsupported Media Type",
-        422 => "Unprocessable Entity",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        503 => "Service Unavailable",
-        _ => "Internal Server Error",
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
     }
 }
 
@@ -172,38 +367,19 @@ mod tests {
 
     #[test]
     fn refusals_have_a_reason_and_mistakes_have_none() {
-        let reason = |code| Problem::new(code, "x").reason();
-        assert_eq!(reason(ErrorCode::Unauthorized), Some(Reason::Key));
-        assert_eq!(reason(ErrorCode::Unavailable), Some(Reason::Draining));
-        assert_eq!(reason(ErrorCode::BadRequest), None);
-        assert_eq!(reason(ErrorCode::Internal), None);
-        let named = Problem::not_found("x").with_reason(Reason::Namespace);
-        assert_eq!(named.reason(), Some(Reason::Namespace));
-    }
-
-    #[test]
-    fn every_code_has_a_reason_phrase() {
-        let internal = "Internal Server Error";
-        for code in ErrorCode::ALL {
-            let is_named = title(code.status()) != internal;
-            assert_eq!(is_named, code.status() != 500, "{code}");
+        for (problem, reason) in [
+            (Problem::Unauthorized, Some(Reason::Key)),
+            (Problem::Draining, Some(Reason::Draining)),
+            (Problem::PathEncoding, None),
+            (Problem::Answer, None),
+            (Problem::NoRoom, None),
+            (Problem::NoNamespace, Some(Reason::Namespace)),
+            (Problem::Page(PageError::NoHistory), Some(Reason::Policy)),
+            (Problem::Namespaces(7), Some(Reason::Namespaces)),
+            (Rejection::forbidden("x").into(), Some(Reason::Application)),
+            (Rejection::internal().into(), None),
+        ] {
+            assert_eq!(problem.reason(), reason, "{problem:?}");
         }
-    }
-
-    #[test]
-    fn a_problem_says_everything_once() {
-        let response = Response::from(Problem::not_allowed("GET"));
-        assert_eq!(response.status, 405);
-        let headers = [
-            ("content-type", "application/problem+json"),
-            ("allow", "GET"),
-        ];
-        assert_eq!(response.headers, headers);
-        assert_eq!(
-            core::str::from_utf8(&response.body),
-            Ok(
-                r#"{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"this path takes GET","code":"method_not_allowed"}"#
-            )
-        );
     }
 }

@@ -1,7 +1,5 @@
 //! Where a request goes.
 
-use alloc::string::String;
-
 use super::{Problem, Request, api};
 
 /// Where a request goes.
@@ -22,7 +20,8 @@ pub enum Route<'a> {
     },
     /// Everything below `/api/`, with any method but `OPTIONS`.
     Api,
-    /// `OPTIONS` of a path that there is, or of `*`. Load balancers ask it to see that the server is there.
+    /// `OPTIONS` of a path that there is, or of `*`. Load balancers ask it to see that a
+    /// server is there.
     Options {
         /// The methods that the path takes.
         allow: &'static str,
@@ -56,26 +55,33 @@ impl<'a> Route<'a> {
         }
         let route = match request.path {
             "/ws" => {
-                return Ok(Self::Socket {
-                    namespace: "default",
-                });
+                let namespace = "default";
+                return Ok(Self::Socket { namespace });
             }
             "/" if there_is.page => Self::Page,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/metrics" if there_is.metrics => Self::Metrics,
-            _ => return Err(nothing(there_is)),
+            _ => return Err(there_is.nothing()),
         };
-        if matches!(request.method, "GET" | "HEAD") {
-            Ok(route)
-        } else {
-            Err(Problem::not_allowed(READ))
+        match request.method {
+            "GET" | "HEAD" => Ok(route),
+            _ => Err(Problem::Method(READ)),
         }
     }
 }
 
-/// The methods of what is only read.
-const READ: &str = "GET, HEAD, OPTIONS";
+impl Optional {
+    /// The answer to a path that is not there: it names those that are.
+    const fn nothing(self) -> Problem {
+        let Self { page, metrics } = self;
+        Problem::NoPath { page, metrics }
+    }
+}
+
+/// The methods of what is only read, and of a WebSocket: `HEAD` says that it is one, as `GET`
+/// without an upgrade does.
+pub(super) const READ: &str = "GET, HEAD, OPTIONS";
 
 /// The methods of a path, or of `*`, which is the server as a whole.
 fn allowed(path: &str, there_is: Optional) -> Result<&'static str, Problem> {
@@ -83,34 +89,19 @@ fn allowed(path: &str, there_is: Optional) -> Result<&'static str, Problem> {
         "*" => Ok("GET, HEAD, POST, PUT, DELETE, OPTIONS"),
         "/" if there_is.page => Ok(READ),
         "/metrics" if there_is.metrics => Ok(READ),
-        "/healthz" | "/readyz" => Ok(READ),
-        "/ws" => Ok(SOCKET),
-        path if path.starts_with("/ws/") => Ok(SOCKET),
+        "/healthz" | "/readyz" | "/ws" => Ok(READ),
+        path if path.starts_with("/ws/") => Ok(READ),
         path if path.starts_with("/api/") => api::allowed(path),
-        _ => Err(nothing(there_is)),
+        _ => Err(there_is.nothing()),
     }
-}
-
-/// The methods of a WebSocket: `HEAD` says that it is one, as `GET` without an upgrade does.
-pub(super) const SOCKET: &str = READ;
-
-/// The answer to a path that is not there: it names those that are.
-fn nothing(there_is: Optional) -> Problem {
-    let mut text = String::from("there are ");
-    if there_is.page {
-        text.push_str("/, ");
-    }
-    text.push_str("/ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz");
-    if there_is.metrics {
-        text.push_str(", /metrics");
-    }
-    Problem::not_found(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
-    use roomcast_core::ErrorCode;
+    use roomcast_core::{ErrorCode, wire::Coded};
 
     const ALL: Optional = Optional {
         page: true,
@@ -148,8 +139,10 @@ mod tests {
         let only = |path| Route::of(&request("GET", path), Optional { page, metrics });
         assert_eq!(only("/metrics"), Ok(Route::Metrics));
         assert!(only("/").is_err());
-        let paths = |there_is| alloc::format!("{:?}", nothing(there_is));
-        assert!(!paths(none).contains("/metrics") && paths(ALL).contains("are /, /ws"));
+        let (none, all) = (none.nothing().to_string(), ALL.nothing().to_string());
+        let paths = "/ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz";
+        assert_eq!(none, alloc::format!("there are {paths}"));
+        assert_eq!(all, alloc::format!("there are /, {paths}, /metrics"));
     }
 
     #[test]

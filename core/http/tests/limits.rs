@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use roomcast_core::{JoinError, Limits, RoomName, SendError, hub::Refused, room::PageError};
-use roomcast_http::{Access, ApiRequest, Headers, Problem, Refusal, Request, Response};
+use roomcast_core::{JoinError, Limits, RoomName, SendError, ask::AskError, room::PageError};
+use roomcast_http::{Access, ApiRequest, Headers, Problem, Request, Response};
 
 struct Key<'a>(Option<&'a str>);
 
@@ -73,7 +73,7 @@ fn requests_over_a_limit() {
     ] {
         assert_eq!(refused(request, key), expected, "{request}");
     }
-    let body = Problem::body_too_large(1 << 20);
+    let body = Problem::BodyTooLarge(1 << 20);
     assert_eq!(end(body), r#""too_large","details":{"limit":1048576}}"#);
 }
 
@@ -81,22 +81,25 @@ fn requests_over_a_limit() {
 fn errors_of_the_hub() {
     let limit = 128;
     assert_eq!(
-        end(JoinError::RoomLimit { limit }),
+        end(AskError::from(JoinError::RoomLimit { limit })),
         r#""room_limit","details":{"limit":128}}"#
     );
     assert_eq!(
-        end(JoinError::MemberLimit { limit }),
+        end(AskError::from(JoinError::MemberLimit { limit })),
         r#""member_limit","details":{"limit":128}}"#
     );
     assert_eq!(
-        end(Refused::Full { limit }),
+        end(AskError::TooManyNamespaces { limit }),
         r#""overloaded","details":{"limit":128}}"#
     );
     assert_eq!(
-        end(SendError::Key),
+        end(AskError::from(SendError::Key)),
         r#""bad_request","details":{"limit":128}}"#
     );
-    assert_eq!(end(SendError::KeyReused), r#""key_reused"}"#);
+    assert_eq!(
+        end(AskError::from(SendError::KeyReused)),
+        r#""key_reused"}"#
+    );
     assert_eq!(end(PageError::NoHistory), r#""forbidden"}"#);
     let name = RoomName::check("", 9).expect_err("no name");
     assert_eq!(end(name), r#""bad_room","details":{"limit":9}}"#);
@@ -104,10 +107,19 @@ fn errors_of_the_hub() {
 
 #[test]
 fn a_full_server_says_its_limit_both_ways() {
-    let refusal = Refusal::overloaded("too many connections").with_limit(7);
-    assert_eq!(
-        refusal.frame(),
-        r#"{"event":"$error","error":{"code":"overloaded","message":"too many connections","details":{"limit":7}}}"#
-    );
-    assert_eq!(end(refusal), r#""overloaded","details":{"limit":7}}"#);
+    for (problem, limit) in [
+        (Problem::Connections(7), 7),
+        (Problem::ConnectionsPerAddress(8), 8),
+        (Problem::ConnectionsPerNamespace(Some(9)), 9),
+        (Problem::Namespaces(10), 10),
+    ] {
+        let told = format!(r#","details":{{"limit":{limit}}}}}"#);
+        let frame = problem.frame();
+        let head = r#"{"event":"$error","error":{"code":"overloaded","message":"too many "#;
+        assert!(frame.starts_with(head), "{frame}");
+        assert!(frame.ends_with(&format!("{told}}}")), "{frame}");
+        assert_eq!(end(problem), format!(r#""overloaded"{told}"#));
+    }
+    let exhausted = Problem::ConnectionsPerNamespace(None);
+    assert_eq!(end(exhausted), r#""overloaded"}"#);
 }

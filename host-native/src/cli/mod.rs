@@ -109,22 +109,19 @@ pub(crate) fn explain(fault: &clap::Error) -> ExitCode {
     if !fault.use_stderr() {
         fault.exit();
     }
-    // Of a bad value the flag is named and not the value, which may be a secret.
-    if let (Some(ContextValue::String(flag)), Some(why)) =
-        (fault.get(ContextKind::InvalidArg), fault.source())
-    {
-        say!("roomcast: {flag}: {why} (see --help)");
-        return ExitCode::from(2);
-    }
-    say!(
-        "roomcast: {} (see --help)",
-        mistake(fault, std::env::args())
-    );
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    say!("roomcast: {} (see --help)", mistake(fault, arguments));
     ExitCode::from(2)
 }
 
 /// A mistake in one line, with the name that may be meant.
 fn mistake(fault: &clap::Error, mut arguments: impl Iterator<Item = String>) -> String {
+    // Of a bad value the flag is named and not the value, which may be a secret.
+    if let (Some(ContextValue::String(flag)), Some(why)) =
+        (fault.get(ContextKind::InvalidArg), fault.source())
+    {
+        return format!("{flag}: {why}");
+    }
     let text = fault.to_string();
     let lines = text.split("\n\n").next().unwrap_or_default().lines();
     let lines: Vec<&str> = lines
@@ -241,6 +238,21 @@ mod tests {
             let fault = Cli::read(line()).expect_err(says);
             let said = mistake(&fault, line());
             assert!(said.contains(says) && said.lines().count() == 1, "{said}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_is_the_fault_of_its_flag() {
+        use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+
+        for flag in ["--store", "--record", "--config"] {
+            let path = OsString::from_vec(b"/srv/caf\xe9".to_vec());
+            let line = ["roomcast".into(), "serve".into(), flag.into(), path];
+            let fault = Cli::read(line).expect_err(flag);
+            let said = mistake(&fault, std::iter::empty());
+            assert!(said.starts_with(&format!("{flag} <")), "{said}");
+            assert!(said.contains("must be text in UTF-8"), "{said}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc, sync::atomic::Ordering::Rela
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use roomcast_core::{ConnId, ErrorCode};
+use roomcast_core::ConnId;
 use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
 
 use super::{Head, Peer, head};
@@ -20,15 +20,14 @@ pub(super) async fn answer(
     request: &Head,
     body: &mut Incoming,
 ) -> Result<Response, Problem> {
-    let settings = &shard.shared.settings;
     let head = head(request, peer);
     let access = shard.shared.access();
     let is_proxied = shard.shared.proxied.load(Relaxed);
     access.authorize(&head, is_proxied)?;
     if shard.shared.draining.load(Relaxed) {
-        return Err(shutting_down());
+        return Err(Problem::Draining);
     }
-    let call = match ApiRequest::read(&head, &access, &settings.hub)? {
+    let call = match ApiRequest::read(&head, &access, &shard.shared.settings.hub)? {
         ApiRequest::Call(call) => call,
         ApiRequest::Send(head) => head.with_body(&whole(shard, body).await?)?,
     };
@@ -41,24 +40,16 @@ async fn whole(shard: &Shard, body: &mut Incoming) -> Result<Bytes, Problem> {
     let bytes_max = settings.api_body_bytes_max;
     // A declared length is refused before a byte of it is waited for.
     if body.size_hint().lower() > bytes_max as u64 {
-        return Err(Problem::body_too_large(bytes_max));
+        return Err(Problem::BodyTooLarge(bytes_max));
     }
     let limited = Limited::new(body, bytes_max);
     // A body may take as long as a message.
     let collected = patience::within(settings.message_time, limited.collect()).await;
     match collected {
         Some(Ok(body)) => Ok(body.to_bytes()),
-        Some(Err(fault)) if fault.is::<LengthLimitError>() => {
-            Err(Problem::body_too_large(bytes_max))
-        }
-        Some(Err(_)) => {
-            let detail = "the body did not arrive whole";
-            Err(Problem::new(ErrorCode::BadRequest, detail))
-        }
-        None => {
-            let detail = "the body did not arrive in time";
-            Err(Problem::new(ErrorCode::Timeout, detail))
-        }
+        Some(Err(fault)) if fault.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(bytes_max)),
+        Some(Err(_)) => Err(Problem::BodyCut),
+        None => Err(Problem::BodyLate),
     }
 }
 
@@ -74,7 +65,7 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
         Ok::<_, Problem>((answer, queues))
     };
     let done = shard.on_shard(home, task).await;
-    let (mut answer, remote) = done.ok_or_else(shutting_down)??;
+    let (mut answer, remote) = done.ok_or(Problem::Draining)??;
     for (index, sockets) in remote {
         let queued = move |shard: &Rc<Shard>| -> Vec<(ConnId, usize)> {
             let queued = |key| shard.socket(key).map_or(0, |socket| socket.queued_bytes());
@@ -104,9 +95,4 @@ fn queues(reached: &Reached<'_>, answer: &mut Answer) -> BTreeMap<usize, Vec<(Co
         }
     }
     remote
-}
-
-fn shutting_down() -> Problem {
-    let detail = "the server is shutting down: ask another, or try again";
-    Problem::new(ErrorCode::Unavailable, detail)
 }

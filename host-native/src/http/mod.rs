@@ -26,7 +26,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_core::ErrorCode;
 use roomcast_http::{Access, Headers, Problem, Request, Response, Route};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -136,13 +135,7 @@ async fn answer(
         Ok(Route::Ready) => Ok(Response::ready(shard.shared.ending.load(Relaxed))),
         Ok(Route::Metrics) => Ok(metrics(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
-        Ok(Route::Api) => {
-            let answered = api::answer(shard, peer, &request, &mut body).await;
-            if let Some(reason) = answered.as_ref().err().and_then(Problem::reason) {
-                refused::count(shard, peer, reason);
-            }
-            answered
-        }
+        Ok(Route::Api) => api::answer(shard, peer, &request, &mut body).await,
         Ok(Route::Socket { namespace }) => {
             let namespace = namespace.into();
             let reply = upgrade::answer(shard, peer, &mut request, namespace).await;
@@ -151,16 +144,13 @@ async fn answer(
             }
             return reply;
         }
-        Err(problem) => {
-            if let Some(reason) = problem.reason() {
-                refused::warn(shard, peer, reason, &head(&request, peer));
-            }
-            Err(problem)
-        }
+        Err(problem) => Err(problem),
     };
+    if let Err(problem) = &answered {
+        refused::tell(shard, peer, problem, &head(&request, peer));
+    }
     // What did not come in its time is not waited for once more.
-    let late = |problem: &Problem| problem.code() == ErrorCode::Timeout;
-    if !answered.as_ref().is_err_and(late) {
+    if answered != Err(Problem::BodyLate) {
         take(shard, &request, body, in_work);
     }
     reply(answered.unwrap_or_else(Into::into))
@@ -194,8 +184,7 @@ fn route<'a>(request: &'a Head, peer: Peer, access: &Access) -> Result<Route<'a>
     // none.
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
-        let detail = "a request must have one Host header";
-        return Err(Problem::new(ErrorCode::BadRequest, detail));
+        return Err(Problem::OneHost);
     }
     access.route(&head(request, peer))
 }
@@ -247,8 +236,8 @@ async fn metrics(shard: &Rc<Shard>) -> Response {
     let shared = &shard.shared;
     let mut gauges = Gauges::default();
     for index in 0..shard.posts.len() {
-        let count = |shard: &Rc<Shard>| {
-            let mut gauges = Gauges::default();
+        let count = move |shard: &Rc<Shard>| {
+            let mut gauges = gauges;
             for namespace in shard.namespaces() {
                 let counts = namespace.ask(roomcast_core::Hub::counts);
                 gauges.namespaces += 1;
@@ -258,11 +247,7 @@ async fn metrics(shard: &Rc<Shard>) -> Response {
             }
             gauges
         };
-        let more = shard.on_shard(index, count).await.unwrap_or_default();
-        gauges.namespaces += more.namespaces;
-        gauges.rooms += more.rooms;
-        gauges.memberships += more.memberships;
-        gauges.history_bytes += more.history_bytes;
+        gauges = shard.on_shard(index, count).await.unwrap_or(gauges);
     }
     Response::metrics(Metrics::render(
         &shared.metrics,

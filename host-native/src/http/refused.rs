@@ -2,20 +2,19 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use roomcast_http::{Reason, Request};
+use roomcast_http::{Problem, Request};
 
 use super::{Fields, Peer};
 use crate::shard::Shard;
 
-/// Counts a refusal, and logs it at debug.
-pub(super) fn count(shard: &Shard, peer: Peer, reason: Reason) {
+/// Counts a refusal and logs it at debug, with the warning that a refused origin or host has once a
+/// minute. Mistakes and faults are none.
+pub(super) fn tell(shard: &Shard, peer: Peer, problem: &Problem, head: &Request<'_, Fields<'_>>) {
+    let Some(reason) = problem.reason() else {
+        return;
+    };
     shard.metrics().count_refusal(reason);
     tracing::debug!(reason = reason.as_str(), peer = %peer.address, "refused");
-}
-
-/// The same, with the warning that a refused origin or host has once a minute.
-pub(super) fn warn(shard: &Shard, peer: Peer, reason: Reason, head: &Request<'_, Fields<'_>>) {
-    count(shard, peer, reason);
     let notice = shard.shared.notices().notice(reason, head, shard.now());
     if let Some(notice) = notice {
         tracing::warn!("{notice}");

@@ -7,13 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{
-    StatusCode, Version,
+    StatusCode,
     header::{self, HeaderValue},
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_core::{ErrorCode, Frame, Handshake, gateway::Admission};
-use roomcast_http::{Problem, Refusal, Request, SUBPROTOCOL, Upgrade};
+use roomcast_core::{Frame, Handshake, gateway::Admission};
+use roomcast_http::{Problem, Request, SUBPROTOCOL, Upgrade};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -23,17 +23,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Fields, Head, Peer, Reply, StallGuard, head, refused, reply};
 use crate::{
-    connection,
-    denial::{Denial, Farewell},
-    owned_request::OwnedUpgradeRequest,
-    patience,
-    permits::Permit,
-    shard::Shard,
-    ws,
+    connection, denial::Farewell, owned_request::OwnedUpgradeRequest, patience, permits::Permit,
+    shard::Shard, ws,
 };
-
-const DRAINING: Refusal =
-    Refusal::unavailable("the server is shutting down: connect to another, or try again");
 
 /// The answer that begins the WebSocket, which a task of its own then serves; or why there is none.
 pub(super) async fn answer(
@@ -43,16 +35,14 @@ pub(super) async fn answer(
     namespace: Arc<str>,
 ) -> Reply {
     let head = head(request, peer);
-    let (asked, key) = match Upgrade::check(&head).and_then(|asked| {
-        let key = check(request.version(), &head)?;
-        Ok((asked, key))
-    }) {
+    let checked = Upgrade::check(&head).and_then(|asked| Ok((asked, check(&head)?)));
+    let (asked, key) = match checked {
         Ok(checked) => checked,
         Err(problem) => return reply(problem.into()),
     };
     let admitted = admit(shard, peer, request, &namespace).await;
-    if let Some(reason) = admitted.as_ref().err().and_then(Denial::reason) {
-        refused::warn(shard, peer, reason, &self::head(request, peer));
+    if let Err(problem) = &admitted {
+        refused::tell(shard, peer, problem, &self::head(request, peer));
     }
     let upgrade = hyper::upgrade::on(request);
     match admitted {
@@ -65,32 +55,26 @@ pub(super) async fn answer(
             spawn_local(open(shard.clone(), upgrade, namespace, handshake, permit));
             switching(&key, subprotocol.as_deref())
         }
-        Err(denial) if asked.refuse_in_band => {
-            spawn_local(refuse(shard.clone(), upgrade, denial.into()));
+        Err(problem) if asked.refuse_in_band => {
+            spawn_local(refuse(shard.clone(), upgrade, problem.into()));
             switching(&key, asked.welcome.then_some(SUBPROTOCOL))
         }
-        Err(denial) => reply(denial.response()),
+        Err(problem) => reply(problem.into()),
     }
 }
 
 /// The rest of the form of an upgrade; gives the accept key.
-fn check(version: Version, head: &Request<'_, Fields<'_>>) -> Result<String, Problem> {
+fn check(head: &Request<'_, Fields<'_>>) -> Result<String, Problem> {
     let upgrade = |item: &str| item.eq_ignore_ascii_case("upgrade");
-    if version < Version::HTTP_11 || !head.lists("connection", upgrade) {
-        return Err(Problem::bad_upgrade());
+    if head.http_1_0 || !head.lists("connection", upgrade) {
+        return Err(Problem::BadUpgrade);
     }
     if head.first("sec-websocket-version").as_deref() != Some("13") {
-        let detail = "the WebSocket version must be 13";
-        return Err(Problem::new(ErrorCode::UpgradeRequired, detail)
-            .with_header("sec-websocket-version", "13")
-            .with_header("connection", "Upgrade"));
+        return Err(Problem::SocketVersion);
     }
     match head.first("sec-websocket-key") {
         Some(key) if is_key(key.as_bytes()) => Ok(derive_accept_key(key.as_bytes())),
-        _ => {
-            let detail = "Sec-WebSocket-Key must be 16 bytes in base64";
-            Err(Problem::new(ErrorCode::BadRequest, detail))
-        }
+        _ => Err(Problem::SocketKey),
     }
 }
 
@@ -109,12 +93,12 @@ async fn admit(
     peer: Peer,
     request: &Head,
     namespace: &Arc<str>,
-) -> Result<(Permit, Admission), Denial> {
+) -> Result<(Permit, Admission), Problem> {
     let shared = &shard.shared;
     let access = shared.access();
     access.admit(&head(request, peer), namespace)?;
     if shared.draining.load(Relaxed) {
-        return Err(DRAINING.into());
+        return Err(Problem::DrainingSocket);
     }
     let permit = Permit::take(&shared.connections, peer.address)?;
     let covered = shared.gateways.covers(namespace);
@@ -122,13 +106,11 @@ async fn admit(
     let begin = namespace.clone();
     let ask = move |shard: &Rc<Shard>| {
         let namespace = shard.open_namespace(&begin)?;
-        let admission = request
-            .map(|request| namespace.upgrade(&request))
-            .transpose()?;
-        Ok(admission.unwrap_or_default())
+        let admission = request.map(|request| namespace.upgrade(&request));
+        Ok(admission.transpose()?.unwrap_or_default())
     };
     let asked = shard.at_home(namespace, ask).await;
-    let admission = asked.unwrap_or(Err(Denial::from(DRAINING)))?;
+    let admission = asked.unwrap_or(Err(Problem::DrainingSocket))?;
     Ok((permit, admission))
 }
 

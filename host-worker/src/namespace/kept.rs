@@ -15,18 +15,16 @@ impl<P: Platform> Namespace<P> {
     /// is carried out.
     pub(super) fn load_histories(&mut self) -> Result<(), Fault> {
         let wanted = |out: &Outbox, given: &[String]| {
-            out.iter().find_map(|command| match command {
-                Command::LoadHistory { room } if !given.iter().any(|other| other == room) => {
-                    Some(room.to_owned())
+            let mut rooms = out.iter().filter_map(|command| {
+                if let Command::LoadHistory { room } = command {
+                    Some(room)
+                } else {
+                    None
                 }
-                Command::LoadHistory { .. }
-                | Command::Send { .. }
-                | Command::Close { .. }
-                | Command::Ping { .. }
-                | Command::Persist { .. }
-                | Command::Append { .. }
-                | Command::PersistRoom { .. } => None,
-            })
+            });
+            rooms
+                .find(|room| given.iter().all(|other| other != room))
+                .map(str::to_owned)
         };
         let mut given = Vec::new();
         while let Some(room) = wanted(&self.out, &given) {
@@ -61,29 +59,24 @@ impl<P: Platform> Namespace<P> {
         };
         let mut rooms: Vec<&str> = Vec::new();
         for command in &self.out {
-            match command {
-                Command::Append {
+            if let Command::Append { room, .. } | Command::PersistRoom { room } = command {
+                rooms.push(room);
+            }
+            if let Command::Append {
+                room,
+                offset,
+                at,
+                frame,
+                except,
+            } = command
+            {
+                kept.messages.push(Appended {
                     room,
                     offset,
                     at,
                     frame,
                     except,
-                } => {
-                    rooms.push(room);
-                    kept.messages.push(Appended {
-                        room,
-                        offset,
-                        at,
-                        frame,
-                        except,
-                    });
-                }
-                Command::PersistRoom { room } => rooms.push(room),
-                Command::Send { .. }
-                | Command::Close { .. }
-                | Command::Ping { .. }
-                | Command::Persist { .. }
-                | Command::LoadHistory { .. } => {}
+                });
             }
         }
         if !(rooms.is_empty() && self.forgotten.is_empty()) {

@@ -8,12 +8,11 @@ use roomcast_core::{
     room::{Except, HistoryMessage},
 };
 use serde::Deserialize;
-use worker::{SqlStorage, SqlStorageValue};
+use worker::SqlStorageValue;
 
 use super::{
-    integer, number, reading,
-    value::{Number, Text},
-    writing,
+    sql::{Sql, number},
+    value::Value,
 };
 use crate::platform::{Appended, Fault, Kept};
 
@@ -64,33 +63,33 @@ pub(super) struct Loaded {
 
 #[derive(Deserialize)]
 struct LivesRow {
-    lives: Number,
+    lives: Value,
 }
 
 #[derive(Deserialize)]
 struct RoomRow {
-    room: Text,
-    state: Text,
+    room: Value,
+    state: Value,
 }
 
 #[derive(Deserialize)]
 struct MessageRow {
-    position: Number,
-    at_ms: Number,
-    frame: Text,
-    excepted: Text,
+    position: Value,
+    at_ms: Value,
+    frame: Value,
+    excepted: Value,
 }
 
 impl MessageRow {
     /// `None` when it is damaged.
     fn read(self) -> Option<HistoryMessage> {
-        let at = Timestamp::from_millis(integer(self.at_ms.0?)?);
-        let except = match &*self.excepted.0? {
+        let at = Timestamp::from_millis(self.at_ms.integer()?);
+        let except = match &*self.excepted.text()? {
             "" => Except::Nobody,
             json => serde_json::from_str(json).ok()?,
         };
-        let offset = integer(self.position.0?)?;
-        Some(HistoryMessage::new(offset, at, self.frame.0?, except))
+        let (offset, frame) = (self.position.integer()?, self.frame.text()?);
+        Some(HistoryMessage::new(offset, at, frame, except))
     }
 }
 
@@ -100,7 +99,7 @@ impl Rooms {
     }
 
     /// Reads everything but messages.
-    pub(super) fn load(&mut self, sql: &SqlStorage, made: bool) -> worker::Result<Loaded> {
+    pub(super) fn load(&mut self, sql: &Sql, made: bool) -> Result<Loaded, Fault> {
         *self = Self {
             made,
             ..Self::default()
@@ -108,20 +107,21 @@ impl Rooms {
         if !made {
             return Ok(Loaded::default());
         }
-        let lives: Vec<LivesRow> = sql.exec("SELECT lives FROM histories", None)?.to_array()?;
-        let lives = lives.first().and_then(|row| integer(row.lives.0?));
+        let lives: Vec<LivesRow> = sql.read("SELECT lives FROM histories", vec![])?;
+        let lives = lives.into_iter().next();
+        let lives = lives.and_then(|row| row.lives.integer());
         self.renewed = lives.is_none();
         let mut loaded = Loaded {
             histories_opened: lives.unwrap_or_default(),
             ..Loaded::default()
         };
         const STATES: &str = "SELECT room, state FROM rooms ORDER BY room, part";
-        let rows: Vec<RoomRow> = sql.exec(STATES, None)?.to_array()?;
+        let rows: Vec<RoomRow> = sql.read(STATES, vec![])?;
         let rows_read = rows.len();
         // A part that is damaged makes the whole state one.
         let rows = rows.into_iter().filter_map(|row| {
-            let state = row.state.0.unwrap_or_default();
-            Some((row.room.0?, state))
+            let state = row.state.text().unwrap_or_default();
+            Some((row.room.text()?, state))
         });
         let rows: Vec<_> = rows.collect();
         loaded.damaged = rows_read - rows.len();
@@ -141,123 +141,93 @@ impl Rooms {
     }
 
     /// Writes messages and the states of their rooms.
-    pub(super) fn save(
-        &mut self,
-        sql: &SqlStorage,
-        kept: &Kept<'_>,
-        epoch: &str,
-    ) -> Result<(), Fault> {
-        self.write_head(sql, kept.histories_opened, epoch)
-            .map_err(|fault| writing(&fault))?;
+    pub(super) fn save(&mut self, sql: &Sql, kept: &Kept<'_>, epoch: &str) -> Result<(), Fault> {
+        self.write_head(sql, kept.histories_opened, epoch)?;
         for message in &kept.messages {
-            let excepted = match message.except {
-                Except::Nobody => String::new(),
-                except @ (Except::Conn(_) | Except::These(_)) => serde_json::to_string(except)
-                    .map_err(|fault| Fault::new("a message cannot be encoded", fault))?,
-            };
-            write_message(sql, message, excepted).map_err(|fault| writing(&fault))?;
+            write_message(sql, message)?;
         }
         for (room, state) in &kept.rooms {
-            let written = match state {
-                Some(state) => {
-                    let text = serde_json::to_string(state)
-                        .map_err(|fault| Fault::new("a room's state cannot be encoded", fault))?;
-                    self.write_room(sql, state, &text, kept.histories_opened.is_some())
-                }
-                None => self.forget(sql, room),
-            };
-            written.map_err(|fault| writing(&fault))?;
+            match state {
+                Some(state) => self.write_room(sql, state, kept.histories_opened.is_some())?,
+                None => self.forget(sql, room)?,
+            }
         }
         Ok(())
     }
 
-    fn write_head(
-        &mut self,
-        sql: &SqlStorage,
-        lives: Option<u64>,
-        epoch: &str,
-    ) -> worker::Result<()> {
+    fn write_head(&mut self, sql: &Sql, lives: Option<u64>, epoch: &str) -> Result<(), Fault> {
         // Also while no history has begun: a number that is missing is taken for one that was lost.
         let first = (!self.made || self.renewed).then_some(0);
         if !self.made {
-            sql.exec(TABLES, None)?;
+            sql.write(TABLES, vec![])?;
             self.made = true;
         }
         if self.renewed {
-            sql.exec("UPDATE namespace SET epoch = ?", vec![epoch.into()])?;
+            sql.write("UPDATE namespace SET epoch = ?", vec![epoch.into()])?;
             self.renewed = false;
         }
         if let Some(lives) = lives.or(first) {
             const SAVE: &str = "INSERT OR REPLACE INTO histories (only, lives) VALUES (0, ?)";
-            sql.exec(SAVE, vec![number(lives)])?;
+            sql.write(SAVE, vec![number(lives)])?;
         }
         Ok(())
     }
 
     /// `begun` says that the room may have had another history before.
-    fn write_room(
-        &mut self,
-        sql: &SqlStorage,
-        state: &RoomState,
-        text: &str,
-        begun: bool,
-    ) -> worker::Result<()> {
+    fn write_room(&mut self, sql: &Sql, state: &RoomState, begun: bool) -> Result<(), Fault> {
+        let text = serde_json::to_string(state)
+            .map_err(|fault| Fault::new("a room's state cannot be encoded", fault))?;
         let room = || SqlStorageValue::from(state.room());
         if self.parted.remove(state.room()) {
-            sql.exec("DELETE FROM rooms WHERE room = ?", vec![room()])?;
+            sql.write("DELETE FROM rooms WHERE room = ?", vec![room()])?;
         }
-        for (part, text) in parts(text).enumerate() {
+        for (part, text) in parts(&text).enumerate() {
             const SAVE: &str = "INSERT OR REPLACE INTO rooms (room, part, state) VALUES (?, ?, ?)";
-            sql.exec(SAVE, vec![room(), number(part as u64), text.into()])?;
+            sql.write(SAVE, vec![room(), number(part as u64), text.into()])?;
             if part > 0 {
                 self.parted.insert(state.room().to_owned());
             }
         }
         const BEFORE: &str = "DELETE FROM messages WHERE room = ? AND position < ?";
-        sql.exec(BEFORE, vec![room(), number(state.first())])?;
+        sql.write(BEFORE, vec![room(), number(state.first())])?;
         if begun {
             const BEHIND: &str = "DELETE FROM messages WHERE room = ? AND position > ?";
-            sql.exec(BEHIND, vec![room(), number(state.offset())])?;
+            sql.write(BEHIND, vec![room(), number(state.offset())])?;
         }
         Ok(())
     }
 
-    fn forget(&mut self, sql: &SqlStorage, room: &str) -> worker::Result<()> {
+    fn forget(&mut self, sql: &Sql, room: &str) -> Result<(), Fault> {
         self.parted.remove(room);
-        for table in ["rooms", "messages"] {
-            let statement = format!("DELETE FROM {table} WHERE room = ?");
-            sql.exec(&statement, vec![room.into()])?;
-        }
-        Ok(())
+        sql.write("DELETE FROM rooms WHERE room = ?", vec![room.into()])?;
+        sql.write("DELETE FROM messages WHERE room = ?", vec![room.into()])
     }
 
     /// Reads the messages of a room that have these offsets. One that is no message is left out: the
     /// hub takes those before it for lost.
     pub(super) fn history(
         &self,
-        sql: &SqlStorage,
+        sql: &Sql,
         room: &str,
         offsets: RangeInclusive<u64>,
     ) -> Result<Vec<HistoryMessage>, Fault> {
         if !self.made {
             return Ok(Vec::new());
         }
-        let read = || -> worker::Result<Vec<MessageRow>> {
-            const READ: &str = "SELECT position, at_ms, frame, excepted FROM messages
-                WHERE room = ? AND position BETWEEN ? AND ? ORDER BY position";
-            let values = vec![
-                room.into(),
-                number(*offsets.start()),
-                number(*offsets.end()),
-            ];
-            sql.exec(READ, values)?.to_array()
-        };
-        let rows = read().map_err(|fault| reading(&fault))?;
+        const READ: &str = "SELECT position, at_ms, frame, excepted FROM messages
+            WHERE room = ? AND position BETWEEN ? AND ? ORDER BY position";
+        let (first, last) = (number(*offsets.start()), number(*offsets.end()));
+        let rows: Vec<MessageRow> = sql.read(READ, vec![room.into(), first, last])?;
         Ok(rows.into_iter().filter_map(MessageRow::read).collect())
     }
 }
 
-fn write_message(sql: &SqlStorage, message: &Appended<'_>, excepted: String) -> worker::Result<()> {
+fn write_message(sql: &Sql, message: &Appended<'_>) -> Result<(), Fault> {
+    let excepted = match message.except {
+        Except::Nobody => String::new(),
+        except @ (Except::Conn(_) | Except::These(_)) => serde_json::to_string(except)
+            .map_err(|fault| Fault::new("a message cannot be encoded", fault))?,
+    };
     const SAVE: &str = "INSERT OR REPLACE INTO messages (room, position, at_ms, frame, excepted)
         VALUES (?, ?, ?, ?, ?)";
     let values = vec![
@@ -267,8 +237,7 @@ fn write_message(sql: &SqlStorage, message: &Appended<'_>, excepted: String) -> 
         message.frame.into(),
         excepted.into(),
     ];
-    sql.exec(SAVE, values)?;
-    Ok(())
+    sql.write(SAVE, values)
 }
 
 /// A text in parts that fit in a row; at least one.

@@ -5,11 +5,10 @@ use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::no_room;
 use crate::{Problem, Response};
 use roomcast_core::{
-    ConnId, Delivery, ErrorCode, Hub,
-    room::{PageError, PresencePage},
+    ConnId, Delivery, Hub,
+    room::{PageError, Position, PresencePage},
 };
 
 /// What a call found or did; a [`Response`] is made of it.
@@ -22,7 +21,7 @@ impl Answer {
     #[allow(clippy::wildcard_enum_match_arm)] // the others name no connections
     pub fn conns(&self) -> impl Iterator<Item = ConnId> {
         let views = match &self.0 {
-            Found::Connections(view) => &*view.connections,
+            Found::Connections { connections, .. } => &**connections,
             Found::Connection(view) => core::slice::from_ref(view),
             _ => &[],
         };
@@ -34,7 +33,7 @@ impl Answer {
     #[allow(clippy::wildcard_enum_match_arm)] // the others name no connections
     pub fn set_queued_bytes(&mut self, conn: ConnId, bytes: usize) {
         let views = match &mut self.0 {
-            Found::Connections(view) => &mut *view.connections,
+            Found::Connections { connections, .. } => &mut **connections,
             Found::Connection(view) => core::slice::from_mut(view),
             _ => return,
         };
@@ -49,7 +48,7 @@ impl From<Answer> for Response {
     fn from(answer: Answer) -> Self {
         match serde_json::to_vec(&answer) {
             Ok(body) => Self::new(200, "application/json", body),
-            Err(_) => Problem::new(ErrorCode::Internal, "the answer could not be encoded").into(),
+            Err(_) => Problem::Answer.into(),
         }
     }
 }
@@ -58,135 +57,148 @@ impl From<Answer> for Response {
 #[serde(untagged)]
 pub(super) enum Found {
     Sent(Delivery),
-    Rooms(RoomsView),
+    Rooms {
+        rooms: Vec<RoomView>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+    },
     Room(RoomView),
     Members(PresencePage),
-    History(HistoryView),
-    Joined(JoinedView),
-    Left(LeftView),
-    Connections(ConnectionsView),
+    History {
+        #[serde(flatten)]
+        position: Position<'static>,
+        messages: Vec<Box<RawValue>>,
+        first: u64,
+    },
+    Joined {
+        #[serde(flatten)]
+        position: Position<'static>,
+        already: bool,
+    },
+    Left {
+        was: bool,
+    },
+    Connections {
+        /// Sorted by id.
+        connections: Vec<ConnectionView>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<ConnId>,
+    },
     Connection(ConnectionView),
-    Disconnected(DisconnectedView),
+    Disconnected {
+        disconnected: usize,
+    },
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct RoomView {
-    pub(super) room: String,
-    pub(super) members: usize,
-    pub(super) epoch: String,
-    pub(super) offset: u64,
+    room: String,
+    members: usize,
+    #[serde(flatten)]
+    position: Position<'static>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ConnectionView {
+    conn: ConnId,
+    user: String,
+    rooms: Vec<String>,
+    since_ms: u64,
+    queued_bytes: usize,
 }
 
 impl RoomView {
     pub(super) fn of(hub: &Hub, name: &str, members: usize) -> Self {
-        let position = hub.position(name);
         Self {
             room: name.to_owned(),
             members,
-            epoch: position.epoch.into_owned(),
-            offset: position.offset,
+            position: hub.position(name).into_owned(),
         }
     }
 }
 
-/// A page of those who are in a room.
-pub(super) fn members(
-    hub: &Hub,
-    room: &str,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<PresencePage, Problem> {
-    let found = hub.room(room);
-    match hub.presence(room, after, limit) {
-        Err(fault @ PageError::Cursor) => Err(fault.into()),
-        _ if found.is_none() => Err(no_room()),
-        Err(fault) => Err(fault.into()),
-        Ok(page) => Ok(page),
+impl ConnectionView {
+    pub(super) fn of(hub: &Hub, conn: ConnId) -> Option<Self> {
+        let info = hub.connection(conn)?;
+        let rooms = hub.rooms_of(conn)?.into_iter().map(str::to_owned);
+        Some(Self {
+            conn,
+            user: info.user.unwrap_or_default().to_owned(),
+            rooms: rooms.collect(),
+            since_ms: hub.unix_time(info.since).as_millis(),
+            queued_bytes: 0,
+        })
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct HistoryView {
-    epoch: String,
-    offset: u64,
-    messages: Vec<Box<RawValue>>,
-    first: u64,
-}
+impl Found {
+    /// A page of the rooms.
+    pub(super) fn rooms(hub: &Hub, prefix: &str, after: Option<&str>, limit: usize) -> Self {
+        let mut page = hub.rooms(prefix, after);
+        let rooms = page.by_ref().take(limit);
+        let rooms: Vec<RoomView> = rooms
+            .map(|room| RoomView::of(hub, room.name, room.members))
+            .collect();
+        let last = rooms.last().filter(|_| page.next().is_some());
+        let next = last.map(|room| room.room.clone());
+        Self::Rooms { rooms, next }
+    }
 
-impl HistoryView {
-    pub(super) fn of(
+    /// A page of those who are in a room.
+    pub(super) fn members(
+        hub: &Hub,
+        room: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Self, Problem> {
+        match hub.presence(room, after, limit) {
+            Err(fault) if fault == PageError::Cursor || hub.room(room).is_some() => {
+                Err(fault.into())
+            }
+            Ok(page) if hub.room(room).is_some() => Ok(Self::Members(page)),
+            _ => Err(Problem::NoRoom),
+        }
+    }
+
+    /// A page of what was said in a room.
+    pub(super) fn history(
         hub: &Hub,
         room: &str,
         (after, before): (Option<u64>, Option<u64>),
         limit: usize,
     ) -> Result<Self, Problem> {
-        hub.room(room).ok_or_else(no_room)?;
+        hub.room(room).ok_or(Problem::NoRoom)?;
         let page = hub.history(room, after, before, limit);
         let page = page.zip(hub.history_first(room));
         let (page, first) = page.ok_or(PageError::NoHistory)?;
-        let position = hub.position(room);
-        Ok(Self {
-            epoch: position.epoch.into_owned(),
-            offset: position.offset,
+        // JSON that is passed on as it is.
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).ok();
+        Ok(Self::History {
+            position: hub.position(room).into_owned(),
             messages: page.into_iter().filter_map(raw).collect(),
             first,
         })
     }
-}
 
-/// JSON that is passed on as it is.
-fn raw(json: &str) -> Option<Box<RawValue>> {
-    RawValue::from_string(json.to_owned()).ok()
-}
-
-#[derive(Debug, Default, Serialize)]
-pub(super) struct RoomsView {
-    pub(super) rooms: Vec<RoomView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct JoinedView {
-    epoch: String,
-    offset: u64,
-    already: bool,
-}
-
-impl JoinedView {
-    pub(super) fn of(hub: &Hub, room: &str, already: bool) -> Self {
-        let position = hub.position(room);
-        Self {
-            epoch: position.epoch.into_owned(),
-            offset: position.offset,
-            already,
-        }
+    /// A page of the connections, or of those of a user.
+    pub(super) fn connections(
+        hub: &Hub,
+        user: Option<&str>,
+        after: Option<ConnId>,
+        limit: usize,
+    ) -> Self {
+        let mut ids: Vec<ConnId> = match user {
+            Some(user) => hub.connections_of(user).to_vec(),
+            None => hub.connections().map(|conn| conn.id).collect(),
+        };
+        ids.retain(|&id| after.is_none_or(|after| id > after));
+        ids.sort_unstable();
+        let more = ids.len() > limit;
+        ids.truncate(limit);
+        let next = ids.last().copied().filter(|_| more);
+        let connections = ids.into_iter();
+        let connections = connections.filter_map(|conn| ConnectionView::of(hub, conn));
+        let connections = connections.collect();
+        Self::Connections { connections, next }
     }
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct LeftView {
-    pub(super) was: bool,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct ConnectionView {
-    pub(super) conn: ConnId,
-    pub(super) user: String,
-    pub(super) rooms: Vec<String>,
-    pub(super) since_ms: u64,
-    pub(super) queued_bytes: usize,
-}
-
-#[derive(Debug, Default, Serialize)]
-pub(super) struct ConnectionsView {
-    /// Sorted by id.
-    pub(super) connections: Vec<ConnectionView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next: Option<ConnId>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct DisconnectedView {
-    pub(super) disconnected: usize,
 }

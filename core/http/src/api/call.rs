@@ -1,20 +1,16 @@
 //! What a request asks for, and its answer.
 
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::string::String;
 use core::ops::Bound;
 
 use super::{
-    Answer, Found,
-    answer::{
-        ConnectionView, ConnectionsView, DisconnectedView, HistoryView, JoinedView, LeftView,
-        RoomView, RoomsView, members,
-    },
-    no_connection, no_room,
+    Answer,
+    answer::{ConnectionView, Found, RoomView},
 };
 use crate::Problem;
 use roomcast_core::{
-    ConnId, Hub, JoinError, Timestamp,
-    ask::{self, Ask, AskError, Asked},
+    Hub, Timestamp,
+    ask::{self, Ask, Asked},
 };
 
 /// A request of the API that is right in itself. It owns what it needs: it can be run on another
@@ -52,17 +48,16 @@ impl ApiCall {
                 prefix,
                 after,
                 limit,
-            } => Found::Rooms(namespace.hub(|hub| rooms(hub, prefix, after.as_deref(), *limit))),
+            } => namespace.hub(|hub| Found::rooms(hub, prefix, after.as_deref(), *limit)),
             Ask::Room { room } => {
                 let view = |hub: &Hub| {
-                    let found = hub.room(room);
-                    found.map(|found| RoomView::of(hub, room, found.members))
+                    let found = hub.room(room)?;
+                    Some(RoomView::of(hub, room, found.members))
                 };
-                Found::Room(namespace.hub(view).ok_or_else(no_room)?)
+                Found::Room(namespace.hub(view).ok_or(Problem::NoRoom)?)
             }
             Ask::Presence { room, after, limit } => {
-                let page = |hub: &Hub| members(hub, room, after.as_deref(), *limit);
-                Found::Members(namespace.hub(page)?)
+                namespace.hub(|hub| Found::members(hub, room, after.as_deref(), *limit))?
             }
             Ask::History {
                 room,
@@ -74,81 +69,28 @@ impl ApiCall {
                     Bound::Unbounded => None,
                 };
                 let span = (edge(offsets.0), edge(offsets.1));
-                let page = |hub: &Hub| HistoryView::of(hub, room, span, *limit);
-                Found::History(namespace.hub(page)?)
+                namespace.hub(|hub| Found::history(hub, room, span, *limit))?
             }
             Ask::Connections { user, after, limit } => {
-                let page = |hub: &Hub| connections(hub, user.as_deref(), *after, *limit);
-                Found::Connections(namespace.hub(page))
+                namespace.hub(|hub| Found::connections(hub, user.as_deref(), *after, *limit))
             }
             Ask::Connection { conn } => {
-                let view = namespace.hub(|hub| describe(hub, *conn));
-                Found::Connection(view.ok_or_else(no_connection)?)
+                let view = namespace.hub(|hub| ConnectionView::of(hub, *conn));
+                Found::Connection(view.ok_or(Problem::NoConnection)?)
             }
-            ask => match (ask.run(now, namespace).map_err(refused)?, ask) {
+            ask => match (ask.run(now, namespace)?, ask) {
                 (ask::Answer::Sent(delivery), _) => Found::Sent(delivery),
                 (ask::Answer::Joined(already), Ask::Join { room, .. }) => {
-                    Found::Joined(namespace.hub(|hub| JoinedView::of(hub, room, already)))
+                    let position = namespace.hub(|hub| hub.position(room).into_owned());
+                    Found::Joined { position, already }
                 }
-                (ask::Answer::Left(was), _) => Found::Left(LeftView { was }),
+                (ask::Answer::Left(was), _) => Found::Left { was },
                 (ask::Answer::Disconnected(disconnected), _) => {
-                    Found::Disconnected(DisconnectedView { disconnected })
+                    Found::Disconnected { disconnected }
                 }
-                (_, _) => return Err(Problem::not_found("the API does not ask this")),
+                // The API does not ask anything else.
+                (_, _) => return Err(Problem::NoCall),
             },
         }))
-    }
-}
-
-fn rooms(hub: &Hub, prefix: &str, after: Option<&str>, limit: usize) -> RoomsView {
-    let page = hub.rooms(prefix, after).take(limit + 1);
-    let view = |room: roomcast_core::hub::RoomInfo<'_>| RoomView::of(hub, room.name, room.members);
-    let mut rooms: Vec<RoomView> = page.map(view).collect();
-    let more = rooms.len() > limit;
-    rooms.truncate(limit);
-    let next = rooms.last().filter(|_| more).map(|room| room.room.clone());
-    RoomsView { rooms, next }
-}
-
-fn connections(
-    hub: &Hub,
-    user: Option<&str>,
-    after: Option<ConnId>,
-    limit: usize,
-) -> ConnectionsView {
-    let mut ids: Vec<ConnId> = match user {
-        Some(user) => hub.connections_of(user).to_vec(),
-        None => hub.connections().map(|conn| conn.id).collect(),
-    };
-    ids.retain(|&id| after.is_none_or(|after| id > after));
-    ids.sort_unstable();
-    let more = ids.len() > limit;
-    ids.truncate(limit);
-    let next = ids.last().copied().filter(|_| more);
-    let connections = ids.into_iter().filter_map(|conn| describe(hub, conn));
-    ConnectionsView {
-        connections: connections.collect(),
-        next,
-    }
-}
-
-fn describe(hub: &Hub, conn: ConnId) -> Option<ConnectionView> {
-    let info = hub.connection(conn)?;
-    let rooms = hub.rooms_of(conn)?.into_iter().map(str::to_owned);
-    Some(ConnectionView {
-        conn,
-        user: info.user.unwrap_or_default().to_owned(),
-        rooms: rooms.collect(),
-        since_ms: hub.unix_time(info.since).as_millis(),
-        queued_bytes: 0,
-    })
-}
-
-/// The problem of what was not done. The path names the connection: the detail does not repeat it.
-#[allow(clippy::wildcard_enum_match_arm)] // the others are told as they are
-fn refused(error: AskError) -> Problem {
-    match error {
-        AskError::UnknownConn(_) | AskError::Join(JoinError::UnknownConn(_)) => no_connection(),
-        error => error.into(),
     }
 }

@@ -1,14 +1,17 @@
 //! The query string of a call.
 
-use alloc::{borrow::Cow, borrow::ToOwned, format, string::String, vec::Vec};
+use alloc::{
+    borrow::{Cow, ToOwned},
+    format,
+    string::String,
+    vec::Vec,
+};
+use core::ops::Bound;
 
 use percent_encoding::percent_decode_str;
 
+use super::PAGE_MAX;
 use crate::Problem;
-use roomcast_core::wire::Details;
-
-/// Entries of one page of a list.
-const PAGE_MAX: usize = 1000;
 
 /// The parameters of a call, each at most once.
 pub(super) struct Query(Vec<(String, String)>);
@@ -25,8 +28,7 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decoded(name)?, decoded(value)?);
             if parameters.iter().any(|(other, _)| *other == name) {
-                let detail = format!("{} is given more than once", shown(&name));
-                return Err(Problem::bad_request(detail));
+                return Err(Problem::Repeated(shown(&name)));
             }
             parameters.push((name, value));
         }
@@ -36,6 +38,10 @@ impl Query {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn owned(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
     }
 
     /// Takes a parameter out.
@@ -54,27 +60,20 @@ impl Query {
         let Some(unknown) = names.find(|name| !known.contains(name)) else {
             return Ok(());
         };
-        let unknown = shown(unknown);
-        Err(Problem::bad_request(if known.is_empty() {
-            format!("unknown parameter {unknown}: this call takes none")
-        } else {
-            let known = known.join(", ");
-            format!("unknown parameter {unknown}: this call takes {known}")
-        }))
+        let known = match known {
+            [] => "none".to_owned(),
+            known => known.join(", "),
+        };
+        Err(Problem::Unknown(shown(unknown), known))
     }
 
-    /// An offset of a history.
-    pub(super) fn offset(&self, name: &'static str) -> Result<Option<u64>, Problem> {
-        let fault = || {
-            Problem::bad_request(format!(
-                "{name} must be an offset: 0 to {}, digits only",
-                u64::MAX
-            ))
+    /// The edge of a history behind or before an offset, which is not in it.
+    pub(super) fn offset(&self, name: &'static str) -> Result<Bound<u64>, Problem> {
+        let Some(text) = self.get(name) else {
+            return Ok(Bound::Unbounded);
         };
-        let offset = self.get(name);
-        offset
-            .map(|text| number(text).ok_or_else(fault))
-            .transpose()
+        let offset = number(text).map(Bound::Excluded);
+        offset.ok_or(Problem::Offset(name))
     }
 
     /// How many to list; default 100.
@@ -83,12 +82,8 @@ impl Query {
             return Ok(100);
         };
         let limit = number(limit).and_then(|limit| usize::try_from(limit).ok());
-        limit
-            .filter(|limit| (1..=PAGE_MAX).contains(limit))
-            .ok_or_else(|| {
-                let detail = format!("limit must be 1 to {PAGE_MAX}, digits only");
-                Problem::bad_request(detail).with_details(Details::limit(PAGE_MAX))
-            })
+        let limit = limit.filter(|limit| (1..=PAGE_MAX).contains(limit));
+        limit.ok_or(Problem::PageLimit)
     }
 }
 
@@ -109,15 +104,13 @@ pub(super) fn is_encoded(text: &str) -> bool {
 /// A name or a value, as it was meant.
 fn decoded(text: &str) -> Result<String, Problem> {
     if !is_encoded(text) {
-        let detail = "the query must be percent-encoded: two hexadecimal digits behind each %, which is \
-                      itself written %25";
-        return Err(Problem::bad_request(detail));
+        return Err(Problem::QueryEncoding);
     }
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced)
         .decode_utf8()
         .map(Cow::into_owned);
-    decoded.map_err(|_| Problem::bad_request("the query must be percent-encoded UTF-8"))
+    decoded.map_err(|_| Problem::QueryText)
 }
 
 /// A parameter's name as a text may show it: a word, or nothing of it.
@@ -132,12 +125,9 @@ fn shown(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use alloc::string::ToString;
 
-    fn detail(problem: &Problem) -> String {
-        let response = crate::Response::from(problem.clone());
-        String::from_utf8(response.body.into_owned()).expect("JSON")
-    }
+    use super::*;
 
     #[test]
     fn numbers_are_digits() {
@@ -161,7 +151,8 @@ mod tests {
     fn a_refusal_names_the_parameter_when_it_is_a_word() {
         let refused = |query| {
             let query = Query::read(query).expect("a form");
-            detail(&query.only(&["after", "limit"]).expect_err("unknown"))
+            let problem = query.only(&["after", "limit"]).expect_err("unknown");
+            problem.to_string()
         };
         assert!(refused("limit=1&limti=2").contains("unknown parameter `limti`"));
         assert!(refused("limti").contains("takes after, limit"));

@@ -3,24 +3,20 @@
 use alloc::{
     borrow::{Cow, ToOwned},
     boxed::Box,
-    format,
     string::String,
 };
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::ApiCall;
+use super::{ApiCall, KEY_BYTES_MAX};
 use crate::{Headers, Problem, Request, request::is_text};
-use roomcast_core::{Audience, ErrorCode, ask::Ask, wire::Details};
-
-/// Bytes of an idempotency key, as the hub takes it.
-const KEY_BYTES_MAX: usize = 128;
+use roomcast_core::{Audience, ask::Ask};
 
 /// A send whose body is still to come.
 ///
 /// A host reads the body within limits of its own, and answers one that is over them with
-/// [`Problem::body_too_large`].
+/// [`Problem::BodyTooLarge`].
 #[derive(Debug)]
 pub struct SendHead {
     namespace: String,
@@ -46,9 +42,7 @@ impl SendHead {
         let plain =
             |value: Cow<'_, str>| value.is_empty() || value.eq_ignore_ascii_case("identity");
         if !request.headers.values("content-encoding").all(plain) {
-            let detail = "the body must be sent as it is: leave Content-Encoding out";
-            let problem = Problem::new(ErrorCode::UnsupportedMediaType, detail);
-            return Err(problem.with_header("accept-encoding", "identity"));
+            return Err(Problem::ContentEncoding);
         }
         let mut keys = request.headers.values("idempotency-key");
         let key = keys.next();
@@ -56,12 +50,7 @@ impl SendHead {
             // Whoever stands in between may join several by commas.
             let one = !key.contains(',') && keys.next().is_none();
             if !(one && (1..=KEY_BYTES_MAX).contains(&key.len()) && is_text(key)) {
-                let detail = format!(
-                    "send one Idempotency-Key of 1 to {KEY_BYTES_MAX} visible characters, without commas"
-                );
-                return Err(
-                    Problem::bad_request(detail).with_details(Details::limit(KEY_BYTES_MAX))
-                );
+                return Err(Problem::Key);
             }
         }
         let key = key.map(Into::into);
@@ -84,37 +73,30 @@ impl SendHead {
             event,
             path,
             data,
-        } = serde_json::from_slice(body).map_err(|fault| misfit("the body", SHAPE, &fault))?;
+        } = serde_json::from_slice(body).map_err(|fault| misfit(SHAPE, &fault))?;
+        let audience = audience.get();
         // A derived struct would take an array for its members in order.
-        let audience = Some(audience.get())
-            .filter(|json| json.starts_with('{') && body.trim_ascii_start().starts_with(b"{"))
-            .ok_or_else(|| Problem::bad_request("the body and its audience must be objects"))?;
-        let audience: Audience = serde_json::from_str(audience)
-            .map_err(|fault| misfit("`audience`", AUDIENCE, &fault))?;
-        let data = match data {
-            Some(data) => data,
-            None => RawValue::from_string("null".to_owned())
-                .map_err(|_| Problem::bad_request("data must be JSON"))?,
-        };
+        if !(audience.starts_with('{') && body.trim_ascii_start().starts_with(b"{")) {
+            return Err(Problem::Objects);
+        }
+        let audience: Audience =
+            serde_json::from_str(audience).map_err(|fault| misfit(AUDIENCE, &fault))?;
         let ask = Ask::Send {
             key: self.key,
             audience: Box::new(audience),
             event,
             path,
-            data,
+            data: data.unwrap_or_else(|| RawValue::NULL.to_owned()),
         };
         let namespace = self.namespace;
         Ok(ApiCall { namespace, ask })
     }
 }
 
-const SHAPE: &str = r#"{"audience":{...},"event":"...","data":...}"#;
-const AUDIENCE: &str = r#"{"all":true} or any of "rooms", "conns", "users", and "except_rooms", "except_conns", "except_users", lists of strings"#;
+const SHAPE: &str = r#"the body must be {"audience":{...},"event":"...","data":...}"#;
+const AUDIENCE: &str = r#"`audience` must be {"all":true} or any of "rooms", "conns", "users", and "except_rooms", "except_conns", "except_users", lists of strings"#;
 
 /// Says where a text stops being what it should be, and not what stands there.
-fn misfit(what: &str, shape: &str, fault: &serde_json::Error) -> Problem {
-    let (line, column) = (fault.line(), fault.column());
-    Problem::bad_request(format!(
-        "{what} must be {shape}: look at line {line}, column {column} of it"
-    ))
+fn misfit(shape: &'static str, fault: &serde_json::Error) -> Problem {
+    Problem::Form(shape, fault.line(), fault.column())
 }

@@ -22,7 +22,7 @@ impl SettingError {
         self.name
     }
 
-    /// What is wrong with it.
+    /// The fault, without the name.
     pub fn fault(&self) -> &str {
         &self.fault
     }

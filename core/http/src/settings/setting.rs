@@ -1,4 +1,4 @@
-//! One setting: its name, what it may be, and the field that it sets.
+//! A setting: its name, what it may be, and the field that it sets.
 
 use alloc::{
     borrow::ToOwned,
@@ -30,7 +30,7 @@ pub struct Setting<T> {
 /// Headings of the help and of `docs/settings.md`, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// Who may connect, and how many.
+    /// Addresses, and the right to connect and to use the API.
     Access,
     /// Requests before a WebSocket, and the HTTP API.
     Http,

@@ -1,9 +1,11 @@
 //! The flags and variables of `roomcast serve`, made from the tables of settings.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, error::ErrorKind,
+    Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches,
+    builder::{OsStringValueParser, TypedValueParser},
+    error::ErrorKind,
     parser::ValueSource,
 };
 use roomcast::Settings;
@@ -15,16 +17,16 @@ use roomcast_http::settings::{
 
 use crate::cli::log_filter::log_filter;
 
-/// What `roomcast serve` is told by flags and variables.
+/// The flags and variables of `roomcast serve`.
 #[derive(Debug, Default)]
 pub(crate) struct ServeArgs {
     pub(super) settings: Settings,
     pub(super) program: Program,
-    /// Whether the address to listen on was given.
+    /// True when the address to listen on was given.
     pub(super) has_address: bool,
 }
 
-/// What the program is told, and not the server.
+/// Settings of the program, and not of the server.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) config: Option<PathBuf>,
@@ -48,6 +50,9 @@ pub(super) const PROGRAM: &[Setting<Program>] = &[
         .help(Operation, "What to log: error, warn, info, debug, trace, off, or a filter like \
             roomcast=debug,info"),
 ];
+
+/// The fault of bytes that a setting cannot be, such as a path in another encoding.
+const NO_TEXT: &str = "must be text in UTF-8, also when it is a path: this has other bytes";
 
 fn read_config(program: &mut Program, text: &str) -> Result<(), String> {
     if text.is_empty() {
@@ -99,9 +104,12 @@ fn flags<T: Default>(table: &'static [Setting<T>]) -> impl Iterator<Item = (Grou
 }
 
 fn flag<T: Default>(setting: &'static Setting<T>) -> Arg {
-    let check = |text: &str| match setting.read(&mut T::default(), text) {
-        Ok(()) => Ok(text.to_owned()),
-        Err(fault) => Err(fault.fault().to_owned()),
+    // Of a text that is not UTF-8 clap would not say which flag it is.
+    let check = |text: OsString| {
+        let text = text.into_string().map_err(|_| NO_TEXT.to_owned())?;
+        let read = setting.read(&mut T::default(), &text);
+        read.map(|()| text)
+            .map_err(|fault| fault.fault().to_owned())
     };
     let name = setting.name;
     let flag = Arg::new(name)
@@ -110,7 +118,7 @@ fn flag<T: Default>(setting: &'static Setting<T>) -> Arg {
         .hide_env(true)
         .help(setting.help)
         .help_heading(setting.group.title())
-        .value_parser(check);
+        .value_parser(OsStringValueParser::new().try_map(check));
     let Some(form) = setting.form() else {
         return flag.action(ArgAction::SetTrue);
     };

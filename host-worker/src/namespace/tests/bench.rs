@@ -1,0 +1,179 @@
+//! A namespace, and the inputs that it is given.
+
+use roomcast_core::{DisconnectReason, Frame, Handshake, Limits, Policies};
+use roomcast_http::{Access, ApiCall, ApiRequest, Headers, Request, Response};
+
+use super::fake::Fake;
+use crate::{mount::Application, namespace::Namespace};
+
+/// An input, as the shim gives it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Op {
+    Connect,
+    /// Of a user.
+    User(&'static str),
+    Text(usize, &'static str),
+    Gone(usize),
+    /// Method, path with query, idempotency key, body.
+    Call(&'static str, &'static str, &'static str, &'static str),
+    Wait(u64),
+    Alarm,
+}
+pub(super) use Op::{Alarm, Call, Connect, Gone, Text, User, Wait};
+
+struct Fields(&'static str);
+
+impl Headers for Fields {
+    fn values(&self, name: &'static str) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+        let given = name == "idempotency-key" && !self.0.is_empty();
+        given.then_some(self.0.into()).into_iter()
+    }
+
+    fn names(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+        let given = !self.0.is_empty();
+        given.then_some("idempotency-key".into()).into_iter()
+    }
+}
+
+fn api(method: &str, target: &str, key: &'static str, body: &str) -> ApiCall {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let request = Request {
+        method,
+        path,
+        query,
+        headers: Fields(key),
+        local: false,
+        loopback_listener: false,
+        http_1_0: false,
+    };
+    let read = ApiRequest::read(&request, &Access::default(), &Limits::default());
+    match read.expect("a call") {
+        ApiRequest::Call(call) => call,
+        ApiRequest::Send(head) => head.with_body(body.as_bytes()).expect("a body"),
+    }
+}
+
+/// A namespace's settings and its application.
+#[derive(Clone, Default)]
+pub(super) struct Setup {
+    pub(super) limits: Limits,
+    pub(super) policies: Policies,
+    pub(super) application: Application,
+}
+
+/// A namespace and its world.
+pub(super) struct Bench {
+    pub(super) fake: Fake,
+    pub(super) namespace: Namespace<Fake>,
+    pub(super) setup: Setup,
+}
+
+impl Bench {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let fake = Fake::default();
+        Self {
+            namespace: setup.namespace(&fake),
+            fake,
+            setup: setup.clone(),
+        }
+    }
+
+    pub(super) fn evict(&mut self) {
+        self.namespace = self.setup.namespace(&self.fake);
+    }
+
+    /// Goes on with all that the application began; gives what is seen of it.
+    pub(super) fn turns(&mut self) -> Vec<String> {
+        while self.namespace.turn().expect("nothing fails") {}
+        let world = &mut *self.fake.0.borrow_mut();
+        world.commit();
+        std::mem::take(&mut world.seen)
+    }
+
+    /// Gives an input; what is seen of it, and at the end an answer of the API or a fault.
+    pub(super) fn run(&mut self, op: Op) -> Vec<String> {
+        // The shim does these in a transaction.
+        let storage = self.fake.0.borrow().storage.clone();
+        let storage = matches!(op, Connect | User(_) | Call(..)).then_some(storage);
+        let end = match op {
+            Connect => {
+                let opened = self.namespace.connect(Handshake::new().with_welcome(true));
+                opened.map(|opened| opened.err().map(|refused| refused.to_string()))
+            }
+            User(name) => {
+                let opened = self.namespace.connect(Handshake::new().with_user(name));
+                opened.map(|opened| opened.err().map(|refused| refused.to_string()))
+            }
+            Text(slot, text) => {
+                let open = self.fake.0.borrow().sockets.contains_key(&slot);
+                let received = open.then(|| self.namespace.receive(slot, Frame::Text(text)));
+                received.transpose().map(|_| None)
+            }
+            Gone(slot) => {
+                if self.fake.0.borrow().sockets.contains_key(&slot) {
+                    let mut gone = self.namespace.disconnect(slot, DisconnectReason::Lost);
+                    if gone.is_err() {
+                        // The shim tries again, for it is not told again.
+                        self.fake.0.borrow_mut().rollback();
+                        gone = self.namespace.disconnect(slot, DisconnectReason::Lost);
+                    }
+                    self.fake.0.borrow_mut().sockets.remove(&slot);
+                    gone.map(|()| None)
+                } else {
+                    Ok(None)
+                }
+            }
+            Call(method, target, key, body) => {
+                let answer = self.namespace.call(&api(method, target, key, body));
+                answer.map(|answer| {
+                    let response: Response = match answer {
+                        Ok(answer) => answer.into(),
+                        Err(problem) => problem.into(),
+                    };
+                    Some(String::from_utf8_lossy(&response.body).into_owned())
+                })
+            }
+            Wait(ms) => {
+                self.fake.0.borrow_mut().now += ms;
+                Ok(None)
+            }
+            Alarm => self.namespace.timeout().map(|()| None),
+        };
+        let world = &mut *self.fake.0.borrow_mut();
+        let end = match end {
+            Ok(end) => {
+                world.commit();
+                end
+            }
+            Err(fault) => {
+                world.rollback();
+                world.storage = storage.unwrap_or_else(|| world.storage.clone());
+                Some(fault.to_string())
+            }
+        };
+        let mut seen = std::mem::take(&mut world.seen);
+        seen.extend(end);
+        seen
+    }
+}
+
+impl Setup {
+    fn namespace(&self, fake: &Fake) -> Namespace<Fake> {
+        let Self {
+            limits,
+            policies,
+            application,
+        } = self.clone();
+        Namespace::new(fake.clone(), limits, policies, "d", application)
+    }
+}
+
+/// Rooms that keep four messages for ten seconds, and show who is there.
+pub(super) fn keeping() -> Setup {
+    let policies =
+        r#"{"rooms":[{"match":"log*","history":{"messages":4,"age_s":10},"presence":"members"}]}"#;
+    Setup {
+        policies: serde_json::from_str(policies).expect("valid"),
+        ..Setup::default()
+    }
+}

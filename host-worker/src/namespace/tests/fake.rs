@@ -1,0 +1,274 @@
+//! A platform in memory, which fails when it is told to.
+
+use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, rc::Rc};
+
+use roomcast_core::{
+    CloseCode, ConnId, Frame, Timestamp,
+    hub::{HubState, KeyState, RoomState},
+    room::HistoryMessage,
+};
+
+use crate::{
+    handle::Remote,
+    platform::{Attachments, Fault, Kept, Platform, Saved},
+};
+
+/// Everything that outlives an eviction.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) now: u64,
+    pub(super) storage: Storage,
+    /// By slot: the attachment of each open socket.
+    pub(super) sockets: BTreeMap<usize, Vec<u8>>,
+    /// Sends and closes that the input wants.
+    pub(super) wanted: Vec<Wanted>,
+    /// The attachments before the input.
+    pub(super) before: Vec<(usize, Vec<u8>)>,
+    /// Sends and closes that were done, in order.
+    pub(super) seen: Vec<String>,
+    pub(super) alarm: Option<Timestamp>,
+    /// How many writes pass before one fails.
+    pub(super) writes_left: Option<usize>,
+    pub(super) deaf: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Storage {
+    pub(super) serial: u64,
+    pub(super) keys: BTreeMap<String, KeyState>,
+    pub(super) histories_opened: u64,
+    pub(super) rooms: BTreeMap<String, RoomState>,
+    pub(super) messages: BTreeMap<(String, u64), HistoryMessage>,
+    pub(super) application: String,
+}
+
+#[derive(Debug)]
+pub(super) enum Wanted {
+    Sent(usize, String),
+    Closed(usize, String),
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fake(pub(super) Rc<RefCell<World>>);
+
+impl Fake {
+    fn write(&self) -> Result<(), Fault> {
+        let left = &mut self.0.borrow_mut().writes_left;
+        match left {
+            Some(0) => {
+                *left = None;
+                Err(Fault::new("a write failed", "told to"))
+            }
+            Some(more) => {
+                *more -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Platform for Fake {
+    fn call(&self) -> impl Fn() + 'static {
+        || {}
+    }
+
+    fn remote(&self) -> Remote {
+        Box::new(|_, _| Box::pin(async { Err("there is no other namespace".to_owned()) }))
+    }
+
+    fn work_began(&mut self, _: u32, _: usize, _: Option<&str>) {}
+
+    fn work_ended(&mut self, _: u32) {}
+
+    fn wait(&mut self, _: usize, _: bool) {}
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.borrow().now)
+    }
+
+    fn log(&self, _: &str) {}
+
+    fn load(&mut self) -> Result<Saved, Fault> {
+        let world = self.0.borrow();
+        if world.deaf {
+            return Err(Fault::new("a read failed", "told to"));
+        }
+        let Storage {
+            serial,
+            keys,
+            histories_opened,
+            rooms,
+            application,
+            ..
+        } = world.storage.clone();
+        let state = HubState::from_serial(serial).with_keys(keys.into_values());
+        Ok(Saved {
+            epoch: "e".to_owned(),
+            state: state.with_histories_opened(histories_opened),
+            rooms: rooms.into_values().collect(),
+            application,
+            ..Saved::default()
+        })
+    }
+
+    fn save_serial(&mut self, next: u64) -> Result<(), Fault> {
+        self.write()?;
+        self.0.borrow_mut().storage.serial = next;
+        Ok(())
+    }
+
+    fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault> {
+        self.write()?;
+        let keys = &mut self.0.borrow_mut().storage.keys;
+        keys.retain(|_, known| known.expires() > now);
+        keys.insert(key.key().to_owned(), key.clone());
+        assert!(keys.len() <= keys_max);
+        Ok(())
+    }
+
+    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
+        self.write()?;
+        let storage = &mut self.0.borrow_mut().storage;
+        storage.histories_opened = kept.histories_opened.unwrap_or(storage.histories_opened);
+        for message in &kept.messages {
+            let key = (message.room.to_owned(), message.offset);
+            let (frame, except) = (message.frame, message.except.clone());
+            let message = HistoryMessage::new(message.offset, message.at, frame, except);
+            storage.messages.insert(key, message);
+        }
+        for (room, state) in &kept.rooms {
+            let kept = |offset: &u64| {
+                let state = state.as_ref();
+                state.is_some_and(|state| (state.first()..=state.offset()).contains(offset))
+            };
+            storage
+                .messages
+                .retain(|(other, offset), _| other != room || kept(offset));
+            match state {
+                Some(state) => storage.rooms.insert((*room).to_owned(), state.clone()),
+                None => storage.rooms.remove(*room),
+            };
+        }
+        if let Some(state) = kept.application {
+            state.clone_into(&mut storage.application);
+        }
+        Ok(())
+    }
+
+    fn history(
+        &mut self,
+        room: &str,
+        offsets: RangeInclusive<u64>,
+    ) -> Result<Vec<HistoryMessage>, Fault> {
+        let world = self.0.borrow();
+        if world.deaf {
+            return Err(Fault::new("a read failed", "told to"));
+        }
+        let first = (room.to_owned(), *offsets.start());
+        let last = (room.to_owned(), *offsets.end());
+        let messages = world.storage.messages.range(first..=last);
+        Ok(messages.map(|(_, message)| message.clone()).collect())
+    }
+
+    fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault> {
+        Ok(self.0.borrow().sockets.values().cloned().collect())
+    }
+
+    fn assign(&mut self, slots: &[Option<usize>]) {
+        let world = &mut *self.0.borrow_mut();
+        let unassigned = std::mem::take(&mut world.sockets).into_values();
+        for (slot, attachment) in slots.iter().zip(unassigned) {
+            match slot {
+                Some(slot) => {
+                    world.sockets.insert(*slot, attachment);
+                }
+                None => world.seen.push("a slot was refused".to_owned()),
+            }
+        }
+    }
+
+    fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), Fault> {
+        self.write()?;
+        let taken = self.0.borrow_mut().sockets.insert(slot, attachment.into());
+        assert_eq!(taken, None, "a slot is given twice");
+        Ok(())
+    }
+
+    fn save(&mut self, attachments: &Attachments) -> Result<(), Fault> {
+        self.write()?;
+        let World {
+            sockets, before, ..
+        } = &mut *self.0.borrow_mut();
+        let mut rest = &attachments.bytes[..];
+        for (&slot, &length) in attachments.slots.iter().zip(&attachments.lengths) {
+            let length = if length == Attachments::NONE {
+                0
+            } else {
+                length as usize
+            };
+            let (bytes, behind) = rest.split_at(length);
+            let old = sockets.insert(slot as usize, bytes.to_vec());
+            before.push((slot as usize, old.expect("open")));
+            rest = behind;
+        }
+        assert!(rest.is_empty());
+        Ok(())
+    }
+
+    fn signs_of_life(&self) -> Vec<(usize, Timestamp)> {
+        Vec::new()
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        assert!(at > Timestamp::ZERO, "the platform refuses it");
+        self.0.borrow_mut().alarm = Some(at);
+    }
+
+    fn undo(&mut self) {
+        self.0.borrow_mut().rollback();
+    }
+
+    fn send(&mut self, to: &[ConnId], frame: Frame<'_>) {
+        let told = match frame {
+            Frame::Text(text) => text.to_owned(),
+            Frame::Binary(bytes) => format!("{bytes:?}"),
+        };
+        let wanted = to
+            .iter()
+            .map(|conn| Wanted::Sent(conn.slot(), told.clone()));
+        self.0.borrow_mut().wanted.extend(wanted);
+    }
+
+    fn close(&mut self, slot: usize, code: CloseCode, reason: &str) {
+        let wanted = Wanted::Closed(slot, format!("{code} {reason}"));
+        self.0.borrow_mut().wanted.push(wanted);
+    }
+}
+
+impl World {
+    /// Does as the shim does when an input is done.
+    pub(super) fn commit(&mut self) {
+        self.before.clear();
+        for wanted in std::mem::take(&mut self.wanted) {
+            self.seen.push(match wanted {
+                Wanted::Sent(slot, told) => {
+                    assert!(self.sockets.contains_key(&slot), "sent to nobody");
+                    format!("{slot} < {told}")
+                }
+                Wanted::Closed(slot, told) => {
+                    assert!(self.sockets.remove(&slot).is_some(), "closed twice");
+                    format!("{slot} closed {told}")
+                }
+            });
+        }
+    }
+
+    /// Does as the shim does when an input failed.
+    pub(super) fn rollback(&mut self) {
+        self.wanted.clear();
+        for (slot, attachment) in self.before.drain(..).rev() {
+            self.sockets.insert(slot, attachment);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Histories in a storage that changed while the object slept.
+
+use super::{
+    bench::{Bench, Text, User, keeping},
+    fake::Storage,
+};
+
+/// Messages that a history lost are never passed over, and their offsets do not come again.
+#[test]
+fn a_history_that_is_lost_is_not_recovered() {
+    let say = Text(0, r#"{"event":"said","id":1,"room":"log"}"#);
+    let since = r#"{"event":"$join","room":"log","data":{"since":{"epoch":"e.1","offset":1}}}"#;
+    let lose: [fn(&mut Storage); 3] = [
+        |storage| storage.messages.clear(),
+        |storage| drop(storage.messages.remove(&("log".to_owned(), 2))),
+        |storage| storage.rooms.clear(),
+    ];
+    for lose in lose {
+        let mut bench = Bench::new(&keeping());
+        bench.run(User("ann"));
+        bench.run(Text(0, r#"{"event":"$join","room":"log"}"#));
+        for _ in 0..3 {
+            bench.run(say);
+        }
+        lose(&mut bench.fake.0.borrow_mut().storage);
+        bench.evict();
+        bench.run(User("bob"));
+        let seen = bench.run(Text(1, since));
+        assert!(
+            seen.iter().any(|one| one.contains(r#""recovered":false"#)),
+            "{seen:?}"
+        );
+        assert!(
+            !seen
+                .iter()
+                .any(|one| one.starts_with("1 < {\"event\":\"said\"")),
+            "{seen:?}"
+        );
+    }
+}
+
+/// A policy that is gone takes with it what was kept for it.
+#[test]
+fn what_no_policy_keeps_is_forgotten() {
+    let mut bench = Bench::new(&keeping());
+    bench.run(User("ann"));
+    bench.run(Text(0, r#"{"event":"$join","room":"log"}"#));
+    bench.run(Text(0, r#"{"event":"said","room":"log"}"#));
+    assert_eq!(bench.fake.0.borrow().storage.messages.len(), 1);
+    let policies = r#"{"rooms":[{"match":"other","history":{"messages":300}}]}"#;
+    bench.setup.policies = serde_json::from_str(policies).expect("valid");
+    bench.evict();
+    bench.run(Text(0, r#"{"event":"$join","room":"other"}"#));
+    let world = bench.fake.0.borrow();
+    assert_eq!(world.storage.messages.len(), 0);
+    assert_eq!(world.storage.rooms.keys().collect::<Vec<_>>(), ["other"]);
+}
