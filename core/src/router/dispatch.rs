@@ -15,7 +15,9 @@ macro_rules! run {
     ($self:ident.$hooks:ident, |$hook:ident, $state:ident| $call:expr) => {
         $self.changed |= !$self.functions.$hooks.is_empty();
         let $state = &mut $self.state;
-        $self.progress.run(&mut $self.functions.$hooks, |$hook| $call);
+        $self
+            .progress
+            .run(&mut $self.functions.$hooks, |$hook| $call);
     };
 }
 
