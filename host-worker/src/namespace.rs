@@ -304,10 +304,8 @@ impl<P: Platform> Namespace<P> {
     /// Closes a connection that takes too little of what it is sent.
     pub(crate) fn too_slow(&mut self, slot: usize) -> Result<(), Fault> {
         if let Some(conn) = self.conn(slot)? {
-            let (now, app, out) = self.awake()?;
             let reason = "too slow: nothing was heard while more than the outbox limit was sent";
-            app.apply(now, &Input::close(conn, CloseCode::TOO_SLOW, reason), out);
-            self.finish(None)?;
+            self.give(&Input::close(conn, CloseCode::TOO_SLOW, reason))?;
         }
         Ok(())
     }
@@ -360,8 +358,13 @@ impl<P: Platform> Namespace<P> {
                 }
             }
         }
+        self.give(&Input::Timeout)
+    }
+
+    /// Gives an input that has no answer.
+    fn give(&mut self, input: &Input<'_>) -> Result<(), Fault> {
         let (now, app, out) = self.awake()?;
-        app.apply(now, &Input::Timeout, out);
+        app.apply(now, input, out);
         self.finish(None)
     }
 

@@ -248,8 +248,9 @@ pub(crate) const fn millis(ms: f64) -> Timestamp {
     Timestamp::from_millis(ms as u64)
 }
 
-fn saving(fault: &JsValue) -> Fault {
-    Fault::new("an attachment cannot be written", format!("{fault:?}"))
+/// A fault of the platform in doing something.
+fn fault(doing: &'static str) -> impl Fn(JsValue) -> Fault {
+    move |fault| Fault::new(doing, format!("{fault:?}"))
 }
 
 impl Platform for Edge {
@@ -307,7 +308,7 @@ impl Platform for Edge {
             saved.is_ok()
         });
         saved?;
-        done.map_err(|fault| Fault::new("the storage cannot be written", format!("{fault:?}")))
+        done.map_err(fault("the storage cannot be written"))
     }
 
     fn history(
@@ -320,8 +321,7 @@ impl Platform for Edge {
 
     fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault> {
         let attachments = self.sockets.attachments();
-        let fault = |fault| Fault::new("attachments cannot be read", format!("{fault:?}"));
-        let attachments = attachments.map_err(fault)?;
+        let attachments = attachments.map_err(fault("attachments cannot be read"))?;
         Ok(attachments.iter().map(|one| sockets::bytes(&one)).collect())
     }
 
@@ -335,7 +335,7 @@ impl Platform for Edge {
 
     fn open(&mut self, at: usize, attachment: &[u8]) -> Result<(), Fault> {
         let opened = self.sockets.open(slot(at), attachment);
-        opened.map_err(|fault| Fault::new("the socket cannot be accepted", format!("{fault:?}")))
+        opened.map_err(fault("the socket cannot be accepted"))
     }
 
     fn save(&mut self, attachments: &Attachments) -> Result<(), Fault> {
@@ -345,7 +345,7 @@ impl Platform for Edge {
             bytes,
         } = attachments;
         let saved = self.sockets.save(slots, lengths, bytes);
-        saved.map_err(|fault| saving(&fault))
+        saved.map_err(fault("an attachment cannot be written"))
     }
 
     fn signs_of_life(&self) -> Vec<(usize, Timestamp)> {

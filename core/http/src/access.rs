@@ -7,7 +7,6 @@ use super::{
     host_name::{host_only, is_loopback_host, is_upstream_host},
     origin::{may_connect, split},
     request::is_text,
-    route::Optional,
 };
 use crate::settings::SettingError;
 
@@ -59,18 +58,12 @@ impl Access {
     ///
     /// When it holds something else.
     pub fn check(&self) -> Result<(), SettingError> {
-        match self
-            .namespaces
-            .iter()
-            .flatten()
-            .find(|name| !is_namespace(name))
-        {
-            None => Ok(()),
-            Some(bad) => Err(SettingError::new(
-                "namespaces",
-                format!("lists {bad:?}, which is no namespace: 1 to 64 of A-Z a-z 0-9 _ -"),
-            )),
-        }
+        let mut names = self.namespaces.iter().flatten();
+        let Some(bad) = names.find(|name| !is_namespace(name)) else {
+            return Ok(());
+        };
+        let fault = format!("lists {bad:?}, which is no namespace: 1 to 64 of A-Z a-z 0-9 _ -");
+        Err(SettingError::new("namespaces", fault))
     }
 
     /// Where a request goes.
@@ -81,8 +74,7 @@ impl Access {
     /// a name that is not one of its own. The latter is not looked at for health and `OPTIONS`,
     /// which tell nothing, and left to [`admit`](Self::admit) for WebSockets.
     pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
-        let (page, metrics) = (self.page, self.metrics);
-        let route = Route::of(request, Optional { page, metrics });
+        let route = Route::of(request, self);
         let is_open = matches!(
             route,
             Ok(Route::Health | Route::Ready | Route::Options { .. } | Route::Socket { .. })

@@ -1,6 +1,6 @@
 //! Where a request goes.
 
-use super::{Problem, Request, api};
+use super::{Access, Problem, Request, api};
 
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,23 +28,16 @@ pub enum Route<'a> {
     },
 }
 
-/// Paths that a host may be told to do without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Optional {
-    pub(super) page: bool,
-    pub(super) metrics: bool,
-}
-
 impl<'a> Route<'a> {
     /// The route of a request. A path that the host does without is like one that never was.
     ///
     /// # Errors
     ///
     /// When there is nothing at the path, or not with this method.
-    pub(super) fn of<H>(request: &Request<'a, H>, there_is: Optional) -> Result<Self, Problem> {
+    pub(super) fn of<H>(request: &Request<'a, H>, access: &Access) -> Result<Self, Problem> {
         if request.method == "OPTIONS" {
             return Ok(Self::Options {
-                allow: allowed(request.path, there_is)?,
+                allow: allowed(request.path, access)?,
             });
         }
         if request.path.starts_with("/api/") {
@@ -58,11 +51,11 @@ impl<'a> Route<'a> {
                 let namespace = "default";
                 return Ok(Self::Socket { namespace });
             }
-            "/" if there_is.page => Self::Page,
+            "/" if access.page => Self::Page,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
-            "/metrics" if there_is.metrics => Self::Metrics,
-            _ => return Err(there_is.nothing()),
+            "/metrics" if access.metrics => Self::Metrics,
+            _ => return Err(nothing(access)),
         };
         match request.method {
             "GET" | "HEAD" => Ok(route),
@@ -71,12 +64,10 @@ impl<'a> Route<'a> {
     }
 }
 
-impl Optional {
-    /// The answer to a path that is not there: it names those that are.
-    const fn nothing(self) -> Problem {
-        let Self { page, metrics } = self;
-        Problem::NoPath { page, metrics }
-    }
+/// The answer to a path that is not there: it names those that are.
+const fn nothing(access: &Access) -> Problem {
+    let (page, metrics) = (access.page, access.metrics);
+    Problem::NoPath { page, metrics }
 }
 
 /// The methods of what is only read, and of a WebSocket: `HEAD` says that it is one, as `GET`
@@ -84,15 +75,15 @@ impl Optional {
 pub(super) const READ: &str = "GET, HEAD, OPTIONS";
 
 /// The methods of a path, or of `*`, which is the server as a whole.
-fn allowed(path: &str, there_is: Optional) -> Result<&'static str, Problem> {
+fn allowed(path: &str, access: &Access) -> Result<&'static str, Problem> {
     match path {
         "*" => Ok("GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-        "/" if there_is.page => Ok(READ),
-        "/metrics" if there_is.metrics => Ok(READ),
+        "/" if access.page => Ok(READ),
+        "/metrics" if access.metrics => Ok(READ),
         "/healthz" | "/readyz" | "/ws" => Ok(READ),
         path if path.starts_with("/ws/") => Ok(READ),
         path if path.starts_with("/api/") => api::allowed(path),
-        _ => Err(there_is.nothing()),
+        _ => Err(nothing(access)),
     }
 }
 
@@ -103,10 +94,13 @@ mod tests {
     use super::*;
     use roomcast_core::{ErrorCode, wire::Coded};
 
-    const ALL: Optional = Optional {
-        page: true,
-        metrics: true,
-    };
+    fn access(page: bool, metrics: bool) -> Access {
+        Access {
+            page,
+            metrics,
+            ..Access::default()
+        }
+    }
 
     fn request<'a>(method: &'a str, path: &'a str) -> Request<'a, ()> {
         Request {
@@ -121,13 +115,12 @@ mod tests {
     }
 
     fn route<'a>(method: &'a str, path: &'a str) -> Result<Route<'a>, ErrorCode> {
-        Route::of(&request(method, path), ALL).map_err(|problem| problem.code())
+        Route::of(&request(method, path), &Access::default()).map_err(|problem| problem.code())
     }
 
     #[test]
     fn a_path_that_is_off_is_like_one_that_never_was() {
-        let (page, metrics) = (false, false);
-        let none = Optional { page, metrics };
+        let none = &access(false, false);
         let unknown = Route::of(&request("GET", "/nothing"), none);
         for path in ["/", "/metrics"] {
             for method in ["GET", "HEAD", "POST", "OPTIONS"] {
@@ -135,11 +128,14 @@ mod tests {
                 assert_eq!(off, unknown, "{method} {path}");
             }
         }
-        let (page, metrics) = (false, true);
-        let only = |path| Route::of(&request("GET", path), Optional { page, metrics });
+        let metrics = access(false, true);
+        let only = |path| Route::of(&request("GET", path), &metrics);
         assert_eq!(only("/metrics"), Ok(Route::Metrics));
         assert!(only("/").is_err());
-        let (none, all) = (none.nothing().to_string(), ALL.nothing().to_string());
+        let (none, all) = (
+            nothing(none).to_string(),
+            nothing(&access(true, true)).to_string(),
+        );
         let paths = "/ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz";
         assert_eq!(none, alloc::format!("there are {paths}"));
         assert_eq!(all, alloc::format!("there are /, {paths}, /metrics"));

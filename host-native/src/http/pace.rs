@@ -4,7 +4,6 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -22,21 +21,18 @@ pub(super) struct Requests {
     ended: AtomicU64,
 }
 
-/// A request that is worked on, until the last of these is dropped.
-#[derive(Debug, Clone)]
-pub(super) struct InWork(#[allow(dead_code)] Rc<Working>);
-
+/// A request that is worked on, until this is dropped.
 #[derive(Debug)]
-struct Working(Arc<Requests>);
+pub(super) struct InWork(Arc<Requests>);
 
 impl InWork {
     pub(super) fn begin(requests: &Arc<Requests>) -> Self {
         requests.begun.fetch_add(1, Relaxed);
-        Self(Rc::new(Working(requests.clone())))
+        Self(requests.clone())
     }
 }
 
-impl Drop for Working {
+impl Drop for InWork {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Relaxed);
     }

@@ -82,9 +82,7 @@ impl<P: Platform> Namespace<P> {
     /// A schedule that was due panicked, and an earlier instance of the module went with it: what is
     /// due waits for its next time.
     pub(crate) fn skip_due(&mut self) -> Result<(), Fault> {
-        let (now, app, out) = self.awake()?;
-        app.apply(now, &Input::SkipDue, out);
-        self.finish(None)
+        self.give(&Input::SkipDue)
     }
 }
 

@@ -18,28 +18,26 @@ pub struct Answer(pub(super) Found);
 
 impl Answer {
     /// The connections that the answer describes.
-    #[allow(clippy::wildcard_enum_match_arm)] // the others name no connections
-    pub fn conns(&self) -> impl Iterator<Item = ConnId> {
-        let views = match &self.0 {
-            Found::Connections { connections, .. } => &**connections,
-            Found::Connection(view) => core::slice::from_ref(view),
-            _ => &[],
-        };
-        views.iter().map(|view| view.conn)
+    pub fn conns(&mut self) -> impl Iterator<Item = ConnId> {
+        self.views().iter().map(|view| view.conn)
     }
 
     /// Fills in what is queued for a connection, in bytes; 0 is what an answer says without. Nothing
     /// happens when the answer does not describe the connection. Work: a look-up.
-    #[allow(clippy::wildcard_enum_match_arm)] // the others name no connections
     pub fn set_queued_bytes(&mut self, conn: ConnId, bytes: usize) {
-        let views = match &mut self.0 {
-            Found::Connections { connections, .. } => &mut **connections,
-            Found::Connection(view) => core::slice::from_mut(view),
-            _ => return,
-        };
+        let views = self.views();
         // They are sorted by id.
         if let Ok(at) = views.binary_search_by_key(&conn, |view| view.conn) {
             views[at].queued_bytes = bytes;
+        }
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm)] // the others name no connections
+    fn views(&mut self) -> &mut [ConnectionView] {
+        match &mut self.0 {
+            Found::Connections { connections, .. } => connections,
+            Found::Connection(view) => core::slice::from_mut(view),
+            _ => &mut [],
         }
     }
 }

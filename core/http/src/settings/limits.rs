@@ -29,12 +29,15 @@ pub const LIMITS: &[Limit] = &[
 
     Limit::number("message-bytes-max", 1..=1 << 30, |it| &mut it.message_bytes)
         .help(Inbound, "Bytes of one message; a longer one closes the connection with 1009"),
-    Limit::computed("inbound-rate", 1..=RATE_MAX, inbound_rate, set_inbound_rate).or_off()
+    Limit::computed("inbound-rate", 1..=RATE_MAX,
+        |it| Some(it.inbound_messages?.per_second.into()), set_inbound_rate).or_off()
         .help(Inbound, "Messages per second from one connection; more are refused: rate_limited"),
-    Limit::computed("inbound-burst", 1..=RATE_MAX, inbound_burst, set_inbound_burst)
+    Limit::computed("inbound-burst", 1..=RATE_MAX,
+        |it| Some(it.inbound_messages?.burst.into()), set_inbound_burst)
         .help(Inbound, "Messages that one connection may send at once after a rest"),
     // Behind the rate of messages, which switches it off.
-    Limit::computed("inbound-bytes-rate", 1..=BYTES_RATE_MAX, bytes_rate, set_bytes_rate).or_off()
+    Limit::computed("inbound-bytes-rate", 1..=BYTES_RATE_MAX,
+        |it| Some(it.inbound_bytes?.per_second.into()), set_bytes_rate).or_off()
         .help(Inbound, "Bytes per second from one connection; off with --inbound-rate off"),
     Limit::number("inbound-refusals", 0..=RATE_MAX, |it| &mut it.inbound_refusals.burst)
         .help(Inbound, "Refusals for the rate before a connection is closed with 4429"),
@@ -66,10 +69,6 @@ pub const LIMITS: &[Limit] = &[
         .help(Heartbeat, "Further silence after which it is closed with 4408"),
 ];
 
-fn inbound_rate(limits: &Limits) -> Option<u64> {
-    limits.inbound_messages.map(|rate| rate.per_second.into())
-}
-
 fn set_inbound_rate(limits: &mut Limits, number: Option<u64>) {
     let burst = limits
         .inbound_messages
@@ -84,18 +83,10 @@ fn set_inbound_rate(limits: &mut Limits, number: Option<u64>) {
     }
 }
 
-fn inbound_burst(limits: &Limits) -> Option<u64> {
-    limits.inbound_messages.map(|rate| rate.burst.into())
-}
-
 fn set_inbound_burst(limits: &mut Limits, number: Option<u64>) {
     if let (Some(rate), Some(number)) = (&mut limits.inbound_messages, number) {
         rate.burst = to_u32(number);
     }
-}
-
-fn bytes_rate(limits: &Limits) -> Option<u64> {
-    limits.inbound_bytes.map(|rate| rate.per_second.into())
 }
 
 fn set_bytes_rate(limits: &mut Limits, number: Option<u64>) {
