@@ -138,6 +138,11 @@ pub enum Ask {
         /// The connection.
         conn: ConnId,
     },
+    /// [`Hub::rooms_of_user`].
+    RoomsOfUser {
+        /// The user.
+        user: String,
+    },
     /// [`Hub::connection`].
     Connection {
         /// The connection.
@@ -183,6 +188,8 @@ pub enum Answer {
     Presence(PresencePage),
     /// The rooms of a connection, sorted; `None` when it is not alive.
     RoomsOf(Option<Vec<String>>),
+    /// The rooms of all connections of a user, sorted.
+    RoomsOfUser(Vec<String>),
     /// A connection; `None` when it is not alive.
     Connection(Option<ConnectionSummary>),
     /// Connections, the oldest first.
@@ -296,6 +303,7 @@ impl Ask {
         let summary = |info: ConnectionInfo<'_>| {
             ConnectionSummary::new(info, hub.unix_time(info.since).as_millis())
         };
+        let owned = |rooms: Vec<&str>| rooms.into_iter().map(Into::into).collect();
         Ok(match self {
             Self::Rooms {
                 prefix,
@@ -316,10 +324,8 @@ impl Ask {
             Self::Presence { room, after, limit } => {
                 Answer::Presence(hub.presence(room, after.as_deref(), *limit)?)
             }
-            Self::RoomsOf { conn } => {
-                let owned = |rooms: Vec<&str>| rooms.into_iter().map(Into::into).collect();
-                Answer::RoomsOf(hub.rooms_of(*conn).map(owned))
-            }
+            Self::RoomsOf { conn } => Answer::RoomsOf(hub.rooms_of(*conn).map(owned)),
+            Self::RoomsOfUser { user } => Answer::RoomsOfUser(owned(hub.rooms_of_user(user))),
             Self::Connection { conn } => Answer::Connection(hub.connection(*conn).map(summary)),
             Self::Connections { user, after, limit } => {
                 let mut ids: Vec<ConnId> = match user {

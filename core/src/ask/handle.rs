@@ -343,6 +343,16 @@ impl<T: Transport> NamespaceHandle<T> {
         expect!(self.ask(Ask::RoomsOf { conn }), RoomsOf)
     }
 
+    /// The rooms that any connection of a user is in, sorted, each once.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be reached.
+    pub async fn rooms_of_user(&self, user: &str) -> Result<Vec<String>, AskError> {
+        let user = user.into();
+        expect!(self.ask(Ask::RoomsOfUser { user }), RoomsOfUser)
+    }
+
     /// A live connection; `None` when it is not alive.
     ///
     /// # Errors

@@ -162,6 +162,19 @@ impl Hub {
         Some(names)
     }
 
+    /// The rooms that any connection of a user is in, sorted, each once. Work: all rooms of these
+    /// connections.
+    pub fn rooms_of_user(&self, user: &str) -> Vec<&str> {
+        let conns = self.connections_of(user).iter();
+        let mut names: Vec<&str> = conns
+            .filter_map(|&conn| self.rooms_of(conn))
+            .flatten()
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// A live connection; `None` when it is not alive. Work: constant.
     pub fn connection(&self, conn: ConnId) -> Option<ConnectionInfo<'_>> {
         self.conns.get(conn).map(Into::into)

@@ -39,6 +39,8 @@ fn questions() {
     assert_eq!(hub.members("p1"), [a, b]);
     assert_eq!(hub.rooms_of(a), Some(vec!["p1", "q"]));
     assert_eq!(hub.rooms_of(stranger()), None);
+    assert_eq!(hub.rooms_of_user("ann"), ["p1", "q"]);
+    assert_eq!(hub.rooms_of_user("x"), [""; 0]);
     let info = hub.connection(a).expect("alive");
     assert_eq!((info.id, info.user), (a, Some("ann")));
     assert_eq!((info.since, info.heard), (harness.now, harness.now));

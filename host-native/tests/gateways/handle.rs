@@ -91,6 +91,7 @@ async fn every_verb(running: &Running, path: &str, server: Namespace) {
     assert_eq!(server.rooms("red/").await.map(|rooms| rooms.len()), Ok(1));
     assert_eq!(server.members("red").await, Ok(vec![a]));
     assert_eq!(server.rooms_of(a).await, Ok(Some(vec!["red".into()])));
+    assert_eq!(server.rooms_of_user("nobody").await, Ok(vec![]));
     let counts = server.counts().await.expect("counts");
     assert_eq!(
         (counts.connections, counts.rooms, counts.memberships),
