@@ -164,8 +164,8 @@ pub trait Gateway {
     /// The host will close all connections soon.
     fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {}
 
-    /// Names of the events that the gateway has handlers for, for people to read: a host logs them
-    /// when it starts. Empty when the gateway cannot tell.
+    /// Descriptions of the messages that the gateway has handlers for, for people to read: a host
+    /// logs them when it starts. Empty when the gateway cannot tell.
     fn events(&self) -> Vec<String> {
         Vec::new()
     }
