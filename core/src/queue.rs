@@ -201,12 +201,12 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         Pushed::Overflow
     }
 
-    /// Drops what is queued, for a peer that does not take it, and shuts the queue until
+    /// Drops the queued frames, for a peer that does not take it, and shuts the queue until
     /// [`part`](Self::part).
     ///
-    /// What is begun stays, for half a frame would break the stream: `cut` shortens its buffer to
-    /// the end of the frame that so many written bytes reach into, and gives how many frames that
-    /// leaves.
+    /// A frame that is begun stays, for half a frame would break the stream: `cut` shortens its
+    /// buffer to the end of the frame that so many written bytes reach into, and gives how many
+    /// frames that leaves.
     pub fn discard(&mut self, cut: impl FnOnce(&mut B, usize) -> u32) {
         self.shut = true;
         self.rest = VecDeque::new();

@@ -298,15 +298,15 @@ impl<S> Router<S> {
     /// Serves one namespace together with another router, each with its own state, for clients that
     /// have one connection to both.
     ///
-    /// What an event or a path has a handler for passes the guards of the router that the handler
+    /// A message whose event or path has a handler passes the guards of the router that the handler
     /// was added to, and its handler has that router's state. All else belongs to both: messages
     /// without a handler pass the guards of messages of both, and so do rooms and upgrades theirs.
     /// Hooks, schedules and `on_upgrade` of both are called, those of this router first. Of an
     /// [`Admission`] the user, the session and the subprotocol may come from either.
     ///
-    /// The state is the pair of both. What one of them keeps by [`persistent`](Self::persistent) is
-    /// kept. What is added to the result has the pair as its state, and its guards stand before all
-    /// handlers.
+    /// The state is the pair of both. State that one of them saves by
+    /// [`persistent`](Self::persistent) is saved. Handlers and hooks that are added to the result
+    /// have the pair as their state, and guards that are added to it stand before all handlers.
     ///
     /// ```
     /// use roomcast_core::{Context, Failure, Router};

@@ -90,7 +90,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Gives a label to what is sent to this connection; nothing happens before [`To::emit`].
+    /// Gives a label to an event that is sent to this connection; nothing happens before
+    /// [`To::emit`].
     pub fn at<'c>(&'c mut self, path: &'c str) -> To<'c, 'a> {
         self.to(Audience::conn(self.conn)).at(path)
     }
@@ -365,8 +366,8 @@ pub struct To<'c, 'a> {
 }
 
 impl<'c> To<'c, '_> {
-    /// Labels what is sent: the member `path` of the envelope, for the client's code. It has no
-    /// meaning to the protocol, and has 1 to 200 bytes. A frame of one's own has none.
+    /// Labels the event that is sent: the member `path` of the envelope, for the client's code. It
+    /// has no meaning to the protocol, and has 1 to 200 bytes. A frame of one's own has none.
     pub const fn at(mut self, path: &'c str) -> Self {
         self.path = Some(path);
         self

@@ -17,10 +17,10 @@ use crate::{outbox::Outbox, policy::Policies, room::HistoryMessage, time::Timest
 /// Something for [`App::apply`]: whatever may change a namespace.
 ///
 /// A list of inputs with their times is a journal: applied to a new namespace with the same
-/// configuration and the same gateway, it gives the same outbox, byte for byte. What the gateway
-/// does is not in it, but for answers that came later.
+/// configuration and the same gateway, it gives the same outbox, byte for byte. Actions of the
+/// gateway are not in it, but for answers that came later.
 ///
-/// What is large or frequent is borrowed. An `Input<'static>` may travel to another thread.
+/// Large and frequent values are borrowed. An `Input<'static>` may travel to another thread.
 ///
 /// Exhaustive on purpose: a new variant must break every host and every replay.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -70,8 +70,7 @@ pub enum RoomAction {
 #[allow(unused_variables)] // their names tell what they are
 pub trait Gateway {
     /// Somebody wants to connect. This is asked before the WebSocket opens, while an HTTP status
-    /// can still be answered, and it changes nothing: what it finds out goes on in the
-    /// [`Admission`].
+    /// can still be answered, and it changes nothing: its findings go on in the [`Admission`].
     ///
     /// # Errors
     ///
@@ -80,7 +79,7 @@ pub trait Gateway {
         Ok(Admission::new())
     }
 
-    /// A connection opened. What is sent to it here comes before anything else, but `$welcome`.
+    /// A connection opened. Frames sent to it here come before anything else, but `$welcome`.
     ///
     /// # Errors
     ///
@@ -134,7 +133,7 @@ pub trait Gateway {
     fn left(&mut self, cx: &mut Context<'_>, room: &str) {}
 
     /// A connection ended. [`Context::rooms`] still says which rooms it was in, while no room has
-    /// it as a member any more; what is sent to it goes nowhere.
+    /// it as a member any more; frames sent to it go nowhere.
     fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {}
 
     /// A user is in a room that it was not in before, by the first of its connections there; in

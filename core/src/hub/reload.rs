@@ -15,7 +15,7 @@ impl Hub {
     ///   not keep is dropped. A history that the new policy does not keep ends. A history that only
     ///   the new policy keeps begins with the next message: members know its epoch when they join
     ///   again.
-    /// - Presence that begins shows those who are in, without anything of them; nobody is told.
+    /// - Presence that begins shows those who are in, without their metadata; nobody is told.
     ///   Presence that ends forgets who was seen, and the application is told that users are
     ///   absent.
     /// - Everything else counts from now on: nobody is thrown out by a lower limit of members, and
@@ -83,7 +83,7 @@ impl Hub {
         }
     }
 
-    /// Shows those who are in; what there would be to show of them nobody knows any more.
+    /// Shows those who are in, without metadata: nobody knows any more what theirs was.
     fn begin_presence(&mut self, slot: u32) {
         let mut presence = Presence::default();
         for conn in self.rooms.get(slot).members.clone() {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     /// All pairs of policies, for rooms in all states: with members, with users who are waited for,
-    /// with nobody. And what a journal makes of it is the same.
+    /// with nobody. A replay of the journal gives the same commands.
     #[test]
     fn every_change_of_policy_leaves_a_hub_whole_and_replays() {
         use crate::{

@@ -85,9 +85,9 @@ impl Extract<ViaSelf> for Raw {
 /// A payload that was validated with [`garde`]; needs the feature `garde`.
 ///
 /// When it is not valid, the handler is not called. The answer names the first field that is wrong,
-/// and says what is wrong with each of them: `"details":{"path":"text","fields":{"text":["length is
-/// lower than 1"]}}`. Values are never among it; the keys of maps are, as parts of the paths to
-/// their values.
+/// and says what is wrong with each of them:
+/// `"details":{"path":"text","fields":{"text":["length is lower than 1"]}}`. Values are never among
+/// it; the keys of maps are, as parts of the paths to their values.
 #[cfg(feature = "garde")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Valid<T>(pub T);
