@@ -1,4 +1,4 @@
-//! What one broadcast costs in the hub: time and heap allocations.
+//! Cost of one broadcast in the hub: time and heap allocations.
 //!
 //! ```text
 //! cargo bench -p roomcast-core
@@ -37,7 +37,7 @@ struct Effort {
     divisor: usize,
 }
 
-/// One operation, in nanoseconds.
+/// Cost of one operation, in nanoseconds.
 #[derive(Clone, Copy)]
 struct Cost {
     min: f64,
@@ -235,7 +235,7 @@ impl Stage {
         self.out.clear();
     }
 
-    /// What a host does with a text message, up to its sockets.
+    /// Receives and publishes a text message as a host does, up to its sockets.
     fn publish(&mut self) {
         let frame = Frame::Text(black_box(&self.said));
         let received = self.hub.receive(NOW, self.speaker, frame, &mut self.out);

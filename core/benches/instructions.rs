@@ -1,4 +1,4 @@
-//! What the hub does, in instructions: fixed work to be counted by `tests/instructions`.
+//! Fixed work of the hub, whose instructions `tests/instructions` counts.
 //!
 //! ```text
 //! cargo bench -p roomcast-core --bench instructions -- SCENARIO COUNT
@@ -7,8 +7,8 @@
 //! Prepares a hub, then does `COUNT` units of a scenario's work. Nothing here is measured or timed:
 //! the script runs a scenario under callgrind with two counts, and the difference divided by the
 //! difference of the counts is one unit, without start-up and preparation. Preparation must
-//! therefore not depend on the count. Without a scenario (`cargo bench`, `cargo test --benches`) each
-//! does some units, to see that they work; without any argument it names the scenarios.
+//! therefore not depend on the count. Without a scenario (`cargo bench`, `cargo test --benches`)
+//! each does some units, to see that they work; without any argument it names the scenarios.
 
 #![allow(clippy::print_stdout, reason = "a benchmark says what it did")]
 
@@ -26,7 +26,8 @@ const CHAT: &str = r#"{"text":"Is the harbour ferry still running? The board say
 const PIECE: &str = r#"{"id":"p17","x":104.25,"y":-3.5,"hp":80,"tags":["red","lead"]}"#;
 /// How many pieces make 4 KiB.
 const PIECES: usize = 65;
-/// Connections outside the room; no scenario may be asked for more units, as `join` uses one for each.
+/// Connections outside the room; no scenario may be asked for more units, as `join` uses one for
+/// each.
 const GUESTS: usize = 1_000;
 /// Rooms with a history that nothing leaves for its age while this runs.
 const KEPT: &str = r#"{"rooms":[{"match":"*","history":{"age_s":2592000}}]}"#;
@@ -190,7 +191,7 @@ impl Stage {
         }
     }
 
-    /// What a host does with a text message before it asks the application.
+    /// Receives a text message as a host does before it asks the application.
     fn receive<'f>(&mut self, text: &'f str) -> Message<'f> {
         let frame = Frame::Text(black_box(text));
         let received = self

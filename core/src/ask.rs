@@ -1,7 +1,7 @@
-//! Whatever somebody outside of a handler can want of a namespace, as one value, and the answer.
+//! Requests to a namespace from outside of a handler, each as one value, and the answers.
 //!
-//! The HTTP API, the handles of applications, and the calls between objects at the edge ask so. Both
-//! are plain data and may travel.
+//! The HTTP API, the handles of applications, and the calls between objects at the edge use them.
+//! Requests and answers are plain data and may travel.
 
 mod error;
 mod handle;
@@ -22,7 +22,7 @@ use crate::hub::{
 use crate::room::{HistoryPage, Position, PresencePage};
 use crate::{gateway::Applied, gateway::Input, policy::Policies, time::Timestamp, wire::CloseCode};
 
-/// A question or a wish.
+/// A request to a namespace: a question, or a change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -62,7 +62,7 @@ pub enum Ask {
         conn: ConnId,
         /// The room.
         room: String,
-        /// What presence shows.
+        /// Metadata that presence shows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         meta: Option<Box<RawValue>>,
     },
@@ -166,11 +166,11 @@ pub enum Ask {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Answer {
-    /// What became of a send.
+    /// The outcome of a send.
     Sent(Delivery),
-    /// Whether the connection was in the room that it joined.
+    /// True when the connection was already in the room that it joined.
     Joined(bool),
-    /// Whether the connection was in the room that it left.
+    /// True when the connection was in the room that it left.
     Left(bool),
     /// How many connections were closed.
     Disconnected(usize),
@@ -208,7 +208,8 @@ pub trait Asked {
 }
 
 impl Ask {
-    /// Whether the namespace must remember something of it, even when nobody is there.
+    /// True when the namespace must remember something of the request, even when nobody is
+    /// connected: an idempotency key, or a message in a history.
     pub fn is_remembered(&self, policies: &Policies) -> bool {
         let Self::Send { key, audience, .. } = self else {
             return false;
@@ -221,7 +222,7 @@ impl Ask {
         key.is_some() || audience.as_room().is_some_and(kept)
     }
 
-    /// Whether it may change anything.
+    /// True when the request may change anything.
     pub fn changes(&self) -> bool {
         matches!(self, Self::DisconnectUser { .. }) || self.input().is_some()
     }
@@ -235,8 +236,8 @@ impl Ask {
         Some(room)
     }
 
-    /// The input of one that changes something; `None` for a question, and for what concerns several
-    /// connections.
+    /// The input of a request that changes something; `None` for a question, and for a request that
+    /// concerns several connections.
     #[allow(clippy::wildcard_enum_match_arm)] // the others are questions
     pub fn input(&self) -> Option<Input<'_>> {
         Some(match self {

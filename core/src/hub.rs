@@ -38,7 +38,7 @@ use self::{change::Change, conns::Conns, idempotency::Keys};
 pub use crate::wire::conn_id::{ConnId, ParseConnIdError};
 use crate::{room::rooms::Rooms, time::Timestamp, time::UnixTime};
 
-/// One namespace: its connections, its rooms, and who receives what.
+/// A namespace: its connections, its rooms, and who receives what.
 ///
 /// The hub does no I/O and has no clock. Its methods are of five kinds:
 ///
@@ -55,7 +55,7 @@ use crate::{room::rooms::Rooms, time::Timestamp, time::UnixTime};
 /// 5. **Sleep and wake**: [`state`](Self::state), [`conn_state`](Self::conn_state),
 ///    [`restore`](Self::restore); and [`shrink_to_fit`](Self::shrink_to_fit).
 ///
-/// What the first two kinds want done they append to the [`Outbox`](crate::Outbox) given to them.
+/// Methods of the first two kinds append commands to the [`Outbox`](crate::Outbox) given to them.
 /// The host carries the commands out in order, clears the outbox, asks for
 /// [`next_timeout`](Self::next_timeout), and waits for the next thing to happen.
 ///
@@ -91,7 +91,7 @@ pub struct Hub {
     keys: Keys,
     /// Reused by sends with exceptions.
     scratch: Vec<ConnId>,
-    /// What changed since somebody looked; `None` when nobody does.
+    /// Changes since they were last taken; `None` when nobody wants them.
     changes: Option<Vec<Change>>,
     rate_refusals: u64,
 }
@@ -127,8 +127,8 @@ impl Hub {
         UnixTime::from_millis(zero_ms.saturating_add(now.as_millis()))
     }
 
-    /// Says anew where the host's times begin, in milliseconds since 1970: for a host whose times go
-    /// on evenly while the wall clock was set. No rule depends on it.
+    /// Sets anew where the host's times begin, in milliseconds since 1970: for a host whose times
+    /// go on evenly while the wall clock was set. No rule depends on it.
     pub const fn set_unix_zero_ms(&mut self, unix_zero_ms: u64) {
         self.config.unix_zero_ms = unix_zero_ms;
     }

@@ -9,7 +9,7 @@ use crate::gateway::{App, Gateway, Input};
 use crate::hub::{Config, Hub, HubState};
 use crate::{outbox::Outbox, time::Timestamp};
 
-/// One line of a journal.
+/// A line of a journal.
 ///
 /// ```
 /// use roomcast_core::{Input, Timestamp, journal::{Entry, Record}};
@@ -26,11 +26,11 @@ pub struct Entry<'a> {
     pub at: Timestamp,
     /// The namespace whose hub it was.
     pub namespace: Cow<'a, str>,
-    /// What happened.
+    /// The record of what happened.
     pub record: Record<'a>,
 }
 
-/// What a journal line tells.
+/// Content of a journal line.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Record<'a> {
@@ -76,7 +76,7 @@ impl Start {
     }
 }
 
-/// What a namespace began with.
+/// The configuration and the state that a namespace began with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Opening {
@@ -84,14 +84,14 @@ pub struct Opening {
     pub config: Config,
     /// The state that belongs to no connection.
     pub state: HubState,
-    /// Whether there was an application. It is not in the journal: replay it with
+    /// True when there was an application. It is not in the journal: replay it with
     /// [`Replay::with_gateways`].
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub application: bool,
 }
 
 impl Opening {
-    /// What a hub made from these begins with.
+    /// The opening of a hub that is made from this configuration and state.
     pub const fn new(config: Config, state: HubState) -> Self {
         Self {
             config,
@@ -225,8 +225,8 @@ impl<G: Gateway> Replay<G> {
         }
     }
 
-    /// Plays one entry; what it leads to is appended to `out`. The first part of a run begins without
-    /// any namespace.
+    /// Plays one entry; the commands that follow are appended to `out`. The first part of a run
+    /// begins without any namespace.
     ///
     /// # Errors
     ///

@@ -151,7 +151,7 @@ impl Outbox {
         }
     }
 
-    /// Whether there is nothing to do.
+    /// True when there are no commands.
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -389,7 +389,7 @@ impl Outbox {
     }
 }
 
-/// What a close frame has room for beside the code: RFC 6455, section 5.5.
+/// Bytes that a close frame has room for beside the code: RFC 6455, section 5.5.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
 
 /// A place between commands; see [`Outbox::mark`].

@@ -1,4 +1,4 @@
-//! What rooms are like: which keep a history, who is seen in them, who may publish.
+//! Policies of rooms: which keep a history, who is seen in them, who may publish.
 
 mod field;
 mod pattern;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use self::pattern::{Pattern, PatternError};
 use crate::wire::named::by_name;
 
-/// What a room is like. A room that no policy matches has no history and no presence, anybody may
+/// The policy of a room. A room that no policy matches has no history and no presence, anybody may
 /// publish to it, and it takes as many members as come.
 ///
 /// In a file or in JSON every member but `match` may be left out.
@@ -29,7 +29,7 @@ pub struct RoomPolicy {
     /// The history that the room keeps; default `None`, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryPolicy>,
-    /// Who is seen in the room; default nobody.
+    /// Presence in the room: who is seen; default nobody.
     #[serde(default, deserialize_with = "field::presence")]
     pub presence: PresencePolicy,
     /// How long a user who lost the connection still counts as present, `presence_grace_s` in a
@@ -41,12 +41,12 @@ pub struct RoomPolicy {
         serialize_with = "field::in_seconds"
     )]
     pub presence_grace: Duration,
-    /// Whether clients may publish to the room; default true. The application and the HTTP API
+    /// True when clients may publish to the room; default true. The application and the HTTP API
     /// always may. Otherwise: `forbidden`.
     #[serde(default = "RoomPolicy::publish", deserialize_with = "field::publish")]
     pub publish: bool,
-    /// Whether a publisher that is a member gets its own message when the message does not say;
-    /// default false.
+    /// True when a publisher that is a member gets its own message, unless the message says
+    /// otherwise; default false.
     #[serde(default, deserialize_with = "field::echo")]
     pub echo: bool,
     /// How many connections may be in the room; default `None`, as many as come. Passed:
@@ -57,12 +57,12 @@ pub struct RoomPolicy {
         deserialize_with = "field::members"
     )]
     pub members: Option<usize>,
-    /// What happens to a member that reads too slowly; default it is closed.
+    /// The action on a member that reads too slowly; default it is closed.
     #[serde(default, deserialize_with = "field::overflow")]
     pub overflow: Overflow,
 }
 
-/// What of a room's messages is kept, to be replayed to members that come back.
+/// Messages of a room that are kept, to be replayed to members that come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     default,
@@ -80,8 +80,8 @@ pub struct HistoryPolicy {
     #[serde(deserialize_with = "field::history_bytes")]
     pub bytes: usize,
     /// How old a message may be, and how long a room without members is remembered, `age_s` in a
-    /// file; default 5 minutes, longer than a tunnel or a deploy. 1 s to 30 days. A room where nothing
-    /// was ever said is remembered for a minute at most.
+    /// file; default 5 minutes, longer than a tunnel or a deploy. 1 s to 30 days. A room where
+    /// nothing was ever said is remembered for a minute at most.
     #[serde(
         rename = "age_s",
         deserialize_with = "field::history_age",
@@ -90,7 +90,7 @@ pub struct HistoryPolicy {
     pub age: Duration,
 }
 
-/// Who is seen in a room.
+/// Presence in a room: who is seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PresencePolicy {
@@ -99,18 +99,18 @@ pub enum PresencePolicy {
     Off,
     /// How many are there: `$members` answers with counts.
     Counts,
-    /// Who is there: `$members` lists users, `$joined` and `$left` tell of changes.
+    /// The users who are there: `$members` lists them, `$joined` and `$left` tell of changes.
     Members,
 }
 
-/// What happens when the queue of a member is full.
+/// Actions on a member whose queue is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overflow {
-    /// It is closed with 4409, comes back and recovers.
+    /// The member is closed with 4409, comes back and recovers.
     #[default]
     Close,
-    /// The oldest messages of the room are dropped, and it is told with `$gap`.
+    /// The oldest messages of the room are dropped, and the member is told with `$gap`.
     DropOldest,
     /// Of the messages of one event only the newest is kept. For values that replace each other,
     /// such as positions on a map.
@@ -258,7 +258,7 @@ impl Policies {
         Ok(Self { rooms })
     }
 
-    /// Whether there are none.
+    /// True when there are no policies.
     pub const fn is_empty(&self) -> bool {
         self.rooms.is_empty()
     }

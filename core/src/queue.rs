@@ -1,4 +1,5 @@
-//! What waits to be written to one connection: bounded, and what is dropped when it is full.
+//! The queue of frames to be written to one connection: bounded, with rules for what is dropped
+//! when it is full.
 
 mod limits;
 mod losses;
@@ -57,7 +58,7 @@ pub struct SendQueue<B> {
     bytes: usize,
     /// Fewer than 2^32, each of which takes memory.
     frames: u32,
-    /// Whether everything was dropped: only the goodbye may follow, or there would be a gap.
+    /// True when everything was dropped: only the goodbye may follow, or there would be a gap.
     shut: bool,
     limits: QueueLimits,
     losses: Losses,
@@ -80,7 +81,7 @@ impl<B: AsRef<[u8]>> Chunk<B> {
     }
 }
 
-/// What became of frames that were to be queued.
+/// The outcome for frames that were to be queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
     /// They are queued.
@@ -200,12 +201,12 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         Pushed::Overflow
     }
 
-    /// Drops what is queued, for a peer that does not take it, and shuts the queue until
+    /// Drops the queued frames, for a peer that does not take it, and shuts the queue until
     /// [`part`](Self::part).
     ///
-    /// What is begun stays, for half a frame would break the stream: `cut` shortens its buffer to
-    /// the end of the frame that so many written bytes reach into, and gives how many frames that
-    /// leaves.
+    /// A frame that is begun stays, for half a frame would break the stream: `cut` shortens its
+    /// buffer to the end of the frame that so many written bytes reach into, and gives how many
+    /// frames that leaves.
     pub fn discard(&mut self, cut: impl FnOnce(&mut B, usize) -> u32) {
         self.shut = true;
         self.rest = VecDeque::new();
@@ -251,12 +252,12 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         self.rest = VecDeque::new();
     }
 
-    /// Whether nothing waits.
+    /// True when nothing is queued.
     pub const fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
-    /// Whether nothing more is queued, until [`part`](Self::part).
+    /// True when nothing more can be queued, until [`part`](Self::part).
     pub const fn is_shut(&self) -> bool {
         self.shut
     }

@@ -43,7 +43,7 @@ impl Position<'_> {
 pub struct Joined<'a> {
     /// Where the room stands.
     pub position: Position<'a>,
-    /// Whether the connection was a member before.
+    /// True when the connection was a member before.
     pub already: bool,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Room {
     pub(crate) extra: Option<Box<Extra>>,
 }
 
-/// What a room has by its policy.
+/// The parts of a room that its policy gives it.
 #[derive(Debug, Clone)]
 pub(crate) struct Extra {
     /// The index of the policy.
@@ -66,7 +66,7 @@ pub(crate) struct Extra {
     presence: Option<Presence>,
     /// When to look at the room next; the key of its one timer. May come too early.
     due: Option<Timestamp>,
-    /// Whether the room is there for users alone that are waited for.
+    /// True when the room is there only for users that are waited for.
     vacant: bool,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Extra {
 const _: () = assert!(size_of::<Room>() <= 48 && size_of::<Extra>() <= 232);
 
 impl Room {
-    /// Whether a connection is a member.
+    /// True when a connection is a member.
     pub(crate) fn has(&self, conn: ConnId) -> bool {
         // A newcomer is younger than all members.
         self.members.last().is_some_and(|&last| conn <= last)
@@ -109,7 +109,7 @@ impl Room {
         self.presence().is_some_and(Presence::waits)
     }
 
-    /// Whether it is there for users alone that are waited for.
+    /// True when the room is there only for users that are waited for.
     pub(crate) fn is_vacant(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.vacant)
     }

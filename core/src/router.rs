@@ -254,8 +254,8 @@ impl<S> Router<S> {
         guard_rooms room_guards: Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>;
         /// Adds a guard before every request for a WebSocket.
         guard_upgrade upgrade_guards: Fn(&UpgradeRequest<'_>, &S) -> Result<(), Rejection>;
-        /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in the
-        /// order in which they were added; the first one that refuses a connection is the last.
+        /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in
+        /// the order in which they were added; the first one that refuses a connection is the last.
         on_connect connect: FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>;
         /// Adds a hook for [`Gateway::disconnect`](crate::Gateway::disconnect).
         on_disconnect disconnect: FnMut(&mut Context<'_>, &mut S, DisconnectReason);
@@ -263,8 +263,8 @@ impl<S> Router<S> {
         on_joined joined: FnMut(&mut Context<'_>, &mut S, &str);
         /// Adds a hook for [`Gateway::left`](crate::Gateway::left).
         on_left left: FnMut(&mut Context<'_>, &mut S, &str);
-        /// Adds a hook for [`Gateway::present`](crate::Gateway::present): a room, and a user who has
-        /// come.
+        /// Adds a hook for [`Gateway::present`](crate::Gateway::present): a room, and a user who
+        /// has come.
         on_present present: FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str);
         /// Adds a hook for [`Gateway::absent`](crate::Gateway::absent): a room, and a user who is
         /// really gone from it, after the grace for those who reconnect.
@@ -283,8 +283,8 @@ impl<S> Router<S> {
         on_drain drain: FnMut(&mut NamespaceContext<'_>, &mut S);
     }
 
-    /// Adds a schedule; see [`Gateway::tick`](crate::Gateway::tick). A period below a millisecond is
-    /// one millisecond.
+    /// Adds a schedule; see [`Gateway::tick`](crate::Gateway::tick). A period below a millisecond
+    /// is one millisecond.
     #[must_use]
     pub fn every(
         mut self,
@@ -298,15 +298,15 @@ impl<S> Router<S> {
     /// Serves one namespace together with another router, each with its own state, for clients that
     /// have one connection to both.
     ///
-    /// What an event or a path has a handler for passes the guards of the router that the handler
+    /// A message whose event or path has a handler passes the guards of the router that the handler
     /// was added to, and its handler has that router's state. All else belongs to both: messages
     /// without a handler pass the guards of messages of both, and so do rooms and upgrades theirs.
     /// Hooks, schedules and `on_upgrade` of both are called, those of this router first. Of an
     /// [`Admission`] the user, the session and the subprotocol may come from either.
     ///
-    /// The state is the pair of both. What one of them keeps by [`persistent`](Self::persistent) is
-    /// kept. What is added to the result has the pair as its state, and its guards stand before all
-    /// handlers.
+    /// The state is the pair of both. State that one of them saves by
+    /// [`persistent`](Self::persistent) is saved. Handlers and hooks that are added to the result
+    /// have the pair as their state, and guards that are added to it stand before all handlers.
     ///
     /// ```
     /// use roomcast_core::{Context, Failure, Router};

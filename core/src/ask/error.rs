@@ -43,8 +43,8 @@ pub enum AskError {
     /// There is no such page.
     #[error(transparent)]
     Page(#[from] PageError),
-    /// The namespace could not save its state, or cannot be reached: nothing was done, or the outcome
-    /// is unknown.
+    /// The namespace could not save its state, or cannot be reached: nothing was done, or the
+    /// outcome is unknown.
     #[error("the namespace is not available: {0}")]
     Unavailable(String),
 }
@@ -105,8 +105,8 @@ pub mod wire {
 /// The errors that travel as they are: each in the form that it has on its way.
 macro_rules! travelling {
     ($($name:ident $(($member:ident: $type:ty))? = $error:ident($($fault:tt)+),)*) => {
-        /// An error on its way. Errors have no form of their own: a handler that returned one would be
-        /// taken for one that returns a value.
+        /// An error on its way. Errors have no form of their own: a handler that returned one would
+        /// be taken for one that returns a value.
         #[derive(Debug, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         enum Travelling {

@@ -13,17 +13,17 @@ use crate::wire::{CloseCode, EncodeError, Event, Frame};
 
 /// The way of a host to its namespaces, wherever they are.
 pub trait Transport: Clone {
-    /// An answer that is under way. It says [`AskError::NotRunning`] or [`AskError::Unavailable`] when
-    /// the namespace cannot be reached.
+    /// An answer that is under way. It says [`AskError::NotRunning`] or [`AskError::Unavailable`]
+    /// when the namespace cannot be reached.
     type Asking: Future<Output = Result<Answer, AskError>>;
 
     /// Asks a namespace, between two of its messages. Done when what it changed is saved.
     fn ask(&self, namespace: &Arc<str>, ask: Ask) -> Self::Asking;
 }
 
-/// One namespace, from anywhere: other tasks and threads, HTTP routes, futures of the application
-/// itself. Cheap to clone. Each host has it as `Namespace`, with a [`Transport`] of its own; a function
-/// that is generic over it is for all hosts:
+/// Handle of a namespace, for use from anywhere: other tasks and threads, HTTP routes, futures of
+/// the application itself. Cheap to clone. Each host has it as `Namespace`, with a [`Transport`] of
+/// its own; a function that is generic over it is for all hosts:
 ///
 /// ```
 /// use roomcast_core::{Audience, Context, Failure, NamespaceHandle, Router, ask::Transport};
@@ -42,21 +42,21 @@ pub trait Transport: Clone {
 /// # let _ = door::<roomcast_core::ask::Nowhere>;
 /// ```
 ///
-/// What is asked is an input of its own, between messages, and in the journal like a call of the HTTP
-/// API. An application may keep the handle of its own namespace: a future of
+/// Each request is an input of its own, between messages, and in the journal like a call of the
+/// HTTP API. An application may keep the handle of its own namespace: a future of
 /// [`Context::spawn`](crate::Context::spawn) awaits its methods like any other task. Only a handler
 /// must not block on them: it would wait for itself.
 ///
-/// Nothing happens before a method's future is awaited. One that is dropped before it is done may
-/// have done its work. Where nobody is connected, a namespace is as if it were empty.
+/// Nothing happens before a method's future is awaited. A future that is dropped before it is done
+/// may have done its work. Where nobody is connected, a namespace is as if it were empty.
 #[derive(Clone)]
 pub struct NamespaceHandle<T> {
     name: Arc<str>,
     transport: T,
 }
 
-/// No host: every answer is [`AskError::NotRunning`]. For tests of applications that take a handle and
-/// do not use it.
+/// No host: every answer is [`AskError::NotRunning`]. For tests of applications that take a handle
+/// and do not use it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nowhere;
 
@@ -108,8 +108,8 @@ impl<T: Transport> NamespaceHandle<T> {
     ///
     /// # Errors
     ///
-    /// When the event, its label, the value or a room name cannot be sent; nothing is sent then. When
-    /// the namespace cannot be reached.
+    /// When the event, its label, the value or a room name cannot be sent; nothing is sent then.
+    /// When the namespace cannot be reached.
     pub fn send<'e, V: Serialize + ?Sized>(
         &self,
         audience: impl Into<Audience>,
@@ -170,8 +170,8 @@ impl<T: Transport> NamespaceHandle<T> {
     ///
     /// # Errors
     ///
-    /// When the connection is not alive, the name is not valid, the room is full or the connection is
-    /// in too many rooms. When the namespace cannot be reached.
+    /// When the connection is not alive, the name is not valid, the room is full or the connection
+    /// is in too many rooms. When the namespace cannot be reached.
     pub async fn join(&self, conn: ConnId, room: &str) -> Result<bool, AskError> {
         self.enter(conn, room, None).await
     }
@@ -312,8 +312,8 @@ impl<T: Transport> NamespaceHandle<T> {
     ///
     /// # Errors
     ///
-    /// When the room shows nobody, `after` is not the [`next`](PresencePage::next) of a page, or the
-    /// namespace cannot be reached.
+    /// When the room shows nobody, `after` is not the [`next`](PresencePage::next) of a page, or
+    /// the namespace cannot be reached.
     pub async fn presence(
         &self,
         room: &str,
@@ -324,7 +324,8 @@ impl<T: Transport> NamespaceHandle<T> {
         expect!(self.ask(Ask::Presence { room, after, limit }), Presence)
     }
 
-    /// The connections in a room, sorted; empty when there is no such room. Work: these connections.
+    /// The connections in a room, sorted; empty when there is no such room. Work: these
+    /// connections.
     ///
     /// # Errors
     ///

@@ -17,14 +17,14 @@ use crate::{
     hub::change::Change, hub::receive::Received, outbox::Mark, outbox::Outbox, time::Timestamp,
 };
 
-/// One namespace with its application: a [`Hub`] and a [`Gateway`].
+/// A namespace with its application: a [`Hub`] and a [`Gateway`].
 ///
 /// It takes the place of the hub in a host. With `()` for a gateway it does what the hub does, byte
 /// for byte.
 ///
 /// 1. **The way in**: [`apply`](Self::apply) takes whatever may change the namespace as an
-///    [`Input`](crate::Input), lets the gateway decide where it has something to decide, and appends
-///    commands to the [`Outbox`].
+///    [`Input`](crate::Input), lets the gateway decide where it has something to decide, and
+///    appends commands to the [`Outbox`].
 /// 2. **News** for the host behind that: [`take_faults`](Self::take_faults),
 ///    [`take_work`](Self::take_work), [`take_cancelled`](Self::take_cancelled).
 /// 3. **Questions**: [`hub`](Self::hub), [`upgrade`](Self::upgrade),
@@ -43,9 +43,9 @@ pub struct App<G> {
     pub(super) hub: Hub,
     pub(super) gateway: G,
     pub(super) replies: PendingReplies,
-    /// What hooks are still to be told, and how many hooks led to it.
+    /// Changes that the hooks are still to be told, each with the number of hooks that led to it.
     pub(super) changes: VecDeque<(u32, Change)>,
-    /// What the gateway is being told.
+    /// The change that the gateway is being told.
     pub(super) telling: Option<(u32, Change)>,
     pub(super) timetable: Timetable,
     /// False when messages are the hub's alone.
@@ -53,9 +53,9 @@ pub struct App<G> {
     /// False when the gateway has no hooks and no schedules, so that nothing is to be settled.
     settles: bool,
     pub(super) connecting: Option<Connecting>,
-    /// Which hook was called last, and for whom: for what is said of a panic in it.
+    /// The hook that was called last, and its connection: a panic in it is reported with them.
     pub(super) called: (&'static str, Option<ConnId>),
-    /// Whether the gateway is asked about a message or verb that was not answered yet.
+    /// True while the gateway is asked about a message or verb that was not answered yet.
     pub(super) answering: bool,
     /// The connection whose messages need not wait any more, until there are none.
     pub(super) resumed: Option<Resumed>,
@@ -68,7 +68,7 @@ pub(super) struct Connecting {
     pub(super) conn: ConnId,
     /// Where its commands begin.
     pub(super) mark: Mark,
-    /// Whether the gateway let it in.
+    /// True when the gateway let the connection in.
     pub(super) admitted: bool,
 }
 
@@ -76,11 +76,11 @@ pub(super) struct Connecting {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AppState {
-    /// That of the hub.
+    /// The state of the hub.
     pub hub: HubState,
     #[serde(default)]
     timetable: Timetable,
-    /// What the gateway saved.
+    /// The state that the gateway saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gateway: Option<Box<str>>,
 }
@@ -364,14 +364,15 @@ impl<G: Gateway> App<G> {
         self.changes.shrink_to_fit();
     }
 
-    /// Whether one of [`take_faults`](Self::take_faults), [`take_work`](Self::take_work) and
+    /// True when one of [`take_faults`](Self::take_faults), [`take_work`](Self::take_work) and
     /// [`take_cancelled`](Self::take_cancelled) has anything, which is seldom.
     #[inline]
     pub fn has_news(&self) -> bool {
         self.replies.has_news()
     }
 
-    /// What went wrong in the gateway since this was last asked, to be logged; at most 256 are kept.
+    /// Takes the failures of the gateway since this was last called, to be logged; at most 256 are
+    /// kept.
     pub fn take_faults(&mut self) -> Vec<Fault> {
         self.replies.take_faults()
     }
@@ -381,8 +382,8 @@ impl<G: Gateway> App<G> {
         self.replies.take_cancelled()
     }
 
-    /// Whether [`state`](Self::state) may have changed since this was last asked: for hosts that can
-    /// be evicted, to be saved at the end of a turn. Idempotency keys that expire do not count.
+    /// True when [`state`](Self::state) may have changed since this was last called: hosts that can
+    /// be evicted then save it at the end of a turn. Idempotency keys that expire do not count.
     pub fn take_unsaved(&mut self) -> bool {
         let changed = self.gateway.take_changed();
         let histories = self.hub.take_unsaved();
@@ -409,13 +410,13 @@ impl<G: Gateway> App<G> {
         &self.gateway
     }
 
-    /// Whether no answer is under way. One would be lost in sleep, and the messages that wait for it:
-    /// hosts stay awake until then.
+    /// True when no answer is under way. Sleep would lose an answer under way and the messages that
+    /// wait for it: hosts stay awake until there is none.
     pub fn is_idle(&self) -> bool {
         self.replies.is_idle()
     }
 
-    /// Whether somebody waits for this answer.
+    /// True when this answer is awaited.
     pub fn is_pending(&self, token: Token) -> bool {
         self.replies.pending(token).is_some()
     }
@@ -465,7 +466,7 @@ impl<G: Gateway> App<G> {
     }
 }
 
-/// What a gateway is decides what its hub does.
+/// Sets the settings of the hub that depend on its gateway.
 fn gateway_wants<G: Gateway>(config: &mut Config, gateway: &G) {
     config.raw = gateway.is_raw();
     config.notify_presence = gateway.wants_presence();

@@ -11,11 +11,11 @@ use crate::hub::change::Departed;
 use crate::hub::{Audience, Delivery, JoinError, SessionError};
 use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame};
 
-/// The connection at hand, and through it the whole namespace: all that a [`NamespaceContext`] can do, and the
-/// same for this connection by shorter names.
+/// The connection at hand, and through it the whole namespace: it can do all that a
+/// [`NamespaceContext`] can, and has shorter names for this connection.
 ///
-/// The meanings that "broadcast" has elsewhere have a name each, and none of them leaves anybody out
-/// by default:
+/// The meanings that "broadcast" has elsewhere have a name each, and none of them leaves anybody
+/// out by default:
 ///
 /// | to | |
 /// |---|---|
@@ -35,7 +35,7 @@ pub struct Context<'a> {
     conn: ConnId,
     /// The room of the message at hand.
     here: Option<&'a str>,
-    /// What the connection was, when it has ended.
+    /// The connection as it was at its end; `None` while it is alive.
     departed: Option<&'a Departed>,
 }
 
@@ -90,7 +90,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Gives a label to what is sent to this connection; nothing happens before [`To::emit`].
+    /// Gives a label to an event that is sent to this connection; nothing happens before
+    /// [`To::emit`].
     pub fn at<'c>(&'c mut self, path: &'c str) -> To<'c, 'a> {
         self.to(Audience::conn(self.conn)).at(path)
     }
@@ -155,20 +156,22 @@ impl<'a> Context<'a> {
         self.namespace.replies.token(self.conn)
     }
 
-    /// Begins work that takes time, to answer the message at hand with its result: return the token.
-    /// A handler that returns a future does the same.
+    /// Begins work that takes time, to answer the message at hand with its result: return the
+    /// token. A handler that returns a future does the same.
     ///
-    /// The host polls the future, on the thread of the namespace. What it gives is what a handler may
-    /// return. Until then further messages of this connection wait, in order, so that its requests
-    /// never overtake each other; `$ping` does not. At most 64 messages and 256 KiB wait, and what is
-    /// beyond is answered `overloaded`. When the connection ends, the future is dropped.
+    /// The host polls the future, on the thread of the namespace. Its output is anything that a
+    /// handler may return. Until then further messages of this connection wait, in order, so that
+    /// its requests never overtake each other; `$ping` does not. At most 64 messages and 256 KiB
+    /// wait, and messages beyond that are answered `overloaded`. When the connection ends, the
+    /// future is dropped.
     ///
-    /// The context cannot go into the future: what it says then would be out of date. Take out what is
-    /// needed, and reach the namespace with the handle of the host.
+    /// The context cannot go into the future: its answers would be out of date by then. Take the
+    /// needed values out, and reach the namespace with the handle of the host.
     ///
-    /// A token that is not returned is not waited for, and the result goes nowhere. What is begun in
-    /// [`Gateway::disconnect`](crate::Gateway::disconnect) runs to its end. A connection may have 256
-    /// futures under way; further ones are dropped, which is logged, and answered `overloaded`.
+    /// A token that is not returned is not waited for, and the result goes nowhere. A future that
+    /// is begun in [`Gateway::disconnect`](crate::Gateway::disconnect) runs to its end. A
+    /// connection may have 256 futures under way; further ones are dropped, which is logged, and
+    /// answered `overloaded`.
     ///
     /// ```
     /// use roomcast_core::{Context, Router, ok};
@@ -191,8 +194,8 @@ impl<'a> Context<'a> {
         self.namespace.replies.begin(self.conn, true, work)
     }
 
-    /// The same as [`spawn`](Self::spawn), but nothing waits for it: later messages of this connection
-    /// may be answered before.
+    /// The same as [`spawn`](Self::spawn), but nothing waits for it: later messages of this
+    /// connection may be answered before.
     pub fn spawn_concurrent<F, M>(&mut self, work: F) -> Token
     where
         F: Future<Output: IntoOutcome<M>> + 'static,
@@ -218,8 +221,8 @@ impl<'a> Context<'a> {
         self.conn
     }
 
-    /// What the application keeps of this connection; `None` when it keeps nothing. It is a part of
-    /// the connection's ground state, so it survives sleep.
+    /// Returns the session of this connection, a value that the application stored; `None` when
+    /// there is none. It is a part of the connection's ground state, so it survives sleep.
     ///
     /// ```
     /// use roomcast_core::{Context, Router, ok};
@@ -234,7 +237,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// When what is kept is of another type.
+    /// When the stored value is of another type.
     pub fn session<T: DeserializeOwned>(&self) -> Result<Option<T>, SessionError> {
         let json = match self.departed {
             Some(departed) => departed.session.as_deref(),
@@ -244,8 +247,8 @@ impl<'a> Context<'a> {
         value.map_err(|_| SessionError::Type)
     }
 
-    /// Keeps a value of this connection, in place of the one before. A value that is `null` in JSON,
-    /// such as `()`, is nothing to keep.
+    /// Stores a value as the session of this connection, in place of the one before. A value that
+    /// is `null` in JSON, such as `()`, removes the session.
     ///
     /// # Errors
     ///
@@ -258,7 +261,7 @@ impl<'a> Context<'a> {
         hub.set_session(self.conn, json, out)
     }
 
-    /// Whose the connection is; `None` is anonymous.
+    /// Returns the user of the connection; `None` is anonymous.
     pub fn user(&self) -> Option<&str> {
         match self.departed {
             Some(departed) => departed.user.as_deref(),
@@ -275,7 +278,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whether this connection is in a room, or was when it ended.
+    /// True when this connection is in a room, or was when it ended.
     pub fn is_in(&self, room: &str) -> bool {
         match self.departed {
             Some(departed) => departed.rooms.iter().any(|name| **name == *room),
@@ -353,7 +356,7 @@ impl From<Scope> for Audience {
     }
 }
 
-/// Whom to send to; see [`Context::to`].
+/// Recipients of an event that is to be sent; see [`Context::to`].
 #[derive(Debug)]
 #[must_use = "nothing is sent before `emit`"]
 pub struct To<'c, 'a> {
@@ -363,8 +366,8 @@ pub struct To<'c, 'a> {
 }
 
 impl<'c> To<'c, '_> {
-    /// Labels what is sent: the member `path` of the envelope, for the client's code. It has no
-    /// meaning to the protocol, and has 1 to 200 bytes. A frame of one's own has none.
+    /// Labels the event that is sent: the member `path` of the envelope, for the client's code. It
+    /// has no meaning to the protocol, and has 1 to 200 bytes. A frame of one's own has none.
     pub const fn at(mut self, path: &'c str) -> Self {
         self.path = Some(path);
         self

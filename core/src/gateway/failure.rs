@@ -1,4 +1,4 @@
-//! What a handler says when it cannot do what it was asked.
+//! Failures that handlers return when they cannot do what they were asked.
 
 use alloc::{borrow::Cow, boxed::Box, string::String, string::ToString};
 use core::{error::Error, fmt};
@@ -10,9 +10,10 @@ use crate::{hub::JoinError, hub::error::INTERNAL};
 
 /// An error answer: a code, a message for people, and details if there are any.
 ///
-/// Any [`Error`] becomes an internal failure by `?`: the client learns that something went wrong and
-/// nothing else, the host gets the whole text, see [`App::take_faults`](crate::App::take_faults). A
-/// [`JoinError`] that the client can do something about keeps its code.
+/// Any [`Error`] becomes an internal failure by `?`: the client learns that something went wrong
+/// and nothing else, the host gets the whole text, see
+/// [`App::take_faults`](crate::App::take_faults). A [`JoinError`] that the client can do something
+/// about keeps its code.
 ///
 /// A message never repeats what was refused: whoever reads it, in a log or behind a proxy, must not
 /// find there what the client sent.
@@ -121,8 +122,8 @@ impl Failure {
     }
 }
 
-/// A success of a handler that fails with a [`Failure`]: `Ok::<_, Failure>(value)`, in a closure whose
-/// `?` would leave its error type open.
+/// A success of a handler that fails with a [`Failure`]: `Ok::<_, Failure>(value)`, in a closure
+/// whose `?` would leave its error type open.
 ///
 /// ```
 /// use roomcast_core::{Context, Router, ok};
@@ -190,7 +191,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
 pub struct Fault {
     /// The connection it was about, if any.
     pub conn: Option<ConnId>,
-    /// What failed: the name of an event or of a hook.
+    /// The name of the event or hook that failed.
     pub place: Box<str>,
     /// The error in full, with its causes.
     pub error: String,

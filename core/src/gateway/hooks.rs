@@ -1,4 +1,4 @@
-//! What the gateway is told when something has changed.
+//! Calls of the gateway's hooks after a change.
 
 use super::{Gateway, app::App, context::Context, namespace_context::NamespaceContext};
 use crate::{hub::change::Change, outbox::Outbox, time::Timestamp};
@@ -9,12 +9,12 @@ impl<G: Gateway> App<G> {
     /// host.
     const HOOKS_DEEP_MAX: usize = 64;
 
-    /// Tells the gateway what changed, and what changed by that.
+    /// Tells the gateway of changes, and of the changes that its hooks caused.
     pub(super) fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
         if self.hub.watches_changes() {
             self.collect(0);
-            // Each change may cause others, but all together no more than if each caused a chain, and
-            // each connection one.
+            // Each change may cause others, but all together no more than if each caused a chain,
+            // and each connection one.
             let chains = self.changes.len() + self.hub.counts().connections;
             let mut more = chains.saturating_mul(Self::HOOKS_DEEP_MAX);
             while let Some((deep, change)) = self.changes.pop_front() {
@@ -86,7 +86,7 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// Puts what the hub noted down behind what is still to be told.
+    /// Appends the changes that the hub recorded to those that are still to be told.
     fn collect(&mut self, deep: u32) {
         for change in self.hub.take_changes() {
             if let Change::Ended(departed) = &change {

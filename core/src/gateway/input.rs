@@ -17,10 +17,10 @@ use crate::{outbox::Outbox, policy::Policies, room::HistoryMessage, time::Timest
 /// Something for [`App::apply`]: whatever may change a namespace.
 ///
 /// A list of inputs with their times is a journal: applied to a new namespace with the same
-/// configuration and the same gateway, it gives the same outbox, byte for byte. What the gateway
-/// does is not in it, but for answers that came later.
+/// configuration and the same gateway, it gives the same outbox, byte for byte. Actions of the
+/// gateway are not in it, but for answers that came later.
 ///
-/// What is large or frequent is borrowed. An `Input<'static>` may travel to another thread.
+/// Large and frequent values are borrowed. An `Input<'static>` may travel to another thread.
 ///
 /// Exhaustive on purpose: a new variant must break every host and every replay.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,8 +55,8 @@ pub enum Input<'a> {
     /// [`Hub::handle_timeout`](crate::Hub::handle_timeout), then each schedule that is due at most
     /// once, the earliest first.
     Timeout,
-    /// Lets the schedules that are due wait for their next time, as if they had run: for a host that
-    /// cannot catch the panic of one, and would run it again and again.
+    /// Lets the schedules that are due wait for their next time, as if they had run: for a host
+    /// that cannot catch the panic of one, and would run it again and again.
     SkipDue,
     /// [`Hub::join`](crate::Hub::join), or with something to show
     /// [`Hub::join_with`](crate::Hub::join_with).
@@ -65,7 +65,7 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The room.
         room: Cow<'a, str>,
-        /// What presence shows.
+        /// Metadata that presence shows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         meta: Option<Cow<'a, RawValue>>,
     },
@@ -109,7 +109,7 @@ pub enum Input<'a> {
     SettleOnce {
         /// The idempotency key.
         key: Cow<'a, str>,
-        /// What it answers from now on.
+        /// The delivery that the key answers from now on.
         delivery: Delivery,
     },
     /// [`Hub::close`](crate::Hub::close), or with a delay
@@ -147,8 +147,8 @@ pub enum Input<'a> {
         /// The policies from now on.
         policies: Cow<'a, Policies>,
     },
-    /// An answer that a handler promised with [`Outcome::Later`]. The messages of the connection that
-    /// waited for it, at most 64, follow at once.
+    /// An answer that a handler promised with [`Outcome::Later`]. The messages of the connection
+    /// that waited for it, at most 64, follow at once.
     Complete {
         /// The promise.
         #[serde(with = "token_wire")]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{failure::Failure, outcome::Outcome, outcome::Reply, token::Token};
 
-/// What a handler may return.
+/// Values that a handler may return.
 ///
 /// | it returns | the sender gets |
 /// |---|---|

@@ -25,7 +25,7 @@ pub enum CompleteError {
     NotAnAnswer,
 }
 
-/// What is needed of a message to answer it.
+/// The parts of a message that its answer needs.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) event: Box<str>,
@@ -43,7 +43,7 @@ impl Request {
     }
 }
 
-/// What an application leaves open, and what went wrong in it.
+/// Answers that an application still owes, its work under way, and its failures.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PendingReplies {
     pending: BTreeMap<Token, Request>,
@@ -58,8 +58,8 @@ pub(super) struct PendingReplies {
 }
 
 impl PendingReplies {
-    /// Answers that one connection may wait for, and work of it that may be under way; more are a sign
-    /// that nobody completes them.
+    /// Answers that one connection may wait for, and work of it that may be under way; more are a
+    /// sign that nobody completes them.
     pub(super) const PENDING_MAX: usize = 256;
     /// In the number of a token: it names work.
     const WORK: u64 = 1;
@@ -75,7 +75,8 @@ impl PendingReplies {
     }
 
     /// Begins work, unless too much of the connection's is under way: then it is dropped, and the
-    /// token names nothing. What it names is told by its number, so that a journal knows it too.
+    /// token names nothing. The number of a token tells what it names, so that a journal knows it
+    /// too.
     pub(super) fn begin(&mut self, conn: ConnId, serial: bool, work: Work) -> Token {
         let Token { number, .. } = self.token(conn);
         let number = number | Self::WORK | if serial { Self::SERIAL } else { 0 };
@@ -126,7 +127,7 @@ impl PendingReplies {
         self.pending.remove(&token)
     }
 
-    /// Forgets what a connection waits for, and what is under way for it.
+    /// Forgets the answers that a connection waits for, and the work under way for it.
     pub(super) fn cancel(&mut self, conn: ConnId) {
         let begun = of(conn, &self.begun);
         let tokens: BTreeSet<Token> = self.pending_of(conn).chain(begun).collect();

@@ -40,7 +40,7 @@ pub use self::{
     work::Work,
 };
 
-/// What a client asks of a room by a protocol verb or a publish; see [`Gateway::admit`].
+/// Actions of a client on a room, by a protocol verb or a publish; see [`Gateway::admit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoomAction {
@@ -55,20 +55,22 @@ pub enum RoomAction {
 /// The application of one namespace: what it decides about connections, rooms and messages.
 ///
 /// An [`App`] calls these hooks. None of them blocks or waits: an answer that takes time is
-/// [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and [`NamespaceContext`];
-/// then the application can be replayed from a journal, and lives through sleep.
+/// [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and
+/// [`NamespaceContext`]; then the application can be replayed from a journal, and lives through
+/// sleep.
 ///
 /// Every hook has a default that does nothing. `()` is the namespace without an application. A
 /// [`Router`](crate::Router) is a gateway made from typed handlers.
 ///
-/// The hooks of one connection come in this order: `upgrade`, where there is HTTP; `connect`; then `admit`, `message`, `joined` and
-/// `left`, as things happen; when it ends, `left` for each of its rooms, and `disconnect` as the
-/// last. Where users are watched, `present` comes behind `joined`, and `absent` when the user is really gone.
-/// A hook for a change runs when what caused the change is done, and its commands come after.
+/// The hooks of one connection come in this order: `upgrade`, where there is HTTP; `connect`; then
+/// `admit`, `message`, `joined` and `left`, as things happen; when it ends, `left` for each of its
+/// rooms, and `disconnect` as the last. Where users are watched, `present` comes behind `joined`,
+/// and `absent` when the user is really gone. A hook for a change runs when what caused the change
+/// is done, and its commands come after.
 #[allow(unused_variables)] // their names tell what they are
 pub trait Gateway {
-    /// Somebody wants to connect. This is asked before the WebSocket opens, while an HTTP status can
-    /// still be answered, and it changes nothing: what it finds out goes on in the [`Admission`].
+    /// Somebody wants to connect. This is asked before the WebSocket opens, while an HTTP status
+    /// can still be answered, and it changes nothing: its findings go on in the [`Admission`].
     ///
     /// # Errors
     ///
@@ -77,7 +79,7 @@ pub trait Gateway {
         Ok(Admission::new())
     }
 
-    /// A connection opened. What is sent to it here comes before anything else, but `$welcome`.
+    /// A connection opened. Frames sent to it here come before anything else, but `$welcome`.
     ///
     /// # Errors
     ///
@@ -87,9 +89,9 @@ pub trait Gateway {
         Ok(())
     }
 
-    /// Whether a client may act on a room: before each `$join` and `$leave` that names one, and
-    /// before a message is published that the gateway left [`Outcome::Unclaimed`]. What the
-    /// application does itself is not asked about.
+    /// Decides if a client may act on a room. Called before each `$join` and `$leave` that names
+    /// one, and before a message is published that the gateway left [`Outcome::Unclaimed`]. Not
+    /// called for actions of the application itself.
     ///
     /// # Errors
     ///
@@ -108,14 +110,15 @@ pub trait Gateway {
         Outcome::Unclaimed
     }
 
-    /// True when what clients want is the gateway's to decide: [`message`](Self::message) and
-    /// [`admit`](Self::admit). Asked for once. False leaves all of it to the hub.
+    /// True when the gateway decides about the requests of clients, by [`message`](Self::message)
+    /// and [`admit`](Self::admit). Called once. False leaves all of it to the hub.
     fn wants_messages(&self) -> bool {
         true
     }
 
-    /// Whether messages are the application's own, without envelopes: then [`frame`](Self::frame) gets
-    /// them, and there are no protocol verbs; see [`Config::raw`](crate::Config::raw). Asked for once.
+    /// True when messages are the application's own, without envelopes: then [`frame`](Self::frame)
+    /// gets them, and there are no protocol verbs; see [`Config::raw`](crate::Config::raw). Called
+    /// once.
     fn is_raw(&self) -> bool {
         false
     }
@@ -130,17 +133,18 @@ pub trait Gateway {
     fn left(&mut self, cx: &mut Context<'_>, room: &str) {}
 
     /// A connection ended. [`Context::rooms`] still says which rooms it was in, while no room has
-    /// it as a member any more; what is sent to it goes nowhere.
+    /// it as a member any more; frames sent to it go nowhere.
     fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {}
 
-    /// A user is in a room that it was not in before, by the first of its connections there; in rooms
-    /// whose policy has presence, and not for connections without a user. Comes behind
+    /// A user is in a room that it was not in before, by the first of its connections there; in
+    /// rooms whose policy has presence, and not for connections without a user. Comes behind
     /// [`joined`](Self::joined). Only called where [`wants_presence`](Self::wants_presence).
     fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {}
 
-    /// A user is gone from a room that it was [`present`](Self::present) in: its last connection left
-    /// it, or was lost and no other one joined within the grace of the room's policy, however long the
-    /// host slept meanwhile. Once for each `present`, unless the room has lost its policy in between.
+    /// A user is gone from a room that it was [`present`](Self::present) in: its last connection
+    /// left it, or was lost and no other one joined within the grace of the room's policy, however
+    /// long the host slept meanwhile. Once for each `present`, unless the room has lost its policy
+    /// in between.
     ///
     /// In a crowd of more than `Limits::presence_list` nobody is waited for.
     fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {}
@@ -159,8 +163,8 @@ pub trait Gateway {
     /// The host will close all connections soon.
     fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {}
 
-    /// What it has handlers for, for people to read: a host says so when it starts. Empty when it
-    /// cannot tell.
+    /// Descriptions of the messages that the gateway has handlers for, for people to read: a host
+    /// logs them when it starts. Empty when the gateway cannot tell.
     fn events(&self) -> Vec<String> {
         Vec::new()
     }
@@ -170,8 +174,8 @@ pub trait Gateway {
         None
     }
 
-    /// Whether there is state that must survive sleep, and that the namespace must stay for when nobody
-    /// is connected.
+    /// True when there is state that must survive sleep, for which the namespace must stay when
+    /// nobody is connected.
     fn is_persistent(&self) -> bool {
         self.save().is_some()
     }
@@ -184,7 +188,7 @@ pub trait Gateway {
         false
     }
 
-    /// Whether what [`save`](Self::save) gives may have changed since this was last asked.
+    /// True when the result of [`save`](Self::save) may have changed since this was last called.
     fn take_changed(&mut self) -> bool {
         false
     }
@@ -194,14 +198,14 @@ pub trait Gateway {
         true
     }
 
-    /// Whether `joined`, `left` and `disconnect` want to be called. False saves noting down what
-    /// changes.
+    /// True when `joined`, `left` and `disconnect` are to be called. False saves the hub the work
+    /// of recording changes.
     fn wants_membership(&self) -> bool {
         true
     }
 
-    /// Whether `present` and `absent` are to be called. Asked for once. With true, a room with presence
-    /// that everybody has left is remembered until nobody is waited for.
+    /// True when `present` and `absent` are to be called. Called once. With true, a room with
+    /// presence that everybody has left is remembered until it waits for no user any more.
     fn wants_presence(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! What application code can do to a namespace.
+//! Operations of application code on a namespace.
 
 use core::{fmt, ops::Deref, ops::RangeBounds};
 
@@ -9,9 +9,9 @@ use crate::hub::{Audience, Delivery, Hub, JoinError, RoomInfo, UnknownConn};
 use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame, Payload};
 use crate::{outbox::Outbox, time::Timestamp, time::UnixTime};
 
-/// What an application can do to its namespace without a connection at hand: in a schedule, for
-/// the HTTP API, from another task. With one at hand it is a [`Context`](crate::Context), which can
-/// do all this too.
+/// Operations of an application on its namespace without a connection at hand: in a schedule, for
+/// the HTTP API, from another task. With a connection at hand there is a
+/// [`Context`](crate::Context), which can do all this too.
 ///
 /// Nobody is left out of an audience unless it says so. Questions are those of the [`Hub`], such as
 /// [`members`](Hub::members), [`position`](Hub::position), [`presence`](Hub::presence),
@@ -160,8 +160,8 @@ impl NamespaceContext<'_> {
     }
 
     /// Reads a page of a room's history: a future, since a room that has slept at the edge has its
-    /// messages in the storage. What is sent after this call is not in the page, whenever the future is
-    /// awaited.
+    /// messages in the storage. Messages sent after this call are not in the page, whenever the
+    /// future is awaited.
     ///
     /// | `offsets` | gives |
     /// |---|---|
@@ -170,11 +170,12 @@ impl NamespaceContext<'_> {
     /// | `8..` | the first ones from offset 8 on |
     /// | `8..11` | the first ones of 8, 9 and 10 |
     ///
-    /// It is for the application: also messages are in it that somebody was left out of. A client that
-    /// asks by `$history` does not get those that it was left out of, such as its own.
+    /// The page is for the application: it has also the messages that some recipients were left out
+    /// of. A client that asks by `$history` does not get the messages that it was left out of, such
+    /// as its own.
     ///
-    /// They come oldest first; at most `limit`, `Limits::page_entries` and `Limits::page_bytes`, but
-    /// one if there is any. A room that there is not has an empty page.
+    /// They come oldest first; at most `limit`, `Limits::page_entries` and `Limits::page_bytes`,
+    /// but one if there is any. A room that there is not has an empty page.
     ///
     /// A handler may return the future, or await it in one of its own:
     ///

@@ -1,4 +1,4 @@
-//! What a handler answers.
+//! Answers of a handler.
 
 use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 
@@ -7,18 +7,19 @@ use serde::Serialize;
 use super::{failure::Failure, token::Token};
 use crate::wire::{EncodeError, Payload, check_event};
 
-/// What became of a message.
+/// The outcome of a message.
 ///
 /// Whatever it is, the sender gets exactly one answer when the message had an `id`; without one it
-/// gets what there is to say.
+/// gets the frames of the outcome, if there are any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
-    /// One answer.
+    /// An answer of one frame.
     Reply(Reply),
     /// Several frames in this order. The last is the answer; the others have no `id`.
     Replies(Vec<Reply>),
-    /// It is done, and there is nothing to say: a message with an `id` is answered `"data":null`.
+    /// The message is dealt with and needs no answer: a message with an `id` is answered
+    /// `"data":null`.
     Done,
     /// It failed. Errors are answered with or without `id`.
     Fail(Failure),
@@ -28,7 +29,7 @@ pub enum Outcome {
     Unclaimed,
 }
 
-/// One frame to the sender of a message.
+/// A frame to the sender of a message.
 ///
 /// It has the event, the `room` and, as the answer, the `id` of the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +103,7 @@ pub(crate) mod wire {
             details: Option<Box<RawValue>>,
         },
         Internal(Cow<'a, str>),
-        /// What the caller was told is no answer.
+        /// An outcome that is no answer; the caller was told so.
         None,
     }
 

@@ -51,7 +51,8 @@ impl Future for HistoryRead {
     }
 }
 
-/// Those that wait for the host: it gives messages back within the input that asks for them.
+/// Reads of histories that wait for the host, which gives messages back within the input that asks
+/// for them.
 ///
 /// A clone has none, like that of [`Begun`](super::work::Begun).
 #[derive(Debug, Default)]

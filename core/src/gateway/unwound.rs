@@ -1,4 +1,4 @@
-//! What is done about a handler that unwound.
+//! Recovery of a namespace after a handler that unwound.
 
 use super::{Gateway, app::App, app::Connecting, failure::Failure, input::Input};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Envelope};
@@ -7,11 +7,11 @@ use crate::{outbox::Outbox, time::Timestamp};
 impl<G: Gateway> App<G> {
     /// The gateway unwound while this input was performed: for hosts that catch panics.
     ///
-    /// The outbox is the one that the input was performed with. A message is answered `internal`;
-    /// a connection that was opening is taken back, as if it had been refused, and the host refuses it
-    /// as [`Rejection::internal`](crate::Rejection::internal); hooks that were still to run, run. These
-    /// may unwind too: then this is called again, with [`Input::Timeout`], until it returns. It does,
-    /// since no hook runs twice. The text is handed back by
+    /// The outbox is the one that the input was performed with. A message is answered `internal`; a
+    /// connection that was opening is taken back, as if it had been refused, and the host refuses
+    /// it as [`Rejection::internal`](crate::Rejection::internal); hooks that were still to run,
+    /// run. These may unwind too: then this is called again, with [`Input::Timeout`], until it
+    /// returns. It does, since no hook runs twice. The text is handed back by
     /// [`take_faults`](Self::take_faults).
     pub fn unwound(&mut self, now: Timestamp, input: &Input<'_>, text: &str, out: &mut Outbox) {
         let answering = core::mem::take(&mut self.answering);
@@ -57,7 +57,8 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// The frame is decoded once more; what it costs is paid by panics alone.
+    /// Answers the message `internal`. The frame is decoded once more, a cost that only panics
+    /// have.
     fn answer_internal(
         &mut self,
         now: Timestamp,

@@ -1,4 +1,4 @@
-//! Whether a connection may be opened, before it is.
+//! Upgrade requests, and the application's decision on them before a connection opens.
 
 use alloc::boxed::Box;
 use core::net::IpAddr;
@@ -84,12 +84,12 @@ impl<'a> UpgradeRequest<'a> {
     }
 }
 
-/// What an application says of a connection that it lets in. By default nothing: the host decides
-/// who it is.
+/// Admission of a connection by an application, with its user, session and subprotocol. By default
+/// it has none of them: the host decides who the user is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Admission {
-    /// Who it is; `None` leaves it to the host.
+    /// The user of the connection; `None` leaves it to the host.
     pub user: Option<Box<str>>,
     /// Its session, as JSON.
     pub session: Option<Box<str>>,
@@ -97,7 +97,7 @@ pub struct Admission {
     pub subprotocol: Option<Box<str>>,
 }
 
-/// What an application takes for a user is none.
+/// The error of a user name that is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("a user has 1 to {USER_BYTES_MAX} bytes without control characters")]
 pub(super) struct UserError;
@@ -116,8 +116,8 @@ impl Admission {
         Self::default()
     }
 
-    /// As this user: 1 to 200 bytes without control characters. Any other makes the upgrade fail as an
-    /// internal error, on every host.
+    /// As this user: 1 to 200 bytes without control characters. Any other makes the upgrade fail as
+    /// an internal error, on every host.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<Box<str>>) -> Self {
         self.user = Some(user.into());

@@ -9,8 +9,8 @@ use crate::{hub::RequestError, wire::ConnId, wire::Frame};
 /// A future that a handler began, for the host to poll; its outcome goes to
 /// [`Input::Complete`](crate::Input::Complete).
 ///
-/// It is polled on the thread of its namespace, so that it need not be `Send`. It wakes its task when
-/// there is something to do, like any future: the core brings no executor.
+/// It is polled on the thread of its namespace, so that it need not be `Send`. It wakes its task
+/// when there is something to do, like any future: the core brings no executor.
 pub type Work = Pin<Box<dyn Future<Output = Outcome>>>;
 
 /// Work that the host has not taken yet.
@@ -54,7 +54,7 @@ pub(super) struct Waiting(BTreeMap<ConnId, Line>);
 
 #[derive(Debug, Clone)]
 struct Line {
-    /// What they wait for; `None` while they are dealt with.
+    /// The answer that the messages wait for; `None` while they are dealt with.
     answer: Option<Token>,
     frames: VecDeque<OwnedFrame>,
     bytes: usize,
@@ -93,13 +93,13 @@ impl From<Frame<'_>> for OwnedFrame {
 }
 
 impl Waiting {
-    /// Messages of one connection that may wait: what a client sends in one go, and more is a client
-    /// that does not look at its answers.
+    /// Messages of one connection that may wait: as many as a client sends in one go. A client that
+    /// sends more does not look at its answers.
     const FRAMES_MAX: usize = 64;
     /// Their bytes; one message may have more.
     const BYTES_MAX: usize = 256 * 1024;
 
-    /// Whether messages of this connection are to wait.
+    /// True when messages of this connection are to wait.
     #[inline]
     pub(super) fn holds(&self, conn: ConnId) -> bool {
         !self.0.is_empty() && self.0.contains_key(&conn)
@@ -146,7 +146,8 @@ impl Waiting {
         }
     }
 
-    /// The next message that need not wait any more. When there is none, later ones need not either.
+    /// The next message that need not wait any more. When there is none, later ones need not
+    /// either.
     pub(super) fn next(&mut self, conn: ConnId) -> Option<OwnedFrame> {
         let line = self.0.get_mut(&conn)?;
         if line.answer.is_some() {

@@ -1,4 +1,4 @@
-//! Who receives a send.
+//! Recipients of a send.
 
 use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{wire::ConnId, wire::named::by_name};
 
-/// Who receives a send: a union of everybody, rooms, connections and users, minus rooms,
+/// Recipients of a send: a union of everybody, rooms, connections and users, minus rooms,
 /// connections and users. Each connection counts once, however often it is named.
 ///
 /// A plain value, the same in Rust and in JSON:
@@ -88,7 +88,7 @@ impl Audience {
         }
     }
 
-    /// One connection.
+    /// A single connection.
     pub fn conn(conn: ConnId) -> Self {
         Self::none().and_conn(conn)
     }
@@ -99,17 +99,17 @@ impl Audience {
     }
 
     parts! {
-        /// And the members of this room.
+        /// Adds the members of this room.
         and_room rooms room: impl Into<Box<str>>;
-        /// And this connection.
+        /// Adds this connection.
         and_conn conns conn: ConnId;
-        /// And the connections of this user.
+        /// Adds the connections of this user.
         and_user users user: impl Into<Box<str>>;
-        /// But not the members of this room.
+        /// Leaves out the members of this room.
         except_room except_rooms room: impl Into<Box<str>>;
-        /// But not this connection.
+        /// Leaves out this connection.
         except_conn except_conns conn: ConnId;
-        /// But not the connections of this user.
+        /// Leaves out the connections of this user.
         except_user except_users user: impl Into<Box<str>>;
     }
 

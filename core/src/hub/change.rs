@@ -1,12 +1,12 @@
-//! What happened to connections while the hub acted, for those who want to be told.
+//! Changes of connections while the hub acts, recorded for those who want to be told.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use super::Hub;
 use crate::{room::presence::Who, wire::ConnId, wire::DisconnectReason};
 
-/// One change of membership or life, however it came about: by a verb, by the application, by a
-/// limit, by silence.
+/// A change of membership or of a connection's life, however it came about: by a verb, by the
+/// application, by a limit, by silence.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Joined {
@@ -16,7 +16,7 @@ pub(crate) enum Change {
     Left {
         conn: ConnId,
         room: Box<str>,
-        /// What the connection was, when it left by ending.
+        /// The connection as it was at its end, when it left by ending.
         departed: Option<Arc<Departed>>,
     },
     Ended(Arc<Departed>),
@@ -27,11 +27,11 @@ pub(crate) enum Change {
         user: Box<str>,
     },
     Absent {
-        /// Whose leaving it was; `None` when the user was waited for in vain.
+        /// The connection that left; `None` when the user was waited for in vain.
         conn: Option<ConnId>,
         room: Box<str>,
         user: Box<str>,
-        /// Whether the connection left by ending.
+        /// True when the connection left by ending.
         ended: bool,
     },
 }
@@ -58,14 +58,15 @@ impl Change {
         (*conn == by).then_some(room)
     }
 
-    /// Whether it would not have been without this connection, which brought its user to these rooms.
-    /// A user who was there before it, and is gone with it, is gone all the same.
+    /// True when the change would not have happened without this connection, which brought its user
+    /// to these rooms. A user who was there before the connection, and is gone with it, is gone all
+    /// the same.
     fn is_of(&self, conn: ConnId, brought: &[Box<str>]) -> bool {
         let stays = matches!(self, Self::Absent { room, .. } if !brought.contains(room));
         self.conn() == Some(conn) && !stays
     }
 
-    /// Whether it is a part of the end of a connection.
+    /// True when the change is a part of the end of a connection.
     pub(crate) const fn is_of_the_end(&self) -> bool {
         match self {
             Self::Joined { .. } | Self::Present { .. } => false,
@@ -96,25 +97,25 @@ pub(super) struct Departing {
 }
 
 impl Hub {
-    /// Notes changes down from now on, or not.
+    /// Starts or stops the recording of changes.
     pub(crate) fn watch_changes(&mut self, watches: bool) {
         self.changes = watches.then(Vec::new);
     }
 
-    /// True when changes are noted down.
+    /// True when changes are recorded.
     #[inline]
     pub(crate) const fn watches_changes(&self) -> bool {
         self.changes.is_some()
     }
 
-    /// Takes what changed since this was last asked.
+    /// Takes the changes since this was last called.
     pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = Change> {
         self.changes
             .iter_mut()
             .flat_map(|changes| changes.drain(..))
     }
 
-    /// Forgets what would not have been without a connection that is gone.
+    /// Forgets the changes that would not have happened without a connection that is gone.
     pub(crate) fn retract_changes(&mut self, conn: ConnId) {
         if let Some(changes) = &mut self.changes {
             let came = changes.iter().filter_map(|change| change.brought_by(conn));
@@ -123,7 +124,7 @@ impl Hub {
         }
     }
 
-    /// Notes a change down, where anybody wants it.
+    /// Records a change, where anybody wants it.
     #[inline]
     pub(super) fn note(&mut self, change: impl FnOnce() -> Change) {
         if let Some(changes) = &mut self.changes {

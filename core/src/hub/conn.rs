@@ -1,4 +1,4 @@
-//! Connections: what a host says of a new one, what the hub keeps of each.
+//! Connections: the handshake of a new one, and the state that the hub keeps of each.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{hub::rate::Buckets, time::Timestamp, wire::ConnId};
 
-/// What a host knows of a connection when it opens.
+/// Facts that a host knows of a connection when it opens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Handshake {
-    /// Who it is, as the host verified; `None` is anonymous.
+    /// The user, as the host verified it; `None` is anonymous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Box<str>>,
-    /// Whether the server speaks first, with `$welcome`.
+    /// True when the server speaks first, with `$welcome`.
     #[serde(default)]
     pub welcome: bool,
-    /// What an application knows of it from the start, as JSON; see
+    /// The session that the connection has from the start, as JSON of the application; see
     /// [`Context::session`](crate::Context::session).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Box<str>>,
@@ -50,14 +50,14 @@ impl Handshake {
     }
 }
 
-/// What the hub keeps of a live connection.
+/// The state that the hub keeps of a live connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) id: ConnId,
     pub(crate) user: Option<Box<str>>,
     /// Slots of the rooms it is in, in the order of joining.
     pub(crate) rooms: Vec<u32>,
-    /// What presence shows of its user, in those of them where it shows something.
+    /// Metadata that presence shows of its user, for the rooms where it shows something.
     pub(crate) metas: Metas,
     pub(crate) since: Timestamp,
     /// JSON of the application's.
@@ -69,8 +69,8 @@ pub(crate) struct Connection {
 // One for each connection: a million of them take 160 MB before they join anything.
 const _: () = assert!(size_of::<Option<Connection>>() <= 160);
 
-/// What presence shows of a connection's user, by the slot of the room. Most show nothing, and pay a
-/// word for it.
+/// Metadata that presence shows of a connection's user, by the slot of the room. Most connections
+/// show nothing, and pay a word for it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metas(Option<Box<Shown>>);
 
@@ -88,8 +88,9 @@ impl Metas {
         }
     }
 
-    /// What one counts for in [`Limits::metas_bytes`](crate::Limits::metas_bytes): kept beside it are
-    /// the number of its room and some punctuation.
+    /// Bytes that the metadata for one room counts for in
+    /// [`Limits::metas_bytes`](crate::Limits::metas_bytes): the number of its room and some
+    /// punctuation are kept beside it.
     pub(crate) const fn kept_bytes(meta: &str) -> usize {
         meta.len() + 8
     }
@@ -104,7 +105,7 @@ impl Metas {
 pub(crate) struct Heartbeat {
     /// When it was last heard of.
     pub(crate) heard: Timestamp,
-    /// Whether a ping is out that nothing came after.
+    /// True when a ping was sent and nothing was received since.
     pub(crate) pinged: bool,
     /// When to look again; the key of its one timer.
     pub(crate) deadline: Option<Timestamp>,

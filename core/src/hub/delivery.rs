@@ -1,4 +1,4 @@
-//! What became of one send.
+//! The outcome of one send.
 
 use serde::{Deserialize, Serialize};
 

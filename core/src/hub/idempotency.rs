@@ -8,7 +8,7 @@ use crate::{
     hub::audience::Audience, hub::delivery::Delivery, time::Timestamp, wire::Event, wire::Payload,
 };
 
-/// What is remembered of a key.
+/// The record of a key that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) expires: Timestamp,

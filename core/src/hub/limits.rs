@@ -12,7 +12,7 @@ use crate::policy::Policies;
 pub struct Rate {
     /// Refill per second.
     pub per_second: u32,
-    /// What may come at once after a rest.
+    /// The amount that may come at once after a rest.
     pub burst: u32,
 }
 
@@ -85,8 +85,8 @@ pub struct Limits {
     /// Bytes of JSON that presence shows of a user; default 2 KiB, a name and a picture's address.
     /// Passed: `too_large`.
     pub meta_bytes: usize,
-    /// The same over all rooms of a connection, each with 8 bytes more; default `None`, no limit but
-    /// that of one. For a host that keeps a connection's ground state in a small place. Passed:
+    /// The same over all rooms of a connection, each with 8 bytes more; default `None`, no limit
+    /// but that of one. For a host that keeps a connection's ground state in a small place. Passed:
     /// `too_large`.
     pub metas_bytes: Option<usize>,
 }
@@ -134,7 +134,7 @@ impl Default for Limits {
     }
 }
 
-/// What a hub is made from.
+/// The configuration of a hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Config {
@@ -145,21 +145,21 @@ pub struct Config {
     /// epoch is not comparable. Different after each start that lost the history, so usually
     /// random; printable ASCII.
     pub epoch: String,
-    /// Whether messages are the application's own, text or binary, and no envelopes: no protocol
-    /// verbs, no `$welcome` and no `$bye`. Limits and rates hold; a message over the rate is dropped,
-    /// since there is no way to say so. An [`App`](crate::App) sets it by its gateway.
+    /// True when messages are the application's own, text or binary, without envelopes: no protocol
+    /// verbs, no `$welcome` and no `$bye`. Limits and rates hold; a message over the rate is
+    /// dropped, since there is no way to say so. An [`App`](crate::App) sets it by its gateway.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub raw: bool,
-    /// What rooms are like; default no policies.
+    /// The policies of rooms; default none.
     #[serde(default, skip_serializing_if = "Policies::is_empty")]
     pub policies: Policies,
-    /// Whether the host keeps histories: it is then told of each message and of what rooms must
-    /// not forget, by `Command::Append` and `Command::PersistRoom`. Default false: they live in
-    /// memory.
+    /// True when the host keeps histories: it is then told of each message, and of the rooms whose
+    /// state must be saved, by `Command::Append` and `Command::PersistRoom`. Default false:
+    /// histories live in memory.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub durable: bool,
-    /// Whether an application is told of users who come and go. An [`App`](crate::App) sets it by its
-    /// gateway.
+    /// True when an application is told of users who come and go. An [`App`](crate::App) sets it by
+    /// its gateway.
     #[serde(
         rename = "told_of_users",
         default,

@@ -15,7 +15,7 @@ use crate::{
 pub struct ConnectionInfo<'a> {
     /// Its id.
     pub id: ConnId,
-    /// Whose it is; `None` is anonymous.
+    /// The user of the connection; `None` is anonymous.
     pub user: Option<&'a str>,
     /// When it opened.
     pub since: Timestamp,
@@ -39,7 +39,7 @@ pub struct RoomInfo<'a> {
 pub struct ConnectionSummary {
     /// Its id.
     pub id: ConnId,
-    /// Whose it is; `None` is anonymous.
+    /// The user of the connection; `None` is anonymous.
     pub user: Option<String>,
     /// When it opened, in milliseconds since 1970.
     pub since_ms: u64,
@@ -85,7 +85,7 @@ pub struct Counts {
     pub rooms: usize,
     /// Pairs of a connection and a room it is in.
     pub memberships: usize,
-    /// What all histories take in memory, in bytes.
+    /// Memory that all histories take, in bytes.
     pub history_bytes: usize,
 }
 
@@ -190,14 +190,14 @@ impl Hub {
         self.conns.of_user(user)
     }
 
-    /// Whether an idempotency key is remembered at `now`. Work: none.
+    /// True when an idempotency key is remembered at `now`. Work: none.
     pub fn remembers_keys(&self, now: Timestamp) -> bool {
         self.keys.latest().is_some_and(|latest| latest > now)
     }
 
-    /// Whether nothing would be lost with the hub but the count of its connections: nobody is
-    /// connected, no room has a history, nobody is waited for, and no idempotency key is remembered at
-    /// `now`.
+    /// True when nothing would be lost with the hub but the count of its connections: nobody is
+    /// connected, no room has a history, nobody is waited for, and no idempotency key is remembered
+    /// at `now`.
     pub fn is_idle(&self, now: Timestamp) -> bool {
         self.conns.len() == 0 && self.rooms.len() == 0 && !self.remembers_keys(now)
     }

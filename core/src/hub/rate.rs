@@ -6,8 +6,9 @@ use crate::{hub::error::RequestError, hub::limits::Limits, hub::limits::Rate, ti
 
 /// A token bucket: what a [`Rate`] has left.
 ///
-/// For limits that a host keeps below the hub. Levels are in thousandths of a token, so that one millisecond of refill is a whole number. A
-/// clock that steps back refills nothing and takes nothing.
+/// For limits that a host keeps below the hub. Levels are in thousandths of a token, so that one
+/// millisecond of refill is a whole number. A clock that steps back refills nothing and takes
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
     level: u64,
@@ -45,8 +46,8 @@ impl Bucket {
         }
     }
 
-    /// Milliseconds from the last [`take`](Self::take) until `count` tokens are there; `None` if they
-    /// never are.
+    /// Milliseconds from the last [`take`](Self::take) until `count` tokens are there; `None` if
+    /// they never are.
     fn wait(&self, rate: Rate, count: u64) -> Option<u64> {
         let wanted = count.saturating_mul(1000);
         if wanted > Self::capacity(rate) {
@@ -68,7 +69,7 @@ pub(crate) struct Buckets {
     refusals: Bucket,
 }
 
-/// What the buckets say of one inbound message.
+/// Verdict of the buckets on one inbound message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Pass,

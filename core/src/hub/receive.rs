@@ -1,4 +1,4 @@
-//! What becomes of an inbound message before anybody acts on it.
+//! Checks and decoding of an inbound message before anybody acts on it.
 
 use crate::wire::{CloseCode, ConnId, Envelope, Frame, Message, RequestId};
 use crate::{
@@ -6,10 +6,10 @@ use crate::{
     outbox::Outbox, room::RoomName, time::Timestamp,
 };
 
-/// What a message is, once it passed the limits and was decoded.
+/// An inbound message, once it passed the limits and was decoded.
 #[derive(Debug)]
 pub(crate) enum Received<'f> {
-    /// Nothing is left to do: it was refused, and its sender told.
+    /// Nothing is left to do: the message was refused, and its sender told.
     Settled,
     /// A protocol verb, for [`Hub::verb`].
     Verb(Envelope<'f>),
@@ -20,7 +20,8 @@ pub(crate) enum Received<'f> {
 }
 
 impl Hub {
-    /// Whether a message is within the limits of size and rate. If not, its sender was told.
+    /// Returns true when a message is within the limits of size and rate. If not, its sender was
+    /// told.
     #[inline]
     pub(crate) fn check_rate(
         &mut self,
@@ -76,7 +77,7 @@ impl Hub {
         Ok(false)
     }
 
-    /// What a message says, once it is within the limits.
+    /// Decodes a message that is within the limits.
     // Inlined, so that the large result is not moved through memory on the way of every message.
     #[inline]
     pub(crate) fn read<'f>(
@@ -164,7 +165,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Answers what was not processed: with the event, the id and the room of the message, as far as
+    /// Answers a message that was not processed: with its event, its id and its room, as far as
     /// they could be read.
     fn refuse(
         &self,

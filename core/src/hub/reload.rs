@@ -7,17 +7,19 @@ use crate::room::presence::{Arrival, Presence, Who};
 use crate::{hub::Hub, outbox::Outbox, policy::Policies, time::Timestamp};
 
 impl Hub {
-    /// Puts these policies in the place of those in force, for rooms that there are as well.
+    /// Puts these policies in the place of those in force, also for rooms that exist already.
     ///
-    /// What that means for a room is what its old and its new policy say:
+    /// The effect on a room depends on its old and its new policy:
     ///
     /// - A history that both keep goes on, with its epoch and its offsets; what the new policy does
-    ///   not keep is dropped. One that the new policy does not keep ends. One that only the new policy
-    ///   keeps begins with the next message: members know its epoch when they join again.
-    /// - Presence that begins shows those who are in, without anything of them; nobody is told. Presence
-    ///   that ends forgets who was seen, and the application is told that users are absent.
-    /// - Everything else counts from now on: nobody is thrown out by a lower limit of members, and a
-    ///   user who is waited for is waited for as long as before.
+    ///   not keep is dropped. A history that the new policy does not keep ends. A history that only
+    ///   the new policy keeps begins with the next message: members know its epoch when they join
+    ///   again.
+    /// - Presence that begins shows those who are in, without their metadata; nobody is told.
+    ///   Presence that ends forgets who was seen, and the application is told that users are
+    ///   absent.
+    /// - Everything else counts from now on: nobody is thrown out by a lower limit of members, and
+    ///   a user who is waited for is waited for as long as before.
     ///
     /// Work: all rooms, their members, and what is dropped.
     pub fn set_policies(&mut self, now: Timestamp, policies: Policies, out: &mut Outbox) {
@@ -81,7 +83,7 @@ impl Hub {
         }
     }
 
-    /// Shows those who are in; what there would be to show of them nobody knows any more.
+    /// Shows those who are in, without metadata: nobody knows any more what theirs was.
     fn begin_presence(&mut self, slot: u32) {
         let mut presence = Presence::default();
         for conn in self.rooms.get(slot).members.clone() {
@@ -288,8 +290,8 @@ mod tests {
         assert_eq!((hub.counts().rooms, hub.next_timeout()), (0, None));
     }
 
-    /// All pairs of policies, for rooms in all states: with members, with users who are waited for, with
-    /// nobody. And what a journal makes of it is the same.
+    /// All pairs of policies, for rooms in all states: with members, with users who are waited for,
+    /// with nobody. A replay of the journal gives the same commands.
     #[test]
     fn every_change_of_policy_leaves_a_hub_whole_and_replays() {
         use crate::{

@@ -109,8 +109,8 @@ impl Hub {
         Ok(Delivery::queued(out.send(draft, Kind::MESSAGE)))
     }
 
-    /// Sends a frame of the application's own, text or binary, to an audience: for clients that do not
-    /// speak in envelopes.
+    /// Sends a frame of the application's own, text or binary, to an audience: for clients that do
+    /// not speak in envelopes.
     ///
     /// Work: that of [`send`](Self::send).
     ///

@@ -22,7 +22,7 @@ pub struct ConnState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<Box<str>>,
     rooms: Vec<String>,
-    /// What presence shows of the user, by the index of the room.
+    /// Metadata that presence shows of the user, by the index of the room.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     metas: Vec<(usize, Box<str>)>,
     since: Timestamp,
@@ -35,7 +35,7 @@ pub struct ConnState {
 }
 
 impl ConnState {
-    /// Whose state it is.
+    /// The id of the connection whose state it is.
     pub const fn id(&self) -> ConnId {
         self.id
     }
@@ -58,8 +58,8 @@ pub struct HubState {
     rooms: Vec<RoomState>,
 }
 
-/// What a room must not forget, but its messages: a part of its hub's [`HubState`], for a host that
-/// saves what changed and not the whole.
+/// The state of a room that must be saved, without its messages: a part of its hub's [`HubState`],
+/// for a host that saves what changed and not the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomState {
     room: Box<str>,
@@ -99,7 +99,7 @@ impl HubState {
         }
     }
 
-    /// And that remembers these idempotency keys.
+    /// Adds idempotency keys that the hub remembers.
     #[must_use]
     pub fn with_keys(mut self, keys: impl IntoIterator<Item = KeyState>) -> Self {
         let keys = keys.into_iter().map(|KeyState { key, known }| (key, known));
@@ -107,14 +107,15 @@ impl HubState {
         self
     }
 
-    /// And that has begun so many histories; see [`histories_opened`](Self::histories_opened).
+    /// Sets the number of histories that have begun; see
+    /// [`histories_opened`](Self::histories_opened).
     #[must_use]
     pub const fn with_histories_opened(mut self, histories_opened: u64) -> Self {
         self.histories_opened = histories_opened;
         self
     }
 
-    /// And that has these rooms. Their messages are with the host, see
+    /// Adds rooms of the hub. Their messages are with the host, see
     /// [`Hub::history_loaded`](crate::Hub::history_loaded).
     #[must_use]
     pub fn with_rooms(mut self, rooms: impl IntoIterator<Item = RoomState>) -> Self {
@@ -134,8 +135,8 @@ impl HubState {
     }
 }
 
-/// What a hub remembers of one idempotency key: a part of its [`HubState`], for a host that saves
-/// what changed and not the whole.
+/// The record that a hub keeps of one idempotency key: a part of its [`HubState`], for a host that
+/// saves what changed and not the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyState {
     key: Box<str>,
@@ -149,14 +150,14 @@ impl KeyState {
         &self.key
     }
 
-    /// Since when it means nothing, and need not be kept.
+    /// The time from which on the key means nothing, and need not be kept.
     pub const fn expires(&self) -> Timestamp {
         self.known.expires
     }
 }
 
 impl Hub {
-    /// What is remembered of an idempotency key at `now`. It changes with
+    /// Returns the record of an idempotency key that the hub remembers at `now`. It changes with
     /// [`send_once`](Self::send_once) and [`settle_once`](Self::settle_once) under this key. When
     /// more keys are known than `Limits::idempotency_keys`, the hub has forgotten those that expire
     /// first.
@@ -184,13 +185,14 @@ impl Hub {
         self.rooms.histories.opened()
     }
 
-    /// True when that changed since this was last asked.
+    /// True when the number of histories that have begun changed since this was last called.
     pub(crate) const fn take_unsaved(&mut self) -> bool {
         self.rooms.histories.take_unsaved()
     }
 
-    /// What a room must not forget, but its messages; `None` when that is nothing, as when there is
-    /// no such room. Work: a look-up, and the users that presence waits for.
+    /// Returns the state of a room that must be saved, without its messages; `None` when there is
+    /// nothing to save, as when there is no such room. Work: a look-up, and the users that presence
+    /// waits for.
     pub fn room_state(&self, room: &str) -> Option<RoomState> {
         room_state(self.rooms.find(room)?.1)
     }
@@ -357,7 +359,7 @@ impl Hub {
         }
     }
 
-    /// Whether the policy of a room without a history has it wait for users.
+    /// True when the policy of a room without a history has the room wait for users.
     fn is_waited_in(&self, room: &str) -> bool {
         let policy = self.config.policies.of(room);
         let policy = policy.filter(|policy| policy.history.is_none());

@@ -33,7 +33,7 @@ impl Pattern {
     /// How long a pattern may be, in bytes.
     pub const BYTES_MAX: usize = 256;
 
-    /// Whether a room name matches. Work: the lengths of both.
+    /// True when a room name matches. Work: the lengths of both.
     pub fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');
         let Some(rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {

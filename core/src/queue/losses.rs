@@ -1,4 +1,4 @@
-//! What a reader was told that it lost, as long as it stands there.
+//! Losses that a reader was told of, until more of their rooms is written to it.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
@@ -11,8 +11,8 @@ pub(super) struct Losses(Option<Box<Told>>);
 #[derive(Debug, Clone, Default)]
 struct Told(Vec<Arc<Loss>>);
 
-/// Rooms that are remembered. Of one that is forgotten, the next notice says where the loss after the
-/// one before began.
+/// Rooms that are remembered. The next notice of a room that was forgotten says where the loss
+/// after the one before began.
 const ROOMS_MAX: usize = 64;
 
 impl Losses {

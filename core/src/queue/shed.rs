@@ -1,4 +1,4 @@
-//! What is dropped from a full queue, and where that is told.
+//! Drops of messages from a full queue, and the places of the notices of them.
 
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
@@ -39,12 +39,13 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     /// Drops the oldest messages of a room until no more is queued than that, or none of the room
     /// is left. Gives how many were dropped.
     ///
-    /// A notice takes the place of the first, and another one that of the first behind each answer
-    /// between them that gives the position in the room: an earlier notice does not count for who joins
-    /// again. Behind any other answer it does, for its reader stands where it says. So does one that was
-    /// written, behind which nothing of the room was: then the new one says the same, since the reader may
-    /// have asked elsewhere meanwhile. Notices are always let in: there are no more of them than of such
-    /// answers.
+    /// A notice takes the place of the first dropped message. Between the dropped messages there
+    /// may be answers that give the position in the room: another notice takes the place of the
+    /// first dropped message behind each of them, since an earlier notice does not count for a
+    /// reader that joins again. Behind any other answer the earlier notice counts, for its reader
+    /// stands where it says. So does a notice that was written, behind which nothing of the room
+    /// was written: then the new one says the same, since the reader may have asked elsewhere
+    /// meanwhile. Notices are always let in: there are no more of them than of such answers.
     pub(super) fn drop_oldest(
         &mut self,
         room: &str,

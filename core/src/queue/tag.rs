@@ -1,4 +1,4 @@
-//! What is queued, as far as it matters when the queue is full.
+//! Tags of queued frames: the facts that matter when the queue is full.
 
 use alloc::{boxed::Box, sync::Arc};
 
@@ -98,7 +98,7 @@ impl From<Class<'_>> for Tag {
 }
 
 impl Tag {
-    /// Whether a frame of this class may lie in one buffer with those before it.
+    /// True when a frame of this class may lie in one buffer with those before it.
     pub fn takes(&self, class: Class<'_>) -> bool {
         match (self, class) {
             (Self::Control, Class::Control) | (Self::Message, Class::Message) => true,

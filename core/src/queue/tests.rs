@@ -83,7 +83,7 @@ fn shed(room: &str, event: &str, offset: u64, overflow: Overflow) -> Tag {
     Tag::Sheddable(Sheddable::new(room, event, offset, overflow).into())
 }
 
-/// What each chunk is, from the oldest on: of a message its offset, of a gap 0.
+/// Returns a number for each chunk, from the oldest on: of a message its offset, of a gap 0.
 fn order(queue: &SendQueue<Vec<u8>>) -> Vec<u64> {
     let chunks = queue.first.iter().chain(&queue.rest);
     let offset = |chunk: &Chunk<Vec<u8>>| match &chunk.tag {
@@ -185,7 +185,7 @@ fn other_answers_do_not_tell_a_gap_again() {
     assert_eq!(chunks(&queue), [(0, 3), answer, answer, answer]);
 }
 
-/// One loss on both sides of an answer.
+/// A loss on both sides of an answer.
 #[test]
 fn a_gap_is_told_again_behind_each_position() {
     let mut queue = bounded(usize::MAX / 2, 8);

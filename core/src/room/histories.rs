@@ -120,7 +120,8 @@ impl Histories {
         self.held.values().next().copied()
     }
 
-    /// The room without members that was touched longest ago; those where nothing was said come first.
+    /// The room without members that was touched longest ago; those where nothing was said come
+    /// first.
     pub(crate) fn oldest_idle(&self) -> Option<u32> {
         let mut rooms = self.blank.values().chain(self.idle.values());
         rooms.next().copied()

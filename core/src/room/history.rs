@@ -17,7 +17,7 @@ pub struct HistoryMessage {
     pub at: Timestamp,
     /// The frame that was sent.
     pub frame: Box<str>,
-    /// Who never gets it.
+    /// Recipients that never get the message.
     #[serde(default, skip_serializing_if = "Except::is_nobody")]
     pub except: Except,
 }
@@ -34,17 +34,17 @@ impl HistoryMessage {
     }
 }
 
-/// Who never gets a message, neither when it is sent nor when it is replayed. A host keeps it as it
-/// is.
+/// Recipients that never get a message, neither when it is sent nor when it is replayed. A host
+/// keeps the value unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Except {
-    /// Everybody may.
+    /// Nobody is left out.
     #[default]
     Nobody,
     /// Its publisher, who did not ask for an echo.
     Conn(ConnId),
-    /// Those whom the application left out.
+    /// The connections and users that the application left out.
     These(Box<Excepted>),
 }
 
@@ -54,7 +54,7 @@ const EXCEPTED_BYTES: usize = 48;
 const CONN_BYTES: usize = 8;
 const USER_BYTES: usize = 16;
 
-/// Whom the application left out.
+/// Connections and users that the application left out of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excepted {
     /// The members that were left out; sorted.
@@ -63,7 +63,7 @@ pub struct Excepted {
 }
 
 impl Except {
-    /// Whether everybody may get it.
+    /// True when everybody may get the message.
     pub const fn is_nobody(&self) -> bool {
         matches!(self, Self::Nobody)
     }
@@ -96,11 +96,11 @@ impl Except {
     }
 }
 
-/// Who reads a history.
+/// A reader of a history.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
     pub(crate) conn: ConnId,
-    /// The connections that it says it was before.
+    /// The previous connections of the reader, as it says.
     pub(crate) was: &'a [ConnId],
     pub(crate) user: Option<&'a str>,
 }
@@ -122,7 +122,7 @@ struct Kept {
 const _: () = assert!(size_of::<Kept>() <= 40);
 
 impl Kept {
-    /// What a policy counts: the frame, and the names of those who were left out.
+    /// Bytes that a policy counts: of the frame, and of the list of those who were left out.
     fn bytes(&self) -> usize {
         self.frame.len() + self.except.bytes()
     }
@@ -142,7 +142,8 @@ pub(crate) struct History {
     messages: VecDeque<Kept>,
     bytes: usize,
     away: u64,
-    /// Of those, as far as it is known: what they were when they were last here.
+    /// Bytes of the messages that are with the host, as far as known: as many as when they were
+    /// last here.
     away_bytes: usize,
     /// When the last message came, or the room began.
     pub(crate) touched: Timestamp,
@@ -167,10 +168,10 @@ pub(crate) struct SavedHistory {
     pub(crate) bytes: u64,
 }
 
-/// What a position leads to.
+/// The result of looking for the messages behind a position.
 #[derive(Debug)]
 pub(crate) enum Since {
-    /// These were missed, from the index on.
+    /// The messages from this index on were missed.
     Missed(usize),
     /// It cannot be said what was missed.
     Lost,
@@ -179,7 +180,7 @@ pub(crate) enum Since {
 }
 
 impl History {
-    /// What a message costs beside its frame, in bytes.
+    /// Bytes that a message costs beside its frame.
     pub(crate) const OVERHEAD_BYTES: usize = size_of::<Kept>();
 
     pub(crate) fn new(epoch: &str, life: u64, now: Timestamp) -> Self {
@@ -197,7 +198,7 @@ impl History {
         }
     }
 
-    /// One whose messages are all with the host.
+    /// A history whose messages are all with the host.
     pub(crate) fn asleep(epoch: &str, saved: &SavedHistory) -> Self {
         Self {
             top: saved.top,
@@ -273,7 +274,7 @@ impl History {
         }
     }
 
-    /// What all its messages take as the policy counts it, those with the host included.
+    /// Bytes of all its messages as the policy counts them, those with the host included.
     pub(crate) const fn kept_bytes(&self) -> usize {
         self.bytes.saturating_add(self.away_bytes)
     }
@@ -288,7 +289,7 @@ impl History {
         }
     }
 
-    /// What it takes in memory.
+    /// Bytes that the history takes in memory.
     pub(crate) fn cost(&self) -> usize {
         self.bytes + self.messages.len() * Self::OVERHEAD_BYTES
     }
@@ -341,7 +342,7 @@ impl History {
         (self.away, self.away_bytes) = (0, 0);
     }
 
-    /// What a client at this position missed.
+    /// Finds the messages that a client at this position missed.
     pub(crate) fn since(&self, epoch: &str, offset: u64) -> Since {
         if *epoch != *self.epoch || offset > self.top || offset + 1 < self.first() {
             return Since::Lost;

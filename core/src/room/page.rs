@@ -18,8 +18,8 @@ pub struct HistoryPage {
     pub offset: u64,
     /// Oldest first.
     pub messages: Vec<PastMessage>,
-    /// The offset of the oldest message that the room has kept; that of the next one when it has kept
-    /// none. Who has everything below it misses nothing.
+    /// The offset of the oldest message that the room has kept; that of the next one when it has
+    /// kept none. A client that has everything below it misses nothing.
     pub first: u64,
 }
 
@@ -27,7 +27,7 @@ pub struct HistoryPage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PastMessage {
-    /// What happened.
+    /// The event name.
     pub event: String,
     /// The room.
     pub room: String,
@@ -42,13 +42,13 @@ pub struct PastMessage {
     data: Json,
 }
 
-/// Who published a message.
+/// The publisher of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Publisher {
     /// The connection.
     pub conn: ConnId,
-    /// Whose it was; `None` is anonymous.
+    /// The user of the connection; `None` is anonymous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }
@@ -60,12 +60,12 @@ pub struct PresencePage {
     /// Users by name, then connections without a user by age. Empty where the policy gives counts
     /// alone, and while there are more users than `Limits::presence_list`.
     pub members: Vec<Present>,
-    /// How many users there are in all; a connection without a user counts as one. Who is waited for
-    /// to come back is still there.
+    /// How many users there are in all; a connection without a user counts as one. A user who is
+    /// waited for to come back still counts.
     pub users: usize,
     /// How many connections there are in all.
     pub conns: usize,
-    /// What to ask for the next page with; `None` at the last.
+    /// The cursor to ask for the next page with; `None` at the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// True when there is a list, and single users who come and go are told. In JSON it is there
@@ -78,7 +78,7 @@ const fn yes() -> bool {
     true
 }
 
-/// One who is in a room.
+/// A user in a room, or a connection without a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Present {
@@ -110,7 +110,7 @@ impl PartialEq for Json {
 
 impl Eq for Json {}
 
-/// A page that there is none of.
+/// The reason why there is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {
@@ -145,7 +145,8 @@ impl PastMessage {
 }
 
 impl Present {
-    /// What is shown of the user: the `meta` that its first connection joined with, as a type.
+    /// Returns the metadata that is shown of the user: the `meta` that its first connection joined
+    /// with, as a type.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Who is seen in one room: users, however many connections each has.
+//! Presence in one room: the users who are seen, however many connections each has.
 
 use alloc::{
     boxed::Box, collections::BTreeMap, collections::BTreeSet, format, string::String, sync::Arc,
@@ -27,7 +27,7 @@ struct Present {
 // One for each user in a room, beside the name.
 const _: () = assert!(size_of::<Present>() <= 40);
 
-/// Who it is that is seen.
+/// A user who is seen, or a connection without a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who<'a> {
     User(&'a str),
@@ -56,18 +56,18 @@ impl<'a> Who<'a> {
     }
 }
 
-/// What an arrival was.
+/// Kinds of arrivals in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// The first connection of a user.
     First,
-    /// One that was waited for.
+    /// A connection of a user who was waited for.
     Back,
     /// A further connection of a user.
     Further,
 }
 
-/// What a departure was.
+/// Kinds of departures from a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
     /// The user has other connections here.
@@ -78,7 +78,7 @@ pub(crate) enum Departure {
     Gone,
 }
 
-/// One line of a list.
+/// A line of a list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listed<'a> {
     pub(crate) who: Who<'a>,
@@ -98,7 +98,7 @@ impl Listed<'_> {
 }
 
 impl Presence {
-    /// What is shown of a user that is there.
+    /// Metadata that is shown of a user who is there.
     pub(crate) fn meta(&self, user: Option<&str>) -> Option<&str> {
         self.users.get(user?)?.meta.as_deref()
     }
@@ -195,7 +195,7 @@ impl Presence {
         Some(user)
     }
 
-    /// Whether anybody is waited for.
+    /// True when a user is waited for.
     pub(crate) fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -215,7 +215,7 @@ impl Presence {
         waiting.collect()
     }
 
-    /// Those who come after somebody: users by name, then guests by age.
+    /// Lists everybody after the given one, or everybody: users by name, then guests by age.
     pub(crate) fn list<'a>(&'a self, after: Option<Who<'a>>) -> impl Iterator<Item = Listed<'a>> {
         use core::ops::Bound::{Excluded, Unbounded};
         let (users, guests) = match after {

@@ -1,4 +1,4 @@
-//! What a handler takes beside its connection.
+//! Arguments that a handler takes beside its connection.
 
 use alloc::string::{String, ToString};
 
@@ -84,10 +84,10 @@ impl Extract<ViaSelf> for Raw {
 
 /// A payload that was validated with [`garde`]; needs the feature `garde`.
 ///
-/// When it is not valid, the handler is not called. The answer names the first field that is wrong, and
-/// says what is wrong with each of them:
-/// `"details":{"path":"text","fields":{"text":["length is lower than 1"]}}`. Values are never among it;
-/// the keys of maps are, as parts of the paths to what they hold.
+/// When it is not valid, the handler is not called. The answer names the first field that is wrong,
+/// and says what is wrong with each of them:
+/// `"details":{"path":"text","fields":{"text":["length is lower than 1"]}}`. Values are never among
+/// it; the keys of maps are, as parts of the paths to their values.
 #[cfg(feature = "garde")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Valid<T>(pub T);

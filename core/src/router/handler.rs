@@ -8,8 +8,8 @@ use crate::gateway::{Context, Failure, IntoOutcome, Outcome};
 /// A function that a [`Router`](crate::Router) can call.
 ///
 /// Its first argument is `&mut Context`, the second, if wanted, `&mut S`, the state of the router;
-/// then up to four that are made from the message, see [`Extract`]. `A` stands for the arguments and is
-/// never written.
+/// then up to four that are made from the message, see [`Extract`]. `A` stands for the arguments
+/// and is never written.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no handler for a router with the state `{S}`: one of its arguments does not fit",
     note = "the arguments are `&mut Context`, then `&mut {S}` where the state is wanted, then up to four \
@@ -19,13 +19,13 @@ use crate::gateway::{Context, Failure, IntoOutcome, Outcome};
             nothing: `#[derive(serde::Deserialize)] struct Data`"
 )]
 pub trait Handler<S, A> {
-    /// Whether the handler can change the state.
+    /// True when the handler can change the state.
     const STATEFUL: bool;
 
     /// How its arguments are made from the message; see [`OnePayload`].
     type Arguments;
 
-    /// What it returns; see [`IntoAnswer`].
+    /// The type that the handler returns; see [`IntoAnswer`].
     type Returned;
 
     /// Calls it.
@@ -114,8 +114,8 @@ one_payload!(
     (ViaSelf, ViaSelf, ViaSelf, ViaPayload)
 );
 
-/// What a handler returns: anything that implements [`IntoOutcome`], or a future of it that owns what it
-/// needs; that is begun as [`Context::spawn`] does.
+/// Return types of handlers: anything that implements [`IntoOutcome`], or a future of it that owns
+/// what it needs; the future is begun as [`Context::spawn`] does.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no answer of a handler",
     note = "an answer implements `serde::Serialize`: `#[derive(serde::Serialize)] struct Answer`",

@@ -77,7 +77,7 @@ impl Pattern {
         parts.next().is_none().then_some(params)
     }
 
-    /// Whether another pattern fits exactly the same paths.
+    /// True when another pattern fits exactly the same paths.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let same = |(a, b): (&Segment, &Segment)| {
             a == b || matches!((a, b), (Segment::Param(_), Segment::Param(_)))

@@ -8,11 +8,11 @@ use serde::{
     de::MapAccess, de::SeqAccess, de::VariantAccess, de::Visitor,
 };
 
-/// The path of the member that is not what `T` takes: `items[3].price`. It is empty when that is the
-/// value as a whole, and `None` when all of it fits.
+/// The path of the member that does not fit `T`: `items[3].price`. It is empty when the value as a
+/// whole does not fit, and `None` when all of it fits.
 ///
-/// Only names that `T` has itself stand in it. The key of a map is the client's own text, and stands
-/// there as `*`.
+/// Only names that `T` has itself stand in it. The key of a map is the client's own text, and
+/// stands there as `*`.
 ///
 /// Written by hand because the library for it repeats what a client called a field that is unknown.
 /// It reads the text a second time, so that what fits is not slowed down.

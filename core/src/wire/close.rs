@@ -55,12 +55,13 @@ impl CloseCode {
         self.0
     }
 
-    /// Whether a client does right to connect again.
+    /// True when a client does right to connect again.
     pub const fn reconnect(self) -> bool {
         matches!(self.0, 1001 | 1011 | 1013 | 4401 | 4408 | 4409 | 4429)
     }
 
-    /// Whether the peer broke the framing; it is then told by the close frame alone, no `$bye`.
+    /// True when the peer broke the framing; the peer is then told by the close frame alone,
+    /// without `$bye`.
     pub const fn framing_fault(self) -> bool {
         matches!(self.0, 1002 | 1003 | 1007 | 1008 | 1009)
     }
@@ -92,7 +93,7 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// Whether the client may be back soon: it lost the connection, or loads its page again.
+    /// True when the client may be back soon: it lost the connection, or loads its page again.
     pub(crate) const fn may_return(self) -> bool {
         match self {
             Self::Client(_) | Self::Lost => true,

@@ -10,7 +10,7 @@ use super::{
     head::RequestId, payload::Payload,
 };
 
-/// Whether the application may send something under this name.
+/// Checks that the application may send something under this name.
 pub(crate) fn check_event(event: &str) -> Result<(), EncodeError> {
     if (1..=EVENT_BYTES_MAX).contains(&event.len()) && !event.starts_with('$') {
         Ok(())
@@ -25,16 +25,16 @@ pub(crate) fn check_event(event: &str) -> Result<(), EncodeError> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message<'a> {
-    /// Who sent it.
+    /// The sender.
     pub conn: ConnId,
-    /// What happened or is asked: 1 to 128 bytes, not starting with `$`.
+    /// The event name: 1 to 128 bytes, not starting with `$`.
     pub event: Cow<'a, str>,
     /// Present when the sender wants an answer.
     pub id: Option<RequestId<'a>>,
     /// The room to publish to; a valid name.
     pub room: Option<Cow<'a, str>>,
-    /// Whether a sender that is a member receives its own message too; `None`: as the room's policy
-    /// says.
+    /// True when a sender that is a member receives its own message too; `None`: as the room's
+    /// policy says.
     pub echo: Option<bool>,
     /// The payload.
     pub data: Payload<'a>,
@@ -53,7 +53,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) data: Payload<'a>,
 }
 
-/// A frame that is not an envelope, and what could be read of it, to address the answer.
+/// A frame that is not an envelope, with the members that could be read of it, to address the
+/// answer.
 #[derive(Debug)]
 pub(crate) struct Malformed<'a> {
     pub(crate) error: EnvelopeError,
@@ -80,7 +81,7 @@ struct Wire<'a> {
     echo: Option<bool>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
-    /// What only the server says: ignored, but not twice.
+    /// Members that only the server sends: ignored, but an error when repeated.
     #[serde(rename = "from")]
     _from: Option<IgnoredAny>,
     #[serde(rename = "offset")]
@@ -103,7 +104,7 @@ struct Loose<'a> {
     _echo: Option<&'a RawValue>,
     #[serde(borrow, rename = "data")]
     _data: Option<&'a RawValue>,
-    /// What only the server says: ignored, but not twice.
+    /// Members that only the server sends: ignored, but an error when repeated.
     #[serde(rename = "from")]
     _from: Option<IgnoredAny>,
     #[serde(rename = "offset")]

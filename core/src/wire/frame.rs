@@ -1,9 +1,10 @@
-//! One WebSocket message, in either direction.
+//! A WebSocket message, in either direction.
 
 /// The content of one WebSocket message, borrowed.
 ///
-/// Inbound it is a slice of the host's read buffer, outbound a slice of the [`Outbox`](crate::Outbox):
-/// encoded once however many receive it. A host that keeps it longer copies it, once per message.
+/// Inbound it is a slice of the host's read buffer, outbound a slice of the
+/// [`Outbox`](crate::Outbox): encoded once however many receive it. A host that keeps it longer
+/// copies it, once per message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// A text message.
@@ -26,7 +27,7 @@ impl<'a> Frame<'a> {
         self.as_bytes().len()
     }
 
-    /// Whether the payload is empty.
+    /// True when the payload is empty.
     pub const fn is_empty(self) -> bool {
         self.as_bytes().is_empty()
     }

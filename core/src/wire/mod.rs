@@ -1,4 +1,4 @@
-//! What stands on the wire: envelopes, payloads, frames, close codes, error codes.
+//! The wire format: envelopes, payloads, frames, close codes, error codes.
 
 pub(crate) mod close;
 pub(crate) mod conn_id;

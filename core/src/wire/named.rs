@@ -13,7 +13,7 @@ use serde::{
 /// For structs only.
 pub(crate) struct Named<D> {
     pub(crate) deserializer: D,
-    /// What is wrong with a struct that none of its members is given of; `None` when nothing is.
+    /// The error for a struct none of whose members is given; `None` when that is allowed.
     pub(crate) fault_of_none: Option<&'static str>,
 }
 
@@ -87,9 +87,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<A> {
     }
 }
 
-/// Makes traits of the inherent functions that `#[serde(remote = "Self")]` derives: a struct is then
-/// read by name only. After `read` for structs that are never written. With a text behind the name at
-/// least one member has to be given, or the text is the fault.
+/// Makes traits of the inherent functions that `#[serde(remote = "Self")]` derives: a struct is
+/// then read by name only. After `read` for structs that are never written. With a text behind the
+/// name at least one member has to be given, or the text is the fault.
 macro_rules! by_name {
     ($type:ty, $fault_of_none:literal) => {
         $crate::wire::named::by_name!(read $type, Some($fault_of_none));

@@ -92,8 +92,8 @@ fn scan(json: &[u8]) -> Result<(), PayloadError> {
     Ok(())
 }
 
-/// Whether a text has no escape, and too few opening brackets to be too deep. That is nearly every
-/// payload, and the compiler makes this loop one over many bytes at a time.
+/// True when a text has no escape, and too few opening brackets to be too deep. That is nearly
+/// every payload, and the compiler makes this loop one over many bytes at a time.
 fn is_plain(json: &[u8]) -> bool {
     let (mut opening, mut escape) = (0, false);
     // So many that a count of one byte cannot overflow.
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(Payload::parse(&deep), Err(PayloadError::Depth));
     }
 
-    /// What the quick look lets pass, the scan would.
+    /// Every payload that the quick check lets pass passes the scan.
     #[test]
     fn a_plain_payload_is_neither_deep_nor_escaped() {
         let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);

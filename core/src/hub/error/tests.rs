@@ -5,8 +5,8 @@ use alloc::{format, string::String, string::ToString};
 use super::*;
 use crate::wire::{error::ErrorBody, payload::PayloadError};
 
-/// Errors of one type, each with its code and its details as JSON. The patterns are exhaustive: a new
-/// variant does not compile without a row.
+/// Errors of one type, each with its code and its details as JSON. The patterns are exhaustive: a
+/// new variant does not compile without a row.
 macro_rules! rows {
     ($type:ty, $($pattern:pat => $error:expr, $code:ident, $details:expr;)+) => {{
         let _ = |error: &$type| match error { $($pattern => ()),+ };
