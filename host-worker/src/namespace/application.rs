@@ -1,4 +1,4 @@
-//! What a namespace does for its application beside the inputs that clients give.
+//! Work that a namespace does for its application beside the inputs that clients give.
 
 use roomcast_core::{
     Applied, Failure, Frame, Input, Outcome,
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl<P: Platform> Namespace<P> {
-    /// Goes on with one thing that the application wants: what it asked, or work that is ready. Says
-    /// whether there is more.
+    /// Goes on with one thing that the application wants: what it asked, or work that is ready.
+    /// Says whether there is more.
     pub(crate) fn turn(&mut self) -> Result<bool, Fault> {
         self.wake()?;
         if let Some((ask, asker)) = self.mailbox.take() {
@@ -79,8 +79,8 @@ impl<P: Platform> Namespace<P> {
         self.decline(slot, Frame::Text(text), RequestError::Internal)
     }
 
-    /// A schedule that was due panicked, and an earlier instance of the module went with it: what is
-    /// due waits for its next time.
+    /// A schedule that was due panicked, and an earlier instance of the module went with it: what
+    /// is due waits for its next time.
     pub(crate) fn skip_due(&mut self) -> Result<(), Fault> {
         let (now, app, out) = self.awake()?;
         app.apply(now, &Input::SkipDue, out);
