@@ -33,9 +33,10 @@ impl ConfigPath {
         self.parse(&text, flags)
     }
 
-    /// Reads the file again, on another thread and within a time limit; `None` when it is no regular
-    /// file: a pipe gives what is in it once. `policies` says whether there are some in force: a file
-    /// that is empty is more likely one that is being written than one that takes them away.
+    /// Reads the file again, on another thread and within a time limit; `None` when it is no
+    /// regular file: a pipe gives what is in it once. `policies` says whether there are some in
+    /// force: a file that is empty is more likely one that is being written than one that takes
+    /// them away.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What is asked of a namespace from outside of its connections.
+//! Requests to a namespace from outside of its connections.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -17,7 +17,7 @@ pub(crate) enum Reached<'a> {
         shard: &'a Shard,
         namespace: Rc<Hosted>,
     },
-    /// One that nobody is in: it is as if it were empty.
+    /// A namespace that nobody is in: it is as if it were empty.
     Nobody { shard: &'a Shard, app: Box<App<()>> },
 }
 
