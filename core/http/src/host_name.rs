@@ -21,7 +21,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The text that says what is wrong with the host.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("its host is missing".to_owned());
