@@ -9,7 +9,7 @@ extern "C" {
     #[derive(Debug, Clone)]
     pub type Sockets;
 
-    /// The attachments of the open sockets, byte arrays; who has none has `undefined`.
+    /// The attachments of the open sockets, byte arrays; `undefined` for a socket that has none.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn attachments(this: &Sockets) -> Result<Array, JsValue>;
 

@@ -144,8 +144,8 @@ impl Storage {
         }
         let application = kept.pop().map(|row| row.state).unwrap_or_default();
         let loaded = self.rooms.load(&self.sql, has("rooms"))?;
-        // Without their number the histories_opened of histories might come again: they count in a
-        // new epoch.
+        // When the number of histories opened is lost, a history might get a number a second time:
+        // the namespace then counts in a new epoch.
         let epoch = match self.rooms.is_renewed() {
             true => self.epoch.clone(),
             false => row.epoch,

@@ -37,7 +37,7 @@ impl<P: Platform> Namespace<P> {
         Ok(!self.mailbox.is_empty() || self.tasks.is_ready())
     }
 
-    /// Does what is asked from outside of its handlers.
+    /// Runs a request from outside of the namespace's handlers.
     pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, AskError>, Fault> {
         // Others may have to make room for what is loaded.
         let changes = self.load_for(&ask)? | ask.changes();
