@@ -53,9 +53,9 @@ impl Reloader {
         Self { switchboard }
     }
 
-    /// Changes settings; says what is other than it was. Connections stay: who has connected is
-    /// asked for no origin again. What becomes of rooms that there are, their histories among it,
-    /// is said at [`Hub::set_policies`](roomcast_core::Hub::set_policies).
+    /// Changes settings; returns the differences. Connections stay: a client that has connected is
+    /// not asked for its origin again. [`Hub::set_policies`](roomcast_core::Hub::set_policies) says
+    /// what becomes of existing rooms and their histories.
     ///
     /// # Errors
     ///

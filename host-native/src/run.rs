@@ -63,7 +63,7 @@ pub enum RunError {
     Wake {
         /// The namespace.
         namespace: String,
-        /// Why.
+        /// The reason.
         fault: String,
     },
     /// Threads or listeners failed.

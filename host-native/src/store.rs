@@ -63,7 +63,7 @@ struct Writer {
     commits: Commits,
 }
 
-/// A namespace as it was kept.
+/// A namespace as the store holds it.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) life: NamespaceHeader,
@@ -71,7 +71,7 @@ pub(crate) struct Kept {
     pub(crate) keys: Vec<KeyState>,
 }
 
-/// A room as it was kept.
+/// A room as the store holds it.
 #[derive(Debug)]
 pub(crate) struct KeptRoom {
     id: i64,

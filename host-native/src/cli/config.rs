@@ -27,7 +27,7 @@ impl ConfigPath {
     ///
     /// # Errors
     ///
-    /// One line: the file, the line in it, the key and what to change.
+    /// A text of one line: the file, the line in it, the key and what to change.
     pub(super) fn read(&self, flags: &Access) -> Result<Reload, String> {
         let text = fs::read_to_string(&self.0).map_err(|fault| self.unreadable(&fault))?;
         self.parse(&text, flags)

@@ -38,7 +38,7 @@ impl Asked for Reached<'_> {
 }
 
 impl Shard {
-    /// Finds the namespace that is asked, and begins it if it has to remember what is asked.
+    /// Finds the namespace of a request, and begins it if it has to remember the request.
     pub(crate) fn reach(&self, name: &Arc<str>, ask: &Ask) -> Result<Reached<'_>, AskError> {
         let found = if ask.is_remembered(&self.policies()) {
             Some(self.open_namespace(name)?)
@@ -57,7 +57,7 @@ impl Shard {
         })
     }
 
-    /// Does what is asked of a namespace that is at home here.
+    /// Runs a request to a namespace that is at home here.
     pub(super) fn ask(&self, name: &Arc<str>, ask: &Ask) -> Result<Answer, AskError> {
         ask.run(self.now(), &mut self.reach(name, ask)?)
     }

@@ -4,10 +4,10 @@
 //! end of the turn is a task that wakes behind all tasks whose input was ready, so that it comes
 //! after all of that was read.
 //!
-//! What a large room is sent is written in slices, with turns in between: other rooms' members do
-//! not wait for all of it. What is published to it meanwhile waits, and joins. Nothing of that
-//! changes an order: each socket has a queue of its own. Nobody waits for good either: every turn
-//! writes a slice, and a socket that waits stands in line once.
+//! The messages of a large room are written in slices, with turns in between: other rooms' members
+//! do not wait for all of them. Messages that are published to it meanwhile wait, and join. Nothing
+//! of that changes an order: each socket has a queue of its own. No socket waits for good either:
+//! every turn writes a slice, and a socket that waits stands in line once.
 
 use std::{
     cell::{Cell, RefCell},

@@ -21,9 +21,9 @@ const BYTES_PER_S: u32 = 256 * 1024;
 
 /// Keeps a client below the rate limits of its server.
 ///
-/// One bucket for messages and bytes: a message takes as long as its share of the scarcer of the
-/// two, and the client may be ahead by what both bursts allow, with some to spare, as the network
-/// may push together what was sent apart.
+/// There is one bucket for messages and bytes: a message takes as long as its share of the scarcer
+/// of the two, and the client may be ahead by what both bursts allow, with some to spare, as the
+/// network may push together what was sent apart.
 #[derive(Debug)]
 pub(super) struct Pace {
     message: Duration,
