@@ -65,8 +65,8 @@ fn warn(warned: &mut Option<Instant>, fault: &dyn Display) {
     }
 }
 
-/// Serves a connection on the thread whose turn it is: all listeners are one, and the thread that is
-/// the first to wake up would take most of what comes.
+/// Serves a connection on the thread whose turn it is: all listeners are one, and the thread that
+/// is the first to wake up would take most of what comes.
 fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
     let visit = Visit::begin(&shard.shared.connections);
     let shards = shard.posts.len();

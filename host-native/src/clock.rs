@@ -14,8 +14,9 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Starts. With `lasting` times it goes on from the wall clock at the start, so that those of an
-    /// earlier life can be compared. A wall clock that was set back then only keeps things for longer.
+    /// Starts. With `lasting` times it goes on from the wall clock at the start, so that those of
+    /// an earlier life can be compared. A wall clock that was set back then only keeps things for
+    /// longer.
     pub(crate) fn start(lasting: bool) -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH);
         let start_unix_ms = millis(unix.unwrap_or_default());

@@ -116,7 +116,7 @@ struct Connection {
     decoder: Decoder,
     /// After a fault in the framing nothing that follows has a meaning.
     deaf: bool,
-    /// Whether the last read was a large one.
+    /// True when the last read was a large one.
     bulk: bool,
     half_closed: bool,
     /// True when the peer has said its last: a close frame, or the end of its stream.

@@ -7,7 +7,8 @@ use roomcast_http::{Problem, Reason};
 
 use crate::{gateways::FactoryFault, store::StoreError};
 
-/// What is said through an open socket to a connection that is not taken.
+/// Messages through an open socket to a connection that is not taken: a text frame and a close
+/// frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Farewell {
     /// A text frame that tells why.

@@ -77,7 +77,7 @@ impl Gateways {
         self.others.is_some()
     }
 
-    /// Whether a namespace of this name has an application.
+    /// True when a namespace of this name has an application.
     pub(crate) fn covers(&self, namespace: &str) -> bool {
         self.has_others() || self.is_mounted(namespace)
     }

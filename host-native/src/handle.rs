@@ -8,10 +8,10 @@ use roomcast_core::{
 };
 use tokio::sync::oneshot;
 
-/// One namespace of a server, from anywhere: other tasks and threads, HTTP routes, the application
-/// itself; see [`NamespaceHandle`].
+/// Handle of one namespace of a server, usable from anywhere: other tasks and threads, HTTP routes,
+/// the application itself; see [`NamespaceHandle`].
 ///
-/// What is asked of it runs on the thread of the namespace. It can be made before the server runs, and
+/// Requests to the namespace run on its thread. The handle can be made before the server runs, and
 /// outlive it: its methods say [`NotRunning`](AskError::NotRunning) before
 /// [`Host::run`](crate::Host::run) is called and after it is done.
 ///

@@ -92,9 +92,9 @@ impl Host {
         self
     }
 
-    /// Gives every namespace without a gateway of its own one of these; [`Namespace::name`](Namespace::name) says which
-    /// it is for. Such a namespace begins with its first connection and ends some time after the
-    /// last, and its gateway with it, unless that is
+    /// Gives every namespace without a gateway of its own one of these;
+    /// [`Namespace::name`](Namespace::name) says which it is for. Such a namespace begins with its
+    /// first connection and ends some time after the last, and its gateway with it, unless that is
     /// [persistent](roomcast_core::Gateway::is_persistent) and what it saves has changed. A factory
     /// that panics refuses the connection.
     ///

@@ -7,9 +7,9 @@
 //!
 //! # A whole application
 //!
-//! A [`Router`] says what happens: typed handlers by event, guards, hooks, schedules. [`Host`] puts it
-//! into a namespace, and a [`Namespace`] reaches the namespace from everywhere else: other tasks, threads,
-//! HTTP routes.
+//! A [`Router`] says what happens: typed handlers by event, guards, hooks, schedules. [`Host`] puts
+//! it into a namespace, and a [`Namespace`] reaches the namespace from everywhere else: other
+//! tasks, threads, HTTP routes.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -82,21 +82,21 @@
 //! }
 //! ```
 //!
-//! The application needs no host: it may use [`roomcast_core`] alone, run at the edge as well, and be
-//! tested without sockets (`World` in `roomcast-tests`).
+//! The application needs no host: it may use [`roomcast_core`] alone, run at the edge as well, and
+//! be tested without sockets (`World` in `roomcast-tests`).
 //!
 //! # Threads
 //!
-//! A namespace lives on one thread, its application with it: no locks, no `Send`, and a handler that
-//! blocks holds up everybody there. [`Settings::threads`] spreads sockets and namespaces over several;
-//! the task that awaits [`Host::run`] does none of the work.
+//! A namespace lives on one thread, its application with it: no locks, no `Send`, and a handler
+//! that blocks holds up everybody there. [`Settings::threads`] spreads sockets and namespaces over
+//! several; the task that awaits [`Host::run`] does none of the work.
 //!
 //! # When an application fails
 //!
-//! A handler or hook that panics, or fails with an error of its own, ends nothing but what it was doing:
-//! its client is told `internal` and no more, the whole error is logged with namespace, event and
-//! connection (at `ERROR`, by `tracing`), hooks that were still to run, run. In a program that is built
-//! with `panic = "abort"`, a panic ends the program.
+//! A handler or hook that panics, or fails with an error of its own, ends nothing but what it was
+//! doing: its client is told `internal` and no more, the whole error is logged with namespace,
+//! event and connection (at `ERROR`, by `tracing`), hooks that were still to run, run. In a program
+//! that is built with `panic = "abort"`, a panic ends the program.
 //!
 //! # Features
 //!

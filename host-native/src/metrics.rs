@@ -11,16 +11,16 @@ use std::{
 
 use roomcast_http::Reason;
 
-/// What one shard counts. Each has its own, so that threads do not share cache lines; a scrape adds
-/// them up.
+/// Counters of one shard. Each shard has its own, so that threads do not share cache lines; a
+/// scrape adds them up.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Metrics {
     pub(crate) opened: AtomicU64,
     pub(crate) messages_in: AtomicU64,
     pub(crate) deliveries: AtomicU64,
-    /// What became of queues that passed their limits: the connection was closed, the oldest
-    /// messages were dropped, or those with a newer one of the same event.
+    /// Queues that passed their limits, by the consequence: the connection was closed, the oldest
+    /// messages were dropped, or messages with a newer one of the same event were dropped.
     pub(crate) overflows_closed: AtomicU64,
     pub(crate) overflows_dropped: AtomicU64,
     pub(crate) overflows_replaced: AtomicU64,
@@ -32,7 +32,7 @@ pub(crate) struct Metrics {
     refused: [AtomicU64; Reason::ALL.len()],
 }
 
-/// What is counted at the time of asking.
+/// Numbers that are counted at the time of asking.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Gauges {
     pub(crate) namespaces: usize,

@@ -17,8 +17,8 @@ use crate::{owned_request::OwnedUpgradeRequest, panics::said, recorder::Recorder
 /// Any gateway: what a namespace without one does costs a call or two more than a hub alone.
 type AnyApp = App<Box<dyn Gateway>>;
 
-/// One namespace. It knows no socket, no thread and no clock: it gets inputs and fills its outbox, and
-/// the shard that it lives on carries the commands out.
+/// A namespace of a server. It knows no socket, no thread and no clock: it gets inputs and fills
+/// its outbox, and the shard that it lives on carries the commands out.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) name: Arc<str>,
@@ -26,9 +26,9 @@ pub(crate) struct Namespace {
     /// The journal, in which each input is written first.
     recorder: Option<Arc<Recorder>>,
     out: Outbox,
-    /// What it would save before anything happened, if it keeps anything.
+    /// State that the application would save before anything happened, if it keeps anything.
     fresh: Option<String>,
-    /// Whether it has something to lose; not known when something happened since.
+    /// True when the namespace has something to lose; not known when something happened since.
     loses: Cell<Option<bool>>,
 }
 
@@ -60,8 +60,8 @@ impl Namespace {
         asked.unwrap_or_else(|_| Err(Rejection::internal()))
     }
 
-    /// Whether it keeps state that is not as it was at first. Work: it is written as text, once after
-    /// anything happened.
+    /// True when the application keeps state that is not as it was at first. Work: the state is
+    /// written as text, once after anything happened.
     pub(crate) fn has_something_to_lose(&self) -> bool {
         let loses = self.loses.get();
         let loses = loses.unwrap_or_else(|| kept(&self.app) != self.fresh);
@@ -73,7 +73,7 @@ impl Namespace {
         &self.app
     }
 
-    /// What was commanded and not cleared yet.
+    /// Commands that are not cleared yet.
     pub(crate) const fn out(&self) -> &Outbox {
         &self.out
     }
@@ -89,15 +89,16 @@ impl Namespace {
         self.out = Outbox::new();
     }
 
-    /// Writes an input down and puts it in. A panic ends here: the client is told, the hooks that were still to run, run.
+    /// Writes an input to the journal and applies it. A panic ends here: the client is told, and
+    /// the hooks that were still to run, run.
     pub(crate) fn apply(&mut self, now: Timestamp, input: &Input<'_>) -> Applied {
         if let Some(recorder) = &self.recorder {
             recorder.input(&self.name, now, input.clone());
         }
         self.loses.set(None);
         let Self { app, out, .. } = self;
-        // Nothing is left half done: the core says so of itself, and nobody but the application sees
-        // what is broken of its own.
+        // Nothing is left half done: the core says so of itself, and nobody but the application
+        // sees what is broken of its own.
         let applied = catch_unwind(AssertUnwindSafe(|| app.apply(now, input, out)));
         applied.unwrap_or_else(|panic| self.unwound(now, input, &*panic))
     }
@@ -132,7 +133,7 @@ impl Namespace {
     }
 }
 
-/// What an application saves of itself to outlive its connections.
+/// State that an application saves to outlive its connections.
 fn kept(app: &AnyApp) -> Option<String> {
     let gateway = app.gateway();
     if !gateway.is_persistent() {

@@ -1,10 +1,10 @@
 //! Deadlines of a process that may be suspended.
 //!
-//! A process that was stopped, or a machine that slept, is woken by its timers before it has looked at
-//! its sockets: every deadline seems to have passed, although what it is about arrived long ago. So a
-//! look that comes late is one of a thread that did not run, and proves nothing about anybody else:
-//! first there is a while to read what arrived, and to write what can be written. And before any look
-//! the sockets get a turn, since a stop that is short makes no look late.
+//! A process that was stopped, or a machine that slept, is woken by its timers before it has looked
+//! at its sockets: every deadline seems to have passed, although what it is about arrived long ago.
+//! So a look that comes late is one of a thread that did not run, and proves nothing about anybody
+//! else: first there is a while to read what arrived, and to write what can be written. And before
+//! any look the sockets get a turn, since a stop that is short makes no look late.
 
 use std::{
     cell::Cell,
@@ -29,8 +29,8 @@ const TURN: Duration = Duration::from_millis(2);
 /// Turns at most: those of a busy thread all take longer.
 const TURNS_MAX: u32 = 4;
 
-/// Has everything read that arrived, and written that can be, before a deadline is judged. A turn that
-/// took long may have been one in which the process did not run.
+/// Has everything read that arrived, and written that can be, before a deadline is judged. A turn
+/// that took long may have been one in which the process did not run.
 pub(crate) async fn turn() {
     for _ in 0..TURNS_MAX {
         let begun = Instant::now();

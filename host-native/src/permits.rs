@@ -78,8 +78,8 @@ impl Connections {
         self.permits.taken()
     }
 
-    /// True when no more TCP connections are to be accepted for now: the store, the journal and the log
-    /// need descriptors too.
+    /// True when no more TCP connections are to be accepted for now: the store, the journal and the
+    /// log need descriptors too.
     pub(crate) fn is_full(&self) -> bool {
         self.visits.load(Relaxed) + self.taken() >= self.accepted_max
     }

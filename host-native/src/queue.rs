@@ -1,4 +1,4 @@
-//! What waits to be written to one connection, in the frames of RFC 6455.
+//! Bytes that wait to be written to one connection, in the frames of RFC 6455.
 
 use std::io::IoSlice;
 

@@ -41,7 +41,8 @@ pub enum ReloadError {
     NotRunning,
 }
 
-/// The way to change settings of a running server; [`Host::reloader`](crate::Host::reloader) gives it.
+/// The way to change settings of a running server; [`Host::reloader`](crate::Host::reloader) gives
+/// it.
 #[derive(Debug, Clone)]
 pub struct Reloader {
     switchboard: Arc<Switchboard>,
@@ -52,14 +53,14 @@ impl Reloader {
         Self { switchboard }
     }
 
-    /// Changes settings; says what is other than it was. Connections stay: who has connected is asked
-    /// for no origin again. What becomes of rooms that there are, their histories among it, is said at
-    /// [`Hub::set_policies`](roomcast_core::Hub::set_policies).
+    /// Changes settings; returns the differences. Connections stay: a client that has connected is
+    /// not asked for its origin again. [`Hub::set_policies`](roomcast_core::Hub::set_policies) says
+    /// what becomes of existing rooms and their histories.
     ///
     /// # Errors
     ///
-    /// When the server would not start with these settings, when the last key of the API would go, or
-    /// when it is not running. Nothing changed then.
+    /// When the server would not start with these settings, when the last key of the API would go,
+    /// or when it is not running. Nothing changed then.
     pub async fn reload(&self, reload: Reload) -> Result<Reloaded, ReloadError> {
         // One after the other, or threads could end up with different ones.
         let _turn = self.switchboard.reloading.lock().await;
@@ -125,8 +126,8 @@ pub struct Reloaded {
     pub api_keys: (usize, usize),
     /// Origins that there are and were not, with `+`, and the other way round, with `-`.
     pub allow_origins: Vec<String>,
-    /// Patterns of policies that there are and were not, with `+`, the other way round, with `-`, and
-    /// that say something else than before, with `~`.
+    /// Patterns of policies that there are and were not, with `+`, the other way round, with `-`,
+    /// and that say something else than before, with `~`.
     pub policies: Vec<String>,
     /// True when policies are in another order.
     pub reordered: bool,

@@ -44,7 +44,7 @@ pub enum RunError {
     Record {
         /// The folder.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         fault: io::Error,
     },
     /// The gateway of a namespace cannot be made.
@@ -52,7 +52,7 @@ pub enum RunError {
     Gateway {
         /// The namespace.
         namespace: String,
-        /// What its factory said.
+        /// The error of its factory.
         fault: String,
     },
     /// The store cannot be used, or not any more. Nothing that was told to anybody is lost.
@@ -63,7 +63,7 @@ pub enum RunError {
     Wake {
         /// The namespace.
         namespace: String,
-        /// Why.
+        /// The reason.
         fault: String,
     },
     /// Threads or listeners failed.
@@ -74,7 +74,7 @@ pub enum RunError {
     ShardEnded,
 }
 
-/// What the shards are to do.
+/// Phase that the shards are told to be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Starting,
@@ -82,8 +82,8 @@ enum Phase {
     Stopping,
 }
 
-/// Binds the listener that [`run`] needs, once for each thread: all are one and the same socket. Port
-/// 0 takes any free one.
+/// Binds the listener that [`run`] needs, once for each thread: all are one and the same socket.
+/// Port 0 takes any free one.
 ///
 /// It is one socket, and not one for each thread with `SO_REUSEPORT`: with that the system lets a
 /// second server of the same user onto the port, and each gets a part of the connections.

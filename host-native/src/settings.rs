@@ -1,4 +1,4 @@
-//! What a server is told at its start.
+//! Settings that a server is given at its start.
 
 mod table;
 
@@ -45,7 +45,7 @@ pub struct Settings {
     pub connections_per_address_max: Option<usize>,
     /// Limits of each namespace; that on the bytes of histories is one for all of them together.
     pub hub: Limits,
-    /// What rooms are like; default no policies: rooms keep no history and show nobody.
+    /// Policies of rooms; default none: rooms keep no history and show nobody.
     pub policies: Policies,
     /// WebSocket pings, pongs and closes from one connection; default 5 a second, burst 50;
     /// `None` is no limit. Passed: not answered, then close 4429.
@@ -56,8 +56,9 @@ pub struct Settings {
     pub message_time: Duration,
     /// Time for a request head or a handshake; default 5 s. Passed: 408.
     pub handshake_time: Duration,
-    /// Time without a request after which a connection that was kept alive ends; default 75 s: a proxy
-    /// must be the one that ends it, or it asks just then and has no answer, and nginx does after 60 s.
+    /// Time without a request after which a connection that was kept alive ends; default 75 s: a
+    /// proxy must be the one that ends it, or it asks just then and has no answer, and nginx does
+    /// after 60 s.
     pub keep_alive: Duration,
     /// Bytes of a request head; default 8 KiB, which is also the least. Passed: 431.
     pub header_bytes_max: usize,
@@ -72,22 +73,24 @@ pub struct Settings {
     pub write_stall: Duration,
     /// Time for the peer to answer a close frame; default 5 s. Passed: the TCP connection ends.
     pub close_wait: Duration,
-    /// Time from the word to stop to the shutdown, in which `/readyz` is 503 and everything else goes
-    /// on; default none. For balancers that probe: longer than they take to see it.
+    /// Time from the word to stop to the shutdown, in which `/readyz` is 503 and everything else
+    /// goes on; default none. For balancers that probe: longer than they take to see it.
     pub drain_delay: Duration,
-    /// Time over which the closes of a shutdown are spread, when there are many; default 15 s: with the
-    /// time for the peers' answers a shutdown stays within the 30 s that most supervisors wait.
+    /// Time over which the closes of a shutdown are spread, when there are many; default 15 s: with
+    /// the time for the peers' answers a shutdown stays within the 30 s that most supervisors wait.
     pub drain_window: Duration,
     /// Bytes of an API request's body; default 1 MiB. Passed: 413.
     pub api_body_bytes_max: usize,
     /// The folder of the store that histories outlive the process in; default none: they live in
     /// memory. Needs the feature `store`.
     pub store: Option<PathBuf>,
-    /// When the store makes what is written last through a failure of power or system; default once a
-    /// second.
+    /// When the store makes what is written last through a failure of power or system; default once
+    /// a second.
     pub store_sync: StoreSync,
-    /// The folder for the journal of all inputs, in new files for each run; default none. What applications do is not in it:
-    /// [`Replay::with_gateways`](roomcast_core::journal::Replay::with_gateways) has them do it again.
+    /// The folder for the journal of all inputs, in new files for each run; default none. What
+    /// applications do is not in it:
+    /// [`Replay::with_gateways`](roomcast_core::journal::Replay::with_gateways) has them do it
+    /// again.
     pub record: Option<PathBuf>,
     /// Bytes of a file of the journal, which is followed by another one then; default 64 MiB, which
     /// editors open.

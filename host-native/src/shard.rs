@@ -1,7 +1,7 @@
-//! One I/O thread: its sockets, the namespaces at home on it, and its turn.
+//! Shard: one I/O thread, with its sockets, the namespaces at home on it, and its turn.
 //!
-//! A turn reads all input that is ready, then flushes each socket that got something once. What
-//! goes to other shards leaves in one message per shard and turn.
+//! A turn reads all input that is ready, then flushes each socket that got something once. The mail
+//! to other shards leaves in one message per shard and turn.
 
 mod ask;
 mod batch;
@@ -58,7 +58,7 @@ use crate::{
     denial::OpenError, metrics::Metrics, patience::Patience, shared::Shared, store::NamespaceHeader,
 };
 
-/// One of its sockets.
+/// A socket of a shard.
 pub(crate) type Socket = crate::socket::Socket<Home>;
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(crate) struct Shard {
     pub(crate) shared: Arc<Shared>,
     /// The way to each shard.
     pub(crate) posts: Posts,
-    /// One for all reads of the thread: an idle connection holds none.
+    /// Buffer for all reads of the thread: an idle connection holds none.
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
     sockets: RefCell<Slab<Rc<Socket>>>,
     /// Keys of sockets for which something may become due. Keys, so that a socket whose task has
@@ -388,7 +388,7 @@ impl Shard {
         }
     }
 
-    /// One frame for one connection, wherever its socket is.
+    /// Delivers one frame to one connection, wherever its socket is.
     pub(crate) fn deliver_one(
         &self,
         link: &Link,

@@ -1,4 +1,4 @@
-//! What all shards share.
+//! State that all shards share.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -17,7 +17,7 @@ use crate::{
     store::Store,
 };
 
-/// What all shards share.
+/// State that all shards share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Settings,

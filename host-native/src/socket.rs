@@ -1,4 +1,4 @@
-//! One WebSocket connection as its shard sees it: a queue, and a way to write it.
+//! Sockets: a WebSocket connection as its shard sees it, a queue and a way to write it.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -37,7 +37,7 @@ pub(crate) struct Socket<H> {
     home: OnceCell<(H, ConnId)>,
     queue: RefCell<SendQueue<Bytes>>,
     stage: Cell<Stage>,
-    /// Whether it is on the shard's list of sockets to flush.
+    /// True when it is on the shard's list of sockets to flush.
     pub(crate) dirty: Cell<bool>,
     /// Bytes that it counts for on that list; a write out of turn does not change them.
     pub(crate) waiting: Cell<usize>,
@@ -45,7 +45,7 @@ pub(crate) struct Socket<H> {
     blocked: Cell<Option<Timestamp>>,
     /// Since when a message is under way that has not ended.
     pub(crate) message_since: Cell<Option<Timestamp>>,
-    /// Whether the sweep looks at it.
+    /// True when the sweep looks at it.
     pub(crate) watched: Cell<bool>,
     /// The code it was closed with, by whoever closed it.
     pub(crate) code: Cell<Option<CloseCode>>,
@@ -93,20 +93,20 @@ impl<H> Socket<H> {
         self.queue.borrow().bytes()
     }
 
-    /// Whether there is something that must not last for ever.
+    /// True when the socket is in a state that must not last for ever.
     pub(crate) const fn may_be_due(&self) -> bool {
         self.blocked.get().is_some()
             || self.message_since.get().is_some()
             || !matches!(self.stage.get(), Stage::Open)
     }
 
-    /// Whether nothing is queued, so that a write may go past the queue.
+    /// True when nothing is queued, so that a write may go past the queue.
     pub(crate) fn is_idle(&self) -> bool {
         let queue = self.queue.borrow();
         self.stage.get() == Stage::Open && queue.is_empty() && !queue.is_shut()
     }
 
-    /// Whether everything is written.
+    /// True when everything is written.
     pub(crate) fn is_flushed(&self) -> bool {
         self.queue.borrow().is_empty()
     }
@@ -215,7 +215,8 @@ impl<H> Socket<H> {
         }
     }
 
-    /// Writes what is queued, as far as the kernel takes it. After an error the connection's task ends.
+    /// Writes what is queued, as far as the kernel takes it. After an error the connection's task
+    /// ends.
     pub(crate) fn flush(&self, now: Timestamp) {
         if self.blocked.get().is_some() {
             return;
@@ -274,7 +275,7 @@ impl<H> Socket<H> {
         Ok(())
     }
 
-    /// Whether the connection's task has nothing left to do.
+    /// True when the connection's task has nothing left to do.
     pub(crate) fn is_over_with(&self) -> bool {
         match self.stage.get() {
             Stage::Open | Stage::Closing(_) => false,

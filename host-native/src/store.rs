@@ -1,14 +1,15 @@
 //! The store: histories that outlive the process, in one SQLite file.
 //!
-//! A turn's changes are one transaction, which is committed before anything that the turn made leaves
-//! the process. What is committed is with the operating system, or with [`StoreSync::Always`] on the
-//! disk; so it survives the end of the process, or of the system.
+//! A turn's changes are one transaction, which is committed before anything that the turn made
+//! leaves the process. What is committed is with the operating system, or with
+//! [`StoreSync::Always`] on the disk; so it survives the end of the process, or of the system.
 //!
 //! A store that may lack what clients have seen is not believed: an offset that is given out twice
-//! would make a client skip messages. Four things tell. Each row has a checksum, also of what it belongs
-//! to. A file beside the database counts commits, so that a log which lost its end shows; and the
-//! database knows that file, so that a copy which was put back shows. And the store notes which boot of
-//! the system wrote it: after another boot, without a clean end, the last commits may be missing.
+//! would make a client skip messages. Four things tell. Each row has a checksum, also of what it
+//! belongs to. A file beside the database counts commits, so that a log which lost its end shows;
+//! and the database knows that file, so that a copy which was put back shows. And the store notes
+//! which boot of the system wrote it: after another boot, without a clean end, the last commits may
+//! be missing.
 
 mod batch;
 mod checkpoint;
@@ -62,7 +63,7 @@ struct Writer {
     commits: Commits,
 }
 
-/// A namespace as it was kept.
+/// A namespace as the store holds it.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) life: NamespaceHeader,
@@ -70,7 +71,7 @@ pub(crate) struct Kept {
     pub(crate) keys: Vec<KeyState>,
 }
 
-/// A room as it was kept.
+/// A room as the store holds it.
 #[derive(Debug)]
 pub(crate) struct KeptRoom {
     id: i64,
@@ -144,8 +145,8 @@ impl Store {
         })
     }
 
-    /// Writes a batch, in one transaction. After an error nothing of it is written, or all of it is:
-    /// whoever waits for it must not be told that it is.
+    /// Writes a batch, in one transaction. After an error nothing of it is written, or all of it
+    /// is: whoever waits for it must not be told that it is.
     pub(crate) fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         let writer = &mut *self.writer();
         let written = writer.commit(|db| {
@@ -206,7 +207,7 @@ impl Store {
     }
 }
 
-/// What goes wrong inside.
+/// Faults inside the store.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error(transparent)]
@@ -223,7 +224,7 @@ enum Fault {
     Taken,
 }
 
-/// What is wrong, and what to do about it.
+/// Says what is wrong, and what to do about it.
 fn explain(fault: &Fault) -> String {
     use rusqlite::ErrorCode::{
         DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly, Unknown,
@@ -318,7 +319,7 @@ fn check_format(db: &mut Connection) -> Result<(), Fault> {
 }
 
 impl Writer {
-    /// One transaction, which is counted.
+    /// Commits one transaction, which is counted.
     fn commit(
         &mut self,
         write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,

@@ -1,5 +1,5 @@
-//! The command line of the real server: what it takes, what it refuses, and that it serves with every
-//! number at the end of its range.
+//! The command line of the real server: what it takes, what it refuses, and that it serves with
+//! every number at the end of its range.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

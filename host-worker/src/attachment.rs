@@ -2,7 +2,8 @@
 
 use roomcast_core::{Limits, hub::ConnState};
 
-/// What the platform allows an attachment to have, serialised by it: a byte array and its head.
+/// Bytes that the platform allows an attachment to have, serialised by it: a byte array and its
+/// head.
 const PLATFORM_BYTES: usize = 16_384;
 const PLATFORM_HEAD_BYTES: usize = 64;
 
@@ -16,8 +17,8 @@ const USER_BYTES_MAX: usize = 200;
 /// user, numbers, names of members.
 const REST_BYTES: usize = 2 * USER_BYTES_MAX + 960;
 
-/// What presence may show of a connection's user, in all of its rooms: one of the largest, or some
-/// dozens of a usual size.
+/// Bytes that presence may show of a connection's user, in all of its rooms: one of the largest, or
+/// some dozens of a usual size.
 const METAS_BYTES: usize = 2048 + 8;
 
 /// Sets the limits that keep the state of a connection small enough for an attachment: a join that

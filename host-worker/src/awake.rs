@@ -4,7 +4,7 @@ use roomcast_core::{Applied, Hub, Input, Outbox, Timestamp, ask::Asked};
 
 use crate::mount::AnyApp;
 
-/// Does what is asked; what follows from it is left in the outbox.
+/// Runs a request; the commands that follow from it are left in the outbox.
 #[derive(Debug)]
 pub(crate) struct Awake<'a> {
     pub(crate) now: Timestamp,

@@ -35,8 +35,8 @@ extern "C" {
     fn host(this: &URL) -> String;
 }
 
-/// The variables and secrets of a Worker. A variable may be a number or anything else that JSON has:
-/// it is read as its text, so that a wrong one is refused and not passed over.
+/// The variables and secrets of a Worker. A variable may be a number or anything else that JSON
+/// has: it is read as its text, so that a wrong one is refused and not passed over.
 pub(crate) fn settings(env: &JsValue) -> Result<Settings, SettingError> {
     Settings::from_variables(|name| {
         let value = js_sys::Reflect::get(env, &name.into()).ok()?;
@@ -49,8 +49,8 @@ pub(crate) fn settings(env: &JsValue) -> Result<Settings, SettingError> {
     })
 }
 
-/// A list of origins in the letters in which browsers send them. The platform has the tables for it,
-/// which would be a fifth of this module. What it does not take stays, and is refused.
+/// A list of origins in the letters in which browsers send them. The platform has the tables for
+/// it, which would be a fifth of this module. What it does not take stays, and is refused.
 fn as_sent(origins: &str) -> String {
     let converted = origins.split(',').map(|origin| {
         let origin = origin.trim();

@@ -10,12 +10,13 @@ use roomcast_core::{
 
 use crate::notify::Notifier;
 
-/// One namespace of the Worker, from anywhere in an application: what a factory is given for
-/// [`mount`](crate::mount), to be kept and awaited in the futures of
+/// Handle of one namespace of the Worker, usable from anywhere in an application: a factory for
+/// [`mount`](crate::mount) is given it, to be kept and awaited in the futures of
 /// [`Context::spawn`](roomcast_core::Context::spawn); see [`NamespaceHandle`].
 ///
-/// What is asked of it is done when it is saved. Another namespace is another object, maybe elsewhere
-/// in the world: asking it takes a request to it, and its object begins with what is asked of it.
+/// A request to the namespace is done when its effects are saved. Another namespace is another
+/// object, maybe elsewhere in the world: asking it takes a request to that object, which begins
+/// with what it is asked.
 pub type Namespace = NamespaceHandle<Objects>;
 
 /// The way to the objects of a Worker, from one of them.
@@ -31,14 +32,14 @@ pub struct Objects {
 pub(crate) type Remote =
     Box<dyn Fn(&str, String) -> Pin<Box<dyn Future<Output = Result<String, String>>>>>;
 
-/// What an object is asked for by its own application, and the way to others.
+/// Requests of an object's own application to the object, and the way to other objects.
 pub(crate) struct Mailbox {
     asks: RefCell<VecDeque<Letter>>,
     notifier: Notifier,
     remote: Remote,
 }
 
-/// What is asked, and where the answer goes.
+/// A request, and the way back for its answer.
 pub(crate) type Letter = (Ask, oneshot::Sender<Result<Answer, AskError>>);
 
 impl Mailbox {
@@ -50,7 +51,7 @@ impl Mailbox {
         })
     }
 
-    /// What is to be done next.
+    /// Takes the request that is to be done next.
     pub(crate) fn take(&self) -> Option<Letter> {
         self.asks.borrow_mut().pop_front()
     }

@@ -1,14 +1,14 @@
 //! Roomcast at the edge: the core in a Cloudflare Durable Object with hibernating WebSockets.
 //!
 //! A namespace is one object, addressed by its name. A request first meets the stateless Worker
-//! (`front`), which answers what concerns no namespace and turns away what may not pass: requests to
-//! objects are billed. The object (`object`) holds the namespace (`namespace`): the hub, and what
-//! carries out its commands on the `platform`.
+//! (`front`), which answers what concerns no namespace and turns away what may not pass: requests
+//! to objects are billed. The object (`object`) holds the namespace (`namespace`): the hub, and
+//! what carries out its commands on the `platform`.
 //!
 //! An object sleeps whenever it can, and may be evicted between any two inputs. So what a hub must
 //! not forget is saved with every input: of each connection in its socket's attachment
-//! (`attachment`), of the namespace in the object's storage (`storage`). What wakes is made of these
-//! (`wake`). Membership is never stored by itself: who has no socket is no member.
+//! (`attachment`), of the namespace in the object's storage (`storage`). What wakes is made of
+//! these (`wake`). Membership is never stored by itself: who has no socket is no member.
 //!
 //! The JavaScript in `shim/` is what the platform calls. It owns the sockets, because handing each
 //! of them a message across the border of WebAssembly would cost more than to send it.

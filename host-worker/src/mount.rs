@@ -27,7 +27,7 @@ impl Gateway for AnyGateway {
 /// With whatever application.
 pub(crate) type AnyApp = App<AnyGateway>;
 
-/// What is mounted.
+/// Applications and room policies that are mounted.
 #[derive(Default)]
 struct Mounted {
     /// By the name of the namespace.
@@ -79,8 +79,8 @@ pub fn mount<G: Gateway + 'static>(namespace: &str, factory: impl Fn(&Namespace)
     assert!(before.is_none(), "`{namespace}` has an application already");
 }
 
-/// Gives every namespace without an application of its own one of these; [`Namespace::name`](Namespace::name) says which
-/// it is for.
+/// Gives every namespace without an application of its own one of these;
+/// [`Namespace::name`](Namespace::name) says which it is for.
 ///
 /// # Panics
 ///
@@ -94,8 +94,8 @@ pub fn mount_others<G: Gateway + 'static>(factory: impl Fn(&Namespace) -> G + 's
     );
 }
 
-/// Says what rooms are like, in all namespaces, where the variable `ROOMCAST_CONFIG` does not: for the
-/// function that starts the module, beside [`mount`].
+/// Says what rooms are like, in all namespaces, where the variable `ROOMCAST_CONFIG` does not: for
+/// the function that starts the module, beside [`mount`].
 ///
 /// ```
 /// use roomcast_core::{Policies, RoomPolicy, policy::HistoryPolicy};
@@ -118,7 +118,7 @@ pub fn room_policies(policies: Policies) {
     assert!(before.is_none(), "there are room policies already");
 }
 
-/// What the code says of rooms.
+/// Room policies that the code sets.
 pub(crate) fn policies_in_code() -> Policies {
     MOUNTED.with_borrow(|mounted| mounted.policies.clone().unwrap_or_default())
 }
@@ -133,7 +133,7 @@ fn boxed<G: Gateway + 'static>(factory: impl Fn(&Namespace) -> G + 'static) -> F
 pub(crate) struct Application(Option<Factory>);
 
 impl Application {
-    /// What is mounted for a namespace.
+    /// Returns the application that is mounted for a namespace.
     pub(crate) fn of(namespace: &str) -> Self {
         Self(MOUNTED.with_borrow(|mounted| {
             let own = mounted.own.get(namespace);

@@ -24,20 +24,19 @@ use crate::{
     wake::{Wake, wake},
 };
 
-/// One namespace.
+/// A namespace, as its object runs it.
 ///
 /// Each input is done in this order: the application and the hub; messages of histories that they
 /// ask for; messages and closes, which the platform holds back until the input is done; the
-/// attachments; the storage. When something cannot
-/// be saved, nothing of the input is sent, and all is made anew of what is saved: as if the input
-/// had never been.
+/// attachments; the storage. When something cannot be saved, nothing of the input is sent, and the
+/// namespace is made anew from the saved state, as if the input had never been.
 #[derive(Debug)]
 pub(crate) struct Namespace<P> {
     platform: P,
     limits: Limits,
     policies: Policies,
     application: Application,
-    /// What the application has of the namespace, and where it asks it something.
+    /// The application's handle of the namespace, and the mailbox of its requests to the namespace.
     handle: Handle,
     mailbox: Rc<Mailbox>,
     /// `None` before it has woken.
@@ -368,12 +367,12 @@ impl<P: Platform> Namespace<P> {
         self.finish(None)
     }
 
-    /// Whether messages are the application's own, without envelopes.
+    /// True when messages are the application's own, without envelopes.
     pub(crate) fn is_raw(&self) -> bool {
         self.app.as_ref().is_some_and(|app| app.gateway().is_raw())
     }
 
-    /// Whether there is an application.
+    /// True when there is an application.
     pub(crate) const fn has_application(&self) -> bool {
         self.application.is_some()
     }

@@ -8,8 +8,8 @@ use std::{
 };
 
 thread_local! {
-    /// What calls each object. An instance of the module has one thread; but a waker has to be one
-    /// that may go to others, and so cannot hold this itself.
+    /// Callbacks of the objects. An instance of the module has one thread; but a waker has to be
+    /// one that may go to other threads, and so cannot hold a callback itself.
     static CALLS: RefCell<BTreeMap<u64, Rc<dyn Fn()>>> = const { RefCell::new(BTreeMap::new()) };
     static NEXT: Cell<u64> = const { Cell::new(0) };
 }

@@ -37,7 +37,7 @@ use crate::{
 pub struct Object {
     namespace: Namespace<Edge>,
     settings: Settings,
-    /// Who is about to be connected.
+    /// Handshake of the client that is about to be connected.
     admitted: Option<Handshake>,
 }
 
@@ -149,13 +149,13 @@ impl Object {
         received.map_err(text)
     }
 
-    /// Whether there is an application.
+    /// True when there is an application.
     #[wasm_bindgen(getter, js_name = hasApplication)]
     pub fn has_application(&self) -> bool {
         self.namespace.has_application()
     }
 
-    /// Whether messages are the application's own; known of a namespace that is awake.
+    /// True when messages are the application's own; known of a namespace that is awake.
     #[wasm_bindgen(getter, js_name = isRaw)]
     pub fn is_raw(&self) -> bool {
         self.namespace.is_raw()
@@ -194,7 +194,7 @@ impl Object {
     }
 }
 
-/// What only an application needs.
+/// Methods that only an application needs.
 #[cfg(feature = "applications")]
 #[wasm_bindgen(js_class = Namespace)]
 impl Object {
@@ -208,7 +208,7 @@ impl Object {
         self.namespace.turn().map_err(text)
     }
 
-    /// What another namespace asks, and the answer.
+    /// Answers a request of another namespace.
     pub fn ask(&mut self, question: &str) -> Result<String, JsValue> {
         let ask = serde_json::from_str(question).map_err(|fault| fault.to_string())?;
         let answer = self.namespace.ask(ask).map_err(text)?;

@@ -1,4 +1,4 @@
-//! What becomes known of a panic, before the module traps.
+//! Log of panics, written before the module traps.
 
 use std::sync::Once;
 

@@ -1,4 +1,4 @@
-//! What a namespace needs of the place where it runs.
+//! Interface of a namespace to the platform that it runs on.
 
 use std::ops::RangeInclusive;
 
@@ -25,7 +25,7 @@ impl Fault {
     }
 }
 
-/// What the storage holds of a namespace.
+/// State of a namespace that the storage holds.
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
     pub(crate) epoch: String,
@@ -36,11 +36,11 @@ pub(crate) struct Saved {
     pub(crate) unreadable: Vec<String>,
     /// How many rows beside them cannot be read: idempotency keys, and rooms without a name.
     pub(crate) damaged: usize,
-    /// What an application keeps; empty when it is nothing.
+    /// State that the application keeps; empty when it keeps nothing.
     pub(crate) application: String,
 }
 
-/// What an input changed that belongs to no connection.
+/// Changes by an input that belong to no connection.
 #[derive(Debug, Default)]
 pub(crate) struct Kept<'a> {
     /// How many histories have begun, when one has.
@@ -50,7 +50,7 @@ pub(crate) struct Kept<'a> {
     /// The state of rooms, with that of each message's; one without a state is forgotten, with its
     /// messages.
     pub(crate) rooms: Vec<(&'a str, Option<RoomState>)>,
-    /// What an application keeps, in place of what it kept before; empty when it is nothing.
+    /// State that the application keeps, in place of the one before; empty when it keeps nothing.
     pub(crate) application: Option<&'a str>,
 }
 
@@ -75,8 +75,9 @@ pub(crate) struct Appended<'a> {
 pub(crate) trait Platform {
     fn now(&self) -> Timestamp;
 
-    /// What makes the platform call [`Namespace::turn`](crate::namespace::Namespace::turn), soon and
-    /// outside of what is being done.
+    /// Returns a callback that makes the platform call
+    /// [`Namespace::turn`](crate::namespace::Namespace::turn), soon and outside of what is being
+    /// done.
     fn call(&self) -> impl Fn() + 'static;
 
     /// The way to other namespaces.
@@ -109,8 +110,8 @@ pub(crate) trait Platform {
     /// The attachments of all open sockets.
     fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault>;
 
-    /// Gives those sockets, in the same order, their slots. One without a slot is told that there
-    /// was a fault, and closed.
+    /// Gives those sockets, in the same order, their slots. A socket without a slot is told that
+    /// there was a fault, and closed.
     fn assign(&mut self, slots: &[Option<usize>]);
 
     /// Takes the socket that is being opened, with its first attachment.
@@ -129,14 +130,14 @@ pub(crate) trait Platform {
     /// Takes back what the input wrote to attachments and wants sent and closed: it failed.
     fn undo(&mut self);
 
-    /// Work for a connection began, and the object must not sleep before its end. Should the namespace
-    /// be made anew first, the work is lost, and the connection is sent what is `lost`.
+    /// Work for a connection began, and the object must not sleep before its end. Should the
+    /// namespace be made anew first, the work is lost, and the connection is sent what is `lost`.
     fn work_began(&mut self, id: u32, slot: usize, lost: Option<&str>);
 
     /// Work ended.
     fn work_ended(&mut self, id: u32);
 
-    /// Whether messages of a connection wait for its work. They would be lost with it, and the
+    /// Sets whether messages of a connection wait for its work. They would be lost with it, and the
     /// connection closed.
     fn wait(&mut self, slot: usize, waits: bool);
 
@@ -150,7 +151,7 @@ pub(crate) trait Platform {
 /// Attachments to be written together.
 #[derive(Debug, Default)]
 pub(crate) struct Attachments {
-    /// Whose they are.
+    /// Slots of the connections that they belong to.
     pub(crate) slots: Vec<u32>,
     /// Their lengths; [`NONE`](Self::NONE) takes the attachment away.
     pub(crate) lengths: Vec<u32>,

@@ -1,4 +1,4 @@
-//! What the Worker is told by its variables and secrets.
+//! Settings of the Worker, from its variables and secrets.
 
 use roomcast_core::{Limits, Policies};
 use roomcast_http::{
@@ -24,7 +24,7 @@ const KEPT_BYTES_MAX: usize = 1_400_000;
 pub(crate) struct Settings {
     pub(crate) access: Access,
     pub(crate) limits: Limits,
-    /// What rooms are like; default no policies.
+    /// Policies of rooms; default none.
     pub(crate) policies: Policies,
     /// Bytes of an API request's body.
     pub(crate) body_bytes_max: usize,
@@ -32,8 +32,9 @@ pub(crate) struct Settings {
     pub(crate) body_time_ms: u32,
     /// Bytes that are sent to a connection between two signs of life from it; default any number.
     ///
-    /// The platform queues without a bound and does not say how much. Who answers must have read,
-    /// more or less; but many clients have nothing to say, and would be closed for listening.
+    /// The platform queues without a bound and does not say how much. A client that answers must
+    /// have read, more or less; but many clients have nothing to say, and would be closed for
+    /// listening.
     pub(crate) outbox_bytes_max: Option<usize>,
 }
 

@@ -9,7 +9,7 @@ extern "C" {
     #[derive(Debug, Clone)]
     pub type Sockets;
 
-    /// The attachments of the open sockets, byte arrays; who has none has `undefined`.
+    /// The attachments of the open sockets, byte arrays; `undefined` for a socket that has none.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn attachments(this: &Sockets) -> Result<Array, JsValue>;
 
@@ -55,7 +55,7 @@ extern "C" {
     #[wasm_bindgen(method, js_name = workEnded)]
     pub(crate) fn work_ended(this: &Sockets, id: u32);
 
-    /// Whether messages of a connection wait for its work.
+    /// Sets whether messages of a connection wait for its work.
     #[wasm_bindgen(method)]
     pub(crate) fn wait(this: &Sockets, slot: u32, waits: bool);
 
@@ -80,7 +80,7 @@ extern "C" {
     pub(crate) fn wake_at(this: &Sockets, at: f64);
 }
 
-/// What [`Sockets::assign`] closes.
+/// Slot of a socket that [`Sockets::assign`] closes.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
 /// The bytes of an attachment; none when there are none.

@@ -1,5 +1,5 @@
-//! What the object's storage holds: the epoch, the next serial number, idempotency keys, rooms with
-//! their histories, what an application keeps.
+//! Storage of the object: the epoch, the next serial number, idempotency keys, rooms with their
+//! histories, and the state that an application keeps.
 
 use std::ops::RangeInclusive;
 
@@ -52,8 +52,9 @@ pub(crate) struct Storage {
     sql: Sql,
     /// A new one for a namespace that was never saved.
     epoch: String,
-    /// Whether the tables are there, and that of the application.
+    /// True when the tables are there.
     made: bool,
+    /// True when the table of the application is there.
     application_made: bool,
     rooms: Rooms,
 }
@@ -98,7 +99,7 @@ impl Storage {
         }
     }
 
-    /// What was saved, without keys that have expired at `now`.
+    /// Loads the saved state, without keys that have expired at `now`.
     pub(crate) fn load(&mut self, now: Timestamp) -> Result<Saved, Fault> {
         if let Some(saved) = self.read(now)? {
             self.epoch.clone_from(&saved.epoch);
@@ -143,7 +144,8 @@ impl Storage {
         }
         let application = kept.pop().map(|row| row.state).unwrap_or_default();
         let loaded = self.rooms.load(&self.sql, has("rooms"))?;
-        // Without their number the histories_opened of histories might come again: they count in a new epoch.
+        // When the number of histories opened is lost, a history might get a number a second time:
+        // the namespace then counts in a new epoch.
         let epoch = match self.rooms.is_renewed() {
             true => self.epoch.clone(),
             false => row.epoch,
@@ -187,8 +189,8 @@ impl Storage {
         self.sql.write(SURPLUS, vec![number(keys_max as u64)])
     }
 
-    /// Writes what belongs to no connection. More than one statement, unless there are no rooms: it is
-    /// for the caller to take all of them back when one fails.
+    /// Writes what belongs to no connection. More than one statement, unless there are no rooms: it
+    /// is for the caller to take all of them back when one fails.
     pub(crate) fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
         if !kept.rooms.is_empty() {
             self.make()?;

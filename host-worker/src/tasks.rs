@@ -93,7 +93,7 @@ impl Tasks {
         }
     }
 
-    /// Whether one can go on.
+    /// True when a task can go on.
     pub(crate) fn is_ready(&self) -> bool {
         !self.ready.tokens().is_empty()
     }

@@ -24,8 +24,8 @@ pub(crate) struct Wake {
     pub(crate) unfit: Vec<String>,
 }
 
-/// Restores a namespace, each time with a new gateway. An attachment that contradicts the rest costs
-/// its own connection, the state of a room its own history, and nobody else's.
+/// Restores a namespace, each time with a new gateway. An attachment that contradicts the rest
+/// costs its own connection, the state of a room its own history, and nobody else's.
 ///
 /// Work: everything there is, thrice when something contradicts.
 ///

@@ -1,4 +1,4 @@
-//! Who may use the API and connect, and to which namespaces.
+//! Rules of access: who may use the API, who may connect, and to which namespaces.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -10,8 +10,9 @@ use super::{
 };
 use crate::settings::SettingError;
 
-/// Who may use the API and connect, and to which namespaces. The default has no key, no list of
-/// origins and any namespace, the page and the metrics.
+/// Rules of access: who may use the API, who may connect, and to which namespaces. By default there
+/// is no key and no list of origins, any namespace is allowed, and the page and the metrics are
+/// served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Access {
@@ -103,11 +104,11 @@ impl Access {
         is_loopback_host(host) || self.allow_hosts.iter().any(|rule| rule.allows(host))
     }
 
-    /// Whether a request may open a WebSocket in a namespace, given by its name.
+    /// Checks that a request may open a WebSocket in a namespace, given by its name.
     ///
     /// # Errors
     ///
-    /// Why it may not.
+    /// The reason why the request may not open it.
     pub fn admit<H: Headers>(
         &self,
         request: &Request<'_, H>,
@@ -137,7 +138,8 @@ impl Access {
         self.check_namespace(namespace)
     }
 
-    /// Whether a text is the name of a namespace, and listed where there is a list.
+    /// True when a text is the name of a namespace, and is in the list of namespaces if there is
+    /// one.
     pub fn has_namespace(&self, name: &str) -> bool {
         is_namespace(name)
             && self
@@ -153,7 +155,7 @@ impl Access {
     }
 }
 
-/// Whether a text is a namespace name: 1 to 64 of `A-Z a-z 0-9 _ -`.
+/// True when a text is a namespace name: 1 to 64 of `A-Z a-z 0-9 _ -`.
 pub fn is_namespace(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name

@@ -21,7 +21,7 @@ use roomcast_core::{CloseCode, ConnId, Limits, RoomName, ask::Ask};
 pub(super) const KEY_BYTES_MAX: usize = 128;
 /// Entries of one page of a list.
 pub(super) const PAGE_MAX: usize = 1000;
-/// What a close frame has room for beside the code: RFC 6455, section 5.5.
+/// Bytes that a close frame has room for beside the code: RFC 6455, section 5.5.
 pub(super) const REASON_BYTES_MAX: usize = 123;
 
 /// A request of the API that is understood, as far as its head goes.

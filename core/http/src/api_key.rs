@@ -15,7 +15,7 @@ impl ApiKey {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
-    /// Whether a text is this key; takes the same time for every text of one length.
+    /// True when a text is this key; takes the same time for every text of one length.
     pub(super) fn matches(&self, text: &str) -> bool {
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         self.0.ct_eq(&digest).into()

@@ -15,8 +15,8 @@ use super::{
 /// A host name under which a server on loopback may be asked: `chat.example`, or with one wildcard
 /// for whole labels, `*.chat.example`. With any port.
 ///
-/// Read as the address bar of a browser reads it. A dot at the end makes no difference, and an address
-/// is one in any spelling that browsers send.
+/// Read as the address bar of a browser reads it. A dot at the end makes no difference, and an
+/// address is one in any spelling that browsers send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRule {
     /// A name has no dot at its end.

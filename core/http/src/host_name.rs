@@ -21,7 +21,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The text that says what is wrong with the host.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("its host is missing".to_owned());
@@ -92,8 +92,8 @@ fn is_number(label: &str) -> bool {
     digits(label) || label.strip_prefix("0x").is_some_and(hexadecimal)
 }
 
-/// The IPv4 address that a host in lower case is to a browser: one to four numbers in decimal, octal
-/// or hexadecimal, of which the last one fills what is left.
+/// The IPv4 address that a host in lower case is to a browser: one to four numbers in decimal,
+/// octal or hexadecimal, of which the last one fills what is left.
 fn ipv4(host: &str) -> Option<Ipv4Addr> {
     let number = |text: &str| match text.strip_prefix("0x") {
         Some("") => Some(0),
@@ -183,8 +183,8 @@ pub(super) fn is_loopback_host(host: &str) -> bool {
     name == "localhost" || labels.is_some_and(|labels| labels.split('.').all(is_label))
 }
 
-/// True for a host name that looks as if a proxy had put it there: loopback, a private address, or a name
-/// of one label, as upstreams in the files of proxies have.
+/// True for a host name that looks as if a proxy had put it there: loopback, a private address, or
+/// a name of one label, as upstreams in the files of proxies have.
 pub(super) fn is_upstream_host(host: &str) -> bool {
     match address(host) {
         Some(IpAddr::V4(address)) => address.is_loopback() || address.is_private(),

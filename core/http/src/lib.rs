@@ -1,12 +1,12 @@
-//! What every host answers over HTTP: the page, health, the API, and who may open a WebSocket.
+//! HTTP rules that all hosts share: the page, health, the API, and who may open a WebSocket.
 //!
 //! Like the core it does no I/O. A host turns what arrived into a [`Request`], and goes on
 //! by its [`Route`], which [`Access::route`] gives:
 //!
 //! 1. [`Route::Page`], [`Route::Health`], [`Route::Ready`], [`Route::Metrics`],
 //!    [`Route::Options`]: answers of [`Response`].
-//! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`]. Who may not connect is told so
-//!    through the open socket when [`Upgrade::refuse_in_band`].
+//! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`]. A client that may not connect
+//!    is told so through the open socket when [`Upgrade::refuse_in_band`].
 //! 3. [`Route::Api`]: [`Access::authorize`], then [`ApiRequest::read`]. A [`SendHead`] still needs
 //!    the body. The [`ApiCall`] may travel to where its namespace is, and is run
 //!    there; the [`Answer`] becomes a [`Response`].

@@ -19,7 +19,7 @@ pub struct OriginRule {
     scheme: String,
     /// As browsers send it, with its port when it is not the scheme's own.
     authority: String,
-    /// Whether any labels may stand before the authority.
+    /// True when any labels may stand before the authority.
     subdomains: bool,
 }
 
@@ -33,7 +33,8 @@ const EXPECTED: &str = "an origin is a scheme, a host and maybe a port, like htt
 /// A rule as an operator may write it, in the form in which browsers send origins.
 ///
 /// Blanks and line ends around it, a `/` at its end, upper case, zeros before the port, letters
-/// beyond ASCII and other spellings of an address mean what they mean in the address bar of a browser.
+/// beyond ASCII and other spellings of an address mean what they mean in the address bar of a
+/// browser.
 impl FromStr for OriginRule {
     type Err = OriginRuleError;
 
@@ -179,10 +180,11 @@ pub(super) fn split(origin: &str) -> Option<(String, String)> {
     Some((scheme.to_owned(), authority.to_owned()))
 }
 
-/// Whether a request from this origin may connect. No origin at all is no browser, and passes.
+/// True when a request from this origin may connect. A request without an origin comes from no
+/// browser, and may connect.
 ///
-/// A page of the server itself passes; so does any page of this machine to a server on this
-/// machine, for local work. Everything else, `null` included, must be listed.
+/// A page of the server itself may connect; so may any page of this machine to a server on this
+/// machine, for local work. Every other origin, `null` included, must be listed.
 pub(super) fn may_connect(
     origin: Option<&str>,
     host: &str,

@@ -2,10 +2,11 @@
 
 use super::Response;
 
-/// One file that loads nothing.
+/// The page: a single file that loads nothing.
 const PAGE: &str = include_str!("../page/index.html");
 
-/// What the page shows comes from anywhere, and must not run.
+/// Content security policy of the page: the data that it shows comes from anywhere, and must not
+/// run.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
     img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";

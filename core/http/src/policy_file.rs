@@ -161,7 +161,8 @@ const LISTS: [&str; 2] = ["api_keys", "allow_origins"];
 pub(crate) const LIST: &str =
     "it must be a list of texts, in quotes and brackets, separated by commas";
 
-/// Keys that a file may have. Any other word in it may be a secret in the wrong place, and is not told.
+/// Keys that a file may have. Any other word in it may be a secret in the wrong place, and is not
+/// told.
 const KEYS: [&str; 14] = [
     "api_keys",
     "allow_origins",

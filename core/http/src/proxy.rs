@@ -89,9 +89,9 @@ impl<H: Headers> Request<'_, H> {
     /// The sign by which the request shows that a proxy passed it on: the name of a header field,
     /// in lower case, or `HTTP/1.0`, which proxies speak and programs of this century do not.
     ///
-    /// Any name counts that holds `forwarded`, that carries the address of a visitor, or that one of
-    /// the well-known proxies and networks of them adds. At `/healthz` and `/readyz` only a header
-    /// field is a sign: monitors ask there in HTTP/1.0.
+    /// Any name counts that holds `forwarded`, that carries the address of a visitor, or that one
+    /// of the well-known proxies and networks of them adds. At `/healthz` and `/readyz` only a
+    /// header field is a sign: monitors ask there in HTTP/1.0.
     ///
     /// A proxy that speaks HTTP/1.1 and adds no header field shows nothing.
     pub fn proxy_sign(&self) -> Option<Cow<'_, str>> {
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(sign("/", false, &some).as_deref(), Some("x-forwarded-for"));
     }
 
-    /// What browsers and programs send by themselves.
+    /// Header fields that browsers and programs send by themselves are no sign of a proxy.
     #[test]
     fn a_program_that_asks_itself_is_no_proxy() {
         for name in [

@@ -13,11 +13,12 @@ pub struct Request<'a, H> {
     pub query: &'a str,
     /// The header fields.
     pub headers: H,
-    /// Whether the peer is a program on the host's own machine. At the edge none is.
+    /// True when the peer is a program on the host's own machine. At the edge no peer is.
     pub local: bool,
-    /// True when only programs on the host's own machine reach the address that the host listens on.
+    /// True when only programs on the host's own machine reach the address that the host listens
+    /// on.
     pub loopback_listener: bool,
-    /// True when it came in HTTP/1.0.
+    /// True when the request came in HTTP/1.0.
     pub http_1_0: bool,
 }
 
@@ -41,7 +42,7 @@ impl<H: Headers> Request<'_, H> {
         Some(if is_text(&value) { value } else { "?".into() })
     }
 
-    /// Whether a field that is a list, separated by commas, has such an item.
+    /// True when a field that is a list, separated by commas, has such an item.
     pub fn lists(&self, name: &'static str, item: impl Fn(&str) -> bool) -> bool {
         self.headers
             .values(name)
@@ -49,7 +50,7 @@ impl<H: Headers> Request<'_, H> {
     }
 }
 
-/// Whether a value is visible ASCII.
+/// True when a value is visible ASCII.
 pub(super) fn is_text(value: &str) -> bool {
     value
         .bytes()

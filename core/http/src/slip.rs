@@ -45,7 +45,7 @@ pub(super) fn hosts(text: &str) -> Vec<String> {
     })
 }
 
-/// What each entry of a list means, when all of them mean something.
+/// Returns the meaning of each entry of a list; nothing when any entry has no meaning.
 fn each(text: &str, meant: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let text = unwrapped(text);
     let separates = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|');
@@ -109,7 +109,7 @@ pub(super) fn is_scheme(scheme: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// What is read out of a text that is nearly the URL of a host.
+/// Parts that are read out of a text that is nearly the URL of a host.
 struct Parts {
     scheme: Option<String>,
     subdomains: bool,

@@ -6,14 +6,14 @@ use super::{Headers, Problem, Request, route::READ};
 /// [`Upgrade::welcome`].
 pub const SUBPROTOCOL: &str = "roomcast.v1";
 
-/// What a client asks for with its upgrade.
+/// Wishes of a client that it states in its upgrade request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Upgrade {
-    /// Whether it offers [`SUBPROTOCOL`], and so is greeted with `$welcome`.
+    /// True when the client offers [`SUBPROTOCOL`], and so is greeted with `$welcome`.
     pub welcome: bool,
-    /// Whether it wants to be told through the open socket that it may not connect, as a browser
-    /// does, which cannot see an HTTP status.
+    /// True when the client asks that a refusal to connect is sent through the open socket.
+    /// Browsers ask so, because they cannot see an HTTP status.
     pub refuse_in_band: bool,
 }
 

@@ -390,7 +390,7 @@ impl Client {
         }
     }
 
-    /// Why it has ended.
+    /// Returns the fault with which the connection has ended.
     fn fault(&self, fault: Option<io::Error>, protocol: Option<&str>) -> Fault {
         if self.upgraded {
             let text = fault.map_or("the server ended it".to_owned(), |fault| fault.to_string());

@@ -27,15 +27,16 @@ impl ConfigPath {
     ///
     /// # Errors
     ///
-    /// One line: the file, the line in it, the key and what to change.
+    /// A text of one line: the file, the line in it, the key and what to change.
     pub(super) fn read(&self, flags: &Access) -> Result<Reload, String> {
         let text = fs::read_to_string(&self.0).map_err(|fault| self.unreadable(&fault))?;
         self.parse(&text, flags)
     }
 
-    /// Reads the file again, on another thread and within a time limit; `None` when it is no regular
-    /// file: a pipe gives what is in it once. `policies` says whether there are some in force: a file
-    /// that is empty is more likely one that is being written than one that takes them away.
+    /// Reads the file again, on another thread and within a time limit; `None` when it is no
+    /// regular file: a pipe gives what is in it once. `policies` says whether there are some in
+    /// force: a file that is empty is more likely one that is being written than one that takes
+    /// them away.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ const OTHERS: [&str; 4] = [
 ];
 /// Settings that let more people in. None of them is named on a guess.
 const OPENING: [&str; 2] = ["INSECURE", "KEYLESS_API"];
-/// What reads a port.
+/// The settings that take a port, as a hint names them.
 const PORT: &str = "PORT, or ROOMCAST_LISTEN (--listen),";
 
 /// Words that other programs have for a setting, without underlines, and the setting.
@@ -117,8 +117,8 @@ pub(super) struct Stray {
     pub(super) nearest: Option<String>,
 }
 
-/// The variables that a server does not read, though they look like settings of it, out of all that are
-/// set, by name and value.
+/// The variables that a server does not read, though they look like settings of it, out of all that
+/// are set, by name and value.
 pub(super) fn strays(set: impl Iterator<Item = (String, String)>) -> Vec<Stray> {
     let known = read_by(|command| command == "serve");
     let of_other_commands = read_by(|command| command != "serve");
@@ -135,7 +135,8 @@ pub(super) fn strays(set: impl Iterator<Item = (String, String)>) -> Vec<Stray> 
             "PORT" | "HTTP_PORT" => Some(PORT.to_owned()),
             bare => nearest(bare, prefixed, &known),
         };
-        // The other commands may be used from the same shell, and other programs have names as well.
+        // The other commands may be used from the same shell, and other programs have names as
+        // well.
         if nearest.is_some() || (prefixed && !of_other_commands.contains(&name)) {
             strays.push(Stray { name, nearest });
         }
@@ -183,8 +184,8 @@ fn variables(command: &Command) -> Vec<String> {
         .collect()
 }
 
-/// True when Kubernetes or Docker sets it, for a service or a container that is called `roomcast`. Their
-/// `ROOMCAST_PORT` is an address; a number is somebody's slip.
+/// True when Kubernetes or Docker sets it, for a service or a container that is called `roomcast`.
+/// Their `ROOMCAST_PORT` is an address; a number is somebody's slip.
 fn is_of_a_cluster(name: &str, value: &str) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or_default();
     let value = value.trim();
@@ -322,7 +323,7 @@ mod tests {
         }
     }
 
-    /// Who sets a secret wants to let fewer in.
+    /// A user who sets a secret wants to let fewer people in.
     #[test]
     fn what_opens_a_server_is_never_guessed() {
         for name in [

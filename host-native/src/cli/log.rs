@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Standard error, written by a thread of its own.
 ///
-/// A log that cannot be written, or that nobody reads, costs its lines and nothing else: no thread of
-/// the server waits for it, and no fault of it ends one.
+/// A log that cannot be written, or that nobody reads, costs its lines and nothing else: no thread
+/// of the server waits for it, and no fault of it ends one.
 #[derive(Debug, Clone)]
 pub(super) struct Log {
     orders: SyncSender<Order>,

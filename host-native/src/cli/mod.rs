@@ -79,7 +79,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// What [`explain`] prints.
+    /// The error that [`explain`] prints.
     pub(crate) fn read<I>(arguments: I) -> Result<Self, clap::Error>
     where
         I: IntoIterator<Item: Into<std::ffi::OsString> + Clone>,

@@ -59,8 +59,8 @@ pub(crate) struct ReplayArgs {
     /// The journal: its folder, or files of it in their order; `-` is standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Print only the frames that were sent to this connection, one per line and nothing else; ids are
-    /// given out per namespace, so add --namespace when the journal has several
+    /// Print only the frames that were sent to this connection, one per line and nothing else; ids
+    /// are given out per namespace, so add --namespace when the journal has several
     #[arg(long, value_name = "ID")]
     conn: Option<ConnId>,
     /// Print only what this namespace did
@@ -69,7 +69,8 @@ pub(crate) struct ReplayArgs {
     /// Print only what is about this room
     #[arg(long)]
     room: Option<String>,
-    /// Print only from this time on: like 2026-07-13T10:15:00Z, or milliseconds of `at` in the journal
+    /// Print only from this time on: like 2026-07-13T10:15:00Z, or milliseconds of `at` in the
+    /// journal
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
     /// Print only before this time

@@ -1,4 +1,5 @@
-//! Remarks on standard error. Nobody may be there to take them: then they are lost, and nothing else.
+//! Remarks on standard error. Nobody may be there to take them: then they are lost, and nothing
+//! else.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -26,8 +27,8 @@ pub(super) fn line(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Has panics said in the same way: a thread whose panic is caught must not wait for the reader of what
-/// is said about it.
+/// Has panics said in the same way: a thread whose panic is caught must not wait for the reader of
+/// what is said about it.
 pub(crate) fn panics() {
     panic::set_hook(Box::new(|panic| {
         let (thread, trace) = (thread::current(), Backtrace::capture());
@@ -45,8 +46,8 @@ pub(crate) fn panics() {
     }));
 }
 
-/// Prints the result of a command on standard output. A reader that has gone, as in `| head`, has seen
-/// enough.
+/// Prints the result of a command on standard output. A reader that has gone, as in `| head`, has
+/// seen enough.
 ///
 /// # Errors
 ///

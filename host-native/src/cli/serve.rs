@@ -110,8 +110,8 @@ fn platform_port(port: Option<&str>) -> Result<Option<u16>, &'static str> {
     }
 }
 
-/// Listens on the port that a platform gives. Such a platform comes from outside: all addresses, but not
-/// where nobody said who may come in.
+/// Listens on the port that a platform gives. Such a platform comes from outside: all addresses,
+/// but not where nobody said who may come in.
 fn port_address(settings: &Settings, port: u16) -> SocketAddr {
     let guarded = settings.insecure || !settings.access.api_keys.is_empty();
     let address = if guarded {
@@ -180,8 +180,8 @@ fn serve(
     })
 }
 
-/// A runtime, and the signals that have the file of `--config` read again. From the first of these values
-/// on they do not end the process.
+/// A runtime, and the signals that have the file of `--config` read again. From the first of these
+/// values on they do not end the process.
 #[derive(Debug)]
 pub(crate) struct Hangups(Runtime, Signal);
 

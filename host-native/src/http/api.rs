@@ -53,8 +53,8 @@ async fn whole(shard: &Shard, body: &mut Incoming) -> Result<Bytes, Problem> {
     }
 }
 
-/// Runs a call where its namespace is at home. What the queues of distant sockets hold is then asked
-/// of their shards.
+/// Runs a call where its namespace is at home. What the queues of distant sockets hold is then
+/// asked of their shards.
 async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     let name: Arc<str> = call.namespace().into();
     let home = shard.home_of(&name);
@@ -79,8 +79,8 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     Ok(answer.into())
 }
 
-/// Says what the queues of the connections in an answer hold, as far as they are on this shard; gives
-/// the others, by shard, with the keys of their sockets.
+/// Says what the queues of the connections in an answer hold, as far as they are on this shard;
+/// gives the others, by shard, with the keys of their sockets.
 fn queues(reached: &Reached<'_>, answer: &mut Answer) -> BTreeMap<usize, Vec<(ConnId, u32)>> {
     let mut remote: BTreeMap<_, Vec<_>> = BTreeMap::new();
     let Reached::AtHome { namespace, .. } = reached else {

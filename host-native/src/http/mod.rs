@@ -82,7 +82,8 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
     let last = match guard.passed() {
         Some(Asking::Head) => TIMEOUT,
         Some(Asking::Idle) if begun => TIMEOUT,
-        // An idle connection ends without a word: whoever asks just now would take it for the answer.
+        // An idle connection ends without a word: whoever asks just now would take it for the
+        // answer.
         Some(Asking::Idle) => b"",
         None if begun && result.is_err_and(|fault| fault.is_incomplete_message()) => INCOMPLETE,
         None => b"",
@@ -93,7 +94,8 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
 }
 
 /// Ends a connection, so that its peer sees all that was written to it: a connection that is closed
-/// with something unread in it is reset, and the peer then loses the answer that it has not read yet.
+/// with something unread in it is reset, and the peer then loses the answer that it has not read
+/// yet.
 async fn part(mut stream: TcpStream, last: &[u8], body_bytes_max: usize) -> io::Result<()> {
     stream.write_all(last).await?;
     stream.shutdown().await?;
@@ -180,8 +182,8 @@ fn take(shard: &Shard, request: &Head, mut body: Incoming, in_work: InWork) {
 }
 
 fn route<'a>(request: &'a Head, peer: Peer, access: &Access) -> Result<Route<'a>, Problem> {
-    // Of several, nobody could say which one the rules below are about. Health checks in HTTP/1.0 have
-    // none.
+    // Of several, nobody could say which one the rules below are about. Health checks in HTTP/1.0
+    // have none.
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
         return Err(Problem::OneHost);

@@ -16,7 +16,8 @@ use super::pace::{Asking, Pace};
 use crate::patience::Wait;
 
 /// Fails when a write waits for longer than allowed: a peer that asks and never reads would
-/// otherwise keep its connection, and what was written to it, for good. Reads fail as [`Pace`] says.
+/// otherwise keep its connection, and what was written to it, for good. Reads fail as [`Pace`]
+/// says.
 ///
 /// It does not end the stream by itself: there may be last words to say.
 ///

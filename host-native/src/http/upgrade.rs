@@ -87,7 +87,7 @@ fn is_key(key: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// Whether the request may connect; gives its place, and what the application says of it.
+/// Checks that the request may connect; gives its permit, and the admission by the application.
 async fn admit(
     shard: &Rc<Shard>,
     peer: Peer,

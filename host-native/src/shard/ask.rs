@@ -1,4 +1,4 @@
-//! What is asked of a namespace from outside of its connections.
+//! Requests to a namespace from outside of its connections.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -17,7 +17,7 @@ pub(crate) enum Reached<'a> {
         shard: &'a Shard,
         namespace: Rc<Hosted>,
     },
-    /// One that nobody is in: it is as if it were empty.
+    /// A namespace that nobody is in: it is as if it were empty.
     Nobody { shard: &'a Shard, app: Box<App<()>> },
 }
 
@@ -38,7 +38,7 @@ impl Asked for Reached<'_> {
 }
 
 impl Shard {
-    /// Finds the namespace that is asked, and begins it if it has to remember what is asked.
+    /// Finds the namespace of a request, and begins it if it has to remember the request.
     pub(crate) fn reach(&self, name: &Arc<str>, ask: &Ask) -> Result<Reached<'_>, AskError> {
         let found = if ask.is_remembered(&self.policies()) {
             Some(self.open_namespace(name)?)
@@ -57,7 +57,7 @@ impl Shard {
         })
     }
 
-    /// Does what is asked of a namespace that is at home here.
+    /// Runs a request to a namespace that is at home here.
     pub(super) fn ask(&self, name: &Arc<str>, ask: &Ask) -> Result<Answer, AskError> {
         ask.run(self.now(), &mut self.reach(name, ask)?)
     }

@@ -35,7 +35,7 @@ impl Batch {
         if self.is_empty() { 0 } else { self.to.len() }
     }
 
-    /// Whether this connection is among the recipients. Work: logarithmic in them.
+    /// True when this connection is among the recipients. Work: logarithmic in them.
     pub(crate) fn reaches(&self, conn: ConnId) -> bool {
         !self.is_empty() && self.to.binary_search(&conn).is_ok()
     }
@@ -61,8 +61,8 @@ impl Batch {
     /// Ends: the recipients, the buffer that all of them share, how many frames it holds, and how
     /// they may be dropped.
     ///
-    /// No two runs share a buffer: a queue counts what it holds, and a few bytes in it must not keep
-    /// the buffer of a busy room alive.
+    /// No two runs share a buffer: a queue counts what it holds, and a few bytes in it must not
+    /// keep the buffer of a busy room alive.
     pub(crate) fn end(&mut self) -> (Vec<ConnId>, Bytes, u32, Tag) {
         let frames = mem::take(&mut self.frames);
         let to = mem::take(&mut self.to);
@@ -108,7 +108,7 @@ mod tests {
         assert!(batch.is_empty() && !batch.reaches(both[0]));
     }
 
-    /// What a slow reader holds of a batch is all that it holds.
+    /// A slow reader holds the bytes of its batch, and no more memory than that.
     #[test]
     fn runs_share_no_buffer() {
         let both = ids(&["1", "2"]);

@@ -1,8 +1,8 @@
 //! The cork: what one connection's input makes the hub say to that same connection.
 //!
-//! It saves a write, and a queue entry, for every reply but the first of a turn. The order that must
-//! be kept is the connection's own: whatever else is queued for it while replies are held back goes
-//! behind them.
+//! It saves a write, and a queue entry, for every reply but the first of a turn. The order that
+//! must be kept is the connection's own: whatever else is queued for it while replies are held back
+//! goes behind them.
 
 use std::{mem, rc::Rc};
 
@@ -22,15 +22,15 @@ pub(super) struct Cork {
     key: Option<u32>,
     bytes: Vec<u8>,
     frames: u32,
-    /// Whether there is a message among them, and not only answers.
+    /// True when there is a message among the replies, and not only answers.
     messages: bool,
 }
 
 /// A cork this full goes to the queue, where it counts against the limit.
 const CORK_BYTES_MAX: usize = 64 * 1024;
 impl Shard {
-    /// Holds replies to this socket back while its input is processed. Then they leave: in one write of
-    /// their own when nothing waits before them.
+    /// Holds replies to this socket back while its input is processed. Then they leave: in one
+    /// write of their own when nothing waits before them.
     pub(crate) fn while_corked<R>(
         &self,
         socket: &Rc<Socket>,

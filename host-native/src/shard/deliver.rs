@@ -7,8 +7,8 @@ use roomcast_core::{Applied, Input};
 use super::{Hosted, Shard};
 
 impl Hosted {
-    /// Puts an input in. Of a send it says what became of it: the queues are looked at, not only the
-    /// rooms.
+    /// Puts an input in. Of a send it says what became of it: the queues are looked at, not only
+    /// the rooms.
     #[allow(clippy::wildcard_enum_match_arm)] // only sends reach queues
     pub(crate) fn give(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) -> Applied {
         let key = match input {

@@ -1,8 +1,9 @@
 //! Writing to the store: once a turn, before anything that depends on it leaves the shard.
 //!
 //! What a turn changes in histories is gathered in a batch. It is committed when the turn ends, and
-//! before any write that does not wait for that. Answers of the API wait for it too. So a turn costs
-//! one commit, whatever its number of messages, and nobody has seen what a crash can take back.
+//! before any write that does not wait for that. Answers of the API wait for it too. So a turn
+//! costs one commit, whatever its number of messages, and nobody has seen what a crash can take
+//! back.
 //!
 //! The thread waits for the commit, as Redis does for its append-only file: without a sync that is
 //! some tens of microseconds, and with one everything that comes meanwhile shares the next.
@@ -20,7 +21,7 @@ use tokio::sync::{Notify, oneshot};
 use super::Shard;
 use crate::store::{Batch, StoreError};
 
-/// What waits for the store.
+/// Changes that wait for the store, and callbacks that wait for the commit.
 #[derive(Debug, Default)]
 pub(super) struct Durable {
     batch: RefCell<Batch>,
@@ -30,7 +31,7 @@ pub(super) struct Durable {
     failure: Notify,
 }
 
-/// What is done once the batch is committed; dropped when that fails.
+/// Callback that runs once the batch is committed; dropped when the commit fails.
 struct Waiter(Box<dyn FnOnce()>);
 
 impl fmt::Debug for Waiter {
@@ -48,7 +49,7 @@ impl Shard {
         }
     }
 
-    /// Whether there is something that must be committed before anything leaves.
+    /// True when there is nothing that must be committed before anything leaves.
     pub(crate) fn is_committed(&self) -> bool {
         self.durable.batch.borrow().is_empty()
     }

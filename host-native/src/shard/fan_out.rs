@@ -26,7 +26,7 @@ pub(super) struct FanOut {
     /// By slot of the connection's id.
     members: Vec<Option<Member>>,
     batch: Batch,
-    /// Whose queue passed its limit while commands were carried out.
+    /// Connections whose queue passed its limit while commands were carried out.
     overflowed: Vec<ConnId>,
 }
 
@@ -96,8 +96,8 @@ impl FanOut {
                         self.note(conn, &pushed);
                     }
                 }
-                // This host does not sleep. What is to be kept was seen to before, and all that was kept
-                // was given back when the namespace began.
+                // This host does not sleep. What is to be kept was seen to before, and all that was
+                // kept was given back when the namespace began.
                 Command::Persist { .. }
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }

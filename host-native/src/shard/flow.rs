@@ -1,6 +1,6 @@
-//! What may be under way between shards.
+//! Flow control between shards: limits on the mail that may be under way.
 //!
-//! A shard that is given more than it gets done must slow down those who give, or its mail would
+//! A shard that is given more than it gets done must slow down the senders, or its mail would
 //! fill the memory: the limits on rates and queues act where the mail is read. So both kinds of
 //! mail that clients cause are counted until they are dealt with. Past a limit a shard reads no
 //! sockets; TCP passes that on to the clients.
@@ -22,10 +22,11 @@ use super::{Mail, Shard};
 const MESSAGES_MAX: usize = 1 << 20;
 /// Bytes of frames under way to one shard; a buffer for many sockets counts once.
 const FRAMES_MAX: usize = 8 << 20;
-/// What a piece of mail costs beside its content: itself, and what its buffers need to be found again.
+/// Bytes that a piece of mail costs beside its content: itself, and what its buffers need to be
+/// found again.
 const OVERHEAD: usize = size_of::<Mail>() + 64;
 
-/// One shard's account with another.
+/// Account of one shard with another.
 #[derive(Debug, Default)]
 struct Account {
     messages_out: Cell<usize>,
@@ -74,7 +75,7 @@ impl Flow {
     }
 }
 
-/// What a piece of mail counts.
+/// Bytes that a piece of mail counts for.
 #[allow(clippy::wildcard_enum_match_arm)] // other inputs are small
 pub(super) fn cost(mail: &Mail) -> usize {
     match mail {
@@ -92,8 +93,8 @@ pub(super) fn cost(mail: &Mail) -> usize {
 }
 
 impl Shard {
-    /// Whether a connection must not be read, because its namespace's home or those who get its
-    /// messages are behind. Its task is woken when they have caught up.
+    /// True when a connection must not be read, because the home of its namespace, or the shards
+    /// that get its messages, are behind. Its task is woken when they have caught up.
     pub(crate) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
         if self.posts.len() == 1 {
             return false;

@@ -1,9 +1,9 @@
 //! The limit on the memory of all histories: of all namespaces of all threads together.
 //!
 //! Each input holds it. A namespace whose input passes it gives up at once what is too much: that
-//! needs nobody else. But then those that came first would keep all of it for good. So at the end of
-//! the turn all namespaces, on all threads, give up the same share of what they have, and there is room
-//! for what is said next.
+//! needs nobody else. But then those that came first would keep all of it for good. So at the end
+//! of the turn all namespaces, on all threads, give up the same share of what they have, and there
+//! is room for what is said next.
 
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 

@@ -38,8 +38,8 @@ impl Home {
         }
     }
 
-    /// Does something where the namespace is, if it is there, and then something here, behind all that
-    /// it has sent to this shard.
+    /// Does something where the namespace is, if it is there, and then something here, behind all
+    /// that it has sent to this shard.
     pub(crate) fn there_and_back(
         &self,
         here: &Shard,

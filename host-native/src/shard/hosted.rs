@@ -22,10 +22,10 @@ use crate::{
     store::NamespaceHeader,
 };
 
-/// One namespace, on the one shard that is its home.
+/// A namespace, on the one shard that is its home.
 ///
-/// Nothing that it calls calls it back: what an application wants of its own namespace from outside
-/// of its hooks waits in the mail of the shard.
+/// Nothing that it calls calls it back: requests of an application to its own namespace, from
+/// outside of its hooks, wait in the mail of the shard.
 #[derive(Debug)]
 pub(crate) struct Hosted {
     pub(crate) name: Arc<str>,
@@ -38,9 +38,9 @@ pub(super) struct Inner {
     pub(super) namespace: Namespace,
     pub(super) fan_out: FanOut,
     tasks: Tasks,
-    /// Whether the run is to be ended with the turn.
+    /// True when the run is to be ended with the turn.
     listed: bool,
-    /// What must not be forgotten of the namespace; `None` when nothing is kept.
+    /// Header of the namespace, which must not be forgotten; `None` when nothing is kept.
     pub(super) life: Option<NamespaceHeader>,
     /// Bytes that its histories count for among those of all namespaces.
     pub(super) history_bytes: usize,
@@ -170,8 +170,8 @@ impl Hosted {
         }
     }
 
-    /// Whether nothing is lost with it: nobody is connected, nothing is remembered or under way, and
-    /// its application has nothing to keep.
+    /// True when nothing is lost with the namespace: nobody is connected, nothing is remembered or
+    /// under way, and its application has nothing to keep.
     pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
         let inner = self.inner.borrow();
         inner.tasks.is_empty()
@@ -179,8 +179,8 @@ impl Hosted {
             && !inner.namespace.has_something_to_lose()
     }
 
-    /// Whether nothing is lost with it but the positions of rooms that hold no message, and nobody is
-    /// connected.
+    /// True when nobody is connected, and nothing is lost with the namespace but the positions of
+    /// rooms that hold no message.
     pub(crate) fn is_spare(&self, now: Timestamp) -> bool {
         let inner = self.inner.borrow();
         let hub = inner.namespace.app().hub();
@@ -198,7 +198,7 @@ impl Hosted {
         }
     }
 
-    /// What the gateway has handlers for.
+    /// Events that the gateway has handlers for.
     pub(crate) fn events(&self) -> Vec<String> {
         self.inner.borrow().namespace.app().gateway().events()
     }
@@ -305,8 +305,8 @@ impl Inner {
         self.namespace.clear_out();
     }
 
-    /// Closes those who were too slow: what others are told of that may again be too much for some. The
-    /// queues of those that were seen to are below their limits by then, so that this ends.
+    /// Closes those who were too slow: what others are told of that may again be too much for some.
+    /// The queues of those that were seen to are below their limits by then, so that this ends.
     #[cold]
     pub(super) fn settle_overflow(&mut self, shard: &Shard, now: Timestamp) {
         while let Some(conn) = self.fan_out.take_overflowed() {

@@ -1,4 +1,4 @@
-//! What a namespace has for the store.
+//! Changes that a namespace has for the store.
 
 use roomcast_core::{Command, Input, Timestamp, room::HistoryMessage};
 

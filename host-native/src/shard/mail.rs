@@ -15,15 +15,15 @@ use tokio::{
 
 use super::{Shard, flow::cost};
 
-/// What one shard tells another.
+/// Mail from one shard to another.
 pub(crate) enum Mail {
-    /// What a connection gave, for a namespace that is at home there. Boxed, so that frames, which are
-    /// many more, need not take as much.
+    /// An input from a connection, for a namespace that is at home on the receiving shard. Boxed,
+    /// so that frames, which are many more, need not take as much.
     Input {
         namespace: Arc<str>,
         input: Box<Input<'static>>,
     },
-    /// What somebody wants of a namespace that is at home there.
+    /// A request to a namespace that is at home on the receiving shard.
     Ask {
         namespace: Arc<str>,
         ask: Box<Ask>,
@@ -36,7 +36,7 @@ pub(crate) enum Mail {
         frames: u32,
         tag: Tag,
     },
-    /// What was under way and is dealt with, in bytes.
+    /// Bytes of messages and frames that were under way and are dealt with.
     Paid { messages: usize, frames: usize },
     /// Anything else: off the hot path.
     Task(Task),
@@ -45,7 +45,7 @@ pub(crate) enum Mail {
 // As many as are under way are in memory.
 const _: () = assert!(size_of::<Mail>() <= 88);
 
-/// What one turn of a shard has for another.
+/// Mail from one turn of a shard to another shard.
 #[derive(Debug)]
 pub(crate) struct MailBatch {
     from: usize,
@@ -58,7 +58,7 @@ impl MailBatch {
     }
 }
 
-/// What a shard does for another.
+/// Work that a shard does for another.
 type Task = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
 impl fmt::Debug for Mail {

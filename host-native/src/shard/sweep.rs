@@ -24,7 +24,8 @@ const fn has_stepped(before_ms: u64, now_ms: u64) -> bool {
 }
 
 impl Shard {
-    /// What is done a few times a second, for all connections together instead of a timer each.
+    /// Does the work that is due a few times a second, for all connections together instead of with
+    /// a timer each.
     pub(crate) fn sweep(self: &Rc<Self>) {
         self.follow_wall_clock();
         if self.patience.is_over(Instant::now()) {
@@ -114,8 +115,9 @@ impl Shard {
         }
     }
 
-    /// Ends a namespace that nobody is connected to and that holds no message: there is no place for
-    /// another one, and strangers must not keep the others out with rooms that they left behind.
+    /// Ends a namespace that nobody is connected to and that holds no message: there is no place
+    /// for another one, and strangers must not keep the others out with rooms that they left
+    /// behind.
     pub(super) fn retire_one(&self) {
         let now = self.now();
         let spare = |namespace: &&Rc<Hosted>| {

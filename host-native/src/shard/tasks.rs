@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use super::{Hosted, Shard};
 use crate::panics::said;
 
-/// What is under way for a namespace; it is given up with it.
+/// Tasks under way for a namespace; they are given up with it.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     running: BTreeMap<Token, AbortHandle>,
@@ -67,7 +67,7 @@ impl Drop for Tasks {
     }
 }
 
-/// What comes of it; of a panic, an internal failure.
+/// Outcome of the work; an internal failure when it panics.
 async fn outcome(mut work: Work) -> Outcome {
     let poll = poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));

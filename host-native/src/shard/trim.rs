@@ -1,4 +1,4 @@
-//! What a crowd needed goes back to the system when the crowd has gone.
+//! Returns memory to the system that a crowd of connections needed, when the crowd has gone.
 //!
 //! Without this the resident set stays at its peak for good. Measured with glibc 2.36: ten times
 //! 10,000 connections that came, joined a room each and went left 27 MB resident, of which 0.6 were
@@ -19,9 +19,9 @@ pub(crate) struct HighWater {
     most: Cell<usize>,
     fewest: Cell<usize>,
     looks: Cell<u8>,
-    /// Whether some may have gone since memory was last given back.
+    /// True when some sockets may have gone since memory was last given back.
     stragglers: Cell<bool>,
-    /// Whether the turn has something to give back too.
+    /// True when the turn has something to give back too.
     ebbed: Cell<bool>,
 }
 
@@ -59,7 +59,7 @@ impl HighWater {
 }
 
 impl HighWater {
-    /// Whether memory was given back since this was last asked.
+    /// True when memory was given back since this was last asked.
     pub(super) fn take_ebbed(&self) -> bool {
         self.ebbed.take()
     }
@@ -98,8 +98,8 @@ fn trim() {
 const fn trim() {}
 
 /// Replaces the free blocks in this thread's cache, which a crowd leaves all over the heap, with
-/// some that lie together. Each of those 448 would keep a page of 4 KiB from being given back; so it
-/// is the difference between 1.3 and 1.0 times what was resident before.
+/// some that lie together. Each of those 448 would keep a page of 4 KiB from being given back; so
+/// it is the difference between 1.3 and 1.0 times what was resident before.
 ///
 /// glibc caches seven blocks of each size. What is allocated first comes out of the cache; what is
 /// freed first fills it again, and the others go where `trim` finds them.
@@ -121,7 +121,8 @@ fn blocks() -> Vec<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// Whether memory is given back at each judgement, with so many sockets at each look before it.
+    /// Says for each judgement whether memory is given back, with so many sockets at each look
+    /// before it.
     fn judged<const N: usize>(seconds: [[usize; 2]; N]) -> [bool; N] {
         let high = HighWater::default();
         seconds.map(|looks| {

@@ -4,10 +4,10 @@
 //! end of the turn is a task that wakes behind all tasks whose input was ready, so that it comes
 //! after all of that was read.
 //!
-//! What a large room is sent is written in slices, with turns in between: other rooms' members do
-//! not wait for all of it. What is published to it meanwhile waits, and joins. Nothing of that
-//! changes an order: each socket has a queue of its own. Nobody waits for good either: every turn
-//! writes a slice, and a socket that waits stands in line once.
+//! The messages of a large room are written in slices, with turns in between: other rooms' members
+//! do not wait for all of them. Messages that are published to it meanwhile wait, and join. Nothing
+//! of that changes an order: each socket has a queue of its own. No socket waits for good either:
+//! every turn writes a slice, and a socket that waits stands in line once.
 
 use std::{
     cell::{Cell, RefCell},
@@ -28,7 +28,7 @@ const SLICE_BYTES: usize = 4 << 20;
 /// Bytes that wait to be written, over all sockets, while clients with much to say are read.
 const BEHIND_BYTES: usize = 8 << 20;
 
-/// What is queued for sockets that stand in line.
+/// Bytes queued for sockets that stand in line, and the tasks that wait for them to be fewer.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     bytes: Cell<usize>,
@@ -67,7 +67,7 @@ impl Shard {
         self.bell.notify_one();
     }
 
-    /// Whether much is waiting to be written. The task is then woken when it is less.
+    /// True when much is waiting to be written. The task is then woken when it is less.
     ///
     /// Clients that pipeline without end are not read meanwhile, so that a turn stays short and no
     /// queue passes its limit for want of a turn to be written.
@@ -83,8 +83,8 @@ impl Shard {
     pub(crate) async fn end_turns(self: Rc<Self>) {
         let (mut line, mut sliced) = (Line::new(), false);
         loop {
-            // Also behind the last slice: what arrived while it was written is read first, and goes out
-            // with what was held back.
+            // Also behind the last slice: what arrived while it was written is read first, and goes
+            // out with what was held back.
             if line.sockets.is_empty() && !sliced {
                 self.bell.notified().await;
             } else {
@@ -95,8 +95,8 @@ impl Shard {
             let recipients_max = if all { usize::MAX } else { SLICE_SOCKETS };
             let mut runs = mem::take(&mut *self.runs.borrow_mut());
             runs.retain(|namespace| !namespace.end_run(&self, recipients_max));
-            // Ending a run may close slow connections, which an application may want to tell the others:
-            // then a run has begun.
+            // Ending a run may close slow connections, which an application may want to tell the
+            // others: then a run has begun.
             self.runs.borrow_mut().append(&mut runs);
             if self.histories_full.take() {
                 self.end_histories();

@@ -19,7 +19,7 @@ pub use self::{error::StoreError, sync::StoreSync};
 #[derive(Debug)]
 pub(crate) enum Store {}
 
-/// A namespace as it was kept.
+/// A namespace as the store holds it.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) life: NamespaceHeader,
@@ -27,7 +27,7 @@ pub(crate) struct Kept {
     pub(crate) keys: Vec<KeyState>,
 }
 
-/// A room as it was kept.
+/// A room as the store holds it.
 #[derive(Debug)]
 pub(crate) struct KeptRoom {
     pub(crate) state: RoomState,

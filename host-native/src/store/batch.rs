@@ -1,4 +1,4 @@
-//! What one turn has for the store.
+//! Changes of one turn for the store.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
@@ -8,13 +8,13 @@ use roomcast_core::{
     room::HistoryMessage,
 };
 
-/// What changed in the histories of some namespaces; written as a whole or not at all.
+/// Changes in the histories of some namespaces; written as a whole or not at all.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(super) namespaces: BTreeMap<Arc<str>, NamespaceBatch>,
 }
 
-/// What changed in one namespace.
+/// Changes in one namespace.
 #[derive(Debug, Default)]
 pub(super) struct NamespaceBatch {
     /// `None` when the namespace is to be forgotten.
@@ -25,7 +25,7 @@ pub(super) struct NamespaceBatch {
     pub(super) now: Option<Timestamp>,
 }
 
-/// What a namespace must not forget beside its rooms.
+/// Facts about a namespace, beside its rooms, that must not be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct NamespaceHeader {
     /// The first part of its epochs.
@@ -36,7 +36,7 @@ pub(crate) struct NamespaceHeader {
     pub(crate) next_serial: u64,
 }
 
-/// What changed in one room.
+/// Changes in one room.
 #[derive(Debug, Default)]
 pub(super) struct RoomBatch {
     /// Where the room stands; `None` when it is to be forgotten.
@@ -49,17 +49,17 @@ impl Batch {
         self.namespaces.is_empty()
     }
 
-    /// What there is so far.
+    /// Takes the changes so far, and leaves the batch empty.
     pub(crate) fn take(&mut self) -> Self {
         mem::take(self)
     }
 
-    /// A message of a room; what the room is then, has to follow.
+    /// Adds a message of a room; the state of the room with this message has to follow.
     pub(crate) fn append(&mut self, namespace: &Arc<str>, room: &str, message: HistoryMessage) {
         self.room(namespace, room).messages.push(message);
     }
 
-    /// Where a room of a namespace stands.
+    /// Sets the state of a room of a namespace; `None` when the room is to be forgotten.
     pub(crate) fn set_room(
         &mut self,
         namespace: &Arc<str>,
@@ -71,7 +71,7 @@ impl Batch {
         self.namespace(namespace).life = Some(life);
     }
 
-    /// What is remembered of an idempotency key.
+    /// Adds the state of an idempotency key.
     pub(crate) fn set_key(
         &mut self,
         now: Timestamp,

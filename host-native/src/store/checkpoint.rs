@@ -13,8 +13,8 @@ use super::{Fault, Writer};
 
 /// How often what was committed is made to last.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Pages of 4 KiB in the log, 16 MiB, past which commits wait until it is empty. They seldom do: most
-/// of it has been copied by then.
+/// Pages of 4 KiB in the log, 16 MiB, past which commits wait until it is empty. They seldom do:
+/// most of it has been copied by then.
 const LOG_PAGES_MAX: i64 = 4_096;
 
 /// A thread that makes checkpoints while something is committed.
@@ -132,7 +132,7 @@ pub(super) fn advance(db: &Connection, writer: &Mutex<Writer>) -> Result<bool, F
 }
 
 pub(super) struct Checkpoint {
-    /// Whether somebody who reads held it up.
+    /// True when a reader held it up.
     busy: bool,
     /// In the log, and those of them that are in the database.
     pages: i64,

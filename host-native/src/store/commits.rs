@@ -13,10 +13,10 @@ use super::{FILE, Fault, checksum};
 /// Counts commits beside the database: when it has seen more than the database, that has lost some.
 ///
 /// It also says what the database itself holds, without SQLite's log: the log begins anew when all
-/// of it is there, so an older database does not go with a newer log. And which file the database
-/// is.
+/// of it is there, so an older database does not go with a newer log. It says too which file the
+/// database is.
 ///
-/// And it tells the store from a copy. It says which file it is itself, by inode and birth time,
+/// It also tells the store from a copy. It says which file it is itself, by inode and birth time,
 /// and no copy is that file. It has a nonce, which the database has too: neither is believed
 /// without the other. It is a new file with a new nonce at each start and at each orderly end. In
 /// between the count is its name, which each commit changes: what was copied before a commit, and

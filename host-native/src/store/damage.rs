@@ -29,8 +29,8 @@ fn schema(db: &Connection) -> Result<Schema, rusqlite::Error> {
     rows.collect()
 }
 
-/// Reads all of it. Indexes that do not fit their tables are made again, with a warning: what the tables
-/// themselves lost is told when it is missed. So is here what is left of it.
+/// Reads all of it. Indexes that do not fit their tables are made again, with a warning: what the
+/// tables themselves lost is told when it is missed. So is here what is left of it.
 pub(super) fn check(db: &mut Connection, folder: &Path) -> Result<(), Fault> {
     // Not the quick one, which believes indexes.
     let look = |db: &Connection| -> Result<String, rusqlite::Error> {

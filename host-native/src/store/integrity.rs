@@ -1,4 +1,5 @@
-//! Whether a store can be believed: how it was left, and how often it was written.
+//! Integrity of a store: whether it can be believed, by how it was left and how often it was
+//! written.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
@@ -57,7 +58,8 @@ impl Header {
         Ok(header.and_then(|(header, sum)| (header.sum() == sum).then_some(header)))
     }
 
-    /// Takes the place of the one that was written with so many commits; `false` when there is none.
+    /// Takes the place of the one that was written with so many commits; `false` when there is
+    /// none.
     pub(super) fn update(&self, db: &Connection, commits: u64) -> Result<bool, Fault> {
         let mut update = db.prepare_cached(
             "UPDATE life SET boot = ?, clean = ?, synced = ?, commits = ?, nonce = ?, sum = ?
@@ -140,8 +142,8 @@ pub(super) fn held(folder: &Path) -> u64 {
     header.ok().flatten().map_or(0, |header| header.commits)
 }
 
-/// Begins a life of the store. What it holds is dropped unless all of it must be there. `held` is what
-/// [`held`] said before the log was opened.
+/// Begins a life of the store. What it holds is dropped unless all of it must be there. `held` is
+/// what [`held`] said before the log was opened.
 pub(super) fn begin(
     db: &mut Connection,
     folder: &Path,

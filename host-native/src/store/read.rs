@@ -1,4 +1,5 @@
-//! Reading of what was kept. A row that is damaged in any way is left out, with an error in the log.
+//! Reading of what was kept. A row that is damaged in any way is left out, with an error in the
+//! log.
 
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ pub(super) fn namespaces(db: &Connection) -> Result<Vec<Arc<str>>, rusqlite::Err
     Ok(names)
 }
 
-/// A value of the type that was written; `None` when damage has made another of it, such as text that
-/// is no UTF-8.
+/// A value of the type that was written; `None` when damage has made another of it, such as text
+/// that is no UTF-8.
 fn column<T: FromSql>(row: &Row<'_>, index: usize) -> Option<T> {
     row.get(index).ok()
 }

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreSync {
-    /// Once a second, in the background. The end of the process, however hard, loses nothing; that of
-    /// the system may lose the last second or two, and histories begin anew then.
+    /// Once a second, in the background. The end of the process, however hard, loses nothing; that
+    /// of the system may lose the last second or two, and histories begin anew then.
     #[default]
     Second,
     /// Before anything leaves that depends on it. Nothing is lost; each turn waits for the disk.

@@ -92,7 +92,8 @@ impl Kit {
         store.commit(&batch).expect("written");
     }
 
-    /// What a client finds: the position of a room, and what is there of its history.
+    /// State that a client finds: the position of a room, and the offsets that are there of its
+    /// history.
     fn found(&self, room: &str) -> (String, u64, Vec<u64>) {
         let store = self.open();
         let kept = store.load(NAME, 200).expect("readable");
@@ -184,7 +185,7 @@ impl Snapshot {
     }
 }
 
-/// What is done, and the warnings and errors that it leaves in the log.
+/// Runs an action; returns its result, and the warnings and errors that it leaves in the log.
 fn logged<R>(act: impl FnOnce() -> R) -> (R, String) {
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -208,7 +209,7 @@ fn logged<R>(act: impl FnOnce() -> R) -> (R, String) {
     (done, String::from_utf8(log).expect("text"))
 }
 
-/// What a process that was killed leaves: the folder as it is, without an end of the store.
+/// Leaves the folder as a killed process leaves it: as it is, without an end of the store.
 fn kill(store: Store) {
     store.checkpoints.stop();
     let path = store.folder.join(FILE);

@@ -23,7 +23,7 @@ pub(crate) struct Guards {
     pub(crate) control: Option<Rate>,
 }
 
-/// What a client did.
+/// Event of a connection: something that the client did.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     Text(&'a str),
@@ -151,7 +151,7 @@ impl Head {
 }
 
 impl Decoder {
-    /// Whether a message was begun and has not ended.
+    /// True when a message was begun and has not ended.
     pub(crate) fn is_amid_message(&self) -> bool {
         let amid = !self.part.is_empty() || self.odd.as_ref().is_some_and(|odd| odd.fragments > 0);
         // Behind a close it never will.
@@ -232,7 +232,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// One whole frame that is a fragment, a control frame, or no frame at all.
+    /// Takes one whole frame that is a fragment, a control frame, or no frame at all.
     fn odd(
         &mut self,
         head: &Head,
@@ -320,7 +320,7 @@ fn unmask(payload: &mut [u8], mask: &[u8]) {
     }
 }
 
-/// What tungstenite reads from and writes to: a frame that is there, answers to be sent.
+/// Stream that tungstenite reads from and writes to: a frame that is there, answers to be sent.
 struct Pipe<'a> {
     input: &'a [u8],
     output: Vec<u8>,
@@ -375,7 +375,8 @@ mod tests {
         bytes
     }
 
-    /// What comes out when the bytes arrive in pieces of the given size.
+    /// Returns the events that come out when the bytes arrive in pieces of the given size, and the
+    /// result.
     fn decode(bytes: &[u8], piece: usize) -> (Vec<String>, Result<(), Fault>) {
         let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
         for piece in bytes.chunks(piece) {

@@ -17,7 +17,7 @@ use super::running::PATIENCE;
 
 pub(crate) struct Client {
     stream: WebSocketStream<TcpStream>,
-    /// What the server selected.
+    /// Subprotocol that the server selected.
     pub(crate) subprotocol: Option<String>,
 }
 

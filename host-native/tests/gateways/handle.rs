@@ -224,7 +224,7 @@ async fn without_a_running_server_it_says_so() {
     );
 }
 
-/// What a task has queued in order arrives in order, and interleaves with what clients do.
+/// Messages that a task has queued in order arrive in order, and interleave with what clients do.
 #[tokio::test]
 async fn sends_keep_their_order() {
     let running = Running::on_threads(2, |host| host.gateway("default", |_| mirror())).await;

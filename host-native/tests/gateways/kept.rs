@@ -206,7 +206,8 @@ async fn goes(mut client: Client) {
     client.leave().await;
 }
 
-/// Who was there when the server ended is told of by the next one, unless it comes back in time.
+/// Users who were there when the server ended are reported gone by the next server, unless they
+/// come back in time.
 #[tokio::test]
 async fn who_is_gone_for_good_is_told_also_by_the_next_server() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! What a namespace does for its application beside the inputs that clients give.
+//! Work that a namespace does for its application beside the inputs that clients give.
 
 use roomcast_core::{
     Applied, Failure, Frame, Input, Outcome,
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl<P: Platform> Namespace<P> {
-    /// Goes on with one thing that the application wants: what it asked, or work that is ready. Says
-    /// whether there is more.
+    /// Goes on with one thing that the application wants: what it asked, or work that is ready.
+    /// Says whether there is more.
     pub(crate) fn turn(&mut self) -> Result<bool, Fault> {
         self.wake()?;
         if let Some((ask, asker)) = self.mailbox.take() {
@@ -37,7 +37,7 @@ impl<P: Platform> Namespace<P> {
         Ok(!self.mailbox.is_empty() || self.tasks.is_ready())
     }
 
-    /// Does what is asked from outside of its handlers.
+    /// Runs a request from outside of the namespace's handlers.
     pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, AskError>, Fault> {
         // Others may have to make room for what is loaded.
         let changes = self.load_for(&ask)? | ask.changes();
@@ -79,8 +79,8 @@ impl<P: Platform> Namespace<P> {
         self.decline(slot, Frame::Text(text), RequestError::Internal)
     }
 
-    /// A schedule that was due panicked, and an earlier instance of the module went with it: what is
-    /// due waits for its next time.
+    /// A schedule that was due panicked, and an earlier instance of the module went with it: what
+    /// is due waits for its next time.
     pub(crate) fn skip_due(&mut self) -> Result<(), Fault> {
         self.give(&Input::SkipDue)
     }

@@ -1,4 +1,5 @@
-//! What a namespace keeps that belongs to no connection: histories, rooms, what an application keeps.
+//! State of a namespace that belongs to no connection: histories, rooms, and the state of its
+//! application.
 
 use roomcast_core::{
     Command, Input, Outbox, Timestamp, ask::Ask, gateway::AppState, hub::HubState, wire::Counted,
@@ -11,8 +12,8 @@ use crate::{
 };
 
 impl<P: Platform> Namespace<P> {
-    /// Gives the hub the messages that it asks for. Somebody waits for them, so it is before anything
-    /// is carried out.
+    /// Gives the hub the messages that it asks for. Somebody waits for them, so it is before
+    /// anything is carried out.
     pub(super) fn load_histories(&mut self) -> Result<(), Fault> {
         let wanted = |out: &Outbox, given: &[String]| {
             let mut rooms = out.iter().filter_map(|command| {
@@ -104,7 +105,7 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
-    /// What an application keeps, when it is something else than what is saved.
+    /// State that the application keeps, when it differs from the saved one.
     fn changed_application(&mut self) -> Result<Option<String>, Fault> {
         let Some(app) = self.app.as_mut().filter(|_| self.application.is_some()) else {
             return Ok(None);

@@ -41,17 +41,17 @@ const TABLES: &str = "
 /// for may take more.
 const PART_BYTES_MAX: usize = 1_000_000;
 
-/// What is known of the tables.
+/// State of the tables, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     made: bool,
-    /// Whether the epoch is another than the one that is saved.
+    /// True when the epoch is another than the one that is saved.
     renewed: bool,
     /// Rooms whose state has several rows, and perhaps others.
     parted: BTreeSet<String>,
 }
 
-/// What the tables hold.
+/// Content of the tables.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) histories_opened: u64,
@@ -203,8 +203,8 @@ impl Rooms {
         sql.write("DELETE FROM messages WHERE room = ?", vec![room.into()])
     }
 
-    /// Reads the messages of a room that have these offsets. One that is no message is left out: the
-    /// hub takes those before it for lost.
+    /// Reads the messages of a room that have these offsets. One that is no message is left out:
+    /// the hub takes those before it for lost.
     pub(super) fn history(
         &self,
         sql: &Sql,

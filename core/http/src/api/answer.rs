@@ -1,4 +1,4 @@
-//! What the API shows: the JSON of its answers.
+//! Answers of the API and their JSON.
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
@@ -11,7 +11,7 @@ use roomcast_core::{
     room::{PageError, Position, PresencePage},
 };
 
-/// What a call found or did; a [`Response`] is made of it.
+/// Result of a call: the things that it found or did. A [`Response`] is made of it.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct Answer(pub(super) Found);
@@ -22,8 +22,8 @@ impl Answer {
         self.views().iter().map(|view| view.conn)
     }
 
-    /// Fills in what is queued for a connection, in bytes; 0 is what an answer says without. Nothing
-    /// happens when the answer does not describe the connection. Work: a look-up.
+    /// Fills in what is queued for a connection, in bytes; 0 is what an answer says without.
+    /// Nothing happens when the answer does not describe the connection. Work: a look-up.
     pub fn set_queued_bytes(&mut self, conn: ConnId, bytes: usize) {
         let views = self.views();
         // They are sorted by id.

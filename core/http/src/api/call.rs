@@ -1,4 +1,4 @@
-//! What a request asks for, and its answer.
+//! Calls of the API: the question of a request, and its answer.
 
 use alloc::string::String;
 use core::ops::Bound;
@@ -27,7 +27,7 @@ impl ApiCall {
         &self.namespace
     }
 
-    /// What is asked of it.
+    /// The request that the namespace is to answer.
     pub const fn ask(&self) -> &Ask {
         &self.ask
     }

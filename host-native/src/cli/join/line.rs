@@ -1,9 +1,9 @@
-//! What a typed line asks for.
+//! Typed lines of the user, and the requests that they ask for.
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
-/// One line of input.
+/// A line of input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// Nothing.
@@ -60,7 +60,7 @@ impl Request {
 impl Line {
     /// Reads a line. What it publishes gets the id `line-N`, to tell which one was refused.
     pub(super) fn parse(line: &str, number: usize, room: &str, event: &str) -> Self {
-        /// What makes an object an envelope.
+        /// Members that make an object an envelope.
         #[derive(Deserialize)]
         struct Typed {
             #[serde(rename = "event")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-/// What `$welcome` says of the limits; absent is none.
+/// Limits that `$welcome` announces; an absent one is no limit.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Limits {
@@ -15,15 +15,15 @@ pub(super) struct Limits {
     inbound_burst_messages: Option<u32>,
 }
 
-/// What a server takes unless it is told otherwise; it does not announce it. The burst is the same
-/// number.
+/// Bytes a second that a server takes unless it is told otherwise; it does not announce the number.
+/// The burst is the same number.
 const BYTES_PER_S: u32 = 256 * 1024;
 
 /// Keeps a client below the rate limits of its server.
 ///
-/// One bucket for messages and bytes: a message takes as long as its share of the scarcer of the
-/// two, and the client may be ahead by what both bursts allow, with some to spare, as the network
-/// may push together what was sent apart.
+/// There is one bucket for messages and bytes: a message takes as long as its share of the scarcer
+/// of the two, and the client may be ahead by what both bursts allow, with some to spare, as the
+/// network may push together what was sent apart.
 #[derive(Debug)]
 pub(super) struct Pace {
     message: Duration,

@@ -1,4 +1,4 @@
-//! One connection, from the welcome to the close.
+//! Session of one connection, from the welcome to the close.
 
 use std::{
     borrow::Cow,
@@ -53,7 +53,7 @@ pub(super) struct Session {
     unsent: VecDeque<Request>,
     /// Ids that an answer is to come for.
     unanswered: BTreeSet<String>,
-    /// Whether anything was refused.
+    /// True when anything was refused.
     refused: bool,
 }
 
@@ -76,7 +76,7 @@ enum End {
     Closed(String),
 }
 
-/// What is looked at in a frame.
+/// Members of a frame that the session looks at.
 #[derive(Deserialize)]
 struct Arrived<'a> {
     #[serde(borrow)]

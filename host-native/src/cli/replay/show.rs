@@ -132,8 +132,8 @@ fn written(entry: &Entry<'_>) -> String {
     }
 }
 
-/// The line of a command; `None` for those that only hosts that sleep, or keep histories, do anything
-/// about.
+/// The line of a command; `None` for those that only hosts that sleep, or keep histories, do
+/// anything about.
 fn line(head: &str, command: &Command<'_>) -> Option<String> {
     match command {
         Command::Send { to, frame, .. } => {

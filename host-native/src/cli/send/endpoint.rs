@@ -18,7 +18,7 @@ pub(in crate::cli) struct Endpoint {
     host: String,
     /// Host and port.
     pub(in crate::cli) authority: String,
-    /// What a proxy puts before the paths of the server.
+    /// Path that a proxy puts before the paths of the server.
     prefix: String,
     namespace: Option<String>,
 }

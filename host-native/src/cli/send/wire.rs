@@ -23,8 +23,8 @@ pub(in crate::cli) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
-/// Speaks TLS with a host, whose certificate an authority that this machine trusts must have signed.
-/// `SSL_CERT_FILE` names other authorities.
+/// Speaks TLS with a host, whose certificate an authority that this machine trusts must have
+/// signed. `SSL_CERT_FILE` names other authorities.
 ///
 /// # Errors
 ///

@@ -104,7 +104,8 @@ fn a_byte_that_is_no_utf8_costs_its_message() {
     assert_eq!(rooms["r2"], whole["r2"]);
 }
 
-/// SQLite may call that a damaged file; it must not keep the server from starting without saying so.
+/// SQLite may call that a damaged file; it must not keep the server from starting without saying
+/// so.
 #[test]
 fn a_value_of_another_type_costs_its_row_or_is_told() {
     for column in ["frame", "excluded", "at", "sum"] {
@@ -168,7 +169,7 @@ fn an_index_that_does_not_fit_is_made_again() {
     }
 }
 
-/// What is left of what was lost, or is not there at all, is no reason not to start.
+/// Leftovers of lost rows, and rows that are not there at all, are no reason not to start.
 #[test]
 fn rows_that_are_lost_are_told() {
     for (sql, said, left) in [

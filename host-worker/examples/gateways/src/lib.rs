@@ -1,6 +1,6 @@
 //! The example applications as one Worker, each in the namespaces whose name begins with its own:
-//! `chat`, `heartbeat-2`, `rooms-by-path`. The chat is also the namespace `default`, and `rooms` is the
-//! text protocol of `raw`, as on the native host.
+//! `chat`, `heartbeat-2`, `rooms-by-path`. The chat is also the namespace `default`, and `rooms` is
+//! the text protocol of `raw`, as on the native host.
 //!
 //! ```sh
 //! cd host-worker

@@ -91,7 +91,8 @@ fn an_application_reads_a_history_that_has_slept() {
     assert_eq!(none, Err(AskError::Page(PageError::NoPresence)));
 }
 
-/// An absence is told of when the alarm ends the wait, however often the object slept.
+/// The application is told of an absence when the alarm ends the wait, however often the object
+/// slept.
 #[test]
 fn an_application_hears_who_is_gone_after_sleep() {
     let application = |_: &Handle| {
