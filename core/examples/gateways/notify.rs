@@ -8,7 +8,7 @@ use serde::Serialize;
 /// The event of a notice.
 pub(crate) const EVENT: &str = "notice";
 
-/// What there is to know.
+/// A notice as a client receives it.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Notice {
     pub(crate) text: String,
