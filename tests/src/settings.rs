@@ -66,7 +66,7 @@ fn find<T: Default>(table: &[Setting<T>], word: &str, value: &str) -> Option<&'s
 }
 
 impl Settings {
-    /// Whether nothing differs.
+    /// True when no setting differs from its default.
     pub const fn is_empty(&self) -> bool {
         self.limits.is_empty() && self.rooms.is_empty() && !self.store
     }

@@ -15,7 +15,7 @@ mod kept;
 mod raw;
 mod typed;
 
-/// Who may do something in random stories, and in which rooms.
+/// The actors of random stories, and the rooms in which they act.
 ///
 /// Actors and rooms that come first are the ones that a failing story shrinks to.
 ///
@@ -42,7 +42,7 @@ pub struct Cast {
     kept: bool,
 }
 
-/// What stands for a room in the messages of an application.
+/// The placeholder for a room in the messages of an application.
 const ROOM: &str = r#""<room>""#;
 
 /// Three actors and three rooms.
@@ -177,7 +177,7 @@ impl Cast {
         self.story(ops.boxed(), count)
     }
 
-    /// One op.
+    /// A strategy for an op.
     pub fn op(&self) -> BoxedStrategy<Op> {
         // Shrinking goes from the later alternatives to the earlier ones.
         let mut ops = vec![(4, self.connect()), (6, self.join()), (3, self.leave())];
@@ -241,12 +241,12 @@ impl Cast {
         Union::new_weighted(ops).boxed()
     }
 
-    /// One actor.
+    /// A strategy for an actor.
     pub fn actor(&self) -> BoxedStrategy<Actor> {
         sample::select(self.actors.clone()).boxed()
     }
 
-    /// One room.
+    /// A strategy for a room.
     pub fn room(&self) -> BoxedStrategy<Box<str>> {
         sample::select(self.rooms.clone()).boxed()
     }

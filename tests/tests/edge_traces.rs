@@ -12,7 +12,7 @@ struct World {
     edge: Edge,
     /// Of each worker.
     settings: Vec<Settings>,
-    /// What the namespace of a trace is called before its name.
+    /// Text in front of the name of a trace; together they name its namespace.
     prefix: &'static str,
 }
 

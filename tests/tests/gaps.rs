@@ -221,7 +221,7 @@ fn read_two(mut peer: Peer, over: &AtomicBool) -> (u64, Vec<String>) {
     }
 }
 
-/// What is answered of one room is nothing that was read of another.
+/// Answers about one room do not count as messages read of another.
 #[test]
 fn a_gap_is_told_once_while_nothing_of_its_room_is_read() {
     let (mut gaps, mut faults) = (0, Vec::new());

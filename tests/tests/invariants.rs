@@ -123,7 +123,7 @@ fn i9_rooms_never_pass_the_limit(hub: &Hub) {
     }
 }
 
-/// One command for a fan-out, however wide: what an op leads to is bounded.
+/// A fan-out is one command, however wide: the number of commands of an op is bounded.
 fn i26_work_is_bounded(core: &Core, op: &Op) {
     if !matches!(op, Op::Wait { .. }) {
         assert!(
@@ -266,7 +266,7 @@ proptest! {
         prop_assert!(core.take(&actor).len() <= 1, "after {before}");
     }
 
-    /// What one actor does wrong is seen by nobody else.
+    /// Errors of one actor are seen by nobody else.
     #[test]
     fn i19_errors_disturb_nobody_else(
         story in stories(), at in any::<prop::sample::Index>(), actor in cast().actor(),

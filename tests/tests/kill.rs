@@ -16,7 +16,7 @@ const PERIOD: Duration = Duration::from_millis(5);
 /// makes a checkpoint a second: some kills come before the first, some behind it.
 const ACKS: (u64, u64) = (150, 1_200);
 
-/// What one subscriber has seen, over all its connections.
+/// Messages that one subscriber has seen, over all its connections.
 #[derive(Default)]
 struct Seen {
     at: Option<(Position, String)>,

@@ -322,7 +322,7 @@ fn python_websockets_talks_to_the_examples_on_the_worker() {
     assert!(edge.log().is_empty(), "{:#?}", edge.log());
 }
 
-/// What the platform decides, and not the worker.
+/// Checks that the worker does not pass because the platform decides, with the reasons.
 const EXCEPTIONS_OF_NPM_WS: &[(&str, &str)] = &[(
     "metrics_need_no_key",
     "a Worker has no metrics of its own: the platform counts",
@@ -349,7 +349,8 @@ fn python_websockets_holds_its_sessions_on_the_worker() {
     session_on_the_worker(python(), "websockets_session.py", exceptions);
 }
 
-/// What the documentation of the worker tells a stranger to type, from `npm run dev` to Ctrl-C.
+/// The commands in the documentation of the worker, from `npm run dev` to Ctrl-C, work for a
+/// stranger who types them.
 #[test]
 fn a_first_run_of_the_worker() {
     check("clients", "node", &["first_run.mjs"]);

@@ -11,7 +11,7 @@ pub struct Hibernating<'e> {
     url: Url,
     edge: &'e Edge,
     worker: usize,
-    /// Whether to evict, for each op.
+    /// True for each op before which to evict.
     schedule: Box<dyn Iterator<Item = bool> + 'e>,
     /// Every namespace that the story has touched, as the server calls it.
     namespaces: BTreeSet<String>,

@@ -125,7 +125,7 @@ impl Url {
         self
     }
 
-    /// What a story's namespace is called on the server.
+    /// Returns the name that a story's namespace has on the server.
     pub fn namespace(&self, namespace: &str) -> String {
         match namespace {
             "default" => self.namespace.clone(),

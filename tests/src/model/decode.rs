@@ -161,7 +161,7 @@ pub(super) struct Join {
 pub(super) struct Since {
     pub(super) epoch: String,
     pub(super) offset: u64,
-    /// Whose connection it was then, when it is a known one.
+    /// The actor that had the connection then, when the connection is a known one.
     pub(super) was: Option<(Actor, u32)>,
 }
 

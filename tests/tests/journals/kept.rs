@@ -42,7 +42,7 @@ impl Journal {
         self.text.lines()
     }
 
-    /// What its lines say, with their numbers.
+    /// Returns the entries in its lines, with the numbers of the lines.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, Entry<'_>)> {
         self.lines().zip(1..).map(|(line, number)| {
             let entry = Entry::parse(line);

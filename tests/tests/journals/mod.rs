@@ -94,7 +94,7 @@ fn a_line_is_written_as_it_was_read() {
     }
 }
 
-/// What is in no journal can change unnoticed.
+/// Every kind of input and of command is in a journal: a kind in no journal could change unnoticed.
 #[test]
 fn the_journals_have_every_kind_of_input_and_of_command() {
     let (mut inputs, mut given) = (BTreeSet::new(), BTreeSet::new());

@@ -22,14 +22,14 @@ pub(crate) struct Client {
     pub(crate) views: BTreeMap<String, View>,
 }
 
-/// What it knows of a room.
+/// A client's knowledge of a room.
 #[derive(Default)]
 pub(crate) struct View {
     pub(crate) member: bool,
     pub(crate) position: Option<Position>,
     /// It was told of a gap, and has not joined again.
     pub(crate) gap: bool,
-    /// Who is there, by what it was told; `None` when it cannot know.
+    /// Members of the room, by what the client was told; `None` when it cannot know.
     pub(crate) list: Option<BTreeSet<String>>,
 }
 
@@ -52,7 +52,8 @@ impl Client {
         }
     }
 
-    /// What presence calls it: the user, or the connection of one who has none.
+    /// Returns the client's name in presence: the user, or the connection of a client that has
+    /// none.
     pub(crate) fn name(&self, id: u64) -> String {
         match self.user {
             Some(user) => format!("{user} "),

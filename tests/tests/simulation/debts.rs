@@ -1,4 +1,4 @@
-//! Who is owed what for a request or a send.
+//! Frames that clients are owed for a request or a send.
 
 use std::collections::BTreeSet;
 
