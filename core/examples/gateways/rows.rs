@@ -1,5 +1,5 @@
-//! Every verb that an application has, by an event of its own. `tests/traces/rows` holds stories about
-//! each of them, which must go the same way on every host.
+//! Every verb that an application has, by an event of its own. `tests/traces/rows` holds stories
+//! about each of them, which must go the same way on every host.
 
 use std::{collections::BTreeMap, time::Duration};
 
