@@ -25,8 +25,8 @@ mod config;
 const CONFIG: &str = "config.capnp";
 /// Lines that are kept for [`Edge::log`].
 const LOG_LINES_MAX: usize = 1000;
-/// How the runtime begins what it says of an alarm that was set anew in the moment in which it rang. It
-/// rings all the same, now or at the new time.
+/// How the runtime begins what it says of an alarm that was set anew in the moment in which it
+/// rang. It rings all the same, now or at the new time.
 const ALARM_NOTICE: &str = "NOSENTRY SQLite alarm ";
 
 /// Outcome for the WebSockets of an object that is evicted.
@@ -52,8 +52,8 @@ pub enum Build {
 /// Workers in one `workerd` process, each on a free port; it ends with this value.
 ///
 /// The process runs a worker for each of the settings it is started with. They share nothing but
-/// the process. The worker has to be built, see [`Build`]; `workerd` is the one that `npm ci` installs
-/// in `host-worker`, or the one that `ROOMCAST_WORKERD` names.
+/// the process. The worker has to be built, see [`Build`]; `workerd` is the one that `npm ci`
+/// installs in `host-worker`, or the one that `ROOMCAST_WORKERD` names.
 #[derive(Debug)]
 pub struct Edge {
     process: Child,

@@ -166,8 +166,8 @@ pub enum Op {
     Read {
         /// The client that reads.
         actor: Actor,
-        /// The bytes to read, after which the client reads no more. With `None` it reads all of them and
-        /// goes on reading.
+        /// The bytes to read, after which the client reads no more. With `None` it reads all of
+        /// them and goes on reading.
         bytes: Option<u32>,
     },
     /// The server dies: every connection is gone without a word, and what it did not keep is lost.

@@ -185,11 +185,11 @@ impl Known {
         filled
     }
 
-    /// A text of a namespace as a pattern that it fits: placeholders for ids of connections, epochs,
-    /// times and the texts of errors. The text is [escaped](escape) already.
+    /// A text of a namespace as a pattern that it fits: placeholders for ids of connections,
+    /// epochs, times and the texts of errors. The text is [escaped](escape) already.
     ///
-    /// An id is one wherever it is a whole string, and the long ones within other texts too, unless the
-    /// story [said](Self::said) it.
+    /// An id is one wherever it is a whole string, and the long ones within other texts too, unless
+    /// the story [said](Self::said) it.
     pub(crate) fn pattern(&mut self, namespace: &str, text: &str) -> String {
         let pattern = self.marked(namespace, text);
         let (mut named, mut rest) = (String::with_capacity(pattern.len()), &*pattern);
@@ -415,7 +415,8 @@ fn string_end(text: &str) -> usize {
     quote.unwrap_or(text.len())
 }
 
-/// Writes out what is short in a trace: `<3 of ab>` becomes `ababab`, and `<U+0007>` that character.
+/// Writes out what is short in a trace: `<3 of ab>` becomes `ababab`, and `<U+0007>` that
+/// character.
 pub fn expand(text: &str) -> String {
     let (mut expanded, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('<') {

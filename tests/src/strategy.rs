@@ -128,8 +128,8 @@ impl Cast {
         self.story(ops.boxed(), count)
     }
 
-    /// So many ops of an application's clients: they connect, disconnect, and send these messages, and
-    /// the events of the cast. The string `"<room>"` in a message stands for one of the rooms.
+    /// So many ops of an application's clients: they connect, disconnect, and send these messages,
+    /// and the events of the cast. The string `"<room>"` in a message stands for one of the rooms.
     ///
     /// ```
     /// use roomcast_tests::Cast;
@@ -251,7 +251,8 @@ impl Cast {
         sample::select(self.rooms.clone()).boxed()
     }
 
-    /// An audience: everybody, or any union, with and without exceptions. Names nobody now and then.
+    /// An audience: everybody, or any union, with and without exceptions. Names nobody now and
+    /// then.
     pub fn to(&self) -> BoxedStrategy<To> {
         let rooms = || collection::vec(self.room(), 0..=2);
         let conns = || collection::vec(self.actor(), 0..=2);
@@ -381,7 +382,8 @@ impl Cast {
     }
 
     fn send(&self) -> BoxedStrategy<Op> {
-        // Labels follow from the audience, so that more of the stories' chance is left for the rest.
+        // Labels follow from the audience, so that more of the stories' chance is left for the
+        // rest.
         let label = |to: &To| match (to.rooms.len() + to.conns.len() + to.users.len()) % 3 {
             0 => None,
             1 => Some("/front".into()),

@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// The first line is a comment that says what the trace shows. An empty line or one that begins
 /// with `#` says nothing. `limits rooms_per_connection=2` in front of the story asks for a server
-/// with these [`Settings`], and `rooms chat:* history.messages=3` behind it for a policy of rooms. The
-/// other lines are an [`Op`], or what an actor saw:
+/// with these [`Settings`], and `rooms chat:* history.messages=3` behind it for a policy of rooms.
+/// The other lines are an [`Op`], or what an actor saw:
 ///
 /// ```text
 /// alice gets TEXT

@@ -1,5 +1,5 @@
-//! SIGTERM with a thousand clients that publish: nothing that was acknowledged is lost, and they leave
-//! spread over the window.
+//! SIGTERM with a thousand clients that publish: nothing that was acknowledged is lost, and they
+//! leave spread over the window.
 #![allow(clippy::print_stdout)] // the figures
 
 use std::{

@@ -37,8 +37,8 @@ impl Server {
         Self { process, address }
     }
 
-    /// An example of `roomcast`, built as this test is: they listen on one port. Also gives its start-up
-    /// lines.
+    /// An example of `roomcast`, built as this test is: they listen on one port. Also gives its
+    /// start-up lines.
     fn example(name: &str) -> (Self, String) {
         // <target>/<profile>/deps/<test>
         let test = env::current_exe().expect("this test");
@@ -322,7 +322,8 @@ fn python_websockets_talks_to_the_examples_on_the_worker() {
     assert!(edge.log().is_empty(), "{:#?}", edge.log());
 }
 
-/// Checks that the worker does not pass because the platform decides, with the reasons.
+/// Cases that fail on the worker because the platform decides them, with the reasons.
+/// reasons.
 const EXCEPTIONS_OF_NPM_WS: &[(&str, &str)] = &[(
     "metrics_need_no_key",
     "a Worker has no metrics of its own: the platform counts",

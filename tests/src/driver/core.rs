@@ -67,8 +67,8 @@ impl Core {
 }
 
 impl<G: Gateway> Core<G> {
-    /// A server that nobody is connected to, with these limits for each namespace and an application
-    /// made for its name.
+    /// A server that nobody is connected to, with these limits for each namespace and an
+    /// application made for its name.
     pub fn with_gateways(limits: &Limits, gateways: impl Fn(&str) -> G + 'static) -> Self {
         Self {
             limits: limits.clone(),

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fmt};
 use super::{Driver, DriverError, Url};
 use crate::{Actor, Answer, Edge, Event, Op, Sockets};
 
-/// A worker of an [`Edge`], reached through its URL; its objects are evicted before some of the ops,
-/// their sockets hibernating.
+/// A worker of an [`Edge`], reached through its URL; its objects are evicted before some of the
+/// ops, their sockets hibernating.
 pub struct Hibernating<'e> {
     url: Url,
     edge: &'e Edge,

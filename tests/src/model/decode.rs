@@ -165,8 +165,8 @@ pub(super) struct Since {
     pub(super) was: Option<(Actor, u32)>,
 }
 
-/// The `data` of a `$join`; an error when it has not the shape. `connection` says whose connection an
-/// id is, and whether it is an id.
+/// The `data` of a `$join`; an error when it has not the shape. `connection` says whose connection
+/// an id is, and whether it is an id.
 pub(super) fn join(
     data: &str,
     connection: impl Fn(&str) -> Option<Option<(Actor, u32)>>,

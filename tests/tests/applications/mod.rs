@@ -1,5 +1,5 @@
-//! The applications of the examples, and the stories about each: the folder of `traces` that has its
-//! name.
+//! The applications of the examples, and the stories about each: the folder of `traces` that has
+//! its name.
 
 use roomcast_core::Gateway;
 use roomcast_tests::{Driver, Trace};

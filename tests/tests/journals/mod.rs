@@ -1,5 +1,5 @@
-//! Journals that servers recorded, replayed: each leads to the same bytes as on the day it was recorded.
-//! `tests/journals/README.md` says what they hold, and how they are made.
+//! Journals that servers recorded, replayed: each leads to the same bytes as on the day it was
+//! recorded. `tests/journals/README.md` says what they hold, and how they are made.
 
 mod kept;
 mod kinds;
@@ -30,8 +30,8 @@ fn all() -> impl Iterator<Item = Journal> {
     names.map(Journal::read)
 }
 
-/// The gateway of a namespace of the journal `application`: that of the example which its name begins
-/// with, or one that knows users by name.
+/// The gateway of a namespace of the journal `application`: that of the example which its name
+/// begins with, or one that knows users by name.
 fn gateway(namespace: &str) -> Box<dyn Gateway> {
     let name = namespace.split('-').next();
     match APPLICATIONS.iter().find(|known| name == Some(known.name)) {
@@ -75,8 +75,8 @@ fn the_program_prints_the_same() {
     }
 }
 
-/// All commands, also those that the program does not print: what is to be stored, what may be dropped
-/// of a full queue.
+/// All commands, also those that the program does not print: what is to be stored, what may be
+/// dropped of a full queue.
 #[test]
 fn the_core_commands_the_same() {
     for journal in all() {

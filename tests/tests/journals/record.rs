@@ -1,6 +1,6 @@
-//! The journal `application`, recorded anew: a server in this process, with a gateway of the examples
-//! in each namespace, is told all of their stories, random ones, and what only code beside it can ask.
-//! `tests/journals/record.py` runs this.
+//! The journal `application`, recorded anew: a server in this process, with a gateway of the
+//! examples in each namespace, is told all of their stories, random ones, and what only code beside
+//! it can ask. `tests/journals/record.py` runs this.
 
 use std::{cell::Cell, env, fs, path::Path, thread, time::Duration};
 

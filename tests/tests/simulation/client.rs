@@ -1,5 +1,5 @@
-//! A client as its library would be: it knows where it stands in each room and who is there, and, which
-//! no library can, what it is owed.
+//! A client as its library would be: it knows where it stands in each room and who is there, and,
+//! which no library can, what it is owed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +15,8 @@ pub(crate) struct Client {
     pub(crate) actor: Actor,
     pub(crate) user: Option<&'static str>,
     pub(crate) link: Option<Link>,
-    /// The last connections that it was, as many as it may name, oldest first; the one that it is, if
-    /// it is, is the last.
+    /// The last connections that it was, as many as it may name, oldest first; the one that it is,
+    /// if it is, is the last.
     conns: Vec<u64>,
     /// The rooms that it is in, or wants to be in again.
     pub(crate) views: BTreeMap<String, View>,

@@ -280,8 +280,8 @@ impl Room {
         self.top + 1 - self.kept(now).len() as u64
     }
 
-    /// The messages between two offsets that a reader may have: the first of them when it says behind
-    /// which, else the last.
+    /// The messages between two offsets that a reader may have: the first of them when it says
+    /// behind which, else the last.
     pub(crate) fn page(
         &self,
         now: u64,

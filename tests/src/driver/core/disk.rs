@@ -19,8 +19,8 @@ pub(super) struct Disk {
     pub(super) store: bool,
     rooms: BTreeMap<(Box<str>, Box<str>), Shelf>,
     keys: BTreeMap<(Box<str>, Box<str>), String>,
-    /// The next serial number of a connection, and how many histories had begun, when something else
-    /// was written last.
+    /// The next serial number of a connection, and how many histories had begun, when something
+    /// else was written last.
     births: BTreeMap<Box<str>, (u64, u64)>,
 }
 
