@@ -121,7 +121,7 @@ fn main() {
     assert!(host.hub.is_idle(host.now) && host.hub.next_timeout().is_none());
 }
 
-/// What a host has: a hub, an outbox, the time, and sockets; here, what each socket was sent.
+/// A host: a hub, an outbox, the time, and sockets; here a socket is the list of what it was sent.
 struct Host {
     hub: Hub,
     out: Outbox,
@@ -218,7 +218,7 @@ impl Host {
         self.out.clear();
     }
 
-    /// What is kept of the hub is text.
+    /// Saves the hub as text and restores it from that text.
     fn sleep_and_wake(&mut self) {
         let states = self.alive.iter().map(|&conn| self.hub.conn_state(conn));
         let states: Vec<ConnState> = states.map(|state| state.expect("connected")).collect();

@@ -1,5 +1,5 @@
-//! What only tests ask for: handlers that panic, answers that come when another connection says so,
-//! connections that are refused.
+//! Handlers that only tests need: handlers that panic, answers that are released by another
+//! connection, connections that are refused.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -10,7 +10,7 @@ use roomcast_core::{
 use roomcast_worker::Namespace;
 use serde::{Deserialize, Serialize};
 
-/// What is kept.
+/// The saved state of the application.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct State {
     counted: u32,
@@ -34,7 +34,7 @@ pub(crate) fn trials(server: &Namespace) -> Router<State> {
     work(panics(sessions(doors(router))), server)
 }
 
-/// Who may come in.
+/// Adds the hook that admits or refuses connections.
 fn doors(router: Router<State>) -> Router<State> {
     router
         .on_upgrade(|request, _| {
@@ -82,7 +82,7 @@ fn doors(router: Router<State>) -> Router<State> {
         .on("user", |cx: &mut Context| cx.user().map(str::to_owned))
 }
 
-/// What is kept of a connection.
+/// Adds the handlers that store and read the session of a connection.
 fn sessions(router: Router<State>) -> Router<State> {
     router
         .on("remember", |cx: &mut Context, text: String| {

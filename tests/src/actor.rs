@@ -1,4 +1,4 @@
-//! Who acts in a story.
+//! Actors: the clients of a story.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl Actor {
         &self.0
     }
 
-    /// Whether a trace can name an actor so.
+    /// True when a trace can name an actor so.
     pub fn is_name(name: &str) -> bool {
         name.starts_with(|first: char| first.is_ascii_lowercase())
             && !["server", "time", "limits", "rooms"].contains(&name)

@@ -1,4 +1,4 @@
-//! What a story is performed on.
+//! Drivers: the systems that a story is performed on.
 
 use crate::{Actor, Answer, Event, Op};
 
@@ -26,7 +26,7 @@ pub use self::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Driver {
-    /// Whether this driver can do what the op says.
+    /// True when this driver can do what the op says.
     fn supports(&self, op: &Op) -> bool;
 
     /// Does what the op says. Returns when everything has arrived that it leads to.
@@ -38,13 +38,13 @@ pub trait Driver {
     /// When the driver fails. A refusal by Roomcast is an [`Answer`].
     fn perform(&mut self, op: &Op) -> Result<Answer, DriverError>;
 
-    /// Whether what is due at a time may come some time later, as it does from a server: then it is
-    /// waited for.
+    /// True when what is due at a time may come some time later, as it does from a server: then it
+    /// is waited for.
     fn is_late(&self) -> bool {
         false
     }
 
-    /// What happened to an actor since this was last asked, in order.
+    /// Takes the events of an actor since the last call, in order.
     fn take(&mut self, actor: &Actor) -> Vec<Event>;
 
     /// The id of the actor's connection, or of its last one; `None` when it never connected.

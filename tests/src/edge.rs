@@ -25,11 +25,11 @@ mod config;
 const CONFIG: &str = "config.capnp";
 /// Lines that are kept for [`Edge::log`].
 const LOG_LINES_MAX: usize = 1000;
-/// How the runtime begins what it says of an alarm that was set anew in the moment in which it rang. It
-/// rings all the same, now or at the new time.
+/// How the runtime begins what it says of an alarm that was set anew in the moment in which it
+/// rang. It rings all the same, now or at the new time.
 const ALARM_NOTICE: &str = "NOSENTRY SQLite alarm ";
 
-/// What becomes of the WebSockets of an object that is evicted.
+/// Outcome for the WebSockets of an object that is evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sockets {
     /// They stay open and keep what was attached to them, as when an idle object hibernates.
@@ -38,7 +38,7 @@ pub enum Sockets {
     Close,
 }
 
-/// Which worker.
+/// A build of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Build {
     /// Without applications: `npm run build` in `host-worker`. It is in `host-worker/dist`, or in
@@ -52,8 +52,8 @@ pub enum Build {
 /// Workers in one `workerd` process, each on a free port; it ends with this value.
 ///
 /// The process runs a worker for each of the settings it is started with. They share nothing but
-/// the process. The worker has to be built, see [`Build`]; `workerd` is the one that `npm ci` installs
-/// in `host-worker`, or the one that `ROOMCAST_WORKERD` names.
+/// the process. The worker has to be built, see [`Build`]; `workerd` is the one that `npm ci`
+/// installs in `host-worker`, or the one that `ROOMCAST_WORKERD` names.
 #[derive(Debug)]
 pub struct Edge {
     process: Child,
@@ -253,8 +253,8 @@ impl Edge {
         answer.map_err(|fault| broken(&fault))
     }
 
-    /// What the process has logged: errors, and what the worker writes to its console; not
-    /// what the runtime says of alarms that were set anew while they rang.
+    /// Returns the log of the process: errors, and the console output of the worker; without the
+    /// messages of the runtime about alarms that were set anew while they rang.
     pub fn log(&self) -> Vec<String> {
         lock(&self.log).clone()
     }

@@ -1,10 +1,10 @@
-//! What happens to an actor, and what the server side is answered.
+//! Events of an actor, and answers to the server side.
 
 use std::fmt;
 
 use crate::{op::json_string, pattern::escape};
 
-/// What an actor saw happen on its connection.
+/// An event that an actor saw on its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A text message came.
@@ -83,7 +83,7 @@ pub(crate) fn unhex(hex: &str) -> Option<Vec<u8>> {
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
-/// What the server side is answered: what the HTTP API answers, whichever way it is asked.
+/// The answer to the server side: that of the HTTP API, whichever way the request is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status; 200 for what has no answer.

@@ -27,12 +27,12 @@ pub struct Lockstep<D> {
     story: Vec<String>,
 }
 
-/// What one op led to, in the driver and in the model.
+/// Results of one op, the same in the driver and in the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// What the server side was answered.
+    /// The answer to the server side.
     pub answer: Answer,
-    /// What each actor got, in order for each.
+    /// Events of each actor, in order for each.
     pub events: Vec<(Actor, Event)>,
 }
 
@@ -51,9 +51,9 @@ impl Seen {
 pub struct Mismatch {
     /// The story up to the op that went wrong.
     pub story: Vec<String>,
-    /// What should have happened then.
+    /// Events and answers that should have followed.
     pub expected: Vec<String>,
-    /// What did happen.
+    /// Events and answers that did follow.
     pub got: Vec<String>,
 }
 

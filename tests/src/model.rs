@@ -22,7 +22,7 @@ struct Conn {
     rooms: BTreeSet<String>,
     /// The same in the order of joining.
     order: Vec<String>,
-    /// What presence shows of the user, by room; JSON.
+    /// Presence meta of the user, by room; JSON.
     metas: BTreeMap<String, String>,
     /// The how many-th connection of the actor it is, from 1.
     number: u32,
@@ -30,12 +30,12 @@ struct Conn {
     pinged: Option<u64>,
 }
 
-/// What was sent under an idempotency key.
+/// A send under an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sent {
     namespace: Box<str>,
     key: Box<str>,
-    /// To whom, the event, its label, the payload.
+    /// The recipients, the event, its label, the payload.
     message: (To, Box<str>, Option<Box<str>>, Box<str>),
     expires: u64,
     answer: Answer,
@@ -66,12 +66,12 @@ pub struct Model {
     events: Vec<(Actor, Expect)>,
 }
 
-/// What an op must lead to.
+/// The results that an op must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prediction {
-    /// What the server side is answered; a pattern.
+    /// The answer to the server side; a pattern.
     pub answer: Answer,
-    /// What each actor gets, in order for each.
+    /// Expected events of each actor, in order for each.
     pub events: Vec<(Actor, Expect)>,
 }
 
@@ -119,18 +119,18 @@ impl Model {
         self.find(actor).map(|conn| &*conn.namespace)
     }
 
-    /// Whether an actor is connected.
+    /// True when an actor is connected.
     pub fn is_connected(&self, actor: &Actor) -> bool {
         self.find(actor).is_some()
     }
 
-    /// Whether an actor is connected, and in this room.
+    /// True when an actor is connected, and in this room.
     pub fn is_in(&self, actor: &Actor, room: &str) -> bool {
         self.find(actor)
             .is_some_and(|conn| conn.rooms.contains(room))
     }
 
-    /// Who is connected, with the rooms of each.
+    /// Returns the connected actors, with the rooms of each.
     pub fn connections(&self) -> impl Iterator<Item = (&Actor, &BTreeSet<String>)> {
         self.conns.iter().map(|conn| (&conn.actor, &conn.rooms))
     }

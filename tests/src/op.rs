@@ -8,7 +8,7 @@ use crate::{Actor, To};
 
 mod line;
 
-/// One thing that somebody does.
+/// An action of somebody in a story.
 ///
 /// Ops name their actors, so that a story still makes sense when a part of it is taken out: every
 /// op is legal at every time. Connecting twice does nothing, and so does whatever an actor does
@@ -29,92 +29,92 @@ mod line;
 pub enum Op {
     /// A client connects.
     Connect {
-        /// Who.
+        /// The client that connects.
         actor: Actor,
-        /// To which namespace; the default one when `None`.
+        /// The namespace; the default one when `None`.
         namespace: Option<Box<str>>,
-        /// As which user; anonymously when `None`.
+        /// The user; anonymous when `None`.
         user: Option<Box<str>>,
-        /// With which query string in the address, for the application; none when `None`.
+        /// The query string in the address, for the application; none when `None`.
         query: Option<Box<str>>,
-        /// With which header fields, for the application. The cookies of a client are one field,
+        /// Header fields, for the application. The cookies of a client are one field,
         /// `cookie`, as a browser sends them: `sid=1; theme=dark`.
         headers: Vec<(Box<str>, Box<str>)>,
-        /// Whether it asks for `$welcome`, by the subprotocol `roomcast.v1`.
+        /// True when the client asks for `$welcome`, by the subprotocol `roomcast.v1`.
         welcome: bool,
     },
     /// A client sends `$join`.
     Join {
-        /// Who.
+        /// The client that sends.
         actor: Actor,
-        /// Which room.
+        /// The room.
         room: Box<str>,
     },
     /// A client sends `$leave`.
     Leave {
-        /// Who.
+        /// The client that sends.
         actor: Actor,
-        /// Which room.
+        /// The room.
         room: Box<str>,
     },
     /// A client sends `$rooms`.
     Rooms {
-        /// Who.
+        /// The client that sends.
         actor: Actor,
     },
     /// A client publishes to a room.
     Publish {
-        /// Who.
+        /// The client that publishes.
         actor: Actor,
-        /// To which room.
+        /// The room that it publishes to.
         room: Box<str>,
         /// The event name.
         event: Box<str>,
         /// The payload, JSON.
         data: Box<str>,
-        /// Whether it wants its own message too.
+        /// True when the client wants its own message too.
         echo: bool,
         /// The request id, when it wants an answer.
         id: Option<u32>,
     },
     /// A client sends any text message, so many times.
     Text {
-        /// Who.
+        /// The client that sends.
         actor: Actor,
         /// The message.
         text: String,
-        /// How often.
+        /// The number of times that the client sends the message.
         times: u32,
     },
     /// A client sends a binary message.
     Binary {
-        /// Who.
+        /// The client that sends.
         actor: Actor,
         /// The message.
         bytes: Vec<u8>,
     },
     /// A client sends a WebSocket pong. Only the in-process driver does this on its own.
     Pong {
-        /// Who.
+        /// The client that sends.
         actor: Actor,
     },
     /// A client closes its connection.
     Disconnect {
-        /// Who.
+        /// The client that closes its connection.
         actor: Actor,
     },
     /// A client's connection ends without a close frame.
     Vanish {
-        /// Who.
+        /// The client whose connection ends.
         actor: Actor,
     },
     /// The application sends.
     Send {
-        /// In which namespace.
+        /// The namespace.
         namespace: Option<Box<str>>,
-        /// Under which idempotency key.
+        /// The idempotency key.
         key: Option<Box<str>>,
-        /// To whom.
+        /// The recipients.
         to: To,
         /// The event name.
         event: Box<str>,
@@ -125,21 +125,21 @@ pub enum Op {
     },
     /// The application puts a connection into a room.
     ServerJoin {
-        /// Whom.
+        /// The client whose connection joins.
         actor: Actor,
-        /// Which room.
+        /// The room.
         room: Box<str>,
     },
     /// The application takes a connection out of a room.
     ServerLeave {
-        /// Whom.
+        /// The client whose connection leaves.
         actor: Actor,
-        /// Which room.
+        /// The room.
         room: Box<str>,
     },
     /// The application closes a connection.
     Close {
-        /// Whose.
+        /// The client whose connection is closed.
         actor: Actor,
         /// The close code.
         code: u16,
@@ -148,25 +148,26 @@ pub enum Op {
     },
     /// The application lists the rooms of a namespace.
     ListRooms {
-        /// Which namespace.
+        /// The namespace.
         namespace: Option<Box<str>>,
     },
     /// The application lists the connections of a namespace.
     ListConnections {
-        /// Which namespace.
+        /// The namespace.
         namespace: Option<Box<str>>,
     },
     /// A client stops reading: what it is sent waits in the server's queue. Only the in-process
     /// driver knows this op and the next two: elsewhere the kernel takes what the client does not.
     Stall {
-        /// Who.
+        /// The client that stops reading.
         actor: Actor,
     },
     /// A client reads what waits for it.
     Read {
-        /// Who.
+        /// The client that reads.
         actor: Actor,
-        /// So many bytes, after which it reads no more; all of it and goes on when `None`.
+        /// The bytes to read, after which the client reads no more. With `None` it reads all of
+        /// them and goes on reading.
         bytes: Option<u32>,
     },
     /// The server dies: every connection is gone without a word, and what it did not keep is lost.
@@ -174,7 +175,7 @@ pub enum Op {
     Crash,
     /// Time passes. The in-process driver moves its clock; others wait, and not for long.
     Wait {
-        /// How much.
+        /// The time that passes, in milliseconds.
         millis: u64,
     },
 }
@@ -184,7 +185,7 @@ pub enum Op {
 #[error("not an op: {0}")]
 pub struct OpError(pub(crate) String);
 
-/// What stands in the line of [`Op::Send`], and in the body of the HTTP call.
+/// The JSON in the line of [`Op::Send`], and in the body of the HTTP call.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sent<T> {

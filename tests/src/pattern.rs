@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{Actor, Event, Expect, Op};
 
-/// What placeholders stand for, learned while a story runs.
+/// Values that placeholders stand for, learned while a story runs.
 ///
 /// A pattern is compared byte for byte, but for
 ///
@@ -90,7 +90,7 @@ impl Known {
         namespace.into()
     }
 
-    /// Whether an event of an actor is what was expected.
+    /// True when an event of an actor is what was expected.
     pub fn fits(&mut self, actor: &Actor, expected: &Expect, got: &Event) -> bool {
         match (expected, got) {
             (Expect::Text(pattern), Event::Text(text)) => {
@@ -115,7 +115,7 @@ impl Known {
         }
     }
 
-    /// Whether a text of a namespace fits the pattern.
+    /// True when a text of a namespace fits the pattern.
     pub fn matches(&mut self, namespace: &str, pattern: &str, got: &str) -> bool {
         let (mut pattern, mut got) = (pattern, got);
         while let Some(at) = pattern.find('<') {
@@ -185,11 +185,11 @@ impl Known {
         filled
     }
 
-    /// A text of a namespace as a pattern that it fits: placeholders for ids of connections, epochs,
-    /// times and the texts of errors. The text is [escaped](escape) already.
+    /// A text of a namespace as a pattern that it fits: placeholders for ids of connections,
+    /// epochs, times and the texts of errors. The text is [escaped](escape) already.
     ///
-    /// An id is one wherever it is a whole string, and the long ones within other texts too, unless the
-    /// story [said](Self::said) it.
+    /// An id is one wherever it is a whole string, and the long ones within other texts too, unless
+    /// the story [said](Self::said) it.
     pub(crate) fn pattern(&mut self, namespace: &str, text: &str) -> String {
         let pattern = self.marked(namespace, text);
         let (mut named, mut rest) = (String::with_capacity(pattern.len()), &*pattern);
@@ -225,7 +225,8 @@ impl Known {
         }
     }
 
-    /// What in a text may be the id of a connection, or what the story said: the id and whose it is.
+    /// Finds a part of a text that may be the id of a connection or may be words of the story;
+    /// returns the id and the name of its connection.
     pub(crate) fn ambiguous_id(&self, namespace: &str, text: &str) -> Option<(String, String)> {
         let ids = self.ids.values().flatten();
         let mut said = ids.filter(|id| stands_in(id, &self.said));
@@ -414,7 +415,8 @@ fn string_end(text: &str) -> usize {
     quote.unwrap_or(text.len())
 }
 
-/// Writes out what is short in a trace: `<3 of ab>` becomes `ababab`, and `<U+0007>` that character.
+/// Writes out what is short in a trace: `<3 of ab>` becomes `ababab`, and `<U+0007>` that
+/// character.
 pub fn expand(text: &str) -> String {
     let (mut expanded, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('<') {

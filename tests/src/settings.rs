@@ -13,8 +13,8 @@ use crate::Core;
 /// The limits of a story that differ from those of all stories.
 ///
 /// All stories run without rate limits, so that they may be as dense as they like; the other limits
-/// have their defaults. Written `rooms_per_connection=2 inbound_rate=off`; `store=on` asks for histories
-/// that outlive the server.
+/// have their defaults. Written `rooms_per_connection=2 inbound_rate=off`; `store=on` asks for
+/// histories that outlive the server.
 ///
 /// ```
 /// use roomcast_tests::Settings;
@@ -66,7 +66,7 @@ fn find<T: Default>(table: &[Setting<T>], word: &str, value: &str) -> Option<&'s
 }
 
 impl Settings {
-    /// Whether nothing differs.
+    /// True when no setting differs from its default.
     pub const fn is_empty(&self) -> bool {
         self.limits.is_empty() && self.rooms.is_empty() && !self.store
     }
@@ -160,7 +160,8 @@ impl Settings {
             .with_store(self.store)
     }
 
-    /// The flags that give `roomcast serve` the same limits; one with a store needs a folder for it.
+    /// The flags that give `roomcast serve` the same limits; one with a store needs a folder for
+    /// it.
     pub fn flags(&self) -> Vec<String> {
         let off = ["inbound-rate", "inbound-bytes-rate", "control-rate"];
         let off = off.into_iter().filter(|name| self.value(name).is_none());

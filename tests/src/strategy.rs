@@ -15,7 +15,7 @@ mod kept;
 mod raw;
 mod typed;
 
-/// Who may do something in random stories, and in which rooms.
+/// The actors of random stories, and the rooms in which they act.
 ///
 /// Actors and rooms that come first are the ones that a failing story shrinks to.
 ///
@@ -42,7 +42,7 @@ pub struct Cast {
     kept: bool,
 }
 
-/// What stands for a room in the messages of an application.
+/// The placeholder for a room in the messages of an application.
 const ROOM: &str = r#""<room>""#;
 
 /// Three actors and three rooms.
@@ -128,8 +128,8 @@ impl Cast {
         self.story(ops.boxed(), count)
     }
 
-    /// So many ops of an application's clients: they connect, disconnect, and send these messages, and
-    /// the events of the cast. The string `"<room>"` in a message stands for one of the rooms.
+    /// So many ops of an application's clients: they connect, disconnect, and send these messages,
+    /// and the events of the cast. The string `"<room>"` in a message stands for one of the rooms.
     ///
     /// ```
     /// use roomcast_tests::Cast;
@@ -177,7 +177,7 @@ impl Cast {
         self.story(ops.boxed(), count)
     }
 
-    /// One op.
+    /// A strategy for an op.
     pub fn op(&self) -> BoxedStrategy<Op> {
         // Shrinking goes from the later alternatives to the earlier ones.
         let mut ops = vec![(4, self.connect()), (6, self.join()), (3, self.leave())];
@@ -241,17 +241,18 @@ impl Cast {
         Union::new_weighted(ops).boxed()
     }
 
-    /// One actor.
+    /// A strategy for an actor.
     pub fn actor(&self) -> BoxedStrategy<Actor> {
         sample::select(self.actors.clone()).boxed()
     }
 
-    /// One room.
+    /// A strategy for a room.
     pub fn room(&self) -> BoxedStrategy<Box<str>> {
         sample::select(self.rooms.clone()).boxed()
     }
 
-    /// An audience: everybody, or any union, with and without exceptions. Names nobody now and then.
+    /// An audience: everybody, or any union, with and without exceptions. Names nobody now and
+    /// then.
     pub fn to(&self) -> BoxedStrategy<To> {
         let rooms = || collection::vec(self.room(), 0..=2);
         let conns = || collection::vec(self.actor(), 0..=2);
@@ -381,7 +382,8 @@ impl Cast {
     }
 
     fn send(&self) -> BoxedStrategy<Op> {
-        // Labels follow from the audience, so that more of the stories' chance is left for the rest.
+        // Labels follow from the audience, so that more of the stories' chance is left for the
+        // rest.
         let label = |to: &To| match (to.rooms.len() + to.conns.len() + to.users.len()) % 3 {
             0 => None,
             1 => Some("/front".into()),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Actor;
 
-/// Who receives a send of the server: [`Audience`] with actors where that has connection ids.
+/// Recipients of a send of the server: an [`Audience`] with actors in the place of connection ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct To {
@@ -49,7 +49,7 @@ impl To {
         }
     }
 
-    /// One connection.
+    /// Addresses one connection.
     pub fn conn(actor: impl Into<Actor>) -> Self {
         Self {
             conns: vec![actor.into()],

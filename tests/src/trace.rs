@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// The first line is a comment that says what the trace shows. An empty line or one that begins
 /// with `#` says nothing. `limits rooms_per_connection=2` in front of the story asks for a server
-/// with these [`Settings`], and `rooms chat:* history.messages=3` behind it for a policy of rooms. The
-/// other lines are an [`Op`], or what an actor saw:
+/// with these [`Settings`], and `rooms chat:* history.messages=3` behind it for a policy of rooms.
+/// The other lines are an [`Op`], or what an actor saw:
 ///
 /// ```text
 /// alice gets TEXT
@@ -80,7 +80,7 @@ pub struct TraceError {
     source_text: String,
     /// The number of the line, from 1; one past the last for the end of the story.
     pub line: usize,
-    /// What went wrong there.
+    /// A description of the fault in that line.
     pub fault: String,
 }
 
@@ -203,7 +203,7 @@ impl fmt::Display for Trace {
 struct Run<'d> {
     driver: &'d mut dyn Driver,
     known: Known,
-    /// What happened and was not asked for by a step yet.
+    /// Events that no step has asked for yet.
     inboxes: BTreeMap<Actor, VecDeque<Event>>,
     /// Until when to wait for what is due, behind a wait.
     late: Option<Instant>,
@@ -300,7 +300,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether what is expected may yet come.
+    /// True when what is expected may yet come.
     fn is_waiting(&self) -> bool {
         self.late.is_some_and(|late| Instant::now() < late)
     }

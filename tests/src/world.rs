@@ -52,10 +52,10 @@ mod look;
 /// ]);
 /// ```
 ///
-/// What a line asks for has to happen: [`tell`](Self::tell) panics when somebody is refused, or does
-/// something without being connected. That somebody is refused is
-/// [expected](Self::expect_refused) in words of its own. A request may have a query, header fields and
-/// cookies:
+/// What a line asks for has to happen: [`tell`](Self::tell) panics when somebody is refused, or
+/// does something without being connected. That somebody is refused is
+/// [expected](Self::expect_refused) in words of its own. A request may have a query, header fields
+/// and cookies:
 ///
 /// ```
 /// use roomcast_core::{Context, Rejection, Router, gateway::Admission};
@@ -77,7 +77,8 @@ mod look;
 /// ```
 ///
 /// For property tests, [`Cast::stories`](crate::Cast::stories) makes random stories and
-/// [`perform`](Self::perform) says what came of each op. There an op that makes no sense does nothing.
+/// [`perform`](Self::perform) says what came of each op. There an op that makes no sense does
+/// nothing.
 ///
 /// # What it cannot do
 ///
@@ -85,9 +86,9 @@ mod look;
 ///   [`UpgradeRequest`](roomcast_core::gateway::UpgradeRequest) of yours:
 ///   [`Gateway::upgrade`](roomcast_core::Gateway::upgrade).
 /// - A handler or hook that panics fails the test. What hosts do about it is tested with a host.
-/// - Futures are polled without a runtime, and their clock is not this one: what needs the timers or
-///   the sockets of tokio is tested with a host. A future that somebody else wakes goes on with the next
-///   op, or with [`proceed`](Self::proceed).
+/// - Futures are polled without a runtime, and their clock is not this one: what needs the timers
+///   or the sockets of tokio is tested with a host. A future that somebody else wakes goes on with
+///   the next op, or with [`proceed`](Self::proceed).
 pub struct World<G> {
     core: Core<G>,
     known: Known,
@@ -136,7 +137,8 @@ impl<G: Gateway> World<G> {
     }
 
     /// The same, with names of actors and rooms that may be [asked about](Self::members) though a
-    /// story does not name them, as a random one may not. Any other name that is in no story is a slip.
+    /// story does not name them, as a random one may not. Any other name that is in no story is a
+    /// slip.
     #[must_use]
     pub fn with_names<N: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.named.extend(names.into_iter().map(Into::into));
@@ -159,8 +161,8 @@ impl<G: Gateway> World<G> {
 
     /// Does what the op says; gives what everybody got from it, in the order in which it was sent.
     ///
-    /// An op that makes no sense, as of an actor that is not connected, does nothing, and who is refused
-    /// is not there: what the [answer](Self::answer) was can be asked.
+    /// An op that makes no sense, as of an actor that is not connected, does nothing, and who is
+    /// refused is not there: what the [answer](Self::answer) was can be asked.
     ///
     /// # Errors
     ///

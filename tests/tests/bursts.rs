@@ -1,5 +1,6 @@
-//! What arrives in one piece is answered as what arrives bit by bit: joined runs, corked replies,
-//! sliced flushes and mail between threads keep the order of every connection.
+//! Messages that arrive in one piece are answered like messages that arrive bit by bit: joined
+//! runs, corked replies, sliced flushes and mail between threads keep the order of every
+//! connection.
 
 use std::{
     sync::{
@@ -126,7 +127,7 @@ impl Client {
         self.0.flush().await.expect("the socket is open");
     }
 
-    /// What the server says until it answers a ping.
+    /// Returns the messages of the server until it answers a ping.
     async fn settle(&mut self) -> Vec<String> {
         self.send(&[PING.into()]).await;
         let mut texts = Vec::new();
@@ -159,7 +160,7 @@ fn normalised(text: &str, names: &[(String, String)], epoch: &mut Option<String>
     text
 }
 
-/// What its neighbour in a room of their own sees of a client: its connection id.
+/// Returns the connection id of a client, as its neighbour sees it in a room of their own.
 async fn id_of(clients: &mut [Client], client: usize) -> String {
     let other = (client + 1) % clients.len();
     let say = |event: &str| vec![format!(r#"{{"event":"{event}","room":"who"}}"#)];

@@ -152,7 +152,7 @@ fn stories() -> BoxedStrategy<Vec<Op>> {
     Cast::new(["alice", "bob", "carol"], ROOMS).stories(messages, 1..=40)
 }
 
-/// Who may hear what, in sets.
+/// The rooms that each actor may hear, in sets.
 #[derive(Default)]
 struct Rules(BTreeMap<Actor, BTreeSet<&'static str>>);
 
@@ -317,7 +317,7 @@ fn a_room_without_a_guard_is_found() {
     assert!(shout.contains("shout"), "{publish:?}");
 }
 
-/// One frame, and one row of storage, whoever fills it.
+/// A full history fits into one frame, and into one row of storage, whatever text fills it.
 #[test]
 fn a_full_history_stays_small() {
     let mut world = World::new(chat::chat);

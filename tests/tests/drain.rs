@@ -1,5 +1,5 @@
-//! SIGTERM with a thousand clients that publish: nothing that was acknowledged is lost, and they leave
-//! spread over the window.
+//! SIGTERM with a thousand clients that publish: nothing that was acknowledged is lost, and they
+//! leave spread over the window.
 #![allow(clippy::print_stdout)] // the figures
 
 use std::{
@@ -24,7 +24,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Of all closes, in any one second.
 const SHARE_MAX: f64 = 0.15;
 
-/// What a client saw: when and how it was closed, what was acknowledged, by offset.
+/// The end of a client's connection: its time and close code, and the acknowledgements received, by
+/// offset.
 struct Left {
     at: Instant,
     code: u16,

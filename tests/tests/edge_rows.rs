@@ -1,5 +1,5 @@
-//! What the systems before this one offer, and the examples: every story holds on the worker, under
-//! the runtime of Cloudflare Workers.
+//! Stories about the features of the systems before this one, and of the examples: every story
+//! holds on the worker, under the runtime of Cloudflare Workers.
 
 use std::{cell::Cell, iter};
 

@@ -1,4 +1,4 @@
-//! What takes time or size on the worker: silence while its object sleeps, and messages as large as
+//! Slow and large cases on the worker: silence while its object sleeps, and messages as large as
 //! the platform takes.
 
 use std::{

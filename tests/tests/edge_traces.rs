@@ -12,7 +12,7 @@ struct World {
     edge: Edge,
     /// Of each worker.
     settings: Vec<Settings>,
-    /// What the namespace of a trace is called before its name.
+    /// Text in front of the name of a trace; together they name its namespace.
     prefix: &'static str,
 }
 
@@ -46,8 +46,8 @@ impl World {
     }
 }
 
-/// Runs all traces with an application that says who people are, and leaves all else as it is without
-/// one; and those that name nobody without one too.
+/// Runs all traces with an application that says who people are, and leaves all else as it is
+/// without one; and those that name nobody without one too.
 fn tell_all(run: impl Fn(&Trace, Url, &World) -> Result<(), String> + Sync) {
     let traces = for_servers();
     let users = World::start(Build::Gateways, "users-", &traces);

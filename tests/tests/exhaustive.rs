@@ -8,7 +8,7 @@ use roomcast_tests::{Actor, Cast, Core, Lockstep, Op, Settings, To};
 const ACTORS: [&str; 3] = ["alice", "bob", "carol"];
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
-/// Who is in which rooms, for each actor; `None` is not connected. All that matters for the future.
+/// The rooms of each actor; `None` when it is not connected. Nothing else matters for the future.
 type State = Vec<Option<BTreeSet<String>>>;
 
 fn state(world: &Lockstep<Core>) -> State {

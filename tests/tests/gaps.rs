@@ -1,8 +1,8 @@
-//! Readers in bursts of a room that drops its oldest messages: a `$gap` stands where the loss is, on
-//! any number of threads.
+//! Readers in bursts of a room that drops its oldest messages: a `$gap` stands where the loss is,
+//! on any number of threads.
 //!
-//! A notice that comes late is a loss that nobody sees: who is cut off before it stands at an offset
-//! behind the gap, and comes back there.
+//! A notice that comes late is a loss that nobody sees: who is cut off before it stands at an
+//! offset behind the gap, and comes back there.
 #![allow(clippy::print_stdout)] // the figures
 
 use std::{
@@ -160,8 +160,8 @@ struct At {
     told: bool,
 }
 
-/// Reads two rooms up to the last message of the one, and goes out of the other and in again; gives how
-/// many gaps it was told of, and what was wrong with them.
+/// Reads two rooms up to the last message of the one, and goes out of the other and in again; gives
+/// how many gaps it was told of, and what was wrong with them.
 fn read_two(mut peer: Peer, over: &AtomicBool) -> (u64, Vec<String>) {
     let (mut gaps, mut faults, mut bytes) = (0, Vec::new(), 0);
     let mut rooms = ["log", "den"].map(|room| {
@@ -221,7 +221,7 @@ fn read_two(mut peer: Peer, over: &AtomicBool) -> (u64, Vec<String>) {
     }
 }
 
-/// What is answered of one room is nothing that was read of another.
+/// Answers about one room do not count as messages read of another.
 #[test]
 fn a_gap_is_told_once_while_nothing_of_its_room_is_read() {
     let (mut gaps, mut faults) = (0, Vec::new());

@@ -28,7 +28,7 @@ fn shown() -> impl Iterator<Item = &'static str> {
     rows.skip(1).filter_map(last).flat_map(names)
 }
 
-/// What stands between backticks.
+/// Returns the texts between backticks.
 fn names(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }

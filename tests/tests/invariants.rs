@@ -1,7 +1,7 @@
 //! The invariants of the design, each under its number, checked from outside after every step of
-//! random stories. (I20 to I24 are about queues of sockets, I38 to I42 about clusters; I25 is checked
-//! by the driver itself, I27 beside the rate limiter, I28 to I37 in `simulation`, I44 in `journal`,
-//! I45 in `restore`.)
+//! random stories. (I20 to I24 are about queues of sockets, I38 to I42 about clusters; I25 is
+//! checked by the driver itself, I27 beside the rate limiter, I28 to I37 in `simulation`, I44 in
+//! `journal`, I45 in `restore`.)
 
 use std::collections::BTreeSet;
 
@@ -123,7 +123,7 @@ fn i9_rooms_never_pass_the_limit(hub: &Hub) {
     }
 }
 
-/// One command for a fan-out, however wide: what an op leads to is bounded.
+/// A fan-out is one command, however wide: the number of commands of an op is bounded.
 fn i26_work_is_bounded(core: &Core, op: &Op) {
     if !matches!(op, Op::Wait { .. }) {
         assert!(
@@ -266,7 +266,7 @@ proptest! {
         prop_assert!(core.take(&actor).len() <= 1, "after {before}");
     }
 
-    /// What one actor does wrong is seen by nobody else.
+    /// Errors of one actor are seen by nobody else.
     #[test]
     fn i19_errors_disturb_nobody_else(
         story in stories(), at in any::<prop::sample::Index>(), actor in cast().actor(),

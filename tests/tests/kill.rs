@@ -12,11 +12,11 @@ const SUBSCRIBERS: usize = 5;
 /// Publishes in a burst, and how often: 1,000 a second.
 const BURST: u64 = 5;
 const PERIOD: Duration = Duration::from_millis(5);
-/// Acknowledgements after which the process is killed: the first, and how many more at most. The store
-/// makes a checkpoint a second: some kills come before the first, some behind it.
+/// Acknowledgements after which the process is killed: the first, and how many more at most. The
+/// store makes a checkpoint a second: some kills come before the first, some behind it.
 const ACKS: (u64, u64) = (150, 1_200);
 
-/// What one subscriber has seen, over all its connections.
+/// Messages that one subscriber has seen, over all its connections.
 #[derive(Default)]
 struct Seen {
     at: Option<(Position, String)>,

@@ -86,7 +86,7 @@ fn a_crowd_that_has_gone_leaves_no_memory() {
     for _ in 0..10 {
         come_and_go(server.authority(), CROWD);
     }
-    // A tenth more at most. Without anything given back it is a third; and on a quiet machine, where
-    // `tests/bench` holds it to a twentieth, it is next to nothing.
+    // A tenth more at most. Without anything given back it is a third; and on a quiet machine,
+    // where `tests/bench` holds it to a twentieth, it is next to nothing.
     wait_until_gone(&server, first + first / 10);
 }

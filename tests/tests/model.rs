@@ -52,7 +52,8 @@ fn tell(story: &[Op], sleep: Sleep) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// One namespace: the same id names another connection in each, and positions name connections.
+/// A cast in one namespace: the same id names another connection in each namespace, and positions
+/// name connections.
 fn kept_cast() -> Cast {
     Cast::new(
         ["alice", "bob", "carol", "dave"],
@@ -94,7 +95,8 @@ fn limits() -> roomcast_tests::Limits {
     settings.limits()
 }
 
-/// What the properties above would otherwise hold of nothing.
+/// Random stories reach the cases that the properties above are about; without them the properties
+/// would hold of nothing.
 #[test]
 fn random_stories_reach_all_of_it() {
     let settings = kept();

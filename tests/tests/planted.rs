@@ -21,7 +21,7 @@ enum Fault {
     LeaveIsForgotten,
     /// A publisher gets its own message although it did not ask for it.
     EchoIsAlwaysOn,
-    /// Who comes back to an empty server is in the lobby at once.
+    /// A client that comes back to an empty server is in the lobby at once.
     RoomsSurviveReconnect,
 }
 

@@ -59,8 +59,8 @@ const RUN: &str = "cargo run --release";
 struct Shell(Child);
 
 impl Shell {
-    /// The command as it stands there, with this test's server in the place of the one that would be
-    /// built, and with a port of its own.
+    /// The command as it stands there, with this test's server in the place of the one that would
+    /// be built, and with a port of its own.
     fn start(command: &str, port: u16) -> Self {
         let binary = binary();
         let binary = binary.display();
@@ -137,7 +137,8 @@ fn binary() -> PathBuf {
     server_binary().canonicalize().expect("it is built")
 }
 
-/// A port that nobody listens to. Somebody else may take it before the server does; then it says so.
+/// A port that nobody listens to. Somebody else may take it before the server does; then it says
+/// so.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").port()

@@ -1,5 +1,6 @@
-//! What the systems before this one offer, and the examples: every story holds in the core, also
-//! when the application is restored from text before every step, and on the native host.
+//! Stories about the features of the systems before this one, and of the examples: every story
+//! holds in the core, also when the application is restored from text before every step, and on the
+//! native host.
 
 use std::{cell::Cell, collections::BTreeMap};
 
@@ -107,7 +108,7 @@ fn on_the_native_host_with_two_threads() {
     on_the_native_host(2, Served::url);
 }
 
-/// What comes from outside comes from a task in the server's process, and not through HTTP.
+/// Requests of the server side come from a task in the server's process, and not through HTTP.
 #[test]
 fn on_the_native_host_from_another_task() {
     on_the_native_host(2, Served::beside);

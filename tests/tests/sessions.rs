@@ -37,8 +37,8 @@ impl Server {
         Self { process, address }
     }
 
-    /// An example of `roomcast`, built as this test is: they listen on one port. Also gives its start-up
-    /// lines.
+    /// An example of `roomcast`, built as this test is: they listen on one port. Also gives its
+    /// start-up lines.
     fn example(name: &str) -> (Self, String) {
         // <target>/<profile>/deps/<test>
         let test = env::current_exe().expect("this test");
@@ -322,7 +322,8 @@ fn python_websockets_talks_to_the_examples_on_the_worker() {
     assert!(edge.log().is_empty(), "{:#?}", edge.log());
 }
 
-/// What the platform decides, and not the worker.
+/// Cases that fail on the worker because the platform decides them, with the reasons.
+/// reasons.
 const EXCEPTIONS_OF_NPM_WS: &[(&str, &str)] = &[(
     "metrics_need_no_key",
     "a Worker has no metrics of its own: the platform counts",
@@ -349,7 +350,8 @@ fn python_websockets_holds_its_sessions_on_the_worker() {
     session_on_the_worker(python(), "websockets_session.py", exceptions);
 }
 
-/// What the documentation of the worker tells a stranger to type, from `npm run dev` to Ctrl-C.
+/// The commands in the documentation of the worker, from `npm run dev` to Ctrl-C, work for a
+/// stranger who types them.
 #[test]
 fn a_first_run_of_the_worker() {
     check("clients", "node", &["first_run.mjs"]);

@@ -1,4 +1,4 @@
-//! One reader that stops, among a thousand: the others do not notice, and it loses nothing.
+//! A reader that stops, among a thousand: the others do not notice, and it loses nothing.
 //!
 //! The reader is a process of its own, this test again, so that it can be stopped as a whole.
 #![allow(clippy::print_stdout)] // the figures

@@ -143,7 +143,7 @@ fn settings_are_limits_and_flags() {
 /// A server that does what is due only after it was looked at three times more.
 struct Sluggish {
     core: Core,
-    /// What the clock has yet to be moved by, in milliseconds.
+    /// Time by which the clock has yet to be moved, in milliseconds.
     behind: u64,
     looks: u32,
     says_so: bool,

@@ -35,8 +35,8 @@ fn on_the_core() {
     });
 }
 
-/// Each of them has a step that takes time or that no server can be told; no other trace has one that
-/// cannot be told.
+/// Each of them has a step that takes time or that no server can be told; no other trace has one
+/// that cannot be told.
 #[test]
 fn what_is_for_the_core_alone_has_to_be() {
     let nowhere = || url("ws://127.0.0.1:1/ws").with_api(None).with_users();

@@ -12,7 +12,7 @@ use roomcast_tests::{Cast, Op, Settings, Sleep, World};
 
 const ROOMS: [&str; 3] = ["lobby", "kitchen", "attic"];
 
-/// Whether a user is there; in which room; who.
+/// Presence reports: true when the user is there; the room; the user.
 type Told = Vec<(bool, String, String)>;
 
 fn porter() -> Router<Told> {
@@ -50,7 +50,8 @@ fn world(sleep: Sleep) -> World<Router<Told>> {
     world.with_policies(policies).with_sleep(sleep)
 }
 
-/// Who is there by what was told; each comes before it goes, and goes before it comes again.
+/// Returns the users in each room by the reports of the hooks; each user comes before it goes, and
+/// goes before it comes again.
 fn by_hooks(told: &Told) -> Result<BTreeSet<(String, String)>, TestCaseError> {
     let mut there = BTreeSet::new();
     for (came, room, user) in told {
@@ -65,7 +66,7 @@ fn by_hooks(told: &Told) -> Result<BTreeSet<(String, String)>, TestCaseError> {
     Ok(there)
 }
 
-/// Who is there by what is shown. The policy of `attic` has counts alone.
+/// Returns the users in each room by what presence shows. The policy of `attic` has counts alone.
 fn by_presence(hub: &Hub) -> BTreeSet<(String, String)> {
     let mut there = BTreeSet::new();
     for room in ROOMS {

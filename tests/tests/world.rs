@@ -173,8 +173,8 @@ fn names_stand_for_connections_in_what_is_sent_and_heard() {
     world.expect([r#"bob gets {"event":"me","data":"ben"}"#]);
 }
 
-/// What an application keeps elsewhere than in its state or in sessions is lost in sleep, and a test
-/// can see it.
+/// State that an application keeps outside of its state and of sessions is lost in sleep, and a
+/// test can see it.
 #[test]
 fn what_is_not_saved_is_lost() {
     let counter = |persistent: bool| {
@@ -508,7 +508,7 @@ fn quiet() -> Limits {
     limits
 }
 
-/// Who asks about a name with a slip in it gets no answer that looks like one.
+/// Questions about a name with a slip in it get no answer that looks like one.
 #[test]
 fn a_name_that_is_in_no_story_is_a_slip() {
     let story = || {

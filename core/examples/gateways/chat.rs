@@ -2,9 +2,9 @@
 //!
 //! It needs no host: include the file in one (`#[path = "..."] mod chat;`), or in a test.
 //!
-//! nest-rs has had two meanings of `broadcast`, and both are here: `message` goes to every connection,
-//! the sender among them (`cx.broadcast`); `say` goes to whoever else is in a room of the sender, once,
-//! however many rooms they share (`cx.my_rooms().except_self()`).
+//! nest-rs has had two meanings of `broadcast`, and both are here: `message` goes to every
+//! connection, the sender among them (`cx.broadcast`); `say` goes to whoever else is in a room of
+//! the sender, once, however many rooms they share (`cx.my_rooms().except_self()`).
 
 use garde::Validate;
 use roomcast_core::{Context, EncodeError, Failure, JoinError, Router, Valid};

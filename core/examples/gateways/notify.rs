@@ -1,6 +1,6 @@
-//! Notices for people and for topics. Clients say who they are and what they follow; the notices come
-//! from elsewhere: an HTTP route, a queue, another task. They go by the host's `Namespace` to the
-//! audiences named here.
+//! Notices for people and for topics. Clients say who they are and what they follow; the notices
+//! come from elsewhere: an HTTP route, a queue, another task. They go by the host's `Namespace` to
+//! the audiences named here.
 
 use roomcast_core::{Audience, Context, Failure, Router, gateway::Admission};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 /// The event of a notice.
 pub(crate) const EVENT: &str = "notice";
 
-/// What there is to know.
+/// A notice as a client receives it.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Notice {
     pub(crate) text: String,

@@ -1,5 +1,5 @@
-//! Orders, of which people in another namespace are told: an application that takes a handle, on any
-//! host.
+//! Orders, of which people in another namespace are told: an application that takes a handle, on
+//! any host.
 
 use roomcast_core::{Context, Failure, NamespaceHandle, Router, ask::Transport};
 use serde::Deserialize;

@@ -1,8 +1,8 @@
 //! Rooms by their path: what an event does depends on the room that the message names.
 //!
-//! A broadcast of moost leaves out its sender unless it has an option, and it has another room as an
-//! option. Each meaning has a verb here: `message` goes to the others in the room, `shout` to all in it
-//! (`excludeSelf: false`), `forward` to the others in another one (`room: other`).
+//! A broadcast of moost leaves out its sender unless it has an option, and it has another room as
+//! an option. Each meaning has a verb here: `message` goes to the others in the room, `shout` to
+//! all in it (`excludeSelf: false`), `forward` to the others in another one (`room: other`).
 
 use roomcast_core::{Audience, ConnId, Context, EncodeError, Failure, Path, Router};
 use serde::Deserialize;

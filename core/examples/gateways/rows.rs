@@ -1,5 +1,5 @@
-//! Every verb that an application has, by an event of its own. `tests/traces/rows` holds stories about
-//! each of them, which must go the same way on every host.
+//! Every verb that an application has, by an event of its own. `tests/traces/rows` holds stories
+//! about each of them, which must go the same way on every host.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -35,7 +35,7 @@ fn votes() -> Router<u32> {
         })
 }
 
-/// Who is let in, and what is told of it to the room `watch`.
+/// Adds the hooks that admit or refuse connections; they report to the room `watch`.
 fn hooks(router: Router) -> Router {
     router
         .guard_upgrade(|request, ()| match request.param("user").as_deref() {
@@ -149,7 +149,7 @@ fn sends(router: Router) -> Router {
         )
 }
 
-/// Who is in which room: this connection, and any other by its id.
+/// Adds the verbs that change the rooms of this connection, and of any other by its id.
 fn rooms(router: Router) -> Router {
     router
         .on("join", |cx: &mut Context, room: String| cx.join(&room))
@@ -191,7 +191,7 @@ fn rooms(router: Router) -> Router {
         })
 }
 
-/// What is there, as everybody may ask it.
+/// Adds the queries about the namespace, which every client may ask.
 fn queries(router: Router) -> Router {
     router
         .on("rooms", |cx: &mut Context, prefix: String| {
@@ -232,7 +232,7 @@ struct Registration {
     age: u8,
 }
 
-/// What a handler may take and return.
+/// Adds a handler for each kind of argument and return value.
 fn answers(router: Router) -> Router {
     router
         .on("echo", |_: &mut Context, text: String| text)

@@ -1,4 +1,4 @@
-//! What the application does: join, leave, send, close.
+//! Actions of the application: join, leave, send, close.
 
 use roomcast_core::{
     App, Audience, CloseCode, Config, ConnId, DisconnectReason, EncodeError, Handshake, Input,

@@ -1,4 +1,4 @@
-//! What clients do: connect, send, and go.
+//! Actions of clients: connect, send, disconnect.
 
 use roomcast_core::{
     Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Limits, Outbox, Rate, Timestamp,

@@ -29,7 +29,7 @@ fn log(durable: bool) -> (Harness, ConnId) {
     (harness, a)
 }
 
-/// What a host does with the command.
+/// Returns the message that a host would store for the append command.
 fn message(harness: &Harness) -> HistoryMessage {
     let mut messages = harness.out.iter().filter_map(|command| match command {
         Command::Append {
@@ -197,7 +197,8 @@ fn what_came_since_is_not_taken_twice() {
     harness.hub.assert_consistent();
 }
 
-/// What is with the host counts too: when it is too much, it is asked for, and the oldest go.
+/// Messages stored by the host count towards the byte limit: above it, the hub asks for them and
+/// drops the oldest.
 #[test]
 fn bytes_are_bounded_over_sleep() {
     let policies = r#"{"rooms":[{"match":"log","history":{"messages":100,"bytes":1000}}]}"#;

@@ -1,4 +1,4 @@
-//! What the passing of time does.
+//! Effects of the passing of time.
 
 use roomcast_core::{Handshake, Limits, Timestamp, UnknownConn};
 

@@ -1,4 +1,4 @@
-//! What a message is answered: once, whatever its handler does.
+//! Answers to messages: each message gets one, whatever its handler does.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Who may connect, and what is known of them from then on.
+//! Admission of connections, and the facts known about an admitted connection from then on.
 
 use roomcast_core::{
     CloseCode, Context, Failure, Handshake, Rejection, Router,

@@ -358,7 +358,7 @@ fn hooks_of_the_end_run_for_everybody() {
     assert!(stage.faults().is_empty());
 }
 
-/// One after the other is no different.
+/// Connections that end one after the other are handled like connections that end together.
 #[test]
 fn a_chain_of_ends_comes_to_its_last() {
     let router = Router::new(0_u32).on_disconnect(|cx, ended, _| {

@@ -16,7 +16,7 @@ type Log = Rc<RefCell<Vec<String>>>;
 #[derive(Default)]
 struct Notes {
     log: Log,
-    /// Who is refused.
+    /// The user who is refused.
     refuse: Option<&'static str>,
     /// The hook in which to panic.
     panic: Option<&'static str>,

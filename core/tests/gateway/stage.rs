@@ -43,7 +43,8 @@ impl<G: Gateway> Stage<G> {
         }
     }
 
-    /// One with these policies, in JSON, as the commands of a host that keeps histories.
+    /// Creates a stage with these policies, in JSON, with the commands of a host that keeps
+    /// histories.
     pub(crate) fn with_policies(gateway: G, policies: &str) -> Self {
         let policies = serde_json::from_str(policies).expect("policies");
         Self::with_config(gateway, config().with_policies(policies).with_durable(true))
@@ -179,14 +180,14 @@ impl<G: Gateway> Stage<G> {
         assert_eq!(lines, expected);
     }
 
-    /// What went wrong, as the host would log it.
+    /// Takes the faults of the application, as the host would log them.
     pub(crate) fn faults(&mut self) -> Vec<String> {
         let faults = self.app.take_faults();
         faults.iter().map(ToString::to_string).collect()
     }
 }
 
-/// What a host does: catches, and tells the application.
+/// Applies an input as a host does: catches a panic, and reports it to the application.
 pub(crate) fn caught<G: Gateway>(stage: &mut Stage<G>, input: &Input<'_>) {
     let (app, out, now) = (&mut stage.app, &mut stage.out, stage.now);
     let catch = |act: &mut dyn FnMut()| {

@@ -14,7 +14,7 @@ const POLICIES: &str = r#"{"rooms":[
     {"match":"quiet","presence":"members","presence_grace_s":0}
 ]}"#;
 
-/// What was told, oldest first.
+/// Calls of the presence hooks, oldest first.
 type Told = Vec<String>;
 
 fn porter() -> Router<Told> {
@@ -191,7 +191,7 @@ fn who_is_refused_was_never_there() {
     stage.told(["ann in den", "ann out of den"]);
 }
 
-/// One who is waited for, and is refused when it comes back, is gone.
+/// A user in the grace time of presence who is refused on return counts as absent.
 #[test]
 fn who_is_refused_on_return_is_gone() {
     let refusing = Router::new((Told::new(), 0))

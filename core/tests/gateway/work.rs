@@ -32,7 +32,7 @@ fn asks(event: &str, number: usize) -> String {
     format!(r#"{{"event":"{event}","data":"{number}","id":{number}}}"#)
 }
 
-/// What a future gives that never waits.
+/// Returns the outcome of a future that never waits.
 fn outcome(mut work: Work) -> Outcome {
     match work.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,

@@ -33,7 +33,7 @@ impl Api {
         }
     }
 
-    /// One call, on a connection of its own; `path` follows `/api/v1/`.
+    /// Makes one call, on a connection of its own; `path` follows `/api/v1/`.
     pub(super) async fn call(
         &self,
         method: Method,
@@ -70,8 +70,8 @@ impl Api {
     }
 }
 
-/// One HTTP request to a host and port, on a connection of its own: the status, and the body as
-/// text.
+/// Sends one HTTP request to a host and port, on a connection of its own; returns the status, and
+/// the body as text.
 pub(crate) async fn ask(
     authority: &str,
     request: Request<Full<Bytes>>,

@@ -42,9 +42,9 @@ pub struct Core<G = ()> {
     apps: BTreeMap<Box<str>, App<G>>,
     /// The last connection of every actor, dead or alive.
     lives: BTreeMap<Actor, (Box<str>, ConnId)>,
-    /// Who is connected.
+    /// The actors that are connected.
     live: BTreeMap<(Box<str>, ConnId), Actor>,
-    /// What happened to whom, in order.
+    /// Events with their actors, in order.
     inbox: Vec<(Actor, Event)>,
     sleep: Sleep,
     persisted: BTreeMap<(Box<str>, ConnId), String>,
@@ -67,8 +67,8 @@ impl Core {
 }
 
 impl<G: Gateway> Core<G> {
-    /// A server that nobody is connected to, with these limits for each namespace and an application
-    /// made for its name.
+    /// A server that nobody is connected to, with these limits for each namespace and an
+    /// application made for its name.
     pub fn with_gateways(limits: &Limits, gateways: impl Fn(&str) -> G + 'static) -> Self {
         Self {
             limits: limits.clone(),
@@ -119,13 +119,13 @@ impl<G: Gateway> Core<G> {
         self
     }
 
-    /// What waits for a client that does not read; `None` for one that does. It goes on after the
-    /// server closed the connection, until the client reads all or connects again.
+    /// Returns the queue of a client that does not read; `None` for a client that does. The queue
+    /// outlives the close by the server, until the client reads all of it or connects again.
     pub fn queue(&self, actor: &Actor) -> Option<&SendQueue<Rc<[u8]>>> {
         self.streams.queue(actor)
     }
 
-    /// What became of queues that passed their limits.
+    /// Counts of the outcomes of queues that passed their limits.
     pub const fn overflows(&self) -> Overflows {
         self.streams.overflows()
     }
@@ -181,7 +181,7 @@ impl<G: Gateway> Core<G> {
         }
     }
 
-    /// What happened to everybody since this was last asked, in order.
+    /// Takes the events of all actors since the last call, in order.
     pub(crate) fn take_all(&mut self) -> Vec<(Actor, Event)> {
         std::mem::take(&mut self.inbox)
     }
@@ -234,7 +234,7 @@ impl<G: Gateway> Core<G> {
             .with_durable(self.sleep != Sleep::Never || self.disk.store)
     }
 
-    /// One input of an application: written down and put in, its commands carried out.
+    /// Records an input of an application, applies it, and carries out its commands.
     fn call(&mut self, namespace: &str, input: Input<'_>) -> Result<Applied, DriverError> {
         let (applied, out) = self.begin(namespace, input);
         self.finish(namespace, &out)?;

@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, fmt};
 use super::{Driver, DriverError, Url};
 use crate::{Actor, Answer, Edge, Event, Op, Sockets};
 
-/// A worker of an [`Edge`], reached through its URL; its objects are evicted before some of the ops,
-/// their sockets hibernating.
+/// A worker of an [`Edge`], reached through its URL; its objects are evicted before some of the
+/// ops, their sockets hibernating.
 pub struct Hibernating<'e> {
     url: Url,
     edge: &'e Edge,
     worker: usize,
-    /// Whether to evict, for each op.
+    /// True for each op before which to evict.
     schedule: Box<dyn Iterator<Item = bool> + 'e>,
     /// Every namespace that the story has touched, as the server calls it.
     namespaces: BTreeSet<String>,

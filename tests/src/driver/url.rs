@@ -102,7 +102,8 @@ impl Url {
         self
     }
 
-    /// The same, where an application takes the user of a connection from `?user=ann` in its address.
+    /// The same, where an application takes the user of a connection from `?user=ann` in its
+    /// address.
     #[must_use]
     pub const fn with_users(mut self) -> Self {
         self.users = true;
@@ -117,15 +118,15 @@ impl Url {
     }
 
     /// The same, in namespaces without envelopes. Their application answers `join:ROOM` with
-    /// `Joined room: ROOM` and then, to the room, `ID joined`, and `leave:ROOM` with `Left room: ROOM`,
-    /// before anything that it is asked later.
+    /// `Joined room: ROOM` and then, to the room, `ID joined`, and `leave:ROOM` with
+    /// `Left room: ROOM`, before anything that it is asked later.
     #[must_use]
     pub const fn with_words(mut self) -> Self {
         self.speech = Speech::Words;
         self
     }
 
-    /// What a story's namespace is called on the server.
+    /// Returns the name that a story's namespace has on the server.
     pub fn namespace(&self, namespace: &str) -> String {
         match namespace {
             "default" => self.namespace.clone(),

@@ -10,13 +10,14 @@ pub(super) const STORAGE: &str = "storage";
 /// The worker that evicts.
 pub(super) const CONTROL: &str = "control";
 
-/// What a worker, its socket and its binding of the control worker are called.
+/// Returns the name of a worker, which is also the name of its socket and of its binding in the
+/// control worker.
 pub(super) fn worker(index: usize) -> String {
     format!("worker{index}")
 }
 
-/// What the worker is deployed with, from its `wrangler.toml`. Values are as they stand there, which
-/// is how `workerd` wants them too.
+/// Settings that the worker is deployed with, from its `wrangler.toml`. Values are copied
+/// unchanged, which is the form that `workerd` wants too.
 #[derive(Debug)]
 pub(super) struct Deployment<'t> {
     date: &'t str,

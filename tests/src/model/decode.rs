@@ -161,12 +161,12 @@ pub(super) struct Join {
 pub(super) struct Since {
     pub(super) epoch: String,
     pub(super) offset: u64,
-    /// Whose connection it was then, when it is a known one.
+    /// The actor that had the connection then, when the connection is a known one.
     pub(super) was: Option<(Actor, u32)>,
 }
 
-/// The `data` of a `$join`; an error when it has not the shape. `connection` says whose connection an
-/// id is, and whether it is an id.
+/// The `data` of a `$join`; an error when it has not the shape. `connection` says whose connection
+/// an id is, and whether it is an id.
 pub(super) fn join(
     data: &str,
     connection: impl Fn(&str) -> Option<Option<(Actor, u32)>>,

@@ -1,4 +1,5 @@
-//! What the model knows of rooms that a policy matches: histories, and who is waited for.
+//! Rooms of the model that a policy matches: their histories, and the users in the grace time of
+//! presence.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ pub(super) struct Kept {
     pub(super) name: String,
     /// Which history of this room it is, from 1.
     life: u32,
-    /// Whether somebody was told its epoch.
+    /// True when somebody was told its epoch.
     told: bool,
     pub(super) top: u64,
     messages: Vec<Message>,
@@ -129,7 +130,8 @@ impl Model {
         text
     }
 
-    /// Those who are left out of a send, among the members of the room and by their ids.
+    /// Returns the connections that are left out of a send, among the members of the room and by
+    /// their ids.
     pub(super) fn left_out(
         &self,
         namespace: &str,
@@ -152,7 +154,8 @@ impl Model {
         without
     }
 
-    /// What a connection missed since a position; `None` when that cannot be said.
+    /// Returns the messages that a connection missed since a position; `None` when that cannot be
+    /// said.
     fn missed(&mut self, conn: &Conn, room: &str, since: &Since) -> Option<Vec<String>> {
         let (now, limit) = (self.now, self.limits.recovery_messages);
         let age = self.policy(room)?.history?.age;
@@ -358,7 +361,8 @@ impl Model {
         conns.filter(move |conn| *conn.namespace == *namespace && conn.rooms.contains(room))
     }
 
-    /// Who is seen in a room, in the order of a list: users by name, then guests by age.
+    /// Returns the users whom presence shows in a room, in the order of a list: users by name, then
+    /// guests by age.
     fn users(&self, namespace: &str, room: &str) -> Vec<String> {
         let conns = self.members(namespace, room);
         let users = conns.filter_map(|conn| conn.user.as_deref());
@@ -384,8 +388,8 @@ impl Model {
         users.len() + usize::from(!users.contains(&me))
     }
 
-    /// What is shown of the user of a connection that is not in the room; `None` when that user is
-    /// not there.
+    /// Returns the presence meta of the user of a connection that is not in the room; `None` when
+    /// that user is not there.
     fn shown(&self, conn: &Conn, room: &str) -> Option<Option<String>> {
         let user = conn.user.as_ref()?;
         let mut others = self.members(&conn.namespace, room);

@@ -1,4 +1,4 @@
-//! What clients ask of rooms that keep histories and show who is there.
+//! Requests of clients to rooms that keep histories and show their members.
 
 use proptest::{
     option,

@@ -112,7 +112,7 @@ pub(super) fn text(rooms: &[Box<str>]) -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// One member: most often with a value that suits its name.
+/// A strategy for a member of an object: most often with a value that suits its name.
 fn member(rooms: &[Box<str>]) -> BoxedStrategy<String> {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let mut names: Vec<_> = rooms.iter().map(|room| format!("\"{room}\"")).collect();

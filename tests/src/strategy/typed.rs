@@ -12,8 +12,9 @@ use super::{Cast, ROOM};
 use crate::{Op, op::json_string};
 
 impl Cast {
-    /// Actors send this event with payloads that a strategy makes: any value that can be serialised.
-    /// The string `"<room>"` in one stands for one of the rooms. Payloads shrink as their strategy says.
+    /// Actors send this event with payloads that a strategy makes: any value that can be
+    /// serialised. The string `"<room>"` in one stands for one of the rooms. Payloads shrink as
+    /// their strategy says.
     ///
     /// ```
     /// use proptest::prelude::*;
@@ -64,8 +65,8 @@ impl Cast {
         self
     }
 
-    /// The same with one of the rooms as the `room` of the message: published to it, unless a handler
-    /// of the application has a path that fits.
+    /// The same with one of the rooms as the `room` of the message: published to it, unless a
+    /// handler of the application has a path that fits.
     ///
     /// # Panics
     ///
@@ -82,8 +83,8 @@ impl Cast {
         self
     }
 
-    /// So many ops of an application's clients: they connect, disconnect, and send the events that the
-    /// cast [has](Self::with_event).
+    /// So many ops of an application's clients: they connect, disconnect, and send the events that
+    /// the cast [has](Self::with_event).
     ///
     /// # Panics
     ///

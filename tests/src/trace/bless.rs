@@ -47,16 +47,18 @@ impl Trace {
         Self::parse(name, source)
     }
 
-    /// Performs the ops of the trace and gives it with what happened in the place of what it expects.
+    /// Performs the ops of the trace and gives it with what happened in the place of what it
+    /// expects.
     ///
-    /// Comments, settings and the order of lines stay, and so does each line that fits. In new lines
-    /// ids of connections, epochs, the texts of errors and times are the placeholders of
-    /// [`Known`](crate::Known). Read what was written before you keep it: it says what is, right or wrong.
+    /// Comments, settings and the order of lines stay, and so does each line that fits. In new
+    /// lines ids of connections, epochs, the texts of errors and times are the placeholders of
+    /// [`Known`](crate::Known). Read what was written before you keep it: it says what is, right or
+    /// wrong.
     ///
     /// # Errors
     ///
-    /// When the driver fails, or [waits](Driver::is_late) for what is due: then what it did not do yet
-    /// would be missing.
+    /// When the driver fails, or [waits](Driver::is_late) for what is due: then what it did not do
+    /// yet would be missing.
     pub fn bless(&self, driver: &mut dyn Driver) -> Result<Self, TraceError> {
         if driver.is_late() {
             return Err(self.error(1, "only a driver whose clock can be moved blesses a trace"));
@@ -99,8 +101,8 @@ impl Trace {
         Ok(Self { path, ..blessed })
     }
 
-    /// [Runs](Self::run) the trace, and gives it back. With `ROOMCAST_BLESS=1` in the environment it
-    /// [blesses](Self::bless) it instead, and writes it to the file that it was read from.
+    /// [Runs](Self::run) the trace, and gives it back. With `ROOMCAST_BLESS=1` in the environment
+    /// it [blesses](Self::bless) it instead, and writes it to the file that it was read from.
     ///
     /// # Errors
     ///

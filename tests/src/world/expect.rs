@@ -12,9 +12,10 @@ impl<G: Gateway> World<G> {
     ///
     /// # Panics
     ///
-    /// When the line is no op, when it is refused (`ann was refused: 401 unauthorized: sign in first`),
-    /// when it is of somebody who is not connected (`zoe is not connected`), or connects somebody who is,
-    /// and when the core is broken.
+    /// When the line is no op, when it is refused
+    /// (`ann was refused: 401 unauthorized: sign in first`), when it is of somebody who is not
+    /// connected (`zoe is not connected`), or connects somebody who is, and when the core is
+    /// broken.
     #[track_caller]
     pub fn tell(&mut self, line: &str) -> &[(Actor, Event)] {
         self.told(line);
@@ -25,8 +26,9 @@ impl<G: Gateway> World<G> {
     }
 
     /// Does what the line of a trace says, and is refused with this HTTP status: a client that the
-    /// application, or a limit, does not let in, or what the server side asks for. Gives the reason,
-    /// such as `unauthorized: sign in first`; it is empty where the answer has no more than the status.
+    /// application, or a limit, does not let in, or what the server side asks for. Gives the
+    /// reason, such as `unauthorized: sign in first`; it is empty where the answer has no more than
+    /// the status.
     ///
     /// # Panics
     ///
@@ -106,8 +108,8 @@ impl<G: Gateway> World<G> {
 
     /// The last op led to exactly this, in this order: lines such as
     /// `bob gets {"event":"say","data":"hi"}`. `<bob>` stands for the id of bob's connection, there
-    /// and in what clients send; `<epoch>`, `<message>` and `<number>` for what [`Known`](crate::Known)
-    /// says.
+    /// and in what clients send; `<epoch>`, `<message>` and `<number>` for what
+    /// [`Known`](crate::Known) says.
     ///
     /// # Panics
     ///
@@ -140,8 +142,9 @@ impl<G: Gateway> World<G> {
     }
 
     /// The story so far as a trace of this name, with what everybody got: what its connections are
-    /// called and other values of one run are placeholders, the ids in what the application sends too. `shows` is its first line. Where the world
-    /// has limits or policies of its own, add the lines that say so, `limits ..` and `rooms ..`.
+    /// called and other values of one run are placeholders, the ids in what the application sends
+    /// too. `shows` is its first line. Where the world has limits or policies of its own, add the
+    /// lines that say so, `limits ..` and `rooms ..`.
     ///
     /// ```
     /// use roomcast_tests::World;
@@ -165,8 +168,8 @@ impl<G: Gateway> World<G> {
     ///
     /// When something happened that no trace can say: code without a connection acted, or a future
     /// went on that somebody else woke. And when a text of the story happens to be the id of a
-    /// connection that somebody was told, so that nobody could tell one from the other. The error names
-    /// the line.
+    /// connection that somebody was told, so that nobody could tell one from the other. The error
+    /// names the line.
     pub fn trace(&self, name: &str, shows: &str) -> Result<Trace, TraceError> {
         let (mut known, mut source) = (Known::default(), format!("# {}\n", escape(shows)));
         for told in &self.story {

@@ -73,8 +73,8 @@ impl<G: Gateway> World<G> {
     /// # Panics
     ///
     /// When the room was never there, and no line of the story nor anything that somebody got names
-    /// it; or when it was there in another namespace only. [`with_names`](Self::with_names) makes names
-    /// known beforehand.
+    /// it; or when it was there in another namespace only. [`with_names`](Self::with_names) makes
+    /// names known beforehand.
     #[track_caller]
     pub fn members_in(&self, namespace: &str, room: &str) -> Vec<Actor> {
         if let Some(fault) = self.unknown_room(namespace, room) {

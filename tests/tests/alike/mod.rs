@@ -1,5 +1,5 @@
-//! Random stories with every verb of an application, told to two drivers: nobody may be able to tell
-//! them apart.
+//! Random stories with every verb of an application, told to two drivers: nobody may be able to
+//! tell them apart.
 
 use std::collections::BTreeSet;
 
@@ -79,7 +79,7 @@ impl<D: Driver> Side<D> {
         }
     }
 
-    /// What everybody got, with names in the place of connection ids.
+    /// Performs an op; returns the events of all actors, with names in the place of connection ids.
     fn perform(&mut self, op: &Op) -> Result<Vec<String>, TestCaseError> {
         let addressed = self.known.address(op);
         self.driver.perform(&addressed)?;

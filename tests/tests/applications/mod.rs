@@ -1,5 +1,5 @@
-//! The applications of the examples, and the stories about each: the folder of `traces` that has its
-//! name.
+//! The applications of the examples, and the stories about each: the folder of `traces` that has
+//! its name.
 
 use roomcast_core::Gateway;
 use roomcast_tests::{Driver, Trace};
@@ -24,7 +24,7 @@ pub(crate) mod users;
 pub(crate) struct Application {
     pub(crate) name: &'static str,
     pub(crate) gateway: fn() -> Box<dyn Gateway>,
-    /// Whether it speaks without envelopes.
+    /// True when the application speaks without envelopes.
     pub(crate) is_raw: bool,
 }
 
@@ -55,11 +55,11 @@ impl Application {
     }
 }
 
-/// What came of the stories about all applications.
+/// Results of the stories about all applications.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     ran: usize,
-    /// What the driver cannot do, as `rows/nest_rs_a_schedule_pushes`.
+    /// Stories that the driver cannot perform, as `rows/nest_rs_a_schedule_pushes`.
     skipped: Vec<String>,
     faults: String,
 }

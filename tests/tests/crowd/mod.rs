@@ -20,7 +20,7 @@ pub(crate) struct Position {
     pub(crate) offset: u64,
 }
 
-/// What a join was answered.
+/// The answer to a join.
 #[derive(Debug)]
 pub(crate) struct Joined {
     pub(crate) position: Position,
@@ -28,7 +28,7 @@ pub(crate) struct Joined {
     pub(crate) missed: u64,
 }
 
-/// One connection.
+/// A connection of the crowd.
 pub(crate) struct Client {
     stream: WebSocketStream<TcpStream>,
     pub(crate) conn: String,

@@ -14,7 +14,7 @@ const CROWD: [&str; 6] = [
     r#"bob sends {"event":"said","id":1,"room":"log","data":1}"#,
 ];
 
-/// What shows which messages are kept, and that the next one is the next.
+/// Lines that show which messages are kept, and that the next message gets the next offset.
 const AFTERWARDS: [&str; 6] = [
     r#"bob sends {"event":"$history","id":1,"room":"log"}"#,
     r#"bob sends {"event":"$members","id":1,"room":"log"}"#,
@@ -100,7 +100,7 @@ fn a_room_that_cannot_be_saved_is_not_joined_and_not_left() {
     }
 }
 
-/// The last member of a room goes: it is said once, and nobody waits for an answer.
+/// The last member of a room goes: the server reports this once, and nobody waits for an answer.
 #[test]
 fn who_goes_while_nothing_can_be_saved_has_gone() {
     let (edge, settings) = world_of();
@@ -117,7 +117,7 @@ fn who_goes_while_nothing_can_be_saved_has_gone() {
     });
 }
 
-/// Who asks is told to try again, and then gets it.
+/// A client whose request for a history fails is told to try again, and gets it the second time.
 #[test]
 fn a_history_that_cannot_be_read_is_asked_for_again() {
     let (edge, settings) = world_of();

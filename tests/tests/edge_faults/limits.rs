@@ -1,4 +1,4 @@
-//! What the platform limits, and what it forgets.
+//! Limits of the platform, and state that the platform loses.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -30,8 +30,9 @@ fn an_attachment_that_is_not_written_is_noticed() {
     assert_eq!(mismatch.got, [r#"carol gets {"event":"$rooms","data":[]}"#]);
 }
 
-/// What is attached to a socket has a limit, so the names of the rooms of a connection have one too:
-/// with a name that is not too long, and in fewer rooms than one may be in.
+/// The attachment of a socket has a size limit, which also limits the names of the rooms of a
+/// connection: it is reached with names that are not too long, and in fewer rooms than a connection
+/// may be in.
 #[test]
 fn rooms_that_do_not_fit_into_an_attachment_are_refused() {
     let (edge, settings) = start("");

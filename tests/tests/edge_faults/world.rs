@@ -15,7 +15,8 @@ pub(crate) const CROWD: [&str; 5] = [
     r#"bob sends {"event":"$join","room":"lobby"}"#,
 ];
 
-/// What shows who is remembered to be where, and that old and new connections are served.
+/// Lines that show which connections the server still has in which rooms, and that old and new
+/// connections are served.
 pub(crate) const AFTERWARDS: [&str; 9] = [
     "server lists rooms",
     "server lists connections",
@@ -110,13 +111,13 @@ impl<'e> World<'e> {
         (answer, events.collect())
     }
 
-    /// Whether what was to fail has failed; it does not fail later.
+    /// True when what was to fail has failed; it does not fail later.
     pub(crate) fn has_failed(&self) -> bool {
         self.post("/-/happened") == "true"
     }
 
-    /// Whether the platform failed in what the line says. Alice is then told so in one frame, with
-    /// this head and an error, and nobody gets anything else.
+    /// True when the platform failed in what the line says. Alice is then told so in one frame,
+    /// with this head and an error, and nobody gets anything else.
     pub(crate) fn declines(&mut self, head: &str, line: &str) -> bool {
         let (_, events) = self.perform(line);
         if !self.has_failed() {
@@ -131,7 +132,7 @@ impl<'e> World<'e> {
         true
     }
 
-    /// Whether the platform failed in what the line says. The caller is then answered with this
+    /// True when the platform failed in what the line says. The caller is then answered with this
     /// status, and nobody gets anything.
     pub(crate) fn refuses(&mut self, line: &str, status: u16) -> bool {
         let (answer, events) = self.perform(line);

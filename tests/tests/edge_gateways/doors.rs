@@ -1,4 +1,4 @@
-//! Who is let in.
+//! Admission of connections.
 
 use roomcast_tests::{Trace, Url};
 
@@ -97,7 +97,8 @@ fn who_asks_for_it_is_refused_in_the_socket() {
     }
 }
 
-/// What a hook did before it refused somebody stays done; the refused one leaves no trace.
+/// Changes that a hook made before it refused a connection remain; the refused connection itself
+/// leaves no trace.
 #[test]
 fn a_connection_that_is_refused_leaves_no_trace() {
     let world = World::sleepless();

@@ -1,4 +1,4 @@
-//! Who is seen in a room, by user, while its object sleeps.
+//! Presence of users in a room while its object sleeps.
 
 use tokio_tungstenite::tungstenite::Message;
 

@@ -6,7 +6,8 @@ use roomcast_tests::Sockets;
 
 use super::world::World;
 
-/// One after the other, until one is let through; those of others do not wait.
+/// Messages of a connection are answered one after the other, and wait until a slow answer is
+/// released; messages of other connections do not wait.
 #[test]
 fn a_connection_waits_for_its_answers_in_order() {
     let world = World::start();

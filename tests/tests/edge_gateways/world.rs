@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) struct World {
     pub(crate) edge: Edge,
     runtime: Runtime,
-    /// Whether the object of a namespace leaves memory before each step there.
+    /// True when the object of a namespace leaves memory before each step there.
     evicting: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Client<'w> {
     world: &'w World,
     namespace: String,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// What was chosen of the subprotocols that it offered.
+    /// The subprotocol chosen from those that the client offered.
     pub(crate) subprotocol: Option<String>,
 }
 
@@ -51,7 +51,7 @@ impl World {
         Self::around(Edge::start_build(Build::Gateways, &[&settings]))
     }
 
-    /// One whose platform fails when it is told to.
+    /// Starts a world whose platform fails when it is told to.
     pub(crate) fn faulty() -> Self {
         let entry = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/faulty.js");
         let settings = Self::settings();
@@ -83,12 +83,12 @@ impl World {
         assert_eq!(planted.as_deref(), Ok("planted"));
     }
 
-    /// Whether what was to fail has failed; it does not fail later.
+    /// True when what was to fail has failed; it does not fail later.
     pub(crate) fn has_failed(&self) -> bool {
         self.edge.post(0, "/-/happened").as_deref() == Ok("true")
     }
 
-    /// One whose objects leave memory before every step.
+    /// Starts a world whose objects leave memory before every step.
     pub(crate) fn sleepless() -> Self {
         let mut world = Self::start();
         world.evicting = true;

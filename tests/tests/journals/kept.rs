@@ -42,7 +42,7 @@ impl Journal {
         self.text.lines()
     }
 
-    /// What its lines say, with their numbers.
+    /// Returns the entries in its lines, with the numbers of the lines.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, Entry<'_>)> {
         self.lines().zip(1..).map(|(line, number)| {
             let entry = Entry::parse(line);
@@ -52,8 +52,8 @@ impl Journal {
     }
 }
 
-/// Writes a command as a line: `NUMBER KIND ...`, in columns separated by tabs. Every member of it is
-/// there, and every byte.
+/// Writes a command as a line: `NUMBER KIND ...`, in columns separated by tabs. Every member of it
+/// is there, and every byte.
 pub(crate) fn write_command(text: &mut String, number: usize, command: &Command<'_>) {
     let mut columns = vec![number.to_string(), command_kind(command).to_owned()];
     match *command {
@@ -122,8 +122,8 @@ fn visible(text: &str) -> String {
     line
 }
 
-/// Holds what came to what a file keeps, byte for byte. With `ROOMCAST_BLESS=1` in the environment it
-/// is written into the file first.
+/// Holds what came to what a file keeps, byte for byte. With `ROOMCAST_BLESS=1` in the environment
+/// it is written into the file first.
 pub(crate) fn hold(path: &Path, came: &[u8]) {
     if env::var("ROOMCAST_BLESS").as_deref() == Ok("1") {
         fs::write(path, came).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));

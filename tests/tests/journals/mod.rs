@@ -1,5 +1,5 @@
-//! Journals that servers recorded, replayed: each leads to the same bytes as on the day it was recorded.
-//! `tests/journals/README.md` says what they hold, and how they are made.
+//! Journals that servers recorded, replayed: each leads to the same bytes as on the day it was
+//! recorded. `tests/journals/README.md` says what they hold, and how they are made.
 
 mod kept;
 mod kinds;
@@ -30,8 +30,8 @@ fn all() -> impl Iterator<Item = Journal> {
     names.map(Journal::read)
 }
 
-/// The gateway of a namespace of the journal `application`: that of the example which its name begins
-/// with, or one that knows users by name.
+/// The gateway of a namespace of the journal `application`: that of the example which its name
+/// begins with, or one that knows users by name.
 fn gateway(namespace: &str) -> Box<dyn Gateway> {
     let name = namespace.split('-').next();
     match APPLICATIONS.iter().find(|known| name == Some(known.name)) {
@@ -75,8 +75,8 @@ fn the_program_prints_the_same() {
     }
 }
 
-/// All commands, also those that the program does not print: what is to be stored, what may be dropped
-/// of a full queue.
+/// All commands, also those that the program does not print: what is to be stored, what may be
+/// dropped of a full queue.
 #[test]
 fn the_core_commands_the_same() {
     for journal in all() {
@@ -94,7 +94,7 @@ fn a_line_is_written_as_it_was_read() {
     }
 }
 
-/// What is in no journal can change unnoticed.
+/// Every kind of input and of command is in a journal: a kind in no journal could change unnoticed.
 #[test]
 fn the_journals_have_every_kind_of_input_and_of_command() {
     let (mut inputs, mut given) = (BTreeSet::new(), BTreeSet::new());

@@ -1,6 +1,6 @@
-//! The journal `application`, recorded anew: a server in this process, with a gateway of the examples
-//! in each namespace, is told all of their stories, random ones, and what only code beside it can ask.
-//! `tests/journals/record.py` runs this.
+//! The journal `application`, recorded anew: a server in this process, with a gateway of the
+//! examples in each namespace, is told all of their stories, random ones, and what only code beside
+//! it can ask. `tests/journals/record.py` runs this.
 
 use std::{cell::Cell, env, fs, path::Path, thread, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{
 use super::gateway;
 use crate::{alike, applications::APPLICATIONS};
 
-/// What rooms are like, beside those of the stories.
+/// Policies of rooms, beside those of the stories.
 const POLICIES: &str = "club* presence=members presence_grace_s=1 history.messages=20";
 
 /// Users, and what they may see of each other.
@@ -61,7 +61,7 @@ fn id(url: &Url, actor: &str) -> ConnId {
     conn.parse().expect("an id")
 }
 
-/// What a task beside the server has it do.
+/// Makes the calls of a task beside the server.
 async fn beside(server: &Namespace, ann: ConnId, ben: ConnId) -> Result<(), AskError> {
     let all = Audience::all;
     server.send_frame(all(), Frame::Text("a text")).await?;

@@ -43,7 +43,8 @@ fn metric(process: &Process, name: &str) -> u64 {
 fn i47_closes_by_code_add_up_to_those_that_are_not_open() {
     let mut process = Process::start(&["--threads=2"]);
     let mut kept: Vec<_> = (0..3).map(|_| open(&process)).collect();
-    // Ends of several kinds: without a word, with a close frame, by a broken frame, by one too large.
+    // Ends of several kinds: without a word, with a close frame, by a broken frame, by one too
+    // large.
     for _ in 0..4 {
         drop(open(&process));
     }

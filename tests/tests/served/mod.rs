@@ -107,7 +107,8 @@ impl Beside {
         self.url.conn(actor)?.parse().ok()
     }
 
-    /// What the handle answers, in the words of the HTTP API; `None` when the op is no such thing.
+    /// Performs an op of the server side through the handle; returns its answer in the words of the
+    /// HTTP API, or `None` when the op is of another kind.
     fn act(&self, op: &Op) -> Option<Answer> {
         if let Op::Send {
             namespace: None,

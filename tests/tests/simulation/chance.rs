@@ -1,4 +1,4 @@
-//! What happens next, by chance.
+//! Random choice of the next ops.
 
 use roomcast_tests::{Actor, Op, To};
 
@@ -26,7 +26,7 @@ impl Chance {
         }
     }
 
-    /// What happens in one step.
+    /// Returns the ops of one step.
     pub(crate) fn ops(&mut self, world: &World) -> Vec<Op> {
         let at = self.random.below(world.clients.len());
         let client = &world.clients[at];
@@ -97,7 +97,8 @@ impl Chance {
         ops
     }
 
-    /// What a client library does: it joins its rooms again, from where it stood.
+    /// Returns the ops of a client library after a connect: it joins its rooms again, from the
+    /// positions that it had there.
     fn connects(&mut self, world: &World, at: usize) -> Vec<Op> {
         let client = &world.clients[at];
         let mut ops = vec![Op::Connect {

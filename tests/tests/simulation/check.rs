@@ -1,4 +1,4 @@
-//! What holds after every step.
+//! Checks of the invariants that hold after every step.
 
 use roomcast_core::policy::PresencePolicy;
 use roomcast_tests::Op;
@@ -95,7 +95,7 @@ impl World {
         assert!(histories <= limit, "I22: histories take {histories} bytes");
     }
 
-    /// Who gets what is said is who joined, and has not left.
+    /// Recipients of a message are the clients that joined, and have not left.
     fn i10_i11_members(&self) {
         let Some(hub) = self.core.hub("default") else {
             return;
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// What clients know by snapshot and events is the truth.
+    /// Presence lists that clients build from a snapshot and events are the truth.
     fn i36_lists(&self) {
         for client in &self.clients {
             if client.link.as_ref().is_none_or(|link| link.stalled) {

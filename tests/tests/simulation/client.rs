@@ -1,5 +1,5 @@
-//! A client as its library would be: it knows where it stands in each room and who is there, and, which
-//! no library can, what it is owed.
+//! A client as its library would be: it knows where it stands in each room and who is there, and,
+//! which no library can, what it is owed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,21 +15,21 @@ pub(crate) struct Client {
     pub(crate) actor: Actor,
     pub(crate) user: Option<&'static str>,
     pub(crate) link: Option<Link>,
-    /// The last connections that it was, as many as it may name, oldest first; the one that it is, if
-    /// it is, is the last.
+    /// The last connections that it was, as many as it may name, oldest first; the one that it is,
+    /// if it is, is the last.
     conns: Vec<u64>,
     /// The rooms that it is in, or wants to be in again.
     pub(crate) views: BTreeMap<String, View>,
 }
 
-/// What it knows of a room.
+/// A client's knowledge of a room.
 #[derive(Default)]
 pub(crate) struct View {
     pub(crate) member: bool,
     pub(crate) position: Option<Position>,
     /// It was told of a gap, and has not joined again.
     pub(crate) gap: bool,
-    /// Who is there, by what it was told; `None` when it cannot know.
+    /// Members of the room, by what the client was told; `None` when it cannot know.
     pub(crate) list: Option<BTreeSet<String>>,
 }
 
@@ -52,7 +52,8 @@ impl Client {
         }
     }
 
-    /// What presence calls it: the user, or the connection of one who has none.
+    /// Returns the client's name in presence: the user, or the connection of a client that has
+    /// none.
     pub(crate) fn name(&self, id: u64) -> String {
         match self.user {
             Some(user) => format!("{user} "),

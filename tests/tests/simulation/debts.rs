@@ -1,4 +1,4 @@
-//! Who is owed what for a request or a send.
+//! Frames that clients are owed for a request or a send.
 
 use std::collections::BTreeSet;
 
@@ -148,8 +148,8 @@ impl World {
         room.age().map(|_| room.top + 1)
     }
 
-    /// Owes a message to the members of some rooms but those; puts it into the history of one. Gives
-    /// how many get it.
+    /// Owes a message to the members of some rooms but those; puts it into the history of one.
+    /// Gives how many get it.
     fn deliver(
         &mut self,
         names: &[&str],

@@ -1,4 +1,4 @@
-//! What a client is owed, in order, and what of it may be dropped.
+//! Frames that a client is owed, in order, and which of them may be dropped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,11 +11,11 @@ pub(crate) struct Link {
     /// The server is done with it.
     pub(crate) ended: bool,
     pub(crate) stalled: bool,
-    /// What is on its way to it, in order.
+    /// Frames on their way to the client, in order.
     pub(crate) due: VecDeque<Due>,
     /// Rooms of which something was dropped, and that it was not told of: the first offset.
     pub(crate) unmarked: BTreeMap<String, u64>,
-    /// Whether it was told that the server closes.
+    /// The close code, when the client was told that the server closes.
     pub(crate) bye: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Said {
     /// All of it.
     pub(crate) frame: String,
     pub(crate) replayed: bool,
-    /// Whether the client knows that it may have lost it.
+    /// True when the client knows that it may have lost it.
     pub(crate) told: bool,
     /// How it may be dropped; `Close` when it may not.
     pub(crate) overflow: Overflow,
@@ -113,7 +113,7 @@ impl Link {
         }
     }
 
-    /// Who reads has all of it.
+    /// A client that reads has all messages, except for those that were dropped by right.
     pub(crate) fn i13_i24_nothing_is_missing(&mut self, actor: &Actor) {
         while let Some(due) = self.due.pop_front() {
             let Due::Said(lost) = due else {

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 pub(crate) struct Message<'a> {
     pub(crate) said: u64,
     pub(crate) event: &'a str,
-    /// Who published it: the connection and its user.
+    /// The publisher: the connection and its user.
     pub(crate) from: Option<(u64, Option<&'a str>)>,
     pub(crate) except_conns: BTreeSet<u64>,
     pub(crate) except_users: BTreeSet<String>,
-    /// Whether the backend left somebody out.
+    /// True when the backend left somebody out.
     pub(crate) listed: bool,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// What is sent, byte for byte.
+    /// Returns the frame as it is sent, byte for byte.
     pub(crate) fn frame(&self, room: Option<&str>, offset: Option<u64>) -> String {
         let (event, data) = (self.event, data(self.said));
         let room = room.map_or(String::new(), |room| format!(r#","room":"{room}""#));

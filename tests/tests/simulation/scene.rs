@@ -9,7 +9,7 @@ pub(crate) const ROOMS: [&str; 9] = [
     "log", "den", "hall", "booth", "feed", "news", "map", "marks", "plain",
 ];
 
-/// Those that show who is in them.
+/// Rooms whose presence shows their members.
 pub(crate) const LISTED: [&str; 4] = ["den", "hall", "booth", "feed"];
 
 /// Few frames and bytes: queues overflow in the time of a story.
@@ -38,10 +38,11 @@ pub(crate) fn settings(store: bool) -> Settings {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Host {
     pub(crate) sleep: Sleep,
-    /// Whether it keeps histories through a crash.
+    /// True when the server keeps histories through a crash.
     pub(crate) store: bool,
-    /// Whether its histories have less memory than their policies let them take. What is with the
-    /// host takes none, so what is dropped then depends on sleep.
+    /// True when the histories of the server have less memory than their policies let them take.
+    /// Messages stored by the host take none of this memory, so which messages are dropped then
+    /// depends on sleep.
     pub(crate) crowded: bool,
 }
 

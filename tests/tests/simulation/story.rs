@@ -96,7 +96,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What it panics with is not printed.
+/// Catches a panic, and keeps its message from being printed.
 fn caught<T>(tell: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

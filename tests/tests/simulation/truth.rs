@@ -1,5 +1,5 @@
-//! What must be true: who is in which room, what was said there, who is seen. From the ops alone, in
-//! plain sets and lists.
+//! The truth to compare with: the members of each room, the messages sent there, the users shown.
+//! It is derived from the ops alone, in plain sets and lists.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,11 +58,11 @@ pub(crate) struct Entry {
     pub(crate) frame: String,
     pub(crate) except_conns: BTreeSet<u64>,
     pub(crate) except_users: BTreeSet<String>,
-    /// Whether its exceptions are a list, which counts as a part of it.
+    /// True when the exceptions of the message are a list, which counts as a part of it.
     pub(crate) listed: bool,
 }
 
-/// Who reads a history: who it is, who it was, its user.
+/// The reader of a history: its connection, its previous connections, its user.
 pub(crate) struct Reader<'a> {
     pub(crate) conn: u64,
     pub(crate) was: BTreeSet<u64>,
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Entry {
-    /// What it counts for in its history.
+    /// Returns the bytes that the message counts for in its history.
     fn bytes(&self) -> usize {
         let users = self.except_users.iter();
         let users: usize = users.map(|user| size_of::<Box<str>>() + user.len()).sum();
@@ -195,7 +195,8 @@ impl Room {
         self.touched.max(self.emptied) + age
     }
 
-    /// Whether nobody is in it, nobody is waited for, and there is nothing to go on with.
+    /// True when the room has no members, no users in the grace time of presence, and no history to
+    /// go on with.
     fn is_over(&self, now: u64) -> bool {
         self.users.is_empty() && self.age().is_none_or(|age| self.expiry(age) <= now)
     }
@@ -279,8 +280,8 @@ impl Room {
         self.top + 1 - self.kept(now).len() as u64
     }
 
-    /// The messages between two offsets that a reader may have: the first of them when it says behind
-    /// which, else the last.
+    /// The messages between two offsets that a reader may have: the first of them when it says
+    /// behind which, else the last.
     pub(crate) fn page(
         &self,
         now: u64,
@@ -302,7 +303,7 @@ impl Room {
         page.iter().map(|entry| &*entry.frame).collect()
     }
 
-    /// What a reader missed since a position; `None` when it cannot have it.
+    /// Returns the messages that a reader missed since a position; `None` when it cannot have them.
     pub(crate) fn i30_i31_missed(
         &self,
         now: u64,

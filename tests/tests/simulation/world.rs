@@ -23,7 +23,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) queues: QueueLimits,
     store: bool,
-    /// What was sent under which key: the op, its answer, and until when it is known.
+    /// Sends by idempotency key: the op, its answer, and the time until which the key is known.
     pub(crate) keys: BTreeMap<Box<str>, (String, String, u64)>,
     overflows: Overflows,
     pub(crate) hash: DefaultHasher,
@@ -98,7 +98,7 @@ impl World {
         self.check(op, closed);
     }
 
-    /// What all histories take, those included that the host may give back.
+    /// Returns the bytes of all histories, including those that the host may give back.
     fn histories_bytes(&self) -> usize {
         let Some(hub) = self.core.hub("default") else {
             return 0;
@@ -109,8 +109,8 @@ impl World {
         hub.counts().history_bytes + messages.map(Entry::memory).sum::<usize>()
     }
 
-    /// Histories that took so many bytes lose messages when one more may be too much for the limit on
-    /// all of them. Which, is up to the hub.
+    /// Histories that took so many bytes lose messages when one more may be too much for the limit
+    /// on all of them. Which, is up to the hub.
     fn i22_messages_are_dropped_by_right(&mut self, before: usize) {
         let Some(hub) = self.core.hub("default") else {
             return;
@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// What the op changes, and who is owed what for it.
+    /// Applies the changes of an op to the truth, and adds the frames that clients are owed for it.
     fn follow(&mut self, op: &Op, answer: &str) {
         let at = op.client().and_then(|actor| self.index(actor));
         match (op, at) {

@@ -32,7 +32,7 @@ pub(crate) fn traces() -> Vec<Trace> {
     Trace::read_dir(directory).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
-/// Those that are for servers too.
+/// Returns the traces that are for servers too.
 pub(crate) fn for_servers() -> Vec<Trace> {
     let mut traces = traces();
     for (name, reason) in CORE_ONLY {

@@ -1,7 +1,8 @@
 //! The house rules, held against the tree: each fault is told with its file, its line and the fix.
 //!
-//! `exceptions.txt` counts the faults that each file still has. A file may have fewer, never more: then
-//! the count is to be lowered (`ROOMCAST_BLESS=1` does it). A file that is not listed has none.
+//! `exceptions.txt` counts the faults that each file still has. A file may have fewer, never more:
+//! then the count is to be lowered (`ROOMCAST_BLESS=1` does it). A file that is not listed has
+//! none.
 
 mod imports;
 mod prose;

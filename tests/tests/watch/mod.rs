@@ -1,4 +1,4 @@
-//! What actors see, held against what they were told: without a model, from the frames alone.
+//! Checks of what actors see against what they were told: without a model, from the frames alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,7 +141,7 @@ impl Watch {
         false
     }
 
-    /// Who was a member heard it, and nobody else.
+    /// Members of the room heard the message, and nobody else did.
     fn i13_no_gap(
         &self,
         op: &Op,
@@ -205,7 +205,7 @@ impl Watch {
         assert_eq!(answers.count(), usize::from(asked), "I17: {op}");
     }
 
-    /// What two members both heard of a room they heard in the same order.
+    /// Messages of a room that two members both heard came to them in the same order.
     pub(crate) fn i12_one_order_for_all_members(&self) {
         for (room, members) in &self.heard {
             for (one, first) in members {

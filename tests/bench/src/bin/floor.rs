@@ -24,7 +24,7 @@ struct Client {
     upgraded: bool,
     /// The beginning of what is not complete yet.
     input: Vec<u8>,
-    /// What the socket had no room for.
+    /// Bytes that the socket had no room for.
     unsent: Vec<u8>,
     rooms: Vec<String>,
 }

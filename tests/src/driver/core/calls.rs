@@ -140,7 +140,8 @@ impl<G: Gateway> Core<G> {
         Ok(Answer::none())
     }
 
-    /// The answer to somebody whom the application does not let in; the host's text of it stays here.
+    /// The answer to somebody whom the application does not let in; the host's text of it stays
+    /// here.
     fn refused(&mut self, rejection: Rejection) -> Answer {
         let (code, reason) = (rejection.code(), rejection.reason());
         let cause = rejection.cause().map(|cause| format!(" ({cause})"));

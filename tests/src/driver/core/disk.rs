@@ -1,4 +1,4 @@
-//! What is kept of rooms and keys, and what a server begins with that died.
+//! The stored rooms and keys, from which a server starts after a crash.
 
 use std::{collections::BTreeMap, mem};
 
@@ -12,19 +12,19 @@ use roomcast_core::{
 use super::Core;
 use crate::driver::DriverError;
 
-/// What was written down: JSON, as by any host. Everything has its namespace first.
+/// The stored data: JSON, as with any host. Every key begins with the namespace.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
-    /// Whether it outlives the server.
+    /// True when the data outlives the server.
     pub(super) store: bool,
     rooms: BTreeMap<(Box<str>, Box<str>), Shelf>,
     keys: BTreeMap<(Box<str>, Box<str>), String>,
-    /// The next serial number of a connection, and how many histories had begun, when something else
-    /// was written last.
+    /// The next serial number of a connection, and how many histories had begun, when something
+    /// else was written last.
     births: BTreeMap<Box<str>, (u64, u64)>,
 }
 
-/// What is kept of a room.
+/// The stored state and messages of a room.
 #[derive(Debug, Clone, Default)]
 struct Shelf {
     state: String,

@@ -7,7 +7,7 @@ use roomcast_core::{App, Gateway, gateway::AppState, hub::ConnState};
 use super::Core;
 use crate::driver::DriverError;
 
-/// What a [`Core`] does between two ops.
+/// Sleep of a [`Core`] between two ops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sleep {
     /// Nothing: the hubs stay in memory.

@@ -15,12 +15,12 @@ use crate::{Actor, Event, driver::DriverError};
 pub(super) struct Streams {
     pub(super) limits: QueueLimits,
     stalled: BTreeMap<Actor, Stream>,
-    /// Who is to be closed.
+    /// Connections that are to be closed.
     overflowed: Vec<ConnId>,
     overflows: Overflows,
 }
 
-/// What became of queues that passed their limits.
+/// Counts of the outcomes of queues that passed their limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Overflows {
@@ -35,7 +35,7 @@ pub struct Overflows {
 #[derive(Debug, Clone)]
 struct Stream {
     queue: SendQueue<Rc<[u8]>>,
-    /// What was read of a frame that is not there as a whole.
+    /// Bytes read of a frame that is not complete yet.
     begun: Vec<u8>,
 }
 
@@ -87,7 +87,8 @@ impl Streams {
         };
     }
 
-    /// What a client finds that reads so many bytes, or all of them and goes on.
+    /// Returns the events in the next so many bytes; with `None`, in all of them, and the client
+    /// reads on from then.
     pub(super) fn read(&mut self, actor: &Actor, bytes: Option<u32>) -> Vec<Event> {
         let Some(stream) = self.stalled.get_mut(actor) else {
             return Vec::new();

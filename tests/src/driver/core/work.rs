@@ -26,7 +26,7 @@ impl Clone for UnderWay {
     }
 }
 
-/// Whether a future was woken while it was polled: it waits for nobody but itself.
+/// True when a future was woken while it was polled: it waits for nobody but itself.
 #[derive(Default)]
 struct Woken(AtomicBool);
 

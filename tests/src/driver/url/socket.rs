@@ -1,4 +1,4 @@
-//! One WebSocket connection.
+//! A WebSocket connection.
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
