@@ -15,7 +15,7 @@ impl Hub {
     ///   not keep is dropped. A history that the new policy does not keep ends. A history that only
     ///   the new policy keeps begins with the next message: members know its epoch when they join
     ///   again.
-    /// - Presence that begins shows those who are in, without their metadata; nobody is told.
+    /// - Presence that begins shows those who are in, without their metadata; no client is told.
     ///   Presence that ends forgets who was seen, and the application is told that users are
     ///   absent.
     /// - Everything else counts from now on: nobody is thrown out by a lower limit of members, and
