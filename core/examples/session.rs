@@ -149,7 +149,7 @@ impl Host {
         conn
     }
 
-    /// Without an application between the two, what was received is published.
+    /// Receives a frame and publishes its message, as no application stands between the two steps.
     fn receive(&mut self, conn: ConnId, text: &str) {
         let (now, out) = (self.now, &mut self.out);
         let received = self.hub.receive(now, conn, Frame::Text(text), out);

@@ -12,7 +12,7 @@ enum Row<'l> {
     Same(&'l str),
     Missing(&'l str),
     Surplus(&'l str),
-    /// Expected, and what came in its place.
+    /// The expected line, and the line that came in its place.
     Other(&'l str, &'l str),
 }
 

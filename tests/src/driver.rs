@@ -38,8 +38,8 @@ pub trait Driver {
     /// When the driver fails. A refusal by Roomcast is an [`Answer`].
     fn perform(&mut self, op: &Op) -> Result<Answer, DriverError>;
 
-    /// True when what is due at a time may come some time later, as it does from a server: then it
-    /// is waited for.
+    /// True when effects that are due at a time may come some time later, as they do from a server:
+    /// the story then waits for them.
     fn is_late(&self) -> bool {
         false
     }

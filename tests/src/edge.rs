@@ -25,8 +25,8 @@ mod config;
 const CONFIG: &str = "config.capnp";
 /// Lines that are kept for [`Edge::log`].
 const LOG_LINES_MAX: usize = 1000;
-/// How the runtime begins what it says of an alarm that was set anew in the moment in which it
-/// rang. It rings all the same, now or at the new time.
+/// Beginning of the runtime's message about an alarm that was set anew in the moment in which it
+/// rang. The alarm rings all the same, now or at the new time.
 const ALARM_NOTICE: &str = "NOSENTRY SQLite alarm ";
 
 /// Outcome for the WebSockets of an object that is evicted.

@@ -435,7 +435,8 @@ impl Cast {
     }
 }
 
-/// Gives what is named first the first name, what is named second the second, and so on.
+/// Renames in order of appearance: the value that comes first gets the first name, the next value
+/// the second, and so on.
 fn rename<'a, N: Clone + PartialEq + 'a>(named: impl Iterator<Item = &'a mut N>, names: &[N]) {
     let mut order: Vec<N> = Vec::new();
     for name in named {

@@ -1,5 +1,5 @@
-//! The chat of the examples: the session that its page prints, and that nobody hears what is not
-//! meant for them, whatever happens.
+//! The chat of the examples: its session is the one that its page prints, and nobody hears a
+//! message that is not meant for them, whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -157,7 +157,7 @@ fn stories() -> BoxedStrategy<Vec<Op>> {
 struct Rules(BTreeMap<Actor, BTreeSet<&'static str>>);
 
 impl Rules {
-    /// Follows an op; gives who must hear what is said by it, each once.
+    /// Follows an op; returns the actors that must hear its message, each once.
     fn follow(&mut self, op: &Op) -> BTreeSet<Actor> {
         let mut hearers = BTreeSet::new();
         let Some(who) = op.client() else {
@@ -250,7 +250,7 @@ fn a_chat_that_sleeps_cannot_be_told_from_one_that_does_not() {
     assert!(result.is_ok(), "{result:#?}");
 }
 
-/// Nothing but the inputs is in a journal; the application does the rest again.
+/// A journal holds the inputs alone; on replay the application does everything else again.
 #[test]
 fn a_journal_of_the_chat_replays() {
     let result = run(|story| {

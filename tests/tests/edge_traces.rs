@@ -46,8 +46,8 @@ impl World {
     }
 }
 
-/// Runs all traces with an application that says who people are, and leaves all else as it is
-/// without one; and those that name nobody without one too.
+/// Runs all traces with an application that names the users and changes nothing else; runs the
+/// traces that name no user without an application too.
 fn tell_all(run: impl Fn(&Trace, Url, &World) -> Result<(), String> + Sync) {
     let traces = for_servers();
     let users = World::start(Build::Gateways, "users-", &traces);

@@ -1,8 +1,8 @@
 //! Readers in bursts of a room that drops its oldest messages: a `$gap` stands where the loss is,
 //! on any number of threads.
 //!
-//! A notice that comes late is a loss that nobody sees: who is cut off before it stands at an
-//! offset behind the gap, and comes back there.
+//! A notice that comes late is a loss that nobody sees: a client that is cut off before the notice
+//! has an offset behind the gap, and comes back from there.
 #![allow(clippy::print_stdout)] // the figures
 
 use std::{
@@ -160,8 +160,8 @@ struct At {
     told: bool,
 }
 
-/// Reads two rooms up to the last message of the one, and goes out of the other and in again; gives
-/// how many gaps it was told of, and what was wrong with them.
+/// Reads two rooms up to the last message of the one, and leaves the other and joins it again;
+/// returns the number of gaps it was told of, and the faults in them.
 fn read_two(mut peer: Peer, over: &AtomicBool) -> (u64, Vec<String>) {
     let (mut gaps, mut faults, mut bytes) = (0, Vec::new(), 0);
     let mut rooms = ["log", "den"].map(|room| {

@@ -1,4 +1,5 @@
-//! `kill -9` while clients publish: what was acknowledged is there after a restart, in order, once.
+//! `kill -9` while clients publish: acknowledged messages are there after a restart, in order,
+//! once.
 #![allow(clippy::print_stdout)] // the figures
 
 use std::{collections::BTreeMap, time::Duration};

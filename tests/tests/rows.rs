@@ -50,7 +50,7 @@ fn on_the_core_restored_from_what_it_persisted() {
     on_the_core(Sleep::Persisted);
 }
 
-/// Nobody is told by a frame, but the hook is.
+/// No client learns from a frame why a connection ended, but the hook does.
 #[test]
 fn the_raw_example_knows_why_a_connection_ended() {
     let mut world = World::new(applications::raw::raw);

@@ -196,8 +196,8 @@ fn a_reader_that_made_room_meanwhile_is_written_to() {
     }
 }
 
-/// The server goes away: who answered the close meanwhile is not cut off, and who was to be closed
-/// is closed in order.
+/// The server goes away: a client that answered the close meanwhile is not cut off, and a client
+/// that was to be closed is closed in order.
 #[test]
 fn a_server_that_ends_waits_for_nobody_while_it_is_suspended() {
     for server in servers(&["--drain-window-ms=400", "--close-wait-ms=400"]) {

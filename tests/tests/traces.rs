@@ -35,8 +35,8 @@ fn on_the_core() {
     });
 }
 
-/// Each of them has a step that takes time or that no server can be told; no other trace has one
-/// that cannot be told.
+/// Each trace for the core alone has a step that takes time or that no server can be told; no other
+/// trace has a step that no server can be told.
 #[test]
 fn what_is_for_the_core_alone_has_to_be() {
     let nowhere = || url("ws://127.0.0.1:1/ws").with_api(None).with_users();
@@ -52,7 +52,7 @@ fn what_is_for_the_core_alone_has_to_be() {
     }
 }
 
-/// With an application that says who people are, and leaves all else as it is without one.
+/// Runs with an application that names the users and changes nothing else.
 #[test]
 fn on_the_native_host_with_users() {
     on_the_native_host(1);
@@ -93,7 +93,7 @@ fn on_the_native_server() {
     on_native(&[]);
 }
 
-/// Histories are on disk, and what is told waits for it; nobody may notice.
+/// Histories are on disk, and frames wait for the writes; no client may notice.
 #[test]
 fn on_the_native_server_with_a_store() {
     let folder = tempfile::tempdir().expect("a folder");

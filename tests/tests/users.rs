@@ -1,5 +1,5 @@
-//! Random stories: what an application is told of users is what there is to be seen, and sleep does
-//! not change it.
+//! Random stories: the reports that an application gets about users match what presence shows, and
+//! sleep does not change them.
 
 use std::collections::BTreeSet;
 

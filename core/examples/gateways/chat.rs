@@ -69,7 +69,7 @@ pub(crate) fn chat() -> Router<Chat> {
         })
 }
 
-/// Everybody gets it, and who comes later finds it in the history.
+/// Sends a message to everybody, and adds it to the history, where later clients find it.
 fn message(cx: &mut Context, chat: &mut Chat, new: Valid<Line>) -> Result<(), EncodeError> {
     let (line, at) = (new.0, cx.unix_time().to_string());
     let message = Message { line, at };

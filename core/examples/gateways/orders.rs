@@ -1,4 +1,4 @@
-//! Orders, of which people in another namespace are told: an application that takes a handle, on
+//! Orders that are announced to people in another namespace: an application that takes a handle, on
 //! any host.
 
 use roomcast_core::{Context, Failure, NamespaceHandle, Router, ask::Transport};

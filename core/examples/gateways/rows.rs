@@ -281,7 +281,7 @@ fn owned(names: Vec<&str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Without the id: what was refused is not repeated.
+/// The failure for an unknown connection, without its id: a refused value is not repeated.
 fn unknown(_: UnknownConn) -> Failure {
     Failure::new("unknown_conn", "no live connection has this id")
 }

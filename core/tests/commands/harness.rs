@@ -1,4 +1,4 @@
-//! A hub on a harness: what is put in, and exactly what comes out.
+//! A hub on a harness: tests put inputs in, and check exactly what comes out.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Rooms with policies, as a host sees them: what it keeps, gives back, drops and is told.
+//! Rooms with policies, as a host sees them: the messages that it stores, gives back and drops, and
+//! the commands that it gets.
 
 use roomcast_core::{
     Audience, Command, Config, ConnId, DisconnectReason, Handshake, Hub, JoinError, Limits,
@@ -233,7 +234,7 @@ fn bytes_are_bounded_over_sleep() {
     assert_eq!(stored.last().map(|message| message.offset), Some(20));
 }
 
-/// Torn or missing messages are never given out, and what is behind a gap is not either.
+/// Torn or missing messages are never given out, and neither are the messages behind a gap.
 #[test]
 fn what_a_host_lost_is_not_recovered() {
     let all = frames();

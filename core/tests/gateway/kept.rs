@@ -138,7 +138,7 @@ fn a_page_is_what_history_answers() {
     )]);
 }
 
-/// Work that is done is completed, the rest is given back.
+/// Completes the work that is done, and returns the work that still waits.
 fn complete(stage: &mut Stage<Router>) -> Vec<(Token, Work)> {
     let work = stage.app.take_work();
     complete_of(stage, work)

@@ -1,4 +1,4 @@
-//! An application on a stage: what is put in, and exactly what comes out.
+//! An application on a stage: tests put inputs in, and check exactly what comes out.
 
 use std::time::Duration;
 

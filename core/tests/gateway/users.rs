@@ -1,4 +1,4 @@
-//! Users who come and go, as an application is told of them.
+//! Users who come and go, as the presence hooks report them to an application.
 
 use roomcast_core::{
     Applied, CloseCode, ConnId, DisconnectReason, Gateway, Input, Limits, Rejection, Router,

@@ -75,7 +75,8 @@ impl Model {
         self.kept(namespace, room)
     }
 
-    /// Where a room stands, as somebody is told.
+    /// Returns the position of a room as a client is told it; from then on its epoch counts as
+    /// told.
     pub(super) fn position(&mut self, namespace: &str, room: &str) -> String {
         match self.kept(namespace, room) {
             Some(kept) => {
@@ -173,7 +174,7 @@ impl Model {
         (missed.len() <= limit).then_some(missed)
     }
 
-    /// `$join`: the `data` of the answer, and what is replayed.
+    /// Handles `$join`: returns the `data` of the answer, and the messages to replay.
     pub(super) fn join(
         &mut self,
         conn: &Conn,

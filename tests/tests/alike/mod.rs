@@ -63,7 +63,7 @@ pub(crate) fn for_each_story(cases: u32, test: impl Fn(Vec<Op>) -> Result<(), Te
     assert!(result.is_ok(), "{result:#?}");
 }
 
-/// A driver, and who is who in it.
+/// A driver, its actors, and the values that placeholders stand for in it.
 struct Side<D> {
     driver: D,
     known: Known,

@@ -1,10 +1,11 @@
-//! Histories that cannot be written or read: no offset is told that is not kept, and none twice.
+//! Histories that cannot be written or read: no offset is told for a message that is not kept, and
+//! no offset is told twice.
 
 use roomcast_tests::{Edge, Settings};
 
 use super::world::{World, start_with, whichever_call_fails};
 
-/// Two members of a room that keeps three messages, and somebody who is not.
+/// Two members of a room that keeps three messages, and a client outside of the room.
 const CROWD: [&str; 6] = [
     "alice connects",
     "bob connects",

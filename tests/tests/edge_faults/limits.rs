@@ -11,7 +11,8 @@ use roomcast_tests::{Driver, Edge, Event, Sockets, Url};
 
 use super::world::{AFTERWARDS, CROWD, World, op, start};
 
-/// A restored object is what was saved, so a test that passes while nothing is saved tests nothing.
+/// A restored object has exactly the saved state, so a test that passes while nothing is saved
+/// tests nothing.
 #[test]
 fn an_attachment_that_is_not_written_is_noticed() {
     let (edge, settings) = start("heartbeat_ms=off");
@@ -133,7 +134,7 @@ fn who_lost_its_socket_in_a_deployment_is_in_no_room() {
     );
 }
 
-/// Whoever deployed it is told what to change.
+/// The error about a wrong setting tells the operator what to change.
 #[test]
 fn a_wrong_setting_is_named() {
     let policies = "[[rooms]]\nmatch = \"*\"\nhistroy = 1\n";

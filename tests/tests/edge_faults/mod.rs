@@ -1,5 +1,5 @@
-//! The platform fails under the worker, or is at its limits: nothing of what could not be done has
-//! happened, whoever asked for it is told, and everything else goes on.
+//! The platform fails under the worker, or is at its limits: an action that could not be done has
+//! no effect, whoever asked for it is told, and everything else goes on.
 
 mod access;
 mod breaking;

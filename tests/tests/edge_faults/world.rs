@@ -149,7 +149,8 @@ impl<'e> World<'e> {
         true
     }
 
-    /// This one was told of a fault of the server and closed, and nobody got anything else.
+    /// Asserts that the client of this name was told of a fault of the server and closed, and that
+    /// nobody got anything else.
     pub(crate) fn closed_for_a_fault(&self, name: &str, events: &[(Actor, Event)]) {
         let told = match events {
             [
@@ -164,7 +165,7 @@ impl<'e> World<'e> {
         assert!(told, "{}: {events:#?}", self.namespace);
     }
 
-    /// All is as if what failed had never been: in memory, and in what is saved.
+    /// Asserts that the failed action had no effect, neither in memory nor in the saved state.
     pub(crate) fn nothing_happened(&mut self) {
         self.play(&AFTERWARDS);
         self.evict();
@@ -172,8 +173,8 @@ impl<'e> World<'e> {
     }
 }
 
-/// Each call of a method fails in turn, until there are no more: `attempt` says whether its one was
-/// reached.
+/// Lets each call of a method fail in turn, until there are no more: `attempt` says whether its
+/// call was reached.
 pub(crate) fn whichever_call_fails(mut attempt: impl FnMut(usize) -> bool) {
     let reached = (1..).take_while(|&call| attempt(call)).count();
     assert!(reached > 0, "it is never called");

@@ -113,7 +113,7 @@ fn a_schedule_that_panics_waits_for_its_next_time() {
     while ann.next().expect("a tick") != ticks {}
 }
 
-/// State, session, room, and what everybody is told: all of it or nothing.
+/// State, session, room, and the frames for everybody: all of them take effect, or none.
 #[test]
 fn what_cannot_be_saved_has_not_happened() {
     let world = World::faulty();

@@ -108,7 +108,8 @@ fn work_acts_on_its_namespace() {
     world.is_calm();
 }
 
-/// All that is under way in the module ends with it; whoever waits is told, in whatever object.
+/// A panic ends all work that is under way in the module; every client that waits is told, in
+/// whatever object.
 #[test]
 fn work_that_panics_is_answered_and_so_is_what_it_took_along() {
     let world = World::start();

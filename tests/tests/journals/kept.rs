@@ -122,8 +122,8 @@ fn visible(text: &str) -> String {
     line
 }
 
-/// Holds what came to what a file keeps, byte for byte. With `ROOMCAST_BLESS=1` in the environment
-/// it is written into the file first.
+/// Asserts that a file holds exactly the bytes that came. With `ROOMCAST_BLESS=1` in the
+/// environment they are written into the file first.
 pub(crate) fn hold(path: &Path, came: &[u8]) {
     if env::var("ROOMCAST_BLESS").as_deref() == Ok("1") {
         fs::write(path, came).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));

@@ -80,7 +80,8 @@ async fn beside(server: &Namespace, ann: ConnId, ben: ConnId) -> Result<(), AskE
     server.disconnect(ben, CloseCode::REMOVED, "removed").await
 }
 
-/// All that is told to a server at this address; gives who is still connected.
+/// Performs all ops to record on the server at this address; returns the drivers whose clients are
+/// still connected.
 fn tell(address: &str, server: &Namespace, clock: &Path) -> [Url; 2] {
     let url = |namespace: &str| {
         let url = Url::new(address).expect("an address").with_api(None);

@@ -222,7 +222,7 @@ fn a_store_goes_on_without_a_descriptor() {
     assert!(!log.contains("ERROR"), "{log}");
 }
 
-/// Exit codes of the commands say what became of the work, whoever reads what they print.
+/// Exit codes of the commands tell the outcome of the work, whoever reads what they print.
 #[test]
 fn commands_do_not_fail_for_want_of_a_reader() {
     let server = Process::start(&[]);

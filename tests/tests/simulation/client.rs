@@ -242,7 +242,7 @@ impl Client {
         }
     }
 
-    /// It is told that it lost something.
+    /// Handles a notice that the client lost messages.
     fn gap(&mut self, room: &str, data: &Value) {
         let Some(link) = &mut self.link else {
             return;

@@ -117,7 +117,8 @@ impl Truth {
         self.rooms.get_mut(name).expect("a room of the story")
     }
 
-    /// Time passed: who was waited for is gone, and so are rooms that nobody was in.
+    /// Lets time pass: users whose grace time of presence is over are gone, and so are empty rooms
+    /// with no history left.
     pub(crate) fn tick(&mut self, millis: u64) {
         self.now += millis;
         let now = self.now;

@@ -187,7 +187,7 @@ fn each_rule_finds_a_planted_fault() {
     assert_eq!(source::folder_size(&tree).len(), 1);
 }
 
-/// ... and leaves alone what is right.
+/// The rules leave good files alone.
 #[test]
 fn no_rule_finds_a_fault_in_good_files() {
     let mut tree = Tree::default();

@@ -63,7 +63,7 @@ impl Watch {
         self.i13_no_gap(op, answer, &members, &heard);
     }
 
-    /// Takes note of what an op says of who is where, frames aside.
+    /// Updates the rooms of each actor by an op and its answer, without the frames.
     fn moves(&mut self, op: &Op, answer: &Answer) {
         if let Op::Connect { actor, user, .. } = op
             && !self.rooms.contains_key(actor)

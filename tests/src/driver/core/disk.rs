@@ -92,7 +92,7 @@ impl<G: Gateway> Core<G> {
         self.persist_birth(namespace);
     }
 
-    /// Writes down what is remembered of an idempotency key.
+    /// Stores the state of an idempotency key.
     pub(super) fn persist_key(&mut self, namespace: &str, key: &str) {
         let state = self
             .hub(namespace)

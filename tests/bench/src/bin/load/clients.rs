@@ -102,7 +102,8 @@ impl Clients {
     }
 }
 
-/// Ends the run: what goes wrong costs less than what was asked for, and must not count.
+/// Ends the run: an error costs the server less than the work that was asked for, and must not
+/// count.
 pub fn refuse(what: &What) -> ! {
     panic!("the server has something against it: {what:?}")
 }

@@ -11,7 +11,8 @@ use crate::clients::{Clients, EVENT, refuse};
 use crate::meter::{Meter, Used, memory_bytes};
 
 const WARM_UP: Duration = Duration::from_millis(500);
-/// After the last message of a paced run: what has not arrived by then was not delivered in time.
+/// Time after the last message of a paced run: a message that has not arrived by then was not
+/// delivered in time.
 const GRACE: Duration = Duration::from_millis(250);
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// For joins that are asked for in one write.
