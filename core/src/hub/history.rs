@@ -59,11 +59,10 @@ impl Hub {
         let Some(policy) = self.history_policy(slot).copied() else {
             return;
         };
-        self.rooms.change_history(slot, |history| {
+        self.rooms.change_newest_history(slot, |history| {
             history.push(now, frame, except);
             history.trim(now, &policy);
         });
-        self.rooms.touch(slot);
         self.rooms.arm(slot, now + policy.age);
     }
 

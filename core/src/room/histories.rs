@@ -58,17 +58,35 @@ impl Histories {
         idle: bool,
         change: impl FnOnce(&mut History),
     ) {
-        let before = history.cost();
-        change(history);
-        self.bytes = self.bytes + history.cost() - before;
+        self.count(history, change);
         self.insert(history, slot, idle);
     }
 
-    /// A room was touched: it gets a new number in place of the one it had.
+    /// Changes the history of a room, which is the newest of all from then on.
+    pub(super) fn change_newest(
+        &mut self,
+        history: &mut History,
+        slot: u32,
+        idle: bool,
+        change: impl FnOnce(&mut History),
+    ) {
+        self.count(history, change);
+        self.touch(history, slot, idle);
+    }
+
+    fn count(&mut self, history: &mut History, change: impl FnOnce(&mut History)) {
+        let before = history.cost();
+        change(history);
+        self.bytes = self.bytes + history.cost() - before;
+    }
+
+    /// A room was touched: it gets a new number in place of the one it had, unless that is the newest.
     pub(super) fn touch(&mut self, history: &mut History, slot: u32, idle: bool) {
-        self.remove(history.seq);
-        self.next += 1;
-        history.seq = self.next;
+        if history.seq == 0 || history.seq != self.next {
+            self.remove(history.seq);
+            self.next += 1;
+            history.seq = self.next;
+        }
         self.insert(history, slot, idle);
     }
 

@@ -216,6 +216,15 @@ impl Rooms {
         }
     }
 
+    /// The same, and the room is the newest of all.
+    pub(crate) fn change_newest_history(&mut self, slot: u32, change: impl FnOnce(&mut History)) {
+        let room = &mut self.slots[slot as usize];
+        let idle = room.members.is_empty();
+        if let Some(history) = room.history_mut() {
+            self.histories.change_newest(history, slot, idle, change);
+        }
+    }
+
     /// The room is the newest of all.
     pub(crate) fn touch(&mut self, slot: u32) {
         let room = &mut self.slots[slot as usize];
