@@ -90,9 +90,7 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<Delivery, EncodeError> {
         event.check()?;
-        for room in audience.rooms.iter().chain(&audience.except_rooms) {
-            RoomName::check(room, self.limits().room_name_bytes)?;
-        }
+        self.check_rooms(audience)?;
         if !self.config.policies.is_empty()
             && let Some(room) = audience.as_room()
             && let Some(policy) = self.policy_of(room)
@@ -107,6 +105,17 @@ impl Hub {
         text.push('}');
         self.resolve(audience, draft, out);
         Ok(Delivery::queued(out.send(draft, Kind::MESSAGE)))
+    }
+
+    #[inline]
+    fn check_rooms(&self, audience: &Audience) -> Result<(), EncodeError> {
+        let bytes_max = self.limits().room_name_bytes;
+        for rooms in [&audience.rooms, &audience.except_rooms] {
+            for room in rooms {
+                RoomName::check(room, bytes_max)?;
+            }
+        }
+        Ok(())
     }
 
     /// Sends a frame of the application's own, text or binary, to an audience: for clients that do
@@ -124,9 +133,7 @@ impl Hub {
         frame: Frame<'_>,
         out: &mut Outbox,
     ) -> Result<Delivery, EncodeError> {
-        for room in audience.rooms.iter().chain(&audience.except_rooms) {
-            RoomName::check(room, self.limits().room_name_bytes)?;
-        }
+        self.check_rooms(audience)?;
         let (text, draft) = out.frame();
         let bytes = match frame {
             Frame::Text(whole) => {

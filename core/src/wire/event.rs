@@ -55,6 +55,7 @@ impl<'a> Event<'a> {
         self.path
     }
 
+    #[inline]
     pub(crate) fn check(self) -> Result<(), EncodeError> {
         check_event(self.name)?;
         match self.path {
@@ -64,6 +65,7 @@ impl<'a> Event<'a> {
     }
 
     /// Appends the member `path`, where there is a label.
+    #[inline]
     pub(crate) fn write_path(self, text: &mut String) {
         if let Some(path) = self.path {
             text.push_str(r#","path":"#);
