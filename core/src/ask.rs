@@ -228,7 +228,7 @@ impl Ask {
     }
 
     /// The room whose messages it reads: a host that has them in its storage
-    /// [gives them back](Input::GiveBack) first.
+    /// [gives them back](Input::HistoryLoaded) first.
     pub fn reads(&self) -> Option<&str> {
         let Self::History { room, .. } = self else {
             return None;

@@ -17,9 +17,9 @@ use tokio::{
 };
 
 use crate::{
-    denial::Farewell,
     patience,
     permits::Permit,
+    refusal::Refusal,
     shard::{Shard, Socket},
     socket::Stage,
     ws::{self, Decoder, Event, Guards},
@@ -43,8 +43,8 @@ pub(crate) async fn serve(
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write);
     let settled = settle(&shard, &socket, namespace, handshake).await;
-    if let Err(farewell) = settled {
-        refuse(&shard, &socket, read, &farewell).await;
+    if let Err(refusal) = settled {
+        refuse(&shard, &socket, read, &refusal).await;
         shard.remove_socket(socket.key);
     } else {
         let mut connection = Connection {
@@ -75,7 +75,7 @@ async fn settle(
     socket: &Rc<Socket>,
     namespace: Arc<str>,
     handshake: Handshake,
-) -> Result<(), Farewell> {
+) -> Result<(), Refusal> {
     let (home, conn) = shard.enter(socket, namespace, handshake).await?;
     socket.settle(home, conn);
     shard.metrics().opened.fetch_add(1, Relaxed);
@@ -88,17 +88,17 @@ async fn refuse(
     shard: &Rc<Shard>,
     socket: &Rc<Socket>,
     mut read: OwnedReadHalf,
-    farewell: &Farewell,
+    refusal: &Refusal,
 ) {
-    if let Some(reason) = farewell.counted {
+    if let Some(reason) = refusal.counted {
         shard.metrics().count_refusal(reason);
     }
     let now = shard.now();
-    if let Some(text) = &farewell.frame {
+    if let Some(text) = &refusal.frame {
         // A queue with one frame in it is not over its limit.
         let _ = socket.push(now, ws::message(Frame::Text(text)), 1, Tag::Control, || ());
     }
-    socket.close(now, farewell.code, farewell.reason());
+    socket.close(now, refusal.code, refusal.reason());
     socket.flush(now);
     // Nothing more is said: so the client need not wait for us, nor we for longer than it takes.
     socket.half_close();

@@ -124,7 +124,6 @@
 mod accept;
 mod clock;
 mod connection;
-mod denial;
 mod drain;
 mod gateways;
 mod handle;
@@ -138,6 +137,7 @@ mod patience;
 mod permits;
 mod queue;
 mod recorder;
+mod refusal;
 mod reload;
 mod run;
 mod settings;

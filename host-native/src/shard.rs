@@ -55,7 +55,8 @@ pub(crate) use self::{
 };
 use self::{cork::Cork, durable::Durable, flow::Flow, trim::HighWater, turn::Backlog};
 use crate::{
-    denial::OpenError, metrics::Metrics, patience::Patience, shared::Shared, store::NamespaceHeader,
+    metrics::Metrics, patience::Patience, refusal::OpenError, shared::Shared,
+    store::NamespaceHeader,
 };
 
 /// A socket of a shard.
@@ -227,7 +228,7 @@ impl Shard {
         for (room, messages) in rooms.iter().map(|room| &room.state).zip(messages) {
             if namespace.ask(|hub| hub.room_state(room.room())).is_some() {
                 let (room, messages) = (room.room().into(), Cow::Borrowed(&*messages));
-                namespace.apply(self, &Input::GiveBack { room, messages });
+                namespace.apply(self, &Input::HistoryLoaded { room, messages });
             } else if let Some(life) = &life {
                 // By the policies of now it keeps nothing.
                 self.keep(|batch| batch.set_room(name, life.clone(), room.room(), None));

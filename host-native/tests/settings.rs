@@ -252,7 +252,7 @@ fn a_word_that_is_none_of_those_allowed_opens_nothing() {
 }
 
 /// The text of a connection's opening answer, with this origin.
-fn knock(server: &Server, origin: &str) -> String {
+fn upgrade(server: &Server, origin: &str) -> String {
     let mut stream = TcpStream::connect(&server.address).expect("it accepts");
     let head = format!(
         "GET /ws HTTP/1.1\r\nhost: localhost\r\norigin: {origin}\r\nconnection: upgrade\r\n\
@@ -278,9 +278,9 @@ fn lists_of_origins_are_as_people_write_them() {
         "https://b.com",
         "https://xn--bcher-kva.example",
     ] {
-        assert!(knock(&server, origin).contains("101"), "{origin}");
+        assert!(upgrade(&server, origin).contains("101"), "{origin}");
     }
-    assert!(knock(&server, "https://c.com").contains("403"));
+    assert!(upgrade(&server, "https://c.com").contains("403"));
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_sleeping_object_wakes_to_close_the_silent() {
     let evicted = edge.evict(0, "default", Sockets::Hibernate);
     assert_eq!(evicted, Ok(true));
     runtime.block_on(async {
-        let farewell = async { (silent.next().await, silent.close_code().await) };
+        let goodbye = async { (silent.next().await, silent.close_code().await) };
         let life = async {
             loop {
                 lively.is_answered().await;
@@ -83,7 +83,7 @@ fn a_sleeping_object_wakes_to_close_the_silent() {
             }
         };
         let (bye, code) = tokio::select! {
-            farewell = farewell => farewell,
+            goodbye = goodbye => goodbye,
             () = life => unreachable!("it lives for ever"),
         };
         let expected = r#"{"event":"$bye","data":{"code":4408,"reconnect":true,"after_ms":0}}"#;

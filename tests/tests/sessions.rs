@@ -204,7 +204,7 @@ fn python_websockets_holds_its_sessions_on_four_threads() {
 }
 
 /// Where an example is: its address, and that of its namespace in the HTTP API.
-fn places(authority: &str, namespace: &str) -> (String, String) {
+fn addresses(authority: &str, namespace: &str) -> (String, String) {
     let (ws, http) = urls(authority);
     let ws = match namespace {
         "default" => format!("{ws}/ws"),
@@ -216,7 +216,7 @@ fn places(authority: &str, namespace: &str) -> (String, String) {
 /// The session of an example, as `ws` holds it.
 fn npm_ws_session_of(example: &str, namespace: &str) {
     let (server, _) = Server::example(example);
-    let (ws, api) = places(&server.address, namespace);
+    let (ws, api) = addresses(&server.address, namespace);
     // Routes of the application's own, where it has some.
     let mut args = vec!["ws_gateways.mjs", example, &ws, &api, "-"];
     if ["chat", "notify"].contains(&example) {
@@ -228,7 +228,7 @@ fn npm_ws_session_of(example: &str, namespace: &str) {
 /// The same, as `websockets` holds it. Gives the start-up lines.
 fn python_websockets_session_of(example: &str, namespace: &str) -> String {
     let (server, said) = Server::example(example);
-    let (ws, _) = places(&server.address, namespace);
+    let (ws, _) = addresses(&server.address, namespace);
     check(
         "clients",
         python(),
@@ -302,7 +302,7 @@ const EXAMPLES_OF_THE_WORKER: &[(&str, &str, &str)] = &[
 fn npm_ws_talks_to_the_examples_on_the_worker() {
     let edge = Edge::start_build(Build::Gateways, &[&Settings::default()]);
     for (example, namespace, _) in EXAMPLES_OF_THE_WORKER {
-        let (ws, api) = places(&edge.authority(0), namespace);
+        let (ws, api) = addresses(&edge.authority(0), namespace);
         let args = ["ws_gateways.mjs", example, &ws, &api, Edge::API_KEY];
         check("clients", "node", &args);
     }
@@ -314,7 +314,7 @@ fn python_websockets_talks_to_the_examples_on_the_worker() {
     let edge = Edge::start_build(Build::Gateways, &[&Settings::default()]);
     for (example, _, namespace) in EXAMPLES_OF_THE_WORKER {
         if !namespace.is_empty() {
-            let (ws, _) = places(&edge.authority(0), namespace);
+            let (ws, _) = addresses(&edge.authority(0), namespace);
             let args = ["websockets_gateways.py", example, &ws];
             check("clients", python(), &args);
         }

@@ -126,7 +126,8 @@ pub enum Input<'a> {
         away_ms: u64,
     },
     /// [`Hub::history_loaded`](crate::Hub::history_loaded).
-    GiveBack {
+    #[serde(rename = "give_back")]
+    HistoryLoaded {
         /// The room.
         room: Cow<'a, str>,
         /// Its messages.
@@ -211,7 +212,7 @@ impl<'a> Input<'a> {
             SendText { audience: own, text: own }, SendBinary { audience: own, bytes: own },
             SettleOnce { key: own, delivery },
             Close { conn, code, reason: own, away_ms },
-            GiveBack { room: own, messages: own }, TrimHistories { bytes_max },
+            HistoryLoaded { room: own, messages: own }, TrimHistories { bytes_max },
             WallClock { unix_zero_ms }, SetPolicies { policies: own },
             Complete { token, outcome },
         }
@@ -378,7 +379,7 @@ impl<G: Gateway> App<G> {
                 Ok(was) => Applied::Left(was),
                 Err(fault) => Applied::UnknownConn(fault),
             },
-            Input::GiveBack { room, messages } => {
+            Input::HistoryLoaded { room, messages } => {
                 hub.history_loaded(now, room, messages.iter().cloned(), out);
                 let page = |offsets, limit| hub.history_page(now, room, offsets, limit);
                 self.replies.reads.answer(room, page);

@@ -79,9 +79,9 @@ fn an_ipv4_peer_is_one_in_each_of_its_forms() {
 #[test]
 fn guards_of_the_upgrade_come_before_its_hook_in_their_order() {
     let request = UpgradeRequest::new("/ws", "");
-    let abroad = request.with_peer([192, 0, 2, 1].into());
+    let remote = request.with_peer([192, 0, 2, 1].into());
     assert_eq!(
-        refused(&abroad),
+        refused(&remote),
         (451, CloseCode::FORBIDDEN, "only from here".into())
     );
     assert_eq!(

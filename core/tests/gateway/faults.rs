@@ -67,7 +67,7 @@ fn a_panic_anywhere_breaks_nothing() {
     let join = r#"{"event":"$join","room":"r"}"#;
     let leave = r#"{"event":"$leave","room":"q"}"#;
     type Make<'a> = &'a dyn Fn(ConnId) -> Input<'static>;
-    let places: [(&str, Make<'_>); 9] = [
+    let triggers: [(&str, Make<'_>); 9] = [
         ("connect", &|_| Input::Connect(Handshake::new())),
         ("guard", &|conn| text(conn, message)),
         ("message", &|conn| text(conn, message)),
@@ -78,7 +78,7 @@ fn a_panic_anywhere_breaks_nothing() {
         ("tick", &|_| Input::Timeout),
         ("drain", &|_| Input::Drain),
     ];
-    for (here, input) in places {
+    for (here, input) in triggers {
         let place = Place::default();
         let (mut stage, [a, b]) = Stage::connected(mined(&place));
         for conn in [a, b] {

@@ -190,7 +190,7 @@ fn a_handler_awaits_messages_that_are_with_the_host() {
     ]);
     let waits = complete(&mut stage);
     assert_eq!(waits.len(), 1, "the messages are not there");
-    stage.apply(&Input::GiveBack {
+    stage.apply(&Input::HistoryLoaded {
         room: "log".into(),
         messages: kept.to_vec().into(),
     });

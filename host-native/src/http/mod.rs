@@ -89,8 +89,8 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
         None => b"",
     };
     // Boxed: of all the time that a connection lives, this is the last moment.
-    let farewell = Box::pin(part(guard.into_inner(), last, settings.api_body_bytes_max));
-    let _ = patience::within(settings.close_wait, farewell).await; // the peer may be gone
+    let goodbye = Box::pin(part(guard.into_inner(), last, settings.api_body_bytes_max));
+    let _ = patience::within(settings.close_wait, goodbye).await; // the peer may be gone
 }
 
 /// Ends a connection, so that its peer sees all that was written to it: a connection that is closed

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Fields, Head, Peer, Reply, StallGuard, head, refused, reply};
 use crate::{
-    connection, denial::Farewell, owned_request::OwnedUpgradeRequest, patience, permits::Permit,
+    connection, owned_request::OwnedUpgradeRequest, patience, permits::Permit, refusal::Refusal,
     shard::Shard, ws,
 };
 
@@ -152,14 +152,14 @@ async fn open(
 }
 
 /// Tells a browser, which cannot see an HTTP status, why it may not connect.
-async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, farewell: Farewell) {
+async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, refusal: Refusal) {
     let Some((mut stream, _)) = transport(upgrade).await else {
         return;
     };
-    let frame = farewell.frame.as_deref();
+    let frame = refusal.frame.as_deref();
     let frame = frame.map(|text| ws::message(Frame::Text(text)));
     let mut bytes = frame.unwrap_or_default().to_vec();
-    bytes.extend_from_slice(&ws::close_frame(farewell.code, farewell.reason()));
+    bytes.extend_from_slice(&ws::close_frame(refusal.code, refusal.reason()));
     let goodbye = async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await?;

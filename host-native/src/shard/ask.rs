@@ -8,7 +8,7 @@ use roomcast_core::{
 };
 
 use super::{Hosted, Shard};
-use crate::denial::OpenError;
+use crate::refusal::OpenError;
 
 /// A namespace that somebody asks.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use roomcast_core::{ConnId, Handshake, Input};
 
 use super::{Hosted, Link, Mail, Shard, Socket};
-use crate::denial::Farewell;
+use crate::refusal::Refusal;
 
 /// Where the hub of a connection lives.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Shard {
         socket: &Rc<Socket>,
         namespace: Arc<str>,
         handshake: Handshake,
-    ) -> Result<(Home, ConnId), Farewell> {
+    ) -> Result<(Home, ConnId), Refusal> {
         let shard = self.home_of(&namespace);
         if shard == self.index {
             let namespace = self.open_namespace(&namespace)?;
@@ -88,7 +88,7 @@ impl Shard {
             namespace.connect(home, handshake, link)
         };
         let connected = self.on_shard(shard, connect).await;
-        let conn = connected.unwrap_or(Err(Farewell::FULL))?;
+        let conn = connected.unwrap_or(Err(Refusal::FULL))?;
         Ok((Home::Remote { shard, namespace }, conn))
     }
 }

@@ -18,7 +18,7 @@ use roomcast_http::Reason;
 
 use super::{Link, Shard, fan_out::FanOut, tasks::Tasks};
 use crate::{
-    denial::Farewell, namespace::Namespace, owned_request::OwnedUpgradeRequest,
+    namespace::Namespace, owned_request::OwnedUpgradeRequest, refusal::Refusal,
     store::NamespaceHeader,
 };
 
@@ -97,12 +97,12 @@ impl Hosted {
         shard: &Shard,
         handshake: Handshake,
         link: Link,
-    ) -> Result<ConnId, Farewell> {
+    ) -> Result<ConnId, Refusal> {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
         let input = Input::Connect(handshake);
         let Applied::Connected(connected) = inner.namespace.apply(now, &input) else {
-            return Err(Farewell::FULL); // no other answer to this input
+            return Err(Refusal::FULL); // no other answer to this input
         };
         if let Ok(conn) = connected {
             inner.fan_out.enter(conn, link);
@@ -116,7 +116,7 @@ impl Hosted {
         }
         self.finish(shard, now, inner);
         let raw = inner.namespace.app().gateway().is_raw();
-        connected.map_err(|fault| Farewell::new(fault, raw))
+        connected.map_err(|fault| Refusal::new(fault, raw))
     }
 
     /// Puts an input in, and carries out what the application commands: the hot path. A connection

@@ -460,11 +460,11 @@ fn no_room_gets_what_is_another_s() {
     let sound = fs::read(kit.path.join(FILE)).expect("a file");
     let whole = kit.found("room-1");
     assert_eq!(whole.2, [1]);
-    let places = sound.windows(6).enumerate();
-    let places = places.filter(|(_, window)| window == b"room-1");
+    let found = sound.windows(6).enumerate();
+    let found = found.filter(|(_, window)| window == b"room-1");
     let (mut refused, mut left_out, mut mended) = (0, 0, 0);
     // In the index, in the row, in the state, in the message.
-    for (at, _) in places {
+    for (at, _) in found {
         snapshot.put_back();
         let mut bytes = sound.clone();
         bytes[at + 5] = b'2';

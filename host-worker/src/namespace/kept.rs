@@ -152,6 +152,6 @@ fn history_loaded(
         None => Vec::new(),
     };
     let (room, messages) = (room.into(), messages.into());
-    app.apply(now, &Input::GiveBack { room, messages }, out);
+    app.apply(now, &Input::HistoryLoaded { room, messages }, out);
     Ok(())
 }

@@ -364,7 +364,7 @@ impl<G: Gateway> Core<G> {
             Command::PersistRoom { room } => self.persist_room(namespace, room),
             Command::LoadHistory { room } => {
                 let (room, messages) = (room.into(), self.disk.messages(namespace, room)?.into());
-                let (_, out) = self.begin(namespace, Input::GiveBack { room, messages });
+                let (_, out) = self.begin(namespace, Input::HistoryLoaded { room, messages });
                 self.carry_all_out(namespace, &out)?;
             }
         }

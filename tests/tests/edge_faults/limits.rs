@@ -185,7 +185,7 @@ fn a_wrong_setting_is_named() {
 }
 
 /// The first line of the answer to a page of this origin that wants a WebSocket.
-fn knock(edge: &Edge, origin: &str) -> String {
+fn upgrade(edge: &Edge, origin: &str) -> String {
     let mut stream = TcpStream::connect(edge.authority(0)).expect("it accepts");
     let head = format!(
         "GET /ws HTTP/1.1\r\nhost: chat.example\r\norigin: {origin}\r\nconnection: upgrade\r\n\
@@ -214,10 +214,10 @@ fn origins_are_as_people_write_them_and_a_misspelt_variable_is_in_the_log() {
         "https://xn--bcher-kva.example",
         "https://x.xn--bcher-kva.example",
     ] {
-        let answer = knock(&edge, origin);
+        let answer = upgrade(&edge, origin);
         assert!(answer.contains(" 101"), "{origin}: {answer}");
     }
-    assert!(knock(&edge, "https://c.com").contains(" 403"));
+    assert!(upgrade(&edge, "https://c.com").contains(" 403"));
     let begun = Instant::now();
     let warning = "the variable ROOMCAST_ALLOW_ORIGINS is not read";
     while !edge.log().iter().any(|line| line.contains(warning)) {

@@ -30,7 +30,7 @@ kinds! {
     SendBinary "send_binary",
     SettleOnce "settle_once",
     Close "close",
-    GiveBack "give_back",
+    HistoryLoaded "give_back",
     WallClock "wall_clock",
     TrimHistories "trim_histories",
     SetPolicies "set_policies",

@@ -126,7 +126,7 @@ impl Chance {
                 r#""event":"$join","room":"{room}","data":{{"since":{{"epoch":"{}","offset":{},"conn":{}}}}}"#,
                 position.epoch,
                 position.offset,
-                client.formerly()
+                client.previous_conns()
             ),
             None => format!(r#""event":"$join","room":"{room}""#),
         };
@@ -151,7 +151,7 @@ impl Chance {
             data.push(format!(r#""limit":{}"#, self.random.below(6)));
         }
         if self.random.below(3) > 0 {
-            data.push(format!(r#""conn":{}"#, client.formerly()));
+            data.push(format!(r#""conn":{}"#, client.previous_conns()));
         }
         let data = data.join(",");
         let actor = client.actor.clone();

@@ -76,10 +76,10 @@ impl Client {
     }
 
     /// The connections that it was before this one, as it names them: one id, or all of them.
-    pub(crate) fn formerly(&self) -> String {
+    pub(crate) fn previous_conns(&self) -> String {
         let now = self.link.as_ref().map(|link| link.id);
-        let formerly = self.conns.iter().filter(|&&id| Some(id) != now);
-        let mut ids: Vec<_> = formerly.map(|id| format!(r#""{id}""#)).collect();
+        let previous_conns = self.conns.iter().filter(|&&id| Some(id) != now);
+        let mut ids: Vec<_> = previous_conns.map(|id| format!(r#""{id}""#)).collect();
         if ids.len() == 1 {
             return ids.remove(0);
         }

@@ -17,7 +17,7 @@ use crate::driver::DriverError;
 pub(super) struct Disk {
     /// True when the data outlives the server.
     pub(super) store: bool,
-    rooms: BTreeMap<(Box<str>, Box<str>), Shelf>,
+    rooms: BTreeMap<(Box<str>, Box<str>), StoredRoom>,
     keys: BTreeMap<(Box<str>, Box<str>), String>,
     /// The next serial number of a connection, and how many histories had begun, when something
     /// else was written last.
@@ -26,7 +26,7 @@ pub(super) struct Disk {
 
 /// The stored state and messages of a room.
 #[derive(Debug, Clone, Default)]
-struct Shelf {
+struct StoredRoom {
     state: String,
     messages: BTreeMap<u64, String>,
 }
@@ -34,17 +34,17 @@ struct Shelf {
 impl Disk {
     pub(super) fn append(&mut self, namespace: &str, room: &str, message: &HistoryMessage) {
         let text = serde_json::to_string(message).unwrap_or_default();
-        let shelf = self.rooms.entry((namespace.into(), room.into()));
-        shelf.or_default().messages.insert(message.offset, text);
+        let stored = self.rooms.entry((namespace.into(), room.into()));
+        stored.or_default().messages.insert(message.offset, text);
     }
 
     pub(super) fn set_room(&mut self, namespace: &str, room: &str, state: Option<&RoomState>) {
         let key = (namespace.into(), room.into());
         match state {
             Some(state) => {
-                let shelf = self.rooms.entry(key).or_default();
-                shelf.state = serde_json::to_string(state).unwrap_or_default();
-                shelf.messages = shelf.messages.split_off(&state.first());
+                let stored = self.rooms.entry(key).or_default();
+                stored.state = serde_json::to_string(state).unwrap_or_default();
+                stored.messages = stored.messages.split_off(&state.first());
             }
             None => {
                 self.rooms.remove(&key);
@@ -58,8 +58,8 @@ impl Disk {
         namespace: &str,
         room: &str,
     ) -> Result<Vec<HistoryMessage>, DriverError> {
-        let shelf = self.rooms.get(&(namespace.into(), room.into()));
-        let texts = shelf.map(|shelf| shelf.messages.values());
+        let stored = self.rooms.get(&(namespace.into(), room.into()));
+        let texts = stored.map(|stored| stored.messages.values());
         let texts = texts.into_iter().flatten();
         texts
             .map(|text| serde_json::from_str(text).map_err(broken))
@@ -70,7 +70,7 @@ impl Disk {
     pub(super) fn rooms(&self, namespace: &str) -> impl Iterator<Item = &str> {
         let rooms = self.rooms.iter();
         let rooms = rooms.filter(move |((home, _), _)| **home == *namespace);
-        rooms.map(|(_, shelf)| &*shelf.state)
+        rooms.map(|(_, stored)| &*stored.state)
     }
 
     fn keys(&self, namespace: &str) -> impl Iterator<Item = &str> {
@@ -168,7 +168,7 @@ impl<G: Gateway> Core<G> {
                 continue;
             }
             let (room, messages) = (room.room().into(), messages.into());
-            self.call(namespace, Input::GiveBack { room, messages })?;
+            self.call(namespace, Input::HistoryLoaded { room, messages })?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::{gateways::FactoryFault, store::StoreError};
 /// Messages through an open socket to a connection that is not taken: a text frame and a close
 /// frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Farewell {
+pub(crate) struct Refusal {
     /// A text frame that tells why.
     pub(crate) frame: Option<String>,
     /// The code of the close frame.
@@ -20,7 +20,7 @@ pub(crate) struct Farewell {
     pub(crate) counted: Option<Reason>,
 }
 
-impl Farewell {
+impl Refusal {
     /// Full since the upgrade was granted.
     pub(crate) const FULL: Self = Self {
         frame: None,
@@ -50,7 +50,7 @@ impl Farewell {
     }
 }
 
-impl From<Problem> for Farewell {
+impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         let (frame, code, counted) = (problem.frame(), problem.close_code(), problem.reason());
         let reason = if let Problem::Rejected(rejection) = problem {
@@ -67,7 +67,7 @@ impl From<Problem> for Farewell {
     }
 }
 
-impl From<OpenError> for Farewell {
+impl From<OpenError> for Refusal {
     fn from(fault: OpenError) -> Self {
         if !matches!(fault, OpenError::Full { .. }) {
             return Problem::from(fault).into();
