@@ -82,8 +82,8 @@ enum Phase {
     Stopping,
 }
 
-/// Binds the listener that [`run`] needs, once for each thread: all are one and the same socket.
-/// Port 0 takes any free one.
+/// Binds the listener that [`run`](crate::run()) needs, once for each thread: all are one and the
+/// same socket. Port 0 takes any free one.
 ///
 /// It is one socket, and not one for each thread with `SO_REUSEPORT`: with that the system lets a
 /// second server of the same user onto the port, and each gets a part of the connections.
