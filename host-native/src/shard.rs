@@ -6,7 +6,6 @@
 mod ask;
 mod batch;
 mod cork;
-mod deliver;
 mod durable;
 mod fan_out;
 mod flow;
@@ -17,7 +16,6 @@ mod keep;
 mod mail;
 mod schedule;
 mod sweep;
-mod switchboard;
 mod tasks;
 mod trim;
 mod turn;
@@ -49,9 +47,8 @@ pub(crate) use self::{
     fan_out::Link,
     home::Home,
     hosted::Hosted,
-    mail::{Mail, MailBatch, Posts},
+    mail::{Mail, MailBatch, Open, Posts, Switchboard},
     sweep::SWEEP,
-    switchboard::{Open, Switchboard},
 };
 use self::{cork::Cork, durable::Durable, flow::Flow, trim::HighWater, turn::Backlog};
 use crate::{

@@ -10,8 +10,7 @@ use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 
 use crate::{
-    http::Head,
-    object::millis,
+    http::{Head, millis},
     settings::{Settings, variables},
 };
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use js_sys::Array;
-use roomcast_core::gateway::UpgradeRequest;
+use roomcast_core::{Timestamp, gateway::UpgradeRequest};
 use roomcast_http::{Headers, Problem, Request, Response, SUBPROTOCOL, Upgrade};
 use wasm_bindgen::JsValue;
 use worker::{WebSocketPair, worker_sys::web_sys};
@@ -144,4 +144,10 @@ fn refuse_in_band(problem: &Problem, upgrade: Upgrade) -> worker::Result<web_sys
 
 fn thrown(fault: worker::Error) -> JsValue {
     fault.to_string().into()
+}
+
+/// A time of the platform's clock: whole milliseconds since 1970.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub(crate) const fn millis(ms: f64) -> Timestamp {
+    Timestamp::from_millis(ms as u64)
 }

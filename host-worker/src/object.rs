@@ -17,7 +17,7 @@ use worker::{
 use crate::{
     front::{read, settings},
     handle::Remote,
-    http::Head,
+    http::{Head, millis},
     mount::Application,
     namespace::Namespace,
     platform::{Attachments, Fault, Kept, Platform, Saved},
@@ -240,12 +240,6 @@ struct Edge {
 #[allow(clippy::cast_possible_truncation)] // 20 bits
 const fn slot(slot: usize) -> u32 {
     slot as u32
-}
-
-/// A time of the platform's clock: whole milliseconds since 1970.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub(crate) const fn millis(ms: f64) -> Timestamp {
-    Timestamp::from_millis(ms as u64)
 }
 
 /// A fault of the platform in doing something.

@@ -80,7 +80,8 @@ impl Histories {
         self.bytes = self.bytes + history.cost() - before;
     }
 
-    /// A room was touched: it gets a new number in place of the one it had, unless that is the newest.
+    /// Makes a room the newest: it gets a new number in place of the one it had, unless that is the
+    /// newest already.
     pub(super) fn touch(&mut self, history: &mut History, slot: u32, idle: bool) {
         if history.seq == 0 || history.seq != self.next {
             self.remove(history.seq);

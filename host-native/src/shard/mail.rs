@@ -1,6 +1,10 @@
 //! Mail between shards: what one turn of one has for another travels as one message.
 
-use std::{fmt, rc::Rc, sync::Arc};
+use std::{
+    fmt,
+    rc::Rc,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use bytes::Bytes;
 use roomcast_core::{
@@ -14,6 +18,7 @@ use tokio::{
 };
 
 use super::{Shard, flow::cost};
+use crate::handle::{Answered, Line};
 
 /// Mail from one shard to another.
 pub(crate) enum Mail {
@@ -138,4 +143,59 @@ pub(crate) fn home_of(namespace: &str, shards: usize) -> usize {
         hash.wrapping_mul(31).wrapping_add(byte.into())
     });
     hash % shards
+}
+
+/// The way of handles to the shards, while there are any.
+#[derive(Debug, Default)]
+pub(crate) struct Switchboard {
+    posts: RwLock<Option<Posts>>,
+    /// Held while settings are changed.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+}
+
+impl Switchboard {
+    pub(crate) fn posts(&self) -> Option<Posts> {
+        let posts = self.posts.read().unwrap_or_else(PoisonError::into_inner);
+        posts.clone()
+    }
+
+    /// Opens, for as long as the value lives.
+    pub(crate) fn open(self: &Arc<Self>, posts: Posts) -> Open {
+        self.set(Some(posts));
+        Open(self.clone())
+    }
+
+    fn set(&self, posts: Option<Posts>) {
+        *self.posts.write().unwrap_or_else(PoisonError::into_inner) = posts;
+    }
+}
+
+impl Line for Switchboard {
+    fn ask(&self, namespace: &Arc<str>, ask: Ask) -> Result<Answered, AskError> {
+        let posts = self.posts().ok_or(AskError::NotRunning)?;
+        if posts.is_empty() {
+            return Err(AskError::NotRunning);
+        }
+        let home = home_of(namespace, posts.len());
+        let (answer, answered) = oneshot::channel();
+        let mail = Mail::Ask {
+            namespace: namespace.clone(),
+            ask: Box::new(ask),
+            answer,
+        };
+        // As if from itself: it counts in no account between shards.
+        let posted = posts[home].send(MailBatch::new(home, vec![mail]));
+        posted.map_err(|_| AskError::NotRunning)?;
+        Ok(answered)
+    }
+}
+
+/// Closes the switchboard when dropped.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<Switchboard>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
 }

@@ -195,12 +195,16 @@ async fn what_cannot_be_mounted_is_said_at_the_start() {
     };
     let fault = start_error(|host| host.gateway("twice", move |_| twice())).await;
     let fault = fault.to_string();
-    let (said, places) = fault.split_once(", added at ").expect("places");
+    let (said, locations) = fault.split_once(", added at ").expect("locations");
     assert_eq!(
         said,
         "the gateway of the namespace `twice` could not be created: panicked: `e` has a handler already"
     );
-    assert_eq!(places.matches("namespaces.rs:").count(), 2, "{places}");
+    assert_eq!(
+        locations.matches("namespaces.rs:").count(),
+        2,
+        "{locations}"
+    );
 
     let mut settings = settings();
     settings.access.namespaces = Some(vec!["a".into()]);
