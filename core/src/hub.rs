@@ -55,9 +55,9 @@ use crate::{room::rooms::Rooms, time::Timestamp, time::UnixTime};
 /// 5. **Sleep and wake**: [`state`](Self::state), [`conn_state`](Self::conn_state),
 ///    [`restore`](Self::restore); and [`shrink_to_fit`](Self::shrink_to_fit).
 ///
-/// Methods of the first two kinds append commands to the [`Outbox`](crate::Outbox) given to them.
-/// The host carries the commands out in order, clears the outbox, asks for
-/// [`next_timeout`](Self::next_timeout), and waits for the next thing to happen.
+/// Methods append commands to the [`Outbox`](crate::Outbox) that they are given. The host carries
+/// the commands out in order, clears the outbox, asks for [`next_timeout`](Self::next_timeout), and
+/// waits for the next thing to happen.
 ///
 /// The same inputs give the same outputs, byte for byte, on every machine.
 ///

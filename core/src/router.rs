@@ -236,7 +236,7 @@ impl<S> Router<S> {
     ///
     /// # Panics
     ///
-    /// When this is said already.
+    /// When this was called before.
     #[must_use]
     pub fn on_upgrade(
         mut self,

@@ -112,7 +112,7 @@ pub fn mount_others<G: Gateway + 'static>(factory: impl Fn(&Namespace) -> G + 's
 ///
 /// # Panics
 ///
-/// When this is said already.
+/// When this was called before.
 pub fn room_policies(policies: Policies) {
     let before = MOUNTED.with_borrow_mut(|mounted| mounted.policies.replace(policies));
     assert!(before.is_none(), "there are room policies already");

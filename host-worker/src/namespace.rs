@@ -42,7 +42,7 @@ pub(crate) struct Namespace<P> {
     /// `None` before it has woken.
     app: Option<AnyApp>,
     tasks: Tasks,
-    /// Kept: who refers to it calls as long as it is there.
+    /// Calls of handles reach the namespace for as long as this lives.
     _notify: Notify,
     out: Outbox,
     /// By slot.

@@ -345,8 +345,8 @@ impl<G: Gateway> App<G> {
         self.settle(now, out);
     }
 
-    /// Does several things at once, from outside of any connection. In a journal each of them is an
-    /// input of its own; a host that keeps one uses the single methods.
+    /// Does several things at once, from outside of any connection. No journal holds them: a host
+    /// that records gives inputs to [`apply`](Self::apply).
     pub fn act<R>(
         &mut self,
         now: Timestamp,

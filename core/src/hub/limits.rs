@@ -65,8 +65,9 @@ pub struct Limits {
     /// room may keep.
     pub history_bytes: usize,
     /// Rooms without members that are remembered for their history; default 10,000, some
-    /// megabytes. Those touched longest ago are forgotten first. In as many others users are waited
-    /// for, see [`Gateway::absent`](crate::Gateway::absent); in more, nobody is.
+    /// megabytes. Those touched longest ago are forgotten first. As many more
+    /// rooms wait for absent users, see [`Gateway::absent`](crate::Gateway::absent); further rooms
+    /// do not.
     pub history_rooms: usize,
     /// Messages that are replayed to one join; default 500, half of what hosts queue for a
     /// connection. Passed: `"recovered":false`.

@@ -228,8 +228,8 @@ impl Hub {
         self.depart(now, slot, Who::new(conn, user.as_deref()), departing, out);
     }
 
-    /// A connection that was in such rooms, and perhaps in others that may have ended, is gone from
-    /// all of them: what others are told does not reach it.
+    /// Removes a connection from the rooms that it was in, of which some may have ended. It gets no
+    /// notice of its own leaving.
     #[cold]
     #[inline(never)]
     pub(crate) fn end_by_policy(

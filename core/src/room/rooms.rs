@@ -24,7 +24,7 @@ pub(crate) struct Rooms {
     pub(crate) histories: Histories,
     /// An entry for each room that has something to do later.
     dues: BTreeSet<(Timestamp, Box<str>)>,
-    /// Rooms that are there for users alone that are waited for.
+    /// Rooms without connections whose absent users may still come back.
     vacant: usize,
     pending_reads: Vec<PendingRead>,
 }
@@ -80,8 +80,8 @@ impl Rooms {
         self.memberships += 1;
     }
 
-    /// Removes a member. The room ends with the last, unless a policy matches it: that is for the
-    /// caller to look at, who is told.
+    /// Removes a member. The room ends with the last, unless a policy matches it: then true is
+    /// returned, and its end is for the caller to decide.
     #[must_use]
     pub(crate) fn remove(&mut self, slot: u32, conn: ConnId) -> bool {
         let room = &mut self.slots[slot as usize];
@@ -283,7 +283,7 @@ impl Rooms {
 
 /// Timers.
 impl Rooms {
-    /// Has a room looked at, at the latest then.
+    /// Arms the timer of a room for this time, or leaves an earlier one.
     pub(crate) fn arm(&mut self, slot: u32, at: Timestamp) {
         let room = &mut self.slots[slot as usize];
         let Some(extra) = &mut room.extra else {

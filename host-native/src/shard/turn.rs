@@ -172,8 +172,8 @@ struct Line<S> {
     /// How many have joined, and how many were written.
     joined: usize,
     written: usize,
-    /// Runs with many recipients are held back until so many were written: those who stood in line
-    /// when such runs were last ended.
+    /// Batches for many recipients are held back until this many sockets were written: those that
+    /// were in line when such batches last ended.
     mark: usize,
 }
 
