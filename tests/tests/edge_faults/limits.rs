@@ -163,7 +163,7 @@ fn a_wrong_setting_is_named() {
             "https://a.com, wss://b.com",
             "write https://b.com",
         ),
-        ("ROOMCAST_INBOUND_RATE", "none", "whole number, or off"),
+        ("ROOMCAST_INBOUND_RATE", "none", "1 to 1000000000, or off"),
         (
             "ROOMCAST_HISTORY_ROOMS_MAX",
             "1000000001",
