@@ -37,9 +37,9 @@ impl Histories {
         self.remove(fresh.seq);
         let all = [&self.held, &self.idle, &self.blank];
         if saved.seq == 0 || all.iter().any(|rooms| rooms.contains_key(&saved.seq)) {
-            // No room was given 0, and no two the same: this number is damaged, or the other.
-            self.next += 1;
-            saved.seq = self.next;
+            // No room was given 0, and no two the same: this number is damaged, or the other. The one
+            // that has just been given is nobody else's.
+            saved.seq = fresh.seq;
         }
         *fresh = saved;
         self.insert(fresh, slot, true);
