@@ -37,8 +37,8 @@ impl Histories {
         self.remove(fresh.seq);
         let all = [&self.held, &self.idle, &self.blank];
         if saved.seq == 0 || all.iter().any(|rooms| rooms.contains_key(&saved.seq)) {
-            // No room was given 0, and no two the same: this number is damaged, or the other. The one
-            // that has just been given is nobody else's.
+            // No room was given 0, and no two the same: this number is damaged, or the other. The
+            // one that was given just now is of no other room.
             saved.seq = fresh.seq;
         }
         *fresh = saved;
