@@ -52,10 +52,9 @@ mod look;
 /// ]);
 /// ```
 ///
-/// What a line asks for has to happen: [`tell`](Self::tell) panics when somebody is refused, or
-/// does something without being connected. That somebody is refused is
-/// [expected](Self::expect_refused) in words of its own. A request may have a query, header fields
-/// and cookies:
+/// Each line has to happen as told: [`tell`](Self::tell) panics when somebody is refused, or does
+/// something without being connected. A refusal is [expected](Self::expect_refused) in words of
+/// its own. A request may have a query, header fields and cookies:
 ///
 /// ```
 /// use roomcast_core::{Context, Rejection, Router, gateway::Admission};
