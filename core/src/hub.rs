@@ -1,40 +1,37 @@
 //! The state machine of one namespace.
 
-pub(crate) mod audience;
+mod audience;
 pub(crate) mod change;
-pub(crate) mod conn;
-mod connect;
+mod connection;
 mod conns;
-pub(crate) mod delivery;
 pub(crate) mod error;
-mod heartbeat;
 mod history;
-pub(crate) mod idempotency;
+mod idempotency;
 mod lifecycle;
-pub(crate) mod limits;
+mod limits;
 mod membership;
 mod presence;
-mod publish;
-pub(crate) mod query;
-pub(crate) mod rate;
+mod rate;
 pub(crate) mod receive;
-mod reload;
+mod restore;
 mod send;
-pub(crate) mod state;
+mod state;
 
 use alloc::vec::Vec;
+use core::ops::Bound;
+
+use serde::{Deserialize, Serialize};
 
 pub use self::{
-    audience::Audience,
-    conn::Handshake,
-    delivery::Delivery,
+    audience::{Audience, Delivery},
+    conns::{ConnectionInfo, ConnectionSummary, Handshake},
     error::{JoinError, Refused, RequestError, RestoreError, SendError, SessionError, UnknownConn},
     limits::{Config, Limits, Rate},
-    query::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary},
     rate::Bucket,
     state::{ConnState, HubState, KeyState, RoomState},
 };
-use self::{change::Change, conns::Conns, idempotency::Keys};
+use self::{change::Changes, conns::Conns, idempotency::Keys};
+pub use crate::room::{RoomInfo, RoomSummary};
 pub use crate::wire::conn_id::{ConnId, ParseConnIdError};
 use crate::{room::rooms::Rooms, time::Timestamp, time::UnixTime};
 
@@ -91,8 +88,7 @@ pub struct Hub {
     keys: Keys,
     /// Reused by sends with exceptions.
     scratch: Vec<ConnId>,
-    /// Changes since they were last taken; `None` when nobody wants them.
-    changes: Option<Vec<Change>>,
+    pub(crate) changes: Changes,
     rate_refusals: u64,
 }
 
@@ -106,9 +102,14 @@ impl Hub {
             next_serial: 0,
             keys: Keys::default(),
             scratch: Vec::new(),
-            changes: None,
+            changes: Changes::default(),
             rate_refusals: 0,
         }
+    }
+
+    /// Records changes from now on, for somebody who wants to be told, or nothing.
+    pub(crate) fn record_changes(&mut self, records: bool) {
+        self.changes.record(records, self.config.notify_presence);
     }
 
     /// Gives memory back that more connections and rooms needed than there are now. Nothing else
@@ -136,5 +137,146 @@ impl Hub {
     /// The limits in force.
     pub const fn limits(&self) -> &Limits {
         &self.config.limits
+    }
+}
+
+/// How much of everything there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Live connections.
+    pub connections: usize,
+    /// Rooms with members, or with a history.
+    pub rooms: usize,
+    /// Pairs of a connection and a room it is in.
+    pub memberships: usize,
+    /// Memory that all histories take, in bytes.
+    pub history_bytes: usize,
+}
+
+/// Questions; none of them changes anything.
+impl Hub {
+    /// How much of everything there is. Work: constant.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            connections: self.conns.len(),
+            rooms: self.rooms.len() - self.rooms.vacant(),
+            memberships: self.rooms.memberships(),
+            history_bytes: self.rooms.histories.bytes(),
+        }
+    }
+
+    /// Rooms whose name starts with `prefix` and comes after `after`, sorted by name. Work: a
+    /// look-up, then constant per room taken.
+    pub fn rooms<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = RoomInfo<'a>> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        self.rooms
+            .range(from)
+            .map(|(_, room)| room)
+            .take_while(move |room| room.name.starts_with(prefix))
+            .filter(|room| !room.is_vacant())
+            .map(Into::into)
+    }
+
+    /// A room; `None` when there is none of this name. Work: a look-up.
+    pub fn room(&self, name: &str) -> Option<RoomInfo<'_>> {
+        let found = self.rooms.find(name);
+        let (_, room) = found.filter(|(_, room)| !room.is_vacant())?;
+        Some(room.into())
+    }
+
+    /// The connections in a room, sorted; empty when there is no such room. Work: a look-up.
+    pub fn members(&self, room: &str) -> &[ConnId] {
+        self.rooms
+            .find(room)
+            .map_or(&[], |(_, room)| room.members.as_slice())
+    }
+
+    /// The rooms of a connection, sorted; `None` when it is not alive. Work: its rooms.
+    pub fn rooms_of(&self, conn: ConnId) -> Option<Vec<&str>> {
+        let conn = self.conns.get(conn)?;
+        let names = conn.rooms.iter().map(|&slot| &*self.rooms.get(slot).name);
+        let mut names: Vec<&str> = names.collect();
+        names.sort_unstable();
+        Some(names)
+    }
+
+    /// The rooms that any connection of a user is in, sorted, each once. Work: all rooms of these
+    /// connections.
+    pub fn rooms_of_user(&self, user: &str) -> Vec<&str> {
+        let conns = self.connections_of(user).iter();
+        let mut names: Vec<&str> = conns
+            .filter_map(|&conn| self.rooms_of(conn))
+            .flatten()
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// A live connection; `None` when it is not alive. Work: constant.
+    pub fn connection(&self, conn: ConnId) -> Option<ConnectionInfo<'_>> {
+        self.conns.get(conn).map(Into::into)
+    }
+
+    /// All live connections, in no order that means anything, but always the same one.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionInfo<'_>> {
+        self.conns.iter().map(Into::into)
+    }
+
+    /// The connections of a user, sorted. Work: a look-up.
+    pub fn connections_of(&self, user: &str) -> &[ConnId] {
+        self.conns.of_user(user)
+    }
+
+    /// True when an idempotency key is remembered at `now`. Work: none.
+    pub fn remembers_keys(&self, now: Timestamp) -> bool {
+        self.keys.latest().is_some_and(|latest| latest > now)
+    }
+
+    /// True when nothing would be lost with the hub but the count of its connections: nobody is
+    /// connected, no room has a history, nobody is waited for, and no idempotency key is remembered
+    /// at `now`.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.conns.len() == 0 && self.rooms.len() == 0 && !self.remembers_keys(now)
+    }
+
+    /// All rooms, for verbs to look at.
+    pub(crate) const fn table(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// Checks that everything derived agrees with what it is derived from.
+    ///
+    /// For tests: work is everything there is.
+    ///
+    /// # Panics
+    ///
+    /// When the hub is broken.
+    pub fn assert_consistent(&self) {
+        self.conns.assert_consistent();
+        self.rooms.assert_consistent();
+        self.assert_armed();
+        let mut memberships = 0;
+        for conn in self.conns.iter() {
+            assert!(conn.id.serial() < self.next_serial, "an id from the future");
+            for &slot in &conn.rooms {
+                let room = self.rooms.get(slot);
+                assert!(room.members.contains(&conn.id), "in a room that lacks it");
+                let found = self.rooms.find(&room.name).map(|(slot, _)| slot);
+                assert_eq!(found, Some(slot));
+            }
+            memberships += conn.rooms.len();
+            assert!(conn.rooms.len() <= self.limits().rooms_per_connection);
+        }
+        // As many as the rooms say that there are: no member is dead.
+        assert_eq!(memberships, self.rooms.memberships());
     }
 }

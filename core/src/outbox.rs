@@ -1,33 +1,22 @@
-//! Where the hub puts what the host is to do.
+//! Commands for the host, in the buffers of an outbox.
 
+mod buffer;
 mod command;
 
-use alloc::{boxed::Box, string::String, vec::Vec};
-use core::{iter::FusedIterator, ops::Range, slice};
+use core::{iter::FusedIterator, slice};
 
-pub use self::command::{Class, Command, Shed};
-use crate::wire::{CloseCode, ConnId, ErrorBody, Frame, RequestId};
-use crate::{policy::Overflow, room::Except, time::Timestamp};
+pub(crate) use self::buffer::{Draft, Kind, Mark};
+use self::buffer::{DurableCommand, Entry};
+pub use self::{
+    buffer::Outbox,
+    command::{Class, Command, Shed},
+};
+use crate::wire::Frame;
 
-/// The [`Class`] in the buffers of an outbox.
-// A number rather than an enum: with that, the compiler would tell entries apart by the values that
-// it leaves free, which costs each of them more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Kind(u32);
+// One for each command of a turn, read by the host.
+const _: () = assert!(size_of::<Command<'_>>() <= 64);
 
 impl Kind {
-    pub(crate) const CONTROL: Self = Self(0);
-    pub(crate) const MESSAGE: Self = Self(1);
-    const SHEDDABLE: u32 = 2;
-    const POSITION: u32 = 1 << 31;
-
-    /// By the index of a [`Shedding`].
-    fn sheddable(at: usize) -> Self {
-        // A turn with so many messages would not fit into memory.
-        let last = Self::POSITION - 1;
-        Self(u32::try_from(at).map_or(last, |at| at.saturating_add(Self::SHEDDABLE).min(last)))
-    }
-
     const fn shed(at: u32, outbox: &Outbox) -> Shed<'_> {
         let at = ((at & !Self::POSITION) - Self::SHEDDABLE) as usize;
         Shed { outbox, at }
@@ -43,124 +32,7 @@ impl Kind {
     }
 }
 
-/// A command that rooms with policies alone have. Apart, so that the others stay small and are
-/// forgotten without a look at each.
-#[derive(Debug, Clone)]
-enum DurableCommand {
-    Append(Append),
-    PersistRoom(Range<usize>),
-    LoadHistory(Range<usize>),
-}
-
-#[derive(Debug, Clone, Default)]
-struct DurableCommands {
-    commands: Vec<DurableCommand>,
-    sheddings: Vec<Shedding>,
-}
-
-#[derive(Debug, Clone)]
-struct Append {
-    room: Range<usize>,
-    text: Range<usize>,
-    offset: u64,
-    at: Timestamp,
-    except: Except,
-}
-
-#[derive(Debug, Clone)]
-struct Shedding {
-    room: Range<usize>,
-    event: Range<usize>,
-    offset: u64,
-    overflow: Overflow,
-}
-
-#[derive(Debug, Clone)]
-enum Entry {
-    Send {
-        to: Range<usize>,
-        text: Range<usize>,
-        kind: Kind,
-    },
-    SendBinary {
-        to: Range<usize>,
-        bytes: Range<usize>,
-    },
-    /// The index of a [`DurableCommand`].
-    DurableCommand(usize),
-    Close {
-        conn: ConnId,
-        code: CloseCode,
-        reason: Range<usize>,
-    },
-    Ping(ConnId),
-    Persist(ConnId),
-}
-
-// One for each command of a turn, written by the hub and read by the host.
-const _: () = assert!(size_of::<Entry>() <= 40 && size_of::<Command<'_>>() <= 64);
-
-/// The commands of one or several inputs, in a buffer that the host owns and reuses.
-///
-/// Texts, bytes and recipients lie in flat buffers; once these are warm, nothing is allocated.
-#[derive(Debug, Clone, Default)]
-pub struct Outbox {
-    entries: Vec<Entry>,
-    to: Vec<ConnId>,
-    text: String,
-    bytes: Vec<u8>,
-    /// `None` when nothing of it was ever needed.
-    rare: Option<Box<DurableCommands>>,
-}
-
 impl Outbox {
-    /// An empty outbox; allocates nothing yet.
-    pub const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            to: Vec::new(),
-            text: String::new(),
-            bytes: Vec::new(),
-            rare: None,
-        }
-    }
-
-    /// Forgets the commands and keeps the buffers, but for those that one giant turn blew up past
-    /// `KEEP_BYTES` each.
-    pub fn clear(&mut self) {
-        const KEEP_BYTES: usize = 1 << 20;
-        self.entries.clear();
-        self.to.clear();
-        self.text.clear();
-        self.bytes.clear();
-        if self.rare.is_some() {
-            self.clear_rare();
-        }
-        self.entries.shrink_to(KEEP_BYTES / size_of::<Entry>());
-        self.to.shrink_to(KEEP_BYTES / size_of::<ConnId>());
-        self.text.shrink_to(KEEP_BYTES);
-        self.bytes.shrink_to(KEEP_BYTES);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn clear_rare(&mut self) {
-        if let Some(rare) = &mut self.rare {
-            rare.commands.clear();
-            rare.sheddings.clear();
-        }
-    }
-
-    /// True when there are no commands.
-    pub const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// How many commands there are.
-    pub const fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The commands, in the order in which they are to be carried out.
     pub fn iter(&self) -> Commands<'_> {
         Commands {
@@ -169,190 +41,10 @@ impl Outbox {
         }
     }
 
-    /// Starts a frame; [`Outbox::send`] ends it.
-    pub(crate) const fn frame(&mut self) -> (&mut String, Draft) {
-        let draft = Draft {
-            text: self.text.len(),
-            to: self.to.len(),
-        };
-        (&mut self.text, draft)
-    }
-
-    /// The recipients of the frame being made: those pushed since its start.
-    pub(crate) const fn recipients(&mut self) -> &mut Vec<ConnId> {
-        &mut self.to
-    }
-
-    /// Ends a frame; without recipients it is dropped. Returns how many it has.
-    pub(crate) fn send(&mut self, draft: Draft, kind: Kind) -> usize {
-        let to = draft.to..self.to.len();
-        let count = to.len();
-        debug_assert!(self.to[to.clone()].is_sorted_by(|a, b| a < b));
-        if to.is_empty() {
-            self.text.truncate(draft.text);
-        } else {
-            let text = draft.text..self.text.len();
-            self.entries.push(Entry::Send { to, text, kind });
-        }
-        count
-    }
-
-    /// The text of the frame being made.
-    pub(crate) fn drafted(&self, draft: Draft) -> &str {
-        &self.text[draft.text..]
-    }
-
-    /// Ends a frame that a host has to keep, whether or not anybody gets it. The room was written
-    /// down before the frame.
-    pub(crate) fn send_and_append(
-        &mut self,
-        draft: Draft,
-        kind: Kind,
-        room: Range<usize>,
-        (offset, at, except): (u64, Timestamp, Except),
-    ) -> usize {
-        let text = draft.text..self.text.len();
-        self.rare(DurableCommand::Append(Append {
-            room,
-            text: text.clone(),
-            offset,
-            at,
-            except,
-        }));
-        let to = draft.to..self.to.len();
-        let count = to.len();
-        if count > 0 {
-            self.entries.push(Entry::Send { to, text, kind });
-        }
-        count
-    }
-
-    /// Writes something down that a command to come refers to. Not while a frame is being made.
-    pub(crate) fn note(&mut self, text: &str) -> Range<usize> {
-        let start = self.text.len();
-        self.text.push_str(text);
-        start..self.text.len()
-    }
-
-    /// How the frame to come may be dropped. Not while a frame is being made.
-    pub(crate) fn shedding(
-        &mut self,
-        room: &str,
-        event: &str,
-        offset: u64,
-        overflow: Overflow,
-    ) -> Kind {
-        if overflow == Overflow::Close {
-            return Kind::MESSAGE;
-        }
-        let shedding = Shedding {
-            room: self.note(room),
-            event: self.note(event),
-            offset,
-            overflow,
-        };
-        let sheddings = &mut self.rare.get_or_insert_default().sheddings;
-        sheddings.push(shedding);
-        Kind::sheddable(sheddings.len() - 1)
-    }
-
-    /// The kind of an answer that gives the position in a room. Not while a frame is being made.
-    pub(crate) fn position(&mut self, room: &str, offset: u64) -> Kind {
-        let Kind(at) = self.shedding(room, "", offset, Overflow::DropOldest);
-        Kind(at | Kind::POSITION)
-    }
-
-    pub(crate) fn persist_room(&mut self, room: &str) {
-        let room = self.note(room);
-        self.rare(DurableCommand::PersistRoom(room));
-    }
-
-    pub(crate) fn load_history(&mut self, room: &str) {
-        let room = self.note(room);
-        self.rare(DurableCommand::LoadHistory(room));
-    }
-
-    fn rare(&mut self, command: DurableCommand) {
-        let commands = &mut self.rare.get_or_insert_default().commands;
-        commands.push(command);
-        self.entries.push(Entry::DurableCommand(commands.len() - 1));
-    }
-
-    /// Ends a frame that is binary, in which no text was written.
-    pub(crate) fn send_binary(&mut self, draft: Draft, binary: &[u8]) -> usize {
-        let to = draft.to..self.to.len();
-        let count = to.len();
-        if count > 0 {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(binary);
-            let bytes = start..self.bytes.len();
-            self.entries.push(Entry::SendBinary { to, bytes });
-        }
-        count
-    }
-
-    /// A frame for one connection: an answer, an error, a notice.
-    pub(crate) fn send_to(&mut self, conn: ConnId, write: impl FnOnce(&mut String)) {
-        self.send_to_as(conn, Kind::CONTROL, write);
-    }
-
-    /// The same, of another kind.
-    pub(crate) fn send_to_as(&mut self, conn: ConnId, kind: Kind, write: impl FnOnce(&mut String)) {
-        let (text, draft) = self.frame();
-        write(text);
-        self.to.push(conn);
-        self.send(draft, kind);
-    }
-
-    /// A message for one connection that missed it.
-    pub(crate) fn replay(&mut self, conn: ConnId, frame: &str) {
-        let (text, draft) = self.frame();
-        text.push_str(frame);
-        self.to.push(conn);
-        self.send(draft, Kind::MESSAGE);
-    }
-
-    /// An error answer.
-    pub(crate) fn error<'e>(
-        &mut self,
-        conn: ConnId,
-        event: &str,
-        id: Option<&RequestId<'_>>,
-        room: Option<&str>,
-        error: impl Into<ErrorBody<'e>>,
-    ) {
-        let error = error.into();
-        self.send_to(conn, |text| error.write(text, event, id, room));
-    }
-
-    /// How far the commands go.
-    pub(crate) const fn mark(&self) -> Mark {
-        Mark(self.entries.len())
-    }
-
-    /// Takes back what the commands since a mark would do to one connection.
-    pub(crate) fn retract(&mut self, mark: Mark, from: ConnId) {
-        let to = &mut self.to;
-        let mut kept = self.entries.split_off(mark.0.min(self.entries.len()));
-        kept.retain_mut(|entry| match entry {
-            Entry::Send { to: range, .. } | Entry::SendBinary { to: range, .. } => {
-                let recipients = &mut to[range.clone()];
-                if let Ok(at) = recipients.binary_search(&from) {
-                    recipients[at..].rotate_left(1);
-                    range.end -= 1;
-                }
-                range.start < range.end
-            }
-            Entry::Close { conn, .. } | Entry::Ping(conn) | Entry::Persist(conn) => *conn != from,
-            Entry::DurableCommand(_) => true,
-        });
-        self.entries.append(&mut kept);
-    }
-
     #[cold]
     #[inline(never)]
-    fn rarity(&self, at: usize) -> Option<Command<'_>> {
-        Some(match self.rare.as_ref()?.commands.get(at)? {
+    fn durable_command(&self, at: usize) -> Option<Command<'_>> {
+        Some(match self.durable.as_ref()?.commands.get(at)? {
             DurableCommand::Append(append) => Command::Append {
                 room: &self.text[append.room.clone()],
                 offset: append.offset,
@@ -367,46 +59,6 @@ impl Outbox {
                 room: &self.text[room.clone()],
             },
         })
-    }
-
-    pub(crate) fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
-        let start = self.text.len();
-        let mut cut = reason.len().min(CLOSE_REASON_BYTES_MAX);
-        while !reason.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        self.text.push_str(&reason[..cut]);
-        let reason = start..self.text.len();
-        self.entries.push(Entry::Close { conn, code, reason });
-    }
-
-    pub(crate) fn ping(&mut self, conn: ConnId) {
-        self.entries.push(Entry::Ping(conn));
-    }
-
-    pub(crate) fn persist(&mut self, conn: ConnId) {
-        self.entries.push(Entry::Persist(conn));
-    }
-}
-
-/// Bytes that a close frame has room for beside the code: RFC 6455, section 5.5.
-const CLOSE_REASON_BYTES_MAX: usize = 123;
-
-/// A place between commands; see [`Outbox::mark`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark(usize);
-
-/// Where the frame being made starts.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Draft {
-    text: usize,
-    to: usize,
-}
-
-impl Draft {
-    /// The index of the first recipient in [`Outbox::recipients`].
-    pub(crate) const fn first_recipient(self) -> usize {
-        self.to
     }
 }
 
@@ -434,7 +86,7 @@ impl<'a> Iterator for Commands<'a> {
                 frame: Frame::Binary(&outbox.bytes[bytes.clone()]),
                 class: Class::Message,
             },
-            Entry::DurableCommand(at) => return outbox.rarity(*at),
+            Entry::DurableCommand(at) => return outbox.durable_command(*at),
             Entry::Close { conn, code, reason } => Command::Close {
                 conn: *conn,
                 code: *code,
@@ -465,6 +117,7 @@ impl<'a> IntoIterator for &'a Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{CloseCode, ConnId};
 
     #[test]
     fn a_frame_without_recipients_leaves_nothing() {

@@ -7,7 +7,7 @@ pub(crate) mod pending_read;
 pub(crate) mod presence;
 pub(crate) mod rooms;
 
-use alloc::{borrow::Cow, boxed::Box, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,5 +117,43 @@ impl Room {
     /// True when it has a timer.
     pub(crate) fn is_armed(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.due.is_some())
+    }
+}
+
+/// A room with members, or with a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomInfo<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How many connections are in it.
+    pub members: usize,
+}
+
+impl<'a> From<&'a Room> for RoomInfo<'a> {
+    fn from(room: &'a Room) -> Self {
+        Self {
+            name: &room.name,
+            members: room.members.len(),
+        }
+    }
+}
+
+/// A room with members, to be taken away from the hub; see [`RoomInfo`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RoomSummary {
+    /// Its name.
+    pub name: String,
+    /// How many connections are in it.
+    pub members: usize,
+}
+
+impl From<RoomInfo<'_>> for RoomSummary {
+    fn from(info: RoomInfo<'_>) -> Self {
+        Self {
+            name: info.name.into(),
+            members: info.members,
+        }
     }
 }

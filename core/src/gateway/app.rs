@@ -6,10 +6,10 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Gateway, RoomAction, context::Context, failure::Fault, later::PendingReplies, later::Request,
-    namespace_context::NamespaceContext, outcome::Outcome, rejection::ConnectError,
-    rejection::Rejection, timetable::Timetable, token::Token, upgrade, upgrade::Admission,
-    upgrade::UpgradeRequest, work::Resumed,
+    context::Context, failure::Fault, hooks::Gateway, hooks::RoomAction, later::PendingReplies,
+    later::Request, namespace_context::NamespaceContext, outcome::Outcome, outcome::Token,
+    rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade,
+    upgrade::Admission, upgrade::UpgradeRequest, work::Resumed,
 };
 use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError, SessionError};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Envelope, Message};
@@ -102,14 +102,14 @@ impl<G: Gateway> App<G> {
     }
 
     fn around(mut hub: Hub, gateway: G) -> Self {
-        let watches = gateway.wants_membership() || gateway.wants_presence();
-        hub.watch_changes(watches);
+        let hooks = gateway.wants_membership() || gateway.wants_presence();
+        hub.record_changes(hooks);
         let schedules = gateway.schedules();
         Self {
             hub,
             timetable: Timetable::new(&schedules),
             decides: gateway.wants_messages(),
-            settles: watches || !schedules.is_empty(),
+            settles: hooks || !schedules.is_empty(),
             gateway,
             replies: PendingReplies::default(),
             changes: VecDeque::new(),
@@ -461,7 +461,7 @@ impl<G: Gateway> App<G> {
         let reason = DisconnectReason::Fault(CloseCode::FORBIDDEN);
         let _ = self.hub.disconnect(now, conn, reason, out);
         out.retract(mark, conn);
-        self.hub.retract_changes(conn);
+        self.hub.changes.retract(conn);
         self.replies.cancel(conn);
     }
 }

@@ -6,7 +6,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{into_outcome::IntoOutcome, namespace_context::NamespaceContext, token::Token};
+use super::{namespace_context::NamespaceContext, outcome::IntoOutcome, outcome::Token};
 use crate::hub::change::Departed;
 use crate::hub::{Audience, Delivery, JoinError, SessionError};
 use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame};

@@ -1,107 +1,229 @@
-//! Calls of the gateway's hooks after a change.
+//! The hooks of an application, as a trait.
 
-use super::{Gateway, app::App, context::Context, namespace_context::NamespaceContext};
-use crate::{hub::change::Change, outbox::Outbox, time::Timestamp};
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::time::Duration;
 
-impl<G: Gateway> App<G> {
-    /// Hooks that cause each other, one after the other, before the rest is cut off: an application
-    /// that leaves a room whenever it joins one and joins it whenever it leaves must not hang its
-    /// host.
-    const HOOKS_DEEP_MAX: usize = 64;
+use super::{
+    context::Context, failure::Failure, namespace_context::NamespaceContext, outcome::Outcome,
+    rejection::Rejection, upgrade::Admission, upgrade::UpgradeRequest,
+};
+use crate::wire::{DisconnectReason, Frame, Message};
 
-    /// Tells the gateway of changes, and of the changes that its hooks caused.
-    pub(super) fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
-        if self.hub.watches_changes() {
-            self.collect(0);
-            // Each change may cause others, but all together no more than if each caused a chain,
-            // and each connection one.
-            let chains = self.changes.len() + self.hub.counts().connections;
-            let mut more = chains.saturating_mul(Self::HOOKS_DEEP_MAX);
-            while let Some((deep, change)) = self.changes.pop_front() {
-                // A connection ends once, whoever ends it: that comes to an end by itself.
-                if deep > 0 && !change.is_of_the_end() {
-                    if more == 0 || deep as usize >= Self::HOOKS_DEEP_MAX {
-                        let error = "hooks cause each other without an end: not called any more";
-                        self.replies.fault(change.conn(), "hooks", error.into());
-                        continue;
-                    }
-                    more -= 1;
-                }
-                self.telling = Some((deep, change));
-                self.tell(now, out);
-                self.told();
-            }
-        }
-        self.unsaved |= if self.hub.counts().connections == 0 {
-            self.timetable.stop()
-        } else {
-            self.timetable.start(now)
-        };
+/// Actions of a client on a room, by a protocol verb or a publish; see [`Gateway::admit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoomAction {
+    /// To join it.
+    Join,
+    /// To leave it.
+    Leave,
+    /// To publish to it.
+    Publish,
+}
+
+/// The application of one namespace: what it decides about connections, rooms and messages.
+///
+/// An [`App`] calls these hooks. None of them blocks or waits: an answer that takes time is
+/// [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and
+/// [`NamespaceContext`]; then the application can be replayed from a journal, and lives through
+/// sleep.
+///
+/// Every hook has a default that does nothing. `()` is the namespace without an application. A
+/// [`Router`](crate::Router) is a gateway made from typed handlers.
+///
+/// The hooks of one connection come in this order: `upgrade`, where there is HTTP; `connect`; then
+/// `admit`, `message`, `joined` and `left`, as things happen; when it ends, `left` for each of its
+/// rooms, and `disconnect` as the last. Where users are watched, `present` comes behind `joined`,
+/// and `absent` when the user is really gone. A hook for a change runs when what caused the change
+/// is done, and its commands come after.
+#[allow(unused_variables)] // their names tell what they are
+pub trait Gateway {
+    /// Somebody wants to connect. This is asked before the WebSocket opens, while an HTTP status
+    /// can still be answered, and it changes nothing: its findings go on in the [`Admission`].
+    ///
+    /// # Errors
+    ///
+    /// To refuse it.
+    fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
+        Ok(Admission::new())
     }
 
-    /// The gateway knows, or unwound over it.
-    pub(super) fn told(&mut self) -> Option<(u32, Change)> {
-        let told = self.telling.take()?;
-        self.collect(told.0 + 1);
-        Some(told)
+    /// A connection opened. Frames sent to it here come before anything else, but `$welcome`.
+    ///
+    /// # Errors
+    ///
+    /// To refuse it: it leaves no trace then, and `disconnect` is not called. What was sent to
+    /// others stays sent.
+    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+        Ok(())
     }
 
-    fn tell(&mut self, now: Timestamp, out: &mut Outbox) {
-        let Some((_, change)) = &self.telling else {
-            return;
-        };
-        let hook = match change {
-            Change::Joined { .. } => "joined",
-            Change::Left { .. } => "left",
-            Change::Ended(_) => "disconnect",
-            Change::Present { .. } => "present",
-            Change::Absent { .. } => "absent",
-        };
-        self.called = (hook, change.conn());
-        let mut namespace = NamespaceContext {
-            now,
-            hub: &mut self.hub,
-            out,
-            replies: &mut self.replies,
-        };
-        let gateway = &mut self.gateway;
-        match change {
-            Change::Joined { conn, room } => {
-                gateway.joined(&mut Context::new(namespace, *conn), room);
-            }
-            Change::Left {
-                conn,
-                room,
-                departed,
-            } => {
-                let cx = Context::new(namespace, *conn);
-                gateway.left(&mut cx.with_departed(departed.as_deref()), room);
-            }
-            Change::Ended(departed) => {
-                let cx = Context::new(namespace, departed.id);
-                gateway.disconnect(&mut cx.with_departed(Some(departed)), departed.reason);
-            }
-            Change::Present { room, user, .. } => gateway.present(&mut namespace, room, user),
-            Change::Absent { room, user, .. } => gateway.absent(&mut namespace, room, user),
-        }
+    /// Decides if a client may act on a room. Called before each `$join` and `$leave` that names
+    /// one, and before a message is published that the gateway left [`Outcome::Unclaimed`]. Not
+    /// called for actions of the application itself.
+    ///
+    /// # Errors
+    ///
+    /// To refuse it; the client is answered so.
+    fn admit(
+        &mut self,
+        cx: &mut Context<'_>,
+        action: RoomAction,
+        room: &str,
+    ) -> Result<(), Failure> {
+        Ok(())
     }
 
-    /// Appends the changes that the hub recorded to those that are still to be told.
-    fn collect(&mut self, deep: u32) {
-        for change in self.hub.take_changes() {
-            if let Change::Ended(departed) = &change {
-                self.replies.cancel(departed.id);
-                // One by one, so that a hook that panics keeps none of the others from running.
-                for room in &departed.rooms {
-                    let left = Change::Left {
-                        conn: departed.id,
-                        room: room.clone(),
-                        departed: Some(departed.clone()),
-                    };
-                    self.changes.push_back((deep, left));
-                }
-            }
-            self.changes.push_back((deep, change));
-        }
+    /// A message arrived: an application event, or a message to a room.
+    fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
+        Outcome::Unclaimed
+    }
+
+    /// True when the gateway decides about the requests of clients, by [`message`](Self::message)
+    /// and [`admit`](Self::admit). Called once. False leaves all of it to the hub.
+    fn wants_messages(&self) -> bool {
+        true
+    }
+
+    /// True when messages are the application's own, without envelopes: then [`frame`](Self::frame)
+    /// gets them, and there are no protocol verbs; see [`Config::raw`](crate::Config::raw). Called
+    /// once.
+    fn is_raw(&self) -> bool {
+        false
+    }
+
+    /// A frame arrived in a namespace that [`is_raw`](Self::is_raw).
+    fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {}
+
+    /// A connection is in a room that it was not in before, by its own wish or the application's.
+    fn joined(&mut self, cx: &mut Context<'_>, room: &str) {}
+
+    /// A connection is out of a room that it was in, also because it ended.
+    fn left(&mut self, cx: &mut Context<'_>, room: &str) {}
+
+    /// A connection ended. [`Context::rooms`] still says which rooms it was in, while no room has
+    /// it as a member any more; frames sent to it go nowhere.
+    fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {}
+
+    /// A user is in a room that it was not in before, by the first of its connections there; in
+    /// rooms whose policy has presence, and not for connections without a user. Comes behind
+    /// [`joined`](Self::joined). Only called where [`wants_presence`](Self::wants_presence).
+    fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {}
+
+    /// A user is gone from a room that it was [`present`](Self::present) in: its last connection
+    /// left it, or was lost and no other one joined within the grace of the room's policy, however
+    /// long the host slept meanwhile. Once for each `present`, unless the room has lost its policy
+    /// in between.
+    ///
+    /// In a crowd of more than `Limits::presence_list` nobody is waited for.
+    fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {}
+
+    /// How often [`tick`](Self::tick) is called, for each schedule. Asked for once.
+    fn schedules(&self) -> Vec<Duration> {
+        Vec::new()
+    }
+
+    /// A schedule is due; the index is the one in [`schedules`](Self::schedules).
+    ///
+    /// Schedules run while somebody is connected, the first time one period after the first
+    /// connection. A host that is late calls once for all that was missed, and keeps the phase.
+    fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {}
+
+    /// The host will close all connections soon.
+    fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {}
+
+    /// Descriptions of the messages that the gateway has handlers for, for people to read: a host
+    /// logs them when it starts. Empty when the gateway cannot tell.
+    fn events(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The state that must survive sleep, as text; `None` when there is none.
+    fn save(&self) -> Option<String> {
+        None
+    }
+
+    /// True when there is state that must survive sleep, for which the namespace must stay when
+    /// nobody is connected.
+    fn is_persistent(&self) -> bool {
+        self.save().is_some()
+    }
+
+    /// After this unwound in [`joined`](Self::joined), [`left`](Self::left),
+    /// [`disconnect`](Self::disconnect), [`present`](Self::present), [`absent`](Self::absent) or
+    /// [`drain`](Self::drain): whether there is more to do, and it
+    /// is to be called once more for the same reason, to go on behind what unwound.
+    fn take_unfinished(&mut self) -> bool {
+        false
+    }
+
+    /// True when the result of [`save`](Self::save) may have changed since this was last called.
+    fn take_changed(&mut self) -> bool {
+        false
+    }
+
+    /// Takes what [`save`](Self::save) gave; false when it cannot.
+    fn restore(&mut self, saved: &str) -> bool {
+        true
+    }
+
+    /// True when `joined`, `left` and `disconnect` are to be called. False saves the hub the work
+    /// of recording changes.
+    fn wants_membership(&self) -> bool {
+        true
+    }
+
+    /// True when `present` and `absent` are to be called. Called once. With true, a room with
+    /// presence that everybody has left is remembered until it waits for no user any more.
+    fn wants_presence(&self) -> bool {
+        false
+    }
+}
+
+/// No application: rooms only.
+impl Gateway for () {
+    fn wants_messages(&self) -> bool {
+        false
+    }
+
+    fn wants_membership(&self) -> bool {
+        false
+    }
+}
+
+/// Hands hooks on to the gateway in the box.
+macro_rules! hand_on {
+    ($($hook:ident($me:ty $(, $arg:ident: $kind:ty)*) $(-> $result:ty)?;)*) => {
+        $(fn $hook(self: $me $(, $arg: $kind)*) $(-> $result)? {
+            (**self).$hook($($arg),*)
+        })*
+    };
+}
+
+impl<G: Gateway + ?Sized> Gateway for Box<G> {
+    hand_on! {
+        upgrade(&Self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection>;
+        connect(&mut Self, cx: &mut Context<'_>) -> Result<(), Rejection>;
+        admit(&mut Self, cx: &mut Context<'_>, action: RoomAction, room: &str) -> Result<(), Failure>;
+        message(&mut Self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome;
+        wants_messages(&Self) -> bool;
+        is_raw(&Self) -> bool;
+        frame(&mut Self, cx: &mut Context<'_>, frame: Frame<'_>);
+        joined(&mut Self, cx: &mut Context<'_>, room: &str);
+        left(&mut Self, cx: &mut Context<'_>, room: &str);
+        disconnect(&mut Self, cx: &mut Context<'_>, reason: DisconnectReason);
+        present(&mut Self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str);
+        absent(&mut Self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str);
+        schedules(&Self) -> Vec<Duration>;
+        tick(&mut Self, namespace: &mut NamespaceContext<'_>, schedule: usize);
+        drain(&mut Self, namespace: &mut NamespaceContext<'_>);
+        events(&Self) -> Vec<String>;
+        save(&Self) -> Option<String>;
+        is_persistent(&Self) -> bool;
+        take_unfinished(&mut Self) -> bool;
+        take_changed(&mut Self) -> bool;
+        restore(&mut Self, saved: &str) -> bool;
+        wants_membership(&Self) -> bool;
+        wants_presence(&Self) -> bool;
     }
 }

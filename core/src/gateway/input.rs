@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Gateway, Outcome, Token, app::App, later::CompleteError, outcome::wire as outcome_wire,
-    rejection::ConnectError, rejection::Rejection, token::wire as token_wire,
+    app::App, hooks::Gateway, later::CompleteError, outcome::Outcome, outcome::Token,
+    outcome::token_wire, outcome::wire as outcome_wire, rejection::ConnectError,
+    rejection::Rejection,
 };
 use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Payload};

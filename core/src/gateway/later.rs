@@ -6,7 +6,7 @@ use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::{failure::Fault, read::Reads, token::Token, work::Begun, work::Waiting, work::Work};
+use super::{failure::Fault, outcome::Token, read::Reads, work::Begun, work::Waiting, work::Work};
 use crate::wire::{ConnId, Message, RequestId};
 
 /// An answer that reached nobody.

@@ -1,11 +1,12 @@
-//! Answers of a handler.
+//! Answers of a handler, and the values that become one.
 
-use alloc::{borrow::Cow, boxed::Box, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, string::ToString, vec::Vec};
+use core::marker::PhantomData;
 
 use serde::Serialize;
 
-use super::{failure::Failure, token::Token};
-use crate::wire::{EncodeError, Payload, check_event};
+use super::failure::Failure;
+use crate::wire::{ConnId, EncodeError, Payload, check_event};
 
 /// The outcome of a message.
 ///
@@ -27,6 +28,27 @@ pub enum Outcome {
     Later(Token),
     /// No handler for it: with a room it is published, without one it is an `unknown_event`.
     Unclaimed,
+}
+
+/// Names an answer that is still to come; see [`Context::later`](crate::Context::later).
+///
+/// It names one answer to one connection and never another, as long as the
+/// [`App`](crate::App) lives. Answers that are under way do not survive sleep: whoever works on
+/// them would be gone as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token {
+    pub(super) conn: ConnId,
+    pub(super) number: u64,
+}
+
+// One for each answer that is under way, in several indexes.
+const _: () = assert!(size_of::<Token>() <= 16);
+
+impl Token {
+    /// The connection that waits for the answer.
+    pub const fn conn(self) -> ConnId {
+        self.conn
+    }
 }
 
 /// A frame to the sender of a message.
@@ -76,6 +98,88 @@ pub(super) fn written<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Enco
     let json = serde_json::to_string(value).map_err(|_| EncodeError::Value)?;
     Payload::from_written(&json)?;
     Ok(json.into())
+}
+
+/// Values that a handler may return.
+///
+/// | it returns | the sender gets |
+/// |---|---|
+/// | a value that can be serialised | the value, under the event of the message |
+/// | what is `null` in JSON: `()`, `None` | nothing; `"data":null` when the message had an `id` |
+/// | `Reply`, `Option<Reply>` | this frame, perhaps under another event |
+/// | `Vec<Reply>` | these frames; the last is the answer |
+/// | `Failure` | an error |
+/// | `Result` of any of these, with an error that is or becomes a [`Failure`] | the one or the other |
+/// | [`Token`] | an answer, later |
+/// | a future of any of these | the same, later |
+/// | [`Outcome`] | that |
+///
+/// A value that cannot be serialised is an internal error.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nothing that a handler can return",
+    note = "an answer implements `serde::Serialize`: `#[derive(serde::Serialize)] struct Answer`",
+    note = "it may also be a `Reply`, `Vec<Reply>`, `Failure`, `Token`, `Outcome`, or a `Result` of one of \
+            these with an error that becomes a `Failure`"
+)]
+pub trait IntoOutcome<M> {
+    /// The outcome.
+    fn into_outcome(self) -> Outcome;
+}
+
+/// Marks values.
+#[derive(Debug)]
+pub enum ViaValue {}
+
+/// Marks results.
+#[derive(Debug)]
+pub struct ViaResult<M>(PhantomData<M>);
+
+/// Marks what says itself what is to be answered.
+#[derive(Debug)]
+pub enum ViaOutcome {}
+
+impl<T: Serialize> IntoOutcome<ViaValue> for T {
+    fn into_outcome(self) -> Outcome {
+        match Reply::new(&self) {
+            Ok(reply) if &*reply.data == "null" => Outcome::Done,
+            Ok(reply) => Outcome::Reply(reply),
+            Err(fault) => {
+                // Once more, for the words of the serialiser.
+                let cause = serde_json::to_string(&self).err();
+                let cause = cause.map_or_else(|| fault.to_string(), |cause| cause.to_string());
+                let text = alloc::format!("the value that the handler returned: {cause}");
+                Outcome::Fail(Failure::internal(text))
+            }
+        }
+    }
+}
+
+impl<T: IntoOutcome<M>, M, E: Into<Failure>> IntoOutcome<ViaResult<M>> for Result<T, E> {
+    fn into_outcome(self) -> Outcome {
+        match self {
+            Ok(value) => value.into_outcome(),
+            Err(error) => Outcome::Fail(error.into()),
+        }
+    }
+}
+
+macro_rules! outcomes {
+    ($($type:ty: $outcome:expr;)*) => {
+        $(impl IntoOutcome<ViaOutcome> for $type {
+            fn into_outcome(self) -> Outcome {
+                $outcome(self)
+            }
+        })*
+    };
+}
+
+outcomes! {
+    Outcome: core::convert::identity;
+    Reply: Outcome::Reply;
+    Option<Reply>: |reply: Self| reply.map_or(Outcome::Done, Outcome::Reply);
+    Vec<Reply>: Outcome::Replies;
+    Failure: Outcome::Fail;
+    Token: Outcome::Later;
 }
 
 /// Outcomes in a journal. They are not `Serialize` themselves: a handler that returns one would
@@ -184,5 +288,22 @@ pub(crate) mod wire {
                 Outcome::Fail(Failure(Box::new(Kind::Internal(text))))
             }
         })
+    }
+}
+
+/// Tokens in a journal; see [`Outcome`](crate::Outcome) for why not in general.
+pub(crate) mod token_wire {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Token;
+    use crate::wire::ConnId;
+
+    pub(crate) fn serialize<S: Serializer>(token: &Token, to: S) -> Result<S::Ok, S::Error> {
+        (token.conn, token.number).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Token, D::Error> {
+        let (conn, number) = <(ConnId, u64)>::deserialize(from)?;
+        Ok(Token { conn, number })
     }
 }

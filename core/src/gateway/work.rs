@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, collections::BTreeMap, collections::VecDeque, vec::Vec};
 use core::{fmt, future::Future, pin::Pin};
 
-use super::{outcome::Outcome, token::Token};
+use super::outcome::{Outcome, Token};
 use crate::{hub::RequestError, wire::ConnId, wire::Frame};
 
 /// A future that a handler began, for the host to poll; its outcome goes to

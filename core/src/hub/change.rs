@@ -2,7 +2,6 @@
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
-use super::Hub;
 use crate::{room::presence::Who, wire::ConnId, wire::DisconnectReason};
 
 /// A change of membership or of a connection's life, however it came about: by a verb, by the
@@ -96,28 +95,37 @@ pub(super) struct Departing {
     pub(super) ended: Option<bool>,
 }
 
-impl Hub {
-    /// Starts or stops the recording of changes.
-    pub(crate) fn watch_changes(&mut self, watches: bool) {
-        self.changes = watches.then(Vec::new);
+/// Changes since they were last taken, where anybody wants them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changes {
+    /// `None` when nobody wants them.
+    recorded: Option<Vec<Change>>,
+    /// True when users who come and go are wanted too.
+    presence: bool,
+}
+
+impl Changes {
+    /// Records what happens from now on, or nothing; with `presence` also users who come and go.
+    pub(super) fn record(&mut self, records: bool, presence: bool) {
+        self.recorded = records.then(Vec::new);
+        self.presence = records && presence;
     }
 
     /// True when changes are recorded.
     #[inline]
-    pub(crate) const fn watches_changes(&self) -> bool {
-        self.changes.is_some()
+    pub(crate) const fn are_recorded(&self) -> bool {
+        self.recorded.is_some()
     }
 
     /// Takes the changes since this was last called.
-    pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = Change> {
-        self.changes
-            .iter_mut()
-            .flat_map(|changes| changes.drain(..))
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Change> {
+        let recorded = self.recorded.iter_mut();
+        recorded.flat_map(|changes| changes.drain(..))
     }
 
     /// Forgets the changes that would not have happened without a connection that is gone.
-    pub(crate) fn retract_changes(&mut self, conn: ConnId) {
-        if let Some(changes) = &mut self.changes {
+    pub(crate) fn retract(&mut self, conn: ConnId) {
+        if let Some(changes) = &mut self.recorded {
             let came = changes.iter().filter_map(|change| change.brought_by(conn));
             let came: Vec<_> = came.map(Box::<str>::from).collect();
             changes.retain(|change| !change.is_of(conn, &came));
@@ -126,49 +134,26 @@ impl Hub {
 
     /// Records a change, where anybody wants it.
     #[inline]
-    pub(super) fn note(&mut self, change: impl FnOnce() -> Change) {
-        if let Some(changes) = &mut self.changes {
+    pub(super) fn push(&mut self, change: impl FnOnce() -> Change) {
+        if let Some(changes) = &mut self.recorded {
             changes.push(change());
         }
     }
 
-    /// Out of line: a hub that nobody watches does not pay for it.
-    #[inline(never)]
-    pub(super) fn note_end(&mut self, id: ConnId, reason: DisconnectReason) {
-        let (Some(changes), Some(conn)) = (&mut self.changes, self.conns.get(id)) else {
-            return;
-        };
-        let rooms = conn.rooms.iter();
-        let rooms = rooms.map(|&slot| self.rooms.get(slot).name.clone());
-        let mut departed = Departed {
-            id,
-            user: conn.user.clone(),
-            rooms: rooms.collect(),
-            session: conn.session.clone(),
-            reason,
-        };
-        departed.rooms.sort_unstable();
-        changes.push(Change::Ended(Arc::new(departed)));
-    }
-
-    /// Notes down for the application that a user is in a room.
-    pub(super) fn note_present(&mut self, slot: u32, conn: ConnId, user: Option<Box<str>>) {
-        if let (true, Some(changes), Some(user)) =
-            (self.config.notify_presence, &mut self.changes, user)
-        {
-            let room = self.rooms.get(slot).name.clone();
-            changes.push(Change::Present { conn, room, user });
+    /// Records that a user is in a room.
+    pub(super) fn push_present(&mut self, room: &str, conn: ConnId, user: Option<Box<str>>) {
+        if let (true, Some(user)) = (self.presence, user) {
+            let room = room.into();
+            self.push(|| Change::Present { conn, room, user });
         }
     }
 
-    /// Notes down for the application that a user is gone from a room.
-    pub(super) fn note_absent(&mut self, slot: u32, who: Who<'_>, departing: Option<Departing>) {
-        if let (true, Some(changes), Who::User(user)) =
-            (self.config.notify_presence, &mut self.changes, who)
-        {
-            changes.push(Change::Absent {
+    /// Records that a user is gone from a room.
+    pub(super) fn push_absent(&mut self, room: &str, who: Who<'_>, departing: Option<Departing>) {
+        if let (true, Who::User(user)) = (self.presence, who) {
+            self.push(|| Change::Absent {
                 conn: departing.map(|departing| departing.conn),
-                room: self.rooms.get(slot).name.clone(),
+                room: room.into(),
                 user: user.into(),
                 ended: departing.is_some_and(|departing| departing.ended.is_some()),
             });

@@ -4,9 +4,8 @@ use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    hub::audience::Audience, hub::delivery::Delivery, time::Timestamp, wire::Event, wire::Payload,
-};
+use super::audience::{Audience, Delivery};
+use crate::{time::Timestamp, wire::Event, wire::Payload};
 
 /// The record of a key that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,12 @@
-//! Rooms that a policy matches: how they begin, when they are looked at, how they end.
+//! Rooms that a policy matches: their beginning, their timers, their end, and new policies.
 
+use alloc::vec::Vec;
 use core::{ops::Bound, time::Duration};
 
-use crate::{
-    hub::Hub, outbox::Outbox, policy::PresencePolicy, policy::RoomPolicy, room::history::History,
-    room::presence::Presence, room::presence::Who, time::Timestamp,
-};
+use super::Hub;
+use crate::policy::{Policies, PresencePolicy, RoomPolicy};
+use crate::room::{history::History, presence::Arrival, presence::Presence, presence::Who};
+use crate::{outbox::Outbox, time::Timestamp};
 
 impl Hub {
     /// The index of the policy of a room, whether or not there is the room.
@@ -75,7 +76,8 @@ impl Hub {
         while let Some(presence) = self.rooms.presence_mut(slot)
             && let Some(user) = presence.expire(Timestamp::from_millis(u64::MAX))
         {
-            self.note_absent(slot, Who::User(&user), None);
+            let room = &self.rooms.get(slot).name;
+            self.changes.push_absent(room, Who::User(&user), None);
         }
         self.rooms.end(slot);
     }
@@ -94,7 +96,8 @@ impl Hub {
                 break;
             };
             self.announce(slot, before, "$left", Who::User(&user), None, out);
-            self.note_absent(slot, Who::User(&user), None);
+            let room = &self.rooms.get(slot).name;
+            self.changes.push_absent(room, Who::User(&user), None);
             self.persist_room(slot, out);
         }
         let room = self.rooms.get(slot);
@@ -164,3 +167,122 @@ impl Hub {
         }
     }
 }
+
+/// New policies for a hub that runs.
+impl Hub {
+    /// Puts these policies in the place of those in force, also for rooms that exist already.
+    ///
+    /// The effect on a room depends on its old and its new policy:
+    ///
+    /// - A history that both keep goes on, with its epoch and its offsets; what the new policy does
+    ///   not keep is dropped. A history that the new policy does not keep ends. A history that only
+    ///   the new policy keeps begins with the next message: members know its epoch when they join
+    ///   again.
+    /// - Presence that begins shows those who are in, without their metadata; no client is told.
+    ///   Presence that ends forgets who was seen, and the application is told that users are
+    ///   absent.
+    /// - Everything else counts from now on: nobody is thrown out by a lower limit of members, and
+    ///   a user who is waited for is waited for as long as before.
+    ///
+    /// Work: all rooms, their members, and what is dropped.
+    pub fn set_policies(&mut self, now: Timestamp, policies: Policies, out: &mut Outbox) {
+        if policies == self.config.policies {
+            return;
+        }
+        self.config.policies = policies;
+        let rooms = self.rooms.range(Bound::Unbounded);
+        let slots: Vec<_> = rooms.map(|(slot, _)| slot).collect();
+        // First all of them: until then a room may have the number of a policy that is no more.
+        for &slot in &slots {
+            let policy = self.config.policies.index_of(&self.rooms.get(slot).name);
+            self.fit(now, slot, policy, out);
+        }
+        for slot in slots {
+            if self.rooms.has_extra(slot) {
+                self.trim_told(now, slot, out);
+                self.recall_if_large(slot, out);
+                self.arm(slot);
+            }
+        }
+        self.evict(out);
+    }
+
+    /// Gives a room what its new policy wants of it, and takes what that does not want.
+    fn fit(&mut self, now: Timestamp, slot: u32, policy: Option<usize>, out: &mut Outbox) {
+        let wanted = policy.map(|index| self.wants(self.config.policies.get(index)));
+        let (keeps, shows) = wanted.unwrap_or_default();
+        if policy.is_some() {
+            self.rooms.set_policy(slot, policy);
+        }
+        let room = self.rooms.get(slot);
+        if room.extra.is_none() {
+            return;
+        }
+        let empty = room.members.is_empty();
+        let (kept, shown) = (room.history().is_some(), room.presence().is_some());
+        match (shown, shows) {
+            (true, false) => self.end_presence(slot, out),
+            (false, true) => self.begin_presence(slot),
+            _ => {}
+        }
+        match (kept, keeps) {
+            (true, false) => {
+                self.rooms.end_history(slot);
+                self.persist_room(slot, out);
+            }
+            (false, true) => {
+                self.rooms.set_vacant(slot, false);
+                self.rooms.begin_history(now, slot, &self.config.epoch);
+                self.persist_room(slot, out);
+            }
+            _ => {}
+        }
+        if empty && !keeps {
+            // It is there for those it waits for, if for anybody.
+            self.rooms.set_vacant(slot, false);
+            self.vacate(slot, out);
+        } else if policy.is_none() {
+            self.rooms.set_policy(slot, None);
+        }
+    }
+
+    /// Shows those who are in, without metadata: nobody knows any more what theirs was.
+    fn begin_presence(&mut self, slot: u32) {
+        let mut presence = Presence::default();
+        for conn in self.rooms.get(slot).members.clone() {
+            let Some(connection) = self.conns.get(conn) else {
+                debug_assert!(false, "a member that is not connected");
+                continue;
+            };
+            let user = connection.user.clone();
+            let (arrival, _) = presence.arrive(Who::new(conn, user.as_deref()), None);
+            if arrival == Arrival::First {
+                let room = &self.rooms.get(slot).name;
+                self.changes.push_present(room, conn, user);
+            }
+        }
+        self.rooms.set_presence(slot, Some(presence));
+    }
+
+    fn end_presence(&mut self, slot: u32, out: &mut Outbox) {
+        let Some(presence) = self.rooms.set_presence(slot, None) else {
+            return;
+        };
+        let room = &self.rooms.get(slot).name;
+        for listed in presence.list(None) {
+            self.changes.push_absent(room, listed.who, None);
+        }
+        if presence.waits() {
+            self.persist_room(slot, out);
+        }
+        for conn in self.rooms.get(slot).members.clone() {
+            if let Some(connection) = self.conns.get_mut(conn) {
+                connection.metas.remove(slot);
+                out.persist(conn);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

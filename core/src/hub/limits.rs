@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Policies;
+use crate::{policy::Policies, wire::ConnId};
 
 /// A steady rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: crate::ConnId::SLOTS,
+            connections: ConnId::SLOTS,
             message_bytes: 64 * 1024,
             rooms_per_connection: 128,
             room_names_bytes: None,

@@ -2,13 +2,12 @@
 
 use alloc::sync::Arc;
 
-use crate::room::{Joined, Room, RoomName};
-use crate::{
-    hub::Hub, hub::change::Change, hub::change::Departing, hub::conn::Connection, hub::conn::Metas,
-    hub::error::JoinError, hub::error::UnknownConn, outbox::Outbox, policy::PresencePolicy,
-    room::history::History, room::presence::Departure, room::presence::Who, time::Timestamp,
-    wire::ConnId, wire::Payload,
+use super::{
+    Hub, change::Change, change::Departing, conns::Connection, conns::Metas, error::JoinError,
+    error::UnknownConn,
 };
+use crate::room::{Joined, Room, RoomName, history::History, presence::Departure, presence::Who};
+use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnId, wire::Payload};
 
 impl Hub {
     /// Puts a connection into a room. The client is not told; its own `$join` is answered by
@@ -92,7 +91,7 @@ impl Hub {
         self.rooms.add(slot, conn);
         connection.rooms.push(slot);
         out.persist(conn);
-        self.note(|| Change::Joined {
+        self.changes.push(|| Change::Joined {
             conn,
             room: room.into(),
         });
@@ -121,7 +120,7 @@ impl Hub {
             connection.rooms.push(slot);
         }
         out.persist(conn);
-        self.note(|| Change::Joined {
+        self.changes.push(|| Change::Joined {
             conn,
             room: room.into(),
         });
@@ -198,7 +197,7 @@ impl Hub {
         connection.rooms.remove(at);
         let extra = self.rooms.remove(slot, conn);
         out.persist(conn);
-        self.note(|| Change::Left {
+        self.changes.push(|| Change::Left {
             conn,
             room: room.into(),
             departed: None,
@@ -281,7 +280,8 @@ impl Hub {
                 }
                 Departure::Gone => {
                     self.announce(slot, before, "$left", who, None, out);
-                    self.note_absent(slot, who, Some(departing));
+                    let room = &self.rooms.get(slot).name;
+                    self.changes.push_absent(room, who, Some(departing));
                 }
             }
         }

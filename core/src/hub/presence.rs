@@ -2,10 +2,12 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use crate::room::presence::{Arrival, Presence, Who};
-use crate::room::{PageError, PresencePage, Room};
+use super::Hub;
+use crate::room::{
+    PageError, PresencePage, Room, presence::Arrival, presence::Presence, presence::Who,
+};
 use crate::wire::{ConnId, write_bool, write_head, write_number, write_string};
-use crate::{hub::Hub, outbox::Kind, outbox::Outbox, policy::Overflow, policy::PresencePolicy};
+use crate::{outbox::Kind, outbox::Outbox, policy::Overflow, policy::PresencePolicy};
 
 impl Hub {
     /// A connection came into a room that a policy matches. `shown` is what presence shows of it.
@@ -39,7 +41,8 @@ impl Hub {
         match arrival {
             Arrival::First => {
                 self.announce(slot, before, "$joined", who, shown.as_deref(), out);
-                self.note_present(slot, conn, user);
+                let room = &self.rooms.get(slot).name;
+                self.changes.push_present(room, conn, user);
             }
             Arrival::Back => self.persist_room(slot, out),
             Arrival::Further => {}

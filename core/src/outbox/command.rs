@@ -2,7 +2,7 @@
 
 use core::{fmt, ops::Range};
 
-use super::{Outbox, Shedding};
+use super::buffer::{Outbox, Shedding};
 use crate::{
     policy::Overflow, room::Except, time::Timestamp, wire::CloseCode, wire::ConnId, wire::Frame,
 };
@@ -100,7 +100,7 @@ pub struct Shed<'a> {
 
 impl<'a> Shed<'a> {
     fn shedding(self) -> Option<&'a Shedding> {
-        self.outbox.rare.as_ref()?.sheddings.get(self.at)
+        self.outbox.durable.as_ref()?.sheddings.get(self.at)
     }
 
     fn text(self, range: impl Fn(&Shedding) -> &Range<usize>) -> &'a str {

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use serde::de::DeserializeOwned;
 
 use super::{path, trail};
-use crate::{gateway::Failure, wire::Message};
+use crate::{gateway::Failure, wire::ErrorCode, wire::Message};
 
 /// A message on its way to a handler.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl<T: DeserializeOwned> Extract<ViaSelf> for Path<T> {
             Ok(params) => Ok(Self(params)),
             Err(fault) => {
                 let message = alloc::format!("{fault}: {}", path::names(request.params));
-                Err(Failure::new(crate::ErrorCode::BadRoom, message))
+                Err(Failure::new(ErrorCode::BadRoom, message))
             }
         }
     }

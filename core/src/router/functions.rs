@@ -3,7 +3,9 @@
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::{ops::RangeInclusive, panic::Location, time::Duration};
 
-use super::{Handler, IntoAnswer, OnePayload, Request, path::Pattern};
+use super::{
+    extract::Request, handler::Handler, handler::IntoAnswer, handler::OnePayload, path::Pattern,
+};
 use crate::{
     gateway::{
         Admission, Context, Failure, NamespaceContext, Outcome, Rejection, RoomAction,

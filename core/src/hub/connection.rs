@@ -1,14 +1,15 @@
-//! How connections come and end, and what an application keeps of them.
+//! The life of a connection: its beginning, its heartbeat, its session and its end.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::time::Duration;
 
-use crate::hub::conn::{Connection, Handshake, Heartbeat, Metas};
-use crate::hub::error::{Refused, SessionError, UnknownConn};
+use super::conns::{Connection, Handshake, Heartbeat, Metas};
+use super::error::{Refused, SessionError, UnknownConn};
+use super::{Hub, change::Change, change::Departed, rate::Buckets};
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
 };
-use crate::{hub::Hub, hub::rate::Buckets, outbox::Outbox, time::Timestamp};
+use crate::{outbox::Outbox, time::Timestamp};
 
 impl Hub {
     /// A connection opened.
@@ -74,8 +75,8 @@ impl Hub {
         reason: DisconnectReason,
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
-        if self.changes.is_some() {
-            self.note_end(conn, reason);
+        if self.changes.are_recorded() {
+            self.record_end(conn, reason);
         }
         let ended = self.conns.remove(conn).ok_or(UnknownConn(conn))?;
         let mut extra = false;
@@ -86,6 +87,26 @@ impl Hub {
             self.end_by_policy(now, &ended, reason.may_return(), out);
         }
         Ok(())
+    }
+
+    /// Out of line: a hub that nobody watches does not pay for it.
+    #[inline(never)]
+    fn record_end(&mut self, id: ConnId, reason: DisconnectReason) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let rooms = conn.rooms.iter();
+        let mut departed = Departed {
+            id,
+            user: conn.user.clone(),
+            rooms: rooms
+                .map(|&slot| self.rooms.get(slot).name.clone())
+                .collect(),
+            session: conn.session.clone(),
+            reason,
+        };
+        departed.rooms.sort_unstable();
+        self.changes.push(|| Change::Ended(Arc::new(departed)));
     }
 
     /// Closes a connection: `$bye`, then the close frame. It leaves all its rooms in one step, and
@@ -184,5 +205,66 @@ impl Hub {
             out.persist(conn);
         }
         Ok(())
+    }
+}
+
+/// Liveness: silence, a ping, silence, the end.
+///
+/// A connection has one timer. Hearing of it only writes the time down; the timer, when it fires,
+/// finds that out and is set again, so that a busy connection costs nothing.
+impl Hub {
+    /// Something came from the connection that is no message: a pong, a ping, a part of a message.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn heard(&mut self, now: Timestamp, conn: ConnId) -> Result<(), UnknownConn> {
+        let heartbeat = &mut self.conns.get_mut(conn).ok_or(UnknownConn(conn))?.heartbeat;
+        heartbeat.heard = now;
+        heartbeat.pinged = false;
+        Ok(())
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is pending,
+    /// so that a host may sleep.
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        let (conns, rooms) = (self.conns.next_deadline(), self.rooms.next_due());
+        conns.into_iter().chain(rooms).min()
+    }
+
+    /// Does what is due. Early and repeated calls are harmless, late ones act late.
+    ///
+    /// Work: the deadlines that have passed, each of them once.
+    pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
+        while let Some(conn) = self.conns.take_due(now) {
+            self.beat(now, conn, out);
+        }
+        self.look_at_rooms(now, out);
+    }
+
+    /// Pings a connection that is silent, or closes one that did not answer.
+    fn beat(&mut self, now: Timestamp, id: ConnId, out: &mut Outbox) {
+        let limits = &self.config.limits;
+        let Some((conn, silence)) = self.conns.get_mut(id).zip(limits.heartbeat) else {
+            debug_assert!(false, "a timer without a heartbeat");
+            return;
+        };
+        let heartbeat = &mut conn.heartbeat;
+        if heartbeat.pinged {
+            let closed = self.close(now, id, CloseCode::NO_HEARTBEAT, "no heartbeat", out);
+            debug_assert!(closed.is_ok());
+            return;
+        }
+        let due = heartbeat.heard + silence;
+        let next = if due <= now {
+            heartbeat.pinged = true;
+            out.ping(id);
+            now + limits.heartbeat_wait
+        } else {
+            due
+        };
+        // A wait of zero would come due within this very call.
+        let soonest = now + Duration::from_millis(1);
+        self.conns.set_deadline(id, next.max(soonest));
     }
 }

@@ -1,0 +1,185 @@
+//! Calls of the gateway's hooks after a change, and recovery after one that unwound.
+
+use super::{
+    app::App, app::Connecting, context::Context, failure::Failure, hooks::Gateway, input::Input,
+    namespace_context::NamespaceContext,
+};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, Envelope};
+use crate::{hub::change::Change, outbox::Outbox, time::Timestamp};
+
+impl<G: Gateway> App<G> {
+    /// Hooks that cause each other, one after the other, before the rest is cut off: an application
+    /// that leaves a room whenever it joins one and joins it whenever it leaves must not hang its
+    /// host.
+    const HOOKS_DEEP_MAX: usize = 64;
+
+    /// Tells the gateway of changes, and of the changes that its hooks caused.
+    pub(super) fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+        if self.hub.changes.are_recorded() {
+            self.collect(0);
+            // Each change may cause others, but all together no more than if each caused a chain,
+            // and each connection one.
+            let chains = self.changes.len() + self.hub.counts().connections;
+            let mut more = chains.saturating_mul(Self::HOOKS_DEEP_MAX);
+            while let Some((deep, change)) = self.changes.pop_front() {
+                // A connection ends once, whoever ends it: that comes to an end by itself.
+                if deep > 0 && !change.is_of_the_end() {
+                    if more == 0 || deep as usize >= Self::HOOKS_DEEP_MAX {
+                        let error = "hooks cause each other without an end: not called any more";
+                        self.replies.fault(change.conn(), "hooks", error.into());
+                        continue;
+                    }
+                    more -= 1;
+                }
+                self.telling = Some((deep, change));
+                self.tell(now, out);
+                self.told();
+            }
+        }
+        self.unsaved |= if self.hub.counts().connections == 0 {
+            self.timetable.stop()
+        } else {
+            self.timetable.start(now)
+        };
+    }
+
+    /// The gateway knows, or unwound over it.
+    pub(super) fn told(&mut self) -> Option<(u32, Change)> {
+        let told = self.telling.take()?;
+        self.collect(told.0 + 1);
+        Some(told)
+    }
+
+    fn tell(&mut self, now: Timestamp, out: &mut Outbox) {
+        let Some((_, change)) = &self.telling else {
+            return;
+        };
+        let hook = match change {
+            Change::Joined { .. } => "joined",
+            Change::Left { .. } => "left",
+            Change::Ended(_) => "disconnect",
+            Change::Present { .. } => "present",
+            Change::Absent { .. } => "absent",
+        };
+        self.called = (hook, change.conn());
+        let mut namespace = NamespaceContext {
+            now,
+            hub: &mut self.hub,
+            out,
+            replies: &mut self.replies,
+        };
+        let gateway = &mut self.gateway;
+        match change {
+            Change::Joined { conn, room } => {
+                gateway.joined(&mut Context::new(namespace, *conn), room);
+            }
+            Change::Left {
+                conn,
+                room,
+                departed,
+            } => {
+                let cx = Context::new(namespace, *conn);
+                gateway.left(&mut cx.with_departed(departed.as_deref()), room);
+            }
+            Change::Ended(departed) => {
+                let cx = Context::new(namespace, departed.id);
+                gateway.disconnect(&mut cx.with_departed(Some(departed)), departed.reason);
+            }
+            Change::Present { room, user, .. } => gateway.present(&mut namespace, room, user),
+            Change::Absent { room, user, .. } => gateway.absent(&mut namespace, room, user),
+        }
+    }
+
+    /// Appends the changes that the hub recorded to those that are still to be told.
+    fn collect(&mut self, deep: u32) {
+        for change in self.hub.changes.take() {
+            if let Change::Ended(departed) = &change {
+                self.replies.cancel(departed.id);
+                // One by one, so that a hook that panics keeps none of the others from running.
+                for room in &departed.rooms {
+                    let left = Change::Left {
+                        conn: departed.id,
+                        room: room.clone(),
+                        departed: Some(departed.clone()),
+                    };
+                    self.changes.push_back((deep, left));
+                }
+            }
+            self.changes.push_back((deep, change));
+        }
+    }
+}
+
+/// Recovery of a namespace after a handler that unwound.
+impl<G: Gateway> App<G> {
+    /// The gateway unwound while this input was performed: for hosts that catch panics.
+    ///
+    /// The outbox is the one that the input was performed with. A message is answered `internal`; a
+    /// connection that was opening is taken back, as if it had been refused, and the host refuses
+    /// it as [`Rejection::internal`](crate::Rejection::internal); hooks that were still to run,
+    /// run. These may unwind too: then this is called again, with [`Input::Timeout`], until it
+    /// returns. It does, since no hook runs twice. The text is handed back by
+    /// [`take_faults`](Self::take_faults).
+    pub fn unwound(&mut self, now: Timestamp, input: &Input<'_>, text: &str, out: &mut Outbox) {
+        let answering = core::mem::take(&mut self.answering);
+        let resumed = self.resumed.as_mut();
+        let resumed = resumed.map(|resumed| (resumed.conn, resumed.text.take()));
+        let asked = match (&resumed, input) {
+            (Some((conn, text)), _) => text.as_deref().map(|text| (*conn, text)),
+            (None, Input::Text { conn, text }) => Some((*conn, &**text)),
+            (None, _) => None,
+        };
+        if let Some(Connecting {
+            conn,
+            mark,
+            admitted,
+        }) = self.connecting.take()
+        {
+            self.replies.fault(Some(conn), "connect", text.into());
+            if admitted {
+                // The gateway knows it, and has to hear of its end. It fails when it has ended.
+                let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
+                let _ = self.hub.disconnect(now, conn, reason, out);
+                out.retract(mark, conn);
+            } else {
+                self.revoke(now, conn, mark, out);
+            }
+        } else if let Some((conn, frame)) = asked
+            && answering
+        {
+            self.answer_internal(now, conn, frame, text, out);
+        } else {
+            let (hook, conn) = self.called;
+            self.replies.fault(conn, hook, text.into());
+        }
+        let unfinished = self.gateway.take_unfinished();
+        match self.told() {
+            Some(change) if unfinished => self.changes.push_front(change),
+            None if unfinished && self.called.0 == "drain" => self.drain(now, out),
+            _ => {}
+        }
+        self.settle(now, out);
+        if let Some((conn, _)) = resumed {
+            self.resume(now, conn, out);
+        }
+    }
+
+    /// Answers the message `internal`. The frame is decoded once more, a cost that only panics
+    /// have.
+    fn answer_internal(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: &str,
+        text: &str,
+        out: &mut Outbox,
+    ) {
+        let Ok(request) = Envelope::decode(frame) else {
+            return self.replies.fault(Some(conn), "$error", text.into());
+        };
+        let (event, id) = (&request.event, request.id.as_ref());
+        let (room, failure) = (request.room.as_deref(), Failure::internal(text));
+        self.namespace(now, out)
+            .fail(conn, event, id, room, &failure);
+    }
+}
