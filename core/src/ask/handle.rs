@@ -6,7 +6,7 @@ use core::{fmt, ops::RangeBounds};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Answer, Ask, AskError};
+use super::{answer::Answer, answer::AskError, request::Ask};
 use crate::hub::{Audience, ConnId, ConnectionSummary, Counts, Delivery, RoomSummary};
 use crate::room::{HistoryPage, Position, PresencePage};
 use crate::wire::{CloseCode, EncodeError, Event, Frame};

@@ -8,8 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{
     app::App, hooks::Gateway, later::CompleteError, outcome::Outcome, outcome::Token,
-    outcome::token_wire, outcome::wire as outcome_wire, rejection::ConnectError,
-    rejection::Rejection,
+    rejection::ConnectError, rejection::Rejection,
 };
 use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Payload};
@@ -153,10 +152,10 @@ pub enum Input<'a> {
     /// that waited for it, at most 64, follow at once.
     Complete {
         /// The promise.
-        #[serde(with = "token_wire")]
+        #[serde(with = "Token")]
         token: Token,
         /// The answer.
-        #[serde(with = "outcome_wire")]
+        #[serde(with = "Outcome")]
         outcome: Outcome,
     },
     /// The host will close all connections soon: [`Gateway::drain`].

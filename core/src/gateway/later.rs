@@ -71,16 +71,16 @@ impl PendingReplies {
     pub(super) const fn token(&mut self, conn: ConnId) -> Token {
         let number = self.next_number;
         self.next_number += 4;
-        Token { conn, number }
+        Token(conn, number)
     }
 
     /// Begins work, unless too much of the connection's is under way: then it is dropped, and the
     /// token names nothing. The number of a token tells what it names, so that a journal knows it
     /// too.
     pub(super) fn begin(&mut self, conn: ConnId, serial: bool, work: Work) -> Token {
-        let Token { number, .. } = self.token(conn);
-        let number = number | Self::WORK | if serial { Self::SERIAL } else { 0 };
-        let token = Token { conn, number };
+        let Token(_, number) = self.token(conn);
+        let kind = Self::WORK | if serial { Self::SERIAL } else { 0 };
+        let token = Token(conn, number | kind);
         if of(conn, &self.begun).count() < Self::PENDING_MAX {
             self.begun.insert(token);
             self.work.push(token, work);
@@ -93,14 +93,14 @@ impl PendingReplies {
 
     /// Waits for an answer; false when the connection waits for too many.
     pub(super) fn wait(&mut self, token: Token, request: Request) -> bool {
-        let work = token.number & Self::WORK != 0;
+        let work = token.1 & Self::WORK != 0;
         let few = if work {
             self.begun.contains(&token)
         } else {
-            self.pending_of(token.conn).count() < Self::PENDING_MAX
+            self.pending_of(token.0).count() < Self::PENDING_MAX
         };
         if few {
-            if token.number & Self::SERIAL != 0 {
+            if token.1 & Self::SERIAL != 0 {
                 self.waiting.hold(token);
             }
             self.pending.insert(token, request);
@@ -160,8 +160,7 @@ impl PendingReplies {
 }
 
 fn all_of(conn: ConnId) -> RangeInclusive<Token> {
-    let token = |number| Token { conn, number };
-    token(0)..=token(u64::MAX)
+    Token(conn, 0)..=Token(conn, u64::MAX)
 }
 
 fn of(conn: ConnId, tokens: &BTreeSet<Token>) -> impl Iterator<Item = Token> {

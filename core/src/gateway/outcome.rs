@@ -3,9 +3,10 @@
 use alloc::{borrow::Cow, boxed::Box, string::ToString, vec::Vec};
 use core::marker::PhantomData;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde_json::value::RawValue;
 
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use crate::wire::{ConnId, EncodeError, Payload, check_event};
 
 /// The outcome of a message.
@@ -35,11 +36,9 @@ pub enum Outcome {
 /// It names one answer to one connection and never another, as long as the
 /// [`App`](crate::App) lives. Answers that are under way do not survive sleep: whoever works on
 /// them would be gone as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token {
-    pub(super) conn: ConnId,
-    pub(super) number: u64,
-}
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(remote = "Self")] // a handler that returns one does not return a value
+pub struct Token(pub(super) ConnId, pub(super) u64);
 
 // One for each answer that is under way, in several indexes.
 const _: () = assert!(size_of::<Token>() <= 16);
@@ -47,7 +46,7 @@ const _: () = assert!(size_of::<Token>() <= 16);
 impl Token {
     /// The connection that waits for the answer.
     pub const fn conn(self) -> ConnId {
-        self.conn
+        self.0
     }
 }
 
@@ -182,51 +181,38 @@ outcomes! {
     Token: Outcome::Later;
 }
 
-/// Outcomes in a journal. They are not `Serialize` themselves: a handler that returns one would
-/// then be taken for one that returns a value.
-pub(crate) mod wire {
-    use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-    use serde_json::value::RawValue;
-
-    use super::{Outcome, Reply};
-    use crate::{
-        gateway::failure::{Failure, Kind},
-        wire::{envelope::check_event, payload::Payload},
-    };
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    enum Wire<'a> {
-        Replies(Vec<WireReply<'a>>),
-        Fail {
-            code: Cow<'a, str>,
-            message: Cow<'a, str>,
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            details: Option<Box<RawValue>>,
-        },
-        Internal(Cow<'a, str>),
-        /// An outcome that is no answer; the caller was told so.
-        None,
-    }
-
-    #[derive(Serialize, Deserialize)]
-    struct WireReply<'a> {
+/// An outcome in a journal.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Wire<'a> {
+    Replies(Vec<WireReply<'a>>),
+    Fail {
+        code: Cow<'a, str>,
+        message: Cow<'a, str>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        event: Option<Cow<'a, str>>,
-        data: Box<RawValue>,
-    }
+        details: Option<Box<RawValue>>,
+    },
+    Internal(Cow<'a, str>),
+    /// An outcome that is no answer; the caller was told so.
+    None,
+}
 
-    pub(crate) fn serialize<S: Serializer>(
-        outcome: &Outcome,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let replies: &[Reply] = match outcome {
-            Outcome::Reply(reply) => core::slice::from_ref(reply),
-            Outcome::Replies(replies) => replies,
-            Outcome::Done => &[],
-            Outcome::Fail(Failure(kind)) => {
+#[derive(Serialize, Deserialize)]
+struct WireReply<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event: Option<Cow<'a, str>>,
+    data: Box<RawValue>,
+}
+
+/// The form of outcomes in a journal. They are not `Serialize` themselves: a handler that returns
+/// one would then be taken for one that returns a value.
+impl Outcome {
+    pub(crate) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let replies: &[Reply] = match self {
+            Self::Reply(reply) => core::slice::from_ref(reply),
+            Self::Replies(replies) => replies,
+            Self::Done => &[],
+            Self::Fail(Failure(kind)) => {
                 return match &**kind {
                     Kind::Told {
                         code,
@@ -241,7 +227,7 @@ pub(crate) mod wire {
                 }
                 .serialize(serializer);
             }
-            Outcome::Later(_) | Outcome::Unclaimed => return Wire::None.serialize(serializer),
+            Self::Later(_) | Self::Unclaimed => return Wire::None.serialize(serializer),
         };
         let replies = replies.iter().map(|Reply { event, data }| {
             let event = event.as_deref().map(Cow::Borrowed);
@@ -250,13 +236,9 @@ pub(crate) mod wire {
         Wire::Replies(replies.collect::<Result<_, _>>()?).serialize(serializer)
     }
 
-    fn raw<E: ser::Error>(json: &str) -> Result<Box<RawValue>, E> {
-        RawValue::from_string(json.into()).map_err(E::custom)
-    }
-
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Outcome, D::Error> {
+    ) -> Result<Self, D::Error> {
         let checked = |json: Box<RawValue>| -> Result<Box<str>, D::Error> {
             Payload::parse(json.get()).map_err(de::Error::custom)?;
             Ok(json.into())
@@ -271,39 +253,25 @@ pub(crate) mod wire {
                     let data = checked(data)?;
                     Ok(Reply { event, data })
                 });
-                Outcome::Replies(replies.collect::<Result<_, _>>()?)
+                Self::Replies(replies.collect::<Result<_, _>>()?)
             }
             Wire::Fail {
                 code,
                 message,
                 details,
-            } => Outcome::Fail(Failure(Box::new(Kind::Told {
+            } => Self::Fail(Failure(Box::new(Kind::Told {
                 code: Cow::Owned(code.into_owned()),
                 message: Cow::Owned(message.into_owned()),
                 details: details.map(checked).transpose()?,
             }))),
-            Wire::None => Outcome::Unclaimed,
+            Wire::None => Self::Unclaimed,
             Wire::Internal(text) => {
-                let text: String = text.into_owned();
-                Outcome::Fail(Failure(Box::new(Kind::Internal(text))))
+                Self::Fail(Failure(Box::new(Kind::Internal(text.into_owned()))))
             }
         })
     }
 }
 
-/// Tokens in a journal; see [`Outcome`](crate::Outcome) for why not in general.
-pub(crate) mod token_wire {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Token;
-    use crate::wire::ConnId;
-
-    pub(crate) fn serialize<S: Serializer>(token: &Token, to: S) -> Result<S::Ok, S::Error> {
-        (token.conn, token.number).serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Token, D::Error> {
-        let (conn, number) = <(ConnId, u64)>::deserialize(from)?;
-        Ok(Token { conn, number })
-    }
+fn raw<E: ser::Error>(json: &str) -> Result<Box<RawValue>, E> {
+    RawValue::from_string(json.into()).map_err(E::custom)
 }

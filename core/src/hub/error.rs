@@ -1,6 +1,8 @@
 //! Errors of the hub: of its calls, and of the messages that clients send. Each has its text, its
 //! code and its `details` here.
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::{Coded, ConnId, Counted, Details, EncodeError, EnvelopeError, ErrorCode};
 use crate::{room::PageError, room::RoomNameError};
 
@@ -111,7 +113,8 @@ pub enum RequestError {
 }
 
 /// The id names no live connection: it ended, or never was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[error("no live connection has the id {0}")]
 pub struct UnknownConn(pub ConnId);
 
@@ -131,18 +134,31 @@ pub enum Refused {
 }
 
 /// A join that did not happen; nothing changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JoinError {
     /// No such connection.
     #[error(transparent)]
-    UnknownConn(#[from] UnknownConn),
+    UnknownConn(
+        #[from]
+        #[serde(with = "UnknownConn")]
+        UnknownConn,
+    ),
     /// Not a room name.
     #[error(transparent)]
-    Room(#[from] RoomNameError),
+    Room(
+        #[from]
+        #[serde(with = "RoomNameError")]
+        RoomNameError,
+    ),
     /// The `meta` for presence has no form in JSON.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(
+        #[from]
+        #[serde(with = "EncodeError")]
+        EncodeError,
+    ),
     /// The connection is in as many rooms as it may be.
     #[error("room limit of {limit} reached: leave a room first")]
     RoomLimit {
@@ -190,12 +206,17 @@ pub enum JoinError {
 }
 
 /// An idempotent send that did not happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SendError {
     /// The message cannot be encoded.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(
+        #[from]
+        #[serde(with = "EncodeError")]
+        EncodeError,
+    ),
     /// The idempotency key was used for another message.
     #[error("the idempotency key was used with another message: choose a new key")]
     KeyReused,

@@ -111,7 +111,8 @@ impl PartialEq for Json {
 impl Eq for Json {}
 
 /// The reason why there is no page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PageError {
     /// The room's policy keeps no history, or there is no policy for it.

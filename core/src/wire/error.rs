@@ -3,7 +3,7 @@
 use alloc::{borrow::Cow, string::String, string::ToString};
 use core::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     wire::head::EVENT_BYTES_MAX, wire::head::ID_BYTES_MAX, wire::head::PATH_BYTES_MAX,
@@ -277,7 +277,8 @@ pub enum EnvelopeError {
 }
 
 /// A message that cannot be put into an envelope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The event name is empty, over 128 bytes, or starts with `$`.
@@ -288,7 +289,11 @@ pub enum EncodeError {
     Path,
     /// The payload is not JSON that may be relayed.
     #[error(transparent)]
-    Payload(#[from] PayloadError),
+    Payload(
+        #[from]
+        #[serde(with = "PayloadError")]
+        PayloadError,
+    ),
     /// The value has no form in JSON.
     #[error(
         "the value cannot be written as JSON: its `Serialize` failed, or a map has keys that are not strings"
@@ -296,7 +301,11 @@ pub enum EncodeError {
     Value,
     /// A room in the audience has no valid name.
     #[error(transparent)]
-    Room(#[from] RoomNameError),
+    Room(
+        #[from]
+        #[serde(with = "RoomNameError")]
+        RoomNameError,
+    ),
 }
 
 impl Coded for PayloadError {

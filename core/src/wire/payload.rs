@@ -1,6 +1,7 @@
 //! The `data` of an envelope: raw JSON that is safe to relay.
 
 use memchr::memchr2;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// JSON text that may be relayed as it is: well-formed, at most 64 levels deep, surrogates paired.
@@ -19,7 +20,8 @@ use serde_json::value::RawValue;
 pub struct Payload<'a>(&'a str);
 
 /// JSON that is not relayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PayloadError {
     /// Not JSON.

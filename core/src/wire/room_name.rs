@@ -1,5 +1,7 @@
 //! The names of rooms.
 
+use serde::{Deserialize, Serialize};
+
 use super::counted::Counted;
 
 /// The rules for room names.
@@ -7,7 +9,8 @@ use super::counted::Counted;
 pub struct RoomName;
 
 /// A text that is not a room name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[error("a room name has 1 to {} and no control characters", Counted(*.bytes_max, "byte"))]
 #[non_exhaustive]
 pub struct RoomNameError {

@@ -146,7 +146,7 @@ fn who_is_waited_for_is_waited_for_until_presence_ends() {
     let policy = |more| format!(r#"{{"rooms":[{{"match":"r","presence":"members"{more}}}]}}"#);
     let (mut hub, mut out) = hub(&policy(r#","history":{"messages":300}"#));
     let ann = enter(&mut hub, "ann", "r", &mut out);
-    let grace = core::time::Duration::from_secs(5);
+    let grace = Duration::from_secs(5);
     let lost = crate::DisconnectReason::Lost;
     hub.disconnect(AT, ann, lost, &mut out).expect("alive");
     hub.set_policies(AT, read(&policy("")), &mut out);

@@ -1,0 +1,171 @@
+//! Answers to requests, and the reasons why something that was asked for was not done.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hub::{
+    ConnId, ConnectionSummary, Counts, Delivery, JoinError, RoomSummary, SendError, UnknownConn,
+};
+use crate::room::{HistoryPage, PageError, Position, PresencePage};
+use crate::wire::{Coded, Details, EncodeError, ErrorCode};
+
+/// The answer to an [`Ask`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Answer {
+    /// The outcome of a send.
+    Sent(Delivery),
+    /// True when the connection was already in the room that it joined.
+    Joined(bool),
+    /// True when the connection was in the room that it left.
+    Left(bool),
+    /// How many connections were closed.
+    Disconnected(usize),
+    /// Rooms, sorted by name.
+    Rooms(Vec<RoomSummary>),
+    /// A room; `None` when there is none of this name.
+    Room(Option<RoomSummary>),
+    /// The connections in a room, sorted.
+    Members(Vec<ConnId>),
+    /// Where a room stands.
+    Position(Position<'static>),
+    /// A page of a history.
+    History(HistoryPage),
+    /// A page of those who are in a room.
+    Presence(PresencePage),
+    /// The rooms of a connection, sorted; `None` when it is not alive.
+    RoomsOf(Option<Vec<String>>),
+    /// The rooms of all connections of a user, sorted.
+    RoomsOfUser(Vec<String>),
+    /// A connection; `None` when it is not alive.
+    Connection(Option<ConnectionSummary>),
+    /// Connections, the oldest first.
+    Connections(Vec<ConnectionSummary>),
+    /// How much of everything there is.
+    Counts(Counts),
+}
+
+/// Something that a namespace was asked for and that was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(remote = "Self", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AskError {
+    /// The server has not started yet, or has ended.
+    #[error("the server is not running: it has not started yet, or it has ended")]
+    NotRunning,
+    /// The namespace is to keep the message, and could not start.
+    #[error("the namespace could not start; see the server log")]
+    NotOpened,
+    /// The namespace is to keep the message, and there are too many others.
+    #[error(
+        "too many namespaces to remember the message in one more: raise --namespaces-max, or send \
+         without Idempotency-Key to a room without history"
+    )]
+    TooManyNamespaces {
+        /// The limit.
+        limit: usize,
+    },
+    /// The message cannot be encoded.
+    #[error(transparent)]
+    Encode(
+        #[from]
+        #[serde(with = "EncodeError")]
+        EncodeError,
+    ),
+    /// The idempotency key is not valid, or was used for another message.
+    #[error(transparent)]
+    Key(#[serde(with = "SendError")] SendError),
+    /// The connection cannot join.
+    #[error(transparent)]
+    Join(
+        #[from]
+        #[serde(with = "JoinError")]
+        JoinError,
+    ),
+    /// No such connection.
+    #[error(transparent)]
+    UnknownConn(
+        #[from]
+        #[serde(with = "UnknownConn")]
+        UnknownConn,
+    ),
+    /// There is no such page.
+    #[error(transparent)]
+    Page(
+        #[from]
+        #[serde(with = "PageError")]
+        PageError,
+    ),
+    /// The namespace could not save its state, or cannot be reached: nothing was done, or the
+    /// outcome is unknown.
+    #[error("the namespace is not available: {0}")]
+    Unavailable(String),
+}
+
+impl Coded for AskError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        match *self {
+            Self::NotRunning | Self::Unavailable(_) => (ErrorCode::Unavailable, None),
+            Self::NotOpened => (ErrorCode::Internal, None),
+            Self::TooManyNamespaces { limit } => {
+                (ErrorCode::Overloaded, Some(Details::limit(limit)))
+            }
+            Self::Encode(error) => error.row(),
+            Self::Key(error) => error.row(),
+            Self::Join(error) => error.row(),
+            Self::UnknownConn(error) => error.row(),
+            Self::Page(error) => error.row(),
+        }
+    }
+}
+
+impl From<SendError> for AskError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Encode(fault) => Self::Encode(fault),
+            fault @ (SendError::KeyReused | SendError::Key) => Self::Key(fault),
+        }
+    }
+}
+
+/// An answer as JSON, for hosts whose namespaces are on different machines.
+pub mod wire {
+    use alloc::string::String;
+
+    use serde::{Deserialize, Serialize};
+
+    use super::{Answer, AskError};
+
+    /// A result on its way. Errors have no form of their own: a handler that returned one would be
+    /// taken for one that returns a value.
+    #[derive(Serialize, Deserialize)]
+    enum Outcome {
+        Ok(Answer),
+        Err(#[serde(with = "AskError")] AskError),
+    }
+
+    /// Writes an answer, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it has no form in JSON.
+    pub fn write(answer: Result<Answer, AskError>) -> serde_json::Result<String> {
+        serde_json::to_string(&answer.map_or_else(Outcome::Err, Outcome::Ok))
+    }
+
+    /// Reads what [`write()`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// The error that was written; [`AskError::Unavailable`] for a text of something else.
+    pub fn read(text: &str) -> Result<Answer, AskError> {
+        match serde_json::from_str(text) {
+            Ok(Outcome::Ok(answer)) => Ok(answer),
+            Ok(Outcome::Err(error)) => Err(error),
+            Err(fault) => Err(AskError::Unavailable(fault.to_string())),
+        }
+    }
+}

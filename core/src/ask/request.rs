@@ -1,0 +1,306 @@
+//! Requests to a namespace, each as one value.
+
+use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
+use core::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::answer::{Answer, AskError};
+use crate::hub::{Audience, ConnId, ConnectionInfo, ConnectionSummary, Hub};
+use crate::{gateway::Applied, gateway::Input, policy::Policies, time::Timestamp, wire::CloseCode};
+
+/// A request to a namespace: a question, or a change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ask {
+    /// To send to an audience, with a key once.
+    Send {
+        /// The idempotency key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// The recipients.
+        audience: Box<Audience>,
+        /// The event name.
+        event: String,
+        /// The label of the push.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+        /// The payload.
+        data: Box<RawValue>,
+    },
+    /// To send a text of the application's own.
+    SendText {
+        /// The recipients.
+        audience: Box<Audience>,
+        /// The whole message.
+        text: String,
+    },
+    /// To send bytes of the application's own.
+    SendBinary {
+        /// The recipients.
+        audience: Box<Audience>,
+        /// The whole message.
+        bytes: Vec<u8>,
+    },
+    /// To put a connection into a room.
+    Join {
+        /// The connection.
+        conn: ConnId,
+        /// The room.
+        room: String,
+        /// Metadata that presence shows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meta: Option<Box<RawValue>>,
+    },
+    /// To take a connection out of a room.
+    Leave {
+        /// The connection.
+        conn: ConnId,
+        /// The room.
+        room: String,
+    },
+    /// To close a connection.
+    Disconnect {
+        /// The connection.
+        conn: ConnId,
+        /// The code of the close frame.
+        code: CloseCode,
+        /// The reason in the close frame.
+        reason: String,
+    },
+    /// To close all connections of a user.
+    DisconnectUser {
+        /// The user.
+        user: String,
+        /// The code of the close frames.
+        code: CloseCode,
+        /// The reason in the close frames.
+        reason: String,
+    },
+    /// [`Hub::rooms`], at most `limit`.
+    Rooms {
+        /// How their names begin.
+        prefix: String,
+        /// The name that theirs come after.
+        after: Option<String>,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// [`Hub::room`].
+    Room {
+        /// The room.
+        room: String,
+    },
+    /// [`Hub::members`].
+    Members {
+        /// The room.
+        room: String,
+    },
+    /// [`Hub::position`].
+    Position {
+        /// The room.
+        room: String,
+    },
+    /// [`Hub::history_page`].
+    History {
+        /// The room.
+        room: String,
+        /// The offsets of the messages.
+        offsets: (Bound<u64>, Bound<u64>),
+        /// How many there may be.
+        limit: usize,
+    },
+    /// [`Hub::presence`].
+    Presence {
+        /// The room.
+        room: String,
+        /// The `next` of the page before.
+        after: Option<String>,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// [`Hub::rooms_of`].
+    RoomsOf {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// [`Hub::rooms_of_user`].
+    RoomsOfUser {
+        /// The user.
+        user: String,
+    },
+    /// [`Hub::connection`].
+    Connection {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// [`Hub::connections`] or [`Hub::connections_of`], the oldest first, at most `limit`.
+    Connections {
+        /// The user; `None` asks for everybody's.
+        user: Option<String>,
+        /// The id that theirs come after.
+        after: Option<ConnId>,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// [`Hub::counts`].
+    Counts,
+}
+
+/// A namespace that can be asked: its hub for questions, and its way in for what changes something.
+pub trait Asked {
+    /// Asks the hub something.
+    fn hub<R>(&self, question: impl FnOnce(&Hub) -> R) -> R;
+
+    /// Puts an input in, and carries out or keeps the commands that follow.
+    fn apply(&mut self, input: &Input<'_>) -> Applied;
+}
+
+impl Ask {
+    /// True when the namespace must remember something of the request, even when nobody is
+    /// connected: an idempotency key, or a message in a history.
+    pub fn is_remembered(&self, policies: &Policies) -> bool {
+        let Self::Send { key, audience, .. } = self else {
+            return false;
+        };
+        let kept = |room: &str| {
+            policies
+                .of(room)
+                .is_some_and(|policy| policy.history.is_some())
+        };
+        key.is_some() || audience.as_room().is_some_and(kept)
+    }
+
+    /// True when the request may change anything.
+    pub fn changes(&self) -> bool {
+        matches!(self, Self::DisconnectUser { .. }) || self.input().is_some()
+    }
+
+    /// The room whose messages it reads: a host that has them in its storage
+    /// [gives them back](Input::HistoryLoaded) first.
+    pub fn reads(&self) -> Option<&str> {
+        let Self::History { room, .. } = self else {
+            return None;
+        };
+        Some(room)
+    }
+
+    /// The input of a request that changes something; `None` for a question, and for a request that
+    /// concerns several connections.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are questions
+    pub fn input(&self) -> Option<Input<'_>> {
+        Some(match self {
+            Self::Send {
+                key,
+                audience,
+                event,
+                path,
+                data,
+            } => Input::Send {
+                key: key.as_deref().map(Cow::Borrowed),
+                audience: Cow::Borrowed(audience),
+                event: event.into(),
+                path: path.as_deref().map(Cow::Borrowed),
+                data: Cow::Borrowed(data),
+            },
+            Self::SendText { audience, text } => Input::SendText {
+                audience: Cow::Borrowed(audience),
+                text: text.into(),
+            },
+            Self::SendBinary { audience, bytes } => Input::SendBinary {
+                audience: Cow::Borrowed(audience),
+                bytes: bytes.into(),
+            },
+            Self::Join { conn, room, meta } => Input::Join {
+                conn: *conn,
+                room: room.into(),
+                meta: meta.as_deref().map(Cow::Borrowed),
+            },
+            Self::Leave { conn, room } => Input::Leave {
+                conn: *conn,
+                room: room.into(),
+            },
+            Self::Disconnect { conn, code, reason } => Input::close(*conn, *code, reason),
+            _ => return None,
+        })
+    }
+
+    /// Does it. Work: that of the input, or of the hub's question and what is taken away of it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be done; nothing changed then.
+    pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, AskError> {
+        if let Some(input) = self.input() {
+            let applied = namespace.apply(&input);
+            return answer(applied);
+        }
+        if let Self::DisconnectUser { user, code, reason } = self {
+            let conns = namespace.hub(|hub| hub.connections_of(user).to_vec());
+            let mut close = |&conn: &ConnId| {
+                namespace.apply(&Input::close(conn, *code, reason)) == Applied::Done
+            };
+            return Ok(Answer::Disconnected(
+                conns.iter().filter(|conn| close(conn)).count(),
+            ));
+        }
+        namespace.hub(|hub| self.look(now, hub))
+    }
+
+    /// Answers a question.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are inputs
+    fn look(&self, now: Timestamp, hub: &Hub) -> Result<Answer, AskError> {
+        let summary = |info: ConnectionInfo<'_>| {
+            ConnectionSummary::new(info, hub.unix_time(info.since).as_millis())
+        };
+        let owned = |rooms: Vec<&str>| rooms.into_iter().map(Into::into).collect();
+        Ok(match self {
+            Self::Rooms {
+                prefix,
+                after,
+                limit,
+            } => {
+                let rooms = hub.rooms(prefix, after.as_deref()).take(*limit);
+                Answer::Rooms(rooms.map(Into::into).collect())
+            }
+            Self::Room { room } => Answer::Room(hub.room(room).map(Into::into)),
+            Self::Members { room } => Answer::Members(hub.members(room).to_vec()),
+            Self::Position { room } => Answer::Position(hub.position(room).into_owned()),
+            Self::History {
+                room,
+                offsets,
+                limit,
+            } => Answer::History(hub.history_page(now, room, *offsets, *limit)?),
+            Self::Presence { room, after, limit } => {
+                Answer::Presence(hub.presence(room, after.as_deref(), *limit)?)
+            }
+            Self::RoomsOf { conn } => Answer::RoomsOf(hub.rooms_of(*conn).map(owned)),
+            Self::RoomsOfUser { user } => Answer::RoomsOfUser(owned(hub.rooms_of_user(user))),
+            Self::Connection { conn } => Answer::Connection(hub.connection(*conn).map(summary)),
+            Self::Connections { user, after, limit } => {
+                let mut ids: Vec<ConnId> = match user {
+                    Some(user) => hub.connections_of(user).to_vec(),
+                    None => hub.connections().map(|info| info.id).collect(),
+                };
+                ids.retain(|id| after.as_ref().is_none_or(|after| id > after));
+                ids.sort_unstable();
+                let infos = ids.into_iter().filter_map(|id| hub.connection(id));
+                Answer::Connections(infos.take(*limit).map(summary).collect())
+            }
+            _ => Answer::Counts(hub.counts()),
+        })
+    }
+}
+
+/// The answer to an ask that was an input.
+fn answer(applied: Applied) -> Result<Answer, AskError> {
+    Ok(match applied {
+        Applied::Sent(sent) => Answer::Sent(sent?),
+        Applied::Joined(joined) => Answer::Joined(joined?),
+        Applied::Left(was) => Answer::Left(was),
+        Applied::UnknownConn(fault) => return Err(fault.into()),
+        Applied::Done | Applied::Connected(_) | Applied::Completed(_) => Answer::Disconnected(1),
+    })
+}
