@@ -5,14 +5,14 @@ mod join;
 mod members;
 
 use alloc::string::String;
+use core::num::NonZeroU64;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::hub::{Hub, RequestError, UnknownConn};
-use crate::wire::{ConnId, Envelope, Frame, Message, write_bool, write_head, write_string};
-use crate::{
-    hub::receive::Received, outbox::Kind, outbox::Outbox, room::RoomNameError, time::Timestamp,
-};
+use crate::hub::{Hub, RequestError, UnknownConn, receive::Received};
+use crate::outbox::{Kind, Outbox};
+use crate::wire::{ConnId, Frame, Message, write_bool, write_head};
+use crate::{room::RoomNameError, time::Timestamp};
 
 impl Hub {
     /// A whole message arrived.
@@ -39,7 +39,7 @@ impl Hub {
         Ok(match self.read(now, conn, frame, out) {
             Received::Message(message) => Some(message),
             Received::Verb(request) => {
-                self.verb(now, conn, &request, out);
+                self.verb(now, &request, out);
                 None
             }
             // Nobody is here to read it.
@@ -48,24 +48,19 @@ impl Hub {
     }
 
     /// Answers a verb: exactly one answer, with or without an id.
-    pub(crate) fn verb(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        request: &Envelope<'_>,
-        out: &mut Outbox,
-    ) {
+    pub(crate) fn verb(&mut self, now: Timestamp, request: &Message<'_>, out: &mut Outbox) {
         let answered = match &*request.event {
-            "$join" => self.verb_join(now, conn, request, out),
-            "$leave" => self.verb_leave(now, conn, request, out),
+            "$join" => self.verb_join(now, request, out),
+            "$leave" => self.verb_leave(now, request, out),
             "$rooms" => {
-                self.verb_rooms(conn, request, out);
+                let rooms = self.rooms_of(request.conn).unwrap_or_default();
+                answer(Kind::CONTROL, request, out, |text| write_json(text, &rooms));
                 Ok(())
             }
-            "$members" => self.verb_members(conn, request, out),
-            "$history" => self.verb_history(now, conn, request, out),
+            "$members" => self.verb_members(request, out),
+            "$history" => self.verb_history(now, request, out),
             "$ping" => {
-                out.send_to(conn, |text| {
+                out.send_to(request.conn, |text| {
                     write_head(text, "$pong", request.id.as_ref(), None);
                     text.push('}');
                 });
@@ -74,82 +69,66 @@ impl Hub {
             _ => Err(RequestError::UnknownVerb),
         };
         if let Err(error) = answered {
-            let (id, room) = (request.id.as_ref(), request.room.as_deref());
-            out.error(conn, &request.event, id, room, &error);
+            out.error(request.conn, request.address(), &error);
         }
     }
 
     /// The room of a request that needs one.
-    fn room_of<'a>(&self, request: &'a Envelope<'_>) -> Result<&'a str, RequestError> {
+    fn room_of<'a>(&self, request: &'a Message<'_>) -> Result<&'a str, RequestError> {
         let bytes_max = self.limits().room_name_bytes;
         let missing = RequestError::RoomMissing(RoomNameError { bytes_max });
         request.room.as_deref().ok_or(missing)
     }
 
     /// The slot of the room of a request that is for members.
-    fn member_of(&self, conn: ConnId, request: &Envelope<'_>) -> Result<u32, RequestError> {
+    fn member_of(&self, request: &Message<'_>) -> Result<u32, RequestError> {
         let found = self.table().find(self.room_of(request)?);
-        let (slot, _) = found
-            .filter(|(_, room)| room.has(conn))
-            .ok_or(RequestError::NotAMember)?;
+        let found = found.filter(|(_, room)| room.has(request.conn));
+        let (slot, _) = found.ok_or(RequestError::NotAMember)?;
         Ok(slot)
     }
 
     fn verb_leave(
         &mut self,
         now: Timestamp,
-        conn: ConnId,
-        request: &Envelope<'_>,
+        request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
         let room = self.room_of(request)?;
-        let was = self.leave(now, conn, room, out).unwrap_or(false);
-        answer(Kind::CONTROL, conn, request, out, |text| {
+        let was = self.leave(now, request.conn, room, out).unwrap_or(false);
+        answer(Kind::CONTROL, request, out, |text| {
             write_bool(text, r#"{"was":"#, was);
             text.push('}');
         });
         Ok(())
     }
-
-    fn verb_rooms(&self, conn: ConnId, request: &Envelope<'_>, out: &mut Outbox) {
-        let rooms = self.rooms_of(conn).unwrap_or_default();
-        answer(Kind::CONTROL, conn, request, out, |text| {
-            text.push('[');
-            for (at, room) in rooms.iter().enumerate() {
-                if at > 0 {
-                    text.push(',');
-                }
-                write_string(text, room);
-            }
-            text.push(']');
-        });
-    }
 }
 
 /// An object of the given shape, or null; `None` for anything else. A derived struct alone would
 /// also take an array, for its members in order.
-pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<Option<T>> {
+fn object<'a, T: Default + Deserialize<'a>>(json: &'a str) -> Option<T> {
     if json.starts_with('[') {
         return None;
     }
-    serde_json::from_str(json).ok()
+    let object: Option<T> = serde_json::from_str(json).ok()?;
+    Some(object.unwrap_or_default())
 }
 
-/// The number of entries that a page is to have; `None` for one that it cannot have.
-fn page_limit(limit: Option<u64>) -> Option<usize> {
-    let limit = limit.unwrap_or(u64::MAX);
-    (limit > 0).then(|| usize::try_from(limit).unwrap_or(usize::MAX))
+/// The number of entries that a page is to have.
+fn page_limit(limit: Option<NonZeroU64>) -> usize {
+    let limit = limit.and_then(|limit| usize::try_from(limit.get()).ok());
+    limit.unwrap_or(usize::MAX)
+}
+
+/// Writes a value that has a form in JSON.
+fn write_json(text: &mut String, value: &impl Serialize) {
+    // Fails only for maps with keys that are no strings; there is none.
+    text.push_str(&serde_json::to_string(value).unwrap_or_default());
 }
 
 /// Answers a request with the data that is written.
-fn answer(
-    kind: Kind,
-    conn: ConnId,
-    request: &Envelope<'_>,
-    out: &mut Outbox,
-    data: impl FnOnce(&mut String),
-) {
-    out.send_to_as(conn, kind, |text| {
+fn answer(kind: Kind, request: &Message<'_>, out: &mut Outbox, data: impl FnOnce(&mut String)) {
+    out.send_to_as(request.conn, kind, |text| {
         let (id, room) = (request.id.as_ref(), request.room.as_deref());
         write_head(text, &request.event, id, room);
         text.push_str(r#","data":"#);

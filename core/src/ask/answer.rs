@@ -1,7 +1,6 @@
 //! Answers to requests, and the reasons why something that was asked for was not done.
 
-use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +132,7 @@ impl From<SendError> for AskError {
 
 /// An answer as JSON, for hosts whose namespaces are on different machines.
 pub mod wire {
-    use alloc::string::String;
+    use alloc::string::{String, ToString};
 
     use serde::{Deserialize, Serialize};
 

@@ -4,93 +4,71 @@ use alloc::{string::String, vec::Vec};
 
 use super::{
     app::App, failure::Failure, failure::Kind, hooks::Gateway, later::CompleteError,
-    later::PendingReplies, later::Request, namespace_context::NamespaceContext, outcome::Outcome,
-    outcome::Reply, outcome::Token, work::OwnedFrame, work::Resumed, work::Work,
+    later::PendingReplies, namespace_context::NamespaceContext, outcome::Outcome, outcome::Reply,
+    outcome::Token, work::OwnedFrame, work::Resumed, work::Work,
 };
 use crate::hub::{RequestError, UnknownConn};
-use crate::wire::{ConnId, Envelope, ErrorBody, Frame, RequestId, write_head};
+use crate::wire::{Address, ConnId, Envelope, ErrorBody, Frame, write_head};
 use crate::{outbox::Outbox, time::Timestamp};
 
 impl NamespaceContext<'_> {
     /// Answers a message. An answer to nobody is dropped; [`Outcome::Later`] and
     /// [`Outcome::Unclaimed`] are none.
-    pub(super) fn answer(
-        &mut self,
-        conn: ConnId,
-        event: &str,
-        id: Option<&RequestId<'_>>,
-        room: Option<&str>,
-        outcome: &Outcome,
-    ) {
+    pub(super) fn answer(&mut self, conn: ConnId, to: Address<'_>, outcome: &Outcome) {
         let reply = |namespace: &mut Self, reply: &Reply, id| {
-            let event = reply.event.as_deref().unwrap_or(event);
-            namespace.reply(conn, event, id, room, &reply.data);
+            let event = reply.event.as_deref().unwrap_or(to.event);
+            namespace.reply(conn, Address { event, id, ..to }, &reply.data);
         };
         match outcome {
-            Outcome::Reply(last) => reply(self, last, id),
+            Outcome::Reply(last) => reply(self, last, to.id),
             Outcome::Replies(replies) if !replies.is_empty() => {
                 let last = replies.len() - 1;
                 for (at, frame) in replies.iter().enumerate() {
-                    reply(self, frame, if at == last { id } else { None });
+                    reply(self, frame, to.id.filter(|_| at == last));
                 }
             }
             Outcome::Done | Outcome::Replies(_) => {
-                if id.is_some() {
-                    self.reply(conn, event, id, room, "null");
+                if to.id.is_some() {
+                    self.reply(conn, to, "null");
                 }
             }
-            Outcome::Fail(failure) => self.fail(conn, event, id, room, failure),
+            Outcome::Fail(failure) => self.fail(conn, to, failure),
             Outcome::Later(_) | Outcome::Unclaimed => {}
         }
     }
 
-    fn reply(
-        &mut self,
-        conn: ConnId,
-        event: &str,
-        id: Option<&RequestId<'_>>,
-        room: Option<&str>,
-        json: &str,
-    ) {
+    fn reply(&mut self, conn: ConnId, to: Address<'_>, json: &str) {
         if self.hub.connection(conn).is_none() {
             return;
         }
         self.out.send_to(conn, |text| {
-            write_head(text, event, id, room);
+            write_head(text, to.event, to.id, to.room);
             text.push_str(r#","data":"#);
             text.push_str(json);
             text.push('}');
         });
     }
 
-    pub(super) fn fail(
-        &mut self,
-        conn: ConnId,
-        event: &str,
-        id: Option<&RequestId<'_>>,
-        room: Option<&str>,
-        failure: &Failure,
-    ) {
+    pub(super) fn fail(&mut self, conn: ConnId, to: Address<'_>, failure: &Failure) {
         if let Kind::Internal(text) = &*failure.0 {
-            self.replies.fault(Some(conn), event, text.clone());
+            self.replies.fault(Some(conn), to.event, text.clone());
         }
         if self.hub.connection(conn).is_some() {
-            self.out.error(conn, event, id, room, failure);
+            self.out.error(conn, to, failure);
         }
     }
 
     /// Waits for an answer that comes later, unless it can reach nobody.
-    pub(super) fn wait(&mut self, conn: ConnId, token: Token, request: Request) {
+    pub(super) fn wait(&mut self, conn: ConnId, token: Token, request: Address<'_>) {
         let failure = if token.conn() != conn || self.replies.pending(token).is_some() {
             Failure::internal("the handler returned the token of another request")
-        } else if self.hub.connection(conn).is_none() || self.replies.wait(token, request.clone()) {
+        } else if self.hub.connection(conn).is_none() || self.replies.wait(token, request) {
             return;
         } else {
             let limit = PendingReplies::PENDING_MAX;
             Failure::of(&RequestError::Pending { limit })
         };
-        let Request { event, id, room } = request;
-        self.fail(conn, &event, id.as_ref(), room.as_deref(), &failure);
+        self.fail(conn, request, &failure);
     }
 
     /// Gives an answer that somebody waits for.
@@ -108,9 +86,8 @@ impl NamespaceContext<'_> {
             self.replies.cancel(conn);
             return Err(CompleteError::Ended);
         }
-        let request = self.replies.settle(token).ok_or(CompleteError::Answered)?;
-        let Request { event, id, room } = request;
-        self.answer(conn, &event, id.as_ref(), room.as_deref(), outcome);
+        let request = self.replies.take(token).ok_or(CompleteError::Answered)?;
+        self.answer(conn, request.borrow(), outcome);
         Ok(())
     }
 }
@@ -151,10 +128,9 @@ impl<G: Gateway> App<G> {
     /// The answer to be given in place of one that will never come: for a host that can lose its
     /// work together with this value, and knows the text before. `None` when nobody waits.
     pub fn lost_answer(&self, token: Token) -> Option<String> {
-        let Request { event, id, room } = self.replies.pending(token)?;
+        let request = self.replies.pending(token)?.borrow();
         let mut text = String::new();
-        let error = ErrorBody::from(&RequestError::Internal);
-        error.write(&mut text, event, id.as_ref(), room.as_deref());
+        ErrorBody::from(&RequestError::Internal).write(&mut text, request);
         Some(text)
     }
 
@@ -174,7 +150,7 @@ impl<G: Gateway> App<G> {
             && let Ok(ping) = Envelope::decode(text)
             && ping.event == "$ping"
         {
-            self.hub.verb(now, conn, &ping, out);
+            self.hub.verb(now, &ping.of(conn), out);
         } else if let Err(error) = self.replies.waiting.push(conn, frame) {
             self.hub.decline(conn, frame, error, out)?;
         }

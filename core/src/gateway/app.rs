@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     context::Context, failure::Fault, hooks::Gateway, hooks::RoomAction, later::PendingReplies,
-    later::Request, namespace_context::NamespaceContext, outcome::Outcome, outcome::Token,
-    rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade,
-    upgrade::Admission, upgrade::UpgradeRequest, work::Resumed,
+    namespace_context::NamespaceContext, outcome::Outcome, outcome::Token, rejection::ConnectError,
+    rejection::Rejection, timetable::Timetable, upgrade, upgrade::Admission,
+    upgrade::UpgradeRequest, work::Resumed,
 };
 use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError, SessionError};
-use crate::wire::{CloseCode, ConnId, DisconnectReason, Envelope, Message};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, Message};
 use crate::{
     hub::change::Change, hub::receive::Received, outbox::Mark, outbox::Outbox, time::Timestamp,
 };
@@ -250,7 +250,7 @@ impl<G: Gateway> App<G> {
                     self.answer(now, &message, outcome, out);
                 }
             }
-            Received::Verb(request) => self.verb(now, conn, &request, out),
+            Received::Verb(request) => self.verb(now, &request, out),
             Received::Raw(frame) => {
                 self.called = ("frame", Some(conn));
                 self.with_here(now, out, conn, None, |gateway, cx| gateway.frame(cx, frame));
@@ -272,13 +272,13 @@ impl<G: Gateway> App<G> {
     ) {
         let mut namespace = self.namespace(now, out);
         if let Outcome::Later(token) = outcome {
-            return namespace.wait(message.conn, token, Request::of(message));
+            return namespace.wait(message.conn, token, message.address());
         }
-        let (event, id, room) = (&message.event, message.id.as_ref(), message.room.as_deref());
-        namespace.answer(message.conn, event, id, room, &outcome);
+        namespace.answer(message.conn, message.address(), &outcome);
     }
 
-    fn verb(&mut self, now: Timestamp, conn: ConnId, request: &Envelope<'_>, out: &mut Outbox) {
+    fn verb(&mut self, now: Timestamp, request: &Message<'_>, out: &mut Outbox) {
+        let conn = request.conn;
         let room = request.room.as_deref();
         let action = match &*request.event {
             "$join" => Some(RoomAction::Join),
@@ -293,16 +293,14 @@ impl<G: Gateway> App<G> {
             });
             self.answering = false;
             if let Err(failure) = admitted {
-                let (event, id) = (&request.event, request.id.as_ref());
-                return self
-                    .namespace(now, out)
-                    .fail(conn, event, id, here, &failure);
+                let mut namespace = self.namespace(now, out);
+                return namespace.fail(conn, request.address(), &failure);
             }
             if self.hub.connection(conn).is_none() {
                 return;
             }
         }
-        self.hub.verb(now, conn, request, out);
+        self.hub.verb(now, request, out);
     }
 
     /// Does what is due: first the hub, then each schedule at most once, the earliest first.

@@ -177,9 +177,8 @@ impl<G: Gateway> App<G> {
         let Ok(request) = Envelope::decode(frame) else {
             return self.replies.fault(Some(conn), "$error", text.into());
         };
-        let (event, id) = (&request.event, request.id.as_ref());
-        let (room, failure) = (request.room.as_deref(), Failure::internal(text));
-        self.namespace(now, out)
-            .fail(conn, event, id, room, &failure);
+        let (request, failure) = (request.of(conn), Failure::internal(text));
+        let mut namespace = self.namespace(now, out);
+        namespace.fail(conn, request.address(), &failure);
     }
 }

@@ -1,13 +1,13 @@
 //! Answers that come later.
 
-use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
 
 use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
 use super::{failure::Fault, outcome::Token, read::Reads, work::Begun, work::Waiting, work::Work};
-use crate::wire::{ConnId, Message, RequestId};
+use crate::wire::{Address, ConnId, OwnedAddress};
 
 /// An answer that reached nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -25,28 +25,10 @@ pub enum CompleteError {
     NotAnAnswer,
 }
 
-/// The parts of a message that its answer needs.
-#[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) event: Box<str>,
-    pub(super) id: Option<RequestId<'static>>,
-    pub(super) room: Option<Box<str>>,
-}
-
-impl Request {
-    pub(super) fn of(message: &Message<'_>) -> Self {
-        Self {
-            event: (*message.event).into(),
-            id: message.id.clone().map(RequestId::into_owned),
-            room: message.room.as_deref().map(Into::into),
-        }
-    }
-}
-
 /// Answers that an application still owes, its work under way, and its failures.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PendingReplies {
-    pending: BTreeMap<Token, Request>,
+    pending: BTreeMap<Token, OwnedAddress>,
     next_number: u64,
     pub(super) work: Begun,
     /// Work that has not come to its end, taken by the host or not.
@@ -92,7 +74,7 @@ impl PendingReplies {
     }
 
     /// Waits for an answer; false when the connection waits for too many.
-    pub(super) fn wait(&mut self, token: Token, request: Request) -> bool {
+    pub(super) fn wait(&mut self, token: Token, request: Address<'_>) -> bool {
         let work = token.1 & Self::WORK != 0;
         let few = if work {
             self.begun.contains(&token)
@@ -103,7 +85,7 @@ impl PendingReplies {
             if token.1 & Self::SERIAL != 0 {
                 self.waiting.hold(token);
             }
-            self.pending.insert(token, request);
+            self.pending.insert(token, request.to_owned());
         }
         few
     }
@@ -113,7 +95,7 @@ impl PendingReplies {
         !(self.faults.is_empty() && self.work.is_empty() && self.cancelled.is_empty())
     }
 
-    pub(super) fn pending(&self, token: Token) -> Option<&Request> {
+    pub(super) fn pending(&self, token: Token) -> Option<&OwnedAddress> {
         self.pending.get(&token)
     }
 
@@ -121,7 +103,8 @@ impl PendingReplies {
         self.pending.is_empty() && self.begun.is_empty()
     }
 
-    pub(super) fn settle(&mut self, token: Token) -> Option<Request> {
+    /// Takes the request that an answer is for.
+    pub(super) fn take(&mut self, token: Token) -> Option<OwnedAddress> {
         self.begun.remove(&token);
         self.waiting.answered(token);
         self.pending.remove(&token)

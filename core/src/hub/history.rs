@@ -3,12 +3,12 @@
 use alloc::{borrow::Cow, vec::Vec};
 use core::ops::{Bound, RangeBounds};
 
+use super::Hub;
+use crate::outbox::{Kind, Outbox};
+use crate::policy::{HistoryPolicy, Overflow};
 use crate::room::{Except, HistoryMessage, HistoryPage, PageError, Position};
-use crate::{
-    hub::Hub, outbox::Kind, outbox::Outbox, policy::HistoryPolicy, policy::Overflow,
-    room::history::History, room::history::Reader, room::pending_read::PendingRead,
-    time::Timestamp,
-};
+use crate::room::{history::History, history::Reader, pending_read::PendingRead};
+use crate::{time::Timestamp, wire::Message};
 
 impl Hub {
     /// Where a room stands, members or not.
@@ -110,13 +110,13 @@ impl Hub {
     }
 
     /// Keeps a request until the messages of its room are there; false when too many wait.
-    pub(crate) fn park(&mut self, read: PendingRead) -> bool {
-        self.rooms.park(read)
+    pub(crate) fn add_pending_read(&mut self, request: &Message<'_>) -> bool {
+        self.rooms.add_pending_read(PendingRead::new(request))
     }
 
     /// The requests that waited for the messages of a room.
-    pub(crate) fn take_parked(&mut self, room: &str) -> Vec<PendingRead> {
-        self.rooms.take_parked(room)
+    pub(crate) fn take_pending_reads(&mut self, room: &str) -> Vec<PendingRead> {
+        self.rooms.take_pending_reads(room)
     }
 
     /// Asks the host for the messages that it has of a room, when all together are more than the

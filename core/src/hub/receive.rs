@@ -1,10 +1,8 @@
 //! Checks and decoding of an inbound message before anybody acts on it.
 
-use crate::wire::{CloseCode, ConnId, Envelope, Frame, Message, RequestId};
-use crate::{
-    hub::Hub, hub::error::RequestError, hub::error::UnknownConn, hub::rate::Verdict,
-    outbox::Outbox, room::RoomName, time::Timestamp,
-};
+use super::{Hub, error::RequestError, error::UnknownConn, rate::Verdict};
+use crate::wire::{Address, CloseCode, ConnId, Envelope, Frame, Message, envelope::Read};
+use crate::{outbox::Outbox, room::RoomName, time::Timestamp};
 
 /// An inbound message, once it passed the limits and was decoded.
 #[derive(Debug)]
@@ -12,7 +10,7 @@ pub(crate) enum Received<'f> {
     /// Nothing is left to do: the message was refused, and its sender told.
     Settled,
     /// A protocol verb, for [`Hub::verb`].
-    Verb(Envelope<'f>),
+    Verb(Message<'f>),
     /// For the application.
     Message(Message<'f>),
     /// For the application, of a namespace without envelopes.
@@ -95,48 +93,25 @@ impl Hub {
             let _ = self.close(now, conn, CloseCode::UNSUPPORTED, BINARY, out);
             return Received::Settled;
         };
-        let Envelope {
-            event,
-            id,
-            room,
-            echo,
-            data,
-        } = match Envelope::decode(text) {
-            Ok(envelope) => envelope,
+        let message = match Envelope::decode(text) {
+            Ok(envelope) => envelope.of(conn),
             Err(read) => {
-                let (event, room) = (read.event.as_deref(), read.room.as_deref());
-                self.refuse(
-                    conn,
-                    (event, read.id.as_ref(), room),
-                    read.error.into(),
-                    out,
-                );
+                let addressed = (read.event, read.id, read.room);
+                self.refuse(conn, &addressed, read.error.into(), out);
                 return Received::Settled;
             }
         };
-        if let Some(room) = &room
+        if let Some(room) = &message.room
             && let Err(error) = RoomName::check(room, self.limits().room_name_bytes)
         {
-            out.error(conn, &event, id.as_ref(), None, &error);
+            let to = message.address();
+            out.error(conn, Address { room: None, ..to }, &error);
             return Received::Settled;
         }
-        if event.starts_with('$') {
-            return Received::Verb(Envelope {
-                event,
-                id,
-                room,
-                echo,
-                data,
-            });
+        if message.event.starts_with('$') {
+            return Received::Verb(message);
         }
-        Received::Message(Message {
-            conn,
-            event,
-            id,
-            room,
-            echo,
-            data,
-        })
+        Received::Message(message)
     }
 
     /// Answers a message that the host could not process, for a reason of its own, with an error
@@ -153,15 +128,14 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
         self.conns.get(conn).ok_or(UnknownConn(conn))?;
-        let (event, id, room) = match frame {
+        let read = match frame {
             Frame::Binary(_) => (None, None, None),
             Frame::Text(text) => match Envelope::decode(text) {
                 Ok(read) => (Some(read.event), read.id, read.room),
                 Err(read) => (read.event, read.id, read.room),
             },
         };
-        let addressed = (event.as_deref(), id.as_ref(), room.as_deref());
-        self.refuse(conn, addressed, error, out);
+        self.refuse(conn, &read, error, out);
         Ok(())
     }
 
@@ -170,14 +144,19 @@ impl Hub {
     fn refuse(
         &self,
         conn: ConnId,
-        (event, id, room): (Option<&str>, Option<&RequestId<'_>>, Option<&str>),
+        (event, id, room): &Read<'_>,
         error: RequestError,
         out: &mut Outbox,
     ) {
-        let event = event.unwrap_or("$error");
         let bytes_max = self.limits().room_name_bytes;
-        let room = room.filter(|room| RoomName::check(room, bytes_max).is_ok());
-        out.error(conn, event, id, room, &error);
+        let to = Address {
+            event: event.as_deref().unwrap_or("$error"),
+            id: id.as_ref(),
+            room: room
+                .as_deref()
+                .filter(|room| RoomName::check(room, bytes_max).is_ok()),
+        };
+        out.error(conn, to, &error);
     }
 }
 

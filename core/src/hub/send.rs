@@ -32,7 +32,7 @@ impl Hub {
         let sender = self.conns.get(conn).ok_or(UnknownConn(conn))?;
         let (event, id) = (&message.event, message.id.as_ref());
         let Some(room) = message.room.as_deref() else {
-            out.error(conn, event, id, None, &RequestError::UnknownEvent);
+            out.error(conn, message.address(), &RequestError::UnknownEvent);
             return Ok(Delivery::default());
         };
         if !self.config.policies.is_empty()
@@ -256,7 +256,7 @@ impl Hub {
         let policy = self.config.policies.get(index);
         let (conn, event, id) = (message.conn, &message.event, message.id.as_ref());
         if !policy.publish {
-            out.error(conn, event, id, Some(room), &RequestError::PublishForbidden);
+            out.error(conn, message.address(), &RequestError::PublishForbidden);
             return Delivery::default();
         }
         let echo = message.echo.unwrap_or(policy.echo);

@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::ops::Range;
 
-use crate::wire::{CloseCode, ConnId, ErrorBody, RequestId};
+use crate::wire::{Address, CloseCode, ConnId, ErrorBody};
 use crate::{policy::Overflow, room::Except, time::Timestamp};
 
 /// The [`Class`](super::Class) in the buffers of an outbox.
@@ -291,13 +291,11 @@ impl Outbox {
     pub(crate) fn error<'e>(
         &mut self,
         conn: ConnId,
-        event: &str,
-        id: Option<&RequestId<'_>>,
-        room: Option<&str>,
+        to: Address<'_>,
         error: impl Into<ErrorBody<'e>>,
     ) {
         let error = error.into();
-        self.send_to(conn, |text| error.write(text, event, id, room));
+        self.send_to(conn, |text| error.write(text, to));
     }
 
     /// The place behind the commands so far.

@@ -171,8 +171,8 @@ pub(crate) struct SavedHistory {
 /// The result of looking for the messages behind a position.
 #[derive(Debug)]
 pub(crate) enum Since {
-    /// The messages from this index on were missed.
-    Missed(usize),
+    /// The messages behind it were missed.
+    Missed,
     /// It cannot be said what was missed.
     Lost,
     /// The host has to give the messages back first.
@@ -345,25 +345,12 @@ impl History {
     /// Finds the messages that a client at this position missed.
     pub(crate) fn since(&self, epoch: &str, offset: u64) -> Since {
         if *epoch != *self.epoch || offset > self.top || offset + 1 < self.first() {
-            return Since::Lost;
+            Since::Lost
+        } else if offset + 1 < self.first_here() {
+            Since::Away
+        } else {
+            Since::Missed
         }
-        match usize::try_from(offset + 1 - self.first_here().min(offset + 1)) {
-            Ok(index) if offset + 1 >= self.first_here() => Since::Missed(index),
-            _ => Since::Away,
-        }
-    }
-
-    /// The messages from an index on that a reader may have: offsets and frames.
-    pub(crate) fn read(
-        &self,
-        from: usize,
-        reader: Reader<'_>,
-    ) -> impl Iterator<Item = (u64, &str)> {
-        let first = self.first_here();
-        let messages = self.messages.iter().enumerate().skip(from);
-        messages
-            .filter(move |(_, kept)| !kept.except.covers(&reader))
-            .map(move |(at, kept)| (first + at as u64, &*kept.frame))
     }
 
     /// The frames between two offsets that a reader may have, or all of them.

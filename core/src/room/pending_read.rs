@@ -2,35 +2,38 @@
 
 use alloc::{borrow::Cow, boxed::Box};
 
-use crate::wire::{conn_id::ConnId, envelope::Envelope, head::RequestId, payload::Payload};
+use crate::wire::{Message, OwnedAddress, Payload, conn_id::ConnId};
 
 /// A request that waits for a room's messages.
 #[derive(Debug, Clone)]
 pub(crate) struct PendingRead {
     pub(crate) conn: ConnId,
-    pub(crate) room: Box<str>,
-    event: Box<str>,
-    id: Option<RequestId<'static>>,
+    address: OwnedAddress,
     data: Box<str>,
 }
 
 impl PendingRead {
-    pub(crate) fn new(conn: ConnId, room: &str, request: &Envelope<'_>) -> Self {
+    pub(crate) fn new(request: &Message<'_>) -> Self {
         Self {
-            conn,
-            room: room.into(),
-            event: request.event.as_ref().into(),
-            id: request.id.clone().map(RequestId::into_owned),
+            conn: request.conn,
+            address: request.address().to_owned(),
             data: request.data.as_str().into(),
         }
     }
 
+    /// True when it waits for this room.
+    pub(crate) fn is_for(&self, room: &str) -> bool {
+        self.address.borrow().room == Some(room)
+    }
+
     /// The request as it came.
-    pub(crate) fn request(&self) -> Envelope<'_> {
-        Envelope {
-            event: Cow::Borrowed(&*self.event),
-            id: self.id.clone(),
-            room: Some(Cow::Borrowed(&*self.room)),
+    pub(crate) fn request(&self) -> Message<'_> {
+        let address = self.address.borrow();
+        Message {
+            conn: self.conn,
+            event: Cow::Borrowed(address.event),
+            id: address.id.cloned(),
+            room: address.room.map(Cow::Borrowed),
             echo: None,
             data: Payload::from_written(&self.data).unwrap_or(Payload::NULL),
         }

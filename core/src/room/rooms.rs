@@ -235,7 +235,7 @@ impl Rooms {
     }
 
     /// Keeps a request until the messages of its room are there; false when too many wait.
-    pub(crate) fn park(&mut self, read: PendingRead) -> bool {
+    pub(crate) fn add_pending_read(&mut self, read: PendingRead) -> bool {
         let few = self.pending_reads.len() < Self::PENDING_READS_MAX;
         if few {
             self.pending_reads.push(read);
@@ -244,9 +244,9 @@ impl Rooms {
     }
 
     /// The requests that waited for the messages of a room.
-    pub(crate) fn take_parked(&mut self, room: &str) -> Vec<PendingRead> {
-        let waited = |read: &mut PendingRead| *read.room == *room;
-        self.pending_reads.extract_if(.., waited).collect()
+    pub(crate) fn take_pending_reads(&mut self, room: &str) -> Vec<PendingRead> {
+        let waited = self.pending_reads.extract_if(.., |read| read.is_for(room));
+        waited.collect()
     }
 }
 

@@ -1,15 +1,15 @@
 //! `$history`: pages of what was said, and requests that wait for the host to have it.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use serde::Deserialize;
 
 use super::{answer, object, page_limit};
-use crate::wire::{ConnId, Envelope, write_number, write_string};
-use crate::{
-    hub::Hub, hub::RequestError, outbox::Outbox, room::HistoryMessage, room::PageError,
-    room::history::Reader, room::pending_read::PendingRead, room::rooms::Rooms, time::Timestamp,
-};
+use crate::hub::{Hub, RequestError};
+use crate::room::{HistoryMessage, PageError, history::Reader, rooms::Rooms};
+use crate::wire::{ConnId, Message, write_number, write_string};
+use crate::{outbox::Outbox, time::Timestamp};
 
 /// The connections that a reader says it was before: none, one or some.
 #[derive(Debug, Default, Deserialize)]
@@ -44,7 +44,7 @@ impl TryFrom<Option<OneOrSome>> for PreviousConns {
 struct HistoryData {
     after: Option<u64>,
     before: Option<u64>,
-    limit: Option<u64>,
+    limit: Option<NonZeroU64>,
     /// The connections that it was, as in a position.
     #[serde(default)]
     conn: PreviousConns,
@@ -54,28 +54,24 @@ impl Hub {
     pub(super) fn verb_history(
         &mut self,
         now: Timestamp,
-        conn: ConnId,
-        request: &Envelope<'_>,
+        request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
         self.room_of(request)?;
-        let data: Option<HistoryData> =
-            object(request.data.as_str()).ok_or(RequestError::HistoryData)?;
-        let data = data.unwrap_or_default();
-        let limit = page_limit(data.limit).ok_or(RequestError::HistoryData)?;
-        let slot = self.member_of(conn, request)?;
+        let data: HistoryData = object(request.data.as_str()).ok_or(RequestError::HistoryData)?;
+        let slot = self.member_of(request)?;
         let history = self.table().get(slot).history();
         if history.ok_or(PageError::NoHistory)?.is_away() {
-            return self.park_read(conn, request, out);
+            return self.wait_for_history(request, out);
         }
         self.trim_told(now, slot, out);
-        let reader = Some(self.reader(conn, &data.conn));
+        let reader = Some(self.reader(request.conn, &data.conn));
         let kind = self.position_kind(slot, out);
         let history = self.table().get(slot).history();
         let history = history.ok_or(PageError::NoHistory)?;
-        let span = (data.after, data.before);
+        let (span, limit) = ((data.after, data.before), page_limit(data.limit));
         let page = self.page(history, span, data.after.is_some(), limit, reader);
-        answer(kind, conn, request, out, |text| {
+        answer(kind, request, out, |text| {
             text.push_str(r#"{"epoch":"#);
             write_string(text, &history.epoch);
             write_number(text, r#","offset":"#, history.top);
@@ -100,14 +96,13 @@ impl Hub {
     }
 
     /// Keeps a request until the host gave the messages of its room back, and asks it to.
-    pub(super) fn park_read(
+    pub(super) fn wait_for_history(
         &mut self,
-        conn: ConnId,
-        request: &Envelope<'_>,
+        request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
         let room = self.room_of(request)?;
-        if !self.park(PendingRead::new(conn, room, request)) {
+        if !self.add_pending_read(request) {
             let limit = Rooms::PENDING_READS_MAX;
             return Err(RequestError::Reads { limit });
         }
@@ -130,9 +125,9 @@ impl Hub {
         out: &mut Outbox,
     ) {
         self.take_back(now, room, messages, out);
-        for read in self.take_parked(room) {
+        for read in self.take_pending_reads(room) {
             if self.connection(read.conn).is_some() {
-                self.verb(now, read.conn, &read.request(), out);
+                self.verb(now, &read.request(), out);
             }
         }
     }

@@ -1,13 +1,15 @@
 //! `$join`: a member, and what it missed since it was one before.
 
-use alloc::borrow::Cow;
+use alloc::{borrow::Cow, vec::Vec};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{answer, history::PreviousConns, object};
-use crate::wire::{ConnId, Envelope, write_bool, write_number, write_string};
-use crate::{hub::Hub, hub::RequestError, outbox::Outbox, room::history::Since, time::Timestamp};
+use crate::hub::{Hub, RequestError};
+use crate::room::history::Since;
+use crate::wire::{ConnId, Message, write_bool, write_number, write_string};
+use crate::{outbox::Outbox, time::Timestamp};
 
 /// The `data` of `$join`.
 #[derive(Default, Deserialize)]
@@ -37,84 +39,66 @@ impl Hub {
     pub(super) fn verb_join(
         &mut self,
         now: Timestamp,
-        conn: ConnId,
-        request: &Envelope<'_>,
+        request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
-        let room = self.room_of(request)?;
+        let (conn, room) = (request.conn, self.room_of(request)?);
         let (since, meta) = join_data(request.data.as_str()).ok_or(RequestError::JoinData)?;
         if let Some(since) = &since
             && self.waits_for(room, since)
         {
-            return self.park_read(conn, request, out);
+            return self.wait_for_history(request, out);
         }
         let (slot, already) = self.enter(now, conn, room, meta, out)?;
-        let missed = since.as_ref().map(|since| {
-            // Without a history there is nothing to replay from: never partial.
-            self.missed(now, slot, conn, since, out)
-        });
+        if since.is_some() {
+            self.trim_told(now, slot, out);
+        }
+        // Without a history there is nothing to replay from: never partial.
+        let missed = since.as_ref().map(|since| self.missed(slot, conn, since));
         let position = self.position_at(slot);
         let kind = self.position_kind(slot, out);
-        answer(kind, conn, request, out, |text| {
+        answer(kind, request, out, |text| {
             text.push_str(r#"{"epoch":"#);
             write_string(text, &position.epoch);
             write_number(text, r#","offset":"#, position.offset);
             write_bool(text, r#","already":"#, already);
-            match missed {
+            match &missed {
                 None => {}
                 Some(None) => text.push_str(r#","recovered":false"#),
-                Some(Some((_, count))) => {
-                    write_number(text, r#","recovered":true,"missed":"#, count);
+                Some(Some(frames)) => {
+                    write_number(text, r#","recovered":true,"missed":"#, frames.len());
                 }
             }
             text.push('}');
         });
-        if let Some((since, (from, _))) = since.zip(missed.flatten()) {
-            self.replay(slot, conn, &since, from, out);
+        for frame in missed.flatten().unwrap_or_default() {
+            out.replay(conn, frame);
         }
         Ok(())
     }
 
-    /// Looks up what a member missed since a position: the index of the first such message, and how
-    /// many; `None` when it cannot have them.
-    fn missed(
-        &mut self,
-        now: Timestamp,
+    /// The frames that a member missed since a position; `None` when it cannot have them.
+    fn missed<'a>(
+        &'a self,
         slot: u32,
         conn: ConnId,
-        since: &SincePosition<'_>,
-        out: &mut Outbox,
-    ) -> Option<(usize, usize)> {
-        self.trim_told(now, slot, out);
+        since: &'a SincePosition<'_>,
+    ) -> Option<Vec<&'a str>> {
         let limits = self.limits();
         let history = self.table().get(slot).history()?;
-        let Since::Missed(from) = history.since(&since.epoch, since.offset) else {
+        if !matches!(history.since(&since.epoch, since.offset), Since::Missed) {
             return None;
-        };
-        let (mut count, mut bytes) = (0, 0);
-        for (_, frame) in history.read(from, self.reader(conn, &since.conn)) {
-            (count, bytes) = (count + 1, bytes + frame.len());
-            if count > limits.recovery_messages || bytes > limits.recovery_bytes {
+        }
+        let reader = Some(self.reader(conn, &since.conn));
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        for frame in history.read_between(Some(since.offset), None, reader) {
+            frames.push(frame);
+            bytes += frame.len();
+            if frames.len() > limits.recovery_messages || bytes > limits.recovery_bytes {
                 return None;
             }
         }
-        Some((from, count))
-    }
-
-    /// Sends a member what it missed.
-    fn replay(
-        &self,
-        slot: u32,
-        conn: ConnId,
-        since: &SincePosition<'_>,
-        from: usize,
-        out: &mut Outbox,
-    ) {
-        if let Some(history) = self.table().get(slot).history() {
-            for (_, frame) in history.read(from, self.reader(conn, &since.conn)) {
-                out.replay(conn, frame);
-            }
-        }
+        Some(frames)
     }
 
     /// True when a join at this position has to wait for the host.
@@ -127,10 +111,7 @@ impl Hub {
 
 /// The `data` of `$join`, checked to the bottom.
 fn join_data(json: &str) -> Option<(Option<SincePosition<'_>>, Option<&str>)> {
-    let data: JoinData<'_> = object(json)?.unwrap_or_default();
-    let since = match data.since {
-        Some(since) => object(since.get())?,
-        None => None,
-    };
+    let data: JoinData<'_> = object(json)?;
+    let since = data.since.map_or(Some(None), |since| object(since.get()))?;
     Some((since, data.meta.map(RawValue::get)))
 }

@@ -1,45 +1,38 @@
 //! `$members`: pages of those who are in a room.
 
 use alloc::string::String;
+use core::num::NonZeroU64;
 
 use serde::Deserialize;
 
-use super::{answer, object, page_limit};
-use crate::{
-    hub::Hub, hub::RequestError, outbox::Kind, outbox::Outbox, room::presence::Who, wire::ConnId,
-    wire::Envelope,
-};
+use super::{answer, object, page_limit, write_json};
+use crate::hub::{Hub, RequestError};
+use crate::outbox::{Kind, Outbox};
+use crate::{room::presence::Who, wire::Message};
 
 /// The `data` of `$members`.
 #[derive(Default, Deserialize)]
 #[serde(expecting = "an object")]
 struct MembersData {
     after: Option<String>,
-    limit: Option<u64>,
+    limit: Option<NonZeroU64>,
 }
 
 impl Hub {
     pub(super) fn verb_members(
         &self,
-        conn: ConnId,
-        request: &Envelope<'_>,
+        request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
         let room = self.room_of(request)?;
-        let data: Option<MembersData> =
-            object(request.data.as_str()).ok_or(RequestError::MembersData)?;
-        let MembersData { after, limit } = data.unwrap_or_default();
-        let limit = page_limit(limit).ok_or(RequestError::MembersData)?;
-        let after = after.as_deref();
+        let data: MembersData = object(request.data.as_str()).ok_or(RequestError::MembersData)?;
+        let after = data.after.as_deref();
         if after.is_some_and(|cursor| Who::parse(cursor).is_none()) {
             return Err(RequestError::MembersData);
         }
-        self.member_of(conn, request)?;
-        let page = self.presence(room, after, limit)?;
-        answer(Kind::CONTROL, conn, request, out, |text| {
-            // Fails only for maps with keys that are no strings; there is none.
-            text.push_str(&serde_json::to_string(&page).unwrap_or_default());
-        });
+        self.member_of(request)?;
+        let page = self.presence(room, after, page_limit(data.limit))?;
+        answer(Kind::CONTROL, request, out, |text| write_json(text, &page));
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    conn_id::ConnId, error::EncodeError, error::EnvelopeError, head::EVENT_BYTES_MAX,
-    head::RequestId, payload::Payload,
+    conn_id::ConnId, error::EncodeError, error::EnvelopeError, head::Address,
+    head::EVENT_BYTES_MAX, head::RequestId, payload::Payload,
 };
 
 /// Checks that the application may send something under this name.
@@ -68,19 +68,16 @@ pub(crate) struct Malformed<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The members as they are on the wire. Unknown ones are ignored, a repeated one is an error.
+/// The members as they are on the wire: strings, an id, a flag and the payload. Unknown ones are
+/// ignored, a repeated one is an error.
 #[derive(Deserialize)]
 #[serde(expecting = "a JSON object")]
-struct Wire<'a> {
-    #[serde(borrow)]
-    event: Option<Text<'a>>,
-    #[serde(borrow)]
-    id: Option<RequestId<'a>>,
-    #[serde(borrow)]
-    room: Option<Text<'a>>,
-    echo: Option<bool>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+struct Members<S, I, B, D> {
+    event: Option<S>,
+    id: Option<I>,
+    room: Option<S>,
+    echo: Option<B>,
+    data: Option<D>,
     /// Members that only the server sends: ignored, but an error when repeated.
     #[serde(rename = "from")]
     _from: Option<IgnoredAny>,
@@ -90,37 +87,49 @@ struct Wire<'a> {
     _error: Option<IgnoredAny>,
 }
 
+type Typed<'a> = Members<Text<'a>, RequestId<'a>, bool, &'a RawValue>;
+
 /// The same members without their types, to find out which of them is wrong.
-#[derive(Deserialize)]
-struct Loose<'a> {
-    #[serde(borrow)]
-    event: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    room: Option<&'a RawValue>,
-    /// Read like the others, so that a repetition is found.
-    #[serde(borrow, rename = "echo")]
-    _echo: Option<&'a RawValue>,
-    #[serde(borrow, rename = "data")]
-    _data: Option<&'a RawValue>,
-    /// Members that only the server sends: ignored, but an error when repeated.
-    #[serde(rename = "from")]
-    _from: Option<IgnoredAny>,
-    #[serde(rename = "offset")]
-    _offset: Option<IgnoredAny>,
-    #[serde(rename = "error")]
-    _error: Option<IgnoredAny>,
+type Untyped<'a> = Members<&'a RawValue, &'a RawValue, &'a RawValue, &'a RawValue>;
+
+/// The members of a request that address its answer, as far as they could be read.
+pub(crate) type Read<'a> = (
+    Option<Cow<'a, str>>,
+    Option<RequestId<'a>>,
+    Option<Cow<'a, str>>,
+);
+
+impl<'a> Message<'a> {
+    /// The members that address the answer.
+    pub(crate) fn address(&self) -> Address<'_> {
+        Address {
+            event: &self.event,
+            id: self.id.as_ref(),
+            room: self.room.as_deref(),
+        }
+    }
 }
 
 impl<'a> Envelope<'a> {
+    /// The same as the message of a connection.
+    pub(crate) fn of(self, conn: ConnId) -> Message<'a> {
+        Message {
+            conn,
+            event: self.event,
+            id: self.id,
+            room: self.room,
+            echo: self.echo,
+            data: self.data,
+        }
+    }
+
     /// Decodes one text message. Allocates only for strings with escapes.
     pub(crate) fn decode(text: &'a str) -> Result<Self, Malformed<'a>> {
         // A derived struct would take an array for its members in order; an envelope is an object.
         if !text.trim_ascii_start().starts_with('{') {
             return Err(malformed(text));
         }
-        let wire: Wire<'a> = serde_json::from_str(text).map_err(|_| malformed(text))?;
+        let wire: Typed<'a> = serde_json::from_str(text).map_err(|_| malformed(text))?;
         let refuse = |error, event, id, room: Option<Text<'a>>| {
             Err(Malformed {
                 error,
@@ -151,7 +160,7 @@ impl<'a> Envelope<'a> {
 fn malformed(text: &str) -> Malformed<'_> {
     let Some(loose) = Some(text)
         .filter(|text| text.trim_ascii_start().starts_with('{'))
-        .and_then(|text| serde_json::from_str::<Loose<'_>>(text).ok())
+        .and_then(|text| serde_json::from_str::<Untyped<'_>>(text).ok())
     else {
         return Malformed {
             error: EnvelopeError::Object,

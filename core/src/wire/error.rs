@@ -6,8 +6,8 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    wire::head::EVENT_BYTES_MAX, wire::head::ID_BYTES_MAX, wire::head::PATH_BYTES_MAX,
-    wire::head::RequestId, wire::head::write_head, wire::head::write_string,
+    wire::head::Address, wire::head::EVENT_BYTES_MAX, wire::head::ID_BYTES_MAX,
+    wire::head::PATH_BYTES_MAX, wire::head::write_head, wire::head::write_string,
     wire::payload::Payload, wire::payload::PayloadError, wire::room_name::RoomNameError,
 };
 
@@ -224,19 +224,18 @@ impl<'a> ErrorBody<'a> {
     /// The text of a frame that answers no request in particular.
     pub fn frame(&self) -> String {
         let mut text = String::new();
-        self.write(&mut text, "$error", None, None);
+        let to = Address {
+            event: "$error",
+            id: None,
+            room: None,
+        };
+        self.write(&mut text, to);
         text
     }
 
     /// Appends the error frame that answers a request. Every error frame is written here.
-    pub(crate) fn write(
-        &self,
-        text: &mut String,
-        event: &str,
-        id: Option<&RequestId<'_>>,
-        room: Option<&str>,
-    ) {
-        write_head(text, event, id, room);
+    pub(crate) fn write(&self, text: &mut String, to: Address<'_>) {
+        write_head(text, to.event, to.id, to.room);
         text.push_str(r#","error":{"code":"#);
         write_string(text, self.code);
         text.push_str(r#","message":"#);

@@ -1,6 +1,6 @@
 //! The members that address a frame, and the writers of JSON text.
 
-use alloc::{borrow::Cow, string::String};
+use alloc::{borrow::Cow, boxed::Box, string::String};
 use core::fmt;
 
 use serde::{Deserialize, Deserializer, de};
@@ -84,6 +84,42 @@ impl<'de: 'a, 'a> Deserialize<'de> for RequestId<'a> {
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// The members that address the answer to a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address<'a> {
+    pub(crate) event: &'a str,
+    pub(crate) id: Option<&'a RequestId<'a>>,
+    pub(crate) room: Option<&'a str>,
+}
+
+/// An [`Address`] that is kept until the answer is there.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnedAddress {
+    event: Box<str>,
+    id: Option<RequestId<'static>>,
+    room: Option<Box<str>>,
+}
+
+impl Address<'_> {
+    pub(crate) fn to_owned(self) -> OwnedAddress {
+        OwnedAddress {
+            event: self.event.into(),
+            id: self.id.cloned().map(RequestId::into_owned),
+            room: self.room.map(Into::into),
+        }
+    }
+}
+
+impl OwnedAddress {
+    pub(crate) fn borrow(&self) -> Address<'_> {
+        Address {
+            event: &self.event,
+            id: self.id.as_ref(),
+            room: self.room.as_deref(),
+        }
     }
 }
 

@@ -25,5 +25,5 @@ pub use self::{
 pub(crate) use self::{
     conn_id::ConnId,
     envelope::{Envelope, check_event},
-    head::{write_bool, write_from, write_head, write_number, write_string},
+    head::{Address, OwnedAddress, write_bool, write_from, write_head, write_number, write_string},
 };
