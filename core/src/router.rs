@@ -14,7 +14,7 @@ use core::{fmt, panic::Location, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::{
-    functions::{Event, Functions},
+    functions::{Event, Functions, Lens},
     path::Pattern,
     persist::{Persist, Whole},
 };
@@ -112,7 +112,7 @@ macro_rules! hooks {
         $($(#[$doc])*
         #[must_use]
         pub fn $add(mut self, hook: impl $kind($($arg),*) $(-> $result)? + 'static) -> Self {
-            self.functions.$list.push(Box::new(hook));
+            self.functions.hooks.$list.push(Box::new(hook));
             self.of_one_kind()
         })*
     };
@@ -242,7 +242,7 @@ impl<S> Router<S> {
         mut self,
         hook: impl Fn(&UpgradeRequest<'_>, &S) -> Result<Admission, Rejection> + 'static,
     ) -> Self {
-        let hooks = &mut self.functions.upgrade;
+        let hooks = &mut self.functions.hooks.upgrade;
         assert!(hooks.is_empty(), "there is a hook for upgrades already");
         hooks.push(Box::new(hook));
         self
@@ -342,11 +342,14 @@ impl<S> Router<S> {
     where
         S: 'static,
     {
-        let first = self
-            .functions
-            .within(|(first, _)| first, |(first, _)| first);
-        let second = other.functions;
-        let second = second.within(|(_, second)| second, |(_, second)| second);
+        let first = self.functions.within(&Lens {
+            part: |(first, _)| first,
+            part_mut: |(first, _)| first,
+        });
+        let second = other.functions.within(&Lens {
+            part: |(_, second)| second,
+            part_mut: |(_, second)| second,
+        });
         let merged = Router {
             state: (self.state, other.state),
             changed: self.changed || other.changed,
@@ -368,7 +371,7 @@ impl<S> Router<S> {
         let enveloped = !functions.events.is_empty()
             || functions.fallback.is_some()
             || !functions.guards.is_empty()
-            || !functions.room_guards.is_empty();
+            || !functions.hooks.room_guards.is_empty();
         assert!(
             functions.frame.is_none() || !enveloped,
             "with `on_frame` there are no events and no protocol verbs to handle or guard: give it a \

@@ -69,35 +69,24 @@ pub enum AskError {
     },
     /// The message cannot be encoded.
     #[error(transparent)]
-    Encode(
-        #[from]
-        #[serde(with = "EncodeError")]
-        EncodeError,
-    ),
+    #[serde(with = "EncodeError")]
+    Encode(#[from] EncodeError),
     /// The idempotency key is not valid, or was used for another message.
     #[error(transparent)]
-    Key(#[serde(with = "SendError")] SendError),
+    #[serde(with = "SendError")]
+    Key(SendError),
     /// The connection cannot join.
     #[error(transparent)]
-    Join(
-        #[from]
-        #[serde(with = "JoinError")]
-        JoinError,
-    ),
+    #[serde(with = "JoinError")]
+    Join(#[from] JoinError),
     /// No such connection.
     #[error(transparent)]
-    UnknownConn(
-        #[from]
-        #[serde(with = "UnknownConn")]
-        UnknownConn,
-    ),
+    #[serde(with = "UnknownConn")]
+    UnknownConn(#[from] UnknownConn),
     /// There is no such page.
     #[error(transparent)]
-    Page(
-        #[from]
-        #[serde(with = "PageError")]
-        PageError,
-    ),
+    #[serde(with = "PageError")]
+    Page(#[from] PageError),
     /// The namespace could not save its state, or cannot be reached: nothing was done, or the
     /// outcome is unknown.
     #[error("the namespace is not available: {0}")]
@@ -136,14 +125,15 @@ pub mod wire {
 
     use serde::{Deserialize, Serialize};
 
-    use super::{Answer, AskError};
+    use crate::ask::answer::{Answer, AskError};
 
     /// A result on its way. Errors have no form of their own: a handler that returned one would be
     /// taken for one that returns a value.
     #[derive(Serialize, Deserialize)]
     enum Outcome {
         Ok(Answer),
-        Err(#[serde(with = "AskError")] AskError),
+        #[serde(with = "AskError")]
+        Err(AskError),
     }
 
     /// Writes an answer, or why there is none.

@@ -140,25 +140,16 @@ pub enum Refused {
 pub enum JoinError {
     /// No such connection.
     #[error(transparent)]
-    UnknownConn(
-        #[from]
-        #[serde(with = "UnknownConn")]
-        UnknownConn,
-    ),
+    #[serde(with = "UnknownConn")]
+    UnknownConn(#[from] UnknownConn),
     /// Not a room name.
     #[error(transparent)]
-    Room(
-        #[from]
-        #[serde(with = "RoomNameError")]
-        RoomNameError,
-    ),
+    #[serde(with = "RoomNameError")]
+    Room(#[from] RoomNameError),
     /// The `meta` for presence has no form in JSON.
     #[error(transparent)]
-    Encode(
-        #[from]
-        #[serde(with = "EncodeError")]
-        EncodeError,
-    ),
+    #[serde(with = "EncodeError")]
+    Encode(#[from] EncodeError),
     /// The connection is in as many rooms as it may be.
     #[error("room limit of {limit} reached: leave a room first")]
     RoomLimit {
@@ -212,11 +203,8 @@ pub enum JoinError {
 pub enum SendError {
     /// The message cannot be encoded.
     #[error(transparent)]
-    Encode(
-        #[from]
-        #[serde(with = "EncodeError")]
-        EncodeError,
-    ),
+    #[serde(with = "EncodeError")]
+    Encode(#[from] EncodeError),
     /// The idempotency key was used for another message.
     #[error("the idempotency key was used with another message: choose a new key")]
     KeyReused,

@@ -13,28 +13,28 @@ use crate::wire::{DisconnectReason, Frame, Message};
 /// Runs the hooks of one kind on the state.
 macro_rules! run {
     ($self:ident.$hooks:ident, |$hook:ident, $state:ident| $call:expr) => {
-        $self.changed |= !$self.functions.$hooks.is_empty();
+        $self.changed |= !$self.functions.hooks.$hooks.is_empty();
         let $state = &mut $self.state;
         $self
             .progress
-            .run(&mut $self.functions.$hooks, |$hook| $call);
+            .run(&mut $self.functions.hooks.$hooks, |$hook| $call);
     };
 }
 
 impl<S> Gateway for Router<S> {
     fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
         let functions = &self.functions;
-        let mut guards = functions.upgrade_guards.iter();
+        let mut guards = functions.hooks.upgrade_guards.iter();
         guards.try_for_each(|guard| guard(request, &self.state))?;
-        let mut hooks = functions.upgrade.iter();
+        let mut hooks = functions.hooks.upgrade.iter();
         hooks.try_fold(Admission::new(), |said, hook| {
             both(said, hook(request, &self.state)?)
         })
     }
 
     fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
-        self.changed |= !self.functions.connect.is_empty();
-        let mut hooks = self.functions.connect.iter_mut();
+        self.changed |= !self.functions.hooks.connect.is_empty();
+        let mut hooks = self.functions.hooks.connect.iter_mut();
         hooks.try_for_each(|hook| hook(cx, &mut self.state))
     }
 
@@ -44,7 +44,7 @@ impl<S> Gateway for Router<S> {
         action: RoomAction,
         room: &str,
     ) -> Result<(), Failure> {
-        let mut guards = self.functions.room_guards.iter();
+        let mut guards = self.functions.hooks.room_guards.iter();
         guards.try_for_each(|guard| guard(cx, &self.state, action, room))
     }
 
@@ -114,7 +114,7 @@ impl<S> Gateway for Router<S> {
     }
 
     fn wants_presence(&self) -> bool {
-        !(self.functions.present.is_empty() && self.functions.absent.is_empty())
+        !(self.functions.hooks.present.is_empty() && self.functions.hooks.absent.is_empty())
     }
 
     fn schedules(&self) -> Vec<Duration> {

@@ -14,20 +14,69 @@ use crate::{
     wire::{DisconnectReason, Frame, Message},
 };
 
-pub(super) type MessageGuard<S> =
-    Box<dyn Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure>>;
-pub(super) type RoomGuard<S> =
-    Box<dyn Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>>;
-pub(super) type UpgradeGuard<S> = Box<dyn Fn(&UpgradeRequest<'_>, &S) -> Result<(), Rejection>>;
-pub(super) type UpgradeHook<S> =
-    Box<dyn Fn(&UpgradeRequest<'_>, &S) -> Result<Admission, Rejection>>;
-pub(super) type ConnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>>;
-pub(super) type DisconnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, DisconnectReason)>;
-pub(super) type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
-pub(super) type RoomHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &str)>;
-pub(super) type UserHook<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str)>;
-pub(super) type NamespaceHook<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S)>;
+type MessageGuard<S> = Box<dyn Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure>>;
+type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
+type Schedule<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S)>;
 type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Outcome>;
+
+/// The way from a whole state to a part of it.
+pub(super) struct Lens<S, U> {
+    pub(super) part: fn(&U) -> &S,
+    pub(super) part_mut: fn(&mut U) -> &mut S,
+}
+
+/// Guards and hooks, a list for each kind: its functions, and which part of a [`Lens`] gives them
+/// their state.
+macro_rules! lists {
+    ($($list:ident: $kind:ident(
+        $first:ident: $first_type:ty, [$state:ty] $part:ident $(, $arg:ident: $type:ty)*
+    ) $(-> $result:ty)?;)*) => {
+        /// Guards and hooks around a state of type `S`.
+        pub(super) struct Hooks<S> {
+            $(pub(super) $list: Vec<Box<dyn $kind($first_type, $state $(, $type)*) $(-> $result)?>>,)*
+        }
+
+        impl<S> Hooks<S> {
+            const fn new() -> Self {
+                Self { $($list: Vec::new(),)* }
+            }
+
+            /// Adds those of another router behind these.
+            fn extend(&mut self, other: Self) {
+                $(self.$list.extend(other.$list);)*
+            }
+
+            /// The same around a state that has this one as a part.
+            #[allow(unused_mut)] // some are `Fn`
+            fn within<U: 'static>(self, lens: &Lens<S, U>) -> Hooks<U>
+            where
+                S: 'static,
+            {
+                let mut hooks = Hooks::<U>::new();
+                $(let part = lens.$part;
+                for mut hook in self.$list {
+                    hooks.$list.push(Box::new(move |$first, whole $(, $arg)*| {
+                        hook($first, part(whole) $(, $arg)*)
+                    }));
+                })*
+                hooks
+            }
+        }
+    };
+}
+
+lists! {
+    room_guards: Fn(cx: &Context<'_>, [&S] part, action: RoomAction, room: &str) -> Result<(), Failure>;
+    upgrade_guards: Fn(request: &UpgradeRequest<'_>, [&S] part) -> Result<(), Rejection>;
+    upgrade: Fn(request: &UpgradeRequest<'_>, [&S] part) -> Result<Admission, Rejection>;
+    connect: FnMut(cx: &mut Context<'_>, [&mut S] part_mut) -> Result<(), Rejection>;
+    disconnect: FnMut(cx: &mut Context<'_>, [&mut S] part_mut, reason: DisconnectReason);
+    joined: FnMut(cx: &mut Context<'_>, [&mut S] part_mut, room: &str);
+    left: FnMut(cx: &mut Context<'_>, [&mut S] part_mut, room: &str);
+    present: FnMut(cx: &mut NamespaceContext<'_>, [&mut S] part_mut, room: &str, user: &str);
+    absent: FnMut(cx: &mut NamespaceContext<'_>, [&mut S] part_mut, room: &str, user: &str);
+    drain: FnMut(cx: &mut NamespaceContext<'_>, [&mut S] part_mut);
+}
 
 /// Functions around a state of type `S`.
 pub(super) struct Functions<S> {
@@ -36,18 +85,8 @@ pub(super) struct Functions<S> {
     pub(super) events: BTreeMap<Box<str>, Event<S>>,
     pub(super) fallback: Option<Route<S>>,
     pub(super) guards: Vec<Guard<S>>,
-    pub(super) room_guards: Vec<RoomGuard<S>>,
-    pub(super) upgrade_guards: Vec<UpgradeGuard<S>>,
-    /// At the most one of each router.
-    pub(super) upgrade: Vec<UpgradeHook<S>>,
-    pub(super) connect: Vec<ConnectHook<S>>,
-    pub(super) disconnect: Vec<DisconnectHook<S>>,
-    pub(super) joined: Vec<RoomHook<S>>,
-    pub(super) left: Vec<RoomHook<S>>,
-    pub(super) present: Vec<UserHook<S>>,
-    pub(super) absent: Vec<UserHook<S>>,
-    pub(super) schedules: Vec<(Duration, NamespaceHook<S>)>,
-    pub(super) drain: Vec<NamespaceHook<S>>,
+    pub(super) hooks: Hooks<S>,
+    pub(super) schedules: Vec<(Duration, Schedule<S>)>,
     pub(super) frame: Option<(FrameHandler<S>, Place)>,
 }
 
@@ -132,17 +171,8 @@ impl<S> Functions<S> {
             events: BTreeMap::new(),
             fallback: None,
             guards: Vec::new(),
-            room_guards: Vec::new(),
-            upgrade_guards: Vec::new(),
-            upgrade: Vec::new(),
-            connect: Vec::new(),
-            disconnect: Vec::new(),
-            joined: Vec::new(),
-            left: Vec::new(),
-            present: Vec::new(),
-            absent: Vec::new(),
+            hooks: Hooks::new(),
             schedules: Vec::new(),
-            drain: Vec::new(),
             frame: None,
         }
     }
@@ -215,35 +245,20 @@ impl<S> Functions<S> {
         }
         self.guards
             .extend(other.guards.into_iter().map(moved_guard));
-        self.room_guards.extend(other.room_guards);
-        self.upgrade_guards.extend(other.upgrade_guards);
-        self.upgrade.extend(other.upgrade);
-        self.connect.extend(other.connect);
-        self.disconnect.extend(other.disconnect);
-        self.joined.extend(other.joined);
-        self.left.extend(other.left);
-        self.present.extend(other.present);
-        self.absent.extend(other.absent);
+        self.hooks.extend(other.hooks);
         self.schedules.extend(other.schedules);
-        self.drain.extend(other.drain);
         self.router = moved + other.router + 1;
         self
     }
 
     /// The same around a state that has this one as a part.
-    pub(super) fn within<U: 'static>(
-        self,
-        part: fn(&U) -> &S,
-        part_mut: fn(&mut U) -> &mut S,
-    ) -> Functions<U>
+    pub(super) fn within<U: 'static>(self, lens: &Lens<S, U>) -> Functions<U>
     where
         S: 'static,
     {
-        let guard = |Guard { call, routers }| Guard {
-            call: {
-                let call: MessageGuard<S> = call;
-                Box::new(move |cx, whole: &U, message| call(cx, part(whole), message))
-            },
+        let Lens { part, part_mut } = *lens;
+        let guard = |Guard { call, routers }: Guard<S>| Guard {
+            call: Box::new(move |cx, whole: &U, message| call(cx, part(whole), message)),
             routers,
         };
         let route = |mut route: Route<S>| Route {
@@ -259,34 +274,11 @@ impl<S> Functions<S> {
                 .collect(),
             plain: event.plain.map(route),
         };
-        let room_guard = |guard: RoomGuard<S>| -> RoomGuard<U> {
-            Box::new(move |cx, whole, action, room| guard(cx, part(whole), action, room))
-        };
-        let upgrade_guard = |guard: UpgradeGuard<S>| -> UpgradeGuard<U> {
-            Box::new(move |request, whole| guard(request, part(whole)))
-        };
-        let upgrade = |hook: UpgradeHook<S>| -> UpgradeHook<U> {
-            Box::new(move |request, whole| hook(request, part(whole)))
-        };
-        let connect = |mut hook: ConnectHook<S>| -> ConnectHook<U> {
-            Box::new(move |cx, whole| hook(cx, part_mut(whole)))
-        };
-        let disconnect = |mut hook: DisconnectHook<S>| -> DisconnectHook<U> {
-            Box::new(move |cx, whole, reason| hook(cx, part_mut(whole), reason))
+        let schedule = |mut hook: Schedule<S>| -> Schedule<U> {
+            Box::new(move |namespace, whole| hook(namespace, part_mut(whole)))
         };
         let frame = |mut handler: FrameHandler<S>| -> FrameHandler<U> {
             Box::new(move |cx, whole, frame| handler(cx, part_mut(whole), frame))
-        };
-        let of_room = |mut hook: RoomHook<S>| -> RoomHook<U> {
-            Box::new(move |cx, whole, room| hook(cx, part_mut(whole), room))
-        };
-        let of_user = |mut hook: UserHook<S>| -> UserHook<U> {
-            Box::new(move |namespace, whole, room, user| {
-                hook(namespace, part_mut(whole), room, user);
-            })
-        };
-        let of_namespace = |mut hook: NamespaceHook<S>| -> NamespaceHook<U> {
-            Box::new(move |namespace, whole| hook(namespace, part_mut(whole)))
         };
         Functions {
             router: self.router,
@@ -295,19 +287,10 @@ impl<S> Functions<S> {
                 .collect(),
             fallback: self.fallback.map(route),
             guards: self.guards.into_iter().map(guard).collect(),
-            room_guards: self.room_guards.into_iter().map(room_guard).collect(),
-            upgrade_guards: self.upgrade_guards.into_iter().map(upgrade_guard).collect(),
-            upgrade: self.upgrade.into_iter().map(upgrade).collect(),
-            connect: self.connect.into_iter().map(connect).collect(),
-            disconnect: self.disconnect.into_iter().map(disconnect).collect(),
-            joined: self.joined.into_iter().map(of_room).collect(),
-            left: self.left.into_iter().map(of_room).collect(),
-            present: self.present.into_iter().map(of_user).collect(),
-            absent: self.absent.into_iter().map(of_user).collect(),
+            hooks: self.hooks.within(lens),
             schedules: (self.schedules.into_iter())
-                .map(|(period, hook)| (period, of_namespace(hook)))
+                .map(|(period, hook)| (period, schedule(hook)))
                 .collect(),
-            drain: self.drain.into_iter().map(of_namespace).collect(),
             frame: self.frame.map(|(handler, added)| (frame(handler), added)),
         }
     }

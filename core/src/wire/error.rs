@@ -11,119 +11,82 @@ use crate::{
     wire::payload::Payload, wire::payload::PayloadError, wire::room_name::RoomNameError,
 };
 
-/// The `code` of an error, in an error frame or in a problem over HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorCode {
-    /// Not an envelope.
-    BadEnvelope,
-    /// An envelope, but its `data` does not fit.
-    BadPayload,
-    /// No room name, or not a valid one.
-    BadRoom,
-    /// No handler for this event.
-    UnknownEvent,
-    /// No such `$verb`.
-    UnknownVerb,
-    /// Credentials missing or bad.
-    Unauthorized,
-    /// Not allowed.
-    Forbidden,
-    /// Credentials expired.
-    Expired,
-    /// In as many rooms as one connection may be.
-    RoomLimit,
-    /// The room is full.
-    MemberLimit,
-    /// Over a size limit.
-    TooLarge,
-    /// Too fast.
-    RateLimited,
-    /// The server is full.
-    Overloaded,
-    /// Something behind the server is down.
-    Unavailable,
-    /// An error of the server.
-    Internal,
-    /// HTTP only: the path, a parameter, a header or the body is malformed.
-    BadRequest,
-    /// HTTP only: no such path, namespace, room or connection.
-    NotFound,
-    /// HTTP only: the header `Allow` names the methods of the path.
-    MethodNotAllowed,
-    /// HTTP only: the body did not arrive in time.
-    Timeout,
-    /// HTTP only: the body is encoded in a way that the API does not read.
-    UnsupportedMediaType,
-    /// HTTP only: the idempotency key was used for another message.
-    KeyReused,
-    /// HTTP only: a WebSocket, and no upgrade to one.
-    UpgradeRequired,
+/// Error codes, each with its name on the wire and the HTTP status of a problem with it.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident = $name:literal, $status:literal;)*) => {
+        /// The `code` of an error, in an error frame or in a problem over HTTP.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $($(#[$doc])* $code,)*
+        }
+
+        impl ErrorCode {
+            /// All codes.
+            pub const ALL: [Self; [$($status),*].len()] = [$(Self::$code),*];
+
+            /// The code on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => $name,)*
+                }
+            }
+
+            /// The HTTP status of a problem with this code.
+            pub const fn status(self) -> u16 {
+                match self {
+                    $(Self::$code => $status,)*
+                }
+            }
+        }
+    };
 }
 
-impl ErrorCode {
-    /// All codes.
-    pub const ALL: [Self; 22] = [
-        Self::BadEnvelope,
-        Self::BadPayload,
-        Self::BadRoom,
-        Self::UnknownEvent,
-        Self::UnknownVerb,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::Expired,
-        Self::RoomLimit,
-        Self::MemberLimit,
-        Self::TooLarge,
-        Self::RateLimited,
-        Self::Overloaded,
-        Self::Unavailable,
-        Self::Internal,
-        Self::BadRequest,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::Timeout,
-        Self::UnsupportedMediaType,
-        Self::KeyReused,
-        Self::UpgradeRequired,
-    ];
-
-    /// The code on the wire.
-    pub const fn as_str(self) -> &'static str {
-        self.row().0
-    }
-
-    /// The HTTP status of a problem with this code.
-    pub const fn status(self) -> u16 {
-        self.row().1
-    }
-
-    const fn row(self) -> (&'static str, u16) {
-        match self {
-            Self::BadEnvelope => ("bad_envelope", 400),
-            Self::BadPayload => ("bad_payload", 400),
-            Self::BadRoom => ("bad_room", 400),
-            Self::UnknownEvent => ("unknown_event", 400),
-            Self::UnknownVerb => ("unknown_verb", 400),
-            Self::Unauthorized => ("unauthorized", 401),
-            Self::Forbidden => ("forbidden", 403),
-            Self::Expired => ("expired", 401),
-            Self::RoomLimit => ("room_limit", 409),
-            Self::MemberLimit => ("member_limit", 409),
-            Self::TooLarge => ("too_large", 413),
-            Self::RateLimited => ("rate_limited", 429),
-            Self::Overloaded => ("overloaded", 503),
-            Self::Unavailable => ("unavailable", 503),
-            Self::Internal => ("internal", 500),
-            Self::BadRequest => ("bad_request", 400),
-            Self::NotFound => ("not_found", 404),
-            Self::MethodNotAllowed => ("method_not_allowed", 405),
-            Self::Timeout => ("timeout", 408),
-            Self::UnsupportedMediaType => ("unsupported_media_type", 415),
-            Self::KeyReused => ("key_reused", 422),
-            Self::UpgradeRequired => ("upgrade_required", 426),
-        }
-    }
+codes! {
+    /// Not an envelope.
+    BadEnvelope = "bad_envelope", 400;
+    /// An envelope, but its `data` does not fit.
+    BadPayload = "bad_payload", 400;
+    /// No room name, or not a valid one.
+    BadRoom = "bad_room", 400;
+    /// No handler for this event.
+    UnknownEvent = "unknown_event", 400;
+    /// No such `$verb`.
+    UnknownVerb = "unknown_verb", 400;
+    /// Credentials missing or bad.
+    Unauthorized = "unauthorized", 401;
+    /// Not allowed.
+    Forbidden = "forbidden", 403;
+    /// Credentials expired.
+    Expired = "expired", 401;
+    /// In as many rooms as one connection may be.
+    RoomLimit = "room_limit", 409;
+    /// The room is full.
+    MemberLimit = "member_limit", 409;
+    /// Over a size limit.
+    TooLarge = "too_large", 413;
+    /// Too fast.
+    RateLimited = "rate_limited", 429;
+    /// The server is full.
+    Overloaded = "overloaded", 503;
+    /// Something behind the server is down.
+    Unavailable = "unavailable", 503;
+    /// An error of the server.
+    Internal = "internal", 500;
+    /// HTTP only: the path, a parameter, a header or the body is malformed.
+    BadRequest = "bad_request", 400;
+    /// HTTP only: no such path, namespace, room or connection.
+    NotFound = "not_found", 404;
+    /// HTTP only: the header `Allow` names the methods of the path.
+    MethodNotAllowed = "method_not_allowed", 405;
+    /// HTTP only: the body did not arrive in time.
+    Timeout = "timeout", 408;
+    /// HTTP only: the body is encoded in a way that the API does not read.
+    UnsupportedMediaType = "unsupported_media_type", 415;
+    /// HTTP only: the idempotency key was used for another message.
+    KeyReused = "key_reused", 422;
+    /// HTTP only: a WebSocket, and no upgrade to one.
+    UpgradeRequired = "upgrade_required", 426;
 }
 
 impl fmt::Display for ErrorCode {
@@ -288,11 +251,8 @@ pub enum EncodeError {
     Path,
     /// The payload is not JSON that may be relayed.
     #[error(transparent)]
-    Payload(
-        #[from]
-        #[serde(with = "PayloadError")]
-        PayloadError,
-    ),
+    #[serde(with = "PayloadError")]
+    Payload(#[from] PayloadError),
     /// The value has no form in JSON.
     #[error(
         "the value cannot be written as JSON: its `Serialize` failed, or a map has keys that are not strings"
@@ -300,11 +260,8 @@ pub enum EncodeError {
     Value,
     /// A room in the audience has no valid name.
     #[error(transparent)]
-    Room(
-        #[from]
-        #[serde(with = "RoomNameError")]
-        RoomNameError,
-    ),
+    #[serde(with = "RoomNameError")]
+    Room(#[from] RoomNameError),
 }
 
 impl Coded for PayloadError {
