@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     audience::{Audience, Delivery},
     conns::{ConnectionInfo, ConnectionSummary, Handshake},
-    error::{JoinError, Refused, RequestError, RestoreError, SendError, SessionError, UnknownConn},
+    error::{JoinError, Refusal, RequestError, RestoreError, SendError, SessionError, UnknownConn},
     limits::{Config, Limits, Rate},
     rate::Bucket,
     state::{ConnState, HubState, KeyState, RoomState},
@@ -162,7 +162,7 @@ impl Hub {
             connections: self.conns.len(),
             rooms: self.rooms.len() - self.rooms.vacant(),
             memberships: self.rooms.memberships(),
-            history_bytes: self.rooms.histories.bytes(),
+            history_bytes: self.rooms.histories().bytes(),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{policy::Overflow, wire::write_head, wire::write_number};
 /// A host has one for each connection, and does I/O around it:
 ///
 /// 1. A [`Command::Send`](crate::Command::Send) it [`push`](Self::push)es. When that says that the
-///    queue is full, it writes what the connection takes, and then calls [`settle`](Self::settle):
+///    queue is full, it writes what the connection takes, and then calls [`enforce_limits`](Self::enforce_limits):
 ///    a reader that merely was not written to yet loses nothing. Where messages are dropped, a
 ///    [`gap_notice`] takes their place at once: what is read before it was
 ///    complete.
@@ -46,7 +46,7 @@ use crate::{policy::Overflow, wire::write_head, wire::write_number};
 /// assert!(queue.push("answer", 1, Tag::Control));
 /// assert!(!queue.push("four", 1, Tag::Message));
 /// // Each buffer is one frame: what is begun stays as it is.
-/// assert_eq!(queue.settle(|_, _| 1, |_, _| "$gap"), Pushed::Overflow);
+/// assert_eq!(queue.enforce_limits(|_, _| 1, |_, _| "$gap"), Pushed::Overflow);
 /// assert!(queue.is_empty());
 /// ```
 #[derive(Debug, Clone)]
@@ -121,7 +121,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
 
     /// Queues some whole frames of one tag; `bytes` is not empty. A shut queue ignores them.
     ///
-    /// False when the queue is then over its limits: [`settle`](Self::settle) has to follow before
+    /// False when the queue is then over its limits: [`enforce_limits`](Self::enforce_limits) has to follow before
     /// the next push.
     #[must_use]
     pub fn push(&mut self, bytes: B, frames: u32, tag: Tag) -> bool {
@@ -157,7 +157,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     /// behind an offset were dropped; see [`gap_notice`].
     ///
     /// Work: what is queued.
-    pub fn settle(
+    pub fn enforce_limits(
         &mut self,
         cut: impl FnOnce(&mut B, usize) -> u32,
         mut notice: impl FnMut(&str, u64) -> B,

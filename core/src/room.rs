@@ -7,35 +7,17 @@ pub(crate) mod pending_read;
 pub(crate) mod presence;
 pub(crate) mod rooms;
 
-use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
 use self::{history::History, presence::Presence};
 pub use self::{
     history::{Except, Excepted, HistoryMessage},
-    page::{HistoryPage, PageError, PastMessage, PresencePage, Present, Publisher},
+    page::{HistoryPage, PageError, PastMessage, Position, PresencePage, Present, Publisher},
 };
 pub use crate::wire::room_name::{RoomName, RoomNameError};
 use crate::{time::Timestamp, wire::ConnId};
-
-/// A place in the sequence of a room's messages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Position<'a> {
-    /// The life of the room that the offset counts in.
-    pub epoch: Cow<'a, str>,
-    /// The last message's offset; 0 before the first, and always without history.
-    pub offset: u64,
-}
-
-impl Position<'_> {
-    /// The same, to be taken away from the hub.
-    pub fn into_owned(self) -> Position<'static> {
-        let (epoch, offset) = (self.epoch.into_owned().into(), self.offset);
-        Position { epoch, offset }
-    }
-}
 
 /// The answer to a join.
 #[derive(Debug, Clone, PartialEq, Eq)]

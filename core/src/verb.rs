@@ -43,7 +43,7 @@ impl Hub {
                 None
             }
             // Nobody is here to read it.
-            Received::Raw(_) | Received::Settled => None,
+            Received::Raw(_) | Received::Answered => None,
         })
     }
 

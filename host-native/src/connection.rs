@@ -234,7 +234,7 @@ impl Connection {
                 if fault.code == CloseCode::RATE_LIMITED {
                     shard.metrics().count_refusal(Reason::Rate);
                 }
-                self.end = DisconnectReason::Fault(fault.code);
+                self.end = DisconnectReason::Violation(fault.code);
                 shard.ask_close(socket, fault.code, fault.reason);
             } else if messages == 0 {
                 // Bytes that make no message show that the peer is alive.

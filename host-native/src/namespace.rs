@@ -125,7 +125,7 @@ impl Namespace {
     /// Logs what went wrong in the application since this was last called.
     pub(crate) fn log_faults(&mut self) {
         let namespace = &*self.name;
-        for fault in self.app.take_faults() {
+        for fault in self.app.take_errors() {
             let conn = fault.conn.map(tracing::field::display);
             let (event, error) = (&*fault.place, &*fault.error);
             tracing::error!(namespace, event, conn, error, "the application failed");

@@ -149,7 +149,9 @@ impl<H> Socket<H> {
         }
         before_flush();
         self.flush(now);
-        self.queue.borrow_mut().settle(queue::cut, queue::notice)
+        self.queue
+            .borrow_mut()
+            .enforce_limits(queue::cut, queue::notice)
     }
 
     fn stream(&self) -> &TcpStream {

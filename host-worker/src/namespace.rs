@@ -401,7 +401,7 @@ impl<P: Platform> Namespace<P> {
         let Some(app) = &mut self.app else {
             return saved;
         };
-        for fault in app.take_faults() {
+        for fault in app.take_errors() {
             self.platform.log(&fault.to_string());
         }
         if saved.is_err() {

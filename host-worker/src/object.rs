@@ -4,7 +4,7 @@ use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
     CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, gateway::ConnectError,
-    hub::KeyState, hub::Refused, room::HistoryMessage,
+    hub::KeyState, hub::Refusal, room::HistoryMessage,
 };
 use roomcast_http::{Problem, SUBPROTOCOL, Upgrade};
 use wasm_bindgen::prelude::*;
@@ -112,7 +112,7 @@ impl Object {
         let problem = match self.namespace.connect(handshake).map_err(text)? {
             Ok(()) => return Ok(None),
             Err(ConnectError::Rejected(rejection)) => rejection.into(),
-            Err(ConnectError::Refused(Refused::Full { limit })) => {
+            Err(ConnectError::Refused(Refusal::Full { limit })) => {
                 Problem::ConnectionsPerNamespace(Some(limit))
             }
             Err(ConnectError::Refused(_) | _) => Problem::ConnectionsPerNamespace(None),

@@ -119,7 +119,7 @@ impl<T: Transport> NamespaceHandle<T> {
         let (audience, event): (_, Event<'_>) = (Box::new(audience.into()), event.into());
         let (event, path) = (event.name().into(), event.path().map(Into::into));
         // Here, so that the future does not hold the value.
-        let ask = written(data).map(|data| Ask::Send {
+        let ask = to_raw_json(data).map(|data| Ask::Send {
             key: None,
             audience,
             event,
@@ -190,7 +190,7 @@ impl<T: Transport> NamespaceHandle<T> {
         meta: &V,
     ) -> impl Future<Output = Result<bool, AskError>> {
         // Here, so that the future does not hold the value.
-        let meta = written(meta);
+        let meta = to_raw_json(meta);
         async move { self.enter(conn, room, Some(meta?)).await }
     }
 
@@ -246,7 +246,7 @@ impl<T: Transport> NamespaceHandle<T> {
         expect!(self.ask(ask), Rooms)
     }
 
-    /// Where a room stands: the life that its offsets count in, and the offset of its last message.
+    /// Where a room stands: the history that its offsets count in, and the offset of its last message.
     ///
     /// # Errors
     ///
@@ -392,7 +392,7 @@ impl<T: Transport> NamespaceHandle<T> {
     }
 }
 
-fn written<V: Serialize + ?Sized>(value: &V) -> Result<Box<RawValue>, EncodeError> {
+fn to_raw_json<V: Serialize + ?Sized>(value: &V) -> Result<Box<RawValue>, EncodeError> {
     serde_json::value::to_raw_value(value).map_err(|_| EncodeError::Value)
 }
 

@@ -51,7 +51,7 @@ impl NamespaceContext<'_> {
 
     pub(super) fn fail(&mut self, conn: ConnId, to: Address<'_>, failure: &Failure) {
         if let Kind::Internal(text) = &*failure.0 {
-            self.replies.fault(Some(conn), to.event, text.clone());
+            self.replies.report(Some(conn), to.event, text.clone());
         }
         if self.hub.connection(conn).is_some() {
             self.out.error(conn, to, failure);
@@ -82,7 +82,7 @@ impl NamespaceContext<'_> {
         }
         let conn = token.conn();
         if self.hub.connection(conn).is_none() {
-            // Of a gateway that does not watch nobody said so.
+            // A gateway without hooks does not hear of ends.
             self.replies.cancel(conn);
             return Err(CompleteError::Ended);
         }
@@ -145,7 +145,7 @@ impl<G: Gateway> App<G> {
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
         if !self.hub.check_rate(now, conn, frame, out)? {
-            self.settle(now, out);
+            self.call_hooks(now, out);
         } else if let Frame::Text(text) = frame
             && let Ok(ping) = Envelope::decode(text)
             && ping.event == "$ping"

@@ -6,10 +6,10 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::Context, failure::Fault, hooks::Gateway, hooks::RoomAction, later::PendingReplies,
-    namespace_context::NamespaceContext, outcome::Outcome, outcome::Token, rejection::ConnectError,
-    rejection::Rejection, timetable::Timetable, upgrade, upgrade::Admission,
-    upgrade::UpgradeRequest, work::Resumed,
+    context::Context, failure::HandlerError, hooks::Gateway, hooks::RoomAction,
+    later::PendingReplies, namespace_context::NamespaceContext, outcome::Outcome, outcome::Token,
+    rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade,
+    upgrade::Admission, upgrade::UpgradeRequest, work::Resumed,
 };
 use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError, SessionError};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Message};
@@ -25,7 +25,7 @@ use crate::{
 /// 1. **The way in**: [`apply`](Self::apply) takes whatever may change the namespace as an
 ///    [`Input`](crate::Input), lets the gateway decide where it has something to decide, and
 ///    appends commands to the [`Outbox`].
-/// 2. **News** for the host behind that: [`take_faults`](Self::take_faults),
+/// 2. **News** for the host behind that: [`take_errors`](Self::take_errors),
 ///    [`take_work`](Self::take_work), [`take_cancelled`](Self::take_cancelled).
 /// 3. **Questions**: [`hub`](Self::hub), [`upgrade`](Self::upgrade),
 ///    [`next_timeout`](Self::next_timeout).
@@ -50,8 +50,8 @@ pub struct App<G> {
     pub(super) timetable: Timetable,
     /// False when messages are the hub's alone.
     decides: bool,
-    /// False when the gateway has no hooks and no schedules, so that nothing is to be settled.
-    settles: bool,
+    /// False when the gateway has no hooks and no schedules, so that there is nothing to call.
+    has_hooks: bool,
     pub(super) connecting: Option<Connecting>,
     /// The hook that was called last, and its connection: a panic in it is reported with them.
     pub(super) called: (&'static str, Option<ConnId>),
@@ -109,7 +109,7 @@ impl<G: Gateway> App<G> {
             hub,
             timetable: Timetable::new(&schedules),
             decides: gateway.wants_messages(),
-            settles: hooks || !schedules.is_empty(),
+            has_hooks: hooks || !schedules.is_empty(),
             gateway,
             replies: PendingReplies::default(),
             changes: VecDeque::new(),
@@ -200,12 +200,12 @@ impl<G: Gateway> App<G> {
             Err(rejection) => {
                 self.connecting = None;
                 if let Some(cause) = rejection.cause() {
-                    self.replies.fault(Some(conn), "connect", cause.into());
+                    self.replies.report(Some(conn), "connect", cause.into());
                 }
                 self.revoke(now, conn, mark, out);
             }
         }
-        self.settle(now, out);
+        self.call_hooks(now, out);
         self.connecting = None;
         match admitted {
             Ok(()) => Ok(conn),
@@ -255,10 +255,10 @@ impl<G: Gateway> App<G> {
                 self.called = ("frame", Some(conn));
                 self.with_here(now, out, conn, None, |gateway, cx| gateway.frame(cx, frame));
             }
-            Received::Settled => {}
+            Received::Answered => {}
         }
-        if self.settles {
-            self.settle(now, out);
+        if self.has_hooks {
+            self.call_hooks(now, out);
         }
     }
 
@@ -306,13 +306,13 @@ impl<G: Gateway> App<G> {
     /// Does what is due: first the hub, then each schedule at most once, the earliest first.
     pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
         self.hub.handle_timeout(now, out);
-        self.settle(now, out);
+        self.call_hooks(now, out);
         while let Some(schedule) = self.timetable.take_due(now) {
             self.unsaved = true;
             self.called = ("schedule", None);
             let (gateway, mut namespace) = self.parts(now, out);
             gateway.tick(&mut namespace, schedule);
-            self.settle(now, out);
+            self.call_hooks(now, out);
         }
     }
 
@@ -340,7 +340,7 @@ impl<G: Gateway> App<G> {
         self.called = ("drain", None);
         let (gateway, mut namespace) = self.parts(now, out);
         gateway.drain(&mut namespace);
-        self.settle(now, out);
+        self.call_hooks(now, out);
     }
 
     /// Does several things at once, from outside of any connection. No journal holds them: a host
@@ -352,7 +352,7 @@ impl<G: Gateway> App<G> {
         act: impl FnOnce(&mut NamespaceContext<'_>) -> R,
     ) -> R {
         let result = act(&mut self.namespace(now, out));
-        self.settle(now, out);
+        self.call_hooks(now, out);
         result
     }
 
@@ -362,7 +362,7 @@ impl<G: Gateway> App<G> {
         self.changes.shrink_to_fit();
     }
 
-    /// True when one of [`take_faults`](Self::take_faults), [`take_work`](Self::take_work) and
+    /// True when one of [`take_errors`](Self::take_errors), [`take_work`](Self::take_work) and
     /// [`take_cancelled`](Self::take_cancelled) has anything, which is seldom.
     #[inline]
     pub fn has_news(&self) -> bool {
@@ -371,8 +371,8 @@ impl<G: Gateway> App<G> {
 
     /// Takes the failures of the gateway since this was last called, to be logged; at most 256 are
     /// kept.
-    pub fn take_faults(&mut self) -> Vec<Fault> {
-        self.replies.take_faults()
+    pub fn take_errors(&mut self) -> Vec<HandlerError> {
+        self.replies.take_errors()
     }
 
     /// Answers that nobody waits for any more, since their connections ended.
@@ -456,7 +456,7 @@ impl<G: Gateway> App<G> {
     /// Takes a connection back as if it had never been there.
     pub(super) fn revoke(&mut self, now: Timestamp, conn: ConnId, mark: Mark, out: &mut Outbox) {
         // Gone already when the gateway closed it.
-        let reason = DisconnectReason::Fault(CloseCode::FORBIDDEN);
+        let reason = DisconnectReason::Violation(CloseCode::FORBIDDEN);
         let _ = self.hub.disconnect(now, conn, reason, out);
         out.retract(mark, conn);
         self.hub.changes.retract(conn);

@@ -14,7 +14,7 @@ impl<G: Gateway> App<G> {
     const HOOKS_DEEP_MAX: usize = 64;
 
     /// Tells the gateway of changes, and of the changes that its hooks caused.
-    pub(super) fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn call_hooks(&mut self, now: Timestamp, out: &mut Outbox) {
         if self.hub.changes.are_recorded() {
             self.collect(0);
             // Each change may cause others, but all together no more than if each caused a chain,
@@ -26,7 +26,7 @@ impl<G: Gateway> App<G> {
                 if deep > 0 && !change.is_of_the_end() {
                     if more == 0 || deep as usize >= Self::HOOKS_DEEP_MAX {
                         let error = "hooks cause each other without an end: not called any more";
-                        self.replies.fault(change.conn(), "hooks", error.into());
+                        self.replies.report(change.conn(), "hooks", error.into());
                         continue;
                     }
                     more -= 1;
@@ -119,7 +119,7 @@ impl<G: Gateway> App<G> {
     /// it as [`Rejection::internal`](crate::Rejection::internal); hooks that were still to run,
     /// run. These may unwind too: then this is called again, with [`Input::Timeout`], until it
     /// returns. It does, since no hook runs twice. The text is handed back by
-    /// [`take_faults`](Self::take_faults).
+    /// [`take_errors`](Self::take_errors).
     pub fn unwound(&mut self, now: Timestamp, input: &Input<'_>, text: &str, out: &mut Outbox) {
         let answering = core::mem::take(&mut self.answering);
         let resumed = self.resumed.as_mut();
@@ -135,7 +135,7 @@ impl<G: Gateway> App<G> {
             admitted,
         }) = self.connecting.take()
         {
-            self.replies.fault(Some(conn), "connect", text.into());
+            self.replies.report(Some(conn), "connect", text.into());
             if admitted {
                 // The gateway knows it, and has to hear of its end. It fails when it has ended.
                 let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
@@ -150,7 +150,7 @@ impl<G: Gateway> App<G> {
             self.answer_internal(now, conn, frame, text, out);
         } else {
             let (hook, conn) = self.called;
-            self.replies.fault(conn, hook, text.into());
+            self.replies.report(conn, hook, text.into());
         }
         let unfinished = self.gateway.take_unfinished();
         match self.told() {
@@ -158,7 +158,7 @@ impl<G: Gateway> App<G> {
             None if unfinished && self.called.0 == "drain" => self.drain(now, out),
             _ => {}
         }
-        self.settle(now, out);
+        self.call_hooks(now, out);
         if let Some((conn, _)) = resumed {
             self.resume(now, conn, out);
         }
@@ -175,7 +175,7 @@ impl<G: Gateway> App<G> {
         out: &mut Outbox,
     ) {
         let Ok(request) = Envelope::decode(frame) else {
-            return self.replies.fault(Some(conn), "$error", text.into());
+            return self.replies.report(Some(conn), "$error", text.into());
         };
         let (request, failure) = (request.of(conn), Failure::internal(text));
         let mut namespace = self.namespace(now, out);

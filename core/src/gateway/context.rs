@@ -208,7 +208,7 @@ impl<'a> Context<'a> {
     /// Hands an error to the host to log, with this connection, without telling anybody else.
     pub fn report(&mut self, place: &str, error: impl fmt::Display) {
         let error = alloc::format!("{error}");
-        self.namespace.replies.fault(Some(self.conn), place, error);
+        self.namespace.replies.report(Some(self.conn), place, error);
     }
 
     /// The verbs without a connection, where this type has one of the same name.

@@ -12,7 +12,7 @@ use crate::{hub::JoinError, hub::error::INTERNAL};
 ///
 /// Any [`Error`] becomes an internal failure by `?`: the client learns that something went wrong
 /// and nothing else, the host gets the whole text, see
-/// [`App::take_faults`](crate::App::take_faults). A [`JoinError`] that the client can do something
+/// [`App::take_errors`](crate::App::take_errors). A [`JoinError`] that the client can do something
 /// about keeps its code.
 ///
 /// A message never repeats what was refused: whoever reads it, in a log or behind a proxy, must not
@@ -105,7 +105,7 @@ impl Failure {
     }
 
     /// The text of an internal failure, in full, for the host to log. That of an answer is among
-    /// [`App::take_faults`](crate::App::take_faults).
+    /// [`App::take_errors`](crate::App::take_errors).
     pub fn cause(&self) -> Option<&str> {
         match &*self.0 {
             Kind::Told { .. } => None,
@@ -188,7 +188,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
 /// Something that went wrong in application code, for the host to log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Fault {
+pub struct HandlerError {
     /// The connection it was about, if any.
     pub conn: Option<ConnId>,
     /// The name of the event or hook that failed.
@@ -197,7 +197,7 @@ pub struct Fault {
     pub error: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.place)?;
         if let Some(conn) = self.conn {

@@ -33,7 +33,7 @@ pub enum RoomAction {
 ///
 /// The hooks of one connection come in this order: `upgrade`, where there is HTTP; `connect`; then
 /// `admit`, `message`, `joined` and `left`, as things happen; when it ends, `left` for each of its
-/// rooms, and `disconnect` as the last. Where users are watched, `present` comes behind `joined`,
+/// rooms, and `disconnect` as the last. Where presence is wanted, `present` comes behind `joined`,
 /// and `absent` when the user is really gone. A hook for a change runs when what caused the change
 /// is done, and its commands come after.
 #[allow(unused_variables)] // their names tell what they are

@@ -105,8 +105,9 @@ pub enum Input<'a> {
         /// The whole message.
         bytes: Cow<'a, [u8]>,
     },
-    /// [`Hub::settle_once`](crate::Hub::settle_once).
-    SettleOnce {
+    /// [`Hub::set_delivery`](crate::Hub::set_delivery).
+    #[serde(rename = "settle_once")]
+    SetDelivery {
         /// The idempotency key.
         key: Cow<'a, str>,
         /// The delivery that the key answers from now on.
@@ -210,7 +211,7 @@ impl<'a> Input<'a> {
             Join { conn, room: own, meta: own_some }, Leave { conn, room: own },
             Send { key: own_some, audience: own, event: own, path: own_some, data: own },
             SendText { audience: own, text: own }, SendBinary { audience: own, bytes: own },
-            SettleOnce { key: own, delivery },
+            SetDelivery { key: own, delivery },
             Close { conn, code, reason: own, away_ms },
             HistoryLoaded { room: own, messages: own }, TrimHistories { bytes_max },
             WallClock { unix_zero_ms }, SetPolicies { policies: own },
@@ -292,7 +293,7 @@ impl<G: Gateway> App<G> {
                 let received = self.hub.read(now, conn, frame, out);
                 self.act_on(now, conn, received, out);
             }
-            Ok(false) => self.settle(now, out),
+            Ok(false) => self.call_hooks(now, out),
             Err(fault) => return Applied::UnknownConn(fault),
         }
         Applied::Done
@@ -345,8 +346,8 @@ impl<G: Gateway> App<G> {
                 let sent = hub.send_frame(now, audience, Frame::Binary(bytes), out);
                 return Applied::Sent(sent.map_err(Into::into));
             }
-            Input::SettleOnce { key, delivery } => {
-                hub.settle_once(key, *delivery);
+            Input::SetDelivery { key, delivery } => {
+                hub.set_delivery(key, *delivery);
                 return Applied::Done;
             }
             Input::WallClock { unix_zero_ms } => {
@@ -391,7 +392,7 @@ impl<G: Gateway> App<G> {
             }
             Input::Text { .. } | Input::Binary { .. } | Input::Heard(_) => Applied::Done,
         };
-        self.settle(now, out);
+        self.call_hooks(now, out);
         applied
     }
 }

@@ -6,7 +6,9 @@ use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::{failure::Fault, outcome::Token, read::Reads, work::Begun, work::Waiting, work::Work};
+use super::{
+    failure::HandlerError, outcome::Token, read::Reads, work::Begun, work::Waiting, work::Work,
+};
 use crate::wire::{Address, ConnId, OwnedAddress};
 
 /// An answer that reached nobody.
@@ -36,7 +38,7 @@ pub(super) struct PendingReplies {
     pub(super) waiting: Waiting,
     pub(super) reads: Reads,
     cancelled: Vec<Token>,
-    faults: Vec<Fault>,
+    errors: Vec<HandlerError>,
 }
 
 impl PendingReplies {
@@ -47,8 +49,8 @@ impl PendingReplies {
     const WORK: u64 = 1;
     /// In the number of a token: later messages wait for it.
     const SERIAL: u64 = 2;
-    /// Faults kept until the host takes them; further ones are dropped, the first say the most.
-    const FAULTS_MAX: usize = 256;
+    /// Errors kept until the host takes them; further ones are dropped, the first say the most.
+    const ERRORS_MAX: usize = 256;
 
     pub(super) const fn token(&mut self, conn: ConnId) -> Token {
         let number = self.next_number;
@@ -68,7 +70,7 @@ impl PendingReplies {
             self.work.push(token, work);
         } else {
             let error = "too many tasks of one connection are running: this one was not started";
-            self.fault(Some(conn), "spawn", error.into());
+            self.report(Some(conn), "spawn", error.into());
         }
         token
     }
@@ -92,7 +94,7 @@ impl PendingReplies {
 
     #[inline]
     pub(super) const fn has_news(&self) -> bool {
-        !(self.faults.is_empty() && self.work.is_empty() && self.cancelled.is_empty())
+        !(self.errors.is_empty() && self.work.is_empty() && self.cancelled.is_empty())
     }
 
     pub(super) fn pending(&self, token: Token) -> Option<&OwnedAddress> {
@@ -130,15 +132,15 @@ impl PendingReplies {
         core::mem::take(&mut self.cancelled)
     }
 
-    pub(super) fn fault(&mut self, conn: Option<ConnId>, place: &str, error: String) {
-        if self.faults.len() < Self::FAULTS_MAX {
+    pub(super) fn report(&mut self, conn: Option<ConnId>, place: &str, error: String) {
+        if self.errors.len() < Self::ERRORS_MAX {
             let place = place.into();
-            self.faults.push(Fault { conn, place, error });
+            self.errors.push(HandlerError { conn, place, error });
         }
     }
 
-    pub(super) fn take_faults(&mut self) -> Vec<Fault> {
-        core::mem::take(&mut self.faults)
+    pub(super) fn take_errors(&mut self) -> Vec<HandlerError> {
+        core::mem::take(&mut self.errors)
     }
 }
 

@@ -19,7 +19,7 @@ mod work;
 pub use self::{
     app::{App, AppState},
     context::{Context, Scope, To},
-    failure::{Failure, Fault, ok},
+    failure::{Failure, HandlerError, ok},
     hooks::{Gateway, RoomAction},
     input::{Applied, Input},
     later::CompleteError,

@@ -4,7 +4,7 @@ use core::{fmt, ops::Deref, ops::RangeBounds};
 
 use serde::Serialize;
 
-use super::{later::PendingReplies, outcome::written, read::HistoryRead};
+use super::{later::PendingReplies, outcome::to_json, read::HistoryRead};
 use crate::hub::{Audience, Delivery, Hub, JoinError, RoomInfo, UnknownConn};
 use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame, Payload};
 use crate::{outbox::Outbox, time::Timestamp, time::UnixTime};
@@ -56,8 +56,8 @@ impl NamespaceContext<'_> {
         event: impl Into<Event<'e>>,
         data: &T,
     ) -> Result<Delivery, EncodeError> {
-        let json = written(data)?;
-        let payload = Payload::from_written(&json)?;
+        let json = to_json(data)?;
+        let payload = Payload::from_serialized(&json)?;
         self.hub.send(self.now, audience, event, payload, self.out)
     }
 
@@ -109,8 +109,8 @@ impl NamespaceContext<'_> {
         room: &str,
         meta: &T,
     ) -> Result<bool, JoinError> {
-        let json = written(meta)?;
-        let meta = Payload::from_written(&json).map_err(EncodeError::from)?;
+        let json = to_json(meta)?;
+        let meta = Payload::from_serialized(&json).map_err(EncodeError::from)?;
         let joined = self.hub.join_with(self.now, conn, room, meta, self.out)?;
         Ok(!joined.already)
     }
@@ -140,7 +140,7 @@ impl NamespaceContext<'_> {
 
     /// Hands an error to the host to log, without telling anybody else.
     pub fn report(&mut self, place: &str, error: impl fmt::Display) {
-        self.replies.fault(None, place, alloc::format!("{error}"));
+        self.replies.report(None, place, alloc::format!("{error}"));
     }
 
     /// The time of what is happening.

@@ -70,7 +70,7 @@ impl Reply {
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         Ok(Self {
             event: None,
-            data: written(value)?,
+            data: to_json(value)?,
         })
     }
 
@@ -87,15 +87,15 @@ impl Reply {
         check_event(&event)?;
         Ok(Self {
             event: Some(event),
-            data: written(value)?,
+            data: to_json(value)?,
         })
     }
 }
 
 /// A value as JSON that may be relayed.
-pub(super) fn written<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, EncodeError> {
+pub(super) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, EncodeError> {
     let json = serde_json::to_string(value).map_err(|_| EncodeError::Value)?;
-    Payload::from_written(&json)?;
+    Payload::from_serialized(&json)?;
     Ok(json.into())
 }
 

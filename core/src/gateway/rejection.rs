@@ -4,7 +4,7 @@ use alloc::{borrow::Cow, boxed::Box, string::String};
 use core::error::Error;
 
 use super::failure::chain;
-use crate::hub::Refused;
+use crate::hub::Refusal;
 use crate::wire::{CloseCode, ErrorBody, ErrorCode};
 
 /// Why a connection is refused, in both ways in which it may be told: as the HTTP status of a
@@ -105,7 +105,7 @@ impl Rejection {
     }
 
     /// The error behind an internal one, in full, for the host to log. That of a
-    /// [`connect`](crate::Gateway::connect) is among [`App::take_faults`](crate::App::take_faults).
+    /// [`connect`](crate::Gateway::connect) is among [`App::take_errors`](crate::App::take_faults).
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
@@ -122,7 +122,7 @@ impl Rejection {
 pub enum ConnectError {
     /// The hub takes no more.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] Refusal),
     /// The application does not want it.
     #[error("the application refused the connection: {}", .0.reason())]
     Rejected(Rejection),

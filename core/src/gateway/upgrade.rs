@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use serde::Serialize;
 
-use super::outcome::written;
+use super::outcome::to_json;
 use crate::{hub::Handshake, wire::EncodeError};
 
 /// The request for a WebSocket, as an application sees it: plain values that any host can fill in.
@@ -131,7 +131,7 @@ impl Admission {
     ///
     /// When the value has no form in JSON.
     pub fn with_session<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self, EncodeError> {
-        self.session = Some(written(value)?);
+        self.session = Some(to_json(value)?);
         Ok(self)
     }
 

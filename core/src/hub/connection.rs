@@ -4,7 +4,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use super::conns::{Connection, Handshake, Heartbeat, Metas};
-use super::error::{Refused, SessionError, UnknownConn};
+use super::error::{Refusal, SessionError, UnknownConn};
 use super::{Hub, change::Change, change::Departed, rate::Buckets};
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
@@ -22,14 +22,14 @@ impl Hub {
         now: Timestamp,
         handshake: Handshake,
         out: &mut Outbox,
-    ) -> Result<ConnId, Refused> {
+    ) -> Result<ConnId, Refusal> {
         let limit = self.limits().connections.min(ConnId::SLOTS);
         let slot = match self.conns.vacant() {
             Some(slot) if self.conns.len() < limit => slot,
-            _ => return Err(Refused::Full { limit }),
+            _ => return Err(Refusal::Full { limit }),
         };
         if self.next_serial >= ConnId::SERIALS {
-            return Err(Refused::Exhausted);
+            return Err(Refusal::Exhausted);
         }
         let id = ConnId::new(self.next_serial, slot);
         self.next_serial += 1;
@@ -89,7 +89,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Out of line: a hub that nobody watches does not pay for it.
+    /// Out of line: a hub whose changes nobody wants does not pay for it.
     #[inline(never)]
     fn record_end(&mut self, id: ConnId, reason: DisconnectReason) {
         let Some(conn) = self.conns.get(id) else {

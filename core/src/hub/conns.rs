@@ -56,18 +56,18 @@ impl Handshake {
 
 /// The state that the hub keeps of a live connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Connection {
-    pub(crate) id: ConnId,
-    pub(crate) user: Option<Box<str>>,
+pub(super) struct Connection {
+    pub(super) id: ConnId,
+    pub(super) user: Option<Box<str>>,
     /// Slots of the rooms it is in, in the order of joining.
-    pub(crate) rooms: Vec<u32>,
+    pub(super) rooms: Vec<u32>,
     /// Metadata that presence shows of its user, for the rooms where it shows something.
-    pub(crate) metas: Metas,
-    pub(crate) since: Timestamp,
+    pub(super) metas: Metas,
+    pub(super) since: Timestamp,
     /// JSON of the application's.
-    pub(crate) session: Option<Box<str>>,
-    pub(crate) buckets: Buckets,
-    pub(crate) heartbeat: Heartbeat,
+    pub(super) session: Option<Box<str>>,
+    pub(super) buckets: Buckets,
+    pub(super) heartbeat: Heartbeat,
 }
 
 // One for each connection: a million of them take 160 MB before they join anything.
@@ -76,17 +76,17 @@ const _: () = assert!(size_of::<Option<Connection>>() <= 160);
 /// Metadata that presence shows of a connection's user, by the slot of the room. Most connections
 /// show nothing, and pay a word for it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Metas(Option<Box<Shown>>);
+pub(super) struct Metas(Option<Box<Shown>>);
 
 #[derive(Debug, Clone, Default)]
 struct Shown(Vec<(u32, Arc<str>)>);
 
 impl Metas {
-    pub(crate) fn push(&mut self, slot: u32, meta: Arc<str>) {
+    pub(super) fn push(&mut self, slot: u32, meta: Arc<str>) {
         self.0.get_or_insert_default().0.push((slot, meta));
     }
 
-    pub(crate) fn remove(&mut self, slot: u32) {
+    pub(super) fn remove(&mut self, slot: u32) {
         if let Some(shown) = &mut self.0 {
             shown.0.retain(|(other, _)| *other != slot);
         }
@@ -95,24 +95,24 @@ impl Metas {
     /// Bytes that the metadata for one room counts for in
     /// [`Limits::metas_bytes`](crate::Limits::metas_bytes): the number of its room and some
     /// punctuation are kept beside it.
-    pub(crate) const fn kept_bytes(meta: &str) -> usize {
+    pub(super) const fn kept_bytes(meta: &str) -> usize {
         meta.len() + 8
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(u32, Arc<str>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(u32, Arc<str>)> {
         self.0.iter().flat_map(|shown| &shown.0)
     }
 }
 
 /// The liveness of a connection: see `heartbeat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Heartbeat {
+pub(super) struct Heartbeat {
     /// When it was last heard of.
-    pub(crate) heard: Timestamp,
+    pub(super) heard: Timestamp,
     /// True when a ping was sent and nothing was received since.
-    pub(crate) pinged: bool,
+    pub(super) pinged: bool,
     /// When to look again; the key of its one timer.
-    pub(crate) deadline: Option<Timestamp>,
+    pub(super) deadline: Option<Timestamp>,
 }
 
 /// A live connection.
@@ -169,7 +169,7 @@ impl ConnectionSummary {
 /// connected and on nothing else, and a hub restored from its connections gives out the same ids
 /// as one that never slept. It also keeps the slots, and every table indexed by them, dense.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Conns {
+pub(super) struct Conns {
     slots: Vec<Option<Connection>>,
     free: BTreeSet<u32>,
     live: usize,
@@ -181,7 +181,7 @@ pub(crate) struct Conns {
 
 impl Conns {
     /// The slot that the next connection takes; `None` when all are taken.
-    pub(crate) fn vacant(&self) -> Option<u32> {
+    pub(super) fn vacant(&self) -> Option<u32> {
         match self.free.first() {
             Some(&slot) => Some(slot),
             None if self.slots.len() < ConnId::SLOTS => u32::try_from(self.slots.len()).ok(),
@@ -190,7 +190,7 @@ impl Conns {
     }
 
     /// Puts a connection into its slot; false when that is taken.
-    pub(crate) fn insert(&mut self, conn: Connection) -> bool {
+    pub(super) fn insert(&mut self, conn: Connection) -> bool {
         let (id, slot) = (conn.id, conn.id.slot());
         while self.slots.len() <= slot {
             #[allow(clippy::cast_possible_truncation)] // slots have 20 bits
@@ -216,7 +216,7 @@ impl Conns {
         true
     }
 
-    pub(crate) fn remove(&mut self, id: ConnId) -> Option<Connection> {
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Connection> {
         let slot = self.slots.get_mut(id.slot())?;
         let conn = slot.take_if(|conn| conn.id == id)?;
         #[allow(clippy::cast_possible_truncation)]
@@ -241,29 +241,29 @@ impl Conns {
         Some(conn)
     }
 
-    pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
+    pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
         let slot = self.slots.get(id.slot())?;
         slot.as_ref().filter(|conn| conn.id == id)
     }
 
     /// The connection, to be changed in all but its id, its user and its deadline.
-    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
         let slot = self.slots.get_mut(id.slot())?;
         slot.as_mut().filter(|conn| conn.id == id)
     }
 
     /// The connections of a user, sorted.
-    pub(crate) fn of_user(&self, user: &str) -> &[ConnId] {
+    pub(super) fn of_user(&self, user: &str) -> &[ConnId] {
         self.users.get(user).map_or(&[], Vec::as_slice)
     }
 
     /// When a connection is to be looked at next.
-    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.timers.first().map(|&(deadline, _)| deadline)
     }
 
     /// Takes the timer of a connection whose deadline has passed.
-    pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<ConnId> {
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<ConnId> {
         self.timers
             .first()
             .filter(|(deadline, _)| *deadline <= now)?;
@@ -273,7 +273,7 @@ impl Conns {
     }
 
     /// Sets the timer of a connection that has none.
-    pub(crate) fn set_deadline(&mut self, id: ConnId, deadline: Timestamp) {
+    pub(super) fn set_deadline(&mut self, id: ConnId, deadline: Timestamp) {
         if let Some(conn) = self.get_mut(id) {
             conn.heartbeat.deadline = Some(deadline);
             self.timers.insert((deadline, id));
@@ -281,24 +281,24 @@ impl Conns {
     }
 
     /// Frees the slots above the last that is taken.
-    pub(crate) fn shrink_to_fit(&mut self) {
+    pub(super) fn shrink_to_fit(&mut self) {
         while self.slots.pop_if(|slot| slot.is_none()).is_some() {}
         self.slots.shrink_to_fit();
         #[allow(clippy::cast_possible_truncation)]
         self.free.split_off(&(self.slots.len() as u32));
     }
 
-    pub(crate) const fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         self.live
     }
 
     /// In the order of slots.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.slots.iter().flatten()
     }
 
     /// Checks that everything derived agrees with what it is derived from; for tests.
-    pub(crate) fn assert_consistent(&self) {
+    pub(super) fn assert_consistent(&self) {
         let (mut users, mut timers) = (0, 0);
         for conn in self.iter() {
             if let Some(user) = &conn.user {

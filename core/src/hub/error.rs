@@ -121,7 +121,7 @@ pub struct UnknownConn(pub ConnId);
 /// The hub takes no further connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refused {
+pub enum Refusal {
     /// As many connections are open as `Limits::connections` allows.
     #[error("the namespace is full: it takes {} at a time", Counted(*.limit, "connection"))]
     Full {
@@ -289,7 +289,7 @@ impl Coded for UnknownConn {
     }
 }
 
-impl Coded for Refused {
+impl Coded for Refusal {
     fn row(&self) -> (ErrorCode, Option<Details>) {
         let details = match *self {
             Self::Full { limit } => Some(Details::limit(limit)),

@@ -22,10 +22,7 @@ impl Hub {
     #[inline]
     pub(crate) fn position_at(&self, slot: u32) -> Position<'_> {
         match self.rooms.get(slot).history() {
-            Some(history) => Position {
-                epoch: Cow::Borrowed(&history.epoch),
-                offset: history.top,
-            },
+            Some(history) => history.position(),
             None => self.nowhere(),
         }
     }
@@ -136,8 +133,8 @@ impl Hub {
         let limits = &self.config.limits;
         let (bytes_max, rooms_max) = (limits.history_bytes, limits.history_rooms);
         self.trim_histories(bytes_max, out);
-        while self.rooms.histories.idle() > rooms_max
-            && let Some(slot) = self.rooms.histories.oldest_idle()
+        while self.rooms.histories().idle() > rooms_max
+            && let Some(slot) = self.rooms.histories().oldest_idle()
         {
             self.forget(slot, out);
         }
@@ -149,15 +146,15 @@ impl Hub {
     ///
     /// Work: what is dropped.
     pub fn trim_histories(&mut self, bytes_max: usize, out: &mut Outbox) {
-        if self.rooms.histories.bytes() <= bytes_max {
+        if self.rooms.histories().bytes() <= bytes_max {
             return;
         }
         // Not to the brim, or each further message would cost a room something.
         let left = bytes_max - bytes_max / 32;
-        while self.rooms.histories.bytes() > left
-            && let Some(slot) = self.rooms.histories.oldest_held()
+        while self.rooms.histories().bytes() > left
+            && let Some(slot) = self.rooms.histories().oldest_held()
         {
-            let over = self.rooms.histories.bytes() - left;
+            let over = self.rooms.histories().bytes() - left;
             self.rooms
                 .change_history(slot, |history| history.shed(over));
             self.persist_room(slot, out);

@@ -54,7 +54,7 @@ impl Keys {
         }
     }
 
-    pub(crate) fn settle(&mut self, key: &str, delivery: Delivery) {
+    pub(crate) fn set_delivery(&mut self, key: &str, delivery: Delivery) {
         if let Some(known) = self.by_key.get_mut(key) {
             known.delivery = delivery;
         }

@@ -102,14 +102,10 @@ impl Hub {
         }
         let room = self.rooms.get(slot);
         let (idle, waits) = (room.members.is_empty(), room.waits());
-        if idle
-            && room
-                .history()
-                .is_some_and(|history| history.emptied.is_none())
-        {
+        if idle && room.history().is_some_and(|history| !history.is_emptied()) {
             // It lost its members while the hub slept.
-            let emptied = |history: &mut History| history.emptied = Some(now);
-            self.rooms.change_history(slot, emptied);
+            self.rooms
+                .change_history(slot, |history| history.set_emptied(Some(now)));
             self.persist_room(slot, out);
         }
         if idle && !waits && self.expiry(slot).is_none_or(|expiry| expiry <= now) {
@@ -126,9 +122,7 @@ impl Hub {
     /// When a room without members ends.
     fn expiry(&self, slot: u32) -> Option<Timestamp> {
         let (room, policy) = (self.rooms.get(slot), self.history_policy(slot)?);
-        let history = room.history()?;
-        let last = history.emptied.unwrap_or_default().max(history.touched);
-        Some(last + policy.age.min(history.idle_max()))
+        Some(room.history()?.expiry(policy.age))
     }
 
     /// When to look at a room next.
@@ -137,7 +131,7 @@ impl Hub {
         let presence = room.presence().and_then(Presence::next_expiry);
         let holds = |history: &History| history.len() > 0 || history.is_away();
         let history = match room.history() {
-            Some(history) if room.members.is_empty() && history.emptied.is_none() => {
+            Some(history) if room.members.is_empty() && !history.is_emptied() => {
                 Some(Timestamp::ZERO)
             }
             // It ends when nobody is waited for any more.
@@ -145,7 +139,7 @@ impl Hub {
             Some(_) if room.members.is_empty() => self.expiry(slot),
             Some(history) if holds(history) => {
                 let age = self.history_policy(slot).map(|policy| policy.age);
-                age.map(|age| history.touched + age)
+                age.map(|age| history.ages(age))
             }
             _ => None,
         };

@@ -142,8 +142,8 @@ pub struct Config {
     /// The limits.
     #[serde(default)]
     pub limits: Limits,
-    /// Names this life of the namespace in every position it gives out: a position of another
-    /// epoch is not comparable. Different after each start that lost the history, so usually
+    /// The name of this run of the namespace, in every position that it gives out: a position of
+    /// another epoch is not comparable. Different after each start that lost the history, so usually
     /// random; printable ASCII.
     pub epoch: String,
     /// True when messages are the application's own, text or binary, without envelopes: no protocol

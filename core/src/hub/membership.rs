@@ -6,7 +6,7 @@ use super::{
     Hub, change::Change, change::Departing, conns::Connection, conns::Metas, error::JoinError,
     error::UnknownConn,
 };
-use crate::room::{Joined, Room, RoomName, history::History, presence::Departure, presence::Who};
+use crate::room::{Joined, Room, RoomName, presence::Departure, presence::Who};
 use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnId, wire::Payload};
 
 impl Hub {
@@ -100,7 +100,7 @@ impl Hub {
 
     /// The part of [`enter`](Self::enter) for a hub with policies; the connection is not in yet.
     #[inline(never)]
-    pub(crate) fn enter_by_policy(
+    pub(super) fn enter_by_policy(
         &mut self,
         now: Timestamp,
         conn: ConnId,
@@ -167,7 +167,7 @@ impl Hub {
 
     /// True when presence could show this of a member that joins again. It is not shown, and too
     /// much is refused all the same.
-    pub(crate) fn check_meta(&self, slot: u32, meta: Option<&str>) -> Result<(), JoinError> {
+    pub(super) fn check_meta(&self, slot: u32, meta: Option<&str>) -> Result<(), JoinError> {
         let policy = self.room_policy(slot).filter(|_| !self.config.raw);
         if policy.is_some_and(|policy| policy.presence == PresencePolicy::Members) {
             fits(meta, self.config.limits.meta_bytes)?;
@@ -211,7 +211,7 @@ impl Hub {
     /// A connection left such a room.
     #[cold]
     #[inline(never)]
-    pub(crate) fn leave_by_policy(
+    pub(super) fn leave_by_policy(
         &mut self,
         now: Timestamp,
         conn: ConnId,
@@ -231,7 +231,7 @@ impl Hub {
     /// notice of its own leaving.
     #[cold]
     #[inline(never)]
-    pub(crate) fn end_by_policy(
+    pub(super) fn end_by_policy(
         &mut self,
         now: Timestamp,
         conn: &Connection,
@@ -290,12 +290,13 @@ impl Hub {
             return;
         }
         match (room.history(), age) {
-            (Some(history), Some(age)) => {
-                let age = age.min(history.idle_max());
-                let emptied = |history: &mut History| history.emptied = Some(now);
-                self.rooms.change_history(slot, emptied);
-                self.rooms.touch(slot);
-                self.rooms.arm(slot, now + age);
+            (Some(_), Some(age)) => {
+                let mut expiry = now;
+                self.rooms.change_newest_history(slot, |history| {
+                    history.set_emptied(Some(now));
+                    expiry = history.expiry(age);
+                });
+                self.rooms.arm(slot, expiry);
                 self.persist_room(slot, out);
                 self.evict(out);
             }

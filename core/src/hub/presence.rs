@@ -22,7 +22,7 @@ impl Hub {
         let room = self.rooms.get(slot);
         if room.members.len() == 1 && room.history().is_some() {
             self.rooms
-                .change_history(slot, |history| history.emptied = None);
+                .change_history(slot, |history| history.set_emptied(None));
             self.persist_room(slot, out);
         }
         let Some(connection) = self.conns.get_mut(conn) else {
@@ -75,7 +75,9 @@ impl Hub {
         let kind = match policy.overflow {
             // A loss of it is a loss after the last message.
             Overflow::DropOldest => {
-                let next = room.history().map_or(0, |history| history.top + 1);
+                let next = room
+                    .history()
+                    .map_or(0, |history| history.position().offset + 1);
                 out.shedding(&room.name, event, next, Overflow::DropOldest)
             }
             Overflow::Close | Overflow::Latest => Kind::MESSAGE,

@@ -8,7 +8,7 @@ use crate::{outbox::Outbox, room::RoomName, time::Timestamp};
 #[derive(Debug)]
 pub(crate) enum Received<'f> {
     /// Nothing is left to do: the message was refused, and its sender told.
-    Settled,
+    Answered,
     /// A protocol verb, for [`Hub::verb`].
     Verb(Message<'f>),
     /// For the application.
@@ -91,14 +91,14 @@ impl Hub {
         let Frame::Text(text) = frame else {
             // It is alive.
             let _ = self.close(now, conn, CloseCode::UNSUPPORTED, BINARY, out);
-            return Received::Settled;
+            return Received::Answered;
         };
         let message = match Envelope::decode(text) {
             Ok(envelope) => envelope.of(conn),
             Err(read) => {
                 let addressed = (read.event, read.id, read.room);
                 self.refuse(conn, &addressed, read.error.into(), out);
-                return Received::Settled;
+                return Received::Answered;
             }
         };
         if let Some(room) = &message.room
@@ -106,7 +106,7 @@ impl Hub {
         {
             let to = message.address();
             out.error(conn, Address { room: None, ..to }, &error);
-            return Received::Settled;
+            return Received::Answered;
         }
         if message.event.starts_with('$') {
             return Received::Verb(message);

@@ -13,7 +13,7 @@ use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnI
 
 impl Hub {
     /// Returns the record of an idempotency key that the hub remembers at `now`. It changes with
-    /// [`send_once`](Self::send_once) and [`settle_once`](Self::settle_once) under this key. When
+    /// [`send_once`](Self::send_once) and [`set_delivery`](Self::set_delivery) under this key. When
     /// more keys are known than `Limits::idempotency_keys`, the hub has forgotten those that expire
     /// first.
     pub fn key_state(&self, now: Timestamp, key: &str) -> Option<KeyState> {
@@ -37,12 +37,12 @@ impl Hub {
 
     /// How many histories have begun; see [`HubState::histories_opened`].
     pub const fn histories_opened(&self) -> u64 {
-        self.rooms.histories.opened()
+        self.rooms.histories().opened()
     }
 
     /// True when the number of histories that have begun changed since this was last called.
     pub(crate) const fn take_unsaved(&mut self) -> bool {
-        self.rooms.histories.take_unsaved()
+        self.rooms.take_unsaved()
     }
 
     /// Returns the state of a room that must be saved, without its messages; `None` when there is
@@ -92,7 +92,7 @@ impl Hub {
         let mut hub = Self::new(config);
         hub.next_serial = state.next_serial;
         hub.keys = Keys::from_vec(state.keys);
-        hub.rooms.histories.set_opened(state.histories_opened);
+        hub.rooms.set_histories_opened(state.histories_opened);
         let mut waiting = Vec::new();
         for room in state.rooms {
             hub.wake_room(&room)?;
@@ -186,10 +186,11 @@ impl Hub {
         let Some(history) = state.history.as_ref().filter(|_| keeps) else {
             return Ok(()); // its policy changed, or it is there for those it waits for
         };
-        let opened = self.histories_opened();
+        if !history.is_numbered() {
+            return Ok(()); // damaged: another begins with the next message
+        }
         let slot = self.open(history.touched, &state.room, policy);
         let saved = History::asleep(&self.config.epoch, history);
-        self.rooms.histories.set_opened(opened.max(history.life));
         self.rooms.wake_history(slot, saved);
         Ok(())
     }

@@ -189,8 +189,8 @@ impl Hub {
     /// Corrects what a key answers from now on, by what the queues made of the send: a host that
     /// found some of them full calls this behind [`send_once`](Self::send_once). An unknown key is
     /// ignored. It changes nothing that goes to clients.
-    pub fn settle_once(&mut self, key: &str, delivery: Delivery) {
-        self.keys.settle(key, delivery);
+    pub fn set_delivery(&mut self, key: &str, delivery: Delivery) {
+        self.keys.set_delivery(key, delivery);
     }
 
     /// Appends the audience's connections to the recipients: sorted, each once.
@@ -330,10 +330,10 @@ impl Hub {
             found => found,
         };
         let history = slot.and_then(|slot| self.rooms.get(slot).history());
-        let offset = history.map(|history| history.top + 1);
+        let offset = history.map(|history| history.position().offset + 1);
         let kind = out.shedding(room, event.name, offset.unwrap_or(0), overflow);
-        let noted = self.config.durable && offset.is_some();
-        let noted = noted.then(|| out.note(room));
+        let name = self.config.durable && offset.is_some();
+        let name = name.then(|| out.note(room));
         let (text, draft) = out.frame();
         write_head(text, event.name, None, Some(room));
         event.write_path(text);
@@ -352,8 +352,8 @@ impl Hub {
             None => out.send(draft, kind),
             Some((slot, offset)) => {
                 self.append(now, slot, out.drafted(draft), except.clone());
-                let reached = match noted {
-                    Some(noted) => out.send_and_append(draft, kind, noted, (offset, now, except)),
+                let reached = match name {
+                    Some(name) => out.send_and_append(draft, kind, name, (offset, now, except)),
                     None => out.send(draft, kind),
                 };
                 self.recall_if_large(slot, out);

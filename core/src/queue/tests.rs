@@ -60,7 +60,7 @@ fn a_begun_frame_survives_the_discard_and_nothing_else() {
     assert_eq!((queue.bytes(), queue.frames()), (302, 2));
     // Nothing follows what was dropped, until the goodbye.
     assert!(queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(queue.settle(cut, notice), Pushed::Ended);
+    assert_eq!(queue.enforce_limits(cut, notice), Pushed::Ended);
     assert_eq!(queue.frames(), 2);
     queue.advance(302);
     assert!(queue.is_empty());
@@ -124,7 +124,7 @@ fn the_oldest_of_the_room_go_and_the_gap_takes_their_place() {
 fn say(queue: &mut SendQueue<Vec<u8>>, room: &str, offset: u64) -> Option<Pushed> {
     let tag = shed(room, "e", offset, Overflow::DropOldest);
     let fits = queue.push(frames(&[6]), 1, tag);
-    (!fits).then(|| queue.settle(cut, notice))
+    (!fits).then(|| queue.enforce_limits(cut, notice))
 }
 
 fn dropped(count: u32) -> Option<Pushed> {
@@ -180,7 +180,7 @@ fn other_answers_do_not_tell_a_gap_again() {
     let long = frames(&[6; 6]);
     let tag = shed("r", "e", 4, Overflow::DropOldest);
     assert!(!queue.push(long, 6, tag));
-    assert_eq!(Some(queue.settle(cut, notice)), dropped(9));
+    assert_eq!(Some(queue.enforce_limits(cut, notice)), dropped(9));
     let answer = (1, 2);
     assert_eq!(chunks(&queue), [(0, 3), answer, answer, answer]);
 }
@@ -200,7 +200,7 @@ fn a_gap_is_told_again_behind_each_position() {
     let long = frames(&[6; 6]);
     let tag = shed("r", "e", 6, Overflow::DropOldest);
     assert!(!queue.push(long, 6, tag));
-    assert_eq!(Some(queue.settle(cut, notice)), dropped(11));
+    assert_eq!(Some(queue.enforce_limits(cut, notice)), dropped(11));
     let answer = (1, 2);
     let expected = [(0, 3), answer, (1, 3), answer, (3, 3), answer, (5, 3)];
     assert_eq!(chunks(&queue), expected);
@@ -271,19 +271,19 @@ fn an_overflow_has_one_outcome() {
     assert_eq!(say(&mut queue, "r", 11), None);
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
     queue.advance(3);
-    assert_eq!(queue.settle(cut, notice), Pushed::Queued);
+    assert_eq!(queue.enforce_limits(cut, notice), Pushed::Queued);
 
     // Answers have a frame more than messages, and no further one.
     assert!(queue.push(frames(&[1]), 1, Tag::Control));
     assert!(!queue.push(frames(&[1]), 1, Tag::Control));
-    assert_eq!(Some(queue.settle(cut, notice)), dropped(3));
+    assert_eq!(Some(queue.enforce_limits(cut, notice)), dropped(3));
     // What has nothing to give is over.
     let mut queue = bounded(usize::MAX / 2, 8);
     for _ in 0..8 {
         assert!(queue.push(frames(&[1]), 1, Tag::Message));
     }
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(queue.settle(cut, notice), Pushed::Overflow);
+    assert_eq!(queue.enforce_limits(cut, notice), Pushed::Overflow);
     assert!(queue.is_empty() && queue.is_shut());
 }
 
@@ -296,7 +296,10 @@ fn an_answer_is_let_in_where_the_latest_counts() {
         assert!(queue.push(frames(&[1]), 1, tag));
     }
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(queue.settle(cut, notice), Pushed::Replaced { count: 7 });
+    assert_eq!(
+        queue.enforce_limits(cut, notice),
+        Pushed::Replaced { count: 7 }
+    );
     assert_eq!(order(&queue), [8, 0]);
 }
 
@@ -307,13 +310,13 @@ fn a_message_is_let_in_where_the_oldest_may_be_dropped() {
         assert_eq!(say(&mut queue, "r", offset), None);
     }
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(Some(queue.settle(cut, notice)), dropped(2));
+    assert_eq!(Some(queue.enforce_limits(cut, notice)), dropped(2));
     assert_eq!(queue.frames(), 8, "with the notice");
     // Also when the newest has nothing to give.
     for _ in 0..3 {
         let tag = shed("q", "e", 1, Overflow::Latest);
         let fits = queue.push(frames(&[1]), 1, tag);
-        assert!(fits || queue.settle(cut, notice) != Pushed::Overflow);
+        assert!(fits || queue.enforce_limits(cut, notice) != Pushed::Overflow);
     }
     assert!(queue.frames() <= 8 && !queue.is_shut());
 }
@@ -323,5 +326,5 @@ fn a_message_alone_may_be_large() {
     let mut queue = bounded(8, 8);
     assert!(queue.push(frames(&[100]), 1, Tag::Message));
     assert!(!queue.push(frames(&[1]), 1, Tag::Message));
-    assert_eq!(queue.settle(cut, notice), Pushed::Overflow);
+    assert_eq!(queue.enforce_limits(cut, notice), Pushed::Overflow);
 }

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use super::history::History;
+use super::history::{History, NUMBER_MAX};
 use crate::time::Timestamp;
 
 /// Rooms are known by their slots, and ordered by the number that each was given when it was last
@@ -35,8 +35,11 @@ impl Histories {
     /// Takes the history that was saved of a room without members for the one that has just begun.
     pub(super) fn wake(&mut self, fresh: &mut History, mut saved: History, slot: u32) {
         self.remove(fresh.seq);
+        // The number of the fresh one was not given out.
+        self.opened = saved.number.max(fresh.number - 1);
         let all = [&self.held, &self.idle, &self.blank];
-        if saved.seq == 0 || all.iter().any(|rooms| rooms.contains_key(&saved.seq)) {
+        let taken = all.iter().any(|rooms| rooms.contains_key(&saved.seq));
+        if taken || !(1..NUMBER_MAX).contains(&saved.seq) {
             // No room was given 0, and no two the same: this number is damaged, or the other. The
             // one that was given just now is of no other room.
             saved.seq = fresh.seq;
@@ -56,34 +59,14 @@ impl Histories {
         history: &mut History,
         slot: u32,
         idle: bool,
+        newest: bool,
         change: impl FnOnce(&mut History),
     ) {
-        self.count(history, change);
-        self.insert(history, slot, idle);
-    }
-
-    /// Changes the history of a room, which is the newest of all from then on.
-    pub(super) fn change_newest(
-        &mut self,
-        history: &mut History,
-        slot: u32,
-        idle: bool,
-        change: impl FnOnce(&mut History),
-    ) {
-        self.count(history, change);
-        self.touch(history, slot, idle);
-    }
-
-    fn count(&mut self, history: &mut History, change: impl FnOnce(&mut History)) {
         let before = history.cost();
         change(history);
         self.bytes = self.bytes + history.cost() - before;
-    }
-
-    /// Makes a room the newest: it gets a new number in place of the one it had, unless that is the
-    /// newest already.
-    pub(super) fn touch(&mut self, history: &mut History, slot: u32, idle: bool) {
-        if history.seq == 0 || history.seq != self.next {
+        // The newest of all gets a new number in place of the one it had, unless it is that already.
+        if newest && (history.seq == 0 || history.seq != self.next) {
             self.remove(history.seq);
             self.next += 1;
             history.seq = self.next;
@@ -125,12 +108,12 @@ impl Histories {
     }
 
     /// Says how many have begun before the hub slept.
-    pub(crate) const fn set_opened(&mut self, opened: u64) {
-        self.opened = opened;
+    pub(super) fn set_opened(&mut self, opened: u64) {
+        self.opened = opened.min(NUMBER_MAX);
     }
 
     /// True when the number of those that have begun changed since this was last asked.
-    pub(crate) const fn take_unsaved(&mut self) -> bool {
+    pub(super) const fn take_unsaved(&mut self) -> bool {
         core::mem::replace(&mut self.unsaved, false)
     }
 

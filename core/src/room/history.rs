@@ -1,10 +1,11 @@
 //! The history of one room: its last messages, as they were sent.
 
-use alloc::{boxed::Box, collections::VecDeque, format, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, collections::VecDeque, format, vec::Vec};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::page::Position;
 use crate::{policy::HistoryPolicy, time::Timestamp, wire::ConnId};
 
 /// A message of a room's history, as a durable host gives it back.
@@ -47,6 +48,9 @@ pub enum Except {
     /// The connections and users that the application left out.
     These(Box<Excepted>),
 }
+
+/// Numbers from here on are damaged: no hub counts so far.
+pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
 /// Bytes that a list of recipients left out counts, and each connection, and each user beside the
 /// name.
@@ -112,16 +116,16 @@ impl Reader<'_> {
 }
 
 #[derive(Debug, Clone)]
-struct Kept {
+struct Retained {
     at: Timestamp,
     frame: Box<str>,
     except: Except,
 }
 
 // One for each message that is kept, and counted in `Limits::history_bytes`.
-const _: () = assert!(size_of::<Kept>() <= 40);
+const _: () = assert!(size_of::<Retained>() <= 40);
 
-impl Kept {
+impl Retained {
     /// Bytes that a policy counts: of the frame, and of the list of those who were left out.
     fn bytes(&self) -> usize {
         self.frame.len() + self.except.bytes()
@@ -135,28 +139,29 @@ impl Kept {
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     /// Which of the hub's histories it is; a part of the epoch.
-    pub(crate) life: u64,
-    pub(crate) epoch: Box<str>,
+    pub(super) number: u64,
+    epoch: Box<str>,
     /// The offset of the last message; 0 before the first.
-    pub(crate) top: u64,
-    messages: VecDeque<Kept>,
+    pub(super) top: u64,
+    messages: VecDeque<Retained>,
     bytes: usize,
     away: u64,
     /// Bytes of the messages that are with the host, as far as known: as many as when they were
     /// last here.
     away_bytes: usize,
     /// When the last message came, or the room began.
-    pub(crate) touched: Timestamp,
+    touched: Timestamp,
     /// Since when nobody is in the room; unknown to a room that lost its members asleep.
-    pub(crate) emptied: Option<Timestamp>,
+    emptied: Option<Timestamp>,
     /// Its place among the rooms, by their last messages.
-    pub(crate) seq: u64,
+    pub(super) seq: u64,
 }
 
 /// The ground state of a history, without its messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedHistory {
-    pub(crate) life: u64,
+    #[serde(rename = "life")]
+    pub(crate) number: u64,
     pub(crate) first: u64,
     pub(crate) top: u64,
     pub(crate) touched: Timestamp,
@@ -166,6 +171,13 @@ pub(crate) struct SavedHistory {
     /// Of its messages.
     #[serde(default, skip_serializing_if = "crate::time::is_zero")]
     pub(crate) bytes: u64,
+}
+
+impl SavedHistory {
+    /// True when its number is one that a hub gave out; false when it is damaged.
+    pub(crate) const fn is_numbered(&self) -> bool {
+        self.number < NUMBER_MAX
+    }
 }
 
 /// The result of looking for the messages behind a position.
@@ -181,12 +193,12 @@ pub(crate) enum Since {
 
 impl History {
     /// Bytes that a message costs beside its frame.
-    pub(crate) const OVERHEAD_BYTES: usize = size_of::<Kept>();
+    pub(crate) const OVERHEAD_BYTES: usize = size_of::<Retained>();
 
-    pub(crate) fn new(epoch: &str, life: u64, now: Timestamp) -> Self {
+    pub(crate) fn new(epoch: &str, number: u64, now: Timestamp) -> Self {
         Self {
-            life,
-            epoch: format!("{epoch}.{life}").into(),
+            number,
+            epoch: format!("{epoch}.{number}").into(),
             top: 0,
             messages: VecDeque::new(),
             bytes: 0,
@@ -206,14 +218,14 @@ impl History {
             away: (saved.top + 1).saturating_sub(saved.first.max(1)),
             emptied: saved.emptied,
             seq: saved.seq,
-            ..Self::new(epoch, saved.life, saved.touched)
+            ..Self::new(epoch, saved.number, saved.touched)
         }
     }
 
     /// Its ground state.
     pub(crate) fn saved(&self) -> SavedHistory {
         SavedHistory {
-            life: self.life,
+            number: self.number,
             first: self.first(),
             top: self.top,
             touched: self.touched,
@@ -227,13 +239,13 @@ impl History {
     pub(crate) fn push(&mut self, now: Timestamp, frame: &str, except: Except) {
         self.top += 1;
         self.touched = now;
-        let kept = Kept {
+        let retained = Retained {
             at: now,
             frame: frame.into(),
             except,
         };
-        self.bytes += kept.bytes();
-        self.messages.push_back(kept);
+        self.bytes += retained.bytes();
+        self.messages.push_back(retained);
     }
 
     /// Drops what the policy does not keep. Work: what is dropped.
@@ -279,14 +291,38 @@ impl History {
         self.bytes.saturating_add(self.away_bytes)
     }
 
-    /// How long a room without members is remembered for it at most, whatever the policy: where
-    /// nothing was ever said there is little to go on with, and such rooms cost nothing to make.
-    pub(crate) const fn idle_max(&self) -> Duration {
-        if self.top == 0 {
-            Duration::from_secs(60)
-        } else {
-            Duration::MAX
+    /// The position behind the last message.
+    pub(crate) fn position(&self) -> Position<'_> {
+        Position {
+            epoch: Cow::Borrowed(&self.epoch),
+            offset: self.top,
         }
+    }
+
+    /// Says since when nobody is in the room.
+    pub(crate) fn set_emptied(&mut self, emptied: Option<Timestamp>) {
+        self.emptied = emptied;
+    }
+
+    /// True when it is known since when nobody is in the room.
+    pub(crate) const fn is_emptied(&self) -> bool {
+        self.emptied.is_some()
+    }
+
+    /// When the last message is as old as that.
+    pub(crate) fn ages(&self, age: Duration) -> Timestamp {
+        self.touched + age
+    }
+
+    /// When its room ends, if it is remembered for so long without members. Where nothing was ever
+    /// said there is little to go on with, and such rooms cost nothing to make: a minute at most,
+    /// whatever the policy.
+    pub(crate) fn expiry(&self, age: Duration) -> Timestamp {
+        let age_max = match self.top {
+            0 => Duration::from_secs(60),
+            _ => Duration::MAX,
+        };
+        self.emptied.unwrap_or_default().max(self.touched) + age.min(age_max)
     }
 
     /// Bytes that the history takes in memory.
@@ -309,7 +345,9 @@ impl History {
 
     /// The offset of the oldest message here that is younger than `age`.
     pub(crate) fn first_since(&self, now: Timestamp, age: Duration) -> u64 {
-        let old = self.messages.partition_point(|kept| kept.at + age <= now);
+        let old = self
+            .messages
+            .partition_point(|retained| retained.at + age <= now);
         self.first_here() + old as u64
     }
 
@@ -331,13 +369,13 @@ impl History {
             && message.offset == next - 1
         {
             next -= 1;
-            let kept = Kept {
+            let retained = Retained {
                 at: message.at,
                 frame: message.frame,
                 except: message.except,
             };
-            self.bytes += kept.bytes();
-            self.messages.push_front(kept);
+            self.bytes += retained.bytes();
+            self.messages.push_front(retained);
         }
         (self.away, self.away_bytes) = (0, 0);
     }
@@ -369,7 +407,7 @@ impl History {
         let to = before.map_or(self.messages.len(), index).max(from);
         let messages = self.messages.range(from..to);
         messages
-            .filter(move |kept| reader.is_none_or(|reader| !kept.except.covers(&reader)))
-            .map(|kept| &*kept.frame)
+            .filter(move |retained| reader.is_none_or(|reader| !retained.except.covers(&reader)))
+            .map(|retained| &*retained.frame)
     }
 }

@@ -1,6 +1,6 @@
 //! Pages of what a room keeps and of who is in it, to be taken away from the hub.
 
-use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
+use alloc::{borrow::Cow, borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -8,11 +8,29 @@ use serde_json::value::RawValue;
 use super::presence::{Listed, Who};
 use crate::wire::conn_id::ConnId;
 
+/// A place in the sequence of a room's messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Position<'a> {
+    /// The history of the room that the offset counts in.
+    pub epoch: Cow<'a, str>,
+    /// The last message's offset; 0 before the first, and always without history.
+    pub offset: u64,
+}
+
+impl Position<'_> {
+    /// The same, to be taken away from the hub.
+    pub fn into_owned(self) -> Position<'static> {
+        let (epoch, offset) = (self.epoch.into_owned().into(), self.offset);
+        Position { epoch, offset }
+    }
+}
+
 /// A page of a room's history. In JSON it is what `$history` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HistoryPage {
-    /// The life of the room that the offsets count in: another one is another sequence.
+    /// The history of the room that the offsets count in: another one is another sequence.
     pub epoch: String,
     /// The offset of the room's last message; 0 before the first.
     pub offset: u64,

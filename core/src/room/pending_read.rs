@@ -35,7 +35,7 @@ impl PendingRead {
             id: address.id.cloned(),
             room: address.room.map(Cow::Borrowed),
             echo: None,
-            data: Payload::from_written(&self.data).unwrap_or(Payload::NULL),
+            data: Payload::from_serialized(&self.data).unwrap_or(Payload::NULL),
         }
     }
 }

@@ -20,8 +20,7 @@ pub(crate) struct Rooms {
     by_name: BTreeMap<Box<str>, u32>,
     slots: Slab<Room>,
     memberships: usize,
-    /// It changes with its rooms alone.
-    pub(crate) histories: Histories,
+    histories: Histories,
     /// An entry for each room that has something to do later.
     dues: BTreeSet<(Timestamp, Box<str>)>,
     /// Rooms without connections whose absent users may still come back.
@@ -187,10 +186,10 @@ impl Rooms {
         let room = &mut self.slots[slot as usize];
         if let Some(extra) = &mut room.extra {
             let mut history = self.histories.begin(now, epoch);
-            history.emptied = room.members.is_empty().then_some(now);
+            history.set_emptied(room.members.is_empty().then_some(now));
             extra.history = Some(history);
         }
-        self.touch(slot);
+        self.change_newest_history(slot, |_| {});
     }
 
     /// Puts a history that was saved in the place of the one that has just begun.
@@ -209,29 +208,35 @@ impl Rooms {
 
     /// Changes a room's history, and what depends on it.
     pub(crate) fn change_history(&mut self, slot: u32, change: impl FnOnce(&mut History)) {
-        let room = &mut self.slots[slot as usize];
-        let idle = room.members.is_empty();
-        if let Some(history) = room.history_mut() {
-            self.histories.change(history, slot, idle, change);
-        }
+        self.change(slot, false, change);
     }
 
     /// The same, and the room is the newest of all.
     pub(crate) fn change_newest_history(&mut self, slot: u32, change: impl FnOnce(&mut History)) {
+        self.change(slot, true, change);
+    }
+
+    fn change(&mut self, slot: u32, newest: bool, change: impl FnOnce(&mut History)) {
         let room = &mut self.slots[slot as usize];
         let idle = room.members.is_empty();
         if let Some(history) = room.history_mut() {
-            self.histories.change_newest(history, slot, idle, change);
+            self.histories.change(history, slot, idle, newest, change);
         }
     }
 
-    /// The room is the newest of all.
-    pub(crate) fn touch(&mut self, slot: u32) {
-        let room = &mut self.slots[slot as usize];
-        let idle = room.members.is_empty();
-        if let Some(history) = room.history_mut() {
-            self.histories.touch(history, slot, idle);
-        }
+    /// All histories, to be asked.
+    pub(crate) const fn histories(&self) -> &Histories {
+        &self.histories
+    }
+
+    /// Says how many histories have begun before the hub slept.
+    pub(crate) fn set_histories_opened(&mut self, opened: u64) {
+        self.histories.set_opened(opened);
+    }
+
+    /// True when the number of histories that have begun changed since this was last asked.
+    pub(crate) const fn take_unsaved(&mut self) -> bool {
+        self.histories.take_unsaved()
     }
 
     /// Keeps a request until the messages of its room are there; false when too many wait.

@@ -73,8 +73,9 @@ impl Hub {
         let page = self.page(history, span, data.after.is_some(), limit, reader);
         answer(kind, request, out, |text| {
             text.push_str(r#"{"epoch":"#);
-            write_string(text, &history.epoch);
-            write_number(text, r#","offset":"#, history.top);
+            let position = history.position();
+            write_string(text, &position.epoch);
+            write_number(text, r#","offset":"#, position.offset);
             text.push_str(r#","messages":["#);
             for (at, frame) in page.iter().enumerate() {
                 if at > 0 {

@@ -86,7 +86,8 @@ pub enum DisconnectReason {
     /// The transport ended without a close frame.
     Lost,
     /// The client broke the rules of the transport; the code it was closed with.
-    Fault(CloseCode),
+    #[serde(rename = "fault")]
+    Violation(CloseCode),
     /// The server closed it, for a limit, for silence or because the application wanted it; the
     /// code it was closed with.
     Closed(CloseCode),
@@ -97,7 +98,7 @@ impl DisconnectReason {
     pub(crate) const fn may_return(self) -> bool {
         match self {
             Self::Client(_) | Self::Lost => true,
-            Self::Fault(code) | Self::Closed(code) => code.reconnect(),
+            Self::Violation(code) | Self::Closed(code) => code.reconnect(),
         }
     }
 }

@@ -59,7 +59,7 @@ impl<'a> Payload<'a> {
     }
 
     /// Checks what a serialiser wrote, which is JSON, for what may not be relayed.
-    pub(crate) fn from_written(json: &'a str) -> Result<Self, PayloadError> {
+    pub(crate) fn from_serialized(json: &'a str) -> Result<Self, PayloadError> {
         scan(json.as_bytes())?;
         Ok(Self(json))
     }

@@ -3,7 +3,7 @@
 use roomcast_core::{
     Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Limits, Outbox, Rate, Timestamp,
     UnknownConn,
-    hub::{HubState, Refused, RequestError},
+    hub::{HubState, Refusal, RequestError},
 };
 
 use super::harness::{Harness, stranger};
@@ -33,7 +33,7 @@ fn connect_when_full() {
     let a = harness.connect(Handshake::new()).expect("room for it");
     harness.out.clear();
     let refused = harness.connect(Handshake::new().with_welcome(true));
-    assert_eq!(refused, Err(Refused::Full { limit: 1 }));
+    assert_eq!(refused, Err(Refusal::Full { limit: 1 }));
     harness.assert_commands([]);
     harness
         .hub
@@ -56,7 +56,7 @@ fn connect_when_all_ids_are_used_up() {
     assert_eq!(last.as_u64() >> 20, ConnId::SERIALS - 1);
     out.clear();
     let refused = hub.connect(Timestamp::ZERO, Handshake::new(), &mut out);
-    assert_eq!(refused, Err(Refused::Exhausted));
+    assert_eq!(refused, Err(Refusal::Exhausted));
     assert!(out.is_empty());
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast_core::{
     Audience, Command, Config, ConnId, Delivery, EncodeError, Frame, Handshake, Hub, Limits,
-    Outbox, Payload, Timestamp, hub::Refused,
+    Outbox, Payload, Timestamp, hub::Refusal,
 };
 
 /// A hub with its outbox and a clock; connections are called `a`, `b`, ... in the order of arrival.
@@ -59,7 +59,7 @@ impl Harness {
         (harness, conns)
     }
 
-    pub(crate) fn connect(&mut self, handshake: Handshake) -> Result<ConnId, Refused> {
+    pub(crate) fn connect(&mut self, handshake: Handshake) -> Result<ConnId, Refusal> {
         self.hub.connect(self.now, handshake, &mut self.out)
     }
 

@@ -182,7 +182,7 @@ impl<G: Gateway> Stage<G> {
 
     /// Takes the faults of the application, as the host would log them.
     pub(crate) fn faults(&mut self) -> Vec<String> {
-        let faults = self.app.take_faults();
+        let faults = self.app.take_errors();
         faults.iter().map(ToString::to_string).collect()
     }
 }

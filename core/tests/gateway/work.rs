@@ -374,7 +374,7 @@ fn schedules_that_are_due_can_be_passed_over() {
     stage.apply(&Input::SkipDue);
     assert!(stage.app.take_unsaved());
     stage.apply(&Input::Timeout);
-    assert_eq!(stage.app.take_faults(), []);
+    assert_eq!(stage.app.take_errors(), []);
     assert_eq!(stage.app.next_timeout(), Some(stage.now + second));
     stage.apply(&Input::SkipDue);
     assert!(!stage.app.take_unsaved());

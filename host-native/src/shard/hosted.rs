@@ -164,7 +164,7 @@ impl Hosted {
             if let Some(key) = key {
                 if delivery.dropped > 0 {
                     let (key, delivery) = (key.into(), *delivery);
-                    let settle = Input::SettleOnce { key, delivery };
+                    let settle = Input::SetDelivery { key, delivery };
                     inner.namespace.apply(now, &settle);
                 }
                 inner.keep_key(shard, now, key);

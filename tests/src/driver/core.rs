@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, rc::Rc};
 use roomcast_core::{
     App, Applied, Command, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Limits, Outbox,
     Outcome, Policies, Timestamp,
-    gateway::{CompleteError, Fault, Token},
+    gateway::{CompleteError, HandlerError, Token},
     hub::HubState,
     journal::{Opening, Record},
     queue::{QueueLimits, SendQueue, Tag},
@@ -194,9 +194,9 @@ impl<G: Gateway> Core<G> {
         self.refusal.as_deref()
     }
 
-    pub(crate) fn take_faults(&mut self, namespace: &str) -> Vec<Fault> {
+    pub(crate) fn take_faults(&mut self, namespace: &str) -> Vec<HandlerError> {
         let app = self.apps.get_mut(namespace);
-        app.map(App::take_faults).unwrap_or_default()
+        app.map(App::take_errors).unwrap_or_default()
     }
 
     pub(crate) fn complete(

@@ -1,6 +1,6 @@
 //! Questions to a world.
 
-use roomcast_core::{App, ConnId, Gateway, Hub, Router, gateway::Fault};
+use roomcast_core::{App, ConnId, Gateway, Hub, Router, gateway::HandlerError};
 
 use super::World;
 use crate::{Actor, Answer, Driver, Event};
@@ -18,7 +18,7 @@ impl<G: Gateway> World<G> {
     }
 
     /// Faults of the application since this was last asked.
-    pub fn take_faults(&mut self) -> Vec<Fault> {
+    pub fn take_faults(&mut self) -> Vec<HandlerError> {
         self.core.take_faults("default")
     }
 

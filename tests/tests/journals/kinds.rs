@@ -28,7 +28,7 @@ kinds! {
     Send "send",
     SendText "send_text",
     SendBinary "send_binary",
-    SettleOnce "settle_once",
+    SetDelivery "settle_once",
     Close "close",
     HistoryLoaded "give_back",
     WallClock "wall_clock",

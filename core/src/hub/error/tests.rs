@@ -141,8 +141,8 @@ fn calls_of_the_hub() {
         S::KeyReused => S::KeyReused, KeyReused, "";
         S::Key => S::Key, BadRequest, r#"{"limit":128}"#;
     }
-    use Refused as R;
-    rows! { Refused,
+    use Refusal as R;
+    rows! { Refusal,
         R::Full { .. } => R::Full { limit: 3 }, Overloaded, r#"{"limit":3}"#;
         R::Exhausted => R::Exhausted, Overloaded, "";
     }

@@ -120,7 +120,7 @@ impl Streams {
             return;
         }
         // There is one frame in a buffer: what is begun of it stays.
-        match queue.settle(|_, _| 1, notice) {
+        match queue.enforce_limits(|_, _| 1, notice) {
             Pushed::Queued | Pushed::Ended => {}
             Pushed::Overflow => {
                 self.overflows.closed += 1;
