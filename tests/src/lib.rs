@@ -31,7 +31,7 @@ pub use settings::{Settings, SettingsError};
 pub use strategy::Cast;
 pub use to::To;
 pub use trace::{Trace, TraceError};
-pub use world::World;
+pub use world::{Asking, Asks, World};
 
 /// The code of the repository's README, so that it compiles and holds.
 #[cfg(doctest)]

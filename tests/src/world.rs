@@ -3,22 +3,23 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    ops::RangeBounds,
     pin::pin,
     task::{self, Poll, Waker},
     time::Duration,
 };
 
 use roomcast_core::{
-    Gateway, Limits, NamespaceContext, Outcome, Policies,
+    Gateway, Limits, NamespaceHandle, Outcome, Policies,
     gateway::{CompleteError, Token},
-    room::{HistoryPage, PageError},
 };
 
 use crate::{Actor, Answer, Core, Driver, DriverError, Event, Known, Op, Settings, Sleep};
 
+mod asks;
 mod expect;
 mod look;
+
+pub use self::asks::{Asking, Asks};
 
 /// A namespace with an application, its clients, and a clock that moves when it is told to.
 ///
@@ -94,6 +95,7 @@ pub struct World<G> {
     story: Vec<Told>,
     heard: Vec<(Actor, Event)>,
     answer: Answer,
+    asks: Asks,
     /// Everybody whom an op named.
     actors: BTreeSet<Actor>,
     /// Every room that was there after an op, with its namespace.
@@ -129,6 +131,7 @@ impl<G: Gateway> World<G> {
             story: Vec::new(),
             heard: Vec::new(),
             answer: Answer::none(),
+            asks: Asks::default(),
             actors: BTreeSet::new(),
             rooms_ever: BTreeSet::new(),
             named: BTreeSet::new(),
@@ -307,8 +310,14 @@ impl<G: Gateway> World<G> {
         &self.heard
     }
 
-    /// Does something to the namespace, or asks it, as code without a connection does: a route, a
-    /// task, a schedule. With [sleep](Self::with_sleep) it sleeps afterwards.
+    /// The handle of the namespace, for code without a connection: a route, a task. Its requests are
+    /// answered by [`ask`](Self::ask).
+    pub fn namespace(&self) -> NamespaceHandle<Asks> {
+        NamespaceHandle::new("default", self.asks.clone())
+    }
+
+    /// Runs a future of the [`namespace`](Self::namespace) to its end. With
+    /// [sleep](Self::with_sleep) the namespace sleeps after each change.
     ///
     /// ```
     /// use roomcast_core::{Audience, Policies, RoomPolicy, policy::{HistoryPolicy, PresencePolicy}};
@@ -321,50 +330,36 @@ impl<G: Gateway> World<G> {
     /// world.tell("alice connects as ann");
     /// world.tell(r#"alice sends {"event":"$join","room":"log"}"#);
     ///
-    /// let sent = world.act(|namespace| namespace.send(&Audience::room("log"), "note", &1))?;
+    /// let namespace = world.namespace();
+    /// let sent = world.ask(namespace.send(Audience::room("log"), "note", &1))?;
     /// assert_eq!(sent.offset, Some(1));
     /// world.expect([r#"alice gets {"event":"note","room":"log","offset":1,"data":1}"#]);
     ///
-    /// let page = world.history("log", .., 10)?;
+    /// let page = world.ask(namespace.history("log", .., 10))?;
     /// assert_eq!(page.messages[0].data::<u32>()?, 1);
-    /// let page = world.act(|namespace| namespace.presence("log", None, 10))?;
+    /// let page = world.ask(namespace.presence("log", None, 10))?;
     /// assert_eq!(page.members[0].user.as_deref(), Some("ann"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Panics
     ///
-    /// When the core is broken.
+    /// When the core is broken, or the future waits for anything else than an answer.
     #[track_caller]
-    pub fn act<R>(&mut self, act: impl FnOnce(&mut NamespaceContext<'_>) -> R) -> R {
-        let acted = self.core.act("default", act);
-        match acted.and_then(|result| self.proceed().map(|_| result)) {
-            Ok(result) => result,
-            Err(fault) => panic!("{fault}"),
-        }
-    }
-
-    /// A page of a room's history; see [`NamespaceContext::history`].
-    ///
-    /// # Errors
-    ///
-    /// When the room keeps none.
-    ///
-    /// # Panics
-    ///
-    /// When the core is broken.
-    #[track_caller]
-    pub fn history(
-        &mut self,
-        room: &str,
-        offsets: impl RangeBounds<u64>,
-        limit: usize,
-    ) -> Result<HistoryPage, PageError> {
-        let read = self.act(|namespace| namespace.history(room, offsets, limit));
-        // Messages are given back within the turn.
-        match pin!(read).poll(&mut task::Context::from_waker(Waker::noop())) {
-            Poll::Ready(page) => page,
-            Poll::Pending => panic!("the messages of {room} were not given back"),
+    pub fn ask<R>(&mut self, asking: impl Future<Output = R>) -> R {
+        let mut asking = pin!(asking);
+        loop {
+            let cx = &mut task::Context::from_waker(Waker::noop());
+            if let Poll::Ready(result) = asking.as_mut().poll(cx) {
+                return result;
+            }
+            let request = self.asks.next();
+            let request = request.expect("the future waits for an answer of this world");
+            let answer = self.core.ask(&request.namespace, &request.ask);
+            match answer.and_then(|answer| self.proceed().map(|_| answer)) {
+                Ok(answer) => request.answer(answer),
+                Err(fault) => panic!("{fault}"),
+            }
         }
     }
 

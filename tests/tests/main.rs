@@ -45,6 +45,7 @@ mod url_model;
 mod users;
 mod watch;
 mod world;
+mod world_stories;
 
 /// A file that no `mod` names is not compiled, and its tests never run.
 #[test]

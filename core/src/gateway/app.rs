@@ -343,19 +343,6 @@ impl<G: Gateway> App<G> {
         self.call_hooks(now, out);
     }
 
-    /// Does several things at once, from outside of any connection. No journal holds them: a host
-    /// that records gives inputs to [`apply`](Self::apply).
-    pub fn act<R>(
-        &mut self,
-        now: Timestamp,
-        out: &mut Outbox,
-        act: impl FnOnce(&mut NamespaceContext<'_>) -> R,
-    ) -> R {
-        let result = act(&mut self.namespace(now, out));
-        self.call_hooks(now, out);
-        result
-    }
-
     /// [`Hub::shrink_to_fit`].
     pub fn shrink_to_fit(&mut self) {
         self.hub.shrink_to_fit();

@@ -18,20 +18,17 @@ use crate::{outbox::Outbox, time::Timestamp, time::UnixTime};
 /// [`connection`](Hub::connection) and [`counts`](Hub::counts).
 ///
 /// ```
-/// use roomcast_core::{App, Applied, Audience, Config, Handshake, Input, Outbox, Timestamp};
+/// use std::time::Duration;
 ///
-/// let (mut app, mut out) = (App::new(Config::new("epoch"), ()), Outbox::new());
-/// let connect = Input::Connect(Handshake::new().with_user("ann"));
-/// let Applied::Connected(Ok(ann)) = app.apply(Timestamp::ZERO, &connect, &mut out) else {
-///     panic!("refused");
-/// };
-/// app.act(Timestamp::ZERO, &mut out, |namespace| {
-///     namespace.join(ann, "lobby")?;
-///     let told = namespace.send(&Audience::user("ann"), "told", &["news"])?;
-///     assert_eq!((told.matched, namespace.members("lobby")), (1, &[ann][..]));
-///     Ok::<(), Box<dyn std::error::Error>>(())
-/// })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// use roomcast_core::{Audience, Router};
+///
+/// // Every minute, those in the lobby are told how many connections there are.
+/// let router = Router::default().every(Duration::from_secs(60), |namespace, ()| {
+///     let connections = namespace.counts().connections;
+///     let told = namespace.send(&Audience::room("lobby"), "connections", &connections);
+///     assert!(told.is_ok_and(|told| told.matched == namespace.members("lobby").len()));
+/// });
+/// # let _ = router;
 /// ```
 #[derive(Debug)]
 pub struct NamespaceContext<'a> {

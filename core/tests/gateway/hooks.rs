@@ -171,10 +171,8 @@ fn hooks_run_however_a_change_came_about() {
     let (mut stage, [a, b], log) = noted();
     stage.join(a, "r");
     stage.leave(a, "r");
-    stage.app.act(stage.now, &mut stage.out, |namespace| {
-        namespace.join(b, "r").expect("joined");
-        namespace.leave(b, "hall").expect("alive");
-    });
+    stage.join(b, "r");
+    stage.leave(b, "hall");
     stage.text(a, r#"{"event":"join","room":"q"}"#);
     stage.text(a, r#"{"event":"kick"}"#);
     stage.out.clear();

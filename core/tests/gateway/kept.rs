@@ -2,7 +2,9 @@
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
     pin::pin,
+    rc::Rc,
     task::{Context as Poller, Poll, Waker},
 };
 
@@ -21,17 +23,42 @@ const POLICIES: &str = r#"{"rooms":[
     {"match":"hall","presence":"counts"}
 ]}"#;
 
-fn stage(router: Router) -> Stage<Router> {
-    Stage::with_policies(router, POLICIES)
+type Act = Box<dyn FnOnce(&mut NamespaceContext<'_>)>;
+
+thread_local! {
+    /// The next thing for the application to do when it is drained.
+    static ACT: RefCell<Option<Act>> = const { RefCell::new(None) };
 }
 
-fn act<R>(stage: &mut Stage<Router>, act: impl FnOnce(&mut NamespaceContext<'_>) -> R) -> R {
-    stage.app.act(stage.now, &mut stage.out, act)
+fn acting(router: Router) -> Router {
+    router.on_drain(|namespace, ()| {
+        if let Some(act) = ACT.take() {
+            act(namespace);
+        }
+    })
+}
+
+fn stage(router: Router) -> Stage<Router> {
+    Stage::with_policies(acting(router), POLICIES)
+}
+
+/// Has the application do something without a connection at hand.
+fn act<R: 'static>(
+    stage: &mut Stage<Router>,
+    act: impl FnOnce(&mut NamespaceContext<'_>) -> R + 'static,
+) -> R {
+    let result = Rc::new(RefCell::new(None));
+    let there = result.clone();
+    ACT.set(Some(Box::new(move |namespace| {
+        there.replace(Some(act(namespace)));
+    })));
+    stage.apply(&Input::Drain);
+    result.take().expect("it acted")
 }
 
 fn say(stage: &mut Stage<Router>, data: u32) -> Option<u64> {
     let log = Audience::room("log");
-    let sent = act(stage, |namespace| namespace.send(&log, "said", &data));
+    let sent = act(stage, move |namespace| namespace.send(&log, "said", &data));
     sent.expect("valid").offset
 }
 
@@ -52,14 +79,16 @@ fn offsets(mut read: HistoryRead) -> Result<Vec<u64>, PageError> {
 fn a_page_is_cut_by_its_offsets_and_its_limit() {
     let mut stage = stage(Router::default());
     assert_eq!(
-        act(&mut stage, |namespace| namespace.position("log").offset),
+        act(&mut stage, move |namespace| namespace
+            .position("log")
+            .offset),
         0
     );
     assert_eq!((1..=3).map(|n| say(&mut stage, n)).max(), Some(Some(3)));
-    let epoch = act(&mut stage, |namespace| {
+    let epoch = act(&mut stage, move |namespace| {
         namespace.position("log").epoch.into_owned()
     });
-    act(&mut stage, |namespace| {
+    act(&mut stage, move |namespace| {
         assert_eq!((&*epoch, namespace.position("log").offset), ("e.1", 3));
         for (page, expected) in [
             (namespace.history("log", .., 9), &[1, 2, 3][..]),
@@ -85,7 +114,7 @@ fn a_page_is_cut_by_its_offsets_and_its_limit() {
             Err(PageError::NoHistory)
         );
     });
-    let Poll::Ready(Ok(page)) = poll(&mut act(&mut stage, |namespace| {
+    let Poll::Ready(Ok(page)) = poll(&mut act(&mut stage, move |namespace| {
         namespace.history("log", 3.., 9)
     })) else {
         panic!("the messages are in memory");
@@ -93,7 +122,7 @@ fn a_page_is_cut_by_its_offsets_and_its_limit() {
     assert_eq!((page.offset, page.first), (3, 1));
     // Too old by now, and not dropped yet: a question changes nothing.
     stage.now = stage.now + std::time::Duration::from_secs(10);
-    let page = act(&mut stage, |namespace| namespace.history("log", .., 9));
+    let page = act(&mut stage, move |namespace| namespace.history("log", .., 9));
     assert_eq!(offsets(page).as_deref(), Ok(&[][..]));
 }
 
@@ -105,7 +134,7 @@ fn a_page_is_what_history_answers() {
     stage.text(ann, r#"{"event":"$join","room":"log"}"#);
     stage.text(ann, r#"{"event":"said","room":"log","data":{ "a": [1] }}"#);
     say(&mut stage, 2);
-    let mut read = act(&mut stage, |namespace| namespace.history("log", .., 9));
+    let mut read = act(&mut stage, move |namespace| namespace.history("log", .., 9));
     let Poll::Ready(Ok(page)) = poll(&mut read) else {
         panic!("the messages are in memory");
     };
@@ -182,7 +211,7 @@ fn a_handler_awaits_messages_that_are_with_the_host() {
     let frame = |n| format!(r#"{{"event":"said","room":"log","offset":{n},"data":{n}}}"#);
     let kept = [1, 2].map(|n| HistoryMessage::new(n, stage.now, frame(n), Except::Nobody));
     stage.take();
-    stage.sleep(reader());
+    stage.sleep(acting(reader()));
     stage.text(ann, r#"{"event":"offsets","id":1}"#);
     stage.expect([
         "recall log",
@@ -210,8 +239,8 @@ fn a_handler_awaits_messages_that_are_with_the_host() {
 fn a_page_that_nobody_can_give_any_more_is_an_error() {
     let mut stage = stage(Router::default());
     say(&mut stage, 1);
-    stage.sleep(Router::default());
-    let mut read = act(&mut stage, |namespace| namespace.history("log", .., 9));
+    stage.sleep(acting(Router::default()));
+    let mut read = act(&mut stage, move |namespace| namespace.history("log", .., 9));
     assert!(poll(&mut read).is_pending());
     let lost = stage.app.hub().history_page(stage.now, "log", .., 9);
     assert_eq!(lost, Err(PageError::Unavailable));
@@ -231,7 +260,7 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
     stage.take();
     stage.text(ann, r#"{"event":"enter","id":1,"data":"host"}"#);
     stage.expect([r#"send a {"event":"enter","id":1,"data":true}"#]);
-    act(&mut stage, |namespace| {
+    act(&mut stage, move |namespace| {
         assert_eq!(namespace.join_with(ben, "den", "guest"), Ok(true));
         assert_eq!(namespace.join_with(ben, "den", "other"), Ok(false));
         assert_eq!(namespace.join_with(again, "den", "other"), Ok(true));
@@ -248,7 +277,7 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
         r#"send a {"event":"$joined","room":"den","data":{"user":"ben","meta":"guest"}}"#,
         r#"send a,b,d {"event":"$joined","room":"den","data":{"user":"cat"}}"#,
     ]);
-    act(&mut stage, |namespace| {
+    act(&mut stage, move |namespace| {
         let page = namespace.presence("den", None, 2).expect("shown");
         let [first, second] = &page.members[..] else {
             panic!("two: {page:?}");
@@ -283,7 +312,10 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
         );
     });
     // The same as clients see it.
-    let page = act(&mut stage, |namespace| namespace.presence("den", None, 9)).expect("shown");
+    let page = act(&mut stage, move |namespace| {
+        namespace.presence("den", None, 9)
+    })
+    .expect("shown");
     let answer = serde_json::to_string(&page).expect("plain data");
     stage.text(ann, r#"{"event":"$members","room":"den"}"#);
     stage.expect([&*format!(
@@ -297,7 +329,7 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
 #[test]
 fn a_room_that_there_is_not_has_empty_pages() {
     let mut stage = stage(Router::default());
-    act(&mut stage, |namespace| {
+    act(&mut stage, move |namespace| {
         assert_eq!(
             offsets(namespace.history("log", .., 9)).as_deref(),
             Ok(&[][..])
@@ -313,7 +345,7 @@ fn a_meta_that_cannot_be_shown_is_refused() {
     let mut stage = stage(Router::default());
     let ann = stage.connect("ann").expect("admitted");
     let bytes_max = stage.app.hub().limits().meta_bytes;
-    act(&mut stage, |namespace| {
+    act(&mut stage, move |namespace| {
         let joined = namespace.join_with(ann, "den", &"x".repeat(bytes_max));
         assert_eq!(joined, Err(JoinError::Meta { bytes_max }));
         let keys = std::collections::BTreeMap::from([([1], 1)]);
@@ -358,7 +390,7 @@ fn every_way_to_send_to_a_room_says_its_offset() {
     assert_eq!(once("k", "2"), Err(SendError::KeyReused));
     assert_eq!(once("l", "2"), Ok(Some(4)));
     // These are of no history.
-    act(&mut stage, |namespace| {
+    act(&mut stage, move |namespace| {
         let frame = namespace.send_frame(&Audience::room("log"), Frame::Text("x"));
         assert_eq!(frame.map(|sent| sent.offset), Ok(None));
         let rooms = Audience::rooms(["log", "den"]);

@@ -5,14 +5,37 @@
 use std::borrow::Cow;
 
 use roomcast_core::{
-    App, Applied, CloseCode, ConnId, Delivery, DisconnectReason, Event, Frame, Gateway, Handshake,
-    Input, JoinError, NamespaceContext, Outbox, Rejection, SendError,
+    Applied, CloseCode, Command, ConnId, Delivery, DisconnectReason, Event, Frame, Gateway,
+    Handshake, Hub, Input, JoinError, Rejection, SendError,
+    ask::{self, Ask, AskError, Asked},
     gateway::{Admission, ConnectError, UpgradeRequest},
 };
 use serde_json::value::RawValue;
 
 use super::{Core, handshake, unexpected};
 use crate::{Actor, Answer, Op, To, driver::DriverError, op::json_string};
+
+/// A namespace that is asked something.
+struct AskedNamespace<'a, G> {
+    core: &'a mut Core<G>,
+    namespace: &'a str,
+    /// The fault of an input, which has no place in an answer.
+    broken: &'a mut Option<DriverError>,
+}
+
+impl<G: Gateway> Asked for AskedNamespace<'_, G> {
+    fn hub<R>(&self, question: impl FnOnce(&Hub) -> R) -> R {
+        question(self.core.hub(self.namespace).expect("it is open"))
+    }
+
+    fn apply(&mut self, input: &Input<'_>) -> Applied {
+        let called = self.core.call(self.namespace, input.clone());
+        called.unwrap_or_else(|fault| {
+            *self.broken = Some(fault);
+            Applied::Done
+        })
+    }
+}
 
 impl<G: Gateway> Core<G> {
     pub(super) fn dispatch(&mut self, op: &Op) -> Result<Answer, DriverError> {
@@ -168,18 +191,30 @@ impl<G: Gateway> Core<G> {
         }
     }
 
-    /// Does several things as from outside of any connection. They are in no journal.
-    pub(crate) fn act<R>(
+    /// Asks a namespace something, as code without a connection does.
+    pub(crate) fn ask(
         &mut self,
         namespace: &str,
-        act: impl FnOnce(&mut NamespaceContext<'_>) -> R,
-    ) -> Result<R, DriverError> {
-        let (config, mut out, now) = (self.config(namespace), Outbox::new(), self.now);
-        let app = self.apps.entry(namespace.into());
-        let app = app.or_insert_with(|| App::new(config, (self.gateways)(namespace)));
-        let result = app.act(now, &mut out, act);
-        self.finish(namespace, &out)?;
-        Ok(result)
+        ask: &Ask,
+    ) -> Result<Result<ask::Answer, AskError>, DriverError> {
+        self.open(namespace);
+        let hub = self.hub(namespace);
+        if let Some(room) = ask.reads()
+            && hub.is_some_and(|hub| hub.is_away(room))
+        {
+            self.carry_out(namespace, &Command::LoadHistory { room })?;
+        }
+        let (now, mut broken) = (self.now, None);
+        let core = self;
+        let answer = ask.run(
+            now,
+            &mut AskedNamespace {
+                core,
+                namespace,
+                broken: &mut broken,
+            },
+        );
+        broken.map_or(Ok(answer), Err)
     }
 
     fn life(&self, actor: &Actor) -> Option<(Box<str>, ConnId)> {
