@@ -21,7 +21,13 @@ use roomcast_core::{
 
 fn main() {
     let mut host = Host::new();
+    let (ann, bob) = publish(&mut host);
+    leave(&mut host, ann, bob);
+    end(&mut host, ann);
+}
 
+/// Two connections join a room and publish to it.
+fn publish(host: &mut Host) -> (ConnId, ConnId) {
     // The first frame of a connection that asked for it says what applies to it.
     let ann = host.connect(Handshake::new().with_welcome(true));
     host.expect(&[
@@ -71,7 +77,11 @@ fn main() {
         r#"0 {"event":"news","data":"both"}"#,
         r#"1048577 {"event":"news","data":"both"}"#,
     ]);
+    (ann, bob)
+}
 
+/// A client makes mistakes, the other one leaves.
+fn leave(host: &mut Host, ann: ConnId, bob: ConnId) {
     // A client's mistakes are answered, and change nothing.
     host.receive(ann, "hello?");
     host.receive(ann, r#"{"event":"$dance","id":2}"#);
@@ -92,7 +102,10 @@ fn main() {
         r#"1048577 {"event":"$leave","id":3,"room":"lobby","data":{"was":false}}"#,
         r#"0 {"event":"said","id":4,"room":"lobby","data":{"reached":0}}"#,
     ]);
+}
 
+/// Connections end by silence, by the server and by the client.
+fn end(host: &mut Host, ann: ConnId) {
     // Silence: both are pinged after 25 s; ann answers, bob does not, and is closed 10 s later,
     // also when the host slept in between.
     host.wait(Duration::from_millis(24_999));

@@ -158,3 +158,62 @@ pub mod wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{room::RoomNameError, wire::PayloadError};
+
+    #[test]
+    fn every_error_travels_as_what_it_is() {
+        let (limit, bytes_max) = (7, 7);
+        let name = RoomNameError { bytes_max };
+        let encode = [
+            EncodeError::Event,
+            EncodeError::Path,
+            EncodeError::Payload(PayloadError::Depth),
+            EncodeError::Value,
+            EncodeError::Room(name),
+        ];
+        let join = [
+            JoinError::UnknownConn(UnknownConn("7".parse().expect("an id"))),
+            JoinError::Room(name),
+            JoinError::Encode(EncodeError::Value),
+            JoinError::RoomLimit { limit },
+            JoinError::RoomNames { limit },
+            JoinError::MemberLimit { limit },
+            JoinError::Meta { bytes_max },
+            JoinError::Metas { bytes_max },
+        ];
+        let page = [
+            PageError::NoHistory,
+            PageError::NoPresence,
+            PageError::Cursor,
+            PageError::Unavailable,
+        ];
+        let others = [
+            AskError::NotRunning,
+            AskError::NotOpened,
+            AskError::TooManyNamespaces { limit },
+            AskError::Key(SendError::KeyReused),
+            AskError::Key(SendError::Key),
+            AskError::Key(SendError::Encode(EncodeError::Event)),
+            AskError::UnknownConn(UnknownConn("7".parse().expect("an id"))),
+            AskError::Unavailable("it sleeps".into()),
+        ];
+        let all = others.into_iter().chain(encode.map(AskError::Encode));
+        let all = all
+            .chain(join.map(AskError::Join))
+            .chain(page.map(AskError::Page));
+        for error in all {
+            let text = wire::write(Err(error.clone())).expect("plain data");
+            assert_eq!(wire::read(&text), Err(error), "{text}");
+        }
+        let text = wire::write(Ok(Answer::Left(true))).expect("plain data");
+        assert_eq!(
+            (&*text, wire::read(&text)),
+            (r#"{"Ok":{"left":true}}"#, Ok(Answer::Left(true)))
+        );
+        assert!(matches!(wire::read("?"), Err(AskError::Unavailable(_))));
+    }
+}

@@ -117,7 +117,7 @@ impl<G: Gateway> App<G> {
     /// The futures that handlers began since this was last asked, each with the token to complete.
     /// A host polls them all; those of [`take_cancelled`](Self::take_cancelled) it drops.
     pub fn take_work(&mut self) -> Vec<(Token, Work)> {
-        self.replies.work.take()
+        core::mem::take(&mut self.replies.work.0)
     }
 
     /// True while messages of this connection wait for the answer to an earlier one.

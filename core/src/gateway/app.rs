@@ -6,7 +6,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::Context, failure::HandlerError, hooks::Gateway, hooks::RoomAction,
+    context::Context, failure::HandlerError, hooks::Gateway, hooks::RoomAction, input::Applied,
     later::PendingReplies, namespace_context::NamespaceContext, outcome::Outcome, outcome::Token,
     rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade,
     upgrade::Admission, upgrade::UpgradeRequest, work::Resumed,
@@ -158,11 +158,8 @@ impl<G: Gateway> App<G> {
             upgrade::check_user(user)?;
         }
         let bytes_max = self.hub.limits().session_bytes;
-        if admission
-            .session
-            .as_ref()
-            .is_some_and(|json| json.len() > bytes_max)
-        {
+        let session = admission.session.as_ref();
+        if session.is_some_and(|json| json.len() > bytes_max) {
             return Err(SessionError::TooLarge { bytes_max }.into());
         }
         let chosen = admission.subprotocol.take();
@@ -185,32 +182,25 @@ impl<G: Gateway> App<G> {
         let mark = out.mark();
         let conn = self.hub.connect(now, handshake, out)?;
         self.unsaved = true;
-        let mut connecting = Connecting {
+        self.connecting = Some(Connecting {
             conn,
             mark,
             admitted: false,
-        };
-        self.connecting = Some(connecting);
+        });
         let admitted = self.with_here(now, out, conn, None, G::connect);
-        match &admitted {
-            Ok(()) => {
-                connecting.admitted = true;
-                self.connecting = Some(connecting);
+        if let Err(rejection) = &admitted {
+            self.connecting = None;
+            if let Some(cause) = rejection.cause() {
+                self.replies.report(Some(conn), "connect", cause.into());
             }
-            Err(rejection) => {
-                self.connecting = None;
-                if let Some(cause) = rejection.cause() {
-                    self.replies.report(Some(conn), "connect", cause.into());
-                }
-                self.revoke(now, conn, mark, out);
-            }
+            self.revoke(now, conn, mark, out);
+        } else if let Some(connecting) = &mut self.connecting {
+            connecting.admitted = true;
         }
         self.call_hooks(now, out);
         self.connecting = None;
-        match admitted {
-            Ok(()) => Ok(conn),
-            Err(rejection) => Err(ConnectError::Rejected(rejection)),
-        }
+        admitted.map_err(ConnectError::Rejected)?;
+        Ok(conn)
     }
 
     /// Lets the gateway decide about a message that arrived, and the hub about what it left.
@@ -227,18 +217,13 @@ impl<G: Gateway> App<G> {
                 let _ = self.hub.publish(now, &message, out);
             }
             Received::Message(message) => {
-                let namespace = NamespaceContext {
-                    now,
-                    hub: &mut self.hub,
-                    out,
-                    replies: &mut self.replies,
-                };
-                let room = message.room.as_deref();
-                let mut cx = Context::new(namespace, conn).with_here(room);
                 self.answering = true;
-                let mut outcome = self.gateway.message(&mut cx, &message);
+                let room = message.room.as_deref();
+                let (gateway, namespace) = self.parts(now, out);
+                let mut cx = Context::new(namespace, conn).with_here(room);
+                let mut outcome = gateway.message(&mut cx, &message);
                 if let (Outcome::Unclaimed, Some(room)) = (&outcome, room)
-                    && let Err(failure) = self.gateway.admit(&mut cx, RoomAction::Publish, room)
+                    && let Err(failure) = gateway.admit(&mut cx, RoomAction::Publish, room)
                 {
                     outcome = Outcome::Fail(failure);
                 }
@@ -304,7 +289,7 @@ impl<G: Gateway> App<G> {
     }
 
     /// Does what is due: first the hub, then each schedule at most once, the earliest first.
-    pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) -> Applied {
         self.hub.handle_timeout(now, out);
         self.call_hooks(now, out);
         while let Some(schedule) = self.timetable.take_due(now) {
@@ -314,13 +299,15 @@ impl<G: Gateway> App<G> {
             gateway.tick(&mut namespace, schedule);
             self.call_hooks(now, out);
         }
+        Applied::Done
     }
 
     /// Lets the schedules that are due wait for their next time, as if they had run.
-    pub(super) fn skip_due(&mut self, now: Timestamp) {
+    pub(super) fn skip_due(&mut self, now: Timestamp) -> Applied {
         while self.timetable.take_due(now).is_some() {
             self.unsaved = true;
         }
+        Applied::Done
     }
 
     /// When to give [`Input::Timeout`](crate::Input::Timeout) next; `None` when nothing is pending.
@@ -336,11 +323,12 @@ impl<G: Gateway> App<G> {
     }
 
     /// Tells the gateway that the host will close all connections soon.
-    pub(super) fn drain(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn drain(&mut self, now: Timestamp, out: &mut Outbox) -> Applied {
         self.called = ("drain", None);
         let (gateway, mut namespace) = self.parts(now, out);
         gateway.drain(&mut namespace);
         self.call_hooks(now, out);
+        Applied::Done
     }
 
     /// [`Hub::shrink_to_fit`].
@@ -359,12 +347,12 @@ impl<G: Gateway> App<G> {
     /// Takes the failures of the gateway since this was last called, to be logged; at most 256 are
     /// kept.
     pub fn take_errors(&mut self) -> Vec<HandlerError> {
-        self.replies.take_errors()
+        core::mem::take(&mut self.replies.errors)
     }
 
     /// Answers that nobody waits for any more, since their connections ended.
     pub fn take_cancelled(&mut self) -> Vec<Token> {
-        self.replies.take_cancelled()
+        core::mem::take(&mut self.replies.cancelled)
     }
 
     /// True when [`state`](Self::state) may have changed since this was last called: hosts that can

@@ -1,20 +1,19 @@
-//! Everything that can be put into a namespace, as one value, and the one way to put it in.
+//! Everything that can be put into a namespace, as one value, and its result.
 
 use alloc::borrow::{Cow, ToOwned};
-use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    app::App, hooks::Gateway, later::CompleteError, outcome::Outcome, outcome::Token,
-    rejection::ConnectError, rejection::Rejection,
+    later::CompleteError, outcome::Outcome, outcome::Token, rejection::ConnectError,
+    rejection::Rejection,
 };
 use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn};
-use crate::wire::{CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Payload};
-use crate::{outbox::Outbox, policy::Policies, room::HistoryMessage, time::Timestamp};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, Frame};
+use crate::{policy::Policies, room::HistoryMessage};
 
-/// Something for [`App::apply`]: whatever may change a namespace.
+/// Something for [`App::apply`](crate::App::apply): whatever may change a namespace.
 ///
 /// A list of inputs with their times is a journal: applied to a new namespace with the same
 /// configuration and the same gateway, it gives the same outbox, byte for byte. Actions of the
@@ -159,7 +158,7 @@ pub enum Input<'a> {
         #[serde(with = "Outcome")]
         outcome: Outcome,
     },
-    /// The host will close all connections soon: [`Gateway::drain`].
+    /// The host will close all connections soon: [`Gateway::drain`](crate::Gateway::drain).
     Drain,
 }
 
@@ -250,7 +249,7 @@ pub enum Applied {
 }
 
 impl Applied {
-    /// The result of an input over which the gateway unwound; see [`App::unwound`]. Hooks run when
+    /// The result of an input over which the gateway unwound; see [`App::unwound`](crate::App::unwound). Hooks run when
     /// what they are about is done, so that it stays done.
     #[allow(clippy::wildcard_enum_match_arm)] // the others have no result of their own
     pub fn unwound(input: &Input<'_>) -> Self {
@@ -269,130 +268,5 @@ impl Applied {
 impl From<Result<(), UnknownConn>> for Applied {
     fn from(result: Result<(), UnknownConn>) -> Self {
         result.map_or_else(Self::UnknownConn, |()| Self::Done)
-    }
-}
-
-impl<G: Gateway> App<G> {
-    /// Puts an input in: the only way to change the namespace. What is to be done about it is
-    /// appended to the outbox.
-    ///
-    /// Work: that of the hub's method, and of the hooks that it leads to.
-    #[allow(clippy::wildcard_enum_match_arm)] // all others are matched in `apply_rare`
-    pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
-        let (conn, frame) = match input {
-            Input::Text { conn, text } => (*conn, Frame::Text(text)),
-            Input::Binary { conn, bytes } => (*conn, Frame::Binary(bytes)),
-            Input::Heard(conn) => return self.hub.heard(now, *conn).into(),
-            input => return self.apply_rare(now, input, out),
-        };
-        if self.replies.waiting.holds(conn) {
-            return self.wait(now, conn, frame, out).into();
-        }
-        match self.hub.check_rate(now, conn, frame, out) {
-            Ok(true) => {
-                let received = self.hub.read(now, conn, frame, out);
-                self.act_on(now, conn, received, out);
-            }
-            Ok(false) => self.call_hooks(now, out),
-            Err(fault) => return Applied::UnknownConn(fault),
-        }
-        Applied::Done
-    }
-
-    /// Puts in what is not the message of a client, and lets the gateway know what it changed.
-    #[inline(never)]
-    fn apply_rare(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
-        let hub = &mut self.hub;
-        let applied = match input {
-            Input::Connect(handshake) => {
-                return Applied::Connected(self.connect(now, handshake.clone(), out));
-            }
-            Input::Timeout => {
-                self.handle_timeout(now, out);
-                return Applied::Done;
-            }
-            Input::SkipDue => {
-                self.skip_due(now);
-                return Applied::Done;
-            }
-            Input::Complete { token, outcome } => {
-                return Applied::Completed(self.complete(now, *token, outcome, out));
-            }
-            Input::Drain => {
-                self.drain(now, out);
-                return Applied::Done;
-            }
-            Input::Send {
-                key,
-                audience,
-                event,
-                path,
-                data,
-            } => {
-                let event = Event::new(event).with_path(path.as_deref());
-                let send = |data| match key {
-                    Some(key) => hub.send_once(now, key, audience, event, data, out),
-                    None => Ok(hub.send(now, audience, event, data, out)?),
-                };
-                let data = Payload::from_raw(data).map_err(EncodeError::from);
-                self.unsaved |= key.is_some();
-                return Applied::Sent(data.map_err(SendError::from).and_then(send));
-            }
-            Input::SendText { audience, text } => {
-                let sent = hub.send_frame(now, audience, Frame::Text(text), out);
-                return Applied::Sent(sent.map_err(Into::into));
-            }
-            Input::SendBinary { audience, bytes } => {
-                let sent = hub.send_frame(now, audience, Frame::Binary(bytes), out);
-                return Applied::Sent(sent.map_err(Into::into));
-            }
-            Input::SetDelivery { key, delivery } => {
-                hub.set_delivery(key, *delivery);
-                return Applied::Done;
-            }
-            Input::WallClock { unix_zero_ms } => {
-                hub.set_unix_zero_ms(*unix_zero_ms);
-                return Applied::Done;
-            }
-            Input::TrimHistories { bytes_max } => {
-                hub.trim_histories(*bytes_max, out);
-                return Applied::Done;
-            }
-            Input::Disconnect { conn, reason } => hub.disconnect(now, *conn, *reason, out).into(),
-            Input::Close {
-                conn,
-                code,
-                reason,
-                away_ms,
-            } => {
-                let away = Duration::from_millis(*away_ms);
-                hub.close_for(now, *conn, *code, reason, away, out).into()
-            }
-            Input::Join { conn, room, meta } => {
-                let meta = meta.as_deref().map_or(Ok(Payload::NULL), Payload::from_raw);
-                let joined = match meta.map_err(EncodeError::from) {
-                    Ok(meta) => hub.join_with(now, *conn, room, meta, out),
-                    Err(fault) => Err(fault.into()),
-                };
-                Applied::Joined(joined.map(|joined| joined.already))
-            }
-            Input::Leave { conn, room } => match hub.leave(now, *conn, room, out) {
-                Ok(was) => Applied::Left(was),
-                Err(fault) => Applied::UnknownConn(fault),
-            },
-            Input::HistoryLoaded { room, messages } => {
-                hub.history_loaded(now, room, messages.iter().cloned(), out);
-                let page = |offsets, limit| hub.history_page(now, room, offsets, limit);
-                self.replies.reads.answer(room, page);
-                Applied::Done
-            }
-            Input::SetPolicies { policies } => {
-                hub.set_policies(now, Policies::clone(policies), out);
-                Applied::Done
-            }
-            Input::Text { .. } | Input::Binary { .. } | Input::Heard(_) => Applied::Done,
-        };
-        self.call_hooks(now, out);
-        applied
     }
 }

@@ -37,8 +37,8 @@ pub(super) struct PendingReplies {
     begun: BTreeSet<Token>,
     pub(super) waiting: Waiting,
     pub(super) reads: Reads,
-    cancelled: Vec<Token>,
-    errors: Vec<HandlerError>,
+    pub(super) cancelled: Vec<Token>,
+    pub(super) errors: Vec<HandlerError>,
 }
 
 impl PendingReplies {
@@ -67,7 +67,7 @@ impl PendingReplies {
         let token = Token(conn, number | kind);
         if of(conn, &self.begun).count() < Self::PENDING_MAX {
             self.begun.insert(token);
-            self.work.push(token, work);
+            self.work.0.push((token, work));
         } else {
             let error = "too many tasks of one connection are running: this one was not started";
             self.report(Some(conn), "spawn", error.into());
@@ -94,7 +94,7 @@ impl PendingReplies {
 
     #[inline]
     pub(super) const fn has_news(&self) -> bool {
-        !(self.errors.is_empty() && self.work.is_empty() && self.cancelled.is_empty())
+        !(self.errors.is_empty() && self.work.0.is_empty() && self.cancelled.is_empty())
     }
 
     pub(super) fn pending(&self, token: Token) -> Option<&OwnedAddress> {
@@ -128,19 +128,11 @@ impl PendingReplies {
         self.pending.range(all_of(conn)).map(|(&token, _)| token)
     }
 
-    pub(super) fn take_cancelled(&mut self) -> Vec<Token> {
-        core::mem::take(&mut self.cancelled)
-    }
-
     pub(super) fn report(&mut self, conn: Option<ConnId>, place: &str, error: String) {
         if self.errors.len() < Self::ERRORS_MAX {
             let place = place.into();
             self.errors.push(HandlerError { conn, place, error });
         }
-    }
-
-    pub(super) fn take_errors(&mut self) -> Vec<HandlerError> {
-        core::mem::take(&mut self.errors)
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod answer;
 mod app;
-mod changes;
+mod apply;
 mod context;
 mod failure;
 mod hooks;

@@ -18,21 +18,7 @@ pub type Work = Pin<Box<dyn Future<Output = Outcome>>>;
 /// A clone has none: a future cannot be copied, and a clone of an application is there to see what
 /// would happen, not to ask a database twice.
 #[derive(Default)]
-pub(super) struct Begun(Vec<(Token, Work)>);
-
-impl Begun {
-    pub(super) fn push(&mut self, token: Token, work: Work) {
-        self.0.push((token, work));
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn take(&mut self) -> Vec<(Token, Work)> {
-        core::mem::take(&mut self.0)
-    }
-}
+pub(super) struct Begun(pub(super) Vec<(Token, Work)>);
 
 impl Clone for Begun {
     fn clone(&self) -> Self {

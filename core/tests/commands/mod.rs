@@ -1,6 +1,7 @@
 //! The hub's public methods: this input, exactly these commands, nothing left over.
 
 mod application;
+mod bounds;
 mod client;
 mod harness;
 mod kept;

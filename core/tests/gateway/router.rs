@@ -21,9 +21,9 @@ fn add(_: &mut Context<'_>, Add { left, right }: Add) -> i32 {
     left + right
 }
 
-#[test]
-fn a_handler_takes_what_it_names_and_returns_what_it_likes() {
-    let router = Router::new(10_u32)
+/// Handlers with all kinds of arguments and results.
+fn handlers() -> Router<u32> {
+    Router::new(10_u32)
         .on("function", add)
         .on("nothing", |_: &mut Context| {})
         .on("state", |_: &mut Context, state: &mut u32| {
@@ -49,8 +49,12 @@ fn a_handler_takes_what_it_names_and_returns_what_it_likes() {
         })
         .on("broken", |_: &mut Context| "x".parse::<u8>())
         .on("outcome", |_: &mut Context| Outcome::Done)
-        .on("token", |cx: &mut Context| -> Token { cx.later() });
-    let (mut stage, [a]) = Stage::connected(router);
+        .on("token", |cx: &mut Context| -> Token { cx.later() })
+}
+
+#[test]
+fn a_handler_takes_what_it_names_and_returns_what_it_likes() {
+    let (mut stage, [a]) = Stage::connected(handlers());
     let mut answer = |request: &str| {
         stage.text(a, request);
         let lines = stage.take();

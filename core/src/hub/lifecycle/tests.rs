@@ -1,7 +1,8 @@
-use alloc::{format, string::String, vec};
+use alloc::{borrow::Cow, format, string::String, vec};
 
 use super::*;
-use crate::{App, Command, Config, ConnId, Frame, Handshake, Payload};
+use crate::journal::{Entry, Opening, Record, Replay};
+use crate::{App, Command, Config, ConnId, Frame, Handshake, Input, Payload};
 
 const AT: Timestamp = Timestamp::from_millis(1_000);
 
@@ -167,14 +168,53 @@ fn who_is_waited_for_is_waited_for_until_presence_ends() {
     assert_eq!((hub.counts().rooms, hub.next_timeout()), (0, None));
 }
 
-/// All pairs of policies, for rooms in all states: with members, with users who are waited for,
-/// with nobody. A replay of the journal gives the same commands.
+/// Inputs, with their times, for rooms in all states: with members, with users who are waited for,
+/// with nobody. The policies change to those `after`, back and again.
+fn story(before: &str, after: &str) -> Vec<(u64, Input<'static>)> {
+    let conn = |conn: u64| ConnId::new(conn, u32::try_from(conn).expect("few"));
+    let join = |at: u64, (number, room): (u64, &'static str)| {
+        let (conn, room, meta) = (conn(number), room.into(), None);
+        (at, Input::Join { conn, room, meta })
+    };
+    let say = |at: u64, room: &'static str| {
+        let say = Input::Send {
+            path: None,
+            key: None,
+            audience: Cow::Owned(crate::Audience::room(room)),
+            event: "said".into(),
+            data: serde_json::from_str("1").expect("JSON"),
+        };
+        (at, say)
+    };
+    let end = |at: u64, number: u64| {
+        let (conn, reason) = (conn(number), crate::DisconnectReason::Lost);
+        (at, Input::Disconnect { conn, reason })
+    };
+    let mut story = Vec::new();
+    for user in ["ann", "bob", "ann"] {
+        story.push((0, Input::Connect(Handshake::new().with_user(user))));
+    }
+    let joins = [(0, "full"), (1, "full"), (2, "waits"), (0, "left")];
+    story.extend(joins.map(|joined| join(1, joined)));
+    story.extend(["full", "waits", "left", "full", "full"].map(|room| say(2, room)));
+    story.push(end(3, 2));
+    let (conn, room) = (conn(0), "left".into());
+    story.push((3, Input::Leave { conn, room }));
+    for (at, policies) in [(4, after), (6, before), (8, after)] {
+        let policies = Cow::Owned(read(policies));
+        story.push((at, Input::SetPolicies { policies }));
+        story.extend(["full", "waits", "new"].map(|room| say(at + 1, room)));
+    }
+    story.extend([(0, "left"), (1, "waits"), (0, "new")].map(|joined| join(9, joined)));
+    story.push((9, Input::Timeout));
+    story.extend([end(10, 0), end(10, 1)]);
+    story.extend([5_000, 40_000, 10_000_000].map(|at| (at, Input::Timeout)));
+    story
+}
+
+/// All pairs of policies. A replay of the journal gives the same commands.
 #[test]
 fn every_change_of_policy_leaves_a_hub_whole_and_replays() {
-    use crate::{
-        Input,
-        journal::{Entry, Opening, Record, Replay},
-    };
     let policies = [
         r#"{}"#,
         r#"{"rooms":[{"match":"*"}]}"#,
@@ -192,65 +232,15 @@ fn every_change_of_policy_leaves_a_hub_whole_and_replays() {
             .with_durable(true);
         let (mut app, mut out) = (App::new(config.clone(), ()), Outbox::new());
         let opening = Opening::new(config, app.hub().state());
-        let mut journal = Vec::new();
-        let mut put = |at: u64, input: Input<'_>| {
+        let mut journal = vec![Entry::new(Timestamp::ZERO, "n", Record::Open(opening)).to_line()];
+        for (at, input) in story(before, after) {
             let at = Timestamp::from_millis(at);
             let _ = app.apply(at, &input, &mut out);
             app.hub().assert_consistent();
             journal.push(Entry::new(at, "n", Record::Input(input)).to_line());
-        };
-        let join = |conn: u64, room: &'static str| Input::Join {
-            conn: ConnId::new(conn, u32::try_from(conn).expect("few")),
-            room: room.into(),
-            meta: None,
-        };
-        let say = |room: &'static str| Input::Send {
-            path: None,
-            key: None,
-            audience: alloc::borrow::Cow::Owned(crate::Audience::room(room)),
-            event: "said".into(),
-            data: serde_json::from_str("1").expect("JSON"),
-        };
-        for user in ["ann", "bob", "ann"] {
-            put(0, Input::Connect(Handshake::new().with_user(user)));
         }
-        for (conn, room) in [(0, "full"), (1, "full"), (2, "waits"), (0, "left")] {
-            put(1, join(conn, room));
-        }
-        for room in ["full", "waits", "left", "full", "full"] {
-            put(2, say(room));
-        }
-        let (conn, reason) = (ConnId::new(2, 2), crate::DisconnectReason::Lost);
-        put(3, Input::Disconnect { conn, reason });
-        let conn = ConnId::new(0, 0);
-        put(
-            3,
-            Input::Leave {
-                conn,
-                room: "left".into(),
-            },
-        );
-        for (at, policies) in [(4, after), (6, before), (8, after)] {
-            let policies = alloc::borrow::Cow::Owned(read(policies));
-            put(at, Input::SetPolicies { policies });
-            for room in ["full", "waits", "new"] {
-                put(at + 1, say(room));
-            }
-        }
-        for (conn, room) in [(0, "left"), (1, "waits"), (0, "new")] {
-            put(9, join(conn, room));
-        }
-        put(9, Input::Timeout);
-        for conn in [0, 1] {
-            let conn = ConnId::new(conn, u32::try_from(conn).expect("few"));
-            put(10, Input::Disconnect { conn, reason });
-        }
-        for at in [5_000, 40_000, 10_000_000] {
-            put(at, Input::Timeout);
-        }
-        let open = Entry::new(Timestamp::ZERO, "n", Record::Open(opening)).to_line();
         let (mut replay, mut again) = (Replay::new(), Outbox::new());
-        for line in [open].iter().chain(&journal) {
+        for line in &journal {
             let entry = Entry::parse(line).expect("an entry");
             replay.apply(&entry, &mut again).expect("opened");
         }

@@ -1,12 +1,144 @@
-//! Calls of the gateway's hooks after a change, and recovery after one that unwound.
+//! The way in: inputs, the calls of the gateway's hooks after a change, and recovery after one that
+//! unwound.
+
+use core::time::Duration;
 
 use super::{
-    app::App, app::Connecting, context::Context, failure::Failure, hooks::Gateway, input::Input,
-    namespace_context::NamespaceContext,
+    app::App, app::Connecting, context::Context, failure::Failure, hooks::Gateway, input::Applied,
+    input::Input, namespace_context::NamespaceContext,
 };
-use crate::wire::{CloseCode, ConnId, DisconnectReason, Envelope};
-use crate::{hub::change::Change, outbox::Outbox, time::Timestamp};
+use crate::hub::{Audience, SendError, change::Change};
+use crate::wire::{
+    CloseCode, ConnId, DisconnectReason, EncodeError, Envelope, Event, Frame, Payload,
+};
+use crate::{outbox::Outbox, policy::Policies, time::Timestamp};
 
+impl<G: Gateway> App<G> {
+    /// Puts an input in: the only way to change the namespace. What is to be done about it is
+    /// appended to the outbox.
+    ///
+    /// Work: that of the hub's method, and of the hooks that it leads to.
+    #[allow(clippy::wildcard_enum_match_arm)] // all others are matched in `apply_rare`
+    pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
+        let (conn, frame) = match input {
+            Input::Text { conn, text } => (*conn, Frame::Text(text)),
+            Input::Binary { conn, bytes } => (*conn, Frame::Binary(bytes)),
+            Input::Heard(conn) => return self.hub.heard(now, *conn).into(),
+            input => return self.apply_rare(now, input, out),
+        };
+        if self.replies.waiting.holds(conn) {
+            return self.wait(now, conn, frame, out).into();
+        }
+        match self.hub.check_rate(now, conn, frame, out) {
+            Ok(true) => {
+                let received = self.hub.read(now, conn, frame, out);
+                self.act_on(now, conn, received, out);
+            }
+            Ok(false) => self.call_hooks(now, out),
+            Err(fault) => return Applied::UnknownConn(fault),
+        }
+        Applied::Done
+    }
+
+    /// Puts in what is not the message of a client, and lets the gateway know what it changed.
+    #[inline(never)]
+    fn apply_rare(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
+        let hub = &mut self.hub;
+        let applied = match input {
+            Input::Connect(handshake) => {
+                return Applied::Connected(self.connect(now, handshake.clone(), out));
+            }
+            Input::Timeout => return self.handle_timeout(now, out),
+            Input::SkipDue => return self.skip_due(now),
+            Input::Complete { token, outcome } => {
+                return Applied::Completed(self.complete(now, *token, outcome, out));
+            }
+            Input::Drain => return self.drain(now, out),
+            Input::Send {
+                key,
+                audience,
+                event,
+                path,
+                data,
+            } => {
+                let event = Event::new(event).with_path(path.as_deref());
+                let send = |data| match key {
+                    Some(key) => hub.send_once(now, key, audience, event, data, out),
+                    None => Ok(hub.send(now, audience, event, data, out)?),
+                };
+                let data = Payload::from_raw(data).map_err(EncodeError::from);
+                self.unsaved |= key.is_some();
+                return Applied::Sent(data.map_err(SendError::from).and_then(send));
+            }
+            Input::SendText { audience, text } => {
+                return self.send_frame(now, audience, Frame::Text(text), out);
+            }
+            Input::SendBinary { audience, bytes } => {
+                return self.send_frame(now, audience, Frame::Binary(bytes), out);
+            }
+            Input::SetDelivery { key, delivery } => {
+                hub.set_delivery(key, *delivery);
+                return Applied::Done;
+            }
+            Input::WallClock { unix_zero_ms } => {
+                hub.set_unix_zero_ms(*unix_zero_ms);
+                return Applied::Done;
+            }
+            Input::TrimHistories { bytes_max } => {
+                hub.trim_histories(*bytes_max, out);
+                return Applied::Done;
+            }
+            Input::Disconnect { conn, reason } => hub.disconnect(now, *conn, *reason, out).into(),
+            Input::Close {
+                conn,
+                code,
+                reason,
+                away_ms,
+            } => {
+                let away = Duration::from_millis(*away_ms);
+                hub.close_for(now, *conn, *code, reason, away, out).into()
+            }
+            Input::Join { conn, room, meta } => {
+                let meta = meta.as_deref().map_or(Ok(Payload::NULL), Payload::from_raw);
+                let joined = match meta.map_err(EncodeError::from) {
+                    Ok(meta) => hub.join_with(now, *conn, room, meta, out),
+                    Err(fault) => Err(fault.into()),
+                };
+                Applied::Joined(joined.map(|joined| joined.already))
+            }
+            Input::Leave { conn, room } => match hub.leave(now, *conn, room, out) {
+                Ok(was) => Applied::Left(was),
+                Err(fault) => Applied::UnknownConn(fault),
+            },
+            Input::HistoryLoaded { room, messages } => {
+                hub.history_loaded(now, room, messages.iter().cloned(), out);
+                let page = |offsets, limit| hub.history_page(now, room, offsets, limit);
+                self.replies.reads.answer(room, page);
+                Applied::Done
+            }
+            Input::SetPolicies { policies } => {
+                hub.set_policies(now, Policies::clone(policies), out);
+                Applied::Done
+            }
+            Input::Text { .. } | Input::Binary { .. } | Input::Heard(_) => Applied::Done,
+        };
+        self.call_hooks(now, out);
+        applied
+    }
+
+    fn send_frame(
+        &mut self,
+        now: Timestamp,
+        audience: &Audience,
+        frame: Frame<'_>,
+        out: &mut Outbox,
+    ) -> Applied {
+        let sent = self.hub.send_frame(now, audience, frame, out);
+        Applied::Sent(sent.map_err(Into::into))
+    }
+}
+
+/// Hooks.
 impl<G: Gateway> App<G> {
     /// Hooks that cause each other, one after the other, before the rest is cut off: an application
     /// that leaves a room whenever it joins one and joins it whenever it leaves must not hang its
@@ -155,7 +287,9 @@ impl<G: Gateway> App<G> {
         let unfinished = self.gateway.take_unfinished();
         match self.told() {
             Some(change) if unfinished => self.changes.push_front(change),
-            None if unfinished && self.called.0 == "drain" => self.drain(now, out),
+            None if unfinished && self.called.0 == "drain" => {
+                self.drain(now, out);
+            }
             _ => {}
         }
         self.call_hooks(now, out);
