@@ -23,10 +23,10 @@ use crate::{policy::Overflow, wire::write_head, wire::write_number};
 /// A host has one for each connection, and does I/O around it:
 ///
 /// 1. A [`Command::Send`](crate::Command::Send) it [`push`](Self::push)es. When that says that the
-///    queue is full, it writes what the connection takes, and then calls [`enforce_limits`](Self::enforce_limits):
-///    a reader that merely was not written to yet loses nothing. Where messages are dropped, a
-///    [`gap_notice`] takes their place at once: what is read before it was
-///    complete.
+///    queue is full, it writes what the connection takes, and then calls
+///    [`enforce_limits`](Self::enforce_limits): a reader that merely was not written to yet loses
+///    nothing. Where messages are dropped, a [`gap_notice`] takes their place at once: what is read
+///    before it was complete.
 /// 2. After [`Pushed::Overflow`] the queue is shut. The host lets the goodbye in by
 ///    [`part`](Self::part), and closes the connection with
 ///    [`CloseCode::TOO_SLOW`](crate::CloseCode::TOO_SLOW) by [`Hub::close`](crate::Hub::close).
@@ -121,8 +121,8 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
 
     /// Queues some whole frames of one tag; `bytes` is not empty. A shut queue ignores them.
     ///
-    /// False when the queue is then over its limits: [`enforce_limits`](Self::enforce_limits) has to follow before
-    /// the next push.
+    /// False when the queue is then over its limits: [`enforce_limits`](Self::enforce_limits) has
+    /// to follow before the next push.
     #[must_use]
     pub fn push(&mut self, bytes: B, frames: u32, tag: Tag) -> bool {
         if self.shut {

@@ -246,7 +246,8 @@ impl<T: Transport> NamespaceHandle<T> {
         expect!(self.ask(ask), Rooms)
     }
 
-    /// Where a room stands: the history that its offsets count in, and the offset of its last message.
+    /// The position of a room: the history that its offsets count in, and the offset of its last
+    /// message.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use super::{
     outcome::Token, work::OwnedFrame, work::Resumed, work::Work,
 };
 use crate::hub::{RequestError, UnknownConn};
-use crate::wire::{Address, ConnId, Envelope, ErrorBody, Frame, write_head};
+use crate::wire::{Address, ConnId, ErrorBody, Frame, Message, write_head};
 use crate::{outbox::Outbox, time::Timestamp};
 
 impl NamespaceContext<'_> {
@@ -147,10 +147,10 @@ impl<G: Gateway> App<G> {
         if !self.hub.check_rate(now, conn, frame, out)? {
             self.call_hooks(now, out);
         } else if let Frame::Text(text) = frame
-            && let Ok(ping) = Envelope::decode(text)
+            && let Ok(ping) = Message::decode(conn, text)
             && ping.event == "$ping"
         {
-            self.hub.verb(now, &ping.of(conn), out);
+            self.hub.verb(now, &ping, out);
         } else if let Err(error) = self.replies.waiting.push(conn, frame) {
             self.hub.decline(conn, frame, error, out)?;
         }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::hub::{Audience, SendError, change::Change};
 use crate::wire::{
-    CloseCode, ConnId, DisconnectReason, EncodeError, Envelope, Event, Frame, Payload,
+    CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Message, Payload,
 };
 use crate::{outbox::Outbox, policy::Policies, time::Timestamp};
 
@@ -100,16 +100,14 @@ impl<G: Gateway> App<G> {
             }
             Input::Join { conn, room, meta } => {
                 let meta = meta.as_deref().map_or(Ok(Payload::NULL), Payload::from_raw);
-                let joined = match meta.map_err(EncodeError::from) {
-                    Ok(meta) => hub.join_with(now, *conn, room, meta, out),
-                    Err(fault) => Err(fault.into()),
-                };
+                let meta = meta.map_err(|fault| EncodeError::from(fault).into());
+                let joined = meta.and_then(|meta| hub.join_with(now, *conn, room, meta, out));
                 Applied::Joined(joined.map(|joined| joined.already))
             }
-            Input::Leave { conn, room } => match hub.leave(now, *conn, room, out) {
-                Ok(was) => Applied::Left(was),
-                Err(fault) => Applied::UnknownConn(fault),
-            },
+            Input::Leave { conn, room } => {
+                let left = hub.leave(now, *conn, room, out);
+                left.map_or_else(Applied::UnknownConn, Applied::Left)
+            }
             Input::HistoryLoaded { room, messages } => {
                 hub.history_loaded(now, room, messages.iter().cloned(), out);
                 let page = |offsets, limit| hub.history_page(now, room, offsets, limit);
@@ -308,10 +306,10 @@ impl<G: Gateway> App<G> {
         text: &str,
         out: &mut Outbox,
     ) {
-        let Ok(request) = Envelope::decode(frame) else {
+        let Ok(request) = Message::decode(conn, frame) else {
             return self.replies.report(Some(conn), "$error", text.into());
         };
-        let (request, failure) = (request.of(conn), Failure::internal(text));
+        let failure = Failure::internal(text);
         let mut namespace = self.namespace(now, out);
         namespace.fail(conn, request.address(), &failure);
     }

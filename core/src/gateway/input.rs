@@ -249,8 +249,9 @@ pub enum Applied {
 }
 
 impl Applied {
-    /// The result of an input over which the gateway unwound; see [`App::unwound`](crate::App::unwound). Hooks run when
-    /// what they are about is done, so that it stays done.
+    /// The result of an input over which the gateway unwound; see
+    /// [`App::unwound`](crate::App::unwound). Hooks run when what they are about is done, so that it
+    /// stays done.
     #[allow(clippy::wildcard_enum_match_arm)] // the others have no result of their own
     pub fn unwound(input: &Input<'_>) -> Self {
         match input {

@@ -34,6 +34,11 @@ impl Hub {
         }
     }
 
+    /// The history of a room, where there is one.
+    pub(crate) fn history_of(&self, room: &str) -> Option<&History> {
+        self.rooms.find(room)?.1.history()
+    }
+
     /// The history policy of a room that there is.
     pub(super) fn history_policy(&self, slot: u32) -> Option<&HistoryPolicy> {
         self.room_policy(slot)?.history.as_ref()
@@ -164,8 +169,7 @@ impl Hub {
     /// True while messages of a room are with the host, which has to
     /// [give them back](Self::history_loaded) before the room's history can be asked for.
     pub fn is_away(&self, room: &str) -> bool {
-        let history = self.rooms.find(room).and_then(|(_, room)| room.history());
-        history.is_some_and(History::is_away)
+        self.history_of(room).is_some_and(History::is_away)
     }
 
     /// A page of a room's history, for the application: frames, oldest first; `None` when the room
@@ -182,16 +186,14 @@ impl Hub {
         before: Option<u64>,
         limit: usize,
     ) -> Option<Vec<&str>> {
-        let (_, room) = self.rooms.find(room)?;
-        let history = room.history()?;
+        let history = self.history_of(room)?;
         Some(self.page(history, (after, before), after.is_some(), limit, None))
     }
 
     /// The offset of the oldest message that a room has kept; that of the next one when it has kept
     /// none; `None` when it keeps no history. Who has everything below it misses nothing.
     pub fn history_first(&self, room: &str) -> Option<u64> {
-        let (_, room) = self.rooms.find(room)?;
-        room.history().map(History::first)
+        self.history_of(room).map(History::first)
     }
 
     /// A page of a room's history; see
@@ -216,13 +218,11 @@ impl Hub {
         let policy = policy.ok_or(PageError::NoHistory)?;
         let position = self.position(room);
         let (epoch, offset) = (position.epoch.into_owned(), position.offset);
-        let found = self.rooms.find(room);
-        let Some(history) = found.and_then(|(_, room)| room.history()) else {
-            let messages = Vec::new();
+        let Some(history) = self.history_of(room) else {
             return Ok(HistoryPage {
                 epoch,
                 offset,
-                messages,
+                messages: Vec::new(),
                 first: offset + 1,
             });
         };

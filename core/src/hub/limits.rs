@@ -143,8 +143,8 @@ pub struct Config {
     #[serde(default)]
     pub limits: Limits,
     /// The name of this run of the namespace, in every position that it gives out: a position of
-    /// another epoch is not comparable. Different after each start that lost the history, so usually
-    /// random; printable ASCII.
+    /// another epoch is not comparable. Different after each start that lost the history, so
+    /// usually random; printable ASCII.
     pub epoch: String,
     /// True when messages are the application's own, text or binary, without envelopes: no protocol
     /// verbs, no `$welcome` and no `$bye`. Limits and rates hold; a message over the rate is

@@ -1,7 +1,7 @@
 //! Checks and decoding of an inbound message before anybody acts on it.
 
 use super::{Hub, error::RequestError, error::UnknownConn, rate::Verdict};
-use crate::wire::{Address, CloseCode, ConnId, Envelope, Frame, Message, envelope::Read};
+use crate::wire::{Address, CloseCode, ConnId, Frame, Message, RequestId};
 use crate::{outbox::Outbox, room::RoomName, time::Timestamp};
 
 /// An inbound message, once it passed the limits and was decoded.
@@ -93,11 +93,11 @@ impl Hub {
             let _ = self.close(now, conn, CloseCode::UNSUPPORTED, BINARY, out);
             return Received::Answered;
         };
-        let message = match Envelope::decode(text) {
-            Ok(envelope) => envelope.of(conn),
+        let message = match Message::decode(conn, text) {
+            Ok(message) => message,
             Err(read) => {
-                let addressed = (read.event, read.id, read.room);
-                self.refuse(conn, &addressed, read.error.into(), out);
+                let (event, room) = (read.event.as_deref(), read.room.as_deref());
+                self.refuse(conn, event, read.id.as_ref(), room, read.error.into(), out);
                 return Received::Answered;
             }
         };
@@ -128,14 +128,15 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
         self.conns.get(conn).ok_or(UnknownConn(conn))?;
-        let read = match frame {
+        let (event, id, room) = match frame {
             Frame::Binary(_) => (None, None, None),
-            Frame::Text(text) => match Envelope::decode(text) {
+            Frame::Text(text) => match Message::decode(conn, text) {
                 Ok(read) => (Some(read.event), read.id, read.room),
                 Err(read) => (read.event, read.id, read.room),
             },
         };
-        self.refuse(conn, &read, error, out);
+        let (event, room) = (event.as_deref(), room.as_deref());
+        self.refuse(conn, event, id.as_ref(), room, error, out);
         Ok(())
     }
 
@@ -144,19 +145,16 @@ impl Hub {
     fn refuse(
         &self,
         conn: ConnId,
-        (event, id, room): &Read<'_>,
+        event: Option<&str>,
+        id: Option<&RequestId<'_>>,
+        room: Option<&str>,
         error: RequestError,
         out: &mut Outbox,
     ) {
         let bytes_max = self.limits().room_name_bytes;
-        let to = Address {
-            event: event.as_deref().unwrap_or("$error"),
-            id: id.as_ref(),
-            room: room
-                .as_deref()
-                .filter(|room| RoomName::check(room, bytes_max).is_ok()),
-        };
-        out.error(conn, to, &error);
+        let event = event.unwrap_or("$error");
+        let room = room.filter(|room| RoomName::check(room, bytes_max).is_ok());
+        out.error(conn, Address { event, id, room }, &error);
     }
 }
 

@@ -16,7 +16,8 @@ pub enum Tag {
     Message,
     /// Messages that may be dropped.
     Sheddable(Arc<Sheddable>),
-    /// A notice of messages that were dropped; by [`SendQueue::enforce_limits`](super::SendQueue::enforce_limits).
+    /// A notice of messages that were dropped; by
+    /// [`SendQueue::enforce_limits`](super::SendQueue::enforce_limits).
     Gap(Arc<Loss>),
 }
 

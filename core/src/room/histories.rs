@@ -65,7 +65,7 @@ impl Histories {
         let before = history.cost();
         change(history);
         self.bytes = self.bytes + history.cost() - before;
-        // The newest of all gets a new number in place of the one it had, unless it is that already.
+        // The newest gets a new number in place of the one it had, unless it is that already.
         if newest && (history.seq == 0 || history.seq != self.next) {
             self.remove(history.seq);
             self.next += 1;

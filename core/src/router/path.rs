@@ -99,16 +99,9 @@ pub(super) fn read<T: DeserializeOwned>(params: &[(&str, &str)]) -> Result<T, Mi
 }
 
 /// A parameter that is not what the handler takes. Says nothing about its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a parameter of the path does not fit")]
 pub(super) struct Misfit;
-
-impl fmt::Display for Misfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a parameter of the path does not fit")
-    }
-}
-
-impl core::error::Error for Misfit {}
 
 impl de::Error for Misfit {
     fn custom<T: fmt::Display>(_text: T) -> Self {

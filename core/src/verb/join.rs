@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{answer, history::PreviousConns, object};
 use crate::hub::{Hub, RequestError};
-use crate::room::history::Since;
+use crate::room::history::{History, Since};
 use crate::wire::{ConnId, Message, write_bool, write_number, write_string};
 use crate::{outbox::Outbox, time::Timestamp};
 
@@ -103,9 +103,8 @@ impl Hub {
 
     /// True when a join at this position has to wait for the host.
     fn waits_for(&self, room: &str, since: &SincePosition<'_>) -> bool {
-        let history = self.table().find(room).and_then(|(_, room)| room.history());
-        history
-            .is_some_and(|history| matches!(history.since(&since.epoch, since.offset), Since::Away))
+        let since = |history: &History| history.since(&since.epoch, since.offset);
+        matches!(self.history_of(room).map(since), Some(Since::Away))
     }
 }
 

@@ -43,16 +43,6 @@ pub struct Message<'a> {
 // One for each message that arrives, moved from the decoder to the gateway.
 const _: () = assert!(size_of::<Message<'_>>() <= 104);
 
-/// A decoded client frame, protocol verbs included.
-#[derive(Debug)]
-pub(crate) struct Envelope<'a> {
-    pub(crate) event: Cow<'a, str>,
-    pub(crate) id: Option<RequestId<'a>>,
-    pub(crate) room: Option<Cow<'a, str>>,
-    pub(crate) echo: Option<bool>,
-    pub(crate) data: Payload<'a>,
-}
-
 /// A frame that is not an envelope, with the members that could be read of it, to address the
 /// answer.
 #[derive(Debug)]
@@ -92,13 +82,6 @@ type Typed<'a> = Members<Text<'a>, RequestId<'a>, bool, &'a RawValue>;
 /// The same members without their types, to find out which of them is wrong.
 type Untyped<'a> = Members<&'a RawValue, &'a RawValue, &'a RawValue, &'a RawValue>;
 
-/// The members of a request that address its answer, as far as they could be read.
-pub(crate) type Read<'a> = (
-    Option<Cow<'a, str>>,
-    Option<RequestId<'a>>,
-    Option<Cow<'a, str>>,
-);
-
 impl<'a> Message<'a> {
     /// The members that address the answer.
     pub(crate) fn address(&self) -> Address<'_> {
@@ -108,23 +91,10 @@ impl<'a> Message<'a> {
             room: self.room.as_deref(),
         }
     }
-}
 
-impl<'a> Envelope<'a> {
-    /// The same as the message of a connection.
-    pub(crate) fn of(self, conn: ConnId) -> Message<'a> {
-        Message {
-            conn,
-            event: self.event,
-            id: self.id,
-            room: self.room,
-            echo: self.echo,
-            data: self.data,
-        }
-    }
-
-    /// Decodes one text message. Allocates only for strings with escapes.
-    pub(crate) fn decode(text: &'a str) -> Result<Self, Malformed<'a>> {
+    /// Decodes one text message of a connection, which may be a protocol verb. Allocates only for
+    /// strings with escapes.
+    pub(crate) fn decode(conn: ConnId, text: &'a str) -> Result<Self, Malformed<'a>> {
         // A derived struct would take an array for its members in order; an envelope is an object.
         if !text.trim_ascii_start().starts_with('{') {
             return Err(malformed(text));
@@ -147,6 +117,7 @@ impl<'a> Envelope<'a> {
             Err(error) => return refuse(error.into(), Some(event), wire.id, wire.room),
         };
         Ok(Self {
+            conn,
             event,
             id: wire.id,
             room: wire.room.map(|Text(room)| room),
@@ -202,28 +173,31 @@ mod tests {
     use crate::wire::error::{Coded, ErrorCode};
 
     fn fault(text: &str) -> (ErrorCode, Option<Cow<'_, str>>, Option<RequestId<'_>>) {
-        let fault = Envelope::decode(text).expect_err(text);
+        let fault = Message::decode(ConnId::NOBODY, text).expect_err(text);
         (fault.error.code(), fault.event, fault.id)
     }
 
     #[test]
     fn strings_without_escapes_are_borrowed() {
-        let envelope =
-            Envelope::decode(r#"{"event":"a","room":"b","id":"c","data":[1]}"#).expect("valid");
+        let envelope = Message::decode(
+            ConnId::NOBODY,
+            r#"{"event":"a","room":"b","id":"c","data":[1]}"#,
+        )
+        .expect("valid");
         assert!(matches!(envelope.event, Cow::Borrowed("a")));
         assert!(matches!(envelope.room, Some(Cow::Borrowed("b"))));
         assert!(matches!(
             envelope.id,
             Some(RequestId::Text(Cow::Borrowed("c")))
         ));
-        let envelope = Envelope::decode(r#"{"event":"\u0061"}"#).expect("valid");
+        let envelope = Message::decode(ConnId::NOBODY, r#"{"event":"\u0061"}"#).expect("valid");
         assert_eq!(envelope.event, "a");
     }
 
     #[test]
     fn null_is_absent_and_unknown_members_are_ignored() {
         let text = r#"{"event":"a","id":null,"room":null,"echo":null,"data":null,"x":1,"x":[2]}"#;
-        let envelope = Envelope::decode(text).expect("valid");
+        let envelope = Message::decode(ConnId::NOBODY, text).expect("valid");
         assert!(envelope.id.is_none() && envelope.room.is_none() && envelope.echo.is_none());
         assert_eq!(envelope.data, Payload::NULL);
     }
@@ -277,7 +251,7 @@ mod tests {
             "[".repeat(30_000),
             "]".repeat(30_000)
         );
-        assert!(Envelope::decode(&bomb).is_ok());
+        assert!(Message::decode(ConnId::NOBODY, &bomb).is_ok());
         let open = alloc::format!(r#"{{"event":"a","x":{}"#, "[".repeat(30_000));
         assert_eq!(fault(&open), (ErrorCode::BadEnvelope, None, None));
     }

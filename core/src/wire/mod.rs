@@ -24,6 +24,6 @@ pub use self::{
 };
 pub(crate) use self::{
     conn_id::ConnId,
-    envelope::{Envelope, check_event},
+    envelope::check_event,
     head::{Address, OwnedAddress, write_bool, write_from, write_head, write_number, write_string},
 };
