@@ -10,7 +10,7 @@ use crate::hub::{
 use crate::room::{HistoryPage, PageError, Position, PresencePage};
 use crate::wire::{Coded, Details, EncodeError, ErrorCode};
 
-/// The answer to an [`Ask`].
+/// The answer to an [`Ask`](super::Ask).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
