@@ -140,7 +140,7 @@ impl Hub {
     }
 }
 
-/// How much of everything there is.
+/// Totals of the namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counts {
@@ -156,7 +156,7 @@ pub struct Counts {
 
 /// Questions; none of them changes anything.
 impl Hub {
-    /// How much of everything there is. Work: constant.
+    /// Totals of the namespace. Work: constant.
     pub fn counts(&self) -> Counts {
         Counts {
             connections: self.conns.len(),

@@ -94,12 +94,12 @@ pub enum Pushed {
     /// The queue passed its limits, and so many of the oldest messages of some rooms were dropped.
     /// The connection is told with `$gap`, in their place.
     Dropped {
-        /// How many frames.
+        /// The number of frames.
         count: u32,
     },
     /// The queue passed its limits, and so many messages were dropped for newer ones.
     Replaced {
-        /// How many frames.
+        /// The number of frames.
         count: u32,
     },
 }

@@ -23,7 +23,7 @@ use crate::{time::Timestamp, wire::ConnId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Joined<'a> {
-    /// Where the room stands.
+    /// The position of the room.
     pub position: Position<'a>,
     /// True when the connection was a member before.
     pub already: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Extra {
     pub(crate) policy: usize,
     history: Option<History>,
     presence: Option<Presence>,
-    /// When to look at the room next; the key of its one timer. May come too early.
+    /// The time to look at the room next; the key of its one timer. May come too early.
     due: Option<Timestamp>,
     /// True when the room is there only for users that are waited for.
     vacant: bool,
@@ -108,7 +108,7 @@ impl Room {
 pub struct RoomInfo<'a> {
     /// Its name.
     pub name: &'a str,
-    /// How many connections are in it.
+    /// The number of connections in it.
     pub members: usize,
 }
 
@@ -127,7 +127,7 @@ impl<'a> From<&'a Room> for RoomInfo<'a> {
 pub struct RoomSummary {
     /// Its name.
     pub name: String,
-    /// How many connections are in it.
+    /// The number of connections in it.
     pub members: usize,
 }
 

@@ -87,7 +87,7 @@ pub struct Router<S = ()> {
     progress: Progress,
 }
 
-/// How far the hooks of the kind at hand are.
+/// Progress of the hooks of the kind at hand.
 #[derive(Debug, Default)]
 struct Progress {
     begun: usize,

@@ -21,7 +21,7 @@ pub enum Answer {
     Joined(bool),
     /// True when the connection was in the room that it left.
     Left(bool),
-    /// How many connections were closed.
+    /// The number of closed connections.
     Disconnected(usize),
     /// Rooms, sorted by name.
     Rooms(Vec<RoomSummary>),
@@ -29,7 +29,7 @@ pub enum Answer {
     Room(Option<RoomSummary>),
     /// The connections in a room, sorted.
     Members(Vec<ConnId>),
-    /// Where a room stands.
+    /// The position of a room.
     Position(Position<'static>),
     /// A page of a history.
     History(HistoryPage),
@@ -43,7 +43,7 @@ pub enum Answer {
     Connection(Option<ConnectionSummary>),
     /// Connections, the oldest first.
     Connections(Vec<ConnectionSummary>),
-    /// How much of everything there is.
+    /// Totals of the namespace.
     Counts(Counts),
 }
 

@@ -379,7 +379,7 @@ impl<T: Transport> NamespaceHandle<T> {
         expect!(self.ask(ask), Connections)
     }
 
-    /// How much of everything there is.
+    /// Totals of the namespace.
     ///
     /// # Errors
     ///

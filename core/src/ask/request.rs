@@ -15,7 +15,7 @@ use crate::{gateway::Applied, gateway::Input, policy::Policies, time::Timestamp,
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Ask {
-    /// To send to an audience, with a key once.
+    /// Sends to an audience, with a key once.
     Send {
         /// The idempotency key.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,21 +30,21 @@ pub enum Ask {
         /// The payload.
         data: Box<RawValue>,
     },
-    /// To send a text of the application's own.
+    /// Sends a text of the application's own.
     SendText {
         /// The recipients.
         audience: Box<Audience>,
         /// The whole message.
         text: String,
     },
-    /// To send bytes of the application's own.
+    /// Sends bytes of the application's own.
     SendBinary {
         /// The recipients.
         audience: Box<Audience>,
         /// The whole message.
         bytes: Vec<u8>,
     },
-    /// To put a connection into a room.
+    /// Puts a connection into a room.
     Join {
         /// The connection.
         conn: ConnId,
@@ -54,14 +54,14 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         meta: Option<Box<RawValue>>,
     },
-    /// To take a connection out of a room.
+    /// Takes a connection out of a room.
     Leave {
         /// The connection.
         conn: ConnId,
         /// The room.
         room: String,
     },
-    /// To close a connection.
+    /// Closes a connection.
     Disconnect {
         /// The connection.
         conn: ConnId,
@@ -70,7 +70,7 @@ pub enum Ask {
         /// The reason in the close frame.
         reason: String,
     },
-    /// To close all connections of a user.
+    /// Closes all connections of a user.
     DisconnectUser {
         /// The user.
         user: String,
@@ -81,11 +81,11 @@ pub enum Ask {
     },
     /// [`Hub::rooms`], at most `limit`.
     Rooms {
-        /// How their names begin.
+        /// The beginning of their names.
         prefix: String,
         /// The name that theirs come after.
         after: Option<String>,
-        /// How many there may be.
+        /// The largest number of them.
         limit: usize,
     },
     /// [`Hub::room`].
@@ -109,7 +109,7 @@ pub enum Ask {
         room: String,
         /// The offsets of the messages.
         offsets: (Bound<u64>, Bound<u64>),
-        /// How many there may be.
+        /// The largest number of them.
         limit: usize,
     },
     /// [`Hub::presence`].
@@ -118,7 +118,7 @@ pub enum Ask {
         room: String,
         /// The `next` of the page before.
         after: Option<String>,
-        /// How many there may be.
+        /// The largest number of them.
         limit: usize,
     },
     /// [`Hub::rooms_of`].
@@ -142,7 +142,7 @@ pub enum Ask {
         user: Option<String>,
         /// The id that theirs come after.
         after: Option<ConnId>,
-        /// How many there may be.
+        /// The largest number of them.
         limit: usize,
     },
     /// [`Hub::counts`].

@@ -66,7 +66,7 @@ pub struct App<G> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Connecting {
     pub(super) conn: ConnId,
-    /// Where its commands begin.
+    /// The beginning of its commands.
     pub(super) mark: Mark,
     /// True when the gateway let the connection in.
     pub(super) admitted: bool,

@@ -343,7 +343,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// But not the connection at hand.
+    /// Leaves out the connection at hand.
     #[must_use]
     pub fn except_self(self) -> Audience {
         self.audience.except_conn(self.conn)

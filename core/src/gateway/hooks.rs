@@ -13,11 +13,11 @@ use crate::wire::{DisconnectReason, Frame, Message};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoomAction {
-    /// To join it.
+    /// Joining it.
     Join,
-    /// To leave it.
+    /// Leaving it.
     Leave,
-    /// To publish to it.
+    /// Publishing to it.
     Publish,
 }
 
@@ -117,7 +117,7 @@ pub trait Gateway {
     /// In a crowd of more than `Limits::presence_list` nobody is waited for.
     fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {}
 
-    /// How often [`tick`](Self::tick) is called, for each schedule. Asked for once.
+    /// The period of each schedule, by which [`tick`](Self::tick) is called. Asked for once.
     fn schedules(&self) -> Vec<Duration> {
         Vec::new()
     }

@@ -121,7 +121,7 @@ pub enum Input<'a> {
         code: CloseCode,
         /// The reason in the close frame.
         reason: Cow<'a, str>,
-        /// How long the client is to stay away, in milliseconds.
+        /// The time that the client is to stay away, in milliseconds.
         #[serde(default, skip_serializing_if = "crate::time::is_zero")]
         away_ms: u64,
     },
@@ -236,15 +236,15 @@ pub enum Applied {
     Done,
     /// The input named a connection that is not alive, and changed nothing.
     UnknownConn(UnknownConn),
-    /// Of [`Input::Connect`]. Nothing of a connection that was not taken is left.
+    /// The result of [`Input::Connect`]. Nothing of a connection that was not taken is left.
     Connected(Result<ConnId, ConnectError>),
-    /// Of [`Input::Send`], [`Input::SendText`] and [`Input::SendBinary`].
+    /// The result of [`Input::Send`], [`Input::SendText`] and [`Input::SendBinary`].
     Sent(Result<Delivery, SendError>),
-    /// Of [`Input::Join`]: whether the connection was in the room before.
+    /// The result of [`Input::Join`]: whether the connection was in the room before.
     Joined(Result<bool, JoinError>),
-    /// Of [`Input::Leave`]: whether the connection was in the room.
+    /// The result of [`Input::Leave`]: whether the connection was in the room.
     Left(bool),
-    /// Of [`Input::Complete`].
+    /// The result of [`Input::Complete`].
     Completed(Result<(), CompleteError>),
 }
 

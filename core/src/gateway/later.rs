@@ -45,9 +45,9 @@ impl PendingReplies {
     /// Answers that one connection may wait for, and work of it that may be under way; more are a
     /// sign that nobody completes them.
     pub(super) const PENDING_MAX: usize = 256;
-    /// In the number of a token: it names work.
+    /// The bit of a token's number that says that it names work.
     const WORK: u64 = 1;
-    /// In the number of a token: later messages wait for it.
+    /// The bit of a token's number that says that later messages wait for it.
     const SERIAL: u64 = 2;
     /// Errors kept until the host takes them; further ones are dropped, the first say the most.
     const ERRORS_MAX: usize = 256;

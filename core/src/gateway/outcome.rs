@@ -23,7 +23,7 @@ pub enum Outcome {
     /// The message is dealt with and needs no answer: a message with an `id` is answered
     /// `"data":null`.
     Done,
-    /// It failed. Errors are answered with or without `id`.
+    /// A failure. Errors are answered with or without `id`.
     Fail(Failure),
     /// The answer comes later, with [`Input::Complete`](crate::Input::Complete).
     Later(Token),

@@ -66,7 +66,7 @@ impl Rejection {
         }
     }
 
-    /// With another HTTP status, from 400 to 599; any other number is taken for 403.
+    /// Sets another HTTP status, from 400 to 599; any other number is taken for 403.
     #[must_use]
     pub const fn with_status(mut self, status: u16) -> Self {
         self.status = if 400 <= status && status <= 599 {
@@ -77,7 +77,7 @@ impl Rejection {
         self
     }
 
-    /// With another close code.
+    /// Sets another close code.
     #[must_use]
     pub const fn with_close_code(mut self, code: CloseCode) -> Self {
         self.close = code;

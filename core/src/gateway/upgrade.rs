@@ -33,7 +33,7 @@ impl<'a> UpgradeRequest<'a> {
         }
     }
 
-    /// With these header fields.
+    /// Sets the header fields.
     #[must_use]
     pub const fn with_headers(mut self, headers: &'a [(&'a str, &'a str)]) -> Self {
         self.headers = headers;
@@ -135,7 +135,7 @@ impl Admission {
         Ok(self)
     }
 
-    /// With this subprotocol.
+    /// Sets the subprotocol.
     #[must_use]
     pub fn with_subprotocol(mut self, subprotocol: impl Into<Box<str>>) -> Self {
         self.subprotocol = Some(subprotocol.into());

@@ -36,13 +36,13 @@ pub struct Audience {
     /// The connections of these users.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<Box<str>>,
-    /// But not the members of these rooms.
+    /// Rooms whose members are left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_rooms: Vec<Box<str>>,
-    /// But not these connections.
+    /// Connections that are left out.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "conns")]
     pub except_conns: Vec<ConnId>,
-    /// But not the connections of these users.
+    /// Users whose connections are left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_users: Vec<Box<str>>,
 }
@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for Named {
     }
 }
 
-/// How many connections a send was meant for, and how many it went to.
+/// Numbers of connections that a send was meant for, and that it went to.
 ///
 /// The hub queues for everybody it matches. A host whose queue for a connection is over its limit
 /// moves that one from `queued` to `dropped`.

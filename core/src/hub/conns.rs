@@ -107,11 +107,11 @@ impl Metas {
 /// The liveness of a connection: see `heartbeat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Heartbeat {
-    /// When it was last heard of.
+    /// The time at which it was last heard of.
     pub(super) heard: Timestamp,
     /// True when a ping was sent and nothing was received since.
     pub(super) pinged: bool,
-    /// When to look again; the key of its one timer.
+    /// The time to look again; the key of its one timer.
     pub(super) deadline: Option<Timestamp>,
 }
 
@@ -123,9 +123,9 @@ pub struct ConnectionInfo<'a> {
     pub id: ConnId,
     /// The user of the connection; `None` is anonymous.
     pub user: Option<&'a str>,
-    /// When it opened.
+    /// The time at which it opened.
     pub since: Timestamp,
-    /// When it was last heard of.
+    /// The time at which it was last heard of.
     pub heard: Timestamp,
 }
 
@@ -148,12 +148,12 @@ pub struct ConnectionSummary {
     pub id: ConnId,
     /// The user of the connection; `None` is anonymous.
     pub user: Option<String>,
-    /// When it opened, in milliseconds since 1970.
+    /// The time at which it opened, in milliseconds since 1970.
     pub since_ms: u64,
 }
 
 impl ConnectionSummary {
-    /// Of this connection, which opened then.
+    /// The summary of a connection, which opened then.
     pub fn new(info: ConnectionInfo<'_>, since_ms: u64) -> Self {
         Self {
             id: info.id,
@@ -257,7 +257,7 @@ impl Conns {
         self.users.get(user).map_or(&[], Vec::as_slice)
     }
 
-    /// When a connection is to be looked at next.
+    /// The next deadline of any connection.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.timers.first().map(|&(deadline, _)| deadline)
     }
@@ -292,7 +292,7 @@ impl Conns {
         self.live
     }
 
-    /// In the order of slots.
+    /// All connections, in the order of slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.slots.iter().flatten()
     }

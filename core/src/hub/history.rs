@@ -11,7 +11,7 @@ use crate::room::{history::History, history::Reader, pending_read::PendingRead};
 use crate::{time::Timestamp, wire::Message};
 
 impl Hub {
-    /// Where a room stands, members or not.
+    /// The position of a room, members or not.
     pub fn position(&self, room: &str) -> Position<'_> {
         match self.rooms.find(room) {
             Some((slot, _)) => self.position_at(slot),

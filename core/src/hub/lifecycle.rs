@@ -119,13 +119,13 @@ impl Hub {
         }
     }
 
-    /// When a room without members ends.
+    /// The time at which a room without members ends.
     fn expiry(&self, slot: u32) -> Option<Timestamp> {
         let (room, policy) = (self.rooms.get(slot), self.history_policy(slot)?);
         Some(room.history()?.expiry(policy.age))
     }
 
-    /// When to look at a room next.
+    /// The time to look at a room next.
     fn next_due(&self, slot: u32) -> Option<Timestamp> {
         let room = self.rooms.get(slot);
         let presence = room.presence().and_then(Presence::next_expiry);

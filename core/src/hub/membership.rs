@@ -1,4 +1,4 @@
-//! How connections come into rooms and leave them.
+//! Connections that come into rooms and leave them.
 
 use alloc::sync::Arc;
 

@@ -35,7 +35,7 @@ impl Hub {
         }
     }
 
-    /// How many histories have begun; see [`HubState::histories_opened`].
+    /// The number of histories that have begun; see [`HubState::histories_opened`].
     pub const fn histories_opened(&self) -> u64 {
         self.rooms.histories().opened()
     }

@@ -41,7 +41,7 @@ pub struct HubState {
     pub(super) next_serial: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) keys: Vec<(Box<str>, Known)>,
-    /// How many histories have begun.
+    /// The number of histories that have begun.
     #[serde(
         rename = "lives",
         default,

@@ -139,7 +139,7 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    /// How many commands there are.
+    /// The number of commands.
     pub const fn len(&self) -> usize {
         self.entries.len()
     }
@@ -349,7 +349,7 @@ const CLOSE_REASON_BYTES_MAX: usize = 123;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark(usize);
 
-/// Where the frame being made starts.
+/// The start of the frame being made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Draft {
     text: usize,

@@ -51,7 +51,7 @@ pub enum Command<'a> {
         room: &'a str,
         /// The message's offset, one above the last.
         offset: u64,
-        /// When it was published.
+        /// The time of its publication.
         at: Timestamp,
         /// The frame that is sent.
         frame: &'a str,

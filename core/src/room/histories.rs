@@ -18,7 +18,7 @@ pub(crate) struct Histories {
     idle: BTreeMap<u64, u32>,
     /// Rooms without members in which nothing was ever said.
     blank: BTreeMap<u64, u32>,
-    /// How many have begun.
+    /// The number of those that have begun.
     opened: u64,
     /// True when that changed since somebody saved it.
     unsaved: bool,
@@ -102,7 +102,7 @@ impl Histories {
         self.bytes
     }
 
-    /// How many have begun: each is a part of an epoch.
+    /// The number of those that have begun: each is a part of an epoch.
     pub(crate) const fn opened(&self) -> u64 {
         self.opened
     }
@@ -129,7 +129,7 @@ impl Histories {
         rooms.next().copied()
     }
 
-    /// How many rooms have no members.
+    /// The number of rooms without members.
     pub(crate) fn idle(&self) -> usize {
         self.idle.len() + self.blank.len()
     }

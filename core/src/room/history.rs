@@ -14,7 +14,7 @@ use crate::{policy::HistoryPolicy, time::Timestamp, wire::ConnId};
 pub struct HistoryMessage {
     /// Its offset.
     pub offset: u64,
-    /// When it was published.
+    /// The time of its publication.
     pub at: Timestamp,
     /// The frame that was sent.
     pub frame: Box<str>,
@@ -149,9 +149,9 @@ pub(crate) struct History {
     /// Bytes of the messages that are with the host, as far as known: as many as when they were
     /// last here.
     away_bytes: usize,
-    /// When the last message came, or the room began.
+    /// The time of the last message, or of the beginning of the room.
     touched: Timestamp,
-    /// Since when nobody is in the room; unknown to a room that lost its members asleep.
+    /// The time since which nobody is in the room; unknown to a room that lost its members asleep.
     emptied: Option<Timestamp>,
     /// Its place among the rooms, by their last messages.
     pub(super) seq: u64,
@@ -309,7 +309,7 @@ impl History {
         self.emptied.is_some()
     }
 
-    /// When the last message is as old as that.
+    /// The time at which the last message is as old as that.
     pub(crate) fn ages(&self, age: Duration) -> Timestamp {
         self.touched + age
     }

@@ -78,10 +78,10 @@ pub struct PresencePage {
     /// Users by name, then connections without a user by age. Empty where the policy gives counts
     /// alone, and while there are more users than `Limits::presence_list`.
     pub members: Vec<Present>,
-    /// How many users there are in all; a connection without a user counts as one. A user who is
+    /// The number of users in all; a connection without a user counts as one. A user who is
     /// waited for to come back still counts.
     pub users: usize,
-    /// How many connections there are in all.
+    /// The number of connections in all.
     pub conns: usize,
     /// The cursor to ask for the next page with; `None` at the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]

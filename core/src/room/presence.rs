@@ -103,7 +103,7 @@ impl Presence {
         self.users.get(user?)?.meta.as_deref()
     }
 
-    /// How many users there are, guests and those who are waited for included.
+    /// The number of users, guests and those who are waited for included.
     pub(crate) fn users(&self) -> usize {
         self.users.len() + self.guests.len()
     }
@@ -200,7 +200,7 @@ impl Presence {
         !self.waiting.is_empty()
     }
 
-    /// When the next user has been waited for long enough.
+    /// The time at which the next user has been waited for long enough.
     pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
         self.waiting.first().map(|&(until, _)| until)
     }

@@ -162,7 +162,7 @@ impl Rooms {
         self.slots.shrink_to_fit();
     }
 
-    /// How many rooms there are, vacant ones included.
+    /// The number of rooms, vacant ones included.
     pub(crate) fn len(&self) -> usize {
         self.by_name.len()
     }
@@ -271,7 +271,7 @@ impl Rooms {
         core::mem::replace(&mut extra.presence, presence)
     }
 
-    /// How many rooms are there for absent users alone.
+    /// The number of rooms that are there for absent users alone.
     pub(crate) const fn vacant(&self) -> usize {
         self.vacant
     }
@@ -303,7 +303,7 @@ impl Rooms {
         self.dues.insert((at, room.name.clone()));
     }
 
-    /// When a room is to be looked at next.
+    /// The time to look at any room next.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.dues.first().map(|&(due, _)| due)
     }

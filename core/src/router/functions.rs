@@ -90,7 +90,7 @@ pub(super) struct Functions<S> {
     pub(super) frame: Option<(FrameHandler<S>, Place)>,
 }
 
-/// Where in the application's source something was added.
+/// A place in the application's source at which something was added.
 pub(super) type Place = &'static Location<'static>;
 
 pub(super) struct Event<S> {

@@ -1,4 +1,4 @@
-//! How the state of a router becomes text, and text the state.
+//! The state of a router as text, and made from text.
 
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
@@ -32,7 +32,7 @@ type Part<S> = Option<Box<dyn Persist<S>>>;
 /// Of two states those that are kept: `[[first],[second]]`, with nothing in the place of the other.
 struct Parts<S, T>(Part<S>, Part<T>);
 
-/// For the states of two routers; `None` when neither is kept.
+/// Persistence of the states of two routers; `None` when neither is kept.
 pub(super) fn of_both<S: 'static, T: 'static>(first: Part<S>, second: Part<T>) -> Part<(S, T)> {
     let any = first.is_some() || second.is_some();
     any.then(|| Box::new(Parts(first, second)) as _)
