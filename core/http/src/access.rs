@@ -1,14 +1,30 @@
 //! Rules of access: who may use the API, who may connect, and to which namespaces.
 
+mod api_key;
+mod host_name;
+mod host_rule;
+mod notices;
+mod origin_rule;
+mod proxy;
+mod slip;
+
 use alloc::{format, string::String, vec::Vec};
 
-use super::{
-    ApiKey, Headers, HostRule, OriginRule, Problem, Request, Route,
-    host_name::{host_only, is_loopback_host, is_upstream_host},
-    origin::{may_connect, split},
-    request::is_text,
+pub use self::{
+    api_key::{ApiKey, ApiKeyError},
+    host_rule::{HostRule, HostRuleError},
+    notices::RefusalNotices,
+    origin_rule::{OriginRule, OriginRuleError},
 };
-use crate::settings::SettingError;
+use self::{
+    host_name::{host_only, is_loopback_host, is_upstream_host},
+    origin_rule::{may_connect, split},
+};
+use crate::{
+    problem::Problem,
+    request::{Headers, NAMESPACE_FORM, Request, is_namespace, is_text},
+    settings::error::SettingError,
+};
 
 /// Rules of access: who may use the API, who may connect, and to which namespaces. By default there
 /// is no key and no list of origins, any namespace is allowed, and the page and the metrics are
@@ -63,28 +79,8 @@ impl Access {
         let Some(bad) = names.find(|name| !is_namespace(name)) else {
             return Ok(());
         };
-        let fault = format!("lists {bad:?}, which is no namespace: 1 to 64 of A-Z a-z 0-9 _ -");
+        let fault = format!("lists {bad:?}, which is no namespace: {NAMESPACE_FORM}");
         Err(SettingError::new("namespaces", fault))
-    }
-
-    /// Where a request goes.
-    ///
-    /// # Errors
-    ///
-    /// When there is nothing at the path, or not with this method; or when the host is asked under
-    /// a name that is not one of its own. The latter is not looked at for health and `OPTIONS`,
-    /// which tell nothing, and left to [`admit`](Self::admit) for WebSockets.
-    pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
-        let route = Route::of(request, self);
-        let is_open = matches!(
-            route,
-            Ok(Route::Health | Route::Ready | Route::Options { .. } | Route::Socket { .. })
-        );
-        if is_open || self.takes_host(request) {
-            route
-        } else {
-            Err(Problem::Host)
-        }
     }
 
     /// True when a request asks for the host under a name that it is taken under.
@@ -93,15 +89,14 @@ impl Access {
     /// its own here. So the name must be a loopback one, or listed. A proxy passes on any name, and
     /// shows by a header field that a page cannot add to a WebSocket. A request without a name, in
     /// HTTP/1.0, is of no browser.
-    fn takes_host<H: Headers>(&self, request: &Request<'_, H>) -> bool {
+    pub(crate) fn takes_host<H: Headers>(&self, request: &Request<'_, H>) -> bool {
         if !(request.local && request.loopback_listener) || request.proxy_sign().is_some() {
             return true;
         }
-        let Some(host) = request.first("host") else {
-            return true;
-        };
-        let host = host_only(&host);
-        is_loopback_host(host) || self.allow_hosts.iter().any(|rule| rule.allows(host))
+        request.first("host").is_none_or(|host| {
+            let host = host_only(&host);
+            is_loopback_host(host) || self.allow_hosts.iter().any(|rule| rule.allows(host))
+        })
     }
 
     /// Checks that a request may open a WebSocket in a namespace, given by its name.
@@ -141,46 +136,93 @@ impl Access {
     /// True when a text is the name of a namespace, and is in the list of namespaces if there is
     /// one.
     pub fn has_namespace(&self, name: &str) -> bool {
-        is_namespace(name)
-            && self
-                .namespaces
-                .as_ref()
-                .is_none_or(|names| names.iter().any(|listed| listed == name))
+        let is_listed = |names: &Vec<String>| names.iter().any(|listed| listed == name);
+        is_namespace(name) && self.namespaces.as_ref().is_none_or(is_listed)
     }
 
     /// The same as an error.
-    pub(super) fn check_namespace(&self, name: &str) -> Result<(), Problem> {
+    pub(crate) fn check_namespace(&self, name: &str) -> Result<(), Problem> {
         let found = self.has_namespace(name).then_some(());
         found.ok_or(Problem::NoNamespace)
     }
-}
 
-/// True when a text is a namespace name: 1 to 64 of `A-Z a-z 0-9 _ -`.
-pub fn is_namespace(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    /// True when the settings let programs of this machine use the API without a key.
+    pub fn has_keyless_api(&self) -> bool {
+        self.api_keys.is_empty() && self.keyless_api && self.is_for_this_machine()
+    }
+
+    /// True when nothing but loopback is listed.
+    fn is_for_this_machine(&self) -> bool {
+        self.allow_origins.iter().all(OriginRule::is_loopback)
+            && self.allow_hosts.iter().all(HostRule::is_loopback)
+    }
+
+    /// Checks that a request may use the API. `is_proxied` says that an earlier request had a
+    /// [`proxy_sign`](Request::proxy_sign).
+    ///
+    /// With keys, whoever has one. Without, programs of this machine, and this server's own page:
+    /// not other pages in a browser of this machine, whatever name they resolve to it, and nobody
+    /// once a proxy stands before the server, whose visitors look like programs of this machine.
+    ///
+    /// # Errors
+    ///
+    /// The answer when it may not.
+    pub fn authorize<H: Headers>(
+        &self,
+        request: &Request<'_, H>,
+        is_proxied: bool,
+    ) -> Result<(), Problem> {
+        let problem = if !self.api_keys.is_empty() {
+            let given = request.first("authorization");
+            let given = given.as_deref().and_then(|value| {
+                let (scheme, key) = value.split_once(' ')?;
+                scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+            });
+            // Every key is compared, so that the time does not tell which one is nearer.
+            let matches = |known, key: &ApiKey| known | given.is_some_and(|it| key.matches(it));
+            if self.api_keys.iter().fold(false, matches) {
+                return Ok(());
+            }
+            Problem::Unauthorized
+        } else if !self.keyless_api {
+            Problem::KeylessOff
+        } else if !self.is_for_this_machine() {
+            Problem::KeylessOpen
+        } else if is_proxied || request.proxy_sign().is_some() {
+            Problem::KeylessProxied
+        } else {
+            let host = request.first("host").unwrap_or_default();
+            let is_own =
+                |origin: &str| origin.split_once("://").is_some_and(|(_, own)| own == host);
+            if request.local
+                && is_loopback_host(host_only(&host))
+                && request.first("origin").is_none_or(|origin| is_own(&origin))
+            {
+                return Ok(());
+            }
+            Problem::KeylessForeign
+        };
+        Err(problem)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::vec;
 
-    use super::*;
-    use crate::Reason;
+    use roomcast_core::{ErrorCode, wire::Coded};
 
-    type Pairs = [(&'static str, &'static str)];
+    use super::*;
+    use crate::{
+        problem::Reason,
+        request::tests::{Pairs, get},
+    };
 
     fn request(headers: &Pairs, local: bool) -> Request<'static, &Pairs> {
         Request {
-            method: "GET",
-            path: "/",
-            query: "",
-            headers,
             local,
             loopback_listener: local,
-            http_1_0: false,
+            ..get("/", headers)
         }
     }
 
@@ -279,11 +321,111 @@ mod tests {
         assert_eq!(admit(&[host, own], "a b"), Err(Problem::NoNamespace));
     }
 
+    fn authorized(access: &Access, headers: &Pairs, local: bool) -> Result<(), ErrorCode> {
+        let answer = access.authorize(&request(headers, local), false);
+        answer.map_err(|problem| problem.code())
+    }
+
     #[test]
-    fn namespaces_are_plain_words() {
-        assert!(is_namespace("default") && is_namespace(&"a".repeat(64)));
-        for bad in ["", "a b", "é", "a/b", ".", &"a".repeat(65)] {
-            assert!(!is_namespace(bad), "{bad:?}");
+    fn without_a_key_only_this_machine_is_served() {
+        let access = Access::default();
+        let here = ("host", "localhost:3000");
+        assert_eq!(authorized(&access, &[here], true), Ok(()));
+        let own = ("origin", "http://localhost:3000");
+        assert_eq!(authorized(&access, &[here, own], true), Ok(()));
+        let refused = Err(ErrorCode::Forbidden);
+        assert_eq!(authorized(&access, &[here], false), refused);
+        let rebound = ("host", "evil.example:3000");
+        assert_eq!(authorized(&access, &[rebound], true), refused);
+        for stranger in ["http://localhost:5173", "null", "\u{e9}://localhost:3000"] {
+            let page = ("origin", stranger);
+            assert_eq!(
+                authorized(&access, &[here, page], true),
+                refused,
+                "{stranger}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_proxy_ends_the_api_without_a_key() {
+        let access = Access::default();
+        let here = ("host", "127.0.0.1:3000");
+        let refused = Err(ErrorCode::Forbidden);
+        for field in ["x-forwarded-for", "x-real-ip", "forwarded", "via"] {
+            let headers = [here, (field, "203.0.113.7")];
+            assert_eq!(authorized(&access, &headers, true), refused, "{field}");
+        }
+        let headers: &Pairs = &[here];
+        let plain = request(headers, true);
+        let old = Request {
+            http_1_0: true,
+            ..plain
+        };
+        assert!(access.authorize(&plain, false).is_ok());
+        for (request, is_proxied) in [(&old, false), (&plain, true)] {
+            let problem = access.authorize(request, is_proxied).expect_err("a proxy");
+            assert_eq!(problem.reason(), Some(Reason::KeylessApi));
+        }
+        let keyed = Access {
+            api_keys: vec![ApiKey::new("key")],
+            ..Access::default()
+        };
+        let headers: &Pairs = &[
+            ("host", "a.com"),
+            ("via", "1.0 a"),
+            ("authorization", "Bearer key"),
+        ];
+        assert!(keyed.authorize(&request(headers, true), true).is_ok());
+    }
+
+    #[test]
+    fn the_api_needs_a_key_where_others_are_let_in() {
+        let here: &Pairs = &[("host", "127.0.0.1:3000")];
+        let with = |origins: &[&str], hosts: &[&str]| Access {
+            allow_origins: origins.iter().map(|o| o.parse().expect("a rule")).collect(),
+            allow_hosts: hosts.iter().map(|h| h.parse().expect("a rule")).collect(),
+            ..Access::default()
+        };
+        let local = [
+            "http://localhost:5173",
+            "http://127.0.0.1:8080",
+            "http://*.localhost",
+        ];
+        for access in [with(&local, &[]), with(&[], &["app.localhost", "[::1]"])] {
+            assert!(access.has_keyless_api());
+            assert_eq!(authorized(&access, here, true), Ok(()));
+        }
+        let off = Access {
+            keyless_api: false,
+            ..Access::default()
+        };
+        for access in [
+            with(&["http://localhost", "https://app.example"], &[]),
+            with(&["https://localhost.evil.example"], &[]),
+            with(&[], &["chat.example"]),
+            off,
+        ] {
+            assert!(!access.has_keyless_api());
+            let refused = Err(ErrorCode::Forbidden);
+            assert_eq!(authorized(&access, here, true), refused, "{access:?}");
+        }
+    }
+
+    #[test]
+    fn any_of_the_keys_will_do() {
+        let access = Access {
+            api_keys: vec![ApiKey::new("first"), ApiKey::new("second")],
+            ..Access::default()
+        };
+        for good in ["Bearer first", "bearer second", "BEARER  second "] {
+            let headers = [("authorization", good)];
+            assert_eq!(authorized(&access, &headers, false), Ok(()), "{good}");
+        }
+        for bad in ["first", "Basic first", "Bearer third", "Bearer "] {
+            let headers = [("authorization", bad)];
+            let refused = Err(ErrorCode::Unauthorized);
+            assert_eq!(authorized(&access, &headers, true), refused, "{bad}");
         }
     }
 }

@@ -10,19 +10,17 @@ use alloc::{
     string::String,
     vec::Vec,
 };
+
 use percent_encoding::percent_decode_str;
+use roomcast_core::{CloseCode, ConnId, Limits, RoomName, ask::Ask};
 
 use self::query::{Query, is_encoded, number};
 pub use self::{answer::Answer, call::ApiCall, send::SendHead};
-use super::{Access, Headers, Problem, Request};
-use roomcast_core::{CloseCode, ConnId, Limits, RoomName, ask::Ask};
-
-/// Bytes of an idempotency key, as the hub takes it.
-pub(super) const KEY_BYTES_MAX: usize = 128;
-/// Entries of one page of a list.
-pub(super) const PAGE_MAX: usize = 1000;
-/// Bytes that a close frame has room for beside the code: RFC 6455, section 5.5.
-pub(super) const REASON_BYTES_MAX: usize = 123;
+use crate::{
+    access::Access,
+    problem::{Problem, REASON_BYTES_MAX},
+    request::{Headers, Request},
+};
 
 /// A request of the API that is understood, as far as its head goes.
 #[derive(Debug)]

@@ -1,22 +1,17 @@
 //! A file of settings in TOML: room policies, and who may connect and use the API.
 
 use alloc::{
-    borrow::ToOwned,
     format,
     string::{String, ToString},
     vec::Vec,
 };
-use core::{fmt, str::FromStr};
+use core::{fmt::Display, str::FromStr};
 
+use roomcast_core::{Policies, RoomPolicy};
 use serde::{Deserialize, de::IgnoredAny};
 use toml::Spanned;
 
-use roomcast_core::{Policies, RoomPolicy};
-
-use super::{
-    ApiKey, OriginRule,
-    policy_file::{LIST, PolicyFileError, from_spanned, parse},
-};
+use crate::access::{ApiKey, OriginRule};
 
 /// Contents of a file of settings: room policies, keys of the API, and origins that may connect.
 ///
@@ -45,14 +40,19 @@ pub struct ConfigFile {
     pub allow_origins: Vec<OriginRule>,
 }
 
+/// A file of policies alone.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wire {
+#[serde(deny_unknown_fields)] // a file is a table: no list can stand for it
+struct Rooms {
     #[serde(default)]
+    rooms: Vec<Spanned<RoomPolicy>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct File {
     api_keys: Vec<Spanned<Text>>,
-    #[serde(default)]
     allow_origins: Vec<Spanned<Text>>,
-    #[serde(default)]
     rooms: Vec<Spanned<RoomPolicy>>,
 }
 
@@ -71,11 +71,11 @@ impl ConfigFile {
     ///
     /// The first line that must change. It says nothing of the values in `api_keys`.
     pub fn from_toml(text: &str) -> Result<Self, PolicyFileError> {
-        let wire: Wire = parse(text)?;
+        let file: File = parse(text)?;
         Ok(Self {
-            api_keys: texts(text, "api_keys", wire.api_keys)?,
-            allow_origins: texts(text, "allow_origins", wire.allow_origins)?,
-            policies: from_spanned(text, wire.rooms)?,
+            api_keys: texts(text, "api_keys", file.api_keys)?,
+            allow_origins: texts(text, "allow_origins", file.allow_origins)?,
+            policies: policies(text, file.rooms)?,
         })
     }
 }
@@ -83,86 +83,200 @@ impl ConfigFile {
 /// Reads each text of a list.
 fn texts<T>(file: &str, key: &str, texts: Vec<Spanned<Text>>) -> Result<Vec<T>, PolicyFileError>
 where
-    T: FromStr<Err: fmt::Display>,
+    T: FromStr<Err: Display>,
 {
     let read = texts.into_iter().map(|text| {
         let at = text.span().start;
         let read = match text.into_inner() {
             Text::Text(text) => text.parse().map_err(|cause: T::Err| cause.to_string()),
-            Text::Other(_) => Err(LIST.to_owned()),
+            Text::Other(_) => Err(LIST.to_string()),
         };
         read.map_err(|fault| PolicyFileError::new(file, Some(at), format!("`{key}`: {fault}")))
     });
     read.collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Reads a file in TOML: one table `[[rooms]]` for each policy.
+///
+/// ```
+/// use roomcast_http::policies_from_toml;
+///
+/// let policies = policies_from_toml(r#"
+/// [[rooms]]
+/// match = "chat:*"            # first match wins; "*" is any run of characters
+/// history.messages = 300
+/// history.bytes = 1048576
+/// history.age_s = 300
+/// presence = "members"        # off, counts, members
+/// presence_grace_s = 5
+/// publish = true
+/// echo = false
+/// members = 10000
+/// overflow = "close"          # close, drop-oldest, latest
+/// "#)?;
+/// assert!(policies.of("chat:lobby").is_some());
+/// # Ok::<(), roomcast_http::PolicyFileError>(())
+/// ```
+///
+/// # Errors
+///
+/// The first line that must change.
+pub fn policies_from_toml(text: &str) -> Result<Policies, PolicyFileError> {
+    let Rooms { rooms } = parse(text)?;
+    policies(text, rooms)
+}
 
-    #[test]
-    fn an_empty_file_changes_nothing() {
-        assert_eq!(ConfigFile::from_toml(""), Ok(ConfigFile::default()));
-    }
+/// A file of policies that cannot be used. Prints the line, the key and what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{fault}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
+pub struct PolicyFileError {
+    line: Option<usize>,
+    fault: String,
+}
 
-    #[test]
-    fn a_fault_has_its_line_and_no_secret() {
-        const NO_LIST: &str = "`api_keys`: it must be a list";
-        const NO_KEY: &str = "`api_keys`: an API key has";
-        const NO_ORIGIN: &str = "`allow_origins`: an origin is a scheme";
-        for (text, line, says) in [
-            ("api_keys = \"s3cret\"\n", 1, NO_LIST),
-            ("\napi_keys = [\n\"good\",\n\"s3cret key\"]\n", 4, NO_KEY),
-            ("api_keys = [\"good\",\n\"s3cret,s3cret2\"]\n", 2, NO_KEY),
-            ("api_keys = [\"good\", 1234567]\n", 1, NO_LIST),
-            ("api_keys = [\n\"good\",\n1234567]\n", 3, NO_LIST),
-            ("api_keys = [\n\"good\",\n[\"s3cret\"]]\n", 3, NO_LIST),
-            ("api_keys = [\n{ s3cret = \"s3cret\" }]\n", 2, NO_LIST),
-            ("api_keys = [\n1979-05-27]\n", 2, NO_LIST),
-            ("api_keys = 1234567\n", 1, NO_LIST),
-            ("api_keys = { s3cret = 1 }\n", 1, NO_LIST),
-            ("[api_keys]\ns3cret = 1\n", 1, NO_LIST),
-            ("[[api_keys]]\ns3cret = 1\n", 1, NO_LIST),
-            ("api_keys.s3cret = 1\n", 1, NO_LIST),
-            (
-                "allow_origins = \"s3cret\"\n",
-                1,
-                "`allow_origins`: it must be",
-            ),
-            ("api_keys = [\"s3cret\n", 1, ""),
-            (
-                "api_keys = s3cret\n",
-                1,
-                "`api_keys`: a text stands in quotes",
-            ),
-            ("api_keys = [\n\"good\",\ns3cret==\n]\n", 3, ""),
-            (
-                "api_keys = { s3cret = 1, s3cret = 2 }\n",
-                1,
-                "is there twice",
-            ),
-            ("api_keys = 1979-05-27\n", 1, NO_LIST),
-            ("allow_origins = [\"example.com\"]\n", 1, NO_ORIGIN),
-            ("api_key = [\"s3cret\"]\n", 1, "unknown field `api_key`"),
-            (
-                "api_keys = [\"s3cret\"]\n[[rooms]]\nmatch = \"\"\n",
-                3,
-                "1 to 256 bytes",
-            ),
-            (
-                "api_keys = [\"s3cret\"]\napi_keys = []\n",
-                2,
-                "`api_keys` is there twice",
-            ),
-        ] {
-            let fault = ConfigFile::from_toml(text).expect_err(text);
-            assert_eq!(fault.line(), Some(line), "{text}: {fault}");
-            let told = fault.to_string();
-            assert!(told.contains(says), "{text}: {told}");
-            assert!(
-                !told.contains("s3cret") && !told.contains("1234567"),
-                "{told}"
-            );
+impl PolicyFileError {
+    fn new(text: &str, at: Option<usize>, fault: impl ToString) -> Self {
+        let before = at.and_then(|at| text.get(..at));
+        Self {
+            line: before.map(|before| before.matches('\n').count() + 1),
+            fault: fault.to_string(),
         }
     }
+
+    /// The line, from 1; `None` when the fault is in no single one.
+    pub const fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// The fault, and what to change.
+    pub fn fault(&self) -> &str {
+        &self.fault
+    }
 }
+
+/// Policies that stand in this text.
+fn policies(text: &str, rooms: Vec<Spanned<RoomPolicy>>) -> Result<Policies, PolicyFileError> {
+    let lines: Vec<_> = rooms.iter().map(|room| room.span().start).collect();
+    Policies::new(rooms.into_iter().map(Spanned::into_inner))
+        .map_err(|fault| PolicyFileError::new(text, lines.get(fault.index()).copied(), fault))
+}
+
+/// Reads TOML.
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, PolicyFileError> {
+    toml::from_str(text).map_err(|fault| {
+        let at = fault.span().map(|span| span.start);
+        PolicyFileError::new(text, at, told(text, at, fault.message()))
+    })
+}
+
+/// The parser's message, with the key and the fix where it has none.
+fn told(text: &str, at: Option<usize>, message: &str) -> String {
+    let at = at.filter(|&at| text.is_char_boundary(at));
+    let value = at.map_or("", |at| &text[at..]);
+    let key = at.and_then(|at| key_of(text, at));
+    let list = key.or_else(|| at.map(|at| key_at(text, at)));
+    let list = list.and_then(|key| key.split('.').next());
+    let list = list.filter(|key| LISTS.contains(key) && message.contains("invalid type"));
+    if let Some(list) = list {
+        return format!("`{list}`: {LIST}");
+    }
+    // A date is a table to the parser, of one key with a name of its own.
+    let is_date = value.starts_with(|first: char| first.is_ascii_digit());
+    if !is_date && message.ends_with("invalid type: map, expected a sequence") {
+        return "write `[[rooms]]` in place of `[rooms]`: there is one such table for each policy"
+            .to_string();
+    }
+    if message.contains("duplicate key") {
+        let twice = at.map(|at| key_at(text, at)).filter(|key| is_known(key));
+        return match twice {
+            Some(key) => format!("`{key}` is there twice: say it once"),
+            None => "a key is there twice: say it once".to_string(),
+        };
+    }
+    if message.starts_with("string values must be quoted") {
+        let key = key.map_or_else(String::new, |key| format!("`{key}`: "));
+        return format!("{key}a text stands in quotes, a number, true and false without");
+    }
+    let kind = if is_date { "date or time" } else { "table" };
+    let message = message.replace("invalid type: map", &format!("invalid type: {kind}"));
+    let within_history = message.contains("expected one of `messages`");
+    if message.contains("`$__toml_private_datetime`") {
+        let expected = if within_history {
+            "`history` to be keys of it, such as `history.messages = 300`"
+        } else {
+            "each of `rooms` to be keys and values, such as `match = \"chat:*\"`"
+        };
+        return format!("invalid type: {kind}, expected {expected}");
+    }
+    if within_history {
+        return message.replace(" `", " `history.");
+    }
+    match key {
+        // All but `rooms` itself name their key.
+        Some(key) if !message.contains('`') || message.ends_with("expected a sequence") => {
+            format!("`{key}`: {message}")
+        }
+        _ => message,
+    }
+}
+
+/// Keys of lists of texts. Of another value of theirs no error says what it is: it may be a secret.
+const LISTS: [&str; 2] = ["api_keys", "allow_origins"];
+/// The fault of such a value.
+const LIST: &str = "it must be a list of texts, in quotes and brackets, separated by commas";
+
+/// Keys that a file may have. Any other word in it may be a secret in the wrong place, and is not
+/// told.
+const KEYS: [&str; 14] = [
+    "api_keys",
+    "allow_origins",
+    "rooms",
+    "match",
+    "history",
+    "messages",
+    "bytes",
+    "age_s",
+    "presence",
+    "presence_grace_s",
+    "publish",
+    "echo",
+    "members",
+    "overflow",
+];
+
+fn is_known(key: &str) -> bool {
+    key.split('.').all(|part| KEYS.contains(&part))
+}
+
+fn is_of_a_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+/// The key that stands at a place.
+fn key_at(text: &str, at: usize) -> &str {
+    let (before, behind) = text.split_at(at);
+    let begin = before.trim_end_matches(is_of_a_key).len();
+    // A header of a table has its key in brackets.
+    let brackets = behind.len() - behind.trim_start_matches('[').len();
+    let begin = if brackets > 0 { at + brackets } else { begin };
+    let key = &text[begin..];
+    let end = key.find(|c| !is_of_a_key(c)).unwrap_or(key.len());
+    &key[..end]
+}
+
+/// The key whose value a place is in: the one right before it, or that of its line.
+fn key_of(text: &str, at: usize) -> Option<&str> {
+    let before = text[..at].trim_end();
+    let right_before = before.strip_suffix('=').map(|before| {
+        let before = before.trim_end();
+        &before[before.trim_end_matches(is_of_a_key).len()..]
+    });
+    let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let line = text[begin..].lines().next().unwrap_or_default();
+    let of_line = line.split_once('=').map(|(key, _)| key.trim());
+    let mut keys = right_before.into_iter().chain(of_line);
+    keys.find(|key| is_known(key))
+}
+
+#[cfg(test)]
+mod tests;

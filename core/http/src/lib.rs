@@ -68,40 +68,24 @@ extern crate alloc;
 
 mod access;
 mod api;
-mod api_key;
-mod authorize;
 #[cfg(feature = "toml")]
 mod config_file;
-mod host;
-mod host_name;
-mod notices;
-mod origin;
-mod page;
-#[cfg(feature = "toml")]
-mod policy_file;
 mod problem;
-mod proxy;
-mod reason;
 mod request;
 mod response;
 mod route;
 pub mod settings;
-mod slip;
 mod upgrade;
 
-pub use access::{Access, is_namespace};
+pub use access::{
+    Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError,
+    RefusalNotices,
+};
 pub use api::{Answer, ApiCall, ApiRequest, SendHead};
-pub use api_key::{ApiKey, ApiKeyError};
 #[cfg(feature = "toml")]
-pub use config_file::ConfigFile;
-pub use host::{HostRule, HostRuleError};
-pub use notices::RefusalNotices;
-pub use origin::{OriginRule, OriginRuleError};
-#[cfg(feature = "toml")]
-pub use policy_file::{PolicyFileError, policies_from_toml};
-pub use problem::Problem;
-pub use reason::Reason;
-pub use request::{Headers, Request};
+pub use config_file::{ConfigFile, PolicyFileError, policies_from_toml};
+pub use problem::{Problem, Reason};
+pub use request::{Headers, NAMESPACE_FORM, Request, is_namespace};
 pub use response::Response;
 pub use route::Route;
 pub use upgrade::{SUBPROTOCOL, Upgrade};

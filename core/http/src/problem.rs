@@ -1,5 +1,6 @@
 //! Errors over HTTP: each has its text, code, `details`, header fields and reason here.
 
+mod reason;
 mod told;
 
 use alloc::{string::String, vec, vec::Vec};
@@ -7,13 +8,21 @@ use alloc::{string::String, vec, vec::Vec};
 use roomcast_core::{
     ErrorCode, JoinError, Rejection, RoomNameError,
     ask::AskError,
-    hub::RequestError,
+    gateway::ConnectError,
+    hub::{Refused, RequestError},
     room::PageError,
     wire::{Coded, Counted, Details},
 };
 
-use super::Reason;
-use crate::api::{KEY_BYTES_MAX, PAGE_MAX, REASON_BYTES_MAX};
+pub use self::reason::Reason;
+use crate::request::NAMESPACE_FORM;
+
+/// Bytes of an idempotency key, as the hub takes it.
+pub(crate) const KEY_BYTES_MAX: usize = 128;
+/// Entries of one page of a list.
+pub(crate) const PAGE_MAX: usize = 1000;
+/// Bytes that a close frame has room for beside the code: RFC 6455, section 5.5.
+pub(crate) const REASON_BYTES_MAX: usize = 123;
 
 /// A request that is not granted, and why. Its [`Display`](core::fmt::Display) is the text that the
 /// client reads.
@@ -49,8 +58,8 @@ pub enum Problem {
     NoMetrics,
     /// There is no such namespace.
     #[error(
-        "no such namespace: a name is 1 to 64 of A-Z a-z 0-9 _ -, and listed in \
-         ROOMCAST_NAMESPACES (--namespaces) where that is set"
+        "no such namespace: a name is {NAMESPACE_FORM}, and listed in ROOMCAST_NAMESPACES \
+         (--namespaces) where that is set"
     )]
     NoNamespace,
     /// There is no such room.
@@ -242,7 +251,7 @@ pub enum Problem {
     #[error(transparent)]
     Page(#[from] PageError),
     /// The namespace did not do what it was asked for.
-    #[error(transparent)]
+    #[error("{0}{advice}", advice = advice(.0))]
     Ask(AskError),
 }
 
@@ -305,7 +314,7 @@ impl Problem {
             Self::KeylessOff | Self::KeylessOpen | Self::KeylessProxied | Self::KeylessForeign => {
                 Some(Reason::KeylessApi)
             }
-            Self::Connections(_) => Some(Reason::Connections),
+            Self::Connections(_) | Self::ConnectionsPerNamespace(_) => Some(Reason::Connections),
             Self::ConnectionsPerAddress(_) => Some(Reason::ConnectionsPerAddress),
             Self::Rejected(rejection) => {
                 (rejection.code() != ErrorCode::Internal).then_some(Reason::Application)
@@ -343,6 +352,15 @@ impl Problem {
     }
 }
 
+/// The setting to change, which the core does not know.
+const fn advice(error: &AskError) -> &'static str {
+    if matches!(error, AskError::TooManyNamespaces { .. }) {
+        ", or raise --namespaces-max"
+    } else {
+        ""
+    }
+}
+
 impl From<AskError> for Problem {
     #[allow(clippy::wildcard_enum_match_arm)] // the others are told as they are
     fn from(error: AskError) -> Self {
@@ -358,6 +376,19 @@ impl From<AskError> for Problem {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         Self::Rejected(rejection)
+    }
+}
+
+/// A connection that a namespace did not take.
+impl From<ConnectError> for Problem {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Rejected(rejection) => Self::Rejected(rejection),
+            ConnectError::Refused(Refused::Full { limit }) => {
+                Self::ConnectionsPerNamespace(Some(limit))
+            }
+            ConnectError::Refused(_) | _ => Self::ConnectionsPerNamespace(None),
+        }
     }
 }
 

@@ -50,46 +50,68 @@ impl<H: Headers> Request<'_, H> {
     }
 }
 
+/// Form of a namespace's name.
+pub const NAMESPACE_FORM: &str = "1 to 64 of A-Z a-z 0-9 _ -";
+
+/// True when a text is a namespace name, in its [form](NAMESPACE_FORM).
+pub fn is_namespace(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+}
+
 /// True when a value is visible ASCII.
-pub(super) fn is_text(value: &str) -> bool {
+pub(crate) fn is_text(value: &str) -> bool {
     value
         .bytes()
         .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
 }
 
-/// Pairs of names and values, for tests.
 #[cfg(test)]
-impl Headers for &[(&'static str, &'static str)] {
-    fn values(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>> {
-        let values = self.iter().filter(move |(other, _)| *other == name);
-        values.map(|&(_, value)| value.into())
-    }
-
-    fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        self.iter().map(|&(name, _)| name.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    pub(crate) type Pairs = [(&'static str, &'static str)];
+
+    impl Headers for &Pairs {
+        fn values(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>> {
+            let values = self.iter().filter(move |(other, _)| *other == name);
+            values.map(|&(_, value)| value.into())
+        }
+
+        fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+            self.iter().map(|&(name, _)| name.into())
+        }
+    }
+
+    /// A `GET` from another machine.
+    pub(crate) const fn get<H>(path: &str, headers: H) -> Request<'_, H> {
+        Request {
+            method: "GET",
+            path,
+            query: "",
+            headers,
+            local: false,
+            loopback_listener: false,
+            http_1_0: false,
+        }
+    }
 
     #[test]
     fn items_of_a_list_stand_anywhere() {
         let headers = [("a", "x"), ("a", "y, z"), ("b", "w"), ("c", "z, \u{e9}")];
-        let request = Request {
-            method: "GET",
-            path: "/",
-            query: "",
-            headers: &headers[..],
-            local: false,
-            loopback_listener: false,
-            http_1_0: false,
-        };
+        let request = get("/", &headers[..]);
         assert!(request.lists("a", |item| item == "z"));
         assert!(!request.lists("a", |item| item == "w"));
         assert!(!request.lists("c", |item| item == "z"), "not all visible");
         assert_eq!(request.first("a").as_deref(), Some("x"));
         assert_eq!(request.first("c").as_deref(), Some("?"));
+    }
+
+    #[test]
+    fn namespaces_are_plain_words() {
+        assert!(is_namespace("default") && is_namespace(&"a".repeat(64)));
+        for bad in ["", "a b", "é", "a/b", ".", &"a".repeat(65)] {
+            assert!(!is_namespace(bad), "{bad:?}");
+        }
     }
 }

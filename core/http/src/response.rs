@@ -2,6 +2,15 @@
 
 use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 
+/// The page: a single file that loads nothing.
+const PAGE: &str = include_str!("../page/index.html");
+
+/// Content security policy of the page: the data that it shows comes from anywhere, and must not
+/// run.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+    img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
 /// A whole answer, to be sent as it is.
 ///
 /// A host leaves the body out when the method was `HEAD`.
@@ -45,11 +54,23 @@ impl Response {
         Self::new(200, "text/plain; version=0.0.4", text.into_bytes())
     }
 
+    /// `GET /`: the page to try a server with.
+    pub fn page() -> Self {
+        let mut response = Self::new(200, "text/html; charset=utf-8", PAGE.as_bytes());
+        response.headers.extend([
+            ("content-security-policy", POLICY),
+            ("cache-control", "no-cache"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+        ]);
+        response
+    }
+
     fn text(status: u16, text: &'static str) -> Self {
         Self::new(status, "text/plain; charset=utf-8", text.as_bytes())
     }
 
-    pub(super) fn new(
+    pub(crate) fn new(
         status: u16,
         content_type: &'static str,
         body: impl Into<Cow<'static, [u8]>>,

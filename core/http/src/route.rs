@@ -1,6 +1,11 @@
 //! Where a request goes.
 
-use super::{Access, Problem, Request, api};
+use crate::{
+    access::Access,
+    api,
+    problem::Problem,
+    request::{Headers, Request},
+};
 
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +20,7 @@ pub enum Route<'a> {
     Metrics,
     /// `/ws` and `/ws/{namespace}`, with any method.
     Socket {
-        /// The name as it came: [`Access::admit`](super::Access::admit) says whether it is one.
+        /// The name as it came: [`Access::admit`] says whether it is one.
         namespace: &'a str,
     },
     /// Everything below `/api/`, with any method but `OPTIONS`.
@@ -28,13 +33,35 @@ pub enum Route<'a> {
     },
 }
 
+impl Access {
+    /// Where a request goes.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing at the path, or not with this method; or when the host is asked under
+    /// a name that is not one of its own. The latter is not looked at for health and `OPTIONS`,
+    /// which tell nothing, and left to [`admit`](Self::admit) for WebSockets.
+    pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
+        let route = Route::of(request, self);
+        let is_open = matches!(
+            route,
+            Ok(Route::Health | Route::Ready | Route::Options { .. } | Route::Socket { .. })
+        );
+        if is_open || self.takes_host(request) {
+            route
+        } else {
+            Err(Problem::Host)
+        }
+    }
+}
+
 impl<'a> Route<'a> {
     /// The route of a request. A path that the host does without is like one that never was.
     ///
     /// # Errors
     ///
     /// When there is nothing at the path, or not with this method.
-    pub(super) fn of<H>(request: &Request<'a, H>, access: &Access) -> Result<Self, Problem> {
+    fn of<H>(request: &Request<'a, H>, access: &Access) -> Result<Self, Problem> {
         if request.method == "OPTIONS" {
             return Ok(Self::Options {
                 allow: allowed(request.path, access)?,
@@ -72,7 +99,7 @@ const fn nothing(access: &Access) -> Problem {
 
 /// The methods of what is only read, and of a WebSocket: `HEAD` says that it is one, as `GET`
 /// without an upgrade does.
-pub(super) const READ: &str = "GET, HEAD, OPTIONS";
+pub(crate) const READ: &str = "GET, HEAD, OPTIONS";
 
 /// The methods of a path, or of `*`, which is the server as a whole.
 fn allowed(path: &str, access: &Access) -> Result<&'static str, Problem> {
@@ -91,8 +118,10 @@ fn allowed(path: &str, access: &Access) -> Result<&'static str, Problem> {
 mod tests {
     use alloc::string::ToString;
 
-    use super::*;
     use roomcast_core::{ErrorCode, wire::Coded};
+
+    use super::*;
+    use crate::request::tests::get;
 
     fn access(page: bool, metrics: bool) -> Access {
         Access {
@@ -105,12 +134,7 @@ mod tests {
     fn request<'a>(method: &'a str, path: &'a str) -> Request<'a, ()> {
         Request {
             method,
-            path,
-            query: "",
-            headers: (),
-            local: false,
-            loopback_listener: false,
-            http_1_0: false,
+            ..get(path, ())
         }
     }
 

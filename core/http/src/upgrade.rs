@@ -1,6 +1,10 @@
 //! The way from a request to a WebSocket.
 
-use super::{Headers, Problem, Request, route::READ};
+use crate::{
+    problem::Problem,
+    request::{Headers, Request},
+    route::READ,
+};
 
 /// The subprotocol in which the server speaks first. The answer to an upgrade names it when
 /// [`Upgrade::welcome`].
@@ -44,22 +48,16 @@ impl Upgrade {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use roomcast_core::wire::Coded;
 
-    fn check(
-        method: &str,
-        query: &str,
-        headers: &[(&'static str, &'static str)],
-    ) -> Result<Upgrade, u16> {
+    use super::*;
+    use crate::request::tests::{Pairs, get};
+
+    fn check(method: &str, query: &str, headers: &Pairs) -> Result<Upgrade, u16> {
         let request = Request {
             method,
-            path: "/ws",
             query,
-            headers,
-            local: false,
-            loopback_listener: false,
-            http_1_0: false,
+            ..get("/ws", headers)
         };
         Upgrade::check(&request).map_err(|problem| problem.code().status())
     }

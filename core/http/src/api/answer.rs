@@ -2,14 +2,14 @@
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-
-use crate::{Problem, Response};
 use roomcast_core::{
     ConnId, Delivery, Hub,
     room::{PageError, Position, PresencePage},
 };
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{problem::Problem, response::Response};
 
 /// Result of a call: the things that it found or did. A [`Response`] is made of it.
 #[derive(Debug, Serialize)]

@@ -3,15 +3,13 @@
 use alloc::string::String;
 use core::ops::Bound;
 
-use super::{
-    Answer,
-    answer::{ConnectionView, Found, RoomView},
-};
-use crate::Problem;
 use roomcast_core::{
     Hub, Timestamp,
     ask::{self, Ask, Asked},
 };
+
+use super::answer::{Answer, ConnectionView, Found, RoomView};
+use crate::problem::Problem;
 
 /// A request of the API that is right in itself. It owns what it needs: it can be run on another
 /// thread, or somewhere else.

@@ -10,8 +10,7 @@ use core::ops::Bound;
 
 use percent_encoding::percent_decode_str;
 
-use super::PAGE_MAX;
-use crate::Problem;
+use crate::problem::{PAGE_MAX, Problem};
 
 /// The parameters of a call, each at most once.
 pub(super) struct Query(Vec<(String, String)>);

@@ -6,12 +6,15 @@ use alloc::{
     string::String,
 };
 
+use roomcast_core::{Audience, ask::Ask};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ApiCall, KEY_BYTES_MAX};
-use crate::{Headers, Problem, Request, request::is_text};
-use roomcast_core::{Audience, ask::Ask};
+use super::call::ApiCall;
+use crate::{
+    problem::{KEY_BYTES_MAX, Problem},
+    request::{Headers, Request, is_text},
+};
 
 /// A send whose body is still to come.
 ///

@@ -9,7 +9,7 @@ use roomcast_core::{
 use serde::Serialize;
 
 use super::Problem;
-use crate::Response;
+use crate::response::Response;
 
 impl Problem {
     /// The code that is told through an open socket.

@@ -1,7 +1,10 @@
 //! The settings of [`Access`].
 
-use super::{Group::Access as Group, Setting, list};
-use crate::Access;
+use super::{
+    setting::{Group::Access as Group, Setting},
+    value::list,
+};
+use crate::access::Access;
 
 type Rule = Setting<Access>;
 
@@ -31,7 +34,7 @@ mod tests {
     use alloc::{borrow::ToOwned, format, string::ToString};
 
     use super::*;
-    use crate::settings::{SettingError, read_variables};
+    use crate::settings::{error::SettingError, setting::read_variables};
 
     fn read(name: &str, value: &str) -> Result<Access, SettingError> {
         let mut access = Access::default();

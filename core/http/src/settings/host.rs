@@ -1,9 +1,11 @@
 //! Settings that each host has in a struct of its own.
 
 use super::{
-    DAY_MS,
-    Group::{Access, Http, Inbound, Outbound},
-    Number, Setting,
+    setting::{
+        Group::{Access, Http, Inbound, Outbound},
+        Setting,
+    },
+    value::{DAY_MS, Number},
 };
 
 /// Default of [`api_body_bytes_max`].

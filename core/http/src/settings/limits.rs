@@ -5,9 +5,12 @@ use alloc::format;
 use roomcast_core::{Limits, Rate};
 
 use super::{
-    DAY_MS,
-    Group::{Heartbeat, Http, Inbound, Rooms},
-    Setting, SettingError, check_ranges,
+    error::SettingError,
+    setting::{
+        Group::{Heartbeat, Http, Inbound, Rooms},
+        Setting, check_ranges,
+    },
+    value::DAY_MS,
 };
 
 type Limit = Setting<Limits>;
@@ -127,7 +130,7 @@ mod tests {
     use alloc::{borrow::ToOwned, collections::BTreeMap, string::ToString};
 
     use super::*;
-    use crate::settings::{error::variable, read_variables};
+    use crate::settings::{error::variable, setting::read_variables};
 
     fn limits(variables: &[(&str, &str)]) -> Result<Limits, SettingError> {
         let mut limits = Limits::default();

@@ -8,9 +8,8 @@ use alloc::{
 use core::ops::RangeInclusive;
 
 use super::{
-    Number, SettingError,
-    error::variable,
-    value::{on_or_off, whole, within, yes_or_no},
+    error::{SettingError, variable},
+    value::{Number, on_or_off, whole, within, yes_or_no},
 };
 
 /// A setting: a flag, a variable and a row of `docs/settings.md`, which sets a field of `T`.
@@ -120,7 +119,7 @@ impl<T> Setting<T> {
         Self::new(name, Kind::Permission(field))
     }
 
-    /// A list, separated by commas, as [`list`](super::list) reads it. The flag may be repeated.
+    /// A list, separated by commas, as [`list`](super::value::list) reads it. The flag may be repeated.
     pub const fn list(name: &'static str, entry: &'static str, read: Reader<T>) -> Self {
         Self::new(name, Kind::List(entry, read))
     }
@@ -219,7 +218,7 @@ impl<T> Setting<T> {
     }
 
     /// Checks that a number is in its range.
-    pub(super) fn check(&self, target: &mut T) -> Result<(), SettingError> {
+    fn check(&self, target: &mut T) -> Result<(), SettingError> {
         if let Kind::Number(range, may_be_off, place) = &self.kind
             && let Some(number) = place.get(target)
         {
@@ -244,4 +243,46 @@ impl<T> Place<T> {
             Self::Computed(_, set) => set(target, number),
         }
     }
+}
+
+/// Reads every setting of a table that has a variable; the others stay as they are.
+///
+/// ```
+/// use roomcast_core::Limits;
+/// use roomcast_http::settings::{LIMITS, check_limits, read_variables};
+///
+/// let mut limits = Limits::default();
+/// let variable = |name: &str| (name == "ROOMCAST_INBOUND_RATE").then(|| "off".to_owned());
+/// read_variables(LIMITS, &mut limits, variable)?;
+/// check_limits(&limits)?;
+/// assert_eq!(limits.inbound_messages, None);
+/// # Ok::<(), roomcast_http::settings::SettingError>(())
+/// ```
+///
+/// # Errors
+///
+/// The first variable that must change.
+pub fn read_variables<T>(
+    table: &[Setting<T>],
+    target: &mut T,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(), SettingError> {
+    for setting in table {
+        if let Some(text) = variable(&setting.variable()) {
+            setting.read(target, &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that every number of a table is in its range, however it was set.
+///
+/// # Errors
+///
+/// The first setting that must change.
+pub fn check_ranges<T: Clone>(table: &[Setting<T>], target: &T) -> Result<(), SettingError> {
+    let mut copy = target.clone(); // fields are reached through `&mut`
+    table
+        .iter()
+        .try_for_each(|setting| setting.check(&mut copy))
 }

@@ -7,13 +7,17 @@ use alloc::{
 };
 use core::time::Duration;
 
-use super::{
-    Headers, OriginRule, Reason, Request,
-    host::plain,
-    host_name::{host_only, is_upstream_host},
-    origin::split,
-};
 use roomcast_core::Timestamp;
+
+use super::{
+    host_name::{host_only, is_upstream_host},
+    host_rule::HostRule,
+    origin_rule::{OriginRule, split},
+};
+use crate::{
+    problem::Reason,
+    request::{Headers, Request},
+};
 
 /// How long a name is not told of again.
 const QUIET: Duration = Duration::from_secs(60);
@@ -114,12 +118,21 @@ fn host_notice(host: &str, shown: &str) -> String {
     }
 }
 
+/// The host of an origin or of a `Host` header as a setting may name it: `None` for what is no
+/// plain name.
+fn plain(text: &str) -> Option<String> {
+    let host = host_only(text);
+    let is_plain = !host.contains('*') && host.is_ascii();
+    let rule = host.parse::<HostRule>().ok().filter(|_| is_plain)?;
+    Some(rule.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::origin::may_connect;
+    use crate::{access::origin_rule::may_connect, request::tests::get};
 
     fn notice(
         notices: &mut RefusalNotices,
@@ -128,16 +141,7 @@ mod tests {
         ms: u64,
     ) -> Option<String> {
         let headers: &[(&str, &str)] = &[("origin", origin), ("host", host)];
-        let request = Request {
-            method: "GET",
-            path: "/ws",
-            query: "",
-            headers,
-            local: true,
-            loopback_listener: true,
-            http_1_0: false,
-        };
-        notices.notice(reason, &request, Timestamp::from_millis(ms))
+        notices.notice(reason, &get("/ws", headers), Timestamp::from_millis(ms))
     }
 
     #[test]
@@ -194,7 +198,7 @@ mod tests {
             let line = notice(&mut notices, Reason::Host, ("", host), 0).expect(host);
             let flag = line.split_once("add --allow-host ").expect(&line).1;
             let flag = flag.split_once(" (").expect(&line).0;
-            let rule: crate::HostRule = flag.parse().expect(flag);
+            let rule: HostRule = flag.parse().expect(flag);
             assert!(rule.allows(host_only(host)), "{line}");
         }
     }

@@ -2,14 +2,13 @@
 
 use alloc::{
     borrow::ToOwned,
-    format,
     string::{String, ToString},
 };
 use core::{fmt, net::IpAddr, str::FromStr};
 
 use super::{
-    host_name::{Host, address, host_only, is_loopback_host},
-    slip,
+    host_name::{Host, address, covers, is_loopback_host, split_wildcard, wildcard, without_dot},
+    slip::{self, Parts},
 };
 
 /// A host name under which a server on loopback may be asked: `chat.example`, or with one wildcard
@@ -38,61 +37,46 @@ impl FromStr for HostRule {
 
     fn from_str(text: &str) -> Result<Self, HostRuleError> {
         let text = text.trim();
-        Self::read(text).map_err(|fault| {
-            let meant = slip::hosts(text);
-            HostRuleError(slip::told(EXPECTED, &fault, &meant))
-        })
+        let meant = |parts: Parts| Some(Self::read(&parts.name()).ok()?.to_string());
+        Self::read(text).map_err(|fault| HostRuleError(slip::told(EXPECTED, &fault, text, &meant)))
     }
 }
 
 impl HostRule {
     /// Reads a rule; else says what is wrong with it.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        let (subdomains, name) = match text.strip_prefix("*.") {
-            Some(name) => (true, name),
-            None => (false, text),
-        };
-        if text == "*" {
-            return Err("list the names, `*` alone is none".to_owned());
-        }
-        if name.contains('/') {
-            return Err("it has no scheme and no path".to_owned());
-        }
-        if name.contains('*') {
-            return Err("`*.` stands at its beginning, for whole labels".to_owned());
-        }
-        if let Some((host, _)) = name.rsplit_once(':')
-            && Host::read(host).is_ok()
-        {
-            return Err("it has no port, any is taken".to_owned());
-        }
-        let host = match Host::read(name)? {
-            Host::Address(_) if subdomains => {
-                return Err("an address has no names below it".to_owned());
+    fn read(text: &str) -> Result<Self, String> {
+        let (subdomains, name) = split_wildcard(text);
+        let before_port = name.rsplit_once(':').map(|(host, _)| host);
+        let fault = match name {
+            _ if text == "*" => "list the names, `*` alone is none",
+            _ if name.contains('/') => "it has no scheme and no path",
+            _ if name.contains('*') => "`*.` stands at its beginning, for whole labels",
+            _ if before_port.is_some_and(|host| Host::read(host).is_ok()) => {
+                "it has no port, any is taken"
             }
-            Host::Address(IpAddr::V4(address)) if address.to_string() != name => {
-                return Err("browsers make an address of it".to_owned());
-            }
-            Host::Name(name) => Host::Name(without_dot(&name).to_owned()),
-            address @ Host::Address(_) => address,
+            _ => match Host::read(name)? {
+                Host::Address(_) if subdomains => "an address has no names below it",
+                Host::Address(IpAddr::V4(address)) if address.to_string() != name => {
+                    "browsers make an address of it"
+                }
+                host @ Host::Address(_) => return Ok(Self { host, subdomains }),
+                Host::Name(name) => {
+                    let host = Host::Name(without_dot(&name).to_owned());
+                    return Ok(Self { host, subdomains });
+                }
+            },
         };
-        Ok(Self { host, subdomains })
+        Err(fault.to_owned())
     }
 
     /// True when the rule is about a host name, which has no port.
     pub(super) fn allows(&self, host: &str) -> bool {
-        let rule = match &self.host {
-            Host::Name(rule) => rule,
-            Host::Address(rule) => return address(host) == Some(rule.to_canonical()),
-        };
-        let host = host.to_ascii_lowercase();
-        let host = without_dot(&host);
-        if self.subdomains {
-            let labels = host.strip_suffix(&**rule);
-            let labels = labels.and_then(|labels| labels.strip_suffix('.'));
-            labels.is_some_and(|labels| !labels.is_empty())
-        } else {
-            host == rule
+        match &self.host {
+            Host::Name(rule) => {
+                let host = host.to_ascii_lowercase();
+                covers(self.subdomains, rule, without_dot(&host))
+            }
+            Host::Address(rule) => address(host) == Some(rule.to_canonical()),
         }
     }
 
@@ -105,24 +89,8 @@ impl HostRule {
 /// The rule as a setting names it.
 impl fmt::Display for HostRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wildcard = if self.subdomains { "*." } else { "" };
-        write!(f, "{wildcard}{}", self.host)
+        write!(f, "{}{}", wildcard(self.subdomains), self.host)
     }
-}
-
-fn without_dot(name: &str) -> &str {
-    name.strip_suffix('.').unwrap_or(name)
-}
-
-/// The host of an origin or of a `Host` header as a setting may name it: `None` for what is no
-/// plain name.
-pub(super) fn plain(text: &str) -> Option<String> {
-    let host = host_only(text);
-    if host.contains('*') || !host.is_ascii() {
-        return None;
-    }
-    let rule = host.parse::<HostRule>().ok()?;
-    Some(format!("{rule}"))
 }
 
 #[cfg(test)]

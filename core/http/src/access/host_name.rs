@@ -46,20 +46,17 @@ impl Host {
             to_ascii(text)?
         };
         // A dot at the end is a part of the name.
-        let mut labels = name.strip_suffix('.').unwrap_or(&name).split('.');
+        let mut labels = without_dot(&name).split('.');
         if name.len() > 253 || !labels.clone().all(is_label) {
             return Err("its host has letters, digits, `-`, `_` and single dots".to_owned());
         }
         if !labels.next_back().is_some_and(is_number) {
             return Ok(Self::Name(name));
         }
-        ipv4(&name)
-            .map(|address| Self::Address(address.into()))
-            .ok_or_else(|| {
-                "a host that ends in a number is an IPv4 address to browsers, and an IPv4 address has \
-                 four numbers from 0 to 255"
-                    .to_owned()
-            })
+        let fault = "a host that ends in a number is an IPv4 address to browsers, and an IPv4 address \
+            has four numbers from 0 to 255";
+        let address = ipv4(&name).ok_or(fault)?;
+        Ok(Self::Address(address.into()))
     }
 }
 
@@ -80,7 +77,43 @@ impl fmt::Display for Host {
     }
 }
 
-pub(super) fn is_label(label: &str) -> bool {
+/// A name behind its wildcard `*.`, which stands for whole labels, and true when it has one.
+pub(super) fn split_wildcard(name: &str) -> (bool, &str) {
+    match name.strip_prefix("*.") {
+        Some(name) => (true, name),
+        None => (false, name),
+    }
+}
+
+/// The wildcard of a rule that has one.
+pub(super) const fn wildcard(subdomains: bool) -> &'static str {
+    if subdomains { "*." } else { "" }
+}
+
+/// True when a rule, with a wildcard if it is about `subdomains`, has this name.
+pub(super) fn covers(subdomains: bool, rule: &str, name: &str) -> bool {
+    let labels = name.strip_suffix(rule);
+    if subdomains {
+        // At least one whole label before the dot.
+        let labels = labels.and_then(|labels| labels.strip_suffix('.'));
+        labels.is_some_and(|labels| !labels.is_empty())
+    } else {
+        labels == Some("")
+    }
+}
+
+/// A name without a dot at its end.
+pub(super) fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The number of a port.
+pub(super) fn port(text: &str) -> Option<u16> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&port| is_number && port > 0)
+}
+
+fn is_label(label: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=63).contains(&label.len()) && label.bytes().all(known)
 }
@@ -102,7 +135,7 @@ fn ipv4(host: &str) -> Option<Ipv4Addr> {
         None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8).ok(),
         None => text.parse().ok(),
     };
-    let host = host.strip_suffix('.').unwrap_or(host);
+    let host = without_dot(host);
     let (mut address, mut bits_left) = (0, 32);
     let mut numbers = host.split('.').peekable();
     while let Some(text) = numbers.next() {
@@ -120,10 +153,12 @@ fn ipv4(host: &str) -> Option<Ipv4Addr> {
     None
 }
 
+const UNREGISTRABLE: &str = "its host is no name that can be registered";
+
 /// The ASCII form of a host name with other letters, as browsers make it.
 #[cfg(feature = "idn")]
 fn to_ascii(host: &str) -> Result<String, String> {
-    idna::domain_to_ascii(host).map_err(|_| "its host is no name that can be registered".to_owned())
+    idna::domain_to_ascii(host).map_err(|_| UNREGISTRABLE.to_owned())
 }
 
 /// Refuses: the tables for it are large, and a host has its own or does without.
@@ -148,7 +183,7 @@ fn check_punycode(host: &str) -> Result<(), String> {
         .split('.')
         .filter_map(|label| label.strip_prefix("xn--"));
     if encoded.any(|letters| letters.is_empty() || letters.ends_with('-')) {
-        return Err("its host is no name that can be registered".to_owned());
+        return Err(UNREGISTRABLE.to_owned());
     }
     Ok(())
 }
