@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
 use roomcast_core::{App, Gateway, Policies};
-use roomcast_http::is_namespace;
+use roomcast_http::{NAMESPACE_FORM, is_namespace};
 
 use crate::handle::Namespace;
 
@@ -68,10 +68,9 @@ thread_local! {
 ///
 /// When the namespace has one already, or its name is not 1 to 64 of `A-Z a-z 0-9 _ -`.
 pub fn mount<G: Gateway + 'static>(namespace: &str, factory: impl Fn(&Namespace) -> G + 'static) {
-    let valid = is_namespace(namespace);
     assert!(
-        valid,
-        "the name of a namespace is 1 to 64 of A-Z a-z 0-9 _ -: {namespace}"
+        is_namespace(namespace),
+        "the name of a namespace is {NAMESPACE_FORM}: {namespace}"
     );
     let factory = boxed(factory);
     let before =

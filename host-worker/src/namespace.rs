@@ -303,8 +303,8 @@ impl<P: Platform> Namespace<P> {
     /// Closes a connection that takes too little of what it is sent.
     pub(crate) fn too_slow(&mut self, slot: usize) -> Result<(), Fault> {
         if let Some(conn) = self.conn(slot)? {
-            let reason = "too slow: nothing was heard while more than the outbox limit was sent";
-            self.give(&Input::close(conn, CloseCode::TOO_SLOW, reason))?;
+            let (code, reason) = (CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
+            self.give(&Input::close(conn, code, reason))?;
         }
         Ok(())
     }

@@ -3,10 +3,10 @@
 use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, gateway::ConnectError,
-    hub::KeyState, hub::Refusal, room::HistoryMessage,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, hub::KeyState,
+    room::HistoryMessage,
 };
-use roomcast_http::{Problem, SUBPROTOCOL, Upgrade};
+use roomcast_http::{SUBPROTOCOL, Upgrade};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{
@@ -109,15 +109,10 @@ impl Object {
         request: &web_sys::Request,
     ) -> Result<Option<web_sys::Response>, JsValue> {
         let handshake = self.admitted.take().ok_or("nobody is admitted")?;
-        let problem = match self.namespace.connect(handshake).map_err(text)? {
-            Ok(()) => return Ok(None),
-            Err(ConnectError::Rejected(rejection)) => rejection.into(),
-            Err(ConnectError::Refused(Refusal::Full { limit })) => {
-                Problem::ConnectionsPerNamespace(Some(limit))
-            }
-            Err(ConnectError::Refused(_) | _) => Problem::ConnectionsPerNamespace(None),
-        };
-        Head::read(request).refuse(problem).map(Some)
+        match self.namespace.connect(handshake).map_err(text)? {
+            Ok(()) => Ok(None),
+            Err(error) => Head::read(request).refuse(error.into()).map(Some),
+        }
     }
 
     /// Answers a request of the API.

@@ -1,6 +1,5 @@
 //! The API: a backend's way to push, look and remove.
 
-mod answer;
 mod call;
 mod query;
 mod send;
@@ -15,7 +14,10 @@ use percent_encoding::percent_decode_str;
 use roomcast_core::{CloseCode, ConnId, Limits, RoomName, ask::Ask};
 
 use self::query::{Query, is_encoded, number};
-pub use self::{answer::Answer, call::ApiCall, send::SendHead};
+pub use self::{
+    call::{Answer, ApiCall},
+    send::SendHead,
+};
 use crate::{
     access::Access,
     problem::{Problem, REASON_BYTES_MAX},
@@ -82,8 +84,7 @@ impl ApiRequest {
 pub(super) fn allowed(path: &str) -> Result<&'static str, Problem> {
     let segments = segments(path)?;
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-    let (_, resource) = below_version(&segments)?;
-    methods(resource)
+    methods(below_version(&segments)?.1)
 }
 
 /// The parts of a path behind `/api/`, decoded.
@@ -94,9 +95,8 @@ fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Problem> {
     }
     let segments = path.split('/');
     let decoded = segments.map(|segment| percent_decode_str(segment).decode_utf8());
-    decoded
-        .collect::<Result<_, _>>()
-        .map_err(|_| Problem::PathEncoding)
+    let decoded: Result<_, _> = decoded.collect();
+    decoded.map_err(|_| Problem::PathEncoding)
 }
 
 /// The namespace, and what comes behind it.
@@ -127,17 +127,15 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
     let name;
     let (room, resource) = match resource {
         ["room", rest @ ..] => {
-            name = match query.take("room") {
-                Some(name) => name,
-                None => {
-                    query.only(match rest {
-                        ["members"] => &["room", "after", "limit"],
-                        ["history"] => &["room", "after", "before", "limit"],
-                        _ => &["room"],
-                    })?;
-                    return Err(Problem::RoomMissing);
-                }
+            let Some(taken) = query.take("room") else {
+                query.only(match rest {
+                    ["members"] => &["room", "after", "limit"],
+                    ["history"] => &["room", "after", "before", "limit"],
+                    _ => &["room"],
+                })?;
+                return Err(Problem::RoomMissing);
             };
+            name = taken;
             (Some(&*name), rest)
         }
         ["rooms", name, rest @ ..] => (Some(*name), rest),
@@ -215,8 +213,7 @@ fn ask_of_room(
         }
         (["members", conn], method) => {
             query.only(&[])?;
-            let conn = connection(conn)?;
-            let meta = None;
+            let (conn, meta) = (connection(conn)?, None);
             match method {
                 "PUT" => Ask::Join { room, conn, meta },
                 _ => Ask::Leave { room, conn },

@@ -62,57 +62,41 @@ impl<'a> Route<'a> {
     ///
     /// When there is nothing at the path, or not with this method.
     fn of<H>(request: &Request<'a, H>, access: &Access) -> Result<Self, Problem> {
-        if request.method == "OPTIONS" {
-            return Ok(Self::Options {
-                allow: allowed(request.path, access)?,
-            });
-        }
-        if request.path.starts_with("/api/") {
-            return Ok(Self::Api);
-        }
-        if let Some(namespace) = request.path.strip_prefix("/ws/") {
-            return Ok(Self::Socket { namespace });
-        }
+        let is_options = request.method == "OPTIONS";
+        let &Access { page, metrics, .. } = access;
         let route = match request.path {
-            "/ws" => {
-                let namespace = "default";
-                return Ok(Self::Socket { namespace });
+            // The server as a whole.
+            "*" if is_options => {
+                let allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+                return Ok(Self::Options { allow });
             }
-            "/" if access.page => Self::Page,
+            path if path.starts_with("/api/") && is_options => {
+                return api::allowed(path).map(|allow| Self::Options { allow });
+            }
+            path if path.starts_with("/api/") => return Ok(Self::Api),
+            "/" if page => Self::Page,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
-            "/metrics" if access.metrics => Self::Metrics,
-            _ => return Err(nothing(access)),
+            "/metrics" if metrics => Self::Metrics,
+            "/ws" => Self::Socket {
+                namespace: "default",
+            },
+            path => match path.strip_prefix("/ws/") {
+                Some(namespace) => Self::Socket { namespace },
+                None => return Err(Problem::NoPath { page, metrics }),
+            },
         };
-        match request.method {
-            "GET" | "HEAD" => Ok(route),
+        match (request.method, route) {
+            ("OPTIONS", _) => Ok(Self::Options { allow: READ }),
+            ("GET" | "HEAD", _) | (_, Self::Socket { .. }) => Ok(route),
             _ => Err(Problem::Method(READ)),
         }
     }
 }
 
-/// The answer to a path that is not there: it names those that are.
-const fn nothing(access: &Access) -> Problem {
-    let (page, metrics) = (access.page, access.metrics);
-    Problem::NoPath { page, metrics }
-}
-
 /// The methods of what is only read, and of a WebSocket: `HEAD` says that it is one, as `GET`
 /// without an upgrade does.
 pub(crate) const READ: &str = "GET, HEAD, OPTIONS";
-
-/// The methods of a path, or of `*`, which is the server as a whole.
-fn allowed(path: &str, access: &Access) -> Result<&'static str, Problem> {
-    match path {
-        "*" => Ok("GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-        "/" if access.page => Ok(READ),
-        "/metrics" if access.metrics => Ok(READ),
-        "/healthz" | "/readyz" | "/ws" => Ok(READ),
-        path if path.starts_with("/ws/") => Ok(READ),
-        path if path.starts_with("/api/") => api::allowed(path),
-        _ => Err(nothing(access)),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -156,10 +140,8 @@ mod tests {
         let only = |path| Route::of(&request("GET", path), &metrics);
         assert_eq!(only("/metrics"), Ok(Route::Metrics));
         assert!(only("/").is_err());
-        let (none, all) = (
-            nothing(none).to_string(),
-            nothing(&access(true, true)).to_string(),
-        );
+        let text = |page, metrics| Problem::NoPath { page, metrics }.to_string();
+        let (none, all) = (text(false, false), text(true, true));
         let paths = "/ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz";
         assert_eq!(none, alloc::format!("there are {paths}"));
         assert_eq!(all, alloc::format!("there are /, {paths}, /metrics"));

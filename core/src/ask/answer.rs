@@ -60,8 +60,8 @@ pub enum AskError {
     NotOpened,
     /// The namespace is to keep the message, and there are too many others.
     #[error(
-        "too many namespaces to remember the message in one more: raise --namespaces-max, or send \
-         without Idempotency-Key to a room without history"
+        "namespace limit of {limit} reached, and one more would remember the message: send without \
+         Idempotency-Key to a room without history"
     )]
     TooManyNamespaces {
         /// The limit.

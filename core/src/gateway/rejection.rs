@@ -4,7 +4,7 @@ use alloc::{borrow::Cow, boxed::Box, string::String};
 use core::error::Error;
 
 use super::failure::chain;
-use crate::hub::Refusal;
+use crate::hub::{Refusal, error::INTERNAL};
 use crate::wire::{CloseCode, ErrorBody, ErrorCode};
 
 /// Why a connection is refused, in both ways in which it may be told: as the HTTP status of a
@@ -53,7 +53,7 @@ impl Rejection {
 
     /// 500, or 1011: a fault of the server, of which the client learns nothing else.
     pub fn internal() -> Self {
-        Self::new(ErrorCode::Internal, CloseCode::INTERNAL, "internal error")
+        Self::new(ErrorCode::Internal, CloseCode::INTERNAL, INTERNAL)
     }
 
     fn new(code: ErrorCode, close: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {

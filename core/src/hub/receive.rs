@@ -33,7 +33,7 @@ impl Hub {
         connection.heartbeat.heard = now;
         connection.heartbeat.pinged = false;
         if frame.len() > limits.message_bytes {
-            let reason = "message over the size limit";
+            let reason = CloseCode::TOO_BIG_REASON;
             self.close(now, conn, CloseCode::TOO_BIG, reason, out)?;
             return Ok(false);
         }

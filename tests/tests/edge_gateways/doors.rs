@@ -84,7 +84,11 @@ fn who_asks_for_it_is_refused_in_the_socket() {
         ("?refuse=close&door=closed", 4403, "this door is closed"),
         ("?refuse=close&door=pay", 4402, "pay first"),
         ("?refuse=close&user=mallory", 4401, "not you"),
-        ("?refuse=close&door=broken", 1011, "internal error"),
+        (
+            "?refuse=close&door=broken",
+            1011,
+            "internal server error (logged)",
+        ),
     ] {
         let mut refused = world.connect_as("trials", query);
         let error = refused.next().expect("a frame").to_string();

@@ -1,15 +1,17 @@
-//! Calls of the API: the question of a request, and its answer.
+//! Calls of the API, and their answers as JSON.
 
-use alloc::string::String;
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::ops::Bound;
 
 use roomcast_core::{
-    Hub, Timestamp,
+    ConnId, Delivery, Hub, Timestamp,
     ask::{self, Ask, Asked},
+    room::{PageError, Position, PresencePage},
 };
+use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::answer::{Answer, ConnectionView, Found, RoomView};
-use crate::problem::Problem;
+use crate::{problem::Problem, response::Response};
 
 /// A request of the API that is right in itself. It owns what it needs: it can be run on another
 /// thread, or somewhere else.
@@ -90,5 +92,185 @@ impl ApiCall {
                 (_, _) => return Err(Problem::NoCall),
             },
         }))
+    }
+}
+
+/// Result of a call: the things that it found or did. A [`Response`] is made of it.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Answer(Found);
+
+impl Answer {
+    /// The connections that the answer describes.
+    pub fn conns(&mut self) -> impl Iterator<Item = ConnId> {
+        self.views().iter().map(|view| view.conn)
+    }
+
+    /// Fills in what is queued for a connection, in bytes; 0 is what an answer says without.
+    /// Nothing happens when the answer does not describe the connection. Work: a look-up.
+    pub fn set_queued_bytes(&mut self, conn: ConnId, bytes: usize) {
+        let views = self.views();
+        // They are sorted by id.
+        if let Ok(at) = views.binary_search_by_key(&conn, |view| view.conn) {
+            views[at].queued_bytes = bytes;
+        }
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm)] // the others name no connections
+    fn views(&mut self) -> &mut [ConnectionView] {
+        match &mut self.0 {
+            Found::Connections { connections, .. } => connections,
+            Found::Connection(view) => core::slice::from_mut(view),
+            _ => &mut [],
+        }
+    }
+}
+
+impl From<Answer> for Response {
+    fn from(answer: Answer) -> Self {
+        match serde_json::to_vec(&answer) {
+            Ok(body) => Self::new(200, "application/json", body),
+            Err(_) => Problem::Answer.into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Found {
+    Sent(Delivery),
+    Rooms {
+        rooms: Vec<RoomView>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+    },
+    Room(RoomView),
+    Members(PresencePage),
+    History {
+        #[serde(flatten)]
+        position: Position<'static>,
+        messages: Vec<Box<RawValue>>,
+        first: u64,
+    },
+    Joined {
+        #[serde(flatten)]
+        position: Position<'static>,
+        already: bool,
+    },
+    Left {
+        was: bool,
+    },
+    Connections {
+        /// Sorted by id.
+        connections: Vec<ConnectionView>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<ConnId>,
+    },
+    Connection(ConnectionView),
+    Disconnected {
+        disconnected: usize,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct RoomView {
+    room: String,
+    members: usize,
+    #[serde(flatten)]
+    position: Position<'static>,
+}
+
+#[derive(Debug, Serialize)]
+struct ConnectionView {
+    conn: ConnId,
+    user: String,
+    rooms: Vec<String>,
+    since_ms: u64,
+    queued_bytes: usize,
+}
+
+impl RoomView {
+    fn of(hub: &Hub, name: &str, members: usize) -> Self {
+        Self {
+            room: name.to_owned(),
+            members,
+            position: hub.position(name).into_owned(),
+        }
+    }
+}
+
+impl ConnectionView {
+    fn of(hub: &Hub, conn: ConnId) -> Option<Self> {
+        let info = hub.connection(conn)?;
+        let rooms = hub.rooms_of(conn)?.into_iter().map(str::to_owned);
+        Some(Self {
+            conn,
+            user: info.user.unwrap_or_default().to_owned(),
+            rooms: rooms.collect(),
+            since_ms: hub.unix_time(info.since).as_millis(),
+            queued_bytes: 0,
+        })
+    }
+}
+
+impl Found {
+    /// A page of the rooms.
+    fn rooms(hub: &Hub, prefix: &str, after: Option<&str>, limit: usize) -> Self {
+        let mut page = hub.rooms(prefix, after);
+        let rooms = page.by_ref().take(limit);
+        let rooms: Vec<RoomView> = rooms
+            .map(|room| RoomView::of(hub, room.name, room.members))
+            .collect();
+        let last = rooms.last().filter(|_| page.next().is_some());
+        let next = last.map(|room| room.room.clone());
+        Self::Rooms { rooms, next }
+    }
+
+    /// A page of those who are in a room.
+    fn members(hub: &Hub, room: &str, after: Option<&str>, limit: usize) -> Result<Self, Problem> {
+        match hub.presence(room, after, limit) {
+            Err(fault) if fault == PageError::Cursor || hub.room(room).is_some() => {
+                Err(fault.into())
+            }
+            Ok(page) if hub.room(room).is_some() => Ok(Self::Members(page)),
+            _ => Err(Problem::NoRoom),
+        }
+    }
+
+    /// A page of what was said in a room.
+    fn history(
+        hub: &Hub,
+        room: &str,
+        (after, before): (Option<u64>, Option<u64>),
+        limit: usize,
+    ) -> Result<Self, Problem> {
+        hub.room(room).ok_or(Problem::NoRoom)?;
+        let page = hub.history(room, after, before, limit);
+        let page = page.zip(hub.history_first(room));
+        let (page, first) = page.ok_or(PageError::NoHistory)?;
+        // JSON that is passed on as it is.
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).ok();
+        Ok(Self::History {
+            position: hub.position(room).into_owned(),
+            messages: page.into_iter().filter_map(raw).collect(),
+            first,
+        })
+    }
+
+    /// A page of the connections, or of those of a user.
+    fn connections(hub: &Hub, user: Option<&str>, after: Option<ConnId>, limit: usize) -> Self {
+        let mut ids: Vec<ConnId> = match user {
+            Some(user) => hub.connections_of(user).to_vec(),
+            None => hub.connections().map(|conn| conn.id).collect(),
+        };
+        ids.retain(|&id| after.is_none_or(|after| id > after));
+        ids.sort_unstable();
+        let more = ids.len() > limit;
+        ids.truncate(limit);
+        let next = ids.last().copied().filter(|_| more);
+        let connections = ids.into_iter();
+        let connections = connections.filter_map(|conn| ConnectionView::of(hub, conn));
+        let connections = connections.collect();
+        Self::Connections { connections, next }
     }
 }

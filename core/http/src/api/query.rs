@@ -68,19 +68,15 @@ impl Query {
 
     /// The edge of a history behind or before an offset, which is not in it.
     pub(super) fn offset(&self, name: &'static str) -> Result<Bound<u64>, Problem> {
-        let Some(text) = self.get(name) else {
-            return Ok(Bound::Unbounded);
-        };
-        let offset = number(text).map(Bound::Excluded);
+        let edge = |text| number(text).map(Bound::Excluded);
+        let offset = self.get(name).map_or(Some(Bound::Unbounded), edge);
         offset.ok_or(Problem::Offset(name))
     }
 
     /// How many to list; default 100.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
-        let Some(limit) = self.get("limit") else {
-            return Ok(100);
-        };
-        let limit = number(limit).and_then(|limit| usize::try_from(limit).ok());
+        let limit = self.get("limit").map_or(Some(100), number);
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let limit = limit.filter(|limit| (1..=PAGE_MAX).contains(limit));
         limit.ok_or(Problem::PageLimit)
     }
@@ -106,10 +102,8 @@ fn decoded(text: &str) -> Result<String, Problem> {
         return Err(Problem::QueryEncoding);
     }
     let spaced = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaced)
-        .decode_utf8()
-        .map(Cow::into_owned);
-    decoded.map_err(|_| Problem::QueryText)
+    let decoded = percent_decode_str(&spaced).decode_utf8();
+    decoded.map(Cow::into_owned).map_err(|_| Problem::QueryText)
 }
 
 /// A parameter's name as a text may show it: a word, or nothing of it.

@@ -1,10 +1,10 @@
 //! A setting that cannot be as it is.
 
 use alloc::{format, string::String};
-use core::fmt;
 
 /// A setting that cannot be as it is. The message names its variable and says what to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} {fault}", variable(.name))]
 pub struct SettingError {
     name: &'static str,
     fault: String,
@@ -27,14 +27,6 @@ impl SettingError {
         &self.fault
     }
 }
-
-impl fmt::Display for SettingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", variable(self.name), self.fault)
-    }
-}
-
-impl core::error::Error for SettingError {}
 
 /// The variable of a setting.
 pub(super) fn variable(name: &str) -> String {

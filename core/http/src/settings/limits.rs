@@ -73,14 +73,11 @@ pub const LIMITS: &[Limit] = &[
 ];
 
 fn set_inbound_rate(limits: &mut Limits, number: Option<u64>) {
-    let burst = limits
-        .inbound_messages
-        .unwrap_or(Limits::INBOUND_MESSAGES)
-        .burst;
-    limits.inbound_messages = number.map(|number| Rate {
-        per_second: to_u32(number),
-        burst,
-    });
+    let rate = limits.inbound_messages;
+    let rate = rate.unwrap_or(Limits::INBOUND_MESSAGES);
+    limits.inbound_messages = number
+        .map(to_u32)
+        .map(|per_second| Rate { per_second, ..rate });
     if number.is_none() {
         limits.inbound_bytes = None;
     }
@@ -93,10 +90,9 @@ fn set_inbound_burst(limits: &mut Limits, number: Option<u64>) {
 }
 
 fn set_bytes_rate(limits: &mut Limits, number: Option<u64>) {
-    let rate = number.map(to_u32);
-    limits.inbound_bytes = rate.map(|bytes| Rate {
-        per_second: bytes,
-        burst: bytes,
+    limits.inbound_bytes = number.map(to_u32).map(|per_second| Rate {
+        per_second,
+        burst: per_second,
     });
 }
 

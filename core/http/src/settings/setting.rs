@@ -80,11 +80,10 @@ enum Place<T> {
 
 impl<T> Setting<T> {
     const fn new(name: &'static str, kind: Kind<T>) -> Self {
-        let (group, help) = (Group::Operation, "");
         Self {
             name,
-            group,
-            help,
+            group: Group::Operation,
+            help: "",
             kind,
         }
     }
@@ -174,11 +173,8 @@ impl<T> Setting<T> {
     pub fn form(&self) -> Option<String> {
         Some(match self.kind {
             Kind::Number(_, may_be_off, _) => {
-                let unit = if self.name.ends_with("-ms") {
-                    "MS"
-                } else {
-                    "N"
-                };
+                let is_time = self.name.ends_with("-ms");
+                let unit = if is_time { "MS" } else { "N" };
                 format!("{unit}{}", if may_be_off { "|off" } else { "" })
             }
             Kind::Switch(_) => "on|off".to_owned(),
