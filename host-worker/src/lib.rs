@@ -21,12 +21,10 @@
 #![cfg_attr(not(feature = "applications"), allow(unreachable_pub))]
 
 mod attachment;
-mod awake;
 mod handle;
 mod mount;
 mod namespace;
 mod notify;
-mod panics;
 mod platform;
 mod settings;
 mod tasks;

@@ -1,6 +1,6 @@
 //! Which application a namespace has.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, sync::Once};
 
 use roomcast_core::{App, Gateway, Policies};
 use roomcast_http::{NAMESPACE_FORM, is_namespace};
@@ -123,8 +123,19 @@ pub(crate) fn policies_in_code() -> Policies {
 }
 
 fn boxed<G: Gateway + 'static>(factory: impl Fn(&Namespace) -> G + 'static) -> Factory {
-    crate::panics::log();
+    log_panics();
     Rc::new(move |namespace| Box::new(factory(namespace)))
+}
+
+/// Logs every panic from here on, before the module traps.
+fn log_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        #[cfg(target_arch = "wasm32")] // elsewhere the usual hook is there
+        std::panic::set_hook(Box::new(|panic| {
+            worker::console_error!("roomcast: {panic}")
+        }));
+    });
 }
 
 /// The application of a namespace, if it has one: how it is made each time the namespace wakes.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use roomcast_core::{
     Applied, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake,
     Input, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
-    ask::Ask,
+    ask::{Ask, Asked},
     gateway::{Admission, ConnectError, UpgradeRequest},
     hub::RequestError,
     policy::PresencePolicy,
@@ -15,7 +15,6 @@ use roomcast_http::{Answer, ApiCall, Problem};
 
 use crate::{
     attachment,
-    awake::Awake,
     handle::{Mailbox, Namespace as Handle, Objects},
     mount::{AnyApp, Application},
     notify::Notify,
@@ -23,6 +22,14 @@ use crate::{
     tasks::Tasks,
     wake::{Wake, wake},
 };
+
+mod application;
+mod awake;
+mod kept;
+#[cfg(test)]
+mod tests;
+
+use self::awake::Awake;
 
 /// A namespace, as its object runs it.
 ///
@@ -102,19 +109,17 @@ impl<P: Platform> Namespace<P> {
         self.awake().map(|_| ())
     }
 
-    fn awake(&mut self) -> Result<(Timestamp, &mut AnyApp, &mut Outbox), Fault> {
-        let (now, app, out, _) = self.parts()?;
-        Ok((now, app, out))
-    }
-
-    fn parts(&mut self) -> Result<(Timestamp, &mut AnyApp, &mut Outbox, &mut P), Fault> {
+    fn awake(&mut self) -> Result<Awake<'_, P>, Fault> {
         let app = match self.app.take() {
             Some(app) => app,
             None => self.restore()?,
         };
-        let app = self.app.insert(app);
-        let now = self.platform.now();
-        Ok((now, app, &mut self.out, &mut self.platform))
+        Ok(Awake {
+            now: self.platform.now(),
+            app: self.app.insert(app),
+            out: &mut self.out,
+            platform: &mut self.platform,
+        })
     }
 
     fn restore(&mut self) -> Result<AnyApp, Fault> {
@@ -128,11 +133,8 @@ impl<P: Platform> Namespace<P> {
             let text = format!("the storage is damaged: {rows} of it left out");
             self.platform.log(&text);
         }
-        let rooms: Vec<_> = saved
-            .rooms
-            .iter()
-            .map(|state| state.room().to_owned())
-            .collect();
+        let rooms = saved.rooms.iter().map(|state| state.room().to_owned());
+        let rooms: Vec<_> = rooms.collect();
         let gateway = || self.application.make(&self.handle);
         let config = Config::new(&*saved.epoch)
             .with_limits(self.limits.clone())
@@ -153,18 +155,13 @@ impl<P: Platform> Namespace<P> {
         self.conns.clear();
         let mut slots = Vec::with_capacity(assigned.len());
         for slot in assigned {
-            slots.push(match slot {
-                Ok(conn) => {
-                    self.assign(conn);
-                    Some(conn.slot())
-                }
-                Err(why) => {
-                    self.platform.log(&format!(
-                        "a connection was closed: its saved state cannot be read: {why}"
-                    ));
-                    None
-                }
-            });
+            match &slot {
+                Ok(conn) => self.assign(*conn),
+                Err(why) => self.platform.log(&format!(
+                    "a connection was closed: its saved state cannot be read: {why}"
+                )),
+            }
+            slots.push(slot.ok().map(ConnId::slot));
         }
         self.platform.assign(&slots);
         self.alarm = None;
@@ -180,11 +177,8 @@ impl<P: Platform> Namespace<P> {
         if !self.application.is_some() {
             return Ok(Ok(Admission::new()));
         }
-        let (_, app, _) = self.awake()?;
-        let admitted = app.upgrade(request);
-        if let Err(rejection) = &admitted
-            && let Some(cause) = rejection.cause()
-        {
+        let admitted = self.awake()?.app.upgrade(request);
+        if let Some(cause) = admitted.as_ref().err().and_then(Rejection::cause) {
             self.platform.log(&format!("upgrade: {cause}"));
         }
         Ok(admitted)
@@ -195,30 +189,25 @@ impl<P: Platform> Namespace<P> {
         &mut self,
         handshake: Handshake,
     ) -> Result<Result<(), ConnectError>, Fault> {
-        let (now, app, out) = self.awake()?;
-        let Applied::Connected(opened) = app.apply(now, &Input::Connect(handshake), out) else {
-            return Err(Fault::new(
-                "a connection",
-                "the core answered something else",
-            ));
+        let Applied::Connected(opened) = self.awake()?.apply(&Input::Connect(handshake)) else {
+            let why = "the core answered something else";
+            return Err(Fault::new("a connection", why));
         };
-        if let Err(ConnectError::Refused(_)) = opened {
-            return Ok(opened.map(|_| ()));
+        if !matches!(opened, Err(ConnectError::Refused(_))) {
+            let saved = self.open(opened.as_ref().ok().copied());
+            self.end_input(saved)?;
         }
-        if let Ok(conn) = opened {
-            self.assign(conn);
-        }
-        let saved = self.open(opened.as_ref().ok().copied());
-        self.settle(saved)?;
         Ok(opened.map(|_| ()))
     }
 
     /// Saves and carries out what a connection caused, also one that the application refused.
     fn open(&mut self, conn: Option<ConnId>) -> Result<(), Fault> {
-        let serial = match (conn, &self.app) {
-            (Some(conn), _) => conn.serial() + 1,
-            (None, Some(app)) => app.state().hub.next_serial(),
-            (None, None) => return Ok(()),
+        let serial = match conn {
+            Some(conn) => {
+                self.assign(conn);
+                conn.serial() + 1
+            }
+            None => self.awake()?.app.state().hub.next_serial(),
         };
         self.platform.save_serial(serial)?;
         self.do_and_save(None, conn)?;
@@ -236,21 +225,20 @@ impl<P: Platform> Namespace<P> {
     ///
     /// When it could not be processed, and its sender is to be closed: there is no way to tell it.
     pub(crate) fn receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), Fault> {
-        let Err(fault) = self.try_receive(slot, frame) else {
-            return Ok(());
-        };
-        self.platform
-            .log(&format!("a message was not processed: {fault}"));
-        self.decline(slot, frame, RequestError::Unsaved)
+        self.try_receive(slot, frame).or_else(|fault| {
+            let text = format!("a message was not processed: {fault}");
+            self.platform.log(&text);
+            self.decline(slot, frame, RequestError::Unsaved)
+        })
     }
 
     fn try_receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), Fault> {
         let Some(conn) = self.conn(slot)? else {
             return Ok(()); // the hub closed it meanwhile: it is heard no more
         };
-        let (now, app, out) = self.awake()?;
-        app.apply(now, &Input::message(conn, frame), out);
-        let waits = app.is_waiting(conn);
+        let mut awake = self.awake()?;
+        awake.apply(&Input::message(conn, frame));
+        let waits = awake.app.is_waiting(conn);
         self.finish(Some(conn))?;
         if waits {
             self.platform.wait(slot, true);
@@ -266,7 +254,7 @@ impl<P: Platform> Namespace<P> {
                 Err(Fault::new("a sender cannot be told", why))
             }
             Ok(Some(conn)) => {
-                if let Ok((_, app, out)) = self.awake() {
+                if let Ok(Awake { app, out, .. }) = self.awake() {
                     let _ = app.hub().decline(conn, frame, error, out); // it is alive
                     self.carry_out();
                     self.out.clear();
@@ -275,8 +263,8 @@ impl<P: Platform> Namespace<P> {
             }
             Ok(None) => Ok(()),
             Err(fault) => {
-                self.platform
-                    .log(&format!("the namespace cannot wake: {fault}"));
+                let text = format!("the namespace cannot wake: {fault}");
+                self.platform.log(&text);
                 let reason = "the server could not read its state";
                 self.platform.close(slot, CloseCode::INTERNAL, reason);
                 Ok(())
@@ -291,9 +279,8 @@ impl<P: Platform> Namespace<P> {
         reason: DisconnectReason,
     ) -> Result<(), Fault> {
         if let Some(conn) = self.conn(slot)? {
-            let (now, app, out) = self.awake()?;
             // Or the hub had closed it.
-            app.apply(now, &Input::Disconnect { conn, reason }, out);
+            self.awake()?.apply(&Input::Disconnect { conn, reason });
             self.conns[slot] = None;
             self.finish(None)?;
         }
@@ -313,30 +300,28 @@ impl<P: Platform> Namespace<P> {
     #[allow(clippy::wildcard_enum_match_arm)] // only sends have keys
     pub(crate) fn call(&mut self, call: &ApiCall) -> Result<Result<Answer, Problem>, Fault> {
         let ask = call.ask();
-        let loaded = self.load_for(ask);
-        if loaded.is_err() {
-            self.settle(loaded.map(|_| ()))?;
+        if let Err(fault) = self.load_for(ask) {
+            self.end_input(Err(fault))?;
         }
-        let (now, app, out) = self.awake()?;
+        let mut awake = self.awake()?;
+        let now = awake.now;
         let key = match ask {
             Ask::Send { key, .. } => key.as_deref(),
             _ => None,
         };
-        let learned = key.filter(|key| app.hub().key_state(now, key).is_none());
-        let answer = call.run(now, &mut Awake { now, app, out });
+        let learned = key.filter(|key| awake.app.hub().key_state(now, key).is_none());
+        let answer = call.run(now, &mut awake);
         let saved = self.save_key(now, learned);
         let saved = saved.and_then(|()| self.do_and_save(None, None));
-        self.settle(saved)?;
+        self.end_input(saved)?;
         Ok(answer)
     }
 
     fn save_key(&mut self, now: Timestamp, key: Option<&str>) -> Result<(), Fault> {
-        let state = self.app.as_ref().zip(key);
-        match state.and_then(|(app, key)| app.hub().key_state(now, key)) {
-            Some(state) => {
-                let keys_max = self.limits.idempotency_keys;
-                self.platform.save_key(&state, now, keys_max)
-            }
+        let keys_max = self.limits.idempotency_keys;
+        let Awake { app, platform, .. } = self.awake()?;
+        match key.and_then(|key| app.hub().key_state(now, key)) {
+            Some(state) => platform.save_key(&state, now, keys_max),
             None => Ok(()),
         }
     }
@@ -347,12 +332,9 @@ impl<P: Platform> Namespace<P> {
         self.wake()?;
         for (slot, at) in self.platform.signs_of_life() {
             if let Some(conn) = self.conn(slot)? {
-                let (_, app, out) = self.awake()?;
-                if app
-                    .hub()
-                    .connection(conn)
-                    .is_some_and(|conn| conn.heard < at)
-                {
+                let Awake { app, out, .. } = self.awake()?;
+                let info = app.hub().connection(conn);
+                if info.is_some_and(|info| info.heard < at) {
                     app.apply(at, &Input::Heard(conn), out);
                 }
             }
@@ -362,8 +344,7 @@ impl<P: Platform> Namespace<P> {
 
     /// Gives an input that has no answer.
     fn give(&mut self, input: &Input<'_>) -> Result<(), Fault> {
-        let (now, app, out) = self.awake()?;
-        app.apply(now, input, out);
+        self.awake()?.apply(input);
         self.finish(None)
     }
 
@@ -392,11 +373,11 @@ impl<P: Platform> Namespace<P> {
     /// Carries out and saves what an input caused. `heard` is whose message it was.
     fn finish(&mut self, heard: Option<ConnId>) -> Result<(), Fault> {
         let saved = self.do_and_save(heard, None);
-        self.settle(saved)
+        self.end_input(saved)
     }
 
     /// After a fault nothing has happened: the hub, which knows better, is dropped.
-    fn settle(&mut self, saved: Result<(), Fault>) -> Result<(), Fault> {
+    fn end_input(&mut self, saved: Result<(), Fault>) -> Result<(), Fault> {
         self.out.clear();
         let Some(app) = &mut self.app else {
             return saved;
@@ -411,10 +392,8 @@ impl<P: Platform> Namespace<P> {
             self.platform.undo();
             return saved;
         }
-        if self.application.is_some() {
-            application::begin(app, &mut self.tasks, &mut self.platform);
-        }
         let next = app.next_timeout();
+        self.begin_work();
         self.schedule(next);
         saved
     }
@@ -506,8 +485,3 @@ impl<P: Platform> Namespace<P> {
         }
     }
 }
-
-mod application;
-mod kept;
-#[cfg(test)]
-mod tests;

@@ -70,6 +70,51 @@ pub(crate) struct Appended<'a> {
     pub(crate) except: &'a Except,
 }
 
+/// Attachments to be written together.
+#[derive(Debug, Default)]
+pub(crate) struct Attachments {
+    /// Slots of the connections that they belong to.
+    pub(crate) slots: Vec<u32>,
+    /// Their lengths; [`NONE`](Self::NONE) takes the attachment away.
+    pub(crate) lengths: Vec<u32>,
+    /// All of them, one behind the other.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Attachments {
+    /// The length of what is taken away.
+    pub(crate) const NONE: u32 = u32::MAX;
+
+    pub(crate) fn clear(&mut self) {
+        self.slots.clear();
+        self.lengths.clear();
+        self.bytes.clear();
+    }
+
+    /// Takes one away.
+    #[allow(clippy::cast_possible_truncation)] // slots have 20 bits
+    pub(crate) fn push_none(&mut self, slot: usize) {
+        self.slots.push(slot as u32);
+        self.lengths.push(Self::NONE);
+    }
+
+    /// Adds the one that `write` appends.
+    pub(crate) fn push<E>(
+        &mut self,
+        slot: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        write(&mut self.bytes)?;
+        #[allow(clippy::cast_possible_truncation)] // slots have 20 bits, attachments 14
+        {
+            self.slots.push(slot as u32);
+            self.lengths.push((self.bytes.len() - start) as u32);
+        }
+        Ok(())
+    }
+}
+
 /// The storage, the sockets and the clock of a namespace. Sockets are addressed by the slots of
 /// their connections.
 pub(crate) trait Platform {
@@ -146,49 +191,4 @@ pub(crate) trait Platform {
 
     /// Sends a close frame, once the input is done; the socket leaves its slot.
     fn close(&mut self, slot: usize, code: CloseCode, reason: &str);
-}
-
-/// Attachments to be written together.
-#[derive(Debug, Default)]
-pub(crate) struct Attachments {
-    /// Slots of the connections that they belong to.
-    pub(crate) slots: Vec<u32>,
-    /// Their lengths; [`NONE`](Self::NONE) takes the attachment away.
-    pub(crate) lengths: Vec<u32>,
-    /// All of them, one behind the other.
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Attachments {
-    /// The length of what is taken away.
-    pub(crate) const NONE: u32 = u32::MAX;
-
-    pub(crate) fn clear(&mut self) {
-        self.slots.clear();
-        self.lengths.clear();
-        self.bytes.clear();
-    }
-
-    /// Takes one away.
-    #[allow(clippy::cast_possible_truncation)] // slots have 20 bits
-    pub(crate) fn push_none(&mut self, slot: usize) {
-        self.slots.push(slot as u32);
-        self.lengths.push(Self::NONE);
-    }
-
-    /// Adds the one that `write` appends.
-    pub(crate) fn push<E>(
-        &mut self,
-        slot: usize,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let start = self.bytes.len();
-        write(&mut self.bytes)?;
-        #[allow(clippy::cast_possible_truncation)] // slots have 20 bits, attachments 14
-        {
-            self.slots.push(slot as u32);
-            self.lengths.push((self.bytes.len() - start) as u32);
-        }
-        Ok(())
-    }
 }

@@ -2,17 +2,15 @@
 
 use roomcast_core::{
     Applied, Failure, Frame, Input, Outcome,
-    ask::{Answer, Ask, AskError},
+    ask::{Answer, Ask, AskError, Asked},
     gateway::CompleteError,
     hub::RequestError,
 };
 
 use super::Namespace;
 use crate::{
-    awake::Awake,
-    mount::AnyApp,
     platform::{Fault, Platform},
-    tasks::{Done, Tasks},
+    tasks::Done,
 };
 
 impl<P: Platform> Namespace<P> {
@@ -25,8 +23,8 @@ impl<P: Platform> Namespace<P> {
                 self.platform.log(&fault.to_string());
                 // Who asked may be lost, and somebody wait for it.
                 if let Err(fault) = self.wake() {
-                    self.platform
-                        .log(&format!("the namespace cannot wake: {fault}"));
+                    let text = format!("the namespace cannot wake: {fault}");
+                    self.platform.log(&text);
                 }
                 Err(AskError::Unavailable(fault.to_string()))
             });
@@ -41,8 +39,8 @@ impl<P: Platform> Namespace<P> {
     pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, AskError>, Fault> {
         // Others may have to make room for what is loaded.
         let changes = self.load_for(&ask)? | ask.changes();
-        let (now, app, out) = self.awake()?;
-        let answer = ask.run(now, &mut Awake { now, app, out });
+        let mut awake = self.awake()?;
+        let answer = ask.run(awake.now, &mut awake);
         if changes {
             self.finish(None)?;
         }
@@ -51,14 +49,14 @@ impl<P: Platform> Namespace<P> {
 
     fn complete(&mut self, done: Done) -> Result<(), Fault> {
         let Done { id, token, outcome } = done;
-        let (now, app, out) = self.awake()?;
-        let completed = app.apply(now, &Input::Complete { token, outcome }, out);
+        let mut awake = self.awake()?;
+        let completed = awake.apply(&Input::Complete { token, outcome });
         if completed == Applied::Completed(Err(CompleteError::NotAnAnswer)) {
             let outcome = Outcome::Fail(Failure::internal("the work ended without an answer"));
             // Nobody may wait for it.
-            app.apply(now, &Input::Complete { token, outcome }, out);
+            awake.apply(&Input::Complete { token, outcome });
         }
-        let waits = app.is_waiting(token.conn());
+        let waits = awake.app.is_waiting(token.conn());
         self.finish(None)?;
         self.platform.work_ended(id);
         self.platform.wait(token.conn().slot(), waits);
@@ -84,18 +82,22 @@ impl<P: Platform> Namespace<P> {
     pub(crate) fn skip_due(&mut self) -> Result<(), Fault> {
         self.give(&Input::SkipDue)
     }
-}
 
-/// Takes on what handlers began, and drops what nobody waits for any more.
-pub(super) fn begin(app: &mut AnyApp, tasks: &mut Tasks, platform: &mut impl Platform) {
-    for (token, work) in app.take_work() {
-        let lost = app.lost_answer(token);
-        let id = tasks.add(token, work);
-        platform.work_began(id, token.conn().slot(), lost.as_deref());
-    }
-    for token in app.take_cancelled() {
-        if let Some(id) = tasks.cancel(token) {
-            platform.work_ended(id);
+    /// Takes on what handlers began, and drops what nobody waits for any more.
+    pub(super) fn begin_work(&mut self) {
+        let Some(app) = self.app.as_mut().filter(|_| self.application.is_some()) else {
+            return;
+        };
+        for (token, work) in app.take_work() {
+            let lost = app.lost_answer(token);
+            let id = self.tasks.add(token, work);
+            let slot = token.conn().slot();
+            self.platform.work_began(id, slot, lost.as_deref());
+        }
+        for token in app.take_cancelled() {
+            if let Some(id) = self.tasks.cancel(token) {
+                self.platform.work_ended(id);
+            }
         }
     }
 }

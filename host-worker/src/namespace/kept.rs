@@ -1,46 +1,38 @@
 //! State of a namespace that belongs to no connection: histories, rooms, and the state of its
 //! application.
 
-use roomcast_core::{
-    Command, Input, Outbox, Timestamp, ask::Ask, gateway::AppState, hub::HubState, wire::Counted,
-};
+use roomcast_core::{Command, ask::Ask, gateway::AppState, hub::HubState};
 
 use super::Namespace;
-use crate::{
-    mount::AnyApp,
-    platform::{Appended, Fault, Kept, Platform},
-};
+use crate::platform::{Appended, Fault, Kept, Platform};
 
 impl<P: Platform> Namespace<P> {
     /// Gives the hub the messages that it asks for. Somebody waits for them, so it is before
     /// anything is carried out.
     pub(super) fn load_histories(&mut self) -> Result<(), Fault> {
-        let wanted = |out: &Outbox, given: &[String]| {
-            let mut rooms = out.iter().filter_map(|command| {
+        let mut given = Vec::new();
+        loop {
+            let mut awake = self.awake()?;
+            let mut rooms = awake.out.iter().filter_map(|command| {
                 if let Command::LoadHistory { room } = command {
                     Some(room)
                 } else {
                     None
                 }
             });
-            rooms
-                .find(|room| given.iter().all(|other| other != room))
-                .map(str::to_owned)
-        };
-        let mut given = Vec::new();
-        while let Some(room) = wanted(&self.out, &given) {
-            let (now, app, out, platform) = self.parts()?;
-            history_loaded(platform, now, app, &room, out)?;
-            given.push(room);
+            let Some(room) = rooms.find(|room| given.iter().all(|other| other != room)) else {
+                return Ok(());
+            };
+            given.push(room.to_owned());
+            awake.load_history(&given[given.len() - 1])?;
         }
-        Ok(())
     }
 
     /// Gives the hub the messages that a question reads; says whether there were any to give.
     pub(super) fn load_for(&mut self, ask: &Ask) -> Result<bool, Fault> {
-        let (now, app, out, platform) = self.parts()?;
-        match ask.reads().filter(|room| app.hub().is_away(room)) {
-            Some(room) => history_loaded(platform, now, app, room, out).map(|()| true),
+        let mut awake = self.awake()?;
+        match ask.reads().filter(|room| awake.app.hub().is_away(room)) {
+            Some(room) => awake.load_history(room).map(|()| true),
             None => Ok(false),
         }
     }
@@ -84,12 +76,10 @@ impl<P: Platform> Namespace<P> {
             rooms.extend(self.forgotten.iter().map(|room| &**room));
             rooms.sort_unstable();
             rooms.dedup();
-            kept.rooms = rooms
-                .into_iter()
-                .map(|room| (room, hub.room_state(room)))
-                .collect();
-            kept.histories_opened = Some(hub.histories_opened())
-                .filter(|histories_opened| *histories_opened != self.histories_opened);
+            let rooms = rooms.into_iter();
+            kept.rooms = rooms.map(|room| (room, hub.room_state(room))).collect();
+            let opened = Some(hub.histories_opened());
+            kept.histories_opened = opened.filter(|opened| *opened != self.histories_opened);
         }
         if kept.is_empty() {
             return Ok(());
@@ -124,34 +114,4 @@ impl<P: Platform> Namespace<P> {
         };
         Ok(Some(text).filter(|text| *text != self.saved))
     }
-}
-
-/// Gives the hub the messages of a room that are in the storage.
-fn history_loaded(
-    platform: &mut impl Platform,
-    now: Timestamp,
-    app: &mut AnyApp,
-    room: &str,
-    out: &mut Outbox,
-) -> Result<(), Fault> {
-    let messages = match app.hub().room_state(room) {
-        Some(state) => {
-            let (first, top) = (state.first(), state.offset());
-            let messages = platform.history(room, first..=top)?;
-            let lost = (top + 1 - first).saturating_sub(messages.len() as u64);
-            if lost > 0 {
-                let lost = Counted(usize::try_from(lost).unwrap_or(usize::MAX), "message");
-                let text = format!(
-                    "the storage is damaged: {lost} of {room:?} cannot be read, and those before \
-                     are dropped"
-                );
-                platform.log(&text);
-            }
-            messages
-        }
-        None => Vec::new(),
-    };
-    let (room, messages) = (room.into(), messages.into());
-    app.apply(now, &Input::HistoryLoaded { room, messages }, out);
-    Ok(())
 }

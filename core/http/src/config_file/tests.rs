@@ -2,198 +2,200 @@
 
 use super::*;
 
+const FAULTS: &[(&str, usize, &str)] = &[
+    ("[[rooms]]\nmatch = \"a\"\nmtach = 1\n", 3, "`mtach`"),
+    ("[[room]]\nmatch = \"a\"\n", 1, "expected `rooms`"),
+    (
+        "[[rooms]]\nhistory.messages = 1\n",
+        1,
+        "missing field `match`",
+    ),
+    ("\n[[rooms]]\nmatch = \"\"\n", 3, "1 to 256 bytes"),
+    (
+        "[[rooms]]\nmatch = \"a\"\n\nhistory.messages = 0\n",
+        4,
+        "`history.messages` must be 1 to 100000",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory.age = 5\n",
+        3,
+        "unknown field `history.age`, expected one of `history.messages`, `history.bytes`, \
+         `history.age_s`",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory.Messages = 5\n",
+        3,
+        "unknown field `history.Messages`, expected one of `history.messages`",
+    ),
+    (
+        "rooms = [{ match = \"a\", history = { a = 1 } }]\n",
+        1,
+        "unknown field `history.a`",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory = 1979-05-27\n",
+        3,
+        "invalid type: date or time, expected `history` to be keys of it",
+    ),
+    (
+        "rooms = [{ match = \"a\", history = 07:32:00 }]\n",
+        1,
+        "invalid type: date or time, expected `history` to be keys of it",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\npresence = 1979-05-27\n",
+        3,
+        "invalid type: date or time, expected `presence` to be \"off\"",
+    ),
+    (
+        "[[rooms]]\nmatch = 1979-05-27T07:32:00Z\n",
+        2,
+        "invalid type: date or time, expected `match` to be a text",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nmembers = {}\n",
+        3,
+        "invalid type: table, expected `members` to be a whole number",
+    ),
+    (
+        "rooms = 1979-05-27\n",
+        1,
+        "`rooms`: invalid type: date or time, expected a sequence",
+    ),
+    (
+        "rooms = [1979-05-27]\n",
+        1,
+        "invalid type: date or time, expected each of `rooms` to be keys and values",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\npresence = members\n",
+        3,
+        "`presence`: a text stands in quotes",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory.messages =\n",
+        3,
+        "`history.messages`: a text stands in quotes, a number",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory = { messages = 1, messages = 2 }\n",
+        3,
+        "`messages` is there twice",
+    ),
+    (
+        "rooms = [{ match = \"a\", match = \"b\" }]\n",
+        1,
+        "`match` is there twice",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\n[rooms.history]\nmessages = 1\nmessages = 2\n",
+        5,
+        "`messages` is there twice",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory.messages = 1\n[rooms.history]\nbytes = 1\n",
+        4,
+        "is there twice",
+    ),
+    (
+        "rooms = 1\n[[rooms]]\nmatch = \"a\"\n",
+        2,
+        "`rooms` is there twice",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory = 1\nhistory.messages = 2\n",
+        4,
+        "`history.messages`: cannot extend",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\npresence = \"all\"\n",
+        3,
+        "`presence` must be \"off\", \"counts\" or \"members\"",
+    ),
+    (
+        "rooms = [{ match = \"a\", overflow = \"drop\" }]\n",
+        1,
+        "`overflow` must be \"close\", \"drop-oldest\" or \"latest\"",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\npresence = [\"members\"]\n",
+        3,
+        "invalid type: sequence, expected `presence` to be \"off\"",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory = []\n",
+        3,
+        "invalid type: sequence, expected `history` to be keys of it",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory = [5, 1000, 60, 1]\n",
+        3,
+        "invalid type: sequence, expected `history` to be keys of it",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory = {}\n",
+        3,
+        "`history` is empty: give it `history.messages`",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\n[rooms.history]\n",
+        3,
+        "`history` is empty: give it `history.messages`",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\n\n[rooms.history]\n# messages = 9\n",
+        4,
+        "`history` is empty: give it `history.messages`",
+    ),
+    (
+        "rooms = [{ match = \"a\", history = {} }]\n",
+        1,
+        "`history` is empty: give it `history.messages`",
+    ),
+    (
+        "rooms = [[\"a*\"]]\n",
+        1,
+        "expected each of `rooms` to be keys and values, such as `match = \"chat:*\"`",
+    ),
+    ("rooms = 5\n", 1, "`rooms`: invalid type: integer `5`"),
+    (
+        "[[rooms]]\nmatch = [\"a\"]\n",
+        2,
+        "invalid type: sequence, expected `match` to be a text",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\npublish = \"yes\"\n",
+        3,
+        "invalid type: string \"yes\", expected `publish` to be true or false, without quotes",
+    ),
+    (
+        "[[rooms]]\nmatch = \"*\"\n[[rooms]]\nmatch = \"a\"\n",
+        3,
+        "never reached",
+    ),
+    ("[[rooms]]\nmatch = \"a\n", 2, ""),
+    ("\n[rooms]\nmatch = \"a\"\n", 2, "write `[[rooms]]`"),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory = true\n",
+        3,
+        "invalid type: boolean `true`, expected `history` to be keys of it",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nhistory.messages = 300.0\n",
+        3,
+        "invalid type: floating point `300.0`, expected `history.messages` to be a whole \
+         number from 1 to 100000",
+    ),
+    (
+        "[[rooms]]\nmatch = \"a\"\nmembers = 1\nmembers = 2\n",
+        4,
+        "`members` is there twice",
+    ),
+];
+
 #[test]
 fn a_fault_is_told_with_its_line_and_its_fix() {
-    for (text, line, fault) in [
-        ("[[rooms]]\nmatch = \"a\"\nmtach = 1\n", 3, "`mtach`"),
-        ("[[room]]\nmatch = \"a\"\n", 1, "expected `rooms`"),
-        (
-            "[[rooms]]\nhistory.messages = 1\n",
-            1,
-            "missing field `match`",
-        ),
-        ("\n[[rooms]]\nmatch = \"\"\n", 3, "1 to 256 bytes"),
-        (
-            "[[rooms]]\nmatch = \"a\"\n\nhistory.messages = 0\n",
-            4,
-            "`history.messages` must be 1 to 100000",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory.age = 5\n",
-            3,
-            "unknown field `history.age`, expected one of `history.messages`, `history.bytes`, \
-             `history.age_s`",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory.Messages = 5\n",
-            3,
-            "unknown field `history.Messages`, expected one of `history.messages`",
-        ),
-        (
-            "rooms = [{ match = \"a\", history = { a = 1 } }]\n",
-            1,
-            "unknown field `history.a`",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory = 1979-05-27\n",
-            3,
-            "invalid type: date or time, expected `history` to be keys of it",
-        ),
-        (
-            "rooms = [{ match = \"a\", history = 07:32:00 }]\n",
-            1,
-            "invalid type: date or time, expected `history` to be keys of it",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\npresence = 1979-05-27\n",
-            3,
-            "invalid type: date or time, expected `presence` to be \"off\"",
-        ),
-        (
-            "[[rooms]]\nmatch = 1979-05-27T07:32:00Z\n",
-            2,
-            "invalid type: date or time, expected `match` to be a text",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nmembers = {}\n",
-            3,
-            "invalid type: table, expected `members` to be a whole number",
-        ),
-        (
-            "rooms = 1979-05-27\n",
-            1,
-            "`rooms`: invalid type: date or time, expected a sequence",
-        ),
-        (
-            "rooms = [1979-05-27]\n",
-            1,
-            "invalid type: date or time, expected each of `rooms` to be keys and values",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\npresence = members\n",
-            3,
-            "`presence`: a text stands in quotes",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory.messages =\n",
-            3,
-            "`history.messages`: a text stands in quotes, a number",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory = { messages = 1, messages = 2 }\n",
-            3,
-            "`messages` is there twice",
-        ),
-        (
-            "rooms = [{ match = \"a\", match = \"b\" }]\n",
-            1,
-            "`match` is there twice",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\n[rooms.history]\nmessages = 1\nmessages = 2\n",
-            5,
-            "`messages` is there twice",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory.messages = 1\n[rooms.history]\nbytes = 1\n",
-            4,
-            "is there twice",
-        ),
-        (
-            "rooms = 1\n[[rooms]]\nmatch = \"a\"\n",
-            2,
-            "`rooms` is there twice",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory = 1\nhistory.messages = 2\n",
-            4,
-            "`history.messages`: cannot extend",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\npresence = \"all\"\n",
-            3,
-            "`presence` must be \"off\", \"counts\" or \"members\"",
-        ),
-        (
-            "rooms = [{ match = \"a\", overflow = \"drop\" }]\n",
-            1,
-            "`overflow` must be \"close\", \"drop-oldest\" or \"latest\"",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\npresence = [\"members\"]\n",
-            3,
-            "invalid type: sequence, expected `presence` to be \"off\"",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory = []\n",
-            3,
-            "invalid type: sequence, expected `history` to be keys of it",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory = [5, 1000, 60, 1]\n",
-            3,
-            "invalid type: sequence, expected `history` to be keys of it",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory = {}\n",
-            3,
-            "`history` is empty: give it `history.messages`",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\n[rooms.history]\n",
-            3,
-            "`history` is empty: give it `history.messages`",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\n\n[rooms.history]\n# messages = 9\n",
-            4,
-            "`history` is empty: give it `history.messages`",
-        ),
-        (
-            "rooms = [{ match = \"a\", history = {} }]\n",
-            1,
-            "`history` is empty: give it `history.messages`",
-        ),
-        (
-            "rooms = [[\"a*\"]]\n",
-            1,
-            "expected each of `rooms` to be keys and values, such as `match = \"chat:*\"`",
-        ),
-        ("rooms = 5\n", 1, "`rooms`: invalid type: integer `5`"),
-        (
-            "[[rooms]]\nmatch = [\"a\"]\n",
-            2,
-            "invalid type: sequence, expected `match` to be a text",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\npublish = \"yes\"\n",
-            3,
-            "invalid type: string \"yes\", expected `publish` to be true or false, without quotes",
-        ),
-        (
-            "[[rooms]]\nmatch = \"*\"\n[[rooms]]\nmatch = \"a\"\n",
-            3,
-            "never reached",
-        ),
-        ("[[rooms]]\nmatch = \"a\n", 2, ""),
-        ("\n[rooms]\nmatch = \"a\"\n", 2, "write `[[rooms]]`"),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory = true\n",
-            3,
-            "invalid type: boolean `true`, expected `history` to be keys of it",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nhistory.messages = 300.0\n",
-            3,
-            "invalid type: floating point `300.0`, expected `history.messages` to be a whole \
-             number from 1 to 100000",
-        ),
-        (
-            "[[rooms]]\nmatch = \"a\"\nmembers = 1\nmembers = 2\n",
-            4,
-            "`members` is there twice",
-        ),
-    ] {
+    for &(text, line, fault) in FAULTS {
         let said = policies_from_toml(text).expect_err(text);
         assert_eq!(said.line(), Some(line), "{text}: {said}");
         assert!(said.fault().contains(fault), "{text}: {said}");
