@@ -23,7 +23,7 @@ use self::{
 use crate::{
     problem::Problem,
     request::{Headers, NAMESPACE_FORM, Request, is_namespace, is_text},
-    settings::error::SettingError,
+    settings::setting::SettingError,
 };
 
 /// Rules of access: who may use the API, who may connect, and to which namespaces. By default there
@@ -113,13 +113,10 @@ impl Access {
             return Err(Problem::Host);
         }
         let mut origins = request.headers.values("origin");
-        let origin = origins.next().map(|origin| {
-            // An origin that is no text, or one of several, is a stranger's.
-            if is_text(&origin) && origins.next().is_none() {
-                origin
-            } else {
-                "null".into()
-            }
+        // An origin that is no text, or one of several, is a stranger's.
+        let origin = origins.next().map(|origin| match origins.next() {
+            None if is_text(&origin) => origin,
+            _ => "null".into(),
         });
         let host = request.first("host").unwrap_or_default();
         if !may_connect(origin.as_deref(), &host, request.local, &self.allow_origins) {

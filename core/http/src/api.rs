@@ -156,11 +156,9 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
         }
         (["connections"], "DELETE") => {
             query.only(&["user", "code", "reason"])?;
-            Ask::DisconnectUser {
-                user: query.owned("user").ok_or(Problem::UserMissing)?,
-                code: close_code(&query)?,
-                reason: close_reason(&query)?,
-            }
+            let user = query.owned("user").ok_or(Problem::UserMissing)?;
+            let (code, reason) = close(&query)?;
+            Ask::DisconnectUser { user, code, reason }
         }
         (["connections"], _) => {
             query.only(&["user", "after", "limit"])?;
@@ -173,11 +171,9 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
         }
         (["connections", conn], "DELETE") => {
             query.only(&["code", "reason"])?;
-            Ask::Disconnect {
-                conn: connection(conn)?,
-                code: close_code(&query)?,
-                reason: close_reason(&query)?,
-            }
+            let conn = connection(conn)?;
+            let (code, reason) = close(&query)?;
+            Ask::Disconnect { conn, code, reason }
         }
         (_, _) => {
             query.only(&[])?;
@@ -230,16 +226,15 @@ fn connection(text: &str) -> Result<ConnId, Problem> {
     text.parse().map_err(|_| Problem::NoConnection)
 }
 
-fn close_code(query: &Query) -> Result<CloseCode, Problem> {
-    let Some(code) = query.get("code") else {
-        return Ok(CloseCode::REMOVED);
-    };
-    let code = number(code).and_then(|code| u16::try_from(code).ok());
-    code.and_then(CloseCode::new).ok_or(Problem::CloseCode)
-}
-
-fn close_reason(query: &Query) -> Result<String, Problem> {
+/// The code of a close frame and the reason in it.
+fn close(query: &Query) -> Result<(CloseCode, String), Problem> {
+    let code = |text| CloseCode::new(number(text)?.try_into().ok()?);
+    let code = query.get("code").map_or(Some(CloseCode::REMOVED), code);
+    let code = code.ok_or(Problem::CloseCode)?;
     let reason = query.get("reason").unwrap_or("removed by the application");
     let fits = reason.len() <= REASON_BYTES_MAX;
-    fits.then(|| reason.to_owned()).ok_or(Problem::CloseReason)
+    let reason = fits
+        .then(|| reason.to_owned())
+        .ok_or(Problem::CloseReason)?;
+    Ok((code, reason))
 }

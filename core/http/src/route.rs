@@ -7,7 +7,7 @@ use crate::{
     request::{Headers, Request},
 };
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
     /// `GET /`, or `HEAD`, as for the next three.
@@ -34,7 +34,7 @@ pub enum Route<'a> {
 }
 
 impl Access {
-    /// Where a request goes.
+    /// Finds the destination of a request.
     ///
     /// # Errors
     ///

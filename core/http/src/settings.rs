@@ -4,18 +4,14 @@
 //! setting is a field of the struct, a row of its table, and a row of `docs/settings.md`.
 
 mod access;
-pub(crate) mod error;
-mod host;
 mod limits;
-mod setting;
+pub(crate) mod setting;
 mod value;
 
 pub use access::ACCESS;
-pub use error::SettingError;
-pub use host::{
-    API_BODY_BYTES_MAX, MESSAGE_TIME_MS, api_body_bytes_max, connections_max, message_time_ms,
-    outbox_bytes_max,
+pub use limits::{
+    API_BODY_BYTES_MAX, LIMITS, MESSAGE_TIME_MS, api_body_bytes_max, check_limits, connections_max,
+    message_time_ms, outbox_bytes_max,
 };
-pub use limits::{LIMITS, check_limits};
-pub use setting::{Group, Setting, check_ranges, read_variables};
+pub use setting::{Group, Setting, SettingError, check_ranges, read_variables};
 pub use value::{DAY_MS, Number, list};

@@ -36,15 +36,10 @@ impl Host {
         if text.contains(':') {
             return Err("an IPv6 address stands in brackets, like [::1]".to_owned());
         }
-        let name = if text.is_ascii() {
-            let name = text.to_ascii_lowercase();
-            if name.split('.').any(|label| label.starts_with("xn--")) {
-                check_punycode(&name)?;
-            }
-            name
-        } else {
-            to_ascii(text)?
-        };
+        let mut name = text.to_ascii_lowercase();
+        if !name.is_ascii() || name.split('.').any(|label| label.starts_with("xn--")) {
+            name = to_ascii(&name)?;
+        }
         // A dot at the end is a part of the name.
         let mut labels = without_dot(&name).split('.');
         if name.len() > 253 || !labels.clone().all(is_label) {
@@ -161,31 +156,22 @@ fn to_ascii(host: &str) -> Result<String, String> {
     idna::domain_to_ascii(host).map_err(|_| UNREGISTRABLE.to_owned())
 }
 
-/// Refuses: the tables for it are large, and a host has its own or does without.
+/// The same as far as it goes without the tables, which are large: a host has its own or does
+/// without. Other letters are refused, and what stands behind `xn--` must stand for some.
 #[cfg(not(feature = "idn"))]
 fn to_ascii(host: &str) -> Result<String, String> {
-    Err(alloc::format!(
-        "its host has to be in ASCII, with xn-- as browsers send it: `new URL(\"https://{host}\").host` \
-         in the console of a browser prints it"
-    ))
-}
-
-/// Checks that what stands behind `xn--` stands for other letters.
-#[cfg(feature = "idn")]
-fn check_punycode(host: &str) -> Result<(), String> {
-    to_ascii(host).map(|_| ())
-}
-
-/// The same as far as it goes without the tables.
-#[cfg(not(feature = "idn"))]
-fn check_punycode(host: &str) -> Result<(), String> {
-    let mut encoded = host
-        .split('.')
-        .filter_map(|label| label.strip_prefix("xn--"));
+    if !host.is_ascii() {
+        return Err(alloc::format!(
+            "its host has to be in ASCII, with xn-- as browsers send it: `new \
+             URL(\"https://{host}\").host` in the console of a browser prints it"
+        ));
+    }
+    let labels = host.split('.');
+    let mut encoded = labels.filter_map(|label| label.strip_prefix("xn--"));
     if encoded.any(|letters| letters.is_empty() || letters.ends_with('-')) {
         return Err(UNREGISTRABLE.to_owned());
     }
-    Ok(())
+    Ok(host.to_owned())
 }
 
 /// The host of a `Host` header or an authority, without its port.

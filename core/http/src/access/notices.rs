@@ -19,7 +19,7 @@ use crate::{
     request::{Headers, Request},
 };
 
-/// How long a name is not told of again.
+/// Time for which a name is not told of again.
 const QUIET: Duration = Duration::from_secs(60);
 /// Names that are remembered. Past it further ones have one notice together.
 const NAMES_MAX: usize = 64;

@@ -17,7 +17,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginRule {
     scheme: String,
-    /// As browsers send it, with its port when it is not the scheme's own.
+    /// The form in which browsers send it, with its port when it is not the scheme's own.
     authority: String,
     /// True when any labels may stand before the authority.
     subdomains: bool,

@@ -6,6 +6,7 @@ use core::ops::Bound;
 use roomcast_core::{
     ConnId, Delivery, Hub, Timestamp,
     ask::{self, Ask, Asked},
+    hub::RoomInfo,
     room::{PageError, Position, PresencePage},
 };
 use serde::Serialize;
@@ -40,58 +41,22 @@ impl ApiCall {
     /// # Errors
     ///
     /// The answer when it cannot be done.
-    #[allow(clippy::wildcard_enum_match_arm)] // the others have no view of their own
     pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, Problem> {
-        let ask = &self.ask;
-        Ok(Answer(match ask {
-            Ask::Rooms {
-                prefix,
-                after,
-                limit,
-            } => namespace.hub(|hub| Found::rooms(hub, prefix, after.as_deref(), *limit)),
-            Ask::Room { room } => {
-                let view = |hub: &Hub| {
-                    let found = hub.room(room)?;
-                    Some(RoomView::of(hub, room, found.members))
-                };
-                Found::Room(namespace.hub(view).ok_or(Problem::NoRoom)?)
+        if let Some(found) = namespace.hub(|hub| Found::look(&self.ask, hub)) {
+            return found.map(Answer);
+        }
+        let found = match (self.ask.run(now, namespace)?, &self.ask) {
+            (ask::Answer::Sent(delivery), _) => Found::Sent(delivery),
+            (ask::Answer::Joined(already), Ask::Join { room, .. }) => {
+                let position = namespace.hub(|hub| hub.position(room).into_owned());
+                Found::Joined { position, already }
             }
-            Ask::Presence { room, after, limit } => {
-                namespace.hub(|hub| Found::members(hub, room, after.as_deref(), *limit))?
-            }
-            Ask::History {
-                room,
-                offsets,
-                limit,
-            } => {
-                let edge = |bound: Bound<u64>| match bound {
-                    Bound::Excluded(offset) | Bound::Included(offset) => Some(offset),
-                    Bound::Unbounded => None,
-                };
-                let span = (edge(offsets.0), edge(offsets.1));
-                namespace.hub(|hub| Found::history(hub, room, span, *limit))?
-            }
-            Ask::Connections { user, after, limit } => {
-                namespace.hub(|hub| Found::connections(hub, user.as_deref(), *after, *limit))
-            }
-            Ask::Connection { conn } => {
-                let view = namespace.hub(|hub| ConnectionView::of(hub, *conn));
-                Found::Connection(view.ok_or(Problem::NoConnection)?)
-            }
-            ask => match (ask.run(now, namespace)?, ask) {
-                (ask::Answer::Sent(delivery), _) => Found::Sent(delivery),
-                (ask::Answer::Joined(already), Ask::Join { room, .. }) => {
-                    let position = namespace.hub(|hub| hub.position(room).into_owned());
-                    Found::Joined { position, already }
-                }
-                (ask::Answer::Left(was), _) => Found::Left { was },
-                (ask::Answer::Disconnected(disconnected), _) => {
-                    Found::Disconnected { disconnected }
-                }
-                // The API does not ask anything else.
-                (_, _) => return Err(Problem::NoCall),
-            },
-        }))
+            (ask::Answer::Left(was), _) => Found::Left { was },
+            (ask::Answer::Disconnected(disconnected), _) => Found::Disconnected { disconnected },
+            // The API does not ask anything else.
+            (_, _) => return Err(Problem::NoCall),
+        };
+        Ok(Answer(found))
     }
 }
 
@@ -190,11 +155,11 @@ struct ConnectionView {
 }
 
 impl RoomView {
-    fn of(hub: &Hub, name: &str, members: usize) -> Self {
+    fn of(hub: &Hub, room: &RoomInfo<'_>) -> Self {
         Self {
-            room: name.to_owned(),
-            members,
-            position: hub.position(name).into_owned(),
+            room: room.name.to_owned(),
+            members: room.members,
+            position: hub.position(room.name).into_owned(),
         }
     }
 }
@@ -214,38 +179,73 @@ impl ConnectionView {
 }
 
 impl Found {
-    /// A page of the rooms.
-    fn rooms(hub: &Hub, prefix: &str, after: Option<&str>, limit: usize) -> Self {
-        let mut page = hub.rooms(prefix, after);
-        let rooms = page.by_ref().take(limit);
-        let rooms: Vec<RoomView> = rooms
-            .map(|room| RoomView::of(hub, room.name, room.members))
-            .collect();
-        let last = rooms.last().filter(|_| page.next().is_some());
-        let next = last.map(|room| room.room.clone());
-        Self::Rooms { rooms, next }
-    }
-
-    /// A page of those who are in a room.
-    fn members(hub: &Hub, room: &str, after: Option<&str>, limit: usize) -> Result<Self, Problem> {
-        match hub.presence(room, after, limit) {
-            Err(fault) if fault == PageError::Cursor || hub.room(room).is_some() => {
-                Err(fault.into())
+    /// Answers a question; `None` when it is none that has a view of its own.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others have none
+    fn look(ask: &Ask, hub: &Hub) -> Option<Result<Self, Problem>> {
+        Some(match ask {
+            Ask::Rooms {
+                prefix,
+                after,
+                limit,
+            } => {
+                let mut page = hub.rooms(prefix, after.as_deref());
+                let rooms = page.by_ref().take(*limit);
+                let rooms: Vec<_> = rooms.map(|room| RoomView::of(hub, &room)).collect();
+                let last = rooms.last().filter(|_| page.next().is_some());
+                let next = last.map(|room| room.room.clone());
+                Ok(Self::Rooms { rooms, next })
             }
-            Ok(page) if hub.room(room).is_some() => Ok(Self::Members(page)),
-            _ => Err(Problem::NoRoom),
-        }
+            Ask::Room { room } => {
+                let view = hub.room(room).map(|room| RoomView::of(hub, &room));
+                view.map(Self::Room).ok_or(Problem::NoRoom)
+            }
+            Ask::Presence { room, after, limit } => {
+                let found = hub.room(room).ok_or(Problem::NoRoom);
+                match hub.presence(room, after.as_deref(), *limit) {
+                    Err(fault @ PageError::Cursor) => Err(fault.into()),
+                    page => found.and_then(|_| Ok(Self::Members(page?))),
+                }
+            }
+            Ask::History {
+                room,
+                offsets,
+                limit,
+            } => Self::history(hub, room, *offsets, *limit),
+            Ask::Connections { user, after, limit } => {
+                let mut ids: Vec<ConnId> = match user {
+                    Some(user) => hub.connections_of(user).to_vec(),
+                    None => hub.connections().map(|conn| conn.id).collect(),
+                };
+                ids.retain(|id| after.as_ref().is_none_or(|after| id > after));
+                ids.sort_unstable();
+                let more = ids.len() > *limit;
+                ids.truncate(*limit);
+                let next = ids.last().copied().filter(|_| more);
+                let views = ids.iter().filter_map(|id| ConnectionView::of(hub, *id));
+                let connections = views.collect();
+                Ok(Self::Connections { connections, next })
+            }
+            Ask::Connection { conn } => {
+                let view = ConnectionView::of(hub, *conn);
+                view.map(Self::Connection).ok_or(Problem::NoConnection)
+            }
+            _ => return None,
+        })
     }
 
     /// A page of what was said in a room.
     fn history(
         hub: &Hub,
         room: &str,
-        (after, before): (Option<u64>, Option<u64>),
+        (after, before): (Bound<u64>, Bound<u64>),
         limit: usize,
     ) -> Result<Self, Problem> {
+        let edge = |bound| match bound {
+            Bound::Excluded(offset) | Bound::Included(offset) => Some(offset),
+            Bound::Unbounded => None,
+        };
         hub.room(room).ok_or(Problem::NoRoom)?;
-        let page = hub.history(room, after, before, limit);
+        let page = hub.history(room, edge(after), edge(before), limit);
         let page = page.zip(hub.history_first(room));
         let (page, first) = page.ok_or(PageError::NoHistory)?;
         // JSON that is passed on as it is.
@@ -255,22 +255,5 @@ impl Found {
             messages: page.into_iter().filter_map(raw).collect(),
             first,
         })
-    }
-
-    /// A page of the connections, or of those of a user.
-    fn connections(hub: &Hub, user: Option<&str>, after: Option<ConnId>, limit: usize) -> Self {
-        let mut ids: Vec<ConnId> = match user {
-            Some(user) => hub.connections_of(user).to_vec(),
-            None => hub.connections().map(|conn| conn.id).collect(),
-        };
-        ids.retain(|&id| after.is_none_or(|after| id > after));
-        ids.sort_unstable();
-        let more = ids.len() > limit;
-        ids.truncate(limit);
-        let next = ids.last().copied().filter(|_| more);
-        let connections = ids.into_iter();
-        let connections = connections.filter_map(|conn| ConnectionView::of(hub, conn));
-        let connections = connections.collect();
-        Self::Connections { connections, next }
     }
 }

@@ -73,7 +73,7 @@ impl Query {
         offset.ok_or(Problem::Offset(name))
     }
 
-    /// How many to list; default 100.
+    /// The number of entries to list; default 100.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         let limit = self.get("limit").map_or(Some(100), number);
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());

@@ -71,13 +71,8 @@ impl SendHead {
     ///
     /// The answer to a body that is not right.
     pub fn with_body(self, body: &[u8]) -> Result<ApiCall, Problem> {
-        let Body {
-            audience,
-            event,
-            path,
-            data,
-        } = serde_json::from_slice(body).map_err(|fault| misfit(SHAPE, &fault))?;
-        let audience = audience.get();
+        let form: Body = serde_json::from_slice(body).map_err(|fault| misfit(SHAPE, &fault))?;
+        let audience = form.audience.get();
         // A derived struct would take an array for its members in order.
         if !(audience.starts_with('{') && body.trim_ascii_start().starts_with(b"{")) {
             return Err(Problem::Objects);
@@ -87,9 +82,9 @@ impl SendHead {
         let ask = Ask::Send {
             key: self.key,
             audience: Box::new(audience),
-            event,
-            path,
-            data: data.unwrap_or_else(|| RawValue::NULL.to_owned()),
+            event: form.event,
+            path: form.path,
+            data: form.data.unwrap_or_else(|| RawValue::NULL.to_owned()),
         };
         let namespace = self.namespace;
         Ok(ApiCall { namespace, ask })

@@ -1,77 +1,60 @@
 //! Reasons for which requests and connections are refused, as operators count them.
 
-/// A reason for which a host refuses a request or a connection: the label of its
-/// `roomcast_refused_total`.
-///
-/// The set is fixed: nothing that a client sends becomes a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The page's origin is not allowed.
-    Origin,
-    /// The `Host` is a name under which a server on loopback is not taken.
-    Host,
-    /// There is no such namespace.
-    Namespace,
-    /// No API key, or a wrong one.
-    Key,
-    /// The API has no key, and the call may not do without.
-    KeylessApi,
-    /// The policy of the room does not allow it.
-    Policy,
-    /// The server has as many connections as it may have.
-    Connections,
-    /// The address has as many connections as it may have.
-    ConnectionsPerAddress,
-    /// The server has as many namespaces as it may have.
-    Namespaces,
-    /// The server is shutting down.
-    Draining,
-    /// The application does not want the connection.
-    Application,
-    /// The connection sends more than its rate.
-    Rate,
+/// Declares the reasons, each with the value of its label.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident = $label:literal;)*) => {
+        /// A reason for which a host refuses a request or a connection: the label of its
+        /// `roomcast_refused_total`.
+        ///
+        /// The set is fixed: nothing that a client sends becomes a label.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[$doc])* $reason,)*
+        }
+
+        impl Reason {
+            /// All reasons, each at the place that [`index`](Self::index) gives.
+            pub const ALL: [Self; [$($label),*].len()] = [$(Self::$reason),*];
+
+            /// The value of the label.
+            pub const fn as_str(self) -> &'static str {
+                [$($label),*][self.index()]
+            }
+
+            /// The place in [`ALL`](Self::ALL), for a table of counters.
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
 }
 
-impl Reason {
-    /// All reasons, each at the place that [`index`](Self::index) gives.
-    pub const ALL: [Self; 12] = [
-        Self::Origin,
-        Self::Host,
-        Self::Namespace,
-        Self::Key,
-        Self::KeylessApi,
-        Self::Policy,
-        Self::Connections,
-        Self::ConnectionsPerAddress,
-        Self::Namespaces,
-        Self::Draining,
-        Self::Application,
-        Self::Rate,
-    ];
-
-    /// The value of the label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Origin => "origin",
-            Self::Host => "host",
-            Self::Namespace => "namespace",
-            Self::Key => "key",
-            Self::KeylessApi => "keyless_api",
-            Self::Policy => "policy",
-            Self::Connections => "connections",
-            Self::ConnectionsPerAddress => "connections_per_address",
-            Self::Namespaces => "namespaces",
-            Self::Draining => "draining",
-            Self::Application => "application",
-            Self::Rate => "rate",
-        }
-    }
-
-    /// The place in [`ALL`](Self::ALL), for a table of counters.
-    pub const fn index(self) -> usize {
-        self as usize
-    }
+reasons! {
+    /// The page's origin is not allowed.
+    Origin = "origin";
+    /// The `Host` is a name under which a server on loopback is not taken.
+    Host = "host";
+    /// There is no such namespace.
+    Namespace = "namespace";
+    /// No API key, or a wrong one.
+    Key = "key";
+    /// The API has no key, and the call may not do without.
+    KeylessApi = "keyless_api";
+    /// The policy of the room does not allow it.
+    Policy = "policy";
+    /// The server has as many connections as it may have.
+    Connections = "connections";
+    /// The address has as many connections as it may have.
+    ConnectionsPerAddress = "connections_per_address";
+    /// The server has as many namespaces as it may have.
+    Namespaces = "namespaces";
+    /// The server is shutting down.
+    Draining = "draining";
+    /// The application does not want the connection.
+    Application = "application";
+    /// The connection sends more than its rate.
+    Rate = "rate";
 }
 
 #[cfg(test)]

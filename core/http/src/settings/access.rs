@@ -34,7 +34,7 @@ mod tests {
     use alloc::{borrow::ToOwned, format, string::ToString};
 
     use super::*;
-    use crate::settings::{error::SettingError, setting::read_variables};
+    use crate::settings::setting::{SettingError, read_variables};
 
     fn read(name: &str, value: &str) -> Result<Access, SettingError> {
         let mut access = Access::default();
@@ -43,7 +43,7 @@ mod tests {
         access.check().map(|()| access)
     }
 
-    /// As lists come out of files and templates.
+    /// Lists come so out of files and templates.
     #[test]
     fn blanks_and_line_ends_around_entries_do_not_count() {
         for text in ["a,b", " a , b ", "a,\n b\r\n", "\ta,b"] {

@@ -7,10 +7,7 @@ use alloc::{
 };
 use core::ops::RangeInclusive;
 
-use super::{
-    error::{SettingError, variable},
-    value::{Number, on_or_off, whole, within, yes_or_no},
-};
+use super::value::{Number, on_or_off, whole, within, yes_or_no};
 
 /// A setting: a flag, a variable and a row of `docs/settings.md`, which sets a field of `T`.
 ///
@@ -223,6 +220,37 @@ impl<T> Setting<T> {
         }
         Ok(())
     }
+}
+
+/// A setting that cannot be as it is. The message names its variable and says what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} {fault}", variable(.name))]
+pub struct SettingError {
+    name: &'static str,
+    fault: String,
+}
+
+impl SettingError {
+    /// An error of the setting of this name, such as `threads`; the fault is one as "must be at least 1".
+    pub fn new(name: &'static str, fault: impl Into<String>) -> Self {
+        let fault = fault.into();
+        Self { name, fault }
+    }
+
+    /// The name of the setting, such as `message-bytes-max`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The fault, without the name.
+    pub fn fault(&self) -> &str {
+        &self.fault
+    }
+}
+
+/// The variable of a setting.
+pub(super) fn variable(name: &str) -> String {
+    format!("ROOMCAST_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
 impl<T> Place<T> {
