@@ -55,26 +55,18 @@ fn as_sent(origins: &str) -> String {
         let origin = origin.trim();
         let convert = || {
             let (scheme, rest) = origin.split_once("://")?;
-            let (wildcard, authority) = match rest.strip_prefix("*.") {
-                Some(authority) => ("*.", authority),
-                None => ("", rest),
-            };
-            let authority = authority.strip_suffix('/').unwrap_or(authority);
-            let (host, port) = match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            };
+            let rest = rest.strip_suffix('/').unwrap_or(rest);
+            let authority = rest.strip_prefix("*.").unwrap_or(rest);
+            let wildcard = &rest[..rest.len() - authority.len()];
+            let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
             if host.contains(['/', '?', '#', '@', '\\']) {
                 return None;
             }
             let host = URL::new(&format!("https://{host}")).ok()?.host();
-            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
             Some(format!("{scheme}://{wildcard}{host}{port}"))
         };
-        match origin.is_ascii() {
-            true => origin.to_owned(),
-            false => convert().unwrap_or_else(|| origin.to_owned()),
-        }
+        let converted = (!origin.is_ascii()).then(convert).flatten();
+        converted.unwrap_or_else(|| origin.to_owned())
     });
     converted.collect::<Vec<_>>().join(",")
 }

@@ -24,7 +24,7 @@ impl Gateway for AnyGateway {
     }
 }
 
-/// With whatever application.
+/// A hub with any application.
 pub(crate) type AnyApp = App<AnyGateway>;
 
 /// Applications and room policies that are mounted.
@@ -32,7 +32,7 @@ pub(crate) type AnyApp = App<AnyGateway>;
 struct Mounted {
     /// By the name of the namespace.
     own: BTreeMap<String, Factory>,
-    /// For the others.
+    /// The application of the others.
     others: Option<Factory>,
     policies: Option<Policies>,
 }

@@ -59,11 +59,11 @@ pub(crate) struct Namespace<P> {
     changed: Vec<ConnId>,
     /// The application's state, as it is saved.
     saved: String,
-    /// How many histories have begun, as it is saved.
+    /// The number of histories that have begun, as it is saved.
     histories_opened: u64,
     /// Rooms that are saved, and that the hub has nothing to remember of.
     forgotten: Vec<String>,
-    /// When the platform is to call.
+    /// The time at which the platform is to call.
     alarm: Option<Timestamp>,
 }
 

@@ -3,7 +3,6 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    fmt,
     rc::Rc,
 };
 
@@ -15,6 +14,7 @@ thread_local! {
 }
 
 /// Calls an object back, soon and outside of what is being done.
+#[derive(Debug)]
 pub(crate) struct Notify(u64);
 
 /// Refers to a [`Notify`], and does nothing when that is gone.
@@ -36,12 +36,6 @@ impl Notify {
 impl Drop for Notify {
     fn drop(&mut self) {
         CALLS.with_borrow_mut(|calls| calls.remove(&self.0));
-    }
-}
-
-impl fmt::Debug for Notify {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Notify").field(&self.0).finish()
     }
 }
 

@@ -6,7 +6,7 @@ use roomcast_core::{
     CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, hub::KeyState,
     room::HistoryMessage,
 };
-use roomcast_http::{SUBPROTOCOL, Upgrade};
+use roomcast_http::{Response, SUBPROTOCOL, Upgrade};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{
@@ -83,10 +83,8 @@ impl Object {
             Ok(upgrade) => upgrade,
             Err(problem) => return head.answer(problem).map(Into::into),
         };
-        let fields = match self.namespace.has_application() {
-            true => head.fields(),
-            false => Vec::new(),
-        };
+        let has_application = self.namespace.has_application();
+        let fields = has_application.then(|| head.fields()).unwrap_or_default();
         let fields = fields.iter().map(|(name, value)| (&**name, &**value));
         let fields: Vec<_> = fields.collect();
         let admitted = self.namespace.upgrade(&head.upgrade_request(&fields));
@@ -126,10 +124,7 @@ impl Object {
             Ok(call) => self.namespace.call(&call).map_err(text)?,
             Err(problem) => Err(problem),
         };
-        match answer {
-            Ok(answer) => head.answer(answer),
-            Err(problem) => head.answer(problem),
-        }
+        head.answer(answer.map_or_else(Response::from, Response::from))
     }
 
     /// A text message arrived.
@@ -224,7 +219,7 @@ fn text(fault: Fault) -> JsValue {
 /// The platform: storage and sockets of one object.
 #[derive(Debug)]
 struct Edge {
-    /// Of the namespace.
+    /// The name of the namespace.
     name: String,
     storage: Storage,
     sockets: Sockets,
@@ -285,15 +280,12 @@ impl Platform for Edge {
     }
 
     fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
-        let Self {
-            storage, sockets, ..
-        } = self;
         if kept.rooms.is_empty() {
-            return storage.save_kept(kept); // one statement
+            return self.storage.save_kept(kept); // one statement
         }
         let mut saved = Ok(());
-        let done = sockets.transaction(&mut || {
-            saved = storage.save_kept(kept);
+        let done = self.sockets.transaction(&mut || {
+            saved = self.storage.save_kept(kept);
             saved.is_ok()
         });
         saved?;
@@ -315,11 +307,8 @@ impl Platform for Edge {
     }
 
     fn assign(&mut self, slots: &[Option<usize>]) {
-        let slots: Vec<u32> = slots
-            .iter()
-            .map(|given| given.map_or(NO_SLOT, slot))
-            .collect();
-        self.sockets.assign(&slots);
+        let slots = slots.iter().map(|given| given.map_or(NO_SLOT, slot));
+        self.sockets.assign(&slots.collect::<Vec<_>>());
     }
 
     fn open(&mut self, at: usize, attachment: &[u8]) -> Result<(), Fault> {
@@ -328,12 +317,8 @@ impl Platform for Edge {
     }
 
     fn save(&mut self, attachments: &Attachments) -> Result<(), Fault> {
-        let Attachments {
-            slots,
-            lengths,
-            bytes,
-        } = attachments;
-        let saved = self.sockets.save(slots, lengths, bytes);
+        let Attachments { slots, lengths, .. } = attachments;
+        let saved = self.sockets.save(slots, lengths, &attachments.bytes);
         saved.map_err(fault("an attachment cannot be written"))
     }
 

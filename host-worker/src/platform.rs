@@ -34,7 +34,8 @@ pub(crate) struct Saved {
     pub(crate) rooms: Vec<RoomState>,
     /// The names of those whose state cannot be read.
     pub(crate) unreadable: Vec<String>,
-    /// How many rows beside them cannot be read: idempotency keys, and rooms without a name.
+    /// The number of rows beside them that cannot be read: idempotency keys, and rooms without a
+    /// name.
     pub(crate) damaged: usize,
     /// State that the application keeps; empty when it keeps nothing.
     pub(crate) application: String,
@@ -43,7 +44,7 @@ pub(crate) struct Saved {
 /// Changes by an input that belong to no connection.
 #[derive(Debug, Default)]
 pub(crate) struct Kept<'a> {
-    /// How many histories have begun, when one has.
+    /// The number of histories that have begun, when one has.
     pub(crate) histories_opened: Option<u64>,
     /// Messages that are new in histories, in their order.
     pub(crate) messages: Vec<Appended<'a>>,
@@ -165,8 +166,8 @@ pub(crate) trait Platform {
     /// Writes attachments: all or none.
     fn save(&mut self, attachments: &Attachments) -> Result<(), Fault>;
 
-    /// When each socket was last heard of without the namespace being told: the platform answers
-    /// some messages by itself.
+    /// The time at which each socket was last heard of without the namespace being told: the
+    /// platform answers some messages by itself.
     fn signs_of_life(&self) -> Vec<(usize, Timestamp)>;
 
     /// Asks to be called at this time.

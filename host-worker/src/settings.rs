@@ -28,7 +28,7 @@ pub(crate) struct Settings {
     pub(crate) policies: Policies,
     /// Bytes of an API request's body.
     pub(crate) body_bytes_max: usize,
-    /// How long that body may take.
+    /// Milliseconds that the body may take.
     pub(crate) body_time_ms: u32,
     /// Bytes that are sent to a connection between two signs of life from it; default any number.
     ///
@@ -85,16 +85,15 @@ impl Settings {
     fn check(&self) -> Result<(), SettingError> {
         self.access.check()?;
         check_limits(&self.limits)?;
-        if self
-            .outbox_bytes_max
-            .is_some_and(|max| max / 2 < self.limits.message_bytes)
-        {
+        let message_bytes = self.limits.message_bytes;
+        let is_small = |max: usize| max / 2 < message_bytes;
+        if self.outbox_bytes_max.is_some_and(is_small) {
             let fault = "must be at least twice what one message may have, or off";
             return Err(SettingError::new("outbox-bytes-max", fault));
         }
         let keeps = self.policies.iter().any(|policy| policy.history.is_some());
         let sizes = [
-            ("message-bytes-max", self.limits.message_bytes),
+            ("message-bytes-max", message_bytes),
             ("api-body-bytes-max", self.body_bytes_max),
         ];
         for (name, bytes) in sizes {
@@ -125,9 +124,8 @@ fn read_policies(settings: &mut Settings, text: &str) -> Result<(), String> {
 pub(crate) fn variables() -> impl Iterator<Item = String> {
     let access = ACCESS.iter().map(Setting::variable);
     let limits = LIMITS.iter().map(Setting::variable);
-    access
-        .chain(limits)
-        .chain(TABLE.iter().map(Setting::variable))
+    let others = TABLE.iter().map(Setting::variable);
+    access.chain(limits).chain(others)
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(crate) fn close(this: &Sockets, slot: u32, code: u16, reason: &str);
 
-    /// When the platform last answered a ping of each slot, in milliseconds since 1970; 0 is never.
+    /// The time at which the platform last answered a ping of each slot, in milliseconds since
+    /// 1970; 0 is never.
     #[wasm_bindgen(method, js_name = signsOfLife)]
     pub(crate) fn signs_of_life(this: &Sockets) -> Float64Array;
 

@@ -8,19 +8,16 @@ use roomcast_core::{
     hub::{HubState, KeyState},
     room::HistoryMessage,
 };
-use serde::Deserialize;
-use worker::SqlStorage;
+use worker::{SqlStorage, SqlStorageValue};
 
 use self::{
     rooms::Rooms,
-    sql::{Sql, number},
-    value::{Value, integer},
+    sql::{Sql, integer, number, text},
 };
 use crate::platform::{Fault, Kept, Saved};
 
 mod rooms;
 mod sql;
-mod value;
 
 /// The tables. A later version of them begins by reading `version`.
 ///
@@ -59,35 +56,6 @@ pub(crate) struct Storage {
     rooms: Rooms,
 }
 
-#[derive(Deserialize)]
-struct TableRow {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct NamespaceRow {
-    version: f64,
-    epoch: String,
-    next_serial: f64,
-}
-
-#[derive(Deserialize)]
-struct StateRow {
-    state: String,
-}
-
-#[derive(Deserialize)]
-struct KeyRow {
-    state: Value,
-}
-
-impl KeyRow {
-    /// `None` when it is damaged.
-    fn read(self) -> Option<KeyState> {
-        serde_json::from_str(&self.state.text()?).ok()
-    }
-}
-
 impl Storage {
     pub(crate) fn new(sql: SqlStorage, epoch: String) -> Self {
         Self {
@@ -101,66 +69,60 @@ impl Storage {
 
     /// Loads the saved state, without keys that have expired at `now`.
     pub(crate) fn load(&mut self, now: Timestamp) -> Result<Saved, Fault> {
-        if let Some(saved) = self.read(now)? {
-            self.epoch.clone_from(&saved.epoch);
-            return Ok(saved);
-        }
-        Ok(Saved {
-            epoch: self.epoch.clone(),
-            ..Saved::default()
-        })
-    }
-
-    fn read(&mut self, now: Timestamp) -> Result<Option<Saved>, Fault> {
-        let unreadable = |why: String| Fault::new("the storage cannot be read", why);
+        let unreadable = |why: &str| Fault::new("the storage cannot be read", why);
         const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application', 'rooms')";
-        let tables: Vec<TableRow> = self.sql.read(TABLES, vec![])?;
-        let has = |name| tables.iter().any(|table| table.name == name);
+        let tables = self.sql.read_column(TABLES, vec![])?;
+        let has = |name: &str| tables.contains(&name.into());
         self.made = has("namespace");
         self.application_made = has("application");
+        let mut saved = Saved {
+            epoch: self.epoch.clone(),
+            ..Saved::default()
+        };
         if !self.made {
-            return Ok(None);
+            return Ok(saved);
         }
         const NAMESPACE: &str = "SELECT version, epoch, next_serial FROM namespace";
-        let rows: Vec<NamespaceRow> = self.sql.read(NAMESPACE, vec![])?;
-        let Some(row) = rows.into_iter().next() else {
-            return Ok(None);
+        let Some(row) = self.sql.read(NAMESPACE, vec![])?.pop() else {
+            return Ok(saved);
         };
-        if integer(row.version) != Some(VERSION as u64) {
-            let why = format!("its version is {}, known is {VERSION}", row.version);
-            return Err(unreadable(why));
+        let row = row
+            .try_into()
+            .map_err(|_| unreadable("columns are missing"))?;
+        let [version, epoch, next_serial]: [SqlStorageValue; 3] = row;
+        if integer(&version) != Some(VERSION as u64) {
+            let why = format!("its version is {version:?}, known is {VERSION}");
+            return Err(unreadable(&why));
         }
         const KEYS: &str = "SELECT state FROM keys WHERE expires_ms > ?";
-        let rows: Vec<KeyRow> = self.sql.read(KEYS, vec![number(now.as_millis())])?;
-        let rows_read = rows.len();
+        let states = self.sql.read_column(KEYS, vec![number(now.as_millis())])?;
+        let states_read = states.len();
         // Without one that is damaged a request that is repeated counts as new.
-        let keys: Vec<KeyState> = rows.into_iter().filter_map(KeyRow::read).collect();
-        let keys_damaged = rows_read - keys.len();
-        let state = integer(row.next_serial).map(HubState::from_serial);
-        let mut kept = Vec::new();
+        let keys = states.into_iter().filter_map(text);
+        let keys = keys.filter_map(|state| serde_json::from_str(&state).ok());
+        let keys: Vec<KeyState> = keys.collect();
+        let keys_damaged = states_read - keys.len();
         if self.application_made {
             const STATE: &str = "SELECT state FROM application";
-            kept = self.sql.read::<StateRow>(STATE, vec![])?;
+            if let Some(state) = self.sql.read_column(STATE, vec![])?.pop() {
+                let damaged = || unreadable("the application's state is no text");
+                saved.application = text(state).ok_or_else(damaged)?;
+            }
         }
-        let application = kept.pop().map(|row| row.state).unwrap_or_default();
         let loaded = self.rooms.load(&self.sql, has("rooms"))?;
         // When the number of histories opened is lost, a history might get a number a second time:
         // the namespace then counts in a new epoch.
-        let epoch = match self.rooms.is_renewed() {
-            true => self.epoch.clone(),
-            false => row.epoch,
-        };
-        let state = state.ok_or_else(|| unreadable("a bad number".to_owned()))?;
-        Ok(Some(Saved {
-            epoch,
-            state: state
-                .with_keys(keys)
-                .with_histories_opened(loaded.histories_opened),
-            rooms: loaded.rooms,
-            unreadable: loaded.unreadable,
-            damaged: keys_damaged + loaded.damaged,
-            application,
-        }))
+        if !self.rooms.is_renewed() {
+            saved.epoch = text(epoch).ok_or_else(|| unreadable("its epoch is no text"))?;
+            self.epoch.clone_from(&saved.epoch);
+        }
+        let next_serial = integer(&next_serial).ok_or_else(|| unreadable("a bad number"))?;
+        let state = HubState::from_serial(next_serial).with_keys(keys);
+        saved.state = state.with_histories_opened(loaded.histories_opened);
+        saved.rooms = loaded.rooms;
+        saved.unreadable = loaded.unreadable;
+        saved.damaged = keys_damaged + loaded.damaged;
+        Ok(saved)
     }
 
     pub(crate) fn save_serial(&mut self, next: u64) -> Result<(), Fault> {

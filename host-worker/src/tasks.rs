@@ -18,7 +18,8 @@ use crate::notify::Notifier;
 /// what its answer leads to is saved and sent like anything else.
 pub(crate) struct Tasks {
     works: BTreeMap<Token, Task>,
-    ready: Arc<Ready>,
+    ready: Ready,
+    notifier: Notifier,
     next_id: u32,
 }
 
@@ -36,31 +37,34 @@ pub(crate) struct Done {
     pub(crate) outcome: Outcome,
 }
 
-/// Which of them can go on, in the order in which they said so.
-struct Ready {
-    tokens: Mutex<VecDeque<Token>>,
-    notifier: Notifier,
-}
+/// Tokens of the work that can go on, in the order in which it said so.
+type Ready = Arc<Mutex<VecDeque<Token>>>;
 
 struct Signal {
     token: Token,
-    ready: Arc<Ready>,
+    ready: Ready,
+    notifier: Notifier,
 }
 
 impl Tasks {
     pub(crate) fn new(notifier: Notifier) -> Self {
-        let tokens = Mutex::default();
         Self {
             works: BTreeMap::new(),
-            ready: Arc::new(Ready { tokens, notifier }),
+            ready: Ready::default(),
+            notifier,
             next_id: 0,
         }
     }
 
     /// Takes work on, under a number of its own; it begins soon.
     pub(crate) fn add(&mut self, token: Token, work: Work) -> u32 {
-        let ready = Arc::clone(&self.ready);
-        let waker = Waker::from(Arc::new(Signal { token, ready }));
+        let (ready, notifier) = (Arc::clone(&self.ready), self.notifier);
+        let signal = Signal {
+            token,
+            ready,
+            notifier,
+        };
+        let waker = Waker::from(Arc::new(signal));
         waker.wake_by_ref();
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
@@ -76,12 +80,12 @@ impl Tasks {
     /// Drops all work.
     pub(crate) fn clear(&mut self) {
         self.works.clear();
-        self.ready.tokens().clear();
+        tokens(&self.ready).clear();
     }
 
     /// Polls one of those that can go on; what it came to, if it came to an end.
     pub(crate) fn poll(&mut self) -> Option<Done> {
-        let token = self.ready.tokens().pop_front()?;
+        let token = tokens(&self.ready).pop_front()?;
         let Task { id, work, waker } = self.works.get_mut(&token)?;
         let id = *id;
         match work.as_mut().poll(&mut Context::from_waker(waker)) {
@@ -95,24 +99,22 @@ impl Tasks {
 
     /// True when a task can go on.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.ready.tokens().is_empty()
+        !tokens(&self.ready).is_empty()
     }
 }
 
-impl Ready {
-    fn tokens(&self) -> MutexGuard<'_, VecDeque<Token>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn tokens(ready: &Ready) -> MutexGuard<'_, VecDeque<Token>> {
+    ready.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        let mut tokens = self.ready.tokens();
+        let mut tokens = tokens(&self.ready);
         if !tokens.contains(&self.token) {
             tokens.push_back(self.token);
         }
         drop(tokens);
-        self.ready.notifier.notify();
+        self.notifier.notify();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Wake {
     pub(crate) app: AnyApp,
-    /// For each attachment its connection, or why it has none.
+    /// The connection of each attachment, or why it has none.
     pub(crate) assigned: Vec<Result<ConnId, String>>,
     /// Rooms whose state contradicts itself. They begin anew.
     pub(crate) unfit: Vec<String>,
@@ -48,10 +48,8 @@ pub(crate) fn wake(
     if cfg!(feature = "applications") && !application.is_empty() {
         state = serde_json::from_str(&application).map_err(|fault| {
             // Without what stands there: clients may have chosen it.
-            unreadable(format_args!(
-                "it is no state, from byte {} on",
-                fault.column()
-            ))
+            let column = fault.column();
+            unreadable(format_args!("it is no state, from byte {column} on"))
         })?;
     }
     let restore = |rooms: &[RoomState], read: Vec<Result<ConnState, String>>| {
@@ -61,34 +59,29 @@ pub(crate) fn wake(
         App::restore(config.clone(), gateway(), state, conns)
     };
     let read = read(attachments);
-    let assigned = ids(&read);
-    match restore(&rooms, read) {
-        Ok(app) => {
-            let unfit = Vec::new();
-            return Ok(Wake {
-                app,
-                assigned,
-                unfit,
-            });
-        }
+    let mut assigned = ids(&read);
+    let mut unfit = Vec::new();
+    let app = match restore(&rooms, read) {
+        Ok(app) => app,
         Err(fault @ RestoreError::Gateway) => return Err(unreadable(fault)),
-        Err(_) => {}
-    }
-    // Slots are not taken twice, so that each can be judged by itself.
-    let read = self::read(attachments).into_iter().map(|conn| {
-        let conn = conn?;
-        let alone = Hub::restore(config.clone(), hub.clone(), [conn.clone()]);
-        alone.map(|_| conn).map_err(|fault| fault.to_string())
-    });
-    let read: Vec<_> = read.collect();
-    let assigned = ids(&read);
-    let alone = |room: &RoomState| {
-        let state = HubState::default().with_rooms([room.clone()]);
-        Hub::restore(config.clone(), state, []).is_ok()
+        Err(_) => {
+            // Slots are not taken twice, so that each can be judged by itself.
+            let alone = |conn: ConnState| {
+                let restored = Hub::restore(config.clone(), hub.clone(), [conn.clone()]);
+                restored.map(|_| conn).map_err(|fault| fault.to_string())
+            };
+            let conns = self::read(attachments).into_iter();
+            let read: Vec<_> = conns.map(|conn| conn.and_then(alone)).collect();
+            assigned = ids(&read);
+            let is_fit = |room: &RoomState| {
+                let state = HubState::default().with_rooms([room.clone()]);
+                Hub::restore(config.clone(), state, []).is_ok()
+            };
+            let (fit, others): (Vec<_>, Vec<_>) = rooms.into_iter().partition(is_fit);
+            unfit.extend(others.iter().map(|state| state.room().to_owned()));
+            restore(&fit, read).map_err(unreadable)?
+        }
     };
-    let (fit, unfit): (Vec<_>, Vec<_>) = rooms.into_iter().partition(alone);
-    let app = restore(&fit, read).map_err(unreadable)?;
-    let unfit = unfit.iter().map(|state| state.room().to_owned()).collect();
     Ok(Wake {
         app,
         assigned,
@@ -105,21 +98,18 @@ fn read(attachments: &[Vec<u8>]) -> Vec<Result<ConnState, String>> {
     let mut taken = BTreeSet::new();
     let read = attachments.iter().map(|bytes| {
         let conn = attachment::decode(bytes).map_err(|fault| fault.to_string())?;
-        if taken.insert(conn.id().slot()) {
-            Ok(conn)
-        } else {
-            Err(format!("the slot of connection {} is taken", conn.id()))
-        }
+        let id = conn.id();
+        let is_free = taken.insert(id.slot());
+        let conn = is_free.then_some(conn);
+        conn.ok_or_else(|| format!("the slot of connection {id} is taken"))
     });
     read.collect()
 }
 
 fn ids(read: &[Result<ConnState, String>]) -> Vec<Result<ConnId, String>> {
-    let id = |conn: &Result<ConnState, String>| match conn {
-        Ok(conn) => Ok(conn.id()),
-        Err(why) => Err(why.clone()),
-    };
-    read.iter().map(id).collect()
+    let ids = read.iter().map(Result::as_ref);
+    ids.map(|conn| conn.map(ConnState::id).map_err(Clone::clone))
+        .collect()
 }
 
 #[cfg(test)]

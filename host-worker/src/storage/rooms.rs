@@ -7,13 +7,9 @@ use roomcast_core::{
     hub::RoomState,
     room::{Except, HistoryMessage},
 };
-use serde::Deserialize;
 use worker::SqlStorageValue;
 
-use super::{
-    sql::{Sql, number},
-    value::Value,
-};
+use super::sql::{Row, Sql, integer, number, text};
 use crate::platform::{Appended, Fault, Kept};
 
 /// Made when a room is saved for the first time.
@@ -57,40 +53,20 @@ pub(super) struct Loaded {
     pub(super) histories_opened: u64,
     pub(super) rooms: Vec<RoomState>,
     pub(super) unreadable: Vec<String>,
-    /// How many rows have not even the name of a room.
+    /// The number of rows that have not even the name of a room.
     pub(super) damaged: usize,
 }
 
-#[derive(Deserialize)]
-struct LivesRow {
-    lives: Value,
-}
-
-#[derive(Deserialize)]
-struct RoomRow {
-    room: Value,
-    state: Value,
-}
-
-#[derive(Deserialize)]
-struct MessageRow {
-    position: Value,
-    at_ms: Value,
-    frame: Value,
-    excepted: Value,
-}
-
-impl MessageRow {
-    /// `None` when it is damaged.
-    fn read(self) -> Option<HistoryMessage> {
-        let at = Timestamp::from_millis(self.at_ms.integer()?);
-        let except = match &*self.excepted.text()? {
-            "" => Except::Nobody,
-            json => serde_json::from_str(json).ok()?,
-        };
-        let (offset, frame) = (self.position.integer()?, self.frame.text()?);
-        Some(HistoryMessage::new(offset, at, frame, except))
-    }
+/// The message in a row; `None` when it is damaged.
+fn message(row: Row) -> Option<HistoryMessage> {
+    let [position, at_ms, frame, excepted]: [_; 4] = row.try_into().ok()?;
+    let at = Timestamp::from_millis(integer(&at_ms)?);
+    let except = match &*text(excepted)? {
+        "" => Except::Nobody,
+        json => serde_json::from_str(json).ok()?,
+    };
+    let (offset, frame) = (integer(&position)?, text(frame)?);
+    Some(HistoryMessage::new(offset, at, frame, except))
 }
 
 impl Rooms {
@@ -107,21 +83,20 @@ impl Rooms {
         if !made {
             return Ok(Loaded::default());
         }
-        let lives: Vec<LivesRow> = sql.read("SELECT lives FROM histories", vec![])?;
-        let lives = lives.into_iter().next();
-        let lives = lives.and_then(|row| row.lives.integer());
-        self.renewed = lives.is_none();
+        let opened = sql.read_column("SELECT lives FROM histories", vec![])?;
+        let opened = opened.first().and_then(integer);
+        self.renewed = opened.is_none();
         let mut loaded = Loaded {
-            histories_opened: lives.unwrap_or_default(),
+            histories_opened: opened.unwrap_or_default(),
             ..Loaded::default()
         };
         const STATES: &str = "SELECT room, state FROM rooms ORDER BY room, part";
-        let rows: Vec<RoomRow> = sql.read(STATES, vec![])?;
+        let rows = sql.read(STATES, vec![])?;
         let rows_read = rows.len();
         // A part that is damaged makes the whole state one.
         let rows = rows.into_iter().filter_map(|row| {
-            let state = row.state.text().unwrap_or_default();
-            Some((row.room.text()?, state))
+            let [room, state]: [_; 2] = row.try_into().ok()?;
+            Some((text(room)?, text(state).unwrap_or_default()))
         });
         let rows: Vec<_> = rows.collect();
         loaded.damaged = rows_read - rows.len();
@@ -155,7 +130,7 @@ impl Rooms {
         Ok(())
     }
 
-    fn write_head(&mut self, sql: &Sql, lives: Option<u64>, epoch: &str) -> Result<(), Fault> {
+    fn write_head(&mut self, sql: &Sql, opened: Option<u64>, epoch: &str) -> Result<(), Fault> {
         // Also while no history has begun: a number that is missing is taken for one that was lost.
         let first = (!self.made || self.renewed).then_some(0);
         if !self.made {
@@ -166,9 +141,9 @@ impl Rooms {
             sql.write("UPDATE namespace SET epoch = ?", vec![epoch.into()])?;
             self.renewed = false;
         }
-        if let Some(lives) = lives.or(first) {
+        if let Some(opened) = opened.or(first) {
             const SAVE: &str = "INSERT OR REPLACE INTO histories (only, lives) VALUES (0, ?)";
-            sql.write(SAVE, vec![number(lives)])?;
+            sql.write(SAVE, vec![number(opened)])?;
         }
         Ok(())
     }
@@ -217,8 +192,8 @@ impl Rooms {
         const READ: &str = "SELECT position, at_ms, frame, excepted FROM messages
             WHERE room = ? AND position BETWEEN ? AND ? ORDER BY position";
         let (first, last) = (number(*offsets.start()), number(*offsets.end()));
-        let rows: Vec<MessageRow> = sql.read(READ, vec![room.into(), first, last])?;
-        Ok(rows.into_iter().filter_map(MessageRow::read).collect())
+        let rows = sql.read(READ, vec![room.into(), first, last])?;
+        Ok(rows.into_iter().filter_map(message).collect())
     }
 }
 

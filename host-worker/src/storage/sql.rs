@@ -1,6 +1,5 @@
 //! Statements to the database of an object.
 
-use serde::de::DeserializeOwned;
 use worker::{SqlStorage, SqlStorageValue};
 
 use crate::platform::Fault;
@@ -9,26 +8,50 @@ use crate::platform::Fault;
 #[derive(Debug)]
 pub(super) struct Sql(pub(super) SqlStorage);
 
+/// The values of a row, in the order in which the statement names them. Damage may have made
+/// another type of each than was stored.
+pub(super) type Row = Vec<SqlStorageValue>;
+
 impl Sql {
     /// Runs a statement that changes something.
-    pub(super) fn write(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<(), Fault> {
-        let done = self.0.exec(statement, values);
-        done.map(|_| ())
-            .map_err(|fault| Fault::new("the storage cannot be written", fault))
+    pub(super) fn write(&self, statement: &str, values: Row) -> Result<(), Fault> {
+        let done = self.0.exec(statement, values).map(|_| ());
+        done.map_err(|fault| Fault::new("the storage cannot be written", fault))
     }
 
     /// Runs a statement that reads rows.
-    pub(super) fn read<T: DeserializeOwned>(
-        &self,
-        statement: &str,
-        values: Vec<SqlStorageValue>,
-    ) -> Result<Vec<T>, Fault> {
-        let rows = self.0.exec(statement, values);
-        rows.and_then(|rows| rows.to_array())
-            .map_err(|fault| Fault::new("the storage cannot be read", fault))
+    pub(super) fn read(&self, statement: &str, values: Row) -> Result<Vec<Row>, Fault> {
+        let cursor = self.0.exec(statement, values);
+        let rows = cursor.and_then(|cursor| cursor.raw().collect());
+        rows.map_err(|fault| Fault::new("the storage cannot be read", fault))
+    }
+
+    /// Runs a statement that reads one column.
+    pub(super) fn read_column(&self, statement: &str, values: Row) -> Result<Row, Fault> {
+        let rows = self.read(statement, values)?;
+        Ok(rows.into_iter().flatten().collect())
     }
 }
 
+/// A number as a value.
 pub(super) fn number(number: u64) -> SqlStorageValue {
     i64::try_from(number).unwrap_or(i64::MAX).into()
+}
+
+/// The text that a value is; `None` when it is anything else.
+pub(super) fn text(value: SqlStorageValue) -> Option<String> {
+    if let SqlStorageValue::String(text) = value {
+        Some(text)
+    } else {
+        None
+    }
+}
+
+/// The whole number that a value is; `None` when it is anything else.
+pub(super) fn integer(value: &SqlStorageValue) -> Option<u64> {
+    if let SqlStorageValue::Integer(number) = value {
+        u64::try_from(*number).ok()
+    } else {
+        None
+    }
 }
