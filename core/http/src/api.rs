@@ -58,12 +58,7 @@ impl ApiRequest {
             query.only(&[])?;
             return Ok(Self::Send(SendHead::read(namespace, request)?));
         }
-        // The answer is the same, and its body is left out where it is sent.
-        let method = match request.method {
-            "HEAD" => "GET",
-            method => method,
-        };
-        let ask = ask(method, resource, query, limits)?;
+        let ask = ask(request.method, resource, query, limits)?;
         Ok(Self::Call(ApiCall { namespace, ask }))
     }
 
@@ -121,7 +116,8 @@ fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
     })
 }
 
-/// The question or wish of the path behind the namespace, with one of its [`methods`].
+/// The question or wish of the path behind the namespace, with one of its [`methods`]. `HEAD` is as
+/// `GET`: the body is left out where the answer is sent.
 fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Result<Ask, Problem> {
     // `room...?room=NAME` is `rooms/NAME...`: nothing on the way changes a name in a query.
     let name;

@@ -176,8 +176,7 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
     let key = at.and_then(|at| key_of(text, at));
     let list = key.or_else(|| at.map(|at| key_at(text, at)));
     let list = list.and_then(|key| key.split('.').next());
-    let list = list.filter(|key| LISTS.contains(key) && message.contains("invalid type"));
-    if let Some(list) = list {
+    if let Some(list) = list.filter(|key| LISTS.contains(key) && message.contains("invalid type")) {
         return format!("`{list}`: {LIST}");
     }
     // A date is a table to the parser, of one key with a name of its own.
@@ -188,10 +187,8 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
     }
     if message.contains("duplicate key") {
         let twice = at.map(|at| key_at(text, at)).filter(|key| is_known(key));
-        return match twice {
-            Some(key) => format!("`{key}` is there twice: say it once"),
-            None => "a key is there twice: say it once".to_string(),
-        };
+        let key = twice.map_or_else(|| "a key".to_string(), |key| format!("`{key}`"));
+        return format!("{key} is there twice: say it once");
     }
     if message.starts_with("string values must be quoted") {
         let key = key.map_or_else(String::new, |key| format!("`{key}`: "));
@@ -258,8 +255,8 @@ fn key_of(text: &str, at: usize) -> Option<&str> {
         let before = before.trim_end();
         &before[before.trim_end_matches(is_of_a_key).len()..]
     });
-    let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
-    let line = text[begin..].lines().next().unwrap_or_default();
+    let line = &text[text[..at].rfind('\n').map_or(0, |end| end + 1)..];
+    let line = line.lines().next().unwrap_or_default();
     let of_line = line.split_once('=').map(|(key, _)| key.trim());
     let mut keys = right_before.into_iter().chain(of_line);
     keys.find(|key| is_known(key))

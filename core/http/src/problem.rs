@@ -251,7 +251,10 @@ pub enum Problem {
     #[error(transparent)]
     Page(#[from] PageError),
     /// The namespace did not do what it was asked for.
-    #[error("{0}{advice}", advice = advice(.0))]
+    #[error(
+        "{0}{}", // the core does not know the setting
+        if matches!(.0, AskError::TooManyNamespaces { .. }) { ", or raise --namespaces-max" } else { "" }
+    )]
     Ask(AskError),
 }
 
@@ -349,15 +352,6 @@ impl Problem {
             Self::Rejected(rejection) if rejection.status() == 503 => vec![("retry-after", "5")],
             _ => Vec::new(),
         }
-    }
-}
-
-/// The setting to change, which the core does not know.
-const fn advice(error: &AskError) -> &'static str {
-    if matches!(error, AskError::TooManyNamespaces { .. }) {
-        ", or raise --namespaces-max"
-    } else {
-        ""
     }
 }
 

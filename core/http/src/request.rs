@@ -44,9 +44,8 @@ impl<H: Headers> Request<'_, H> {
 
     /// True when a field that is a list, separated by commas, has such an item.
     pub fn lists(&self, name: &'static str, item: impl Fn(&str) -> bool) -> bool {
-        self.headers
-            .values(name)
-            .any(|value| is_text(&value) && value.split(',').any(|found| item(found.trim())))
+        let mut values = self.headers.values(name);
+        values.any(|value| is_text(&value) && value.split(',').any(|found| item(found.trim())))
     }
 }
 
@@ -61,9 +60,8 @@ pub fn is_namespace(name: &str) -> bool {
 
 /// True when a value is visible ASCII.
 pub(crate) fn is_text(value: &str) -> bool {
-    value
-        .bytes()
-        .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+    let is_visible = |byte| matches!(byte, b'\t' | b' '..=b'~');
+    value.bytes().all(is_visible)
 }
 
 #[cfg(test)]

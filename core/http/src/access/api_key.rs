@@ -38,11 +38,8 @@ impl FromStr for ApiKey {
 
     fn from_str(text: &str) -> Result<Self, ApiKeyError> {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
-        if (1..=256).contains(&text.len()) && text.bytes().all(is_plain) {
-            Ok(Self::new(text))
-        } else {
-            Err(ApiKeyError)
-        }
+        let fits = (1..=256).contains(&text.len()) && text.bytes().all(is_plain);
+        fits.then(|| Self::new(text)).ok_or(ApiKeyError)
     }
 }
 

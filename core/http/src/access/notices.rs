@@ -87,8 +87,7 @@ fn origin_notice<H: Headers>(origin: &str, shown: &str, request: &Request<'_, H>
         );
     };
     let host = request.first("host").unwrap_or_default();
-    let host = host_only(&host);
-    let proxy = if is_upstream_host(host) {
+    let proxy = if is_upstream_host(host_only(&host)) {
         "; or, if that is this server's own address, have the proxy pass the Host header on as it came"
     } else {
         ""

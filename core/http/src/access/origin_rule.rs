@@ -145,10 +145,7 @@ pub(super) fn split(origin: &str) -> Option<(String, String)> {
         "https" => ":443",
         _ => "",
     };
-    let authority = match authority.strip_suffix(own_port) {
-        Some(host) if !own_port.is_empty() => host,
-        _ => authority,
-    };
+    let authority = authority.strip_suffix(own_port).unwrap_or(authority);
     Some((scheme.to_owned(), authority.to_owned()))
 }
 

@@ -54,23 +54,16 @@ fn unwrapped(text: &str) -> &str {
         c.is_whitespace() || is_mark || "\"'`<>(),;|".contains(c)
     };
     let bare = text.trim_matches(is_around);
-    let within = bare
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    match within {
-        // In brackets of its own an IPv6 address stands, or what is meant for one.
-        Some(within) if within.contains("://") || !within.contains(':') => {
-            within.trim_matches(is_around)
-        }
-        _ => bare,
-    }
+    let within = bare.strip_prefix('[');
+    let within = within.and_then(|rest| rest.strip_suffix(']'));
+    // In brackets of its own an IPv6 address stands, or what is meant for one.
+    let within = within.filter(|text| text.contains("://") || !text.contains(':'));
+    within.map_or(bare, |text| text.trim_matches(is_around))
 }
 
 pub(super) fn is_scheme(scheme: &str) -> bool {
-    scheme.starts_with(|first: char| first.is_ascii_lowercase())
-        && scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_lowercase()) && scheme.bytes().all(fits)
 }
 
 /// Parts that are read out of a text that is nearly the URL of a host.
@@ -115,10 +108,7 @@ impl Parts {
             (scheme, rest) = (Some(before), behind.trim_start_matches('/'));
         }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let authority = &rest[..end];
-        let authority = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
+        let authority = rest[..end].rsplit('@').next().unwrap_or_default();
         let name = authority.trim_start_matches(['*', '.']);
         let stars = &authority[..authority.len() - name.len()];
         if stars.starts_with('.') {
@@ -159,6 +149,7 @@ fn scheme_of(text: &str) -> Option<(String, &str)> {
 
 /// A host and its port, the first of several.
 fn host_and_port(authority: &str) -> Option<(Host, Option<u16>)> {
+    let end = authority.rsplit(':').next().unwrap_or_default();
     let (host, ports) = match authority.find(']') {
         Some(end) => {
             let (host, ports) = authority.split_at(end + 1);
@@ -166,7 +157,7 @@ fn host_and_port(authority: &str) -> Option<(Host, Option<u16>)> {
         }
         None => match authority.parse::<Ipv6Addr>() {
             // Its last number may be meant as a port.
-            Ok(_) if has_decimal_end(authority) => return None,
+            Ok(_) if end.len() > 1 && end.bytes().all(|byte| byte.is_ascii_digit()) => return None,
             Ok(address) => return Some((Host::Address(address.into()), None)),
             Err(_) if authority.contains("::") => return None,
             Err(_) => authority.split_once(':').unwrap_or((authority, "")),
@@ -178,11 +169,6 @@ fn host_and_port(authority: &str) -> Option<(Host, Option<u16>)> {
         "" => Some((host, None)),
         number => Some((host, Some(port(number)?))),
     }
-}
-
-fn has_decimal_end(address: &str) -> bool {
-    let end = address.rsplit(':').next().unwrap_or_default();
-    end.len() > 1 && end.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -183,9 +183,10 @@ impl<T> Setting<T> {
     /// The value, as it would be written; empty for lists, and where there is none.
     pub fn show(&self, target: &mut T) -> String {
         match &self.kind {
-            Kind::Number(_, _, place) => place
-                .get(target)
-                .map_or_else(|| "off".to_owned(), |number| number.to_string()),
+            Kind::Number(_, _, place) => match place.get(target) {
+                Some(number) => number.to_string(),
+                None => "off".to_owned(),
+            },
             Kind::Switch(field) => if *field(target) { "on" } else { "off" }.to_owned(),
             Kind::Permission(_) | Kind::List(..) => String::new(),
             Kind::Text(_, show, _) => show(target),
@@ -215,8 +216,8 @@ impl<T> Setting<T> {
         if let Kind::Number(range, may_be_off, place) = &self.kind
             && let Some(number) = place.get(target)
         {
-            within(number, range, *may_be_off)
-                .map_err(|fault| SettingError::new(self.name, fault))?;
+            let fits = within(number, range, *may_be_off);
+            return fits.map_err(|fault| SettingError::new(self.name, fault));
         }
         Ok(())
     }
@@ -306,7 +307,6 @@ pub fn read_variables<T>(
 /// The first setting that must change.
 pub fn check_ranges<T: Clone>(table: &[Setting<T>], target: &T) -> Result<(), SettingError> {
     let mut copy = target.clone(); // fields are reached through `&mut`
-    table
-        .iter()
-        .try_for_each(|setting| setting.check(&mut copy))
+    let mut settings = table.iter();
+    settings.try_for_each(|setting| setting.check(&mut copy))
 }

@@ -71,8 +71,10 @@ pub(super) fn whole(
         return Ok(None);
     }
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let range = words(range, may_be_off);
-        return Err(format!("must be a whole number, {range}"));
+        return Err(format!(
+            "must be a whole number, {}",
+            words(range, may_be_off)
+        ));
     }
     let number = text.parse().unwrap_or(u64::MAX);
     within(number, range, may_be_off).map(|()| Some(number))
