@@ -76,11 +76,12 @@ impl Access {
     /// When it holds something else.
     pub fn check(&self) -> Result<(), SettingError> {
         let mut names = self.namespaces.iter().flatten();
-        let Some(bad) = names.find(|name| !is_namespace(name)) else {
-            return Ok(());
-        };
-        let fault = format!("lists {bad:?}, which is no namespace: {NAMESPACE_FORM}");
-        Err(SettingError::new("namespaces", fault))
+        names
+            .find(|name| !is_namespace(name))
+            .map_or(Ok(()), |bad| {
+                let fault = format!("lists {bad:?}, which is no namespace: {NAMESPACE_FORM}");
+                Err(SettingError::new("namespaces", fault))
+            })
     }
 
     /// True when a request asks for the host under a name that it is taken under.

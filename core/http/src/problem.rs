@@ -252,7 +252,7 @@ pub enum Problem {
     Page(#[from] PageError),
     /// The namespace did not do what it was asked for.
     #[error(
-        "{0}{}", // the core does not know the setting
+        "{}{}", .0, // the core does not know the setting
         if matches!(.0, AskError::TooManyNamespaces { .. }) { ", or raise --namespaces-max" } else { "" }
     )]
     Ask(AskError),

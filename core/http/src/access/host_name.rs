@@ -74,10 +74,8 @@ impl fmt::Display for Host {
 
 /// A name behind its wildcard `*.`, which stands for whole labels, and true when it has one.
 pub(super) fn split_wildcard(name: &str) -> (bool, &str) {
-    match name.strip_prefix("*.") {
-        Some(name) => (true, name),
-        None => (false, name),
-    }
+    let behind = name.strip_prefix("*.");
+    (behind.is_some(), behind.unwrap_or(name))
 }
 
 /// The wildcard of a rule that has one.

@@ -19,15 +19,13 @@ const FIELDS: &str = "*forwarded* \
 /// may make a dash, and the other way round.
 fn is_of_a_proxy(name: &str) -> bool {
     let name = name.replace('_', "-");
-    FIELDS.split(' ').any(|field| {
-        let (behind_any, before_any) = (field.strip_prefix('*'), field.strip_suffix('*'));
-        match (behind_any, before_any) {
-            (Some(text), Some(_)) => name.contains(text.trim_end_matches('*')),
-            (Some(end), None) => name.ends_with(end),
-            (None, Some(begin)) => name.starts_with(begin),
-            (None, None) => name == field,
-        }
-    })
+    let matches = |field: &str| match (field.strip_prefix('*'), field.strip_suffix('*')) {
+        (Some(text), Some(_)) => name.contains(text.trim_end_matches('*')),
+        (Some(end), None) => name.ends_with(end),
+        (None, Some(begin)) => name.starts_with(begin),
+        (None, None) => name == field,
+    };
+    FIELDS.split(' ').any(matches)
 }
 
 impl<H: Headers> Request<'_, H> {
