@@ -83,7 +83,7 @@ impl OriginRule {
             _ if host.contains(':') && !is_address => "it has one port",
             _ => match Host::read(host)? {
                 Host::Address(_) if subdomains => "an address has no names below it",
-                host => {
+                host @ (Host::Name(_) | Host::Address(_)) => {
                     let authority = match (&*scheme, port) {
                         ("http", Some(80)) | ("https", Some(443)) | (_, None) => host.to_string(),
                         (_, Some(port)) => format!("{host}:{port}"),

@@ -31,9 +31,7 @@ pub struct SendHead {
 struct Body {
     audience: Box<RawValue>,
     event: String,
-    #[serde(default)]
     path: Option<String>,
-    #[serde(default)]
     data: Option<Box<RawValue>>,
 }
 
