@@ -1,5 +1,7 @@
 //! The time that hubs are given.
 
+pub(crate) mod patience;
+
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use roomcast_core::Timestamp;

@@ -17,10 +17,10 @@ use tokio::{
 };
 
 use crate::{
-    patience,
-    permits::Permit,
-    refusal::Refusal,
+    clock::patience,
+    namespace::refusal::Refusal,
     shard::{Shard, Socket},
+    shared::permits::Permit,
     socket::Stage,
     ws::{self, Decoder, Event, Guards},
 };
@@ -42,8 +42,8 @@ pub(crate) async fn serve(
 ) {
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write);
-    let settled = settle(&shard, &socket, namespace, handshake).await;
-    if let Err(refusal) = settled {
+    let entered = enter(&shard, &socket, namespace, handshake).await;
+    if let Err(refusal) = entered {
         refuse(&shard, &socket, read, &refusal).await;
         shard.remove_socket(socket.key);
     } else {
@@ -70,14 +70,14 @@ pub(crate) async fn serve(
 }
 
 /// Enters the connection into its hub.
-async fn settle(
+async fn enter(
     shard: &Rc<Shard>,
     socket: &Rc<Socket>,
     namespace: Arc<str>,
     handshake: Handshake,
 ) -> Result<(), Refusal> {
     let (home, conn) = shard.enter(socket, namespace, handshake).await?;
-    socket.settle(home, conn);
+    socket.set_home(home, conn);
     shard.metrics().opened.fetch_add(1, Relaxed);
     Ok(())
 }
@@ -223,7 +223,7 @@ impl Connection {
                     Event::Control(answer) if open && !answer.is_empty() => {
                         let answer = Bytes::copy_from_slice(answer);
                         let pushed = shard.push(socket, now, answer, 1, Tag::Control);
-                        shard.settle(socket, &pushed);
+                        shard.close_if_full(socket, &pushed);
                     }
                     Event::Close(code, answer) => closed = Some((code, Box::<[u8]>::from(answer))),
                     Event::Text(_) | Event::Binary(_) | Event::Control(_) => {}

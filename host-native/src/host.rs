@@ -1,15 +1,21 @@
 //! A server with applications.
 
+mod accept;
+mod drain;
+pub(crate) mod reload;
+pub(crate) mod run;
+
 use std::{net, sync::Arc};
 
 use roomcast_core::Gateway;
 use roomcast_http::is_namespace;
 
+use self::{reload::Reloader, run::RunError};
 use crate::{
-    gateways::Gateways,
-    handle::{Namespace, Shards},
-    reload::Reloader,
-    run::{self, RunError},
+    namespace::{
+        gateways::Gateways,
+        handle::{Namespace, Shards},
+    },
     settings::Settings,
     shard::Switchboard,
 };

@@ -121,39 +121,26 @@
 
 #![warn(clippy::print_stderr)]
 
-mod accept;
 mod clock;
 mod connection;
-mod drain;
-mod gateways;
-mod handle;
 mod host;
 mod http;
 mod metrics;
 mod namespace;
-mod owned_request;
-mod panics;
-mod patience;
-mod permits;
-mod queue;
-mod recorder;
-mod refusal;
-mod reload;
-mod run;
 mod settings;
 mod shard;
 mod shared;
 mod socket;
-#[cfg(feature = "store")]
-mod store;
-#[cfg(not(feature = "store"))]
-#[path = "store/absent.rs"]
 mod store;
 mod ws;
 
-pub use handle::{Namespace, Shards};
-pub use host::{Host, run};
-pub use reload::{Reload, ReloadError, Reloaded, Reloader};
+pub use host::{
+    Host,
+    reload::{Reload, ReloadError, Reloaded, Reloader},
+    run,
+    run::{RunError, listen},
+};
+pub use namespace::handle::{Namespace, Shards};
 #[cfg(feature = "garde")]
 pub use roomcast_core::Valid;
 pub use roomcast_core::{
@@ -175,6 +162,5 @@ pub use roomcast_http::{
     Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError,
     PolicyFileError,
 };
-pub use run::{RunError, listen};
 pub use settings::{Settings, SettingsError};
 pub use store::{StoreError, StoreSync};

@@ -1,18 +1,24 @@
 //! A namespace: its application, the commands that it gives, and the net under it.
 
+pub(crate) mod gateways;
+pub(crate) mod handle;
+pub(crate) mod recorder;
+pub(crate) mod refusal;
+
 use std::{
     any::Any,
     cell::Cell,
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use roomcast_core::{
     App, Applied, Gateway, Input, Outbox, Rejection, Timestamp,
-    gateway::{Admission, Token, Work},
+    gateway::{Admission, Token, UpgradeRequest, Work},
 };
 
-use crate::{owned_request::OwnedUpgradeRequest, panics::said, recorder::Recorder};
+use self::{gateways::panic_text, recorder::Recorder};
 
 /// Any gateway: what a namespace without one does costs a call or two more than a hub alone.
 type AnyApp = App<Box<dyn Gateway>>;
@@ -50,7 +56,7 @@ impl Namespace {
         let asked = catch_unwind(ask);
         let cause = match &asked {
             Ok(Err(rejection)) => rejection.cause().map(Into::into),
-            Err(panic) => Some(said(&**panic)),
+            Err(panic) => Some(panic_text(&**panic)),
             Ok(Ok(_)) => None,
         };
         if let Some(error) = cause {
@@ -106,13 +112,13 @@ impl Namespace {
     #[cold]
     fn unwound(&mut self, now: Timestamp, input: &Input<'_>, panic: &(dyn Any + Send)) -> Applied {
         let Self { app, out, .. } = self;
-        let (mut cause, mut text) = (input, said(panic));
+        let (mut cause, mut text) = (input, panic_text(panic));
         // It ends: no hook runs twice.
         while let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
             app.unwound(now, cause, &text, out);
         })) {
             cause = &Input::Timeout;
-            text = said(&*panic);
+            text = panic_text(&*panic);
         }
         Applied::unwound(input)
     }
@@ -141,4 +147,37 @@ fn kept(app: &AnyApp) -> Option<String> {
     }
     // Code of the application's, which changes nothing.
     catch_unwind(AssertUnwindSafe(|| gateway.save())).unwrap_or_default()
+}
+
+/// An [`UpgradeRequest`] that can travel to the thread of its namespace.
+#[derive(Debug)]
+pub(crate) struct OwnedUpgradeRequest {
+    path: String,
+    query: String,
+    headers: Vec<(String, String)>,
+    peer: IpAddr,
+}
+
+impl OwnedUpgradeRequest {
+    /// Bytes of a header field that are not UTF-8 are replaced.
+    pub(crate) fn new(request: &hyper::Request<()>, peer: IpAddr) -> Self {
+        let headers = request.headers().iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            (name.as_str().to_owned(), value.into_owned())
+        });
+        Self {
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            headers: headers.collect(),
+            peer,
+        }
+    }
+
+    /// Asks, with the request as the application takes it.
+    pub(crate) fn ask<R>(&self, application: impl FnOnce(&UpgradeRequest<'_>) -> R) -> R {
+        let headers = self.headers.iter();
+        let headers: Vec<(&str, &str)> = headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let request = UpgradeRequest::new(&self.path, &self.query);
+        application(&request.with_headers(&headers).with_peer(self.peer))
+    }
 }

@@ -171,7 +171,7 @@ impl Settings {
     }
 
     /// Checks that the namespaces that are in the store can all be there.
-    pub(crate) fn check_kept(&self, count: usize) -> Result<(), SettingsError> {
+    pub(crate) fn check_stored(&self, count: usize) -> Result<(), SettingsError> {
         if count > self.namespaces_max {
             return Err(SettingsError(format!(
                 "--namespaces-max must be at least {count}: so many namespaces are in the store"

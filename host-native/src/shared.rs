@@ -1,5 +1,7 @@
 //! State that all shards share.
 
+pub(crate) mod permits;
+
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock,
     atomic::{AtomicBool, AtomicUsize},
@@ -7,12 +9,11 @@ use std::sync::{
 
 use roomcast_http::{Access, RefusalNotices};
 
+use self::permits::{Connections, Permits};
 use crate::{
     clock::Clock,
-    gateways::Gateways,
     metrics::Metrics,
-    permits::{Connections, Permits},
-    recorder::Recorder,
+    namespace::{gateways::Gateways, recorder::Recorder},
     settings::Settings,
     store::Store,
 };
@@ -44,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) store: Option<Store>,
     /// The namespaces that are in the store.
-    pub(crate) kept: Vec<Arc<str>>,
+    pub(crate) stored: Vec<Arc<str>>,
     pub(crate) gateways: Gateways,
 }
 

@@ -14,7 +14,7 @@ use roomcast_core::{
 use rustix::net::SendFlags;
 use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
 
-use crate::{queue, ws};
+use crate::ws::{self, queue};
 
 /// How far the end of a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +71,9 @@ impl<H> Socket<H> {
     }
 
     /// Says where its hub is and what it is called there; once, before anything else.
-    pub(crate) fn settle(&self, home: H, conn: ConnId) {
-        let settled = self.home.set((home, conn));
-        debug_assert!(settled.is_ok());
+    pub(crate) fn set_home(&self, home: H, conn: ConnId) {
+        let set = self.home.set((home, conn));
+        debug_assert!(set.is_ok());
     }
 
     pub(crate) fn home(&self) -> Option<&(H, ConnId)> {

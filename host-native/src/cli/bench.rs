@@ -16,8 +16,8 @@ use roomcast_load::{Crowd, Roomcast, due};
 
 use self::{plan::Plan, run::Run, summary::Summary, target::Target};
 use super::{
+    client::endpoint::{Endpoint, namespace},
     say,
-    send::endpoint::{Endpoint, namespace},
     serve::raise_descriptors,
 };
 
@@ -66,28 +66,19 @@ pub(crate) struct BenchArgs {
 ///
 /// # Errors
 ///
-/// Faults of this machine; whatever the user or the server can do about is printed, and is in the
-/// exit code.
+/// A [`Failure`](super::client::failure::Failure) that the user or the server can do something
+/// about, or a fault of this machine.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     raise_descriptors();
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    if let Err(failure) = args.plan.check(descriptors) {
-        return Ok(failure.report());
-    }
-    let target = match Target::find(&args.url, args.namespace.as_deref(), args.allow_remote) {
-        Ok(target) => target,
-        Err(failure) => return Ok(failure.report()),
-    };
+    args.plan.check(descriptors)?;
+    let target = Target::find(&args.url, args.namespace.as_deref(), args.allow_remote)?;
     let (url, plan) = (&target.url, &args.plan);
     let dialect = Roomcast::new(&target.path, Plan::rooms(random()?));
     let crowd = Crowd::new(Box::new(dialect), &target.host).context("cannot wait for sockets")?;
-    let mut run = match Run::begin(plan.clone(), &target, crowd) {
-        Ok(run) => run,
-        Err(fault) => return Ok(target.failure(&fault).report()),
-    };
-    if let Err(failure) = plan.fits(run.limits()) {
-        return Ok(failure.report());
-    }
+    let mut run =
+        Run::begin(plan.clone(), &target, crowd).map_err(|fault| target.failure(&fault))?;
+    plan.fits(run.limits())?;
     for warning in plan.warnings(run.limits()) {
         say!("roomcast: {warning}");
     }
@@ -104,11 +95,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         say::result(format_args!("{summary}"))
     };
     written.context("cannot write the summary")?;
-    Ok(if summary.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(ExitCode::from(u8::from(!summary.is_ok())))
 }
 
 /// A number that no other run has.

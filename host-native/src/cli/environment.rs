@@ -1,6 +1,6 @@
 //! Variables of the environment that look like settings and are none.
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 
 /// Prefix of all settings of this program.
 const PREFIX: &str = "ROOMCAST_";
@@ -17,97 +17,23 @@ const OPENING: [&str; 2] = ["INSECURE", "KEYLESS_API"];
 const PORT: &str = "PORT, or ROOMCAST_LISTEN (--listen),";
 
 /// Words that other programs have for a setting, without underlines, and the setting.
-const SYNONYMS: [(&str, &[&str]); 15] = [
-    (
-        "API_KEY",
-        &[
-            "KEY",
-            "KEYS",
-            "TOKEN",
-            "TOKENS",
-            "APITOKEN",
-            "SECRET",
-            "APISECRET",
-            "PASSWORD",
-            "AUTH",
-        ],
-    ),
-    (
-        "LISTEN",
-        &[
-            "HOST",
-            "ADDR",
-            "ADDRESS",
-            "BIND",
-            "BINDADDR",
-            "BINDADDRESS",
-            "INTERFACE",
-            "IP",
-            "HTTPADDR",
-        ],
-    ),
-    (
-        "ALLOW_ORIGIN",
-        &[
-            "ORIGIN",
-            "ORIGINS",
-            "CORS",
-            "CORSORIGIN",
-            "CORSORIGINS",
-            "CORSALLOWORIGIN",
-        ],
-    ),
-    ("ALLOW_HOST", &["HOSTS", "HOSTNAME", "TRUSTEDHOSTS"]),
-    (
-        "LOG",
-        &[
-            "LOGLEVEL",
-            "LOGFILTER",
-            "LOGGING",
-            "LEVEL",
-            "VERBOSITY",
-            "RUSTLOG",
-            "DEBUG",
-        ],
-    ),
-    ("NAMESPACES", &["NAMESPACE", "NS"]),
-    (
-        "STORE",
-        &[
-            "STOREDIR",
-            "STOREPATH",
-            "STORAGE",
-            "DATA",
-            "DATADIR",
-            "DB",
-            "DATABASE",
-        ],
-    ),
-    (
-        "CONFIG",
-        &["CONFIGFILE", "CONFIGPATH", "CONF", "POLICIES", "ROOMS"],
-    ),
-    ("RECORD", &["RECORDDIR", "JOURNAL", "JOURNALDIR"]),
-    ("THREADS", &["THREAD", "WORKERS", "CPUS"]),
-    (
-        "CONNECTIONS_MAX",
-        &[
-            "MAXCONNECTIONS",
-            "CONNECTIONS",
-            "CONNECTIONLIMIT",
-            "CONNECTIONSLIMIT",
-        ],
-    ),
-    (
-        "HEARTBEAT_MS",
-        &["HEARTBEAT", "HEARTBEATS", "PING", "PINGINTERVAL"],
-    ),
-    ("KEEP_ALIVE_MS", &["KEEPALIVE", "KEEPALIVES", "IDLETIMEOUT"]),
-    (
-        "MESSAGE_BYTES_MAX",
-        &["MAXMESSAGESIZE", "MAXPAYLOAD", "MAXPAYLOADBYTES"],
-    ),
-    ("KEYLESS_API", &["KEYLESS"]),
+#[rustfmt::skip] // A line for each setting.
+const SYNONYMS: [(&str, &str); 15] = [
+    ("API_KEY", "KEY KEYS TOKEN TOKENS APITOKEN SECRET APISECRET PASSWORD AUTH"),
+    ("LISTEN", "HOST ADDR ADDRESS BIND BINDADDR BINDADDRESS INTERFACE IP HTTPADDR"),
+    ("ALLOW_ORIGIN", "ORIGIN ORIGINS CORS CORSORIGIN CORSORIGINS CORSALLOWORIGIN"),
+    ("ALLOW_HOST", "HOSTS HOSTNAME TRUSTEDHOSTS"),
+    ("LOG", "LOGLEVEL LOGFILTER LOGGING LEVEL VERBOSITY RUSTLOG DEBUG"),
+    ("NAMESPACES", "NAMESPACE NS"),
+    ("STORE", "STOREDIR STOREPATH STORAGE DATA DATADIR DB DATABASE"),
+    ("CONFIG", "CONFIGFILE CONFIGPATH CONF POLICIES ROOMS"),
+    ("RECORD", "RECORDDIR JOURNAL JOURNALDIR"),
+    ("THREADS", "THREAD WORKERS CPUS"),
+    ("CONNECTIONS_MAX", "MAXCONNECTIONS CONNECTIONS CONNECTIONLIMIT CONNECTIONSLIMIT"),
+    ("HEARTBEAT_MS", "HEARTBEAT HEARTBEATS PING PINGINTERVAL"),
+    ("KEEP_ALIVE_MS", "KEEPALIVE KEEPALIVES IDLETIMEOUT"),
+    ("MESSAGE_BYTES_MAX", "MAXMESSAGESIZE MAXPAYLOAD MAXPAYLOADBYTES"),
+    ("KEYLESS_API", "KEYLESS"),
 ];
 
 /// A variable that nothing reads, and the one that it looks like.
@@ -118,10 +44,10 @@ pub(super) struct Stray {
 }
 
 /// The variables that a server does not read, though they look like settings of it, out of all that
-/// are set, by name and value.
-pub(super) fn strays(set: impl Iterator<Item = (String, String)>) -> Vec<Stray> {
-    let known = read_by(|command| command == "serve");
-    let of_other_commands = read_by(|command| command != "serve");
+/// are set, by name and value. `program` has the commands and their variables.
+pub(super) fn strays(program: &Command, set: impl Iterator<Item = (String, String)>) -> Vec<Stray> {
+    let known = read_by(program, |command| command == "serve");
+    let of_other_commands = read_by(program, |command| command != "serve");
     let mut strays = Vec::new();
     for (name, value) in set {
         let Some(Name { bare, prefixed }) = Name::of(&name) else {
@@ -168,17 +94,11 @@ impl Name {
 }
 
 /// The names that the commands read for which this holds.
-fn read_by(is_one: impl Fn(&str) -> bool) -> Vec<String> {
-    let cli = super::Cli::command();
-    let commands = cli.get_subcommands();
+fn read_by(program: &Command, is_one: impl Fn(&str) -> bool) -> Vec<String> {
+    let commands = program.get_subcommands();
     let commands = commands.filter(|command| is_one(command.get_name()));
-    commands.flat_map(variables).collect()
-}
-
-fn variables(command: &Command) -> Vec<String> {
-    let names = command
-        .get_arguments()
-        .filter_map(|argument| argument.get_env());
+    let arguments = commands.flat_map(Command::get_arguments);
+    let names = arguments.filter_map(|argument| argument.get_env());
     names
         .map(|name| name.to_string_lossy().into_owned())
         .collect()
@@ -209,7 +129,7 @@ fn nearest(bare: &str, prefixed: bool, known: &[String]) -> Option<String> {
     let same = settings().find(|setting| squashed(setting) == squashed(bare));
     let synonym = || {
         let mut synonyms = SYNONYMS.iter();
-        let meant = synonyms.find(|(_, words)| words.contains(&&*squashed(bare)));
+        let meant = synonyms.find(|(_, words)| words.split(' ').any(|word| word == squashed(bare)));
         meant.map(|(setting, _)| *setting)
     };
     let like = || {
@@ -229,13 +149,15 @@ fn nearest(bare: &str, prefixed: bool, known: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn found(set: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
         let set = set
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let strays = strays(set).into_iter();
+        let strays = strays(&crate::cli::Cli::command(), set).into_iter();
         strays.map(|stray| (stray.name, stray.nearest)).collect()
     }
 
@@ -348,10 +270,10 @@ mod tests {
 
     #[test]
     fn each_synonym_is_of_a_setting() {
-        let known = read_by(|command| command == "serve");
+        let known = read_by(&crate::cli::Cli::command(), |command| command == "serve");
         for (setting, words) in SYNONYMS {
             assert!(known.contains(&format!("{PREFIX}{setting}")), "{setting}");
-            for word in words {
+            for word in words.split(' ') {
                 assert!(!known.contains(&format!("{PREFIX}{word}")), "{word}");
             }
         }

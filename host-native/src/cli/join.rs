@@ -6,7 +6,6 @@ mod session;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context;
 use hyper::Uri;
 use tokio::time::timeout;
 use tokio_tungstenite::{
@@ -15,8 +14,9 @@ use tokio_tungstenite::{
 };
 
 use self::session::Session;
-use super::send::{
-    endpoint::{Endpoint, Failure, event, namespace},
+use super::client::{
+    endpoint::{Endpoint, event, namespace},
+    failure::Failure,
     wire::Wire,
 };
 
@@ -61,22 +61,11 @@ pub(crate) struct JoinArgs {
 ///
 /// # Errors
 ///
-/// Faults of this machine; whatever the user or the server can do about is printed, and is in the
-/// exit code.
-pub(crate) fn run(args: JoinArgs) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the I/O runtime")?;
-    Ok(match runtime.block_on(join(args)) {
-        Ok(code) => code,
-        Err(failure) => failure.report(),
-    })
-}
-
-async fn join(args: JoinArgs) -> Result<ExitCode, Failure> {
+/// A [`Failure`] that the user or the server can do something about, or a fault of this machine.
+pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<ExitCode> {
     let socket = connect(&args).await?;
-    Session::new(socket, args.rooms, args.event).run().await
+    let code = Session::new(socket, args.rooms, args.event).run().await?;
+    Ok(code)
 }
 
 async fn connect(args: &JoinArgs) -> Result<WebSocketStream<Wire>, Failure> {

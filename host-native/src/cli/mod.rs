@@ -4,6 +4,7 @@
 mod say;
 
 mod bench;
+mod client;
 mod config;
 mod environment;
 mod join;
@@ -15,12 +16,15 @@ mod serve;
 
 use std::{error::Error, process::ExitCode};
 
-pub(crate) use self::{say::panics, serve::Hangups};
-
+use anyhow::Context;
 use clap::{
     ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
+use tokio::runtime::Builder;
+
+use self::client::failure::Failure;
+pub(crate) use self::{say::panics, serve::Hangups};
 
 /// Ends the help of a server's flags.
 const VARIABLES: &str = "\
@@ -90,18 +94,26 @@ impl Cli {
 
     pub(crate) fn run(self, hangups: Option<Hangups>) -> ExitCode {
         let done = match self.command {
-            None => self.serve.run(hangups),
-            Some(Action::Serve(args)) => args.run(hangups),
-            Some(Action::Send(args)) => send::run(*args),
-            Some(Action::Join(args)) => join::run(args),
+            None => self.serve.run(hangups, &Self::command()),
+            Some(Action::Serve(args)) => args.run(hangups, &Self::command()),
+            Some(Action::Send(args)) => block_on(send::run(*args)),
+            Some(Action::Join(args)) => block_on(join::run(args)),
             Some(Action::Replay(args)) => replay::run(args),
             Some(Action::Bench(args)) => bench::run(args),
         };
         done.unwrap_or_else(|fault| {
             say!("roomcast: {fault:#}");
-            ExitCode::FAILURE
+            let failure = fault.downcast_ref::<Failure>();
+            ExitCode::from(failure.map_or(1, Failure::exit))
         })
     }
+}
+
+/// Runs a command that waits for a server.
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the I/O runtime")?;
+    runtime.block_on(command)
 }
 
 /// Prints help and versions as they are, and of a mistake the one line that says what to change.

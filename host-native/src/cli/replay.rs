@@ -3,7 +3,7 @@
 mod files;
 mod moment;
 mod play;
-mod show;
+pub(super) mod show;
 
 use std::{
     io::{self, BufWriter, Write},
@@ -13,14 +13,13 @@ use std::{
 
 use roomcast_core::ConnId;
 
-pub(super) use self::show::one_line;
 use self::{
     files::Source,
     moment::Moment,
     play::{End, Player, Stop},
     show::{Filter, Printer},
 };
-use super::send::endpoint::{Failure, namespace};
+use super::client::endpoint::namespace;
 
 const AFTER_HELP: &str = "\
 One line for each input of the server and each thing that it did, in columns separated by tabs:
@@ -80,17 +79,12 @@ pub(crate) struct ReplayArgs {
 
 /// Replays, and prints.
 pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let failed = match replay(args) {
-        Ok(()) => return Ok(ExitCode::SUCCESS),
+    match replay(args) {
         // As in `| head`: whoever reads has enough.
-        Err(Stop::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => {
-            return Ok(ExitCode::SUCCESS);
-        }
-        Err(Stop::Output(fault)) => format!("cannot write: {fault}"),
-        Err(Stop::Open(name, fault)) => format!("cannot open {name}: {fault}"),
-        Err(Stop::Line(name, line, fault)) => format!("{name}, line {line}: {fault}"),
-    };
-    Ok(Failure::failed(failed).report())
+        Err(Stop::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => {}
+        replayed => replayed?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn replay(args: ReplayArgs) -> Result<(), Stop> {

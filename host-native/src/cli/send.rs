@@ -1,8 +1,5 @@
 //! `roomcast send`: one message into a running server, through its HTTP API.
 
-pub(super) mod endpoint;
-pub(super) mod wire;
-
 use std::{
     io::{self, Read},
     process::ExitCode,
@@ -23,11 +20,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use self::{
-    endpoint::{Endpoint, Failure},
-    wire::Wire,
+use super::{
+    client::{
+        endpoint::{self, Endpoint},
+        failure::Failure,
+        wire::Wire,
+    },
+    say,
 };
-use super::say;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -118,24 +118,12 @@ struct Except {
 ///
 /// # Errors
 ///
-/// Faults of this machine; whatever the user or the server can do about is printed, and is in the
-/// exit code.
-pub(crate) fn run(args: SendArgs) -> anyhow::Result<ExitCode> {
-    let data = match data(args.data.as_deref(), args.string, io::stdin().lock()) {
-        Ok(data) => data,
-        Err(failure) => return Ok(failure.report()),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the I/O runtime")?;
-    match runtime.block_on(send(&args, &data)) {
-        Ok(answer) => {
-            say::result(format_args!("{answer}")).context("sent, but cannot write the answer")?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(failure) => Ok(failure.report()),
-    }
+/// A [`Failure`] that the user or the server can do something about, or a fault of this machine.
+pub(crate) async fn run(args: SendArgs) -> anyhow::Result<ExitCode> {
+    let data = data(args.data.as_deref(), args.string, io::stdin().lock())?;
+    let answer = send(&args, &data).await?;
+    say::result(format_args!("{answer}")).context("sent, but cannot write the answer")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The payload as JSON that the server will accept.

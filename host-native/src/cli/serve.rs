@@ -1,7 +1,5 @@
 //! `roomcast serve`.
 
-#[cfg(test)]
-mod document;
 mod flags;
 
 use std::{
@@ -11,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use clap::Command;
 use roomcast::{Access, Host, Reloader, Settings};
 use tokio::{
     runtime::{self, Runtime},
@@ -18,8 +17,10 @@ use tokio::{
 };
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use self::flags::Program;
 pub(crate) use self::flags::ServeArgs;
 use super::{
+    client::failure::Failure,
     config::ConfigPath,
     environment::{self, Stray},
     log::Log,
@@ -27,46 +28,41 @@ use super::{
 
 impl ServeArgs {
     /// Serves until it is told to stop; a second such signal ends at once.
-    pub(crate) fn run(self, hangups: Option<Hangups>) -> anyhow::Result<ExitCode> {
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of the settings, or whatever ends the server.
+    pub(crate) fn run(
+        self,
+        hangups: Option<Hangups>,
+        program: &Command,
+    ) -> anyhow::Result<ExitCode> {
         let hangups = hangups.map_or_else(Hangups::begin, Ok)?;
         let Self {
             mut settings,
-            program,
+            program: Program { config, log },
             has_address,
         } = self;
         let port = match has_address {
             true => None,
-            false => match platform_port(std::env::var("PORT").ok().as_deref()) {
-                Ok(port) => port,
-                Err(fault) => {
-                    say!("roomcast: {fault}");
-                    return Ok(ExitCode::from(2));
-                }
-            },
+            false => {
+                platform_port(std::env::var("PORT").ok().as_deref()).map_err(Failure::usage)?
+            }
         };
-        let filter: Targets = program.log.parse()?; // checked when it was read
-        let config = program.config.map(ConfigPath::new);
+        let filter: Targets = log.parse()?; // checked when it was read
+        let config = config.map(ConfigPath::new);
         let flags = settings.access.clone();
         if let Some(config) = &config {
-            match config.read(&flags) {
-                Ok(read) => {
-                    settings.policies = read.policies;
-                    settings.access.api_keys = read.api_keys;
-                    settings.access.allow_origins = read.allow_origins;
-                }
-                Err(fault) => {
-                    say!("roomcast: --config: {fault}");
-                    return Ok(ExitCode::from(2));
-                }
-            }
+            let read = config.read(&flags);
+            let read = read.map_err(|fault| Failure::usage(format_args!("--config: {fault}")))?;
+            settings.policies = read.policies;
+            settings.access.api_keys = read.api_keys;
+            settings.access.allow_origins = read.allow_origins;
         }
         if let Some(port) = port {
             settings.listen = port_address(&settings, port);
         }
-        if let Err(fault) = settings.check() {
-            say!("roomcast: {fault}");
-            return Ok(ExitCode::from(2));
-        }
+        settings.check().map_err(Failure::usage)?;
         let log = Log::of_process().context("cannot start the thread of the log")?;
         let lines = log.clone();
         let layer = fmt::layer()
@@ -80,7 +76,7 @@ impl ServeArgs {
             let value = value.to_string_lossy().into_owned();
             name.into_string().ok().map(|name| (name, value))
         });
-        for Stray { name, nearest } in environment::strays(set) {
+        for Stray { name, nearest } in environment::strays(program, set) {
             match nearest {
                 Some(nearest) => tracing::warn!("{name} is not read: {nearest} may be meant"),
                 None => tracing::warn!("{name} is not read: no setting is called so"),

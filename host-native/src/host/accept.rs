@@ -17,8 +17,8 @@ use tokio::{
 
 use crate::{
     http::{self, Peer},
-    permits::Visit,
     shard::{Mail, Shard},
+    shared::permits::Visit,
 };
 
 /// The first and the longest pause after a failure to accept.
@@ -81,7 +81,7 @@ fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
                 Ok(stream) => serve(shard, stream, peer, visit),
                 Err(fault) => tracing::debug!(%fault, "a connection could not be taken over"),
             };
-            shard.post(next, Mail::Task(Box::new(take)));
+            shard.post(next, Mail::task(take));
         }
         Err(fault) => tracing::debug!(%fault, "a connection could not be handed over"),
     }

@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use roomcast_core::{CloseCode, ConnId, Input};
 use tokio::time::{Instant, sleep};
 
-use crate::{patience, shard::Shard};
+use crate::{clock::patience, shard::Shard};
 
 /// So many may come back to other servers in a second without being a crowd: fewer clients are not
 /// kept waiting for the whole window.

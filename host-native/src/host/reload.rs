@@ -109,7 +109,7 @@ impl Reloader {
                 let _ = answer.send(result); // who asked may be gone
             });
         };
-        let mail = vec![Mail::Task(Box::new(task))];
+        let mail = vec![Mail::task(task)];
         let post = posts.get(index).ok_or(ReloadError::NotRunning)?;
         // As if from itself: a task counts in no account between shards.
         let posted = post.send(MailBatch::new(index, mail));

@@ -17,18 +17,18 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use super::{accept, drain};
 use crate::{
-    accept,
-    clock::Clock,
-    drain,
-    gateways::Gateways,
+    clock::{Clock, patience},
     metrics::Metrics,
-    patience,
-    permits::{Connections, Permits},
-    recorder::Recorder,
+    namespace::{gateways::Gateways, recorder::Recorder},
     settings::{Settings, SettingsError},
     shard::{MailBatch, Mounted, Open, Posts, SWEEP, Shard},
-    shared::{Shared, random},
+    shared::{
+        Shared,
+        permits::{Connections, Permits},
+        random,
+    },
     store::{Store, StoreError},
 };
 
@@ -146,10 +146,10 @@ async fn run_shards(
         Some(folder) => Some(Store::open(folder, settings.store_sync)?),
         None => None,
     };
-    let kept = store.as_ref().map(Store::namespaces).transpose()?;
-    let kept = kept.unwrap_or_default();
-    settings.check_kept(kept.len())?;
-    // What is kept has times that a later life must understand.
+    let stored = store.as_ref().map(Store::namespaces).transpose()?;
+    let stored = stored.unwrap_or_default();
+    settings.check_stored(stored.len())?;
+    // What is stored has times that a later life must understand.
     let clock = Clock::start(store.is_some());
     let recorder = record(&settings, clock)?;
     let connections_max = connections_max(settings.connections_max, shards.len());
@@ -172,7 +172,7 @@ async fn run_shards(
         first_serial: u64::from(u32::from_be_bytes(random().unwrap_or_default())),
         recorder,
         store,
-        kept,
+        stored,
         settings,
         gateways,
     });

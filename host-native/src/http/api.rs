@@ -10,7 +10,7 @@ use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
 
 use super::{Head, Peer, head};
 use crate::{
-    patience,
+    clock::patience,
     shard::{Link, Reached, Shard},
 };
 

@@ -3,7 +3,7 @@
 mod api;
 mod pace;
 mod peer;
-mod refused;
+mod refusals;
 mod stall;
 mod upgrade;
 
@@ -38,8 +38,8 @@ use self::{
     stall::StallGuard,
 };
 use crate::{
+    clock::patience,
     metrics::{Gauges, Metrics},
-    patience,
     shard::Shard,
 };
 
@@ -129,7 +129,7 @@ async fn answer(
 ) -> Reply {
     let (parts, mut body) = request.into_parts();
     let mut request = Head::from_parts(parts, ());
-    refused::look_for_proxy(shard, &head(&request, peer));
+    refusals::look_for_proxy(shard, &head(&request, peer));
     let access = shard.shared.access();
     let answered = match route(&request, peer, &access) {
         Ok(Route::Page) => Ok(Response::page()),
@@ -149,7 +149,7 @@ async fn answer(
         Err(problem) => Err(problem),
     };
     if let Err(problem) = &answered {
-        refused::tell(shard, peer, problem, &head(&request, peer));
+        refusals::tell(shard, peer, problem, &head(&request, peer));
     }
     // What did not come in its time is not waited for once more.
     if answered != Err(Problem::BodyLate) {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::patience::Wait;
+use crate::clock::patience::Wait;
 
 /// Requests of one connection: how many were begun, and how many of them are done with.
 #[derive(Debug, Default)]

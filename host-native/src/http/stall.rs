@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::pace::{Asking, Pace};
-use crate::patience::Wait;
+use crate::clock::patience::Wait;
 
 /// Fails when a write waits for longer than allowed: a peer that asks and never reads would
 /// otherwise keep its connection, and what was written to it, for good. Reads fail as [`Pace`]

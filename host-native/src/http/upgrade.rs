@@ -21,10 +21,14 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Fields, Head, Peer, Reply, StallGuard, head, refused, reply};
+use super::{Fields, Head, Peer, Reply, StallGuard, head, refusals, reply};
 use crate::{
-    connection, owned_request::OwnedUpgradeRequest, patience, permits::Permit, refusal::Refusal,
-    shard::Shard, ws,
+    clock::patience,
+    connection,
+    namespace::{OwnedUpgradeRequest, refusal::Refusal},
+    shard::Shard,
+    shared::permits::Permit,
+    ws,
 };
 
 /// The answer that begins the WebSocket, which a task of its own then serves; or why there is none.
@@ -42,7 +46,7 @@ pub(super) async fn answer(
     };
     let admitted = admit(shard, peer, request, &namespace).await;
     if let Err(problem) = &admitted {
-        refused::tell(shard, peer, problem, &self::head(request, peer));
+        refusals::tell(shard, peer, problem, &self::head(request, peer));
     }
     let upgrade = hyper::upgrade::on(request);
     match admitted {

@@ -1,6 +1,7 @@
 //! Which application belongs to which namespace.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,10 +10,7 @@ use std::{
 
 use roomcast_core::Gateway;
 
-use crate::{
-    handle::{Line, Namespace, Shards},
-    panics::said,
-};
+use super::handle::{Line, Namespace, Shards};
 
 /// Makes the gateway of a namespace, on the thread where the namespace is at home.
 type Factory = Box<dyn Fn(&Namespace) -> Box<dyn Gateway> + Send + Sync>;
@@ -29,7 +27,7 @@ pub(crate) struct Gateways {
 /// A gateway could not be made: what its factory said.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct FactoryFault(String);
+pub(crate) struct FactoryError(String);
 
 fn boxed<G: Gateway + 'static>(
     factory: impl Fn(&Namespace) -> G + Send + Sync + 'static,
@@ -83,14 +81,14 @@ impl Gateways {
     }
 
     /// The gateway of a namespace that begins.
-    pub(crate) fn make(&self, namespace: &Arc<str>) -> Result<Box<dyn Gateway>, FactoryFault> {
+    pub(crate) fn make(&self, namespace: &Arc<str>) -> Result<Box<dyn Gateway>, FactoryError> {
         let own = self.mounted.get(namespace);
         let Some(factory) = own.or(self.others.as_ref()) else {
             return Ok(Box::new(()));
         };
         let handle = Namespace::new(namespace.clone(), Shards(self.line.clone()));
         catch_unwind(AssertUnwindSafe(|| factory(&handle)))
-            .map_err(|panic| FactoryFault(said(&*panic)))
+            .map_err(|panic| FactoryError(panic_text(&*panic)))
     }
 }
 
@@ -101,4 +99,11 @@ impl fmt::Debug for Gateways {
             .field("others", &self.others.is_some())
             .finish_non_exhaustive()
     }
+}
+
+/// The message of a panic of an application.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a message"))
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use roomcast_core::{CloseCode, Rejection, gateway::ConnectError, hub::RestoreError};
 use roomcast_http::{Problem, Reason};
 
-use crate::{gateways::FactoryFault, store::StoreError};
+use super::gateways::FactoryError;
+use crate::store::StoreError;
 
 /// Messages through an open socket to a connection that is not taken: a text frame and a close
 /// frame.
@@ -99,7 +100,7 @@ pub(crate) enum OpenError {
         limit: usize,
     },
     #[error(transparent)]
-    Factory(#[from] FactoryFault),
+    Factory(#[from] FactoryError),
     #[error(transparent)]
     State(#[from] RestoreError),
     #[error(transparent)]

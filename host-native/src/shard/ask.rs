@@ -7,11 +7,10 @@ use roomcast_core::{
     ask::{Answer, Ask, AskError, Asked},
 };
 
-use super::{Hosted, Shard};
-use crate::refusal::OpenError;
+use super::state::{Hosted, Shard};
+use crate::namespace::refusal::OpenError;
 
 /// A namespace that somebody asks.
-#[derive(Debug)]
 pub(crate) enum Reached<'a> {
     AtHome {
         shard: &'a Shard,

@@ -8,41 +8,17 @@
 //! The thread waits for the commit, as Redis does for its append-only file: without a sync that is
 //! some tens of microseconds, and with one everything that comes meanwhile shares the next.
 
-use std::{
-    cell::{Cell, RefCell},
-    fmt, mem,
-    rc::Rc,
-    sync::atomic::Ordering::Relaxed,
-    time::Instant,
-};
+use std::{mem, rc::Rc, sync::atomic::Ordering::Relaxed, time::Instant};
 
-use tokio::sync::{Notify, oneshot};
+use roomcast_core::{Command, Timestamp, room::HistoryMessage};
+use tokio::sync::oneshot;
 
-use super::Shard;
+use super::state::{Inner, Shard};
 use crate::store::{Batch, StoreError};
-
-/// Changes that wait for the store, and callbacks that wait for the commit.
-#[derive(Debug, Default)]
-pub(super) struct Durable {
-    batch: RefCell<Batch>,
-    waiting: RefCell<Vec<Waiter>>,
-    failed: Cell<bool>,
-    fault: RefCell<Option<StoreError>>,
-    failure: Notify,
-}
-
-/// Callback that runs once the batch is committed; dropped when the commit fails.
-struct Waiter(Box<dyn FnOnce()>);
-
-impl fmt::Debug for Waiter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waiter")
-    }
-}
 
 impl Shard {
     /// Has something written with this turn, where there is a store.
-    pub(crate) fn keep(&self, change: impl FnOnce(&mut Batch)) {
+    pub(crate) fn persist(&self, change: impl FnOnce(&mut Batch)) {
         if self.shared.store.is_some() {
             change(&mut self.durable.batch.borrow_mut());
             self.ring();
@@ -78,7 +54,7 @@ impl Shard {
         let waiting = mem::take(&mut *self.durable.waiting.borrow_mut());
         match committed {
             Ok(true) => {
-                for Waiter(done) in waiting {
+                for done in waiting {
                     done();
                 }
                 return;
@@ -108,8 +84,7 @@ impl Shard {
                 then();
             }
         } else {
-            let waiter = Waiter(Box::new(then));
-            self.durable.waiting.borrow_mut().push(waiter);
+            self.durable.waiting.borrow_mut().push(Box::new(then));
         }
     }
 
@@ -129,6 +104,56 @@ impl Shard {
                 return fault;
             }
             self.durable.failure.notified().await;
+        }
+    }
+}
+
+impl Inner {
+    /// Puts what the commands have for the store into the batch of the turn: all of it, before any
+    /// of them is carried out, so that a message is never there without its room's position.
+    pub(super) fn persist(&mut self, shard: &Shard) {
+        let Some(header) = &mut self.header else {
+            return;
+        };
+        let (name, hub) = (&self.namespace.name, self.namespace.app().hub());
+        let mut rooms = Vec::new();
+        for command in self.namespace.out() {
+            match command {
+                Command::Append {
+                    room,
+                    offset,
+                    at,
+                    frame,
+                    except,
+                } => {
+                    let message = HistoryMessage::new(offset, at, frame, except.clone());
+                    shard.persist(|batch| batch.append(name, room, message));
+                    rooms.push(room);
+                }
+                Command::PersistRoom { room } => rooms.push(room),
+                Command::Send { .. }
+                | Command::Close { .. }
+                | Command::Ping { .. }
+                | Command::Persist { .. }
+                | Command::LoadHistory { .. } => {}
+            }
+        }
+        rooms.sort_unstable();
+        rooms.dedup();
+        header.histories_opened = hub.histories_opened();
+        for room in rooms {
+            let state = hub.room_state(room);
+            shard.persist(|batch| batch.set_room(name, header.clone(), room, state));
+        }
+    }
+
+    /// Has what is remembered of an idempotency key stored.
+    pub(super) fn persist_key(&self, shard: &Shard, now: Timestamp, key: &str) {
+        if let Some(header) = &self.header
+            && let Some(state) = self.namespace.app().hub().key_state(now, key)
+        {
+            let name = &self.namespace.name;
+            shard.persist(|batch| batch.set_key(now, name, header.clone(), state));
         }
     }
 }

@@ -8,33 +8,11 @@ use roomcast_core::{
     queue::{Pushed, Tag},
 };
 
-use super::{Mail, Shard, Socket, batch::Batch};
+use super::{
+    batch::Batch,
+    state::{FanOut, Link, Mail, Member, Shard},
+};
 use crate::ws;
-
-/// The way to a connection.
-#[derive(Debug, Clone)]
-pub(crate) enum Link {
-    /// Its socket is on this shard.
-    Local(Rc<Socket>),
-    /// Its socket is on another shard, under this key.
-    Remote { shard: usize, key: u32 },
-}
-
-/// Carries out what the hub commands.
-#[derive(Debug, Default)]
-pub(super) struct FanOut {
-    /// By slot of the connection's id.
-    members: Vec<Option<Member>>,
-    batch: Batch,
-    /// Connections whose queue passed its limit while commands were carried out.
-    overflowed: Vec<ConnId>,
-}
-
-#[derive(Debug)]
-struct Member {
-    conn: ConnId,
-    link: Link,
-}
 
 impl FanOut {
     pub(super) fn enter(&mut self, conn: ConnId, link: Link) {
@@ -176,7 +154,7 @@ impl FanOut {
                         socket.part();
                     }
                 };
-                shard.post(index, Mail::Task(Box::new(part)));
+                shard.post(index, Mail::task(part));
             }
             None => {}
         }

@@ -14,17 +14,57 @@ use std::{
     task::{Context, Waker},
 };
 
-use roomcast_core::Input;
-
-use super::{Mail, Shard};
-
 /// Bytes of messages under way to one shard.
 const MESSAGES_MAX: usize = 1 << 20;
 /// Bytes of frames under way to one shard; a buffer for many sockets counts once.
 const FRAMES_MAX: usize = 8 << 20;
-/// Bytes that a piece of mail costs beside its content: itself, and what its buffers need to be
-/// found again.
-const OVERHEAD: usize = size_of::<Mail>() + 64;
+/// Bytes that wait to be written, over all sockets, while clients with much to say are read.
+const BEHIND_BYTES: usize = 8 << 20;
+
+/// Tasks that wait for fewer bytes to be under way.
+#[derive(Debug, Default)]
+struct Waiting(RefCell<Vec<Waker>>);
+
+impl Waiting {
+    /// Has the task woken later when it must wait; gives whether it must.
+    fn join_if(&self, must_wait: bool, cx: &Context<'_>) -> bool {
+        if must_wait {
+            self.0.borrow_mut().push(cx.waker().clone());
+        }
+        must_wait
+    }
+
+    fn wake(&self) {
+        for waker in self.0.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Bytes queued for sockets that stand in line, and the tasks that wait for them to be fewer.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    bytes: Cell<usize>,
+    waiting: Waiting,
+}
+
+impl Backlog {
+    pub(super) fn add(&self, bytes: usize) {
+        add(&self.bytes, bytes);
+    }
+
+    pub(super) fn take(&self, bytes: usize) {
+        take(&self.bytes, bytes);
+        if self.bytes.get() <= BEHIND_BYTES {
+            self.waiting.wake();
+        }
+    }
+
+    /// True when much is waiting to be written. The task is then woken when it is less.
+    pub(super) fn is_long(&self, cx: &Context<'_>) -> bool {
+        self.waiting.join_if(self.bytes.get() > BEHIND_BYTES, cx)
+    }
+}
 
 /// Account of one shard with another.
 #[derive(Debug, Default)]
@@ -35,10 +75,18 @@ struct Account {
     messages_owed: Cell<usize>,
 }
 
+/// Accounts of one shard with all others.
 #[derive(Debug)]
 pub(super) struct Flow {
     accounts: Vec<Account>,
-    waiting: RefCell<Vec<Waker>>,
+    waiting: Waiting,
+}
+
+/// Bytes of mail, as they count against the limits.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    pub(super) messages: usize,
+    pub(super) frames: usize,
 }
 
 fn add(cell: &Cell<usize>, bytes: usize) {
@@ -46,7 +94,7 @@ fn add(cell: &Cell<usize>, bytes: usize) {
 }
 
 fn take(cell: &Cell<usize>, bytes: usize) {
-    debug_assert!(cell.get() >= bytes, "paid back more than was lent");
+    debug_assert!(cell.get() >= bytes, "more was taken than was added");
     cell.set(cell.get().saturating_sub(bytes));
 }
 
@@ -54,93 +102,48 @@ impl Flow {
     pub(super) fn new(shards: usize) -> Self {
         Self {
             accounts: (0..shards).map(|_| Account::default()).collect(),
-            waiting: RefCell::default(),
+            waiting: Waiting::default(),
         }
     }
 
-    /// Writes down what leaves for another shard.
-    pub(super) fn posted(&self, to: usize, mail: &Mail) {
-        let account = &self.accounts[to];
-        match mail {
-            Mail::Input { .. } => add(&account.messages_out, cost(mail)),
-            Mail::Deliver { .. } => add(&account.frames_out, cost(mail)),
-            Mail::Ask { .. } | Mail::Task(_) | Mail::Paid { .. } => {}
-        }
+    /// Counts mail that leaves for another shard.
+    pub(super) fn posted(&self, to: usize, cost: Cost) {
+        add(&self.accounts[to].messages_out, cost.messages);
+        add(&self.accounts[to].frames_out, cost.frames);
+    }
+
+    /// Counts mail that another shard has paid back.
+    pub(super) fn paid(&self, from: usize, cost: Cost) {
+        take(&self.accounts[from].messages_out, cost.messages);
+        take(&self.accounts[from].frames_out, cost.frames);
+        self.waiting.wake();
+    }
+
+    /// Counts messages of another shard that were dealt with.
+    pub(super) fn owe(&self, to: usize, messages: usize) {
+        add(&self.accounts[to].messages_owed, messages);
+    }
+
+    /// Messages that are done and can be paid back, by shard; none while frames pile up.
+    pub(super) fn take_owed(&self) -> impl Iterator<Item = (usize, usize)> {
+        let accounts: &[_] = if self.frames_pile_up() {
+            &[]
+        } else {
+            &self.accounts
+        };
+        let owed = accounts.iter().map(|account| account.messages_owed.take());
+        owed.enumerate().filter(|&(_, messages)| messages > 0)
+    }
+
+    /// True when a connection must not be read, because the home of its namespace, or the shards
+    /// that get its messages, are behind. Its task is woken when they have caught up.
+    pub(super) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
+        let full = self.accounts[home].messages_out.get() > MESSAGES_MAX;
+        self.waiting.join_if(full || self.frames_pile_up(), cx)
     }
 
     fn frames_pile_up(&self) -> bool {
-        self.accounts
-            .iter()
-            .any(|account| account.frames_out.get() > FRAMES_MAX)
-    }
-}
-
-/// Bytes that a piece of mail counts for.
-#[allow(clippy::wildcard_enum_match_arm)] // other inputs are small
-pub(super) fn cost(mail: &Mail) -> usize {
-    match mail {
-        Mail::Input { input, .. } => {
-            OVERHEAD
-                + match &**input {
-                    Input::Text { text, .. } => text.len(),
-                    Input::Binary { bytes, .. } => bytes.len(),
-                    _ => 0,
-                }
-        }
-        Mail::Deliver { keys, bytes, .. } => OVERHEAD + bytes.len() + size_of_val(&**keys),
-        Mail::Ask { .. } | Mail::Task(_) | Mail::Paid { .. } => 0,
-    }
-}
-
-impl Shard {
-    /// True when a connection must not be read, because the home of its namespace, or the shards
-    /// that get its messages, are behind. Its task is woken when they have caught up.
-    pub(crate) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
-        if self.posts.len() == 1 {
-            return false;
-        }
-        let full = self.flow.accounts[home].messages_out.get() > MESSAGES_MAX;
-        let wait = full || self.flow.frames_pile_up();
-        if wait {
-            self.flow.waiting.borrow_mut().push(cx.waker().clone());
-        }
-        wait
-    }
-
-    /// Frames of another shard were taken in, and messages of it dealt with.
-    pub(super) fn dealt_with(&self, from: usize, messages: usize, frames: usize) {
-        add(&self.flow.accounts[from].messages_owed, messages);
-        if frames > 0 {
-            let messages = 0;
-            self.post(from, Mail::Paid { messages, frames });
-        } else if messages > 0 {
-            self.ring();
-        }
-    }
-
-    /// Another shard pays back.
-    pub(super) fn paid(&self, from: usize, messages: usize, frames: usize) {
-        let account = &self.flow.accounts[from];
-        take(&account.messages_out, messages);
-        take(&account.frames_out, frames);
-        for waker in self.flow.waiting.take() {
-            waker.wake();
-        }
-        self.ring();
-    }
-
-    /// Pays back the messages that are done, behind the frames that they caused: at the end of the
-    /// turn, when those are on their way.
-    pub(super) fn pay(&self) {
-        if self.flow.frames_pile_up() {
-            return;
-        }
-        for (to, account) in self.flow.accounts.iter().enumerate() {
-            let messages = account.messages_owed.take();
-            if messages > 0 {
-                let frames = 0;
-                self.post(to, Mail::Paid { messages, frames });
-            }
-        }
+        let mut accounts = self.accounts.iter();
+        accounts.any(|account| account.frames_out.get() > FRAMES_MAX)
     }
 }

@@ -7,9 +7,9 @@
 
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 
-use roomcast_core::Input;
+use roomcast_core::{Input, Timestamp};
 
-use super::{Mail, Shard};
+use super::state::{Inner, Mail, Shard};
 
 /// Of its bytes each namespace keeps all but one part of so many.
 const PARTS: usize = 16;
@@ -38,8 +38,7 @@ impl Shard {
         self.give_up_share();
         for shard in 0..self.posts.len() {
             if shard != self.index {
-                let give_up = |shard: &Rc<Self>| shard.give_up_share();
-                self.post(shard, Mail::Task(Box::new(give_up)));
+                self.post(shard, Mail::task(|shard| shard.give_up_share()));
             }
         }
     }
@@ -57,5 +56,27 @@ impl Shard {
         }
         // It is no reason to do so again.
         self.histories_full.set(false);
+    }
+}
+
+impl Inner {
+    /// Counts what the histories take now, and holds the limit on those of all namespaces of all
+    /// threads together: what this input is too much, this namespace gives up at once. Which share
+    /// each gives up is then seen to when the turn ends.
+    pub(super) fn count_histories(&mut self, shard: &Shard, now: Timestamp, bytes: usize) {
+        let all = shard.count_histories(self.history_bytes, bytes);
+        self.history_bytes = bytes;
+        let over = all.saturating_sub(shard.shared.settings.hub.history_bytes);
+        if over == 0 {
+            return;
+        }
+        let bytes_max = bytes.saturating_sub(over);
+        let trim = Input::TrimHistories { bytes_max };
+        self.namespace.apply(now, &trim);
+        self.carry_out(shard, now);
+        let left = self.namespace.app().hub().counts().history_bytes;
+        shard.count_histories(bytes, left);
+        self.history_bytes = left;
+        shard.share_histories();
     }
 }

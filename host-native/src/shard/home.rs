@@ -4,17 +4,8 @@ use std::{rc::Rc, sync::Arc};
 
 use roomcast_core::{ConnId, Handshake, Input};
 
-use super::{Hosted, Link, Mail, Shard, Socket};
-use crate::refusal::Refusal;
-
-/// Where the hub of a connection lives.
-#[derive(Debug)]
-pub(crate) enum Home {
-    /// On this shard.
-    Local(Rc<Hosted>),
-    /// On another one.
-    Remote { shard: usize, namespace: Arc<str> },
-}
+use super::state::{Home, Hosted, Link, Mail, Shard, Socket};
+use crate::namespace::refusal::Refusal;
 
 impl Home {
     /// The shard of the namespace, for a connection of this shard.
@@ -57,10 +48,9 @@ impl Home {
                     if let Some(namespace) = home.namespace(&namespace) {
                         there(home, &namespace);
                     }
-                    let back = move |here: &Rc<Shard>| back(here);
-                    home.post(from, Mail::Task(Box::new(back)));
+                    home.post(from, Mail::task(move |here| back(here)));
                 };
-                here.post(*shard, Mail::Task(Box::new(there)));
+                here.post(*shard, Mail::task(there));
             }
         }
     }

@@ -16,37 +16,15 @@ use roomcast_core::{
 };
 use roomcast_http::Reason;
 
-use super::{Link, Shard, fan_out::FanOut, tasks::Tasks};
+use super::{
+    sockets::TOO_SLOW,
+    state::{FanOut, Hosted, Inner, Link, Shard},
+    tasks::Tasks,
+};
 use crate::{
-    namespace::Namespace, owned_request::OwnedUpgradeRequest, refusal::Refusal,
+    namespace::{Namespace, OwnedUpgradeRequest, refusal::Refusal},
     store::NamespaceHeader,
 };
-
-/// A namespace, on the one shard that is its home.
-///
-/// Nothing that it calls calls it back: requests of an application to its own namespace, from
-/// outside of its hooks, wait in the mail of the shard.
-#[derive(Debug)]
-pub(crate) struct Hosted {
-    pub(crate) name: Arc<str>,
-    drained: Cell<bool>,
-    pub(super) inner: RefCell<Inner>,
-}
-
-#[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) namespace: Namespace,
-    pub(super) fan_out: FanOut,
-    tasks: Tasks,
-    /// True when the run is to be ended with the turn.
-    listed: bool,
-    /// Header of the namespace, which must not be forgotten; `None` when nothing is kept.
-    pub(super) life: Option<NamespaceHeader>,
-    /// Bytes that its histories count for among those of all namespaces.
-    pub(super) history_bytes: usize,
-    /// Messages refused for their rate, as far as they are in the metrics.
-    rate_refusals: u64,
-}
 
 impl Hosted {
     pub(crate) fn new(
@@ -55,7 +33,7 @@ impl Hosted {
         mut config: Config,
         state: HubState,
         gateway: Box<dyn Gateway>,
-        life: Option<NamespaceHeader>,
+        header: Option<NamespaceHeader>,
     ) -> Result<Self, RestoreError> {
         // As the application will have it, for the journal.
         (config.raw, config.notify_presence) = (gateway.is_raw(), gateway.wants_presence());
@@ -70,7 +48,7 @@ impl Hosted {
                 fan_out: FanOut::default(),
                 tasks: Tasks::default(),
                 listed: false,
-                life,
+                header,
                 history_bytes: 0,
                 rate_refusals: 0,
             }),
@@ -106,8 +84,8 @@ impl Hosted {
         };
         if let Ok(conn) = connected {
             inner.fan_out.enter(conn, link);
-            if let Some(life) = &mut inner.life {
-                life.next_serial = life.next_serial.max(conn.serial() + 1);
+            if let Some(header) = &mut inner.header {
+                header.next_serial = header.next_serial.max(conn.serial() + 1);
             }
         }
         if inner.namespace.app().next_schedule().is_some() {
@@ -152,7 +130,7 @@ impl Hosted {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
         inner.fan_out.end_run(shard, now);
-        inner.settle_overflow(shard, now);
+        inner.close_overflowed(shard, now);
         let mut applied = inner.namespace.apply(now, input);
         inner.carry_out(shard, now);
         inner.fan_out.end_run(shard, now);
@@ -167,7 +145,7 @@ impl Hosted {
                     let settle = Input::SetDelivery { key, delivery };
                     inner.namespace.apply(now, &settle);
                 }
-                inner.keep_key(shard, now, key);
+                inner.persist_key(shard, now, key);
             }
         }
         self.finish(shard, now, inner);
@@ -295,7 +273,12 @@ impl Hosted {
         // First the work: some of it may be cancelled already.
         let (begun, cancelled) = inner.namespace.take_work();
         for (token, work) in begun {
-            inner.tasks.begin(shard, self, token, work);
+            let (shard, namespace) = (shard.weak(), Rc::downgrade(self));
+            inner.tasks.begin(token, work, move |outcome| {
+                if let Some((shard, namespace)) = shard.upgrade().zip(namespace.upgrade()) {
+                    namespace.complete(&shard, token, outcome);
+                }
+            });
         }
         for token in cancelled {
             inner.tasks.cancel(token);
@@ -305,7 +288,7 @@ impl Hosted {
     pub(super) fn finish(self: &Rc<Self>, shard: &Shard, now: Timestamp, inner: &mut Inner) {
         inner.carry_out(shard, now);
         if inner.fan_out.overflowed() > 0 {
-            inner.settle_overflow(shard, now);
+            inner.close_overflowed(shard, now);
         }
         let history_bytes = inner.namespace.app().hub().counts().history_bytes;
         if history_bytes != inner.history_bytes {
@@ -332,8 +315,8 @@ impl Inner {
         if self.namespace.out().is_empty() {
             return;
         }
-        if self.life.is_some() {
-            self.keep(shard);
+        if self.header.is_some() {
+            self.persist(shard);
         }
         self.fan_out.carry_out(shard, now, self.namespace.out());
         self.namespace.clear_out();
@@ -342,12 +325,11 @@ impl Inner {
     /// Closes those who were too slow: what others are told of that may again be too much for some.
     /// The queues of those that were seen to are below their limits by then, so that this ends.
     #[cold]
-    pub(super) fn settle_overflow(&mut self, shard: &Shard, now: Timestamp) {
+    pub(super) fn close_overflowed(&mut self, shard: &Shard, now: Timestamp) {
         while let Some(conn) = self.fan_out.take_overflowed() {
-            let reason = "too slow: the outbox passed its limit";
             self.fan_out.part(shard, now, conn);
             // It may be closed already.
-            let close = Input::close(conn, CloseCode::TOO_SLOW, reason);
+            let close = Input::close(conn, CloseCode::TOO_SLOW, TOO_SLOW);
             self.namespace.apply(now, &close);
             self.carry_out(shard, now);
         }

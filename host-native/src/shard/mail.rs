@@ -1,97 +1,54 @@
 //! Mail between shards: what one turn of one has for another travels as one message.
 
 use std::{
-    fmt,
+    mem,
     rc::Rc,
     sync::{Arc, PoisonError, RwLock},
+    task::Context,
 };
 
-use bytes::Bytes;
-use roomcast_core::{
-    Input,
-    ask::{Answer, Ask, AskError},
-    queue::Tag,
-};
+use roomcast_core::ask::{Ask, AskError};
 use tokio::{
     sync::{mpsc, oneshot},
     task,
 };
 
-use super::{Shard, flow::cost};
-use crate::handle::{Answered, Line};
-
-/// Mail from one shard to another.
-pub(crate) enum Mail {
-    /// An input from a connection, for a namespace that is at home on the receiving shard. Boxed,
-    /// so that frames, which are many more, need not take as much.
-    Input {
-        namespace: Arc<str>,
-        input: Box<Input<'static>>,
-    },
-    /// A request to a namespace that is at home on the receiving shard.
-    Ask {
-        namespace: Arc<str>,
-        ask: Box<Ask>,
-        answer: oneshot::Sender<Result<Answer, AskError>>,
-    },
-    /// Frames for sockets that are there.
-    Deliver {
-        keys: Box<[u32]>,
-        bytes: Bytes,
-        frames: u32,
-        tag: Tag,
-    },
-    /// Bytes of messages and frames that were under way and are dealt with.
-    Paid { messages: usize, frames: usize },
-    /// Anything else: off the hot path.
-    Task(Task),
-}
-
-// As many as are under way are in memory.
-const _: () = assert!(size_of::<Mail>() <= 88);
-
-/// Mail from one turn of a shard to another shard.
-#[derive(Debug)]
-pub(crate) struct MailBatch {
-    from: usize,
-    mail: Vec<Mail>,
-}
-
-impl MailBatch {
-    pub(crate) const fn new(from: usize, mail: Vec<Mail>) -> Self {
-        Self { from, mail }
-    }
-}
-
-/// Work that a shard does for another.
-type Task = Box<dyn FnOnce(&Rc<Shard>) + Send>;
-
-impl fmt::Debug for Mail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Input { .. } => "Input",
-            Self::Ask { .. } => "Ask",
-            Self::Deliver { .. } => "Deliver",
-            Self::Paid { .. } => "Paid",
-            Self::Task(_) => "Task",
-        })
-    }
-}
+use super::{
+    flow::Cost,
+    state::{Mail, MailBatch, Posts, Shard},
+};
+use crate::namespace::handle::{Answered, Line};
 
 impl Shard {
+    /// Takes mail for another shard, which leaves with the turn.
+    pub(crate) fn post(&self, shard: usize, mail: Mail) {
+        self.flow.posted(shard, mail.cost());
+        self.outgoing.borrow_mut()[shard].push(mail);
+        self.has_mail.set(true);
+        self.ring();
+    }
+
+    /// Sends what was posted.
+    pub(super) fn send_mail(&self) {
+        for (post, mail) in self.posts.iter().zip(&mut *self.outgoing.borrow_mut()) {
+            if !mail.is_empty() {
+                let batch = MailBatch::new(self.index, mem::take(mail));
+                let _ = post.send(batch); // a shard that has ended reads no mail
+            }
+        }
+    }
+
     /// Takes in what other shards say, for as long as the shard lives.
     pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<MailBatch>) {
         while let Some(MailBatch { from, mail }) = post.recv().await {
-            let (mut messages, mut frames) = (0, 0);
+            let mut total = Cost::default();
             for mail in mail {
-                match &mail {
-                    Mail::Input { .. } => messages += cost(&mail),
-                    Mail::Deliver { .. } => frames += cost(&mail),
-                    Mail::Ask { .. } | Mail::Paid { .. } | Mail::Task(_) => {}
-                }
+                let cost = mail.cost();
+                total.messages += cost.messages;
+                total.frames += cost.frames;
                 self.read_one(from, mail);
             }
-            self.dealt_with(from, messages, frames);
+            self.dealt_with(from, total);
             // A shard with much mail has sockets too.
             task::yield_now().await;
         }
@@ -124,18 +81,44 @@ impl Shard {
                 for &key in &keys {
                     if let Some(socket) = self.socket(key) {
                         let pushed = self.push(&socket, now, bytes.clone(), frames, tag.clone());
-                        self.settle(&socket, &pushed);
+                        self.close_if_full(&socket, &pushed);
                     }
                 }
             }
-            Mail::Paid { messages, frames } => self.paid(from, messages, frames),
+            Mail::Paid(cost) => {
+                self.flow.paid(from, cost);
+                self.ring();
+            }
             Mail::Task(task) => task(self),
         }
     }
-}
 
-/// The way to each shard.
-pub(crate) type Posts = Arc<[mpsc::UnboundedSender<MailBatch>]>;
+    /// Pays for the frames of another shard that were taken in, and owes for its messages.
+    fn dealt_with(&self, from: usize, cost: Cost) {
+        self.flow.owe(from, cost.messages);
+        if cost.frames > 0 {
+            let messages = 0;
+            self.post(from, Mail::Paid(Cost { messages, ..cost }));
+        } else if cost.messages > 0 {
+            self.ring();
+        }
+    }
+
+    /// Pays back the messages that are done, behind the frames that they caused: at the end of the
+    /// turn, when those are on their way.
+    pub(super) fn pay(&self) {
+        for (to, messages) in self.flow.take_owed() {
+            let frames = 0;
+            self.post(to, Mail::Paid(Cost { messages, frames }));
+        }
+    }
+
+    /// True when a connection must not be read, because the home of its namespace, or the shards
+    /// that get its messages, are behind. Its task is woken when they have caught up.
+    pub(crate) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
+        self.posts.len() > 1 && self.flow.must_wait(home, cx)
+    }
+}
 
 /// The shard where a namespace is at home: the same for everybody who asks.
 pub(crate) fn home_of(namespace: &str, shards: usize) -> usize {

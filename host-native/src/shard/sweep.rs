@@ -5,18 +5,25 @@
 //! nothing here. Heartbeats are the hub's, in a tree by time.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use roomcast_core::{CloseCode, Input};
+use tokio::time::sleep;
 
-use super::{Hosted, Shard, Socket};
-use crate::socket::Stage;
+use super::{
+    state::{Shard, Socket},
+    trim,
+};
+use crate::{clock::patience, socket::Stage};
 
 /// How often what is due is looked for: deadlines are met this late at most, but for schedules.
 pub(crate) const SWEEP: Duration = Duration::from_millis(100);
+
+/// Schedules are looked at no more often than this, whatever their periods: it is what the clock
+/// tells apart.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// True when the wall clock is somewhere else, and not only read a moment later.
 const fn has_stepped(before_ms: u64, now_ms: u64) -> bool {
@@ -96,52 +103,54 @@ impl Shard {
         }
     }
 
-    /// Ends namespaces that have nothing left to lose.
-    fn retire_namespaces(&self) {
-        let now = self.now();
-        let idle = |namespace: &&Rc<Hosted>| {
-            let mounted = self.shared.gateways.is_mounted(&namespace.name);
-            !mounted && namespace.is_idle(now)
-        };
-        let idle: Vec<_> = self
-            .namespaces
-            .borrow()
-            .values()
-            .filter(idle)
-            .cloned()
-            .collect();
-        for namespace in idle {
-            self.retire(namespace);
+    /// Gives memory back when a crowd has gone.
+    fn trim(&self) {
+        if !self.high_water.has_ebbed(self.sockets.borrow().len()) {
+            return;
         }
+        self.high_water.ebbed.set(true);
+        self.sockets.borrow_mut().shrink_to_fit();
+        self.dirty.borrow_mut().shrink_to_fit();
+        self.runs.borrow_mut().shrink_to_fit();
+        for namespace in self.namespaces() {
+            namespace.shrink_to_fit();
+        }
+        trim::give_back();
+    }
+}
+
+/// Schedules of applications: run when they are due, not at the next sweep.
+impl Shard {
+    /// Has the next deadline looked for anew.
+    pub(crate) fn look_at_schedules(&self) {
+        self.begun.notify_one();
     }
 
-    /// Ends a namespace that nobody is connected to and that holds no message: there is no place
-    /// for another one, and strangers must not keep the others out with rooms that they left
-    /// behind.
-    pub(super) fn retire_one(&self) {
-        let now = self.now();
-        let spare = |namespace: &&Rc<Hosted>| {
-            let mounted = self.shared.gateways.is_mounted(&namespace.name);
-            !mounted && namespace.is_spare(now)
-        };
-        let spare = self.namespaces.borrow().values().find(spare).cloned();
-        if let Some(namespace) = spare {
-            self.retire(namespace);
-        }
-    }
-
-    fn retire(&self, namespace: Rc<Hosted>) {
-        let next = namespace.ask(|hub| hub.state().next_serial());
-        self.serial.set(self.serial.get().max(next));
-        self.namespaces.borrow_mut().remove(&namespace.name);
-        if self.shared.store.is_some() {
-            self.keep(|batch| batch.forget(&namespace.name));
-        }
-        self.shared.namespaces.release();
-        self.count_histories(namespace.history_bytes(), 0);
-        // With the application's state, whose own `Drop` may panic.
-        if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
-            tracing::error!("an application panicked when it was dropped");
+    /// Runs what is due, for as long as the shard lives.
+    pub(crate) async fn keep_schedules(self: Rc<Self>) {
+        let mut pause = PAUSE;
+        loop {
+            let namespaces = self.namespaces();
+            let next = namespaces.iter().filter_map(|n| n.next_schedule()).min();
+            drop(namespaces);
+            let Some(due) = next else {
+                self.begun.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = sleep(due.saturating_since(self.now()).max(pause)) => {
+                    patience::turn().await;
+                    if !self.patience.is_over(Instant::now()) {
+                        pause = SWEEP;
+                        continue;
+                    }
+                    pause = PAUSE;
+                    for namespace in self.namespaces() {
+                        namespace.timeout(&self);
+                    }
+                }
+                () = self.begun.notified() => {}
+            }
         }
     }
 }

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    rc::Rc,
     task::Poll,
 };
 
@@ -14,8 +13,7 @@ use roomcast_core::{
 };
 use tokio::task::{AbortHandle, spawn_local};
 
-use super::{Hosted, Shard};
-use crate::panics::said;
+use crate::namespace::gateways::panic_text;
 
 /// Tasks under way for a namespace; they are given up with it.
 #[derive(Debug, Default)]
@@ -28,22 +26,10 @@ impl Tasks {
         self.running.is_empty()
     }
 
-    /// Begins a task that does the work and tells the namespace what came of it: never at once, so
-    /// that the namespace is not called from within.
-    pub(super) fn begin(
-        &mut self,
-        shard: &Shard,
-        namespace: &Rc<Hosted>,
-        token: Token,
-        work: Work,
-    ) {
-        let (shard, namespace) = (shard.weak(), Rc::downgrade(namespace));
-        let task = spawn_local(async move {
-            let outcome = outcome(work).await;
-            if let Some((shard, namespace)) = shard.upgrade().zip(namespace.upgrade()) {
-                namespace.complete(&shard, token, outcome);
-            }
-        });
+    /// Begins a task that does the work, and then does something with what came of it: never at
+    /// once, so that the namespace is not called from within.
+    pub(super) fn begin(&mut self, token: Token, work: Work, then: impl FnOnce(Outcome) + 'static) {
+        let task = spawn_local(async { then(outcome(work).await) });
         self.running.insert(token, task.abort_handle());
     }
 
@@ -71,7 +57,9 @@ impl Drop for Tasks {
 async fn outcome(mut work: Work) -> Outcome {
     let poll = poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
-        polled.unwrap_or_else(|panic| Poll::Ready(Outcome::Fail(Failure::internal(said(&*panic)))))
+        polled.unwrap_or_else(|panic| {
+            Poll::Ready(Outcome::Fail(Failure::internal(panic_text(&*panic))))
+        })
     });
     poll.await
 }

@@ -8,8 +8,6 @@
 
 use std::{cell::Cell, hint::black_box};
 
-use super::Shard;
-
 /// How many sockets there were, to tell when a crowd has gone.
 #[derive(Debug, Default)]
 pub(crate) struct HighWater {
@@ -21,8 +19,8 @@ pub(crate) struct HighWater {
     looks: Cell<u8>,
     /// True when some sockets may have gone since memory was last given back.
     stragglers: Cell<bool>,
-    /// True when the turn has something to give back too.
-    ebbed: Cell<bool>,
+    /// True when memory was given back since the turn last looked: it has something to give too.
+    pub(super) ebbed: Cell<bool>,
 }
 
 /// A crowd that is not worth the trouble.
@@ -35,7 +33,7 @@ impl HighWater {
     /// Notes how many there are; true when it is time to give memory back. That is when a sixteenth
     /// of them has gone for a while, and more than a few: a share, so that the work, which grows
     /// with the peak, is paid for by those who went. And once more when no more are going.
-    fn has_ebbed(&self, now: usize) -> bool {
+    pub(super) fn has_ebbed(&self, now: usize) -> bool {
         let first = self.looks.get() == 0;
         let (most, fewest) = if first {
             (now, now)
@@ -58,29 +56,10 @@ impl HighWater {
     }
 }
 
-impl HighWater {
-    /// True when memory was given back since this was last asked.
-    pub(super) fn take_ebbed(&self) -> bool {
-        self.ebbed.take()
-    }
-}
-
-impl Shard {
-    /// Gives memory back when a crowd has gone; called by the sweep.
-    pub(super) fn trim(&self) {
-        if !self.high_water.has_ebbed(self.sockets.borrow().len()) {
-            return;
-        }
-        self.high_water.ebbed.set(true);
-        self.sockets.borrow_mut().shrink_to_fit();
-        self.dirty.borrow_mut().shrink_to_fit();
-        self.runs.borrow_mut().shrink_to_fit();
-        for namespace in self.namespaces() {
-            namespace.shrink_to_fit();
-        }
-        renew_cache();
-        trim();
-    }
+/// Gives memory back, after a crowd has freed it.
+pub(super) fn give_back() {
+    renew_cache();
+    trim();
 }
 
 /// Has the allocator give back what it holds free. It walks its heaps under their locks, at about a

@@ -9,74 +9,24 @@
 //! of that changes an order: each socket has a queue of its own. No socket waits for good either:
 //! every turn writes a slice, and a socket that waits stands in line once.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
-    mem,
-    rc::Rc,
-    task::{Context, Waker},
-};
+use std::{collections::VecDeque, mem, rc::Rc, task::Context};
 
 use tokio::task;
 
-use super::{Mail, MailBatch, Shard, Socket};
+use super::state::{Shard, Socket};
 
 /// Sockets that are written before everybody else gets a turn.
 const SLICE_SOCKETS: usize = 512;
 /// Bytes that are written before everybody else gets a turn: about as long as the sockets take.
 const SLICE_BYTES: usize = 4 << 20;
-/// Bytes that wait to be written, over all sockets, while clients with much to say are read.
-const BEHIND_BYTES: usize = 8 << 20;
-
-/// Bytes queued for sockets that stand in line, and the tasks that wait for them to be fewer.
-#[derive(Debug, Default)]
-pub(super) struct Backlog {
-    bytes: Cell<usize>,
-    waiting: RefCell<Vec<Waker>>,
-}
-
-impl Backlog {
-    pub(super) fn add(&self, bytes: usize) {
-        self.bytes.set(self.bytes.get() + bytes);
-    }
-
-    fn take(&self, bytes: usize) {
-        debug_assert!(
-            self.bytes.get() >= bytes,
-            "more was written than was queued"
-        );
-        self.bytes.set(self.bytes.get().saturating_sub(bytes));
-        if self.bytes.get() <= BEHIND_BYTES {
-            for waker in self.waiting.take() {
-                waker.wake();
-            }
-        }
-    }
-}
 
 impl Shard {
-    pub(crate) fn post(&self, shard: usize, mail: Mail) {
-        self.flow.posted(shard, &mail);
-        self.outgoing.borrow_mut()[shard].push(mail);
-        self.has_mail.set(true);
-        self.ring();
-    }
-
-    /// Has the turn ended once more.
-    pub(super) fn ring(&self) {
-        self.bell.notify_one();
-    }
-
     /// True when much is waiting to be written. The task is then woken when it is less.
     ///
     /// Clients that pipeline without end are not read meanwhile, so that a turn stays short and no
     /// queue passes its limit for want of a turn to be written.
     pub(crate) fn is_behind(&self, cx: &Context<'_>) -> bool {
-        let behind = self.backlog.bytes.get() > BEHIND_BYTES;
-        if behind {
-            self.backlog.waiting.borrow_mut().push(cx.waker().clone());
-        }
-        behind
+        self.backlog.is_long(cx)
     }
 
     /// Ends every turn, for as long as the shard lives.
@@ -119,7 +69,7 @@ impl Shard {
             self.reuse(dirty.into());
             line.written += self.flush_slice(&mut line.sockets);
             if line.sockets.is_empty() {
-                if self.high_water.take_ebbed() {
+                if self.high_water.ebbed.take() {
                     line.sockets.shrink_to_fit();
                 }
                 self.shared.flush_record();
@@ -152,15 +102,6 @@ impl Shard {
         let dirty = &mut *self.dirty.borrow_mut();
         if dirty.capacity() == 0 {
             *dirty = list;
-        }
-    }
-
-    fn send_mail(&self) {
-        for (post, mail) in self.posts.iter().zip(&mut *self.outgoing.borrow_mut()) {
-            if !mail.is_empty() {
-                let batch = MailBatch::new(self.index, mem::take(mail));
-                let _ = post.send(batch); // a shard that has ended reads no mail
-            }
         }
     }
 }

@@ -1,37 +1,18 @@
 //! The store of a library that is built without the feature `store`: there is none, and none can be
 //! opened. So the rest of the server reads the same with the feature and without it.
 
-mod batch;
-mod error;
-mod sync;
-
 use std::{path::Path, sync::Arc};
 
-use roomcast_core::{
-    hub::{KeyState, RoomState},
-    room::HistoryMessage,
-};
+use roomcast_core::room::HistoryMessage;
 
-pub(crate) use self::batch::{Batch, NamespaceHeader};
-pub use self::{error::StoreError, sync::StoreSync};
+use super::{
+    batch::{Batch, StoredNamespace, StoredRoom},
+    public::{StoreError, StoreSync},
+};
 
 /// No store.
 #[derive(Debug)]
 pub(crate) enum Store {}
-
-/// A namespace as the store holds it.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) life: NamespaceHeader,
-    pub(crate) rooms: Vec<KeptRoom>,
-    pub(crate) keys: Vec<KeyState>,
-}
-
-/// A room as the store holds it.
-#[derive(Debug)]
-pub(crate) struct KeptRoom {
-    pub(crate) state: RoomState,
-}
 
 impl Store {
     /// Refuses. Settings are checked before, so that nobody sees it.
@@ -50,14 +31,14 @@ impl Store {
         match *self {}
     }
 
-    pub(crate) fn load(&self, _: &str, _: usize) -> Result<Option<Kept>, StoreError> {
+    pub(crate) fn load(&self, _: &str, _: usize) -> Result<Option<StoredNamespace>, StoreError> {
         match *self {}
     }
 
     pub(crate) fn messages(
         &self,
         _: &str,
-        _: &KeptRoom,
+        _: &StoredRoom,
     ) -> Result<Vec<HistoryMessage>, StoreError> {
         match *self {}
     }

@@ -1,4 +1,4 @@
-//! Changes of one turn for the store.
+//! Changes of one turn for the store, and what the store gives back.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
@@ -18,7 +18,7 @@ pub(crate) struct Batch {
 #[derive(Debug, Default)]
 pub(super) struct NamespaceBatch {
     /// `None` when the namespace is to be forgotten.
-    pub(super) life: Option<NamespaceHeader>,
+    pub(super) header: Option<NamespaceHeader>,
     pub(super) rooms: BTreeMap<Box<str>, RoomBatch>,
     pub(super) keys: Vec<KeyState>,
     /// Keys that expired before are to be forgotten.
@@ -34,6 +34,34 @@ pub(crate) struct NamespaceHeader {
     pub(crate) histories_opened: u64,
     /// The first serial number of a connection that was not given out.
     pub(crate) next_serial: u64,
+}
+
+/// A namespace as the store holds it.
+#[derive(Debug)]
+pub(crate) struct StoredNamespace {
+    pub(crate) header: NamespaceHeader,
+    pub(crate) rooms: Vec<StoredRoom>,
+    pub(crate) keys: Vec<KeyState>,
+}
+
+/// A room as the store holds it.
+#[derive(Debug)]
+pub(crate) struct StoredRoom {
+    /// The key of its row.
+    #[cfg_attr(not(feature = "store"), expect(dead_code))]
+    pub(super) id: i64,
+    pub(crate) state: RoomState,
+}
+
+impl NamespaceHeader {
+    /// The header of a namespace that the store does not know.
+    pub(crate) fn new(epoch: String) -> Self {
+        Self {
+            epoch: epoch.into(),
+            histories_opened: 0,
+            next_serial: 0,
+        }
+    }
 }
 
 /// Changes in one room.
@@ -63,12 +91,12 @@ impl Batch {
     pub(crate) fn set_room(
         &mut self,
         namespace: &Arc<str>,
-        life: NamespaceHeader,
+        header: NamespaceHeader,
         room: &str,
         state: Option<RoomState>,
     ) {
         self.room(namespace, room).state = state;
-        self.namespace(namespace).life = Some(life);
+        self.namespace(namespace).header = Some(header);
     }
 
     /// Adds the state of an idempotency key.
@@ -76,12 +104,12 @@ impl Batch {
         &mut self,
         now: Timestamp,
         namespace: &Arc<str>,
-        life: NamespaceHeader,
+        header: NamespaceHeader,
         key: KeyState,
     ) {
         let batch = self.namespace(namespace);
         batch.now = Some(now);
-        batch.life = Some(life);
+        batch.header = Some(header);
         batch.keys.push(key);
     }
 
@@ -96,9 +124,6 @@ impl Batch {
 
     fn room(&mut self, namespace: &Arc<str>, room: &str) -> &mut RoomBatch {
         let rooms = &mut self.namespace(namespace).rooms;
-        if !rooms.contains_key(room) {
-            rooms.insert(room.into(), RoomBatch::default());
-        }
         rooms.entry(room.into()).or_default()
     }
 }

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+pub(crate) mod queue;
 
 pub(crate) use decode::{Decoder, Event, Guards};
 pub(crate) use encode::{PING, close_frame, header, message};

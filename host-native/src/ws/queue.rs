@@ -8,7 +8,7 @@ use roomcast_core::{
     queue::{SendQueue, gap_notice},
 };
 
-use crate::ws;
+use super::encode::message;
 
 /// Chunks in one vectored write.
 const SLICES_MAX: usize = 64;
@@ -38,7 +38,7 @@ pub(crate) fn cut(bytes: &mut Bytes, written: usize) -> u32 {
 
 /// The frame of a notice that messages of a room behind this offset were dropped.
 pub(crate) fn notice(room: &str, after: u64) -> Bytes {
-    ws::message(Frame::Text(&gap_notice(room, after)))
+    message(Frame::Text(&gap_notice(room, after)))
 }
 
 /// The length of the server frame at the start of the bytes, head included.
@@ -68,7 +68,7 @@ mod tests {
         let mut bytes = Vec::new();
         for &len in lens {
             let text = "x".repeat(len);
-            bytes.extend_from_slice(&ws::message(Frame::Text(&text)));
+            bytes.extend_from_slice(&message(Frame::Text(&text)));
         }
         bytes.into()
     }

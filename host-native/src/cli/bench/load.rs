@@ -5,7 +5,7 @@ use std::{ops::Range, time::Duration};
 use roomcast_load::{Arrival, Ledger, Refusal, Stamp, Sum, Verdict};
 
 use super::{
-    super::replay::one_line,
+    super::replay::show::one_line,
     plan::Plan,
     tally::{Tally, count},
 };

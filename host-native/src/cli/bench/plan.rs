@@ -5,7 +5,7 @@ use std::time::Duration;
 use roomcast_core::wire::Counted;
 use roomcast_load::{Dialect, Limits, Roomcast, Stamp};
 
-use super::super::send::endpoint::Failure;
+use super::super::client::failure::Failure;
 
 /// Bytes a second that a server takes from one connection, unless it is told otherwise; it does not
 /// announce them.
@@ -178,26 +178,25 @@ impl Plan {
 }
 
 #[cfg(test)]
-impl Plan {
-    /// A second of it.
-    pub(super) fn of(connections: u32, rooms: u32) -> Self {
-        Self {
-            connections,
-            rooms,
-            rate: 100,
-            payload_bytes: 64,
-            duration_s: 1,
-            warmup_s: 0,
-            connect_rate: 100,
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use clap::Parser;
 
     use super::*;
+
+    impl Plan {
+        /// A second of it.
+        pub(in super::super) fn of(connections: u32, rooms: u32) -> Self {
+            Self {
+                connections,
+                rooms,
+                rate: 100,
+                payload_bytes: 64,
+                duration_s: 1,
+                warmup_s: 0,
+                connect_rate: 100,
+            }
+        }
+    }
 
     #[derive(Debug, Parser)]
     struct Command {

@@ -6,6 +6,7 @@ use roomcast_core::wire::Counted;
 use serde::Serialize;
 
 use super::{load::Load, millis::Millis, plan::Plan};
+use crate::cli::client::failure::close_meaning;
 
 /// A schedule that is later than this was not kept, and the numbers say more about this program
 /// than about the server.
@@ -269,7 +270,11 @@ impl fmt::Display for Summary {
             latency.min, latency.p50, latency.p90, latency.p99, latency.p99_9, latency.max,
         )?;
         for (code, count) in &self.closes {
-            writeln!(f, "closed       {count} with {code}: {}", meaning(*code))?;
+            writeln!(
+                f,
+                "closed       {count} with {code}: {}",
+                close_meaning(*code)
+            )?;
         }
         for (code, count) in &self.errors {
             writeln!(f, "errors       {count} {code}")?;
@@ -287,26 +292,6 @@ impl fmt::Display for Summary {
             f,
             "generator    {lag_p99_ms} ms behind its schedule (p99){verdict}"
         )
-    }
-}
-
-/// The lesson of a close for the run.
-fn meaning(code: u16) -> &'static str {
-    match code {
-        1000 | 4410 => "somebody removed the connection",
-        1001 => "the server shut down",
-        1005 => "without a code",
-        1006 => "the connection was lost, without a close frame",
-        1002 | 1003 | 1007 | 1008 => "taken for a broken client; please report it",
-        1009 => "a message was too large; see --message-bytes-max of the server",
-        1011 => "internal server error; see the server log",
-        1013 => "the server is full",
-        4401 => "a token is missing, wrong or expired",
-        4403 => "this is not allowed",
-        4408 => "nothing was heard from here for too long: this program was too busy",
-        4409 => "this program or the network was too slow to read, or the load too much at once",
-        4429 => "far over the rate limit; lower --rate or raise --connections",
-        _ => "the application knows what it means",
     }
 }
 

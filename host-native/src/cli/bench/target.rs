@@ -4,11 +4,13 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use hyper::{StatusCode, Uri};
 use roomcast_load::Fault;
-use serde::Deserialize;
 
 use super::super::{
-    replay::one_line,
-    send::endpoint::{Endpoint, Failure},
+    client::{
+        endpoint::Endpoint,
+        failure::{self, Failure},
+    },
+    replay::show::one_line,
 };
 
 /// Where the server is; asked of the resolver once, so that what was found harmless stays so.
@@ -95,13 +97,7 @@ pub(super) fn reason(fault: &Fault) -> String {
 
 /// The words of a Roomcast server about a refusal.
 fn detail(body: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Problem {
-        detail: String,
-    }
-    let problem = serde_json::from_str::<Problem>(body);
-    let detail = problem.ok()?.detail;
-    Some(one_line(&detail).into_owned())
+    failure::detail(body).map(|detail| one_line(&detail).into_owned())
 }
 
 #[cfg(test)]

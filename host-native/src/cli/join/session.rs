@@ -30,8 +30,11 @@ use tokio_tungstenite::{
 
 use super::{
     super::{
-        replay::one_line,
-        send::{endpoint::Failure, wire::Wire},
+        client::{
+            failure::{Failure, close_meaning},
+            wire::Wire,
+        },
+        replay::show::one_line,
     },
     line::{Line, Request},
     pace::{Limits, Pace},
@@ -83,11 +86,11 @@ struct Arrived<'a> {
     event: Cow<'a, str>,
     id: Option<Value>,
     data: Option<&'a RawValue>,
-    error: Option<Fault>,
+    error: Option<ErrorBody>,
 }
 
 #[derive(Deserialize)]
-struct Fault {
+struct ErrorBody {
     code: String,
     message: String,
 }
@@ -257,7 +260,7 @@ impl Session {
         if let Some(id) = &id {
             self.unanswered.remove(id);
         }
-        let Some(Fault { code, message }) = arrived.error else {
+        let Some(ErrorBody { code, message }) = arrived.error else {
             return Ok(());
         };
         let room = (0..self.rooms.len())
@@ -338,32 +341,12 @@ fn describe(frame: Option<&CloseFrame>) -> String {
         return "the server closed, without a code".to_owned();
     };
     let code = u16::from(frame.code);
-    let meaning = meaning(code);
+    let meaning = close_meaning(code);
     match &*frame.reason {
         "" => format!("the server closed with {code}: {meaning}"),
         reason => format!(
             "the server closed with {code} ({}): {meaning}",
             one_line(reason)
         ),
-    }
-}
-
-fn meaning(code: u16) -> &'static str {
-    match code {
-        1000 => "it is done with this connection",
-        1001 => "connect again later",
-        1002 | 1007 => "it takes what this program sent for broken; please report it",
-        1003 => "it takes text messages only",
-        1008 => "a message came in too many pieces, or too slowly",
-        1009 => "a message was too large; `roomcast serve --message-bytes-max` is the limit",
-        1011 => "it has a fault; its log says more",
-        1013 => "it is full; try again in a few seconds",
-        4401 => "a token is missing, wrong or expired",
-        4403 => "this is not allowed",
-        4408 => "it heard nothing for too long; connect again",
-        4409 => "too much was queued for this program, which printed too slowly; connect again",
-        4410 => "the application wants this connection no more",
-        4429 => "too many messages, for too long; send slower",
-        _ => "the application knows what it means",
     }
 }

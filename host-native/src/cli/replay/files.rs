@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Stop;
+use super::play::Stop;
 
 /// A file of a journal, or standard input.
 #[derive(Debug)]

@@ -17,12 +17,15 @@ pub(super) enum End {
     Truncated(usize),
 }
 
-/// Why a journal is not read to its end.
-#[derive(Debug)]
+/// Reason for a journal not to be read to its end.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Stop {
+    #[error("cannot open {0}: {1}")]
     Open(String, io::Error),
     /// In this file, this line.
+    #[error("{0}, line {1}: {2}")]
     Line(String, usize, anyhow::Error),
+    #[error("cannot write: {0}")]
     Output(io::Error),
 }
 

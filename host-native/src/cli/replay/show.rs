@@ -78,7 +78,7 @@ impl<W: Write> Printer<W> {
         if let Some(conn) = self.filter.conn {
             return self.print_sent(conn, entry, commands);
         }
-        let (input, room) = (written(entry), self.filter.room.as_deref());
+        let (input, room) = (serialized(entry), self.filter.room.as_deref());
         let about = room.is_none_or(|room| is_input_about(&input, room));
         let head = format!("{}\t{}\t{number}", clock.text(entry.at), entry.namespace);
         let lines: String = commands
@@ -110,7 +110,7 @@ impl<W: Write> Printer<W> {
     /// The frames that were sent to a connection, and nothing else.
     fn print_sent(&mut self, conn: ConnId, entry: &Entry<'_>, commands: &Outbox) -> io::Result<()> {
         let room = self.filter.room.as_deref();
-        let about = room.is_none_or(|room| is_input_about(&written(entry), room));
+        let about = room.is_none_or(|room| is_input_about(&serialized(entry), room));
         for command in commands {
             if let Command::Send { to, frame, .. } = command
                 && to.binary_search(&conn).is_ok()
@@ -124,7 +124,7 @@ impl<W: Write> Printer<W> {
 }
 
 /// An input as JSON; nothing for what is none.
-fn written(entry: &Entry<'_>) -> String {
+fn serialized(entry: &Entry<'_>) -> String {
     if let Record::Input(input) = &entry.record {
         serde_json::to_string(input).unwrap_or_default()
     } else {

@@ -152,3 +152,6 @@ fn is_given(name: &str, matches: &ArgMatches) -> bool {
     let source = matches.value_source(name);
     source.is_some_and(|source| source != ValueSource::DefaultValue)
 }
+
+#[cfg(test)]
+mod tests;

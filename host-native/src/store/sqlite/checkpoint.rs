@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{Fault, Writer};
+use super::{database::DatabaseError, writer::Writer};
 
 /// How often what was committed is made to last.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -113,7 +113,7 @@ fn run(db: &Connection, writer: &Mutex<Writer>, shared: &Shared) {
 }
 
 /// Brings the database up to date; `false` when somebody who reads held that up.
-pub(super) fn advance(db: &Connection, writer: &Mutex<Writer>) -> Result<bool, Fault> {
+pub(super) fn advance(db: &Connection, writer: &Mutex<Writer>) -> Result<bool, DatabaseError> {
     let writer = || writer.lock().unwrap_or_else(PoisonError::into_inner);
     let commits = writer().header.commits;
     let done = checkpoint(db, "PASSIVE")?;

@@ -8,7 +8,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use super::{FILE, Fault, checksum};
+use super::database::{DatabaseError, FILE, checksum};
 
 /// Counts commits beside the database: when it has seen more than the database, that has lost some.
 ///
@@ -134,7 +134,7 @@ impl Identity {
 
 impl Found {
     /// Looks for the files of a folder, and locks them.
-    pub(super) fn look(folder: &Path) -> Result<Self, Fault> {
+    pub(super) fn look(folder: &Path) -> Result<Self, DatabaseError> {
         let mut found = Self {
             own: Vec::new(),
             replaced: false,
@@ -190,7 +190,7 @@ impl Commits {
         folder: &Path,
         (count, held): (u64, u64),
         lasting: bool,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, DatabaseError> {
         let name = folder.join(NEXT);
         match fs::remove_file(&name) {
             Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault.into()),
@@ -226,13 +226,13 @@ impl Commits {
     }
 
     /// The next file, to be counted with once the database has its nonce.
-    pub(super) fn next(&self) -> Result<Self, Fault> {
+    pub(super) fn next(&self) -> Result<Self, DatabaseError> {
         Self::create(&self.folder, (self.seal.count, self.seal.held), true)
     }
 
     /// Leaves this as the only one of the folder. The one that it takes the place of says so, to
     /// those who have a hard link to it.
-    pub(super) fn settle(&self, other: Option<Self>) -> io::Result<()> {
+    pub(super) fn leave_alone(&self, other: Option<Self>) -> io::Result<()> {
         if let Some(mut other) = other {
             other.seal.replaced = true;
             other.write()?;
@@ -306,10 +306,10 @@ pub(super) fn named(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 }
 
 /// Locks a file for this server, as long as it is open.
-pub(super) fn lock(file: &File) -> Result<(), Fault> {
+pub(super) fn lock(file: &File) -> Result<(), DatabaseError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(Fault::Taken),
+        Err(TryLockError::WouldBlock) => Err(DatabaseError::Taken),
         Err(TryLockError::Error(fault)) => Err(fault.into()),
     }
 }

@@ -4,16 +4,16 @@ use std::{collections::BTreeSet, path::Path};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Fault, TABLES};
+use super::database::{DatabaseError, TABLES};
 
 /// Checks that tables and indexes are those that were made.
-pub(super) fn check_schema(db: &Connection) -> Result<(), Fault> {
+pub(super) fn check_schema(db: &Connection) -> Result<(), DatabaseError> {
     let made = Connection::open_in_memory()?;
     made.execute_batch(TABLES)?;
     let (made, found) = (schema(&made)?, schema(db)?);
     match made.difference(&found).next() {
         None => Ok(()),
-        Some((kind, name, ..)) => Err(Fault::Damaged(format!(
+        Some((kind, name, ..)) => Err(DatabaseError::Damaged(format!(
             "the {kind} {name} is not as it was made"
         ))),
     }
@@ -31,7 +31,7 @@ fn schema(db: &Connection) -> Result<Schema, rusqlite::Error> {
 
 /// Reads all of it. Indexes that do not fit their tables are made again, with a warning: what the
 /// tables themselves lost is told when it is missed. So is here what is left of it.
-pub(super) fn check(db: &mut Connection, folder: &Path) -> Result<(), Fault> {
+pub(super) fn check(db: &mut Connection, folder: &Path) -> Result<(), DatabaseError> {
     // Not the quick one, which believes indexes.
     let look = |db: &Connection| -> Result<String, rusqlite::Error> {
         db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
@@ -42,7 +42,7 @@ pub(super) fn check(db: &mut Connection, folder: &Path) -> Result<(), Fault> {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mended = tx.execute_batch("REINDEX").and_then(|()| look(&tx));
         if mended.as_deref() != Ok("ok") {
-            return Err(Fault::Damaged(found));
+            return Err(DatabaseError::Damaged(found));
         }
         tx.commit()?;
         tracing::warn!(%store, found, "the store is damaged: its indexes were made again");

@@ -3,105 +3,16 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
-    FILE, Fault, LOG, SHARED_MEMORY, StoreSync, Writer, checksum,
+    checkpoint::checkpoint,
     commits::{Commits, Found},
-    integer,
+    database::{DatabaseError, FILE, LOG, SHARED_MEMORY, connect_without_log},
+    header::Header,
+    writer::Writer,
 };
-
-/// Header of the database.
-#[derive(Debug, Clone)]
-pub(super) struct Header {
-    /// Which start of the system wrote it.
-    pub(super) boot: String,
-    /// True when it was left with an orderly end.
-    pub(super) clean: bool,
-    /// True when each commit was made to last.
-    pub(super) synced: bool,
-    pub(super) commits: u64,
-    /// The nonce of the file that counts its commits.
-    pub(super) nonce: String,
-}
-
-impl Header {
-    /// That of a store that nobody has used.
-    pub(super) const fn new() -> Self {
-        Self {
-            boot: String::new(),
-            clean: true,
-            synced: true,
-            commits: 0,
-            nonce: String::new(),
-        }
-    }
-
-    /// `None` when it is damaged, or not there.
-    pub(super) fn read(db: &Connection) -> Result<Option<Self>, Fault> {
-        let mut query = db.prepare("SELECT boot, clean, synced, commits, nonce, sum FROM life")?;
-        let mut rows = query.query([])?;
-        let Some(row) = rows.next()? else {
-            return Ok(None);
-        };
-        let header = || -> Result<(Self, i64), rusqlite::Error> {
-            let header = Self {
-                boot: row.get(0)?,
-                clean: row.get(1)?,
-                synced: row.get(2)?,
-                commits: row.get::<_, i64>(3)?.unsigned_abs(),
-                nonce: row.get(4)?,
-            };
-            Ok((header, row.get(5)?))
-        };
-        let header = header().ok();
-        Ok(header.and_then(|(header, sum)| (header.sum() == sum).then_some(header)))
-    }
-
-    /// Takes the place of the one that was written with so many commits; `false` when there is
-    /// none.
-    pub(super) fn update(&self, db: &Connection, commits: u64) -> Result<bool, Fault> {
-        let mut update = db.prepare_cached(
-            "UPDATE life SET boot = ?, clean = ?, synced = ?, commits = ?, nonce = ?, sum = ?
-             WHERE commits = ?",
-        )?;
-        let updated = update.execute(params![
-            self.boot,
-            self.clean,
-            self.synced,
-            integer(self.commits),
-            self.nonce,
-            self.sum(),
-            integer(commits)
-        ])?;
-        Ok(updated == 1)
-    }
-
-    pub(super) fn write(&self, db: &Connection) -> Result<(), Fault> {
-        db.prepare_cached("DELETE FROM life")?.execute([])?;
-        let commits = integer(self.commits);
-        db.prepare_cached("INSERT INTO life VALUES (?, ?, ?, ?, ?, ?)")?
-            .execute(params![
-                self.boot,
-                self.clean,
-                self.synced,
-                commits,
-                self.nonce,
-                self.sum()
-            ])?;
-        Ok(())
-    }
-
-    fn sum(&self) -> i64 {
-        let flags = [self.clean.into(), self.synced.into()];
-        checksum(&[
-            self.boot.as_bytes(),
-            &flags,
-            &self.commits.to_le_bytes(),
-            self.nonce.as_bytes(),
-        ])
-    }
-}
+use crate::store::public::StoreSync;
 
 /// Which start of the system this is; empty where it does not say.
 fn boot() -> String {
@@ -138,7 +49,7 @@ fn warn(folder: &Path, copied: bool) {
 
 /// How many commits the database holds without SQLite's log; 0 when it does not say.
 pub(super) fn held(folder: &Path) -> u64 {
-    let header = super::connect_without_log(folder).and_then(|db| Header::read(&db));
+    let header = connect_without_log(folder).and_then(|db| Header::read(&db));
     header.ok().flatten().map_or(0, |header| header.commits)
 }
 
@@ -150,7 +61,7 @@ pub(super) fn begin(
     found: Found,
     held: u64,
     sync: StoreSync,
-) -> Result<(Header, Commits), Fault> {
+) -> Result<(Header, Commits), DatabaseError> {
     let boot = boot();
     let before = Header::read(db)?;
     let unused = before.as_ref().is_some_and(|header| header.commits == 0);
@@ -206,7 +117,7 @@ pub(super) fn begin(
     header.write(&tx)?;
     tx.commit()?;
     commits.set_count(header.commits)?;
-    commits.settle(known)?;
+    commits.leave_alone(known)?;
     if sync == StoreSync::Second {
         db.pragma_update(None, "synchronous", "normal")?;
     }
@@ -214,15 +125,15 @@ pub(super) fn begin(
 }
 
 /// Ends it: all of it lasts.
-pub(super) fn end(writer: &mut Writer) -> Result<(), Fault> {
+pub(super) fn end(writer: &mut Writer) -> Result<(), DatabaseError> {
     writer.db.pragma_update(None, "synchronous", "full")?;
     let next = writer.commits.next()?;
     let header = Header {
         clean: true,
         ..writer.header.clone()
     };
-    writer.turn(header, Some(next), |_| Ok(()))?;
-    if super::checkpoint::checkpoint(&writer.db, "TRUNCATE")?.is_whole() {
+    writer.transact(header, Some(next), |_| Ok(()))?;
+    if checkpoint(&writer.db, "TRUNCATE")?.is_whole() {
         writer.commits.set_held(writer.header.commits)?;
     }
     Ok(writer.commits.sync()?)

@@ -1,4 +1,4 @@
-//! Reading of what was kept. A row that is damaged in any way is left out, with an error in the
+//! Reading of what was stored. A row that is damaged in any way is left out, with an error in the
 //! log.
 
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use roomcast_core::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, types::FromSql};
 
-use super::{Kept, KeptRoom, checksum, integer, message_sum};
+use super::database::{checksum, integer, message_sum};
+use crate::store::batch::{StoredNamespace, StoredRoom};
 
 /// The names of all namespaces.
 pub(super) fn namespaces(db: &Connection) -> Result<Vec<Arc<str>>, rusqlite::Error> {
@@ -35,7 +36,7 @@ pub(super) fn load(
     db: &Connection,
     namespace: &str,
     room_name_bytes: usize,
-) -> Result<Option<Kept>, rusqlite::Error> {
+) -> Result<Option<StoredNamespace>, rusqlite::Error> {
     let row = db
         .prepare_cached("SELECT id, life, sum FROM namespaces WHERE name = ?")?
         .query_row([namespace], |row| {
@@ -47,12 +48,12 @@ pub(super) fn load(
     let Some(row) = row else {
         return Ok(None);
     };
-    let life = row.and_then(|(id, life, sum): (i64, _, i64)| {
-        let sound = checksum(&[namespace.as_bytes(), life.as_bytes()]) == sum;
-        let life = serde_json::from_str(&life).ok().filter(|_| sound);
-        Some((id, life?))
+    let header = row.and_then(|(id, header, sum): (i64, _, i64)| {
+        let sound = checksum(&[namespace.as_bytes(), header.as_bytes()]) == sum;
+        let header = serde_json::from_str(&header).ok().filter(|_| sound);
+        Some((id, header?))
     });
-    let Some((id, life)) = life else {
+    let Some((id, header)) = header else {
         tracing::error!(
             namespace,
             "a namespace in the store is damaged: its histories begin anew"
@@ -65,13 +66,13 @@ pub(super) fn load(
     let mut rows = query.query([id])?;
     while let Some(row) = rows.next()? {
         let name: Option<String> = column(row, 1);
-        match kept_room(row, namespace) {
-            Some(kept) if kept.state.room().len() > room_name_bytes => tracing::warn!(
+        match stored_room(row, namespace) {
+            Some(room) if room.state.room().len() > room_name_bytes => tracing::warn!(
                 namespace,
-                room = kept.state.room(),
+                room = room.state.room(),
                 "a room in the store has a name longer than --room-name-bytes-max: it is left out"
             ),
-            Some(kept) => rooms.push(kept),
+            Some(room) => rooms.push(room),
             None => tracing::error!(
                 namespace,
                 room = name,
@@ -101,28 +102,32 @@ pub(super) fn load(
             "idempotency keys in the store are damaged: they are forgotten"
         );
     }
-    Ok(Some(Kept { life, rooms, keys }))
+    Ok(Some(StoredNamespace {
+        header,
+        rooms,
+        keys,
+    }))
 }
 
 /// `None` when it is damaged.
-fn kept_room(row: &Row<'_>, namespace: &str) -> Option<KeptRoom> {
+fn stored_room(row: &Row<'_>, namespace: &str) -> Option<StoredRoom> {
     let (id, room, json): (_, String, String) = (column(row, 0)?, column(row, 1)?, column(row, 2)?);
     let sum: i64 = column(row, 3)?;
     let state: RoomState = serde_json::from_str(&json).ok()?;
     let sound = checksum(&[namespace.as_bytes(), room.as_bytes(), json.as_bytes()]) == sum;
-    sound.then_some(KeptRoom { id, state })
+    sound.then_some(StoredRoom { id, state })
 }
 
 pub(super) fn messages(
     db: &Connection,
     namespace: &str,
-    room: &KeptRoom,
+    room: &StoredRoom,
 ) -> Result<Vec<HistoryMessage>, rusqlite::Error> {
     let mut query = db.prepare_cached(
         "SELECT position, at, excluded, frame, sum FROM messages
          WHERE room = ? AND position BETWEEN ? AND ? ORDER BY position DESC",
     )?;
-    let KeptRoom { id, state: room } = room;
+    let StoredRoom { id, state: room } = room;
     let (place, first, top) = ([namespace, room.room()], room.first(), room.offset());
     let mut rows = query.query([*id, integer(first), integer(top)])?;
     let (mut messages, mut next) = (Vec::new(), integer(top));

@@ -1,4 +1,4 @@
-use std::fs;
+use std::{fs, io};
 
 use roomcast_core::{
     Audience, Command, Config, Hub, Outbox, Payload, Timestamp,
@@ -7,7 +7,12 @@ use roomcast_core::{
 use roomcast_http::policies_from_toml;
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    commits::Commits,
+    database::{FILE, LOG},
+    *,
+};
+use crate::store::batch::NamespaceHeader;
 
 mod copies;
 mod damage;
@@ -30,7 +35,7 @@ fn config() -> Config {
         .with_durable(true)
 }
 
-fn life(hub: &Hub) -> NamespaceHeader {
+fn header(hub: &Hub) -> NamespaceHeader {
     NamespaceHeader {
         epoch: "epoch".into(),
         histories_opened: hub.histories_opened(),
@@ -83,7 +88,7 @@ impl Kit {
             batch.append(&name, room, message);
         }
         let state = self.hub.room_state(room);
-        batch.set_room(&name, life(&self.hub), room, state);
+        batch.set_room(&name, header(&self.hub), room, state);
         batch
     }
 
@@ -100,8 +105,8 @@ impl Kit {
         let Some(kept) = kept else {
             return (String::new(), 0, Vec::new());
         };
-        let state = HubState::from_serial(kept.life.next_serial)
-            .with_histories_opened(kept.life.histories_opened)
+        let state = HubState::from_serial(kept.header.next_serial)
+            .with_histories_opened(kept.header.histories_opened)
             .with_rooms(kept.rooms.iter().map(|room| room.state.clone()))
             .with_keys(kept.keys);
         let mut hub = Hub::restore(config(), state, []).expect("valid");
@@ -382,7 +387,7 @@ fn a_forgotten_room_leaves_nothing() {
     let store = kit.open();
     kit.write(&store, "r", 3);
     let (name, mut batch) = (Arc::<str>::from(NAME), Batch::default());
-    batch.set_room(&name, life(&kit.hub), "r", None);
+    batch.set_room(&name, header(&kit.hub), "r", None);
     store.commit(&batch).expect("written");
     let count = |table: &str| -> i64 {
         let sql = format!("SELECT count(*) FROM {table}");
@@ -410,12 +415,12 @@ fn keys_are_remembered() {
     assert_eq!(sent.expect("valid").offset, Some(1));
     let mut batch = Batch::default();
     let key: KeyState = kit.hub.key_state(kit.now, "key").expect("known");
-    batch.set_key(kit.now, &NAME.into(), life(&kit.hub), key.clone());
+    batch.set_key(kit.now, &NAME.into(), header(&kit.hub), key.clone());
     store.commit(&batch).expect("written");
     kill(store);
     let store = kit.open();
     let kept = store.load(NAME, 200).expect("readable").expect("kept");
-    assert_eq!((kept.keys, kept.life), (vec![key], life(&kit.hub)));
+    assert_eq!((kept.keys, kept.header), (vec![key], header(&kit.hub)));
 
     // And forgotten when their time is over.
     let sent = kit
@@ -425,7 +430,7 @@ fn keys_are_remembered() {
     let mut batch = Batch::default();
     let next: KeyState = kit.hub.key_state(kit.now, "next").expect("known");
     let later = next.expires();
-    batch.set_key(later, &NAME.into(), life(&kit.hub), next.clone());
+    batch.set_key(later, &NAME.into(), header(&kit.hub), next.clone());
     store.commit(&batch).expect("written");
     let kept = store.load(NAME, 200).expect("readable").expect("kept");
     assert_eq!(kept.keys, [next]);

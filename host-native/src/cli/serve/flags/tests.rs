@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use roomcast::Settings;
 use roomcast_http::settings::{ACCESS, LIMITS, Setting};
 
-use super::flags::PROGRAM;
+use super::PROGRAM;
 
-const DOCUMENT: &str = include_str!("../../../../docs/settings.md");
+const DOCUMENT: &str = include_str!("../../../../../docs/settings.md");
 
 /// Heading and line of each setting, by its name.
 fn document() -> BTreeMap<&'static str, (&'static str, &'static str)> {

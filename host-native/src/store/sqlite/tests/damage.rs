@@ -20,8 +20,8 @@ fn read_and(path: &Path, then: impl FnOnce(&Store, &Rooms)) -> Result<Rooms, Sto
         let Some(kept) = store.load(&name, 200)? else {
             continue;
         };
-        let state = HubState::from_serial(kept.life.next_serial)
-            .with_histories_opened(kept.life.histories_opened)
+        let state = HubState::from_serial(kept.header.next_serial)
+            .with_histories_opened(kept.header.histories_opened)
             .with_rooms(kept.rooms.iter().map(|room| room.state.clone()))
             .with_keys(kept.keys);
         let mut hub = Hub::restore(config(), state, []).expect("a state that was saved");
@@ -61,7 +61,7 @@ fn written() -> Kit {
     sent.expect("valid");
     let mut batch = Batch::default();
     let key: KeyState = kit.hub.key_state(kit.now, "key").expect("known");
-    batch.set_key(kit.now, &NAME.into(), life(&kit.hub), key);
+    batch.set_key(kit.now, &NAME.into(), header(&kit.hub), key);
     store.commit(&batch).expect("written");
     store.close().expect("closed");
     drop(store);

@@ -1,15 +1,17 @@
-//! Where the server is that a command talks to, and how a command fails.
+//! The place of the server that a command talks to.
 
-use std::{fmt, io, process::ExitCode, str::FromStr, time::Duration};
+use std::{fmt, io, str::FromStr, time::Duration};
 
-use hyper::{StatusCode, Uri};
+use hyper::Uri;
 use roomcast_http::is_namespace;
-use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::wire::{self, Wire};
+use super::{
+    failure::Failure,
+    wire::{self, Wire},
+};
 
-/// Where a server is, out of the URL that the user has at hand: its root, that of its WebSocket, or
+/// The place of a server, out of the URL that the user has at hand: its root, that of its WebSocket, or
 /// that of a namespace's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Endpoint {
@@ -25,7 +27,7 @@ pub(in crate::cli) struct Endpoint {
 
 impl Endpoint {
     /// The path of an API call.
-    pub(super) fn api(&self, namespace: Option<&str>, call: &str) -> String {
+    pub(in crate::cli) fn api(&self, namespace: Option<&str>, call: &str) -> String {
         format!(
             "{}/api/v1/{}/{call}",
             self.prefix,
@@ -126,72 +128,6 @@ pub(in crate::cli) fn event(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("an event is 1 to 128 bytes, and does not start with `$`".to_owned())
-    }
-}
-
-/// Why a command ends without success.
-#[derive(Debug)]
-pub(in crate::cli) struct Failure {
-    exit: u8,
-    text: String,
-}
-
-impl Failure {
-    /// Refused, or broken on the way: exit code 1.
-    pub(in crate::cli) fn failed(text: impl fmt::Display) -> Self {
-        let text = text.to_string();
-        Self { exit: 1, text }
-    }
-
-    /// Refused over HTTP. The server's problem details name the setting to change on its side; what
-    /// is to be done on this side is added. Without them it was somebody else who answered.
-    pub(in crate::cli) fn refused(by: impl fmt::Display, status: StatusCode, body: &str) -> Self {
-        #[derive(Deserialize)]
-        struct Problem {
-            detail: String,
-        }
-        let Ok(Problem { detail }) = serde_json::from_str(body) else {
-            return Self::failed(format_args!(
-                "{by} answers {status}, not as a Roomcast server does\n  Check --url, or ROOMCAST_URL"
-            ));
-        };
-        let advice = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "\n  Give a key of the server: --api-key KEY, or ROOMCAST_API_KEY"
-            }
-            StatusCode::SERVICE_UNAVAILABLE => "\n  Try again in a few seconds",
-            _ => "",
-        };
-        Self::failed(format_args!("{by} refused: {status}: {detail}{advice}"))
-    }
-
-    /// Called wrongly: exit code 2.
-    pub(in crate::cli) fn usage(text: impl fmt::Display) -> Self {
-        let text = text.to_string();
-        Self { exit: 2, text }
-    }
-
-    /// There is no server: exit code 3.
-    pub(in crate::cli) fn unreachable(text: impl fmt::Display) -> Self {
-        let text = text.to_string();
-        Self { exit: 3, text }
-    }
-
-    /// The exit code.
-    pub(in crate::cli) fn exit(&self) -> u8 {
-        self.exit
-    }
-
-    /// Prints the failure; returns the exit code.
-    pub(in crate::cli) fn report(self) -> ExitCode {
-        say!("roomcast: {self}");
-        ExitCode::from(self.exit())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

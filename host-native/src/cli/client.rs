@@ -1,0 +1,5 @@
+//! What the commands that talk to a server have in common.
+
+pub(super) mod endpoint;
+pub(super) mod failure;
+pub(super) mod wire;

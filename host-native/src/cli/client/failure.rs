@@ -1,0 +1,91 @@
+//! Failures of commands: what is printed, and the exit code.
+
+use std::fmt;
+
+use hyper::StatusCode;
+use serde::Deserialize;
+
+/// Reason for a command to end without success, with its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(in crate::cli) struct Failure {
+    exit: u8,
+    text: String,
+}
+
+impl Failure {
+    fn new(exit: u8, text: impl fmt::Display) -> Self {
+        let text = text.to_string();
+        Self { exit, text }
+    }
+
+    /// Refused, or broken on the way: exit code 1.
+    pub(in crate::cli) fn failed(text: impl fmt::Display) -> Self {
+        Self::new(1, text)
+    }
+
+    /// Refused over HTTP. The server's problem details name the setting to change on its side; what
+    /// is to be done on this side is added. Without them it was somebody else who answered.
+    pub(in crate::cli) fn refused(by: impl fmt::Display, status: StatusCode, body: &str) -> Self {
+        let Some(detail) = detail(body) else {
+            return Self::failed(format_args!(
+                "{by} answers {status}, not as a Roomcast server does\n  Check --url, or ROOMCAST_URL"
+            ));
+        };
+        let advice = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "\n  Give a key of the server: --api-key KEY, or ROOMCAST_API_KEY"
+            }
+            StatusCode::SERVICE_UNAVAILABLE => "\n  Try again in a few seconds",
+            _ => "",
+        };
+        Self::failed(format_args!("{by} refused: {status}: {detail}{advice}"))
+    }
+
+    /// Called wrongly: exit code 2.
+    pub(in crate::cli) fn usage(text: impl fmt::Display) -> Self {
+        Self::new(2, text)
+    }
+
+    /// There is no server: exit code 3.
+    pub(in crate::cli) fn unreachable(text: impl fmt::Display) -> Self {
+        Self::new(3, text)
+    }
+
+    /// The exit code.
+    pub(in crate::cli) const fn exit(&self) -> u8 {
+        self.exit
+    }
+}
+
+/// The explanation in the problem details of a Roomcast server; `None` in the body of another one.
+pub(in crate::cli) fn detail(body: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    let problem = serde_json::from_str::<Problem>(body);
+    problem.ok().map(|problem| problem.detail)
+}
+
+/// The lesson of a close code.
+pub(in crate::cli) fn close_meaning(code: u16) -> &'static str {
+    match code {
+        1000 | 4410 => "the application wants this connection no more",
+        1001 => "the server shut down; connect again later",
+        1002 | 1007 => "what this program sent was taken for broken; please report it",
+        1003 => "the application takes text messages only",
+        1005 => "without a code",
+        1006 => "the connection was lost, without a close frame",
+        1008 => "a message came in too many pieces, or too slowly",
+        1009 => "a message was too large; `roomcast serve --message-bytes-max` is the limit",
+        1011 => "internal server error; see the server log",
+        1013 => "the server is full; try again in a few seconds",
+        4401 => "a token is missing, wrong or expired",
+        4403 => "this is not allowed",
+        4408 => "nothing was heard from here for too long: this program was too busy",
+        4409 => "this program or the network was too slow for what was queued",
+        4429 => "far over the rate limit, for too long; send slower",
+        _ => "the application knows what it means",
+    }
+}

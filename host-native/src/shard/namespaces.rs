@@ -1,0 +1,224 @@
+//! Namespaces of a shard: they begin, with what the store has of them, and they retire.
+
+use std::{
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+};
+
+use roomcast_core::{Config, Input, Policies, hub::HubState, journal::Opening};
+use tokio::sync::oneshot;
+
+use super::{
+    mail,
+    state::{Hosted, Mail, Shard},
+};
+use crate::{namespace::refusal::OpenError, store::NamespaceHeader};
+
+/// A namespace that began with the server, and the events that its gateway handles.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mounted {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) events: Vec<String>,
+}
+
+impl Shard {
+    pub(crate) fn home_of(&self, namespace: &str) -> usize {
+        mail::home_of(namespace, self.posts.len())
+    }
+
+    /// The namespace, begun if it was not there.
+    pub(crate) fn open_namespace(&self, name: &Arc<str>) -> Result<Rc<Hosted>, OpenError> {
+        if let Some(namespace) = self.namespace(name) {
+            return Ok(namespace);
+        }
+        let permits = &self.shared.namespaces;
+        if permits.reserve().is_err() {
+            self.retire_one();
+            let reserved = permits.reserve();
+            reserved.map_err(|limit| OpenError::Full { limit })?;
+        }
+        let opened = self.begin_namespace(name);
+        if let Err(fault) = &opened {
+            let namespace = &**name;
+            tracing::error!(namespace, %fault, "the namespace could not start");
+            self.shared.namespaces.release();
+        }
+        opened
+    }
+
+    fn begin_namespace(&self, name: &Arc<str>) -> Result<Rc<Hosted>, OpenError> {
+        let gateway = self.shared.gateways.make(name)?;
+        let settings = &self.shared.settings;
+        let mut limits = settings.hub.clone();
+        // What is replayed is queued: more would make who comes back too slow at once.
+        limits.recovery_bytes = limits.recovery_bytes.min(settings.outbox_bytes_max);
+        limits.recovery_messages = limits.recovery_messages.min(settings.outbox_frames_max);
+        // What an earlier namespace of the name left behind is in the store, or is not.
+        self.commit();
+        let store = self.shared.store.as_ref();
+        let room_name_bytes = limits.room_name_bytes;
+        let stored = store.map(|store| store.load(name, room_name_bytes));
+        let stored = stored.transpose()?.flatten();
+        let (header, rooms, keys) = match stored {
+            Some(stored) => (stored.header, stored.rooms, stored.keys),
+            None => {
+                let header = NamespaceHeader::new(self.shared.epoch());
+                (header, Vec::new(), Vec::new())
+            }
+        };
+        let config = Config::new(&*header.epoch)
+            .with_limits(limits)
+            .with_policies(self.policies().clone())
+            .with_durable(store.is_some())
+            .with_unix_zero_ms(self.unix_zero_ms.get());
+        let state = HubState::from_serial(self.serial.get().max(header.next_serial))
+            .with_histories_opened(header.histories_opened)
+            .with_rooms(rooms.iter().map(|room| room.state.clone()))
+            .with_keys(keys);
+        let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
+        let messages: Vec<_> = rooms.iter().map(messages).collect::<Result<_, _>>()?;
+        let header = store.map(|_| header);
+        let namespace = Hosted::new(self, name.clone(), config, state, gateway, header.clone())?;
+        let namespace = Rc::new(namespace);
+        self.namespaces
+            .borrow_mut()
+            .insert(name.clone(), namespace.clone());
+        for (room, messages) in rooms.iter().map(|room| &room.state).zip(messages) {
+            if namespace.ask(|hub| hub.room_state(room.room())).is_some() {
+                let (room, messages) = (room.room().into(), Cow::Borrowed(&*messages));
+                namespace.apply(self, &Input::HistoryLoaded { room, messages });
+            } else if let Some(header) = &header {
+                // By the policies of now it has no history.
+                self.persist(|batch| batch.set_room(name, header.clone(), room.room(), None));
+            }
+        }
+        Ok(namespace)
+    }
+
+    /// Begins the namespaces that were stored and are at home here. When one cannot begin, its name
+    /// comes with the error.
+    pub(crate) fn wake_namespaces(&self) -> Result<(), (Arc<str>, OpenError)> {
+        for name in &self.shared.stored {
+            if self.home_of(name) == self.index {
+                let opened = self.open_namespace(name);
+                opened.map_err(|fault| (name.clone(), fault))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the namespaces that have a gateway of their own and are at home here. When one cannot
+    /// begin, its name comes with the error.
+    pub(crate) fn mount_gateways(&self) -> Result<Vec<Mounted>, (Arc<str>, OpenError)> {
+        let mounted = self.shared.gateways.mounted();
+        let at_home = mounted.filter(|name| self.home_of(name) == self.index);
+        let mount = |name: &Arc<str>| {
+            let opened = self.open_namespace(name);
+            let namespace = opened.map_err(|fault| (name.clone(), fault))?;
+            Ok(Mounted {
+                namespace: name.clone(),
+                events: namespace.events(),
+            })
+        };
+        at_home.map(mount).collect()
+    }
+
+    /// Puts other policies in the place of those in force, in all namespaces that are at home here.
+    pub(crate) fn set_policies(&self, policies: Policies) {
+        for namespace in self.namespaces() {
+            let policies = Cow::Borrowed(&policies);
+            namespace.apply(self, &Input::SetPolicies { policies });
+        }
+        self.policies.replace(policies);
+    }
+
+    /// Runs a task where a namespace is at home, and gives its result when what it changed is
+    /// committed; `None` when it cannot be, or that shard has ended.
+    pub(crate) async fn at_home<R: Send + 'static>(
+        self: &Rc<Self>,
+        namespace: &str,
+        task: impl FnOnce(&Rc<Self>) -> R + Send + 'static,
+    ) -> Option<R> {
+        self.on_shard(self.home_of(namespace), task).await
+    }
+
+    pub(crate) async fn on_shard<R: Send + 'static>(
+        self: &Rc<Self>,
+        index: usize,
+        task: impl FnOnce(&Rc<Self>) -> R + Send + 'static,
+    ) -> Option<R> {
+        if index == self.index {
+            let result = task(self);
+            self.committed().await?;
+            return Some(result);
+        }
+        let (answer, answered) = oneshot::channel();
+        let task = move |shard: &Rc<Self>| {
+            let result = task(shard);
+            shard.when_committed(move || {
+                let _ = answer.send(result); // who asked may be gone
+            });
+        };
+        self.post(index, Mail::task(task));
+        answered.await.ok()
+    }
+
+    pub(crate) fn record_opening(&self, namespace: &Arc<str>, opening: impl FnOnce() -> Opening) {
+        if let Some(recorder) = &self.shared.recorder {
+            let application = self.shared.gateways.covers(namespace);
+            let opening = opening().with_application(application);
+            recorder.opening(namespace, self.now(), opening);
+        }
+    }
+
+    /// Ends namespaces that have nothing left to lose.
+    pub(super) fn retire_namespaces(&self) {
+        let now = self.now();
+        let idle = |namespace: &&Rc<Hosted>| {
+            let mounted = self.shared.gateways.is_mounted(&namespace.name);
+            !mounted && namespace.is_idle(now)
+        };
+        let idle: Vec<_> = self
+            .namespaces
+            .borrow()
+            .values()
+            .filter(idle)
+            .cloned()
+            .collect();
+        for namespace in idle {
+            self.retire(namespace);
+        }
+    }
+
+    /// Ends a namespace that nobody is connected to and that holds no message: there is no place
+    /// for another one, and strangers must not keep the others out with rooms that they left
+    /// behind.
+    fn retire_one(&self) {
+        let now = self.now();
+        let spare = |namespace: &&Rc<Hosted>| {
+            let mounted = self.shared.gateways.is_mounted(&namespace.name);
+            !mounted && namespace.is_spare(now)
+        };
+        let spare = self.namespaces.borrow().values().find(spare).cloned();
+        if let Some(namespace) = spare {
+            self.retire(namespace);
+        }
+    }
+
+    fn retire(&self, namespace: Rc<Hosted>) {
+        let next = namespace.ask(|hub| hub.state().next_serial());
+        self.serial.set(self.serial.get().max(next));
+        self.namespaces.borrow_mut().remove(&namespace.name);
+        if self.shared.store.is_some() {
+            self.persist(|batch| batch.forget(&namespace.name));
+        }
+        self.shared.namespaces.release();
+        self.count_histories(namespace.history_bytes(), 0);
+        // With the application's state, whose own `Drop` may panic.
+        if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
+            tracing::error!("an application panicked when it was dropped");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! State of a shard: its sockets, its namespaces, its mail and the links between them.
+//!
+//! These types hold each other, so they stand in one file; the others say what they do.
+
+use std::{
+    cell::{Cell, Ref, RefCell},
+    collections::BTreeMap,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use roomcast_core::{
+    ConnId, Input, Policies, Timestamp,
+    ask::{Answer, Ask, AskError},
+    queue::Tag,
+};
+use slab::Slab;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{
+    batch::Batch,
+    flow::{Backlog, Cost, Flow},
+    tasks::Tasks,
+    trim::HighWater,
+};
+use crate::{
+    clock::patience::Patience,
+    metrics::Metrics,
+    namespace::Namespace,
+    shared::Shared,
+    store::{self, NamespaceHeader, StoreError},
+};
+
+/// A socket of a shard.
+pub(crate) type Socket = crate::socket::Socket<Home>;
+
+/// An I/O thread.
+pub(crate) struct Shard {
+    weak: Weak<Self>,
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    /// The way to each shard.
+    pub(crate) posts: Posts,
+    /// Buffer for all reads of the thread: an idle connection holds none.
+    pub(crate) read_buffer: RefCell<Box<[u8]>>,
+    pub(super) sockets: RefCell<Slab<Rc<Socket>>>,
+    /// Keys of sockets for which something may become due. Keys, so that a socket whose task has
+    /// ended is closed at once.
+    pub(super) watched: RefCell<Vec<u32>>,
+    pub(super) high_water: HighWater,
+    pub(super) namespaces: RefCell<BTreeMap<Arc<str>, Rc<Hosted>>>,
+    /// Room policies in force.
+    pub(super) policies: RefCell<Policies>,
+    /// No namespace that begins here gives out a serial number below it: ids are never reused,
+    /// not even by a namespace of the same name.
+    pub(super) serial: Cell<u64>,
+    pub(super) runs: RefCell<Vec<Rc<Hosted>>>,
+    pub(super) dirty: RefCell<Vec<Rc<Socket>>>,
+    pub(super) backlog: Backlog,
+    pub(super) corked: RefCell<Cork>,
+    pub(super) outgoing: RefCell<Vec<Vec<Mail>>>,
+    pub(super) has_mail: Cell<bool>,
+    pub(super) flow: Flow,
+    pub(super) durable: Durable,
+    /// True when histories passed their limit in this turn.
+    pub(super) histories_full: Cell<bool>,
+    /// True when deadlines may be called passed.
+    pub(super) patience: Patience,
+    /// Rung when there is something to do at the end of the turn.
+    pub(super) bell: Notify,
+    /// The wall-clock time of the zero of the clock, as the namespaces know it.
+    pub(super) unix_zero_ms: Cell<u64>,
+    /// Rung when schedules have begun.
+    pub(super) begun: Notify,
+}
+
+/// Replies to the connection whose input is being processed: they leave in one write.
+#[derive(Debug, Default)]
+pub(super) struct Cork {
+    pub(super) key: Option<u32>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) frames: u32,
+    /// True when there is a message among the replies, and not only answers.
+    pub(super) messages: bool,
+}
+
+/// Changes that wait for the store, and callbacks that wait for the commit.
+#[derive(Default)]
+pub(super) struct Durable {
+    pub(super) batch: RefCell<store::Batch>,
+    /// Run once the batch is committed; dropped when the commit fails.
+    pub(super) waiting: RefCell<Vec<Box<dyn FnOnce()>>>,
+    pub(super) failed: Cell<bool>,
+    pub(super) fault: RefCell<Option<StoreError>>,
+    pub(super) failure: Notify,
+}
+
+/// A namespace, on the one shard that is its home.
+///
+/// Nothing that it calls calls it back: requests of an application to its own namespace, from
+/// outside of its hooks, wait in the mail of the shard.
+#[derive(Debug)]
+pub(crate) struct Hosted {
+    pub(crate) name: Arc<str>,
+    pub(super) drained: Cell<bool>,
+    pub(super) inner: RefCell<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) namespace: Namespace,
+    pub(super) fan_out: FanOut,
+    pub(super) tasks: Tasks,
+    /// True when the run is to be ended with the turn.
+    pub(super) listed: bool,
+    /// Header of the namespace in the store; `None` when it is not stored.
+    pub(super) header: Option<NamespaceHeader>,
+    /// Bytes that its histories count for among those of all namespaces.
+    pub(super) history_bytes: usize,
+    /// Messages refused for their rate, as far as they are in the metrics.
+    pub(super) rate_refusals: u64,
+}
+
+/// Carries out what the hub commands.
+#[derive(Debug, Default)]
+pub(super) struct FanOut {
+    /// By slot of the connection's id.
+    pub(super) members: Vec<Option<Member>>,
+    pub(super) batch: Batch,
+    /// Connections whose queue passed its limit while commands were carried out.
+    pub(super) overflowed: Vec<ConnId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) conn: ConnId,
+    pub(super) link: Link,
+}
+
+/// The way to a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    /// Its socket is on this shard.
+    Local(Rc<Socket>),
+    /// Its socket is on another shard, under this key.
+    Remote { shard: usize, key: u32 },
+}
+
+/// Where the hub of a connection lives.
+#[derive(Debug)]
+pub(crate) enum Home {
+    /// On this shard.
+    Local(Rc<Hosted>),
+    /// On another one.
+    Remote { shard: usize, namespace: Arc<str> },
+}
+
+/// Mail from one shard to another.
+pub(crate) enum Mail {
+    /// An input from a connection, for a namespace that is at home on the receiving shard. Boxed,
+    /// so that frames, which are many more, need not take as much.
+    Input {
+        namespace: Arc<str>,
+        input: Box<Input<'static>>,
+    },
+    /// A request to a namespace that is at home on the receiving shard.
+    Ask {
+        namespace: Arc<str>,
+        ask: Box<Ask>,
+        answer: oneshot::Sender<Result<Answer, AskError>>,
+    },
+    /// Frames for sockets that are there.
+    Deliver {
+        keys: Box<[u32]>,
+        bytes: Bytes,
+        frames: u32,
+        tag: Tag,
+    },
+    /// Bytes of messages and frames that were under way and are dealt with.
+    Paid(Cost),
+    /// Anything else: off the hot path.
+    Task(Box<dyn FnOnce(&Rc<Shard>) + Send>),
+}
+
+// As many as are under way are in memory.
+const _: () = assert!(size_of::<Mail>() <= 88);
+
+/// Bytes that a piece of mail costs beside its content: itself, and what its buffers need to be
+/// found again.
+const OVERHEAD: usize = size_of::<Mail>() + 64;
+
+/// Mail from one turn of a shard to another shard.
+pub(crate) struct MailBatch {
+    pub(super) from: usize,
+    pub(super) mail: Vec<Mail>,
+}
+
+/// The way to each shard.
+pub(crate) type Posts = Arc<[mpsc::UnboundedSender<MailBatch>]>;
+
+impl Mail {
+    /// Mail that has a task run.
+    pub(crate) fn task(task: impl FnOnce(&Rc<Shard>) + Send + 'static) -> Self {
+        Self::Task(Box::new(task))
+    }
+
+    /// Bytes that it counts for.
+    #[allow(clippy::wildcard_enum_match_arm)] // other inputs are small
+    pub(super) fn cost(&self) -> Cost {
+        let (messages, frames) = match self {
+            Self::Input { input, .. } => match &**input {
+                Input::Text { text, .. } => (OVERHEAD + text.len(), 0),
+                Input::Binary { bytes, .. } => (OVERHEAD + bytes.len(), 0),
+                _ => (OVERHEAD, 0),
+            },
+            Self::Deliver { keys, bytes, .. } => (0, OVERHEAD + bytes.len() + size_of_val(&**keys)),
+            Self::Ask { .. } | Self::Task(_) | Self::Paid(_) => (0, 0),
+        };
+        Cost { messages, frames }
+    }
+}
+
+impl MailBatch {
+    pub(crate) const fn new(from: usize, mail: Vec<Mail>) -> Self {
+        Self { from, mail }
+    }
+}
+
+impl Shard {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, posts: Posts) -> Rc<Self> {
+        let shards = posts.len();
+        let serial = Cell::new(shared.first_serial);
+        let unix_zero_ms = Cell::new(shared.clock.unix_zero_ms());
+        let policies = RefCell::new(shared.settings.policies.clone());
+        Rc::new_cyclic(|weak| Self {
+            weak: weak.clone(),
+            index,
+            shared,
+            posts,
+            read_buffer: RefCell::new(vec![0; 64 * 1024].into()),
+            sockets: RefCell::default(),
+            watched: RefCell::default(),
+            high_water: HighWater::default(),
+            namespaces: RefCell::default(),
+            policies,
+            serial,
+            runs: RefCell::default(),
+            dirty: RefCell::default(),
+            backlog: Backlog::default(),
+            corked: RefCell::default(),
+            outgoing: RefCell::new((0..shards).map(|_| Vec::new()).collect()),
+            has_mail: Cell::default(),
+            flow: Flow::new(shards),
+            durable: Durable::default(),
+            histories_full: Cell::default(),
+            patience: Patience::new(Instant::now()),
+            bell: Notify::new(),
+            unix_zero_ms,
+            begun: Notify::new(),
+        })
+    }
+
+    /// For tasks that must not keep the shard alive.
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        self.weak.clone()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics[self.index]
+    }
+
+    /// Room policies.
+    pub(crate) fn policies(&self) -> Ref<'_, Policies> {
+        self.policies.borrow()
+    }
+
+    pub(crate) fn namespace(&self, name: &str) -> Option<Rc<Hosted>> {
+        self.namespaces.borrow().get(name).cloned()
+    }
+
+    pub(crate) fn namespaces(&self) -> Vec<Rc<Hosted>> {
+        self.namespaces.borrow().values().cloned().collect()
+    }
+
+    /// Has the turn ended once more.
+    pub(super) fn ring(&self) {
+        self.bell.notify_one();
+    }
+}

@@ -1,0 +1,97 @@
+//! Header of the database: how the store was left.
+
+use rusqlite::{Connection, params};
+
+use super::database::{DatabaseError, checksum, integer};
+
+/// The one row about the store itself.
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    /// Which start of the system wrote it.
+    pub(super) boot: String,
+    /// True when it was left with an orderly end.
+    pub(super) clean: bool,
+    /// True when each commit was made to last.
+    pub(super) synced: bool,
+    pub(super) commits: u64,
+    /// The nonce of the file that counts its commits.
+    pub(super) nonce: String,
+}
+
+impl Header {
+    /// That of a store that nobody has used.
+    pub(super) const fn new() -> Self {
+        Self {
+            boot: String::new(),
+            clean: true,
+            synced: true,
+            commits: 0,
+            nonce: String::new(),
+        }
+    }
+
+    /// `None` when it is damaged, or not there.
+    pub(super) fn read(db: &Connection) -> Result<Option<Self>, DatabaseError> {
+        let mut query = db.prepare("SELECT boot, clean, synced, commits, nonce, sum FROM life")?;
+        let mut rows = query.query([])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let header = || -> Result<(Self, i64), rusqlite::Error> {
+            let header = Self {
+                boot: row.get(0)?,
+                clean: row.get(1)?,
+                synced: row.get(2)?,
+                commits: row.get::<_, i64>(3)?.unsigned_abs(),
+                nonce: row.get(4)?,
+            };
+            Ok((header, row.get(5)?))
+        };
+        let header = header().ok();
+        Ok(header.and_then(|(header, sum)| (header.sum() == sum).then_some(header)))
+    }
+
+    /// Takes the place of the one that was written with so many commits; `false` when there is
+    /// none.
+    pub(super) fn update(&self, db: &Connection, commits: u64) -> Result<bool, DatabaseError> {
+        let mut update = db.prepare_cached(
+            "UPDATE life SET boot = ?, clean = ?, synced = ?, commits = ?, nonce = ?, sum = ?
+             WHERE commits = ?",
+        )?;
+        let updated = update.execute(params![
+            self.boot,
+            self.clean,
+            self.synced,
+            integer(self.commits),
+            self.nonce,
+            self.sum(),
+            integer(commits)
+        ])?;
+        Ok(updated == 1)
+    }
+
+    pub(super) fn write(&self, db: &Connection) -> Result<(), DatabaseError> {
+        db.prepare_cached("DELETE FROM life")?.execute([])?;
+        let commits = integer(self.commits);
+        db.prepare_cached("INSERT INTO life VALUES (?, ?, ?, ?, ?, ?)")?
+            .execute(params![
+                self.boot,
+                self.clean,
+                self.synced,
+                commits,
+                self.nonce,
+                self.sum()
+            ])?;
+        Ok(())
+    }
+
+    fn sum(&self) -> i64 {
+        let flags = [self.clean.into(), self.synced.into()];
+        checksum(&[
+            self.boot.as_bytes(),
+            &flags,
+            &self.commits.to_le_bytes(),
+            self.nonce.as_bytes(),
+        ])
+    }
+}
