@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write,
+    fmt::{self, Write},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -55,128 +55,71 @@ impl Metrics {
     pub(crate) fn render(all: &[Self], open: usize, gauges: Gauges) -> String {
         let sum =
             |of: fn(&Self) -> &AtomicU64| all.iter().map(|m| of(m).load(Relaxed)).sum::<u64>();
-        let mut text = String::new();
-        let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
-            let _ = write!(
-                text,
-                "# HELP roomcast_{name} {help}\n# TYPE roomcast_{name} {kind}\nroomcast_{name} {value}\n"
-            );
-        };
-        metric(
-            "connections",
-            "gauge",
-            "Open WebSocket connections.",
-            open as u64,
-        );
-        metric(
-            "namespaces",
-            "gauge",
-            "Live namespaces.",
-            gauges.namespaces as u64,
-        );
-        metric(
-            "rooms",
-            "gauge",
-            "Rooms with members, or with a history.",
-            gauges.rooms as u64,
-        );
-        metric(
-            "memberships",
-            "gauge",
-            "Pairs of a connection and a room it is in.",
-            gauges.memberships as u64,
-        );
-        metric(
-            "history_bytes",
-            "gauge",
-            "Memory that the histories of rooms take.",
-            gauges.history_bytes as u64,
-        );
-        metric(
-            "connections_opened_total",
-            "counter",
-            "WebSocket connections accepted.",
-            sum(|m| &m.opened),
-        );
-        metric(
-            "messages_received_total",
-            "counter",
-            "Messages from clients.",
-            sum(|m| &m.messages_in),
-        );
-        metric(
-            "deliveries_total",
-            "counter",
-            "Messages queued for clients, counted per recipient.",
-            sum(|m| &m.deliveries),
-        );
-        metric(
-            "messages_dropped_total",
-            "counter",
-            "Messages dropped from full queues whose connections stayed.",
-            sum(|m| &m.messages_dropped),
-        );
-        metric(
-            "store_commits_total",
-            "counter",
-            "Turns whose changes were committed to the store.",
-            sum(|m| &m.store_commits),
-        );
         #[allow(clippy::cast_precision_loss)] // Prometheus has floats
         let commit_s = sum(|m| &m.store_commit_us) as f64 / 1e6;
-        let _ = write!(
-            text,
-            "# HELP roomcast_store_commit_seconds_total Time spent in these commits.\n\
-             # TYPE roomcast_store_commit_seconds_total counter\n\
-             roomcast_store_commit_seconds_total {commit_s:?}\n"
-        );
-        text.push_str(
-            "# HELP roomcast_outbox_overflows_total Queues that passed their limit, by what was done.\n\
-             # TYPE roomcast_outbox_overflows_total counter\n",
-        );
-        let outcomes = [
+        let one = |value: &dyn fmt::Display| vec![(String::new(), value.to_string())];
+        let label = |name: &str, value: &dyn fmt::Display, count: u64| {
+            (format!("{{{name}=\"{value}\"}}"), count.to_string())
+        };
+        let overflows = [
             ("close", sum(|m| &m.overflows_closed)),
             ("drop-oldest", sum(|m| &m.overflows_dropped)),
             ("latest", sum(|m| &m.overflows_replaced)),
         ];
-        for (outcome, count) in outcomes {
+        let overflows = overflows.map(|(outcome, count)| label("outcome", &outcome, count));
+        let closed = Self::closed(all).into_iter();
+        let closed = closed.map(|(code, count)| label("code", &code, count));
+        let refused = Reason::ALL.iter().map(|reason| {
+            let counts = all.iter().map(|m| m.refused[reason.index()].load(Relaxed));
+            label("reason", &reason.as_str(), counts.sum())
+        });
+        #[rustfmt::skip] // A line for each metric.
+        let metrics = [
+            ("connections", "Open WebSocket connections.", one(&open)),
+            ("namespaces", "Live namespaces.", one(&gauges.namespaces)),
+            ("rooms", "Rooms with members, or with a history.", one(&gauges.rooms)),
+            ("memberships", "Pairs of a connection and a room it is in.", one(&gauges.memberships)),
+            ("history_bytes", "Memory that the histories of rooms take.", one(&gauges.history_bytes)),
+            ("connections_opened_total", "WebSocket connections accepted.", one(&sum(|m| &m.opened))),
+            ("messages_received_total", "Messages from clients.", one(&sum(|m| &m.messages_in))),
+            ("deliveries_total", "Messages queued for clients, counted per recipient.",
+                one(&sum(|m| &m.deliveries))),
+            ("messages_dropped_total", "Messages dropped from full queues whose connections stayed.",
+                one(&sum(|m| &m.messages_dropped))),
+            ("store_commits_total", "Turns whose changes were committed to the store.",
+                one(&sum(|m| &m.store_commits))),
+            ("store_commit_seconds_total", "Time spent in these commits.",
+                one(&format_args!("{commit_s:?}"))),
+            ("outbox_overflows_total", "Queues that passed their limit, by what was done.",
+                overflows.into()),
+            ("connections_closed_total", "WebSocket connections ended, by close code.",
+                closed.collect()),
+            ("refused_total", "Requests and connections refused, by reason.", refused.collect()),
+        ];
+        let mut text = String::new();
+        for (name, help, samples) in metrics {
+            let is_counter = name.ends_with("_total");
+            let kind = if is_counter { "counter" } else { "gauge" };
             let _ = writeln!(
                 text,
-                "roomcast_outbox_overflows_total{{outcome=\"{outcome}\"}} {count}"
+                "# HELP roomcast_{name} {help}\n# TYPE roomcast_{name} {kind}"
             );
+            for (labels, value) in samples {
+                let _ = writeln!(text, "roomcast_{name}{labels} {value}");
+            }
         }
-        let mut closed = BTreeMap::<u16, u64>::new();
+        text
+    }
+
+    /// Connections ended, by close code.
+    fn closed(all: &[Self]) -> BTreeMap<u16, u64> {
+        let mut closed = BTreeMap::new();
         for metrics in all {
-            let counts = metrics
-                .closed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            for (&code, &count) in &*counts {
+            let counts = metrics.closed.lock();
+            for (&code, &count) in &*counts.unwrap_or_else(PoisonError::into_inner) {
                 *closed.entry(code).or_default() += count;
             }
         }
-        text.push_str(
-            "# HELP roomcast_connections_closed_total WebSocket connections ended, by close code.\n\
-             # TYPE roomcast_connections_closed_total counter\n",
-        );
-        for (code, count) in closed {
-            let _ = writeln!(
-                text,
-                "roomcast_connections_closed_total{{code=\"{code}\"}} {count}"
-            );
-        }
-        text.push_str(
-            "# HELP roomcast_refused_total Requests and connections refused, by reason.\n\
-             # TYPE roomcast_refused_total counter\n",
-        );
-        for reason in Reason::ALL {
-            let count = all.iter().map(|m| m.refused[reason.index()].load(Relaxed));
-            let (reason, count) = (reason.as_str(), count.sum::<u64>());
-            let _ = writeln!(
-                text,
-                "roomcast_refused_total{{reason=\"{reason}\"}} {count}"
-            );
-        }
-        text
+        closed
     }
 }

@@ -23,7 +23,6 @@ mod turn;
 pub(crate) use self::{
     ask::Reached,
     mail::{Open, Switchboard},
-    namespaces::Mounted,
-    state::{Link, Mail, MailBatch, Posts, Shard, Socket},
+    state::{Hosted, Link, Mail, MailBatch, Posts, Shard, Socket},
     sweep::SWEEP,
 };

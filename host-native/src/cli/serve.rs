@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Command;
+use futures_util::future::select_all;
 use roomcast::{Access, Host, Reloader, Settings};
 use tokio::{
     runtime::{self, Runtime},
@@ -213,12 +214,8 @@ impl Stops {
     }
 
     async fn next(&mut self) {
-        let Self([interrupt, terminate, quit]) = self;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = quit.recv() => {}
-        }
+        let signals = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        select_all(signals).await;
     }
 }
 

@@ -8,7 +8,6 @@
 
 use std::{
     cell::Cell,
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -96,12 +95,6 @@ pub(crate) struct Wait(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
 impl Wait {
     pub(crate) fn new(time: Duration) -> Self {
         Self(Box::pin(passed(Instant::now() + time)))
-    }
-}
-
-impl fmt::Debug for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wait")
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use roomcast_core::Policies;
+use roomcast_core::{Policies, RoomPolicy};
 use roomcast_http::{Access, ApiKey, OriginRule};
-use tokio::sync::oneshot;
 
 use crate::{
     settings::SettingsError,
-    shard::{Mail, MailBatch, Shard, Switchboard},
+    shard::{Mail, Shard, Switchboard},
 };
 
 /// Settings that can change while a server runs. Each field takes the place of what was.
@@ -101,19 +100,9 @@ impl Reloader {
         index: usize,
         task: impl FnOnce(&Shard) -> R + Send + 'static,
     ) -> Result<R, ReloadError> {
-        let posts = self.switchboard.posts().ok_or(ReloadError::NotRunning)?;
-        let (answer, answered) = oneshot::channel();
-        let task = move |shard: &std::rc::Rc<Shard>| {
-            let result = task(shard);
-            shard.when_committed(move || {
-                let _ = answer.send(result); // who asked may be gone
-            });
-        };
-        let mail = vec![Mail::task(task)];
-        let post = posts.get(index).ok_or(ReloadError::NotRunning)?;
-        // As if from itself: a task counts in no account between shards.
-        let posted = post.send(MailBatch::new(index, mail));
-        posted.map_err(|_| ReloadError::NotRunning)?;
+        let (mail, answered) = Mail::request(move |shard| task(shard));
+        let posted = self.switchboard.post(index, mail);
+        posted.ok_or(ReloadError::NotRunning)?;
         answered.await.map_err(|_| ReloadError::NotRunning)
     }
 }
@@ -141,31 +130,30 @@ impl Reloaded {
         let ((access, policies), (new_access, new_policies)) = (before, after);
         let keys = (&access.api_keys, &new_access.api_keys);
         let origins = (&access.allow_origins, &new_access.allow_origins);
-        let more = missing(origins.1, origins.0);
-        let gone = missing(origins.0, origins.1);
-        let mut patterns = Vec::new();
-        for policy in new_policies.iter() {
-            let old = policies.iter().find(|old| old.pattern == policy.pattern);
-            match old {
-                None => patterns.push(format!("+{}", policy.pattern)),
-                Some(old) if old != policy => patterns.push(format!("~{}", policy.pattern)),
-                Some(_) => {}
-            }
-        }
-        for old in policies.iter() {
-            if new_policies
-                .iter()
-                .all(|policy| policy.pattern != old.pattern)
-            {
-                patterns.push(format!("-{}", old.pattern));
-            }
-        }
+        let more = missing(origins.1, origins.0).into_iter();
+        let gone = missing(origins.0, origins.1).into_iter();
+        let more = more.map(|origin| format!("+{origin}"));
+        let named = |policies: &'_ Policies, policy: &RoomPolicy| {
+            let mut policies = policies.iter();
+            policies
+                .find(|other| other.pattern == policy.pattern)
+                .cloned()
+        };
+        let changes = new_policies
+            .iter()
+            .filter_map(|policy| match named(policies, policy) {
+                None => Some(format!("+{}", policy.pattern)),
+                Some(old) => (old != *policy).then(|| format!("~{}", policy.pattern)),
+            });
+        let ended = policies
+            .iter()
+            .filter(|old| named(new_policies, old).is_none());
+        let ended = ended.map(|old| format!("-{}", old.pattern));
+        let patterns: Vec<String> = changes.chain(ended).collect();
         Self {
             api_keys: (missing(keys.1, keys.0).len(), missing(keys.0, keys.1).len()),
             allow_origins: more
-                .into_iter()
-                .map(|origin| format!("+{origin}"))
-                .chain(gone.into_iter().map(|origin| format!("-{origin}")))
+                .chain(gone.map(|origin| format!("-{origin}")))
                 .collect(),
             reordered: patterns.is_empty() && policies != new_policies,
             policies: patterns,

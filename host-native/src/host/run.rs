@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
     namespace::{gateways::Gateways, recorder::Recorder},
     settings::{Settings, SettingsError},
-    shard::{MailBatch, Mounted, Open, Posts, SWEEP, Shard},
+    shard::{Hosted, MailBatch, Open, Posts, SWEEP, Shard},
     shared::{
         Shared,
         permits::{Connections, Permits},
@@ -127,6 +127,9 @@ pub(crate) fn serve(
     }
 }
 
+/// A namespace that began with the server, and the events that its gateway handles.
+type Mounted = (Arc<str>, Vec<String>);
+
 type Mailbox = mpsc::UnboundedReceiver<MailBatch>;
 
 async fn run_shards(
@@ -142,40 +145,7 @@ async fn run_shards(
         let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
         return Err(fault.into());
     }
-    let store = match &settings.store {
-        Some(folder) => Some(Store::open(folder, settings.store_sync)?),
-        None => None,
-    };
-    let stored = store.as_ref().map(Store::namespaces).transpose()?;
-    let stored = stored.unwrap_or_default();
-    settings.check_stored(stored.len())?;
-    // What is stored has times that a later life must understand.
-    let clock = Clock::start(store.is_some());
-    let recorder = record(&settings, clock)?;
-    let connections_max = connections_max(settings.connections_max, shards.len());
-    let shared = Arc::new(Shared {
-        clock,
-        metrics: shards.iter().map(|_| Metrics::default()).collect(),
-        connections: Connections::new(
-            connections_max,
-            settings.connections_per_address_max,
-            descriptors_max(descriptors_of_its_own(shards.len())),
-        ),
-        namespaces: Permits::new(settings.namespaces_max),
-        history_bytes: AtomicUsize::new(0),
-        access: RwLock::new(Arc::new(settings.access.clone())),
-        accepted: AtomicUsize::new(0),
-        ending: AtomicBool::new(false),
-        draining: AtomicBool::new(false),
-        proxied: AtomicBool::new(false),
-        notices: Mutex::default(),
-        first_serial: u64::from(u32::from_be_bytes(random().unwrap_or_default())),
-        recorder,
-        store,
-        stored,
-        settings,
-        gateways,
-    });
+    let shared = Arc::new(share(settings, gateways, shards.len())?);
     let addresses = shards.iter().map(|(listener, _)| listener.local_addr());
     let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
     let (stop, phase) = watch::channel(Phase::Starting);
@@ -203,37 +173,79 @@ async fn run_shards(
         mounted.extend(more);
     }
     if started == addresses.len() {
-        announce(&shared, &addresses, connections_max, mounted);
+        announce(&shared, &addresses, mounted);
         stop.send_replace(Phase::Serving);
     } // else one has failed, and its result says why
-    let ended = futures_util::future::select_all(ends);
-    tokio::pin!(ended);
     let stopping = async {
         shutdown.await;
         tracing::info!("shutting down");
         delay(&shared).await;
+        shared.draining.store(true, Relaxed);
+        stop.send_replace(Phase::Stopping);
     };
-    let ends = tokio::select! {
-        () = stopping => {
-            shared.draining.store(true, Relaxed);
-            stop.send_replace(Phase::Stopping);
-            let (first, _, rest) = ended.await;
-            first.map_err(|_| RunError::ShardEnded)??;
-            rest
-        }
-        (first, ..) = &mut ended => {
-            first.map_err(|_| RunError::ShardEnded)??;
-            return Err(RunError::ShardEnded);
-        }
-    };
-    for end in ends {
-        end.await.map_err(|_| RunError::ShardEnded)??;
-    }
+    wait_for(ends, stopping).await?;
     shared.flush_record();
     if let Some(store) = &shared.store {
         store.close()?;
     }
     tracing::info!("shut down");
+    Ok(())
+}
+
+/// The state that so many threads share: the store is opened, the journal begins.
+fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Shared, RunError> {
+    let store = match &settings.store {
+        Some(folder) => Some(Store::open(folder, settings.store_sync)?),
+        None => None,
+    };
+    let stored = store.as_ref().map(Store::namespaces).transpose()?;
+    let stored = stored.unwrap_or_default();
+    settings.check_stored(stored.len())?;
+    // What is stored has times that a later life must understand.
+    let clock = Clock::start(store.is_some());
+    Ok(Shared {
+        clock,
+        metrics: (0..threads).map(|_| Metrics::default()).collect(),
+        recorder: record(&settings, clock)?,
+        connections: Connections::new(
+            connections_max(settings.connections_max, threads),
+            settings.connections_per_address_max,
+            descriptors_max(descriptors_of_its_own(threads)),
+        ),
+        namespaces: Permits::new(settings.namespaces_max),
+        history_bytes: AtomicUsize::new(0),
+        access: RwLock::new(Arc::new(settings.access.clone())),
+        accepted: AtomicUsize::new(0),
+        ending: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
+        proxied: AtomicBool::new(false),
+        notices: Mutex::default(),
+        first_serial: u64::from(u32::from_be_bytes(random().unwrap_or_default())),
+        store,
+        stored,
+        settings,
+        gateways,
+    })
+}
+
+/// Waits until all threads have ended, which none may before `stopping` is done.
+async fn wait_for(
+    ends: Vec<oneshot::Receiver<Result<(), RunError>>>,
+    stopping: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let ended = futures_util::future::select_all(ends);
+    tokio::pin!(ended);
+    let (first, rest) = tokio::select! {
+        () = stopping => {
+            let (first, _, rest) = ended.await;
+            (first, Some(rest))
+        }
+        (first, ..) = &mut ended => (first, None),
+    };
+    first.map_err(|_| RunError::ShardEnded)??;
+    for end in rest.ok_or(RunError::ShardEnded)? {
+        end.await.map_err(|_| RunError::ShardEnded)??;
+    }
     Ok(())
 }
 
@@ -279,12 +291,16 @@ fn shard_thread(
         spawn_local(shard.clone().read_mail(mailbox));
         spawn_local(sweeps(shard.clone()));
         spawn_local(shard.clone().keep_schedules());
-        let mounted = shard.mount_gateways().map_err(|(namespace, fault)| {
-            let (namespace, fault) = (namespace.to_string(), fault.to_string());
+        let mounted = shard.open_namespaces(shard.shared.gateways.mounted());
+        let mounted = mounted.map_err(|(namespace, fault)| {
+            let fault = fault.to_string();
             RunError::Gateway { namespace, fault }
         })?;
-        shard.wake_namespaces().map_err(|(namespace, fault)| {
-            let (namespace, fault) = (namespace.to_string(), fault.to_string());
+        let events = |namespace: &Rc<Hosted>| (namespace.name.clone(), namespace.events());
+        let mounted = mounted.iter().map(events).collect();
+        let woken = shard.open_namespaces(shard.shared.stored.iter());
+        woken.map_err(|(namespace, fault)| {
+            let fault = fault.to_string();
             RunError::Wake { namespace, fault }
         })?;
         let _ = ready.send(mounted);
@@ -346,12 +362,8 @@ fn descriptors_max(kept: usize) -> usize {
 }
 
 /// The start-up lines: what is mounted where, and what guards it.
-fn announce(
-    shared: &Shared,
-    addresses: &[net::SocketAddr],
-    connections_max: usize,
-    mut mounted: Vec<Mounted>,
-) {
+fn announce(shared: &Shared, addresses: &[net::SocketAddr], mut mounted: Vec<Mounted>) {
+    let connections_max = shared.connections.max();
     let address = addresses.first().unwrap_or(&shared.settings.listen);
     let settings = &shared.settings;
     let api = match settings.access.api_keys.len() {
@@ -387,7 +399,7 @@ fn announce(
          /healthz, /readyz{metrics}"
     );
     mounted.sort_unstable();
-    for Mounted { namespace, events } in mounted {
+    for (namespace, events) in mounted {
         let path = match &*namespace {
             "default" => "/ws".to_owned(),
             name => format!("/ws/{name}"),

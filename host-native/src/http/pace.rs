@@ -49,7 +49,6 @@ pub(super) enum Asking {
 
 /// Ends the reads of a connection that takes too long for the head of a request, or that is kept
 /// alive for too long without one.
-#[derive(Debug)]
 pub(super) struct Pace {
     requests: Arc<Requests>,
     /// How many had begun when the state was last looked at.

@@ -22,7 +22,6 @@ use crate::clock::patience::Wait;
 /// It does not end the stream by itself: there may be last words to say.
 ///
 /// For the HTTP part of a connection; a WebSocket has its own rules, and takes the stream out.
-#[derive(Debug)]
 pub(super) struct StallGuard {
     stream: TcpStream,
     limit: Duration,

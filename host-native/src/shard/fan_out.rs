@@ -8,10 +8,7 @@ use roomcast_core::{
     queue::{Pushed, Tag},
 };
 
-use super::{
-    batch::Batch,
-    state::{FanOut, Link, Mail, Member, Shard},
-};
+use super::state::{FanOut, Link, Mail, Member, Shard};
 use crate::ws;
 
 impl FanOut {
@@ -31,19 +28,6 @@ impl FanOut {
         let slot = self.members.get_mut(conn.slot())?;
         let member = slot.take_if(|member| member.conn == conn)?;
         Some(member.link)
-    }
-
-    pub(super) const fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
-    /// Connections that lost something since they were last [taken](Self::take_overflowed).
-    pub(super) const fn overflowed(&self) -> usize {
-        self.overflowed.len()
-    }
-
-    pub(super) fn take_overflowed(&mut self) -> Option<ConnId> {
-        self.overflowed.pop()
     }
 
     pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp, commands: &Outbox) {

@@ -134,7 +134,7 @@ impl Hosted {
         let mut applied = inner.namespace.apply(now, input);
         inner.carry_out(shard, now);
         inner.fan_out.end_run(shard, now);
-        let dropped = inner.fan_out.overflowed();
+        let dropped = inner.fan_out.overflowed.len();
         if let Applied::Sent(Ok(delivery)) = &mut applied {
             // A repeated key answers what the first one did, and that may be a loss.
             delivery.dropped += dropped;
@@ -246,12 +246,12 @@ impl Hosted {
     pub(crate) fn end_run(self: &Rc<Self>, shard: &Shard, recipients_max: usize) -> bool {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
-        if inner.fan_out.batch().recipients() > recipients_max {
+        if inner.fan_out.batch.recipients() > recipients_max {
             return false;
         }
         inner.listed = false;
         inner.fan_out.end_run(shard, now);
-        if inner.fan_out.overflowed() > 0 {
+        if !inner.fan_out.overflowed.is_empty() {
             self.finish(shard, now, inner);
         }
         true
@@ -261,7 +261,7 @@ impl Hosted {
     pub(crate) fn finish_for(self: &Rc<Self>, shard: &Shard, conn: ConnId) {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
-        if inner.fan_out.batch().reaches(conn) {
+        if inner.fan_out.batch.reaches(conn) {
             inner.fan_out.end_run(shard, now);
             self.finish(shard, now, inner);
         }
@@ -287,7 +287,7 @@ impl Hosted {
 
     pub(super) fn finish(self: &Rc<Self>, shard: &Shard, now: Timestamp, inner: &mut Inner) {
         inner.carry_out(shard, now);
-        if inner.fan_out.overflowed() > 0 {
+        if !inner.fan_out.overflowed.is_empty() {
             inner.close_overflowed(shard, now);
         }
         let history_bytes = inner.namespace.app().hub().counts().history_bytes;
@@ -301,7 +301,7 @@ impl Hosted {
         if inner.namespace.app().has_news() {
             self.take_news(shard, inner);
         }
-        if !inner.fan_out.batch().is_empty() && !mem::replace(&mut inner.listed, true) {
+        if !inner.fan_out.batch.is_empty() && !mem::replace(&mut inner.listed, true) {
             // It is sent when the turn ends.
             shard.runs.borrow_mut().push(self.clone());
             shard.ring();
@@ -326,7 +326,7 @@ impl Inner {
     /// The queues of those that were seen to are below their limits by then, so that this ends.
     #[cold]
     pub(super) fn close_overflowed(&mut self, shard: &Shard, now: Timestamp) {
-        while let Some(conn) = self.fan_out.take_overflowed() {
+        while let Some(conn) = self.fan_out.overflowed.pop() {
             self.fan_out.part(shard, now, conn);
             // It may be closed already.
             let close = Input::close(conn, CloseCode::TOO_SLOW, TOO_SLOW);

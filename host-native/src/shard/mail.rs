@@ -142,6 +142,13 @@ impl Switchboard {
         posts.clone()
     }
 
+    /// Posts mail as if from the shard itself: it counts in no account between shards. `None` when
+    /// that does not run.
+    pub(crate) fn post(&self, shard: usize, mail: Mail) -> Option<()> {
+        let batch = MailBatch::new(shard, vec![mail]);
+        self.posts()?.get(shard)?.send(batch).ok()
+    }
+
     /// Opens, for as long as the value lives.
     pub(crate) fn open(self: &Arc<Self>, posts: Posts) -> Open {
         self.set(Some(posts));
@@ -155,20 +162,16 @@ impl Switchboard {
 
 impl Line for Switchboard {
     fn ask(&self, namespace: &Arc<str>, ask: Ask) -> Result<Answered, AskError> {
-        let posts = self.posts().ok_or(AskError::NotRunning)?;
-        if posts.is_empty() {
-            return Err(AskError::NotRunning);
-        }
-        let home = home_of(namespace, posts.len());
+        let posts = self.posts().filter(|posts| !posts.is_empty());
+        let posts = posts.ok_or(AskError::NotRunning)?;
         let (answer, answered) = oneshot::channel();
         let mail = Mail::Ask {
             namespace: namespace.clone(),
             ask: Box::new(ask),
             answer,
         };
-        // As if from itself: it counts in no account between shards.
-        let posted = posts[home].send(MailBatch::new(home, vec![mail]));
-        posted.map_err(|_| AskError::NotRunning)?;
+        let posted = self.post(home_of(namespace, posts.len()), mail);
+        posted.ok_or(AskError::NotRunning)?;
         Ok(answered)
     }
 }

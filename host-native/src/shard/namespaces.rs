@@ -8,20 +8,12 @@ use std::{
 };
 
 use roomcast_core::{Config, Input, Policies, hub::HubState, journal::Opening};
-use tokio::sync::oneshot;
 
 use super::{
     mail,
     state::{Hosted, Mail, Shard},
 };
 use crate::{namespace::refusal::OpenError, store::NamespaceHeader};
-
-/// A namespace that began with the server, and the events that its gateway handles.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Mounted {
-    pub(crate) namespace: Arc<str>,
-    pub(crate) events: Vec<String>,
-}
 
 impl Shard {
     pub(crate) fn home_of(&self, namespace: &str) -> usize {
@@ -97,32 +89,18 @@ impl Shard {
         Ok(namespace)
     }
 
-    /// Begins the namespaces that were stored and are at home here. When one cannot begin, its name
-    /// comes with the error.
-    pub(crate) fn wake_namespaces(&self) -> Result<(), (Arc<str>, OpenError)> {
-        for name in &self.shared.stored {
-            if self.home_of(name) == self.index {
-                let opened = self.open_namespace(name);
-                opened.map_err(|fault| (name.clone(), fault))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Begins the namespaces that have a gateway of their own and are at home here. When one cannot
-    /// begin, its name comes with the error.
-    pub(crate) fn mount_gateways(&self) -> Result<Vec<Mounted>, (Arc<str>, OpenError)> {
-        let mounted = self.shared.gateways.mounted();
-        let at_home = mounted.filter(|name| self.home_of(name) == self.index);
-        let mount = |name: &Arc<str>| {
+    /// Begins those of these namespaces that are at home here. When one cannot begin, its name comes
+    /// with the error.
+    pub(crate) fn open_namespaces<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Result<Vec<Rc<Hosted>>, (String, OpenError)> {
+        let at_home = names.filter(|name| self.home_of(name) == self.index);
+        let open = |name: &Arc<str>| {
             let opened = self.open_namespace(name);
-            let namespace = opened.map_err(|fault| (name.clone(), fault))?;
-            Ok(Mounted {
-                namespace: name.clone(),
-                events: namespace.events(),
-            })
+            opened.map_err(|fault| (name.to_string(), fault))
         };
-        at_home.map(mount).collect()
+        at_home.map(open).collect()
     }
 
     /// Puts other policies in the place of those in force, in all namespaces that are at home here.
@@ -154,14 +132,8 @@ impl Shard {
             self.committed().await?;
             return Some(result);
         }
-        let (answer, answered) = oneshot::channel();
-        let task = move |shard: &Rc<Self>| {
-            let result = task(shard);
-            shard.when_committed(move || {
-                let _ = answer.send(result); // who asked may be gone
-            });
-        };
-        self.post(index, Mail::task(task));
+        let (mail, answered) = Mail::request(task);
+        self.post(index, mail);
         answered.await.ok()
     }
 

@@ -129,7 +129,8 @@ pub(super) struct FanOut {
     /// By slot of the connection's id.
     pub(super) members: Vec<Option<Member>>,
     pub(super) batch: Batch,
-    /// Connections whose queue passed its limit while commands were carried out.
+    /// Connections whose queue passed its limit while commands were carried out; the hub is still
+    /// to close them.
     pub(super) overflowed: Vec<ConnId>,
 }
 
@@ -201,6 +202,21 @@ pub(crate) struct MailBatch {
 pub(crate) type Posts = Arc<[mpsc::UnboundedSender<MailBatch>]>;
 
 impl Mail {
+    /// Mail that has a task run, and the way of its result, which comes when what the task changed
+    /// is committed, or never.
+    pub(crate) fn request<R: Send + 'static>(
+        task: impl FnOnce(&Rc<Shard>) -> R + Send + 'static,
+    ) -> (Self, oneshot::Receiver<R>) {
+        let (answer, answered) = oneshot::channel();
+        let task = move |shard: &Rc<Shard>| {
+            let result = task(shard);
+            shard.when_committed(move || {
+                let _ = answer.send(result); // who asked may be gone
+            });
+        };
+        (Self::task(task), answered)
+    }
+
     /// Mail that has a task run.
     pub(crate) fn task(task: impl FnOnce(&Rc<Shard>) + Send + 'static) -> Self {
         Self::Task(Box::new(task))

@@ -78,6 +78,11 @@ impl Connections {
         self.permits.taken()
     }
 
+    /// Connections that there may be in all.
+    pub(crate) const fn max(&self) -> usize {
+        self.permits.max
+    }
+
     /// True when no more TCP connections are to be accepted for now: the store, the journal and the
     /// log need descriptors too.
     pub(crate) fn is_full(&self) -> bool {

@@ -36,22 +36,22 @@ pub(crate) enum Event<'a> {
 
 /// A broken rule: close with this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct Violation {
     pub(crate) code: CloseCode,
     pub(crate) reason: &'static str,
 }
 
-impl Fault {
+impl Violation {
     const fn new(code: CloseCode, reason: &'static str) -> Self {
         Self { code, reason }
     }
 }
 
-const TOO_BIG: Fault = Fault::new(CloseCode::TOO_BIG, "message over the size limit");
-const NOT_UTF8: Fault = Fault::new(CloseCode::INVALID_TEXT, "text is not UTF-8");
-const FRAMING: Fault = Fault::new(CloseCode::PROTOCOL, "broken WebSocket framing");
-const FRAGMENTS: Fault = Fault::new(CloseCode::POLICY, "too many fragments in one message");
-const CONTROL: Fault = Fault::new(CloseCode::RATE_LIMITED, "too many control frames");
+const TOO_BIG: Violation = Violation::new(CloseCode::TOO_BIG, "message over the size limit");
+const NOT_UTF8: Violation = Violation::new(CloseCode::INVALID_TEXT, "text is not UTF-8");
+const FRAMING: Violation = Violation::new(CloseCode::PROTOCOL, "broken WebSocket framing");
+const FRAGMENTS: Violation = Violation::new(CloseCode::POLICY, "too many fragments in one message");
+const CONTROL: Violation = Violation::new(CloseCode::RATE_LIMITED, "too many control frames");
 
 /// Control frames over their rate that are dropped before the connection is closed: as many as
 /// the hub refuses messages.
@@ -67,14 +67,14 @@ const CLOSE: u8 = 8;
 pub(crate) struct Decoder {
     /// The begin of a frame whose end has not come.
     part: Vec<u8>,
-    odd: Option<Box<Odd>>,
+    slow: Option<Box<SlowPath>>,
     /// The peer has said goodbye; what it says after that is not heard.
     closed: bool,
 }
 
-/// State that only unusual clients need.
+/// State of the slow path, which only unusual clients take.
 #[derive(Debug)]
-struct Odd {
+struct SlowPath {
     rules: WebSocketContext,
     fragments: usize,
     /// Bytes of the message being put together.
@@ -83,7 +83,7 @@ struct Odd {
     control_refusals: Bucket,
 }
 
-impl Odd {
+impl SlowPath {
     fn new(guards: Guards, now: Timestamp) -> Box<Self> {
         let config = WebSocketConfig::default()
             .read_buffer_size(0)
@@ -153,7 +153,8 @@ impl Head {
 impl Decoder {
     /// True when a message was begun and has not ended.
     pub(crate) fn is_amid_message(&self) -> bool {
-        let amid = !self.part.is_empty() || self.odd.as_ref().is_some_and(|odd| odd.fragments > 0);
+        let amid =
+            !self.part.is_empty() || self.slow.as_ref().is_some_and(|slow| slow.fragments > 0);
         // Behind a close it never will.
         amid && !self.closed
     }
@@ -165,7 +166,7 @@ impl Decoder {
         guards: Guards,
         now: Timestamp,
         mut on: impl FnMut(Event<'_>),
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Violation> {
         if self.closed {
             return Ok(());
         }
@@ -181,7 +182,7 @@ impl Decoder {
         let mut used = 0;
         while let Some(head) = Head::read(&bytes[used..]) {
             let rest = &mut bytes[used..];
-            let assembled = self.odd.as_ref().map_or(0, |odd| odd.assembled);
+            let assembled = self.slow.as_ref().map_or(0, |slow| slow.assembled);
             let room = guards.message_bytes_max - assembled.min(guards.message_bytes_max);
             if head.is_control() && (head.payload_len > 125 || !head.fin)
                 || head.rsv != 0
@@ -202,7 +203,7 @@ impl Decoder {
                 break;
             };
             let frame = &mut rest[..len];
-            let amid = self.odd.as_ref().is_some_and(|odd| odd.fragments > 0);
+            let amid = self.slow.as_ref().is_some_and(|slow| slow.fragments > 0);
             if head.fin && matches!(head.opcode, 1 | 2) && !amid {
                 let (head_bytes, payload) = frame.split_at_mut(head.len);
                 unmask(payload, &head_bytes[head.len - 4..]);
@@ -214,7 +215,7 @@ impl Decoder {
                     on(Event::Binary(payload));
                 }
             } else {
-                self.odd(&head, frame, guards, now, &mut on)?;
+                self.take_slow_path(&head, frame, guards, now, &mut on)?;
             }
             if self.closed {
                 return Ok(());
@@ -233,35 +234,35 @@ impl Decoder {
     }
 
     /// Takes one whole frame that is a fragment, a control frame, or no frame at all.
-    fn odd(
+    fn take_slow_path(
         &mut self,
         head: &Head,
         frame: &[u8],
         guards: Guards,
         now: Timestamp,
         on: &mut impl FnMut(Event<'_>),
-    ) -> Result<(), Fault> {
-        let odd = self.odd.get_or_insert_with(|| Odd::new(guards, now));
+    ) -> Result<(), Violation> {
+        let slow = self.slow.get_or_insert_with(|| SlowPath::new(guards, now));
         if head.is_control() {
             // A close is always heard: it is the last one anyway.
             if head.opcode != CLOSE
-                && let Some((bucket, rate)) = odd.control.as_mut().zip(guards.control)
+                && let Some((bucket, rate)) = slow.control.as_mut().zip(guards.control)
                 && !bucket.take(rate, now, 1)
             {
-                return if odd.control_refusals.take(CONTROL_REFUSALS, now, 1) {
+                return if slow.control_refusals.take(CONTROL_REFUSALS, now, 1) {
                     Ok(())
                 } else {
                     Err(CONTROL)
                 };
             }
         } else {
-            odd.fragments += 1;
-            odd.assembled += frame.len() - head.len;
-            if odd.fragments > guards.fragments_max {
+            slow.fragments += 1;
+            slow.assembled += frame.len() - head.len;
+            if slow.fragments > guards.fragments_max {
                 return Err(FRAGMENTS);
             }
             if head.fin {
-                (odd.fragments, odd.assembled) = (0, 0);
+                (slow.fragments, slow.assembled) = (0, 0);
             }
         }
         let mut pipe = Pipe {
@@ -269,17 +270,17 @@ impl Decoder {
             output: Vec::new(),
         };
         loop {
-            match odd.rules.read(&mut pipe) {
+            match slow.rules.read(&mut pipe) {
                 Ok(Message::Text(text)) => on(Event::Text(&text)),
                 Ok(Message::Binary(bytes)) => on(Event::Binary(&bytes)),
                 Ok(Message::Ping(_) | Message::Pong(_)) => {
-                    let _ = odd.rules.flush(&mut pipe);
+                    let _ = slow.rules.flush(&mut pipe);
                     on(Event::Control(&pipe.output));
                     pipe.output.clear();
                 }
                 Ok(Message::Close(close)) => {
                     self.closed = true;
-                    let _ = odd.rules.flush(&mut pipe);
+                    let _ = slow.rules.flush(&mut pipe);
                     on(Event::Close(
                         close.map(|close| close.code.into()),
                         &pipe.output,
@@ -297,7 +298,7 @@ impl Decoder {
 }
 
 #[allow(clippy::wildcard_enum_match_arm)] // tungstenite adds variants; all others are framing
-fn classify(fault: &tungstenite::Error) -> Fault {
+fn classify(fault: &tungstenite::Error) -> Violation {
     match fault {
         tungstenite::Error::Utf8(_) => NOT_UTF8,
         tungstenite::Error::Capacity(_) => TOO_BIG,
@@ -347,174 +348,4 @@ impl Write for Pipe<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GUARDS: Guards = Guards {
-        message_bytes_max: 1000,
-        fragments_max: 3,
-        control: Some(Rate {
-            per_second: 1,
-            burst: 2,
-        }),
-    };
-
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mask = [1, 2, 3, 4];
-        let len = payload.len();
-        let mut bytes = vec![first];
-        if len < 126 {
-            bytes.push(0x80 | u8::try_from(len).expect("short"));
-        } else {
-            bytes.push(0x80 | 126);
-            bytes.extend(u16::try_from(len).expect("short").to_be_bytes());
-        }
-        bytes.extend(mask);
-        let masked = payload.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m);
-        bytes.extend(masked);
-        bytes
-    }
-
-    /// Returns the events that come out when the bytes arrive in pieces of the given size, and the
-    /// result.
-    fn decode(bytes: &[u8], piece: usize) -> (Vec<String>, Result<(), Fault>) {
-        let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
-        for piece in bytes.chunks(piece) {
-            let mut read = piece.to_vec();
-            let fed = decoder.feed(&mut read, GUARDS, Timestamp::ZERO, |event| {
-                seen.push(match event {
-                    Event::Text(text) => format!("text {text}"),
-                    Event::Binary(bytes) => format!("binary {bytes:?}"),
-                    Event::Control(answer) => format!("control {answer:?}"),
-                    Event::Close(code, answer) => format!("close {code:?} {answer:?}"),
-                });
-            });
-            if fed.is_err() {
-                return (seen, fed);
-            }
-        }
-        (seen, Ok(()))
-    }
-
-    #[test]
-    fn the_pieces_in_which_bytes_arrive_do_not_matter() {
-        let long = "x".repeat(300);
-        let mut bytes = frame(0x81, "héllo".as_bytes());
-        bytes.extend(frame(0x81, long.as_bytes()));
-        bytes.extend(frame(0x82, &[7]));
-        bytes.extend(frame(0x01, b"a"));
-        bytes.extend(frame(0x89, b"p"));
-        bytes.extend(frame(0x80, b"b"));
-        bytes.extend(frame(0x88, &[3, 232]));
-        let expected = [
-            "text héllo".to_owned(),
-            format!("text {long}"),
-            "binary [7]".into(),
-            "control [138, 1, 112]".into(),
-            "text ab".into(),
-            "close Some(1000) [136, 2, 3, 232]".into(),
-        ];
-        for piece in [1, 2, 3, 7, 100, 10_000] {
-            assert_eq!(
-                decode(&bytes, piece),
-                (expected.to_vec(), Ok(())),
-                "{piece}"
-            );
-        }
-    }
-
-    #[test]
-    fn faults_have_their_codes() {
-        let huge = [
-            0x81, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0,
-        ];
-        let mut fragments = frame(0x01, b"");
-        let mut split = frame(0x01, &[0; 600]);
-        split.extend(frame(0x80, &[0; 600]));
-        for _ in 0..3 {
-            fragments.extend(frame(0x00, b""));
-        }
-        for (bytes, fault) in [
-            (huge.to_vec(), TOO_BIG),
-            (frame(0x81, &[b'x'; 1001]), TOO_BIG),
-            (split, TOO_BIG),
-            (frame(0x81, &[0xff]), NOT_UTF8),
-            (fragments, FRAGMENTS),
-            (frame(0xc1, b"rsv"), FRAMING),
-            (frame(0x83, b"reserved"), FRAMING),
-            (frame(0x80, b"nothing to continue"), FRAMING),
-            (frame(0x89, &[0; 126]), FRAMING),
-            (frame(0x09, b"fragmented ping"), FRAMING),
-            (vec![0x81, 1, b'x'], FRAMING),
-            (frame(0x88, &[0]), FRAMING),
-        ] {
-            assert_eq!(decode(&bytes, 10_000).1, Err(fault), "{bytes:?}");
-            assert_eq!(decode(&bytes, 1).1, Err(fault), "{bytes:?}");
-        }
-    }
-
-    /// A frame whose length has so many further bytes.
-    fn lengthy(first: u8, payload: &[u8], extended: usize) -> Vec<u8> {
-        let mut bytes = vec![first, 0x80 | if extended == 2 { 126 } else { 127 }];
-        let len = (payload.len() as u64).to_be_bytes();
-        bytes.extend(&len[8 - extended..]);
-        bytes.extend([0; 4]);
-        bytes.extend(payload);
-        bytes
-    }
-
-    #[test]
-    fn a_length_takes_the_shortest_form() {
-        let guards = Guards {
-            message_bytes_max: 1 << 20,
-            ..GUARDS
-        };
-        let fed = |bytes: &[u8]| {
-            let mut decoder = Decoder::default();
-            let mut read = bytes.to_vec();
-            decoder.feed(&mut read, guards, Timestamp::ZERO, |_| ())
-        };
-        let (long, longer) = (vec![b'x'; 126], vec![b'x'; 0x1_0000]);
-        for (extended, payload) in [(2, &long[..]), (2, &longer[1..]), (8, &longer)] {
-            // Whole messages, and what goes to the rules for the unusual.
-            for first in [0x81, 0x82, 0x01, 0x02] {
-                assert_eq!(fed(&lengthy(first, payload, extended)), Ok(()));
-                let shorter =
-                    &payload[..payload.len().min(if extended == 2 { 125 } else { 0xffff })];
-                assert_eq!(fed(&lengthy(first, shorter, extended)), Err(FRAMING));
-            }
-        }
-        for first in [0x80, 0x81, 0x82, 0x01, 0x02, 0x88, 0x89, 0x8a] {
-            for payload in [&b""[..], b"\x03\xe8", &long[1..]] {
-                for extended in [2, 8] {
-                    let bytes = lengthy(first, payload, extended);
-                    assert_eq!(fed(&bytes), Err(FRAMING), "{first:x} {extended}");
-                    // As soon as its head is there, also amid a message.
-                    let amid = [frame(0x01, b"a"), bytes[..2 + extended + 4].to_vec()].concat();
-                    assert_eq!(fed(&amid), Err(FRAMING), "{first:x} {extended}");
-                }
-            }
-            let high = [&[first, 0xff, 0x80][..], &[0; 7], &[0; 4]].concat();
-            assert_eq!(fed(&high), Err(FRAMING), "{first:x}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_heard_after_a_close() {
-        let mut bytes = frame(0x88, &[3, 232]);
-        bytes.extend(frame(0x81, b"late"));
-        bytes.extend(frame(0x83, b"broken"));
-        for piece in [1, 10_000] {
-            let (seen, fed) = decode(&bytes, piece);
-            assert_eq!((seen.len(), fed), (1, Ok(())));
-        }
-    }
-
-    #[test]
-    fn pings_over_the_rate_are_dropped_and_then_end_it() {
-        let ping = frame(0x89, b"");
-        let (answered, fed) = decode(&ping.repeat(102), 10_000);
-        assert_eq!((answered.len(), fed), (2, Ok(())));
-        assert_eq!(decode(&ping.repeat(103), 10_000).1, Err(CONTROL));
-    }
-}
+mod tests;

@@ -54,7 +54,8 @@ pub(super) struct Plan {
     pub(super) connect_rate: u32,
 }
 
-fn counted(count: impl Into<u64>, noun: &'static str) -> Counted {
+/// So many of a noun.
+pub(super) fn counted(count: impl Into<u64>, noun: &'static str) -> Counted {
     Counted(usize::try_from(count.into()).unwrap_or(usize::MAX), noun)
 }
 
@@ -185,7 +186,7 @@ mod tests {
 
     impl Plan {
         /// A second of it.
-        pub(in super::super) fn of(connections: u32, rooms: u32) -> Self {
+        pub(crate) fn of(connections: u32, rooms: u32) -> Self {
             Self {
                 connections,
                 rooms,

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use roomcast_core::wire::Counted;
 use serde::Serialize;
 
-use super::{load::Load, millis::Millis, plan::Plan};
+use super::{
+    load::Load,
+    millis::Millis,
+    plan::{Plan, counted},
+};
 use crate::cli::client::failure::close_meaning;
 
 /// A schedule that is later than this was not kept, and the numbers say more about this program
@@ -208,10 +212,6 @@ impl Summary {
         .map(|(count, noun, what)| format!("{}{what}", counted(count, noun)))
         .collect()
     }
-}
-
-fn counted(count: u64, noun: &'static str) -> Counted {
-    Counted(usize::try_from(count).unwrap_or(usize::MAX), noun)
 }
 
 impl fmt::Display for Summary {

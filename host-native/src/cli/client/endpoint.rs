@@ -14,12 +14,12 @@ use super::{
 /// The place of a server, out of the URL that the user has at hand: its root, that of its WebSocket, or
 /// that of a namespace's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) struct Endpoint {
+pub(crate) struct Endpoint {
     /// True when it is behind TLS.
-    pub(in crate::cli) tls: bool,
+    pub(crate) tls: bool,
     host: String,
     /// Host and port.
-    pub(in crate::cli) authority: String,
+    pub(crate) authority: String,
     /// Path that a proxy puts before the paths of the server.
     prefix: String,
     namespace: Option<String>,
@@ -27,7 +27,7 @@ pub(in crate::cli) struct Endpoint {
 
 impl Endpoint {
     /// The path of an API call.
-    pub(in crate::cli) fn api(&self, namespace: Option<&str>, call: &str) -> String {
+    pub(crate) fn api(&self, namespace: Option<&str>, call: &str) -> String {
         format!(
             "{}/api/v1/{}/{call}",
             self.prefix,
@@ -36,7 +36,7 @@ impl Endpoint {
     }
 
     /// The URL of a namespace's WebSocket.
-    pub(in crate::cli) fn websocket(&self, namespace: Option<&str>) -> String {
+    pub(crate) fn websocket(&self, namespace: Option<&str>) -> String {
         let scheme = if self.tls { "wss" } else { "ws" };
         let at = format!("{scheme}://{}{}/ws", self.authority, self.prefix);
         match self.namespace(namespace) {
@@ -49,7 +49,7 @@ impl Endpoint {
         given.or(self.namespace.as_deref()).unwrap_or("default")
     }
 
-    pub(in crate::cli) async fn connect(&self) -> Result<Wire, Failure> {
+    pub(crate) async fn connect(&self) -> Result<Wire, Failure> {
         const CONNECT_TIME: Duration = Duration::from_secs(10);
         let opened = async {
             let stream = TcpStream::connect(&self.authority).await?;
@@ -114,7 +114,7 @@ impl FromStr for Endpoint {
 }
 
 /// A namespace's name, as the server will accept it.
-pub(in crate::cli) fn namespace(text: &str) -> Result<String, String> {
+pub(crate) fn namespace(text: &str) -> Result<String, String> {
     if is_namespace(text) {
         Ok(text.to_owned())
     } else {
@@ -123,7 +123,7 @@ pub(in crate::cli) fn namespace(text: &str) -> Result<String, String> {
 }
 
 /// An event's name, as the server will accept it.
-pub(in crate::cli) fn event(text: &str) -> Result<String, String> {
+pub(crate) fn event(text: &str) -> Result<String, String> {
     if (1..=128).contains(&text.len()) && !text.starts_with('$') {
         Ok(text.to_owned())
     } else {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// Reason for a command to end without success, with its exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
-pub(in crate::cli) struct Failure {
+pub(crate) struct Failure {
     exit: u8,
     text: String,
 }
@@ -20,13 +20,13 @@ impl Failure {
     }
 
     /// Refused, or broken on the way: exit code 1.
-    pub(in crate::cli) fn failed(text: impl fmt::Display) -> Self {
+    pub(crate) fn failed(text: impl fmt::Display) -> Self {
         Self::new(1, text)
     }
 
     /// Refused over HTTP. The server's problem details name the setting to change on its side; what
     /// is to be done on this side is added. Without them it was somebody else who answered.
-    pub(in crate::cli) fn refused(by: impl fmt::Display, status: StatusCode, body: &str) -> Self {
+    pub(crate) fn refused(by: impl fmt::Display, status: StatusCode, body: &str) -> Self {
         let Some(detail) = detail(body) else {
             return Self::failed(format_args!(
                 "{by} answers {status}, not as a Roomcast server does\n  Check --url, or ROOMCAST_URL"
@@ -43,23 +43,23 @@ impl Failure {
     }
 
     /// Called wrongly: exit code 2.
-    pub(in crate::cli) fn usage(text: impl fmt::Display) -> Self {
+    pub(crate) fn usage(text: impl fmt::Display) -> Self {
         Self::new(2, text)
     }
 
     /// There is no server: exit code 3.
-    pub(in crate::cli) fn unreachable(text: impl fmt::Display) -> Self {
+    pub(crate) fn unreachable(text: impl fmt::Display) -> Self {
         Self::new(3, text)
     }
 
     /// The exit code.
-    pub(in crate::cli) const fn exit(&self) -> u8 {
+    pub(crate) const fn exit(&self) -> u8 {
         self.exit
     }
 }
 
 /// The explanation in the problem details of a Roomcast server; `None` in the body of another one.
-pub(in crate::cli) fn detail(body: &str) -> Option<String> {
+pub(crate) fn detail(body: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Problem {
         detail: String,
@@ -69,7 +69,7 @@ pub(in crate::cli) fn detail(body: &str) -> Option<String> {
 }
 
 /// The lesson of a close code.
-pub(in crate::cli) fn close_meaning(code: u16) -> &'static str {
+pub(crate) fn close_meaning(code: u16) -> &'static str {
     match code {
         1000 | 4410 => "the application wants this connection no more",
         1001 => "the server shut down; connect again later",

@@ -16,10 +16,10 @@ use tokio_rustls::{
 };
 
 /// A connection, whatever it is made of.
-pub(in crate::cli) type Wire = Box<dyn Bytes>;
+pub(crate) type Wire = Box<dyn Bytes>;
 
 /// Bytes in both directions.
-pub(in crate::cli) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 

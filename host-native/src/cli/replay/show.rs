@@ -209,7 +209,7 @@ fn text(frame: Frame<'_>) -> Cow<'_, str> {
 ///
 /// A payload passes through with the white space it came with, line breaks between its tokens among
 /// it; there, and JSON has them nowhere else, a space means the same. Other texts have escapes.
-pub(in crate::cli) fn one_line(text: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     if !text.contains(breaks) {
         return text.into();
