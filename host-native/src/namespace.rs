@@ -14,7 +14,7 @@ use std::{
 };
 
 use roomcast_core::{
-    App, Applied, Gateway, Input, Outbox, Rejection, Timestamp,
+    App, Applied, ConnId, Gateway, Input, Outbox, Rejection, Timestamp,
     gateway::{Admission, Token, UpgradeRequest, Work},
 };
 
@@ -43,7 +43,7 @@ impl Namespace {
         Self {
             name,
             recorder,
-            fresh: kept(&app),
+            fresh: saved(&app),
             loses: Cell::new(None),
             out: Outbox::new(),
             app,
@@ -60,8 +60,7 @@ impl Namespace {
             Ok(Ok(_)) => None,
         };
         if let Some(error) = cause {
-            let (namespace, event) = (&*self.name, "upgrade");
-            tracing::error!(namespace, event, error, "the application failed");
+            log_failure(&self.name, None, "upgrade", &error);
         }
         asked.unwrap_or_else(|_| Err(Rejection::internal()))
     }
@@ -70,7 +69,7 @@ impl Namespace {
     /// written as text, once after anything happened.
     pub(crate) fn has_something_to_lose(&self) -> bool {
         let loses = self.loses.get();
-        let loses = loses.unwrap_or_else(|| kept(&self.app) != self.fresh);
+        let loses = loses.unwrap_or_else(|| saved(&self.app) != self.fresh);
         self.loses.set(Some(loses));
         loses
     }
@@ -130,17 +129,20 @@ impl Namespace {
 
     /// Logs what went wrong in the application since this was last called.
     pub(crate) fn log_faults(&mut self) {
-        let namespace = &*self.name;
         for fault in self.app.take_errors() {
-            let conn = fault.conn.map(tracing::field::display);
-            let (event, error) = (&*fault.place, &*fault.error);
-            tracing::error!(namespace, event, conn, error, "the application failed");
+            log_failure(&self.name, fault.conn, &fault.place, &fault.error);
         }
     }
 }
 
+/// Logs an error of an application, with what it was doing.
+pub(crate) fn log_failure(namespace: &str, conn: Option<ConnId>, event: &str, error: &str) {
+    let conn = conn.map(tracing::field::display);
+    tracing::error!(namespace, event, conn, error, "the application failed");
+}
+
 /// State that an application saves to outlive its connections.
-fn kept(app: &AnyApp) -> Option<String> {
+fn saved(app: &AnyApp) -> Option<String> {
     let gateway = app.gateway();
     if !gateway.is_persistent() {
         return None;

@@ -156,12 +156,7 @@ impl Settings {
         &self,
         mut namespaces: impl ExactSizeIterator<Item = &'a Arc<str>>,
     ) -> Result<(), SettingsError> {
-        let count = namespaces.len();
-        if count > self.namespaces_max {
-            return Err(SettingsError(format!(
-                "--namespaces-max must be at least {count}: so many namespaces have gateways"
-            )));
-        }
+        self.check_count(namespaces.len(), "have gateways")?;
         match namespaces.find(|name| !self.access.has_namespace(name)) {
             Some(name) => Err(SettingsError(format!(
                 "--namespaces must list {name}, which has a gateway: nobody could reach it"
@@ -172,9 +167,13 @@ impl Settings {
 
     /// Checks that the namespaces that are in the store can all be there.
     pub(crate) fn check_stored(&self, count: usize) -> Result<(), SettingsError> {
+        self.check_count(count, "are in the store")
+    }
+
+    fn check_count(&self, count: usize, whose: &str) -> Result<(), SettingsError> {
         if count > self.namespaces_max {
             return Err(SettingsError(format!(
-                "--namespaces-max must be at least {count}: so many namespaces are in the store"
+                "--namespaces-max must be at least {count}: so many namespaces {whose}"
             )));
         }
         Ok(())

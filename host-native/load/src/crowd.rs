@@ -15,7 +15,7 @@ use super::{
     dialect::{Dialect, Limits, What},
     frame::{self, Frame},
     stamp::Stamp,
-    upgrade::{self, Fault},
+    upgrade::{self, ConnectError},
 };
 
 const EVENTS_MAX: usize = 2048;
@@ -324,7 +324,7 @@ impl Client {
         bytes: &[u8],
         dialect: &dyn Dialect,
         event: impl FnMut(What),
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConnectError> {
         if self.input.is_empty() {
             let taken = self.take(bytes, dialect, event)?;
             self.input.extend_from_slice(&bytes[taken..]);
@@ -345,7 +345,7 @@ impl Client {
         bytes: &[u8],
         dialect: &dyn Dialect,
         mut event: impl FnMut(What),
-    ) -> Result<usize, Fault> {
+    ) -> Result<usize, ConnectError> {
         let mut taken = 0;
         if !self.upgraded {
             let Some(length) = upgrade::answer(bytes, dialect.protocol(), true)? else {
@@ -391,16 +391,16 @@ impl Client {
     }
 
     /// Returns the fault with which the connection has ended.
-    fn fault(&self, fault: Option<io::Error>, protocol: Option<&str>) -> Fault {
+    fn fault(&self, fault: Option<io::Error>, protocol: Option<&str>) -> ConnectError {
         if self.upgraded {
             let text = fault.map_or("the server ended it".to_owned(), |fault| fault.to_string());
-            return Fault::Rejected(format!("connection lost: {text}"));
+            return ConnectError::Rejected(format!("connection lost: {text}"));
         }
         // What it said before it ended says more.
         match (upgrade::answer(&self.input, protocol, false), fault) {
             (_, Some(fault)) if self.input.is_empty() => fault.into(),
             (Err(said), _) => said,
-            (Ok(_), _) => Fault::Unreachable("the server ended it".to_owned()),
+            (Ok(_), _) => ConnectError::Unreachable("the server ended it".to_owned()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{stamp::Stamp, upgrade::Fault};
+use super::{stamp::Stamp, upgrade::ConnectError};
 
 /// A protocol with rooms, each known by its number.
 pub trait Dialect: std::fmt::Debug {
@@ -65,7 +65,7 @@ pub enum What {
     /// The server closes, or answers a close: the code, or 1005 without one.
     Bye(u16),
     /// The connection has ended, or never came about.
-    Ended(Fault),
+    Ended(ConnectError),
     /// To be sent back for the session to go on. The crowd does.
     Reply(&'static str),
     /// Nothing that a client of a room waits for. The crowd drops it.

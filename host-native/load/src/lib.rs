@@ -1,7 +1,7 @@
 //! The load generator of `roomcast bench` and of the benchmark beside other servers.
 //!
 //! A [`Crowd`] is many WebSocket clients on one thread. It speaks any [`Dialect`]; [`Roomcast`] is
-//! that of this project's servers. A [`Ledger`] knows what has yet to arrive in a room, a
+//! that of this project's servers. [`InFlight`] knows what has yet to arrive in a room, a
 //! [`Schedule`] when something is due, [`Latencies`] how long it took. The crowd does no more than
 //! that for a message: what is measured beside it must not wait for it.
 //!
@@ -30,8 +30,8 @@
 mod crowd;
 mod dialect;
 pub mod frame;
+mod in_flight;
 mod latency;
-mod ledger;
 mod roomcast;
 mod schedule;
 mod stamp;
@@ -40,10 +40,10 @@ mod upgrade;
 pub use self::{
     crowd::{Crowd, Event, Id, Wait},
     dialect::{Dialect, Limits, Refusal, What},
+    in_flight::{Arrival, InFlight, Sum, Verdict},
     latency::Latencies,
-    ledger::{Arrival, Ledger, Sum, Verdict},
     roomcast::Roomcast,
     schedule::{Due, Schedule, due},
     stamp::Stamp,
-    upgrade::Fault,
+    upgrade::ConnectError,
 };

@@ -14,16 +14,16 @@ const BODY_BYTES_MAX: usize = 65_536;
 
 /// Why a connection ended, or did not come about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum ConnectError {
     /// Nobody answers, or with something else than a WebSocket.
     Unreachable(String),
     /// Answered by HTTP: the status, and the body.
-    Refused(u16, String),
+    Http(u16, String),
     /// The WebSocket ended, or did not let the connection in.
     Rejected(String),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for ConnectError {
     fn from(fault: io::Error) -> Self {
         Self::Unreachable(if fault.kind() == ErrorKind::ConnectionRefused {
             "connection refused".to_owned()
@@ -51,7 +51,7 @@ pub(crate) fn answer(
     bytes: &[u8],
     protocol: Option<&str>,
     comes: bool,
-) -> Result<Option<usize>, Fault> {
+) -> Result<Option<usize>, ConnectError> {
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut response = Response::new(&mut headers);
     let length = match response.parse(bytes) {
@@ -59,11 +59,11 @@ pub(crate) fn answer(
         Ok(Status::Partial) if comes => return Ok(None),
         Ok(Status::Partial) => {
             let fault = "WebSocket protocol error: Handshake not finished";
-            return Err(Fault::Unreachable(fault.to_owned()));
+            return Err(ConnectError::Unreachable(fault.to_owned()));
         }
         Err(fault) => {
             let fault = format!("WebSocket protocol error: httparse error: {fault}");
-            return Err(Fault::Unreachable(fault));
+            return Err(ConnectError::Unreachable(fault));
         }
     };
     let header = |name: &str| {
@@ -79,15 +79,18 @@ pub(crate) fn answer(
         if comes && body.len() < announced.unwrap_or_default().min(BODY_BYTES_MAX) {
             return Ok(None);
         }
-        return Err(Fault::Refused(status, String::from_utf8_lossy(body).into()));
+        return Err(ConnectError::Http(
+            status,
+            String::from_utf8_lossy(body).into(),
+        ));
     }
     if header("sec-websocket-accept") != Some(ACCEPT) {
         let fault = "WebSocket protocol error: Key mismatch in \"Sec-WebSocket-Accept\" header";
-        return Err(Fault::Unreachable(fault.to_owned()));
+        return Err(ConnectError::Unreachable(fault.to_owned()));
     }
     if header("sec-websocket-protocol") != protocol.map(str::as_bytes) {
         let fault = "WebSocket protocol error: SubProtocol error: not the one that was asked for";
-        return Err(Fault::Unreachable(fault.to_owned()));
+        return Err(ConnectError::Unreachable(fault.to_owned()));
     }
     Ok(Some(length))
 }
@@ -118,7 +121,10 @@ mod tests {
             ("+OK ready\r\n\r\n", None),
         ] {
             let answer = answer(text.as_bytes(), protocol, false);
-            assert!(matches!(answer, Err(Fault::Unreachable(_))), "{text}");
+            assert!(
+                matches!(answer, Err(ConnectError::Unreachable(_))),
+                "{text}"
+            );
         }
     }
 
@@ -127,7 +133,7 @@ mod tests {
         let text = b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nfull";
         assert_eq!(answer(&text[..text.len() - 1], None, true), Ok(None));
         for (bytes, body) in [(&text[..], "full"), (&text[..text.len() - 1], "ful")] {
-            let refused = Err(Fault::Refused(503, body.to_owned()));
+            let refused = Err(ConnectError::Http(503, body.to_owned()));
             assert_eq!(answer(bytes, None, false), refused);
         }
     }

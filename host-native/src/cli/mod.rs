@@ -18,7 +18,7 @@ use std::{error::Error, process::ExitCode};
 
 use anyhow::Context;
 use clap::{
-    ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
 use tokio::runtime::Builder;
@@ -67,12 +67,10 @@ enum Action {
 fn with_negative_numbers(command: Command) -> Command {
     command
         .mut_args(|argument| {
-            let valued = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
-            let option = argument.get_long().is_some() && valued;
-            if option {
-                argument.allow_negative_numbers(true)
-            } else {
-                argument
+            let is_option = argument.get_long().is_some() && is_valued(&argument);
+            match is_option {
+                true => argument.allow_negative_numbers(true),
+                false => argument,
             }
         })
         .mut_subcommands(with_negative_numbers)
@@ -140,20 +138,16 @@ fn mistake(fault: &clap::Error, mut arguments: impl Iterator<Item = String>) -> 
         .map(|line| line.trim().trim_start_matches("error: "))
         .collect();
     let mut mistake = lines.join(" ");
-    let meant = [
+    let kinds = [
         ContextKind::SuggestedArg,
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedValue,
     ];
-    let meant = meant.into_iter().find_map(|kind| {
-        let meant = fault.get(kind)?;
-        if let ContextValue::Strings(names) = meant {
-            names.first().cloned()
-        } else if let ContextValue::String(name) = meant {
-            Some(name.clone())
-        } else {
-            None
-        }
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are no names
+    let meant = kinds.into_iter().find_map(|kind| match fault.get(kind)? {
+        ContextValue::Strings(names) => names.first().cloned(),
+        ContextValue::String(name) => Some(name.clone()),
+        _ => None,
     });
     if let Some(ContextValue::String(unknown)) = fault.get(ContextKind::InvalidArg)
         && let Some(option) = before(unknown, &mut arguments)
@@ -188,14 +182,14 @@ fn takes_value(command: &Command, option: &str) -> bool {
     let Some(name) = option.strip_prefix("--") else {
         return false;
     };
-    let valued = command.get_arguments().any(|argument| {
-        let valued = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
-        argument.get_long() == Some(name) && valued
-    });
-    valued
-        || command
-            .get_subcommands()
-            .any(|command| takes_value(command, option))
+    let mut arguments = command.get_arguments();
+    let mut commands = command.get_subcommands();
+    arguments.any(|argument| argument.get_long() == Some(name) && is_valued(argument))
+        || commands.any(|command| takes_value(command, option))
+}
+
+fn is_valued(argument: &Arg) -> bool {
+    matches!(argument.get_action(), ArgAction::Set | ArgAction::Append)
 }
 
 #[cfg(test)]

@@ -14,14 +14,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use roomcast_core::{Frame, Handshake, gateway::Admission};
 use roomcast_http::{Problem, Request, SUBPROTOCOL, Upgrade};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::spawn_local,
-};
+use tokio::{net::TcpStream, task::spawn_local};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Fields, Head, Peer, Reply, StallGuard, head, refusals, reply};
+use super::{Fields, Head, Peer, Reply, StallGuard, head, part, refusals, reply};
 use crate::{
     clock::patience,
     connection,
@@ -157,20 +153,15 @@ async fn open(
 
 /// Tells a browser, which cannot see an HTTP status, why it may not connect.
 async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, refusal: Refusal) {
-    let Some((mut stream, _)) = transport(upgrade).await else {
+    let Some((stream, _)) = transport(upgrade).await else {
         return;
     };
     let frame = refusal.frame.as_deref();
     let frame = frame.map(|text| ws::message(Frame::Text(text)));
     let mut bytes = frame.unwrap_or_default().to_vec();
     bytes.extend_from_slice(&ws::close_frame(refusal.code, refusal.reason()));
-    let goodbye = async {
-        stream.write_all(&bytes).await?;
-        stream.shutdown().await?;
-        let mut sink = [0; 512];
-        while stream.read(&mut sink).await? > 0 {}
-        std::io::Result::Ok(())
-    };
+    let settings = &shard.shared.settings;
+    let goodbye = part(stream, &bytes, settings.api_body_bytes_max);
     // However that went, the connection ends here.
-    let _ = patience::within(shard.shared.settings.close_wait, goodbye).await;
+    let _ = patience::within(settings.close_wait, goodbye).await;
 }

@@ -22,7 +22,7 @@ use super::{
     tasks::Tasks,
 };
 use crate::{
-    namespace::{Namespace, OwnedUpgradeRequest, refusal::Refusal},
+    namespace::{Namespace, OwnedUpgradeRequest, log_failure, refusal::Refusal},
     store::NamespaceHeader,
 };
 
@@ -158,28 +158,17 @@ impl Hosted {
         let inner = &mut *self.inner.borrow_mut();
         inner.tasks.end(token);
         if !inner.namespace.app().is_pending(token) {
-            self.drop_outcome(token, &outcome);
+            // Nobody waits for what this work gave: its handler answered otherwise.
+            if let Outcome::Fail(failure) = &outcome
+                && let Some(error) = failure.cause()
+            {
+                log_failure(&self.name, Some(token.conn()), "work", error);
+            }
         }
         // Also when nobody waits for it: then it is over.
         let completed = Input::Complete { token, outcome };
         inner.namespace.apply(now, &completed);
         self.finish(shard, now, inner);
-    }
-
-    /// Nobody waits for what this work gave: its handler answered otherwise.
-    fn drop_outcome(&self, token: Token, outcome: &Outcome) {
-        if let Outcome::Fail(failure) = outcome
-            && let Some(error) = failure.cause()
-        {
-            let (namespace, conn) = (&*self.name, tracing::field::display(token.conn()));
-            tracing::error!(
-                namespace,
-                event = "work",
-                conn,
-                error,
-                "the application failed"
-            );
-        }
     }
 
     /// True when nothing is lost with the namespace: nobody is connected, nothing is remembered or

@@ -37,7 +37,7 @@ impl Progress {
     /// The line; walks over the rooms.
     pub(super) fn line(&mut self, stage: Stage, load: &Load, now_ns: u64) -> String {
         let (now, tally) = (Instant::now(), &load.tally);
-        let (sent, received) = (tally.sent, load.sum().received);
+        let (sent, received) = (tally.messages.sent, load.sum().received);
         let since = now - self.at;
         let rate = |count: u64| u128::from(count) * 1_000_000 / since.as_micros().max(1);
         let stage = match stage {
@@ -51,7 +51,7 @@ impl Progress {
             "{:>4} s  {stage:<10}  connected {}  sent {}/s  received {}/s  p50 {} ms  p99 {} ms  \
              closes {}",
             (now - self.begun).as_secs(),
-            load.open,
+            tally.connections.open_at_end,
             rate(sent - self.sent),
             rate(received - self.received),
             Millis::quantile(&tally.latency, 0.50),

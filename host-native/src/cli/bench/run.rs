@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomcast_load::{Crowd, Event, Fault, Limits, Schedule, Wait, What};
+use roomcast_load::{ConnectError, Crowd, Event, Limits, Schedule, Wait, What};
 use tokio::{runtime::Builder, signal};
 
 use super::{
@@ -31,12 +31,12 @@ pub(super) struct Run {
     pub(super) load: Load,
     crowd: Crowd,
     address: SocketAddr,
-    /// By seat, which is the number in the crowd: one that failed leaves its seat to another.
+    /// By slot, which is the number in the crowd: one that failed leaves its slot to another.
     phases: Vec<Phase>,
     limits: Limits,
     /// How many connections were begun.
     begun: u32,
-    /// When they were begun, and their seats, until they must be in their rooms.
+    /// When they were begun, and their slots, until they must be in their rooms.
     entering: VecDeque<(Instant, usize)>,
     events: Vec<Event>,
     /// Of connections that are opened, and of messages that are published.
@@ -64,7 +64,7 @@ impl Run {
     /// # Errors
     ///
     /// When the server does not let it in.
-    pub(super) fn begin(plan: Plan, target: &Target, crowd: Crowd) -> Result<Self, Fault> {
+    pub(super) fn begin(plan: Plan, target: &Target, crowd: Crowd) -> Result<Self, ConnectError> {
         let begun = Instant::now();
         let stream = connect(&target.addresses)?;
         let mut run = Self {
@@ -116,7 +116,7 @@ impl Run {
     fn connect(&mut self) {
         let rate = self.load.plan.connect_rate;
         self.schedule = Some(Schedule::new(rate, Instant::now(), None));
-        self.wait(Stage::Connecting, None, |run| run.load.is_settled());
+        self.wait(Stage::Connecting, None, |run| run.load.is_decided());
         self.schedule = None;
     }
 
@@ -129,8 +129,10 @@ impl Run {
         let end = start + warmup + duration;
         self.load.measure(self.crowd.now_ns(), warmup, duration);
         self.schedule = Some(Schedule::new(rate, start, Some(end)));
-        let done =
-            |run: &Self| run.load.open == 0 || run.schedule.as_ref().is_none_or(Schedule::is_over);
+        let done = |run: &Self| {
+            run.load.tally.connections.open_at_end == 0
+                || run.schedule.as_ref().is_none_or(Schedule::is_over)
+        };
         self.wait(Stage::Publishing, Some(end + GRACE), done);
         self.schedule = None;
         self.load.stop_measuring(self.crowd.now_ns());
@@ -152,15 +154,15 @@ impl Run {
     /// Lets all connections end.
     fn close(&mut self) {
         const CLOSE_TIME: Duration = Duration::from_secs(5);
-        for seat in 0..self.phases.len() {
-            match self.phases[seat] {
-                Phase::Member => self.crowd.close(seat),
+        for slot in 0..self.phases.len() {
+            match self.phases[slot] {
+                Phase::Member => self.crowd.close(slot),
                 Phase::Connecting(_) | Phase::Joining(..) | Phase::Gone => {
-                    self.crowd.forget(seat);
+                    self.crowd.forget(slot);
                 }
             }
             // Closes that follow are the end of the run, and are not counted.
-            self.phases[seat] = Phase::Gone;
+            self.phases[slot] = Phase::Gone;
         }
         let deadline = Instant::now() + CLOSE_TIME;
         self.wait(Stage::Closing, Some(deadline), |run| run.crowd.is_empty());
@@ -208,11 +210,11 @@ impl Run {
     /// Does what is due.
     fn work(&mut self, stage: Stage, now: Instant) {
         let is_overdue = |&mut (begun, _): &mut (Instant, usize)| now - begun >= ENTER_TIME;
-        while let Some((asked, seat)) = self.entering.pop_front_if(is_overdue) {
-            if let Phase::Connecting(begun) | Phase::Joining(begun, _) = self.phases[seat]
+        while let Some((asked, slot)) = self.entering.pop_front_if(is_overdue) {
+            if let Phase::Connecting(begun) | Phase::Joining(begun, _) = self.phases[slot]
                 && begun == asked
             {
-                self.fail(seat, &overdue());
+                self.fail(slot, &overdue());
             }
         }
         let Some(due) = self.schedule.as_mut().and_then(|due| due.next(now)) else {
@@ -227,10 +229,10 @@ impl Run {
         let unsent_max = WAITING_MAX * self.load.plan.payload_bytes;
         for _ in 0..due.count {
             let (now_ns, crowd) = (self.crowd.now_ns(), &self.crowd);
-            let takes = |seat| crowd.unsent(seat) < unsent_max;
-            if let Some((seat, stamp)) = self.load.publish(now_ns, takes) {
-                self.crowd.publish(seat, stamp, bytes);
-                self.crowd.flush(seat);
+            let takes = |slot| crowd.unsent(slot) < unsent_max;
+            if let Some((slot, stamp)) = self.load.publish(now_ns, takes) {
+                self.crowd.publish(slot, stamp, bytes);
+                self.crowd.flush(slot);
             }
         }
     }
@@ -243,35 +245,35 @@ impl Run {
         self.begun += 1;
         let now = Instant::now();
         match self.crowd.connect(self.address) {
-            Ok(seat) => {
+            Ok(slot) => {
                 self.phases
-                    .resize(self.phases.len().max(seat + 1), Phase::Gone);
-                self.phases[seat] = Phase::Connecting(now);
-                self.entering.push_back((now, seat));
+                    .resize(self.phases.len().max(slot + 1), Phase::Gone);
+                self.phases[slot] = Phase::Connecting(now);
+                self.entering.push_back((now, slot));
             }
             Err(fault) => self.load.failed(&reason(&fault.into())),
         }
     }
 
-    fn handle(&mut self, seat: usize, what: What, at_ns: u64) {
-        match (self.phases[seat], what) {
-            (Phase::Member, What::Message(stamp)) => self.load.delivered(seat, stamp, at_ns),
-            (Phase::Member, What::Refused(refusal)) => self.load.refused(seat, &refusal),
-            (Phase::Member, What::Stray) => self.load.tally.stray += 1,
+    fn handle(&mut self, slot: usize, what: What, at_ns: u64) {
+        match (self.phases[slot], what) {
+            (Phase::Member, What::Message(stamp)) => self.load.delivered(slot, stamp, at_ns),
+            (Phase::Member, What::Refused(refusal)) => self.load.refused(slot, &refusal),
+            (Phase::Member, What::Stray) => self.load.tally.deliveries.stray += 1,
             (Phase::Member, What::Bye(code)) => {
-                self.load.closed(seat, code);
+                self.load.closed(slot, code);
                 // The server's close frame is answered.
-                self.crowd.close(seat);
-                self.leave(seat);
+                self.crowd.close(slot);
+                self.leave(slot);
             }
             (Phase::Member, What::Ended(_)) => {
-                self.load.closed(seat, 1006);
-                self.leave(seat);
+                self.load.closed(slot, 1006);
+                self.leave(slot);
             }
-            (Phase::Gone, What::Bye(_) | What::Ended(_)) => self.leave(seat),
+            (Phase::Gone, What::Bye(_) | What::Ended(_)) => self.leave(slot),
             (Phase::Connecting(_) | Phase::Joining(..), what) => {
-                if let Err(fault) = self.enter(seat, what) {
-                    self.fail(seat, &fault);
+                if let Err(fault) = self.enter(slot, what) {
+                    self.fail(slot, &fault);
                 }
             }
             (Phase::Member | Phase::Gone, _) => {}
@@ -280,46 +282,48 @@ impl Run {
 
     /// Takes something that came to a connection before it was in its room; true when that has
     /// brought it in.
-    fn enter(&mut self, seat: usize, what: What) -> Result<bool, Fault> {
-        match (what, self.phases[seat]) {
+    fn enter(&mut self, slot: usize, what: What) -> Result<bool, ConnectError> {
+        match (what, self.phases[slot]) {
             (What::Ready(limits), Phase::Connecting(begun)) => {
                 self.limits = limits;
-                self.phases[seat] = Phase::Joining(begun, begun.elapsed());
-                self.crowd.join(seat, self.load.room(seat));
+                self.phases[slot] = Phase::Joining(begun, begun.elapsed());
+                self.crowd.join(slot, self.load.room(slot));
             }
             (What::Joined, Phase::Joining(_, connect)) => {
-                self.phases[seat] = Phase::Member;
-                self.load.opened(seat, connect);
+                self.phases[slot] = Phase::Member;
+                self.load.opened(slot, connect);
                 return Ok(true);
             }
             (What::Refused(refusal), _) => {
                 let text = format!("{}: {}", refusal.code, refusal.message);
-                return Err(Fault::Rejected(text));
+                return Err(ConnectError::Rejected(text));
             }
-            (What::Bye(code), _) => return Err(Fault::Rejected(format!("closed with {code}"))),
+            (What::Bye(code), _) => {
+                return Err(ConnectError::Rejected(format!("closed with {code}")));
+            }
             (What::Ended(fault), _) => return Err(fault),
             _ => {}
         }
         Ok(false)
     }
 
-    fn fail(&mut self, seat: usize, fault: &Fault) {
-        self.leave(seat);
+    fn fail(&mut self, slot: usize, fault: &ConnectError) {
+        self.leave(slot);
         self.load.failed(&reason(fault));
     }
 
-    fn leave(&mut self, seat: usize) {
-        self.phases[seat] = Phase::Gone;
-        self.crowd.forget(seat);
+    fn leave(&mut self, slot: usize) {
+        self.phases[slot] = Phase::Gone;
+        self.crowd.forget(slot);
     }
 }
 
-fn overdue() -> Fault {
-    Fault::Unreachable("no answer within 10 s".to_owned())
+fn overdue() -> ConnectError {
+    ConnectError::Unreachable("no answer within 10 s".to_owned())
 }
 
 /// Connects to the first address that answers.
-fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Fault> {
+fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
     let mut failed = io::Error::other("could not resolve to any address");
     for address in addresses {
         match TcpStream::connect_timeout(address, ENTER_TIME) {

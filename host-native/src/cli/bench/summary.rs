@@ -9,6 +9,7 @@ use super::{
     load::Load,
     millis::Millis,
     plan::{Plan, counted},
+    tally::{Connections, Deliveries, Messages},
 };
 use crate::cli::client::failure::close_meaning;
 
@@ -32,39 +33,6 @@ pub(super) struct Summary {
     /// By code.
     errors: BTreeMap<String, u64>,
     generator: Generator,
-}
-
-#[derive(Debug, Serialize)]
-struct Connections {
-    asked: u32,
-    opened: usize,
-    open_at_end: usize,
-    /// By reason.
-    failed: BTreeMap<String, u64>,
-    rooms: u32,
-}
-
-#[derive(Debug, Serialize)]
-struct Messages {
-    planned: u64,
-    sent: u64,
-    held_back: u64,
-    refused: u64,
-    payload_bytes: usize,
-}
-
-#[derive(Debug, Serialize)]
-struct Deliveries {
-    expected: u64,
-    received: u64,
-    lost: u64,
-    /// Missing because a connection had ended.
-    cut_off: u64,
-    duplicated: u64,
-    out_of_order: u64,
-    stray: u64,
-    per_s: f64,
-    measured_s: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,7 +60,7 @@ struct Generator {
 impl Summary {
     /// Sums up a run that is over.
     pub(super) fn new(load: &Load, url: &str, planned: u64, interrupted: bool) -> Self {
-        let (plan, tally) = (&load.plan, &load.tally);
+        let tally = &load.tally;
         let (sum, verdict) = (load.sum(), load.verdict());
         let measured = load.measured().as_secs_f64();
         let lag = Millis::quantile(&tally.lag, 0.99);
@@ -110,30 +78,19 @@ impl Summary {
             url: url.to_owned(),
             ok: false,
             interrupted,
-            connections: Connections {
-                asked: plan.connections,
-                opened: load.opened,
-                open_at_end: load.open,
-                failed: tally.failed.clone(),
-                rooms: plan.rooms,
-            },
+            connections: tally.connections.clone(),
             messages: Messages {
                 planned,
-                sent: tally.sent,
-                held_back: tally.held_back,
-                refused: tally.refused,
-                payload_bytes: plan.payload_bytes,
+                ..tally.messages
             },
             deliveries: Deliveries {
                 expected: sum.expected - verdict.never_due,
                 received: sum.received,
                 lost: verdict.lost,
                 cut_off: verdict.cut_off,
-                duplicated: tally.duplicated,
-                out_of_order: tally.out_of_order,
-                stray: tally.stray,
                 per_s,
                 measured_s: (measured * 1_000.0).round() / 1_000.0,
+                ..tally.deliveries
             },
             latency_ms: Percentiles {
                 min: Millis::min(&tally.latency),

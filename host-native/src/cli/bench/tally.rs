@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use roomcast_load::Latencies;
+use serde::Serialize;
 
 /// Counts of a run, over all rooms.
 #[derive(Debug, Default)]
@@ -13,23 +14,52 @@ pub(super) struct Tally {
     pub(super) latency: Latencies,
     /// How late this program itself was.
     pub(super) lag: Latencies,
-    pub(super) sent: u64,
-    /// Not sent, as the connection whose turn it was took nothing.
-    pub(super) held_back: u64,
-    /// Messages that the server refused.
-    pub(super) refused: u64,
+    pub(super) connections: Connections,
+    pub(super) messages: Messages,
+    pub(super) deliveries: Deliveries,
     /// Deliveries in the time that is measured.
     pub(super) measured: u64,
-    pub(super) duplicated: u64,
-    pub(super) out_of_order: u64,
-    /// Frames that belong to somebody else.
-    pub(super) stray: u64,
-    /// By reason.
-    pub(super) failed: BTreeMap<String, u64>,
     /// By code.
     pub(super) closes: BTreeMap<u16, u64>,
     /// By code.
     pub(super) errors: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Default, Clone, Serialize)]
+pub(super) struct Connections {
+    pub(super) asked: u32,
+    pub(super) opened: usize,
+    /// While the run goes on: open so far.
+    pub(super) open_at_end: usize,
+    /// By reason.
+    pub(super) failed: BTreeMap<String, u64>,
+    pub(super) rooms: u32,
+}
+
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+pub(super) struct Messages {
+    pub(super) planned: u64,
+    pub(super) sent: u64,
+    /// Not sent, as the connection whose turn it was took nothing.
+    pub(super) held_back: u64,
+    /// Refused by the server.
+    pub(super) refused: u64,
+    pub(super) payload_bytes: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+pub(super) struct Deliveries {
+    pub(super) expected: u64,
+    pub(super) received: u64,
+    pub(super) lost: u64,
+    /// Missing because a connection had ended.
+    pub(super) cut_off: u64,
+    pub(super) duplicated: u64,
+    pub(super) out_of_order: u64,
+    /// Frames that belong to somebody else.
+    pub(super) stray: u64,
+    pub(super) per_s: f64,
+    pub(super) measured_s: f64,
 }
 
 /// Counts one more of a kind; true when it is the first.

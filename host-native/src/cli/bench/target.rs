@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use hyper::{StatusCode, Uri};
-use roomcast_load::Fault;
+use roomcast_load::ConnectError;
 
 use super::super::{
     client::{
@@ -66,17 +66,17 @@ impl Target {
     }
 
     /// Tells what to do when it is the very first connection that failed, and there will be no run.
-    pub(super) fn failure(&self, fault: &Fault) -> Failure {
+    pub(super) fn failure(&self, fault: &ConnectError) -> Failure {
         let (url, reason) = (&self.url, reason(fault));
         match fault {
-            Fault::Unreachable(_) => Failure::unreachable(format_args!(
+            ConnectError::Unreachable(_) => Failure::unreachable(format_args!(
                 "cannot connect to {url}: {reason}\n  Is `roomcast` running? Start it, or say \
                  where it is: roomcast bench URL"
             )),
-            Fault::Refused(_, body) if detail(body).is_none() => Failure::failed(format_args!(
+            ConnectError::Http(_, body) if detail(body).is_none() => Failure::failed(format_args!(
                 "{url} answers {reason}, not as a Roomcast server does\n  Check the URL"
             )),
-            Fault::Refused(..) | Fault::Rejected(_) => {
+            ConnectError::Http(..) | ConnectError::Rejected(_) => {
                 Failure::failed(format_args!("{url} refused: {reason}"))
             }
         }
@@ -84,10 +84,12 @@ impl Target {
 }
 
 /// Why a connection did not come about, in one line that is the same for all that it happened to.
-pub(super) fn reason(fault: &Fault) -> String {
+pub(super) fn reason(fault: &ConnectError) -> String {
     match fault {
-        Fault::Unreachable(text) | Fault::Rejected(text) => one_line(text).into_owned(),
-        Fault::Refused(status, body) => match (detail(body), StatusCode::from_u16(*status)) {
+        ConnectError::Unreachable(text) | ConnectError::Rejected(text) => {
+            one_line(text).into_owned()
+        }
+        ConnectError::Http(status, body) => match (detail(body), StatusCode::from_u16(*status)) {
             (Some(detail), _) => format!("{status}: {detail}"),
             (None, Ok(status)) => status.to_string(),
             (None, Err(_)) => status.to_string(),
@@ -145,18 +147,18 @@ mod tests {
         let target = find("ws://127.0.0.1:1/ws", false).expect("a target");
         let problem = r#"{"status":404,"detail":"no such namespace"}"#.to_owned();
         for (fault, exit, says) in [
-            (Fault::Unreachable("refused".into()), 3, "running?"),
+            (ConnectError::Unreachable("refused".into()), 3, "running?"),
             (
-                Fault::Refused(404, problem),
+                ConnectError::Http(404, problem),
                 1,
                 "refused: 404: no such namespace",
             ),
             (
-                Fault::Refused(404, "<html>".into()),
+                ConnectError::Http(404, "<html>".into()),
                 1,
                 "answers 404 Not Found, not as",
             ),
-            (Fault::Rejected("closed with 1013".into()), 1, "1013"),
+            (ConnectError::Rejected("closed with 1013".into()), 1, "1013"),
         ] {
             let failure = target.failure(&fault);
             assert_eq!(failure.exit(), exit);

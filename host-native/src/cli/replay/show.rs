@@ -33,13 +33,10 @@ impl Filter {
 
     /// `None` when that cannot be said.
     pub(super) fn is_in_time(&self, clock: WallClock, at: Timestamp) -> Option<bool> {
-        let since = self
-            .since
-            .map_or(Some(true), |since| clock.has_reached(at, since))?;
-        let until = self
-            .until
-            .map_or(Some(false), |until| clock.has_reached(at, until))?;
-        Some(since && !until)
+        let reached = |moment: Option<Moment>, without| {
+            moment.map_or(Some(without), |moment| clock.has_reached(at, moment))
+        };
+        Some(reached(self.since, true)? && !reached(self.until, false)?)
     }
 }
 

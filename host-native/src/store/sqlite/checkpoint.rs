@@ -2,7 +2,11 @@
 
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -20,51 +24,37 @@ const LOG_PAGES_MAX: i64 = 4_096;
 /// A thread that makes checkpoints while something is committed.
 #[derive(Debug)]
 pub(super) struct Checkpoints {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    news: Mutex<News>,
-    stopped: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct News {
-    committed: bool,
-    stop: bool,
+    /// True when something was committed since the last one.
+    committed: Arc<AtomicBool>,
+    /// The thread, and a sender whose end is its end.
+    thread: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Checkpoints {
     pub(super) fn start(db: Connection, writer: Arc<Mutex<Writer>>) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        let ours = shared.clone();
+        let committed = Arc::new(AtomicBool::new(false));
+        let (stop, stopped) = mpsc::channel();
+        let news = committed.clone();
         let thread = thread::Builder::new()
             .name("roomcast-store".into())
-            .spawn(move || run(&db, &writer, &ours))?;
-        Ok(Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+            .spawn(move || run(&db, &writer, &news, &stopped))?;
+        let thread = Mutex::new(Some((stop, thread)));
+        Ok(Self { committed, thread })
     }
 
     /// Something was committed.
     pub(super) fn note(&self) {
-        self.shared.set(|news| news.committed = true);
+        self.committed.store(true, Relaxed);
     }
 
     /// Ends the thread.
     pub(super) fn stop(&self) {
-        self.shared.set(|news| news.stop = true);
-        self.shared.stopped.notify_all();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread of the store panicked");
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((stop, thread)) = thread.take() {
+            drop(stop);
+            if thread.join().is_err() {
+                tracing::error!("the thread of the store panicked");
+            }
         }
     }
 }
@@ -75,26 +65,10 @@ impl Drop for Checkpoints {
     }
 }
 
-impl Shared {
-    fn set(&self, set: impl FnOnce(&mut News)) {
-        set(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Waits for the next checkpoint; `None` at the end, else whether something was committed.
-    fn wait(&self) -> Option<bool> {
-        let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .stopped
-            .wait_timeout_while(news, PERIOD, |news| !news.stop);
-        let (mut news, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (!news.stop).then(|| std::mem::take(&mut news.committed))
-    }
-}
-
-fn run(db: &Connection, writer: &Mutex<Writer>, shared: &Shared) {
+fn run(db: &Connection, writer: &Mutex<Writer>, committed: &AtomicBool, stopped: &Receiver<()>) {
     let mut well = true;
-    while let Some(committed) = shared.wait() {
-        if !committed {
+    while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        if !committed.swap(false, Relaxed) {
             continue;
         }
         let done = advance(db, writer);

@@ -192,10 +192,7 @@ impl Commits {
         lasting: bool,
     ) -> Result<Self, DatabaseError> {
         let name = folder.join(NEXT);
-        match fs::remove_file(&name) {
-            Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault.into()),
-            _ => {}
-        }
+        unless_missing(fs::remove_file(&name))?;
         let file = File::options()
             .create_new(true)
             .read(true)
@@ -262,10 +259,7 @@ impl Commits {
     /// It may have been deleted: then the store is believed after an orderly end alone.
     pub(super) fn set_count(&mut self, count: u64) -> io::Result<()> {
         let name = self.folder.join(format!("{NAME}{count}"));
-        match fs::rename(&self.name, &name) {
-            Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
-            _ => {}
-        }
+        unless_missing(fs::rename(&self.name, &name))?;
         self.name = name;
         self.seal.count = count;
         Ok(())
@@ -303,6 +297,14 @@ pub(super) fn named(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     named.sort_unstable_by(|one, other| other.cmp(one));
     Ok(named)
+}
+
+/// Success also when the file was not there.
+pub(super) fn unless_missing(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// Locks a file for this server, as long as it is open.

@@ -1,6 +1,6 @@
 //! Header of the database: how the store was left.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::database::{DatabaseError, checksum, integer};
 
@@ -58,31 +58,24 @@ impl Header {
             "UPDATE life SET boot = ?, clean = ?, synced = ?, commits = ?, nonce = ?, sum = ?
              WHERE commits = ?",
         )?;
-        let updated = update.execute(params![
-            self.boot,
-            self.clean,
-            self.synced,
-            integer(self.commits),
-            self.nonce,
-            self.sum(),
-            integer(commits)
-        ])?;
+        let (boot, clean, synced, count, nonce, sum) = self.row();
+        let commits = integer(commits);
+        let updated = update.execute((boot, clean, synced, count, nonce, sum, commits))?;
         Ok(updated == 1)
     }
 
     pub(super) fn write(&self, db: &Connection) -> Result<(), DatabaseError> {
         db.prepare_cached("DELETE FROM life")?.execute([])?;
-        let commits = integer(self.commits);
         db.prepare_cached("INSERT INTO life VALUES (?, ?, ?, ?, ?, ?)")?
-            .execute(params![
-                self.boot,
-                self.clean,
-                self.synced,
-                commits,
-                self.nonce,
-                self.sum()
-            ])?;
+            .execute(self.row())?;
         Ok(())
+    }
+
+    /// The columns of the row.
+    fn row(&self) -> (&str, bool, bool, i64, &str, i64) {
+        let commits = integer(self.commits);
+        let (boot, nonce) = (&*self.boot, &*self.nonce);
+        (boot, self.clean, self.synced, commits, nonce, self.sum())
     }
 
     fn sum(&self) -> i64 {

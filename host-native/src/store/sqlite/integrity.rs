@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
     checkpoint::checkpoint,
-    commits::{Commits, Found},
+    commits::{Commits, Found, unless_missing},
     database::{DatabaseError, FILE, LOG, SHARED_MEMORY, connect_without_log},
     header::Header,
     writer::Writer,
@@ -29,10 +29,7 @@ pub(super) fn part(folder: &Path, found: &Found) -> io::Result<bool> {
     }
     warn(folder, true);
     for name in [FILE, LOG, SHARED_MEMORY] {
-        match fs::remove_file(folder.join(name)) {
-            Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
-            _ => {}
-        }
+        unless_missing(fs::remove_file(folder.join(name)))?;
     }
     Ok(true)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use roomcast_core::{
     Timestamp,
-    hub::RoomState,
     room::{Except, HistoryMessage},
 };
 use rusqlite::{Connection, OptionalExtension, Row, types::FromSql};
+use serde::de::DeserializeOwned;
 
 use super::database::{checksum, integer, message_sum};
 use crate::store::batch::{StoredNamespace, StoredRoom};
@@ -32,28 +32,34 @@ fn column<T: FromSql>(row: &Row<'_>, index: usize) -> Option<T> {
     row.get(index).ok()
 }
 
+/// A value that was written as JSON, in this column and its sum in the next; `None` when it is
+/// damaged. `place` is what it belongs to.
+fn value<T: DeserializeOwned>(row: &Row<'_>, index: usize, place: &[&str]) -> Option<T> {
+    let (json, sum): (String, i64) = (column(row, index)?, column(row, index + 1)?);
+    let parts: Vec<&[u8]> = place
+        .iter()
+        .chain([&&*json])
+        .map(|part| part.as_bytes())
+        .collect();
+    let sound = checksum(&parts) == sum;
+    serde_json::from_str(&json).ok().filter(|_| sound)
+}
+
 pub(super) fn load(
     db: &Connection,
     namespace: &str,
     room_name_bytes: usize,
 ) -> Result<Option<StoredNamespace>, rusqlite::Error> {
-    let row = db
+    let found = db
         .prepare_cached("SELECT id, life, sum FROM namespaces WHERE name = ?")?
         .query_row([namespace], |row| {
-            Ok((|| {
-                Some((column(row, 0)?, column::<String>(row, 1)?, column(row, 2)?))
-            })())
+            Ok(column::<i64>(row, 0).zip(value(row, 1, &[namespace])))
         })
         .optional()?;
-    let Some(row) = row else {
+    let Some(found) = found else {
         return Ok(None);
     };
-    let header = row.and_then(|(id, header, sum): (i64, _, i64)| {
-        let sound = checksum(&[namespace.as_bytes(), header.as_bytes()]) == sum;
-        let header = serde_json::from_str(&header).ok().filter(|_| sound);
-        Some((id, header?))
-    });
-    let Some((id, header)) = header else {
+    let Some((id, header)) = found else {
         tracing::error!(
             namespace,
             "a namespace in the store is damaged: its histories begin anew"
@@ -84,13 +90,7 @@ pub(super) fn load(
     let mut query = db.prepare_cached("SELECT state, sum FROM keys WHERE namespace = ?")?;
     let mut rows = query.query([id])?;
     while let Some(row) = rows.next()? {
-        let key = || {
-            let json: String = column(row, 0)?;
-            let sum: i64 = column(row, 1)?;
-            let sound = checksum(&[namespace.as_bytes(), json.as_bytes()]) == sum;
-            serde_json::from_str(&json).ok().filter(|_| sound)
-        };
-        match key() {
+        match value(row, 0, &[namespace]) {
             Some(key) => keys.push(key),
             None => damaged += 1,
         }
@@ -111,11 +111,9 @@ pub(super) fn load(
 
 /// `None` when it is damaged.
 fn stored_room(row: &Row<'_>, namespace: &str) -> Option<StoredRoom> {
-    let (id, room, json): (_, String, String) = (column(row, 0)?, column(row, 1)?, column(row, 2)?);
-    let sum: i64 = column(row, 3)?;
-    let state: RoomState = serde_json::from_str(&json).ok()?;
-    let sound = checksum(&[namespace.as_bytes(), room.as_bytes(), json.as_bytes()]) == sum;
-    sound.then_some(StoredRoom { id, state })
+    let (id, room): (_, String) = (column(row, 0)?, column(row, 1)?);
+    let state = value(row, 2, &[namespace, &room])?;
+    Some(StoredRoom { id, state })
 }
 
 pub(super) fn messages(

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomcast_load::{Arrival, Event, Id, Latencies, Ledger, Stamp, Wait, What, due};
+use roomcast_load::{Arrival, Event, Id, InFlight, Latencies, Stamp, Wait, What, due};
 use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
@@ -42,7 +42,7 @@ struct Fanout<'a> {
     /// `r % groups`.
     members: usize,
     groups: usize,
-    rooms: Vec<Ledger>,
+    rooms: Vec<InFlight>,
     /// Publishes to the only room. With several rooms their members publish.
     outsider: Option<Id>,
     bytes: usize,
@@ -68,18 +68,18 @@ impl<'a> Fanout<'a> {
         let bystanders = arguments.number_or("bystanders", 0);
         clients.gather(bystanders, |at| Some(rooms + at));
         let outsider = (rooms == 1).then(|| clients.gather(1, |_| None)[0]);
-        let ledger = || {
+        let in_flight = || {
             // One more, who publishes from outside.
-            let mut ledger = Ledger::new(members + 1);
-            (0..members).for_each(|member| ledger.join(member));
-            ledger
+            let mut in_flight = InFlight::new(members + 1);
+            (0..members).for_each(|member| in_flight.join(member));
+            in_flight
         };
         let mut fanout = Self {
             clients,
             server,
             members,
             groups,
-            rooms: (0..rooms).map(|_| ledger()).collect(),
+            rooms: (0..rooms).map(|_| in_flight()).collect(),
             outsider,
             bytes: arguments.number("bytes"),
             published: 0,
@@ -266,13 +266,13 @@ impl<'a> Fanout<'a> {
             at % self.groups == id / self.members,
             "{id} is not in {room}"
         );
-        let ledger = &mut self.rooms[at];
-        let before = ledger.under_way();
-        let arrival = ledger.arrive(id % self.members, number);
+        let in_flight = &mut self.rooms[at];
+        let before = in_flight.under_way();
+        let arrival = in_flight.arrive(id % self.members, number);
         let Arrival::InOrder(published_ns) = arrival else {
             panic!("message {number} of {room} came {arrival:?}");
         };
-        self.under_way -= before - ledger.under_way();
+        self.under_way -= before - in_flight.under_way();
         if self.outsider.is_some() {
             let next = &mut self.next[id];
             assert!(number == *next, "{number} came instead of {next}");

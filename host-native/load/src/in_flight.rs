@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 ///
 /// Somebody who publishes into the room from outside is a member that never joins.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct InFlight {
     /// The members that have joined.
     present: Bits,
     /// By member, the last message it published.
@@ -70,7 +70,7 @@ struct Entry {
     cut_off: u64,
 }
 
-impl Ledger {
+impl InFlight {
     /// A room of so many members, none of which has joined.
     pub fn new(members: usize) -> Self {
         Self {
@@ -259,114 +259,118 @@ mod tests {
     const IN_ORDER: Arrival = Arrival::InOrder(5);
     const OUT_OF_ORDER: Arrival = Arrival::OutOfOrder(5);
 
-    fn room(members: usize) -> Ledger {
-        let mut ledger = Ledger::new(members);
-        (0..members).for_each(|member| ledger.join(member));
-        ledger
+    fn room(members: usize) -> InFlight {
+        let mut in_flight = InFlight::new(members);
+        (0..members).for_each(|member| in_flight.join(member));
+        in_flight
     }
 
-    impl Ledger {
+    impl InFlight {
         fn say(&mut self, publisher: usize) -> u32 {
             self.publish(publisher, false, 5)
         }
     }
 
-    fn verdict(ledger: &Ledger, refused: &[u64]) -> (u64, u64, u64) {
+    fn verdict(in_flight: &InFlight, refused: &[u64]) -> (u64, u64, u64) {
         let of = |member| refused.get(member).copied().unwrap_or_default();
-        let verdict = ledger.verdict(of);
+        let verdict = in_flight.verdict(of);
         (verdict.lost, verdict.cut_off, verdict.never_due)
     }
 
     #[test]
     fn everybody_else_expects_a_message_once() {
-        let mut ledger = room(70);
-        let number = ledger.say(69);
+        let mut in_flight = room(70);
+        let number = in_flight.say(69);
         for member in 0..69 {
-            assert!(!ledger.is_complete());
-            assert_eq!(ledger.arrive(member, number), IN_ORDER);
+            assert!(!in_flight.is_complete());
+            assert_eq!(in_flight.arrive(member, number), IN_ORDER);
         }
-        assert!(ledger.is_complete());
-        let sum = ledger.sum();
+        assert!(in_flight.is_complete());
+        let sum = in_flight.sum();
         assert_eq!((sum.expected, sum.received, sum.cut_off), (69, 69, 0));
-        assert_eq!(verdict(&ledger, &[]), (0, 0, 0));
+        assert_eq!(verdict(&in_flight, &[]), (0, 0, 0));
     }
 
     #[test]
     fn what_comes_twice_or_was_never_sent_is_told_apart() {
-        let mut ledger = room(3);
-        let number = ledger.say(0);
-        assert_eq!(ledger.arrive(1, number), IN_ORDER);
-        assert_eq!(ledger.arrive(1, number), Again);
-        assert_eq!(ledger.arrive(0, number), Stray, "its own");
-        assert_eq!(ledger.arrive(1, number + 1), Stray);
-        assert_eq!(ledger.arrive(2, number), IN_ORDER);
-        assert_eq!(ledger.arrive(2, number), Again, "also once it is complete");
-        assert_eq!(ledger.sum().received, 2);
+        let mut in_flight = room(3);
+        let number = in_flight.say(0);
+        assert_eq!(in_flight.arrive(1, number), IN_ORDER);
+        assert_eq!(in_flight.arrive(1, number), Again);
+        assert_eq!(in_flight.arrive(0, number), Stray, "its own");
+        assert_eq!(in_flight.arrive(1, number + 1), Stray);
+        assert_eq!(in_flight.arrive(2, number), IN_ORDER);
+        assert_eq!(
+            in_flight.arrive(2, number),
+            Again,
+            "also once it is complete"
+        );
+        assert_eq!(in_flight.sum().received, 2);
     }
 
     #[test]
     fn order_is_that_of_one_publisher() {
-        let mut ledger = room(3);
-        let (a, b, c) = (ledger.say(0), ledger.say(1), ledger.say(0));
+        let mut in_flight = room(3);
+        let (a, b, c) = (in_flight.say(0), in_flight.say(1), in_flight.say(0));
         // Between two publishers the server decides.
-        assert_eq!(ledger.arrive(2, b), IN_ORDER);
-        assert_eq!(ledger.arrive(2, c), IN_ORDER);
-        assert_eq!(ledger.arrive(2, a), OUT_OF_ORDER);
-        assert_eq!(ledger.arrive(1, a), IN_ORDER);
-        assert_eq!(ledger.arrive(1, c), IN_ORDER);
+        assert_eq!(in_flight.arrive(2, b), IN_ORDER);
+        assert_eq!(in_flight.arrive(2, c), IN_ORDER);
+        assert_eq!(in_flight.arrive(2, a), OUT_OF_ORDER);
+        assert_eq!(in_flight.arrive(1, a), IN_ORDER);
+        assert_eq!(in_flight.arrive(1, c), IN_ORDER);
     }
 
     #[test]
     fn what_a_publisher_sends_after_a_complete_message_is_in_order() {
-        let mut ledger = room(2);
+        let mut in_flight = room(2);
         for _ in 0..3 {
-            let number = ledger.say(0);
-            assert_eq!(ledger.arrive(1, number), IN_ORDER);
-            assert!(ledger.is_complete());
+            let number = in_flight.say(0);
+            assert_eq!(in_flight.arrive(1, number), IN_ORDER);
+            assert!(in_flight.is_complete());
         }
     }
 
     #[test]
     fn a_message_that_skips_somebody_is_lost() {
-        let mut ledger = room(3);
-        let (a, b) = (ledger.say(0), ledger.say(0));
+        let mut in_flight = room(3);
+        let (a, b) = (in_flight.say(0), in_flight.say(0));
         for (member, number) in [(1, a), (1, b), (2, b)] {
-            assert_eq!(ledger.arrive(member, number), IN_ORDER);
+            assert_eq!(in_flight.arrive(member, number), IN_ORDER);
         }
-        assert_eq!(verdict(&ledger, &[]), (1, 0, 0));
+        assert_eq!(verdict(&in_flight, &[]), (1, 0, 0));
     }
 
     #[test]
     fn what_a_close_cuts_off_is_not_lost() {
-        let mut ledger = room(3);
-        ledger.say(0);
-        ledger.leave(2);
-        assert_eq!(ledger.sum().cut_off, 1);
+        let mut in_flight = room(3);
+        in_flight.say(0);
+        in_flight.leave(2);
+        assert_eq!(in_flight.sum().cut_off, 1);
         // Who has left expects nothing more.
-        ledger.say(1);
-        assert_eq!(ledger.sum().expected, 3);
-        assert_eq!(verdict(&ledger, &[]), (2, 1, 0));
+        in_flight.say(1);
+        assert_eq!(in_flight.sum().expected, 3);
+        assert_eq!(verdict(&in_flight, &[]), (2, 1, 0));
         // The first message may have died with its publisher, who does not get the second either.
-        ledger.leave(0);
-        assert_eq!(verdict(&ledger, &[]), (0, 3, 0));
+        in_flight.leave(0);
+        assert_eq!(verdict(&in_flight, &[]), (0, 3, 0));
     }
 
     #[test]
     fn what_is_refused_was_never_due() {
-        let mut ledger = room(3);
-        let (_, b, _) = (ledger.say(0), ledger.say(0), ledger.say(0));
-        assert_eq!(ledger.arrive(1, b), IN_ORDER);
+        let mut in_flight = room(3);
+        let (_, b, _) = (in_flight.say(0), in_flight.say(0), in_flight.say(0));
+        assert_eq!(in_flight.arrive(1, b), IN_ORDER);
         // One refusal for two that nobody got: the other one is lost, and half of the one between.
-        assert_eq!(verdict(&ledger, &[1]), (3, 0, 2));
-        assert_eq!(verdict(&ledger, &[2]), (1, 0, 4));
+        assert_eq!(verdict(&in_flight, &[1]), (3, 0, 2));
+        assert_eq!(verdict(&in_flight, &[2]), (1, 0, 4));
     }
 
     #[test]
     fn an_echo_is_expected_by_the_publisher_too() {
-        let mut ledger = room(2);
-        let number = ledger.publish(0, true, 5);
-        assert_eq!(ledger.arrive(1, number), IN_ORDER);
-        assert_eq!(ledger.arrive(0, number), IN_ORDER);
-        assert!(ledger.is_complete());
+        let mut in_flight = room(2);
+        let number = in_flight.publish(0, true, 5);
+        assert_eq!(in_flight.arrive(1, number), IN_ORDER);
+        assert_eq!(in_flight.arrive(0, number), IN_ORDER);
+        assert!(in_flight.is_complete());
     }
 }
