@@ -140,9 +140,8 @@ impl Host {
         listeners: Vec<net::TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> impl Future<Output = Result<(), RunError>> {
-        let switchboard = self.switchboard;
-        let open = move |posts| switchboard.open(posts);
-        run::serve(listeners, self.settings, self.gateways, open, shutdown)
+        let line = self.switchboard;
+        run::serve(listeners, self.settings, self.gateways, line, shutdown)
     }
 }
 

@@ -22,7 +22,7 @@ mod turn;
 
 pub(crate) use self::{
     ask::Reached,
-    mail::{Open, Switchboard},
+    mail::Switchboard,
     state::{Hosted, Link, Mail, MailBatch, Posts, Shard, Socket},
     sweep::SWEEP,
 };

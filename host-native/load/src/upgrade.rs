@@ -1,6 +1,9 @@
 //! From HTTP to a WebSocket.
 
-use std::io::{self, ErrorKind};
+use std::{
+    fmt::Display,
+    io::{self, ErrorKind},
+};
 
 use httparse::{EMPTY_HEADER, Response, Status};
 
@@ -57,14 +60,8 @@ pub(crate) fn answer(
     let length = match response.parse(bytes) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) if comes => return Ok(None),
-        Ok(Status::Partial) => {
-            let fault = "WebSocket protocol error: Handshake not finished";
-            return Err(ConnectError::Unreachable(fault.to_owned()));
-        }
-        Err(fault) => {
-            let fault = format!("WebSocket protocol error: httparse error: {fault}");
-            return Err(ConnectError::Unreachable(fault));
-        }
+        Ok(Status::Partial) => return Err(broken("Handshake not finished")),
+        Err(fault) => return Err(broken(format_args!("httparse error: {fault}"))),
     };
     let header = |name: &str| {
         let mut headers = response.headers.iter();
@@ -85,14 +82,16 @@ pub(crate) fn answer(
         ));
     }
     if header("sec-websocket-accept") != Some(ACCEPT) {
-        let fault = "WebSocket protocol error: Key mismatch in \"Sec-WebSocket-Accept\" header";
-        return Err(ConnectError::Unreachable(fault.to_owned()));
+        return Err(broken("Key mismatch in \"Sec-WebSocket-Accept\" header"));
     }
     if header("sec-websocket-protocol") != protocol.map(str::as_bytes) {
-        let fault = "WebSocket protocol error: SubProtocol error: not the one that was asked for";
-        return Err(ConnectError::Unreachable(fault.to_owned()));
+        return Err(broken("SubProtocol error: not the one that was asked for"));
     }
     Ok(Some(length))
+}
+
+fn broken(fault: impl Display) -> ConnectError {
+    ConnectError::Unreachable(format!("WebSocket protocol error: {fault}"))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub(super) fn strays(program: &Command, set: impl Iterator<Item = (String, Strin
     let of_other_commands = read_by(program, |command| command != "serve");
     let mut strays = Vec::new();
     for (name, value) in set {
-        let Some(Name { bare, prefixed }) = Name::of(&name) else {
+        let Some((bare, prefixed)) = bare(&name) else {
             continue;
         };
         let has_reader = known.contains(&name) || OTHERS.contains(&&*name);
@@ -71,26 +71,14 @@ pub(super) fn strays(program: &Command, set: impl Iterator<Item = (String, Strin
     strays
 }
 
-/// The name of a variable that may be meant for this program.
-struct Name {
-    /// Without the prefix, in upper case, with underlines.
-    bare: String,
-    /// False when the underline behind the prefix is missing.
-    prefixed: bool,
-}
-
-impl Name {
-    fn of(name: &str) -> Option<Self> {
-        let name = name.to_ascii_uppercase().replace(['-', '.'], "_");
-        let rest = name
-            .strip_prefix("ROOMCAST")
-            .or_else(|| name.strip_prefix("ROOM_CAST"))?;
-        let bare = rest.trim_matches('_');
-        (!bare.is_empty()).then(|| Self {
-            bare: bare.to_owned(),
-            prefixed: rest.starts_with('_'),
-        })
-    }
+/// The name of a variable that may be meant for this program: without the prefix, in upper case,
+/// with underlines; and `false` when the underline behind the prefix is missing.
+fn bare(name: &str) -> Option<(String, bool)> {
+    let name = name.to_ascii_uppercase().replace(['-', '.'], "_");
+    let rest = name.strip_prefix("ROOMCAST");
+    let rest = rest.or_else(|| name.strip_prefix("ROOM_CAST"))?;
+    let bare = rest.trim_matches('_');
+    (!bare.is_empty()).then(|| (bare.to_owned(), rest.starts_with('_')))
 }
 
 /// The names that the commands read for which this holds.

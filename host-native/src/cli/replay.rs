@@ -16,7 +16,7 @@ use roomcast_core::ConnId;
 use self::{
     files::Source,
     moment::Moment,
-    play::{End, Player, Stop},
+    play::{Player, Stop},
     show::{Filter, Printer},
 };
 use super::client::endpoint::namespace;
@@ -109,13 +109,10 @@ fn play_all(paths: &[PathBuf], printer: &mut Printer<impl Write>) -> Result<(), 
     for path in paths {
         for source in Source::of(path)? {
             let name = source.name();
-            match player.play(&name, source.open()?, printer)? {
-                End::Whole => {}
-                End::Truncated(line) => {
-                    say!(
-                        "roomcast: warning: {name}, line {line} is cut off: all before it was replayed"
-                    );
-                }
+            if let Some(line) = player.play(&name, source.open()?, printer)? {
+                say!(
+                    "roomcast: warning: {name}, line {line} is cut off: all before it was replayed"
+                );
             }
         }
     }

@@ -62,11 +62,8 @@ pub(crate) async fn drain(shard: &Rc<Shard>) {
         let due = if share >= window {
             usize::MAX
         } else {
-            let part = share.as_secs_f64() / window.as_secs_f64();
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most `ours`
-            #[allow(clippy::cast_precision_loss)] // of a number of connections
-            let due = (ours as f64 * part) as usize;
-            due
+            let due = ours as u128 * share.as_millis() / window.as_millis();
+            usize::try_from(due).unwrap_or(ours)
         };
         closed += close_some(shard, due.saturating_sub(closed));
         sleep(TICK).await;

@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
     namespace::{gateways::Gateways, recorder::Recorder},
     settings::{Settings, SettingsError},
-    shard::{Hosted, MailBatch, Open, Posts, SWEEP, Shard},
+    shard::{Hosted, MailBatch, Posts, SWEEP, Shard, Switchboard},
     shared::{
         Shared,
         permits::{Connections, Permits},
@@ -113,13 +113,13 @@ pub(crate) fn serve(
     listeners: Vec<net::TcpListener>,
     settings: Settings,
     gateways: Gateways,
-    open: impl FnOnce(Posts) -> Open,
+    switchboard: Arc<Switchboard>,
     shutdown: impl Future<Output = ()>,
 ) -> impl Future<Output = Result<(), RunError>> {
     let (posts, mailboxes): (Vec<_>, Vec<_>) =
         listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let posts = Posts::from(posts);
-    let open = open(posts.clone());
+    let open = switchboard.open(posts.clone());
     async move {
         let _open = open;
         let shards = listeners.into_iter().zip(mailboxes).collect();

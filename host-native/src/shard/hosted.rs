@@ -262,7 +262,7 @@ impl Hosted {
         // First the work: some of it may be cancelled already.
         let (begun, cancelled) = inner.namespace.take_work();
         for (token, work) in begun {
-            let (shard, namespace) = (shard.weak(), Rc::downgrade(self));
+            let (shard, namespace) = (shard.weak.clone(), Rc::downgrade(self));
             inner.tasks.begin(token, work, move |outcome| {
                 if let Some((shard, namespace)) = shard.upgrade().zip(namespace.upgrade()) {
                     namespace.complete(&shard, token, outcome);

@@ -32,8 +32,8 @@ impl Shard {
     pub(super) fn send_mail(&self) {
         for (post, mail) in self.posts.iter().zip(&mut *self.outgoing.borrow_mut()) {
             if !mail.is_empty() {
-                let batch = MailBatch::new(self.index, mem::take(mail));
-                let _ = post.send(batch); // a shard that has ended reads no mail
+                let (from, mail) = (self.index, mem::take(mail));
+                let _ = post.send(MailBatch { from, mail }); // a shard that has ended reads no mail
             }
         }
     }
@@ -145,8 +145,11 @@ impl Switchboard {
     /// Posts mail as if from the shard itself: it counts in no account between shards. `None` when
     /// that does not run.
     pub(crate) fn post(&self, shard: usize, mail: Mail) -> Option<()> {
-        let batch = MailBatch::new(shard, vec![mail]);
-        self.posts()?.get(shard)?.send(batch).ok()
+        let (from, mail) = (shard, vec![mail]);
+        self.posts()?
+            .get(shard)?
+            .send(MailBatch { from, mail })
+            .ok()
     }
 
     /// Opens, for as long as the value lives.

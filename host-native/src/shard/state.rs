@@ -38,7 +38,8 @@ pub(crate) type Socket = crate::socket::Socket<Home>;
 
 /// An I/O thread.
 pub(crate) struct Shard {
-    weak: Weak<Self>,
+    /// For tasks that must not keep the shard alive.
+    pub(super) weak: Weak<Self>,
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     /// The way to each shard.
@@ -158,6 +159,9 @@ pub(crate) enum Home {
     Remote { shard: usize, namespace: Arc<str> },
 }
 
+/// Work that a shard does for another.
+type Task = Box<dyn FnOnce(&Rc<Shard>) + Send>;
+
 /// Mail from one shard to another.
 pub(crate) enum Mail {
     /// An input from a connection, for a namespace that is at home on the receiving shard. Boxed,
@@ -182,7 +186,7 @@ pub(crate) enum Mail {
     /// Bytes of messages and frames that were under way and are dealt with.
     Paid(Cost),
     /// Anything else: off the hot path.
-    Task(Box<dyn FnOnce(&Rc<Shard>) + Send>),
+    Task(Task),
 }
 
 // As many as are under way are in memory.
@@ -238,12 +242,6 @@ impl Mail {
     }
 }
 
-impl MailBatch {
-    pub(crate) const fn new(from: usize, mail: Vec<Mail>) -> Self {
-        Self { from, mail }
-    }
-}
-
 impl Shard {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, posts: Posts) -> Rc<Self> {
         let shards = posts.len();
@@ -276,11 +274,6 @@ impl Shard {
             unix_zero_ms,
             begun: Notify::new(),
         })
-    }
-
-    /// For tasks that must not keep the shard alive.
-    pub(crate) fn weak(&self) -> Weak<Self> {
-        self.weak.clone()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -5,22 +5,14 @@ use std::{fmt, time::Duration};
 use roomcast_load::Latencies;
 use serde::{Serialize, Serializer};
 
-/// A time that is written in milliseconds; `None` when nothing was measured.
+/// A time in microseconds that is written in milliseconds; `None` when nothing was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Millis(Option<u64>);
+pub(super) struct Millis(pub(super) Option<u64>);
 
 impl Millis {
     /// The time that this part of all times does not exceed.
     pub(super) fn quantile(times: &Latencies, part: f64) -> Self {
         Self(times.quantile_us(part))
-    }
-
-    pub(super) fn min(times: &Latencies) -> Self {
-        Self(times.min_us())
-    }
-
-    pub(super) fn max(times: &Latencies) -> Self {
-        Self(times.max_us())
     }
 
     pub(super) fn is_over(self, limit: Duration) -> bool {
@@ -55,14 +47,14 @@ mod tests {
     fn times_are_written_in_milliseconds() {
         let mut times = Latencies::default();
         assert_eq!(Millis::quantile(&times, 0.99).to_string(), "-");
-        let max = serde_json::to_string(&Millis::max(&times)).expect("JSON");
+        let max = serde_json::to_string(&Millis(times.max_us())).expect("JSON");
         assert_eq!(max, "null");
         (1..=1_000).for_each(|micros| times.record(Duration::from_micros(micros)));
-        assert_eq!(Millis::min(&times).to_string(), "0.00");
+        assert_eq!(Millis(times.min_us()).to_string(), "0.00");
         assert_eq!(Millis::quantile(&times, 0.50).to_string(), "0.50");
         let most = serde_json::to_string(&Millis::quantile(&times, 0.999)).expect("JSON");
         assert_eq!(most, "0.999");
-        assert!(Millis::max(&times).is_over(Duration::from_micros(999)));
-        assert!(!Millis::max(&times).is_over(Duration::from_millis(1)));
+        assert!(Millis(times.max_us()).is_over(Duration::from_micros(999)));
+        assert!(!Millis(times.max_us()).is_over(Duration::from_millis(1)));
     }
 }

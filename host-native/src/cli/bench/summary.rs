@@ -93,12 +93,12 @@ impl Summary {
                 ..tally.deliveries
             },
             latency_ms: Percentiles {
-                min: Millis::min(&tally.latency),
+                min: Millis(tally.latency.min_us()),
                 p50: latency(0.50),
                 p90: latency(0.90),
                 p99: latency(0.99),
                 p99_9: latency(0.999),
-                max: Millis::max(&tally.latency),
+                max: Millis(tally.latency.max_us()),
             },
             connect_ms: ConnectTimes {
                 p50: Millis::quantile(&tally.connect, 0.50),

@@ -91,8 +91,7 @@ pub(super) fn reason(fault: &ConnectError) -> String {
         }
         ConnectError::Http(status, body) => match (detail(body), StatusCode::from_u16(*status)) {
             (Some(detail), _) => format!("{status}: {detail}"),
-            (None, Ok(status)) => status.to_string(),
-            (None, Err(_)) => status.to_string(),
+            (None, known) => known.map_or(status.to_string(), |status| status.to_string()),
         },
     }
 }

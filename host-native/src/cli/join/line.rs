@@ -1,7 +1,10 @@
 //! Typed lines of the user, and the requests that they ask for.
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::{Value, value::RawValue};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 /// A line of input.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,12 +35,6 @@ struct Envelope<'a> {
     room: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
-}
-
-/// The data of a line that is plain text; the page of the server publishes the same.
-#[derive(Serialize)]
-struct Said<'a> {
-    text: &'a str,
 }
 
 impl Request {
@@ -88,7 +85,8 @@ impl Line {
         let data = match serde_json::from_str::<&RawValue>(line) {
             Ok(data) => Some(data),
             Err(_) => {
-                said = serde_json::value::to_raw_value(&Said { text: line }).ok();
+                // As the page of the server publishes it.
+                said = to_raw_value(&json!({ "text": line })).ok();
                 said.as_deref()
             }
         };

@@ -9,14 +9,6 @@ use roomcast_core::{
 
 use super::{moment::WallClock, show::Printer};
 
-/// How a file ends.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Whole,
-    /// In the middle of this line.
-    Truncated(usize),
-}
-
 /// Reason for a journal not to be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stop {
@@ -53,13 +45,14 @@ pub(super) struct Player {
 }
 
 impl Player {
-    /// Plays a file, and has printed what each line made the server do.
+    /// Plays a file, and has printed what each line made the server do. Returns the number of the
+    /// line in which the file is cut off, if it is.
     pub(super) fn play(
         &mut self,
         name: &str,
         mut journal: impl BufRead,
         printer: &mut Printer<impl Write>,
-    ) -> Result<End, Stop> {
+    ) -> Result<Option<usize>, Stop> {
         let mut bytes = Vec::new();
         let stop = |line, fault| Stop::Line(name.to_owned(), line, fault);
         for line in 1.. {
@@ -74,7 +67,7 @@ impl Player {
                 .and_then(|line| Entry::parse(line).map_err(Into::into));
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(_) if !ended => return Ok(End::Truncated(line)),
+                Err(_) if !ended => return Ok(Some(line)),
                 Err(fault) => return Err(stop(line, fault)),
             };
             let shown = self.apply(&entry, printer);
@@ -85,7 +78,7 @@ impl Player {
                 printed.map_err(Stop::Output)?;
             }
         }
-        Ok(End::Whole)
+        Ok(None)
     }
 
     /// Plays an entry; says whether it is from the time that is to be printed.
@@ -132,7 +125,7 @@ mod tests {
         "\n",
     );
 
-    fn print(journal: &str, filter: Filter) -> (String, End) {
+    fn print(journal: &str, filter: Filter) -> (String, Option<usize>) {
         let mut printer = Printer::new(Vec::new(), filter);
         let end = Player::default().play("j", journal.as_bytes(), &mut printer);
         (
@@ -187,7 +180,7 @@ mod tests {
             "25001 a 9 ping 0",
         ];
         let expected = expected.map(|line| line.replace(' ', "\t") + "\n");
-        let whole = (expected.concat(), End::Whole);
+        let whole = (expected.concat(), None);
         assert_eq!(print(JOURNAL, Filter::default()), whole);
         let (only_b, _) = print(JOURNAL, of_namespace("b"));
         let of_b = expected.iter().filter(|line| line.contains("\tb\t"));
@@ -232,10 +225,10 @@ mod tests {
             let cut_off = &JOURNAL[..JOURNAL.len() - 1 - cut];
             let (text, end) = print(cut_off, of_namespace("a"));
             let lines = text.lines().count();
-            assert_eq!((lines, end), (8, End::Truncated(9)), "{cut}");
+            assert_eq!((lines, end), (8, Some(9)), "{cut}");
         }
         let (text, end) = print(JOURNAL.trim_end(), of_namespace("a"));
-        assert_eq!((text.lines().count(), end), (10, End::Whole));
+        assert_eq!((text.lines().count(), end), (10, None));
     }
 
     #[test]

@@ -80,7 +80,11 @@ impl<W: Write> Printer<W> {
         let head = format!("{}\t{}\t{number}", clock.text(entry.at), entry.namespace);
         let lines: String = commands
             .iter()
-            .filter(|command| about || room.is_some_and(|room| is_command_about(command, room)))
+            .filter(|command| {
+                let is_about =
+                    |room| matches!(command, Command::Send { frame, .. } if is_about(*frame, room));
+                about || room.is_some_and(is_about)
+            })
             .filter_map(|command| line(&head, &command))
             .collect();
         match &entry.record {
@@ -150,14 +154,6 @@ fn line(head: &str, command: &Command<'_>) -> Option<String> {
         | Command::Append { .. }
         | Command::PersistRoom { .. }
         | Command::LoadHistory { .. } => None,
-    }
-}
-
-fn is_command_about(command: &Command<'_>, room: &str) -> bool {
-    if let Command::Send { frame, .. } = command {
-        is_about(*frame, room)
-    } else {
-        false
     }
 }
 

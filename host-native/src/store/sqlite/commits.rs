@@ -8,6 +8,8 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use bytes::{Buf, BufMut};
+
 use super::database::{DatabaseError, FILE, checksum};
 
 /// Counts commits beside the database: when it has seen more than the database, that has lost some.
@@ -76,12 +78,15 @@ const BYTES: usize = 96;
 impl Seal {
     fn to_bytes(self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
-        bytes[..8].copy_from_slice(&self.count.to_le_bytes());
-        bytes[8..24].copy_from_slice(&self.nonce.to_le_bytes());
-        bytes[24..48].copy_from_slice(&self.identity.to_bytes());
-        bytes[48..72].copy_from_slice(&self.database.to_bytes());
-        bytes[72..80].copy_from_slice(&self.held.to_le_bytes());
-        bytes[80] = self.replaced.into();
+        let mut out = &mut bytes[..];
+        out.put_u64_le(self.count);
+        out.put_u128_le(self.nonce);
+        for file in [self.identity, self.database] {
+            out.put_u64_le(file.inode);
+            out.put_u128_le(file.born);
+        }
+        out.put_u64_le(self.held);
+        out.put_u8(self.replaced.into());
         let sum = checksum(&[&bytes[..88]]);
         bytes[88..].copy_from_slice(&sum.to_le_bytes());
         bytes
@@ -89,13 +94,18 @@ impl Seal {
 
     /// `None` when it is damaged.
     fn from_bytes(bytes: &[u8; BYTES]) -> Option<Self> {
+        let identity = |read: &mut &[u8]| Identity {
+            inode: read.get_u64_le(),
+            born: read.get_u128_le(),
+        };
+        let read = &mut &bytes[..];
         let seal = Self {
-            count: u64::from_le_bytes(bytes[..8].try_into().ok()?),
-            nonce: u128::from_le_bytes(bytes[8..24].try_into().ok()?),
-            identity: Identity::from_bytes(&bytes[24..48])?,
-            database: Identity::from_bytes(&bytes[48..72])?,
-            held: u64::from_le_bytes(bytes[72..80].try_into().ok()?),
-            replaced: bytes[80] == 1,
+            count: read.get_u64_le(),
+            nonce: read.get_u128_le(),
+            identity: identity(read),
+            database: identity(read),
+            held: read.get_u64_le(),
+            replaced: read.get_u8() == 1,
         };
         (seal.to_bytes() == *bytes).then_some(seal)
     }
@@ -104,22 +114,6 @@ impl Seal {
 impl Identity {
     fn of_database(folder: &Path) -> io::Result<Self> {
         Ok(Self::of(&fs::metadata(folder.join(FILE))?))
-    }
-
-    fn to_bytes(self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        bytes[..8].copy_from_slice(&self.inode.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.born.to_le_bytes());
-        bytes
-    }
-
-    /// `None` when these are not 24 bytes.
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (inode, born) = bytes.split_at(8);
-        Some(Self {
-            inode: u64::from_le_bytes(inode.try_into().ok()?),
-            born: u128::from_le_bytes(born.try_into().ok()?),
-        })
     }
 
     fn of(metadata: &Metadata) -> Self {
