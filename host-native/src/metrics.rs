@@ -28,7 +28,7 @@ pub(crate) struct Metrics {
     pub(crate) store_commits: AtomicU64,
     pub(crate) store_commit_us: AtomicU64,
     closed: Mutex<BTreeMap<u16, u64>>,
-    /// In the order of [`Reason::ALL`].
+    /// Refusals by reason, in the order of [`Reason::ALL`].
     refused: [AtomicU64; Reason::ALL.len()],
 }
 

@@ -25,8 +25,8 @@ use crate::store::StoreSync;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Where to listen; default `127.0.0.1:3000`: nobody outside reaches a server that was just
-    /// tried out.
+    /// Address to listen on; default `127.0.0.1:3000`: nobody outside reaches a server that was
+    /// just tried out.
     pub listen: SocketAddr,
     /// I/O threads; default 1, which serves some 400,000 deliveries a second.
     pub threads: usize,
@@ -84,8 +84,8 @@ pub struct Settings {
     /// The folder of the store that histories outlive the process in; default none: they live in
     /// memory. Needs the feature `store`.
     pub store: Option<PathBuf>,
-    /// When the store makes what is written last through a failure of power or system; default once
-    /// a second.
+    /// Times at which the store makes what is written last through a failure of power or system;
+    /// default once a second.
     pub store_sync: StoreSync,
     /// The folder for the journal of all inputs, in new files for each run; default none. What
     /// applications do is not in it:

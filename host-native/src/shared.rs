@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) namespaces: Permits,
     /// Rules of access in force.
     pub(crate) access: RwLock<Arc<Access>>,
-    /// How many TCP connections were accepted; the next one's thread comes of it.
+    /// Number of TCP connections that were accepted; the next one's thread comes of it.
     pub(crate) accepted: AtomicUsize,
     /// True when the server is to stop: from the word on, before it drains.
     pub(crate) ending: AtomicBool,
@@ -39,8 +39,8 @@ pub(crate) struct Shared {
     pub(crate) proxied: AtomicBool,
     /// Warnings of refused origins and hosts.
     pub(crate) notices: Mutex<RefusalNotices>,
-    /// Where connection ids begin: somewhere in the lower half of what there is, so that an id
-    /// from before a restart names nobody.
+    /// The first serial number of connection ids: somewhere in the lower half of what there is, so
+    /// that an id from before a restart names nobody.
     pub(crate) first_serial: u64,
     pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) store: Option<Store>,

@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
 
 use crate::ws::{self, queue};
 
-/// How far the end of a connection is.
+/// Progress of the end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Open,
@@ -31,7 +31,7 @@ pub(crate) enum Stage {
 /// A socket of a connection whose hub is at `H`.
 #[derive(Debug)]
 pub(crate) struct Socket<H> {
-    /// Its place in the shard's table.
+    /// Place in the shard's table.
     pub(crate) key: u32,
     io: OwnedWriteHalf,
     home: OnceCell<(H, ConnId)>,

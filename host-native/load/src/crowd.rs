@@ -35,14 +35,14 @@ pub struct Event {
     pub id: Id,
     /// The thing that it got.
     pub what: What,
-    /// When it was read, as in [`Crowd::now_ns`].
+    /// The time at which it was read, as in [`Crowd::now_ns`].
     pub at_ns: u64,
 }
 
-/// How [`Crowd::turn`] waits.
+/// Kinds of waiting in [`Crowd::turn`].
 #[derive(Debug, Clone, Copy)]
 pub enum Wait {
-    /// For an event, so long at most.
+    /// Waits for an event, so long at most.
     Event(Duration),
     /// Asleep for a moment, and never in the poll: a server would pay for waking the generator up,
     /// and the more the slower it sends.

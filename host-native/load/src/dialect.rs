@@ -39,9 +39,9 @@ pub trait Dialect: std::fmt::Debug {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Of one message.
+    /// Bytes of one message.
     pub message_bytes: Option<usize>,
-    /// Of one connection.
+    /// Messages a second from one connection.
     pub inbound_messages_per_s: Option<u32>,
 }
 
@@ -50,9 +50,9 @@ pub struct Limits {
 pub enum What {
     /// The connection can be used.
     Ready(Limits),
-    /// It is in its room.
+    /// The connection is in its room.
     Joined,
-    /// It is in the room no more.
+    /// The connection is in the room no more.
     Left,
     /// A question is answered.
     Answered,
@@ -66,7 +66,7 @@ pub enum What {
     Bye(u16),
     /// The connection has ended, or never came about.
     Ended(ConnectError),
-    /// To be sent back for the session to go on. The crowd does.
+    /// A text to be sent back for the session to go on. The crowd does.
     Reply(&'static str),
     /// Nothing that a client of a room waits for. The crowd drops it.
     Other,

@@ -23,7 +23,7 @@ pub struct Frame {
     pub opcode: u8,
     /// The mask of what a client sends.
     pub mask: Option<[u8; 4]>,
-    /// Where its payload is.
+    /// Place of its payload.
     pub payload: Range<usize>,
 }
 

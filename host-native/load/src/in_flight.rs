@@ -28,7 +28,7 @@ pub struct Sum {
     pub expected: u64,
     /// Deliveries there were, each counted once.
     pub received: u64,
-    /// Of those still missing, the ones that will never come, as one of the two connections has
+    /// Deliveries still missing that will never come, as one of the two connections has
     /// ended.
     pub cut_off: u64,
 }
@@ -47,13 +47,13 @@ pub struct Verdict {
 /// An arrival at a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// As it should be. The number says when it was sent.
+    /// The next of its publisher. The number says when it was sent.
     InOrder(u64),
     /// A later message of the same publisher was there before.
     OutOfOrder(u64),
-    /// It was there already.
+    /// A message that was there already.
     Again,
-    /// It was never sent, or by this very member.
+    /// A message that was never sent, or by this very member.
     Stray,
 }
 
@@ -195,7 +195,7 @@ impl InFlight {
         self.entries.get_mut(index as usize)
     }
 
-    /// How many messages there are since the first that has not reached everybody.
+    /// Number of messages since the first that has not reached everybody.
     pub fn under_way(&self) -> u32 {
         // More would not fit into memory.
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)

@@ -1,4 +1,4 @@
-//! How long things took.
+//! Latencies.
 
 use std::time::Duration;
 

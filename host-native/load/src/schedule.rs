@@ -19,9 +19,9 @@ pub struct Schedule {
 /// A batch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Due {
-    /// How many things are due.
+    /// Number of things that are due.
     pub count: u64,
-    /// How late it is, because this program was doing something else.
+    /// The lateness, because this program was doing something else.
     pub lag: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Schedule {
         Some(Due { count, lag })
     }
 
-    /// When the next batch is due.
+    /// The time at which the next batch is due.
     pub fn at(&self) -> Instant {
         self.tick
     }
@@ -63,7 +63,7 @@ impl Schedule {
     }
 }
 
-/// How many are due after this time.
+/// Number of things that are due after this time.
 pub fn due(per_second: u32, elapsed: Duration) -> u64 {
     let total = elapsed.as_nanos() * u128::from(per_second) / 1_000_000_000;
     u64::try_from(total).unwrap_or(u64::MAX)

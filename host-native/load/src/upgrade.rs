@@ -1,4 +1,4 @@
-//! From HTTP to a WebSocket.
+//! The way from HTTP to a WebSocket.
 
 use std::{
     fmt::Display,

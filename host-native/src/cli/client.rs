@@ -1,4 +1,4 @@
-//! What the commands that talk to a server have in common.
+//! Parts that the commands which talk to a server have in common.
 
 pub(super) mod endpoint;
 pub(super) mod failure;

@@ -6,11 +6,11 @@ use roomcast::{Access, Reload};
 use roomcast_http::ConfigFile;
 use tokio::{sync::oneshot, time::timeout};
 
-/// Where the file of `--config` is. It is read at the start, and again on SIGHUP.
+/// Path of the file of `--config`, which is read at the start, and again on SIGHUP.
 #[derive(Debug, Clone)]
 pub(super) struct ConfigPath(PathBuf);
 
-/// How long a file may take to be read again: that of a network may be out of reach.
+/// The time that a file may take to be read again: that of a network may be out of reach.
 const TIME: Duration = Duration::from_secs(5);
 
 impl ConfigPath {

@@ -34,7 +34,7 @@ enum Order {
 }
 
 impl Log {
-    /// That of this process, which begins with its first use.
+    /// The log of this process, which begins with its first use.
     ///
     /// # Errors
     ///

@@ -254,7 +254,8 @@ async fn reload(
     }
 }
 
-/// As many descriptors as the system allows: the usual soft limit is for programs that use select.
+/// Takes as many descriptors as the system allows: the usual soft limit is for programs that use
+/// select.
 pub(super) fn raise_descriptors() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

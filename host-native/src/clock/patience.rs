@@ -18,9 +18,10 @@ use tokio::time::{sleep, sleep_until};
 
 /// A look that is later than this comes from a thread that did not run.
 pub(crate) const LATE: Duration = Duration::from_millis(250);
-/// For so long what arrived meanwhile is read, before a deadline is called passed.
+/// The time in which what arrived meanwhile is read, before a deadline is called passed.
 const GRACE: Duration = Duration::from_millis(500);
-/// How often that is granted in a row: a thread that is always late must still end what is over.
+/// The number of times that this is granted in a row: a thread that is always late must still end
+/// what is over.
 const GRACES_MAX: u32 = 4;
 
 /// So long takes a turn of what waits for sockets, at least.

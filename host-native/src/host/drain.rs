@@ -10,7 +10,7 @@ use crate::{clock::patience, shard::Shard};
 /// So many may come back to other servers in a second without being a crowd: fewer clients are not
 /// kept waiting for the whole window.
 const CLOSES_PER_S: u32 = 50;
-/// How often some are closed.
+/// The time between two closes of some.
 const TICK: Duration = Duration::from_millis(10);
 /// The longest delay that a client is asked to come back after.
 const AWAY_MS_MAX: u64 = 5_000;

@@ -26,7 +26,7 @@ pub struct Reload {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
-    /// With these the server would not start.
+    /// Settings with which the server would not start.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The last key of the HTTP API would go.
@@ -111,7 +111,7 @@ impl Reloader {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// How many keys there are that were not, and the other way round.
+    /// Number of keys that there are and were not, and the other way round.
     pub api_keys: (usize, usize),
     /// Origins that there are and were not, with `+`, and the other way round, with `-`.
     pub allow_origins: Vec<String>,

@@ -115,7 +115,7 @@ const TIMEOUT: &[u8] =
 const INCOMPLETE: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// As many bodies of the greatest size are read to their end when nobody wants them.
+/// Bodies of the greatest size that are read to their end when nobody wants them.
 const UNREAD_BODIES: usize = 16;
 
 /// The head of a request. Its body is beside it: what nobody reads of that is still to be taken.

@@ -1,4 +1,4 @@
-//! How long a connection may take to ask.
+//! The time that a connection may take to ask.
 
 use std::{
     future::Future,
@@ -51,7 +51,7 @@ pub(super) enum Asking {
 /// alive for too long without one.
 pub(super) struct Pace {
     requests: Arc<Requests>,
-    /// How many had begun when the state was last looked at.
+    /// Number of requests that had begun when the state was last looked at.
     seen: u64,
     asking: Asking,
     head_time: Duration,

@@ -48,7 +48,7 @@ impl StallGuard {
         self.stalled
     }
 
-    /// Which time the peer let pass, if any.
+    /// The time that the peer let pass, if any.
     pub(super) const fn passed(&self) -> Option<Asking> {
         self.pace.passed
     }

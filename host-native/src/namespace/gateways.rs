@@ -1,4 +1,4 @@
-//! Which application belongs to which namespace.
+//! Applications of namespaces.
 
 use std::{
     any::Any,
@@ -18,9 +18,9 @@ type Factory = Box<dyn Fn(&Namespace) -> Box<dyn Gateway> + Send + Sync>;
 /// The applications of a server.
 pub(crate) struct Gateways {
     mounted: BTreeMap<Arc<str>, Factory>,
-    /// For namespaces without one of their own.
+    /// The one for namespaces without one of their own.
     others: Option<Factory>,
-    /// For the handles that factories are given.
+    /// The line for the handles that factories are given.
     line: Arc<dyn Line>,
 }
 

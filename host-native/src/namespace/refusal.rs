@@ -30,8 +30,8 @@ impl Refusal {
         counted: Some(Reason::Connections),
     };
 
-    /// To one that a namespace did not take. Where messages have no envelopes, clients understand
-    /// nothing but the close.
+    /// The refusal of one that a namespace did not take. Where messages have no envelopes, clients
+    /// understand nothing but the close.
     pub(crate) fn new(fault: ConnectError, raw: bool) -> Self {
         match fault {
             ConnectError::Rejected(rejection) => {

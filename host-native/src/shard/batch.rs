@@ -30,7 +30,7 @@ impl Batch {
         self.frames == 0
     }
 
-    /// How many connections it is for.
+    /// Number of connections that it is for.
     pub(crate) const fn recipients(&self) -> usize {
         if self.is_empty() { 0 } else { self.to.len() }
     }

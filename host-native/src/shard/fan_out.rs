@@ -1,4 +1,4 @@
-//! From commands to sockets.
+//! The way from commands to sockets.
 
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 

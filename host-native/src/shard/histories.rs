@@ -11,7 +11,7 @@ use roomcast_core::{Input, Timestamp};
 
 use super::state::{Inner, Mail, Shard};
 
-/// Of its bytes each namespace keeps all but one part of so many.
+/// Each namespace keeps all of its bytes but one part of so many.
 const PARTS: usize = 16;
 
 impl Shard {

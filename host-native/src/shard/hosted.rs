@@ -209,7 +209,7 @@ impl Hosted {
         self.inner.borrow().history_bytes
     }
 
-    /// When a schedule is due next.
+    /// The time at which a schedule is due next.
     pub(crate) fn next_schedule(&self) -> Option<Timestamp> {
         self.inner.borrow().namespace.app().next_schedule()
     }

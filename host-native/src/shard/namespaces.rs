@@ -89,8 +89,8 @@ impl Shard {
         Ok(namespace)
     }
 
-    /// Begins those of these namespaces that are at home here. When one cannot begin, its name comes
-    /// with the error.
+    /// Begins those of these namespaces that are at home here. When one cannot begin, its name
+    /// comes with the error.
     pub(crate) fn open_namespaces<'a>(
         &self,
         names: impl Iterator<Item = &'a Arc<str>>,

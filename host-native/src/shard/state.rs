@@ -38,7 +38,7 @@ pub(crate) type Socket = crate::socket::Socket<Home>;
 
 /// An I/O thread.
 pub(crate) struct Shard {
-    /// For tasks that must not keep the shard alive.
+    /// The shard, for tasks that must not keep it alive.
     pub(super) weak: Weak<Self>,
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
@@ -144,13 +144,13 @@ pub(super) struct Member {
 /// The way to a connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Link {
-    /// Its socket is on this shard.
+    /// The socket is on this shard.
     Local(Rc<Socket>),
-    /// Its socket is on another shard, under this key.
+    /// The socket is on another shard, under this key.
     Remote { shard: usize, key: u32 },
 }
 
-/// Where the hub of a connection lives.
+/// The place where the hub of a connection lives.
 #[derive(Debug)]
 pub(crate) enum Home {
     /// On this shard.

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{clock::patience, socket::Stage};
 
-/// How often what is due is looked for: deadlines are met this late at most, but for schedules.
+/// The time between two looks for what is due: deadlines are met this late at most, but for
+/// schedules.
 pub(crate) const SWEEP: Duration = Duration::from_millis(100);
 
 /// Schedules are looked at no more often than this, whatever their periods: it is what the clock

@@ -8,7 +8,7 @@
 
 use std::{cell::Cell, hint::black_box};
 
-/// How many sockets there were, to tell when a crowd has gone.
+/// Numbers of sockets that there were, to tell when a crowd has gone.
 #[derive(Debug, Default)]
 pub(crate) struct HighWater {
     /// The most since memory was last given back.

@@ -110,7 +110,7 @@ impl Shard {
 #[derive(Debug)]
 struct Line<S> {
     sockets: VecDeque<S>,
-    /// How many have joined, and how many were written.
+    /// Number of sockets that have joined, and of those that were written.
     joined: usize,
     written: usize,
     /// Batches for many recipients are held back until this many sockets were written: those that

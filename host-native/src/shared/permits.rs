@@ -100,7 +100,7 @@ impl Connections {
 #[derive(Debug)]
 pub(crate) struct Permit {
     connections: Arc<Connections>,
-    /// As it is counted.
+    /// The address as it is counted.
     address: IpAddr,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct NamespaceBatch {
 pub(crate) struct NamespaceHeader {
     /// The first part of its epochs.
     pub(crate) epoch: Box<str>,
-    /// How many histories have begun.
+    /// Number of histories that have begun.
     pub(crate) histories_opened: u64,
     /// The first serial number of a connection that was not given out.
     pub(crate) next_serial: u64,
@@ -67,7 +67,7 @@ impl NamespaceHeader {
 /// Changes in one room.
 #[derive(Debug, Default)]
 pub(super) struct RoomBatch {
-    /// Where the room stands; `None` when it is to be forgotten.
+    /// State of the room; `None` when it is to be forgotten.
     pub(super) state: Option<RoomState>,
     pub(super) messages: Vec<HistoryMessage>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// When what was committed is made to last through a failure of power or system.
+/// Times at which what was committed is made to last through a failure of power or system.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreSync {

@@ -109,9 +109,9 @@ impl Store {
         read::namespaces(&self.writer().db).map_err(|fault| self.error(&fault.into()))
     }
 
-    /// A namespace, but for the messages of its rooms; `None` when it is not stored. What is damaged
-    /// is left out, with an error in the log: rooms that are, begin anew. So are rooms with longer
-    /// names, which nobody can join any more.
+    /// A namespace, but for the messages of its rooms; `None` when it is not stored. What is
+    /// damaged is left out, with an error in the log: rooms that are, begin anew. So are rooms with
+    /// longer names, which nobody can join any more.
     pub(crate) fn load(
         &self,
         namespace: &str,

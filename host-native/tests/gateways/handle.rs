@@ -82,31 +82,7 @@ async fn every_verb(running: &Running, path: &str, server: Namespace) {
     assert_eq!(ben.next().await, news);
     assert_eq!(ben.next().await, r#"{"event":"told","data":null}"#);
 
-    let rooms = server.rooms("red").await.expect("rooms");
-    let rooms: Vec<_> = rooms
-        .iter()
-        .map(|room| (&*room.name, room.members))
-        .collect();
-    assert_eq!(rooms, [("red", 1), ("red/dark", 1)]);
-    assert_eq!(server.rooms("red/").await.map(|rooms| rooms.len()), Ok(1));
-    assert_eq!(server.members("red").await, Ok(vec![a]));
-    assert_eq!(server.rooms_of(a).await, Ok(Some(vec!["red".into()])));
-    assert_eq!(server.rooms_of_user("nobody").await, Ok(vec![]));
-    let counts = server.counts().await.expect("counts");
-    assert_eq!(
-        (counts.connections, counts.rooms, counts.memberships),
-        (2, 2, 2)
-    );
-    let connections = server.connections().await.expect("connections");
-    let ids: Vec<_> = connections.iter().map(|conn| conn.id).collect();
-    // The oldest first; clients do not know which of them that is.
-    assert_eq!(ids, [a.min(b), a.max(b)]);
-    let info = server.connection(a).await.expect("running").expect("alive");
-    assert_eq!((info.id, info.user), (a, None));
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    assert!(now.as_millis() - u128::from(info.since_ms) < 60_000);
+    every_question(&server, a, b).await;
 
     assert_eq!(server.leave(a, "red").await, Ok(true));
     assert_eq!(server.leave(a, "red").await, Ok(false));
@@ -133,6 +109,35 @@ async fn every_verb(running: &Running, path: &str, server: Namespace) {
     assert_eq!(server.connection(b).await, Ok(None));
     ann.leave().await;
     crowd(&server, 0).await;
+}
+
+/// Every question, of a namespace in which `a` is in `red`, and `b` in `red/dark`.
+async fn every_question(server: &Namespace, a: ConnId, b: ConnId) {
+    let rooms = server.rooms("red").await.expect("rooms");
+    let rooms: Vec<_> = rooms
+        .iter()
+        .map(|room| (&*room.name, room.members))
+        .collect();
+    assert_eq!(rooms, [("red", 1), ("red/dark", 1)]);
+    assert_eq!(server.rooms("red/").await.map(|rooms| rooms.len()), Ok(1));
+    assert_eq!(server.members("red").await, Ok(vec![a]));
+    assert_eq!(server.rooms_of(a).await, Ok(Some(vec!["red".into()])));
+    assert_eq!(server.rooms_of_user("nobody").await, Ok(vec![]));
+    let counts = server.counts().await.expect("counts");
+    assert_eq!(
+        (counts.connections, counts.rooms, counts.memberships),
+        (2, 2, 2)
+    );
+    let connections = server.connections().await.expect("connections");
+    let ids: Vec<_> = connections.iter().map(|conn| conn.id).collect();
+    // The oldest first; clients do not know which of them that is.
+    assert_eq!(ids, [a.min(b), a.max(b)]);
+    let info = server.connection(a).await.expect("running").expect("alive");
+    assert_eq!((info.id, info.user), (a, None));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    assert!(now.as_millis() - u128::from(info.since_ms) < 60_000);
 }
 
 #[tokio::test]

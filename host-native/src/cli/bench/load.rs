@@ -20,7 +20,7 @@ pub(super) struct Load {
     slots: Vec<Slot>,
     /// The slot that is to publish next.
     turn: usize,
-    /// How many have been opened, or have failed to.
+    /// Slots that have been opened, or have failed to.
     decided: usize,
     /// The time that is measured.
     window: Range<u64>,
@@ -200,7 +200,7 @@ impl Load {
         now_ns >= self.window.start
     }
 
-    /// How long was measured.
+    /// The time that was measured.
     pub(super) fn measured(&self) -> Duration {
         Duration::from_nanos(self.window.end.saturating_sub(self.window.start))
     }

@@ -163,7 +163,7 @@ impl Plan {
         self.payload_bytes - QUOTES
     }
 
-    /// How many members a room has.
+    /// Number of members of a room.
     pub(super) fn members(&self, room: usize) -> usize {
         let (connections, rooms) = (self.connections as usize, self.rooms as usize);
         connections / rooms + usize::from(room < connections % rooms)

@@ -9,7 +9,7 @@ use super::{load::Load, millis::Millis};
 pub(super) enum Stage {
     Connecting,
     Publishing,
-    /// For what is under way.
+    /// Waits for what is under way.
     Waiting,
     Closing,
 }

@@ -21,7 +21,7 @@ use super::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How long a connection may take until it is in its room.
+/// The time that a connection may take until it is in its room.
 const ENTER_TIME: Duration = Duration::from_secs(10);
 /// Messages that may wait for a connection that takes none.
 const WAITING_MAX: usize = 256;
@@ -34,12 +34,12 @@ pub(super) struct Run {
     /// By slot, which is the number in the crowd: one that failed leaves its slot to another.
     phases: Vec<Phase>,
     limits: Limits,
-    /// How many connections were begun.
+    /// Number of connections that were begun.
     begun: u32,
-    /// When they were begun, and their slots, until they must be in their rooms.
+    /// Times at which they were begun, and their slots, until they must be in their rooms.
     entering: VecDeque<(Instant, usize)>,
     events: Vec<Event>,
-    /// Of connections that are opened, and of messages that are published.
+    /// Schedule of connections that are opened, and of messages that are published.
     schedule: Option<Schedule>,
     progress: Progress,
     second: Instant,
@@ -47,7 +47,7 @@ pub(super) struct Run {
     interrupted: bool,
 }
 
-/// How far a connection is.
+/// Progress of a connection.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     /// Since then.

@@ -10,9 +10,9 @@ use serde::Serialize;
 pub(super) struct Tally {
     /// Times until `$welcome`.
     pub(super) connect: Latencies,
-    /// From the moment a message was handed to its connection until a member had read it.
+    /// Times from the moment a message was handed to its connection until a member had read it.
     pub(super) latency: Latencies,
-    /// How late this program itself was.
+    /// Lateness of this program itself.
     pub(super) lag: Latencies,
     pub(super) connections: Connections,
     pub(super) messages: Messages,

@@ -13,7 +13,7 @@ use super::super::{
     replay::show::one_line,
 };
 
-/// Where the server is; asked of the resolver once, so that what was found harmless stays so.
+/// Place of the server; asked of the resolver once, so that what was found harmless stays so.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) url: String,

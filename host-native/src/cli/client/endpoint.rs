@@ -11,8 +11,8 @@ use super::{
     wire::{self, Wire},
 };
 
-/// The place of a server, out of the URL that the user has at hand: its root, that of its WebSocket, or
-/// that of a namespace's.
+/// The place of a server, out of the URL that the user has at hand: its root, that of its
+/// WebSocket, or that of a namespace's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// True when it is behind TLS.

@@ -1,4 +1,4 @@
-//! How fast to send.
+//! The pace at which to send.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) struct Pace {
     message: Duration,
     byte: Duration,
     ahead: Duration,
-    /// When everything sent will have been paid for.
+    /// The time at which everything sent will have been paid for.
     paid: Instant,
 }
 
@@ -53,7 +53,7 @@ impl Pace {
         }
     }
 
-    /// How long to wait before a message of so many bytes.
+    /// The wait before a message of so many bytes.
     pub(super) fn wait(&self, now: Instant, bytes: usize) -> Duration {
         let cost = self.cost(bytes);
         let debt = self.paid.saturating_duration_since(now) + cost;

@@ -40,9 +40,9 @@ use super::{
     pace::{Limits, Pace},
 };
 
-/// How long the server may take for its welcome, and for the last answers.
+/// The time that the server may take for its welcome, and for the last answers.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// How long the server may take to answer a close frame.
+/// The time that the server may take to answer a close frame.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 
 pub(super) struct Session {

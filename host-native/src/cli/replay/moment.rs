@@ -8,9 +8,9 @@ use roomcast_core::{Timestamp, journal::Start};
 /// A time given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// Of the wall clock, in milliseconds since 1970.
+    /// A time of the wall clock, in milliseconds since 1970.
     Unix(u64),
-    /// Of the journal, in the milliseconds of its `at`.
+    /// A time of the journal, in the milliseconds of its `at`.
     At(u64),
 }
 
@@ -35,7 +35,7 @@ impl FromStr for Moment {
 pub(super) struct WallClock(Option<(Timestamp, u64)>);
 
 impl WallClock {
-    /// As the first line of a file says.
+    /// The times that the first line of a file says.
     pub(super) const fn of(at: Timestamp, start: &Start) -> Self {
         Self(Some((at, start.unix_ms)))
     }

@@ -14,7 +14,7 @@ use super::{moment::WallClock, show::Printer};
 pub(super) enum Stop {
     #[error("cannot open {0}: {1}")]
     Open(String, io::Error),
-    /// In this file, this line.
+    /// A fault in this file, in this line.
     #[error("{0}, line {1}: {2}")]
     Line(String, usize, anyhow::Error),
     #[error("cannot write: {0}")]
@@ -40,7 +40,7 @@ pub(super) struct Player {
     replay: Replay,
     out: Outbox,
     clock: WallClock,
-    /// Of the lines of all files.
+    /// Number of the line, counted over all files.
     number: u64,
 }
 

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use super::{database::DatabaseError, writer::Writer};
 
-/// How often what was committed is made to last.
+/// The time after which what was committed is made to last.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Pages of 4 KiB in the log, 16 MiB, past which commits wait until it is empty. They seldom do:
 /// most of it has been copied by then.
@@ -108,7 +108,7 @@ pub(super) fn advance(db: &Connection, writer: &Mutex<Writer>) -> Result<bool, D
 pub(super) struct Checkpoint {
     /// True when a reader held it up.
     busy: bool,
-    /// In the log, and those of them that are in the database.
+    /// Pages in the log, and those of them that are in the database.
     pages: i64,
     copied: i64,
 }

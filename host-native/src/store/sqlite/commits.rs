@@ -37,7 +37,7 @@ pub(super) struct Commits {
 /// Contents of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seal {
-    /// As many at least as when this was written; the name may say more.
+    /// The count when this was written; the name may say more.
     count: u64,
     nonce: u128,
     identity: Identity,

@@ -7,7 +7,7 @@ use super::database::{DatabaseError, checksum, integer};
 /// The one row about the store itself.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
-    /// Which start of the system wrote it.
+    /// The start of the system that wrote it.
     pub(super) boot: String,
     /// True when it was left with an orderly end.
     pub(super) clean: bool,
@@ -19,7 +19,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// That of a store that nobody has used.
+    /// The header of a store that nobody has used.
     pub(super) const fn new() -> Self {
         Self {
             boot: String::new(),

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::public::StoreSync;
 
-/// Which start of the system this is; empty where it does not say.
+/// The id of this start of the system; empty where it does not say.
 fn boot() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     id.map(|id| id.trim().to_owned()).unwrap_or_default()
@@ -44,7 +44,7 @@ fn warn(folder: &Path, copied: bool) {
     );
 }
 
-/// How many commits the database holds without SQLite's log; 0 when it does not say.
+/// Number of commits that the database holds without SQLite's log; 0 when it does not say.
 pub(super) fn held(folder: &Path) -> u64 {
     let header = connect_without_log(folder).and_then(|db| Header::read(&db));
     header.ok().flatten().map_or(0, |header| header.commits)
