@@ -52,10 +52,10 @@ pub(crate) struct Shared {
 impl Shared {
     /// A new epoch: random, so that no position of an earlier life looks valid.
     pub(crate) fn epoch(&self) -> String {
-        let now = self.clock.unix_ms(self.clock.now());
         // Without randomness the time is the next best.
-        let bytes: [u8; 8] = random().unwrap_or(now.to_be_bytes());
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        let random = getrandom::u64();
+        let epoch = random.unwrap_or_else(|_| self.clock.unix_ms(self.clock.now()));
+        format!("{epoch:016x}")
     }
 
     pub(crate) fn notices(&self) -> MutexGuard<'_, RefusalNotices> {
@@ -78,10 +78,4 @@ impl Shared {
             recorder.flush();
         }
     }
-}
-
-pub(crate) fn random<const N: usize>() -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).ok()?;
-    Some(bytes)
 }

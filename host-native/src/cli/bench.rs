@@ -11,7 +11,7 @@ mod target;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use roomcast_load::{Crowd, Roomcast, due};
 
 use self::{plan::Plan, run::Run, summary::Summary, target::Target};
@@ -74,7 +74,9 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     args.plan.check(descriptors)?;
     let target = Target::find(&args.url, args.namespace.as_deref(), args.allow_remote)?;
     let (url, plan) = (&target.url, &args.plan);
-    let dialect = Roomcast::new(&target.path, Plan::rooms(random()?));
+    // A number that no other run has.
+    let number = getrandom::u32().map_err(|fault| anyhow!("no random numbers: {fault}"))?;
+    let dialect = Roomcast::new(&target.path, Plan::rooms(number));
     let crowd = Crowd::new(Box::new(dialect), &target.host).context("cannot wait for sockets")?;
     let mut run =
         Run::begin(plan.clone(), &target, crowd).map_err(|fault| target.failure(&fault))?;
@@ -96,11 +98,4 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     };
     written.context("cannot write the summary")?;
     Ok(ExitCode::from(u8::from(!summary.is_ok())))
-}
-
-/// A number that no other run has.
-fn random() -> anyhow::Result<u32> {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).map_err(|fault| anyhow::anyhow!("no random numbers: {fault}"))?;
-    Ok(u32::from_le_bytes(bytes))
 }

@@ -27,7 +27,6 @@ use crate::{
     shared::{
         Shared,
         permits::{Connections, Permits},
-        random,
     },
     store::{Store, StoreError},
 };
@@ -220,7 +219,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         draining: AtomicBool::new(false),
         proxied: AtomicBool::new(false),
         notices: Mutex::default(),
-        first_serial: u64::from(u32::from_be_bytes(random().unwrap_or_default())),
+        first_serial: getrandom::u32().unwrap_or_default().into(),
         store,
         stored,
         settings,

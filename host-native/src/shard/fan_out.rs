@@ -1,6 +1,6 @@
 //! The way from commands to sockets.
 
-use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use roomcast_core::{
     Command, ConnId, Frame, Outbox, Timestamp,
@@ -49,7 +49,7 @@ impl FanOut {
                         self.end_run(shard, now);
                     }
                     if let Some(link) = self.forget(conn) {
-                        shard.close(&link, now, code, reason);
+                        shard.close(&link, code, reason);
                     }
                 }
                 Command::Ping { conn } => {
@@ -130,17 +130,8 @@ impl FanOut {
         if self.batch.reaches(conn) {
             self.end_run(shard, now);
         }
-        match self.link(conn) {
-            Some(Link::Local(socket)) => socket.part(),
-            Some(&Link::Remote { shard: index, key }) => {
-                let part = move |shard: &Rc<Shard>| {
-                    if let Some(socket) = shard.socket(key) {
-                        socket.part();
-                    }
-                };
-                shard.post(index, Mail::task(part));
-            }
-            None => {}
+        if let Some(link) = self.link(conn) {
+            shard.at_socket(link, |_, socket| socket.part());
         }
     }
 

@@ -148,18 +148,7 @@ impl Shard {
     /// Ends namespaces that have nothing left to lose.
     pub(super) fn retire_namespaces(&self) {
         let now = self.now();
-        let idle = |namespace: &&Rc<Hosted>| {
-            let mounted = self.shared.gateways.is_mounted(&namespace.name);
-            !mounted && namespace.is_idle(now)
-        };
-        let idle: Vec<_> = self
-            .namespaces
-            .borrow()
-            .values()
-            .filter(idle)
-            .cloned()
-            .collect();
-        for namespace in idle {
+        for namespace in self.that_may_end(|namespace| namespace.is_idle(now)) {
             self.retire(namespace);
         }
     }
@@ -169,14 +158,19 @@ impl Shard {
     /// behind.
     fn retire_one(&self) {
         let now = self.now();
-        let spare = |namespace: &&Rc<Hosted>| {
-            let mounted = self.shared.gateways.is_mounted(&namespace.name);
-            !mounted && namespace.is_spare(now)
-        };
-        let spare = self.namespaces.borrow().values().find(spare).cloned();
+        let spare = self
+            .that_may_end(|namespace| namespace.is_spare(now))
+            .next();
         if let Some(namespace) = spare {
             self.retire(namespace);
         }
+    }
+
+    /// Namespaces of which this is true, and that were not there when the server began.
+    fn that_may_end(&self, is_over: impl Fn(&Hosted) -> bool) -> impl Iterator<Item = Rc<Hosted>> {
+        let mounted = |namespace: &Hosted| self.shared.gateways.is_mounted(&namespace.name);
+        let namespaces = self.namespaces().into_iter();
+        namespaces.filter(move |namespace| !mounted(namespace) && is_over(namespace))
     }
 
     fn retire(&self, namespace: Rc<Hosted>) {

@@ -122,25 +122,35 @@ impl Shard {
         }
     }
 
-    /// Ends a connection as its hub decided, wherever its socket is.
-    pub(crate) fn close(&self, link: &Link, now: Timestamp, code: CloseCode, reason: &str) {
+    /// Does something with the socket of a link, wherever it is.
+    pub(super) fn at_socket(
+        &self,
+        link: &Link,
+        then: impl FnOnce(&Self, &Rc<Socket>) + Send + 'static,
+    ) {
         match link {
-            Link::Local(socket) => {
-                self.spill(socket, now);
-                socket.close(now, code, reason);
-                self.watch(socket);
-                self.mark_dirty(socket, 0);
-            }
+            Link::Local(socket) => then(self, socket),
             &Link::Remote { shard, key } => {
-                let reason: Box<str> = reason.into();
-                let close = move |shard: &Rc<Self>| {
+                let then = move |shard: &Rc<Self>| {
                     if let Some(socket) = shard.socket(key) {
-                        shard.close(&Link::Local(socket), shard.now(), code, &reason);
+                        then(shard, &socket);
                     }
                 };
-                self.post(shard, Mail::task(close));
+                self.post(shard, Mail::task(then));
             }
         }
+    }
+
+    /// Ends a connection as its hub decided, wherever its socket is.
+    pub(super) fn close(&self, link: &Link, code: CloseCode, reason: &str) {
+        let reason: Box<str> = reason.into();
+        self.at_socket(link, move |shard, socket| {
+            let now = shard.now();
+            shard.spill(socket, now);
+            socket.close(now, code, &reason);
+            shard.watch(socket);
+            shard.mark_dirty(socket, 0);
+        });
     }
 
     /// Ends a connection whose peer has said goodbye, behind all that is queued for it.
