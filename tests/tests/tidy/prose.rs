@@ -2,23 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::tree::{Fault, Source, Tree};
+use super::tree::{Source, Tree, Violation};
 
 const COLUMNS_MAX: usize = 100;
 
 /// Links to files and headings that are not there.
-pub(crate) fn dead_links(tree: &Tree) -> Vec<Fault> {
-    let mut faults = Vec::new();
+pub(crate) fn dead_links(tree: &Tree) -> Vec<Violation> {
+    let mut violations = Vec::new();
     for document in &tree.documents {
         for (number, line) in outside_code(&document.text) {
             for target in targets(line) {
                 if let Some(fix) = dead(tree, document, target) {
-                    faults.push(document.fault(number, fix));
+                    violations.push(document.violation(number, fix));
                 }
             }
         }
     }
-    faults
+    violations
 }
 
 /// The lines that are not in a block of code.
@@ -89,22 +89,22 @@ fn anchor(heading: &str) -> String {
 }
 
 /// Lines of prose that are too wide; tables and links cannot be wrapped.
-pub(crate) fn width(tree: &Tree) -> Vec<Fault> {
-    let mut faults = Vec::new();
+pub(crate) fn width(tree: &Tree) -> Vec<Violation> {
+    let mut violations = Vec::new();
     for document in &tree.documents {
         for (number, line) in outside_code(&document.text) {
             let fixed = line.starts_with('|') || line.contains("](") || line.contains("://");
             if !fixed && line.chars().count() > COLUMNS_MAX {
-                faults.push(document.fault(number, "a line over 100 columns: wrap it"));
+                violations.push(document.violation(number, "a line over 100 columns: wrap it"));
             }
         }
     }
-    faults
+    violations
 }
 
 /// A changelog without the version.
-pub(crate) fn changelog(tree: &Tree) -> Vec<Fault> {
-    let mut faults = Vec::new();
+pub(crate) fn changelog(tree: &Tree) -> Vec<Violation> {
+    let mut violations = Vec::new();
     let find = |path: &str| tree.documents.iter().find(|document| document.path == path);
     if let Some(changelog) = find("CHANGELOG.md")
         && !changelog.text.contains("## [Unreleased]")
@@ -113,21 +113,21 @@ pub(crate) fn changelog(tree: &Tree) -> Vec<Fault> {
             .contains(concat!("## [", env!("CARGO_PKG_VERSION"), "]"))
     {
         let fix = "no entry for this version, and none that is unreleased";
-        faults.push(changelog.fault(0, fix));
+        violations.push(changelog.violation(0, fix));
     }
-    faults
+    violations
 }
 
 /// The largest number of an invariant.
 const INVARIANTS: usize = 47;
 
 /// Invariants without a row in `docs/invariants.md`, and rows whose test is not there.
-pub(crate) fn invariants(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn invariants(tree: &Tree) -> Vec<Violation> {
     let path = "docs/invariants.md";
     let Some(page) = tree.documents.iter().find(|document| document.path == path) else {
         return Vec::new();
     };
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     let mut listed = BTreeSet::new();
     for (number, line) in page.text.lines().enumerate() {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
@@ -137,7 +137,7 @@ pub(crate) fn invariants(tree: &Tree) -> Vec<Fault> {
         listed.extend(numbers(ids));
         for name in tests.split('`').skip(1).step_by(2) {
             let Some((file, test)) = name.split_once(": ") else {
-                faults.push(page.fault(number, format!("{name}: write `file.rs: test`")));
+                violations.push(page.violation(number, format!("{name}: write `file.rs: test`")));
                 continue;
             };
             let is_test = |source: &&Source| {
@@ -146,13 +146,13 @@ pub(crate) fn invariants(tree: &Tree) -> Vec<Fault> {
                     && source.text.contains(&format!("fn {test}("))
             };
             if !tree.sources.iter().any(|source| is_test(&source)) {
-                faults.push(page.fault(number, format!("no test {test} in {file}")));
+                violations.push(page.violation(number, format!("no test {test} in {file}")));
             }
         }
     }
     let missing = (1..=INVARIANTS).filter(|number| !listed.contains(number));
-    faults.extend(missing.map(|number| page.fault(0, format!("I{number} has no row"))));
-    faults
+    violations.extend(missing.map(|number| page.violation(0, format!("I{number} has no row"))));
+    violations
 }
 
 /// The numbers of a cell such as `I10, I11` or `I40 to I42`.

@@ -2,26 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tree::{Fault, Source, Tree};
+use super::tree::{Source, Tree, Violation};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 80;
 const COLUMNS_MAX: usize = 100;
 const FOLDER_ENTRIES_MAX: usize = 16;
 
-pub(crate) fn file_length(source: &Source) -> Vec<Fault> {
+pub(crate) fn file_length(source: &Source) -> Vec<Violation> {
     let lines = source.text.lines().count();
     if lines <= FILE_LINES_MAX {
         return Vec::new();
     }
     let fix = format!("{lines} lines, over {FILE_LINES_MAX}: this is two nouns, give each a file");
-    vec![source.fault(0, fix)]
+    vec![source.violation(0, fix)]
 }
 
 /// Functions, from their `fn` to the brace in the same column.
-pub(crate) fn function_length(source: &Source) -> Vec<Fault> {
+pub(crate) fn function_length(source: &Source) -> Vec<Violation> {
     let lines: Vec<&str> = source.text.lines().collect();
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
         if !is_function(line.trim_start()) {
@@ -32,10 +32,10 @@ pub(crate) fn function_length(source: &Source) -> Vec<Fault> {
         let length = length.unwrap_or(0) + 1;
         if length > FUNCTION_LINES_MAX {
             let fix = format!("a function of {length} lines, over {FUNCTION_LINES_MAX}: split it");
-            faults.push(source.fault(start, fix));
+            violations.push(source.violation(start, fix));
         }
     }
-    faults
+    violations
 }
 
 fn is_function(line: &str) -> bool {
@@ -46,12 +46,13 @@ fn is_function(line: &str) -> bool {
 }
 
 /// Words that a documentation comment must not begin with.
-const OPENINGS: [&str; 8] = [
-    "What", "Who", "Whose", "Whom", "One", "And", "Those", "Whether",
+const OPENINGS: [&str; 17] = [
+    "What", "Who", "Whose", "Whom", "Which", "How", "When", "Where", "Whether", "One", "It",
+    "They", "Those", "And", "Of", "As", "To",
 ];
 
-pub(crate) fn doc_opening(source: &Source) -> Vec<Fault> {
-    let mut faults = Vec::new();
+pub(crate) fn doc_opening(source: &Source) -> Vec<Violation> {
+    let mut violations = Vec::new();
     let mut previous = "";
     for (number, line) in source.text.lines().enumerate() {
         let line = line.trim_start();
@@ -62,73 +63,21 @@ pub(crate) fn doc_opening(source: &Source) -> Vec<Fault> {
                 let fix = format!(
                     "documentation opens with {first:?}: begin with a noun phrase or a verb"
                 );
-                faults.push(source.fault(number, fix));
+                violations.push(source.violation(number, fix));
             }
         }
         previous = line;
     }
-    faults
+    violations
 }
 
-/// Names that a stranger has to guess, and the field's words for them.
-const WORDS: [(&str, &str); 17] = [
-    ("desk", "namespace context"),
-    ("parked", "pending reads"),
-    ("pulse", "heartbeat"),
-    ("shelf", "histories"),
-    ("attendance", "presence notices"),
-    ("knock", "upgrade request"),
-    ("denial", "rejection or refusal"),
-    ("farewell", "rejection or refusal"),
-    ("places", "permits"),
-    ("ebb", "trim"),
-    ("pays", "check_rate"),
-    ("turn_away", "refuse_rate"),
-    ("give_back", "load_history"),
-    ("formerly", "previous_conns"),
-    ("abroad", "remote"),
-    ("told_of_users", "notify_presence"),
-    ("rarities", "durable_command"),
-];
-
-/// Names in code and names of files; comments may use any word.
-pub(crate) fn words(source: &Source) -> Vec<Fault> {
-    if source.path.starts_with("tests/tests/tidy/") {
-        return Vec::new();
-    }
-    let mut faults = Vec::new();
-    for (number, line) in source.text.lines().enumerate() {
-        let code = line.split("//").next().unwrap_or_default();
-        let names = code.split(|c: char| !c.is_alphanumeric() && c != '_');
-        let names: BTreeSet<String> = names.map(snake_case).collect();
-        for (word, field) in WORDS {
-            if names.contains(word) {
-                let fix = format!("the name {word:?}: the field says {field}");
-                faults.push(source.fault(number, fix));
-            }
-        }
-    }
-    faults
-}
-
-fn snake_case(name: &str) -> String {
-    let mut snake = String::new();
-    for (index, letter) in name.chars().enumerate() {
-        if letter.is_uppercase() && index > 0 {
-            snake.push('_');
-        }
-        snake.extend(letter.to_lowercase());
-    }
-    snake
-}
-
-pub(crate) fn comment_width(source: &Source) -> Vec<Fault> {
+pub(crate) fn comment_width(source: &Source) -> Vec<Violation> {
     let lines = source.text.lines().enumerate();
     let wide = lines.filter(|(_, line)| {
         let is_comment = line.trim_start().starts_with("//");
         is_comment && line.chars().count() > COLUMNS_MAX && !line.contains("://") && !is_row(line)
     });
-    wide.map(|(number, _)| source.fault(number, "a comment over 100 columns: wrap it"))
+    wide.map(|(number, _)| source.violation(number, "a comment over 100 columns: wrap it"))
         .collect()
 }
 
@@ -139,7 +88,7 @@ fn is_row(line: &str) -> bool {
 }
 
 /// Source folders with more entries than one can take in.
-pub(crate) fn folder_size(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn folder_size(tree: &Tree) -> Vec<Violation> {
     let mut folders: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for source in tree.sources.iter().filter(|s| s.path.contains("src/")) {
         let mut path = &*source.path;
@@ -156,7 +105,7 @@ pub(crate) fn folder_size(tree: &Tree) -> Vec<Fault> {
         .into_iter()
         .filter(|(folder, names)| folder.contains("src") && names.len() > FOLDER_ENTRIES_MAX);
     large
-        .map(|(folder, names)| Fault {
+        .map(|(folder, names)| Violation {
             file: format!("{folder}/mod.rs"),
             line: 1,
             fix: format!(

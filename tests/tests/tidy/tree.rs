@@ -24,23 +24,23 @@ pub(crate) struct Source {
 
 /// A line that breaks a rule.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct Violation {
     pub(crate) file: String,
     pub(crate) line: usize,
-    /// The fault, and how to mend it.
+    /// The violation, and how to mend it.
     pub(crate) fix: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.file, self.line, self.fix)
     }
 }
 
 impl Source {
-    /// A fault in one of its lines, counted from 0.
-    pub(crate) fn fault(&self, line: usize, fix: impl Into<String>) -> Fault {
-        Fault {
+    /// A violation in one of its lines, counted from 0.
+    pub(crate) fn violation(&self, line: usize, fix: impl Into<String>) -> Violation {
+        Violation {
             file: self.path.clone(),
             line: line + 1,
             fix: fix.into(),

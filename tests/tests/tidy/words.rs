@@ -1,0 +1,130 @@
+//! Words that a stranger has to guess.
+
+use std::collections::BTreeSet;
+
+use super::tree::{Source, Violation};
+
+/// Words of names and of documentation, and the field's words for them.
+const ANYWHERE: [(&str, &str); 22] = [
+    ("abroad", "remote"),
+    ("attendance", "presence notices"),
+    ("denial", "rejection or refusal"),
+    ("desk", "NamespaceContext, ApiHost or Harness"),
+    ("ebb", "trim"),
+    ("farewell", "rejection or refusal"),
+    ("formerly", "previous connections"),
+    ("give_back", "load history"),
+    ("knock", "upgrade request"),
+    ("knocks", "upgrade requests"),
+    ("ledger", "pending replies"),
+    ("look_at", "tick"),
+    ("noted_down", "logged"),
+    ("parked", "pending read"),
+    ("pulse", "heartbeat"),
+    ("rarities", "durable commands"),
+    ("rarity", "durable command"),
+    ("shelf", "histories"),
+    ("shelves", "histories"),
+    ("told_of_users", "notify_presence"),
+    ("turn_away", "refuse_rate"),
+    ("written_down", "serialized or logged"),
+];
+
+/// Words that are plain English in a sentence, and say too little in a name.
+const NAMES: [(&str, &str); 16] = [
+    ("arrive", "joined"),
+    ("depart", "left"),
+    ("life", "the incarnation of a room, or the store's header"),
+    ("lives", "histories opened"),
+    ("noted", "logged"),
+    ("odd", "slow path"),
+    ("park", "pending read"),
+    ("pays", "check_rate"),
+    ("places", "permits"),
+    ("rare", "durable command"),
+    ("recall", "load history"),
+    ("seat", "slot"),
+    ("seats", "slots"),
+    ("settle", "the thing that it does"),
+    ("standing", "unassigned"),
+    ("watches", "wants_membership"),
+];
+
+/// Words that are good names of values and of functions, and riddles as names of types.
+const TYPES: [(&str, &str); 8] = [
+    ("Fault", "an XError, Panic or Violation"),
+    ("Heard", "Activity"),
+    ("Life", "an incarnation or a header"),
+    ("Parked", "PendingRead"),
+    ("Refused", "Rejection or Refusal"),
+    ("Run", "Serve or Batch"),
+    ("Shown", "presence meta"),
+    ("Works", "Tasks"),
+];
+
+/// Names of more words are the sentences of tests, and plain English may stand in them.
+const NAME_WORDS_MAX: usize = 4;
+
+/// Odd words in names and in documentation.
+///
+/// Other words are too common to be looked for: sentences, variables and the standard library say
+/// *keep*, *heard*, *away*, *place*, *run*, *shown*, *works*, *written*, *refused* and *fault*.
+/// *Rejection* and *refusal* are the field's words.
+pub(crate) fn words(source: &Source) -> Vec<Violation> {
+    if source.path.starts_with("tests/tests/tidy/") {
+        return Vec::new();
+    }
+    let mut violations = Vec::new();
+    for (number, line) in source.text.lines().enumerate() {
+        let (code, comment) = line.split_once("//").unwrap_or((line, ""));
+        // Texts are the contract with clients.
+        let code: String = code.split('"').step_by(2).collect();
+        let names: BTreeSet<&str> = code
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .collect();
+        let snakes = names.iter().map(|name| format!("_{}_", snake_case(name)));
+        let snakes: Vec<_> = snakes
+            .filter(|name| name.matches('_').count() <= NAME_WORDS_MAX + 1)
+            .collect();
+        let is_documentation = comment.starts_with(['/', '!']);
+        let sentence = comment
+            .to_lowercase()
+            .replace(|c: char| !c.is_alphanumeric(), "_");
+        let sentence = if is_documentation {
+            format!("_{sentence}_")
+        } else {
+            String::new()
+        };
+        let has = |word: &str, texts: &[String]| {
+            let word = format!("_{word}_");
+            texts.iter().any(|text| text.contains(&word))
+        };
+        let types = TYPES.iter().filter(|(word, _)| names.contains(word));
+        let odd = ANYWHERE
+            .iter()
+            .chain(&NAMES)
+            .filter(|(word, _)| has(word, &snakes));
+        let told = ANYWHERE
+            .iter()
+            .filter(|(word, _)| has(word, std::slice::from_ref(&sentence)));
+        let found: BTreeSet<_> = types.chain(odd).chain(told).collect();
+        for (word, field) in found {
+            let fix = format!("the word {word:?}: the field says {field}");
+            violations.push(source.violation(number, fix));
+        }
+    }
+    violations
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    let mut is_capital = true;
+    for letter in name.chars() {
+        if letter.is_uppercase() && !is_capital {
+            snake.push('_');
+        }
+        is_capital = letter.is_uppercase();
+        snake.extend(letter.to_lowercase());
+    }
+    snake
+}
