@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{op::json_string, pattern::escape};
+use crate::{escape::escape, op::json_string};
 
 /// An event that an actor saw on its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,31 +5,32 @@ mod actor;
 mod diff;
 mod driver;
 mod edge;
+mod escape;
 mod event;
+mod known;
 mod lockstep;
 mod model;
 mod op;
-mod pattern;
 mod server;
 mod settings;
 mod strategy;
-mod to;
 mod trace;
 mod world;
 
 pub use actor::Actor;
 pub use driver::{Core, Driver, DriverError, Hibernating, Overflows, Sleep, Url};
 pub use edge::{Build, Edge, Sockets};
+pub use escape::{escape, expand};
 pub use event::{Answer, Event, Expect};
+pub use known::Known;
 pub use lockstep::{Lockstep, Mismatch, Seen};
 pub use model::{Model, Prediction};
-pub use op::{Op, OpError};
-pub use pattern::{Known, escape, expand};
+pub use op::{Op, OpError, To};
+
 pub use roomcast_core::Limits;
 pub use server::{Server, server_binary};
 pub use settings::{Settings, SettingsError};
 pub use strategy::Cast;
-pub use to::To;
 pub use trace::{Trace, TraceError};
 pub use world::{Asking, Asks, World};
 

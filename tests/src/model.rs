@@ -1,4 +1,4 @@
-//! The reference: what must happen, written down in the plainest way.
+//! The reference: what must happen, said in the plainest way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,38 +8,13 @@ use crate::{Actor, Answer, Expect, Op, To, op::json_string};
 
 mod answers;
 mod decode;
-mod rooms;
+mod frames;
+mod history;
+mod membership;
+mod presence;
+mod state;
 
-use self::rooms::{Kept, Waiting, millis};
-
-/// A connection is a set of room names, and nothing more is stored: who is in a room is found out
-/// by asking everybody.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Conn {
-    actor: Actor,
-    namespace: Box<str>,
-    user: Option<Box<str>>,
-    rooms: BTreeSet<String>,
-    /// The same in the order of joining.
-    order: Vec<String>,
-    /// Presence meta of the user, by room; JSON.
-    metas: BTreeMap<String, String>,
-    /// The how many-th connection of the actor it is, from 1.
-    number: u32,
-    heard: u64,
-    pinged: Option<u64>,
-}
-
-/// A send under an idempotency key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Sent {
-    namespace: Box<str>,
-    key: Box<str>,
-    /// The recipients, the event, its label, the payload.
-    message: (To, Box<str>, Option<Box<str>>, Box<str>),
-    expires: u64,
-    answer: Answer,
-}
+use self::state::{Absence, Conn, History, Sent, millis};
 
 /// The reference model of Roomcast.
 ///
@@ -53,13 +28,14 @@ pub struct Model {
     limits: Limits,
     policies: Policies,
     now: u64,
-    /// How often each actor connected, and where to the last time.
+    /// The number of connections that each actor has had.
     counts: BTreeMap<Actor, u32>,
+    /// The namespace of the last one.
     homes: BTreeMap<Actor, Box<str>>,
-    rooms: Vec<Kept>,
-    /// How many histories each room has had.
-    lives: BTreeMap<(Box<str>, String), u32>,
-    waiting: Vec<Waiting>,
+    histories: Vec<History>,
+    /// The number of histories that each room has had.
+    opened: BTreeMap<(Box<str>, String), u32>,
+    absences: Vec<Absence>,
     /// In the order of connecting, which is the order of their ids.
     conns: Vec<Conn>,
     sent: Vec<Sent>,
@@ -90,9 +66,9 @@ impl Model {
             now: 0,
             counts: BTreeMap::new(),
             homes: BTreeMap::new(),
-            rooms: Vec::new(),
-            lives: BTreeMap::new(),
-            waiting: Vec::new(),
+            histories: Vec::new(),
+            opened: BTreeMap::new(),
+            absences: Vec::new(),
             conns: Vec::new(),
             sent: Vec::new(),
             events: Vec::new(),
@@ -184,7 +160,7 @@ impl Model {
                 if !self.is_connected(actor) {
                     return Answer::refused(404);
                 }
-                return answers::left(self.leave(actor, room));
+                return frames::left(self.leave(actor, room));
             }
             Op::Close {
                 actor,
@@ -231,7 +207,7 @@ impl Model {
         let number = &number.clone();
         self.homes.insert(actor.clone(), namespace.into());
         if welcome {
-            let text = answers::welcome(actor, user, &self.limits, &self.policies);
+            let text = frames::welcome(actor, user, &self.limits, &self.policies);
             self.push(actor, text);
         }
         self.conns.push(Conn {
@@ -258,7 +234,7 @@ impl Model {
         }
         self.end(actor, code.reconnect());
         if !code.framing_fault() {
-            self.push(actor, answers::bye(code));
+            self.push(actor, frames::bye(code));
         }
         let closed = Expect::Closed {
             code: code.as_u16(),
@@ -276,7 +252,7 @@ impl Model {
         let at = self.conns.iter().position(|other| other.actor == *actor);
         at.map(|at| self.conns.remove(at));
         for room in &conn.order {
-            self.depart(&conn, room, waits);
+            self.exit(&conn, room, waits);
         }
     }
 
@@ -285,7 +261,7 @@ impl Model {
         let Some(conn) = conn.filter(|conn| conn.rooms.contains(room)) else {
             return false;
         };
-        self.depart(&conn, room, false);
+        self.exit(&conn, room, false);
         true
     }
 
@@ -303,7 +279,7 @@ impl Model {
         while let Some(next) = self.next_of_itself().filter(|next| *next <= target) {
             self.now = self.now.max(next);
             self.pass();
-            self.pass_in_rooms();
+            self.tick_rooms();
         }
         self.now = target;
     }
@@ -313,7 +289,7 @@ impl Model {
         conns.chain(self.next_in_rooms()).min()
     }
 
-    /// When a connection is pinged, or closed.
+    /// The time at which a connection is pinged, or closed.
     fn next_of(&self, conn: &Conn) -> Option<u64> {
         let heartbeat = millis(self.limits.heartbeat?);
         Some(match conn.pinged {

@@ -4,9 +4,12 @@ use roomcast_core::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Actor, To};
+use crate::Actor;
 
 mod line;
+mod to;
+
+pub use self::to::To;
 
 /// An action of somebody in a story.
 ///
@@ -225,80 +228,58 @@ impl Op {
 
     /// Everybody whom the op names, in the order of naming.
     pub fn actors_mut(&mut self) -> Vec<&mut Actor> {
-        match self {
-            Self::Connect { actor, .. }
-            | Self::Join { actor, .. }
-            | Self::Leave { actor, .. }
-            | Self::Rooms { actor }
-            | Self::Publish { actor, .. }
-            | Self::Text { actor, .. }
-            | Self::Binary { actor, .. }
-            | Self::Pong { actor }
-            | Self::Disconnect { actor }
-            | Self::Vanish { actor }
-            | Self::Stall { actor }
-            | Self::Read { actor, .. }
-            | Self::ServerJoin { actor, .. }
-            | Self::ServerLeave { actor, .. }
-            | Self::Close { actor, .. } => vec![actor],
-            Self::Send { to, .. } => to.conns.iter_mut().chain(&mut to.except_conns).collect(),
-            Self::ListRooms { .. }
-            | Self::ListConnections { .. }
-            | Self::Crash
-            | Self::Wait { .. } => Vec::new(),
+        if let Self::Send { to, .. } = self {
+            return to.conns.iter_mut().chain(&mut to.except_conns).collect();
         }
+        if let Self::Connect { actor, .. }
+        | Self::Join { actor, .. }
+        | Self::Leave { actor, .. }
+        | Self::Rooms { actor }
+        | Self::Publish { actor, .. }
+        | Self::Text { actor, .. }
+        | Self::Binary { actor, .. }
+        | Self::Pong { actor }
+        | Self::Disconnect { actor }
+        | Self::Vanish { actor }
+        | Self::Stall { actor }
+        | Self::Read { actor, .. }
+        | Self::ServerJoin { actor, .. }
+        | Self::ServerLeave { actor, .. }
+        | Self::Close { actor, .. } = self
+        {
+            return vec![actor];
+        }
+        Vec::new()
     }
 
     /// Every room that the op names, in the order of naming; none in raw texts.
     pub fn rooms_mut(&mut self) -> Vec<&mut Box<str>> {
-        match self {
-            Self::Join { room, .. }
-            | Self::Leave { room, .. }
-            | Self::Publish { room, .. }
-            | Self::ServerJoin { room, .. }
-            | Self::ServerLeave { room, .. } => vec![room],
-            Self::Send { to, .. } => to.rooms.iter_mut().chain(&mut to.except_rooms).collect(),
-            Self::Connect { .. }
-            | Self::Rooms { .. }
-            | Self::Text { .. }
-            | Self::Binary { .. }
-            | Self::Pong { .. }
-            | Self::Disconnect { .. }
-            | Self::Vanish { .. }
-            | Self::Stall { .. }
-            | Self::Read { .. }
-            | Self::Close { .. }
-            | Self::ListRooms { .. }
-            | Self::ListConnections { .. }
-            | Self::Crash
-            | Self::Wait { .. } => Vec::new(),
+        if let Self::Send { to, .. } = self {
+            return to.rooms.iter_mut().chain(&mut to.except_rooms).collect();
         }
+        if let Self::Join { room, .. }
+        | Self::Leave { room, .. }
+        | Self::Publish { room, .. }
+        | Self::ServerJoin { room, .. }
+        | Self::ServerLeave { room, .. } = self
+        {
+            return vec![room];
+        }
+        Vec::new()
     }
 
     /// The namespace that the op names, or the default one.
     pub fn namespace(&self) -> &str {
-        match self {
-            Self::Connect { namespace, .. }
-            | Self::Send { namespace, .. }
-            | Self::ListRooms { namespace }
-            | Self::ListConnections { namespace } => namespace.as_deref().unwrap_or("default"),
-            Self::Join { .. }
-            | Self::Leave { .. }
-            | Self::Rooms { .. }
-            | Self::Publish { .. }
-            | Self::Text { .. }
-            | Self::Binary { .. }
-            | Self::Pong { .. }
-            | Self::Disconnect { .. }
-            | Self::Vanish { .. }
-            | Self::Stall { .. }
-            | Self::Read { .. }
-            | Self::ServerJoin { .. }
-            | Self::ServerLeave { .. }
-            | Self::Close { .. }
-            | Self::Crash
-            | Self::Wait { .. } => "default",
-        }
+        let named = if let Self::Connect { namespace, .. }
+        | Self::Send { namespace, .. }
+        | Self::ListRooms { namespace }
+        | Self::ListConnections { namespace } = self
+        {
+            namespace.as_deref()
+        } else {
+            None
+        };
+        named.unwrap_or("default")
     }
 
     /// The text message that a client sends; `None` when the op is something else.

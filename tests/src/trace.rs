@@ -12,8 +12,6 @@ use crate::{Actor, Answer, Driver, Event, Expect, Known, Op, Settings};
 mod bless;
 mod parse;
 
-pub(crate) use self::bless::line;
-
 /// How late a server may be with what is due: a fault when it passes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -170,7 +168,7 @@ impl Trace {
     ///
     /// When something else happens than the trace says, or the driver fails.
     pub fn run(&self, driver: &mut dyn Driver) -> Result<(), TraceError> {
-        let mut run = Run::new(driver);
+        let mut run = Performance::new(driver);
         for (line, step) in &self.steps {
             run.step(step).map_err(|fault| self.error(*line, fault))?;
         }
@@ -200,7 +198,7 @@ impl fmt::Display for Trace {
 }
 
 /// A trace under way.
-struct Run<'d> {
+struct Performance<'d> {
     driver: &'d mut dyn Driver,
     known: Known,
     /// Events that no step has asked for yet.
@@ -209,7 +207,16 @@ struct Run<'d> {
     late: Option<Instant>,
 }
 
-impl Run<'_> {
+impl<'d> Performance<'d> {
+    fn new(driver: &'d mut dyn Driver) -> Self {
+        Self {
+            driver,
+            known: Known::default(),
+            inboxes: BTreeMap::new(),
+            late: None,
+        }
+    }
+
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Do { op, answer } => {

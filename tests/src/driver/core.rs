@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use roomcast_core::{
-    App, Applied, Command, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Limits, Outbox,
-    Outcome, Policies, Timestamp,
+    App, Applied, CloseCode, Command, Config, ConnId, Frame, Gateway, Handshake, Hub, Input,
+    Limits, Outbox, Outcome, Policies, Timestamp,
     gateway::{CompleteError, HandlerError, Token},
     hub::HubState,
     journal::{Opening, Record},
@@ -14,16 +14,29 @@ use roomcast_core::{
     room::HistoryMessage,
 };
 
+pub use self::stream::Overflows;
 use self::{disk::Disk, stream::Streams, work::UnderWay};
-pub use self::{sleep::Sleep, stream::Overflows};
 use super::{Driver, DriverError};
 use crate::{Actor, Answer, Event, Op};
 
 mod calls;
 mod disk;
-mod sleep;
+mod restart;
 mod stream;
 mod work;
+
+/// Sleep of a [`Core`] between two ops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sleep {
+    /// Nothing: the hubs stay in memory.
+    #[default]
+    Never,
+    /// It saves the whole state of its hubs as text, forgets them, and restores them.
+    Saved,
+    /// The same, but of a connection it has only what it wrote down at the last
+    /// [`Command::Persist`](roomcast_core::Command::Persist).
+    Persisted,
+}
 
 /// An in-process server: one [`App`] for each namespace, without an application by default.
 ///
@@ -50,7 +63,7 @@ pub struct Core<G = ()> {
     persisted: BTreeMap<(Box<str>, ConnId), String>,
     disk: Disk,
     streams: Streams,
-    /// How often it lost everything.
+    /// Number of times that it lost everything.
     starts: u32,
     /// Why the last op was refused, where an answer has no more than a status.
     refusal: Option<String>,
@@ -265,10 +278,45 @@ impl<G: Gateway> Core<G> {
 
     fn finish(&mut self, namespace: &str, out: &Outbox) -> Result<(), DriverError> {
         self.carry_all_out(namespace, out)?;
-        self.settle_overflow(namespace)?;
+        self.close_overflowed(namespace)?;
         if self.sleep != Sleep::Never {
             self.nap(namespace)?;
         }
+        Ok(())
+    }
+
+    /// Closes those who were too slow, until that leads to no more of it.
+    fn close_overflowed(&mut self, namespace: &str) -> Result<(), DriverError> {
+        while let Some(conn) = self.streams.take_overflowed() {
+            // It may be closed already.
+            let Some(actor) = self.actor(namespace, conn) else {
+                continue;
+            };
+            self.streams.part(&actor);
+            let (code, reason) = (CloseCode::TOO_SLOW, "too slow: the outbox passed its limit");
+            let (_, out) = self.begin(namespace, Input::close(conn, code, reason));
+            self.carry_all_out(namespace, &out)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with what handlers began, as far as it gets without waiting.
+    pub(crate) fn proceed(&mut self) -> Result<(), DriverError> {
+        let mut under_way = std::mem::take(&mut self.under_way);
+        loop {
+            for (namespace, app) in &mut self.apps {
+                under_way.extend(namespace, App::take_work(app));
+            }
+            let Some((namespace, token, outcome)) = under_way.take_done() else {
+                break;
+            };
+            // Nobody may want it: then nothing happens.
+            let _ = self.complete(&namespace, token, outcome)?;
+        }
+        for (namespace, app) in &mut self.apps {
+            under_way.cancel(namespace, &app.take_cancelled());
+        }
+        self.under_way = under_way;
         Ok(())
     }
 

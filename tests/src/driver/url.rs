@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use hyper::Method;
 use tokio::runtime::{Builder, Runtime};
 
-use self::socket::{Socket, Speech};
+use self::socket::{PATIENCE, Socket, Speech};
 use super::{
     Driver, DriverError,
     api::{Api, encode},
@@ -14,8 +14,6 @@ use crate::{Actor, Answer, Event, Op, op::sent_json};
 
 mod socket;
 
-/// How long a server may take for anything: a fault when it passes, never a way to decide.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest wait of a story that is waited for: longer ones are for a clock that can be moved.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -42,7 +40,7 @@ pub struct Url {
     waits: bool,
     sockets: BTreeMap<Actor, Socket>,
     /// The last connection of every actor: its namespace and its id.
-    lives: BTreeMap<Actor, (String, String)>,
+    conns: BTreeMap<Actor, (String, String)>,
     inboxes: BTreeMap<Actor, Vec<Event>>,
     barriers: u64,
 }
@@ -71,7 +69,7 @@ impl Url {
             users: false,
             waits: false,
             sockets: BTreeMap::new(),
-            lives: BTreeMap::new(),
+            conns: BTreeMap::new(),
             inboxes: BTreeMap::new(),
             barriers: 0,
         })
@@ -176,17 +174,19 @@ impl Url {
         if !welcome && self.speech == Speech::Envelopes {
             events.clear();
         }
-        self.lives.insert(actor.clone(), (namespace, id));
-        self.inboxes
-            .entry(actor.clone())
-            .or_default()
-            .extend(events);
+        self.conns.insert(actor.clone(), (namespace, id));
+        self.deliver(actor, events);
         self.sockets.insert(actor.clone(), socket);
         Ok(Answer::none())
     }
 
+    fn deliver(&mut self, actor: &Actor, events: Vec<Event>) {
+        let inbox = self.inboxes.entry(actor.clone()).or_default();
+        inbox.extend(events);
+    }
+
     /// Waits until everything has arrived that the op led to.
-    fn settle(&mut self, op: &Op) -> Result<(), DriverError> {
+    fn synchronize(&mut self, op: &Op) -> Result<(), DriverError> {
         let actor = op.client();
         // What follows from connecting has been read, and a ping would count for its rate.
         if let Some(actor) = actor
@@ -213,10 +213,7 @@ impl Url {
                 continue;
             };
             let (events, open) = self.runtime.block_on(socket.read_until_answered(&id))?;
-            self.inboxes
-                .entry(actor.clone())
-                .or_default()
-                .extend(events);
+            self.deliver(actor, events);
             if !open {
                 self.sockets.remove(actor);
                 self.wait_until_gone(actor)?;
@@ -227,7 +224,7 @@ impl Url {
 
     /// The server may notice the end of a connection after its client: waits until it has.
     fn wait_until_gone(&mut self, actor: &Actor) -> Result<(), DriverError> {
-        let (Some(api), Some((namespace, id))) = (&self.api, self.lives.get(actor)) else {
+        let (Some(api), Some((namespace, id))) = (&self.api, self.conns.get(actor)) else {
             return Ok(());
         };
         let path = format!("{namespace}/connections/{id}");
@@ -273,7 +270,7 @@ impl Url {
         };
         let namespace = self.namespace(op.namespace());
         let audience = to.audience(|actor| {
-            let (home, id) = self.lives.get(actor)?;
+            let (home, id) = self.conns.get(actor)?;
             (*home == namespace).then(|| id.parse().ok())?
         });
         let event = roomcast_core::Event::new(event).with_path(path.as_deref());
@@ -282,17 +279,33 @@ impl Url {
         self.call(Method::POST, &path, key.as_deref(), Some(body))
     }
 
+    /// Calls the API about the last connection of an actor: its namespace and id make the path.
+    fn call_about(
+        &self,
+        actor: &Actor,
+        method: Method,
+        path: impl FnOnce(&str, &str) -> String,
+    ) -> Result<Answer, DriverError> {
+        match self.conns.get(actor) {
+            Some((namespace, id)) => self.call(method, &path(namespace, id), None, None),
+            None => Ok(Answer::refused(404)),
+        }
+    }
+
     fn move_member(
         &self,
         method: Method,
         actor: &Actor,
         room: &str,
     ) -> Result<Answer, DriverError> {
-        let Some((namespace, id)) = self.lives.get(actor) else {
-            return Ok(Answer::refused(404));
-        };
-        let path = format!("{namespace}/rooms/{}/members/{id}", encode(room));
-        self.call(method, &path, None, None)
+        self.call_about(actor, method, |namespace, id| {
+            format!("{namespace}/rooms/{}/members/{id}", encode(room))
+        })
+    }
+
+    fn list(&self, op: &Op, what: &str) -> Result<Answer, DriverError> {
+        let path = format!("{}/{what}", self.namespace(op.namespace()));
+        self.call(Method::GET, &path, None, None)
     }
 
     fn act(&mut self, op: &Op) -> Result<Answer, DriverError> {
@@ -330,10 +343,7 @@ impl Url {
             Op::Disconnect { actor } => {
                 if let Some(socket) = self.sockets.remove(actor) {
                     let events = self.runtime.block_on(socket.close())?;
-                    self.inboxes
-                        .entry(actor.clone())
-                        .or_default()
-                        .extend(events);
+                    self.deliver(actor, events);
                     self.wait_until_gone(actor)?;
                 }
             }
@@ -342,6 +352,11 @@ impl Url {
                     self.runtime.block_on(async { drop(socket) });
                     self.wait_until_gone(actor)?;
                 }
+            }
+            Op::Wait { millis } => {
+                let time = Duration::from_millis(*millis);
+                self.runtime
+                    .block_on(async { tokio::time::sleep(time).await });
             }
             Op::Send { .. } => return self.send(op),
             Op::ServerJoin { actor, room } => return self.move_member(Method::PUT, actor, room),
@@ -353,26 +368,13 @@ impl Url {
                 code,
                 reason,
             } => {
-                let Some((namespace, id)) = self.lives.get(actor) else {
-                    return Ok(Answer::refused(404));
-                };
-                let reason = encode(reason);
-                let path = format!("{namespace}/connections/{id}?code={code}&reason={reason}");
-                return self.call(Method::DELETE, &path, None, None);
+                return self.call_about(actor, Method::DELETE, |namespace, id| {
+                    let reason = encode(reason);
+                    format!("{namespace}/connections/{id}?code={code}&reason={reason}")
+                });
             }
-            Op::ListRooms { .. } => {
-                let path = format!("{}/rooms", self.namespace(op.namespace()));
-                return self.call(Method::GET, &path, None, None);
-            }
-            Op::ListConnections { .. } => {
-                let path = format!("{}/connections", self.namespace(op.namespace()));
-                return self.call(Method::GET, &path, None, None);
-            }
-            Op::Wait { millis } => {
-                let time = Duration::from_millis(*millis);
-                self.runtime
-                    .block_on(async { tokio::time::sleep(time).await });
-            }
+            Op::ListRooms { .. } => return self.list(op, "rooms"),
+            Op::ListConnections { .. } => return self.list(op, "connections"),
             Op::Pong { .. } | Op::Stall { .. } | Op::Read { .. } | Op::Crash => {
                 return Err(DriverError::Unsupported(op.to_string()));
             }
@@ -410,7 +412,7 @@ impl Driver for Url {
             return Err(DriverError::Unsupported(op.to_string()));
         }
         let answer = self.act(op)?;
-        self.settle(op)?;
+        self.synchronize(op)?;
         Ok(answer)
     }
 
@@ -423,6 +425,6 @@ impl Driver for Url {
     }
 
     fn conn(&self, actor: &Actor) -> Option<String> {
-        self.lives.get(actor).map(|(_, id)| id.clone())
+        self.conns.get(actor).map(|(_, id)| id.clone())
     }
 }

@@ -1,12 +1,14 @@
-//! The frames and answers that the model predicts, and which request leads to which.
+//! Answers of the model to requests.
 
 use std::collections::BTreeMap;
 
-use roomcast_core::{CloseCode, Limits, Policies};
+use roomcast_core::CloseCode;
 
 use super::{
-    Conn, Model,
+    Model,
     decode::{self, Envelope},
+    frames::{Rejection, error, head},
+    state::Conn,
 };
 use crate::{Actor, Answer, op::json_string};
 
@@ -38,7 +40,7 @@ impl Model {
         } = envelope;
         let (actor, id, room) = (&conn.actor, id.as_deref(), room.as_deref());
         if room.is_some_and(|room| !self.room_fits(room)) {
-            let refused = Refused::limit("bad_room", self.limits.room_name_bytes);
+            let refused = Rejection::limit("bad_room", self.limits.room_name_bytes);
             self.push(actor, error(&head(event, id, None), refused));
             return;
         }
@@ -59,7 +61,7 @@ impl Model {
             ("$members", Some(room)) => self.verb_members(conn, room, &envelope.data),
             ("$history", Some(room)) => self.verb_history(conn, room, &envelope.data),
             ("$join" | "$leave" | "$members" | "$history", None) => {
-                Err(Refused::limit("bad_room", self.limits.room_name_bytes))
+                Err(Rejection::limit("bad_room", self.limits.room_name_bytes))
             }
             ("$rooms", _) => {
                 let rooms = conn.rooms.iter().map(|room| json_string(room));
@@ -90,7 +92,7 @@ impl Model {
         self.push(actor, text);
     }
 
-    /// How many got it, and the member `offset` of the answer.
+    /// Sends to the members: the number of them, and the member `offset` of the answer.
     fn publish(&mut self, conn: &Conn, room: &str, envelope: &Envelope) -> (usize, String) {
         let actor = &conn.actor;
         let echo = envelope.echo;
@@ -118,12 +120,12 @@ impl Model {
 
     pub(super) fn list_rooms(&mut self, namespace: &str) -> Answer {
         let mut rooms = BTreeMap::new();
-        for kept in self
-            .rooms
+        for history in self
+            .histories
             .iter()
-            .filter(|kept| *kept.namespace == *namespace)
+            .filter(|history| *history.namespace == *namespace)
         {
-            rooms.insert(kept.name.clone(), 0);
+            rooms.insert(history.name.clone(), 0);
         }
         for conn in self
             .conns
@@ -159,77 +161,4 @@ impl Model {
         let conns = conns.collect::<Vec<_>>().join(",");
         Answer::ok(format!(r#"{{"connections":[{conns}]}}"#))
     }
-}
-
-fn head(event: &str, id: Option<&str>, room: Option<&str>) -> String {
-    let id = id.map_or(String::new(), |id| format!(r#","id":{id}"#));
-    let room = room.map_or(String::new(), |room| {
-        format!(r#","room":{}"#, json_string(room))
-    });
-    format!(r#"{{"event":{}{id}{room}"#, json_string(event))
-}
-
-/// Why a request is refused: the code, and the limit where one was passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refused {
-    code: &'static str,
-    limit: Option<usize>,
-}
-
-impl Refused {
-    pub(super) const fn limit(code: &'static str, limit: usize) -> Self {
-        let limit = Some(limit);
-        Self { code, limit }
-    }
-}
-
-impl From<&'static str> for Refused {
-    fn from(code: &'static str) -> Self {
-        Self { code, limit: None }
-    }
-}
-
-fn error(head: &str, Refused { code, limit }: Refused) -> String {
-    let details = limit.map_or(String::new(), |limit| {
-        format!(r#","details":{{"limit":{limit}}}"#)
-    });
-    format!(r#"{head},"error":{{"code":"{code}","message":"<message>"{details}}}}}"#)
-}
-
-pub(super) fn left(was: bool) -> Answer {
-    Answer::ok(format!(r#"{{"was":{was}}}"#))
-}
-
-pub(super) fn bye(code: CloseCode) -> String {
-    let reconnect = code.reconnect();
-    format!(r#"{{"event":"$bye","data":{{"code":{code},"reconnect":{reconnect},"after_ms":0}}}}"#)
-}
-
-pub(super) fn welcome(
-    actor: &Actor,
-    user: Option<&str>,
-    limits: &Limits,
-    policies: &Policies,
-) -> String {
-    let user = json_string(user.unwrap_or_default());
-    let heartbeat = limits.heartbeat.unwrap_or_default().as_millis();
-    let Limits {
-        message_bytes,
-        rooms_per_connection,
-        room_name_bytes,
-        page_entries,
-        meta_bytes,
-        ..
-    } = limits;
-    let kept = if policies.is_empty() {
-        String::new()
-    } else {
-        format!(r#","page_entries":{page_entries},"meta_bytes":{meta_bytes}"#)
-    };
-    let limits = format!(
-        r#"{{"message_bytes":{message_bytes},"rooms_per_connection":{rooms_per_connection},"room_name_bytes":{room_name_bytes}{kept}}}"#
-    );
-    format!(
-        r#"{{"event":"$welcome","data":{{"conn":"<{actor}>","user":{user},"heartbeat_ms":{heartbeat},"limits":{limits}}}}}"#
-    )
 }

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::answers::Refused;
+use super::frames::Rejection;
 use crate::{Actor, op::json_string};
 
 /// A client frame, as the protocol describes it.
@@ -24,10 +24,10 @@ pub(super) struct Envelope {
     pub(super) data: String,
 }
 
-/// Why a frame is no envelope, and what of it addresses the answer.
+/// A frame that is no envelope: the reason, and what of it addresses the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) refused: Refused,
+pub(super) struct EnvelopeError {
+    pub(super) refused: Rejection,
     pub(super) event: Option<String>,
     pub(super) id: Option<String>,
     pub(super) room: Option<String>,
@@ -74,8 +74,8 @@ impl Members {
 
 const BAD: &str = "bad_envelope";
 
-pub(super) fn decode(text: &str) -> Result<Envelope, Fault> {
-    let bad = |refused, event, id, room| Fault {
+pub(super) fn decode(text: &str) -> Result<Envelope, EnvelopeError> {
+    let bad = |refused, event, id, room| EnvelopeError {
         refused,
         event,
         id,
@@ -101,7 +101,7 @@ pub(super) fn decode(text: &str) -> Result<Envelope, Fault> {
     });
     let room = members.get("room").and_then(string);
     // The first member of the wrong type is told; a length only of an envelope without one.
-    let (event_max, id_max) = (Refused::limit(BAD, 128), Refused::limit(BAD, 64));
+    let (event_max, id_max) = (Rejection::limit(BAD, 128), Rejection::limit(BAD, 64));
     let named = members
         .get("event")
         .is_none_or(|json| string(json).is_some());
@@ -126,7 +126,7 @@ pub(super) fn decode(text: &str) -> Result<Envelope, Fault> {
     let data = members.get("data").unwrap_or("null");
     if let Err(error) = Payload::parse(data) {
         let refused = match error {
-            PayloadError::Depth => Refused::limit("bad_payload", 64),
+            PayloadError::Depth => Rejection::limit("bad_payload", 64),
             PayloadError::Syntax | PayloadError::Surrogate | _ => "bad_payload".into(),
         };
         return Err(bad(refused, Some(event), id, room));
@@ -152,7 +152,7 @@ fn is_safe_integer(json: &str) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Join {
     pub(super) since: Option<Since>,
-    /// As JSON.
+    /// JSON.
     pub(super) meta: Option<String>,
 }
 

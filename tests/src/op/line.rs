@@ -7,16 +7,12 @@ use roomcast_core::Event;
 use super::{Op, OpError, Sent, json_string, sent_json};
 use crate::{
     Actor, To,
+    escape::{escape, expand},
     event::{hex, unhex},
-    pattern::{escape, expand},
 };
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let within = |f: &mut fmt::Formatter<'_>, namespace: &Option<Box<str>>| match namespace {
-            Some(namespace) => write!(f, "server in {} ", word(namespace)),
-            None => f.write_str("server "),
-        };
         match self {
             Self::Connect {
                 actor,
@@ -27,15 +23,13 @@ impl fmt::Display for Op {
                 welcome,
             } => {
                 write!(f, "{actor} connects")?;
-                if let Some(namespace) = namespace {
-                    write!(f, " to {}", word(namespace))?;
-                }
-                if let Some(user) = user {
-                    write!(f, " as {}", word(user))?;
-                }
-                if let Some(query) = query {
-                    write!(f, " with ?{}", word(query))?;
-                }
+                let mut option = |name: &str, value: &Option<Box<str>>| match value {
+                    Some(value) => write!(f, " {name}{}", word(value)),
+                    None => Ok(()),
+                };
+                option("to ", namespace)?;
+                option("as ", user)?;
+                option("with ?", query)?;
                 for (name, value) in headers {
                     write_header(f, name, value)?;
                 }
@@ -45,11 +39,8 @@ impl fmt::Display for Op {
             | Self::Leave { actor, .. }
             | Self::Rooms { actor }
             | Self::Publish { actor, .. } => {
-                write!(
-                    f,
-                    "{actor} sends {}",
-                    escape(&self.text().unwrap_or_default())
-                )
+                let text = self.text().unwrap_or_default();
+                write!(f, "{actor} sends {}", escape(&text))
             }
             Self::Text { actor, text, times } => {
                 write!(f, "{actor} sends ")?;
@@ -75,23 +66,11 @@ impl fmt::Display for Op {
                 path,
                 data,
             } => {
-                within(f, namespace)?;
-                if let Some(key) = key {
-                    write!(f, "with key {} ", escape(key))?;
-                }
                 let event = Event::new(event).with_path(path.as_deref());
-                let json = sent_json(to, event, data);
-                // Not `escape` where that is not needed: the actors in it are placeholders.
-                let json = if expand(&json) == json {
-                    json
-                } else {
-                    escape(&json)
-                };
-                write!(
-                    f,
-                    "sends {}",
-                    json.replace('\n', "<U+000A>").replace('\r', "<U+000D>")
-                )
+                let json = one_line(sent_json(to, event, data));
+                let key = key.as_deref().map(escape);
+                let key = key.map_or(String::new(), |key| format!(" with key {key}"));
+                write!(f, "{}{key} sends {json}", Server(namespace))
             }
             Self::ServerJoin { actor, room } => {
                 write!(f, "server joins {actor} to {}", escape(room))
@@ -104,13 +83,9 @@ impl fmt::Display for Op {
                 code,
                 reason,
             } => write!(f, "server closes {actor} {code} {}", json_string(reason)),
-            Self::ListRooms { namespace } => {
-                within(f, namespace)?;
-                f.write_str("lists rooms")
-            }
+            Self::ListRooms { namespace } => write!(f, "{} lists rooms", Server(namespace)),
             Self::ListConnections { namespace } => {
-                within(f, namespace)?;
-                f.write_str("lists connections")
+                write!(f, "{} lists connections", Server(namespace))
             }
             Self::Crash => f.write_str("server crashes"),
             Self::Wait { millis } => write!(f, "time passes: {millis} ms"),
@@ -118,7 +93,29 @@ impl fmt::Display for Op {
     }
 }
 
-/// As it prints: a failing story is then a list of lines.
+/// The server as the subject of a line, with a namespace.
+struct Server<'o>(&'o Option<Box<str>>);
+
+impl fmt::Display for Server<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(namespace) => write!(f, "server in {}", word(namespace)),
+            None => f.write_str("server"),
+        }
+    }
+}
+
+/// JSON in which actors stay placeholders, where no other text could be one.
+fn one_line(json: String) -> String {
+    let json = if expand(&json) == json {
+        json
+    } else {
+        escape(&json)
+    };
+    json.replace('\n', "<U+000A>").replace('\r', "<U+000D>")
+}
+
+/// The line that it prints as: a failing story is then a list of lines.
 impl fmt::Debug for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

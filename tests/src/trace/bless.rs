@@ -1,9 +1,9 @@
 //! Traces that are written by what happens.
 
-use std::{collections::BTreeMap, env, fmt::Write, fs};
+use std::{env, fmt::Write, fs};
 
-use super::{Run, Step, Trace, TraceError};
-use crate::{Actor, Driver, Event, Known, Op, escape};
+use super::{Performance, Step, Trace, TraceError};
+use crate::{Actor, Driver, Event, Op, escape::escape};
 
 /// The environment variable that makes [`Trace::check`] write what happens, when it is `1`.
 const BLESS: &str = "ROOMCAST_BLESS";
@@ -64,7 +64,7 @@ impl Trace {
             return Err(self.error(1, "only a driver whose clock can be moved blesses a trace"));
         }
         let mut scribe = Scribe {
-            run: Run::new(driver),
+            run: Performance::new(driver),
             lines: Vec::new(),
         };
         for (number, line) in (1..).zip(self.source.lines()) {
@@ -136,7 +136,7 @@ impl Trace {
 
 /// A trace that is being written.
 struct Scribe<'d> {
-    run: Run<'d>,
+    run: Performance<'d>,
     lines: Vec<String>,
 }
 
@@ -217,39 +217,13 @@ impl Scribe<'_> {
     }
 
     fn write(&mut self, actor: &Actor, event: &Event) {
-        self.lines.push(line(&mut self.run.known, actor, event));
+        self.lines.push(self.run.known.line(actor, event));
         self.ended(actor, event);
     }
 
     fn ended(&mut self, actor: &Actor, event: &Event) {
         if matches!(event, Event::Closed { .. } | Event::Lost) {
             self.run.known.ended(actor);
-        }
-    }
-}
-
-/// Frames that an actor got, as a trace expects it.
-pub(crate) fn line(known: &mut Known, actor: &Actor, event: &Event) -> String {
-    let home = known.home(actor).to_owned();
-    match event {
-        Event::Text(_) => {
-            let line = known.pattern(&home, &event.to_string());
-            format!("{actor} {line}")
-        }
-        Event::Binary(_) | Event::Ping | Event::Closed { .. } | Event::Lost => {
-            format!("{actor} {event}")
-        }
-    }
-}
-
-/// A run that has not begun.
-impl<'d> Run<'d> {
-    pub(super) fn new(driver: &'d mut dyn Driver) -> Self {
-        Self {
-            driver,
-            known: Known::default(),
-            inboxes: BTreeMap::new(),
-            late: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Reading a trace.
 
 use super::{Step, Trace, TraceError};
-use crate::{Actor, Expect, Op, Settings, event::unhex, expand};
+use crate::{Actor, Expect, Op, Settings, escape::expand, event::unhex};
 
 impl Trace {
     /// Reads a trace.

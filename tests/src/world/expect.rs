@@ -3,9 +3,7 @@
 use roomcast_core::Gateway;
 
 use super::World;
-use crate::{
-    Actor, Answer, Driver, Event, Known, Op, Trace, TraceError, diff::Diff, escape, trace,
-};
+use crate::{Actor, Answer, Driver, Event, Known, Op, Trace, TraceError, diff::Diff, escape};
 
 impl<G: Gateway> World<G> {
     /// Does what the line of a trace says.
@@ -202,7 +200,7 @@ impl<G: Gateway> World<G> {
                     );
                     return Err(told.error(source.lines().count(), fault));
                 }
-                source.push_str(&trace::line(&mut known, actor, event));
+                source.push_str(&known.line(actor, event));
                 source.push('\n');
                 if matches!(event, Event::Closed { .. } | Event::Lost) {
                     known.ended(actor);

@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use roomcast_core::{
-    CloseCode, ConnId, Frame, Gateway, Input,
+    ConnId, Frame,
     queue::{Pushed, QueueLimits, SendQueue, Tag, gap_notice},
 };
 
-use super::Core;
-use crate::{Actor, Event, driver::DriverError};
+use crate::{Actor, Event};
 
 /// The connections whose clients do not read, and what overflowed.
 #[derive(Debug, Clone)]
@@ -24,11 +23,11 @@ pub(super) struct Streams {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Overflows {
-    /// How often a connection was closed.
+    /// Closed connections.
     pub closed: usize,
-    /// How often the oldest messages of a room were dropped.
+    /// Drops of the oldest messages of a room.
     pub dropped: usize,
-    /// How often messages were dropped for newer ones.
+    /// Drops of messages for newer ones.
     pub replaced: usize,
 }
 
@@ -145,23 +144,6 @@ impl Streams {
 
     pub(super) fn take_overflowed(&mut self) -> Option<ConnId> {
         self.overflowed.pop()
-    }
-}
-
-impl<G: Gateway> Core<G> {
-    /// Closes those who were too slow, until that leads to no more of it.
-    pub(super) fn settle_overflow(&mut self, namespace: &str) -> Result<(), DriverError> {
-        while let Some(conn) = self.streams.take_overflowed() {
-            // It may be closed already.
-            let Some(actor) = self.actor(namespace, conn) else {
-                continue;
-            };
-            self.streams.part(&actor);
-            let (code, reason) = (CloseCode::TOO_SLOW, "too slow: the outbox passed its limit");
-            let (_, out) = self.begin(namespace, Input::close(conn, code, reason));
-            self.carry_all_out(namespace, &out)?;
-        }
-        Ok(())
     }
 }
 

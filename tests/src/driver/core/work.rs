@@ -9,14 +9,11 @@ use std::{
 };
 
 use roomcast_core::{
-    App, Gateway,
+    Outcome,
     gateway::{Token, Work},
 };
 
-use super::Core;
-use crate::driver::DriverError;
-
-/// With their namespaces. A clone has none, like the application that it belongs to.
+/// Futures with their namespaces. A clone has none, like the application that it belongs to.
 #[derive(Default)]
 pub(super) struct UnderWay(Vec<(Box<str>, Token, Work)>);
 
@@ -36,12 +33,23 @@ impl Wake for Woken {
     }
 }
 
-/// How often futures that wake themselves are polled: one that always does comes to no end.
+/// Polls of futures that wake themselves: one that always does comes to no end.
 const POLLS_MAX: usize = 1_000;
 
 impl UnderWay {
-    /// Takes out a future that is done.
-    fn done<G: Gateway>(&mut self, core: &mut Core<G>) -> Result<bool, DriverError> {
+    pub(super) fn extend(&mut self, namespace: &str, works: Vec<(Token, Work)>) {
+        let works = works.into_iter();
+        let works = works.map(|(token, work)| (namespace.into(), token, work));
+        self.0.extend(works);
+    }
+
+    pub(super) fn cancel(&mut self, namespace: &str, cancelled: &[Token]) {
+        self.0
+            .retain(|(home, token, _)| **home != *namespace || !cancelled.contains(token));
+    }
+
+    /// Takes out a future that is done, with its outcome.
+    pub(super) fn take_done(&mut self) -> Option<(Box<str>, Token, Outcome)> {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let mut poll = || {
@@ -59,36 +67,8 @@ impl UnderWay {
             }
             done = poll();
         }
-        let Some((at, outcome)) = done else {
-            return Ok(false);
-        };
+        let (at, outcome) = done?;
         let (namespace, token, _) = self.0.remove(at);
-        // Nobody may want it: then nothing happens.
-        let _ = core.complete(&namespace, token, outcome)?;
-        Ok(true)
-    }
-}
-
-impl<G: Gateway> Core<G> {
-    /// Goes on with what handlers began, as far as it gets without waiting.
-    pub(crate) fn proceed(&mut self) -> Result<(), DriverError> {
-        let mut under_way = std::mem::take(&mut self.under_way);
-        let mut go_on = true;
-        while go_on {
-            for (namespace, app) in &mut self.apps {
-                let work = App::take_work(app).into_iter();
-                let work = work.map(|(token, work)| (namespace.clone(), token, work));
-                under_way.0.extend(work);
-            }
-            go_on = under_way.done(self)?;
-        }
-        for (namespace, app) in &mut self.apps {
-            let cancelled = app.take_cancelled();
-            under_way
-                .0
-                .retain(|(home, token, _)| home != namespace || !cancelled.contains(token));
-        }
-        self.under_way = under_way;
-        Ok(())
+        Some((namespace, token, outcome))
     }
 }

@@ -1,5 +1,7 @@
 //! A WebSocket connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
@@ -14,8 +16,10 @@ use tokio_tungstenite::{
     },
 };
 
-use super::PATIENCE;
 use crate::{driver::DriverError, event::Event};
+
+/// Time that a server may take for anything: a fault when it passes, never a way to decide.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Socket {
