@@ -32,9 +32,9 @@ const ALARM_NOTICE: &str = "NOSENTRY SQLite alarm ";
 /// Outcome for the WebSockets of an object that is evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sockets {
-    /// They stay open and keep what was attached to them, as when an idle object hibernates.
+    /// Sockets stay open and keep what was attached to them, as when an idle object hibernates.
     Hibernate,
-    /// They are closed, as when the runtime is updated.
+    /// Sockets are closed, as when the runtime is updated.
     Close,
 }
 
@@ -182,7 +182,7 @@ impl Edge {
         edge
     }
 
-    /// Where clients of a worker connect: `ws://127.0.0.1:port/ws`.
+    /// The address to which clients of a worker connect: `ws://127.0.0.1:port/ws`.
     ///
     /// # Panics
     ///

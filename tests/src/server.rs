@@ -99,7 +99,7 @@ impl Server {
         }
     }
 
-    /// Where clients connect: `ws://127.0.0.1:port/ws`.
+    /// The address to which clients connect: `ws://127.0.0.1:port/ws`.
     pub fn address(&self) -> String {
         format!("ws://{}/ws", self.authority)
     }

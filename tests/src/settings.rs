@@ -71,7 +71,8 @@ impl Settings {
         self.limits.is_empty() && self.rooms.is_empty() && !self.store
     }
 
-    /// Adds a policy for rooms, as a trace writes it: the pattern, then keys of the file format.
+    /// Adds policies for rooms, a line each as a trace writes it: the pattern, then keys of the file
+    /// format.
     ///
     /// ```
     /// use roomcast_tests::Settings;
@@ -84,18 +85,20 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// When it is no policy.
-    pub fn with_rooms(mut self, line: &str) -> Result<Self, SettingsError> {
-        let mut words = line.split_whitespace();
-        let pattern = words.next().unwrap_or_default();
-        self.rooms
-            .push_str(&format!("[[rooms]]\nmatch = \"{pattern}\"\n"));
-        for word in words {
-            let (key, value) = word.split_once('=').unwrap_or((word, ""));
-            let plain = value.parse::<i64>().is_ok() || ["true", "false"].contains(&value);
-            let quote = if plain { "" } else { "\"" };
+    /// When one is no policy.
+    pub fn with_rooms(mut self, lines: &str) -> Result<Self, SettingsError> {
+        for line in lines.split('\n') {
+            let mut words = line.split_whitespace();
+            let pattern = words.next().unwrap_or_default();
             self.rooms
-                .push_str(&format!("{key} = {quote}{value}{quote}\n"));
+                .push_str(&format!("[[rooms]]\nmatch = \"{pattern}\"\n"));
+            for word in words {
+                let (key, value) = word.split_once('=').unwrap_or((word, ""));
+                let plain = value.parse::<i64>().is_ok() || ["true", "false"].contains(&value);
+                let quote = if plain { "" } else { "\"" };
+                self.rooms
+                    .push_str(&format!("{key} = {quote}{value}{quote}\n"));
+            }
         }
         match policies_from_toml(&self.rooms) {
             Ok(_) => Ok(self),

@@ -12,7 +12,7 @@ use crate::{Actor, Answer, Driver, Event, Expect, Known, Op, Settings};
 mod bless;
 mod parse;
 
-/// How late a server may be with what is due: a fault when it passes.
+/// Time by which a server may be late with what is due: a fault when it passes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A story that says who does what, and every frame that follows.
@@ -146,7 +146,7 @@ impl Trace {
         })
     }
 
-    /// How much time passes in the story.
+    /// The time that passes in the story.
     pub fn duration(&self) -> Duration {
         let waits = self.steps.iter().map(|(_, step)| match step {
             Step::Do { op, .. } => {

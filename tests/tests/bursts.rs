@@ -49,7 +49,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Where there are many, all of them are in a room first.
+/// Bursts of clients. Where there are many, all of them are in a room first.
 fn story(clients: usize) -> impl Strategy<Value = Vec<Burst>> {
     let join = |client| Burst {
         client,

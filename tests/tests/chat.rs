@@ -17,7 +17,7 @@ use roomcast_tests::{Actor, Cast, Core, Driver, Event, Op, Settings, Sleep, Worl
 
 use crate::applications::chat;
 
-/// As the clients of nest-rs know it; `tests/traces/chat` tells it to every host.
+/// The session that clients of nest-rs know; `tests/traces/chat` tells it to every host.
 #[test]
 fn the_session() {
     for sleep in [Sleep::Never, Sleep::Saved] {

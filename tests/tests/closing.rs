@@ -7,7 +7,7 @@ use crate::served::Served;
 use roomcast_core::{Audience, Context, Router};
 use roomcast_tests::{Server, Settings};
 
-/// Of each ending, on each number of threads.
+/// Rounds of each ending, on each number of threads.
 const ROUNDS: usize = 40;
 
 const JOIN: &str = r#"{"event":"$join","id":1,"room":"r"}"#;

@@ -17,11 +17,11 @@ use tokio::{
 
 /// Each room has so many members, of whom one publishes.
 const MEMBERS: usize = 10;
-/// How often each publisher publishes.
+/// Time between two messages of a publisher.
 const PERIOD: Duration = Duration::from_millis(100);
 /// A shutdown is over by then.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Of all closes, in any one second.
+/// Largest part of all closes in any one second.
 const SHARE_MAX: f64 = 0.15;
 
 /// The end of a client's connection: its time and close code, and the acknowledgements received, by

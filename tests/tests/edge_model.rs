@@ -47,15 +47,11 @@ fn the_worker_equals_the_model_in_rooms_that_are_kept() {
                               recovery_messages=3 meta_bytes=20"
         .parse()
         .expect("known settings");
-    let rooms = [
-        "log history.messages=4",
-        "den history.messages=300 presence=members presence_grace_s=0 echo=true",
-        "hall presence=members presence_grace_s=0 members=2 overflow=drop-oldest",
-        "sta* history.messages=2 presence=counts publish=false overflow=latest",
-    ];
-    let settings = rooms.iter().fold(settings, |settings, line| {
-        settings.with_rooms(line).expect("a policy")
-    });
+    let rooms = "log history.messages=4\n\
+                 den history.messages=300 presence=members presence_grace_s=0 echo=true\n\
+                 hall presence=members presence_grace_s=0 members=2 overflow=drop-oldest\n\
+                 sta* history.messages=2 presence=counts publish=false overflow=latest";
+    let settings = settings.with_rooms(rooms).expect("policies");
     let cast = Cast::new(
         ["alice", "bob", "carol", "dave"],
         ["log", "den", "hall", "stage"],

@@ -17,7 +17,7 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config, tungstenite::Message,
 };
 
-/// How long the worker may take for anything: a fault when it passes, never a way to decide.
+/// Time that the worker may take for anything: a fault when it passes, never a way to decide.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// After ten seconds of silence the runtime evicts an object.
 const IDLE: Duration = Duration::from_secs(11);
@@ -132,7 +132,8 @@ fn an_idle_object_leaves_memory_by_itself() {
     }
 }
 
-/// Where that is asked for, who takes much and gives no sign of life is closed, and nobody else.
+/// A client that takes much and gives no sign of life is closed where that is asked for, and nobody
+/// else.
 #[test]
 fn who_is_sent_too_much_unheard_is_closed() {
     let edge = Edge::start_with_vars(&[("ROOMCAST_OUTBOX_BYTES_MAX", "131072")]);

@@ -10,7 +10,7 @@ use crate::stories::{for_servers, tell};
 /// namespace of its own.
 struct World {
     edge: Edge,
-    /// Of each worker.
+    /// The settings of each worker.
     settings: Vec<Settings>,
     /// Text in front of the name of a trace; together they name its namespace.
     prefix: &'static str,

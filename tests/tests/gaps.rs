@@ -11,18 +11,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::peer::{self, Peer, Said, close};
-use roomcast_tests::Server;
+use crate::{
+    crowd::policies,
+    peer::{self, Peer, Said, close},
+};
+use roomcast_tests::{Server, Settings};
 
 const READERS: usize = 8;
-/// Of 3 kB.
+/// Messages of 3 kB.
 const MESSAGES: u64 = 24_000;
 /// Published in one go.
 const BURST: u64 = 40;
 /// Bytes that a reader reads before it pauses.
 const READ: usize = 300_000;
 const PAUSE: Duration = Duration::from_millis(2);
-/// As many gaps must be seen, in as many runs at most.
+/// Gaps that must be seen, in so many runs at most.
 const GAPS: u64 = 100;
 const RUNS_MAX: usize = 20;
 
@@ -82,15 +85,13 @@ fn read(mut peer: Peer, over: &AtomicBool) -> Seen {
 /// A server of rooms that drop their oldest messages.
 fn server(threads: usize) -> (tempfile::TempDir, Server) {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("rooms.toml");
-    std::fs::write(&path, POLICY).expect("a file");
-    let server = Server::start(&[
+    let mut flags = Settings::default().flags();
+    flags.extend([
         format!("--threads={threads}"),
-        format!("--config={}", path.display()),
+        policies(folder.path(), POLICY),
         "--outbox-frames-max=200".into(),
-        "--inbound-rate=off".into(),
-        "--inbound-bytes-rate=off".into(),
     ]);
+    let server = Server::start(&flags);
     (folder, server)
 }
 
@@ -153,10 +154,10 @@ fn on_threads(threads: usize) {
     assert!(late == 0, "{late} of {gaps} gaps are told late: {silent:?}");
 }
 
-/// Where a member of a room stands.
+/// The position of a member in a room.
 struct At {
     offset: u64,
-    /// It was told that it lost something behind that.
+    /// True when it was told that it lost something behind that.
     told: bool,
 }
 

@@ -1,17 +1,18 @@
 //! The limit on the memory of all histories holds at each input, over all namespaces and threads.
 #![allow(clippy::print_stdout)] // the figures
 
-use std::io::{Read, Write};
-
-use crate::peer::{self, Peer, Said};
-use roomcast_tests::Server;
+use crate::{
+    crowd::policies,
+    peer::{self, Peer, Said},
+};
+use roomcast_tests::{Server, Settings};
 
 const LIMIT: usize = 8 << 20;
 const NAMESPACES: usize = 8;
 /// Published in each namespace, of so many bytes: together four times the limit.
 const MESSAGES: usize = 70;
 const BYTES: usize = 60_000;
-/// Of one namespace in a row.
+/// Messages of one namespace in a row.
 const BURST: usize = 7;
 
 const POLICY: &str =
@@ -19,31 +20,21 @@ const POLICY: &str =
 
 /// Bytes that histories take, as the server says.
 fn held(server: &Server) -> usize {
-    let mut stream = std::net::TcpStream::connect(server.authority()).expect("a server");
-    let key = Server::API_KEY;
-    let request = format!(
-        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).expect("it is open");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("metrics");
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix("roomcast_history_bytes "));
-    value.expect("a metric").parse().expect("a number")
+    let bytes = peer::metric(server.authority(), "roomcast_history_bytes");
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .expect("a metric")
 }
 
 fn on_threads(threads: usize) {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("rooms.toml");
-    std::fs::write(&path, POLICY).expect("a file");
-    let server = Server::start(&[
+    let mut flags = Settings::default().flags();
+    flags.extend([
         format!("--threads={threads}"),
-        format!("--config={}", path.display()),
+        policies(folder.path(), POLICY),
         format!("--history-bytes-max={LIMIT}"),
-        "--inbound-rate=off".into(),
-        "--inbound-bytes-rate=off".into(),
     ]);
+    let server = Server::start(&flags);
     let mut peers: Vec<_> = (0..NAMESPACES)
         .map(|number| {
             let mut peer = Peer::connect(server.authority(), &format!("n{number}"));

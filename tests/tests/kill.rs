@@ -64,6 +64,17 @@ impl Seen {
     }
 }
 
+/// Connects all subscribers to a server, where they come back and go on.
+async fn join_all(server: &Server, seen: &mut [Seen]) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for seen in seen {
+        let mut client = Client::connect(server.authority()).await;
+        seen.join(&mut client).await;
+        clients.push(client);
+    }
+    clients
+}
+
 /// Publishes from a number on until the connection ends; gives the offsets that were acknowledged,
 /// by number. Rings when there are enough.
 fn publish(
@@ -114,12 +125,7 @@ async fn rounds(count: u64) {
         // The room is at home on one of them, its members are on all.
         flags.push(format!("--threads={}", 1 + round % 3));
         let server = Server::start(&flags);
-        let mut clients = Vec::new();
-        for seen in &mut seen {
-            let mut client = Client::connect(server.authority()).await;
-            seen.join(&mut client).await;
-            clients.push(client);
-        }
+        let clients = join_all(&server, &mut seen).await;
         let publisher = Client::connect(server.authority()).await;
         let (ring, enough) = tokio::sync::oneshot::channel();
         // Some moment of its own for each round.
@@ -142,12 +148,7 @@ async fn rounds(count: u64) {
         next += 1_000_000;
     }
     let server = Server::start(&flags);
-    let mut clients = Vec::new();
-    for seen in &mut seen {
-        let mut client = Client::connect(server.authority()).await;
-        seen.join(&mut client).await;
-        clients.push(client);
-    }
+    let mut clients = join_all(&server, &mut seen).await;
     let mut publisher = Client::connect(server.authority()).await;
     let last = format!(r#"{{"event":"n","room":"{ROOM}","data":{next}}}"#);
     assert!(publisher.send(last).await, "the socket is open");

@@ -9,13 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::peer::metric;
 use roomcast_tests::{Server, Settings};
 
 /// Few enough for a limit of 1,024 open files.
 const CROWD: usize = 900;
 /// Pays for what the server makes once.
 const FEW: usize = 100;
-/// In which the server has noticed that they are gone; a fault when it passes.
+/// Time in which the server has noticed that they are gone; a fault when it passes.
 const PATIENCE: Duration = Duration::from_secs(20);
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -55,24 +56,16 @@ fn resident_kib(process: u32) -> u64 {
 
 /// Waits until the server counts no connection any more, and holds no more memory than that.
 fn wait_until_gone(server: &Server, kib_max: u64) -> u64 {
-    let authority = server.authority();
     let begun = Instant::now();
     loop {
-        let mut socket = TcpStream::connect(authority).expect("the server accepts");
-        let ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        socket
-            .write_all(ask.as_bytes())
-            .expect("the socket is open");
-        let mut metrics = String::new();
-        socket.read_to_string(&mut metrics).expect("text");
-        let open = metrics.lines().any(|line| line == "roomcast_connections 0");
+        let open = metric(server.authority(), "roomcast_connections");
         let kib = resident_kib(server.process());
-        if open && kib <= kib_max {
+        if open == Some(0) && kib <= kib_max {
             return kib;
         }
         assert!(
             begun.elapsed() < PATIENCE,
-            "{kib} KiB resident, {kib_max} at most; it says\n{metrics}"
+            "{kib} KiB resident, {kib_max} at most; {open:?} connections are open"
         );
         thread::sleep(Duration::from_millis(20));
     }

@@ -71,15 +71,11 @@ fn kept() -> Settings {
                               recovery_messages=3 meta_bytes=20"
         .parse()
         .expect("known settings");
-    let rooms = [
-        "log history.messages=4 history.age_s=20",
-        "den history.age_s=10 presence=members presence_grace_s=5 echo=true",
-        "hall presence=members presence_grace_s=10 members=2 overflow=drop-oldest",
-        "sta* history.messages=2 presence=counts publish=false overflow=latest",
-    ];
-    rooms.iter().fold(settings, |settings, line| {
-        settings.with_rooms(line).expect("a policy")
-    })
+    let rooms = "log history.messages=4 history.age_s=20\n\
+                 den history.age_s=10 presence=members presence_grace_s=5 echo=true\n\
+                 hall presence=members presence_grace_s=10 members=2 overflow=drop-oldest\n\
+                 sta* history.messages=2 presence=counts publish=false overflow=latest";
+    settings.with_rooms(rooms).expect("policies")
 }
 
 fn cast() -> Cast {

@@ -16,7 +16,7 @@ use roomcast_tests::{Driver, Event, Op, Server, Url, server_binary};
 const README: &str = include_str!("../../README.md");
 const EDGE: &str = include_str!("../../docs/edge.md");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// How long anything may take: a fault when it passes, never a way to decide.
+/// Time that anything may take: a fault when it passes, never a way to decide.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The fenced blocks of a language.

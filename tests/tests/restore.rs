@@ -30,14 +30,10 @@ fn kept_cast() -> Cast {
 
 fn kept(limits: &str) -> Settings {
     let settings: Settings = limits.parse().expect("known settings");
-    let rooms = [
-        "log history.messages=4 history.age_s=20",
-        "den history.age_s=10 presence=members presence_grace_s=5 echo=true",
-        "stage history.messages=2 presence=counts members=2 overflow=latest",
-    ];
-    rooms.iter().fold(settings, |settings, line| {
-        settings.with_rooms(line).expect("a policy")
-    })
+    let rooms = "log history.messages=4 history.age_s=20\n\
+                 den history.age_s=10 presence=members presence_grace_s=5 echo=true\n\
+                 stage history.messages=2 presence=counts members=2 overflow=latest";
+    settings.with_rooms(rooms).expect("policies")
 }
 
 fn parsed(settings: &str) -> Settings {

@@ -203,7 +203,7 @@ fn python_websockets_holds_its_sessions_on_four_threads() {
     session(python(), "websockets_session.py", "--threads=4");
 }
 
-/// Where an example is: its address, and that of its namespace in the HTTP API.
+/// The address of an example, and that of its namespace in the HTTP API.
 fn addresses(authority: &str, namespace: &str) -> (String, String) {
     let (ws, http) = urls(authority);
     let ws = match namespace {

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::crowd::{self, Client, Position, number, policies, raise_descriptors};
+use crate::{
+    crowd::{self, Client, Position, number, policies, raise_descriptors},
+    peer::metric,
+};
 use roomcast_tests::{Server, Settings};
 use tokio::{
     runtime::Builder,
@@ -283,7 +286,7 @@ async fn crowd(members: usize) {
             break;
         }
     }
-    let closed = crowd_metrics(&crowd.server);
+    let closed = closed_as_slow(&crowd.server);
     println!(
         "{members} members: p99 {without} µs, with a stopped reader {with} µs: ratio {:.2}; the \
          reader's closes by round {outcomes:?}, {closed} with 4409; it lost nothing",
@@ -304,19 +307,10 @@ fn ratio(with: u64, without: u64) -> f64 {
     with as f64 / without.max(1) as f64
 }
 
-/// How many connections were closed as too slow.
-fn crowd_metrics(server: &Server) -> u64 {
-    use std::{io::Read, net::TcpStream};
-    let mut socket = TcpStream::connect(server.authority()).expect("the server accepts");
-    let ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    socket
-        .write_all(ask.as_bytes())
-        .expect("the socket is open");
-    let mut metrics = String::new();
-    socket.read_to_string(&mut metrics).expect("text");
-    let name = "roomcast_connections_closed_total{code=\"4409\"} ";
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-    line.map_or(0, |count| count.parse().expect("a number"))
+/// The number of connections that were closed as too slow.
+fn closed_as_slow(server: &Server) -> u64 {
+    let name = "roomcast_connections_closed_total{code=\"4409\"}";
+    metric(server.authority(), name).unwrap_or(0)
 }
 
 #[test]

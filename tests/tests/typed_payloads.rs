@@ -56,7 +56,7 @@ fn typed_payloads_shrink_to_the_least_that_fails() {
     );
 }
 
-/// They are also among the ops of any story, and may be published to rooms.
+/// Typed events are also among the ops of any story, and may be published to rooms.
 #[test]
 fn typed_events_are_published_to_rooms() {
     let cast = Cast::new(["ann", "ben"], ["lobby"]).with_room_event("said", 0_u8..=9);

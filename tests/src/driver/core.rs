@@ -31,7 +31,7 @@ pub enum Sleep {
     /// Nothing: the hubs stay in memory.
     #[default]
     Never,
-    /// It saves the whole state of its hubs as text, forgets them, and restores them.
+    /// The core saves the whole state of its hubs as text, forgets them, and restores them.
     Saved,
     /// The same, but of a connection it has only what it wrote down at the last
     /// [`Command::Persist`](roomcast_core::Command::Persist).

@@ -46,7 +46,7 @@ impl<'e> Hibernating<'e> {
         }
     }
 
-    /// How many objects were in memory, and left it.
+    /// The number of objects that were in memory, and left it.
     pub const fn evictions(&self) -> usize {
         self.evictions
     }

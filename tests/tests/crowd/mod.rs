@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
 };
 
-/// How long anything may take: a fault when it passes, never a way to decide.
+/// Time that anything may take: a fault when it passes, never a way to decide.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A position in a room, and who was there.
@@ -123,7 +123,7 @@ pub(crate) fn store(folder: &Path) -> String {
     format!("--store={}", folder.join("store").display())
 }
 
-/// As many open files as the system allows.
+/// Raises the limit of open files as far as the system allows.
 pub(crate) fn raise_descriptors() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

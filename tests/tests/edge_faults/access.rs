@@ -9,7 +9,7 @@ use std::{
 
 use roomcast_tests::Edge;
 
-/// How long the worker may take for anything: a fault when it passes, never a way to decide.
+/// Time that the worker may take for anything: a fault when it passes, never a way to decide.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A whole answer: its status line, its fields and its body.

@@ -88,28 +88,26 @@ fn a_connection_that_cannot_be_saved_is_refused() {
 /// of that connection; it reads again with the next input.
 #[test]
 fn who_wakes_an_object_that_cannot_be_read_is_closed() {
-    let (edge, settings) = start("");
-    for method in ["exec", "deserializeAttachment"] {
-        whichever_call_fails(|call| {
-            let mut world = World::new(&edge, &settings, format!("{method}-{call}"));
-            world.play(&CROWD);
-            world.evict();
-            world.fail(method, call);
-            let (_, events) = world.perform(r#"alice sends {"event":"said","room":"lobby"}"#);
-            let failed = world.has_failed();
-            if failed {
-                world.closed_for_a_fault("alice", &events);
-                world.play(&["alice disconnects"]);
-                world.nothing_happened();
-            }
-            failed
-        });
-    }
+    whichever_read_fails(|world| {
+        let (_, events) = world.perform(r#"alice sends {"event":"said","room":"lobby"}"#);
+        let failed = world.has_failed();
+        if failed {
+            world.closed_for_a_fault("alice", &events);
+            world.play(&["alice disconnects"]);
+        }
+        failed
+    });
 }
 
 /// The same when it is the application that wakes it.
 #[test]
 fn an_object_that_cannot_be_read_is_unavailable() {
+    whichever_read_fails(|world| world.refuses("server joins alice to kitchen", 503));
+}
+
+/// Lets each read of what an object has saved fail in turn: `wake` wakes it, says whether its read
+/// failed, and has no other effect then.
+fn whichever_read_fails(wake: impl Fn(&mut World<'_>) -> bool) {
     let (edge, settings) = start("");
     for method in ["exec", "deserializeAttachment"] {
         whichever_call_fails(|call| {
@@ -117,11 +115,11 @@ fn an_object_that_cannot_be_read_is_unavailable() {
             world.play(&CROWD);
             world.evict();
             world.fail(method, call);
-            let refused = world.refuses("server joins alice to kitchen", 503);
-            if refused {
+            let failed = wake(&mut world);
+            if failed {
                 world.nothing_happened();
             }
-            refused
+            failed
         });
     }
 }

@@ -29,10 +29,7 @@ fn a_chat_keeps_its_history_while_it_sleeps() {
     let before = r#"{"event":"message","data":{"author":"ann","text":"hi","at":""#;
     let at = timed(&mut ann, before, r#""}}"#);
     assert_eq!(timed(&mut bob, before, r#""}}"#), at);
-    bob.asks(
-        r#"{"event":"presence"}"#,
-        r#"{"event":"presence","data":2}"#,
-    );
+    bob.asks_for("presence", "2");
     bob.send(r#"{"event":"typing","data":{"author":"bob","text":"..."}}"#);
     ann.gets(r#"{"event":"typing","data":{"author":"bob","text":"..."}}"#);
     for member in [&mut ann, &mut bob] {
@@ -59,10 +56,7 @@ fn a_chat_keeps_its_history_while_it_sleeps() {
     let history =
         format!(r#"{{"event":"history","data":[{{"author":"ann","text":"hi","at":"{at}"}}]}}"#);
     cid.asks(r#"{"event":"history"}"#, &history);
-    cid.asks(
-        r#"{"event":"presence"}"#,
-        r#"{"event":"presence","data":1}"#,
-    );
+    cid.asks_for("presence", "1");
     world.is_calm();
 }
 
@@ -70,8 +64,7 @@ fn a_chat_keeps_its_history_while_it_sleeps() {
 #[test]
 fn a_session_outlives_sleep() {
     let world = World::sleepless();
-    let mut ann = world.connect("trials");
-    let mut bob = world.connect("trials");
+    let (mut ann, mut bob) = world.connect_two("trials");
     ann.asks(
         r#"{"event":"remember","id":1,"data":"blue"}"#,
         r#"{"event":"remember","id":1,"data":null}"#,
@@ -80,14 +73,8 @@ fn a_session_outlives_sleep() {
         r#"{"event":"remember","id":1,"data":"red"}"#,
         r#"{"event":"remember","id":1,"data":null}"#,
     );
-    ann.asks(
-        r#"{"event":"recall"}"#,
-        r#"{"event":"recall","data":"blue"}"#,
-    );
-    bob.asks(
-        r#"{"event":"recall"}"#,
-        r#"{"event":"recall","data":"red"}"#,
-    );
+    ann.asks_for("recall", r#""blue""#);
+    bob.asks_for("recall", r#""red""#);
     // All that fits, and a byte more.
     let most = "\\\"".repeat(511);
     let set = format!(r#"{{"event":"remember","id":2,"data":"{most}"}}"#);
@@ -109,7 +96,8 @@ fn a_session_outlives_sleep() {
     );
 }
 
-/// It beats, with the time of each beat, while the object is in memory for hardly anything else.
+/// The schedule tells the time of each beat, while the object is in memory for hardly anything
+/// else.
 #[test]
 fn a_schedule_beats_through_sleep() {
     let world = World::sleepless();
@@ -132,8 +120,7 @@ fn a_schedule_beats_through_sleep() {
 #[test]
 fn rooms_by_path() {
     let world = World::sleepless();
-    let mut ann = world.connect("rooms-by-path");
-    let mut bob = world.connect("rooms-by-path");
+    let (mut ann, mut bob) = world.connect_two("rooms-by-path");
     for (member, name) in [(&mut bob, "Bob"), (&mut ann, "Ann")] {
         member.asks(
             &format!(r#"{{"event":"join","id":1,"room":"/chat/rust","data":{{"name":"{name}"}}}}"#),
@@ -203,11 +190,8 @@ fn namespaces_share_nothing() {
     ann.send(r#"{"event":"message","data":{"author":"ann","text":"hi"}}"#);
     let before = r#"{"event":"message","data":{"author":"ann","text":"hi","at":""#;
     timed(&mut ann, before, r#""}}"#);
-    bob.asks(r#"{"event":"history"}"#, r#"{"event":"history","data":[]}"#);
-    bob.asks(
-        r#"{"event":"presence"}"#,
-        r#"{"event":"presence","data":1}"#,
-    );
+    bob.asks_for("history", "[]");
+    bob.asks_for("presence", "1");
     // A namespace without an application is there as well.
     let mut cid = world.connect("elsewhere");
     cid.asks(

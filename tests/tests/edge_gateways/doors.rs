@@ -4,7 +4,7 @@ use roomcast_tests::{Trace, Url};
 
 use super::world::World;
 
-/// As a line of a story writes it.
+/// Each is written as in a line of a story.
 #[test]
 fn a_story_brings_queries_headers_and_cookies() {
     let world = World::sleepless();
@@ -34,11 +34,8 @@ fn who_is_admitted_is_who_the_application_says() {
     let mut ann = ann.unwrap_or_else(|refused| panic!("{refused:?}"));
     // Who speaks another subprotocol is not greeted.
     assert_eq!(ann.subprotocol.as_deref(), Some("trials.v1"));
-    ann.asks(r#"{"event":"user"}"#, r#"{"event":"user","data":"ann"}"#);
-    ann.asks(
-        r#"{"event":"knock"}"#,
-        r#"{"event":"knock","data":["thrice","sesame"]}"#,
-    );
+    ann.asks_for("user", r#""ann""#);
+    ann.asks_for("knock", r#"["thrice","sesame"]"#);
     // What was not offered is not chosen.
     let offers = [("sec-websocket-protocol", "roomcast.v1")];
     let bob = world.try_connect("trials", "?user=b%C3%B6b", &offers);
@@ -110,7 +107,7 @@ fn a_connection_that_is_refused_leaves_no_trace() {
     let refused = world.try_connect("trials", "?user=mallory", &[]);
     assert!(refused.is_err_and(|refused| refused.status == 401));
     ann.gets(r#"{"event":"knocked","data":"mallory"}"#);
-    ann.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":101}"#);
+    ann.asks_for("count", "101");
     let mut lobby = world.connect("trials");
-    lobby.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":102}"#);
+    lobby.asks_for("count", "102");
 }

@@ -2,42 +2,31 @@
 
 use tokio_tungstenite::tungstenite::Message;
 
-use super::world::{Client, World};
+use super::world::World;
 
 const FAILED: &str = r#""error":{"code":"internal","message":"internal server error (logged)"}}"#;
 
-fn counts(client: &mut Client<'_>, number: u32) {
-    client.asks(
-        r#"{"event":"count"}"#,
-        &format!(r#"{{"event":"count","data":{number}}}"#),
-    );
-}
-
-/// It counted, joined a room and told everybody, and then panicked: none of it happened.
+/// A handler counted, joined a room and told everybody, and then panicked: none of it happened.
 #[test]
 fn who_made_a_handler_panic_is_told_and_nobody_else() {
     let world = World::start();
-    let mut ann = world.connect("trials");
-    let mut bob = world.connect("trials");
+    let (mut ann, mut bob) = world.connect_two("trials");
     // In another object, of the same module.
     let mut cid = world.connect("chat");
-    counts(&mut ann, 1);
+    ann.asks_for("count", "1");
     ann.asks(
         r#"{"event":"panic","id":7,"room":"r"}"#,
         &format!(r#"{{"event":"panic","id":7,"room":"r",{FAILED}"#),
     );
-    ann.asks(r#"{"event":"$rooms"}"#, r#"{"event":"$rooms","data":[]}"#);
-    counts(&mut bob, 2);
-    cid.asks(
-        r#"{"event":"presence"}"#,
-        r#"{"event":"presence","data":1}"#,
-    );
+    ann.asks_for("$rooms", "[]");
+    bob.asks_for("count", "2");
+    cid.asks_for("presence", "1");
     // Also without an id, and again.
     ann.asks(
         r#"{"event":"panic"}"#,
         &format!(r#"{{"event":"panic",{FAILED}"#),
     );
-    counts(&mut ann, 3);
+    ann.asks_for("count", "3");
     world.has_logged(&["the handler was told to"]);
     world.has_logged(&[r#"trials: "panic" of connection 0 panicked"#]);
 }
@@ -57,7 +46,7 @@ fn an_error_is_told_to_the_log_alone() {
 fn a_door_that_panics_stays_shut_and_the_room_behind_it_stands() {
     let world = World::start();
     let mut ann = world.connect("trials");
-    counts(&mut ann, 1);
+    ann.asks_for("count", "1");
     for query in ["?door=panics", "?user=panics"] {
         let refused = world.try_connect("trials", query, &[]);
         let refused = refused.err().expect("it is refused");
@@ -67,11 +56,8 @@ fn a_door_that_panics_stays_shut_and_the_room_behind_it_stands() {
         assert!(error.contains(r#""code":"internal""#), "{error}");
         refused.is_closed(1011);
     }
-    counts(&mut ann, 2);
-    ann.asks(
-        r#"{"event":"release","data":["nobody",1]}"#,
-        r#"{"event":"release","data":false}"#,
-    );
+    ann.asks_for("count", "2");
+    ann.releases("nobody", 1, false);
 }
 
 /// Frames without envelopes have no error to be told by.
@@ -117,9 +103,8 @@ fn a_schedule_that_panics_waits_for_its_next_time() {
 #[test]
 fn what_cannot_be_saved_has_not_happened() {
     let world = World::faulty();
-    let mut ann = world.connect("trials");
-    let mut bob = world.connect("trials");
-    counts(&mut bob, 1);
+    let (mut ann, mut bob) = world.connect_two("trials");
+    bob.asks_for("count", "1");
     ann.asks(
         r#"{"event":"remember","id":0,"data":"red"}"#,
         r#"{"event":"remember","id":0,"data":null}"#,
@@ -133,12 +118,9 @@ fn what_cannot_be_saved_has_not_happened() {
         assert!(world.has_failed(), "{method}");
         // In memory, and in what is saved.
         for number in [number, number + 1] {
-            counts(&mut bob, number);
-            ann.asks(
-                r#"{"event":"recall"}"#,
-                r#"{"event":"recall","data":"red"}"#,
-            );
-            ann.asks(r#"{"event":"$rooms"}"#, r#"{"event":"$rooms","data":[]}"#);
+            bob.asks_for("count", &number.to_string());
+            ann.asks_for("recall", r#""red""#);
+            ann.asks_for("$rooms", "[]");
             world.evict("trials");
         }
     }
@@ -147,11 +129,8 @@ fn what_cannot_be_saved_has_not_happened() {
     ann.gets(r#"{"event":"all","id":2,"data":null}"#);
     bob.gets(r#"{"event":"told","data":"blue"}"#);
     world.evict("trials");
-    ann.asks(
-        r#"{"event":"recall"}"#,
-        r#"{"event":"recall","data":"blue"}"#,
-    );
-    counts(&mut bob, 7);
+    ann.asks_for("recall", r#""blue""#);
+    bob.asks_for("count", "7");
 }
 
 /// A connection that its application lets in and that cannot be saved was never there.
@@ -159,7 +138,7 @@ fn what_cannot_be_saved_has_not_happened() {
 fn a_connection_that_cannot_be_saved_is_refused() {
     let world = World::faulty();
     let mut ann = world.connect("trials");
-    counts(&mut ann, 1);
+    ann.asks_for("count", "1");
     for method in ["exec", "serializeAttachment", "acceptWebSocket"] {
         world.fail(method, 1);
         let refused = world.try_connect("trials", "?user=bob", &[]);
@@ -169,17 +148,16 @@ fn a_connection_that_cannot_be_saved_is_refused() {
         );
         assert!(world.has_failed(), "{method}");
     }
-    counts(&mut ann, 2);
+    ann.asks_for("count", "2");
     world.evict("trials");
-    counts(&mut ann, 3);
+    ann.asks_for("count", "3");
 }
 
 /// Each panic costs all objects of the module something, and no rate is charged for it.
 #[test]
 fn who_makes_handlers_panic_again_and_again_is_closed() {
     let world = World::start();
-    let mut ann = world.connect("trials");
-    let mut bob = world.connect("trials");
+    let (mut ann, mut bob) = world.connect_two("trials");
     let failed = format!(r#"{{"event":"panic",{FAILED}"#);
     for _ in 0..16 {
         ann.asks(r#"{"event":"panic"}"#, &failed);
@@ -188,5 +166,5 @@ fn who_makes_handlers_panic_again_and_again_is_closed() {
     ann.gets(r#"{"event":"$bye","data":{"code":1011,"reconnect":true,"after_ms":0}}"#);
     ann.is_closed(1011);
     bob.asks(r#"{"event":"panic"}"#, &failed);
-    counts(&mut bob, 1);
+    bob.asks_for("count", "1");
 }

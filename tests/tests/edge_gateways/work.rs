@@ -11,15 +11,11 @@ use super::world::World;
 #[test]
 fn a_connection_waits_for_its_answers_in_order() {
     let world = World::start();
-    let mut ann = world.connect("trials");
-    let mut bob = world.connect("trials");
+    let (mut ann, mut bob) = world.connect_two("trials");
     ann.send(r#"{"event":"wait","id":1,"data":"a"}"#);
     ann.send(r#"{"event":"count","id":2}"#);
-    bob.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":1}"#);
-    bob.asks(
-        r#"{"event":"release","data":["a",42]}"#,
-        r#"{"event":"release","data":true}"#,
-    );
+    bob.asks_for("count", "1");
+    bob.releases("a", 42, true);
     ann.gets(r#"{"event":"wait","id":1,"data":42}"#);
     ann.gets(r#"{"event":"count","id":2,"data":2}"#);
     world.is_calm();
@@ -50,18 +46,14 @@ fn answers_that_may_overtake_each_other_do() {
 #[test]
 fn the_work_of_a_connection_ends_with_it() {
     let world = World::start();
-    let mut ann = world.connect("trials");
-    let mut bob = world.connect("trials");
+    let (mut ann, mut bob) = world.connect_two("trials");
     ann.send(r#"{"event":"wait","id":1,"data":"a"}"#);
     ann.send(r#"{"event":"count","id":2}"#);
-    bob.asks(r#"{"event":"dropped"}"#, r#"{"event":"dropped","data":0}"#);
+    bob.asks_for("dropped", "0");
     ann.close();
-    bob.asks(r#"{"event":"dropped"}"#, r#"{"event":"dropped","data":1}"#);
-    bob.asks(
-        r#"{"event":"release","data":["a",42]}"#,
-        r#"{"event":"release","data":false}"#,
-    );
-    bob.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":1}"#);
+    bob.asks_for("dropped", "1");
+    bob.releases("a", 42, false);
+    bob.asks_for("count", "1");
     world.is_calm();
 }
 
@@ -69,34 +61,28 @@ fn the_work_of_a_connection_ends_with_it() {
 #[test]
 fn an_object_stays_awake_while_it_works() {
     let world = World::start();
-    let mut ann = world.connect("trials");
-    let mut bob = world.connect("trials");
+    let (mut ann, mut bob) = world.connect_two("trials");
     ann.send(r#"{"event":"wait","id":1,"data":"a"}"#);
-    bob.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":1}"#);
+    bob.asks_for("count", "1");
     thread::scope(|scope| {
         // It waits until the object has nothing to do.
         let evicting = scope.spawn(|| world.edge.evict(0, "trials", Sockets::Hibernate));
         for number in 2..100 {
-            let answer = format!(r#"{{"event":"count","data":{number}}}"#);
-            bob.asks(r#"{"event":"count"}"#, &answer);
+            bob.asks_for("count", &number.to_string());
         }
-        bob.asks(
-            r#"{"event":"release","data":["a",42]}"#,
-            r#"{"event":"release","data":true}"#,
-        );
+        bob.releases("a", 42, true);
         ann.gets(r#"{"event":"wait","id":1,"data":42}"#);
         let evicted = evicting.join().expect("it does not panic");
         assert_eq!(evicted, Ok(true));
     });
-    bob.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":100}"#);
+    bob.asks_for("count", "100");
 }
 
 /// The handle of the namespace itself: what it does is an input of its own.
 #[test]
 fn work_acts_on_its_namespace() {
     let world = World::sleepless();
-    let mut ann = world.connect("trials");
-    let mut bob = world.connect("trials");
+    let (mut ann, mut bob) = world.connect_two("trials");
     ann.send(r#"{"event":"server","id":1}"#);
     ann.gets(r#"{"event":"told","data":true}"#);
     bob.gets(r#"{"event":"told","data":true}"#);
@@ -113,17 +99,16 @@ fn work_acts_on_its_namespace() {
 #[test]
 fn work_that_panics_is_answered_and_so_is_what_it_took_along() {
     let world = World::start();
-    let mut ann = world.connect("trials");
-    let mut bob = world.connect("trials");
+    let (mut ann, mut bob) = world.connect_two("trials");
     ann.send(r#"{"event":"wait","id":1,"data":"a"}"#);
-    bob.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":1}"#);
+    bob.asks_for("count", "1");
     let failed = r#""error":{"code":"internal","message":"internal server error (logged)"}}"#;
     bob.asks(
         r#"{"event":"panic_later","id":2}"#,
         &format!(r#"{{"event":"panic_later","id":2,{failed}"#),
     );
     ann.gets(&format!(r#"{{"event":"wait","id":1,{failed}"#));
-    bob.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":2}"#);
-    ann.asks(r#"{"event":"count"}"#, r#"{"event":"count","data":3}"#);
+    bob.asks_for("count", "2");
+    ann.asks_for("count", "3");
     world.has_logged(&["the work was told to"]);
 }

@@ -18,7 +18,7 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long the worker may take for anything: a fault when it passes, never a way to decide.
+/// Time that the worker may take for anything: a fault when it passes, never a way to decide.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A worker with the example applications.
@@ -31,7 +31,7 @@ pub(crate) struct World {
 
 /// A request that was not upgraded.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) body: String,
 }
@@ -116,7 +116,7 @@ impl World {
         namespace: &str,
         query: &str,
         headers: &[(&'static str, &str)],
-    ) -> Result<Client<'_>, Refused> {
+    ) -> Result<Client<'_>, Refusal> {
         if self.evicting {
             self.evict(namespace);
         }
@@ -140,7 +140,7 @@ impl World {
             }
             Err(tungstenite::Error::Http(response)) => {
                 let (head, body) = response.into_parts();
-                Err(Refused {
+                Err(Refusal {
                     status: head.status.as_u16(),
                     body: String::from_utf8(body.unwrap_or_default()).expect("text"),
                 })
@@ -151,6 +151,11 @@ impl World {
 
     pub(crate) fn connect(&self, namespace: &str) -> Client<'_> {
         self.connect_as(namespace, "")
+    }
+
+    /// Two clients in a namespace.
+    pub(crate) fn connect_two(&self, namespace: &str) -> (Client<'_>, Client<'_>) {
+        (self.connect(namespace), self.connect(namespace))
     }
 
     pub(crate) fn connect_as(&self, namespace: &str, query: &str) -> Client<'_> {
@@ -209,6 +214,21 @@ impl Client<'_> {
     pub(crate) fn asks(&mut self, text: &str, answer: &str) {
         self.send(text);
         self.gets(answer);
+    }
+
+    /// Sends an event without data, and the next message answers it with this data.
+    #[track_caller]
+    pub(crate) fn asks_for(&mut self, event: &str, data: &str) {
+        let answer = format!(r#"{{"event":"{event}","data":{data}}}"#);
+        self.asks(&format!(r#"{{"event":"{event}"}}"#), &answer);
+    }
+
+    /// Releases an answer that waits, with a value: says whether it waits.
+    #[track_caller]
+    pub(crate) fn releases(&mut self, name: &str, value: u32, waits: bool) {
+        let release = format!(r#"{{"event":"release","data":["{name}",{value}]}}"#);
+        let answer = format!(r#"{{"event":"release","data":{waits}}}"#);
+        self.asks(&release, &answer);
     }
 
     /// The next message is a close with this code.

@@ -20,9 +20,9 @@ use self::{
     kinds::{COMMANDS, INPUTS, input_kind},
 };
 
-/// Of the program alone: it replays them by itself.
+/// Journals of the program alone: it replays them by itself.
 const OF_ROOMS: [&str; 4] = ["plain", "namespaces", "threads", "histories"];
-/// Of a host with a gateway in each namespace.
+/// The journal of a host with a gateway in each namespace.
 const OF_GATEWAYS: &str = "application";
 
 fn all() -> impl Iterator<Item = Journal> {

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const CLOSE: u8 = 0x88;
 
-/// How long the server may take for anything: a fault when it passes.
+/// Time that the server may take for anything: a fault when it passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An utterance of the server.
@@ -253,4 +253,20 @@ impl Peer {
             }
         }
     }
+}
+
+/// A value of the server's metrics: that of a name with its labels, or the sum over the labels of
+/// a name; `None` where there is none.
+pub(crate) fn metric(authority: &str, name: &str) -> Option<u64> {
+    let mut stream = TcpStream::connect(authority).expect("the server accepts");
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it is open");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("text");
+    let values = text.lines().filter_map(|line| {
+        let (found, value) = line.rsplit_once(' ')?;
+        let is_it = found == name || found.split('{').next() == Some(name);
+        is_it.then(|| value.parse().expect("a number"))
+    });
+    values.reduce(|sum: u64, value| sum + value)
 }

@@ -70,13 +70,13 @@ impl Process {
         }
     }
 
-    /// How many descriptors it has.
+    /// The number of its descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         let all = fs::read_dir(format!("/proc/{}/fd", self.id()));
         all.expect("a process").count()
     }
 
-    /// How many descriptors each of its polls watches, by the list of them.
+    /// The number of descriptors that each of its polls has, by the list of them.
     pub(crate) fn polled(&self) -> BTreeMap<String, usize> {
         let folder = format!("/proc/{}/fdinfo", self.id());
         let all = fs::read_dir(folder).expect("a process");

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::child::Process;
+use crate::peer;
 
 /// Opens a WebSocket.
 fn open(process: &Process) -> TcpStream {
@@ -24,19 +25,8 @@ fn open(process: &Process) -> TcpStream {
     stream
 }
 
-/// A value of the metrics, or the sum over its labels.
-fn metric(process: &Process, name: &str) -> u64 {
-    let mut stream = TcpStream::connect(&process.authority).expect("the server accepts");
-    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).expect("written");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("text");
-    let values = text.lines().filter_map(|line| {
-        let (found, value) = line.rsplit_once(' ')?;
-        let found = found.split('{').next()?;
-        (found == name).then(|| value.parse::<u64>().expect("a number"))
-    });
-    values.sum()
+fn metric(process: &Process, name: &str) -> Option<u64> {
+    peer::metric(&process.authority, name)
 }
 
 #[test]
@@ -59,13 +49,22 @@ fn i47_closes_by_code_add_up_to_those_that_are_not_open() {
         kept.push(stream);
     }
     process.until("3 connections are open", |process| {
-        metric(process, "roomcast_connections") == 3
+        metric(process, "roomcast_connections") == Some(3)
     });
-    assert_eq!(metric(&process, "roomcast_connections_opened_total"), 10);
-    assert_eq!(metric(&process, "roomcast_connections_closed_total"), 7);
+    assert_eq!(
+        metric(&process, "roomcast_connections_opened_total"),
+        Some(10)
+    );
+    assert_eq!(
+        metric(&process, "roomcast_connections_closed_total"),
+        Some(7)
+    );
     drop(kept);
     process.until("none is open", |process| {
-        metric(process, "roomcast_connections") == 0
+        metric(process, "roomcast_connections") == Some(0)
     });
-    assert_eq!(metric(&process, "roomcast_connections_closed_total"), 10);
+    assert_eq!(
+        metric(&process, "roomcast_connections_closed_total"),
+        Some(10)
+    );
 }

@@ -212,7 +212,7 @@ fn a_hangup_does_not_take_the_last_key() {
     assert!(line.contains("API keys 1 new, 1 gone"), "{line}");
 }
 
-/// As an editor leaves it that is about to write.
+/// An editor that is about to write leaves the file so.
 #[test]
 fn a_file_that_became_empty_takes_no_history_away() {
     let (_folder, path, flag) = config("[[rooms]]\nmatch = \"a\"\nhistory.messages = 2\n");
@@ -259,7 +259,7 @@ fn a_hangup_reads_no_pipe() {
     assert_eq!(process.ended().code(), Some(0));
 }
 
-/// Where anybody could reach it, a server must not lose its last key.
+/// A server that anybody could reach must not lose its last key.
 #[test]
 fn a_hangup_does_not_open_a_public_server() {
     let (_folder, path, flag) = config("api_keys = [\"a-key\"]\n");

@@ -17,7 +17,7 @@ use crate::applications::Application;
 pub(crate) struct Served {
     is_raw: bool,
     address: String,
-    /// Of the namespace `default`.
+    /// The namespace `default`.
     server: Namespace,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -59,7 +59,7 @@ impl Served {
         }
     }
 
-    /// Where clients connect: `ws://127.0.0.1:port/ws`.
+    /// The address to which clients connect: `ws://127.0.0.1:port/ws`.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }

@@ -27,7 +27,7 @@ pub(crate) struct Client {
 pub(crate) struct View {
     pub(crate) member: bool,
     pub(crate) position: Option<Position>,
-    /// It was told of a gap, and has not joined again.
+    /// True when it was told of a gap, and has not joined again.
     pub(crate) gap: bool,
     /// Members of the room, by what the client was told; `None` when it cannot know.
     pub(crate) list: Option<BTreeSet<String>>,
@@ -37,7 +37,7 @@ pub(crate) struct Position {
     pub(crate) epoch: String,
     /// Up to here it has everything that is for it.
     pub(crate) offset: u64,
-    /// How many messages of those it missed are still to come, and where it stands then.
+    /// The number of missed messages that are still to come, and its position then.
     to_come: (usize, u64),
 }
 
@@ -297,7 +297,7 @@ impl Client {
 }
 
 impl View {
-    /// It got the next message that is for it, or said it.
+    /// Moves on: it got the next message that is for it, or said it.
     fn moved_to(&mut self, offset: u64) {
         if let Some(position) = &mut self.position
             && !self.gap

@@ -32,7 +32,8 @@ pub(crate) enum Due {
 
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// To a join: where it stands then, and how many messages follow when it goes on.
+    /// The answer to a join: the position then, and the number of messages that follow when it goes
+    /// on.
     Joined {
         epoch: String,
         top: u64,
@@ -40,9 +41,9 @@ pub(crate) enum Answer {
         missed: Option<(u64, usize)>,
         data: String,
     },
-    /// To another request.
+    /// The answer to another request.
     Data(String),
-    /// To `$members`: who is there, or how many.
+    /// The answer to `$members`: who is there, or how many.
     Members {
         list: Option<BTreeSet<String>>,
         users: u64,
@@ -63,7 +64,7 @@ pub(crate) struct Said {
     pub(crate) replayed: bool,
     /// True when the client knows that it may have lost it.
     pub(crate) told: bool,
-    /// How it may be dropped; `Close` when it may not.
+    /// The way in which it may be dropped; `Close` when it may not.
     pub(crate) overflow: Overflow,
 }
 

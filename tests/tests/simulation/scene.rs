@@ -19,22 +19,18 @@ pub(crate) fn settings(store: bool) -> Settings {
         "heartbeat_ms=off presence_list={LIST_MAX} outbox_frames=8 outbox_bytes=1500{store}"
     );
     let settings: Settings = limits.parse().expect("known settings");
-    let rooms = [
-        "log history.messages=8 history.age_s=30",
-        "den history.messages=4 history.age_s=60 presence=members presence_grace_s=5",
-        "hall presence=members presence_grace_s=0",
-        "booth presence=members presence_grace_s=5",
-        "feed history.messages=9 history.bytes=500 history.age_s=40 presence=members overflow=drop-oldest",
-        "news overflow=drop-oldest",
-        "map overflow=latest",
-        "marks history.messages=5 history.age_s=30 presence=counts overflow=latest",
-    ];
-    rooms.iter().fold(settings, |settings, line| {
-        settings.with_rooms(line).expect("a policy")
-    })
+    let rooms = "log history.messages=8 history.age_s=30\n\
+                 den history.messages=4 history.age_s=60 presence=members presence_grace_s=5\n\
+                 hall presence=members presence_grace_s=0\n\
+                 booth presence=members presence_grace_s=5\n\
+                 feed history.messages=9 history.bytes=500 history.age_s=40 presence=members overflow=drop-oldest\n\
+                 news overflow=drop-oldest\n\
+                 map overflow=latest\n\
+                 marks history.messages=5 history.age_s=30 presence=counts overflow=latest";
+    settings.with_rooms(rooms).expect("policies")
 }
 
-/// How the server of a story is run.
+/// Ways in which the server of a story is run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Host {
     pub(crate) sleep: Sleep,

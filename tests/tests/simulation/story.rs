@@ -18,7 +18,7 @@ pub(crate) const STEPS: usize = 40;
 pub(crate) struct Failure {
     host: Host,
     ops: Vec<Op>,
-    /// How many there were at first.
+    /// The number of them at first.
     told: usize,
     fault: String,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Failure {
 /// A story that broke nothing.
 pub(crate) struct Told {
     ops: Vec<Op>,
-    /// Of all that happened, up to each op.
+    /// Hashes of all that happened, up to each op.
     hashes: Vec<u64>,
 }
 
@@ -70,7 +70,7 @@ impl Told {
         self.hashes.last().copied().unwrap_or_default()
     }
 
-    /// Where it went another way than the other, as the ops up to there.
+    /// The ops up to the place where it went another way than the other.
     pub(crate) fn parting(&self, other: &Self) -> Option<String> {
         let mut pairs = self.hashes.iter().zip(&other.hashes);
         let at = pairs.position(|(ours, theirs)| ours != theirs)?;

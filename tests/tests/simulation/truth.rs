@@ -54,7 +54,7 @@ pub(crate) struct Entry {
     pub(crate) said: u64,
     pub(crate) offset: u64,
     pub(crate) at: u64,
-    /// As it is sent, and as it is replayed.
+    /// The frame that is sent, and replayed.
     pub(crate) frame: String,
     pub(crate) except_conns: BTreeSet<u64>,
     pub(crate) except_users: BTreeSet<String>,
@@ -186,7 +186,8 @@ impl Room {
         }
     }
 
-    /// How long the history keeps a message, in milliseconds; `None` when there is no history.
+    /// The time for which the history keeps a message, in milliseconds; `None` when there is no
+    /// history.
     pub(crate) fn age(&self) -> Option<u64> {
         let history = self.policy.as_ref()?.history?;
         u64::try_from(history.age.as_millis()).ok()

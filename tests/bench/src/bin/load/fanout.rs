@@ -17,7 +17,8 @@ const GRACE: Duration = Duration::from_millis(250);
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// For joins that are asked for in one write.
 const JOINS_AT_ONCE: usize = 1000;
-/// Of the reader that does not read: what the server cannot hand to the kernel shows soon.
+/// Receive buffer of the reader that does not read, small: what the server cannot hand to the
+/// kernel shows soon.
 const SLOW_RECEIVE_BYTES: usize = 4096;
 /// In which a server may tell the slow reader that it is closed.
 const FAREWELL: Duration = Duration::from_secs(2);

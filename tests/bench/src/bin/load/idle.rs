@@ -11,7 +11,7 @@ use crate::meter::memory_bytes;
 
 /// In which a server frees what it needed for the handshakes only.
 const SETTLING: Duration = Duration::from_millis(1500);
-/// Of each room. A room of its own for each would measure rooms.
+/// Members of each room. A room of its own for each would measure rooms.
 const MEMBERS: usize = 10;
 
 pub fn run(clients: &mut Clients, server: u32, arguments: &Arguments) -> Value {

@@ -14,7 +14,7 @@ pub struct Meter {
 pub struct Used {
     pub server_us: f64,
     pub seconds: f64,
-    /// Of one core. Near 1 the generator was the limit, not the server.
+    /// The load on one core. Near 1 the generator was the limit, not the server.
     pub generator_share: f64,
 }
 
