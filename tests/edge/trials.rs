@@ -39,7 +39,7 @@ fn doors(router: Router<State>) -> Router<State> {
     router
         .on_upgrade(|request, _| {
             let door = request.param("door");
-            let knock = request.header("x-knock").map(str::to_owned);
+            let badge = request.header("x-badge").map(str::to_owned);
             let cookie = request.cookie("pass").map(str::to_owned);
             match door.as_deref() {
                 Some("closed") => return Err(Rejection::forbidden("this door is closed")),
@@ -56,7 +56,7 @@ fn doors(router: Router<State>) -> Router<State> {
                 _ => {}
             }
             let user = request.param("user").map(|user| user.into_owned());
-            let admission = Admission::new().with_session(&(knock, cookie))?;
+            let admission = Admission::new().with_session(&(badge, cookie))?;
             let admission = match user {
                 Some(user) => admission.with_user(user),
                 None => admission,
@@ -66,7 +66,7 @@ fn doors(router: Router<State>) -> Router<State> {
         .on_connect(|cx, state| {
             if cx.user() == Some("mallory") {
                 // What is sent to others stays sent.
-                cx.to(cx.others()).emit("knocked", "mallory")?;
+                cx.to(cx.others()).emit("tried", "mallory")?;
                 state.counted += 100;
                 return Err(Rejection::unauthorized("not you"));
             }
@@ -76,7 +76,7 @@ fn doors(router: Router<State>) -> Router<State> {
             }
             Ok(())
         })
-        .on("knock", |cx: &mut Context| {
+        .on("badge", |cx: &mut Context| {
             cx.session::<(Option<String>, Option<String>)>()
         })
         .on("user", |cx: &mut Context| cx.user().map(str::to_owned))

@@ -39,7 +39,7 @@ impl<'l> Diff<'l> {
         let (mut missing, mut surplus) = (Vec::new(), Vec::new());
         while i < expected.len() || j < got.len() {
             if i < expected.len() && j < got.len() && fits(i, j) {
-                settle(&mut rows, &mut missing, &mut surplus);
+                pair_up(&mut rows, &mut missing, &mut surplus);
                 rows.push(Row::Same(&got[j]));
                 (i, j) = (i + 1, j + 1);
             } else if j == got.len() || (i < expected.len() && common[i + 1][j] >= common[i][j + 1])
@@ -51,7 +51,7 @@ impl<'l> Diff<'l> {
                 j += 1;
             }
         }
-        settle(&mut rows, &mut missing, &mut surplus);
+        pair_up(&mut rows, &mut missing, &mut surplus);
         Self { rows }
     }
 
@@ -62,7 +62,7 @@ impl<'l> Diff<'l> {
 }
 
 /// Puts lines that were expected beside those that came in their place.
-fn settle<'l>(rows: &mut Vec<Row<'l>>, missing: &mut Vec<&'l str>, surplus: &mut Vec<&'l str>) {
+fn pair_up<'l>(rows: &mut Vec<Row<'l>>, missing: &mut Vec<&'l str>, surplus: &mut Vec<&'l str>) {
     let pairs = missing.len().min(surplus.len());
     let others = missing.drain(..pairs).zip(surplus.drain(..pairs));
     rows.extend(others.map(|(expected, got)| Row::Other(expected, got)));

@@ -128,7 +128,7 @@ impl Client {
     }
 
     /// Returns the messages of the server until it answers a ping.
-    async fn settle(&mut self) -> Vec<String> {
+    async fn read_to_pong(&mut self) -> Vec<String> {
         self.send(&[PING.into()]).await;
         let mut texts = Vec::new();
         loop {
@@ -165,12 +165,12 @@ async fn id_of(clients: &mut [Client], client: usize) -> String {
     let other = (client + 1) % clients.len();
     let say = |event: &str| vec![format!(r#"{{"event":"{event}","room":"who"}}"#)];
     clients[other].send(&say("$join")).await;
-    clients[other].settle().await;
+    clients[other].read_to_pong().await;
     clients[client].send(&say("me")).await;
-    clients[client].settle().await;
-    let seen = clients[other].settle().await.concat();
+    clients[client].read_to_pong().await;
+    let seen = clients[other].read_to_pong().await.concat();
     clients[other].send(&say("$leave")).await;
-    clients[other].settle().await;
+    clients[other].read_to_pong().await;
     let (_, rest) = seen.split_once(r#""conn":""#).expect("the sender is named");
     rest.split('"').next().unwrap_or_default().to_owned()
 }
@@ -194,7 +194,7 @@ async fn compare(address: &str, count: usize, story: &[Burst]) -> Result<(), Tes
         clients[burst.client].send(&burst.texts).await;
         // First the one that spoke: once it has its pong, the others have had their mail sent.
         for client in (burst.client..count).chain(0..burst.client) {
-            let received = clients[client].settle().await;
+            let received = clients[client].read_to_pong().await;
             let received: Vec<_> = received
                 .iter()
                 .map(|text| normalised(text, &names, &mut epoch))
@@ -331,7 +331,7 @@ fn large_room(address: &str) {
                 joins.push(r#"{"event":"$join","room":"few"}"#.into());
             }
             member.send(&joins).await;
-            member.settle().await;
+            member.read_to_pong().await;
             members.push(member);
         }
         let mut publisher = Client::open(address).await;
@@ -346,10 +346,10 @@ fn large_room(address: &str) {
             let ask = (0..3).map(|id| format!(r#"{{"event":"nobody","id":{id}}}"#));
             member.send(&ask.collect::<Vec<_>>()).await;
         }
-        publisher.settle().await;
+        publisher.read_to_pong().await;
         for (at, member) in members.iter_mut().enumerate() {
             let (mut heard, mut answers) = (Vec::new(), Vec::new());
-            for text in member.settle().await {
+            for text in member.read_to_pong().await {
                 let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
                 match json["data"].as_u64() {
                     Some(data) => heard.push(data),

@@ -98,28 +98,46 @@ async fn drain(clients: usize) {
     let took = end.duration_since(begun);
     assert_eq!(code, Some(0), "the exit code");
     assert!(took < LONGEST, "it took {took:?}");
+    let share = share_of_a_second(begun, &left);
+    // Also while the server was going.
+    let acked = recovered(&Server::start(&flags), &starts, &left).await;
+    let all: usize = left.iter().map(|(_, left)| left.acks.len()).sum();
+    assert_eq!(acked, all, "every acknowledged publish is recovered");
+    println!(
+        "SIGTERM with {clients} clients: exit 0 after {:.1} s, {all} acknowledged publishes \
+         recovered, at most {:.1} % of the closes in one second",
+        took.as_secs_f64(),
+        share * 100.0
+    );
+}
+
+/// Checks the closes; returns the largest part of them in any one second.
+#[allow(clippy::cast_precision_loss)] // of numbers of clients
+fn share_of_a_second(begun: Instant, left: &[(usize, Left)]) -> f64 {
     let mut seconds = BTreeMap::<u64, usize>::new();
-    for (_, left) in &left {
+    for (_, left) in left {
         assert_eq!(left.code, 1001, "the code of the close");
-        assert!(
-            left.bye_ms.is_some_and(|ms| ms < 30_000),
-            "{:?}",
-            left.bye_ms
-        );
-        *seconds
-            .entry(left.at.duration_since(begun).as_secs())
-            .or_default() += 1;
+        let is_soon = left.bye_ms.is_some_and(|ms| ms < 30_000);
+        assert!(is_soon, "{:?}", left.bye_ms);
+        let second = left.at.duration_since(begun).as_secs();
+        *seconds.entry(second).or_default() += 1;
     }
     let most = seconds.values().max().copied().unwrap_or_default();
-    #[allow(clippy::cast_precision_loss)] // of a number of clients
-    let share = most as f64 / clients as f64;
+    let share = most as f64 / left.len() as f64;
     assert!(
         share <= SHARE_MAX,
         "{share:.3} of the closes in one second: {seconds:?}"
     );
+    share
+}
 
-    // What was acknowledged, and when the last of it was: also while the server was going.
-    let server = Server::start(&flags);
+/// Reads from another server what each room missed; returns the number of acknowledged messages in
+/// it.
+async fn recovered(
+    server: &Server,
+    starts: &BTreeMap<usize, Position>,
+    left: &[(usize, Left)],
+) -> usize {
     let (mut acked, mut client) = (0, Client::connect(server.authority()).await);
     for (room, left) in left.iter().filter(|(_, left)| !left.acks.is_empty()) {
         let since = &starts[room];
@@ -142,14 +160,7 @@ async fn drain(clients: usize) {
         assert!(client.send(leave).await, "the socket is open");
         client.next().await.expect("an answer");
     }
-    let all: usize = left.iter().map(|(_, left)| left.acks.len()).sum();
-    assert_eq!(acked, all, "every acknowledged publish is recovered");
-    println!(
-        "SIGTERM with {clients} clients: exit 0 after {:.1} s, {all} acknowledged publishes \
-         recovered, at most {:.1} % of the closes in one second",
-        took.as_secs_f64(),
-        share * 100.0
-    );
+    acked
 }
 
 #[test]

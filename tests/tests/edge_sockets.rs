@@ -76,7 +76,7 @@ fn a_sleeping_object_wakes_to_close_the_silent() {
     assert_eq!(evicted, Ok(true));
     runtime.block_on(async {
         let goodbye = async { (silent.next().await, silent.close_code().await) };
-        let life = async {
+        let talk = async {
             loop {
                 lively.is_answered().await;
                 sleep(Duration::from_millis(100)).await;
@@ -84,7 +84,7 @@ fn a_sleeping_object_wakes_to_close_the_silent() {
         };
         let (bye, code) = tokio::select! {
             goodbye = goodbye => goodbye,
-            () = life => unreachable!("it lives for ever"),
+            () = talk => unreachable!("it lives for ever"),
         };
         let expected = r#"{"event":"$bye","data":{"code":4408,"reconnect":true,"after_ms":0}}"#;
         assert_eq!((bye, code), (Some(Message::text(expected)), Some(4408)));

@@ -1,4 +1,4 @@
-//! A fault that is planted in the core is found, and told as the shortest story that shows it.
+//! A bug that is planted in the core is found, and told as the shortest story that shows it.
 
 use proptest::{
     prop_assert,
@@ -9,14 +9,14 @@ use roomcast_tests::{
     Actor, Answer, Cast, Core, Driver, DriverError, Event, Lockstep, Op, Settings, To, Trace,
 };
 
-/// A core with a fault.
+/// A core with a bug.
 struct Planted {
     core: Core,
-    fault: Fault,
+    bug: Bug,
 }
 
 #[derive(Clone, Copy)]
-enum Fault {
+enum Bug {
     /// `$leave` is answered, but the connection stays in the room.
     LeaveIsForgotten,
     /// A publisher gets its own message although it did not ask for it.
@@ -31,8 +31,8 @@ impl Driver for Planted {
     }
 
     fn perform(&mut self, op: &Op) -> Result<Answer, DriverError> {
-        match (self.fault, op) {
-            (Fault::LeaveIsForgotten, Op::Leave { actor, room }) => {
+        match (self.bug, op) {
+            (Bug::LeaveIsForgotten, Op::Leave { actor, room }) => {
                 let conn = self.core.conn(actor).and_then(|id| id.parse().ok());
                 let members = self.core.hub("default").map(|hub| hub.members(room));
                 let was = conn.is_some_and(|conn| members.is_some_and(|all| all.contains(&conn)));
@@ -43,14 +43,14 @@ impl Driver for Planted {
                 }
                 answer
             }
-            (Fault::EchoIsAlwaysOn, Op::Publish { .. }) => {
+            (Bug::EchoIsAlwaysOn, Op::Publish { .. }) => {
                 let mut op = op.clone();
                 if let Op::Publish { echo, .. } = &mut op {
                     *echo = true;
                 }
                 self.core.perform(&op)
             }
-            (Fault::RoomsSurviveReconnect, Op::Connect { actor, .. }) => {
+            (Bug::RoomsSurviveReconnect, Op::Connect { actor, .. }) => {
                 let hub = self.core.hub("default");
                 let away = hub.is_some_and(|hub| hub.counts().connections == 0);
                 let known = away && self.core.conn(actor).is_some();
@@ -74,13 +74,13 @@ impl Driver for Planted {
     }
 }
 
-/// The shortest story that the property finds against the fault.
-fn shortest(fault: Fault) -> Vec<String> {
+/// The shortest story that the property finds against the bug.
+fn shortest(bug: Bug) -> Vec<String> {
     let limits = Settings::default().limits();
     let stories = Cast::default().ops(1..=60);
     shortest_of(&stories, |story| {
         let core = Core::new(&limits);
-        let mut world = Lockstep::new(Planted { core, fault }, &limits);
+        let mut world = Lockstep::new(Planted { core, bug }, &limits);
         for op in story {
             world.perform(op)?;
             world.perform(&Op::ListRooms { namespace: None })?;
@@ -102,14 +102,14 @@ fn shortest_of(
     let result = TestRunner::new_with_rng(config, rng).run(stories, |story| check(&story));
     match result {
         Err(TestError::Fail(_, story)) => story.iter().map(Op::to_string).collect(),
-        other => panic!("the fault was not found: {other:?}"),
+        other => panic!("the bug was not found: {other:?}"),
     }
 }
 
 #[test]
 fn a_forgotten_leave_is_found() {
     assert_eq!(
-        shortest(Fault::LeaveIsForgotten),
+        shortest(Bug::LeaveIsForgotten),
         [
             "alice connects",
             r#"alice sends {"event":"$join","room":"lobby"}"#,
@@ -121,7 +121,7 @@ fn a_forgotten_leave_is_found() {
 #[test]
 fn an_echo_that_nobody_asked_for_is_found() {
     assert_eq!(
-        shortest(Fault::EchoIsAlwaysOn),
+        shortest(Bug::EchoIsAlwaysOn),
         [
             "alice connects",
             r#"alice sends {"event":"$join","room":"lobby"}"#,
@@ -133,7 +133,7 @@ fn an_echo_that_nobody_asked_for_is_found() {
 #[test]
 fn rooms_that_survive_a_reconnect_are_found() {
     // Between the two it is gone in one way or another.
-    let story = shortest(Fault::RoomsSurviveReconnect);
+    let story = shortest(Bug::RoomsSurviveReconnect);
     assert_eq!(story.len(), 3, "{story:#?}");
     assert_eq!(
         (&*story[0], &*story[2]),

@@ -48,10 +48,10 @@ fn since(actors: &[Actor], rooms: &[Box<str>]) -> BoxedStrategy<String> {
         was,
         option::weighted(0.3, sample::select(METAS)),
     );
-    let text = parts.prop_map(|(room, life, offset, was, meta)| {
-        let epoch = match life {
+    let text = parts.prop_map(|(room, number, offset, was, meta)| {
+        let epoch = match number {
             0 => "foreign".into(),
-            life => format!("<epoch {life} of {room}>"),
+            number => format!("<epoch {number} of {room}>"),
         };
         let was = was.map_or(String::new(), |(actor, number)| {
             format!(r#","conn":"<{actor} {number}>""#)

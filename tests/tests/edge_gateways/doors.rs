@@ -10,9 +10,9 @@ fn a_story_brings_queries_headers_and_cookies() {
     let world = World::sleepless();
     let story = r#"# The application sees what the request has.
 eve connects to trials with query user=mallory -> 401
-ann connects to trials with query user=ann with header x-knock=thrice with cookie pass=sesame
-ann sends {"event":"knock","id":1}
-ann gets {"event":"knock","id":1,"data":["thrice","sesame"]}
+ann connects to trials with query user=ann with header x-badge=gold with cookie pass=sesame
+ann sends {"event":"badge","id":1}
+ann gets {"event":"badge","id":1,"data":["gold","sesame"]}
 "#;
     let trace = Trace::parse("doors", story).unwrap_or_else(|fault| panic!("{fault}"));
     let url = Url::new(world.edge.address(0)).unwrap_or_else(|fault| panic!("{fault}"));
@@ -26,7 +26,7 @@ ann gets {"event":"knock","id":1,"data":["thrice","sesame"]}
 fn who_is_admitted_is_who_the_application_says() {
     let world = World::sleepless();
     let headers = [
-        ("x-knock", "thrice"),
+        ("x-badge", "gold"),
         ("cookie", r#"theme=dark; pass="sesame""#),
         ("sec-websocket-protocol", "other, trials.v1, roomcast.v1"),
     ];
@@ -35,7 +35,7 @@ fn who_is_admitted_is_who_the_application_says() {
     // Who speaks another subprotocol is not greeted.
     assert_eq!(ann.subprotocol.as_deref(), Some("trials.v1"));
     ann.asks_for("user", r#""ann""#);
-    ann.asks_for("knock", r#"["thrice","sesame"]"#);
+    ann.asks_for("badge", r#"["gold","sesame"]"#);
     // What was not offered is not chosen.
     let offers = [("sec-websocket-protocol", "roomcast.v1")];
     let bob = world.try_connect("trials", "?user=b%C3%B6b", &offers);
@@ -106,7 +106,7 @@ fn a_connection_that_is_refused_leaves_no_trace() {
     let mut ann = world.connect("trials");
     let refused = world.try_connect("trials", "?user=mallory", &[]);
     assert!(refused.is_err_and(|refused| refused.status == 401));
-    ann.gets(r#"{"event":"knocked","data":"mallory"}"#);
+    ann.gets(r#"{"event":"tried","data":"mallory"}"#);
     ann.asks_for("count", "101");
     let mut lobby = world.connect("trials");
     lobby.asks_for("count", "102");

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::due::{Answer, Due, Link};
 
 /// The former connections that a client may name.
-const FORMERLY_MAX: usize = 16;
+const PREVIOUS_CONNS_MAX: usize = 16;
 
 pub(crate) struct Client {
     pub(crate) actor: Actor,
@@ -68,7 +68,7 @@ impl Client {
 
     pub(crate) fn connected(&mut self, id: u64) {
         self.disconnected();
-        if self.conns.len() > FORMERLY_MAX {
+        if self.conns.len() > PREVIOUS_CONNS_MAX {
             self.conns.remove(0);
         }
         self.conns.push(id);
@@ -83,7 +83,7 @@ impl Client {
         if ids.len() == 1 {
             return ids.remove(0);
         }
-        let ids = &ids[ids.len().saturating_sub(FORMERLY_MAX)..];
+        let ids = &ids[ids.len().saturating_sub(PREVIOUS_CONNS_MAX)..];
         format!("[{}]", ids.join(","))
     }
 
@@ -145,7 +145,7 @@ impl Client {
         };
         let said = |data: &str| text.ends_with(&format!(r#","data":{data}}}"#));
         match answer {
-            Answer::Refused(code) => {
+            Answer::Rejected(code) => {
                 assert_eq!(frame["error"]["code"], code, "I17, I19: {actor} got {text}");
             }
             Answer::Data(data) => {

@@ -18,7 +18,7 @@ impl World {
         let id = frame["id"].as_u64().expect("an id");
         let name = frame["room"].as_str().unwrap_or_default().to_owned();
         let answer = match frame["event"].as_str().unwrap_or_default() {
-            "$join" if name.is_empty() => Answer::Refused("bad_room"),
+            "$join" if name.is_empty() => Answer::Rejected("bad_room"),
             "$join" => return self.joined(at, conn, id, &name, &frame["data"]["since"]),
             "$leave" => {
                 let now = self.truth.now;
@@ -115,12 +115,12 @@ impl World {
         let number = |name: &str| data[name].as_u64();
         let limit = number("limit").map(|limit| usize::try_from(limit).expect("few"));
         if limit == Some(0) {
-            return Answer::Refused("bad_payload");
+            return Answer::Rejected("bad_payload");
         }
         let now = self.truth.now;
         let room = self.truth.room(name);
         if !room.members.contains_key(&conn) || room.age().is_none() {
-            return Answer::Refused("forbidden");
+            return Answer::Rejected("forbidden");
         }
         let page = room.page(now, (number("after"), number("before")), limit, &reader);
         let epoch = room.epoch.as_deref().expect("somebody is in it");
@@ -133,7 +133,7 @@ impl World {
     fn members(&mut self, conn: u64, name: &str) -> Answer {
         let room = self.truth.room(name);
         if !room.members.contains_key(&conn) || room.presence() == PresencePolicy::Off {
-            return Answer::Refused("forbidden");
+            return Answer::Rejected("forbidden");
         }
         let (list, conns) = (room.users(), room.members.len() as u64);
         let users = list.len() as u64;

@@ -49,7 +49,7 @@ pub(crate) enum Answer {
         users: u64,
         conns: u64,
     },
-    Refused(&'static str),
+    Rejected(&'static str),
 }
 
 /// A message.

@@ -98,7 +98,7 @@ impl World {
         self.check(op, closed);
     }
 
-    /// Returns the bytes of all histories, including those that the host may give back.
+    /// Returns the bytes of all histories, including those that the host may load.
     fn histories_bytes(&self) -> usize {
         let Some(hub) = self.core.hub("default") else {
             return 0;
@@ -147,7 +147,7 @@ impl World {
                 self.clients[at].connected(id);
             }
             (Op::Disconnect { .. } | Op::Vanish { .. }, Some(at)) => {
-                self.depart(at, true);
+                self.end(at, true);
                 self.clients[at].disconnected();
             }
             (Op::Stall { .. }, Some(at)) => {
@@ -169,7 +169,7 @@ impl World {
             (Op::Send { .. }, _) => self.sent(op, answer),
             (Op::Close { actor, code, .. }, _) => {
                 let at = self.index(actor).expect("a client");
-                self.depart(at, *code == 1001);
+                self.end(at, *code == 1001);
             }
             (Op::Crash, _) => {
                 self.truth.crash(self.store);
@@ -189,7 +189,7 @@ impl World {
     }
 
     /// A connection is over for the server.
-    fn depart(&mut self, at: usize, waits: bool) {
+    fn end(&mut self, at: usize, waits: bool) {
         let Some(link) = self.clients[at].live() else {
             return;
         };
@@ -212,7 +212,7 @@ impl World {
             let id = link.id.to_string().parse().expect("an id");
             let hub = self.core.hub("default").expect("it is connected");
             if hub.connection(id).is_none() {
-                self.depart(at, true);
+                self.end(at, true);
                 closed += 1;
             }
         }

@@ -4,28 +4,30 @@ use std::collections::BTreeSet;
 
 use super::{RULES, exceptions, tree::Tree};
 
-/// Files with one violation each, and the rule that finds it.
-fn planted() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
-    let one = |rule, file, text: &str| (rule, vec![(file, text.to_owned())]);
-    let source = |rule, text: &str| one(rule, "core/src/a.rs", text);
-    let pair = |a: &str, b: &str| {
-        let files = [("core/src/a.rs", a), ("core/src/a/b.rs", b)];
-        (
-            "import_circle",
-            files.map(|(file, text)| (file, text.to_owned())).into(),
-        )
+/// A rule, and files that break it.
+type Planted = (&'static str, Vec<(String, String)>);
+
+fn plant(rule: &'static str, files: &[(&str, &str)]) -> Planted {
+    let files = files.iter();
+    let files = files.map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
+    (rule, files.collect())
+}
+
+/// A violation for each rule, of each kind that it knows.
+fn planted() -> Vec<Planted> {
+    let source = |rule, text: &str| plant(rule, &[("core/src/a.rs", text)]);
+    let document = |rule, text: &str| plant(rule, &[("docs/a.md", text)]);
+    let invariants = |rows: &str| plant("invariants", &[("docs/invariants.md", rows)]);
+    let settings = |source: &str, page: &str| {
+        let files = [("core/src/a.rs", source), ("docs/settings.md", page)];
+        plant("settings", &files)
     };
-    let numbers = 0..17;
-    let folder = numbers.map(|number| {
-        let file: &str = format!("core/src/file_{number}.rs").leak();
-        (file, String::new())
-    });
+    let long = format!("fn long() {{\n{}}}\n", "    x();\n".repeat(81));
+    let folder = (0..17).map(|number| (format!("core/src/a{number}.rs"), String::new()));
+    let setting = "const A: Setting<A> = Setting::number(\n    \"a-ms\",";
     vec![
         source("file_length", &"// x\n".repeat(501)),
-        source(
-            "function_length",
-            &format!("fn long() {{\n{}}}\n", "    x();\n".repeat(81)),
-        ),
+        source("function_length", &long),
         source("doc_opening", "/// What members are told.\nfn told() {}\n"),
         source("doc_opening", "//! When a room ends.\n"),
         source("doc_opening", "x();\n    /// To whom it goes.\n"),
@@ -36,69 +38,50 @@ fn planted() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         source("words", "/// Frames that were noted down.\n"),
         source("comment_width", &format!("// {}\n", "word ".repeat(25))),
         ("folder_size", folder.collect()),
-        // A sibling and a parent, a name through a re-export, a path in code, and a parent that uses
-        // what it re-exports.
-        pair("use self::b::B;\n", "use super::A;\n"),
-        pair("mod b;\nuse b::B;\n", "use crate::a::{c::{self}, A};\n"),
-        pair("use self::b::B;\n", "fn f(a: &crate::a::A) {}\n"),
-        pair("pub use self::b::B;\nfn f(b: B) {}\n", "use super::A;\n"),
-        pair(
+        settings(setting, "# Settings\n"),
+        settings("", "| `--b-ms MS` | 1 |\n"),
+        document("dead_link", "[there](nowhere.md)\n"),
+        document(
+            "dead_link",
+            "[there](a.md#no-such-heading)\n\n# A heading\n",
+        ),
+        document("prose_width", &"word ".repeat(25)),
+        plant("changelog", &[("CHANGELOG.md", "# Changelog\n")]),
+        invariants("| I1 to I47 | all | `a.rs: no_such_test` |\n"),
+        invariants("| I1 to I46 | all but one | none |\n"),
+    ]
+}
+
+/// Circles of a file and its child, and one through the root.
+fn planted_circles() -> Vec<Planted> {
+    let of_two = |a: &str, b: &str| {
+        let files = [("core/src/a.rs", a), ("core/src/a/b.rs", b)];
+        plant("import_circle", &files)
+    };
+    let root = "pub use self::a::A;\npub use self::b::B;\n";
+    let of_three = [
+        ("core/src/lib.rs", root),
+        ("core/src/a.rs", "use crate::B;\n"),
+        ("core/src/b.rs", "use crate::A;\n"),
+    ];
+    let test = "#[cfg(test)]\nfn f() {\n    x();\n}\n\n";
+    vec![
+        of_two("use self::b::B;\n", "use super::A;\n"),
+        of_two("mod b;\nuse b::B;\n", "use crate::a::{c::{self}, A};\n"),
+        of_two("use self::b::B;\n", "fn f(a: &crate::a::A) {}\n"),
+        of_two("pub use self::b::B;\nfn f(b: B) {}\n", "use super::A;\n"),
+        of_two(
             "#[cfg(test)]\nmod tests;\nuse self::b::B;\n",
             "use super::A;\n",
         ),
-        pair(
-            "#[cfg(test)]\nfn f() {\n    x();\n}\n\nuse self::b::B;\n",
-            "use super::A;\n",
-        ),
-        (
-            "import_circle",
-            vec![
-                (
-                    "core/src/lib.rs",
-                    "pub use self::a::A;\npub use self::b::B;\n".into(),
-                ),
-                ("core/src/a.rs", "use crate::B;\n".into()),
-                ("core/src/b.rs", "use crate::A;\n".into()),
-            ],
-        ),
-        (
-            "settings",
-            vec![
-                (
-                    "core/src/a.rs",
-                    "const A: Setting<A> = Setting::number(\n    \"a-ms\",".into(),
-                ),
-                ("docs/settings.md", "| `--b-ms MS` | 1 |\n".into()),
-            ],
-        ),
-        (
-            "settings",
-            vec![("docs/settings.md", "| `--b-ms MS` | 1 |\n".into())],
-        ),
-        one("dead_link", "docs/a.md", "[there](nowhere.md)\n"),
-        one(
-            "dead_link",
-            "docs/a.md",
-            "[there](a.md#no-such-heading)\n\n# A heading\n",
-        ),
-        one("prose_width", "docs/a.md", &"word ".repeat(25)),
-        one("changelog", "CHANGELOG.md", "# Changelog\n"),
-        one(
-            "invariants",
-            "docs/invariants.md",
-            "| I1 to I47 | all | `a.rs: no_such_test` |\n",
-        ),
-        one(
-            "invariants",
-            "docs/invariants.md",
-            "| I1 to I46 | all but one | none |\n",
-        ),
+        of_two(&format!("{test}use self::b::B;\n"), "use super::A;\n"),
+        plant("import_circle", &of_three),
     ]
 }
 
 #[test]
 fn each_rule_finds_a_planted_violation() {
-    let planted = planted();
+    let planted = [planted(), planted_circles()].concat();
     let names: BTreeSet<_> = planted.iter().map(|(rule, _)| *rule).collect();
     assert_eq!(names, RULES.iter().map(|(rule, _)| *rule).collect());
     for (name, files) in planted {
