@@ -60,8 +60,7 @@ async function main() {
       "--profile", "worker", "--target", "wasm32-unknown-unknown",
     ),
     cargo(
-      "build", "--locked", "--package", PLAIN, "--bin", "roomcast-worker-bindgen", "--features", "bindgen",
-      "--profile", "bindgen",
+      "build", "--locked", "--package", "roomcast-worker-bindgen", "--features", "cli", "--profile", "bindgen",
     ),
   ]);
   const wasm = join(target, "wasm32-unknown-unknown", "worker", `${lib}.wasm`);
