@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import sys
 import time
@@ -172,6 +173,20 @@ def run(cases, wanted, workers=1):
             print(f"ok {name}" if outcome is None else f"FAILED {name}: {outcome}", flush=True)
     print(f"{len(chosen) - failed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def run_with_binary(parser, cases, prepare=lambda arguments: None):
+    """Runs the cases (name -> function of the binary) as the arguments say; the exit code."""
+    parser.add_argument("--binary", required=True, help="the roomcast binary")
+    parser.add_argument("--workers", type=int, default=6, help="cases at one time")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="only these")
+    arguments = parser.parse_args()
+    binary = os.path.abspath(arguments.binary)
+    if not os.access(binary, os.X_OK):
+        parser.error(f"--binary {binary} cannot be run")
+    prepare(arguments)
+    bound = {name: lambda case=case: case(binary) for name, case in cases.items()}
+    return run(bound, arguments.cases, arguments.workers)
 
 
 def outcome_of(case):

@@ -7,7 +7,6 @@ case; the exit code is 0 when all passed.
 """
 
 import argparse
-import os
 import sys
 
 # Importing them registers their cases.
@@ -18,23 +17,18 @@ import faults_limits  # noqa: F401
 import faults_overflow  # noqa: F401
 import faults_process  # noqa: F401
 import faults_store  # noqa: F401
-from cases import run
+from cases import run_with_binary
 from server_process import FAULTS, SETTINGS
 
 
 def main():
     parser = argparse.ArgumentParser(description="Faults that the server has to survive")
-    parser.add_argument("--binary", required=True, help="the roomcast binary")
     parser.add_argument("--threads", type=int, default=1, help="I/O threads of each server")
-    parser.add_argument("--workers", type=int, default=6, help="cases at one time")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="only these")
-    arguments = parser.parse_args()
-    binary = os.path.abspath(arguments.binary)
-    if not os.access(binary, os.X_OK):
-        parser.error(f"--binary {binary} cannot be run")
+    return run_with_binary(parser, FAULTS, set_threads)
+
+
+def set_threads(arguments):
     SETTINGS["ROOMCAST_THREADS"] = str(arguments.threads)
-    cases = {name: lambda case=case: case(binary) for name, case in FAULTS.items()}
-    return run(cases, arguments.cases, arguments.workers)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ class Kit:
     def server(self, *flags, binary=None):
         return Server(binary or self.binary, *self.flags, *flags)
 
+    def stops_at_once(self, flags, store, *told):
+        """A server with these flags does not start, and tells of its store, and this."""
+        stops_at_once(self.binary, ["serve", "--listen", "127.0.0.1:0", *flags], [1], "--store", store, *told)
+
     def path(self, name):
         return os.path.join(self.store, name)
 
@@ -166,7 +170,7 @@ def a_disk_that_is_full_ends_the_server_and_loses_nothing_that_was_told(kit):
 @in_store
 def two_servers_cannot_share_a_store(kit):
     with kit.server() as server:
-        stops_at_once(kit.binary, ["serve", "--listen", "127.0.0.1:0", *kit.flags], [1], "--store", kit.store, "another")
+        kit.stops_at_once(kit.flags, kit.store, "another")
         join(server.open())
 
 
@@ -179,7 +183,7 @@ def a_damaged_database_is_refused(kit):
         server.exit_code()
     with open(kit.path(FILE), "r+b") as file:
         file.write(b"\xff" * 4096)
-    stops_at_once(kit.binary, ["serve", "--listen", "127.0.0.1:0", *kit.flags], [1], "--store", kit.store, "damaged")
+    kit.stops_at_once(kit.flags, kit.store, "damaged")
 
 
 @in_store
@@ -241,7 +245,7 @@ def hard_links_do_not_give_two_servers_one_store(kit):
         copy = kit.store + "-copy"
         subprocess.run(["cp", "-al", kit.store, copy], check=True)
         flags = (*kit.without_store, "--store", copy)
-        stops_at_once(kit.binary, ["serve", "--listen", "127.0.0.1:0", *flags], [1], "--store", copy, "another")
+        kit.stops_at_once(flags, copy, "another")
         join(server.open())
 
 
@@ -267,7 +271,7 @@ def a_message_that_is_no_utf8_is_dropped_and_the_rest_served(kit):
 def a_store_that_cannot_be_made_is_named(kit):
     with open(kit.store, "w", encoding="ascii"):
         pass
-    stops_at_once(kit.binary, ["serve", "--listen", "127.0.0.1:0", *kit.flags], [1], "--store", kit.store)
+    kit.stops_at_once(kit.flags, kit.store)
 
 
 @in_store

@@ -9,11 +9,10 @@ exit code is 0 when all passed.
 
 import argparse
 import json
-import os
 import socket
 import sys
 
-from cases import Api, check_error, equal, every, holds, run, until
+from cases import Api, check_error, equal, every, holds, run_with_binary, until
 from proxies import UPGRADES, Nginx
 from raw_peer import Peer, upgrade_request
 from server_process import Server, command
@@ -450,15 +449,7 @@ def each_refusal_is_logged_at_debug(server):
 
 def main():
     parser = argparse.ArgumentParser(description="Who reaches a server, and what is seen of refusals")
-    parser.add_argument("--binary", required=True, help="the roomcast binary")
-    parser.add_argument("--workers", type=int, default=6, help="cases at one time")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="only these")
-    arguments = parser.parse_args()
-    binary = os.path.abspath(arguments.binary)
-    if not os.access(binary, os.X_OK):
-        parser.error(f"--binary {binary} cannot be run")
-    cases = {name: lambda case=case: case(binary) for name, case in CASES.items()}
-    return run(cases, arguments.cases, arguments.workers)
+    return run_with_binary(parser, CASES)
 
 
 if __name__ == "__main__":
