@@ -11,16 +11,15 @@ use std::{
 };
 
 use futures_util::{SinkExt, StreamExt};
-use proptest::{
-    prelude::*,
-    test_runner::{Config as TestConfig, TestRunner},
-};
+use proptest::{prelude::*, test_runner::TestRunner};
 use roomcast_core::{Command, Config, ConnId, Frame, Handshake, Hub, Limits, Outbox, Timestamp};
 use roomcast_tests::{Edge, Server, Settings, Sockets};
 use tokio::{net::TcpStream, runtime::Builder};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config, tungstenite::Message,
 };
+
+use crate::stories::config_over_sockets;
 
 /// Clients of a story.
 const FEW: usize = 4;
@@ -218,13 +217,8 @@ fn on_server(flags: &[&str]) {
 fn at(address: &str, clients: usize, begins: impl Fn(&str)) {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let config = TestConfig {
-        failure_persistence: None,
-        // A story with many clients takes longer.
-        cases: TestConfig::default().cases / if clients > FEW { 12 } else { 2 },
-        max_shrink_iters: 500,
-        ..TestConfig::default()
-    };
+    // A story with many clients takes longer.
+    let config = config_over_sockets(if clients > FEW { 12 } else { 2 });
     let stories = AtomicU32::new(0);
     let result = TestRunner::new(config).run(&story(clients), |story| {
         let story_number = stories.fetch_add(1, Ordering::Relaxed);

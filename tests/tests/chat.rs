@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{
     prop_assert, prop_assert_eq,
     strategy::BoxedStrategy,
-    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
+    test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 use roomcast_core::{
     Context, Failure, Gateway, Message, Outbox, Outcome, Rejection,
@@ -15,7 +15,7 @@ use roomcast_core::{
 };
 use roomcast_tests::{Actor, Cast, Core, Driver, Event, Op, Settings, Sleep, World};
 
-use crate::applications::chat;
+use crate::{applications::chat, stories::config};
 
 /// The session that clients of nest-rs know; `tests/traces/chat` tells it to every host.
 #[test]
@@ -223,12 +223,8 @@ fn check<G: Gateway>(world: World<G>, story: &[Op]) -> Result<(), TestCaseError>
 }
 
 fn run(test: impl Fn(Vec<Op>) -> Result<(), TestCaseError>) -> Result<(), TestError<Vec<Op>>> {
-    let config = Config {
-        failure_persistence: None,
-        ..Config::default()
-    };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    TestRunner::new_with_rng(config, rng).run(&stories(), test)
+    TestRunner::new_with_rng(config(0), rng).run(&stories(), test)
 }
 
 #[test]

@@ -5,12 +5,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use proptest::{
-    bool, collection,
-    prelude::TestCaseError,
-    test_runner::{Config, TestRunner},
-};
+use proptest::{bool, collection, prelude::TestCaseError, test_runner::TestRunner};
 use roomcast_tests::{Cast, Edge, Hibernating, Lockstep, Op, Settings, Sockets, Url};
+
+use crate::stories::config_over_sockets;
 
 const OPS_MAX: usize = 60;
 
@@ -63,18 +61,11 @@ fn the_worker_equals_the_model_in_rooms_that_are_kept() {
 /// Random stories of a cast, on the worker and on the model.
 fn tell(settings: &Settings, cast: &Cast) {
     let edge = Edge::start(&[settings]);
-    let config = Config {
-        failure_persistence: None,
-        cases: Config::default().cases / 2,
-        // Each step of shrinking is a story over sockets.
-        max_shrink_iters: 500,
-        ..Config::default()
-    };
     let evictions = collection::vec(bool::weighted(0.3), OPS_MAX);
     let stories = (cast.ops(1..=OPS_MAX), evictions);
     let namespaces = AtomicU32::new(0);
     let evicted = AtomicU32::new(0);
-    let result = TestRunner::new(config).run(&stories, |(story, evictions)| {
+    let result = TestRunner::new(config_over_sockets(2)).run(&stories, |(story, evictions)| {
         let namespace = format!("story-{}", namespaces.fetch_add(1, Ordering::Relaxed));
         let mut world = world(&edge, settings, &namespace, evictions.iter().copied());
         for op in &story {

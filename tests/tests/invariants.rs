@@ -9,15 +9,7 @@ use proptest::prelude::*;
 use roomcast_core::{Hub, Input};
 use roomcast_tests::{Actor, Cast, Core, Driver, Event, Limits, Op, Settings};
 
-use crate::watch::Watch;
-
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        cases: cases.max(ProptestConfig::default().cases),
-        ..ProptestConfig::default()
-    }
-}
+use crate::{stories::config, watch::Watch};
 
 const ROOMS_MAX: usize = 2;
 

@@ -7,13 +7,7 @@ use roomcast_core::{
 };
 use roomcast_tests::{Cast, Driver, Op, Settings};
 
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        cases: cases.max(ProptestConfig::default().cases),
-        ..ProptestConfig::default()
-    }
-}
+use crate::stories::config;
 
 fn stories() -> impl Strategy<Value = Vec<Op>> {
     let cast = Cast::default().with_users(["ann"]).with_namespaces(["red"]);

@@ -3,13 +3,7 @@
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use roomcast_tests::{Cast, Core, Lockstep, Op, Settings, Sleep};
 
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        cases: cases.max(ProptestConfig::default().cases),
-        ..ProptestConfig::default()
-    }
-}
+use crate::stories::config;
 
 proptest! {
     #![proptest_config(config(1024))]

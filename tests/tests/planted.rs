@@ -3,11 +3,13 @@
 use proptest::{
     prop_assert,
     strategy::BoxedStrategy,
-    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
+    test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 use roomcast_tests::{
     Actor, Answer, Cast, Core, Driver, DriverError, Event, Lockstep, Op, Settings, To, Trace,
 };
+
+use crate::stories::config;
 
 /// A core with a bug.
 struct Planted {
@@ -94,12 +96,8 @@ fn shortest_of(
     stories: &BoxedStrategy<Vec<Op>>,
     check: impl Fn(&[Op]) -> Result<(), TestCaseError>,
 ) -> Vec<String> {
-    let config = Config {
-        failure_persistence: None,
-        ..Config::default()
-    };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let result = TestRunner::new_with_rng(config, rng).run(stories, |story| check(&story));
+    let result = TestRunner::new_with_rng(config(0), rng).run(stories, |story| check(&story));
     match result {
         Err(TestError::Fail(_, story)) => story.iter().map(Op::to_string).collect(),
         other => panic!("the bug was not found: {other:?}"),

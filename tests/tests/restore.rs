@@ -3,13 +3,7 @@
 use proptest::prelude::*;
 use roomcast_tests::{Cast, Driver, Op, Settings, Sleep};
 
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        cases: cases.max(ProptestConfig::default().cases),
-        ..ProptestConfig::default()
-    }
-}
+use crate::stories::config;
 
 fn cast() -> Cast {
     Cast::default()

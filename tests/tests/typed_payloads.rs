@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use proptest::{
     prelude::Strategy,
     prop_assert,
-    test_runner::{Config, TestError, TestRunner},
+    test_runner::{TestError, TestRunner},
 };
 use roomcast_core::{Context, Router, ok};
 use roomcast_tests::{Cast, Core, Lockstep, Settings, World};
+
+use crate::stories::config;
 
 /// Payloads of a type, made by a strategy and shrunk by it.
 #[test]
@@ -30,11 +32,7 @@ fn typed_payloads_shrink_to_the_least_that_fails() {
         steps,
     });
     let cast = Cast::new(["ann", "ben"], ["lobby", "attic"]).with_event("move", moves);
-    let config = Config {
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let failed = TestRunner::new(config).run(&cast.events(1..=30), |story| {
+    let failed = TestRunner::new(config(0)).run(&cast.events(1..=30), |story| {
         let mut world = World::new(router);
         for op in &story {
             world.perform(op)?;
@@ -61,13 +59,9 @@ fn typed_payloads_shrink_to_the_least_that_fails() {
 fn typed_events_are_published_to_rooms() {
     let cast = Cast::new(["ann", "ben"], ["lobby"]).with_room_event("said", 0_u8..=9);
     let limits = Settings::default().limits();
-    let config = Config {
-        failure_persistence: None,
-        ..Config::default()
-    };
     let mut heard = 0;
     let heard_by_all = RefCell::new(&mut heard);
-    let ran = TestRunner::new(config).run(&cast.ops(1..=40), |story| {
+    let ran = TestRunner::new(config(0)).run(&cast.ops(1..=40), |story| {
         let mut world = Lockstep::new(Core::new(&limits), &limits);
         for op in &story {
             let seen = world.perform(op)?;

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use proptest::{
-    prelude::TestCaseError,
-    test_runner::{Config, TestRunner},
-};
+use proptest::{prelude::TestCaseError, test_runner::TestRunner};
 use roomcast_tests::{Cast, Lockstep, Op, Server, Settings, Url};
+
+use crate::stories::config_over_sockets;
 
 #[test]
 fn the_native_server_equals_the_model() {
@@ -32,20 +31,13 @@ fn compare(flags: &[&str]) {
     all.push("--namespaces-max=1000000".into());
     all.extend(flags.iter().map(|&flag| flag.into()));
     let server = Server::start(&all);
-    let config = Config {
-        failure_persistence: None,
-        cases: Config::default().cases / 2,
-        // Each step of shrinking is a story over sockets.
-        max_shrink_iters: 500,
-        ..Config::default()
-    };
     let cast = Cast::default()
         .with_namespaces(["red"])
         .with_welcome()
         .with_raw_texts();
     let stories = cast.ops(1..=60);
     let namespaces = AtomicU32::new(0);
-    let result = TestRunner::new(config).run(&stories, |story: Vec<Op>| {
+    let result = TestRunner::new(config_over_sockets(2)).run(&stories, |story: Vec<Op>| {
         // A story of its own, beside those that came before and those that run while it shrinks.
         let namespace = format!("story-{}", namespaces.fetch_add(1, Ordering::Relaxed));
         let url = Url::new(server.address())?.with_api(Some(Server::API_KEY));

@@ -10,6 +10,8 @@ use proptest::{
 use roomcast_core::{Gateway, Hub, Limits, Router};
 use roomcast_tests::{Cast, Op, Settings, Sleep, World};
 
+use crate::stories::config;
+
 const ROOMS: [&str; 3] = ["lobby", "kitchen", "attic"];
 
 /// Presence reports: true when the user is there; the room; the user.
@@ -121,8 +123,7 @@ fn what_is_told_is_what_is_seen_through_any_sleep() {
     let cast = cast.with_users(["ann", "ben"]).with_histories().with_time();
     let config = Config {
         cases: 256,
-        failure_persistence: None,
-        ..Config::default()
+        ..config(0)
     };
     let ran = TestRunner::new(config).run(&cast.ops(1..=60), |story| holds(&story));
     if let Err(fault) = ran {

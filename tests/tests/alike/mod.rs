@@ -10,7 +10,7 @@ use proptest::{
 };
 use roomcast_tests::{Actor, Cast, Core, Driver, Known, Op, Settings};
 
-use crate::applications::rows::rows;
+use crate::{applications::rows::rows, stories::config_over_sockets};
 
 /// Everything that a client can ask of the application `rows`.
 const MESSAGES: [&str; 29] = [
@@ -53,10 +53,7 @@ pub(crate) fn stories() -> BoxedStrategy<Vec<Op>> {
 pub(crate) fn for_each_story(cases: u32, test: impl Fn(Vec<Op>) -> Result<(), TestCaseError>) {
     let config = Config {
         cases,
-        failure_persistence: None,
-        // Each step of shrinking may be a story over sockets.
-        max_shrink_iters: 500,
-        ..Config::default()
+        ..config_over_sockets(1)
     };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let result = TestRunner::new_with_rng(config, rng).run(&stories(), test);

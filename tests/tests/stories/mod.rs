@@ -1,7 +1,8 @@
-//! The traces of all servers, and those that are for the core alone.
+//! Stories for all servers: traces, those that are for the core alone, and how many random ones.
 
 use std::{thread, time::Duration};
 
+use proptest::test_runner::Config;
 use roomcast_tests::Trace;
 
 const HEARTBEAT: &str = "a server's clients answer pings by themselves, and it takes too long";
@@ -70,4 +71,26 @@ pub(crate) fn tell(traces: &[Trace], run: impl Fn(&Trace) -> Result<(), String> 
         "{count} of {} traces failed:\n{report}",
         traces.len()
     );
+}
+
+/// The configuration of a property with at least so many cases. A failure leaves no seed behind:
+/// its story becomes a trace.
+pub(crate) fn config(cases_min: u32) -> Config {
+    let config = Config::default();
+    Config {
+        failure_persistence: None,
+        cases: config.cases.max(cases_min),
+        ..config
+    }
+}
+
+/// The same with a part of the cases, and with few steps of shrinking: each is a story over
+/// sockets.
+pub(crate) fn config_over_sockets(part: u32) -> Config {
+    let config = config(0);
+    Config {
+        cases: config.cases / part,
+        max_shrink_iters: 500,
+        ..config
+    }
 }

@@ -74,40 +74,32 @@ pub(crate) fn words(source: &Source) -> Vec<Violation> {
     if source.path.starts_with("tests/tests/tidy/") {
         return Vec::new();
     }
+    let padded = |words: &'static [(&str, &str)]| -> Vec<_> {
+        let words = words.iter();
+        words.map(|word| (format!("_{}_", word.0), word)).collect()
+    };
+    let (anywhere, in_names) = (padded(&ANYWHERE), padded(&NAMES));
     let mut violations = Vec::new();
     for (number, line) in source.text.lines().enumerate() {
         let (code, comment) = line.split_once("//").unwrap_or((line, ""));
         // Texts are the contract with clients.
         let code: String = code.split('"').step_by(2).collect();
-        let names: BTreeSet<&str> = code
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .collect();
-        let snakes = names.iter().map(|name| format!("_{}_", snake_case(name)));
-        let snakes: Vec<_> = snakes
+        let names: BTreeSet<&str> = code.split(|c: char| !is_name(c)).collect();
+        let snakes = names.iter().map(|name| snake_case(name));
+        let snakes: String = snakes
             .filter(|name| name.matches('_').count() <= NAME_WORDS_MAX + 1)
             .collect();
-        let is_documentation = comment.starts_with(['/', '!']);
-        let sentence = comment
-            .to_lowercase()
-            .replace(|c: char| !c.is_alphanumeric(), "_");
-        let sentence = if is_documentation {
-            format!("_{sentence}_")
-        } else {
-            String::new()
-        };
-        let has = |word: &str, texts: &[String]| {
-            let word = format!("_{word}_");
-            texts.iter().any(|text| text.contains(&word))
+        let sentence = match comment.strip_prefix(['/', '!']) {
+            Some(sentence) => sentence.to_lowercase().replace(|c| !is_name(c), "_") + "_",
+            None => String::new(),
         };
         let types = TYPES.iter().filter(|(word, _)| names.contains(word));
-        let odd = ANYWHERE
-            .iter()
-            .chain(&NAMES)
-            .filter(|(word, _)| has(word, &snakes));
-        let told = ANYWHERE
-            .iter()
-            .filter(|(word, _)| has(word, std::slice::from_ref(&sentence)));
-        let found: BTreeSet<_> = types.chain(odd).chain(told).collect();
+        let odd = anywhere.iter().chain(&in_names);
+        let odd = odd.filter(|(padded, _)| snakes.contains(padded));
+        let told = anywhere.iter().filter(|(word, _)| sentence.contains(word));
+        let found: BTreeSet<_> = types
+            .chain(odd.chain(told).map(|(_, word)| *word))
+            .collect();
         for (word, field) in found {
             let fix = format!("the word {word:?}: the field says {field}");
             violations.push(source.violation(number, fix));
@@ -116,8 +108,13 @@ pub(crate) fn words(source: &Source) -> Vec<Violation> {
     violations
 }
 
+fn is_name(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// The words of a name, each between underscores.
 fn snake_case(name: &str) -> String {
-    let mut snake = String::new();
+    let mut snake = String::from("_");
     let mut is_capital = true;
     for letter in name.chars() {
         if letter.is_uppercase() && !is_capital {
@@ -126,5 +123,6 @@ fn snake_case(name: &str) -> String {
         is_capital = letter.is_uppercase();
         snake.extend(letter.to_lowercase());
     }
+    snake.push('_');
     snake
 }
