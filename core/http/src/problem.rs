@@ -9,7 +9,7 @@ use roomcast_core::{
     ErrorCode, JoinError, Rejection, RoomNameError,
     ask::AskError,
     gateway::ConnectError,
-    hub::{Refused, RequestError},
+    hub::{Refusal, RequestError},
     room::PageError,
     wire::{Coded, Counted, Details},
 };
@@ -378,7 +378,7 @@ impl From<ConnectError> for Problem {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Rejected(rejection) => Self::Rejected(rejection),
-            ConnectError::Refused(Refused::Full { limit }) => {
+            ConnectError::Refused(Refusal::Full { limit }) => {
                 Self::ConnectionsPerNamespace(Some(limit))
             }
             ConnectError::Refused(_) | _ => Self::ConnectionsPerNamespace(None),
