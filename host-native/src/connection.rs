@@ -238,7 +238,7 @@ impl Connection {
                 shard.ask_close(socket, fault.code, fault.reason);
             } else if messages == 0 {
                 // Bytes that make no message show that the peer is alive.
-                home.input(shard, Input::Heard(*conn));
+                home.input(shard, Input::Activity(*conn));
             }
         });
         if let Some((code, answer)) = closed {

@@ -335,7 +335,7 @@ impl<P: Platform> Namespace<P> {
                 let Awake { app, out, .. } = self.awake()?;
                 let info = app.hub().connection(conn);
                 if info.is_some_and(|info| info.heard < at) {
-                    app.apply(at, &Input::Heard(conn), out);
+                    app.apply(at, &Input::Activity(conn), out);
                 }
             }
         }

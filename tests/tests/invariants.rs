@@ -232,7 +232,7 @@ proptest! {
                 Input::Text { conn, text: r#"{"event":"$join","room":"lobby"}"#.into() },
                 Input::Text { conn, text: r#"{"event":"said","room":"lobby"}"#.into() },
                 Input::Binary { conn, bytes: (&[0_u8][..]).into() },
-                Input::Heard(conn),
+                Input::Activity(conn),
                 Input::Join { conn, room: room(), meta: None },
                 Input::Leave { conn, room: room() },
                 Input::Close { conn, code: roomcast_core::CloseCode::REMOVED, reason: "".into(), away_ms: 0 },

@@ -18,13 +18,13 @@ impl<G: Gateway> App<G> {
     /// appended to the outbox.
     ///
     /// Work: that of the hub's method, and of the hooks that it leads to.
-    #[allow(clippy::wildcard_enum_match_arm)] // all others are matched in `apply_rare`
+    #[allow(clippy::wildcard_enum_match_arm)] // all others are matched in `apply_other`
     pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
         let (conn, frame) = match input {
             Input::Text { conn, text } => (*conn, Frame::Text(text)),
             Input::Binary { conn, bytes } => (*conn, Frame::Binary(bytes)),
-            Input::Heard(conn) => return self.hub.heard(now, *conn).into(),
-            input => return self.apply_rare(now, input, out),
+            Input::Activity(conn) => return self.hub.heard(now, *conn).into(),
+            input => return self.apply_other(now, input, out),
         };
         if self.replies.waiting.holds(conn) {
             return self.wait(now, conn, frame, out).into();
@@ -42,7 +42,7 @@ impl<G: Gateway> App<G> {
 
     /// Puts in what is not the message of a client, and lets the gateway know what it changed.
     #[inline(never)]
-    fn apply_rare(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
+    fn apply_other(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
         let hub = &mut self.hub;
         let applied = match input {
             Input::Connect(handshake) => {
@@ -118,7 +118,7 @@ impl<G: Gateway> App<G> {
                 hub.set_policies(now, Policies::clone(policies), out);
                 Applied::Done
             }
-            Input::Text { .. } | Input::Binary { .. } | Input::Heard(_) => Applied::Done,
+            Input::Text { .. } | Input::Binary { .. } | Input::Activity(_) => Applied::Done,
         };
         self.call_hooks(now, out);
         applied

@@ -43,7 +43,8 @@ pub enum Input<'a> {
         bytes: Cow<'a, [u8]>,
     },
     /// [`Hub::heard`](crate::Hub::heard).
-    Heard(ConnId),
+    #[serde(rename = "heard")]
+    Activity(ConnId),
     /// [`Hub::disconnect`](crate::Hub::disconnect).
     Disconnect {
         /// The connection that is gone.
@@ -203,7 +204,7 @@ impl<'a> Input<'a> {
     /// The same, to be taken to another thread.
     pub fn into_owned(self) -> Input<'static> {
         owned! { self:
-            Connect(handshake), Heard(conn);
+            Connect(handshake), Activity(conn);
             Timeout {}, SkipDue {}, Drain {},
             Text { conn, text: own }, Binary { conn, bytes: own },
             Disconnect { conn, reason },

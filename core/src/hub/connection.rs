@@ -239,7 +239,7 @@ impl Hub {
         while let Some(conn) = self.conns.take_due(now) {
             self.beat(now, conn, out);
         }
-        self.look_at_rooms(now, out);
+        self.tick_rooms(now, out);
     }
 
     /// Pings a connection that is silent, or closes one that did not answer.

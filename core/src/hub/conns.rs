@@ -76,10 +76,10 @@ const _: () = assert!(size_of::<Option<Connection>>() <= 160);
 /// Metadata that presence shows of a connection's user, by the slot of the room. Most connections
 /// show nothing, and pay a word for it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Metas(Option<Box<Shown>>);
+pub(super) struct Metas(Option<Box<RoomMetas>>);
 
 #[derive(Debug, Clone, Default)]
-struct Shown(Vec<(u32, Arc<str>)>);
+struct RoomMetas(Vec<(u32, Arc<str>)>);
 
 impl Metas {
     pub(super) fn push(&mut self, slot: u32, meta: Arc<str>) {

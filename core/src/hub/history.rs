@@ -123,7 +123,7 @@ impl Hub {
 
     /// Asks the host for the messages that it has of a room, when all together are more than the
     /// policy keeps: which of them are too many can be said only of those that are here.
-    pub(super) fn recall_if_large(&self, slot: u32, out: &mut Outbox) {
+    pub(super) fn load_if_large(&self, slot: u32, out: &mut Outbox) {
         let history = self.rooms.get(slot).history();
         if let (Some(history), Some(policy)) = (history, self.history_policy(slot))
             && history.is_away()

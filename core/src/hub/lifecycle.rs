@@ -83,13 +83,13 @@ impl Hub {
     }
 
     /// Does what is due in rooms.
-    pub(super) fn look_at_rooms(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn tick_rooms(&mut self, now: Timestamp, out: &mut Outbox) {
         while let Some(slot) = self.rooms.take_due(now) {
-            self.look_at(now, slot, out);
+            self.tick_room(now, slot, out);
         }
     }
 
-    fn look_at(&mut self, now: Timestamp, slot: u32, out: &mut Outbox) {
+    fn tick_room(&mut self, now: Timestamp, slot: u32, out: &mut Outbox) {
         while let Some(presence) = self.rooms.presence_mut(slot) {
             let before = presence.users();
             let Some(user) = presence.expire(now) else {
@@ -194,7 +194,7 @@ impl Hub {
         for slot in slots {
             if self.rooms.has_extra(slot) {
                 self.trim_told(now, slot, out);
-                self.recall_if_large(slot, out);
+                self.load_if_large(slot, out);
                 self.arm(slot);
             }
         }
@@ -249,7 +249,7 @@ impl Hub {
                 continue;
             };
             let user = connection.user.clone();
-            let (arrival, _) = presence.arrive(Who::new(conn, user.as_deref()), None);
+            let (arrival, _) = presence.join(Who::new(conn, user.as_deref()), None);
             if arrival == Arrival::First {
                 let room = &self.rooms.get(slot).name;
                 self.changes.push_present(room, conn, user);

@@ -125,7 +125,7 @@ impl Hub {
             room: room.into(),
         });
         if policy.is_some() {
-            self.arrive(slot, conn, shown, out);
+            self.show_joined(slot, conn, shown, out);
         }
         Ok((slot, false))
     }
@@ -224,7 +224,7 @@ impl Hub {
         connection.metas.remove(slot);
         let user = connection.user.clone();
         let departing = Departing { conn, ended: None };
-        self.depart(now, slot, Who::new(conn, user.as_deref()), departing, out);
+        self.show_left(now, slot, Who::new(conn, user.as_deref()), departing, out);
     }
 
     /// Removes a connection from the rooms that it was in, of which some may have ended. It gets no
@@ -245,13 +245,13 @@ impl Hub {
         };
         for &slot in &conn.rooms {
             if self.rooms.has_extra(slot) {
-                self.depart(now, slot, who, departing, out);
+                self.show_left(now, slot, who, departing, out);
             }
         }
     }
 
     /// A connection is out of a room that a policy matches.
-    fn depart(
+    fn show_left(
         &mut self,
         now: Timestamp,
         slot: u32,
@@ -272,7 +272,7 @@ impl Hub {
             // Also when nobody is left to be told: all may be back within the grace.
             let before = presence.users();
             let until = (waits && before <= list_max).then(|| now + grace);
-            match presence.depart(who, until) {
+            match presence.leave(who, until) {
                 Departure::Stays => {}
                 Departure::Waits => {
                     self.rooms.arm(slot, now + grace);

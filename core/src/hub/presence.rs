@@ -11,7 +11,7 @@ use crate::{outbox::Kind, outbox::Outbox, policy::Overflow, policy::PresencePoli
 
 impl Hub {
     /// A connection came into a room that a policy matches. `shown` is what presence shows of it.
-    pub(super) fn arrive(
+    pub(super) fn show_joined(
         &mut self,
         slot: u32,
         conn: ConnId,
@@ -34,7 +34,7 @@ impl Hub {
             return;
         };
         let before = presence.users();
-        let (arrival, shown) = presence.arrive(who, shown);
+        let (arrival, shown) = presence.join(who, shown);
         if let Some(meta) = &shown {
             connection.metas.push(slot, meta.clone());
         }

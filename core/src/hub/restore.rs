@@ -167,7 +167,7 @@ impl Hub {
                 let mut metas = metas.filter(|(other, _)| *other == index);
                 let meta = metas.next().map(|(_, meta)| meta.clone().into());
                 // Everybody knows already.
-                self.arrive(slot, id, meta, &mut Outbox::new());
+                self.show_joined(slot, id, meta, &mut Outbox::new());
             }
         }
         Ok(())

@@ -356,7 +356,7 @@ impl Hub {
                     Some(name) => out.send_and_append(draft, kind, name, (offset, now, except)),
                     None => out.send(draft, kind),
                 };
-                self.recall_if_large(slot, out);
+                self.load_if_large(slot, out);
                 self.evict(out);
                 reached
             }

@@ -109,7 +109,7 @@ impl Presence {
     }
 
     /// A connection came into the room. Gives what is shown of its user: that of the first.
-    pub(crate) fn arrive(
+    pub(crate) fn join(
         &mut self,
         who: Who<'_>,
         meta: Option<Arc<str>>,
@@ -142,7 +142,7 @@ impl Presence {
     }
 
     /// A connection is out of the room; `until` is how long its user is waited for.
-    pub(crate) fn depart(&mut self, who: Who<'_>, until: Option<Timestamp>) -> Departure {
+    pub(crate) fn leave(&mut self, who: Who<'_>, until: Option<Timestamp>) -> Departure {
         let user = match who {
             Who::User(user) => user,
             Who::Guest(conn) => {

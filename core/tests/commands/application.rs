@@ -322,7 +322,7 @@ fn apply_does_what_the_methods_do() {
     let dead = stranger();
     for input in [
         Input::Timeout,
-        Input::Heard(dead),
+        Input::Activity(dead),
         Input::Join {
             conn,
             room: "".into(),

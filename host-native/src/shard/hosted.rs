@@ -90,7 +90,7 @@ impl Hosted {
         }
         if inner.namespace.app().next_schedule().is_some() {
             // Perhaps with this connection, for it may be the first.
-            shard.look_at_schedules();
+            shard.tick_schedules();
         }
         self.finish(shard, now, inner);
         let raw = inner.namespace.app().gateway().is_raw();

@@ -123,7 +123,7 @@ impl Shard {
 /// Schedules of applications: run when they are due, not at the next sweep.
 impl Shard {
     /// Has the next deadline looked for anew.
-    pub(crate) fn look_at_schedules(&self) {
+    pub(crate) fn tick_schedules(&self) {
         self.begun.notify_one();
     }
 

@@ -54,7 +54,7 @@ pub struct Core<G = ()> {
     now: Timestamp,
     apps: BTreeMap<Box<str>, App<G>>,
     /// The last connection of every actor, dead or alive.
-    lives: BTreeMap<Actor, (Box<str>, ConnId)>,
+    conns: BTreeMap<Actor, (Box<str>, ConnId)>,
     /// The actors that are connected.
     live: BTreeMap<(Box<str>, ConnId), Actor>,
     /// Events with their actors, in order.
@@ -89,7 +89,7 @@ impl<G: Gateway> Core<G> {
             gateways: Rc::new(gateways),
             now: Timestamp::ZERO,
             apps: BTreeMap::new(),
-            lives: BTreeMap::new(),
+            conns: BTreeMap::new(),
             live: BTreeMap::new(),
             inbox: Vec::new(),
             sleep: Sleep::Never,
@@ -232,7 +232,7 @@ impl<G: Gateway> Core<G> {
     }
 
     fn is_live(&self, actor: &Actor) -> bool {
-        let life = self.lives.get(actor);
+        let life = self.conns.get(actor);
         life.is_some_and(|life| self.live.contains_key(life))
     }
 
@@ -461,7 +461,7 @@ impl<G: Gateway> Driver for Core<G> {
     }
 
     fn conn(&self, actor: &Actor) -> Option<String> {
-        self.lives.get(actor).map(|(_, id)| id.to_string())
+        self.conns.get(actor).map(|(_, id)| id.to_string())
     }
 }
 

@@ -19,7 +19,7 @@ kinds! {
     Connect "connect",
     Text "text",
     Binary "binary",
-    Heard "heard",
+    Activity "heard",
     Disconnect "disconnect",
     Timeout "timeout",
     SkipDue "skip_due",

@@ -234,7 +234,7 @@ impl Session {
             Some(Ok(Message::Text(text))) => {
                 writeln!(self.out, "{}", one_line(&text)).map_err(End::Output)?;
                 match serde_json::from_str(&text) {
-                    Ok(arrived) => self.look_at(arrived),
+                    Ok(arrived) => self.read_frame(arrived),
                     Err(_) => Ok(()),
                 }
             }
@@ -247,7 +247,7 @@ impl Session {
         }
     }
 
-    fn look_at(&mut self, arrived: Arrived<'_>) -> Result<(), End> {
+    fn read_frame(&mut self, arrived: Arrived<'_>) -> Result<(), End> {
         if arrived.event == "$welcome" {
             let data = arrived.data.map_or("", RawValue::get);
             if let Ok(Welcome { limits }) = serde_json::from_str(data) {

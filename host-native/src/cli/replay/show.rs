@@ -97,7 +97,7 @@ impl<W: Write> Printer<W> {
                 writeln!(self.out, "{head}\topen\t{epoch}")?;
             }
             Record::Input(input_of) => {
-                let is_routine = matches!(input_of, Input::Heard(_) | Input::Timeout);
+                let is_routine = matches!(input_of, Input::Activity(_) | Input::Timeout);
                 if !lines.is_empty() || (about && !is_routine) {
                     writeln!(self.out, "{head}\tinput\t{}", one_line(&input))?;
                 }

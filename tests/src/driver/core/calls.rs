@@ -69,7 +69,7 @@ impl<G: Gateway> Core<G> {
             Op::Binary { actor, bytes } => self.receive(actor, Frame::Binary(bytes))?,
             Op::Pong { actor } => {
                 if let Some((namespace, id)) = self.life(actor) {
-                    self.call(&namespace, Input::Heard(id))?;
+                    self.call(&namespace, Input::Activity(id))?;
                 }
             }
             Op::Disconnect { actor } => {
@@ -98,7 +98,7 @@ impl<G: Gateway> Core<G> {
                 let Some(code) = CloseCode::new(*code) else {
                     return Ok(Answer::refused(400));
                 };
-                let Some((namespace, conn)) = self.lives.get(actor).cloned() else {
+                let Some((namespace, conn)) = self.conns.get(actor).cloned() else {
                     return Ok(Answer::refused(404));
                 };
                 let closed = self.call(&namespace, Input::close(conn, code, &**reason))?;
@@ -157,7 +157,7 @@ impl<G: Gateway> Core<G> {
         };
         self.streams.drop(actor);
         // The commands name the connection, so it has to be known before they are carried out.
-        self.lives.insert(actor.clone(), (namespace.into(), id));
+        self.conns.insert(actor.clone(), (namespace.into(), id));
         self.live.insert((namespace.into(), id), actor.clone());
         self.finish(namespace, &out)?;
         Ok(Answer::none())
@@ -218,7 +218,7 @@ impl<G: Gateway> Core<G> {
     }
 
     fn life(&self, actor: &Actor) -> Option<(Box<str>, ConnId)> {
-        let life = self.lives.get(actor)?;
+        let life = self.conns.get(actor)?;
         self.live.contains_key(life).then(|| life.clone())
     }
 
@@ -255,7 +255,7 @@ impl<G: Gateway> Core<G> {
         data: &str,
     ) -> Result<Answer, DriverError> {
         let audience = to.audience(|actor| {
-            let (home, id) = self.lives.get(actor)?;
+            let (home, id) = self.conns.get(actor)?;
             (**home == *namespace).then_some(*id)
         });
         let Ok(data) = RawValue::from_string(data.into()) else {
@@ -294,7 +294,7 @@ impl<G: Gateway> Core<G> {
     }
 
     fn server_join(&mut self, actor: &Actor, room: &str) -> Result<Answer, DriverError> {
-        let Some((namespace, conn)) = self.lives.get(actor).cloned() else {
+        let Some((namespace, conn)) = self.conns.get(actor).cloned() else {
             return Ok(Answer::refused(404));
         };
         let input = Input::Join {
@@ -320,7 +320,7 @@ impl<G: Gateway> Core<G> {
     }
 
     fn server_leave(&mut self, actor: &Actor, room: &str) -> Result<Answer, DriverError> {
-        let Some((namespace, conn)) = self.lives.get(actor).cloned() else {
+        let Some((namespace, conn)) = self.conns.get(actor).cloned() else {
             return Ok(Answer::refused(404));
         };
         let input = Input::Leave {

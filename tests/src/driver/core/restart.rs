@@ -84,7 +84,7 @@ impl<G: Gateway> Core<G> {
         self.apps.clear();
         self.live.clear();
         // An id that was stored with nothing may be given out again.
-        self.lives.clear();
+        self.conns.clear();
         self.persisted.clear();
         self.streams.clear();
         self.under_way = UnderWay::default();
