@@ -8,7 +8,7 @@ pub(crate) mod run;
 use std::{net, sync::Arc};
 
 use roomcast_core::Gateway;
-use roomcast_http::is_namespace;
+use roomcast_http::{NAMESPACE_FORM, is_namespace};
 
 use self::{reload::Reloader, run::RunError};
 use crate::{
@@ -91,7 +91,7 @@ impl Host {
         let valid = is_namespace(namespace);
         assert!(
             valid,
-            "the name of a namespace is 1 to 64 of A-Z a-z 0-9 _ -: {namespace}"
+            "the name of a namespace is {NAMESPACE_FORM}: {namespace}"
         );
         let first = self.gateways.mount(namespace, factory);
         assert!(first, "`{namespace}` has a gateway already");

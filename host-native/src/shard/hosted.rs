@@ -17,7 +17,6 @@ use roomcast_core::{
 use roomcast_http::Reason;
 
 use super::{
-    sockets::TOO_SLOW,
     state::{FanOut, Hosted, Inner, Link, Shard},
     tasks::Tasks,
 };
@@ -318,7 +317,7 @@ impl Inner {
         while let Some(conn) = self.fan_out.overflowed.pop() {
             self.fan_out.part(shard, now, conn);
             // It may be closed already.
-            let close = Input::close(conn, CloseCode::TOO_SLOW, TOO_SLOW);
+            let close = Input::close(conn, CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
             self.namespace.apply(now, &close);
             self.carry_out(shard, now);
         }

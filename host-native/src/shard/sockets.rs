@@ -16,9 +16,6 @@ use crate::ws;
 /// A cork this full goes to the queue, where it counts against the limit.
 const CORK_BYTES_MAX: usize = 64 * 1024;
 
-/// The reason in the close of a connection whose queue passed its limit.
-pub(super) const TOO_SLOW: &str = "too slow: the outbox passed its limit";
-
 impl Shard {
     pub(crate) fn add_socket(&self, io: OwnedWriteHalf) -> Rc<Socket> {
         let settings = &self.shared.settings;
@@ -173,7 +170,7 @@ impl Shard {
     /// Has the hub of a socket of this shard close it when what was queued for it was too much.
     pub(crate) fn close_if_full(&self, socket: &Socket, pushed: &Pushed) {
         if *pushed == Pushed::Overflow {
-            self.ask_close(socket, CloseCode::TOO_SLOW, TOO_SLOW);
+            self.ask_close(socket, CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
         }
     }
 }

@@ -47,7 +47,7 @@ impl Violation {
     }
 }
 
-const TOO_BIG: Violation = Violation::new(CloseCode::TOO_BIG, "message over the size limit");
+const TOO_BIG: Violation = Violation::new(CloseCode::TOO_BIG, CloseCode::TOO_BIG_REASON);
 const NOT_UTF8: Violation = Violation::new(CloseCode::INVALID_TEXT, "text is not UTF-8");
 const FRAMING: Violation = Violation::new(CloseCode::PROTOCOL, "broken WebSocket framing");
 const FRAGMENTS: Violation = Violation::new(CloseCode::POLICY, "too many fragments in one message");

@@ -293,7 +293,7 @@ impl<G: Gateway> Core<G> {
                 continue;
             };
             self.streams.part(&actor);
-            let (code, reason) = (CloseCode::TOO_SLOW, "too slow: the outbox passed its limit");
+            let (code, reason) = (CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
             let (_, out) = self.begin(namespace, Input::close(conn, code, reason));
             self.carry_all_out(namespace, &out)?;
         }

@@ -3,7 +3,7 @@
 use std::{fmt, io, str::FromStr, time::Duration};
 
 use hyper::Uri;
-use roomcast_http::is_namespace;
+use roomcast_http::{NAMESPACE_FORM, is_namespace};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
@@ -118,7 +118,7 @@ pub(crate) fn namespace(text: &str) -> Result<String, String> {
     if is_namespace(text) {
         Ok(text.to_owned())
     } else {
-        Err("a namespace is 1 to 64 of A-Z a-z 0-9 _ -".to_owned())
+        Err(format!("a namespace is {NAMESPACE_FORM}"))
     }
 }
 
