@@ -29,7 +29,7 @@ const ROOM: &str = "lobby";
 /// 128 bytes, a chat line with its members.
 const DATA: &str = r#"{"text":"Is the harbour ferry still running? The board says 9:40, and nobody is in sight.","lang":"en","at":1795234567890,"n":7}"#;
 
-/// How often everything is repeated.
+/// The number of repetitions of everything.
 #[derive(Clone, Copy)]
 struct Effort {
     rounds: usize,

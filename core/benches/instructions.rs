@@ -24,7 +24,7 @@ const ROOM: &str = "lobby";
 const CHAT: &str = r#"{"text":"Is the harbour ferry still running? The board says 9:40, and nobody is in sight.","lang":"en","at":1795234567890,"n":7}"#;
 /// Repeated in `decode_4k`: numbers and short strings, where a chat line is one long string.
 const PIECE: &str = r#"{"id":"p17","x":104.25,"y":-3.5,"hp":80,"tags":["red","lead"]}"#;
-/// How many pieces make 4 KiB.
+/// The number of pieces that make 4 KiB.
 const PIECES: usize = 65;
 /// Connections outside the room; no scenario may be asked for more units, as `join` uses one for
 /// each.

@@ -51,7 +51,7 @@ pub enum Record<'a> {
 pub struct Start {
     /// The run, by a name that no other run has.
     pub run: String,
-    /// Which part of it, from 1.
+    /// The number of this part of the run, from 1.
     pub part: u32,
     /// The wall-clock time of the line, in milliseconds since 1970.
     pub unix_ms: u64,
@@ -139,7 +139,7 @@ pub enum JournalError {
     Part {
         /// The run.
         run: String,
-        /// Its part.
+        /// The number of the part.
         part: u32,
     },
 }
@@ -202,7 +202,7 @@ pub struct Replay<G = ()> {
 }
 
 impl Replay {
-    /// Nothing played yet, of a host without applications.
+    /// A replay of a host without applications, before its first line.
     pub fn new() -> Self {
         Self::with_gateways(|_| ())
     }
@@ -215,8 +215,8 @@ impl Default for Replay {
 }
 
 impl<G: Gateway> Replay<G> {
-    /// Nothing played yet. Each namespace gets the gateway made for its name, which has to be the
-    /// one that the journal was written with.
+    /// A replay before its first line. Each namespace gets the gateway made for its name, which has
+    /// to be the one that the journal was written with.
     pub fn with_gateways(gateways: impl Fn(&str) -> G + 'static) -> Self {
         Self {
             apps: BTreeMap::new(),

@@ -32,8 +32,9 @@ pub struct RoomPolicy {
     /// Presence in the room: who is seen; default nobody.
     #[serde(default, deserialize_with = "field::presence")]
     pub presence: PresencePolicy,
-    /// How long a user who lost the connection still counts as present, `presence_grace_s` in a
-    /// file; default 5 s: a page that loads again is back within it. At most an hour.
+    /// The time for which a user who lost the connection still counts as present,
+    /// `presence_grace_s` in a file; default 5 s: a page that loads again is back within it. At
+    /// most an hour.
     #[serde(
         rename = "presence_grace_s",
         default = "RoomPolicy::presence_grace",
@@ -49,8 +50,7 @@ pub struct RoomPolicy {
     /// otherwise; default false.
     #[serde(default, deserialize_with = "field::echo")]
     pub echo: bool,
-    /// How many connections may be in the room; default `None`, as many as come. Passed:
-    /// `member_limit`.
+    /// Connections in the room, at most; default `None`, as many as come. Passed: `member_limit`.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -72,16 +72,16 @@ pub struct RoomPolicy {
 )]
 #[non_exhaustive]
 pub struct HistoryPolicy {
-    /// How many messages; default 300, some minutes of a lively room. 1 to 100,000.
+    /// Messages that are kept; default 300, some minutes of a lively room. 1 to 100,000.
     #[serde(deserialize_with = "field::history_messages")]
     pub messages: usize,
     /// Bytes of these messages, as they are sent, and of the names of those who were left out of
     /// them; default 1 MiB. 1 to 1 GiB.
     #[serde(deserialize_with = "field::history_bytes")]
     pub bytes: usize,
-    /// How old a message may be, and how long a room without members is remembered, `age_s` in a
-    /// file; default 5 minutes, longer than a tunnel or a deploy. 1 s to 30 days. A room where
-    /// nothing was ever said is remembered for a minute at most.
+    /// The age of a message, at most, and the time for which a room without members is remembered,
+    /// `age_s` in a file; default 5 minutes, longer than a tunnel or a deploy. 1 s to 30 days. A
+    /// room where nothing was ever said is remembered for a minute at most.
     #[serde(
         rename = "age_s",
         deserialize_with = "field::history_age",
@@ -94,10 +94,10 @@ pub struct HistoryPolicy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PresencePolicy {
-    /// Nobody: `$members` is `forbidden`.
+    /// No users: `$members` is `forbidden`.
     #[default]
     Off,
-    /// How many are there: `$members` answers with counts.
+    /// The number of those who are there: `$members` answers with counts.
     Counts,
     /// The users who are there: `$members` lists them, `$joined` and `$left` tell of changes.
     Members,
@@ -112,7 +112,7 @@ pub enum Overflow {
     Close,
     /// The oldest messages of the room are dropped, and the member is told with `$gap`.
     DropOldest,
-    /// Of the messages of one event only the newest is kept. For values that replace each other,
+    /// The newest message of each event is kept, and no other. For values that replace each other,
     /// such as positions on a map.
     Latest,
 }
@@ -170,7 +170,7 @@ pub enum PolicyError {
         early: Pattern,
         /// The later pattern.
         late: Pattern,
-        /// Which policy it is, from 0.
+        /// The index of the later policy, from 0.
         index: usize,
     },
     /// More policies than [`Policies::MAX`].
@@ -179,7 +179,7 @@ pub enum PolicyError {
         Policies::MAX
     )]
     Many {
-        /// Which policy is the first too many, from 0.
+        /// The index of the first policy that is too many, from 0.
         index: usize,
     },
 }
@@ -194,7 +194,7 @@ impl PolicyError {
 }
 
 impl RoomPolicy {
-    /// Everything by default, for these rooms.
+    /// A policy for these rooms, with everything by default.
     pub const fn new(pattern: Pattern) -> Self {
         Self {
             pattern,
@@ -228,10 +228,10 @@ impl Default for HistoryPolicy {
 }
 
 impl Policies {
-    /// How many there may be: a room that begins is held against each of them.
+    /// Policies, at most: a room that begins is held against each of them.
     pub const MAX: usize = 1_000;
 
-    /// These, in this order.
+    /// Takes these policies, in this order.
     ///
     /// # Errors
     ///
@@ -263,7 +263,7 @@ impl Policies {
         self.rooms.is_empty()
     }
 
-    /// In their order.
+    /// The policies, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &RoomPolicy> {
         self.rooms.iter()
     }

@@ -84,9 +84,9 @@ impl<B: AsRef<[u8]>> Chunk<B> {
 /// The outcome for frames that were to be queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
-    /// They are queued.
+    /// The frames are queued.
     Queued,
-    /// Nothing is queued any more: the connection is over.
+    /// The connection is over: nothing is queued any more.
     Ended,
     /// The queue passed its limits, and was emptied: the connection is to be closed with
     /// [`CloseCode::TOO_SLOW`](crate::CloseCode::TOO_SLOW).

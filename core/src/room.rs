@@ -106,7 +106,7 @@ impl Room {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomInfo<'a> {
-    /// Its name.
+    /// The name of the room.
     pub name: &'a str,
     /// The number of connections in it.
     pub members: usize,
@@ -125,7 +125,7 @@ impl<'a> From<&'a Room> for RoomInfo<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RoomSummary {
-    /// Its name.
+    /// The name of the room.
     pub name: String,
     /// The number of connections in it.
     pub members: usize,

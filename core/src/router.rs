@@ -312,10 +312,13 @@ impl<S> Router<S> {
     /// use roomcast_core::{Context, Failure, Router};
     ///
     /// fn chat() -> Router<Vec<String>> {
-    ///     Router::new(Vec::new()).on("say", |cx: &mut Context, lines: &mut Vec<String>, line: String| {
-    ///         lines.push(line);
-    ///         cx.broadcast("lines", &lines.len()).map(|_| ())
-    ///     })
+    ///     Router::new(Vec::new()).on(
+    ///         "say",
+    ///         |cx: &mut Context, lines: &mut Vec<String>, line: String| {
+    ///             lines.push(line);
+    ///             cx.broadcast("lines", &lines.len()).map(|_| ())
+    ///         },
+    ///     )
     /// }
     ///
     /// fn votes() -> Router<u32> {

@@ -13,7 +13,7 @@ struct Core {
 }
 
 impl Core {
-    /// Of several builds that may lie there, the newest one.
+    /// The newest of several builds that may lie there.
     fn find() -> Self {
         let test = env::current_exe().expect("this test");
         let folder = test.parent().expect("a folder").to_owned();

@@ -44,8 +44,8 @@
 //!             cx.join("customers")?;
 //!             Ok(())
 //!         })
-//!         // The payload is an `Order`, or the client is told what is wrong with it. The answer comes
-//!         // later; what this client sends meanwhile waits for it, and nobody else does.
+//!         // The payload is an `Order`, or the client is told what is wrong with it. The answer
+//!         // comes later; what this client sends meanwhile waits for it, and nobody else does.
 //!         .on("order", move |cx: &mut Context, shop: &mut Shop, order: Order| {
 //!             shop.sold += order.count;
 //!             let namespace = namespace.clone();

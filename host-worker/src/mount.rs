@@ -1,4 +1,4 @@
-//! Which application a namespace has.
+//! The application that a namespace has.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, sync::Once};
 

@@ -71,8 +71,8 @@ impl Settings {
         self.limits.is_empty() && self.rooms.is_empty() && !self.store
     }
 
-    /// Adds policies for rooms, a line each as a trace writes it: the pattern, then keys of the file
-    /// format.
+    /// Adds policies for rooms, a line each as a trace writes it: the pattern, then keys of the
+    /// file format.
     ///
     /// ```
     /// use roomcast_tests::Settings;

@@ -310,8 +310,8 @@ impl<G: Gateway> World<G> {
         &self.heard
     }
 
-    /// The handle of the namespace, for code without a connection: a route, a task. Its requests are
-    /// answered by [`ask`](Self::ask).
+    /// The handle of the namespace, for code without a connection: a route, a task. Its requests
+    /// are answered by [`ask`](Self::ask).
     pub fn namespace(&self) -> NamespaceHandle<Asks> {
         NamespaceHandle::new("default", self.asks.clone())
     }
@@ -320,7 +320,8 @@ impl<G: Gateway> World<G> {
     /// [sleep](Self::with_sleep) the namespace sleeps after each change.
     ///
     /// ```
-    /// use roomcast_core::{Audience, Policies, RoomPolicy, policy::{HistoryPolicy, PresencePolicy}};
+    /// use roomcast_core::policy::{HistoryPolicy, PresencePolicy};
+    /// use roomcast_core::{Audience, Policies, RoomPolicy};
     /// use roomcast_tests::World;
     ///
     /// let mut log = RoomPolicy::new("log".parse()?);

@@ -58,7 +58,7 @@ fn placeholders_stand_for_what_differs_between_runs() {
     ]);
 }
 
-/// As it was heard, so it can be told again: to the core, and to any host with the application.
+/// A story can be told again as it was heard: to the core, and to any host with the application.
 #[test]
 fn a_story_is_a_trace_that_holds() {
     let mut world = World::new(door);

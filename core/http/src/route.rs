@@ -1,4 +1,4 @@
-//! Where a request goes.
+//! The destination of a request.
 
 use crate::{
     access::Access,

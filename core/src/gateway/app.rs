@@ -310,14 +310,15 @@ impl<G: Gateway> App<G> {
         Applied::Done
     }
 
-    /// When to give [`Input::Timeout`](crate::Input::Timeout) next; `None` when nothing is pending.
+    /// The time to give [`Input::Timeout`](crate::Input::Timeout) next; `None` when nothing is
+    /// pending.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let (hub, schedules) = (self.hub.next_timeout(), self.timetable.next());
         hub.into_iter().chain(schedules).min()
     }
 
-    /// When a schedule is due next, for hosts that look for other deadlines less often; `None` when
-    /// none runs.
+    /// The time at which the next schedule is due, for hosts that look for other deadlines less
+    /// often; `None` when none runs.
     pub fn next_schedule(&self) -> Option<Timestamp> {
         self.timetable.next()
     }

@@ -23,8 +23,8 @@ pub enum RoomAction {
 
 /// The application of one namespace: what it decides about connections, rooms and messages.
 ///
-/// An [`App`](crate::App) calls these hooks. None of them blocks or waits: an answer that takes time
-/// is [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and
+/// An [`App`](crate::App) calls these hooks. None of them blocks or waits: an answer that takes
+/// time is [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and
 /// [`NamespaceContext`]; then the application can be replayed from a journal, and survives sleep.
 ///
 /// Every hook has a default that does nothing. `()` is the namespace without an application. A

@@ -1,4 +1,4 @@
-//! Everything that can be put into a namespace, as one value, and its result.
+//! Inputs of a namespace, as one value, and their results.
 
 use alloc::borrow::{Cow, ToOwned};
 
@@ -131,7 +131,7 @@ pub enum Input<'a> {
     HistoryLoaded {
         /// The room.
         room: Cow<'a, str>,
-        /// Its messages.
+        /// The messages of the room.
         messages: Cow<'a, [HistoryMessage]>,
     },
     /// [`Hub::set_unix_zero_ms`](crate::Hub::set_unix_zero_ms).
@@ -251,8 +251,8 @@ pub enum Applied {
 
 impl Applied {
     /// The result of an input over which the gateway unwound; see
-    /// [`App::unwound`](crate::App::unwound). Hooks run when what they are about is done, so that it
-    /// stays done.
+    /// [`App::unwound`](crate::App::unwound). Hooks run when what they are about is done, so that
+    /// it stays done.
     #[allow(clippy::wildcard_enum_match_arm)] // the others have no result of their own
     pub fn unwound(input: &Input<'_>) -> Self {
         match input {

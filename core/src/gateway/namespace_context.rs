@@ -184,8 +184,9 @@ impl NamespaceContext<'_> {
     ///     .on("texts", |cx: &mut Context, room: String| {
     ///         let page = cx.history(&room, .., 50);
     ///         async move {
-    ///             let texts = page.await?.messages.into_iter().filter(|message| message.event == "said");
-    ///             let texts: Result<Vec<String>, _> = texts.map(|message| message.data()).collect();
+    ///             let messages = page.await?.messages.into_iter();
+    ///             let said = messages.filter(|message| message.event == "said");
+    ///             let texts: Result<Vec<String>, _> = said.map(|said| said.data()).collect();
     ///             Ok::<_, roomcast_core::Failure>(texts?)
     ///         }
     ///     });

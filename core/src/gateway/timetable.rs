@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// When each schedule of an application is due; in memory and in saved state.
+/// The times at which the schedules of an application are due; in memory and in saved state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Timetable(Vec<Schedule>);

@@ -40,7 +40,7 @@ impl<'a> UpgradeRequest<'a> {
         self
     }
 
-    /// From this peer: an IPv4 address that came as an IPv6 one (`::ffff:192.0.2.1`) is given as
+    /// Sets the peer. An IPv4 address that came as an IPv6 one (`::ffff:192.0.2.1`) is given as
     /// IPv4.
     #[must_use]
     pub const fn with_peer(mut self, peer: IpAddr) -> Self {
@@ -91,7 +91,7 @@ impl<'a> UpgradeRequest<'a> {
 pub struct Admission {
     /// The user of the connection; `None` leaves it to the host.
     pub user: Option<Box<str>>,
-    /// Its session, as JSON.
+    /// The session of the connection, as JSON.
     pub session: Option<Box<str>>,
     /// The subprotocol to select; one that was not offered is not.
     pub subprotocol: Option<Box<str>>,
@@ -102,7 +102,8 @@ pub struct Admission {
 #[error("a user has 1 to {USER_BYTES_MAX} bytes without control characters")]
 pub(super) struct UserError;
 
-/// As many as the name of a room: it stands in every message that the user publishes.
+/// Bytes of a user, at most; as many as in the name of a room. The user stands in every message
+/// that the user publishes.
 const USER_BYTES_MAX: usize = 200;
 
 pub(super) fn check_user(user: &str) -> Result<(), UserError> {
@@ -116,15 +117,15 @@ impl Admission {
         Self::default()
     }
 
-    /// As this user: 1 to 200 bytes without control characters. Any other makes the upgrade fail as
-    /// an internal error, on every host.
+    /// Sets the user: 1 to 200 bytes without control characters. Any other makes the upgrade fail
+    /// as an internal error, on every host.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<Box<str>>) -> Self {
         self.user = Some(user.into());
         self
     }
 
-    /// With this session; see [`Context::session`](crate::Context::session). One that is over
+    /// Sets the session; see [`Context::session`](crate::Context::session). One that is over
     /// `Limits::session_bytes` makes the upgrade fail as an internal error.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ impl Waiting {
         !self.0.is_empty() && self.0.contains_key(&conn)
     }
 
-    /// From now on messages of its connection wait for this answer.
+    /// Lets messages of its connection wait for this answer from now on.
     pub(super) fn hold(&mut self, answer: Token) {
         let line = self.0.entry(answer.conn()).or_insert_with(|| Line {
             answer: None,

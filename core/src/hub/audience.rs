@@ -62,7 +62,7 @@ macro_rules! parts {
 }
 
 impl Audience {
-    /// Nobody, to build on.
+    /// An audience of nobody, to build on.
     pub fn none() -> Self {
         Self::default()
     }

@@ -225,8 +225,8 @@ impl Hub {
         Ok(())
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is pending,
-    /// so that a host may sleep.
+    /// The time to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is
+    /// pending, so that a host may sleep.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let (conns, rooms) = (self.conns.next_deadline(), self.rooms.next_due());
         conns.into_iter().chain(rooms).min()

@@ -119,7 +119,7 @@ pub(super) struct Heartbeat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionInfo<'a> {
-    /// Its id.
+    /// The id of the connection.
     pub id: ConnId,
     /// The user of the connection; `None` is anonymous.
     pub user: Option<&'a str>,
@@ -144,7 +144,7 @@ impl<'a> From<&'a Connection> for ConnectionInfo<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConnectionSummary {
-    /// Its id.
+    /// The id of the connection.
     pub id: ConnId,
     /// The user of the connection; `None` is anonymous.
     pub user: Option<String>,

@@ -122,7 +122,7 @@ pub struct UnknownConn(pub ConnId);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// As many connections are open as `Limits::connections` allows.
+    /// The limit `Limits::connections` is reached.
     #[error("the namespace is full: it takes {} at a time", Counted(*.limit, "connection"))]
     Full {
         /// The limit.

@@ -1,4 +1,4 @@
-//! Everything that grows has a limit here.
+//! Limits of everything that grows.
 
 use alloc::string::String;
 use core::time::Duration;
@@ -58,7 +58,7 @@ pub struct Limits {
     pub session_bytes: usize,
     /// Idempotency keys remembered; default 10,000, the oldest go first.
     pub idempotency_keys: usize,
-    /// How long a key is remembered; default 5 minutes, longer than any sane retry.
+    /// The time for which a key is remembered; default 5 minutes, longer than any sane retry.
     pub idempotency: Duration,
     /// Bytes of memory that all histories take; default 64 MiB, hundreds of busy rooms. The
     /// histories with the oldest last message go first; so it should be several times what one

@@ -7,13 +7,13 @@ use crate::{outbox::Outbox, room::RoomName, time::Timestamp};
 /// An inbound message, once it passed the limits and was decoded.
 #[derive(Debug)]
 pub(crate) enum Received<'f> {
-    /// Nothing is left to do: the message was refused, and its sender told.
+    /// The message was refused, and its sender told: nothing is left to do.
     Answered,
     /// A protocol verb, for [`Hub::verb`].
     Verb(Message<'f>),
-    /// For the application.
+    /// A message for the application.
     Message(Message<'f>),
-    /// For the application, of a namespace without envelopes.
+    /// A frame for the application, of a namespace without envelopes.
     Raw(Frame<'f>),
 }
 
@@ -45,8 +45,8 @@ impl Hub {
         }
     }
 
-    /// How many messages were refused for their rate since the hub began. A counter for operators:
-    /// no part of the state, so that it begins anew with a restored hub.
+    /// The number of messages that were refused for their rate since the hub began. A counter for
+    /// operators: no part of the state, so that it begins anew with a restored hub.
     pub const fn rate_refusals(&self) -> u64 {
         self.rate_refusals
     }

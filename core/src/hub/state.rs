@@ -117,8 +117,8 @@ impl HubState {
         self
     }
 
-    /// How many histories have begun. Each is a part of an epoch, and never given out twice: a
-    /// durable host saves it whenever it saves a room that it did not know.
+    /// The number of histories that have begun. Each number is a part of an epoch, and never given
+    /// out twice: a durable host saves it whenever it saves a room that it did not know.
     pub const fn histories_opened(&self) -> u64 {
         self.histories_opened
     }

@@ -77,8 +77,8 @@ pub enum Command<'a> {
 /// Says what a host may do with a message when the queue of a recipient is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class<'a> {
-    /// It must arrive while the connection lives: an answer, an error, a notice. Queues have some
-    /// room reserved for these.
+    /// Must arrive while the connection lives: an answer, an error, a notice. Queues have some room
+    /// reserved for these.
     Control,
     /// The same, of an answer by which the recipient knows where it stands in a room: a notice of a
     /// gap that was queued before it does not count behind it. Only of rooms that drop their oldest
@@ -90,7 +90,7 @@ pub enum Class<'a> {
     Sheddable(Shed<'a>),
 }
 
-/// How messages of a room are dropped.
+/// The rule by which messages of a room are dropped.
 // A place in the outbox rather than its content: a command stays small.
 #[derive(Clone, Copy)]
 pub struct Shed<'a> {
@@ -124,7 +124,7 @@ impl<'a> Shed<'a> {
         self.shedding().map_or(0, |shedding| shedding.offset)
     }
 
-    /// Which messages are dropped; never [`Overflow::Close`].
+    /// The choice of the messages that are dropped; never [`Overflow::Close`].
     pub fn overflow(self) -> Overflow {
         self.shedding()
             .map_or(Overflow::DropOldest, |shedding| shedding.overflow)

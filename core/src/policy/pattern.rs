@@ -30,7 +30,7 @@ pub struct Pattern(Box<str>);
 pub struct PatternError;
 
 impl Pattern {
-    /// How long a pattern may be, in bytes.
+    /// Bytes of a pattern, at most.
     pub const BYTES_MAX: usize = 256;
 
     /// True when a room name matches. Work: the lengths of both.

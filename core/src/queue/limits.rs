@@ -2,7 +2,7 @@
 
 use super::Tag;
 
-/// How much may wait for one connection.
+/// Limits of what waits for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Bytes; default 1 MiB. A message that waits alone may be larger.
@@ -38,8 +38,8 @@ impl QueueLimits {
         }
     }
 
-    /// How full a queue is left where the oldest messages are dropped: not to the brim, or each
-    /// further message would drop one.
+    /// The fill of a queue after its oldest messages were dropped: not to the brim, or each further
+    /// message would drop one.
     pub(super) const fn after_drop(self) -> Self {
         Self {
             bytes_max: self.bytes_max - self.bytes_max / 8,

@@ -7,7 +7,7 @@ use crate::{outbox::Class, policy::Overflow};
 /// A [`Class`] that outlives its outbox: how frames that wait may be dropped.
 #[derive(Debug, Clone, Default)]
 pub enum Tag {
-    /// It must arrive while the connection lives.
+    /// Must arrive while the connection lives.
     Control,
     /// The same, of an answer that gives the position in this room.
     Position(Arc<str>),
@@ -69,7 +69,7 @@ impl Sheddable {
         self.offset
     }
 
-    /// Which are dropped.
+    /// The choice of the messages that are dropped.
     pub const fn overflow(&self) -> Overflow {
         self.overflow
     }

@@ -15,7 +15,7 @@ fn cut(bytes: &mut Vec<u8>, written: usize) -> u32 {
     last.into()
 }
 
-/// Of every room alike: the offset, three times.
+/// The same notice for every room: the offset, three times.
 fn notice(_: &str, after: u64) -> Vec<u8> {
     vec![u8::try_from(after).expect("small"); 3]
 }
@@ -168,7 +168,7 @@ fn a_gap_is_where_the_first_message_was() {
     );
 }
 
-/// Nothing but the position in the room moves a reader who stands where the first notice says.
+/// A reader stands where the first notice says; only the position in the room moves the reader.
 #[test]
 fn other_answers_do_not_tell_a_gap_again() {
     let mut queue = bounded(usize::MAX / 2, 8);

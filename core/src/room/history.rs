@@ -12,7 +12,7 @@ use crate::{policy::HistoryPolicy, time::Timestamp, wire::ConnId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HistoryMessage {
-    /// Its offset.
+    /// The offset of the message.
     pub offset: u64,
     /// The time of its publication.
     pub at: Timestamp,
@@ -40,10 +40,10 @@ impl HistoryMessage {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Except {
-    /// Nobody is left out.
+    /// No recipient is left out.
     #[default]
     Nobody,
-    /// Its publisher, who did not ask for an echo.
+    /// The publisher of the message, who did not ask for an echo.
     Conn(ConnId),
     /// The connections and users that the application left out.
     These(Box<Excepted>),
@@ -138,7 +138,7 @@ impl Retained {
 /// [`history_loaded`](Self::history_loaded) brings them in front of the others.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
-    /// Which of the hub's histories it is; a part of the epoch.
+    /// The number of the history among the hub's; a part of the epoch.
     pub(super) number: u64,
     epoch: Box<str>,
     /// The offset of the last message; 0 before the first.
@@ -153,7 +153,7 @@ pub(crate) struct History {
     touched: Timestamp,
     /// The time since which nobody is in the room; unknown to a room that lost its members asleep.
     emptied: Option<Timestamp>,
-    /// Its place among the rooms, by their last messages.
+    /// The place of the room among all rooms, by their last messages.
     pub(super) seq: u64,
 }
 
@@ -168,7 +168,7 @@ pub(crate) struct SavedHistory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) emptied: Option<Timestamp>,
     pub(crate) seq: u64,
-    /// Of its messages.
+    /// Bytes of the messages.
     #[serde(default, skip_serializing_if = "crate::time::is_zero")]
     pub(crate) bytes: u64,
 }
@@ -185,7 +185,7 @@ impl SavedHistory {
 pub(crate) enum Since {
     /// The messages behind it were missed.
     Missed,
-    /// It cannot be said what was missed.
+    /// The hub cannot say what was missed.
     Lost,
     /// The host has to give the messages back first.
     Away,
@@ -222,7 +222,7 @@ impl History {
         }
     }
 
-    /// Its ground state.
+    /// The ground state of the history.
     pub(crate) fn saved(&self) -> SavedHistory {
         SavedHistory {
             number: self.number,
@@ -314,9 +314,9 @@ impl History {
         self.touched + age
     }
 
-    /// When its room ends, if it is remembered for so long without members. Where nothing was ever
-    /// said there is little to go on with, and such rooms cost nothing to make: a minute at most,
-    /// whatever the policy.
+    /// The time at which the room ends, if it is remembered for so long without members. Where
+    /// nothing was ever said there is little to go on with, and such rooms cost nothing to make: a
+    /// minute at most, whatever the policy.
     pub(crate) fn expiry(&self, age: Duration) -> Timestamp {
         let age_max = match self.top {
             0 => Duration::from_secs(60),

@@ -52,10 +52,10 @@ pub struct PastMessage {
     /// The label that the application gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Which client published it; `None` when it was sent by the application or the HTTP API.
+    /// The client that published it; `None` when it was sent by the application or the HTTP API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Publisher>,
-    /// Its place in the history.
+    /// The place of the message in the history.
     pub offset: u64,
     data: Json,
 }
@@ -109,7 +109,7 @@ pub struct Present {
     /// The connection, where there is no user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conn: Option<ConnId>,
-    /// How many connections of the user are in the room; 0 for one that is waited for.
+    /// The number of connections of the user in the room; 0 for a user who is waited for.
     pub conns: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     meta: Option<Json>,

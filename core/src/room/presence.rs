@@ -19,7 +19,7 @@ pub(crate) struct Presence {
 #[derive(Debug, Clone)]
 struct Present {
     conns: usize,
-    /// Of the connection that brought the user in.
+    /// Meta of the connection that brought the user in.
     meta: Option<Arc<str>>,
     until: Option<Timestamp>,
 }
@@ -72,7 +72,7 @@ pub(crate) enum Arrival {
 pub(crate) enum Departure {
     /// The user has other connections here.
     Stays,
-    /// It was the last connection, and the user is waited for.
+    /// The last connection left, and the user is waited for.
     Waits,
     /// The user is gone.
     Gone,

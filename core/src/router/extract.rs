@@ -113,7 +113,7 @@ fn invalid(report: &garde::Report) -> Failure {
 
     #[derive(serde::Serialize)]
     struct Invalid<'r> {
-        /// Of the first field.
+        /// The path of the first field.
         #[serde(skip_serializing_if = "str::is_empty")]
         path: &'r str,
         fields: &'r BTreeMap<String, Vec<&'r str>>,
@@ -146,7 +146,7 @@ fn misfit(fault: &serde_json::Error, path: &str) -> Failure {
         /// The member that does not fit; left out when that is `data` itself.
         #[serde(skip_serializing_if = "str::is_empty")]
         path: &'p str,
-        /// Where in the text of `data` it stopped.
+        /// The place in the text of `data` where reading stopped.
         line: usize,
         column: usize,
     }

@@ -22,7 +22,7 @@ pub trait Handler<S, A> {
     /// True when the handler can change the state.
     const STATEFUL: bool;
 
-    /// How its arguments are made from the message; see [`OnePayload`].
+    /// The way in which the arguments are made from the message; see [`OnePayload`].
     type Arguments;
 
     /// The type that the handler returns; see [`IntoAnswer`].

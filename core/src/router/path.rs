@@ -85,7 +85,7 @@ impl Pattern {
         self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
     }
 
-    /// Which of two patterns that fit one path is meant: the one whose texts come first.
+    /// The rank among patterns that fit one path: the one whose texts come first is meant.
     pub(super) fn rank(&self) -> Vec<bool> {
         let is_param = |segment: &Segment| matches!(segment, Segment::Param(_));
         self.0.iter().map(is_param).collect()

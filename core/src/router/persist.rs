@@ -29,7 +29,7 @@ impl<S: Serialize + DeserializeOwned> Persist<S> for Whole {
 
 type Part<S> = Option<Box<dyn Persist<S>>>;
 
-/// Of two states those that are kept: `[[first],[second]]`, with nothing in the place of the other.
+/// The kept ones of two states: `[[first],[second]]`, with nothing in the place of the other.
 struct Parts<S, T>(Part<S>, Part<T>);
 
 /// Persistence of the states of two routers; `None` when neither is kept.

@@ -70,7 +70,7 @@ impl Step {
 /// The way to a value, from the inside out.
 #[derive(Clone, Copy)]
 struct Way<'w> {
-    /// Where it stopped.
+    /// The path at which reading stopped.
     found: &'w RefCell<Option<String>>,
     parent: Option<&'w Self>,
     step: Step,
@@ -274,7 +274,7 @@ struct Members<'w, A> {
     inner: A,
     way: &'w Way<'w>,
     names: Names,
-    /// To the value whose key was read.
+    /// The step to the value whose key was read.
     step: Step,
 }
 

@@ -27,9 +27,9 @@ const _: () = assert!(size_of::<ConnId>() <= 8 && size_of::<Option<ConnId>>() <=
 impl ConnId {
     const SLOT_BITS: u32 = 20;
     const SERIAL_BITS: u32 = 33;
-    /// How many connections one hub can hold at a time: 2<sup>20</sup>.
+    /// Connections that one hub holds at a time, at most: 2<sup>20</sup>.
     pub const SLOTS: usize = 1 << Self::SLOT_BITS;
-    /// How many connections one hub can accept in its life: 2<sup>33</sup>, at 1,000 a second 99
+    /// Connections that one hub accepts in its life, at most: 2<sup>33</sup>, at 1,000 a second 99
     /// days of it. A hub that reaches the end refuses, it never repeats an id.
     pub const SERIALS: u64 = 1 << Self::SERIAL_BITS;
 

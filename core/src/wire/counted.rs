@@ -14,7 +14,7 @@ use core::fmt;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted(
-    /// How many.
+    /// The number of things.
     pub usize,
     /// The noun of one of them. Its plural ends in `s`, or in `ies` in place of a `y`.
     pub &'static str,

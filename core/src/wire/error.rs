@@ -59,7 +59,7 @@ codes! {
     Forbidden = "forbidden", 403;
     /// Credentials expired.
     Expired = "expired", 401;
-    /// In as many rooms as one connection may be.
+    /// The connection is in as many rooms as it may be.
     RoomLimit = "room_limit", 409;
     /// The room is full.
     MemberLimit = "member_limit", 409;
@@ -292,7 +292,7 @@ impl Coded for EnvelopeError {
     }
 }
 
-/// These are of what the application or a backend sends.
+/// Errors of what the application or a backend sends.
 impl Coded for EncodeError {
     fn row(&self) -> (ErrorCode, Option<Details>) {
         let limit = |limit| (ErrorCode::BadRequest, Some(Details::limit(limit)));

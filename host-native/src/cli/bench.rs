@@ -45,7 +45,7 @@ Exit codes: 0 all delivered in order, 1 something was lost, refused or closed, 2
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct BenchArgs {
     // No variable of the environment: load is aimed on purpose.
-    /// Where the server is
+    /// Address of the server
     #[arg(default_value = "ws://127.0.0.1:3000/ws")]
     url: Endpoint,
     /// Namespace; `default` unless the URL names one

@@ -49,7 +49,7 @@ pub(crate) struct JoinArgs {
     /// Event name of what is typed
     #[arg(long, default_value = "said", value_parser = event)]
     event: String,
-    /// Where the server is
+    /// Address of the server
     #[arg(long, env = "ROOMCAST_URL", default_value = "ws://127.0.0.1:3000/ws")]
     url: Endpoint,
     /// Namespace; `default` unless the URL names one

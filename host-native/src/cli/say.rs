@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// In a process of its own, whose standard error is a pipe that is full.
+    /// Runs in a process of its own, whose standard error is a pipe that is full.
     #[test]
     fn a_panic_that_is_caught_waits_for_no_reader() {
         const CHILD: &str = "ROOMCAST_TEST_PANICS";

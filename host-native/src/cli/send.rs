@@ -61,7 +61,7 @@ pub(crate) struct SendArgs {
     /// Send once, however often this is repeated within 5 minutes: 1 to 128 bytes
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     idempotency_key: Option<String>,
-    /// Where the server is
+    /// Address of the server
     #[arg(long, env = "ROOMCAST_URL", default_value = "http://127.0.0.1:3000")]
     url: Endpoint,
     /// Namespace; `default` unless the URL names one

@@ -45,7 +45,7 @@ pub(crate) async fn turn() {
 #[derive(Debug)]
 pub(crate) struct Patience {
     looked: Cell<Instant>,
-    /// Until when no deadline is called passed.
+    /// The time until which no deadline is called passed.
     until: Cell<Instant>,
     graces: Cell<u32>,
 }

@@ -43,7 +43,7 @@ impl Drop for InWork {
 pub(super) enum Asking {
     /// A head is to come, or has begun to.
     Head,
-    /// Nothing has come since the last answer.
+    /// No byte has come since the last answer.
     Idle,
 }
 

@@ -153,9 +153,9 @@ pub(crate) enum Link {
 /// The place where the hub of a connection lives.
 #[derive(Debug)]
 pub(crate) enum Home {
-    /// On this shard.
+    /// A hub on this shard.
     Local(Rc<Hosted>),
-    /// On another one.
+    /// A hub on another shard.
     Remote { shard: usize, namespace: Arc<str> },
 }
 

@@ -13,7 +13,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
 use super::client::{Client, Refused};
 
-/// How long anything may take: a fault when it passes, never a way to decide.
+/// The time that anything may take: a fault when it passes, never a way to decide.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server on a free port; it ends with this value.

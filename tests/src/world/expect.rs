@@ -149,14 +149,14 @@ impl<G: Gateway> World<G> {
     ///
     /// let mut world = World::new(|| ());
     /// world.tell("ann connects");
-    /// world.tell(r#"ann sends {"event":"$join","id":1,"room":"lobby"}"#);
+    /// world.tell(r#"ann sends {"event":"$join","room":"r"}"#);
     /// let trace = world.trace("joins", "A join is answered.")?;
     /// assert_eq!(
     ///     trace.to_string(),
     ///     r#"# A join is answered.
     /// ann connects
-    /// ann sends {"event":"$join","id":1,"room":"lobby"}
-    /// ann gets {"event":"$join","id":1,"room":"lobby","data":{"epoch":"<epoch>","offset":0,"already":false}}
+    /// ann sends {"event":"$join","room":"r"}
+    /// ann gets {"event":"$join","room":"r","data":{"epoch":"<epoch>","offset":0,"already":false}}
     /// "#
     /// );
     /// # Ok::<(), roomcast_tests::TraceError>(())

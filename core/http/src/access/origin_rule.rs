@@ -1,4 +1,4 @@
-//! Which web pages may connect.
+//! The web pages that may connect.
 
 use alloc::{
     borrow::ToOwned,

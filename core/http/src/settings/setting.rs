@@ -115,7 +115,8 @@ impl<T> Setting<T> {
         Self::new(name, Kind::Permission(field))
     }
 
-    /// A list, separated by commas, as [`list`](super::value::list) reads it. The flag may be repeated.
+    /// A list, separated by commas, as [`list`](super::value::list) reads it. The flag may be
+    /// repeated.
     pub const fn list(name: &'static str, entry: &'static str, read: Reader<T>) -> Self {
         Self::new(name, Kind::List(entry, read))
     }
@@ -232,7 +233,8 @@ pub struct SettingError {
 }
 
 impl SettingError {
-    /// An error of the setting of this name, such as `threads`; the fault is one as "must be at least 1".
+    /// An error of the setting of this name, such as `threads`. The fault is one as "must be at
+    /// least 1".
     pub fn new(name: &'static str, fault: impl Into<String>) -> Self {
         let fault = fault.into();
         Self { name, fault }

@@ -29,7 +29,7 @@ pub(super) struct Tally {
 pub(super) struct Connections {
     pub(super) asked: u32,
     pub(super) opened: usize,
-    /// While the run goes on: open so far.
+    /// Open connections; while the run goes on, those that are open so far.
     pub(super) open_at_end: usize,
     /// By reason.
     pub(super) failed: BTreeMap<String, u64>,

@@ -9,7 +9,7 @@ use serde_json::{
 /// A line of input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// Nothing.
+    /// An empty line.
     Empty,
     /// Leave.
     Quit,

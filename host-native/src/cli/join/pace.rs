@@ -76,7 +76,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// How many messages are sent within so many milliseconds.
+    /// The number of messages that are sent within so many milliseconds.
     fn count(limits: &str, bytes: usize, millis: u64) -> u64 {
         let limits: Limits = serde_json::from_str(limits).unwrap();
         let start = Instant::now();

@@ -65,7 +65,7 @@ enum Stage {
     /// The server has the first word, until then.
     Greeting(Instant),
     Talking,
-    /// Everything is sent; the last answers must be there by then.
+    /// All messages are sent; the last answers must be there by then.
     Leaving(Instant),
 }
 

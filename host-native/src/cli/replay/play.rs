@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(print(&with_application("b"), of_namespace("a")), whole);
     }
 
-    /// With times, and the number of the input that led to it.
+    /// Lines have times, and commands the number of the input that led to them.
     #[test]
     fn every_input_and_every_command_is_a_line() {
         let expected = [

@@ -21,7 +21,7 @@ const NAME: &str = "default";
 
 /// A hub whose rooms `r…` are kept in a store.
 struct Kit {
-    /// Where the store is, in a folder that is deleted at the end.
+    /// The path of the store, in a folder that is deleted at the end.
     path: PathBuf,
     _folder: TempDir,
     hub: Hub,
@@ -436,7 +436,7 @@ fn keys_are_remembered() {
     assert_eq!(kept.keys, [next]);
 }
 
-/// Its folder is still locked by nobody when the locks are deleted.
+/// Deletes the locks of a folder, so that another server can open it.
 #[test]
 fn what_another_server_wrote_is_seen() {
     let mut kit = Kit::new();

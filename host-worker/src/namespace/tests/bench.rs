@@ -10,7 +10,7 @@ use crate::{mount::Application, namespace::Namespace};
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Op {
     Connect,
-    /// Of a user.
+    /// A connection of a user.
     User(&'static str),
     Text(usize, &'static str),
     Gone(usize),

@@ -13,7 +13,7 @@ use crate::{
     platform::{Attachments, Fault, Kept, Platform, Saved},
 };
 
-/// Everything that outlives an eviction.
+/// State that outlives an eviction.
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) now: u64,
@@ -27,7 +27,7 @@ pub(super) struct World {
     /// Sends and closes that were done, in order.
     pub(super) seen: Vec<String>,
     pub(super) alarm: Option<Timestamp>,
-    /// How many writes pass before one fails.
+    /// The number of writes that pass before one fails.
     pub(super) writes_left: Option<usize>,
     pub(super) deaf: bool,
 }

@@ -1,4 +1,4 @@
-//! Which call of the hub each op is, and how its result reads as an answer of the HTTP API.
+//! The call of the hub that each op is, and its result as an answer of the HTTP API.
 
 #![allow(clippy::wildcard_enum_match_arm)] // any other result is unexpected
 

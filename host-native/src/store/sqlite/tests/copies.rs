@@ -4,7 +4,7 @@ use std::process::Command as Process;
 
 use super::*;
 
-/// Where clients are before the folder is meddled with, in the room `r`.
+/// The position of clients in the room `r`, before the folder is meddled with.
 fn begun() -> (String, u64, Vec<u64>) {
     ("epoch.1".into(), 2, vec![1, 2])
 }
@@ -260,7 +260,7 @@ fn a_store_whose_count_was_deleted_goes_on_to_its_orderly_end() {
     }
 }
 
-/// As the documentation says.
+/// Does what the documentation says.
 #[test]
 fn a_snapshot_of_the_disk_shows_nothing_until_commits_is_deleted() {
     let mut kit = Kit::ended(true);

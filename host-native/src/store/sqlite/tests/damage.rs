@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// Of each room its epoch, its top and its frames.
+/// The epoch, the top and the frames of each room.
 type Rooms = BTreeMap<String, (String, u64, Vec<(u64, Box<str>)>)>;
 
 /// Opens a store and reads all that it has, as a server does that starts.
