@@ -133,7 +133,7 @@ fn log_panics() {
     ONCE.call_once(|| {
         #[cfg(target_arch = "wasm32")] // elsewhere the usual hook is there
         std::panic::set_hook(Box::new(|panic| {
-            worker::console_error!("roomcast: {panic}")
+            worker::console_error!("roomcast: {panic}");
         }));
     });
 }

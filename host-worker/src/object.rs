@@ -84,7 +84,11 @@ impl Object {
             Err(problem) => return head.answer(problem).map(Into::into),
         };
         let has_application = self.namespace.has_application();
-        let fields = has_application.then(|| head.fields()).unwrap_or_default();
+        let fields = if has_application {
+            head.fields()
+        } else {
+            Vec::default()
+        };
         let fields = fields.iter().map(|(name, value)| (&**name, &**value));
         let fields: Vec<_> = fields.collect();
         let admitted = self.namespace.upgrade(&head.upgrade_request(&fields));

@@ -105,7 +105,7 @@ impl Rejection {
     }
 
     /// The error behind an internal one, in full, for the host to log. That of a
-    /// [`connect`](crate::Gateway::connect) is among [`App::take_errors`].
+    /// [`connect`](crate::Gateway::connect) is among [`App::take_errors`](crate::App::take_errors).
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
