@@ -63,7 +63,7 @@ fn the_session() {
         world.expect([
             r#"ann gets {"event":"join","error":{"code":"bad_room","message":"a room name has 1 to 200 bytes and no control characters","details":{"limit":200}}}"#,
         ]);
-        assert!(world.take_faults().is_empty());
+        assert!(world.take_errors().is_empty());
     }
 }
 
@@ -217,7 +217,7 @@ fn check<G: Gateway>(world: World<G>, story: &[Op]) -> Result<(), TestCaseError>
             let members: BTreeSet<_> = world.members(room).into_iter().collect();
             prop_assert_eq!(members, rules.members(room), "in {}", room);
         }
-        prop_assert!(world.take_faults().is_empty());
+        prop_assert!(world.take_errors().is_empty());
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ fn typed_payloads_shrink_to_the_least_that_fails() {
         for op in &story {
             world.perform(op)?;
             prop_assert!(*world.state() < 500);
-            prop_assert!(world.take_faults().is_empty());
+            prop_assert!(world.take_errors().is_empty());
         }
         Ok(())
     });

@@ -207,7 +207,7 @@ impl<G: Gateway> Core<G> {
         self.refusal.as_deref()
     }
 
-    pub(crate) fn take_faults(&mut self, namespace: &str) -> Vec<HandlerError> {
+    pub(crate) fn take_errors(&mut self, namespace: &str) -> Vec<HandlerError> {
         let app = self.apps.get_mut(namespace);
         app.map(App::take_errors).unwrap_or_default()
     }

@@ -18,8 +18,8 @@ impl<G: Gateway> World<G> {
     }
 
     /// Faults of the application since this was last asked.
-    pub fn take_faults(&mut self) -> Vec<HandlerError> {
-        self.core.take_faults("default")
+    pub fn take_errors(&mut self) -> Vec<HandlerError> {
+        self.core.take_errors("default")
     }
 
     /// The application of the default namespace, once something happened.
