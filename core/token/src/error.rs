@@ -1,0 +1,133 @@
+//! Causes for which a token is refused.
+
+use alloc::boxed::Box;
+
+use crate::{algorithm::Algorithm, grant::GrantsError, json::JsonFault, limits::TOKEN_BYTES_MAX};
+
+/// A cause for which a token is refused. Its text is for the server's log: it names the rule, and
+/// never holds the token. A client gets [`CLIENT_TEXT`](Self::CLIENT_TEXT), whatever the cause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// The token is over 8 KiB.
+    #[error("the token has {bytes} bytes, over {TOKEN_BYTES_MAX}")]
+    Length {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The token is not a JWS in compact form.
+    #[error("the token is not three parts of base64url without padding, with dots between them")]
+    Shape,
+    /// A part of the token is no JSON object without duplicate keys.
+    #[error("the token's {part} {fault}")]
+    Json {
+        /// `header` or `claims`.
+        part: &'static str,
+        /// The fault.
+        fault: JsonFault,
+    },
+    /// The header has a member that no token needs, and that attacks use.
+    #[error("the token's header has `{member}`, which is refused")]
+    Header {
+        /// The member.
+        member: &'static str,
+    },
+    /// A member of the header is of another type.
+    #[error("the token's header has a `{member}` that is not {expected}")]
+    HeaderType {
+        /// The member.
+        member: &'static str,
+        /// The type that it must have.
+        expected: &'static str,
+    },
+    /// The header names an algorithm that is never accepted, such as `none`.
+    #[error("the token's header has an `alg` that is none of HS256, ES256, EdDSA and RS256")]
+    Algorithm,
+    /// The header names another algorithm than that of its key.
+    #[error("the token says {said}, and the key {kid:?} that it names is for another algorithm")]
+    OtherAlgorithm {
+        /// The algorithm in the header.
+        said: Algorithm,
+        /// The id of the key.
+        kid: Box<str>,
+    },
+    /// No key has the id that the header names. A published set may have it by now: see
+    /// [`Jwks::missing`](crate::Jwks::missing).
+    #[error("no key has the id {kid:?} that the token names")]
+    UnknownKey {
+        /// The id.
+        kid: Box<str>,
+    },
+    /// The token names no key, and none is for its algorithm, or several of a published set are.
+    #[error("the token names no key (`kid`), and not exactly one key is for {said}")]
+    NoKey {
+        /// The algorithm in the header.
+        said: Algorithm,
+    },
+    /// The signature is not that of the key.
+    #[error("the signature does not fit: the token was signed with another key, or changed")]
+    Signature,
+    /// A claim is missing.
+    #[error("the token has no `{claim}`")]
+    Missing {
+        /// The claim.
+        claim: &'static str,
+    },
+    /// A claim is of another type, or out of range.
+    #[error("the token's `{claim}` is not {expected}")]
+    Claim {
+        /// The claim.
+        claim: &'static str,
+        /// The type that it must have.
+        expected: &'static str,
+    },
+    /// The token's time is over.
+    #[error("the token expired {ago_s} s ago")]
+    Expired {
+        /// Seconds since then.
+        ago_s: u64,
+    },
+    /// The token's time has not begun.
+    #[error("the token is not valid for another {ahead_s} s (`nbf`): compare the clocks")]
+    NotYet {
+        /// Seconds until then.
+        ahead_s: u64,
+    },
+    /// The token is by another issuer than the configured one.
+    #[error("the token's `iss` is {found:?}, not the configured issuer")]
+    Issuer {
+        /// The issuer in the token.
+        found: Box<str>,
+    },
+    /// The token is for another audience than the configured one.
+    #[error("the token's `aud` does not hold the configured audience")]
+    Audience,
+    /// The token is for an audience, and none is configured.
+    #[error("the token is for an audience (`aud`), and none is configured: set `token-audience`")]
+    AudienceUnset,
+    /// The token's grants are not as they must be.
+    #[error("the token's `grants`: {0}")]
+    Grants(GrantsError),
+}
+
+impl TokenError {
+    /// The one text for clients: more would tell an attacker how far a forgery came.
+    pub const CLIENT_TEXT: &'static str = "the token is not valid; the server's log says why";
+
+    /// A short name of the cause, for metrics: one of a fixed few.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Length { .. } | Self::Shape | Self::Json { .. } => "malformed",
+            Self::Header { .. } | Self::HeaderType { .. } => "header",
+            Self::Algorithm | Self::OtherAlgorithm { .. } => "algorithm",
+            Self::UnknownKey { .. } | Self::NoKey { .. } => "unknown_key",
+            Self::Signature => "signature",
+            Self::Missing { .. } | Self::Claim { .. } => "claims",
+            Self::Expired { .. } => "expired",
+            Self::NotYet { .. } => "not_yet",
+            Self::Issuer { .. } => "issuer",
+            Self::Audience | Self::AudienceUnset => "audience",
+            Self::Grants(_) => "grants",
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Grants: what a user may do in which rooms.
+
+use alloc::{format, string::String, vec::Vec};
+
+use roomcast_core::policy::Pattern;
+use serde::{Deserialize, Serialize};
+
+/// Something that a user can do in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// To join the room, and so to receive its messages.
+    Join,
+    /// To publish to the room.
+    Publish,
+    /// To see who is in the room.
+    Presence,
+    /// To read the room's history.
+    History,
+}
+
+/// A set of actions; a list of their names in JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Action>", into = "Vec<Action>")]
+pub struct Actions(u8);
+
+/// A rule as it is written: rooms, and what can be done in them.
+///
+/// `{user}` in the pattern stands for the user that the rule is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRule {
+    /// The rooms.
+    pub rooms: Pattern,
+    /// What can be done in them.
+    pub can: Actions,
+}
+
+/// Rules as they are written, in a token, a file of settings or a backend's answer: their union
+/// holds, in no order, and none of them takes a right away.
+///
+/// ```
+/// use roomcast_token::{Action, GrantRules};
+///
+/// let rules = GrantRules::from_json(r#"[{"rooms":"user:{user}:*","can":["join","publish"]}]"#)?;
+/// let grants = rules.for_user(Some("alice"));
+/// assert!(grants.allow(Action::Join, "user:alice:inbox"));
+/// assert!(!grants.allow(Action::Join, "user:bob:inbox"));
+/// assert!(!grants.allow(Action::History, "user:alice:inbox"));
+/// # Ok::<(), roomcast_token::GrantsError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<GrantRule>", into = "Vec<GrantRule>")]
+pub struct GrantRules(Vec<GrantRule>);
+
+/// Grants of one user: rules in which the user's name stands, where it is to stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants(Vec<GrantRule>);
+
+/// Rules that are not as they must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantsError {
+    /// The rules are no JSON of their form.
+    #[error(
+        "not a list of rules like {{\"rooms\":\"chat:*\",\"can\":[\"join\",\"publish\",\
+         \"presence\",\"history\"]}}, with patterns of 1 to {} bytes",
+        Pattern::BYTES_MAX
+    )]
+    Form,
+    /// There are more than [`GrantRules::MAX`].
+    #[error(
+        "{count} rules, over {}: use patterns that match more",
+        GrantRules::MAX
+    )]
+    Many {
+        /// How many there are.
+        count: usize,
+    },
+    /// They are longer than [`GrantRules::BYTES_MAX`].
+    #[error(
+        "{bytes} bytes of JSON, over {}: use patterns that match more",
+        GrantRules::BYTES_MAX
+    )]
+    Long {
+        /// Their bytes.
+        bytes: usize,
+    },
+    /// A rule for the user by name, and the name has a character that patterns have.
+    #[error(
+        "the rule for \"{rooms}\" cannot be for a user with `*` or `:` in the name, who would get \
+         the rooms of others"
+    )]
+    User {
+        /// The pattern of the rule.
+        rooms: Pattern,
+    },
+    /// A rule for the user by name is too long with the name in it.
+    #[error(
+        "the rule for \"{rooms}\" has over {} bytes with the user in it",
+        Pattern::BYTES_MAX
+    )]
+    LongWithUser {
+        /// The pattern of the rule.
+        rooms: Pattern,
+    },
+}
+
+impl Actions {
+    /// True when the action is one of them.
+    pub const fn has(self, action: Action) -> bool {
+        self.0 & Self::bit(action) != 0
+    }
+
+    const fn bit(action: Action) -> u8 {
+        1 << action as u8
+    }
+}
+
+impl From<Vec<Action>> for Actions {
+    fn from(actions: Vec<Action>) -> Self {
+        actions.into_iter().collect()
+    }
+}
+
+impl FromIterator<Action> for Actions {
+    fn from_iter<I: IntoIterator<Item = Action>>(actions: I) -> Self {
+        Self(actions.into_iter().fold(0, |all, one| all | Self::bit(one)))
+    }
+}
+
+impl From<Actions> for Vec<Action> {
+    fn from(actions: Actions) -> Self {
+        let all = [
+            Action::Join,
+            Action::Publish,
+            Action::Presence,
+            Action::History,
+        ];
+        all.into_iter().filter(|one| actions.has(*one)).collect()
+    }
+}
+
+impl GrantRule {
+    const USER: &str = "{user}";
+
+    /// The rule with the user's name in it.
+    fn for_user(&self, user: Option<&str>) -> Result<Self, GrantsError> {
+        if !self.rooms.as_str().contains(Self::USER) {
+            return Ok(self.clone());
+        }
+        let rooms = || self.rooms.clone();
+        // Without them a name stands for itself alone, and ends where the pattern goes on.
+        let user = user.filter(|user| !user.is_empty() && !user.contains(['*', ':']));
+        let user = user.ok_or_else(|| GrantsError::User { rooms: rooms() })?;
+        let text = self.rooms.as_str().replace(Self::USER, user);
+        let inserted = text.parse();
+        Ok(Self {
+            rooms: inserted.map_err(|_| GrantsError::LongWithUser { rooms: rooms() })?,
+            can: self.can,
+        })
+    }
+
+    /// A warning, when the last `*` may also stand for the end of a name: `org:acme*` matches
+    /// `org:acme-evil`.
+    pub fn warning(&self) -> Option<String> {
+        let stem = self.rooms.as_str().strip_suffix('*')?;
+        let open = stem.ends_with(|c: char| c.is_alphanumeric() || c == '}');
+        open.then(|| {
+            format!(
+                "the rule for \"{stem}*\" is also for \"{stem}-evil\": write \"{stem}:*\" if names go on \
+                 with a colon"
+            )
+        })
+    }
+}
+
+impl GrantRules {
+    /// How many rules there may be.
+    pub const MAX: usize = 32;
+
+    /// How long they may be, as JSON without white space, in bytes.
+    pub const BYTES_MAX: usize = 2 << 10;
+
+    /// Reads them from JSON, as they stand in a token.
+    ///
+    /// # Errors
+    ///
+    /// When they are of another form, too many or too long.
+    pub fn from_json(json: &str) -> Result<Self, GrantsError> {
+        let rules: Vec<GrantRule> = serde_json::from_str(json).map_err(|_| GrantsError::Form)?;
+        rules.try_into()
+    }
+
+    /// Their grants for a user, or for somebody without a name. A rule with `{user}` gives nothing
+    /// to a user with `*` or `:` in the name, nor to somebody without one.
+    pub fn for_user(&self, user: Option<&str>) -> Grants {
+        let rules = self.0.iter();
+        Grants(rules.filter_map(|rule| rule.for_user(user).ok()).collect())
+    }
+
+    /// Their grants for a user who must have each of them.
+    pub(crate) fn all_for_user(&self, user: &str) -> Result<Grants, GrantsError> {
+        let rules = self.0.iter().map(|rule| rule.for_user(Some(user)));
+        rules.collect::<Result<_, _>>().map(Grants)
+    }
+
+    /// The rules, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &GrantRule> {
+        self.0.iter()
+    }
+}
+
+impl TryFrom<Vec<GrantRule>> for GrantRules {
+    type Error = GrantsError;
+
+    fn try_from(rules: Vec<GrantRule>) -> Result<Self, GrantsError> {
+        let count = rules.len();
+        if count > Self::MAX {
+            return Err(GrantsError::Many { count });
+        }
+        let json = serde_json::to_string(&rules).map_err(|_| GrantsError::Form)?;
+        match json.len() {
+            bytes if bytes > Self::BYTES_MAX => Err(GrantsError::Long { bytes }),
+            _ => Ok(Self(rules)),
+        }
+    }
+}
+
+impl From<GrantRules> for Vec<GrantRule> {
+    fn from(rules: GrantRules) -> Self {
+        rules.0
+    }
+}
+
+impl Grants {
+    /// True when any of them allows the action in the room. Work: the lengths of all patterns, and
+    /// the name's for each.
+    pub fn allow(&self, action: Action, room: &str) -> bool {
+        let mut rules = self.0.iter();
+        rules.any(|rule| rule.can.has(action) && rule.rooms.matches(room))
+    }
+
+    /// The rules, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &GrantRule> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    fn rules(json: &str) -> GrantRules {
+        GrantRules::from_json(json).expect(json)
+    }
+
+    #[test]
+    fn rights_are_the_union_of_the_rules() {
+        let grants = rules(
+            r#"[{"rooms":"a:*","can":["join"]},{"rooms":"a:1","can":["publish","publish"]},
+                {"rooms":"b","can":[]}]"#,
+        );
+        let grants = grants.for_user(None);
+        assert!(grants.allow(Action::Join, "a:1") && grants.allow(Action::Publish, "a:1"));
+        assert!(!grants.allow(Action::Publish, "a:2") && !grants.allow(Action::Join, "b"));
+        assert!(!Grants::default().allow(Action::Join, "a:1"));
+    }
+
+    #[test]
+    fn a_user_is_inserted_as_a_literal() {
+        let rules =
+            rules(r#"[{"rooms":"u:{user}:*","can":["join"]},{"rooms":"x","can":["join"]}]"#);
+        let alice = rules.for_user(Some("alice"));
+        assert!(alice.allow(Action::Join, "u:alice:1") && !alice.allow(Action::Join, "u:bob:1"));
+        for user in [Some("*"), Some("a:b"), Some("alice*"), Some(""), None] {
+            let grants = rules.for_user(user);
+            for room in ["u:alice:1", "u:a:b", "u:{user}:1", "u::1", "u:*:1"] {
+                assert!(!grants.allow(Action::Join, room), "{user:?} in {room}");
+            }
+            assert!(grants.allow(Action::Join, "x"), "other rules hold");
+        }
+        let refused = rules.all_for_user("*");
+        assert!(matches!(refused, Err(GrantsError::User { .. })));
+        // A user whose name is the placeholder is no second insertion.
+        let odd = rules.for_user(Some("{user}"));
+        assert!(odd.allow(Action::Join, "u:{user}:1") && !odd.allow(Action::Join, "u:alice:1"));
+    }
+
+    #[test]
+    fn limits_hold() {
+        let rule = r#"{"rooms":"r","can":["join"]}"#;
+        let many = |count: usize| format!("[{}]", alloc::vec![rule; count].join(","));
+        assert!(GrantRules::from_json(&many(32)).is_ok());
+        let refused = GrantRules::from_json(&many(33));
+        assert_eq!(refused, Err(GrantsError::Many { count: 33 }));
+        let long = format!(r#"[{{"rooms":"{}","can":[]}}]"#, "x".repeat(257));
+        assert_eq!(GrantRules::from_json(&long), Err(GrantsError::Form));
+        let wide = format!(r#"{{"rooms":"{}","can":["join"]}}"#, "x".repeat(250));
+        let wide = format!("[{}]", alloc::vec![&*wide; 8].join(","));
+        assert!(matches!(
+            GrantRules::from_json(&wide),
+            Err(GrantsError::Long { .. })
+        ));
+        let insert = format!(
+            r#"[{{"rooms":"{{user}}{}","can":["join"]}}]"#,
+            "x".repeat(250)
+        );
+        let refused = rules(&insert).all_for_user("a-long-name");
+        assert!(matches!(refused, Err(GrantsError::LongWithUser { .. })));
+    }
+
+    #[test]
+    fn misspelt_rules_are_refused() {
+        for json in [
+            "{}",
+            r#"[{"rooms":"a"}]"#,
+            r#"[{"rooms":"","can":[]}]"#,
+            r#"[{"rooms":"a\n","can":[]}]"#,
+            r#"[{"rooms":["a"],"can":[]}]"#,
+            r#"[{"rooms":"a","can":["Join"]}]"#,
+            r#"[{"rooms":"a","can":"join"}]"#,
+            r#"[{"rooms":"a","can":["join"],"except":"b"}]"#,
+        ] {
+            assert_eq!(
+                GrantRules::from_json(json),
+                Err(GrantsError::Form),
+                "{json}"
+            );
+        }
+        assert!(
+            GrantsError::Form
+                .to_string()
+                .contains(r#"{"rooms":"chat:*""#)
+        );
+    }
+
+    #[test]
+    fn an_open_end_is_warned_of() {
+        for (rooms, warned) in [
+            ("org:acme*", true),
+            ("{user}*", true),
+            ("org:acme:*", false),
+            ("*", false),
+            ("org:*:acme", false),
+        ] {
+            let rule = GrantRule {
+                rooms: rooms.parse().expect(rooms),
+                can: Actions::default(),
+            };
+            assert_eq!(rule.warning().is_some(), warned, "{rooms}");
+        }
+    }
+
+    #[test]
+    fn json_is_read_back() {
+        let json = r#"[{"rooms":"a:*","can":["join","history"]}]"#;
+        let written = serde_json::to_string(&rules(json));
+        assert_eq!(written.ok().as_deref(), Some(json));
+    }
+}

@@ -1,0 +1,169 @@
+//! JSON objects that are read one member at a time, and have no key twice.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+};
+use core::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// The members of an object. No object in it has a key twice, at any depth: two parsers that
+/// choose differently would see two tokens in one.
+#[derive(Debug)]
+pub(crate) struct Object<'a>(BTreeMap<String, &'a RawValue>);
+
+/// A text that is no [`Object`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JsonFault {
+    /// The text is not UTF-8, not JSON, or nested deeper than 128 values.
+    #[error("is not JSON")]
+    Syntax,
+    /// The text is JSON, but not an object.
+    #[error("is not a JSON object")]
+    NotAnObject,
+    /// A key stands twice in an object.
+    #[error("has a key twice in one object")]
+    Duplicate,
+}
+
+/// A member that is not of its type.
+#[derive(Debug)]
+pub(crate) struct WrongType;
+
+impl<'a> Object<'a> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, JsonFault> {
+        let text = core::str::from_utf8(bytes).map_err(|_| JsonFault::Syntax)?;
+        serde_json::from_str::<Unique>(text).map_err(|error| {
+            if error.is_data() {
+                JsonFault::Duplicate
+            } else {
+                JsonFault::Syntax
+            }
+        })?;
+        serde_json::from_str(text)
+            .map(Self)
+            .map_err(|_| JsonFault::NotAnObject)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The JSON of a member.
+    pub(crate) fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.get(name).copied()
+    }
+
+    /// A member, if it is there. `null` is a value like others.
+    pub(crate) fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, WrongType> {
+        let json = self.raw(name).map(RawValue::get);
+        json.map(serde_json::from_str)
+            .transpose()
+            .map_err(|_| WrongType)
+    }
+}
+
+/// Any value without duplicate keys in it. Strings are decoded, so that they are valid Unicode.
+struct Unique;
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unique {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        let mut keys = BTreeSet::<String>::new();
+        while let Some(key) = members.next_key()? {
+            if !keys.insert(key) {
+                return Err(A::Error::custom("a key twice"));
+            }
+            members.next_value::<Self>()?;
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::ToString};
+
+    use super::*;
+
+    #[test]
+    fn members_are_read_by_name_and_type() {
+        let object = Object::read(br#" {"a":1,"b":null,"c":[{"d":"e"}],"f":-1.5} "#);
+        let object = object.expect("an object");
+        assert_eq!(object.get("a").ok(), Some(Some(1u8)));
+        assert!(object.get::<u8>("b").is_err() && object.get::<u8>("c").is_err());
+        assert!(object.has("b") && !object.has("z"));
+        assert!(matches!(object.get::<u8>("z"), Ok(None)));
+        let json = object.raw("c").map(|json| json.get().to_string());
+        assert_eq!(json.as_deref(), Some(r#"[{"d":"e"}]"#));
+    }
+
+    #[test]
+    fn duplicates_and_broken_texts_are_refused_at_any_depth() {
+        let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+        for (text, fault) in [
+            (&br#"{"a":1,"a":1}"#[..], JsonFault::Duplicate),
+            (br#"{"exp":1,"\u0065xp":2}"#, JsonFault::Duplicate),
+            (br#"{"a":[{"b":1,"c":{},"b":1}]}"#, JsonFault::Duplicate),
+            (b"{", JsonFault::Syntax),
+            (b"{} {}", JsonFault::Syntax),
+            (b"\xef\xbb\xbf{}", JsonFault::Syntax),
+            (b"{\"a\":\"\xff\"}", JsonFault::Syntax),
+            (br#"{"a":"\ud800"}"#, JsonFault::Syntax),
+            (br#"{"a":1e999}"#, JsonFault::Syntax),
+            (b"{\"a\":1,}", JsonFault::Syntax),
+            (b"", JsonFault::Syntax),
+            (b"[]", JsonFault::NotAnObject),
+            (br#""a""#, JsonFault::NotAnObject),
+            (deep.as_bytes(), JsonFault::Syntax),
+        ] {
+            let text_shown = String::from_utf8_lossy(text);
+            assert_eq!(Object::read(text).err(), Some(fault), "{text_shown}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Published keys that are kept up to date.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
+
+use roomcast_core::Timestamp;
+
+use crate::{
+    key_set::{KeySet, KeySetError},
+    limits::{
+        JWKS_FETCH_INTERVAL, JWKS_FETCH_TIMEOUT, JWKS_REFRESH, JWKS_UNKNOWN_AGE, JWKS_UNKNOWN_MAX,
+    },
+};
+
+/// Published keys, and when to fetch them. Like all of this crate it does no I/O:
+///
+/// 1. A host calls [`poll`](Self::poll) at the start, at the time that it named, and after each
+///    [`missing`](Self::missing) that answered [`Missing::Wait`]. At [`Poll::Fetch`] it sends a
+///    `GET` to the [`JwksUrl`](crate::JwksUrl): without following redirects, for at most
+///    [`JWKS_FETCH_TIMEOUT`] and [`JWKS_BYTES_MAX`](crate::limits::JWKS_BYTES_MAX).
+/// 2. It gives the answer to [`received`](Self::received), or says that there was none with
+///    [`failed`](Self::failed). After either it polls again, and goes on with the tokens that wait.
+/// 3. It verifies with [`keys`](Self::keys). A token with a key id that is not among them goes to
+///    [`missing`](Self::missing).
+///
+/// Tokens of known keys never wait. However many unknown ids come, two fetches begin at least 30 s
+/// apart, and one runs at a time. After a failure the keys stay.
+#[derive(Debug, Clone)]
+pub struct Jwks {
+    keys: KeySet,
+    loaded: bool,
+    /// The end of a fetch that runs, at the latest.
+    runs_until: Option<Timestamp>,
+    /// No fetch begins earlier.
+    not_before: Timestamp,
+    /// The keys are fetched then, if not earlier.
+    due: Timestamp,
+    /// Ids for which the next fetch is, or the one that runs.
+    wanted: Vec<Box<str>>,
+    unknown: Unknown,
+}
+
+/// The next thing to do for published keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poll {
+    /// A fetch, at once.
+    Fetch,
+    /// Nothing until this time, unless something happens.
+    WaitUntil(Timestamp),
+}
+
+/// The way on for a token whose key id is not among the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The token waits until the fetch that runs, or that [`Jwks::poll`] asks for, is over. Then it
+    /// is verified once more, and refused if its key is still missing.
+    Wait,
+    /// The token is refused: no key has this id.
+    Unknown,
+    /// The token is refused for now: no keys could be fetched yet.
+    Unavailable,
+}
+
+/// A fetch that brought no keys. The keys from before stay.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The answer is a redirect, which is not followed.
+    #[error(
+        "the answer is a redirect ({status}), which is not followed: set the URL that it leads to"
+    )]
+    Redirect {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The answer has another status than 200.
+    #[error("the answer has the status {status}, not 200")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The answer is not a set of keys.
+    #[error(transparent)]
+    Keys(KeySetError),
+}
+
+impl Jwks {
+    /// Without keys. The first [`poll`](Self::poll) asks for a fetch.
+    pub fn new() -> Self {
+        Self {
+            keys: KeySet::default(),
+            loaded: false,
+            runs_until: None,
+            not_before: Timestamp::ZERO,
+            due: Timestamp::ZERO,
+            wanted: Vec::new(),
+            unknown: Unknown::default(),
+        }
+    }
+
+    /// With the keys of an earlier answer, which a host kept: its body, and its age. It is fetched
+    /// again when it is an hour old.
+    ///
+    /// # Errors
+    ///
+    /// When the body is not a set of keys.
+    pub fn restore(now: Timestamp, body: &[u8], age: Duration) -> Result<Self, KeySetError> {
+        Ok(Self {
+            keys: KeySet::read(body)?,
+            loaded: true,
+            not_before: now + JWKS_FETCH_INTERVAL.saturating_sub(age),
+            due: now + JWKS_REFRESH.saturating_sub(age),
+            ..Self::new()
+        })
+    }
+
+    /// The keys, for [`Verifier::verify`](crate::Verifier::verify).
+    pub const fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+
+    /// Says what to do next. A fetch whose end nobody told within its time counts as failed.
+    pub fn poll(&mut self, now: Timestamp) -> Poll {
+        if let Some(end) = self.runs_until {
+            if now < end {
+                return Poll::WaitUntil(end);
+            }
+            self.failed(now);
+        }
+        let wanted = if self.wanted.is_empty() {
+            self.due
+        } else {
+            now
+        };
+        let begin = wanted.max(self.not_before);
+        if now < begin {
+            return Poll::WaitUntil(begin);
+        }
+        self.runs_until = Some(now + JWKS_FETCH_TIMEOUT);
+        self.not_before = now + JWKS_FETCH_INTERVAL;
+        Poll::Fetch
+    }
+
+    /// The fetch was answered. With 200 and a set of keys these take the place of the others, and
+    /// the host may keep the body for [`restore`](Self::restore).
+    ///
+    /// # Errors
+    ///
+    /// When the answer brings no keys, for the log. The keys stay, and the next fetch is 30 s after
+    /// the beginning of this one.
+    pub fn received(
+        &mut self,
+        now: Timestamp,
+        status: u16,
+        body: &[u8],
+    ) -> Result<&KeySet, FetchError> {
+        let read = match status {
+            200 => KeySet::read(body).map_err(FetchError::Keys),
+            300..400 => Err(FetchError::Redirect { status }),
+            _ => Err(FetchError::Status { status }),
+        };
+        match read {
+            Ok(keys) => {
+                self.keys = keys;
+                self.loaded = true;
+                self.runs_until = None;
+                self.due = now + JWKS_REFRESH;
+                for kid in self.wanted.drain(..) {
+                    if !self.keys.has(&kid) {
+                        self.unknown.insert(now, kid);
+                    }
+                }
+                Ok(&self.keys)
+            }
+            Err(error) => {
+                self.failed(now);
+                Err(error)
+            }
+        }
+    }
+
+    /// The fetch had no answer. The keys stay.
+    pub fn failed(&mut self, now: Timestamp) {
+        self.runs_until = None;
+        self.wanted.clear();
+        self.due = now.max(self.not_before);
+    }
+
+    /// Says how to go on with a token whose key id is not among the keys, after
+    /// [`TokenError::UnknownKey`](crate::TokenError::UnknownKey). Work: the ids that are remembered,
+    /// at most 256.
+    pub fn missing(&mut self, now: Timestamp, kid: &str) -> Missing {
+        if self.keys.has(kid) || self.unknown.has(now, kid) {
+            return Missing::Unknown;
+        }
+        if self.runs_until.is_none() && now < self.not_before {
+            return if self.loaded {
+                Missing::Unknown
+            } else {
+                Missing::Unavailable
+            };
+        }
+        let is_wanted = self.wanted.iter().any(|wanted| **wanted == *kid);
+        if !is_wanted && self.wanted.len() < JWKS_UNKNOWN_MAX {
+            self.wanted.push(kid.into());
+        }
+        Missing::Wait
+    }
+}
+
+impl Default for Jwks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Ids that a fetch did not bring. They are apart from the keys, so that no number of them drives a
+/// key out.
+#[derive(Debug, Clone, Default)]
+struct Unknown {
+    /// The oldest first, with the time until which each is remembered.
+    ids: Vec<(Box<str>, Timestamp)>,
+}
+
+impl Unknown {
+    fn has(&self, now: Timestamp, kid: &str) -> bool {
+        let mut ids = self.ids.iter();
+        ids.any(|(known, until)| **known == *kid && now < *until)
+    }
+
+    fn insert(&mut self, now: Timestamp, kid: Box<str>) {
+        self.ids
+            .retain(|(known, until)| *known != kid && now < *until);
+        if self.ids.len() >= JWKS_UNKNOWN_MAX {
+            self.ids.remove(0);
+        }
+        self.ids.push((kid, now + JWKS_UNKNOWN_AGE));
+    }
+}

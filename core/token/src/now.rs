@@ -1,0 +1,12 @@
+//! The time on both clocks.
+
+use roomcast_core::Timestamp;
+
+/// The time on both clocks, read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock, in seconds since 1970: what tokens speak of.
+    pub unix_s: u64,
+    /// The monotonic clock: what deadlines are on.
+    pub time: Timestamp,
+}

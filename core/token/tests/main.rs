@@ -1,0 +1,8 @@
+//! All tests of this package's public functions in one program: it is linked once.
+
+mod forge;
+mod hostile;
+mod jwks;
+mod keys;
+mod panics;
+mod vectors;
