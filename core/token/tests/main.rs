@@ -5,4 +5,5 @@ mod hostile;
 mod jwks;
 mod keys;
 mod panics;
+mod peers;
 mod vectors;
