@@ -18,7 +18,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Its name in the header of a token.
+    /// The name in the header of a token.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hs256 => "HS256",

@@ -29,11 +29,10 @@ pub struct Claims {
     pub issued_s: Option<u64>,
     /// The rights, from `grants`; none without it. `{user}` is inserted.
     pub grants: Grants,
-    /// What presence shows by default, from `meta`, as it came. How long it may be is a limit of
-    /// the hub.
+    /// Metadata that presence shows by default, from `meta`, as it came. The hub limits its size.
     pub meta: Option<Box<RawValue>>,
-    /// Rooms to join at once, from `rooms`. Never a right: `grants` must allow each. How many they
-    /// may be, and their names, are limits of the hub.
+    /// Rooms to join at once, from `rooms`. Never a right: `grants` must allow each. The hub limits
+    /// their number and checks their names.
     pub rooms: Vec<Box<str>>,
 }
 
@@ -89,7 +88,7 @@ impl Conditions {
         if let Some(issuer) = &self.issuer {
             let found = found.ok_or(TokenError::Missing { claim: "iss" })?;
             if *found != **issuer {
-                let found = found.into();
+                let found = found.chars().take(100).collect::<String>().into();
                 return Err(TokenError::Issuer { found });
             }
         }

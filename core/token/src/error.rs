@@ -12,7 +12,7 @@ pub enum TokenError {
     /// The token is over 8 KiB.
     #[error("the token has {bytes} bytes, over {TOKEN_BYTES_MAX}")]
     Length {
-        /// Its bytes.
+        /// The bytes of the token.
         bytes: usize,
     },
     /// The token is not a JWS in compact form.
@@ -96,7 +96,7 @@ pub enum TokenError {
     /// The token is by another issuer than the configured one.
     #[error("the token's `iss` is {found:?}, not the configured issuer")]
     Issuer {
-        /// The issuer in the token.
+        /// The issuer in the token, at most 100 characters of it.
         found: Box<str>,
     },
     /// The token is for another audience than the configured one.

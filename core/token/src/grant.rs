@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// To join the room, and so to receive its messages.
+    /// Joining the room, and so receiving its messages.
     Join,
-    /// To publish to the room.
+    /// Publishing to the room.
     Publish,
-    /// To see who is in the room.
+    /// Seeing who is in the room.
     Presence,
-    /// To read the room's history.
+    /// Reading the room's history.
     History,
 }
 
@@ -32,7 +32,7 @@ pub struct Actions(u8);
 pub struct GrantRule {
     /// The rooms.
     pub rooms: Pattern,
-    /// What can be done in them.
+    /// The actions that users may do in them.
     pub can: Actions,
 }
 
@@ -74,16 +74,16 @@ pub enum GrantsError {
         GrantRules::MAX
     )]
     Many {
-        /// How many there are.
+        /// The number of rules.
         count: usize,
     },
-    /// They are longer than [`GrantRules::BYTES_MAX`].
+    /// The rules are longer than [`GrantRules::BYTES_MAX`].
     #[error(
         "{bytes} bytes of JSON, over {}: use patterns that match more",
         GrantRules::BYTES_MAX
     )]
     Long {
-        /// Their bytes.
+        /// The bytes of their JSON.
         bytes: usize,
     },
     /// A rule for the user by name, and the name has a character that patterns have.
@@ -176,10 +176,10 @@ impl GrantRule {
 }
 
 impl GrantRules {
-    /// How many rules there may be.
+    /// The largest number of rules.
     pub const MAX: usize = 32;
 
-    /// How long they may be, as JSON without white space, in bytes.
+    /// The largest size of all rules, as JSON without white space, in bytes.
     pub const BYTES_MAX: usize = 2 << 10;
 
     /// Reads them from JSON, as they stand in a token.

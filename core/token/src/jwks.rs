@@ -85,7 +85,7 @@ pub enum FetchError {
 }
 
 impl Jwks {
-    /// Without keys. The first [`poll`](Self::poll) asks for a fetch.
+    /// A machine without keys. The first [`poll`](Self::poll) asks for a fetch.
     pub fn new() -> Self {
         Self {
             keys: KeySet::default(),
@@ -98,7 +98,7 @@ impl Jwks {
         }
     }
 
-    /// With the keys of an earlier answer, which a host kept: its body, and its age. It is fetched
+    /// Takes the keys of an earlier answer, which a host kept: its body, and its age. It is fetched
     /// again when it is an hour old.
     ///
     /// # Errors
@@ -187,8 +187,8 @@ impl Jwks {
     }
 
     /// Says how to go on with a token whose key id is not among the keys, after
-    /// [`TokenError::UnknownKey`](crate::TokenError::UnknownKey). Work: the ids that are remembered,
-    /// at most 256.
+    /// [`TokenError::UnknownKey`](crate::TokenError::UnknownKey). Work: at most 256 ids that are
+    /// remembered, and the keys.
     pub fn missing(&mut self, now: Timestamp, kid: &str) -> Missing {
         if self.keys.has(kid) || self.unknown.has(now, kid) {
             return Missing::Unknown;

@@ -90,7 +90,7 @@ impl KeySet {
         self.keys().any(|key| key.id() == Some(kid))
     }
 
-    /// How many keys were ignored, and the reason for the first, for the log.
+    /// The number of keys that were ignored, and the reason for the first, for the log.
     pub fn ignored(&self) -> Option<(usize, &KeyError)> {
         let reason = self.0.first_ignored.as_ref()?;
         Some((self.0.ignored, reason))

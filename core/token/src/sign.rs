@@ -62,7 +62,7 @@ pub struct NewToken<'a> {
     /// The rights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grants: Option<&'a GrantRules>,
-    /// What presence shows by default.
+    /// Metadata that presence shows by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta: Option<&'a RawValue>,
     /// Rooms to join at once.

@@ -10,15 +10,13 @@ use crate::forge::{
     hs256, key, signed, signing, token, verifier, verify,
 };
 
-/// Refused tokens, each with the short name of its cause.
-type Cases = Vec<(&'static str, String, &'static str)>;
+/// Refused tokens, each with its name.
+type Cases = Vec<(&'static str, String)>;
 
-/// A token with the sound header, and claims of which one member is replaced or added.
+/// A token with the sound header, and a claim added to the sound ones.
 fn with(members: &str) -> String {
-    token(
-        HEADER,
-        format!(r#"{{"sub":"alice","exp":1800000060,{members}}}"#),
-    )
+    let claims = format!(r#"{{"sub":"alice","exp":1800000060,{members}}}"#);
+    token(HEADER, claims)
 }
 
 /// A token with the sound claims, and members added to the header.
@@ -26,288 +24,236 @@ fn header(members: &str) -> String {
     token(format!(r#"{{"alg":"HS256",{members}}}"#), CLAIMS)
 }
 
-fn headers() -> Cases {
+fn of_other_algorithms() -> Cases {
     let unsigned = |alg: &str| format!("{}.", signed(format!(r#"{{"alg":"{alg}"}}"#), CLAIMS));
     let said = |alg: &str| token(format!(r#"{{"alg":"{alg}"}}"#), CLAIMS);
     vec![
-        ("none, unsigned", unsigned("none"), "algorithm"),
-        ("none, signed", said("none"), "algorithm"),
-        ("none in capitals", unsigned("NONE"), "algorithm"),
-        ("none in mixed case", unsigned("nOnE"), "algorithm"),
-        ("no name", said(""), "algorithm"),
-        ("lower case", said("hs256"), "algorithm"),
-        ("a space", said("HS256 "), "algorithm"),
-        ("a longer hash", said("HS512"), "algorithm"),
-        ("no algorithm", token("{}", CLAIMS), "algorithm"),
-        ("a number", token(r#"{"alg":256}"#, CLAIMS), "header"),
-        ("a list", token(r#"{"alg":["HS256"]}"#, CLAIMS), "header"),
-        ("another algorithm", said("ES256"), "unknown_key"),
-        ("RSA", said("RS256"), "unknown_key"),
+        ("none, unsigned", unsigned("none")),
+        ("none, signed", said("none")),
+        ("none in capitals", unsigned("NONE")),
+        ("none in mixed case", unsigned("nOnE")),
+        ("no name", said("")),
+        ("lower case", said("hs256")),
+        ("a space", said("HS256 ")),
+        ("a longer hash", said("HS512")),
+        ("no algorithm", token("{}", CLAIMS)),
+    ]
+}
+
+fn of_other_keys() -> Cases {
+    let said = |alg: &str| token(format!(r#"{{"alg":"{alg}"}}"#), CLAIMS);
+    vec![
+        ("another algorithm", said("ES256")),
+        ("another algorithm with two names", said("Ed25519")),
+        ("another algorithm that may be left out", said("RS256")),
+    ]
+}
+
+fn with_bad_headers() -> Cases {
+    let long = format!(r#""kid":"{}""#, "k".repeat(257));
+    vec![
+        ("a number", token(r#"{"alg":256}"#, CLAIMS)),
+        ("a list", token(r#"{"alg":["HS256"]}"#, CLAIMS)),
+        ("its own key", header(r#""jwk":{"kty":"oct","k":"AAAA"}"#)),
+        ("a URL of keys", header(r#""jku":"https://evil.example/""#)),
         (
-            "two algorithms",
-            token(r#"{"alg":"none","alg":"HS256"}"#, CLAIMS),
-            "malformed",
-        ),
-        (
-            "an escaped second",
-            token(r#"{"alg":"HS256","\u0061lg":"none"}"#, CLAIMS),
-            "malformed",
-        ),
-        (
-            "its own key",
-            header(r#""jwk":{"kty":"oct","k":"AAAA"}"#),
-            "header",
-        ),
-        (
-            "a URL of keys",
-            header(r#""jku":"https://evil.example/jwks""#),
-            "header",
-        ),
-        (
-            "a URL of certificates",
-            header(r#""x5u":"https://evil.example/crt""#),
-            "header",
+            "a URL of a certificate",
+            header(r#""x5u":"https://evil.example/""#),
         ),
         (
             "critical extensions",
             header(r#""crit":["b64"],"b64":false"#),
-            "header",
         ),
-        ("no critical extension", header(r#""crit":[]"#), "header"),
-        ("a null URL", header(r#""jku":null"#), "header"),
-        ("a key that is a number", header(r#""kid":1"#), "header"),
-        ("a key that is null", header(r#""kid":null"#), "header"),
-        (
-            "a long key",
-            header(&format!(r#""kid":"{}""#, "k".repeat(257))),
-            "header",
-        ),
-        ("a header that is a list", token("[]", CLAIMS), "malformed"),
-        (
-            "a header that is a string",
-            token(r#""HS256""#, CLAIMS),
-            "malformed",
-        ),
-        (
-            "a header that is no JSON",
-            token("alg=HS256", CLAIMS),
-            "malformed",
-        ),
-        (
-            "a header with more behind it",
-            token(r#"{"alg":"HS256"}{}"#, CLAIMS),
-            "malformed",
-        ),
-        ("an empty header", token("", CLAIMS), "malformed"),
+        ("no critical extension", header(r#""crit":[]"#)),
+        ("a null URL", header(r#""jku":null"#)),
+        ("a key that is a number", header(r#""kid":1"#)),
+        ("a key that is null", header(r#""kid":null"#)),
+        ("a long key", header(&long)),
     ]
 }
 
-fn forms() -> Cases {
+fn malformed() -> Cases {
     let sound = token(HEADER, CLAIMS);
     let (parts, signature) = sound.rsplit_once('.').expect("parts");
     let (head, claims) = parts.split_once('.').expect("parts");
-    let other = signed(HEADER, r#"{"sub":"root","exp":1800000060}"#);
-    // 32 bytes leave four bits in the last character, which must be zero.
-    let last = signature.as_bytes()[signature.len() - 1];
-    let twin = char::from(if last == b'g' { b'h' } else { last + 1 });
-    let twin = format!("{parts}.{}{twin}", &signature[..signature.len() - 1]);
-    let long = token(
-        HEADER,
-        format!(
-            r#"{{"sub":"a","exp":1800000060,"x":"{}"}}"#,
-            "x".repeat(6100)
-        ),
-    );
-    let nested = format!(r#"{{"a":{}{}}}"#, "[".repeat(3000), "]".repeat(3000));
+    // 32 bytes leave two bits in the last character, which must be zero.
+    let (start, last) = signature.split_at(signature.len() - 1);
+    let twin = char::from(last.as_bytes()[0] + 1);
+    let long = format!(r#""x":"{}""#, "x".repeat(6100));
     vec![
-        ("nothing", String::new(), "malformed"),
-        ("a word", "token".into(), "malformed"),
-        ("two parts", parts.into(), "malformed"),
-        ("four parts", format!("{sound}.{signature}"), "malformed"),
-        (
-            "five parts",
-            format!("{sound}.{signature}.{signature}"),
-            "malformed",
-        ),
-        ("empty parts", "..".into(), "malformed"),
-        ("over 8 KiB", long, "malformed"),
-        ("a megabyte", "a".repeat(1 << 20), "malformed"),
-        ("padding", format!("{sound}="), "malformed"),
+        ("nothing", String::new()),
+        ("a word", "token".into()),
+        ("two parts", parts.into()),
+        ("four parts", format!("{sound}.{signature}")),
+        ("five parts", format!("{sound}.{signature}.{signature}")),
+        ("empty parts", "..".into()),
+        ("over 8 KiB", with(&long)),
+        ("a megabyte", "a".repeat(1 << 20)),
+        ("padding", format!("{sound}=")),
         (
             "padding in the header",
             format!("{head}=.{claims}.{signature}"),
-            "malformed",
         ),
-        (
-            "the alphabet of plain base64",
-            format!("{parts}.+/{}", &signature[2..]),
-            "malformed",
-        ),
-        ("a line break", format!("{sound}\n"), "malformed"),
-        ("a space", format!(" {sound}"), "malformed"),
-        ("a prefix", format!("Bearer {sound}"), "malformed"),
-        (
-            "a letter beyond ASCII",
-            format!("{sound}\u{e9}"),
-            "malformed",
-        ),
-        ("a NUL", format!("{sound}\0"), "malformed"),
-        ("a second spelling of the signature", twin, "malformed"),
-        ("no signature", format!("{parts}."), "signature"),
-        (
-            "half a signature",
-            format!("{parts}.{}", &signature[..20]),
-            "signature",
-        ),
-        ("a longer signature", format!("{sound}AAAA"), "signature"),
-        (
-            "a signature of zeros",
-            format!("{parts}.{}", base64([0; 32])),
-            "signature",
-        ),
-        ("other claims", format!("{other}.{signature}"), "signature"),
-        (
-            "another secret",
-            format!("{parts}.{}", base64(hmac("other", parts))),
-            "signature",
-        ),
-        (
-            "an empty secret",
-            format!("{parts}.{}", base64(hmac("", parts))),
-            "signature",
-        ),
-        ("claims that are a list", token(HEADER, "[]"), "malformed"),
-        (
-            "claims that are no JSON",
-            token(HEADER, "sub=alice"),
-            "malformed",
-        ),
-        (
-            "claims that are no text",
-            token(HEADER, b"{\"sub\":\"\xff\"}"),
-            "malformed",
-        ),
-        ("claims that are empty", token(HEADER, ""), "malformed"),
-        ("claims that are deep", token(HEADER, nested), "malformed"),
-        ("a claim twice", with(r#""exp":1900000000"#), "malformed"),
-        (
-            "a claim twice, escaped",
-            with(r#""e\u0078p":1900000000"#),
-            "malformed",
-        ),
-        (
-            "a claim twice, deep inside",
-            with(r#""meta":{"a":[{"b":1,"b":2}]}"#),
-            "malformed",
-        ),
+        ("plain base64", format!("{parts}.+/{}", &signature[2..])),
+        ("a line break", format!("{sound}\n")),
+        ("a space", format!(" {sound}")),
+        ("a prefix", format!("Bearer {sound}")),
+        ("a letter beyond ASCII", format!("{sound}\u{e9}")),
+        ("a NUL", format!("{sound}\0")),
+        ("a second spelling", format!("{parts}.{start}{twin}")),
     ]
 }
 
-fn claims() -> Cases {
+fn with_bad_json() -> Cases {
+    let nested = format!(r#"{{"a":{}{}}}"#, "[".repeat(3000), "]".repeat(3000));
+    let twice = r#"{"alg":"none","alg":"HS256"}"#;
+    let escaped = r#"{"alg":"HS256","\u0061lg":"none"}"#;
+    vec![
+        ("a header that is a list", token("[]", CLAIMS)),
+        ("a header that is a string", token(r#""HS256""#, CLAIMS)),
+        ("a header that is no JSON", token("alg=HS256", CLAIMS)),
+        (
+            "a header with more behind it",
+            token(format!("{HEADER}{{}}"), CLAIMS),
+        ),
+        ("an empty header", token("", CLAIMS)),
+        ("two algorithms", token(twice, CLAIMS)),
+        ("two algorithms, one escaped", token(escaped, CLAIMS)),
+        ("claims that are a list", token(HEADER, "[]")),
+        ("claims that are no JSON", token(HEADER, "sub=alice")),
+        (
+            "claims that are no text",
+            token(HEADER, b"{\"sub\":\"\xff\"}"),
+        ),
+        ("claims that are empty", token(HEADER, "")),
+        ("claims that are deep", token(HEADER, nested)),
+        ("a claim twice", with(r#""exp":1900000000"#)),
+        ("a claim twice, escaped", with(r#""e\u0078p":1900000000"#)),
+        (
+            "a claim twice, inside",
+            with(r#""meta":{"a":[{"b":1,"b":2}]}"#),
+        ),
+        ("a number beyond all", with(r#""nbf":1e999"#)),
+        ("half a character", with(r#""meta":"\ud800""#)),
+    ]
+}
+
+fn with_bad_signatures() -> Cases {
+    let sound = token(HEADER, CLAIMS);
+    let (parts, signature) = sound.rsplit_once('.').expect("parts");
+    let other = signed(HEADER, r#"{"sub":"root","exp":1800000060}"#);
+    let by = |secret: &str| format!("{parts}.{}", base64(hmac(secret, parts)));
+    vec![
+        ("none", format!("{parts}.")),
+        ("half of one", format!("{parts}.{}", &signature[..20])),
+        ("a longer one", format!("{sound}AAAA")),
+        ("zeros", format!("{parts}.{}", base64([0; 32]))),
+        ("that of other claims", format!("{other}.{signature}")),
+        ("that of another secret", by("other")),
+        ("that of an empty secret", by("")),
+    ]
+}
+
+fn with_bad_times() -> Cases {
     let exp = |exp: &str| token(HEADER, format!(r#"{{"sub":"alice","exp":{exp}}}"#));
+    vec![
+        ("no end", token(HEADER, r#"{"sub":"alice"}"#)),
+        ("a null end", exp("null")),
+        ("an end that is a string", exp(r#""1800000060""#)),
+        ("an end that is a list", exp("[1800000060]")),
+        ("an end that is true", exp("true")),
+        ("an end before time", exp("-1")),
+        ("an end in milliseconds", exp("1800000060000")),
+        ("an end that never comes", exp("1e300")),
+        ("a beginning that is a string", with(r#""nbf":"0""#)),
+        ("a beginning that is null", with(r#""nbf":null"#)),
+        ("made at a string", with(r#""iat":"0""#)),
+    ]
+}
+
+fn with_bad_claims() -> Cases {
     let sub = |sub: &str| token(HEADER, format!(r#"{{"exp":1800000060,"sub":{sub}}}"#));
+    let long = format!(r#""{}""#, "x".repeat(201));
+    vec![
+        ("no user", token(HEADER, r#"{"exp":1800000060}"#)),
+        ("an empty user", sub(r#""""#)),
+        ("a user that is a number", sub("1")),
+        ("a user of 201 bytes", sub(&long)),
+        ("a user with a line break", sub(r#""a\nb""#)),
+        ("an issuer that is a list", with(r#""iss":["me"]"#)),
+        ("an audience that is a number", with(r#""aud":1"#)),
+        ("an audience that is an object", with(r#""aud":{"a":"b"}"#)),
+        ("rooms that are a string", with(r#""rooms":"a""#)),
+        ("rooms that are numbers", with(r#""rooms":[1]"#)),
+    ]
+}
+
+fn with_bad_grants() -> Cases {
     let rule = r#"{"rooms":"a","can":["join"]}"#;
-    let rules = format!(r#""grants":[{}]"#, vec![rule; 33].join(","));
+    let many = format!(r#""grants":[{}]"#, vec![rule; 33].join(","));
     let long = format!(r#""grants":[{{"rooms":"{}","can":[]}}]"#, "x".repeat(257));
     let star = r#"{"sub":"*","exp":1800000060,"grants":[{"rooms":"u:{user}","can":["join"]}]}"#;
     vec![
-        ("no end", token(HEADER, r#"{"sub":"alice"}"#), "claims"),
-        ("a null end", exp("null"), "claims"),
-        ("an end that is a string", exp(r#""1800000060""#), "claims"),
-        ("an end that is a list", exp("[1800000060]"), "claims"),
-        ("an end that is true", exp("true"), "claims"),
-        ("an end before time", exp("-1"), "claims"),
-        ("an end in milliseconds", exp("1800000060000"), "claims"),
-        ("an end that never comes", exp("1e300"), "claims"),
-        ("an end beyond all numbers", exp("1e999"), "malformed"),
-        ("ended long ago", exp("0"), "expired"),
+        ("33 rules", with(&many)),
+        ("a long pattern", with(&long)),
         (
-            "ended as long ago as clocks may differ",
-            exp("1799999990"),
-            "expired",
-        ),
-        (
-            "begins later than clocks may differ",
-            with(r#""nbf":1800000011"#),
-            "not_yet",
-        ),
-        (
-            "a beginning that is a string",
-            with(r#""nbf":"0""#),
-            "claims",
-        ),
-        ("a beginning that is null", with(r#""nbf":null"#), "claims"),
-        (
-            "made at a time that is a string",
-            with(r#""iat":"0""#),
-            "claims",
-        ),
-        ("no user", token(HEADER, r#"{"exp":1800000060}"#), "claims"),
-        ("an empty user", sub(r#""""#), "claims"),
-        ("a user that is a number", sub("1"), "claims"),
-        (
-            "a user of 201 bytes",
-            sub(&format!(r#""{}""#, "x".repeat(201))),
-            "claims",
-        ),
-        ("a user with a line break", sub(r#""a\nb""#), "claims"),
-        (
-            "a user with half a character",
-            sub(r#""\ud800""#),
-            "malformed",
-        ),
-        (
-            "an issuer that is a list",
-            with(r#""iss":["me"]"#),
-            "claims",
-        ),
-        ("an audience that is a number", with(r#""aud":1"#), "claims"),
-        (
-            "an audience that is an object",
-            with(r#""aud":{"a":"b"}"#),
-            "claims",
-        ),
-        (
-            "an audience that nobody set",
-            with(r#""aud":"roomcast""#),
-            "audience",
-        ),
-        ("rooms that are a string", with(r#""rooms":"a""#), "claims"),
-        ("rooms that are numbers", with(r#""rooms":[1]"#), "claims"),
-        ("33 grants", with(&rules), "grants"),
-        ("a long pattern", with(&long), "grants"),
-        (
-            "a grant of nothing known",
+            "nothing known",
             with(r#""grants":[{"rooms":"a","can":["rule"]}]"#),
-            "grants",
         ),
         (
-            "a grant with a condition",
+            "a condition",
             with(r#""grants":[{"rooms":"a","can":[],"if":1}]"#),
-            "grants",
         ),
-        ("grants that are null", with(r#""grants":null"#), "grants"),
-        ("a user who is every user", token(HEADER, star), "grants"),
+        ("null", with(r#""grants":null"#)),
+        ("for a user who is every user", token(HEADER, star)),
     ]
 }
 
 #[test]
 fn hostile_tokens_are_refused_for_their_cause() {
     let verifier = verifier([hs256()]);
-    let cases = [headers(), forms(), claims()].concat();
-    for (name, token, label) in &cases {
-        match verify(&verifier, token) {
-            Ok(claims) => panic!("{name}: accepted, {claims:?}"),
-            Err(error) => {
-                assert_eq!(error.label(), *label, "{name}: {error}");
-                let text = format!("{error} {error:?}");
-                let tells = |part: &str| part.len() > 8 && text.contains(part);
-                assert!(!token.split('.').any(tells), "{name}: {text}");
-                assert!(text.len() < 1000, "{name}: {} bytes", text.len());
-            }
+    let exp = |exp: u64| token(HEADER, format!(r#"{{"sub":"alice","exp":{exp}}}"#));
+    let mut count = 0;
+    for (label, cases) in [
+        ("algorithm", of_other_algorithms()),
+        ("unknown_key", of_other_keys()),
+        ("header", with_bad_headers()),
+        ("malformed", malformed()),
+        ("malformed", with_bad_json()),
+        ("signature", with_bad_signatures()),
+        ("claims", with_bad_times()),
+        ("claims", with_bad_claims()),
+        ("grants", with_bad_grants()),
+        (
+            "expired",
+            vec![
+                ("long ago", exp(0)),
+                ("as clocks may differ", exp(1_799_999_990)),
+            ],
+        ),
+        (
+            "not_yet",
+            vec![("later than clocks may differ", with(r#""nbf":1800000011"#))],
+        ),
+        (
+            "audience",
+            vec![("that nobody set", with(r#""aud":"roomcast""#))],
+        ),
+    ] {
+        count += cases.len();
+        for (name, token) in cases {
+            let error = match verify(&verifier, &token) {
+                Ok(claims) => panic!("{label}, {name}: accepted, {claims:?}"),
+                Err(error) => error,
+            };
+            assert_eq!(error.label(), label, "{name}: {error}");
+            let text = format!("{error} {error:?}");
+            let tells = |part: &str| part.len() > 8 && text.contains(part);
+            assert!(!token.split('.').any(tells), "{name}: {text}");
+            assert!(text.len() < 1000, "{name}: {} bytes", text.len());
         }
     }
-    assert!(cases.len() > 90, "{} cases", cases.len());
+    assert!(count > 90, "{count} cases");
 }
 
 /// Old attacks on one algorithm by means of another.

@@ -54,46 +54,60 @@ fn keys_are_read_in_each_form() {
     assert_eq!(key(P256_PUB).id(), None);
 }
 
-/// Each with a piece of the text that says what to change.
+/// Checks each mistake for a piece of the text that says what to change.
+fn check(mistakes: &[(&str, &str)]) {
+    for (text, fix) in mistakes {
+        match Key::parse(text) {
+            Ok(key) => panic!("{key:?} of {text}"),
+            Err(error) => assert!(error.to_string().contains(fix), "{error}\nfor {text}"),
+        }
+    }
+}
+
 #[test]
-fn mistakes_are_named_with_their_fix() {
-    let pem =
-        |body: &str| format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
-    for (text, fix) in [
-        ("", "`hs256:` and a secret"),
-        ("keys/p256.pub.pem", "`hs256:` and a secret"),
-        (
-            "HS256:a secret of at least thirty-two bytes",
-            "`hs256:` and a secret",
-        ),
+fn mistakes_in_secrets_are_named_with_their_fix() {
+    let form = "`hs256:` and a secret";
+    check(&[
+        ("", form),
+        ("keys/p256.pub.pem", form),
+        ("HS256:a secret of at least thirty-two bytes", form),
         ("hs256:", "0 bytes"),
-        (
-            "hs256:0123456789012345678901234567890",
-            "openssl rand -hex 32",
-        ),
+        ("hs256:0123456789012345678901234567890", "openssl rand"),
         ("hs256: 01234567890123456789012345678901", "white space"),
         ("hs256:01234567890123456789012345678901\n", "white space"),
         (&format!("hs256:{P256_PUB}"), "is a PEM"),
         (&format!("hs256: {RSA_PUB}"), "is a PEM"),
         ("hs256:-----BEGIN PUBLIC KEY-----\\nMFkwEwYH\\n", "is a PEM"),
         (&format!("hs256:{}", p256_jwk("")), "is a JWK"),
+    ]);
+}
+
+#[test]
+fn mistakes_in_pems_are_named_with_their_fix() {
+    let (begin, end) = ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----");
+    check(&[
         (P256, "-pubout"),
         (ED25519, "-pubout"),
         (RSA, "-pubout"),
         (include_str!("keys/p256.sec1.pem"), "-pubout"),
         (include_str!("keys/p256.crt.pem"), "openssl x509"),
-        (
-            include_str!("keys/rsa2048.pkcs1.pub.pem"),
-            "-RSAPublicKey_in",
-        ),
+        (include_str!("keys/rsa2048.pkcs1.pub.pem"), "openssl rsa"),
         (include_str!("keys/p384.pub.pem"), "not supported"),
         (include_str!("keys/x25519.pub.pem"), "not supported"),
         (&P256_PUB.replace('\n', "\\n"), "line breaks"),
         (&P256_PUB.replace('\n', " "), "line breaks"),
         (&format!("{P256_PUB}{P256_PUB}"), "nothing behind it"),
-        (&pem("AAAA"), "cannot be read"),
-        (&pem("////"), "cannot be read"),
-        ("-----BEGIN PUBLIC KEY-----", "cannot be read"),
+        (&format!("{begin}\nAAAA\n{end}\n"), "cannot be read"),
+        (&format!("{begin}\n////\n{end}\n"), "cannot be read"),
+        (begin, "cannot be read"),
+    ]);
+}
+
+#[test]
+fn mistakes_in_jwks_are_named_with_their_fix() {
+    let long = format!(r#","kid":"{}""#, "k".repeat(257));
+    let one = base64([&[1][..], &[0; 31]].concat());
+    check(&[
         ("{", "is not JSON"),
         ("{}", "`kty`"),
         (r#"{"kty":"EC","kty":"oct"}"#, "twice"),
@@ -111,39 +125,19 @@ fn mistakes_are_named_with_their_fix() {
         (&p256_jwk(r#","alg":"HS256""#), "ES256"),
         (&p256_jwk(r#","kid":"""#), "`kid`"),
         (&p256_jwk(r#","kid":1"#), "`kid`"),
-        (
-            &p256_jwk(&format!(r#","kid":"{}""#, "k".repeat(257))),
-            "`kid`",
-        ),
-        (
-            &p256_jwk("").replace(P256_Y, P256_X),
-            "not a valid point of P-256",
-        ),
+        (&p256_jwk(&long), "`kid`"),
+        (&p256_jwk("").replace(P256_Y, P256_X), "point of P-256"),
         (&p256_jwk("").replace(P256_X, "AAAA"), "`x`"),
         (&p256_jwk("").replace(P256_X, &format!("{P256_X}=")), "`x`"),
         (r#"{"kty":"EC","crv":"P-256"}"#, "`x`"),
         (&ed25519_jwk("AAAA"), "`x`"),
-        // Points of small order, with which one signature fits many messages.
-        (
-            &ed25519_jwk(&base64([0; 32])),
-            "not a valid point of Ed25519",
-        ),
-        (
-            &ed25519_jwk(&base64([&[1][..], &[0; 31]].concat())),
-            "not a valid point of Ed25519",
-        ),
-        (
-            &ed25519_jwk(&base64([0xff; 32])),
-            "not a valid point of Ed25519",
-        ),
+        // Small order, small order, a second spelling.
+        (&ed25519_jwk(&base64([0; 32])), "point of Ed25519"),
+        (&ed25519_jwk(&one), "point of Ed25519"),
+        (&ed25519_jwk(&base64([0xff; 32])), "point of Ed25519"),
         (r#"{"kty":"oct","k":"AAAA"}"#, "3 bytes"),
         (r#"{"kty":"oct"}"#, "`k`"),
-    ] {
-        match Key::parse(text) {
-            Ok(key) => panic!("{key:?} of {text}"),
-            Err(error) => assert!(error.to_string().contains(fix), "{error}\nfor {text}"),
-        }
-    }
+    ]);
 }
 
 #[test]

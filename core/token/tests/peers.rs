@@ -1,5 +1,5 @@
-//! Tokens between this crate and two libraries of others: `jose` of npm, and PyJWT. Each verifies what
-//! the other signed.
+//! Tokens between this crate and two libraries of others: `jose` of npm, and PyJWT. Each verifies
+//! what the other signed.
 
 use std::{
     io::Write,

@@ -81,7 +81,7 @@ fn rfc_7515_a_3_es256() {
     );
 }
 
-/// Its payload is a sentence: accepted up to that.
+/// The payload is a sentence, so the token is accepted up to that.
 #[test]
 fn rfc_8037_a_4_eddsa() {
     let accepted = TokenError::Json {

@@ -24,7 +24,7 @@ pub enum KeyError {
          rand -hex 32`"
     )]
     SecretShort {
-        /// Its bytes.
+        /// The bytes of the secret.
         bytes: usize,
     },
     /// The secret has white space around it.
@@ -78,7 +78,7 @@ pub enum KeyError {
     Member {
         /// The member.
         member: &'static str,
-        /// What it must be.
+        /// The form that it must have.
         expected: &'static str,
     },
     /// The key is not for signatures.
@@ -116,7 +116,7 @@ pub enum KeyError {
     /// The RSA key is too short or too long.
     #[error("the RSA key has {bits} bits: make one of 2048 to 4096")]
     RsaBits {
-        /// Its bits.
+        /// The bits of its modulus.
         bits: usize,
     },
     /// The RSA key has an even modulus, or an exponent that is even, too small or too large.
@@ -145,7 +145,7 @@ pub enum KeyError {
         "{count} token keys, over {KEYS_MAX}: publish them as a set, and give its URL to `jwks`"
     )]
     Many {
-        /// How many there are.
+        /// The number of keys.
         count: usize,
     },
 }

