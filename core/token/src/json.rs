@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 #[derive(Debug)]
 pub(crate) struct Object<'a>(BTreeMap<String, &'a RawValue>);
 
-/// A text that is no [`Object`].
+/// A text that is no JSON object, or has a key twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonFault {
     /// The text is not UTF-8, not JSON, or nested deeper than 128 values.
