@@ -11,9 +11,7 @@ mod lifecycle;
 mod limits;
 mod membership;
 mod presence;
-mod rate;
 pub(crate) mod receive;
-mod restore;
 mod send;
 mod state;
 
@@ -27,7 +25,7 @@ pub use self::{
     conns::{ConnectionInfo, ConnectionSummary, Handshake},
     error::{JoinError, Refusal, RequestError, RestoreError, SendError, SessionError, UnknownConn},
     limits::{Config, Limits, Rate},
-    rate::Bucket,
+    receive::rate::Bucket,
     state::{ConnState, HubState, KeyState, RoomState},
 };
 use self::{change::Changes, conns::Conns, idempotency::Keys};

@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod ask;
 pub mod gateway;
 pub mod hub;
+mod identity;
 pub mod journal;
 pub mod outbox;
 pub mod policy;
@@ -28,6 +29,7 @@ pub use self::{
         Audience, Config, ConnId, Delivery, Handshake, Hub, JoinError, Limits, Rate, SendError,
         UnknownConn,
     },
+    identity::Identity,
     outbox::{Command, Outbox},
     policy::{Policies, RoomPolicy},
     room::{Joined, RoomName, RoomNameError},

@@ -1,14 +1,20 @@
 //! Policies of rooms: which keep a history, who is seen in them, who may publish.
 
 mod field;
+mod grant;
 mod pattern;
+mod standard;
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::pattern::{Pattern, PatternError};
+pub use self::{
+    grant::{GrantRule, GrantRules, Grants, GrantsError, Right, Rights},
+    pattern::{Pattern, PatternError},
+    standard::{StandardGrant, StandardGrants, Users},
+};
 use crate::wire::named::by_name;
 
 /// The policy of a room. A room that no policy matches has no history and no presence, anybody may
@@ -134,6 +140,8 @@ pub enum Overflow {
 #[serde(try_from = "Wire")]
 pub struct Policies {
     rooms: Vec<RoomPolicy>,
+    #[serde(skip_serializing_if = "StandardGrants::is_empty")]
+    grants: StandardGrants,
 }
 
 /// The same, not looked at as a whole.
@@ -141,11 +149,13 @@ pub struct Policies {
 #[serde(
     deny_unknown_fields,
     remote = "Self",
-    expecting = "policies to be an object with `rooms`, a list"
+    expecting = "policies to be an object with `rooms`, a list, and `grants`, another"
 )]
 struct Wire {
     #[serde(default, deserialize_with = "field::rooms")]
     rooms: Vec<RoomPolicy>,
+    #[serde(default)]
+    grants: StandardGrants,
 }
 
 by_name!(RoomPolicy);
@@ -255,10 +265,24 @@ impl Policies {
                 });
             }
         }
-        Ok(Self { rooms })
+        let grants = StandardGrants::default();
+        Ok(Self { rooms, grants })
     }
 
-    /// True when there are no policies.
+    /// Adds rules for everybody. They are for connections that have grants of their own, if only an
+    /// empty list: others may do everything.
+    #[must_use]
+    pub fn with_grants(mut self, grants: StandardGrants) -> Self {
+        self.grants = grants;
+        self
+    }
+
+    /// The rules for everybody.
+    pub const fn grants(&self) -> &StandardGrants {
+        &self.grants
+    }
+
+    /// True when there is no policy of rooms.
     pub const fn is_empty(&self) -> bool {
         self.rooms.is_empty()
     }
@@ -289,7 +313,7 @@ impl TryFrom<Wire> for Policies {
     type Error = PolicyError;
 
     fn try_from(wire: Wire) -> Result<Self, PolicyError> {
-        Self::new(wire.rooms)
+        Ok(Self::new(wire.rooms)?.with_grants(wire.grants))
     }
 }
 

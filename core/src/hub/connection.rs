@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::conns::{Connection, Handshake, Heartbeat, Metas};
 use super::error::{Refusal, SessionError, UnknownConn};
-use super::{Hub, change::Change, change::Departed, rate::Buckets};
+use super::{Hub, change::Change, change::Departed, receive::rate::Buckets};
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
 };

@@ -7,7 +7,7 @@ use alloc::{
 
 use serde::{Deserialize, Serialize};
 
-use super::rate::Buckets;
+use super::receive::rate::Buckets;
 use crate::{time::Timestamp, wire::ConnId};
 
 /// Facts that a host knows of a connection when it opens.

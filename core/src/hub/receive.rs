@@ -1,6 +1,9 @@
 //! Checks and decoding of an inbound message before anybody acts on it.
 
-use super::{Hub, error::RequestError, error::UnknownConn, rate::Verdict};
+pub(super) mod rate;
+
+use self::rate::Verdict;
+use super::{Hub, error::RequestError, error::UnknownConn};
 use crate::wire::{Address, CloseCode, ConnId, Frame, Message, RequestId};
 use crate::{outbox::Outbox, room::RoomName, time::Timestamp};
 

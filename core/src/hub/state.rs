@@ -1,10 +1,12 @@
 //! Ground state: what a hub must not forget while it sleeps.
 
+mod restore;
+
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use super::{conns::Heartbeat, idempotency::Known, rate::Buckets};
+use super::{conns::Heartbeat, idempotency::Known, receive::rate::Buckets};
 use crate::{room::history::SavedHistory, time::Timestamp, wire::ConnId};
 
 /// The ground state of one connection; everything else about it is derived.

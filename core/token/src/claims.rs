@@ -3,13 +3,15 @@
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 
-use roomcast_core::Timestamp;
+use roomcast_core::{
+    Timestamp,
+    policy::{GrantRules, Grants},
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     error::TokenError,
-    grant::{GrantRules, Grants},
     json::Object,
     limits::{LEEWAY_S, UNIX_S_MAX, USER_BYTES_MAX},
     now::Now,

@@ -2,7 +2,9 @@
 
 use alloc::boxed::Box;
 
-use crate::{algorithm::Algorithm, grant::GrantsError, json::JsonFault, limits::TOKEN_BYTES_MAX};
+use roomcast_core::policy::GrantsError;
+
+use crate::{algorithm::Algorithm, json::JsonFault, limits::TOKEN_BYTES_MAX};
 
 /// A cause for which a token is refused. Its text is for the server's log: it names the rule, and
 /// never holds the token. A client gets [`CLIENT_TEXT`](Self::CLIENT_TEXT), whatever the cause.

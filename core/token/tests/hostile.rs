@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use roomcast_core::Timestamp;
-use roomcast_token::{Action, Key, KeySet, Now, TokenError};
+use roomcast_core::policy::Right;
+use roomcast_token::{Key, KeySet, Now, TokenError};
 
 use crate::forge::{
     CLAIMS, ED25519, ED25519_PUB, HEADER, NOW, P256, P256_PUB, RSA_PUB, SECRET, base64, hmac,
@@ -323,8 +324,8 @@ fn sound_claims_are_read() {
     assert_eq!(&*claims.user, "alice");
     assert_eq!(claims.deadline, NOW.time + Duration::from_secs(70));
     assert_eq!(claims.issued_s, Some(1_799_999_999));
-    assert!(claims.grants.allow(Action::Join, "u:alice:1"));
-    assert!(!claims.grants.allow(Action::Publish, "u:alice:1"));
+    assert!(claims.grants.allow(Right::Join, "u:alice:1"));
+    assert!(!claims.grants.allow(Right::Publish, "u:alice:1"));
     let meta = claims.meta.as_ref().map(|meta| meta.get());
     assert_eq!(meta, Some(r#"{"name":"A\u00e9"}"#));
     assert_eq!(

@@ -3,10 +3,10 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::ops::Bound;
 
-use super::{
+use super::{ConnState, HubState, KeyState, RoomState};
+use crate::hub::{
     Hub, conns::Connection, conns::Metas, error::RestoreError, error::UnknownConn,
-    idempotency::Keys, limits::Config, state::ConnState, state::HubState, state::KeyState,
-    state::RoomState,
+    idempotency::Keys, limits::Config,
 };
 use crate::room::{Room, RoomName, history::History, presence::Presence};
 use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnId};

@@ -2,13 +2,14 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use roomcast_core::policy::Pattern;
 use serde::{Deserialize, Serialize};
 
-/// Something that a user can do in a room.
+use super::pattern::Pattern;
+
+/// A right: something that a user may do in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum Right {
     /// Joining the room, and so receiving its messages.
     Join,
     /// Publishing to the room.
@@ -19,10 +20,10 @@ pub enum Action {
     History,
 }
 
-/// A set of actions; a list of their names in JSON.
+/// A set of rights; a list of their names in JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<Action>", into = "Vec<Action>")]
-pub struct Actions(u8);
+#[serde(from = "Vec<Right>", into = "Vec<Right>")]
+pub struct Rights(u8);
 
 /// A rule as it is written: rooms, and what can be done in them.
 ///
@@ -32,29 +33,30 @@ pub struct Actions(u8);
 pub struct GrantRule {
     /// The rooms.
     pub rooms: Pattern,
-    /// The actions that users may do in them.
-    pub can: Actions,
+    /// The rights in them.
+    pub can: Rights,
 }
 
 /// Rules as they are written, in a token, a file of settings or a backend's answer: their union
 /// holds, in no order, and none of them takes a right away.
 ///
 /// ```
-/// use roomcast_token::{Action, GrantRules};
+/// use roomcast_core::policy::{GrantRules, Right};
 ///
 /// let rules = GrantRules::from_json(r#"[{"rooms":"user:{user}:*","can":["join","publish"]}]"#)?;
 /// let grants = rules.for_user(Some("alice"));
-/// assert!(grants.allow(Action::Join, "user:alice:inbox"));
-/// assert!(!grants.allow(Action::Join, "user:bob:inbox"));
-/// assert!(!grants.allow(Action::History, "user:alice:inbox"));
-/// # Ok::<(), roomcast_token::GrantsError>(())
+/// assert!(grants.allow(Right::Join, "user:alice:inbox"));
+/// assert!(!grants.allow(Right::Join, "user:bob:inbox"));
+/// assert!(!grants.allow(Right::History, "user:alice:inbox"));
+/// # Ok::<(), roomcast_core::policy::GrantsError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<GrantRule>", into = "Vec<GrantRule>")]
 pub struct GrantRules(Vec<GrantRule>);
 
 /// Grants of one user: rules in which the user's name stands, where it is to stand.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Grants(Vec<GrantRule>);
 
 /// Rules that are not as they must be.
@@ -68,14 +70,13 @@ pub enum GrantsError {
         Pattern::BYTES_MAX
     )]
     Form,
-    /// There are more than [`GrantRules::MAX`].
-    #[error(
-        "{count} rules, over {}: use patterns that match more",
-        GrantRules::MAX
-    )]
+    /// There are too many.
+    #[error("{count} rules, over {limit}: use patterns that match more")]
     Many {
         /// The number of rules.
         count: usize,
+        /// The limit.
+        limit: usize,
     },
     /// The rules are longer than [`GrantRules::BYTES_MAX`].
     #[error(
@@ -106,43 +107,57 @@ pub enum GrantsError {
     },
 }
 
-impl Actions {
-    /// True when the action is one of them.
-    pub const fn has(self, action: Action) -> bool {
-        self.0 & Self::bit(action) != 0
+impl Rights {
+    /// True when the right is one of them.
+    pub const fn has(self, right: Right) -> bool {
+        self.0 & Self::bit(right) != 0
     }
 
-    const fn bit(action: Action) -> u8 {
-        1 << action as u8
-    }
-}
-
-impl From<Vec<Action>> for Actions {
-    fn from(actions: Vec<Action>) -> Self {
-        actions.into_iter().collect()
+    const fn bit(right: Right) -> u8 {
+        1 << right as u8
     }
 }
 
-impl FromIterator<Action> for Actions {
-    fn from_iter<I: IntoIterator<Item = Action>>(actions: I) -> Self {
-        Self(actions.into_iter().fold(0, |all, one| all | Self::bit(one)))
+impl From<Vec<Right>> for Rights {
+    fn from(rights: Vec<Right>) -> Self {
+        rights.into_iter().collect()
     }
 }
 
-impl From<Actions> for Vec<Action> {
-    fn from(actions: Actions) -> Self {
+impl FromIterator<Right> for Rights {
+    fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Self {
+        Self(rights.into_iter().fold(0, |all, one| all | Self::bit(one)))
+    }
+}
+
+impl From<Rights> for Vec<Right> {
+    fn from(rights: Rights) -> Self {
         let all = [
-            Action::Join,
-            Action::Publish,
-            Action::Presence,
-            Action::History,
+            Right::Join,
+            Right::Publish,
+            Right::Presence,
+            Right::History,
         ];
-        all.into_iter().filter(|one| actions.has(*one)).collect()
+        all.into_iter().filter(|one| rights.has(*one)).collect()
     }
 }
 
 impl GrantRule {
     const USER: &str = "{user}";
+
+    /// True when the rule gives the right in the room; `{user}` stands for itself.
+    pub(super) fn gives(&self, right: Right, room: &str) -> bool {
+        self.can.has(right) && self.rooms.matches(room)
+    }
+
+    /// The same, with the user's name in the pattern.
+    pub(super) fn gives_user(&self, user: Option<&str>, right: Right, room: &str) -> bool {
+        if !self.rooms.as_str().contains(Self::USER) {
+            return self.gives(right, room);
+        }
+        let rule = self.for_user(user);
+        rule.is_ok_and(|rule| rule.gives(right, room))
+    }
 
     /// The rule with the user's name in it.
     fn for_user(&self, user: Option<&str>) -> Result<Self, GrantsError> {
@@ -200,9 +215,14 @@ impl GrantRules {
     }
 
     /// Their grants for a user who must have each of them.
-    pub(crate) fn all_for_user(&self, user: &str) -> Result<Grants, GrantsError> {
+    ///
+    /// # Errors
+    ///
+    /// When a rule cannot be for this user, or the rules are too long with the user in them.
+    pub fn all_for_user(&self, user: &str) -> Result<Grants, GrantsError> {
         let rules = self.0.iter().map(|rule| rule.for_user(Some(user)));
-        rules.collect::<Result<_, _>>().map(Grants)
+        let rules = Self::try_from(rules.collect::<Result<Vec<_>, _>>()?)?;
+        Ok(Grants(rules.0))
     }
 
     /// The rules, in their order.
@@ -217,7 +237,10 @@ impl TryFrom<Vec<GrantRule>> for GrantRules {
     fn try_from(rules: Vec<GrantRule>) -> Result<Self, GrantsError> {
         let count = rules.len();
         if count > Self::MAX {
-            return Err(GrantsError::Many { count });
+            return Err(GrantsError::Many {
+                count,
+                limit: Self::MAX,
+            });
         }
         let json = serde_json::to_string(&rules).map_err(|_| GrantsError::Form)?;
         match json.len() {
@@ -234,11 +257,16 @@ impl From<GrantRules> for Vec<GrantRule> {
 }
 
 impl Grants {
-    /// True when any of them allows the action in the room. Work: the lengths of all patterns, and
+    /// True when any of them gives the right in the room. Work: the lengths of all patterns, and
     /// the name's for each.
-    pub fn allow(&self, action: Action, room: &str) -> bool {
+    pub fn allow(&self, right: Right, room: &str) -> bool {
+        self.rule(right, room).is_some()
+    }
+
+    /// The first rule that gives the right in the room.
+    pub fn rule(&self, right: Right, room: &str) -> Option<&GrantRule> {
         let mut rules = self.0.iter();
-        rules.any(|rule| rule.can.has(action) && rule.rooms.matches(room))
+        rules.find(|rule| rule.gives(right, room))
     }
 
     /// The rules, in their order.
@@ -264,9 +292,9 @@ mod tests {
                 {"rooms":"b","can":[]}]"#,
         );
         let grants = grants.for_user(None);
-        assert!(grants.allow(Action::Join, "a:1") && grants.allow(Action::Publish, "a:1"));
-        assert!(!grants.allow(Action::Publish, "a:2") && !grants.allow(Action::Join, "b"));
-        assert!(!Grants::default().allow(Action::Join, "a:1"));
+        assert!(grants.allow(Right::Join, "a:1") && grants.allow(Right::Publish, "a:1"));
+        assert!(!grants.allow(Right::Publish, "a:2") && !grants.allow(Right::Join, "b"));
+        assert!(!Grants::default().allow(Right::Join, "a:1"));
     }
 
     #[test]
@@ -274,19 +302,19 @@ mod tests {
         let rules =
             rules(r#"[{"rooms":"u:{user}:*","can":["join"]},{"rooms":"x","can":["join"]}]"#);
         let alice = rules.for_user(Some("alice"));
-        assert!(alice.allow(Action::Join, "u:alice:1") && !alice.allow(Action::Join, "u:bob:1"));
+        assert!(alice.allow(Right::Join, "u:alice:1") && !alice.allow(Right::Join, "u:bob:1"));
         for user in [Some("*"), Some("a:b"), Some("alice*"), Some(""), None] {
             let grants = rules.for_user(user);
             for room in ["u:alice:1", "u:a:b", "u:{user}:1", "u::1", "u:*:1"] {
-                assert!(!grants.allow(Action::Join, room), "{user:?} in {room}");
+                assert!(!grants.allow(Right::Join, room), "{user:?} in {room}");
             }
-            assert!(grants.allow(Action::Join, "x"), "other rules hold");
+            assert!(grants.allow(Right::Join, "x"), "other rules hold");
         }
         let refused = rules.all_for_user("*");
         assert!(matches!(refused, Err(GrantsError::User { .. })));
         // A user whose name is the placeholder is no second insertion.
         let odd = rules.for_user(Some("{user}"));
-        assert!(odd.allow(Action::Join, "u:{user}:1") && !odd.allow(Action::Join, "u:alice:1"));
+        assert!(odd.allow(Right::Join, "u:{user}:1") && !odd.allow(Right::Join, "u:alice:1"));
     }
 
     #[test]
@@ -295,7 +323,8 @@ mod tests {
         let many = |count: usize| format!("[{}]", alloc::vec![rule; count].join(","));
         assert!(GrantRules::from_json(&many(32)).is_ok());
         let refused = GrantRules::from_json(&many(33));
-        assert_eq!(refused, Err(GrantsError::Many { count: 33 }));
+        let (count, limit) = (33, 32);
+        assert_eq!(refused, Err(GrantsError::Many { count, limit }));
         let long = format!(r#"[{{"rooms":"{}","can":[]}}]"#, "x".repeat(257));
         assert_eq!(GrantRules::from_json(&long), Err(GrantsError::Form));
         let wide = format!(r#"{{"rooms":"{}","can":["join"]}}"#, "x".repeat(250));
@@ -348,7 +377,7 @@ mod tests {
         ] {
             let rule = GrantRule {
                 rooms: rooms.parse().expect(rooms),
-                can: Actions::default(),
+                can: Rights::default(),
             };
             assert_eq!(rule.warning().is_some(), warned, "{rooms}");
         }

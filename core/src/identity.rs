@@ -1,0 +1,74 @@
+//! The identity of a connection: the user it belongs to, and what it may do.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{policy::Grants, time::Timestamp};
+
+/// The identity of a connection: the user it belongs to, what it may do, and until when.
+///
+/// A host makes it from what it verified: a token, the word of a proxy, or the application's own.
+/// No token is ever in it. The default is a connection of nobody that may do everything, as in a
+/// host without identities.
+///
+/// ```
+/// use roomcast_core::{Identity, policy::GrantRules};
+///
+/// let rules = GrantRules::from_json(r#"[{"rooms":"chat:*","can":["join","publish"]}]"#)?;
+/// let ann = Identity::user("ann").with_grants(rules.for_user(Some("ann")));
+/// assert_eq!(ann.user.as_deref(), Some("ann"));
+/// # Ok::<(), roomcast_core::policy::GrantsError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The user: 1 to 200 bytes without control characters; `None` is anonymous.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Box<str>>,
+    /// Rights in rooms, beside those of [`Policies`](crate::Policies); `None` is every right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Grants>,
+    /// The time from which on the identity no longer holds; `None` is never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// The time at which it was issued, in seconds since 1970: see
+    /// [`Hub::withdraw`](crate::Hub::withdraw).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_s: Option<u64>,
+    /// Metadata in JSON that presence shows of the user when a join brings none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta: Option<Box<str>>,
+    /// Rooms that the connection joins at once. Never a right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<Box<str>>,
+}
+
+impl Identity {
+    /// Nobody, who may do everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A user who may do everything.
+    pub fn user(user: impl Into<Box<str>>) -> Self {
+        Self {
+            user: Some(user.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Leaves only these rights.
+    #[must_use]
+    pub fn with_grants(mut self, grants: Grants) -> Self {
+        self.grants = Some(grants);
+        self
+    }
+
+    /// Lets it hold until then.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Timestamp) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
