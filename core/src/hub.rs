@@ -7,6 +7,7 @@ mod conns;
 pub(crate) mod error;
 mod history;
 mod idempotency;
+mod identity;
 mod lifecycle;
 mod limits;
 mod membership;
@@ -24,11 +25,12 @@ pub use self::{
     audience::{Audience, Delivery},
     conns::{ConnectionInfo, ConnectionSummary, Handshake},
     error::{JoinError, Refusal, RequestError, RestoreError, SendError, SessionError, UnknownConn},
+    identity::withdrawn::WithdrawError,
     limits::{Config, Limits, Rate},
     receive::rate::Bucket,
     state::{ConnState, HubState, KeyState, RoomState},
 };
-use self::{change::Changes, conns::Conns, idempotency::Keys};
+use self::{change::Changes, conns::Conns, idempotency::Keys, identity::withdrawn::Withdrawn};
 pub use crate::room::{RoomInfo, RoomSummary};
 pub use crate::wire::conn_id::{ConnId, ParseConnIdError};
 use crate::{room::rooms::Rooms, time::Timestamp, time::UnixTime};
@@ -38,11 +40,12 @@ use crate::{room::rooms::Rooms, time::Timestamp, time::UnixTime};
 /// The hub does no I/O and has no clock. Its methods are of five kinds:
 ///
 /// 1. **What happened**, told by the host: [`connect`](Self::connect),
-///    [`receive`](Self::receive), [`heard`](Self::heard), [`disconnect`](Self::disconnect),
-///    [`handle_timeout`](Self::handle_timeout).
+///    [`receive`](Self::receive), [`authenticate`](Self::authenticate), [`heard`](Self::heard),
+///    [`disconnect`](Self::disconnect), [`handle_timeout`](Self::handle_timeout).
 /// 2. **What the application wants**: [`publish`](Self::publish), [`send`](Self::send),
 ///    [`send_once`](Self::send_once), [`join`](Self::join), [`join_with`](Self::join_with),
-///    [`leave`](Self::leave), [`close`](Self::close), [`close_for`](Self::close_for).
+///    [`leave`](Self::leave), [`close`](Self::close), [`close_for`](Self::close_for),
+///    [`withdraw`](Self::withdraw).
 /// 3. **Questions**, which change nothing: [`rooms`](Self::rooms), [`members`](Self::members),
 ///    [`rooms_of`](Self::rooms_of), [`connection`](Self::connection), [`counts`](Self::counts),
 ///    [`next_timeout`](Self::next_timeout) and others.
@@ -84,6 +87,7 @@ pub struct Hub {
     rooms: Rooms,
     next_serial: u64,
     keys: Keys,
+    withdrawn: Withdrawn,
     /// Reused by sends with exceptions.
     scratch: Vec<ConnId>,
     pub(crate) changes: Changes,
@@ -99,6 +103,7 @@ impl Hub {
             rooms: Rooms::default(),
             next_serial: 0,
             keys: Keys::default(),
+            withdrawn: Withdrawn::default(),
             scratch: Vec::new(),
             changes: Changes::default(),
             rate_refusals: 0,

@@ -39,7 +39,7 @@ pub struct Identity {
     /// Metadata in JSON that presence shows of the user when a join brings none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<Box<str>>,
-    /// Rooms that the connection joins at once. Never a right.
+    /// Rooms that an [`App`](crate::App) has the connection join at once. Never a right.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooms: Vec<Box<str>>,
 }

@@ -282,6 +282,11 @@ impl Policies {
         &self.grants
     }
 
+    /// True when there is nothing in it.
+    pub(crate) const fn is_default(&self) -> bool {
+        self.rooms.is_empty() && self.grants.is_empty()
+    }
+
     /// True when there is no policy of rooms.
     pub const fn is_empty(&self) -> bool {
         self.rooms.is_empty()

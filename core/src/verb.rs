@@ -57,7 +57,7 @@ impl Hub {
                 answer(Kind::CONTROL, request, out, |text| write_json(text, &rooms));
                 Ok(())
             }
-            "$members" => self.verb_members(request, out),
+            "$members" => self.verb_members(now, request, out),
             "$history" => self.verb_history(now, request, out),
             "$ping" => {
                 out.send_to(request.conn, |text| {
@@ -66,6 +66,7 @@ impl Hub {
                 });
                 Ok(())
             }
+            "$auth" => Err(RequestError::NoTokens),
             _ => Err(RequestError::UnknownVerb),
         };
         if let Err(error) = answered {

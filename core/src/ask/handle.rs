@@ -232,6 +232,20 @@ impl<T: Transport> NamespaceHandle<T> {
         expect!(self.ask(ask), Disconnected).map(|_| ())
     }
 
+    /// Refuses tokens of a user that were issued before a time, in seconds since 1970, and closes
+    /// the connections that came with one; gives their number. Tokens that do not say when they
+    /// were issued are refused too.
+    ///
+    /// It holds in this namespace, and for as long as that remembers its state.
+    ///
+    /// # Errors
+    ///
+    /// When as many users are withdrawn as can be, or the namespace cannot be reached.
+    pub async fn withdraw(&self, user: &str, not_before_s: u64) -> Result<usize, AskError> {
+        let user = user.into();
+        expect!(self.ask(Ask::Withdraw { user, not_before_s }), Disconnected)
+    }
+
     /// Rooms whose name starts with `prefix`, sorted by name. Work: these rooms.
     ///
     /// # Errors

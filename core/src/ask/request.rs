@@ -79,6 +79,14 @@ pub enum Ask {
         /// The reason in the close frames.
         reason: String,
     },
+    /// Refuses identities of a user from before a time, and ends the connections that have one:
+    /// [`Hub::withdraw`].
+    Withdraw {
+        /// The user.
+        user: String,
+        /// The time, in seconds since 1970.
+        not_before_s: u64,
+    },
     /// [`Hub::rooms`], at most `limit`.
     Rooms {
         /// The beginning of their names.
@@ -160,10 +168,10 @@ pub trait Asked {
 
 impl Ask {
     /// True when the namespace must remember something of the request, even when nobody is
-    /// connected: an idempotency key, or a message in a history.
+    /// connected: an idempotency key, a message in a history, a withdrawal.
     pub fn is_remembered(&self, policies: &Policies) -> bool {
         let Self::Send { key, audience, .. } = self else {
-            return false;
+            return matches!(self, Self::Withdraw { .. });
         };
         let kept = |room: &str| {
             policies
@@ -221,6 +229,10 @@ impl Ask {
             Self::Leave { conn, room } => Input::Leave {
                 conn: *conn,
                 room: room.into(),
+            },
+            Self::Withdraw { user, not_before_s } => Input::Withdraw {
+                user: user.into(),
+                not_before_s: *not_before_s,
             },
             Self::Disconnect { conn, code, reason } => Input::close(*conn, *code, reason),
             _ => return None,
@@ -300,6 +312,7 @@ fn answer(applied: Applied) -> Result<Answer, AskError> {
         Applied::Sent(sent) => Answer::Sent(sent?),
         Applied::Joined(joined) => Answer::Joined(joined?),
         Applied::Left(was) => Answer::Left(was),
+        Applied::Withdrawn(ended) => Answer::Disconnected(ended?),
         Applied::UnknownConn(fault) => return Err(fault.into()),
         Applied::Done | Applied::Connected(_) | Applied::Completed(_) => Answer::Disconnected(1),
     })

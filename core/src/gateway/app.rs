@@ -1,6 +1,6 @@
 //! A hub and the application before it.
 
-use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, string::String, string::ToString, vec::Vec};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,8 @@ use super::{
     upgrade::Admission, upgrade::UpgradeRequest, work::Resumed,
 };
 use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError, SessionError};
-use crate::wire::{CloseCode, ConnId, DisconnectReason, Message};
+use crate::policy::Right;
+use crate::wire::{CloseCode, Coded, ConnId, DisconnectReason, ErrorCode, Message};
 use crate::{
     hub::change::Change, hub::receive::Received, outbox::Mark, outbox::Outbox, time::Timestamp,
 };
@@ -180,14 +181,28 @@ impl<G: Gateway> App<G> {
         out: &mut Outbox,
     ) -> Result<ConnId, ConnectError> {
         let mark = out.mark();
-        let conn = self.hub.connect(now, handshake, out)?;
+        let rooms = handshake.identity.rooms.clone();
+        let is_known = !handshake.unidentified;
+        let conn = match self.hub.connect(now, handshake, out) {
+            Err(refusal) if refusal.code() == ErrorCode::Overloaded => return Err(refusal.into()),
+            Err(refusal) => {
+                let rejection = Rejection::unauthorized(refusal.to_string());
+                return Err(ConnectError::Rejected(rejection));
+            }
+            Ok(conn) => conn,
+        };
         self.unsaved = true;
         self.connecting = Some(Connecting {
             conn,
             mark,
             admitted: false,
         });
-        let admitted = self.with_here(now, out, conn, None, G::connect);
+        // The application hears of a client when it is known who that is.
+        let admitted = if is_known {
+            self.with_here(now, out, conn, None, G::connect)
+        } else {
+            Ok(())
+        };
         if let Err(rejection) = &admitted {
             self.connecting = None;
             if let Some(cause) = rejection.cause() {
@@ -200,6 +215,7 @@ impl<G: Gateway> App<G> {
         self.call_hooks(now, out);
         self.connecting = None;
         admitted.map_err(ConnectError::Rejected)?;
+        self.join_at_once(now, conn, &rooms, out);
         Ok(conn)
     }
 
@@ -223,6 +239,7 @@ impl<G: Gateway> App<G> {
                 let mut cx = Context::new(namespace, conn).with_here(room);
                 let mut outcome = gateway.message(&mut cx, &message);
                 if let (Outcome::Unclaimed, Some(room)) = (&outcome, room)
+                    && cx.allows(Right::Publish, room)
                     && let Err(failure) = gateway.admit(&mut cx, RoomAction::Publish, room)
                 {
                     outcome = Outcome::Fail(failure);
@@ -262,7 +279,7 @@ impl<G: Gateway> App<G> {
         namespace.answer(message.conn, message.address(), &outcome);
     }
 
-    fn verb(&mut self, now: Timestamp, request: &Message<'_>, out: &mut Outbox) {
+    pub(super) fn verb(&mut self, now: Timestamp, request: &Message<'_>, out: &mut Outbox) {
         let conn = request.conn;
         let room = request.room.as_deref();
         let action = match &*request.event {
@@ -270,6 +287,12 @@ impl<G: Gateway> App<G> {
             "$leave" => Some(RoomAction::Leave),
             _ => None,
         };
+        if action == Some(RoomAction::Join)
+            && let Some(room) = room
+            && let Err(error) = self.hub.check_right(now, conn, Right::Join, room)
+        {
+            return out.error(conn, request.address(), &error);
+        }
         if let Some((action, room)) = action.zip(room) {
             let here = Some(room);
             self.answering = true;

@@ -1,17 +1,18 @@
 //! The way in: inputs, the calls of the gateway's hooks after a change, and recovery after one that
 //! unwound.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::{
     app::App, app::Connecting, context::Context, failure::Failure, hooks::Gateway, input::Applied,
-    input::Input, namespace_context::NamespaceContext,
+    input::Input, namespace_context::NamespaceContext, rejection::Rejection,
 };
-use crate::hub::{Audience, SendError, change::Change};
+use crate::hub::{Audience, SendError, change::Change, receive::Received};
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Message, Payload,
 };
-use crate::{outbox::Outbox, policy::Policies, time::Timestamp};
+use crate::{identity::Identity, outbox::Outbox, policy::Policies, time::Timestamp};
 
 impl<G: Gateway> App<G> {
     /// Puts an input in: the only way to change the namespace. What is to be done about it is
@@ -47,6 +48,15 @@ impl<G: Gateway> App<G> {
         let applied = match input {
             Input::Connect(handshake) => {
                 return Applied::Connected(self.connect(now, handshake.clone(), out));
+            }
+            Input::Authenticate {
+                conn,
+                text,
+                identity,
+            } => return self.authenticate(now, *conn, text, identity.as_deref(), out),
+            Input::Withdraw { user, not_before_s } => {
+                self.unsaved = true;
+                Applied::Withdrawn(hub.withdraw(now, user, *not_before_s, out))
             }
             Input::Timeout => return self.handle_timeout(now, out),
             Input::SkipDue => return self.skip_due(now),
@@ -122,6 +132,87 @@ impl<G: Gateway> App<G> {
         };
         self.call_hooks(now, out);
         applied
+    }
+
+    /// A client said who it is, or says it again.
+    fn authenticate(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        text: &str,
+        identity: Option<&Identity>,
+        out: &mut Outbox,
+    ) -> Applied {
+        let frame = Frame::Text(text);
+        match self.hub.check_auth_rate(now, conn, frame, out) {
+            Err(fault) => return Applied::UnknownConn(fault),
+            Ok(true) => match self.hub.read(now, conn, frame, out) {
+                Received::Verb(request) => self.identify(now, &request, identity, out),
+                // Not an envelope, or in a namespace that has none.
+                Received::Message(_) | Received::Raw(_) | Received::Answered => {}
+            },
+            Ok(false) => {}
+        }
+        self.call_hooks(now, out);
+        Applied::Done
+    }
+
+    fn identify(
+        &mut self,
+        now: Timestamp,
+        request: &Message<'_>,
+        identity: Option<&Identity>,
+        out: &mut Outbox,
+    ) {
+        let conn = request.conn;
+        // It is alive.
+        let is_first = self.hub.authenticate(now, request, identity, out);
+        let Some(identity) = identity.filter(|_| is_first == Ok(true)) else {
+            return;
+        };
+        self.called = ("connect", Some(conn));
+        let (gateway, namespace) = self.parts(now, out);
+        if let Err(rejection) = gateway.connect(&mut Context::new(namespace, conn)) {
+            if let Some(cause) = rejection.cause() {
+                self.replies.report(Some(conn), "connect", cause.into());
+            }
+            return self.reject_late(now, conn, &rejection, out);
+        }
+        self.call_hooks(now, out);
+        self.join_at_once(now, conn, &identity.rooms, out);
+    }
+
+    /// Closes a connection that is open, and that the gateway does not want.
+    fn reject_late(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        rejection: &Rejection,
+        out: &mut Outbox,
+    ) {
+        out.send_to(conn, |text| text.push_str(&rejection.frame()));
+        let (code, reason) = (rejection.close_code(), rejection.reason());
+        // Gone already when the gateway closed it.
+        let _ = self.hub.close(now, conn, code, reason, out);
+        self.hub.changes.retract(conn);
+        self.replies.cancel(conn);
+    }
+
+    /// Joins the rooms that an identity names, each with the answer that `$join` has.
+    pub(super) fn join_at_once(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        rooms: &[Box<str>],
+        out: &mut Outbox,
+    ) {
+        for room in rooms.iter().take(self.hub.limits().rooms_per_connection) {
+            if self.hub.connection(conn).is_none() {
+                return;
+            }
+            self.verb(now, &Message::verb(conn, "$join", room), out);
+            self.call_hooks(now, out);
+        }
     }
 
     fn send_frame(
@@ -281,6 +372,9 @@ impl<G: Gateway> App<G> {
         } else {
             let (hook, conn) = self.called;
             self.replies.report(conn, hook, text.into());
+            if let (Input::Authenticate { conn, .. }, "connect") = (input, hook) {
+                self.reject_late(now, *conn, &Rejection::internal(), out);
+            }
         }
         let unfinished = self.gateway.take_unfinished();
         match self.told() {

@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{namespace_context::NamespaceContext, outcome::IntoOutcome, outcome::Token};
 use crate::hub::change::Departed;
 use crate::hub::{Audience, Delivery, JoinError, SessionError};
+use crate::policy::Right;
 use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame};
 
 /// The connection at hand, and through it the whole namespace: it can do all that a
@@ -267,6 +268,13 @@ impl<'a> Context<'a> {
             Some(departed) => departed.user.as_deref(),
             None => self.namespace.hub.connection(self.conn)?.user,
         }
+    }
+
+    /// True when the connection may do something in a room, by its grants: for handlers of messages
+    /// to rooms, which the hub does not hold against them.
+    pub fn allows(&self, right: Right, room: &str) -> bool {
+        let NamespaceContext { hub, now, .. } = &self.namespace;
+        hub.allows(*now, self.conn, right, room)
     }
 
     /// The rooms of this connection, sorted. In [`Gateway::disconnect`](crate::Gateway::disconnect)

@@ -1,6 +1,6 @@
 //! Inputs of a namespace, as one value, and their results.
 
-use alloc::borrow::{Cow, ToOwned};
+use alloc::{borrow::Cow, borrow::ToOwned, boxed::Box};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -9,9 +9,9 @@ use super::{
     later::CompleteError, outcome::Outcome, outcome::Token, rejection::ConnectError,
     rejection::Rejection,
 };
-use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn};
+use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn, WithdrawError};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Frame};
-use crate::{policy::Policies, room::HistoryMessage};
+use crate::{identity::Identity, policy::Policies, room::HistoryMessage};
 
 /// Something for [`App::apply`](crate::App::apply): whatever may change a namespace.
 ///
@@ -27,6 +27,17 @@ use crate::{policy::Policies, room::HistoryMessage};
 pub enum Input<'a> {
     /// A connection opened: [`Hub::connect`](crate::Hub::connect), if the gateway wants it.
     Connect(Handshake),
+    /// A client sent the verb `$auth`, and the host looked at its token:
+    /// [`Hub::authenticate`](crate::Hub::authenticate), and for a first identity
+    /// [`Gateway::connect`](crate::Gateway::connect).
+    Authenticate {
+        /// The sender.
+        conn: ConnId,
+        /// The message without its token: see [`AuthRequest`](crate::wire::AuthRequest).
+        text: Cow<'a, str>,
+        /// The identity that the token gives; `None` when the token is not valid.
+        identity: Option<Box<Identity>>,
+    },
     /// A text message arrived: [`Hub::receive`](crate::Hub::receive), then the gateway, then
     /// [`Hub::publish`](crate::Hub::publish) of what it left.
     Text {
@@ -159,6 +170,13 @@ pub enum Input<'a> {
         #[serde(with = "Outcome")]
         outcome: Outcome,
     },
+    /// [`Hub::withdraw`](crate::Hub::withdraw).
+    Withdraw {
+        /// The user.
+        user: Cow<'a, str>,
+        /// Identities that were issued before this time, in seconds since 1970, are refused.
+        not_before_s: u64,
+    },
     /// The host will close all connections soon: [`Gateway::drain`](crate::Gateway::drain).
     Drain,
 }
@@ -206,6 +224,7 @@ impl<'a> Input<'a> {
         owned! { self:
             Connect(handshake), Activity(conn);
             Timeout {}, SkipDue {}, Drain {},
+            Authenticate { conn, text: own, identity }, Withdraw { user: own, not_before_s },
             Text { conn, text: own }, Binary { conn, bytes: own },
             Disconnect { conn, reason },
             Join { conn, room: own, meta: own_some }, Leave { conn, room: own },
@@ -243,6 +262,8 @@ pub enum Applied {
     Sent(Result<Delivery, SendError>),
     /// The result of [`Input::Join`]: whether the connection was in the room before.
     Joined(Result<bool, JoinError>),
+    /// The result of [`Input::Withdraw`]: the number of connections that ended.
+    Withdrawn(Result<usize, WithdrawError>),
     /// The result of [`Input::Leave`]: whether the connection was in the room.
     Left(bool),
     /// The result of [`Input::Complete`].

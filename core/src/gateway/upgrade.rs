@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use serde::Serialize;
 
 use super::outcome::to_json;
-use crate::{hub::Handshake, wire::EncodeError};
+use crate::{hub::Handshake, policy::GrantRules, wire::EncodeError};
 
 /// The request for a WebSocket, as an application sees it: plain values that any host can fill in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,6 +91,8 @@ impl<'a> UpgradeRequest<'a> {
 pub struct Admission {
     /// The user of the connection; `None` leaves it to the host.
     pub user: Option<Box<str>>,
+    /// The rights of the connection, with the user inserted; `None` leaves them to the host.
+    pub grants: Option<GrantRules>,
     /// The session of the connection, as JSON.
     pub session: Option<Box<str>>,
     /// The subprotocol to select; one that was not offered is not.
@@ -125,6 +127,14 @@ impl Admission {
         self
     }
 
+    /// Sets the rights of the connection: these, and those of the
+    /// [`Policies`](crate::Policies).
+    #[must_use]
+    pub fn with_grants(mut self, grants: GrantRules) -> Self {
+        self.grants = Some(grants);
+        self
+    }
+
     /// Sets the session; see [`Context::session`](crate::Context::session). One that is over
     /// `Limits::session_bytes` makes the upgrade fail as an internal error.
     ///
@@ -144,12 +154,17 @@ impl Admission {
     }
 
     /// The handshake for [`Input::Connect`](crate::Input::Connect): the host's own, and what the
-    /// application said.
-    pub fn handshake(self, host: Handshake) -> Handshake {
-        Handshake {
-            user: self.user.or(host.user),
-            session: self.session.or(host.session),
-            ..host
+    /// application said. A user whom the application names need not say who it is.
+    pub fn handshake(self, mut host: Handshake) -> Handshake {
+        let identity = &mut host.identity;
+        if self.user.is_some() {
+            host.unidentified = false;
+            identity.user = self.user;
         }
+        if let Some(grants) = self.grants {
+            identity.grants = Some(grants.for_user(identity.user.as_deref()));
+        }
+        host.session = self.session.or(host.session);
+        host
     }
 }

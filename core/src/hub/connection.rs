@@ -5,11 +5,13 @@ use core::time::Duration;
 
 use super::conns::{Connection, Handshake, Heartbeat, Metas};
 use super::error::{Refusal, SessionError, UnknownConn};
-use super::{Hub, change::Change, change::Departed, receive::rate::Buckets};
+use super::{
+    Hub, change::Change, change::Departed, identity::write_expiry, receive::rate::Buckets,
+};
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
 };
-use crate::{outbox::Outbox, time::Timestamp};
+use crate::{identity::Identity, outbox::Outbox, time::Timestamp};
 
 impl Hub {
     /// A connection opened.
@@ -31,16 +33,19 @@ impl Hub {
         if self.next_serial >= ConnId::SERIALS {
             return Err(Refusal::Exhausted);
         }
+        let access = self.check_identity(now, &handshake)?.map(Box::new);
         let id = ConnId::new(self.next_serial, slot);
         self.next_serial += 1;
         let Handshake {
-            user,
+            identity,
+            unidentified,
             welcome,
             session,
         } = handshake;
         if welcome && !self.config.raw {
-            self.welcome(id, user.as_deref(), out);
+            self.welcome(now, id, &identity, unidentified, out);
         }
+        let user = identity.user;
         let deadline = self.limits().heartbeat.map(|heartbeat| now + heartbeat);
         self.conns.insert(Connection {
             id,
@@ -55,6 +60,7 @@ impl Hub {
                 pinged: false,
                 deadline,
             },
+            access,
         });
         out.persist(id);
         Ok(id)
@@ -92,7 +98,8 @@ impl Hub {
     /// Out of line: a hub whose changes nobody wants does not pay for it.
     #[inline(never)]
     fn record_end(&mut self, id: ConnId, reason: DisconnectReason) {
-        let Some(conn) = self.conns.get(id) else {
+        // An application has not heard yet of one that did not say who it is.
+        let Some(conn) = self.conns.get(id).filter(|conn| !conn.is_unidentified()) else {
             return;
         };
         let rooms = conn.rooms.iter();
@@ -158,13 +165,20 @@ impl Hub {
         Ok(())
     }
 
-    fn welcome(&self, id: ConnId, user: Option<&str>, out: &mut Outbox) {
+    fn welcome(
+        &self,
+        now: Timestamp,
+        id: ConnId,
+        identity: &Identity,
+        unidentified: bool,
+        out: &mut Outbox,
+    ) {
         let limits = self.limits();
         out.send_to(id, |text| {
             write_head(text, "$welcome", None, None);
             write_number(text, r#","data":{"conn":""#, id.as_u64());
             text.push_str(r#"","user":"#);
-            write_string(text, user.unwrap_or_default());
+            write_string(text, identity.user.as_deref().unwrap_or_default());
             let heartbeat = limits.heartbeat.unwrap_or_default().as_millis();
             write_number(text, r#","heartbeat_ms":"#, heartbeat);
             write_number(text, r#","limits":{"message_bytes":"#, limits.message_bytes);
@@ -179,7 +193,13 @@ impl Hub {
                 write_number(text, r#","page_entries":"#, limits.page_entries);
                 write_number(text, r#","meta_bytes":"#, limits.meta_bytes);
             }
-            text.push_str("}}}");
+            text.push('}');
+            write_expiry(text, now, identity);
+            if unidentified {
+                let timeout = limits.auth_timeout.as_millis();
+                write_number(text, r#","auth_in_ms":"#, timeout);
+            }
+            text.push_str("}}");
         });
     }
 
@@ -239,6 +259,7 @@ impl Hub {
         while let Some(conn) = self.conns.take_due(now) {
             self.beat(now, conn, out);
         }
+        self.expire_identities(now, out);
         self.tick_rooms(now, out);
     }
 

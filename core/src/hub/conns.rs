@@ -7,16 +7,20 @@ use alloc::{
 
 use serde::{Deserialize, Serialize};
 
-use super::receive::rate::Buckets;
-use crate::{time::Timestamp, wire::ConnId};
+use super::{identity::access::Access, receive::rate::Buckets};
+use crate::{identity::Identity, time::Timestamp, wire::ConnId};
 
 /// Facts that a host knows of a connection when it opens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Handshake {
-    /// The user, as the host verified it; `None` is anonymous.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<Box<str>>,
+    /// The identity, as the host verified it.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// True when the client has yet to say who it is, by `$auth`: until then it can do nothing
+    /// else.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub unidentified: bool,
     /// True when the server speaks first, with `$welcome`.
     #[serde(default)]
     pub welcome: bool,
@@ -49,7 +53,21 @@ impl Handshake {
     /// Says who the connection belongs to.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<Box<str>>) -> Self {
-        self.user = Some(user.into());
+        self.identity.user = Some(user.into());
+        self
+    }
+
+    /// Says who the connection belongs to, and what it may do.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// Waits for the client to say who it is.
+    #[must_use]
+    pub const fn with_unidentified(mut self, unidentified: bool) -> Self {
+        self.unidentified = unidentified;
         self
     }
 }
@@ -68,10 +86,21 @@ pub(super) struct Connection {
     pub(super) session: Option<Box<str>>,
     pub(super) buckets: Buckets,
     pub(super) heartbeat: Heartbeat,
+    /// What it may do, when that is not everything.
+    pub(super) access: Option<Box<Access>>,
 }
 
-// One for each connection: a million of them take 160 MB before they join anything.
-const _: () = assert!(size_of::<Option<Connection>>() <= 160);
+impl Connection {
+    /// True when the client has yet to say who it is.
+    pub(super) fn is_unidentified(&self) -> bool {
+        self.access
+            .as_ref()
+            .is_some_and(|access| access.is_unidentified())
+    }
+}
+
+// One for each connection: a million of them take 168 MB before they join anything.
+const _: () = assert!(size_of::<Option<Connection>>() <= 168);
 
 /// Metadata that presence shows of a connection's user, by the slot of the room. Most connections
 /// show nothing, and pay a word for it.
@@ -177,6 +206,10 @@ pub(super) struct Conns {
     users: BTreeMap<Box<str>, Vec<ConnId>>,
     /// An entry for each connection that has a deadline.
     timers: BTreeSet<(Timestamp, ConnId)>,
+    /// An entry for each connection whose identity has one.
+    expiries: BTreeSet<(Timestamp, ConnId)>,
+    /// The number of connections that may not do everything.
+    with_access: usize,
 }
 
 impl Conns {
@@ -211,6 +244,10 @@ impl Conns {
         if let Some(deadline) = conn.heartbeat.deadline {
             self.timers.insert((deadline, id));
         }
+        if let Some(access) = &conn.access {
+            self.with_access += 1;
+            self.expiries.extend(access.due().map(|due| (due, id)));
+        }
         self.slots[slot] = Some(conn);
         self.live += 1;
         true
@@ -226,6 +263,10 @@ impl Conns {
             // The idle state is the empty state: nothing of a past crowd stays allocated.
             *self = Self::default();
             return Some(conn);
+        }
+        if let Some(access) = &conn.access {
+            self.with_access -= 1;
+            access.due().map(|due| self.expiries.remove(&(due, id)));
         }
         if let Some(user) = &conn.user
             && let Some(conns) = self.users.get_mut(user)
@@ -246,7 +287,7 @@ impl Conns {
         slot.as_ref().filter(|conn| conn.id == id)
     }
 
-    /// The connection, to be changed in all but its id, its user and its deadline.
+    /// The connection, to be changed in all but its id, its user and its deadlines.
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
         let slot = self.slots.get_mut(id.slot())?;
         slot.as_mut().filter(|conn| conn.id == id)
@@ -259,7 +300,8 @@ impl Conns {
 
     /// The next deadline of any connection.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.first().map(|&(deadline, _)| deadline)
+        let firsts = self.timers.first().into_iter().chain(self.expiries.first());
+        firsts.map(|&(deadline, _)| deadline).min()
     }
 
     /// Takes the timer of a connection whose deadline has passed.
@@ -278,6 +320,61 @@ impl Conns {
             conn.heartbeat.deadline = Some(deadline);
             self.timers.insert((deadline, id));
         }
+    }
+
+    /// True when some connection may not do everything.
+    pub(super) const fn has_access(&self) -> bool {
+        self.with_access > 0
+    }
+
+    /// Gives a connection another identity; returns what it might do before.
+    pub(super) fn set_identity(
+        &mut self,
+        id: ConnId,
+        user: Option<Box<str>>,
+        access: Option<Access>,
+    ) -> Option<Box<Access>> {
+        let slot = self.slots.get_mut(id.slot())?.as_mut();
+        let conn = slot.filter(|conn| conn.id == id)?;
+        if conn.user != user {
+            if let Some(had) = &conn.user
+                && let Some(conns) = self.users.get_mut(had)
+            {
+                conns.retain(|&other| other != id);
+                if conns.is_empty() {
+                    self.users.remove(had);
+                }
+            }
+            if let Some(user) = user.clone() {
+                let conns = self.users.entry(user).or_default();
+                if let Err(at) = conns.binary_search(&id) {
+                    conns.insert(at, id);
+                }
+            }
+            conn.user = user;
+        }
+        let before = core::mem::replace(&mut conn.access, access.map(Box::new));
+        let had = before.as_ref().and_then(|access| access.due());
+        let has = conn.access.as_ref().and_then(|access| access.due());
+        self.with_access += usize::from(conn.access.is_some());
+        self.with_access -= usize::from(before.is_some());
+        had.map(|due| self.expiries.remove(&(due, id)));
+        self.expiries.extend(has.map(|due| (due, id)));
+        before
+    }
+
+    /// Takes the timer of a connection whose identity has something due.
+    pub(super) fn take_expiry(&mut self, now: Timestamp) -> Option<ConnId> {
+        let first = self.expiries.first();
+        first.filter(|(due, _)| *due <= now)?;
+        self.expiries.pop_first().map(|(_, id)| id)
+    }
+
+    /// Sets the timer of a connection's identity, which has none.
+    pub(super) fn arm_expiry(&mut self, id: ConnId) {
+        let access = self.get(id).and_then(|conn| conn.access.as_ref());
+        let due = access.and_then(|access| access.due());
+        self.expiries.extend(due.map(|due| (due, id)));
     }
 
     /// Frees the slots above the last that is taken.
@@ -299,7 +396,7 @@ impl Conns {
 
     /// Checks that everything derived agrees with what it is derived from; for tests.
     pub(super) fn assert_consistent(&self) {
-        let (mut users, mut timers) = (0, 0);
+        let (mut users, mut timers, mut expiries, mut with_access) = (0, 0, 0, 0);
         for conn in self.iter() {
             if let Some(user) = &conn.user {
                 assert!(self.users[user].contains(&conn.id), "a user that lacks it");
@@ -309,7 +406,18 @@ impl Conns {
                 assert!(self.timers.contains(&(deadline, conn.id)), "a lost timer");
                 timers += 1;
             }
+            if let Some(access) = &conn.access {
+                with_access += 1;
+                if let Some(due) = access.due() {
+                    assert!(self.expiries.contains(&(due, conn.id)), "a lost expiry");
+                    expiries += 1;
+                }
+            }
         }
+        assert_eq!(
+            (expiries, with_access),
+            (self.expiries.len(), self.with_access)
+        );
         assert_eq!(users, self.users.values().map(Vec::len).sum::<usize>());
         assert_eq!(timers, self.timers.len());
         assert_eq!(self.live, self.iter().count());

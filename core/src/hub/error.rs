@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{Coded, ConnId, Counted, Details, EncodeError, EnvelopeError, ErrorCode};
-use crate::{room::PageError, room::RoomNameError};
+use crate::{policy::Right, room::PageError, room::RoomNameError};
 
 /// The text of an error of which the client learns nothing else.
 pub(crate) const INTERNAL: &str = "internal server error (logged)";
@@ -53,6 +53,35 @@ pub enum RequestError {
          \"limit\":at least 1,\"conn\":string, or at most 16 of them}}, each member optional"
     )]
     HistoryData,
+    /// No grant gives the right.
+    #[error(
+        "no grant gives the right to {right} here: neither those of the token nor the server's"
+    )]
+    Right {
+        /// The right.
+        right: Right,
+    },
+    /// The rights to a room are gone; the connection has left it.
+    #[error("no grant gives the right to be in this room any more")]
+    RightLost,
+    /// The identity is over.
+    #[error("the token expired: send $auth with a new one")]
+    Expired,
+    /// The token was refused.
+    #[error("the token is not valid: the server's log says why")]
+    Token,
+    /// The token is for another user.
+    #[error("the token is for another user: connect anew with it")]
+    OtherUser,
+    /// A connection that is in rooms without a name.
+    #[error("a connection without a user gets one before it joins: leave the rooms first")]
+    LateUser,
+    /// The client has yet to say who it is.
+    #[error("send $auth with a token first: {{\"event\":\"$auth\",\"data\":{{\"token\":string}}}}")]
+    Unidentified,
+    /// The host takes no tokens.
+    #[error("this server takes no tokens: none of its settings names a key for them")]
+    NoTokens,
     /// The verb is for members.
     #[error("this is for members of the room: join it first")]
     NotAMember,
@@ -131,6 +160,15 @@ pub enum Refusal {
     /// All connection ids were given out; only a new hub has more.
     #[error("all connection ids of this hub are used up")]
     Exhausted,
+    /// The client did not say who it is, and cannot later: its messages have no envelopes.
+    #[error("a token is needed to connect here")]
+    Unidentified,
+    /// The identity is over.
+    #[error("the token expired")]
+    Expired,
+    /// The user's earlier identities are refused.
+    #[error("the token was withdrawn")]
+    Withdrawn,
 }
 
 /// A join that did not happen; nothing changed.
@@ -266,7 +304,14 @@ impl Coded for RequestError {
             Self::UnknownEvent => (Code::UnknownEvent, None),
             Self::UnknownVerb => (Code::UnknownVerb, None),
             Self::JoinData | Self::MembersData | Self::HistoryData => (Code::BadPayload, None),
-            Self::NotAMember | Self::PublishForbidden => (Code::Forbidden, None),
+            Self::NotAMember
+            | Self::PublishForbidden
+            | Self::Right { .. }
+            | Self::RightLost
+            | Self::OtherUser
+            | Self::LateUser => (Code::Forbidden, None),
+            Self::Expired => (Code::Expired, None),
+            Self::Token | Self::Unidentified | Self::NoTokens => (Code::Unauthorized, None),
             Self::Join(error) => error.row(),
             Self::Page(error) => error.row(),
             Self::Rate {
@@ -291,11 +336,12 @@ impl Coded for UnknownConn {
 
 impl Coded for Refusal {
     fn row(&self) -> (ErrorCode, Option<Details>) {
-        let details = match *self {
-            Self::Full { limit } => Some(Details::limit(limit)),
-            Self::Exhausted => None,
-        };
-        (ErrorCode::Overloaded, details)
+        match *self {
+            Self::Full { limit } => (ErrorCode::Overloaded, Some(Details::limit(limit))),
+            Self::Exhausted => (ErrorCode::Overloaded, None),
+            Self::Unidentified | Self::Withdrawn => (ErrorCode::Unauthorized, None),
+            Self::Expired => (ErrorCode::Expired, None),
+        }
     }
 }
 

@@ -183,7 +183,7 @@ impl Hub {
         if policies == self.config.policies {
             return;
         }
-        self.config.policies = policies;
+        let before = core::mem::replace(&mut self.config.policies, policies);
         let rooms = self.rooms.range(Bound::Unbounded);
         let slots: Vec<_> = rooms.map(|(slot, _)| slot).collect();
         // First all of them: until then a room may have the number of a policy that is no more.
@@ -199,6 +199,7 @@ impl Hub {
             }
         }
         self.evict(out);
+        self.leave_by_grants(now, &before, out);
     }
 
     /// Gives a room what its new policy wants of it, and takes what that does not want.

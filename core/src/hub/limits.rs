@@ -69,6 +69,15 @@ pub struct Limits {
     /// rooms wait for absent users, see [`Gateway::absent`](crate::Gateway::absent); further rooms
     /// do not.
     pub history_rooms: usize,
+    /// The time in which a client says who it is, where it must and did not when it connected;
+    /// default 5 s, for a slow network. Passed: closed with 4401.
+    pub auth_timeout: Duration,
+    /// The time before the end of an identity at which its client is told to renew it; default 60 s,
+    /// long enough to fetch a token, and at most half of the time that the identity holds.
+    pub expiry_notice: Duration,
+    /// The time for which a connection whose identity is over stays open, without rights, to renew
+    /// it; default 25 s, for a backend that restarts. Passed: closed with 4401.
+    pub expiry_grace: Duration,
     /// Messages that are replayed to one join; default 500, half of what hosts queue for a
     /// connection. Passed: `"recovered":false`.
     pub recovery_messages: usize,
@@ -124,6 +133,9 @@ impl Default for Limits {
             idempotency: Duration::from_secs(300),
             history_bytes: 64 << 20,
             history_rooms: 10_000,
+            auth_timeout: Duration::from_secs(5),
+            expiry_notice: Duration::from_secs(60),
+            expiry_grace: Duration::from_secs(25),
             recovery_messages: 500,
             recovery_bytes: 512 << 10,
             page_entries: 100,
@@ -152,7 +164,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub raw: bool,
     /// The policies of rooms; default none.
-    #[serde(default, skip_serializing_if = "Policies::is_empty")]
+    #[serde(default, skip_serializing_if = "Policies::is_default")]
     pub policies: Policies,
     /// True when the host keeps histories: it is then told of each message, and of the rooms whose
     /// state must be saved, by `Command::Append` and `Command::PersistRoom`. Default false:

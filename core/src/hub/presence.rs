@@ -106,6 +106,7 @@ impl Hub {
             }
         };
         room.push_members(itself, out.recipients());
+        self.retain_presence(&room.name, draft.first_recipient(), out);
         out.send(draft, kind);
     }
 

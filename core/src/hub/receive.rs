@@ -3,7 +3,7 @@
 pub(super) mod rate;
 
 use self::rate::Verdict;
-use super::{Hub, error::RequestError, error::UnknownConn};
+use super::{Hub, conns::Connection, error::RequestError, error::UnknownConn};
 use crate::wire::{Address, CloseCode, ConnId, Frame, Message, RequestId};
 use crate::{outbox::Outbox, room::RoomName, time::Timestamp};
 
@@ -41,7 +41,8 @@ impl Hub {
             return Ok(false);
         }
         match connection.buckets.inbound(limits, now, frame.len()) {
-            Verdict::Pass => Ok(true),
+            Verdict::Pass if connection.access.is_none() => Ok(true),
+            Verdict::Pass => Ok(self.check_identified(now, conn, frame, out)),
             verdict @ (Verdict::Refuse | Verdict::Close) => {
                 self.refuse_rate(now, conn, frame, verdict, out)
             }
@@ -52,6 +53,61 @@ impl Hub {
     /// operators: no part of the state, so that it begins anew with a restored hub.
     pub const fn rate_refusals(&self) -> u64 {
         self.rate_refusals
+    }
+
+    /// The same for a message with the verb `$auth`, without its token.
+    pub(crate) fn check_auth_rate(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'_>,
+        out: &mut Outbox,
+    ) -> Result<bool, UnknownConn> {
+        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
+        connection.heartbeat.heard = now;
+        connection.heartbeat.pinged = false;
+        let limits = &self.config.limits;
+        match connection.buckets.inbound(limits, now, frame.len()) {
+            Verdict::Pass => Ok(true),
+            verdict @ (Verdict::Refuse | Verdict::Close) => {
+                self.refuse_rate(now, conn, frame, verdict, out)
+            }
+        }
+    }
+
+    /// True when the rate of a connection leaves room for a message: for a host to know before it
+    /// verifies a token, which is work.
+    pub fn has_rate(&self, now: Timestamp, conn: ConnId, bytes: usize) -> bool {
+        self.conns.get(conn).is_some_and(|connection| {
+            let mut buckets = connection.buckets;
+            buckets.inbound(&self.config.limits, now, bytes) == Verdict::Pass
+        })
+    }
+
+    /// Returns true when the client has said who it is. If not, it is told to, for any message but
+    /// `$ping`.
+    #[inline(never)]
+    fn check_identified(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        frame: Frame<'_>,
+        out: &mut Outbox,
+    ) -> bool {
+        let connection = self.conns.get(conn);
+        if !connection.is_some_and(Connection::is_unidentified) {
+            return true;
+        }
+        if let Frame::Text(text) = frame
+            && let Ok(message) = Message::decode(conn, text)
+            && message.event == "$ping"
+        {
+            self.verb(now, &message, out);
+            return false;
+        }
+        // It is alive.
+        let _ = self.decline(conn, frame, RequestError::Unidentified, out);
+        false
     }
 
     #[cold]

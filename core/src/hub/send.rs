@@ -5,6 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 use super::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn};
 use super::{Hub, audience::Audience, audience::Delivery, idempotency};
 use crate::outbox::{Draft, Kind, Outbox};
+use crate::policy::Right;
 use crate::room::{Except, Excepted, RoomName};
 use crate::time::Timestamp;
 use crate::wire::{
@@ -35,6 +36,12 @@ impl Hub {
             out.error(conn, message.address(), &RequestError::UnknownEvent);
             return Ok(Delivery::default());
         };
+        if sender.access.is_some()
+            && let Err(error) = self.check_right(now, conn, Right::Publish, room)
+        {
+            out.error(conn, message.address(), &error);
+            return Ok(Delivery::default());
+        }
         if !self.config.policies.is_empty()
             && let Some(policy) = self.policy_of(room)
         {
@@ -393,7 +400,11 @@ fn dedup_from(list: &mut Vec<ConnId>, first: usize) {
 }
 
 /// `retain` of the part of a vector from `first` on.
-fn retain_from(list: &mut Vec<ConnId>, first: usize, mut keep: impl FnMut(ConnId) -> bool) {
+pub(super) fn retain_from(
+    list: &mut Vec<ConnId>,
+    first: usize,
+    mut keep: impl FnMut(ConnId) -> bool,
+) {
     let mut kept = first;
     for at in first..list.len() {
         let conn = list[at];

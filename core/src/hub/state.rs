@@ -6,7 +6,9 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use super::{conns::Heartbeat, idempotency::Known, receive::rate::Buckets};
+use super::{
+    conns::Heartbeat, idempotency::Known, identity::access::Access, receive::rate::Buckets,
+};
 use crate::{room::history::SavedHistory, time::Timestamp, wire::ConnId};
 
 /// The ground state of one connection; everything else about it is derived.
@@ -28,6 +30,8 @@ pub struct ConnState {
     pub(super) buckets: Buckets,
     #[serde(rename = "pulse")]
     pub(super) heartbeat: Heartbeat,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) access: Option<Box<Access>>,
 }
 
 impl ConnState {
@@ -52,6 +56,9 @@ pub struct HubState {
     pub(super) histories_opened: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) rooms: Vec<RoomState>,
+    /// Users whose identities from before a time are refused, with that time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) withdrawn: Vec<(Box<str>, u64)>,
 }
 
 /// The state of a room that must be saved, without its messages: a part of its hub's [`HubState`],
@@ -92,7 +99,20 @@ impl HubState {
             keys: Vec::new(),
             histories_opened: 0,
             rooms: Vec::new(),
+            withdrawn: Vec::new(),
         }
+    }
+
+    /// Adds users whose identities from before a time, in seconds since 1970, are refused.
+    #[must_use]
+    pub fn with_withdrawn(mut self, users: impl IntoIterator<Item = (Box<str>, u64)>) -> Self {
+        self.withdrawn.extend(users);
+        self
+    }
+
+    /// Users whose identities from before a time, in seconds since 1970, are refused.
+    pub fn withdrawn(&self) -> &[(Box<str>, u64)] {
+        &self.withdrawn
     }
 
     /// Adds idempotency keys that the hub remembers.

@@ -1,6 +1,7 @@
 //! Grants: what a user may do in which rooms.
 
 use alloc::{format, string::String, vec::Vec};
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,17 @@ pub enum Right {
     Presence,
     /// Reading the room's history.
     History,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Join => "join",
+            Self::Publish => "publish",
+            Self::Presence => "see who is",
+            Self::History => "read the history",
+        })
+    }
 }
 
 /// A set of rights; a list of their names in JSON.
@@ -132,12 +144,7 @@ impl FromIterator<Right> for Rights {
 
 impl From<Rights> for Vec<Right> {
     fn from(rights: Rights) -> Self {
-        let all = [
-            Right::Join,
-            Right::Publish,
-            Right::Presence,
-            Right::History,
-        ];
+        let all = [Right::Join, Right::Publish, Right::Presence, Right::History];
         all.into_iter().filter(|one| rights.has(*one)).collect()
     }
 }

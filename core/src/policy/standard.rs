@@ -136,7 +136,11 @@ mod tests {
             (None, Right::Join, "home::1", false),
             (None, Right::Join, "home:{user}:1", false),
         ] {
-            assert_eq!(grants.allow(user, right, room), given, "{user:?} {right:?} {room}");
+            assert_eq!(
+                grants.allow(user, right, room),
+                given,
+                "{user:?} {right:?} {room}"
+            );
         }
     }
 

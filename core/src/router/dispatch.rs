@@ -1,6 +1,6 @@
 //! A router as a gateway: which handlers, guards and hooks run.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use super::{Progress, Request, Router};
@@ -189,6 +189,7 @@ impl<S> Gateway for Router<S> {
 fn both(first: Admission, second: Admission) -> Result<Admission, Rejection> {
     Ok(Admission {
         user: either(first.user, second.user)?,
+        grants: either(first.grants, second.grants)?,
         session: either(first.session, second.session)?,
         subprotocol: either(first.subprotocol, second.subprotocol)?,
     })
@@ -196,10 +197,7 @@ fn both(first: Admission, second: Admission) -> Result<Admission, Rejection> {
 
 /// Refuses when both say something, and not the same: handlers of one of them would take it for
 /// theirs.
-fn either(
-    first: Option<Box<str>>,
-    second: Option<Box<str>>,
-) -> Result<Option<Box<str>>, Rejection> {
+fn either<T: PartialEq>(first: Option<T>, second: Option<T>) -> Result<Option<T>, Rejection> {
     match (&first, &second) {
         (Some(one), Some(two)) if one != two => Err(TwoAdmissions.into()),
         _ => Ok(first.or(second)),
@@ -208,6 +206,7 @@ fn either(
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the `on_upgrade` of two routers admit a connection with different users, sessions or subprotocols"
+    "the `on_upgrade` of two routers admit a connection with different users, grants, sessions or \
+     subprotocols"
 )]
 struct TwoAdmissions;

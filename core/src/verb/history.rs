@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{answer, object, page_limit};
 use crate::hub::{Hub, RequestError};
+use crate::policy::Right;
 use crate::room::{HistoryMessage, PageError, history::Reader, rooms::Rooms};
 use crate::wire::{ConnId, Message, write_number, write_string};
 use crate::{outbox::Outbox, time::Timestamp};
@@ -57,7 +58,8 @@ impl Hub {
         request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
-        self.room_of(request)?;
+        let room = self.room_of(request)?;
+        self.check_right(now, request.conn, Right::History, room)?;
         let data: HistoryData = object(request.data.as_str()).ok_or(RequestError::HistoryData)?;
         let slot = self.member_of(request)?;
         let history = self.table().get(slot).history();

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{answer, history::PreviousConns, object};
 use crate::hub::{Hub, RequestError};
+use crate::policy::Right;
 use crate::room::history::{History, Since};
 use crate::wire::{ConnId, Message, write_bool, write_number, write_string};
 use crate::{outbox::Outbox, time::Timestamp};
@@ -43,8 +44,14 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
         let (conn, room) = (request.conn, self.room_of(request)?);
+        self.check_right(now, conn, Right::Join, room)?;
         let (since, meta) = join_data(request.data.as_str()).ok_or(RequestError::JoinData)?;
+        let shown = meta.is_none().then(|| self.default_meta(conn)).flatten();
+        let meta = meta.or(shown.as_deref());
+        // Who may not read the history could ask for all of it.
+        let may_recover = self.allows(now, conn, Right::History, room);
         if let Some(since) = &since
+            && may_recover
             && self.waits_for(room, since)
         {
             return self.wait_for_history(request, out);
@@ -54,7 +61,10 @@ impl Hub {
             self.trim_told(now, slot, out);
         }
         // Without a history there is nothing to replay from: never partial.
-        let missed = since.as_ref().map(|since| self.missed(slot, conn, since));
+        let missed = since.as_ref().map(|since| {
+            let missed = self.missed(slot, conn, since);
+            missed.filter(|_| may_recover)
+        });
         let position = self.position_at(slot);
         let kind = self.position_kind(slot, out);
         answer(kind, request, out, |text| {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{answer, object, page_limit, write_json};
 use crate::hub::{Hub, RequestError};
 use crate::outbox::{Kind, Outbox};
-use crate::{room::presence::Who, wire::Message};
+use crate::{policy::Right, room::presence::Who, time::Timestamp, wire::Message};
 
 /// The `data` of `$members`.
 #[derive(Default, Deserialize)]
@@ -21,6 +21,7 @@ struct MembersData {
 impl Hub {
     pub(super) fn verb_members(
         &self,
+        now: Timestamp,
         request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
@@ -30,6 +31,7 @@ impl Hub {
         if after.is_some_and(|cursor| Who::parse(cursor).is_none()) {
             return Err(RequestError::MembersData);
         }
+        self.check_right(now, request.conn, Right::Presence, room)?;
         self.member_of(request)?;
         let page = self.presence(room, after, page_limit(data.limit))?;
         answer(Kind::CONTROL, request, out, |text| write_json(text, &page));

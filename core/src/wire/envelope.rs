@@ -92,6 +92,18 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The verb that asks for this room, as if the connection had sent it.
+    pub(crate) const fn verb(conn: ConnId, event: &'a str, room: &'a str) -> Self {
+        Self {
+            conn,
+            event: Cow::Borrowed(event),
+            id: None,
+            room: Some(Cow::Borrowed(room)),
+            echo: None,
+            data: Payload::NULL,
+        }
+    }
+
     /// Decodes one text message of a connection, which may be a protocol verb. Allocates only for
     /// strings with escapes.
     pub(crate) fn decode(conn: ConnId, text: &'a str) -> Result<Self, Malformed<'a>> {

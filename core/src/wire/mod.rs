@@ -1,5 +1,6 @@
 //! The wire format: envelopes, payloads, frames, close codes, error codes.
 
+pub(crate) mod auth;
 pub(crate) mod close;
 pub(crate) mod conn_id;
 pub(crate) mod counted;
@@ -13,6 +14,7 @@ pub(crate) mod payload;
 pub(crate) mod room_name;
 
 pub use self::{
+    auth::AuthRequest,
     close::{CloseCode, DisconnectReason},
     counted::Counted,
     envelope::Message,

@@ -4,14 +4,13 @@ use alloc::{boxed::Box, format, string::String};
 use core::fmt;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use roomcast_core::Timestamp;
+use roomcast_core::{Timestamp, policy::GrantRules};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
     algorithm::Algorithm,
     error::TokenError,
-    grant::GrantRules,
     json::JsonFault,
     key::{self, Key, KeyError, signing::Signing},
     key_set::KeySet,

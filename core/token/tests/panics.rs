@@ -1,8 +1,8 @@
 //! No input panics, and no change of a token is accepted.
 
 use proptest::prelude::*;
-use roomcast_core::Timestamp;
-use roomcast_token::{GrantRules, Jwks, Key, KeySet, Now, SigningKey};
+use roomcast_core::{Timestamp, policy::GrantRules};
+use roomcast_token::{Jwks, Key, KeySet, Now, SigningKey};
 
 use crate::forge::{
     CLAIMS, ED25519, HEADER, NOW, P256, P256_PUB, RSA_PUB, SECRET, hs256, signing, token, verifier,

@@ -19,6 +19,8 @@ kinds! {
     Connect "connect",
     Text "text",
     Binary "binary",
+    Authenticate "authenticate",
+    Withdraw "withdraw",
     Activity "heard",
     Disconnect "disconnect",
     Timeout "timeout",

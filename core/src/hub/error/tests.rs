@@ -3,6 +3,7 @@
 use alloc::{format, string::String, string::ToString};
 
 use super::*;
+use crate::hub::WithdrawError;
 use crate::wire::{error::ErrorBody, payload::PayloadError};
 
 /// Errors of one type, each with its code and its details as JSON. The patterns are exhaustive: a
@@ -70,6 +71,14 @@ fn messages_of_clients() {
         E::JoinData => E::JoinData, BadPayload, "";
         E::MembersData => E::MembersData, BadPayload, "";
         E::HistoryData => E::HistoryData, BadPayload, "";
+        E::Right { .. } => E::Right { right: Right::Join }, Forbidden, "";
+        E::RightLost => E::RightLost, Forbidden, "";
+        E::Expired => E::Expired, Expired, "";
+        E::Token => E::Token, Unauthorized, "";
+        E::OtherUser => E::OtherUser, Forbidden, "";
+        E::LateUser => E::LateUser, Forbidden, "";
+        E::Unidentified => E::Unidentified, Unauthorized, "";
+        E::NoTokens => E::NoTokens, Unauthorized, "";
         E::NotAMember => E::NotAMember, Forbidden, "";
         E::PublishForbidden => E::PublishForbidden, Forbidden, "";
         E::Join(_) => E::Join(JoinError::MemberLimit { limit: 9 }), MemberLimit, r#"{"limit":9}"#;
@@ -145,7 +154,11 @@ fn calls_of_the_hub() {
     rows! { Refusal,
         R::Full { .. } => R::Full { limit: 3 }, Overloaded, r#"{"limit":3}"#;
         R::Exhausted => R::Exhausted, Overloaded, "";
+        R::Unidentified => R::Unidentified, Unauthorized, "";
+        R::Expired => R::Expired, Expired, "";
+        R::Withdrawn => R::Withdrawn, Unauthorized, "";
     }
+    check(&WithdrawError, ErrorCode::Overloaded, r#"{"limit":10000}"#);
     use SessionError as Session;
     rows! { SessionError,
         Session::UnknownConn(_) => Session::UnknownConn(CONN), NotFound, "";

@@ -6,7 +6,7 @@ use core::ops::Bound;
 use super::{ConnState, HubState, KeyState, RoomState};
 use crate::hub::{
     Hub, conns::Connection, conns::Metas, error::RestoreError, error::UnknownConn,
-    idempotency::Keys, limits::Config,
+    idempotency::Keys, identity::withdrawn::Withdrawn, limits::Config,
 };
 use crate::room::{Room, RoomName, history::History, presence::Presence};
 use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnId};
@@ -32,6 +32,7 @@ impl Hub {
             keys: self.keys.to_vec(),
             histories_opened: self.histories_opened(),
             rooms: rooms.filter_map(|(_, room)| room_state(room)).collect(),
+            withdrawn: self.withdrawn.to_vec(),
         }
     }
 
@@ -75,6 +76,7 @@ impl Hub {
             session: conn.session.clone(),
             buckets: conn.buckets,
             heartbeat: conn.heartbeat,
+            access: conn.access.clone(),
         })
     }
 
@@ -92,6 +94,7 @@ impl Hub {
         let mut hub = Self::new(config);
         hub.next_serial = state.next_serial;
         hub.keys = Keys::from_vec(state.keys);
+        hub.withdrawn = Withdrawn::from_vec(state.withdrawn);
         hub.rooms.set_histories_opened(state.histories_opened);
         let mut waiting = Vec::new();
         for room in state.rooms {
@@ -134,6 +137,7 @@ impl Hub {
             session: conn.session,
             buckets: conn.buckets,
             heartbeat,
+            access: conn.access,
         };
         if id.serial() >= self.next_serial || !self.conns.insert(fresh) {
             return Err(RestoreError::Conn(id));

@@ -1,0 +1,283 @@
+//! Identities of connections: how they begin, are renewed, run out, and are withdrawn.
+
+pub(crate) mod access;
+pub(crate) mod withdrawn;
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+
+use self::{access::Access, access::Passed, withdrawn::WithdrawError};
+use super::error::{Refusal, RequestError, UnknownConn};
+use super::{Hub, conns::Handshake, send::retain_from};
+use crate::outbox::{Kind, Outbox};
+use crate::policy::{Policies, Right};
+use crate::wire::{CloseCode, ConnId, Message, write_head, write_number, write_string};
+use crate::{identity::Identity, time::Timestamp};
+
+/// Rights of connections.
+impl Hub {
+    /// True when a connection may do something in a room, by its grants and those of the policies.
+    /// A connection without grants may do everything.
+    pub fn allows(&self, now: Timestamp, conn: ConnId, right: Right, room: &str) -> bool {
+        self.conns.get(conn).is_some() && self.check_right(now, conn, right, room).is_ok()
+    }
+
+    /// The same, with the reason for the client.
+    #[inline]
+    pub(crate) fn check_right(
+        &self,
+        now: Timestamp,
+        conn: ConnId,
+        right: Right,
+        room: &str,
+    ) -> Result<(), RequestError> {
+        let Some(connection) = self.conns.get(conn) else {
+            return Ok(());
+        };
+        let Some(access) = &connection.access else {
+            return Ok(());
+        };
+        let user = connection.user.as_deref();
+        access.check(now, &self.config.policies, user, right, room)
+    }
+
+    /// The metadata that presence shows of a connection when a join brings none.
+    pub(crate) fn default_meta(&self, conn: ConnId) -> Option<Box<str>> {
+        let access = self.conns.get(conn)?.access.as_ref()?;
+        access.meta().map(Into::into)
+    }
+
+    /// Takes those out of recipients, from `first` on, who may not see who is in a room.
+    pub(super) fn retain_presence(&self, room: &str, first: usize, out: &mut Outbox) {
+        if !self.conns.has_access() {
+            return;
+        }
+        let policies = &self.config.policies;
+        retain_from(out.recipients(), first, |conn| {
+            let connection = self.conns.get(conn);
+            connection.is_some_and(|connection| {
+                let user = connection.user.as_deref();
+                let access = connection.access.as_ref();
+                access.is_none_or(|access| access.gives(policies, user, Right::Presence, room))
+            })
+        });
+    }
+}
+
+/// The life of an identity.
+impl Hub {
+    /// Checks that a new connection's identity may come in; gives what is kept of it.
+    pub(super) fn check_identity(
+        &self,
+        now: Timestamp,
+        handshake: &Handshake,
+    ) -> Result<Option<Access>, Refusal> {
+        if handshake.unidentified {
+            // Frames of an application cannot ask for a token.
+            return if self.config.raw {
+                Err(Refusal::Unidentified)
+            } else {
+                Ok(Some(Access::unidentified(now + self.limits().auth_timeout)))
+            };
+        }
+        let identity = &handshake.identity;
+        if self.withdrawn.refuses(identity) {
+            return Err(Refusal::Withdrawn);
+        }
+        let access = Access::new(now, identity, self.limits());
+        match access {
+            Some(access) if access.is_over(now) => Err(Refusal::Expired),
+            access => Ok(access),
+        }
+    }
+
+    /// A client said who it is, with the verb `$auth`: its first identity, or the renewal of the
+    /// one that it has. `None` is one that the host refused.
+    ///
+    /// With fewer rights than before the connection leaves the rooms that it may no longer join.
+    /// It gets a notice for each: `$leave` with an error.
+    ///
+    /// Work: the rooms of the connection, and the lengths of all patterns for each.
+    ///
+    /// Returns true when it is the first identity of the connection.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not alive; nothing changed.
+    pub fn authenticate(
+        &mut self,
+        now: Timestamp,
+        request: &Message<'_>,
+        identity: Option<&Identity>,
+        out: &mut Outbox,
+    ) -> Result<bool, UnknownConn> {
+        let conn = request.conn;
+        let connection = self.conns.get(conn).ok_or(UnknownConn(conn))?;
+        let is_first = connection.is_unidentified();
+        let Err(error) = self.identify(now, request, identity, out) else {
+            return Ok(is_first);
+        };
+        out.error(conn, request.address(), &error);
+        if is_first {
+            let reason = "no valid token";
+            self.close(now, conn, CloseCode::UNAUTHORIZED, reason, out)?;
+        }
+        Ok(false)
+    }
+
+    fn identify(
+        &mut self,
+        now: Timestamp,
+        request: &Message<'_>,
+        identity: Option<&Identity>,
+        out: &mut Outbox,
+    ) -> Result<(), RequestError> {
+        let conn = request.conn;
+        let identity = identity.ok_or(RequestError::Token)?;
+        if self.withdrawn.refuses(identity) {
+            return Err(RequestError::Token);
+        }
+        let limits = &self.config.limits;
+        let Some(connection) = self.conns.get(conn) else {
+            return Ok(()); // checked by the caller
+        };
+        match (&connection.user, &identity.user) {
+            (Some(had), Some(has)) if had == has => {}
+            (None, None) => {}
+            // Members know it as somebody else.
+            (None, Some(_)) if connection.rooms.is_empty() => {}
+            (None, Some(_)) => return Err(RequestError::LateUser),
+            (Some(_), _) => return Err(RequestError::OtherUser),
+        }
+        let access = Access::new(now, identity, limits);
+        if access.as_ref().is_some_and(|access| access.is_over(now)) {
+            return Err(RequestError::Expired);
+        }
+        let before = self.conns.set_identity(conn, identity.user.clone(), access);
+        out.persist(conn);
+        out.send_to_as(conn, Kind::CONTROL, |text| {
+            write_head(text, &request.event, request.id.as_ref(), None);
+            text.push_str(r#","data":{"user":"#);
+            write_string(text, identity.user.as_deref().unwrap_or_default());
+            write_expiry(text, now, identity);
+            text.push_str("}}");
+        });
+        let policies = self.config.policies.clone();
+        self.leave_forbidden(now, conn, before.as_deref(), &policies, out);
+        Ok(())
+    }
+
+    /// Takes a connection out of the rooms that it might join before, and may not any more.
+    fn leave_forbidden(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        before: Option<&Access>,
+        policies: &Policies,
+        out: &mut Outbox,
+    ) {
+        let Some(connection) = self.conns.get(conn) else {
+            return;
+        };
+        let Some(access) = &connection.access else {
+            return;
+        };
+        let user = connection.user.as_deref();
+        let might = |room: &str| {
+            before.is_none_or(|before| before.gives(policies, user, Right::Join, room))
+        };
+        let rooms = connection.rooms.iter().map(|&slot| self.rooms.get(slot));
+        let rooms = rooms.map(|room| room.name.clone());
+        let lost = rooms.filter(|room| {
+            let may = access.gives(&self.config.policies, user, Right::Join, room);
+            !may && might(room)
+        });
+        for room in lost.collect::<Vec<_>>() {
+            let _ = self.leave(now, conn, &room, out);
+            let request = Message::verb(conn, "$leave", &room);
+            out.error(conn, request.address(), &RequestError::RightLost);
+        }
+    }
+
+    /// Takes all connections out of the rooms that they might join by these policies, and may not
+    /// by those in force.
+    pub(super) fn leave_by_grants(&mut self, now: Timestamp, before: &Policies, out: &mut Outbox) {
+        if !self.conns.has_access() || before.grants() == self.config.policies.grants() {
+            return;
+        }
+        let conns = self.conns.iter().filter(|conn| conn.access.is_some());
+        let mut conns: Vec<_> = conns.map(|conn| conn.id).collect();
+        conns.sort_unstable();
+        for conn in conns {
+            let access = self.conns.get(conn).and_then(|conn| conn.access.clone());
+            self.leave_forbidden(now, conn, access.as_deref(), before, out);
+        }
+    }
+
+    /// Refuses identities of a user that were issued before a time, in seconds since 1970, or at no
+    /// known time, and ends the connections that have one. Gives the number of these.
+    ///
+    /// Work: the connections of the user, and their rooms.
+    ///
+    /// # Errors
+    ///
+    /// When as many users are withdrawn as are remembered; nothing changed.
+    pub fn withdraw(
+        &mut self,
+        now: Timestamp,
+        user: &str,
+        not_before_s: u64,
+        out: &mut Outbox,
+    ) -> Result<usize, WithdrawError> {
+        self.withdrawn.insert(user, not_before_s)?;
+        let (code, reason) = (CloseCode::UNAUTHORIZED, "the token was withdrawn");
+        let conns = self.conns.of_user(user).iter().copied();
+        let ends = conns.filter(|&conn| {
+            let issued = self.conns.get(conn).and_then(|conn| conn.access.as_ref());
+            let issued_s = issued.and_then(|access| access.issued_s()).unwrap_or(0);
+            issued_s < not_before_s
+        });
+        let ends: Vec<_> = ends.collect();
+        for &conn in &ends {
+            let _ = self.close(now, conn, code, reason, out);
+        }
+        Ok(ends.len())
+    }
+
+    /// Does what is due for identities: a warning, the end of the rights, the end.
+    pub(super) fn expire_identities(&mut self, now: Timestamp, out: &mut Outbox) {
+        while let Some(conn) = self.conns.take_expiry(now) {
+            let grace = self.limits().expiry_grace;
+            let Some(access) = self
+                .conns
+                .get_mut(conn)
+                .and_then(|conn| conn.access.as_mut())
+            else {
+                debug_assert!(false, "a deadline without an identity");
+                continue;
+            };
+            match access.pass(now, grace) {
+                Passed::Warned { left_ms } => out.send_to(conn, |text| {
+                    write_head(text, "$expiring", None, None);
+                    write_number(text, r#","data":{"expires_in_ms":"#, left_ms);
+                    text.push_str("}}");
+                }),
+                Passed::Over => {}
+                Passed::Closed { reason } => {
+                    let closed = self.close(now, conn, CloseCode::UNAUTHORIZED, reason, out);
+                    debug_assert!(closed.is_ok());
+                    continue;
+                }
+            }
+            self.conns.arm_expiry(conn);
+            out.persist(conn);
+        }
+    }
+}
+
+/// Writes how long an identity holds, when it has a deadline.
+pub(super) fn write_expiry(text: &mut String, now: Timestamp, identity: &Identity) {
+    if let Some(deadline) = identity.deadline {
+        let left = deadline.saturating_since(now);
+        write_number(text, r#","expires_in_ms":"#, left.as_millis());
+    }
+}

@@ -1,0 +1,183 @@
+//! What a connection may do, and until when.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hub::{error::RequestError, limits::Limits};
+use crate::policy::{Grants, Policies, Right};
+use crate::{identity::Identity, time::Timestamp};
+
+/// Parts of an identity that the hub keeps beside the user. Most connections have none of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Access {
+    /// `None` is every right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grants: Option<Grants>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    meta: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issued_s: Option<u64>,
+    /// The time from which on it gives no rights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline: Option<Timestamp>,
+    /// The time to look again; the key of its one timer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due: Option<Timestamp>,
+    stage: Stage,
+}
+
+/// Stages in the life of an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    /// The client has yet to say who it is.
+    Unidentified,
+    Valid,
+    /// The client was told that it runs out.
+    Warned,
+    /// Over; the client may still renew it.
+    Over,
+}
+
+/// What the passing of a deadline led to.
+pub(super) enum Passed {
+    /// The client is to be told that so much is left.
+    Warned {
+        left_ms: u128,
+    },
+    Over,
+    /// The connection is to be closed.
+    Closed {
+        reason: &'static str,
+    },
+}
+
+impl Access {
+    /// The access of a client that has yet to say who it is, until then.
+    pub(super) const fn unidentified(until: Timestamp) -> Self {
+        Self {
+            grants: None,
+            meta: None,
+            issued_s: None,
+            deadline: None,
+            due: Some(until),
+            stage: Stage::Unidentified,
+        }
+    }
+
+    /// The access that an identity gives; `None` when that is everything, for ever.
+    pub(super) fn new(now: Timestamp, identity: &Identity, limits: &Limits) -> Option<Self> {
+        let Identity {
+            user: _,
+            grants,
+            deadline,
+            issued_s,
+            meta,
+            rooms: _,
+        } = identity;
+        let meta = meta.clone().filter(|meta| meta.len() <= limits.meta_bytes);
+        if grants.is_none() && deadline.is_none() && issued_s.is_none() && meta.is_none() {
+            return None;
+        }
+        // A short one is half over by then, so that renewals do not chase each other.
+        let warning = |deadline: Timestamp| {
+            let left = deadline.saturating_since(now);
+            now + left.saturating_sub(limits.expiry_notice.min(left / 2))
+        };
+        Some(Self {
+            grants: grants.clone(),
+            meta,
+            issued_s: *issued_s,
+            deadline: *deadline,
+            due: deadline.map(warning),
+            stage: Stage::Valid,
+        })
+    }
+
+    /// True when the client has yet to say who it is.
+    pub(crate) fn is_unidentified(&self) -> bool {
+        self.stage == Stage::Unidentified
+    }
+
+    /// True when its time is over.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The metadata that presence shows by default.
+    pub(crate) fn meta(&self) -> Option<&str> {
+        self.meta.as_deref()
+    }
+
+    pub(super) const fn issued_s(&self) -> Option<u64> {
+        self.issued_s
+    }
+
+    /// The time to look again.
+    pub(crate) const fn due(&self) -> Option<Timestamp> {
+        self.due
+    }
+
+    /// True when the right is granted, were there no time.
+    pub(super) fn gives(
+        &self,
+        policies: &Policies,
+        user: Option<&str>,
+        right: Right,
+        room: &str,
+    ) -> bool {
+        let own = self.grants.as_ref();
+        !self.is_unidentified()
+            && own.is_none_or(|grants| {
+                grants.allow(right, room) || policies.grants().allow(user, right, room)
+            })
+    }
+
+    /// Checks a right, at a time.
+    // Out of line: connections without grants do not pay for it.
+    #[inline(never)]
+    pub(super) fn check(
+        &self,
+        now: Timestamp,
+        policies: &Policies,
+        user: Option<&str>,
+        right: Right,
+        room: &str,
+    ) -> Result<(), RequestError> {
+        if self.is_over(now) {
+            Err(RequestError::Expired)
+        } else if self.gives(policies, user, right, room) {
+            Ok(())
+        } else {
+            Err(RequestError::Right { right })
+        }
+    }
+
+    /// Its timer came due.
+    pub(super) fn pass(&mut self, now: Timestamp, grace: Duration) -> Passed {
+        let deadline = self.deadline.unwrap_or(now);
+        match self.stage {
+            Stage::Unidentified => Passed::Closed {
+                reason: "no token came in time",
+            },
+            Stage::Valid if !self.is_over(now) => {
+                self.stage = Stage::Warned;
+                self.due = self.deadline;
+                let left = deadline.saturating_since(now);
+                Passed::Warned {
+                    left_ms: left.as_millis(),
+                }
+            }
+            Stage::Valid | Stage::Warned => {
+                self.stage = Stage::Over;
+                self.due = Some(deadline + grace);
+                Passed::Over
+            }
+            Stage::Over => Passed::Closed {
+                reason: "the token expired",
+            },
+        }
+    }
+}

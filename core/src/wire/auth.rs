@@ -1,0 +1,158 @@
+//! The verb `$auth`, of which the host reads the token before anybody else sees the message.
+
+use alloc::{borrow::Cow, string::String};
+
+use serde::Deserialize;
+
+use super::{
+    conn_id::ConnId,
+    envelope::Message,
+    head::{RequestId, write_head},
+};
+
+/// A message with the verb `$auth`, taken apart: its token, and the rest.
+///
+/// A token must not get into a journal or a log, so that it must not get into an
+/// [`Input`](crate::Input) either. A host looks for these messages before anything else, and goes
+/// on with [`rest`](Self::rest): as the text of
+/// [`Input::Authenticate`](crate::Input::Authenticate), or of
+/// [`Input::Text`](crate::Input::Text) where it takes no tokens.
+///
+/// ```
+/// use roomcast_core::wire::AuthRequest;
+///
+/// let text = r#"{"event":"$auth","id":1,"data":{"token":"a.b.c"}}"#;
+/// let request = AuthRequest::find(text).expect("an $auth");
+/// assert_eq!(request.token.as_deref(), Some("a.b.c"));
+/// assert_eq!(request.rest, r#"{"event":"$auth","id":1}"#);
+/// assert!(AuthRequest::find(r#"{"event":"said","room":"a","data":"$auth"}"#).is_none());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuthRequest<'a> {
+    /// The token; `None` when there is none where it has to be.
+    pub token: Option<Cow<'a, str>>,
+    /// The message without its `data`. Empty when the message is no envelope: it is answered as
+    /// such.
+    pub rest: String,
+}
+
+/// The `data` of `$auth`.
+#[derive(Deserialize)]
+struct AuthData<'a> {
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+}
+
+impl<'a> AuthRequest<'a> {
+    const VERB: &'static str = "$auth";
+
+    /// Takes a message apart, if it is one with this verb, or might be meant as one.
+    ///
+    /// Work: a search through the text. It is decoded only when it could be one.
+    #[inline]
+    pub fn find(text: &'a str) -> Option<Self> {
+        // A letter of the verb may be written as `\u`.
+        if text.contains(Self::VERB) || text.contains("\\u") {
+            Self::read(text)
+        } else {
+            None
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read(text: &'a str) -> Option<Self> {
+        match Message::decode(ConnId::NOBODY, text) {
+            Ok(message) if message.event == Self::VERB => {
+                let data: Option<AuthData<'_>> = serde_json::from_str(message.data.as_str()).ok();
+                let token = data.map(|data| data.token);
+                let rest = rest(message.id.as_ref());
+                Some(Self { token, rest })
+            }
+            Ok(_) => None,
+            Err(read) => {
+                let is_meant = match &read.event {
+                    Some(event) => event == Self::VERB,
+                    // A token may lie in anything that could not be read.
+                    None => text.contains(Self::VERB) || text.contains("token"),
+                };
+                is_meant.then(|| Self {
+                    token: None,
+                    rest: read
+                        .event
+                        .map_or_else(String::new, |_| rest(read.id.as_ref())),
+                })
+            }
+        }
+    }
+}
+
+fn rest(id: Option<&RequestId<'_>>) -> String {
+    let mut text = String::new();
+    write_head(&mut text, AuthRequest::VERB, id, None);
+    text.push('}');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::borrow::ToOwned;
+
+    use super::*;
+
+    fn parts(text: &str) -> Option<(Option<String>, String)> {
+        let request = AuthRequest::find(text)?;
+        let token = request.token.as_deref().map(ToOwned::to_owned);
+        Some((token, request.rest))
+    }
+
+    #[test]
+    fn a_token_is_found_however_the_verb_is_written() {
+        let token = Some("T".to_owned());
+        let plain = r#"{"event":"$auth"}"#.to_owned();
+        for text in [
+            r#"{"event":"$auth","data":{"token":"T"}}"#,
+            r#"{"data":{"token":"T","more":1},"x":[],"event":"$auth"}"#,
+            r#"{"event":"$a\u0075th","data":{"token":"\u0054"}}"#,
+            r#"{"event":"\u0024auth","room":"r","data":{"token":"T"}}"#,
+        ] {
+            assert_eq!(parts(text), Some((token.clone(), plain.clone())), "{text}");
+        }
+        let numbered = r#"{"event":"$auth","id":"a","data":{"token":"T"}}"#;
+        let rest = r#"{"event":"$auth","id":"a"}"#.to_owned();
+        assert_eq!(parts(numbered), Some((token, rest)));
+    }
+
+    #[test]
+    fn nothing_of_a_message_that_is_meant_so_is_left() {
+        for text in [
+            r#"{"event":"$auth","data":{"token":"secret"}"#,
+            r#"{"event":"$auth","id":1.5,"data":{"token":"secret"}}"#,
+            r#"{"event":"$auth","event":"$auth","data":{"token":"secret"}}"#,
+            r#"{"event":"$auth","data":"secret"}"#,
+            r#"{"event":"$auth","data":{"token":["secret"]}}"#,
+            r#"{"event":"\u0024auth","data":{"token":"secret"}"#,
+            r#"{"event":"$auth","data":{"token":"secret\ud800"}}"#,
+        ] {
+            let (token, rest) = parts(text).expect(text);
+            assert!(
+                token.is_none() && !rest.contains("secret"),
+                "{text}: {rest}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_messages_pass() {
+        for text in [
+            r#"{"event":"said","data":"$auth"}"#,
+            r#"{"event":"said","data":"\u0024auth"}"#,
+            r#"{"event":"$authenticate","data":{"token":"T"}}"#,
+            r#"{"event":"$ping"}"#,
+            "",
+        ] {
+            assert_eq!(parts(text), None, "{text}");
+        }
+    }
+}
