@@ -245,10 +245,19 @@ impl Hub {
     }
 
     /// True when nothing would be lost with the hub but the count of its connections: nobody is
-    /// connected, no room has a history, nobody is waited for, and no idempotency key is remembered
-    /// at `now`.
+    /// connected, no room has a history, nobody is waited for, no user is withdrawn, and no
+    /// idempotency key is remembered at `now`.
     pub fn is_idle(&self, now: Timestamp) -> bool {
-        self.conns.len() == 0 && self.rooms.len() == 0 && !self.remembers_keys(now)
+        self.conns.len() == 0
+            && self.rooms.len() == 0
+            && self.withdrawn.iter().next().is_none()
+            && !self.remembers_keys(now)
+    }
+
+    /// Users whose identities from before a time, in seconds since 1970, are refused, sorted, each
+    /// with that time.
+    pub fn withdrawn(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.withdrawn.iter()
     }
 
     /// All rooms, for verbs to look at.

@@ -312,6 +312,7 @@ impl<P: Platform> Namespace<P> {
         let learned = key.filter(|key| awake.app.hub().key_state(now, key).is_none());
         let answer = call.run(now, &mut awake);
         let saved = self.save_key(now, learned);
+        let saved = saved.and_then(|()| self.save_withdrawn(ask));
         let saved = saved.and_then(|()| self.do_and_save(None, None));
         self.end_input(saved)?;
         Ok(answer)
@@ -322,6 +323,18 @@ impl<P: Platform> Namespace<P> {
         let Awake { app, platform, .. } = self.awake()?;
         match key.and_then(|key| app.hub().key_state(now, key)) {
             Some(state) => platform.save_key(&state, now, keys_max),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn save_withdrawn(&mut self, ask: &Ask) -> Result<(), Fault> {
+        let Ask::Withdraw { user, .. } = ask else {
+            return Ok(());
+        };
+        let Awake { app, platform, .. } = self.awake()?;
+        let mut users = app.hub().withdrawn();
+        match users.find(|(other, _)| other == user) {
+            Some((user, not_before_s)) => platform.save_withdrawn(user, not_before_s),
             None => Ok(()),
         }
     }

@@ -279,6 +279,10 @@ impl Platform for Edge {
         self.storage.save_serial(next)
     }
 
+    fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), Fault> {
+        self.storage.save_withdrawn(user, not_before_s)
+    }
+
     fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault> {
         self.storage.save_key(key, now, keys_max)
     }

@@ -138,6 +138,9 @@ pub(crate) trait Platform {
     /// Saves the serial number that the next connection gets.
     fn save_serial(&mut self, next: u64) -> Result<(), Fault>;
 
+    /// Saves that identities of a user from before a time, in seconds since 1970, are refused.
+    fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), Fault>;
+
     /// Saves what is remembered of a key; forgets those that have expired, and of more than
     /// `keys_max` those that expire first.
     fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault>;

@@ -42,6 +42,12 @@ const APPLICATION: &str = "
         only INTEGER PRIMARY KEY CHECK (only = 0),
         state TEXT NOT NULL
     );";
+/// Made when a user is withdrawn for the first time.
+const WITHDRAWN: &str = "
+    CREATE TABLE IF NOT EXISTS withdrawn (
+        user TEXT PRIMARY KEY,
+        not_before_s INTEGER NOT NULL
+    ) WITHOUT ROWID;";
 const VERSION: i64 = 1;
 
 #[derive(Debug)]
@@ -109,6 +115,11 @@ impl Storage {
                 saved.application = text(state).ok_or_else(damaged)?;
             }
         }
+        let withdrawn = if has("withdrawn") {
+            self.withdrawn()?
+        } else {
+            Vec::new()
+        };
         let loaded = self.rooms.load(&self.sql, has("rooms"))?;
         // When the number of histories opened is lost, a history might get a number a second time:
         // the namespace then counts in a new epoch.
@@ -118,7 +129,9 @@ impl Storage {
         }
         let next_serial = integer(&next_serial).ok_or_else(|| unreadable("a bad number"))?;
         let state = HubState::from_serial(next_serial).with_keys(keys);
-        saved.state = state.with_histories_opened(loaded.histories_opened);
+        saved.state = state
+            .with_histories_opened(loaded.histories_opened)
+            .with_withdrawn(withdrawn);
         saved.rooms = loaded.rooms;
         saved.unreadable = loaded.unreadable;
         saved.damaged = keys_damaged + loaded.damaged;
@@ -129,6 +142,24 @@ impl Storage {
         self.make()?;
         const SAVE: &str = "UPDATE namespace SET next_serial = ?";
         self.sql.write(SAVE, vec![number(next)])
+    }
+
+    fn withdrawn(&self) -> Result<Vec<(Box<str>, u64)>, Fault> {
+        const ALL: &str = "SELECT user, not_before_s FROM withdrawn";
+        let rows = self.sql.read(ALL, vec![])?.into_iter();
+        let users = rows.filter_map(|row| {
+            let [user, not_before_s]: [SqlStorageValue; 2] = row.try_into().ok()?;
+            Some((text(user)?.into(), integer(&not_before_s)?))
+        });
+        Ok(users.collect())
+    }
+
+    pub(crate) fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), Fault> {
+        self.make()?;
+        self.sql.write(WITHDRAWN, vec![])?;
+        const SAVE: &str = "INSERT OR REPLACE INTO withdrawn (user, not_before_s) VALUES (?, ?)";
+        self.sql
+            .write(SAVE, vec![user.into(), number(not_before_s)])
     }
 
     pub(crate) fn save_key(

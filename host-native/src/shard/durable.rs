@@ -147,6 +147,17 @@ impl Inner {
         }
     }
 
+    /// Has the withdrawal of a user stored.
+    pub(super) fn persist_withdrawn(&self, shard: &Shard, user: &str) {
+        let mut users = self.namespace.app().hub().withdrawn();
+        if let Some(header) = &self.header
+            && let Some((_, not_before_s)) = users.find(|(other, _)| *other == user)
+        {
+            let name = &self.namespace.name;
+            shard.persist(|batch| batch.withdraw(name, header.clone(), user, not_before_s));
+        }
+    }
+
     /// Has what is remembered of an idempotency key stored.
     pub(super) fn persist_key(&self, shard: &Shard, now: Timestamp, key: &str) {
         if let Some(header) = &self.header

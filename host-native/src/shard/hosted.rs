@@ -110,6 +110,9 @@ impl Hosted {
             _ => {}
         }
         let applied = inner.namespace.apply(now, input);
+        if let (Input::Withdraw { user, .. }, Applied::Withdrawn(Ok(_))) = (input, &applied) {
+            inner.persist_withdrawn(shard, user);
+        }
         self.finish(shard, now, inner);
         if let Input::Disconnect { conn, .. } = input {
             inner.fan_out.forget(*conn);
@@ -188,6 +191,7 @@ impl Hosted {
         inner.tasks.is_empty()
             && (counts.connections, counts.history_bytes) == (0, 0)
             && !hub.remembers_keys(now)
+            && hub.withdrawn().next().is_none()
             && !inner.namespace.has_something_to_lose()
     }
 

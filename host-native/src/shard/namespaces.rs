@@ -53,6 +53,8 @@ impl Shard {
         let room_name_bytes = limits.room_name_bytes;
         let stored = store.map(|store| store.load(name, room_name_bytes));
         let stored = stored.transpose()?.flatten();
+        let withdrawn = store.map(|store| store.withdrawn(name));
+        let withdrawn = withdrawn.transpose()?.unwrap_or_default();
         let (header, rooms, keys) = match stored {
             Some(stored) => (stored.header, stored.rooms, stored.keys),
             None => {
@@ -68,7 +70,8 @@ impl Shard {
         let state = HubState::from_serial(self.serial.get().max(header.next_serial))
             .with_histories_opened(header.histories_opened)
             .with_rooms(rooms.iter().map(|room| room.state.clone()))
-            .with_keys(keys);
+            .with_keys(keys)
+            .with_withdrawn(withdrawn);
         let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
         let messages: Vec<_> = rooms.iter().map(messages).collect::<Result<_, _>>()?;
         let header = store.map(|_| header);

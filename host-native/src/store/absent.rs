@@ -43,6 +43,10 @@ impl Store {
         match *self {}
     }
 
+    pub(crate) fn withdrawn(&self, _: &str) -> Result<Vec<(Box<str>, u64)>, StoreError> {
+        match *self {}
+    }
+
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         match *self {}
     }

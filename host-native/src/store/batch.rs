@@ -21,6 +21,8 @@ pub(super) struct NamespaceBatch {
     pub(super) header: Option<NamespaceHeader>,
     pub(super) rooms: BTreeMap<Box<str>, RoomBatch>,
     pub(super) keys: Vec<KeyState>,
+    /// Users whose identities from before a time are refused, with that time.
+    pub(super) withdrawn: Vec<(Box<str>, u64)>,
     /// Keys that expired before are to be forgotten.
     pub(super) now: Option<Timestamp>,
 }
@@ -113,9 +115,26 @@ impl Batch {
         batch.keys.push(key);
     }
 
-    /// The namespace is over.
+    /// Adds a user whose identities from before a time, in seconds since 1970, are refused.
+    pub(crate) fn withdraw(
+        &mut self,
+        namespace: &Arc<str>,
+        header: NamespaceHeader,
+        user: &str,
+        not_before_s: u64,
+    ) {
+        let batch = self.namespace(namespace);
+        batch.header = Some(header);
+        batch.withdrawn.push((user.into(), not_before_s));
+    }
+
+    /// The namespace is over; who was withdrawn in it stays so.
     pub(crate) fn forget(&mut self, namespace: &Arc<str>) {
-        *self.namespace(namespace) = NamespaceBatch::default();
+        let batch = self.namespace(namespace);
+        *batch = NamespaceBatch {
+            withdrawn: mem::take(&mut batch.withdrawn),
+            ..NamespaceBatch::default()
+        };
     }
 
     fn namespace(&mut self, name: &Arc<str>) -> &mut NamespaceBatch {

@@ -34,7 +34,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use self::{
     checkpoint::Checkpoints,
     commits::Found,
-    database::{APPLICATION_ID, DatabaseError, FORMAT, TABLES, connect, explain},
+    database::{APPLICATION_ID, DatabaseError, FORMAT, TABLES, WITHDRAWN, connect, explain},
     header::Header,
     writer::Writer,
 };
@@ -132,6 +132,12 @@ impl Store {
         read::messages(&writer.db, namespace, room).map_err(|fault| self.error(&fault.into()))
     }
 
+    /// Users of a namespace whose identities from before a time, in seconds since 1970, are refused.
+    pub(crate) fn withdrawn(&self, namespace: &str) -> Result<Vec<(Box<str>, u64)>, StoreError> {
+        let writer = self.writer();
+        read::withdrawn(&writer.db, namespace).map_err(|fault| self.error(&fault.into()))
+    }
+
     /// The end: everything is made to last, and the store says so.
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         self.checkpoints.stop();
@@ -159,6 +165,7 @@ fn check_format(db: &mut Connection) -> Result<(), DatabaseError> {
     let number = |name: &str| db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0));
     let (id, format): (i32, i32) = (number("application_id")?, number("user_version")?);
     if (id, format) == (APPLICATION_ID, FORMAT) {
+        db.execute_batch(WITHDRAWN)?;
         return damage::check_schema(db);
     }
     let tables: u32 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -173,6 +180,7 @@ fn check_format(db: &mut Connection) -> Result<(), DatabaseError> {
     db.pragma_update(None, "synchronous", "full")?;
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(TABLES)?;
+    tx.execute_batch(WITHDRAWN)?;
     Header::new().write(&tx)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", FORMAT)?;

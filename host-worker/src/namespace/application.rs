@@ -41,6 +41,7 @@ impl<P: Platform> Namespace<P> {
         let changes = self.load_for(&ask)? | ask.changes();
         let mut awake = self.awake()?;
         let answer = ask.run(awake.now, &mut awake);
+        self.save_withdrawn(&ask)?;
         if changes {
             self.finish(None)?;
         }

@@ -50,9 +50,8 @@ impl Withdrawn {
         not_before_s.is_some_and(|not_before_s| identity.issued_s.unwrap_or(0) < *not_before_s)
     }
 
-    pub(crate) fn to_vec(&self) -> Vec<(Box<str>, u64)> {
-        let users = self.0.iter();
-        users.map(|(user, time)| (user.clone(), *time)).collect()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(user, time)| (&**user, *time))
     }
 
     pub(crate) fn from_vec(users: Vec<(Box<str>, u64)>) -> Self {

@@ -32,7 +32,10 @@ impl Hub {
             keys: self.keys.to_vec(),
             histories_opened: self.histories_opened(),
             rooms: rooms.filter_map(|(_, room)| room_state(room)).collect(),
-            withdrawn: self.withdrawn.to_vec(),
+            withdrawn: self
+                .withdrawn()
+                .map(|(user, time)| (user.into(), time))
+                .collect(),
         }
     }
 

@@ -4,12 +4,13 @@ use std::{collections::BTreeSet, path::Path};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::database::{DatabaseError, TABLES};
+use super::database::{DatabaseError, TABLES, WITHDRAWN};
 
 /// Checks that tables and indexes are those that were made.
 pub(super) fn check_schema(db: &Connection) -> Result<(), DatabaseError> {
     let made = Connection::open_in_memory()?;
     made.execute_batch(TABLES)?;
+    made.execute_batch(WITHDRAWN)?;
     let (made, found) = (schema(&made)?, schema(db)?);
     match made.difference(&found).next() {
         None => Ok(()),

@@ -25,6 +25,12 @@ pub(super) const TABLES: &str = "
         state TEXT NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID;
     CREATE INDEX keys_by_expiry ON keys (namespace, expires);
 ";
+/// Made where it is missing, as in stores of before. By name: what is withdrawn stays so when the
+/// namespace is forgotten, and when the store is not believed.
+pub(super) const WITHDRAWN: &str = "
+    CREATE TABLE IF NOT EXISTS withdrawn (namespace TEXT NOT NULL, user TEXT NOT NULL,
+        not_before INTEGER NOT NULL, PRIMARY KEY (namespace, user)) WITHOUT ROWID;
+";
 
 /// DatabaseErrors inside the store.
 #[derive(Debug, thiserror::Error)]

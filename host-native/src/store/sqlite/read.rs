@@ -109,6 +109,23 @@ pub(super) fn load(
     }))
 }
 
+/// Users whose identities from before a time are refused, with that time.
+pub(super) fn withdrawn(
+    db: &Connection,
+    namespace: &str,
+) -> Result<Vec<(Box<str>, u64)>, rusqlite::Error> {
+    let mut query =
+        db.prepare_cached("SELECT user, not_before FROM withdrawn WHERE namespace = ?")?;
+    let (mut rows, mut users) = (query.query([namespace])?, Vec::new());
+    while let Some(row) = rows.next()? {
+        match (column::<String>(row, 0), column::<i64>(row, 1)) {
+            (Some(user), Some(time)) => users.push((user.into(), time.unsigned_abs())),
+            _ => tracing::error!(namespace, "a withdrawn user in the store is damaged"),
+        }
+    }
+    Ok(users)
+}
+
 /// `None` when it is damaged.
 fn stored_room(row: &Row<'_>, namespace: &str) -> Option<StoredRoom> {
     let (id, room): (_, String) = (column(row, 0)?, column(row, 1)?);

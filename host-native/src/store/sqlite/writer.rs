@@ -69,6 +69,10 @@ fn write_namespace(
     name: &str,
     batch: &NamespaceBatch,
 ) -> Result<(), DatabaseError> {
+    for (user, not_before_s) in &batch.withdrawn {
+        db.prepare_cached("INSERT OR REPLACE INTO withdrawn VALUES (?, ?, ?)")?
+            .execute(params![name, user, integer(*not_before_s)])?;
+    }
     let Some(header) = &batch.header else {
         return forget_namespace(db, name);
     };

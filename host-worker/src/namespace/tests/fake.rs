@@ -40,6 +40,7 @@ pub(super) struct Storage {
     pub(super) rooms: BTreeMap<String, RoomState>,
     pub(super) messages: BTreeMap<(String, u64), HistoryMessage>,
     pub(super) application: String,
+    pub(super) withdrawn: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
@@ -100,12 +101,19 @@ impl Platform for Fake {
             histories_opened,
             rooms,
             application,
+            withdrawn,
             ..
         } = world.storage.clone();
         let state = HubState::from_serial(serial).with_keys(keys.into_values());
         Ok(Saved {
             epoch: "e".to_owned(),
-            state: state.with_histories_opened(histories_opened),
+            state: state
+                .with_histories_opened(histories_opened)
+                .with_withdrawn(
+                    withdrawn
+                        .into_iter()
+                        .map(|(user, time)| (user.into(), time)),
+                ),
             rooms: rooms.into_values().collect(),
             application,
             ..Saved::default()
@@ -115,6 +123,13 @@ impl Platform for Fake {
     fn save_serial(&mut self, next: u64) -> Result<(), Fault> {
         self.write()?;
         self.0.borrow_mut().storage.serial = next;
+        Ok(())
+    }
+
+    fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), Fault> {
+        self.write()?;
+        let withdrawn = &mut self.0.borrow_mut().storage.withdrawn;
+        withdrawn.insert(user.into(), not_before_s);
         Ok(())
     }
 
