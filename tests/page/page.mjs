@@ -11,80 +11,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import process from "node:process";
-import { chromium } from "playwright-core";
-
-const WAIT_MS_MAX = 10_000;
-const BROWSER_ARGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-
-/** A page that keeps a list of everything that must not happen. */
-async function openPage(browser, url, options = {}) {
-  const context = await browser.newContext({ colorScheme: "light", viewport: { width: 1280, height: 800 }, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(WAIT_MS_MAX);
-  const faults = [];
-  const { host } = new URL(url);
-  const check = (address) => {
-    const target = new URL(address);
-    if (target.protocol !== "data:" && target.host !== host) faults.push(`request to another origin: ${address}`);
-  };
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") faults.push(`console ${message.type()}: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => faults.push(`page error: ${error.message}`));
-  page.on("request", (request) => check(request.url()));
-  page.on("websocket", (socket) => check(socket.url()));
-  return { page, faults, context };
-}
-
-/** The hooks of one client's pane. */
-function pane(page, letter) {
-  const root = page.getByTestId(`pane-${letter}`);
-  const part = (name) => root.getByTestId(name);
-  return {
-    root,
-    part,
-    row: (filter) => part("log").locator(`.row${filter}`),
-    async connected() {
-      await root.getByTestId("state").getByText("Connected", { exact: true }).waitFor();
-      await part("conn").waitFor();
-    },
-    async join(room) {
-      await part("room-input").fill(room);
-      await part("join").click();
-      await part("chips").locator("bdi").getByText(room, { exact: true }).waitFor();
-    },
-    async leave(room) {
-      await part("chips").getByRole("button", { name: `Leave ${room}`, exact: true }).click();
-      await part("chips").locator("bdi").getByText(room, { exact: true }).waitFor({ state: "detached" });
-    },
-    async publish(event, data, { room, echo = false } = {}) {
-      if (room !== undefined) await part("publish-room-input").fill(room);
-      await part("event-input").fill(event);
-      await part("data-input").fill(data);
-      await part("echo").setChecked(echo);
-      await part("publish").click();
-    },
-    async sendRaw(text) {
-      if (!(await part("raw-input").isVisible())) await part("raw-toggle").click();
-      await part("raw-input").fill(text);
-      await part("raw-send").click();
-    },
-    /** All that the server sent before the pong is in the log when this returns. */
-    async settle() {
-      const before = await this.row('[data-dir="in"][data-event="$pong"]').count();
-      await this.sendRaw('{"event":"$ping"}');
-      await this.row('[data-dir="in"][data-event="$pong"]').nth(before).waitFor();
-    },
-  };
-}
+import { WAIT_MS_MAX, launch, openPage, pane } from "./browser.mjs";
 
 async function memberCount(page, room, count) {
   const item = page.getByTestId("rooms").locator("li").filter({ has: page.locator("bdi").getByText(room, { exact: true }) });
@@ -459,7 +386,7 @@ function readArguments([url, ...rest]) {
 
 async function main() {
   const { url, picture, key } = readArguments(process.argv.slice(2));
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: BROWSER_ARGS });
+  const browser = await launch();
   let step = "open the page";
   let faults = [];
   try {

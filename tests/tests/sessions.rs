@@ -395,3 +395,45 @@ fn two_panes_of_the_page_talk_in_chromium() {
         &["page.mjs", &url, "--screenshot", &picture],
     );
 }
+
+/// A backend in Python signs tokens with PyJWT; two users are in three tabs of the page.
+#[test]
+fn users_with_tokens_talk_in_three_tabs_in_chromium() {
+    const SECRET: &str = "a secret of at least thirty-two bytes";
+    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join("identity.toml");
+    let policy = "[[rooms]]\nmatch = \"chat:*\"\nhistory.messages = 300\npresence = \"members\"\n\
+                  presence_grace_s = 0\n";
+    fs::write(&config, policy).expect("a file");
+    let (config, token_key) = (config.to_string_lossy(), format!("hs256:{SECRET}"));
+    let server = Server::start(&[
+        "--config",
+        &config,
+        "--api-key",
+        "key-of-the-session",
+        "--token-key",
+        &token_key,
+    ]);
+    let mut backend = Command::new(python());
+    let backend = backend
+        .arg("clients/token_backend.py")
+        .current_dir(HERE)
+        .env("ROOMCAST_SECRET", SECRET)
+        .stdout(Stdio::piped());
+    let mut backend = Ended(backend.spawn().expect("the backend starts"));
+    let mut address = String::new();
+    let out = backend.0.stdout.take().expect("piped");
+    BufReader::new(out).read_line(&mut address).expect("a line");
+    let url = format!("http://{}", server.address);
+    let key = "key-of-the-session";
+    check("page", "node", &["identity.mjs", &url, address.trim(), key]);
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
