@@ -59,6 +59,7 @@ pub mod limits;
 mod now;
 #[cfg(feature = "sign")]
 mod sign;
+mod unverified;
 mod verifier;
 
 pub use algorithm::Algorithm;
@@ -72,6 +73,7 @@ pub use key_set::{KeySet, KeySetError};
 pub use now::Now;
 #[cfg(feature = "sign")]
 pub use sign::{NewToken, SigningKey};
+pub use unverified::Unverified;
 pub use verifier::Verifier;
 
 #[cfg(test)]

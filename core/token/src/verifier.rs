@@ -162,6 +162,6 @@ impl Header {
     }
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
+pub(crate) fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     Base64UrlUnpadded::decode_vec(part).map_err(|_| TokenError::Shape)
 }

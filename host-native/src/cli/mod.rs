@@ -13,6 +13,7 @@ mod log_filter;
 mod replay;
 mod send;
 mod serve;
+mod token;
 
 use std::{error::Error, process::ExitCode};
 
@@ -54,6 +55,8 @@ enum Action {
     Serve(Box<serve::ServeArgs>),
     /// Send a message into rooms, over the HTTP API of a running server.
     Send(Box<send::SendArgs>),
+    /// Make a token for development, or read one.
+    Token(Box<token::TokenArgs>),
     /// Join rooms in the terminal: prints frames, publishes the lines typed.
     Join(join::JoinArgs),
     /// Play a recorded journal through the core, and print what it sends.
@@ -95,6 +98,7 @@ impl Cli {
             None => self.serve.run(hangups, &Self::command()),
             Some(Action::Serve(args)) => args.run(hangups, &Self::command()),
             Some(Action::Send(args)) => block_on(send::run(*args)),
+            Some(Action::Token(args)) => token::run(&args),
             Some(Action::Join(args)) => block_on(join::run(args)),
             Some(Action::Replay(args)) => replay::run(args),
             Some(Action::Bench(args)) => bench::run(args),
