@@ -4,6 +4,7 @@ mod application;
 mod bounds;
 mod client;
 mod harness;
+mod identity;
 mod kept;
 mod questions;
 mod texts;
