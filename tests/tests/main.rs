@@ -30,6 +30,7 @@ mod policies;
 mod process;
 mod readme;
 mod restore;
+mod rights;
 mod rows;
 mod served;
 mod sessions;
