@@ -3,6 +3,7 @@
 mod api_key;
 mod host_name;
 mod host_rule;
+mod key_scope;
 mod notices;
 mod origin_rule;
 mod proxy;
@@ -10,14 +11,19 @@ mod slip;
 
 use alloc::{format, string::String, vec::Vec};
 
+pub(crate) use self::{
+    api_key::scopes,
+    host_name::{host_only, is_loopback_host},
+};
 pub use self::{
     api_key::{ApiKey, ApiKeyError},
     host_rule::{HostRule, HostRuleError},
+    key_scope::KeyScope,
     notices::RefusalNotices,
     origin_rule::{OriginRule, OriginRuleError},
 };
 use self::{
-    host_name::{host_only, is_loopback_host, is_upstream_host},
+    host_name::is_upstream_host,
     origin_rule::{may_connect, split},
 };
 use crate::{
@@ -26,6 +32,9 @@ use crate::{
     settings::setting::SettingError,
 };
 
+/// Keys of the API: two of each scope for dozens of backends, and some microseconds for a call.
+const API_KEYS_MAX: usize = 64;
+
 /// Rules of access: who may use the API, who may connect, and to which namespaces. By default there
 /// is no key and no list of origins, any namespace is allowed, and the page and the metrics are
 /// served.
@@ -33,7 +42,8 @@ use crate::{
 #[non_exhaustive]
 pub struct Access {
     /// Keys of the API; default none: it then answers programs on the same machine only. Two at a
-    /// time allow to change keys without a gap.
+    /// time of each scope allow to change keys without a gap. At most 64, since each call is
+    /// compared with all of them.
     pub api_keys: Vec<ApiKey>,
     /// Lets programs on the same machine use the API while it has no key; default yes, so that it
     /// can be tried out. It is for a server that nobody else reaches: no, wherever
@@ -69,12 +79,20 @@ impl Default for Access {
 }
 
 impl Access {
-    /// Checks that the list of namespaces holds names.
+    /// Checks the number of keys, and that the list of namespaces holds names.
     ///
     /// # Errors
     ///
-    /// When it holds something else.
+    /// When there are too many keys, or the list holds something else.
     pub fn check(&self) -> Result<(), SettingError> {
+        let keys = self.api_keys.len();
+        if keys > API_KEYS_MAX {
+            let fault = format!(
+                "has {keys} keys, and may have {API_KEYS_MAX}: each call is compared with all of \
+                 them"
+            );
+            return Err(SettingError::new("api-key", fault));
+        }
         let mut names = self.namespaces.iter().flatten();
         names
             .find(|name| !is_namespace(name))
@@ -150,65 +168,15 @@ impl Access {
     }
 
     /// True when nothing but loopback is listed.
-    fn is_for_this_machine(&self) -> bool {
+    pub(crate) fn is_for_this_machine(&self) -> bool {
         self.allow_origins.iter().all(OriginRule::is_loopback)
             && self.allow_hosts.iter().all(HostRule::is_loopback)
-    }
-
-    /// Checks that a request may use the API. `is_proxied` says that an earlier request had a
-    /// [`proxy_sign`](Request::proxy_sign).
-    ///
-    /// With keys, whoever has one. Without, programs of this machine, and this server's own page:
-    /// not other pages in a browser of this machine, whatever name they resolve to it, and nobody
-    /// once a proxy stands before the server, whose visitors look like programs of this machine.
-    ///
-    /// # Errors
-    ///
-    /// The answer when it may not.
-    pub fn authorize<H: Headers>(
-        &self,
-        request: &Request<'_, H>,
-        is_proxied: bool,
-    ) -> Result<(), Problem> {
-        let problem = if !self.api_keys.is_empty() {
-            let given = request.first("authorization");
-            let given = given.as_deref().and_then(|value| {
-                let (scheme, key) = value.split_once(' ')?;
-                scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-            });
-            // Every key is compared, so that the time does not tell which one is nearer.
-            let matches = |known, key: &ApiKey| known | given.is_some_and(|it| key.matches(it));
-            if self.api_keys.iter().fold(false, matches) {
-                return Ok(());
-            }
-            Problem::Unauthorized
-        } else if !self.keyless_api {
-            Problem::KeylessOff
-        } else if !self.is_for_this_machine() {
-            Problem::KeylessOpen
-        } else if is_proxied || request.proxy_sign().is_some() {
-            Problem::KeylessProxied
-        } else {
-            let host = request.first("host").unwrap_or_default();
-            let is_own =
-                |origin: &str| origin.split_once("://").is_some_and(|(_, own)| own == host);
-            if request.local
-                && is_loopback_host(host_only(&host))
-                && request.first("origin").is_none_or(|origin| is_own(&origin))
-            {
-                return Ok(());
-            }
-            Problem::KeylessForeign
-        };
-        Err(problem)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::vec;
-
-    use roomcast_core::{ErrorCode, wire::Coded};
 
     use super::*;
     use crate::{
@@ -317,113 +285,5 @@ mod tests {
         let joined = ("origin", "https://a.com, https://a.com");
         assert_eq!(admit(&[host, joined], "default"), refused);
         assert_eq!(admit(&[host, own], "a b"), Err(Problem::NoNamespace));
-    }
-
-    fn authorized(access: &Access, headers: &Pairs, local: bool) -> Result<(), ErrorCode> {
-        let answer = access.authorize(&request(headers, local), false);
-        answer.map_err(|problem| problem.code())
-    }
-
-    #[test]
-    fn without_a_key_only_this_machine_is_served() {
-        let access = Access::default();
-        let here = ("host", "localhost:3000");
-        assert_eq!(authorized(&access, &[here], true), Ok(()));
-        let own = ("origin", "http://localhost:3000");
-        assert_eq!(authorized(&access, &[here, own], true), Ok(()));
-        let refused = Err(ErrorCode::Forbidden);
-        assert_eq!(authorized(&access, &[here], false), refused);
-        let rebound = ("host", "evil.example:3000");
-        assert_eq!(authorized(&access, &[rebound], true), refused);
-        for stranger in ["http://localhost:5173", "null", "\u{e9}://localhost:3000"] {
-            let page = ("origin", stranger);
-            assert_eq!(
-                authorized(&access, &[here, page], true),
-                refused,
-                "{stranger}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_proxy_ends_the_api_without_a_key() {
-        let access = Access::default();
-        let here = ("host", "127.0.0.1:3000");
-        let refused = Err(ErrorCode::Forbidden);
-        for field in ["x-forwarded-for", "x-real-ip", "forwarded", "via"] {
-            let headers = [here, (field, "203.0.113.7")];
-            assert_eq!(authorized(&access, &headers, true), refused, "{field}");
-        }
-        let headers: &Pairs = &[here];
-        let plain = request(headers, true);
-        let old = Request {
-            http_1_0: true,
-            ..plain
-        };
-        assert!(access.authorize(&plain, false).is_ok());
-        for (request, is_proxied) in [(&old, false), (&plain, true)] {
-            let problem = access.authorize(request, is_proxied).expect_err("a proxy");
-            assert_eq!(problem.reason(), Some(Reason::KeylessApi));
-        }
-        let keyed = Access {
-            api_keys: vec![ApiKey::new("key")],
-            ..Access::default()
-        };
-        let headers: &Pairs = &[
-            ("host", "a.com"),
-            ("via", "1.0 a"),
-            ("authorization", "Bearer key"),
-        ];
-        assert!(keyed.authorize(&request(headers, true), true).is_ok());
-    }
-
-    #[test]
-    fn the_api_needs_a_key_where_others_are_let_in() {
-        let here: &Pairs = &[("host", "127.0.0.1:3000")];
-        let with = |origins: &[&str], hosts: &[&str]| Access {
-            allow_origins: origins.iter().map(|o| o.parse().expect("a rule")).collect(),
-            allow_hosts: hosts.iter().map(|h| h.parse().expect("a rule")).collect(),
-            ..Access::default()
-        };
-        let local = [
-            "http://localhost:5173",
-            "http://127.0.0.1:8080",
-            "http://*.localhost",
-        ];
-        for access in [with(&local, &[]), with(&[], &["app.localhost", "[::1]"])] {
-            assert!(access.has_keyless_api());
-            assert_eq!(authorized(&access, here, true), Ok(()));
-        }
-        let off = Access {
-            keyless_api: false,
-            ..Access::default()
-        };
-        for access in [
-            with(&["http://localhost", "https://app.example"], &[]),
-            with(&["https://localhost.evil.example"], &[]),
-            with(&[], &["chat.example"]),
-            off,
-        ] {
-            assert!(!access.has_keyless_api());
-            let refused = Err(ErrorCode::Forbidden);
-            assert_eq!(authorized(&access, here, true), refused, "{access:?}");
-        }
-    }
-
-    #[test]
-    fn any_of_the_keys_will_do() {
-        let access = Access {
-            api_keys: vec![ApiKey::new("first"), ApiKey::new("second")],
-            ..Access::default()
-        };
-        for good in ["Bearer first", "bearer second", "BEARER  second "] {
-            let headers = [("authorization", good)];
-            assert_eq!(authorized(&access, &headers, false), Ok(()), "{good}");
-        }
-        for bad in ["first", "Basic first", "Bearer third", "Bearer "] {
-            let headers = [("authorization", bad)];
-            let refused = Err(ErrorCode::Unauthorized);
-            assert_eq!(authorized(&access, &headers, true), refused, "{bad}");
-        }
     }
 }

@@ -19,7 +19,7 @@ pub use self::{
     send::SendHead,
 };
 use crate::{
-    access::Access,
+    access::{Access, KeyScope},
     problem::{Problem, REASON_BYTES_MAX},
     request::{Headers, Request},
 };
@@ -80,6 +80,20 @@ pub(super) fn allowed(path: &str) -> Result<&'static str, Problem> {
     let segments = segments(path)?;
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     methods(below_version(&segments)?.1)
+}
+
+/// The scope that a key needs for a call; `None` where there is no such call.
+pub(super) fn scope(method: &str, path: &str) -> Option<KeyScope> {
+    let segments = segments(path).ok()?;
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+    let (_, resource) = below_version(&segments).ok()?;
+    let allow = methods(resource).ok()?;
+    let is_call = allow.split(", ").any(|allowed| allowed == method);
+    is_call.then_some(match (resource, method) {
+        (["send"], _) => KeyScope::Publish,
+        (_, "GET" | "HEAD") => KeyScope::Read,
+        (_, _) => KeyScope::Admin,
+    })
 }
 
 /// The parts of a path behind `/api/`, decoded.

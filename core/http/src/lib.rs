@@ -68,6 +68,7 @@ extern crate alloc;
 
 mod access;
 mod api;
+mod authorization;
 #[cfg(feature = "toml")]
 mod config_file;
 mod problem;
@@ -78,7 +79,7 @@ pub mod settings;
 mod upgrade;
 
 pub use access::{
-    Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError,
+    Access, ApiKey, ApiKeyError, HostRule, HostRuleError, KeyScope, OriginRule, OriginRuleError,
     RefusalNotices,
 };
 pub use api::{Answer, ApiCall, ApiRequest, SendHead};

@@ -15,7 +15,7 @@ use roomcast_core::{
 };
 
 pub use self::reason::Reason;
-use crate::request::NAMESPACE_FORM;
+use crate::{access::KeyScope, request::NAMESPACE_FORM};
 
 /// Bytes of an idempotency key, as the hub takes it.
 pub(crate) const KEY_BYTES_MAX: usize = 128;
@@ -149,6 +149,17 @@ pub enum Problem {
          server"
     )]
     Unauthorized,
+    /// The API takes a key, and this is the hash of one.
+    #[error("this is the hash of a key, for the server's settings: send the key itself")]
+    KeyHash,
+    /// The key has not the scope that the call needs: this one.
+    #[error(
+        "this call needs a key with the scope `{}`{}, and this key has another: give the server \
+         one in ROOMCAST_API_KEY (--api-key)",
+        .0.as_str(),
+        if *.0 == KeyScope::Admin { "" } else { " or `admin`" }
+    )]
+    Scope(KeyScope),
     /// The API has no key, and may not be used without.
     #[error("the API needs a key: set ROOMCAST_API_KEY (--api-key)")]
     KeylessOff,
@@ -283,7 +294,8 @@ impl Coded for Problem {
             Self::ContentEncoding => Code::UnsupportedMediaType,
             Self::BodyTooLarge(bytes_max) => return limited(Code::TooLarge, bytes_max),
             Self::BodyLate => Code::Timeout,
-            Self::Unauthorized => Code::Unauthorized,
+            Self::Unauthorized | Self::KeyHash => Code::Unauthorized,
+            Self::Scope(_) => Code::Forbidden,
             Self::KeylessOff | Self::KeylessOpen | Self::KeylessProxied | Self::KeylessForeign => {
                 Code::Forbidden
             }
@@ -314,6 +326,7 @@ impl Problem {
             Self::NoNamespace => Some(Reason::Namespace),
             Self::Origin | Self::OriginBehindProxy => Some(Reason::Origin),
             Self::Host => Some(Reason::Host),
+            Self::Scope(_) => Some(Reason::Scope),
             Self::KeylessOff | Self::KeylessOpen | Self::KeylessProxied | Self::KeylessForeign => {
                 Some(Reason::KeylessApi)
             }
@@ -338,7 +351,7 @@ impl Problem {
         match self {
             Self::Method(allow) => vec![("allow", *allow)],
             Self::ContentEncoding => vec![("accept-encoding", "identity")],
-            Self::Unauthorized => vec![("www-authenticate", "Bearer")],
+            Self::Unauthorized | Self::KeyHash => vec![("www-authenticate", "Bearer")],
             Self::NoUpgrade => vec![("upgrade", "websocket"), ("connection", "Upgrade")],
             Self::SocketVersion => {
                 vec![("sec-websocket-version", "13"), ("connection", "Upgrade")]

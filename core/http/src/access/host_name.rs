@@ -173,7 +173,7 @@ fn to_ascii(host: &str) -> Result<String, String> {
 }
 
 /// The host of a `Host` header or an authority, without its port.
-pub(super) fn host_only(authority: &str) -> &str {
+pub(crate) fn host_only(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
@@ -193,7 +193,7 @@ pub(super) fn address(host: &str) -> Option<IpAddr> {
 
 /// True for a host name that can only mean this machine: `localhost`, a name below it, a loopback
 /// address.
-pub(super) fn is_loopback_host(host: &str) -> bool {
+pub(crate) fn is_loopback_host(host: &str) -> bool {
     if let Some(address) = address(host) {
         return address.is_loopback();
     }

@@ -39,6 +39,8 @@ reasons! {
     Namespace = "namespace";
     /// No API key, or a wrong one.
     Key = "key";
+    /// The API key has not the scope of the call.
+    Scope = "scope";
     /// The API has no key, and the call may not do without.
     KeylessApi = "keyless_api";
     /// The policy of the room does not allow it.

@@ -12,8 +12,8 @@ type Rule = Setting<Access>;
 #[rustfmt::skip] // Few lines for each setting.
 pub const ACCESS: &[Rule] = &[
     Rule::list("api-key", "KEY", |it, text| list(text).map(|list| it.api_keys = list))
-        .help(Group, "Key of the HTTP API; repeat it, or separate by commas, to change keys without \
-            a gap"),
+        .help(Group, "Key of the HTTP API, or better its hash as `roomcast key` prints it, such as \
+            read:sha256:HEX; repeat it, or separate by commas, to change keys without a gap"),
     Rule::switch("keyless-api", |it| &mut it.keyless_api)
         .help(Group, "Whether programs on this machine may use the HTTP API while it has no key"),
     Rule::list("allow-origin", "ORIGIN", |it, text| list(text).map(|list| it.allow_origins = list))
@@ -31,9 +31,15 @@ pub const ACCESS: &[Rule] = &[
 
 #[cfg(test)]
 mod tests {
-    use alloc::{borrow::ToOwned, format, string::ToString};
+    use alloc::{
+        borrow::ToOwned,
+        format,
+        string::{String, ToString},
+        vec::Vec,
+    };
 
     use super::*;
+    use crate::access::{ApiKey, KeyScope};
     use crate::settings::setting::{SettingError, read_variables};
 
     fn read(name: &str, value: &str) -> Result<Access, SettingError> {
@@ -48,7 +54,7 @@ mod tests {
     fn blanks_and_line_ends_around_entries_do_not_count() {
         for text in ["a,b", " a , b ", "a,\n b\r\n", "\ta,b"] {
             let keys = read("ROOMCAST_API_KEY", text).expect(text).api_keys;
-            assert!(keys[0].matches("a") && keys[1].matches("b"), "{text:?}");
+            assert_eq!(keys, ["a", "b"].map(ApiKey::new), "{text:?}");
             let access = read("ROOMCAST_NAMESPACES", text).expect(text);
             assert!(access.has_namespace("a") && access.has_namespace("b"));
             assert!(!access.has_namespace("c"));
@@ -73,6 +79,8 @@ mod tests {
             ("ROOMCAST_NAMESPACES", "a,,b"),
             ("ROOMCAST_NAMESPACES", ""),
             ("ROOMCAST_API_KEY", "a b"),
+            ("ROOMCAST_API_KEY", "read:a"),
+            ("ROOMCAST_API_KEY", "a,publish:sha256:12"),
             ("ROOMCAST_ALLOW_ORIGIN", "*"),
             ("ROOMCAST_ALLOW_HOST", "https://a.com"),
             ("ROOMCAST_KEYLESS_API", "yes"),
@@ -83,5 +91,30 @@ mod tests {
             let fault = read(name, bad).expect_err(bad).to_string();
             assert!(fault.starts_with(&format!("{name} ")), "{fault}");
         }
+    }
+
+    #[test]
+    fn keys_and_hashes_with_scopes_stand_in_one_list() {
+        let keys = ["a", "b", "c"].map(ApiKey::new);
+        let [plain, publish, read] = &keys;
+        let publish = publish.clone().with_scope(KeyScope::Publish);
+        let read = read.clone().with_scope(KeyScope::Read);
+        let text = format!("a, {},{}", publish.hashed(), read.hashed());
+        let found = read_keys(&text).expect("keys");
+        assert_eq!(found, [plain.clone(), publish, read]);
+    }
+
+    #[test]
+    fn there_are_so_many_keys_and_no_more() {
+        let text = |count| (0..count).map(|key| format!("k{key},")).collect::<String>();
+        let read = |count| read_keys(text(count).trim_end_matches(','));
+        assert_eq!(read(64).map(|keys| keys.len()), Ok(64));
+        let fault = read(65).expect_err("one too many").to_string();
+        assert!(fault.starts_with("ROOMCAST_API_KEY has 65 keys"), "{fault}");
+        assert!(fault.contains("64"), "{fault}");
+    }
+
+    fn read_keys(text: &str) -> Result<Vec<ApiKey>, SettingError> {
+        read("ROOMCAST_API_KEY", text).map(|access| access.api_keys)
     }
 }
