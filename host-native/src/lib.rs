@@ -159,7 +159,7 @@ pub use roomcast_core::{
     router::{Extract, Handler, Raw, Request},
 };
 pub use roomcast_http::{
-    Access, ApiKey, ApiKeyError, HostRule, HostRuleError, OriginRule, OriginRuleError,
+    Access, ApiKey, ApiKeyError, HostRule, HostRuleError, KeyScope, OriginRule, OriginRuleError,
     PolicyFileError,
 };
 pub use settings::{Settings, SettingsError};

@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod environment;
 mod join;
+mod key;
 mod log;
 mod log_filter;
 mod replay;
@@ -59,6 +60,8 @@ enum Action {
     Token(Box<token::TokenArgs>),
     /// Join rooms in the terminal: prints frames, publishes the lines typed.
     Join(join::JoinArgs),
+    /// Make a key for the HTTP API, and its hash for the server.
+    Key(key::KeyArgs),
     /// Play a recorded journal through the core, and print what it sends.
     Replay(replay::ReplayArgs),
     /// Put load on a server of your own, and check that everything is delivered.
@@ -100,6 +103,7 @@ impl Cli {
             Some(Action::Send(args)) => block_on(send::run(*args)),
             Some(Action::Token(args)) => token::run(&args),
             Some(Action::Join(args)) => block_on(join::run(args)),
+            Some(Action::Key(args)) => key::run(&args),
             Some(Action::Replay(args)) => replay::run(args),
             Some(Action::Bench(args)) => bench::run(args),
         };

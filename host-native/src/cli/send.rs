@@ -15,6 +15,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
+use roomcast::ApiKey;
 use roomcast_core::{Audience, ConnId, Delivery, Payload, wire::PayloadError};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -192,13 +193,8 @@ async fn send(args: &SendArgs, data: &str) -> Result<String, Failure> {
     let mut request = Request::post(args.url.api(args.namespace.as_deref(), "send"))
         .header(HOST, &args.url.authority)
         .header(CONTENT_TYPE, "application/json");
-    // The server's variable of the same name may hold several.
-    if let Some(key) = args
-        .api_key
-        .as_ref()
-        .and_then(|keys| keys.split(',').next())
-    {
-        let value = HeaderValue::try_from(format!("Bearer {}", key.trim()));
+    if let Some(key) = args.api_key.as_deref().map(own_key).transpose()? {
+        let value = HeaderValue::try_from(format!("Bearer {key}"));
         let value = value.map_err(|_| {
             Failure::usage("the API key (--api-key, ROOMCAST_API_KEY) holds control characters")
         })?;
@@ -233,6 +229,16 @@ async fn send(args: &SendArgs, data: &str) -> Result<String, Failure> {
         };
     }
     Err(Failure::refused(&args.url, status, &body))
+}
+
+/// The key to send. The server's variable of the same name may hold several, and hashes of others.
+fn own_key(keys: &str) -> Result<&str, Failure> {
+    let mut keys = keys.split(',').map(str::trim);
+    keys.find(|key| !ApiKey::is_hashed(key)).ok_or_else(|| {
+        Failure::usage(
+            "the API key (--api-key, ROOMCAST_API_KEY) is a hash, for the server: give the key itself",
+        )
+    })
 }
 
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -331,5 +337,16 @@ mod tests {
             assert_eq!(fault.exit(), 2);
             assert!(fault.to_string().contains(says), "{fault}");
         }
+    }
+
+    #[test]
+    fn the_key_is_the_first_that_is_no_hash() {
+        let hash = ApiKey::new("a").hashed();
+        for (keys, key) in [("a", "a"), ("a,b", "a"), (&format!("{hash}, b "), "b")] {
+            assert_eq!(own_key(keys).expect(keys), key);
+        }
+        let fault = own_key(&hash).expect_err("a hash");
+        assert!(fault.to_string().contains("--api-key"), "{fault}");
+        assert!(!fault.to_string().contains(&hash), "{fault}");
     }
 }
