@@ -15,6 +15,9 @@
 //! that a host alone can find. A host counts it by its [`Reason`], and logs what [`RefusalNotices`]
 //! says of it.
 //!
+//! A host that knows its peers may trust some of them, by [`ProxyTrust`], to name a client's address
+//! and user.
+//!
 //! [`Request::proxy_sign`] shows that a proxy stands before the host. From the first such request
 //! on the host tells [`Access::authorize`] so.
 //!
@@ -76,6 +79,7 @@ mod request;
 mod response;
 mod route;
 pub mod settings;
+mod trusted_proxy;
 mod upgrade;
 
 pub use access::{
@@ -89,4 +93,7 @@ pub use problem::{Problem, Reason};
 pub use request::{Headers, NAMESPACE_FORM, Request, is_namespace};
 pub use response::Response;
 pub use route::Route;
+pub use trusted_proxy::{
+    NamedUserError, Network, NetworkError, ProxyTrust, UserHeader, UserHeaderNameError,
+};
 pub use upgrade::{SUBPROTOCOL, Upgrade};

@@ -15,7 +15,7 @@ use roomcast_core::{
 };
 
 pub use self::reason::Reason;
-use crate::{access::KeyScope, request::NAMESPACE_FORM};
+use crate::{access::KeyScope, request::NAMESPACE_FORM, trusted_proxy::NamedUserError};
 
 /// Bytes of an idempotency key, as the hub takes it.
 pub(crate) const KEY_BYTES_MAX: usize = 128;
@@ -215,6 +215,9 @@ pub enum Problem {
          before the server send X-Forwarded-For"
     )]
     Host,
+    /// A header field names a user, and is refused.
+    #[error(transparent)]
+    NamedUser(#[from] NamedUserError),
     /// The server has as many connections as it may have: so many.
     #[error(
         "too many connections: raise --connections-max or the limit of open files, or try later"
@@ -301,6 +304,8 @@ impl Coded for Problem {
             }
             Self::NoUpgrade | Self::SocketVersion => Code::UpgradeRequired,
             Self::Origin | Self::OriginBehindProxy | Self::Host => Code::Forbidden,
+            Self::NamedUser(NamedUserError::Untrusted) => Code::Forbidden,
+            Self::NamedUser(_) => Code::BadRequest,
             Self::Connections(limit)
             | Self::ConnectionsPerAddress(limit)
             | Self::ConnectionsPerNamespace(Some(limit))
@@ -327,6 +332,7 @@ impl Problem {
             Self::Origin | Self::OriginBehindProxy => Some(Reason::Origin),
             Self::Host => Some(Reason::Host),
             Self::Scope(_) => Some(Reason::Scope),
+            Self::NamedUser(_) => Some(Reason::UserHeader),
             Self::KeylessOff | Self::KeylessOpen | Self::KeylessProxied | Self::KeylessForeign => {
                 Some(Reason::KeylessApi)
             }
@@ -414,6 +420,8 @@ mod tests {
             (Problem::NoNamespace, Some(Reason::Namespace)),
             (Problem::Page(PageError::NoHistory), Some(Reason::Policy)),
             (Problem::Namespaces(7), Some(Reason::Namespaces)),
+            (NamedUserError::Untrusted.into(), Some(Reason::UserHeader)),
+            (NamedUserError::Empty.into(), Some(Reason::UserHeader)),
             (Rejection::forbidden("x").into(), Some(Reason::Application)),
             (Rejection::internal().into(), None),
         ] {

@@ -18,7 +18,7 @@ pub struct UpgradeRequest<'a> {
     pub query: &'a str,
     /// Names and values of the header fields, in order; names in any case.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The peer's address, where the host knows it.
+    /// The peer's address, where the host knows it; that of the client before a trusted proxy.
     pub peer: Option<IpAddr>,
 }
 

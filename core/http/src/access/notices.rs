@@ -1,11 +1,11 @@
-//! Notices in the log of refused origins and hosts, few enough that no stranger can fill it.
+//! Notices in the log of refused origins, hosts and users, few enough that no stranger can fill it.
 
 use alloc::{
     collections::BTreeMap,
     format,
     string::{String, ToString},
 };
-use core::time::Duration;
+use core::{net::IpAddr, time::Duration};
 
 use roomcast_core::Timestamp;
 
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     problem::Reason,
     request::{Headers, Request},
+    trusted_proxy::NamedUserError,
 };
 
 /// Time for which a name is not told of again.
@@ -26,7 +27,7 @@ const NAMES_MAX: usize = 64;
 /// Characters of a name that are shown.
 const CHARS_MAX: usize = 100;
 
-/// Refused origins and hosts of the last minute, so that each has one notice in it.
+/// Refused origins, hosts and users of the last minute, so that each has one notice in it.
 ///
 /// Does work bounded by the number of names that are remembered, 64.
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ impl RefusalNotices {
     /// within the minute. A browser shows its user nothing of a refused WebSocket, so the line says
     /// which flag would allow it.
     ///
-    /// Only [`Reason::Origin`] and [`Reason::Host`] have notices: other refusals tell whoever
+    /// Only [`Reason::Origin`] and [`Reason::Host`] have such notices: other refusals tell whoever
     /// asked.
     pub fn notice<H: Headers>(
         &mut self,
@@ -56,6 +57,42 @@ impl RefusalNotices {
         let text = request.headers.values(field).next().unwrap_or_default();
         let shown: String = text.chars().take(CHARS_MAX).collect();
         let shown = shown.escape_default().to_string();
+        self.once(reason, shown, now, |shown| {
+            if is_origin {
+                origin_notice(&text, shown, request)
+            } else {
+                host_notice(&text, shown)
+            }
+        })
+    }
+
+    /// A line for the log about a user whom a peer names and who is refused, as
+    /// [`notice`](Self::notice) for others. It says which address may be trusted, or what the proxy
+    /// has to change, and not the user.
+    pub fn user_notice(
+        &mut self,
+        error: NamedUserError,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Option<String> {
+        let shown = format!("{peer}: {error}");
+        self.once(Reason::UserHeader, shown, now, |shown| match error {
+            NamedUserError::Untrusted => format!(
+                "refused a user that {peer} names: if this is a proxy of yours, add --trusted-proxy \
+                 {peer} (ROOMCAST_TRUSTED_PROXY)"
+            ),
+            _ => format!("refused a user that is named by {shown}"),
+        })
+    }
+
+    /// The line, when none of this reason and name was given within the minute.
+    fn once(
+        &mut self,
+        reason: Reason,
+        shown: String,
+        now: Timestamp,
+        line: impl FnOnce(&str) -> String,
+    ) -> Option<String> {
         let is_recent = |at: &Timestamp| now.saturating_since(*at) < QUIET;
         self.told.retain(|_, at| is_recent(at));
         if self.told.contains_key(&(reason, shown.clone())) {
@@ -67,14 +104,11 @@ impl RefusalNotices {
             }
             self.told_of_others = Some(now);
             return Some(format!(
-                "refused more than {NAMES_MAX} origins and hosts within a minute: not all of them are named"
+                "refused more than {NAMES_MAX} origins, hosts and users within a minute: not all of them \
+                 are named"
             ));
         }
-        let line = if is_origin {
-            origin_notice(&text, &shown, request)
-        } else {
-            host_notice(&text, &shown)
-        };
+        let line = line(&shown);
         self.told.insert((reason, shown), now);
         Some(line)
     }
@@ -263,5 +297,31 @@ mod tests {
         let later = ("https://later.example", "a");
         assert!(notice(&mut notices, Reason::Origin, later, 70_000).is_some());
         assert_eq!(notices.told.len(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_names_a_user_is_told_of_once_a_minute_for_each_cause() {
+        let mut notices = RefusalNotices::default();
+        let peer = IpAddr::from([203, 0, 113, 9]);
+        let mut at = |error, ms| notices.user_notice(error, peer, Timestamp::from_millis(ms));
+        let line = at(NamedUserError::Untrusted, 0).expect("a notice");
+        assert!(line.contains("add --trusted-proxy 203.0.113.9 ("), "{line}");
+        assert_eq!(at(NamedUserError::Untrusted, 59_999), None);
+        let line = at(NamedUserError::Several, 59_999).expect("another cause");
+        assert!(
+            line.contains("203.0.113.9") && line.contains("replace"),
+            "{line}"
+        );
+        assert!(at(NamedUserError::Untrusted, 60_000).is_some());
+        let crowd = (0..1000_u16).filter_map(|n| {
+            let [high, low] = n.to_be_bytes();
+            let peer = IpAddr::from([192, 0, high, low]);
+            notices.user_notice(
+                NamedUserError::Untrusted,
+                peer,
+                Timestamp::from_millis(60_001),
+            )
+        });
+        assert!(crowd.count() <= NAMES_MAX + 1);
     }
 }

@@ -45,6 +45,8 @@ reasons! {
     KeylessApi = "keyless_api";
     /// The policy of the room does not allow it.
     Policy = "policy";
+    /// A header field names a user where it may not, or no valid one.
+    UserHeader = "user_header";
     /// The server has as many connections as it may have.
     Connections = "connections";
     /// The address has as many connections as it may have.
