@@ -159,8 +159,8 @@ pub use roomcast_core::{
     router::{Extract, Handler, Raw, Request},
 };
 pub use roomcast_http::{
-    Access, ApiKey, ApiKeyError, HostRule, HostRuleError, KeyScope, OriginRule, OriginRuleError,
-    PolicyFileError,
+    Access, ApiKey, ApiKeyError, HostRule, HostRuleError, KeyScope, Network, NetworkError,
+    OriginRule, OriginRuleError, PolicyFileError, ProxyTrust, UserHeader, UserHeaderNameError,
 };
 pub use settings::{Settings, SettingsError};
 pub use store::{StoreError, StoreSync};

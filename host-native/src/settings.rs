@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use roomcast_core::{Limits, Policies, Rate, queue::QueueLimits};
 use roomcast_http::{
-    Access,
+    Access, ProxyTrust,
     settings::{
         API_BODY_BYTES_MAX, MESSAGE_TIME_MS, Setting, SettingError, check_limits, check_ranges,
     },
@@ -35,6 +35,8 @@ pub struct Settings {
     /// Rules of access to the HTTP API and to WebSockets, to which namespaces, and under which
     /// names; default the API on loopback only, pages of the server itself, and any namespace.
     pub access: Access,
+    /// Proxies that may name the address of a client, and the user; default none.
+    pub proxy_trust: ProxyTrust,
     /// Namespaces alive at a time; default 1,024.
     pub namespaces_max: usize,
     /// WebSocket connections of the process; default 100,000, and never more than the file
@@ -105,6 +107,7 @@ impl Default for Settings {
             threads: 1,
             insecure: false,
             access: Access::default(),
+            proxy_trust: ProxyTrust::default(),
             namespaces_max: 1024,
             connections_max: 100_000,
             connections_per_address_max: None,
@@ -206,6 +209,7 @@ impl Settings {
         }
         check_limits(&self.hub)?;
         self.access.check()?;
+        self.proxy_trust.check()?;
         // Otherwise a single allowed message could never be delivered.
         if self.outbox_bytes_max < 2 * self.hub.message_bytes {
             return fault(format!(

@@ -217,7 +217,8 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         accepted: AtomicUsize::new(0),
         ending: AtomicBool::new(false),
         draining: AtomicBool::new(false),
-        proxied: AtomicBool::new(false),
+        // There is one where the settings name one.
+        proxied: AtomicBool::new(!settings.proxy_trust.networks.is_empty()),
         notices: Mutex::default(),
         first_serial: getrandom::u32().unwrap_or_default().into(),
         store,
@@ -366,7 +367,9 @@ fn announce(shared: &Shared, addresses: &[net::SocketAddr], mut mounted: Vec<Mou
     let address = addresses.first().unwrap_or(&shared.settings.listen);
     let settings = &shared.settings;
     let api = match settings.access.api_keys.len() {
-        0 if settings.access.has_keyless_api() => "loopback only: no --api-key".to_owned(),
+        0 if settings.access.has_keyless_api() && !shared.proxied.load(Relaxed) => {
+            "loopback only: no --api-key".to_owned()
+        }
         0 => "off: no --api-key".to_owned(),
         1 => "one key".to_owned(),
         keys => format!("{keys} keys"),

@@ -7,15 +7,20 @@ use roomcast_http::{Problem, Request};
 use super::{Fields, Peer};
 use crate::shard::Shard;
 
-/// Counts a refusal and logs it at debug, with the warning that a refused origin or host has once a
-/// minute. Mistakes and faults are none.
+/// Counts a refusal and logs it at debug, with the warning that a refused origin, host or user has
+/// once a minute. Mistakes and faults are none.
 pub(super) fn tell(shard: &Shard, peer: Peer, problem: &Problem, head: &Request<'_, Fields<'_>>) {
     let Some(reason) = problem.reason() else {
         return;
     };
     shard.metrics().count_refusal(reason);
     tracing::debug!(reason = reason.as_str(), peer = %peer.address, "refused");
-    let notice = shard.shared.notices().notice(reason, head, shard.now());
+    let mut notices = shard.shared.notices();
+    let notice = match problem {
+        Problem::NamedUser(error) => notices.user_notice(*error, peer.address, shard.now()),
+        _ => notices.notice(reason, head, shard.now()),
+    };
+    drop(notices);
     if let Some(notice) = notice {
         tracing::warn!("{notice}");
     }

@@ -17,7 +17,9 @@ use roomcast_http::{Problem, Request, SUBPROTOCOL, Upgrade};
 use tokio::{net::TcpStream, task::spawn_local};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Fields, Head, Peer, Reply, StallGuard, head, part, refusals, reply};
+use super::{
+    Fields, Head, Peer, Reply, StallGuard, head, identify::identify, part, refusals, reply,
+};
 use crate::{
     clock::patience,
     connection,
@@ -46,12 +48,12 @@ pub(super) async fn answer(
     }
     let upgrade = hyper::upgrade::on(request);
     match admitted {
-        Ok((permit, admission)) => {
+        Ok((permit, handshake, admission)) => {
             // What an application chooses is spoken in its own way, without a greeting.
             let welcome = asked.welcome && admission.subprotocol.is_none();
             let own = welcome.then(|| SUBPROTOCOL.into());
             let subprotocol = admission.subprotocol.clone().or(own);
-            let handshake = admission.handshake(Handshake::new().with_welcome(welcome));
+            let handshake = admission.handshake(handshake.with_welcome(welcome));
             spawn_local(open(shard.clone(), upgrade, namespace, handshake, permit));
             switching(&key, subprotocol.as_deref())
         }
@@ -87,22 +89,24 @@ fn is_key(key: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// Checks that the request may connect; gives its permit, and the admission by the application.
+/// Checks that the request may connect; gives its permit, the host's handshake with it, and the
+/// admission by the application.
 async fn admit(
     shard: &Rc<Shard>,
     peer: Peer,
     request: &Head,
     namespace: &Arc<str>,
-) -> Result<(Permit, Admission), Problem> {
+) -> Result<(Permit, Handshake, Admission), Problem> {
     let shared = &shard.shared;
     let access = shared.access();
     access.admit(&head(request, peer), namespace)?;
+    let client = identify(&shared.settings.proxy_trust, request, peer)?;
     if shared.draining.load(Relaxed) {
         return Err(Problem::DrainingSocket);
     }
-    let permit = Permit::take(&shared.connections, peer.address)?;
+    let permit = Permit::take(&shared.connections, client.address)?;
     let covered = shared.gateways.covers(namespace);
-    let request = covered.then(|| OwnedUpgradeRequest::new(request, peer.address));
+    let request = covered.then(|| OwnedUpgradeRequest::new(request, client.address));
     let begin = namespace.clone();
     let ask = move |shard: &Rc<Shard>| {
         let namespace = shard.open_namespace(&begin)?;
@@ -111,7 +115,7 @@ async fn admit(
     };
     let asked = shard.at_home(namespace, ask).await;
     let admission = asked.unwrap_or(Err(Problem::DrainingSocket))?;
-    Ok((permit, admission))
+    Ok((permit, client.handshake, admission))
 }
 
 fn switching(key: &str, subprotocol: Option<&str>) -> Reply {

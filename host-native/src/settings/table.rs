@@ -6,10 +6,13 @@ use std::{
 };
 
 use roomcast_core::Rate;
-use roomcast_http::settings::{
-    DAY_MS,
-    Group::{Access, Http, Inbound, Operation, Outbound},
-    Setting, api_body_bytes_max, connections_max, message_time_ms, outbox_bytes_max,
+use roomcast_http::{
+    UserHeader, UserHeaderNameError,
+    settings::{
+        DAY_MS,
+        Group::{Access, Http, Inbound, Operation, Outbound},
+        Setting, api_body_bytes_max, connections_max, list, message_time_ms, outbox_bytes_max,
+    },
 };
 
 use super::Settings;
@@ -32,6 +35,12 @@ pub(super) const TABLE: &[Row] = &[
     Row::number("connections-per-address-max", 1..=CONNECTIONS_MAX,
         |it| &mut it.connections_per_address_max).or_off()
         .help(Access, "WebSocket connections from one address, or one IPv6 network of 64 bits"),
+    Row::list("trusted-proxy", "CIDR",
+        |it, text| list(text).map(|list| it.proxy_trust.networks = list))
+        .help(Access, "Address or network of proxies that may name a client's address, and with \
+            --user-header the user: 10.0.0.7, 10.0.0.0/8"),
+    Row::text("user-header", "NAME", show_user_header, read_user_header)
+        .help(Access, "Header in which a trusted proxy names the user: X-Auth-Request-User"),
     Row::number("namespaces-max", 1..=1_000_000_000, |it| &mut it.namespaces_max)
         .help(Access, "Namespaces alive at one time"),
     Row::number("threads", 1..=1024, |it| &mut it.threads)
@@ -93,6 +102,19 @@ fn set_control_rate(settings: &mut Settings, number: Option<u64>) {
         per_second,
         burst: per_second.saturating_mul(10),
     });
+}
+
+fn show_user_header(settings: &Settings) -> String {
+    let name = settings.proxy_trust.user_header.as_ref();
+    name.map_or_else(String::new, |name| name.as_str().to_owned())
+}
+
+fn read_user_header(settings: &mut Settings, text: &str) -> Result<(), String> {
+    let name: UserHeader = text
+        .parse()
+        .map_err(|fault: UserHeaderNameError| fault.to_string())?;
+    settings.proxy_trust.user_header = Some(name);
+    Ok(())
 }
 
 fn shown(path: Option<&PathBuf>) -> String {
