@@ -66,7 +66,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The key of the HTTP API.
+    /// The key of the HTTP API, where the variables give no other.
     pub const API_KEY: &'static str = "test-key";
 
     /// Starts a worker for each of the settings, and waits until all listen.

@@ -1,6 +1,7 @@
 //! All tests of this package in one program: it is linked once.
 
 mod alike;
+mod api_keys;
 mod applications;
 mod bursts;
 mod chat;
@@ -28,6 +29,7 @@ mod peer;
 mod planted;
 mod policies;
 mod process;
+mod proxy_users;
 mod readme;
 mod restore;
 mod rights;

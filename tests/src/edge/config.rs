@@ -60,7 +60,9 @@ pub(super) fn text(
     let (mut services, mut sockets, mut objects) = (String::new(), String::new(), String::new());
     for (index, vars) in workers.iter().enumerate() {
         let name = worker(index);
-        let api_key = [("ROOMCAST_API_KEY", api_key)];
+        let api_key = ("ROOMCAST_API_KEY", api_key);
+        let has_key = vars.iter().any(|(name, _)| *name == api_key.0);
+        let api_key = (!has_key).then_some(api_key);
         let vars = vars.iter().map(|(name, value)| (&**name, &**value));
         let vars = vars
             .chain(api_key)

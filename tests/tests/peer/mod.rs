@@ -78,6 +78,17 @@ impl Peer {
         peer.upgrade(authority, namespace).welcomed()
     }
 
+    /// Connects with further header fields, and the subprotocol; gives `$welcome` too.
+    pub(crate) fn connect_with(authority: &str, fields: &str) -> (Self, String) {
+        let mut peer = Self::silent(authority);
+        let head = peer.ask(authority, "/ws", fields);
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        match peer.next() {
+            Said::Text(text) if text.contains("$welcome") => (peer, text),
+            other => panic!("a welcome: {other:?}"),
+        }
+    }
+
     fn welcomed(mut self) -> Self {
         assert!(matches!(self.next(), Said::Text(text) if text.contains("$welcome")));
         self
@@ -116,18 +127,23 @@ impl Peer {
         } else {
             format!("/ws/{namespace}")
         };
+        let head = self.ask(authority, &path, "");
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        self
+    }
+
+    /// Asks for a WebSocket with further header fields, a line each; gives the head of the response.
+    pub(crate) fn ask(&mut self, authority: &str, path: &str, fields: &str) -> String {
         self.write(
             format!(
                 "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\n\
                  Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                 Sec-WebSocket-Protocol: roomcast.v1\r\n\r\n"
+                 Sec-WebSocket-Protocol: roomcast.v1\r\n{fields}\r\n"
             )
             .as_bytes(),
         );
-        let head = self.head();
-        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-        self
+        self.head()
     }
 
     /// The head of an HTTP response.
@@ -253,6 +269,31 @@ impl Peer {
             }
         }
     }
+}
+
+/// Status and body of the answer to a call of the API in the default namespace.
+pub(crate) fn call(
+    authority: &str,
+    (method, path): (&str, &str),
+    key: &str,
+    body: &str,
+) -> (u16, String) {
+    let mut stream = TcpStream::connect(authority).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let request = format!(
+        "{method} /api/v1/default/{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
+         Authorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
 }
 
 /// A value of the server's metrics: that of a name with its labels, or the sum over the labels of

@@ -1,6 +1,6 @@
 //! The server as a process: its signals, its log, its port, its journal.
 
-mod child;
+pub(crate) mod child;
 mod closes;
 mod logs;
 mod port;

@@ -14,6 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{Server, binary, check, run, urls};
+use crate::peer::Peer;
 
 const PAGE: &str = include_str!("../../../docs/proxy.md");
 const KEY: &str = "test-key";
@@ -96,7 +97,14 @@ impl Proxied {
         fs::write(&policies, policy).expect("a file");
         let policies = format!("--config={}", policies.display());
         let key = format!("--api-key={KEY}");
-        let flags = ["--inbound-rate=off", "--heartbeat-ms=1000", &policies, &key];
+        let flags = [
+            "--inbound-rate=off",
+            "--heartbeat-ms=1000",
+            "--trusted-proxy=127.0.0.1",
+            "--user-header=X-Auth-Request-User",
+            &policies,
+            &key,
+        ];
         let server = Server::start(&flags);
         let port = free_port();
         let config = config
@@ -255,6 +263,57 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(begin.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A service that stands for oauth2-proxy: whoever has the cookie `user` is signed in. Gives its
+/// address.
+fn sign_in_service() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address").to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let (mut head, mut buffer) = (String::new(), [0; 4096]);
+            while !head.contains("\r\n\r\n") {
+                match stream.read(&mut buffer) {
+                    Ok(count @ 1..) => head += &String::from_utf8_lossy(&buffer[..count]),
+                    _ => break,
+                }
+            }
+            let cookie = head.split("user=").nth(1);
+            let user = cookie.and_then(|rest| rest.split("\r\n").next());
+            let status = match user {
+                Some(user) => format!("202 Accepted\r\nX-Auth-Request-User: {user}"),
+                None => "401 Unauthorized".to_owned(),
+            };
+            let rest = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(format!("HTTP/1.1 {status}\r\n{rest}").as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn nginx_names_the_users_whom_it_has_signed_in() {
+    let (before, behind) = block("nginx", 0)
+        .split_once("    location / {")
+        .expect("a location");
+    let users = block("nginx", 2).replace("127.0.0.1:4180", &sign_in_service());
+    let config = format!("{before}{users}\n    location / {{{behind}");
+    let proxied = Proxied::with(Kind::Nginx, "", &config);
+    for user in ["ann", "ben@example.com"] {
+        // Clients cannot name themselves.
+        let fields = format!("Cookie: user={user}\r\nX-Auth-Request-User: eve\r\n");
+        let (_peer, welcome) = Peer::connect_with(&proxied.at, &fields);
+        assert!(
+            welcome.contains(&format!(r#""user":"{user}""#)),
+            "{welcome}"
+        );
+    }
+    for path in ["/ws", "/%77s", "//ws"] {
+        let fields = "X-Auth-Request-User: eve\r\n";
+        let refused = Peer::silent(&proxied.at).ask(&proxied.at, path, fields);
+        assert!(refused.starts_with("HTTP/1.1 401 "), "{path}: {refused}");
     }
 }
 
