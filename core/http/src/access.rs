@@ -8,12 +8,14 @@ mod notices;
 mod origin_rule;
 mod proxy;
 mod slip;
+mod tokens;
 
 use alloc::{format, string::String, vec::Vec};
 
 pub(crate) use self::{
     api_key::scopes,
     host_name::{host_only, is_loopback_host},
+    tokens::keys as token_keys,
 };
 pub use self::{
     api_key::{ApiKey, ApiKeyError},
@@ -21,6 +23,7 @@ pub use self::{
     key_scope::KeyScope,
     notices::RefusalNotices,
     origin_rule::{OriginRule, OriginRuleError},
+    tokens::{Credentials, TokenKey, TokenRefusal, Tokens, anonymous_identity, identity_of},
 };
 use self::{
     host_name::is_upstream_host,
@@ -56,6 +59,8 @@ pub struct Access {
     /// none: a web page can point a name of its own at this machine, and would be of one origin
     /// with it.
     pub allow_hosts: Vec<HostRule>,
+    /// Tokens, by which connections are identified; default none.
+    pub tokens: Tokens,
     /// The namespaces there are; default any.
     pub namespaces: Option<Vec<String>>,
     /// Serves the page to try the host with; default yes.
@@ -71,6 +76,7 @@ impl Default for Access {
             keyless_api: true,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
+            tokens: Tokens::default(),
             namespaces: None,
             page: true,
             metrics: true,
@@ -79,12 +85,14 @@ impl Default for Access {
 }
 
 impl Access {
-    /// Checks the number of keys, and that the list of namespaces holds names.
+    /// Checks the number of keys, the settings of tokens, and that the list of namespaces holds
+    /// names.
     ///
     /// # Errors
     ///
-    /// When there are too many keys, or the list holds something else.
+    /// The first setting that must change.
     pub fn check(&self) -> Result<(), SettingError> {
+        self.tokens.check()?;
         let keys = self.api_keys.len();
         if keys > API_KEYS_MAX {
             let fault = format!(

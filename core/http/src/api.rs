@@ -126,6 +126,7 @@ fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
         | ["room", "members" | "history"] => "GET, HEAD, OPTIONS",
         ["rooms", _, "members", _] | ["room", "members", _] => "PUT, DELETE, OPTIONS",
         ["connections"] | ["connections", _] => "GET, HEAD, DELETE, OPTIONS",
+        ["users", _, "connections"] => "DELETE, OPTIONS",
         _ => return Err(Problem::NoCall),
     })
 }
@@ -185,6 +186,7 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
             let (code, reason) = close(&query)?;
             Ask::Disconnect { conn, code, reason }
         }
+        (["users", user, "connections"], _) => ask_of_user(user, &query)?,
         (_, _) => {
             query.only(&[])?;
             let conn = connection(resource.last().copied().unwrap_or_default())?;
@@ -192,6 +194,28 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
         }
     })
 }
+
+/// The end of all connections of a user, or of those whose identity is older than a time.
+fn ask_of_user(user: &str, query: &Query) -> Result<Ask, Problem> {
+    query.only(&["not_before", "code", "reason"])?;
+    let user = Some(user).filter(|user| !user.is_empty());
+    let user = user.ok_or(Problem::UserMissing)?.to_owned();
+    match query.get("not_before") {
+        Some(seconds) => {
+            query.only(&["not_before"])?;
+            let not_before_s = number(seconds).filter(|seconds| *seconds <= SECONDS_MAX);
+            let not_before_s = not_before_s.ok_or(Problem::NotBefore)?;
+            Ok(Ask::Withdraw { user, not_before_s })
+        }
+        None => {
+            let (code, reason) = close(query)?;
+            Ok(Ask::DisconnectUser { user, code, reason })
+        }
+    }
+}
+
+/// The last second of the year 9999: a larger number was meant in milliseconds.
+const SECONDS_MAX: u64 = 253_402_300_799;
 
 /// The question or wish about a room, of the path behind its name.
 fn ask_of_room(

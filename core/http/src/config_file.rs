@@ -1,4 +1,4 @@
-//! A file of settings in TOML: room policies, and who may connect and use the API.
+//! A file of settings in TOML: room policies, grants, and who may connect and use the API.
 
 use alloc::{
     format,
@@ -7,7 +7,10 @@ use alloc::{
 };
 use core::{fmt::Display, str::FromStr};
 
-use roomcast_core::{Policies, RoomPolicy};
+use roomcast_core::{
+    Policies, RoomPolicy,
+    policy::{StandardGrant, StandardGrants},
+};
 use serde::{Deserialize, de::IgnoredAny};
 use toml::Spanned;
 
@@ -32,7 +35,7 @@ use crate::access::{ApiKey, OriginRule};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigFile {
-    /// Room policies.
+    /// Room policies, and the grants for everybody.
     pub policies: Policies,
     /// Keys of the API, `api_keys`; default none.
     pub api_keys: Vec<ApiKey>,
@@ -40,12 +43,14 @@ pub struct ConfigFile {
     pub allow_origins: Vec<OriginRule>,
 }
 
-/// A file of policies alone.
+/// A file of policies and grants alone.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)] // a file is a table: no list can stand for it
 struct Rooms {
     #[serde(default)]
     rooms: Vec<Spanned<RoomPolicy>>,
+    #[serde(default)]
+    grants: Vec<Spanned<StandardGrant>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -54,6 +59,7 @@ struct File {
     api_keys: Vec<Spanned<Text>>,
     allow_origins: Vec<Spanned<Text>>,
     rooms: Vec<Spanned<RoomPolicy>>,
+    grants: Vec<Spanned<StandardGrant>>,
 }
 
 /// A text; or something else, of which no error may say what it is: it may be a secret.
@@ -75,7 +81,7 @@ impl ConfigFile {
         Ok(Self {
             api_keys: texts(text, "api_keys", file.api_keys)?,
             allow_origins: texts(text, "allow_origins", file.allow_origins)?,
-            policies: policies(text, file.rooms)?,
+            policies: policies(text, file.rooms)?.with_grants(grants(text, file.grants)?),
         })
     }
 }
@@ -96,7 +102,8 @@ where
     read.collect()
 }
 
-/// Reads a file in TOML: one table `[[rooms]]` for each policy.
+/// Reads a file in TOML: one table `[[rooms]]` for each policy, and one table `[[grants]]` for each
+/// rule of who may do what.
 ///
 /// ```
 /// use roomcast_http::policies_from_toml;
@@ -113,6 +120,11 @@ where
 /// echo = false
 /// members = 10000
 /// overflow = "close"          # close, drop-oldest, latest
+///
+/// [[grants]]
+/// for = "users"               # anyone, users
+/// rooms = "chat:*"            # {user} is the name of the user
+/// can = ["join", "publish"]   # and presence, history
 /// "#)?;
 /// assert!(policies.of("chat:lobby").is_some());
 /// # Ok::<(), roomcast_http::PolicyFileError>(())
@@ -122,8 +134,8 @@ where
 ///
 /// The first line that must change.
 pub fn policies_from_toml(text: &str) -> Result<Policies, PolicyFileError> {
-    let Rooms { rooms } = parse(text)?;
-    policies(text, rooms)
+    let file: Rooms = parse(text)?;
+    Ok(policies(text, file.rooms)?.with_grants(grants(text, file.grants)?))
 }
 
 /// A file of policies that cannot be used. Prints the line, the key and what to change.
@@ -161,6 +173,17 @@ fn policies(text: &str, rooms: Vec<Spanned<RoomPolicy>>) -> Result<Policies, Pol
         .map_err(|fault| PolicyFileError::new(text, lines.get(fault.index()).copied(), fault))
 }
 
+/// Grants that stand in this text.
+fn grants(
+    text: &str,
+    grants: Vec<Spanned<StandardGrant>>,
+) -> Result<StandardGrants, PolicyFileError> {
+    let too_many = grants.get(StandardGrants::MAX);
+    let at = too_many.map(|grant| grant.span().start);
+    let grants: Vec<_> = grants.into_iter().map(Spanned::into_inner).collect();
+    StandardGrants::try_from(grants).map_err(|fault| PolicyFileError::new(text, at, fault))
+}
+
 /// Reads TOML.
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, PolicyFileError> {
     toml::from_str(text).map_err(|fault| {
@@ -182,8 +205,13 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
     // A date is a table to the parser, of one key with a name of its own.
     let is_date = value.starts_with(|first: char| first.is_ascii_digit());
     if !is_date && message.ends_with("invalid type: map, expected a sequence") {
-        return "write `[[rooms]]` in place of `[rooms]`: there is one such table for each policy"
-            .to_string();
+        let (table, each) = match list {
+            Some("grants") => ("grants", "rule"),
+            _ => ("rooms", "policy"),
+        };
+        return format!(
+            "write `[[{table}]]` in place of `[{table}]`: there is one such table for each {each}"
+        );
     }
     if message.contains("duplicate key") {
         let twice = at.map(|at| key_at(text, at)).filter(|key| is_known(key));
@@ -225,7 +253,7 @@ const LIST: &str = "it must be a list of texts, in quotes and brackets, separate
 /// Keys that a file may have. Any other word in it may be a secret in the wrong place, and is not
 /// told.
 const KEYS: &str = "api_keys allow_origins rooms match history messages bytes age_s presence \
-    presence_grace_s publish echo members overflow";
+    presence_grace_s publish echo members overflow grants for can";
 
 fn is_known(key: &str) -> bool {
     let is_key = |part| KEYS.split(' ').any(|key| key == part);

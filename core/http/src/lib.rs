@@ -5,8 +5,10 @@
 //!
 //! 1. [`Route::Page`], [`Route::Health`], [`Route::Ready`], [`Route::Metrics`],
 //!    [`Route::Options`]: answers of [`Response`].
-//! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`]. A client that may not connect
-//!    is told so through the open socket when [`Upgrade::refuse_in_band`].
+//! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`], then [`Tokens::credentials`].
+//!    The host verifies the token with [`Tokens::verifier`], of which [`identity_of`] makes an
+//!    identity. A client that may not connect is told so through the open socket when
+//!    [`Upgrade::refuse_in_band`].
 //! 3. [`Route::Api`]: [`Access::authorize`], then [`ApiRequest::read`]. A [`SendHead`] still needs
 //!    the body. The [`ApiCall`] may travel to where its namespace is, and is run
 //!    there; the [`Answer`] becomes a [`Response`].
@@ -83,8 +85,9 @@ mod trusted_proxy;
 mod upgrade;
 
 pub use access::{
-    Access, ApiKey, ApiKeyError, HostRule, HostRuleError, KeyScope, OriginRule, OriginRuleError,
-    RefusalNotices,
+    Access, ApiKey, ApiKeyError, Credentials, HostRule, HostRuleError, KeyScope, OriginRule,
+    OriginRuleError, RefusalNotices, TokenKey, TokenRefusal, Tokens, anonymous_identity,
+    identity_of,
 };
 pub use api::{Answer, ApiCall, ApiRequest, SendHead};
 #[cfg(feature = "toml")]

@@ -15,7 +15,11 @@ use roomcast_core::{
 };
 
 pub use self::reason::Reason;
-use crate::{access::KeyScope, request::NAMESPACE_FORM, trusted_proxy::NamedUserError};
+use crate::{
+    access::{KeyScope, TokenRefusal},
+    request::NAMESPACE_FORM,
+    trusted_proxy::NamedUserError,
+};
 
 /// Bytes of an idempotency key, as the hub takes it.
 pub(crate) const KEY_BYTES_MAX: usize = 128;
@@ -50,7 +54,8 @@ pub enum Problem {
     #[error(
         "the API has send, rooms, rooms/{{room}}, rooms/{{room}}/members, \
          rooms/{{room}}/members/{{conn}}, rooms/{{room}}/history, connections, \
-         connections/{{conn}}, and room with ?room= in place of rooms/{{room}}"
+         connections/{{conn}}, users/{{user}}/connections, and room with ?room= in place of \
+         rooms/{{room}}"
     )]
     NoCall,
     /// The host has no metrics at all.
@@ -105,6 +110,12 @@ pub enum Problem {
     /// The parameter of this name is no offset.
     #[error("{0} must be an offset: 0 to {max}, digits only", max = u64::MAX)]
     Offset(&'static str),
+    /// The parameter `not_before` is no time.
+    #[error(
+        "not_before must be seconds since 1970, digits only (milliseconds are larger): identities \
+         from before are refused"
+    )]
+    NotBefore,
     /// The parameter `limit` is no number, or out of its range.
     #[error("limit must be 1 to {PAGE_MAX}, digits only")]
     PageLimit,
@@ -235,6 +246,9 @@ pub enum Problem {
     /// The server has as many namespaces as it may have: so many.
     #[error("too many namespaces: raise --namespaces-max, or try later")]
     Namespaces(usize),
+    /// The client's token is not taken, or it has none.
+    #[error("{}", .0.client_text())]
+    Token(TokenRefusal),
     /// The application does not want the connection.
     #[error("{}", .0.reason())]
     Rejected(Rejection),
@@ -288,7 +302,7 @@ impl Coded for Problem {
             Self::Repeated(_) | Self::Unknown(..) | Self::RoomMissing | Self::UserMissing => {
                 Code::BadRequest
             }
-            Self::Offset(_) | Self::After | Self::CloseCode => Code::BadRequest,
+            Self::Offset(_) | Self::After | Self::NotBefore | Self::CloseCode => Code::BadRequest,
             Self::Form(..) | Self::Objects | Self::BodyCut => Code::BadRequest,
             Self::BadUpgrade | Self::SocketKey => Code::BadRequest,
             Self::PageLimit => return limited(Code::BadRequest, PAGE_MAX),
@@ -311,6 +325,7 @@ impl Coded for Problem {
             | Self::ConnectionsPerNamespace(Some(limit))
             | Self::Namespaces(limit) => return limited(Code::Overloaded, limit),
             Self::ConnectionsPerNamespace(None) => Code::Overloaded,
+            Self::Token(ref refusal) => return refusal.row(),
             Self::Rejected(ref rejection) => rejection.code(),
             Self::Draining | Self::DrainingSocket | Self::Unsaved => Code::Unavailable,
             Self::Answer | Self::Setting(_) | Self::Internal => Code::Internal,
@@ -338,6 +353,7 @@ impl Problem {
             }
             Self::Connections(_) | Self::ConnectionsPerNamespace(_) => Some(Reason::Connections),
             Self::ConnectionsPerAddress(_) => Some(Reason::ConnectionsPerAddress),
+            Self::Token(refusal) => Some(refusal.reason()),
             Self::Rejected(rejection) => {
                 (rejection.code() != ErrorCode::Internal).then_some(Reason::Application)
             }
@@ -357,7 +373,10 @@ impl Problem {
         match self {
             Self::Method(allow) => vec![("allow", *allow)],
             Self::ContentEncoding => vec![("accept-encoding", "identity")],
-            Self::Unauthorized | Self::KeyHash => vec![("www-authenticate", "Bearer")],
+            Self::Token(TokenRefusal::Unavailable) => vec![("retry-after", "5")],
+            Self::Unauthorized | Self::KeyHash | Self::Token(_) => {
+                vec![("www-authenticate", "Bearer")]
+            }
             Self::NoUpgrade => vec![("upgrade", "websocket"), ("connection", "Upgrade")],
             Self::SocketVersion => {
                 vec![("sec-websocket-version", "13"), ("connection", "Upgrade")]

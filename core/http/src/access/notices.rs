@@ -1,4 +1,4 @@
-//! Notices in the log of refused origins, hosts and users, few enough that no stranger can fill it.
+//! Notices in the log of refused origins, hosts, users and tokens, few enough that no stranger can fill it.
 
 use alloc::{
     collections::BTreeMap,
@@ -13,6 +13,7 @@ use super::{
     host_name::{host_only, is_upstream_host},
     host_rule::HostRule,
     origin_rule::{OriginRule, split},
+    tokens::TokenRefusal,
 };
 use crate::{
     problem::Reason,
@@ -27,13 +28,14 @@ const NAMES_MAX: usize = 64;
 /// Characters of a name that are shown.
 const CHARS_MAX: usize = 100;
 
-/// Refused origins, hosts and users of the last minute, so that each has one notice in it.
+/// Refused origins, hosts, users and tokens of the last minute, so that each has one notice in it.
 ///
 /// Does work bounded by the number of names that are remembered, 64.
 #[derive(Debug, Default)]
 pub struct RefusalNotices {
     told: BTreeMap<(Reason, String), Timestamp>,
     told_of_others: Option<Timestamp>,
+    told_of_tokens: BTreeMap<Reason, Timestamp>,
 }
 
 impl RefusalNotices {
@@ -111,6 +113,18 @@ impl RefusalNotices {
         let line = line(&shown);
         self.told.insert((reason, shown), now);
         Some(line)
+    }
+
+    /// A line for the log about a token that was not taken, with the cause that its client does not
+    /// read: for each reason, the first of the minute.
+    pub fn token_notice(&mut self, refusal: &TokenRefusal, now: Timestamp) -> Option<String> {
+        let is_recent = |at: &Timestamp| now.saturating_since(*at) < QUIET;
+        let reason = refusal.reason();
+        if self.told_of_tokens.get(&reason).is_some_and(is_recent) {
+            return None;
+        }
+        self.told_of_tokens.insert(reason, now);
+        Some(format!("refused a token: {refusal}"))
     }
 }
 
@@ -192,6 +206,20 @@ mod tests {
         assert!(notice(&mut notices, Reason::Origin, other, 59_999).is_some());
         assert!(notice(&mut notices, Reason::Origin, page, 60_000).is_some());
         assert_eq!(notice(&mut notices, Reason::Key, page, 200_000), None);
+    }
+
+    #[test]
+    fn each_cause_of_a_refused_token_is_told_once_a_minute() {
+        let mut notices = RefusalNotices::default();
+        let mut told = |refusal, ms| notices.token_notice(&refusal, Timestamp::from_millis(ms));
+        let line = told(TokenRefusal::Several, 0).expect("a notice");
+        assert_eq!(
+            line,
+            "refused a token: the request has two different tokens"
+        );
+        assert_eq!(told(TokenRefusal::Several, 59_999), None);
+        assert!(told(TokenRefusal::Missing, 59_999).is_some());
+        assert!(told(TokenRefusal::Several, 60_000).is_some());
     }
 
     #[test]

@@ -43,6 +43,34 @@ reasons! {
     Scope = "scope";
     /// The API has no key, and the call may not do without.
     KeylessApi = "keyless_api";
+    /// The client has no token, and needs one.
+    TokenMissing = "token_missing";
+    /// The request has two different tokens.
+    TokenSeveral = "token_several";
+    /// No published keys could be fetched yet.
+    TokenUnavailable = "token_unavailable";
+    /// The token is none, or too long.
+    TokenMalformed = "token_malformed";
+    /// The header of the token has something that is refused.
+    TokenHeader = "token_header";
+    /// The algorithm of the token is refused, or not that of its key.
+    TokenAlgorithm = "token_algorithm";
+    /// No key is the token's.
+    TokenUnknownKey = "token_unknown_key";
+    /// The signature of the token does not fit.
+    TokenSignature = "token_signature";
+    /// A claim of the token is missing or wrong.
+    TokenClaims = "token_claims";
+    /// The token has expired.
+    TokenExpired = "token_expired";
+    /// The token is not valid yet.
+    TokenNotYet = "token_not_yet";
+    /// The token is by another issuer.
+    TokenIssuer = "token_issuer";
+    /// The token is for another audience.
+    TokenAudience = "token_audience";
+    /// The grants of the token are wrong.
+    TokenGrants = "token_grants";
     /// The policy of the room does not allow it.
     Policy = "policy";
     /// A header field names a user where it may not, or no valid one.

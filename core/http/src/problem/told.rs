@@ -36,6 +36,8 @@ impl Problem {
             rejection.close_code()
         } else if self.code().status() == 503 {
             CloseCode::OVERLOADED
+        } else if self.code() == ErrorCode::Unauthorized {
+            CloseCode::UNAUTHORIZED
         } else {
             CloseCode::FORBIDDEN
         }
@@ -108,6 +110,7 @@ const fn title(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::TokenRefusal;
     use roomcast_core::{Payload, Rejection};
 
     #[test]
@@ -161,6 +164,18 @@ mod tests {
             ),
             (
                 Problem::DrainingSocket,
+                503,
+                CloseCode::OVERLOADED,
+                "unavailable",
+            ),
+            (
+                Problem::Token(TokenRefusal::Several),
+                401,
+                CloseCode::UNAUTHORIZED,
+                "unauthorized",
+            ),
+            (
+                Problem::Token(TokenRefusal::Unavailable),
                 503,
                 CloseCode::OVERLOADED,
                 "unavailable",

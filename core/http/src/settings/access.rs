@@ -1,10 +1,18 @@
 //! The settings of [`Access`].
 
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+};
+
+use roomcast_token::JwksUrlError;
+
 use super::{
     setting::{Group::Access as Group, Setting},
-    value::list,
+    value::{list, on_or_off},
 };
-use crate::access::Access;
+use crate::access::{Access, token_keys};
 
 type Rule = Setting<Access>;
 
@@ -21,6 +29,23 @@ pub const ACCESS: &[Rule] = &[
             https://*.example.com"),
     Rule::list("allow-host", "HOST", |it, text| list(text).map(|list| it.allow_hosts = list))
         .help(Group, "Host name that is taken on loopback, beside loopback names: chat.example"),
+    Rule::list("token-key", "KEY", |it, text| token_keys(text).map(|keys| it.tokens.keys = keys))
+        .help(Group, "Key that verifies tokens: hs256:SECRET, or a file with a public key in PEM or \
+            JWK; repeat it to change keys without a gap"),
+    Rule::text("jwks", "URL",
+        |it| it.tokens.jwks.as_ref().map_or_else(String::new, ToString::to_string), read_jwks)
+        .help(Group, "URL of the published keys that verify tokens"),
+    Rule::text("token-issuer", "ISSUER", |it| shown(it.tokens.issuer.as_deref()),
+        |it, text| read_text(text).map(|text| it.tokens.issuer = Some(text.into())))
+        .help(Group, "Issuer that each token must name (iss)"),
+    Rule::text("token-audience", "AUDIENCE", |it| shown(it.tokens.audience.as_deref()),
+        |it, text| read_text(text).map(|text| it.tokens.audience = Some(text.into())))
+        .help(Group, "Audience that each token must name (aud); without it a token must have none"),
+    Rule::text("anonymous", "on|off",
+        |it| shown(it.tokens.anonymous.map(|is_on| if is_on { "on" } else { "off" })),
+        |it, text| on_or_off(text).map(|is_on| it.tokens.anonymous = Some(is_on)))
+        .help(Group, "Whether clients without a token may connect; off once there is a token key or \
+            --jwks"),
     Rule::list("namespaces", "A,B", |it, text| list(text).map(|list| it.namespaces = Some(list)))
         .help(Group, "Namespaces that exist, separated by commas; without it any"),
     Rule::switch("page", |it| &mut it.page)
@@ -28,6 +53,24 @@ pub const ACCESS: &[Rule] = &[
     Rule::switch("metrics", |it| &mut it.metrics)
         .help(Group, "The path /metrics"),
 ];
+
+fn shown(text: Option<&str>) -> String {
+    text.unwrap_or_default().to_owned()
+}
+
+fn read_text(text: &str) -> Result<&str, String> {
+    let fits = !text.is_empty() && !text.contains(char::is_control);
+    fits.then_some(text)
+        .ok_or_else(|| "must be a text without control characters".to_owned())
+}
+
+fn read_jwks(access: &mut Access, text: &str) -> Result<(), String> {
+    let url = text
+        .parse()
+        .map_err(|fault: JwksUrlError| format!("cannot be used: {fault}"))?;
+    access.tokens.jwks = Some(url);
+    Ok(())
+}
 
 #[cfg(test)]
 mod tests {
@@ -84,6 +127,11 @@ mod tests {
             ("ROOMCAST_ALLOW_ORIGIN", "*"),
             ("ROOMCAST_ALLOW_HOST", "https://a.com"),
             ("ROOMCAST_KEYLESS_API", "yes"),
+            ("ROOMCAST_TOKEN_KEY", "hs256:too short"),
+            ("ROOMCAST_JWKS", "http://a.com/jwks.json"),
+            ("ROOMCAST_TOKEN_ISSUER", ""),
+            ("ROOMCAST_TOKEN_AUDIENCE", "alone"),
+            ("ROOMCAST_ANONYMOUS", "yes"),
             ("ROOMCAST_PAGE", ""),
             ("ROOMCAST_PAGE", "On"),
             ("ROOMCAST_METRICS", "0"),

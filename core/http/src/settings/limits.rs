@@ -24,6 +24,11 @@ const BYTES_RATE_MAX: u64 = 4_000_000_000;
 /// Upper ends are far above what makes sense: they catch a slip of the finger.
 #[rustfmt::skip] // Few lines for each setting.
 pub const LIMITS: &[Limit] = &[
+    Limit::number("auth-time-ms", 1..=DAY_MS, |it| &mut it.auth_timeout)
+        .help(Access, "Time for a client that connected without a token to send $auth; past it 4401"),
+    Limit::number("token-grace-ms", 0..=DAY_MS, |it| &mut it.expiry_grace)
+        .help(Access, "Time that a connection has to renew a token that has expired; past it 4401"),
+
     Limit::number("idempotency-keys-max", 0..=1_000_000_000, |it| &mut it.idempotency_keys)
         .help(Http, "Idempotency keys remembered in each namespace; the oldest go first"),
     Limit::number("idempotency-ms", 0..=30 * DAY_MS, |it| &mut it.idempotency)

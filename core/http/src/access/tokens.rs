@@ -1,0 +1,143 @@
+//! Tokens: the settings by which connections are identified.
+
+mod credentials;
+mod key;
+mod refusal;
+
+use alloc::{boxed::Box, format, string::ToString, vec::Vec};
+
+use roomcast_core::{Identity, policy::Grants};
+use roomcast_token::{Claims, JwksUrl, KeyError, Verifier};
+
+pub(crate) use self::key::keys;
+pub use self::{credentials::Credentials, key::TokenKey, refusal::TokenRefusal};
+use crate::settings::setting::SettingError;
+
+/// Settings of tokens: the keys that verify them, and the conditions on them. By default there are
+/// none, and everybody connects as nobody in particular.
+///
+/// No secret is ever printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tokens {
+    /// Keys; default none. Two at a time allow to change keys without a gap.
+    pub keys: Vec<TokenKey>,
+    /// The URL of published keys; default none.
+    pub jwks: Option<JwksUrl>,
+    /// The issuer that each token must name, as its `iss`; default none.
+    pub issuer: Option<Box<str>>,
+    /// The audience that each token must name, in its `aud`; default none: then a token must have
+    /// none.
+    pub audience: Option<Box<str>>,
+    /// Lets clients without a token in; default yes, and no as soon as there is a key or a URL of
+    /// published keys.
+    pub anonymous: Option<bool>,
+}
+
+impl Tokens {
+    /// True when tokens are verified, or needed.
+    pub fn is_on(&self) -> bool {
+        !self.keys.is_empty() || self.jwks.is_some() || self.anonymous == Some(false)
+    }
+
+    /// True when a client without a token may come in.
+    pub fn lets_anonymous_in(&self) -> bool {
+        self.anonymous.unwrap_or(!self.is_on())
+    }
+
+    /// The verifier with these keys and conditions. A host makes it once.
+    ///
+    /// # Errors
+    ///
+    /// When a key is in a file that was not read, there are too many, or two have one id.
+    pub fn verifier(&self) -> Result<Verifier, SettingError> {
+        let read = self.keys.iter().map(TokenKey::key);
+        let keys: Option<Vec<_>> = read.map(|key| key.cloned()).collect();
+        let keys = keys.ok_or_else(|| SettingError::new("token-key", key::UNREAD))?;
+        let fault = |fault: KeyError| SettingError::new("token-key", fault.to_string());
+        let mut verifier = Verifier::new(keys).map_err(fault)?;
+        if let Some(issuer) = &self.issuer {
+            verifier = verifier.with_issuer(issuer.clone());
+        }
+        if let Some(audience) = &self.audience {
+            verifier = verifier.with_audience(audience.clone());
+        }
+        Ok(verifier)
+    }
+
+    /// Reads the files of keys, with a function of the host. A file that was read before is read
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// The first key that cannot be read, by its number: its text may be a secret that was written
+    /// without `hs256:`.
+    pub fn read_files<E: core::fmt::Display>(
+        &mut self,
+        read: impl Fn(&str) -> Result<alloc::string::String, E>,
+    ) -> Result<(), SettingError> {
+        for (index, key) in self.keys.iter_mut().enumerate() {
+            let Some(file) = key.file() else { continue };
+            let fault = |fault: &dyn core::fmt::Display| {
+                let number = index + 1;
+                SettingError::new("token-key", format!("has a key {number} {fault}"))
+            };
+            let text = read(file).map_err(|cause| {
+                fault(&format_args!(
+                    "that is no file that can be read ({cause}): name a file, or begin a secret with \
+                     hs256:"
+                ))
+            })?;
+            let read = key.with_text(&text);
+            *key = read.map_err(|cause| fault(&format_args!("in a file: {cause}")))?;
+        }
+        Ok(())
+    }
+
+    /// Checks the relations between the settings of tokens.
+    ///
+    /// # Errors
+    ///
+    /// The first that must change.
+    pub(crate) fn check(&self) -> Result<(), SettingError> {
+        let has_keys = !self.keys.is_empty() || self.jwks.is_some();
+        let conditions = [
+            ("token-issuer", &self.issuer),
+            ("token-audience", &self.audience),
+        ];
+        for (name, condition) in conditions {
+            if condition.is_some() && !has_keys {
+                let fault = "is a condition on tokens, and there is no key for them: set \
+                             ROOMCAST_TOKEN_KEY (--token-key) or ROOMCAST_JWKS (--jwks)";
+                return Err(SettingError::new(name, fault));
+            }
+        }
+        // Files are read later, and their keys checked then.
+        if self.keys.iter().all(|key| key.key().is_some()) {
+            self.verifier()?;
+        }
+        Ok(())
+    }
+}
+
+/// The identity that a token gives.
+pub fn identity_of(claims: Claims) -> Identity {
+    let mut identity = Identity::user(claims.user)
+        .with_grants(claims.grants)
+        .with_deadline(claims.deadline);
+    identity.issued_s = claims.issued_s;
+    identity.meta = claims.meta.map(|meta| meta.get().into());
+    identity.rooms = claims.rooms;
+    identity
+}
+
+/// The identity of a client that shows no token. `restricted` says that the settings have tokens or
+/// grants: then it may do what grants give to anyone, and everything otherwise.
+pub fn anonymous_identity(restricted: bool) -> Identity {
+    let mut identity = Identity::new();
+    identity.grants = restricted.then(Grants::default);
+    identity
+}
+
+#[cfg(test)]
+mod tests;

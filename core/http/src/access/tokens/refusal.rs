@@ -1,0 +1,89 @@
+//! Reasons for which no token of a client is taken.
+
+use roomcast_core::{ErrorCode, wire::Details};
+use roomcast_core::{Timestamp, wire::Coded};
+use roomcast_token::{Jwks, Missing, TokenError};
+
+use crate::problem::Reason;
+
+/// A reason for which a client's token is not taken. Its text is for the log; the client reads
+/// [`client_text`](Self::client_text), which says nothing of how far a forgery came.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenRefusal {
+    /// The token is not valid.
+    #[error("{0}")]
+    Invalid(TokenError),
+    /// There is no token, and no way to send one later.
+    #[error("the client has no token")]
+    Missing,
+    /// The request has two different tokens.
+    #[error("the request has two different tokens")]
+    Several,
+    /// Published keys could not be fetched yet.
+    #[error("no published keys could be fetched yet, and the token needs one")]
+    Unavailable,
+}
+
+impl TokenRefusal {
+    /// The text for the client.
+    pub const fn client_text(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => TokenError::CLIENT_TEXT,
+            Self::Missing => {
+                "a token is needed: send Authorization: Bearer TOKEN, or offer the subprotocol \
+                 bearer.TOKEN"
+            }
+            Self::Several => "the request has two different tokens: send one",
+            Self::Unavailable => "the server has no keys to verify tokens with yet: try again",
+        }
+    }
+
+    /// The reason under which a host counts it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Missing => Reason::TokenMissing,
+            Self::Several => Reason::TokenSeveral,
+            Self::Unavailable => Reason::TokenUnavailable,
+            Self::Invalid(error) => match error.label() {
+                "header" => Reason::TokenHeader,
+                "algorithm" => Reason::TokenAlgorithm,
+                "unknown_key" => Reason::TokenUnknownKey,
+                "signature" => Reason::TokenSignature,
+                "claims" => Reason::TokenClaims,
+                "expired" => Reason::TokenExpired,
+                "not_yet" => Reason::TokenNotYet,
+                "issuer" => Reason::TokenIssuer,
+                "audience" => Reason::TokenAudience,
+                "grants" => Reason::TokenGrants,
+                _ => Reason::TokenMalformed,
+            },
+        }
+    }
+
+    /// Says how to go on with a token that was not valid, where keys are published: `None` is to
+    /// wait for the fetch that runs or is due, and to verify it once more.
+    pub fn after(error: TokenError, published: &mut Jwks, now: Timestamp) -> Option<Self> {
+        let kid = match &error {
+            TokenError::UnknownKey { kid } => &**kid,
+            // The first keys may have it.
+            TokenError::NoKey { .. } if published.keys().keys().next().is_none() => "",
+            _ => return Some(Self::Invalid(error)),
+        };
+        match published.missing(now, kid) {
+            Missing::Wait => None,
+            Missing::Unknown => Some(Self::Invalid(error)),
+            Missing::Unavailable => Some(Self::Unavailable),
+        }
+    }
+}
+
+impl Coded for TokenRefusal {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        let code = match self {
+            Self::Invalid(_) | Self::Missing | Self::Several => ErrorCode::Unauthorized,
+            Self::Unavailable => ErrorCode::Unavailable,
+        };
+        (code, None)
+    }
+}
