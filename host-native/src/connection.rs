@@ -1,5 +1,7 @@
 //! The task of one WebSocket connection: reads until the end.
 
+mod auth;
+
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -9,13 +11,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, DisconnectReason, Frame, Handshake, Input, queue::Tag};
+use roomcast_core::{CloseCode, DisconnectReason, Frame, Handshake, Identity, Input, queue::Tag};
 use roomcast_http::Reason;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::{TcpStream, tcp::OwnedReadHalf},
 };
 
+use self::auth::Held;
 use crate::{
     clock::patience,
     namespace::refusal::Refusal,
@@ -52,6 +55,7 @@ pub(crate) async fn serve(
             socket,
             read,
             decoder: Decoder::default(),
+            held: None,
             deaf: false,
             bulk: false,
             half_closed: false,
@@ -114,6 +118,8 @@ struct Connection {
     socket: Rc<Socket>,
     read: OwnedReadHalf,
     decoder: Decoder,
+    /// A message that waits for its token to be verified: nothing is read meanwhile.
+    held: Option<Held>,
     /// After a fault in the framing nothing that follows has a meaning.
     deaf: bool,
     /// True when the last read was a large one.
@@ -145,6 +151,13 @@ impl Connection {
                 // The peer's own close would not be understood: it sees the end of the stream.
                 self.half_closed = true;
                 self.socket.half_close();
+            }
+            if let Some(held) = &mut self.held {
+                match held.verified.as_mut().poll(cx) {
+                    Poll::Ready(identity) => self.release(identity),
+                    Poll::Pending => return Poll::Pending,
+                }
+                continue;
             }
             if self.ended {
                 // What is left to be done wakes the task.
@@ -207,18 +220,26 @@ impl Connection {
             fragments_max: settings.fragments_max,
             control: settings.control,
         };
-        let (mut messages, mut closed) = (0, None);
+        let (mut messages, mut closed, mut held) = (0, None, None::<Held>);
         shard.while_corked(socket, now, || {
             let fed = self.decoder.feed(bytes, guards, now, |event| {
                 let open = socket.stage() == Stage::Open && closed.is_none();
                 match event {
                     Event::Text(text) if open => {
                         messages += 1;
-                        home.input(shard, Input::message(*conn, Frame::Text(text)));
+                        let frame = Frame::Text(text);
+                        match &mut held {
+                            None => held = auth::give(shard, home, *conn, frame),
+                            Some(held) => held.behind.push(frame.into()),
+                        }
                     }
                     Event::Binary(bytes) if open => {
                         messages += 1;
-                        home.input(shard, Input::message(*conn, Frame::Binary(bytes)));
+                        let frame = Frame::Binary(bytes);
+                        match &mut held {
+                            None => home.input(shard, Input::message(*conn, frame)),
+                            Some(held) => held.behind.push(frame.into()),
+                        }
                     }
                     Event::Control(answer) if open && !answer.is_empty() => {
                         let answer = Bytes::copy_from_slice(answer);
@@ -244,7 +265,13 @@ impl Connection {
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
             self.end = DisconnectReason::Client(code);
-            self.part(code, answer);
+            match &mut held {
+                Some(held) => held.closed = Some((code, answer)),
+                None => self.part(code, answer),
+            }
+        }
+        if held.is_some() {
+            self.held = held;
         }
         let (shard, socket) = (&self.shard, &self.socket);
         // A message that ended and one that began are two: the clock starts anew.
@@ -258,6 +285,38 @@ impl Connection {
 }
 
 impl Connection {
+    /// Goes on with a message whose token is verified, and with what came behind it.
+    #[cold]
+    fn release(&mut self, identity: Option<Box<Identity>>) {
+        let (shard, socket) = (self.shard.clone(), self.socket.clone());
+        let Some((held, (home, conn))) = self.held.take().zip(socket.home()) else {
+            return;
+        };
+        let Held {
+            rest,
+            behind,
+            closed,
+            ..
+        } = held;
+        let mut next = None::<Held>;
+        shard.while_corked(&socket, shard.now(), || {
+            auth::input(&shard, home, *conn, rest, identity);
+            for frame in behind {
+                match &mut next {
+                    _ if socket.stage() != Stage::Open => {}
+                    None => next = auth::give(&shard, home, *conn, frame.as_frame()),
+                    Some(next) => next.behind.push(frame),
+                }
+            }
+        });
+        match (&mut next, closed) {
+            (Some(next), closed) => next.closed = closed,
+            (None, Some((code, answer))) => self.part(code, answer),
+            (None, None) => {}
+        }
+        self.held = next;
+    }
+
     /// Answers the peer's goodbye, behind the answers to what it asked before. Where the hub is on
     /// another shard, those come by mail: so the goodbye goes there and back, behind all of it.
     fn part(&mut self, code: Option<CloseCode>, answer: Box<[u8]>) {

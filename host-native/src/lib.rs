@@ -103,10 +103,11 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `cli` | yes | the command `roomcast` |
+//! | `jwks` | yes | [`Tokens::jwks`]: published keys are fetched, by TLS |
 //! | `store` | yes | [`Settings::store`]: histories that outlive the process, in SQLite |
 //! | `garde` | no | `Valid<T>`: payloads that are validated before their handler runs |
 //!
-//! A program that embeds the server needs neither of the first two:
+//! A program that embeds the server needs none of the first three:
 //!
 //! ```toml
 //! [dependencies]
@@ -145,8 +146,9 @@ pub use namespace::handle::{Namespace, Shards};
 pub use roomcast_core::Valid;
 pub use roomcast_core::{
     Audience, CloseCode, ConnId, Context, Delivery, DisconnectReason, EncodeError, ErrorCode,
-    Event, Failure, Frame, Gateway, JoinError, Limits, Message, NamespaceContext, Outcome, Path,
-    Policies, Rate, Rejection, Reply, RoomPolicy, Router, Timestamp, UnixTime, UnknownConn,
+    Event, Failure, Frame, Gateway, Identity, JoinError, Limits, Message, NamespaceContext,
+    Outcome, Path, Policies, Rate, Rejection, Reply, RoomPolicy, Router, Timestamp, UnixTime,
+    UnknownConn,
     ask::{AskError, Transport},
     gateway::{
         Admission, CompleteError, HistoryRead, IntoOutcome, RoomAction, Scope, To, Token,
@@ -154,13 +156,18 @@ pub use roomcast_core::{
     },
     hub::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary, SessionError},
     ok,
-    policy::{HistoryPolicy, Overflow, Pattern, PatternError, PolicyError, PresencePolicy},
+    policy::{
+        GrantRule, GrantRules, Grants, GrantsError, HistoryPolicy, Overflow, Pattern, PatternError,
+        PolicyError, PresencePolicy, Right, Rights, StandardGrant, StandardGrants, Users,
+    },
     room::{HistoryPage, PageError, PastMessage, Position, PresencePage, Present, Publisher},
     router::{Extract, Handler, Raw, Request},
 };
 pub use roomcast_http::{
     Access, ApiKey, ApiKeyError, HostRule, HostRuleError, KeyScope, Network, NetworkError,
-    OriginRule, OriginRuleError, PolicyFileError, ProxyTrust, UserHeader, UserHeaderNameError,
+    OriginRule, OriginRuleError, PolicyFileError, ProxyTrust, TokenKey, Tokens, UserHeader,
+    UserHeaderNameError,
 };
+pub use roomcast_token::{JwksUrl, JwksUrlError, KeyError};
 pub use settings::{Settings, SettingsError};
 pub use store::{StoreError, StoreSync};

@@ -207,6 +207,13 @@ impl Settings {
                     .into(),
             );
         }
+        if self.access.tokens.jwks.is_some() && !cfg!(feature = "jwks") {
+            return fault(
+                "--jwks needs a server that is built with the feature `jwks` of `roomcast`: add it, \
+                 or leave --jwks out"
+                    .into(),
+            );
+        }
         check_limits(&self.hub)?;
         self.access.check()?;
         self.proxy_trust.check()?;

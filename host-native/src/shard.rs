@@ -23,6 +23,6 @@ mod turn;
 pub(crate) use self::{
     ask::Reached,
     mail::Switchboard,
-    state::{Hosted, Link, Mail, MailBatch, Posts, Shard, Socket},
+    state::{Home, Hosted, Link, Mail, MailBatch, Posts, Shard, Socket},
     sweep::SWEEP,
 };

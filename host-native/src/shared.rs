@@ -1,6 +1,7 @@
 //! State that all shards share.
 
 pub(crate) mod permits;
+pub(crate) mod tokens;
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -9,7 +10,10 @@ use std::sync::{
 
 use roomcast_http::{Access, RefusalNotices};
 
-use self::permits::{Connections, Permits};
+use self::{
+    permits::{Connections, Permits},
+    tokens::TokenGate,
+};
 use crate::{
     clock::Clock,
     metrics::Metrics,
@@ -28,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) namespaces: Permits,
     /// Rules of access in force.
     pub(crate) access: RwLock<Arc<Access>>,
+    /// Verifies tokens.
+    pub(crate) tokens: TokenGate,
     /// Number of TCP connections that were accepted; the next one's thread comes of it.
     pub(crate) accepted: AtomicUsize,
     /// True when the server is to stop: from the word on, before it drains.
@@ -37,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// Set once a request has shown that a proxy stands before the server.
     pub(crate) proxied: AtomicBool,
-    /// Warnings of refused origins and hosts.
+    /// Warnings of refused origins, hosts and tokens.
     pub(crate) notices: Mutex<RefusalNotices>,
     /// The first serial number of connection ids: somewhere in the lower half of what there is, so
     /// that an id from before a restart names nobody.

@@ -3,7 +3,11 @@
 mod reason;
 mod told;
 
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 
 use roomcast_core::{
     ErrorCode, JoinError, Rejection, RoomNameError,
@@ -419,6 +423,9 @@ impl From<ConnectError> for Problem {
             ConnectError::Refused(Refusal::Full { limit }) => {
                 Self::ConnectionsPerNamespace(Some(limit))
             }
+            ConnectError::Refused(
+                refusal @ (Refusal::Unidentified | Refusal::Expired | Refusal::Withdrawn),
+            ) => Self::Rejected(Rejection::unauthorized(refusal.to_string())),
             ConnectError::Refused(_) | _ => Self::ConnectionsPerNamespace(None),
         }
     }

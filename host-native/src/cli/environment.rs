@@ -12,7 +12,13 @@ const OTHERS: [&str; 4] = [
     "ROOMCAST_PACKAGE",
 ];
 /// Settings that let more people in. None of them is named on a guess.
-const OPENING: [&str; 4] = ["INSECURE", "KEYLESS_API", "TRUSTED_PROXY", "USER_HEADER"];
+const OPENING: [&str; 5] = [
+    "ANONYMOUS",
+    "INSECURE",
+    "KEYLESS_API",
+    "TRUSTED_PROXY",
+    "USER_HEADER",
+];
 /// The settings that take a port, as a hint names them.
 const PORT: &str = "PORT, or ROOMCAST_LISTEN (--listen),";
 

@@ -6,12 +6,13 @@ use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
 use clap::Command;
 use futures_util::future::select_all;
-use roomcast::{Access, Host, Reloader, Settings};
+use roomcast::{Access, GrantRule, Host, Policies, Reload, Reloader, Settings, Tokens};
 use tokio::{
     runtime::{self, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -52,6 +53,8 @@ impl ServeArgs {
         };
         let filter: Targets = log.parse()?; // checked when it was read
         let config = config.map(ConfigPath::new);
+        let read = read_tokens(settings.access.tokens.clone());
+        settings.access.tokens = read.map_err(Failure::usage)?;
         let flags = settings.access.clone();
         if let Some(config) = &config {
             let read = config.read(&flags);
@@ -86,6 +89,7 @@ impl ServeArgs {
         if port.is_some() {
             say_port(&settings);
         }
+        warn_of_grants(&settings.policies);
         raise_descriptors();
         let served = serve(settings, &flags, config.as_ref(), log, hangups);
         log.flush();
@@ -159,13 +163,16 @@ fn serve(
                 std::process::exit(1);
             });
         };
-        let mut policies = !settings.policies.is_empty();
+        let mut current = Reload::default();
+        current.policies = settings.policies.clone();
+        current.api_keys = settings.access.api_keys.clone();
+        current.allow_origins = settings.access.allow_origins.clone();
         let host = Host::new(settings);
         let reloader = host.reloader();
         let running = host.run(listeners, stop);
         let reloads = async {
             while hangups.recv().await.is_some() {
-                reload(&reloader, flags, config, &mut policies).await;
+                reload(&reloader, flags, config, &mut current).await;
             }
             std::future::pending::<()>().await;
         };
@@ -219,19 +226,58 @@ impl Stops {
     }
 }
 
-/// Reads the file of `--config` again. `policies` says whether there are some in force.
+/// Reads the files of keys that verify tokens.
+fn read_tokens(mut tokens: Tokens) -> Result<Tokens, String> {
+    let read = tokens.read_files(std::fs::read_to_string);
+    read.map_err(|fault| format!("--{} {}", fault.name(), fault.fault()))?;
+    Ok(tokens)
+}
+
+/// The same again, on another thread and within a time limit: a file may be out of reach.
+async fn reread_tokens(tokens: &Tokens) -> Result<Option<Tokens>, String> {
+    if tokens.keys.iter().all(|key| key.file().is_none()) {
+        return Ok(None);
+    }
+    let tokens = tokens.clone();
+    let reading = tokio::task::spawn_blocking(move || read_tokens(tokens));
+    match tokio::time::timeout(Duration::from_secs(5), reading).await {
+        Ok(Ok(read)) => read.map(Some),
+        _ => Err("--token-key: a file cannot be read in time".to_owned()),
+    }
+}
+
+/// Warns of grants whose pattern also fits names that are hardly meant.
+fn warn_of_grants(policies: &Policies) {
+    for warning in policies.grants().iter().filter_map(GrantRule::warning) {
+        tracing::warn!("--config: {warning}");
+    }
+}
+
+/// Reads the file of `--config` and those of token keys again. `current` is what is in force.
 async fn reload(
     reloader: &Reloader,
     flags: &Access,
     config: Option<&ConfigPath>,
-    policies: &mut bool,
+    current: &mut Reload,
 ) {
+    let tokens = match reread_tokens(&flags.tokens).await {
+        Ok(tokens) => tokens,
+        Err(fault) => {
+            tracing::error!("{fault}; nothing was changed");
+            return;
+        }
+    };
     let Some(config) = config else {
-        tracing::warn!("SIGHUP: there is nothing to read again, for --config is not given");
-        return;
+        if tokens.is_none() {
+            tracing::warn!("SIGHUP: there is nothing to read again, for --config is not given");
+            return;
+        }
+        let mut wanted = current.clone();
+        wanted.tokens = tokens;
+        return change(reloader, wanted, "the files of --token-key", current).await;
     };
     let file = config.name();
-    let read = match config.read_again(flags, *policies).await {
+    let read = match config.read_again(flags, !current.policies.is_empty()).await {
         Ok(Some(read)) => read,
         Ok(None) => {
             tracing::warn!(
@@ -244,13 +290,20 @@ async fn reload(
             return;
         }
     };
-    let more = !read.policies.is_empty();
-    match reloader.reload(read).await {
+    let mut wanted = read;
+    wanted.tokens = tokens;
+    change(reloader, wanted, &file, current).await;
+}
+
+/// Puts settings in force that were read from files.
+async fn change(reloader: &Reloader, wanted: Reload, files: &str, current: &mut Reload) {
+    match reloader.reload(wanted.clone()).await {
         Ok(changed) => {
-            *policies = more;
-            tracing::info!(%changed, "read {file} again");
+            *current = wanted;
+            tracing::info!(%changed, "read {files} again");
+            warn_of_grants(&current.policies);
         }
-        Err(fault) => tracing::error!("{file} cannot be used: {fault}; nothing was changed"),
+        Err(fault) => tracing::error!("{files} cannot be used: {fault}; nothing was changed"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use roomcast_core::{Policies, RoomPolicy};
-use roomcast_http::{Access, ApiKey, OriginRule};
+use roomcast_http::{Access, ApiKey, OriginRule, Tokens};
 
 use crate::{
     settings::SettingsError,
@@ -20,6 +20,9 @@ pub struct Reload {
     pub api_keys: Vec<ApiKey>,
     /// Browser origins that may connect, beside the server's own.
     pub allow_origins: Vec<OriginRule>,
+    /// Settings of tokens; `None` leaves them as they are. Connections that a token has brought
+    /// stay, also when its key goes.
+    pub tokens: Option<Tokens>,
 }
 
 /// A reload that was refused; nothing has changed.
@@ -67,12 +70,16 @@ impl Reloader {
             policies,
             api_keys,
             allow_origins,
+            tokens,
         } = reload;
         let wanted = policies.clone();
         let access = move |shard: &Shard| {
             let before = shard.shared.access();
             let mut access = Access::clone(&before);
             (access.api_keys, access.allow_origins) = (api_keys, allow_origins);
+            if let Some(tokens) = tokens {
+                access.tokens = tokens;
+            }
             let mut settings = shard.shared.settings.clone();
             (settings.access, settings.policies) = (access.clone(), wanted.clone());
             settings.check()?;
@@ -80,6 +87,8 @@ impl Reloader {
             if access.api_keys.is_empty() && !before.api_keys.is_empty() {
                 return Err(ReloadError::LastApiKey);
             }
+            let set = shard.shared.tokens.set(&access.tokens);
+            set.map_err(SettingsError::from)?;
             let reloaded = Reloaded::between((&before, &shard.policies()), (&access, &wanted));
             shard.shared.set_access(access);
             Ok(reloaded)
@@ -115,6 +124,10 @@ pub struct Reloaded {
     pub api_keys: (usize, usize),
     /// Origins that there are and were not, with `+`, and the other way round, with `-`.
     pub allow_origins: Vec<String>,
+    /// True when keys of tokens are others, or their other settings.
+    pub tokens: bool,
+    /// True when the grants for everybody are others.
+    pub grants: bool,
     /// Patterns of policies that there are and were not, with `+`, the other way round, with `-`,
     /// and that say something else than before, with `~`.
     pub policies: Vec<String>,
@@ -155,7 +168,9 @@ impl Reloaded {
             allow_origins: more
                 .chain(gone.map(|origin| format!("-{origin}")))
                 .collect(),
-            reordered: patterns.is_empty() && policies != new_policies,
+            tokens: access.tokens != new_access.tokens,
+            grants: policies.grants() != new_policies.grants(),
+            reordered: patterns.is_empty() && policies.iter().ne(new_policies.iter()),
             policies: patterns,
         }
     }
@@ -176,6 +191,12 @@ impl fmt::Display for Reloaded {
         }
         if !self.allow_origins.is_empty() {
             parts.push(format!("origins {}", self.allow_origins.join(" ")));
+        }
+        if self.tokens {
+            parts.push("tokens".to_owned());
+        }
+        if self.grants {
+            parts.push("grants".to_owned());
         }
         if parts.is_empty() {
             return f.write_str("nothing");

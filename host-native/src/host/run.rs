@@ -27,6 +27,7 @@ use crate::{
     shared::{
         Shared,
         permits::{Connections, Permits},
+        tokens::TokenGate,
     },
     store::{Store, StoreError},
 };
@@ -202,6 +203,9 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
     settings.check_stored(stored.len())?;
     // What is stored has times that a later life must understand.
     let clock = Clock::start(store.is_some());
+    let records = settings.record.is_some();
+    let tokens = TokenGate::new(&settings.access.tokens, clock, records);
+    let tokens = tokens.map_err(SettingsError::from)?;
     Ok(Shared {
         clock,
         metrics: (0..threads).map(|_| Metrics::default()).collect(),
@@ -214,6 +218,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         namespaces: Permits::new(settings.namespaces_max),
         history_bytes: AtomicUsize::new(0),
         access: RwLock::new(Arc::new(settings.access.clone())),
+        tokens,
         accepted: AtomicUsize::new(0),
         ending: AtomicBool::new(false),
         draining: AtomicBool::new(false),
@@ -291,6 +296,9 @@ fn shard_thread(
         spawn_local(shard.clone().read_mail(mailbox));
         spawn_local(sweeps(shard.clone()));
         spawn_local(shard.clone().keep_schedules());
+        if index == 0 {
+            spawn_local(keep_tokens_fresh(shard.shared.clone()));
+        }
         let mounted = shard.open_namespaces(shard.shared.gateways.mounted());
         let mounted = mounted.map_err(|(namespace, fault)| {
             let fault = fault.to_string();
@@ -319,6 +327,10 @@ fn shard_thread(
         shard.commit();
         Ok(())
     })
+}
+
+async fn keep_tokens_fresh(shared: Arc<Shared>) {
+    shared.tokens.keep_fresh().await;
 }
 
 async fn sweeps(shard: Rc<Shard>) {

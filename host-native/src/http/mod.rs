@@ -6,6 +6,7 @@ mod pace;
 mod peer;
 mod refusals;
 mod stall;
+mod tokens;
 mod upgrade;
 
 use std::{

@@ -7,12 +7,15 @@ use roomcast_http::{Problem, Request};
 use super::{Fields, Peer};
 use crate::shard::Shard;
 
-/// Counts a refusal and logs it at debug, with the warning that a refused origin, host or user has
+/// Counts a refusal and logs it at debug, with the warning that a refused origin, host, user or token has
 /// once a minute. Mistakes and faults are none.
 pub(super) fn tell(shard: &Shard, peer: Peer, problem: &Problem, head: &Request<'_, Fields<'_>>) {
     let Some(reason) = problem.reason() else {
         return;
     };
+    if let Problem::Token(refusal) = problem {
+        return shard.tell_token(refusal);
+    }
     shard.metrics().count_refusal(reason);
     tracing::debug!(reason = reason.as_str(), peer = %peer.address, "refused");
     let mut notices = shard.shared.notices();

@@ -13,12 +13,12 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use roomcast_core::{Frame, Handshake, gateway::Admission};
-use roomcast_http::{Problem, Request, SUBPROTOCOL, Upgrade};
+use roomcast_http::{Problem, Request, SUBPROTOCOL, TokenRefusal, Upgrade};
 use tokio::{net::TcpStream, task::spawn_local};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
-    Fields, Head, Peer, Reply, StallGuard, head, identify::identify, part, refusals, reply,
+    Fields, Head, Peer, Reply, StallGuard, head, identify::identify, part, refusals, reply, tokens,
 };
 use crate::{
     clock::patience,
@@ -89,7 +89,7 @@ fn is_key(key: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// Checks that the request may connect; gives its permit, the host's handshake with it, and the
+/// Checks that the request may connect; gives its permit, the handshake of the host, and the
 /// admission by the application.
 async fn admit(
     shard: &Rc<Shard>,
@@ -105,17 +105,24 @@ async fn admit(
         return Err(Problem::DrainingSocket);
     }
     let permit = Permit::take(&shared.connections, client.address)?;
+    let handshake = tokens::identify(shard, &head(request, peer), client.handshake).await?;
+    let unidentified = handshake.unidentified;
     let covered = shared.gateways.covers(namespace);
     let request = covered.then(|| OwnedUpgradeRequest::new(request, client.address));
     let begin = namespace.clone();
     let ask = move |shard: &Rc<Shard>| {
         let namespace = shard.open_namespace(&begin)?;
         let admission = request.map(|request| namespace.upgrade(&request));
-        Ok(admission.transpose()?.unwrap_or_default())
+        let admission = admission.transpose()?.unwrap_or_default();
+        // Where messages have no envelopes, none can say who the client is.
+        if unidentified && admission.user.is_none() && namespace.is_raw() {
+            return Err(Problem::Token(TokenRefusal::Missing));
+        }
+        Ok(admission)
     };
     let asked = shard.at_home(namespace, ask).await;
     let admission = asked.unwrap_or(Err(Problem::DrainingSocket))?;
-    Ok((permit, client.handshake, admission))
+    Ok((permit, handshake, admission))
 }
 
 fn switching(key: &str, subprotocol: Option<&str>) -> Reply {

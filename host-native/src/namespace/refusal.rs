@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use roomcast_core::{CloseCode, Rejection, gateway::ConnectError, hub::RestoreError};
+use roomcast_core::{
+    CloseCode, Rejection,
+    gateway::ConnectError,
+    hub::{self, RestoreError},
+};
 use roomcast_http::{Problem, Reason};
 
 use super::gateways::FactoryError;
@@ -41,7 +45,21 @@ impl Refusal {
                     ..told
                 }
             }
-            ConnectError::Refused(_) | _ => Self::FULL,
+            ConnectError::Refused(refusal) => {
+                let counted = match refusal {
+                    hub::Refusal::Unidentified => Reason::TokenMissing,
+                    hub::Refusal::Expired => Reason::TokenExpired,
+                    hub::Refusal::Withdrawn => Reason::TokenWithdrawn,
+                    hub::Refusal::Full { .. } | hub::Refusal::Exhausted | _ => return Self::FULL,
+                };
+                let told = Self::from(Problem::from(fault));
+                Self {
+                    frame: told.frame.filter(|_| !raw),
+                    counted: Some(counted),
+                    ..told
+                }
+            }
+            _ => Self::FULL,
         }
     }
 

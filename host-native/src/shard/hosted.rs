@@ -59,6 +59,11 @@ impl Hosted {
         question(self.inner.borrow().namespace.app().hub())
     }
 
+    /// True when its messages are the application's own, without envelopes.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.inner.borrow().namespace.app().gateway().is_raw()
+    }
+
     /// The way to a live connection.
     pub(crate) fn link(&self, conn: ConnId) -> Option<Link> {
         self.inner.borrow().fan_out.link(conn).cloned()
@@ -103,7 +108,7 @@ impl Hosted {
         let now = shard.now();
         let inner = &mut *self.inner.borrow_mut();
         match input {
-            Input::Text { .. } | Input::Binary { .. } => {
+            Input::Text { .. } | Input::Binary { .. } | Input::Authenticate { .. } => {
                 shard.metrics().messages_in.fetch_add(1, Relaxed);
             }
             Input::Close { conn, .. } => inner.fan_out.part(shard, now, *conn),

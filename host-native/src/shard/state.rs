@@ -16,6 +16,7 @@ use roomcast_core::{
     ask::{Answer, Ask, AskError},
     queue::Tag,
 };
+use roomcast_http::TokenRefusal;
 use slab::Slab;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -285,6 +286,17 @@ impl Shard {
     }
 
     /// Room policies.
+    /// Counts a token that is not taken, and logs the cause, which its client does not read.
+    pub(crate) fn tell_token(&self, refusal: &TokenRefusal) {
+        let reason = refusal.reason();
+        self.metrics().count_refusal(reason);
+        tracing::debug!(reason = reason.as_str(), cause = %refusal, "refused a token");
+        let notice = self.shared.notices().token_notice(refusal, self.now());
+        if let Some(notice) = notice {
+            tracing::warn!("{notice}");
+        }
+    }
+
     pub(crate) fn policies(&self) -> Ref<'_, Policies> {
         self.policies.borrow()
     }

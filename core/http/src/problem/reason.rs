@@ -71,6 +71,8 @@ reasons! {
     TokenAudience = "token_audience";
     /// The grants of the token are wrong.
     TokenGrants = "token_grants";
+    /// The user's tokens from before were withdrawn.
+    TokenWithdrawn = "token_withdrawn";
     /// The policy of the room does not allow it.
     Policy = "policy";
     /// A header field names a user where it may not, or no valid one.

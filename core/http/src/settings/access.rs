@@ -74,12 +74,7 @@ fn read_jwks(access: &mut Access, text: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{
-        borrow::ToOwned,
-        format,
-        string::{String, ToString},
-        vec::Vec,
-    };
+    use alloc::vec::Vec;
 
     use super::*;
     use crate::access::{ApiKey, KeyScope};

@@ -1,0 +1,149 @@
+//! The verb `$auth`: the host verifies the token before the message goes on without it.
+
+use std::{pin::Pin, rc::Rc};
+
+use roomcast_core::{CloseCode, ConnId, Frame, Identity, Input, wire::AuthRequest};
+use roomcast_http::TokenRefusal;
+
+use crate::shard::{Home, Shard};
+
+/// A message with the verb `$auth` whose token is being verified, and what the client sent behind
+/// it.
+pub(super) struct Held {
+    pub(super) verified: Pin<Box<dyn Future<Output = Option<Box<Identity>>>>>,
+    /// The message without its token.
+    pub(super) rest: String,
+    /// At most what one read brings: nothing is read meanwhile.
+    pub(super) behind: Vec<OwnedFrame>,
+    /// The close frame that came behind all of it.
+    pub(super) closed: Option<(Option<CloseCode>, Box<[u8]>)>,
+}
+
+/// A message that waits.
+pub(super) enum OwnedFrame {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl From<Frame<'_>> for OwnedFrame {
+    fn from(frame: Frame<'_>) -> Self {
+        match frame {
+            Frame::Text(text) => Self::Text(text.to_owned()),
+            Frame::Binary(bytes) => Self::Binary(bytes.to_vec()),
+        }
+    }
+}
+
+impl OwnedFrame {
+    pub(super) fn as_frame(&self) -> Frame<'_> {
+        match self {
+            Self::Text(text) => Frame::Text(text),
+            Self::Binary(bytes) => Frame::Binary(bytes),
+        }
+    }
+}
+
+/// Gives a message of a connection to its namespace. One with the verb `$auth` goes on without its
+/// token; it is returned when that is still to be verified.
+#[inline]
+pub(super) fn give(shard: &Rc<Shard>, home: &Home, conn: ConnId, frame: Frame<'_>) -> Option<Held> {
+    if shard.shared.tokens.looks()
+        && let Frame::Text(text) = frame
+        && let Some(request) = AuthRequest::find(text)
+    {
+        return authenticate(shard, home, conn, request);
+    }
+    home.input(shard, Input::message(conn, frame));
+    None
+}
+
+#[cold]
+#[inline(never)]
+fn authenticate(
+    shard: &Rc<Shard>,
+    home: &Home,
+    conn: ConnId,
+    request: AuthRequest<'_>,
+) -> Option<Held> {
+    let AuthRequest { token, rest, .. } = request;
+    let gate = &shard.shared.tokens;
+    if !gate.is_on() {
+        home.input(shard, Input::message(conn, Frame::Text(&rest)));
+        return None;
+    }
+    let Some(token) = token else {
+        input(shard, home, conn, rest, None);
+        return None;
+    };
+    let (bytes, now) = (rest.len(), shard.now());
+    // A token is work: first the rate.
+    match home {
+        Home::Local(namespace) => {
+            if !namespace.ask(|hub| hub.has_rate(now, conn, bytes)) {
+                input(shard, home, conn, rest, None);
+                return None;
+            }
+            if let Some(checked) = gate.check(&token) {
+                let identity = taken(shard, checked);
+                input(shard, home, conn, rest, identity);
+                return None;
+            }
+        }
+        Home::Remote { .. } => {}
+    }
+    let (here, token) = (shard.clone(), token.into_owned());
+    let asked = match home {
+        Home::Local(_) => None,
+        Home::Remote { shard, namespace } => Some((*shard, namespace.clone())),
+    };
+    let verified = Box::pin(async move {
+        if let Some((index, name)) = asked {
+            let ask = move |home: &Rc<Shard>| {
+                let namespace = home.namespace(&name);
+                namespace.is_some_and(|it| it.ask(|hub| hub.has_rate(home.now(), conn, bytes)))
+            };
+            if here.on_shard(index, ask).await != Some(true) {
+                return None;
+            }
+        }
+        let checked = here.shared.tokens.verify(&token).await;
+        taken(&here, checked)
+    });
+    Some(Held {
+        verified,
+        rest,
+        behind: Vec::new(),
+        closed: None,
+    })
+}
+
+/// The identity of a token that is taken. Of one that is not the cause is counted and logged: the
+/// client does not read it.
+fn taken(shard: &Shard, checked: Result<Identity, TokenRefusal>) -> Option<Box<Identity>> {
+    match checked {
+        Ok(identity) => Some(Box::new(identity)),
+        Err(refusal) => {
+            shard.tell_token(&refusal);
+            None
+        }
+    }
+}
+
+/// Puts the message in, with the identity that its token gives.
+pub(super) fn input(
+    shard: &Shard,
+    home: &Home,
+    conn: ConnId,
+    rest: String,
+    identity: Option<Box<Identity>>,
+) {
+    let text = rest.into();
+    home.input(
+        shard,
+        Input::Authenticate {
+            conn,
+            text,
+            identity,
+        },
+    );
+}

@@ -1,0 +1,50 @@
+//! The token of a client that asks for a WebSocket.
+
+use std::{
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use roomcast_core::Handshake;
+use roomcast_http::{Credentials, Problem, Request, anonymous_identity};
+
+use super::Fields;
+use crate::shard::Shard;
+
+/// Adds to a handshake who the client is, by its token. A client without one is whom the handshake
+/// names, or nobody; or it must send `$auth`.
+///
+/// # Errors
+///
+/// When the token is not taken.
+pub(super) async fn identify(
+    shard: &Rc<Shard>,
+    head: &Request<'_, Fields<'_>>,
+    handshake: Handshake,
+) -> Result<Handshake, Problem> {
+    let shared = &shard.shared;
+    let access = shared.access();
+    let restricted = access.tokens.is_on() || !shard.policies().grants().is_empty();
+    let credentials = access.tokens.credentials(head).map_err(Problem::Token)?;
+    let named = handshake.identity.user.clone();
+    Ok(match (credentials, named) {
+        (Credentials::Token(token), _) => {
+            let verified = shared.tokens.verify(&token).await;
+            handshake.with_identity(verified.map_err(Problem::Token)?)
+        }
+        (_, Some(user)) => {
+            let mut identity = anonymous_identity(restricted);
+            identity.user = Some(user);
+            identity.issued_s = unix_s();
+            handshake.with_identity(identity)
+        }
+        (Credentials::Anonymous, None) => handshake.with_identity(anonymous_identity(restricted)),
+        (Credentials::Unidentified, None) => handshake.with_unidentified(true),
+    })
+}
+
+/// The time at which somebody else says who a client is, in seconds since 1970.
+fn unix_s() -> Option<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.ok().map(|since| since.as_secs())
+}
