@@ -1,6 +1,6 @@
 //! The ground state of a connection, as it lies in its socket's attachment.
 
-use roomcast_core::{Limits, hub::ConnState};
+use roomcast_core::{Limits, hub::ConnState, policy::GrantRules};
 
 /// Bytes that the platform allows an attachment to have, serialised by it: a byte array and its
 /// head.
@@ -21,10 +21,17 @@ const REST_BYTES: usize = 2 * USER_BYTES_MAX + 960;
 /// some dozens of a usual size.
 const METAS_BYTES: usize = 2048 + 8;
 
+/// Bytes of what an identity may do, beside its metadata: the most that grants may have, two times
+/// and a stage.
+const ACCESS_BYTES: usize = GrantRules::BYTES_MAX + 160;
+
+/// Bytes of metadata in an identity; each may take two.
+const IDENTITY_META_BYTES: usize = 2048;
+
 /// Sets the limits that keep the state of a connection small enough for an attachment: a join that
 /// would not fit is refused and changes nothing. `sessions` says that an application may keep one
-/// there, `presence` that rooms show who is there.
-pub(crate) fn fit(limits: &mut Limits, sessions: bool, presence: bool) {
+/// there, `presence` that rooms show who is there, `identities` that connections have grants.
+pub(crate) fn fit(limits: &mut Limits, sessions: bool, presence: bool, identities: bool) {
     let mut rest = REST_BYTES;
     if sessions {
         // Each byte may take two.
@@ -33,6 +40,10 @@ pub(crate) fn fit(limits: &mut Limits, sessions: bool, presence: bool) {
     if presence {
         rest += 2 * METAS_BYTES + r#""metas":[],"#.len();
         limits.metas_bytes = Some(METAS_BYTES);
+    }
+    if identities {
+        rest += ACCESS_BYTES + 2 * IDENTITY_META_BYTES;
+        limits.meta_bytes = limits.meta_bytes.min(IDENTITY_META_BYTES);
     }
     limits.room_names_bytes = Some(BYTES_MAX - rest);
 }
@@ -76,17 +87,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<ConnState, AttachmentError> {
 
 #[cfg(test)]
 mod tests {
-    use roomcast_core::{Config, Frame, Handshake, Hub, Outbox, Policies, Timestamp};
+    use roomcast_core::{Config, Frame, Handshake, Hub, Identity, Outbox, Policies, Timestamp};
 
     use super::*;
 
     /// A state as large as the limits let it become: with names of rooms of so many bytes, each of
     /// which takes two, and with this shown in each.
-    fn largest(name_bytes: usize, session: bool, meta: Option<&str>) -> ConnState {
+    fn largest(name_bytes: usize, session: bool, meta: Option<&str>, identity: bool) -> ConnState {
         let mut limits = Limits::default();
         limits.rooms_per_connection = usize::MAX;
         (limits.inbound_messages, limits.inbound_bytes) = (None, None);
-        fit(&mut limits, session, meta.is_some());
+        fit(&mut limits, session, meta.is_some(), identity);
         let session_bytes = limits.session_bytes;
         let policies = r#"{"rooms":[{"match":"*","presence":"members"}]}"#;
         let policies: Policies = serde_json::from_str(policies).expect("valid");
@@ -96,7 +107,11 @@ mod tests {
         }
         let mut hub = Hub::new(config);
         let (now, mut out) = (Timestamp::from_millis(u64::MAX >> 11), Outbox::new());
-        let mut handshake = Handshake::new().with_user("\"".repeat(USER_BYTES_MAX));
+        let user = "\"".repeat(USER_BYTES_MAX);
+        let mut handshake = Handshake::new().with_user(&*user);
+        if identity {
+            handshake = handshake.with_identity(largest_identity(&user, now));
+        }
         if session {
             handshake = handshake.with_session("\"".repeat(session_bytes));
         }
@@ -122,13 +137,32 @@ mod tests {
         hub.conn_state(conn).expect("alive")
     }
 
+    /// An identity with as much as it may have.
+    fn largest_identity(user: &str, now: Timestamp) -> Identity {
+        let all = r#"{"rooms":"*","can":["join","publish","presence","history"]}"#;
+        let rest = GrantRules::BYTES_MAX - all.len() - 3;
+        let mut rules = vec![all.to_owned()];
+        let frame = r#"{"rooms":"","can":[]},"#.len();
+        for _ in 0..rest / (frame + 256) {
+            rules.push(format!(r#"{{"rooms":"{}","can":[]}}"#, "x".repeat(256)));
+        }
+        let rules = GrantRules::from_json(&format!("[{}]", rules.join(","))).expect("grants");
+        let mut identity = Identity::user(user)
+            .with_grants(rules.for_user(Some(user)))
+            .with_deadline(now + std::time::Duration::from_millis(u64::MAX >> 12));
+        identity.issued_s = Some(253_402_300_799);
+        let meta = format!("\"{}\"", "\\\"".repeat(IDENTITY_META_BYTES / 2 - 1));
+        identity.meta = Some(meta.into());
+        identity
+    }
+
     #[test]
     fn a_state_comes_back_and_always_fits() {
         let long = format!("\"{}\"", "\\\"".repeat(1020));
         let metas = [None, Some("1"), Some("[\"\",\"\"]"), Some(&*long)];
         for session in [false, true] {
             for (name_bytes, meta) in [0, 20, 190].into_iter().flat_map(|n| metas.map(|m| (n, m))) {
-                let state = largest(name_bytes, session, meta);
+                let state = largest(name_bytes, session, meta, false);
                 let mut bytes = Vec::new();
                 encode(&state, &mut bytes).expect("encodes");
                 assert!(bytes.len() <= BYTES_MAX, "{} {meta:?}", bytes.len());
@@ -137,6 +171,17 @@ mod tests {
                 }
                 assert_eq!(decode(&bytes).expect("decodes"), state);
             }
+        }
+    }
+
+    #[test]
+    fn a_state_with_an_identity_fits_as_well() {
+        for (session, meta) in [(false, None), (true, None), (true, Some("1"))] {
+            let state = largest(20, session, meta, true);
+            let mut bytes = Vec::new();
+            encode(&state, &mut bytes).expect("encodes");
+            assert!(bytes.len() <= BYTES_MAX, "{} {meta:?}", bytes.len());
+            assert_eq!(decode(&bytes).expect("decodes"), state);
         }
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use roomcast_core::{
     Applied, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake,
-    Input, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
+    Identity, Input, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
     ask::{Ask, Asked},
     gateway::{Admission, ConnectError, UpgradeRequest},
     hub::RequestError,
@@ -74,6 +74,7 @@ impl<P: Platform> Namespace<P> {
         policies: Policies,
         name: &str,
         application: Application,
+        has_tokens: bool,
     ) -> Self {
         let notify = Notify::new(platform.call());
         let mailbox = Mailbox::new(notify.notifier(), platform.remote());
@@ -82,6 +83,7 @@ impl<P: Platform> Namespace<P> {
             &mut limits,
             application.is_some(),
             policies.iter().any(shown),
+            has_tokens || application.is_some() || !policies.grants().is_empty(),
         );
         Self {
             platform,
@@ -244,6 +246,54 @@ impl<P: Platform> Namespace<P> {
             self.platform.wait(slot, true);
         }
         Ok(())
+    }
+
+    /// True when the rate of a connection leaves room for a message of so many bytes.
+    pub(crate) fn has_rate(&mut self, slot: usize, bytes: usize) -> Result<bool, Fault> {
+        let Some(conn) = self.conn(slot)? else {
+            return Ok(false);
+        };
+        let Awake { now, app, .. } = self.awake()?;
+        Ok(app.hub().has_rate(now, conn, bytes))
+    }
+
+    /// A message with the verb `$auth` arrived: the message without its token, and the identity
+    /// that the token gives, if it is valid.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    pub(crate) fn authenticate(
+        &mut self,
+        slot: usize,
+        text: &str,
+        identity: Option<Box<Identity>>,
+    ) -> Result<(), Fault> {
+        let done = self.try_authenticate(slot, text, identity);
+        done.or_else(|fault| {
+            let log = format!("a message was not processed: {fault}");
+            self.platform.log(&log);
+            self.decline(slot, Frame::Text(text), RequestError::Unsaved)
+        })
+    }
+
+    fn try_authenticate(
+        &mut self,
+        slot: usize,
+        text: &str,
+        identity: Option<Box<Identity>>,
+    ) -> Result<(), Fault> {
+        let Some(conn) = self.conn(slot)? else {
+            return Ok(());
+        };
+        let text = text.into();
+        let input = Input::Authenticate {
+            conn,
+            text,
+            identity,
+        };
+        self.awake()?.apply(&input);
+        self.finish(Some(conn))
     }
 
     /// Tells the sender of a message that it was not processed.

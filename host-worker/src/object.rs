@@ -3,10 +3,14 @@
 use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, hub::KeyState,
-    room::HistoryMessage,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Identity, Timestamp, hub::KeyState,
+    room::HistoryMessage, wire::AuthRequest,
 };
-use roomcast_http::{Response, SUBPROTOCOL, Upgrade};
+use roomcast_http::{
+    Credentials, Problem, RefusalNotices, Response, SUBPROTOCOL, TokenRefusal, Upgrade,
+    anonymous_identity, identity_of,
+};
+use roomcast_token::{KeySet, Now, Verifier};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{
@@ -37,6 +41,8 @@ use crate::{
 pub struct Object {
     namespace: Namespace<Edge>,
     settings: Settings,
+    verifier: Verifier,
+    notices: RefusalNotices,
     /// Handshake of the client that is about to be connected.
     admitted: Option<Handshake>,
 }
@@ -62,10 +68,15 @@ impl Object {
             slots: Vec::new(),
         };
         let (limits, policies) = (settings.limits.clone(), settings.policies.clone());
-        let namespace = Namespace::new(edge, limits, policies, &name, application);
+        let has_tokens = settings.access.tokens.is_on();
+        let namespace = Namespace::new(edge, limits, policies, &name, application, has_tokens);
+        let verifier = settings.access.tokens.verifier();
+        let verifier = verifier.map_err(|fault| JsValue::from(fault.to_string()))?;
         Ok(Self {
             namespace,
             settings,
+            verifier,
+            notices: RefusalNotices::default(),
             admitted: None,
         })
     }
@@ -83,6 +94,10 @@ impl Object {
             Ok(upgrade) => upgrade,
             Err(problem) => return head.answer(problem).map(Into::into),
         };
+        let handshake = match self.identify(&head) {
+            Ok(handshake) => handshake,
+            Err(refusal) => return head.refuse(self.tell(refusal)).map(Into::into),
+        };
         let has_application = self.namespace.has_application();
         let fields = if has_application {
             head.fields()
@@ -96,11 +111,17 @@ impl Object {
             Ok(admission) => admission,
             Err(rejection) => return head.refuse(rejection.into()).map(Into::into),
         };
+        // Where messages have no envelopes, none can say who the client is.
+        if handshake.unidentified && admission.user.is_none() && self.namespace.is_raw() {
+            return head
+                .refuse(self.tell(TokenRefusal::Missing))
+                .map(Into::into);
+        }
         let ours = (upgrade.welcome && !self.namespace.is_raw()).then_some(SUBPROTOCOL);
         let chosen = admission.subprotocol.as_deref().or(ours);
         let subprotocol = chosen.map_or(JsValue::UNDEFINED, Into::into);
         let welcome = chosen == Some(SUBPROTOCOL);
-        let handshake = admission.handshake(Handshake::new().with_welcome(welcome));
+        let handshake = admission.handshake(handshake.with_welcome(welcome));
         self.admitted = Some(handshake);
         Ok(subprotocol)
     }
@@ -133,6 +154,11 @@ impl Object {
 
     /// A text message arrived.
     pub fn text(&mut self, slot: usize, text: &str) -> Result<(), JsValue> {
+        if self.settings.access.tokens.is_on()
+            && let Some(request) = AuthRequest::find(text)
+        {
+            return self.authenticate(slot, &request).map_err(self::text);
+        }
         let received = self.namespace.receive(slot, Frame::Text(text));
         received.map_err(self::text)
     }
@@ -213,6 +239,55 @@ impl Object {
     #[wasm_bindgen(js_name = skipDue)]
     pub fn skip_due(&mut self) -> Result<(), JsValue> {
         self.namespace.skip_due().map_err(text)
+    }
+}
+
+/// Tokens.
+impl Object {
+    /// The handshake of a client that asks for a socket, by its token.
+    fn identify(&self, head: &Head) -> Result<Handshake, TokenRefusal> {
+        let tokens = &self.settings.access.tokens;
+        let restricted = tokens.is_on() || !self.settings.policies.grants().is_empty();
+        let handshake = Handshake::new();
+        Ok(match tokens.credentials(&head.request())? {
+            Credentials::Token(token) => handshake.with_identity(self.verify(&token)?),
+            Credentials::Anonymous => handshake.with_identity(anonymous_identity(restricted)),
+            Credentials::Unidentified => handshake.with_unidentified(true),
+        })
+    }
+
+    fn verify(&self, token: &str) -> Result<Identity, TokenRefusal> {
+        let time = millis(js_sys::Date::now());
+        let unix_s = time.as_millis() / 1000;
+        let now = Now { unix_s, time };
+        let verified = self.verifier.verify(token, &KeySet::default(), now);
+        verified.map(identity_of).map_err(TokenRefusal::Invalid)
+    }
+
+    /// A client says who it is.
+    fn authenticate(&mut self, slot: usize, request: &AuthRequest<'_>) -> Result<(), Fault> {
+        // A token is work: first the rate.
+        let has_rate = self.namespace.has_rate(slot, request.rest.len())?;
+        let token = request.token.as_deref().filter(|_| has_rate);
+        let identity = match token.map(|token| self.verify(token)).transpose() {
+            Ok(identity) => identity.map(Box::new),
+            Err(refusal) => {
+                self.tell(refusal);
+                None
+            }
+        };
+        self.namespace.authenticate(slot, &request.rest, identity)
+    }
+
+    /// Logs why a token is not taken, which its client does not read.
+    fn tell(&mut self, refusal: TokenRefusal) -> Problem {
+        let notice = self
+            .notices
+            .token_notice(&refusal, millis(js_sys::Date::now()));
+        if let Some(notice) = notice {
+            worker::console_warn!("roomcast: {notice}");
+        }
+        Problem::Token(refusal)
     }
 }
 

@@ -84,6 +84,12 @@ impl Settings {
     /// Checks the relations between settings.
     fn check(&self) -> Result<(), SettingError> {
         self.access.check()?;
+        self.access.tokens.verifier()?;
+        if self.access.tokens.jwks.is_some() {
+            let fault = "is not read at the edge: give the public keys as ROOMCAST_TOKEN_KEY, in PEM \
+                         or JWK";
+            return Err(SettingError::new("jwks", fault));
+        }
         check_limits(&self.limits)?;
         let message_bytes = self.limits.message_bytes;
         let is_small = |max: usize| max / 2 < message_bytes;
@@ -176,6 +182,17 @@ mod tests {
         assert_eq!(bound("off"), Ok(None));
         assert_eq!(bound("131072"), Ok(Some(131_072)));
         assert!(names(&bound("131071").expect_err("too few"), name));
+    }
+
+    #[test]
+    fn token_keys_are_texts_and_no_files() {
+        let name = "ROOMCAST_TOKEN_KEY";
+        assert!(settings(name, "hs256:a secret of at least thirty-two bytes").is_ok());
+        let said = settings(name, "key.pem").expect_err("a file").to_string();
+        assert!(said.starts_with(name) && said.contains("hs256:"), "{said}");
+        assert!(!said.contains("key.pem"), "{said}");
+        let jwks = settings("ROOMCAST_JWKS", "https://a.com/jwks.json");
+        assert!(jwks.expect_err("no fetch").to_string().contains(name));
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Setup {
             policies,
             application,
         } = self.clone();
-        Namespace::new(fake.clone(), limits, policies, "d", application)
+        Namespace::new(fake.clone(), limits, policies, "d", application, false)
     }
 }
 
