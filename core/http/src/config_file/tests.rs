@@ -4,7 +4,23 @@ use super::*;
 
 const FAULTS: &[(&str, usize, &str)] = &[
     ("[[rooms]]\nmatch = \"a\"\nmtach = 1\n", 3, "`mtach`"),
-    ("[[room]]\nmatch = \"a\"\n", 1, "expected `rooms`"),
+    ("[[room]]\nmatch = \"a\"\n", 1, "unknown field `room`"),
+    (
+        "[[grants]]\nfor = \"users\"\nrooms = \"a\"\ncan = [\"read\"]\n",
+        4,
+        "unknown variant `read`",
+    ),
+    (
+        "[[grants]]\nfor = \"all\"\nrooms = \"a\"\ncan = []\n",
+        2,
+        "unknown variant `all`",
+    ),
+    (
+        "\n[[grants]]\nfor = \"users\"\nroom = \"a\"\ncan = []\n",
+        4,
+        "unknown field `room`",
+    ),
+    ("[grants]\nfor = \"users\"\n", 1, "write `[[grants]]`"),
     (
         "[[rooms]]\nhistory.messages = 1\n",
         1,
