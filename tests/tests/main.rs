@@ -41,6 +41,7 @@ mod slow_reader;
 mod stories;
 mod suspended;
 mod tidy;
+mod tokens;
 mod trace_format;
 mod traces;
 mod typed_payloads;

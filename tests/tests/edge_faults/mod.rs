@@ -6,4 +6,5 @@ mod breaking;
 mod histories;
 mod limits;
 mod saving;
+mod tokens;
 mod world;

@@ -1,0 +1,119 @@
+//! Tokens at the edge: the ways in, `$auth`, and what survives an eviction.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use roomcast_tests::{Edge, Sockets};
+
+use crate::{
+    peer::{Peer, Said},
+    tokens::{JOIN, KEY, OFFER, OTHER_KEY, ask, auth, text, token, token_for, unidentified},
+};
+
+fn edge(anonymous: &str) -> Edge {
+    Edge::start_with_vars(&[
+        ("ROOMCAST_TOKEN_KEY", KEY),
+        ("ROOMCAST_ANONYMOUS", anonymous),
+    ])
+}
+
+/// The fields and the query that bring a token.
+fn ways(token: &str) -> [(String, Vec<String>); 3] {
+    let listed = format!("Sec-WebSocket-Protocol: bearer.{token}, roomcast.v1");
+    [
+        (
+            String::new(),
+            vec![OFFER.into(), format!("Authorization: Bearer {token}")],
+        ),
+        (String::new(), vec![listed]),
+        (format!("?token={token}"), vec![OFFER.into()]),
+    ]
+}
+
+fn upgrade(edge: &Edge, query: &str, fields: &[String]) -> (Peer, String) {
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let (peer, head) = ask(&edge.authority(0), query, &fields);
+    (peer, head.to_ascii_lowercase())
+}
+
+#[test]
+fn each_way_brings_the_user_and_a_bad_token_is_401() {
+    for anonymous in ["on", "off"] {
+        let edge = edge(anonymous);
+        for (query, fields) in ways(&token("ann")) {
+            let (mut peer, head) = upgrade(&edge, &query, &fields);
+            assert!(head.starts_with("http/1.1 101"), "{head}");
+            assert!(!head.contains("bearer"), "{head}");
+            let welcome = text(&mut peer);
+            assert!(welcome.contains(r#""user":"ann""#), "{welcome}");
+            peer.say(JOIN);
+            assert!(text(&mut peer).contains(r#""epoch""#));
+            peer.say(&JOIN.replace("chat:a", "secret"));
+            assert!(text(&mut peer).contains(r#""code":"forbidden""#));
+        }
+        for bad in [
+            token_for(KEY, "ann", -60),
+            token_for(OTHER_KEY, "ann", 60),
+            "a.b".to_owned(),
+        ] {
+            for (query, fields) in ways(&bad) {
+                let (_, head) = upgrade(&edge, &query, &fields);
+                assert!(head.starts_with("http/1.1 401"), "{head}");
+                let query = match &*query {
+                    "" => "?refuse=close".to_owned(),
+                    query => format!("{query}&refuse=close"),
+                };
+                let (mut peer, head) = upgrade(&edge, &query, &fields);
+                assert!(head.starts_with("http/1.1 101"), "{head}");
+                assert!(text(&mut peer).contains("the token is not valid"));
+                assert_eq!(peer.next(), Said::Close(4401));
+            }
+            let log = edge.log().join("\n");
+            assert!(
+                bad == "a.b" || !log.contains(&bad[bad.len() - 20..]),
+                "{log}"
+            );
+        }
+        let both = vec![format!("Authorization: Bearer {}", token("ann"))];
+        let (_, head) = upgrade(&edge, &format!("?token={}", token("bob")), &both);
+        assert!(head.starts_with("http/1.1 401"), "{head}");
+    }
+}
+
+#[test]
+fn a_client_says_who_it_is_and_stays_so_over_an_eviction() {
+    let edge = edge("off");
+    let authority = edge.authority(0);
+    let (mut peer, welcome) = unidentified(&authority);
+    assert!(welcome.contains(r#""auth_in_ms":5000"#), "{welcome}");
+    peer.say(JOIN);
+    assert!(text(&mut peer).contains(r#""code":"unauthorized""#));
+    peer.say(&auth(&token("ann")));
+    assert!(text(&mut peer).contains(r#""user":"ann""#));
+    let evicted = edge.evict(0, "default", Sockets::Hibernate);
+    assert!(evicted.expect("idle"));
+    assert!(peer.join("chat:a").contains(r#""epoch""#));
+    peer.say(&JOIN.replace("chat:a", "secret"));
+    assert!(text(&mut peer).contains(r#""code":"forbidden""#));
+
+    let (mut peer, _) = unidentified(&authority);
+    peer.say(&auth(&token_for(OTHER_KEY, "ann", 60)));
+    assert!(text(&mut peer).contains(r#""error""#));
+    assert_eq!(peer.next(), Said::Close(4401));
+}
+
+#[test]
+fn a_wrong_key_is_told_without_its_text() {
+    let edge = Edge::start_with_vars(&[("ROOMCAST_TOKEN_KEY", "s3cret.pem")]);
+    let authority = edge.authority(0);
+    let mut stream = TcpStream::connect(&authority).expect("it listens");
+    let request = format!("GET / HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    assert!(answer.contains("ROOMCAST_TOKEN_KEY"), "{answer}");
+    assert!(!answer.contains("s3cret"), "{answer}");
+}

@@ -1,0 +1,154 @@
+//! Published keys, of an issuer that a test plays.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+};
+
+use super::{OFFER, PRIVATE, PUBLIC, ask, auth, text, token_for, unidentified};
+use crate::{peer::Said, process::child::Process};
+
+/// An issuer that gives every request the same answer, and counts them.
+pub(super) struct Issuer {
+    pub(super) url: String,
+    fetches: Arc<AtomicUsize>,
+}
+
+impl Issuer {
+    pub(super) fn new(answer: impl Fn(&mut TcpStream) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let fetches = Arc::<AtomicUsize>::default();
+        let count = fetches.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                count.fetch_add(1, SeqCst);
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head);
+                answer(&mut stream);
+            }
+        });
+        let url = format!("http://{address}/jwks.json");
+        Self { url, fetches }
+    }
+
+    /// One that publishes these keys.
+    pub(super) fn of(keys: &str) -> Self {
+        let body = format!(r#"{{"keys":[{keys}]}}"#);
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        Self::new(move |stream| {
+            let _ = stream.write_all(answer.as_bytes());
+        })
+    }
+
+    fn fetches(&self) -> usize {
+        self.fetches.load(SeqCst)
+    }
+
+    pub(super) fn server(&self, flags: &[&str]) -> Process {
+        Process::start(&[&["--jwks", &*self.url], flags].concat())
+    }
+}
+
+fn status(server: &Process, token: &str) -> String {
+    let bearer = format!("Authorization: Bearer {token}");
+    let (_, head) = ask(&server.authority, "", &[OFFER, &bearer]);
+    head[9..12].to_owned()
+}
+
+fn other_key(number: usize) -> String {
+    PRIVATE.replace("first", &format!("k{number}"))
+}
+
+#[test]
+fn a_thousand_unknown_keys_are_one_fetch_and_known_ones_go_on() {
+    let issuer = Issuer::of(PUBLIC);
+    for flags in [&["--threads=1"][..], &["--threads=2"]] {
+        let before = issuer.fetches();
+        let server = issuer.server(flags);
+        let good = token_for(PRIVATE, "ann", 60);
+        assert_eq!(status(&server, &good), "101");
+        for number in 0..1000 {
+            let unknown = token_for(&other_key(number), "ann", 60);
+            assert_eq!(status(&server, &unknown), "401", "{number}");
+        }
+        assert_eq!(status(&server, &good), "101");
+        assert_eq!(issuer.fetches() - before, 1);
+    }
+}
+
+#[test]
+fn a_message_waits_for_the_keys_and_what_comes_behind_it_too() {
+    // The first answer comes when the client waits already.
+    let issuer = Issuer::new(|stream| {
+        thread::sleep(std::time::Duration::from_millis(300));
+        let body = format!(r#"{{"keys":[{PUBLIC}]}}"#);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all((head + &body).as_bytes());
+    });
+    for threads in ["--threads=1", "--threads=3"] {
+        let server = issuer.server(&[threads]);
+        let (mut peer, _) = unidentified(&server.authority);
+        peer.say(&auth(&token_for(PRIVATE, "ann", 60)));
+        peer.say(super::JOIN);
+        let known = text(&mut peer);
+        assert!(known.contains(r#""user":"ann""#), "{known}");
+        assert!(text(&mut peer).contains(r#""epoch""#));
+    }
+}
+
+#[test]
+fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
+    let wrong = |bytes: &'static [u8]| {
+        Issuer::new(move |stream| {
+            let _ = stream.write_all(bytes);
+        })
+    };
+    let endless = Issuer::new(|stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n");
+        let mut left = 10_000_000 / 4096;
+        while left > 0 && stream.write_all(&[b' '; 4096]).is_ok() {
+            left -= 1;
+        }
+    });
+    let silent = Issuer::new(|stream| {
+        // Until the server goes.
+        let _ = stream.read(&mut [0]);
+    });
+    let redirect =
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n";
+    for (issuer, says) in [
+        (wrong(redirect), "redirect (302)"),
+        (
+            wrong(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"),
+            "500",
+        ),
+        (
+            wrong(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"),
+            "--jwks",
+        ),
+        (wrong(b"nonsense"), "--jwks"),
+        (endless, "length limit"),
+        (silent, "no whole answer within"),
+    ] {
+        let mut server = issuer.server(&[]);
+        let refused = status(&server, &token_for(PRIVATE, "ann", 60));
+        assert_eq!(refused, "503", "{says}");
+        let line = server.logged("--jwks: ");
+        assert!(line.contains(says), "{line}");
+        let (mut peer, _) = unidentified(&server.authority);
+        peer.say(&auth(&token_for(PRIVATE, "ann", 60)));
+        assert!(text(&mut peer).contains(r#""error""#));
+        assert_eq!(peer.next(), Said::Close(4401), "{says}");
+        assert_eq!(issuer.fetches(), 1, "{says}");
+    }
+}
