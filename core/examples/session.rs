@@ -225,6 +225,7 @@ impl Host {
                 // Only with room policies, and a host that keeps histories.
                 Command::Append { .. }
                 | Command::PersistRoom { .. }
+                | Command::PersistKey { .. }
                 | Command::LoadHistory { .. } => {}
             }
         }

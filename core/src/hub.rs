@@ -28,9 +28,12 @@ pub use self::{
     identity::withdrawn::WithdrawError,
     limits::{Config, Limits, Rate},
     receive::rate::Bucket,
-    state::{ConnState, HubState, KeyState, RoomState},
+    state::{ClientKeyState, ConnState, HubState, KeyState, RoomState},
 };
-use self::{change::Changes, conns::Conns, idempotency::Keys, identity::withdrawn::Withdrawn};
+use self::{
+    change::Changes, conns::Conns, idempotency::Keys, idempotency::client_keys::ClientKeys,
+    identity::withdrawn::Withdrawn,
+};
 pub use crate::room::{RoomInfo, RoomSummary};
 pub use crate::wire::conn_id::{ConnId, ParseConnIdError};
 use crate::{room::rooms::Rooms, time::Timestamp, time::UnixTime};
@@ -88,6 +91,7 @@ pub struct Hub {
     next_serial: u64,
     keys: Keys,
     withdrawn: Withdrawn,
+    client_keys: ClientKeys,
     /// Reused by sends with exceptions.
     scratch: Vec<ConnId>,
     pub(crate) changes: Changes,
@@ -104,6 +108,7 @@ impl Hub {
             next_serial: 0,
             keys: Keys::default(),
             withdrawn: Withdrawn::default(),
+            client_keys: ClientKeys::default(),
             scratch: Vec::new(),
             changes: Changes::default(),
             rate_refusals: 0,
@@ -239,19 +244,22 @@ impl Hub {
         self.conns.of_user(user)
     }
 
-    /// True when an idempotency key is remembered at `now`. Work: none.
+    /// True when a key of [`send_once`](Self::send_once) is remembered at `now`; keys of clients do
+    /// not count. Work: none.
     pub fn remembers_keys(&self, now: Timestamp) -> bool {
         self.keys.latest().is_some_and(|latest| latest > now)
     }
 
     /// True when nothing would be lost with the hub but the count of its connections: nobody is
     /// connected, no room has a history, nobody is waited for, no user is withdrawn, and no
-    /// idempotency key is remembered at `now`.
+    /// idempotency key is remembered at `now`, of [`send_once`](Self::send_once) or of a client.
     pub fn is_idle(&self, now: Timestamp) -> bool {
+        let keys = self.client_keys.latest().is_some_and(|latest| latest > now);
         self.conns.len() == 0
             && self.rooms.len() == 0
             && self.withdrawn.iter().next().is_none()
             && !self.remembers_keys(now)
+            && !keys
     }
 
     /// Users whose identities from before a time, in seconds since 1970, are refused, sorted, each
@@ -276,6 +284,7 @@ impl Hub {
         self.conns.assert_consistent();
         self.rooms.assert_consistent();
         self.assert_armed();
+        self.client_keys.assert_consistent();
         let mut memberships = 0;
         for conn in self.conns.iter() {
             assert!(conn.id.serial() < self.next_serial, "an id from the future");

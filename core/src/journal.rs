@@ -317,6 +317,7 @@ mod tests {
             | Command::Persist { .. }
             | Command::Append { .. }
             | Command::PersistRoom { .. }
+            | Command::PersistKey { .. }
             | Command::LoadHistory { .. } => None,
         });
         let expected = r#"{"event":"e","path":"/p","data":[ 1e999, 18446744073709551616 ]}"#;

@@ -58,6 +58,10 @@ impl Outbox {
             DurableCommand::LoadHistory(room) => Command::LoadHistory {
                 room: &self.text[room.clone()],
             },
+            DurableCommand::PersistKey(client, key) => Command::PersistKey {
+                client: &self.text[client.clone()],
+                key: &self.text[key.clone()],
+            },
         })
     }
 }

@@ -88,6 +88,9 @@ pub enum RequestError {
     /// The room's policy lets no client publish.
     #[error("clients may not publish to this room: its policy has `publish = false`")]
     PublishForbidden,
+    /// The idempotency key was used for another message.
+    #[error("`key` was used with another message: choose a new key for each message")]
+    KeyReused,
     /// The connection did not join.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -312,6 +315,7 @@ impl Coded for RequestError {
             | Self::LateUser => (Code::Forbidden, None),
             Self::Expired => (Code::Expired, None),
             Self::Token | Self::Unidentified | Self::NoTokens => (Code::Unauthorized, None),
+            Self::KeyReused => (Code::KeyReused, None),
             Self::Join(error) => error.row(),
             Self::Page(error) => error.row(),
             Self::Rate {

@@ -56,8 +56,14 @@ pub struct Limits {
     /// Bytes of a session, what an application keeps of a connection; default 1,024, half of what
     /// Cloudflare Workers first allowed for the state of a sleeping socket.
     pub session_bytes: usize,
-    /// Idempotency keys remembered; default 10,000, the oldest go first.
+    /// Idempotency keys of [`Hub::send_once`](crate::Hub::send_once) remembered; default 10,000,
+    /// the oldest go first. So many more are those of clients: of these the client with the most
+    /// loses its oldest, so that nobody pushes out the keys of those who have few.
     pub idempotency_keys: usize,
+    /// Idempotency keys of one user, or of one connection without a user; default 256, more than
+    /// any client has messages without an answer. The oldest go first.
+    #[serde(skip_serializing_if = "is_keys_per_client")]
+    pub idempotency_keys_per_client: usize,
     /// The time for which a key is remembered; default 5 minutes, longer than any sane retry.
     pub idempotency: Duration,
     /// Bytes of memory that all histories take; default 64 MiB, hundreds of busy rooms. The
@@ -101,7 +107,14 @@ pub struct Limits {
     pub metas_bytes: Option<usize>,
 }
 
+/// True for the default, which journals of before the limit was there do not name.
+const fn is_keys_per_client(keys: &usize) -> bool {
+    *keys == Limits::KEYS_PER_CLIENT
+}
+
 impl Limits {
+    const KEYS_PER_CLIENT: usize = 256;
+
     /// Default of [`inbound_messages`](Self::inbound_messages).
     pub const INBOUND_MESSAGES: Rate = Rate {
         per_second: 50,
@@ -130,6 +143,7 @@ impl Default for Limits {
             heartbeat_wait: Duration::from_secs(10),
             session_bytes: 1_024,
             idempotency_keys: 10_000,
+            idempotency_keys_per_client: Self::KEYS_PER_CLIENT,
             idempotency: Duration::from_secs(300),
             history_bytes: 64 << 20,
             history_rooms: 10_000,

@@ -17,6 +17,7 @@ impl Hub {
     /// room's members and is answered when it has an id; one without is an `unknown_event`.
     ///
     /// The sender need not be a member. When it is, it gets its own message only with `echo`.
+    /// Under a key that is remembered of the sender, nothing is sent, and it is answered as before.
     ///
     /// Work: the room's members; nothing is allocated once the outbox is warm.
     ///
@@ -41,6 +42,9 @@ impl Hub {
         {
             out.error(conn, message.address(), &error);
             return Ok(Delivery::default());
+        }
+        if let Some(once) = &message.once {
+            return Ok(self.publish_once(now, message, (room, once), out));
         }
         if !self.config.policies.is_empty()
             && let Some(policy) = self.policy_of(room)

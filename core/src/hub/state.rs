@@ -47,6 +47,8 @@ pub struct HubState {
     pub(super) next_serial: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) keys: Vec<(Box<str>, Known)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) client_keys: Vec<ClientKeyState>,
     /// The number of histories that have begun.
     #[serde(
         rename = "lives",
@@ -97,6 +99,7 @@ impl HubState {
         Self {
             next_serial: serial,
             keys: Vec::new(),
+            client_keys: Vec::new(),
             histories_opened: 0,
             rooms: Vec::new(),
             withdrawn: Vec::new(),
@@ -120,6 +123,13 @@ impl HubState {
     pub fn with_keys(mut self, keys: impl IntoIterator<Item = KeyState>) -> Self {
         let keys = keys.into_iter().map(|KeyState { key, known }| (key, known));
         self.keys.extend(keys);
+        self
+    }
+
+    /// Adds idempotency keys of clients that the hub remembers, in any order.
+    #[must_use]
+    pub fn with_client_keys(mut self, keys: impl IntoIterator<Item = ClientKeyState>) -> Self {
+        self.client_keys.extend(keys);
         self
     }
 
@@ -162,6 +172,35 @@ pub struct KeyState {
 
 impl KeyState {
     /// The key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The time from which on the key means nothing, and need not be kept.
+    pub const fn expires(&self) -> Timestamp {
+        self.known.expires
+    }
+}
+
+/// The record that a hub keeps of one idempotency key of a client: a part of its [`HubState`], for
+/// a host that saves what changed and not the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientKeyState {
+    pub(super) client: Box<str>,
+    pub(super) key: Box<str>,
+    /// Above those of all older keys.
+    pub(super) number: u64,
+    #[serde(flatten)]
+    pub(super) known: Known,
+}
+
+impl ClientKeyState {
+    /// The client, by a name that means something to the hub alone.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// The key. A client has each of its keys once.
     pub fn key(&self) -> &str {
         &self.key
     }

@@ -33,6 +33,8 @@ pub(super) enum DurableCommand {
     Append(Append),
     PersistRoom(Range<usize>),
     LoadHistory(Range<usize>),
+    /// A client, and its key.
+    PersistKey(Range<usize>, Range<usize>),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -245,6 +247,11 @@ impl Outbox {
     pub(crate) fn load_history(&mut self, room: &str) {
         let room = self.note(room);
         self.push_durable(DurableCommand::LoadHistory(room));
+    }
+
+    pub(crate) fn persist_key(&mut self, client: &str, key: &str) {
+        let (client, key) = (self.note(client), self.note(key));
+        self.push_durable(DurableCommand::PersistKey(client, key));
     }
 
     fn push_durable(&mut self, command: DurableCommand) {

@@ -65,6 +65,16 @@ pub enum Command<'a> {
         /// The room.
         room: &'a str,
     },
+    /// The record of a client's idempotency key changed, see
+    /// [`Hub::client_key_state`](crate::Hub::client_key_state); when there is none, it is to be
+    /// forgotten. Keep it in one step with the message, which is in the same outbox. Given only
+    /// with [`Config::durable`](crate::Config::durable).
+    PersistKey {
+        /// The client, by a name that means something to the hub alone.
+        client: &'a str,
+        /// The key.
+        key: &'a str,
+    },
     /// Give the messages of a room back that were kept, by
     /// [`Hub::history_loaded`](crate::Hub::history_loaded), before the next input: a client waits
     /// for them.

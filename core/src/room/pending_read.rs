@@ -36,6 +36,7 @@ impl PendingRead {
             room: address.room.map(Cow::Borrowed),
             echo: None,
             data: Payload::from_serialized(&self.data).unwrap_or(Payload::NULL),
+            once: None,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `$history`: pages of what was said, and requests that wait for the host to have it.
 
-use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
 use serde::Deserialize;
@@ -9,35 +8,8 @@ use super::{answer, object, page_limit};
 use crate::hub::{Hub, RequestError};
 use crate::policy::Right;
 use crate::room::{HistoryMessage, PageError, history::Reader, rooms::Rooms};
-use crate::wire::{ConnId, Message, write_number, write_string};
+use crate::wire::{ConnId, Message, PreviousConns, write_number, write_string};
 use crate::{outbox::Outbox, time::Timestamp};
-
-/// The connections that a reader says it was before: none, one or some.
-#[derive(Debug, Default, Deserialize)]
-#[serde(try_from = "Option<OneOrSome>")]
-pub(super) struct PreviousConns(Vec<ConnId>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrSome {
-    One(ConnId),
-    Some(Vec<ConnId>),
-}
-
-impl TryFrom<Option<OneOrSome>> for PreviousConns {
-    type Error = &'static str;
-
-    fn try_from(conns: Option<OneOrSome>) -> Result<Self, &'static str> {
-        // More lost connections than these between two positions are no honest client's.
-        const MAX: usize = 16;
-        match conns {
-            None => Ok(Self::default()),
-            Some(OneOrSome::One(conn)) => Ok(Self([conn].into())),
-            Some(OneOrSome::Some(conns)) if conns.len() <= MAX => Ok(Self(conns)),
-            Some(OneOrSome::Some(_)) => Err("too many connections"),
-        }
-    }
-}
 
 /// The `data` of `$history`.
 #[derive(Default, Deserialize)]

@@ -5,11 +5,11 @@ use alloc::{borrow::Cow, vec::Vec};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{answer, history::PreviousConns, object};
+use super::{answer, object};
 use crate::hub::{Hub, RequestError};
 use crate::policy::Right;
 use crate::room::history::{History, Since};
-use crate::wire::{ConnId, Message, write_bool, write_number, write_string};
+use crate::wire::{ConnId, Message, PreviousConns, write_bool, write_number, write_string};
 use crate::{outbox::Outbox, time::Timestamp};
 
 /// The `data` of `$join`.

@@ -1,13 +1,13 @@
 //! The JSON envelope that clients send.
 
-use alloc::borrow::Cow;
+use alloc::{borrow::Cow, boxed::Box};
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
     conn_id::ConnId, error::EncodeError, error::EnvelopeError, head::Address,
-    head::EVENT_BYTES_MAX, head::RequestId, payload::Payload,
+    head::EVENT_BYTES_MAX, head::RequestId, once::Once, payload::Payload,
 };
 
 /// Checks that the application may send something under this name.
@@ -38,10 +38,12 @@ pub struct Message<'a> {
     pub echo: Option<bool>,
     /// The payload.
     pub data: Payload<'a>,
+    /// Behind a pointer, since few messages have a key.
+    pub(crate) once: Option<Box<Once<'a>>>,
 }
 
 // One for each message that arrives, moved from the decoder to the gateway.
-const _: () = assert!(size_of::<Message<'_>>() <= 104);
+const _: () = assert!(size_of::<Message<'_>>() <= 112);
 
 /// A frame that is not an envelope, with the members that could be read of it, to address the
 /// answer.
@@ -68,6 +70,9 @@ struct Members<S, I, B, D> {
     room: Option<S>,
     echo: Option<B>,
     data: Option<D>,
+    /// Read by [`Once::read`], out of the way of messages without.
+    key: Option<D>,
+    conn: Option<D>,
     /// Members that only the server sends: ignored, but an error when repeated.
     #[serde(rename = "from")]
     _from: Option<IgnoredAny>,
@@ -83,6 +88,14 @@ type Typed<'a> = Members<Text<'a>, RequestId<'a>, bool, &'a RawValue>;
 type Untyped<'a> = Members<&'a RawValue, &'a RawValue, &'a RawValue, &'a RawValue>;
 
 impl<'a> Message<'a> {
+    /// The idempotency key of the sender, 1 to 64 bytes; `None` when the message has none.
+    ///
+    /// A publish that the hub delivers is delivered once under it. An application that acts on a
+    /// message by itself may do the same, or ignore the key.
+    pub fn key(&self) -> Option<&str> {
+        self.once.as_ref().map(|once| &*once.key)
+    }
+
     /// The members that address the answer.
     pub(crate) fn address(&self) -> Address<'_> {
         Address {
@@ -100,6 +113,7 @@ impl<'a> Message<'a> {
             id: None,
             room: Some(Cow::Borrowed(room)),
             echo: None,
+            once: None,
             data: Payload::NULL,
         }
     }
@@ -128,6 +142,11 @@ impl<'a> Message<'a> {
             Ok(data) => data,
             Err(error) => return refuse(error.into(), Some(event), wire.id, wire.room),
         };
+        let once = match wire.key.map(|key| Once::read(key, wire.conn)) {
+            None => None,
+            Some(Ok(once)) => Some(once),
+            Some(Err(error)) => return refuse(error, Some(event), wire.id, wire.room),
+        };
         Ok(Self {
             conn,
             event,
@@ -135,6 +154,7 @@ impl<'a> Message<'a> {
             room: wire.room.map(|Text(room)| room),
             echo: wire.echo,
             data,
+            once,
         })
     }
 }
@@ -250,10 +270,53 @@ mod tests {
             fault(r#"{"event":"a","id":1,"echo":"yes"}"#),
             (bad, event.clone(), one.clone())
         );
+        for json in [
+            "1",
+            "\"\"",
+            "[\"k\"]",
+            r#""k","conn":"x""#,
+            r#""k","conn":["1",2]"#,
+        ] {
+            let text = alloc::format!(r#"{{"event":"a","id":1,"key":{json}}}"#);
+            assert_eq!(fault(&text), (bad, event.clone(), one.clone()), "{text}");
+        }
         assert_eq!(
             fault(r#"{"event":"a","id":1,"data":"\ud800"}"#),
             (BadPayload, event, one)
         );
+    }
+
+    #[test]
+    fn a_key_has_1_to_64_bytes_and_names_at_most_16_connections() {
+        let known = |members: &str| {
+            let text = alloc::format!(r#"{{"event":"a",{members}}}"#);
+            let message = Message::decode(ConnId::NOBODY, &text).map_err(|fault| fault.error)?;
+            let conns = message.once.as_ref().map_or(0, |once| once.conns.0.len());
+            Ok((message.key().map(str::len), conns))
+        };
+        assert_eq!(known(r#""key":null,"conn":7"#), Ok((None, 0)));
+        assert_eq!(known(r#""key":"k""#), Ok((Some(1), 0)));
+        assert_eq!(known(r#""key":"k","conn":null"#), Ok((Some(1), 0)));
+        assert_eq!(known(r#""key":"\u006b","conn":"7""#), Ok((Some(1), 1)));
+        for (bytes, fits) in [(64, true), (65, false)] {
+            let key = alloc::format!(r#""key":"{}""#, "k".repeat(bytes));
+            let expected = if fits {
+                Ok((Some(bytes), 0))
+            } else {
+                Err(EnvelopeError::Key)
+            };
+            assert_eq!(known(&key), expected);
+        }
+        for (count, fits) in [(16, true), (17, false)] {
+            let conns = alloc::vec![r#""7""#; count].join(",");
+            let key = alloc::format!(r#""key":"k","conn":[{conns}]"#);
+            let expected = if fits {
+                Ok((Some(1), count))
+            } else {
+                Err(EnvelopeError::Conn)
+            };
+            assert_eq!(known(&key), expected);
+        }
     }
 
     #[test]

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     wire::head::Address, wire::head::EVENT_BYTES_MAX, wire::head::ID_BYTES_MAX,
-    wire::head::PATH_BYTES_MAX, wire::head::write_head, wire::head::write_string,
-    wire::payload::Payload, wire::payload::PayloadError, wire::room_name::RoomNameError,
+    wire::head::KEY_BYTES_MAX, wire::head::PATH_BYTES_MAX, wire::head::PREVIOUS_CONNS_MAX,
+    wire::head::write_head, wire::head::write_string, wire::payload::Payload,
+    wire::payload::PayloadError, wire::room_name::RoomNameError,
 };
 
 /// Error codes, each with its name on the wire and the HTTP status of a problem with it.
@@ -83,7 +84,7 @@ codes! {
     Timeout = "timeout", 408;
     /// HTTP only: the body is encoded in a way that the API does not read.
     UnsupportedMediaType = "unsupported_media_type", 415;
-    /// HTTP only: the idempotency key was used for another message.
+    /// The idempotency key was used for another message.
     KeyReused = "key_reused", 422;
     /// HTTP only: a WebSocket, and no upgrade to one.
     UpgradeRequired = "upgrade_required", 426;
@@ -233,6 +234,15 @@ pub enum EnvelopeError {
     /// The `echo` is of the wrong type.
     #[error("`echo` must be true or false")]
     Echo,
+    /// The `key` is of the wrong type, empty or over 64 bytes.
+    #[error("`key` must be a string of 1 to {KEY_BYTES_MAX} bytes")]
+    Key,
+    /// The `conn` beside a `key` is no connection id, nor a few of them.
+    #[error(
+        "`conn` must be the id of an earlier connection, or an array of at most {} of them",
+        PREVIOUS_CONNS_MAX
+    )]
+    Conn,
     /// The `data` may not be relayed.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -286,6 +296,8 @@ impl Coded for EnvelopeError {
             Self::Object | Self::Room | Self::Echo => None,
             Self::Event => Some(EVENT_BYTES_MAX),
             Self::Id => Some(ID_BYTES_MAX),
+            Self::Key => Some(KEY_BYTES_MAX),
+            Self::Conn => Some(PREVIOUS_CONNS_MAX),
             Self::Payload(error) => return error.row(),
         };
         (ErrorCode::BadEnvelope, limit.map(Details::limit))

@@ -11,6 +11,11 @@ use super::conn_id::ConnId;
 pub(crate) const EVENT_BYTES_MAX: usize = 128;
 /// Bytes of a request id that is a string.
 pub(crate) const ID_BYTES_MAX: usize = 64;
+/// Bytes of the idempotency key of a client.
+pub(crate) const KEY_BYTES_MAX: usize = 64;
+/// Earlier connections that a client names. More lost ones between two positions, or retries of a
+/// message, are no honest client's.
+pub(crate) const PREVIOUS_CONNS_MAX: usize = 16;
 /// Bytes of the label of a push.
 pub(crate) const PATH_BYTES_MAX: usize = 200;
 /// The largest magnitude of a request id that is a number: JavaScript's safe integers.

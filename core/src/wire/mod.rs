@@ -10,6 +10,7 @@ pub(crate) mod event;
 pub(crate) mod frame;
 pub(crate) mod head;
 pub(crate) mod named;
+pub(crate) mod once;
 pub(crate) mod payload;
 pub(crate) mod room_name;
 
@@ -28,4 +29,5 @@ pub(crate) use self::{
     conn_id::ConnId,
     envelope::check_event,
     head::{Address, OwnedAddress, write_bool, write_from, write_head, write_number, write_string},
+    once::{Once, PreviousConns},
 };

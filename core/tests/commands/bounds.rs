@@ -77,6 +77,7 @@ fn a_room_that_sheds_says_so_with_each_message() {
             | Command::Persist { .. }
             | Command::Append { .. }
             | Command::PersistRoom { .. }
+            | Command::PersistKey { .. }
             | Command::LoadHistory { .. } => None,
         });
         let name = |class| match class {

@@ -33,6 +33,7 @@ pub(crate) fn lines(out: &Outbox) -> Vec<String> {
             ..
         } => format!("append {room} {offset} {frame}"),
         Command::PersistRoom { room } => format!("persist {room}"),
+        Command::PersistKey { client, key } => format!("persist key {key} of {client}"),
         Command::LoadHistory { room } => format!("recall {room}"),
     };
     out.iter().map(line).collect()

@@ -43,6 +43,7 @@ fn message(harness: &Harness) -> HistoryMessage {
         | Command::Ping { .. }
         | Command::Persist { .. }
         | Command::PersistRoom { .. }
+        | Command::PersistKey { .. }
         | Command::LoadHistory { .. } => None,
     });
     messages.next().expect("something to keep")

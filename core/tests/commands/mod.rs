@@ -6,6 +6,7 @@ mod client;
 mod harness;
 mod identity;
 mod kept;
+mod keys;
 mod questions;
 mod texts;
 mod time;

@@ -164,6 +164,7 @@ impl<G: Gateway> Stage<G> {
                 ..
             } => format!("append {room} {offset} {frame}"),
             Command::PersistRoom { room } => format!("persist {room}"),
+            Command::PersistKey { client, key } => format!("persist key {key} of {client}"),
             Command::LoadHistory { room } => format!("recall {room}"),
         };
         let lines = self.out.iter().map(line).collect();

@@ -31,6 +31,8 @@ pub const LIMITS: &[Limit] = &[
 
     Limit::number("idempotency-keys-max", 0..=1_000_000_000, |it| &mut it.idempotency_keys)
         .help(Http, "Idempotency keys remembered in each namespace; the oldest go first"),
+    Limit::number("idempotency-keys-per-client-max", 0..=10_000, |it| &mut it.idempotency_keys_per_client)
+        .help(Http, "Keys remembered of one user, or of one connection without a user"),
     Limit::number("idempotency-ms", 0..=30 * DAY_MS, |it| &mut it.idempotency)
         .help(Http, "Time for which an idempotency key is remembered: longer than any sane retry"),
 

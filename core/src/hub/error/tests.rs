@@ -81,6 +81,7 @@ fn messages_of_clients() {
         E::NoTokens => E::NoTokens, Unauthorized, "";
         E::NotAMember => E::NotAMember, Forbidden, "";
         E::PublishForbidden => E::PublishForbidden, Forbidden, "";
+        E::KeyReused => E::KeyReused, KeyReused, "";
         E::Join(_) => E::Join(JoinError::MemberLimit { limit: 9 }), MemberLimit, r#"{"limit":9}"#;
         E::Page(_) => E::Page(PageError::NoHistory), Forbidden, "";
         E::Rate { .. } => E::Rate { per_second: 50, noun: "message", after_ms: Some(20) },
@@ -111,6 +112,8 @@ fn envelopes_and_what_is_in_them() {
         E::Id => E::Id, BadEnvelope, r#"{"limit":64}"#;
         E::Room => E::Room, BadEnvelope, "";
         E::Echo => E::Echo, BadEnvelope, "";
+        E::Key => E::Key, BadEnvelope, r#"{"limit":64}"#;
+        E::Conn => E::Conn, BadEnvelope, r#"{"limit":16}"#;
         E::Payload(_) => E::Payload(PayloadError::Syntax), BadPayload, "";
     }
     use PayloadError as P;

@@ -42,6 +42,7 @@ fn told(out: &mut Outbox) -> Vec<String> {
         | Command::Ping { .. }
         | Command::Persist { .. }
         | Command::Append { .. }
+        | Command::PersistKey { .. }
         | Command::LoadHistory { .. } => None,
     });
     let told = told.collect();

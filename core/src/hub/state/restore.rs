@@ -3,10 +3,11 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::ops::Bound;
 
-use super::{ConnState, HubState, KeyState, RoomState};
+use super::{ClientKeyState, ConnState, HubState, KeyState, RoomState};
 use crate::hub::{
     Hub, conns::Connection, conns::Metas, error::RestoreError, error::UnknownConn,
-    idempotency::Keys, identity::withdrawn::Withdrawn, limits::Config,
+    idempotency::Keys, idempotency::client_keys::ClientKeys, identity::withdrawn::Withdrawn,
+    limits::Config,
 };
 use crate::room::{Room, RoomName, history::History, presence::Presence};
 use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnId};
@@ -22,14 +23,23 @@ impl Hub {
         Some(KeyState { key, known })
     }
 
+    /// Returns the record of an idempotency key of a client, as
+    /// [`Command::PersistKey`](crate::Command::PersistKey) names both; `None` when the hub has
+    /// forgotten it. Work: the keys of the client.
+    pub fn client_key_state(&self, client: &str, key: &str) -> Option<ClientKeyState> {
+        self.client_keys.state(client, key)
+    }
+
     /// The ground state that belongs to no connection. It changes with every connect, with every
     /// [`send_once`](Self::send_once), and as [`Command::PersistRoom`](crate::Command::PersistRoom)
-    /// says. The messages of histories are not in it.
+    /// and [`Command::PersistKey`](crate::Command::PersistKey) say. The messages of histories are
+    /// not in it.
     pub fn state(&self) -> HubState {
         let rooms = self.rooms.range(Bound::Unbounded);
         HubState {
             next_serial: self.next_serial,
             keys: self.keys.to_vec(),
+            client_keys: self.client_keys.to_vec(),
             histories_opened: self.histories_opened(),
             rooms: rooms.filter_map(|(_, room)| room_state(room)).collect(),
             withdrawn: self
@@ -44,9 +54,11 @@ impl Hub {
         self.rooms.histories().opened()
     }
 
-    /// True when the number of histories that have begun changed since this was last called.
+    /// True when the number of histories that have begun, or a key of a client, changed since this
+    /// was last called.
     pub(crate) const fn take_unsaved(&mut self) -> bool {
-        self.rooms.take_unsaved()
+        let keys = self.client_keys.take_unsaved();
+        self.rooms.take_unsaved() | keys
     }
 
     /// Returns the state of a room that must be saved, without its messages; `None` when there is
@@ -98,6 +110,7 @@ impl Hub {
         hub.next_serial = state.next_serial;
         hub.keys = Keys::from_vec(state.keys);
         hub.withdrawn = Withdrawn::from_vec(state.withdrawn);
+        hub.client_keys = ClientKeys::from_vec(state.client_keys);
         hub.rooms.set_histories_opened(state.histories_opened);
         let mut waiting = Vec::new();
         for room in state.rooms {

@@ -1,5 +1,8 @@
 //! Idempotency keys: what was sent under which key.
 
+pub(super) mod client_keys;
+mod publish_once;
+
 use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
 
 use serde::{Deserialize, Serialize};
@@ -95,13 +98,8 @@ pub(crate) fn fingerprint(audience: &Audience, event: Event<'_>, data: Payload<'
         except_conns,
         except_users,
     } = audience;
-    let mut print = 0xcbf2_9ce4_8422_2325_u64;
-    let mut mix = |bytes: &[u8]| {
-        // The length first: "ab","c" is not "a","bc".
-        for &byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
-            print = (print ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
+    let mut print = Print::NEW;
+    let mut mix = |bytes: &[u8]| print.mix(bytes);
     mix(&[u8::from(*all)]);
     for names in [rooms, users, except_rooms, except_users] {
         mix(&(names.len() as u64).to_le_bytes());
@@ -116,5 +114,28 @@ pub(crate) fn fingerprint(audience: &Audience, event: Event<'_>, data: Payload<'
     if let Some(path) = event.path {
         mix(path.as_bytes());
     }
-    print
+    print.0
+}
+
+/// The same of a client's publish. A client that makes two messages look the same harms nobody
+/// else: its keys are its own.
+pub(crate) fn publish_fingerprint(room: &str, event: &str, data: Payload<'_>) -> u64 {
+    let mut print = Print::NEW;
+    for part in [room, event, data.as_str()] {
+        print.mix(part.as_bytes());
+    }
+    print.0
+}
+
+struct Print(u64);
+
+impl Print {
+    const NEW: Self = Self(0xcbf2_9ce4_8422_2325);
+
+    fn mix(&mut self, bytes: &[u8]) {
+        // The length first: "ab","c" is not "a","bc".
+        for &byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
 }

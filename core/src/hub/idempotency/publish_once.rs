@@ -1,0 +1,101 @@
+//! A publish under an idempotency key: it is delivered once, and each retry answered the same.
+
+use super::{Known, client_keys::client_name, publish_fingerprint};
+use crate::hub::{Delivery, Hub, error::RequestError, send::answer_publish};
+use crate::wire::{Message, Once};
+use crate::{outbox::Outbox, time::Timestamp};
+
+impl Hub {
+    /// The part of [`publish`](Self::publish) for a message with a key. A message
+    /// that is refused uses up no key.
+    ///
+    /// A key belongs to the sender's user, or without one to its connection. A retry after a
+    /// reconnect names the connections that may have sent it: it finds their keys, and never adds
+    /// to them. So whoever names the connection of another, and guesses its key and its message, is
+    /// answered as that one was, and sends nothing. He changes nothing for others.
+    ///
+    /// Work: that of a publish; the keys of each client that is named.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn publish_once(
+        &mut self,
+        now: Timestamp,
+        message: &Message<'_>,
+        (room, once): (&str, &Once<'_>),
+        out: &mut Outbox,
+    ) -> Delivery {
+        let (conn, key) = (message.conn, &*once.key);
+        let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
+        let client = client_name(user, conn);
+        let print = publish_fingerprint(room, &message.event, message.data);
+        let earlier = once.conns.0.iter().map(|&conn| client_name(None, conn));
+        let known = self.client_keys.find(now, &client, key).or_else(|| {
+            let mut earlier = earlier.filter_map(|was| self.client_keys.find(now, &was, key));
+            earlier.next()
+        });
+        let delivery = match known {
+            Some(known) if known.print == print => known.delivery,
+            Some(_) => {
+                out.error(conn, message.address(), &RequestError::KeyReused);
+                return Delivery::default();
+            }
+            None => {
+                let Some(delivery) = self.deliver(now, message, room, out) else {
+                    return Delivery::default();
+                };
+                let known = Known {
+                    expires: now + self.config.limits.idempotency,
+                    print,
+                    delivery,
+                };
+                self.remember(now, &client, key, known, out);
+                delivery
+            }
+        };
+        if message.id.is_some() {
+            answer_publish(message, room, delivery, out);
+        }
+        delivery
+    }
+
+    /// Delivers a message as if it had no key, without an answer. `None` when it was refused, and
+    /// its sender told.
+    fn deliver(
+        &mut self,
+        now: Timestamp,
+        message: &Message<'_>,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Option<Delivery> {
+        if let Some(policy) = self.policy_of(room)
+            && !self.config.policies.get(policy).publish
+        {
+            self.publish_by_policy(now, message, room, policy, out); // refuses
+            return None;
+        }
+        let plain = Message {
+            id: None,
+            once: None,
+            ..message.clone()
+        };
+        self.publish(now, &plain, out).ok()
+    }
+
+    fn remember(
+        &mut self,
+        now: Timestamp,
+        client: &str,
+        key: &str,
+        known: Known,
+        out: &mut Outbox,
+    ) {
+        let limits = &self.config.limits;
+        let forgotten = self.client_keys.insert(now, limits, client, key, known);
+        if self.config.durable {
+            out.persist_key(client, key);
+            for (client, key) in forgotten {
+                out.persist_key(&client, &key);
+            }
+        }
+    }
+}
