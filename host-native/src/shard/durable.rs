@@ -111,12 +111,12 @@ impl Shard {
 impl Inner {
     /// Puts what the commands have for the store into the batch of the turn: all of it, before any
     /// of them is carried out, so that a message is never there without its room's position.
-    pub(super) fn persist(&mut self, shard: &Shard) {
+    pub(super) fn persist(&mut self, shard: &Shard, now: Timestamp) {
         let Some(header) = &mut self.header else {
             return;
         };
         let (name, hub) = (&self.namespace.name, self.namespace.app().hub());
-        let mut rooms = Vec::new();
+        let (mut rooms, mut keys) = (Vec::new(), Vec::new());
         for command in self.namespace.out() {
             match command {
                 Command::Append {
@@ -131,6 +131,7 @@ impl Inner {
                     rooms.push(room);
                 }
                 Command::PersistRoom { room } => rooms.push(room),
+                Command::PersistKey { client, key } => keys.push((client, key)),
                 Command::Send { .. }
                 | Command::Close { .. }
                 | Command::Ping { .. }
@@ -144,6 +145,11 @@ impl Inner {
         for room in rooms {
             let state = hub.room_state(room);
             shard.persist(|batch| batch.set_room(name, header.clone(), room, state));
+        }
+        for (client, key) in keys {
+            let state = hub.client_key_state(client, key);
+            let key = (client.into(), key.into(), state);
+            shard.persist(|batch| batch.set_client_key(now, name, header.clone(), key));
         }
     }
 

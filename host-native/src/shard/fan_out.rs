@@ -63,6 +63,7 @@ impl FanOut {
                 Command::Persist { .. }
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
+                | Command::PersistKey { .. }
                 | Command::LoadHistory { .. } => {}
             }
         }

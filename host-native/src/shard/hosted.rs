@@ -188,7 +188,7 @@ impl Hosted {
     }
 
     /// True when nobody is connected, and nothing is lost with the namespace but the positions of
-    /// rooms that hold no message.
+    /// rooms that hold no message, and idempotency keys of clients.
     pub(crate) fn is_spare(&self, now: Timestamp) -> bool {
         let inner = self.inner.borrow();
         let hub = inner.namespace.app().hub();
@@ -313,7 +313,7 @@ impl Inner {
             return;
         }
         if self.header.is_some() {
-            self.persist(shard);
+            self.persist(shard, now);
         }
         self.fan_out.carry_out(shard, now, self.namespace.out());
         self.namespace.clear_out();

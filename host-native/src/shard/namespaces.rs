@@ -55,11 +55,11 @@ impl Shard {
         let stored = stored.transpose()?.flatten();
         let withdrawn = store.map(|store| store.withdrawn(name));
         let withdrawn = withdrawn.transpose()?.unwrap_or_default();
-        let (header, rooms, keys) = match stored {
-            Some(stored) => (stored.header, stored.rooms, stored.keys),
+        let (header, rooms, keys, client_keys) = match stored {
+            Some(stored) => (stored.header, stored.rooms, stored.keys, stored.client_keys),
             None => {
                 let header = NamespaceHeader::new(self.shared.epoch());
-                (header, Vec::new(), Vec::new())
+                (header, Vec::new(), Vec::new(), Vec::new())
             }
         };
         let config = Config::new(&*header.epoch)
@@ -71,7 +71,8 @@ impl Shard {
             .with_histories_opened(header.histories_opened)
             .with_rooms(rooms.iter().map(|room| room.state.clone()))
             .with_keys(keys)
-            .with_withdrawn(withdrawn);
+            .with_withdrawn(withdrawn)
+            .with_client_keys(client_keys);
         let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
         let messages: Vec<_> = rooms.iter().map(messages).collect::<Result<_, _>>()?;
         let header = store.map(|_| header);
@@ -157,8 +158,8 @@ impl Shard {
     }
 
     /// Ends a namespace that nobody is connected to and that holds no message: there is no place
-    /// for another one, and strangers must not keep the others out with rooms that they left
-    /// behind.
+    /// for another one, and strangers must not keep the others out with rooms and keys that they
+    /// left behind.
     fn retire_one(&self) {
         let now = self.now();
         let spare = self

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, mem, sync::Arc};
 
 use roomcast_core::{
     Timestamp,
-    hub::{KeyState, RoomState},
+    hub::{ClientKeyState, KeyState, RoomState},
     room::HistoryMessage,
 };
 
@@ -23,9 +23,14 @@ pub(super) struct NamespaceBatch {
     pub(super) keys: Vec<KeyState>,
     /// Users whose identities from before a time are refused, with that time.
     pub(super) withdrawn: Vec<(Box<str>, u64)>,
+    pub(super) client_keys: Vec<ClientKeyBatch>,
     /// Keys that expired before are to be forgotten.
     pub(super) now: Option<Timestamp>,
 }
+
+/// An idempotency key of a client: the client, the key, and its state; `None` when it is to be
+/// forgotten.
+pub(crate) type ClientKeyBatch = (Box<str>, Box<str>, Option<ClientKeyState>);
 
 /// Facts about a namespace, beside its rooms, that must not be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -44,6 +49,7 @@ pub(crate) struct StoredNamespace {
     pub(crate) header: NamespaceHeader,
     pub(crate) rooms: Vec<StoredRoom>,
     pub(crate) keys: Vec<KeyState>,
+    pub(crate) client_keys: Vec<ClientKeyState>,
 }
 
 /// A room as the store holds it.
@@ -126,6 +132,20 @@ impl Batch {
         let batch = self.namespace(namespace);
         batch.header = Some(header);
         batch.withdrawn.push((user.into(), not_before_s));
+    }
+
+    /// Adds what is remembered of an idempotency key of a client.
+    pub(crate) fn set_client_key(
+        &mut self,
+        now: Timestamp,
+        namespace: &Arc<str>,
+        header: NamespaceHeader,
+        key: ClientKeyBatch,
+    ) {
+        let batch = self.namespace(namespace);
+        batch.now = Some(now);
+        batch.header = Some(header);
+        batch.client_keys.push(key);
     }
 
     /// The namespace is over; who was withdrawn in it stays so.

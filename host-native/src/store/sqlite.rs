@@ -34,7 +34,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use self::{
     checkpoint::Checkpoints,
     commits::Found,
-    database::{APPLICATION_ID, DatabaseError, FORMAT, TABLES, WITHDRAWN, connect, explain},
+    database::{
+        APPLICATION_ID, CLIENT_KEYS, DatabaseError, FORMAT, TABLES, WITHDRAWN, connect, explain,
+    },
     header::Header,
     writer::Writer,
 };
@@ -166,6 +168,7 @@ fn check_format(db: &mut Connection) -> Result<(), DatabaseError> {
     let (id, format): (i32, i32) = (number("application_id")?, number("user_version")?);
     if (id, format) == (APPLICATION_ID, FORMAT) {
         db.execute_batch(WITHDRAWN)?;
+        db.execute_batch(CLIENT_KEYS)?;
         return damage::check_schema(db);
     }
     let tables: u32 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -181,6 +184,7 @@ fn check_format(db: &mut Connection) -> Result<(), DatabaseError> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(TABLES)?;
     tx.execute_batch(WITHDRAWN)?;
+    tx.execute_batch(CLIENT_KEYS)?;
     Header::new().write(&tx)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", FORMAT)?;

@@ -153,6 +153,7 @@ fn line(head: &str, command: &Command<'_>) -> Option<String> {
         Command::Persist { .. }
         | Command::Append { .. }
         | Command::PersistRoom { .. }
+        | Command::PersistKey { .. }
         | Command::LoadHistory { .. } => None,
     }
 }

@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, path::Path};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::database::{DatabaseError, TABLES, WITHDRAWN};
+use super::database::{CLIENT_KEYS, DatabaseError, TABLES, WITHDRAWN};
 
 /// Checks that tables and indexes are those that were made.
 pub(super) fn check_schema(db: &Connection) -> Result<(), DatabaseError> {
     let made = Connection::open_in_memory()?;
     made.execute_batch(TABLES)?;
     made.execute_batch(WITHDRAWN)?;
+    made.execute_batch(CLIENT_KEYS)?;
     let (made, found) = (schema(&made)?, schema(db)?);
     match made.difference(&found).next() {
         None => Ok(()),
@@ -60,8 +61,15 @@ pub(super) fn check(db: &mut Connection, folder: &Path) -> Result<(), DatabaseEr
     Ok(())
 }
 
-const ORPHANS: [(&str, &str, &str, &str, &str); 3] = [
+const ORPHANS: [(&str, &str, &str, &str, &str); 4] = [
     ("rooms", "a namespace", "rooms", "namespace", "namespaces"),
     ("keys", "a namespace", "keys", "namespace", "namespaces"),
+    (
+        "keys of clients",
+        "a namespace",
+        "client_keys",
+        "namespace",
+        "namespaces",
+    ),
     ("messages", "a room", "messages", "room", "rooms"),
 ];

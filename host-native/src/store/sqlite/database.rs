@@ -31,6 +31,13 @@ pub(super) const WITHDRAWN: &str = "
     CREATE TABLE IF NOT EXISTS withdrawn (namespace TEXT NOT NULL, user TEXT NOT NULL,
         not_before INTEGER NOT NULL, PRIMARY KEY (namespace, user)) WITHOUT ROWID;
 ";
+/// Made in each store that lacks it: a version that does not know it leaves it alone.
+pub(super) const CLIENT_KEYS: &str = "
+    CREATE TABLE IF NOT EXISTS client_keys (namespace INTEGER NOT NULL, client TEXT NOT NULL,
+        key TEXT NOT NULL, expires INTEGER NOT NULL, state TEXT NOT NULL, sum INTEGER NOT NULL,
+        PRIMARY KEY (namespace, client, key)) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS client_keys_by_expiry ON client_keys (namespace, expires);
+";
 
 /// DatabaseErrors inside the store.
 #[derive(Debug, thiserror::Error)]

@@ -107,7 +107,7 @@ pub(super) fn begin(
     db.pragma_update(None, "synchronous", "full")?;
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if !believed {
-        for table in ["namespaces", "rooms", "messages", "keys"] {
+        for table in ["namespaces", "rooms", "messages", "keys", "client_keys"] {
             tx.execute(&format!("DELETE FROM {table}"), [])?;
         }
     }

@@ -86,8 +86,23 @@ pub(super) fn load(
             ),
         }
     }
+    Ok(Some(StoredNamespace {
+        header,
+        rooms,
+        keys: keys(db, "keys", (id, namespace))?,
+        client_keys: keys(db, "client_keys", (id, namespace))?,
+    }))
+}
+
+/// The idempotency keys of a namespace in one of the two tables.
+fn keys<K: DeserializeOwned>(
+    db: &Connection,
+    table: &str,
+    (id, namespace): (i64, &str),
+) -> Result<Vec<K>, rusqlite::Error> {
     let (mut keys, mut damaged) = (Vec::new(), 0_u64);
-    let mut query = db.prepare_cached("SELECT state, sum FROM keys WHERE namespace = ?")?;
+    let query = format!("SELECT state, sum FROM {table} WHERE namespace = ?");
+    let mut query = db.prepare_cached(&query)?;
     let mut rows = query.query([id])?;
     while let Some(row) = rows.next()? {
         match value(row, 0, &[namespace]) {
@@ -102,11 +117,7 @@ pub(super) fn load(
             "idempotency keys in the store are damaged: they are forgotten"
         );
     }
-    Ok(Some(StoredNamespace {
-        header,
-        rooms,
-        keys,
-    }))
+    Ok(keys)
 }
 
 /// Users whose identities from before a time are refused, with that time.

@@ -1,9 +1,6 @@
 use std::{fs, io};
 
-use roomcast_core::{
-    Audience, Command, Config, Hub, Outbox, Payload, Timestamp,
-    hub::{HubState, KeyState},
-};
+use roomcast_core::{Audience, Command, Config, Hub, Outbox, Payload, Timestamp, hub::HubState};
 use roomcast_http::policies_from_toml;
 use tempfile::TempDir;
 
@@ -16,6 +13,7 @@ use crate::store::batch::NamespaceHeader;
 
 mod copies;
 mod damage;
+mod keys;
 
 const NAME: &str = "default";
 
@@ -108,7 +106,8 @@ impl Kit {
         let state = HubState::from_serial(kept.header.next_serial)
             .with_histories_opened(kept.header.histories_opened)
             .with_rooms(kept.rooms.iter().map(|room| room.state.clone()))
-            .with_keys(kept.keys);
+            .with_keys(kept.keys)
+            .with_client_keys(kept.client_keys);
         let mut hub = Hub::restore(config(), state, []).expect("valid");
         let mut out = Outbox::new();
         let mut offsets = Vec::new();
@@ -402,38 +401,6 @@ fn a_forgotten_room_leaves_nothing() {
     batch.forget(&name);
     store.commit(&batch).expect("written");
     assert_eq!(count("namespaces"), 0);
-}
-
-#[test]
-fn keys_are_remembered() {
-    let mut kit = Kit::new();
-    let (store, mut out) = (kit.open(), Outbox::new());
-    let audience = Audience::room("r");
-    let sent = kit
-        .hub
-        .send_once(kit.now, "key", &audience, "e", Payload::NULL, &mut out);
-    assert_eq!(sent.expect("valid").offset, Some(1));
-    let mut batch = Batch::default();
-    let key: KeyState = kit.hub.key_state(kit.now, "key").expect("known");
-    batch.set_key(kit.now, &NAME.into(), header(&kit.hub), key.clone());
-    store.commit(&batch).expect("written");
-    kill(store);
-    let store = kit.open();
-    let kept = store.load(NAME, 200).expect("readable").expect("kept");
-    assert_eq!((kept.keys, kept.header), (vec![key], header(&kit.hub)));
-
-    // And forgotten when their time is over.
-    let sent = kit
-        .hub
-        .send_once(kit.now, "next", &audience, "e", Payload::NULL, &mut out);
-    sent.expect("valid");
-    let mut batch = Batch::default();
-    let next: KeyState = kit.hub.key_state(kit.now, "next").expect("known");
-    let later = next.expires();
-    batch.set_key(later, &NAME.into(), header(&kit.hub), next.clone());
-    store.commit(&batch).expect("written");
-    let kept = store.load(NAME, 200).expect("readable").expect("kept");
-    assert_eq!(kept.keys, [next]);
 }
 
 /// Deletes the locks of a folder, so that another server can open it.

@@ -114,9 +114,20 @@ fn write_namespace(
         db.prepare_cached("DELETE FROM messages WHERE room = ? AND position > ?")?
             .execute([id, integer(state.offset())])?;
     }
+    write_keys(db, (namespace, name), batch)
+}
+
+fn write_keys(
+    db: &Transaction<'_>,
+    (namespace, name): (i64, &str),
+    batch: &NamespaceBatch,
+) -> Result<(), DatabaseError> {
     if let Some(now) = batch.now {
+        let expired = [namespace, integer(now.as_millis())];
         db.prepare_cached("DELETE FROM keys WHERE namespace = ? AND expires <= ?")?
-            .execute([namespace, integer(now.as_millis())])?;
+            .execute(expired)?;
+        db.prepare_cached("DELETE FROM client_keys WHERE namespace = ? AND expires <= ?")?
+            .execute(expired)?;
     }
     for key in &batch.keys {
         let json = serde_json::to_string(key)?;
@@ -124,6 +135,20 @@ fn write_namespace(
         let expires = integer(key.expires().as_millis());
         db.prepare_cached("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)")?
             .execute(params![namespace, key.key(), expires, json, sum])?;
+    }
+    for (client, key, state) in &batch.client_keys {
+        let Some(state) = state else {
+            db.prepare_cached(
+                "DELETE FROM client_keys WHERE namespace = ? AND client = ? AND key = ?",
+            )?
+            .execute(params![namespace, client, key])?;
+            continue;
+        };
+        let json = serde_json::to_string(state)?;
+        let sum = checksum(&[name.as_bytes(), json.as_bytes()]);
+        let expires = integer(state.expires().as_millis());
+        db.prepare_cached("INSERT OR REPLACE INTO client_keys VALUES (?, ?, ?, ?, ?, ?)")?
+            .execute(params![namespace, client, key, expires, json, sum])?;
     }
     Ok(())
 }
@@ -152,6 +177,7 @@ fn forget_namespace(db: &Transaction<'_>, name: &str) -> Result<(), DatabaseErro
         )?;
         db.execute("DELETE FROM rooms WHERE namespace = ?", [id])?;
         db.execute("DELETE FROM keys WHERE namespace = ?", [id])?;
+        db.execute("DELETE FROM client_keys WHERE namespace = ?", [id])?;
     }
     Ok(())
 }

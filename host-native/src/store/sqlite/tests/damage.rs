@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use roomcast_core::hub::KeyState;
+
 use super::*;
 
 /// The epoch, the top and the frames of each room.
