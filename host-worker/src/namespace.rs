@@ -543,6 +543,7 @@ impl<P: Platform> Namespace<P> {
                 | Command::Persist { .. }
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
+                | Command::PersistKey { .. }
                 | Command::LoadHistory { .. } => {}
             }
         }

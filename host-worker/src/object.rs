@@ -363,7 +363,7 @@ impl Platform for Edge {
     }
 
     fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
-        if kept.rooms.is_empty() {
+        if kept.rooms.is_empty() && kept.keys.is_empty() {
             return self.storage.save_kept(kept); // one statement
         }
         let mut saved = Ok(());

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use roomcast_core::{
     CloseCode, ConnId, Frame, Timestamp,
-    hub::{HubState, KeyState, RoomState},
+    hub::{ClientKeyState, HubState, KeyState, RoomState},
     room::{Except, HistoryMessage},
 };
 
@@ -51,13 +51,18 @@ pub(crate) struct Kept<'a> {
     /// The state of rooms, with that of each message's; one without a state is forgotten, with its
     /// messages.
     pub(crate) rooms: Vec<(&'a str, Option<RoomState>)>,
+    /// Idempotency keys of clients: the client, the key, and its state; one without a state is
+    /// forgotten.
+    pub(crate) keys: Vec<(&'a str, &'a str, Option<ClientKeyState>)>,
+    /// Keys of clients that expired before are forgotten, when one is saved.
+    pub(crate) now: Timestamp,
     /// State that the application keeps, in place of the one before; empty when it keeps nothing.
     pub(crate) application: Option<&'a str>,
 }
 
 impl Kept<'_> {
     pub(crate) const fn is_empty(&self) -> bool {
-        self.rooms.is_empty() && self.application.is_none()
+        self.rooms.is_empty() && self.keys.is_empty() && self.application.is_none()
     }
 }
 

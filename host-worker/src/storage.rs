@@ -5,9 +5,10 @@ use std::ops::RangeInclusive;
 
 use roomcast_core::{
     Timestamp,
-    hub::{HubState, KeyState},
+    hub::{ClientKeyState, HubState, KeyState},
     room::HistoryMessage,
 };
+use serde::de::DeserializeOwned;
 use worker::{SqlStorage, SqlStorageValue};
 
 use self::{
@@ -48,6 +49,16 @@ const WITHDRAWN: &str = "
         user TEXT PRIMARY KEY,
         not_before_s INTEGER NOT NULL
     ) WITHOUT ROWID;";
+/// Made when a client publishes with a key for the first time.
+const CLIENT_KEYS: &str = "
+    CREATE TABLE IF NOT EXISTS client_keys (
+        client TEXT NOT NULL,
+        key TEXT NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        PRIMARY KEY (client, key)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS client_keys_by_expiry ON client_keys (expires_ms);";
 const VERSION: i64 = 1;
 
 #[derive(Debug)]
@@ -59,6 +70,8 @@ pub(crate) struct Storage {
     made: bool,
     /// True when the table of the application is there.
     application_made: bool,
+    /// True when the table of clients' keys is there.
+    client_keys_made: bool,
     rooms: Rooms,
 }
 
@@ -70,17 +83,19 @@ impl Storage {
             epoch,
             made: false,
             application_made: false,
+            client_keys_made: false,
         }
     }
 
     /// Loads the saved state, without keys that have expired at `now`.
     pub(crate) fn load(&mut self, now: Timestamp) -> Result<Saved, Fault> {
         let unreadable = |why: &str| Fault::new("the storage cannot be read", why);
-        const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application', 'rooms')";
+        const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application', 'client_keys', 'rooms')";
         let tables = self.sql.read_column(TABLES, vec![])?;
         let has = |name: &str| tables.contains(&name.into());
         self.made = has("namespace");
         self.application_made = has("application");
+        self.client_keys_made = has("client_keys");
         let mut saved = Saved {
             epoch: self.epoch.clone(),
             ..Saved::default()
@@ -100,14 +115,12 @@ impl Storage {
             let why = format!("its version is {version:?}, known is {VERSION}");
             return Err(unreadable(&why));
         }
-        const KEYS: &str = "SELECT state FROM keys WHERE expires_ms > ?";
-        let states = self.sql.read_column(KEYS, vec![number(now.as_millis())])?;
-        let states_read = states.len();
-        // Without one that is damaged a request that is repeated counts as new.
-        let keys = states.into_iter().filter_map(text);
-        let keys = keys.filter_map(|state| serde_json::from_str(&state).ok());
-        let keys: Vec<KeyState> = keys.collect();
-        let keys_damaged = states_read - keys.len();
+        let (keys, keys_damaged) = self.load_keys::<KeyState>("keys", now)?;
+        let (client_keys, client_keys_damaged) = if self.client_keys_made {
+            self.load_keys::<ClientKeyState>("client_keys", now)?
+        } else {
+            (Vec::new(), 0)
+        };
         if self.application_made {
             const STATE: &str = "SELECT state FROM application";
             if let Some(state) = self.sql.read_column(STATE, vec![])?.pop() {
@@ -130,12 +143,32 @@ impl Storage {
         let next_serial = integer(&next_serial).ok_or_else(|| unreadable("a bad number"))?;
         let state = HubState::from_serial(next_serial).with_keys(keys);
         saved.state = state
+            .with_client_keys(client_keys)
             .with_histories_opened(loaded.histories_opened)
             .with_withdrawn(withdrawn);
         saved.rooms = loaded.rooms;
         saved.unreadable = loaded.unreadable;
-        saved.damaged = keys_damaged + loaded.damaged;
+        saved.damaged = keys_damaged + client_keys_damaged + loaded.damaged;
         Ok(saved)
+    }
+
+    /// Reads the keys of a table that have not expired, and counts those that cannot be read.
+    fn load_keys<K: DeserializeOwned>(
+        &self,
+        table: &str,
+        now: Timestamp,
+    ) -> Result<(Vec<K>, usize), Fault> {
+        let query = format!("SELECT state FROM {table} WHERE expires_ms > ?");
+        let states = self
+            .sql
+            .read_column(&query, vec![number(now.as_millis())])?;
+        let states_read = states.len();
+        // Without one that is damaged a request that is repeated counts as new.
+        let keys = states.into_iter().filter_map(text);
+        let keys = keys.filter_map(|state| serde_json::from_str(&state).ok());
+        let keys: Vec<K> = keys.collect();
+        let damaged = states_read - keys.len();
+        Ok((keys, damaged))
     }
 
     pub(crate) fn save_serial(&mut self, next: u64) -> Result<(), Fault> {
@@ -182,13 +215,14 @@ impl Storage {
         self.sql.write(SURPLUS, vec![number(keys_max as u64)])
     }
 
-    /// Writes what belongs to no connection. More than one statement, unless there are no rooms: it
-    /// is for the caller to take all of them back when one fails.
+    /// Writes what belongs to no connection. More than one statement, unless there are neither
+    /// rooms nor keys: it is for the caller to take all of them back when one fails.
     pub(crate) fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
         if !kept.rooms.is_empty() {
             self.make()?;
             self.rooms.save(&self.sql, kept, &self.epoch)?;
         }
+        self.save_client_keys(kept)?;
         let Some(state) = kept.application else {
             return Ok(());
         };
@@ -199,6 +233,36 @@ impl Storage {
         }
         const SAVE: &str = "INSERT OR REPLACE INTO application (only, state) VALUES (0, ?)";
         self.sql.write(SAVE, vec![state.into()])
+    }
+
+    fn save_client_keys(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
+        if kept.keys.is_empty() {
+            return Ok(());
+        }
+        self.make()?;
+        if !self.client_keys_made {
+            self.sql.write(CLIENT_KEYS, vec![])?;
+            self.client_keys_made = true;
+        }
+        const EXPIRED: &str = "DELETE FROM client_keys WHERE expires_ms <= ?";
+        let now = number(kept.now.as_millis());
+        self.sql.write(EXPIRED, vec![now])?;
+        for (client, key, state) in &kept.keys {
+            let (client, key) = ((*client).into(), (*key).into());
+            let Some(state) = state else {
+                const FORGET: &str = "DELETE FROM client_keys WHERE client = ? AND key = ?";
+                self.sql.write(FORGET, vec![client, key])?;
+                continue;
+            };
+            let text = serde_json::to_string(state)
+                .map_err(|fault| Fault::new("an idempotency key cannot be encoded", fault))?;
+            let expires = number(state.expires().as_millis());
+            const SAVE: &str = "INSERT OR REPLACE INTO client_keys (client, key, expires_ms, state)
+                VALUES (?, ?, ?, ?)";
+            let values = vec![client, key, expires, text.into()];
+            self.sql.write(SAVE, values)?;
+        }
+        Ok(())
     }
 
     /// The messages of a room that have these offsets.

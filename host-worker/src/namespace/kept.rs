@@ -47,6 +47,7 @@ impl<P: Platform> Namespace<P> {
         };
         let hub = app.hub();
         let mut kept = Kept {
+            now: self.platform.now(),
             application: application.as_deref(),
             ..Kept::default()
         };
@@ -54,6 +55,10 @@ impl<P: Platform> Namespace<P> {
         for command in &self.out {
             if let Command::Append { room, .. } | Command::PersistRoom { room } = command {
                 rooms.push(room);
+            }
+            if let Command::PersistKey { client, key } = command {
+                let state = hub.client_key_state(client, key);
+                kept.keys.push((client, key, state));
             }
             if let Command::Append {
                 room,

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, rc::Rc};
 
 use roomcast_core::{
     CloseCode, ConnId, Frame, Timestamp,
-    hub::{HubState, KeyState, RoomState},
+    hub::{ClientKeyState, HubState, KeyState, RoomState},
     room::HistoryMessage,
 };
 
@@ -36,6 +36,7 @@ pub(super) struct World {
 pub(super) struct Storage {
     pub(super) serial: u64,
     pub(super) keys: BTreeMap<String, KeyState>,
+    pub(super) client_keys: BTreeMap<(String, String), ClientKeyState>,
     pub(super) histories_opened: u64,
     pub(super) rooms: BTreeMap<String, RoomState>,
     pub(super) messages: BTreeMap<(String, u64), HistoryMessage>,
@@ -98,6 +99,7 @@ impl Platform for Fake {
         let Storage {
             serial,
             keys,
+            client_keys,
             histories_opened,
             rooms,
             application,
@@ -105,6 +107,7 @@ impl Platform for Fake {
             ..
         } = world.storage.clone();
         let state = HubState::from_serial(serial).with_keys(keys.into_values());
+        let state = state.with_client_keys(client_keys.into_values());
         Ok(Saved {
             epoch: "e".to_owned(),
             state: state
@@ -163,6 +166,16 @@ impl Platform for Fake {
             match state {
                 Some(state) => storage.rooms.insert((*room).to_owned(), state.clone()),
                 None => storage.rooms.remove(*room),
+            };
+        }
+        for (client, key, state) in &kept.keys {
+            storage
+                .client_keys
+                .retain(|_, key| key.expires() > kept.now);
+            let name = ((*client).to_owned(), (*key).to_owned());
+            match state {
+                Some(state) => storage.client_keys.insert(name, state.clone()),
+                None => storage.client_keys.remove(&name),
             };
         }
         if let Some(state) = kept.application {

@@ -15,6 +15,18 @@ const STORY: &[Op] = &[
     Text(0, r#"{"event":"$join","id":1,"room":"r"}"#),
     Text(1, r#"{"event":"$join","id":1,"room":"r"}"#),
     Text(2, r#"{"event":"said","id":1,"room":"r","data":1}"#),
+    Text(
+        2,
+        r#"{"event":"said","id":2,"room":"r","key":"k","data":2}"#,
+    ),
+    Text(
+        2,
+        r#"{"event":"said","id":3,"room":"r","key":"k","data":2}"#,
+    ),
+    Text(
+        1,
+        r#"{"event":"said","id":4,"room":"r","key":"k","conn":"0","data":3}"#,
+    ),
     Call("PUT", "/api/v1/d/rooms/q/members/0", "", ""),
     Text(0, r#"{"event":"$rooms","id":2}"#),
     Call(
@@ -91,6 +103,14 @@ const KEPT: &[Op] = &[
     Text(1, r#"{"event":"$join","id":1,"room":"log"}"#),
     Text(0, r#"{"event":"said","id":2,"room":"log","data":1}"#),
     Text(1, r#"{"event":"said","id":2,"room":"log","data":2}"#),
+    Text(
+        1,
+        r#"{"event":"said","id":3,"room":"log","key":"k","data":0}"#,
+    ),
+    Text(
+        1,
+        r#"{"event":"said","id":4,"room":"log","key":"k","data":0}"#,
+    ),
     Call(
         "POST",
         "/api/v1/d/send",
