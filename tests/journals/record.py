@@ -468,7 +468,42 @@ def write(path, text):
         file.write(text)
 
 
-JOURNALS = {case.__name__: case for case in (plain, namespaces, threads, histories, application)}
+def keys(binary, folder):
+    """Clients that publish under keys, come back and publish again; too many keys; a second run that has them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        config = os.path.join(scratch, "rooms.toml")
+        write(config, POLICIES)
+        flags = ["--config", config, "--store", os.path.join(scratch, "store")]
+        flags += ["--idempotency-keys-max", "12", "--idempotency-keys-per-client-max", "5"]
+        chance, conns = random.Random(9), []
+        for _ in range(2):
+            with record(binary, folder, *flags) as server:
+                for _ in range(6):
+                    conns = keyed(server, chance, conns)
+                server.open()
+                stop(server)
+
+
+def keyed(server, chance, conns):
+    """Two clients that publish, one as who was there before; gives the ids of that one."""
+    member, stranger, again = server.open(), server.open(), server.open()
+    member.join("log")
+    for _ in range(12):
+        number, key = chance.randrange(3), f"k{chance.randrange(6)}"
+        room = chance.choice(["log", "log", "log", "plain", "news"])
+        named = f',"conn":{compact(conns)}' if conns else ""
+        text = f'"room":"{room}","key":"{key}"{named},"data":{number}}}'
+        again.send(f'{{"event":"said","id":1,{text}')
+        again.next()
+        stranger.send(f'{{"event":"said","id":2,"room":"log","key":"{key}","data":{number // 2}}}')
+        stranger.next()
+    for peer in (member, stranger):
+        peer.end()
+    again.reset()
+    return [*conns, again.conn][-16:]
+
+
+JOURNALS = {case.__name__: case for case in (plain, namespaces, threads, histories, keys, application)}
 
 
 def main(binary, *names):

@@ -14,7 +14,7 @@ mod membership;
 mod presence;
 mod state;
 
-use self::state::{Absence, Conn, History, Sent, millis};
+use self::state::{Absence, Conn, History, Published, Sent, millis};
 
 /// The reference model of Roomcast.
 ///
@@ -39,6 +39,8 @@ pub struct Model {
     /// In the order of connecting, which is the order of their ids.
     conns: Vec<Conn>,
     sent: Vec<Sent>,
+    /// In the order of publishing.
+    published: Vec<Published>,
     events: Vec<(Actor, Expect)>,
 }
 
@@ -71,6 +73,7 @@ impl Model {
             absences: Vec::new(),
             conns: Vec::new(),
             sent: Vec::new(),
+            published: Vec::new(),
             events: Vec::new(),
         }
     }

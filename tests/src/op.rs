@@ -77,6 +77,8 @@ pub enum Op {
         data: Box<str>,
         /// True when the client wants its own message too.
         echo: bool,
+        /// The idempotency key.
+        key: Option<Box<str>>,
         /// The request id, when it wants an answer.
         id: Option<u32>,
     },
@@ -296,13 +298,16 @@ impl Op {
                 event,
                 data,
                 echo,
+                key,
                 id,
                 ..
             } => {
                 let id = id.map_or(String::new(), |id| format!(r#","id":{id}"#));
                 let echo = if *echo { r#","echo":true"# } else { "" };
+                let key = key.as_deref().map(json_string);
+                let key = key.map_or(String::new(), |key| format!(r#","key":{key}"#));
                 let (event, room) = (json_string(event), json_string(room));
-                format!(r#"{{"event":{event}{id},"room":{room}{echo},"data":{data}}}"#)
+                format!(r#"{{"event":{event}{id},"room":{room}{echo}{key},"data":{data}}}"#)
             }
             Self::Text { text, .. } => text.clone(),
             Self::Connect { .. }

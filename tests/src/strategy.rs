@@ -40,6 +40,7 @@ pub struct Cast {
     raw: bool,
     time: bool,
     kept: bool,
+    keys: bool,
 }
 
 /// The placeholder for a room in the messages of an application.
@@ -68,6 +69,7 @@ impl Cast {
             raw: false,
             time: false,
             kept: false,
+            keys: false,
         }
     }
 
@@ -108,6 +110,13 @@ impl Cast {
     #[must_use]
     pub const fn with_histories(mut self) -> Self {
         self.kept = true;
+        self
+    }
+
+    /// Actors publish with idempotency keys, and again with the same.
+    #[must_use]
+    pub const fn with_keys(mut self) -> Self {
+        self.keys = true;
         self
     }
 
@@ -226,6 +235,15 @@ impl Cast {
                 (8, self.publish()),
                 (3, self.connect()),
             ]);
+        }
+        if self.keys {
+            let one_namespace = self.namespaces.len() == 1;
+            let retries = kept::retry(&self.actors, &self.rooms, one_namespace);
+            let retries = (self.actor(), retries).prop_map(|(actor, text)| {
+                let times = 1;
+                Op::Text { actor, text, times }
+            });
+            ops.extend([(6, self.publish_with_key()), (4, retries.boxed())]);
         }
         if self.time {
             let pongs = self.actor().prop_map(|actor| Op::Pong { actor });
@@ -370,6 +388,24 @@ impl Cast {
             event: event.into(),
             data: data.into(),
             echo,
+            key: None,
+            id,
+        });
+        publish.boxed()
+    }
+
+    /// Few messages under few keys, so that many are there twice.
+    fn publish_with_key(&self) -> BoxedStrategy<Op> {
+        let keys = sample::select(&["k1", "k1", "k2", "k3"][..]);
+        let data = sample::select(&["1", "1", "1", "2"][..]);
+        let parts = (self.actor(), self.room(), keys, data, option::of(0_u32..3));
+        let publish = parts.prop_map(|(actor, room, key, data, id)| Op::Publish {
+            actor,
+            room,
+            event: "said".into(),
+            data: data.into(),
+            echo: false,
+            key: Some(key.into()),
             id,
         });
         publish.boxed()

@@ -55,7 +55,7 @@ fn the_worker_equals_the_model_in_rooms_that_are_kept() {
         ["log", "den", "hall", "stage"],
     );
     // One namespace: the same id names another connection in each, and positions name connections.
-    tell(&settings, &cast.with_welcome().with_histories());
+    tell(&settings, &cast.with_welcome().with_histories().with_keys());
 }
 
 /// Random stories of a cast, on the worker and on the model.

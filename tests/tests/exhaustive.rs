@@ -87,6 +87,7 @@ fn moves_of(actor: &Actor) -> Vec<Op> {
             event: "said".into(),
             data: "1".into(),
             echo,
+            key: None,
             id: Some(1),
         }));
     }

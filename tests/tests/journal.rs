@@ -17,7 +17,7 @@ fn stories() -> impl Strategy<Value = Vec<Op>> {
 /// Some of them in rooms that keep histories and show who is there.
 fn kept_stories() -> impl Strategy<Value = Vec<Op>> {
     let cast = Cast::default().with_users(["ann"]).with_histories();
-    cast.with_time().ops(1..=80)
+    cast.with_keys().with_time().ops(1..=80)
 }
 
 /// Every command of the whole story, and the journal of it.

@@ -14,6 +14,7 @@ mod edge_model;
 mod edge_rows;
 mod edge_sockets;
 mod edge_traces;
+mod exactly_once;
 mod exhaustive;
 mod gaps;
 mod guide;

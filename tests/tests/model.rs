@@ -56,13 +56,15 @@ fn kept_cast() -> Cast {
     .with_users(["ann", "ben"])
     .with_welcome()
     .with_histories()
+    .with_keys()
     .with_time()
 }
 
 /// Each room with another policy; `stage` is for the application to speak in.
 fn kept() -> Settings {
     let settings: Settings = "rooms_per_connection=3 presence_list=3 page_entries=2 \
-                              recovery_messages=3 meta_bytes=20"
+                              recovery_messages=3 meta_bytes=20 idempotency_keys=4 \
+                              idempotency_keys_per_client=2 idempotency_ms=40000"
         .parse()
         .expect("known settings");
     let rooms = "log history.messages=4 history.age_s=20\n\
@@ -109,6 +111,7 @@ fn random_stories_reach_all_of_it() {
         r#""code":"member_limit""#,
         r#""code":"too_large""#,
         r#""code":"forbidden""#,
+        r#""code":"key_reused""#,
     ];
     for _ in 0..400 {
         let story = stories.new_tree(&mut runner).expect("no filters").current();

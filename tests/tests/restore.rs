@@ -19,6 +19,7 @@ fn kept_cast() -> Cast {
     Cast::new(["alice", "bob", "carol"], ["log", "den", "stage"])
         .with_users(["ann", "ben"])
         .with_histories()
+        .with_keys()
         .with_time()
 }
 

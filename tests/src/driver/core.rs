@@ -324,7 +324,10 @@ impl<G: Gateway> Core<G> {
         for command in out {
             let kept = matches!(
                 command,
-                Command::Append { .. } | Command::PersistRoom { .. } | Command::LoadHistory { .. }
+                Command::Append { .. }
+                    | Command::PersistRoom { .. }
+                    | Command::PersistKey { .. }
+                    | Command::LoadHistory { .. }
             );
             // What only a host that keeps histories is told: the others do the same without it.
             if !kept {
@@ -410,6 +413,7 @@ impl<G: Gateway> Core<G> {
                 self.persist_room(namespace, room);
             }
             Command::PersistRoom { room } => self.persist_room(namespace, room),
+            Command::PersistKey { client, key } => self.persist_client_key(namespace, client, key),
             Command::LoadHistory { room } => {
                 let (room, messages) = (room.into(), self.disk.messages(namespace, room)?.into());
                 let (_, out) = self.begin(namespace, Input::HistoryLoaded { room, messages });

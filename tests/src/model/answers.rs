@@ -8,7 +8,7 @@ use super::{
     Model,
     decode::{self, Envelope},
     frames::{Rejection, error, head},
-    state::Conn,
+    state::{Conn, Published, Publisher, millis},
 };
 use crate::{Actor, Answer, op::json_string};
 
@@ -23,7 +23,8 @@ impl Model {
             self.close(actor, CloseCode::TOO_BIG, None);
             return;
         }
-        match decode::decode(text) {
+        let decoded = decode::decode(text, |id| self.connection(id));
+        match decoded {
             Ok(envelope) => self.handle(&conn, &envelope),
             Err(fault) => {
                 let event = fault.event.as_deref().unwrap_or("$error");
@@ -74,6 +75,13 @@ impl Model {
             }
             (verb, _) if verb.starts_with('$') => Err("unknown_verb".into()),
             (_, None) => Err("unknown_event".into()),
+            (_, Some(room)) if envelope.once.is_some() => {
+                match self.publish_once(conn, room, envelope) {
+                    Ok(answer) if id.is_some() => Ok(answer),
+                    Ok(_) => return,
+                    Err(refused) => Err(refused),
+                }
+            }
             (_, Some(room)) if self.policy(room).is_some_and(|policy| !policy.publish) => {
                 Err("forbidden".into())
             }
@@ -90,6 +98,83 @@ impl Model {
             Err(refused) => error(&head, refused),
         };
         self.push(actor, text);
+    }
+
+    /// Publishes under a key, unless that was done: the `data` of the answer.
+    fn publish_once(
+        &mut self,
+        conn: &Conn,
+        room: &str,
+        envelope: &Envelope,
+    ) -> Result<String, Rejection> {
+        let (key, earlier) = envelope.once.clone().unwrap_or_default();
+        let message = (room.into(), envelope.event.clone(), envelope.data.clone());
+        let own = match &conn.user {
+            Some(user) => Publisher::User(user.clone()),
+            None => Publisher::Conn(conn.identity()),
+        };
+        let mut publishers = vec![own.clone()];
+        publishers.extend(earlier.into_iter().map(Publisher::Conn));
+        let now = self.now;
+        self.published.retain(|published| published.expires > now);
+        for publisher in publishers {
+            let mut published = self.published.iter();
+            let published = published.find(|published| {
+                *published.namespace == *conn.namespace
+                    && published.publisher == publisher
+                    && published.key == key
+            });
+            if let Some(published) = published {
+                return if published.message == message {
+                    Ok(published.answer.clone())
+                } else {
+                    Err("key_reused".into())
+                };
+            }
+        }
+        if self.policy(room).is_some_and(|policy| !policy.publish) {
+            return Err("forbidden".into());
+        }
+        let (reached, offset) = self.publish(conn, room, envelope);
+        let answer = format!(r#"{{"reached":{reached}{offset}}}"#);
+        self.published.push(Published {
+            namespace: conn.namespace.clone(),
+            publisher: own.clone(),
+            key,
+            message,
+            expires: now + millis(self.limits.idempotency),
+            answer: answer.clone(),
+        });
+        self.forget_published(&conn.namespace, &own);
+        Ok(answer)
+    }
+
+    /// Forgets the oldest keys of a client that has too many, then the oldest of whoever has the
+    /// most, when there are too many in the namespace.
+    fn forget_published(&mut self, namespace: &str, publisher: &Publisher) {
+        let here = |published: &Published| *published.namespace == *namespace;
+        let count = |all: &[Published], publisher: &Publisher| {
+            let of = |one: &&Published| here(one) && one.publisher == *publisher;
+            all.iter().filter(of).count()
+        };
+        let all = &mut self.published;
+        while count(all, publisher) > self.limits.idempotency_keys_per_client {
+            let oldest = all
+                .iter()
+                .position(|one| here(one) && one.publisher == *publisher);
+            oldest.map(|at| all.remove(at));
+        }
+        while all.iter().filter(|one| here(one)).count() > self.limits.idempotency_keys {
+            let counts = all.iter().map(|one| {
+                let count = count(all, &one.publisher);
+                if here(one) { count } else { 0 }
+            });
+            let counts: Vec<_> = counts.collect();
+            let oldest = counts
+                .iter()
+                .position(|count| Some(count) == counts.iter().max());
+            oldest.map(|at| all.remove(at));
+        }
     }
 
     /// Sends to the members: the number of them, and the member `offset` of the answer.

@@ -22,6 +22,8 @@ pub(super) struct Envelope {
     pub(super) echo: Option<bool>,
     /// The payload as JSON.
     pub(super) data: String,
+    /// The idempotency key, and the connections that may have sent it before.
+    pub(super) once: Option<(String, Vec<(Actor, u32)>)>,
 }
 
 /// A frame that is no envelope: the reason, and what of it addresses the answer.
@@ -74,7 +76,11 @@ impl Members {
 
 const BAD: &str = "bad_envelope";
 
-pub(super) fn decode(text: &str) -> Result<Envelope, EnvelopeError> {
+/// `connection` says whose connection an id is, and whether it is an id.
+pub(super) fn decode(
+    text: &str,
+    connection: impl Fn(&str) -> Option<Option<(Actor, u32)>>,
+) -> Result<Envelope, EnvelopeError> {
     let bad = |refused, event, id, room| EnvelopeError {
         refused,
         event,
@@ -86,7 +92,7 @@ pub(super) fn decode(text: &str) -> Result<Envelope, EnvelopeError> {
     };
     // Which of two values is meant cannot be known: nothing of the frame is believed.
     let known = [
-        "event", "id", "room", "echo", "data", "from", "offset", "error",
+        "event", "id", "room", "echo", "data", "key", "conn", "from", "offset", "error",
     ];
     if known.iter().any(|name| members.repeats(name)) {
         return Err(bad(BAD.into(), None, None, None));
@@ -131,13 +137,46 @@ pub(super) fn decode(text: &str) -> Result<Envelope, EnvelopeError> {
         };
         return Err(bad(refused, Some(event), id, room));
     }
+    let once = match once(&members, connection) {
+        Ok(once) => once,
+        Err(limit) => {
+            let refused = Rejection::limit(BAD, limit);
+            return Err(bad(refused, Some(event), id, room));
+        }
+    };
     Ok(Envelope {
+        once,
         event,
         id,
         room,
         echo: members.get("echo").map(|echo| echo == "true"),
         data: data.into(),
     })
+}
+
+/// The key and the connections beside it; the limit that a bad one does not keep.
+fn once(
+    members: &Members,
+    connection: impl Fn(&str) -> Option<Option<(Actor, u32)>>,
+) -> Result<Option<(String, Vec<(Actor, u32)>)>, usize> {
+    let Some(key) = members.get("key") else {
+        return Ok(None);
+    };
+    let key: String = read(key).map_err(|()| 64_usize)?;
+    if key.is_empty() || key.len() > 64 {
+        return Err(64);
+    }
+    let named: Vec<String> = match members.get("conn") {
+        None => Vec::new(),
+        Some(one) if one.starts_with('"') => vec![read(one).map_err(|()| 16_usize)?],
+        Some(some) => read(some).map_err(|()| 16_usize)?,
+    };
+    if named.len() > 16 {
+        return Err(16);
+    }
+    let named: Option<Vec<_>> = named.iter().map(|id| connection(id)).collect();
+    let known = named.ok_or(16_usize)?.into_iter().flatten();
+    Ok(Some((key, known.collect())))
 }
 
 /// An integer that JavaScript holds exactly, written as one.

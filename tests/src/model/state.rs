@@ -33,6 +33,27 @@ pub(super) struct Sent {
     pub(super) answer: Answer,
 }
 
+/// The owner of a client's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Publisher {
+    User(Box<str>),
+    /// The connection, by its actor and its number.
+    Conn((Actor, u32)),
+}
+
+/// A publish under an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Published {
+    pub(super) namespace: Box<str>,
+    pub(super) publisher: Publisher,
+    pub(super) key: String,
+    /// The room, the event, the payload.
+    pub(super) message: (String, String, String),
+    pub(super) expires: u64,
+    /// The `data` of the answer.
+    pub(super) answer: String,
+}
+
 /// A room with a history, which outlives its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct History {

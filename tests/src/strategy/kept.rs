@@ -1,7 +1,7 @@
 //! Requests of clients to rooms that keep histories and show their members.
 
 use proptest::{
-    option,
+    collection, option,
     prelude::{BoxedStrategy, Just, Strategy},
     sample,
     strategy::Union,
@@ -33,6 +33,31 @@ pub(super) fn text(
         (3, members(rooms, users)),
     ];
     Union::new_weighted(ops).boxed()
+}
+
+/// A publish under a key, by somebody who may have sent it on an earlier connection.
+pub(super) fn retry(
+    actors: &[Actor],
+    rooms: &[Box<str>],
+    one_namespace: bool,
+) -> BoxedStrategy<String> {
+    let named = if one_namespace { 0..=2 } else { 0..=0 };
+    let was = (sample::select(actors.to_vec()), 1_u32..=2);
+    let parts = (
+        sample::select(rooms.to_vec()),
+        sample::select(&["k1", "k1", "k2"][..]),
+        collection::vec(was, named),
+        sample::select(&["1", "1", "1", "2"][..]),
+    );
+    let text = parts.prop_map(|(room, key, named, data)| {
+        let named = named.iter();
+        let named = named.map(|(actor, number)| format!(r#""<{actor} {number}>""#));
+        let (room, named) = (json_string(&room), named.collect::<Vec<_>>().join(","));
+        format!(
+            r#"{{"event":"said","id":7,"room":{room},"key":"{key}","conn":[{named}],"data":{data}}}"#
+        )
+    });
+    text.boxed()
 }
 
 fn since(actors: &[Actor], rooms: &[Box<str>]) -> BoxedStrategy<String> {

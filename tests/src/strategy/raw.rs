@@ -128,6 +128,7 @@ fn member(rooms: &[Box<str>]) -> BoxedStrategy<String> {
     let mut data: Vec<String> = DATA.iter().map(|&data| data.into()).collect();
     data.extend([nested(64), nested(65)]);
     let echo = vec!["true".into(), "false".into(), "\"true\"".into()];
+    let keys = ["\"k\"", "\"l\"", "\"\"", "1"].map(String::from).to_vec();
     let any: Vec<String> = ANY.iter().map(|&any| any.into()).collect();
 
     let fitting = |name: &'static str, values: Vec<String>| {
@@ -145,6 +146,7 @@ fn member(rooms: &[Box<str>]) -> BoxedStrategy<String> {
         (4, fitting(r#""id""#, ids)),
         (6, fitting(r#""room""#, names)),
         (2, fitting(r#""echo""#, echo)),
+        (1, fitting(r#""key""#, keys)),
         (4, fitting(r#""data""#, data)),
         (1, fitting(r#""from""#, any.clone())),
         (

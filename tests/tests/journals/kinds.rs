@@ -48,5 +48,6 @@ kinds! {
     Persist "persist",
     Append "append",
     PersistRoom "persist_room",
+    PersistKey "persist_key",
     LoadHistory "load_history",
 }

@@ -21,7 +21,7 @@ use self::{
 };
 
 /// Journals of the program alone: it replays them by itself.
-const OF_ROOMS: [&str; 4] = ["plain", "namespaces", "threads", "histories"];
+const OF_ROOMS: [&str; 5] = ["plain", "namespaces", "threads", "histories", "keys"];
 /// The journal of a host with a gateway in each namespace.
 const OF_GATEWAYS: &str = "application";
 

@@ -11,7 +11,7 @@ const STALL: &str = "the kernel takes what a client does not read";
 const CRASH: &str = "a server that begins again listens elsewhere; `kill.rs` is about processes";
 
 /// Traces that are for the core alone, and why.
-const CORE_ONLY: [(&str, &str); 14] = [
+const CORE_ONLY: [(&str, &str); 15] = [
     ("bytes_over_the_rate", RATE),
     ("crash_forgets_who_is_there", CRASH),
     ("crash_with_a_store", CRASH),
@@ -19,6 +19,7 @@ const CORE_ONLY: [(&str, &str); 14] = [
     ("heartbeat_can_be_off", HEARTBEAT),
     ("heartbeat_closes_the_silent", HEARTBEAT),
     ("heartbeat_counts_any_sign_of_life", HEARTBEAT),
+    ("publish_key_outlives_a_crash", CRASH),
     ("rate_limit_refills", RATE),
     ("slow_reader_asks_before_it_reads", STALL),
     ("slow_reader_begins_a_frame", STALL),

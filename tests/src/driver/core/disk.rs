@@ -13,6 +13,8 @@ pub(super) struct Disk {
     pub(super) store: bool,
     rooms: BTreeMap<(Box<str>, Box<str>), StoredRoom>,
     keys: BTreeMap<(Box<str>, Box<str>), String>,
+    /// By the client and the key.
+    client_keys: BTreeMap<(Box<str>, Box<str>, Box<str>), String>,
     /// The next serial number of a connection, and how many histories had begun, when something
     /// else was written last.
     pub(super) births: BTreeMap<Box<str>, (u64, u64)>,
@@ -69,6 +71,27 @@ impl Disk {
 
     pub(super) fn set_key(&mut self, namespace: &str, key: &str, state: String) {
         self.keys.insert((namespace.into(), key.into()), state);
+    }
+
+    pub(super) fn set_client_key(
+        &mut self,
+        namespace: &str,
+        client: &str,
+        key: &str,
+        state: Option<String>,
+    ) {
+        let name = (namespace.into(), client.into(), key.into());
+        match state {
+            Some(state) => self.client_keys.insert(name, state),
+            None => self.client_keys.remove(&name),
+        };
+    }
+
+    /// The states of the idempotency keys of the clients of a namespace.
+    pub(super) fn client_keys(&self, namespace: &str) -> impl Iterator<Item = &str> {
+        let keys = self.client_keys.iter();
+        let keys = keys.filter(move |((home, _, _), _)| **home == *namespace);
+        keys.map(|(_, key)| &**key)
     }
 
     /// The states of the idempotency keys of a namespace.

@@ -5,7 +5,7 @@ use std::mem;
 use roomcast_core::{
     App, Gateway, Input,
     gateway::AppState,
-    hub::{ConnState, HubState, KeyState, RestoreError, RoomState},
+    hub::{ClientKeyState, ConnState, HubState, KeyState, RestoreError, RoomState},
     journal::{Opening, Record},
 };
 use serde::de::DeserializeOwned;
@@ -30,6 +30,9 @@ impl<G: Gateway> Core<G> {
             let rooms = self.disk.rooms(namespace).map(serde_json::from_str);
             let rooms: Result<Vec<serde_json::Value>, _> = rooms.collect();
             state["hub"]["rooms"] = rooms.map_err(broken)?.into();
+            let keys = self.disk.client_keys(namespace).map(serde_json::from_str);
+            let keys: Result<Vec<serde_json::Value>, _> = keys.collect();
+            state["hub"]["client_keys"] = keys.map_err(broken)?.into();
         }
         let state: AppState = serde_json::from_value(state).map_err(broken)?;
         let mut conns: Vec<ConnState> = Vec::new();
@@ -72,6 +75,15 @@ impl<G: Gateway> Core<G> {
         }
     }
 
+    /// Stores the state of an idempotency key of a client, or forgets it.
+    pub(super) fn persist_client_key(&mut self, namespace: &str, client: &str, key: &str) {
+        let hub = self.hub(namespace);
+        let state = hub.and_then(|hub| hub.client_key_state(client, key));
+        let text = state.map(|state| serde_json::to_string(&state).unwrap_or_default());
+        self.disk.set_client_key(namespace, client, key, text);
+        self.persist_birth(namespace);
+    }
+
     fn persist_birth(&mut self, namespace: &str) {
         if let Some(hub) = self.hub(namespace) {
             let birth = (hub.state().next_serial(), hub.histories_opened());
@@ -109,10 +121,12 @@ impl<G: Gateway> Core<G> {
     ) -> Result<(), DriverError> {
         let rooms: Vec<RoomState> = read_all(self.disk.rooms(namespace))?;
         let keys = read_all::<KeyState>(self.disk.keys(namespace))?;
+        let client_keys = read_all::<ClientKeyState>(self.disk.client_keys(namespace))?;
         let state = HubState::from_serial(serial)
             .with_histories_opened(opened)
             .with_rooms(rooms.iter().cloned())
-            .with_keys(keys);
+            .with_keys(keys)
+            .with_client_keys(client_keys);
         let config = self.config(namespace);
         let opening = Opening::new(config.clone(), state.clone());
         self.write_down(namespace, Record::Open(opening));
