@@ -268,6 +268,12 @@ impl Hub {
         self.withdrawn.iter()
     }
 
+    /// True when a connection may have had this id, false when none had it so far; `None` in a hub
+    /// that does not know of any, as one that stands for a namespace that is not there.
+    pub(crate) fn has_given_out(&self, conn: ConnId) -> Option<bool> {
+        (self.next_serial > 0).then(|| conn.serial() < self.next_serial)
+    }
+
     /// All rooms, for verbs to look at.
     pub(crate) const fn table(&self) -> &Rooms {
         &self.rooms

@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod ask;
+pub mod explain;
 pub mod gateway;
 pub mod hub;
 mod identity;
@@ -21,6 +22,7 @@ pub mod wire;
 
 pub use self::{
     ask::NamespaceHandle,
+    explain::{Explained, Explanation},
     gateway::{
         App, Applied, Context, Failure, Gateway, Input, NamespaceContext, Outcome, Rejection,
         Reply, ok,

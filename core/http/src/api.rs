@@ -11,7 +11,7 @@ use alloc::{
 };
 
 use percent_encoding::percent_decode_str;
-use roomcast_core::{CloseCode, ConnId, Limits, RoomName, ask::Ask};
+use roomcast_core::{CloseCode, ConnId, Explained, Limits, RoomName, ask::Ask};
 
 use self::query::{Query, is_encoded, number};
 pub use self::{
@@ -120,7 +120,7 @@ fn below_version<'a>(segments: &'a [&'a str]) -> Result<(&'a str, &'a [&'a str])
 fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
     Ok(match resource {
         ["send"] => "POST, OPTIONS",
-        ["rooms" | "room"]
+        ["rooms" | "room" | "explain"]
         | ["rooms", _]
         | ["rooms", _, "members" | "history"]
         | ["room", "members" | "history"] => "GET, HEAD, OPTIONS",
@@ -165,6 +165,7 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
                 after: query.owned("after"),
             }
         }
+        (["explain"], _) => ask_why(&query, limits)?,
         (["connections"], "DELETE") => {
             query.only(&["user", "code", "reason"])?;
             let user = query.owned("user").ok_or(Problem::UserMissing)?;
@@ -253,6 +254,20 @@ fn ask_of_room(
             query.only(&[])?;
             Ask::Room { room }
         }
+    })
+}
+
+/// The question why a connection got a message or did not.
+fn ask_why(query: &Query, limits: &Limits) -> Result<Ask, Problem> {
+    query.only(&["room", "offset", "conn"])?;
+    let room = query.owned("room").ok_or(Problem::RoomMissing)?;
+    RoomName::check(&room, limits.room_name_bytes)?;
+    let offset = query.get("offset").and_then(number);
+    let offset = offset.filter(|offset| *offset > 0);
+    let conn = query.get("conn").and_then(|conn| conn.parse().ok());
+    Ok(Ask::Explain {
+        send: Explained::past(room, offset.ok_or(Problem::MessageOffset)?),
+        conn: conn.ok_or(Problem::Conn)?,
     })
 }
 

@@ -58,7 +58,7 @@ pub enum Problem {
     #[error(
         "the API has send, rooms, rooms/{{room}}, rooms/{{room}}/members, \
          rooms/{{room}}/members/{{conn}}, rooms/{{room}}/history, connections, \
-         connections/{{conn}}, users/{{user}}/connections, and room with ?room= in place of \
+         connections/{{conn}}, users/{{user}}/connections, explain, and room with ?room= in place of \
          rooms/{{room}}"
     )]
     NoCall,
@@ -120,6 +120,12 @@ pub enum Problem {
          from before are refused"
     )]
     NotBefore,
+    /// The parameter `offset` is missing, or no offset of a message.
+    #[error("name the message: ?offset=N, the `offset` of its frame, 1 or more, digits only")]
+    MessageOffset,
+    /// The parameter `conn` is missing, or no connection.
+    #[error("name the connection: ?conn=ID, a decimal number below 2^53; it may have ended")]
+    Conn,
     /// The parameter `limit` is no number, or out of its range.
     #[error("limit must be 1 to {PAGE_MAX}, digits only")]
     PageLimit,
@@ -306,7 +312,8 @@ impl Coded for Problem {
             Self::Repeated(_) | Self::Unknown(..) | Self::RoomMissing | Self::UserMissing => {
                 Code::BadRequest
             }
-            Self::Offset(_) | Self::After | Self::NotBefore | Self::CloseCode => Code::BadRequest,
+            Self::MessageOffset | Self::Conn | Self::NotBefore => Code::BadRequest,
+            Self::Offset(_) | Self::After | Self::CloseCode => Code::BadRequest,
             Self::Form(..) | Self::Objects | Self::BodyCut => Code::BadRequest,
             Self::BadUpgrade | Self::SocketKey => Code::BadRequest,
             Self::PageLimit => return limited(Code::BadRequest, PAGE_MAX),

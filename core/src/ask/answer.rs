@@ -4,6 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use crate::explain::Explanation;
 use crate::hub::{
     ConnId, ConnectionSummary, Counts, Delivery, JoinError, RoomSummary, SendError, UnknownConn,
     WithdrawError,
@@ -46,6 +47,8 @@ pub enum Answer {
     Connections(Vec<ConnectionSummary>),
     /// Totals of the namespace.
     Counts(Counts),
+    /// The reason why a connection gets a message or does not.
+    Explanation(Explanation),
 }
 
 /// Something that a namespace was asked for and that was not done.
@@ -168,7 +171,7 @@ pub mod wire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{room::RoomNameError, wire::PayloadError};
+    use crate::{explain::Reason, room::RoomNameError, wire::PayloadError};
 
     #[test]
     fn every_error_travels_as_what_it_is() {
@@ -220,6 +223,13 @@ mod tests {
             (&*text, wire::read(&text)),
             (r#"{"Ok":{"left":true}}"#, Ok(Answer::Left(true)))
         );
+        let explained = Explanation::from(Reason::JoinedAfter { joined: 7 });
+        let text = wire::write(Ok(Answer::Explanation(explained.clone()))).expect("plain data");
+        assert_eq!(
+            text,
+            r#"{"Ok":{"explanation":{"reason":"joined_after","joined":7}}}"#
+        );
+        assert_eq!(wire::read(&text), Ok(Answer::Explanation(explained)));
         assert!(matches!(wire::read("?"), Err(AskError::Unavailable(_))));
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{answer::Answer, answer::AskError, request::Ask};
+use crate::explain::{Explained, Explanation};
 use crate::hub::{Audience, ConnId, ConnectionSummary, Counts, Delivery, RoomSummary};
 use crate::room::{HistoryPage, Position, PresencePage};
 use crate::wire::{CloseCode, EncodeError, Event, Frame};
@@ -400,6 +401,35 @@ impl<T: Transport> NamespaceHandle<T> {
     /// When the namespace cannot be reached.
     pub async fn counts(&self) -> Result<Counts, AskError> {
         expect!(self.ask(Ask::Counts), Counts)
+    }
+
+    /// The reason why a connection gets a message or does not; see
+    /// [`Hub::explain`](crate::Hub::explain).
+    ///
+    /// ```
+    /// # use roomcast_core::{ConnId, Explained, NamespaceHandle, ask::{AskError, Transport}};
+    /// # async fn example<T: Transport>(
+    /// #     namespace: NamespaceHandle<T>,
+    /// #     conn: ConnId,
+    /// # ) -> Result<(), AskError> {
+    /// let explanation = namespace.explain(Explained::past("chat:lobby", 7), conn).await?;
+    /// if explanation.reason.received() == Some(false) {
+    ///     println!("{}", explanation.reason);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be reached.
+    pub fn explain(
+        &self,
+        send: impl Into<Explained>,
+        conn: ConnId,
+    ) -> impl Future<Output = Result<Explanation, AskError>> {
+        let send = send.into();
+        async move { expect!(self.ask(Ask::Explain { send, conn }), Explanation) }
     }
 
     fn ask(&self, ask: Ask) -> T::Asking {

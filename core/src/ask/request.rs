@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::answer::{Answer, AskError};
+use crate::explain::Explained;
 use crate::hub::{Audience, ConnId, ConnectionInfo, ConnectionSummary, Hub};
 use crate::{gateway::Applied, gateway::Input, policy::Policies, time::Timestamp, wire::CloseCode};
 
@@ -155,6 +156,13 @@ pub enum Ask {
     },
     /// [`Hub::counts`].
     Counts,
+    /// [`Hub::explain`].
+    Explain {
+        /// The send.
+        send: Explained,
+        /// The connection.
+        conn: ConnId,
+    },
 }
 
 /// A namespace that can be asked: its hub for questions, and its way in for what changes something.
@@ -189,10 +197,16 @@ impl Ask {
     /// The room whose messages it reads: a host that has them in its storage
     /// [gives them back](Input::HistoryLoaded) first.
     pub fn reads(&self) -> Option<&str> {
-        let Self::History { room, .. } = self else {
-            return None;
-        };
-        Some(room)
+        if let Self::History { room, .. }
+        | Self::Explain {
+            send: Explained::Past { room, .. },
+            ..
+        } = self
+        {
+            Some(room)
+        } else {
+            None
+        }
     }
 
     /// The input of a request that changes something; `None` for a question, and for a request that
@@ -301,6 +315,7 @@ impl Ask {
                 let infos = ids.into_iter().filter_map(|id| hub.connection(id));
                 Answer::Connections(infos.take(*limit).map(summary).collect())
             }
+            Self::Explain { send, conn } => Answer::Explanation(hub.explain(send, *conn)),
             _ => Answer::Counts(hub.counts()),
         })
     }

@@ -1,14 +1,15 @@
 //! The histories of rooms: what is put into them, what is dropped, what is read.
 
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 use core::ops::{Bound, RangeBounds};
 
 use super::Hub;
 use crate::outbox::{Kind, Outbox};
 use crate::policy::{HistoryPolicy, Overflow};
+use crate::room::membership_log::{ChangeKind, Recovery};
 use crate::room::{Except, HistoryMessage, HistoryPage, PageError, Position};
 use crate::room::{history::History, history::Reader, pending_read::PendingRead};
-use crate::{time::Timestamp, wire::Message};
+use crate::{time::Timestamp, wire::ConnId, wire::Message};
 
 impl Hub {
     /// The position of a room, members or not.
@@ -109,6 +110,23 @@ impl Hub {
             self.change_told(now, slot, out, |history| history.history_loaded(messages));
             self.evict(out);
         }
+    }
+
+    /// Remembers that a member was sent what it had missed behind an offset. `was` are the previous
+    /// connections of the client.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn log_recovery(
+        &mut self,
+        now: Timestamp,
+        slot: u32,
+        conn: ConnId,
+        (after, was): (u64, &[ConnId]),
+    ) {
+        let was = was.into();
+        let recovery = Box::new(Recovery { after, was });
+        self.rooms
+            .log(now, slot, conn, ChangeKind::Recovered(recovery));
     }
 
     /// Keeps a request until the messages of its room are there; false when too many wait.

@@ -17,6 +17,12 @@ impl Hub {
         }
     }
 
+    /// The policy of a room, whether or not there is the room.
+    pub(crate) fn policy(&self, room: &str) -> Option<&RoomPolicy> {
+        self.policy_of(room)
+            .map(|index| self.config.policies.get(index))
+    }
+
     /// The policy of a room that there is.
     pub(super) fn room_policy(&self, slot: u32) -> Option<&RoomPolicy> {
         let extra = self.rooms.get(slot).extra.as_ref()?;
@@ -184,6 +190,7 @@ impl Hub {
             return;
         }
         let before = core::mem::replace(&mut self.config.policies, policies);
+        self.rooms.forget_changes(now);
         let rooms = self.rooms.range(Bound::Unbounded);
         let slots: Vec<_> = rooms.map(|(slot, _)| slot).collect();
         // First all of them: until then a room may have the number of a policy that is no more.

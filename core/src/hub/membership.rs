@@ -6,6 +6,7 @@ use super::{
     Hub, change::Change, change::Departing, conns::Connection, conns::Metas, error::JoinError,
     error::UnknownConn,
 };
+use crate::room::membership_log::ChangeKind;
 use crate::room::{Joined, Room, RoomName, presence::Departure, presence::Who};
 use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnId, wire::Payload};
 
@@ -116,6 +117,7 @@ impl Hub {
         };
         let slot = found.unwrap_or_else(|| self.open(now, room, policy));
         self.rooms.add(slot, conn);
+        self.rooms.log(now, slot, conn, ChangeKind::Joined);
         if let Some(connection) = self.conns.get_mut(conn) {
             connection.rooms.push(slot);
         }
@@ -264,10 +266,15 @@ impl Hub {
             return;
         };
         let age = policy.history.map(|history| history.age);
+        let kind = match departing.ended {
+            Some(_) => ChangeKind::Ended,
+            None => ChangeKind::Left,
+        };
         let grace = policy.presence_grace;
         let waits = departing.ended == Some(true)
             && policy.presence == PresencePolicy::Members
             && !grace.is_zero();
+        self.rooms.log(now, slot, departing.conn, kind);
         if let Some(presence) = self.rooms.presence_mut(slot) {
             // Also when nobody is left to be told: all may be back within the grace.
             let before = presence.users();

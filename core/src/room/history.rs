@@ -84,8 +84,9 @@ impl Except {
         }
     }
 
+    /// True when a reader never gets the message.
     #[inline]
-    fn covers(&self, reader: &Reader<'_>) -> bool {
+    pub(crate) fn covers(&self, reader: &Reader<'_>) -> bool {
         match self {
             Self::Nobody => false,
             Self::Conn(conn) => reader.is(*conn),
@@ -309,6 +310,11 @@ impl History {
         self.emptied.is_some()
     }
 
+    /// The time of the last message, or of the beginning of the room.
+    pub(super) const fn touched(&self) -> Timestamp {
+        self.touched
+    }
+
     /// The time at which the last message is as old as that.
     pub(crate) fn ages(&self, age: Duration) -> Timestamp {
         self.touched + age
@@ -378,6 +384,13 @@ impl History {
             self.messages.push_front(retained);
         }
         (self.away, self.away_bytes) = (0, 0);
+    }
+
+    /// The time of the message at an offset, and who never gets it; `None` when it is not here.
+    pub(crate) fn message(&self, offset: u64) -> Option<(Timestamp, &Except)> {
+        let index = offset.checked_sub(self.first_here())?;
+        let retained = self.messages.get(usize::try_from(index).ok()?)?;
+        Some((retained.at, &retained.except))
     }
 
     /// Finds the messages that a client at this position missed.

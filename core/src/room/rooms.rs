@@ -6,7 +6,8 @@ use core::ops::Bound;
 use slab::Slab;
 
 use super::{
-    Extra, Room, histories::Histories, history::History, pending_read::PendingRead,
+    Extra, Room, histories::Histories, history::History, membership_log::Around,
+    membership_log::ChangeKind, membership_log::MembershipLog, pending_read::PendingRead,
     presence::Presence,
 };
 use crate::{time::Timestamp, wire::ConnId};
@@ -25,6 +26,7 @@ pub(crate) struct Rooms {
     dues: BTreeSet<(Timestamp, Box<str>)>,
     /// Rooms without connections whose absent users may still come back.
     vacant: usize,
+    log: MembershipLog,
     pending_reads: Vec<PendingRead>,
 }
 
@@ -110,6 +112,9 @@ impl Rooms {
         self.by_name.remove(&room.name);
         if let Some(extra) = room.extra {
             self.forget(room.name, *extra);
+            if self.slots.is_empty() {
+                self.log.clear();
+            }
         }
         if self.slots.is_empty() {
             self.slots = Slab::new();
@@ -194,6 +199,7 @@ impl Rooms {
 
     /// Puts a history that was saved in the place of the one that has just begun.
     pub(crate) fn wake_history(&mut self, slot: u32, saved: History) {
+        self.log.set_missing_until(saved.touched());
         if let Some(fresh) = self.slots[slot as usize].history_mut() {
             self.histories.wake(fresh, saved, slot);
         }
@@ -252,6 +258,34 @@ impl Rooms {
     pub(crate) fn take_pending_reads(&mut self, room: &str) -> Vec<PendingRead> {
         let waited = self.pending_reads.extract_if(.., |read| read.is_for(room));
         waited.collect()
+    }
+}
+
+/// The log of members.
+impl Rooms {
+    /// Remembers a change of a member, where the room has a history.
+    pub(crate) fn log(&mut self, now: Timestamp, slot: u32, conn: ConnId, kind: ChangeKind) {
+        if let Some(history) = self.slots[slot as usize].history() {
+            let place = (history.number, history.top);
+            self.log.push(now, place, conn, kind);
+        }
+    }
+
+    /// Says that changes up to this time mean nothing any more: the policies were others.
+    pub(crate) fn forget_changes(&mut self, now: Timestamp) {
+        self.log.set_missing_until(now);
+    }
+
+    /// The changes of a connection around the message at an offset of a history, which was sent at
+    /// this time; `None` when some of them may be forgotten. Work: the log.
+    pub(crate) fn changes_around(
+        &self,
+        history: &History,
+        (offset, at): (u64, Timestamp),
+        conn: ConnId,
+    ) -> Option<Around<'_>> {
+        let is_complete = self.log.is_complete_since(at);
+        is_complete.then(|| self.log.around(history.number, offset, conn))
     }
 }
 

@@ -81,8 +81,15 @@ impl Hub {
             }
             text.push('}');
         });
-        for frame in missed.flatten().unwrap_or_default() {
+        let (missed, offset) = (missed.flatten(), position.offset);
+        let recovered = since
+            .as_ref()
+            .filter(|since| missed.is_some() && since.offset < offset);
+        for frame in missed.unwrap_or_default() {
             out.replay(conn, frame);
+        }
+        if let Some(since) = recovered {
+            self.log_recovery(now, slot, conn, (since.offset, &since.conn.0));
         }
         Ok(())
     }

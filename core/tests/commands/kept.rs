@@ -13,11 +13,15 @@ use super::harness::Harness;
 const SAID: &str = r#"{"event":"said","room":"log","data":1}"#;
 
 pub(super) fn harness(limits: Limits, durable: bool, policies: &str) -> Harness {
+    let mut harness = Harness::new();
+    harness.hub = Hub::new(config(limits, durable, policies));
+    harness
+}
+
+pub(super) fn config(limits: Limits, durable: bool, policies: &str) -> Config {
     let policies: Policies = serde_json::from_str(policies).expect("policies");
     let config = Config::new("e").with_limits(limits);
-    let mut harness = Harness::new();
-    harness.hub = Hub::new(config.with_policies(policies).with_durable(durable));
-    harness
+    config.with_policies(policies).with_durable(durable)
 }
 
 fn log(durable: bool) -> (Harness, ConnId) {

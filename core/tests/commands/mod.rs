@@ -3,6 +3,7 @@
 mod application;
 mod bounds;
 mod client;
+mod explain;
 mod harness;
 mod identity;
 mod kept;

@@ -1,10 +1,10 @@
 //! Calls of the API, and their answers as JSON.
 
-use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, string::ToString, vec::Vec};
 use core::ops::Bound;
 
 use roomcast_core::{
-    ConnId, Delivery, Hub, Timestamp,
+    ConnId, Delivery, Explained, Explanation, Hub, Timestamp,
     ask::{self, Ask, Asked},
     hub::RoomInfo,
     room::{PageError, Position, PresencePage},
@@ -135,6 +135,7 @@ enum Found {
     Disconnected {
         disconnected: usize,
     },
+    Explained(ExplainedView),
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +153,18 @@ struct ConnectionView {
     rooms: Vec<String>,
     since_ms: u64,
     queued_bytes: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedView {
+    room: String,
+    offset: u64,
+    conn: ConnId,
+    /// `null` when the server does not know.
+    received: Option<bool>,
+    #[serde(flatten)]
+    explanation: Explanation,
+    text: String,
 }
 
 impl RoomView {
@@ -228,6 +241,20 @@ impl Found {
             Ask::Connection { conn } => {
                 let view = ConnectionView::of(hub, *conn);
                 view.map(Self::Connection).ok_or(Problem::NoConnection)
+            }
+            Ask::Explain {
+                send: send @ Explained::Past { room, offset },
+                conn,
+            } => {
+                let explanation = hub.explain(send, *conn);
+                Ok(Self::Explained(ExplainedView {
+                    room: room.clone(),
+                    offset: *offset,
+                    conn: *conn,
+                    received: explanation.reason.received(),
+                    text: explanation.reason.to_string(),
+                    explanation,
+                }))
             }
             _ => return None,
         })

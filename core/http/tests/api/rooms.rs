@@ -71,6 +71,44 @@ fn a_room_of_any_name_is_named_in_the_query() {
 }
 
 #[test]
+fn a_message_of_a_room_is_explained() {
+    let policies = r#"{"rooms":[{"match":"chat:*","history":{"messages":300}}]}"#;
+    let policies = serde_json::from_str(policies).expect("policies");
+    let mut namespace = Namespace::with(0);
+    namespace.app = Some(empty(policies));
+    let conn = namespace.connect(Handshake::new());
+    let send = r#"{"audience":{"rooms":["chat:1"]},"event":"said"}"#;
+    namespace.told("POST /api/v1/ns/send", send);
+    let (room, meta) = ("chat:1".into(), None);
+    namespace.apply(&Input::Join { conn, room, meta });
+    namespace.told("POST /api/v1/ns/send", send);
+    for (query, expected) in [
+        (
+            "room=chat%3A1&offset=1&conn=0",
+            r#"{"room":"chat:1","offset":1,"conn":"0","received":false,"reason":"joined_after","joined":1,"text":"the connection joined the room after the message, at offset 1, without recovering it"}"#,
+        ),
+        (
+            "conn=0&offset=2&room=chat:1",
+            r#"{"room":"chat:1","offset":2,"conn":"0","received":true,"reason":"sent","text":"the connection was a member of the room when the message was sent"}"#,
+        ),
+        (
+            "room=lobby&offset=1&conn=0",
+            r#"{"room":"lobby","offset":1,"conn":"0","received":null,"reason":"no_history","text":"the server keeps no record of this: the room has no history (`history` in its policy), or there is no such room"}"#,
+        ),
+        ("room=chat:1&offset=1", "bad_request"),
+        ("room=chat:1&conn=0", "bad_request"),
+        ("offset=1&conn=0", "bad_request"),
+        ("room=chat:1&offset=0&conn=0", "bad_request"),
+        ("room=chat:1&offset=1&conn=x", "bad_request"),
+        ("room=chat:1&offset=1&conn=0&limit=1", "bad_request"),
+        ("room=&offset=1&conn=0", "bad_room"),
+    ] {
+        let request = format!("GET /api/v1/ns/explain?{query}");
+        assert_eq!(namespace.told(&request, ""), expected, "{query}");
+    }
+}
+
+#[test]
 fn members_and_history_of_a_room() {
     let policies = r#"{"rooms":[{"match":"den","history":{"messages":300},"presence":"members"},
                                 {"match":"hall","presence":"counts"}]}"#;

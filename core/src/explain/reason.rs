@@ -1,0 +1,292 @@
+//! Reasons why a connection gets a message or does not.
+
+use alloc::string::String;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{policy::Overflow, wire::ConnId};
+
+/// A reason why a connection gets a message or does not. Its [`Display`](fmt::Display) is a
+/// sentence that names the rule; in JSON it is an object whose member `reason` is its code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// The audience is everybody.
+    All,
+    /// The connection is a member of a room of the audience.
+    Member {
+        /// The first such room.
+        room: String,
+    },
+    /// The audience names the user of the connection.
+    NamedUser {
+        /// The user.
+        user: String,
+    },
+    /// The audience names the connection.
+    NamedConn,
+    /// The connection was a member of the room when the message was sent.
+    Sent,
+    /// The connection recovered the message: it joined with `since`.
+    Recovered {
+        /// The offset that it had seen.
+        after: u64,
+    },
+
+    /// The connection is not a member of the room, or was not when the message was sent.
+    NotAMember,
+    /// The audience does not name the connection in any way.
+    NotInAudience,
+    /// The connection published the message itself, and asked for no echo.
+    OwnWithoutEcho,
+    /// The connection is a member of a room that is left out.
+    ExceptRoom {
+        /// The first such room.
+        room: String,
+    },
+    /// The user of the connection is left out.
+    ExceptUser {
+        /// The user.
+        user: String,
+    },
+    /// The connection is left out.
+    ExceptConn,
+    /// The connection was left out, by itself or as a member of a room.
+    Excepted,
+    /// A previous connection of the client was left out, and the client named it when it recovered.
+    ExceptedBefore,
+    /// The connection joined the room behind the message.
+    JoinedAfter {
+        /// The offset of the room when it joined.
+        joined: u64,
+    },
+    /// The connection left the room before the message.
+    LeftBefore {
+        /// The offset of the room when it left.
+        left: u64,
+    },
+    /// The connection ended before the message.
+    EndedBefore {
+        /// The offset of the room when it ended.
+        left: u64,
+    },
+    /// The connection opened behind the message.
+    ConnectedAfter,
+    /// The connection is not alive.
+    NotConnected,
+    /// No connection has had the id so far.
+    NeverConnected,
+    /// The publisher is not alive: its message is dropped.
+    NoPublisher {
+        /// The publisher.
+        from: ConnId,
+    },
+    /// The room's policy lets no client publish.
+    PublishForbidden,
+    /// No message has the offset yet, or ever.
+    NotSent {
+        /// The offset of the newest message; 0 before the first.
+        newest: u64,
+    },
+
+    /// The message was sent to the connection, and the room's policy may have dropped it from its
+    /// queue.
+    SentUnlessDropped {
+        /// The rule for full queues.
+        overflow: Overflow,
+    },
+    /// The message was sent to the connection, which has ended since.
+    EndedSince,
+    /// The room keeps no history, or there is no such room.
+    NoHistory,
+    /// The history does not reach back to the message.
+    HistoryTrimmed {
+        /// The offset of the oldest message that it has.
+        first: u64,
+    },
+    /// The message is with the host.
+    HistoryAway,
+    /// The changes of members since the message are not all known.
+    MembershipUnknown,
+}
+
+impl Reason {
+    /// True when the connection gets the message, false when it does not; `None` when the server
+    /// does not know. Messages count from the time at which they are queued for the connection.
+    pub const fn received(&self) -> Option<bool> {
+        match self {
+            Self::All
+            | Self::Member { .. }
+            | Self::NamedUser { .. }
+            | Self::NamedConn
+            | Self::Sent
+            | Self::Recovered { .. } => Some(true),
+            Self::NotAMember
+            | Self::NotInAudience
+            | Self::OwnWithoutEcho
+            | Self::ExceptRoom { .. }
+            | Self::ExceptUser { .. }
+            | Self::ExceptConn
+            | Self::Excepted
+            | Self::ExceptedBefore
+            | Self::JoinedAfter { .. }
+            | Self::LeftBefore { .. }
+            | Self::EndedBefore { .. }
+            | Self::ConnectedAfter
+            | Self::NotConnected
+            | Self::NeverConnected
+            | Self::NoPublisher { .. }
+            | Self::PublishForbidden
+            | Self::NotSent { .. } => Some(false),
+            Self::SentUnlessDropped { .. }
+            | Self::EndedSince
+            | Self::NoHistory
+            | Self::HistoryTrimmed { .. }
+            | Self::HistoryAway
+            | Self::MembershipUnknown => None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[allow(clippy::wildcard_enum_match_arm)] // the others are told elsewhere
+        match self {
+            Self::All => f.write_str("the audience is all connections of the namespace"),
+            Self::Member { room } => {
+                write!(
+                    f,
+                    "the connection is a member of the room {room:?} of the audience"
+                )
+            }
+            Self::NamedUser { user } => {
+                write!(f, "the audience names the user {user:?} of the connection")
+            }
+            Self::NamedConn => f.write_str("the audience names the connection"),
+            Self::Sent => {
+                f.write_str("the connection was a member of the room when the message was sent")
+            }
+            Self::Recovered { after } => write!(
+                f,
+                "the connection was no member when the message was sent, and recovered it: it \
+                 joined with `since` at offset {after}"
+            ),
+            other => other.fmt_missed(f),
+        }
+    }
+}
+
+impl Reason {
+    /// The sentence of a reason by which the connection does not get the message.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are told elsewhere
+    fn fmt_missed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAMember => {
+                f.write_str("the connection is not a member of the room at the time of the message")
+            }
+            Self::NotInAudience => f.write_str(
+                "the audience names neither the connection, nor its user, nor a room that it is in",
+            ),
+            Self::OwnWithoutEcho => f.write_str(
+                "the connection published the message itself and gets no echo: see `echo` of the \
+                 message, and else of the room's policy",
+            ),
+            Self::ExceptRoom { room } => write!(
+                f,
+                "`except_rooms` names the room {room:?}, of which the connection is a member"
+            ),
+            Self::ExceptUser { user } => {
+                write!(
+                    f,
+                    "`except_users` names the user {user:?} of the connection"
+                )
+            }
+            Self::ExceptConn => f.write_str("`except_conns` names the connection"),
+            Self::Excepted => f.write_str(
+                "the sender left the connection out, by `except_conns`, `except_rooms` or \
+                 `except_users`: the server keeps no record of which",
+            ),
+            Self::ExceptedBefore => f.write_str(
+                "the connection recovered what it had missed, but not this message: a connection \
+                 that it was before published it without `echo`, or was left out",
+            ),
+            Self::JoinedAfter { joined } => write!(
+                f,
+                "the connection joined the room after the message, at offset {joined}, without \
+                 recovering it"
+            ),
+            Self::LeftBefore { left } => write!(
+                f,
+                "the connection left the room before the message, at offset {left}"
+            ),
+            Self::EndedBefore { left } => {
+                write!(
+                    f,
+                    "the connection ended before the message, at offset {left}"
+                )
+            }
+            Self::ConnectedAfter => {
+                f.write_str("the connection opened after the message, and did not recover it")
+            }
+            Self::NotConnected => f.write_str(
+                "the connection is not alive: it has ended, if there was one of this id",
+            ),
+            Self::NeverConnected => f.write_str("no connection has had this id so far"),
+            Self::NoPublisher { from } => {
+                write!(
+                    f,
+                    "the publisher {from} is not connected: its message is dropped"
+                )
+            }
+            Self::PublishForbidden => {
+                f.write_str("the room's policy has `publish = false`: no client may publish to it")
+            }
+            Self::NotSent { newest } => write!(
+                f,
+                "the room has no message at this offset: its newest has offset {newest}"
+            ),
+            unknown => unknown.fmt_unknown(f),
+        }
+    }
+
+    /// The sentence of a reason by which nobody can say whether the connection got the message.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are told
+    fn fmt_unknown(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SentUnlessDropped { overflow } => {
+                let overflow = match overflow {
+                    Overflow::Close => "close",
+                    Overflow::DropOldest => "drop-oldest",
+                    Overflow::Latest => "latest",
+                };
+                write!(
+                    f,
+                    "the message was queued for the connection, a member of the room; whether \
+                     `overflow = \"{overflow}\"` dropped it from a full queue the server keeps no \
+                     record of"
+                )
+            }
+            Self::EndedSince => f.write_str(
+                "the message was queued for the connection, which has ended since: the server \
+                 keeps no record of what was written to it before",
+            ),
+            Self::NoHistory => f.write_str(
+                "the server keeps no record of this: the room has no history (`history` in its \
+                 policy), or there is no such room",
+            ),
+            Self::HistoryTrimmed { first } => write!(
+                f,
+                "the server keeps no record of this any more: the history of the room begins at \
+                 offset {first}"
+            ),
+            Self::HistoryAway => f.write_str("the message is in storage and was not loaded"),
+            Self::MembershipUnknown => f.write_str(
+                "the server keeps no record of who was in the room then: it has forgotten changes \
+                 of members or of the policies since, or slept or started again",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
