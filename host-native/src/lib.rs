@@ -150,6 +150,7 @@ pub use roomcast_core::{
     Outcome, Path, Policies, Rate, Rejection, Reply, RoomPolicy, Router, Timestamp, UnixTime,
     UnknownConn,
     ask::{AskError, Transport},
+    explain::{self, Explained, Explanation},
     gateway::{
         Admission, CompleteError, HistoryRead, IntoOutcome, RoomAction, Scope, To, Token,
         UpgradeRequest,

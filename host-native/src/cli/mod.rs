@@ -7,6 +7,7 @@ mod bench;
 mod client;
 mod config;
 mod environment;
+mod explain;
 mod join;
 mod key;
 mod log;
@@ -56,6 +57,8 @@ enum Action {
     Serve(Box<serve::ServeArgs>),
     /// Send a message into rooms, over the HTTP API of a running server.
     Send(Box<send::SendArgs>),
+    /// Explain why a connection got a message of a room's history or did not.
+    Explain(explain::ExplainArgs),
     /// Make a token for development, or read one.
     Token(Box<token::TokenArgs>),
     /// Join rooms in the terminal: prints frames, publishes the lines typed.
@@ -101,6 +104,7 @@ impl Cli {
             None => self.serve.run(hangups, &Self::command()),
             Some(Action::Serve(args)) => args.run(hangups, &Self::command()),
             Some(Action::Send(args)) => block_on(send::run(*args)),
+            Some(Action::Explain(args)) => block_on(explain::run(args)),
             Some(Action::Token(args)) => token::run(&args),
             Some(Action::Join(args)) => block_on(join::run(args)),
             Some(Action::Key(args)) => key::run(&args),

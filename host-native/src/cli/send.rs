@@ -3,29 +3,19 @@
 use std::{
     io::{self, Read},
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::Context;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{
-    Request, StatusCode,
-    body::Bytes,
-    client::conn::http1,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
-};
-use hyper_util::rt::TokioIo;
-use roomcast::ApiKey;
+use hyper::{Request, header::CONTENT_TYPE};
 use roomcast_core::{Audience, ConnId, Delivery, Payload, wire::PayloadError};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
 
 use super::{
     client::{
+        api::{self, Doubts},
         endpoint::{self, Endpoint},
         failure::Failure,
-        wire::Wire,
     },
     say,
 };
@@ -191,72 +181,26 @@ async fn send(args: &SendArgs, data: &str) -> Result<String, Failure> {
     };
     let body = serde_json::to_string(&body).map_err(Failure::failed)?;
     let mut request = Request::post(args.url.api(args.namespace.as_deref(), "send"))
-        .header(HOST, &args.url.authority)
         .header(CONTENT_TYPE, "application/json");
-    if let Some(key) = args.api_key.as_deref().map(own_key).transpose()? {
-        let value = HeaderValue::try_from(format!("Bearer {key}"));
-        let value = value.map_err(|_| {
-            Failure::usage("the API key (--api-key, ROOMCAST_API_KEY) holds control characters")
-        })?;
-        request = request.header(AUTHORIZATION, value);
-    }
     if let Some(key) = &args.idempotency_key {
         request = request.header("idempotency-key", key);
     }
-    let request = request
-        .body(Full::new(Bytes::from(body)))
-        .map_err(Failure::failed)?;
-
-    let stream = args.url.connect().await?;
-    let (status, body) = timeout(ANSWER_TIME, exchange(stream, request))
-        .await
-        .map_err(|_| Failure::failed(NO_ANSWER))?
-        .map_err(|fault| {
-            let hint = "is this the port of a Roomcast server? It may have delivered the message";
-            Failure::failed(format_args!(
-                "no usable answer from {}: {fault:#}\n  {hint}",
-                args.url
-            ))
-        })?;
-    if status == StatusCode::OK {
-        // Whatever else listens there may say 200 to anything.
-        return match serde_json::from_str::<Delivery>(&body) {
-            Ok(_) => Ok(body),
-            Err(_) => Err(Failure::failed(format_args!(
-                "{} is no Roomcast server: its answer is not a delivery\n  Check --url",
-                args.url
-            ))),
-        };
+    let body = api::call(&args.url, args.api_key.as_deref(), request, body, DOUBTS).await?;
+    // Whatever else listens there may say 200 to anything.
+    match serde_json::from_str::<Delivery>(&body) {
+        Ok(_) => Ok(body),
+        Err(_) => Err(Failure::failed(format_args!(
+            "{} is no Roomcast server: its answer is not a delivery\n  Check --url",
+            args.url
+        ))),
     }
-    Err(Failure::refused(&args.url, status, &body))
 }
 
-/// The key to send. The server's variable of the same name may hold several, and hashes of others.
-fn own_key(keys: &str) -> Result<&str, Failure> {
-    let mut keys = keys.split(',').map(str::trim);
-    keys.find(|key| !ApiKey::is_hashed(key)).ok_or_else(|| {
-        Failure::usage(
-            "the API key (--api-key, ROOMCAST_API_KEY) is a hash, for the server: give the key itself",
-        )
-    })
-}
-
-const ANSWER_TIME: Duration = Duration::from_secs(30);
-const NO_ANSWER: &str = "no answer within 30 s; the message may have been delivered: with \
-                         --idempotency-key KEY a repetition is safe";
-
-async fn exchange(
-    stream: Wire,
-    request: Request<Full<Bytes>>,
-) -> anyhow::Result<(StatusCode, String)> {
-    const BODY_BYTES_MAX: usize = 1 << 20;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let (head, body) = sender.send_request(request).await?.into_parts();
-    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-    let body = body.map_err(|fault| anyhow::anyhow!(fault))?.to_bytes();
-    Ok((head.status, String::from_utf8(body.into())?))
-}
+const DOUBTS: Doubts = Doubts {
+    late: "no answer within 30 s; the message may have been delivered: with \
+           --idempotency-key KEY a repetition is safe",
+    unusable: "is this the port of a Roomcast server? It may have delivered the message",
+};
 
 fn idempotency_key(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
@@ -337,16 +281,5 @@ mod tests {
             assert_eq!(fault.exit(), 2);
             assert!(fault.to_string().contains(says), "{fault}");
         }
-    }
-
-    #[test]
-    fn the_key_is_the_first_that_is_no_hash() {
-        let hash = ApiKey::new("a").hashed();
-        for (keys, key) in [("a", "a"), ("a,b", "a"), (&format!("{hash}, b "), "b")] {
-            assert_eq!(own_key(keys).expect(keys), key);
-        }
-        let fault = own_key(&hash).expect_err("a hash");
-        assert!(fault.to_string().contains("--api-key"), "{fault}");
-        assert!(!fault.to_string().contains(&hash), "{fault}");
     }
 }

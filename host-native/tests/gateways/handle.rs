@@ -123,6 +123,11 @@ async fn every_question(server: &Namespace, a: ConnId, b: ConnId) {
     assert_eq!(server.members("red").await, Ok(vec![a]));
     assert_eq!(server.rooms_of(a).await, Ok(Some(vec!["red".into()])));
     assert_eq!(server.rooms_of_user("nobody").await, Ok(vec![]));
+    for (conn, received) in [(a, true), (b, false)] {
+        let explanation = server.explain(Audience::room("red"), conn).await;
+        let explanation = explanation.expect("running");
+        assert_eq!(explanation.reason.received(), Some(received));
+    }
     let counts = server.counts().await.expect("counts");
     assert_eq!(
         (counts.connections, counts.rooms, counts.memberships),

@@ -1,0 +1,171 @@
+//! `roomcast explain`: why a connection got a message or did not, as a running server knows it.
+
+use std::{fmt::Write, process::ExitCode};
+
+use anyhow::Context;
+use hyper::Request;
+use roomcast_core::ConnId;
+use serde::Deserialize;
+
+use super::{
+    client::{
+        api::{self, Doubts},
+        endpoint::{self, Endpoint},
+        failure::Failure,
+    },
+    say,
+};
+
+const AFTER_HELP: &str = "\
+Example:
+  roomcast explain --room chat:lobby --offset 7 --conn 1048577
+
+The answer is one line that begins with `received`, `not received` or `unknown`, such as
+  not received (joined_after): the connection joined the room after the message, at offset 9,
+  without recovering it
+
+Exit codes: 0 answered (`unknown`, too), 1 refused or failed, 2 wrong usage, 3 cannot connect.";
+
+/// Explain why a connection got a message of a room's history or did not
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct ExplainArgs {
+    /// Room of the message; its policy keeps a history
+    #[arg(long)]
+    room: String,
+    /// `offset` of the message
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    offset: u64,
+    /// Connection, which may have ended: the id that `$welcome` and `from` name
+    #[arg(long, value_name = "ID")]
+    conn: ConnId,
+    /// Print the answer as it came, in JSON
+    #[arg(long)]
+    json: bool,
+    /// Address of the server
+    #[arg(long, env = "ROOMCAST_URL", default_value = "http://127.0.0.1:3000")]
+    url: Endpoint,
+    /// Namespace; `default` unless the URL names one
+    #[arg(long, env = "ROOMCAST_NAMESPACE", value_parser = endpoint::namespace)]
+    namespace: Option<String>,
+    /// Key of the server's HTTP API; not needed on the same machine while the server has none
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "ROOMCAST_API_KEY",
+        hide_env_values = true
+    )]
+    api_key: Option<String>,
+}
+
+/// The part of the answer that is printed.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    received: Option<bool>,
+    reason: String,
+    text: String,
+}
+
+/// Asks, and prints the answer.
+///
+/// # Errors
+///
+/// A [`Failure`] that the user or the server can do something about, or a fault of this machine.
+pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
+    let path = args.url.api(args.namespace.as_deref(), "explain");
+    let query = query(&args.room, args.offset, args.conn);
+    let request = Request::get(format!("{path}?{query}"));
+    let key = args.api_key.as_deref();
+    let body = api::call(&args.url, key, request, String::new(), DOUBTS).await?;
+    // Whatever else listens there may say 200 to anything.
+    let answer: Answer = serde_json::from_str(&body).map_err(|_| {
+        Failure::failed(format_args!(
+            "{} is no Roomcast server: its answer is not an explanation\n  Check --url",
+            args.url
+        ))
+    })?;
+    let printed = if args.json {
+        say::result(format_args!("{body}"))
+    } else {
+        say::result(format_args!("{}", line(&answer)))
+    };
+    printed.context("cannot write the answer")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+const DOUBTS: Doubts = Doubts {
+    late: "no answer within 30 s; try again",
+    unusable: "is this the port of a Roomcast server?",
+};
+
+fn line(answer: &Answer) -> String {
+    let received = match answer.received {
+        Some(true) => "received",
+        Some(false) => "not received",
+        None => "unknown",
+    };
+    format!("{received} ({}): {}", answer.reason, answer.text)
+}
+
+/// The query of the call; of the room's name every byte is encoded that may mean something.
+fn query(room: &str, offset: u64, conn: ConnId) -> String {
+    let mut query = String::from("room=");
+    for byte in room.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            query.push(byte.into());
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(query, "%{byte:02X}");
+        }
+    }
+    query + &format!("&offset={offset}&conn={conn}")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: ExplainArgs,
+    }
+
+    fn parse(args: &str) -> Result<ExplainArgs, clap::Error> {
+        let args = ["explain"].into_iter().chain(args.split_whitespace());
+        Command::try_parse_from(args).map(|command| command.args)
+    }
+
+    #[test]
+    fn the_room_is_encoded() {
+        let args = parse("--room chat:ü&b --offset 7 --conn 1048577").expect("valid");
+        assert_eq!(
+            query(&args.room, args.offset, args.conn),
+            "room=chat%3A%C3%BC%26b&offset=7&conn=1048577"
+        );
+    }
+
+    #[test]
+    fn a_message_and_a_connection_are_needed() {
+        for args in [
+            "--room r --offset 7",
+            "--room r --conn 7",
+            "--offset 7 --conn 7",
+            "--room r --offset 0 --conn 7",
+            "--room r --offset 7 --conn x",
+        ] {
+            parse(args).expect_err(args);
+        }
+    }
+
+    #[test]
+    fn a_line_says_whether_it_was_received() {
+        for (received, says) in [("true", "received"), ("null", "unknown")] {
+            let answer = format!(r#"{{"received":{received},"reason":"sent","text":"so"}}"#);
+            let answer: Answer = serde_json::from_str(&answer).expect("an answer");
+            assert_eq!(line(&answer), format!("{says} (sent): so"));
+        }
+    }
+}
