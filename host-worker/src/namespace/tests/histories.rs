@@ -1,7 +1,7 @@
 //! Histories in a storage that changed while the object slept.
 
 use super::{
-    bench::{Bench, Text, User, keeping},
+    bench::{Bench, Call, Text, User, keeping},
     fake::Storage,
 };
 
@@ -54,4 +54,34 @@ fn what_no_policy_keeps_is_forgotten() {
     let world = bench.fake.0.borrow();
     assert_eq!(world.storage.messages.len(), 0);
     assert_eq!(world.storage.rooms.keys().collect::<Vec<_>>(), ["other"]);
+}
+
+/// An object that was evicted says what it does not know any more, and loads the message for it.
+#[test]
+fn an_explanation_reads_what_is_kept() {
+    let ask = |conn: &'static str| Call("GET", conn, "", "");
+    let (ann, bob) = (
+        ask("/api/v1/ns/explain?room=log&offset=1&conn=0"),
+        ask("/api/v1/ns/explain?room=log&offset=1&conn=1048577"),
+    );
+    let mut bench = Bench::new(&keeping());
+    for op in [
+        User("ann"),
+        Text(0, r#"{"event":"$join","room":"log"}"#),
+        User("bob"),
+        Text(1, r#"{"event":"$join","room":"log"}"#),
+        Text(0, r#"{"event":"said","room":"log"}"#),
+    ] {
+        bench.run(op);
+    }
+    let says = |bench: &mut Bench, op, reason: &str| {
+        let seen = bench.run(op);
+        let code = format!(r#""reason":"{reason}""#);
+        assert!(seen.iter().any(|one| one.contains(&code)), "{seen:?}");
+    };
+    says(&mut bench, ann, "own_without_echo");
+    says(&mut bench, bob, "sent");
+    bench.evict();
+    says(&mut bench, ann, "own_without_echo");
+    says(&mut bench, bob, "membership_unknown");
 }
