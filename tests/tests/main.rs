@@ -16,6 +16,7 @@ mod edge_sockets;
 mod edge_traces;
 mod exactly_once;
 mod exhaustive;
+mod explain;
 mod gaps;
 mod guide;
 mod history_memory;

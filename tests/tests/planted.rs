@@ -92,7 +92,7 @@ fn shortest(bug: Bug) -> Vec<String> {
 }
 
 /// The shortest story that does not pass.
-fn shortest_of(
+pub(crate) fn shortest_of(
     stories: &BoxedStrategy<Vec<Op>>,
     check: impl Fn(&[Op]) -> Result<(), TestCaseError>,
 ) -> Vec<String> {
