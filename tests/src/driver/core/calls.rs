@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use roomcast_core::{
     Applied, CloseCode, Command, ConnId, Delivery, DisconnectReason, Event, Frame, Gateway,
-    Handshake, Hub, Input, JoinError, Rejection, SendError,
+    Handshake, Hub, Input, JoinError, Rejection, RoomName, SendError,
     ask::{self, Ask, AskError, Asked},
     gateway::{Admission, ConnectError, UpgradeRequest},
 };
@@ -295,7 +295,9 @@ impl<G: Gateway> Core<G> {
 
     fn server_join(&mut self, actor: &Actor, room: &str) -> Result<Answer, DriverError> {
         let Some((namespace, conn)) = self.conns.get(actor).cloned() else {
-            return Ok(Answer::refused(404));
+            // The name of the room is looked at first, whoever is to join.
+            let named = RoomName::check(room, self.limits.room_name_bytes);
+            return Ok(Answer::refused(if named.is_ok() { 404 } else { 400 }));
         };
         let input = Input::Join {
             conn,

@@ -1,0 +1,5 @@
+//! The target `ops` of `roomcast_fuzz_targets`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| roomcast_fuzz_targets::ops(data));

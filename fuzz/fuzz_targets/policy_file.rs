@@ -1,0 +1,5 @@
+//! The target `policy_file` of `roomcast_fuzz_targets`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| roomcast_fuzz_targets::policy_file(data));

@@ -1,0 +1,167 @@
+//! Stories, told to the core and to the model.
+
+use roomcast_core::{ConnId, Payload};
+use roomcast_tests::{Actor, Lockstep, Op, Settings, Sleep, expand};
+use serde_json::Value;
+
+/// Ops that are performed: a longer story has a short one that fails too.
+const OPS_MAX: usize = 60;
+/// Bytes of a line, and of what is written out in it.
+const LINE_BYTES_MAX: usize = 6_000;
+
+const LIMITS: &str = "rooms_per_connection=3 presence_list=3 page_entries=2 recovery_messages=3 \
+    meta_bytes=20 message_bytes=4096";
+const ROOMS: &str = "log history.messages=4 history.age_s=20\n\
+    den history.age_s=10 presence=members presence_grace_s=5 echo=true\n\
+    hall presence=members presence_grace_s=10 members=2 overflow=drop-oldest\n\
+    sta* history.messages=2 presence=counts publish=false overflow=latest";
+
+/// Performs a text as a story, a line for each op as in a trace. Other lines, and ops that the
+/// model has no opinion on, are left out: so a trace is a story with its expectations left out.
+///
+/// The core does what the model says: while it stays in memory, when it sleeps between two ops, and
+/// when it has of its connections only what it was told to keep.
+///
+/// # Panics
+///
+/// When it does anything else. The message is the story as a trace.
+pub fn ops(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let story: Vec<Op> = text.lines().filter_map(op).take(OPS_MAX).collect();
+    tell(&story, LIMITS, Sleep::Never);
+    tell(&story, LIMITS, Sleep::Saved);
+    // Liveness is no part of what is kept.
+    tell(
+        &story,
+        &format!("{LIMITS} heartbeat_ms=off"),
+        Sleep::Persisted,
+    );
+}
+
+fn tell(story: &[Op], limits: &str, sleep: Sleep) {
+    let settings: Settings = limits.parse().expect("settings");
+    let settings = settings.with_rooms(ROOMS).expect("policies");
+    let core = settings.core().with_sleep(sleep);
+    let world = Lockstep::new(core, &settings.limits());
+    let mut world = world.with_policies(&settings.policies());
+    for op in story {
+        let seen = world.perform(op);
+        seen.unwrap_or_else(|mismatch| panic!("{sleep:?}:\n{mismatch}"));
+        world.driver().assert_consistent();
+    }
+}
+
+/// The op of a line, when the model has an opinion on it.
+fn op(line: &str) -> Option<Op> {
+    if line.len() > LINE_BYTES_MAX || !has_known_placeholders(line) {
+        return None;
+    }
+    // A bracket that is written by its number becomes one in a frame.
+    if expand(line).to_ascii_lowercase().contains("\\u003c") {
+        return None;
+    }
+    // The answer that a trace expects.
+    let line = match line.rsplit_once(" -> ") {
+        Some((op, _)) if line.starts_with("server ") => op,
+        _ => line,
+    };
+    line.parse().ok().filter(is_modelled)
+}
+
+/// True when each `<` of a line begins a repetition, a character, the epoch of a room or a
+/// connection by its number: other texts would be taken for placeholders in frames.
+fn has_known_placeholders(line: &str) -> bool {
+    let mut bytes = line.len();
+    let mut shorts = line.split('<').skip(1).map(|rest| rest.split_once('>'));
+    let known = shorts.all(|short| {
+        let Some((short, _)) = short else {
+            return false;
+        };
+        if let Some(hex) = short.strip_prefix("U+") {
+            let code = u32::from_str_radix(hex, 16);
+            return code.is_ok_and(|code| code != u32::from('<'));
+        }
+        let words: Vec<_> = short.splitn(3, ' ').collect();
+        match words[..] {
+            [count, "of", unit] => {
+                let count = count.parse().ok().filter(|count| *count < 10_000_usize);
+                bytes += count.unwrap_or(0) * unit.len();
+                count.is_some()
+            }
+            ["epoch", number, room] => {
+                let room = room.strip_prefix("of ");
+                number.parse::<u8>().is_ok() && room.is_some_and(|room| !room.is_empty())
+            }
+            [name, number] => Actor::is_name(name) && number.parse::<u8>().is_ok(),
+            _ => false,
+        }
+    });
+    known && bytes <= LINE_BYTES_MAX
+}
+
+fn is_modelled(op: &Op) -> bool {
+    match op {
+        Op::Connect {
+            namespace,
+            user,
+            query,
+            headers,
+            ..
+        } => {
+            let is_word = |user: &str| user.len() <= 8 && Actor::is_name(user);
+            namespace.is_none()
+                && query.is_none()
+                && headers.is_empty()
+                && user.as_deref().is_none_or(is_word)
+        }
+        Op::Text { text, times, .. } => *times <= 5 && is_modelled_text(text),
+        Op::Send {
+            namespace,
+            key,
+            to,
+            data,
+            ..
+        } => {
+            // A connection's id changes when it comes back, and with it a message with a key.
+            let is_lasting = to.conns.is_empty() && to.except_conns.is_empty();
+            let is_key = |key: &str| key.len() <= 8 && Actor::is_name(key) && is_lasting;
+            namespace.is_none() && key.as_deref().is_none_or(is_key) && Payload::parse(data).is_ok()
+        }
+        Op::Close { reason, .. } => reason.len() <= 100,
+        Op::Wait { millis } => *millis <= 100_000,
+        // The model's clients read at once, and its server never dies.
+        Op::Stall { .. } | Op::Read { .. } | Op::Crash => false,
+        Op::ListRooms { namespace } | Op::ListConnections { namespace } => namespace.is_none(),
+        Op::Join { .. }
+        | Op::Leave { .. }
+        | Op::Rooms { .. }
+        | Op::Publish { .. }
+        | Op::Binary { .. }
+        | Op::Pong { .. }
+        | Op::Disconnect { .. }
+        | Op::Vanish { .. }
+        | Op::ServerJoin { .. }
+        | Op::ServerLeave { .. } => true,
+    }
+}
+
+/// True for a text that names connections and epochs by placeholders alone, and does not ask for a
+/// history as somebody else, or as several.
+fn is_modelled_text(text: &str) -> bool {
+    if text.contains("epoch of ") {
+        return false;
+    }
+    let Ok(json) = serde_json::from_str::<Value>(text) else {
+        return true;
+    };
+    let conn = json.pointer("/data/since/conn");
+    let is_one = conn.is_none_or(|conn| conn.is_null() || conn.is_string());
+    if !is_one || json.pointer("/data/conn").is_some() {
+        return false;
+    }
+    let member = |path| json.pointer(path).and_then(Value::as_str);
+    let is_id = |text: &str| text.parse::<ConnId>().is_ok();
+    let guest = member("/data/after").and_then(|cursor| cursor.strip_prefix('c'));
+    !member("/data/since/conn").is_some_and(is_id)
+        && !guest.is_some_and(|id| is_id(id) && id != "9007199254740991")
+}
