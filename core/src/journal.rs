@@ -32,6 +32,7 @@ pub struct Entry<'a> {
 
 /// Content of a journal line.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // passed on at once, and never kept
 #[non_exhaustive]
 pub enum Record<'a> {
     /// A file of the journal begins.

@@ -30,10 +30,11 @@ struct Client(Peer);
 
 impl Client {
     fn next(&mut self) -> Value {
-        match self.0.next() {
-            Said::Text(text) => serde_json::from_str(&text).expect("JSON"),
-            other => panic!("a message: {other:?}"),
-        }
+        let said = self.0.next();
+        let Said::Text(text) = &said else {
+            panic!("no message: {said:?}");
+        };
+        serde_json::from_str(text).expect("JSON")
     }
 
     /// Sends a request with an id, and reads the answer, which has to be the next frame.

@@ -19,9 +19,10 @@ pub(super) fn tell(shard: &Shard, peer: Peer, problem: &Problem, head: &Request<
     shard.metrics().count_refusal(reason);
     tracing::debug!(reason = reason.as_str(), peer = %peer.address, "refused");
     let mut notices = shard.shared.notices();
-    let notice = match problem {
-        Problem::NamedUser(error) => notices.user_notice(*error, peer.address, shard.now()),
-        _ => notices.notice(reason, head, shard.now()),
+    let notice = if let Problem::NamedUser(error) = problem {
+        notices.user_notice(*error, peer.address, shard.now())
+    } else {
+        notices.notice(reason, head, shard.now())
     };
     drop(notices);
     if let Some(notice) = notice {

@@ -154,11 +154,14 @@ pub(super) fn decode(
     })
 }
 
+/// A key, and connections that may have sent it before.
+type Keyed = (String, Vec<(Actor, u32)>);
+
 /// The key and the connections beside it; the limit that a bad one does not keep.
 fn once(
     members: &Members,
     connection: impl Fn(&str) -> Option<Option<(Actor, u32)>>,
-) -> Result<Option<(String, Vec<(Actor, u32)>)>, usize> {
+) -> Result<Option<Keyed>, usize> {
     let Some(key) = members.get("key") else {
         return Ok(None);
     };

@@ -83,10 +83,13 @@ impl Peer {
         let mut peer = Self::silent(authority);
         let head = peer.ask(authority, "/ws", fields);
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-        match peer.next() {
-            Said::Text(text) if text.contains("$welcome") => (peer, text),
-            other => panic!("a welcome: {other:?}"),
+        let said = peer.next();
+        if let Said::Text(text) = &said
+            && text.contains("$welcome")
+        {
+            return (peer, text.clone());
         }
+        panic!("no welcome: {said:?}")
     }
 
     fn welcomed(mut self) -> Self {

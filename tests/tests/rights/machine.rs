@@ -1,5 +1,7 @@
 //! The core, and the mistakes that are planted in it.
 
+#![allow(clippy::wildcard_enum_match_arm)] // clients hear of a few commands only
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use roomcast_core::{

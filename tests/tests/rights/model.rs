@@ -336,9 +336,9 @@ impl Model {
             self.now = at;
             if is_end {
                 self.close(who);
-            } else {
+            } else if let Some(conn) = self.conns.get_mut(&who) {
+                conn.warned = true;
                 self.tell(who, "$expiring");
-                self.conns.get_mut(&who).map(|conn| conn.warned = true);
             }
         }
         self.now = target;

@@ -81,10 +81,11 @@ pub(crate) fn unidentified(authority: &str) -> (Peer, String) {
 
 /// The next message.
 pub(crate) fn text(peer: &mut Peer) -> String {
-    match peer.next() {
-        Said::Text(text) => text,
-        other => panic!("{other:?}"),
-    }
+    let said = peer.next();
+    let Said::Text(text) = said else {
+        panic!("no message: {said:?}");
+    };
+    text
 }
 
 pub(crate) fn auth(token: &str) -> String {

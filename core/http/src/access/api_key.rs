@@ -59,7 +59,9 @@ impl ApiKey {
     pub fn hashed(&self) -> String {
         let mut text = match self.scope {
             KeyScope::Admin => String::from(HASH),
-            scope => format!("{}:{HASH}", scope.as_str()),
+            scope @ (KeyScope::Publish | KeyScope::Read) => {
+                format!("{}:{HASH}", scope.as_str())
+            }
         };
         for byte in self.digest {
             text += &format!("{byte:02x}");

@@ -83,7 +83,9 @@ impl RefusalNotices {
                 "refused a user that {peer} names: if this is a proxy of yours, add --trusted-proxy \
                  {peer} (ROOMCAST_TRUSTED_PROXY)"
             ),
-            _ => format!("refused a user that is named by {shown}"),
+            NamedUserError::Several | NamedUserError::Empty | NamedUserError::Invalid => {
+                format!("refused a user that is named by {shown}")
+            }
         })
     }
 

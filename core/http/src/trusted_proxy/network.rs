@@ -1,10 +1,6 @@
 //! Networks of IP addresses.
 
-use alloc::{
-    borrow::ToOwned,
-    format,
-    string::{String, ToString},
-};
+use alloc::{borrow::ToOwned, format, string::String};
 use core::{fmt, net::IpAddr, str::FromStr};
 
 /// A network of IP addresses, written as `10.0.0.0/8`, or as one address. IPv4 addresses that are
@@ -118,7 +114,7 @@ impl FromStr for Network {
                 prefix: prefix.checked_sub(MAPPED_BITS).ok_or_else(|| {
                     NetworkError(format!(
                         "{} is an IPv4 address: write it as {canonical}",
-                        written.to_string()
+                        written
                     ))
                 })?,
             };
@@ -133,6 +129,8 @@ impl FromStr for Network {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     fn contains(network: &str, address: &str) -> bool {

@@ -13,12 +13,14 @@ pub(super) struct Disk {
     pub(super) store: bool,
     rooms: BTreeMap<(Box<str>, Box<str>), StoredRoom>,
     keys: BTreeMap<(Box<str>, Box<str>), String>,
-    /// By the client and the key.
-    client_keys: BTreeMap<(Box<str>, Box<str>, Box<str>), String>,
+    client_keys: BTreeMap<ClientKey, String>,
     /// The next serial number of a connection, and how many histories had begun, when something
     /// else was written last.
     pub(super) births: BTreeMap<Box<str>, (u64, u64)>,
 }
+
+/// A namespace, a client, and a key of the client's.
+type ClientKey = (Box<str>, Box<str>, Box<str>);
 
 /// The stored state and messages of a room.
 #[derive(Debug, Clone, Default)]

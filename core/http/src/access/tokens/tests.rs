@@ -71,11 +71,15 @@ fn anonymous_is_off_once_there_is_a_key() {
     let mut open = on();
     open.anonymous = Some(true);
     assert!(open.lets_anonymous_in() && open.is_on());
-    let mut closed = Tokens::default();
-    closed.anonymous = Some(false);
+    let closed = Tokens {
+        anonymous: Some(false),
+        ..Tokens::default()
+    };
     assert!(closed.is_on() && !closed.lets_anonymous_in());
-    let mut issuer = Tokens::default();
-    issuer.issuer = Some("me".into());
+    let issuer = Tokens {
+        issuer: Some("me".into()),
+        ..Tokens::default()
+    };
     assert!(issuer.check().is_err());
 }
 
