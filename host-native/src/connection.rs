@@ -34,15 +34,24 @@ const READS_MAX: usize = 4;
 /// causes.
 const BULK_BYTES: usize = 16 * 1024;
 
+/// A connection whose upgrade is granted.
+#[derive(Debug)]
+pub(crate) struct Upgraded {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) handshake: Handshake,
+    pub(crate) permit: Permit,
+    /// True when messages are the application's own: none of them is an `$auth`.
+    pub(crate) raw: bool,
+}
+
 /// Serves an upgraded connection until it is over. `early` is what came behind the upgrade request.
-pub(crate) async fn serve(
-    shard: Rc<Shard>,
-    stream: TcpStream,
-    early: Bytes,
-    namespace: Arc<str>,
-    handshake: Handshake,
-    permit: Permit,
-) {
+pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, early: Bytes, upgraded: Upgraded) {
+    let Upgraded {
+        namespace,
+        handshake,
+        permit,
+        raw,
+    } = upgraded;
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write);
     let entered = enter(&shard, &socket, namespace, handshake).await;
@@ -55,6 +64,7 @@ pub(crate) async fn serve(
             socket,
             read,
             decoder: Decoder::default(),
+            raw,
             held: None,
             deaf: false,
             bulk: false,
@@ -118,6 +128,7 @@ struct Connection {
     socket: Rc<Socket>,
     read: OwnedReadHalf,
     decoder: Decoder,
+    raw: bool,
     /// A message that waits for its token to be verified: nothing is read meanwhile.
     held: Option<Held>,
     /// After a fault in the framing nothing that follows has a meaning.
@@ -220,6 +231,7 @@ impl Connection {
             fragments_max: settings.fragments_max,
             control: settings.control,
         };
+        let raw = self.raw;
         let (mut messages, mut closed, mut held) = (0, None, None::<Held>);
         shard.while_corked(socket, now, || {
             let fed = self.decoder.feed(bytes, guards, now, |event| {
@@ -229,6 +241,7 @@ impl Connection {
                         messages += 1;
                         let frame = Frame::Text(text);
                         match &mut held {
+                            None if raw => home.input(shard, Input::message(*conn, frame)),
                             None => held = auth::give(shard, home, *conn, frame),
                             Some(held) => held.behind.push(frame.into()),
                         }

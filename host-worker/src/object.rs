@@ -156,6 +156,8 @@ impl Object {
     pub fn text(&mut self, slot: usize, text: &str) -> Result<(), JsValue> {
         if self.settings.access.tokens.is_on()
             && let Some(request) = AuthRequest::find(text)
+            && self.namespace.wake().is_ok()
+            && !self.namespace.is_raw()
         {
             return self.authenticate(slot, &request).map_err(self::text);
         }
@@ -252,7 +254,10 @@ impl Object {
         Ok(match tokens.credentials(&head.request())? {
             Credentials::Token(token) => handshake.with_identity(self.verify(&token)?),
             Credentials::Anonymous => handshake.with_identity(anonymous_identity(restricted)),
-            Credentials::Unidentified => handshake.with_unidentified(true),
+            // An application may still name a user, who has no other rights.
+            Credentials::Unidentified => handshake
+                .with_identity(anonymous_identity(restricted))
+                .with_unidentified(true),
         })
     }
 

@@ -228,7 +228,7 @@ impl Stops {
 
 /// Reads the files of keys that verify tokens.
 fn read_tokens(mut tokens: Tokens) -> Result<Tokens, String> {
-    let read = tokens.read_files(|path: &str| std::fs::read_to_string(path));
+    let read = tokens.read_files(|file| std::fs::read_to_string(file));
     read.map_err(|fault| format!("--{} {}", fault.name(), fault.fault()))?;
     Ok(tokens)
 }

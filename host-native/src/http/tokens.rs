@@ -27,19 +27,23 @@ pub(super) async fn identify(
     let restricted = access.tokens.is_on() || !shard.policies().grants().is_empty();
     let credentials = access.tokens.credentials(head).map_err(Problem::Token)?;
     let named = handshake.identity.user.clone();
+    let anonymous = anonymous_identity(restricted);
     Ok(match (credentials, named) {
         (Credentials::Token(token), _) => {
             let verified = shared.tokens.verify(&token).await;
             handshake.with_identity(verified.map_err(Problem::Token)?)
         }
         (_, Some(user)) => {
-            let mut identity = anonymous_identity(restricted);
+            let mut identity = anonymous;
             identity.user = Some(user);
             identity.issued_s = unix_s();
             handshake.with_identity(identity)
         }
-        (Credentials::Anonymous, None) => handshake.with_identity(anonymous_identity(restricted)),
-        (Credentials::Unidentified, None) => handshake.with_unidentified(true),
+        (Credentials::Anonymous, None) => handshake.with_identity(anonymous),
+        // An application may still name a user, who has no other rights.
+        (Credentials::Unidentified, None) => {
+            handshake.with_identity(anonymous).with_unidentified(true)
+        }
     })
 }
 

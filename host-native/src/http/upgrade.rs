@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock::patience,
-    connection,
+    connection::{self, Upgraded},
     namespace::{OwnedUpgradeRequest, refusal::Refusal},
     shard::Shard,
     shared::permits::Permit,
@@ -48,13 +48,24 @@ pub(super) async fn answer(
     }
     let upgrade = hyper::upgrade::on(request);
     match admitted {
-        Ok((permit, handshake, admission)) => {
+        Ok(Admitted {
+            permit,
+            handshake,
+            admission,
+            raw,
+        }) => {
             // What an application chooses is spoken in its own way, without a greeting.
             let welcome = asked.welcome && admission.subprotocol.is_none();
             let own = welcome.then(|| SUBPROTOCOL.into());
             let subprotocol = admission.subprotocol.clone().or(own);
             let handshake = admission.handshake(handshake.with_welcome(welcome));
-            spawn_local(open(shard.clone(), upgrade, namespace, handshake, permit));
+            let connection = Upgraded {
+                namespace,
+                handshake,
+                permit,
+                raw,
+            };
+            spawn_local(open(shard.clone(), upgrade, connection));
             switching(&key, subprotocol.as_deref())
         }
         Err(problem) if asked.refuse_in_band => {
@@ -89,14 +100,24 @@ fn is_key(key: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// Checks that the request may connect; gives its permit, the handshake of the host, and the
-/// admission by the application.
+/// A request that may connect.
+struct Admitted {
+    permit: Permit,
+    /// The handshake of the host.
+    handshake: Handshake,
+    /// The admission by the application.
+    admission: Admission,
+    /// True when messages are the application's own, without envelopes.
+    raw: bool,
+}
+
+/// Checks that the request may connect.
 async fn admit(
     shard: &Rc<Shard>,
     peer: Peer,
     request: &Head,
     namespace: &Arc<str>,
-) -> Result<(Permit, Handshake, Admission), Problem> {
+) -> Result<Admitted, Problem> {
     let shared = &shard.shared;
     let access = shared.access();
     access.admit(&head(request, peer), namespace)?;
@@ -115,14 +136,20 @@ async fn admit(
         let admission = request.map(|request| namespace.upgrade(&request));
         let admission = admission.transpose()?.unwrap_or_default();
         // Where messages have no envelopes, none can say who the client is.
-        if unidentified && admission.user.is_none() && namespace.is_raw() {
+        let raw = namespace.is_raw();
+        if unidentified && admission.user.is_none() && raw {
             return Err(Problem::Token(TokenRefusal::Missing));
         }
-        Ok(admission)
+        Ok((admission, raw))
     };
     let asked = shard.at_home(namespace, ask).await;
-    let admission = asked.unwrap_or(Err(Problem::DrainingSocket))?;
-    Ok((permit, handshake, admission))
+    let (admission, raw) = asked.unwrap_or(Err(Problem::DrainingSocket))?;
+    Ok(Admitted {
+        permit,
+        handshake,
+        admission,
+        raw,
+    })
 }
 
 fn switching(key: &str, subprotocol: Option<&str>) -> Reply {
@@ -147,18 +174,10 @@ async fn transport(upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
     Some((parts.io.into_inner().into_inner(), parts.read_buf))
 }
 
-async fn open(
-    shard: Rc<Shard>,
-    upgrade: OnUpgrade,
-    namespace: Arc<str>,
-    handshake: Handshake,
-    permit: Permit,
-) {
+async fn open(shard: Rc<Shard>, upgrade: OnUpgrade, upgraded: Upgraded) {
     if let Some((stream, early)) = transport(upgrade).await {
         // A task of its own: this one still holds the state of the handshake.
-        spawn_local(connection::serve(
-            shard, stream, early, namespace, handshake, permit,
-        ));
+        spawn_local(connection::serve(shard, stream, early, upgraded));
     }
 }
 
