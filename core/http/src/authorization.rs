@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    /// They are answered as no call, and tell nothing.
+    /// An answer that there is no such call, which tells nothing.
     #[test]
     fn what_is_no_call_needs_a_key_and_no_scope() {
         let access = scoped();

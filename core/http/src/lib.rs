@@ -17,8 +17,8 @@
 //! that a host alone can find. A host counts it by its [`Reason`], and logs what [`RefusalNotices`]
 //! says of it.
 //!
-//! A host that knows its peers may trust some of them, by [`ProxyTrust`], to name a client's address
-//! and user.
+//! A host that knows its peers may trust some of them, by [`ProxyTrust`], to name the address and
+//! the user of a client.
 //!
 //! [`Request::proxy_sign`] shows that a proxy stands before the host. From the first such request
 //! on the host tells [`Access::authorize`] so.

@@ -41,13 +41,17 @@ impl KeyScopes {
 
     /// The set with a scope more, when the condition holds. It takes the same time when not.
     pub(crate) fn with(self, scope: KeyScope, holds: bool) -> Self {
-        Self(self.0 | (u8::from(holds) << scope as u8))
+        Self(self.0 | (u8::from(holds) * bit(scope)))
     }
 
     /// True when one of the scopes allows a call that needs this one.
     pub(crate) const fn allow(self, needed: KeyScope) -> bool {
-        self.0 & (1 << needed as u8 | 1 << KeyScope::Admin as u8) != 0
+        self.0 & (bit(needed) | bit(KeyScope::Admin)) != 0
     }
+}
+
+const fn bit(scope: KeyScope) -> u8 {
+    1 << scope as u8
 }
 
 #[cfg(test)]
