@@ -1,5 +1,5 @@
-//! Users whom a proxy names, and clients' addresses that it tells: raw clients on loopback stand for
-//! the proxy.
+//! Users whom a proxy names, and clients' addresses that it tells: raw clients on loopback stand
+//! for the proxy.
 
 use serde_json::Value;
 
@@ -31,10 +31,10 @@ struct Client(Peer);
 impl Client {
     fn next(&mut self) -> Value {
         let said = self.0.next();
-        let Said::Text(text) = &said else {
-            panic!("no message: {said:?}");
+        let Said::Text(text) = said else {
+            panic!("a message: {said:?}");
         };
-        serde_json::from_str(text).expect("JSON")
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// Sends a request with an id, and reads the answer, which has to be the next frame.
@@ -185,10 +185,13 @@ fn a_proxy_that_names_no_valid_user_is_told_what_to_change() {
     let long = "x".repeat(201);
     let cases = [
         (
-            format!("{USER}: ann\r\n{USER}: eve\r\n"),
+            format!("{USER}: ann\r\n{USER}: mallory\r\n"),
             "replace the header field",
         ),
-        (format!("{USER}: eve, ann\r\n"), "replace the header field"),
+        (
+            format!("{USER}: mallory, ann\r\n"),
+            "replace the header field",
+        ),
         (format!("{USER}:\r\n"), "leave the header field out"),
         (format!("{USER}: {long}\r\n"), "1 to 200 bytes"),
     ];
@@ -205,7 +208,7 @@ fn a_proxy_that_names_no_valid_user_is_told_what_to_change() {
     for (fields, advice) in &cases {
         assert!(log.contains(advice), "{fields}: {log}");
     }
-    assert!(!log.contains("eve") && !log.contains(&long), "{log}");
+    assert!(!log.contains("mallory") && !log.contains(&long), "{log}");
 }
 
 #[test]
