@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use roomcast_core::{
     Applied, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake,
-    Identity, Input, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
+    Input, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
     ask::{Ask, Asked},
     gateway::{Admission, ConnectError, UpgradeRequest},
     hub::RequestError,
@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod application;
+mod authenticate;
 mod awake;
 mod kept;
 #[cfg(test)]
@@ -248,56 +249,13 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
-    /// True when the rate of a connection leaves room for a message of so many bytes.
-    pub(crate) fn has_rate(&mut self, slot: usize, bytes: usize) -> Result<bool, Fault> {
-        let Some(conn) = self.conn(slot)? else {
-            return Ok(false);
-        };
-        let Awake { now, app, .. } = self.awake()?;
-        Ok(app.hub().has_rate(now, conn, bytes))
-    }
-
-    /// A message with the verb `$auth` arrived: the message without its token, and the identity
-    /// that the token gives, if it is valid.
-    ///
-    /// # Errors
-    ///
-    /// As [`receive`](Self::receive).
-    pub(crate) fn authenticate(
-        &mut self,
-        slot: usize,
-        text: &str,
-        identity: Option<Box<Identity>>,
-    ) -> Result<(), Fault> {
-        let done = self.try_authenticate(slot, text, identity);
-        done.or_else(|fault| {
-            let log = format!("a message was not processed: {fault}");
-            self.platform.log(&log);
-            self.decline(slot, Frame::Text(text), RequestError::Unsaved)
-        })
-    }
-
-    fn try_authenticate(
-        &mut self,
-        slot: usize,
-        text: &str,
-        identity: Option<Box<Identity>>,
-    ) -> Result<(), Fault> {
-        let Some(conn) = self.conn(slot)? else {
-            return Ok(());
-        };
-        let text = text.into();
-        let input = Input::Authenticate {
-            conn,
-            text,
-            identity,
-        };
-        self.awake()?.apply(&input);
-        self.finish(Some(conn))
-    }
-
     /// Tells the sender of a message that it was not processed.
-    fn decline(&mut self, slot: usize, frame: Frame<'_>, error: RequestError) -> Result<(), Fault> {
+    pub(crate) fn decline(
+        &mut self,
+        slot: usize,
+        frame: Frame<'_>,
+        error: RequestError,
+    ) -> Result<(), Fault> {
         match self.conn(slot) {
             Ok(Some(_)) if self.is_raw() => {
                 let why = "its namespace has no frames that say so";
@@ -366,27 +324,6 @@ impl<P: Platform> Namespace<P> {
         let saved = saved.and_then(|()| self.do_and_save(None, None));
         self.end_input(saved)?;
         Ok(answer)
-    }
-
-    fn save_key(&mut self, now: Timestamp, key: Option<&str>) -> Result<(), Fault> {
-        let keys_max = self.limits.idempotency_keys;
-        let Awake { app, platform, .. } = self.awake()?;
-        match key.and_then(|key| app.hub().key_state(now, key)) {
-            Some(state) => platform.save_key(&state, now, keys_max),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn save_withdrawn(&mut self, ask: &Ask) -> Result<(), Fault> {
-        let Ask::Withdraw { user, .. } = ask else {
-            return Ok(());
-        };
-        let Awake { app, platform, .. } = self.awake()?;
-        let mut users = app.hub().withdrawn();
-        match users.find(|(other, _)| other == user) {
-            Some((user, not_before_s)) => platform.save_withdrawn(user, not_before_s),
-            None => Ok(()),
-        }
     }
 
     /// The time came that was asked for.

@@ -86,7 +86,7 @@ pub(super) struct Connection {
     pub(super) session: Option<Box<str>>,
     pub(super) buckets: Buckets,
     pub(super) heartbeat: Heartbeat,
-    /// What it may do, when that is not everything.
+    /// Its rights, when they are not all.
     pub(super) access: Option<Box<Access>>,
 }
 

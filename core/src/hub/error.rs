@@ -79,9 +79,6 @@ pub enum RequestError {
     /// The client has yet to say who it is.
     #[error("send $auth with a token first: {{\"event\":\"$auth\",\"data\":{{\"token\":string}}}}")]
     Unidentified,
-    /// The host takes no tokens.
-    #[error("this server takes no tokens: none of its settings names a key for them")]
-    NoTokens,
     /// The verb is for members.
     #[error("this is for members of the room: join it first")]
     NotAMember,
@@ -314,7 +311,7 @@ impl Coded for RequestError {
             | Self::OtherUser
             | Self::LateUser => (Code::Forbidden, None),
             Self::Expired => (Code::Expired, None),
-            Self::Token | Self::Unidentified | Self::NoTokens => (Code::Unauthorized, None),
+            Self::Token | Self::Unidentified => (Code::Unauthorized, None),
             Self::KeyReused => (Code::KeyReused, None),
             Self::Join(error) => error.row(),
             Self::Page(error) => error.row(),

@@ -77,12 +77,15 @@ pub struct Limits {
     pub history_rooms: usize,
     /// The time in which a client says who it is, where it must and did not when it connected;
     /// default 5 s, for a slow network. Passed: closed with 4401.
+    #[serde(skip_serializing_if = "is_auth_timeout")]
     pub auth_timeout: Duration,
-    /// The time before the end of an identity at which its client is told to renew it; default 60 s,
-    /// long enough to fetch a token, and at most half of the time that the identity holds.
+    /// The time before the end of an identity at which its client is told to renew it; default
+    /// 60 s, long enough to fetch a token, and at most half of the time that the identity holds.
+    #[serde(skip_serializing_if = "is_expiry_notice")]
     pub expiry_notice: Duration,
     /// The time for which a connection whose identity is over stays open, without rights, to renew
     /// it; default 25 s, for a backend that restarts. Passed: closed with 4401.
+    #[serde(skip_serializing_if = "is_expiry_grace")]
     pub expiry_grace: Duration,
     /// Messages that are replayed to one join; default 500, half of what hosts queue for a
     /// connection. Passed: `"recovered":false`.
@@ -112,8 +115,23 @@ const fn is_keys_per_client(keys: &usize) -> bool {
     *keys == Limits::KEYS_PER_CLIENT
 }
 
+fn is_auth_timeout(time: &Duration) -> bool {
+    *time == Limits::AUTH_TIMEOUT
+}
+
+fn is_expiry_notice(time: &Duration) -> bool {
+    *time == Limits::EXPIRY_NOTICE
+}
+
+fn is_expiry_grace(time: &Duration) -> bool {
+    *time == Limits::EXPIRY_GRACE
+}
+
 impl Limits {
     const KEYS_PER_CLIENT: usize = 256;
+    const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+    const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
+    const EXPIRY_GRACE: Duration = Duration::from_secs(25);
 
     /// Default of [`inbound_messages`](Self::inbound_messages).
     pub const INBOUND_MESSAGES: Rate = Rate {
@@ -147,9 +165,9 @@ impl Default for Limits {
             idempotency: Duration::from_secs(300),
             history_bytes: 64 << 20,
             history_rooms: 10_000,
-            auth_timeout: Duration::from_secs(5),
-            expiry_notice: Duration::from_secs(60),
-            expiry_grace: Duration::from_secs(25),
+            auth_timeout: Self::AUTH_TIMEOUT,
+            expiry_notice: Self::EXPIRY_NOTICE,
+            expiry_grace: Self::EXPIRY_GRACE,
             recovery_messages: 500,
             recovery_bytes: 512 << 10,
             page_entries: 100,

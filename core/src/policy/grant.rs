@@ -320,8 +320,8 @@ mod tests {
         let refused = rules.all_for_user("*");
         assert!(matches!(refused, Err(GrantsError::User { .. })));
         // A user whose name is the placeholder is no second insertion.
-        let odd = rules.for_user(Some("{user}"));
-        assert!(odd.allow(Right::Join, "u:{user}:1") && !odd.allow(Right::Join, "u:alice:1"));
+        let braces = rules.for_user(Some("{user}"));
+        assert!(braces.allow(Right::Join, "u:{user}:1") && !braces.allow(Right::Join, "u:alice:1"));
     }
 
     #[test]

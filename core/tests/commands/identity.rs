@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use roomcast_core::{
-    App, Applied, Command, Config, ConnId, Frame, Handshake, Identity, Input, Outbox, Policies,
-    Timestamp, policy::GrantRules,
+    App, Applied, Config, ConnId, Frame, Handshake, Identity, Input, Outbox, Policies, Timestamp,
+    policy::GrantRules,
 };
 
 use super::harness::lines;
@@ -464,20 +464,9 @@ fn rights_and_deadlines_survive_sleep() {
 }
 
 #[test]
-fn a_raw_command_is_never_a_token() {
-    // What the host leaves of the verb is all that the core sees: an error, or an identity.
+fn without_tokens_there_is_no_such_verb() {
     let mut stage = Stage::new(WHAT);
     let (a, _) = stage.connect(Handshake::new());
     let told = stage.text(a, r#"{"event":"$auth","id":1}"#);
-    let none = "this server takes no tokens: none of its settings names a key for them";
-    assert_eq!(
-        told,
-        [error("$auth", r#","id":1"#, "", "unauthorized", none)]
-    );
-    assert!(
-        !stage
-            .out
-            .iter()
-            .any(|command| matches!(command, Command::Close { .. }))
-    );
+    assert!(told[0].contains(r#""code":"unknown_verb""#), "{told:?}");
 }

@@ -143,7 +143,7 @@ impl SigningKey {
         Ok(text)
     }
 
-    /// Makes a token of claims as they are, without a look at them.
+    /// Makes a token of claims as they are, unchecked.
     pub fn sign_json(&self, claims: &str) -> String {
         let header = Header {
             alg: self.algorithm().name(),

@@ -152,21 +152,29 @@ fn rsa_keys_have_2048_to_4096_bits_and_sound_parts() {
         let text = format!(r#"{{"kty":"RSA","n":"{}","e":"{}"}}"#, base64(n), base64(e));
         Key::parse(&text).map(|key| key.algorithm())
     };
-    let mut odd = [0xff; 256];
-    assert_eq!(jwk(&odd, &[1, 0, 1]), Ok(Algorithm::Rs256));
+    let mut unusual = [0xff; 256];
+    assert_eq!(jwk(&unusual, &[1, 0, 1]), Ok(Algorithm::Rs256));
     assert_eq!(
-        jwk(&[&[0, 0], &odd[..]].concat(), &[0, 1, 0, 1]),
+        jwk(&[&[0, 0], &unusual[..]].concat(), &[0, 1, 0, 1]),
         Ok(Algorithm::Rs256)
     );
-    assert_eq!(jwk(&odd, &[3]), Ok(Algorithm::Rs256));
-    for exponent in [&[0][..], &[1], &[2], &[1, 0, 0], &[4, 0, 0, 0, 1], &odd] {
-        assert_eq!(jwk(&odd, exponent), Err(KeyError::RsaParts), "{exponent:?}");
+    assert_eq!(jwk(&unusual, &[3]), Ok(Algorithm::Rs256));
+    for exponent in [&[0][..], &[1], &[2], &[1, 0, 0], &[4, 0, 0, 0, 1], &unusual] {
+        assert_eq!(
+            jwk(&unusual, exponent),
+            Err(KeyError::RsaParts),
+            "{exponent:?}"
+        );
     }
-    odd[0] = 0x7f;
-    assert_eq!(jwk(&odd, &[3]), Err(KeyError::RsaBits { bits: 2047 }));
+    unusual[0] = 0x7f;
+    assert_eq!(jwk(&unusual, &[3]), Err(KeyError::RsaBits { bits: 2047 }));
     assert_eq!(jwk(&[0; 256], &[3]), Err(KeyError::RsaBits { bits: 0 }));
-    (odd[0], odd[255]) = (0xff, 0xfe);
-    assert_eq!(jwk(&odd, &[3]), Err(KeyError::RsaParts), "an even modulus");
+    (unusual[0], unusual[255]) = (0xff, 0xfe);
+    assert_eq!(
+        jwk(&unusual, &[3]),
+        Err(KeyError::RsaParts),
+        "an even modulus"
+    );
 }
 
 #[test]

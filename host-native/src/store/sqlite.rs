@@ -134,7 +134,7 @@ impl Store {
         read::messages(&writer.db, namespace, room).map_err(|fault| self.error(&fault.into()))
     }
 
-    /// Users of a namespace whose identities from before a time, in seconds since 1970, are refused.
+    /// Users of a namespace whose identities from before a time are refused, in seconds since 1970.
     pub(crate) fn withdrawn(&self, namespace: &str) -> Result<Vec<(Box<str>, u64)>, StoreError> {
         let writer = self.writer();
         read::withdrawn(&writer.db, namespace).map_err(|fault| self.error(&fault.into()))

@@ -1,9 +1,9 @@
 //! State of a namespace that belongs to no connection: histories, rooms, and the state of its
 //! application.
 
-use roomcast_core::{Command, ask::Ask, gateway::AppState, hub::HubState};
+use roomcast_core::{Command, Timestamp, ask::Ask, gateway::AppState, hub::HubState};
 
-use super::Namespace;
+use super::{Namespace, awake::Awake};
 use crate::platform::{Appended, Fault, Kept, Platform};
 
 impl<P: Platform> Namespace<P> {
@@ -98,6 +98,29 @@ impl<P: Platform> Namespace<P> {
             self.saved = text;
         }
         Ok(())
+    }
+
+    /// Saves what is remembered of a key.
+    pub(super) fn save_key(&mut self, now: Timestamp, key: Option<&str>) -> Result<(), Fault> {
+        let keys_max = self.limits.idempotency_keys;
+        let Awake { app, platform, .. } = self.awake()?;
+        match key.and_then(|key| app.hub().key_state(now, key)) {
+            Some(state) => platform.save_key(&state, now, keys_max),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves who was withdrawn.
+    pub(super) fn save_withdrawn(&mut self, ask: &Ask) -> Result<(), Fault> {
+        let Ask::Withdraw { user, .. } = ask else {
+            return Ok(());
+        };
+        let Awake { app, platform, .. } = self.awake()?;
+        let mut users = app.hub().withdrawn();
+        match users.find(|(other, _)| other == user) {
+            Some((user, not_before_s)) => platform.save_withdrawn(user, not_before_s),
+            None => Ok(()),
+        }
     }
 
     /// State that the application keeps, when it differs from the saved one.

@@ -135,7 +135,8 @@ impl Peer {
         self
     }
 
-    /// Asks for a WebSocket with further header fields, a line each; gives the head of the response.
+    /// Asks for a WebSocket with further header fields, a line each; gives the head of the
+    /// response.
     pub(crate) fn ask(&mut self, authority: &str, path: &str, fields: &str) -> String {
         self.write(
             format!(

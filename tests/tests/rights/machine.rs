@@ -326,7 +326,7 @@ impl Machine {
         }
     }
 
-    /// What a client reads in a message.
+    /// The line for a message that a client got.
     fn line(&mut self, who: usize, text: &str) -> String {
         let message: Value = serde_json::from_str(text).expect("JSON");
         let event = message["event"].as_str().expect("an event");

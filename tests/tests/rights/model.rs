@@ -10,7 +10,7 @@ pub(super) type Got = Vec<String>;
 /// Rooms of each client that is connected.
 pub(super) type Memberships = BTreeMap<usize, BTreeSet<&'static str>>;
 
-/// The lines of each client in their order. Rooms that a client leaves all at once it leaves in any.
+/// The lines of each client in their order. A client leaves several rooms at once in any order.
 pub(super) fn in_order(step: &Step, mut got: Got) -> Got {
     if matches!(step, Step::Auth { .. } | Step::Configure { .. }) {
         got.sort();
@@ -42,7 +42,7 @@ struct Conn {
     /// `None` is a client that has yet to say who it is.
     person: Option<Person>,
     rooms: BTreeSet<usize>,
-    /// When it connected, or was told who it is.
+    /// The time at which it connected, or said who it is.
     since: u64,
     warned: bool,
 }
@@ -52,7 +52,7 @@ impl Conn {
         Some(self.since + 1000 * self.person?.holds_s?)
     }
 
-    /// When something happens to it of itself, and whether that is the end.
+    /// The time at which something happens to it of itself, and whether that is the end.
     fn next(&self) -> Option<(u64, bool)> {
         if self.person.is_none() {
             return Some((self.since + AUTH_MS, true));

@@ -1,6 +1,6 @@
 //! The verb `$auth`.
 
-use super::{JOIN, KEY, OTHER_KEY, auth, serve, text, token, token_for, unidentified};
+use super::{JOIN, KEY, OTHER_KEY, auth, ends, serve, text, token, token_for, unidentified};
 use crate::peer::{self, Said};
 
 #[test]
@@ -70,7 +70,7 @@ fn a_first_token_that_is_bad_ends_the_connection() {
             peer.say(&bad);
             let refused = text(&mut peer);
             assert!(refused.contains(r#""id":"a","error""#), "{refused}");
-            assert_eq!(peer.next(), Said::Close(4401), "{bad}");
+            ends(&mut peer, 4401);
         }
     }
 }

@@ -10,8 +10,8 @@ use std::{
     thread,
 };
 
-use super::{OFFER, PRIVATE, PUBLIC, ask, auth, text, token_for, unidentified};
-use crate::{peer::Said, process::child::Process};
+use super::{OFFER, PRIVATE, PUBLIC, ask, auth, ends, text, token_for, unidentified};
+use crate::process::child::Process;
 
 /// An issuer that gives every request the same answer, and counts them.
 pub(super) struct Issuer {
@@ -38,7 +38,7 @@ impl Issuer {
         Self { url, fetches }
     }
 
-    /// One that publishes these keys.
+    /// An issuer that publishes these keys.
     pub(super) fn of(keys: &str) -> Self {
         let body = format!(r#"{{"keys":[{keys}]}}"#);
         let length = body.len();
@@ -148,7 +148,7 @@ fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
         let (mut peer, _) = unidentified(&server.authority);
         peer.say(&auth(&token_for(PRIVATE, "ann", 60)));
         assert!(text(&mut peer).contains(r#""error""#));
-        assert_eq!(peer.next(), Said::Close(4401), "{says}");
+        ends(&mut peer, 4401);
         assert_eq!(issuer.fetches(), 1, "{says}");
     }
 }

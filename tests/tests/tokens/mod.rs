@@ -88,6 +88,17 @@ pub(crate) fn text(peer: &mut Peer) -> String {
     text
 }
 
+/// Reads the goodbye and the close behind it.
+#[track_caller]
+pub(crate) fn ends(peer: &mut Peer, code: u16) {
+    let bye = text(peer);
+    assert!(
+        bye.contains(&format!(r#""$bye","data":{{"code":{code}"#)),
+        "{bye}"
+    );
+    assert_eq!(peer.next(), Said::Close(code));
+}
+
 pub(crate) fn auth(token: &str) -> String {
     format!(r#"{{"event":"$auth","id":"a","data":{{"token":"{token}"}}}}"#)
 }

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::{
-    KEY, OFFER, PRIVATE, PUBLIC, ask, auth, serve, text, token, token_for, unidentified, unix_s,
+    KEY, OFFER, PRIVATE, PUBLIC, ask, auth, ends, serve, text, token, token_for, unidentified,
+    unix_s,
 };
 use crate::{
     peer::Said,
@@ -77,7 +78,7 @@ fn a_withdrawn_user_is_out_and_comes_back_with_a_newer_token() {
     text(&mut peer);
     let ended = delete(&server, "users/ann/connections");
     assert!(ended.ends_with(r#"{"disconnected":1}"#), "{ended}");
-    assert_eq!(peer.next(), Said::Close(4410));
+    ends(&mut peer, 4410);
     assert_eq!(status(&server, &token("ann")), "101");
 
     let (mut peer, _) = unidentified(&server.authority);
@@ -89,7 +90,7 @@ fn a_withdrawn_user_is_out_and_comes_back_with_a_newer_token() {
         &format!("users/ann/connections?not_before={}", unix_s()),
     );
     assert!(withdrawn.ends_with(r#"{"disconnected":1}"#), "{withdrawn}");
-    assert_eq!(peer.next(), Said::Close(4401));
+    ends(&mut peer, 4401);
     let bearer = format!("Authorization: Bearer {}", token("ann"));
     let (mut refused, _) = ask(&server.authority, "", &[OFFER, &bearer]);
     let said = refused.rest();

@@ -1,4 +1,5 @@
-//! Notices in the log of refused origins, hosts, users and tokens, few enough that no stranger can fill it.
+//! Notices in the log of refused origins, hosts, users and tokens, few enough that no stranger can
+//! fill it.
 
 use alloc::{
     collections::BTreeMap,

@@ -78,7 +78,6 @@ fn messages_of_clients() {
         E::OtherUser => E::OtherUser, Forbidden, "";
         E::LateUser => E::LateUser, Forbidden, "";
         E::Unidentified => E::Unidentified, Unauthorized, "";
-        E::NoTokens => E::NoTokens, Unauthorized, "";
         E::NotAMember => E::NotAMember, Forbidden, "";
         E::PublishForbidden => E::PublishForbidden, Forbidden, "";
         E::KeyReused => E::KeyReused, KeyReused, "";

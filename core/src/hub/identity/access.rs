@@ -1,4 +1,4 @@
-//! What a connection may do, and until when.
+//! Rights of a connection, and until when it has them.
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -41,7 +41,7 @@ enum Stage {
     Over,
 }
 
-/// What the passing of a deadline led to.
+/// Outcomes of a deadline that has passed.
 pub(super) enum Passed {
     /// The client is to be told that so much is left.
     Warned {

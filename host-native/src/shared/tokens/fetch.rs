@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// A fetch that failed; its text is for the log.
-pub(super) type Fault = Box<dyn Error + Send + Sync>;
+pub(super) type FetchFailure = Box<dyn Error + Send + Sync>;
 
 #[cfg(feature = "jwks")]
 pub(super) use self::client::get;
@@ -11,7 +11,7 @@ pub(super) use self::client::get;
 /// Without the feature there is no such setting.
 #[cfg(not(feature = "jwks"))]
 #[allow(clippy::unused_async)] // as with the feature
-pub(super) async fn get(_: &roomcast_token::JwksUrl) -> Result<(u16, Vec<u8>), Fault> {
+pub(super) async fn get(_: &roomcast_token::JwksUrl) -> Result<(u16, Vec<u8>), FetchFailure> {
     Err("this server is built without the feature `jwks`".into())
 }
 
@@ -38,7 +38,7 @@ mod client {
         rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
     };
 
-    use super::Fault;
+    use super::FetchFailure;
 
     trait Wire: AsyncRead + AsyncWrite + Unpin {}
 
@@ -50,7 +50,7 @@ mod client {
     /// # Errors
     ///
     /// When there is no answer, or a longer one than a set of keys has.
-    pub(in super::super) async fn get(url: &JwksUrl) -> Result<(u16, Vec<u8>), Fault> {
+    pub(in super::super) async fn get(url: &JwksUrl) -> Result<(u16, Vec<u8>), FetchFailure> {
         let uri: Uri = url.as_str().parse()?;
         let (host, authority) = uri.host().zip(uri.authority()).ok_or("it has no host")?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -89,7 +89,7 @@ mod client {
     }
 
     /// TLS with the authorities that this machine trusts. `SSL_CERT_FILE` names others.
-    fn tls() -> Result<ClientConfig, Fault> {
+    fn tls() -> Result<ClientConfig, FetchFailure> {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
         let (trusted, _) = roots.add_parsable_certificates(found.certs);

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use super::{Tokens, refusal::TokenRefusal};
 use crate::request::{Headers, Request};
 
-/// What an upgrade request shows of who its client is.
+/// Credentials in an upgrade request.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// A token, which nobody has verified.

@@ -1,0 +1,56 @@
+//! Clients that say who they are, with the verb `$auth`.
+
+use roomcast_core::{Frame, Identity, Input, ask::Asked, hub::RequestError};
+
+use super::{Namespace, awake::Awake};
+use crate::platform::{Fault, Platform};
+
+impl<P: Platform> Namespace<P> {
+    /// True when the rate of a connection leaves room for a message of so many bytes.
+    pub(crate) fn has_rate(&mut self, slot: usize, bytes: usize) -> Result<bool, Fault> {
+        let Some(conn) = self.conn(slot)? else {
+            return Ok(false);
+        };
+        let Awake { now, app, .. } = self.awake()?;
+        Ok(app.hub().has_rate(now, conn, bytes))
+    }
+
+    /// A message with the verb `$auth` arrived: the message without its token, and the identity
+    /// that the token gives, if it is valid.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    pub(crate) fn authenticate(
+        &mut self,
+        slot: usize,
+        text: &str,
+        identity: Option<Box<Identity>>,
+    ) -> Result<(), Fault> {
+        let done = self.try_authenticate(slot, text, identity);
+        done.or_else(|fault| {
+            let log = format!("a message was not processed: {fault}");
+            self.platform.log(&log);
+            self.decline(slot, Frame::Text(text), RequestError::Unsaved)
+        })
+    }
+
+    fn try_authenticate(
+        &mut self,
+        slot: usize,
+        text: &str,
+        identity: Option<Box<Identity>>,
+    ) -> Result<(), Fault> {
+        let Some(conn) = self.conn(slot)? else {
+            return Ok(());
+        };
+        let text = text.into();
+        let input = Input::Authenticate {
+            conn,
+            text,
+            identity,
+        };
+        self.awake()?.apply(&input);
+        self.finish(Some(conn))
+    }
+}
