@@ -7,8 +7,9 @@ use alloc::{borrow::ToOwned, boxed::Box, string::String};
 use serde::{Deserialize, Serialize};
 
 pub use self::reason::Reason;
+use crate::hub::identity::access::Source;
 use crate::hub::{Audience, Hub};
-use crate::policy::Overflow;
+use crate::policy::{Overflow, Right};
 use crate::room::membership_log::{Around, ChangeKind};
 use crate::room::{Except, history::Reader};
 use crate::{time::Timestamp, wire::ConnId};
@@ -29,6 +30,13 @@ pub enum Explained {
         /// The `echo` of its message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         echo: Option<bool>,
+    },
+    /// An action of a client in a room, if it were done at once: whether its grants allow it.
+    Right {
+        /// The right that it needs.
+        right: Right,
+        /// The room.
+        room: String,
     },
     /// A message that is in the history of a room.
     Past {
@@ -60,7 +68,7 @@ pub struct Explanation {
     /// The reason.
     #[serde(flatten)]
     pub reason: Reason,
-    /// The pattern of the room policy that decides; `None` when no policy does.
+    /// The pattern of the room policy or of the grant that decides; `None` when none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Box<str>>,
 }
@@ -105,6 +113,7 @@ impl Hub {
             Explained::Publish { from, room, echo } => {
                 self.explain_publish(*from, room, *echo, conn)
             }
+            Explained::Right { right, room } => self.explain_right(*right, room, conn),
             Explained::Past { room, offset } => self.explain_past(room, *offset, conn),
         }
     }
@@ -162,6 +171,10 @@ impl Hub {
         if self.connection(from).is_none() {
             return Reason::NoPublisher { from }.into();
         }
+        let allowed = self.explain_right(Right::Publish, room, from);
+        if allowed.reason.received() != Some(true) {
+            return allowed;
+        }
         let policy = self.policy(room);
         let rule = policy.map(|policy| policy.pattern.as_str().into());
         if policy.is_some_and(|policy| !policy.publish) {
@@ -175,6 +188,20 @@ impl Hub {
             return Explanation { reason, rule };
         }
         reason.into()
+    }
+
+    /// The reason for a right that a connection has or does not have, but for the time.
+    fn explain_right(&self, right: Right, room: &str, conn: ConnId) -> Explanation {
+        let (reason, rule) = match self.source_of(conn, right, room) {
+            None => (self.explain_absent(conn), None),
+            Some(Source::Every) => (Reason::EveryRight, None),
+            Some(Source::Own(rule)) => (Reason::Granted { right }, Some(rule)),
+            Some(Source::Standard(rule)) => (Reason::GrantedToUsers { right }, Some(rule)),
+            Some(Source::Nothing) => (Reason::NotGranted { right }, None),
+            Some(Source::Unidentified) => (Reason::Unidentified, None),
+        };
+        let rule = rule.map(|rule| rule.rooms.as_str().into());
+        Explanation { reason, rule }
     }
 
     /// The reason why a connection that is not alive gets nothing.

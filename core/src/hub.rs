@@ -7,7 +7,7 @@ mod conns;
 pub(crate) mod error;
 mod history;
 mod idempotency;
-mod identity;
+pub(crate) mod identity;
 mod lifecycle;
 mod limits;
 mod membership;

@@ -11,7 +11,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    grant::{GrantRule, GrantRules, Grants, GrantsError, Right, Rights},
+    grant::{GrantRule, GrantRules, Grants, GrantsError, Right, RightError, Rights},
     pattern::{Pattern, PatternError},
     standard::{StandardGrant, StandardGrants, Users},
 };

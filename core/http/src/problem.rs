@@ -123,6 +123,9 @@ pub enum Problem {
     /// The parameter `offset` is missing, or no offset of a message.
     #[error("name the message: ?offset=N, the `offset` of its frame, 1 or more, digits only")]
     MessageOffset,
+    /// The parameter `right` is no right, or there is an offset beside it.
+    #[error("right must be join, publish, presence or history, and stand in place of offset")]
+    Right,
     /// The parameter `conn` is missing, or no connection.
     #[error("name the connection: ?conn=ID, a decimal number below 2^53; it may have ended")]
     Conn,
@@ -312,7 +315,7 @@ impl Coded for Problem {
             Self::Repeated(_) | Self::Unknown(..) | Self::RoomMissing | Self::UserMissing => {
                 Code::BadRequest
             }
-            Self::MessageOffset | Self::Conn | Self::NotBefore => Code::BadRequest,
+            Self::MessageOffset | Self::Conn | Self::NotBefore | Self::Right => Code::BadRequest,
             Self::Offset(_) | Self::After | Self::CloseCode => Code::BadRequest,
             Self::Form(..) | Self::Objects | Self::BodyCut => Code::BadRequest,
             Self::BadUpgrade | Self::SocketKey => Code::BadRequest,

@@ -5,7 +5,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::Overflow, wire::ConnId};
+use crate::{policy::Overflow, policy::Right, wire::ConnId};
 
 /// A reason why a connection gets a message or does not. Its [`Display`](fmt::Display) is a
 /// sentence that names the rule; in JSON it is an object whose member `reason` is its code.
@@ -34,6 +34,26 @@ pub enum Reason {
         /// The offset that it had seen.
         after: u64,
     },
+
+    /// The connection has no grants, and so every right.
+    EveryRight,
+    /// A grant of the connection's identity gives the right.
+    Granted {
+        /// The right.
+        right: Right,
+    },
+    /// A grant of the configuration gives the right.
+    GrantedToUsers {
+        /// The right.
+        right: Right,
+    },
+    /// No grant gives the connection the right.
+    NotGranted {
+        /// The right.
+        right: Right,
+    },
+    /// The client has yet to say who it is.
+    Unidentified,
 
     /// The connection is not a member of the room, or was not when the message was sent.
     NotAMember,
@@ -114,7 +134,8 @@ pub enum Reason {
 
 impl Reason {
     /// True when the connection gets the message, false when it does not; `None` when the server
-    /// does not know. Messages count from the time at which they are queued for the connection.
+    /// does not know. For a right: whether the connection has it. Messages count from the time at
+    /// which they are queued for the connection.
     pub const fn received(&self) -> Option<bool> {
         match self {
             Self::All
@@ -122,7 +143,10 @@ impl Reason {
             | Self::NamedUser { .. }
             | Self::NamedConn
             | Self::Sent
-            | Self::Recovered { .. } => Some(true),
+            | Self::Recovered { .. }
+            | Self::EveryRight
+            | Self::Granted { .. }
+            | Self::GrantedToUsers { .. } => Some(true),
             Self::NotAMember
             | Self::NotInAudience
             | Self::OwnWithoutEcho
@@ -138,6 +162,8 @@ impl Reason {
             | Self::NotConnected
             | Self::NeverConnected
             | Self::NoPublisher { .. }
+            | Self::NotGranted { .. }
+            | Self::Unidentified
             | Self::PublishForbidden
             | Self::NotSent { .. } => Some(false),
             Self::SentUnlessDropped { .. }
@@ -173,6 +199,21 @@ impl fmt::Display for Reason {
                 "the connection was no member when the message was sent, and recovered it: it \
                  joined with `since` at offset {after}"
             ),
+            Self::EveryRight => f.write_str(
+                "the connection has no grants, and so every right: see the policy of the room",
+            ),
+            Self::Granted { right } => {
+                write!(
+                    f,
+                    "a grant of the connection's token gives the right to {right}"
+                )
+            }
+            Self::GrantedToUsers { right } => {
+                write!(
+                    f,
+                    "one of the server's `[[grants]]` gives the right to {right}"
+                )
+            }
             other => other.fmt_missed(f),
         }
     }
@@ -240,6 +281,12 @@ impl Reason {
                     "the publisher {from} is not connected: its message is dropped"
                 )
             }
+            Self::NotGranted { right } => write!(
+                f,
+                "no grant gives the right to {right}: neither those of the connection's token nor the \
+                 server's"
+            ),
+            Self::Unidentified => f.write_str("the client has not said yet who it is, by `$auth`"),
             Self::PublishForbidden => {
                 f.write_str("the room's policy has `publish = false`: no client may publish to it")
             }

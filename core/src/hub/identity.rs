@@ -5,7 +5,7 @@ pub(crate) mod withdrawn;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-use self::{access::Access, access::Passed, withdrawn::WithdrawError};
+use self::{access::Access, access::Passed, access::Source, withdrawn::WithdrawError};
 use super::error::{Refusal, RequestError, UnknownConn};
 use super::{Hub, conns::Handshake, send::retain_from};
 use crate::outbox::{Kind, Outbox};
@@ -38,6 +38,16 @@ impl Hub {
         };
         let user = connection.user.as_deref();
         access.check(now, &self.config.policies, user, right, room)
+    }
+
+    /// The source of a right of a connection; `None` when that is not alive.
+    pub(crate) fn source_of(&self, conn: ConnId, right: Right, room: &str) -> Option<Source<'_>> {
+        let connection = self.conns.get(conn)?;
+        let Some(access) = &connection.access else {
+            return Some(Source::Every);
+        };
+        let user = connection.user.as_deref();
+        Some(access.source(&self.config.policies, user, right, room))
     }
 
     /// The metadata that presence shows of a connection when a join brings none.

@@ -1,7 +1,7 @@
 //! Grants: what a user may do in which rooms.
 
 use alloc::{format, string::String, vec::Vec};
-use core::fmt;
+use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,38 @@ pub enum Right {
     History,
 }
 
+/// A text that names no right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be join, publish, presence or history")]
+pub struct RightError;
+
+impl FromStr for Right {
+    type Err = RightError;
+
+    fn from_str(text: &str) -> Result<Self, RightError> {
+        match text {
+            "join" => Ok(Self::Join),
+            "publish" => Ok(Self::Publish),
+            "presence" => Ok(Self::Presence),
+            "history" => Ok(Self::History),
+            _ => Err(RightError),
+        }
+    }
+}
+
+impl Right {
+    /// The name in grants.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Publish => "publish",
+            Self::Presence => "presence",
+            Self::History => "history",
+        }
+    }
+}
+
+/// The words behind "the right to".
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,5 +1,7 @@
 //! Identities: exactly which frames their life leads to.
 
+mod explained;
+
 use std::borrow::Cow;
 
 use roomcast_core::{

@@ -4,7 +4,7 @@ use std::{fmt::Write, process::ExitCode};
 
 use anyhow::Context;
 use hyper::Request;
-use roomcast_core::ConnId;
+use roomcast_core::{ConnId, policy::Right};
 use serde::Deserialize;
 
 use super::{
@@ -17,8 +17,9 @@ use super::{
 };
 
 const AFTER_HELP: &str = "\
-Example:
+Examples:
   roomcast explain --room chat:lobby --offset 7 --conn 1048577
+  roomcast explain --room chat:lobby --right join --conn 1048577
 
 The answer is one line that begins with `received`, `not received` or `unknown`, such as
   not received (joined_after): the connection joined the room after the message, at offset 9,
@@ -34,8 +35,11 @@ pub(crate) struct ExplainArgs {
     #[arg(long)]
     room: String,
     /// `offset` of the message
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    offset: u64,
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), required_unless_present = "right")]
+    offset: Option<u64>,
+    /// Explain a right in place of a message: join, publish, presence or history
+    #[arg(long, conflicts_with = "offset")]
+    right: Option<Right>,
     /// Connection, which may have ended: the id that `$welcome` and `from` name
     #[arg(long, value_name = "ID")]
     conn: ConnId,
@@ -62,6 +66,7 @@ pub(crate) struct ExplainArgs {
 #[derive(Debug, Deserialize)]
 struct Answer {
     received: Option<bool>,
+    allowed: Option<bool>,
     reason: String,
     text: String,
 }
@@ -73,7 +78,7 @@ struct Answer {
 /// A [`Failure`] that the user or the server can do something about, or a fault of this machine.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let path = args.url.api(args.namespace.as_deref(), "explain");
-    let query = query(&args.room, args.offset, args.conn);
+    let query = query(&args);
     let request = Request::get(format!("{path}?{query}"));
     let key = args.api_key.as_deref();
     let body = api::call(&args.url, key, request, String::new(), DOUBTS).await?;
@@ -99,18 +104,20 @@ const DOUBTS: Doubts = Doubts {
 };
 
 fn line(answer: &Answer) -> String {
-    let received = match answer.received {
-        Some(true) => "received",
-        Some(false) => "not received",
-        None => "unknown",
+    let received = match (answer.allowed, answer.received) {
+        (Some(true), _) => "allowed",
+        (Some(false), _) => "not allowed",
+        (None, Some(true)) => "received",
+        (None, Some(false)) => "not received",
+        (None, None) => "unknown",
     };
     format!("{received} ({}): {}", answer.reason, answer.text)
 }
 
 /// The query of the call; of the room's name every byte is encoded that may mean something.
-fn query(room: &str, offset: u64, conn: ConnId) -> String {
+fn query(args: &ExplainArgs) -> String {
     let mut query = String::from("room=");
-    for byte in room.bytes() {
+    for byte in args.room.bytes() {
         if byte.is_ascii_alphanumeric() {
             query.push(byte.into());
         } else {
@@ -118,7 +125,13 @@ fn query(room: &str, offset: u64, conn: ConnId) -> String {
             let _ = write!(query, "%{byte:02X}");
         }
     }
-    query + &format!("&offset={offset}&conn={conn}")
+    if let Some(offset) = args.offset {
+        query += &format!("&offset={offset}");
+    }
+    if let Some(right) = args.right {
+        query += &format!("&right={}", right.as_str());
+    }
+    query + &format!("&conn={}", args.conn)
 }
 
 #[cfg(test)]
@@ -141,10 +154,9 @@ mod tests {
     #[test]
     fn the_room_is_encoded() {
         let args = parse("--room chat:ü&b --offset 7 --conn 1048577").expect("valid");
-        assert_eq!(
-            query(&args.room, args.offset, args.conn),
-            "room=chat%3A%C3%BC%26b&offset=7&conn=1048577"
-        );
+        assert_eq!(query(&args), "room=chat%3A%C3%BC%26b&offset=7&conn=1048577");
+        let args = parse("--room a --right join --conn 7").expect("valid");
+        assert_eq!(query(&args), "room=a&right=join&conn=7");
     }
 
     #[test]
@@ -155,6 +167,8 @@ mod tests {
             "--offset 7 --conn 7",
             "--room r --offset 0 --conn 7",
             "--room r --offset 7 --conn x",
+            "--room r --offset 7 --right join --conn 7",
+            "--room r --right Join --conn 7",
         ] {
             parse(args).expect_err(args);
         }
@@ -162,8 +176,12 @@ mod tests {
 
     #[test]
     fn a_line_says_whether_it_was_received() {
-        for (received, says) in [("true", "received"), ("null", "unknown")] {
-            let answer = format!(r#"{{"received":{received},"reason":"sent","text":"so"}}"#);
+        for (outcome, says) in [
+            (r#""received":true"#, "received"),
+            (r#""received":null"#, "unknown"),
+            (r#""allowed":false"#, "not allowed"),
+        ] {
+            let answer = format!(r#"{{{outcome},"reason":"sent","text":"so"}}"#);
             let answer: Answer = serde_json::from_str(&answer).expect("an answer");
             assert_eq!(line(&answer), format!("{says} (sent): so"));
         }

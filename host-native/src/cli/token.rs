@@ -163,7 +163,8 @@ fn read_key(text: &str) -> anyhow::Result<SigningKey> {
     let text = if is_key {
         text.to_owned()
     } else {
-        fs::read_to_string(text).with_context(|| format!("--key: cannot read {text:?}"))?
+        fs::read_to_string(text)
+            .context("--key is neither hs256:SECRET nor a file that can be read")?
     };
     SigningKey::parse(&text).context("--key")
 }

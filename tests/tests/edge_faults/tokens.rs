@@ -9,7 +9,7 @@ use roomcast_tests::{Edge, Sockets};
 
 use crate::{
     peer::{Peer, Said},
-    tokens::{JOIN, KEY, OFFER, OTHER_KEY, ask, auth, text, token, token_for, unidentified},
+    tokens::{JOIN, KEY, OFFER, OTHER_KEY, ask, auth, ends, text, token, token_for, unidentified},
 };
 
 fn edge(anonymous: &str) -> Edge {
@@ -101,7 +101,7 @@ fn a_client_says_who_it_is_and_stays_so_over_an_eviction() {
     let (mut peer, _) = unidentified(&authority);
     peer.say(&auth(&token_for(OTHER_KEY, "ann", 60)));
     assert!(text(&mut peer).contains(r#""error""#));
-    assert_eq!(peer.next(), Said::Close(4401));
+    ends(&mut peer, 4401);
 }
 
 #[test]

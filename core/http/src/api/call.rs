@@ -158,10 +158,16 @@ struct ConnectionView {
 #[derive(Debug, Serialize)]
 struct ExplainedView {
     room: String,
-    offset: u64,
+    /// The offset of a message; there is a right in its place otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
     conn: ConnId,
-    /// `null` when the server does not know.
-    received: Option<bool>,
+    /// `null` when the server does not know. Absent for a right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received: Option<Option<bool>>,
+    /// True for a right that the connection has; absent for a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<bool>,
     #[serde(flatten)]
     explanation: Explanation,
     text: String,
@@ -242,16 +248,20 @@ impl Found {
                 let view = ConnectionView::of(hub, *conn);
                 view.map(Self::Connection).ok_or(Problem::NoConnection)
             }
-            Ask::Explain {
-                send: send @ Explained::Past { room, offset },
-                conn,
-            } => {
+            Ask::Explain { send, conn } => {
+                let (room, offset) = match send {
+                    Explained::Past { room, offset } => (room, Some(*offset)),
+                    Explained::Right { room, .. } => (room, None),
+                    _ => return None,
+                };
                 let explanation = hub.explain(send, *conn);
+                let received = explanation.reason.received();
                 Ok(Self::Explained(ExplainedView {
                     room: room.clone(),
-                    offset: *offset,
+                    offset,
                     conn: *conn,
-                    received: explanation.reason.received(),
+                    received: offset.map(|_| received),
+                    allowed: received.filter(|_| offset.is_none()),
                     text: explanation.reason.to_string(),
                     explanation,
                 }))

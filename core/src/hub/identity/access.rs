@@ -6,7 +6,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::hub::{error::RequestError, limits::Limits};
-use crate::policy::{Grants, Policies, Right};
+use crate::policy::{GrantRule, Grants, Policies, Right};
 use crate::{identity::Identity, time::Timestamp};
 
 /// Parts of an identity that the hub keeps beside the user. Most connections have none of them.
@@ -39,6 +39,21 @@ enum Stage {
     Warned,
     /// Over; the client may still renew it.
     Over,
+}
+
+/// Sources of a right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// The connection has every right.
+    Every,
+    /// A grant of the identity.
+    Own(&'a GrantRule),
+    /// A grant of the configuration.
+    Standard(&'a GrantRule),
+    /// No grant gives the right.
+    Nothing,
+    /// The client has yet to say who it is.
+    Unidentified,
 }
 
 /// Outcomes of a deadline that has passed.
@@ -133,6 +148,29 @@ impl Access {
             && own.is_none_or(|grants| {
                 grants.allow(right, room) || policies.grants().allow(user, right, room)
             })
+    }
+
+    /// The source of a right, were there no time.
+    pub(super) fn source<'a>(
+        &'a self,
+        policies: &'a Policies,
+        user: Option<&str>,
+        right: Right,
+        room: &str,
+    ) -> Source<'a> {
+        let Some(grants) = self.grants.as_ref().filter(|_| !self.is_unidentified()) else {
+            return if self.is_unidentified() {
+                Source::Unidentified
+            } else {
+                Source::Every
+            };
+        };
+        let standard = || policies.grants().rule(user, right, room);
+        match (grants.rule(right, room), standard()) {
+            (Some(rule), _) => Source::Own(rule),
+            (None, Some(rule)) => Source::Standard(rule),
+            (None, None) => Source::Nothing,
+        }
     }
 
     /// Checks a right, at a time.
