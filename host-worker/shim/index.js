@@ -28,8 +28,7 @@ export default {
       const verdict = ask(env, (front) => front.route(request));
       if (verdict instanceof Response) return verdict;
       object = env.NAMESPACES.getByName(verdict);
-      // A GET may have an empty one, which no request can be made with.
-      if (request.body && request.method !== "GET" && request.method !== "HEAD") {
+      if (request.body) {
         // Read here: an object is billed for the time in which it waits.
         const { bodyBytesMax, bodyTimeMs } = ask(env, (front) => front);
         const { body, tooLate } = await read(request, bodyBytesMax, bodyTimeMs);
