@@ -60,12 +60,6 @@ impl NewKey {
     }
 }
 
-/// The keys as the server is given them.
-pub(crate) fn hashes(keys: &[NewKey]) -> String {
-    let hashes: Vec<&str> = keys.iter().map(|key| key.hash.as_str()).collect();
-    hashes.join(", ")
-}
-
 /// Status and body of the answer to a call.
 fn call(authority: &str, method: &str, path: &str, key: &str) -> (u16, String) {
     let body = match method {

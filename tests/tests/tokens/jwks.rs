@@ -149,6 +149,7 @@ fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
         peer.say(&auth(&token_for(PRIVATE, "ann", 60)));
         assert!(text(&mut peer).contains(r#""error""#));
         ends(&mut peer, 4401);
-        assert_eq!(issuer.fetches(), 1, "{says}");
+        // The next begins 30 s behind it, which a busy machine may take.
+        assert!((1..=2).contains(&issuer.fetches()), "{says}");
     }
 }
