@@ -11,22 +11,24 @@ mod envelope;
 mod journal;
 mod ops;
 mod policy_file;
+mod token;
 mod upgrade;
 
 pub use self::{
     decoder::decoder, envelope::envelope, journal::journal, ops::ops, policy_file::policy_file,
-    upgrade::upgrade,
+    token::token, upgrade::upgrade,
 };
 
 /// A target: its name, which is that of its corpus, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("decoder", decoder),
     ("envelope", envelope),
     ("journal", journal),
     ("ops", ops),
     ("policy_file", policy_file),
+    ("token", token),
     ("upgrade", upgrade),
 ];

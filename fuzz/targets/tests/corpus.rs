@@ -65,6 +65,11 @@ fn policy_file() {
 }
 
 #[test]
+fn token() {
+    replay("token");
+}
+
+#[test]
 fn upgrade() {
     replay("upgrade");
 }
