@@ -15,8 +15,8 @@
 use std::{hint::black_box, process::ExitCode};
 
 use roomcast_core::{
-    Audience, Command, Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Message, Outbox,
-    Payload, Timestamp,
+    Audience, Command, Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Identity, Message,
+    Outbox, Payload, Timestamp, policy::GrantRules,
 };
 
 const ROOM: &str = "lobby";
@@ -29,10 +29,15 @@ const PIECES: usize = 65;
 /// Connections outside the room; no scenario may be asked for more units, as `join` uses one for
 /// each.
 const GUESTS: usize = 1_000;
+const NO_POLICIES: &str = r#"{"rooms":[]}"#;
 /// Rooms with a history that nothing leaves for its age while this runs.
 const KEPT: &str = r#"{"rooms":[{"match":"*","history":{"age_s":2592000}}]}"#;
 /// Messages after which a history of the default policy drops one with each.
 const FULL: usize = 301;
+
+/// Rights in rooms of a chat, by the rule that a backend writes first, and in rooms of the user.
+const GRANTS: &str =
+    r#"[{"rooms":"lob*","can":["join","publish"]},{"rooms":"user:{user}:*","can":["join"]}]"#;
 
 type Scenario = (&'static str, fn(usize));
 
@@ -53,6 +58,10 @@ const SCENARIOS: &[Scenario] = &[
     }),
     ("publish", |count| Stage::new(10).publish(count)),
     ("publish_to_1000", |count| Stage::new(1_000).publish(count)),
+    ("publish_by_user", |count| {
+        Stage::of_users(10).publish(count);
+    }),
+    ("publish_granted", |count| Stage::granted(10).publish(count)),
     ("send", |count| {
         let audience = Audience::room(ROOM);
         Stage::new(10).repeat(count, |stage| {
@@ -84,6 +93,12 @@ const SCENARIOS: &[Scenario] = &[
         });
     }),
     ("join", |count| Stage::new(1_050).join(count)),
+    ("client_join_by_user", |count| {
+        Stage::of_users(1_050).client_join(count);
+    }),
+    ("client_join_granted", |count| {
+        Stage::granted(1_050).client_join(count);
+    }),
     ("leave", |count| {
         let stage = Stage::new(1_050);
         stage.join(GUESTS);
@@ -150,16 +165,40 @@ struct Stage {
 impl Stage {
     /// Leaked: tearing it down would cost more after more units, and be counted as theirs.
     fn new(members: usize) -> &'static mut Self {
-        Self::with_policies(members, r#"{"rooms":[]}"#)
+        Self::with_policies(members, NO_POLICIES)
     }
 
     fn with_policies(members: usize, policies: &str) -> &'static mut Self {
+        Self::of(members, policies, Handshake::new)
+    }
+
+    /// A stage of connections with a user, who may do everything.
+    fn of_users(members: usize) -> &'static mut Self {
+        Self::of(members, NO_POLICIES, || Handshake::new().with_user("ann"))
+    }
+
+    /// The same with rights that a token gives.
+    fn granted(members: usize) -> &'static mut Self {
+        Self::of(members, NO_POLICIES, || {
+            let mut identity = Identity::new();
+            identity.user = Some("ann".into());
+            identity.grants = Some(
+                GrantRules::from_json(GRANTS)
+                    .expect("rules")
+                    .for_user(Some("ann")),
+            );
+            identity.deadline = Some(Timestamp::from_millis(86_400_000));
+            Handshake::new().with_identity(identity)
+        })
+    }
+
+    fn of(members: usize, policies: &str, handshake: fn() -> Handshake) -> &'static mut Self {
         let policies = serde_json::from_str(policies).expect("policies");
         let mut hub = Hub::new(Config::new("bench").with_policies(policies));
         let mut out = Outbox::new();
         let now = Timestamp::ZERO;
         let mut connect = |joins: bool| {
-            let conn = hub.connect(now, Handshake::new(), &mut out);
+            let conn = hub.connect(now, handshake(), &mut out);
             let conn = conn.expect("the hub is not full");
             if joins {
                 hub.join(now, conn, ROOM, &mut out).expect("joined");
@@ -222,5 +261,20 @@ impl Stage {
             let joined = stage.hub.join(now, conn, ROOM, out);
             black_box(joined).expect("joined");
         });
+    }
+
+    /// Guests ask to join, the oldest first.
+    fn client_join(&mut self, count: usize) {
+        let join = format!(r#"{{"event":"$join","room":"{ROOM}"}}"#);
+        let mut next = 0;
+        self.repeat(count, |stage| {
+            let conn = stage.guests[next];
+            next += 1;
+            let frame = Frame::Text(black_box(&join));
+            let received = stage.hub.receive(stage.now, conn, frame, &mut stage.out);
+            assert!(matches!(received, Ok(None)), "answered by the hub");
+        });
+        let members = self.hub.members(ROOM).len();
+        assert_eq!(members, 1_050 + count, "all joined");
     }
 }

@@ -65,6 +65,15 @@ impl Identity {
         self
     }
 
+    /// True when it says nothing but a user: its connection may do everything, for ever.
+    #[inline]
+    pub(crate) const fn gives_all(&self) -> bool {
+        self.grants.is_none()
+            && self.deadline.is_none()
+            && self.issued_s.is_none()
+            && self.meta.is_none()
+    }
+
     /// Lets it hold until then.
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Timestamp) -> Self {

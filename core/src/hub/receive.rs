@@ -3,7 +3,7 @@
 pub(super) mod rate;
 
 use self::rate::Verdict;
-use super::{Hub, conns::Connection, error::RequestError, error::UnknownConn};
+use super::{Hub, error::RequestError, error::UnknownConn};
 use crate::wire::{Address, CloseCode, ConnId, Frame, Message, RequestId};
 use crate::{outbox::Outbox, room::RoomName, time::Timestamp};
 
@@ -41,8 +41,8 @@ impl Hub {
             return Ok(false);
         }
         match connection.buckets.inbound(limits, now, frame.len()) {
-            Verdict::Pass if connection.access.is_none() => Ok(true),
-            Verdict::Pass => Ok(self.check_identified(now, conn, frame, out)),
+            Verdict::Pass if !connection.is_unidentified() => Ok(true),
+            Verdict::Pass => Ok(self.ask_identity(now, conn, frame, out)),
             verdict @ (Verdict::Refuse | Verdict::Close) => {
                 self.refuse_rate(now, conn, frame, verdict, out)
             }
@@ -84,20 +84,17 @@ impl Hub {
         })
     }
 
-    /// Returns true when the client has said who it is. If not, it is told to, for any message but
-    /// `$ping`.
+    /// Tells a client that has yet to say who it is to do so, for any message but `$ping`. Returns
+    /// false: the message goes no further.
+    #[cold]
     #[inline(never)]
-    fn check_identified(
+    fn ask_identity(
         &mut self,
         now: Timestamp,
         conn: ConnId,
         frame: Frame<'_>,
         out: &mut Outbox,
     ) -> bool {
-        let connection = self.conns.get(conn);
-        if !connection.is_some_and(Connection::is_unidentified) {
-            return true;
-        }
         if let Frame::Text(text) = frame
             && let Ok(message) = Message::decode(conn, text)
             && message.event == "$ping"

@@ -49,7 +49,7 @@ impl Hub {
         let shown = meta.is_none().then(|| self.default_meta(conn)).flatten();
         let meta = meta.or(shown.as_deref());
         // Who may not read the history could ask for all of it.
-        let may_recover = self.allows(now, conn, Right::History, room);
+        let may_recover = since.is_some() && self.allows(now, conn, Right::History, room);
         if let Some(since) = &since
             && may_recover
             && self.waits_for(room, since)
@@ -95,6 +95,8 @@ impl Hub {
     }
 
     /// The frames that a member missed since a position; `None` when it cannot have them.
+    // Out of line, where its loop over the history is compiled into one.
+    #[inline(never)]
     fn missed<'a>(
         &'a self,
         slot: u32,
