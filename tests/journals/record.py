@@ -5,7 +5,10 @@ The traffic is the same each time by its seed, but not its times, ids and epochs
 is set while the server runs, two of them need libfaketime.
 """
 
+import base64
 import glob
+import hashlib
+import hmac
 import json
 import os
 import random
@@ -503,7 +506,96 @@ def keyed(server, chance, conns):
     return [*conns, again.conn][-16:]
 
 
-JOURNALS = {case.__name__: case for case in (plain, namespaces, threads, histories, keys, application)}
+SECRET = "a secret of at least thirty-two bytes"
+GRANTS = """
+[[grants]]
+for = "anyone"
+rooms = "news"
+can = ["join", "history"]
+
+[[grants]]
+for = "users"
+rooms = "inbox:{user}"
+can = ["join", "publish"]
+"""
+ALL = ["join", "publish", "presence", "history"]
+
+
+def token(user, left_s, *grants, **claims):
+    """A token that ends in so many seconds, with rights in rooms."""
+    grants = [{"rooms": rooms, "can": can} for rooms, can in grants]
+    claims = {"sub": user, "exp": int(time.time()) + left_s, "iat": int(time.time()), "grants": grants} | claims
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256"}, claims)]
+    signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    signature = hmac.new(SECRET.encode(), signed, hashlib.sha256).digest()
+    return (signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
+
+
+def identity(binary, folder):
+    """Users by tokens: rights, renewals, ends that come, users that are withdrawn; a second run that knows these."""
+    with tempfile.TemporaryDirectory() as scratch:
+        config = os.path.join(scratch, "rooms.toml")
+        write(config, POLICIES + GRANTS)
+        flags = ["--config", config, "--store", os.path.join(scratch, "store")]
+        flags += ["--token-key", f"hs256:{SECRET}", "--token-grace-ms", "700", "--auth-time-ms", "1000"]
+        for _ in range(2):
+            with record(binary, folder, *flags) as server:
+                users(server)
+                server.open(f"/ws?token={token('eve', 600, ('*', ALL))}")
+                stop(server)
+
+
+def users(server):
+    """What clients with and without a token do, and a backend that withdraws one of them."""
+
+    def say(peer, event, room=None, data=None, **more):
+        text = {"event": event, "id": 1} | ({"room": room} if room else {}) | more
+        peer.send(compact(text | ({"data": data} if data is not None else {})))
+        peer.next()
+
+    def tries(peer):
+        for room in ("news", "log", "chat:1", "inbox:ann", "inbox:ben", "secret"):
+            say(peer, "$join", room)
+            for verb in ("$members", "$history"):
+                say(peer, verb, room)
+            say(peer, "said", room, {"text": "hello"}, key=f"{room}-1")
+
+    # One that does not say who it is in time, and one with a token that is none.
+    late, wrong = server.open(), server.open()
+    say(wrong, "$join", "news")
+    say(wrong, "$auth", data={"token": "a.b.c"})
+    ann = server.open(f"/ws?token={token('ann', 600, ('chat:*', ALL), ('log', ['join', 'history']))}")
+    rooms, meta = ["chat:1", "secret"], {"name": "Ben"}
+    ben = server.open(f"/ws?token={token('ben', 600, ('*', ALL), rooms=rooms, meta=meta)}")
+    tries(ann)
+    tries(ben)
+    fewer = token("ann", 600, ("log", ["join"]), ("secret", ["join"]))
+    for renewed in (fewer, token("ben", 600), "a.b.c", token("ann", 600, ("*", ALL))):
+        say(ann, "$auth", data={"token": renewed})
+        tries(ann)
+    # Its end is 2 s away, with the tolerance for clocks.
+    short = server.open(f"/ws?token={token('dan', -8, ('chat:*', ALL))}")
+    say(short, "$join", "chat:1")
+    renewed = server.open(f"/ws?token={token('dan', -8, ('chat:*', ALL))}")
+    say(renewed, "$join", "chat:1")
+    while "$expiring" not in renewed.next_frame()[1].decode():
+        pass
+    say(renewed, "$auth", data={"token": token("dan", 600, ("chat:*", ["join"]))})
+    for peer in (short, late):
+        peer.read_to_end()
+        peer.end()
+    # In the second run he may not come.
+    gil = server.tcp().upgrade(f"/ws?token={token('gil', 600, ('*', ALL))}", subprotocol=False)
+    gil.send('{"event":"$join","room":"log"}')
+    gil.next()
+    for user, query in (("ben", ""), ("ben", "?not_before=1"), ("gil", f"?not_before={int(time.time()) + 60}")):
+        server.api.call("DELETE", f"/api/v1/default/users/{user}/connections{query}")
+    gil.read_to_end()
+    for peer in (ann, renewed):
+        peer.end()
+
+
+JOURNALS = {case.__name__: case for case in (plain, namespaces, threads, histories, keys, identity, application)}
 
 
 def main(binary, *names):

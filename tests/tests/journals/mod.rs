@@ -21,7 +21,14 @@ use self::{
 };
 
 /// Journals of the program alone: it replays them by itself.
-const OF_ROOMS: [&str; 5] = ["plain", "namespaces", "threads", "histories", "keys"];
+const OF_ROOMS: [&str; 6] = [
+    "plain",
+    "namespaces",
+    "threads",
+    "histories",
+    "keys",
+    "identity",
+];
 /// The journal of a host with a gateway in each namespace.
 const OF_GATEWAYS: &str = "application";
 
@@ -108,8 +115,8 @@ fn the_journals_have_every_kind_of_input_and_of_command() {
             given.extend(line.split('\t').nth(1).map(str::to_owned));
         }
     }
-    // `skip_due` is of the worker alone; the others are younger than these journals.
-    let others = ["skip_due", "settle_once", "authenticate", "withdraw"];
+    // `skip_due` is of the worker alone; `settle_once` is younger than these journals.
+    let others = ["skip_due", "settle_once"];
     let expected = INPUTS.into_iter();
     let expected = expected.filter(|kind| !others.contains(kind));
     assert_eq!(inputs, expected.collect());
