@@ -37,7 +37,7 @@ export default {
           return tooLate ? front.tooLate(request) : front.tooLarge(request);
         });
         if (bad) return bad;
-        request = new Request(request, { body });
+        request = withBody(request, body);
       }
     } catch (fault) {
       // A text is about a setting: its name helps whoever deployed this.
@@ -78,6 +78,14 @@ async function read(request, bytesMax, timeMs) {
     // What is left of it is not waited for.
     reader.cancel().catch(() => {});
   }
+}
+
+// The request with its body, which has been read. Some clients say of a `GET` that its body has no bytes;
+// the platform makes no request that could have one.
+function withBody(request, body) {
+  const { method, url, headers } = request;
+  const has = method !== "GET" && method !== "HEAD";
+  return has ? new Request(request, { body }) : new Request(url, { method, headers });
 }
 
 function joined(chunks, length) {

@@ -4,6 +4,7 @@
 import { DurableObject } from "cloudflare:workers";
 
 import { Front, Namespace, current, inOrder, restart } from "./runtime.js";
+import { fetchKeys } from "./keys.js";
 import { Sockets, end } from "./sockets.js";
 
 // Ends without a close frame, or without a code in it.
@@ -16,6 +17,10 @@ const TLS_FAILED = 1015;
 const PANICS_MAX = 16;
 // Inputs of an application's own that follow each other without a pause.
 const TURNS_MAX = 100;
+// Messages of one connection, and their bytes or letters, that wait while keys are fetched. With more it
+// is closed.
+const WAITING_MAX = 256;
+const WAITING_SIZE_MAX = 1 << 20;
 // How often an object that waits for work looks whether the module is still the same.
 const WATCH_MS = 1000;
 
@@ -31,12 +36,17 @@ export class NamespaceObject extends DurableObject {
   #namespace = null;
   #generation = -1;
   #hasApplication = false;
+  // Whether an issuer of tokens publishes its keys.
+  #hasPublishedKeys;
+  // By their sockets: messages that wait for published keys, or behind one that does.
+  #lines = new WeakMap();
   #watching = false;
   // How often the application panicked over messages of a socket.
   #panics = new WeakMap();
 
   constructor(ctx, env) {
     super(ctx, env);
+    this.#hasPublishedKeys = Boolean(env.ROOMCAST_JWKS);
     this.#sockets = new Sockets(
       ctx,
       env.NAMESPACES,
@@ -65,6 +75,7 @@ export class NamespaceObject extends DurableObject {
     const random = crypto.getRandomValues(new BigUint64Array(1))[0];
     this.#namespace = new Namespace(this.ctx, this.env, this.#sockets, this.ctx.id.name ?? "", random);
     this.#hasApplication = this.#namespace.hasApplication;
+    if (this.#hasPublishedKeys) this.#namespace.restoreKeys();
     this.#sockets.outboxMax = this.#namespace.outboxBytesMax;
     namespaces.set(id, { namespace: new WeakRef(this.#namespace), generation: current() });
     collected.register(this.#namespace, id);
@@ -154,7 +165,9 @@ export class NamespaceObject extends DurableObject {
     const call = new URL(request.url).pathname.startsWith("/api/");
     const body = call ? new Uint8Array(await request.arrayBuffer()) : null;
     try {
-      return call ? this.#call(request, body) : this.#connect(request);
+      if (call) return this.#call(request, body);
+      await this.#bringKeys((namespace) => namespace.wantsKeys(request));
+      return this.#connect(request);
     } catch (fault) {
       return inOrder(fault) ? Front.unavailable(request) : Front.failed(request);
     }
@@ -180,6 +193,16 @@ export class NamespaceObject extends DurableObject {
     });
   }
 
+  // Waits until published keys are there, when a token wants them. What is old is fetched anew
+  // meanwhile.
+  async #bringKeys(wants) {
+    if (!this.#hasPublishedKeys) return;
+    const ask = (question) => this.#input(question);
+    const [wanted, due] = ask((namespace) => [wants(namespace), namespace.keysAreDue]);
+    if (wanted) await fetchKeys(ask);
+    else if (due) this.ctx.waitUntil(fetchKeys(ask).catch(() => {})); // it has been logged
+  }
+
   #call(request, body) {
     const response = this.#input((namespace) =>
       this.#transaction(() => namespace.call(request, body)),
@@ -190,6 +213,50 @@ export class NamespaceObject extends DurableObject {
   }
 
   webSocketMessage(socket, message) {
+    const line = this.#lines.get(socket);
+    if (line) return this.#wait(line, socket, message);
+    if (this.#wantsKeys(socket, message)) return this.#waitForKeys(socket, message);
+    this.#message(socket, message);
+  }
+
+  #wantsKeys(socket, message) {
+    if (!this.#hasPublishedKeys || typeof message !== "string") return false;
+    let wants = false;
+    this.#also((namespace) => {
+      const slot = this.#sockets.slotOf(socket);
+      const most = namespace.messageBytesMax;
+      if (slot === undefined || message.length > most) return;
+      wants = namespace.messageWantsKeys(slot, message);
+    });
+    return wants;
+  }
+
+  // Keeps a message, and what comes behind it, until keys are there.
+  async #waitForKeys(socket, message) {
+    const line = { messages: [], size: message.length, end: null };
+    const done = new Promise((end) => (line.end = end));
+    line.done = done;
+    this.#lines.set(socket, line);
+    try {
+      await fetchKeys((question) => this.#input(question));
+    } catch {
+      // It has been logged; the token is refused.
+    }
+    this.#lines.delete(socket);
+    this.#message(socket, message);
+    for (const next of line.messages) this.webSocketMessage(socket, next);
+    line.end();
+  }
+
+  #wait(line, socket, message) {
+    line.size += message.length ?? message.byteLength;
+    line.messages.push(message);
+    if (line.messages.length <= WAITING_MAX && line.size <= WAITING_SIZE_MAX) return;
+    line.messages.length = 0;
+    this.#sockets.abort(socket);
+  }
+
+  #message(socket, message) {
     try {
       this.#input((namespace) => {
         const slot = this.#sockets.slotOf(socket);
@@ -223,6 +290,9 @@ export class NamespaceObject extends DurableObject {
   }
 
   webSocketClose(socket, code, reason) {
+    const line = this.#lines.get(socket);
+    // Its messages came before its end.
+    if (line) return line.done.then(() => this.webSocketClose(socket, code, reason));
     this.#gone(socket, code);
     // The platform leaves the answer to us.
     if (code === NO_CODE) end(socket);
@@ -230,6 +300,8 @@ export class NamespaceObject extends DurableObject {
   }
 
   webSocketError(socket) {
+    const line = this.#lines.get(socket);
+    if (line) return line.done.then(() => this.webSocketError(socket));
     this.#gone(socket, LOST);
   }
 

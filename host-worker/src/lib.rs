@@ -49,3 +49,5 @@ mod object;
 mod sockets;
 #[cfg(target_arch = "wasm32")]
 mod storage;
+#[cfg(target_arch = "wasm32")]
+mod tokens;

@@ -18,7 +18,7 @@ use crate::{
     handle::{Mailbox, Namespace as Handle, Objects},
     mount::{AnyApp, Application},
     notify::Notify,
-    platform::{Attachments, Fault, Platform},
+    platform::{Attachments, Platform, PlatformError},
     tasks::Tasks,
     wake::{Wake, wake},
 };
@@ -108,11 +108,11 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Makes the hub of what is saved, unless it is there. Every input does this first.
-    pub(crate) fn wake(&mut self) -> Result<(), Fault> {
+    pub(crate) fn wake(&mut self) -> Result<(), PlatformError> {
         self.awake().map(|_| ())
     }
 
-    fn awake(&mut self) -> Result<Awake<'_, P>, Fault> {
+    fn awake(&mut self) -> Result<Awake<'_, P>, PlatformError> {
         let app = match self.app.take() {
             Some(app) => app,
             None => self.restore()?,
@@ -125,7 +125,7 @@ impl<P: Platform> Namespace<P> {
         })
     }
 
-    fn restore(&mut self) -> Result<AnyApp, Fault> {
+    fn restore(&mut self) -> Result<AnyApp, PlatformError> {
         let saved = self.platform.load()?;
         let attachments = self.platform.attachments()?;
         self.saved.clone_from(&saved.application);
@@ -176,7 +176,7 @@ impl<P: Platform> Namespace<P> {
     pub(crate) fn upgrade(
         &mut self,
         request: &UpgradeRequest<'_>,
-    ) -> Result<Result<Admission, Rejection>, Fault> {
+    ) -> Result<Result<Admission, Rejection>, PlatformError> {
         if !self.application.is_some() {
             return Ok(Ok(Admission::new()));
         }
@@ -191,10 +191,10 @@ impl<P: Platform> Namespace<P> {
     pub(crate) fn connect(
         &mut self,
         handshake: Handshake,
-    ) -> Result<Result<(), ConnectError>, Fault> {
+    ) -> Result<Result<(), ConnectError>, PlatformError> {
         let Applied::Connected(opened) = self.awake()?.apply(&Input::Connect(handshake)) else {
             let why = "the core answered something else";
-            return Err(Fault::new("a connection", why));
+            return Err(PlatformError::new("a connection", why));
         };
         if !matches!(opened, Err(ConnectError::Refused(_))) {
             let saved = self.open(opened.as_ref().ok().copied());
@@ -204,7 +204,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Saves and carries out what a connection caused, also one that the application refused.
-    fn open(&mut self, conn: Option<ConnId>) -> Result<(), Fault> {
+    fn open(&mut self, conn: Option<ConnId>) -> Result<(), PlatformError> {
         let serial = match conn {
             Some(conn) => {
                 self.assign(conn);
@@ -227,7 +227,7 @@ impl<P: Platform> Namespace<P> {
     /// # Errors
     ///
     /// When it could not be processed, and its sender is to be closed: there is no way to tell it.
-    pub(crate) fn receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), Fault> {
+    pub(crate) fn receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), PlatformError> {
         self.try_receive(slot, frame).or_else(|fault| {
             let text = format!("a message was not processed: {fault}");
             self.platform.log(&text);
@@ -235,7 +235,7 @@ impl<P: Platform> Namespace<P> {
         })
     }
 
-    fn try_receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), Fault> {
+    fn try_receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), PlatformError> {
         let Some(conn) = self.conn(slot)? else {
             return Ok(()); // the hub closed it meanwhile: it is heard no more
         };
@@ -255,11 +255,11 @@ impl<P: Platform> Namespace<P> {
         slot: usize,
         frame: Frame<'_>,
         error: RequestError,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PlatformError> {
         match self.conn(slot) {
             Ok(Some(_)) if self.is_raw() => {
                 let why = "its namespace has no frames that say so";
-                Err(Fault::new("a sender cannot be told", why))
+                Err(PlatformError::new("a sender cannot be told", why))
             }
             Ok(Some(conn)) => {
                 if let Ok(Awake { app, out, .. }) = self.awake() {
@@ -285,7 +285,7 @@ impl<P: Platform> Namespace<P> {
         &mut self,
         slot: usize,
         reason: DisconnectReason,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PlatformError> {
         if let Some(conn) = self.conn(slot)? {
             // Or the hub had closed it.
             self.awake()?.apply(&Input::Disconnect { conn, reason });
@@ -296,7 +296,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Closes a connection that takes too little of what it is sent.
-    pub(crate) fn too_slow(&mut self, slot: usize) -> Result<(), Fault> {
+    pub(crate) fn too_slow(&mut self, slot: usize) -> Result<(), PlatformError> {
         if let Some(conn) = self.conn(slot)? {
             let (code, reason) = (CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
             self.give(&Input::close(conn, code, reason))?;
@@ -306,7 +306,10 @@ impl<P: Platform> Namespace<P> {
 
     /// Does what an API call asks for.
     #[allow(clippy::wildcard_enum_match_arm)] // only sends have keys
-    pub(crate) fn call(&mut self, call: &ApiCall) -> Result<Result<Answer, Problem>, Fault> {
+    pub(crate) fn call(
+        &mut self,
+        call: &ApiCall,
+    ) -> Result<Result<Answer, Problem>, PlatformError> {
         let ask = call.ask();
         if let Err(fault) = self.load_for(ask) {
             self.end_input(Err(fault))?;
@@ -327,7 +330,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// The time came that was asked for.
-    pub(crate) fn timeout(&mut self) -> Result<(), Fault> {
+    pub(crate) fn timeout(&mut self) -> Result<(), PlatformError> {
         self.alarm = None;
         self.wake()?;
         for (slot, at) in self.platform.signs_of_life() {
@@ -343,7 +346,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Gives an input that has no answer.
-    fn give(&mut self, input: &Input<'_>) -> Result<(), Fault> {
+    fn give(&mut self, input: &Input<'_>) -> Result<(), PlatformError> {
         self.awake()?.apply(input);
         self.finish(None)
     }
@@ -358,7 +361,7 @@ impl<P: Platform> Namespace<P> {
         self.application.is_some()
     }
 
-    fn conn(&mut self, slot: usize) -> Result<Option<ConnId>, Fault> {
+    fn conn(&mut self, slot: usize) -> Result<Option<ConnId>, PlatformError> {
         self.wake()?;
         Ok(self.conns.get(slot).copied().flatten())
     }
@@ -371,13 +374,13 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Carries out and saves what an input caused. `heard` is whose message it was.
-    fn finish(&mut self, heard: Option<ConnId>) -> Result<(), Fault> {
+    fn finish(&mut self, heard: Option<ConnId>) -> Result<(), PlatformError> {
         let saved = self.do_and_save(heard, None);
         self.end_input(saved)
     }
 
     /// After a fault nothing has happened: the hub, which knows better, is dropped.
-    fn end_input(&mut self, saved: Result<(), Fault>) -> Result<(), Fault> {
+    fn end_input(&mut self, saved: Result<(), PlatformError>) -> Result<(), PlatformError> {
         self.out.clear();
         let Some(app) = &mut self.app else {
             return saved;
@@ -412,7 +415,11 @@ impl<P: Platform> Namespace<P> {
 
     /// Carries out the commands, and saves what they changed. The attachment of `opened` is not
     /// written: it has no socket yet.
-    fn do_and_save(&mut self, heard: Option<ConnId>, opened: Option<ConnId>) -> Result<(), Fault> {
+    fn do_and_save(
+        &mut self,
+        heard: Option<ConnId>,
+        opened: Option<ConnId>,
+    ) -> Result<(), PlatformError> {
         self.load_histories()?;
         self.carry_out();
         self.save_attachments(heard, opened)?;
@@ -424,7 +431,7 @@ impl<P: Platform> Namespace<P> {
         &mut self,
         heard: Option<ConnId>,
         opened: Option<ConnId>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PlatformError> {
         let limits = &self.limits;
         // These change with every message, and the hub does not say so.
         let rated = limits.inbound_messages.is_some() || limits.inbound_bytes.is_some();
@@ -456,13 +463,13 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Adds the attachment of a connection to those that are to be written.
-    fn attach(&mut self, conn: ConnId) -> Result<(), Fault> {
+    fn attach(&mut self, conn: ConnId) -> Result<(), PlatformError> {
         let Some(Ok(state)) = self.app.as_ref().map(|app| app.hub().conn_state(conn)) else {
             return Ok(()); // closed by the same input
         };
         self.attachments
             .push(conn.slot(), |bytes| attachment::encode(&state, bytes))
-            .map_err(|fault| Fault::new("an attachment cannot be encoded", fault))
+            .map_err(|fault| PlatformError::new("an attachment cannot be encoded", fault))
     }
 
     /// Sends and closes, once the input is done.

@@ -1,16 +1,14 @@
 //! A namespace in its object: what the shim calls, and the platform below it.
 
+mod identify;
+
 use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Identity, Timestamp, hub::KeyState,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, hub::KeyState,
     room::HistoryMessage, wire::AuthRequest,
 };
-use roomcast_http::{
-    Credentials, Problem, RefusalNotices, Response, SUBPROTOCOL, TokenRefusal, Upgrade,
-    anonymous_identity, identity_of,
-};
-use roomcast_token::{KeySet, Now, Verifier};
+use roomcast_http::{RefusalNotices, Response, SUBPROTOCOL, TokenRefusal, Upgrade};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{
@@ -24,10 +22,11 @@ use crate::{
     http::{Head, millis},
     mount::Application,
     namespace::Namespace,
-    platform::{Attachments, Fault, Kept, Platform, Saved},
+    platform::{Attachments, Kept, Platform, PlatformError, Saved},
     settings::Settings,
     sockets::{self, NO_SLOT, Sockets},
-    storage::Storage,
+    storage::{PublishedCopy, Storage},
+    tokens::TokenGate,
 };
 
 /// The namespace of one object.
@@ -41,7 +40,9 @@ use crate::{
 pub struct Object {
     namespace: Namespace<Edge>,
     settings: Settings,
-    verifier: Verifier,
+    tokens: TokenGate,
+    /// The copy of published keys.
+    copy: PublishedCopy,
     notices: RefusalNotices,
     /// Handshake of the client that is about to be connected.
     admitted: Option<Handshake>,
@@ -61,21 +62,23 @@ impl Object {
         let settings = settings(env).map_err(|fault| JsValue::from(fault.to_string()))?;
         let epoch = format!("{random:016x}");
         let application = Application::of(&name);
+        let storage = State::from(ctx).storage();
         let edge = Edge {
             name: name.clone(),
-            storage: Storage::new(State::from(ctx).storage().sql(), epoch),
+            storage: Storage::new(storage.sql(), epoch),
             sockets,
             slots: Vec::new(),
         };
         let (limits, policies) = (settings.limits.clone(), settings.policies.clone());
         let has_tokens = settings.access.tokens.is_on();
         let namespace = Namespace::new(edge, limits, policies, &name, application, has_tokens);
-        let verifier = settings.access.tokens.verifier();
-        let verifier = verifier.map_err(|fault| JsValue::from(fault.to_string()))?;
+        let tokens = TokenGate::new(&settings.access.tokens);
+        let tokens = tokens.map_err(|fault| JsValue::from(fault.to_string()))?;
         Ok(Self {
             namespace,
             settings,
-            verifier,
+            tokens,
+            copy: PublishedCopy::new(storage.sql()),
             notices: RefusalNotices::default(),
             admitted: None,
         })
@@ -244,59 +247,11 @@ impl Object {
     }
 }
 
-/// Tokens.
-impl Object {
-    /// The handshake of a client that asks for a socket, by its token.
-    fn identify(&self, head: &Head) -> Result<Handshake, TokenRefusal> {
-        let tokens = &self.settings.access.tokens;
-        let restricted = tokens.is_on() || !self.settings.policies.grants().is_empty();
-        let handshake = Handshake::new();
-        Ok(match tokens.credentials(&head.request())? {
-            Credentials::Token(token) => handshake.with_identity(self.verify(&token)?),
-            Credentials::Anonymous => handshake.with_identity(anonymous_identity(restricted)),
-            // An application may still name a user, who has no other rights.
-            Credentials::Unidentified => handshake
-                .with_identity(anonymous_identity(restricted))
-                .with_unidentified(true),
-        })
-    }
-
-    fn verify(&self, token: &str) -> Result<Identity, TokenRefusal> {
-        let time = millis(js_sys::Date::now());
-        let unix_s = time.as_millis() / 1000;
-        let now = Now { unix_s, time };
-        let verified = self.verifier.verify(token, &KeySet::default(), now);
-        verified.map(identity_of).map_err(TokenRefusal::Invalid)
-    }
-
-    /// A client says who it is.
-    fn authenticate(&mut self, slot: usize, request: &AuthRequest<'_>) -> Result<(), Fault> {
-        // A token is work: first the rate.
-        let has_rate = self.namespace.has_rate(slot, request.rest.len())?;
-        let token = request.token.as_deref().filter(|_| has_rate);
-        let identity = match token.map(|token| self.verify(token)).transpose() {
-            Ok(identity) => identity.map(Box::new),
-            Err(refusal) => {
-                self.tell(refusal);
-                None
-            }
-        };
-        self.namespace.authenticate(slot, &request.rest, identity)
-    }
-
-    /// Logs why a token is not taken, which its client does not read.
-    fn tell(&mut self, refusal: TokenRefusal) -> Problem {
-        let notice = self
-            .notices
-            .token_notice(&refusal, millis(js_sys::Date::now()));
-        if let Some(notice) = notice {
-            worker::console_warn!("roomcast: {notice}");
-        }
-        Problem::Token(refusal)
-    }
+fn now() -> Timestamp {
+    millis(js_sys::Date::now())
 }
 
-fn text(fault: Fault) -> JsValue {
+fn text(fault: PlatformError) -> JsValue {
     fault.to_string().into()
 }
 
@@ -317,8 +272,8 @@ const fn slot(slot: usize) -> u32 {
 }
 
 /// A fault of the platform in doing something.
-fn fault(doing: &'static str) -> impl Fn(JsValue) -> Fault {
-    move |fault| Fault::new(doing, format!("{fault:?}"))
+fn fault(doing: &'static str) -> impl Fn(JsValue) -> PlatformError {
+    move |fault| PlatformError::new(doing, format!("{fault:?}"))
 }
 
 impl Platform for Edge {
@@ -343,31 +298,36 @@ impl Platform for Edge {
     }
 
     fn now(&self) -> Timestamp {
-        millis(js_sys::Date::now())
+        now()
     }
 
     fn log(&self, text: &str) {
         worker::console_error!("roomcast: {}: {text}", self.name);
     }
 
-    fn load(&mut self) -> Result<Saved, Fault> {
+    fn load(&mut self) -> Result<Saved, PlatformError> {
         let now = self.now();
         self.storage.load(now)
     }
 
-    fn save_serial(&mut self, next: u64) -> Result<(), Fault> {
+    fn save_serial(&mut self, next: u64) -> Result<(), PlatformError> {
         self.storage.save_serial(next)
     }
 
-    fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), Fault> {
+    fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), PlatformError> {
         self.storage.save_withdrawn(user, not_before_s)
     }
 
-    fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault> {
+    fn save_key(
+        &mut self,
+        key: &KeyState,
+        now: Timestamp,
+        keys_max: usize,
+    ) -> Result<(), PlatformError> {
         self.storage.save_key(key, now, keys_max)
     }
 
-    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
+    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), PlatformError> {
         if kept.rooms.is_empty() && kept.keys.is_empty() {
             return self.storage.save_kept(kept); // one statement
         }
@@ -384,11 +344,11 @@ impl Platform for Edge {
         &mut self,
         room: &str,
         offsets: RangeInclusive<u64>,
-    ) -> Result<Vec<HistoryMessage>, Fault> {
+    ) -> Result<Vec<HistoryMessage>, PlatformError> {
         self.storage.history(room, offsets)
     }
 
-    fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault> {
+    fn attachments(&mut self) -> Result<Vec<Vec<u8>>, PlatformError> {
         let attachments = self.sockets.attachments();
         let attachments = attachments.map_err(fault("attachments cannot be read"))?;
         Ok(attachments.iter().map(|one| sockets::bytes(&one)).collect())
@@ -399,12 +359,12 @@ impl Platform for Edge {
         self.sockets.assign(&slots.collect::<Vec<_>>());
     }
 
-    fn open(&mut self, at: usize, attachment: &[u8]) -> Result<(), Fault> {
+    fn open(&mut self, at: usize, attachment: &[u8]) -> Result<(), PlatformError> {
         let opened = self.sockets.open(slot(at), attachment);
         opened.map_err(fault("the socket cannot be accepted"))
     }
 
-    fn save(&mut self, attachments: &Attachments) -> Result<(), Fault> {
+    fn save(&mut self, attachments: &Attachments) -> Result<(), PlatformError> {
         let Attachments { slots, lengths, .. } = attachments;
         let saved = self.sockets.save(slots, lengths, &attachments.bytes);
         saved.map_err(fault("an attachment cannot be written"))

@@ -13,12 +13,12 @@ use crate::handle::Remote;
 /// The platform failed to load or save something. Nothing of it was saved.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
-pub(crate) struct Fault {
+pub(crate) struct PlatformError {
     what: &'static str,
     why: String,
 }
 
-impl Fault {
+impl PlatformError {
     pub(crate) fn new(what: &'static str, why: impl std::fmt::Display) -> Self {
         let why = why.to_string();
         Self { what, why }
@@ -138,20 +138,25 @@ pub(crate) trait Platform {
     fn log(&self, text: &str);
 
     /// Reads the storage; what was never saved is made up, and saved with the first that is.
-    fn load(&mut self) -> Result<Saved, Fault>;
+    fn load(&mut self) -> Result<Saved, PlatformError>;
 
     /// Saves the serial number that the next connection gets.
-    fn save_serial(&mut self, next: u64) -> Result<(), Fault>;
+    fn save_serial(&mut self, next: u64) -> Result<(), PlatformError>;
 
     /// Saves that identities of a user from before a time, in seconds since 1970, are refused.
-    fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), Fault>;
+    fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), PlatformError>;
 
     /// Saves what is remembered of a key; forgets those that have expired, and of more than
     /// `keys_max` those that expire first.
-    fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault>;
+    fn save_key(
+        &mut self,
+        key: &KeyState,
+        now: Timestamp,
+        keys_max: usize,
+    ) -> Result<(), PlatformError>;
 
     /// Saves what belongs to no connection: all or nothing.
-    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault>;
+    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), PlatformError>;
 
     /// Reads the messages of a room that have these offsets, as far as they are there and can be
     /// read; oldest first.
@@ -159,20 +164,20 @@ pub(crate) trait Platform {
         &mut self,
         room: &str,
         offsets: RangeInclusive<u64>,
-    ) -> Result<Vec<HistoryMessage>, Fault>;
+    ) -> Result<Vec<HistoryMessage>, PlatformError>;
 
     /// The attachments of all open sockets.
-    fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault>;
+    fn attachments(&mut self) -> Result<Vec<Vec<u8>>, PlatformError>;
 
     /// Gives those sockets, in the same order, their slots. A socket without a slot is told that
     /// there was a fault, and closed.
     fn assign(&mut self, slots: &[Option<usize>]);
 
     /// Takes the socket that is being opened, with its first attachment.
-    fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), Fault>;
+    fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), PlatformError>;
 
     /// Writes attachments: all or none.
-    fn save(&mut self, attachments: &Attachments) -> Result<(), Fault>;
+    fn save(&mut self, attachments: &Attachments) -> Result<(), PlatformError>;
 
     /// The time at which each socket was last heard of without the namespace being told: the
     /// platform answers some messages by itself.

@@ -15,10 +15,13 @@ use self::{
     rooms::Rooms,
     sql::{Sql, integer, number, text},
 };
-use crate::platform::{Fault, Kept, Saved};
+use crate::platform::{Kept, PlatformError, Saved};
 
+mod published;
 mod rooms;
 mod sql;
+
+pub(crate) use self::published::PublishedCopy;
 
 /// The tables. A later version of them begins by reading `version`.
 ///
@@ -88,8 +91,8 @@ impl Storage {
     }
 
     /// Loads the saved state, without keys that have expired at `now`.
-    pub(crate) fn load(&mut self, now: Timestamp) -> Result<Saved, Fault> {
-        let unreadable = |why: &str| Fault::new("the storage cannot be read", why);
+    pub(crate) fn load(&mut self, now: Timestamp) -> Result<Saved, PlatformError> {
+        let unreadable = |why: &str| PlatformError::new("the storage cannot be read", why);
         const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application', 'client_keys', 'rooms')";
         let tables = self.sql.read_column(TABLES, vec![])?;
         let has = |name: &str| tables.contains(&name.into());
@@ -157,7 +160,7 @@ impl Storage {
         &self,
         table: &str,
         now: Timestamp,
-    ) -> Result<(Vec<K>, usize), Fault> {
+    ) -> Result<(Vec<K>, usize), PlatformError> {
         let query = format!("SELECT state FROM {table} WHERE expires_ms > ?");
         let states = self
             .sql
@@ -171,13 +174,13 @@ impl Storage {
         Ok((keys, damaged))
     }
 
-    pub(crate) fn save_serial(&mut self, next: u64) -> Result<(), Fault> {
+    pub(crate) fn save_serial(&mut self, next: u64) -> Result<(), PlatformError> {
         self.make()?;
         const SAVE: &str = "UPDATE namespace SET next_serial = ?";
         self.sql.write(SAVE, vec![number(next)])
     }
 
-    fn withdrawn(&self) -> Result<Vec<(Box<str>, u64)>, Fault> {
+    fn withdrawn(&self) -> Result<Vec<(Box<str>, u64)>, PlatformError> {
         const ALL: &str = "SELECT user, not_before_s FROM withdrawn";
         let rows = self.sql.read(ALL, vec![])?.into_iter();
         let users = rows.filter_map(|row| {
@@ -187,7 +190,11 @@ impl Storage {
         Ok(users.collect())
     }
 
-    pub(crate) fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), Fault> {
+    pub(crate) fn save_withdrawn(
+        &mut self,
+        user: &str,
+        not_before_s: u64,
+    ) -> Result<(), PlatformError> {
         self.make()?;
         self.sql.write(WITHDRAWN, vec![])?;
         const SAVE: &str = "INSERT OR REPLACE INTO withdrawn (user, not_before_s) VALUES (?, ?)";
@@ -200,9 +207,9 @@ impl Storage {
         key: &KeyState,
         now: Timestamp,
         keys_max: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PlatformError> {
         let state = serde_json::to_string(key)
-            .map_err(|fault| Fault::new("an idempotency key cannot be encoded", fault))?;
+            .map_err(|fault| PlatformError::new("an idempotency key cannot be encoded", fault))?;
         self.make()?;
         const EXPIRED: &str = "DELETE FROM keys WHERE expires_ms <= ?";
         self.sql.write(EXPIRED, vec![number(now.as_millis())])?;
@@ -217,7 +224,7 @@ impl Storage {
 
     /// Writes what belongs to no connection. More than one statement, unless there are neither
     /// rooms nor keys: it is for the caller to take all of them back when one fails.
-    pub(crate) fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
+    pub(crate) fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), PlatformError> {
         if !kept.rooms.is_empty() {
             self.make()?;
             self.rooms.save(&self.sql, kept, &self.epoch)?;
@@ -235,7 +242,7 @@ impl Storage {
         self.sql.write(SAVE, vec![state.into()])
     }
 
-    fn save_client_keys(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
+    fn save_client_keys(&mut self, kept: &Kept<'_>) -> Result<(), PlatformError> {
         if kept.keys.is_empty() {
             return Ok(());
         }
@@ -254,8 +261,9 @@ impl Storage {
                 self.sql.write(FORGET, vec![client, key])?;
                 continue;
             };
-            let text = serde_json::to_string(state)
-                .map_err(|fault| Fault::new("an idempotency key cannot be encoded", fault))?;
+            let text = serde_json::to_string(state).map_err(|fault| {
+                PlatformError::new("an idempotency key cannot be encoded", fault)
+            })?;
             let expires = number(state.expires().as_millis());
             const SAVE: &str = "INSERT OR REPLACE INTO client_keys (client, key, expires_ms, state)
                 VALUES (?, ?, ?, ?)";
@@ -270,11 +278,11 @@ impl Storage {
         &self,
         room: &str,
         offsets: RangeInclusive<u64>,
-    ) -> Result<Vec<HistoryMessage>, Fault> {
+    ) -> Result<Vec<HistoryMessage>, PlatformError> {
         self.rooms.history(&self.sql, room, offsets)
     }
 
-    fn make(&mut self) -> Result<(), Fault> {
+    fn make(&mut self) -> Result<(), PlatformError> {
         if !self.made {
             self.sql.write(SCHEMA, vec![])?;
             const FIRST: &str = "INSERT OR IGNORE INTO namespace (only, version, epoch, next_serial) VALUES (0, ?, ?, 0)";

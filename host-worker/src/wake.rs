@@ -11,7 +11,7 @@ use roomcast_core::{
 use crate::{
     attachment,
     mount::{AnyApp, AnyGateway},
-    platform::{Fault, Saved},
+    platform::{PlatformError, Saved},
 };
 
 /// A hub with its application, and who of those that were there is in it.
@@ -37,7 +37,7 @@ pub(crate) fn wake(
     saved: Saved,
     attachments: &[Vec<u8>],
     gateway: impl Fn() -> AnyGateway,
-) -> Result<Wake, Fault> {
+) -> Result<Wake, PlatformError> {
     let Saved {
         state: hub,
         rooms,
@@ -89,8 +89,8 @@ pub(crate) fn wake(
     })
 }
 
-fn unreadable(fault: impl std::fmt::Display) -> Fault {
-    Fault::new("the state that was saved cannot be used", fault)
+fn unreadable(fault: impl std::fmt::Display) -> PlatformError {
+    PlatformError::new("the state that was saved cannot be used", fault)
 }
 
 /// The states in the attachments; each slot is given to the first who claims it.

@@ -93,15 +93,16 @@ impl Edge {
     ///
     /// When something is missing, or does not start.
     pub fn start_with_vars(vars: &[(&str, &str)]) -> Self {
-        let vars = vars
-            .iter()
-            .map(|&(name, value)| (name.into(), value.into()));
-        let defaults = Settings::default().vars();
-        Self::launch(
-            Build::Plain,
-            None,
-            &[defaults.into_iter().chain(vars).collect()],
-        )
+        Self::launch(Build::Plain, None, &[with_defaults(vars)])
+    }
+
+    /// The same behind a module, as [`start_behind`](Self::start_behind).
+    ///
+    /// # Panics
+    ///
+    /// When something is missing, or does not start.
+    pub fn start_with_vars_behind(entry: &Path, vars: &[(&str, &str)]) -> Self {
+        Self::launch(Build::Plain, Some(entry), &[with_defaults(vars)])
     }
 
     /// Starts a worker for each of the settings, behind a module that exports what the worker
@@ -278,6 +279,14 @@ impl Drop for Edge {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Variables beside those of the default settings.
+fn with_defaults(vars: &[(&str, &str)]) -> Vars {
+    let vars = vars
+        .iter()
+        .map(|&(name, value)| (name.into(), value.into()));
+    Settings::default().vars().into_iter().chain(vars).collect()
 }
 
 fn vars_of(workers: &[&Settings]) -> Vec<Vars> {

@@ -60,6 +60,12 @@ impl NewKey {
     }
 }
 
+/// The setting that has these keys by their hashes.
+pub(crate) fn hashes(keys: &[NewKey]) -> String {
+    let hashes: Vec<&str> = keys.iter().map(|key| key.hash.as_str()).collect();
+    hashes.join(", ")
+}
+
 /// Status and body of the answer to a call.
 fn call(authority: &str, method: &str, path: &str, key: &str) -> (u16, String) {
     let body = match method {

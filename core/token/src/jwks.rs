@@ -141,6 +141,17 @@ impl Jwks {
         Poll::Fetch
     }
 
+    /// True while a fetch runs whose end nobody told.
+    pub const fn is_fetching(&self) -> bool {
+        self.runs_until.is_some()
+    }
+
+    /// True when the keys are old, or were never fetched, and no fetch runs. A host without timers
+    /// asks this now and then, and goes on with [`poll`](Self::poll).
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        !self.is_fetching() && now >= self.due.max(self.not_before)
+    }
+
     /// The fetch was answered. With 200 and a set of keys these take the place of the others, and
     /// the host may keep the body for [`restore`](Self::restore).
     ///

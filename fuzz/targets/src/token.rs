@@ -132,8 +132,7 @@ fn check_published(data: &[u8]) {
     assert_eq!(received.is_ok(), read.is_ok());
     if let Ok(keys) = &read {
         assert!(keys.keys().all(|key| key.algorithm() != Algorithm::Hs256));
-        let named = keys.keys().filter_map(Key::id);
-        assert!(named.clone().all(|kid| keys.has(kid)));
+        assert!(keys.keys().filter_map(Key::id).all(|kid| keys.has(kid)));
         let before = keys.keys().count();
         let failed = jwks.received(NOW.time, 500, b"").is_err();
         assert!(failed && jwks.keys().keys().count() == before, "keys went");

@@ -9,14 +9,14 @@ use roomcast_core::{
 
 use super::Namespace;
 use crate::{
-    platform::{Fault, Platform},
+    platform::{Platform, PlatformError},
     tasks::Done,
 };
 
 impl<P: Platform> Namespace<P> {
     /// Goes on with one thing that the application wants: what it asked, or work that is ready.
     /// Says whether there is more.
-    pub(crate) fn turn(&mut self) -> Result<bool, Fault> {
+    pub(crate) fn turn(&mut self) -> Result<bool, PlatformError> {
         self.wake()?;
         if let Some((ask, asker)) = self.mailbox.take() {
             let told = self.ask(ask).unwrap_or_else(|fault| {
@@ -36,7 +36,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Runs a request from outside of the namespace's handlers.
-    pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, AskError>, Fault> {
+    pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, AskError>, PlatformError> {
         // Others may have to make room for what is loaded.
         let changes = self.load_for(&ask)? | ask.changes();
         let mut awake = self.awake()?;
@@ -48,7 +48,7 @@ impl<P: Platform> Namespace<P> {
         Ok(answer)
     }
 
-    fn complete(&mut self, done: Done) -> Result<(), Fault> {
+    fn complete(&mut self, done: Done) -> Result<(), PlatformError> {
         let Done { id, token, outcome } = done;
         let mut awake = self.awake()?;
         let completed = awake.apply(&Input::Complete { token, outcome });
@@ -66,7 +66,7 @@ impl<P: Platform> Namespace<P> {
 
     /// The application panicked over this message, and an earlier instance of the module went with
     /// it: its sender is told that there was a fault.
-    pub(crate) fn failed(&mut self, slot: usize, text: &str) -> Result<(), Fault> {
+    pub(crate) fn failed(&mut self, slot: usize, text: &str) -> Result<(), PlatformError> {
         if let Some(conn) = self.conn(slot)? {
             let event = event_of(text).unwrap_or_default();
             let text = format!("{event:?} of connection {conn} panicked: nothing of it was done");
@@ -80,7 +80,7 @@ impl<P: Platform> Namespace<P> {
 
     /// A schedule that was due panicked, and an earlier instance of the module went with it: what
     /// is due waits for its next time.
-    pub(crate) fn skip_due(&mut self) -> Result<(), Fault> {
+    pub(crate) fn skip_due(&mut self) -> Result<(), PlatformError> {
         self.give(&Input::SkipDue)
     }
 

@@ -3,11 +3,11 @@
 use roomcast_core::{Frame, Identity, Input, ask::Asked, hub::RequestError};
 
 use super::{Namespace, awake::Awake};
-use crate::platform::{Fault, Platform};
+use crate::platform::{Platform, PlatformError};
 
 impl<P: Platform> Namespace<P> {
     /// True when the rate of a connection leaves room for a message of so many bytes.
-    pub(crate) fn has_rate(&mut self, slot: usize, bytes: usize) -> Result<bool, Fault> {
+    pub(crate) fn has_rate(&mut self, slot: usize, bytes: usize) -> Result<bool, PlatformError> {
         let Some(conn) = self.conn(slot)? else {
             return Ok(false);
         };
@@ -26,7 +26,7 @@ impl<P: Platform> Namespace<P> {
         slot: usize,
         text: &str,
         identity: Option<Box<Identity>>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PlatformError> {
         let done = self.try_authenticate(slot, text, identity);
         done.or_else(|fault| {
             let log = format!("a message was not processed: {fault}");
@@ -40,7 +40,7 @@ impl<P: Platform> Namespace<P> {
         slot: usize,
         text: &str,
         identity: Option<Box<Identity>>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PlatformError> {
         let Some(conn) = self.conn(slot)? else {
             return Ok(());
         };

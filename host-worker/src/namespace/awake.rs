@@ -4,7 +4,7 @@ use roomcast_core::{Applied, Hub, Input, Outbox, Timestamp, ask::Asked, wire::Co
 
 use crate::{
     mount::AnyApp,
-    platform::{Fault, Platform},
+    platform::{Platform, PlatformError},
 };
 
 /// A namespace that is awake. The commands that follow from its inputs are left in the outbox.
@@ -28,7 +28,7 @@ impl<P> Asked for Awake<'_, P> {
 
 impl<P: Platform> Awake<'_, P> {
     /// Gives the hub the messages of a room that are in the storage.
-    pub(super) fn load_history(&mut self, room: &str) -> Result<(), Fault> {
+    pub(super) fn load_history(&mut self, room: &str) -> Result<(), PlatformError> {
         let mut messages = Vec::new();
         if let Some(state) = self.app.hub().room_state(room) {
             let (first, top) = (state.first(), state.offset());

@@ -4,12 +4,12 @@
 use roomcast_core::{Command, Timestamp, ask::Ask, gateway::AppState, hub::HubState};
 
 use super::{Namespace, awake::Awake};
-use crate::platform::{Appended, Fault, Kept, Platform};
+use crate::platform::{Appended, Kept, Platform, PlatformError};
 
 impl<P: Platform> Namespace<P> {
     /// Gives the hub the messages that it asks for. Somebody waits for them, so it is before
     /// anything is carried out.
-    pub(super) fn load_histories(&mut self) -> Result<(), Fault> {
+    pub(super) fn load_histories(&mut self) -> Result<(), PlatformError> {
         let mut given = Vec::new();
         loop {
             let mut awake = self.awake()?;
@@ -29,7 +29,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Gives the hub the messages that a question reads; says whether there were any to give.
-    pub(super) fn load_for(&mut self, ask: &Ask) -> Result<bool, Fault> {
+    pub(super) fn load_for(&mut self, ask: &Ask) -> Result<bool, PlatformError> {
         let mut awake = self.awake()?;
         match ask.reads().filter(|room| awake.app.hub().is_away(room)) {
             Some(room) => awake.load_history(room).map(|()| true),
@@ -40,7 +40,7 @@ impl<P: Platform> Namespace<P> {
     /// Writes what the commands changed that belongs to no connection.
     ///
     /// It is the last thing that may fail, so that nothing has to take it back.
-    pub(super) fn save_kept(&mut self) -> Result<(), Fault> {
+    pub(super) fn save_kept(&mut self) -> Result<(), PlatformError> {
         let application = self.changed_application()?;
         let Some(app) = &self.app else {
             return Ok(());
@@ -101,7 +101,11 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Saves what is remembered of a key.
-    pub(super) fn save_key(&mut self, now: Timestamp, key: Option<&str>) -> Result<(), Fault> {
+    pub(super) fn save_key(
+        &mut self,
+        now: Timestamp,
+        key: Option<&str>,
+    ) -> Result<(), PlatformError> {
         let keys_max = self.limits.idempotency_keys;
         let Awake { app, platform, .. } = self.awake()?;
         match key.and_then(|key| app.hub().key_state(now, key)) {
@@ -111,7 +115,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// Saves who was withdrawn.
-    pub(super) fn save_withdrawn(&mut self, ask: &Ask) -> Result<(), Fault> {
+    pub(super) fn save_withdrawn(&mut self, ask: &Ask) -> Result<(), PlatformError> {
         let Ask::Withdraw { user, .. } = ask else {
             return Ok(());
         };
@@ -124,7 +128,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// State that the application keeps, when it differs from the saved one.
-    fn changed_application(&mut self) -> Result<Option<String>, Fault> {
+    fn changed_application(&mut self) -> Result<Option<String>, PlatformError> {
         let Some(app) = self.app.as_mut().filter(|_| self.application.is_some()) else {
             return Ok(None);
         };
@@ -138,7 +142,9 @@ impl<P: Platform> Namespace<P> {
             String::new()
         } else {
             let text = serde_json::to_string(&state);
-            text.map_err(|fault| Fault::new("the application's state cannot be encoded", fault))?
+            text.map_err(|fault| {
+                PlatformError::new("the application's state cannot be encoded", fault)
+            })?
         };
         Ok(Some(text).filter(|text| *text != self.saved))
     }

@@ -10,7 +10,7 @@ use roomcast_core::{
 use worker::SqlStorageValue;
 
 use super::sql::{Row, Sql, integer, number, text};
-use crate::platform::{Appended, Fault, Kept};
+use crate::platform::{Appended, Kept, PlatformError};
 
 /// Made when a room is saved for the first time.
 const TABLES: &str = "
@@ -75,7 +75,7 @@ impl Rooms {
     }
 
     /// Reads everything but messages.
-    pub(super) fn load(&mut self, sql: &Sql, made: bool) -> Result<Loaded, Fault> {
+    pub(super) fn load(&mut self, sql: &Sql, made: bool) -> Result<Loaded, PlatformError> {
         *self = Self {
             made,
             ..Self::default()
@@ -116,7 +116,12 @@ impl Rooms {
     }
 
     /// Writes messages and the states of their rooms.
-    pub(super) fn save(&mut self, sql: &Sql, kept: &Kept<'_>, epoch: &str) -> Result<(), Fault> {
+    pub(super) fn save(
+        &mut self,
+        sql: &Sql,
+        kept: &Kept<'_>,
+        epoch: &str,
+    ) -> Result<(), PlatformError> {
         self.write_head(sql, kept.histories_opened, epoch)?;
         for message in &kept.messages {
             write_message(sql, message)?;
@@ -130,7 +135,12 @@ impl Rooms {
         Ok(())
     }
 
-    fn write_head(&mut self, sql: &Sql, opened: Option<u64>, epoch: &str) -> Result<(), Fault> {
+    fn write_head(
+        &mut self,
+        sql: &Sql,
+        opened: Option<u64>,
+        epoch: &str,
+    ) -> Result<(), PlatformError> {
         // Also while no history has begun: a number that is missing is taken for one that was lost.
         let first = (!self.made || self.renewed).then_some(0);
         if !self.made {
@@ -149,9 +159,14 @@ impl Rooms {
     }
 
     /// `begun` says that the room may have had another history before.
-    fn write_room(&mut self, sql: &Sql, state: &RoomState, begun: bool) -> Result<(), Fault> {
+    fn write_room(
+        &mut self,
+        sql: &Sql,
+        state: &RoomState,
+        begun: bool,
+    ) -> Result<(), PlatformError> {
         let text = serde_json::to_string(state)
-            .map_err(|fault| Fault::new("a room's state cannot be encoded", fault))?;
+            .map_err(|fault| PlatformError::new("a room's state cannot be encoded", fault))?;
         let room = || SqlStorageValue::from(state.room());
         if self.parted.remove(state.room()) {
             sql.write("DELETE FROM rooms WHERE room = ?", vec![room()])?;
@@ -172,7 +187,7 @@ impl Rooms {
         Ok(())
     }
 
-    fn forget(&mut self, sql: &Sql, room: &str) -> Result<(), Fault> {
+    fn forget(&mut self, sql: &Sql, room: &str) -> Result<(), PlatformError> {
         self.parted.remove(room);
         sql.write("DELETE FROM rooms WHERE room = ?", vec![room.into()])?;
         sql.write("DELETE FROM messages WHERE room = ?", vec![room.into()])
@@ -185,7 +200,7 @@ impl Rooms {
         sql: &Sql,
         room: &str,
         offsets: RangeInclusive<u64>,
-    ) -> Result<Vec<HistoryMessage>, Fault> {
+    ) -> Result<Vec<HistoryMessage>, PlatformError> {
         if !self.made {
             return Ok(Vec::new());
         }
@@ -197,11 +212,11 @@ impl Rooms {
     }
 }
 
-fn write_message(sql: &Sql, message: &Appended<'_>) -> Result<(), Fault> {
+fn write_message(sql: &Sql, message: &Appended<'_>) -> Result<(), PlatformError> {
     let excepted = match message.except {
         Except::Nobody => String::new(),
         except @ (Except::Conn(_) | Except::These(_)) => serde_json::to_string(except)
-            .map_err(|fault| Fault::new("a message cannot be encoded", fault))?,
+            .map_err(|fault| PlatformError::new("a message cannot be encoded", fault))?,
     };
     const SAVE: &str = "INSERT OR REPLACE INTO messages (room, position, at_ms, frame, excepted)
         VALUES (?, ?, ?, ?, ?)";

@@ -2,7 +2,7 @@
 
 use worker::{SqlStorage, SqlStorageValue};
 
-use crate::platform::Fault;
+use crate::platform::PlatformError;
 
 /// The database of an object.
 #[derive(Debug)]
@@ -14,20 +14,20 @@ pub(super) type Row = Vec<SqlStorageValue>;
 
 impl Sql {
     /// Runs a statement that changes something.
-    pub(super) fn write(&self, statement: &str, values: Row) -> Result<(), Fault> {
+    pub(super) fn write(&self, statement: &str, values: Row) -> Result<(), PlatformError> {
         let done = self.0.exec(statement, values).map(|_| ());
-        done.map_err(|fault| Fault::new("the storage cannot be written", fault))
+        done.map_err(|fault| PlatformError::new("the storage cannot be written", fault))
     }
 
     /// Runs a statement that reads rows.
-    pub(super) fn read(&self, statement: &str, values: Row) -> Result<Vec<Row>, Fault> {
+    pub(super) fn read(&self, statement: &str, values: Row) -> Result<Vec<Row>, PlatformError> {
         let cursor = self.0.exec(statement, values);
         let rows = cursor.and_then(|cursor| cursor.raw().collect());
-        rows.map_err(|fault| Fault::new("the storage cannot be read", fault))
+        rows.map_err(|fault| PlatformError::new("the storage cannot be read", fault))
     }
 
     /// Runs a statement that reads one column.
-    pub(super) fn read_column(&self, statement: &str, values: Row) -> Result<Row, Fault> {
+    pub(super) fn read_column(&self, statement: &str, values: Row) -> Result<Row, PlatformError> {
         let rows = self.read(statement, values)?;
         Ok(rows.into_iter().flatten().collect())
     }

@@ -97,6 +97,7 @@ pub(super) fn text(
               bindings = [{objects}],
             )),
             (name = {STORAGE:?}, disk = (path = {STORAGE:?}, writable = true)),
+            (name = \"internet\", network = (allow = [\"public\", \"private\"])),
           ],
           sockets = [{sockets} {}],
         );",

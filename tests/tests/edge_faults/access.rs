@@ -9,6 +9,8 @@ use std::{
 
 use roomcast_tests::Edge;
 
+use crate::api_keys::{NewKey, assert_scopes, hashes};
+
 /// Time that the worker may take for anything: a fault when it passes, never a way to decide.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -72,4 +74,13 @@ fn a_refused_origin_is_logged_once_with_the_variable_to_set() {
     assert_eq!(about("https://app.example"), 1, "{:#?}", edge.log());
     let log = edge.log().join("\n");
     assert!(log.contains("ROOMCAST_ALLOW_ORIGIN"), "{log}");
+}
+
+#[test]
+fn a_key_does_on_the_worker_what_its_scope_allows() {
+    let keys = NewKey::two_of_each_scope();
+    let edge = Edge::start_with_vars(&[("ROOMCAST_API_KEY", &hashes(&keys))]);
+    assert_scopes(&edge.authority(0), &keys);
+    let log = edge.log().join("\n");
+    assert!(!keys.iter().any(|key| log.contains(&key.text)), "{log}");
 }

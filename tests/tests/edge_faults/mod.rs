@@ -4,6 +4,7 @@
 mod access;
 mod breaking;
 mod histories;
+mod jwks;
 mod limits;
 mod saving;
 mod tokens;

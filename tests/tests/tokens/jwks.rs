@@ -14,13 +14,13 @@ use super::{OFFER, PRIVATE, PUBLIC, ask, auth, ends, text, token_for, unidentifi
 use crate::process::child::Process;
 
 /// An issuer that gives every request the same answer, and counts them.
-pub(super) struct Issuer {
-    pub(super) url: String,
+pub(crate) struct Issuer {
+    pub(crate) url: String,
     fetches: Arc<AtomicUsize>,
 }
 
 impl Issuer {
-    pub(super) fn new(answer: impl Fn(&mut TcpStream) + Send + 'static) -> Self {
+    pub(crate) fn new(answer: impl Fn(&mut TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let fetches = Arc::<AtomicUsize>::default();
@@ -39,7 +39,7 @@ impl Issuer {
     }
 
     /// An issuer that publishes these keys.
-    pub(super) fn of(keys: &str) -> Self {
+    pub(crate) fn of(keys: &str) -> Self {
         let body = format!(r#"{{"keys":[{keys}]}}"#);
         let length = body.len();
         let answer = format!(
@@ -50,7 +50,7 @@ impl Issuer {
         })
     }
 
-    fn fetches(&self) -> usize {
+    pub(crate) fn fetches(&self) -> usize {
         self.fetches.load(SeqCst)
     }
 
@@ -65,7 +65,7 @@ fn status(server: &Process, token: &str) -> String {
     head[9..12].to_owned()
 }
 
-fn other_key(number: usize) -> String {
+pub(crate) fn other_key(number: usize) -> String {
     PRIVATE.replace("first", &format!("k{number}"))
 }
 
@@ -106,8 +106,8 @@ fn a_message_waits_for_the_keys_and_what_comes_behind_it_too() {
     }
 }
 
-#[test]
-fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
+/// Issuers that give no keys, with a word of what each host logs: the native one, and the worker.
+pub(crate) fn useless_issuers() -> [(Issuer, &'static str, &'static str); 6] {
     let wrong = |bytes: &'static [u8]| {
         Issuer::new(move |stream| {
             let _ = stream.write_all(bytes);
@@ -126,20 +126,21 @@ fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
     });
     let redirect =
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n";
-    for (issuer, says) in [
-        (wrong(redirect), "redirect (302)"),
-        (
-            wrong(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"),
-            "500",
-        ),
-        (
-            wrong(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"),
-            "--jwks",
-        ),
-        (wrong(b"nonsense"), "--jwks"),
-        (endless, "length limit"),
-        (silent, "no whole answer within"),
-    ] {
+    let down = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n";
+    let list = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
+    [
+        (wrong(redirect), "redirect (302)", "redirect (302)"),
+        (wrong(down), "500", "500"),
+        (wrong(list), "--jwks", "ROOMCAST_JWKS"),
+        (wrong(b"nonsense"), "--jwks", "ROOMCAST_JWKS"),
+        (endless, "length limit", "over 65536 bytes"),
+        (silent, "no whole answer within", "no whole answer within"),
+    ]
+}
+
+#[test]
+fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
+    for (issuer, says, _) in useless_issuers() {
         let mut server = issuer.server(&[]);
         let refused = status(&server, &token_for(PRIVATE, "ann", 60));
         assert_eq!(refused, "503", "{says}");

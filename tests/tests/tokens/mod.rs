@@ -1,7 +1,7 @@
 //! Tokens over the sockets of the real server: all ways in, and what is never written down.
 
 mod auth;
-mod jwks;
+pub(crate) mod jwks;
 mod libraries;
 mod privacy;
 mod reload;
@@ -20,9 +20,9 @@ use crate::{
 pub(crate) const KEY: &str = "hs256:a secret of at least thirty-two bytes";
 pub(crate) const OTHER_KEY: &str = "hs256:another secret of thirty-two bytes or more";
 /// The private key of RFC 8037, with an id.
-const PRIVATE: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"first","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+pub(crate) const PRIVATE: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"first","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 /// Its public half, as it is published.
-const PUBLIC: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"first","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+pub(crate) const PUBLIC: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"first","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 const GRANTS: &str = r#"[{"rooms":"chat:*","can":["join","publish"]}]"#;
 
 fn unix_s() -> u64 {

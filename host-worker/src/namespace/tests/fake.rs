@@ -10,7 +10,7 @@ use roomcast_core::{
 
 use crate::{
     handle::Remote,
-    platform::{Attachments, Fault, Kept, Platform, Saved},
+    platform::{Attachments, Kept, Platform, PlatformError, Saved},
 };
 
 /// State that outlives an eviction.
@@ -54,12 +54,12 @@ pub(super) enum Wanted {
 pub(super) struct Fake(pub(super) Rc<RefCell<World>>);
 
 impl Fake {
-    fn write(&self) -> Result<(), Fault> {
+    fn write(&self) -> Result<(), PlatformError> {
         let left = &mut self.0.borrow_mut().writes_left;
         match left {
             Some(0) => {
                 *left = None;
-                Err(Fault::new("a write failed", "told to"))
+                Err(PlatformError::new("a write failed", "told to"))
             }
             Some(more) => {
                 *more -= 1;
@@ -91,10 +91,10 @@ impl Platform for Fake {
 
     fn log(&self, _: &str) {}
 
-    fn load(&mut self) -> Result<Saved, Fault> {
+    fn load(&mut self) -> Result<Saved, PlatformError> {
         let world = self.0.borrow();
         if world.deaf {
-            return Err(Fault::new("a read failed", "told to"));
+            return Err(PlatformError::new("a read failed", "told to"));
         }
         let Storage {
             serial,
@@ -123,20 +123,25 @@ impl Platform for Fake {
         })
     }
 
-    fn save_serial(&mut self, next: u64) -> Result<(), Fault> {
+    fn save_serial(&mut self, next: u64) -> Result<(), PlatformError> {
         self.write()?;
         self.0.borrow_mut().storage.serial = next;
         Ok(())
     }
 
-    fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), Fault> {
+    fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), PlatformError> {
         self.write()?;
         let withdrawn = &mut self.0.borrow_mut().storage.withdrawn;
         withdrawn.insert(user.into(), not_before_s);
         Ok(())
     }
 
-    fn save_key(&mut self, key: &KeyState, now: Timestamp, keys_max: usize) -> Result<(), Fault> {
+    fn save_key(
+        &mut self,
+        key: &KeyState,
+        now: Timestamp,
+        keys_max: usize,
+    ) -> Result<(), PlatformError> {
         self.write()?;
         let keys = &mut self.0.borrow_mut().storage.keys;
         keys.retain(|_, known| known.expires() > now);
@@ -145,7 +150,7 @@ impl Platform for Fake {
         Ok(())
     }
 
-    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), Fault> {
+    fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), PlatformError> {
         self.write()?;
         let storage = &mut self.0.borrow_mut().storage;
         storage.histories_opened = kept.histories_opened.unwrap_or(storage.histories_opened);
@@ -188,10 +193,10 @@ impl Platform for Fake {
         &mut self,
         room: &str,
         offsets: RangeInclusive<u64>,
-    ) -> Result<Vec<HistoryMessage>, Fault> {
+    ) -> Result<Vec<HistoryMessage>, PlatformError> {
         let world = self.0.borrow();
         if world.deaf {
-            return Err(Fault::new("a read failed", "told to"));
+            return Err(PlatformError::new("a read failed", "told to"));
         }
         let first = (room.to_owned(), *offsets.start());
         let last = (room.to_owned(), *offsets.end());
@@ -199,7 +204,7 @@ impl Platform for Fake {
         Ok(messages.map(|(_, message)| message.clone()).collect())
     }
 
-    fn attachments(&mut self) -> Result<Vec<Vec<u8>>, Fault> {
+    fn attachments(&mut self) -> Result<Vec<Vec<u8>>, PlatformError> {
         Ok(self.0.borrow().sockets.values().cloned().collect())
     }
 
@@ -216,14 +221,14 @@ impl Platform for Fake {
         }
     }
 
-    fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), Fault> {
+    fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), PlatformError> {
         self.write()?;
         let taken = self.0.borrow_mut().sockets.insert(slot, attachment.into());
         assert_eq!(taken, None, "a slot is given twice");
         Ok(())
     }
 
-    fn save(&mut self, attachments: &Attachments) -> Result<(), Fault> {
+    fn save(&mut self, attachments: &Attachments) -> Result<(), PlatformError> {
         self.write()?;
         let World {
             sockets, before, ..

@@ -1,0 +1,117 @@
+//! Published keys at the edge: one fetch for all objects, what waits for it, and what is kept.
+
+use std::{
+    io::Write,
+    path::Path,
+    sync::{
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
+    },
+};
+
+use roomcast_tests::Edge;
+
+use crate::tokens::{
+    JOIN, KEY, OFFER, PRIVATE, PUBLIC, ask, auth, ends,
+    jwks::{Issuer, other_key, useless_issuers},
+    text, token_for, unidentified,
+};
+
+/// The status of an upgrade with a token, in a namespace.
+fn status(edge: &Edge, namespace: &str, token: &str) -> String {
+    let bearer = format!("Authorization: Bearer {token}");
+    let (_, head) = ask(
+        &edge.authority(0),
+        &format!("/{namespace}"),
+        &[OFFER, &bearer],
+    );
+    head[9..12].to_owned()
+}
+
+fn published() -> String {
+    let body = format!(r#"{{"keys":[{PUBLIC}]}}"#);
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+#[test]
+fn unknown_keys_in_many_namespaces_are_one_fetch_and_known_ones_go_on() {
+    let issuer = Issuer::of(PUBLIC);
+    let edge = Edge::start_with_vars(&[("ROOMCAST_JWKS", &issuer.url)]);
+    let good = token_for(PRIVATE, "ann", 60);
+    assert_eq!(status(&edge, "default", &good), "101");
+    for number in 0..100 {
+        let unknown = token_for(&other_key(number), "ann", 60);
+        let namespace = format!("n{}", number % 10);
+        assert_eq!(status(&edge, &namespace, &unknown), "401", "{number}");
+        assert_eq!(status(&edge, &namespace, &good), "101", "{number}");
+    }
+    assert_eq!(issuer.fetches(), 1);
+}
+
+#[test]
+fn a_message_waits_for_the_keys_and_what_comes_behind_it_too() {
+    // The issuer answers when the test says so.
+    let (release, released) = mpsc::channel::<()>();
+    let issuer = Issuer::new(move |stream| {
+        if released.recv().is_ok() {
+            let _ = stream.write_all(published().as_bytes());
+        }
+    });
+    let edge =
+        Edge::start_with_vars(&[("ROOMCAST_JWKS", &issuer.url), ("ROOMCAST_TOKEN_KEY", KEY)]);
+    let authority = edge.authority(0);
+    let (mut waiting, _) = unidentified(&authority);
+    let (mut other, _) = unidentified(&authority);
+    waiting.say(&auth(&token_for(PRIVATE, "ann", 60)));
+    waiting.say(JOIN);
+    // Nobody else waits.
+    other.say(&auth(&token_for(KEY, "bob", 60)));
+    assert!(text(&mut other).contains(r#""user":"bob""#));
+    release.send(()).expect("an issuer that waits");
+    let known = text(&mut waiting);
+    assert!(known.contains(r#""user":"ann""#), "{known}");
+    assert!(text(&mut waiting).contains(r#""epoch""#));
+    assert_eq!(issuer.fetches(), 1);
+}
+
+#[test]
+fn keys_are_kept_for_a_module_that_begins_anew_while_the_issuer_is_down() {
+    // It answers once.
+    let asked = AtomicBool::new(false);
+    let issuer = Issuer::new(move |stream| {
+        if !asked.swap(true, SeqCst) {
+            let _ = stream.write_all(published().as_bytes());
+        }
+    });
+    let entry = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/faulty.js");
+    let vars = [("ROOMCAST_JWKS", &*issuer.url)];
+    let edge = Edge::start_with_vars_behind(&entry, &vars);
+    let good = token_for(PRIVATE, "ann", 60);
+    // Something is stored of a namespace in which somebody was.
+    let (mut first, _) = unidentified(&edge.authority(0));
+    first.say(&auth(&good));
+    assert!(text(&mut first).contains(r#""user":"ann""#));
+    let plan = "/-/fail?call=frame&calls=1";
+    edge.post(0, plan).expect("a plan");
+    first.say(JOIN);
+    ends(&mut first, 1011);
+    assert_eq!(status(&edge, "default", &good), "101");
+    assert_eq!(issuer.fetches(), 1);
+}
+
+#[test]
+fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
+    for (issuer, _, says) in useless_issuers() {
+        let edge = Edge::start_with_vars(&[("ROOMCAST_JWKS", &issuer.url)]);
+        let token = token_for(PRIVATE, "ann", 60);
+        assert_eq!(status(&edge, "default", &token), "503", "{says}");
+        let log = edge.log().join("\n");
+        assert!(log.contains(says), "{says}: {log}");
+        let (mut peer, _) = unidentified(&edge.authority(0));
+        peer.say(&auth(&token));
+        assert!(text(&mut peer).contains(r#""error""#));
+        ends(&mut peer, 4401);
+        assert!((1..=2).contains(&issuer.fetches()), "{says}");
+    }
+}
