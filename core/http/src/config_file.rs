@@ -14,7 +14,11 @@ use roomcast_core::{
 use serde::{Deserialize, de::IgnoredAny};
 use toml::Spanned;
 
+pub use self::{error::PolicyFileError, settings::FileSetting};
 use crate::access::{ApiKey, OriginRule};
+
+mod error;
+mod settings;
 
 /// Contents of a file of settings: room policies, keys of the API, and origins that may connect.
 ///
@@ -86,6 +90,23 @@ impl ConfigFile {
     }
 }
 
+impl ConfigFile {
+    /// Reads a file in TOML that may also have settings with these names, as keys above its tables:
+    /// `heartbeat_ms = 25000` is `heartbeat-ms`.
+    ///
+    /// # Errors
+    ///
+    /// The first line that must change. It says nothing of the values in `api_keys`, and nothing of
+    /// those of settings.
+    pub fn with_settings(
+        text: &str,
+        names: &[&str],
+    ) -> Result<(Self, Vec<FileSetting>), PolicyFileError> {
+        let (rest, settings) = settings::take(text, names)?;
+        Ok((Self::from_toml(&rest)?, settings))
+    }
+}
+
 /// Reads each text of a list.
 fn texts<T>(file: &str, key: &str, texts: Vec<Spanned<Text>>) -> Result<Vec<T>, PolicyFileError>
 where
@@ -136,34 +157,6 @@ where
 pub fn policies_from_toml(text: &str) -> Result<Policies, PolicyFileError> {
     let file: Rooms = parse(text)?;
     Ok(policies(text, file.rooms)?.with_grants(grants(text, file.grants)?))
-}
-
-/// A file of policies that cannot be used. Prints the line, the key and what to change.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{fault}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
-pub struct PolicyFileError {
-    line: Option<usize>,
-    fault: String,
-}
-
-impl PolicyFileError {
-    fn new(text: &str, at: Option<usize>, fault: impl ToString) -> Self {
-        let before = at.and_then(|at| text.get(..at));
-        Self {
-            line: before.map(|before| before.matches('\n').count() + 1),
-            fault: fault.to_string(),
-        }
-    }
-
-    /// The line, from 1; `None` when the fault is in no single one.
-    pub const fn line(&self) -> Option<usize> {
-        self.line
-    }
-
-    /// The fault, and what to change.
-    pub fn fault(&self) -> &str {
-        &self.fault
-    }
 }
 
 /// Policies that stand in this text.

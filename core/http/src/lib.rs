@@ -91,7 +91,7 @@ pub use access::{
 };
 pub use api::{Answer, ApiCall, ApiRequest, SendHead};
 #[cfg(feature = "toml")]
-pub use config_file::{ConfigFile, PolicyFileError, policies_from_toml};
+pub use config_file::{ConfigFile, FileSetting, PolicyFileError, policies_from_toml};
 pub use problem::{Problem, Reason};
 pub use request::{Headers, NAMESPACE_FORM, Request, is_namespace};
 pub use response::Response;

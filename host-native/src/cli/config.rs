@@ -1,26 +1,43 @@
 //! The file of `--config`.
 
+pub(super) mod command;
+mod explain;
+mod template;
+
 use std::{fs, io, path::PathBuf, thread, time::Duration};
 
 use roomcast::{Access, Reload};
-use roomcast_http::ConfigFile;
+use roomcast_http::{ConfigFile, FileSetting};
 use tokio::{sync::oneshot, time::timeout};
 
 /// Path of the file of `--config`, which is read at the start, and again on SIGHUP.
 #[derive(Debug, Clone)]
-pub(super) struct ConfigPath(PathBuf);
+pub(super) struct ConfigPath {
+    path: PathBuf,
+    /// Names of the settings that it may have.
+    names: Vec<&'static str>,
+}
+
+/// Contents of the file.
+#[derive(Debug, Clone)]
+pub(super) struct Contents {
+    /// The part that can change while the server runs.
+    pub(super) reload: Reload,
+    /// The settings, which are read at the start alone.
+    pub(super) settings: Vec<FileSetting>,
+}
 
 /// The time that a file may take to be read again: that of a network may be out of reach.
 const TIME: Duration = Duration::from_secs(5);
 
 impl ConfigPath {
-    pub(super) const fn new(path: PathBuf) -> Self {
-        Self(path)
+    pub(super) const fn new(path: PathBuf, names: Vec<&'static str>) -> Self {
+        Self { path, names }
     }
 
     /// The path as people read it.
     pub(super) fn name(&self) -> String {
-        self.0.display().to_string()
+        self.path.display().to_string()
     }
 
     /// Reads the file; its keys and origins are added to those of the flags.
@@ -28,8 +45,8 @@ impl ConfigPath {
     /// # Errors
     ///
     /// A text of one line: the file, the line in it, the key and what to change.
-    pub(super) fn read(&self, flags: &Access) -> Result<Reload, String> {
-        let text = fs::read_to_string(&self.0).map_err(|fault| self.unreadable(&fault))?;
+    pub(super) fn read(&self, flags: &Access) -> Result<Contents, String> {
+        let text = fs::read_to_string(&self.path).map_err(|fault| self.unreadable(&fault))?;
         self.parse(&text, flags)
     }
 
@@ -45,7 +62,7 @@ impl ConfigPath {
         &self,
         flags: &Access,
         policies: bool,
-    ) -> Result<Option<Reload>, String> {
+    ) -> Result<Option<Contents>, String> {
         let (config, flags) = (self.clone(), flags.clone());
         let (done, read) = oneshot::channel();
         let read_again = move || {
@@ -61,12 +78,12 @@ impl ConfigPath {
         }
     }
 
-    fn reread(&self, flags: &Access, policies: bool) -> Result<Option<Reload>, String> {
-        let file = fs::metadata(&self.0).map_err(|fault| self.unreadable(&fault))?;
+    fn reread(&self, flags: &Access, policies: bool) -> Result<Option<Contents>, String> {
+        let file = fs::metadata(&self.path).map_err(|fault| self.unreadable(&fault))?;
         if !file.is_file() {
             return Ok(None);
         }
-        let text = fs::read_to_string(&self.0).map_err(|fault| self.unreadable(&fault))?;
+        let text = fs::read_to_string(&self.path).map_err(|fault| self.unreadable(&fault))?;
         if policies && text.trim().is_empty() {
             let file = self.name();
             return Err(format!(
@@ -80,18 +97,45 @@ impl ConfigPath {
         format!("the file {} cannot be read: {fault}", self.name())
     }
 
-    fn parse(&self, text: &str, flags: &Access) -> Result<Reload, String> {
+    fn parse(&self, text: &str, flags: &Access) -> Result<Contents, String> {
         let file = self.name();
-        let read = ConfigFile::from_toml(text).map_err(|fault| {
+        let read = ConfigFile::with_settings(text, &self.names).map_err(|fault| {
             let line = fault.line().map(|line| format!(":{line}"));
-            let fault = fault.fault().replace('\n', " ");
+            let fault = with_nearest(fault.fault().replace('\n', " "), &self.names);
             format!("{file}{}: {fault}", line.unwrap_or_default())
         })?;
+        let (read, settings) = read;
         let mut reload = Reload::default();
         reload.policies = read.policies;
         reload.api_keys = [flags.api_keys.as_slice(), &read.api_keys].concat();
         reload.allow_origins = [flags.allow_origins.as_slice(), &read.allow_origins].concat();
-        Ok(reload)
+        Ok(Contents { reload, settings })
+    }
+}
+
+/// Names the setting that an unknown key at the top of a file may mean, in place of the list of all
+/// others.
+fn with_nearest(fault: String, names: &[&str]) -> String {
+    /// Below, the two have not more in common than any two.
+    const LIKENESS_MIN: f64 = 0.7;
+    let unknown = || {
+        let rest = fault.strip_prefix("unknown field `")?;
+        let (key, others) = rest.split_once('`')?;
+        others.contains("`api_keys`").then_some(key)
+    };
+    let Some(key) = unknown() else {
+        return fault;
+    };
+    let others = ["api_keys", "allow_origins", "rooms", "grants"].map(str::to_owned);
+    let settings = names.iter().map(|name| name.replace('-', "_"));
+    let likely = settings.chain(others).map(|name| {
+        let likeness = strsim::normalized_damerau_levenshtein(key, &name);
+        (likeness, name)
+    });
+    let likely = likely.filter(|(likeness, _)| *likeness >= LIKENESS_MIN);
+    match likely.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+        Some((_, name)) => format!("`{key}` is no setting: `{name}` may be meant"),
+        None => format!("`{key}` is no setting: `roomcast config default` prints all of them"),
     }
 }
 
@@ -102,7 +146,9 @@ mod tests {
     use super::*;
 
     fn read(path: &Path) -> Result<Reload, String> {
-        ConfigPath::new(path.into()).read(&Access::default())
+        let read =
+            ConfigPath::new(path.into(), vec!["heartbeat-ms", "threads"]).read(&Access::default());
+        read.map(|contents| contents.reload)
     }
 
     #[test]
@@ -114,6 +160,15 @@ mod tests {
                 "[[rooms]]\nmatch = \"a\"\nmtach = 1\n",
                 ":3: unknown field `mtach`, expected one of `match`",
             ),
+            (
+                "\nheartbet_ms = 1\n",
+                ":2: `heartbet_ms` is no setting: `heartbeat_ms` may be meant",
+            ),
+            (
+                "zebra = 1\n",
+                ":1: `zebra` is no setting: `roomcast config default`",
+            ),
+            ("threads = 1.5\n", ":1: `threads`: it must be a text"),
             ("[[rooms]]\nmatch = \"\"\n", ":2: "),
             ("[[rooms]]\nmatch = \"a\n", ":2: "),
             (
@@ -145,7 +200,10 @@ mod tests {
         let mut flags = Access::default();
         flags.api_keys = vec!["a".parse().expect("a key")];
         flags.allow_origins = vec!["https://a.com".parse().expect("an origin")];
-        let read = ConfigPath::new(path).read(&flags).expect("a good file");
+        let read = ConfigPath::new(path, vec![])
+            .read(&flags)
+            .expect("a good file");
+        let read = read.reload;
         let keys = ["a", "b"].map(|key| key.parse().expect("a key"));
         assert_eq!(read.api_keys, keys);
         let origins: Vec<_> = read.allow_origins.iter().map(ToString::to_string).collect();

@@ -63,6 +63,9 @@ enum Action {
     Token(Box<token::TokenArgs>),
     /// Join rooms in the terminal: prints frames, publishes the lines typed.
     Join(join::JoinArgs),
+    /// Check the file of --config, print one with all settings, or explain what holds in a room.
+    #[command(subcommand)]
+    Config(config::command::ConfigArgs),
     /// Make a key for the HTTP API, and its hash for the server.
     Key(key::KeyArgs),
     /// Play a recorded journal through the core, and print what it sends.
@@ -107,6 +110,7 @@ impl Cli {
             Some(Action::Explain(args)) => block_on(explain::run(args)),
             Some(Action::Token(args)) => token::run(&args),
             Some(Action::Join(args)) => block_on(join::run(args)),
+            Some(Action::Config(args)) => args.run(),
             Some(Action::Key(args)) => key::run(&args),
             Some(Action::Replay(args)) => replay::run(args),
             Some(Action::Bench(args)) => bench::run(args),

@@ -13,6 +13,7 @@ use anyhow::Context;
 use clap::Command;
 use futures_util::future::select_all;
 use roomcast::{Access, GrantRule, Host, Policies, Reload, Reloader, Settings, Tokens};
+use roomcast_http::FileSetting;
 use tokio::{
     runtime::{self, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -20,13 +21,20 @@ use tokio::{
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::flags::Program;
-pub(crate) use self::flags::ServeArgs;
+pub(crate) use self::flags::{PROGRAM, ServeArgs, setting_names};
 use super::{
     client::failure::Failure,
-    config::ConfigPath,
+    config::{ConfigPath, Contents},
     environment::{self, Stray},
     log::Log,
 };
+
+/// The file of `--config`.
+struct File {
+    path: ConfigPath,
+    /// The settings that it had at the start.
+    at_start: Vec<FileSetting>,
+}
 
 impl ServeArgs {
     /// Serves until it is told to stop; a second such signal ends at once.
@@ -35,15 +43,27 @@ impl ServeArgs {
     ///
     /// A [`Failure`] of the settings, or whatever ends the server.
     pub(crate) fn run(
-        self,
+        mut self,
         hangups: Option<Hangups>,
         program: &Command,
     ) -> anyhow::Result<ExitCode> {
         let hangups = hangups.map_or_else(Hangups::begin, Ok)?;
+        let path = self.program.config.clone();
+        let config = path.map(|path| ConfigPath::new(path, setting_names()));
+        let mut contents = None;
+        if let Some(config) = &config {
+            let usage = |fault| Failure::usage(format_args!("--config: {fault}"));
+            let read = config.read(&Access::default()).map_err(usage)?;
+            let taken = self.take_file(&read.settings);
+            let at = |(line, fault)| usage(format!("{}:{line}: {fault}", config.name()));
+            taken.map_err(at)?;
+            contents = Some(read);
+        }
         let Self {
             mut settings,
-            program: Program { config, log },
+            program: Program { log, .. },
             has_address,
+            ..
         } = self;
         let port = match has_address {
             true => None,
@@ -52,17 +72,19 @@ impl ServeArgs {
             }
         };
         let filter: Targets = log.parse()?; // checked when it was read
-        let config = config.map(ConfigPath::new);
         let read = read_tokens(settings.access.tokens.clone());
         settings.access.tokens = read.map_err(Failure::usage)?;
         let flags = settings.access.clone();
-        if let Some(config) = &config {
-            let read = config.read(&flags);
-            let read = read.map_err(|fault| Failure::usage(format_args!("--config: {fault}")))?;
-            settings.policies = read.policies;
-            settings.access.api_keys = read.api_keys;
-            settings.access.allow_origins = read.allow_origins;
-        }
+        let file = config.zip(contents).map(|(path, contents)| {
+            let Contents {
+                reload,
+                settings: at_start,
+            } = contents;
+            settings.policies = reload.policies;
+            settings.access.api_keys.extend(reload.api_keys);
+            settings.access.allow_origins.extend(reload.allow_origins);
+            File { path, at_start }
+        });
         if let Some(port) = port {
             settings.listen = port_address(&settings, port);
         }
@@ -91,7 +113,7 @@ impl ServeArgs {
         }
         warn_of_grants(&settings.policies);
         raise_descriptors();
-        let served = serve(settings, &flags, config.as_ref(), log, hangups);
+        let served = serve(settings, &flags, file.as_ref(), log, hangups);
         log.flush();
         served
     }
@@ -138,7 +160,7 @@ fn say_port(settings: &Settings) {
 fn serve(
     settings: Settings,
     flags: &Access,
-    config: Option<&ConfigPath>,
+    file: Option<&File>,
     log: &Log,
     Hangups(runtime, mut hangups): Hangups,
 ) -> anyhow::Result<ExitCode> {
@@ -172,7 +194,7 @@ fn serve(
         let running = host.run(listeners, stop);
         let reloads = async {
             while hangups.recv().await.is_some() {
-                reload(&reloader, flags, config, &mut current).await;
+                reload(&reloader, flags, file, &mut current).await;
             }
             std::future::pending::<()>().await;
         };
@@ -254,12 +276,7 @@ fn warn_of_grants(policies: &Policies) {
 }
 
 /// Reads the file of `--config` and those of token keys again. `current` is what is in force.
-async fn reload(
-    reloader: &Reloader,
-    flags: &Access,
-    config: Option<&ConfigPath>,
-    current: &mut Reload,
-) {
+async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, current: &mut Reload) {
     let tokens = match reread_tokens(&flags.tokens).await {
         Ok(tokens) => tokens,
         Err(fault) => {
@@ -267,7 +284,7 @@ async fn reload(
             return;
         }
     };
-    let Some(config) = config else {
+    let Some(File { path, at_start }) = file else {
         if tokens.is_none() {
             tracing::warn!("SIGHUP: there is nothing to read again, for --config is not given");
             return;
@@ -276,8 +293,8 @@ async fn reload(
         wanted.tokens = tokens;
         return change(reloader, wanted, "the files of --token-key", current).await;
     };
-    let file = config.name();
-    let read = match config.read_again(flags, !current.policies.is_empty()).await {
+    let file = path.name();
+    let read = match path.read_again(flags, !current.policies.is_empty()).await {
         Ok(Some(read)) => read,
         Ok(None) => {
             tracing::warn!(
@@ -290,9 +307,30 @@ async fn reload(
             return;
         }
     };
-    let mut wanted = read;
+    let Contents {
+        reload: mut wanted,
+        settings,
+    } = read;
     wanted.tokens = tokens;
     change(reloader, wanted, &file, current).await;
+    warn_of_settings(&file, at_start, &settings);
+}
+
+/// Warns of settings in the file that were others at the start: they are read then alone.
+fn warn_of_settings(file: &str, at_start: &[FileSetting], read: &[FileSetting]) {
+    let differs = |settings: &[FileSetting], setting: &FileSetting| {
+        let mut same = settings.iter();
+        !same.any(|other| other.name == setting.name && other.text == setting.text)
+    };
+    let changed = read.iter().filter(|setting| differs(at_start, setting));
+    let gone = at_start.iter().filter(|setting| differs(read, setting));
+    let mut keys: Vec<String> = changed.chain(gone).map(FileSetting::key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    if !keys.is_empty() {
+        let keys = keys.join(", ");
+        tracing::warn!("{file}: changed, and read at the start alone: {keys}");
+    }
 }
 
 /// Puts settings in force that were read from files.

@@ -2,6 +2,7 @@
 
 pub(crate) mod child;
 mod closes;
+mod config;
 mod logs;
 mod port;
 mod records;

@@ -162,7 +162,10 @@ fn a_file_with_a_fault_is_refused_whole() {
             "allow_origins = [\"*\"]\n",
             ":1: `allow_origins`: an origin is",
         ),
-        ("[[room]]\n", ":1: unknown field `room`"),
+        (
+            "[[room]]\n",
+            ":1: `room` is no setting: `rooms` may be meant",
+        ),
         ("\u{1}", ":1: "),
     ] {
         write(&path, bad);

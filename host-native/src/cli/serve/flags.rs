@@ -8,11 +8,14 @@ use clap::{
     error::ErrorKind,
     parser::ValueSource,
 };
-use roomcast::Settings;
-use roomcast_http::settings::{
-    ACCESS, Group,
-    Group::{Operation, Rooms},
-    LIMITS, Setting,
+use roomcast::{Reload, Settings};
+use roomcast_http::{
+    FileSetting,
+    settings::{
+        ACCESS, Group,
+        Group::{Operation, Rooms},
+        LIMITS, Setting, SettingError,
+    },
 };
 
 use crate::cli::log_filter::log_filter;
@@ -24,11 +27,77 @@ pub(crate) struct ServeArgs {
     pub(super) program: Program,
     /// True when the address to listen on was given.
     pub(super) has_address: bool,
+    /// The names of the settings that flags and variables gave.
+    given: Vec<&'static str>,
+}
+
+/// The names of the settings that a file may have. Keys of the API and origins have keys of their
+/// own there, and are added to those of the flags.
+pub(crate) fn setting_names() -> Vec<&'static str> {
+    let all = names(Settings::TABLE).chain(names(ACCESS));
+    let all = all.chain(names(LIMITS)).chain(names(PROGRAM));
+    let others = ["api-key", "allow-origin", "config"];
+    all.filter(|name| !others.contains(name)).collect()
+}
+
+fn names<T>(table: &'static [Setting<T>]) -> impl Iterator<Item = &'static str> {
+    table.iter().map(|setting| setting.name)
+}
+
+impl ServeArgs {
+    /// Takes the settings of a file that neither a flag nor a variable gave.
+    ///
+    /// # Errors
+    ///
+    /// The first that must change: its line, its key and the fault.
+    pub(crate) fn take_file(&mut self, file: &[FileSetting]) -> Result<(), (usize, String)> {
+        for setting in file {
+            let is_given = self.given.contains(&&*setting.name);
+            let mut scratch = Self::default();
+            let target = if is_given { &mut scratch } else { &mut *self };
+            let read = target.take(setting);
+            read.map_err(|fault| {
+                (
+                    setting.line,
+                    format!("`{}` {}", setting.key(), fault.fault()),
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The settings with those of a file that can change while a server runs.
+    pub(crate) fn settings_with(self, file: &Reload) -> Settings {
+        let mut settings = self.settings;
+        settings.policies.clone_from(&file.policies);
+        settings.access.api_keys.extend_from_slice(&file.api_keys);
+        let origins = &file.allow_origins;
+        settings.access.allow_origins.extend_from_slice(origins);
+        settings
+    }
+
+    fn take(&mut self, FileSetting { name, text, .. }: &FileSetting) -> Result<(), SettingError> {
+        fn find<T>(table: &'static [Setting<T>], name: &str) -> Option<&'static Setting<T>> {
+            table.iter().find(|setting| setting.name == name)
+        }
+        if let Some(setting) = find(Settings::TABLE, name) {
+            self.has_address |= name == "listen";
+            setting.read(&mut self.settings, text)
+        } else if let Some(setting) = find(ACCESS, name) {
+            setting.read(&mut self.settings.access, text)
+        } else if let Some(setting) = find(LIMITS, name) {
+            setting.read(&mut self.settings.hub, text)
+        } else if let Some(setting) = find(PROGRAM, name) {
+            setting.read(&mut self.program, text)
+        } else {
+            Ok(()) // a file has no others
+        }
+    }
 }
 
 /// Settings of the program, and not of the server.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     pub(super) config: Option<PathBuf>,
     pub(super) log: String,
 }
@@ -43,9 +112,10 @@ impl Default for Program {
 }
 
 #[rustfmt::skip] // Few lines for each setting.
-pub(super) const PROGRAM: &[Setting<Program>] = &[
+pub(crate) const PROGRAM: &[Setting<Program>] = &[
     Setting::<Program>::text("config", "FILE", |_| String::new(), read_config)
-        .help(Rooms, "File in TOML: policies of rooms, API keys, origins; read again on SIGHUP"),
+        .help(Rooms, "File in TOML: settings, policies of rooms, grants, API keys, origins; all but the \
+            settings are read again on SIGHUP"),
     Setting::<Program>::text("log", "FILTER", |it| it.log.clone(), read_log)
         .help(Operation, "What to log: error, warn, info, debug, trace, off, or a filter like \
             roomcast=debug,info"),
@@ -95,6 +165,12 @@ impl FromArgMatches for ServeArgs {
         read(LIMITS, matches, &mut self.settings.hub)?;
         read(PROGRAM, matches, &mut self.program)?;
         self.has_address |= is_given("listen", matches);
+        let names = names(Settings::TABLE)
+            .chain(names(ACCESS))
+            .chain(names(LIMITS));
+        let names = names.chain(self::names(PROGRAM));
+        self.given
+            .extend(names.filter(|name| is_given(name, matches)));
         Ok(())
     }
 }

@@ -1,0 +1,106 @@
+//! The file of `--config`: its settings, and the commands on it.
+
+use std::{fs, path::PathBuf, process::Output};
+
+use tempfile::TempDir;
+
+use super::child::{Process, roomcast, write};
+use crate::tokens::unidentified;
+
+fn file(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("roomcast.toml");
+    write(&path, text);
+    (folder, path)
+}
+
+fn run(arguments: &[&str]) -> Output {
+    roomcast().args(arguments).output().expect("a process")
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_that_over_the_file() {
+    let (_folder, path) = file(
+        "listen = \"127.0.0.1:0\"\nheartbeat_ms = 9000\nmessage_bytes_max = 4096\n\
+         rooms_per_connection_max = 3\n",
+    );
+    let mut command = roomcast();
+    command.arg("serve").arg("--config").arg(&path);
+    command.arg("--rooms-per-connection-max=5");
+    command.env("ROOMCAST_HEARTBEAT_MS", "8000");
+    command.env("ROOMCAST_ROOMS_PER_CONNECTION_MAX", "4");
+    let process = Process::run(command);
+    let (_, welcome) = unidentified(&process.authority);
+    for member in [
+        r#""heartbeat_ms":8000"#,
+        r#""message_bytes":4096"#,
+        r#""rooms_per_connection":5"#,
+    ] {
+        assert!(welcome.contains(member), "{member}: {welcome}");
+    }
+}
+
+#[test]
+fn a_wrong_file_ends_the_server_with_the_line() {
+    for (text, says) in [
+        (
+            "\nheartbet_ms = 1\n",
+            ":2: `heartbet_ms` is no setting: `heartbeat_ms` may be meant",
+        ),
+        ("threads = 0\n", ":1: `threads` must be 1 to 1024"),
+        (
+            "token_key = [\"s3cret\"]\nthreads = [1]\n",
+            ":2: `threads`: it must be",
+        ),
+        (
+            "listen = \"0.0.0.0:0\"\n",
+            "listening on 0.0.0.0:0 without an API key",
+        ),
+    ] {
+        let (_folder, path) = file(text);
+        let path = path.to_str().expect("text");
+        for arguments in [&["serve", "--config", path][..], &["config", "check", path]] {
+            let output = run(arguments);
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains(says) && !said.contains("s3cret"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_setting_that_changed_waits_for_a_restart_and_is_named() {
+    let (_folder, path) = file("heartbeat_ms = 9000\nthreads = 1\n");
+    let flag = format!("--config={}", path.display());
+    let mut process = Process::start(&[&flag]);
+    write(
+        &path,
+        "heartbeat_ms = 8000\nthreads = 1\nlog = \"debug\"\n[[rooms]]\nmatch = \"a\"\n",
+    );
+    process.signal("HUP");
+    process.logged("read ");
+    let line = process.logged("at the start alone");
+    assert!(line.contains("alone: heartbeat_ms, log"), "{line}");
+    write(&path, "heartbeat_ms = 0\nthreds = 1\n");
+    process.signal("HUP");
+    let line = process.logged("nothing was changed");
+    assert!(line.contains(":2: `threds` is no setting"), "{line}");
+}
+
+#[test]
+fn the_file_that_is_printed_is_one_that_can_be_used() {
+    let printed = run(&["config", "default"]).stdout;
+    let (_folder, path) = file("");
+    fs::write(&path, &printed).expect("written");
+    let path = path.to_str().expect("text");
+    let checked = run(&["config", "check", path]);
+    assert!(checked.status.success(), "{checked:?}");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        said.contains("0 settings, 0 room policies, 0 grants"),
+        "{said}"
+    );
+    let explained = run(&["config", "explain", "lobby", "--config", path]);
+    let said = String::from_utf8_lossy(&explained.stdout);
+    assert!(said.starts_with("policy: none matches"), "{said}");
+}
