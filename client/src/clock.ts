@@ -1,0 +1,29 @@
+/** Time and timers. Give your own in the options to test without waiting, such as `TestClock`. */
+export interface Clock {
+  /** Milliseconds since any moment; never goes back. */
+  now(): number;
+  /** Calls `f` after that many milliseconds, and gives a handle for {@link Clock.clear}. */
+  set(f: () => void, ms: number): unknown;
+  /** Takes a timer back. */
+  clear(handle: any): void;
+}
+
+/** The longest timer of all runtimes. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+let ahead = 0;
+let last = 0;
+
+/**
+ * The wall clock: it goes on while the machine sleeps, so a late timer shows a sleep. Set back, it stands still
+ * for no longer than the next call.
+ */
+export const wallClock: Clock = {
+  now() {
+    const time = Date.now() + ahead;
+    if (time < last) ahead += last - time;
+    return (last = Math.max(time, last));
+  },
+  set: (f, ms) => setTimeout(f, Math.min(ms, TIMER_MS_MAX)),
+  clear: (handle) => clearTimeout(handle),
+};

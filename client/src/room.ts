@@ -1,0 +1,275 @@
+import type { Driver } from "./driver.js";
+import { RoomcastError } from "./errors.js";
+import { Listeners, type Off, type On, whenAborted } from "./listeners.js";
+import type { Counts, Events, Frame, Member, Message, Position, RoomState } from "./message.js";
+import type { Place } from "./rooms.js";
+import { stream } from "./stream.js";
+
+/** Options of a request. */
+export interface AskOptions {
+  /** Milliseconds until it fails with `timeout`. Default: that of the client. */
+  timeout?: number | undefined;
+  /** Fails with `aborted` when the signal is aborted. */
+  signal?: AbortSignal | undefined;
+  /** False: fails with `closed` when it cannot be sent at once. Default: true. */
+  buffer?: boolean | undefined;
+}
+
+/** Options of {@link Roomcast.room}. */
+export interface RoomOptions {
+  /** Follow who is in the room, see {@link Room.members}. */
+  presence?: boolean | undefined;
+  /** Any JSON of at most 2 KiB that the other members see of this user. */
+  meta?: unknown;
+  /** Leaves when the signal is aborted. */
+  signal?: AbortSignal | undefined;
+  /** A {@link Room.position} from before, such as one of before a reload: what was missed since then follows. */
+  from?: Position | undefined;
+  /** False: gives the room without joining it, for a framework that renders first. */
+  join?: boolean | undefined;
+}
+
+/** The answer to a publish. */
+export interface Published {
+  /** Connections that the message was queued for. */
+  readonly reached: number;
+  /** The place in the room's history, where it keeps one. */
+  readonly offset?: number;
+}
+
+/** The `$` events of a room's listeners. */
+const MESSAGE = "$message";
+
+const json = (data: unknown) => JSON.stringify(data);
+
+/** Refuses the names that belong to the protocol. */
+export const checked = (event: string): string => {
+  if (event[0] === "$") throw new TypeError("an event that begins with $ belongs to the protocol");
+  return event;
+};
+
+/**
+ * A room: its messages in order, each once, also across reconnects.
+ *
+ * Made by {@link Roomcast.room}; there is one object for a name. Its members are, in the order of use:
+ * `on…` to listen, `joined` to wait, `publish` and `send` to speak, `leave` to go.
+ */
+export class Room<E extends Events = Events> implements AsyncIterable<Message<E>> {
+  /** The name. */
+  readonly name: string;
+  readonly #driver: Driver;
+  readonly #place: Place;
+  readonly #listeners = new Listeners();
+  readonly #signals = new Set<Off>();
+  #joined: Promise<this> | undefined;
+  #users = 0;
+
+  /** @internal */
+  constructor(driver: Driver, place: Place) {
+    this.name = place.name;
+    this.#driver = driver;
+    this.#place = place;
+  }
+
+  /**
+   * Where the room stands: `idle` (there is no connection, and none is sought), `joining`, `joined`, `filling`
+   * (joined, and what was missed still arrives), `refused` (see {@link Room.error}), or `left` for good.
+   */
+  get state(): RoomState {
+    return this.#place.state;
+  }
+
+  /** The reason of the state `refused`. */
+  get error(): RoomcastError | undefined {
+    return this.#place.error;
+  }
+
+  /** The position behind the last message that arrived: keep it, and give it back as `from`. */
+  get position(): Position | undefined {
+    return this.#place.position;
+  }
+
+  /**
+   * Those who are in the room: a new array after each change. `null` without the option `presence`, before the
+   * first answer, and where the room does not list its members.
+   */
+  get members(): readonly Member[] | null {
+    return this.#place.members;
+  }
+
+  /** How many are in the room, as the server last said; needs `presence`. */
+  get counts(): Counts | undefined {
+    return this.#place.counts;
+  }
+
+  /** Fulfilled when the room is joined, and rejected when the join is refused. */
+  get joined(): Promise<this> {
+    this.#joined ??= new Promise<this>((resolve, reject) => {
+      const look = () => {
+        const { state, error } = this.#place;
+        if (state === "joined") resolve(this);
+        else if (state === "refused") reject(error);
+        else if (state === "left" || (state === "idle" && this.#users)) reject(new RoomcastError("closed", `the room is ${state}`));
+        else return;
+        off();
+      };
+      const off = this.onState(look);
+      look();
+    });
+    this.#joined.catch(() => {});
+    return this.#joined;
+  }
+
+  /** Calls `f` with each message of an event. */
+  on<K extends keyof E & string>(event: K, f: (data: E[K], message: Extract<Message<E>, { event: K }>) => void, options?: On): Off {
+    return this.#listeners.on(checked(event), f, options);
+  }
+
+  /** Calls `f` with each message. */
+  onMessage(f: (message: Message<E>) => void, options?: On): Off {
+    return this.#listeners.on(MESSAGE, f, options);
+  }
+
+  /** Calls `f` after each change of {@link Room.state}. */
+  onState(f: (state: RoomState) => void, options?: On): Off {
+    return this.#listeners.on("$state", f, options);
+  }
+
+  /** Calls `f` after each change of {@link Room.members}. */
+  onMembers(f: (members: readonly Member[] | null) => void, options?: On): Off {
+    return this.#listeners.on("$members", f, options);
+  }
+
+  /** Calls `f` when all that was missed has arrived, after a reconnect or a gap. */
+  onRecovered(f: (recovered: { missed: number }) => void, options?: On): Off {
+    return this.#listeners.on("$recovered", f, options);
+  }
+
+  /** Calls `f` when messages are lost: fetch your state again. */
+  onLost(f: () => void, options?: On): Off {
+    return this.#listeners.on("$lost", f, options);
+  }
+
+  /**
+   * Publishes a message to the other members; with `echo` to this one too.
+   *
+   * It is delivered once, however often the connection breaks meanwhile: a retry has the same `key`. It waits
+   * for a connection and for the join; the messages to a room keep their order.
+   *
+   * Rejects with a {@link RoomcastError}; its `sent` tells whether the message may have been published.
+   */
+  async publish<K extends keyof E & string>(event: K, data: E[K], { echo, key, ...options }: AskOptions & { echo?: boolean; key?: string } = {}): Promise<Published> {
+    return this.#driver.ask({ event: checked(event), room: this.name, data: json(data), echo: echo!, key: key ?? this.#driver.key() }, options);
+  }
+
+  /** Publishes now or not at all, without an answer: for cursors. False when it was not sent. */
+  send<K extends keyof E & string>(event: K, data: E[K]): boolean {
+    const text = json({ event: checked(event), room: this.name, data });
+    return this.#driver.run((machine, now) => machine.send(now, text));
+  }
+
+  /**
+   * Reads the room's history, page by page as the loop goes on: with `after` the messages above that offset,
+   * oldest first; else those below `before`, or all, newest first.
+   */
+  async *history({ after, before = Infinity, limit = Infinity }: { after?: number; before?: number; limit?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
+    const isForward = after !== undefined;
+    let edge = after ?? before;
+    while (limit > 0) {
+      // Without an edge JSON has `null`, which is as good as nothing.
+      const data = json({ [isForward ? "after" : "before"]: edge, limit: Math.min(limit, 100) });
+      const { messages }: { messages: Frame[] } = await this.#driver.ask({ event: "$history", room: this.name, data, read: true });
+      edge = messages.at(isForward ? -1 : 0)?.offset!;
+      for (const frame of isForward ? messages : messages.reverse()) {
+        if (isForward && frame.offset! >= before) return;
+        yield this.#driver.machine.rooms.message(frame) as Message<E>;
+        limit -= 1;
+      }
+      if (!messages.length) return;
+    }
+  }
+
+  /**
+   * Iterates over the messages from the first step on, until the room is left. Throws `slow_reader` when more
+   * than `queue` (1,000) messages wait for the loop, and the error of a refused join.
+   */
+  messages({ signal, queue }: { signal?: AbortSignal; queue?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
+    return stream(({ push, end }) => {
+      const look = (state: RoomState) => {
+        if (state === "left") end();
+        else if (state === "refused") end(this.error);
+      };
+      const offs = [this.onMessage(push), this.onState(look)];
+      look(this.state);
+      return () => offs.forEach((off) => off());
+    }, queue, signal);
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<Message<E>, void, undefined> {
+    return this.messages();
+  }
+
+  /** Tries a refused join again. */
+  retry(): void {
+    if (this.state === "refused") this.#change((rooms) => rooms.join(this.#place));
+  }
+
+  /**
+   * Takes back one call of {@link Roomcast.room}. After the last, and unless the room is taken again at once,
+   * the room is left; fulfilled when the server knows.
+   */
+  leave(): Promise<void> {
+    this.#users -= 1;
+    return new Promise((resolve) => {
+      queueMicrotask(() => {
+        if (this.#users > 0 || this.state === "left") resolve();
+        else this.#change((rooms) => rooms.leave(this.#place, resolve));
+      });
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.leave();
+  }
+
+  #change(change: Parameters<Driver["machine"]["change"]>[1]) {
+    this.#driver.run((machine, now) => machine.change(now, change));
+  }
+
+  /** @internal */
+  _enter({ presence, meta, signal, from }: RoomOptions): void {
+    const place = this.#place;
+    this.#users += 1;
+    if (meta !== undefined) place.meta = meta;
+    place.position ??= from;
+    const isNews = presence && !place.presence;
+    place.presence ||= !!presence;
+    this.#change((rooms) => {
+      if (!place.wanted) rooms.join(place);
+      else if (isNews) rooms.list(place);
+    });
+    if (!signal) return;
+    const off = whenAborted(signal, () => {
+      off?.();
+      void this.leave();
+    });
+    this.#signals.add(off);
+  }
+
+  /** @internal */
+  _tell(what: string, missed?: number): void {
+    const { state, members } = this.#place;
+    if (what === "$state") {
+      // The next reader of `joined` waits for the next join.
+      if (state !== "joined" && state !== "refused") queueMicrotask(() => (this.#joined = undefined));
+      if (state === "left") this.#signals.forEach((off) => off());
+    }
+    this.#listeners.emit(what, what === "$state" ? state : what === "$members" ? members : { missed });
+  }
+
+  /** @internal */
+  _receive(message: Message<E>): void {
+    this.#listeners.emit(message.event, message.data, message);
+    this.#listeners.emit(MESSAGE, message);
+  }
+}

@@ -1,0 +1,115 @@
+import { Driver, type Told } from "./driver.js";
+import type { RoomcastError } from "./errors.js";
+import { Listeners, type Off, type On } from "./listeners.js";
+import type { Calls, Events, Message } from "./message.js";
+import type { Options } from "./options.js";
+import { type AskOptions, checked, Room, type RoomOptions } from "./room.js";
+import type { State } from "./state.js";
+
+/**
+ * A client of a Roomcast server: one connection, kept through everything, and its rooms.
+ *
+ * ```js
+ * import { Roomcast } from "roomcast";
+ *
+ * const client = new Roomcast("https://example.com");
+ * const room = client.room("lobby");
+ * room.on("said", ({ text }) => console.log(text));
+ * await room.publish("said", { text: "hello" });
+ * ```
+ *
+ * `R` has the events of the rooms, `C` those that the server's application answers.
+ */
+export class Roomcast<R extends Events = Events, C extends Calls = Record<string, { ask: any; answer: any }>> {
+  readonly #driver: Driver;
+  readonly #rooms = new Map<string, Room<any>>();
+  readonly #listeners = new Listeners();
+
+  /**
+   * Connects to a server: an address with `http(s):` or `ws(s):`, in a page also a relative one. Without a path
+   * it is that of the namespace `default`, else such as `/ws/{namespace}`.
+   *
+   * Throws a `TypeError` for an address that is none.
+   */
+  constructor(url: string | URL, options: Options = {}) {
+    this.#driver = new Driver(url, options, (output) => this.#tell(output));
+    if (options.connect ?? true) this.connect();
+  }
+
+  /** The state of the connection: a new object after each change. */
+  get state(): State {
+    return this.#driver.machine.state;
+  }
+
+  /** The rooms that were taken and not left, by name. */
+  get rooms(): ReadonlyMap<string, Room<R>> {
+    return this.#rooms;
+  }
+
+  /** Connects, when the state is `idle` or `closed`. */
+  connect(): this {
+    this.#driver.run((machine, now) => machine.connect(now));
+    return this;
+  }
+
+  /** Leaves all rooms and ends the connection. Requests that were not answered fail with `closed`. */
+  close(): void {
+    this.#driver.run((machine, now) => machine.close(now));
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /**
+   * Takes a room, and joins it. The same name gives the same object; each call wants one {@link Room.leave}.
+   *
+   * The `meta` and the `from` of the first call count.
+   */
+  room<E extends Events = R>(name: string, options: RoomOptions = {}): Room<E> {
+    let room = this.#rooms.get(name);
+    if (!room) {
+      room = new Room<E>(this.#driver, this.#driver.machine.rooms.add(name));
+      this.#rooms.set(name, room);
+    }
+    if (options.join ?? true) room._enter(options);
+    return room;
+  }
+
+  /**
+   * Asks the server's application. It waits for a connection; when that is lost before the answer, the promise
+   * is rejected with `closed`, and `sent` says that the application may have acted.
+   */
+  async call<K extends keyof C & string>(event: K, data: C[K]["ask"], { room, ...options }: AskOptions & { room?: string } = {}): Promise<C[K]["answer"]> {
+    return this.#driver.ask({ event: checked(event), room: room!, data: JSON.stringify(data) }, options);
+  }
+
+  /** Calls `f` with each message of an event that came through no room of this client. */
+  on<K extends keyof R & string>(event: K, f: (data: R[K], message: Extract<Message<R>, { event: K }>) => void, options?: On): Off {
+    return this.#listeners.on(checked(event), f, options);
+  }
+
+  /** Calls `f` after each change of {@link Roomcast.state}. */
+  onState(f: (state: State) => void, options?: On): Off {
+    return this.#listeners.on("$state", f, options);
+  }
+
+  /** Calls `f` with each fault that belongs to no request: a token that was not to be had, a refused `send`. */
+  onError(f: (error: RoomcastError) => void, options?: On): Off {
+    return this.#listeners.on("$error", f, options);
+  }
+
+  #tell(output: Told) {
+    if (output.do === "message") {
+      const { message } = output;
+      const room = this.#rooms.get(message.room!);
+      if (room) room._receive(message);
+      else this.#listeners.emit(message.event, message.data, message);
+    } else if (output.do === "room") {
+      const room = this.#rooms.get(output.room);
+      if (output.what === "$state" && room?.state === "left") this.#rooms.delete(output.room);
+      room?._tell(output.what, (output as { missed?: number }).missed);
+    } else if (output.do === "state") this.#listeners.emit("$state", this.state);
+    else this.#listeners.emit("$error", output.error);
+  }
+}

@@ -1,0 +1,35 @@
+import type { RoomcastError } from "./errors.js";
+
+/** The reason a connection ended: a close code, 1006 for a lost connection, and a text. */
+export interface Close {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/**
+ * The state of a client's connection. `attempt` counts the failed attempts since the last connection that
+ * lasted.
+ *
+ * | name | meaning |
+ * |---|---|
+ * | `idle` | not yet asked to connect |
+ * | `connecting` | the token is fetched, or the server is called |
+ * | `open` | connected as `conn`; `user` is empty for an anonymous connection |
+ * | `waiting` | the connection was lost; the next attempt is at `retryAt`, by the client's clock |
+ * | `closed` | ended for good, until `connect()` is called |
+ */
+export type State = { readonly attempt: number } & (
+  | { readonly name: "idle" | "connecting" }
+  | { readonly name: "open"; readonly conn: string; readonly user: string }
+  | { readonly name: "waiting"; readonly retryAt: number; readonly close: Close }
+  | { readonly name: "closed"; readonly close?: Close; readonly error?: RoomcastError }
+);
+
+/** Codes after which a client does not come back, unless `$bye` says so. */
+const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4403, 4410]);
+
+/** True when a client comes back after a close that no `$bye` announced. */
+export const comesBack = ({ code }: Close): boolean => !FINAL.has(code);
+
+/** The close code for a token that is missing, bad, withdrawn or has ended. */
+export const UNAUTHORIZED = 4401;
