@@ -179,6 +179,7 @@ impl Front {
         let request = head.request();
         Ok(match access.route(&request)? {
             Route::Page => Verdict::Response(Response::page()),
+            Route::Client => Verdict::Response(Response::client()),
             Route::Health => Verdict::Response(Response::health()),
             Route::Ready => Verdict::Response(Response::ready(false)),
             Route::Options { allow } => Verdict::Response(Response::options(allow)),

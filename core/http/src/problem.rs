@@ -41,7 +41,7 @@ pub(crate) const REASON_BYTES_MAX: usize = 123;
 pub enum Problem {
     /// There is nothing at the path.
     #[error(
-        "there are {}/ws, /ws/{{namespace}}, /api/v1/{{namespace}}/, /healthz, /readyz{}",
+        "there are {}/client.js, /ws, /ws/{{namespace}}, /api/v1/{{namespace}}/, /healthz, /readyz{}",
         if *.page { "/, " } else { "" },
         if *.metrics { ", /metrics" } else { "" }
     )]

@@ -5,6 +5,9 @@ use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 /// The page: a single file that loads nothing.
 const PAGE: &str = include_str!("../page/index.html");
 
+/// The client for browsers, as `client/` makes it.
+const CLIENT: &str = include_str!("../page/client.js");
+
 /// Content security policy of the page: the data that it shows comes from anywhere, and must not
 /// run.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
@@ -62,6 +65,17 @@ impl Response {
             ("cache-control", "no-cache"),
             ("x-content-type-options", "nosniff"),
             ("referrer-policy", "no-referrer"),
+        ]);
+        response
+    }
+
+    /// `GET /client.js`: the client for browsers, for pages of any origin.
+    pub fn client() -> Self {
+        let mut response = Self::new(200, "text/javascript; charset=utf-8", CLIENT.as_bytes());
+        response.headers.extend([
+            ("access-control-allow-origin", "*"),
+            ("cache-control", "no-cache"),
+            ("x-content-type-options", "nosniff"),
         ]);
         response
     }

@@ -10,8 +10,10 @@ use crate::{
 /// The destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET /`, or `HEAD`, as for the next three.
+    /// `GET /`, or `HEAD`, as for the next four.
     Page,
+    /// `GET /client.js`
+    Client,
     /// `GET /healthz`
     Health,
     /// `GET /readyz`
@@ -75,6 +77,7 @@ impl<'a> Route<'a> {
             }
             path if path.starts_with("/api/") => return Ok(Self::Api),
             "/" if page => Self::Page,
+            "/client.js" => Self::Client,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/metrics" if metrics => Self::Metrics,
@@ -142,7 +145,7 @@ mod tests {
         assert!(only("/").is_err());
         let text = |page, metrics| Problem::NoPath { page, metrics }.to_string();
         let (none, all) = (text(false, false), text(true, true));
-        let paths = "/ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz";
+        let paths = "/client.js, /ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz";
         assert_eq!(none, alloc::format!("there are {paths}"));
         assert_eq!(all, alloc::format!("there are /, {paths}, /metrics"));
     }
@@ -150,6 +153,7 @@ mod tests {
     #[test]
     fn paths_are_exact() {
         assert_eq!(route("GET", "/"), Ok(Route::Page));
+        assert_eq!(route("GET", "/client.js"), Ok(Route::Client));
         assert_eq!(route("HEAD", "/healthz"), Ok(Route::Health));
         let namespace = "default";
         assert_eq!(route("GET", "/ws"), Ok(Route::Socket { namespace }));

@@ -89,6 +89,7 @@ fn answer(
 ) -> Result<Response, Problem> {
     Ok(match access.route(request)? {
         Route::Page => Response::page(),
+        Route::Client => Response::client(),
         Route::Health => Response::health(),
         Route::Ready => Response::ready(true),
         Route::Metrics => Response::metrics(String::new()),
