@@ -193,6 +193,22 @@ fn the_printed_client_recovers() {
     check("clients", "node", &["recovery.mjs", &binary]);
 }
 
+/// 200 seeded scripts of faults: what was acknowledged is received by all, once and in order.
+#[test]
+fn the_javascript_client_survives_broken_lines() {
+    let binary = binary().canonicalize().expect("it exists");
+    let binary = binary.to_string_lossy();
+    check("clients", "node", &["client_faults.mjs", &binary]);
+}
+
+/// Tokens that are renewed, bad, withdrawn, ended, of another user, and none.
+#[test]
+fn the_javascript_client_renews_its_tokens() {
+    let binary = binary().canonicalize().expect("it exists");
+    let binary = binary.to_string_lossy();
+    check("clients", "node", &["client_tokens.mjs", &binary]);
+}
+
 #[test]
 fn python_websockets_holds_its_sessions() {
     session(python(), "websockets_session.py", "--threads=1");
