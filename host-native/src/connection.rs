@@ -15,7 +15,7 @@ use roomcast_core::{CloseCode, DisconnectReason, Frame, Handshake, Identity, Inp
 use roomcast_http::Reason;
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    net::{TcpStream, tcp::OwnedReadHalf},
+    net::tcp::OwnedReadHalf,
 };
 
 use self::auth::Held;
@@ -25,6 +25,7 @@ use crate::{
     shard::{Shard, Socket},
     shared::permits::Permit,
     socket::Stage,
+    tls::Transport,
     ws::{self, Decoder, Event, Guards},
 };
 
@@ -45,15 +46,16 @@ pub(crate) struct Upgraded {
 }
 
 /// Serves an upgraded connection until it is over. `early` is what came behind the upgrade request.
-pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, early: Bytes, upgraded: Upgraded) {
+pub(crate) async fn serve(shard: Rc<Shard>, stream: Transport, early: Bytes, upgraded: Upgraded) {
     let Upgraded {
         namespace,
         handshake,
         permit,
         raw,
     } = upgraded;
+    let (stream, tls) = stream.into_parts();
     let (read, write) = stream.into_split();
-    let socket = shard.add_socket(write);
+    let socket = shard.add_socket(write, tls);
     let entered = enter(&shard, &socket, namespace, handshake).await;
     if let Err(refusal) = entered {
         refuse(&shard, &socket, read, &refusal).await;
@@ -179,7 +181,11 @@ impl Connection {
             }
             let buffer = &mut *shard.read_buffer.borrow_mut();
             let mut filled = ReadBuf::new(buffer);
-            match Pin::new(&mut self.read).poll_read(cx, &mut filled) {
+            let read = match self.socket.tls() {
+                None => Pin::new(&mut self.read).poll_read(cx, &mut filled),
+                Some(tls) => tls.poll_read(cx, &mut self.read, &mut filled),
+            };
+            match read {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(())) => {}

@@ -105,9 +105,10 @@
 //! | `cli` | yes | the command `roomcast` |
 //! | `jwks` | yes | [`Tokens::jwks`]: published keys are fetched, by TLS |
 //! | `store` | yes | [`Settings::store`]: histories that outlive the process, in SQLite |
+//! | `tls` | yes | [`Settings::tls_cert`]: TLS of the listener, with rustls |
 //! | `garde` | no | `Valid<T>`: payloads that are validated before their handler runs |
 //!
-//! A program that embeds the server needs none of the first three:
+//! A program that embeds the server needs none of the first four:
 //!
 //! ```toml
 //! [dependencies]
@@ -133,6 +134,7 @@ mod shard;
 mod shared;
 mod socket;
 mod store;
+mod tls;
 mod ws;
 
 pub use host::{
@@ -172,3 +174,4 @@ pub use roomcast_http::{
 pub use roomcast_token::{JwksUrl, JwksUrlError, KeyError};
 pub use settings::{Settings, SettingsError};
 pub use store::{StoreError, StoreSync};
+pub use tls::TlsError;

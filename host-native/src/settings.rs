@@ -32,6 +32,15 @@ pub struct Settings {
     pub threads: usize,
     /// Listen beyond loopback without a key; default no.
     pub insecure: bool,
+    /// The file of the certificate, in PEM: the server's own first, then those of authorities
+    /// between it and the root; default none: no TLS. Needs [`tls_key`](Self::tls_key) and the
+    /// feature `tls`.
+    pub tls_cert: Option<PathBuf>,
+    /// The file of the certificate's key, in PEM: PKCS#8, SEC1 or PKCS#1, without a password.
+    pub tls_key: Option<PathBuf>,
+    /// Time between two looks at the files of the certificate; default 60 s. A new certificate is
+    /// for new connections.
+    pub tls_check: Duration,
     /// Rules of access to the HTTP API and to WebSockets, to which namespaces, and under which
     /// names; default the API on loopback only, pages of the server itself, and any namespace.
     pub access: Access,
@@ -106,6 +115,9 @@ impl Default for Settings {
             listen: ([127, 0, 0, 1], 3000).into(),
             threads: 1,
             insecure: false,
+            tls_cert: None,
+            tls_key: None,
+            tls_check: Duration::from_secs(60),
             access: Access::default(),
             proxy_trust: ProxyTrust::default(),
             namespaces_max: 1024,
@@ -182,6 +194,25 @@ impl Settings {
         Ok(())
     }
 
+    fn check_tls(&self) -> Result<(), SettingsError> {
+        let (given, missing) = match (&self.tls_cert, &self.tls_key) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => ("cert", "key"),
+            (None, Some(_)) => ("key", "cert"),
+            (Some(_), Some(_)) if cfg!(feature = "tls") => return Ok(()),
+            (Some(_), Some(_)) => {
+                return Err(SettingsError(
+                    "--tls-cert needs a server that is built with the feature `tls` of `roomcast`: add \
+                     it, or leave --tls-cert and --tls-key out"
+                        .into(),
+                ));
+            }
+        };
+        Err(SettingsError(format!(
+            "--tls-{given} needs --tls-{missing} as well: give both files, or neither"
+        )))
+    }
+
     /// Checks the relations between settings. [`run`](crate::run) does it too.
     ///
     /// # Errors
@@ -200,6 +231,7 @@ impl Settings {
             ));
         }
         check_ranges(Self::TABLE, self)?;
+        self.check_tls()?;
         if self.store.is_some() && !cfg!(feature = "store") {
             return fault(
                 "--store needs a server that is built with the feature `store` of `roomcast`: add it, \
@@ -272,6 +304,19 @@ mod tests {
         } else {
             let fault = fault.expect_err("no store to be had");
             assert!(fault.starts_with("--store needs") && fault.contains("feature `store`"));
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_come_together() {
+        for (cert, key, says) in [
+            (Some("c"), None, "--tls-cert needs --tls-key"),
+            (None, Some("k"), "--tls-key needs --tls-cert"),
+        ] {
+            let mut settings = Settings::default();
+            (settings.tls_cert, settings.tls_key) = (cert.map(Into::into), key.map(Into::into));
+            let fault = settings.check().expect_err("one alone").to_string();
+            assert!(fault.starts_with(says), "{fault}");
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     namespace::{gateways::Gateways, recorder::Recorder},
     settings::Settings,
     store::Store,
+    tls::TlsGate,
 };
 
 /// State that all shards share.
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) access: RwLock<Arc<Access>>,
     /// Verifies tokens.
     pub(crate) tokens: TokenGate,
+    /// The certificate, when the listener speaks TLS.
+    pub(crate) tls: Option<Arc<TlsGate>>,
     /// Number of TCP connections that were accepted; the next one's thread comes of it.
     pub(crate) accepted: AtomicUsize,
     /// True when the server is to stop: from the word on, before it drains.

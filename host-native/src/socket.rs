@@ -14,7 +14,10 @@ use roomcast_core::{
 use rustix::net::SendFlags;
 use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
 
-use crate::ws::{self, queue};
+use crate::{
+    tls::Session,
+    ws::{self, queue},
+};
 
 /// Progress of the end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,9 @@ pub(crate) struct Socket<H> {
     /// Place in the shard's table.
     pub(crate) key: u32,
     io: OwnedWriteHalf,
+    /// The state of its records, with TLS. A write asks once whether there is one, beside its call
+    /// of the system, and not for each frame. Without TLS the socket is written to as it is.
+    tls: Option<Box<Session>>,
     home: OnceCell<(H, ConnId)>,
     queue: RefCell<SendQueue<Bytes>>,
     stage: Cell<Stage>,
@@ -53,10 +59,16 @@ pub(crate) struct Socket<H> {
 }
 
 impl<H> Socket<H> {
-    pub(crate) fn new(key: u32, io: OwnedWriteHalf, limits: QueueLimits) -> Self {
+    pub(crate) fn new(
+        key: u32,
+        io: OwnedWriteHalf,
+        tls: Option<Box<Session>>,
+        limits: QueueLimits,
+    ) -> Self {
         Self {
             key,
             io,
+            tls,
             home: OnceCell::new(),
             queue: RefCell::new(SendQueue::new(limits)),
             stage: Cell::new(Stage::Open),
@@ -103,16 +115,34 @@ impl<H> Socket<H> {
     /// True when nothing is queued, so that a write may go past the queue.
     pub(crate) fn is_idle(&self) -> bool {
         let queue = self.queue.borrow();
-        self.stage.get() == Stage::Open && queue.is_empty() && !queue.is_shut()
+        self.stage.get() == Stage::Open
+            && queue.is_empty()
+            && !queue.is_shut()
+            && !self.has_unsent()
     }
 
     /// True when everything is written.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.queue.borrow().is_empty()
+        self.queue.borrow().is_empty() && !self.has_unsent()
+    }
+
+    /// True when TLS has records that the kernel has not taken.
+    fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
+    }
+
+    /// The state of its records, with TLS.
+    pub(crate) fn tls(&self) -> Option<&Session> {
+        self.tls.as_deref()
     }
 
     /// Ends our direction of the stream.
     pub(crate) fn half_close(&self) {
+        if let Some(tls) = &self.tls {
+            tls.end();
+            // A peer that takes nothing sees the end alone.
+            let _ = tls.send(&self.io);
+        }
         // A peer that is gone has ended it already.
         let _ = rustix::net::shutdown(self.stream(), rustix::net::Shutdown::Write);
     }
@@ -204,8 +234,15 @@ impl<H> Socket<H> {
     /// Writes past the queue, which must be empty; queues what the kernel does not take.
     pub(crate) fn write_now(&self, now: Timestamp, bytes: &[u8], frames: u32) {
         debug_assert!(self.is_idle());
-        let written = rustix::net::send(self.stream(), bytes, SEND).unwrap_or(0);
-        if written < bytes.len() {
+        let written = match &self.tls {
+            None => rustix::net::send(self.stream(), bytes, SEND).unwrap_or(0),
+            Some(tls) => tls.encrypt(&[io::IoSlice::new(bytes)]),
+        };
+        if written == bytes.len() {
+            if self.tls.is_some() {
+                self.flush(now);
+            }
+        } else {
             {
                 // With what is written of it: the queue must know where the frames begin.
                 let mut queue = self.queue.borrow_mut();
@@ -222,6 +259,9 @@ impl<H> Socket<H> {
     pub(crate) fn flush(&self, now: Timestamp) {
         if self.blocked.get().is_some() {
             return;
+        }
+        if let Some(tls) = &self.tls {
+            return self.flush_records(tls, now);
         }
         let queue = &mut *self.queue.borrow_mut();
         while !queue.is_empty() {
@@ -251,6 +291,45 @@ impl<H> Socket<H> {
         }
     }
 
+    /// The same with TLS. Frames are encrypted when all records before are sent: so what waits for
+    /// a slow reader waits in the queue, where limits count it.
+    fn flush_records(&self, tls: &Session, now: Timestamp) {
+        loop {
+            match tls.send(&self.io) {
+                Ok(()) => {}
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked.set(Some(now));
+                    return self.wake();
+                }
+                Err(_) => return self.set_stage(Stage::Dead),
+            }
+            let queue = &mut *self.queue.borrow_mut();
+            if queue.is_empty() {
+                if self.stage.get() == Stage::Done && tls.end() {
+                    continue;
+                }
+                break;
+            }
+            let (slices, used) = queue::slices(queue);
+            let taken = tls.encrypt(&slices[..used]);
+            if taken == 0 {
+                return self.set_stage(Stage::Dead);
+            }
+            queue.advance(taken);
+        }
+        if self.stage.get() != Stage::Open {
+            self.wake();
+        }
+    }
+
+    /// A number that another one follows when the kernel has taken something.
+    fn progress(&self) -> u64 {
+        match &self.tls {
+            None => self.queued_bytes() as u64,
+            Some(tls) => tls.sent(),
+        }
+    }
+
     /// The task's share of writing: waits until a full kernel buffer has room again.
     pub(crate) fn poll_unblock(&self, now: Timestamp, cx: &mut Context<'_>) -> io::Result<()> {
         // What it writes by itself need not wake it.
@@ -267,10 +346,10 @@ impl<H> Socket<H> {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(ready) => ready?,
             }
-            let before = self.queued_bytes();
+            let before = self.progress();
             self.blocked.set(None);
             self.flush(now);
-            if self.blocked.get().is_some() && self.queued_bytes() == before {
+            if self.blocked.get().is_some() && self.progress() == before {
                 self.blocked.set(Some(since));
             }
         }
@@ -281,7 +360,7 @@ impl<H> Socket<H> {
     pub(crate) fn is_over_with(&self) -> bool {
         match self.stage.get() {
             Stage::Open | Stage::Closing(_) => false,
-            Stage::Done => self.queue.borrow().is_empty(),
+            Stage::Done => self.is_flushed(),
             Stage::Dead => true,
         }
     }

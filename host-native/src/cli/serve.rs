@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use clap::Command;
 use futures_util::future::select_all;
-use roomcast::{Access, GrantRule, Host, Policies, Reload, Reloader, Settings, Tokens};
+use roomcast::{Access, GrantRule, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
 use roomcast_http::FileSetting;
 use tokio::{
     runtime::{self, Runtime},
@@ -189,17 +189,27 @@ fn serve(
         current.policies = settings.policies.clone();
         current.api_keys = settings.access.api_keys.clone();
         current.allow_origins = settings.access.allow_origins.clone();
+        let has_tls = settings.tls_cert.is_some();
         let host = Host::new(settings);
         let reloader = host.reloader();
         let running = host.run(listeners, stop);
         let reloads = async {
             while hangups.recv().await.is_some() {
+                if has_tls {
+                    reload_certificate(&reloader).await;
+                    if file.is_none() && !has_token_files(&flags.tokens) {
+                        continue;
+                    }
+                }
                 reload(&reloader, flags, file, &mut current).await;
             }
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            ended = running => ended?,
+            ended = running => match ended {
+                Err(RunError::Tls(fault)) => return Err(Failure::usage(fault).into()),
+                ended => ended?,
+            },
             () = reloads => {}
         }
         Ok(ExitCode::SUCCESS)
@@ -255,9 +265,13 @@ fn read_tokens(mut tokens: Tokens) -> Result<Tokens, String> {
     Ok(tokens)
 }
 
+fn has_token_files(tokens: &Tokens) -> bool {
+    tokens.keys.iter().any(|key| key.file().is_some())
+}
+
 /// The same again, on another thread and within a time limit: a file may be out of reach.
 async fn reread_tokens(tokens: &Tokens) -> Result<Option<Tokens>, String> {
-    if tokens.keys.iter().all(|key| key.file().is_none()) {
+    if !has_token_files(tokens) {
         return Ok(None);
     }
     let tokens = tokens.clone();
@@ -272,6 +286,18 @@ async fn reread_tokens(tokens: &Tokens) -> Result<Option<Tokens>, String> {
 fn warn_of_grants(policies: &Policies) {
     for warning in policies.grants().iter().filter_map(GrantRule::warning) {
         tracing::warn!("--config: {warning}");
+    }
+}
+
+/// Reads the files of `--tls-cert` and `--tls-key` again, within a time limit: they may be out of
+/// reach.
+async fn reload_certificate(reloader: &Reloader) {
+    let reloading = reloader.reload_certificate();
+    match tokio::time::timeout(Duration::from_secs(5), reloading).await {
+        Ok(Ok(true)) => tracing::info!("the certificate is another: new connections get it"),
+        Ok(Ok(false)) => tracing::info!("the certificate is the same as before"),
+        Ok(Err(fault)) => tracing::error!("{fault}; the certificate stays as it was"),
+        Err(_) => tracing::error!("--tls-cert: a file cannot be read in time"),
     }
 }
 

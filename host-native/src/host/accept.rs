@@ -91,7 +91,7 @@ fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visit) {
     let shard = shard.clone();
     // Boxed: most of it is HTTP, and is freed after the upgrade.
     spawn_local(Box::pin(async move {
-        http::serve(shard, stream, peer).await;
+        http::accept(shard, stream, peer).await;
         drop(visit);
     }));
 }

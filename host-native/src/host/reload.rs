@@ -8,6 +8,7 @@ use roomcast_http::{Access, ApiKey, OriginRule, Tokens};
 use crate::{
     settings::SettingsError,
     shard::{Mail, Shard, Switchboard},
+    tls::TlsError,
 };
 
 /// Settings that can change while a server runs. Each field takes the place of what was.
@@ -38,6 +39,9 @@ pub enum ReloadError {
          without them"
     )]
     LastApiKey,
+    /// A certificate that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The server does not run, or not any more.
     #[error("the server is not running")]
     NotRunning,
@@ -101,6 +105,22 @@ impl Reloader {
                 .await?;
         }
         Ok(reloaded)
+    }
+
+    /// Reads the files of [`Settings::tls_cert`](crate::Settings::tls_cert) again; true when the
+    /// certificate is another. Connections stay as they are, and new ones get it.
+    ///
+    /// # Errors
+    ///
+    /// When what the files hold cannot be used, or the server is not running. Nothing changed then.
+    pub async fn reload_certificate(&self) -> Result<bool, ReloadError> {
+        let tls = self.call(0, |shard| shard.shared.tls.clone()).await?;
+        let Some(tls) = tls else {
+            return Ok(false);
+        };
+        // Files of the system are read.
+        let read = tokio::task::spawn_blocking(move || tls.read_again()).await;
+        Ok(read.map_err(|_| ReloadError::NotRunning)??)
     }
 
     /// Runs a task on a thread of the server.

@@ -30,6 +30,7 @@ use crate::{
         tokens::TokenGate,
     },
     store::{Store, StoreError},
+    tls::{TlsError, TlsGate},
 };
 
 /// A server that could not start or go on.
@@ -58,6 +59,9 @@ pub enum RunError {
     /// The store cannot be used, or not any more. Nothing that was told to anybody is lost.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A namespace that is in the store could not start.
     #[error("the namespace `{namespace}` in the store could not start: {fault}")]
     Wake {
@@ -201,6 +205,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
     let stored = store.as_ref().map(Store::namespaces).transpose()?;
     let stored = stored.unwrap_or_default();
     settings.check_stored(stored.len())?;
+    let tls = TlsGate::open(&settings)?.map(Arc::new);
     // What is stored has times that a later life must understand.
     let clock = Clock::start(store.is_some());
     let records = settings.record.is_some();
@@ -219,6 +224,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         history_bytes: AtomicUsize::new(0),
         access: RwLock::new(Arc::new(settings.access.clone())),
         tokens,
+        tls,
         accepted: AtomicUsize::new(0),
         ending: AtomicBool::new(false),
         draining: AtomicBool::new(false),
@@ -298,6 +304,9 @@ fn shard_thread(
         spawn_local(shard.clone().keep_schedules());
         if index == 0 {
             spawn_local(keep_tokens_fresh(shard.shared.clone()));
+            if let Some(tls) = shard.shared.tls.clone() {
+                spawn_local(tls.keep_fresh());
+            }
         }
         let mounted = shard.open_namespaces(shard.shared.gateways.mounted());
         let mounted = mounted.map_err(|(namespace, fault)| {
@@ -402,7 +411,10 @@ fn announce(shared: &Shared, addresses: &[net::SocketAddr], mut mounted: Vec<Mou
     let on = |is_on: bool, text: &'static str| if is_on { text } else { "" };
     let page = on(settings.access.page, "GET / (try it), ");
     let metrics = on(settings.access.metrics, ", /metrics");
-    tracing::info!("listening on http://{address}");
+    match shared.tls {
+        None => tracing::info!("listening on http://{address}"),
+        Some(_) => tracing::info!("listening on https://{address}, wss://{address}/ws"),
+    }
     tracing::info!(
         threads = addresses.len(),
         connections_max,

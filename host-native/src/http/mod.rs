@@ -5,6 +5,7 @@ mod identify;
 mod pace;
 mod peer;
 mod refusals;
+mod secure;
 mod stall;
 mod tokens;
 mod upgrade;
@@ -29,26 +30,24 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use roomcast_http::{Access, Headers, Problem, Request, Response, Route};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub(crate) use self::peer::Peer;
 use self::{
     pace::{Asking, InWork, Pace, Requests},
     stall::StallGuard,
 };
+pub(crate) use self::{peer::Peer, secure::accept};
 use crate::{
     clock::patience,
     metrics::{Gauges, Metrics},
     shard::Shard,
+    tls::Transport,
 };
 
 type Reply = hyper::Response<Full<Bytes>>;
 
-/// Serves one TCP connection until it ends or becomes a WebSocket.
-pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
+/// Serves one connection until it ends or becomes a WebSocket.
+async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer) {
     let settings = &shard.shared.settings;
     let requests = Arc::<Requests>::default();
     let (head_time, idle_time) = (settings.handshake_time, settings.keep_alive);
@@ -98,7 +97,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
 /// Ends a connection, so that its peer sees all that was written to it: a connection that is closed
 /// with something unread in it is reset, and the peer then loses the answer that it has not read
 /// yet.
-async fn part(mut stream: TcpStream, last: &[u8], body_bytes_max: usize) -> io::Result<()> {
+async fn part(mut stream: Transport, last: &[u8], body_bytes_max: usize) -> io::Result<()> {
     stream.write_all(last).await?;
     stream.shutdown().await?;
     let (mut sink, mut left) = ([0; 4096], UNREAD_BODIES * body_bytes_max);

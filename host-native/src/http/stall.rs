@@ -1,4 +1,4 @@
-//! A TCP stream whose peer must take what is written.
+//! A connection whose peer must take what is written.
 
 use std::{
     io,
@@ -7,13 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pace::{Asking, Pace};
-use crate::clock::patience::Wait;
+use crate::{clock::patience::Wait, tls::Transport};
 
 /// Fails when a write waits for longer than allowed: a peer that asks and never reads would
 /// otherwise keep its connection, and what was written to it, for good. Reads fail as [`Pace`]
@@ -23,7 +20,7 @@ use crate::clock::patience::Wait;
 ///
 /// For the HTTP part of a connection; a WebSocket has its own rules, and takes the stream out.
 pub(super) struct StallGuard {
-    stream: TcpStream,
+    stream: Transport,
     limit: Duration,
     /// Runs while a write waits.
     waiting: Option<Wait>,
@@ -33,7 +30,7 @@ pub(super) struct StallGuard {
 }
 
 impl StallGuard {
-    pub(super) const fn new(stream: TcpStream, limit: Duration, pace: Pace) -> Self {
+    pub(super) const fn new(stream: Transport, limit: Duration, pace: Pace) -> Self {
         Self {
             stream,
             limit,
@@ -53,7 +50,7 @@ impl StallGuard {
         self.pace.passed
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> Transport {
         self.stream
     }
 
@@ -112,7 +109,8 @@ impl AsyncWrite for StallGuard {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.within_limit(result, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

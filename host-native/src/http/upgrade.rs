@@ -14,7 +14,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use roomcast_core::{Frame, Handshake, gateway::Admission};
 use roomcast_http::{Problem, Request, SUBPROTOCOL, TokenRefusal, Upgrade};
-use tokio::{net::TcpStream, task::spawn_local};
+use tokio::task::spawn_local;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
@@ -26,6 +26,7 @@ use crate::{
     namespace::{OwnedUpgradeRequest, refusal::Refusal},
     shard::Shard,
     shared::permits::Permit,
+    tls::Transport,
     ws,
 };
 
@@ -167,8 +168,8 @@ fn switching(key: &str, subprotocol: Option<&str>) -> Reply {
     reply
 }
 
-/// The TCP connection under an upgrade, and what came early.
-async fn transport(upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+/// The connection under an upgrade, and what came early.
+async fn transport(upgrade: OnUpgrade) -> Option<(Transport, Bytes)> {
     let upgraded = upgrade.await.ok()?; // the peer may be gone
     let parts = upgraded.downcast::<TokioIo<StallGuard>>().ok()?;
     Some((parts.io.into_inner().into_inner(), parts.read_buf))

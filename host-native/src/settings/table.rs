@@ -31,6 +31,14 @@ pub(super) const TABLE: &[Row] = &[
             --insecure"),
     Row::permission("insecure", |it| &mut it.insecure)
         .help(Access, "Listen beyond loopback without an API key: anybody can send to everybody"),
+    Row::text("tls-cert", "FILE", |it| shown(it.tls_cert.as_ref()),
+        |it, text| read_file(text, &mut it.tls_cert))
+        .help(Access, "Certificate in PEM, with its chain: the server speaks TLS"),
+    Row::text("tls-key", "FILE", |it| shown(it.tls_key.as_ref()),
+        |it, text| read_file(text, &mut it.tls_key))
+        .help(Access, "Key of the certificate, in PEM"),
+    Row::number("tls-check-ms", 1..=DAY_MS, |it| &mut it.tls_check)
+        .help(Access, "Time between two looks at the files of the certificate, which may be renewed"),
     connections_max(CONNECTIONS_MAX, |it: &mut Settings| &mut it.connections_max),
     Row::number("connections-per-address-max", 1..=CONNECTIONS_MAX,
         |it| &mut it.connections_per_address_max).or_off()
@@ -124,6 +132,14 @@ fn shown(path: Option<&PathBuf>) -> String {
 fn read_path(text: &str, path: &mut Option<PathBuf>) -> Result<(), String> {
     if text.is_empty() {
         return Err("must be the path of a folder".to_owned());
+    }
+    *path = Some(text.into());
+    Ok(())
+}
+
+fn read_file(text: &str, path: &mut Option<PathBuf>) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("must be the path of a file".to_owned());
     }
     *path = Some(text.into());
     Ok(())

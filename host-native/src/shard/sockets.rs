@@ -11,13 +11,13 @@ use roomcast_core::{
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::state::{Link, Mail, Shard, Socket};
-use crate::ws;
+use crate::{tls::Session, ws};
 
 /// A cork this full goes to the queue, where it counts against the limit.
 const CORK_BYTES_MAX: usize = 64 * 1024;
 
 impl Shard {
-    pub(crate) fn add_socket(&self, io: OwnedWriteHalf) -> Rc<Socket> {
+    pub(crate) fn add_socket(&self, io: OwnedWriteHalf, tls: Option<Box<Session>>) -> Rc<Socket> {
         let settings = &self.shared.settings;
         let limits = QueueLimits {
             bytes_max: settings.outbox_bytes_max,
@@ -26,7 +26,7 @@ impl Shard {
         let mut sockets = self.sockets.borrow_mut();
         let entry = sockets.vacant_entry();
         let key = u32::try_from(entry.key()).unwrap_or(u32::MAX);
-        let socket = Rc::new(Socket::new(key, io, limits));
+        let socket = Rc::new(Socket::new(key, io, tls, limits));
         entry.insert(socket.clone());
         socket
     }

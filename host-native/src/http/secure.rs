@@ -1,0 +1,66 @@
+//! From a TCP connection to HTTP, by TLS where the listener speaks it.
+
+use std::{io, rc::Rc};
+
+use tokio::net::TcpStream;
+
+use super::{Peer, part, serve};
+use crate::{
+    clock::patience,
+    shard::Shard,
+    tls::{TlsGate, Transport},
+};
+
+/// The answer to HTTP on a port that speaks TLS.
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 65\r\n\r\n\
+    this port speaks TLS: the address begins with https:// or wss://\n";
+
+/// The beginning of a connection to a port that speaks TLS.
+enum Opened {
+    Secured(Transport),
+    /// Ended by its peer before it began.
+    Gone,
+    /// HTTP without TLS.
+    Plain(TcpStream),
+    Failed(io::Error, TcpStream),
+}
+
+/// Serves one TCP connection until it ends or becomes a WebSocket.
+pub(crate) async fn accept(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
+    let Some(tls) = shard.shared.tls.clone() else {
+        return serve(shard, Transport::Plain(stream), peer).await;
+    };
+    let settings = &shard.shared.settings;
+    let opened = patience::within(settings.handshake_time, open(&tls, stream)).await;
+    let (last, stream) = match opened {
+        Some(Opened::Secured(stream)) => return serve(shard, stream, peer).await,
+        Some(Opened::Gone) => return,
+        None => {
+            tracing::debug!("the TLS handshake took too long");
+            return;
+        }
+        Some(Opened::Plain(stream)) => (PLAIN, stream),
+        Some(Opened::Failed(fault, stream)) => {
+            tracing::debug!(%fault, "the TLS handshake failed");
+            (&b""[..], stream)
+        }
+    };
+    let stream = Transport::Plain(stream);
+    let goodbye = Box::pin(part(stream, last, settings.api_body_bytes_max));
+    let _ = patience::within(settings.close_wait, goodbye).await; // the peer may be gone
+}
+
+async fn open(tls: &TlsGate, stream: TcpStream) -> Opened {
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(0) | Err(_) => return Opened::Gone,
+        // A record begins with its type, 20 to 24; a request with its method.
+        Ok(_) if first[0].is_ascii_alphabetic() => return Opened::Plain(stream),
+        Ok(_) => {}
+    }
+    match tls.accept(stream).await {
+        Ok(stream) => Opened::Secured(Transport::Tls(stream)),
+        Err((fault, stream)) => Opened::Failed(fault, stream),
+    }
+}

@@ -1,0 +1,122 @@
+//! The certificate in force, and handshakes with it.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use chrono::{DateTime, Utc};
+use tokio::{net::TcpStream, task::spawn_blocking, time::sleep};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+
+use super::{
+    certificate::{Contents, Files},
+    error::TlsError,
+    session::TlsStream,
+};
+use crate::settings::Settings;
+
+/// The certificate in force. A connection keeps the one that its handshake was made with.
+#[derive(Debug)]
+pub(crate) struct TlsGate {
+    files: Files,
+    /// Time between two looks at the files.
+    every: Duration,
+    config: RwLock<Arc<ServerConfig>>,
+    /// Contents of the files when they were last looked at, usable or not, or the reason why they
+    /// could not be read.
+    seen: Mutex<Result<Contents, TlsError>>,
+}
+
+impl TlsGate {
+    /// Reads the certificate that the settings name, if any.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be used.
+    pub(crate) fn open(settings: &Settings) -> Result<Option<Self>, TlsError> {
+        let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) else {
+            return Ok(None);
+        };
+        let (cert, key) = (cert.clone(), key.clone());
+        let files = Files { cert, key };
+        let contents = files.read()?;
+        let loaded = files.load(&contents)?;
+        tell(&files, loaded.not_after);
+        Ok(Some(Self {
+            files,
+            every: settings.tls_check,
+            config: RwLock::new(loaded.config),
+            seen: Mutex::new(Ok(contents)),
+        }))
+    }
+
+    /// Reads the files again; true when the certificate is another. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When what they hold cannot be used. The certificate stays as it was.
+    pub(crate) fn read_again(&self) -> Result<bool, TlsError> {
+        let read = self.files.read();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *seen != read;
+        seen.clone_from(&read);
+        let loaded = self.files.load(&read?)?;
+        if is_new {
+            let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+            *config = loaded.config;
+            tell(&self.files, loaded.not_after);
+        }
+        Ok(is_new)
+    }
+
+    /// Looks at the files from time to time, for as long as it is polled: who renews certificates
+    /// need not send a signal. Contents are compared, since times of files and links say little.
+    pub(crate) async fn keep_fresh(self: Arc<Self>) {
+        let mut told = None;
+        loop {
+            sleep(self.every).await;
+            let gate = self.clone();
+            let Ok(read) = spawn_blocking(move || gate.read_again()).await else {
+                continue;
+            };
+            let fault = read.err();
+            // Once: the files may stay so for long.
+            if let Some(fault) = fault.as_ref().filter(|fault| told.as_ref() != Some(*fault)) {
+                tracing::error!("{fault}; the certificate stays as it was");
+            }
+            told = fault;
+        }
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+        config.clone()
+    }
+
+    /// Does a handshake with the certificate in force.
+    ///
+    /// # Errors
+    ///
+    /// When it fails; what the peer is told of that is written.
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> Result<Box<TlsStream>, (io::Error, TcpStream)> {
+        let acceptor = TlsAcceptor::from(self.config());
+        acceptor.accept(stream).into_fallible().await.map(Box::new)
+    }
+}
+
+/// Says in the log until when a certificate is valid.
+fn tell(files: &Files, not_after: Option<DateTime<Utc>>) {
+    let path = files.cert.display();
+    match not_after {
+        None => tracing::info!("TLS with the certificate in {path}"),
+        Some(end) if end <= DateTime::<Utc>::from(SystemTime::now()) => {
+            tracing::warn!("the certificate in {path} expired at {end}: clients refuse it");
+        }
+        Some(end) => tracing::info!("TLS with the certificate in {path}, valid until {end}"),
+    }
+}
