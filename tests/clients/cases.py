@@ -117,7 +117,8 @@ class Answer:
 class Api:
     """The HTTP API of the server at a port of this machine."""
 
-    def __init__(self, port, key=None, host="127.0.0.1"):
+    def __init__(self, port, key=None, host="127.0.0.1", tls=False):
+        self.connection = http.client.HTTPSConnection if tls else http.client.HTTPConnection
         self.host, self.port, self.key = host, port, key
 
     def call(self, method, path, body=None, headers=None):
@@ -128,7 +129,7 @@ class Api:
             body = compact(body)
         if isinstance(body, str):
             body = body.encode()
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE_S)
+        connection = self.connection(self.host, self.port, timeout=DEADLINE_S)
         try:
             connection.request(method, path, body=body, headers=headers)
             return Answer(connection.getresponse())

@@ -44,7 +44,7 @@ class Session:
     def __init__(self, ws, http, key):
         self.ws = ws.rstrip("/")
         url = urlsplit(http)
-        self.blocking_api = Api(url.port or 80, key, url.hostname)
+        self.blocking_api = Api(url.port or 80, key, url.hostname, tls=url.scheme == "https")
         self.namespace = f"py-{uuid4().hex}"
         self.clients = []
 

@@ -1,6 +1,7 @@
 // The HTTP API as a backend uses it, with clients that see what it does.
 
 import http from "node:http";
+import https from "node:https";
 import { Client, equal, fail, matches, namespace, until } from "./ws_client.mjs";
 import { PAYLOADS } from "./ws_rooms.mjs";
 
@@ -199,7 +200,8 @@ export async function several_idempotency_keys_are_refused({ ws, api }) {
   const headers = { "idempotency-key": ["a", "b"], "content-length": body.length };
   if (api.key) headers.authorization = `Bearer ${api.key}`;
   const status = await new Promise((resolve, reject) => {
-    const request = http.request(`${api.base}${at}/send`, { method: "POST", headers }, (response) => {
+    const { request: send } = api.base.startsWith("https:") ? https : http;
+    const request = send(`${api.base}${at}/send`, { method: "POST", headers }, (response) => {
       response.resume().on("end", () => resolve(response.statusCode));
     });
     request.on("error", reject).end(body);

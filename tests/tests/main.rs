@@ -43,6 +43,7 @@ mod slow_reader;
 mod stories;
 mod suspended;
 mod tidy;
+mod tls;
 mod tokens;
 mod trace_format;
 mod traces;

@@ -41,8 +41,8 @@ impl Process {
     /// The same, of any command.
     pub(crate) fn run(command: Command) -> Self {
         let mut process = Self::unstarted(command);
-        let line = process.logged("listening on http://");
-        let (_, rest) = line.split_once("http://").expect("an address");
+        let line = process.logged("listening on http");
+        let (_, rest) = line.split_once("://").expect("an address");
         let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
         process.authority = rest[..end.unwrap_or(rest.len())].into();
         process
