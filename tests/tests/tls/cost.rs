@@ -26,8 +26,8 @@ use crate::{
 };
 
 const FLAGS: [&str; 1] = ["--inbound-rate=off"];
-/// A letter that each delivery has once.
-const MARK: u8 = b'~';
+/// A letter that each delivery has once, and no head of a frame.
+const MARK: u8 = b'!';
 const PAYLOAD_BYTES: usize = 128;
 
 trait Wire: AsyncRead + AsyncWrite + Unpin {}
@@ -45,8 +45,14 @@ struct Cost {
 /// A frame of a client, with a mask that changes nothing.
 fn frame(text: &str) -> Vec<u8> {
     let len = u16::try_from(text.len()).expect("short");
-    let mut frame = vec![0x81, 0xfe];
-    frame.extend(len.to_be_bytes());
+    let mut frame = vec![0x81];
+    match u8::try_from(len) {
+        Ok(len @ ..126) => frame.push(0x80 | len),
+        _ => {
+            frame.push(0x80 | 126);
+            frame.extend(len.to_be_bytes());
+        }
+    }
     frame.extend([0; 4]);
     frame.extend(text.as_bytes());
     frame
@@ -103,7 +109,7 @@ async fn deliveries(
     (rounds, at_once): (u64, u64),
 ) -> f64 {
     let fill = "x".repeat(PAYLOAD_BYTES);
-    let message = frame(&format!(r#"{{"event":"n","room":"r","data":"~{fill}"}}"#));
+    let message = frame(&format!(r#"{{"event":"n","room":"r","data":"!{fill}"}}"#));
     let burst = message.repeat(usize::try_from(at_once).expect("few"));
     let (before, began) = (processor_us(process), arrived.get());
     for round in 1..=rounds {
@@ -114,6 +120,8 @@ async fn deliveries(
             assert!(Instant::now() < end, "not all arrived");
             tokio::task::yield_now().await;
         }
+        // Each once: or the next round would begin before this one is over.
+        assert_eq!(arrived.get() - began, round * at_once * members);
     }
     let spent = processor_us(process) - before;
     spent as f64 / (rounds * at_once * members) as f64
