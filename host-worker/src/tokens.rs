@@ -96,7 +96,7 @@ impl TokenGate {
 /// The identity that a token gives, or the reason for which it gives none.
 pub(crate) type Verified = Result<Identity, TokenRefusal>;
 
-/// Takes the answer to a fetch of published keys: true when it has keys.
+/// Takes the answer to a fetch of published keys.
 ///
 /// # Errors
 ///

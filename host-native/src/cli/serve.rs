@@ -54,9 +54,8 @@ impl ServeArgs {
         if let Some(config) = &config {
             let usage = |fault| Failure::usage(format_args!("--config: {fault}"));
             let read = config.read(&Access::default()).map_err(usage)?;
-            let taken = self.take_file(&read.settings);
-            let at = |(line, fault)| usage(format!("{}:{line}: {fault}", config.name()));
-            taken.map_err(at)?;
+            let taken = self.take_file(&config.name(), &read.settings);
+            taken.map_err(usage)?;
             contents = Some(read);
         }
         let Self {
@@ -337,6 +336,11 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
         reload: mut wanted,
         settings,
     } = read;
+    // They wait for a restart, which a wrong one would end.
+    if let Err(fault) = ServeArgs::default().take_file(&file, &settings) {
+        tracing::error!("--config: {fault}; nothing was changed");
+        return;
+    }
     wanted.tokens = tokens;
     change(reloader, wanted, &file, current).await;
     warn_of_settings(&file, at_start, &settings);

@@ -53,6 +53,15 @@ fn a_wrong_file_ends_the_server_with_the_line() {
             ":2: `threads`: it must be",
         ),
         (
+            "threads = 1\nthre-ads = 2\n",
+            ":2: `thre-ads` is no setting: `threads` may be meant",
+        ),
+        (
+            "heartbeat_ms = 1_000\nheartbeat-ms = 2\n",
+            ":2: `heartbeat-ms` is no setting: `heartbeat_ms` may be meant",
+        ),
+        ("threads = 1_000_000\n", ":1: `threads` must be 1 to 1024"),
+        (
             "listen = \"0.0.0.0:0\"\n",
             "listening on 0.0.0.0:0 without an API key",
         ),
@@ -81,10 +90,18 @@ fn a_setting_that_changed_waits_for_a_restart_and_is_named() {
     process.logged("read ");
     let line = process.logged("at the start alone");
     assert!(line.contains("alone: heartbeat_ms, log"), "{line}");
-    write(&path, "heartbeat_ms = 0\nthreds = 1\n");
-    process.signal("HUP");
-    let line = process.logged("nothing was changed");
-    assert!(line.contains(":2: `threds` is no setting"), "{line}");
+    for (text, says) in [
+        ("threds = 1\n", ":1: `threds` is no setting"),
+        (
+            "threads = 0\n[[rooms]]\nmatch = \"b\"\n",
+            ":1: `threads` must be 1 to 1024",
+        ),
+    ] {
+        write(&path, text);
+        process.signal("HUP");
+        let line = process.logged("nothing was changed");
+        assert!(line.contains(says), "{line}");
+    }
 }
 
 #[test]

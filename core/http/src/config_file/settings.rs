@@ -1,11 +1,6 @@
 //! Settings in a file, beside its policies and grants.
 
-use alloc::{
-    borrow::ToOwned,
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
 use toml::de::{DeTable, DeValue};
 
@@ -41,10 +36,11 @@ pub(super) fn take(
         return Ok((left, settings));
     };
     for (key, value) in table.get_ref() {
-        let name = key.get_ref().replace('_', "-");
-        if !names.contains(&&*name) {
+        // In this spelling alone: another one of a key would be the same setting twice.
+        let mut names = names.iter();
+        let Some(name) = names.find(|name| name.replace('-', "_") == **key.get_ref()) else {
             continue;
-        }
+        };
         let (begin, end) = (key.span().start, value.span().end);
         let value = text_of(value.get_ref());
         let value = value.ok_or_else(|| {
@@ -65,7 +61,7 @@ pub(super) fn take(
         left.replace_range(begin..end, &blanks);
         let line = text[..begin].matches('\n').count() + 1;
         settings.push(FileSetting {
-            name,
+            name: (*name).to_owned(),
             text: value,
             line,
         });
@@ -79,7 +75,10 @@ pub(super) fn take(
 fn text_of(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.clone().into_owned()),
-        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => {
+            let digits = number.as_str().replace('_', "");
+            Some(digits)
+        }
         DeValue::Boolean(is_on) => Some(if *is_on { "on" } else { "off" }.to_owned()),
         DeValue::Array(list) => {
             let texts = list.iter().map(|entry| match entry.get_ref() {

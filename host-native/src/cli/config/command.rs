@@ -70,8 +70,8 @@ fn read(file: &std::path::Path) -> anyhow::Result<Contents> {
     let contents = path.read(&Access::default()).map_err(Failure::usage)?;
     let name = path.name();
     let mut args = ServeArgs::default();
-    let taken = args.take_file(&contents.settings);
-    taken.map_err(|(line, fault)| Failure::usage(format_args!("{name}:{line}: {fault}")))?;
+    let taken = args.take_file(&name, &contents.settings);
+    taken.map_err(Failure::usage)?;
     let settings = args.settings_with(&contents.reload);
     let checked = settings.check();
     checked.map_err(|fault| Failure::usage(format_args!("{name}: {fault}")))?;

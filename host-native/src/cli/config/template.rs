@@ -111,7 +111,7 @@ mod tests {
         let (_, settings) = read.expect("a good file");
         assert_eq!(settings.len(), file.len(), "{file:#?}");
         let mut args = ServeArgs::default();
-        args.take_file(&settings).expect("good settings");
+        args.take_file("printed", &settings).expect("good settings");
         let given = args.settings_with(&Default::default());
         assert_eq!(format!("{given:?}"), format!("{:?}", Settings::default()));
         for name in names {

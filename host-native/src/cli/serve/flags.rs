@@ -49,18 +49,16 @@ impl ServeArgs {
     ///
     /// # Errors
     ///
-    /// The first that must change: its line, its key and the fault.
-    pub(crate) fn take_file(&mut self, file: &[FileSetting]) -> Result<(), (usize, String)> {
+    /// The first that must change: the file, its line, its key and the fault.
+    pub(crate) fn take_file(&mut self, path: &str, file: &[FileSetting]) -> Result<(), String> {
         for setting in file {
             let is_given = self.given.contains(&&*setting.name);
             let mut scratch = Self::default();
             let target = if is_given { &mut scratch } else { &mut *self };
             let read = target.take(setting);
             read.map_err(|fault| {
-                (
-                    setting.line,
-                    format!("`{}` {}", setting.key(), fault.fault()),
-                )
+                let (line, key) = (setting.line, setting.key());
+                format!("{path}:{line}: `{key}` {}", fault.fault())
             })?;
         }
         Ok(())
