@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Timestamp;
+use crate::time::{Timestamp, whole_millis};
 
 /// The times at which the schedules of an application are due; in memory and in saved state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +21,8 @@ struct Schedule {
 impl Timetable {
     /// Schedules that do not run yet. A period below a millisecond is one millisecond.
     pub(super) fn new(periods: &[Duration]) -> Self {
-        let every_ms = |period: &Duration| u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
-        let schedules = periods.iter().map(|period| Schedule {
-            every_ms: every_ms(period).max(1),
+        let schedules = periods.iter().map(|&period| Schedule {
+            every_ms: whole_millis(period).max(1),
             due: None,
         });
         Self(schedules.collect())

@@ -11,7 +11,7 @@ use super::{
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
 };
-use crate::{identity::Identity, outbox::Outbox, time::Timestamp};
+use crate::{identity::Identity, outbox::Outbox, time::Timestamp, time::whole_millis};
 
 impl Hub {
     /// A connection opened.
@@ -33,7 +33,7 @@ impl Hub {
         if self.next_serial >= ConnId::SERIALS {
             return Err(Refusal::Exhausted);
         }
-        let access = self.check_identity(now, &handshake)?.map(Box::new);
+        let access = self.check_identity(now, &handshake)?;
         let id = ConnId::new(self.next_serial, slot);
         self.next_serial += 1;
         let Handshake {
@@ -157,7 +157,7 @@ impl Hub {
                 write_head(text, "$bye", None, None);
                 write_number(text, r#","data":{"code":"#, code.as_u16());
                 write_bool(text, r#","reconnect":"#, code.reconnect());
-                write_number(text, r#","after_ms":"#, away.as_millis());
+                write_number(text, r#","after_ms":"#, whole_millis(away));
                 text.push_str("}}");
             });
         }
@@ -179,7 +179,7 @@ impl Hub {
             write_number(text, r#","data":{"conn":""#, id.as_u64());
             text.push_str(r#"","user":"#);
             write_string(text, identity.user.as_deref().unwrap_or_default());
-            let heartbeat = limits.heartbeat.unwrap_or_default().as_millis();
+            let heartbeat = whole_millis(limits.heartbeat.unwrap_or_default());
             write_number(text, r#","heartbeat_ms":"#, heartbeat);
             write_number(text, r#","limits":{"message_bytes":"#, limits.message_bytes);
             let rooms = limits.rooms_per_connection;
@@ -196,7 +196,7 @@ impl Hub {
             text.push('}');
             write_expiry(text, now, identity);
             if unidentified {
-                let timeout = limits.auth_timeout.as_millis();
+                let timeout = whole_millis(limits.auth_timeout);
                 write_number(text, r#","auth_in_ms":"#, timeout);
             }
             text.push_str("}}");

@@ -2,7 +2,8 @@
 //! all, with their users and their timers.
 
 use alloc::{
-    boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, sync::Arc, vec::Vec,
+    boxed::Box, collections::BTreeMap, collections::BTreeSet, collections::btree_map::Entry,
+    string::String, sync::Arc, vec, vec::Vec,
 };
 
 use serde::{Deserialize, Serialize};
@@ -236,9 +237,17 @@ impl Conns {
         #[allow(clippy::cast_possible_truncation)]
         self.free.remove(&(slot as u32));
         if let Some(user) = conn.user.clone() {
-            let conns = self.users.entry(user).or_default();
-            if let Err(at) = conns.binary_search(&id) {
-                conns.insert(at, id);
+            match self.users.entry(user) {
+                // Most users have one connection: a list of exactly that.
+                Entry::Vacant(user) => {
+                    user.insert(vec![id]);
+                }
+                Entry::Occupied(mut conns) => {
+                    let conns = conns.get_mut();
+                    if let Err(at) = conns.binary_search(&id) {
+                        conns.insert(at, id);
+                    }
+                }
             }
         }
         if let Some(deadline) = conn.heartbeat.deadline {

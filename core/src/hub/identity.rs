@@ -11,7 +11,7 @@ use super::{Hub, conns::Handshake, send::retain_from};
 use crate::outbox::{Kind, Outbox};
 use crate::policy::{Policies, Right};
 use crate::wire::{CloseCode, ConnId, Message, write_head, write_number, write_string};
-use crate::{identity::Identity, time::Timestamp};
+use crate::{identity::Identity, time::Timestamp, time::whole_millis};
 
 /// Rights of connections.
 impl Hub {
@@ -84,13 +84,14 @@ impl Hub {
         &self,
         now: Timestamp,
         handshake: &Handshake,
-    ) -> Result<Option<Access>, Refusal> {
+    ) -> Result<Option<Box<Access>>, Refusal> {
         if handshake.unidentified {
             // Frames of an application cannot ask for a token.
             return if self.config.raw {
                 Err(Refusal::Unidentified)
             } else {
-                Ok(Some(Access::unidentified(now + self.limits().auth_timeout)))
+                let access = Access::unidentified(now + self.limits().auth_timeout);
+                Ok(Some(Box::new(access)))
             };
         }
         let identity = &handshake.identity;
@@ -102,7 +103,7 @@ impl Hub {
         }
         match Access::new(now, identity, self.limits()) {
             Some(access) if access.is_over(now) => Err(Refusal::Expired),
-            access => Ok(access),
+            access => Ok(access.map(Box::new)),
         }
     }
 
@@ -294,6 +295,6 @@ impl Hub {
 pub(super) fn write_expiry(text: &mut String, now: Timestamp, identity: &Identity) {
     if let Some(deadline) = identity.deadline {
         let left = deadline.saturating_since(now);
-        write_number(text, r#","expires_in_ms":"#, left.as_millis());
+        write_number(text, r#","expires_in_ms":"#, whole_millis(left));
     }
 }

@@ -109,7 +109,10 @@ impl Hub {
             return None;
         }
         let reader = Some(self.reader(conn, &since.conn));
-        let (mut frames, mut bytes) = (Vec::new(), 0);
+        let missed =
+            usize::try_from(history.position().offset - since.offset).unwrap_or(usize::MAX);
+        let mut frames = Vec::with_capacity(missed.min(limits.recovery_messages));
+        let mut bytes = 0;
         for frame in history.read_between(Some(since.offset), None, reader) {
             frames.push(frame);
             bytes += frame.len();

@@ -2,12 +2,13 @@
 
 use alloc::{borrow::Cow, boxed::Box};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     conn_id::ConnId, error::EncodeError, error::EnvelopeError, head::Address,
-    head::EVENT_BYTES_MAX, head::RequestId, once::Once, payload::Payload,
+    head::EVENT_BYTES_MAX, head::RequestId, members::Text, members::Typed, members::Untyped,
+    once::Once, payload::Payload,
 };
 
 /// Checks that the application may send something under this name.
@@ -55,38 +56,6 @@ pub(crate) struct Malformed<'a> {
     pub(crate) room: Option<Cow<'a, str>>,
 }
 
-/// A string that borrows where it has no escapes; `Option<Cow<str>>` alone would always copy.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The members as they are on the wire: strings, an id, a flag and the payload. Unknown ones are
-/// ignored, a repeated one is an error.
-#[derive(Deserialize)]
-#[serde(expecting = "a JSON object")]
-struct Members<S, I, B, D> {
-    event: Option<S>,
-    id: Option<I>,
-    room: Option<S>,
-    echo: Option<B>,
-    data: Option<D>,
-    /// Read by [`Once::read`], out of the way of messages without.
-    key: Option<D>,
-    conn: Option<D>,
-    /// Members that only the server sends: ignored, but an error when repeated.
-    #[serde(rename = "from")]
-    _from: Option<IgnoredAny>,
-    #[serde(rename = "offset")]
-    _offset: Option<IgnoredAny>,
-    #[serde(rename = "error")]
-    _error: Option<IgnoredAny>,
-}
-
-type Typed<'a> = Members<Text<'a>, RequestId<'a>, bool, &'a RawValue>;
-
-/// The same members without their types, to find out which of them is wrong.
-type Untyped<'a> = Members<&'a RawValue, &'a RawValue, &'a RawValue, &'a RawValue>;
-
 impl<'a> Message<'a> {
     /// The idempotency key of the sender, 1 to 64 bytes; `None` when the message has none.
     ///
@@ -121,10 +90,6 @@ impl<'a> Message<'a> {
     /// Decodes one text message of a connection, which may be a protocol verb. Allocates only for
     /// strings with escapes.
     pub(crate) fn decode(conn: ConnId, text: &'a str) -> Result<Self, Malformed<'a>> {
-        // A derived struct would take an array for its members in order; an envelope is an object.
-        if !text.trim_ascii_start().starts_with('{') {
-            return Err(malformed(text));
-        }
         let wire: Typed<'a> = serde_json::from_str(text).map_err(|_| malformed(text))?;
         let refuse = |error, event, id, room: Option<Text<'a>>| {
             Err(Malformed {
@@ -160,11 +125,10 @@ impl<'a> Message<'a> {
 }
 
 /// Finds out what is wrong with a text that did not decode, and who may be told: off the hot path.
+#[cold]
+#[inline(never)]
 fn malformed(text: &str) -> Malformed<'_> {
-    let Some(loose) = Some(text)
-        .filter(|text| text.trim_ascii_start().starts_with('{'))
-        .and_then(|text| serde_json::from_str::<Untyped<'_>>(text).ok())
-    else {
+    let Ok(loose) = serde_json::from_str::<Untyped<'_>>(text) else {
         return Malformed {
             error: EnvelopeError::Object,
             event: None,

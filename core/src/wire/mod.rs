@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod frame;
 pub(crate) mod head;
+mod members;
 pub(crate) mod named;
 pub(crate) mod once;
 pub(crate) mod payload;

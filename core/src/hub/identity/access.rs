@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::{error::RequestError, limits::Limits};
 use crate::policy::{GrantRule, Grants, Policies, Right};
-use crate::{identity::Identity, time::Timestamp};
+use crate::{identity::Identity, time::Timestamp, time::whole_millis};
 
 /// Parts of an identity that the hub keeps beside the user. Most connections have none of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub(crate) enum Source<'a> {
 pub(super) enum Passed {
     /// The client is to be told that so much is left.
     Warned {
-        left_ms: u128,
+        left_ms: u64,
     },
     Over,
     /// The connection is to be closed.
@@ -205,7 +205,7 @@ impl Access {
                 self.due = self.deadline;
                 let left = deadline.saturating_since(now);
                 Passed::Warned {
-                    left_ms: left.as_millis(),
+                    left_ms: whole_millis(left),
                 }
             }
             Stage::Valid | Stage::Warned => {
