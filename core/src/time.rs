@@ -44,8 +44,8 @@ impl Add<Duration> for Timestamp {
     }
 }
 
-/// Milliseconds of a duration, rounded down; at most the largest number. Numbers of 128 bits, as the
-/// standard library gives them, take three times as long to write.
+/// Milliseconds of a duration, rounded down; at most the largest number. The standard library's
+/// numbers of 128 bits take three times as long to write.
 pub(crate) fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
