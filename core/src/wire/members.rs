@@ -89,8 +89,8 @@ impl Name {
     }
 }
 
-/// Reads a name. It is of a type for each kind of members, so that the code that reads names has one
-/// caller, and is compiled into it.
+/// Reads a name. It is of a type for each kind of members, so that the code that reads names has
+/// one caller, and is compiled into it.
 struct NameVisitor<T>(PhantomData<T>);
 
 impl<'de, T> DeserializeSeed<'de> for NameVisitor<T> {
