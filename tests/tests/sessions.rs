@@ -185,12 +185,12 @@ fn npm_ws_holds_its_sessions_on_two_threads() {
     session("node", "ws_session.mjs", "--threads=2");
 }
 
-/// The client that is printed in the guide to recovery, as it stands there.
+/// Reconnects, losses, gaps, restarts with a store and without.
 #[test]
-fn the_printed_client_recovers() {
+fn the_javascript_client_recovers() {
     let binary = binary().canonicalize().expect("it exists");
     let binary = binary.to_string_lossy();
-    check("clients", "node", &["recovery.mjs", &binary]);
+    check("clients", "node", &["client_recovery.mjs", &binary]);
 }
 
 /// 200 seeded scripts of faults: what was acknowledged is received by all, once and in order.

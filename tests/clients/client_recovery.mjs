@@ -1,18 +1,18 @@
-// The client of docs/recovery.md, as it stands there, with the npm library `ws` and a server of its own:
+// The client of `client/` comes back, with the npm library `ws` and a server of its own:
 //
-//     node recovery.mjs PATH_TO_ROOMCAST
+//     node client_recovery.mjs PATH_TO_ROOMCAST
 //
 // Prints one line per case; the exit code is 0 when all passed.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { pathToFileURL } from "node:url";
 import WebSocket from "ws";
+import { Roomcast } from "../../client/dist/index.js";
 import { Api, equal, until, withDeadline } from "./ws_client.mjs";
 
 const [binary] = process.argv.slice(2);
@@ -38,16 +38,6 @@ presence_grace_s = 60
 const folder = await mkdtemp(join(tmpdir(), "roomcast-"));
 const config = join(folder, "rooms.toml");
 await writeFile(config, POLICIES);
-
-/** The code block of the page that says `export`. */
-async function printed() {
-  const page = await readFile(new URL("../../docs/recovery.md", import.meta.url), "utf8");
-  const blocks = [...page.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
-  const [code] = blocks.filter((code) => code.includes("export class Rooms"));
-  const path = join(folder, "rooms.mjs");
-  await writeFile(path, code);
-  return import(pathToFileURL(path));
-}
 
 class Server {
   static async start(port, ...flags) {
@@ -84,23 +74,28 @@ class Server {
   }
 }
 
-/** What a client of the page has heard. */
-function listener(Rooms, port) {
+/** A client, and what it has heard. */
+function listener(port) {
   const heard = { said: [], offsets: [], own: [], lost: [], gaps: 0, joins: 0, sockets: [] };
-  heard.rooms = new Rooms(`ws://127.0.0.1:${port}/ws`, {
-    on: ({ event, id, data, offset }, own) => {
-      if (event === "said" && id === undefined) heard.said.push(data) && heard.offsets.push(offset);
-      if (event === "said" && id === undefined && own) heard.own.push(data);
-    },
-    lost: (room) => heard.lost.push(room),
-    socket: (url) => {
-      const socket = new WebSocket(url, ["roomcast.v1"], { perMessageDeflate: false });
-      heard.sockets.push(socket);
-      socket.on("message", (text) => (heard.gaps += text.includes('"$gap"') ? 1 : 0));
-      socket.on("message", (text) => (heard.joins += text.includes('"event":"$join"') ? 1 : 0));
-      return socket;
-    },
-  });
+  class Watched extends WebSocket {
+    constructor(url, protocols) {
+      super(url, protocols, { perMessageDeflate: false });
+      heard.sockets.push(this);
+      this.on("message", (text) => (heard.gaps += text.includes('"$gap"') ? 1 : 0));
+      this.on("message", (text) => (heard.joins += text.includes('"event":"$join"') ? 1 : 0));
+    }
+  }
+  heard.client = new Roomcast(`ws://127.0.0.1:${port}/ws`, { WebSocket: Watched });
+  heard.join = (name) => {
+    const room = heard.client.room(name);
+    room.on("said", (data, { offset, own }) => {
+      heard.said.push(data);
+      heard.offsets.push(offset);
+      if (own) heard.own.push(data);
+    });
+    room.onLost(() => heard.lost.push(name));
+    return room;
+  };
   return heard;
 }
 
@@ -112,10 +107,10 @@ const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => f
 const text = (value) => JSON.stringify(value);
 
 const cases = {
-  async "gets what it missed, once and in order"({ Rooms }) {
+  async "gets what it missed, once and in order"() {
     const server = await Server.start(0);
-    const heard = listener(Rooms, server.port);
-    heard.rooms.join("chat:a");
+    const heard = listener(server.port);
+    heard.join("chat:a");
     const there = members(server, "chat:a");
     await until("the join", async () => (await there()) === 1);
     await server.publish("chat:a", 1, 2);
@@ -128,40 +123,38 @@ const cases = {
     equal(text(heard.said), text(numbers(1, 6)), "messages");
     equal(text(heard.offsets), text(numbers(1, 6)), "offsets");
     equal(heard.lost.length, 0, "told of a loss");
-    heard.rooms.close();
+    heard.client.close();
     await server.end("SIGKILL");
   },
 
-  async "does not get its own messages again"({ Rooms }) {
+  async "does not get its own messages again"() {
     const server = await Server.start(0);
-    const heard = listener(Rooms, server.port);
-    heard.rooms.join("chat:a");
+    const heard = listener(server.port);
+    const room = heard.join("chat:a");
     const there = members(server, "chat:a");
     await until("the join", async () => (await there()) === 1);
-    heard.rooms.send({ event: "said", room: "chat:a", id: 1, data: "own" });
+    await room.publish("said", "own");
     await server.drop();
     await until("the close", async () => (await there()) === 0);
     await server.publish("chat:a", "other");
     await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 1);
     equal(text(heard.said), text(["other"]), "messages");
-    heard.rooms.close();
+    heard.client.close();
     await server.end("SIGKILL");
   },
 
-  async "knows its own messages that come late, from an earlier connection"({ Rooms }) {
+  async "knows its own messages that come late, from an earlier connection"() {
     const server = await Server.start(0);
-    const heard = listener(Rooms, server.port);
-    heard.rooms.join("chat:a");
+    const heard = listener(server.port);
+    const room = heard.join("chat:a");
     const there = members(server, "chat:a");
     await until("the join", async () => (await there()) === 1);
-    heard.rooms.send({ event: "said", room: "chat:a", echo: true, data: "echo" });
+    await room.publish("said", "echo", { echo: true });
     await until("the echo", async () => (await there()) >= 0 && heard.said.length === 1);
     // The line breaks for the client alone: what it sent before is still on its way.
     const [early] = heard.sockets;
-    early.onmessage = null;
-    const broke = early.onclose;
-    early.onclose = null;
-    broke({ code: 1006 });
+    early.terminate = early.close = () => {};
+    early.onclose({ code: 1006, reason: "" });
     await until("the return", async () => (await there()) === 2);
     early.send(text({ event: "said", room: "chat:a", data: "late" }));
     await until("what was late", async () => (await there()) >= 0 && heard.said.length === 2);
@@ -169,17 +162,16 @@ const cases = {
     await until("the other", async () => (await there()) >= 0 && heard.said.length === 3);
     equal(text(heard.said), text(["echo", "late", "other"]), "messages");
     equal(text(heard.own), text(["echo", "late"]), "its own");
-    early.terminate();
-    heard.rooms.close();
+    WebSocket.prototype.terminate.call(early);
+    heard.client.close();
     await server.end("SIGKILL");
   },
 
-  async "gets nothing twice, however often it joins"({ Rooms }) {
+  async "gets nothing twice, however often it joins"() {
     const server = await Server.start(0);
-    const heard = listener(Rooms, server.port);
-    const joins = () => heard.rooms.join("chat:a");
-    joins();
-    joins();
+    const heard = listener(server.port);
+    const room = heard.join("chat:a");
+    heard.client.room("chat:a");
     const there = members(server, "chat:a");
     await until("the join", async () => (await there()) === 1);
     await server.publish("chat:a", 1, 2);
@@ -188,25 +180,25 @@ const cases = {
     await until("the close", async () => (await there()) === 0);
     await server.publish("chat:a", 3);
     await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 3);
-    joins();
-    // As a page does that asks for itself: from the start, and twice.
-    const { epoch } = heard.rooms.rooms.get("chat:a");
+    heard.client.room("chat:a");
+    // Beside the client: from the start, and twice.
+    const { epoch } = room.position;
     const again = { event: "$join", room: "chat:a", data: { since: { epoch, offset: 0 } } };
-    heard.rooms.send(again);
-    heard.rooms.send(again);
+    heard.sockets.at(-1).send(text(again));
+    heard.sockets.at(-1).send(text(again));
     await until("the answers", async () => (await there()) >= 0 && heard.joins === 4);
     await server.publish("chat:a", 4, 5);
     await until("the last", async () => (await there()) >= 0 && heard.said.includes(5));
     equal(text(heard.said), text(numbers(1, 5)), "messages");
     equal(heard.lost.length, 0, "told of a loss");
-    heard.rooms.close();
+    heard.client.close();
     await server.end("SIGKILL");
   },
 
-  async "asks for what one join does not replay"({ Rooms }) {
+  async "asks for what one join does not replay"() {
     const server = await Server.start(0);
-    const heard = listener(Rooms, server.port);
-    heard.rooms.join("feed:a");
+    const heard = listener(server.port);
+    heard.join("feed:a");
     const there = members(server, "feed:a");
     await until("the join", async () => (await there()) === 1);
     await server.publish("feed:a", 1);
@@ -218,14 +210,14 @@ const cases = {
     await until("what is live", async () => (await there()) === 1 && heard.said.length >= 701);
     equal(text(heard.said), text(numbers(1, 701)), "messages");
     equal(heard.lost.length, 0, "told of a loss");
-    heard.rooms.close();
+    heard.client.close();
     await server.end("SIGKILL");
   },
 
-  async "is told when more was missed than is kept"({ Rooms }) {
+  async "is told when more was missed than is kept"() {
     const server = await Server.start(0);
-    const heard = listener(Rooms, server.port);
-    heard.rooms.join("chat:a");
+    const heard = listener(server.port);
+    heard.join("chat:a");
     const there = members(server, "chat:a");
     await until("the join", async () => (await there()) === 1);
     await server.publish("chat:a", 1);
@@ -236,15 +228,15 @@ const cases = {
     await server.publish("chat:a", 13);
     await until("what is live", async () => (await there()) === 1 && heard.said.length >= 2);
     equal(text(heard.said), text([1, 13]), "messages");
-    heard.rooms.close();
+    heard.client.close();
     await server.end("SIGKILL");
   },
 
-  async "survives kill -9 of a server with a store"({ Rooms }) {
+  async "survives kill -9 of a server with a store"() {
     const store = join(folder, "store");
     let server = await Server.start(0, "--store", store);
-    const heard = listener(Rooms, server.port);
-    heard.rooms.join("chat:a");
+    const heard = listener(server.port);
+    heard.join("chat:a");
     await until("the join", async () => (await members(server, "chat:a")()) === 1);
     await server.publish("chat:a", 1, 2);
     await server.end("SIGKILL");
@@ -253,44 +245,44 @@ const cases = {
     await until("what was missed", async () => (await members(server, "chat:a")()) === 1 && heard.said.length >= 3);
     equal(text(heard.said), text([1, 2, 3]), "messages");
     equal(heard.lost.length, 0, "told of a loss");
-    heard.rooms.close();
+    heard.client.close();
     await server.end("SIGKILL");
   },
 
-  async "is told after a restart without a store"({ Rooms }) {
+  async "is told after a restart without a store"() {
     let server = await Server.start(0);
-    const heard = listener(Rooms, server.port);
-    heard.rooms.join("chat:a");
+    const heard = listener(server.port);
+    heard.join("chat:a");
     await until("the join", async () => (await members(server, "chat:a")()) === 1);
     await server.publish("chat:a", 1);
     await server.end("SIGTERM");
     server = await Server.start(server.port);
     await until("the answer", async () => (await members(server, "chat:a")()) === 1 && heard.lost.length === 1);
-    heard.rooms.close();
+    heard.client.close();
     await server.end("SIGKILL");
   },
 
-  async "comes into many rooms, and is not held up by a full one"({ Rooms }) {
+  async "comes into many rooms, and is not held up by a full one"() {
     const server = await Server.start(0);
-    const other = listener(Rooms, server.port);
-    other.rooms.join("full");
+    const other = listener(server.port);
+    other.join("full");
     await until("the first", async () => (await members(server, "full")()) === 1);
-    const heard = listener(Rooms, server.port);
-    heard.rooms.join("full");
-    for (const number of numbers(1, 127)) heard.rooms.join(`chat:${number}`);
+    const heard = listener(server.port);
+    heard.join("full");
+    for (const number of numbers(1, 127)) heard.join(`chat:${number}`);
     // Faster than the server lets it: so it is told to wait.
     const last = members(server, "chat:127");
     await until("the last", async () => (await last()) === 1);
     equal(await members(server, "full")(), 1, "members of the full room");
-    other.rooms.close();
-    heard.rooms.close();
+    other.client.close();
+    heard.client.close();
     await server.end("SIGKILL");
   },
 
-  async "fills a gap, when it read too slowly"({ Rooms }) {
+  async "fills a gap, when it read too slowly"() {
     const server = await Server.start(0, "--outbox-frames-max", "64");
-    const heard = listener(Rooms, server.port);
-    heard.rooms.join("feed:a");
+    const heard = listener(server.port);
+    heard.join("feed:a");
     await until("the join", async () => (await members(server, "feed:a")()) === 1);
     const [socket] = heard.sockets;
     socket.pause();
@@ -312,16 +304,15 @@ const cases = {
     equal(text(heard.said.map(({ number }) => number)), text(numbers(1, count)), "messages");
     if (heard.gaps === 0) throw new Error("there was no gap to fill");
     equal(heard.sockets.length, 1, "connections");
-    heard.rooms.close();
+    heard.client.close();
     await server.end("SIGKILL");
   },
 };
 
-const page = await printed();
 let failed = 0;
 for (const [name, run] of Object.entries(cases)) {
   try {
-    await run(page);
+    await run();
     console.log(`ok ${name}`);
   } catch (error) {
     failed += 1;
