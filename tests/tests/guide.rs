@@ -34,32 +34,20 @@ fn names(cell: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_story_is_in_the_guide_with_its_hosts() {
-    let mut told = BTreeSet::new();
-    for row in rows() {
-        let [_, _, stories, hosts] = row[..] else {
-            continue;
-        };
-        for name in names(stories) {
-            assert!(told.insert(name), "{name} is there twice");
-            let path = Path::new(ROOT).join(format!("tests/traces/{name}.trace"));
-            let story = fs::read_to_string(&path).expect(name);
-            // A server's clock cannot be moved.
-            let expected = if story.contains("time passes") {
-                "core"
-            } else {
-                "core, native, worker"
-            };
-            assert_eq!(hosts, expected, "{name}");
-        }
-    }
+fn every_story_of_another_system_is_in_the_guide() {
+    let told: BTreeSet<_> = shown().collect();
+    let mut missing = Vec::new();
     for application in &APPLICATIONS {
         for trace in application.traces() {
+            let mut systems = ["nest_rs_", "toni_", "moost_"].iter();
+            let is_theirs = systems.any(|system| trace.name().starts_with(system));
             let name = format!("{}/{}", application.name, trace.name());
-            assert!(told.remove(&*name), "{name} is not in the guide");
+            if is_theirs && !told.contains(&*name) {
+                missing.push(name);
+            }
         }
     }
-    assert!(told.is_empty(), "{told:?}");
+    assert!(missing.is_empty(), "not in docs/compare.md: {missing:?}");
 }
 
 #[test]
