@@ -8,15 +8,6 @@ use crate::applications::APPLICATIONS;
 const GUIDE: &str = include_str!("../../docs/compare.md");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// The rows of its last part, cell by cell.
-fn rows() -> impl Iterator<Item = Vec<&'static str>> {
-    let (_, part) = GUIDE
-        .split_once("\n## What holds on which host\n")
-        .expect("the last part");
-    let rows = part.lines().filter(|line| line.starts_with('|'));
-    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
-}
-
 /// Stories and tests that show each row.
 fn shown() -> impl Iterator<Item = &'static str> {
     let (_, part) = GUIDE
@@ -64,23 +55,6 @@ fn what_shows_each_thing_exists() {
         shown_by += 1;
     }
     assert!(shown_by > 40, "{shown_by}");
-}
-
-#[test]
-fn every_test_of_the_guide_exists() {
-    let mut tests = 0;
-    for row in rows() {
-        let [_, cell, _] = row[..] else {
-            continue;
-        };
-        for name in names(cell) {
-            let (file, test) = name.split_once(": ").expect(name);
-            let source = fs::read_to_string(Path::new(ROOT).join(file)).expect(name);
-            assert!(source.contains(&format!("fn {test}()")), "{name}");
-            tests += 1;
-        }
-    }
-    assert!(tests > 5, "{tests}");
 }
 
 /// Lines that are neither empty nor a comment: an example is taken in at one look.
