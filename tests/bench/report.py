@@ -182,15 +182,6 @@ def further(results):
                 yield [f"{names[scenario]}: {what}", *row]
 
 
-def itself(results):
-    """Roomcast beside itself."""
-    yield ["Roomcast alone", "minimum", "median"]
-    for scenario in results:
-        found = values(results, scenario, "roomcast")
-        if SCENARIOS[scenario].only_roomcast and found:
-            yield [titled(scenario), number(min(found)), number(statistics.median(found))]
-
-
 def write(path, results, machine_lines):
     wrapped = (textwrap.fill(line, WIDTH, subsequent_indent="  ", **WHOLE_WORDS) for line in machine_lines)
     parts = ["\n".join(wrapped)]
@@ -198,7 +189,6 @@ def write(path, results, machine_lines):
     parts += ["### Targets", markdown([["target", "bound", "figure"], *judged])]
     parts += ["### Costs", markdown(costs(results)), textwrap.fill(footnotes(results), WIDTH)]
     parts += ["### Latency and memory", markdown(further(results))]
-    parts += ["### Roomcast beside itself", markdown(itself(results))]
     replace(path, "tests/bench/run", parts)
 
 
