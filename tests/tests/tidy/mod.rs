@@ -20,7 +20,7 @@ use self::tree::{Source, Tree, Violation};
 /// A rule: its name in `exceptions.txt`, and how it looks at the tree.
 type Rule = (&'static str, fn(&Tree) -> Vec<Violation>);
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     ("file_length", |tree| each(tree, source::file_length)),
     ("function_length", |tree| {
         each(tree, source::function_length)
@@ -33,6 +33,7 @@ const RULES: [Rule; 12] = [
     ("settings", settings::settings),
     ("dead_link", prose::dead_links),
     ("prose_width", prose::width),
+    ("document_words", prose::total_words),
     ("changelog", prose::changelog),
     ("invariants", prose::invariants),
 ];

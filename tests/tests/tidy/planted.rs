@@ -46,6 +46,7 @@ fn planted() -> Vec<Planted> {
             "[there](a.md#no-such-heading)\n\n# A heading\n",
         ),
         document("prose_width", &"word ".repeat(25)),
+        document("document_words", &"word ".repeat(26_001)),
         plant("changelog", &[("CHANGELOG.md", "# Changelog\n")]),
         invariants("| I1 to I47 | all | `a.rs: no_such_test` |\n"),
         invariants("| I1 to I46 | all but one | none |\n"),

@@ -6,6 +6,9 @@ use super::tree::{Source, Tree, Violation};
 
 const COLUMNS_MAX: usize = 100;
 
+/// Words of all documents together: some two hours of reading.
+const WORDS_MAX: usize = 26_000;
+
 /// Links to files and headings that are not there.
 pub(crate) fn dead_links(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -100,6 +103,30 @@ pub(crate) fn width(tree: &Tree) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// More words in all documents than a stranger reads, as `wc -w` counts them.
+///
+/// Documents of the core are parts of its API documentation.
+pub(crate) fn total_words(tree: &Tree) -> Vec<Violation> {
+    let documents = tree.documents.iter();
+    let documents = documents.filter(|document| !document.path.starts_with("core/"));
+    let mut counts: Vec<_> = documents
+        .map(|document| (document.text.split_whitespace().count(), document))
+        .collect();
+    counts.sort_by_key(|(words, _)| std::cmp::Reverse(*words));
+    let total: usize = counts.iter().map(|(words, _)| words).sum();
+    let Some((_, largest)) = counts.first().filter(|_| total > WORDS_MAX) else {
+        return Vec::new();
+    };
+    let names = counts.iter().take(5);
+    let names = names.map(|(words, document)| format!("{} ({words})", document.path));
+    let fix = format!(
+        "{total} words in all documents, and the limit is {WORDS_MAX}: say each fact in one place, \
+         link to it from the others, and leave out what a table or an example shows. The largest: {}",
+        names.collect::<Vec<_>>().join(", ")
+    );
+    vec![largest.violation(0, fix)]
 }
 
 /// A changelog without the version.
