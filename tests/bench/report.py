@@ -127,18 +127,18 @@ def titled(scenario):
 
 
 def costs(results):
-    """A row for each scenario, a column for each peer: the minimum, and its ratio to Roomcast's."""
+    """A row for each scenario, a column for each peer: Roomcast's minimum, and the ratios of the others to it."""
     best = best_of(results)
-    yield ["minimum over the rounds; µs per delivery", *PEERS]
+    yield ["roomcast in µs per delivery, the others as multiples of it", *PEERS]
     for scenario in results:
         if SCENARIOS[scenario].only_roomcast:
             continue
         row = []
         for peer in PEERS:
             found = values(results, scenario, peer)
-            figure = number(min(found)) + marked(results, scenario, peer) if found else "failed"
             ratio = against(best, scenario, peer, "roomcast")
-            row.append(f"{figure} ({ratio})" if found and peer != "roomcast" and ratio else figure)
+            figure = ratio if peer != "roomcast" and ratio else number(min(found, default=0))
+            row.append(figure + marked(results, scenario, peer) if found else "failed")
         yield [titled(scenario), *row]
 
 
@@ -150,7 +150,7 @@ def footnotes(results):
             if found := values(results, scenario, peer):
                 spread[peer] = max(spread[peer], statistics.median(found) / min(found) - 1)
     return (
-        "In brackets: times Roomcast. \\* the generator was at its limit. † some runs failed. Medians were up to "
+        "Minima over the rounds. \\* the generator was at its limit. † some runs failed. Medians were up to "
         f"{max(spread.values()):.0%} above the minima, those of Roomcast up to {spread['roomcast']:.0%}."
     )
 
