@@ -136,7 +136,8 @@ impl Inner {
                 | Command::Close { .. }
                 | Command::Ping { .. }
                 | Command::Persist { .. }
-                | Command::LoadHistory { .. } => {}
+                | Command::LoadHistory { .. }
+                | Command::Tell { .. } => {}
             }
         }
         rooms.sort_unstable();
