@@ -226,7 +226,8 @@ impl Host {
                 Command::Append { .. }
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
-                | Command::LoadHistory { .. } => {}
+                | Command::LoadHistory { .. }
+                | Command::Tell { .. } => {}
             }
         }
         self.out.clear();

@@ -15,6 +15,7 @@ mod presence;
 pub(crate) mod receive;
 mod send;
 mod state;
+mod tell;
 
 use alloc::vec::Vec;
 use core::ops::Bound;

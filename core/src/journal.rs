@@ -319,7 +319,8 @@ mod tests {
             | Command::Append { .. }
             | Command::PersistRoom { .. }
             | Command::PersistKey { .. }
-            | Command::LoadHistory { .. } => None,
+            | Command::LoadHistory { .. }
+            | Command::Tell { .. } => None,
         });
         let expected = r#"{"event":"e","path":"/p","data":[ 1e999, 18446744073709551616 ]}"#;
         assert_eq!(

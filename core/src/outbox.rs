@@ -58,6 +58,11 @@ impl Outbox {
             DurableCommand::LoadHistory(room) => Command::LoadHistory {
                 room: &self.text[room.clone()],
             },
+            DurableCommand::Tell(tell) => Command::Tell {
+                kind: tell.kind,
+                room: tell.room.clone().map(|room| &self.text[room]),
+                event: &self.text[tell.event.clone()],
+            },
             DurableCommand::PersistKey(client, key) => Command::PersistKey {
                 client: &self.text[client.clone()],
                 key: &self.text[key.clone()],

@@ -4,6 +4,7 @@ mod field;
 mod grant;
 mod pattern;
 mod standard;
+mod subscription;
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -14,6 +15,7 @@ pub use self::{
     grant::{GrantRule, GrantRules, Grants, GrantsError, Right, RightError, Rights},
     pattern::{Pattern, PatternError},
     standard::{StandardGrant, StandardGrants, Users},
+    subscription::{EventKind, Subscription, Subscriptions},
 };
 use crate::wire::named::by_name;
 

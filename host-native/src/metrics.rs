@@ -11,6 +11,8 @@ use std::{
 
 use roomcast_http::Reason;
 
+use crate::shared::hooks::HookCounts;
+
 /// Counters of one shard. Each shard has its own, so that threads do not share cache lines; a
 /// scrape adds them up.
 #[derive(Debug, Default)]
@@ -39,6 +41,7 @@ pub(crate) struct Gauges {
     pub(crate) rooms: usize,
     pub(crate) memberships: usize,
     pub(crate) history_bytes: usize,
+    pub(crate) hooks: HookCounts,
 }
 
 impl Metrics {
@@ -67,6 +70,12 @@ impl Metrics {
             ("latest", sum(|m| &m.overflows_replaced)),
         ];
         let overflows = overflows.map(|(outcome, count)| label("outcome", &outcome, count));
+        let hooks = gauges.hooks;
+        let told = hooks
+            .outcomes
+            .iter()
+            .filter(|(outcome, _)| !outcome.is_empty());
+        let told = told.map(|(outcome, count)| label("outcome", outcome, *count));
         let closed = Self::closed(all).into_iter();
         let closed = closed.map(|(code, count)| label("code", &code, count));
         let refused = Reason::ALL.iter().map(|reason| {
@@ -90,6 +99,13 @@ impl Metrics {
                 one(&sum(|m| &m.store_commits))),
             ("store_commit_seconds_total", "Time spent in these commits.",
                 one(&format_args!("{commit_s:?}"))),
+            ("hook_events_waiting", "Events that endpoints of hooks have not accepted yet.",
+                one(&hooks.waiting)),
+            ("hook_events_dropped_total", "Events dropped from the lines of hooks.",
+                one(&hooks.dropped)),
+            ("hook_requests_total", "Requests to endpoints of hooks, by outcome.", told.collect()),
+            ("hook_request_seconds_total", "Time that these took.",
+                one(&format_args!("{:?}", hooks.seconds))),
             ("outbox_overflows_total", "Queues that passed their limit, by what was done.",
                 overflows.into()),
             ("connections_closed_total", "WebSocket connections ended, by close code.",

@@ -5,6 +5,7 @@ mod table;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use roomcast_core::{Limits, Policies, Rate, queue::QueueLimits};
+use roomcast_hooks::Hook;
 use roomcast_http::{
     Access, ProxyTrust,
     settings::{
@@ -58,6 +59,8 @@ pub struct Settings {
     pub hub: Limits,
     /// Policies of rooms; default none: rooms keep no history and show nobody.
     pub policies: Policies,
+    /// Endpoints of backends that are told of events; default none. Needs the feature `jwks`.
+    pub hooks: Vec<Hook>,
     /// WebSocket pings, pongs and closes from one connection; default 5 a second, burst 50;
     /// `None` is no limit. Passed: not answered, then close 4429.
     pub control: Option<Rate>,
@@ -125,6 +128,7 @@ impl Default for Settings {
             connections_per_address_max: None,
             hub: Limits::default(),
             policies: Policies::default(),
+            hooks: Vec::new(),
             control: Some(Rate {
                 per_second: 5,
                 burst: 50,
@@ -243,6 +247,13 @@ impl Settings {
             return fault(
                 "--jwks needs a server that is built with the feature `jwks` of `roomcast`: add it, \
                  or leave --jwks out"
+                    .into(),
+            );
+        }
+        if !self.hooks.is_empty() && !cfg!(feature = "jwks") {
+            return fault(
+                "`[[hooks]]` needs a server that is built with the feature `jwks` of `roomcast`: add it, \
+                 or leave the tables out"
                     .into(),
             );
         }

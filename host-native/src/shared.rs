@@ -1,16 +1,22 @@
 //! State that all shards share.
 
+pub(crate) mod call_failure;
+pub(crate) mod hooks;
 pub(crate) mod permits;
 pub(crate) mod tokens;
+#[cfg(feature = "jwks")]
+pub(crate) mod wire;
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock,
     atomic::{AtomicBool, AtomicUsize},
 };
 
+use roomcast_core::policy::Subscriptions;
 use roomcast_http::{Access, RefusalNotices};
 
 use self::{
+    hooks::Hooks,
     permits::{Connections, Permits},
     tokens::TokenGate,
 };
@@ -35,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) access: RwLock<Arc<Access>>,
     /// Verifies tokens.
     pub(crate) tokens: TokenGate,
+    /// Backends that are told of events; `None` when there are none.
+    pub(crate) hooks: Option<Arc<Hooks>>,
     /// The certificate, when the listener speaks TLS.
     pub(crate) tls: Option<Arc<TlsGate>>,
     /// Number of TCP connections that were accepted; the next one's thread comes of it.
@@ -65,6 +73,12 @@ impl Shared {
         let random = getrandom::u64();
         let epoch = random.unwrap_or_else(|_| self.clock.unix_ms(self.clock.now()));
         format!("{epoch:016x}")
+    }
+
+    /// Events that backends are told of.
+    pub(crate) fn subscriptions(&self) -> Subscriptions {
+        let hooks = self.hooks.as_ref();
+        hooks.map(|hooks| hooks.subscriptions()).unwrap_or_default()
     }
 
     pub(crate) fn notices(&self) -> MutexGuard<'_, RefusalNotices> {

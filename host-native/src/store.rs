@@ -8,8 +8,8 @@ mod public;
 mod sqlite;
 
 #[cfg(not(feature = "store"))]
-pub(crate) use self::absent::Store;
+pub(crate) use self::absent::{LineStore, Store};
 pub(crate) use self::batch::{Batch, NamespaceHeader};
 pub use self::public::{StoreError, StoreSync};
 #[cfg(feature = "store")]
-pub(crate) use self::sqlite::Store;
+pub(crate) use self::sqlite::{LineStore, Store};

@@ -488,7 +488,8 @@ impl<P: Platform> Namespace<P> {
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
-                | Command::LoadHistory { .. } => {}
+                | Command::LoadHistory { .. }
+                | Command::Tell { .. } => {}
             }
         }
     }

@@ -1,24 +1,27 @@
-//! A file of settings in TOML: room policies, grants, and who may connect and use the API.
+//! A file of settings in TOML: room policies, grants, hooks, and who may connect and use the API.
 
 use alloc::{
     format,
     string::{String, ToString},
     vec::Vec,
 };
-use core::{fmt::Display, str::FromStr};
 
 use roomcast_core::{
     Policies, RoomPolicy,
     policy::{StandardGrant, StandardGrants},
 };
-use serde::{Deserialize, de::IgnoredAny};
+use roomcast_hooks::Hook;
+use serde::Deserialize;
 use toml::Spanned;
 
+use self::text::{LIST, Text, texts};
 pub use self::{error::PolicyFileError, settings::FileSetting};
 use crate::access::{ApiKey, OriginRule};
 
 mod error;
+mod hooks;
 mod settings;
+mod text;
 
 /// Contents of a file of settings: room policies, keys of the API, and origins that may connect.
 ///
@@ -45,6 +48,8 @@ pub struct ConfigFile {
     pub api_keys: Vec<ApiKey>,
     /// Browser origins that may connect, `allow_origins`; default none.
     pub allow_origins: Vec<OriginRule>,
+    /// Endpoints that are told of events, a table `[[hooks]]` for each; default none.
+    pub hooks: Vec<Hook>,
 }
 
 /// A file of policies and grants alone.
@@ -64,14 +69,7 @@ struct File {
     allow_origins: Vec<Spanned<Text>>,
     rooms: Vec<Spanned<RoomPolicy>>,
     grants: Vec<Spanned<StandardGrant>>,
-}
-
-/// A text; or something else, of which no error may say what it is: it may be a secret.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Text {
-    Text(String),
-    Other(IgnoredAny),
+    hooks: Vec<Spanned<hooks::HookTable>>,
 }
 
 impl ConfigFile {
@@ -79,12 +77,13 @@ impl ConfigFile {
     ///
     /// # Errors
     ///
-    /// The first line that must change. It says nothing of the values in `api_keys`.
+    /// The first line that must change. It says nothing of the values in `api_keys` and `keys`.
     pub fn from_toml(text: &str) -> Result<Self, PolicyFileError> {
         let file: File = parse(text)?;
         Ok(Self {
             api_keys: texts(text, "api_keys", file.api_keys)?,
             allow_origins: texts(text, "allow_origins", file.allow_origins)?,
+            hooks: hooks::read(text, file.hooks)?,
             policies: policies(text, file.rooms)?.with_grants(grants(text, file.grants)?),
         })
     }
@@ -105,22 +104,6 @@ impl ConfigFile {
         let (rest, settings) = settings::take(text, names)?;
         Ok((Self::from_toml(&rest)?, settings))
     }
-}
-
-/// Reads each text of a list.
-fn texts<T>(file: &str, key: &str, texts: Vec<Spanned<Text>>) -> Result<Vec<T>, PolicyFileError>
-where
-    T: FromStr<Err: Display>,
-{
-    let read = texts.into_iter().map(|text| {
-        let at = text.span().start;
-        let read = match text.into_inner() {
-            Text::Text(text) => text.parse().map_err(|cause: T::Err| cause.to_string()),
-            Text::Other(_) => Err(LIST.to_string()),
-        };
-        read.map_err(|fault| PolicyFileError::new(file, Some(at), format!("`{key}`: {fault}")))
-    });
-    read.collect()
 }
 
 /// Reads a file in TOML: one table `[[rooms]]` for each policy, and one table `[[grants]]` for each
@@ -200,6 +183,7 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
     if !is_date && message.ends_with("invalid type: map, expected a sequence") {
         let (table, each) = match list {
             Some("grants") => ("grants", "rule"),
+            Some("hooks") => ("hooks", "endpoint"),
             _ => ("rooms", "policy"),
         };
         return format!(
@@ -239,14 +223,12 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
 }
 
 /// Keys of lists of texts. Of another value of theirs no error says what it is: it may be a secret.
-const LISTS: [&str; 2] = ["api_keys", "allow_origins"];
-/// The fault of such a value.
-const LIST: &str = "it must be a list of texts, in quotes and brackets, separated by commas";
+const LISTS: [&str; 4] = ["api_keys", "allow_origins", "keys", "events"];
 
 /// Keys that a file may have. Any other word in it may be a secret in the wrong place, and is not
 /// told.
 const KEYS: &str = "api_keys allow_origins rooms match history messages bytes age_s presence \
-    presence_grace_s publish echo members overflow grants for can";
+    presence_grace_s publish echo members overflow grants for can hooks tell events keys";
 
 fn is_known(key: &str) -> bool {
     let is_key = |part| KEYS.split(' ').any(|key| key == part);

@@ -197,6 +197,9 @@ impl<G: Gateway> App<G> {
             mark,
             admitted: false,
         });
+        if is_known && self.hub.tells() {
+            self.hub.tell_opened(conn, out);
+        }
         // The application hears of a client when it is known who that is.
         let admitted = if is_known {
             self.with_here(now, out, conn, None, G::connect)

@@ -171,6 +171,9 @@ impl<G: Gateway> App<G> {
             return;
         };
         self.called = ("connect", Some(conn));
+        if self.hub.tells() {
+            self.hub.tell_opened(conn, out);
+        }
         let (gateway, namespace) = self.parts(now, out);
         if let Err(rejection) = gateway.connect(&mut Context::new(namespace, conn)) {
             if let Some(cause) = rejection.cause() {

@@ -85,12 +85,18 @@ impl Hub {
             self.record_end(conn, reason);
         }
         let ended = self.conns.remove(conn).ok_or(UnknownConn(conn))?;
+        if self.tells() {
+            self.tell_vacating(conn, &ended.rooms, out);
+        }
         let mut extra = false;
         for &slot in &ended.rooms {
             extra |= self.rooms.remove(slot, conn);
         }
         if extra {
             self.end_by_policy(now, &ended, reason.may_return(), out);
+        }
+        if self.tells() && !ended.is_unidentified() {
+            self.tell_closed(conn, ended.user.as_deref(), reason, out);
         }
         Ok(())
     }

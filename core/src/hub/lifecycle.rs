@@ -63,7 +63,7 @@ impl Hub {
     pub(super) fn forget(&mut self, slot: u32, out: &mut Outbox) {
         // Said before it is done; carried out after.
         self.persist_room(slot, out);
-        self.end(slot);
+        self.end(slot, out);
     }
 
     /// A room without a history has lost its last member: it ends, unless users are waited for.
@@ -75,15 +75,18 @@ impl Hub {
         if waits {
             self.persist_room(slot, out);
         }
-        self.end(slot);
+        self.end(slot, out);
     }
 
-    fn end(&mut self, slot: u32) {
+    fn end(&mut self, slot: u32, out: &mut Outbox) {
+        let waits = self.rooms.get(slot).waits();
         while let Some(presence) = self.rooms.presence_mut(slot)
             && let Some(user) = presence.expire(Timestamp::from_millis(u64::MAX))
         {
-            let room = &self.rooms.get(slot).name;
-            self.changes.push_absent(room, Who::User(&user), None);
+            self.note_absent(slot, Who::User(&user), None, out);
+        }
+        if waits {
+            self.tell_if_vacated(slot, out);
         }
         self.rooms.end(slot);
     }
@@ -102,9 +105,9 @@ impl Hub {
                 break;
             };
             self.announce(slot, before, "$left", Who::User(&user), None, out);
-            let room = &self.rooms.get(slot).name;
-            self.changes.push_absent(room, Who::User(&user), None);
+            self.note_absent(slot, Who::User(&user), None, out);
             self.persist_room(slot, out);
+            self.tell_if_vacated(slot, out);
         }
         let room = self.rooms.get(slot);
         let (idle, waits) = (room.members.is_empty(), room.waits());
@@ -224,7 +227,7 @@ impl Hub {
         let (kept, shown) = (room.history().is_some(), room.presence().is_some());
         match (shown, shows) {
             (true, false) => self.end_presence(slot, out),
-            (false, true) => self.begin_presence(slot),
+            (false, true) => self.begin_presence(slot, out),
             _ => {}
         }
         match (kept, keeps) {
@@ -249,7 +252,7 @@ impl Hub {
     }
 
     /// Shows those who are in, without metadata: nobody knows any more what theirs was.
-    fn begin_presence(&mut self, slot: u32) {
+    fn begin_presence(&mut self, slot: u32, out: &mut Outbox) {
         let mut presence = Presence::default();
         for conn in self.rooms.get(slot).members.clone() {
             let Some(connection) = self.conns.get(conn) else {
@@ -259,8 +262,7 @@ impl Hub {
             let user = connection.user.clone();
             let (arrival, _) = presence.join(Who::new(conn, user.as_deref()), None);
             if arrival == Arrival::First {
-                let room = &self.rooms.get(slot).name;
-                self.changes.push_present(room, conn, user);
+                self.note_present(slot, conn, out);
             }
         }
         self.rooms.set_presence(slot, Some(presence));
@@ -270,11 +272,11 @@ impl Hub {
         let Some(presence) = self.rooms.set_presence(slot, None) else {
             return;
         };
-        let room = &self.rooms.get(slot).name;
         for listed in presence.list(None) {
-            self.changes.push_absent(room, listed.who, None);
+            self.note_absent(slot, listed.who, None, out);
         }
         if presence.waits() {
+            self.tell_if_vacated(slot, out);
             self.persist_room(slot, out);
         }
         for conn in self.rooms.get(slot).members.clone() {

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::Policies, wire::ConnId};
+use crate::{policy::Policies, policy::Subscriptions, wire::ConnId};
 
 /// A steady rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,6 +211,9 @@ pub struct Config {
         skip_serializing_if = "core::ops::Not::not"
     )]
     pub notify_presence: bool,
+    /// Events that backends are told of, by `Command::Tell`; default none.
+    #[serde(default, skip_serializing_if = "Subscriptions::is_empty")]
+    pub subscriptions: Subscriptions,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's
     /// times are those of the wall clock. For applications alone; no rule depends on it.
     #[serde(default, skip_serializing_if = "crate::time::is_zero")]
@@ -227,6 +230,7 @@ impl Config {
             policies: Policies::default(),
             durable: false,
             notify_presence: false,
+            subscriptions: Subscriptions::default(),
             unix_zero_ms: 0,
         }
     }
@@ -242,6 +246,13 @@ impl Config {
     #[must_use]
     pub fn with_policies(mut self, policies: Policies) -> Self {
         self.policies = policies;
+        self
+    }
+
+    /// The same for a host that tells backends of events.
+    #[must_use]
+    pub fn with_subscriptions(mut self, subscriptions: Subscriptions) -> Self {
+        self.subscriptions = subscriptions;
         self
     }
 

@@ -6,6 +6,7 @@ use super::{
     Hub, change::Change, change::Departing, conns::Connection, conns::Metas, error::JoinError,
     error::UnknownConn,
 };
+use crate::policy::EventKind;
 use crate::room::membership_log::ChangeKind;
 use crate::room::{Joined, Room, RoomName, presence::Departure, presence::Who};
 use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnId, wire::Payload};
@@ -96,6 +97,9 @@ impl Hub {
             conn,
             room: room.into(),
         });
+        if self.tells() && self.rooms.get(slot).members.len() == 1 {
+            self.tell_room(EventKind::RoomOccupied, slot, out);
+        }
         Ok((slot, false))
     }
 
@@ -116,6 +120,9 @@ impl Hub {
             None => None,
         };
         let slot = found.unwrap_or_else(|| self.open(now, room, policy));
+        if self.is_to_occupy(slot) {
+            self.tell_room(EventKind::RoomOccupied, slot, out);
+        }
         self.rooms.add(slot, conn);
         self.rooms.log(now, slot, conn, ChangeKind::Joined);
         if let Some(connection) = self.conns.get_mut(conn) {
@@ -197,6 +204,9 @@ impl Hub {
             return Ok(false);
         };
         connection.rooms.remove(at);
+        if self.tells() {
+            self.tell_vacating(conn, &[slot], out);
+        }
         let extra = self.rooms.remove(slot, conn);
         out.persist(conn);
         self.changes.push(|| Change::Left {
@@ -287,8 +297,7 @@ impl Hub {
                 }
                 Departure::Gone => {
                     self.announce(slot, before, "$left", who, None, out);
-                    let room = &self.rooms.get(slot).name;
-                    self.changes.push_absent(room, who, Some(departing));
+                    self.note_absent(slot, who, Some(departing), out);
                 }
             }
         }
@@ -296,6 +305,10 @@ impl Hub {
         if !room.members.is_empty() {
             return;
         }
+        if self.tells() {
+            self.tell_if_vacated(slot, out);
+        }
+        let room = self.rooms.get(slot);
         match (room.history(), age) {
             (Some(_), Some(age)) => {
                 let mut expiry = now;

@@ -41,8 +41,7 @@ impl Hub {
         match arrival {
             Arrival::First => {
                 self.announce(slot, before, "$joined", who, shown.as_deref(), out);
-                let room = &self.rooms.get(slot).name;
-                self.changes.push_present(room, conn, user);
+                self.note_present(slot, conn, out);
             }
             Arrival::Back => self.persist_room(slot, out),
             Arrival::Further => {}

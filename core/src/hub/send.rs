@@ -68,6 +68,15 @@ impl Hub {
             }
         }
         let delivery = Delivery::queued(out.send(draft, Kind::MESSAGE));
+        if self.tells() {
+            self.tell_message(
+                room,
+                Some(conn),
+                None,
+                (Event::new(event), message.data),
+                out,
+            );
+        }
         if id.is_some() {
             answer_publish(message, room, delivery, out);
         }
@@ -117,7 +126,13 @@ impl Hub {
         text.push_str(data.as_str());
         text.push('}');
         self.resolve(audience, draft, out);
-        Ok(Delivery::queued(out.send(draft, Kind::MESSAGE)))
+        let delivery = Delivery::queued(out.send(draft, Kind::MESSAGE));
+        if self.tells()
+            && let Some(room) = audience.as_room()
+        {
+            self.tell_message(room, None, None, (event, data), out);
+        }
+        Ok(delivery)
     }
 
     #[inline]
@@ -372,6 +387,9 @@ impl Hub {
                 reached
             }
         };
+        if self.tells() {
+            self.tell_message(room, from, offset, (event, data), out);
+        }
         Delivery {
             offset,
             ..Delivery::queued(reached)

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::ops::Range;
 
 use crate::wire::{Address, CloseCode, ConnId, ErrorBody};
-use crate::{policy::Overflow, room::Except, time::Timestamp};
+use crate::{policy::EventKind, policy::Overflow, room::Except, time::Timestamp};
 
 /// The [`Class`](super::Class) in the buffers of an outbox.
 // A number rather than an enum: with that, the compiler would tell entries apart by the values that
@@ -26,8 +26,8 @@ impl Kind {
     }
 }
 
-/// A command that rooms with policies alone have. Apart, so that the others stay small and are
-/// forgotten without a look at each.
+/// A command that rooms with policies alone have, or hubs with subscriptions. Apart, so that the
+/// others stay small and are forgotten without a look at each.
 #[derive(Debug, Clone)]
 pub(super) enum DurableCommand {
     Append(Append),
@@ -35,6 +35,7 @@ pub(super) enum DurableCommand {
     LoadHistory(Range<usize>),
     /// A client, and its key.
     PersistKey(Range<usize>, Range<usize>),
+    Tell(Tell),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -50,6 +51,15 @@ pub(super) struct Append {
     pub(super) offset: u64,
     pub(super) at: Timestamp,
     pub(super) except: Except,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Tell {
+    pub(super) kind: EventKind,
+    pub(super) room: Option<Range<usize>>,
+    pub(super) event: Range<usize>,
+    /// The connection that the event is of.
+    conn: Option<ConnId>,
 }
 
 #[derive(Debug, Clone)]
@@ -254,6 +264,25 @@ impl Outbox {
         self.push_durable(DurableCommand::PersistKey(client, key));
     }
 
+    pub(crate) fn tell(
+        &mut self,
+        kind: EventKind,
+        room: Option<&str>,
+        conn: Option<ConnId>,
+        write: impl FnOnce(&mut String),
+    ) {
+        let room = room.map(|room| self.note(room));
+        let start = self.text.len();
+        write(&mut self.text);
+        let event = start..self.text.len();
+        self.push_durable(DurableCommand::Tell(Tell {
+            kind,
+            room,
+            event,
+            conn,
+        }));
+    }
+
     fn push_durable(&mut self, command: DurableCommand) {
         let commands = &mut self.durable.get_or_insert_default().commands;
         commands.push(command);
@@ -312,7 +341,13 @@ impl Outbox {
 
     /// Takes back what the commands since a mark would do to one connection.
     pub(crate) fn retract(&mut self, mark: Mark, from: ConnId) {
-        let to = &mut self.to;
+        let (to, durable) = (&mut self.to, &self.durable);
+        let is_of = |at: usize| {
+            let command = durable
+                .as_ref()
+                .and_then(|durable| durable.commands.get(at));
+            matches!(command, Some(DurableCommand::Tell(tell)) if tell.conn == Some(from))
+        };
         let mut kept = self.entries.split_off(mark.0.min(self.entries.len()));
         kept.retain_mut(|entry| match entry {
             Entry::Send { to: range, .. } | Entry::SendBinary { to: range, .. } => {
@@ -324,7 +359,7 @@ impl Outbox {
                 range.start < range.end
             }
             Entry::Close { conn, .. } | Entry::Ping(conn) | Entry::Persist(conn) => *conn != from,
-            Entry::DurableCommand(_) => true,
+            Entry::DurableCommand(at) => !is_of(*at),
         });
         self.entries.append(&mut kept);
     }

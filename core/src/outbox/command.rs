@@ -4,7 +4,8 @@ use core::{fmt, ops::Range};
 
 use super::buffer::{Outbox, Shedding};
 use crate::{
-    policy::Overflow, room::Except, time::Timestamp, wire::CloseCode, wire::ConnId, wire::Frame,
+    policy::EventKind, policy::Overflow, room::Except, time::Timestamp, wire::CloseCode,
+    wire::ConnId, wire::Frame,
 };
 
 /// A thing for the host to do. Commands are carried out in order.
@@ -81,6 +82,16 @@ pub enum Command<'a> {
     LoadHistory {
         /// The room.
         room: &'a str,
+    },
+    /// Tell backends of an event. Given only for what
+    /// [`Config::subscriptions`](crate::Config::subscriptions) wants.
+    Tell {
+        /// The kind.
+        kind: EventKind,
+        /// The room; `None` for an event of a connection.
+        room: Option<&'a str>,
+        /// The event, a JSON object.
+        event: &'a str,
     },
 }
 

@@ -78,7 +78,8 @@ fn a_room_that_sheds_says_so_with_each_message() {
             | Command::Append { .. }
             | Command::PersistRoom { .. }
             | Command::PersistKey { .. }
-            | Command::LoadHistory { .. } => None,
+            | Command::LoadHistory { .. }
+            | Command::Tell { .. } => None,
         });
         let name = |class| match class {
             Class::Control => "control".to_owned(),

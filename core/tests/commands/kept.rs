@@ -48,7 +48,8 @@ fn message(harness: &Harness) -> HistoryMessage {
         | Command::Persist { .. }
         | Command::PersistRoom { .. }
         | Command::PersistKey { .. }
-        | Command::LoadHistory { .. } => None,
+        | Command::LoadHistory { .. }
+        | Command::Tell { .. } => None,
     });
     messages.next().expect("something to keep")
 }

@@ -9,6 +9,7 @@ mod merged;
 mod raw;
 mod router;
 mod stage;
+mod tells;
 mod users;
 mod wall_clock;
 mod work;

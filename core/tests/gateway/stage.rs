@@ -50,6 +50,14 @@ impl<G: Gateway> Stage<G> {
         Self::with_config(gateway, config().with_policies(policies).with_durable(true))
     }
 
+    /// Creates a stage with these policies and subscriptions, in JSON.
+    pub(crate) fn with_subscriptions(gateway: G, policies: &str, subscriptions: &str) -> Self {
+        let policies = serde_json::from_str(policies).expect("policies");
+        let subscriptions = serde_json::from_str(subscriptions).expect("subscriptions");
+        let config = config().with_policies(policies);
+        Self::with_config(gateway, config.with_subscriptions(subscriptions))
+    }
+
     pub(crate) fn with_policies_and_limits(gateway: G, policies: &str, limits: Limits) -> Self {
         let policies = serde_json::from_str(policies).expect("policies");
         let config = config().with_policies(policies).with_durable(true);
@@ -166,6 +174,7 @@ impl<G: Gateway> Stage<G> {
             Command::PersistRoom { room } => format!("persist {room}"),
             Command::PersistKey { client, key } => format!("persist key {key} of {client}"),
             Command::LoadHistory { room } => format!("recall {room}"),
+            Command::Tell { event, .. } => format!("tell {event}"),
         };
         let lines = self.out.iter().map(line).collect();
         self.out.clear();

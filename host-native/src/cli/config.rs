@@ -7,6 +7,7 @@ mod template;
 use std::{fs, io, path::PathBuf, thread, time::Duration};
 
 use roomcast::{Access, Reload};
+use roomcast_hooks::Hook;
 use roomcast_http::{ConfigFile, FileSetting};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -25,6 +26,8 @@ pub(super) struct Contents {
     pub(super) reload: Reload,
     /// The settings, which are read at the start alone.
     pub(super) settings: Vec<FileSetting>,
+    /// The endpoints of hooks, which are read at the start alone.
+    pub(super) hooks: Vec<Hook>,
 }
 
 /// The time that a file may take to be read again: that of a network may be out of reach.
@@ -109,7 +112,12 @@ impl ConfigPath {
         reload.policies = read.policies;
         reload.api_keys = [flags.api_keys.as_slice(), &read.api_keys].concat();
         reload.allow_origins = [flags.allow_origins.as_slice(), &read.allow_origins].concat();
-        Ok(Contents { reload, settings })
+        let hooks = read.hooks;
+        Ok(Contents {
+            reload,
+            settings,
+            hooks,
+        })
     }
 }
 
@@ -126,7 +134,7 @@ fn with_nearest(fault: String, names: &[&str]) -> String {
     let Some(key) = unknown() else {
         return fault;
     };
-    let others = ["api_keys", "allow_origins", "rooms", "grants"].map(str::to_owned);
+    let others = ["api_keys", "allow_origins", "rooms", "grants", "hooks"].map(str::to_owned);
     let settings = names.iter().map(|name| name.replace('-', "_"));
     let likely = settings.chain(others).map(|name| {
         let likeness = strsim::normalized_damerau_levenshtein(key, &name);

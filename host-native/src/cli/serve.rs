@@ -13,6 +13,7 @@ use anyhow::Context;
 use clap::Command;
 use futures_util::future::select_all;
 use roomcast::{Access, GrantRule, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
+use roomcast_hooks::Hook;
 use roomcast_http::FileSetting;
 use tokio::{
     runtime::{self, Runtime},
@@ -34,6 +35,8 @@ struct File {
     path: ConfigPath,
     /// The settings that it had at the start.
     at_start: Vec<FileSetting>,
+    /// The endpoints of hooks that it had at the start.
+    hooks: Vec<Hook>,
 }
 
 impl ServeArgs {
@@ -78,11 +81,17 @@ impl ServeArgs {
             let Contents {
                 reload,
                 settings: at_start,
+                hooks,
             } = contents;
+            settings.hooks.clone_from(&hooks);
             settings.policies = reload.policies;
             settings.access.api_keys.extend(reload.api_keys);
             settings.access.allow_origins.extend(reload.allow_origins);
-            File { path, at_start }
+            File {
+                path,
+                at_start,
+                hooks,
+            }
         });
         if let Some(port) = port {
             settings.listen = port_address(&settings, port);
@@ -207,6 +216,7 @@ fn serve(
         tokio::select! {
             ended = running => match ended {
                 Err(RunError::Tls(fault)) => return Err(Failure::usage(fault).into()),
+                Err(fault @ RunError::Hooks(_)) => return Err(Failure::usage(fault).into()),
                 ended => ended?,
             },
             () = reloads => {}
@@ -309,7 +319,12 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
             return;
         }
     };
-    let Some(File { path, at_start }) = file else {
+    let Some(File {
+        path,
+        at_start,
+        hooks,
+    }) = file
+    else {
         if tokens.is_none() {
             tracing::warn!("SIGHUP: there is nothing to read again, for --config is not given");
             return;
@@ -335,6 +350,7 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
     let Contents {
         reload: mut wanted,
         settings,
+        hooks: wanted_hooks,
     } = read;
     // They wait for a restart, which a wrong one would end.
     if let Err(fault) = ServeArgs::default().take_file(&file, &settings) {
@@ -344,6 +360,9 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
     wanted.tokens = tokens;
     change(reloader, wanted, &file, current).await;
     warn_of_settings(&file, at_start, &settings);
+    if wanted_hooks != *hooks {
+        tracing::warn!("{file}: changed, and read at the start alone: hooks");
+    }
 }
 
 /// Warns of settings in the file that were others at the start: they are read then alone.

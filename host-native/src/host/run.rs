@@ -26,6 +26,7 @@ use crate::{
     shard::{Hosted, MailBatch, Posts, SWEEP, Shard, Switchboard},
     shared::{
         Shared,
+        hooks::{self, Hooks},
         permits::{Connections, Permits},
         tokens::TokenGate,
     },
@@ -70,6 +71,9 @@ pub enum RunError {
         /// The reason.
         fault: String,
     },
+    /// A key of an endpoint of hooks cannot be read.
+    #[error("[[hooks]]: {0}")]
+    Hooks(String),
     /// Threads or listeners failed.
     #[error("the server cannot start")]
     Io(#[from] io::Error),
@@ -150,6 +154,8 @@ async fn run_shards(
         return Err(fault.into());
     }
     let shared = Arc::new(share(settings, gateways, shards.len())?);
+    let hooks = shared.hooks.as_ref();
+    let hooks = hooks.map(Hooks::start).transpose()?;
     let addresses = shards.iter().map(|(listener, _)| listener.local_addr());
     let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
     let (stop, phase) = watch::channel(Phase::Starting);
@@ -187,7 +193,11 @@ async fn run_shards(
         shared.draining.store(true, Relaxed);
         stop.send_replace(Phase::Stopping);
     };
-    wait_for(ends, stopping).await?;
+    let ended = wait_for(ends, stopping).await;
+    if let Some(hooks) = hooks {
+        hooks.finish().await;
+    }
+    ended?;
     shared.flush_record();
     if let Some(store) = &shared.store {
         store.close()?;
@@ -211,8 +221,13 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
     let records = settings.record.is_some();
     let tokens = TokenGate::new(&settings.access.tokens, clock, records);
     let tokens = tokens.map_err(SettingsError::from)?;
+    let hooks = Hooks::open(&settings, clock).map_err(|fault| match fault {
+        hooks::OpenError::Key(fault) => RunError::Hooks(fault),
+        hooks::OpenError::Store(fault) => fault.into(),
+    })?;
     Ok(Shared {
         clock,
+        hooks,
         metrics: (0..threads).map(|_| Metrics::default()).collect(),
         recorder: record(&settings, clock)?,
         connections: Connections::new(

@@ -253,6 +253,9 @@ async fn metrics(shard: &Rc<Shard>) -> Response {
         };
         gauges = shard.on_shard(index, count).await.unwrap_or(gauges);
     }
+    if let Some(hooks) = &shared.hooks {
+        gauges.hooks = hooks.counts();
+    }
     Response::metrics(Metrics::render(
         &shared.metrics,
         shared.connections.taken(),

@@ -14,7 +14,10 @@ use roomcast_core::{Command, Timestamp, room::HistoryMessage};
 use tokio::sync::oneshot;
 
 use super::state::{Inner, Shard};
-use crate::store::{Batch, StoreError};
+use crate::{
+    shared::hooks::Told,
+    store::{Batch, StoreError},
+};
 
 impl Shard {
     /// Has something written with this turn, where there is a store.
@@ -27,7 +30,7 @@ impl Shard {
 
     /// True when there is nothing that must be committed before anything leaves.
     pub(crate) fn is_committed(&self) -> bool {
-        self.durable.batch.borrow().is_empty()
+        self.durable.batch.borrow().is_empty() && self.told.borrow().is_empty()
     }
 
     /// Commits what there is. When that fails, nothing leaves this shard any more: connections end
@@ -37,19 +40,12 @@ impl Shard {
             return;
         }
         let batch = self.durable.batch.borrow_mut().take();
-        let Some(store) = &self.shared.store else {
-            return;
-        };
         let committed = if self.durable.failed.get() {
             Ok(false)
         } else {
-            let begun = Instant::now();
-            let committed = store.commit(&batch);
-            let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let metrics = self.metrics();
-            metrics.store_commits.fetch_add(1, Relaxed);
-            metrics.store_commit_us.fetch_add(took, Relaxed);
-            committed.map(|()| true)
+            // Backends first hear of what is committed.
+            let written = self.write(&batch);
+            written.and_then(|()| self.tell()).map(|()| true)
         };
         let waiting = mem::take(&mut *self.durable.waiting.borrow_mut());
         match committed {
@@ -97,6 +93,28 @@ impl Shard {
         wait.await.ok()
     }
 
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        let Some(store) = self.shared.store.as_ref().filter(|_| !batch.is_empty()) else {
+            return Ok(());
+        };
+        let begun = Instant::now();
+        let committed = store.commit(batch);
+        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let metrics = self.metrics();
+        metrics.store_commits.fetch_add(1, Relaxed);
+        metrics.store_commit_us.fetch_add(took, Relaxed);
+        committed
+    }
+
+    /// Has the events of the turn told to backends.
+    fn tell(&self) -> Result<(), StoreError> {
+        let told = mem::take(&mut *self.told.borrow_mut());
+        match &self.shared.hooks {
+            Some(hooks) if !told.is_empty() => hooks.push(&told),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for the store to fail.
     pub(crate) async fn store_failure(&self) -> StoreError {
         loop {
@@ -136,7 +154,8 @@ impl Inner {
                 | Command::Close { .. }
                 | Command::Ping { .. }
                 | Command::Persist { .. }
-                | Command::LoadHistory { .. } => {}
+                | Command::LoadHistory { .. }
+                | Command::Tell { .. } => {}
             }
         }
         rooms.sort_unstable();
@@ -150,6 +169,27 @@ impl Inner {
             let state = hub.client_key_state(client, key);
             let key = (client.into(), key.into(), state);
             shard.persist(|batch| batch.set_client_key(now, name, header.clone(), key));
+        }
+    }
+
+    /// Notes the events that backends are told of, for the end of the turn.
+    #[cold]
+    pub(super) fn note_told(&self, shard: &Shard, now: Timestamp) {
+        let unix_ms = shard.shared.clock.unix_ms(now);
+        let told = &mut *shard.told.borrow_mut();
+        for command in self.namespace.out() {
+            if let Command::Tell { kind, room, event } = command {
+                told.push(Told {
+                    namespace: self.namespace.name.clone(),
+                    kind,
+                    room: room.map(Into::into),
+                    event: event.into(),
+                    unix_ms,
+                });
+            }
+        }
+        if !told.is_empty() {
+            shard.ring();
         }
     }
 

@@ -64,7 +64,8 @@ impl FanOut {
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
-                | Command::LoadHistory { .. } => {}
+                | Command::LoadHistory { .. }
+                | Command::Tell { .. } => {}
             }
         }
     }

@@ -315,6 +315,9 @@ impl Inner {
         if self.header.is_some() {
             self.persist(shard, now);
         }
+        if shard.shared.hooks.is_some() {
+            self.note_told(shard, now);
+        }
         self.fan_out.carry_out(shard, now, self.namespace.out());
         self.namespace.clear_out();
     }

@@ -65,6 +65,7 @@ impl Shard {
         let config = Config::new(&*header.epoch)
             .with_limits(limits)
             .with_policies(self.policies().clone())
+            .with_subscriptions(self.shared.subscriptions())
             .with_durable(store.is_some())
             .with_unix_zero_ms(self.unix_zero_ms.get());
         let state = HubState::from_serial(self.serial.get().max(header.next_serial))

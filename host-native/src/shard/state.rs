@@ -30,7 +30,7 @@ use crate::{
     clock::patience::Patience,
     metrics::Metrics,
     namespace::Namespace,
-    shared::Shared,
+    shared::{Shared, hooks::Told},
     store::{self, NamespaceHeader, StoreError},
 };
 
@@ -66,6 +66,8 @@ pub(crate) struct Shard {
     pub(super) has_mail: Cell<bool>,
     pub(super) flow: Flow,
     pub(super) durable: Durable,
+    /// Events of the turn that backends are told of.
+    pub(super) told: RefCell<Vec<Told>>,
     /// True when histories passed their limit in this turn.
     pub(super) histories_full: Cell<bool>,
     /// True when deadlines may be called passed.
@@ -269,6 +271,7 @@ impl Shard {
             has_mail: Cell::default(),
             flow: Flow::new(shards),
             durable: Durable::default(),
+            told: RefCell::default(),
             histories_full: Cell::default(),
             patience: Patience::new(Instant::now()),
             bell: Notify::new(),

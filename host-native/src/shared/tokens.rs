@@ -192,7 +192,7 @@ impl TokenGate {
         }
     }
 
-    fn received(&self, fetched: Result<(u16, Vec<u8>), fetch::FetchFailure>) {
+    fn received(&self, fetched: Result<(u16, Vec<u8>), super::call_failure::CallFailure>) {
         let (mut published, now) = (self.published(), self.clock.now());
         match fetched {
             Ok((status, body)) => match published.received(now, status, &body) {

@@ -4,9 +4,10 @@
 use std::{path::Path, sync::Arc};
 
 use roomcast_core::room::HistoryMessage;
+use roomcast_hooks::Change;
 
 use super::{
-    batch::{Batch, StoredNamespace, StoredRoom},
+    batch::{Batch, StoredLine, StoredNamespace, StoredRoom},
     public::{StoreError, StoreSync},
 };
 
@@ -48,6 +49,32 @@ impl Store {
     }
 
     pub(crate) fn close(&self) -> Result<(), StoreError> {
+        match *self {}
+    }
+}
+
+/// No lines of hooks.
+#[derive(Debug)]
+pub(crate) enum LineStore {}
+
+impl LineStore {
+    /// Refuses, as a store does.
+    pub(crate) fn open(folder: &Path, _: StoreSync) -> Result<Self, StoreError> {
+        Err(StoreError {
+            path: folder.into(),
+            fault: "this server is built without the feature `store`".to_owned(),
+        })
+    }
+
+    pub(crate) fn forget_others(&self, _: &[String]) -> Result<usize, StoreError> {
+        match *self {}
+    }
+
+    pub(crate) fn load(&self, _: &str) -> Result<Option<StoredLine>, StoreError> {
+        match *self {}
+    }
+
+    pub(crate) fn save(&self, _: &str, _: &str, _: &[Change]) -> Result<(), StoreError> {
         match *self {}
     }
 }

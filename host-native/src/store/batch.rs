@@ -7,6 +7,7 @@ use roomcast_core::{
     hub::{ClientKeyState, KeyState, RoomState},
     room::HistoryMessage,
 };
+use roomcast_hooks::KeptEvent;
 
 /// Changes in the histories of some namespaces; written as a whole or not at all.
 #[derive(Debug, Default)]
@@ -50,6 +51,13 @@ pub(crate) struct StoredNamespace {
     pub(crate) rooms: Vec<StoredRoom>,
     pub(crate) keys: Vec<KeyState>,
     pub(crate) client_keys: Vec<ClientKeyState>,
+}
+
+/// A line of hooks as the store holds it.
+#[derive(Debug)]
+pub(crate) struct StoredLine {
+    pub(crate) epoch: String,
+    pub(crate) events: Vec<KeptEvent>,
 }
 
 /// A room as the store holds it.

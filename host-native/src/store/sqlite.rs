@@ -17,6 +17,7 @@ mod damage;
 mod database;
 mod header;
 mod integrity;
+mod lines;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use std::{
 use roomcast_core::room::HistoryMessage;
 use rusqlite::{Connection, TransactionBehavior};
 
+pub(crate) use self::lines::LineStore;
 use self::{
     checkpoint::Checkpoints,
     commits::Found,

@@ -328,6 +328,7 @@ impl<G: Gateway> Core<G> {
                     | Command::PersistRoom { .. }
                     | Command::PersistKey { .. }
                     | Command::LoadHistory { .. }
+                    | Command::Tell { .. }
             );
             // What only a host that keeps histories is told: the others do the same without it.
             if !kept {
@@ -419,6 +420,7 @@ impl<G: Gateway> Core<G> {
                 let (_, out) = self.begin(namespace, Input::HistoryLoaded { room, messages });
                 self.carry_all_out(namespace, &out)?;
             }
+            Command::Tell { .. } => {}
         }
         Ok(())
     }

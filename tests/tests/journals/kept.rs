@@ -81,6 +81,7 @@ pub(crate) fn write_command(text: &mut String, number: usize, command: &Command<
         Command::PersistRoom { room } | Command::LoadHistory { room } => {
             columns.push(visible(room));
         }
+        Command::Tell { event, .. } => columns.push(visible(event)),
         Command::PersistKey { client, key } => columns.extend([visible(client), visible(key)]),
     }
     let _ = writeln!(text, "{}", columns.join("\t"));

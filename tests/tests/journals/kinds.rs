@@ -50,4 +50,5 @@ kinds! {
     PersistRoom "persist_room",
     PersistKey "persist_key",
     LoadHistory "load_history",
+    Tell "tell",
 }

@@ -21,6 +21,42 @@ const FAULTS: &[(&str, usize, &str)] = &[
         "unknown field `room`",
     ),
     ("[grants]\nfor = \"users\"\n", 1, "write `[[grants]]`"),
+    ("[hooks]\ntell = \"a\"\n", 1, "write `[[hooks]]`"),
+    (
+        "[[hooks]]\ntell = \"http://example.com/\"\nevents = [\"user.left\"]\nkeys = [\"env:K\"]\n",
+        2,
+        "`tell`: the URL begins with `https://`",
+    ),
+    (
+        "[[hooks]]\ntell = \"https://a.b\"\nevents = [\"user.gone\"]\nkeys = [\"env:K\"]\n",
+        3,
+        "unknown variant `user.gone`, expected one of `room.occupied`",
+    ),
+    (
+        "[[hooks]]\ntell = \"https://a.b\"\nevents = []\nkeys = [\"env:K\"]\n",
+        1,
+        "`events` names one event at least",
+    ),
+    (
+        "[[hooks]]\ntell = \"https://a.b\"\nevents = [\"user.left\"]\nkeys = [\"hush\"]\n",
+        4,
+        "`keys`: a key is `whsec_`",
+    ),
+    (
+        "[[hooks]]\ntell = \"https://a.b\"\nevents = [\"user.left\"]\nkeys = []\n",
+        1,
+        "`keys` has 1 to 8 keys",
+    ),
+    (
+        "[[hooks]]\ntell = \"https://a.b\"\nevent = []\n",
+        3,
+        "unknown field `event`",
+    ),
+    (
+        "[[hooks]]\ntell = \"https://a.b\"\nevents = [\"user.left\"]\nkeys = \"hush\"\n",
+        4,
+        "`keys`: it must be a list",
+    ),
     (
         "[[rooms]]\nhistory.messages = 1\n",
         1,

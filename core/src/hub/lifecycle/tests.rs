@@ -43,7 +43,8 @@ fn told(out: &mut Outbox) -> Vec<String> {
         | Command::Persist { .. }
         | Command::Append { .. }
         | Command::PersistKey { .. }
-        | Command::LoadHistory { .. } => None,
+        | Command::LoadHistory { .. }
+        | Command::Tell { .. } => None,
     });
     let told = told.collect();
     out.clear();

@@ -48,9 +48,10 @@ impl ConfigArgs {
                 let policies = &contents.reload.policies;
                 let (rooms, grants) = (policies.iter().count(), policies.grants().iter().count());
                 say::result(format_args!(
-                    "{}: good: {} settings, {rooms} room policies, {grants} grants",
+                    "{}: good: {} settings, {rooms} room policies, {grants} grants, {} hooks",
                     file.display(),
-                    contents.settings.len()
+                    contents.settings.len(),
+                    contents.hooks.len()
                 ))?;
             }
             Self::Default => say::result(format_args!("{}", template::all().trim_end()))?,

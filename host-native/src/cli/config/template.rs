@@ -31,6 +31,13 @@ const TABLES: &str = r#"
 # for = "users"               # anyone, users
 # rooms = "chat:*"            # {user} is the name of the user
 # can = ["join", "publish"]   # and presence, history
+
+# Endpoints of backends that are told of events.
+# [[hooks]]
+# tell = "https://example.com/hook"
+# events = ["user.joined", "user.left", "message.published"]
+# rooms = "chat:*"
+# keys = ["env:HOOK_KEY"]     # or file:PATH
 "#;
 
 /// The text of the file.

@@ -154,7 +154,8 @@ fn line(head: &str, command: &Command<'_>) -> Option<String> {
         | Command::Append { .. }
         | Command::PersistRoom { .. }
         | Command::PersistKey { .. }
-        | Command::LoadHistory { .. } => None,
+        | Command::LoadHistory { .. }
+        | Command::Tell { .. } => None,
     }
 }
 

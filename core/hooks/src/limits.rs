@@ -1,0 +1,28 @@
+//! Limits of webhooks.
+
+use core::time::Duration;
+
+/// Events of one request, at most.
+pub const BATCH_EVENTS_MAX: usize = 100;
+/// Bytes of events of one request, at most; a single event may be larger.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+/// The time that an event waits for others.
+pub const BATCH_TIME: Duration = Duration::from_secs(1);
+/// Time for an answer, from the first byte of the request on: Standard Webhooks advises 15 to 30 s.
+pub const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// The shortest time before a request is repeated.
+pub const RETRY_MIN: Duration = Duration::from_secs(1);
+/// The longest time before a request is repeated, jitter included.
+pub const RETRY_MAX: Duration = Duration::from_secs(300);
+/// The longest time that a receiver can ask for by `Retry-After`.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// The time for which events are tried to be told; then they are dropped.
+pub const GIVE_UP: Duration = Duration::from_secs(24 * 3600);
+/// Keys of an endpoint, at most: an old one and a new one, and some more.
+pub const KEYS_MAX: usize = 8;
+/// Bytes of a secret, at least, by Standard Webhooks.
+pub const SECRET_BYTES_MIN: usize = 24;
+/// Bytes of a secret, at most, by Standard Webhooks.
+pub const SECRET_BYTES_MAX: usize = 64;
+/// Endpoints of a server, at most: each costs a connection and a line.
+pub const HOOKS_MAX: usize = 16;

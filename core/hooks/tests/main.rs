@@ -1,0 +1,3 @@
+//! Lines of webhooks in virtual time.
+
+mod judge;

@@ -1,0 +1,201 @@
+//! Events for backends, as commands to the host: only those that are subscribed.
+
+use alloc::string::String;
+
+use super::{Hub, change::Departing};
+use crate::policy::EventKind;
+use crate::room::presence::Who;
+use crate::wire::{
+    ConnId, DisconnectReason, Event, Payload, write_from, write_head, write_number, write_string,
+};
+use crate::{outbox::Outbox, wire::CloseCode};
+
+impl Hub {
+    /// True when somebody wants to be told of some event.
+    #[inline]
+    pub(crate) const fn tells(&self) -> bool {
+        !self.config.subscriptions.is_empty()
+    }
+
+    /// True when nobody is in a room, or waited for: the next member occupies it.
+    #[inline]
+    pub(super) fn is_to_occupy(&self, slot: u32) -> bool {
+        self.tells() && {
+            let room = self.rooms.get(slot);
+            room.members.is_empty() && !room.waits()
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_room(&self, kind: EventKind, slot: u32, out: &mut Outbox) {
+        let room = &self.rooms.get(slot).name;
+        self.tell(kind, Some(room), None, out, |_| {});
+    }
+
+    /// Tells that a room with extras is vacated, if it is.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_if_vacated(&self, slot: u32, out: &mut Outbox) {
+        if self.is_to_occupy(slot) {
+            self.tell_room(EventKind::RoomVacated, slot, out);
+        }
+    }
+
+    /// Tells that the rooms without extras that a connection is the last to leave are vacated.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_vacating(&self, conn: ConnId, slots: &[u32], out: &mut Outbox) {
+        for &slot in slots {
+            let room = self.rooms.get(slot);
+            if room.extra.is_none() && room.members.as_slice() == [conn] {
+                self.tell_room(EventKind::RoomVacated, slot, out);
+            }
+        }
+    }
+
+    /// Records that a user is in a room, and tells of it.
+    pub(super) fn note_present(&mut self, slot: u32, conn: ConnId, out: &mut Outbox) {
+        let user = self.conns.get(conn).and_then(|conn| conn.user.clone());
+        let room = &self.rooms.get(slot).name;
+        if self.tells()
+            && let Some(user) = &user
+        {
+            self.tell_user(EventKind::UserJoined, room, user, out);
+        }
+        self.changes.push_present(room, conn, user);
+    }
+
+    /// Records that a user is gone from a room, and tells of it.
+    pub(super) fn note_absent(
+        &mut self,
+        slot: u32,
+        who: Who<'_>,
+        departing: Option<Departing>,
+        out: &mut Outbox,
+    ) {
+        let room = &self.rooms.get(slot).name;
+        if self.tells()
+            && let Who::User(user) = who
+        {
+            self.tell_user(EventKind::UserLeft, room, user, out);
+        }
+        self.changes.push_absent(room, who, departing);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_user(&self, kind: EventKind, room: &str, user: &str, out: &mut Outbox) {
+        self.tell(kind, Some(room), None, out, |text| {
+            write_user(text, Some(user));
+        });
+    }
+
+    /// Tells that a connection opened.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell_opened(&self, id: ConnId, out: &mut Outbox) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let kind = EventKind::ConnectionOpened;
+        self.tell(kind, None, Some(id), out, |text| {
+            write_conn(text, id);
+            write_user(text, conn.user.as_deref());
+        });
+    }
+
+    /// Tells that a connection ended.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_closed(
+        &self,
+        id: ConnId,
+        user: Option<&str>,
+        reason: DisconnectReason,
+        out: &mut Outbox,
+    ) {
+        let (by, code): (_, Option<CloseCode>) = match reason {
+            DisconnectReason::Client(code) => ("client", code),
+            DisconnectReason::Lost => ("lost", None),
+            DisconnectReason::Violation(code) => ("fault", Some(code)),
+            DisconnectReason::Closed(code) => ("server", Some(code)),
+        };
+        let kind = EventKind::ConnectionClosed;
+        self.tell(kind, None, Some(id), out, |text| {
+            write_conn(text, id);
+            write_user(text, user);
+            text.push_str(r#","by":""#);
+            text.push_str(by);
+            text.push('"');
+            if let Some(code) = code {
+                write_number(text, r#","code":"#, code.as_u16());
+            }
+        });
+    }
+
+    /// Tells of a message to a room, with the frame that members get.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_message(
+        &self,
+        room: &str,
+        from: Option<ConnId>,
+        offset: Option<u64>,
+        (event, data): (Event<'_>, Payload<'_>),
+        out: &mut Outbox,
+    ) {
+        let kind = EventKind::MessagePublished;
+        self.tell(kind, Some(room), None, out, |text| {
+            text.push_str(r#","message":"#);
+            write_head(text, event.name, None, Some(room));
+            event.write_path(text);
+            if let Some(conn) = from {
+                let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
+                write_from(text, conn, user);
+            }
+            if let Some(offset) = offset {
+                write_number(text, r#","offset":"#, offset);
+            }
+            text.push_str(r#","data":"#);
+            text.push_str(data.as_str());
+            text.push('}');
+        });
+    }
+
+    fn tell(
+        &self,
+        kind: EventKind,
+        room: Option<&str>,
+        conn: Option<ConnId>,
+        out: &mut Outbox,
+        write: impl FnOnce(&mut String),
+    ) {
+        if !self.config.subscriptions.wants(kind, room) {
+            return;
+        }
+        out.tell(kind, room, conn, |text| {
+            text.push_str(r#"{"type":""#);
+            text.push_str(kind.as_str());
+            text.push('"');
+            if let Some(room) = room {
+                text.push_str(r#","room":"#);
+                write_string(text, room);
+            }
+            write(text);
+            text.push('}');
+        });
+    }
+}
+
+fn write_conn(text: &mut String, conn: ConnId) {
+    write_number(text, r#","conn":""#, conn.as_u64());
+    text.push('"');
+}
+
+fn write_user(text: &mut String, user: Option<&str>) {
+    if let Some(user) = user {
+        text.push_str(r#","user":"#);
+        write_string(text, user);
+    }
+}

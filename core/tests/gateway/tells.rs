@@ -1,0 +1,163 @@
+//! Events that backends are told of.
+
+use roomcast_core::{
+    Audience, Context, DisconnectReason, Gateway, Handshake, Input, Rejection, Router,
+};
+
+use super::stage::Stage;
+
+const ALL: &str = r#"[{"events":["room.occupied","room.vacated","user.joined","user.left",
+    "connection.opened","connection.closed","message.published"],"rooms":"*"}]"#;
+
+const NONE: &str = r#"{"rooms":[]}"#;
+
+/// The events since this was last asked.
+fn told<G: Gateway>(stage: &mut Stage<G>) -> Vec<String> {
+    let lines = stage.take().into_iter();
+    let told = lines.filter_map(|line| line.strip_prefix("tell ").map(str::to_owned));
+    told.collect()
+}
+
+#[track_caller]
+fn assert_told<G: Gateway, const N: usize>(stage: &mut Stage<G>, expected: [&str; N]) {
+    assert_eq!(told(stage), expected);
+}
+
+#[test]
+fn nothing_is_told_that_nobody_wants() {
+    let mut stage = Stage::new(());
+    let ann = stage.connect("ann").expect("admitted");
+    stage.join(ann, "r");
+    stage.lost(ann);
+    assert_told(&mut stage, []);
+    let only =
+        r#"[{"events":["room.vacated"],"rooms":"b*"},{"events":["room.occupied"],"rooms":"a"}]"#;
+    let mut stage = Stage::with_subscriptions((), NONE, only);
+    let ann = stage.connect("ann").expect("admitted");
+    for room in ["a", "b"] {
+        stage.join(ann, room);
+        stage.leave(ann, room);
+    }
+    let expected = [
+        r#"{"type":"room.occupied","room":"a"}"#,
+        r#"{"type":"room.vacated","room":"b"}"#,
+    ];
+    assert_told(&mut stage, expected);
+}
+
+#[test]
+fn rooms_without_a_policy_are_occupied_and_vacated() {
+    let mut stage = Stage::with_subscriptions((), NONE, ALL);
+    let ann = stage.connect("ann").expect("admitted");
+    let guest = stage.connect_with(Handshake::new()).expect("admitted");
+    stage.join(ann, "r");
+    stage.join(guest, "r");
+    let expected = [
+        r#"{"type":"connection.opened","conn":"0","user":"ann"}"#,
+        r#"{"type":"connection.opened","conn":"1048577"}"#,
+        r#"{"type":"room.occupied","room":"r"}"#,
+    ];
+    assert_told(&mut stage, expected);
+    stage.lost(ann);
+    let expected = [r#"{"type":"connection.closed","conn":"0","user":"ann","by":"lost"}"#];
+    assert_told(&mut stage, expected);
+    let (conn, reason) = (guest, DisconnectReason::Client(None));
+    stage.apply(&Input::Disconnect { conn, reason });
+    let expected = [
+        r#"{"type":"room.vacated","room":"r"}"#,
+        r#"{"type":"connection.closed","conn":"1048577","by":"client"}"#,
+    ];
+    assert_told(&mut stage, expected);
+}
+
+#[test]
+fn users_leave_and_rooms_are_vacated_when_the_grace_is_over() {
+    let policies = r#"{"rooms":[{"match":"*","presence":"members","presence_grace_s":5}]}"#;
+    let mut stage = Stage::with_subscriptions((), policies, ALL);
+    let ann = stage.connect("ann").expect("admitted");
+    stage.join(ann, "r");
+    let expected = [
+        r#"{"type":"connection.opened","conn":"0","user":"ann"}"#,
+        r#"{"type":"room.occupied","room":"r"}"#,
+        r#"{"type":"user.joined","room":"r","user":"ann"}"#,
+    ];
+    assert_told(&mut stage, expected);
+    // A page that loads again.
+    stage.lost(ann);
+    stage.wait(4_000);
+    let ann = stage.connect("ann").expect("admitted");
+    stage.join(ann, "r");
+    let kinds: Vec<_> = told(&mut stage);
+    assert!(
+        kinds.iter().all(|event| event.contains("connection.")),
+        "{kinds:?}"
+    );
+    stage.lost(ann);
+    assert_eq!(told(&mut stage).len(), 1);
+    stage.wait(4_000);
+    assert_told(&mut stage, []);
+    stage.wait(2_000);
+    let gone = [
+        r#"{"type":"user.left","room":"r","user":"ann"}"#,
+        r#"{"type":"room.vacated","room":"r"}"#,
+    ];
+    assert_told(&mut stage, gone);
+    // Who leaves by will is gone at once.
+    let ann = stage.connect("ann").expect("admitted");
+    stage.join(ann, "r");
+    told(&mut stage);
+    stage.leave(ann, "r");
+    assert_told(&mut stage, gone);
+}
+
+#[test]
+fn messages_are_told_as_members_get_them() {
+    let policies = r#"{"rooms":[{"match":"kept","history":{"messages":5}}]}"#;
+    let only = r#"[{"events":["message.published"],"rooms":"*"}]"#;
+    let mut stage = Stage::with_subscriptions((), policies, only);
+    let ann = stage.connect("ann").expect("admitted");
+    stage.text(ann, r#"{"event":"said","room":"r","data":{"a":[1]}}"#);
+    stage.text(ann, r#"{"event":"said","room":"kept","data":1}"#);
+    let (audience, data) = (Audience::room("kept"), serde_json::value::to_raw_value(&2));
+    stage.apply(&Input::Send {
+        key: None,
+        audience: std::borrow::Cow::Borrowed(&audience),
+        event: "told".into(),
+        path: None,
+        data: std::borrow::Cow::Owned(data.expect("JSON")),
+    });
+    // To a user: no room, so no event.
+    stage.text(ann, r#"{"event":"said","data":1}"#);
+    let expected = [
+        r#"{"type":"message.published","room":"r","message":{"event":"said","room":"r","from":{"conn":"0","user":"ann"},"data":{"a":[1]}}}"#,
+        r#"{"type":"message.published","room":"kept","message":{"event":"said","room":"kept","from":{"conn":"0","user":"ann"},"offset":1,"data":1}}"#,
+        r#"{"type":"message.published","room":"kept","message":{"event":"told","room":"kept","offset":2,"data":2}}"#,
+    ];
+    assert_told(&mut stage, expected);
+}
+
+#[test]
+fn a_connection_that_the_application_rejects_is_not_told() {
+    let gateway = Router::new(()).on_connect(|cx: &mut Context, (): &mut ()| match cx.user() {
+        Some("eve") => Err(Rejection::forbidden("no")),
+        _ => Ok(()),
+    });
+    let mut stage = Stage::with_subscriptions(gateway, NONE, ALL);
+    assert!(stage.connect("eve").is_err());
+    assert_told(&mut stage, []);
+    assert!(stage.connect("ann").is_ok());
+    assert_eq!(told(&mut stage).len(), 1);
+}
+
+#[test]
+fn the_hub_tells_the_same_after_a_sleep() {
+    let policies = r#"{"rooms":[{"match":"*","presence":"members","presence_grace_s":5}]}"#;
+    let mut stage = Stage::with_subscriptions((), policies, ALL);
+    let ann = stage.connect("ann").expect("admitted");
+    stage.join(ann, "r");
+    stage.lost(ann);
+    told(&mut stage);
+    stage.sleep(());
+    stage.wait(6_000);
+    assert_eq!(told(&mut stage).len(), 2);
+}

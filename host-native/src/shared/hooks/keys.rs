@@ -1,0 +1,61 @@
+//! Keys of endpoints, from where the settings say that they are.
+
+use roomcast_hooks::{Key, KeySource, Keys};
+
+/// Reads keys.
+///
+/// # Errors
+///
+/// A text that says which key it is and what to change, and nothing of the key.
+pub(super) fn read(sources: &[KeySource]) -> Result<Keys, String> {
+    let keys: Result<Vec<Key>, String> = sources.iter().map(read_one).collect();
+    Keys::new(keys?).map_err(|fault| fault.to_string())
+}
+
+fn read_one(source: &KeySource) -> Result<Key, String> {
+    let (place, text) = match source {
+        KeySource::Text(text) => ("keys".to_owned(), text.to_string()),
+        KeySource::Env(name) => {
+            let text = std::env::var(&**name);
+            let text = text.map_err(|_| format!("the variable {name} of `keys` is not set"))?;
+            (format!("the variable {name} of `keys`"), text)
+        }
+        KeySource::File(path) => {
+            let text = std::fs::read_to_string(&**path);
+            let text =
+                text.map_err(|fault| format!("the file {path} of `keys` cannot be read: {fault}"))?;
+            (format!("the file {path} of `keys`"), text)
+        }
+        _ => return Err("a key of `keys` is in no known place".to_owned()),
+    };
+    let first = text.lines().next().unwrap_or_default().trim();
+    first.parse().map_err(|fault| format!("{place}: {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_from_its_file_and_a_fault_says_nothing_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key");
+        let source = format!("file:{}", path.display());
+        let source: KeySource = source.parse().expect("a source");
+        let fault = read(std::slice::from_ref(&source)).expect_err("no file");
+        assert!(fault.contains("cannot be read"), "{fault}");
+        std::fs::write(&path, "secret\n").expect("written");
+        let fault = read(std::slice::from_ref(&source)).expect_err("no key");
+        assert!(
+            fault.contains("whsec_") && !fault.contains("secret"),
+            "{fault}"
+        );
+        std::fs::write(&path, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("written");
+        assert!(read(&[source]).is_ok());
+        let unset = "env:ROOMCAST_TEST_KEY_THAT_IS_NOT_SET"
+            .parse()
+            .expect("a source");
+        let fault = read(&[unset]).expect_err("not set");
+        assert!(fault.contains("is not set"), "{fault}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Connections to servers that this one asks or tells.
+
+use std::{io, sync::Arc};
+
+use hyper::Uri;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::spawn_blocking,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+
+use super::call_failure::CallFailure;
+
+/// A connection, by TLS or not.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
+
+/// TLS, from the first connection on that needs it.
+#[derive(Debug, Default)]
+pub(crate) struct Trust(Option<Arc<ClientConfig>>);
+
+impl Trust {
+    /// Connects to the host of a URL.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached, or its certificate is not trusted.
+    pub(crate) async fn connect(&mut self, uri: &Uri) -> Result<Box<dyn Wire>, CallFailure> {
+        let host = uri.host().ok_or("it has no host")?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let has_tls = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if has_tls { 443 } else { 80 });
+        let stream = TcpStream::connect((host, port)).await?;
+        if !has_tls {
+            return Ok(Box::new(stream));
+        }
+        let name = ServerName::try_from(host.to_owned())?;
+        let config = match &self.0 {
+            Some(config) => config.clone(),
+            None => {
+                // Files of the system are read.
+                let config = Arc::new(spawn_blocking(tls).await??);
+                self.0.insert(config).clone()
+            }
+        };
+        let connector = TlsConnector::from(config);
+        Ok(Box::new(connector.connect(name, stream).await?))
+    }
+}
+
+/// TLS with the authorities that this machine trusts. `SSL_CERT_FILE` names others.
+fn tls() -> Result<ClientConfig, CallFailure> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (trusted, _) = roots.add_parsable_certificates(found.certs);
+    if trusted == 0 {
+        let none = || io::Error::other("this machine has no certificates of authorities");
+        let fault = found.errors.into_iter().next();
+        return Err(fault.map_or_else(|| none().into(), Into::into));
+    }
+    // Named here: a default of the process would be everybody's.
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}

@@ -1,0 +1,163 @@
+//! Receivers that fail, and the end of the server.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use super::{KEY, chat, config, serve};
+use crate::process::child::{LONGEST, run};
+
+/// A request that a receiver had.
+struct Told {
+    id: String,
+    body: String,
+}
+
+/// A receiver that answers each request with the next of these, and from then on with the last.
+fn receiver(answers: &'static [&'static str]) -> (String, Receiver<Told>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!(
+        "http://{}/hook?a=secret",
+        listener.local_addr().expect("an address")
+    );
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let last = answers.last().expect("an answer");
+        for answer in answers.iter().chain(std::iter::repeat(last)) {
+            let Ok((mut stream, _)) = listener.accept() else {
+                return;
+            };
+            let request = read(&mut stream);
+            let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
+            if tell.send(request).is_err() {
+                return;
+            }
+        }
+    });
+    (url, told)
+}
+
+/// Reads a request with its body.
+fn read(stream: &mut TcpStream) -> Told {
+    let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut buffer).expect("readable");
+        assert!(count > 0, "a whole request");
+        read.extend_from_slice(&buffer[..count]);
+        let text = String::from_utf8_lossy(&read).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let head = head.to_ascii_lowercase();
+        let field = |name: &str| {
+            let mut lines = head.lines();
+            let found = lines.find_map(|line| line.strip_prefix(name));
+            found
+                .unwrap_or_else(|| panic!("{name} in {head}"))
+                .trim()
+                .to_owned()
+        };
+        assert!(head.starts_with("post /hook?a=secret http/1.1"), "{head}");
+        if body.len() >= field("content-length:").parse().expect("a number") {
+            let (id, body) = (field("webhook-id:"), body.to_owned());
+            return Told { id, body };
+        }
+    }
+}
+
+#[test]
+fn a_request_is_repeated_until_it_is_accepted() {
+    let redirect = "302 Found\r\nLocation: http://127.0.0.1:1/";
+    let answers: &[&str] = Box::leak(Box::new(["500 No", redirect, "204 Good"]));
+    let (url, told) = receiver(answers);
+    let folder = config(&url, &[KEY]);
+    let mut server = serve(&folder, &[]);
+    chat(&server);
+    let [first, second, third] = [(); 3].map(|()| told.recv_timeout(LONGEST).expect("told"));
+    assert_eq!((&first.id, &first.body), (&second.id, &second.body));
+    assert_eq!((&first.id, &first.body), (&third.id, &third.body));
+    server.logged("a hook failed and is tried again: status 500");
+    assert!(third.body.contains("connection.closed"), "{}", third.body);
+}
+
+#[test]
+fn an_endpoint_that_is_gone_is_told_nothing_more() {
+    let (url, told) = receiver(&["410 Gone"]);
+    let folder = config(&url, &[KEY]);
+    let mut server = serve(&folder, &[]);
+    chat(&server);
+    told.recv_timeout(LONGEST).expect("told once");
+    let line = server.logged("answered 410");
+    assert!(line.contains("/hook") && !line.contains("secret"), "{line}");
+    chat(&server);
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(told.try_recv().is_err(), "told again");
+}
+
+#[test]
+fn a_server_that_ends_tells_what_it_ended() {
+    let (url, told) = receiver(&["200 OK"]);
+    let folder = config(&url, &[KEY]);
+    for threads in ["--threads=1", "--threads=2"] {
+        let mut server = serve(&folder, &[threads, "--close-wait-ms=200"]);
+        let _open = super::ann(&server);
+        server.signal("TERM");
+        assert_eq!(server.ended().code(), Some(0));
+        let mut all = String::new();
+        while let Ok(told) = told.recv_timeout(Duration::from_millis(10)) {
+            all.push_str(&told.body);
+        }
+        assert!(all.contains("connection.opened"), "{all}");
+        assert!(all.contains(r#""by":"server","code":1001"#), "{all}");
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_read_ends_the_start() {
+    let folder = config("http://127.0.0.1:1/", &["env:NO_SUCH_KEY"]);
+    let file = folder.path().join("rooms.toml");
+    let (code, said) = run(&[
+        "serve",
+        "--listen=127.0.0.1:0",
+        "--config",
+        &file.to_string_lossy(),
+    ]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("the variable NO_SUCH_KEY of `keys` is not set"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_server_that_is_killed_tells_after_its_next_start_what_it_had_accepted() {
+    let answers: &[&str] = &["500 No", "500 No", "200 OK"];
+    let (url, told) = receiver(answers);
+    let folder = config(&url, &[KEY]);
+    let store = folder.path().join("store");
+    let flags = ["--store", &store.to_string_lossy()];
+    let server = serve(&folder, &flags);
+    chat(&server);
+    told.recv_timeout(LONGEST).expect("tried");
+    let first = told.recv_timeout(LONGEST).expect("tried again");
+    assert!(first.body.contains("message.published"), "{}", first.body);
+    drop(server);
+    let _server = serve(&folder, &flags);
+    let again = told.recv_timeout(LONGEST).expect("told again");
+    let (epoch, _) = first.body.split_once(r#","events""#).expect("an epoch");
+    assert!(
+        again.body.starts_with(epoch),
+        "{} {}",
+        first.body,
+        again.body
+    );
+    for event in [r#""seq":1,"#, "message.published", "connection.closed"] {
+        assert!(again.body.contains(event), "{}", again.body);
+    }
+}
