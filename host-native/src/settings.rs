@@ -106,6 +106,9 @@ pub struct Settings {
     /// Bytes of a file of the journal, which is followed by another one then; default 64 MiB, which
     /// editors open.
     pub record_bytes_max: u64,
+    /// Length from which on a turn of an I/O thread is slow, and named in the log; default 100 ms,
+    /// the longest wait that people do not notice. `None` names none.
+    pub slow_turn: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -146,6 +149,7 @@ impl Default for Settings {
             store_sync: StoreSync::default(),
             record: None,
             record_bytes_max: 64 * 1024 * 1024,
+            slow_turn: Some(Duration::from_millis(100)),
         }
     }
 }

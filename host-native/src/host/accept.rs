@@ -48,6 +48,7 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
             }
             Err(fault) if is_of_the_peer(&fault) => {}
             Err(fault) => {
+                shard.metrics().accept_failures.add(1);
                 // Out of descriptors or memory: to try again at once would spin.
                 warn(&mut warned, &fault);
                 sleep(pause).await;

@@ -213,7 +213,9 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
     let tokens = tokens.map_err(SettingsError::from)?;
     Ok(Shared {
         clock,
-        metrics: (0..threads).map(|_| Metrics::default()).collect(),
+        metrics: (0..threads)
+            .map(|_| Metrics::new(settings.slow_turn))
+            .collect(),
         recorder: record(&settings, clock)?,
         connections: Connections::new(
             connections_max(settings.connections_max, threads),
@@ -292,8 +294,11 @@ fn shard_thread(
     mut phase: watch::Receiver<Phase>,
     ready: mpsc::UnboundedSender<Vec<Mounted>>,
 ) -> Result<(), RunError> {
+    let (waking, waiting) = (shared.clone(), shared.clone());
     let runtime = Builder::new_current_thread()
         .enable_all()
+        .on_thread_unpark(move || waking.metrics[index].wakes())
+        .on_thread_park(move || waiting.metrics[index].waits())
         .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;

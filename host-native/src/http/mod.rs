@@ -2,6 +2,7 @@
 
 mod api;
 mod identify;
+mod metrics;
 mod pace;
 mod peer;
 mod refusals;
@@ -39,7 +40,6 @@ use self::{
 pub(crate) use self::{peer::Peer, secure::accept};
 use crate::{
     clock::patience,
-    metrics::{Gauges, Metrics},
     shard::Shard,
     tls::Transport,
 };
@@ -54,7 +54,11 @@ async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer) {
     let pace = Pace::new(requests.clone(), head_time, idle_time);
     let service = service_fn(|request| {
         let (shard, in_work) = (shard.clone(), InWork::begin(&requests));
-        async move { Ok::<_, Infallible>(answer(&shard, peer, request, in_work).await) }
+        async move {
+            let reply = answer(&shard, peer, request, in_work).await;
+            shard.metrics().count_response(reply.status().as_u16());
+            Ok::<_, Infallible>(reply)
+        }
     });
     let connection = http1::Builder::new()
         // The guard has the times: an idle connection has another one than a head.
@@ -137,7 +141,7 @@ async fn answer(
         Ok(Route::Client) => Ok(Response::client()),
         Ok(Route::Health) => Ok(Response::health()),
         Ok(Route::Ready) => Ok(Response::ready(shard.shared.ending.load(Relaxed))),
-        Ok(Route::Metrics) => Ok(metrics(shard).await),
+        Ok(Route::Metrics) => Ok(metrics::answer(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
         Ok(Route::Api) => api::answer(shard, peer, &request, &mut body).await,
         Ok(Route::Socket { namespace }) => {
@@ -234,28 +238,4 @@ fn reply(response: Response) -> Reply {
         reply.headers_mut().insert(name, value);
     }
     reply
-}
-
-async fn metrics(shard: &Rc<Shard>) -> Response {
-    let shared = &shard.shared;
-    let mut gauges = Gauges::default();
-    for index in 0..shard.posts.len() {
-        let count = move |shard: &Rc<Shard>| {
-            let mut gauges = gauges;
-            for namespace in shard.namespaces() {
-                let counts = namespace.ask(roomcast_core::Hub::counts);
-                gauges.namespaces += 1;
-                gauges.rooms += counts.rooms;
-                gauges.memberships += counts.memberships;
-                gauges.history_bytes += counts.history_bytes;
-            }
-            gauges
-        };
-        gauges = shard.on_shard(index, count).await.unwrap_or(gauges);
-    }
-    Response::metrics(Metrics::render(
-        &shared.metrics,
-        shared.connections.taken(),
-        gauges,
-    ))
 }

@@ -97,6 +97,8 @@ pub(super) const TABLE: &[Row] = &[
         .help(Operation, "Folder in which every input is recorded, for `roomcast replay`"),
     Row::number("record-bytes-max", 1..=1 << 40, |it| &mut it.record_bytes_max)
         .help(Operation, "Bytes of one recorded file; then the next one begins"),
+    Row::number("slow-turn-ms", 1..=DAY_MS, |it| &mut it.slow_turn).or_off()
+        .help(Operation, "Time for which an I/O thread serves nobody else, from which on the log says so"),
 ];
 
 fn control_rate(settings: &Settings) -> Option<u64> {

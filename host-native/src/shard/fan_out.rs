@@ -1,7 +1,5 @@
 //! The way from commands to sockets.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use roomcast_core::{
     Command, ConnId, Frame, Outbox, Timestamp,
     outbox::Class,
@@ -34,8 +32,11 @@ impl FanOut {
         for command in commands {
             match command {
                 Command::Send { to, frame, class } => {
-                    let deliveries = &shard.metrics().deliveries;
-                    deliveries.fetch_add(to.len() as u64, Relaxed);
+                    let metrics = shard.metrics();
+                    metrics.deliveries.add(to.len() as u64);
+                    if matches!(class, Class::Message | Class::Sheddable(_)) {
+                        metrics.fan_out.observe(to.len());
+                    }
                     if let &[conn] = to {
                         self.send_one(shard, now, conn, frame, class);
                     } else {
