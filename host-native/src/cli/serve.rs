@@ -18,15 +18,17 @@ use tokio::{
     runtime::{self, Runtime},
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
-use self::flags::Program;
+use self::flags::{LogFormat, Program};
 pub(crate) use self::flags::{PROGRAM, ServeArgs, setting_names};
 use super::{
     client::failure::Failure,
     config::{ConfigPath, Contents},
     environment::{self, Stray},
-    log::Log,
+    log::{self, Log, json::Json},
 };
 
 /// The file of `--config`.
@@ -60,7 +62,12 @@ impl ServeArgs {
         }
         let Self {
             mut settings,
-            program: Program { log, .. },
+            program:
+                Program {
+                    log: log_filter,
+                    log_format,
+                    ..
+                },
             has_address,
             ..
         } = self;
@@ -70,7 +77,7 @@ impl ServeArgs {
                 platform_port(std::env::var("PORT").ok().as_deref()).map_err(Failure::usage)?
             }
         };
-        let filter: Targets = log.parse()?; // checked when it was read
+        let filter: Targets = log_filter.parse()?; // checked when it was read
         let read = read_tokens(settings.access.tokens.clone());
         settings.access.tokens = read.map_err(Failure::usage)?;
         let flags = settings.access.clone();
@@ -90,9 +97,16 @@ impl ServeArgs {
         settings.check().map_err(Failure::usage)?;
         let log = Log::of_process().context("cannot start the thread of the log")?;
         let lines = log.clone();
-        let layer = fmt::layer()
-            .with_writer(move || lines.clone())
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+        let layer = fmt::layer().with_writer(move || lines.clone());
+        let layer = match log_format {
+            LogFormat::Text => layer
+                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+                .boxed(),
+            LogFormat::Json => {
+                log::speak_json();
+                layer.with_ansi(false).event_format(Json).boxed()
+            }
+        };
         tracing_subscriber::registry()
             .with(layer)
             .with(filter)
