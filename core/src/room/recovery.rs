@@ -97,10 +97,7 @@ mod tests {
         for (index, outcome) in RecoveryOutcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome.index(), index);
             let same = |other: &RecoveryOutcome| other.as_str() == outcome.as_str();
-            assert_eq!(
-                RecoveryOutcome::ALL.iter().filter(|it| same(it)).count(),
-                1
-            );
+            assert_eq!(RecoveryOutcome::ALL.iter().filter(|it| same(it)).count(), 1);
         }
     }
 }

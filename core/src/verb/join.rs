@@ -87,9 +87,7 @@ impl Hub {
             }
             text.push('}');
         });
-        let outcome = missed
-            .as_ref()
-            .map(|missed| missed.as_ref().err().copied());
+        let outcome = missed.as_ref().map(|missed| missed.as_ref().err().copied());
         let (missed, offset) = (missed.and_then(Result::ok), position.offset);
         let recovered = since
             .as_ref()

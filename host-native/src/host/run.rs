@@ -70,6 +70,14 @@ pub enum RunError {
         /// The reason.
         fault: String,
     },
+    /// The listener for administration cannot be had.
+    #[error("cannot listen on {address}: {fault}: choose another --admin-listen")]
+    AdminListen {
+        /// The address.
+        address: net::SocketAddr,
+        /// The error of the system.
+        fault: io::Error,
+    },
     /// Threads or listeners failed.
     #[error("the server cannot start")]
     Io(#[from] io::Error),
@@ -96,20 +104,24 @@ enum Phase {
 ///
 /// When the address cannot be bound, as when a server is there already.
 pub fn listen(settings: &Settings) -> io::Result<Vec<net::TcpListener>> {
-    let domain = socket2::Domain::for_address(settings.listen);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-    // Connections of an earlier server that are not quite over are no server.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&settings.listen.into())?;
-    socket.listen(4096)?;
-    let listener = net::TcpListener::from(socket);
+    let listener = bind(settings.listen)?;
     let mut listeners = Vec::with_capacity(settings.threads);
     for _ in 1..settings.threads {
         listeners.push(listener.try_clone()?);
     }
     listeners.push(listener);
     Ok(listeners)
+}
+
+fn bind(address: net::SocketAddr) -> io::Result<net::TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    // Connections of an earlier server that are not quite over are no server.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(net::TcpListener::from(socket))
 }
 
 /// The way to the shards is open at once: what is asked of them waits until they run.
@@ -149,6 +161,14 @@ async fn run_shards(
         let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
         return Err(fault.into());
     }
+    let mut admin = match settings.admin_listen {
+        Some(address) => {
+            let bound = bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+            Some(bound.map_err(|fault| RunError::AdminListen { address, fault })?)
+        }
+        None => None,
+    };
+    let admin_address = admin.as_ref().map(|(address, _)| *address);
     let shared = Arc::new(share(settings, gateways, shards.len())?);
     let addresses = shards.iter().map(|(listener, _)| listener.local_addr());
     let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
@@ -159,11 +179,15 @@ async fn run_shards(
         let (end, ended) = oneshot::channel();
         let (shared, posts) = (shared.clone(), posts.clone());
         let (phase, ready) = (phase.clone(), ready.clone());
+        let listeners = Listeners {
+            public: listener,
+            admin: admin.take().map(|(_, listener)| listener),
+        };
         thread::Builder::new()
             .name(format!("roomcast-{index}"))
             .spawn(move || {
                 let _ = end.send(shard_thread(
-                    index, shared, posts, listener, mailbox, phase, ready,
+                    index, shared, posts, listeners, mailbox, phase, ready,
                 ));
             })?;
         ends.push(ended);
@@ -177,7 +201,7 @@ async fn run_shards(
         mounted.extend(more);
     }
     if started == addresses.len() {
-        announce(&shared, &addresses, mounted);
+        announce(&shared, &addresses, admin_address, mounted);
         stop.send_replace(Phase::Serving);
     } // else one has failed, and its result says why
     let stopping = async {
@@ -206,6 +230,8 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
     let stored = stored.unwrap_or_default();
     settings.check_stored(stored.len())?;
     let tls = TlsGate::open(&settings)?.map(Arc::new);
+    // The listener, and its connections.
+    let admin = settings.admin_listen.map_or(0, |_| 1 + accept::ADMIN_MAX);
     // What is stored has times that a later life must understand.
     let clock = Clock::start(store.is_some());
     let records = settings.record.is_some();
@@ -218,9 +244,12 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
             .collect(),
         recorder: record(&settings, clock)?,
         connections: Connections::new(
-            connections_max(settings.connections_max, threads),
+            connections_max(
+                settings.connections_max,
+                descriptors_of_its_own(threads) + admin,
+            ),
             settings.connections_per_address_max,
-            descriptors_max(descriptors_of_its_own(threads)),
+            descriptors_max(descriptors_of_its_own(threads) + admin),
         ),
         namespaces: Permits::new(settings.namespaces_max),
         history_bytes: AtomicUsize::new(0),
@@ -285,11 +314,17 @@ async fn delay(shared: &Shared) {
     }
 }
 
+/// The listeners of a shard; that for administration is the first one's alone.
+struct Listeners {
+    public: net::TcpListener,
+    admin: Option<net::TcpListener>,
+}
+
 fn shard_thread(
     index: usize,
     shared: Arc<Shared>,
     posts: Posts,
-    listener: net::TcpListener,
+    listeners: Listeners,
     mailbox: Mailbox,
     mut phase: watch::Receiver<Phase>,
     ready: mpsc::UnboundedSender<Vec<Mounted>>,
@@ -301,7 +336,9 @@ fn shard_thread(
         .on_thread_park(move || waiting.metrics[index].waits())
         .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let listener = tokio::net::TcpListener::from_std(listeners.public)?;
+        let admin = listeners.admin.map(tokio::net::TcpListener::from_std);
+        let admin = admin.transpose()?;
         let shard = Shard::new(index, shared, posts);
         spawn_local(shard.clone().end_turns());
         spawn_local(shard.clone().read_mail(mailbox));
@@ -329,6 +366,10 @@ fn shard_thread(
         drop(ready);
         // An error means that the server is gone: then it is over here too.
         let _ = phase.wait_for(|phase| *phase != Phase::Starting).await;
+        if let Some(admin) = admin {
+            let shard = shard.clone();
+            spawn_local(async move { accept::accept_admin(&shard, admin).await });
+        }
         tokio::select! {
             () = accept::accept(&shard, listener) => {}
             _ = phase.wait_for(|phase| *phase == Phase::Stopping) => {}
@@ -358,8 +399,8 @@ async fn sweeps(shard: Rc<Shard>) {
 }
 
 /// Connections that there may be: no more than the descriptors allow.
-fn connections_max(wanted: usize, threads: usize) -> usize {
-    let kept = VISITS + descriptors_of_its_own(threads);
+fn connections_max(wanted: usize, of_its_own: usize) -> usize {
+    let kept = VISITS + of_its_own;
     let allowed = descriptors_max(kept);
     if allowed < wanted {
         tracing::warn!(
@@ -388,7 +429,12 @@ fn descriptors_max(kept: usize) -> usize {
 }
 
 /// The start-up lines: what is mounted where, and what guards it.
-fn announce(shared: &Shared, addresses: &[net::SocketAddr], mut mounted: Vec<Mounted>) {
+fn announce(
+    shared: &Shared,
+    addresses: &[net::SocketAddr],
+    admin: Option<net::SocketAddr>,
+    mut mounted: Vec<Mounted>,
+) {
     let connections_max = shared.connections.max();
     let address = addresses.first().unwrap_or(&shared.settings.listen);
     let settings = &shared.settings;
@@ -414,6 +460,7 @@ fn announce(shared: &Shared, addresses: &[net::SocketAddr], mut mounted: Vec<Mou
         Some(folder) => format!("in {}", folder.display()),
     };
     let on = |is_on: bool, text: &'static str| if is_on { text } else { "" };
+    let is_whole = admin.is_none();
     let page = on(settings.access.page, "GET / (try it), ");
     let metrics = on(settings.access.metrics, ", /metrics");
     match shared.tls {
@@ -426,9 +473,18 @@ fn announce(shared: &Shared, addresses: &[net::SocketAddr], mut mounted: Vec<Mou
         namespaces,
         api,
         histories,
-        "mounted: {page}/ws and /ws/{{namespace}} (WebSocket), /api/v1/{{namespace}}/ (HTTP API), \
-         /healthz, /readyz{metrics}"
+        "mounted: {}/ws and /ws/{{namespace}} (WebSocket), {}/healthz, /readyz{}",
+        on(is_whole, page),
+        on(is_whole, "/api/v1/{namespace}/ (HTTP API), "),
+        on(is_whole, metrics)
     );
+    if let Some(admin) = admin {
+        let tls = on(settings.admin_tls, "s");
+        tracing::info!(
+            "administration at http{tls}://{admin}: {page}/api/v1/{{namespace}}/ (HTTP API){metrics}, and all \
+             of the above"
+        );
+    }
     mounted.sort_unstable();
     for (namespace, events) in mounted {
         let path = match &*namespace {

@@ -37,12 +37,11 @@ use self::{
     pace::{Asking, InWork, Pace, Requests},
     stall::StallGuard,
 };
-pub(crate) use self::{peer::Peer, secure::accept};
-use crate::{
-    clock::patience,
-    shard::Shard,
-    tls::Transport,
+pub(crate) use self::{
+    peer::{Entrance, Peer},
+    secure::accept,
 };
+use crate::{clock::patience, shard::Shard, tls::Transport};
 
 type Reply = hyper::Response<Full<Bytes>>;
 
@@ -134,7 +133,9 @@ async fn answer(
 ) -> Reply {
     let (parts, mut body) = request.into_parts();
     let mut request = Head::from_parts(parts, ());
-    refusals::look_for_proxy(shard, &head(&request, peer));
+    if !peer.admin_elsewhere {
+        refusals::look_for_proxy(shard, &head(&request, peer));
+    }
     let access = shard.shared.access();
     let answered = match route(&request, peer, &access) {
         Ok(Route::Page) => Ok(Response::page()),
@@ -207,6 +208,7 @@ fn head(request: &Head, peer: Peer) -> Request<'_, Fields<'_>> {
         local: peer.address.is_loopback(),
         loopback_listener: peer.loopback_listener,
         http_1_0: request.version() == Version::HTTP_10,
+        admin_elsewhere: peer.admin_elsewhere,
     }
 }
 

@@ -29,7 +29,7 @@ enum Opened {
 
 /// Serves one TCP connection until it ends or becomes a WebSocket.
 pub(crate) async fn accept(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
-    let Some(tls) = shard.shared.tls.clone() else {
+    let Some(tls) = shard.shared.tls.clone().filter(|_| peer.tls) else {
         return serve(shard, Transport::Plain(stream), peer).await;
     };
     let settings = &shard.shared.settings;

@@ -1,10 +1,6 @@
 //! One scrape: all shards' counters, and what is counted at the time of asking.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::PoisonError,
-};
+use std::{collections::BTreeMap, fmt, sync::PoisonError};
 
 use roomcast_core::room::RecoveryOutcome;
 use roomcast_http::Reason;
@@ -64,7 +60,12 @@ impl Scrape<'_> {
     pub(crate) fn text(&self) -> String {
         let mut text = Text::default();
         let version = env!("CARGO_PKG_VERSION");
-        text.info("roomcast_build_info", "The version of the server.", "version", version);
+        text.info(
+            "roomcast_build_info",
+            "The version of the server.",
+            "version",
+            version,
+        );
         self.state(&mut text);
         self.connections(&mut text);
         self.messages(&mut text);

@@ -253,7 +253,9 @@ impl Hosted {
     /// that. Says whether it did.
     pub(crate) fn end_run(self: &Rc<Self>, shard: &Shard, recipients_max: usize) -> bool {
         let now = shard.now();
-        shard.turn_watch.enter(now, shard.metrics().turn.numbers(), self);
+        shard
+            .turn_watch
+            .enter(now, shard.metrics().turn.numbers(), self);
         let inner = &mut *self.inner.borrow_mut();
         if inner.fan_out.batch.recipients() > recipients_max {
             return false;

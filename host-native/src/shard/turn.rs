@@ -144,7 +144,12 @@ impl Shard {
     }
 
     #[cold]
-    fn tell_slow(&self, ended: &EndedTurn, wrote: Option<Duration>, longest: Option<Share<Hosted>>) {
+    fn tell_slow(
+        &self,
+        ended: &EndedTurn,
+        wrote: Option<Duration>,
+        longest: Option<Share<Hosted>>,
+    ) {
         let now = self.now();
         let (untold, told) = self.slow_turns.get();
         if told.is_some_and(|told| now.saturating_since(told) < WARNINGS) {
