@@ -77,7 +77,6 @@ impl ServeArgs {
                 platform_port(std::env::var("PORT").ok().as_deref()).map_err(Failure::usage)?
             }
         };
-        let filter: Targets = log_filter.parse()?; // checked when it was read
         let read = read_tokens(settings.access.tokens.clone());
         settings.access.tokens = read.map_err(Failure::usage)?;
         let flags = settings.access.clone();
@@ -95,22 +94,7 @@ impl ServeArgs {
             settings.listen = port_address(&settings, port);
         }
         settings.check().map_err(Failure::usage)?;
-        let log = Log::of_process().context("cannot start the thread of the log")?;
-        let lines = log.clone();
-        let layer = fmt::layer().with_writer(move || lines.clone());
-        let layer = match log_format {
-            LogFormat::Text => layer
-                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                .boxed(),
-            LogFormat::Json => {
-                log::speak_json();
-                layer.with_ansi(false).event_format(Json).boxed()
-            }
-        };
-        tracing_subscriber::registry()
-            .with(layer)
-            .with(filter)
-            .init();
+        let log = begin_log(&log_filter, log_format)?;
         let set = std::env::vars_os().filter_map(|(name, value)| {
             let value = value.to_string_lossy().into_owned();
             name.into_string().ok().map(|name| (name, value))
@@ -130,6 +114,28 @@ impl ServeArgs {
         log.flush();
         served
     }
+}
+
+/// Begins the log, with a filter that was checked when it was read.
+fn begin_log(filter: &str, format: LogFormat) -> anyhow::Result<&'static Log> {
+    let filter: Targets = filter.parse()?;
+    let log = Log::of_process().context("cannot start the thread of the log")?;
+    let lines = log.clone();
+    let layer = fmt::layer().with_writer(move || lines.clone());
+    let layer = match format {
+        LogFormat::Text => layer
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .boxed(),
+        LogFormat::Json => {
+            log::speak_json();
+            layer.with_ansi(false).event_format(Json).boxed()
+        }
+    };
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(filter)
+        .init();
+    Ok(log)
 }
 
 /// Reads the variable `PORT`, by which platforms for containers say where a server is to listen.

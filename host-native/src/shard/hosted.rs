@@ -249,6 +249,11 @@ impl Hosted {
         inner.fan_out.shrink_to_fit();
     }
 
+    /// Logs the largest fan-out since the last call.
+    pub(crate) fn tell_largest(&self) {
+        self.inner.borrow_mut().fan_out.largest.tell(&self.name);
+    }
+
     /// Sends the run that is open, if any, at the end of a turn; unless it has more recipients than
     /// that. Says whether it did.
     pub(crate) fn end_run(self: &Rc<Self>, shard: &Shard, recipients_max: usize) -> bool {

@@ -143,6 +143,15 @@ pub(super) struct FanOut {
     /// Connections whose queue passed its limit while commands were carried out; the hub is still
     /// to close them.
     pub(super) overflowed: Vec<ConnId>,
+    pub(super) largest: Largest,
+}
+
+/// The largest fan-out of some seconds.
+#[derive(Debug, Default)]
+pub(super) struct Largest {
+    pub(super) recipients: usize,
+    /// Its room; `None` where messages have no envelope.
+    pub(super) room: Option<Box<str>>,
 }
 
 #[derive(Debug)]

@@ -29,6 +29,8 @@ use crate::metrics::turn::EndedTurn;
 const SLICE_SOCKETS: usize = 512;
 /// The least time between two warnings of slow turns, of each shard.
 const WARNINGS: Duration = Duration::from_secs(10);
+/// Sweeps of ten seconds.
+const SWEEPS_OF_A_LARGEST: u64 = 100;
 /// Sweeps of a minute.
 const SWEEPS_OF_A_PEAK: u64 = 600;
 /// Bytes that are written before everybody else gets a turn: about as long as the sockets take.
@@ -138,6 +140,11 @@ impl Shard {
             .forget_others(self.metrics().turn.numbers().0);
         let sweeps = self.sweeps.get() + 1;
         self.sweeps.set(sweeps);
+        if sweeps.is_multiple_of(SWEEPS_OF_A_LARGEST) {
+            for namespace in self.namespaces() {
+                namespace.tell_largest();
+            }
+        }
         if sweeps.is_multiple_of(SWEEPS_OF_A_PEAK) {
             self.metrics().outbox.rotate();
         }
