@@ -37,7 +37,10 @@ use self::{
 };
 pub use crate::room::{RoomInfo, RoomSummary};
 pub use crate::wire::conn_id::{ConnId, ParseConnIdError};
-use crate::{room::rooms::Rooms, time::Timestamp, time::UnixTime};
+use crate::{
+    room::{recovery::Recoveries, rooms::Rooms},
+    time::{Timestamp, UnixTime},
+};
 
 /// A namespace: its connections, its rooms, and who receives what.
 ///
@@ -97,6 +100,7 @@ pub struct Hub {
     scratch: Vec<ConnId>,
     pub(crate) changes: Changes,
     rate_refusals: u64,
+    recoveries: Recoveries,
 }
 
 impl Hub {
@@ -113,6 +117,7 @@ impl Hub {
             scratch: Vec::new(),
             changes: Changes::default(),
             rate_refusals: 0,
+            recoveries: Recoveries::default(),
         }
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod membership_log;
 pub(crate) mod page;
 pub(crate) mod pending_read;
 pub(crate) mod presence;
+pub(crate) mod recovery;
 pub(crate) mod rooms;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
@@ -16,6 +17,7 @@ use self::{history::History, presence::Presence};
 pub use self::{
     history::{Except, Excepted, HistoryMessage},
     page::{HistoryPage, PageError, PastMessage, Position, PresencePage, Present, Publisher},
+    recovery::{Recoveries, RecoveryOutcome},
 };
 pub use crate::wire::room_name::{RoomName, RoomNameError};
 use crate::{time::Timestamp, wire::ConnId};

@@ -29,8 +29,18 @@ impl Clock {
         }
     }
 
+    /// The wall-clock time of the start, in milliseconds since 1970.
+    pub(crate) const fn start_unix_ms(self) -> u64 {
+        self.start_unix_ms
+    }
+
     pub(crate) fn now(self) -> Timestamp {
-        Timestamp::from_millis(self.zero_ms + millis(self.start.elapsed()))
+        self.at(Instant::now())
+    }
+
+    pub(crate) fn at(self, instant: Instant) -> Timestamp {
+        let since = instant.saturating_duration_since(self.start);
+        Timestamp::from_millis(self.zero_ms + millis(since))
     }
 
     /// The wall-clock time of the zero, by the wall clock of now: it moves when that is set.

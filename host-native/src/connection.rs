@@ -6,7 +6,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -21,6 +21,7 @@ use tokio::{
 use self::auth::Held;
 use crate::{
     clock::patience,
+    metrics::CloseLabel,
     namespace::refusal::Refusal,
     shard::{Shard, Socket},
     shared::permits::Permit,
@@ -94,7 +95,7 @@ async fn enter(
 ) -> Result<(), Refusal> {
     let (home, conn) = shard.enter(socket, namespace, handshake).await?;
     socket.set_home(home, conn);
-    shard.metrics().opened.fetch_add(1, Relaxed);
+    shard.metrics().opened.add(1);
     Ok(())
 }
 
@@ -112,7 +113,7 @@ async fn refuse(
     let now = shard.now();
     if let Some(text) = &refusal.frame {
         // A queue with one frame in it is not over its limit.
-        let _ = socket.push(now, ws::message(Frame::Text(text)), 1, Tag::Control, || ());
+        let _ = socket.push(now, ws::message(Frame::Text(text)), 1, Tag::Control, |_| ());
     }
     socket.close(now, refusal.code, refusal.reason());
     socket.flush(now);
@@ -363,12 +364,14 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let (shard, socket) = (&self.shard, &self.socket);
-        let code = match (socket.code.get(), self.end) {
-            (Some(code), _) => code.as_u16(),
-            (None, DisconnectReason::Client(_)) => 1005,
-            (None, _) => 1006,
+        let label = match (socket.code.get(), self.end) {
+            (Some(code), _) => CloseLabel::Code(code.as_u16()),
+            (None, DisconnectReason::Client(Some(code))) if code.is_private() => CloseLabel::Client,
+            (None, DisconnectReason::Client(Some(code))) => CloseLabel::Code(code.as_u16()),
+            (None, DisconnectReason::Client(None)) => CloseLabel::Code(1005),
+            (None, _) => CloseLabel::Code(1006),
         };
-        shard.metrics().count_close(code);
+        shard.metrics().count_close(label);
         let (end, key) = (self.end, socket.key);
         if let Some((home, conn)) = socket.home() {
             let (conn, reason) = (*conn, end);
@@ -381,6 +384,6 @@ impl Drop for Connection {
                 move |shard| shard.remove_socket(key),
             );
         }
-        tracing::debug!(code, "connection ended");
+        tracing::debug!(code = %label, "connection ended");
     }
 }

@@ -1,6 +1,7 @@
 //! A server with applications.
 
 mod accept;
+mod announce;
 mod drain;
 pub(crate) mod reload;
 pub(crate) mod run;

@@ -1,141 +1,163 @@
-//! Counters of one shard, and their text form for Prometheus.
+//! Counters of one shard, and what is told of all of them to Prometheus.
+
+pub(crate) mod counter;
+pub(crate) mod process;
+pub(crate) mod scrape;
+mod text;
+pub(crate) mod turn;
 
 use std::{
     collections::BTreeMap,
-    fmt::{self, Write},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
+use roomcast_core::room::RecoveryOutcome;
 use roomcast_http::Reason;
 
-use crate::shared::hooks::HookCounts;
+use self::{
+    counter::{Counter, Peak, Sizes, Times},
+    turn::{EndedTurn, Turn},
+};
 
-/// Counters of one shard. Each shard has its own, so that threads do not share cache lines; a
-/// scrape adds them up.
-#[derive(Debug, Default)]
+/// Counters of one shard. Each shard has its own, so that threads do not share cache lines, and is
+/// the only one that writes them; a scrape adds them up.
+#[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Metrics {
-    pub(crate) opened: AtomicU64,
-    pub(crate) messages_in: AtomicU64,
-    pub(crate) deliveries: AtomicU64,
+    pub(crate) opened: Counter,
+    /// Inputs to namespaces, of any kind.
+    pub(crate) inputs: Counter,
+    pub(crate) messages_in: Counter,
+    pub(crate) deliveries: Counter,
+    pub(crate) fan_out: Sizes,
     /// Queues that passed their limits, by the consequence: the connection was closed, the oldest
     /// messages were dropped, or messages with a newer one of the same event were dropped.
-    pub(crate) overflows_closed: AtomicU64,
-    pub(crate) overflows_dropped: AtomicU64,
-    pub(crate) overflows_replaced: AtomicU64,
-    pub(crate) messages_dropped: AtomicU64,
-    pub(crate) store_commits: AtomicU64,
-    pub(crate) store_commit_us: AtomicU64,
-    closed: Mutex<BTreeMap<u16, u64>>,
+    pub(crate) overflows_closed: Counter,
+    pub(crate) overflows_dropped: Counter,
+    pub(crate) overflows_replaced: Counter,
+    pub(crate) messages_dropped: Counter,
+    /// Bytes of the longest queue of one connection.
+    pub(crate) outbox: Peak,
+    pub(crate) store_commit: Times,
+    pub(crate) accept_failures: Counter,
+    pub(crate) turn: Turn,
+    pub(crate) turns: Times,
+    /// The end of turns: from the last input to the last write.
+    pub(crate) writes: Times,
+    closed: Mutex<BTreeMap<CloseLabel, u64>>,
     /// Refusals by reason, in the order of [`Reason::ALL`].
-    refused: [AtomicU64; Reason::ALL.len()],
+    refused: [Counter; Reason::ALL.len()],
+    /// Recoveries by outcome, in the order of [`RecoveryOutcome::ALL`].
+    recoveries: [Counter; RecoveryOutcome::ALL.len()],
+    /// Answers over HTTP by class of status, from 1xx on.
+    responses: [Counter; 5],
+    /// TLS handshakes that failed, in the order of [`TlsFailure::ALL`].
+    tls_failures: [Counter; TlsFailure::ALL.len()],
 }
 
-/// Numbers that are counted at the time of asking.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Gauges {
-    pub(crate) namespaces: usize,
-    pub(crate) rooms: usize,
-    pub(crate) memberships: usize,
-    pub(crate) history_bytes: usize,
-    pub(crate) hooks: HookCounts,
+/// The code under which the end of a connection is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CloseLabel {
+    Code(u16),
+    /// One of the codes from 3000 on that are the client's to choose: no label of a metric.
+    Client,
+}
+
+/// The way in which a TLS handshake failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsFailure {
+    /// It took too long.
+    Timeout,
+    /// HTTP without TLS.
+    Plain,
+    /// The two sides did not agree.
+    Handshake,
+}
+
+impl TlsFailure {
+    pub(crate) const ALL: [Self; 3] = [Self::Timeout, Self::Plain, Self::Handshake];
+
+    const fn as_str(self) -> &'static str {
+        ["timeout", "plain", "handshake"][self as usize]
+    }
 }
 
 impl Metrics {
+    /// Nothing counted yet; with a time from which on turns are slow.
+    pub(crate) fn new(slow_turn: Option<Duration>) -> Self {
+        Self {
+            opened: Counter::default(),
+            inputs: Counter::default(),
+            messages_in: Counter::default(),
+            deliveries: Counter::default(),
+            fan_out: Sizes::default(),
+            overflows_closed: Counter::default(),
+            overflows_dropped: Counter::default(),
+            overflows_replaced: Counter::default(),
+            messages_dropped: Counter::default(),
+            outbox: Peak::default(),
+            store_commit: Times::default(),
+            accept_failures: Counter::default(),
+            turn: Turn::new(slow_turn),
+            turns: Times::default(),
+            writes: Times::default(),
+            closed: Mutex::default(),
+            refused: std::array::from_fn(|_| Counter::default()),
+            recoveries: Default::default(),
+            responses: Default::default(),
+            tls_failures: Default::default(),
+        }
+    }
+
     pub(crate) fn count_refusal(&self, reason: Reason) {
-        self.refused[reason.index()].fetch_add(1, Relaxed);
+        self.count_refusals(reason, 1);
     }
 
-    pub(crate) fn count_close(&self, code: u16) {
+    pub(crate) fn count_refusals(&self, reason: Reason, count: u64) {
+        self.refused[reason.index()].add(count);
+    }
+
+    pub(crate) fn count_recoveries(&self, outcome: RecoveryOutcome, count: u64) {
+        self.recoveries[outcome.index()].add(count);
+    }
+
+    pub(crate) fn count_close(&self, label: CloseLabel) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        *closed.entry(code).or_default() += 1;
+        *closed.entry(label).or_default() += 1;
     }
 
-    /// All shards' counters as Prometheus text.
-    pub(crate) fn render(all: &[Self], open: usize, gauges: Gauges) -> String {
-        let sum =
-            |of: fn(&Self) -> &AtomicU64| all.iter().map(|m| of(m).load(Relaxed)).sum::<u64>();
-        #[allow(clippy::cast_precision_loss)] // Prometheus has floats
-        let commit_s = sum(|m| &m.store_commit_us) as f64 / 1e6;
-        let one = |value: &dyn fmt::Display| vec![(String::new(), value.to_string())];
-        let label = |name: &str, value: &dyn fmt::Display, count: u64| {
-            (format!("{{{name}=\"{value}\"}}"), count.to_string())
-        };
-        let overflows = [
-            ("close", sum(|m| &m.overflows_closed)),
-            ("drop-oldest", sum(|m| &m.overflows_dropped)),
-            ("latest", sum(|m| &m.overflows_replaced)),
-        ];
-        let overflows = overflows.map(|(outcome, count)| label("outcome", &outcome, count));
-        let hooks = gauges.hooks;
-        let told = hooks
-            .outcomes
-            .iter()
-            .filter(|(outcome, _)| !outcome.is_empty());
-        let told = told.map(|(outcome, count)| label("outcome", outcome, *count));
-        let closed = Self::closed(all).into_iter();
-        let closed = closed.map(|(code, count)| label("code", &code, count));
-        let refused = Reason::ALL.iter().map(|reason| {
-            let counts = all.iter().map(|m| m.refused[reason.index()].load(Relaxed));
-            label("reason", &reason.as_str(), counts.sum())
-        });
-        #[rustfmt::skip] // A line for each metric.
-        let metrics = [
-            ("connections", "Open WebSocket connections.", one(&open)),
-            ("namespaces", "Live namespaces.", one(&gauges.namespaces)),
-            ("rooms", "Rooms with members, or with a history.", one(&gauges.rooms)),
-            ("memberships", "Pairs of a connection and a room it is in.", one(&gauges.memberships)),
-            ("history_bytes", "Memory that the histories of rooms take.", one(&gauges.history_bytes)),
-            ("connections_opened_total", "WebSocket connections accepted.", one(&sum(|m| &m.opened))),
-            ("messages_received_total", "Messages from clients.", one(&sum(|m| &m.messages_in))),
-            ("deliveries_total", "Messages queued for clients, counted per recipient.",
-                one(&sum(|m| &m.deliveries))),
-            ("messages_dropped_total", "Messages dropped from full queues whose connections stayed.",
-                one(&sum(|m| &m.messages_dropped))),
-            ("store_commits_total", "Turns whose changes were committed to the store.",
-                one(&sum(|m| &m.store_commits))),
-            ("store_commit_seconds_total", "Time spent in these commits.",
-                one(&format_args!("{commit_s:?}"))),
-            ("hook_events_waiting", "Events that endpoints of hooks have not accepted yet.",
-                one(&hooks.waiting)),
-            ("hook_events_dropped_total", "Events dropped from the lines of hooks.",
-                one(&hooks.dropped)),
-            ("hook_requests_total", "Requests to endpoints of hooks, by outcome.", told.collect()),
-            ("hook_request_seconds_total", "Time that these took.",
-                one(&format_args!("{:?}", hooks.seconds))),
-            ("outbox_overflows_total", "Queues that passed their limit, by what was done.",
-                overflows.into()),
-            ("connections_closed_total", "WebSocket connections ended, by close code.",
-                closed.collect()),
-            ("refused_total", "Requests and connections refused, by reason.", refused.collect()),
-        ];
-        let mut text = String::new();
-        for (name, help, samples) in metrics {
-            let is_counter = name.ends_with("_total");
-            let kind = if is_counter { "counter" } else { "gauge" };
-            let _ = writeln!(
-                text,
-                "# HELP roomcast_{name} {help}\n# TYPE roomcast_{name} {kind}"
-            );
-            for (labels, value) in samples {
-                let _ = writeln!(text, "roomcast_{name}{labels} {value}");
-            }
-        }
-        text
+    /// Counts an answer over HTTP.
+    pub(crate) fn count_response(&self, status: u16) {
+        let class = usize::from(status / 100).clamp(1, 5) - 1;
+        self.responses[class].add(1);
     }
 
-    /// Connections ended, by close code.
-    fn closed(all: &[Self]) -> BTreeMap<u16, u64> {
-        let mut closed = BTreeMap::new();
-        for metrics in all {
-            let counts = metrics.closed.lock();
-            for (&code, &count) in &*counts.unwrap_or_else(PoisonError::into_inner) {
-                *closed.entry(code).or_default() += count;
-            }
+    pub(crate) fn count_tls_failure(&self, failure: TlsFailure) {
+        self.tls_failures[failure as usize].add(1);
+    }
+}
+
+/// Turns; all of it on the shard's own thread.
+impl Metrics {
+    /// The thread has woken.
+    pub(crate) fn wakes(&self) {
+        self.turn.begin();
+    }
+
+    /// The thread is about to wait: input that has caused nothing to be written since the last turn
+    /// was one too.
+    pub(crate) fn waits(&self) {
+        if !self.turn.is_idle(self.inputs.get()) {
+            let ended = self.end_turn();
+            self.turn.keep(ended);
         }
-        closed
+    }
+
+    /// A turn has ended.
+    pub(crate) fn end_turn(&self) -> EndedTurn {
+        let ended = self.turn.end([self.inputs.get(), self.deliveries.get()]);
+        self.turns.observe(ended.took);
+        ended
     }
 }

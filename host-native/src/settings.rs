@@ -29,6 +29,12 @@ pub struct Settings {
     /// Address to listen on; default `127.0.0.1:3000`: nobody outside reaches a server that was
     /// just tried out.
     pub listen: SocketAddr,
+    /// Address of a listener of its own for the HTTP API, the metrics and the page; default none: all
+    /// are on [`listen`](Self::listen). With it that one answers WebSockets, the client for browsers
+    /// and probes alone, and this one everything.
+    pub admin_listen: Option<SocketAddr>,
+    /// TLS on [`admin_listen`](Self::admin_listen) too, with the same certificate; default no.
+    pub admin_tls: bool,
     /// I/O threads; default 1, which serves some 400,000 deliveries a second.
     pub threads: usize,
     /// Listen beyond loopback without a key; default no.
@@ -109,6 +115,9 @@ pub struct Settings {
     /// Bytes of a file of the journal, which is followed by another one then; default 64 MiB, which
     /// editors open.
     pub record_bytes_max: u64,
+    /// Length from which on a turn of an I/O thread is slow, and named in the log; default 100 ms,
+    /// the longest wait that people do not notice. `None` names none.
+    pub slow_turn: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -116,6 +125,8 @@ impl Default for Settings {
         let queues = QueueLimits::default();
         Self {
             listen: ([127, 0, 0, 1], 3000).into(),
+            admin_listen: None,
+            admin_tls: false,
             threads: 1,
             insecure: false,
             tls_cert: None,
@@ -150,6 +161,7 @@ impl Default for Settings {
             store_sync: StoreSync::default(),
             record: None,
             record_bytes_max: 64 * 1024 * 1024,
+            slow_turn: Some(Duration::from_millis(100)),
         }
     }
 }
@@ -198,6 +210,27 @@ impl Settings {
         Ok(())
     }
 
+    fn check_admin(&self) -> Result<(), SettingsError> {
+        let fault = |text: String| Err(SettingsError(text));
+        let Some(address) = self.admin_listen else {
+            if self.admin_tls {
+                return fault("--admin-tls needs --admin-listen: give both, or neither".into());
+            }
+            return Ok(());
+        };
+        if self.admin_tls && self.tls_cert.is_none() {
+            return fault("--admin-tls needs --tls-cert and --tls-key: give them too".into());
+        }
+        let is_open = self.access.api_keys.is_empty() && !self.insecure;
+        if is_open && !address.ip().to_canonical().is_loopback() {
+            return fault(format!(
+                "--admin-listen {address} without an API key would let anybody in: give --api-key KEY \
+                 (ROOMCAST_API_KEY), a loopback address, or --insecure to do it all the same"
+            ));
+        }
+        Ok(())
+    }
+
     fn check_tls(&self) -> Result<(), SettingsError> {
         let (given, missing) = match (&self.tls_cert, &self.tls_key) {
             (None, None) => return Ok(()),
@@ -234,6 +267,7 @@ impl Settings {
                 self.listen
             ));
         }
+        self.check_admin()?;
         check_ranges(Self::TABLE, self)?;
         self.check_tls()?;
         if self.store.is_some() && !cfg!(feature = "store") {
@@ -290,6 +324,24 @@ mod tests {
         assert!(fault.contains("--api-key") && fault.contains("--insecure"));
         settings.insecure = true;
         assert_eq!(settings.check(), Ok(()));
+    }
+
+    #[test]
+    fn an_admin_address_needs_the_same() {
+        let mut settings = Settings {
+            admin_listen: Some(([0, 0, 0, 0], 3001).into()),
+            ..Settings::default()
+        };
+        let fault = settings.check().expect_err("no key").to_string();
+        assert!(fault.contains("--admin-listen") && fault.contains("--api-key"));
+        settings.admin_listen = Some(([127, 0, 0, 1], 3001).into());
+        assert_eq!(settings.check(), Ok(()));
+        settings.admin_tls = true;
+        let fault = settings.check().expect_err("no certificate").to_string();
+        assert!(fault.contains("--tls-cert"), "{fault}");
+        settings.admin_listen = None;
+        let fault = settings.check().expect_err("no address").to_string();
+        assert!(fault.contains("needs --admin-listen"), "{fault}");
     }
 
     #[test]

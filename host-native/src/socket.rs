@@ -53,7 +53,7 @@ pub(crate) struct Socket<H> {
     pub(crate) message_since: Cell<Option<Timestamp>>,
     /// True when the sweep looks at it.
     pub(crate) watched: Cell<bool>,
-    /// The code it was closed with, by whoever closed it.
+    /// The code with which it was closed, unless that is one that the client chose.
     pub(crate) code: Cell<Option<CloseCode>>,
     task: RefCell<Option<Waker>>,
 }
@@ -154,7 +154,7 @@ impl<H> Socket<H> {
     /// Queues whole frames.
     ///
     /// Over the limit it first tries to write: a healthy peer whose turn to be flushed has merely
-    /// not come must not be closed for a burst. What then happens is up to the class of what was to
+    /// not come must not be closed for a burst. `before_flush` is told how many bytes are queued. What then happens is up to the class of what was to
     /// be queued.
     pub(crate) fn push(
         &self,
@@ -162,7 +162,7 @@ impl<H> Socket<H> {
         bytes: Bytes,
         frames: u32,
         tag: Tag,
-        before_flush: impl FnOnce(),
+        before_flush: impl FnOnce(usize),
     ) -> Pushed {
         if self.stage.get() != Stage::Open {
             return Pushed::Ended;
@@ -177,7 +177,7 @@ impl<H> Socket<H> {
         if fits {
             return Pushed::Queued;
         }
-        before_flush();
+        before_flush(self.queued_bytes());
         self.flush(now);
         self.queue
             .borrow_mut()
@@ -222,7 +222,7 @@ impl<H> Socket<H> {
             return;
         }
         if self.stage.get() == Stage::Open {
-            self.code.set(code);
+            self.code.set(code.filter(|code| !code.is_private()));
             if !answer.is_empty() {
                 let answer = Bytes::copy_from_slice(answer);
                 self.queue.borrow_mut().push_last(answer);

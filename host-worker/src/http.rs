@@ -58,6 +58,7 @@ impl Head {
             local: false,
             loopback_listener: false,
             http_1_0: false,
+            admin_elsewhere: false,
         }
     }
 

@@ -133,6 +133,7 @@ mod tests {
         let plain = request(headers, true);
         let old = Request {
             http_1_0: true,
+            admin_elsewhere: false,
             ..plain
         };
         assert!(access.authorize(&plain, false).is_ok());

@@ -41,8 +41,9 @@ pub(crate) const REASON_BYTES_MAX: usize = 123;
 pub enum Problem {
     /// There is nothing at the path.
     #[error(
-        "there are {}/client.js, /ws, /ws/{{namespace}}, /api/v1/{{namespace}}/, /healthz, /readyz{}",
+        "there are {}/client.js, /ws, /ws/{{namespace}}, {}/healthz, /readyz{}",
         if *.page { "/, " } else { "" },
+        if *.api { "/api/v1/{namespace}/, " } else { "" },
         if *.metrics { ", /metrics" } else { "" }
     )]
     NoPath {
@@ -50,6 +51,8 @@ pub enum Problem {
         page: bool,
         /// True when metrics are there.
         metrics: bool,
+        /// True when the API is there.
+        api: bool,
     },
     /// The API has no such version.
     #[error("the API is at /api/v1/{{namespace}}/")]

@@ -20,6 +20,9 @@ pub struct Request<'a, H> {
     pub loopback_listener: bool,
     /// True when the request came in HTTP/1.0.
     pub http_1_0: bool,
+    /// True when the host serves the API, the metrics and the page on another listener than the one
+    /// that the request came to.
+    pub admin_elsewhere: bool,
 }
 
 /// The header fields of a request.

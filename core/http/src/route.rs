@@ -65,17 +65,18 @@ impl<'a> Route<'a> {
     /// When there is nothing at the path, or not with this method.
     fn of<H>(request: &Request<'a, H>, access: &Access) -> Result<Self, Problem> {
         let is_options = request.method == "OPTIONS";
-        let &Access { page, metrics, .. } = access;
+        let api = !request.admin_elsewhere;
+        let (page, metrics) = (access.page && api, access.metrics && api);
         let route = match request.path {
             // The server as a whole.
             "*" if is_options => {
                 let allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
                 return Ok(Self::Options { allow });
             }
-            path if path.starts_with("/api/") && is_options => {
+            path if api && path.starts_with("/api/") && is_options => {
                 return api::allowed(path).map(|allow| Self::Options { allow });
             }
-            path if path.starts_with("/api/") => return Ok(Self::Api),
+            path if api && path.starts_with("/api/") => return Ok(Self::Api),
             "/" if page => Self::Page,
             "/client.js" => Self::Client,
             "/healthz" => Self::Health,
@@ -86,7 +87,7 @@ impl<'a> Route<'a> {
             },
             path => match path.strip_prefix("/ws/") {
                 Some(namespace) => Self::Socket { namespace },
-                None => return Err(Problem::NoPath { page, metrics }),
+                None => return Err(Problem::NoPath { page, metrics, api }),
             },
         };
         match (request.method, route) {
@@ -143,11 +144,36 @@ mod tests {
         let only = |path| Route::of(&request("GET", path), &metrics);
         assert_eq!(only("/metrics"), Ok(Route::Metrics));
         assert!(only("/").is_err());
-        let text = |page, metrics| Problem::NoPath { page, metrics }.to_string();
+        let text = |page, metrics| {
+            let api = true;
+            Problem::NoPath { page, metrics, api }.to_string()
+        };
         let (none, all) = (text(false, false), text(true, true));
         let paths = "/client.js, /ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz";
         assert_eq!(none, alloc::format!("there are {paths}"));
         assert_eq!(all, alloc::format!("there are /, {paths}, /metrics"));
+    }
+
+    #[test]
+    fn a_public_listener_serves_sockets_the_client_and_probes_alone() {
+        let access = access(true, true);
+        let public = |method, path| {
+            let request = Request {
+                admin_elsewhere: true,
+                ..request(method, path)
+            };
+            Route::of(&request, &access)
+        };
+        for path in ["/", "/metrics", "/api/v1/any/rooms", "/api/v2", "/nothing"] {
+            for method in ["GET", "POST", "OPTIONS"] {
+                let refused = public(method, path).map_err(|problem| problem.to_string());
+                let paths = "there are /client.js, /ws, /ws/{namespace}, /healthz, /readyz";
+                assert_eq!(refused, Err(paths.to_string()), "{method} {path}");
+            }
+        }
+        for path in ["/client.js", "/ws", "/ws/any", "/healthz", "/readyz"] {
+            assert!(public("GET", path).is_ok(), "{path}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn refused(request: &str, key: Option<&str>) -> String {
         local: true,
         loopback_listener: false,
         http_1_0: false,
+        admin_elsewhere: false,
     };
     let read = ApiRequest::read(&request, &Access::default(), &Limits::default());
     end(read.expect_err("a limit is passed"))

@@ -8,7 +8,11 @@ use crate::outbox::{Kind, Outbox};
 use crate::policy::{HistoryPolicy, Overflow};
 use crate::room::membership_log::{ChangeKind, Recovery};
 use crate::room::{Except, HistoryMessage, HistoryPage, PageError, Position};
-use crate::room::{history::History, history::Reader, pending_read::PendingRead};
+use crate::room::{
+    history::{History, Reader},
+    pending_read::PendingRead,
+    recovery::{Recoveries, RecoveryOutcome},
+};
 use crate::{time::Timestamp, wire::ConnId, wire::Message};
 
 impl Hub {
@@ -110,6 +114,16 @@ impl Hub {
             self.change_told(now, slot, out, |history| history.history_loaded(messages));
             self.evict(out);
         }
+    }
+
+    /// Recoveries since the hub began, by outcome.
+    pub const fn recoveries(&self) -> &Recoveries {
+        &self.recoveries
+    }
+
+    /// Counts a recovery.
+    pub(crate) const fn count_recovery(&mut self, outcome: RecoveryOutcome) {
+        self.recoveries.add(outcome);
     }
 
     /// Remembers that a member was sent what it had missed behind an offset. `was` are the previous

@@ -8,7 +8,10 @@ use serde_json::value::RawValue;
 use super::{answer, object};
 use crate::hub::{Hub, RequestError};
 use crate::policy::Right;
-use crate::room::history::{History, Since};
+use crate::room::{
+    history::{History, Since},
+    recovery::RecoveryOutcome,
+};
 use crate::wire::{ConnId, Message, PreviousConns, write_bool, write_number, write_string};
 use crate::{outbox::Outbox, time::Timestamp};
 
@@ -62,8 +65,11 @@ impl Hub {
         }
         // Without a history there is nothing to replay from: never partial.
         let missed = since.as_ref().map(|since| {
-            let missed = self.missed(slot, conn, since);
-            missed.filter(|_| may_recover)
+            if may_recover {
+                self.missed(slot, conn, since)
+            } else {
+                Err(RecoveryOutcome::Right)
+            }
         });
         let position = self.position_at(slot);
         let kind = self.position_kind(slot, out);
@@ -74,14 +80,15 @@ impl Hub {
             write_bool(text, r#","already":"#, already);
             match &missed {
                 None => {}
-                Some(None) => text.push_str(r#","recovered":false"#),
-                Some(Some(frames)) => {
+                Some(Err(_)) => text.push_str(r#","recovered":false"#),
+                Some(Ok(frames)) => {
                     write_number(text, r#","recovered":true,"missed":"#, frames.len());
                 }
             }
             text.push('}');
         });
-        let (missed, offset) = (missed.flatten(), position.offset);
+        let outcome = missed.as_ref().map(|missed| missed.as_ref().err().copied());
+        let (missed, offset) = (missed.and_then(Result::ok), position.offset);
         let recovered = since
             .as_ref()
             .filter(|since| missed.is_some() && since.offset < offset);
@@ -91,10 +98,13 @@ impl Hub {
         if let Some(since) = recovered {
             self.log_recovery(now, slot, conn, (since.offset, &since.conn.0));
         }
+        if let Some(failed) = outcome {
+            self.count_recovery(failed.unwrap_or(RecoveryOutcome::Recovered));
+        }
         Ok(())
     }
 
-    /// The frames that a member missed since a position; `None` when it cannot have them.
+    /// The frames that a member missed since a position, or the reason why it cannot have them.
     // Out of line, where its loop over the history is compiled into one.
     #[inline(never)]
     fn missed<'a>(
@@ -102,11 +112,12 @@ impl Hub {
         slot: u32,
         conn: ConnId,
         since: &'a SincePosition<'_>,
-    ) -> Option<Vec<&'a str>> {
+    ) -> Result<Vec<&'a str>, RecoveryOutcome> {
         let limits = self.limits();
-        let history = self.table().get(slot).history()?;
+        let history = self.table().get(slot).history();
+        let history = history.ok_or(RecoveryOutcome::NoHistory)?;
         if !matches!(history.since(&since.epoch, since.offset), Since::Missed) {
-            return None;
+            return Err(RecoveryOutcome::lost(history, &since.epoch, since.offset));
         }
         let reader = Some(self.reader(conn, &since.conn));
         let missed =
@@ -117,10 +128,10 @@ impl Hub {
             frames.push(frame);
             bytes += frame.len();
             if frames.len() > limits.recovery_messages || bytes > limits.recovery_bytes {
-                return None;
+                return Err(RecoveryOutcome::TooMany);
             }
         }
-        Some(frames)
+        Ok(frames)
     }
 
     /// True when a join at this position has to wait for the host.

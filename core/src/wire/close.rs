@@ -61,6 +61,11 @@ impl CloseCode {
         self.0
     }
 
+    /// True for 3000 to 4999, which applications choose, on either side.
+    pub const fn is_private(self) -> bool {
+        self.0 >= 3000
+    }
+
     /// True when a client does right to connect again.
     pub const fn reconnect(self) -> bool {
         matches!(self.0, 1001 | 1011 | 1013 | 4401 | 4408 | 4409 | 4429)

@@ -58,6 +58,7 @@ pub fn upgrade(data: &[u8]) {
                 local,
                 loopback_listener,
                 http_1_0: version == "HTTP/1.0",
+                admin_elsewhere: false,
             };
             let response = match answer(&access, &request, body) {
                 Ok(response) => response,

@@ -1,15 +1,36 @@
 //! Standard error: the log of the server, and what commands say.
 
+pub(super) mod json;
+
 use std::{
     io::{self, Write},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
+
+use tracing::Level;
+
+/// True when the lines of the process are JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Has every line of the process be JSON from here on.
+pub(super) fn speak_json() {
+    JSON.store(true, Relaxed);
+}
+
+/// Whole lines of what the program says beside events, in the format of the log.
+pub(super) fn lines(level: Level, text: &str) -> String {
+    if JSON.load(Relaxed) {
+        json::line(level, text.strip_prefix("roomcast: ").unwrap_or(text))
+    } else {
+        format!("{text}\n")
+    }
+}
 
 /// Lines that wait for a reader who is slow; what comes on top of them is lost.
 const LINES: usize = 4_096;
@@ -108,7 +129,8 @@ fn write(orders: &Receiver<Order>, lost: &AtomicU64, mut out: impl Write) {
         if let Order::Write(line) = order {
             let lines = lost.swap(0, Relaxed);
             if lines > 0 {
-                let _ = writeln!(out, "roomcast: {lines} lines of the log were lost here");
+                let text = format!("roomcast: {lines} lines of the log were lost here");
+                let _ = out.write_all(self::lines(Level::WARN, &text).as_bytes());
             }
             let _ = out.write_all(&line);
         }

@@ -8,7 +8,9 @@ use std::{
     panic, thread,
 };
 
-use super::log::Log;
+use tracing::Level;
+
+use super::log::{Log, lines};
 
 /// Prints a line on standard error, in place of `eprintln!`, which panics when it cannot.
 macro_rules! say {
@@ -19,7 +21,7 @@ macro_rules! say {
 
 pub(super) fn line(text: fmt::Arguments<'_>) {
     // Whole, so that lines of several threads do not mix.
-    let line = format!("{text}\n");
+    let line = lines(Level::ERROR, &text.to_string());
     match Log::of_process() {
         Ok(log) => log.say(line),
         // There can be no thread that waits for its reader.
@@ -33,10 +35,11 @@ pub(crate) fn panics() {
     panic::set_hook(Box::new(|panic| {
         let (thread, trace) = (thread::current(), Backtrace::capture());
         let name = thread.name().unwrap_or("<unnamed>");
-        let mut text = format!("roomcast: thread '{name}' {panic}\n");
+        let mut text = format!("roomcast: thread '{name}' {panic}");
         if trace.status() == BacktraceStatus::Captured {
-            text += &trace.to_string();
+            text = format!("{text}\n{trace}");
         }
+        let text = lines(Level::ERROR, text.trim_end());
         match Log::of_process() {
             // With this thread the process ends.
             Ok(log) if name == "main" => log.say(text),

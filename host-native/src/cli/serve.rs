@@ -19,15 +19,17 @@ use tokio::{
     runtime::{self, Runtime},
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
-use self::flags::Program;
+use self::flags::{LogFormat, Program};
 pub(crate) use self::flags::{PROGRAM, ServeArgs, setting_names};
 use super::{
     client::failure::Failure,
     config::{ConfigPath, Contents},
     environment::{self, Stray},
-    log::Log,
+    log::{self, Log, json::Json},
 };
 
 /// The file of `--config`.
@@ -63,7 +65,12 @@ impl ServeArgs {
         }
         let Self {
             mut settings,
-            program: Program { log, .. },
+            program:
+                Program {
+                    log: log_filter,
+                    log_format,
+                    ..
+                },
             has_address,
             ..
         } = self;
@@ -73,7 +80,6 @@ impl ServeArgs {
                 platform_port(std::env::var("PORT").ok().as_deref()).map_err(Failure::usage)?
             }
         };
-        let filter: Targets = log.parse()?; // checked when it was read
         let read = read_tokens(settings.access.tokens.clone());
         settings.access.tokens = read.map_err(Failure::usage)?;
         let flags = settings.access.clone();
@@ -97,15 +103,7 @@ impl ServeArgs {
             settings.listen = port_address(&settings, port);
         }
         settings.check().map_err(Failure::usage)?;
-        let log = Log::of_process().context("cannot start the thread of the log")?;
-        let lines = log.clone();
-        let layer = fmt::layer()
-            .with_writer(move || lines.clone())
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-        tracing_subscriber::registry()
-            .with(layer)
-            .with(filter)
-            .init();
+        let log = begin_log(&log_filter, log_format)?;
         let set = std::env::vars_os().filter_map(|(name, value)| {
             let value = value.to_string_lossy().into_owned();
             name.into_string().ok().map(|name| (name, value))
@@ -125,6 +123,28 @@ impl ServeArgs {
         log.flush();
         served
     }
+}
+
+/// Begins the log, with a filter that was checked when it was read.
+fn begin_log(filter: &str, format: LogFormat) -> anyhow::Result<&'static Log> {
+    let filter: Targets = filter.parse()?;
+    let log = Log::of_process().context("cannot start the thread of the log")?;
+    let lines = log.clone();
+    let layer = fmt::layer().with_writer(move || lines.clone());
+    let layer = match format {
+        LogFormat::Text => layer
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .boxed(),
+        LogFormat::Json => {
+            log::speak_json();
+            layer.with_ansi(false).event_format(Json).boxed()
+        }
+    };
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(filter)
+        .init();
+    Ok(log)
 }
 
 /// Reads the variable `PORT`, by which platforms for containers say where a server is to listen.

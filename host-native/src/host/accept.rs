@@ -5,18 +5,19 @@ use std::{
     io,
     net::IpAddr,
     rc::Rc,
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_local,
     time::sleep,
 };
 
 use crate::{
-    http::{self, Peer},
+    http::{self, Entrance, Peer},
     shard::{Mail, Shard},
     shared::permits::Visit,
 };
@@ -29,9 +30,11 @@ const WARNINGS: Duration = Duration::from_secs(10);
 
 /// Accepts for as long as it is polled. Never fails: without descriptors it waits for some.
 pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
-    // A listener that cannot say where it is counts as open to the network.
-    let address = listener.local_addr();
-    let address = address.map_or(IpAddr::from([0; 4]), |address| address.ip());
+    let entrance = Entrance {
+        address: address(&listener),
+        admin_elsewhere: shard.shared.settings.admin_listen.is_some(),
+        tls: true,
+    };
     let (mut pause, mut warned) = (PAUSE.0, None);
     loop {
         if shard.shared.connections.is_full() {
@@ -44,10 +47,11 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
                 pause = PAUSE.0;
                 // Frames are written whole; waiting to fill packets would only delay them.
                 let _ = stream.set_nodelay(true);
-                hand_out(shard, stream, Peer::new(peer, address));
+                hand_out(shard, stream, Peer::new(peer, entrance), None);
             }
             Err(fault) if is_of_the_peer(&fault) => {}
             Err(fault) => {
+                shard.metrics().accept_failures.add(1);
                 // Out of descriptors or memory: to try again at once would spin.
                 warn(&mut warned, &fault);
                 sleep(pause).await;
@@ -55,6 +59,40 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
             }
         }
     }
+}
+
+/// Connections to the listener for administration at one time; more wait.
+pub(crate) const ADMIN_MAX: usize = 32;
+
+/// The same on the listener for administration, which has descriptors of its own: an operator can
+/// look at a server that is full, and until its end.
+pub(crate) async fn accept_admin(shard: &Rc<Shard>, listener: TcpListener) {
+    let entrance = Entrance {
+        address: address(&listener),
+        admin_elsewhere: false,
+        tls: shard.shared.settings.admin_tls,
+    };
+    let places = Arc::new(Semaphore::new(ADMIN_MAX));
+    let mut warned = None;
+    while let Ok(place) = places.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                hand_out(shard, stream, Peer::new(peer, entrance), Some(place));
+            }
+            Err(fault) if is_of_the_peer(&fault) => {}
+            Err(fault) => {
+                shard.metrics().accept_failures.add(1);
+                warn(&mut warned, &fault);
+                sleep(PAUSE.1).await;
+            }
+        }
+    }
+}
+
+/// A listener that cannot say where it is counts as open to the network.
+fn address(listener: &TcpListener) -> IpAddr {
+    let address = listener.local_addr();
+    address.map_or(IpAddr::from([0; 4]), |address| address.ip())
 }
 
 /// Says that it cannot accept, but not again and again.
@@ -67,8 +105,11 @@ fn warn(warned: &mut Option<Instant>, fault: &dyn Display) {
 
 /// Serves a connection on the thread whose turn it is: all listeners are one, and the thread that
 /// is the first to wake up would take most of what comes.
-fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
-    let visit = Visit::begin(&shard.shared.connections);
+fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, place: Option<OwnedSemaphorePermit>) {
+    let visit = match place {
+        Some(place) => Visiting::Admin(place),
+        None => Visiting::Public(Visit::begin(&shard.shared.connections)),
+    };
     let shards = shard.posts.len();
     let next = shard.shared.accepted.fetch_add(1, Relaxed) % shards;
     if next == shard.index {
@@ -87,7 +128,14 @@ fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer) {
     }
 }
 
-fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visit) {
+/// The place that a connection takes until it has ended or is a WebSocket.
+#[derive(Debug)]
+enum Visiting {
+    Public(#[allow(dead_code)] Visit), // only its end matters
+    Admin(#[allow(dead_code)] OwnedSemaphorePermit),
+}
+
+fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visiting) {
     let shard = shard.clone();
     // Boxed: most of it is HTTP, and is freed after the upgrade.
     spawn_local(Box::pin(async move {

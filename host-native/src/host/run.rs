@@ -17,7 +17,11 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{accept, drain};
+use super::{
+    accept,
+    announce::{Mounted, announce},
+    drain,
+};
 use crate::{
     clock::{Clock, patience},
     metrics::Metrics,
@@ -74,6 +78,14 @@ pub enum RunError {
     /// A key of an endpoint of hooks cannot be read.
     #[error("[[hooks]]: {0}")]
     Hooks(String),
+    /// The listener for administration cannot be had.
+    #[error("cannot listen on {address}: {fault}: choose another --admin-listen")]
+    AdminListen {
+        /// The address.
+        address: net::SocketAddr,
+        /// The error of the system.
+        fault: io::Error,
+    },
     /// Threads or listeners failed.
     #[error("the server cannot start")]
     Io(#[from] io::Error),
@@ -100,20 +112,24 @@ enum Phase {
 ///
 /// When the address cannot be bound, as when a server is there already.
 pub fn listen(settings: &Settings) -> io::Result<Vec<net::TcpListener>> {
-    let domain = socket2::Domain::for_address(settings.listen);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-    // Connections of an earlier server that are not quite over are no server.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&settings.listen.into())?;
-    socket.listen(4096)?;
-    let listener = net::TcpListener::from(socket);
+    let listener = bind(settings.listen)?;
     let mut listeners = Vec::with_capacity(settings.threads);
     for _ in 1..settings.threads {
         listeners.push(listener.try_clone()?);
     }
     listeners.push(listener);
     Ok(listeners)
+}
+
+fn bind(address: net::SocketAddr) -> io::Result<net::TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    // Connections of an earlier server that are not quite over are no server.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(net::TcpListener::from(socket))
 }
 
 /// The way to the shards is open at once: what is asked of them waits until they run.
@@ -135,9 +151,6 @@ pub(crate) fn serve(
     }
 }
 
-/// A namespace that began with the server, and the events that its gateway handles.
-type Mounted = (Arc<str>, Vec<String>);
-
 type Mailbox = mpsc::UnboundedReceiver<MailBatch>;
 
 async fn run_shards(
@@ -153,6 +166,14 @@ async fn run_shards(
         let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
         return Err(fault.into());
     }
+    let mut admin = match settings.admin_listen {
+        Some(address) => {
+            let bound = bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+            Some(bound.map_err(|fault| RunError::AdminListen { address, fault })?)
+        }
+        None => None,
+    };
+    let admin_address = admin.as_ref().map(|(address, _)| *address);
     let shared = Arc::new(share(settings, gateways, shards.len())?);
     let hooks = shared.hooks.as_ref();
     let hooks = hooks.map(Hooks::start).transpose()?;
@@ -165,11 +186,15 @@ async fn run_shards(
         let (end, ended) = oneshot::channel();
         let (shared, posts) = (shared.clone(), posts.clone());
         let (phase, ready) = (phase.clone(), ready.clone());
+        let listeners = Listeners {
+            public: listener,
+            admin: admin.take().map(|(_, listener)| listener),
+        };
         thread::Builder::new()
             .name(format!("roomcast-{index}"))
             .spawn(move || {
                 let _ = end.send(shard_thread(
-                    index, shared, posts, listener, mailbox, phase, ready,
+                    index, shared, posts, listeners, mailbox, phase, ready,
                 ));
             })?;
         ends.push(ended);
@@ -183,7 +208,7 @@ async fn run_shards(
         mounted.extend(more);
     }
     if started == addresses.len() {
-        announce(&shared, &addresses, mounted);
+        announce(&shared, &addresses, admin_address, mounted);
         stop.send_replace(Phase::Serving);
     } // else one has failed, and its result says why
     let stopping = async {
@@ -216,6 +241,8 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
     let stored = stored.unwrap_or_default();
     settings.check_stored(stored.len())?;
     let tls = TlsGate::open(&settings)?.map(Arc::new);
+    // The listener, and its connections.
+    let admin = settings.admin_listen.map_or(0, |_| 1 + accept::ADMIN_MAX);
     // What is stored has times that a later life must understand.
     let clock = Clock::start(store.is_some());
     let records = settings.record.is_some();
@@ -228,12 +255,17 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
     Ok(Shared {
         clock,
         hooks,
-        metrics: (0..threads).map(|_| Metrics::default()).collect(),
+        metrics: (0..threads)
+            .map(|_| Metrics::new(settings.slow_turn))
+            .collect(),
         recorder: record(&settings, clock)?,
         connections: Connections::new(
-            connections_max(settings.connections_max, threads),
+            connections_max(
+                settings.connections_max,
+                descriptors_of_its_own(threads) + admin,
+            ),
             settings.connections_per_address_max,
-            descriptors_max(descriptors_of_its_own(threads)),
+            descriptors_max(descriptors_of_its_own(threads) + admin),
         ),
         namespaces: Permits::new(settings.namespaces_max),
         history_bytes: AtomicUsize::new(0),
@@ -298,20 +330,31 @@ async fn delay(shared: &Shared) {
     }
 }
 
+/// The listeners of a shard; that for administration is the first one's alone.
+struct Listeners {
+    public: net::TcpListener,
+    admin: Option<net::TcpListener>,
+}
+
 fn shard_thread(
     index: usize,
     shared: Arc<Shared>,
     posts: Posts,
-    listener: net::TcpListener,
+    listeners: Listeners,
     mailbox: Mailbox,
     mut phase: watch::Receiver<Phase>,
     ready: mpsc::UnboundedSender<Vec<Mounted>>,
 ) -> Result<(), RunError> {
+    let (waking, waiting) = (shared.clone(), shared.clone());
     let runtime = Builder::new_current_thread()
         .enable_all()
+        .on_thread_unpark(move || waking.metrics[index].wakes())
+        .on_thread_park(move || waiting.metrics[index].waits())
         .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let listener = tokio::net::TcpListener::from_std(listeners.public)?;
+        let admin = listeners.admin.map(tokio::net::TcpListener::from_std);
+        let admin = admin.transpose()?;
         let shard = Shard::new(index, shared, posts);
         spawn_local(shard.clone().end_turns());
         spawn_local(shard.clone().read_mail(mailbox));
@@ -339,6 +382,10 @@ fn shard_thread(
         drop(ready);
         // An error means that the server is gone: then it is over here too.
         let _ = phase.wait_for(|phase| *phase != Phase::Starting).await;
+        if let Some(admin) = admin {
+            let shard = shard.clone();
+            spawn_local(async move { accept::accept_admin(&shard, admin).await });
+        }
         tokio::select! {
             () = accept::accept(&shard, listener) => {}
             _ = phase.wait_for(|phase| *phase == Phase::Stopping) => {}
@@ -368,8 +415,8 @@ async fn sweeps(shard: Rc<Shard>) {
 }
 
 /// Connections that there may be: no more than the descriptors allow.
-fn connections_max(wanted: usize, threads: usize) -> usize {
-    let kept = VISITS + descriptors_of_its_own(threads);
+fn connections_max(wanted: usize, of_its_own: usize) -> usize {
+    let kept = VISITS + of_its_own;
     let allowed = descriptors_max(kept);
     if allowed < wanted {
         tracing::warn!(
@@ -395,63 +442,4 @@ fn descriptors_max(kept: usize) -> usize {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
     limit.saturating_sub(kept).max(1)
-}
-
-/// The start-up lines: what is mounted where, and what guards it.
-fn announce(shared: &Shared, addresses: &[net::SocketAddr], mut mounted: Vec<Mounted>) {
-    let connections_max = shared.connections.max();
-    let address = addresses.first().unwrap_or(&shared.settings.listen);
-    let settings = &shared.settings;
-    let api = match settings.access.api_keys.len() {
-        0 if settings.access.has_keyless_api() && !shared.proxied.load(Relaxed) => {
-            "loopback only: no --api-key".to_owned()
-        }
-        0 => "off: no --api-key".to_owned(),
-        1 => "one key".to_owned(),
-        keys => format!("{keys} keys"),
-    };
-    let namespaces = settings
-        .access
-        .namespaces
-        .as_ref()
-        .map_or_else(|| "any".to_owned(), |names| names.join(","));
-    let mut policies = settings.policies.iter();
-    let histories = match &settings.store {
-        _ if policies.all(|policy| policy.history.is_none()) => {
-            "none: no policy of --config asks for one".to_owned()
-        }
-        None => "in memory: no --store".to_owned(),
-        Some(folder) => format!("in {}", folder.display()),
-    };
-    let on = |is_on: bool, text: &'static str| if is_on { text } else { "" };
-    let page = on(settings.access.page, "GET / (try it), ");
-    let metrics = on(settings.access.metrics, ", /metrics");
-    match shared.tls {
-        None => tracing::info!("listening on http://{address}"),
-        Some(_) => tracing::info!("listening on https://{address}, wss://{address}/ws"),
-    }
-    tracing::info!(
-        threads = addresses.len(),
-        connections_max,
-        namespaces,
-        api,
-        histories,
-        "mounted: {page}/ws and /ws/{{namespace}} (WebSocket), /api/v1/{{namespace}}/ (HTTP API), \
-         /healthz, /readyz{metrics}"
-    );
-    mounted.sort_unstable();
-    for (namespace, events) in mounted {
-        let path = match &*namespace {
-            "default" => "/ws".to_owned(),
-            name => format!("/ws/{name}"),
-        };
-        tracing::info!(
-            namespace = &*namespace,
-            events = events.join(", "),
-            "mounted: a gateway at {path}"
-        );
-    }
-    if shared.gateways.has_others() {
-        tracing::info!("mounted: gateways at /ws/{{namespace}}, for any other namespace");
-    }
 }

@@ -59,6 +59,8 @@ mod tests {
         let peer = Peer {
             address: peer.into(),
             loopback_listener: false,
+            admin_elsewhere: false,
+            tls: false,
         };
         identify(&trust, &request, peer)
     }

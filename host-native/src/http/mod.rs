@@ -2,12 +2,14 @@
 
 mod api;
 mod identify;
+mod metrics;
 mod pace;
 mod peer;
 mod refusals;
 mod secure;
 mod stall;
 mod tokens;
+mod trace;
 mod upgrade;
 
 use std::{
@@ -29,20 +31,20 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use roomcast_core::wire::Coded;
 use roomcast_http::{Access, Headers, Problem, Request, Response, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::{
     pace::{Asking, InWork, Pace, Requests},
     stall::StallGuard,
+    trace::TraceParent,
 };
-pub(crate) use self::{peer::Peer, secure::accept};
-use crate::{
-    clock::patience,
-    metrics::{Gauges, Metrics},
-    shard::Shard,
-    tls::Transport,
+pub(crate) use self::{
+    peer::{Entrance, Peer},
+    secure::accept,
 };
+use crate::{clock::patience, shard::Shard, tls::Transport};
 
 type Reply = hyper::Response<Full<Bytes>>;
 
@@ -54,7 +56,11 @@ async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer) {
     let pace = Pace::new(requests.clone(), head_time, idle_time);
     let service = service_fn(|request| {
         let (shard, in_work) = (shard.clone(), InWork::begin(&requests));
-        async move { Ok::<_, Infallible>(answer(&shard, peer, request, in_work).await) }
+        async move {
+            let reply = answer(&shard, peer, request, in_work).await;
+            shard.metrics().count_response(reply.status().as_u16());
+            Ok::<_, Infallible>(reply)
+        }
     });
     let connection = http1::Builder::new()
         // The guard has the times: an idle connection has another one than a head.
@@ -130,16 +136,22 @@ async fn answer(
 ) -> Reply {
     let (parts, mut body) = request.into_parts();
     let mut request = Head::from_parts(parts, ());
-    refusals::look_for_proxy(shard, &head(&request, peer));
+    if !peer.admin_elsewhere {
+        refusals::look_for_proxy(shard, &head(&request, peer));
+    }
     let access = shard.shared.access();
     let answered = match route(&request, peer, &access) {
         Ok(Route::Page) => Ok(Response::page()),
         Ok(Route::Client) => Ok(Response::client()),
         Ok(Route::Health) => Ok(Response::health()),
         Ok(Route::Ready) => Ok(Response::ready(shard.shared.ending.load(Relaxed))),
-        Ok(Route::Metrics) => Ok(metrics(shard).await),
+        Ok(Route::Metrics) => Ok(metrics::answer(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
-        Ok(Route::Api) => api::answer(shard, peer, &request, &mut body).await,
+        Ok(Route::Api) => {
+            let answered = api::answer(shard, peer, &request, &mut body).await;
+            log_call(&request, &answered);
+            answered
+        }
         Ok(Route::Socket { namespace }) => {
             let namespace = namespace.into();
             let reply = upgrade::answer(shard, peer, &mut request, namespace).await;
@@ -158,6 +170,19 @@ async fn answer(
         take(shard, &request, body, in_work);
     }
     reply(answered.unwrap_or_else(Into::into))
+}
+
+/// Logs a call of the API, with the ids of the trace that it is part of.
+fn log_call(request: &Head, answered: &Result<Response, Problem>) {
+    let error = answered.as_ref().err().map(Coded::code);
+    let trace = TraceParent::of(request.headers());
+    tracing::debug!(
+        method = request.method().as_str(),
+        error = error.map(|code| code.as_str()),
+        trace_id = trace.map(|trace| trace.trace_id),
+        parent_id = trace.map(|trace| trace.parent_id),
+        "API call"
+    );
 }
 
 /// Reads what nobody has read of a body, within bounds: a client that is still sending when the
@@ -203,6 +228,7 @@ fn head(request: &Head, peer: Peer) -> Request<'_, Fields<'_>> {
         local: peer.address.is_loopback(),
         loopback_listener: peer.loopback_listener,
         http_1_0: request.version() == Version::HTTP_10,
+        admin_elsewhere: peer.admin_elsewhere,
     }
 }
 
@@ -234,31 +260,4 @@ fn reply(response: Response) -> Reply {
         reply.headers_mut().insert(name, value);
     }
     reply
-}
-
-async fn metrics(shard: &Rc<Shard>) -> Response {
-    let shared = &shard.shared;
-    let mut gauges = Gauges::default();
-    for index in 0..shard.posts.len() {
-        let count = move |shard: &Rc<Shard>| {
-            let mut gauges = gauges;
-            for namespace in shard.namespaces() {
-                let counts = namespace.ask(roomcast_core::Hub::counts);
-                gauges.namespaces += 1;
-                gauges.rooms += counts.rooms;
-                gauges.memberships += counts.memberships;
-                gauges.history_bytes += counts.history_bytes;
-            }
-            gauges
-        };
-        gauges = shard.on_shard(index, count).await.unwrap_or(gauges);
-    }
-    if let Some(hooks) = &shared.hooks {
-        gauges.hooks = hooks.counts();
-    }
-    Response::metrics(Metrics::render(
-        &shared.metrics,
-        shared.connections.taken(),
-        gauges,
-    ))
 }

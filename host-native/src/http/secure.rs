@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use super::{Peer, part, serve};
 use crate::{
     clock::patience,
+    metrics::TlsFailure,
     shard::Shard,
     tls::{TlsGate, Transport},
 };
@@ -28,7 +29,7 @@ enum Opened {
 
 /// Serves one TCP connection until it ends or becomes a WebSocket.
 pub(crate) async fn accept(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
-    let Some(tls) = shard.shared.tls.clone() else {
+    let Some(tls) = shard.shared.tls.clone().filter(|_| peer.tls) else {
         return serve(shard, Transport::Plain(stream), peer).await;
     };
     let settings = &shard.shared.settings;
@@ -37,11 +38,16 @@ pub(crate) async fn accept(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
         Some(Opened::Secured(stream)) => return serve(shard, stream, peer).await,
         Some(Opened::Gone) => return,
         None => {
+            shard.metrics().count_tls_failure(TlsFailure::Timeout);
             tracing::debug!("the TLS handshake took too long");
             return;
         }
-        Some(Opened::Plain(stream)) => (PLAIN, stream),
+        Some(Opened::Plain(stream)) => {
+            shard.metrics().count_tls_failure(TlsFailure::Plain);
+            (PLAIN, stream)
+        }
         Some(Opened::Failed(fault, stream)) => {
+            shard.metrics().count_tls_failure(TlsFailure::Handshake);
             tracing::debug!(%fault, "the TLS handshake failed");
             (&b""[..], stream)
         }

@@ -1,7 +1,7 @@
 //! The settings of the server's process.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -25,10 +25,18 @@ const CONNECTIONS_MAX: u64 = 1 << 24;
 
 #[rustfmt::skip] // Few lines for each setting.
 pub(super) const TABLE: &[Row] = &[
-    Row::text("listen", "ADDR", |it| it.listen.to_string(), read_listen)
+    Row::text("listen", "ADDR", |it| it.listen.to_string(),
+        |it, text| read_address(text).map(|address| it.listen = address))
         .help(Access, "Address to listen on, or a port of this machine; port 0 takes a free one. \
             Without it the variable PORT is read: then on all addresses, with --api-key or \
             --insecure"),
+    Row::text("admin-listen", "ADDR",
+        |it| it.admin_listen.map_or_else(String::new, |address| address.to_string()),
+        |it, text| read_address(text).map(|address| it.admin_listen = Some(address)))
+        .help(Access, "Address of a listener of its own for the HTTP API, /metrics and the page: the \
+            other one is then for WebSockets, /client.js and probes alone"),
+    Row::permission("admin-tls", |it| &mut it.admin_tls)
+        .help(Access, "Speak TLS at --admin-listen too"),
     Row::permission("insecure", |it| &mut it.insecure)
         .help(Access, "Listen beyond loopback without an API key: anybody can send to everybody"),
     Row::text("tls-cert", "FILE", |it| shown(it.tls_cert.as_ref()),
@@ -97,6 +105,8 @@ pub(super) const TABLE: &[Row] = &[
         .help(Operation, "Folder in which every input is recorded, for `roomcast replay`"),
     Row::number("record-bytes-max", 1..=1 << 40, |it| &mut it.record_bytes_max)
         .help(Operation, "Bytes of one recorded file; then the next one begins"),
+    Row::number("slow-turn-ms", 1..=DAY_MS, |it| &mut it.slow_turn).or_off()
+        .help(Operation, "Time for which an I/O thread serves nobody else, from which on the log says so"),
 ];
 
 fn control_rate(settings: &Settings) -> Option<u64> {
@@ -162,7 +172,7 @@ fn read_sync(settings: &mut Settings, text: &str) -> Result<(), String> {
 }
 
 /// Reads an address to listen on. A port alone is one of this machine: nobody outside reaches it.
-fn read_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
+fn read_address(text: &str) -> Result<SocketAddr, String> {
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let port = |text: &str| text.parse::<u16>().ok().filter(|_| is_number(text));
@@ -173,16 +183,13 @@ fn read_listen(settings: &mut Settings, text: &str) -> Result<(), String> {
         }
         Some(_) => None,
     };
-    settings.listen = match (at_home, text.parse()) {
-        (Some(port), _) => (loopback, port).into(),
-        (None, Ok(address)) => address,
-        (None, Err(_)) => {
-            return Err(
-                "must be an IP address and a port, such as 127.0.0.1:3000, 0.0.0.0:3000 or \
-                 [::]:3000; localhost:3000, :3000 and 3000 are 127.0.0.1:3000"
-                    .to_owned(),
-            );
-        }
-    };
-    Ok(())
+    match (at_home, text.parse()) {
+        (Some(port), _) => Ok((loopback, port).into()),
+        (None, Ok(address)) => Ok(address),
+        (None, Err(_)) => Err(
+            "must be an IP address and a port, such as 127.0.0.1:3000, 0.0.0.0:3000 or [::]:3000; \
+             localhost:3000, :3000 and 3000 are 127.0.0.1:3000"
+                .to_owned(),
+        ),
+    }
 }

@@ -8,7 +8,7 @@
 //! The thread waits for the commit, as Redis does for its append-only file: without a sync that is
 //! some tens of microseconds, and with one everything that comes meanwhile shares the next.
 
-use std::{mem, rc::Rc, sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{mem, rc::Rc, time::Instant};
 
 use roomcast_core::{Command, Timestamp, room::HistoryMessage};
 use tokio::sync::oneshot;
@@ -99,10 +99,7 @@ impl Shard {
         };
         let begun = Instant::now();
         let committed = store.commit(batch);
-        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let metrics = self.metrics();
-        metrics.store_commits.fetch_add(1, Relaxed);
-        metrics.store_commit_us.fetch_add(took, Relaxed);
+        self.metrics().store_commit.observe(begun.elapsed());
         committed
     }
 

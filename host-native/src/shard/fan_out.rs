@@ -1,6 +1,6 @@
 //! The way from commands to sockets.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{borrow::Cow, mem};
 
 use roomcast_core::{
     Command, ConnId, Frame, Outbox, Timestamp,
@@ -8,8 +8,45 @@ use roomcast_core::{
     queue::{Pushed, Tag},
 };
 
-use super::state::{FanOut, Link, Mail, Member, Shard};
+use serde::Deserialize;
+use tracing::Level;
+
+use super::state::{FanOut, Largest, Link, Mail, Member, Shard};
 use crate::ws;
+
+/// The room of an envelope.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    room: Option<Cow<'a, str>>,
+}
+
+impl Largest {
+    /// Remembers a fan-out, if the log wants it; else none is looked at any more.
+    #[cold]
+    fn set(&mut self, recipients: usize, frame: Frame<'_>) {
+        if !tracing::enabled!(Level::DEBUG) {
+            self.recipients = usize::MAX;
+            return;
+        }
+        let envelope = match frame {
+            Frame::Text(text) => serde_json::from_str::<Envelope<'_>>(text).ok(),
+            Frame::Binary(_) => None,
+        };
+        let room = envelope.and_then(|envelope| envelope.room);
+        self.room = room.map(|room| room.into());
+        self.recipients = recipients;
+    }
+
+    /// Logs the largest fan-out since the last call.
+    pub(super) fn tell(&mut self, namespace: &str) {
+        if (1..usize::MAX).contains(&self.recipients) {
+            let Self { recipients, room } = mem::take(self);
+            let room = room.as_deref();
+            tracing::debug!(namespace, room, recipients, "largest fan-out of 10 s");
+        }
+    }
+}
 
 impl FanOut {
     pub(super) fn enter(&mut self, conn: ConnId, link: Link) {
@@ -34,8 +71,14 @@ impl FanOut {
         for command in commands {
             match command {
                 Command::Send { to, frame, class } => {
-                    let deliveries = &shard.metrics().deliveries;
-                    deliveries.fetch_add(to.len() as u64, Relaxed);
+                    let metrics = shard.metrics();
+                    metrics.deliveries.add(to.len() as u64);
+                    if matches!(class, Class::Message | Class::Sheddable(_)) {
+                        metrics.fan_out.observe(to.len());
+                        if to.len() > self.largest.recipients {
+                            self.largest.set(to.len(), frame);
+                        }
+                    }
                     if let &[conn] = to {
                         self.send_one(shard, now, conn, frame, class);
                     } else {

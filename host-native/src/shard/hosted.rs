@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     mem,
     rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
 };
 
 use roomcast_core::{
@@ -13,6 +13,7 @@ use roomcast_core::{
     gateway::{Admission, Token},
     hub::{HubState, RestoreError},
     journal::Opening,
+    room::{Recoveries, RecoveryOutcome},
 };
 use roomcast_http::Reason;
 
@@ -50,8 +51,18 @@ impl Hosted {
                 header,
                 history_bytes: 0,
                 rate_refusals: 0,
+                recoveries: Recoveries::default(),
             }),
         })
+    }
+
+    /// The time at which an input or work of the namespace begins.
+    fn begin(self: &Rc<Self>, shard: &Shard) -> Timestamp {
+        let now = shard.now();
+        let metrics = shard.metrics();
+        metrics.inputs.add(1);
+        shard.turn_watch.enter(now, metrics.turn.numbers(), self);
+        now
     }
 
     /// Asks the hub something.
@@ -80,7 +91,7 @@ impl Hosted {
         handshake: Handshake,
         link: Link,
     ) -> Result<ConnId, Refusal> {
-        let now = shard.now();
+        let now = self.begin(shard);
         let inner = &mut *self.inner.borrow_mut();
         let input = Input::Connect(handshake);
         let Applied::Connected(connected) = inner.namespace.apply(now, &input) else {
@@ -105,11 +116,11 @@ impl Hosted {
     /// that was closed meanwhile is heard no more.
     #[allow(clippy::wildcard_enum_match_arm)] // the others say nothing of sockets
     pub(crate) fn apply(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) -> Applied {
-        let now = shard.now();
+        let now = self.begin(shard);
         let inner = &mut *self.inner.borrow_mut();
         match input {
             Input::Text { .. } | Input::Binary { .. } | Input::Authenticate { .. } => {
-                shard.metrics().messages_in.fetch_add(1, Relaxed);
+                shard.metrics().messages_in.add(1);
             }
             Input::Close { conn, .. } => inner.fan_out.part(shard, now, *conn),
             _ => {}
@@ -134,7 +145,7 @@ impl Hosted {
             Input::SendText { .. } | Input::SendBinary { .. } => None,
             input => return self.apply(shard, input),
         };
-        let now = shard.now();
+        let now = self.begin(shard);
         let inner = &mut *self.inner.borrow_mut();
         inner.fan_out.end_run(shard, now);
         inner.close_overflowed(shard, now);
@@ -161,7 +172,7 @@ impl Hosted {
 
     /// Work of the application's is done.
     pub(super) fn complete(self: &Rc<Self>, shard: &Shard, token: Token, outcome: Outcome) {
-        let now = shard.now();
+        let now = self.begin(shard);
         let inner = &mut *self.inner.borrow_mut();
         inner.tasks.end(token);
         if !inner.namespace.app().is_pending(token) {
@@ -238,10 +249,18 @@ impl Hosted {
         inner.fan_out.shrink_to_fit();
     }
 
+    /// Logs the largest fan-out since the last call.
+    pub(crate) fn tell_largest(&self) {
+        self.inner.borrow_mut().fan_out.largest.tell(&self.name);
+    }
+
     /// Sends the run that is open, if any, at the end of a turn; unless it has more recipients than
     /// that. Says whether it did.
     pub(crate) fn end_run(self: &Rc<Self>, shard: &Shard, recipients_max: usize) -> bool {
         let now = shard.now();
+        shard
+            .turn_watch
+            .enter(now, shard.metrics().turn.numbers(), self);
         let inner = &mut *self.inner.borrow_mut();
         if inner.fan_out.batch.recipients() > recipients_max {
             return false;
@@ -291,10 +310,7 @@ impl Hosted {
         if history_bytes != inner.history_bytes {
             inner.count_histories(shard, now, history_bytes);
         }
-        let refusals = inner.namespace.app().hub().rate_refusals();
-        for _ in mem::replace(&mut inner.rate_refusals, refusals)..refusals {
-            shard.metrics().count_refusal(Reason::Rate);
-        }
+        inner.count(shard);
         if inner.namespace.app().has_news() {
             self.take_news(shard, inner);
         }
@@ -307,6 +323,23 @@ impl Hosted {
 }
 
 impl Inner {
+    /// Counts refusals and recoveries that the hub has counted since the last call.
+    fn count(&mut self, shard: &Shard) {
+        let hub = self.namespace.app().hub();
+        let (refusals, recoveries) = (hub.rate_refusals(), hub.recoveries());
+        let more = refusals - mem::replace(&mut self.rate_refusals, refusals);
+        if more > 0 {
+            shard.metrics().count_refusals(Reason::Rate, more);
+        }
+        if recoveries.total() != self.recoveries.total() {
+            let before = mem::replace(&mut self.recoveries, *recoveries);
+            for outcome in RecoveryOutcome::ALL {
+                let more = self.recoveries.count(outcome) - before.count(outcome);
+                shard.metrics().count_recoveries(outcome, more);
+            }
+        }
+    }
+
     /// Carries out what the application commanded, and forgets it.
     pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp) {
         if self.namespace.out().is_empty() {

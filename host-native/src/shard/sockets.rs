@@ -1,6 +1,6 @@
 //! Sockets of a shard: frames are queued for them, replies to one are joined, they are closed.
 
-use std::{mem, rc::Rc, sync::atomic::Ordering::Relaxed};
+use std::{mem, rc::Rc};
 
 use bytes::Bytes;
 use roomcast_core::{
@@ -57,23 +57,26 @@ impl Shard {
             }
         }
         let len = bytes.len();
-        let pushed = socket.push(now, bytes, frames, tag, || self.commit());
+        let pushed = socket.push(now, bytes, frames, tag, |queued| {
+            self.metrics().outbox.note(queued);
+            self.commit();
+        });
         let metrics = self.metrics();
         match &pushed {
             Pushed::Queued if socket.blocked_since().is_some() => self.watch(socket),
             Pushed::Queued => self.mark_dirty(socket, len),
             Pushed::Ended => {}
             Pushed::Overflow => {
-                metrics.overflows_closed.fetch_add(1, Relaxed);
+                metrics.overflows_closed.add(1);
             }
             Pushed::Dropped { count } => {
-                metrics.overflows_dropped.fetch_add(1, Relaxed);
-                metrics.messages_dropped.fetch_add((*count).into(), Relaxed);
+                metrics.overflows_dropped.add(1);
+                metrics.messages_dropped.add((*count).into());
                 self.watch(socket);
             }
             Pushed::Replaced { count } => {
-                metrics.overflows_replaced.fetch_add(1, Relaxed);
-                metrics.messages_dropped.fetch_add((*count).into(), Relaxed);
+                metrics.overflows_replaced.add(1);
+                metrics.messages_dropped.add((*count).into());
                 self.watch(socket);
             }
         }

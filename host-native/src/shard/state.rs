@@ -15,6 +15,7 @@ use roomcast_core::{
     ConnId, Input, Policies, Timestamp,
     ask::{Answer, Ask, AskError},
     queue::Tag,
+    room::Recoveries,
 };
 use roomcast_http::TokenRefusal;
 use slab::Slab;
@@ -25,6 +26,7 @@ use super::{
     flow::{Backlog, Cost, Flow},
     tasks::Tasks,
     trim::HighWater,
+    turn::watch::TurnWatch,
 };
 use crate::{
     clock::patience::Patience,
@@ -78,6 +80,11 @@ pub(crate) struct Shard {
     pub(super) unix_zero_ms: Cell<u64>,
     /// Rung when schedules have begun.
     pub(super) begun: Notify,
+    pub(super) turn_watch: TurnWatch<Hosted>,
+    /// Slow turns that the log was not told of since the last one that it was, and when that was.
+    pub(super) slow_turns: Cell<(u64, Option<Timestamp>)>,
+    /// Sweeps so far.
+    pub(super) sweeps: Cell<u64>,
 }
 
 /// Replies to the connection whose input is being processed: they leave in one write.
@@ -125,6 +132,8 @@ pub(super) struct Inner {
     pub(super) history_bytes: usize,
     /// Messages refused for their rate, as far as they are in the metrics.
     pub(super) rate_refusals: u64,
+    /// Recoveries, likewise.
+    pub(super) recoveries: Recoveries,
 }
 
 /// Carries out what the hub commands.
@@ -136,6 +145,15 @@ pub(super) struct FanOut {
     /// Connections whose queue passed its limit while commands were carried out; the hub is still
     /// to close them.
     pub(super) overflowed: Vec<ConnId>,
+    pub(super) largest: Largest,
+}
+
+/// The largest fan-out of some seconds.
+#[derive(Debug, Default)]
+pub(super) struct Largest {
+    pub(super) recipients: usize,
+    /// Its room; `None` where messages have no envelope.
+    pub(super) room: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -277,6 +295,9 @@ impl Shard {
             bell: Notify::new(),
             unix_zero_ms,
             begun: Notify::new(),
+            turn_watch: TurnWatch::default(),
+            slow_turns: Cell::default(),
+            sweeps: Cell::default(),
         })
     }
 
@@ -288,7 +309,6 @@ impl Shard {
         &self.shared.metrics[self.index]
     }
 
-    /// Room policies.
     /// Counts a token that is not taken, and logs the cause, which its client does not read.
     pub(crate) fn tell_token(&self, refusal: &TokenRefusal) {
         let reason = refusal.reason();
@@ -300,6 +320,7 @@ impl Shard {
         }
     }
 
+    /// Room policies.
     pub(crate) fn policies(&self) -> Ref<'_, Policies> {
         self.policies.borrow()
     }

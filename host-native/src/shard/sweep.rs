@@ -45,12 +45,14 @@ impl Shard {
                 if let Some(socket) = self.socket(key) {
                     socket.watched.set(false);
                     self.sweep_socket(&socket);
+                    self.metrics().outbox.note(socket.queued_bytes());
                     self.watch(&socket);
                 }
             }
         }
         self.retire_namespaces();
         self.trim();
+        self.watch_turns();
         self.shared.flush_record();
     }
 
@@ -71,6 +73,17 @@ impl Shard {
         if socket.may_be_due() && !socket.watched.replace(true) {
             self.watched.borrow_mut().push(socket.key);
         }
+    }
+
+    /// The number of connections whose peer takes no more at the moment, and the bytes that are
+    /// queued for them. Work: the sockets that something may become due for.
+    pub(crate) fn slow_readers(&self) -> (usize, usize) {
+        let watched = self.watched.borrow();
+        let sockets = watched.iter().filter_map(|&key| self.socket(key));
+        let slow = sockets.filter(|socket| socket.blocked_since().is_some());
+        slow.fold((0, 0), |(readers, bytes), socket| {
+            (readers + 1, bytes + socket.queued_bytes())
+        })
     }
 
     fn sweep_socket(&self, socket: &Socket) {

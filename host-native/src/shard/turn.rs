@@ -9,14 +9,30 @@
 //! of that changes an order: each socket has a queue of its own. No socket waits for good either:
 //! every turn writes a slice, and a socket that waits stands in line once.
 
-use std::{collections::VecDeque, mem, rc::Rc, task::Context};
+pub(super) mod watch;
+
+use std::{
+    collections::VecDeque,
+    mem,
+    rc::Rc,
+    task::Context,
+    time::{Duration, Instant},
+};
 
 use tokio::task;
 
-use super::state::{Shard, Socket};
+use self::watch::Share;
+use super::state::{Hosted, Shard, Socket};
+use crate::metrics::turn::EndedTurn;
 
 /// Sockets that are written before everybody else gets a turn.
 const SLICE_SOCKETS: usize = 512;
+/// The least time between two warnings of slow turns, of each shard.
+const WARNINGS: Duration = Duration::from_secs(10);
+/// Sweeps of ten seconds.
+const SWEEPS_OF_A_LARGEST: u64 = 100;
+/// Sweeps of a minute.
+const SWEEPS_OF_A_PEAK: u64 = 600;
 /// Bytes that are written before everybody else gets a turn: about as long as the sockets take.
 const SLICE_BYTES: usize = 4 << 20;
 
@@ -40,6 +56,8 @@ impl Shard {
             } else {
                 task::yield_now().await;
             }
+            let begun = Instant::now();
+            self.turn_watch.leave(self.shared.clock.at(begun));
             sliced = !line.sockets.is_empty();
             let all = line.is_past_mark();
             let recipients_max = if all { usize::MAX } else { SLICE_SOCKETS };
@@ -74,12 +92,26 @@ impl Shard {
                 }
                 self.shared.flush_record();
             }
+            self.end_turn(begun);
+        }
+    }
+
+    /// Counts a turn that has ended, and names a slow one. Its writes began then.
+    fn end_turn(&self, begun: Instant) {
+        let metrics = self.metrics();
+        let wrote = begun.elapsed();
+        metrics.writes.observe(wrote);
+        let ended = metrics.end_turn();
+        if metrics.turn.is_slow(&ended) {
+            let longest = self.turn_watch.longest(self.now());
+            self.tell_slow(&ended, Some(wrote), longest);
         }
     }
 
     /// Writes the first sockets, and takes them off; says how many.
     fn flush_slice(&self, sockets: &mut VecDeque<Rc<Socket>>) -> usize {
         let (now, mut count, mut bytes) = (self.now(), 0, 0);
+        self.turn_watch.leave(now);
         while count < SLICE_SOCKETS
             && bytes < SLICE_BYTES
             && let Some(socket) = sockets.pop_front()
@@ -95,6 +127,55 @@ impl Shard {
             count += 1;
         }
         count
+    }
+
+    /// Names a slow turn that ended without a write, and rotates what is told of the last minute.
+    pub(super) fn watch_turns(&self) {
+        if let Some(ended) = self.metrics().turn.take_kept() {
+            let took_ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
+            let longest = self.turn_watch.longest_of(ended.number, took_ms);
+            self.tell_slow(&ended, None, longest);
+        }
+        self.turn_watch
+            .forget_others(self.metrics().turn.numbers().0);
+        let sweeps = self.sweeps.get() + 1;
+        self.sweeps.set(sweeps);
+        if sweeps.is_multiple_of(SWEEPS_OF_A_LARGEST) {
+            for namespace in self.namespaces() {
+                namespace.tell_largest();
+            }
+        }
+        if sweeps.is_multiple_of(SWEEPS_OF_A_PEAK) {
+            self.metrics().outbox.rotate();
+        }
+    }
+
+    #[cold]
+    fn tell_slow(
+        &self,
+        ended: &EndedTurn,
+        wrote: Option<Duration>,
+        longest: Option<Share<Hosted>>,
+    ) {
+        let now = self.now();
+        let (untold, told) = self.slow_turns.get();
+        if told.is_some_and(|told| now.saturating_since(told) < WARNINGS) {
+            return self.slow_turns.set((untold + 1, told));
+        }
+        self.slow_turns.set((0, Some(now)));
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let (namespace, namespace_ms) = longest.unzip();
+        tracing::warn!(
+            shard = self.index,
+            took_ms = ms(ended.took),
+            write_ms = wrote.map(ms),
+            inputs = ended.inputs,
+            sends = ended.sends,
+            namespace = namespace.as_deref().map(|it| &*it.name),
+            namespace_ms,
+            others_untold = untold,
+            "slow turn: an I/O thread served nobody else meanwhile"
+        );
     }
 
     /// Gives a buffer back for the next turn's list.

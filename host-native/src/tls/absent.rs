@@ -34,6 +34,10 @@ impl TlsGate {
         match *self {}
     }
 
+    pub(crate) fn expiry(&self) -> Option<i64> {
+        match *self {}
+    }
+
     pub(crate) async fn keep_fresh(self: Arc<Self>) {
         match *self {}
     }

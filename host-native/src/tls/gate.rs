@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -17,6 +20,9 @@ use super::{
 };
 use crate::settings::Settings;
 
+/// An end of validity that cannot be told.
+const UNKNOWN: i64 = i64::MIN;
+
 /// The certificate in force. A connection keeps the one that its handshake was made with.
 #[derive(Debug)]
 pub(crate) struct TlsGate {
@@ -24,6 +30,8 @@ pub(crate) struct TlsGate {
     /// Time between two looks at the files.
     every: Duration,
     config: RwLock<Arc<ServerConfig>>,
+    /// The end of its validity, in seconds since 1970; [`UNKNOWN`] when that cannot be told.
+    expiry: AtomicI64,
     /// Contents of the files when they were last looked at, usable or not, or the reason why they
     /// could not be read.
     seen: Mutex<Result<Contents, TlsError>>,
@@ -48,6 +56,7 @@ impl TlsGate {
             files,
             every: settings.tls_check,
             config: RwLock::new(loaded.config),
+            expiry: AtomicI64::new(unix(loaded.not_after)),
             seen: Mutex::new(Ok(contents)),
         }))
     }
@@ -66,6 +75,7 @@ impl TlsGate {
         if is_new {
             let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
             *config = loaded.config;
+            self.expiry.store(unix(loaded.not_after), Relaxed);
             tell(&self.files, loaded.not_after);
         }
         Ok(is_new)
@@ -90,6 +100,12 @@ impl TlsGate {
         }
     }
 
+    /// The end of the validity of the certificate in force, in seconds since 1970.
+    pub(crate) fn expiry(&self) -> Option<i64> {
+        let expiry = self.expiry.load(Relaxed);
+        (expiry != UNKNOWN).then_some(expiry)
+    }
+
     fn config(&self) -> Arc<ServerConfig> {
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
         config.clone()
@@ -107,6 +123,10 @@ impl TlsGate {
         let acceptor = TlsAcceptor::from(self.config());
         acceptor.accept(stream).into_fallible().await.map(Box::new)
     }
+}
+
+fn unix(not_after: Option<DateTime<Utc>>) -> i64 {
+    not_after.map_or(UNKNOWN, |end| end.timestamp())
 }
 
 /// Says in the log until when a certificate is valid.

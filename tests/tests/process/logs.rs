@@ -51,7 +51,8 @@ fn stay(process: &Process) -> impl FnOnce() -> String + use<> {
 #[test]
 fn a_server_whose_log_cannot_be_written_starts_serves_and_ends_in_order() {
     for stderr in [full(), broken()] {
-        let mut process = Process::with_log(stderr, &["--close-wait-ms=200"]);
+        let flags = ["--close-wait-ms=200", "--log-format=json"];
+        let mut process = Process::with_log(stderr, &flags);
         let client = stay(&process);
         process.signal("TERM");
         assert!(client().contains("$bye"));
@@ -68,6 +69,46 @@ fn a_server_outlives_the_reader_of_its_log() {
     process.signal("TERM");
     assert!(client().contains("$bye"));
     assert_eq!(process.ended().code(), Some(0));
+}
+
+/// Texts of strangers and of panics stay in their lines.
+#[test]
+fn every_line_of_a_log_in_json_is_an_object() {
+    let flags = ["--close-wait-ms=200", "--log=debug", "--log-format=json"];
+    let mut process = Process::start(&flags);
+    let fields = "Origin: https://a.example\r\nX-Forwarded-For: \"\u{fc}\r\n";
+    let request = format!("GET /ws HTTP/1.1\r\nHost: \"a\\b\r\n{fields}\r\n");
+    assert!(process.request(&request).is_some());
+    assert_eq!(process.request("nonsense\r\n\r\n"), Some(400));
+    let client = stay(&process);
+    process.signal("TERM");
+    client();
+    let log = process.rest_of_log();
+    assert_eq!(process.ended().code(), Some(0));
+    let mut levels = Vec::new();
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect(line);
+        for name in ["timestamp", "level", "target", "message"] {
+            assert!(line[name].is_string(), "{name}: {line}");
+        }
+        levels.push(line["level"].as_str().expect("a level").to_owned());
+    }
+    for level in ["DEBUG", "INFO"] {
+        assert!(levels.iter().any(|found| found == level), "{log}");
+    }
+}
+
+#[test]
+fn the_last_words_of_a_server_are_json_too() {
+    let (_folder, config) = kept_rooms();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let (code, said) = run(&["--listen", &taken, "--log-format=json", &config]);
+    assert_eq!(code, Some(1));
+    let last = said.lines().last().expect("a line");
+    let last: serde_json::Value = serde_json::from_str(last).expect(last);
+    let message = last["message"].as_str().expect("a text");
+    assert!(message.contains("choose another --listen"), "{message}");
 }
 
 /// A pipe holds 64 KiB, which nobody takes here: it fills up, or is full from the start.

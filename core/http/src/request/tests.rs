@@ -25,6 +25,7 @@ pub(crate) const fn get<H>(path: &str, headers: H) -> Request<'_, H> {
         local: false,
         loopback_listener: false,
         http_1_0: false,
+        admin_elsewhere: false,
     }
 }
 

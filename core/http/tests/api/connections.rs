@@ -61,6 +61,7 @@ fn queue_sizes_can_be_filled_in_later() {
         local: true,
         loopback_listener: false,
         http_1_0: false,
+        admin_elsewhere: false,
     };
     let read = ApiRequest::read(&request, &Access::default(), &Limits::default());
     let Ok(ApiRequest::Call(call)) = read else {

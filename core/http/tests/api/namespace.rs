@@ -76,6 +76,7 @@ impl Namespace {
             local: true,
             loopback_listener: false,
             http_1_0: false,
+            admin_elsewhere: false,
         };
         let mut access = Access::default();
         assert_eq!(access.route(&request).err(), None);

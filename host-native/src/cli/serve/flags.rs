@@ -98,6 +98,14 @@ impl ServeArgs {
 pub(crate) struct Program {
     pub(super) config: Option<PathBuf>,
     pub(super) log: String,
+    pub(super) log_format: LogFormat,
+}
+
+/// The form of a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 impl Default for Program {
@@ -105,6 +113,7 @@ impl Default for Program {
         Self {
             config: None,
             log: "info".to_owned(),
+            log_format: LogFormat::Text,
         }
     }
 }
@@ -117,6 +126,8 @@ pub(crate) const PROGRAM: &[Setting<Program>] = &[
     Setting::<Program>::text("log", "FILTER", |it| it.log.clone(), read_log)
         .help(Operation, "What to log: error, warn, info, debug, trace, off, or a filter like \
             roomcast=debug,info"),
+    Setting::<Program>::text("log-format", "text|json", show_log_format, read_log_format)
+        .help(Operation, "Lines of the log: text, or one JSON object each"),
 ];
 
 /// The fault of bytes that a setting cannot be, such as a path in another encoding.
@@ -132,6 +143,22 @@ fn read_config(program: &mut Program, text: &str) -> Result<(), String> {
 
 fn read_log(program: &mut Program, text: &str) -> Result<(), String> {
     log_filter(text).map(|filter| program.log = filter)
+}
+
+fn show_log_format(program: &Program) -> String {
+    match program.log_format {
+        LogFormat::Text => "text".to_owned(),
+        LogFormat::Json => "json".to_owned(),
+    }
+}
+
+fn read_log_format(program: &mut Program, text: &str) -> Result<(), String> {
+    program.log_format = match text {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        _ => return Err("must be one of text, json".to_owned()),
+    };
+    Ok(())
 }
 
 impl Args for ServeArgs {

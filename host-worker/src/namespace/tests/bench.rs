@@ -45,6 +45,7 @@ fn api(method: &str, target: &str, key: &'static str, body: &str) -> ApiCall {
         local: false,
         loopback_listener: false,
         http_1_0: false,
+        admin_elsewhere: false,
     };
     let read = ApiRequest::read(&request, &Access::default(), &Limits::default());
     match read.expect("a call") {
