@@ -20,6 +20,7 @@ mod explain;
 mod gaps;
 mod guide;
 mod history_memory;
+mod hostile;
 mod invariants;
 mod journal;
 mod journals;

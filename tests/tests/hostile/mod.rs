@@ -1,0 +1,3 @@
+//! Peers that mean harm, or try everything.
+
+mod autobahn;
