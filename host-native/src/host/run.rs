@@ -217,7 +217,10 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         recorder: record(&settings, clock)?,
         connections: Connections::new(
             connections_max(settings.connections_max, threads),
-            settings.connections_per_address_max,
+            (
+                settings.connections_per_address_max,
+                settings.connections_per_user_max,
+            ),
             descriptors_max(descriptors_of_its_own(threads)),
         ),
         namespaces: Permits::new(settings.namespaces_max),

@@ -1,3 +1,4 @@
 //! Peers that mean harm, or try everything.
 
 mod autobahn;
+mod users;
