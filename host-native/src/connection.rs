@@ -336,8 +336,9 @@ impl Connection {
         } = held;
         let mut next = None::<Held>;
         shard.while_corked(&socket, shard.now(), || {
-            let identity = self.place.admit(&shard, identity);
-            auth::input(&shard, home, *conn, rest, identity);
+            if self.place.admit(&shard, identity.as_deref()) {
+                auth::input(&shard, home, *conn, rest, identity);
+            }
             for frame in behind {
                 match &mut next {
                     _ if socket.stage() != Stage::Open => {}

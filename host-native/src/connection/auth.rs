@@ -31,21 +31,16 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Counts the connection as one of the identity's user; gives `None` where it may not have
-    /// another one.
-    pub(super) fn admit(
-        &mut self,
-        shard: &Shard,
-        identity: Option<Box<Identity>>,
-    ) -> Option<Box<Identity>> {
-        if let Some(user) = identity.as_ref().and_then(|it| it.user.as_deref())
+    /// Counts the connection as one of the identity's user; false where it may not have another
+    /// one: the message is then left without an answer, for the close comes behind it.
+    pub(super) fn admit(&mut self, shard: &Shard, identity: Option<&Identity>) -> bool {
+        if let Some(user) = identity.and_then(|it| it.user.as_deref())
             && self.permit.name_user(&self.namespace, user).is_err()
         {
             shard.metrics().count_refusal(Reason::ConnectionsPerUser);
             self.is_over = true;
-            return None;
         }
-        identity
+        !self.is_over
     }
 }
 
@@ -121,8 +116,10 @@ fn authenticate(
                 return None;
             }
             if let Some(checked) = gate.check(&token) {
-                let identity = place.admit(shard, taken(shard, checked));
-                input(shard, home, conn, rest, identity);
+                let identity = taken(shard, checked);
+                if place.admit(shard, identity.as_deref()) {
+                    input(shard, home, conn, rest, identity);
+                }
                 return None;
             }
         }

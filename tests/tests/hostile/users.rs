@@ -38,10 +38,11 @@ fn a_user_has_as_many_connections_as_allowed() {
 #[test]
 fn a_user_who_says_so_later_is_counted_too() {
     let secret = "0123456789abcdef0123456789abcdef";
-    let key = format!("--token-key=hs256:{secret}");
-    let process = Process::start(&["--connections-per-user-max=1", &key]);
+    let key = format!("hs256:{secret}");
+    let flag = format!("--token-key={key}");
+    let process = Process::start(&["--connections-per-user-max=1", &flag]);
     let made = crate::process::child::roomcast()
-        .args(["token", "--user", "ann", &key])
+        .args(["token", "--user", "ann", "--key", &key])
         .output()
         .expect("a process");
     let token = String::from_utf8(made.stdout).expect("text");
