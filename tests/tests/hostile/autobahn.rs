@@ -16,7 +16,7 @@ const CASES: [&str; 9] = [
     "1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*",
 ];
 const CASES_COUNT: usize = 301;
-/// As much as the largest message of the cases has.
+/// Bytes of the largest message of the cases.
 const MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A case of `index.json`.

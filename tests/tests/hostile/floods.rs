@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// What a flood may take: the buffers of one connection, and some of the allocator's.
+/// Memory that a flood may take: the buffers of one connection, and some of the allocator's.
 const GROWTH_MIB_MAX: f64 = 16.0;
 const TEXT_BEGINS: u8 = 0x01;
 const CONTINUATION: u8 = 0x00;
