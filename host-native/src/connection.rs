@@ -18,7 +18,7 @@ use tokio::{
     net::tcp::OwnedReadHalf,
 };
 
-use self::auth::Held;
+use self::auth::{Held, Place};
 use crate::{
     clock::patience,
     metrics::CloseLabel,
@@ -57,10 +57,11 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: Transport, early: Bytes, upg
     let (stream, tls) = stream.into_parts();
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write, tls);
-    let entered = enter(&shard, &socket, namespace, handshake).await;
+    let entered = enter(&shard, &socket, namespace.clone(), handshake).await;
     if let Err(refusal) = entered {
         refuse(&shard, &socket, read, &refusal).await;
         shard.remove_socket(socket.key);
+        drop(permit);
     } else {
         let mut connection = Connection {
             shard,
@@ -68,6 +69,11 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: Transport, early: Bytes, upg
             read,
             decoder: Decoder::default(),
             raw,
+            place: Place {
+                permit,
+                namespace,
+                is_over: false,
+            },
             held: None,
             deaf: false,
             bulk: false,
@@ -83,7 +89,6 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: Transport, early: Bytes, upg
         drop(early);
         poll_fn(|cx| connection.poll(cx)).await;
     }
-    drop(permit);
 }
 
 /// Enters the connection into its hub.
@@ -132,6 +137,7 @@ struct Connection {
     read: OwnedReadHalf,
     decoder: Decoder,
     raw: bool,
+    place: Place,
     /// A message that waits for its token to be verified: nothing is read meanwhile.
     held: Option<Held>,
     /// After a fault in the framing nothing that follows has a meaning.
@@ -238,7 +244,7 @@ impl Connection {
             fragments_max: settings.fragments_max,
             control: settings.control,
         };
-        let raw = self.raw;
+        let (raw, place) = (self.raw, &mut self.place);
         let (mut messages, mut closed, mut held) = (0, None, None::<Held>);
         shard.while_corked(socket, now, || {
             let fed = self.decoder.feed(bytes, guards, now, |event| {
@@ -249,7 +255,7 @@ impl Connection {
                         let frame = Frame::Text(text);
                         match &mut held {
                             None if raw => home.input(shard, Input::message(*conn, frame)),
-                            None => held = auth::give(shard, home, *conn, frame),
+                            None => held = auth::give(shard, home, *conn, frame, place),
                             Some(held) => held.behind.push(frame.into()),
                         }
                     }
@@ -282,6 +288,7 @@ impl Connection {
                 home.input(shard, Input::Activity(*conn));
             }
         });
+        self.close_if_over();
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
             self.end = DisconnectReason::Client(code);
@@ -305,6 +312,16 @@ impl Connection {
 }
 
 impl Connection {
+    /// Closes the connection when its token named a user who has as many as it may have.
+    fn close_if_over(&mut self) {
+        if self.place.is_over {
+            self.place.is_over = false;
+            let reason = "too many connections of this user: close others first";
+            self.shard
+                .ask_close(&self.socket, CloseCode::OVERLOADED, reason);
+        }
+    }
+
     /// Goes on with a message whose token is verified, and with what came behind it.
     #[cold]
     fn release(&mut self, identity: Option<Box<Identity>>) {
@@ -320,15 +337,21 @@ impl Connection {
         } = held;
         let mut next = None::<Held>;
         shard.while_corked(&socket, shard.now(), || {
-            auth::input(&shard, home, *conn, rest, identity);
+            if self.place.admit(&shard, identity.as_deref()) {
+                auth::input(&shard, home, *conn, rest, identity);
+            }
             for frame in behind {
                 match &mut next {
                     _ if socket.stage() != Stage::Open => {}
-                    None => next = auth::give(&shard, home, *conn, frame.as_frame()),
+                    None => {
+                        let frame = frame.as_frame();
+                        next = auth::give(&shard, home, *conn, frame, &mut self.place);
+                    }
                     Some(next) => next.behind.push(frame),
                 }
             }
         });
+        self.close_if_over();
         match (&mut next, closed) {
             (Some(next), closed) => next.closed = closed,
             (None, Some((code, answer))) => self.part(code, answer),

@@ -61,6 +61,9 @@ pub struct Settings {
     /// WebSocket connections from one address, which of IPv6 is a network of 64 bits; default off,
     /// for many people may share one.
     pub connections_per_address_max: Option<usize>,
+    /// WebSocket connections of one user in one namespace; default off, for applications differ in
+    /// how many tabs and devices they expect. Passed: 503, and for `$auth` a close with 1013.
+    pub connections_per_user_max: Option<usize>,
     /// Limits of each namespace; that on the bytes of histories is one for all of them together.
     pub hub: Limits,
     /// Policies of rooms; default none: rooms keep no history and show nobody.
@@ -137,6 +140,7 @@ impl Default for Settings {
             namespaces_max: 1024,
             connections_max: 100_000,
             connections_per_address_max: None,
+            connections_per_user_max: None,
             hub: Limits::default(),
             policies: Policies::default(),
             hooks: Vec::new(),

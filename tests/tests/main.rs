@@ -21,6 +21,7 @@ mod gaps;
 mod guide;
 mod history_memory;
 mod hooks;
+mod hostile;
 mod invariants;
 mod journal;
 mod journals;

@@ -256,6 +256,11 @@ pub enum Problem {
          others first"
     )]
     ConnectionsPerAddress(usize),
+    /// The user has as many connections as it may have: so many.
+    #[error(
+        "too many connections of this user: raise --connections-per-user-max, or close others first"
+    )]
+    ConnectionsPerUser(usize),
     /// The namespace takes no more connections; the limit, if that is why.
     #[error("too many connections in this namespace: raise ROOMCAST_CONNECTIONS_MAX, or try later")]
     ConnectionsPerNamespace(Option<usize>),
@@ -339,6 +344,7 @@ impl Coded for Problem {
             Self::NamedUser(_) => Code::BadRequest,
             Self::Connections(limit)
             | Self::ConnectionsPerAddress(limit)
+            | Self::ConnectionsPerUser(limit)
             | Self::ConnectionsPerNamespace(Some(limit))
             | Self::Namespaces(limit) => return limited(Code::Overloaded, limit),
             Self::ConnectionsPerNamespace(None) => Code::Overloaded,
@@ -370,6 +376,7 @@ impl Problem {
             }
             Self::Connections(_) | Self::ConnectionsPerNamespace(_) => Some(Reason::Connections),
             Self::ConnectionsPerAddress(_) => Some(Reason::ConnectionsPerAddress),
+            Self::ConnectionsPerUser(_) => Some(Reason::ConnectionsPerUser),
             Self::Token(refusal) => Some(refusal.reason()),
             Self::Rejected(rejection) => {
                 (rejection.code() != ErrorCode::Internal).then_some(Reason::Application)
@@ -400,6 +407,7 @@ impl Problem {
             }
             Self::Connections(_)
             | Self::ConnectionsPerAddress(_)
+            | Self::ConnectionsPerUser(_)
             | Self::ConnectionsPerNamespace(_)
             | Self::Namespaces(_)
             | Self::DrainingSocket

@@ -111,6 +111,7 @@ fn a_full_server_says_its_limit_both_ways() {
     for (problem, limit) in [
         (Problem::Connections(7), 7),
         (Problem::ConnectionsPerAddress(8), 8),
+        (Problem::ConnectionsPerUser(6), 6),
         (Problem::ConnectionsPerNamespace(Some(9)), 9),
         (Problem::Namespaces(10), 10),
     ] {

@@ -1,11 +1,14 @@
 //! The verb `$auth`: the host verifies the token before the message goes on without it.
 
-use std::{pin::Pin, rc::Rc};
+use std::{pin::Pin, rc::Rc, sync::Arc};
 
 use roomcast_core::{CloseCode, ConnId, Frame, Identity, Input, wire::AuthRequest};
-use roomcast_http::TokenRefusal;
+use roomcast_http::{Reason, TokenRefusal};
 
-use crate::shard::{Home, Shard};
+use crate::{
+    shard::{Home, Shard},
+    shared::permits::Permit,
+};
 
 /// A message with the verb `$auth` whose token is being verified, and what the client sent behind
 /// it.
@@ -17,6 +20,28 @@ pub(super) struct Held {
     pub(super) behind: Vec<OwnedFrame>,
     /// The close frame that came behind all of it.
     pub(super) closed: Option<(Option<CloseCode>, Box<[u8]>)>,
+}
+
+/// The place of a connection among those of its user.
+pub(super) struct Place {
+    pub(super) permit: Permit,
+    pub(super) namespace: Arc<str>,
+    /// True when the user has as many connections as it may have: the connection is to be closed.
+    pub(super) is_over: bool,
+}
+
+impl Place {
+    /// Counts the connection as one of the identity's user; false where it may not have another
+    /// one: the message is then left without an answer, for the close comes behind it.
+    pub(super) fn admit(&mut self, shard: &Shard, identity: Option<&Identity>) -> bool {
+        if let Some(user) = identity.and_then(|it| it.user.as_deref())
+            && self.permit.name_user(&self.namespace, user).is_err()
+        {
+            shard.metrics().count_refusal(Reason::ConnectionsPerUser);
+            self.is_over = true;
+        }
+        !self.is_over
+    }
 }
 
 /// A message that waits.
@@ -46,12 +71,18 @@ impl OwnedFrame {
 /// Gives a message of a connection to its namespace. One with the verb `$auth` goes on without its
 /// token; it is returned when that is still to be verified.
 #[inline]
-pub(super) fn give(shard: &Rc<Shard>, home: &Home, conn: ConnId, frame: Frame<'_>) -> Option<Held> {
+pub(super) fn give(
+    shard: &Rc<Shard>,
+    home: &Home,
+    conn: ConnId,
+    frame: Frame<'_>,
+    place: &mut Place,
+) -> Option<Held> {
     if shard.shared.tokens.looks()
         && let Frame::Text(text) = frame
         && let Some(request) = AuthRequest::find(text)
     {
-        return authenticate(shard, home, conn, request);
+        return authenticate(shard, home, conn, request, place);
     }
     home.input(shard, Input::message(conn, frame));
     None
@@ -64,6 +95,7 @@ fn authenticate(
     home: &Home,
     conn: ConnId,
     request: AuthRequest<'_>,
+    place: &mut Place,
 ) -> Option<Held> {
     let AuthRequest { token, rest, .. } = request;
     let gate = &shard.shared.tokens;
@@ -85,7 +117,9 @@ fn authenticate(
             }
             if let Some(checked) = gate.check(&token) {
                 let identity = taken(shard, checked);
-                input(shard, home, conn, rest, identity);
+                if place.admit(shard, identity.as_deref()) {
+                    input(shard, home, conn, rest, identity);
+                }
                 return None;
             }
         }

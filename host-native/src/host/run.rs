@@ -264,7 +264,10 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
                 settings.connections_max,
                 descriptors_of_its_own(threads) + admin,
             ),
-            settings.connections_per_address_max,
+            (
+                settings.connections_per_address_max,
+                settings.connections_per_user_max,
+            ),
             descriptors_max(descriptors_of_its_own(threads) + admin),
         ),
         namespaces: Permits::new(settings.namespaces_max),

@@ -126,7 +126,7 @@ async fn admit(
     if shared.draining.load(Relaxed) {
         return Err(Problem::DrainingSocket);
     }
-    let permit = Permit::take(&shared.connections, client.address)?;
+    let mut permit = Permit::take(&shared.connections, client.address)?;
     let handshake = tokens::identify(shard, &head(request, peer), client.handshake).await?;
     let unidentified = handshake.unidentified;
     let covered = shared.gateways.covers(namespace);
@@ -145,6 +145,10 @@ async fn admit(
     };
     let asked = shard.at_home(namespace, ask).await;
     let (admission, raw) = asked.unwrap_or(Err(Problem::DrainingSocket))?;
+    let user = admission.user.as_deref();
+    if let Some(user) = user.or(handshake.identity.user.as_deref()) {
+        permit.name_user(namespace, user)?;
+    }
     Ok(Admitted {
         permit,
         handshake,

@@ -51,6 +51,9 @@ pub(super) const TABLE: &[Row] = &[
     Row::number("connections-per-address-max", 1..=CONNECTIONS_MAX,
         |it| &mut it.connections_per_address_max).or_off()
         .help(Access, "WebSocket connections from one address, or one IPv6 network of 64 bits"),
+    Row::number("connections-per-user-max", 1..=CONNECTIONS_MAX,
+        |it| &mut it.connections_per_user_max).or_off()
+        .help(Access, "WebSocket connections of one user in one namespace"),
     Row::list("trusted-proxy", "CIDR",
         |it, text| list(text).map(|list| it.proxy_trust.networks = list))
         .help(Access, "Address or network of proxies that may name a client's address, and with \

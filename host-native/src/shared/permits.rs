@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -46,31 +47,79 @@ impl Permits {
     }
 }
 
-/// The connections that there may be: in all, of each address, and as TCP connections.
+/// A user of a namespace.
+type UserKey = (Arc<str>, Box<str>);
+
+/// The connections that there may be: in all, of each address and user, and as TCP connections.
 #[derive(Debug)]
 pub(crate) struct Connections {
     permits: Permits,
-    per_address_max: Option<usize>,
+    addresses: Counts<IpAddr>,
+    users: Counts<UserKey>,
     /// TCP connections that are no WebSockets, or not yet.
     visits: AtomicUsize,
     /// TCP connections of either kind that descriptors allow.
     accepted_max: usize,
-    /// Empty while they are not counted.
-    addresses: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// Connections of each key, at most so many.
+#[derive(Debug)]
+struct Counts<K> {
+    /// `None` while they are not counted.
+    max: Option<usize>,
+    taken: Mutex<HashMap<K, usize>>,
+}
+
+impl<K: Eq + Hash> Counts<K> {
+    fn new(max: Option<usize>) -> Self {
+        let taken = Mutex::default();
+        Self { max, taken }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<K, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    ///
+    /// The limit, when it is reached.
+    fn add(&self, key: K) -> Result<(), usize> {
+        let Some(max) = self.max else { return Ok(()) };
+        let mut taken = self.taken();
+        let count = taken.entry(key).or_default();
+        if *count >= max {
+            return Err(max);
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    fn remove(&self, key: K) {
+        if self.max.is_some()
+            && let Entry::Occupied(mut count) = self.taken().entry(key)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 impl Connections {
     pub(crate) fn new(
         max: usize,
-        per_address_max: Option<usize>,
+        (per_address_max, per_user_max): (Option<usize>, Option<usize>),
         accepted_max: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
             permits: Permits::new(max),
-            per_address_max,
+            addresses: Counts::new(per_address_max),
+            users: Counts::new(per_user_max),
             visits: AtomicUsize::new(0),
             accepted_max,
-            addresses: Mutex::default(),
         })
     }
 
@@ -88,12 +137,6 @@ impl Connections {
     pub(crate) fn is_full(&self) -> bool {
         self.visits.load(Relaxed) + self.taken() >= self.accepted_max
     }
-
-    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A connection's permit; given back when dropped.
@@ -102,6 +145,8 @@ pub(crate) struct Permit {
     connections: Arc<Connections>,
     /// The address as it is counted.
     address: IpAddr,
+    /// The user, where users are counted.
+    user: Option<UserKey>,
 }
 
 /// A TCP connection on which HTTP is spoken; counted until dropped.
@@ -143,35 +188,42 @@ impl Permit {
         let address = counted(address);
         let reserved = connections.permits.reserve();
         reserved.map_err(Problem::Connections)?;
-        if let Some(max) = connections.per_address_max {
-            let mut addresses = connections.addresses();
-            let count = addresses.entry(address).or_default();
-            if *count >= max {
-                drop(addresses);
-                connections.permits.release();
-                return Err(Problem::ConnectionsPerAddress(max));
-            }
-            *count += 1;
+        if let Err(max) = connections.addresses.add(address) {
+            connections.permits.release();
+            return Err(Problem::ConnectionsPerAddress(max));
         }
         let connections = connections.clone();
         Ok(Self {
             connections,
             address,
+            user: None,
         })
+    }
+
+    /// Counts the connection as one of a user, unless it has one: a connection keeps its user.
+    ///
+    /// # Errors
+    ///
+    /// When the user has as many as it may have.
+    pub(crate) fn name_user(&mut self, namespace: &Arc<str>, user: &str) -> Result<(), Problem> {
+        let users = &self.connections.users;
+        if users.max.is_none() || self.user.is_some() {
+            return Ok(());
+        }
+        let key: UserKey = (namespace.clone(), user.into());
+        let added = users.add(key.clone());
+        added.map_err(Problem::ConnectionsPerUser)?;
+        self.user = Some(key);
+        Ok(())
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.connections.permits.release();
-        if self.connections.per_address_max.is_some() {
-            let mut addresses = self.connections.addresses();
-            if let Entry::Occupied(mut count) = addresses.entry(self.address) {
-                *count.get_mut() -= 1;
-                if *count.get() == 0 {
-                    count.remove();
-                }
-            }
+        self.connections.addresses.remove(self.address);
+        if let Some(user) = self.user.take() {
+            self.connections.users.remove(user);
         }
     }
 }
@@ -179,6 +231,29 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_are_counted_by_namespace_and_given_back() {
+        let connections = Connections::new(8, (None, Some(2)), 8);
+        let (red, blue) = ("red".into(), "blue".into());
+        let enter = |namespace, user| {
+            let address = [192, 0, 2, 1].into();
+            let mut permit = Permit::take(&connections, address).expect("room for all");
+            permit.name_user(namespace, user).map(|()| permit)
+        };
+        let mut first = enter(&red, "ann").expect("the first");
+        let second = enter(&red, "ann").expect("the second");
+        assert_eq!(first.name_user(&red, "ann"), Ok(()), "a renewal");
+        let refused = enter(&red, "ann").expect_err("one too many");
+        assert_eq!(refused, Problem::ConnectionsPerUser(2));
+        assert_eq!(connections.taken(), 2, "a refused one leaves nothing");
+        enter(&blue, "ann").expect("another namespace");
+        enter(&red, "ben").expect("another user");
+        drop(second);
+        let third = enter(&red, "ann").expect("one has left");
+        drop((first, third));
+        assert!(connections.users.taken().is_empty());
+    }
 
     #[test]
     fn a_network_of_one_customer_counts_as_one_address() {

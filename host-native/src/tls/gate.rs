@@ -32,9 +32,16 @@ pub(crate) struct TlsGate {
     config: RwLock<Arc<ServerConfig>>,
     /// The end of its validity, in seconds since 1970; [`UNKNOWN`] when that cannot be told.
     expiry: AtomicI64,
-    /// Contents of the files when they were last looked at, usable or not, or the reason why they
-    /// could not be read.
-    seen: Mutex<Result<Contents, TlsError>>,
+    seen: Mutex<Seen>,
+}
+
+/// The files when they were last looked at.
+#[derive(Debug)]
+struct Seen {
+    /// Contents, usable or not, or the reason why they could not be read.
+    read: Result<Contents, TlsError>,
+    /// The reason why the contents could not be used: so the same ones are not parsed again.
+    fault: Option<TlsError>,
 }
 
 impl TlsGate {
@@ -57,7 +64,10 @@ impl TlsGate {
             every: settings.tls_check,
             config: RwLock::new(loaded.config),
             expiry: AtomicI64::new(unix(loaded.not_after)),
-            seen: Mutex::new(Ok(contents)),
+            seen: Mutex::new(Seen {
+                read: Ok(contents),
+                fault: None,
+            }),
         }))
     }
 
@@ -69,16 +79,18 @@ impl TlsGate {
     pub(crate) fn read_again(&self) -> Result<bool, TlsError> {
         let read = self.files.read();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = *seen != read;
-        seen.clone_from(&read);
-        let loaded = self.files.load(&read?)?;
-        if is_new {
-            let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
-            *config = loaded.config;
-            self.expiry.store(unix(loaded.not_after), Relaxed);
-            tell(&self.files, loaded.not_after);
+        if seen.read == read {
+            return seen.fault.clone().map_or(Ok(false), Err);
         }
-        Ok(is_new)
+        seen.read.clone_from(&read);
+        let loaded = read.and_then(|contents| self.files.load(&contents));
+        seen.fault = loaded.as_ref().err().cloned();
+        let loaded = loaded?;
+        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        *config = loaded.config;
+        self.expiry.store(unix(loaded.not_after), Relaxed);
+        tell(&self.files, loaded.not_after);
+        Ok(true)
     }
 
     /// Looks at the files from time to time, for as long as it is polled: who renews certificates

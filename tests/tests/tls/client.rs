@@ -24,7 +24,7 @@ use super::pair::Pairs;
 use crate::{crowd::PATIENCE, process::child::Process};
 
 /// Starts a server with a certificate.
-pub(super) fn start(pairs: &Pairs, flags: &[&str]) -> Process {
+pub(crate) fn start(pairs: &Pairs, flags: &[&str]) -> Process {
     let tls = pairs.flags();
     let all: Vec<&str> = tls
         .iter()
@@ -34,17 +34,17 @@ pub(super) fn start(pairs: &Pairs, flags: &[&str]) -> Process {
     Process::start(&all)
 }
 
-pub(super) fn block_on<R>(future: impl Future<Output = R>) -> R {
+pub(crate) fn block_on<R>(future: impl Future<Output = R>) -> R {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(future)
 }
 
 /// The way to connect of clients that trust the authority of the tests.
 #[derive(Clone)]
-pub(super) struct Trust(TlsConnector);
+pub(crate) struct Trust(TlsConnector);
 
 impl Trust {
-    pub(super) fn new(pairs: &Pairs) -> Self {
+    pub(crate) fn new(pairs: &Pairs) -> Self {
         Self::with_versions(pairs, &[&TLS12, &TLS13])
     }
 
@@ -65,7 +65,7 @@ impl Trust {
     }
 
     /// A connection whose handshake is done.
-    pub(super) async fn open(&self, authority: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn open(&self, authority: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("127.0.0.1").expect("a name");

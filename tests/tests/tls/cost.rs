@@ -187,3 +187,44 @@ fn the_cost_of_tls() {
         assert!(single_us > 0.0 && burst_us > 0.0);
     }
 }
+
+/// All connect at once; gives the time, the processor's microseconds for each, and their bytes.
+async fn storm(process: &Process, trust: Option<&Trust>) -> (Duration, u64, u64) {
+    let count = number("STORM", 5_000);
+    // Pays for what is made once.
+    drop(joined(trust, &process.authority).await);
+    let (memory, spent, began) = (
+        resident_bytes(process),
+        processor_us(process),
+        Instant::now(),
+    );
+    let all: Vec<_> = (0..count)
+        .map(|_| {
+            let (trust, authority) = (trust.cloned(), process.authority.clone());
+            spawn_local(async move { joined(trust.as_ref(), &authority).await })
+        })
+        .collect();
+    let mut open = Vec::new();
+    for client in all {
+        open.push(client.await.expect("it is served"));
+    }
+    let (took, spent) = (began.elapsed(), processor_us(process) - spent);
+    let bytes = resident_bytes(process).saturating_sub(memory);
+    (took, spent / count, bytes / count)
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn a_storm_of_reconnects() {
+    raise_descriptors();
+    let pairs = Pairs::new();
+    let trust = Trust::new(&pairs);
+    for (name, process, trust) in [
+        ("plain", Process::start(&FLAGS), None),
+        ("tls", start(&pairs, &FLAGS), Some(&trust)),
+    ] {
+        let (took, us, bytes) = block_on(LocalSet::new().run_until(storm(&process, trust)));
+        println!("{name}: all served in {took:?}, {us} µs of processor and {bytes} bytes for each");
+        assert!(took < LONGEST);
+    }
+}

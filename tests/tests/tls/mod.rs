@@ -1,11 +1,11 @@
 //! TLS of the listener, by the server as a process and clients of rustls.
 
-mod client;
+pub(crate) mod client;
 mod cost;
 mod ends;
 mod foreign;
 mod handshakes;
-mod pair;
+pub(crate) mod pair;
 mod reload;
 mod sessions;
 mod start;

@@ -9,7 +9,7 @@ use rcgen::{
 use tempfile::TempDir;
 
 /// A folder with the files of a certificate, and the authority that signs them.
-pub(super) struct Pairs {
+pub(crate) struct Pairs {
     authority: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
@@ -23,7 +23,7 @@ pub(super) struct Pair {
 
 impl Pairs {
     /// An authority with a first certificate in its folder.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // With the name of what it signs it would look as if that had signed itself.
@@ -65,13 +65,13 @@ impl Pairs {
     }
 
     /// The path of a file in the folder.
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         let path: &Path = self.folder.path();
         path.join(name).display().to_string()
     }
 
     /// Flags of a server with the certificate.
-    pub(super) fn flags(&self) -> [String; 2] {
+    pub(crate) fn flags(&self) -> [String; 2] {
         [
             format!("--tls-cert={}", self.path("cert.pem")),
             format!("--tls-key={}", self.path("key.pem")),

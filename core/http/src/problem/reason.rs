@@ -81,6 +81,8 @@ reasons! {
     Connections = "connections";
     /// The address has as many connections as it may have.
     ConnectionsPerAddress = "connections_per_address";
+    /// The user has as many connections as it may have.
+    ConnectionsPerUser = "connections_per_user";
     /// The server has as many namespaces as it may have.
     Namespaces = "namespaces";
     /// The server is shutting down.

@@ -1,0 +1,7 @@
+//! Peers that mean harm, or try everything.
+
+mod autobahn;
+mod faults;
+mod floods;
+mod stranger;
+mod users;

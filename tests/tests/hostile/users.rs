@@ -1,0 +1,70 @@
+//! The limit on the connections of one user.
+
+use crate::{
+    peer::{Peer, Said, metric},
+    process::child::Process,
+};
+
+const LIMIT: &str = "--connections-per-user-max=2";
+const REFUSED: &str = r#"roomcast_refused_total{reason="connections_per_user"}"#;
+
+fn ask(process: &Process, user: &str) -> (Peer, String) {
+    let mut peer = Peer::silent(&process.authority);
+    let head = peer.ask(&process.authority, "/ws", &format!("X-User: {user}\r\n"));
+    (peer, head)
+}
+
+#[test]
+fn a_user_has_as_many_connections_as_allowed() {
+    let proxy = ["--trusted-proxy=127.0.0.1", "--user-header=X-User"];
+    let mut process = Process::start(&[LIMIT, proxy[0], proxy[1]]);
+    let (first, head) = ask(&process, "ann");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let (second, head) = ask(&process, "ann");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let (_, head) = ask(&process, "ann");
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(head.to_lowercase().contains("retry-after"), "{head}");
+    assert_eq!(metric(&process.authority, REFUSED), Some(1));
+    let (_other, head) = ask(&process, "ben");
+    assert!(head.starts_with("HTTP/1.1 101 "), "another user: {head}");
+    drop(first);
+    process.until("the place is free", |process| {
+        ask(process, "ann").1.starts_with("HTTP/1.1 101 ")
+    });
+    drop(second);
+}
+
+#[test]
+fn a_user_who_says_so_later_is_counted_too() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let key = format!("hs256:{secret}");
+    let flag = format!("--token-key={key}");
+    let process = Process::start(&["--connections-per-user-max=1", &flag]);
+    let made = crate::process::child::roomcast()
+        .args(["token", "--user", "ann", "--key", &key])
+        .output()
+        .expect("a process");
+    let token = String::from_utf8(made.stdout).expect("text");
+    let auth = format!(
+        r#"{{"event":"$auth","id":1,"data":{{"token":"{}"}}}}"#,
+        token.trim()
+    );
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{said}");
+    let mut first = Peer::connect(&process.authority, "");
+    // The second time it renews, and stays the one connection.
+    for _ in 0..2 {
+        first.say(&auth);
+        let answer = first.next();
+        let Said::Text(text) = &answer else {
+            panic!("{answer:?}")
+        };
+        assert!(text.contains("$auth") && !text.contains("error"), "{text}");
+    }
+    let mut second = Peer::connect(&process.authority, "");
+    second.say(&auth);
+    let rest = second.rest();
+    assert_eq!(rest.last(), Some(&Said::Close(1013)), "{rest:?}");
+    assert_eq!(metric(&process.authority, REFUSED), Some(1));
+}
