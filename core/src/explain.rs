@@ -1,17 +1,21 @@
 //! Explanations: why a connection gets a message or does not, by the rules of the fan-out.
 
+mod at_queue;
 mod reason;
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::reason::Reason;
+pub use self::{
+    at_queue::{AtQueue, QueueFate},
+    reason::Reason,
+};
 use crate::hub::identity::access::Source;
 use crate::hub::{Audience, Hub};
 use crate::policy::{Overflow, Right};
 use crate::room::membership_log::{Around, ChangeKind};
-use crate::room::{Except, history::Reader};
+use crate::room::{Except, history::History, history::Reader};
 use crate::{time::Timestamp, wire::ConnId};
 
 /// A send that is to be explained.
@@ -86,10 +90,11 @@ impl Hub {
     /// The hub claims only what it knows. It knows who is where, the messages that histories keep
     /// with those who were left out of them, and the last 4,096 changes of members of rooms with a
     /// history. Where that is not enough, the reason names what there is no record of, and
-    /// [`Reason::received`] is `None`. Requests for pages of a history are not recorded. Messages
-    /// that are [away](Self::is_away) have to be given back first.
+    /// [`Reason::received`] is `None`. Messages that are [away](Self::is_away) have to be given
+    /// back first. It knows the last 4,096 pages of histories that clients were given, and what a
+    /// queue dropped the host [asks the queue](Explanation::at_queue).
     ///
-    /// Work: look-ups; for a past message, a walk over these changes.
+    /// Work: look-ups; for a past message, a walk over these changes and pages.
     ///
     /// ```
     /// use roomcast_core::{Audience, Config, Handshake, Hub, Outbox, Timestamp};
@@ -237,22 +242,49 @@ impl Hub {
         if let Some(reason) = self.explain_except(except, conn) {
             return reason.into();
         }
+        let page = self.explain_page(history, offset, except, conn);
         let Some(around) = self.table().changes_around(history, (offset, at), conn) else {
-            return Reason::MembershipUnknown.into();
+            return page.unwrap_or(Reason::MembershipUnknown).into();
         };
-        let overflow = self.policy(name).map(|policy| policy.overflow);
         let was_member = match around.after {
             Some((_, kind)) => !matches!(kind, ChangeKind::Joined),
             None => room.has(conn),
         };
+        let is_final = self.table().knows_pages_since(at);
         if was_member {
-            let overflow = overflow.filter(|overflow| *overflow != Overflow::Close);
-            return self.explain_sent(name, conn, overflow);
+            let sent = self.explain_sent(name, conn, (history.number(), is_final));
+            return match (sent.reason, page) {
+                // Whether it was dropped or not.
+                (Reason::SentUnlessDropped { .. }, Some(page)) => page.into(),
+                (reason, _) => Explanation { reason, ..sent },
+            };
         }
-        if let Some(reason) = self.explain_recovery(except, &around, conn) {
+        if let Some(reason) = page.or_else(|| self.explain_recovery(except, &around, conn)) {
             return reason.into();
         }
+        if !is_final {
+            return Reason::PagesUnknown.into();
+        }
         self.explain_outsider(&around, at, conn).into()
+    }
+
+    /// The reason that a page of `$history` is for a message that was in it.
+    fn explain_page(
+        &self,
+        history: &History,
+        offset: u64,
+        except: &Except,
+        conn: ConnId,
+    ) -> Option<Reason> {
+        let info = self.connection(conn);
+        let user = info.and_then(|info| info.user);
+        let mut pages = self.table().pages_over(history, offset, conn);
+        let had_it = pages.any(|page| {
+            let was = &page.was;
+            !except.covers(&Reader { conn, was, user })
+        });
+        let reason = info.map_or(Reason::EndedSince, |_| Reason::Paged);
+        had_it.then_some(reason)
     }
 
     /// The reason that the exceptions of a past message are, if they name the connection.
@@ -274,16 +306,24 @@ impl Hub {
     }
 
     /// The reason for a message that the hub sent to a connection as a member.
-    fn explain_sent(&self, room: &str, conn: ConnId, sheds: Option<Overflow>) -> Explanation {
+    fn explain_sent(
+        &self,
+        room: &str,
+        conn: ConnId,
+        (history, is_final): (u64, bool),
+    ) -> Explanation {
         if self.connection(conn).is_none() {
             return Reason::EndedSince.into();
         }
-        match sheds {
-            Some(overflow) => {
-                let rule = self
-                    .policy(room)
-                    .map(|policy| policy.pattern.as_str().into());
-                let reason = Reason::SentUnlessDropped { overflow };
+        let policy = self.policy(room);
+        match policy.filter(|policy| policy.overflow != Overflow::Close) {
+            Some(policy) => {
+                let reason = Reason::SentUnlessDropped {
+                    overflow: policy.overflow,
+                    history,
+                    is_final,
+                };
+                let rule = Some(policy.pattern.as_str().into());
                 Explanation { reason, rule }
             }
             None => Reason::Sent.into(),

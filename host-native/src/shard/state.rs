@@ -285,7 +285,6 @@ impl Shard {
         &self.shared.metrics[self.index]
     }
 
-    /// Room policies.
     /// Counts a token that is not taken, and logs the cause, which its client does not read.
     pub(crate) fn tell_token(&self, refusal: &TokenRefusal) {
         let reason = refusal.reason();
@@ -297,6 +296,7 @@ impl Shard {
         }
     }
 
+    /// Room policies.
     pub(crate) fn policies(&self) -> Ref<'_, Policies> {
         self.policies.borrow()
     }
