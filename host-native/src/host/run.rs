@@ -420,6 +420,7 @@ fn announce(shared: &Shared, addresses: &[net::SocketAddr], mut mounted: Vec<Mou
         connections_max,
         namespaces,
         api,
+        identity = settings.access.tokens.summary(),
         histories,
         "mounted: {page}/ws and /ws/{{namespace}} (WebSocket), /api/v1/{{namespace}}/ (HTTP API), \
          /healthz, /readyz{metrics}"
