@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     crowd::policies,
-    peer::{self, Peer, Said},
+    peer::{Peer, Said},
 };
 
 /// The exit code of the command, and both of its outputs.

@@ -1,11 +1,12 @@
 //! Explanations are true for slow readers, too: each claim is what came out of the queue.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use proptest::prelude::*;
 use roomcast_core::{
-    Audience, Command, Config, ConnId, Explained, Handshake, Hub, Outbox, Policies, Timestamp,
-    explain::{Explanation, Reason},
+    App, Applied, Audience, Command, Config, ConnId, Explained, Explanation, Frame, Handshake,
+    Input, Outbox, Policies, Timestamp,
+    explain::Reason,
     queue::{QueueLimits, SendQueue, Tag, gap_notice},
 };
 use serde_json::{Value, value::RawValue};
@@ -52,7 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// A hub, and one reader with its queue, as a host has it.
 struct Host {
-    hub: Hub,
+    app: App<()>,
     out: Outbox,
     reader: ConnId,
     queue: SendQueue<String>,
@@ -63,24 +64,28 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let policies: Policies = serde_json::from_str(POLICIES).expect("policies");
-        let mut hub = Hub::new(Config::new("e").with_policies(policies));
+        let mut app = App::new(Config::new("e").with_policies(policies), ());
         let mut out = Outbox::new();
-        let handshake = Handshake::new();
-        let reader = hub
-            .connect(Timestamp::ZERO, handshake, &mut out)
-            .expect("room");
+        let connect = Input::Connect(Handshake::new());
+        let connected = app.apply(Timestamp::ZERO, &connect, &mut out);
+        let Applied::Connected(Ok(reader)) = connected else {
+            panic!("{connected:?}");
+        };
         for room in ROOMS {
-            hub.join(Timestamp::ZERO, reader, room, &mut out)
-                .expect("joined");
+            let join = Input::Join {
+                conn: reader,
+                room: room.into(),
+                meta: None,
+            };
+            app.apply(Timestamp::ZERO, &join, &mut out);
         }
         out.clear();
-        let (queue, read) = (SendQueue::new(LIMITS), BTreeSet::new());
         Self {
-            hub,
+            app,
             out,
             reader,
-            queue,
-            read,
+            queue: SendQueue::new(LIMITS),
+            read: BTreeSet::new(),
         }
     }
 
@@ -95,13 +100,13 @@ impl Host {
                 if !to_reader {
                     audience = audience.except_conn(self.reader);
                 }
-                let event = ["a", "b", "c"][event];
-                let data = RawValue::from_string("1".into()).expect("JSON");
-                let sent = self
-                    .hub
-                    .send(Timestamp::ZERO, &audience, event, &data, &mut self.out);
-                sent.expect("an event");
-                self.queue_all();
+                self.apply(&Input::Send {
+                    key: None,
+                    audience: Cow::Owned(audience),
+                    event: ["a", "b", "c"][event].into(),
+                    path: None,
+                    data: Cow::Owned(RawValue::from_string("1".into()).expect("JSON")),
+                });
             }
             Step::Read(frames) => self.read(frames),
             Step::Page { room, after, limit } => {
@@ -109,11 +114,14 @@ impl Host {
                 let data = format!(r#"{{"after":{after},"limit":{limit}}}"#);
                 let text =
                     format!(r#"{{"event":"$history","id":1,"room":"{room}","data":{data}}}"#);
-                self.hub
-                    .text(Timestamp::ZERO, self.reader, &text, &mut self.out);
-                self.queue_all();
+                self.apply(&Input::message(self.reader, Frame::Text(&text)));
             }
         }
+    }
+
+    fn apply(&mut self, input: &Input<'_>) {
+        self.app.apply(Timestamp::ZERO, input, &mut self.out);
+        self.queue_all();
     }
 
     /// Queues what the hub commands.
@@ -151,7 +159,7 @@ impl Host {
 
     fn explain(&self, room: &str, offset: u64) -> Explanation {
         let past = Explained::past(room, offset);
-        let mut explanation = self.hub.explain(&past, self.reader);
+        let mut explanation = self.app.hub().explain(&past, self.reader);
         if let Some(message) = explanation.at_queue(&past) {
             explanation.settle(self.queue.fate(&message));
         }
@@ -168,7 +176,7 @@ fn check(story: &[Step]) -> Result<(bool, bool), TestCaseError> {
     host.read(usize::MAX);
     let (mut dropped, mut paged) = (false, false);
     for room in ROOMS {
-        for offset in 1..=host.hub.position(room).offset {
+        for offset in 1..=host.app.hub().position(room).offset {
             let Explanation { reason, .. } = host.explain(room, offset);
             let was_read = host.read.contains(&(room.to_owned(), offset));
             prop_assert_eq!(
