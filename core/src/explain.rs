@@ -2,6 +2,7 @@
 
 mod at_queue;
 mod reason;
+mod right;
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String};
 
@@ -11,7 +12,6 @@ pub use self::{
     at_queue::{AtQueue, QueueFate},
     reason::Reason,
 };
-use crate::hub::identity::access::Source;
 use crate::hub::{Audience, Hub};
 use crate::policy::{Overflow, Right};
 use crate::room::membership_log::{Around, ChangeKind};
@@ -35,7 +35,8 @@ pub enum Explained {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         echo: Option<bool>,
     },
-    /// An action of a client in a room, if it were done at once: whether its grants allow it.
+    /// An action of a client in a room, if it were done at once: whether its identity, its grants
+    /// and the room's policy allow it. Limits of the connection itself are not looked at.
     Right {
         /// The right that it needs.
         right: Right,
@@ -182,10 +183,6 @@ impl Hub {
         }
         let policy = self.policy(room);
         let rule = policy.map(|policy| policy.pattern.as_str().into());
-        if policy.is_some_and(|policy| !policy.publish) {
-            let reason = Reason::PublishForbidden;
-            return Explanation { reason, rule };
-        }
         let echoes = policy.is_some_and(|policy| policy.echo);
         let reason = self.explain_send(&Audience::room(room), conn);
         if matches!(reason, Reason::Member { .. }) && conn == from && !echo.unwrap_or(echoes) {
@@ -193,20 +190,6 @@ impl Hub {
             return Explanation { reason, rule };
         }
         reason.into()
-    }
-
-    /// The reason for a right that a connection has or does not have, but for the time.
-    fn explain_right(&self, right: Right, room: &str, conn: ConnId) -> Explanation {
-        let (reason, rule) = match self.source_of(conn, right, room) {
-            None => (self.explain_absent(conn), None),
-            Some(Source::Every) => (Reason::EveryRight, None),
-            Some(Source::Own(rule)) => (Reason::Granted { right }, Some(rule)),
-            Some(Source::Standard(rule)) => (Reason::GrantedToUsers { right }, Some(rule)),
-            Some(Source::Nothing) => (Reason::NotGranted { right }, None),
-            Some(Source::Unidentified) => (Reason::Unidentified, None),
-        };
-        let rule = rule.map(|rule| rule.rooms.as_str().into());
-        Explanation { reason, rule }
     }
 
     /// The reason why a connection that is not alive gets nothing.

@@ -56,6 +56,19 @@ pub enum Reason {
     },
     /// The client has yet to say who it is.
     Unidentified,
+    /// The identity of the connection is over, and was not renewed yet.
+    Expired,
+    /// Only members of the room may ask for this, and the connection is none.
+    ForMembers,
+    /// The room has as many members as its policy allows.
+    RoomFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// The room shows nobody: its policy has no presence.
+    NoPresence,
+    /// The room keeps no history: its policy has none.
+    KeepsNoHistory,
 
     /// The connection is not a member of the room, or was not when the message was sent.
     NotAMember,
@@ -185,6 +198,11 @@ impl Reason {
             | Self::NoPublisher { .. }
             | Self::NotGranted { .. }
             | Self::Unidentified
+            | Self::Expired
+            | Self::ForMembers
+            | Self::RoomFull { .. }
+            | Self::NoPresence
+            | Self::KeepsNoHistory
             | Self::PublishForbidden
             | Self::NotSent { .. }
             | Self::Dropped { .. } => Some(false),
@@ -305,15 +323,6 @@ impl Reason {
                     "the publisher {from} is not connected: its message is dropped"
                 )
             }
-            Self::NotGranted { right } => write!(
-                f,
-                "no grant gives the right to {right}: neither those of the connection's token nor the \
-                 server's"
-            ),
-            Self::Unidentified => f.write_str("the client has not said yet who it is, by `$auth`"),
-            Self::PublishForbidden => {
-                f.write_str("the room's policy has `publish = false`: no client may publish to it")
-            }
             Self::NotSent { newest } => write!(
                 f,
                 "the room has no message at this offset: its newest has offset {newest}"
@@ -329,6 +338,37 @@ impl Reason {
                  frames wait",
                 overflow.as_str()
             ),
+            refused => refused.fmt_refused(f),
+        }
+    }
+
+    /// The sentence of a reason by which an action is refused.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are told elsewhere
+    fn fmt_refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotGranted { right } => write!(
+                f,
+                "no grant gives the right to {right}: neither those of the connection's token nor the \
+                 server's"
+            ),
+            Self::Unidentified => f.write_str("the client has not said yet who it is, by `$auth`"),
+            Self::PublishForbidden => {
+                f.write_str("the room's policy has `publish = false`: no client may publish to it")
+            }
+            Self::Expired => f.write_str(
+                "the connection's token is over: until the client renews it, by `$auth`, it may do \
+                 nothing",
+            ),
+            Self::ForMembers => f.write_str(
+                "this is for members of the room, and the connection is none: it has to join first",
+            ),
+            Self::RoomFull { limit } => {
+                write!(f, "the room is full: its policy allows {limit} members")
+            }
+            Self::NoPresence => f.write_str("the room shows nobody: its policy has no `presence`"),
+            Self::KeepsNoHistory => {
+                f.write_str("the room keeps no history: its policy has no `history`")
+            }
             unknown => unknown.fmt_unknown(f),
         }
     }
