@@ -1,17 +1,21 @@
 //! Explanations: why a connection gets a message or does not, by the rules of the fan-out.
 
+mod at_queue;
 mod reason;
+mod right;
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::reason::Reason;
-use crate::hub::identity::access::Source;
+pub use self::{
+    at_queue::{AtQueue, QueueFate},
+    reason::Reason,
+};
 use crate::hub::{Audience, Hub};
 use crate::policy::{Overflow, Right};
 use crate::room::membership_log::{Around, ChangeKind};
-use crate::room::{Except, history::Reader};
+use crate::room::{Except, history::History, history::Reader};
 use crate::{time::Timestamp, wire::ConnId};
 
 /// A send that is to be explained.
@@ -31,7 +35,8 @@ pub enum Explained {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         echo: Option<bool>,
     },
-    /// An action of a client in a room, if it were done at once: whether its grants allow it.
+    /// An action of a client in a room, if it were done at once: whether its identity, its grants
+    /// and the room's policy allow it. Limits of the connection itself are not looked at.
     Right {
         /// The right that it needs.
         right: Right,
@@ -86,10 +91,11 @@ impl Hub {
     /// The hub claims only what it knows. It knows who is where, the messages that histories keep
     /// with those who were left out of them, and the last 4,096 changes of members of rooms with a
     /// history. Where that is not enough, the reason names what there is no record of, and
-    /// [`Reason::received`] is `None`. Requests for pages of a history are not recorded. Messages
-    /// that are [away](Self::is_away) have to be given back first.
+    /// [`Reason::received`] is `None`. Messages that are [away](Self::is_away) have to be given
+    /// back first. It knows the last 4,096 pages of histories that clients were given, and what a
+    /// queue dropped the host [asks the queue](Explanation::at_queue).
     ///
-    /// Work: look-ups; for a past message, a walk over these changes.
+    /// Work: look-ups; for a past message, a walk over these changes and pages.
     ///
     /// ```
     /// use roomcast_core::{Audience, Config, Handshake, Hub, Outbox, Timestamp};
@@ -177,10 +183,6 @@ impl Hub {
         }
         let policy = self.policy(room);
         let rule = policy.map(|policy| policy.pattern.as_str().into());
-        if policy.is_some_and(|policy| !policy.publish) {
-            let reason = Reason::PublishForbidden;
-            return Explanation { reason, rule };
-        }
         let echoes = policy.is_some_and(|policy| policy.echo);
         let reason = self.explain_send(&Audience::room(room), conn);
         if matches!(reason, Reason::Member { .. }) && conn == from && !echo.unwrap_or(echoes) {
@@ -188,20 +190,6 @@ impl Hub {
             return Explanation { reason, rule };
         }
         reason.into()
-    }
-
-    /// The reason for a right that a connection has or does not have, but for the time.
-    fn explain_right(&self, right: Right, room: &str, conn: ConnId) -> Explanation {
-        let (reason, rule) = match self.source_of(conn, right, room) {
-            None => (self.explain_absent(conn), None),
-            Some(Source::Every) => (Reason::EveryRight, None),
-            Some(Source::Own(rule)) => (Reason::Granted { right }, Some(rule)),
-            Some(Source::Standard(rule)) => (Reason::GrantedToUsers { right }, Some(rule)),
-            Some(Source::Nothing) => (Reason::NotGranted { right }, None),
-            Some(Source::Unidentified) => (Reason::Unidentified, None),
-        };
-        let rule = rule.map(|rule| rule.rooms.as_str().into());
-        Explanation { reason, rule }
     }
 
     /// The reason why a connection that is not alive gets nothing.
@@ -237,22 +225,49 @@ impl Hub {
         if let Some(reason) = self.explain_except(except, conn) {
             return reason.into();
         }
+        let page = self.explain_page(history, offset, except, conn);
         let Some(around) = self.table().changes_around(history, (offset, at), conn) else {
-            return Reason::MembershipUnknown.into();
+            return page.unwrap_or(Reason::MembershipUnknown).into();
         };
-        let overflow = self.policy(name).map(|policy| policy.overflow);
         let was_member = match around.after {
             Some((_, kind)) => !matches!(kind, ChangeKind::Joined),
             None => room.has(conn),
         };
+        let is_final = self.table().knows_pages_since(at);
         if was_member {
-            let overflow = overflow.filter(|overflow| *overflow != Overflow::Close);
-            return self.explain_sent(name, conn, overflow);
+            let sent = self.explain_sent(name, conn, (history.number(), is_final));
+            return match (sent.reason, page) {
+                // Whether it was dropped or not.
+                (Reason::SentUnlessDropped { .. }, Some(page)) => page.into(),
+                (reason, _) => Explanation { reason, ..sent },
+            };
         }
-        if let Some(reason) = self.explain_recovery(except, &around, conn) {
+        if let Some(reason) = page.or_else(|| self.explain_recovery(except, &around, conn)) {
             return reason.into();
         }
+        if !is_final {
+            return Reason::PagesUnknown.into();
+        }
         self.explain_outsider(&around, at, conn).into()
+    }
+
+    /// The reason that a page of `$history` is for a message that was in it.
+    fn explain_page(
+        &self,
+        history: &History,
+        offset: u64,
+        except: &Except,
+        conn: ConnId,
+    ) -> Option<Reason> {
+        let info = self.connection(conn);
+        let user = info.and_then(|info| info.user);
+        let mut pages = self.table().pages_over(history, offset, conn);
+        let had_it = pages.any(|page| {
+            let was = &page.was;
+            !except.covers(&Reader { conn, was, user })
+        });
+        let reason = info.map_or(Reason::EndedSince, |_| Reason::Paged);
+        had_it.then_some(reason)
     }
 
     /// The reason that the exceptions of a past message are, if they name the connection.
@@ -274,16 +289,24 @@ impl Hub {
     }
 
     /// The reason for a message that the hub sent to a connection as a member.
-    fn explain_sent(&self, room: &str, conn: ConnId, sheds: Option<Overflow>) -> Explanation {
+    fn explain_sent(
+        &self,
+        room: &str,
+        conn: ConnId,
+        (history, is_final): (u64, bool),
+    ) -> Explanation {
         if self.connection(conn).is_none() {
             return Reason::EndedSince.into();
         }
-        match sheds {
-            Some(overflow) => {
-                let rule = self
-                    .policy(room)
-                    .map(|policy| policy.pattern.as_str().into());
-                let reason = Reason::SentUnlessDropped { overflow };
+        let policy = self.policy(room);
+        match policy.filter(|policy| policy.overflow != Overflow::Close) {
+            Some(policy) => {
+                let reason = Reason::SentUnlessDropped {
+                    overflow: policy.overflow,
+                    history,
+                    is_final,
+                };
+                let rule = Some(policy.pattern.as_str().into());
                 Explanation { reason, rule }
             }
             None => Reason::Sent.into(),

@@ -125,6 +125,17 @@ pub enum Overflow {
     Latest,
 }
 
+impl Overflow {
+    /// The name that a policy has for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::DropOldest => "drop-oldest",
+            Self::Latest => "latest",
+        }
+    }
+}
+
 /// The policies of a namespace, in order: the first whose pattern matches a room's name is the
 /// room's.
 ///

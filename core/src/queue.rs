@@ -1,6 +1,7 @@
 //! The queue of frames to be written to one connection: bounded, with rules for what is dropped
 //! when it is full.
 
+mod drops;
 mod limits;
 mod losses;
 mod shed;
@@ -15,6 +16,7 @@ pub use self::{
     limits::QueueLimits,
     tag::{Loss, Sheddable, Tag},
 };
+use crate::explain::{AtQueue, QueueFate};
 use crate::{policy::Overflow, wire::write_head, wire::write_number};
 
 /// Frames in the order in which they are to be written to one connection, counted in bytes and
@@ -270,6 +272,16 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     /// Frames that are queued and not wholly written.
     pub const fn frames(&self) -> usize {
         self.frames as usize
+    }
+
+    /// The fate of a message that was pushed: of those that were dropped, the queue remembers the
+    /// newest 64 ranges of offsets.
+    pub fn fate(&self, message: &AtQueue) -> QueueFate {
+        match self.losses.is_dropped(message) {
+            Some(true) => QueueFate::Dropped(self.limits),
+            Some(false) => QueueFate::Kept,
+            None => QueueFate::Forgotten,
+        }
     }
 
     /// The unwritten bytes of the only buffer; `None` when there is none or several.

@@ -4,6 +4,7 @@ mod histories;
 pub(crate) mod history;
 pub(crate) mod membership_log;
 pub(crate) mod page;
+pub(crate) mod page_log;
 pub(crate) mod pending_read;
 pub(crate) mod presence;
 pub(crate) mod recovery;

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use roomcast_core::{
     CloseCode, ConnId, Timestamp,
+    explain::{AtQueue, QueueFate},
     queue::{Pushed, QueueLimits, SendQueue, Tag},
 };
 use rustix::net::SendFlags;
@@ -103,6 +104,11 @@ impl<H> Socket<H> {
 
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queue.borrow().bytes()
+    }
+
+    /// The fate of a message that was queued.
+    pub(crate) fn fate(&self, message: &AtQueue) -> QueueFate {
+        self.queue.borrow().fate(message)
     }
 
     /// True when the socket is in a state that must not last for ever.

@@ -6,6 +6,7 @@ use roomcast_core::{
     Applied, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake,
     Input, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
     ask::{Ask, Asked},
+    explain::QueueFate,
     gateway::{Admission, ConnectError, UpgradeRequest},
     hub::RequestError,
     policy::PresencePolicy,
@@ -321,7 +322,11 @@ impl<P: Platform> Namespace<P> {
             _ => None,
         };
         let learned = key.filter(|key| awake.app.hub().key_state(now, key).is_none());
-        let answer = call.run(now, &mut awake);
+        let mut answer = call.run(now, &mut awake);
+        if let Ok(answer) = &mut answer {
+            // The platform queues without end.
+            answer.settle(QueueFate::Kept);
+        }
         let saved = self.save_key(now, learned);
         let saved = saved.and_then(|()| self.save_withdrawn(ask));
         let saved = saved.and_then(|()| self.do_and_save(None, None));

@@ -506,6 +506,30 @@ def keyed(server, chance, conns):
     return [*conns, again.conn][-16:]
 
 
+def losses(binary, folder):
+    """Sends under idempotency keys that readers are too slow for, each repeated."""
+    flags = ["--outbox-frames-max", "4", "--write-stall-ms", "60000"]
+    with record(binary, folder, *flags) as server:
+        for number in range(3):
+            slow, quick = server.open("/ws", receive_buffer=2048), server.open()
+            slow.send('{"event":"$join","id":1,"room":"r"}')
+            slow.next()
+            quick.join("r")
+            body, sent = {"audience": {"rooms": ["r"]}, "event": "e", "data": "x" * 600}, 0
+            lost = False
+            while not lost:
+                headers, sent = {"Idempotency-Key": f"k{number}-{sent}"}, sent + 1
+                for _ in range(2):
+                    answer = server.api.call("POST", "/api/v1/default/send", body, headers)
+                    lost = json.loads(answer.text)["dropped"] > 0
+                quick.next()
+                holds(sent < 2000, "nobody is too slow")
+            slow.end()
+            quick.end()
+        server.open()
+        stop(server)
+
+
 SECRET = "a secret of at least thirty-two bytes"
 GRANTS = """
 [[grants]]
@@ -595,7 +619,7 @@ def users(server):
         peer.end()
 
 
-JOURNALS = {case.__name__: case for case in (plain, namespaces, threads, histories, keys, identity, application)}
+JOURNALS = {case.__name__: case for case in (plain, namespaces, threads, histories, keys, losses, identity, application)}
 
 
 def main(binary, *names):

@@ -25,7 +25,7 @@ pub use event::{Answer, Event, Expect};
 pub use known::Known;
 pub use lockstep::{Lockstep, Mismatch, Seen};
 pub use model::{Model, Prediction};
-pub use op::{Op, OpError, To};
+pub use op::{Claim, Op, OpError, To};
 
 pub use roomcast_core::Limits;
 pub use server::{Server, server_binary};

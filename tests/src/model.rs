@@ -182,7 +182,8 @@ impl Model {
             Op::ListRooms { .. } => return self.list_rooms(op.namespace()),
             Op::ListConnections { .. } => return self.list_connections(op.namespace()),
             Op::Wait { millis } => self.wait(*millis),
-            // Its clients read at once, and it never dies.
+            // Its clients read at once, it never dies, and knows no tokens.
+            Op::Authenticate { .. } | Op::Withdraw { .. } => {}
             Op::Stall { .. } | Op::Read { .. } | Op::Crash => {}
         }
         Answer::none()

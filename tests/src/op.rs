@@ -6,10 +6,12 @@ use serde_json::value::RawValue;
 
 use crate::Actor;
 
+mod claim;
 mod line;
 mod to;
 
-pub use self::to::To;
+pub(crate) use self::claim::{KEY, unix_s};
+pub use self::{claim::Claim, to::To};
 
 /// An action of somebody in a story.
 ///
@@ -45,6 +47,13 @@ pub enum Op {
         headers: Vec<(Box<str>, Box<str>)>,
         /// True when the client asks for `$welcome`, by the subprotocol `roomcast.v1`.
         welcome: bool,
+    },
+    /// A client shows a token, by `$auth`. Needs the setting `tokens=on`.
+    Authenticate {
+        /// The client that sends.
+        actor: Actor,
+        /// The claims of the token.
+        claim: Claim,
     },
     /// A client sends `$join`.
     Join {
@@ -151,6 +160,11 @@ pub enum Op {
         /// The reason.
         reason: Box<str>,
     },
+    /// The application withdraws a user: the tokens that were made so far hold no more.
+    Withdraw {
+        /// The user.
+        user: Box<str>,
+    },
     /// The application lists the rooms of a namespace.
     ListRooms {
         /// The namespace.
@@ -206,6 +220,7 @@ impl Op {
     pub const fn client(&self) -> Option<&Actor> {
         match self {
             Self::Connect { actor, .. }
+            | Self::Authenticate { actor, .. }
             | Self::Join { actor, .. }
             | Self::Leave { actor, .. }
             | Self::Rooms { actor }
@@ -221,6 +236,7 @@ impl Op {
             | Self::ServerJoin { .. }
             | Self::ServerLeave { .. }
             | Self::Close { .. }
+            | Self::Withdraw { .. }
             | Self::ListRooms { .. }
             | Self::ListConnections { .. }
             | Self::Crash
@@ -234,6 +250,7 @@ impl Op {
             return to.conns.iter_mut().chain(&mut to.except_conns).collect();
         }
         if let Self::Connect { actor, .. }
+        | Self::Authenticate { actor, .. }
         | Self::Join { actor, .. }
         | Self::Leave { actor, .. }
         | Self::Rooms { actor }
@@ -311,6 +328,8 @@ impl Op {
             }
             Self::Text { text, .. } => text.clone(),
             Self::Connect { .. }
+            | Self::Authenticate { .. }
+            | Self::Withdraw { .. }
             | Self::Binary { .. }
             | Self::Pong { .. }
             | Self::Disconnect { .. }

@@ -8,13 +8,13 @@ use roomcast_http::{
     settings::{Group, LIMITS, Setting, connections_max, outbox_bytes_max},
 };
 
-use crate::Core;
+use crate::{Core, op::KEY};
 
 /// The limits of a story that differ from those of all stories.
 ///
 /// All stories run without rate limits, so that they may be as dense as they like; the other limits
 /// have their defaults. Written `rooms_per_connection=2 inbound_rate=off`; `store=on` asks for
-/// histories that outlive the server.
+/// histories that outlive the server, `tokens=on` for clients that show a token first.
 ///
 /// ```
 /// use roomcast_tests::Settings;
@@ -31,6 +31,7 @@ pub struct Settings {
     /// Names of settings, and their values.
     limits: Vec<(&'static str, String)>,
     store: bool,
+    tokens: bool,
     /// TOML.
     rooms: String,
 }
@@ -68,7 +69,7 @@ fn find<T: Default>(table: &[Setting<T>], word: &str, value: &str) -> Option<&'s
 impl Settings {
     /// True when no setting differs from its default.
     pub const fn is_empty(&self) -> bool {
-        self.limits.is_empty() && self.rooms.is_empty() && !self.store
+        self.limits.is_empty() && self.rooms.is_empty() && !self.store && !self.tokens
     }
 
     /// Adds policies for rooms, a line each as a trace writes it: the pattern, then keys of the
@@ -157,12 +158,18 @@ impl Settings {
         found.map(|(_, value)| &**value)
     }
 
+    /// The key of tokens for a host; `None` when clients need to show none.
+    pub fn token_key(&self) -> Option<&'static str> {
+        self.tokens.then_some(KEY)
+    }
+
     /// The core in this process, with all of that.
     pub fn core(&self) -> Core {
         Core::new(&self.limits())
             .with_policies(self.policies())
             .with_queues(self.queues())
             .with_store(self.store)
+            .with_tokens(self.tokens)
     }
 
     /// The flags that give `roomcast serve` the same limits; one with a store needs a folder for
@@ -172,7 +179,9 @@ impl Settings {
         let off = off.into_iter().filter(|name| self.value(name).is_none());
         let off = off.map(|name| format!("--{name}=off"));
         let set = self.limits.iter();
+        let key = self.token_key().map(|key| format!("--token-key={key}"));
         off.chain(set.map(|(name, value)| format!("--{name}={value}")))
+            .chain(key)
             .collect()
     }
 
@@ -212,13 +221,15 @@ impl FromStr for Settings {
             let name = find(LIMITS, name, value).or_else(|| find(HOST, name, value))?;
             Some((name, value.to_owned()))
         };
-        let store = |word: &&str| *word == "store=on";
-        let words = text.split_whitespace().filter(|word| !store(word));
+        let switch = |word: &&str| ["store=on", "tokens=on"].contains(word);
+        let words = text.split_whitespace().filter(|word| !switch(word));
+        let is_on = |name: &str| text.split_whitespace().any(|word| word == name);
         let settings = words.map(|word| parse(word).ok_or_else(|| SettingsError(word.into())));
         let limits = settings.collect::<Result<_, _>>()?;
         Ok(Self {
             limits,
-            store: text.split_whitespace().any(|word| store(&word)),
+            store: is_on("store=on"),
+            tokens: is_on("tokens=on"),
             rooms: String::new(),
         })
     }

@@ -34,6 +34,8 @@ pub enum Reason {
         /// The offset that it had seen.
         after: u64,
     },
+    /// The connection read the message in a page of `$history`.
+    Paged,
 
     /// The connection has no grants, and so every right.
     EveryRight,
@@ -54,6 +56,19 @@ pub enum Reason {
     },
     /// The client has yet to say who it is.
     Unidentified,
+    /// The identity of the connection is over, and was not renewed yet.
+    Expired,
+    /// Only members of the room may ask for this, and the connection is none.
+    ForMembers,
+    /// The room has as many members as its policy allows.
+    RoomFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// The room shows nobody: its policy has no presence.
+    NoPresence,
+    /// The room keeps no history: its policy has none.
+    KeepsNoHistory,
 
     /// The connection is not a member of the room, or was not when the message was sent.
     NotAMember,
@@ -111,11 +126,27 @@ pub enum Reason {
         newest: u64,
     },
 
+    /// The message was dropped from the queue of the connection, which was full.
+    Dropped {
+        /// The rule for full queues.
+        overflow: Overflow,
+        /// The limit of bytes that wait.
+        bytes_max: usize,
+        /// The limit of frames that wait.
+        frames_max: usize,
+    },
+
     /// The message was sent to the connection, and the room's policy may have dropped it from its
     /// queue.
     SentUnlessDropped {
         /// The rule for full queues.
         overflow: Overflow,
+        /// The number of the room's history among the hub's.
+        #[serde(skip)]
+        history: u64,
+        /// True when the connection has not read the message otherwise.
+        #[serde(skip)]
+        is_final: bool,
     },
     /// The message was sent to the connection, which has ended since.
     EndedSince,
@@ -130,6 +161,8 @@ pub enum Reason {
     HistoryAway,
     /// The changes of members since the message are not all known.
     MembershipUnknown,
+    /// The pages that were read since the message are not all known.
+    PagesUnknown,
 }
 
 impl Reason {
@@ -144,6 +177,7 @@ impl Reason {
             | Self::NamedConn
             | Self::Sent
             | Self::Recovered { .. }
+            | Self::Paged
             | Self::EveryRight
             | Self::Granted { .. }
             | Self::GrantedToUsers { .. } => Some(true),
@@ -164,14 +198,21 @@ impl Reason {
             | Self::NoPublisher { .. }
             | Self::NotGranted { .. }
             | Self::Unidentified
+            | Self::Expired
+            | Self::ForMembers
+            | Self::RoomFull { .. }
+            | Self::NoPresence
+            | Self::KeepsNoHistory
             | Self::PublishForbidden
-            | Self::NotSent { .. } => Some(false),
+            | Self::NotSent { .. }
+            | Self::Dropped { .. } => Some(false),
             Self::SentUnlessDropped { .. }
             | Self::EndedSince
             | Self::NoHistory
             | Self::HistoryTrimmed { .. }
             | Self::HistoryAway
-            | Self::MembershipUnknown => None,
+            | Self::MembershipUnknown
+            | Self::PagesUnknown => None,
         }
     }
 }
@@ -199,6 +240,7 @@ impl fmt::Display for Reason {
                 "the connection was no member when the message was sent, and recovered it: it \
                  joined with `since` at offset {after}"
             ),
+            Self::Paged => f.write_str("the connection read the message by `$history`"),
             Self::EveryRight => f.write_str(
                 "the connection has no grants, and so every right: see the policy of the room",
             ),
@@ -281,6 +323,29 @@ impl Reason {
                     "the publisher {from} is not connected: its message is dropped"
                 )
             }
+            Self::NotSent { newest } => write!(
+                f,
+                "the room has no message at this offset: its newest has offset {newest}"
+            ),
+            Self::Dropped {
+                overflow,
+                bytes_max,
+                frames_max,
+            } => write!(
+                f,
+                "the message was dropped by `overflow = \"{}\"` from the connection's queue, which \
+                 was full: it reads too slowly, and at most {bytes_max} bytes and {frames_max} \
+                 frames wait",
+                overflow.as_str()
+            ),
+            refused => refused.fmt_refused(f),
+        }
+    }
+
+    /// The sentence of a reason by which an action is refused.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are told elsewhere
+    fn fmt_refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::NotGranted { right } => write!(
                 f,
                 "no grant gives the right to {right}: neither those of the connection's token nor the \
@@ -290,10 +355,20 @@ impl Reason {
             Self::PublishForbidden => {
                 f.write_str("the room's policy has `publish = false`: no client may publish to it")
             }
-            Self::NotSent { newest } => write!(
-                f,
-                "the room has no message at this offset: its newest has offset {newest}"
+            Self::Expired => f.write_str(
+                "the connection's token is over: until the client renews it, by `$auth`, it may do \
+                 nothing",
             ),
+            Self::ForMembers => f.write_str(
+                "this is for members of the room, and the connection is none: it has to join first",
+            ),
+            Self::RoomFull { limit } => {
+                write!(f, "the room is full: its policy allows {limit} members")
+            }
+            Self::NoPresence => f.write_str("the room shows nobody: its policy has no `presence`"),
+            Self::KeepsNoHistory => {
+                f.write_str("the room keeps no history: its policy has no `history`")
+            }
             unknown => unknown.fmt_unknown(f),
         }
     }
@@ -302,19 +377,12 @@ impl Reason {
     #[allow(clippy::wildcard_enum_match_arm)] // the others are told
     fn fmt_unknown(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SentUnlessDropped { overflow } => {
-                let overflow = match overflow {
-                    Overflow::Close => "close",
-                    Overflow::DropOldest => "drop-oldest",
-                    Overflow::Latest => "latest",
-                };
-                write!(
-                    f,
-                    "the message was queued for the connection, a member of the room; whether \
-                     `overflow = \"{overflow}\"` dropped it from a full queue the server keeps no \
-                     record of"
-                )
-            }
+            Self::SentUnlessDropped { overflow, .. } => write!(
+                f,
+                "the message was queued for the connection, a member of the room; whether \
+                 `overflow = \"{}\"` dropped it from a full queue the server keeps no record of",
+                overflow.as_str()
+            ),
             Self::EndedSince => f.write_str(
                 "the message was queued for the connection, which has ended since: the server \
                  keeps no record of what was written to it before",
@@ -332,6 +400,10 @@ impl Reason {
             Self::MembershipUnknown => f.write_str(
                 "the server keeps no record of who was in the room then: it has forgotten changes \
                  of members or of the policies since, or slept or started again",
+            ),
+            Self::PagesUnknown => f.write_str(
+                "the connection was not sent the message live; whether it read it by `$history` the \
+                 server keeps no record of any more",
             ),
             _ => Ok(()),
         }

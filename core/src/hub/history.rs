@@ -7,6 +7,7 @@ use super::Hub;
 use crate::outbox::{Kind, Outbox};
 use crate::policy::{HistoryPolicy, Overflow};
 use crate::room::membership_log::{ChangeKind, Recovery};
+use crate::room::page_log::PageRead;
 use crate::room::{Except, HistoryMessage, HistoryPage, PageError, Position};
 use crate::room::{
     history::{History, Reader},
@@ -143,6 +144,29 @@ impl Hub {
             .log(now, slot, conn, ChangeKind::Recovered(recovery));
     }
 
+    /// Remembers that a member was given a page of a history, from one offset to another.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn log_page(
+        &mut self,
+        at: Timestamp,
+        slot: u32,
+        conn: ConnId,
+        ((first, last), was): ((u64, u64), &[ConnId]),
+    ) {
+        if let Some(history) = self.rooms.get(slot).history() {
+            let history = history.number();
+            self.rooms.log_page(PageRead {
+                history,
+                conn,
+                first,
+                last,
+                was: was.into(),
+                at,
+            });
+        }
+    }
+
     /// Keeps a request until the messages of its room are there; false when too many wait.
     pub(crate) fn add_pending_read(&mut self, request: &Message<'_>) -> bool {
         self.rooms.add_pending_read(PendingRead::new(request))
@@ -219,7 +243,8 @@ impl Hub {
         limit: usize,
     ) -> Option<Vec<&str>> {
         let history = self.history_of(room)?;
-        Some(self.page(history, (after, before), after.is_some(), limit, None))
+        let page = self.page(history, (after, before), after.is_some(), limit, None);
+        Some(page.into_iter().map(|(_, frame)| frame).collect())
     }
 
     /// The offset of the oldest message that a room has kept; that of the next one when it has kept
@@ -276,7 +301,9 @@ impl Hub {
         let oldest = after.unwrap_or(0).max(fresh.saturating_sub(1));
         let span = (Some(oldest), before);
         let frames = self.page(history, span, after.is_some(), limit, None);
-        let read = |frame: &str| serde_json::from_str(frame).map_err(|_| PageError::Unavailable);
+        let read = |(_, frame): (u64, &str)| {
+            serde_json::from_str(frame).map_err(|_| PageError::Unavailable)
+        };
         let messages = frames.into_iter().map(read).collect::<Result<_, _>>()?;
         Ok(HistoryPage {
             epoch,
@@ -286,7 +313,8 @@ impl Hub {
         })
     }
 
-    /// The frames between two offsets: the first of them, or else the last, oldest first.
+    /// The frames between two offsets, with theirs: the first of them, or else the last, oldest
+    /// first.
     pub(crate) fn page<'a>(
         &self,
         history: &'a History,
@@ -294,10 +322,10 @@ impl Hub {
         first: bool,
         limit: usize,
         reader: Option<Reader<'a>>,
-    ) -> Vec<&'a str> {
+    ) -> Vec<(u64, &'a str)> {
         let limits = self.limits();
         let limit = limit.min(limits.page_entries);
-        let messages = history.read_between(after, before, reader);
+        let messages = history.read_numbered(after, before, reader);
         let mut bytes = 0;
         let mut fits = |frame: &str| {
             bytes += frame.len();
@@ -306,11 +334,11 @@ impl Hub {
         if first {
             messages
                 .take(limit)
-                .take_while(|frame| fits(frame))
+                .take_while(|(_, frame)| fits(frame))
                 .collect()
         } else {
             let messages = messages.rev().take(limit);
-            let mut page: Vec<_> = messages.take_while(|frame| fits(frame)).collect();
+            let mut page: Vec<_> = messages.take_while(|(_, frame)| fits(frame)).collect();
             page.reverse();
             page
         }

@@ -77,7 +77,7 @@ impl Hub {
                 let next = room
                     .history()
                     .map_or(0, |history| history.position().offset + 1);
-                out.shedding(&room.name, event, next, Overflow::DropOldest)
+                out.shedding(&room.name, event, (0, next), Overflow::DropOldest)
             }
             Overflow::Close | Overflow::Latest => Kind::MESSAGE,
         };

@@ -356,8 +356,9 @@ impl Hub {
             found => found,
         };
         let history = slot.and_then(|slot| self.rooms.get(slot).history());
-        let offset = history.map(|history| history.position().offset + 1);
-        let kind = out.shedding(room, event.name, offset.unwrap_or(0), overflow);
+        let place = history.map(|history| (history.number(), history.position().offset + 1));
+        let offset = place.map(|(_, offset)| offset);
+        let kind = out.shedding(room, event.name, place.unwrap_or_default(), overflow);
         let name = self.config.durable && offset.is_some();
         let name = name.then(|| out.note(room));
         let (text, draft) = out.frame();

@@ -66,6 +66,7 @@ pub(super) struct Tell {
 pub(super) struct Shedding {
     pub(super) room: Range<usize>,
     pub(super) event: Range<usize>,
+    pub(super) history: u64,
     pub(super) offset: u64,
     pub(super) overflow: Overflow,
 }
@@ -221,12 +222,13 @@ impl Outbox {
         start..self.text.len()
     }
 
-    /// The kind of the frame to come, by how it may be dropped. Not while a frame is being made.
+    /// The kind of the frame to come, by how it may be dropped. `history` is the number of the
+    /// history that the message is in, or 0. Not while a frame is being made.
     pub(crate) fn shedding(
         &mut self,
         room: &str,
         event: &str,
-        offset: u64,
+        (history, offset): (u64, u64),
         overflow: Overflow,
     ) -> Kind {
         if overflow == Overflow::Close {
@@ -235,6 +237,7 @@ impl Outbox {
         let shedding = Shedding {
             room: self.note(room),
             event: self.note(event),
+            history,
             offset,
             overflow,
         };
@@ -245,7 +248,7 @@ impl Outbox {
 
     /// The kind of an answer that gives the position in a room. Not while a frame is being made.
     pub(crate) fn position(&mut self, room: &str, offset: u64) -> Kind {
-        let Kind(at) = self.shedding(room, "", offset, Overflow::DropOldest);
+        let Kind(at) = self.shedding(room, "", (0, offset), Overflow::DropOldest);
         Kind(at | Kind::POSITION)
     }
 

@@ -139,6 +139,11 @@ impl<'a> Shed<'a> {
         self.text(|shedding| &shedding.event)
     }
 
+    /// The number of the history that the message is in; 0 when it is in none.
+    pub fn history(self) -> u64 {
+        self.shedding().map_or(0, |shedding| shedding.history)
+    }
+
     /// The message's offset; 0 in a room without history. When it is the oldest that was dropped, a
     /// [`gap_notice`](crate::queue::gap_notice) with the offset before it takes its place.
     pub fn offset(self) -> u64 {

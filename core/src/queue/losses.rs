@@ -1,15 +1,21 @@
-//! Losses that a reader was told of, until more of their rooms is written to it.
+//! Losses of a reader: those that it was told of, until more of their rooms is written to it, and
+//! the messages that were dropped last.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
-use super::{Loss, Tag};
+use super::{Loss, Sheddable, Tag, drops::Drops};
+use crate::explain::AtQueue;
 
-/// Notices of gaps that were written, behind which nothing of their rooms was.
+/// Losses of one reader; takes no memory before the first.
 #[derive(Debug, Clone)]
-pub(super) struct Losses(Option<Box<Told>>);
+pub(super) struct Losses(Option<Box<Known>>);
 
 #[derive(Debug, Clone, Default)]
-struct Told(Vec<Arc<Loss>>);
+struct Known {
+    /// Notices of gaps that were written, behind which nothing of their rooms was.
+    told: Vec<Arc<Loss>>,
+    drops: Drops,
+}
 
 /// Rooms that are remembered. The next notice of a room that was forgotten says where the loss
 /// after the one before began.
@@ -25,11 +31,11 @@ impl Losses {
         match tag {
             Tag::Gap(loss) => {
                 self.forget(&loss.room);
-                let Told(losses) = &mut **self.0.get_or_insert_default();
-                if losses.len() == ROOMS_MAX {
-                    losses.remove(0);
+                let told = &mut self.0.get_or_insert_default().told;
+                if told.len() == ROOMS_MAX {
+                    told.remove(0);
                 }
-                losses.push(loss.clone());
+                told.push(loss.clone());
             }
             Tag::Position(room) => self.forget(room),
             Tag::Sheddable(shed) => self.forget(shed.room()),
@@ -39,17 +45,36 @@ impl Losses {
 
     /// Up to which offset the reader has all of a room, where it was told so.
     pub(super) fn after(&self, room: &str) -> Option<u64> {
-        let Told(losses) = &**self.0.as_ref()?;
-        let loss = losses.iter().find(|loss| *loss.room == *room)?;
+        let loss = self
+            .0
+            .as_ref()?
+            .told
+            .iter()
+            .find(|loss| *loss.room == *room)?;
         Some(loss.after)
     }
 
     fn forget(&mut self, room: &str) {
-        if let Some(told) = &mut self.0 {
-            told.0.retain(|loss| *loss.room != *room);
-            if told.0.is_empty() {
+        if let Some(known) = &mut self.0 {
+            known.told.retain(|loss| *loss.room != *room);
+            if known.told.is_empty() && known.drops.is_empty() {
                 self.0 = None;
             }
+        }
+    }
+
+    /// So many messages were dropped.
+    pub(super) fn dropped(&mut self, shed: &Sheddable, frames: u32) {
+        if shed.history() != 0 {
+            self.0.get_or_insert_default().drops.add(shed, frames);
+        }
+    }
+
+    /// Says whether a message was dropped; `None` when that is forgotten.
+    pub(super) fn is_dropped(&self, message: &AtQueue) -> Option<bool> {
+        match &self.0 {
+            Some(known) => known.drops.dropped(message),
+            None => Some(false),
         }
     }
 }

@@ -54,14 +54,14 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     ) -> u32 {
         let (mut bytes, mut frames, mut count) = (self.bytes, self.frames(), 0);
         let (mut notice_bytes, mut notices) = (0, 0);
-        let mut losses = self.losses.clone();
         let mut told = false;
+        let mut after = self.losses.after(room);
         if let Some(begun) = self.first.as_ref().filter(|_| self.written > 0) {
             // It is read before all that is dropped.
-            losses.written(&begun.tag);
             told = begun.tag.is_notice_of(room);
+            after = begun.tag.told_of(room).unwrap_or(after);
         }
-        let mut after = losses.after(room);
+        let losses = &mut self.losses;
         let mut keep = |chunk: &mut Chunk<B>| {
             let shed = match &chunk.tag {
                 Tag::Sheddable(shed) => shed,
@@ -86,6 +86,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             bytes -= chunk.bytes().len();
             frames -= chunk.frames as usize;
             count += chunk.frames;
+            losses.dropped(shed, chunk.frames);
             if told {
                 return false;
             }
@@ -159,9 +160,13 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     /// Drops chunks of which nothing is written, asked from the oldest on.
     fn retain_unstarted(&mut self, mut keep: impl FnMut(&Chunk<B>) -> bool) {
         let (mut bytes, mut frames) = (0, 0);
+        let losses = &mut self.losses;
         let mut keep = |chunk: &Chunk<B>| {
             let kept = keep(chunk);
             if !kept {
+                if let Tag::Sheddable(shed) = &chunk.tag {
+                    losses.dropped(shed, chunk.frames);
+                }
                 bytes += chunk.bytes().len();
                 frames += chunk.frames;
             }

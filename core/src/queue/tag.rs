@@ -34,6 +34,7 @@ pub struct Loss {
 pub struct Sheddable {
     room: Box<str>,
     event: Box<str>,
+    history: u64,
     offset: u64,
     overflow: Overflow,
 }
@@ -49,9 +50,17 @@ impl Sheddable {
         Self {
             room: room.into(),
             event: event.into(),
+            history: 0,
             offset,
             overflow,
         }
+    }
+
+    /// The same as messages of a history, by its number; see [`Shed`](crate::outbox::Shed).
+    #[must_use]
+    pub const fn with_history(mut self, history: u64) -> Self {
+        self.history = history;
+        self
     }
 
     /// The room.
@@ -62,6 +71,11 @@ impl Sheddable {
     /// The event of the first of them.
     pub const fn event(&self) -> &str {
         &self.event
+    }
+
+    /// The number of the history that they are in; 0 when they are in none.
+    pub const fn history(&self) -> u64 {
+        self.history
     }
 
     /// The offset of the first of them.
@@ -88,19 +102,18 @@ impl From<Class<'_>> for Tag {
             Class::Control => Self::Control,
             Class::Position(shed) => Self::Position(shed.room().into()),
             Class::Message => Self::Message,
-            Class::Sheddable(shed) => Self::Sheddable(Arc::new(Sheddable::new(
-                shed.room(),
-                shed.event(),
-                shed.offset(),
-                shed.overflow(),
-            ))),
+            Class::Sheddable(shed) => {
+                let (offset, overflow) = (shed.offset(), shed.overflow());
+                let sheddable = Sheddable::new(shed.room(), shed.event(), offset, overflow);
+                Self::Sheddable(Arc::new(sheddable.with_history(shed.history())))
+            }
         }
     }
 }
 
 impl Tag {
-    /// True when a frame of this class may lie in one buffer with those before it.
-    pub fn takes(&self, class: Class<'_>) -> bool {
+    /// True when a frame of this class may lie in one buffer behind so many of this tag.
+    pub fn takes(&self, frames: u32, class: Class<'_>) -> bool {
         match (self, class) {
             (Self::Control, Class::Control) | (Self::Message, Class::Message) => true,
             // Of the others only those of one room are dropped from the oldest on; where the latest
@@ -109,6 +122,9 @@ impl Tag {
                 ours.overflow == Overflow::DropOldest
                     && shed.overflow() == ours.overflow
                     && *shed.room() == *ours.room
+                    // So that the buffer stands for a range of offsets.
+                    && shed.history() == ours.history
+                    && (ours.history == 0 || shed.offset() == ours.offset + u64::from(frames))
             }
             _ => false,
         }
@@ -125,6 +141,18 @@ impl Tag {
     /// True when it is of a notice of a gap in this room.
     pub(super) fn is_notice_of(&self, room: &str) -> bool {
         matches!(self, Self::Gap(loss) if *loss.room == *room)
+    }
+
+    /// The offset up to which a reader has all of a room once it has read the frames of this tag,
+    /// where that is said to it; the outer `None` when they say nothing of the room.
+    pub(super) fn told_of(&self, room: &str) -> Option<Option<u64>> {
+        match self {
+            Self::Gap(loss) if *loss.room == *room => Some(Some(loss.after)),
+            Self::Position(of) if **of == *room => Some(None),
+            Self::Sheddable(shed) if *shed.room == *room => Some(None),
+            Self::Control | Self::Message | Self::Gap(_) | Self::Position(_) => None,
+            Self::Sheddable(_) => None,
+        }
     }
 
     pub(super) fn sheddable(&self, policy: Overflow) -> Option<&Sheddable> {

@@ -292,6 +292,11 @@ impl History {
         self.bytes.saturating_add(self.away_bytes)
     }
 
+    /// The number of the history among the hub's.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The position behind the last message.
     pub(crate) fn position(&self) -> Position<'_> {
         Position {
@@ -411,6 +416,17 @@ impl History {
         before: Option<u64>,
         reader: Option<Reader<'a>>,
     ) -> impl DoubleEndedIterator<Item = &'a str> {
+        let numbered = self.read_numbered(after, before, reader);
+        numbered.map(|(_, frame)| frame)
+    }
+
+    /// The same, with their offsets.
+    pub(crate) fn read_numbered<'a>(
+        &'a self,
+        after: Option<u64>,
+        before: Option<u64>,
+        reader: Option<Reader<'a>>,
+    ) -> impl DoubleEndedIterator<Item = (u64, &'a str)> {
         let first = self.first_here();
         let index = |offset: u64| {
             let index = usize::try_from(offset.saturating_sub(first)).unwrap_or(usize::MAX);
@@ -418,9 +434,11 @@ impl History {
         };
         let from = after.map_or(0, |after| index(after.saturating_add(1)));
         let to = before.map_or(self.messages.len(), index).max(from);
-        let messages = self.messages.range(from..to);
+        let messages = self.messages.range(from..to).enumerate();
         messages
-            .filter(move |retained| reader.is_none_or(|reader| !retained.except.covers(&reader)))
-            .map(|retained| &*retained.frame)
+            .filter(move |(_, retained)| {
+                reader.is_none_or(|reader| !retained.except.covers(&reader))
+            })
+            .map(move |(at, retained)| (first + (from + at) as u64, &*retained.frame))
     }
 }

@@ -7,8 +7,8 @@ use slab::Slab;
 
 use super::{
     Extra, Room, histories::Histories, history::History, membership_log::Around,
-    membership_log::ChangeKind, membership_log::MembershipLog, pending_read::PendingRead,
-    presence::Presence,
+    membership_log::ChangeKind, membership_log::MembershipLog, page_log::PageLog,
+    page_log::PageRead, pending_read::PendingRead, presence::Presence,
 };
 use crate::{time::Timestamp, wire::ConnId};
 
@@ -27,6 +27,7 @@ pub(crate) struct Rooms {
     /// Rooms without connections whose absent users may still come back.
     vacant: usize,
     log: MembershipLog,
+    pages: PageLog,
     pending_reads: Vec<PendingRead>,
 }
 
@@ -114,6 +115,7 @@ impl Rooms {
             self.forget(room.name, *extra);
             if self.slots.is_empty() {
                 self.log.clear();
+                self.pages.clear();
             }
         }
         if self.slots.is_empty() {
@@ -269,6 +271,26 @@ impl Rooms {
             let place = (history.number, history.top);
             self.log.push(now, place, conn, kind);
         }
+    }
+
+    /// Remembers a page that a member was given.
+    pub(crate) fn log_page(&mut self, page: PageRead) {
+        self.pages.push(page);
+    }
+
+    /// The pages of a connection that reach over an offset of a history. Work: the log of pages.
+    pub(crate) fn pages_over(
+        &self,
+        history: &History,
+        offset: u64,
+        conn: ConnId,
+    ) -> impl Iterator<Item = &PageRead> {
+        self.pages.over(history.number, offset, conn)
+    }
+
+    /// True when all pages are known that anybody was given since this time.
+    pub(crate) fn knows_pages_since(&self, at: Timestamp) -> bool {
+        self.pages.is_complete_since(at)
     }
 
     /// Says that changes up to this time mean nothing any more: the policies were others.

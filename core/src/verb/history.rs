@@ -51,7 +51,7 @@ impl Hub {
             write_string(text, &position.epoch);
             write_number(text, r#","offset":"#, position.offset);
             text.push_str(r#","messages":["#);
-            for (at, frame) in page.iter().enumerate() {
+            for (at, (_, frame)) in page.iter().enumerate() {
                 if at > 0 {
                     text.push(',');
                 }
@@ -60,6 +60,10 @@ impl Hub {
             write_number(text, r#"],"first":"#, history.first());
             text.push('}');
         });
+        if let (Some((first, _)), Some((last, _))) = (page.first(), page.last()) {
+            let span = (*first, *last);
+            self.log_page(now, slot, request.conn, (span, &data.conn.0));
+        }
         Ok(())
     }
 

@@ -131,6 +131,8 @@ fn is_modelled(op: &Op) -> bool {
         Op::Wait { millis } => *millis <= 100_000,
         // The model's clients read at once, and its server never dies.
         Op::Stall { .. } | Op::Read { .. } | Op::Crash => false,
+        // It knows no tokens.
+        Op::Authenticate { .. } | Op::Withdraw { .. } => false,
         Op::ListRooms { namespace } | Op::ListConnections { namespace } => namespace.is_none(),
         Op::Join { .. }
         | Op::Leave { .. }

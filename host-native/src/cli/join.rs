@@ -6,7 +6,7 @@ mod session;
 
 use std::{process::ExitCode, time::Duration};
 
-use hyper::Uri;
+use hyper::{StatusCode, Uri};
 use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -35,6 +35,7 @@ Examples:
   roomcast join lobby
   echo '{\"text\":\"hi\"}' | roomcast join lobby
   tail -f /dev/null | roomcast join lobby kitchen | jq .data      (only listens)
+  roomcast join lobby --token eyJhbGciOi...
 
 Exit codes: 0 left, 1 a room or a line was refused, or the server closed, 2 wrong usage,
 3 cannot connect.";
@@ -55,6 +56,9 @@ pub(crate) struct JoinArgs {
     /// Namespace; `default` unless the URL names one
     #[arg(long, env = "ROOMCAST_NAMESPACE", value_parser = namespace)]
     namespace: Option<String>,
+    /// Token that says who you are, for a server that asks; `roomcast token` makes one
+    #[arg(long, env = "ROOMCAST_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 /// Joins, and stays until there is nothing more to read, or the server closes.
@@ -73,7 +77,10 @@ async fn connect(args: &JoinArgs) -> Result<WebSocketStream<Wire>, Failure> {
     let stream = args.url.connect().await?;
     let url = args.url.websocket(args.namespace.as_deref());
     let uri: Uri = url.parse().map_err(Failure::usage)?;
-    let request = ClientRequestBuilder::new(uri).with_sub_protocol("roomcast.v1");
+    let mut request = ClientRequestBuilder::new(uri).with_sub_protocol("roomcast.v1");
+    if let Some(token) = &args.token {
+        request = request.with_header("authorization", bearer(token)?);
+    }
     let not_here = |fault: &dyn std::fmt::Display| {
         Failure::unreachable(format_args!(
             "no Roomcast server at {url}: {fault}\n  Check --url, or ROOMCAST_URL"
@@ -84,11 +91,26 @@ async fn connect(args: &JoinArgs) -> Result<WebSocketStream<Wire>, Failure> {
         Ok(Err(tungstenite::Error::Http(response))) => {
             let body = response.body().as_deref().unwrap_or_default();
             let body = String::from_utf8_lossy(body);
-            Err(Failure::refused(&url, response.status(), &body))
+            Err(match response.status() {
+                StatusCode::UNAUTHORIZED => Failure::no_token(&url, &body),
+                status => Failure::refused(&url, status, &body),
+            })
         }
         Ok(Err(fault)) => Err(not_here(&fault)),
         Err(_) => Err(not_here(&"no answer within 10 s")),
     }
+}
+
+/// The header field with a token.
+fn bearer(token: &str) -> Result<String, Failure> {
+    let token = token.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::usage(
+            "the token (--token, ROOMCAST_TOKEN) is none: three parts of letters, digits, `-` and `_`, \
+             with dots between",
+        ));
+    }
+    Ok(format!("Bearer {token}"))
 }
 
 #[cfg(test)]
@@ -110,6 +132,11 @@ mod tests {
         assert!(parse(&["join", "lobby", "--event", "$join"]).is_err());
         let args = parse(&["join", "lobby", "the kitchen", "--event", "said"]).unwrap();
         assert_eq!(args.rooms, ["lobby", "the kitchen"]);
+        assert!(bearer("a.b-c.d_e\n").is_ok_and(|field| field == "Bearer a.b-c.d_e"));
+        for none in ["", " ", "a b", "a\nb", "\u{e4}"] {
+            let fault = bearer(none).expect_err(none).to_string();
+            assert!(fault.contains("--token"), "{fault}");
+        }
         // What the page and the README publish.
         assert_eq!(parse(&["join", "lobby"]).unwrap().event, "said");
     }

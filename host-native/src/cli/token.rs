@@ -19,7 +19,7 @@ use super::say;
 const AFTER_HELP: &str = "\
 The token is printed alone, for scripts; behind it, on stderr, the address of the server's page with
 the token. It is for development: in production the backend that knows the users signs, with any
-library for JWT.
+library for JWT. A key for RS256 only verifies: sign with one for HS256, ES256 or EdDSA.
 
 Examples:
   export ROOMCAST_TOKEN_KEY=hs256:$(openssl rand -hex 32)
@@ -34,7 +34,8 @@ const ALL: &str = "join,publish,presence,history";
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct TokenArgs {
-    /// The key that signs: hs256:SECRET, or a file with a private key in PEM or a JWK
+    /// The key that signs: hs256:SECRET, or a file with a private key for ES256 or EdDSA, in PEM or
+    /// a JWK. One for RS256 only verifies
     #[arg(
         long,
         value_name = "KEY",

@@ -54,6 +54,7 @@ pub(super) fn announce(
         connections_max,
         namespaces,
         api,
+        identity = settings.access.tokens.summary(),
         histories,
         "mounted: {}/ws and /ws/{{namespace}} (WebSocket), {}/healthz, /readyz{}",
         on(is_whole, page),

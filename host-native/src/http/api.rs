@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc, sync::atomic::Ordering::Rela
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use roomcast_core::ConnId;
+use roomcast_core::{ConnId, explain::AtQueue};
 use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
 
 use super::{Head, Peer, head};
@@ -60,12 +60,20 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     let home = shard.home_of(&name);
     let task = move |shard: &Rc<Shard>| {
         let mut reached = shard.reach(&name, call.ask())?;
+        reached.queue_for(call.ask());
         let mut answer = call.run(shard.now(), &mut reached)?;
         let queues = queues(&reached, &mut answer);
-        Ok::<_, Problem>((answer, queues))
+        let explained = settle(&reached, &mut answer);
+        Ok::<_, Problem>((answer, queues, explained))
     };
     let done = shard.on_shard(home, task).await;
-    let (mut answer, remote) = done.ok_or(Problem::Draining)??;
+    let (mut answer, remote, explained) = done.ok_or(Problem::Draining)??;
+    if let Some((index, key, message)) = explained {
+        let fate = move |shard: &Rc<Shard>| Some(shard.socket(key)?.fate(&message));
+        if let Some(fate) = shard.on_shard(index, fate).await.flatten() {
+            answer.settle(fate);
+        }
+    }
     for (index, sockets) in remote {
         let queued = move |shard: &Rc<Shard>| -> Vec<(ConnId, usize)> {
             let queued = |key| shard.socket(key).map_or(0, |socket| socket.queued_bytes());
@@ -95,4 +103,20 @@ fn queues(reached: &Reached<'_>, answer: &mut Answer) -> BTreeMap<usize, Vec<(Co
         }
     }
     remote
+}
+
+/// Completes an explanation by what the queue of the connection knows, if it is on this shard;
+/// gives else the shard and key of its socket, and the message.
+fn settle(reached: &Reached<'_>, answer: &mut Answer) -> Option<(usize, u32, AtQueue)> {
+    let Reached::AtHome { namespace, .. } = reached else {
+        return None;
+    };
+    let (conn, message) = answer.at_queue()?;
+    match namespace.link(conn)? {
+        Link::Local(socket) => {
+            answer.settle(socket.fate(&message));
+            None
+        }
+        Link::Remote { shard, key } => Some((shard, key, message)),
+    }
 }

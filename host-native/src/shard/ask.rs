@@ -3,11 +3,13 @@
 use std::{rc::Rc, sync::Arc};
 
 use roomcast_core::{
-    App, Applied, Config, Hub, Input, Outbox,
+    App, Applied, Config, ConnId, Hub, Input, Outbox,
     ask::{Answer, Ask, AskError, Asked},
+    explain::{AtQueue, QueueFate},
 };
+use tokio::sync::oneshot;
 
-use super::state::{Hosted, Shard};
+use super::state::{Hosted, Link, Mail, Shard};
 use crate::namespace::refusal::OpenError;
 
 /// A namespace that somebody asks.
@@ -18,6 +20,15 @@ pub(crate) enum Reached<'a> {
     },
     /// A namespace that nobody is in: it is as if it were empty.
     Nobody { shard: &'a Shard, app: Box<App<()>> },
+}
+
+impl Reached<'_> {
+    /// Has all that was sent to the connection that a request explains in its queue.
+    pub(crate) fn queue_for(&self, ask: &Ask) {
+        if let (Self::AtHome { shard, namespace }, Ask::Explain { conn, .. }) = (self, ask) {
+            namespace.finish_for(shard, *conn);
+        }
+    }
 }
 
 impl Asked for Reached<'_> {
@@ -56,10 +67,54 @@ impl Shard {
         })
     }
 
-    /// Runs a request to a namespace that is at home here.
-    pub(super) fn ask(&self, name: &Arc<str>, ask: &Ask) -> Result<Answer, AskError> {
-        ask.run(self.now(), &mut self.reach(name, ask)?)
+    /// Runs a request to a namespace that is at home here, and passes the answer on when it may
+    /// leave. Of a message that a queue may have dropped the shard of the socket answers.
+    pub(super) fn ask(
+        self: &Rc<Self>,
+        name: &Arc<str>,
+        ask: &Ask,
+        answer: oneshot::Sender<Result<Answer, AskError>>,
+    ) {
+        let asked = self.run_ask(name, ask);
+        let question = asked.as_ref().ok().and_then(|found| at_queue(ask, found));
+        let namespace = self.namespace(name);
+        let way = question.and_then(|(conn, message)| Some((namespace?.link(conn)?, message)));
+        let (way, message) = way.unzip();
+        let shard = self.weak.clone();
+        self.when_committed(move || {
+            let send = move |fate: Option<QueueFate>| {
+                let mut asked = asked;
+                if let (Ok(Answer::Explanation(explanation)), Some(fate)) = (&mut asked, fate) {
+                    explanation.settle(fate);
+                }
+                let _ = answer.send(asked); // who asked may be gone
+            };
+            match (way, message, shard.upgrade()) {
+                (Some(Link::Local(socket)), Some(message), _) => send(Some(socket.fate(&message))),
+                (Some(Link::Remote { shard: index, key }), Some(message), Some(shard)) => {
+                    let there = move |shard: &Rc<Self>| {
+                        send(shard.socket(key).map(|socket| socket.fate(&message)));
+                    };
+                    shard.post(index, Mail::task(there));
+                }
+                (..) => send(None),
+            }
+        });
     }
+
+    fn run_ask(&self, name: &Arc<str>, ask: &Ask) -> Result<Answer, AskError> {
+        let mut reached = self.reach(name, ask)?;
+        reached.queue_for(ask);
+        ask.run(self.now(), &mut reached)
+    }
+}
+
+/// The connection and the message that its queue is to be asked for.
+fn at_queue(ask: &Ask, found: &Answer) -> Option<(ConnId, AtQueue)> {
+    let (Ask::Explain { send, conn }, Answer::Explanation(explanation)) = (ask, found) else {
+        return None;
+    };
+    Some((*conn, explanation.at_queue(send)?))
 }
 
 impl From<OpenError> for AskError {

@@ -47,7 +47,10 @@ impl Batch {
             self.tag = class.into();
             self.to.clear();
             self.to.extend_from_slice(to);
-        } else if self.bytes.len() >= BYTES_MAX || !self.tag.takes(class) || self.to != to {
+        } else if self.bytes.len() >= BYTES_MAX
+            || !self.tag.takes(self.frames, class)
+            || self.to != to
+        {
             return false;
         }
         let (head, used) = ws::header(frame);

@@ -65,12 +65,7 @@ impl Shard {
                 namespace,
                 ask,
                 answer,
-            } => {
-                let asked = self.ask(&namespace, &ask);
-                self.when_committed(move || {
-                    let _ = answer.send(asked); // who asked may be gone
-                });
-            }
+            } => self.ask(&namespace, &ask, answer),
             Mail::Deliver {
                 keys,
                 bytes,

@@ -3,6 +3,7 @@
 use roomcast_core::{
     Applied, Failure, Frame, Input, Outcome,
     ask::{Answer, Ask, AskError, Asked},
+    explain::QueueFate,
     gateway::CompleteError,
     hub::RequestError,
 };
@@ -40,7 +41,11 @@ impl<P: Platform> Namespace<P> {
         // Others may have to make room for what is loaded.
         let changes = self.load_for(&ask)? | ask.changes();
         let mut awake = self.awake()?;
-        let answer = ask.run(awake.now, &mut awake);
+        let mut answer = ask.run(awake.now, &mut awake);
+        if let Ok(Answer::Explanation(explanation)) = &mut answer {
+            // The platform queues without end.
+            explanation.settle(QueueFate::Kept);
+        }
         self.save_withdrawn(&ask)?;
         if changes {
             self.finish(None)?;

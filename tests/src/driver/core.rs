@@ -23,6 +23,7 @@ mod calls;
 mod disk;
 mod restart;
 mod stream;
+mod tokens;
 mod work;
 
 /// Sleep of a [`Core`] between two ops.
@@ -63,6 +64,8 @@ pub struct Core<G = ()> {
     persisted: BTreeMap<(Box<str>, ConnId), String>,
     disk: Disk,
     streams: Streams,
+    /// True when clients have to show a token.
+    tokens: bool,
     /// Number of times that it lost everything.
     starts: u32,
     /// Why the last op was refused, where an answer has no more than a status.
@@ -96,6 +99,7 @@ impl<G: Gateway> Core<G> {
             persisted: BTreeMap::new(),
             disk: Disk::default(),
             streams: Streams::new(QueueLimits::default()),
+            tokens: false,
             starts: 0,
             refusal: None,
             commands: Vec::new(),

@@ -10,7 +10,10 @@ use super::{
     Driver, DriverError,
     api::{Api, encode},
 };
-use crate::{Actor, Answer, Event, Op, op::sent_json};
+use crate::{
+    Actor, Answer, Event, Op,
+    op::{Claim, sent_json, unix_s},
+};
 
 mod socket;
 
@@ -358,6 +361,18 @@ impl Url {
                 self.runtime
                     .block_on(async { tokio::time::sleep(time).await });
             }
+            Op::Authenticate { actor, claim } => {
+                if let Some(socket) = self.sockets.get_mut(actor) {
+                    let text = Claim::text(&claim.sign());
+                    self.runtime.block_on(socket.send(&text, 1));
+                }
+            }
+            Op::Withdraw { user } => {
+                let (user, before) = (encode(user), unix_s() + 1);
+                let namespace = self.namespace(op.namespace());
+                let path = format!("{namespace}/users/{user}/connections?not_before={before}");
+                return self.call(Method::DELETE, &path, None, None);
+            }
             Op::Send { .. } => return self.send(op),
             Op::ServerJoin { actor, room } => return self.move_member(Method::PUT, actor, room),
             Op::ServerLeave { actor, room } => {
@@ -388,7 +403,8 @@ impl Driver for Url {
         match op {
             Op::Connect { user, .. } => user.is_none() || self.users,
             Op::Wait { millis } => self.waits && Duration::from_millis(*millis) <= WAIT_MAX,
-            Op::Join { .. }
+            Op::Authenticate { .. }
+            | Op::Join { .. }
             | Op::Leave { .. }
             | Op::Rooms { .. }
             | Op::Publish { .. }
@@ -401,6 +417,7 @@ impl Driver for Url {
             | Op::ServerJoin { .. }
             | Op::ServerLeave { .. }
             | Op::Close { .. }
+            | Op::Withdraw { .. }
             | Op::ListRooms { .. }
             | Op::ListConnections { .. } => self.api.is_some(),
             Op::Pong { .. } | Op::Stall { .. } | Op::Read { .. } | Op::Crash => false,

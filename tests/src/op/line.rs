@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use roomcast_core::Event;
 
-use super::{Op, OpError, Sent, json_string, sent_json};
+use super::{Claim, Op, OpError, Sent, json_string, sent_json};
 use crate::{
     Actor, To,
     escape::{escape, expand},
@@ -35,6 +35,8 @@ impl fmt::Display for Op {
                 }
                 f.write_str(if *welcome { " with welcome" } else { "" })
             }
+            Self::Authenticate { actor, claim } => write!(f, "{actor} authenticates as {claim}"),
+            Self::Withdraw { user } => write!(f, "server withdraws {}", escape(user)),
             Self::Join { actor, .. }
             | Self::Leave { actor, .. }
             | Self::Rooms { actor }
@@ -163,6 +165,10 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
         let bytes = Some(bytes.strip_suffix(" bytes")?.parse().ok()?);
         return Some(Op::Read { actor, bytes });
     }
+    if let Some(claim) = rest.strip_prefix("authenticates as ") {
+        let claim = Claim::parse(claim)?;
+        return Some(Op::Authenticate { actor, claim });
+    }
     let mut words = rest.split(' ');
     if words.next() != Some("connects") {
         return None;
@@ -260,6 +266,10 @@ fn server(rest: &str) -> Option<Op> {
             let (name, room) = rest.split_once(" to ")?;
             let (actor, room) = (actor(name)?, expand(room).into());
             Op::ServerJoin { actor, room }
+        }
+        "withdraws" => {
+            let user = expand(rest).into();
+            Op::Withdraw { user }
         }
         "removes" => {
             let (name, room) = rest.split_once(" from ")?;

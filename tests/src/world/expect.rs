@@ -75,7 +75,8 @@ impl<G: Gateway> World<G> {
                 let stranger = named.find(|actor| self.core.conn(actor).is_none());
                 stranger.map(absent)
             }
-            Op::Join { actor, .. }
+            Op::Authenticate { actor, .. }
+            | Op::Join { actor, .. }
             | Op::Leave { actor, .. }
             | Op::Rooms { actor }
             | Op::Publish { actor, .. }
@@ -92,7 +93,11 @@ impl<G: Gateway> World<G> {
                 let there = self.core.is_connected(actor);
                 (!there).then(|| absent(actor))
             }
-            Op::ListRooms { .. } | Op::ListConnections { .. } | Op::Crash | Op::Wait { .. } => None,
+            Op::Withdraw { .. }
+            | Op::ListRooms { .. }
+            | Op::ListConnections { .. }
+            | Op::Crash
+            | Op::Wait { .. } => None,
         }
     }
 

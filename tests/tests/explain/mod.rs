@@ -5,6 +5,7 @@
 
 mod planted;
 mod served;
+mod slow;
 
 use std::collections::BTreeSet;
 
@@ -124,7 +125,7 @@ fn check_sends(story: &[Op], explain: Explain<'_>) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// Messages of histories that connections were sent, live or by recovery: the room, the epoch, the
+/// Messages of histories that connections were sent, live, by recovery or in a page: the room, the epoch, the
 /// offset and the connection.
 type Delivered = BTreeSet<(String, String, u64, ConnId)>;
 
@@ -135,11 +136,16 @@ fn deliver(world: &World, seen: &Seen, delivered: &mut Delivered) {
     };
     for (actor, text) in seen.frames() {
         let frame: Value = serde_json::from_str(text).expect("JSON");
-        let (room, offset) = (&frame["room"], &frame["offset"]);
-        if let (Some(room), Some(offset)) = (room.as_str(), offset.as_u64()) {
-            let epoch = hub.position(room).epoch.into_owned();
-            let conn = conn(world, actor).expect("it connected");
-            delivered.insert((room.into(), epoch, offset, conn));
+        let Some(room) = frame["room"].as_str() else {
+            continue;
+        };
+        let page = frame["data"]["messages"].as_array();
+        for message in page.into_iter().flatten().chain([&frame]) {
+            if let Some(offset) = message["offset"].as_u64() {
+                let epoch = hub.position(room).epoch.into_owned();
+                let conn = conn(world, actor).expect("it connected");
+                delivered.insert((room.into(), epoch, offset, conn));
+            }
         }
     }
 }

@@ -123,6 +123,7 @@ fn random_stories_reach_the_reasons() {
         "named_conn",
         "sent",
         "recovered",
+        "paged",
         "not_a_member",
         "not_in_audience",
         "own_without_echo",

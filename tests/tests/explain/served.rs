@@ -1,9 +1,14 @@
 //! `roomcast explain` asks a server, on one thread and on two.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
-use roomcast_tests::{Actor, Driver, Server, Url, server_binary};
+use roomcast_tests::{Actor, Driver, Server, Settings, Url, server_binary};
 use serde_json::{Value, json};
+
+use crate::{
+    crowd::policies,
+    peer::{Peer, Said},
+};
 
 /// The exit code of the command, and both of its outputs.
 fn explain(server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -94,4 +99,69 @@ fn the_command_explains() {
 #[test]
 fn the_command_explains_what_another_thread_knows() {
     check(&["--threads=2"]);
+}
+
+/// A reader that does not read, and then all of it: what it got is what was explained.
+fn check_slow(threads: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rooms = "[[rooms]]\nmatch = \"*\"\nhistory.messages = 4000\nhistory.bytes = 33554432\noverflow = \"drop-oldest\"\n";
+    let mut flags = Settings::default().flags();
+    flags.extend([
+        format!("--threads={threads}"),
+        policies(folder.path(), rooms),
+        "--outbox-frames-max=20".into(),
+    ]);
+    let server = Server::start(&flags);
+    let mut reader = Peer::connect_small(server.authority(), "");
+    let Said::Text(welcome) = reader.next() else {
+        panic!("the reader was closed");
+    };
+    let welcome: Value = serde_json::from_str(&welcome).expect("JSON");
+    let reader_id = welcome["data"]["conn"].as_str().expect("an id").to_owned();
+    reader.join("log");
+    let mut publisher = Peer::connect(server.authority(), "");
+    publisher.join("log");
+    let pad = "x".repeat(8000);
+    let messages = 2000;
+    for _ in 0..messages {
+        publisher.say(&format!(
+            r#"{{"event":"m","room":"log","id":1,"data":"{pad}"}}"#
+        ));
+        assert!(matches!(publisher.next(), Said::Text(_)));
+    }
+    let mut claims = Vec::new();
+    for offset in (1..=messages).step_by(97).chain([messages]) {
+        let number = offset.to_string();
+        let arguments = ["--room=log", "--offset", &number, "--conn", &reader_id];
+        let (_, out, _) = explain(&server, &arguments);
+        claims.push((offset, out));
+    }
+    let mut read = BTreeSet::new();
+    while !read.contains(&messages) {
+        let Said::Text(text) = reader.next() else {
+            panic!("the reader was closed");
+        };
+        let frame: Value = serde_json::from_str(&text).expect("JSON");
+        read.extend(frame["offset"].as_u64());
+    }
+    let limit = "and 20 frames wait";
+    for (offset, said) in &claims {
+        if read.contains(offset) {
+            assert!(said.starts_with("received (sent): "), "{offset}: {said}");
+        } else {
+            let dropped = said.starts_with("not received (dropped): ");
+            assert!(dropped && said.contains(limit), "{offset}: {said}");
+        }
+    }
+    assert!(claims.iter().any(|(offset, _)| !read.contains(offset)));
+}
+
+#[test]
+fn a_dropped_message_is_explained() {
+    check_slow(1);
+}
+
+#[test]
+fn a_dropped_message_is_explained_by_another_thread() {
+    check_slow(2);
 }

@@ -5,8 +5,9 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use roomcast_core::{
-    App, Applied, Audience, Command, Config, ConnId, DisconnectReason, Frame, Handshake, Identity,
-    Input, Limits, Outbox, Policies, Timestamp,
+    App, Applied, Audience, Command, Config, ConnId, DisconnectReason, Explained, Explanation,
+    Frame, Handshake, Identity, Input, Limits, Outbox, Policies, Timestamp,
+    explain::Reason,
     gateway::AppState,
     hub::ConnState,
     policy::{GrantRules, Grants},
@@ -15,6 +16,7 @@ use roomcast_core::{
 use serde_json::{Value, json};
 
 use super::model::{Got, Memberships, in_order};
+use super::story::{FORGETFUL, NARROW, QUIET, UNSEEN};
 use super::story::{GRANTS, Person, ROOMS, Rule, STANDARD, Step, USERS};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(super) enum Bug {
     AnyNameIsInserted,
     DeadlineIsLostInSleep,
     WithdrawalIsLostInSleep,
+    ExplanationForgetsPolicies,
+    ExplanationForgetsTime,
 }
 
 pub(super) struct Machine {
@@ -54,8 +58,14 @@ fn policies(standard: usize) -> Policies {
         rule
     });
     let grants: Vec<_> = grants.collect();
-    let rooms = json!([{"match": "*", "presence": "counts",
-        "history": {"messages": 1000, "age_s": 100_000}}]);
+    let history = json!({"messages": 1000, "age_s": 100_000});
+    let rooms = json!([
+        {"match": QUIET, "publish": false, "presence": "counts", "history": history},
+        {"match": UNSEEN, "history": history},
+        {"match": FORGETFUL, "presence": "counts"},
+        {"match": NARROW, "members": 1, "presence": "counts", "history": history},
+        {"match": "*", "presence": "counts", "history": history},
+    ]);
     let policies = json!({"rooms": rooms, "grants": grants});
     serde_json::from_value(policies).expect("policies")
 }
@@ -126,6 +136,52 @@ impl Machine {
     }
 
     pub(super) fn perform(&mut self, step: &Step) -> Got {
+        let explained = self.explain(step);
+        self.carry_on(step);
+        self.app.hub().assert_consistent();
+        let got = in_order(step, std::mem::take(&mut self.got));
+        if let Some((who, explanation)) = explained {
+            let answer = format!("{who}: {} ", step.event().expect("an action"));
+            let answer = got.iter().find(|line| line.starts_with(&answer));
+            let codes = ["forbidden", "expired", "unauthorized", "member_limit"];
+            let refused = answer.is_some_and(|answer| {
+                let end = answer.rsplit(' ').next().expect("words");
+                codes.contains(&end)
+            });
+            let allowed = explanation.reason.received();
+            if allowed != Some(!refused) {
+                let reason = &explanation.reason;
+                return vec![format!("{who}: explained by {reason:?}, got {answer:?}")];
+            }
+        }
+        got
+    }
+
+    /// The explanation of the right that an action of a client needs, before it.
+    fn explain(&self, step: &Step) -> Option<(usize, Explanation)> {
+        let (who, right, room) = step.right()?;
+        let conn = *self.clients.get(&who)?;
+        let room = ROOMS[room].to_owned();
+        let asked = Explained::Right { right, room };
+        let mut explanation = self.app.hub().explain(&asked, conn);
+        let forgotten = match self.bug {
+            Some(Bug::ExplanationForgetsPolicies) => matches!(
+                explanation.reason,
+                Reason::PublishForbidden
+                    | Reason::NoPresence
+                    | Reason::KeepsNoHistory
+                    | Reason::RoomFull { .. }
+            ),
+            Some(Bug::ExplanationForgetsTime) => explanation.reason == Reason::Expired,
+            _ => false,
+        };
+        if forgotten {
+            explanation.reason = Reason::Granted { right };
+        }
+        Some((who, explanation))
+    }
+
+    fn carry_on(&mut self, step: &Step) {
         match *step {
             Step::Connect { who, person } => {
                 let handshake = Handshake::new().with_identity(self.identity(person));
@@ -168,8 +224,6 @@ impl Machine {
             Step::Wait { seconds } => self.wait(1000 * seconds),
             Step::Sleep => self.sleep(),
         }
-        self.app.hub().assert_consistent();
-        in_order(step, std::mem::take(&mut self.got))
     }
 
     fn connect(&mut self, who: usize, handshake: Handshake) {

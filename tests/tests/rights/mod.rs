@@ -16,8 +16,8 @@ use self::{
 };
 use crate::stories::config;
 
-/// Tells a story to the core and to the model. After every step the clients have got the same, and
-/// those are in rooms who have the right to be.
+/// Tells a story to the core and to the model. After every step the clients have got the same, those
+/// are in rooms who have the right to be, and an action was refused if its explanation said so.
 fn tell(story: &[Step], bug: Option<Bug>) -> Result<(), TestCaseError> {
     let (mut machine, mut model) = (Machine::new(bug), Model::default());
     for (at, step) in story.iter().enumerate() {
@@ -81,4 +81,14 @@ fn a_deadline_that_is_lost_in_sleep_is_found() {
 #[test]
 fn a_withdrawal_that_is_lost_in_sleep_is_found() {
     assert!(shortest(Bug::WithdrawalIsLostInSleep).len() <= 4);
+}
+
+#[test]
+fn an_explanation_that_forgets_the_policies_is_found() {
+    assert!(shortest(Bug::ExplanationForgetsPolicies).len() <= 3);
+}
+
+#[test]
+fn an_explanation_that_forgets_the_time_is_found() {
+    assert!(shortest(Bug::ExplanationForgetsTime).len() <= 3);
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::story::{CLIENTS, GRANTS, Person, ROOMS, Rule, STANDARD, Step, USERS};
+use super::story::{FORGETFUL, NARROW, QUIET, UNSEEN};
 
 /// Lines of what each client got, such as `1: $join a ok`.
 pub(super) type Got = Vec<String>;
@@ -147,16 +148,22 @@ impl Model {
     }
 
     fn push(&mut self, room: usize) {
-        let top = self.tops.entry(room).or_default();
-        *top += 1;
-        let top = *top;
+        let mut line = format!("say {} ok", ROOMS[room]);
+        if ROOMS[room] != FORGETFUL {
+            let top = self.tops.entry(room).or_default();
+            *top += 1;
+            line = format!("say {} {top}", ROOMS[room]);
+        }
+        let top = self.tops.get(&room).copied();
         let members = self
             .conns
             .iter()
             .filter(|(_, conn)| conn.rooms.contains(&room));
         for who in members.map(|(who, _)| *who).collect::<Vec<_>>() {
-            self.tell(who, &format!("say {} {top}", ROOMS[room]));
-            self.seen.insert((who, room), top);
+            self.tell(who, &line);
+            if let Some(top) = top {
+                self.seen.insert((who, room), top);
+            }
         }
     }
 
@@ -180,6 +187,9 @@ impl Model {
             Step::Publish { who, room } => {
                 if let Some(conn) = self.conns.get(&who) {
                     match self.refusal(conn, PUBLISH, room) {
+                        None if ROOMS[room] == QUIET => {
+                            self.tell(who, &format!("say {QUIET} forbidden"));
+                        }
                         None => self.push(room),
                         Some(code) => self.tell(who, &format!("say {} {code}", ROOMS[room])),
                     }
@@ -268,6 +278,14 @@ impl Model {
         if let Some(code) = self.refusal(conn, JOIN, room) {
             return self.tell(who, &format!("$join {name} {code}"));
         }
+        let others = self.conns.iter().filter(|(other, _)| **other != who);
+        if name == NARROW
+            && others
+                .into_iter()
+                .any(|(_, conn)| conn.rooms.contains(&room))
+        {
+            return self.tell(who, &format!("$join {name} member_limit"));
+        }
         let top = self.tops.get(&room).copied().unwrap_or_default();
         let seen = self.seen.get(&(who, room)).copied().unwrap_or_default();
         // Only what is known to be there is asked for.
@@ -288,6 +306,8 @@ impl Model {
             let refusal = self.refusal(conn, right, room);
             let outcome = match refusal {
                 Some(code) => code,
+                None if right == PRESENCE && ROOMS[room] == UNSEEN => "forbidden",
+                None if right == HISTORY && ROOMS[room] == FORGETFUL => "forbidden",
                 None if conn.rooms.contains(&room) => "ok",
                 None => "forbidden",
             };

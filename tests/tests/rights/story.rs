@@ -1,10 +1,19 @@
 //! The alphabet of these stories.
 
 use proptest::prelude::*;
+use roomcast_core::policy::Right;
 
 /// Clients of a story.
 pub(super) const CLIENTS: usize = 3;
-pub(super) const ROOMS: [&str; 5] = ["a", "ab", "own:ann", "own:bob", "own:*"];
+pub(super) const ROOMS: [&str; 6] = ["a", "ab", "own:ann", "own:bob", "own:*", "ax"];
+/// A room to which no client may publish.
+pub(super) const QUIET: &str = ROOMS[1];
+/// A room that shows nobody.
+pub(super) const UNSEEN: &str = ROOMS[3];
+/// A room without history.
+pub(super) const FORGETFUL: &str = ROOMS[2];
+/// A room with one place, as its pattern matches no other.
+pub(super) const NARROW: &str = ROOMS[5];
 pub(super) const USERS: [&str; 3] = ["ann", "bob", "*"];
 
 /// A rule: rooms, and the rights in them, in the order join, publish, presence, history.
@@ -98,6 +107,29 @@ pub(super) enum Step {
     },
     /// The hub is saved, forgotten and restored.
     Sleep,
+}
+
+impl Step {
+    /// The client, the right that it needs, and the room.
+    pub(super) const fn right(&self) -> Option<(usize, Right, usize)> {
+        Some(match *self {
+            Self::Join { who, room, .. } => (who, Right::Join, room),
+            Self::Publish { who, room } => (who, Right::Publish, room),
+            Self::Members { who, room } => (who, Right::Presence, room),
+            Self::History { who, room } => (who, Right::History, room),
+            _ => return None,
+        })
+    }
+
+    /// The event of the answer to it.
+    pub(super) fn event(&self) -> Option<&'static str> {
+        Some(match self.right()?.1 {
+            Right::Join => "$join",
+            Right::Publish => "say",
+            Right::Presence => "$members",
+            Right::History => "$history",
+        })
+    }
 }
 
 fn person() -> impl Strategy<Value = Person> {

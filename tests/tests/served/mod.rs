@@ -38,6 +38,8 @@ impl Served {
         host.policies = settings.policies();
         let queues = settings.queues();
         (host.outbox_bytes_max, host.outbox_frames_max) = (queues.bytes_max, queues.frames_max);
+        let keys = settings.token_key().into_iter();
+        host.access.tokens.keys = keys.map(|key| key.parse().expect("a key")).collect();
         host.control = None;
         let listeners = roomcast::listen(&host).expect("a free port");
         let address = listeners[0].local_addr().expect("bound");

@@ -85,6 +85,20 @@ fn who_does_not_say_it_in_time_is_closed() {
 }
 
 #[test]
+fn without_a_notice_a_token_ends_unannounced() {
+    let server = serve(&["--expiry-notice-ms=0", "--token-grace-ms=0"]);
+    let (mut peer, _) = unidentified(&server.authority);
+    peer.say(&auth(&token_for(KEY, "ann", -8)));
+    assert!(text(&mut peer).contains(r#""expires_in_ms":"#));
+    let said = peer.rest();
+    let notices = said
+        .iter()
+        .filter(|said| matches!(said, Said::Text(text) if text.contains("$expiring")));
+    assert_eq!(notices.count(), 0, "{said:?}");
+    assert_eq!(said.last(), Some(&Said::Close(4401)), "{said:?}");
+}
+
+#[test]
 fn a_token_is_renewed_and_one_that_runs_out_ends_the_connection() {
     let server = serve(&["--token-grace-ms=100"]);
     let (mut peer, _) = unidentified(&server.authority);

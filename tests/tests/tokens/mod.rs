@@ -1,6 +1,7 @@
 //! Tokens over the sockets of the real server: all ways in, and what is never written down.
 
 mod auth;
+mod command;
 pub(crate) mod jwks;
 mod libraries;
 mod privacy;

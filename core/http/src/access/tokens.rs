@@ -4,7 +4,7 @@ mod credentials;
 mod key;
 mod refusal;
 
-use alloc::{boxed::Box, format, string::ToString, vec::Vec};
+use alloc::{boxed::Box, format, string::String, string::ToString, vec::Vec};
 
 use roomcast_core::{Identity, policy::Grants};
 use roomcast_token::{Claims, JwksUrl, KeyError, Verifier};
@@ -45,6 +45,22 @@ impl Tokens {
         self.anonymous.unwrap_or(!self.is_on())
     }
 
+    /// The ways in which clients are identified, for a log: `tokens (HS256, published keys)`.
+    pub fn summary(&self) -> String {
+        let algorithms = self.keys.iter().filter_map(TokenKey::key);
+        let mut names: Vec<_> = algorithms.map(|key| key.algorithm().name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.extend(self.jwks.as_ref().map(|_| "published keys"));
+        let names = names.join(", ");
+        match (names.is_empty(), self.lets_anonymous_in()) {
+            (false, false) => format!("tokens ({names})"),
+            (false, true) => format!("tokens ({names}), or anonymous"),
+            (true, true) => "anonymous: no key for tokens".into(),
+            (true, false) => "no anonymous clients, and no key for tokens".into(),
+        }
+    }
+
     /// The verifier with these keys and conditions. A host makes it once.
     ///
     /// # Errors
@@ -74,7 +90,7 @@ impl Tokens {
     /// without `hs256:`.
     pub fn read_files<E: core::fmt::Display>(
         &mut self,
-        read: impl Fn(&str) -> Result<alloc::string::String, E>,
+        read: impl Fn(&str) -> Result<String, E>,
     ) -> Result<(), SettingError> {
         for (index, key) in self.keys.iter_mut().enumerate() {
             let Some(file) = key.file() else { continue };

@@ -6,6 +6,7 @@ use core::ops::Bound;
 use roomcast_core::{
     ConnId, Delivery, Explained, Explanation, Hub, Timestamp,
     ask::{self, Ask, Asked},
+    explain::{AtQueue, QueueFate},
     hub::RoomInfo,
     room::{PageError, Position, PresencePage},
 };
@@ -78,6 +79,25 @@ impl Answer {
         // They are sorted by id.
         if let Ok(at) = views.binary_search_by_key(&conn, |view| view.conn) {
             views[at].queued_bytes = bytes;
+        }
+    }
+
+    /// The connection and the message that its queue is to be asked for, when the answer explains
+    /// one of which the queue alone knows whether it dropped it.
+    pub fn at_queue(&self) -> Option<(ConnId, AtQueue)> {
+        let Found::Explained(view) = &self.0 else {
+            return None;
+        };
+        let past = Explained::past(&*view.room, view.offset?);
+        Some((view.conn, view.explanation.at_queue(&past)?))
+    }
+
+    /// Completes an explanation by what the queue knows.
+    pub fn settle(&mut self, fate: QueueFate) {
+        if let Found::Explained(view) = &mut self.0 {
+            view.explanation.settle(fate);
+            view.received = view.received.map(|_| view.explanation.reason.received());
+            view.text = view.explanation.reason.to_string();
         }
     }
 

@@ -26,6 +26,8 @@ const BYTES_RATE_MAX: u64 = 4_000_000_000;
 pub const LIMITS: &[Limit] = &[
     Limit::number("auth-time-ms", 1..=DAY_MS, |it| &mut it.auth_timeout)
         .help(Access, "Time for a client that connected without a token to send $auth; past it 4401"),
+    Limit::number("expiry-notice-ms", 0..=DAY_MS, |it| &mut it.expiry_notice)
+        .help(Access, "Time before the end of a token at which $expiring asks for another"),
     Limit::number("token-grace-ms", 0..=DAY_MS, |it| &mut it.expiry_grace)
         .help(Access, "Time that a connection has to renew a token that has expired; past it 4401"),
 

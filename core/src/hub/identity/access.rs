@@ -54,6 +54,8 @@ pub(crate) enum Source<'a> {
     Nothing,
     /// The client has yet to say who it is.
     Unidentified,
+    /// The time of the identity is over.
+    Over,
 }
 
 /// Outcomes of a deadline that has passed.
@@ -150,7 +152,7 @@ impl Access {
             })
     }
 
-    /// The source of a right, were there no time.
+    /// The source of a right, as of the last deadline that the hub was told of.
     pub(super) fn source<'a>(
         &'a self,
         policies: &'a Policies,
@@ -158,12 +160,11 @@ impl Access {
         right: Right,
         room: &str,
     ) -> Source<'a> {
-        let Some(grants) = self.grants.as_ref().filter(|_| !self.is_unidentified()) else {
-            return if self.is_unidentified() {
-                Source::Unidentified
-            } else {
-                Source::Every
-            };
+        let grants = match (self.stage, &self.grants) {
+            (Stage::Unidentified, _) => return Source::Unidentified,
+            (Stage::Over, _) => return Source::Over,
+            (Stage::Valid | Stage::Warned, None) => return Source::Every,
+            (Stage::Valid | Stage::Warned, Some(grants)) => grants,
         };
         let standard = || policies.grants().rule(user, right, room);
         match (grants.rule(right, room), standard()) {

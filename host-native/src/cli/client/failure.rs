@@ -42,6 +42,14 @@ impl Failure {
         Self::failed(format_args!("{by} refused: {status}: {detail}{advice}"))
     }
 
+    /// The server wants another token, or one at all: exit code 1.
+    pub(crate) fn no_token(by: impl fmt::Display, body: &str) -> Self {
+        let detail = detail(body).unwrap_or_else(|| "it says no more".into());
+        Self::failed(format_args!(
+            "{by} refused: {detail}\n  Give a token: --token, or ROOMCAST_TOKEN"
+        ))
+    }
+
     /// Called wrongly: exit code 2.
     pub(crate) fn usage(text: impl fmt::Display) -> Self {
         Self::new(2, text)

@@ -267,7 +267,11 @@ impl Session {
             .find(|&at| id == Some(Value::from(join_id(at)).to_string()))
             .map(|at| &self.rooms[at]);
         if let Some(room) = room {
-            let text = format!("cannot join {room:?}: {code}: {message}");
+            let advice = match &*code {
+                "unauthorized" => "\n  Give a token: --token, or ROOMCAST_TOKEN",
+                _ => "",
+            };
+            let text = format!("cannot join {room:?}: {code}: {message}{advice}");
             return Err(End::Useless(text));
         }
         let id = id.unwrap_or_default();

@@ -49,6 +49,7 @@ impl<G: Gateway> Core<G> {
                 ..
             } => {
                 let handshake = handshake(user.as_deref(), *welcome);
+                let handshake = handshake.with_unidentified(self.tokens);
                 let query = query.as_deref().unwrap_or_default();
                 let headers = headers.iter();
                 let headers: Vec<_> = headers.map(|(name, value)| (&**name, &**value)).collect();
@@ -107,6 +108,8 @@ impl<G: Gateway> Core<G> {
                     _ => Answer::refused(404),
                 });
             }
+            Op::Authenticate { actor, claim } => self.authenticate(actor, claim)?,
+            Op::Withdraw { user } => return self.withdraw(op.namespace(), user),
             Op::ListRooms { .. } => return Ok(self.list_rooms(op.namespace())),
             Op::ListConnections { .. } => return Ok(self.list_connections(op.namespace())),
             Op::Stall { actor } => {
@@ -217,7 +220,7 @@ impl<G: Gateway> Core<G> {
         broken.map_or(Ok(answer), Err)
     }
 
-    fn life(&self, actor: &Actor) -> Option<(Box<str>, ConnId)> {
+    pub(super) fn life(&self, actor: &Actor) -> Option<(Box<str>, ConnId)> {
         let life = self.conns.get(actor)?;
         self.live.contains_key(life).then(|| life.clone())
     }
