@@ -49,6 +49,7 @@ impl Hosted {
                 listed: false,
                 header,
                 history_bytes: 0,
+                client_keys: 0,
                 rate_refusals: 0,
             }),
         })
@@ -217,6 +218,11 @@ impl Hosted {
         self.inner.borrow().history_bytes
     }
 
+    /// Idempotency keys that its clients count for among those of all namespaces.
+    pub(crate) fn client_keys(&self) -> usize {
+        self.inner.borrow().client_keys
+    }
+
     /// The time at which a schedule is due next.
     pub(crate) fn next_schedule(&self) -> Option<Timestamp> {
         self.inner.borrow().namespace.app().next_schedule()
@@ -290,6 +296,10 @@ impl Hosted {
         let history_bytes = inner.namespace.app().hub().counts().history_bytes;
         if history_bytes != inner.history_bytes {
             inner.count_histories(shard, now, history_bytes);
+        }
+        let client_keys = inner.namespace.app().hub().client_keys();
+        if client_keys != inner.client_keys {
+            inner.count_client_keys(shard, now, client_keys);
         }
         let refusals = inner.namespace.app().hub().rate_refusals();
         for _ in mem::replace(&mut inner.rate_refusals, refusals)..refusals {
