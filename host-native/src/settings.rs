@@ -55,6 +55,9 @@ pub struct Settings {
     pub proxy_trust: ProxyTrust,
     /// Namespaces alive at a time; default 1,024.
     pub namespaces_max: usize,
+    /// Idempotency keys of clients that all namespaces remember together; default 100,000, some
+    /// 30 MB. Past it those of all namespaces give way, the oldest of whoever has the most first.
+    pub client_keys_max: usize,
     /// WebSocket connections of the process; default 100,000, and never more than the file
     /// descriptors allow.
     pub connections_max: usize,
@@ -138,6 +141,7 @@ impl Default for Settings {
             access: Access::default(),
             proxy_trust: ProxyTrust::default(),
             namespaces_max: 1024,
+            client_keys_max: 100_000,
             connections_max: 100_000,
             connections_per_address_max: None,
             connections_per_user_max: None,

@@ -8,7 +8,6 @@ mod batch;
 mod durable;
 mod fan_out;
 mod flow;
-mod histories;
 mod home;
 mod hosted;
 mod mail;
@@ -17,6 +16,7 @@ mod sockets;
 mod state;
 mod sweep;
 mod tasks;
+mod totals;
 mod trim;
 mod turn;
 

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) ending: AtomicBool,
     /// Bytes of memory that all histories of all threads take.
     pub(crate) history_bytes: AtomicUsize,
+    /// Idempotency keys of clients in all namespaces of all threads.
+    pub(crate) client_keys: AtomicUsize,
     pub(crate) draining: AtomicBool,
     /// Set once a request has shown that a proxy stands before the server.
     pub(crate) proxied: AtomicBool,

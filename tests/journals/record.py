@@ -507,8 +507,8 @@ def keyed(server, chance, conns):
 
 
 def losses(binary, folder):
-    """Sends under idempotency keys that readers are too slow for, each repeated."""
-    flags = ["--outbox-frames-max", "4", "--write-stall-ms", "60000"]
+    """Sends under idempotency keys that readers are too slow for, each repeated; too many keys of clients."""
+    flags = ["--outbox-frames-max", "4", "--write-stall-ms", "60000", "--client-keys-max", "3"]
     with record(binary, folder, *flags) as server:
         for number in range(3):
             slow, quick = server.open("/ws", receive_buffer=2048), server.open()
@@ -524,6 +524,9 @@ def losses(binary, folder):
                     lost = json.loads(answer.text)["dropped"] > 0
                 quick.next()
                 holds(sent < 2000, "nobody is too slow")
+            for key in range(3):
+                quick.send(f'{{"event":"said","id":1,"room":"r","key":"k{key}","data":{number}}}')
+                quick.next()
             slow.end()
             quick.end()
         server.open()

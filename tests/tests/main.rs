@@ -5,6 +5,7 @@ mod api_keys;
 mod applications;
 mod bursts;
 mod chat;
+mod client_keys;
 mod closing;
 mod crowd;
 mod drain;

@@ -327,17 +327,6 @@ impl Reason {
                 f,
                 "the room has no message at this offset: its newest has offset {newest}"
             ),
-            Self::Dropped {
-                overflow,
-                bytes_max,
-                frames_max,
-            } => write!(
-                f,
-                "the message was dropped by `overflow = \"{}\"` from the connection's queue, which \
-                 was full: it reads too slowly, and at most {bytes_max} bytes and {frames_max} \
-                 frames wait",
-                overflow.as_str()
-            ),
             refused => refused.fmt_refused(f),
         }
     }
@@ -369,8 +358,26 @@ impl Reason {
             Self::KeepsNoHistory => {
                 f.write_str("the room keeps no history: its policy has no `history`")
             }
-            unknown => unknown.fmt_unknown(f),
+            other => other.fmt_dropped(f),
         }
+    }
+
+    /// The sentence of a drop.
+    fn fmt_dropped(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Dropped {
+            overflow,
+            bytes_max,
+            frames_max,
+        } = self
+        else {
+            return self.fmt_unknown(f);
+        };
+        write!(
+            f,
+            "the message was dropped by `overflow = \"{}\"` from the connection's queue, which was \
+             full: it reads too slowly, and at most {bytes_max} bytes and {frames_max} frames wait",
+            overflow.as_str()
+        )
     }
 
     /// The sentence of a reason by which nobody can say whether the connection got the message.

@@ -98,6 +98,10 @@ impl<G: Gateway> App<G> {
                 hub.trim_histories(*bytes_max, out);
                 return Applied::Done;
             }
+            Input::TrimClientKeys { keys_max } => {
+                hub.trim_client_keys(now, *keys_max, out);
+                return Applied::Done;
+            }
             Input::Disconnect { conn, reason } => hub.disconnect(now, *conn, *reason, out).into(),
             Input::Close {
                 conn,

@@ -155,6 +155,11 @@ pub enum Input<'a> {
         /// Bytes that may be left.
         bytes_max: usize,
     },
+    /// [`Hub::trim_client_keys`](crate::Hub::trim_client_keys).
+    TrimClientKeys {
+        /// Keys that may be left.
+        keys_max: usize,
+    },
     /// [`Hub::set_policies`](crate::Hub::set_policies).
     SetPolicies {
         /// The policies from now on.
@@ -233,6 +238,7 @@ impl<'a> Input<'a> {
             SetDelivery { key: own, delivery },
             Close { conn, code, reason: own, away_ms },
             HistoryLoaded { room: own, messages: own }, TrimHistories { bytes_max },
+            TrimClientKeys { keys_max },
             WallClock { unix_zero_ms }, SetPolicies { policies: own },
             Complete { token, outcome },
         }

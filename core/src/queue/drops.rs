@@ -43,26 +43,29 @@ impl Drops {
     /// Remembers a chunk of so many messages of a history that was dropped.
     pub(super) fn add(&mut self, shed: &Sheddable, frames: u32) {
         let (history, first) = (shed.history(), shed.offset());
-        let last = first + u64::from(frames).saturating_sub(1);
-        // Mostly the newest.
-        for range in self.known.iter_mut().rev() {
-            if range.is_of(history) && first <= range.last + 1 && range.first <= last + 1 {
-                range.first = range.first.min(first);
-                range.last = range.last.max(last);
-                return;
+        let mut added = Dropped {
+            room: shed.room().into(),
+            history,
+            first,
+            last: first + u64::from(frames).saturating_sub(1),
+        };
+        // No two ranges touch each other, so one look finds all that the new one joins.
+        self.known.retain(|range| {
+            let joins = range.is_of(history)
+                && added.first <= range.last + 1
+                && range.first <= added.last + 1;
+            if joins {
+                added.first = added.first.min(range.first);
+                added.last = added.last.max(range.last);
             }
-        }
+            !joins
+        });
         if self.known.len() == RANGES_MAX
             && let Some(oldest) = self.known.pop_front()
         {
             self.forget(oldest);
         }
-        self.known.push_back(Dropped {
-            room: shed.room().into(),
-            history,
-            first,
-            last,
-        });
+        self.known.push_back(added);
     }
 
     /// Says whether a message was dropped; `None` when that is forgotten.
@@ -108,7 +111,7 @@ mod tests {
     fn ranges_join_and_are_told_apart_by_history() {
         let mut drops = Drops::default();
         assert_eq!(dropped(&drops, 1, 1), Some(false));
-        for (offset, frames) in [(4, 2), (6, 1), (3, 1)] {
+        for (offset, frames) in [(5, 1), (3, 1), (6, 1), (4, 1)] {
             drop(&mut drops, 1, offset, frames);
         }
         assert_eq!(drops.known.len(), 1);

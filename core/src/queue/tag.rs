@@ -150,8 +150,11 @@ impl Tag {
             Self::Gap(loss) if *loss.room == *room => Some(Some(loss.after)),
             Self::Position(of) if **of == *room => Some(None),
             Self::Sheddable(shed) if *shed.room == *room => Some(None),
-            Self::Control | Self::Message | Self::Gap(_) | Self::Position(_) => None,
-            Self::Sheddable(_) => None,
+            Self::Control
+            | Self::Message
+            | Self::Gap(_)
+            | Self::Position(_)
+            | Self::Sheddable(_) => None,
         }
     }
 

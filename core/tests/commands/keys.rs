@@ -129,6 +129,35 @@ fn who_has_few_keys_keeps_them() {
 }
 
 #[test]
+fn keys_are_trimmed_to_a_number_those_of_who_has_most_first() {
+    let (mut harness, member) = durable(Limits::default());
+    publish(&mut harness, member, "k", 0);
+    let conn = connect(&mut harness);
+    for number in 0..4 {
+        publish(&mut harness, conn, &format!("k{number}"), number);
+    }
+    let trim = |harness: &mut Harness, keys_max| {
+        let now = harness.now;
+        let Harness { hub, out, .. } = harness;
+        hub.trim_client_keys(now, keys_max, out);
+        hub.assert_consistent();
+        let lines = lines(out);
+        out.clear();
+        lines
+    };
+    assert_eq!(trim(&mut harness, 5), [""; 0]);
+    let gone = ["k0", "k1", "k2"].map(|key| format!("persist key {key} of c{conn}"));
+    assert_eq!(trim(&mut harness, 2), gone);
+    assert_eq!(harness.hub.client_keys(), 2);
+    assert_eq!(publish(&mut harness, member, "k", 0), (0, vec![]));
+    // What has expired is nobody's loss.
+    harness.wait(300_000);
+    harness.out.clear();
+    assert_eq!(trim(&mut harness, 1), [""; 0]);
+    assert_eq!(harness.hub.client_keys(), 0);
+}
+
+#[test]
 fn keys_keep_a_hub_from_being_idle_until_they_expire() {
     let (mut harness, member) = durable(Limits::default());
     publish(&mut harness, member, "k", 0);

@@ -272,6 +272,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         ),
         namespaces: Permits::new(settings.namespaces_max),
         history_bytes: AtomicUsize::new(0),
+        client_keys: AtomicUsize::new(0),
         access: RwLock::new(Arc::new(settings.access.clone())),
         tokens,
         tls,

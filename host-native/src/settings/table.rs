@@ -62,6 +62,8 @@ pub(super) const TABLE: &[Row] = &[
         .help(Access, "Header in which a trusted proxy names the user: X-Auth-Request-User"),
     Row::number("namespaces-max", 1..=1_000_000_000, |it| &mut it.namespaces_max)
         .help(Access, "Namespaces alive at one time"),
+    Row::number("client-keys-max", 1..=1_000_000_000, |it| &mut it.client_keys_max)
+        .help(Http, "Idempotency keys of clients that all namespaces remember together"),
     Row::number("threads", 1..=1024, |it| &mut it.threads)
         .help(Access, "I/O threads; one serves some 400,000 deliveries a second"),
 

@@ -50,6 +50,7 @@ impl Hosted {
                 listed: false,
                 header,
                 history_bytes: 0,
+                client_keys: 0,
                 rate_refusals: 0,
                 recoveries: Recoveries::default(),
             }),
@@ -228,6 +229,11 @@ impl Hosted {
         self.inner.borrow().history_bytes
     }
 
+    /// Idempotency keys that its clients count for among those of all namespaces.
+    pub(crate) fn client_keys(&self) -> usize {
+        self.inner.borrow().client_keys
+    }
+
     /// The time at which a schedule is due next.
     pub(crate) fn next_schedule(&self) -> Option<Timestamp> {
         self.inner.borrow().namespace.app().next_schedule()
@@ -311,6 +317,10 @@ impl Hosted {
             inner.count_histories(shard, now, history_bytes);
         }
         inner.count(shard);
+        let client_keys = inner.namespace.app().hub().client_keys();
+        if client_keys != inner.client_keys {
+            inner.count_client_keys(shard, now, client_keys);
+        }
         if inner.namespace.app().has_news() {
             self.take_news(shard, inner);
         }

@@ -187,6 +187,7 @@ impl Shard {
         }
         self.shared.namespaces.release();
         self.count_histories(namespace.history_bytes(), 0);
+        self.count_client_keys(namespace.client_keys(), 0);
         // With the application's state, whose own `Drop` may panic.
         if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
             tracing::error!("an application panicked when it was dropped");

@@ -72,6 +72,8 @@ pub(crate) struct Shard {
     pub(super) told: RefCell<Vec<Told>>,
     /// True when histories passed their limit in this turn.
     pub(super) histories_full: Cell<bool>,
+    /// True when the keys of clients did.
+    pub(super) client_keys_full: Cell<bool>,
     /// True when deadlines may be called passed.
     pub(super) patience: Patience,
     /// Rung when there is something to do at the end of the turn.
@@ -130,6 +132,8 @@ pub(super) struct Inner {
     pub(super) header: Option<NamespaceHeader>,
     /// Bytes that its histories count for among those of all namespaces.
     pub(super) history_bytes: usize,
+    /// Keys that its clients count for among those of all namespaces.
+    pub(super) client_keys: usize,
     /// Messages refused for their rate, as far as they are in the metrics.
     pub(super) rate_refusals: u64,
     /// Recoveries, likewise.
@@ -291,6 +295,7 @@ impl Shard {
             durable: Durable::default(),
             told: RefCell::default(),
             histories_full: Cell::default(),
+            client_keys_full: Cell::default(),
             patience: Patience::new(Instant::now()),
             bell: Notify::new(),
             unix_zero_ms,

@@ -69,6 +69,9 @@ impl Shard {
             if self.histories_full.take() {
                 self.end_histories();
             }
+            if self.client_keys_full.take() {
+                self.end_client_keys();
+            }
             if !self.is_committed() {
                 self.commit();
             }

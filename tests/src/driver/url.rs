@@ -311,6 +311,13 @@ impl Url {
         self.call(Method::GET, &path, None, None)
     }
 
+    fn withdraw(&self, namespace: &str, user: &str) -> Result<Answer, DriverError> {
+        let (user, before) = (encode(user), unix_s() + 1);
+        let namespace = self.namespace(namespace);
+        let path = format!("{namespace}/users/{user}/connections?not_before={before}");
+        self.call(Method::DELETE, &path, None, None)
+    }
+
     fn act(&mut self, op: &Op) -> Result<Answer, DriverError> {
         match op {
             Op::Connect {
@@ -367,12 +374,7 @@ impl Url {
                     self.runtime.block_on(socket.send(&text, 1));
                 }
             }
-            Op::Withdraw { user } => {
-                let (user, before) = (encode(user), unix_s() + 1);
-                let namespace = self.namespace(op.namespace());
-                let path = format!("{namespace}/users/{user}/connections?not_before={before}");
-                return self.call(Method::DELETE, &path, None, None);
-            }
+            Op::Withdraw { user } => return self.withdraw(op.namespace(), user),
             Op::Send { .. } => return self.send(op),
             Op::ServerJoin { actor, room } => return self.move_member(Method::PUT, actor, room),
             Op::ServerLeave { actor, room } => {

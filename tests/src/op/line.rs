@@ -56,10 +56,9 @@ impl fmt::Display for Op {
             Self::Disconnect { actor } => write!(f, "{actor} disconnects"),
             Self::Vanish { actor } => write!(f, "{actor} vanishes"),
             Self::Stall { actor } => write!(f, "{actor} stalls"),
-            Self::Read { actor, bytes } => match bytes {
-                Some(bytes) => write!(f, "{actor} reads {bytes} bytes"),
-                None => write!(f, "{actor} reads"),
-            },
+            #[rustfmt::skip]
+            Self::Read { actor, bytes: Some(bytes) } => write!(f, "{actor} reads {bytes} bytes"),
+            Self::Read { actor, bytes: None } => write!(f, "{actor} reads"),
             Self::Send {
                 namespace,
                 key,

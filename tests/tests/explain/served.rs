@@ -110,6 +110,8 @@ fn check_slow(threads: usize) {
         format!("--threads={threads}"),
         policies(folder.path(), rooms),
         "--outbox-frames-max=20".into(),
+        "--write-stall-ms=600000".into(),
+        "--heartbeat-ms=off".into(),
     ]);
     let server = Server::start(&flags);
     let mut reader = Peer::connect_small(server.authority(), "");

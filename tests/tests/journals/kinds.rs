@@ -35,6 +35,7 @@ kinds! {
     HistoryLoaded "give_back",
     WallClock "wall_clock",
     TrimHistories "trim_histories",
+    TrimClientKeys "trim_client_keys",
     SetPolicies "set_policies",
     Complete "complete",
     Drain "drain",

@@ -70,14 +70,7 @@ impl ClientKeys {
         known: Known,
     ) -> Vec<(Box<str>, Box<str>)> {
         self.unsaved = true;
-        while let Some((_, client)) = self.by_age.first_key_value()
-            && self
-                .oldest(client)
-                .is_none_or(|key| key.known.expires <= now)
-        {
-            let client = client.clone();
-            self.forget_oldest(&client);
-        }
+        self.forget_expired(now);
         let (number, key) = (self.next, key.into());
         self.push(client, ClientKey { number, key, known });
         let mut forgotten = Vec::new();
@@ -86,13 +79,44 @@ impl ClientKeys {
         {
             forgotten.extend(self.forget_oldest(client));
         }
-        while self.by_age.len() > limits.idempotency_keys
+        self.shrink(limits.idempotency_keys, &mut forgotten);
+        forgotten
+    }
+
+    /// The number of keys that are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    /// Forgets keys until no more than so many are left; gives those that have not expired.
+    pub(crate) fn trim(&mut self, now: Timestamp, keys_max: usize) -> Vec<(Box<str>, Box<str>)> {
+        let mut forgotten = Vec::new();
+        if self.len() > keys_max {
+            self.unsaved = true;
+            self.forget_expired(now);
+            self.shrink(keys_max, &mut forgotten);
+        }
+        forgotten
+    }
+
+    fn forget_expired(&mut self, now: Timestamp) {
+        while let Some((_, client)) = self.by_age.first_key_value()
+            && self
+                .oldest(client)
+                .is_none_or(|key| key.known.expires <= now)
+        {
+            let client = client.clone();
+            self.forget_oldest(&client);
+        }
+    }
+
+    fn shrink(&mut self, keys_max: usize, forgotten: &mut Vec<(Box<str>, Box<str>)>) {
+        while self.by_age.len() > keys_max
             && let Some((_, Reverse(number))) = self.by_count.last()
             && let Some(client) = self.by_age.get(number).cloned()
         {
             forgotten.extend(self.forget_oldest(&client));
         }
-        forgotten
     }
 
     fn oldest(&self, client: &str) -> Option<&ClientKey> {

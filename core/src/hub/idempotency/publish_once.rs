@@ -1,5 +1,7 @@
 //! A publish under an idempotency key: it is delivered once, and each retry answered the same.
 
+use alloc::boxed::Box;
+
 use super::{Known, client_keys::client_name, publish_fingerprint};
 use crate::hub::{Delivery, Hub, error::RequestError, send::answer_publish};
 use crate::wire::{Message, Once};
@@ -93,9 +95,30 @@ impl Hub {
         let forgotten = self.client_keys.insert(now, limits, client, key, known);
         if self.config.durable {
             out.persist_key(client, key);
+        }
+        self.persist_forgotten(&forgotten, out);
+    }
+
+    fn persist_forgotten(&self, forgotten: &[(Box<str>, Box<str>)], out: &mut Outbox) {
+        if self.config.durable {
             for (client, key) in forgotten {
-                out.persist_key(&client, &key);
+                out.persist_key(client, key);
             }
         }
+    }
+
+    /// The number of idempotency keys of clients that are remembered.
+    pub fn client_keys(&self) -> usize {
+        self.client_keys.len()
+    }
+
+    /// Forgets idempotency keys of clients until no more than so many are left: those that have
+    /// expired, then the oldest of whoever has the most. For a host that has several hubs and one
+    /// limit.
+    ///
+    /// Work: what is forgotten.
+    pub fn trim_client_keys(&mut self, now: Timestamp, keys_max: usize, out: &mut Outbox) {
+        let forgotten = self.client_keys.trim(now, keys_max);
+        self.persist_forgotten(&forgotten, out);
     }
 }
