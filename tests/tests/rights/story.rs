@@ -111,6 +111,7 @@ pub(super) enum Step {
 
 impl Step {
     /// The client, the right that it needs, and the room.
+    #[allow(clippy::wildcard_enum_match_arm)] // few steps need one
     pub(super) const fn right(&self) -> Option<(usize, Right, usize)> {
         Some(match *self {
             Self::Join { who, room, .. } => (who, Right::Join, room),
