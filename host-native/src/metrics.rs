@@ -60,14 +60,14 @@ pub(crate) struct Metrics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CloseLabel {
     Code(u16),
-    /// One of the codes from 3000 on that are the client's to choose: no label of a metric.
+    /// A code from 3000 on, which the client chooses: no label of a metric.
     Client,
 }
 
 /// The way in which a TLS handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsFailure {
-    /// It took too long.
+    /// Too long a handshake.
     Timeout,
     /// HTTP without TLS.
     Plain,

@@ -29,9 +29,9 @@ pub struct Settings {
     /// Address to listen on; default `127.0.0.1:3000`: nobody outside reaches a server that was
     /// just tried out.
     pub listen: SocketAddr,
-    /// Address of a listener of its own for the HTTP API, the metrics and the page; default none: all
-    /// are on [`listen`](Self::listen). With it that one answers WebSockets, the client for browsers
-    /// and probes alone, and this one everything.
+    /// Address of a listener of its own for the HTTP API, the metrics and the page; default none:
+    /// all are on [`listen`](Self::listen). With it that one answers WebSockets, the client for
+    /// browsers and probes alone, and this one everything.
     pub admin_listen: Option<SocketAddr>,
     /// TLS on [`admin_listen`](Self::admin_listen) too, with the same certificate; default no.
     pub admin_tls: bool,

@@ -160,8 +160,8 @@ impl<H> Socket<H> {
     /// Queues whole frames.
     ///
     /// Over the limit it first tries to write: a healthy peer whose turn to be flushed has merely
-    /// not come must not be closed for a burst. `before_flush` is told how many bytes are queued. What then happens is up to the class of what was to
-    /// be queued.
+    /// not come must not be closed for a burst. `before_flush` is told how many bytes are queued.
+    /// What then happens is up to the class of what was to be queued.
     pub(crate) fn push(
         &self,
         now: Timestamp,

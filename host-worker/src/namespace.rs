@@ -6,7 +6,6 @@ use roomcast_core::{
     Applied, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake,
     Input, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
     ask::{Ask, Asked},
-    explain::QueueFate,
     gateway::{Admission, ConnectError, UpgradeRequest},
     hub::RequestError,
     policy::PresencePolicy,
@@ -325,7 +324,7 @@ impl<P: Platform> Namespace<P> {
         let mut answer = call.run(now, &mut awake);
         if let Ok(answer) = &mut answer {
             // The platform queues without end.
-            answer.settle(QueueFate::Kept);
+            answer.resolve(roomcast_core::explain::QueueFate::Kept);
         }
         let saved = self.save_key(now, learned);
         let saved = saved.and_then(|()| self.save_withdrawn(ask));

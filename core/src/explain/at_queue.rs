@@ -39,7 +39,7 @@ impl AtQueue {
 impl Explanation {
     /// The message that the queue of the connection has to be asked for before this explanation is
     /// given away: by [`SendQueue::fate`](crate::queue::SendQueue::fate), and
-    /// [`settle`](Self::settle). `None` when the hub knows all.
+    /// [`resolve`](Self::resolve). `None` when the hub knows all.
     pub fn at_queue(&self, send: &Explained) -> Option<AtQueue> {
         let (Reason::SentUnlessDropped { history, .. }, Explained::Past { room, offset }) =
             (&self.reason, send)
@@ -50,7 +50,7 @@ impl Explanation {
     }
 
     /// Completes the explanation by what the queue of the connection knows.
-    pub fn settle(&mut self, fate: QueueFate) {
+    pub fn resolve(&mut self, fate: QueueFate) {
         let Reason::SentUnlessDropped {
             overflow, is_final, ..
         } = self.reason

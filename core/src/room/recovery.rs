@@ -44,7 +44,7 @@ outcomes! {
     /// Messages that it missed were dropped: they were too many, too large or too old for the
     /// policy of the room, or for the memory of all histories.
     Dropped = "dropped";
-    /// It missed more messages, or bytes, than one join replays.
+    /// More messages, or bytes, were missed than one join replays.
     TooMany = "too_many";
 }
 

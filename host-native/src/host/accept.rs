@@ -65,19 +65,19 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
 pub(crate) const ADMIN_MAX: usize = 32;
 
 /// The same on the listener for administration, which has descriptors of its own: an operator can
-/// look at a server that is full, and until its end.
+/// watch a server that is full, and until its end.
 pub(crate) async fn accept_admin(shard: &Rc<Shard>, listener: TcpListener) {
     let entrance = Entrance {
         address: address(&listener),
         admin_elsewhere: false,
         tls: shard.shared.settings.admin_tls,
     };
-    let places = Arc::new(Semaphore::new(ADMIN_MAX));
+    let permits = Arc::new(Semaphore::new(ADMIN_MAX));
     let mut warned = None;
-    while let Ok(place) = places.clone().acquire_owned().await {
+    while let Ok(permit) = permits.clone().acquire_owned().await {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                hand_out(shard, stream, Peer::new(peer, entrance), Some(place));
+                hand_out(shard, stream, Peer::new(peer, entrance), Some(permit));
             }
             Err(fault) if is_of_the_peer(&fault) => {}
             Err(fault) => {
@@ -105,9 +105,14 @@ fn warn(warned: &mut Option<Instant>, fault: &dyn Display) {
 
 /// Serves a connection on the thread whose turn it is: all listeners are one, and the thread that
 /// is the first to wake up would take most of what comes.
-fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, place: Option<OwnedSemaphorePermit>) {
-    let visit = match place {
-        Some(place) => Visiting::Admin(place),
+fn hand_out(
+    shard: &Rc<Shard>,
+    stream: TcpStream,
+    peer: Peer,
+    permit: Option<OwnedSemaphorePermit>,
+) {
+    let visit = match permit {
+        Some(permit) => Visiting::Admin(permit),
         None => Visiting::Public(Visit::begin(&shard.shared.connections)),
     };
     let shards = shard.posts.len();
@@ -128,7 +133,7 @@ fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, place: Option<Owne
     }
 }
 
-/// The place that a connection takes until it has ended or is a WebSocket.
+/// The permit that a connection takes until it has ended or is a WebSocket.
 #[derive(Debug)]
 enum Visiting {
     Public(#[allow(dead_code)] Visit), // only its end matters

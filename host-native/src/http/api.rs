@@ -63,7 +63,7 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
         reached.queue_for(call.ask());
         let mut answer = call.run(shard.now(), &mut reached)?;
         let queues = queues(&reached, &mut answer);
-        let explained = settle(&reached, &mut answer);
+        let explained = resolve(&reached, &mut answer);
         Ok::<_, Problem>((answer, queues, explained))
     };
     let done = shard.on_shard(home, task).await;
@@ -71,7 +71,7 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     if let Some((index, key, message)) = explained {
         let fate = move |shard: &Rc<Shard>| Some(shard.socket(key)?.fate(&message));
         if let Some(fate) = shard.on_shard(index, fate).await.flatten() {
-            answer.settle(fate);
+            answer.resolve(fate);
         }
     }
     for (index, sockets) in remote {
@@ -107,14 +107,14 @@ fn queues(reached: &Reached<'_>, answer: &mut Answer) -> BTreeMap<usize, Vec<(Co
 
 /// Completes an explanation by what the queue of the connection knows, if it is on this shard;
 /// gives else the shard and key of its socket, and the message.
-fn settle(reached: &Reached<'_>, answer: &mut Answer) -> Option<(usize, u32, AtQueue)> {
+fn resolve(reached: &Reached<'_>, answer: &mut Answer) -> Option<(usize, u32, AtQueue)> {
     let Reached::AtHome { namespace, .. } = reached else {
         return None;
     };
     let (conn, message) = answer.at_queue()?;
     match namespace.link(conn)? {
         Link::Local(socket) => {
-            answer.settle(socket.fate(&message));
+            answer.resolve(socket.fate(&message));
             None
         }
         Link::Remote { shard, key } => Some((shard, key, message)),

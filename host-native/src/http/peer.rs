@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// A listener, as far as the rules look at it.
+/// A listener, as far as the rules need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entrance {
     pub(crate) address: IpAddr,
@@ -12,7 +12,7 @@ pub(crate) struct Entrance {
     pub(crate) tls: bool,
 }
 
-/// The other end of a TCP connection, as far as the rules look at it.
+/// The other end of a TCP connection, as far as the rules need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     /// An IPv4 address as such, also where the listener takes IPv6.

@@ -1,4 +1,4 @@
-//! One scrape: all shards' counters, and what is counted at the time of asking.
+//! A scrape: all shards' counters, and what is counted at the time of asking.
 
 use std::{collections::BTreeMap, fmt, sync::PoisonError};
 
@@ -35,7 +35,7 @@ pub(crate) struct Maxima {
     pub(crate) outbox_bytes: usize,
 }
 
-/// One scrape.
+/// A scrape.
 #[derive(Debug)]
 pub(crate) struct Scrape<'a> {
     pub(crate) shards: &'a [Metrics],

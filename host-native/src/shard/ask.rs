@@ -85,7 +85,7 @@ impl Shard {
             let send = move |fate: Option<QueueFate>| {
                 let mut asked = asked;
                 if let (Ok(Answer::Explanation(explanation)), Some(fate)) = (&mut asked, fate) {
-                    explanation.settle(fate);
+                    explanation.resolve(fate);
                 }
                 let _ = answer.send(asked); // who asked may be gone
             };

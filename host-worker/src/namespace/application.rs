@@ -44,7 +44,7 @@ impl<P: Platform> Namespace<P> {
         let mut answer = ask.run(awake.now, &mut awake);
         if let Ok(Answer::Explanation(explanation)) = &mut answer {
             // The platform queues without end.
-            explanation.settle(QueueFate::Kept);
+            explanation.resolve(QueueFate::Kept);
         }
         self.save_withdrawn(&ask)?;
         if changes {

@@ -125,8 +125,8 @@ fn check_sends(story: &[Op], explain: Explain<'_>) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// Messages of histories that connections were sent, live, by recovery or in a page: the room, the epoch, the
-/// offset and the connection.
+/// Messages of histories that connections were sent, live, by recovery or in a page: the room, the
+/// epoch, the offset and the connection.
 type Delivered = BTreeSet<(String, String, u64, ConnId)>;
 
 /// Remembers the messages that somebody was sent.

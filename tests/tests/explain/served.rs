@@ -114,10 +114,7 @@ fn check_slow(threads: usize) {
         "--heartbeat-ms=off".into(),
     ]);
     let server = Server::start(&flags);
-    let mut reader = Peer::connect_small(server.authority(), "");
-    let Said::Text(welcome) = reader.next() else {
-        panic!("the reader was closed");
-    };
+    let (mut reader, welcome) = Peer::connect_with(server.authority(), "");
     let welcome: Value = serde_json::from_str(&welcome).expect("JSON");
     let reader_id = welcome["data"]["conn"].as_str().expect("an id").to_owned();
     reader.join("log");

@@ -165,13 +165,13 @@ impl Host {
         let past = Explained::past(room, offset);
         let mut explanation = self.app.hub().explain(&past, self.reader);
         if let Some(message) = explanation.at_queue(&past) {
-            explanation.settle(self.queue.fate(&message));
+            explanation.resolve(self.queue.fate(&message));
         }
         explanation
     }
 }
 
-/// Whether a story had a message that was dropped, and one that was read in a page alone.
+/// True when a story had a message that was dropped, and one that was read in a page alone.
 fn check(story: &[Step]) -> Result<(bool, bool), TestCaseError> {
     let mut host = Host::new();
     for step in story {

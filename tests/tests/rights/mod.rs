@@ -16,8 +16,9 @@ use self::{
 };
 use crate::stories::config;
 
-/// Tells a story to the core and to the model. After every step the clients have got the same, those
-/// are in rooms who have the right to be, and an action was refused if its explanation said so.
+/// Tells a story to the core and to the model. After every step the clients have got the same,
+/// those are in rooms who have the right to be, and an action was refused if its explanation said
+/// so.
 fn tell(story: &[Step], bug: Option<Bug>) -> Result<(), TestCaseError> {
     let (mut machine, mut model) = (Machine::new(bug), Model::default());
     for (at, step) in story.iter().enumerate() {

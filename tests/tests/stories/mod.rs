@@ -8,10 +8,11 @@ use roomcast_tests::Trace;
 const HEARTBEAT: &str = "a server's clients answer pings by themselves, and it takes too long";
 const RATE: &str = "a server counts the questions that show that all answers are there";
 const STALL: &str = "the kernel takes what a client does not read";
+const SECOND: &str = "withdrawals count in whole seconds, and a server's clock goes on";
 const CRASH: &str = "a server that begins again listens elsewhere; `kill.rs` is about processes";
 
 /// Traces that are for the core alone, and why.
-const CORE_ONLY: [(&str, &str); 15] = [
+const CORE_ONLY: [(&str, &str); 16] = [
     ("bytes_over_the_rate", RATE),
     ("crash_forgets_who_is_there", CRASH),
     ("crash_with_a_store", CRASH),
@@ -27,6 +28,7 @@ const CORE_ONLY: [(&str, &str); 15] = [
     ("slow_reader_is_closed_and_recovers", STALL),
     ("slow_reader_latest", STALL),
     ("slow_reader_leaves_before_it_reads", STALL),
+    ("token_withdrawn", SECOND),
 ];
 
 pub(crate) fn traces() -> Vec<Trace> {

@@ -93,9 +93,9 @@ impl Answer {
     }
 
     /// Completes an explanation by what the queue knows.
-    pub fn settle(&mut self, fate: QueueFate) {
+    pub fn resolve(&mut self, fate: QueueFate) {
         if let Found::Explained(view) = &mut self.0 {
-            view.explanation.settle(fate);
+            view.explanation.resolve(fate);
             view.received = view.received.map(|_| view.explanation.reason.received());
             view.text = view.explanation.reason.to_string();
         }

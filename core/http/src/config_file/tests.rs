@@ -2,25 +2,7 @@
 
 use super::*;
 
-const FAULTS: &[(&str, usize, &str)] = &[
-    ("[[rooms]]\nmatch = \"a\"\nmtach = 1\n", 3, "`mtach`"),
-    ("[[room]]\nmatch = \"a\"\n", 1, "unknown field `room`"),
-    (
-        "[[grants]]\nfor = \"users\"\nrooms = \"a\"\ncan = [\"read\"]\n",
-        4,
-        "unknown variant `read`",
-    ),
-    (
-        "[[grants]]\nfor = \"all\"\nrooms = \"a\"\ncan = []\n",
-        2,
-        "unknown variant `all`",
-    ),
-    (
-        "\n[[grants]]\nfor = \"users\"\nroom = \"a\"\ncan = []\n",
-        4,
-        "unknown field `room`",
-    ),
-    ("[grants]\nfor = \"users\"\n", 1, "write `[[grants]]`"),
+const HOOK_FAULTS: &[(&str, usize, &str)] = &[
     ("[hooks]\ntell = \"a\"\n", 1, "write `[[hooks]]`"),
     (
         "[[hooks]]\ntell = \"http://example.com/\"\nevents = [\"user.left\"]\nkeys = [\"env:K\"]\n",
@@ -57,6 +39,27 @@ const FAULTS: &[(&str, usize, &str)] = &[
         4,
         "`keys`: it must be a list",
     ),
+];
+
+const FAULTS: &[(&str, usize, &str)] = &[
+    ("[[rooms]]\nmatch = \"a\"\nmtach = 1\n", 3, "`mtach`"),
+    ("[[room]]\nmatch = \"a\"\n", 1, "unknown field `room`"),
+    (
+        "[[grants]]\nfor = \"users\"\nrooms = \"a\"\ncan = [\"read\"]\n",
+        4,
+        "unknown variant `read`",
+    ),
+    (
+        "[[grants]]\nfor = \"all\"\nrooms = \"a\"\ncan = []\n",
+        2,
+        "unknown variant `all`",
+    ),
+    (
+        "\n[[grants]]\nfor = \"users\"\nroom = \"a\"\ncan = []\n",
+        4,
+        "unknown field `room`",
+    ),
+    ("[grants]\nfor = \"users\"\n", 1, "write `[[grants]]`"),
     (
         "[[rooms]]\nhistory.messages = 1\n",
         1,
@@ -247,8 +250,14 @@ const FAULTS: &[(&str, usize, &str)] = &[
 
 #[test]
 fn a_fault_is_told_with_its_line_and_its_fix() {
-    for &(text, line, fault) in FAULTS {
-        let said = policies_from_toml(text).expect_err(text);
+    let faults = FAULTS
+        .iter()
+        .map(|fault| (fault, policies_from_toml(fault.0).map(|_| ())));
+    let hooks = HOOK_FAULTS
+        .iter()
+        .map(|fault| (fault, ConfigFile::from_toml(fault.0).map(|_| ())));
+    for (&(text, line, fault), read) in faults.chain(hooks) {
+        let said = read.expect_err(text);
         assert_eq!(said.line(), Some(line), "{text}: {said}");
         assert!(said.fault().contains(fault), "{text}: {said}");
     }

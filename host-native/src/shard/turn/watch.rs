@@ -39,7 +39,7 @@ impl<N> Default for TurnWatch<N> {
 }
 
 impl<N> TurnWatch<N> {
-    /// What follows is the work of a namespace. `wanted` is the number of a turn that was slow and
+    /// Begins the work of a namespace. `wanted` is the number of a turn that was slow and
     /// is yet to be told.
     pub(crate) fn enter(&self, now: Timestamp, (turn, wanted): (u64, u64), namespace: &Rc<N>) {
         if turn != self.turn.get() {
@@ -53,7 +53,7 @@ impl<N> TurnWatch<N> {
         }
     }
 
-    /// What follows is the work of none.
+    /// Ends it: the work that follows is that of none.
     pub(crate) fn leave(&self, now: Timestamp) {
         if now != self.seen.get() {
             self.charge(now);
