@@ -57,9 +57,9 @@
 //! }
 //!
 //! let (access, method, query, local) = (Access::default(), "GET", "", false);
-//! let (loopback_listener, http_1_0) = (false, false);
+//! let (loopback_listener, http_1_0, admin_elsewhere) = (false, false, false);
 //! let request = |path| Request {
-//!     method, path, query, headers: NoFields, local, loopback_listener, http_1_0,
+//!     method, path, query, headers: NoFields, local, loopback_listener, http_1_0, admin_elsewhere,
 //! };
 //! assert_eq!(answer(&access, &request("/healthz")), Ok(Response::health()));
 //! let refused = answer(&access, &request("/api/v1/default/rooms"));
