@@ -57,7 +57,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: Transport, early: Bytes, upg
     let (stream, tls) = stream.into_parts();
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write, tls);
-    let entered = enter(&shard, &socket, namespace.clone(), handshake).await;
+    let entered = enter(&shard, &socket, namespace, handshake).await;
     if let Err(refusal) = entered {
         refuse(&shard, &socket, read, &refusal).await;
         shard.remove_socket(socket.key);
@@ -71,7 +71,6 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: Transport, early: Bytes, upg
             raw,
             place: Place {
                 permit,
-                namespace,
                 is_over: false,
             },
             held: None,
@@ -337,7 +336,7 @@ impl Connection {
         } = held;
         let mut next = None::<Held>;
         shard.while_corked(&socket, shard.now(), || {
-            if self.place.admit(&shard, identity.as_deref()) {
+            if self.place.admit(&shard, home, identity.as_deref()) {
                 auth::input(&shard, home, *conn, rest, identity);
             }
             for frame in behind {

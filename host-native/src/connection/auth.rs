@@ -1,6 +1,6 @@
 //! The verb `$auth`: the host verifies the token before the message goes on without it.
 
-use std::{pin::Pin, rc::Rc, sync::Arc};
+use std::{pin::Pin, rc::Rc};
 
 use roomcast_core::{CloseCode, ConnId, Frame, Identity, Input, wire::AuthRequest};
 use roomcast_http::{Reason, TokenRefusal};
@@ -25,7 +25,6 @@ pub(super) struct Held {
 /// The place of a connection among those of its user.
 pub(super) struct Place {
     pub(super) permit: Permit,
-    pub(super) namespace: Arc<str>,
     /// True when the user has as many connections as it may have: the connection is to be closed.
     pub(super) is_over: bool,
 }
@@ -33,9 +32,14 @@ pub(super) struct Place {
 impl Place {
     /// Counts the connection as one of the identity's user; false where it may not have another
     /// one: the message is then left without an answer, for the close comes behind it.
-    pub(super) fn admit(&mut self, shard: &Shard, identity: Option<&Identity>) -> bool {
+    pub(super) fn admit(
+        &mut self,
+        shard: &Shard,
+        home: &Home,
+        identity: Option<&Identity>,
+    ) -> bool {
         if let Some(user) = identity.and_then(|it| it.user.as_deref())
-            && self.permit.name_user(&self.namespace, user).is_err()
+            && self.permit.name_user(home.namespace(), user).is_err()
         {
             shard.metrics().count_refusal(Reason::ConnectionsPerUser);
             self.is_over = true;
@@ -117,7 +121,7 @@ fn authenticate(
             }
             if let Some(checked) = gate.check(&token) {
                 let identity = taken(shard, checked);
-                if place.admit(shard, identity.as_deref()) {
+                if place.admit(shard, home, identity.as_deref()) {
                     input(shard, home, conn, rest, identity);
                 }
                 return None;

@@ -16,6 +16,14 @@ impl Home {
         }
     }
 
+    /// The name of the namespace.
+    pub(crate) fn namespace(&self) -> &Arc<str> {
+        match self {
+            Self::Local(namespace) => &namespace.name,
+            Self::Remote { namespace, .. } => namespace,
+        }
+    }
+
     /// Puts an input of a connection into its namespace.
     pub(crate) fn input(&self, here: &Shard, input: Input<'_>) {
         match self {

@@ -146,7 +146,7 @@ pub(crate) struct Permit {
     /// The address as it is counted.
     address: IpAddr,
     /// The user, where users are counted.
-    user: Option<UserKey>,
+    user: Option<Box<UserKey>>,
 }
 
 /// A TCP connection on which HTTP is spoken; counted until dropped.
@@ -213,7 +213,7 @@ impl Permit {
         let key: UserKey = (namespace.clone(), user.into());
         let added = users.add(key.clone());
         added.map_err(Problem::ConnectionsPerUser)?;
-        self.user = Some(key);
+        self.user = Some(Box::new(key));
         Ok(())
     }
 }
@@ -223,7 +223,7 @@ impl Drop for Permit {
         self.connections.permits.release();
         self.connections.addresses.remove(self.address);
         if let Some(user) = self.user.take() {
-            self.connections.users.remove(user);
+            self.connections.users.remove(*user);
         }
     }
 }
