@@ -8,10 +8,7 @@ use alloc::{borrow::ToOwned, boxed::Box, string::String};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    at_queue::{AtQueue, QueueFate},
-    reason::Reason,
-};
+pub use self::reason::Reason;
 use crate::hub::{Audience, Hub};
 use crate::policy::{Overflow, Right};
 use crate::room::membership_log::{Around, ChangeKind};

@@ -2,6 +2,7 @@
 //! when it is full.
 
 mod drops;
+mod fate;
 mod limits;
 mod losses;
 mod shed;
@@ -13,10 +14,10 @@ use alloc::{collections::VecDeque, string::String};
 
 use self::losses::Losses;
 pub use self::{
+    fate::{AtQueue, QueueFate},
     limits::QueueLimits,
     tag::{Loss, Sheddable, Tag},
 };
-use crate::explain::{AtQueue, QueueFate};
 use crate::{policy::Overflow, wire::write_head, wire::write_number};
 
 /// Frames in the order in which they are to be written to one connection, counted in bytes and

@@ -9,8 +9,7 @@ use std::{
 use bytes::Bytes;
 use roomcast_core::{
     CloseCode, ConnId, Timestamp,
-    explain::{AtQueue, QueueFate},
-    queue::{Pushed, QueueLimits, SendQueue, Tag},
+    queue::{AtQueue, Pushed, QueueFate, QueueLimits, SendQueue, Tag},
 };
 use rustix::net::SendFlags;
 use tokio::net::{TcpStream, tcp::OwnedWriteHalf};

@@ -196,7 +196,7 @@ impl<P: Platform> Namespace<P> {
             let why = "the core answered something else";
             return Err(PlatformError::new("a connection", why));
         };
-        if !matches!(opened, Err(ConnectError::Refused(_))) {
+        if !matches!(opened, Err(ConnectError::Hub(_))) {
             let saved = self.open(opened.as_ref().ok().copied());
             self.end_input(saved)?;
         }
@@ -324,7 +324,7 @@ impl<P: Platform> Namespace<P> {
         let mut answer = call.run(now, &mut awake);
         if let Ok(answer) = &mut answer {
             // The platform queues without end.
-            answer.resolve(roomcast_core::explain::QueueFate::Kept);
+            answer.resolve(roomcast_core::queue::QueueFate::Kept);
         }
         let saved = self.save_key(now, learned);
         let saved = saved.and_then(|()| self.save_withdrawn(ask));
@@ -337,7 +337,7 @@ impl<P: Platform> Namespace<P> {
     pub(crate) fn timeout(&mut self) -> Result<(), PlatformError> {
         self.alarm = None;
         self.wake()?;
-        for (slot, at) in self.platform.signs_of_life() {
+        for (slot, at) in self.platform.last_heard() {
             if let Some(conn) = self.conn(slot)? {
                 let Awake { app, out, .. } = self.awake()?;
                 let info = app.hub().connection(conn);

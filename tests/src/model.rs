@@ -277,7 +277,7 @@ impl Model {
         }
     }
 
-    /// Whatever happens of itself, each thing in its time.
+    /// Runs all that happens of itself, each thing in its time.
     fn wait(&mut self, millis: u64) {
         let target = self.now + millis;
         while let Some(next) = self.next_of_itself().filter(|next| *next <= target) {

@@ -172,7 +172,7 @@ fn who_is_sent_too_much_unheard_is_closed() {
     });
 }
 
-/// Whatever the alarm could not save, it saves when the platform rings again.
+/// Closes that the alarm could not save are saved when the platform rings again.
 #[test]
 fn an_alarm_that_fails_closes_the_silent_later() {
     let settings = "heartbeat_ms=500 heartbeat_wait_ms=500".parse::<Settings>();

@@ -2,8 +2,7 @@
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
-use super::Sheddable;
-use crate::explain::AtQueue;
+use super::{AtQueue, Sheddable};
 
 /// Ranges of dropped messages that are remembered, and rooms of which some are forgotten.
 const RANGES_MAX: usize = 64;

@@ -3,8 +3,7 @@
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
-use super::{Loss, Sheddable, Tag, drops::Drops};
-use crate::explain::AtQueue;
+use super::{AtQueue, Loss, Sheddable, Tag, drops::Drops};
 
 /// Losses of one reader; takes no memory before the first.
 #[derive(Debug, Clone)]

@@ -150,7 +150,7 @@ fn counts_and_no_grace_are_told_at_once_and_guests_never() {
     ]);
 }
 
-/// Whoever is put out for good is not waited for.
+/// A user who is put out for good is not waited for.
 #[test]
 fn who_may_not_return_is_gone_at_once() {
     let mut stage = stage();

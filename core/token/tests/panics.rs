@@ -86,7 +86,7 @@ proptest! {
         }
     }
 
-    /// Whatever a host tells, and in whatever order: two fetches never begin within 30 s.
+    /// For all that a host tells, in any order: two fetches never begin within 30 s.
     #[test]
     fn fetches_stay_apart(steps in prop::collection::vec((0u64..40_000, 0u8..5, 0u8..4), 1..200)) {
         let mut jwks = Jwks::new();

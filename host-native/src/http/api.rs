@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc, sync::atomic::Ordering::Rela
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use roomcast_core::{ConnId, explain::AtQueue};
+use roomcast_core::{ConnId, queue::AtQueue};
 use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
 
 use super::{Head, Peer, head};

@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use roomcast_core::{
     App, Applied, Config, ConnId, Hub, Input, Outbox,
     ask::{Answer, Ask, AskError, Asked},
-    explain::{AtQueue, QueueFate},
+    queue::{AtQueue, QueueFate},
 };
 use tokio::sync::oneshot;
 

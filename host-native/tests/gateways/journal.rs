@@ -10,7 +10,7 @@ use roomcast_core::{
 
 use super::running::{Running, settings};
 
-/// Whatever an application can do that ends up with a client.
+/// Everything that an application can do and a client sees.
 fn busy() -> Router<u32> {
     Router::new(0)
         .on_connect(|cx, _| {
@@ -77,7 +77,7 @@ async fn its_application_says_the_same_again() {
     while !heard.iter().any(|text| text.contains("tick")) {
         heard.push(client.next().await);
     }
-    heard.extend(client.settle().await);
+    heard.extend(client.received().await);
     heard.push(r#"{"event":"$pong"}"#.into());
     let stopped = tokio::spawn(running.stop());
     heard.extend(client.closed().await.0);

@@ -3,9 +3,9 @@
 use roomcast_core::{
     Applied, Failure, Frame, Input, Outcome,
     ask::{Answer, Ask, AskError, Asked},
-    explain::QueueFate,
     gateway::CompleteError,
     hub::RequestError,
+    queue::QueueFate,
 };
 
 use super::Namespace;

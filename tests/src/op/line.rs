@@ -338,7 +338,7 @@ mod tests {
         }
     }
 
-    /// Whatever a property test makes of its texts, an op is one line.
+    /// An op is one line, with any text that a property test makes.
     #[test]
     fn no_text_of_an_op_ends_its_line() {
         let text = "a b\n<2 of c>\r d ";

@@ -344,7 +344,7 @@ impl Model {
         self.tell(who, "closed 4401");
     }
 
-    /// Whatever happens of itself, each thing in its time.
+    /// Runs all that happens of itself, each thing in its time.
     fn wait(&mut self, millis: u64) {
         let target = self.now + millis;
         loop {

@@ -1,4 +1,4 @@
-//! Circles of imports between the files of a crate.
+//! Imports between the files of a crate: none goes in a circle, and none goes up.
 //!
 //! A file imports what its `use` lines and the paths in its code name: children, siblings, parents,
 //! the root of the crate. Through a re-export it imports the file that declares the name. So a
@@ -9,8 +9,46 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Tree, Violation};
 
-/// The files that import each other in a circle: one violation for each file that is in one.
-pub(crate) fn circles(tree: &Tree) -> Vec<Violation> {
+/// The layers of the crates, the highest first: the code maps of ARCHITECTURE.md in short. A row
+/// uses itself and those below it. The root of a crate is above all.
+const LAYERS: [(&str, &[&[&str]]); 2] = [
+    (
+        "core",
+        &[
+            &["ask", "explain"],
+            &["router"],
+            &["journal"],
+            &["gateway"],
+            &["verb", "hub"],
+            &["outbox", "queue"],
+            &["room"],
+            &["policy", "identity"],
+            &["wire", "time"],
+        ],
+    ),
+    (
+        "host-native",
+        &[
+            &["cli"],
+            &["host"],
+            &["http"],
+            &["connection"],
+            &["shard"],
+            &["shared", "metrics"],
+            &["namespace", "socket"],
+            &["tls", "ws"],
+            &["settings"],
+            &["store"],
+            &["clock"],
+        ],
+    ),
+];
+
+/// The files that each file of a crate imports, by their places in the tree.
+type Edges = BTreeMap<usize, BTreeSet<usize>>;
+
+/// The imports of each crate.
+fn edges(tree: &Tree) -> Vec<(&str, Edges)> {
     let mut crates: BTreeMap<&str, Modules> = BTreeMap::new();
     for (index, source) in tree.sources.iter().enumerate() {
         if let Some((krate, path)) = module(&source.path) {
@@ -23,12 +61,49 @@ pub(crate) fn circles(tree: &Tree) -> Vec<Violation> {
                 .or_insert(module);
         }
     }
+    let edges = |modules: &Modules| {
+        let modules_and_paths = modules.iter();
+        let edges = modules_and_paths.map(|(path, it)| (it.file, it.targets(path, modules)));
+        edges.collect()
+    };
+    let crates = crates.iter();
+    crates
+        .map(|(krate, modules)| (*krate, edges(modules)))
+        .collect()
+}
+
+/// The imports that go up, from a layer to one above it.
+pub(crate) fn layers(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for modules in crates.values() {
-        let edges: BTreeMap<usize, BTreeSet<usize>> = modules
-            .iter()
-            .map(|(path, module)| (module.file, module.targets(path, modules)))
-            .collect();
+    for (krate, edges) in edges(tree) {
+        let Some((_, layers)) = LAYERS.iter().find(|(name, _)| *name == krate) else {
+            continue;
+        };
+        let layer = |file: usize| {
+            let (_, path) = module(&tree.sources[file].path)?;
+            let name = path.first()?;
+            let is_test = path.iter().any(|name| name == "tests");
+            let layer = layers.iter().position(|layer| layer.contains(&&**name));
+            layer.filter(|_| !is_test)
+        };
+        for (&file, targets) in &edges {
+            let above = |other: &&usize| layer(**other) < layer(file);
+            for other in targets.iter().filter(above) {
+                let fix = format!(
+                    "imports {}, which is in a layer above: move what both need down, or hand it over",
+                    tree.sources[*other].path
+                );
+                violations.push(tree.sources[file].violation(0, fix));
+            }
+        }
+    }
+    violations
+}
+
+/// The files that import each other in a circle: one violation for each file that is in one.
+pub(crate) fn circles(tree: &Tree) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (_, edges) in edges(tree) {
         for &file in edges.keys() {
             let reached = reach(&edges, file);
             if reached.contains(&file) {

@@ -20,7 +20,7 @@ use self::tree::{Source, Tree, Violation};
 /// A rule: its name in `exceptions.txt`, and how it looks at the tree.
 type Rule = (&'static str, fn(&Tree) -> Vec<Violation>);
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     ("file_length", |tree| each(tree, source::file_length)),
     ("function_length", |tree| {
         each(tree, source::function_length)
@@ -30,6 +30,7 @@ const RULES: [Rule; 13] = [
     ("comment_width", |tree| each(tree, source::comment_width)),
     ("folder_size", source::folder_size),
     ("import_circle", imports::circles),
+    ("import_layer", imports::layers),
     ("settings", settings::settings),
     ("dead_link", prose::dead_links),
     ("prose_width", prose::width),

@@ -24,12 +24,21 @@ fn planted() -> Vec<Planted> {
     };
     let long = format!("fn long() {{\n{}}}\n", "    x();\n".repeat(81));
     let folder = (0..17).map(|number| (format!("core/src/a{number}.rs"), String::new()));
+    let upward = [
+        ("core/src/wire/mod.rs", "use crate::hub::Hub;\n"),
+        ("core/src/hub.rs", "pub struct Hub;\n"),
+    ];
     let setting = "const A: Setting<A> = Setting::number(\n    \"a-ms\",";
     vec![
         source("file_length", &"// x\n".repeat(501)),
         source("function_length", &long),
         source("doc_opening", "/// What members are told.\nfn told() {}\n"),
         source("doc_opening", "//! When a room ends.\n"),
+        source("doc_opening", "/// Whoever is told.\nfn told() {}\n"),
+        source(
+            "doc_opening",
+            "/** What members are told. */\nfn told() {}\n",
+        ),
         source("doc_opening", "x();\n    /// To whom it goes.\n"),
         source("words", "fn knock(shelf: u8) {}\n"),
         source("words", "struct FullShelf;\n"),
@@ -38,6 +47,7 @@ fn planted() -> Vec<Planted> {
         source("words", "/// Frames that were noted down.\n"),
         source("comment_width", &format!("// {}\n", "word ".repeat(25))),
         ("folder_size", folder.collect()),
+        plant("import_layer", &upward),
         settings(setting, "# Settings\n"),
         settings("", "| `--b-ms MS` | 1 |\n"),
         document("dead_link", "[there](nowhere.md)\n"),
@@ -45,11 +55,14 @@ fn planted() -> Vec<Planted> {
             "dead_link",
             "[there](a.md#no-such-heading)\n\n# A heading\n",
         ),
+        document("dead_link", "[there][1]\n\n[1]: nowhere.md\n"),
+        document("dead_link", "<img src=\"nowhere.svg\">\n"),
         document("prose_width", &"word ".repeat(25)),
         document("document_words", &"word ".repeat(26_001)),
         plant("changelog", &[("CHANGELOG.md", "# Changelog\n")]),
         invariants("| I1 to I47 | all | `a.rs: no_such_test` |\n"),
-        invariants("| I1 to I46 | all but one | none |\n"),
+        invariants("| I1 to I46 | all but one | none: no need |\n"),
+        invariants("| I1 to I47 | all | none |\n"),
     ]
 }
 

@@ -46,9 +46,29 @@ fn is_function(line: &str) -> bool {
 }
 
 /// Words that a documentation comment must not begin with.
-const OPENINGS: [&str; 17] = [
-    "What", "Who", "Whose", "Whom", "Which", "How", "When", "Where", "Whether", "One", "It",
-    "They", "Those", "And", "Of", "As", "To",
+const OPENINGS: [&str; 22] = [
+    "What",
+    "Who",
+    "Whose",
+    "Whom",
+    "Which",
+    "How",
+    "When",
+    "Where",
+    "Whether",
+    "One",
+    "It",
+    "They",
+    "Those",
+    "And",
+    "Of",
+    "As",
+    "To",
+    "Whoever",
+    "Whatever",
+    "Whichever",
+    "Whenever",
+    "Wherever",
 ];
 
 pub(crate) fn doc_opening(source: &Source) -> Vec<Violation> {
@@ -56,7 +76,8 @@ pub(crate) fn doc_opening(source: &Source) -> Vec<Violation> {
     let mut previous = "";
     for (number, line) in source.text.lines().enumerate() {
         let line = line.trim_start();
-        let comment = |line: &str| line.starts_with("///") || line.starts_with("//!");
+        let starts = ["///", "//!", "/**", "/*!"];
+        let comment = |line: &str| starts.iter().any(|start| line.starts_with(start));
         if comment(line) && !comment(previous) {
             let first = line[3..].split_whitespace().next().unwrap_or_default();
             if OPENINGS.contains(&first) {

@@ -6,8 +6,8 @@ use core::ops::Bound;
 use roomcast_core::{
     ConnId, Delivery, Explained, Explanation, Hub, Timestamp,
     ask::{self, Ask, Asked},
-    explain::{AtQueue, QueueFate},
     hub::RoomInfo,
+    queue::{AtQueue, QueueFate},
     room::{PageError, Position, PresencePage},
 };
 use serde::Serialize;
