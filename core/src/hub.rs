@@ -25,7 +25,10 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     audience::{Audience, Delivery},
     conns::{ConnectionInfo, ConnectionSummary, Handshake},
-    error::{JoinError, Refusal, RequestError, RestoreError, SendError, SessionError, UnknownConn},
+    error::{
+        JoinError, KEY_BYTES_MAX, Refusal, RequestError, RestoreError, SendError, SessionError,
+        UnknownConn,
+    },
     identity::withdrawn::WithdrawError,
     limits::{Config, Limits, Rate},
     receive::rate::Bucket,
@@ -280,7 +283,7 @@ impl Hub {
         (self.next_serial > 0).then(|| conn.serial() < self.next_serial)
     }
 
-    /// All rooms, for verbs to look at.
+    /// All rooms, for verbs to read.
     pub(crate) const fn table(&self) -> &Rooms {
         &self.rooms
     }

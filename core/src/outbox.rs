@@ -8,7 +8,7 @@ use core::{iter::FusedIterator, slice};
 pub(crate) use self::buffer::{Draft, Kind, Mark};
 use self::buffer::{DurableCommand, Entry};
 pub use self::{
-    buffer::Outbox,
+    buffer::{CLOSE_REASON_BYTES_MAX, Outbox},
     command::{Class, Command, Shed},
 };
 use crate::wire::Frame;

@@ -50,7 +50,7 @@ pub(crate) struct Extra {
     pub(crate) policy: usize,
     history: Option<History>,
     presence: Option<Presence>,
-    /// The time to look at the room next; the key of its one timer. May come too early.
+    /// The time of its one timer, and its key. May come too early.
     due: Option<Timestamp>,
     /// True when the room is there only for users that are waited for.
     vacant: bool,

@@ -385,10 +385,9 @@ impl<S> Router<S> {
 
     #[track_caller]
     fn event(&mut self, event: &str) -> &mut Event<S> {
-        assert!(
-            check_event(event).is_ok(),
-            "an event has 1 to 128 bytes and does not begin with `$`: {event}"
-        );
+        if let Err(error) = check_event(event) {
+            panic!("{event:?}: {error}");
+        }
         self.functions.events.entry(event.into()).or_default()
     }
 }

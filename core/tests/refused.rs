@@ -65,14 +65,14 @@ impl Core {
 
     /// The compiler says this of a handler, and nothing of the other things that may be wrong.
     #[track_caller]
-    fn says(&self, name: &str, handler: &str, what: &Fault) {
+    fn says(&self, name: &str, handler: &str, what: &Mistake) {
         let said = self.compile(name, handler).expect("it does not compile");
         // Lines of a note are broken where the terminal ends.
         let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        for fault in &FAULTS {
-            for note in fault.0 {
+        for mistake in &MISTAKES {
+            for note in mistake.0 {
                 let is_there = words.contains(note);
-                assert_eq!(is_there, fault == what, "{note}:\n{said}");
+                assert_eq!(is_there, mistake == what, "{note}:\n{said}");
             }
         }
         assert!(words.contains("refused.rs:3"), "{said}");
@@ -81,23 +81,23 @@ impl Core {
 
 /// Texts of one thing that may be wrong.
 #[derive(PartialEq)]
-struct Fault(&'static [&'static str]);
+struct Mistake(&'static [&'static str]);
 
-const ARGUMENT: Fault = Fault(&[
+const ARGUMENT: Mistake = Mistake(&[
     "is no handler for a router with the state `()`: one of its arguments does not fit",
     "a payload, an argument such as `data: Data`, implements `serde::Deserialize`",
     "#[derive(serde::Deserialize)]",
 ]);
-const ANSWER: Fault = Fault(&[
+const ANSWER: Mistake = Mistake(&[
     "is no answer of a handler",
     "an answer implements `serde::Serialize`",
     "#[derive(serde::Serialize)]",
 ]);
-const PAYLOADS: Fault = Fault(&[
+const PAYLOADS: Mistake = Mistake(&[
     "a handler takes one payload, and this one has several",
     "make one tuple or struct of these arguments",
 ]);
-const FAULTS: [Fault; 3] = [ARGUMENT, ANSWER, PAYLOADS];
+const MISTAKES: [Mistake; 3] = [ARGUMENT, ANSWER, PAYLOADS];
 
 fn tempdir(name: &str) -> PathBuf {
     let folder = format!("roomcast-{name}-{}", std::process::id());

@@ -422,7 +422,7 @@ export class Sockets {
   }
 
   // When the platform last answered a ping, by slot.
-  signsOfLife() {
+  lastHeard() {
     const times = new Float64Array(this.#bySlot.length);
     this.#bySlot.forEach((socket, slot) => {
       if (socket) times[slot] = this.#pinged(socket);

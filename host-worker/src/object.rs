@@ -370,8 +370,8 @@ impl Platform for Edge {
         saved.map_err(fault("an attachment cannot be written"))
     }
 
-    fn signs_of_life(&self) -> Vec<(usize, Timestamp)> {
-        let times = self.sockets.signs_of_life().to_vec();
+    fn last_heard(&self) -> Vec<(usize, Timestamp)> {
+        let times = self.sockets.last_heard().to_vec();
         let heard = times.iter().enumerate().filter(|(_, ms)| **ms > 0.0);
         heard.map(|(at, &ms)| (at, millis(ms))).collect()
     }

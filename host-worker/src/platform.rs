@@ -181,7 +181,7 @@ pub(crate) trait Platform {
 
     /// The time at which each socket was last heard of without the namespace being told: the
     /// platform answers some messages by itself.
-    fn signs_of_life(&self) -> Vec<(usize, Timestamp)>;
+    fn last_heard(&self) -> Vec<(usize, Timestamp)>;
 
     /// Asks to be called at this time.
     fn wake_at(&mut self, at: Timestamp);

@@ -73,8 +73,8 @@ extern "C" {
 
     /// The time at which the platform last answered a ping of each slot, in milliseconds since
     /// 1970; 0 is never.
-    #[wasm_bindgen(method, js_name = signsOfLife)]
-    pub(crate) fn signs_of_life(this: &Sockets) -> Float64Array;
+    #[wasm_bindgen(method, js_name = lastHeard)]
+    pub(crate) fn last_heard(this: &Sockets) -> Float64Array;
 
     /// Sets the alarm, in milliseconds since 1970.
     #[wasm_bindgen(method, js_name = wakeAt)]

@@ -82,7 +82,7 @@ pub use self::asks::{Asking, Asks};
 ///
 /// # What it cannot do
 ///
-/// - Requests for a WebSocket have no peer. Hooks and guards that look at it are called with an
+/// - Requests for a WebSocket have no peer. Hooks and guards that read it are called with an
 ///   [`UpgradeRequest`](roomcast_core::gateway::UpgradeRequest) of yours:
 ///   [`Gateway::upgrade`](roomcast_core::Gateway::upgrade).
 /// - A handler or hook that panics fails the test. What hosts do about it is tested with a host.

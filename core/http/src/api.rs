@@ -11,7 +11,9 @@ use alloc::{
 };
 
 use percent_encoding::percent_decode_str;
-use roomcast_core::{CloseCode, ConnId, Explained, Limits, RoomName, ask::Ask};
+use roomcast_core::{
+    CloseCode, ConnId, Explained, Limits, RoomName, ask::Ask, outbox::CLOSE_REASON_BYTES_MAX,
+};
 
 use self::query::{Query, is_encoded, number};
 pub use self::{
@@ -20,7 +22,7 @@ pub use self::{
 };
 use crate::{
     access::{Access, KeyScope},
-    problem::{Problem, REASON_BYTES_MAX},
+    problem::Problem,
     request::{Headers, Request},
 };
 
@@ -289,7 +291,7 @@ fn close(query: &Query) -> Result<(CloseCode, String), Problem> {
     let code = query.get("code").map_or(Some(CloseCode::REMOVED), code);
     let code = code.ok_or(Problem::CloseCode)?;
     let reason = query.get("reason").unwrap_or("removed by the application");
-    let fits = reason.len() <= REASON_BYTES_MAX;
+    let fits = reason.len() <= CLOSE_REASON_BYTES_MAX;
     let reason = fits
         .then(|| reason.to_owned())
         .ok_or(Problem::CloseReason)?;

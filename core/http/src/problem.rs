@@ -13,7 +13,8 @@ use roomcast_core::{
     ErrorCode, JoinError, Rejection, RoomNameError,
     ask::AskError,
     gateway::ConnectError,
-    hub::{Refusal, RequestError},
+    hub::{KEY_BYTES_MAX, Refusal, RequestError},
+    outbox::CLOSE_REASON_BYTES_MAX,
     room::PageError,
     wire::{Coded, Counted, Details},
 };
@@ -25,12 +26,8 @@ use crate::{
     trusted_proxy::NamedUserError,
 };
 
-/// Bytes of an idempotency key, as the hub takes it.
-pub(crate) const KEY_BYTES_MAX: usize = 128;
 /// Entries of one page of a list.
 pub(crate) const PAGE_MAX: usize = 1000;
-/// Bytes that a close frame has room for beside the code: RFC 6455, section 5.5.
-pub(crate) const REASON_BYTES_MAX: usize = 123;
 
 /// A request that is not granted, and why. Its [`Display`](core::fmt::Display) is the text that the
 /// client reads.
@@ -142,7 +139,7 @@ pub enum Problem {
     #[error("code must be 1000, 1001, 1008, 1011, 1013 or 3000 to 4999")]
     CloseCode,
     /// The parameter `reason` does not fit in a close frame.
-    #[error("reason must have at most {REASON_BYTES_MAX} bytes")]
+    #[error("reason must have at most {CLOSE_REASON_BYTES_MAX} bytes")]
     CloseReason,
     /// The header `Idempotency-Key` is no key, or there are several.
     #[error("send one Idempotency-Key of 1 to {KEY_BYTES_MAX} visible characters, without commas")]
@@ -328,7 +325,7 @@ impl Coded for Problem {
             Self::Form(..) | Self::Objects | Self::BodyCut => Code::BadRequest,
             Self::BadUpgrade | Self::SocketKey => Code::BadRequest,
             Self::PageLimit => return limited(Code::BadRequest, PAGE_MAX),
-            Self::CloseReason => return limited(Code::BadRequest, REASON_BYTES_MAX),
+            Self::CloseReason => return limited(Code::BadRequest, CLOSE_REASON_BYTES_MAX),
             Self::Key => return limited(Code::BadRequest, KEY_BYTES_MAX),
             Self::ContentEncoding => Code::UnsupportedMediaType,
             Self::BodyTooLarge(bytes_max) => return limited(Code::TooLarge, bytes_max),
@@ -441,13 +438,13 @@ impl From<ConnectError> for Problem {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Rejected(rejection) => Self::Rejected(rejection),
-            ConnectError::Refused(Refusal::Full { limit }) => {
+            ConnectError::Hub(Refusal::Full { limit }) => {
                 Self::ConnectionsPerNamespace(Some(limit))
             }
-            ConnectError::Refused(
+            ConnectError::Hub(
                 refusal @ (Refusal::Unidentified | Refusal::Expired | Refusal::Withdrawn),
             ) => Self::Rejected(Rejection::unauthorized(refusal.to_string())),
-            ConnectError::Refused(_) | _ => Self::ConnectionsPerNamespace(None),
+            ConnectError::Hub(_) | _ => Self::ConnectionsPerNamespace(None),
         }
     }
 }

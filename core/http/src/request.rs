@@ -1,4 +1,4 @@
-//! The head of a request, as far as the rules look at it.
+//! The head of a request, as far as the rules read it.
 
 use alloc::borrow::Cow;
 

@@ -122,7 +122,7 @@ impl Rejection {
 pub enum ConnectError {
     /// The hub takes no more.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Hub(#[from] Refusal),
     /// The application does not want it.
     #[error("the application refused the connection: {}", .0.reason())]
     Rejected(Rejection),

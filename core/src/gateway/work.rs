@@ -80,7 +80,7 @@ impl From<Frame<'_>> for OwnedFrame {
 
 impl Waiting {
     /// Messages of one connection that may wait: as many as a client sends in one go. A client that
-    /// sends more does not look at its answers.
+    /// sends more does not read its answers.
     const FRAMES_MAX: usize = 64;
     /// Their bytes; one message may have more.
     const BYTES_MAX: usize = 256 * 1024;

@@ -9,8 +9,8 @@ use crate::{policy::Right, room::PageError, room::RoomNameError};
 /// The text of an error of which the client learns nothing else.
 pub(crate) const INTERNAL: &str = "internal server error (logged)";
 
-/// Bytes of an idempotency key.
-pub(crate) const KEY_BYTES_MAX: usize = 128;
+/// Bytes of an idempotency key of a backend.
+pub const KEY_BYTES_MAX: usize = 128;
 
 /// A message of a client that was refused; its sender is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -134,7 +134,7 @@ impl Hub {
         Some(room.history()?.expiry(policy.age))
     }
 
-    /// The time to look at a room next.
+    /// The time of the next timer of a room.
     fn next_due(&self, slot: u32) -> Option<Timestamp> {
         let room = self.rooms.get(slot);
         let presence = room.presence().and_then(Presence::next_expiry);

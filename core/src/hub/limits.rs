@@ -203,7 +203,7 @@ pub struct Config {
     /// histories live in memory.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub durable: bool,
-    /// True when an application is told of users who come and go. An [`App`](crate::App) sets it by
+    /// True when an application hears of users who come and go. An [`App`](crate::App) sets it by
     /// its gateway.
     #[serde(
         rename = "told_of_users",

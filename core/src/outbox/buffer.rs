@@ -27,7 +27,7 @@ impl Kind {
 }
 
 /// A command that rooms with policies alone have, or hubs with subscriptions. Apart, so that the
-/// others stay small and are forgotten without a look at each.
+/// others stay small and are forgotten at once.
 #[derive(Debug, Clone)]
 pub(super) enum DurableCommand {
     Append(Append),
@@ -369,11 +369,8 @@ impl Outbox {
 
     pub(crate) fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
         let start = self.text.len();
-        let mut cut = reason.len().min(CLOSE_REASON_BYTES_MAX);
-        while !reason.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        self.text.push_str(&reason[..cut]);
+        let reason = &reason[..reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX)];
+        self.text.push_str(reason);
         let reason = start..self.text.len();
         self.entries.push(Entry::Close { conn, code, reason });
     }
@@ -388,7 +385,7 @@ impl Outbox {
 }
 
 /// Bytes that a close frame has room for beside the code: RFC 6455, section 5.5.
-const CLOSE_REASON_BYTES_MAX: usize = 123;
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;
 
 /// A place between commands; see [`Outbox::mark`].
 #[derive(Debug, Clone, Copy)]

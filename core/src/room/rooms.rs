@@ -359,7 +359,7 @@ impl Rooms {
         self.dues.insert((at, room.name.clone()));
     }
 
-    /// The time to look at any room next.
+    /// The time of the next timer of any room.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.dues.first().map(|&(due, _)| due)
     }

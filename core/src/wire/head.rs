@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::conn_id::ConnId;
 
 /// Bytes of an event name.
-pub(crate) const EVENT_BYTES_MAX: usize = 128;
+pub const EVENT_BYTES_MAX: usize = 128;
 /// Bytes of a request id that is a string.
 pub(crate) const ID_BYTES_MAX: usize = 64;
 /// Bytes of the idempotency key of a client.

@@ -23,7 +23,7 @@ pub use self::{
     error::{Coded, Details, EncodeError, EnvelopeError, ErrorBody, ErrorCode},
     event::Event,
     frame::Frame,
-    head::RequestId,
+    head::{EVENT_BYTES_MAX, RequestId},
     payload::{Payload, PayloadError},
 };
 pub(crate) use self::{

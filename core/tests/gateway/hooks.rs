@@ -120,7 +120,7 @@ fn taken(log: &Log) -> Vec<String> {
     log.take()
 }
 
-fn noted<const N: usize>() -> (Stage<Notes>, [roomcast_core::ConnId; N], Log) {
+fn with_hooks<const N: usize>() -> (Stage<Notes>, [roomcast_core::ConnId; N], Log) {
     let notes = Notes::default();
     let log = notes.log.clone();
     let (stage, conns) = Stage::connected(notes);
@@ -168,7 +168,7 @@ fn a_connection_from_its_first_hook_to_its_last() {
 
 #[test]
 fn hooks_run_however_a_change_came_about() {
-    let (mut stage, [a, b], log) = noted();
+    let (mut stage, [a, b], log) = with_hooks();
     stage.join(a, "r");
     stage.leave(a, "r");
     stage.join(b, "r");
@@ -224,7 +224,7 @@ fn a_refused_connection_leaves_no_trace() {
 
 #[test]
 fn a_room_action_can_be_refused() {
-    let (mut stage, [a], log) = noted();
+    let (mut stage, [a], log) = with_hooks();
     stage.text(a, r#"{"event":"$join","room":"vault","id":1}"#);
     stage.text(a, r#"{"event":"said","room":"vault"}"#);
     let refused = r#""room":"vault","error":{"code":"forbidden","message":"not this room"}}"#;
@@ -285,7 +285,7 @@ fn schedules_run_while_somebody_is_there() {
 
 #[test]
 fn schedules_survive_sleep() {
-    let (mut stage, [_], log) = noted();
+    let (mut stage, [_], log) = with_hooks();
     stage.wait(60);
     assert!(stage.app.take_unsaved());
     stage.wait(60);
@@ -311,7 +311,7 @@ fn schedules_survive_sleep() {
 
 #[test]
 fn a_drain_is_told() {
-    let (mut stage, [_], log) = noted();
+    let (mut stage, [_], log) = with_hooks();
     stage.apply(&Input::Drain);
     stage.expect([r#"send a {"event":"closing","data":1}"#]);
     assert_eq!(taken(&log), ["drain 1"]);
@@ -319,7 +319,7 @@ fn a_drain_is_told() {
 
 #[test]
 fn a_handler_that_panics_is_answered_for() {
-    let (mut stage, [a, b], log) = noted();
+    let (mut stage, [a, b], log) = with_hooks();
     let text = |conn, text: &'static str| Input::Text {
         conn,
         text: text.into(),

@@ -360,7 +360,7 @@ fn a_path_has_one_handler() {
 }
 
 #[test]
-#[should_panic(expected = "does not begin with `$`")]
+#[should_panic(expected = "must not start with `$`")]
 fn verbs_have_no_handler() {
     let _ = Router::default().on("$join", add);
 }

@@ -59,7 +59,7 @@ pub enum What {
     /// A message has been delivered.
     Message(Stamp),
     /// Something was refused.
-    Refused(Box<Refusal>),
+    Refusal(Box<Refusal>),
     /// A message in a form of its own, or in the wrong room.
     Stray,
     /// The server closes, or answers a close: the code, or 1005 without one.

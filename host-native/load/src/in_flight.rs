@@ -126,7 +126,7 @@ impl InFlight {
     }
 
     /// A message has reached a member.
-    pub fn arrive(&mut self, member: usize, number: u32) -> Arrival {
+    pub fn deliver(&mut self, member: usize, number: u32) -> Arrival {
         if number >= self.first + self.under_way() {
             return Arrival::Stray;
         }
@@ -283,7 +283,7 @@ mod tests {
         let number = in_flight.say(69);
         for member in 0..69 {
             assert!(!in_flight.is_complete());
-            assert_eq!(in_flight.arrive(member, number), IN_ORDER);
+            assert_eq!(in_flight.deliver(member, number), IN_ORDER);
         }
         assert!(in_flight.is_complete());
         let sum = in_flight.sum();
@@ -295,13 +295,13 @@ mod tests {
     fn what_comes_twice_or_was_never_sent_is_told_apart() {
         let mut in_flight = room(3);
         let number = in_flight.say(0);
-        assert_eq!(in_flight.arrive(1, number), IN_ORDER);
-        assert_eq!(in_flight.arrive(1, number), Again);
-        assert_eq!(in_flight.arrive(0, number), Stray, "its own");
-        assert_eq!(in_flight.arrive(1, number + 1), Stray);
-        assert_eq!(in_flight.arrive(2, number), IN_ORDER);
+        assert_eq!(in_flight.deliver(1, number), IN_ORDER);
+        assert_eq!(in_flight.deliver(1, number), Again);
+        assert_eq!(in_flight.deliver(0, number), Stray, "its own");
+        assert_eq!(in_flight.deliver(1, number + 1), Stray);
+        assert_eq!(in_flight.deliver(2, number), IN_ORDER);
         assert_eq!(
-            in_flight.arrive(2, number),
+            in_flight.deliver(2, number),
             Again,
             "also once it is complete"
         );
@@ -313,11 +313,11 @@ mod tests {
         let mut in_flight = room(3);
         let (a, b, c) = (in_flight.say(0), in_flight.say(1), in_flight.say(0));
         // Between two publishers the server decides.
-        assert_eq!(in_flight.arrive(2, b), IN_ORDER);
-        assert_eq!(in_flight.arrive(2, c), IN_ORDER);
-        assert_eq!(in_flight.arrive(2, a), OUT_OF_ORDER);
-        assert_eq!(in_flight.arrive(1, a), IN_ORDER);
-        assert_eq!(in_flight.arrive(1, c), IN_ORDER);
+        assert_eq!(in_flight.deliver(2, b), IN_ORDER);
+        assert_eq!(in_flight.deliver(2, c), IN_ORDER);
+        assert_eq!(in_flight.deliver(2, a), OUT_OF_ORDER);
+        assert_eq!(in_flight.deliver(1, a), IN_ORDER);
+        assert_eq!(in_flight.deliver(1, c), IN_ORDER);
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
         let mut in_flight = room(2);
         for _ in 0..3 {
             let number = in_flight.say(0);
-            assert_eq!(in_flight.arrive(1, number), IN_ORDER);
+            assert_eq!(in_flight.deliver(1, number), IN_ORDER);
             assert!(in_flight.is_complete());
         }
     }
@@ -335,7 +335,7 @@ mod tests {
         let mut in_flight = room(3);
         let (a, b) = (in_flight.say(0), in_flight.say(0));
         for (member, number) in [(1, a), (1, b), (2, b)] {
-            assert_eq!(in_flight.arrive(member, number), IN_ORDER);
+            assert_eq!(in_flight.deliver(member, number), IN_ORDER);
         }
         assert_eq!(verdict(&in_flight, &[]), (1, 0, 0));
     }
@@ -359,7 +359,7 @@ mod tests {
     fn what_is_refused_was_never_due() {
         let mut in_flight = room(3);
         let (_, b, _) = (in_flight.say(0), in_flight.say(0), in_flight.say(0));
-        assert_eq!(in_flight.arrive(1, b), IN_ORDER);
+        assert_eq!(in_flight.deliver(1, b), IN_ORDER);
         // One refusal for two that nobody got: the other one is lost, and half of the one between.
         assert_eq!(verdict(&in_flight, &[1]), (3, 0, 2));
         assert_eq!(verdict(&in_flight, &[2]), (1, 0, 4));
@@ -369,8 +369,8 @@ mod tests {
     fn an_echo_is_expected_by_the_publisher_too() {
         let mut in_flight = room(2);
         let number = in_flight.publish(0, true, 5);
-        assert_eq!(in_flight.arrive(1, number), IN_ORDER);
-        assert_eq!(in_flight.arrive(0, number), IN_ORDER);
+        assert_eq!(in_flight.deliver(1, number), IN_ORDER);
+        assert_eq!(in_flight.deliver(0, number), IN_ORDER);
         assert!(in_flight.is_complete());
     }
 }

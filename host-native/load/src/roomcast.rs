@@ -99,7 +99,7 @@ impl Roomcast {
         };
         let data = frame.data.map_or("", RawValue::get);
         match (&*frame.event, frame.error) {
-            (event, Some(Error { code, message })) => What::Refused(Box::new(Refusal {
+            (event, Some(Error { code, message })) => What::Refusal(Box::new(Refusal {
                 published: event == EVENT,
                 code,
                 message,
@@ -231,7 +231,7 @@ mod tests {
         };
         let refused = |published, message: &str| {
             let (code, message) = ("rate_limited".to_owned(), message.to_owned());
-            What::Refused(Box::new(Refusal {
+            What::Refusal(Box::new(Refusal {
                 published,
                 code,
                 message,

@@ -1,10 +1,10 @@
 //! `roomcast bench`: load on a server of one's own, and a check of what it delivers.
 
 mod load;
+mod measurement;
 mod millis;
 mod plan;
 mod progress;
-mod run;
 mod summary;
 mod tally;
 mod target;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use roomcast_load::{Crowd, Roomcast, due};
 
-use self::{plan::Plan, run::Run, summary::Summary, target::Target};
+use self::{measurement::Measurement, plan::Plan, summary::Summary, target::Target};
 use super::{
     client::endpoint::{Endpoint, namespace},
     say,
@@ -79,7 +79,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let dialect = Roomcast::new(&target.path, Plan::rooms(number));
     let crowd = Crowd::new(Box::new(dialect), &target.host).context("cannot wait for sockets")?;
     let mut run =
-        Run::begin(plan.clone(), &target, crowd).map_err(|fault| target.failure(&fault))?;
+        Measurement::begin(plan.clone(), &target, crowd).map_err(|fault| target.failure(&fault))?;
     plan.fits(run.limits())?;
     for warning in plan.warnings(run.limits()) {
         say!("roomcast: {warning}");

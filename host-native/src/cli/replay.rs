@@ -29,7 +29,7 @@ One line for each input of the server and each thing that it did, in columns sep
   TIME  NAMESPACE  NUMBER  send   CONN,CONN,...  FRAME
   TIME  NAMESPACE  NUMBER  close  CONN  CODE  REASON
   TIME  NAMESPACE  NUMBER  ping   CONN
-NUMBER is that of the line in the journal: what an input led to has its number. Signs of life and timers
+NUMBER is that of the line in the journal: what an input led to has its number. Heartbeats and timers
 that led to nothing are left out. A line break or a tab inside of a frame is printed as a space where it is
 one in JSON, and as \\n or \\t elsewhere; other control characters as \\u001b, bytes of a binary frame as \\x1b.
 

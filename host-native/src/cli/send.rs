@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use hyper::{Request, header::CONTENT_TYPE};
-use roomcast_core::{Audience, ConnId, Delivery, Payload, wire::PayloadError};
+use roomcast_core::{Audience, ConnId, Delivery, Payload, hub::KEY_BYTES_MAX, wire::PayloadError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -204,10 +204,12 @@ const DOUBTS: Doubts = Doubts {
 
 fn idempotency_key(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
-    if (1..=128).contains(&text.len()) && text.bytes().all(plain) {
+    if (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain) {
         Ok(text.to_owned())
     } else {
-        Err("a key is 1 to 128 visible ASCII characters, without commas".to_owned())
+        Err(format!(
+            "a key is 1 to {KEY_BYTES_MAX} visible ASCII characters, without commas"
+        ))
     }
 }
 

@@ -6,6 +6,7 @@ use roomcast_core::{
     CloseCode, Rejection,
     gateway::ConnectError,
     hub::{self, RestoreError},
+    outbox::CLOSE_REASON_BYTES_MAX,
 };
 use roomcast_http::{Problem, Reason};
 
@@ -45,7 +46,7 @@ impl Refusal {
                     ..told
                 }
             }
-            ConnectError::Refused(refusal) => {
+            ConnectError::Hub(refusal) => {
                 let counted = match refusal {
                     hub::Refusal::Unidentified => Reason::TokenMissing,
                     hub::Refusal::Expired => Reason::TokenExpired,
@@ -65,7 +66,7 @@ impl Refusal {
 
     /// The reason in the close frame, cut to what it can hold.
     pub(crate) fn reason(&self) -> &str {
-        &self.reason[..self.reason.floor_char_boundary(123)]
+        &self.reason[..self.reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX)]
     }
 }
 

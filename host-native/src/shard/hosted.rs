@@ -161,8 +161,8 @@ impl Hosted {
             if let Some(key) = key {
                 if delivery.dropped > 0 {
                     let (key, delivery) = (key.into(), *delivery);
-                    let settle = Input::SetDelivery { key, delivery };
-                    inner.namespace.apply(now, &settle);
+                    let set_delivery = Input::SetDelivery { key, delivery };
+                    inner.namespace.apply(now, &set_delivery);
                 }
                 inner.persist_key(shard, now, key);
             }

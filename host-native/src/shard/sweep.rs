@@ -68,7 +68,7 @@ impl Shard {
         }
     }
 
-    /// Has the sweep look at a socket, for as long as something may become due for it.
+    /// Has the sweep visit a socket, for as long as something may become due for it.
     pub(crate) fn watch(&self, socket: &Socket) {
         if socket.may_be_due() && !socket.watched.replace(true) {
             self.watched.borrow_mut().push(socket.key);
@@ -129,7 +129,7 @@ impl Shard {
         for namespace in self.namespaces() {
             namespace.shrink_to_fit();
         }
-        trim::give_back();
+        trim::release();
     }
 }
 

@@ -56,13 +56,13 @@ impl HighWater {
     }
 }
 
-/// Gives memory back, after a crowd has freed it.
-pub(super) fn give_back() {
+/// Returns memory to the system, after a crowd has freed it.
+pub(super) fn release() {
     renew_cache();
     trim();
 }
 
-/// Has the allocator give back what it holds free. It walks its heaps under their locks, at about a
+/// Has the allocator return what it holds free. It walks its heaps under their locks, at about a
 /// millisecond for 10 MB.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]

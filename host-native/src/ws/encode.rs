@@ -1,7 +1,7 @@
 //! Frames from the server. They are not masked, so the same bytes go to every recipient.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use roomcast_core::{CloseCode, Frame};
+use roomcast_core::{CloseCode, Frame, outbox::CLOSE_REASON_BYTES_MAX};
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 1;
@@ -50,9 +50,9 @@ pub(crate) fn message(frame: Frame<'_>) -> Bytes {
     bytes.freeze()
 }
 
-/// A close frame; the reason has at most 123 bytes, as the hub sees to.
+/// A close frame; the reason has at most [`CLOSE_REASON_BYTES_MAX`] bytes, as the hub sees to.
 pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
-    debug_assert!(reason.len() <= 123);
+    debug_assert!(reason.len() <= CLOSE_REASON_BYTES_MAX);
     let mut frame = Vec::with_capacity(4 + reason.len());
     frame.push(FIN | CLOSE);
     frame.push(u8::try_from(2 + reason.len()).unwrap_or(2));

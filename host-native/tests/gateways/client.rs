@@ -23,7 +23,7 @@ pub(crate) struct Client {
 
 /// An upgrade that was not granted.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct Rejected {
     pub(crate) status: u16,
     pub(crate) body: String,
 }
@@ -33,7 +33,7 @@ impl Client {
         address: SocketAddr,
         path: &str,
         headers: &[(&'static str, &str)],
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, Rejected> {
         let url = format!("ws://{address}{path}");
         let mut request = url.into_client_request().expect("an address");
         for &(name, value) in headers {
@@ -54,7 +54,7 @@ impl Client {
                     subprotocol: selected,
                 })
             }
-            Err(Error::Http(response)) => Err(Refused {
+            Err(Error::Http(response)) => Err(Rejected {
                 status: response.status().as_u16(),
                 body: String::from_utf8(response.into_body().unwrap_or_default()).expect("text"),
             }),
@@ -107,7 +107,7 @@ impl Client {
     }
 
     /// All that the server sent up to here.
-    pub(crate) async fn settle(&mut self) -> Vec<String> {
+    pub(crate) async fn received(&mut self) -> Vec<String> {
         self.send(r#"{"event":"$ping"}"#).await;
         let mut texts = Vec::new();
         loop {

@@ -30,7 +30,7 @@ async fn everybody_is_told_before_the_close(threads: usize) {
     let mut clients = Vec::new();
     for path in ["/ws", "/ws/a", "/ws/b", "/ws", "/ws/plain"] {
         let mut client = running.connect(path).await;
-        assert!(client.settle().await.is_empty());
+        assert!(client.received().await.is_empty());
         clients.push((path, client));
     }
     let stopped = tokio::spawn(running.stop());
@@ -72,7 +72,7 @@ async fn a_panic_in_it_keeps_nobody_from_being_closed() {
     })
     .await;
     let mut client = running.connect("/ws/drained").await;
-    assert!(client.settle().await.is_empty());
+    assert!(client.received().await.is_empty());
     let stopped = tokio::spawn(running.stop());
     assert_eq!(client.closed().await.1, 1001);
     client.leave().await;

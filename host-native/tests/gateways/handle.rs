@@ -172,7 +172,7 @@ async fn every_verb_across_threads() {
 async fn from_a_thread_with_a_runtime_of_its_own() {
     let running = Running::start(|host| host.gateway("default", |_| mirror())).await;
     let mut client = running.connect("/ws").await;
-    assert!(client.settle().await.is_empty());
+    assert!(client.received().await.is_empty());
     let server = running.server.clone();
     let sender = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -210,7 +210,7 @@ async fn mistakes_are_errors_and_nothing_is_sent() {
         matches!(joined, Err(AskError::Join(JoinError::Room(_)))),
         "{joined:?}"
     );
-    assert_eq!(client.settle().await, [""; 0]);
+    assert_eq!(client.received().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn without_a_running_server_it_says_so() {
 async fn sends_keep_their_order() {
     let running = Running::on_threads(2, |host| host.gateway("default", |_| mirror())).await;
     let mut client = running.connect("/ws").await;
-    assert!(client.settle().await.is_empty());
+    assert!(client.received().await.is_empty());
     let server = running.server.clone();
     let sender = tokio::spawn(async move {
         for number in 0..500 {
@@ -263,7 +263,7 @@ async fn a_slow_reader_is_counted_as_dropped() {
     let running =
         Running::with_settings(settings, |host| host.gateway("default", |_| mirror())).await;
     let mut idle = running.connect("/ws").await;
-    assert!(idle.settle().await.is_empty());
+    assert!(idle.received().await.is_empty());
     // It reads nothing from here on: the kernel's buffers fill, then its queue.
     let large = "x".repeat(60 * 1024);
     let send = || running.server.broadcast("large", &large);
@@ -303,7 +303,7 @@ async fn a_repeated_key_answers_what_was_lost() {
     settings.access.api_keys = vec![ApiKey::new("secret")];
     let running = Running::with_settings(settings, |host| host).await;
     let mut idle = running.connect("/ws").await;
-    assert!(idle.settle().await.is_empty());
+    assert!(idle.received().await.is_empty());
     // It reads nothing from here on.
     let text = "x".repeat(60 * 1024);
     let body = format!(r#"{{"audience":{{"all":true}},"event":"large","data":"{text}"}}"#);

@@ -128,7 +128,7 @@ async fn in_a_handler() {
         running.server.members("half-way").await.map(|m| m.len()),
         Ok(1)
     );
-    let mut told = other.settle().await;
+    let mut told = other.received().await;
     told.sort();
     assert_eq!(
         told,
@@ -241,13 +241,13 @@ async fn in_the_hooks_of_a_room() {
         client.leave().await;
         crowd(&running.server, 1).await;
         // The last hook ran too.
-        let told = other.settle().await;
+        let told = other.received().await;
         let ended = format!(r#"{{"event":"ended","room":"hall","data":["{place}",false]}}"#);
         assert!(told.contains(&ended), "{told:?}");
     }
     // From outside, too.
     let mut client = running.connect("/ws/rooms?user=joined").await;
-    assert!(client.settle().await.is_empty());
+    assert!(client.received().await.is_empty());
     let connections = running.server.connections().await.expect("running");
     let conn = connections.last().expect("somebody").id;
     assert_eq!(running.server.join(conn, "cellar").await, Ok(true));
@@ -269,7 +269,7 @@ async fn in_the_disconnect_hook() {
     let counts = running.server.counts().await.expect("running");
     assert_eq!((counts.connections, counts.memberships), (1, 1));
     // It left its rooms, and those hooks ran.
-    let told = other.settle().await;
+    let told = other.received().await;
     let left = r#"{"event":"left","room":"hall","data":["disconnect","hall"]}"#;
     assert_eq!(told, [left]);
     works(&mut other, 1).await;

@@ -11,7 +11,7 @@ use std::{
 use roomcast::{Host, Namespace, RunError, Settings};
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
-use super::client::{Client, Refused};
+use super::client::{Client, Rejected};
 
 /// The time that anything may take: a fault when it passes, never a way to decide.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -77,7 +77,7 @@ impl Running {
         &self,
         path: &str,
         headers: &[(&'static str, &str)],
-    ) -> Result<Client, Refused> {
+    ) -> Result<Client, Rejected> {
         Client::connect(self.address, path, headers).await
     }
 

@@ -110,7 +110,7 @@ async fn serial_work_keeps_the_order_of_a_connection() {
         // Others, and liveness, go on.
         let mut ben = running.connect("/ws").await;
         assert_eq!(ben.ask(&asks("say", 7)).await, asks("say", 7));
-        assert!(ann.settle().await.is_empty());
+        assert!(ann.received().await.is_empty());
         assert_eq!(shop.begun.load(SeqCst), 1);
         shop.door.add_permits(3);
         for id in 0..3 {
@@ -160,7 +160,7 @@ async fn what_never_answers_holds_up_its_own_connection_alone() {
     let mut stuck = running.connect("/ws").await;
     stuck.send(r#"{"event":"never","id":1}"#).await;
     stuck.send(&asks("say", 2)).await;
-    assert!(stuck.settle().await.is_empty());
+    assert!(stuck.received().await.is_empty());
     let mut other = running.connect("/ws").await;
     assert_eq!(other.ask(&asks("say", 3)).await, asks("say", 3));
     // Pushes reach it all the same, and too much is refused and not kept.

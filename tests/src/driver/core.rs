@@ -236,8 +236,8 @@ impl<G: Gateway> Core<G> {
     }
 
     fn is_live(&self, actor: &Actor) -> bool {
-        let life = self.conns.get(actor);
-        life.is_some_and(|life| self.live.contains_key(life))
+        let conn = self.conns.get(actor);
+        conn.is_some_and(|conn| self.live.contains_key(conn))
     }
 
     fn config(&self, namespace: &str) -> Config {

@@ -1,4 +1,5 @@
-//! Tokens over the sockets of the real server: all ways in, and what is never written down.
+//! Tokens over the sockets of the real server: all ways in, and what never reaches a log or a
+//! journal.
 
 mod auth;
 mod command;

@@ -6,13 +6,13 @@ use alloc::{
     string::String,
 };
 
-use roomcast_core::{Audience, ask::Ask};
+use roomcast_core::{Audience, ask::Ask, hub::KEY_BYTES_MAX};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::call::ApiCall;
 use crate::{
-    problem::{KEY_BYTES_MAX, Problem},
+    problem::Problem,
     request::{Headers, Request, is_text},
 };
 

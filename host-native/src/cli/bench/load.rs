@@ -117,7 +117,7 @@ impl Load {
     pub(super) fn delivered(&mut self, slot: usize, stamp: Stamp, now_ns: u64) {
         let (room, member) = self.place(slot);
         let arrival = if stamp.room == self.room(slot) {
-            self.rooms[room].arrive(member, stamp.number)
+            self.rooms[room].deliver(member, stamp.number)
         } else {
             Arrival::Stray
         };

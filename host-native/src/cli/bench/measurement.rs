@@ -26,8 +26,8 @@ const ENTER_TIME: Duration = Duration::from_secs(10);
 /// Messages that may wait for a connection that takes none.
 const WAITING_MAX: usize = 256;
 
-/// A run with all that it needs.
-pub(super) struct Run {
+/// A measurement under way, with all that it needs.
+pub(super) struct Measurement {
     pub(super) load: Load,
     crowd: Crowd,
     address: SocketAddr,
@@ -58,7 +58,7 @@ enum Phase {
     Gone,
 }
 
-impl Run {
+impl Measurement {
     /// Opens the first connection.
     ///
     /// # Errors
@@ -258,7 +258,7 @@ impl Run {
     fn handle(&mut self, slot: usize, what: What, at_ns: u64) {
         match (self.phases[slot], what) {
             (Phase::Member, What::Message(stamp)) => self.load.delivered(slot, stamp, at_ns),
-            (Phase::Member, What::Refused(refusal)) => self.load.refused(slot, &refusal),
+            (Phase::Member, What::Refusal(refusal)) => self.load.refused(slot, &refusal),
             (Phase::Member, What::Stray) => self.load.tally.deliveries.stray += 1,
             (Phase::Member, What::Bye(code)) => {
                 self.load.closed(slot, code);
@@ -294,7 +294,7 @@ impl Run {
                 self.load.opened(slot, connect);
                 return Ok(true);
             }
-            (What::Refused(refusal), _) => {
+            (What::Refusal(refusal), _) => {
                 let text = format!("{}: {}", refusal.code, refusal.message);
                 return Err(ConnectError::Rejected(text));
             }

@@ -3,6 +3,7 @@
 use std::{fmt, io, str::FromStr, time::Duration};
 
 use hyper::Uri;
+use roomcast_core::wire::EVENT_BYTES_MAX;
 use roomcast_http::{NAMESPACE_FORM, is_namespace};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -124,10 +125,12 @@ pub(crate) fn namespace(text: &str) -> Result<String, String> {
 
 /// An event's name, as the server will accept it.
 pub(crate) fn event(text: &str) -> Result<String, String> {
-    if (1..=128).contains(&text.len()) && !text.starts_with('$') {
+    if (1..=EVENT_BYTES_MAX).contains(&text.len()) && !text.starts_with('$') {
         Ok(text.to_owned())
     } else {
-        Err("an event is 1 to 128 bytes, and does not start with `$`".to_owned())
+        Err(format!(
+            "an event is 1 to {EVENT_BYTES_MAX} bytes, and does not start with `$`"
+        ))
     }
 }
 

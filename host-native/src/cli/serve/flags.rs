@@ -11,11 +11,7 @@ use clap::{
 use roomcast::{Reload, Settings};
 use roomcast_http::{
     FileSetting,
-    settings::{
-        ACCESS, Group,
-        Group::{Operation, Rooms},
-        LIMITS, Setting, SettingError,
-    },
+    settings::{ACCESS, Group, Group::Operation, LIMITS, Setting, SettingError},
 };
 
 use crate::cli::log_filter::log_filter;
@@ -121,7 +117,7 @@ impl Default for Program {
 #[rustfmt::skip] // Few lines for each setting.
 pub(crate) const PROGRAM: &[Setting<Program>] = &[
     Setting::<Program>::text("config", "FILE", |_| String::new(), read_config)
-        .help(Rooms, "File in TOML: settings, policies of rooms, grants, API keys, origins; all but the \
+        .help(Operation, "File in TOML: settings, policies of rooms, grants, API keys, origins; all but the \
             settings are read again on SIGHUP"),
     Setting::<Program>::text("log", "FILTER", |it| it.log.clone(), read_log)
         .help(Operation, "What to log: error, warn, info, debug, trace, off, or a filter like \
@@ -163,9 +159,9 @@ fn read_log_format(program: &mut Program, text: &str) -> Result<(), String> {
 
 impl Args for ServeArgs {
     fn augment_args(command: Command) -> Command {
-        let mut flags: Vec<(Group, Arg)> = flags(LIMITS)
-            .chain(flags(Settings::TABLE))
+        let mut flags: Vec<(Group, Arg)> = flags(Settings::TABLE)
             .chain(flags(ACCESS))
+            .chain(flags(LIMITS))
             .chain(flags(PROGRAM))
             .collect();
         flags.sort_by_key(|(group, _)| *group);

@@ -249,7 +249,7 @@ impl Platform for Fake {
         Ok(())
     }
 
-    fn signs_of_life(&self) -> Vec<(usize, Timestamp)> {
+    fn last_heard(&self) -> Vec<(usize, Timestamp)> {
         Vec::new()
     }
 

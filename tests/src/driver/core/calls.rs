@@ -69,7 +69,7 @@ impl<G: Gateway> Core<G> {
             }
             Op::Binary { actor, bytes } => self.receive(actor, Frame::Binary(bytes))?,
             Op::Pong { actor } => {
-                if let Some((namespace, id)) = self.life(actor) {
+                if let Some((namespace, id)) = self.live_conn(actor) {
                     self.call(&namespace, Input::Activity(id))?;
                 }
             }
@@ -220,13 +220,13 @@ impl<G: Gateway> Core<G> {
         broken.map_or(Ok(answer), Err)
     }
 
-    pub(super) fn life(&self, actor: &Actor) -> Option<(Box<str>, ConnId)> {
-        let life = self.conns.get(actor)?;
-        self.live.contains_key(life).then(|| life.clone())
+    pub(super) fn live_conn(&self, actor: &Actor) -> Option<(Box<str>, ConnId)> {
+        let conn = self.conns.get(actor)?;
+        self.live.contains_key(conn).then(|| conn.clone())
     }
 
     fn receive(&mut self, actor: &Actor, frame: Frame<'_>) -> Result<(), DriverError> {
-        let Some((namespace, conn)) = self.life(actor) else {
+        let Some((namespace, conn)) = self.live_conn(actor) else {
             return Ok(());
         };
         match self.call(&namespace, Input::message(conn, frame))? {
@@ -237,7 +237,7 @@ impl<G: Gateway> Core<G> {
 
     fn disconnect(&mut self, actor: &Actor, reason: DisconnectReason) -> Result<(), DriverError> {
         self.streams.drop(actor);
-        let Some((namespace, conn)) = self.life(actor) else {
+        let Some((namespace, conn)) = self.live_conn(actor) else {
             return Ok(());
         };
         self.live.remove(&(namespace.clone(), conn));

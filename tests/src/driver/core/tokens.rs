@@ -16,7 +16,7 @@ impl<G: Gateway> Core<G> {
     }
 
     pub(super) fn authenticate(&mut self, actor: &Actor, claim: &Claim) -> Result<(), DriverError> {
-        let Some((namespace, conn)) = self.life(actor) else {
+        let Some((namespace, conn)) = self.live_conn(actor) else {
             return Ok(());
         };
         let (now, hub) = (self.now, self.hub(&namespace));

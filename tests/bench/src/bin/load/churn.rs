@@ -33,7 +33,7 @@ pub fn run(clients: &mut Clients, server: u32, arguments: &Arguments) -> Value {
                     clients.reset(event.id);
                     clients.open(None);
                 }
-                What::Refused(_) => refuse(&event.what),
+                What::Refusal(_) => refuse(&event.what),
                 _ => {}
             }
         }

@@ -82,7 +82,7 @@ impl Clients {
                 match (&what, rooms.get(id).copied().flatten()) {
                     (What::Ready(_), Some(room)) => self.join(id, room as u32),
                     (What::Ready(_), None) | (What::Joined, _) => settled += 1,
-                    (What::Bye(_) | What::Ended(_) | What::Refused(_), _) => refuse(&what),
+                    (What::Bye(_) | What::Ended(_) | What::Refusal(_), _) => refuse(&what),
                     _ => {}
                 }
             }

@@ -20,8 +20,8 @@ const JOINS_AT_ONCE: usize = 1000;
 /// Receive buffer of the reader that does not read, small: what the server cannot hand to the
 /// kernel shows soon.
 const SLOW_RECEIVE_BYTES: usize = 4096;
-/// In which a server may tell the slow reader that it is closed.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Time in which a server may tell the slow reader that it is closed.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
 const MEMORY_INTERVAL: Duration = Duration::from_millis(200);
 
 pub fn run(clients: &mut Clients, server: u32, arguments: &Arguments) -> Value {
@@ -244,7 +244,7 @@ impl<'a> Fanout<'a> {
             match event.what {
                 What::Message(_) if self.slow_reader == Some(event.id) => {}
                 What::Message(stamp) => self.deliver(event.id, stamp, event.at_ns),
-                What::Bye(_) | What::Ended(_) | What::Refused(_) | What::Stray => {
+                What::Bye(_) | What::Ended(_) | What::Refusal(_) | What::Stray => {
                     refuse(&event.what)
                 }
                 _ => {}
@@ -269,7 +269,7 @@ impl<'a> Fanout<'a> {
         );
         let in_flight = &mut self.rooms[at];
         let before = in_flight.under_way();
-        let arrival = in_flight.arrive(id % self.members, number);
+        let arrival = in_flight.deliver(id % self.members, number);
         let Arrival::InOrder(published_ns) = arrival else {
             panic!("message {number} of {room} came {arrival:?}");
         };
@@ -299,7 +299,7 @@ impl<'a> Fanout<'a> {
     /// True when the server has closed it, which shows once it has read what came before.
     fn is_closed(&mut self, id: Id) -> bool {
         self.clients.read_again(id).expect("it can be watched");
-        self.wait_for(id, FAREWELL, |what| {
+        self.wait_for(id, CLOSE_TIME, |what| {
             matches!(what, What::Bye(_) | What::Ended(_))
         })
     }

@@ -29,7 +29,7 @@ pub fn run(clients: &mut Clients, server: u32, arguments: &Arguments) -> Value {
         for event in events.drain(..) {
             match event.what {
                 What::Answered => {}
-                What::Bye(_) | What::Ended(_) | What::Refused(_) => refuse(&event.what),
+                What::Bye(_) | What::Ended(_) | What::Refusal(_) => refuse(&event.what),
                 _ => continue,
             }
             answers += 1;
