@@ -47,13 +47,20 @@ pub(crate) struct Upgraded {
 }
 
 /// Serves an upgraded connection until it is over. `early` is what came behind the upgrade request.
-pub(crate) async fn serve(shard: Rc<Shard>, stream: Transport, early: Bytes, upgraded: Upgraded) {
+///
+/// The upgrade is boxed, for arguments take memory until the end.
+pub(crate) async fn serve(
+    shard: Rc<Shard>,
+    stream: Transport,
+    early: Bytes,
+    upgraded: Box<Upgraded>,
+) {
     let Upgraded {
         namespace,
         handshake,
         permit,
         raw,
-    } = upgraded;
+    } = *upgraded;
     let (stream, tls) = stream.into_parts();
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write, tls);
@@ -130,6 +137,9 @@ async fn refuse(
     let _ = patience::within(shard.shared.settings.close_wait, until_end).await;
 }
 
+// Each open connection has both for as long as it is open.
+const _: () = assert!(size_of::<Connection>() <= 136 && size_of::<Socket>() <= 312);
+
 struct Connection {
     shard: Rc<Shard>,
     socket: Rc<Socket>,
@@ -138,7 +148,7 @@ struct Connection {
     raw: bool,
     place: Place,
     /// A message that waits for its token to be verified: nothing is read meanwhile.
-    held: Option<Held>,
+    held: Option<Box<Held>>,
     /// After a fault in the framing nothing that follows has a meaning.
     deaf: bool,
     /// True when the last read was a large one.
@@ -244,7 +254,7 @@ impl Connection {
             control: settings.control,
         };
         let (raw, place) = (self.raw, &mut self.place);
-        let (mut messages, mut closed, mut held) = (0, None, None::<Held>);
+        let (mut messages, mut closed, mut held) = (0, None, None::<Box<Held>>);
         shard.while_corked(socket, now, || {
             let fed = self.decoder.feed(bytes, guards, now, |event| {
                 let open = socket.stage() == Stage::Open && closed.is_none();
@@ -333,8 +343,8 @@ impl Connection {
             behind,
             closed,
             ..
-        } = held;
-        let mut next = None::<Held>;
+        } = *held;
+        let mut next = None::<Box<Held>>;
         shard.while_corked(&socket, shard.now(), || {
             if self.place.admit(&shard, home, identity.as_deref()) {
                 auth::input(&shard, home, *conn, rest, identity);

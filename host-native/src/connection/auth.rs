@@ -81,7 +81,7 @@ pub(super) fn give(
     conn: ConnId,
     frame: Frame<'_>,
     place: &mut Place,
-) -> Option<Held> {
+) -> Option<Box<Held>> {
     if shard.shared.tokens.looks()
         && let Frame::Text(text) = frame
         && let Some(request) = AuthRequest::find(text)
@@ -100,7 +100,7 @@ fn authenticate(
     conn: ConnId,
     request: AuthRequest<'_>,
     place: &mut Place,
-) -> Option<Held> {
+) -> Option<Box<Held>> {
     let AuthRequest { token, rest, .. } = request;
     let gate = &shard.shared.tokens;
     if !gate.is_on() {
@@ -147,12 +147,12 @@ fn authenticate(
         let checked = here.shared.tokens.verify(&token).await;
         taken(&here, checked)
     });
-    Some(Held {
+    Some(Box::new(Held {
         verified,
         rest,
         behind: Vec::new(),
         closed: None,
-    })
+    }))
 }
 
 /// The identity of a token that is taken. Of one that is not the cause is counted and logged: the

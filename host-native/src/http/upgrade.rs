@@ -60,12 +60,12 @@ pub(super) async fn answer(
             let own = welcome.then(|| SUBPROTOCOL.into());
             let subprotocol = admission.subprotocol.clone().or(own);
             let handshake = admission.handshake(handshake.with_welcome(welcome));
-            let connection = Upgraded {
+            let connection = Box::new(Upgraded {
                 namespace,
                 handshake,
                 permit,
                 raw,
-            };
+            });
             spawn_local(open(shard.clone(), upgrade, connection));
             switching(&key, subprotocol.as_deref())
         }
@@ -179,7 +179,7 @@ async fn transport(upgrade: OnUpgrade) -> Option<(Transport, Bytes)> {
     Some((parts.io.into_inner().into_inner(), parts.read_buf))
 }
 
-async fn open(shard: Rc<Shard>, upgrade: OnUpgrade, upgraded: Upgraded) {
+async fn open(shard: Rc<Shard>, upgrade: OnUpgrade, upgraded: Box<Upgraded>) {
     if let Some((stream, early)) = transport(upgrade).await {
         // A task of its own: this one still holds the state of the handshake.
         spawn_local(connection::serve(shard, stream, early, upgraded));
