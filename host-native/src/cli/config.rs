@@ -1,5 +1,6 @@
 //! The file of `--config`.
 
+pub(super) mod check;
 pub(super) mod command;
 mod explain;
 mod template;
@@ -10,6 +11,8 @@ use roomcast::{Access, Reload};
 use roomcast_hooks::Hook;
 use roomcast_http::{ConfigFile, FileSetting};
 use tokio::{sync::oneshot, time::timeout};
+
+use self::check::FileError;
 
 /// Path of the file of `--config`, which is read at the start, and again on SIGHUP.
 #[derive(Debug, Clone)]
@@ -49,8 +52,11 @@ impl ConfigPath {
     ///
     /// A text of one line: the file, the line in it, the key and what to change.
     pub(super) fn read(&self, flags: &Access) -> Result<Contents, String> {
-        let text = fs::read_to_string(&self.path).map_err(|fault| self.unreadable(&fault))?;
-        self.parse(&text, flags)
+        self.parse(&self.text()?, flags)
+    }
+
+    fn text(&self) -> Result<String, String> {
+        fs::read_to_string(&self.path).map_err(|fault| self.unreadable(&fault))
     }
 
     /// Reads the file again, on another thread and within a time limit; `None` when it is no
@@ -86,7 +92,7 @@ impl ConfigPath {
         if !file.is_file() {
             return Ok(None);
         }
-        let text = fs::read_to_string(&self.path).map_err(|fault| self.unreadable(&fault))?;
+        let text = self.text()?;
         if policies && text.trim().is_empty() {
             let file = self.name();
             return Err(format!(
@@ -101,13 +107,16 @@ impl ConfigPath {
     }
 
     fn parse(&self, text: &str, flags: &Access) -> Result<Contents, String> {
-        let file = self.name();
-        let read = ConfigFile::with_settings(text, &self.names).map_err(|fault| {
-            let line = fault.line().map(|line| format!(":{line}"));
-            let fault = with_nearest(fault.fault().replace('\n', " "), &self.names);
-            format!("{file}{}: {fault}", line.unwrap_or_default())
+        let contents = self.contents(text, flags);
+        contents.map_err(|error| error.of(&self.name()).to_string())
+    }
+
+    fn contents(&self, text: &str, flags: &Access) -> Result<Contents, FileError> {
+        let read = ConfigFile::with_settings(text, &self.names);
+        let (read, settings) = read.map_err(|fault| FileError {
+            line: fault.line(),
+            text: with_nearest(fault.fault().replace('\n', " "), &self.names),
         })?;
-        let (read, settings) = read;
         let mut reload = Reload::default();
         reload.policies = read.policies;
         reload.api_keys = [flags.api_keys.as_slice(), &read.api_keys].concat();

@@ -78,6 +78,23 @@ fn a_wrong_file_ends_the_server_with_the_line() {
 }
 
 #[test]
+fn a_check_names_each_line_that_must_change() {
+    let (_folder, path) = file(
+        "threds = 2\nheartbeat_ms = 0\n[[rooms]]\nmatch = \"a\"\nmtach = 1\n\
+         [[grants]]\nfor = \"users\"\nrooms = \"b\"\ncan = [\"publsh\"]\n",
+    );
+    let output = run(&["config", "check", path.to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let name = format!("{}:", path.display());
+    let lines = said.lines().filter_map(|line| line.split_once(&name));
+    let lines: Vec<_> = lines
+        .filter_map(|(_, rest)| rest.split(':').next())
+        .collect();
+    assert_eq!(lines, ["1", "2", "5", "9"], "{said}");
+}
+
+#[test]
 fn a_setting_that_changed_waits_for_a_restart_and_is_named() {
     let (_folder, path) = file("heartbeat_ms = 9000\nthreads = 1\n");
     let flag = format!("--config={}", path.display());

@@ -1,10 +1,14 @@
 //! `roomcast config`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::Path, path::PathBuf, process::ExitCode};
 
 use roomcast::Access;
 
-use super::{ConfigPath, Contents, explain, template};
+use super::{
+    ConfigPath, Contents,
+    check::{FileError, read_all},
+    explain, template,
+};
 use crate::cli::{
     client::failure::Failure,
     say,
@@ -14,7 +18,7 @@ use crate::cli::{
 /// Commands on the file of `--config`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ConfigArgs {
-    /// Check a file; exit code 2 and the line to change when it cannot be used
+    /// Check a file; exit code 2 and each line to change when it cannot be used
     Check {
         /// The file
         #[arg(value_name = "FILE", env = "ROOMCAST_CONFIG", hide_env = true)]
@@ -44,7 +48,7 @@ impl ConfigArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Check { file } => {
-                let contents = read(&file)?;
+                let (contents, _) = read(&file)?;
                 let policies = &contents.reload.policies;
                 let (rooms, grants) = (policies.iter().count(), policies.grants().iter().count());
                 say::result(format_args!(
@@ -56,8 +60,8 @@ impl ConfigArgs {
             }
             Self::Default => say::result(format_args!("{}", template::all().trim_end()))?,
             Self::Explain { room, user, config } => {
-                let Contents { reload, .. } = read(&config)?;
-                let said = explain::explain(&reload.policies, &room, user.as_deref());
+                let (Contents { reload, .. }, text) = read(&config)?;
+                let said = explain::explain(&reload.policies, &text, &room, user.as_deref());
                 say::result(format_args!("{}", said.trim_end()))?;
             }
         }
@@ -65,16 +69,31 @@ impl ConfigArgs {
     }
 }
 
-/// Reads a file as a server does, without flags and variables.
-fn read(file: &std::path::Path) -> anyhow::Result<Contents> {
+/// Reads a file as a server does, without flags and variables; gives its text too.
+fn read(file: &Path) -> anyhow::Result<(Contents, String)> {
     let path = ConfigPath::new(file.into(), setting_names());
-    let contents = path.read(&Access::default()).map_err(Failure::usage)?;
+    let text = path.text().map_err(Failure::usage)?;
     let name = path.name();
+    let (contents, mut errors) = read_all(&text, |text| path.contents(text, &Access::default()));
     let mut args = ServeArgs::default();
-    let taken = args.take_file(&name, &contents.settings);
-    taken.map_err(Failure::usage)?;
-    let settings = args.settings_with(&contents.reload);
-    let checked = settings.check();
-    checked.map_err(|fault| Failure::usage(format_args!("{name}: {fault}")))?;
-    Ok(contents)
+    for setting in contents.iter().flat_map(|contents| &contents.settings) {
+        errors.extend(args.take_setting(setting).err());
+    }
+    if let Some(contents) = contents.as_ref().filter(|_| errors.is_empty()) {
+        let settings = args.settings_with(&contents.reload);
+        let checked = settings.check();
+        errors.extend(checked.err().map(|fault| FileError {
+            line: None,
+            text: fault.to_string(),
+        }));
+    }
+    errors.sort_by_key(|error| error.line);
+    match contents.filter(|_| errors.is_empty()) {
+        Some(contents) => Ok((contents, text)),
+        None => {
+            let errors = errors.iter().map(|error| error.of(&name).to_string());
+            let errors: Vec<_> = errors.collect();
+            Err(Failure::usage(errors.join("\n  ")).into())
+        }
+    }
 }

@@ -14,7 +14,7 @@ use roomcast_http::{
     settings::{ACCESS, Group, Group::Operation, LIMITS, Setting, SettingError},
 };
 
-use crate::cli::log_filter::log_filter;
+use crate::cli::{config::check::FileError, log_filter::log_filter};
 
 /// The flags and variables of `roomcast serve`.
 #[derive(Debug, Default)]
@@ -48,16 +48,25 @@ impl ServeArgs {
     /// The first that must change: the file, its line, its key and the fault.
     pub(crate) fn take_file(&mut self, path: &str, file: &[FileSetting]) -> Result<(), String> {
         for setting in file {
-            let is_given = self.given.contains(&&*setting.name);
-            let mut scratch = Self::default();
-            let target = if is_given { &mut scratch } else { &mut *self };
-            let read = target.take(setting);
-            read.map_err(|fault| {
-                let (line, key) = (setting.line, setting.key());
-                format!("{path}:{line}: `{key}` {}", fault.fault())
-            })?;
+            let taken = self.take_setting(setting);
+            taken.map_err(|error| error.of(path).to_string())?;
         }
         Ok(())
+    }
+
+    /// Takes a setting of a file unless a flag or a variable gave it; it is looked at nevertheless.
+    ///
+    /// # Errors
+    ///
+    /// The line, the key and what to change.
+    pub(crate) fn take_setting(&mut self, setting: &FileSetting) -> Result<(), FileError> {
+        let is_given = self.given.contains(&&*setting.name);
+        let mut scratch = Self::default();
+        let target = if is_given { &mut scratch } else { &mut *self };
+        target.take(setting).map_err(|fault| FileError {
+            line: Some(setting.line),
+            text: format!("`{}` {}", setting.key(), fault.fault()),
+        })
     }
 
     /// The settings with those of a file that can change while a server runs.
