@@ -48,7 +48,8 @@ pub(crate) struct Upgraded {
 
 /// Serves an upgraded connection until it is over. `early` is what came behind the upgrade request.
 ///
-/// The upgrade is boxed, for arguments take memory until the end.
+/// Boxed is what an open connection needs no more: a task has the size of the largest thing that it
+/// ever waits for.
 pub(crate) async fn serve(
     shard: Rc<Shard>,
     stream: Transport,
@@ -64,9 +65,9 @@ pub(crate) async fn serve(
     let (stream, tls) = stream.into_parts();
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write, tls);
-    let entered = enter(&shard, &socket, namespace, handshake).await;
+    let entered = Box::pin(enter(&shard, &socket, namespace, handshake)).await;
     if let Err(refusal) = entered {
-        refuse(&shard, &socket, read, &refusal).await;
+        Box::pin(refuse(&shard, &socket, read, &refusal)).await;
         shard.remove_socket(socket.key);
         drop(permit);
     } else {
