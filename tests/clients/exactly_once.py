@@ -7,6 +7,9 @@ Python.
 """
 
 import argparse
+import base64
+import hashlib
+import hmac
 import json
 import os
 import select
@@ -14,6 +17,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 
 from cases import Failed, compact, equal, holds, run_with_binary
 from raw_peer import Peer
@@ -25,6 +29,11 @@ PUBLISHES = 1000
 ROUNDS = 20
 BURST = 60
 UP, DOWN = "up", "down"
+# Ids and offsets have more digits later than in the conversation that is measured.
+GROWTH = 12
+SECRET = "a secret of thirty-two bytes or more"
+TOKEN_KEY = f"hs256:{SECRET}"
+USERS = ("ann", "bob")
 
 
 class Proxy:
@@ -68,8 +77,28 @@ class Proxy:
                         return
 
 
+def token(user, *rights):
+    """A token of a user with these rights in the room."""
+    now = int(time.time())
+    grants = [{"rooms": "chat:*", "can": rights}]
+    parts = ({"alg": "HS256"}, {"sub": user, "iat": now, "exp": now + 3600, "grants": grants})
+    text = b".".join(base64url(compact(part).encode()) for part in parts)
+    return (text + b"." + base64url(hmac.digest(SECRET.encode(), text, hashlib.sha256))).decode()
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def bearer(user, *rights):
+    """The header that brings a token; none for a client without a user."""
+    return {"Authorization": f"Bearer {token(user, *rights)}"} if user else {}
+
+
 class Publisher:
     """A client without a user, which names its earlier connections."""
+
+    user = None
 
     def __init__(self, connect):
         self.connect = connect
@@ -77,7 +106,7 @@ class Publisher:
         self.lost = 0
 
     def open(self, cut=None):
-        """The connection, and how much went both ways until it was open."""
+        """A connection that is to be cut at a place, or never with None."""
         peer = self.connect(cut)
         peer.upgrade()
         self.conns = [*self.conns, peer.conn][-16:]
@@ -87,9 +116,9 @@ class Publisher:
         named = f',"conn":{compact(self.conns[:-1])}' if self.conns[:-1] else ""
         return f'{{"event":"n","id":{number},"room":"{ROOM}","key":"{key}"{named},"data":{number}}}'
 
-    def publish(self, number, cuts):
+    def publish(self, number, cuts, key=None):
         """Publishes until it is answered, over a connection for each cut, and at last over a whole one."""
-        key = os.urandom(8).hex()
+        key = key or os.urandom(8).hex()
         self.conns = []
         for cut in [*cuts, None]:
             try:
@@ -106,6 +135,26 @@ class Publisher:
         raise Failed("unreachable")
 
 
+class User(Publisher):
+    """A client with a token, which it may renew before it publishes. Its keys are its user's: it names no
+    connection."""
+
+    def __init__(self, connect, user, renews=False):
+        super().__init__(connect)
+        self.user = user
+        self.renews = renews
+
+    def open(self, cut=None):
+        peer = self.connect(cut)
+        peer.upgrade(**bearer(self.user, "join", "publish"))
+        if self.renews:
+            renewed = token(self.user, "join", "publish")
+            peer.send({"event": "$auth", "id": "a", "data": {"token": renewed}})
+            answer = json.loads(peer.next())
+            equal(answer.get("data", {}).get("user"), self.user, f"the answer to $auth {answer}")
+        return peer
+
+
 def answered(text, number):
     """The offset in the answer to a publish."""
     answer = json.loads(text)
@@ -114,7 +163,7 @@ def answered(text, number):
 
 
 def history(peer):
-    """The data of all messages of the room, by their offsets."""
+    """The users and the data of all messages of the room, by their offsets."""
     messages, after = {}, 0
     peer.join(ROOM)
     while True:
@@ -124,18 +173,28 @@ def history(peer):
             return messages
         for message in page:
             after = message["offset"]
-            messages[after] = message["data"]
+            messages[after] = said(message)
+
+
+def said(message):
+    """The user who published a message, if there is one, and its number."""
+    return message["from"].get("user"), message["data"]
 
 
 def check(peer, acknowledged):
-    """Each number is in the room's history once, at the offset that its publisher was told."""
+    """Each number is in the room's history once for each user, at the offset that its publisher was told."""
     kept = history(peer)
     equal(len(kept), len(acknowledged), "how many messages the room has")
     equal({number: offset for offset, number in kept.items()}, acknowledged, "the offsets of the messages")
 
 
-def conversation(server):
-    """Bytes that go up and down for one publish, from the first to the last."""
+def reader(server, has_users):
+    """A connection that may read the room."""
+    return server.open(**bearer(has_users and "eve", "join", "history"))
+
+
+def conversation(server, publisher):
+    """Bytes that go up and down for one publish, from the first to the last; its number, and its offset."""
     counts = {UP: 0, DOWN: 0}
 
     class Counted(Peer):
@@ -149,12 +208,45 @@ def conversation(server):
             counts[DOWN] += len(self.buffer) - before
             return more
 
-    publisher = Publisher(lambda _: Counted(server.port))
-    peer = publisher.open()
-    peer.send(f'{{"event":"n","id":1000,"room":"{ROOM}","key":"{"0" * 16}","data":1000}}')
-    first = answered(peer.next(), 1000)
-    peer.end()
-    return counts, first
+    connect, publisher.connect = publisher.connect, lambda _: Counted(server.port)
+    offset = publisher.publish(9999, [])
+    publisher.connect = connect
+    return counts, offset
+
+
+def cut_everywhere(server, publishers, publishes=PUBLISHES, between=lambda number: None):
+    """Publishes over connections that are cut at each byte of the conversation of each publisher, at least so
+    often; with users, now and then once more, and as somebody else. Prints the figures."""
+    has_users = publishers[0].user is not None
+    watcher = reader(server, has_users)
+    watcher.join(ROOM)
+    acknowledged, places, repeated = {}, [], 0
+    for publisher in publishers:
+        counts, offset = conversation(server, publisher)
+        acknowledged[publisher.user, 9999] = offset
+        ends = {UP: counts[UP], DOWN: counts[DOWN] + GROWTH}
+        places += [(publisher, (way, at)) for way in (UP, DOWN) for at in range(1, ends[way] + 1)]
+    for number in range(max(publishes, len(places))):
+        publisher, place = places[number % len(places)]
+        # Some are cut twice at once.
+        cuts, key = [place] * (1 + number % 2), os.urandom(8).hex()
+        offset = acknowledged[publisher.user, number] = publisher.publish(number, cuts, key)
+        if publisher.user and number % 10 == 0:
+            equal(publisher.publish(number, [], key), offset, "the answer on another connection of the user")
+            other = User(publisher.connect, next(user for user in USERS if user != publisher.user))
+            acknowledged[other.user, number] = other.publish(number, [], key)
+            repeated += 1
+        between(number)
+    seen = [json.loads(watcher.next()) for _ in acknowledged]
+    watcher.nothing_more()
+    equal({said(message): message["offset"] for message in seen}, acknowledged, "what a member received")
+    offsets = [message["offset"] for message in seen]
+    equal(offsets, sorted(set(offsets)), "the order of what a member received")
+    check(reader(server, has_users), acknowledged)
+    lost = sum(publisher.lost for publisher in publishers)
+    holds(lost > len(places) - len(publishers) * GROWTH, f"only {lost} connections were cut")
+    others = f", {repeated} of them again by the same user and by another" if repeated else ""
+    print(f"{number + 1} publishes{others}, over {lost} cut connections, at {len(places)} places: each once")
 
 
 def in_a_folder(case):
@@ -175,71 +267,77 @@ def in_a_folder(case):
 def connections_cut_at_every_byte(binary, flags, folder):
     del folder
     with Server(binary, *flags) as server:
-        counts, first = conversation(server)
-        acknowledged = {1000: first}
-        proxy = Proxy(server.port)
-        publisher = Publisher(proxy.connect)
-        places = [(way, at) for way in (UP, DOWN) for at in range(1, counts[way] + 1)]
-        holds(len(places) < PUBLISHES, f"{PUBLISHES} publishes are enough for {len(places)} places")
-        watcher = server.open()
-        watcher.join(ROOM)
-        for number in range(PUBLISHES):
-            place = places[number % len(places)]
-            # Some are cut twice at once.
-            cuts = [place] * (1 + number % 2)
-            acknowledged[number] = publisher.publish(number, cuts)
-        seen = [json.loads(watcher.next()) for _ in range(PUBLISHES)]
-        equal([message["data"] for message in seen], list(range(PUBLISHES)), "what a member received")
-        watcher.nothing_more()
-        equal([message["offset"] for message in seen], [acknowledged[n] for n in range(PUBLISHES)], "offsets")
-        check(server.open(), acknowledged)
-        holds(publisher.lost > len(places), f"only {publisher.lost} connections were cut")
+        cut_everywhere(server, [Publisher(Proxy(server.port).connect)])
         server.check_alive()
-        print(f"{PUBLISHES} publishes over {publisher.lost} cut connections, at {len(places)} places: each once")
 
 
 @in_a_folder
-def servers_killed(binary, flags, folder):
+def users_cut_at_every_byte(binary, flags, folder):
+    del folder
+    with Server(binary, *flags, "--token-key", TOKEN_KEY) as server:
+        connect = Proxy(server.port).connect
+        cut_everywhere(server, [User(connect, "ann"), User(connect, "bob", renews=True)])
+        server.check_alive()
+
+
+def kill(binary, flags, folder, users):
+    """Kills a server while all of the users publish the same under the same keys."""
     # A server that is killed before it read anything gets all of it over one connection later.
     flags = (*flags, "--store", os.path.join(folder, "store"), "--idempotency-keys-per-client-max", "10000")
     acknowledged, waiting, conns, retried = {}, {}, [], 0
     for turn in range(ROUNDS + 1):
         with Server(binary, *flags) as server:
-            peer = server.open()
+            peers = {user: server.open(**bearer(user, "join", "publish")) for user in users}
             # Those of earlier rounds first: they may have been delivered, or not.
             retried += len(waiting)
-            fresh = {turn * BURST + n: os.urandom(8).hex() for n in range(BURST)} if turn < ROUNDS else {}
-            for number, key in {**waiting, **fresh}.items():
-                named = f',"conn":{compact(conns)}' if conns else ""
-                peer.send(f'{{"event":"n","id":{number},"room":"{ROOM}","key":"{key}"{named},"data":{number}}}')
+            keys = {turn * BURST + n: os.urandom(8).hex() for n in range(BURST)} if turn < ROUNDS else {}
+            fresh = {(user, number): key for number, key in keys.items() for user in users}
+            for (user, number), key in {**waiting, **fresh}.items():
+                named = f',"conn":{compact(conns)}' if conns and not user else ""
+                text = f'{{"event":"n","id":{number},"room":"{ROOM}","key":"{key}"{named},"data":{number}}}'
+                peers[user].send(text)
             waiting.update(fresh)
-            conns = [*conns, peer.conn][-16:]
-            # Some moment of its own for each round; the last one reads all.
-            enough = turn * 17 % BURST if turn < ROUNDS else len(waiting)
-            for _ in range(enough):
-                take_answer(peer, acknowledged, waiting)
+            conns = [*conns, *(peer.conn for peer in peers.values())][-16:]
+            for user, peer in peers.items():
+                # Some moment of its own for each round; the last one reads all.
+                all_of_it = sum(who == user for who, _ in waiting)
+                for _ in range(turn * 17 % BURST if turn < ROUNDS else all_of_it):
+                    take_answer(peer, user, acknowledged, waiting)
             if turn < ROUNDS:
                 # Answers that are under way are lost with it.
                 server.process.kill()
                 server.process.wait()
             else:
-                equal(len(acknowledged), ROUNDS * BURST, "how many were acknowledged")
-                check(server.open(), acknowledged)
+                equal(len(acknowledged), ROUNDS * BURST * len(users), "how many were acknowledged")
+                check(reader(server, users[0]), acknowledged)
     holds(retried > 0, "nothing was ever retried")
-    print(f"{ROUNDS} rounds of kill -9: {len(acknowledged)} publishes, {retried} retries, each once")
+    by = f" by {len(users)} users" if users[0] else ""
+    print(f"{ROUNDS} rounds of kill -9: {len(acknowledged)} publishes{by}, {retried} retries, each once")
 
 
-def take_answer(peer, acknowledged, waiting):
+@in_a_folder
+def servers_killed(binary, flags, folder):
+    kill(binary, flags, folder, [None])
+
+
+@in_a_folder
+def servers_with_users_killed(binary, flags, folder):
+    kill(binary, (*flags, "--token-key", TOKEN_KEY), folder, USERS)
+
+
+def take_answer(peer, user, acknowledged, waiting):
     text = peer.next()
     number = json.loads(text)["id"]
-    holds(number in waiting, f"{number} is answered twice")
-    acknowledged[number] = answered(text, number)
-    del waiting[number]
+    holds((user, number) in waiting, f"{number} is answered twice")
+    acknowledged[user, number] = answered(text, number)
+    del waiting[user, number]
 
 
 CASES = {
     "connections_cut_at_every_byte": connections_cut_at_every_byte,
+    "users_cut_at_every_byte": users_cut_at_every_byte,
     "servers_killed": servers_killed,
+    "servers_with_users_killed": servers_with_users_killed,
 }
 
 
