@@ -213,17 +213,22 @@ impl Edge {
         namespace: &str,
         sockets: Sockets,
     ) -> Result<bool, DriverError> {
-        let worker = config::worker(worker);
-        let sockets = match sockets {
-            Sockets::Hibernate => "hibernate",
-            Sockets::Close => "close",
-        };
-        let path = format!("/evict?worker={worker}&object={namespace}&sockets={sockets}");
+        let path = evict_path(worker, namespace, sockets);
         match self.ask(config::CONTROL, &path)? {
             (200, _) => Ok(true),
             (404, _) => Ok(false),
             (_, body) => Err(DriverError::Transport(format!("{path}: {body}"))),
         }
+    }
+
+    /// The address that evicts the object of a namespace on each POST, for other programs.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer workers.
+    pub fn evict_url(&self, worker: usize, namespace: &str, sockets: Sockets) -> String {
+        let path = evict_path(worker, namespace, sockets);
+        format!("http://{}{path}", self.authority_of(config::CONTROL))
     }
 
     /// Posts to a path of a worker, for what a module in front of it offers to tests: the body of
@@ -275,6 +280,15 @@ impl Drop for Edge {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn evict_path(worker: usize, namespace: &str, sockets: Sockets) -> String {
+    let worker = config::worker(worker);
+    let sockets = match sockets {
+        Sockets::Hibernate => "hibernate",
+        Sockets::Close => "close",
+    };
+    format!("/evict?worker={worker}&object={namespace}&sockets={sockets}")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
