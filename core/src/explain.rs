@@ -219,11 +219,22 @@ impl Hub {
                 Reason::HistoryTrimmed { first }.into()
             };
         };
+        let around = self.table().changes_around(history, (offset, at), conn);
         if let Some(reason) = self.explain_except(except, conn) {
-            return reason.into();
+            let had_page = self.table().pages_over(history, offset, conn).next();
+            let may_have_had = had_page.is_some() || around.as_ref().is_none_or(Around::reaches);
+            let is_user = matches!(reason, Reason::ExceptUser { .. });
+            let is_unknown = is_user && may_have_had && self.was_named_since(conn, at);
+            return match self.connection(conn).and_then(|info| info.user) {
+                Some(user) if is_unknown => {
+                    let user = user.to_owned();
+                    Reason::NamedSince { user }.into()
+                }
+                Some(_) | None => reason.into(),
+            };
         }
         let page = self.explain_page(history, offset, except, conn);
-        let Some(around) = self.table().changes_around(history, (offset, at), conn) else {
+        let Some(around) = around else {
             return page.unwrap_or(Reason::MembershipUnknown).into();
         };
         let was_member = match around.after {

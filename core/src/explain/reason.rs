@@ -150,6 +150,11 @@ pub enum Reason {
     },
     /// The message was sent to the connection, which has ended since.
     EndedSince,
+    /// The user of the connection was left out, and the connection got its user after the message.
+    NamedSince {
+        /// The user.
+        user: String,
+    },
     /// The room keeps no history, or there is no such room.
     NoHistory,
     /// The history does not reach back to the message.
@@ -208,6 +213,7 @@ impl Reason {
             | Self::Dropped { .. } => Some(false),
             Self::SentUnlessDropped { .. }
             | Self::EndedSince
+            | Self::NamedSince { .. }
             | Self::NoHistory
             | Self::HistoryTrimmed { .. }
             | Self::HistoryAway
@@ -393,6 +399,11 @@ impl Reason {
             Self::EndedSince => f.write_str(
                 "the message was queued for the connection, which has ended since: the server \
                  keeps no record of what was written to it before",
+            ),
+            Self::NamedSince { user } => write!(
+                f,
+                "the sender left out the user {user:?}, and the connection said after the message \
+                 that it is this user: the server keeps no record of what it got before"
             ),
             Self::NoHistory => f.write_str(
                 "the server keeps no record of this: the room has no history (`history` in its \

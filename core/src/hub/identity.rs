@@ -50,6 +50,13 @@ impl Hub {
         Some(access.source(&self.config.policies, user, right, room))
     }
 
+    /// True when a connection without a user got one at this time or later.
+    pub(crate) fn was_named_since(&self, conn: ConnId, at: Timestamp) -> bool {
+        let access = self.conns.get(conn).and_then(|conn| conn.access.as_ref());
+        let named = access.and_then(|access| access.named_at());
+        named.is_some_and(|named| named >= at)
+    }
+
     /// The metadata that presence shows of a connection when a join brings none.
     pub(crate) fn default_meta(&self, conn: ConnId) -> Option<Box<str>> {
         if self.config.policies.is_empty() {
@@ -169,6 +176,11 @@ impl Hub {
         if access.as_ref().is_some_and(|access| access.is_over(now)) {
             return Err(RequestError::Expired);
         }
+        let named = match (&connection.user, &connection.access) {
+            (None, _) => identity.user.as_ref().map(|_| now),
+            (Some(_), access) => access.as_ref().and_then(|access| access.named_at()),
+        };
+        let access = access.map(|access| access.named(named));
         let before = self.conns.set_identity(conn, identity.user.clone(), access);
         out.persist(conn);
         out.send_to_as(conn, Kind::CONTROL, |text| {

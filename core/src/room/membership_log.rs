@@ -62,6 +62,13 @@ pub(crate) struct Around<'a> {
     pub(crate) recovery: Option<&'a Recovery>,
 }
 
+impl Around<'_> {
+    /// True when the connection was a member when the message was sent, or recovered it.
+    pub(crate) const fn reaches(&self) -> bool {
+        matches!(self.before, Some((_, ChangeKind::Joined))) || self.recovery.is_some()
+    }
+}
+
 impl MembershipLog {
     /// Changes that are kept: those of the last minutes in a busy hub, in at most 200 KiB beside
     /// the previous connections of recoveries.

@@ -25,6 +25,9 @@ pub(crate) struct Access {
     /// The time to look again; the key of its one timer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due: Option<Timestamp>,
+    /// The time at which the connection got its user, when it had none at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    named: Option<Timestamp>,
     stage: Stage,
 }
 
@@ -80,6 +83,7 @@ impl Access {
             issued_s: None,
             deadline: None,
             due: Some(until),
+            named: None,
             stage: Stage::Unidentified,
         }
     }
@@ -109,8 +113,20 @@ impl Access {
             issued_s: *issued_s,
             deadline: *deadline,
             due: deadline.map(warning),
+            named: None,
             stage: Stage::Valid,
         })
+    }
+
+    /// The same, for a connection that got its user at this time.
+    pub(super) fn named(mut self, named: Option<Timestamp>) -> Self {
+        self.named = named;
+        self
+    }
+
+    /// The time at which the connection got its user, when it had none at first.
+    pub(crate) const fn named_at(&self) -> Option<Timestamp> {
+        self.named
     }
 
     /// True when the client has yet to say who it is.
