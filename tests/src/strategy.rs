@@ -13,6 +13,7 @@ use crate::{Actor, Op, To, op::json_string};
 
 mod kept;
 mod raw;
+mod tokens;
 mod typed;
 
 /// The actors of random stories, and the rooms in which they act.
@@ -41,6 +42,8 @@ pub struct Cast {
     time: bool,
     kept: bool,
     keys: bool,
+    /// Grants of the tokens that actors show, JSON.
+    grants: Vec<Box<str>>,
 }
 
 /// The placeholder for a room in the messages of an application.
@@ -70,6 +73,7 @@ impl Cast {
             time: false,
             kept: false,
             keys: false,
+            grants: Vec::new(),
         }
     }
 
@@ -256,6 +260,7 @@ impl Cast {
             let waits = waits.prop_map(|millis| Op::Wait { millis });
             ops.extend([(1, pongs.boxed()), (4, waits.boxed())]);
         }
+        ops.extend(self.token_ops());
         Union::new_weighted(ops).boxed()
     }
 

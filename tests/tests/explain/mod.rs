@@ -3,6 +3,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm)] // every other reason claims something
 
+mod granted;
 mod planted;
 mod served;
 mod slow;
@@ -11,7 +12,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use roomcast_core::{ConnId, Explained, Explanation, Hub, explain::Reason};
-use roomcast_tests::{Actor, Cast, Driver, Lockstep, Op, Seen, Settings, Sleep};
+use roomcast_tests::{Actor, Cast, Core, Driver, Lockstep, Op, Settings, Sleep};
 use serde_json::Value;
 
 use crate::stories::config;
@@ -52,7 +53,7 @@ fn numbered(mut story: Vec<Op>) -> Vec<Op> {
     story
 }
 
-type World = Lockstep<roomcast_tests::Core>;
+type World = Lockstep<Core>;
 
 fn world(sleep: Sleep) -> World {
     let settings = settings();
@@ -61,14 +62,14 @@ fn world(sleep: Sleep) -> World {
 }
 
 /// The last connection of an actor, dead or alive.
-fn conn(world: &World, actor: &Actor) -> Option<ConnId> {
-    world.driver().conn(actor)?.parse().ok()
+fn conn(core: &Core, actor: &Actor) -> Option<ConnId> {
+    core.conn(actor)?.parse().ok()
 }
 
 /// The send that an op is, if it is one.
-fn send_of(world: &World, op: &Op) -> Option<(Explained, String)> {
+fn send_of(core: &Core, op: &Op) -> Option<(Explained, String)> {
     if let Op::Send { to, data, .. } = op {
-        let audience = to.audience(|actor| conn(world, actor));
+        let audience = to.audience(|actor| conn(core, actor));
         Some((audience.into(), data.to_string()))
     } else if let Op::Publish {
         actor,
@@ -79,7 +80,7 @@ fn send_of(world: &World, op: &Op) -> Option<(Explained, String)> {
     } = op
     {
         let publish = Explained::Publish {
-            from: conn(world, actor)?,
+            from: conn(core, actor)?,
             room: room.to_string(),
             echo: echo.then_some(true),
         };
@@ -93,12 +94,12 @@ fn send_of(world: &World, op: &Op) -> Option<(Explained, String)> {
 fn check_sends(story: &[Op], explain: Explain<'_>) -> Result<(), TestCaseError> {
     let mut world = world(Sleep::Never);
     for op in story {
-        let send = send_of(&world, op);
+        let send = send_of(world.driver(), op);
         let hub = world.driver().hub("default");
         let explained: Vec<_> = match (&send, hub) {
             (Some((send, _)), Some(hub)) => {
                 let actors = ACTORS.map(Actor::new).into_iter();
-                let conns = actors.filter_map(|actor| Some((conn(&world, &actor)?, actor)));
+                let conns = actors.filter_map(|actor| Some((conn(world.driver(), &actor)?, actor)));
                 conns
                     .map(|(conn, actor)| (explain(hub, send, conn), actor))
                     .collect()
@@ -130,11 +131,15 @@ fn check_sends(story: &[Op], explain: Explain<'_>) -> Result<(), TestCaseError> 
 type Delivered = BTreeSet<(String, String, u64, ConnId)>;
 
 /// Remembers the messages that somebody was sent.
-fn deliver(world: &World, seen: &Seen, delivered: &mut Delivered) {
-    let Some(hub) = world.driver().hub("default") else {
+fn deliver<'f>(
+    core: &Core,
+    frames: impl Iterator<Item = (&'f Actor, &'f str)>,
+    delivered: &mut Delivered,
+) {
+    let Some(hub) = core.hub("default") else {
         return;
     };
-    for (actor, text) in seen.frames() {
+    for (actor, text) in frames {
         let frame: Value = serde_json::from_str(text).expect("JSON");
         let Some(room) = frame["room"].as_str() else {
             continue;
@@ -143,7 +148,7 @@ fn deliver(world: &World, seen: &Seen, delivered: &mut Delivered) {
         for message in page.into_iter().flatten().chain([&frame]) {
             if let Some(offset) = message["offset"].as_u64() {
                 let epoch = hub.position(room).epoch.into_owned();
-                let conn = conn(world, actor).expect("it connected");
+                let conn = conn(core, actor).expect("it connected");
                 delivered.insert((room.into(), epoch, offset, conn));
             }
         }
@@ -152,13 +157,13 @@ fn deliver(world: &World, seen: &Seen, delivered: &mut Delivered) {
 
 /// Checks that each claim about the messages of all histories is what was delivered.
 fn check_claims(
-    world: &World,
+    (core, story): (&Core, &[String]),
     delivered: &Delivered,
     conns: &BTreeSet<ConnId>,
     explain: Explain<'_>,
     is_awake: bool,
 ) -> Result<(), TestCaseError> {
-    let Some(hub) = world.driver().hub("default") else {
+    let Some(hub) = core.hub("default") else {
         return Ok(());
     };
     for room in ROOMS {
@@ -173,6 +178,8 @@ fn check_claims(
                     Reason::EndedSince | Reason::SentUnlessDropped { .. } => was_sent,
                     Reason::HistoryTrimmed { .. } => first.is_some_and(|first| offset < first),
                     Reason::MembershipUnknown | Reason::HistoryAway => !is_awake,
+                    // It says so of what it got as somebody else, too.
+                    Reason::NamedSince { .. } => true,
                     reason => reason.received() == Some(was_sent),
                 };
                 prop_assert!(
@@ -183,7 +190,7 @@ fn check_claims(
                     conn,
                     was_sent,
                     reason,
-                    world.story().join("\n")
+                    story.join("\n")
                 );
             }
         }
@@ -197,11 +204,16 @@ fn check_past(story: &[Op], sleep: Sleep, explain: Explain<'_>) -> Result<(), Te
     let (mut delivered, mut conns) = (Delivered::new(), BTreeSet::new());
     for op in story {
         let seen = world.perform(op)?;
-        deliver(&world, &seen, &mut delivered);
+        deliver(world.driver(), seen.frames(), &mut delivered);
         let actors = ACTORS.map(Actor::new);
-        conns.extend(actors.iter().filter_map(|actor| conn(&world, actor)));
+        conns.extend(
+            actors
+                .iter()
+                .filter_map(|actor| conn(world.driver(), actor)),
+        );
         let is_awake = sleep == Sleep::Never;
-        check_claims(&world, &delivered, &conns, explain, is_awake)?;
+        let told = (world.driver(), world.story());
+        check_claims(told, &delivered, &conns, explain, is_awake)?;
     }
     Ok(())
 }

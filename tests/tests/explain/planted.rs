@@ -5,9 +5,12 @@
 use std::{cell::RefCell, collections::BTreeSet};
 
 use proptest::{prelude::Strategy, strategy::ValueTree, test_runner::TestRunner};
-use roomcast_core::{ConnId, Explained, Explanation, Hub, explain::Reason};
+use roomcast_core::{
+    ConnId, Explained, Explanation, Hub, explain::Reason, policy::Right, room::RecoveryOutcome,
+};
 use roomcast_tests::Sleep;
 
+use super::granted::{check_granted, stories};
 use super::{Explain, cast, check_past, check_sends, numbered};
 use crate::planted::shortest_of;
 
@@ -95,6 +98,103 @@ fn the_message_beside_the_right_one_is_found() {
     });
     // Of the newest there is no next one.
     assert!((2..=3).contains(&story.len()), "{story:#?}");
+}
+
+/// True when no grant gives a connection the right.
+fn lacks(hub: &Hub, right: Right, room: &str, conn: ConnId) -> bool {
+    let room = room.to_owned();
+    let told = hub.explain(&Explained::Right { right, room }, conn);
+    told.reason == Reason::NotGranted { right }
+}
+
+#[test]
+fn a_room_left_by_a_renewal_that_is_forgotten_is_found() {
+    let story = shortest_of(&stories(1..=40), |story| {
+        let was_in = RefCell::new(BTreeSet::new());
+        check_granted(story, &|hub: &Hub, send: &Explained, conn| {
+            let rooms = hub.rooms_of(conn).unwrap_or_default().into_iter();
+            let rooms = rooms.map(|room| (conn, room.to_owned()));
+            was_in.borrow_mut().extend(rooms);
+            let truth = hub.explain(send, conn);
+            let Explained::Send(audience) = send else {
+                return truth;
+            };
+            match (&truth.reason, audience.as_room()) {
+                (Reason::NotAMember, Some(room))
+                    if was_in.borrow().contains(&(conn, room.to_owned()))
+                        && lacks(hub, Right::Join, room, conn) =>
+                {
+                    let room = room.to_owned();
+                    Reason::Member { room }.into()
+                }
+                _ => truth,
+            }
+        })
+    });
+    // A user connects, joins, gets a token without the room, and something is said there.
+    assert!((4..=6).contains(&story.len()), "{story:#?}");
+    let renewal = &story[story.len() - 2];
+    assert!(renewal.contains("authenticates"), "{story:#?}");
+}
+
+#[test]
+fn a_past_room_left_by_a_renewal_that_is_forgotten_is_found() {
+    let story = shortest_of(&stories(1..=40), |story| {
+        check_granted(story, &|hub: &Hub, send: &Explained, conn| {
+            let truth = hub.explain(send, conn);
+            match (&truth.reason, send) {
+                (Reason::LeftBefore { .. }, Explained::Past { room, .. })
+                    if lacks(hub, Right::Join, room, conn) =>
+                {
+                    Reason::Sent.into()
+                }
+                _ => truth,
+            }
+        })
+    });
+    assert!((4..=6).contains(&story.len()), "{story:#?}");
+    let renewal = &story[story.len() - 2];
+    assert!(renewal.contains("authenticates"), "{story:#?}");
+}
+
+/// A recovery that was refused for want of the right is taken for one.
+#[test]
+fn a_recovery_without_the_right_to_the_history_is_found() {
+    let story = shortest_of(&stories(1..=40), |story| {
+        check_granted(story, &|hub: &Hub, send: &Explained, conn| {
+            let truth = hub.explain(send, conn);
+            let refused = hub.recoveries().count(RecoveryOutcome::Right) > 0;
+            match (&truth.reason, send) {
+                (Reason::JoinedAfter { .. }, Explained::Past { room, .. })
+                    if refused && lacks(hub, Right::History, room, conn) =>
+                {
+                    Reason::Recovered { after: 0 }.into()
+                }
+                _ => truth,
+            }
+        })
+    });
+    // Somebody connects, gets a token without it, something is said, and it joins with `since`.
+    let joins = story.iter().filter(|line| line.contains("since"));
+    assert!(joins.count() == 1 && story.len() <= 6, "{story:#?}");
+}
+
+/// An explanation that does not see that the right is lacking is not what the join did.
+#[test]
+fn a_right_to_the_history_that_is_made_up_is_found() {
+    let story = shortest_of(&stories(1..=40), |story| {
+        check_granted(story, &|hub: &Hub, send: &Explained, conn| {
+            let truth = hub.explain(send, conn);
+            let right = Right::History;
+            match truth.reason {
+                Reason::NotGranted { right: lacking } if lacking == right => {
+                    Reason::Granted { right }.into()
+                }
+                _ => truth,
+            }
+        })
+    });
+    assert_eq!(story.len(), 2, "{story:#?}");
 }
 
 /// Random stories reach the reasons; without them the properties would hold of nothing.

@@ -49,7 +49,8 @@ impl<G: Gateway> Core<G> {
                 ..
             } => {
                 let handshake = handshake(user.as_deref(), *welcome);
-                let handshake = handshake.with_unidentified(self.tokens);
+                // A user is one whom a proxy has named.
+                let handshake = handshake.with_unidentified(self.tokens && user.is_none());
                 let query = query.as_deref().unwrap_or_default();
                 let headers = headers.iter();
                 let headers: Vec<_> = headers.map(|(name, value)| (&**name, &**value)).collect();

@@ -8,9 +8,9 @@ use super::{Core, unexpected};
 use crate::{Actor, Answer, driver::DriverError, op::Claim};
 
 impl<G: Gateway> Core<G> {
-    /// The same, where clients have to show a token first.
+    /// The same, where clients that connect without a user have to show a token first.
     #[must_use]
-    pub(crate) const fn with_tokens(mut self, tokens: bool) -> Self {
+    pub const fn with_tokens(mut self, tokens: bool) -> Self {
         self.tokens = tokens;
         self
     }
