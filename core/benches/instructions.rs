@@ -35,9 +35,14 @@ const KEPT: &str = r#"{"rooms":[{"match":"*","history":{"age_s":2592000}}]}"#;
 /// Messages after which a history of the default policy drops one with each.
 const FULL: usize = 301;
 
-/// Rights in rooms of a chat, by the rule that a backend writes first, and in rooms of the user.
-const GRANTS: &str =
-    r#"[{"rooms":"lob*","can":["join","publish"]},{"rooms":"user:{user}:*","can":["join"]}]"#;
+/// Rights as a backend gives them: in rooms of the user, of a chat and of a company. The second
+/// rule is for the room.
+const GRANTS: &str = r#"[
+    {"rooms":"user:{user}:*","can":["join"]},
+    {"rooms":"lob*","can":["join","publish"]},
+    {"rooms":"org:acme:*","can":["join","publish","history"]},
+    {"rooms":"status","can":["join","presence"]}
+]"#;
 
 type Scenario = (&'static str, fn(usize));
 
@@ -93,8 +98,8 @@ const SCENARIOS: &[Scenario] = &[
         });
     }),
     ("join", |count| Stage::new(1_050).join(count)),
-    ("client_join_by_user", |count| {
-        Stage::of_users(1_050).client_join(count);
+    ("client_join", |count| {
+        Stage::new(1_050).client_join(count);
     }),
     ("client_join_granted", |count| {
         Stage::granted(1_050).client_join(count);

@@ -235,6 +235,13 @@ impl Config {
         }
     }
 
+    /// True when rooms may have a policy, or somebody wants to be told of events. Asked once on the
+    /// way of an operation: all that plain hubs do not need lies behind it, out of line.
+    #[inline]
+    pub(super) const fn has_extras(&self) -> bool {
+        !self.policies.is_empty() || !self.subscriptions.is_empty()
+    }
+
     /// The same with other limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {

@@ -83,8 +83,8 @@ impl Hub {
                 return Err(JoinError::RoomNames { limit });
             }
         }
-        if !self.config.policies.is_empty() {
-            return self.enter_by_policy(now, conn, room, meta, out);
+        if self.config.has_extras() {
+            return self.enter_with_extras(now, conn, room, meta, out);
         }
         let slot = match found {
             Some((slot, _)) => slot,
@@ -97,15 +97,34 @@ impl Hub {
             conn,
             room: room.into(),
         });
-        if self.tells() && self.rooms.get(slot).members.len() == 1 {
+        Ok((slot, false))
+    }
+
+    /// The part of [`enter`](Self::enter) for a hub with policies or subscriptions; the connection
+    /// is not in yet.
+    #[inline(never)]
+    fn enter_with_extras(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        room: &str,
+        meta: Option<&str>,
+        out: &mut Outbox,
+    ) -> Result<(u32, bool), JoinError> {
+        if !self.config.policies.is_empty() {
+            return self.enter_by_policy(now, conn, room, meta, out);
+        }
+        let found = self.rooms.find(room).map(|(slot, _)| slot);
+        let slot = found.unwrap_or_else(|| self.rooms.open(room));
+        self.put_in(slot, conn, room, out);
+        if self.rooms.get(slot).members.len() == 1 {
             self.tell_room(EventKind::RoomOccupied, slot, out);
         }
         Ok((slot, false))
     }
 
-    /// The part of [`enter`](Self::enter) for a hub with policies; the connection is not in yet.
-    #[inline(never)]
-    pub(super) fn enter_by_policy(
+    /// The part for a hub with policies.
+    fn enter_by_policy(
         &mut self,
         now: Timestamp,
         conn: ConnId,
@@ -123,8 +142,17 @@ impl Hub {
         if self.is_to_occupy(slot) {
             self.tell_room(EventKind::RoomOccupied, slot, out);
         }
-        self.rooms.add(slot, conn);
         self.rooms.log(now, slot, conn, ChangeKind::Joined);
+        self.put_in(slot, conn, room, out);
+        if policy.is_some() {
+            self.show_joined(slot, conn, shown, out);
+        }
+        Ok((slot, false))
+    }
+
+    /// Adds a connection to a room that is open.
+    fn put_in(&mut self, slot: u32, conn: ConnId, room: &str, out: &mut Outbox) {
+        self.rooms.add(slot, conn);
         if let Some(connection) = self.conns.get_mut(conn) {
             connection.rooms.push(slot);
         }
@@ -133,10 +161,6 @@ impl Hub {
             conn,
             room: room.into(),
         });
-        if policy.is_some() {
-            self.show_joined(slot, conn, shown, out);
-        }
-        Ok((slot, false))
     }
 
     /// Checks that the policy of a room lets a connection in. Gives what presence is to show of it.

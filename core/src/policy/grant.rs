@@ -185,6 +185,7 @@ impl GrantRule {
     const USER: &str = "{user}";
 
     /// True when the rule gives the right in the room; `{user}` stands for itself.
+    #[inline]
     pub(super) fn gives(&self, right: Right, room: &str) -> bool {
         self.can.has(right) && self.rooms.matches(room)
     }
@@ -303,6 +304,7 @@ impl Grants {
     }
 
     /// The first rule that gives the right in the room.
+    #[inline]
     pub fn rule(&self, right: Right, room: &str) -> Option<&GrantRule> {
         let mut rules = self.0.iter();
         rules.find(|rule| rule.gives(right, room))

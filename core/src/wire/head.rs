@@ -135,15 +135,17 @@ pub(crate) fn write_head(
     id: Option<&RequestId<'_>>,
     room: Option<&str>,
 ) {
-    text.push_str(r#"{"event":"#);
-    write_string(text, event);
+    text.push_str(r#"{"event":""#);
+    write_escaped(text, event);
+    text.push('"');
     if let Some(id) = id {
         text.push_str(r#","id":"#);
         id.write(text);
     }
     if let Some(room) = room {
-        text.push_str(r#","room":"#);
-        write_string(text, room);
+        text.push_str(r#","room":""#);
+        write_escaped(text, room);
+        text.push('"');
     }
 }
 
@@ -151,12 +153,11 @@ pub(crate) fn write_head(
 pub(crate) fn write_from(text: &mut String, conn: ConnId, user: Option<&str>) {
     text.push_str(r#","from":{"conn":""#);
     text.push_str(itoa::Buffer::new().format(conn.as_u64()));
-    text.push('"');
     if let Some(user) = user {
-        text.push_str(r#","user":"#);
-        write_string(text, user);
+        text.push_str(r#"","user":""#);
+        write_escaped(text, user);
     }
-    text.push('}');
+    text.push_str(r#""}"#);
 }
 
 /// Appends a number behind what stands before it, such as the name of its member.
@@ -175,11 +176,43 @@ pub(crate) fn write_bool(text: &mut String, before: &str, value: bool) {
 /// Appends a JSON string.
 pub(crate) fn write_string(text: &mut String, value: &str) {
     text.push('"');
+    write_escaped(text, value);
+    text.push('"');
+}
+
+/// Bytes that a JSON string has only as escapes. A table is one question for each byte.
+const ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        escaped[byte] = true;
+        byte += 1;
+    }
+    escaped[b'"' as usize] = true;
+    escaped[b'\\' as usize] = true;
+    escaped
+};
+
+fn is_escaped(byte: u8) -> bool {
+    ESCAPED[usize::from(byte)]
+}
+
+/// Appends what is between the quotes of a JSON string.
+// Names rarely have escapes: what writes these is out of the way of every frame.
+#[inline]
+fn write_escaped(text: &mut String, value: &str) {
+    if value.bytes().any(is_escaped) {
+        write_escapes(text, value);
+    } else {
+        text.push_str(value);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn write_escapes(text: &mut String, value: &str) {
     let mut rest = value;
-    while let Some(at) = rest
-        .bytes()
-        .position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-    {
+    while let Some(at) = rest.bytes().position(is_escaped) {
         text.push_str(&rest[..at]);
         let byte = rest.as_bytes()[at];
         match byte {
@@ -198,7 +231,6 @@ pub(crate) fn write_string(text: &mut String, value: &str) {
         rest = &rest[at + 1..];
     }
     text.push_str(rest);
-    text.push('"');
 }
 
 #[cfg(test)]

@@ -193,7 +193,7 @@ impl Access {
     /// Checks a right, at a time.
     // Out of line: connections without grants do not pay for it.
     #[inline(never)]
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         now: Timestamp,
         policies: &Policies,
