@@ -7,7 +7,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 
 use self::{access::Access, access::Passed, access::Source, withdrawn::WithdrawError};
 use super::error::{Refusal, RequestError, UnknownConn};
-use super::{Hub, conns::Handshake, send::retain_from};
+use super::{Hub, conns::Connection, conns::Handshake, send::retain_from};
 use crate::outbox::{Kind, Outbox};
 use crate::policy::{Policies, Right};
 use crate::wire::{CloseCode, ConnId, Message, write_head, write_number, write_string};
@@ -30,14 +30,28 @@ impl Hub {
         right: Right,
         room: &str,
     ) -> Result<(), RequestError> {
-        let Some(connection) = self.conns.get(conn) else {
-            return Ok(());
-        };
-        let Some(access) = &connection.access else {
-            return Ok(());
-        };
-        let user = connection.user.as_deref();
-        access.check(now, &self.config.policies, user, right, room)
+        let connection = self.conns.get(conn);
+        connection.map_or(Ok(()), |connection| {
+            self.check_right_of(now, connection, right, room)
+        })
+    }
+
+    /// The same of a connection that was looked up.
+    #[inline]
+    pub(super) fn check_right_of(
+        &self,
+        now: Timestamp,
+        connection: &Connection,
+        right: Right,
+        room: &str,
+    ) -> Result<(), RequestError> {
+        match &connection.access {
+            Some(access) if !access.gives_itself(now, right, room) => {
+                let user = connection.user.as_deref();
+                access.check(now, &self.config.policies, user, right, room)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The source of a right of a connection; `None` when that is not alive.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::policy::EventKind;
 use crate::room::membership_log::ChangeKind;
-use crate::room::{Joined, Room, RoomName, presence::Departure, presence::Who};
+use crate::room::{Joined, Room, RoomName, presence::Departure, presence::Who, rooms::Rooms};
 use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnId, wire::Payload};
 
 impl Hub {
@@ -76,12 +76,10 @@ impl Hub {
         if connection.rooms.len() >= limit {
             return Err(JoinError::RoomLimit { limit });
         }
-        if let Some(limit) = self.config.limits.room_names_bytes {
-            let names = connection.rooms.iter().map(|&slot| self.rooms.get(slot));
-            let held: usize = names.map(|room| RoomName::listed_bytes(&room.name)).sum();
-            if held + RoomName::listed_bytes(room) > limit {
-                return Err(JoinError::RoomNames { limit });
-            }
+        if let Some(limit) = self.config.limits.room_names_bytes
+            && names_bytes(&self.rooms, &connection.rooms, room) > limit
+        {
+            return Err(JoinError::RoomNames { limit });
         }
         if self.config.has_extras() {
             return self.enter_with_extras(now, conn, room, meta, out);
@@ -200,6 +198,7 @@ impl Hub {
 
     /// True when presence could show this of a member that joins again. It is not shown, and too
     /// much is refused all the same.
+    #[inline(never)]
     pub(super) fn check_meta(&self, slot: u32, meta: Option<&str>) -> Result<(), JoinError> {
         let policy = self.room_policy(slot).filter(|_| !self.config.raw);
         if policy.is_some_and(|policy| policy.presence == PresencePolicy::Members) {
@@ -347,6 +346,13 @@ impl Hub {
             _ => self.vacate(slot, out),
         }
     }
+}
+
+/// Bytes of the names of rooms as a list, with one more.
+#[inline(never)]
+fn names_bytes(rooms: &Rooms, slots: &[u32], more: &str) -> usize {
+    let names = slots.iter().map(|&slot| &*rooms.get(slot).name);
+    names.chain([more]).map(RoomName::listed_bytes).sum()
 }
 
 /// True when presence may show so much of one user.

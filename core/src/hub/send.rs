@@ -36,15 +36,7 @@ impl Hub {
             out.error(conn, message.address(), &RequestError::UnknownEvent);
             return Ok(Delivery::default());
         };
-        if let Some(access) = &sender.access
-            && let Err(error) = access.check(
-                now,
-                &self.config.policies,
-                sender.user.as_deref(),
-                Right::Publish,
-                room,
-            )
-        {
+        if let Err(error) = self.check_right_of(now, sender, Right::Publish, room) {
             out.error(conn, message.address(), &error);
             return Ok(Delivery::default());
         }

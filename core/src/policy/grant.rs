@@ -299,12 +299,18 @@ impl From<GrantRules> for Vec<GrantRule> {
 impl Grants {
     /// True when any of them gives the right in the room. Work: the lengths of all patterns, and
     /// the name's for each.
+    #[inline]
     pub fn allow(&self, right: Right, room: &str) -> bool {
-        self.rule(right, room).is_some()
+        // Asked for each message: a loop that is compiled into its callers.
+        for rule in &self.0 {
+            if rule.gives(right, room) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The first rule that gives the right in the room.
-    #[inline]
     pub fn rule(&self, right: Right, room: &str) -> Option<&GrantRule> {
         let mut rules = self.0.iter();
         rules.find(|rule| rule.gives(right, room))

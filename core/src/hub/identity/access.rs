@@ -190,10 +190,20 @@ impl Access {
         }
     }
 
-    /// Checks a right, at a time.
+    /// True when it gives a right at a time without the grants of the configuration: the common
+    /// case of [`check`](Self::check).
     // Out of line: connections without grants do not pay for it.
     #[inline(never)]
-    pub(crate) fn check(
+    pub(super) fn gives_itself(&self, now: Timestamp, right: Right, room: &str) -> bool {
+        let own = self.grants.as_ref();
+        !self.is_over(now)
+            && !self.is_unidentified()
+            && own.is_none_or(|grants| grants.allow(right, room))
+    }
+
+    /// Checks a right, at a time.
+    #[inline(never)]
+    pub(super) fn check(
         &self,
         now: Timestamp,
         policies: &Policies,
