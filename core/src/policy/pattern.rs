@@ -40,12 +40,7 @@ impl Pattern {
     /// True when a room name matches. Work: the lengths of both.
     #[inline]
     pub fn matches(&self, name: &str) -> bool {
-        let literal = &self.text.as_bytes()[..self.literal];
-        // Many differ in the first byte, which costs no call.
-        let differs = literal
-            .first()
-            .is_some_and(|byte| name.as_bytes().first() != Some(byte));
-        if differs || !name.as_bytes().starts_with(literal) {
+        if !begins(name.as_bytes(), &self.text.as_bytes()[..self.literal]) {
             return false;
         }
         match self.text.len() - self.literal {
@@ -76,6 +71,19 @@ impl Pattern {
     pub const fn as_str(&self) -> &str {
         &self.text
     }
+}
+
+/// `starts_with` without a call: beginnings of patterns are short, and most names differ early.
+#[inline]
+fn begins(name: &[u8], literal: &[u8]) -> bool {
+    let (words, rest) = literal.as_chunks::<8>();
+    let (name_words, _) = name.as_chunks::<8>();
+    name.len() >= literal.len()
+        && words.iter().zip(name_words).all(|(a, b)| a == b)
+        && rest
+            .iter()
+            .zip(&name[words.len() * 8..])
+            .all(|(a, b)| a == b)
 }
 
 impl FromStr for Pattern {
@@ -128,6 +136,16 @@ mod tests {
             ("*ab*ab*", &["abab", "xabyabz"], &["ab", "aab", "aba"]),
             ("a*b*c", &["abc", "abcbc"], &["ac", "acb", "abcb"]),
             ("ab*ba", &["abba", "abxba"], &["aba"]),
+            (
+                "12345678*",
+                &["12345678", "123456789"],
+                &["1234567", "1234567x"],
+            ),
+            (
+                "123456789",
+                &["123456789"],
+                &["12345678", "12345678x", "1234567890"],
+            ),
         ] {
             let parsed: Pattern = pattern.parse().expect(pattern);
             for name in yes {
