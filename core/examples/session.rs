@@ -89,7 +89,7 @@ fn leave(host: &mut Host, ann: ConnId, bob: ConnId) {
     host.receive(ann, r#"{"event":"$ping"}"#);
     host.expect(&[
         r#"0 {"event":"$error","error":{"code":"bad_envelope","message":"a message must be one JSON object without a repeated member, like {\"event\":\"hello\",\"room\":\"lobby\",\"data\":1}"}}"#,
-        r#"0 {"event":"$dance","id":2,"error":{"code":"unknown_verb","message":"no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms, $members, $history or $ping"}}"#,
+        r#"0 {"event":"$dance","id":2,"error":{"code":"unknown_verb","message":"no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms, $members, $history or $ping, and $auth where the server takes tokens"}}"#,
         r#"0 {"event":"$rooms","id":"","data":["lobby"]}"#,
         r#"0 {"event":"$pong"}"#,
     ]);

@@ -31,7 +31,7 @@ pub enum RequestError {
     /// The protocol has no such verb.
     #[error(
         "no such verb: events that start with $ belong to the protocol; use $join, $leave, $rooms, \
-         $members, $history or $ping"
+         $members, $history or $ping, and $auth where the server takes tokens"
     )]
     UnknownVerb,
     /// The `data` of `$join` has another shape.

@@ -471,4 +471,9 @@ fn without_tokens_there_is_no_such_verb() {
     let (a, _) = stage.connect(Handshake::new());
     let told = stage.text(a, r#"{"event":"$auth","id":1}"#);
     assert!(told[0].contains(r#""code":"unknown_verb""#), "{told:?}");
+    for verb in ["$join", "$leave", "$rooms", "$members", "$history", "$ping"] {
+        assert!(told[0].contains(verb), "{verb} in {told:?}");
+    }
+    let auth = "$auth where the server takes tokens";
+    assert!(told[0].contains(auth), "{told:?}");
 }
