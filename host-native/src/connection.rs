@@ -18,7 +18,7 @@ use tokio::{
     net::tcp::OwnedReadHalf,
 };
 
-use self::auth::{Held, Place};
+use self::auth::{Held, Place, Verified};
 use crate::{
     clock::patience,
     metrics::CloseLabel,
@@ -184,7 +184,7 @@ impl Connection {
             }
             if let Some(held) = &mut self.held {
                 match held.verified.as_mut().poll(cx) {
-                    Poll::Ready(identity) => self.release(identity),
+                    Poll::Ready(verified) => self.release(verified),
                     Poll::Pending => return Poll::Pending,
                 }
                 continue;
@@ -334,7 +334,7 @@ impl Connection {
 
     /// Goes on with a message whose token is verified, and with what came behind it.
     #[cold]
-    fn release(&mut self, identity: Option<Box<Identity>>) {
+    fn release(&mut self, verified: Verified) {
         let (shard, socket) = (self.shard.clone(), self.socket.clone());
         let Some((held, (home, conn))) = self.held.take().zip(socket.home()) else {
             return;
@@ -347,8 +347,8 @@ impl Connection {
         } = *held;
         let mut next = None::<Box<Held>>;
         shard.while_corked(&socket, shard.now(), || {
-            if self.place.admit(&shard, home, identity.as_deref()) {
-                auth::input(&shard, home, *conn, rest, identity);
+            if self.place.admit(&shard, home, &verified) {
+                auth::input(&shard, home, *conn, rest, verified);
             }
             for frame in behind {
                 match &mut next {

@@ -8,7 +8,7 @@ use super::{
     app::App, app::Connecting, context::Context, failure::Failure, hooks::Gateway, input::Applied,
     input::Input, namespace_context::NamespaceContext, rejection::Rejection,
 };
-use crate::hub::{Audience, SendError, change::Change, receive::Received};
+use crate::hub::{Audience, RequestError, SendError, change::Change, receive::Received};
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Message, Payload,
 };
@@ -53,7 +53,15 @@ impl<G: Gateway> App<G> {
                 conn,
                 text,
                 identity,
-            } => return self.authenticate(now, *conn, text, identity.as_deref(), out),
+                unavailable,
+            } => {
+                let refusal = match unavailable {
+                    true => RequestError::TokenUnavailable,
+                    false => RequestError::Token,
+                };
+                let identity = identity.as_deref().ok_or(refusal);
+                return self.authenticate(now, *conn, text, identity, out);
+            }
             Input::Withdraw { user, not_before_s } => {
                 self.unsaved = true;
                 Applied::Withdrawn(hub.withdraw(now, user, *not_before_s, out))
@@ -144,7 +152,7 @@ impl<G: Gateway> App<G> {
         now: Timestamp,
         conn: ConnId,
         text: &str,
-        identity: Option<&Identity>,
+        identity: Result<&Identity, RequestError>,
         out: &mut Outbox,
     ) -> Applied {
         let frame = Frame::Text(text);
@@ -165,13 +173,13 @@ impl<G: Gateway> App<G> {
         &mut self,
         now: Timestamp,
         request: &Message<'_>,
-        identity: Option<&Identity>,
+        identity: Result<&Identity, RequestError>,
         out: &mut Outbox,
     ) {
         let conn = request.conn;
         // It is alive.
         let is_first = self.hub.authenticate(now, request, identity, out);
-        let Some(identity) = identity.filter(|_| is_first == Ok(true)) else {
+        let (Ok(identity), Ok(true)) = (identity, is_first) else {
             return;
         };
         self.called = ("connect", Some(conn));

@@ -35,8 +35,11 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The message without its token: see [`AuthRequest`](crate::wire::AuthRequest).
         text: Cow<'a, str>,
-        /// The identity that the token gives; `None` when the token is not valid.
+        /// The identity that the token gives; `None` when the token is not taken.
         identity: Option<Box<Identity>>,
+        /// True when it is not taken for now: the host has no keys to verify it with yet.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        unavailable: bool,
     },
     /// A text message arrived: [`Hub::receive`](crate::Hub::receive), then the gateway, then
     /// [`Hub::publish`](crate::Hub::publish) of what it left.
@@ -229,7 +232,7 @@ impl<'a> Input<'a> {
         owned! { self:
             Connect(handshake), Activity(conn);
             Timeout {}, SkipDue {}, Drain {},
-            Authenticate { conn, text: own, identity }, Withdraw { user: own, not_before_s },
+            Authenticate { conn, text: own, identity, unavailable }, Withdraw { user: own, not_before_s },
             Text { conn, text: own }, Binary { conn, bytes: own },
             Disconnect { conn, reason },
             Join { conn, room: own, meta: own_some }, Leave { conn, room: own },

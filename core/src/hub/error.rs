@@ -78,6 +78,9 @@ pub enum RequestError {
     LateUser,
     /// The client has yet to say who it is.
     #[error("send $auth with a token first: {{\"event\":\"$auth\",\"data\":{{\"token\":string}}}}")]
+    /// The host has no keys to verify the token with yet.
+    #[error("the server has no keys to verify tokens with yet: try again")]
+    TokenUnavailable,
     Unidentified,
     /// The verb is for members.
     #[error("this is for members of the room: join it first")]
@@ -323,7 +326,7 @@ impl Coded for RequestError {
             Self::Queued { limit, .. } | Self::Pending { limit } | Self::Reads { limit } => {
                 (Code::Overloaded, Some(Details::limit(limit)))
             }
-            Self::Unsaved => (Code::Unavailable, None),
+            Self::TokenUnavailable | Self::Unsaved => (Code::Unavailable, None),
             Self::Internal => (Code::Internal, None),
         }
     }

@@ -129,7 +129,7 @@ impl Hub {
     }
 
     /// A client said who it is, with the verb `$auth`: its first identity, or the renewal of the
-    /// one that it has. `None` is one that the host refused.
+    /// one that it has. An error is the host's reason to take none, and the client's answer.
     ///
     /// With fewer rights than before the connection leaves the rooms that it may no longer join.
     /// It gets a notice for each: `$leave` with an error.
@@ -145,7 +145,7 @@ impl Hub {
         &mut self,
         now: Timestamp,
         request: &Message<'_>,
-        identity: Option<&Identity>,
+        identity: Result<&Identity, RequestError>,
         out: &mut Outbox,
     ) -> Result<bool, UnknownConn> {
         let conn = request.conn;
@@ -156,8 +156,13 @@ impl Hub {
         };
         out.error(conn, request.address(), &error);
         if is_first {
-            let reason = "no valid token";
-            self.close(now, conn, CloseCode::UNAUTHORIZED, reason, out)?;
+            // Another token would not help against a server without keys.
+            let (code, reason) = if error == RequestError::TokenUnavailable {
+                (CloseCode::OVERLOADED, "no keys for tokens yet")
+            } else {
+                (CloseCode::UNAUTHORIZED, "no valid token")
+            };
+            self.close(now, conn, code, reason, out)?;
         }
         Ok(false)
     }
@@ -166,7 +171,7 @@ impl Hub {
         &mut self,
         now: Timestamp,
         request: &Message<'_>,
-        identity: Option<&Identity>,
+        identity: Result<&Identity, RequestError>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
         let conn = request.conn;

@@ -54,12 +54,16 @@ impl Stage {
     }
 
     fn auth(&mut self, conn: ConnId, identity: Option<Identity>) -> Vec<String> {
-        let text = Cow::Borrowed(r#"{"event":"$auth","id":1}"#);
-        let identity = identity.map(Box::new);
+        self.auth_as(conn, identity, false)
+    }
+
+    fn auth_as(&mut self, conn: ConnId, who: Option<Identity>, unavailable: bool) -> Vec<String> {
+        let (text, identity) = (Cow::Borrowed(AUTH), who.map(Box::new));
         self.put(&Input::Authenticate {
             conn,
             text,
             identity,
+            unavailable,
         })
         .1
     }
@@ -88,6 +92,7 @@ fn known(identity: Identity) -> Handshake {
     Handshake::new().with_identity(identity)
 }
 
+const AUTH: &str = r#"{"event":"$auth","id":1}"#;
 const JOIN: &str = r#"{"event":"$join","room":"chat:1","id":2}"#;
 const EVERYTHING: &str = r#"[{"rooms":"chat:*","can":["join","publish","presence","history"]}]"#;
 
@@ -350,6 +355,22 @@ fn a_token_that_is_not_valid_closes_only_those_who_have_none() {
     let bye = r#"send a {"event":"$bye","data":{"code":4401,"reconnect":true,"after_ms":0}}"#;
     let told = stage.auth(a, None);
     assert_eq!(told, [&*error, bye, "close a 4401 no valid token"]);
+}
+
+#[test]
+fn a_token_that_no_key_is_there_for_is_no_bad_one() {
+    let text = "the server has no keys to verify tokens with yet: try again";
+    let error = error("$auth", r#","id":1"#, "", "unavailable", text);
+    let mut stage = Stage::new(WHAT);
+    let (a, _) = stage.connect(known(ann(EVERYTHING)));
+    assert_eq!(stage.auth_as(a, None, true), std::slice::from_ref(&error));
+    assert!(stage.text(a, JOIN)[0].contains("offset"));
+    let mut stage = Stage::new(WHAT);
+    let (a, _) = stage.connect(Handshake::new().with_unidentified(true));
+    let told = stage.auth_as(a, None, true);
+    assert!(told[1].contains(r#""code":1013,"reconnect":true"#), "{told:?}");
+    let close = "close a 1013 no keys for tokens yet";
+    assert_eq!([&*told[0], &*told[2]], [&*error, close]);
 }
 
 #[test]

@@ -13,13 +13,20 @@ use crate::{
 /// A message with the verb `$auth` whose token is being verified, and what the client sent behind
 /// it.
 pub(super) struct Held {
-    pub(super) verified: Pin<Box<dyn Future<Output = Option<Box<Identity>>>>>,
+    pub(super) verified: Pin<Box<dyn Future<Output = Verified>>>,
     /// The message without its token.
     pub(super) rest: String,
     /// At most what one read brings: nothing is read meanwhile.
     pub(super) behind: Vec<OwnedFrame>,
     /// The close frame that came behind all of it.
     pub(super) closed: Option<(Option<CloseCode>, Box<[u8]>)>,
+}
+
+/// The identity that a token gives; or none, and true when the token is not taken for now alone.
+#[derive(Default)]
+pub(super) struct Verified {
+    pub(super) identity: Option<Box<Identity>>,
+    pub(super) unavailable: bool,
 }
 
 /// The place of a connection among those of its user.
@@ -30,14 +37,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Counts the connection as one of the identity's user; false where it may not have another
+    /// Counts the connection as one of the user's whom its token names; false where it may not have another
     /// one: the message is then left without an answer, for the close comes behind it.
-    pub(super) fn admit(
-        &mut self,
-        shard: &Shard,
-        home: &Home,
-        identity: Option<&Identity>,
-    ) -> bool {
+    pub(super) fn admit(&mut self, shard: &Shard, home: &Home, verified: &Verified) -> bool {
+        let identity = verified.identity.as_ref();
         if let Some(user) = identity.and_then(|it| it.user.as_deref())
             && self.permit.name_user(home.namespace(), user).is_err()
         {
@@ -108,7 +111,8 @@ fn authenticate(
         return None;
     }
     let Some(token) = token else {
-        input(shard, home, conn, rest, None);
+        shard.tell_token(&TokenRefusal::Missing);
+        input(shard, home, conn, rest, Verified::default());
         return None;
     };
     let (bytes, now) = (rest.len(), shard.now());
@@ -116,13 +120,13 @@ fn authenticate(
     match home {
         Home::Local(namespace) => {
             if !namespace.ask(|hub| hub.has_rate(now, conn, bytes)) {
-                input(shard, home, conn, rest, None);
+                input(shard, home, conn, rest, Verified::default());
                 return None;
             }
             if let Some(checked) = gate.check(&token) {
-                let identity = taken(shard, checked);
-                if place.admit(shard, home, identity.as_deref()) {
-                    input(shard, home, conn, rest, identity);
+                let verified = taken(shard, checked);
+                if place.admit(shard, home, &verified) {
+                    input(shard, home, conn, rest, verified);
                 }
                 return None;
             }
@@ -141,7 +145,7 @@ fn authenticate(
                 namespace.is_some_and(|it| it.ask(|hub| hub.has_rate(home.now(), conn, bytes)))
             };
             if here.on_shard(index, ask).await != Some(true) {
-                return None;
+                return Verified::default();
             }
         }
         let checked = here.shared.tokens.verify(&token).await;
@@ -157,12 +161,18 @@ fn authenticate(
 
 /// The identity of a token that is taken. Of one that is not the cause is counted and logged: the
 /// client does not read it.
-fn taken(shard: &Shard, checked: Result<Identity, TokenRefusal>) -> Option<Box<Identity>> {
+fn taken(shard: &Shard, checked: Result<Identity, TokenRefusal>) -> Verified {
     match checked {
-        Ok(identity) => Some(Box::new(identity)),
+        Ok(identity) => Verified {
+            identity: Some(Box::new(identity)),
+            unavailable: false,
+        },
         Err(refusal) => {
             shard.tell_token(&refusal);
-            None
+            Verified {
+                identity: None,
+                unavailable: refusal == TokenRefusal::Unavailable,
+            }
         }
     }
 }
@@ -173,15 +183,19 @@ pub(super) fn input(
     home: &Home,
     conn: ConnId,
     rest: String,
-    identity: Option<Box<Identity>>,
+    verified: Verified,
 ) {
-    let text = rest.into();
+    let Verified {
+        identity,
+        unavailable,
+    } = verified;
     home.input(
         shard,
         Input::Authenticate {
             conn,
-            text,
+            text: rest.into(),
             identity,
+            unavailable,
         },
     );
 }

@@ -16,7 +16,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     /// A message with the verb `$auth` arrived: the message without its token, and the identity
-    /// that the token gives, if it is valid.
+    /// that the token gives, if it is taken. `unavailable` says that it is not taken for now alone.
     ///
     /// # Errors
     ///
@@ -27,10 +27,11 @@ impl<P: Platform> Namespace<P> {
         text: &str,
         identity: Option<Box<Identity>>,
     ) -> Result<(), PlatformError> {
-        let done = self.try_authenticate(slot, text, identity);
+        let done = self.try_authenticate(slot, text, identity, unavailable);
         done.or_else(|fault| {
             let log = format!("a message was not processed: {fault}");
             self.platform.log(&log);
+        unavailable: bool,
             self.decline(slot, Frame::Text(text), RequestError::Unsaved)
         })
     }
@@ -45,6 +46,7 @@ impl<P: Platform> Namespace<P> {
             return Ok(());
         };
         let text = text.into();
+        unavailable: bool,
         let input = Input::Authenticate {
             conn,
             text,
@@ -54,3 +56,4 @@ impl<P: Platform> Namespace<P> {
         self.finish(Some(conn))
     }
 }
+            unavailable,

@@ -123,12 +123,17 @@ impl Object {
     ) -> Result<(), PlatformError> {
         // A token is work: first the rate.
         let has_rate = self.namespace.has_rate(slot, request.rest.len())?;
-        let token = request.token.as_deref().filter(|_| has_rate);
-        let identity = match token.map(|token| self.verify(token)).transpose() {
-            Ok(identity) => identity.map(Box::new),
+        let verified = match request.token.as_deref() {
+            Some(token) if has_rate => self.verify(token).map(Some),
+            Some(_) => Ok(None),
+            None => Err(TokenRefusal::Missing),
+        };
+        let (identity, unavailable) = match verified {
+            Ok(identity) => (identity.map(Box::new), false),
             Err(refusal) => {
+                let unavailable = refusal == TokenRefusal::Unavailable;
                 self.tell(refusal);
-                None
+                (None, unavailable)
             }
         };
         self.namespace.authenticate(slot, &request.rest, identity)

@@ -112,8 +112,9 @@ fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
         }
         let (mut peer, _) = unidentified(&edge.authority(0));
         peer.say(&auth(&token));
-        assert!(text(&mut peer).contains(r#""error""#));
-        ends(&mut peer, 4401);
+        let told = text(&mut peer);
+        assert!(told.contains(r#""code":"unavailable""#), "{told}");
+        ends(&mut peer, 1013);
         assert!((1..=2).contains(&issuer.fetches()), "{says}");
     }
 }

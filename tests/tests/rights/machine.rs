@@ -250,6 +250,7 @@ impl Machine {
             conn,
             text,
             identity,
+            unavailable: false,
         });
         if self.bug == Some(Bug::RenewalForgetsToLeave) {
             let after = rooms(self);

@@ -75,6 +75,7 @@ fn messages_of_clients() {
         E::RightLost => E::RightLost, Forbidden, "";
         E::Expired => E::Expired, Expired, "";
         E::Token => E::Token, Unauthorized, "";
+        E::TokenUnavailable => E::TokenUnavailable, Unavailable, "";
         E::OtherUser => E::OtherUser, Forbidden, "";
         E::LateUser => E::LateUser, Forbidden, "";
         E::Unidentified => E::Unidentified, Unauthorized, "";

@@ -27,6 +27,7 @@ impl<G: Gateway> Core<G> {
             conn,
             text: request.unwrap_or_default().into(),
             identity: identity.map(Box::new),
+            unavailable: false,
         };
         match self.call(&namespace, input)? {
             Applied::Done => Ok(()),
