@@ -21,6 +21,14 @@ def refused(server, status, path="/ws", body=True, **changes):
     return response
 
 
+def limited(response, code, limit):
+    """The problem names the limit, for people and for programs."""
+    body = json.loads(response.text)
+    equal(body["code"], code, "the code")
+    equal(body["details"], {"limit": limit}, "the details")
+    holds(str(limit) in body["detail"], f"the detail must name {limit}: {body['detail']}")
+
+
 def accepted(server, path="/ws", **changes):
     server.open(path, **changes).nothing_more()
 
@@ -69,8 +77,8 @@ def frames_in_the_packet_of_the_handshake_are_read(server):
 
 @fault()
 def header_of_70_kb_is_431(server):
-    refused(server, 431, body=False, extra=[("X-Long", "x" * 70_000)])
-    refused(server, 431, body=False, extra=[(f"X-{n}", "x" * 1000) for n in range(70)])
+    for extra in ([("X-Long", "x" * 70_000)], [(f"X-{n}", "x" * 1000) for n in range(70)]):
+        limited(refused(server, 431, extra=extra), "head_too_large", 8192)
     accepted(server)
 
 
@@ -80,7 +88,13 @@ def header_64_works_and_65_are_431(server):
     peer = server.tcp()
     peer.write(upgrade_request(server.port, extra=many))
     peer.upgraded(subprotocol=False).nothing_more()
-    refused(server, 431, body=False, extra=[*many, ("X-Last", "1")])
+    limited(refused(server, 431, extra=[*many, ("X-Last", "1")]), "head_too_large", 64)
+
+
+@fault()
+def namespace_of_64_characters_works_and_65_are_404(server):
+    accepted(server, f"/ws/{'n' * 64}")
+    limited(refused(server, 404, f"/ws/{'n' * 65}"), "not_found", 64)
 
 
 @fault()

@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{
     problem::Problem,
-    request::{Headers, NAMESPACE_FORM, Request, is_namespace, is_text},
+    request::{Headers, NAMESPACE_BYTES_MAX, NAMESPACE_FORM, Request, is_namespace, is_text},
     settings::setting::SettingError,
 };
 
@@ -166,6 +166,9 @@ impl Access {
 
     /// The same as an error.
     pub(crate) fn check_namespace(&self, name: &str) -> Result<(), Problem> {
+        if name.len() > NAMESPACE_BYTES_MAX {
+            return Err(Problem::NamespaceLong);
+        }
         let found = self.has_namespace(name).then_some(());
         found.ok_or(Problem::NoNamespace)
     }
@@ -293,5 +296,8 @@ mod tests {
         let joined = ("origin", "https://a.com, https://a.com");
         assert_eq!(admit(&[host, joined], "default"), refused);
         assert_eq!(admit(&[host, own], "a b"), Err(Problem::NoNamespace));
+        let (fits, long) = ("a".repeat(64), "a".repeat(65));
+        assert_eq!(admit(&[host, own], &fits), Ok(()));
+        assert_eq!(admit(&[host, own], &long), Err(Problem::NamespaceLong));
     }
 }

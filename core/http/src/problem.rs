@@ -22,7 +22,7 @@ use roomcast_core::{
 pub use self::reason::Reason;
 use crate::{
     access::{KeyScope, TokenRefusal},
-    request::NAMESPACE_FORM,
+    request::{NAMESPACE_BYTES_MAX, NAMESPACE_FORM},
     trusted_proxy::NamedUserError,
 };
 
@@ -71,6 +71,9 @@ pub enum Problem {
          (--namespaces) where that is set"
     )]
     NoNamespace,
+    /// The name of the namespace is too long.
+    #[error("no such namespace: a name has at most {NAMESPACE_BYTES_MAX} characters")]
+    NamespaceLong,
     /// There is no such room.
     #[error("there is no such room: nobody is in it, and it keeps no history")]
     NoRoom,
@@ -144,6 +147,19 @@ pub enum Problem {
     /// The header `Idempotency-Key` is no key, or there are several.
     #[error("send one Idempotency-Key of 1 to {KEY_BYTES_MAX} visible characters, without commas")]
     Key,
+    /// The head of the request is larger than the host takes: than so many bytes.
+    #[error(
+        "the head of a request has at most {}: send shorter headers, or raise \
+         ROOMCAST_HEADER_BYTES_MAX (--header-bytes-max)",
+        Counted(*.0, "byte")
+    )]
+    HeadTooLarge(usize),
+    /// The request has more headers than the host takes: than so many.
+    #[error(
+        "a request has at most {}: send fewer, or raise ROOMCAST_HEADERS_MAX (--headers-max)",
+        Counted(*.0, "header")
+    )]
+    TooManyHeaders(usize),
     /// The body is compressed.
     #[error("the body must be sent as it is: leave Content-Encoding out")]
     ContentEncoding,
@@ -313,6 +329,7 @@ impl Coded for Problem {
                 Code::NotFound
             }
             Self::NoNamespace | Self::NoRoom | Self::NoConnection => Code::NotFound,
+            Self::NamespaceLong => return limited(Code::NotFound, NAMESPACE_BYTES_MAX),
             Self::Method(_) => Code::MethodNotAllowed,
             Self::OneHost | Self::PathEncoding | Self::QueryEncoding | Self::QueryText => {
                 Code::BadRequest
@@ -329,6 +346,9 @@ impl Coded for Problem {
             Self::Key => return limited(Code::BadRequest, KEY_BYTES_MAX),
             Self::ContentEncoding => Code::UnsupportedMediaType,
             Self::BodyTooLarge(bytes_max) => return limited(Code::TooLarge, bytes_max),
+            Self::HeadTooLarge(limit) | Self::TooManyHeaders(limit) => {
+                return limited(Code::HeadTooLarge, limit);
+            }
             Self::BodyLate => Code::Timeout,
             Self::Unauthorized | Self::KeyHash => Code::Unauthorized,
             Self::Scope(_) => Code::Forbidden,
@@ -363,7 +383,7 @@ impl Problem {
     #[allow(clippy::wildcard_enum_match_arm)] // the others are counted by their code
     pub fn reason(&self) -> Option<Reason> {
         match self {
-            Self::NoNamespace => Some(Reason::Namespace),
+            Self::NoNamespace | Self::NamespaceLong => Some(Reason::Namespace),
             Self::Origin | Self::OriginBehindProxy => Some(Reason::Origin),
             Self::Host => Some(Reason::Host),
             Self::Scope(_) => Some(Reason::Scope),
@@ -450,26 +470,4 @@ impl From<ConnectError> for Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_have_a_reason_and_mistakes_have_none() {
-        for (problem, reason) in [
-            (Problem::Unauthorized, Some(Reason::Key)),
-            (Problem::Draining, Some(Reason::Draining)),
-            (Problem::PathEncoding, None),
-            (Problem::Answer, None),
-            (Problem::NoRoom, None),
-            (Problem::NoNamespace, Some(Reason::Namespace)),
-            (Problem::Page(PageError::NoHistory), Some(Reason::Policy)),
-            (Problem::Namespaces(7), Some(Reason::Namespaces)),
-            (NamedUserError::Untrusted.into(), Some(Reason::UserHeader)),
-            (NamedUserError::Empty.into(), Some(Reason::UserHeader)),
-            (Rejection::forbidden("x").into(), Some(Reason::Application)),
-            (Rejection::internal().into(), None),
-        ] {
-            assert_eq!(problem.reason(), reason, "{problem:?}");
-        }
-    }
-}
+mod tests;

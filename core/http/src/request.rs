@@ -55,10 +55,13 @@ impl<H: Headers> Request<'_, H> {
 /// Form of a namespace's name.
 pub const NAMESPACE_FORM: &str = "1 to 64 of A-Z a-z 0-9 _ -";
 
+/// Bytes of a namespace's name.
+pub(crate) const NAMESPACE_BYTES_MAX: usize = 64;
+
 /// True when a text is a namespace name, in its [form](NAMESPACE_FORM).
 pub fn is_namespace(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+    (1..=NAMESPACE_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits)
 }
 
 /// True when a value is visible ASCII.

@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{Coded, ConnId, Counted, Details, EncodeError, EnvelopeError, ErrorCode};
+use crate::wire::{
+    Coded, ConnId, Counted, Details, EncodeError, EnvelopeError, ErrorCode, PREVIOUS_CONNS_MAX,
+};
 use crate::{policy::Right, room::PageError, room::RoomNameError};
 
 /// The text of an error of which the client learns nothing else.
@@ -37,7 +39,7 @@ pub enum RequestError {
     /// The `data` of `$join` has another shape.
     #[error(
         "`data` of $join must be an object: {{\"since\":{{\"epoch\":string,\"offset\":integer,\
-         \"conn\":string, or at most 16 of them}},\"meta\":any}}, each member optional but `epoch` and \
+         \"conn\":string, or an array of them}},\"meta\":any}}, each member optional but `epoch` and \
          `offset`"
     )]
     JoinData,
@@ -50,9 +52,15 @@ pub enum RequestError {
     /// The `data` of `$history` has another shape.
     #[error(
         "`data` of $history must be an object: {{\"after\":offset,\"before\":offset,\
-         \"limit\":at least 1,\"conn\":string, or at most 16 of them}}, each member optional"
+         \"limit\":at least 1,\"conn\":string, or an array of them}}, each member optional"
     )]
     HistoryData,
+    /// The `conn` in the `data` of `$join` or `$history` names too many connections.
+    #[error(
+        "`conn` names at most {}: leave out the oldest",
+        Counted(PREVIOUS_CONNS_MAX, "earlier connection")
+    )]
+    PreviousConns,
     /// No grant gives the right.
     #[error(
         "no grant gives the right to {right} here: neither those of the token nor the server's"
@@ -70,6 +78,9 @@ pub enum RequestError {
     /// The token was refused.
     #[error("the token is not valid: the server's log says why")]
     Token,
+    /// The host has no keys to verify the token with yet.
+    #[error("the server has no keys to verify tokens with yet: try again")]
+    TokenUnavailable,
     /// The token is for another user.
     #[error("the token is for another user: connect anew with it")]
     OtherUser,
@@ -78,9 +89,6 @@ pub enum RequestError {
     LateUser,
     /// The client has yet to say who it is.
     #[error("send $auth with a token first: {{\"event\":\"$auth\",\"data\":{{\"token\":string}}}}")]
-    /// The host has no keys to verify the token with yet.
-    #[error("the server has no keys to verify tokens with yet: try again")]
-    TokenUnavailable,
     Unidentified,
     /// The verb is for members.
     #[error("this is for members of the room: join it first")]
@@ -307,6 +315,7 @@ impl Coded for RequestError {
             Self::UnknownEvent => (Code::UnknownEvent, None),
             Self::UnknownVerb => (Code::UnknownVerb, None),
             Self::JoinData | Self::MembersData | Self::HistoryData => (Code::BadPayload, None),
+            Self::PreviousConns => (Code::BadPayload, Some(Details::limit(PREVIOUS_CONNS_MAX))),
             Self::NotAMember
             | Self::PublishForbidden
             | Self::Right { .. }

@@ -33,6 +33,9 @@ impl Hub {
         let room = self.room_of(request)?;
         self.check_right(now, request.conn, Right::History, room)?;
         let data: HistoryData = object(request.data.as_str()).ok_or(RequestError::HistoryData)?;
+        if !data.conn.are_few() {
+            return Err(RequestError::PreviousConns);
+        }
         let slot = self.member_of(request)?;
         let history = self.table().get(slot).history();
         if history.ok_or(PageError::NoHistory)?.is_away() {

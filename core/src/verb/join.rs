@@ -49,6 +49,9 @@ impl Hub {
         let (conn, room) = (request.conn, self.room_of(request)?);
         self.check_right(now, conn, Right::Join, room)?;
         let (since, meta) = join_data(request.data.as_str()).ok_or(RequestError::JoinData)?;
+        if since.as_ref().is_some_and(|since| !since.conn.are_few()) {
+            return Err(RequestError::PreviousConns);
+        }
         let shown = meta.is_none().then(|| self.default_meta(conn)).flatten();
         let meta = meta.or(shown.as_deref());
         // Who may not read the history could ask for all of it.

@@ -86,6 +86,8 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", 415;
     /// The idempotency key was used for another message.
     KeyReused = "key_reused", 422;
+    /// HTTP only: the head of the request is over a limit.
+    HeadTooLarge = "head_too_large", 431;
     /// HTTP only: a WebSocket, and no upgrade to one.
     UpgradeRequired = "upgrade_required", 426;
 }

@@ -29,6 +29,9 @@ pub use self::{
 pub(crate) use self::{
     conn_id::ConnId,
     envelope::check_event,
-    head::{Address, OwnedAddress, write_bool, write_from, write_head, write_number, write_string},
+    head::{
+        Address, OwnedAddress, PREVIOUS_CONNS_MAX, write_bool, write_from, write_head,
+        write_number, write_string,
+    },
     once::{Once, PreviousConns},
 };

@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 
 use super::{conn_id::ConnId, error::EnvelopeError, head::KEY_BYTES_MAX, head::PREVIOUS_CONNS_MAX};
 
-/// Connections that a client says it was before: none, one or some.
+/// Connections that a client says it was before: none, one or some. Whoever reads them checks with
+/// [`are_few`](Self::are_few) that they are no more than a client may name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Option<OneOrSome>")]
+#[serde(from = "Option<OneOrSome>")]
 pub(crate) struct PreviousConns(pub(crate) Vec<ConnId>);
 
 #[derive(Deserialize)]
@@ -19,16 +20,20 @@ enum OneOrSome {
     Some(Vec<ConnId>),
 }
 
-impl TryFrom<Option<OneOrSome>> for PreviousConns {
-    type Error = &'static str;
-
-    fn try_from(conns: Option<OneOrSome>) -> Result<Self, &'static str> {
+impl From<Option<OneOrSome>> for PreviousConns {
+    fn from(conns: Option<OneOrSome>) -> Self {
         match conns {
-            None => Ok(Self::default()),
-            Some(OneOrSome::One(conn)) => Ok(Self([conn].into())),
-            Some(OneOrSome::Some(conns)) if conns.len() <= PREVIOUS_CONNS_MAX => Ok(Self(conns)),
-            Some(OneOrSome::Some(_)) => Err("too many connections"),
+            None => Self::default(),
+            Some(OneOrSome::One(conn)) => Self([conn].into()),
+            Some(OneOrSome::Some(conns)) => Self(conns),
         }
+    }
+}
+
+impl PreviousConns {
+    /// True when they are no more than a client may name.
+    pub(crate) const fn are_few(&self) -> bool {
+        self.0.len() <= PREVIOUS_CONNS_MAX
     }
 }
 
@@ -62,6 +67,9 @@ impl<'a> Once<'a> {
             None => PreviousConns::default(),
             Some(conn) => serde_json::from_str(conn.get()).map_err(|_| EnvelopeError::Conn)?,
         };
+        if !conns.are_few() {
+            return Err(EnvelopeError::Conn);
+        }
         Ok(Box::new(Self { key, conns }))
     }
 }

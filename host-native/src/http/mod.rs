@@ -44,7 +44,7 @@ pub(crate) use self::{
     peer::{Entrance, Peer},
     secure::accept,
 };
-use crate::{clock::patience, shard::Shard, tls::Transport};
+use crate::{clock::patience, settings::Settings, shard::Shard, tls::Transport};
 
 type Reply = hyper::Response<Full<Bytes>>;
 
@@ -86,6 +86,9 @@ async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer) {
         return;
     }
     let begun = !parts.read_buf.is_empty();
+    let refused = guard
+        .is_head_refused()
+        .then(|| head_refused(parts.read_buf.len(), settings));
     let last = match guard.passed() {
         Some(Asking::Head) => TIMEOUT,
         Some(Asking::Idle) if begun => TIMEOUT,
@@ -95,6 +98,7 @@ async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer) {
         None if begun && result.is_err_and(|fault| fault.is_incomplete_message()) => INCOMPLETE,
         None => b"",
     };
+    let last = refused.as_deref().unwrap_or(last);
     // Boxed: of all the time that a connection lives, this is the last moment.
     let goodbye = Box::pin(part(guard.into_inner(), last, settings.api_body_bytes_max));
     let _ = patience::within(settings.close_wait, goodbye).await; // the peer may be gone
@@ -121,6 +125,29 @@ const TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const INCOMPLETE: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// The answer to a request whose head is over a limit, by the bytes of it that were read.
+fn head_refused(read: usize, settings: &Settings) -> Vec<u8> {
+    let Response {
+        status,
+        headers,
+        body,
+        ..
+    } = Response::from(if read < settings.header_bytes_max {
+        Problem::TooManyHeaders(settings.headers_max)
+    } else {
+        Problem::HeadTooLarge(settings.header_bytes_max)
+    });
+    let mut head = format!(
+        "HTTP/1.1 {status} Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    head.push_str("\r\n");
+    [head.as_bytes(), &body].concat()
+}
 
 /// Bodies of the greatest size that are read to their end when nobody wants them.
 const UNREAD_BODIES: usize = 16;

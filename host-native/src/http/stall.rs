@@ -16,7 +16,8 @@ use crate::{clock::patience::Wait, tls::Transport};
 /// otherwise keep its connection, and what was written to it, for good. Reads fail as [`Pace`]
 /// says.
 ///
-/// It does not end the stream by itself: there may be last words to say.
+/// It does not end the stream by itself: there may be last words to say. It holds back the answer
+/// that hyper has by itself, without a body, to a head over a limit.
 ///
 /// For the HTTP part of a connection; a WebSocket has its own rules, and takes the stream out.
 pub(super) struct StallGuard {
@@ -26,6 +27,8 @@ pub(super) struct StallGuard {
     waiting: Option<Wait>,
     /// True when a write has failed.
     stalled: bool,
+    /// True when hyper has refused a head for its size.
+    refused: bool,
     pace: Pace,
 }
 
@@ -36,6 +39,7 @@ impl StallGuard {
             limit,
             waiting: None,
             stalled: false,
+            refused: false,
             pace,
         }
     }
@@ -43,6 +47,22 @@ impl StallGuard {
     /// True when the peer did not take what was written.
     pub(super) const fn is_stalled(&self) -> bool {
         self.stalled
+    }
+
+    /// True when a head was over a limit, and is still to be answered.
+    pub(super) const fn is_head_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Returns true for hyper's own answer to a head over a limit, which is not written. Answers of
+    /// this server have a body.
+    fn holds_back(&mut self, bytes: &[u8]) -> bool {
+        let empty = b"content-length: 0\r\n";
+        let is_refusal = |bytes: &[u8]| {
+            bytes.get(8..13) == Some(b" 431 ") && bytes.windows(empty.len()).any(|at| at == empty)
+        };
+        self.refused |= is_refusal(bytes);
+        self.refused
     }
 
     /// The time that the peer let pass, if any.
@@ -91,6 +111,9 @@ impl AsyncWrite for StallGuard {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.holds_back(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.within_limit(result, cx)
     }
@@ -100,6 +123,10 @@ impl AsyncWrite for StallGuard {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        if first.is_some_and(|first| self.holds_back(first)) {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.within_limit(result, cx)
     }

@@ -102,6 +102,7 @@ const fn title(status: u16) -> &'static str {
         422 => "Unprocessable Entity",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         _ => "Internal Server Error",
     }
