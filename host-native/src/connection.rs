@@ -11,8 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, DisconnectReason, Frame, Handshake, Identity, Input, queue::Tag};
-use roomcast_http::Reason;
+use roomcast_core::{CloseCode, DisconnectReason, Frame, Handshake, Input, queue::Tag};
+use roomcast_http::{Reason, TokenRefusal};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::tcp::OwnedReadHalf,
@@ -119,8 +119,10 @@ async fn refuse(
     mut read: OwnedReadHalf,
     refusal: &Refusal,
 ) {
-    if let Some(reason) = refusal.counted {
-        shard.metrics().count_refusal(reason);
+    match refusal.counted {
+        Some(Reason::TokenWithdrawn) => shard.tell_token(&TokenRefusal::Withdrawn),
+        Some(reason) => shard.metrics().count_refusal(reason),
+        None => {}
     }
     let now = shard.now();
     if let Some(text) = &refusal.frame {

@@ -160,8 +160,8 @@ pub use roomcast_core::{
     hub::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary, SessionError},
     ok,
     policy::{
-        GrantRule, GrantRules, Grants, GrantsError, HistoryPolicy, Overflow, Pattern, PatternError,
-        PolicyError, PresencePolicy, Right, Rights, StandardGrant, StandardGrants, Users,
+        GrantFault, GrantRule, GrantRules, Grants, GrantsError, HistoryPolicy, Overflow, Pattern,
+        PatternError, PolicyError, PresencePolicy, Right, Rights, StandardGrant, StandardGrants, Users,
     },
     room::{HistoryPage, PageError, PastMessage, Position, PresencePage, Present, Publisher},
     router::{Extract, Handler, Raw, Request},

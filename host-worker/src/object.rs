@@ -5,8 +5,11 @@ mod identify;
 use std::{future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, hub::KeyState,
-    room::HistoryMessage, wire::AuthRequest,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp,
+    gateway::ConnectError,
+    hub::{KeyState, Refusal},
+    room::HistoryMessage,
+    wire::AuthRequest,
 };
 use roomcast_http::{RefusalNotices, Response, SUBPROTOCOL, TokenRefusal, Upgrade};
 use wasm_bindgen::prelude::*;
@@ -137,6 +140,10 @@ impl Object {
         let handshake = self.admitted.take().ok_or("nobody is admitted")?;
         match self.namespace.connect(handshake).map_err(text)? {
             Ok(()) => Ok(None),
+            Err(ConnectError::Refused(Refusal::Withdrawn)) => {
+                let problem = self.tell(TokenRefusal::Withdrawn);
+                Head::read(request).refuse(problem).map(Some)
+            }
             Err(error) => Head::read(request).refuse(error.into()).map(Some),
         }
     }

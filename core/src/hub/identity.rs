@@ -116,7 +116,7 @@ impl Hub {
             };
         }
         let identity = &handshake.identity;
-        if self.withdrawn.refuses(identity) {
+        if self.has_withdrawn(identity) {
             return Err(Refusal::Withdrawn);
         }
         if identity.gives_all() {
@@ -167,6 +167,11 @@ impl Hub {
         Ok(false)
     }
 
+    /// True when the identity was withdrawn: it is refused. For a host that logs the cause.
+    pub fn has_withdrawn(&self, identity: &Identity) -> bool {
+        self.withdrawn.refuses(identity)
+    }
+
     fn identify(
         &mut self,
         now: Timestamp,
@@ -175,8 +180,8 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
         let conn = request.conn;
-        let identity = identity.ok_or(RequestError::Token)?;
-        if self.withdrawn.refuses(identity) {
+        let identity = identity?;
+        if self.has_withdrawn(identity) {
             return Err(RequestError::Token);
         }
         let limits = &self.config.limits;

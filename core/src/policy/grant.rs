@@ -1,10 +1,13 @@
 //! Grants: what a user may do in which rooms.
 
+mod fault;
+
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::fault::GrantFault;
 use super::pattern::Pattern;
 
 /// A right: something that a user may do in a room.
@@ -41,6 +44,9 @@ impl FromStr for Right {
 }
 
 impl Right {
+    /// All rights.
+    const ALL: [Self; 4] = [Self::Join, Self::Publish, Self::Presence, Self::History];
+
     /// The name in grants.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -114,6 +120,14 @@ pub enum GrantsError {
         Pattern::BYTES_MAX
     )]
     Form,
+    /// A rule is not as it must be.
+    #[error("grants[{index}]{fault}")]
+    Rule {
+        /// The place of the rule, from 0.
+        index: usize,
+        /// The fault.
+        fault: GrantFault,
+    },
     /// There are too many.
     #[error("{count} rules, over {limit}: use patterns that match more")]
     Many {
@@ -176,8 +190,7 @@ impl FromIterator<Right> for Rights {
 
 impl From<Rights> for Vec<Right> {
     fn from(rights: Rights) -> Self {
-        let all = [Right::Join, Right::Publish, Right::Presence, Right::History];
-        all.into_iter().filter(|one| rights.has(*one)).collect()
+        Right::ALL.into_iter().filter(|one| rights.has(*one)).collect()
     }
 }
 
@@ -243,7 +256,13 @@ impl GrantRules {
     ///
     /// When they are of another form, too many or too long.
     pub fn from_json(json: &str) -> Result<Self, GrantsError> {
-        let rules: Vec<GrantRule> = serde_json::from_str(json).map_err(|_| GrantsError::Form)?;
+        let rules: Vec<GrantRule> = serde_json::from_str(json).map_err(|_| {
+            let found = GrantFault::find(json, Right::ALL.map(Right::as_str));
+            found.map_or(GrantsError::Form, |(index, fault)| GrantsError::Rule {
+                index,
+                fault,
+            })
+        })?;
         rules.try_into()
     }
 
@@ -372,7 +391,9 @@ mod tests {
         let (count, limit) = (33, 32);
         assert_eq!(refused, Err(GrantsError::Many { count, limit }));
         let long = format!(r#"[{{"rooms":"{}","can":[]}}]"#, "x".repeat(257));
-        assert_eq!(GrantRules::from_json(&long), Err(GrantsError::Form));
+        let (index, fault) = (0, GrantFault::Rooms);
+        let refused = GrantRules::from_json(&long);
+        assert_eq!(refused, Err(GrantsError::Rule { index, fault }));
         let wide = format!(r#"{{"rooms":"{}","can":["join"]}}"#, "x".repeat(250));
         let wide = format!("[{}]", alloc::vec![&*wide; 8].join(","));
         assert!(matches!(
@@ -390,7 +411,6 @@ mod tests {
     #[test]
     fn misspelt_rules_are_refused() {
         for json in [
-            "{}",
             r#"[{"rooms":"a"}]"#,
             r#"[{"rooms":"","can":[]}]"#,
             r#"[{"rooms":"a\n","can":[]}]"#,
@@ -399,17 +419,16 @@ mod tests {
             r#"[{"rooms":"a","can":"join"}]"#,
             r#"[{"rooms":"a","can":["join"],"except":"b"}]"#,
         ] {
-            assert_eq!(
-                GrantRules::from_json(json),
-                Err(GrantsError::Form),
-                "{json}"
-            );
+            let refused = GrantRules::from_json(json);
+            let is_rule = matches!(refused, Err(GrantsError::Rule { index: 0, .. }));
+            assert!(is_rule, "{json}: {refused:?}");
         }
-        assert!(
-            GrantsError::Form
-                .to_string()
-                .contains(r#"{"rooms":"chat:*""#)
-        );
+        for json in ["{}", "null", "[", r#"[{"rooms":"a","rooms":"b","can":[]}]"#] {
+            let refused = GrantRules::from_json(json);
+            assert_eq!(refused, Err(GrantsError::Form), "{json}");
+        }
+        let said = GrantsError::Form.to_string();
+        assert!(said.contains(r#"{"rooms":"chat:*""#), "{said}");
     }
 
     #[test]

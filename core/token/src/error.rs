@@ -12,13 +12,16 @@ use crate::{algorithm::Algorithm, json::JsonFault, limits::TOKEN_BYTES_MAX};
 #[non_exhaustive]
 pub enum TokenError {
     /// The token is over 8 KiB.
-    #[error("the token has {bytes} bytes, over {TOKEN_BYTES_MAX}")]
+    #[error("the token has {bytes} bytes, over {TOKEN_BYTES_MAX}: give it fewer claims")]
     Length {
         /// The bytes of the token.
         bytes: usize,
     },
     /// The token is not a JWS in compact form.
-    #[error("the token is not three parts of base64url without padding, with dots between them")]
+    #[error(
+        "the token is not three parts of base64url without padding, with dots between them: send a \
+         signed JWT, as it was made"
+    )]
     Shape,
     /// A part of the token is no JSON object without duplicate keys.
     #[error("the token's {part} {fault}")]
@@ -29,7 +32,7 @@ pub enum TokenError {
         fault: JsonFault,
     },
     /// The header has a member that no token needs, and that attacks use.
-    #[error("the token's header has `{member}`, which is refused")]
+    #[error("the token's header has `{member}`, which is refused: sign without it")]
     Header {
         /// The member.
         member: &'static str,
@@ -43,10 +46,16 @@ pub enum TokenError {
         expected: &'static str,
     },
     /// The header names an algorithm that is never accepted, such as `none`.
-    #[error("the token's header has an `alg` that is none of HS256, ES256, EdDSA and RS256")]
-    Algorithm,
+    #[error("the token's header has the `alg` {said:?}: sign with HS256, ES256, EdDSA or RS256")]
+    Algorithm {
+        /// The algorithm in the header, at most 20 characters of it.
+        said: Box<str>,
+    },
     /// The header names another algorithm than that of its key.
-    #[error("the token says {said}, and the key {kid:?} that it names is for another algorithm")]
+    #[error(
+        "the token says {said}, and the key {kid:?} that it names is for another algorithm: sign with \
+         that of the key"
+    )]
     OtherAlgorithm {
         /// The algorithm in the header.
         said: Algorithm,
@@ -55,22 +64,31 @@ pub enum TokenError {
     },
     /// No key has the id that the header names. A published set may have it by now: see
     /// [`Jwks::missing`](crate::Jwks::missing).
-    #[error("no key has the id {kid:?} that the token names")]
+    #[error(
+        "no key has the id {kid:?} that the token names: give it in `token-key`, or publish it at the \
+         URL of `jwks`"
+    )]
     UnknownKey {
         /// The id.
         kid: Box<str>,
     },
     /// The token names no key, and none is for its algorithm, or several of a published set are.
-    #[error("the token names no key (`kid`), and not exactly one key is for {said}")]
+    #[error(
+        "the token names no key (`kid`), and there is none for {said} in `token-key`, and not exactly \
+         one at the URL of `jwks`: give one, or have tokens name theirs"
+    )]
     NoKey {
         /// The algorithm in the header.
         said: Algorithm,
     },
     /// The signature is not that of the key.
-    #[error("the signature does not fit: the token was signed with another key, or changed")]
+    #[error(
+        "the signature does not fit: the token was signed with another key than that of `token-key` or \
+         `jwks`, or changed on its way"
+    )]
     Signature,
     /// A claim is missing.
-    #[error("the token has no `{claim}`")]
+    #[error("the token has no `{claim}`: sign it with one")]
     Missing {
         /// The claim.
         claim: &'static str,
@@ -84,7 +102,7 @@ pub enum TokenError {
         expected: &'static str,
     },
     /// The token's time is over.
-    #[error("the token expired {ago_s} s ago")]
+    #[error("the token expired {ago_s} s ago (`exp`): renew it earlier, or compare the clocks")]
     Expired {
         /// Seconds since then.
         ago_s: u64,
@@ -96,19 +114,19 @@ pub enum TokenError {
         ahead_s: u64,
     },
     /// The token is by another issuer than the configured one.
-    #[error("the token's `iss` is {found:?}, not the configured issuer")]
+    #[error("the token's `iss` is {found:?}, and `token-issuer` is another")]
     Issuer {
         /// The issuer in the token, at most 100 characters of it.
         found: Box<str>,
     },
     /// The token is for another audience than the configured one.
-    #[error("the token's `aud` does not hold the configured audience")]
+    #[error("the token's `aud` does not hold the audience of `token-audience`")]
     Audience,
     /// The token is for an audience, and none is configured.
     #[error("the token is for an audience (`aud`), and none is configured: set `token-audience`")]
     AudienceUnset,
     /// The token's grants are not as they must be.
-    #[error("the token's `grants`: {0}")]
+    #[error("the token's `grants` are not as they must be: {0}")]
     Grants(GrantsError),
 }
 
@@ -121,7 +139,7 @@ impl TokenError {
         match self {
             Self::Length { .. } | Self::Shape | Self::Json { .. } => "malformed",
             Self::Header { .. } | Self::HeaderType { .. } => "header",
-            Self::Algorithm | Self::OtherAlgorithm { .. } => "algorithm",
+            Self::Algorithm { .. } | Self::OtherAlgorithm { .. } => "algorithm",
             Self::UnknownKey { .. } | Self::NoKey { .. } => "unknown_key",
             Self::Signature => "signature",
             Self::Missing { .. } | Self::Claim { .. } => "claims",

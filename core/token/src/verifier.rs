@@ -149,16 +149,17 @@ impl Header {
         }
         let wrong = |member, expected| TokenError::HeaderType { member, expected };
         let name: Option<String> = object.get("alg").map_err(|_| wrong("alg", "a string"))?;
-        let algorithm = name.as_deref().and_then(Algorithm::named);
+        let name = name.unwrap_or_default();
         let expected = "a string of at most 256 bytes";
         let kid: Option<Box<str>> = object.get("kid").map_err(|_| wrong("kid", expected))?;
         if kid.as_ref().is_some_and(|kid| kid.len() > KEY_ID_BYTES_MAX) {
             return Err(wrong("kid", expected));
         }
-        Ok(Self {
-            algorithm: algorithm.ok_or(TokenError::Algorithm)?,
-            kid,
-        })
+        let algorithm = Algorithm::named(&name).ok_or_else(|| {
+            let said = name.chars().take(20).collect::<String>().into();
+            TokenError::Algorithm { said }
+        })?;
+        Ok(Self { algorithm, kid })
     }
 }
 

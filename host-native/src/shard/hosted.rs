@@ -15,7 +15,7 @@ use roomcast_core::{
     journal::Opening,
     room::{Recoveries, RecoveryOutcome},
 };
-use roomcast_http::Reason;
+use roomcast_http::{Reason, TokenRefusal};
 
 use super::{
     state::{FanOut, Hosted, Inner, Link, Shard},
@@ -120,8 +120,13 @@ impl Hosted {
         let now = self.begin(shard);
         let inner = &mut *self.inner.borrow_mut();
         match input {
-            Input::Text { .. } | Input::Binary { .. } | Input::Authenticate { .. } => {
+            Input::Text { .. } | Input::Binary { .. } => shard.metrics().messages_in.add(1),
+            Input::Authenticate { identity, .. } => {
                 shard.metrics().messages_in.add(1);
+                let hub = inner.namespace.app().hub();
+                if identity.as_ref().is_some_and(|it| hub.has_withdrawn(it)) {
+                    shard.tell_token(&TokenRefusal::Withdrawn);
+                }
             }
             Input::Close { conn, .. } => inner.fan_out.part(shard, now, *conn),
             _ => {}

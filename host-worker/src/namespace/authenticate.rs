@@ -15,6 +15,11 @@ impl<P: Platform> Namespace<P> {
         Ok(app.hub().has_rate(now, conn, bytes))
     }
 
+    /// True when the identity was withdrawn: it is refused.
+    pub(crate) fn has_withdrawn(&mut self, identity: &Identity) -> Result<bool, PlatformError> {
+        Ok(self.awake()?.app.hub().has_withdrawn(identity))
+    }
+
     /// A message with the verb `$auth` arrived: the message without its token, and the identity
     /// that the token gives, if it is taken. `unavailable` says that it is not taken for now alone.
     ///
@@ -26,12 +31,12 @@ impl<P: Platform> Namespace<P> {
         slot: usize,
         text: &str,
         identity: Option<Box<Identity>>,
+        unavailable: bool,
     ) -> Result<(), PlatformError> {
         let done = self.try_authenticate(slot, text, identity, unavailable);
         done.or_else(|fault| {
             let log = format!("a message was not processed: {fault}");
             self.platform.log(&log);
-        unavailable: bool,
             self.decline(slot, Frame::Text(text), RequestError::Unsaved)
         })
     }
@@ -41,19 +46,19 @@ impl<P: Platform> Namespace<P> {
         slot: usize,
         text: &str,
         identity: Option<Box<Identity>>,
+        unavailable: bool,
     ) -> Result<(), PlatformError> {
         let Some(conn) = self.conn(slot)? else {
             return Ok(());
         };
         let text = text.into();
-        unavailable: bool,
         let input = Input::Authenticate {
             conn,
             text,
             identity,
+            unavailable,
         };
         self.awake()?.apply(&input);
         self.finish(Some(conn))
     }
 }
-            unavailable,

@@ -136,7 +136,13 @@ impl Object {
                 (None, unavailable)
             }
         };
-        self.namespace.authenticate(slot, &request.rest, identity)
+        if let Some(identity) = &identity
+            && self.namespace.has_withdrawn(identity)?
+        {
+            self.tell(TokenRefusal::Withdrawn);
+        }
+        let namespace = &mut self.namespace;
+        namespace.authenticate(slot, &request.rest, identity, unavailable)
     }
 
     /// Logs why a token is not taken, which its client does not read.

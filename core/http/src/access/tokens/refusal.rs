@@ -14,15 +14,26 @@ pub enum TokenRefusal {
     /// The token is not valid.
     #[error("{0}")]
     Invalid(TokenError),
-    /// There is no token, and no way to send one later.
-    #[error("the client has no token")]
+    /// There is no token, and no way to send one later, or none in the `$auth` that was to bring it.
+    #[error(
+        "the client sent no token: it goes into the request, or into `data` of $auth as `token`"
+    )]
     Missing,
     /// The request has two different tokens.
-    #[error("the request has two different tokens")]
+    #[error(
+        "the request has two different tokens: the client is to send one, in `Authorization`, as a \
+         subprotocol or in `?token=`"
+    )]
     Several,
     /// Published keys could not be fetched yet.
-    #[error("no published keys could be fetched yet, and the token needs one")]
+    #[error(
+        "no published keys could be fetched yet, and the token needs one: see the lines about \
+         `jwks`, and whether this machine reaches its URL"
+    )]
     Unavailable,
+    /// The user's tokens from before were withdrawn.
+    #[error("the user's tokens of before were withdrawn: have a new one signed, with a later `iat`")]
+    Withdrawn,
 }
 
 impl TokenRefusal {
@@ -35,6 +46,7 @@ impl TokenRefusal {
                  bearer.TOKEN"
             }
             Self::Several => "the request has two different tokens: send one",
+            Self::Withdrawn => "the token was withdrawn",
             Self::Unavailable => "the server has no keys to verify tokens with yet: try again",
         }
     }
@@ -45,6 +57,7 @@ impl TokenRefusal {
             Self::Missing => Reason::TokenMissing,
             Self::Several => Reason::TokenSeveral,
             Self::Unavailable => Reason::TokenUnavailable,
+            Self::Withdrawn => Reason::TokenWithdrawn,
             Self::Invalid(error) => match error.label() {
                 "header" => Reason::TokenHeader,
                 "algorithm" => Reason::TokenAlgorithm,
@@ -82,7 +95,9 @@ impl TokenRefusal {
 impl Coded for TokenRefusal {
     fn row(&self) -> (ErrorCode, Option<Details>) {
         let code = match self {
-            Self::Invalid(_) | Self::Missing | Self::Several => ErrorCode::Unauthorized,
+            Self::Invalid(_) | Self::Missing | Self::Several | Self::Withdrawn => {
+                ErrorCode::Unauthorized
+            }
             Self::Unavailable => ErrorCode::Unavailable,
         };
         (code, None)
