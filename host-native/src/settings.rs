@@ -9,7 +9,8 @@ use roomcast_hooks::Hook;
 use roomcast_http::{
     Access, ProxyTrust,
     settings::{
-        API_BODY_BYTES_MAX, MESSAGE_TIME_MS, Setting, SettingError, check_limits, check_ranges,
+        ACCESS, API_BODY_BYTES_MAX, MESSAGE_TIME_MS, Setting, SettingError, check_limits,
+        check_ranges,
     },
 };
 
@@ -300,6 +301,7 @@ impl Settings {
             );
         }
         check_limits(&self.hub)?;
+        check_ranges(ACCESS, &self.access)?;
         self.access.check()?;
         self.proxy_trust.check()?;
         // Otherwise a single allowed message could never be delivered.

@@ -9,7 +9,7 @@ use roomcast_token::{Jwks, KeySet, Now, Poll, Verifier};
 thread_local! {
     /// Published keys, for all objects of an isolate. Each could ask the issuer by itself, and
     /// anybody can name new objects.
-    static PUBLISHED: RefCell<Jwks> = RefCell::new(Jwks::new());
+    static PUBLISHED: RefCell<Jwks> = RefCell::default();
 }
 
 /// The verifier of an object's tokens.
@@ -40,6 +40,8 @@ impl TokenGate {
     pub(crate) fn new(tokens: &Tokens) -> Result<Self, SettingError> {
         let url = tokens.jwks.as_ref().map(|url| url.as_str().into());
         let verifier = tokens.verifier()?;
+        // The settings are those of all objects.
+        PUBLISHED.with_borrow_mut(|published| published.set_pace(tokens.jwks_pace));
         Ok(Self { verifier, url })
     }
 
@@ -119,7 +121,8 @@ pub(crate) fn restore(now: Timestamp, body: &[u8], fetched: Timestamp) {
         let has_keys = published.keys().keys().next().is_some();
         if !has_keys
             && !published.is_fetching()
-            && let Ok(kept) = Jwks::restore(now, body, now.saturating_since(fetched))
+            && let age = now.saturating_since(fetched)
+            && let Ok(kept) = Jwks::restore(published.pace(), now, body, age)
         {
             *published = kept;
         }

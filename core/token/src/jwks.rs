@@ -7,9 +7,8 @@ use roomcast_core::Timestamp;
 
 use crate::{
     key_set::{KeySet, KeySetError},
-    limits::{
-        JWKS_FETCH_INTERVAL, JWKS_FETCH_TIMEOUT, JWKS_REFRESH, JWKS_UNKNOWN_AGE, JWKS_UNKNOWN_MAX,
-    },
+    limits::{JWKS_FETCH_TIMEOUT, JWKS_UNKNOWN_AGE, JWKS_UNKNOWN_MAX},
+    pace::FetchPace,
 };
 
 /// Published keys, and when to fetch them. Like all of this crate it does no I/O:
@@ -23,10 +22,11 @@ use crate::{
 /// 3. It verifies with [`keys`](Self::keys). A token with a key id that is not among them goes to
 ///    [`missing`](Self::missing).
 ///
-/// Tokens of known keys never wait. However many unknown ids come, two fetches begin at least 30 s
-/// apart, and one runs at a time. After a failure the keys stay.
+/// Tokens of known keys never wait. However many unknown ids come, two fetches begin at least
+/// [`FetchPace::interval`] apart, and one runs at a time. After a failure the keys stay.
 #[derive(Debug, Clone)]
 pub struct Jwks {
+    pace: FetchPace,
     keys: KeySet,
     loaded: bool,
     /// The end of a fetch that runs, at the latest.
@@ -86,8 +86,9 @@ pub enum FetchError {
 
 impl Jwks {
     /// A machine without keys. The first [`poll`](Self::poll) asks for a fetch.
-    pub fn new() -> Self {
+    pub fn new(pace: FetchPace) -> Self {
         Self {
+            pace,
             keys: KeySet::default(),
             loaded: false,
             runs_until: None,
@@ -99,19 +100,34 @@ impl Jwks {
     }
 
     /// Takes the keys of an earlier answer, which a host kept: its body, and its age. It is fetched
-    /// again when it is an hour old.
+    /// again at the age of [`FetchPace::refresh`].
     ///
     /// # Errors
     ///
     /// When the body is not a set of keys.
-    pub fn restore(now: Timestamp, body: &[u8], age: Duration) -> Result<Self, KeySetError> {
+    pub fn restore(
+        pace: FetchPace,
+        now: Timestamp,
+        body: &[u8],
+        age: Duration,
+    ) -> Result<Self, KeySetError> {
         Ok(Self {
             keys: KeySet::read(body)?,
             loaded: true,
-            not_before: now + JWKS_FETCH_INTERVAL.saturating_sub(age),
-            due: now + JWKS_REFRESH.saturating_sub(age),
-            ..Self::new()
+            not_before: now + pace.interval.saturating_sub(age),
+            due: now + pace.refresh.saturating_sub(age),
+            ..Self::new(pace)
         })
+    }
+
+    /// Sets another pace, which holds from the next fetch on.
+    pub const fn set_pace(&mut self, pace: FetchPace) {
+        self.pace = pace;
+    }
+
+    /// The pace of its fetches.
+    pub const fn pace(&self) -> FetchPace {
+        self.pace
     }
 
     /// The keys, for [`Verifier::verify`](crate::Verifier::verify).
@@ -137,7 +153,7 @@ impl Jwks {
             return Poll::WaitUntil(begin);
         }
         self.runs_until = Some(now + JWKS_FETCH_TIMEOUT);
-        self.not_before = now + JWKS_FETCH_INTERVAL;
+        self.not_before = now + self.pace.interval;
         Poll::Fetch
     }
 
@@ -157,8 +173,8 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// When the answer brings no keys, for the log. The keys stay, and the next fetch is 30 s after
-    /// the beginning of this one.
+    /// When the answer brings no keys, for the log. The keys stay, and the next fetch is
+    /// [`FetchPace::interval`] after the beginning of this one.
     pub fn received(
         &mut self,
         now: Timestamp,
@@ -175,7 +191,7 @@ impl Jwks {
                 self.keys = keys;
                 self.loaded = true;
                 self.runs_until = None;
-                self.due = now + JWKS_REFRESH;
+                self.due = now + self.pace.refresh;
                 for kid in self.wanted.drain(..) {
                     if !self.keys.has(&kid) {
                         self.unknown.insert(now, kid);
@@ -221,7 +237,7 @@ impl Jwks {
 
 impl Default for Jwks {
     fn default() -> Self {
-        Self::new()
+        Self::new(FetchPace::DEFAULT)
     }
 }
 

@@ -14,7 +14,7 @@
 //!
 //! let key = Key::parse("hs256:a secret of at least thirty-two bytes")?;
 //! let verifier = Verifier::new([key])?.with_issuer("https://login.example.com");
-//! let mut jwks = Jwks::new();
+//! let mut jwks = Jwks::default();
 //! let now = Now { unix_s: 1_800_000_000, time: Timestamp::ZERO };
 //! assert_eq!(jwks.poll(now.time), Poll::Fetch); // and then `jwks.received(...)`
 //!
@@ -57,6 +57,7 @@ mod key;
 mod key_set;
 pub mod limits;
 mod now;
+mod pace;
 #[cfg(feature = "sign")]
 mod sign;
 mod unverified;
@@ -71,6 +72,7 @@ pub use jwks_url::{JwksUrl, JwksUrlError};
 pub use key::{Key, KeyError};
 pub use key_set::{KeySet, KeySetError};
 pub use now::Now;
+pub use pace::FetchPace;
 #[cfg(feature = "sign")]
 pub use sign::{NewToken, SigningKey};
 pub use unverified::Unverified;

@@ -29,10 +29,10 @@ pub const JWKS_BYTES_MAX: usize = 64 << 10;
 /// The time after which a fetch of published keys is given up.
 pub const JWKS_FETCH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The shortest time between the starts of two fetches, whatever clients do.
+/// The default of the shortest time between the starts of two fetches.
 pub const JWKS_FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The age at which published keys are fetched again.
+/// The default of the age at which published keys are fetched again.
 pub const JWKS_REFRESH: Duration = Duration::from_secs(3600);
 
 /// The largest number of key ids that are remembered as unknown.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use roomcast_core::Timestamp;
-use roomcast_token::{FetchError, JsonFault, Jwks, KeyError, KeySet, KeySetError, Missing, Poll};
+use roomcast_token::{
+    FetchError, FetchPace, JsonFault, Jwks, KeyError, KeySet, KeySetError, Missing, Poll,
+};
 
 use crate::forge::{CLAIMS, NOW, P256, SECRET, base64, signing, verifier, verify};
 
@@ -33,7 +35,7 @@ fn ids(jwks: &Jwks) -> Vec<&str> {
 
 /// Fetched at the second 100.
 fn fetched(ids: &[&str]) -> Jwks {
-    let mut jwks = Jwks::new();
+    let mut jwks = Jwks::default();
     assert_eq!(jwks.poll(at(100)), Poll::Fetch);
     assert!(jwks.received(at(100), 200, &set(ids)).is_ok());
     jwks
@@ -202,8 +204,40 @@ fn keys_are_fetched_each_hour_and_stay_when_that_fails() {
 }
 
 #[test]
+fn the_pace_is_the_one_that_is_set() {
+    let seconds = Duration::from_secs;
+    let pace = |interval, refresh| FetchPace {
+        interval: seconds(interval),
+        refresh: seconds(refresh),
+    };
+    let mut jwks = Jwks::new(pace(5, 60));
+    assert_eq!(jwks.poll(at(100)), Poll::Fetch);
+    assert!(jwks.received(at(100), 200, &set(&["a"])).is_ok());
+    assert_eq!(jwks.poll(at(100)), Poll::WaitUntil(at(160)));
+    assert_eq!(jwks.missing(at(104), "b"), Missing::Unknown);
+    assert_eq!(jwks.missing(at(105), "b"), Missing::Wait);
+    jwks.set_pace(pace(7, 70));
+    assert_eq!(jwks.poll(at(105)), Poll::Fetch);
+    jwks.failed(at(106));
+    assert_eq!(jwks.poll(at(106)), Poll::WaitUntil(at(112)));
+    let kept = Jwks::restore(pace(5, 60), at(0), &set(&["a"]), seconds(3));
+    let mut kept = kept.expect("a set");
+    assert_eq!(kept.missing(at(1), "b"), Missing::Unknown);
+    assert_eq!(kept.missing(at(2), "b"), Missing::Wait);
+    // Shorter than a fetch may take: still one at a time.
+    let mut quick = Jwks::new(FetchPace {
+        interval: Duration::from_millis(100),
+        refresh: seconds(60),
+    });
+    assert_eq!(quick.poll(at(0)), Poll::Fetch);
+    let soon = at(0) + Duration::from_millis(500);
+    assert_eq!(quick.missing(soon, "a"), Missing::Wait);
+    assert_eq!(quick.poll(soon), Poll::WaitUntil(at(1)));
+}
+
+#[test]
 fn a_fetch_that_never_ends_is_given_up() {
-    let mut jwks = Jwks::new();
+    let mut jwks = Jwks::default();
     assert_eq!(jwks.poll(at(0)), Poll::Fetch);
     assert_eq!(jwks.missing(at(0), "a"), Missing::Wait);
     assert_eq!(jwks.poll(at(0)), Poll::WaitUntil(at(1)));
@@ -220,7 +254,8 @@ fn a_fetch_that_never_ends_is_given_up() {
 
 #[test]
 fn kept_keys_serve_at_once_and_age() {
-    let restore = |age| Jwks::restore(at(0), &set(&["a"]), Duration::from_secs(age));
+    let pace = FetchPace::default();
+    let restore = |age| Jwks::restore(pace, at(0), &set(&["a"]), Duration::from_secs(age));
     let mut young = restore(5).expect("a set");
     assert_eq!(ids(&young), ["a"]);
     assert_eq!(young.poll(at(0)), Poll::WaitUntil(at(3595)));
@@ -229,7 +264,7 @@ fn kept_keys_serve_at_once_and_age() {
     assert_eq!(young.poll(at(25)), Poll::Fetch);
     let mut old = restore(100_000).expect("a set");
     assert_eq!(old.poll(at(0)), Poll::Fetch);
-    assert!(Jwks::restore(at(0), b"{}", Duration::ZERO).is_err());
+    assert!(Jwks::restore(pace, at(0), b"{}", Duration::ZERO).is_err());
 }
 
 #[test]

@@ -89,7 +89,7 @@ proptest! {
     /// For all that a host tells, in any order: two fetches never begin within 30 s.
     #[test]
     fn fetches_stay_apart(steps in prop::collection::vec((0u64..40_000, 0u8..5, 0u8..4), 1..200)) {
-        let mut jwks = Jwks::new();
+        let mut jwks = Jwks::default();
         let (mut now, mut last) = (NOW.time, None::<Timestamp>);
         for (ms, step, kid) in steps {
             now = Timestamp::from_millis(now.as_millis() + ms);

@@ -127,7 +127,7 @@ fn check_key(text: &str) {
 
 fn check_published(data: &[u8]) {
     let read = KeySet::read(data);
-    let mut jwks = Jwks::new();
+    let mut jwks = Jwks::default();
     let received = jwks.received(NOW.time, 200, data);
     assert_eq!(received.is_ok(), read.is_ok());
     if let Ok(keys) = &read {

@@ -13,7 +13,7 @@ use std::{
 
 use roomcast_core::Identity;
 use roomcast_http::{TokenRefusal, Tokens, identity_of, settings::SettingError};
-use roomcast_token::{Jwks, JwksUrl, Now, Poll, Verifier, limits::JWKS_FETCH_TIMEOUT};
+use roomcast_token::{FetchPace, Jwks, JwksUrl, Now, Poll, Verifier, limits::JWKS_FETCH_TIMEOUT};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -49,6 +49,7 @@ struct Rules {
     is_on: bool,
     verifier: Verifier,
     jwks: Option<JwksUrl>,
+    pace: FetchPace,
 }
 
 impl Rules {
@@ -57,6 +58,7 @@ impl Rules {
             is_on: tokens.is_on(),
             verifier: tokens.verifier()?,
             jwks: tokens.jwks.clone(),
+            pace: tokens.jwks_pace,
         })
     }
 }
@@ -72,9 +74,9 @@ impl TokenGate {
         Ok(Self {
             clock,
             looks: AtomicBool::new(rules.is_on || records),
+            published: Mutex::new(Jwks::new(rules.pace)),
             rules: RwLock::new(Arc::new(rules)),
             records,
-            published: Mutex::default(),
             wanted: Notify::new(),
             fetches: watch::Sender::default(),
             waiting: AtomicUsize::new(0),
@@ -90,8 +92,10 @@ impl TokenGate {
         let rules = Arc::new(Rules::new(tokens)?);
         self.looks.store(rules.is_on || self.records, Relaxed);
         let mut in_force = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        if in_force.jwks != rules.jwks {
-            *self.published() = Jwks::new();
+        if in_force.jwks == rules.jwks {
+            self.published().set_pace(rules.pace);
+        } else {
+            *self.published() = Jwks::new(rules.pace);
         }
         *in_force = rules;
         drop(in_force);

@@ -13,7 +13,7 @@ use roomcast_tests::Edge;
 
 use crate::tokens::{
     JOIN, KEY, OFFER, PRIVATE, PUBLIC, ask, auth, ends,
-    jwks::{Issuer, other_key, useless_issuers},
+    jwks::{Issuer, NEXT_PRIVATE, NEXT_PUBLIC, other_key, published, useless_issuers},
     text, token_for, unidentified,
 };
 
@@ -26,12 +26,6 @@ fn status(edge: &Edge, namespace: &str, token: &str) -> String {
         &[OFFER, &bearer],
     );
     head[9..12].to_owned()
-}
-
-fn published() -> String {
-    let body = format!(r#"{{"keys":[{PUBLIC}]}}"#);
-    let length = body.len();
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
 #[test]
@@ -50,12 +44,36 @@ fn unknown_keys_in_many_namespaces_are_one_fetch_and_known_ones_go_on() {
 }
 
 #[test]
+fn a_new_key_is_one_fetch_and_an_old_one_is_taken_while_it_is_published() {
+    let (issuer, answer) = Issuer::changing(PUBLIC);
+    let publish = |keys: &str| *answer.lock().expect("no panic") = published(keys);
+    let edge = Edge::start_with_vars(&[
+        ("ROOMCAST_JWKS", &*issuer.url),
+        ("ROOMCAST_JWKS_INTERVAL_MS", "100"),
+    ]);
+    let old = token_for(PRIVATE, "ann", 60);
+    let new = token_for(NEXT_PRIVATE, "ann", 60);
+    assert_eq!(status(&edge, "default", &old), "101");
+    publish(&format!("{PUBLIC},{NEXT_PUBLIC}"));
+    while status(&edge, "default", &new) != "101" {}
+    assert_eq!(issuer.fetches(), 2);
+    assert_eq!(status(&edge, "default", &old), "101");
+    publish(NEXT_PUBLIC);
+    let unknown = token_for(&other_key(0), "ann", 60);
+    while issuer.fetches() == 2 {
+        assert_eq!(status(&edge, "default", &unknown), "401");
+    }
+    assert_eq!(status(&edge, "default", &old), "401");
+    assert_eq!(status(&edge, "default", &new), "101");
+}
+
+#[test]
 fn a_message_waits_for_the_keys_and_what_comes_behind_it_too() {
     // The issuer answers when the test says so.
     let (release, released) = mpsc::channel::<()>();
     let issuer = Issuer::new(move |stream| {
         if released.recv().is_ok() {
-            let _ = stream.write_all(published().as_bytes());
+            let _ = stream.write_all(&published(PUBLIC));
         }
     });
     let edge =
@@ -81,7 +99,7 @@ fn keys_are_kept_for_a_module_that_begins_anew_while_the_issuer_is_down() {
     let asked = AtomicBool::new(false);
     let issuer = Issuer::new(move |stream| {
         if !asked.swap(true, SeqCst) {
-            let _ = stream.write_all(published().as_bytes());
+            let _ = stream.write_all(&published(PUBLIC));
         }
     });
     let entry = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/faulty.js");

@@ -4,30 +4,52 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread,
 };
 
-use super::{OFFER, PRIVATE, PUBLIC, ask, auth, ends, text, token_for, unidentified};
+use super::{KEY, OFFER, PRIVATE, PUBLIC, ask, auth, ends, text, token_for, unidentified};
 use crate::process::child::Process;
 
-/// An issuer that gives every request the same answer, and counts them.
+/// The private key of RFC 7515, with another id than that of [`PRIVATE`].
+pub(crate) const NEXT_PRIVATE: &str = r#"{"kty":"EC","crv":"P-256","kid":"second","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
+/// Its public half.
+pub(crate) const NEXT_PUBLIC: &str = r#"{"kty":"EC","crv":"P-256","kid":"second","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
+
+/// An issuer that answers each request, and counts them.
 pub(crate) struct Issuer {
     pub(crate) url: String,
     fetches: Arc<AtomicUsize>,
+    stopped: Arc<AtomicBool>,
 }
+
+/// The answer of an issuer that publishes these keys.
+pub(crate) fn published(keys: &str) -> Vec<u8> {
+    let body = format!(r#"{{"keys":[{keys}]}}"#);
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    (head + &body).into()
+}
+
+type Answer = Box<dyn Fn(&mut TcpStream) + Send>;
 
 impl Issuer {
     pub(crate) fn new(answer: impl Fn(&mut TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let fetches = Arc::<AtomicUsize>::default();
-        let count = fetches.clone();
+        let stopped = Arc::<AtomicBool>::default();
+        let (count, ended) = (fetches.clone(), stopped.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.expect("a connection");
+                if ended.load(SeqCst) {
+                    break;
+                }
                 count.fetch_add(1, SeqCst);
                 let mut head = [0; 4096];
                 let _ = stream.read(&mut head);
@@ -35,19 +57,49 @@ impl Issuer {
             }
         });
         let url = format!("http://{address}/jwks.json");
-        Self { url, fetches }
+        Self {
+            url,
+            fetches,
+            stopped,
+        }
     }
 
     /// An issuer that publishes these keys.
     pub(crate) fn of(keys: &str) -> Self {
-        let body = format!(r#"{{"keys":[{keys}]}}"#);
-        let length = body.len();
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        );
+        Self::changing(keys).0
+    }
+
+    /// The same, with its answer, which a test may change.
+    pub(crate) fn changing(keys: &str) -> (Self, Arc<Mutex<Vec<u8>>>) {
+        let answer = Arc::new(Mutex::new(published(keys)));
+        let given = answer.clone();
+        let issuer = Self::new(move |stream| {
+            let given = given.lock().expect("no panic").clone();
+            let _ = stream.write_all(&given);
+        });
+        (issuer, answer)
+    }
+
+    /// An issuer that publishes its key once, and then answers so.
+    fn turning(answer: Answer) -> Self {
+        let asked = AtomicBool::new(false);
         Self::new(move |stream| {
-            let _ = stream.write_all(answer.as_bytes());
+            if asked.swap(true, SeqCst) {
+                answer(stream);
+            } else {
+                let _ = stream.write_all(&published(PUBLIC));
+            }
         })
+    }
+
+    /// Ends it: nobody listens at its address any more.
+    fn stop(&self) {
+        self.stopped.store(true, SeqCst);
+        let rest = self.url.trim_start_matches("http://");
+        let (address, _) = rest.split_once('/').expect("a path");
+        while TcpStream::connect(address).is_ok() {
+            thread::yield_now();
+        }
     }
 
     pub(crate) fn fetches(&self) -> usize {
@@ -106,21 +158,21 @@ fn a_message_waits_for_the_keys_and_what_comes_behind_it_too() {
     }
 }
 
-/// Issuers that give no keys, with a word of what each host logs: the native one, and the worker.
-pub(crate) fn useless_issuers() -> [(Issuer, &'static str, &'static str); 6] {
-    let wrong = |bytes: &'static [u8]| {
-        Issuer::new(move |stream| {
+/// Answers without keys, with a word of what each host logs: the native one, and the worker.
+fn useless_answers() -> [(Answer, &'static str, &'static str); 6] {
+    let wrong = |bytes: &'static [u8]| -> Answer {
+        Box::new(move |stream| {
             let _ = stream.write_all(bytes);
         })
     };
-    let endless = Issuer::new(|stream| {
+    let endless: Answer = Box::new(|stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n");
         let mut left = 10_000_000 / 4096;
         while left > 0 && stream.write_all(&[b' '; 4096]).is_ok() {
             left -= 1;
         }
     });
-    let silent = Issuer::new(|stream| {
+    let silent: Answer = Box::new(|stream| {
         // Until the server goes.
         let _ = stream.read(&mut [0]);
     });
@@ -136,6 +188,84 @@ pub(crate) fn useless_issuers() -> [(Issuer, &'static str, &'static str); 6] {
         (endless, "length limit", "over 65536 bytes"),
         (silent, "no whole answer within", "no whole answer within"),
     ]
+}
+
+/// Issuers that give such answers alone.
+pub(crate) fn useless_issuers() -> [(Issuer, &'static str, &'static str); 6] {
+    useless_answers().map(|(answer, native, worker)| (Issuer::new(answer), native, worker))
+}
+
+#[test]
+fn a_new_key_is_one_fetch_and_an_old_one_is_taken_while_it_is_published() {
+    let (issuer, answer) = Issuer::changing(PUBLIC);
+    let publish = |keys: &str| *answer.lock().expect("no panic") = published(keys);
+    let mut server = issuer.server(&["--jwks-interval-ms=100"]);
+    let old = token_for(PRIVATE, "ann", 60);
+    let new = token_for(NEXT_PRIVATE, "ann", 60);
+    assert_eq!(status(&server, &old), "101");
+    publish(&format!("{PUBLIC},{NEXT_PUBLIC}"));
+    // Refused until the interval has passed.
+    while status(&server, &new) != "101" {}
+    assert_eq!(issuer.fetches(), 2);
+    assert_eq!(status(&server, &old), "101");
+    publish(NEXT_PUBLIC);
+    assert_eq!(status(&server, &old), "101", "nothing was fetched since");
+    let unknown = token_for(&other_key(0), "ann", 60);
+    while issuer.fetches() == 2 {
+        assert_eq!(status(&server, &unknown), "401");
+    }
+    assert_eq!(status(&server, &old), "401");
+    assert_eq!(status(&server, &new), "101");
+    let line = server.logged("refused a token");
+    assert!(line.contains("no key has the id \"second\""), "{line}");
+}
+
+#[test]
+fn a_key_that_is_published_no_more_is_refused_from_the_refresh_on() {
+    let (issuer, answer) = Issuer::changing(PUBLIC);
+    let server = issuer.server(&["--jwks-interval-ms=100", "--jwks-refresh-ms=100"]);
+    let old = token_for(PRIVATE, "ann", 60);
+    assert_eq!(status(&server, &old), "101");
+    *answer.lock().expect("no panic") = published(NEXT_PUBLIC);
+    while status(&server, &old) == "101" {}
+    let new = token_for(NEXT_PRIVATE, "ann", 60);
+    assert_eq!(status(&server, &new), "101");
+}
+
+#[test]
+fn known_keys_go_on_when_the_issuer_misbehaves_or_is_down() {
+    let stays = |issuer: Issuer, says: &str, stop: bool| {
+        let mut server = issuer.server(&["--jwks-interval-ms=100", "--jwks-refresh-ms=100"]);
+        let good = token_for(PRIVATE, "ann", 60);
+        assert_eq!(status(&server, &good), "101", "{says}");
+        if stop {
+            issuer.stop();
+        }
+        let line = server.logged("the keys from before stay");
+        assert!(line.contains(says), "{line}");
+        assert_eq!(status(&server, &good), "101", "{says}");
+    };
+    for (answer, says, _) in useless_answers() {
+        stays(Issuer::turning(answer), says, false);
+    }
+    stays(Issuer::of(PUBLIC), "refused", true);
+}
+
+#[test]
+fn a_renewal_without_keys_is_unavailable_and_changes_nothing() {
+    for threads in ["--threads=1", "--threads=3"] {
+        let issuer = Issuer::new(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+        });
+        let server = issuer.server(&["--token-key", KEY, threads]);
+        let (mut peer, _) = unidentified(&server.authority);
+        peer.say(&auth(&token_for(KEY, "ann", 60)));
+        assert!(text(&mut peer).contains(r#""user":"ann""#));
+        peer.say(&auth(&token_for(PRIVATE, "ann", 60)));
+        let told = text(&mut peer);
+        assert!(told.contains(r#""code":"unavailable""#), "{told}");
+        assert!(peer.join("chat:a").contains(r#""epoch""#));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod refusal;
 use alloc::{boxed::Box, format, string::String, string::ToString, vec::Vec};
 
 use roomcast_core::{Identity, policy::Grants};
-use roomcast_token::{Claims, JwksUrl, KeyError, Verifier};
+use roomcast_token::{Claims, FetchPace, JwksUrl, KeyError, Verifier};
 
 pub(crate) use self::key::keys;
 pub use self::{credentials::Credentials, key::TokenKey, refusal::TokenRefusal};
@@ -24,6 +24,8 @@ pub struct Tokens {
     pub keys: Vec<TokenKey>,
     /// The URL of published keys; default none.
     pub jwks: Option<JwksUrl>,
+    /// The pace at which published keys are fetched; default at most every 30 s, and each hour.
+    pub jwks_pace: FetchPace,
     /// The issuer that each token must name, as its `iss`; default none.
     pub issuer: Option<Box<str>>,
     /// The audience that each token must name, in its `aud`; default none: then a token must have
@@ -127,6 +129,11 @@ impl Tokens {
                              ROOMCAST_TOKEN_KEY (--token-key) or ROOMCAST_JWKS (--jwks)";
                 return Err(SettingError::new(name, fault));
             }
+        }
+        if self.jwks_pace.refresh < self.jwks_pace.interval {
+            let fault = "must be at least ROOMCAST_JWKS_INTERVAL_MS (--jwks-interval-ms): keys \
+                         are not fetched more often";
+            return Err(SettingError::new("jwks-refresh-ms", fault));
         }
         // Files are read later, and their keys checked then.
         if self.keys.iter().all(|key| key.key().is_some()) {

@@ -10,7 +10,7 @@ use roomcast_token::JwksUrlError;
 
 use super::{
     setting::{Group::Access as Group, Setting},
-    value::{list, on_or_off},
+    value::{DAY_MS, list, on_or_off},
 };
 use crate::access::{Access, token_keys};
 
@@ -35,6 +35,11 @@ pub const ACCESS: &[Rule] = &[
     Rule::text("jwks", "URL",
         |it| it.tokens.jwks.as_ref().map_or_else(String::new, ToString::to_string), read_jwks)
         .help(Group, "URL of the published keys that verify tokens"),
+    Rule::number("jwks-interval-ms", 100..=3_600_000, |it| &mut it.tokens.jwks_pace.interval)
+        .help(Group, "Time between two fetches of published keys, at least, whatever tokens name"),
+    Rule::number("jwks-refresh-ms", 100..=DAY_MS, |it| &mut it.tokens.jwks_pace.refresh)
+        .help(Group, "Time after which published keys are fetched again: so long a removed one is \
+            still taken"),
     Rule::text("token-issuer", "ISSUER", |it| shown(it.tokens.issuer.as_deref()),
         |it, text| read_text(text).map(|text| it.tokens.issuer = Some(text.into())))
         .help(Group, "Issuer that each token must name (iss)"),
@@ -124,6 +129,10 @@ mod tests {
             ("ROOMCAST_KEYLESS_API", "yes"),
             ("ROOMCAST_TOKEN_KEY", "hs256:too short"),
             ("ROOMCAST_JWKS", "http://a.com/jwks.json"),
+            ("ROOMCAST_JWKS_INTERVAL_MS", "99"),
+            ("ROOMCAST_JWKS_INTERVAL_MS", "3600001"),
+            ("ROOMCAST_JWKS_REFRESH_MS", "86400001"),
+            ("ROOMCAST_JWKS_REFRESH_MS", "29999"),
             ("ROOMCAST_TOKEN_ISSUER", ""),
             ("ROOMCAST_TOKEN_AUDIENCE", "alone"),
             ("ROOMCAST_ANONYMOUS", "yes"),

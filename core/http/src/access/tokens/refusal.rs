@@ -32,7 +32,9 @@ pub enum TokenRefusal {
     )]
     Unavailable,
     /// The user's tokens from before were withdrawn.
-    #[error("the user's tokens of before were withdrawn: have a new one signed, with a later `iat`")]
+    #[error(
+        "the user's tokens of before were withdrawn: have a new one signed, with a later `iat`"
+    )]
     Withdrawn,
 }
 

@@ -84,6 +84,19 @@ fn anonymous_is_off_once_there_is_a_key() {
 }
 
 #[test]
+fn keys_are_refreshed_no_more_often_than_they_are_fetched() {
+    let mut tokens = on();
+    tokens.jwks_pace.refresh = tokens.jwks_pace.interval;
+    assert_eq!(tokens.check(), Ok(()));
+    tokens.jwks_pace.interval += core::time::Duration::from_millis(1);
+    let fault = tokens.check().expect_err("too often").to_string();
+    assert!(
+        fault.starts_with("ROOMCAST_JWKS_REFRESH_MS must be at least"),
+        "{fault}"
+    );
+}
+
+#[test]
 fn a_token_has_three_ways_in_and_two_tokens_are_refused() {
     let bearer = ("authorization", "bEARER a.b.c");
     let offered = ("sec-websocket-protocol", "roomcast.v1, bearer.a.b.c");
