@@ -161,7 +161,8 @@ pub use roomcast_core::{
     ok,
     policy::{
         GrantFault, GrantRule, GrantRules, Grants, GrantsError, HistoryPolicy, Overflow, Pattern,
-        PatternError, PolicyError, PresencePolicy, Right, Rights, StandardGrant, StandardGrants, Users,
+        PatternError, PolicyError, PresencePolicy, Right, Rights, StandardGrant, StandardGrants,
+        Users,
     },
     room::{HistoryPage, PageError, PastMessage, Position, PresencePage, Present, Publisher},
     router::{Extract, Handler, Raw, Request},

@@ -190,7 +190,10 @@ impl FromIterator<Right> for Rights {
 
 impl From<Rights> for Vec<Right> {
     fn from(rights: Rights) -> Self {
-        Right::ALL.into_iter().filter(|one| rights.has(*one)).collect()
+        Right::ALL
+            .into_iter()
+            .filter(|one| rights.has(*one))
+            .collect()
     }
 }
 

@@ -368,7 +368,10 @@ fn a_token_that_no_key_is_there_for_is_no_bad_one() {
     let mut stage = Stage::new(WHAT);
     let (a, _) = stage.connect(Handshake::new().with_unidentified(true));
     let told = stage.auth_as(a, None, true);
-    assert!(told[1].contains(r#""code":1013,"reconnect":true"#), "{told:?}");
+    assert!(
+        told[1].contains(r#""code":1013,"reconnect":true"#),
+        "{told:?}"
+    );
     let close = "close a 1013 no keys for tokens yet";
     assert_eq!([&*told[0], &*told[2]], [&*error, close]);
 }

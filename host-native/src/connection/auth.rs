@@ -178,13 +178,7 @@ fn taken(shard: &Shard, checked: Result<Identity, TokenRefusal>) -> Verified {
 }
 
 /// Puts the message in, with the identity that its token gives.
-pub(super) fn input(
-    shard: &Shard,
-    home: &Home,
-    conn: ConnId,
-    rest: String,
-    verified: Verified,
-) {
+pub(super) fn input(shard: &Shard, home: &Home, conn: ConnId, rest: String, verified: Verified) {
     let Verified {
         identity,
         unavailable,

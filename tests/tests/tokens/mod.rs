@@ -2,6 +2,7 @@
 //! journal.
 
 mod auth;
+mod causes;
 mod command;
 pub(crate) mod jwks;
 mod libraries;

@@ -152,9 +152,15 @@ mod tests {
             ),
             (r#"[{"can":[]}]"#, "0 has no `rooms`"),
             (r#"[{"rooms":"a"}]"#, "0 has no `can`"),
-            (r#"[{"rooms":"","can":[]}]"#, "0.rooms: a pattern of room names has 1 to 256 bytes"),
+            (
+                r#"[{"rooms":"","can":[]}]"#,
+                "0.rooms: a pattern of room names has 1 to 256 bytes",
+            ),
             (r#"[{"rooms":["a"],"can":[]}]"#, "0.rooms: a pattern"),
-            (r#"[{"rooms":"a","can":"join"}]"#, r#"0.can: write a list like ["join""#),
+            (
+                r#"[{"rooms":"a","can":"join"}]"#,
+                r#"0.can: write a list like ["join""#,
+            ),
             (r#"[{"rooms":"a","can":[1]}]"#, "0.can: write a list"),
             (r#"["a"]"#, "0: write an object like"),
         ] {
