@@ -6,10 +6,11 @@
 //     npm run build -- --package NAME                       a crate of this workspace that mounts applications
 //     npm run build -- --manifest-path PATH/Cargo.toml      one of another workspace
 //     npm run build -- --out DIR                            elsewhere than into dist/
+//     npm run build -- --rs256 off                          smaller, without tokens of RS256
 //     npm run build -- --quick                              larger and slower, built 40 s sooner: for tests
 //
-// The variables ROOMCAST_PACKAGE and ROOMCAST_MANIFEST_PATH say the same as the first two options: also to
-// `npm run dev` and `npm run deploy`, which build first.
+// The variables ROOMCAST_PACKAGE, ROOMCAST_MANIFEST_PATH and ROOMCAST_RS256 say the same as the options: also
+// to `npm run dev` and `npm run deploy`, which build first.
 
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -29,6 +30,7 @@ const { values: options } = parseArgs({
     package: { type: "string", default: process.env.ROOMCAST_PACKAGE },
     "manifest-path": { type: "string", default: process.env.ROOMCAST_MANIFEST_PATH },
     out: { type: "string", default: join(here, "dist") },
+    rs256: { type: "string", default: process.env.ROOMCAST_RS256 ?? "on" },
     quick: { type: "boolean", default: false },
   },
 });
@@ -54,11 +56,12 @@ async function cargo(...args) {
 async function main() {
   const tools = (await metadata()).target_directory;
   const { target, name, lib } = await crate();
+  const chosen = features(name);
   const out = join(target, "worker-bindgen", name);
   await Promise.all([
     cargo(
       "rustc", ...(manifest ? ["--manifest-path", resolve(manifest), ...profile()] : ["--locked"]),
-      "--package", name, "--lib", "--crate-type", "cdylib", ...(name === PLAIN ? ["--no-default-features"] : []),
+      "--package", name, "--lib", "--crate-type", "cdylib", ...chosen,
       "--profile", "worker", "--target", "wasm32-unknown-unknown",
     ),
     cargo(
@@ -89,6 +92,18 @@ async function main() {
     logLevel: "warning",
   });
   weigh(name === PLAIN ? GZIP_BYTES_MAX : GZIP_BYTES_MAX_OF_APPLICATIONS);
+}
+
+// The features of the plain Worker. A crate that mounts applications has them in its Cargo.toml.
+function features(name) {
+  if (!["on", "off"].includes(options.rs256)) throw new Error(`--rs256 (ROOMCAST_RS256) must be on or off`);
+  const on = options.rs256 === "on";
+  if (name === PLAIN) return ["--no-default-features", ...(on ? ["--features", "rs256"] : [])];
+  if (on) return [];
+  throw new Error(
+    `--rs256 off is for ${PLAIN} alone: in the Cargo.toml of ${name} write ` +
+      `${PLAIN} = { ..., default-features = false, features = ["applications"] }`,
+  );
 }
 
 async function metadata(...args) {

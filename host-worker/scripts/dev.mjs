@@ -14,15 +14,20 @@ const here = fileURLToPath(new URL("..", import.meta.url));
 
 // What is built is the build's affair, which wrangler starts.
 const { tokens } = parseArgs({
-  options: { package: { type: "string" }, "manifest-path": { type: "string" } },
+  options: { package: { type: "string" }, "manifest-path": { type: "string" }, rs256: { type: "string" } },
   strict: false,
   tokens: true,
 });
-const own = tokens.filter(({ kind, name }) => kind === "option" && ["package", "manifest-path"].includes(name));
+const VARIABLES = {
+  package: "ROOMCAST_PACKAGE",
+  "manifest-path": "ROOMCAST_MANIFEST_PATH",
+  rs256: "ROOMCAST_RS256",
+};
+const own = tokens.filter(({ kind, name }) => kind === "option" && name in VARIABLES);
 const build = {};
 const used = new Set();
 for (const { name, value, index, inlineValue } of own) {
-  build[name === "package" ? "ROOMCAST_PACKAGE" : "ROOMCAST_MANIFEST_PATH"] = value;
+  build[VARIABLES[name]] = value;
   used.add(index);
   if (!inlineValue) used.add(index + 1);
 }

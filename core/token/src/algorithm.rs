@@ -13,7 +13,7 @@ pub enum Algorithm {
     Es256,
     /// Ed25519, `EdDSA`, or `Ed25519` by RFC 9864.
     EdDsa,
-    /// RSA of 2048 to 4096 bits with PKCS #1 v1.5 and SHA-256, `RS256`; feature `rsa`.
+    /// RSA of 2048 to 4096 bits with PKCS #1 v1.5 and SHA-256, `RS256`; feature `rs256`.
     Rs256,
 }
 

@@ -51,6 +51,12 @@ pub enum TokenError {
         /// The algorithm in the header, at most 20 characters of it.
         said: Box<str>,
     },
+    /// The token is signed with RSA, and the server was built without it.
+    #[error(
+        "the token is signed with RS256, and this server was built without the feature `rs256`: build \
+         it with that, or sign with ES256 or EdDSA"
+    )]
+    RsaLeftOut,
     /// The header names another algorithm than that of its key.
     #[error(
         "the token says {said}, and the key {kid:?} that it names is for another algorithm: sign with \
@@ -139,7 +145,7 @@ impl TokenError {
         match self {
             Self::Length { .. } | Self::Shape | Self::Json { .. } => "malformed",
             Self::Header { .. } | Self::HeaderType { .. } => "header",
-            Self::Algorithm { .. } | Self::OtherAlgorithm { .. } => "algorithm",
+            Self::Algorithm { .. } | Self::OtherAlgorithm { .. } | Self::RsaLeftOut => "algorithm",
             Self::UnknownKey { .. } | Self::NoKey { .. } => "unknown_key",
             Self::Signature => "signature",
             Self::Missing { .. } | Self::Claim { .. } => "claims",

@@ -3,7 +3,7 @@
 mod error;
 mod jwk;
 mod pem;
-#[cfg(feature = "rsa")]
+#[cfg(feature = "rs256")]
 mod rs256;
 mod secret;
 #[cfg(feature = "sign")]

@@ -159,6 +159,9 @@ impl Header {
             let said = name.chars().take(20).collect::<String>().into();
             TokenError::Algorithm { said }
         })?;
+        if algorithm == Algorithm::Rs256 && !cfg!(feature = "rs256") {
+            return Err(TokenError::RsaLeftOut);
+        }
         Ok(Self { algorithm, kid })
     }
 }

@@ -45,7 +45,7 @@ fn keys_are_read_in_each_form() {
         );
     }
     let rsa = Key::parse(RSA_PUB).map(|key| key.algorithm());
-    if cfg!(feature = "rsa") {
+    if cfg!(feature = "rs256") {
         assert_eq!(rsa, Ok(Algorithm::Rs256));
     } else {
         assert_eq!(rsa, Err(KeyError::RsaLeftOut));
@@ -141,7 +141,7 @@ fn mistakes_in_jwks_are_named_with_their_fix() {
 }
 
 #[test]
-#[cfg(feature = "rsa")]
+#[cfg(feature = "rs256")]
 fn rsa_keys_have_2048_to_4096_bits_and_sound_parts() {
     let rsa1024 = Key::parse(include_str!("keys/rsa1024.pub.pem"));
     assert_eq!(rsa1024.map(drop), Err(KeyError::RsaBits { bits: 1024 }));

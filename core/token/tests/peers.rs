@@ -73,7 +73,7 @@ fn check(program: impl AsRef<Path>, script: &str) {
         ("ES256", P256, P256_PUB),
         ("EdDSA", ED25519, ED25519_PUB),
     ];
-    if cfg!(feature = "rsa") {
+    if cfg!(feature = "rs256") {
         keys.push(("RS256", RSA, RSA_PUB));
     }
     let to_sign = keys.iter().map(|(algorithm, private, _)| {

@@ -45,7 +45,7 @@ fn rfc_7515_a_1_hs256() {
 }
 
 #[test]
-#[cfg(feature = "rsa")]
+#[cfg(feature = "rs256")]
 fn rfc_7515_a_2_rs256() {
     check(
         concat!(

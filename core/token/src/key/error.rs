@@ -123,7 +123,10 @@ pub enum KeyError {
     #[error("the RSA key has a modulus or an exponent that no sound key has: take exponent 65537")]
     RsaParts,
     /// The server was built without RSA.
-    #[error("this is an RSA key, and this server was built without the feature `rsa`")]
+    #[error(
+        "this is an RSA key (RS256), and this server was built without the feature `rs256`: build it \
+         with that, or use a P-256 key (ES256) or an Ed25519 key (EdDSA)"
+    )]
     RsaLeftOut,
     /// RSA keys do not sign here.
     #[error("tokens are not made with RSA keys here: use `hs256:`, a P-256 key or an Ed25519 key")]

@@ -38,13 +38,13 @@ pub(super) fn public(text: &str) -> Result<Verifying, KeyError> {
     }
 }
 
-#[cfg(feature = "rsa")]
+#[cfg(feature = "rs256")]
 fn rsa(key: &[u8]) -> Result<Verifying, KeyError> {
     let parts = rsa::pkcs1::RsaPublicKeyRef::try_from(key).map_err(|_| KeyError::Pem)?;
     Verifying::rs256(parts.modulus.as_bytes(), parts.public_exponent.as_bytes())
 }
 
-#[cfg(not(feature = "rsa"))]
+#[cfg(not(feature = "rs256"))]
 fn rsa(_: &[u8]) -> Result<Verifying, KeyError> {
     Err(KeyError::RsaLeftOut)
 }

@@ -8,7 +8,7 @@ use p256::ecdsa::{self, signature::Verifier as _};
 use sha2::Sha256;
 
 use super::error::KeyError;
-#[cfg(feature = "rsa")]
+#[cfg(feature = "rs256")]
 use super::rs256::Rs256;
 use crate::algorithm::Algorithm;
 
@@ -18,7 +18,7 @@ pub(crate) enum Verifying {
     Hs256(Box<Hmac<Sha256>>),
     Es256(Box<ecdsa::VerifyingKey>),
     EdDsa(Box<ed25519::VerifyingKey>),
-    #[cfg(feature = "rsa")]
+    #[cfg(feature = "rs256")]
     Rs256(Box<Rs256>),
 }
 
@@ -43,12 +43,12 @@ impl Verifying {
     }
 
     /// The key of a modulus and an exponent, in big-endian bytes.
-    #[cfg(feature = "rsa")]
+    #[cfg(feature = "rs256")]
     pub(super) fn rs256(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
         Ok(Self::Rs256(Box::new(Rs256::new(modulus, exponent)?)))
     }
 
-    #[cfg(not(feature = "rsa"))]
+    #[cfg(not(feature = "rs256"))]
     pub(super) fn rs256(_: &[u8], _: &[u8]) -> Result<Self, KeyError> {
         Err(KeyError::RsaLeftOut)
     }
@@ -58,7 +58,7 @@ impl Verifying {
             Self::Hs256(_) => Algorithm::Hs256,
             Self::Es256(_) => Algorithm::Es256,
             Self::EdDsa(_) => Algorithm::EdDsa,
-            #[cfg(feature = "rsa")]
+            #[cfg(feature = "rs256")]
             Self::Rs256(_) => Algorithm::Rs256,
         }
     }
@@ -74,7 +74,7 @@ impl Verifying {
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             Self::EdDsa(key) => ed25519::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
-            #[cfg(feature = "rsa")]
+            #[cfg(feature = "rs256")]
             Self::Rs256(key) => key.verify(message, signature),
         }
     }

