@@ -172,7 +172,7 @@ pub use roomcast_http::{
     OriginRule, OriginRuleError, PolicyFileError, ProxyTrust, TokenKey, Tokens, UserHeader,
     UserHeaderNameError,
 };
-pub use roomcast_token::{JwksUrl, JwksUrlError, KeyError};
+pub use roomcast_token::{FetchPace, JwksUrl, JwksUrlError, KeyError};
 pub use settings::{Settings, SettingsError};
 pub use store::{StoreError, StoreSync};
 pub use tls::TlsError;
