@@ -189,7 +189,7 @@ mod tests {
             ("joins", "join", 1),
             ("JOIN", "join", 0),
             ("jion", "join", 2),
-            ("history", "presence", 8),
+            ("abc", "wxyz", 4),
         ] {
             assert_eq!(distance(from, to), expected, "{from} {to}");
         }
