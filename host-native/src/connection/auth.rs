@@ -37,8 +37,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Counts the connection as one of the user's whom its token names; false where it may not have another
-    /// one: the message is then left without an answer, for the close comes behind it.
+    /// Counts the connection as one of the user's whom its token names; false where it may not have
+    /// another one: the message is then left without an answer, for the close comes behind it.
     pub(super) fn admit(&mut self, shard: &Shard, home: &Home, verified: &Verified) -> bool {
         let identity = verified.identity.as_ref();
         if let Some(user) = identity.and_then(|it| it.user.as_deref())
