@@ -24,6 +24,8 @@
 //! assert_eq!(line.poll(now), Poll::Idle);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A backend that is asked who a connection is, and what it may join, has an [`Ask`].
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -31,6 +33,7 @@
 
 extern crate alloc;
 
+mod ask;
 mod change;
 mod hook;
 mod hook_url;
@@ -41,6 +44,10 @@ mod outcome;
 mod request;
 mod retry;
 
+pub use ask::{
+    Answer, Ask, AskCounts, AskEvent, AskLimits, AskOn, AskOutcome, AskPoll, AskReport, AskRequest,
+    AskSettings, AskSettingsError, Asked, HeaderName, Question, Verdict,
+};
 pub use change::{Change, KeptEvent};
 pub use hook::{Hook, HookError};
 pub use hook_url::{HookUrl, HookUrlError};

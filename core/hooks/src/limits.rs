@@ -1,4 +1,4 @@
-//! Limits of webhooks.
+//! Limits of requests to backends.
 
 use core::time::Duration;
 
@@ -26,3 +26,17 @@ pub const SECRET_BYTES_MIN: usize = 24;
 pub const SECRET_BYTES_MAX: usize = 64;
 /// Endpoints of a server, at most: each costs a connection and a line.
 pub const HOOKS_MAX: usize = 16;
+/// Bytes of an answer of a backend that is asked, at most: 32 rules, metadata and rooms fit well.
+pub const ASK_ANSWER_BYTES_MAX: usize = 16 << 10;
+/// The longest time for which such an answer is kept.
+pub const ASK_TTL_MAX: Duration = Duration::from_secs(3600);
+/// The longest life of an identity that a backend gives, in seconds: ten years.
+pub const ASK_EXPIRY_S_MAX: u64 = 10 * 365 * 24 * 3600;
+/// Bytes of the text of a refusal that the client reads, at most.
+pub const ASK_MESSAGE_BYTES_MAX: usize = 200;
+/// Header fields of the client's request that travel to a backend, at most.
+pub const ASK_HEADERS_MAX: usize = 16;
+/// The shortest time for an answer that can be set.
+pub const ASK_TIMEOUT_MIN: Duration = Duration::from_millis(10);
+/// The longest time for an answer that can be set: a client that connects waits for it.
+pub const ASK_TIMEOUT_MAX: Duration = Duration::from_secs(10);

@@ -1,3 +1,5 @@
-//! Lines of webhooks in virtual time.
+//! Lines of webhooks and questions in virtual time.
 
+mod asked;
+mod asked_rules;
 mod judge;

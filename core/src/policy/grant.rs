@@ -331,6 +331,12 @@ impl Grants {
         false
     }
 
+    /// All rights in the room. Work: as for [`allow`](Self::allow).
+    pub fn rights(&self, room: &str) -> Rights {
+        let rules = self.0.iter().filter(|rule| rule.rooms.matches(room));
+        Rights(rules.fold(0, |all, rule| all | rule.can.0))
+    }
+
     /// The first rule that gives the right in the room.
     pub fn rule(&self, right: Right, room: &str) -> Option<&GrantRule> {
         let mut rules = self.0.iter();

@@ -1,0 +1,396 @@
+//! A backend that is asked who a connection is, and what it may join.
+
+mod breaker;
+mod cache;
+mod question;
+mod settings;
+mod verdict;
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use roomcast_core::Timestamp;
+
+use self::{breaker::Breaker, cache::Cache, question::Key};
+pub use self::{
+    question::Question,
+    settings::{AskEvent, AskOn, AskSettings, AskSettingsError, HeaderName},
+    verdict::{Answer, Verdict},
+};
+use crate::request::Request;
+
+/// Limits of a backend that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AskLimits {
+    /// Time for an answer, from the question on; default 1 s: a client that connects waits for it.
+    pub timeout: Duration,
+    /// Requests under way at one time; default 32, enough for thousands of answers a second.
+    pub in_flight_max: usize,
+    /// Questions that wait, those under way included; default 1,024, what a backend answers within
+    /// the time. Passed: `overloaded`.
+    pub waiting_max: usize,
+    /// Answers that are kept; default 10,000. Passed: those that end first are dropped.
+    pub cached_max: usize,
+    /// Bytes of the answers that are kept; default 16 MiB. Passed: the same.
+    pub cached_bytes_max: usize,
+    /// Failures in a row after which the backend is left alone; default 5.
+    pub failures_max: u32,
+    /// The time for which it is, and up to half as much again; default 5 s.
+    pub pause: Duration,
+}
+
+impl Default for AskLimits {
+    fn default() -> Self {
+        Self {
+            timeout: AskSettings::TIMEOUT,
+            in_flight_max: 32,
+            waiting_max: 1024,
+            cached_max: 10_000,
+            cached_bytes_max: 16 << 20,
+            failures_max: 5,
+            pause: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The questions to one backend: [`ask`](Self::ask) one; [`poll`](Self::poll) for the requests to
+/// send; when one is over, say so by [`done`](Self::done); then
+/// [`take_answers`](Self::take_answers), and poll again.
+///
+/// Each question is answered once, at once or within the time, whatever the backend does. Equal
+/// questions share a request, and its answer for as long as the backend says.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    epoch: Box<str>,
+    limits: AskLimits,
+    next: u64,
+    /// Requests to send and under way, by their number: the oldest first.
+    groups: BTreeMap<u64, Group>,
+    by_key: BTreeMap<Key, u64>,
+    /// Requests to send.
+    line: VecDeque<u64>,
+    /// Requests under way, those that nobody waits for any more included.
+    in_flight: BTreeSet<u64>,
+    /// Questions that wait.
+    waiting: usize,
+    answers: Vec<(u64, Verdict)>,
+    cache: Cache,
+    breaker: Breaker,
+    counts: AskCounts,
+}
+
+/// Equal questions, which share a request.
+#[derive(Debug, Clone)]
+struct Group {
+    key: Key,
+    /// The request, before it is sent.
+    request: Option<Request>,
+    questions: Vec<u64>,
+    deadline: Timestamp,
+}
+
+/// The answer to a question, or the number under which it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// The answer.
+    Answered(Verdict),
+    /// It comes with [`Ask::take_answers`], under this number.
+    Waits(u64),
+}
+
+/// The next thing to do for a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskPoll {
+    /// Nothing, before the next question or the end of a request.
+    Idle,
+    /// Poll again at this time, or when there is another question.
+    WaitUntil(Timestamp),
+    /// Send this request, and report its outcome.
+    Send(AskRequest),
+}
+
+/// A request to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskRequest {
+    /// The number to report the outcome by.
+    pub number: u64,
+    /// The request.
+    pub request: Request,
+    /// The time at which it is given up: nobody waits from then on.
+    pub deadline: Timestamp,
+}
+
+/// The outcome of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskOutcome<'a> {
+    /// A whole answer came. A redirect is one like any other: it is not followed.
+    Answered {
+        /// The status.
+        status: u16,
+        /// The body.
+        body: &'a [u8],
+    },
+    /// No whole answer came in time, or it was too long.
+    Failed,
+}
+
+/// The consequence of an outcome, for logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AskReport {
+    /// The backend answered.
+    Answered {
+        /// True when it had failed, and is asked again from here on.
+        recovered: bool,
+    },
+    /// It gave no answer that can be used.
+    Failed {
+        /// The fault of the answer; `None` when none came.
+        fault: Option<String>,
+        /// Failures in a row.
+        failures: u32,
+        /// The time for which it is left alone from here on.
+        pause: Option<Duration>,
+    },
+    /// There was no such request under way.
+    Nothing,
+}
+
+/// Counts of questions by their answer, and of what there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AskCounts {
+    /// The backend let them in.
+    pub allowed: u64,
+    /// The backend refused them.
+    pub refused: u64,
+    /// The backend gave no answer that can be used.
+    pub unavailable: u64,
+    /// Too many waited.
+    pub overloaded: u64,
+    /// Those of all these that were answered by what was kept.
+    pub cached: u64,
+    /// Questions that wait.
+    pub waiting: usize,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Answers that are kept.
+    pub kept: usize,
+    /// Their bytes.
+    pub kept_bytes: usize,
+    /// True while the backend fails and is left alone.
+    pub is_open: bool,
+}
+
+impl Ask {
+    /// A backend that was asked nothing yet. The epoch names its requests among those of other
+    /// starts; so it is random.
+    pub fn new(epoch: &str, limits: AskLimits) -> Self {
+        Self {
+            epoch: epoch.into(),
+            limits,
+            next: 0,
+            groups: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            line: VecDeque::new(),
+            in_flight: BTreeSet::new(),
+            waiting: 0,
+            answers: Vec::new(),
+            cache: Cache::default(),
+            breaker: Breaker::default(),
+            counts: AskCounts::default(),
+        }
+    }
+
+    /// Asks a question. Work: its hash.
+    pub fn ask(&mut self, now: Timestamp, question: &Question<'_>) -> Asked {
+        let json = question.to_json();
+        let key = Key::of(&json);
+        if let Some(verdict) = self.cache.get(now, &key) {
+            let verdict = verdict.clone();
+            self.counts.cached += 1;
+            return Asked::Answered(self.counted(verdict));
+        }
+        let group = self.by_key.get(&key).copied();
+        if group.is_none() && self.breaker.refuses(now) {
+            return Asked::Answered(self.counted(Verdict::Unavailable));
+        }
+        if self.waiting >= self.limits.waiting_max {
+            return Asked::Answered(self.counted(Verdict::Overloaded));
+        }
+        let number = self.number();
+        self.waiting += 1;
+        if let Some(group) = group.and_then(|group| self.groups.get_mut(&group)) {
+            group.questions.push(number);
+            return Asked::Waits(number);
+        }
+        let request = Request::new(&self.epoch, number, json);
+        let group = Group {
+            key,
+            request: Some(request),
+            questions: [number].into(),
+            deadline: now + self.limits.timeout,
+        };
+        self.groups.insert(number, group);
+        self.by_key.insert(key, number);
+        self.line.push_back(number);
+        Asked::Waits(number)
+    }
+
+    /// The next thing to do. Work: the questions whose time is over.
+    pub fn poll(&mut self, now: Timestamp) -> AskPoll {
+        self.expire(now);
+        let limit = self.limits.in_flight_max;
+        if self.in_flight.len() < limit
+            && self.breaker.may_send(now)
+            && let Some(number) = self.line.pop_front()
+            && let Some(group) = self.groups.get_mut(&number)
+            && let Some(request) = group.request.take()
+        {
+            self.in_flight.insert(number);
+            self.breaker.sent(number);
+            return AskPoll::Send(AskRequest {
+                number,
+                request,
+                deadline: group.deadline,
+            });
+        }
+        // The oldest ends first: all have the same time.
+        let first = self.groups.values().next();
+        first.map_or(AskPoll::Idle, |group| AskPoll::WaitUntil(group.deadline))
+    }
+
+    /// Tells the outcome of a request. `unix_s` is the time in seconds since 1970; `random` is for
+    /// the pause.
+    pub fn done(
+        &mut self,
+        now: Timestamp,
+        unix_s: u64,
+        number: u64,
+        outcome: AskOutcome<'_>,
+        random: u64,
+    ) -> AskReport {
+        if !self.in_flight.remove(&number) {
+            return AskReport::Nothing;
+        }
+        let (read, bytes) = match outcome {
+            AskOutcome::Answered { status, body } => {
+                let read = verdict::read(now, unix_s, status, body);
+                (read.map_err(Some), body.len())
+            }
+            AskOutcome::Failed => (Err(None), 0),
+        };
+        match read {
+            Ok(verdict::Read { verdict, ttl }) => {
+                if !ttl.is_zero()
+                    && let Some(group) = self.groups.get(&number)
+                {
+                    let limits = (self.limits.cached_max, self.limits.cached_bytes_max);
+                    let kept = (verdict.clone(), bytes);
+                    self.cache.keep(now, group.key, kept, now + ttl, limits);
+                }
+                self.answer(number, &verdict);
+                let recovered = self.breaker.succeeded();
+                AskReport::Answered { recovered }
+            }
+            Err(fault) => {
+                let pause = self.pause(random);
+                let failures_max = self.limits.failures_max;
+                let opens = self.breaker.failed(now, number, failures_max, pause);
+                self.answer(number, &Verdict::Unavailable);
+                if opens {
+                    while let Some(number) = self.line.pop_front() {
+                        self.answer(number, &Verdict::Unavailable);
+                    }
+                }
+                AskReport::Failed {
+                    fault,
+                    failures: self.breaker.failures(),
+                    pause: opens.then_some(pause),
+                }
+            }
+        }
+    }
+
+    /// Takes the answers since this was last called, each with the number of its question.
+    pub fn take_answers(&mut self) -> Vec<(u64, Verdict)> {
+        core::mem::take(&mut self.answers)
+    }
+
+    /// Counts of questions, and of what there is.
+    pub fn counts(&self) -> AskCounts {
+        AskCounts {
+            waiting: self.waiting,
+            in_flight: self.in_flight.len(),
+            kept: self.cache.len(),
+            kept_bytes: self.cache.bytes(),
+            is_open: self.breaker.is_open(),
+            ..self.counts
+        }
+    }
+
+    /// True when no question waits and no request is under way.
+    pub fn is_idle(&self) -> bool {
+        self.waiting == 0 && self.in_flight.is_empty()
+    }
+
+    const fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Up to half as long again, so that many servers do not come back at once.
+    fn pause(&self, random: u64) -> Duration {
+        let pause = self.limits.pause;
+        let half_ms = u64::try_from(pause.as_millis() / 2).unwrap_or(u64::MAX - 1);
+        pause + Duration::from_millis(random % (half_ms + 1))
+    }
+
+    /// Answers the questions whose time is over.
+    fn expire(&mut self, now: Timestamp) {
+        while let Some((&number, group)) = self.groups.first_key_value()
+            && group.deadline <= now
+        {
+            // Those whose turn did not come were too many.
+            let verdict = if group.request.is_some() {
+                Verdict::Overloaded
+            } else {
+                Verdict::Unavailable
+            };
+            self.answer(number, &verdict);
+            if self.line.front() == Some(&number) {
+                self.line.pop_front();
+            }
+        }
+    }
+
+    /// Answers the questions that share a request.
+    fn answer(&mut self, number: u64, verdict: &Verdict) {
+        let Some(group) = self.groups.remove(&number) else {
+            return; // their time was over
+        };
+        self.by_key.remove(&group.key);
+        self.waiting -= group.questions.len();
+        for question in group.questions {
+            let verdict = self.counted(verdict.clone());
+            self.answers.push((question, verdict));
+        }
+    }
+
+    fn counted(&mut self, verdict: Verdict) -> Verdict {
+        let counts = &mut self.counts;
+        match verdict {
+            Verdict::Allowed(_) => counts.allowed += 1,
+            Verdict::Unauthorized(_) | Verdict::Forbidden(_) => counts.refused += 1,
+            Verdict::Unavailable => counts.unavailable += 1,
+            Verdict::Overloaded => counts.overloaded += 1,
+        }
+        verdict
+    }
+}
