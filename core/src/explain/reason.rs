@@ -49,6 +49,11 @@ pub enum Reason {
         /// The right.
         right: Right,
     },
+    /// A backend that was asked for the room gave the right.
+    GrantedByBackend {
+        /// The right.
+        right: Right,
+    },
     /// No grant gives the connection the right.
     NotGranted {
         /// The right.
@@ -185,7 +190,8 @@ impl Reason {
             | Self::Paged
             | Self::EveryRight
             | Self::Granted { .. }
-            | Self::GrantedToUsers { .. } => Some(true),
+            | Self::GrantedToUsers { .. }
+            | Self::GrantedByBackend { .. } => Some(true),
             Self::NotAMember
             | Self::NotInAudience
             | Self::OwnWithoutEcho
@@ -261,6 +267,9 @@ impl fmt::Display for Reason {
                     f,
                     "one of the server's `[[grants]]` gives the right to {right}"
                 )
+            }
+            Self::GrantedByBackend { right } => {
+                write!(f, "the backend of `[ask]` gave the right to {right}")
             }
             other => other.fmt_missed(f),
         }

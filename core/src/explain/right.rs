@@ -13,6 +13,7 @@ impl Hub {
             Some(Source::Every) => (Reason::EveryRight, None),
             Some(Source::Own(rule)) => (Reason::Granted { right }, Some(rule)),
             Some(Source::Standard(rule)) => (Reason::GrantedToUsers { right }, Some(rule)),
+            Some(Source::Given) => (Reason::GrantedByBackend { right }, None),
             Some(Source::Nothing) => (Reason::NotGranted { right }, None),
             Some(Source::Unidentified) => (Reason::Unidentified, None),
             Some(Source::Over) => (Reason::Expired, None),

@@ -1,6 +1,6 @@
 //! Answers: the frames of an outcome, and the messages that wait for a late one.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use super::{
     app::App, failure::Failure, failure::Kind, hooks::Gateway, later::CompleteError,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::hub::{RequestError, UnknownConn};
 use crate::wire::{Address, ConnId, ErrorBody, Frame, Message, write_head};
-use crate::{outbox::Outbox, time::Timestamp};
+use crate::{outbox::Outbox, policy::Right, time::Timestamp};
 
 impl NamespaceContext<'_> {
     /// Answers a message. An answer to nobody is dropped; [`Outcome::Later`] and
@@ -33,7 +33,7 @@ impl NamespaceContext<'_> {
                 }
             }
             Outcome::Fail(failure) => self.fail(conn, to, failure),
-            Outcome::Later(_) | Outcome::Unclaimed => {}
+            Outcome::Later(_) | Outcome::Unclaimed | Outcome::Grant(_) => {}
         }
     }
 
@@ -86,10 +86,37 @@ impl NamespaceContext<'_> {
             self.replies.cancel(conn);
             return Err(CompleteError::Ended);
         }
+        let join = self.replies.take_join(token);
+        if join.is_none() && matches!(outcome, Outcome::Grant(_)) {
+            return Err(CompleteError::NotAnAnswer);
+        }
         let request = self.replies.take(token).ok_or(CompleteError::Answered)?;
-        self.answer(conn, request.borrow(), outcome);
+        match (outcome, join) {
+            (Outcome::Grant(rights), Some(join)) if rights.has(Right::Join) => {
+                let room = request.borrow().room.unwrap_or_default();
+                self.hub.grant(conn, room, *rights, self.out);
+                self.replies.waiting.push_first(conn, join);
+            }
+            (Outcome::Grant(_), _) => {
+                let right = Right::Join;
+                let error = RequestError::Right { right };
+                self.out.error(conn, request.borrow(), &error);
+            }
+            _ => self.answer(conn, request.borrow(), outcome),
+        }
         Ok(())
     }
+}
+
+/// A verb as a client sends it.
+fn written(request: &Message<'_>) -> String {
+    let mut text = String::new();
+    let Address { event, id, room } = request.address();
+    write_head(&mut text, event, id, room);
+    text.push_str(r#","data":"#);
+    text.push_str(request.data.as_str());
+    text.push('}');
+    text
 }
 
 /// Messages that wait for an answer, and go on behind it.
@@ -118,6 +145,39 @@ impl<G: Gateway> App<G> {
     /// A host polls them all; those of [`take_cancelled`](Self::take_cancelled) it drops.
     pub fn take_work(&mut self) -> Vec<(Token, Work)> {
         core::mem::take(&mut self.replies.work.0)
+    }
+
+    /// Joins that the host asks a backend for, since this was last asked: each with its room and
+    /// the token to complete, by [`Outcome::Grant`] or a failure. Only with
+    /// [`Config::asks_join`](crate::Config::asks_join). Those of
+    /// [`take_cancelled`](Self::take_cancelled) need no answer.
+    pub fn take_asked(&mut self) -> Vec<(Token, Box<str>)> {
+        let asked = core::mem::take(&mut self.replies.asked).into_iter();
+        let asked = asked.filter_map(|token| {
+            let room = self.replies.pending(token)?.borrow().room?;
+            Some((token, room.into()))
+        });
+        asked.collect()
+    }
+
+    /// Lets a join, and the messages behind it, wait for the answer of a backend.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn ask_join(&mut self, now: Timestamp, request: &Message<'_>, out: &mut Outbox) {
+        let conn = request.conn;
+        let token = self.replies.ask_join(conn, written(request).into());
+        self.namespace(now, out)
+            .wait(conn, token, request.address());
+    }
+
+    /// Puts a join of the host behind the messages that wait.
+    pub(super) fn put_behind(&mut self, request: &Message<'_>, out: &mut Outbox) {
+        let (conn, text) = (request.conn, written(request));
+        let frame = Frame::Text(&text);
+        if let Err(error) = self.replies.waiting.push(conn, frame) {
+            // Alive: the caller has looked.
+            let _ = self.hub.decline(conn, frame, error, out);
+        }
     }
 
     /// True while messages of this connection wait for the answer to an earlier one.

@@ -294,6 +294,9 @@ impl<G: Gateway> App<G> {
             && let Some(room) = room
             && let Err(error) = self.hub.check_right(now, conn, Right::Join, room)
         {
+            if self.hub.asks_join(room, &error) {
+                return self.ask_join(now, request, out);
+            }
             return out.error(conn, request.address(), &error);
         }
         if let Some((action, room)) = action.zip(room) {

@@ -140,6 +140,13 @@ impl<G: Gateway> App<G> {
                 hub.set_policies(now, Policies::clone(policies), out);
                 Applied::Done
             }
+            Input::SetHooks {
+                subscriptions,
+                asks_join,
+            } => {
+                hub.set_hooks(subscriptions.clone().into_owned(), *asks_join);
+                Applied::Done
+            }
             Input::Text { .. } | Input::Binary { .. } | Input::Activity(_) => Applied::Done,
         };
         self.call_hooks(now, out);
@@ -225,7 +232,12 @@ impl<G: Gateway> App<G> {
             if self.hub.connection(conn).is_none() {
                 return;
             }
-            self.verb(now, &Message::verb(conn, "$join", room), out);
+            let request = Message::verb(conn, "$join", room);
+            if self.replies.waiting.holds(conn) {
+                self.put_behind(&request, out);
+                continue;
+            }
+            self.verb(now, &request, out);
             self.call_hooks(now, out);
         }
     }

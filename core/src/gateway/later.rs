@@ -1,6 +1,6 @@
 //! Answers that come later.
 
-use alloc::{collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec::Vec};
 
 use core::ops::RangeInclusive;
 
@@ -37,6 +37,10 @@ pub(super) struct PendingReplies {
     begun: BTreeSet<Token>,
     pub(super) waiting: Waiting,
     pub(super) reads: Reads,
+    /// Joins that a backend is asked for, each as a message that goes on when it may.
+    joins: BTreeMap<Token, Box<str>>,
+    /// Those that the host has not taken yet.
+    pub(super) asked: Vec<Token>,
     pub(super) cancelled: Vec<Token>,
     pub(super) errors: Vec<HandlerError>,
 }
@@ -75,6 +79,20 @@ impl PendingReplies {
         token
     }
 
+    /// A token for a join that a backend is asked for: later messages wait.
+    pub(super) fn ask_join(&mut self, conn: ConnId, text: Box<str>) -> Token {
+        let Token(_, number) = self.token(conn);
+        let token = Token(conn, number | Self::SERIAL);
+        self.joins.insert(token, text);
+        self.asked.push(token);
+        token
+    }
+
+    /// The join that an answer is for, as a message.
+    pub(super) fn take_join(&mut self, token: Token) -> Option<Box<str>> {
+        self.joins.remove(&token)
+    }
+
     /// Waits for an answer; false when the connection waits for too many.
     pub(super) fn wait(&mut self, token: Token, request: Address<'_>) -> bool {
         let work = token.1 & Self::WORK != 0;
@@ -94,7 +112,10 @@ impl PendingReplies {
 
     #[inline]
     pub(super) const fn has_news(&self) -> bool {
-        !(self.errors.is_empty() && self.work.0.is_empty() && self.cancelled.is_empty())
+        !(self.errors.is_empty()
+            && self.work.0.is_empty()
+            && self.cancelled.is_empty()
+            && self.asked.is_empty())
     }
 
     pub(super) fn pending(&self, token: Token) -> Option<&OwnedAddress> {
@@ -119,6 +140,7 @@ impl PendingReplies {
         for token in tokens {
             self.pending.remove(&token);
             self.begun.remove(&token);
+            self.joins.remove(&token);
             self.cancelled.push(token);
         }
         self.waiting.forget(conn);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 
 use super::failure::{Failure, Kind};
+use crate::policy::Rights;
 use crate::wire::{ConnId, EncodeError, Payload, check_event};
 
 /// The outcome of a message.
@@ -27,6 +28,10 @@ pub enum Outcome {
     Fail(Failure),
     /// The answer comes later, with [`Input::Complete`](crate::Input::Complete).
     Later(Token),
+    /// The rights that a backend gives to the connection in the room, for a join that
+    /// [`App::take_asked`](crate::App::take_asked) had; no answer of a handler. With the right to
+    /// join the join goes on, and without it is `forbidden`.
+    Grant(Rights),
     /// No handler for it: with a room it is published, without one it is an `unknown_event`.
     Unclaimed,
 }
@@ -193,6 +198,7 @@ enum Wire<'a> {
         details: Option<Box<RawValue>>,
     },
     Internal(Cow<'a, str>),
+    Grant(Rights),
     /// An outcome that is no answer; the caller was told so.
     None,
 }
@@ -227,6 +233,7 @@ impl Outcome {
                 }
                 .serialize(serializer);
             }
+            Self::Grant(rights) => return Wire::Grant(*rights).serialize(serializer),
             Self::Later(_) | Self::Unclaimed => return Wire::None.serialize(serializer),
         };
         let replies = replies.iter().map(|Reply { event, data }| {
@@ -264,6 +271,7 @@ impl Outcome {
                 message: Cow::Owned(message.into_owned()),
                 details: details.map(checked).transpose()?,
             }))),
+            Wire::Grant(rights) => Self::Grant(rights),
             Wire::None => Self::Unclaimed,
             Wire::Internal(text) => {
                 Self::Fail(Failure(Box::new(Kind::Internal(text.into_owned()))))

@@ -123,6 +123,14 @@ impl Waiting {
         Ok(())
     }
 
+    /// Puts a message before the others: it is the one that they waited for.
+    pub(super) fn push_first(&mut self, conn: ConnId, text: Box<str>) {
+        if let Some(line) = self.0.get_mut(&conn) {
+            line.bytes += text.len();
+            line.frames.push_front(OwnedFrame::Text(text));
+        }
+    }
+
     /// The answer was given, or will not be.
     pub(super) fn answered(&mut self, token: Token) {
         if let Some(line) = self.0.get_mut(&token.conn())

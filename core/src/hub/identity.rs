@@ -9,9 +9,9 @@ use self::{access::Access, access::Passed, access::Source, withdrawn::WithdrawEr
 use super::error::{Refusal, RequestError, UnknownConn};
 use super::{Hub, conns::Connection, conns::Handshake, send::retain_from};
 use crate::outbox::{Kind, Outbox};
-use crate::policy::{Policies, Right};
+use crate::policy::{Policies, Right, Rights};
 use crate::wire::{CloseCode, ConnId, Message, write_head, write_number, write_string};
-use crate::{identity::Identity, time::Timestamp, time::whole_millis};
+use crate::{identity::Identity, time::Timestamp, time::whole_millis, wire::room_name::RoomName};
 
 /// Rights of connections.
 impl Hub {
@@ -51,6 +51,28 @@ impl Hub {
                 access.check(now, &self.config.policies, user, right, room)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// True when a backend is to be asked for a join that was refused so.
+    pub(crate) fn asks_join(&self, room: &str, error: &RequestError) -> bool {
+        self.config.asks_join
+            && matches!(error, RequestError::Right { .. })
+            && RoomName::check(room, self.limits().room_name_bytes).is_ok()
+    }
+
+    /// Gives a connection rights in one room, until it leaves the room or ends. What it was given
+    /// in rooms that it is not in is forgotten. Work: its rooms.
+    pub(crate) fn grant(&mut self, conn: ConnId, room: &str, rights: Rights, out: &mut Outbox) {
+        let Some(connection) = self.conns.get_mut(conn) else {
+            return;
+        };
+        let rooms = &self.rooms;
+        if let Some(access) = &mut connection.access {
+            let joined = connection.rooms.iter().map(|&slot| &*rooms.get(slot).name);
+            let joined: Vec<&str> = joined.collect();
+            access.give(room, rights, |room| joined.contains(&room));
+            out.persist(conn);
         }
     }
 
@@ -196,9 +218,12 @@ impl Hub {
             (None, Some(_)) => return Err(RequestError::LateUser),
             (Some(_), _) => return Err(RequestError::OtherUser),
         }
-        let access = Access::new(now, identity, limits);
+        let mut access = Access::new(now, identity, limits);
         if access.as_ref().is_some_and(|access| access.is_over(now)) {
             return Err(RequestError::Expired);
+        }
+        if let (Some(access), Some(before)) = (&mut access, &connection.access) {
+            access.keep_given(before);
         }
         let named = match (&connection.user, &connection.access) {
             (None, _) => identity.user.as_ref().map(|_| now),

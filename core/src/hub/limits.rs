@@ -214,6 +214,10 @@ pub struct Config {
     /// Events that backends are told of, by `Command::Tell`; default none.
     #[serde(default, skip_serializing_if = "Subscriptions::is_empty")]
     pub subscriptions: Subscriptions,
+    /// True when the host asks a backend for a client that joins a room and has no right to; default
+    /// false. See [`App::take_asked`](crate::App::take_asked).
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub asks_join: bool,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's
     /// times are those of the wall clock. For applications alone; no rule depends on it.
     #[serde(default, skip_serializing_if = "crate::time::is_zero")]
@@ -231,6 +235,7 @@ impl Config {
             durable: false,
             notify_presence: false,
             subscriptions: Subscriptions::default(),
+            asks_join: false,
             unix_zero_ms: 0,
         }
     }
@@ -260,6 +265,13 @@ impl Config {
     #[must_use]
     pub fn with_subscriptions(mut self, subscriptions: Subscriptions) -> Self {
         self.subscriptions = subscriptions;
+        self
+    }
+
+    /// The same for a host that asks a backend who may join.
+    #[must_use]
+    pub const fn with_asks_join(mut self, asks_join: bool) -> Self {
+        self.asks_join = asks_join;
         self
     }
 

@@ -227,6 +227,11 @@ impl Hub {
             return Ok(false);
         };
         connection.rooms.remove(at);
+        if let Some(access) = &mut connection.access
+            && access.has_given()
+        {
+            access.forget(room);
+        }
         if self.tells() {
             self.tell_vacating(conn, &[slot], out);
         }

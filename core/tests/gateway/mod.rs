@@ -1,6 +1,7 @@
 //! Applications before the hub: this input, exactly these commands, nothing left over.
 
 mod answers;
+mod asked;
 mod entry;
 mod faults;
 mod hooks;

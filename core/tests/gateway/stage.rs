@@ -58,6 +58,11 @@ impl<G: Gateway> Stage<G> {
         Self::with_config(gateway, config.with_subscriptions(subscriptions))
     }
 
+    /// Creates a stage whose host asks a backend who may join.
+    pub(crate) fn with_asks(gateway: G) -> Self {
+        Self::with_config(gateway, config().with_asks_join(true))
+    }
+
     pub(crate) fn with_policies_and_limits(gateway: G, policies: &str, limits: Limits) -> Self {
         let policies = serde_json::from_str(policies).expect("policies");
         let config = config().with_policies(policies).with_durable(true);

@@ -1,12 +1,12 @@
 //! Rights of a connection, and until when it has them.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::hub::{error::RequestError, limits::Limits};
-use crate::policy::{GrantRule, Grants, Policies, Right};
+use crate::policy::{GrantRule, Grants, Policies, Right, Rights};
 use crate::{identity::Identity, time::Timestamp, time::whole_millis};
 
 /// Parts of an identity that the hub keeps beside the user. Most connections have none of them.
@@ -19,6 +19,9 @@ pub(crate) struct Access {
     meta: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issued_s: Option<u64>,
+    /// Rights in single rooms that a backend gave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    given: Vec<(Box<str>, Rights)>,
     /// The time from which on it gives no rights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline: Option<Timestamp>,
@@ -53,6 +56,8 @@ pub(crate) enum Source<'a> {
     Own(&'a GrantRule),
     /// A grant of the configuration.
     Standard(&'a GrantRule),
+    /// The answer of a backend that was asked for the room.
+    Given,
     /// No grant gives the right.
     Nothing,
     /// The client has yet to say who it is.
@@ -81,6 +86,7 @@ impl Access {
             grants: None,
             meta: None,
             issued_s: None,
+            given: Vec::new(),
             deadline: None,
             due: Some(until),
             named: None,
@@ -111,6 +117,7 @@ impl Access {
             grants: grants.clone(),
             meta,
             issued_s: *issued_s,
+            given: Vec::new(),
             deadline: *deadline,
             due: deadline.map(warning),
             named: None,
@@ -127,6 +134,36 @@ impl Access {
     /// The time at which the connection got its user, when it had none at first.
     pub(crate) const fn named_at(&self) -> Option<Timestamp> {
         self.named
+    }
+
+    /// Gives rights in one room, and forgets those in rooms of which this is not true.
+    pub(super) fn give(&mut self, room: &str, rights: Rights, is_in: impl Fn(&str) -> bool) {
+        self.given
+            .retain(|(given, _)| **given != *room && is_in(given));
+        self.given.push((room.into(), rights));
+    }
+
+    /// Keeps the rights in single rooms of the identity before.
+    pub(super) fn keep_given(&mut self, before: &Self) {
+        self.given.clone_from(&before.given);
+    }
+
+    /// Forgets what was given in a room.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::hub) fn forget(&mut self, room: &str) {
+        self.given.retain(|(given, _)| **given != *room);
+    }
+
+    /// True when a backend gave rights in single rooms.
+    pub(in crate::hub) fn has_given(&self) -> bool {
+        !self.given.is_empty()
+    }
+
+    /// True when a backend gave the right in the room.
+    fn was_given(&self, right: Right, room: &str) -> bool {
+        let mut given = self.given.iter();
+        given.any(|(given, rights)| **given == *room && rights.has(right))
     }
 
     /// True when the client has yet to say who it is.
@@ -164,7 +201,9 @@ impl Access {
         let own = self.grants.as_ref();
         !self.is_unidentified()
             && own.is_none_or(|grants| {
-                grants.allow(right, room) || policies.grants().allow(user, right, room)
+                grants.allow(right, room)
+                    || policies.grants().allow(user, right, room)
+                    || self.was_given(right, room)
             })
     }
 
@@ -186,6 +225,7 @@ impl Access {
         match (grants.rule(right, room), standard()) {
             (Some(rule), _) => Source::Own(rule),
             (None, Some(rule)) => Source::Standard(rule),
+            (None, None) if self.was_given(right, room) => Source::Given,
             (None, None) => Source::Nothing,
         }
     }
