@@ -127,6 +127,16 @@ impl Namespace {
         (self.app.take_work(), self.app.take_cancelled())
     }
 
+    /// Joins that a backend is asked for: each with the token to complete, the user and the room.
+    pub(crate) fn take_asked(&mut self) -> Vec<(Token, Option<Box<str>>, Box<str>)> {
+        let asked = self.app.take_asked().into_iter();
+        let asked = asked.map(|(token, room)| {
+            let info = self.app.hub().connection(token.conn());
+            (token, info.and_then(|info| info.user.map(Into::into)), room)
+        });
+        asked.collect()
+    }
+
     /// Logs what went wrong in the application since this was last called.
     pub(crate) fn log_faults(&mut self) {
         for fault in self.app.take_errors() {

@@ -5,7 +5,7 @@ mod table;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use roomcast_core::{Limits, Policies, Rate, queue::QueueLimits};
-use roomcast_hooks::Hook;
+use roomcast_hooks::{AskSettings, Hook};
 use roomcast_http::{
     Access, ProxyTrust,
     settings::{
@@ -74,6 +74,9 @@ pub struct Settings {
     pub policies: Policies,
     /// Endpoints of backends that are told of events; default none. Needs the feature `jwks`.
     pub hooks: Vec<Hook>,
+    /// The backend that is asked who a connection is, and what it may join; default none. Needs the
+    /// feature `jwks`.
+    pub ask: Option<AskSettings>,
     /// WebSocket pings, pongs and closes from one connection; default 5 a second, burst 50;
     /// `None` is no limit. Passed: not answered, then close 4429.
     pub control: Option<Rate>,
@@ -149,6 +152,7 @@ impl Default for Settings {
             hub: Limits::default(),
             policies: Policies::default(),
             hooks: Vec::new(),
+            ask: None,
             control: Some(Rate {
                 per_second: 5,
                 burst: 50,
@@ -293,9 +297,9 @@ impl Settings {
                     .into(),
             );
         }
-        if !self.hooks.is_empty() && !cfg!(feature = "jwks") {
+        if (!self.hooks.is_empty() || self.ask.is_some()) && !cfg!(feature = "jwks") {
             return fault(
-                "`[[hooks]]` needs a server that is built with the feature `jwks` of `roomcast`: add it, \
+                "`[[hooks]]` and `[ask]` need a server that is built with the feature `jwks` of `roomcast`: add it, \
                  or leave the tables out"
                     .into(),
             );

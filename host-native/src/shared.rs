@@ -1,8 +1,11 @@
 //! State that all shards share.
 
+pub(crate) mod ask;
 pub(crate) mod call_failure;
 pub(crate) mod hooks;
+mod keys;
 pub(crate) mod permits;
+mod post;
 pub(crate) mod tokens;
 #[cfg(feature = "jwks")]
 pub(crate) mod wire;
@@ -16,6 +19,7 @@ use roomcast_core::policy::Subscriptions;
 use roomcast_http::{Access, RefusalNotices};
 
 use self::{
+    ask::AskGate,
     hooks::Hooks,
     permits::{Connections, Permits},
     tokens::TokenGate,
@@ -43,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) tokens: TokenGate,
     /// Backends that are told of events; `None` when there are none.
     pub(crate) hooks: Option<Arc<Hooks>>,
+    /// The backend that is asked who a connection is, and what it may join.
+    pub(crate) ask: AskGate,
     /// The certificate, when the listener speaks TLS.
     pub(crate) tls: Option<Arc<TlsGate>>,
     /// Number of TCP connections that were accepted; the next one's thread comes of it.

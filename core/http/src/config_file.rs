@@ -1,6 +1,7 @@
-//! A file of settings in TOML: room policies, grants, hooks, and who may connect and use the API.
+//! A file of settings in TOML: room policies, grants, backends, and who may connect and use the API.
 
 use alloc::{
+    boxed::Box,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -10,7 +11,7 @@ use roomcast_core::{
     Policies, RoomPolicy,
     policy::{StandardGrant, StandardGrants},
 };
-use roomcast_hooks::Hook;
+use roomcast_hooks::{AskSettings, Hook};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -18,6 +19,7 @@ use self::text::{LIST, Text, texts};
 pub use self::{error::PolicyFileError, settings::FileSetting};
 use crate::access::{ApiKey, OriginRule};
 
+mod ask;
 mod error;
 mod hooks;
 mod settings;
@@ -50,6 +52,9 @@ pub struct ConfigFile {
     pub allow_origins: Vec<OriginRule>,
     /// Endpoints that are told of events, a table `[[hooks]]` for each; default none.
     pub hooks: Vec<Hook>,
+    /// The backend that is asked who a connection is, and what it may join, the table `[ask]`;
+    /// default none.
+    pub ask: Option<AskSettings>,
 }
 
 /// A file of policies and grants alone.
@@ -70,6 +75,7 @@ struct File {
     rooms: Vec<Spanned<RoomPolicy>>,
     grants: Vec<Spanned<StandardGrant>>,
     hooks: Vec<Spanned<hooks::HookTable>>,
+    ask: Option<Spanned<Box<ask::AskTable>>>,
 }
 
 impl ConfigFile {
@@ -84,6 +90,7 @@ impl ConfigFile {
             api_keys: texts(text, "api_keys", file.api_keys)?,
             allow_origins: texts(text, "allow_origins", file.allow_origins)?,
             hooks: hooks::read(text, file.hooks)?,
+            ask: file.ask.map(|table| ask::read(text, table)).transpose()?,
             policies: policies(text, file.rooms)?.with_grants(grants(text, file.grants)?),
         })
     }
@@ -223,12 +230,20 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
 }
 
 /// Keys of lists of texts. Of another value of theirs no error says what it is: it may be a secret.
-const LISTS: [&str; 4] = ["api_keys", "allow_origins", "keys", "events"];
+const LISTS: [&str; 6] = [
+    "api_keys",
+    "allow_origins",
+    "keys",
+    "events",
+    "on",
+    "headers",
+];
 
 /// Keys that a file may have. Any other word in it may be a secret in the wrong place, and is not
 /// told.
 const KEYS: &str = "api_keys allow_origins rooms match history messages bytes age_s presence \
-    presence_grace_s publish echo members overflow grants for can hooks tell events keys";
+    presence_grace_s publish echo members overflow grants for can hooks tell events keys ask \
+    url on timeout_ms headers with_token";
 
 fn is_known(key: &str) -> bool {
     let is_key = |part| KEYS.split(' ').any(|key| key == part);

@@ -19,6 +19,8 @@ use roomcast_core::{
     wire::{Coded, Counted, Details},
 };
 
+use roomcast_hooks::Verdict;
+
 pub use self::reason::Reason;
 use crate::{
     access::{KeyScope, TokenRefusal},
@@ -283,6 +285,9 @@ pub enum Problem {
     /// The client's token is not taken, or it has none.
     #[error("{}", .0.client_text())]
     Token(TokenRefusal),
+    /// The backend of `[ask]` does not let the client in, or cannot be asked.
+    #[error("{0}")]
+    Backend(Verdict),
     /// The application does not want the connection.
     #[error("{}", .0.reason())]
     Rejected(Rejection),
@@ -366,6 +371,7 @@ impl Coded for Problem {
             | Self::Namespaces(limit) => return limited(Code::Overloaded, limit),
             Self::ConnectionsPerNamespace(None) => Code::Overloaded,
             Self::Token(ref refusal) => return refusal.row(),
+            Self::Backend(ref verdict) => return verdict.row(),
             Self::Rejected(ref rejection) => rejection.code(),
             Self::Draining | Self::DrainingSocket | Self::Unsaved => Code::Unavailable,
             Self::Answer | Self::Setting(_) | Self::Internal => Code::Internal,
@@ -395,6 +401,9 @@ impl Problem {
             Self::ConnectionsPerAddress(_) => Some(Reason::ConnectionsPerAddress),
             Self::ConnectionsPerUser(_) => Some(Reason::ConnectionsPerUser),
             Self::Token(refusal) => Some(refusal.reason()),
+            Self::Backend(Verdict::Unavailable) => Some(Reason::BackendUnavailable),
+            Self::Backend(Verdict::Overloaded) => Some(Reason::BackendOverloaded),
+            Self::Backend(_) => Some(Reason::Backend),
             Self::Rejected(rejection) => {
                 (rejection.code() != ErrorCode::Internal).then_some(Reason::Application)
             }
@@ -414,7 +423,10 @@ impl Problem {
         match self {
             Self::Method(allow) => vec![("allow", *allow)],
             Self::ContentEncoding => vec![("accept-encoding", "identity")],
-            Self::Token(TokenRefusal::Unavailable) => vec![("retry-after", "5")],
+            Self::Token(TokenRefusal::Unavailable)
+            | Self::Backend(Verdict::Unavailable | Verdict::Overloaded) => {
+                vec![("retry-after", "5")]
+            }
             Self::Unauthorized | Self::KeyHash | Self::Token(_) => {
                 vec![("www-authenticate", "Bearer")]
             }

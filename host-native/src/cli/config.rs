@@ -8,7 +8,7 @@ mod template;
 use std::{fs, io, path::PathBuf, thread, time::Duration};
 
 use roomcast::{Access, Reload};
-use roomcast_hooks::Hook;
+use roomcast_hooks::{AskSettings, Hook};
 use roomcast_http::{ConfigFile, FileSetting};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -31,6 +31,8 @@ pub(super) struct Contents {
     pub(super) settings: Vec<FileSetting>,
     /// The endpoints of hooks, which are read at the start alone.
     pub(super) hooks: Vec<Hook>,
+    /// The backend that is asked, which is read at the start alone.
+    pub(super) ask: Option<AskSettings>,
 }
 
 /// The time that a file may take to be read again: that of a network may be out of reach.
@@ -121,11 +123,12 @@ impl ConfigPath {
         reload.policies = read.policies;
         reload.api_keys = [flags.api_keys.as_slice(), &read.api_keys].concat();
         reload.allow_origins = [flags.allow_origins.as_slice(), &read.allow_origins].concat();
-        let hooks = read.hooks;
+        let (hooks, ask) = (read.hooks, read.ask);
         Ok(Contents {
             reload,
             settings,
             hooks,
+            ask,
         })
     }
 }
@@ -143,7 +146,15 @@ fn with_nearest(fault: String, names: &[&str]) -> String {
     let Some(key) = unknown() else {
         return fault;
     };
-    let others = ["api_keys", "allow_origins", "rooms", "grants", "hooks"].map(str::to_owned);
+    let others = [
+        "api_keys",
+        "allow_origins",
+        "rooms",
+        "grants",
+        "hooks",
+        "ask",
+    ]
+    .map(str::to_owned);
     let settings = names.iter().map(|name| name.replace('-', "_"));
     let likely = settings.chain(others).map(|name| {
         let likeness = strsim::normalized_damerau_levenshtein(key, &name);

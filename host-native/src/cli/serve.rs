@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::Command;
 use futures_util::future::select_all;
 use roomcast::{Access, GrantRule, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
-use roomcast_hooks::Hook;
+use roomcast_hooks::{AskSettings, Hook};
 use roomcast_http::FileSetting;
 use tokio::{
     runtime::{self, Runtime},
@@ -39,6 +39,8 @@ struct File {
     at_start: Vec<FileSetting>,
     /// The endpoints of hooks that it had at the start.
     hooks: Vec<Hook>,
+    /// The backend that is asked that it had at the start.
+    ask: Option<AskSettings>,
 }
 
 impl ServeArgs {
@@ -88,8 +90,10 @@ impl ServeArgs {
                 reload,
                 settings: at_start,
                 hooks,
+                ask,
             } = contents;
             settings.hooks.clone_from(&hooks);
+            settings.ask.clone_from(&ask);
             settings.policies = reload.policies;
             settings.access.api_keys.extend(reload.api_keys);
             settings.access.allow_origins.extend(reload.allow_origins);
@@ -97,6 +101,7 @@ impl ServeArgs {
                 path,
                 at_start,
                 hooks,
+                ask,
             }
         });
         if let Some(port) = port {
@@ -236,7 +241,7 @@ fn serve(
         tokio::select! {
             ended = running => match ended {
                 Err(RunError::Tls(fault)) => return Err(Failure::usage(fault).into()),
-                Err(fault @ RunError::Hooks(_)) => return Err(Failure::usage(fault).into()),
+                Err(fault @ (RunError::Hooks(_) | RunError::Ask(_))) => return Err(Failure::usage(fault).into()),
                 ended => ended?,
             },
             () = reloads => {}
@@ -343,6 +348,7 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
         path,
         at_start,
         hooks,
+        ask,
     }) = file
     else {
         if tokens.is_none() {
@@ -371,6 +377,7 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
         reload: mut wanted,
         settings,
         hooks: wanted_hooks,
+        ask: wanted_ask,
     } = read;
     // They wait for a restart, which a wrong one would end.
     if let Err(fault) = ServeArgs::default().take_file(&file, &settings) {
@@ -382,6 +389,9 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
     warn_of_settings(&file, at_start, &settings);
     if wanted_hooks != *hooks {
         tracing::warn!("{file}: changed, and read at the start alone: hooks");
+    }
+    if wanted_ask != *ask {
+        tracing::warn!("{file}: changed, and read at the start alone: ask");
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     shard::{Hosted, MailBatch, Posts, SWEEP, Shard, Switchboard},
     shared::{
         Shared,
+        ask::AskGate,
         hooks::{self, Hooks},
         permits::{Connections, Permits},
         tokens::TokenGate,
@@ -78,6 +79,9 @@ pub enum RunError {
     /// A key of an endpoint of hooks cannot be read.
     #[error("[[hooks]]: {0}")]
     Hooks(String),
+    /// The backend of `[ask]` cannot be asked.
+    #[error("[ask]: {0}")]
+    Ask(String),
     /// The listener for administration cannot be had.
     #[error("cannot listen on {address}: {fault}: choose another --admin-listen")]
     AdminListen {
@@ -219,6 +223,7 @@ async fn run_shards(
         stop.send_replace(Phase::Stopping);
     };
     let ended = wait_for(ends, stopping).await;
+    shared.ask.set(None);
     if let Some(hooks) = hooks {
         hooks.finish().await;
     }
@@ -252,9 +257,12 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         hooks::OpenError::Key(fault) => RunError::Hooks(fault),
         hooks::OpenError::Store(fault) => fault.into(),
     })?;
+    let ask = AskGate::open(settings.ask.as_ref(), clock);
+    let ask = ask.map_err(|fault| RunError::Ask(fault.to_string()))?;
     Ok(Shared {
         clock,
         hooks,
+        ask,
         metrics: (0..threads)
             .map(|_| Metrics::new(settings.slow_turn))
             .collect(),

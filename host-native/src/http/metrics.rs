@@ -26,6 +26,9 @@ pub(super) async fn answer(shard: &Rc<Shard>) -> Response {
     if let Some(hooks) = &shared.hooks {
         gauges.hooks = hooks.counts();
     }
+    if let Some(asker) = shared.ask.asker() {
+        gauges.ask = asker.counts();
+    }
     let settings = &shared.settings;
     let tls = shared.tls.as_ref();
     let scrape = Scrape {

@@ -1,6 +1,7 @@
 //! HTTP on one TCP connection: requests in, the core's answers out, and the way into a WebSocket.
 
 mod api;
+mod ask;
 mod identify;
 mod metrics;
 mod pace;

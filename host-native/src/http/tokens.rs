@@ -14,6 +14,8 @@ use crate::shard::Shard;
 /// Adds to a handshake who the client is, by its token. A client without one is whom the handshake
 /// names, or nobody; or it must send `$auth`.
 ///
+/// Also says whether it was a token.
+///
 /// # Errors
 ///
 /// When the token is not taken.
@@ -21,14 +23,16 @@ pub(super) async fn identify(
     shard: &Rc<Shard>,
     head: &Request<'_, Fields<'_>>,
     handshake: Handshake,
-) -> Result<Handshake, Problem> {
+) -> Result<(Handshake, bool), Problem> {
     let shared = &shard.shared;
     let access = shared.access();
-    let restricted = access.tokens.is_on() || !shard.policies().grants().is_empty();
+    let is_asked = shared.ask.asker().is_some();
+    let restricted = access.tokens.is_on() || is_asked || !shard.policies().grants().is_empty();
     let credentials = access.tokens.credentials(head).map_err(Problem::Token)?;
     let named = handshake.identity.user.clone();
     let anonymous = anonymous_identity(restricted);
-    Ok(match (credentials, named) {
+    let by_token = matches!(credentials, Credentials::Token(_));
+    let handshake = match (credentials, named) {
         (Credentials::Token(token), _) => {
             let verified = shared.tokens.verify(&token).await;
             handshake.with_identity(verified.map_err(Problem::Token)?)
@@ -44,7 +48,8 @@ pub(super) async fn identify(
         (Credentials::Unidentified, None) => {
             handshake.with_identity(anonymous).with_unidentified(true)
         }
-    })
+    };
+    Ok((handshake, by_token))
 }
 
 /// The time at which somebody else says who a client is, in seconds since 1970.

@@ -18,7 +18,8 @@ use tokio::task::spawn_local;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
-    Fields, Head, Peer, Reply, StallGuard, head, identify::identify, part, refusals, reply, tokens,
+    Fields, Head, Peer, Reply, StallGuard, ask, head, identify::identify, part, refusals, reply,
+    tokens,
 };
 use crate::{
     clock::patience,
@@ -127,7 +128,9 @@ async fn admit(
         return Err(Problem::DrainingSocket);
     }
     let mut permit = Permit::take(&shared.connections, client.address)?;
-    let handshake = tokens::identify(shard, &head(request, peer), client.handshake).await?;
+    let (handshake, by_token) =
+        tokens::identify(shard, &head(request, peer), client.handshake).await?;
+    let handshake = ask::identify(shard, request, namespace, handshake, by_token).await?;
     let unidentified = handshake.unidentified;
     let covered = shared.gateways.covers(namespace);
     let request = covered.then(|| OwnedUpgradeRequest::new(request, client.address));

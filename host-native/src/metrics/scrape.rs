@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::PoisonError};
 use roomcast_core::room::RecoveryOutcome;
 use roomcast_http::Reason;
 
-use crate::shared::hooks::HookCounts;
+use crate::shared::{ask::AskerCounts, hooks::HookCounts};
 
 use super::{
     CloseLabel, Metrics, TlsFailure,
@@ -24,6 +24,7 @@ pub(crate) struct Gauges {
     pub(crate) slow_readers: usize,
     pub(crate) slow_reader_bytes: usize,
     pub(crate) hooks: HookCounts,
+    pub(crate) ask: AskerCounts,
 }
 
 /// Limits, so that an alarm can tell how near they are.
@@ -74,6 +75,7 @@ impl Scrape<'_> {
         self.messages(&mut text);
         self.times(&mut text);
         self.hooks(&mut text);
+        self.ask(&mut text);
         self.process(&mut text);
         text.into_string()
     }
@@ -161,6 +163,23 @@ impl Scrape<'_> {
         text.counters("roomcast_hook_requests_total", "Requests to endpoints of hooks, by outcome.", "outcome",
             told.copied());
         text.counter("roomcast_hook_request_seconds_total", "Time that these took.", hooks.seconds);
+    }
+
+    #[rustfmt::skip] // A line for each metric.
+    fn ask(&self, text: &mut Text) {
+        let AskerCounts { questions, requests, seconds } = &self.gauges.ask;
+        let outcomes = [
+            ("allowed", questions.allowed),
+            ("refused", questions.refused),
+            ("unavailable", questions.unavailable),
+            ("overloaded", questions.overloaded),
+        ];
+        text.counters("roomcast_ask_questions_total", "Questions to the backend of [ask], by outcome.", "outcome", outcomes.into_iter());
+        text.counter("roomcast_ask_questions_cached_total", "Those that a kept answer was the answer to.", questions.cached);
+        text.counter("roomcast_ask_requests_total", "Requests to the backend.", *requests);
+        text.counter("roomcast_ask_request_seconds_total", "Time that these took.", *seconds);
+        text.gauge("roomcast_ask_questions_waiting", "Questions that wait for the backend.", questions.waiting);
+        text.gauge("roomcast_ask_circuit_open", "1 while the backend fails and is left alone.", usize::from(questions.is_open));
     }
 
     /// The names that all clients of Prometheus give to these.

@@ -3,10 +3,14 @@
 use std::{rc::Rc, sync::Arc};
 
 use roomcast_core::{
-    App, Applied, Config, ConnId, Hub, Input, Outbox,
+    App, Applied, Config, ConnId, Failure, Hub, Input, Outbox, Outcome,
     ask::{Answer, Ask, AskError, Asked},
+    gateway::Work,
     queue::{AtQueue, QueueFate},
+    wire::Coded,
 };
+use roomcast_hooks::Verdict;
+use roomcast_http::Problem;
 use tokio::sync::oneshot;
 
 use super::state::{Hosted, Link, Mail, Shard};
@@ -106,6 +110,36 @@ impl Shard {
         let mut reached = self.reach(name, ask)?;
         reached.queue_for(ask);
         ask.run(self.now(), &mut reached)
+    }
+}
+
+/// Questions to the backend of `[ask]`.
+impl Shard {
+    /// Work that asks whether a user may join a room, and gives the rights there or a failure for
+    /// the client.
+    pub(super) fn ask_join(
+        &self,
+        namespace: &Arc<str>,
+        user: Option<Box<str>>,
+        room: Box<str>,
+    ) -> Work {
+        let (shard, namespace) = (self.weak.clone(), namespace.clone());
+        let asker = self.shared.ask.asker();
+        Box::pin(async move {
+            let asked = match &asker {
+                Some(asker) if asker.settings().on.join => {
+                    asker.ask_join(&namespace, user.as_deref(), &room).await
+                }
+                _ => Err(Verdict::Unavailable), // since a moment ago
+            };
+            asked.unwrap_or_else(|verdict| {
+                let problem = Problem::Backend(verdict);
+                if let Some((reason, shard)) = problem.reason().zip(shard.upgrade()) {
+                    shard.metrics().count_refusal(reason);
+                }
+                Outcome::Fail(Failure::new(problem.code(), problem.to_string()))
+            })
+        })
     }
 }
 

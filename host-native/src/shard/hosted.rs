@@ -298,7 +298,10 @@ impl Hosted {
     fn take_news(self: &Rc<Self>, shard: &Shard, inner: &mut Inner) {
         inner.namespace.log_faults();
         // First the work: some of it may be cancelled already.
-        let (begun, cancelled) = inner.namespace.take_work();
+        let (mut begun, cancelled) = inner.namespace.take_work();
+        for (token, user, room) in inner.namespace.take_asked() {
+            begun.push((token, shard.ask_join(&self.name, user, room)));
+        }
         for (token, work) in begun {
             let (shard, namespace) = (shard.weak.clone(), Rc::downgrade(self));
             inner.tasks.begin(token, work, move |outcome| {

@@ -66,6 +66,7 @@ impl Shard {
             .with_limits(limits)
             .with_policies(self.policies().clone())
             .with_subscriptions(self.shared.subscriptions())
+            .with_asks_join(self.shared.ask.asks_join())
             .with_durable(store.is_some())
             .with_unix_zero_ms(self.unix_zero_ms.get());
         let state = HubState::from_serial(self.serial.get().max(header.next_serial))

@@ -1,8 +1,6 @@
 //! Hooks: backends that are told of events.
 
 mod endpoint;
-mod keys;
-mod post;
 mod told;
 
 use std::{

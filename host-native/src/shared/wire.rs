@@ -6,6 +6,7 @@ use hyper::Uri;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::OnceCell,
     task::spawn_blocking,
 };
 use tokio_rustls::{
@@ -22,7 +23,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 
 /// TLS, from the first connection on that needs it.
 #[derive(Debug, Default)]
-pub(crate) struct Trust(Option<Arc<ClientConfig>>);
+pub(crate) struct Trust(OnceCell<Arc<ClientConfig>>);
 
 impl Trust {
     /// Connects to the host of a URL.
@@ -30,7 +31,7 @@ impl Trust {
     /// # Errors
     ///
     /// When it cannot be reached, or its certificate is not trusted.
-    pub(crate) async fn connect(&mut self, uri: &Uri) -> Result<Box<dyn Wire>, CallFailure> {
+    pub(crate) async fn connect(&self, uri: &Uri) -> Result<Box<dyn Wire>, CallFailure> {
         let host = uri.host().ok_or("it has no host")?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let has_tls = uri.scheme_str() == Some("https");
@@ -40,15 +41,11 @@ impl Trust {
             return Ok(Box::new(stream));
         }
         let name = ServerName::try_from(host.to_owned())?;
-        let config = match &self.0 {
-            Some(config) => config.clone(),
-            None => {
-                // Files of the system are read.
-                let config = Arc::new(spawn_blocking(tls).await??);
-                self.0.insert(config).clone()
-            }
-        };
-        let connector = TlsConnector::from(config);
+        let config = self.0.get_or_try_init(|| async {
+            // Files of the system are read.
+            Ok::<_, CallFailure>(Arc::new(spawn_blocking(tls).await??))
+        });
+        let connector = TlsConnector::from(config.await?.clone());
         Ok(Box::new(connector.connect(name, stream).await?))
     }
 }

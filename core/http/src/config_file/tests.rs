@@ -41,6 +41,58 @@ const HOOK_FAULTS: &[(&str, usize, &str)] = &[
     ),
 ];
 
+const ASK_FAULTS: &[(&str, usize, &str)] = &[
+    ("[[ask]]\nurl = \"a\"\n", 1, "`ask` to be keys and values"),
+    (
+        "[ask]\nurl = \"http://example.com/\"\non = [\"join\"]\nkeys = [\"env:K\"]\n",
+        2,
+        "`url`: the URL begins with `https://`",
+    ),
+    (
+        "[ask]\nurl = \"https://a.b\"\non = [\"publish\"]\nkeys = [\"env:K\"]\n",
+        3,
+        "unknown variant `publish`, expected `connect` or `join`",
+    ),
+    (
+        "[ask]\nurl = \"https://a.b\"\non = []\nkeys = [\"env:K\"]\n",
+        1,
+        "`on` names \"connect\", \"join\" or both",
+    ),
+    (
+        "[ask]\nurl = \"https://a.b\"\non = [\"join\"]\nkeys = [\"hush\"]\n",
+        4,
+        "`keys`: a key is `whsec_`",
+    ),
+    (
+        "[ask]\nurl = \"https://a.b\"\non = [\"join\"]\nkeys = [\"env:K\"]\nheaders = [\"a b\"]\n",
+        5,
+        "`headers`: a header field has a name",
+    ),
+    (
+        "[ask]\nurl = \"https://a.b\"\non = [\"join\"]\nkeys = [\"env:K\"]\ntimeout_ms = 0\n",
+        5,
+        "`timeout_ms` must be 10 to 10000",
+    ),
+    (
+        "[ask]\nurl = \"https://a.b\"\ntimeout = 5\n",
+        3,
+        "unknown field `timeout`, expected one of `url`, `on`, `timeout_ms`",
+    ),
+];
+
+#[test]
+fn a_backend_that_is_asked_is_read() {
+    let file = ConfigFile::from_toml(
+        "[ask]\nurl = \"https://a.b/ask\"\non = [\"connect\", \"join\"]\ntimeout_ms = 500\n\
+         headers = [\"Cookie\"]\nkeys = [\"env:K\"]\nwith_token = true\n",
+    );
+    let ask = file.expect("good").ask.expect("a backend");
+    assert_eq!(ask.url.as_str(), "https://a.b/ask");
+    assert!(ask.on.connect && ask.on.join && ask.with_token);
+    assert_eq!(ask.timeout.as_millis(), 500);
+    assert_eq!(ask.headers[0].as_str(), "cookie");
+}
+
 const FAULTS: &[(&str, usize, &str)] = &[
     ("[[rooms]]\nmatch = \"a\"\nmtach = 1\n", 3, "`mtach`"),
     ("[[room]]\nmatch = \"a\"\n", 1, "unknown field `room`"),
@@ -255,6 +307,7 @@ fn a_fault_is_told_with_its_line_and_its_fix() {
         .map(|fault| (fault, policies_from_toml(fault.0).map(|_| ())));
     let hooks = HOOK_FAULTS
         .iter()
+        .chain(ASK_FAULTS)
         .map(|fault| (fault, ConfigFile::from_toml(fault.0).map(|_| ())));
     for (&(text, line, fault), read) in faults.chain(hooks) {
         let said = read.expect_err(text);

@@ -73,6 +73,12 @@ reasons! {
     TokenGrants = "token_grants";
     /// The user's tokens from before were withdrawn.
     TokenWithdrawn = "token_withdrawn";
+    /// The backend of `[ask]` does not allow it.
+    Backend = "backend";
+    /// The backend of `[ask]` cannot be asked.
+    BackendUnavailable = "backend_unavailable";
+    /// Too many questions wait for the backend of `[ask]`.
+    BackendOverloaded = "backend_overloaded";
     /// The policy of the room does not allow it.
     Policy = "policy";
     /// A header field names a user where it may not, or no valid one.

@@ -113,6 +113,7 @@ mod tests {
     use super::*;
     use crate::access::TokenRefusal;
     use roomcast_core::{Payload, Rejection};
+    use roomcast_hooks::Verdict;
 
     #[test]
     fn every_code_has_a_reason_phrase() {
@@ -177,6 +178,18 @@ mod tests {
             ),
             (
                 Problem::Token(TokenRefusal::Unavailable),
+                503,
+                CloseCode::OVERLOADED,
+                "unavailable",
+            ),
+            (
+                Problem::Backend(Verdict::Forbidden("pay first".into())),
+                403,
+                CloseCode::FORBIDDEN,
+                "forbidden",
+            ),
+            (
+                Problem::Backend(Verdict::Unavailable),
                 503,
                 CloseCode::OVERLOADED,
                 "unavailable",

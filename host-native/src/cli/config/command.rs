@@ -52,10 +52,11 @@ impl ConfigArgs {
                 let policies = &contents.reload.policies;
                 let (rooms, grants) = (policies.iter().count(), policies.grants().iter().count());
                 say::result(format_args!(
-                    "{}: good: {} settings, {rooms} room policies, {grants} grants, {} hooks",
+                    "{}: good: {} settings, {rooms} room policies, {grants} grants, {} hooks{}",
                     file.display(),
                     contents.settings.len(),
-                    contents.hooks.len()
+                    contents.hooks.len(),
+                    if contents.ask.is_some() { ", ask" } else { "" }
                 ))?;
             }
             Self::Default => say::result(format_args!("{}", template::all().trim_end()))?,

@@ -38,6 +38,15 @@ const TABLES: &str = r#"
 # events = ["user.joined", "user.left", "message.published"]
 # rooms = "chat:*"
 # keys = ["env:HOOK_KEY"]     # or file:PATH
+
+# The backend that is asked who a connection is, and what it may join.
+# [ask]
+# url = "https://example.com/ask"
+# on = ["connect", "join"]
+# headers = ["cookie"]        # of the client's request
+# keys = ["env:HOOK_KEY"]
+# timeout_ms = 1000
+# with_token = false          # true asks for clients with a valid token too
 "#;
 
 /// The text of the file.

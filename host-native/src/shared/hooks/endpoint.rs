@@ -17,9 +17,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{keys, post::Client, told::Told};
+use super::told::Told;
 use crate::{
     clock::Clock,
+    shared::{keys, post::Client},
     store::{LineStore, StoreError},
 };
 
@@ -134,13 +135,13 @@ impl Endpoint {
 
     /// Tells the endpoint, until it is the end and nothing waits.
     pub(super) async fn run(&self, mut ending: watch::Receiver<bool>) {
-        let mut client = Client::new(self.hook.url.clone());
+        let client = Client::new(self.hook.url.clone());
         loop {
             let now = self.clock.now();
             let poll = self.line().poll(now);
             let until = match poll {
                 Poll::Send(request) => {
-                    self.send(&mut client, &request).await;
+                    self.send(&client, &request).await;
                     continue;
                 }
                 Poll::Idle if *ending.borrow() => return,
@@ -157,9 +158,9 @@ impl Endpoint {
         }
     }
 
-    async fn send(&self, client: &mut Client, request: &Request) {
+    async fn send(&self, client: &Client, request: &Request) {
         let (begun, sent) = (Instant::now(), self.clock.now());
-        let post = client.post(request, &self.keys, self.clock.unix_ms(sent) / 1000);
+        let post = client.tell(request, &self.keys, self.clock.unix_ms(sent) / 1000);
         let answered = match timeout(ANSWER_TIME, post).await {
             Ok(Ok(answered)) => Ok(answered),
             Ok(Err(fault)) => Err(fault.to_string()),

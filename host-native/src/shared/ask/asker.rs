@@ -1,0 +1,296 @@
+//! One backend that is asked: its questions, and the thread that sends them.
+
+use std::{
+    collections::HashMap,
+    io,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use roomcast_core::Outcome;
+use roomcast_hooks::{
+    Ask, AskCounts, AskLimits, AskOutcome, AskPoll, AskReport, AskRequest, AskSettings, Asked,
+    KeySource, Keys, Question, Verdict,
+};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{Notify, oneshot},
+    task::spawn_local,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    clock::Clock,
+    shared::{keys, post::Client},
+};
+
+/// A backend that is asked. Any thread asks; a thread of its own sends, so that neither signatures
+/// nor TLS take time of a shard.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    /// The URL without its query, which may hold a secret.
+    name: String,
+    settings: AskSettings,
+    keys: Keys,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Rung when there may be something to send.
+    more: Notify,
+    /// True when another one is in force.
+    retired: AtomicBool,
+    requests: AtomicU64,
+    time_us: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    ask: Ask,
+    waiting: HashMap<u64, oneshot::Sender<Verdict>>,
+}
+
+/// Counts of a backend.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AskerCounts {
+    pub(crate) questions: AskCounts,
+    pub(crate) requests: u64,
+    pub(crate) seconds: f64,
+}
+
+impl State {
+    /// Hands answers to those who wait.
+    fn deliver(&mut self) {
+        for (number, verdict) in self.ask.take_answers() {
+            if let Some(waiting) = self.waiting.remove(&number) {
+                let _ = waiting.send(verdict); // or nobody waits any more
+            }
+        }
+    }
+}
+
+impl Asker {
+    /// A backend that was asked nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// When a key cannot be read.
+    pub(super) fn open(settings: &AskSettings, clock: Clock) -> Result<Self, String> {
+        let url = settings.url.as_str();
+        let name = url.split('?').next().unwrap_or(url).to_owned();
+        let keys = keys::read(&settings.keys).map_err(|fault| format!("{name}: {fault}"))?;
+        // Without randomness the time is the next best.
+        let epoch = getrandom::u64().unwrap_or_else(|_| clock.unix_ms(clock.now()));
+        let mut limits = AskLimits::default();
+        limits.timeout = settings.timeout;
+        let state = State {
+            ask: Ask::new(&format!("{epoch:016x}"), limits),
+            waiting: HashMap::new(),
+        };
+        Ok(Self {
+            name,
+            settings: settings.clone(),
+            keys,
+            clock,
+            state: Mutex::new(state),
+            more: Notify::new(),
+            retired: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            time_us: AtomicU64::new(0),
+        })
+    }
+
+    /// True when the settings are the same, and keys are not in places where others may be by now.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let is_text = |key: &KeySource| matches!(key, KeySource::Text(_) | KeySource::Env(_));
+        self.settings == other.settings && self.settings.keys.iter().all(is_text)
+    }
+
+    pub(crate) const fn settings(&self) -> &AskSettings {
+        &self.settings
+    }
+
+    /// Begins to ask, on a thread of its own, which ends when it is retired.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot start.
+    pub(super) fn start(self: &Arc<Self>) -> io::Result<()> {
+        let asker = self.clone();
+        thread::Builder::new()
+            .name("roomcast-ask".into())
+            .spawn(move || {
+                let mut runtime = Builder::new_current_thread();
+                match runtime.enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => runtime.block_on(asker.run()),
+                    Err(fault) => tracing::error!(%fault, "[ask] cannot start: nothing is asked"),
+                }
+            })?;
+        Ok(())
+    }
+
+    /// Lets the thread end when what was asked is answered.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Relaxed);
+        self.more.notify_one();
+    }
+
+    /// Asks a question. The verdict comes within the time of the settings.
+    pub(crate) async fn ask(&self, question: &Question<'_>) -> Verdict {
+        let answer = {
+            let mut state = self.state();
+            match state.ask.ask(self.clock.now(), question) {
+                Asked::Answered(verdict) => return verdict,
+                Asked::Waits(number) => {
+                    let (waiting, answer) = oneshot::channel();
+                    state.waiting.insert(number, waiting);
+                    answer
+                }
+            }
+        };
+        self.more.notify_one();
+        // The thread keeps to the time as well; should it be stuck, nobody is.
+        let answered = timeout(2 * self.settings.timeout, answer).await;
+        answered.map_or(Verdict::Unavailable, |it| {
+            it.unwrap_or(Verdict::Unavailable)
+        })
+    }
+
+    /// Asks for a join: the rights in the room, or a failure for the client.
+    pub(crate) async fn ask_join(
+        &self,
+        namespace: &str,
+        user: Option<&str>,
+        room: &str,
+    ) -> Result<Outcome, Verdict> {
+        let question = Question::Join {
+            namespace: namespace.into(),
+            user: user.map(Into::into),
+            room: room.into(),
+        };
+        match self.ask(&question).await {
+            Verdict::Allowed(answer) => match answer.rights(user, room) {
+                Ok(rights) => Ok(Outcome::Grant(rights)),
+                Err(fault) => {
+                    self.warn(&fault);
+                    Err(Verdict::Unavailable)
+                }
+            },
+            refused => Err(refused),
+        }
+    }
+
+    /// Logs an answer that could be read, and means nothing.
+    pub(crate) fn warn(&self, fault: &str) {
+        tracing::warn!(backend = self.name, "[ask]: {fault}");
+    }
+
+    pub(crate) fn counts(&self) -> AskerCounts {
+        #[allow(clippy::cast_precision_loss)] // Prometheus has floats
+        let seconds = self.time_us.load(Relaxed) as f64 / 1e6;
+        AskerCounts {
+            questions: self.state().ask.counts(),
+            requests: self.requests.load(Relaxed),
+            seconds,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self: Arc<Self>) {
+        let client = Rc::new(Client::new(self.settings.url.clone()));
+        loop {
+            let now = self.clock.now();
+            let (poll, is_idle) = {
+                let mut state = self.state();
+                let poll = state.ask.poll(now);
+                state.deliver();
+                (poll, state.ask.is_idle())
+            };
+            let until = match poll {
+                AskPoll::Send(request) => {
+                    spawn_local(self.clone().send(client.clone(), request));
+                    continue;
+                }
+                AskPoll::WaitUntil(at) => at.saturating_since(now),
+                AskPoll::Idle if is_idle && self.retired.load(Relaxed) => return,
+                AskPoll::Idle => Duration::from_secs(3600),
+            };
+            tokio::select! {
+                () = sleep(until.max(Duration::from_millis(1))) => {}
+                () = self.more.notified() => {}
+            }
+        }
+    }
+
+    async fn send(self: Arc<Self>, client: Rc<Client>, request: AskRequest) {
+        let (begun, sent) = (Instant::now(), self.clock.now());
+        let left = request.deadline.saturating_since(sent);
+        let ask = client.ask(
+            &request.request,
+            &self.keys,
+            self.clock.unix_ms(sent) / 1000,
+        );
+        let answered = match timeout(left, ask).await {
+            Ok(Ok(answered)) => Ok(answered),
+            Ok(Err(fault)) => Err(fault.to_string()),
+            Err(_) => Err(format!("no answer within {:?}", self.settings.timeout)),
+        };
+        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.requests.fetch_add(1, Relaxed);
+        self.time_us.fetch_add(took, Relaxed);
+        let outcome = match &answered {
+            Ok((status, body)) => AskOutcome::Answered {
+                status: *status,
+                body,
+            },
+            Err(_) => AskOutcome::Failed,
+        };
+        // Without randomness there is no jitter.
+        let random = getrandom::u64().unwrap_or_default();
+        let now = self.clock.now();
+        let unix_s = self.clock.unix_ms(now) / 1000;
+        let report = {
+            let mut state = self.state();
+            let report = state.ask.done(now, unix_s, request.number, outcome, random);
+            state.deliver();
+            report
+        };
+        self.note(report, answered.err());
+        self.more.notify_one();
+    }
+
+    /// Logs what an operator should see.
+    fn note(&self, report: AskReport, failure: Option<String>) {
+        let backend = &self.name;
+        match report {
+            AskReport::Failed {
+                fault,
+                failures,
+                pause,
+            } => {
+                let fault = fault.or(failure).unwrap_or_default();
+                if let Some(pause) = pause {
+                    tracing::error!(
+                        backend,
+                        failures,
+                        "[ask]: {fault}; the backend is asked again in {pause:?}, and nobody comes \
+                         in by it before"
+                    );
+                } else if failures.is_power_of_two() {
+                    // The first one, then ever less often.
+                    tracing::warn!(backend, failures, "[ask]: {fault}");
+                }
+            }
+            AskReport::Answered { recovered: true } => {
+                tracing::info!(backend, "[ask]: the backend answers again");
+            }
+            AskReport::Answered { recovered: false } | AskReport::Nothing | _ => {}
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Requests to backends.
+
+use roomcast_hooks::{HookUrl, Keys, Request};
+
+use crate::shared::call_failure::CallFailure;
+
+/// The status of an answer to events, and its header `Retry-After`.
+pub(super) type Told = (u16, Option<String>);
+/// The status of an answer to a question, and its body.
+pub(super) type Answered = (u16, Vec<u8>);
+
+/// The client of one endpoint.
+#[derive(Debug)]
+pub(super) struct Client {
+    url: HookUrl,
+    #[cfg(feature = "jwks")]
+    trust: crate::shared::wire::Trust,
+}
+
+impl Client {
+    pub(super) fn new(url: HookUrl) -> Self {
+        Self {
+            url,
+            #[cfg(feature = "jwks")]
+            trust: crate::shared::wire::Trust::default(),
+        }
+    }
+}
+
+/// Without the feature nothing is asked or told.
+#[cfg(not(feature = "jwks"))]
+#[allow(clippy::unused_async)] // as with the feature
+impl Client {
+    pub(super) async fn tell(&self, _: &Request, _: &Keys, _: u64) -> Result<Told, CallFailure> {
+        Err(self.is_missing())
+    }
+
+    pub(super) async fn ask(&self, _: &Request, _: &Keys, _: u64) -> Result<Answered, CallFailure> {
+        Err(self.is_missing())
+    }
+
+    fn is_missing(&self) -> CallFailure {
+        let url = &self.url;
+        format!("{url}: this server is built without the feature `jwks`").into()
+    }
+}
+
+#[cfg(feature = "jwks")]
+mod client {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full, Limited};
+    use hyper::{
+        Response, Uri,
+        body::Incoming,
+        client::conn::http1,
+        header::{HOST, RETRY_AFTER, USER_AGENT},
+    };
+    use hyper_util::rt::TokioIo;
+    use roomcast_hooks::limits::ASK_ANSWER_BYTES_MAX;
+    use tokio::task::JoinSet;
+
+    use super::{Answered, CallFailure, Client, Keys, Request, Told};
+
+    impl Client {
+        /// Sends events once. The body of the answer is not read.
+        ///
+        /// # Errors
+        ///
+        /// When there is no answer.
+        pub(in super::super) async fn tell(
+            &self,
+            request: &Request,
+            keys: &Keys,
+            unix_s: u64,
+        ) -> Result<Told, CallFailure> {
+            let mut driver = JoinSet::new();
+            let response = self.post(request, keys, unix_s, &mut driver).await?;
+            let retry_after = response.headers().get(RETRY_AFTER);
+            let retry_after = retry_after.and_then(|value| value.to_str().ok());
+            let retry_after = retry_after.map(str::to_owned);
+            Ok((response.status().as_u16(), retry_after))
+        }
+
+        /// Asks a question once; the body is empty with a status that means no answer.
+        ///
+        /// # Errors
+        ///
+        /// When there is no whole answer, or a longer one than answers are.
+        pub(in super::super) async fn ask(
+            &self,
+            request: &Request,
+            keys: &Keys,
+            unix_s: u64,
+        ) -> Result<Answered, CallFailure> {
+            let mut driver = JoinSet::new();
+            let response = self.post(request, keys, unix_s, &mut driver).await?;
+            let status = response.status().as_u16();
+            if !matches!(status, 200 | 401 | 403) {
+                return Ok((status, Vec::new()));
+            }
+            let body = Limited::new(response.into_body(), ASK_ANSWER_BYTES_MAX).collect();
+            Ok((status, body.await?.to_bytes().to_vec()))
+        }
+
+        /// Sends a request, without following a redirect. The connection is driven for as long as
+        /// `driver` lives.
+        async fn post(
+            &self,
+            request: &Request,
+            keys: &Keys,
+            unix_s: u64,
+            driver: &mut JoinSet<Result<(), hyper::Error>>,
+        ) -> Result<Response<Incoming>, CallFailure> {
+            let uri: Uri = self.url.as_str().parse()?;
+            let authority = uri.authority().ok_or("it has no host")?;
+            let wire = self.trust.connect(&uri).await?;
+            let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
+            driver.spawn_local(connection);
+            let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            let mut post = hyper::Request::post(path)
+                .header(HOST, authority.as_str())
+                .header(USER_AGENT, concat!("roomcast/", env!("CARGO_PKG_VERSION")));
+            for (name, value) in request.headers(keys, unix_s) {
+                post = post.header(name, value);
+            }
+            let body = Bytes::copy_from_slice(request.body().as_bytes());
+            Ok(sender.send_request(post.body(Full::new(body))?).await?)
+        }
+    }
+}
