@@ -3,6 +3,7 @@
 mod alike;
 mod api_keys;
 mod applications;
+mod asked;
 mod bursts;
 mod chat;
 mod client_keys;

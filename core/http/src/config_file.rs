@@ -1,4 +1,4 @@
-//! A file of settings in TOML: room policies, grants, backends, and who may connect and use the API.
+//! A file of settings in TOML: room policies, grants, backends, who may connect and use the API.
 
 use alloc::{
     boxed::Box,

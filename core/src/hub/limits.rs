@@ -214,8 +214,8 @@ pub struct Config {
     /// Events that backends are told of, by `Command::Tell`; default none.
     #[serde(default, skip_serializing_if = "Subscriptions::is_empty")]
     pub subscriptions: Subscriptions,
-    /// True when the host asks a backend for a client that joins a room and has no right to; default
-    /// false. See [`App::take_asked`](crate::App::take_asked).
+    /// True when the host asks a backend for a client that joins a room and has no right to;
+    /// default false. See [`App::take_asked`](crate::App::take_asked).
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub asks_join: bool,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's

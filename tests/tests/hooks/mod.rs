@@ -3,6 +3,8 @@
 mod faults;
 mod receivers;
 
+pub(crate) use self::receivers::Receiver;
+
 use tempfile::TempDir;
 
 use crate::{

@@ -15,17 +15,22 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = include_str!("../../../docs/hooks.md");
 
 /// A receiver of the documentation; it ends with this value.
-struct Receiver {
+pub(crate) struct Receiver {
     child: Child,
     output: BufReader<ChildStdout>,
-    port: String,
+    pub(crate) port: String,
     _folder: TempDir,
 }
 
 impl Receiver {
-    /// Starts the code in this language, with packages as `tests/run` installs them.
+    /// Starts the receiver in this language, with packages as `tests/run` installs them.
     fn start(program: PathBuf, language: &str, name: &str) -> Self {
-        let (_, code) = PAGE.split_once(&format!("```{language}\n")).expect("code");
+        Self::start_code(program, PAGE, language, name)
+    }
+
+    /// Starts the first code in this language on a page.
+    pub(crate) fn start_code(program: PathBuf, page: &str, language: &str, name: &str) -> Self {
+        let (_, code) = page.split_once(&format!("```{language}\n")).expect("code");
         let (code, _) = code.split_once("```").expect("its end");
         assert!(code.lines().count() <= 40, "short enough to be read");
         let folder = tempfile::tempdir().expect("a folder");
