@@ -255,6 +255,7 @@ impl Connection {
             message_bytes_max: settings.hub.message_bytes,
             fragments_max: settings.fragments_max,
             control: settings.control,
+            framing: settings.framing_bytes,
         };
         let (raw, place) = (self.raw, &mut self.place);
         let (mut messages, mut closed, mut held) = (0, None, None::<Box<Held>>);
@@ -300,6 +301,13 @@ impl Connection {
                 home.input(shard, Input::Activity(*conn));
             }
         });
+        if !self.deaf && !self.place.permit.spend(now, messages, bytes.len()) {
+            self.deaf = true;
+            shard.metrics().count_refusal(Reason::RatePerUser);
+            self.end = DisconnectReason::Violation(CloseCode::RATE_LIMITED);
+            let reason = "too much from all connections of this user: send less often";
+            shard.ask_close(socket, CloseCode::RATE_LIMITED, reason);
+        }
         self.close_if_over();
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);

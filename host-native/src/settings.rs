@@ -80,6 +80,15 @@ pub struct Settings {
     /// WebSocket pings, pongs and closes from one connection; default 5 a second, burst 50;
     /// `None` is no limit. Passed: not answered, then close 4429.
     pub control: Option<Rate>,
+    /// Bytes from one connection that are in no message, which are control frames and the heads of
+    /// fragments; default 16 KiB a second, burst 160 KiB; `None` is no limit. Passed: close 4429.
+    pub framing_bytes: Option<Rate>,
+    /// Messages from all connections of one user in one namespace; default off, for applications
+    /// differ in how many tabs and devices they expect. Passed: close 4429.
+    pub user_messages: Option<Rate>,
+    /// Bytes read from all connections of one user in one namespace; default off, as
+    /// [`user_messages`](Self::user_messages). Passed: close 4429.
+    pub user_bytes: Option<Rate>,
     /// Fragments of one message; default 64. Passed: close 1008.
     pub fragments_max: usize,
     /// Time to finish a message that was begun; default 10 s. Passed: close 1008.
@@ -157,6 +166,12 @@ impl Default for Settings {
                 per_second: 5,
                 burst: 50,
             }),
+            framing_bytes: Some(Rate {
+                per_second: 16 * 1024,
+                burst: 160 * 1024,
+            }),
+            user_messages: None,
+            user_bytes: None,
             fragments_max: 64,
             message_time: Duration::from_millis(MESSAGE_TIME_MS.into()),
             handshake_time: Duration::from_secs(5),

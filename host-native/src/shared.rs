@@ -1,5 +1,6 @@
 //! State that all shards share.
 
+pub(crate) mod allowance;
 pub(crate) mod ask;
 pub(crate) mod call_failure;
 pub(crate) mod hooks;

@@ -16,6 +16,10 @@ const GUARDS: Guards = Guards {
         per_second: 1,
         burst: 2,
     }),
+    framing: Some(Rate {
+        per_second: 1,
+        burst: 500,
+    }),
 };
 
 /// Takes the bytes of a connection at once, one by one, and in pieces whose size is the first byte:

@@ -30,6 +30,7 @@ use crate::{
     shard::{Hosted, MailBatch, Posts, SWEEP, Shard, Switchboard},
     shared::{
         Shared,
+        allowance::Allowance,
         ask::AskGate,
         hooks::{self, Hooks},
         permits::{Connections, Permits},
@@ -276,6 +277,10 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
                 settings.connections_per_address_max,
                 settings.connections_per_user_max,
             ),
+            Allowance {
+                messages: settings.user_messages,
+                bytes: settings.user_bytes,
+            },
             descriptors_max(descriptors_of_its_own(threads) + admin),
         ),
         namespaces: Permits::new(settings.namespaces_max),

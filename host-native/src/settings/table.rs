@@ -22,6 +22,8 @@ type Row = Setting<Settings>;
 
 /// More than any machine holds.
 const CONNECTIONS_MAX: u64 = 1 << 24;
+/// Ten times as many are still a number of 32 bits.
+const RATE_MAX: u64 = 100_000_000;
 
 #[rustfmt::skip] // Few lines for each setting.
 pub(super) const TABLE: &[Row] = &[
@@ -83,7 +85,20 @@ pub(super) const TABLE: &[Row] = &[
     Row::number("fragments-max", 1..=1_000_000, |it| &mut it.fragments_max)
         .help(Inbound, "Fragments of one message; more close the connection with 1008"),
     message_time_ms(|it: &mut Settings| &mut it.message_time),
-    Row::computed("control-rate", 1..=100_000_000, control_rate, set_control_rate).or_off()
+    Row::computed("user-rate", 1..=RATE_MAX, |it| shown_rate(it.user_messages),
+        |it, number| it.user_messages = tenfold(number)).or_off()
+        .help(Inbound, "Messages per second from all connections of one user in one namespace, or \
+            ten times as many at once"),
+    Row::computed("user-bytes-rate", 1..=RATE_MAX, |it| shown_rate(it.user_bytes),
+        |it, number| it.user_bytes = tenfold(number)).or_off()
+        .help(Inbound, "Bytes read per second from all connections of one user in one namespace, \
+            or ten times as many at once"),
+    Row::computed("framing-bytes-rate", 1..=RATE_MAX, |it| shown_rate(it.framing_bytes),
+        |it, number| it.framing_bytes = tenfold(number)).or_off()
+        .help(Inbound, "Bytes per second from one connection that are in no message, such as \
+            pings and heads of fragments, or ten times as many at once"),
+    Row::computed("control-rate", 1..=RATE_MAX, |it| shown_rate(it.control),
+        |it, number| it.control = tenfold(number)).or_off()
         .help(Inbound, "Pings, pongs and closes per second from one connection, or ten times as \
             many at once"),
 
@@ -114,17 +129,18 @@ pub(super) const TABLE: &[Row] = &[
         .help(Operation, "Time for which an I/O thread serves nobody else, from which on the log says so"),
 ];
 
-fn control_rate(settings: &Settings) -> Option<u64> {
-    let control = settings.control?;
-    Some(control.per_second.min(control.burst).into())
+fn shown_rate(rate: Option<Rate>) -> Option<u64> {
+    let rate = rate?;
+    Some(rate.per_second.min(rate.burst).into())
 }
 
-fn set_control_rate(settings: &mut Settings, number: Option<u64>) {
+/// The rate of so many per second, with a burst of ten times as many.
+fn tenfold(number: Option<u64>) -> Option<Rate> {
     let rate = number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-    settings.control = rate.map(|per_second| Rate {
+    rate.map(|per_second| Rate {
         per_second,
         burst: per_second.saturating_mul(10),
-    });
+    })
 }
 
 fn show_user_header(settings: &Settings) -> String {

@@ -5,7 +5,7 @@
 //! whole frame at a time, to tungstenite's state machine, which is made when it is first needed:
 //! its rules for fragments, control frames and closing apply. What it does not limit is limited
 //! here, before a byte is buffered: the declared length, the number of fragments, the rate of
-//! control frames.
+//! control frames, and the bytes that are in no message.
 
 use std::io::{self, Read, Write};
 
@@ -21,6 +21,8 @@ pub(crate) struct Guards {
     pub(crate) message_bytes_max: usize,
     pub(crate) fragments_max: usize,
     pub(crate) control: Option<Rate>,
+    /// Bytes that are in no message: control frames, and heads of fragments.
+    pub(crate) framing: Option<Rate>,
 }
 
 /// Event of a connection: something that the client did.
@@ -52,6 +54,10 @@ const NOT_UTF8: Violation = Violation::new(CloseCode::INVALID_TEXT, "text is not
 const FRAMING: Violation = Violation::new(CloseCode::PROTOCOL, "broken WebSocket framing");
 const FRAGMENTS: Violation = Violation::new(CloseCode::POLICY, "too many fragments in one message");
 const CONTROL: Violation = Violation::new(CloseCode::RATE_LIMITED, "too many control frames");
+const OVERHEAD: Violation = Violation::new(
+    CloseCode::RATE_LIMITED,
+    "too many bytes in no message: fewer fragments, fewer pings",
+);
 
 /// Control frames over their rate that are dropped before the connection is closed: as many as
 /// the hub refuses messages.
@@ -81,6 +87,7 @@ struct SlowPath {
     assembled: usize,
     control: Option<Bucket>,
     control_refusals: Bucket,
+    framing: Option<Bucket>,
 }
 
 impl SlowPath {
@@ -97,6 +104,7 @@ impl SlowPath {
             assembled: 0,
             control: guards.control.map(|rate| Bucket::full(rate, now)),
             control_refusals: Bucket::full(CONTROL_REFUSALS, now),
+            framing: guards.framing.map(|rate| Bucket::full(rate, now)),
         })
     }
 }
@@ -243,6 +251,18 @@ impl Decoder {
         on: &mut impl FnMut(Event<'_>),
     ) -> Result<(), Violation> {
         let slow = self.slow.get_or_insert_with(|| SlowPath::new(guards, now));
+        // Payloads of fragments are in a message, which the hub counts.
+        let bytes = if head.is_control() {
+            frame.len()
+        } else {
+            head.len
+        };
+        if head.opcode != CLOSE
+            && let Some((bucket, rate)) = slow.framing.as_mut().zip(guards.framing)
+            && !bucket.take(rate, now, bytes as u64)
+        {
+            return Err(OVERHEAD);
+        }
         if head.is_control() {
             // A close is always heard: it is the last one anyway.
             if head.opcode != CLOSE

@@ -1,7 +1,7 @@
-//! The limit on the connections of one user.
+//! The limits on the connections of one user, and on what they send.
 
 use crate::{
-    peer::{Peer, Said, metric},
+    peer::{Peer, Said, TEXT, frame, metric},
     process::child::Process,
 };
 
@@ -67,4 +67,57 @@ fn a_user_who_says_so_later_is_counted_too() {
     let rest = second.rest();
     assert_eq!(rest.last(), Some(&Said::Close(1013)), "{rest:?}");
     assert_eq!(metric(&process.authority, REFUSED), Some(1));
+}
+
+#[test]
+fn connections_of_a_user_share_a_rate() {
+    let proxy = ["--trusted-proxy=127.0.0.1", "--user-header=X-User"];
+    let by_cause = |cause: &str| format!(r#"roomcast_refused_total{{reason="{cause}"}}"#);
+    for (limit, message) in [
+        // A burst of 10 messages, or of 2,000 bytes.
+        ("--user-rate=1", "{}".to_owned()),
+        ("--user-bytes-rate=200", "x".repeat(800)),
+    ] {
+        let process = Process::start(&[limit, proxy[0], proxy[1]]);
+        let (mut first, _) = ask(&process, "ann");
+        let (mut second, _) = ask(&process, "ann");
+        let (mut other, _) = ask(&process, "ben");
+        // Each is within the rate, and answered: together they are not.
+        let times = if message.len() > 100 { 1 } else { 6 };
+        for _ in 0..times {
+            first.say(&message);
+            assert!(matches!(first.next(), Said::Text(_)), "{limit}");
+        }
+        let burst = frame(TEXT, message.as_bytes()).repeat(times + 1);
+        second.write(&burst);
+        let rest = second.rest();
+        assert_eq!(rest.last(), Some(&Said::Close(4429)), "{limit}: {rest:?}");
+        let refused = by_cause("rate_per_user");
+        assert_eq!(metric(&process.authority, &refused), Some(1), "{limit}");
+        assert_eq!(metric(&process.authority, &by_cause("rate")), Some(0));
+        other.join("r");
+    }
+}
+
+#[test]
+fn heads_of_fragments_over_their_rate_are_4429() {
+    // A burst of 1,000 bytes: 166 heads of six bytes.
+    let process = Process::start(&["--framing-bytes-rate=100", "--inbound-rate=off"]);
+    let mut peer = Peer::connect(&process.authority, "");
+    let one = [frame(0x01, b"{}"), frame(0x80, b"")].concat();
+    peer.write(&one.repeat(10));
+    for _ in 0..10 {
+        assert!(matches!(peer.next(), Said::Text(_)), "within the burst");
+    }
+    peer.write(&one.repeat(200));
+    let rest = peer.rest();
+    assert_eq!(rest.last(), Some(&Said::Close(4429)), "{rest:?}");
+    let refused = r#"roomcast_refused_total{reason="rate"}"#;
+    assert_eq!(metric(&process.authority, refused), Some(1));
+    // Whole messages cost nothing of it.
+    let mut other = Peer::connect(&process.authority, "");
+    for _ in 0..200 {
+        other.say("{}");
+        assert!(matches!(other.next(), Said::Text(_)), "a whole message");
+    }
 }

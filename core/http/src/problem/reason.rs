@@ -97,6 +97,8 @@ reasons! {
     Application = "application";
     /// The connection sends more than its rate.
     Rate = "rate";
+    /// All connections of the user together send more than the user's rate.
+    RatePerUser = "rate_per_user";
 }
 
 #[cfg(test)]

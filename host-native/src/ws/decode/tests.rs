@@ -9,6 +9,7 @@ const GUARDS: Guards = Guards {
         per_second: 1,
         burst: 2,
     }),
+    framing: None,
 };
 
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -113,6 +114,36 @@ fn lengthy(first: u8, payload: &[u8], extended: usize) -> Vec<u8> {
     bytes.extend([0; 4]);
     bytes.extend(payload);
     bytes
+}
+
+#[test]
+fn bytes_in_no_message_have_a_rate() {
+    let guards = Guards {
+        control: None,
+        framing: Some(Rate {
+            per_second: 10,
+            burst: 26,
+        }),
+        ..GUARDS
+    };
+    let mut decoder = Decoder::default();
+    let mut feed = |at, mut bytes: Vec<u8>| {
+        decoder.feed(&mut bytes, guards, Timestamp::from_millis(at), |_| ())
+    };
+    // Two heads of six bytes, whatever is in the fragments; then a ping of fourteen.
+    let long = [b'x'; 100];
+    let halves = [frame(0x01, &long), frame(0x80, &long)].concat();
+    assert_eq!(feed(0, halves), Ok(()));
+    assert_eq!(feed(0, frame(0x89, b"12345678")), Ok(()));
+    // Whole messages, and a close, cost nothing of it.
+    assert_eq!(feed(0, frame(0x81, &long)), Ok(()));
+    assert_eq!(feed(599, frame(0x00, b"")), Err(OVERHEAD));
+    let mut other = Decoder::default();
+    let mut spent = [frame(0x89, b"12345678"), frame(0x89, b"123456")].concat();
+    let mut close = frame(0x88, &[3, 232]);
+    let mut feed = |bytes: &mut [u8]| other.feed(bytes, guards, Timestamp::ZERO, |_| ());
+    assert_eq!(feed(&mut spent), Ok(()));
+    assert_eq!(feed(&mut close), Ok(()));
 }
 
 #[test]
