@@ -133,37 +133,43 @@ impl ConfigPath {
     }
 }
 
-/// Names the setting that an unknown key at the top of a file may mean, in place of the list of all
-/// others.
-fn with_nearest(fault: String, names: &[&str]) -> String {
-    /// Below, the two have not more in common than any two.
-    const LIKENESS_MIN: f64 = 0.7;
-    let unknown = || {
-        let rest = fault.strip_prefix("unknown field `")?;
-        let (key, others) = rest.split_once('`')?;
-        others.contains("`api_keys`").then_some(key)
-    };
-    let Some(key) = unknown() else {
-        return fault;
-    };
-    let others = [
-        "api_keys",
-        "allow_origins",
-        "rooms",
-        "grants",
-        "hooks",
-        "ask",
-    ]
-    .map(str::to_owned);
-    let settings = names.iter().map(|name| name.replace('-', "_"));
-    let likely = settings.chain(others).map(|name| {
-        let likeness = strsim::normalized_damerau_levenshtein(key, &name);
-        (likeness, name)
+/// Below, two words have not more in common than any two.
+const LIKENESS_MIN: f64 = 0.7;
+
+/// The word that is meant, if one is like it.
+fn nearest(word: &str, words: impl Iterator<Item = String>) -> Option<String> {
+    let likely = words.map(|other| {
+        let likeness = strsim::normalized_damerau_levenshtein(word, &other);
+        (likeness, other)
     });
     let likely = likely.filter(|(likeness, _)| *likeness >= LIKENESS_MIN);
-    match likely.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
-        Some((_, name)) => format!("`{key}` is no setting: `{name}` may be meant"),
-        None => format!("`{key}` is no setting: `roomcast config default` prints all of them"),
+    let nearest = likely.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest.map(|(_, other)| other)
+}
+
+/// Names what an unknown word of a file may mean: for a key at its top in place of the list of all
+/// others.
+fn with_nearest(fault: String, names: &[&str]) -> String {
+    let unknown = || {
+        let kinds = ["unknown field `", "unknown variant `"];
+        let mut rest = kinds.iter().filter_map(|kind| fault.split_once(kind));
+        rest.next()?.1.split_once('`')
+    };
+    let Some((word, others)) = unknown() else {
+        return fault;
+    };
+    if !others.contains("`api_keys`") {
+        let known = others.split('`').skip(1).step_by(2).map(str::to_owned);
+        return match nearest(word, known) {
+            Some(name) => format!("{fault}: `{name}` may be meant"),
+            None => fault,
+        };
+    }
+    let tables = ["api_keys", "allow_origins", "rooms", "grants", "hooks", "ask"].map(str::to_owned);
+    let settings = names.iter().map(|name| name.replace('-', "_"));
+    match nearest(word, settings.chain(tables)) {
+        Some(name) => format!("`{word}` is no setting: `{name}` may be meant"),
+        None => format!("`{word}` is no setting: `roomcast config default` prints all of them"),
     }
 }
 
@@ -214,6 +220,31 @@ mod tests {
         assert_eq!(read(&path).map(|read| read.policies.iter().count()), Ok(1));
         let missing = read(&folder.path().join("missing")).expect_err("no file");
         assert!(missing.contains("missing cannot be read"), "{missing}");
+    }
+
+    #[test]
+    fn unknown_words_in_tables_name_what_is_like_them() {
+        let meant = |text: &str| {
+            let path = ConfigPath::new("f".into(), vec!["threads"]);
+            let fault = path.parse(text, &Access::default()).expect_err(text);
+            let meant = fault.strip_suffix("` may be meant");
+            meant.and_then(|fault| Some(fault.rsplit_once('`')?.1.to_owned()))
+        };
+        for (text, name) in [
+            ("[[rooms]]\nmatch = \"a\"\nmtach = 1\n", "match"),
+            (
+                "[[rooms]]\nmatch = \"a\"\npresence = \"member\"\n",
+                "members",
+            ),
+            (
+                "[[grants]]\nfor = \"users\"\nrooms = \"x\"\ncan = [\"publsh\"]\n",
+                "publish",
+            ),
+        ] {
+            assert_eq!(meant(text).as_deref(), Some(name), "{text}");
+        }
+        let unlike = "[[rooms]]\nmatch = \"a\"\nzebra = 1\n";
+        assert_eq!(meant(unlike), None, "nothing is like it");
     }
 
     #[test]

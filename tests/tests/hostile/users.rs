@@ -73,23 +73,21 @@ fn a_user_who_says_so_later_is_counted_too() {
 fn connections_of_a_user_share_a_rate() {
     let proxy = ["--trusted-proxy=127.0.0.1", "--user-header=X-User"];
     let by_cause = |cause: &str| format!(r#"roomcast_refused_total{{reason="{cause}"}}"#);
-    for (limit, message) in [
-        // A burst of 10 messages, or of 2,000 bytes.
-        ("--user-rate=1", "{}".to_owned()),
-        ("--user-bytes-rate=200", "x".repeat(800)),
+    for (limit, message, own, more) in [
+        // A burst of 10 messages, or of 2,000 bytes: nine seconds give what is missing.
+        ("--user-rate=1", "{}".to_owned(), 10, 9),
+        ("--user-bytes-rate=200", "x".repeat(950), 2, 2),
     ] {
         let process = Process::start(&[limit, proxy[0], proxy[1]]);
         let (mut first, _) = ask(&process, "ann");
         let (mut second, _) = ask(&process, "ann");
         let (mut other, _) = ask(&process, "ben");
-        // Each is within the rate, and answered: together they are not.
-        let times = if message.len() > 100 { 1 } else { 6 };
-        for _ in 0..times {
+        for _ in 0..own {
             first.say(&message);
             assert!(matches!(first.next(), Said::Text(_)), "{limit}");
         }
-        let burst = frame(TEXT, message.as_bytes()).repeat(times + 1);
-        second.write(&burst);
+        // Alone it would be within the rate too.
+        second.write(&frame(TEXT, message.as_bytes()).repeat(more));
         let rest = second.rest();
         assert_eq!(rest.last(), Some(&Said::Close(4429)), "{limit}: {rest:?}");
         let refused = by_cause("rate_per_user");
