@@ -315,6 +315,24 @@ def mapped_loopback_address_is_loopback(server):
 # The page and the metrics.
 
 
+@case("--admin-listen", "127.0.0.1:0")
+def public_listener_has_no_administration_through_a_proxy_either(server):
+    words = "administration at http://127.0.0.1:"
+    line = until(lambda: next((line for line in server.log if words in line), None), "the other address")
+    admin = Api(int(line.split(words)[1].split(":")[0]))
+    directives = (*UPGRADES, "proxy_set_header Host $http_host", "proxy_set_header X-Forwarded-For $remote_addr")
+    with Nginx(server.port, *directives) as nginx:
+        for path in PATHS:
+            for api in (server.api, nginx.api):
+                for method in ("GET", "POST"):
+                    equal(api.call(method, path).status, 404, f"{method} {path}")
+        visitor = Peer(nginx.port)
+        visitor.upgrade(Host=CHAT, Origin=f"https://{CHAT}").nothing_more()
+        visitor.end()
+    for path in ("/", "/metrics", ROOMS):
+        equal(admin.call("GET", path).status, 200, path)
+
+
 @case("--page", "off", "--metrics", "off")
 def page_and_metrics_that_are_off_are_unknown_paths(server):
     unknown = server.api.refuses("GET", "/nothing", 404, code="not_found")

@@ -4,6 +4,7 @@ use super::{
     client::{Client, Trust, block_on, start},
     pair::Pairs,
 };
+use crate::peer::metric;
 
 #[test]
 fn a_pair_swapped_under_load_loses_no_message() {
@@ -53,6 +54,21 @@ fn files_that_change_are_noticed_without_a_signal() {
         let client = Client::connect(&Trust::new(&pairs), &process.authority).await;
         assert_eq!(client.certificate(), second.der);
     });
+}
+
+#[test]
+fn the_end_of_the_certificate_is_in_the_metrics() {
+    let pairs = Pairs::new();
+    let flags = ["--tls-check-ms=20", "--admin-listen=127.0.0.1:0"];
+    let mut process = start(&pairs, &flags);
+    let line = process.logged("administration at http://");
+    let (_, rest) = line.split_once("http://").expect("an address");
+    let admin = rest.split_once(": ").expect("an address").0;
+    let expiry = || metric(admin, "roomcast_certificate_expiry_timestamp_seconds");
+    assert_eq!(expiry(), Some(4_102_444_800), "the first day of 2100");
+    pairs.put(&pairs.make(2101));
+    process.logged("valid until 2101-01-01");
+    assert_eq!(expiry(), Some(4_133_980_800), "the first day of 2101");
 }
 
 #[test]
