@@ -12,15 +12,15 @@
 // The variables ROOMCAST_PACKAGE, ROOMCAST_MANIFEST_PATH and ROOMCAST_RS256 say the same as the options: also
 // to `npm run dev` and `npm run deploy`, which build first.
 
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 
 import { build } from "esbuild";
+
+import { bind, metadata } from "../bindgen/module.mjs";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
 const PLAIN = "roomcast-worker";
@@ -43,45 +43,20 @@ const GZIP_BYTES_MAX = 680_000;
 // With an application: what the platform takes of everybody.
 const GZIP_BYTES_MAX_OF_APPLICATIONS = 3_000_000;
 
-// What cargo is at, and what it finds wrong, is seen while it works: the first build takes minutes.
-async function cargo(...args) {
-  const child = spawn("cargo", args, { cwd: here, stdio: ["ignore", "pipe", "inherit"] });
-  let stdout = "";
-  child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
-  const [code, signal] = await once(child, "close");
-  if (code !== 0) throw new Error(`cargo ${args[0]} ended with ${signal ?? code}: see above`);
-  return stdout;
-}
-
 async function main() {
-  const tools = (await metadata()).target_directory;
   const { target, name, lib } = await crate();
-  const chosen = features(name);
-  const out = join(target, "worker-bindgen", name);
-  await Promise.all([
-    cargo(
-      "rustc", ...(manifest ? ["--manifest-path", resolve(manifest), ...profile()] : ["--locked"]),
-      "--package", name, "--lib", "--crate-type", "cdylib", ...chosen,
-      "--profile", "worker", "--target", "wasm32-unknown-unknown",
-    ),
-    cargo(
-      "build", "--locked", "--package", "roomcast-worker-bindgen", "--features", "cli", "--profile", "bindgen",
-    ),
-  ]);
-  const wasm = join(target, "wasm32-unknown-unknown", "worker", `${lib}.wasm`);
-  run(join(tools, "bindgen", "roomcast-worker-bindgen"), wasm, out, "roomcast");
   mkdirSync(dist, { recursive: true });
-  // The features are those that rustc uses for this target; the platform has them all.
-  run(
-    process.execPath, join(here, "node_modules", "binaryen", "bin", "wasm-opt"), options.quick ? "-O0" : "-O3",
-    "--enable-bulk-memory", "--enable-nontrapping-float-to-int", "--enable-sign-ext",
-    "--enable-mutable-globals", "--enable-reference-types", "--enable-multivalue",
-    join(out, "roomcast_bg.wasm"), "--output", join(dist, "roomcast.wasm"),
-  );
+  const script = await bind({
+    name, lib, target,
+    where: manifest ? ["--manifest-path", resolve(manifest), ...profile()] : ["--locked"],
+    features: features(name),
+    quick: options.quick,
+    wasm: join(dist, "roomcast.wasm"),
+  });
   await build({
     entryPoints: [join(here, "shim", "index.js")],
     outfile: join(dist, "index.js"),
-    alias: { "#roomcast": join(out, "roomcast.js") },
+    alias: { "#roomcast": script },
     // Given by the platform, and the module that it compiles.
     external: ["cloudflare:workers", "./roomcast.wasm"],
     bundle: true,
@@ -106,10 +81,6 @@ function features(name) {
   );
 }
 
-async function metadata(...args) {
-  return JSON.parse(await cargo("metadata", "--no-deps", "--format-version=1", ...args));
-}
-
 // What is built: its package, its library, and where it is built to.
 async function crate() {
   const { packages, target_directory: target } = await metadata(...(manifest ? ["--manifest-path", resolve(manifest)] : []));
@@ -125,10 +96,6 @@ async function crate() {
 function profile() {
   const settings = ['inherits="release"', "opt-level=3", 'lto="fat"', "codegen-units=1", 'panic="abort"', "debug=false"];
   return settings.flatMap((setting) => ["--config", `profile.worker.${setting}`]);
-}
-
-function run(program, ...args) {
-  execFileSync(program, args, { stdio: ["ignore", "inherit", "inherit"] });
 }
 
 function weigh(bytesMax) {

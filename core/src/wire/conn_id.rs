@@ -56,6 +56,19 @@ impl ConnId {
     pub const fn as_u64(self) -> u64 {
         self.0
     }
+
+    /// The id that is this number.
+    ///
+    /// # Errors
+    ///
+    /// When the number is 2<sup>53</sup> or above.
+    pub const fn from_u64(number: u64) -> Result<Self, ParseConnIdError> {
+        if number >> (Self::SLOT_BITS + Self::SERIAL_BITS) == 0 {
+            Ok(Self(number))
+        } else {
+            Err(ParseConnIdError)
+        }
+    }
 }
 
 impl fmt::Display for ConnId {
@@ -76,8 +89,8 @@ impl FromStr for ConnId {
         let number: u64 = text.parse().map_err(|_| ParseConnIdError)?;
         // One text per id: what `Display` prints, and no `+7` or `007` beside it.
         let canonical = text.len() == 1 || !text.starts_with(['0', '+']);
-        if canonical && number >> (Self::SLOT_BITS + Self::SERIAL_BITS) == 0 {
-            Ok(Self(number))
+        if canonical {
+            Self::from_u64(number)
         } else {
             Err(ParseConnIdError)
         }

@@ -1,0 +1,50 @@
+//! Answers as JSON: `{"ok":...}`, or `{"error":{"code":"...","status":N,"message":"..."}}`.
+
+use std::fmt::Write as _;
+
+use roomcast_core::{Applied, ConnId, ErrorCode, wire::Coded};
+use roomcast_http::Problem;
+use serde::Serialize;
+
+/// Writes a value.
+pub(crate) fn ok(text: &mut String, value: &impl Serialize) {
+    let json = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
+    let _ = write!(text, "{{\"ok\":{json}}}");
+}
+
+/// Writes the fault of an input that JavaScript formed wrongly.
+pub(crate) fn bad_input(text: &mut String, message: &str) {
+    error(text, ErrorCode::BadRequest, message);
+}
+
+fn error(text: &mut String, code: ErrorCode, message: &str) {
+    let (message, status) = (serde_json::Value::from(message), code.status());
+    let _ = write!(
+        text,
+        "{{\"error\":{{\"code\":\"{code}\",\"status\":{status},\"message\":{message}}}}}"
+    );
+}
+
+/// Writes a value, or why there is none.
+pub(crate) fn result<T: Serialize>(text: &mut String, result: Result<T, impl Coded>) {
+    match result {
+        Ok(value) => ok(text, &value),
+        Err(fault) => error(text, fault.code(), &fault.to_string()),
+    }
+}
+
+/// Writes the result of an input.
+pub(crate) fn applied(text: &mut String, applied: Applied) {
+    match applied {
+        Applied::Done | Applied::Completed(_) => ok(text, &()),
+        Applied::UnknownConn(fault) => result::<()>(text, Err(fault)),
+        // A number: the key of JavaScript's tables.
+        Applied::Connected(opened) => {
+            result(text, opened.map(ConnId::as_u64).map_err(Problem::from));
+        }
+        Applied::Sent(sent) => result(text, sent),
+        Applied::Joined(joined) => result(text, joined),
+        Applied::Withdrawn(withdrawn) => result(text, withdrawn),
+        Applied::Left(was) => ok(text, &was),
+    }
+}
