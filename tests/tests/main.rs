@@ -54,6 +54,7 @@ mod traces;
 mod typed_payloads;
 mod url_model;
 mod users;
+mod wasm;
 mod watch;
 mod world;
 mod world_stories;

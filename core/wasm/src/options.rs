@@ -42,10 +42,7 @@ pub(crate) fn read(json: &str) -> Result<Config, OptionsError> {
         let form = "options are {\"epoch\":\"...\",\"settings\":{...},\"policies\":{...}}";
         OptionsError(format!("{fault}; {form}"))
     })?;
-    let mut limits = Limits::default();
-    for (name, value) in &options.settings {
-        set(&mut limits, name, value)?;
-    }
+    let limits = limits(&options.settings)?;
     check_limits(&limits).map_err(|fault| named(fault.name(), fault.fault()))?;
     let config = Config::new(options.epoch).with_limits(limits);
     Ok(config.with_policies(options.policies))
@@ -55,21 +52,25 @@ fn named(name: &str, fault: &str) -> OptionsError {
     OptionsError(format!("settings.{} {fault}", name.replace('-', "_")))
 }
 
-fn set(limits: &mut Limits, name: &str, value: &Value) -> Result<(), OptionsError> {
-    let is_it = |setting: &&Setting<Limits>| setting.name.replace('-', "_") == *name;
-    let mut known = LIMITS.iter().chain([&CONNECTIONS]);
-    let Some(setting) = known.find(is_it) else {
-        let all = LIMITS.iter().chain([&CONNECTIONS]);
-        let all: Vec<_> = all.map(|one| one.name.replace('-', "_")).collect();
-        let all = all.join(", ");
-        return Err(named(name, &format!("is no setting; there are {all}")));
-    };
-    let text = match value {
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
-    };
-    let read = setting.read(limits, &text);
-    read.map_err(|fault| named(name, fault.fault()))
+/// Reads limits in the order of their table: some change what others set.
+fn limits(settings: &BTreeMap<String, Value>) -> Result<Limits, OptionsError> {
+    let all = || LIMITS.iter().chain([&CONNECTIONS]);
+    let names = || all().map(|setting| setting.name.replace('-', "_"));
+    if let Some(name) = settings.keys().find(|name| names().all(|known| known != **name)) {
+        let names = names().collect::<Vec<_>>().join(", ");
+        return Err(named(name, &format!("is no setting; there are {names}")));
+    }
+    let mut limits = Limits::default();
+    for (setting, name) in all().zip(names()) {
+        let text = match settings.get(&name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => continue,
+        };
+        let read = setting.read(&mut limits, &text);
+        read.map_err(|fault| named(fault.name(), fault.fault()))?;
+    }
+    Ok(limits)
 }
 
 #[cfg(test)]
