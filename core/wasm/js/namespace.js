@@ -13,8 +13,11 @@ const CLASSES = ["control", "message", "droppable"];
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-// The instance of the module; each that trapped is followed by another.
+// The module, and its instance: one for all namespaces. One that trapped is followed by another.
+let module;
 let instance;
+// True when the bindings refer to an instance that trapped.
+let isStale = false;
 
 export class RoomcastError extends Error {
   constructor({ code, message, status }, options) {
@@ -25,28 +28,36 @@ export class RoomcastError extends Error {
   }
 }
 
-/** Instantiates the module, unless it is there. */
-export function start(module) {
-  instance ??= instantiate(module);
+/** Takes the module, unless there is one. */
+export function start(compiled) {
+  module ??= compiled;
+  current();
 }
 
-function instantiate(module) {
-  return {
-    module,
-    memory: initSync({ module }).memory,
-    // The trap that ended it.
-    fault: undefined,
-    // True while a host reads commands out of its memory.
-    isRead: false,
-  };
+function current() {
+  if (module === undefined) {
+    throw new RoomcastError({ code: "not_started", message: "call init() of roomcast-wasm, and await it, before the first Namespace" });
+  }
+  if (isStale) reset();
+  // `fault` is the trap that ended it; `isRead` while a host reads commands out of its memory.
+  instance ??= { memory: initSync({ module }).memory, fault: undefined, isRead: false };
+  return instance;
 }
 
-/** The instance that a trap ended is of no use any more: the next namespace is made in another. */
-function end(broken, fault) {
-  broken.fault = fault;
-  if (instance === broken) {
-    __wbg_reset_state();
-    instance = instantiate(broken.module);
+function reset() {
+  __wbg_reset_state();
+  isStale = false;
+}
+
+function end(trapped, fault) {
+  trapped.fault = fault;
+  if (instance !== trapped) return;
+  instance = undefined;
+  isStale = true;
+  try {
+    reset();
+  } catch {
+    // Without memory or stack: the next namespace tries it again.
   }
 }
 
@@ -64,15 +75,12 @@ export class Namespace {
   #timeoutAt = Infinity;
 
   constructor({ epoch = crypto.randomUUID(), settings, policies, clock = Date.now, ...host }) {
-    if (instance === undefined) {
-      throw new RoomcastError({ code: "not_started", message: "call init() of roomcast-wasm, and await it, before the first Namespace" });
-    }
+    this.#instance = current();
     for (const name of ["send", "close"]) {
       if (typeof host[name] !== "function") {
         throw new RoomcastError({ code: "bad_request", message: `options.${name} must be a function: it carries out a command` });
       }
     }
-    this.#instance = instance;
     this.#host = host;
     this.#clock = clock;
     try {
