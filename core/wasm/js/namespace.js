@@ -234,7 +234,8 @@ export class Namespace {
 
   #writeBytes(message) {
     const bytes = message instanceof Uint8Array ? message : new Uint8Array(message);
-    this.#bytes.set(bytes, this.#room(bytes.length));
+    const at = this.#room(bytes.length);
+    this.#bytes.set(bytes, at);
     return bytes.length;
   }
 

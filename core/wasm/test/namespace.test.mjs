@@ -83,6 +83,17 @@ test("an input from within a command is refused, and the other commands are carr
   assert.match(faults[0], /^in_callback: .* queueMicrotask/);
 });
 
+test("memory that another namespace lets grow is seen", async () => {
+  const [world, other] = [await World.start(), await World.start()];
+  const [ann] = [world.connect(), other.connect()];
+  const ping = new TextEncoder().encode('{"event":"$ping"}');
+  for (let bytes = 1 << 20; bytes <= 1 << 23; bytes *= 2) {
+    other.namespace.publish({ all: true }, "big", "x".repeat(bytes));
+    world.namespace.receive(ann.conn, ping, false);
+    assert.deepEqual(ann.take(), [{ event: "$pong" }]);
+  }
+});
+
 test("the HTTP API and questions are answered", async () => {
   const { namespace } = await World.start();
   namespace.connect({ user: "ann", rooms: ["lobby"] });
