@@ -24,7 +24,8 @@ impl Host {
         for command in &self.out {
             if let Command::Send { to, frame, .. } = command {
                 let frame = black_box(frame.as_bytes().to_vec());
-                to.iter().for_each(|conn| self.sent += black_box(conn.slot()) & frame.len());
+                to.iter()
+                    .for_each(|conn| self.sent += black_box(conn.slot()) & frame.len());
             }
         }
         applied
@@ -40,7 +41,11 @@ impl Host {
 
 fn main() {
     let mut limits = Limits::default();
-    (limits.inbound_messages, limits.inbound_bytes, limits.heartbeat) = (None, None, None);
+    (
+        limits.inbound_messages,
+        limits.inbound_bytes,
+        limits.heartbeat,
+    ) = (None, None, None);
     let config = Config::new("e").with_limits(limits);
     let (app, out) = (App::new(config, ()), Outbox::new());
     let mut host = Host { app, out, sent: 0 };

@@ -8,9 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// An identity that the host has verified.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-#[derive(Default)]
 pub(crate) struct Caller {
     user: Option<Box<str>>,
     /// Absent is every right.

@@ -56,7 +56,10 @@ fn named(name: &str, fault: &str) -> OptionsError {
 fn limits(settings: &BTreeMap<String, Value>) -> Result<Limits, OptionsError> {
     let all = || LIMITS.iter().chain([&CONNECTIONS]);
     let names = || all().map(|setting| setting.name.replace('-', "_"));
-    if let Some(name) = settings.keys().find(|name| names().all(|known| known != **name)) {
+    if let Some(name) = settings
+        .keys()
+        .find(|name| names().all(|known| known != **name))
+    {
         let names = names().collect::<Vec<_>>().join(", ");
         return Err(named(name, &format!("is no setting; there are {names}")));
     }
@@ -84,7 +87,10 @@ mod tests {
                 "policies":{"rooms":[{"match":"chat:*","history":{"messages":3}}]}}"#,
         )
         .expect("options");
-        assert_eq!((config.limits.heartbeat, config.limits.connections), (None, 7));
+        assert_eq!(
+            (config.limits.heartbeat, config.limits.connections),
+            (None, 7)
+        );
         assert!(config.policies.of("chat:1").is_some());
     }
 
@@ -97,8 +103,14 @@ mod tests {
         let unknown = fault(r#"{"heart":1}"#);
         assert!(unknown.starts_with("settings.heart is no setting; there are auth_time_ms,"));
         let range = fault(r#"{"room_name_bytes_max":0}"#);
-        assert!(range.starts_with("settings.room_name_bytes_max must be"), "{range}");
+        assert!(
+            range.starts_with("settings.room_name_bytes_max must be"),
+            "{range}"
+        );
         let form = read(r#"{"epoch":"e","rooms":[]}"#).expect_err("a fault");
-        assert!(form.to_string().starts_with("unknown field `rooms`"), "{form}");
+        assert!(
+            form.to_string().starts_with("unknown field `rooms`"),
+            "{form}"
+        );
     }
 }

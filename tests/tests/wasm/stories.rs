@@ -6,11 +6,7 @@ use std::{
     thread,
 };
 
-use proptest::{
-    prelude::*,
-    strategy::ValueTree,
-    test_runner::TestRunner,
-};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use roomcast_core::{
     Command, ConnId, Frame, Outbox,
     journal::{Entry, Replay},
