@@ -1,4 +1,4 @@
-//! Who a connection is, as JavaScript says it.
+//! The identity of a connection, as JavaScript says it.
 
 use roomcast_core::{
     ConnId, Handshake, Identity, Input, Timestamp,
