@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use roomcast_core::{Limits, Timestamp, ask::Asked, explain::QueueFate};
+use roomcast_core::{Limits, Timestamp, ask::Asked, queue::QueueFate};
 use roomcast_http::{Access, ApiRequest as Read, Headers, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
 
