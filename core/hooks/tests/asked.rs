@@ -41,7 +41,7 @@ const GOOD: &[u8] = br#"{"grants":[{"rooms":"a","can":["join"]}],"ttl_s":2}"#;
 
 impl Kind {
     /// The time that an answer takes, with its status and its body; `None` is no answer.
-    fn answers(self, now: Timestamp, random: u64) -> (Duration, Option<(u16, &'static [u8])>) {
+    fn answers(self, now: Timestamp, random: u64) -> (Duration, Response) {
         static HUGE: [u8; 10_000_000] = [b' '; 10_000_000];
         let soon = Duration::from_millis(1 + random % 40);
         match self {
@@ -52,7 +52,9 @@ impl Kind {
                 (late, Some((200, GOOD)))
             }
             Self::Down => (soon, None),
-            Self::Flapping if now.as_millis() / 2000 % 2 == 0 => (soon, Some((200, GOOD))),
+            Self::Flapping if (now.as_millis() / 2000).is_multiple_of(2) => {
+                (soon, Some((200, GOOD)))
+            }
             Self::Flapping => (soon, Some((502, b""))),
             Self::Garbage => (soon, Some((200, b"<html>"))),
             Self::Huge => (soon, Some((200, &HUGE))),
@@ -60,6 +62,9 @@ impl Kind {
         }
     }
 }
+
+/// A status and a body; `None` when nothing came.
+type Response = Option<(u16, &'static [u8])>;
 
 /// A world of one backend, and the questions to it.
 struct World {
@@ -69,7 +74,7 @@ struct World {
     now: Timestamp,
     random: u64,
     /// Requests under way, by their end.
-    under_way: BTreeMap<(Timestamp, u64), Option<(u16, &'static [u8])>>,
+    under_way: BTreeMap<(Timestamp, u64), Response>,
     /// Questions that wait, with the time at which they were asked.
     open: BTreeMap<u64, Timestamp>,
     verdicts: Vec<Verdict>,
@@ -232,7 +237,7 @@ fn a_backend_that_fails_is_left_alone() {
             world.requests
         );
     }
-    assert!(ASK_ANSWER_BYTES_MAX < 10_000_000);
+    const { assert!(ASK_ANSWER_BYTES_MAX < 10_000_000) };
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn answered(asked: Asked) -> Verdict {
 fn sent(ask: &mut Ask, now: Timestamp) -> AskRequest {
     match ask.poll(now) {
         AskPoll::Send(request) => request,
-        other => panic!("{other:?}"),
+        other @ (AskPoll::Idle | AskPoll::WaitUntil(_)) => panic!("{other:?}"),
     }
 }
 
@@ -62,7 +62,10 @@ fn ask_once(user: &str, outcome: AskOutcome<'_>) -> (Verdict, AskReport) {
 fn allowed(user: &str, json: &str) -> std::sync::Arc<Answer> {
     match ask_once(user, body(200, json)).0 {
         Verdict::Allowed(answer) => answer,
-        other => panic!("{other:?}"),
+        other @ (Verdict::Unauthorized(_)
+        | Verdict::Forbidden(_)
+        | Verdict::Unavailable
+        | Verdict::Overloaded) => panic!("{other:?}"),
     }
 }
 

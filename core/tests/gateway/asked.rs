@@ -132,6 +132,7 @@ fn rights_hold_in_the_room_alone_until_the_connection_leaves_it() {
         conn,
         text,
         identity,
+        unavailable: false,
     });
     let lines = stage.take();
     assert!(

@@ -1,6 +1,11 @@
 //! Prints nanoseconds of one input, natively: the other column of `scripts/figures.mjs`.
 
-#![allow(clippy::print_stdout)] // what it is for
+// It measures and prints.
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::disallowed_types
+)]
 
 use std::{hint::black_box, time::Instant};
 

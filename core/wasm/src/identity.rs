@@ -65,6 +65,8 @@ impl Authentication {
             conn: self.conn,
             text: self.text.into(),
             identity: identity.map(Box::new),
+            // A host without keys yet answers late.
+            unavailable: false,
         }
     }
 }

@@ -165,7 +165,15 @@ fn with_nearest(fault: String, names: &[&str]) -> String {
             None => fault,
         };
     }
-    let tables = ["api_keys", "allow_origins", "rooms", "grants", "hooks", "ask"].map(str::to_owned);
+    let tables = [
+        "api_keys",
+        "allow_origins",
+        "rooms",
+        "grants",
+        "hooks",
+        "ask",
+    ]
+    .map(str::to_owned);
     let settings = names.iter().map(|name| name.replace('-', "_"));
     match nearest(word, settings.chain(tables)) {
         Some(name) => format!("`{word}` is no setting: `{name}` may be meant"),

@@ -35,7 +35,10 @@ pub(super) async fn identify(
     };
     let answer = match asker.ask(&question).await {
         Verdict::Allowed(answer) => answer,
-        refused => return Err(Problem::Backend(refused)),
+        refused @ (Verdict::Unauthorized(_)
+        | Verdict::Forbidden(_)
+        | Verdict::Unavailable
+        | Verdict::Overloaded) => return Err(Problem::Backend(refused)),
     };
     let identity = answer.identity(user.as_deref()).map_err(|fault| {
         asker.warn(&fault);

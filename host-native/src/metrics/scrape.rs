@@ -174,7 +174,7 @@ impl Scrape<'_> {
             ("unavailable", questions.unavailable),
             ("overloaded", questions.overloaded),
         ];
-        text.counters("roomcast_ask_questions_total", "Questions to the backend of [ask], by outcome.", "outcome", outcomes.into_iter());
+        text.counters("roomcast_ask_questions_total", "Questions to the backend of [ask], by outcome.", "outcome", outcomes);
         text.counter("roomcast_ask_questions_cached_total", "Those that a kept answer was the answer to.", questions.cached);
         text.counter("roomcast_ask_requests_total", "Requests to the backend.", *requests);
         text.counter("roomcast_ask_request_seconds_total", "Time that these took.", *seconds);

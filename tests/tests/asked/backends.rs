@@ -74,7 +74,8 @@ fn whatever_a_backend_does_nobody_comes_in_without_its_word() {
         std::mem::forget(asked.answer);
     };
     let huge = |asked: Asked| asked.answer(200, &" ".repeat(10_000_000));
-    let faults: [(&str, Box<dyn FnOnce(Asked) + Send>); 5] = [
+    type Backend = Box<dyn FnOnce(Asked) + Send>;
+    let faults: [(&str, Backend); 5] = [
         ("redirects are not followed", Box::new(redirect)),
         (
             "the answer is no object in JSON",

@@ -39,7 +39,7 @@ impl NodeServer {
         let address = line.trim().strip_prefix("listening on http://");
         let address = address.map(|authority| format!("ws://{authority}/ws"));
         // What it says later is a fault.
-        thread::spawn(move || log.lines().for_each(|line| println!("node: {line:?}")));
+        thread::spawn(move || log.lines().for_each(|line| eprintln!("node: {line:?}")));
         let address = address.unwrap_or_else(|| panic!("node did not start listening: {line}"));
         Self { child, address }
     }

@@ -179,7 +179,10 @@ impl Asker {
                     Err(Verdict::Unavailable)
                 }
             },
-            refused => Err(refused),
+            refused @ (Verdict::Unauthorized(_)
+            | Verdict::Forbidden(_)
+            | Verdict::Unavailable
+            | Verdict::Overloaded) => Err(refused),
         }
     }
 
