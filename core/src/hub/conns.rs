@@ -291,6 +291,11 @@ impl Conns {
         Some(conn)
     }
 
+    /// The user of a connection that is alive and has one.
+    pub(super) fn user_of(&self, id: ConnId) -> Option<&str> {
+        self.get(id).and_then(|conn| conn.user.as_deref())
+    }
+
     pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
         let slot = self.slots.get(id.slot())?;
         slot.as_ref().filter(|conn| conn.id == id)

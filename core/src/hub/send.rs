@@ -10,6 +10,7 @@ use crate::room::{Except, Excepted, RoomName};
 use crate::time::Timestamp;
 use crate::wire::{
     ConnId, EncodeError, Event, Frame, Message, Payload, write_from, write_head, write_number,
+    write_room_message,
 };
 
 impl Hub {
@@ -413,18 +414,8 @@ impl Hub {
         let name = self.config.durable && offset.is_some();
         let name = name.then(|| out.note(room));
         let (text, draft) = out.frame();
-        write_head(text, event.name, None, Some(room));
-        event.write_path(text);
-        if let Some(conn) = from {
-            let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
-            write_from(text, conn, user);
-        }
-        if let Some(offset) = offset {
-            write_number(text, r#","offset":"#, offset);
-        }
-        text.push_str(r#","data":"#);
-        text.push_str(data.as_str());
-        text.push('}');
+        let publisher = from.map(|conn| (conn, self.conns.user_of(conn)));
+        write_room_message(text, room, (event, data), publisher, offset);
         let except = recipients(self, draft, out);
         let reached = match slot.zip(offset) {
             None => out.send(draft, kind),

@@ -6,7 +6,7 @@ use super::{Hub, change::Departing};
 use crate::policy::{EventKind, Subscriptions};
 use crate::room::presence::Who;
 use crate::wire::{
-    ConnId, DisconnectReason, Event, Payload, write_from, write_head, write_number, write_string,
+    ConnId, DisconnectReason, Event, Payload, write_number, write_room_message, write_string,
 };
 use crate::{outbox::Outbox, wire::CloseCode};
 
@@ -149,24 +149,14 @@ impl Hub {
         room: &str,
         from: Option<ConnId>,
         offset: Option<u64>,
-        (event, data): (Event<'_>, Payload<'_>),
+        content: (Event<'_>, Payload<'_>),
         out: &mut Outbox,
     ) {
         let kind = EventKind::MessagePublished;
         self.tell(kind, Some(room), None, out, |text| {
             text.push_str(r#","message":"#);
-            write_head(text, event.name, None, Some(room));
-            event.write_path(text);
-            if let Some(conn) = from {
-                let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
-                write_from(text, conn, user);
-            }
-            if let Some(offset) = offset {
-                write_number(text, r#","offset":"#, offset);
-            }
-            text.push_str(r#","data":"#);
-            text.push_str(data.as_str());
-            text.push('}');
+            let from = from.map(|conn| (conn, self.conns.user_of(conn)));
+            write_room_message(text, room, content, from, offset);
         });
     }
 

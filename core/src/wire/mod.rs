@@ -13,6 +13,7 @@ mod members;
 pub(crate) mod named;
 pub(crate) mod once;
 pub(crate) mod payload;
+pub(crate) mod room_message;
 pub(crate) mod room_name;
 
 pub use self::{
@@ -34,4 +35,5 @@ pub(crate) use self::{
         write_number, write_string,
     },
     once::{Once, PreviousConns},
+    room_message::write_room_message,
 };

@@ -236,8 +236,8 @@ impl Access {
     #[inline(never)]
     pub(super) fn gives_itself(&self, now: Timestamp, right: Right, room: &str) -> bool {
         let own = self.grants.as_ref();
-        !self.is_over(now)
-            && !self.is_unidentified()
+        matches!(self.stage, Stage::Valid | Stage::Warned)
+            && self.deadline.is_none_or(|deadline| now < deadline)
             && own.is_none_or(|grants| grants.allow(right, room))
     }
 
