@@ -140,7 +140,7 @@ impl Object {
         let handshake = self.admitted.take().ok_or("nobody is admitted")?;
         match self.namespace.connect(handshake).map_err(text)? {
             Ok(()) => Ok(None),
-            Err(ConnectError::Refused(Refusal::Withdrawn)) => {
+            Err(ConnectError::Hub(Refusal::Withdrawn)) => {
                 let problem = self.tell(TokenRefusal::Withdrawn);
                 Head::read(request).refuse(problem).map(Some)
             }
