@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, DisconnectReason, Frame, Handshake, Input, queue::Tag};
+use roomcast_core::{CloseCode, DisconnectReason, Frame, Handshake, Input, Timestamp, queue::Tag};
 use roomcast_http::{Reason, TokenRefusal};
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -301,13 +301,7 @@ impl Connection {
                 home.input(shard, Input::Activity(*conn));
             }
         });
-        if !self.deaf && !self.place.permit.spend(now, messages, bytes.len()) {
-            self.deaf = true;
-            shard.metrics().count_refusal(Reason::RatePerUser);
-            self.end = DisconnectReason::Violation(CloseCode::RATE_LIMITED);
-            let reason = "too much from all connections of this user: send less often";
-            shard.ask_close(socket, CloseCode::RATE_LIMITED, reason);
-        }
+        self.spend(now, messages, bytes.len());
         self.close_if_over();
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
@@ -320,18 +314,31 @@ impl Connection {
         if held.is_some() {
             self.held = held;
         }
-        let (shard, socket) = (&self.shard, &self.socket);
+        let socket = &self.socket;
         // A message that ended and one that began are two: the clock starts anew.
         let since = socket.message_since.get().filter(|_| messages == 0);
         let amid = self.decoder.is_amid_message();
         socket.message_since.set(amid.then(|| since.unwrap_or(now)));
         if socket.may_be_due() {
-            shard.watch(socket);
+            self.shard.watch(socket);
         }
     }
 }
 
 impl Connection {
+    /// Takes what was read from the allowance of the user, and closes the connection when there is
+    /// none left.
+    fn spend(&mut self, now: Timestamp, messages: usize, bytes: usize) {
+        if !self.deaf && !self.place.permit.spend(now, messages, bytes) {
+            self.deaf = true;
+            self.shard.metrics().count_refusal(Reason::RatePerUser);
+            self.end = DisconnectReason::Violation(CloseCode::RATE_LIMITED);
+            let reason = "too much from all connections of this user: send less often";
+            self.shard
+                .ask_close(&self.socket, CloseCode::RATE_LIMITED, reason);
+        }
+    }
+
     /// Closes the connection when its token named a user who has as many as it may have.
     fn close_if_over(&mut self) {
         if self.place.is_over {

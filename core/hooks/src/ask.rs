@@ -100,7 +100,7 @@ struct Group {
 pub enum Asked {
     /// The answer.
     Answered(Verdict),
-    /// It comes with [`Ask::take_answers`], under this number.
+    /// The verdict comes with [`Ask::take_answers`], under this number.
     Waits(u64),
 }
 
@@ -149,7 +149,7 @@ pub enum AskReport {
         /// True when it had failed, and is asked again from here on.
         recovered: bool,
     },
-    /// It gave no answer that can be used.
+    /// The backend gave no answer that can be used.
     Failed {
         /// The fault of the answer; `None` when none came.
         fault: Option<String>,
@@ -174,7 +174,7 @@ pub struct AskCounts {
     pub unavailable: u64,
     /// Too many waited.
     pub overloaded: u64,
-    /// Those of all these that were answered by what was kept.
+    /// Questions among all these that were answered by what was kept.
     pub cached: u64,
     /// Questions that wait.
     pub waiting: usize,

@@ -109,11 +109,11 @@ impl World {
                 assert_eq!(self.open.insert(number, self.now), None, "a number twice");
             }
         }
-        self.settle();
+        self.advance();
     }
 
     /// Sends what there is to send; gives the time to look again.
-    fn settle(&mut self) -> Option<Timestamp> {
+    fn advance(&mut self) -> Option<Timestamp> {
         let next = loop {
             match self.ask.poll(self.now) {
                 AskPoll::Send(request) => {
@@ -153,7 +153,7 @@ impl World {
     /// Lets time go on until then.
     fn run_until(&mut self, until: Timestamp) {
         loop {
-            let look = self.settle();
+            let look = self.advance();
             let end = self.under_way.first_key_value().map(|(&(at, _), _)| at);
             let next = look.into_iter().chain(end).min();
             let Some(next) = next.filter(|next| *next <= until) else {

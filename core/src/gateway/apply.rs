@@ -140,13 +140,6 @@ impl<G: Gateway> App<G> {
                 hub.set_policies(now, Policies::clone(policies), out);
                 Applied::Done
             }
-            Input::SetHooks {
-                subscriptions,
-                asks_join,
-            } => {
-                hub.set_hooks(subscriptions.clone().into_owned(), *asks_join);
-                Applied::Done
-            }
             Input::Text { .. } | Input::Binary { .. } | Input::Activity(_) => Applied::Done,
         };
         self.call_hooks(now, out);

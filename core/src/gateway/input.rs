@@ -11,7 +11,7 @@ use super::{
 };
 use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn, WithdrawError};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Frame};
-use crate::{identity::Identity, policy::Policies, policy::Subscriptions, room::HistoryMessage};
+use crate::{identity::Identity, policy::Policies, room::HistoryMessage};
 
 /// Something for [`App::apply`](crate::App::apply): whatever may change a namespace.
 ///
@@ -178,13 +178,6 @@ pub enum Input<'a> {
         #[serde(with = "Outcome")]
         outcome: Outcome,
     },
-    /// [`Hub::set_hooks`](crate::Hub::set_hooks).
-    SetHooks {
-        /// The events that backends are told of from here on.
-        subscriptions: Cow<'a, Subscriptions>,
-        /// True when a backend is asked who may join.
-        asks_join: bool,
-    },
     /// [`Hub::withdraw`](crate::Hub::withdraw).
     Withdraw {
         /// The user.
@@ -250,7 +243,7 @@ impl<'a> Input<'a> {
             HistoryLoaded { room: own, messages: own }, TrimHistories { bytes_max },
             TrimClientKeys { keys_max },
             WallClock { unix_zero_ms }, SetPolicies { policies: own },
-            Complete { token, outcome }, SetHooks { subscriptions: own, asks_join },
+            Complete { token, outcome },
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) struct PendingReplies {
     pub(super) reads: Reads,
     /// Joins that a backend is asked for, each as a message that goes on when it may.
     joins: BTreeMap<Token, Box<str>>,
-    /// Those that the host has not taken yet.
+    /// Joins to be asked for that the host has not taken yet.
     pub(super) asked: Vec<Token>,
     pub(super) cancelled: Vec<Token>,
     pub(super) errors: Vec<HandlerError>,

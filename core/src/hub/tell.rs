@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use super::{Hub, change::Departing};
-use crate::policy::{EventKind, Subscriptions};
+use crate::policy::EventKind;
 use crate::room::presence::Who;
 use crate::wire::{
     ConnId, DisconnectReason, Event, Payload, write_number, write_room_message, write_string,
@@ -15,13 +15,6 @@ impl Hub {
     #[inline]
     pub(crate) const fn tells(&self) -> bool {
         !self.config.subscriptions.is_empty()
-    }
-
-    /// Sets the events that backends are told of from here on, and whether a backend is asked who
-    /// may join. What a backend has granted stays.
-    pub fn set_hooks(&mut self, subscriptions: Subscriptions, asks_join: bool) {
-        self.config.subscriptions = subscriptions;
-        self.config.asks_join = asks_join;
     }
 
     /// True when nobody is in a room, or waited for: the next member occupies it.

@@ -241,10 +241,6 @@ mod tests {
         for (text, name) in [
             ("[[rooms]]\nmatch = \"a\"\nmtach = 1\n", "match"),
             (
-                "[[rooms]]\nmatch = \"a\"\npresence = \"member\"\n",
-                "members",
-            ),
-            (
                 "[[grants]]\nfor = \"users\"\nrooms = \"x\"\ncan = [\"publsh\"]\n",
                 "publish",
             ),

@@ -1,4 +1,4 @@
-//! What all connections of one user may send together.
+//! The allowance of a user: how much all its connections may send together.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +18,7 @@ impl Allowance {
     }
 }
 
-/// What a user has left of the allowance. Connections on several threads share it: each read of
+/// The rest of the allowance of a user. Connections on several threads share it: each read of
 /// one takes a lock that only connections of the same user contend for.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter(Arc<Mutex<Level>>);
@@ -26,7 +26,7 @@ pub(crate) struct Meter(Arc<Mutex<Level>>);
 #[derive(Debug)]
 struct Level {
     allowance: Allowance,
-    /// What is left, once something was taken.
+    /// The rest, once something was taken.
     messages: Option<Bucket>,
     bytes: Option<Bucket>,
     /// The latest time that was seen.

@@ -59,7 +59,7 @@ pub(crate) struct Connections {
     permits: Permits,
     addresses: Counts<IpAddr>,
     users: Counts<UserKey>,
-    /// What each user that is counted may send, and has left.
+    /// The allowance of each user that is counted, and the rest of it.
     allowance: Allowance,
     meters: Mutex<HashMap<UserKey, (usize, Meter)>>,
     /// TCP connections that are no WebSockets, or not yet.

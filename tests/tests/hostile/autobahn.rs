@@ -52,6 +52,7 @@ fn settings() -> Settings {
     settings.hub.inbound_messages = None;
     settings.hub.inbound_bytes = None;
     settings.control = None;
+    settings.framing_bytes = None;
     settings.fragments_max = 1_000_000;
     settings.message_time = Duration::from_secs(300);
     settings.write_stall = Duration::from_secs(300);

@@ -38,7 +38,6 @@ kinds! {
     TrimClientKeys "trim_client_keys",
     SetPolicies "set_policies",
     Complete "complete",
-    SetHooks "set_hooks",
     Drain "drain",
 }
 

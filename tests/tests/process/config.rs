@@ -95,6 +95,16 @@ fn a_check_names_each_line_that_must_change() {
 }
 
 #[test]
+fn a_check_warns_of_patterns_that_fit_more_than_is_meant() {
+    let grant = "[[grants]]\nfor = \"users\"\nrooms = \"org:acme*\"\ncan = [\"join\"]\n";
+    let (_folder, path) = file(grant);
+    let output = run(&["config", "check", path.to_str().expect("text")]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("org:acme*"), "{said}");
+}
+
+#[test]
 fn a_setting_that_changed_waits_for_a_restart_and_is_named() {
     let (_folder, path) = file("heartbeat_ms = 9000\nthreads = 1\n");
     let flag = format!("--config={}", path.display());

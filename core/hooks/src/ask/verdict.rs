@@ -190,12 +190,12 @@ fn allowed(now: Timestamp, unix_s: u64, body: &[u8]) -> Result<Read, String> {
             "`user` has 1 to {USER_BYTES_MAX} bytes without control characters"
         ));
     }
-    let life = expires_in_s.map(|life_s| Duration::from_secs(life_s.min(ASK_EXPIRY_S_MAX)));
-    let ttl = ttl(ttl_s).min(life.unwrap_or(Duration::MAX));
+    let lifetime = expires_in_s.map(|seconds| Duration::from_secs(seconds.min(ASK_EXPIRY_S_MAX)));
+    let ttl = ttl(ttl_s).min(lifetime.unwrap_or(Duration::MAX));
     let answer = Answer {
         user,
         grants,
-        deadline: life.map(|life| now + life),
+        deadline: lifetime.map(|lifetime| now + lifetime),
         issued_s: unix_s,
         meta: meta.map(|meta| meta.get().into()),
         rooms,

@@ -3,6 +3,7 @@
 use std::{path::Path, path::PathBuf, process::ExitCode};
 
 use roomcast::Access;
+use roomcast_core::policy::GrantRule;
 
 use super::{
     ConfigPath, Contents,
@@ -58,6 +59,9 @@ impl ConfigArgs {
                     contents.hooks.len(),
                     if contents.ask.is_some() { ", ask" } else { "" }
                 ))?;
+                for warning in policies.grants().iter().filter_map(GrantRule::warning) {
+                    say!("{}: {warning}", file.display());
+                }
             }
             Self::Default => say::result(format_args!("{}", template::all().trim_end()))?,
             Self::Explain { room, user, config } => {

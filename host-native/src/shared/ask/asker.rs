@@ -1,4 +1,4 @@
-//! One backend that is asked: its questions, and the thread that sends them.
+//! The backend that is asked: its questions, and the thread that sends them.
 
 use std::{
     collections::HashMap,

@@ -14,7 +14,8 @@ pub enum TokenRefusal {
     /// The token is not valid.
     #[error("{0}")]
     Invalid(TokenError),
-    /// There is no token, and no way to send one later, or none in the `$auth` that was to bring it.
+    /// There is no token, and no way to send one later; or none in the `$auth` that was to bring
+    /// it.
     #[error(
         "the client sent no token: it goes into the request, or into `data` of $auth as `token`"
     )]
