@@ -314,18 +314,23 @@ impl Connection {
         if held.is_some() {
             self.held = held;
         }
+        self.time_message(now, messages > 0);
+    }
+}
+
+impl Connection {
+    /// Keeps the time since when a message is under way.
+    fn time_message(&self, now: Timestamp, is_another: bool) {
         let socket = &self.socket;
         // A message that ended and one that began are two: the clock starts anew.
-        let since = socket.message_since.get().filter(|_| messages == 0);
+        let since = socket.message_since.get().filter(|_| !is_another);
         let amid = self.decoder.is_amid_message();
         socket.message_since.set(amid.then(|| since.unwrap_or(now)));
         if socket.may_be_due() {
             self.shard.watch(socket);
         }
     }
-}
 
-impl Connection {
     /// Takes what was read from the allowance of the user, and closes the connection when there is
     /// none left.
     fn spend(&mut self, now: Timestamp, messages: usize, bytes: usize) {
