@@ -85,3 +85,10 @@ impl AskGate {
         self.asker().is_some_and(|asker| asker.settings().on.join)
     }
 }
+
+impl Drop for AskGate {
+    /// Ends the thread that asks: it would outlive a server inside of another program.
+    fn drop(&mut self) {
+        self.set(None);
+    }
+}
