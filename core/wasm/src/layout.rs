@@ -5,7 +5,7 @@
 #[derive(Debug)]
 #[repr(C)]
 pub struct Layout {
-    /// The [tape](crate::tape): its address.
+    /// The tape: its address.
     pub tape: f64,
     /// Its numbers.
     pub tape_len: f64,

@@ -5,7 +5,7 @@
 //! 1. JavaScript writes the bytes of the input into the buffer that [`Layout`] names, and calls
 //!    one function with numbers.
 //! 2. The namespace applies the input.
-//! 3. It writes the commands as numbers onto its [`tape`]: ids of connections, and where in memory
+//! 3. It writes the commands as numbers onto its `tape`: ids of connections, and where in memory
 //!    the text of a frame is. No object is made for a command, and no frame is copied.
 //! 4. JavaScript reads tape and texts out of the memory before it gives the next input.
 //!

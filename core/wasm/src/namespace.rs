@@ -96,7 +96,7 @@ impl Namespace {
     }
 
     /// A message of so many bytes arrived. With `tokens` a message that shows one is not taken, but
-    /// answered with [`Status::Authenticate`].
+    /// answered with `Status::Authenticate`.
     pub fn receive(
         &mut self,
         conn: f64,
