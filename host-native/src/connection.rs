@@ -295,7 +295,7 @@ impl Connection {
                     shard.metrics().count_refusal(Reason::Rate);
                 }
                 self.end = DisconnectReason::Violation(fault.code);
-                shard.ask_close(socket, fault.code, fault.reason);
+                shard.ask_close(socket, fault.code, &fault.reason);
             } else if messages == 0 {
                 // Bytes that make no message show that the peer is alive.
                 home.input(shard, Input::Activity(*conn));

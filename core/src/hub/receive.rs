@@ -36,8 +36,8 @@ impl Hub {
         connection.heartbeat.heard = now;
         connection.heartbeat.pinged = false;
         if frame.len() > limits.message_bytes {
-            let reason = CloseCode::TOO_BIG_REASON;
-            self.close(now, conn, CloseCode::TOO_BIG, reason, out)?;
+            let reason = CloseCode::too_big_reason(limits.message_bytes);
+            self.close(now, conn, CloseCode::TOO_BIG, &reason, out)?;
             return Ok(false);
         }
         match connection.buckets.inbound(limits, now, frame.len()) {

@@ -1,5 +1,6 @@
 //! Why a connection ends: what the server says in its close frame, what the host saw happen.
 
+use alloc::string::String;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -41,11 +42,14 @@ impl CloseCode {
     /// Rate limit passed repeatedly; the client reconnects with backoff.
     pub const RATE_LIMITED: Self = Self(4429);
 
-    /// The reason beside [`TOO_BIG`](Self::TOO_BIG).
-    pub const TOO_BIG_REASON: &str = "message over the size limit";
     /// The reason beside [`TOO_SLOW`](Self::TOO_SLOW), of a client that took too little of what was
     /// sent.
     pub const TOO_SLOW_REASON: &str = "too slow: the outbox passed its limit";
+
+    /// The reason beside [`TOO_BIG`](Self::TOO_BIG), with the limit in bytes.
+    pub fn too_big_reason(bytes_max: usize) -> String {
+        alloc::format!("message of more than {bytes_max} bytes")
+    }
 
     /// A code that an application may close with: 1000, 1001, 1008, 1011, 1013, or 3000 to 4999.
     /// `None` for the others, which belong to the protocol or may not travel at all.

@@ -103,7 +103,7 @@ impl fmt::Display for ErrorCode {
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum Details {
-    /// A limit was passed.
+    /// The limit that the text of the error names.
     #[non_exhaustive]
     Limit {
         /// The limit in force.
@@ -122,7 +122,7 @@ pub enum Details {
 }
 
 impl Details {
-    /// A limit that was passed.
+    /// The limit that the text of the error names.
     pub const fn limit(limit: usize) -> Self {
         Self::Limit { limit }
     }

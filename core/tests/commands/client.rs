@@ -203,7 +203,7 @@ fn receive_what_closes() {
     assert_eq!(received, Ok(None));
     harness.assert_commands(["close a 1003 messages are text"]);
     harness.text(b, &"x".repeat(65_537));
-    harness.assert_commands(["close b 1009 message over the size limit"]);
+    harness.assert_commands(["close b 1009 message of more than 65536 bytes"]);
     harness.text(c, &"x".repeat(65_536));
     harness.assert_error(r#"send c {"event":"$error""#, "bad_envelope");
     assert_eq!(harness.hub.counts().connections, 1);

@@ -196,7 +196,7 @@ fn hooks_run_however_a_change_came_about() {
             r#"disconnect ben ["r"] Closed(CloseCode(1009))"#,
         ]
     );
-    stage.expect(["close b 1009 message over the size limit"]);
+    stage.expect(["close b 1009 message of more than 65536 bytes"]);
 }
 
 #[test]

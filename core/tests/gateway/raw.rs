@@ -70,7 +70,7 @@ fn there_is_no_word_of_the_protocol() {
     let handshake = Handshake::new().with_welcome(true);
     let a = stage.connect_with(handshake).expect("room");
     stage.text(a, &"x".repeat(70_000));
-    stage.expect(["close a 1009 message over the size limit"]);
+    stage.expect(["close a 1009 message of more than 65536 bytes"]);
 }
 
 #[test]

@@ -163,7 +163,7 @@ impl Shard {
     }
 
     /// Has the hub of a socket close it, wherever it is.
-    pub(crate) fn ask_close(&self, socket: &Socket, code: CloseCode, reason: &'static str) {
+    pub(crate) fn ask_close(&self, socket: &Socket, code: CloseCode, reason: &str) {
         if let Some((home, conn)) = socket.home() {
             // It may be closed already.
             home.input(self, Input::close(*conn, code, reason));

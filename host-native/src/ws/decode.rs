@@ -7,7 +7,10 @@
 //! here, before a byte is buffered: the declared length, the number of fragments, the rate of
 //! control frames, and the bytes that are in no message.
 
-use std::io::{self, Read, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Read, Write},
+};
 
 use roomcast_core::{CloseCode, Rate, Timestamp, hub::Bucket};
 use tokio_tungstenite::tungstenite::{
@@ -37,22 +40,35 @@ pub(crate) enum Event<'a> {
 }
 
 /// A broken rule: close with this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) code: CloseCode,
-    pub(crate) reason: &'static str,
+    pub(crate) reason: Cow<'static, str>,
 }
 
 impl Violation {
     const fn new(code: CloseCode, reason: &'static str) -> Self {
+        let reason = Cow::Borrowed(reason);
         Self { code, reason }
+    }
+
+    fn too_big(guards: Guards) -> Self {
+        Self {
+            code: CloseCode::TOO_BIG,
+            reason: CloseCode::too_big_reason(guards.message_bytes_max).into(),
+        }
+    }
+
+    fn too_many_fragments(guards: Guards) -> Self {
+        Self {
+            code: CloseCode::POLICY,
+            reason: format!("message in more than {} fragments", guards.fragments_max).into(),
+        }
     }
 }
 
-const TOO_BIG: Violation = Violation::new(CloseCode::TOO_BIG, CloseCode::TOO_BIG_REASON);
 const NOT_UTF8: Violation = Violation::new(CloseCode::INVALID_TEXT, "text is not UTF-8");
 const FRAMING: Violation = Violation::new(CloseCode::PROTOCOL, "broken WebSocket framing");
-const FRAGMENTS: Violation = Violation::new(CloseCode::POLICY, "too many fragments in one message");
 const CONTROL: Violation = Violation::new(CloseCode::RATE_LIMITED, "too many control frames");
 const OVERHEAD: Violation = Violation::new(
     CloseCode::RATE_LIMITED,
@@ -201,7 +217,7 @@ impl Decoder {
                 return Err(FRAMING);
             }
             if head.payload_len > room as u64 && !head.is_control() {
-                return Err(TOO_BIG);
+                return Err(Violation::too_big(guards));
             }
             let Some(len) = usize::try_from(head.payload_len)
                 .ok()
@@ -279,7 +295,7 @@ impl Decoder {
             slow.fragments += 1;
             slow.assembled += frame.len() - head.len;
             if slow.fragments > guards.fragments_max {
-                return Err(FRAGMENTS);
+                return Err(Violation::too_many_fragments(guards));
             }
             if head.fin {
                 (slow.fragments, slow.assembled) = (0, 0);
@@ -311,17 +327,17 @@ impl Decoder {
                 Err(tungstenite::Error::Io(fault)) if fault.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(());
                 }
-                Err(fault) => return Err(classify(&fault)),
+                Err(fault) => return Err(classify(&fault, guards)),
             }
         }
     }
 }
 
 #[allow(clippy::wildcard_enum_match_arm)] // tungstenite adds variants; all others are framing
-fn classify(fault: &tungstenite::Error) -> Violation {
+fn classify(fault: &tungstenite::Error, guards: Guards) -> Violation {
     match fault {
         tungstenite::Error::Utf8(_) => NOT_UTF8,
-        tungstenite::Error::Capacity(_) => TOO_BIG,
+        tungstenite::Error::Capacity(_) => Violation::too_big(guards),
         _ => FRAMING,
     }
 }
