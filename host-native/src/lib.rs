@@ -173,6 +173,6 @@ pub use roomcast_http::{
     UserHeaderNameError,
 };
 pub use roomcast_token::{FetchPace, JwksUrl, JwksUrlError, KeyError};
-pub use settings::{Settings, SettingsError};
+pub use settings::{OtlpEndpoint, OtlpError, OtlpHeaders, OtlpSettings, Settings, SettingsError};
 pub use store::{StoreError, StoreSync};
 pub use tls::TlsError;

@@ -1,5 +1,6 @@
 //! Settings that a server is given at its start.
 
+mod otlp;
 mod table;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -14,6 +15,7 @@ use roomcast_http::{
     },
 };
 
+pub use self::otlp::{OtlpEndpoint, OtlpError, OtlpHeaders, OtlpSettings};
 use crate::store::StoreSync;
 
 /// The settings of a server. Every field has a default; units are in the names or types.
@@ -137,6 +139,8 @@ pub struct Settings {
     /// Length from which on a turn of an I/O thread is slow, and named in the log; default 100 ms,
     /// the longest wait that people do not notice. `None` names none.
     pub slow_turn: Option<Duration>,
+    /// Export of spans for OpenTelemetry; default off. Needs the feature `jwks`.
+    pub otlp: OtlpSettings,
 }
 
 impl Default for Settings {
@@ -190,6 +194,7 @@ impl Default for Settings {
             record: None,
             record_bytes_max: 64 * 1024 * 1024,
             slow_turn: Some(Duration::from_millis(100)),
+            otlp: OtlpSettings::default(),
         }
     }
 }
@@ -309,6 +314,13 @@ impl Settings {
             return fault(
                 "--jwks needs a server that is built with the feature `jwks` of `roomcast`: add it, \
                  or leave --jwks out"
+                    .into(),
+            );
+        }
+        if self.otlp.endpoint.is_some() && !cfg!(feature = "jwks") {
+            return fault(
+                "--otlp-endpoint needs a server that is built with the feature `jwks` of `roomcast`: add \
+                 it, or leave --otlp-endpoint out"
                     .into(),
             );
         }

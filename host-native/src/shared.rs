@@ -7,6 +7,7 @@ pub(crate) mod hooks;
 mod keys;
 pub(crate) mod permits;
 mod post;
+pub(crate) mod spans;
 pub(crate) mod tokens;
 #[cfg(feature = "jwks")]
 pub(crate) mod wire;
@@ -23,6 +24,7 @@ use self::{
     ask::AskGate,
     hooks::Hooks,
     permits::{Connections, Permits},
+    spans::Spans,
     tokens::TokenGate,
 };
 use crate::{
@@ -50,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) hooks: Option<Arc<Hooks>>,
     /// The backend that is asked who a connection is, and what it may join.
     pub(crate) ask: AskGate,
+    /// Spans for the collector, if there is one.
+    pub(crate) spans: Arc<Spans>,
     /// The certificate, when the listener speaks TLS.
     pub(crate) tls: Option<Arc<TlsGate>>,
     /// Number of TCP connections that were accepted; the next one's thread comes of it.

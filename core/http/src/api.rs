@@ -118,18 +118,48 @@ fn below_version<'a>(segments: &'a [&'a str]) -> Result<(&'a str, &'a [&'a str])
     }
 }
 
+/// The pattern of a path of the API, such as `/api/v1/{namespace}/rooms/{room}`; `None` where there
+/// is no such path. For spans and metrics: no name of a room or a user is in it.
+pub fn api_pattern(path: &str) -> Option<&'static str> {
+    let segments = segments(path).ok()?;
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+    let (_, resource) = below_version(&segments).ok()?;
+    found(resource).map(|(pattern, _)| pattern)
+}
+
 /// The methods of what comes behind the namespace.
 fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
-    Ok(match resource {
-        ["send"] => "POST, OPTIONS",
-        ["rooms" | "room" | "explain"]
-        | ["rooms", _]
-        | ["rooms", _, "members" | "history"]
-        | ["room", "members" | "history"] => "GET, HEAD, OPTIONS",
-        ["rooms", _, "members", _] | ["room", "members", _] => "PUT, DELETE, OPTIONS",
-        ["connections"] | ["connections", _] => "GET, HEAD, DELETE, OPTIONS",
-        ["users", _, "connections"] => "DELETE, OPTIONS",
-        _ => return Err(Problem::NoCall),
+    let found = found(resource).ok_or(Problem::NoCall)?;
+    Ok(found.1)
+}
+
+/// The pattern and the methods of what comes behind the namespace.
+fn found(resource: &[&str]) -> Option<(&'static str, &'static str)> {
+    macro_rules! of {
+        ($pattern:literal, $methods:expr) => {
+            (concat!("/api/v1/{namespace}/", $pattern), $methods)
+        };
+    }
+    const SEND: &str = "POST, OPTIONS";
+    const READ: &str = "GET, HEAD, OPTIONS";
+    const MEMBER: &str = "PUT, DELETE, OPTIONS";
+    const CONNECTIONS: &str = "GET, HEAD, DELETE, OPTIONS";
+    Some(match resource {
+        ["send"] => of!("send", SEND),
+        ["rooms"] => of!("rooms", READ),
+        ["room"] => of!("room", READ),
+        ["explain"] => of!("explain", READ),
+        ["rooms", _] => of!("rooms/{room}", READ),
+        ["rooms", _, "members"] => of!("rooms/{room}/members", READ),
+        ["rooms", _, "history"] => of!("rooms/{room}/history", READ),
+        ["room", "members"] => of!("room/members", READ),
+        ["room", "history"] => of!("room/history", READ),
+        ["rooms", _, "members", _] => of!("rooms/{room}/members/{connection}", MEMBER),
+        ["room", "members", _] => of!("room/members/{connection}", MEMBER),
+        ["connections"] => of!("connections", CONNECTIONS),
+        ["connections", _] => of!("connections/{connection}", CONNECTIONS),
+        ["users", _, "connections"] => of!("users/{user}/connections", "DELETE, OPTIONS"),
+        _ => return None,
     })
 }
 

@@ -90,7 +90,7 @@ pub use access::{
     OriginRuleError, RefusalNotices, TokenKey, TokenRefusal, Tokens, anonymous_identity,
     identity_of,
 };
-pub use api::{Answer, ApiCall, ApiRequest, SendHead};
+pub use api::{Answer, ApiCall, ApiRequest, SendHead, api_pattern};
 #[cfg(feature = "toml")]
 pub use config_file::{ConfigFile, FileSetting, PolicyFileError, policies_from_toml};
 pub use problem::{Problem, Reason};

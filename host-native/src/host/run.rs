@@ -34,6 +34,7 @@ use crate::{
         ask::AskGate,
         hooks::{self, Hooks},
         permits::{Connections, Permits},
+        spans::Spans,
         tokens::TokenGate,
     },
     store::{Store, StoreError},
@@ -182,6 +183,7 @@ async fn run_shards(
     let shared = Arc::new(share(settings, gateways, shards.len())?);
     let hooks = shared.hooks.as_ref();
     let hooks = hooks.map(Hooks::start).transpose()?;
+    let spans = shared.spans.start()?;
     let addresses = shards.iter().map(|(listener, _)| listener.local_addr());
     let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
     let (stop, phase) = watch::channel(Phase::Starting);
@@ -228,6 +230,7 @@ async fn run_shards(
     if let Some(hooks) = hooks {
         hooks.finish().await;
     }
+    spans.finish().await;
     ended?;
     shared.flush_record();
     if let Some(store) = &shared.store {
@@ -264,6 +267,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         clock,
         hooks,
         ask,
+        spans: Spans::new(&settings.otlp),
         metrics: (0..threads)
             .map(|_| Metrics::new(settings.slow_turn))
             .collect(),

@@ -26,6 +26,7 @@ pub(super) async fn answer(shard: &Rc<Shard>) -> Response {
     if let Some(hooks) = &shared.hooks {
         gauges.hooks = hooks.counts();
     }
+    gauges.spans = shared.spans.counts();
     if let Some(asker) = shared.ask.asker() {
         gauges.ask = asker.counts();
     }

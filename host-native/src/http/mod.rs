@@ -2,6 +2,7 @@
 
 mod api;
 mod ask;
+mod call_trace;
 mod identify;
 mod metrics;
 mod pace;
@@ -10,7 +11,6 @@ mod refusals;
 mod secure;
 mod stall;
 mod tokens;
-mod trace;
 mod upgrade;
 
 use std::{
@@ -32,14 +32,12 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_core::wire::Coded;
 use roomcast_http::{Access, Headers, Problem, Request, Response, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::{
     pace::{Asking, InWork, Pace, Requests},
     stall::StallGuard,
-    trace::TraceParent,
 };
 pub(crate) use self::{
     peer::{Entrance, Peer},
@@ -176,8 +174,9 @@ async fn answer(
         Ok(Route::Metrics) => Ok(metrics::answer(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
         Ok(Route::Api) => {
+            let call = call_trace::CallTrace::begin(shard, &request);
             let answered = api::answer(shard, peer, &request, &mut body).await;
-            log_call(&request, &answered);
+            call.end(&request, &answered);
             answered
         }
         Ok(Route::Socket { namespace }) => {
@@ -198,19 +197,6 @@ async fn answer(
         take(shard, &request, body, in_work);
     }
     reply(answered.unwrap_or_else(Into::into))
-}
-
-/// Logs a call of the API, with the ids of the trace that it is part of.
-fn log_call(request: &Head, answered: &Result<Response, Problem>) {
-    let error = answered.as_ref().err().map(Coded::code);
-    let trace = TraceParent::of(request.headers());
-    tracing::debug!(
-        method = request.method().as_str(),
-        error = error.map(|code| code.as_str()),
-        trace_id = trace.map(|trace| trace.trace_id),
-        parent_id = trace.map(|trace| trace.parent_id),
-        "API call"
-    );
 }
 
 /// Reads what nobody has read of a body, within bounds: a client that is still sending when the

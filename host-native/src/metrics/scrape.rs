@@ -25,6 +25,8 @@ pub(crate) struct Gauges {
     pub(crate) slow_reader_bytes: usize,
     pub(crate) hooks: HookCounts,
     pub(crate) ask: AskerCounts,
+    /// Spans by outcome; none without a collector.
+    pub(crate) spans: Option<[(&'static str, u64); 2]>,
 }
 
 /// Limits, so that an alarm can tell how near they are.
@@ -76,6 +78,14 @@ impl Scrape<'_> {
         self.times(&mut text);
         self.hooks(&mut text);
         self.ask(&mut text);
+        if let Some(spans) = self.gauges.spans {
+            text.counters(
+                "roomcast_spans_total",
+                "Spans for the collector, by outcome.",
+                "outcome",
+                spans,
+            );
+        }
         self.process(&mut text);
         text.into_string()
     }

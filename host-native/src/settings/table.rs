@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
 };
 
 use roomcast_core::Rate;
@@ -15,7 +16,7 @@ use roomcast_http::{
     },
 };
 
-use super::Settings;
+use super::{OtlpError, Settings};
 use crate::store::StoreSync;
 
 type Row = Setting<Settings>;
@@ -127,6 +128,16 @@ pub(super) const TABLE: &[Row] = &[
         .help(Operation, "Bytes of one recorded file; then the next one begins"),
     Row::number("slow-turn-ms", 1..=DAY_MS, |it| &mut it.slow_turn).or_off()
         .help(Operation, "Time for which an I/O thread serves nobody else, from which on the log says so"),
+    Row::text("otlp-endpoint", "URL",
+        |it| it.otlp.endpoint.as_ref().map_or_else(String::new, ToString::to_string),
+        |it, text| read_parsed(text, |endpoint| it.otlp.endpoint = Some(endpoint)))
+        .help(Operation, "Collector of OpenTelemetry that spans of calls and hooks are sent to: \
+            http://127.0.0.1:4318"),
+    Row::text("otlp-headers", "NAME=VALUE,..", |_| String::new(),
+        |it, text| read_parsed(text, |headers| it.otlp.headers = headers))
+        .help(Operation, "Header fields of requests to the collector, such as its key"),
+    Row::number("otlp-sample-percent", 0..=100, |it| &mut it.otlp.sample_percent)
+        .help(Operation, "Recorded traces of 100 that begin here; others are recorded as their flag says"),
 ];
 
 fn shown_rate(rate: Option<Rate>) -> Option<u64> {
@@ -154,6 +165,10 @@ fn read_user_header(settings: &mut Settings, text: &str) -> Result<(), String> {
         .map_err(|fault: UserHeaderNameError| fault.to_string())?;
     settings.proxy_trust.user_header = Some(name);
     Ok(())
+}
+
+fn read_parsed<T: FromStr<Err = OtlpError>>(text: &str, set: impl FnOnce(T)) -> Result<(), String> {
+    text.parse().map(set).map_err(|fault| fault.to_string())
 }
 
 fn shown(path: Option<&PathBuf>) -> String {

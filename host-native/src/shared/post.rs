@@ -2,7 +2,7 @@
 
 use roomcast_hooks::{HookUrl, Keys, Request};
 
-use crate::shared::call_failure::CallFailure;
+use crate::shared::{call_failure::CallFailure, spans::TraceContext};
 
 /// The status of an answer to events, and its header `Retry-After`.
 pub(super) type Told = (u16, Option<String>);
@@ -31,11 +31,23 @@ impl Client {
 #[cfg(not(feature = "jwks"))]
 #[allow(clippy::unused_async)] // as with the feature
 impl Client {
-    pub(super) async fn tell(&self, _: &Request, _: &Keys, _: u64) -> Result<Told, CallFailure> {
+    pub(super) async fn tell(
+        &self,
+        _: &Request,
+        _: &Keys,
+        _: u64,
+        _: Option<TraceContext>,
+    ) -> Result<Told, CallFailure> {
         Err(self.is_missing())
     }
 
-    pub(super) async fn ask(&self, _: &Request, _: &Keys, _: u64) -> Result<Answered, CallFailure> {
+    pub(super) async fn ask(
+        &self,
+        _: &Request,
+        _: &Keys,
+        _: u64,
+        _: Option<TraceContext>,
+    ) -> Result<Answered, CallFailure> {
         Err(self.is_missing())
     }
 
@@ -47,19 +59,12 @@ impl Client {
 
 #[cfg(feature = "jwks")]
 mod client {
-    use bytes::Bytes;
-    use http_body_util::{BodyExt, Full, Limited};
-    use hyper::{
-        Response, Uri,
-        body::Incoming,
-        client::conn::http1,
-        header::{HOST, RETRY_AFTER, USER_AGENT},
-    };
-    use hyper_util::rt::TokioIo;
+    use http_body_util::{BodyExt, Limited};
+    use hyper::{Response, Uri, body::Incoming, header::RETRY_AFTER};
     use roomcast_hooks::limits::ASK_ANSWER_BYTES_MAX;
     use tokio::task::JoinSet;
 
-    use super::{Answered, CallFailure, Client, Keys, Request, Told};
+    use super::{Answered, CallFailure, Client, Keys, Request, Told, TraceContext};
 
     impl Client {
         /// Sends events once. The body of the answer is not read.
@@ -72,9 +77,10 @@ mod client {
             request: &Request,
             keys: &Keys,
             unix_s: u64,
+            trace: Option<TraceContext>,
         ) -> Result<Told, CallFailure> {
             let mut driver = JoinSet::new();
-            let response = self.post(request, keys, unix_s, &mut driver).await?;
+            let response = self.post(request, keys, unix_s, trace, &mut driver).await?;
             let retry_after = response.headers().get(RETRY_AFTER);
             let retry_after = retry_after.and_then(|value| value.to_str().ok());
             let retry_after = retry_after.map(str::to_owned);
@@ -91,9 +97,10 @@ mod client {
             request: &Request,
             keys: &Keys,
             unix_s: u64,
+            trace: Option<TraceContext>,
         ) -> Result<Answered, CallFailure> {
             let mut driver = JoinSet::new();
-            let response = self.post(request, keys, unix_s, &mut driver).await?;
+            let response = self.post(request, keys, unix_s, trace, &mut driver).await?;
             let status = response.status().as_u16();
             if !matches!(status, 200 | 401 | 403) {
                 return Ok((status, Vec::new()));
@@ -102,29 +109,25 @@ mod client {
             Ok((status, body.await?.to_bytes().to_vec()))
         }
 
-        /// Sends a request, without following a redirect. The connection is driven for as long as
-        /// `driver` lives.
+        /// Sends a request. The connection is driven for as long as `driver` lives.
         async fn post(
             &self,
             request: &Request,
             keys: &Keys,
             unix_s: u64,
+            trace: Option<TraceContext>,
             driver: &mut JoinSet<Result<(), hyper::Error>>,
         ) -> Result<Response<Incoming>, CallFailure> {
             let uri: Uri = self.url.as_str().parse()?;
-            let authority = uri.authority().ok_or("it has no host")?;
-            let wire = self.trust.connect(&uri).await?;
-            let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
-            driver.spawn_local(connection);
-            let path = uri.path_and_query().map_or("/", |path| path.as_str());
-            let mut post = hyper::Request::post(path)
-                .header(HOST, authority.as_str())
-                .header(USER_AGENT, concat!("roomcast/", env!("CARGO_PKG_VERSION")));
+            let mut post = hyper::Request::builder().method("POST");
             for (name, value) in request.headers(keys, unix_s) {
                 post = post.header(name, value);
             }
-            let body = Bytes::copy_from_slice(request.body().as_bytes());
-            Ok(sender.send_request(post.body(Full::new(body))?).await?)
+            if let Some(trace) = trace {
+                post = post.header("traceparent", trace.to_string());
+            }
+            let body = request.body().as_bytes().to_vec();
+            self.trust.send(&uri, post, body.into(), driver).await
         }
     }
 }

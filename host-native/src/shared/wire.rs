@@ -2,12 +2,21 @@
 
 use std::{io, sync::Arc};
 
-use hyper::Uri;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Response, Uri,
+    body::Incoming,
+    client::conn::http1,
+    header::{HOST, USER_AGENT},
+    http::request,
+};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::OnceCell,
-    task::spawn_blocking,
+    task::{JoinSet, spawn_blocking},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -17,7 +26,7 @@ use tokio_rustls::{
 use super::call_failure::CallFailure;
 
 /// A connection, by TLS or not.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {}
+trait Wire: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 
@@ -31,7 +40,7 @@ impl Trust {
     /// # Errors
     ///
     /// When it cannot be reached, or its certificate is not trusted.
-    pub(crate) async fn connect(&self, uri: &Uri) -> Result<Box<dyn Wire>, CallFailure> {
+    async fn connect(&self, uri: &Uri) -> Result<Box<dyn Wire>, CallFailure> {
         let host = uri.host().ok_or("it has no host")?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let has_tls = uri.scheme_str() == Some("https");
@@ -47,6 +56,31 @@ impl Trust {
         });
         let connector = TlsConnector::from(config.await?.clone());
         Ok(Box::new(connector.connect(name, stream).await?))
+    }
+
+    /// Sends a request to a URL, on a connection of its own, without following a redirect. The
+    /// connection is driven for as long as `driver` lives.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub(crate) async fn send(
+        &self,
+        uri: &Uri,
+        request: request::Builder,
+        body: Bytes,
+        driver: &mut JoinSet<Result<(), hyper::Error>>,
+    ) -> Result<Response<Incoming>, CallFailure> {
+        let authority = uri.authority().ok_or("it has no host")?;
+        let wire = self.connect(uri).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
+        driver.spawn_local(connection);
+        let request = request
+            .uri(uri.path_and_query().map_or("/", |path| path.as_str()))
+            .header(HOST, authority.as_str())
+            .header(USER_AGENT, concat!("roomcast/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(body))?;
+        Ok(sender.send_request(request).await?)
     }
 }
 

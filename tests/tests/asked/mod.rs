@@ -3,6 +3,7 @@
 mod backends;
 mod documented;
 mod joins;
+mod spans;
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,5 @@
-//! The way of one publish, as `ARCHITECTURE.md` lists it: functions that are there, and not too many.
+//! The way of one publish, as `ARCHITECTURE.md` lists it: functions that are there, and not too
+//! many.
 
 use super::tree::{Source, Tree, Violation};
 

@@ -238,6 +238,7 @@ impl Asker {
             &request.request,
             &self.keys,
             self.clock.unix_ms(sent) / 1000,
+            None,
         );
         let answered = match timeout(left, ask).await {
             Ok(Ok(answered)) => Ok(answered),

@@ -160,7 +160,7 @@ impl Endpoint {
 
     async fn send(&self, client: &Client, request: &Request) {
         let (begun, sent) = (Instant::now(), self.clock.now());
-        let post = client.tell(request, &self.keys, self.clock.unix_ms(sent) / 1000);
+        let post = client.tell(request, &self.keys, self.clock.unix_ms(sent) / 1000, None);
         let answered = match timeout(ANSWER_TIME, post).await {
             Ok(Ok(answered)) => Ok(answered),
             Ok(Err(fault)) => Err(fault.to_string()),

@@ -15,13 +15,8 @@ pub(super) async fn get(
 #[cfg(feature = "jwks")]
 mod client {
     use bytes::Bytes;
-    use http_body_util::{BodyExt, Empty, Limited};
-    use hyper::{
-        Request, Uri,
-        client::conn::http1,
-        header::{ACCEPT, HOST, USER_AGENT},
-    };
-    use hyper_util::rt::TokioIo;
+    use http_body_util::{BodyExt, Limited};
+    use hyper::{Request, Uri, header::ACCEPT};
     use roomcast_token::{JwksUrl, limits::JWKS_BYTES_MAX};
     use tokio::task::JoinSet;
 
@@ -35,20 +30,13 @@ mod client {
     /// When there is no answer, or a longer one than a set of keys has.
     pub(in super::super) async fn get(url: &JwksUrl) -> Result<(u16, Vec<u8>), CallFailure> {
         let uri: Uri = url.as_str().parse()?;
-        let authority = uri.authority().ok_or("it has no host")?;
-        // Fetches are rare, and the authorities may be others by the next one.
-        let wire = Trust::default().connect(&uri).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
+        let request = Request::builder().header(ACCEPT, "application/json");
         // It ends with this function.
         let mut driver = JoinSet::new();
-        driver.spawn_local(connection);
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::get(path)
-            .header(HOST, authority.as_str())
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, concat!("roomcast/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::<Bytes>::new())?;
-        let response = sender.send_request(request).await?;
+        // Fetches are rare, and the authorities may be others by the next one.
+        let trust = Trust::default();
+        let sent = trust.send(&uri, request, Bytes::new(), &mut driver);
+        let response = sent.await?;
         let status = response.status().as_u16();
         if status != 200 {
             return Ok((status, Vec::new()));

@@ -1,0 +1,269 @@
+//! The thread that sends spans to the collector.
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{oneshot, watch},
+    time::{sleep, timeout},
+};
+
+use super::{BATCH_MAX, Span, Spans, otlp};
+
+/// Time in which further spans join the first of a batch.
+const BATCH_TIME: Duration = Duration::from_secs(1);
+/// Time for one request to the collector.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// Seconds before a batch is sent again, when the collector is busy or cannot be reached.
+const PAUSES_S: [u64; 4] = [1, 2, 4, 8];
+/// Time that a server which ends still sends what waits.
+const END_TIME: Duration = Duration::from_secs(2);
+
+/// The thread that sends spans, if there is a collector.
+#[derive(Debug)]
+pub(crate) struct SpanThread(Option<(watch::Sender<bool>, oneshot::Receiver<()>)>);
+
+impl SpanThread {
+    /// Waits until all is sent, for two seconds at most. To be called when nothing ends a span any
+    /// more.
+    pub(crate) async fn finish(self) {
+        if let Some((end, ended)) = self.0 {
+            end.send_replace(true);
+            let _ = ended.await; // or it panicked
+        }
+    }
+}
+
+/// An export that did not succeed.
+struct ExportFailure {
+    cause: String,
+    /// True when the same may succeed later.
+    is_passing: bool,
+}
+
+impl Spans {
+    /// Begins to send, on a thread of its own, if there is a collector.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot start.
+    pub(crate) fn start(self: &Arc<Self>) -> io::Result<SpanThread> {
+        if self.settings.endpoint.is_none() {
+            return Ok(SpanThread(None));
+        }
+        let (spans, (end, ending)) = (self.clone(), watch::channel(false));
+        let (done, ended) = oneshot::channel();
+        thread::Builder::new()
+            .name("roomcast-spans".into())
+            .spawn(move || {
+                let mut runtime = Builder::new_current_thread();
+                match runtime.enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => runtime.block_on(spans.run(ending)),
+                    Err(fault) => tracing::error!(%fault, "spans are not exported"),
+                }
+                let _ = done.send(()); // nobody waits any more
+            })?;
+        Ok(SpanThread(Some((end, ended))))
+    }
+
+    async fn run(&self, ending: watch::Receiver<bool>) {
+        let (mut end, sender) = (ending.clone(), Sender::new(self));
+        let late = async {
+            let _ = end.wait_for(|ends| *ends).await; // or the server is gone
+            sleep(END_TIME).await;
+        };
+        tokio::select! {
+            () = self.send_all(sender, ending) => {}
+            () = late => tracing::warn!("the last spans were not exported"),
+        }
+    }
+
+    async fn send_all(&self, mut sender: Sender<'_>, mut ending: watch::Receiver<bool>) {
+        loop {
+            let (is_empty, is_full) = {
+                let waiting = self.waiting();
+                (waiting.is_empty(), waiting.len() >= BATCH_MAX)
+            };
+            if is_empty && *ending.borrow() {
+                return;
+            }
+            if is_empty {
+                tokio::select! {
+                    () = self.more.notified() => {}
+                    _ = ending.wait_for(|ends| *ends) => {}
+                }
+                continue;
+            }
+            if !is_full {
+                tokio::select! {
+                    () = sleep(BATCH_TIME) => {}
+                    () = self.more.notified() => {}
+                    _ = ending.wait_for(|ends| *ends) => {}
+                }
+            }
+            let batch = self.take_batch();
+            sender.send(&batch, &mut ending).await;
+        }
+    }
+}
+
+/// The sending of batches, and what the log was told of it.
+struct Sender<'a> {
+    spans: &'a Spans,
+    client: client::Client,
+    failures: u32,
+}
+
+impl<'a> Sender<'a> {
+    fn new(spans: &'a Spans) -> Self {
+        Self {
+            spans,
+            client: client::Client::new(&spans.settings),
+            failures: 0,
+        }
+    }
+
+    /// Sends a batch, again when the collector may take it later.
+    async fn send(&mut self, batch: &[Span], ending: &mut watch::Receiver<bool>) {
+        use std::sync::atomic::Ordering::Relaxed;
+
+        let body = otlp::body(&self.spans.instance, batch);
+        let mut pauses = PAUSES_S.iter();
+        let refused = loop {
+            let sent = timeout(REQUEST_TIME, self.client.post(body.clone())).await;
+            let failure = match sent {
+                Ok(Ok(refused)) => break refused,
+                Ok(Err(failure)) => failure,
+                Err(_) => ExportFailure {
+                    cause: format!("no answer within {REQUEST_TIME:?}"),
+                    is_passing: true,
+                },
+            };
+            self.failures += 1;
+            // The first one, then ever less often.
+            if self.failures.is_power_of_two() {
+                let (failures, cause) = (self.failures, &failure.cause);
+                tracing::warn!(failures, "spans cannot be exported: {cause}");
+            }
+            let pause = pauses.next().filter(|_| failure.is_passing);
+            let Some(pause) = pause else {
+                self.spans.dropped.fetch_add(batch.len() as u64, Relaxed);
+                return;
+            };
+            tokio::select! {
+                () = sleep(Duration::from_secs(*pause)) => {}
+                _ = ending.wait_for(|ends| *ends) => pauses = [].iter(),
+            }
+        };
+        if self.failures > 0 {
+            tracing::info!("spans are exported again");
+            self.failures = 0;
+        }
+        let count = batch.len() as u64;
+        let refused = refused.min(count);
+        if refused > 0 {
+            tracing::warn!(refused, "the collector took a part of the spans alone");
+        }
+        self.spans.dropped.fetch_add(refused, Relaxed);
+        self.spans.exported.fetch_add(count - refused, Relaxed);
+    }
+}
+
+#[cfg(feature = "jwks")]
+mod client {
+    use http_body_util::{BodyExt, Limited};
+    use hyper::{
+        Request, Uri,
+        header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    };
+    use tokio::task::JoinSet;
+
+    use super::ExportFailure;
+    use crate::{
+        settings::OtlpSettings,
+        shared::{call_failure::CallFailure, wire::Trust},
+    };
+
+    /// Bytes of an answer that are read.
+    const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+    /// The number of spans that an answer says were refused, as a number or as a text.
+    fn refused(answer: &[u8]) -> u64 {
+        let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+        let refused = &answer["partialSuccess"]["rejectedSpans"];
+        let text = refused.as_str().and_then(|text| text.parse().ok());
+        refused.as_u64().or(text).unwrap_or(0)
+    }
+
+    /// The client of the collector.
+    pub(super) struct Client {
+        uri: Uri,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        trust: Trust,
+    }
+
+    impl Client {
+        pub(super) fn new(settings: &OtlpSettings) -> Self {
+            let endpoint = settings.endpoint.as_ref();
+            Self {
+                uri: endpoint.map_or_else(Uri::default, |it| it.traces().clone()),
+                headers: settings.headers.fields().to_vec(),
+                trust: Trust::default(),
+            }
+        }
+
+        /// Sends the body once; gives the number of spans that were refused.
+        pub(super) async fn post(&self, body: String) -> Result<u64, ExportFailure> {
+            let passing = |fault: CallFailure| ExportFailure {
+                cause: fault.to_string(),
+                is_passing: true,
+            };
+            let mut request = Request::builder()
+                .method("POST")
+                .header(CONTENT_TYPE, "application/json");
+            for (name, value) in &self.headers {
+                request = request.header(name, value);
+            }
+            let mut driver = JoinSet::new();
+            let sent = self
+                .trust
+                .send(&self.uri, request, body.into(), &mut driver);
+            let response = sent.await.map_err(passing)?;
+            let status = response.status().as_u16();
+            if !(200..300).contains(&status) {
+                return Err(ExportFailure {
+                    cause: format!("status {status}"),
+                    // As OTLP says.
+                    is_passing: matches!(status, 429 | 502 | 503 | 504),
+                });
+            }
+            // An answer that cannot be read was a success all the same.
+            let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
+            let answer = answer.await.map(|body| body.to_bytes());
+            Ok(answer.map_or(0, |answer| refused(&answer)))
+        }
+    }
+}
+
+/// Without the feature there is no such setting.
+#[cfg(not(feature = "jwks"))]
+mod client {
+    use super::ExportFailure;
+    use crate::settings::OtlpSettings;
+
+    pub(super) struct Client;
+
+    impl Client {
+        pub(super) const fn new(_: &OtlpSettings) -> Self {
+            Self
+        }
+
+        #[allow(clippy::unused_async)] // as with the feature
+        pub(super) async fn post(&self, _: String) -> Result<u64, ExportFailure> {
+            Err(ExportFailure {
+                cause: "this server is built without the feature `jwks`".into(),
+                is_passing: false,
+            })
+        }
+    }
+}
