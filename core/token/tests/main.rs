@@ -2,6 +2,7 @@
 
 mod forge;
 mod hostile;
+mod hostile_tokens;
 mod jwks;
 mod keys;
 mod panics;

@@ -13,7 +13,9 @@ use roomcast_tests::Edge;
 
 use crate::tokens::{
     JOIN, KEY, OFFER, PRIVATE, PUBLIC, ask, auth, ends,
-    jwks::{Issuer, NEXT_PRIVATE, NEXT_PUBLIC, other_key, published, useless_issuers},
+    jwks::{
+        Issuer, NEXT_PRIVATE, NEXT_PUBLIC, other_key, published, useless_answers, useless_issuers,
+    },
     text, token_for, unidentified,
 };
 
@@ -135,4 +137,66 @@ fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
         ends(&mut peer, 1013);
         assert!((1..=2).contains(&issuer.fetches()), "{says}");
     }
+}
+
+/// An object looks for new keys when a token comes.
+#[test]
+fn known_keys_go_on_when_the_issuer_misbehaves_or_is_down() {
+    let stays = |issuer: &Issuer, says: &str, stop: bool| {
+        let edge = Edge::start_with_vars(&[
+            ("ROOMCAST_JWKS", &*issuer.url),
+            ("ROOMCAST_JWKS_INTERVAL_MS", "100"),
+            ("ROOMCAST_JWKS_REFRESH_MS", "100"),
+        ]);
+        let good = token_for(PRIVATE, "ann", 60);
+        assert_eq!(status(&edge, "default", &good), "101", "{says}");
+        if stop {
+            issuer.stop();
+        }
+        let line = loop {
+            assert_eq!(status(&edge, "default", &good), "101", "{says}");
+            let mut log = edge.log().into_iter();
+            if let Some(line) = log.find(|line| line.contains("the keys from before stay")) {
+                break line;
+            }
+        };
+        assert!(line.contains(says), "{line}");
+        assert_eq!(status(&edge, "default", &good), "101", "{says}");
+    };
+    for (answer, _, says) in useless_answers() {
+        stays(&Issuer::turning(answer), says, false);
+    }
+    stays(&Issuer::of(PUBLIC), "ROOMCAST_JWKS", true);
+}
+
+#[test]
+fn a_key_that_is_published_no_more_is_refused_from_the_refresh_on() {
+    let (issuer, answer) = Issuer::changing(PUBLIC);
+    let edge = Edge::start_with_vars(&[
+        ("ROOMCAST_JWKS", &*issuer.url),
+        ("ROOMCAST_JWKS_INTERVAL_MS", "100"),
+        ("ROOMCAST_JWKS_REFRESH_MS", "100"),
+    ]);
+    let old = token_for(PRIVATE, "ann", 60);
+    assert_eq!(status(&edge, "default", &old), "101");
+    *answer.lock().expect("no panic") = published(NEXT_PUBLIC);
+    while status(&edge, "default", &old) == "101" {}
+    let new = token_for(NEXT_PRIVATE, "ann", 60);
+    assert_eq!(status(&edge, "default", &new), "101");
+}
+
+#[test]
+fn a_renewal_without_keys_is_unavailable_and_changes_nothing() {
+    let issuer = Issuer::new(|stream| {
+        let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+    });
+    let edge =
+        Edge::start_with_vars(&[("ROOMCAST_JWKS", &issuer.url), ("ROOMCAST_TOKEN_KEY", KEY)]);
+    let (mut peer, _) = unidentified(&edge.authority(0));
+    peer.say(&auth(&token_for(KEY, "ann", 60)));
+    assert!(text(&mut peer).contains(r#""user":"ann""#));
+    peer.say(&auth(&token_for(PRIVATE, "ann", 60)));
+    let told = text(&mut peer);
+    assert!(told.contains(r#""code":"unavailable""#), "{told}");
+    assert!(peer.join("chat:a").contains(r#""epoch""#));
 }

@@ -3,13 +3,17 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    thread,
+    time::Duration,
 };
 
 use roomcast_tests::{Edge, Sockets};
 
 use crate::{
     peer::{Peer, Said},
-    tokens::{JOIN, KEY, OFFER, OTHER_KEY, ask, auth, ends, text, token, token_for, unidentified},
+    tokens::{
+        JOIN, KEY, OTHER_KEY, ask, auth, ends, hostile, text, token, token_for, unidentified, ways,
+    },
 };
 
 fn edge(anonymous: &str) -> Edge {
@@ -17,19 +21,6 @@ fn edge(anonymous: &str) -> Edge {
         ("ROOMCAST_TOKEN_KEY", KEY),
         ("ROOMCAST_ANONYMOUS", anonymous),
     ])
-}
-
-/// The fields and the query that bring a token.
-fn ways(token: &str) -> [(String, Vec<String>); 3] {
-    let listed = format!("Sec-WebSocket-Protocol: bearer.{token}, roomcast.v1");
-    [
-        (
-            String::new(),
-            vec![OFFER.into(), format!("Authorization: Bearer {token}")],
-        ),
-        (String::new(), vec![listed]),
-        (format!("?token={token}"), vec![OFFER.into()]),
-    ]
 }
 
 fn upgrade(edge: &Edge, query: &str, fields: &[String]) -> (Peer, String) {
@@ -80,6 +71,36 @@ fn each_way_brings_the_user_and_a_bad_token_is_401() {
         let (_, head) = upgrade(&edge, &format!("?token={}", token("bob")), &both);
         assert!(head.starts_with("http/1.1 401"), "{head}");
     }
+}
+
+/// Waits for one line after the other about a refused token.
+fn refusals(edge: Edge) -> impl FnMut() -> String {
+    let mut read = 0;
+    move || loop {
+        let log = edge.log();
+        let mut new = log.iter().skip(read);
+        if let Some(told) = new.position(|line| line.contains("refused a token")) {
+            read += told + 1;
+            return log[read - 1].clone();
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The table of the native server. Each object tells of a cause once a minute: each token is for
+/// another one.
+#[test]
+fn hostile_tokens_are_refused_on_every_way_in_for_their_cause() {
+    hostile::refuse_on_every_way(|group| {
+        let keys = group.keys.join(",");
+        let mut vars = vec![("ROOMCAST_TOKEN_KEY", &*keys)];
+        if group.has_conditions {
+            vars.push(("ROOMCAST_TOKEN_ISSUER", hostile::ISSUER));
+            vars.push(("ROOMCAST_TOKEN_AUDIENCE", hostile::AUDIENCE));
+        }
+        let edge = Edge::start_with_vars(&vars);
+        (edge.authority(0), refusals(edge))
+    });
 }
 
 #[test]

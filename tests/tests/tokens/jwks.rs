@@ -35,7 +35,7 @@ pub(crate) fn published(keys: &str) -> Vec<u8> {
     (head + &body).into()
 }
 
-type Answer = Box<dyn Fn(&mut TcpStream) + Send>;
+pub(crate) type Answer = Box<dyn Fn(&mut TcpStream) + Send>;
 
 impl Issuer {
     pub(crate) fn new(answer: impl Fn(&mut TcpStream) + Send + 'static) -> Self {
@@ -81,7 +81,7 @@ impl Issuer {
     }
 
     /// An issuer that publishes its key once, and then answers so.
-    fn turning(answer: Answer) -> Self {
+    pub(crate) fn turning(answer: Answer) -> Self {
         let asked = AtomicBool::new(false);
         Self::new(move |stream| {
             if asked.swap(true, SeqCst) {
@@ -93,7 +93,7 @@ impl Issuer {
     }
 
     /// Ends it: nobody listens at its address any more.
-    fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopped.store(true, SeqCst);
         let rest = self.url.trim_start_matches("http://");
         let (address, _) = rest.split_once('/').expect("a path");
@@ -159,7 +159,7 @@ fn a_message_waits_for_the_keys_and_what_comes_behind_it_too() {
 }
 
 /// Answers without keys, with a word of what each host logs: the native one, and the worker.
-fn useless_answers() -> [(Answer, &'static str, &'static str); 6] {
+pub(crate) fn useless_answers() -> [(Answer, &'static str, &'static str); 6] {
     let wrong = |bytes: &'static [u8]| -> Answer {
         Box::new(move |stream| {
             let _ = stream.write_all(bytes);

@@ -4,14 +4,17 @@
 mod auth;
 mod causes;
 mod command;
+pub(crate) mod hostile;
 pub(crate) mod jwks;
 mod libraries;
+mod page;
 mod privacy;
 mod reload;
 mod ways;
 
 use std::time::SystemTime;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use roomcast_core::policy::GrantRules;
 use roomcast_token::{NewToken, SigningKey};
 
@@ -72,6 +75,20 @@ pub(crate) fn ask(authority: &str, query: &str, fields: &[&str]) -> (Peer, Strin
 }
 
 pub(crate) const OFFER: &str = "Sec-WebSocket-Protocol: roomcast.v1";
+
+/// The query and the fields of a request that bring a token: in `Authorization`, as a subprotocol,
+/// and in the query.
+pub(crate) fn ways(token: &str) -> [(String, Vec<String>); 3] {
+    let offer = OFFER.to_owned();
+    let bearer = format!("Authorization: Bearer {token}");
+    let listed = format!("Sec-WebSocket-Protocol: bearer.{token}, roomcast.v1");
+    let encoded = utf8_percent_encode(token, NON_ALPHANUMERIC);
+    [
+        (String::new(), vec![offer.clone(), bearer]),
+        (String::new(), vec![listed]),
+        (format!("?token={encoded}"), vec![offer]),
+    ]
+}
 
 /// Connects without a token, and reads `$welcome`.
 pub(crate) fn unidentified(authority: &str) -> (Peer, String) {

@@ -1,22 +1,10 @@
 //! The ways in of a token, in the upgrade request.
 
-use super::{JOIN, KEY, OFFER, OTHER_KEY, ask, serve, text, token, token_for};
+use super::{JOIN, KEY, OFFER, OTHER_KEY, ask, serve, text, token, token_for, ways};
 use crate::{
     peer::{Said, metric},
     process::child::Process,
 };
-
-/// The fields and the query that bring a token.
-fn ways(token: &str) -> [(String, Vec<String>); 3] {
-    let offer = OFFER.to_owned();
-    let bearer = format!("Authorization: Bearer {token}");
-    let listed = format!("Sec-WebSocket-Protocol: bearer.{token}, roomcast.v1");
-    [
-        (String::new(), vec![offer.clone(), bearer]),
-        (String::new(), vec![listed]),
-        (format!("?token={token}"), vec![offer]),
-    ]
-}
 
 #[test]
 fn each_way_brings_the_user_and_the_grants() {
