@@ -1,6 +1,6 @@
 //! A hub and the application before it.
 
-use alloc::{boxed::Box, collections::VecDeque, string::String, string::ToString, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError, SessionError};
 use crate::policy::Right;
-use crate::wire::{CloseCode, Coded, ConnId, DisconnectReason, ErrorCode, Message};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, Message};
 use crate::{
     hub::change::Change, hub::receive::Received, outbox::Mark, outbox::Outbox, time::Timestamp,
 };
@@ -183,14 +183,7 @@ impl<G: Gateway> App<G> {
         let mark = out.mark();
         let rooms = handshake.identity.rooms.clone();
         let is_known = !handshake.unidentified;
-        let conn = match self.hub.connect(now, handshake, out) {
-            Err(refusal) if refusal.code() == ErrorCode::Overloaded => return Err(refusal.into()),
-            Err(refusal) => {
-                let rejection = Rejection::unauthorized(refusal.to_string());
-                return Err(ConnectError::Rejected(rejection));
-            }
-            Ok(conn) => conn,
-        };
+        let conn = self.hub.connect(now, handshake, out)?;
         self.unsaved = true;
         self.connecting = Some(Connecting {
             conn,

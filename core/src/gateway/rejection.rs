@@ -120,7 +120,7 @@ impl Rejection {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The hub takes no more.
+    /// The hub is full, or does not take the identity.
     #[error(transparent)]
     Hub(#[from] Refusal),
     /// The application does not want it.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use roomcast_core::{
     App, Applied, Config, ConnId, Frame, Handshake, Identity, Input, Outbox, Policies, Timestamp,
-    policy::GrantRules,
+    hub, policy::GrantRules,
 };
 
 use super::harness::lines;
@@ -461,7 +461,8 @@ fn a_user_is_withdrawn_by_the_time_of_issue() {
     stage.put(&withdraw(50));
     for time in [Some(99), None] {
         let (refused, _) = stage.put(&Input::Connect(known(issued(time))));
-        assert!(matches!(refused, Applied::Connected(Err(_))), "{refused:?}");
+        let withdrawn = Applied::Connected(Err(hub::Refusal::Withdrawn.into()));
+        assert_eq!(refused, withdrawn);
         assert!(stage.auth(conns[1], Some(issued(time)))[0].contains("unauthorized"));
     }
     assert!(stage.auth(conns[1], Some(issued(Some(100))))[0].contains(r#""user":"ann""#));

@@ -13,6 +13,7 @@ use crate::{
     peer::{Peer, Said},
     tokens::{
         JOIN, KEY, OTHER_KEY, ask, auth, ends, hostile, text, token, token_for, unidentified, ways,
+        withdrawal,
     },
 };
 
@@ -99,6 +100,19 @@ fn hostile_tokens_are_refused_on_every_way_in_for_their_cause() {
             vars.push(("ROOMCAST_TOKEN_AUDIENCE", hostile::AUDIENCE));
         }
         let edge = Edge::start_with_vars(&vars);
+        (edge.authority(0), refusals(edge))
+    });
+}
+
+/// The field of a request that may use the API.
+fn key() -> String {
+    format!("Authorization: Bearer {}\r\n", Edge::API_KEY)
+}
+
+#[test]
+fn the_log_names_a_withdrawal_and_no_token() {
+    withdrawal::log_each_withdrawn_token(&key(), || {
+        let edge = edge("off");
         (edge.authority(0), refusals(edge))
     });
 }

@@ -11,6 +11,7 @@ mod page;
 mod privacy;
 mod reload;
 mod ways;
+pub(crate) mod withdrawal;
 
 use std::time::SystemTime;
 

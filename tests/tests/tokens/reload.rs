@@ -1,16 +1,7 @@
-//! Keys that change, and users who are withdrawn, while the server runs.
+//! Keys that change while the server runs.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
-use super::{
-    KEY, OFFER, PRIVATE, PUBLIC, ask, auth, ends, serve, text, token, token_for, unidentified,
-    unix_s,
-};
-use crate::{
-    peer::Said,
-    process::child::{Process, run, write},
-};
+use super::{KEY, OFFER, PRIVATE, PUBLIC, ask, token, token_for};
+use crate::process::child::{Process, run, write};
 
 fn status(server: &Process, token: &str) -> String {
     let bearer = format!("Authorization: Bearer {token}");
@@ -56,51 +47,4 @@ fn a_key_that_cannot_be_used_stops_the_server_without_a_word_of_it() {
         );
         assert!(!said.contains("s3cret"), "{said}");
     }
-}
-
-fn delete(server: &Process, path: &str) -> String {
-    let mut stream = TcpStream::connect(&server.authority).expect("it listens");
-    let request = format!(
-        "DELETE /api/v1/default/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-        server.authority
-    );
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("text");
-    answer
-}
-
-#[test]
-fn a_withdrawn_user_is_out_and_comes_back_with_a_newer_token() {
-    let server = serve(&[]);
-    let (mut peer, _) = unidentified(&server.authority);
-    peer.say(&auth(&token("ann")));
-    text(&mut peer);
-    let ended = delete(&server, "users/ann/connections");
-    assert!(ended.ends_with(r#"{"disconnected":1}"#), "{ended}");
-    ends(&mut peer, 4410);
-    assert_eq!(status(&server, &token("ann")), "101");
-
-    let (mut peer, _) = unidentified(&server.authority);
-    peer.say(&auth(&token("ann")));
-    text(&mut peer);
-    // Tokens here are ten seconds old.
-    let withdrawn = delete(
-        &server,
-        &format!("users/ann/connections?not_before={}", unix_s()),
-    );
-    assert!(withdrawn.ends_with(r#"{"disconnected":1}"#), "{withdrawn}");
-    ends(&mut peer, 4401);
-    let bearer = format!("Authorization: Bearer {}", token("ann"));
-    let (mut refused, _) = ask(&server.authority, "", &[OFFER, &bearer]);
-    let said = refused.rest();
-    assert_eq!(said.last(), Some(&Said::Close(4401)), "{said:?}");
-    let bearer = format!("Authorization: Bearer {}", token("bob"));
-    let (mut other, _) = ask(&server.authority, "", &[OFFER, &bearer]);
-    assert!(text(&mut other).contains(r#""user":"bob""#));
-    let wrong = delete(&server, "users/ann/connections?not_before=1700000000000");
-    assert!(
-        wrong.starts_with("HTTP/1.1 400") && wrong.contains("milliseconds"),
-        "{wrong}"
-    );
 }

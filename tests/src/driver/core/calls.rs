@@ -9,6 +9,7 @@ use roomcast_core::{
     Handshake, Hub, Input, JoinError, Rejection, RoomName, SendError,
     ask::{self, Ask, AskError, Asked},
     gateway::{Admission, ConnectError, UpgradeRequest},
+    wire::{Coded, ErrorCode},
 };
 use serde_json::value::RawValue;
 
@@ -152,11 +153,16 @@ impl<G: Gateway> Core<G> {
             Err(fault) => {
                 // What the application sent to others before it refused.
                 self.finish(namespace, &out)?;
-                if let ConnectError::Rejected(rejection) = fault {
-                    return Ok(self.refused(rejection));
-                }
-                self.refusal = Some(fault.to_string());
-                return Ok(Answer::refused(503));
+                return Ok(match fault {
+                    ConnectError::Rejected(rejection) => self.refused(rejection),
+                    ConnectError::Hub(refusal) if refusal.code() != ErrorCode::Overloaded => {
+                        self.refused(Rejection::unauthorized(refusal.to_string()))
+                    }
+                    fault => {
+                        self.refusal = Some(fault.to_string());
+                        Answer::refused(503)
+                    }
+                });
             }
         };
         self.streams.drop(actor);

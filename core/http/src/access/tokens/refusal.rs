@@ -34,7 +34,8 @@ pub enum TokenRefusal {
     Unavailable,
     /// The user's tokens from before were withdrawn.
     #[error(
-        "the user's tokens of before were withdrawn: have a new one signed, with a later `iat`"
+        "the user's tokens from before a time were withdrawn (`not_before`): have a new one signed, \
+         whose `iat` is not earlier"
     )]
     Withdrawn,
 }

@@ -1,0 +1,99 @@
+//! Users who are withdrawn while the server runs.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use super::{KEY, OFFER, ask, auth, ends, hostile::Way, serve, text, token, unidentified, unix_s};
+use crate::peer::Said;
+
+/// The answer to a DELETE of the API, with a line for each further field.
+fn delete(authority: &str, fields: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(authority).expect("it listens");
+    let request = format!(
+        "DELETE /api/v1/default/{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{fields}\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    answer
+}
+
+/// Withdraws the tokens of ann from before a time.
+fn withdraw(authority: &str, fields: &str, not_before_s: u64) -> String {
+    let path = format!("users/ann/connections?not_before={not_before_s}");
+    delete(authority, fields, &path)
+}
+
+fn status(authority: &str, token: &str) -> String {
+    let bearer = format!("Authorization: Bearer {token}");
+    let (_, head) = ask(authority, "?refuse=close", &[OFFER, &bearer]);
+    head[9..12].to_owned()
+}
+
+/// Brings a withdrawn token on each way to a host that is started anew, since a host tells of a
+/// cause once a minute: the log names the cause, and not the token.
+pub(crate) fn log_each_withdrawn_token<F: FnMut() -> String>(
+    fields: &str,
+    start: impl Fn() -> (String, F),
+) {
+    for way in Way::ALL {
+        let (authority, mut logged) = start();
+        let withdrawn = withdraw(&authority, fields, unix_s());
+        assert!(withdrawn.ends_with(r#"{"disconnected":0}"#), "{withdrawn}");
+        let token = token("ann");
+        let mut peer = way.send(&authority, "default", &token).expect("short");
+        let said = peer.rest();
+        assert_eq!(said.last(), Some(&Said::Close(4401)), "{way:?}: {said:?}");
+        let line = logged();
+        assert!(line.contains("withdrawn"), "{way:?}: {line}");
+        assert!(line.contains("have a new one signed"), "{way:?}: {line}");
+        let mut parts = token.split('.');
+        assert!(!parts.any(|part| line.contains(part)), "{way:?}: {line}");
+    }
+}
+
+#[test]
+fn the_log_names_a_withdrawal_and_no_token() {
+    for threads in ["--threads=1", "--threads=3"] {
+        log_each_withdrawn_token("", || {
+            let mut server = serve(&[threads]);
+            let authority = server.authority.clone();
+            (authority, move || server.logged("refused a token"))
+        });
+    }
+}
+
+#[test]
+fn a_withdrawn_user_is_out_and_comes_back_with_a_newer_token() {
+    let server = serve(&[]);
+    let delete = |path: &str| delete(&server.authority, "", path);
+    let (mut peer, _) = unidentified(&server.authority);
+    peer.say(&auth(&token("ann")));
+    text(&mut peer);
+    let ended = delete("users/ann/connections");
+    assert!(ended.ends_with(r#"{"disconnected":1}"#), "{ended}");
+    ends(&mut peer, 4410);
+    assert_eq!(status(&server.authority, &token("ann")), "101");
+
+    let (mut peer, _) = unidentified(&server.authority);
+    peer.say(&auth(&token("ann")));
+    text(&mut peer);
+    // Tokens here are ten seconds old.
+    let withdrawn = withdraw(&server.authority, "", unix_s());
+    assert!(withdrawn.ends_with(r#"{"disconnected":1}"#), "{withdrawn}");
+    ends(&mut peer, 4401);
+    let bearer = format!("Authorization: Bearer {}", token("ann"));
+    let (mut refused, _) = ask(&server.authority, "", &[OFFER, &bearer]);
+    let said = refused.rest();
+    assert_eq!(said.last(), Some(&Said::Close(4401)), "{said:?}");
+    let bearer = format!("Authorization: Bearer {}", token("bob"));
+    let (mut other, _) = ask(&server.authority, "", &[OFFER, &bearer]);
+    assert!(text(&mut other).contains(r#""user":"bob""#));
+    let wrong = delete("users/ann/connections?not_before=1700000000000");
+    assert!(
+        wrong.starts_with("HTTP/1.1 400") && wrong.contains("milliseconds"),
+        "{wrong}"
+    );
+}
