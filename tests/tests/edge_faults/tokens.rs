@@ -118,6 +118,12 @@ fn the_log_names_a_withdrawal_and_no_token() {
 }
 
 #[test]
+fn a_token_of_the_second_of_not_before_is_taken() {
+    let edge = edge("off");
+    withdrawal::take_a_token_of_the_second(&edge.authority(0), &key());
+}
+
+#[test]
 fn a_client_says_who_it_is_and_stays_so_over_an_eviction() {
     let edge = edge("off");
     let authority = edge.authority(0);

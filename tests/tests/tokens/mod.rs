@@ -37,11 +37,16 @@ fn unix_s() -> u64 {
     since.expect("after 1970").as_secs()
 }
 
-/// A token of a user that ends in so many seconds, which may be past.
+/// A token of a user, made ten seconds ago, that ends in so many seconds, which may be past.
 pub(crate) fn token_for(key: &str, user: &str, left_s: i64) -> String {
+    token_made_at(unix_s() - 10, key, user, left_s)
+}
+
+/// The same, made at another time.
+fn token_made_at(issued_s: u64, key: &str, user: &str, left_s: i64) -> String {
     let rules = GrantRules::from_json(GRANTS).expect("grants");
-    let now = unix_s();
-    let mut token = NewToken::new(user, now - 10, now.saturating_add_signed(left_s));
+    let end_s = unix_s().saturating_add_signed(left_s);
+    let mut token = NewToken::new(user, issued_s, end_s);
     token.grants = Some(&rules);
     let key = SigningKey::parse(key).expect("a key");
     let claims = serde_json::to_string(&token).expect("JSON");

@@ -5,7 +5,10 @@ use std::{
     net::TcpStream,
 };
 
-use super::{KEY, OFFER, ask, auth, ends, hostile::Way, serve, text, token, unidentified, unix_s};
+use super::{
+    KEY, OFFER, ask, auth, ends, hostile::Way, serve, text, token, token_made_at, unidentified,
+    unix_s,
+};
 use crate::peer::Said;
 
 /// The answer to a DELETE of the API, with a line for each further field.
@@ -54,6 +57,31 @@ pub(crate) fn log_each_withdrawn_token<F: FnMut() -> String>(
     }
 }
 
+/// Withdraws at the very second in which a token was made, and at the next.
+pub(crate) fn take_a_token_of_the_second(authority: &str, fields: &str) {
+    let now_s = unix_s();
+    let token = token_made_at(now_s, KEY, "ann", 3600);
+    let (mut peer, _) = unidentified(authority);
+    peer.say(&auth(&token));
+    text(&mut peer);
+    let none = withdraw(authority, fields, now_s);
+    assert!(none.ends_with(r#"{"disconnected":0}"#), "{none}");
+    assert!(peer.join("chat:a").contains(r#""epoch""#));
+    let mut other = Way::Query
+        .send(authority, "default", &token)
+        .expect("short");
+    assert!(text(&mut other).contains(r#""user":"ann""#));
+    let both = withdraw(authority, fields, now_s + 1);
+    assert!(both.ends_with(r#"{"disconnected":2}"#), "{both}");
+    ends(&mut peer, 4401);
+    ends(&mut other, 4401);
+    let mut refused = Way::Query
+        .send(authority, "default", &token)
+        .expect("short");
+    let said = refused.rest();
+    assert_eq!(said.last(), Some(&Said::Close(4401)), "{said:?}");
+}
+
 #[test]
 fn the_log_names_a_withdrawal_and_no_token() {
     for threads in ["--threads=1", "--threads=3"] {
@@ -63,6 +91,12 @@ fn the_log_names_a_withdrawal_and_no_token() {
             (authority, move || server.logged("refused a token"))
         });
     }
+}
+
+#[test]
+fn a_token_of_the_second_of_not_before_is_taken() {
+    let server = serve(&[]);
+    take_a_token_of_the_second(&server.authority, "");
 }
 
 #[test]
