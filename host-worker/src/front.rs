@@ -91,6 +91,12 @@ impl Front {
     pub fn new(env: &JsValue) -> Result<Self, JsValue> {
         let settings = settings(env).map_err(|fault| JsValue::from(fault.to_string()))?;
         warn_of_strays(env);
+        let Settings {
+            access, policies, ..
+        } = &settings;
+        for warning in access.tokens.grant_warnings(policies.grants()) {
+            worker::console_warn!("roomcast: ROOMCAST_CONFIG: {warning}");
+        }
         let notices = RefCell::default();
         Ok(Self { settings, notices })
     }

@@ -75,6 +75,12 @@ impl StandardGrants {
         rules.map(|(_, rule)| rule).next()
     }
 
+    /// The rules that are also for somebody without a name, in their order.
+    pub fn for_anyone(&self) -> impl Iterator<Item = &GrantRule> {
+        let rules = self.0.iter().filter(|(users, _)| *users == Users::Anyone);
+        rules.map(|(_, rule)| rule)
+    }
+
     /// The rules, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &GrantRule> {
         self.0.iter().map(|(_, rule)| rule)

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use clap::Command;
 use futures_util::future::select_all;
-use roomcast::{Access, GrantRule, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
+use roomcast::{Access, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
 use roomcast_hooks::{AskSettings, Hook};
 use roomcast_http::FileSetting;
 use tokio::{
@@ -122,7 +122,7 @@ impl ServeArgs {
         if port.is_some() {
             say_port(&settings);
         }
-        warn_of_grants(&settings.policies);
+        warn_of_grants(&settings.access.tokens, &settings.policies);
         raise_descriptors();
         let served = serve(settings, &flags, file.as_ref(), log, hangups);
         log.flush();
@@ -316,9 +316,9 @@ async fn reread_tokens(tokens: &Tokens) -> Result<Option<Tokens>, String> {
     }
 }
 
-/// Warns of grants whose pattern also fits names that are hardly meant.
-fn warn_of_grants(policies: &Policies) {
-    for warning in policies.grants().iter().filter_map(GrantRule::warning) {
+/// Warns of grants that hardly do what they are for.
+fn warn_of_grants(tokens: &Tokens, policies: &Policies) {
+    for warning in tokens.grant_warnings(policies.grants()) {
         tracing::warn!("--config: {warning}");
     }
 }
@@ -357,7 +357,7 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
         }
         let mut wanted = current.clone();
         wanted.tokens = tokens;
-        return change(reloader, wanted, "the files of --token-key", current).await;
+        return change(reloader, flags, wanted, "the files of --token-key", current).await;
     };
     let file = path.name();
     let read = match path.read_again(flags, !current.policies.is_empty()).await {
@@ -385,7 +385,7 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
         return;
     }
     wanted.tokens = tokens;
-    change(reloader, wanted, &file, current).await;
+    change(reloader, flags, wanted, &file, current).await;
     warn_of_settings(&file, at_start, &settings);
     if wanted_hooks != *hooks {
         tracing::warn!("{file}: changed, and read at the start alone: hooks");
@@ -413,12 +413,18 @@ fn warn_of_settings(file: &str, at_start: &[FileSetting], read: &[FileSetting]) 
 }
 
 /// Puts settings in force that were read from files.
-async fn change(reloader: &Reloader, wanted: Reload, files: &str, current: &mut Reload) {
+async fn change(
+    reloader: &Reloader,
+    flags: &Access,
+    wanted: Reload,
+    files: &str,
+    current: &mut Reload,
+) {
     match reloader.reload(wanted.clone()).await {
         Ok(changed) => {
             *current = wanted;
             tracing::info!(%changed, "read {files} again");
-            warn_of_grants(&current.policies);
+            warn_of_grants(&flags.tokens, &current.policies);
         }
         Err(fault) => tracing::error!("{files} cannot be used: {fault}; nothing was changed"),
     }

@@ -108,13 +108,20 @@ impl Process {
         process
     }
 
-    /// Reads the log up to a line with this text.
+    /// Reads the log up to a line with this text, and gives the line.
     pub(crate) fn logged(&mut self, text: &str) -> String {
+        let mut said = self.log_up_to(text);
+        let start = said[..said.len() - 1].rfind('\n').map_or(0, |end| end + 1);
+        said.split_off(start)
+    }
+
+    /// The log up to a line with this text, and with the line.
+    pub(crate) fn log_up_to(&mut self, text: &str) -> String {
         let log = self.log.as_mut().expect("a log");
         let (mut said, mut start) = (String::new(), 0);
         while log.read_line(&mut said).expect("readable") > 0 {
             if said[start..].contains(text) {
-                return said.split_off(start);
+                return said;
             }
             start = said.len();
         }

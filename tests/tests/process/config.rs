@@ -105,6 +105,41 @@ fn a_check_warns_of_patterns_that_fit_more_than_is_meant() {
 }
 
 #[test]
+fn grants_for_anyone_where_anonymous_clients_are_refused_have_a_warning() {
+    let rule = |who: &str, rooms: &str| {
+        format!("[[grants]]\nfor = \"{who}\"\nrooms = \"{rooms}\"\ncan = [\"join\"]\n")
+    };
+    let anyone = [
+        rule("users", "a"),
+        rule("anyone", "news"),
+        rule("anyone", "b"),
+    ]
+    .concat();
+    let key = "token_key = [\"hs256:a secret of at least thirty-two bytes\"]\n";
+    for (settings, grants, warns) in [
+        ("anonymous = \"off\"\n".to_owned(), &anyone, true),
+        (key.to_owned(), &anyone, true),
+        (format!("{key}anonymous = \"on\"\n"), &anyone, false),
+        (String::new(), &anyone, false),
+        (key.to_owned(), &rule("users", "a"), false),
+    ] {
+        let (_folder, path) = file(&(settings + grants));
+        let path = path.to_str().expect("text");
+        let output = run(&["config", "check", path]);
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let warning = r#"the rule for "news" (and 1 more) is for "anyone""#;
+        assert_eq!(said.contains(warning), warns, "{said}");
+        assert_eq!(said.contains("ROOMCAST_ANONYMOUS"), warns, "{said}");
+        assert!(!said.contains("thirty-two"), "{said}");
+        let mut command = roomcast();
+        command.args(["--listen", "127.0.0.1:0", "--config", path]);
+        let log = Process::unstarted(command).log_up_to("listening on http");
+        assert_eq!(log.contains(warning), warns, "{log}");
+    }
+}
+
+#[test]
 fn a_setting_that_changed_waits_for_a_restart_and_is_named() {
     let (_folder, path) = file("heartbeat_ms = 9000\nthreads = 1\n");
     let flag = format!("--config={}", path.display());

@@ -6,7 +6,10 @@ mod refusal;
 
 use alloc::{boxed::Box, format, string::String, string::ToString, vec::Vec};
 
-use roomcast_core::{Identity, policy::Grants};
+use roomcast_core::{
+    Identity,
+    policy::{GrantRule, Grants, StandardGrants},
+};
 use roomcast_token::{Claims, FetchPace, JwksUrl, KeyError, Verifier};
 
 pub(crate) use self::key::keys;
@@ -61,6 +64,29 @@ impl Tokens {
             (true, true) => "anonymous: no key for tokens".into(),
             (true, false) => "no anonymous clients, and no key for tokens".into(),
         }
+    }
+
+    /// Warnings of grants in the configuration that hardly do what they are for, each a line for a
+    /// log: patterns that also fit other names, and rules for anyone where a client without a token
+    /// is refused.
+    pub fn grant_warnings(&self, grants: &StandardGrants) -> Vec<String> {
+        let mut warnings: Vec<_> = grants.iter().filter_map(GrantRule::warning).collect();
+        let mut for_anyone = grants.for_anyone();
+        if !self.lets_anonymous_in()
+            && let Some(first) = for_anyone.next()
+        {
+            let more = match for_anyone.count() {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            warnings.push(format!(
+                "the rule for \"{}\"{more} is for \"anyone\", and clients without a token are refused, \
+                 so that it is for users alone: set ROOMCAST_ANONYMOUS (--anonymous) to on, or write \
+                 for = \"users\"",
+                first.rooms
+            ));
+        }
+        warnings
     }
 
     /// The verifier with these keys and conditions. A host makes it once.

@@ -2,8 +2,7 @@
 
 use std::{path::Path, path::PathBuf, process::ExitCode};
 
-use roomcast::Access;
-use roomcast_core::policy::GrantRule;
+use roomcast::{Access, Tokens};
 
 use super::{
     ConfigPath, Contents,
@@ -49,7 +48,9 @@ impl ConfigArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Check { file } => {
-                let (contents, _) = read(&file)?;
+                let Checked {
+                    contents, tokens, ..
+                } = read(&file)?;
                 let policies = &contents.reload.policies;
                 let (rooms, grants) = (policies.iter().count(), policies.grants().iter().count());
                 say::result(format_args!(
@@ -59,14 +60,15 @@ impl ConfigArgs {
                     contents.hooks.len(),
                     if contents.ask.is_some() { ", ask" } else { "" }
                 ))?;
-                for warning in policies.grants().iter().filter_map(GrantRule::warning) {
+                for warning in tokens.grant_warnings(policies.grants()) {
                     say!("{}: {warning}", file.display());
                 }
             }
             Self::Default => say::result(format_args!("{}", template::all().trim_end()))?,
             Self::Explain { room, user, config } => {
-                let (Contents { reload, .. }, text) = read(&config)?;
-                let said = explain::explain(&reload.policies, &text, &room, user.as_deref());
+                let Checked { contents, text, .. } = read(&config)?;
+                let policies = &contents.reload.policies;
+                let said = explain::explain(policies, &text, &room, user.as_deref());
                 say::result(format_args!("{}", said.trim_end()))?;
             }
         }
@@ -74,19 +76,29 @@ impl ConfigArgs {
     }
 }
 
-/// Reads a file as a server does, without flags and variables; gives its text too.
-fn read(file: &Path) -> anyhow::Result<(Contents, String)> {
+/// A file without an error.
+struct Checked {
+    contents: Contents,
+    text: String,
+    /// The settings of tokens, by the file alone.
+    tokens: Tokens,
+}
+
+/// Reads a file as a server does, without flags and variables.
+fn read(file: &Path) -> anyhow::Result<Checked> {
     let path = ConfigPath::new(file.into(), setting_names());
     let text = path.text().map_err(Failure::usage)?;
     let name = path.name();
     let (contents, mut errors) = read_all(&text, |text| path.contents(text, &Access::default()));
     let mut args = ServeArgs::default();
+    let mut tokens = Tokens::default();
     for setting in contents.iter().flat_map(|contents| &contents.settings) {
         errors.extend(args.take_setting(setting).err());
     }
     if let Some(contents) = contents.as_ref().filter(|_| errors.is_empty()) {
         let settings = args.settings_with(&contents.reload);
         let checked = settings.check();
+        tokens = settings.access.tokens;
         errors.extend(checked.err().map(|fault| FileError {
             line: None,
             text: fault.to_string(),
@@ -94,7 +106,11 @@ fn read(file: &Path) -> anyhow::Result<(Contents, String)> {
     }
     errors.sort_by_key(|error| error.line);
     match contents.filter(|_| errors.is_empty()) {
-        Some(contents) => Ok((contents, text)),
+        Some(contents) => Ok(Checked {
+            contents,
+            text,
+            tokens,
+        }),
         None => {
             let errors = errors.iter().map(|error| error.of(&name).to_string());
             let errors: Vec<_> = errors.collect();

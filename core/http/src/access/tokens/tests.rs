@@ -84,6 +84,23 @@ fn anonymous_is_off_once_there_is_a_key() {
 }
 
 #[test]
+fn grants_for_anyone_are_warned_of_where_anonymous_clients_are_refused() {
+    let grants = |text: &str| serde_json::from_str(text).expect("grants");
+    let news = grants(
+        r#"[{"for":"users","rooms":"org:a*","can":["join"]},
+            {"for":"anyone","rooms":"news","can":["join"]}]"#,
+    );
+    let warnings = on().grant_warnings(&news);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("org:a*"), "{warnings:?}");
+    let begin = r#"the rule for "news" is for "anyone", and clients without a token are refused"#;
+    assert!(warnings[1].starts_with(begin), "{warnings:?}");
+    assert_eq!(Tokens::default().grant_warnings(&news).len(), 1);
+    let users = grants(r#"[{"for":"users","rooms":"news","can":["join"]}]"#);
+    assert!(on().grant_warnings(&users).is_empty());
+}
+
+#[test]
 fn keys_are_refreshed_no_more_often_than_they_are_fetched() {
     let mut tokens = on();
     tokens.jwks_pace.refresh = tokens.jwks_pace.interval;
