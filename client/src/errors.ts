@@ -16,11 +16,11 @@
  */
 export class RoomcastError extends Error {
   override readonly name = "RoomcastError";
-  /** What went wrong, for programs. */
+  /** The cause as a code, for programs; the message is for people. */
   readonly code: string;
   /** True when the server may have received the request: it may have been carried out. */
   readonly sent: boolean;
-  /** What the server adds, such as `limit` or `after_ms`. */
+  /** Further values that the server gives, such as `limit` or `after_ms`. */
   readonly details?: unknown;
 
   constructor(code: string, message: string, more: { sent?: boolean; details?: unknown; cause?: unknown } = {}) {

@@ -40,7 +40,7 @@ export interface MachineOptions {
  * There is at most one socket, one call for a token and one timer.
  */
 export class Machine implements Link, RoomLink {
-  /** What is to be done, in order. The driver takes it away. */
+  /** Outputs that the driver has yet to carry out, the oldest first. The driver removes them. */
   readonly out: Output[] = [];
   readonly rooms = new Rooms(this);
   readonly allowance = new Allowance();

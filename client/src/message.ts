@@ -34,11 +34,11 @@ export interface Member {
   readonly user: string;
   /** The connection of a member without a user. */
   readonly conn?: string;
-  /** What the member's first connection gave as `meta`. */
+  /** The `meta` that the member's first connection gave. */
   readonly meta?: unknown;
 }
 
-/** How many are in a room, as the server last said. */
+/** Numbers of users and connections in a room, as the server last said. */
 export interface Counts {
   readonly users: number;
   readonly conns: number;

@@ -31,7 +31,7 @@ export interface Options {
   timeout?: number | undefined;
   /** False: connects when {@link Roomcast.connect} is called. Default: true. */
   connect?: boolean | undefined;
-  /** What may wait to be sent. Default: 100 messages and 262,144 bytes. */
+  /** Limits of the messages that wait to be sent. Default: 100 messages and 262,144 bytes. */
   buffer?: { messages?: number; bytes?: number } | undefined;
   /** Time and timers. Default: those of the runtime. */
   clock?: Clock | undefined;

@@ -4,7 +4,7 @@ import type { Message } from "./message.js";
 /** Why a token is asked for, see `Options.token`. */
 export type Why = "connect" | "expiring" | "refused";
 
-/** What a machine asks its driver to do, in order. */
+/** A step that a machine asks its driver to carry out; steps are carried out in order. */
 export type Output =
   /** Get a token, and give it to `Machine.token` with `call`. It replaces an earlier call. */
   | { do: "token"; call: number; why: Why }

@@ -72,8 +72,8 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
   }
 
   /**
-   * Where the room stands: `idle` (there is no connection, and none is sought), `joining`, `joined`, `filling`
-   * (joined, and what was missed still arrives), `refused` (see {@link Room.error}), or `left` for good.
+   * The state of the membership: `idle` (the client has no connection, and seeks none), `joining`, `joined`,
+   * `filling` (joined, and missed messages still arrive), `refused` (see {@link Room.error}), or `left` for good.
    */
   get state(): RoomState {
     return this.#place.state;
@@ -90,14 +90,14 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
   }
 
   /**
-   * Those who are in the room: a new array after each change. `null` without the option `presence`, before the
+   * The members of the room: a new array after each change. `null` without the option `presence`, before the
    * first answer, and where the room does not list its members.
    */
   get members(): readonly Member[] | null {
     return this.#place.members;
   }
 
-  /** How many are in the room, as the server last said; needs `presence`. */
+  /** Numbers of users and connections in the room, as the server last said; needs `presence`. */
   get counts(): Counts | undefined {
     return this.#place.counts;
   }

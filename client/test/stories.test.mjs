@@ -36,7 +36,7 @@ const acts = {
   },
 };
 
-/** What the server has kept, by a reader that nothing happens to. */
+/** Reads the history of the room on a line without faults. */
 async function kept(world) {
   const { room } = world.join("lobby", {}, world.another());
   await world.pass(10_000);

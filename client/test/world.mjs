@@ -54,7 +54,7 @@ export class World {
 
 export const NOTHING = { sockets: 0, timers: 0, listeners: 0 };
 
-/** What a promise has become, without waiting for it. */
+/** Follows a promise without waiting for it. */
 export const outcome = (promise) => {
   const seen = { state: "pending" };
   promise.then((value) => Object.assign(seen, { state: "done", value }), (error) => Object.assign(seen, { state: error.code ?? "thrown", sent: error.sent, error }));

@@ -1,4 +1,4 @@
-"""What was measured on what: without it a figure means nothing."""
+"""Describes the machine and the programs of a measurement: a figure means nothing without them."""
 
 import datetime
 import json
@@ -29,7 +29,7 @@ def peer_versions(bench):
 
 
 def description(root, bench, roomcast, built, rounds):
-    """As lines of Markdown. A binary that was not built here may be of any commit."""
+    """Lines of Markdown. A binary that was not built here may be of any commit."""
     origin = f"built at {commit(root)}" if built else "a binary that was there"
     programs = [f"{output(roomcast, '--version')} ({origin})"]
     programs += [output("rustc", "--version", cwd=root), f"Node {output('node', '--version')}"]

@@ -1,4 +1,4 @@
-"""What is measured: peers, scenarios, targets."""
+"""The plan of the benchmark: peers, scenarios, targets."""
 
 from dataclasses import dataclass, field
 

@@ -114,7 +114,7 @@ def markdown(table):
 
 
 def marked(results, scenario, peer):
-    """What a figure is marked with: the footnotes of the table of costs."""
+    """Marks of a figure, for the footnotes of the table of costs."""
     runs = results[scenario][peer]
     at_limit = max(values(results, scenario, peer, "generator_share"), default=0) > GENERATOR_SHARE_MAX
     return "*" * at_limit + "†" * any("value" not in run for run in runs)
@@ -143,7 +143,7 @@ def costs(results):
 
 
 def footnotes(results):
-    """What the marks mean, and how far the medians are from the minima: how restless the machine was."""
+    """Explains the marks, and tells the noise of the machine: the distance of medians from minima."""
     spread = {peer: 0 for peer in PEERS}
     for scenario in results:
         for peer in results[scenario]:

@@ -152,12 +152,12 @@ class Api:
             raise Failed(f"{method} {path} {show(body or '')}: {failure}") from None
 
     def members(self, room, namespace="default"):
-        """How many members a room has."""
+        """The number of members of a room."""
         answer = self.call("GET", f"/api/v1/{namespace}/rooms/{room}")
         return json.loads(answer.text)["members"] if answer.status == 200 else 0
 
     def connections(self, namespace="default"):
-        """How many connections there are, at most 1,000."""
+        """The number of connections, at most 1,000."""
         return len(self.json(f"/api/v1/{namespace}/connections?limit=1000")["connections"])
 
 

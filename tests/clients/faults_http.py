@@ -137,7 +137,7 @@ def no_host_is_400(server):
 
 @fault()
 def http_1_0_needs_no_host(server):
-    """As HAProxy checks health."""
+    """HAProxy checks health by such requests."""
     for path in ("/healthz", "/readyz", "/metrics", "/"):
         for method in ("GET", "HEAD"):
             peer = server.tcp()

@@ -169,7 +169,7 @@ def crowd(server, count):
 
 
 def received_in_order(slow, conn):
-    """What the slow reader got before `$bye`: the first of the messages, none left out."""
+    """Checks that the slow reader got the first messages without a gap; gives their number, and `$bye`."""
     count = 0
     while True:
         text = slow.next()

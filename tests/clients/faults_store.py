@@ -1,4 +1,4 @@
-"""What may happen to a store of histories: full disks, damage, two servers, restarts."""
+"""Faults of a store of histories: full disks, damage, two servers, restarts."""
 
 import json
 import os
@@ -197,7 +197,7 @@ def a_log_that_lost_its_end_begins_anew(kit):
 
 @in_store
 def owner_mode_and_times_are_no_sign_of_a_copy(kit):
-    """As an `fsGroup` of Kubernetes does at each start of a pod."""
+    """An `fsGroup` of Kubernetes changes these at each start of a pod."""
     since = written(kit)
     own = f"{os.getuid()}:{os.getgid()}"
     for count, command in enumerate((("chown", "-R", own), ("chmod", "-R", "g+rwX"), ("touch", "-d", "2001-01-01"))):

@@ -1,5 +1,5 @@
-// What the worker's documentation tells a stranger to type: `npm run dev` in host-worker, a client,
-// a call of the API, Ctrl-C.
+// Follows the worker's documentation as a stranger does: `npm run dev` in host-worker, a client, a call
+// of the API, Ctrl-C.
 //
 //     node first_run.mjs
 //

@@ -73,7 +73,7 @@ class Response:
 
 
 class Peer:
-    """One TCP connection to the server."""
+    """A TCP connection to the server."""
 
     def __init__(self, port, receive_buffer=None, connect=True):
         self.port = port

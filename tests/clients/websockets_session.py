@@ -39,7 +39,7 @@ PING, PONG = '{"event":"$ping"}', '{"event":"$pong"}'
 
 
 class Session:
-    """Where the server is; opens clients in a namespace of the case's own."""
+    """The addresses of the server; opens clients in a namespace of the case's own."""
 
     def __init__(self, ws, http, key):
         self.ws = ws.rstrip("/")

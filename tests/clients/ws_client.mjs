@@ -1,4 +1,4 @@
-// One client of the npm library `ws`, one of the HTTP API, and the comparisons the sessions make.
+// A client of the npm library `ws`, a client of the HTTP API, and the comparisons of the sessions.
 
 import { randomBytes } from "node:crypto";
 import process from "node:process";

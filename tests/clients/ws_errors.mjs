@@ -1,4 +1,4 @@
-// What clients do wrong, and how they are told.
+// Mistakes of clients, and the errors that answer them.
 
 import { Client, equal, namespace, refusal } from "./ws_client.mjs";
 

@@ -30,7 +30,7 @@ from raw_peer import BINARY, TEXT, WS_PING, Ended, close_frame, frame  # noqa: E
 from server_process import Server  # noqa: E402
 
 FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
-# Each has an answer, for it has the id.
+# Each has an id, so each is answered.
 ODD = [
     '{"event":"$nap","id":%d}',
     '{"event":"$auth","id":%d}',
@@ -177,7 +177,7 @@ class Crowd:
         self.ask(peer, self.chance.choice(ODD + BAD))
 
     def audience(self, peer, room):
-        """Anybody."""
+        """A random audience."""
         groups = {"all": True, "rooms": [room], "conns": [peer.conn or "0", "4711"], "users": ["ann"]}
         audience = {}
         for group in self.chance.choices(["rooms", "rooms", *groups], k=2):
@@ -248,13 +248,13 @@ def record(binary, folder, *flags, **env):
 
 
 def stop(server):
-    """Ends it while some are connected: they are told, and answer."""
+    """Ends the server while clients are connected, which are told and answer."""
     server.terminate()
     holds(server.exit_code() == 0, f"it ended with another code: {server.log[-5:]}")
 
 
 def plain(binary, folder):
-    """One namespace, rooms without policies, every limit passed once."""
+    """Records a single namespace with rooms without policies, where every limit is passed once."""
     flags = ("--rooms-per-connection-max", "5", "--inbound-rate", "20", "--inbound-burst", "60")
     more = ("--inbound-refusals", "5", "--heartbeat-ms", "1000", "--heartbeat-wait-ms", "1000")
     queue = ("--write-stall-ms", "800", "--message-bytes-max", "1024", "--control-rate", "2")
@@ -277,7 +277,7 @@ def plain(binary, folder):
 
 
 def over_the_rate(server):
-    """Is refused until it is closed."""
+    """Sends more than the rate allows, until the server closes the connection."""
     peer = server.open()
     peer.write(b"".join(frame(TEXT, f'{{"event":"$ping","id":{number}}}') for number in range(70)))
     while b"4429" not in peer.next_frame()[1]:
@@ -291,7 +291,7 @@ def over_the_rate(server):
 
 
 def silent(server):
-    """One answers pings for a while and then no more, and is closed; another one is heard."""
+    """Has a client closed that stops answering pings, beside a client that goes on answering."""
     heard, peer = server.open(), server.open()
     for other in (heard, peer):
         other.send('{"event":"$join","room":"silence"}')
@@ -305,7 +305,7 @@ def silent(server):
 
 
 def takes_nothing(server):
-    """One whose queue is full, and one that takes nothing for too long."""
+    """Has two clients closed: the queue of the first is full, the second reads nothing for too long."""
     for is_full in (True, False):
         peer = server.open(receive_buffer=2048)
         peer.send('{"event":"$join","id":1,"room":"flood"}')
@@ -320,7 +320,7 @@ def takes_nothing(server):
 
 
 def namespaces(binary, folder):
-    """Many namespaces, more than there may be at a time: some end and begin again."""
+    """Records more namespaces than there may be at a time: some end and begin again."""
     names = [f"n-{number}" for number in range(16)]
     flags = ("--namespaces-max", "10", "--idempotency-ms", "500", "--heartbeat-ms", "1000")
     with record(binary, folder, *flags) as server:
@@ -337,7 +337,7 @@ def namespaces(binary, folder):
 
 
 def threads(binary, folder):
-    """Four threads with two namespaces each, and clients that come at once."""
+    """Records four threads with two namespaces each, and clients that connect at the same time."""
     names = [f"t{number}" for number in range(8)]
     flags = ("--threads", "4", "--record-bytes-max", "30000")
     with record(binary, folder, *flags) as server:
@@ -391,7 +391,7 @@ ROOMS = ["news", "small", "live:1", "old:1", "log", "log 2", "plain"]
 
 
 def histories(binary, folder):
-    """Policies, changed as it runs; histories that outlive the process; a wall clock that is set."""
+    """Records policies that change while the server runs, histories that outlive the process, and a wall clock that is set."""
     with tempfile.TemporaryDirectory() as scratch:
         config, clock = os.path.join(scratch, "rooms.toml"), os.path.join(scratch, "clock")
         write(config, POLICIES)
@@ -443,7 +443,7 @@ def application(binary, folder):
 
 
 def crowded(crowd):
-    """More in a room than it takes, or lists."""
+    """Joins rooms with more clients than they take, or list."""
     peers = [crowd.connect("other") for _ in range(6)]
     for room in ("small", "log", "live:1"):
         for peer in peers:
@@ -472,7 +472,7 @@ def write(path, text):
 
 
 def keys(binary, folder):
-    """Clients that publish under keys, come back and publish again; too many keys; a second run that has them."""
+    """Publishes under keys, reconnects and publishes again; passes the limit of keys; a second run has the keys."""
     with tempfile.TemporaryDirectory() as scratch:
         config = os.path.join(scratch, "rooms.toml")
         write(config, POLICIES)
@@ -488,7 +488,7 @@ def keys(binary, folder):
 
 
 def keyed(server, chance, conns):
-    """Two clients that publish, one as who was there before; gives the ids of that one."""
+    """Publishes from two clients, the second in the name of earlier connections; gives the ids of the second."""
     member, stranger, again = server.open(), server.open(), server.open()
     member.join("log")
     for _ in range(12):
@@ -507,7 +507,7 @@ def keyed(server, chance, conns):
 
 
 def losses(binary, folder):
-    """Sends under idempotency keys that readers are too slow for, each repeated; too many keys of clients."""
+    """Sends under idempotency keys to readers that are too slow, each repeated; passes the limit of clients' keys."""
     flags = ["--outbox-frames-max", "4", "--write-stall-ms", "60000", "--client-keys-max", "3"]
     with record(binary, folder, *flags) as server:
         for number in range(3):
@@ -573,7 +573,7 @@ def identity(binary, folder):
 
 
 def users(server):
-    """What clients with and without a token do, and a backend that withdraws one of them."""
+    """Acts as clients with and without a token, and as a backend that withdraws a user."""
 
     def say(peer, event, room=None, data=None, **more):
         text = {"event": event, "id": 1} | ({"room": room} if room else {}) | more
@@ -587,7 +587,7 @@ def users(server):
                 say(peer, verb, room)
             say(peer, "said", room, {"text": "hello"}, key=f"{room}-1")
 
-    # One that does not say who it is in time, and one with a token that is none.
+    # A client that does not authenticate in time, and a client whose token cannot be read.
     late, wrong = server.open(), server.open()
     say(wrong, "$join", "news")
     say(wrong, "$auth", data={"token": "a.b.c"})

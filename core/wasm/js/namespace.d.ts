@@ -1,7 +1,7 @@
 /** A connection: a number that is never given out again. */
 export type Conn = number;
 
-/** What is said over and over: JSON. */
+/** A JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
 /** Instantiates the module. Await it once, before the first `Namespace`; calling it again is free. */
@@ -66,7 +66,7 @@ export interface Identity {
   until_ms?: number;
   /** The time at which it was issued, in seconds since 1970. */
   issued_s?: number;
-  /** What presence shows of the user. */
+  /** JSON that presence shows to the other members. */
   meta?: Json;
   /** Rooms to join at once. */
   rooms?: string[];

@@ -3,7 +3,7 @@ import type { Caller, Conn, Host, Json, Namespace, Options } from "./namespace.j
 /** A client of a `World`. */
 export interface Client {
   readonly conn: Conn;
-  /** How the connection ended; `undefined` while it is open. */
+  /** The close that ended the connection; `undefined` while it is open. */
   readonly closed: { code: number; reason: string } | undefined;
   /** Sends an envelope, or a text or bytes as they are. */
   send(message: Json | Uint8Array): unknown;

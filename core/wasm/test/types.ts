@@ -1,4 +1,4 @@
-// What an application writes, for `tsc`.
+// Calls that an application makes, for `tsc` to check.
 
 import { type Delivery, init, Namespace, RoomcastError, slot } from "roomcast-wasm";
 import { init as initFrom } from "roomcast-wasm/slim";

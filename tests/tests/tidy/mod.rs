@@ -8,6 +8,7 @@
 mod imports;
 mod planted;
 mod prose;
+mod scripts;
 mod settings;
 mod source;
 mod tree;
@@ -21,13 +22,17 @@ use self::tree::{Source, Tree, Violation};
 /// A rule: its name in `exceptions.txt`, and how it looks at the tree.
 type Rule = (&'static str, fn(&Tree) -> Vec<Violation>);
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 17] = [
     ("file_length", |tree| each(tree, source::file_length)),
     ("function_length", |tree| {
         each(tree, source::function_length)
     }),
     ("doc_opening", |tree| each(tree, source::doc_opening)),
     ("words", |tree| each(tree, words::words)),
+    ("script_doc_opening", |tree| {
+        each_script(tree, scripts::doc_opening)
+    }),
+    ("script_words", |tree| each_script(tree, scripts::words)),
     ("comment_width", |tree| each(tree, source::comment_width)),
     ("folder_size", source::folder_size),
     ("import_circle", imports::circles),
@@ -43,6 +48,10 @@ const RULES: [Rule; 15] = [
 
 fn each(tree: &Tree, rule: fn(&Source) -> Vec<Violation>) -> Vec<Violation> {
     tree.sources.iter().flat_map(rule).collect()
+}
+
+fn each_script(tree: &Tree, rule: fn(&Source) -> Vec<Violation>) -> Vec<Violation> {
+    tree.scripts.iter().flat_map(rule).collect()
 }
 
 /// The violations of a rule that a file may have, by rule and file, and the reason.

@@ -80,6 +80,31 @@ fn planted() -> Vec<Planted> {
     ]
 }
 
+/// Violations in comments of each kind that scripts have.
+fn planted_scripts() -> Vec<Planted> {
+    let opening = |file, text| plant("script_doc_opening", &[(file, text)]);
+    let words = |file, text| plant("script_words", &[(file, text)]);
+    vec![
+        opening("client/src/a.ts", "/** What went wrong. */\n"),
+        opening(
+            "client/src/a.d.ts",
+            "  /**\n   * Those who are there.\n   */\n",
+        ),
+        opening("tests/a.mjs", "// How many are there.\n\nx();\n"),
+        opening("tests/a.mjs", "#!/usr/bin/env node\n// One of many.\n"),
+        opening("tests/a.py", "def f():\n    \"\"\"Whether it ends.\"\"\"\n"),
+        opening("tests/a.py", "\"\"\"\nWhat it is.\n\"\"\"\n"),
+        words("client/src/a.tsx", "/** A row of the ledger. */\n"),
+        words("client/src/a.ts", "/**\n * Rows.\n * A ledger.\n */\n"),
+        words("tests/a.mjs", "x(); // on the shelf\n"),
+        words(
+            "tests/a.py",
+            "def f():\n    \"\"\"Rows.\n\n    Of a ledger.\n    \"\"\"\n",
+        ),
+        words("tests/a.py", "# on the shelf\n"),
+    ]
+}
+
 /// Circles of a file and its child, and one through the root.
 fn planted_circles() -> Vec<Planted> {
     let of_two = |a: &str, b: &str| {
@@ -109,7 +134,7 @@ fn planted_circles() -> Vec<Planted> {
 
 #[test]
 fn each_rule_finds_a_planted_violation() {
-    let planted = [planted(), planted_circles()].concat();
+    let planted = [planted(), planted_scripts(), planted_circles()].concat();
     let names: BTreeSet<_> = planted.iter().map(|(rule, _)| *rule).collect();
     assert_eq!(names, RULES.iter().map(|(rule, _)| *rule).collect());
     for (name, files) in planted {
@@ -123,7 +148,7 @@ fn each_rule_finds_a_planted_violation() {
             .expect("a rule of that name");
         let violations = rule(&tree);
         assert!(!violations.is_empty(), "{name} does not see {files:?}");
-        let is_file = |file: &str| file.ends_with(".rs") || file.ends_with(".md");
+        let is_file = |file: &str| tree.has(file) || file.ends_with(".rs") || file.ends_with(".md");
         assert!(
             violations.iter().all(|violation| is_file(&violation.file)),
             "{violations:?}"
@@ -152,6 +177,14 @@ fn no_rule_finds_a_violation_in_good_files() {
     tree.add(
         "ARCHITECTURE.md",
         "## The way of one publish, hop by hop\n\n1. `a::f`, `f`: `a.rs`\n",
+    );
+    tree.add(
+        "client/src/a.ts",
+        "/** A name. */\nconst shelf = \"http://a.example/shelf\";\n// What follows is plain.\n",
+    );
+    tree.add(
+        "tests/a.py",
+        "\"\"\"Rows of a table.\"\"\"\n\nTEXT = \"\"\"\nWhat is on the shelf\n\"\"\"\n# What follows is plain.\nshelf = \"#shelf\"\n",
     );
     for (name, rule) in RULES {
         let violations = rule(&tree);

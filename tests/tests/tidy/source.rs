@@ -79,17 +79,20 @@ pub(crate) fn doc_opening(source: &Source) -> Vec<Violation> {
         let starts = ["///", "//!", "/**", "/*!"];
         let comment = |line: &str| starts.iter().any(|start| line.starts_with(start));
         if comment(line) && !comment(previous) {
-            let first = line[3..].split_whitespace().next().unwrap_or_default();
-            if OPENINGS.contains(&first) {
-                let fix = format!(
-                    "documentation opens with {first:?}: begin with a noun phrase or a verb"
-                );
-                violations.push(source.violation(number, fix));
-            }
+            violations.extend(bad_opening(source, number, &line[3..]));
         }
         previous = line;
     }
     violations
+}
+
+/// A violation when documentation with this first line opens badly.
+pub(super) fn bad_opening(source: &Source, number: usize, text: &str) -> Option<Violation> {
+    let first = text.split_whitespace().next()?;
+    OPENINGS.contains(&first).then(|| {
+        let fix = format!("documentation opens with {first:?}: begin with a noun phrase or a verb");
+        source.violation(number, fix)
+    })
 }
 
 pub(crate) fn comment_width(source: &Source) -> Vec<Violation> {

@@ -10,6 +10,8 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) sources: Vec<Source>,
+    /// TypeScript, JavaScript and Python.
+    pub(crate) scripts: Vec<Source>,
     pub(crate) documents: Vec<Source>,
     /// All files, of any kind.
     pub(crate) paths: BTreeSet<String>,
@@ -48,9 +50,13 @@ impl Source {
     }
 }
 
+/// Endings of scripts. Other JavaScript is generated, or close to a platform.
+const SCRIPTS: [&str; 4] = [".ts", ".tsx", ".mjs", ".py"];
+
 /// Folders that hold nothing of the project's own writing.
-const FOREIGN: [&str; 9] = [
+const FOREIGN: [&str; 10] = [
     "target",
+    ".autobahn",
     "node_modules",
     ".git",
     ".venv",
@@ -61,6 +67,10 @@ const FOREIGN: [&str; 9] = [
     ".wrangler",
 ];
 
+fn is_script(path: &str) -> bool {
+    SCRIPTS.iter().any(|ending| path.ends_with(ending))
+}
+
 impl Tree {
     /// Reads the repository.
     pub(crate) fn read() -> Self {
@@ -68,7 +78,7 @@ impl Tree {
         let mut tree = Self::default();
         tree.walk(&root, "");
         assert!(
-            tree.sources.len() > 100 && tree.documents.len() > 5,
+            tree.sources.len() > 100 && tree.scripts.len() > 50 && tree.documents.len() > 5,
             "this is not the repository"
         );
         tree
@@ -88,7 +98,7 @@ impl Tree {
                 if !FOREIGN.contains(&&*name) {
                     self.walk(&entry.path(), &format!("{path}/"));
                 }
-            } else if path.ends_with(".rs") || path.ends_with(".md") {
+            } else if path.ends_with(".rs") || path.ends_with(".md") || is_script(&path) {
                 let text = fs::read_to_string(entry.path()).expect("a text");
                 self.add(&path, &text);
             } else {
@@ -106,6 +116,8 @@ impl Tree {
         };
         if path.ends_with(".rs") {
             self.sources.push(file);
+        } else if is_script(path) {
+            self.scripts.push(file);
         } else {
             self.documents.push(file);
         }

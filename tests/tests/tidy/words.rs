@@ -89,23 +89,33 @@ pub(crate) fn words(source: &Source) -> Vec<Violation> {
         let snakes: String = snakes
             .filter(|name| name.matches('_').count() <= NAME_WORDS_MAX + 1)
             .collect();
-        let sentence = match comment.strip_prefix(['/', '!']) {
-            Some(sentence) => sentence.to_lowercase().replace(|c| !is_name(c), "_") + "_",
-            None => String::new(),
-        };
+        let told = comment.strip_prefix(['/', '!']).map(in_sentence);
         let types = TYPES.iter().filter(|(word, _)| names.contains(word));
         let odd = anywhere.iter().chain(&in_names);
         let odd = odd.filter(|(padded, _)| snakes.contains(padded));
-        let told = anywhere.iter().filter(|(word, _)| sentence.contains(word));
         let found: BTreeSet<_> = types
-            .chain(odd.chain(told).map(|(_, word)| *word))
+            .chain(odd.map(|(_, word)| *word))
+            .chain(told.into_iter().flatten())
             .collect();
-        for (word, field) in found {
-            let fix = format!("the word {word:?}: the field says {field}");
-            violations.push(source.violation(number, fix));
-        }
+        violations.extend(found.into_iter().map(|word| fix(source, number, word)));
     }
     violations
+}
+
+/// The odd words of a sentence.
+pub(super) fn in_sentence(sentence: &str) -> Vec<&'static (&'static str, &'static str)> {
+    let sentence = format!(
+        "_{}_",
+        sentence.to_lowercase().replace(|c| !is_name(c), "_")
+    );
+    let is_in = |(word, _): &&(&str, &str)| {
+        sentence.contains(word) && sentence.contains(&format!("_{word}_"))
+    };
+    ANYWHERE.iter().filter(is_in).collect()
+}
+
+pub(super) fn fix(source: &Source, number: usize, (word, field): &(&str, &str)) -> Violation {
+    source.violation(number, format!("the word {word:?}: the field says {field}"))
 }
 
 fn is_name(letter: char) -> bool {
