@@ -11,31 +11,28 @@ export interface Limits {
  * A client that keeps to it is never refused for its rate, so its messages stay in order.
  */
 export class Allowance {
-  #left = Infinity;
-  #perMs = Infinity;
-  #burst = Infinity;
-  #at = 0;
+  /** The time between messages at the full rate, and the time that a burst may run ahead of it. */
+  #eachMs = 0;
+  #aheadMs = 0;
+  /** The time at which the messages so far would be due, one after the other. */
+  #due = 0;
 
   /** Begins with a connection. A tenth is kept back for pings and for clocks that differ. */
   reset(now: number, { inbound_messages_per_s: rate = Infinity, inbound_burst_messages: burst = Infinity }: Limits): void {
-    this.#perMs = (rate * 0.9) / 1_000;
-    this.#left = this.#burst = Math.max(1, burst * 0.9);
-    this.#at = now;
+    this.#eachMs = 1_000 / (rate * 0.9);
+    this.#aheadMs = Math.max(0, burst * 0.9 - 1) * this.#eachMs;
+    this.#due = now;
   }
 
   /** Takes one message, if there is one. */
   take(now: number): boolean {
-    if (this.#burst < Infinity) {
-      this.#left = Math.min(this.#burst, this.#left + (now - this.#at) * this.#perMs);
-      this.#at = now;
-      if (this.#left < 1) return false;
-      this.#left -= 1;
-    }
+    if (now < this.nextAt()) return false;
+    this.#due = Math.max(now, this.#due) + this.#eachMs;
     return true;
   }
 
   /** The time of the next message. */
   nextAt(): number {
-    return this.#at + Math.ceil((1 - this.#left) / this.#perMs);
+    return this.#due - this.#aheadMs;
   }
 }

@@ -1,22 +1,22 @@
 import { wallClock } from "./clock.js";
 import { RoomcastError } from "./errors.js";
-import type { Off } from "./listeners.js";
+import { Listeners, type Off } from "./listeners.js";
 import { Machine } from "./machine.js";
+import type { Message } from "./message.js";
 import { addressOf, type Options, type Socket, type SocketClass } from "./options.js";
-import type { Output, Why } from "./output.js";
+import type { Steps, Why } from "./output.js";
 import { browserPage } from "./page.js";
 import type { Ask } from "./requests.js";
+import type { Room } from "./room.js";
 
-/** Outputs for the application. */
-export type Told = Exclude<Output, { do: "token" | "dial" | "write" | "drop" }>;
-
-/** A machine with a socket, a clock, a page and a source of tokens. */
-export class Driver {
+/** A machine with a socket, a clock, a page, a source of tokens, and the application's listeners. */
+export class Driver implements Steps {
   readonly machine: Machine;
-  readonly timeout: number;
+  /** The rooms of the application, by name. */
+  readonly rooms = new Map<string, Room<any>>();
+  readonly listeners = new Listeners();
   readonly #address: string;
   readonly #options: Options;
-  readonly #tell: (output: Told) => void;
   readonly #clock;
   #socket: Socket | undefined;
   #call: AbortController | undefined;
@@ -27,14 +27,13 @@ export class Driver {
   readonly #prefix: string;
   #keys = 0;
 
-  constructor(url: string | URL, options: Options, tell: (output: Told) => void) {
+  constructor(url: string | URL, options: Options) {
     const { token, timeout = 15_000, buffer, clock = wallClock, random = Math.random } = options;
+    const digits = () => random().toString(36).slice(2);
     this.#address = addressOf(url);
     this.#options = options;
     this.#clock = clock;
-    this.#tell = tell;
-    this.#prefix = [random(), random()].map((number) => number.toString(36).slice(2)).join("");
-    this.timeout = timeout;
+    this.#prefix = digits() + digits();
     this.machine = new Machine({
       timeoutMs: timeout,
       buffer: { messages: 100, bytes: 262_144, ...buffer },
@@ -44,9 +43,21 @@ export class Driver {
   }
 
   /** Gives the machine an input, and carries out what follows. */
-  run<T>(input: (machine: Machine, now: number) => T): T {
-    const result = input(this.machine, this.#clock.now());
-    this.#drain();
+  run<T>(input: (machine: Machine) => T): T {
+    const { machine } = this;
+    machine.now = this.#clock.now();
+    const result = input(machine);
+    // A listener may give an input: what follows is carried out behind what is under way.
+    if (!this.#isDraining) {
+      this.#isDraining = true;
+      let output;
+      while ((output = machine.out.shift())) {
+        const [step, ...args] = output;
+        (this[step] as (...args: unknown[]) => void)(...args);
+      }
+      this.#isDraining = false;
+      this.#arm();
+    }
     return result;
   }
 
@@ -56,109 +67,108 @@ export class Driver {
   }
 
   /** Asks the server, with a promise of the answer. */
-  ask(ask: Omit<Ask, "done" | "timeout">, { timeout = this.timeout, signal, buffer = true }: { timeout?: number | undefined; signal?: AbortSignal | undefined; buffer?: boolean | undefined } = {}): Promise<any> {
+  ask(
+    ask: Omit<Ask, "done" | "timeout">,
+    { timeout = this.machine.options.timeoutMs, signal, buffer = true }: { timeout?: number | undefined; signal?: AbortSignal | undefined; buffer?: boolean | undefined } = {},
+  ): Promise<any> {
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) throw new RoomcastError("aborted", "the signal was aborted");
+      const reason = "the signal was aborted";
+      if (signal?.aborted) throw new RoomcastError("aborted", reason);
       let number = 0;
-      const abort = () => this.run((machine, now) => machine.abort(now, number));
+      const abort = () => this.run((machine) => machine.requests.end(number, "aborted", reason));
       const done = (error?: RoomcastError, data?: unknown) => {
         signal?.removeEventListener("abort", abort);
         if (error) reject(error);
         else resolve(data);
       };
       signal?.addEventListener("abort", abort);
-      number = this.run((machine, now) => machine.request(now, { ...ask, timeout, buffer, done }));
+      number = this.run((machine) => machine.requests.ask({ ...ask, timeout, buffer, done }));
     });
   }
 
-  #drain() {
-    // A listener may give an input: what follows is carried out behind what is under way.
-    if (this.#isDraining) return;
-    this.#isDraining = true;
-    let output;
-    while ((output = this.machine.out.shift())) this.#carryOut(output);
-    this.#isDraining = false;
-    this.#arm();
-  }
-
-  #carryOut(output: Output) {
-    if (output.do === "token") this.#getToken(output.call, output.why);
-    else if (output.do === "dial") this.#dial(output.socket, output.token);
-    else if (output.do === "write") this.#socket?.send(output.text);
-    else if (output.do === "drop") this.#drop(output.code);
-    else {
-      if (output.do === "state") this.#watch();
-      this.#tell(output);
-    }
-  }
-
-  async #getToken(call: number, why: Why) {
+  async token(call: number, why: Why): Promise<void> {
     this.#call?.abort();
     const { signal } = (this.#call = new AbortController());
     const { token = null } = this.#options;
     try {
       const value = typeof token === "function" ? await token(why, signal) : token;
-      this.run((machine, now) => machine.token(now, call, value ?? null));
+      this.run((machine) => machine.token(call, value ?? null));
     } catch (cause) {
-      const error = new RoomcastError("token_failed", `no token: ${cause}`, { cause });
-      this.run((machine, now) => machine.failed(now, call, error));
+      this.run((machine) => machine.failed(call, new RoomcastError("token_failed", `no token: ${cause}`, { cause })));
     }
   }
 
-  #dial(number: number, token: string | null) {
+  dial(number: number, token: string | null): void {
     const WebSocket: SocketClass | undefined = this.#options.WebSocket ?? globalThis.WebSocket;
     try {
-      if (!WebSocket) throw new RoomcastError("no_websocket", "there is no global WebSocket: give one in the options");
-      const socket = (this.#socket = new WebSocket(this.#address, token === null ? ["roomcast.v1"] : ["roomcast.v1", `bearer.${token}`]));
-      socket.onmessage = ({ data }) => this.run((machine, now) => machine.text(now, number, data));
+      const socket = (this.#socket = new WebSocket!(this.#address, ["roomcast.v1", ...(token === null ? [] : [`bearer.${token}`])]));
+      socket.onmessage = ({ data }) => this.run((machine) => machine.text(number, data));
       // A close follows an error.
       socket.onerror = () => {};
-      socket.onclose = ({ code, reason }) => {
-        this.run((machine, now) => machine.closed(now, number, { code, reason: String(reason) }));
-      };
+      socket.onclose = ({ code, reason }) => this.run((machine) => machine.closed(number, { code, reason: String(reason) }));
     } catch (cause) {
-      const error = cause instanceof RoomcastError ? cause : new RoomcastError("no_connection", String(cause), { cause });
-      this.run((machine, now) => machine.failed(now, number, error));
+      const error = WebSocket
+        ? new RoomcastError("no_connection", String(cause), { cause })
+        : new RoomcastError("no_websocket", "there is no global WebSocket: give one in the options");
+      this.run((machine) => machine.failed(number, error));
     }
   }
 
-  #drop(code?: number) {
+  write(text: string): void {
+    this.#socket?.send(text);
+  }
+
+  drop(code?: number): void {
     this.#call?.abort();
     const socket = this.#socket;
     this.#socket = undefined;
     if (!socket) return;
     socket.onmessage = socket.onclose = null;
-    if (code) socket.close(code);
-    else if (socket.terminate) socket.terminate();
-    else socket.close();
+    if (!code && socket.terminate) socket.terminate();
+    else socket.close(code);
   }
 
   /** Listens to the page while there is something to keep connected. */
-  #watch() {
-    const isOn = !/idle|closed/.test(this.machine.state.name);
-    if (isOn && !this.#page) {
-      const { page = browserPage() } = this.#options;
-      this.#page = page?.listen(
-        () => this.run((machine, now) => machine.awake(now)),
-        () => this.run((machine, now) => machine.freeze(now)),
-      );
-    } else if (!isOn) {
+  state(): void {
+    const { state } = this.machine;
+    if (/idle|closed/.test(state.name)) {
       this.#page?.();
       this.#page = undefined;
+    } else if (!this.#page) {
+      const { page = browserPage() } = this.#options;
+      this.#page = page?.listen(
+        () => this.run((machine) => machine.awake()),
+        () => this.run((machine) => machine.freeze()),
+      );
     }
+    this.listeners.emit("$state", state);
+  }
+
+  error(error: RoomcastError): void {
+    this.listeners.emit("$error", error);
+  }
+
+  message(message: Message): void {
+    const room = this.rooms.get(message.room!);
+    if (room) room._receive(message);
+    else this.listeners.emit(message.event, message.data, message);
+  }
+
+  room(...[name, event, value]: Parameters<Steps["room"]>): void {
+    const room = this.rooms.get(name);
+    if (room?.state === "left") this.rooms.delete(name);
+    room?._tell(event, value);
   }
 
   #arm() {
     const at = this.machine.timeout();
     if (at === this.#timerAt) return;
-    if (this.#timer !== undefined) this.#clock.clear(this.#timer);
-    this.#timer = undefined;
+    if (this.#timerAt < Infinity) this.#clock.clear(this.#timer);
     this.#timerAt = at;
     if (at === Infinity) return;
     this.#timer = this.#clock.set(() => {
-      this.#timer = undefined;
       this.#timerAt = Infinity;
-      this.run((machine, now) => now >= at && machine.tick(now));
+      this.run((machine) => machine.now >= at && machine.tick());
     }, Math.max(0, at - this.#clock.now()));
   }
 }

@@ -17,11 +17,11 @@
 export class RoomcastError extends Error {
   override readonly name = "RoomcastError";
   /** The cause as a code, for programs; the message is for people. */
-  readonly code: string;
+  declare readonly code: string;
   /** True when the server may have received the request: it may have been carried out. */
-  readonly sent: boolean;
+  declare readonly sent: boolean;
   /** Further values that the server gives, such as `limit` or `after_ms`. */
-  readonly details?: unknown;
+  declare readonly details?: unknown;
 
   constructor(code: string, message: string, more: { sent?: boolean; details?: unknown; cause?: unknown } = {}) {
     super(message, more);

@@ -18,31 +18,32 @@ export const whenAborted = (signal: AbortSignal | undefined, f: () => void): Off
 
 /** Functions to call, by name. */
 export class Listeners {
-  readonly #all = new Map<string, Set<(...args: any[]) => void>>();
+  readonly #all = new Set<{ name: string; call: (...args: any[]) => void }>();
 
   /** Adds a listener; the same function twice is called twice. */
   on(name: string, f: (...args: any[]) => void, { signal, once }: On = {}): Off {
-    const calls = this.#all.get(name) ?? new Set();
-    this.#all.set(name, calls);
-    const call = (...args: any[]) => {
-      if (once) off();
-      f(...args);
+    const listener = {
+      name,
+      call(...args: any[]) {
+        if (once) off();
+        f(...args);
+      },
     };
-    let forget: Off | undefined;
+    this.#all.add(listener);
+    const remove = () => this.#all.delete(listener);
+    const forget = whenAborted(signal, remove);
     const off = () => {
-      forget?.();
-      calls.delete(call);
+      forget();
+      remove();
     };
-    calls.add(call);
-    forget = whenAborted(signal, off);
     return off;
   }
 
-  /** Calls all listeners of a name. What one throws is reported as uncaught, and holds up nobody. */
+  /** Calls all listeners of a name. The error of a listener is reported as uncaught; the others are called. */
   emit(name: string, ...args: unknown[]): void {
-    for (const call of [...(this.#all.get(name) ?? [])]) {
+    for (const listener of [...this.#all]) {
       try {
-        call(...args);
+        if (listener.name === name) listener.call(...args);
       } catch (error) {
         queueMicrotask(() => {
           throw error;

@@ -1,9 +1,8 @@
 import { Allowance, type Limits } from "./allowance.js";
-import { Backoff } from "./backoff.js";
 import { answered, RoomcastError } from "./errors.js";
 import type { Frame } from "./message.js";
 import type { Output, Why } from "./output.js";
-import { type Ask, type Link, Requests } from "./requests.js";
+import { json, type Link, Requests } from "./requests.js";
 import { type RoomLink, Rooms } from "./rooms.js";
 import { type Close, comesBack, type State, UNAUTHORIZED } from "./state.js";
 
@@ -16,6 +15,11 @@ const LATE_MS = 2_000;
 /** The longest wait for a new attempt in a page that somebody looks at. */
 const AWAKE_MS = 300;
 const RENEW_MS = 5_000;
+/** Bounds of the random delay between attempts: it doubles from the first to the longest. */
+const DELAY_MS_FIRST = 1_000;
+const DELAY_MS_MAX = 30_000;
+/** A connection of that time is good: delays begin anew after it. */
+const LASTED_MS = 10_000;
 const MESSAGE_BYTES = 65_536;
 /** Earlier connections that are known as the client's own. */
 const CONNS_MAX = 64;
@@ -32,29 +36,27 @@ export interface MachineOptions {
 /**
  * The rules of a client, without sockets, timers and clock.
  *
- * Each input has the time in milliseconds as `now`. Afterwards the driver carries out {@link Machine.out}, in
- * order, and calls {@link Machine.tick} at {@link Machine.timeout}. The inputs are, in the order of a
- * connection: `connect`, `token`, `text` of the socket, `closed`; at any time `ask`, `rooms`, `awake`,
- * `freeze`, `tick`; and `close`.
+ * Before each input the driver sets {@link Machine.now}. Afterwards it carries out {@link Machine.out}, in order,
+ * and calls {@link Machine.tick} at {@link Machine.timeout}. The inputs are, in the order of a connection:
+ * `connect`, `token`, `text` of the socket, `closed`; at any time `requests.ask`, `send`, `change`, `awake`, `freeze`,
+ * `tick`; and `close`.
  *
  * There is at most one socket, one call for a token and one timer.
  */
 export class Machine implements Link, RoomLink {
   /** Outputs that the driver has yet to carry out, the oldest first. The driver removes them. */
   readonly out: Output[] = [];
+  readonly options: MachineOptions;
+  readonly requests: Requests;
   readonly rooms = new Rooms(this);
   readonly allowance = new Allowance();
-  readonly random: () => number;
-  readonly timeoutMs: number;
   state: State = { name: "idle", attempt: 0 };
+  /** Milliseconds of the driver's clock. */
   now = 0;
   conn = "";
   conns: string[] = [];
   renewed = true;
   messageBytes = MESSAGE_BYTES;
-  readonly #requests: Requests;
-  readonly #backoff: Backoff;
-  readonly #renews: boolean;
   #serial = 0;
   /** The socket and the call for a token that count; 0 without one. */
   #socket = 0;
@@ -62,253 +64,195 @@ export class Machine implements Link, RoomLink {
   #why: Why = "connect";
   #bye: { reconnect: boolean; after_ms: number } | undefined;
   #refusal: RoomcastError | undefined;
-  /** The end of a handshake, and the next attempt; the earliest one. */
-  #deadline = Infinity;
-  #notBefore = 0;
-  #openedAt = 0;
+  /** Failed attempts since the last connection that lasted. */
+  #failures = 0;
   #heartbeat = HEARTBEAT_MS;
+  #notBefore = 0;
+  // Times that do not count are infinite.
+  #openedAt = Infinity;
+  /** The end of an attempt, or the beginning of the next. */
+  #deadline = Infinity;
   #pingAt = Infinity;
   #pongBy = Infinity;
   #renewAt = Infinity;
 
-  constructor({ timeoutMs, buffer, renews, random }: MachineOptions) {
-    this.random = random;
-    this.timeoutMs = timeoutMs;
-    this.#renews = renews;
-    this.#backoff = new Backoff(random);
-    this.#requests = new Requests(buffer);
+  constructor(options: MachineOptions) {
+    this.options = options;
+    this.requests = new Requests(this);
   }
 
   /** Connects, unless that is under way. */
-  connect(now: number): void {
-    this.now = now;
-    if (this.state.name !== "idle" && this.state.name !== "closed") return;
-    this.#backoff.failures = 0;
+  connect(): void {
+    if (this.#isActive()) return;
+    this.#failures = 0;
     this.#why = "connect";
     this.rooms.lost("joining");
     this.#dial();
   }
 
   /** Ends the connection, all requests and all rooms. */
-  close(now: number): void {
-    this.now = now;
-    this.#drop(1000);
+  close(): void {
+    this.conn = "";
     for (const place of this.rooms.all.values()) this.rooms.leave(place, () => {});
-    this.#close({});
+    this.#close({}, 1000);
   }
 
   /** Gives a token, or its absence, to a call. */
-  token(now: number, call: number, token: string | null): void {
-    this.now = now;
+  token(call: number, token: string | null): void {
     if (call !== this.#call) return;
     this.#call = 0;
-    if (this.state.name === "connecting") {
-      this.#socket = ++this.#serial;
-      this.out.push({ do: "dial", socket: this.#socket, token });
-    } else if (token !== null) this.#authenticate(token);
+    if (!this.conn) this.emit("dial", (this.#socket = ++this.#serial), token);
+    else if (token !== null) this.#authenticate(token);
     else this.#renewAt = Infinity;
   }
 
   /** Says that a call for a token has failed, or that no socket could be made. */
-  failed(now: number, serial: number, error: RoomcastError): void {
-    this.now = now;
+  failed(serial: number, error: RoomcastError): void {
     if (serial !== this.#call && serial !== this.#socket) return;
-    const renewing = this.state.name === "open";
-    if (renewing) this.#call = 0;
-    else this.#drop();
     if (error.code === "no_websocket") return this.#close({ error });
-    this.out.push({ do: "error", error });
-    if (renewing) this.#renewAt = now + RENEW_MS;
-    else this.#ended({ code: 1006, reason: error.message });
+    this.emit("error", error);
+    if (this.conn) {
+      this.#call = 0;
+      this.#renewAt = this.now + RENEW_MS;
+    } else this.#ended(error.message);
   }
 
   /** Takes a text message of a socket. */
-  text(now: number, socket: number, text: string): void {
-    this.now = now;
+  text(socket: number, text: string): void {
     if (socket !== this.#socket) return;
-    this.#pingAt = now + this.#heartbeat;
+    this.#pingAt = this.now + this.#heartbeat;
     this.#pongBy = Infinity;
-    let frame: Frame;
     try {
-      frame = JSON.parse(text);
-      this.#receive(frame);
+      this.#receive(JSON.parse(text));
     } catch (cause) {
-      this.out.push({ do: "error", error: new RoomcastError("bad_frame", "a frame cannot be read", { cause }) });
+      this.emit("error", new RoomcastError("bad_frame", "a frame cannot be read", { cause }));
     }
     this.#write();
   }
 
   /** Says that a socket has ended by itself. */
-  closed(now: number, socket: number, close: Close): void {
-    this.now = now;
-    if (socket !== this.#socket) return;
-    this.#drop();
-    this.#ended(close);
+  closed(socket: number, { code, reason }: Close): void {
+    if (socket === this.#socket) this.#ended(reason, code);
   }
 
   /** Says that somebody looks at the page, or that there may be a network again. */
-  awake(now: number): void {
-    this.now = now;
+  awake(): void {
     const { state } = this;
-    if (state.name === "open") this.#ping();
+    if (this.conn) this.#ping();
     else if (state.name === "waiting") {
-      const retryAt = Math.max(this.#notBefore, now + this.random() * AWAKE_MS);
+      const retryAt = Math.max(this.#notBefore, this.now + this.options.random() * AWAKE_MS);
       if (retryAt < this.#deadline) this.#wait(retryAt, state.close);
     }
   }
 
   /** Says that the page is put aside: there is no connection until it is {@link awake}. */
-  freeze(now: number): void {
-    this.now = now;
-    if (!/connecting|open|waiting/.test(this.state.name)) return;
-    this.#drop();
+  freeze(): void {
+    if (!this.#isActive()) return;
     this.#lost();
     this.#notBefore = 0;
     this.#wait(Infinity, { code: 1001, reason: "the page is frozen" });
   }
 
-  /** Makes a request, and gives it a number for {@link abort}. */
-  ask(ask: Ask): number {
-    return this.#requests.ask(this, ask);
-  }
-
-  /** Makes a request of the application, from then on. */
-  request(now: number, ask: Ask): number {
-    this.now = now;
-    if (this.state.name === "closed") ask = { ...ask, buffer: false };
-    return this.ask(ask);
-  }
-
   /** Sends a message that is not answered: at once, or not at all. */
-  send(now: number, text: string): boolean {
-    this.now = now;
-    const can = !!this.conn && this.renewed && text.length * 3 <= this.messageBytes && this.allowance.take(now);
-    if (can) this.write(text);
+  send(text: string): boolean {
+    const can = !!this.conn && this.renewed && text.length * 3 <= this.messageBytes && this.allowance.take(this.now);
+    if (can) this.emit("write", text);
     return can;
   }
 
-  /** Ends a request. */
-  abort(now: number, request: number): void {
-    this.now = now;
-    this.#requests.end(request, "aborted", "the signal was aborted");
-  }
-
   /** Changes rooms, and sends what follows. */
-  change(now: number, change: (rooms: Rooms) => void): void {
-    this.now = now;
+  change(change: (rooms: Rooms) => void): void {
     change(this.rooms);
     this.#write();
   }
 
   /** Says that it is {@link timeout}, or later. */
-  tick(now: number): void {
+  tick(): void {
+    const { now, conn } = this;
     const slept = now - this.timeout() >= LATE_MS;
-    this.now = now;
-    const { name } = this.state;
-    if (name === "connecting" && this.#deadline <= now) {
-      this.#drop();
-      this.#ended({ code: 1006, reason: "no connection in time" });
-    } else if (name === "waiting" && this.#deadline <= now) {
-      this.#dial();
-    } else if (name === "open") {
-      if (this.#pongBy <= now && !slept) {
-        this.#drop();
-        this.#ended({ code: 1006, reason: "no sign of life from the server" });
-      } else if (slept || this.#pingAt <= now) this.#ping(true);
-      if (this.#renewAt <= now) this.#renew(this.#why);
+    if (this.#deadline <= now) {
+      if (this.state.name === "waiting") this.#dial();
+      else this.#ended("no connection in time");
     }
-    this.#requests.expire(now);
+    if (this.#pongBy <= now && !slept) this.#ended("no sign of life from the server");
+    else if (conn && (slept || this.#pingAt <= now)) this.#ping(true);
+    if (this.#renewAt <= now) this.#renew(this.#why);
+    this.requests.expire();
     this.#write();
   }
 
   /** The time of the next {@link tick}. */
   timeout(): number {
-    const { name } = this.state;
-    let next = this.#requests.timeout();
-    if (name === "connecting" || name === "waiting") next = Math.min(next, this.#deadline);
-    if (name === "open") {
-      next = Math.min(next, this.#pingAt, this.#pongBy, this.#renewAt, this.rooms.timeout());
-      if (this.#requests.hungry) next = Math.min(next, this.allowance.nextAt());
-    }
-    return next;
+    return Math.min(
+      this.#deadline, this.#pingAt, this.#pongBy, this.#renewAt, this.rooms.timeout(), this.requests.timeout(),
+    );
   }
 
-  /** Writes to the socket. */
-  write(text: string): void {
-    this.out.push({ do: "write", text });
-  }
-
-  /** True unless a message to the room has to wait for a join. */
-  isSettled(room?: string): boolean {
-    return this.rooms.isSettled(room);
+  /** Adds an output. */
+  emit(...output: Output): void {
+    this.out.push(output);
   }
 
   /** Gets another token, because the server no longer takes requests. */
   expired(): void {
     this.renewed = false;
-    if (!this.#call && this.#renewAt === Infinity) this.#renew("expiring");
+    if (this.#renewAt === Infinity) this.#renew("expiring");
+  }
+
+  #isActive() {
+    return !/idle|closed/.test(this.state.name);
   }
 
   #write() {
     if (this.renewed) this.rooms.next();
-    this.#requests.write(this);
+    this.requests.write();
   }
 
-  #to(state: State) {
-    this.state = state;
-    this.out.push({ do: "state" });
+  #to(name: State["name"], more?: object) {
+    this.state = { name, attempt: this.#failures, ...more } as State;
+    this.emit("state");
   }
 
   #dial() {
     this.#bye = this.#refusal = undefined;
-    this.#deadline = this.now + this.timeoutMs;
-    this.#to({ name: "connecting", attempt: this.#backoff.failures });
-    this.#ask(this.#why);
+    this.#deadline = this.now + this.options.timeoutMs;
+    this.#to("connecting");
+    this.#getToken(this.#why);
   }
 
-  #ask(why: Why) {
-    this.#call = ++this.#serial;
-    this.out.push({ do: "token", call: this.#call, why });
+  #getToken(why: Why) {
+    this.emit("token", (this.#call = ++this.#serial), why);
   }
 
-  /** Forgets the socket and the call for a token. */
-  #drop(code?: number) {
-    if (this.#socket || this.#call) this.out.push({ do: "drop", code: code! });
-    this.#socket = this.#call = 0;
-  }
-
-  #ping(again = false) {
+  #ping(again?: boolean) {
     if (this.#pongBy < Infinity && !again) return;
-    this.write('{"event":"$ping"}');
+    this.emit("write", '{"event":"$ping"}');
     this.#pongBy = this.now + PONG_MS;
     this.#pingAt = this.now + this.#heartbeat;
   }
 
   /** Gets another token for the open connection, unless one is on its way. */
   #renew(why: Why) {
-    if (!this.#renews) return;
+    if (!this.options.renews) return;
     this.#why = why;
     // A call that hangs is replaced.
-    this.#renewAt = this.now + this.timeoutMs;
-    this.#ask(why);
+    this.#renewAt = this.now + this.options.timeoutMs;
+    this.#getToken(why);
   }
 
   #authenticate(token: string) {
-    this.ask({
-      event: "$auth", data: JSON.stringify({ token }), own: true, timeout: this.timeoutMs,
+    this.requests.ask({
+      event: "$auth", data: json({ token }), own: true, timeout: this.options.timeoutMs,
       done: (error) => {
-        if (error?.code === "closed") return;
+        const code = error?.code;
+        if (code === "closed") return;
         this.#renewAt = Infinity;
-        if (!error || error.code === "unknown_verb") {
-          this.#why = "connect";
-          this.renewed = true;
-        } else if (error.code === "forbidden") {
-          // Another user needs another connection.
-          this.#why = "connect";
-          this.#drop();
-          this.#ended({ code: 1000, reason: "another user" }, true);
-        } else {
-          this.out.push({ do: "error", error });
+        this.#why = "connect";
+        if (!error || code === "unknown_verb") this.renewed = true;
+        // Another user needs another connection.
+        else if (code === "forbidden") this.#ended("another user", 1000, true);
+        else {
+          this.emit("error", error);
           this.#why = "refused";
           this.#renewAt = this.now + RENEW_MS;
         }
@@ -320,17 +264,14 @@ export class Machine implements Link, RoomLink {
     const { event, id, room, data, error } = frame;
     if (event === "$welcome") this.#welcome(data);
     else if (id !== undefined) {
-      const isPublish = this.#requests.answer(this, frame);
-      if (isPublish && typeof data?.reached === "number") this.rooms.published(room!, data.offset);
+      if (this.requests.answer(frame)) this.rooms.published(room!, data);
     } else if (event === "$bye") this.#bye = data;
     else if (event === "$expiring") {
       if (!this.#call) this.#renew("expiring");
-    } else if (event[0] === "$" && (room === undefined || !error)) {
-      if (error && !this.conn) this.#refusal = answered(error);
-      else if (error) this.out.push({ do: "error", error: answered(error) });
-      else if (room !== undefined) this.rooms.notice(frame);
-    } else if (event === "$leave") this.rooms.notice(frame);
-    else if (error) this.out.push({ do: "error", error: answered(error) });
+    } else if (error && (event !== "$leave" || !room)) {
+      if (this.conn) this.emit("error", answered(error));
+      else this.#refusal = answered(error);
+    } else if (event[0] === "$") this.rooms.notice(frame);
     else this.rooms.push(frame);
   }
 
@@ -342,43 +283,46 @@ export class Machine implements Link, RoomLink {
     this.#heartbeat = heartbeat_ms || HEARTBEAT_MS;
     this.#openedAt = this.now;
     this.#pingAt = this.now + this.#heartbeat;
-    this.#renewAt = Infinity;
+    this.#deadline = Infinity;
     this.#why = "connect";
     this.allowance.reset(this.now, limits);
-    this.#to({ name: "open", attempt: this.#backoff.failures, conn, user });
+    this.#to("open", { conn, user });
   }
 
-  /** Takes back what belonged to the connection. */
-  #lost() {
-    if (this.conn) this.#backoff.opened(this.now - this.#openedAt);
+  /** Forgets the socket and the call for a token, and takes back what belonged to the connection. */
+  #lost(code?: number) {
+    if (this.#socket || this.#call) this.emit("drop", code);
+    if (this.now - this.#openedAt >= LASTED_MS) this.#failures = 0;
+    this.#socket = this.#call = 0;
     this.conn = "";
-    this.#pongBy = this.#pingAt = this.#renewAt = Infinity;
+    this.#openedAt = this.#deadline = this.#pongBy = this.#pingAt = this.#renewAt = Infinity;
     this.rooms.lost("joining");
-    this.#requests.lost();
+    this.requests.lost();
   }
 
   /** Decides what follows a connection, or an attempt. */
-  #ended(close: Close, again?: boolean) {
+  #ended(reason: string, code = 1006, again = this.#bye?.reconnect ?? comesBack(code)) {
+    const close = { code, reason };
     this.#lost();
-    if (close.code === UNAUTHORIZED) this.#why = "refused";
-    const isStale = close.code === UNAUTHORIZED && !this.#renews;
-    if (isStale || !(again ?? this.#bye?.reconnect ?? comesBack(close))) {
-      const error = this.#refusal;
-      return this.#close(error ? { close, error } : { close });
+    if (code === UNAUTHORIZED) {
+      this.#why = "refused";
+      again &&= this.options.renews;
     }
+    if (!again) return this.#close(this.#refusal ? { close, error: this.#refusal } : { close });
     this.#notBefore = this.now + (this.#bye?.after_ms ?? 0);
-    this.#wait(this.#notBefore + this.#backoff.next(), close);
+    const bound = Math.min(DELAY_MS_MAX, DELAY_MS_FIRST * 2 ** this.#failures++);
+    this.#wait(this.#notBefore + this.options.random() * bound, close);
   }
 
   #wait(retryAt: number, close: Close) {
     this.#deadline = retryAt;
-    this.#to({ name: "waiting", attempt: this.#backoff.failures, retryAt, close });
+    this.#to("waiting", { retryAt, close });
   }
 
-  #close(why: { close?: Close; error?: RoomcastError }) {
-    this.#lost();
+  #close(why: { close?: Close; error?: RoomcastError | undefined }, code?: number) {
+    this.#lost(code);
     this.rooms.lost("idle");
-    this.#to({ name: "closed", attempt: this.#backoff.failures, ...why });
-    this.#requests.close();
+    this.#to("closed", why);
+    this.requests.close();
   }
 }

@@ -1,25 +1,28 @@
 import type { RoomcastError } from "./errors.js";
 import type { Message } from "./message.js";
 
-/** Why a token is asked for, see `Options.token`. */
+/** The occasion of a call for a token, see `Options.token`. */
 export type Why = "connect" | "expiring" | "refused";
 
-/** A step that a machine asks its driver to carry out; steps are carried out in order. */
-export type Output =
-  /** Get a token, and give it to `Machine.token` with `call`. It replaces an earlier call. */
-  | { do: "token"; call: number; why: Why }
-  /** Open a socket, and give its events to the machine with `socket`. */
-  | { do: "dial"; socket: number; token: string | null }
-  /** Write a text message to the socket. */
-  | { do: "write"; text: string }
-  /** Forget the socket and the call for a token: end them, and wait for neither. */
-  | { do: "drop"; code?: number }
-  /** Tell the application that the state of the connection is another. */
-  | { do: "state" }
-  /** Tell the application a fault that belongs to no request. */
-  | { do: "error"; error: RoomcastError }
-  /** Give a message to the application. */
-  | { do: "message"; message: Message }
-  /** Tell the application what happened in a room. */
-  | { do: "room"; room: string; what: "$state" | "$members" | "$lost" }
-  | { do: "room"; room: string; what: "$recovered"; missed: number };
+/** Steps that a machine asks its driver to carry out. */
+export interface Steps {
+  /** Gets a token, and gives it to `Machine.token` with `call`. It replaces an earlier call. */
+  token(call: number, why: Why): void;
+  /** Opens a socket, and gives its events to the machine with `socket`. */
+  dial(socket: number, token: string | null): void;
+  /** Writes a text message to the socket. */
+  write(text: string): void;
+  /** Forgets the socket and the call for a token: ends them, and waits for neither. */
+  drop(code?: number): void;
+  /** Tells the application that the state of the connection has changed. */
+  state(): void;
+  /** Tells the application a fault that belongs to no request. */
+  error(error: RoomcastError): void;
+  /** Gives a message to the application. */
+  message(message: Message): void;
+  /** Tells the application an event of a room, with the value that its listeners get. */
+  room(name: string, event: "$state" | "$members" | "$recovered" | "$lost", value?: unknown): void;
+}
+
+/** A step with its arguments; steps are carried out in order. */
+export type Output = { [K in keyof Steps]: [step: K, ...Parameters<Steps[K]>] }[keyof Steps];

@@ -8,8 +8,8 @@ export interface PageEvents {
 
 /** The events of a browser's page; null elsewhere. */
 export const browserPage = (): PageEvents | null => {
-  const { document: page, addEventListener } = globalThis;
-  if (!page || !addEventListener) return null;
+  const { document: page } = globalThis;
+  if (!page) return null;
   return {
     listen(awake, freeze) {
       const removed = new AbortController();

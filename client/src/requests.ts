@@ -1,6 +1,8 @@
 import type { Allowance } from "./allowance.js";
 import { answered, RoomcastError } from "./errors.js";
 import type { Frame } from "./message.js";
+import type { Output } from "./output.js";
+import type { State } from "./state.js";
 
 /** Earlier connections that a frame may name. */
 const CONNS_MAX = 16;
@@ -20,7 +22,7 @@ export interface Ask {
   own?: boolean;
   /** A read, which is safe to send again without a key. */
   read?: boolean;
-  /** False: fails at once when it cannot be written. */
+  /** True: waits until it can be written. A request of this client itself always does. */
   buffer?: boolean;
   /** Milliseconds until it fails. */
   timeout: number;
@@ -30,6 +32,8 @@ export interface Ask {
 
 interface Request extends Ask {
   by: number;
+  /** The frame without its end. */
+  text: string;
   bytes: number;
   /** Connections that it was written to. */
   conns: string[];
@@ -45,16 +49,20 @@ export interface Link {
   /** False while the token has ended. */
   readonly renewed: boolean;
   readonly messageBytes: number;
+  readonly options: { readonly buffer: { messages: number; bytes: number } };
   readonly allowance: Allowance;
-  write(text: string): void;
-  /** False while the room is being joined. */
-  isSettled(room?: string): boolean;
+  emit(...output: Output): void;
+  readonly rooms: {
+    /** False while the room is being joined. */
+    isSettled(room?: string): boolean;
+  };
+  readonly state: State;
   /** The server has refused a request because the token has ended. */
   expired(): void;
 }
 
-const json = JSON.stringify;
-const bytesOf = (text: string) => new TextEncoder().encode(text).length;
+/** JSON of a value, where it has one. */
+export const json = JSON.stringify as (value: unknown) => string;
 
 /** The ids of a client's connections, without the present one; the newest of them. */
 export const earlier = (conns: readonly string[], conn: string): string[] | undefined => {
@@ -66,89 +74,82 @@ export const earlier = (conns: readonly string[], conn: string): string[] | unde
  * Requests that were not answered yet, in the order in which they were made.
  *
  * A request waits until it can be written: never longer than its timeout, and within the limits of the buffer.
- * When the connection is lost, what was written is written again if that is safe, and fails with `sent` if not.
+ * When the connection is lost, a request that was written is written again if that is safe, and fails with
+ * `sent` if not.
  */
 export class Requests {
+  readonly #link: Link;
   readonly #all = new Map<number, Request>();
-  readonly #buffer: { messages: number; bytes: number };
   #last = 0;
   /** True when a request waits only for the server's rate limit. */
-  hungry = false;
+  #isHungry = false;
 
-  constructor(buffer: { messages: number; bytes: number }) {
-    this.#buffer = buffer;
+  constructor(link: Link) {
+    this.#link = link;
   }
 
   /** Makes a request, and gives it a number. `done` is called at once when it cannot be kept. */
-  ask(link: Link, ask: Ask): number {
+  ask(ask: Ask): number {
     const id = ++this.#last;
-    const bytes = bytesOf(ask.data ?? "");
-    const request = { ...ask, bytes, by: link.now + ask.timeout, conns: [], unanswered: false };
+    const { event, room, echo, key, data, own } = ask;
+    // The data is last, as it is: JSON within JSON.
+    const text = json({ event, id, room, echo, key }).slice(0, -1) + (data ? `,"data":${data}` : "");
+    const { length } = new TextEncoder().encode(text);
+    const request = { ...ask, text, bytes: length, by: this.#link.now + ask.timeout, conns: [], unanswered: false };
     this.#all.set(id, request);
-    if (bytes > link.messageBytes) this.#end(id, new RoomcastError("too_large", `more than ${link.messageBytes} bytes`));
-    this.write(link);
-    if (!this.#all.has(id) || request.unanswered || ask.own) return id;
-    if (ask.buffer === false) this.#end(id, new RoomcastError("closed", "cannot be sent now"));
-    const waiting = [...this.#all.values()].filter(({ conns, own }) => !own && !conns.length);
-    if (waiting.length > this.#buffer.messages || waiting.reduce((sum, { bytes }) => sum + bytes, 0) > this.#buffer.bytes) {
-      this.#end(id, new RoomcastError("buffer_full", "too many messages wait to be sent"));
+    this.write();
+    if (own || request.unanswered) return id;
+    if (!ask.buffer || this.#link.state.name === "closed") this.end(id, "closed", "cannot be sent now");
+    let { messages, bytes } = this.#link.options.buffer;
+    for (const waiting of this.#all.values()) {
+      if (waiting.own || waiting.conns.length) continue;
+      messages -= 1;
+      bytes -= waiting.bytes;
     }
+    if (messages < 0 || bytes < 0) this.end(id, "buffer_full", "too many messages wait to be sent");
     return id;
   }
 
   /** Writes what can be written. Work: one step for each request that was not answered. */
-  write(link: Link): void {
-    this.hungry = false;
-    if (!link.conn) return;
+  write(): void {
+    const link = this.#link;
+    const { conn, messageBytes } = link;
     let unanswered = 0;
+    this.#isHungry = false;
     for (const [id, request] of this.#all) {
+      const { event, own, room, conns } = request;
+      const others = request.key && earlier(conns, conn);
+      const end = others ? `,"conn":${json(others)}}` : "}";
       if (request.unanswered) unanswered += 1;
-      else if (request.event === "$auth" || (link.renewed && (request.own || link.isSettled(request.room)))) {
-        if (unanswered >= UNANSWERED_MAX && !request.own) continue;
+      else if (request.bytes + end.length > messageBytes) this.end(id, "too_large", `more than ${messageBytes} bytes`);
+      else if (conn && (event === "$auth" || (link.renewed && (own || (unanswered < UNANSWERED_MAX && link.rooms.isSettled(room)))))) {
         if (!link.allowance.take(link.now)) {
-          this.hungry = true;
+          this.#isHungry = true;
           return;
         }
         unanswered += 1;
-        this.#write(link, id, request);
+        if (!conns.includes(conn)) conns.push(conn);
+        request.unanswered = true;
+        link.emit("write", request.text + end);
       }
     }
   }
 
-  #write(link: Link, id: number, request: Request) {
-    const { event, room, data, echo, key, conns } = request;
-    let text = `{"event":${json(event)},"id":${id}`;
-    if (room !== undefined) text += `,"room":${json(room)}`;
-    if (echo !== undefined) text += `,"echo":${echo}`;
-    if (key !== undefined) text += `,"key":${json(key)}`;
-    const others = key && earlier(conns, link.conn);
-    if (others) text += `,"conn":${json(others)}`;
-    if (data !== undefined) text += `,"data":${data}`;
-    text += "}";
-    if (bytesOf(text) > link.messageBytes) {
-      return this.#end(id, new RoomcastError("too_large", `more than ${link.messageBytes} bytes`));
-    }
-    if (!conns.includes(link.conn)) conns.push(link.conn);
-    request.unanswered = true;
-    link.write(text);
-  }
-
   /** Takes an answer. True when it is that of a publish. */
-  answer(link: Link, { id, error, data }: Frame): boolean {
+  answer({ id, error, data }: Frame): boolean {
     const request = this.#all.get(id!);
     if (!request?.unanswered) return false;
     if (error?.code === "expired" && request.event !== "$auth") {
       // It was not carried out: the next token lets it pass.
       request.unanswered = false;
-      link.expired();
+      this.#link.expired();
     } else this.#end(id!, error && answered(error), data);
     return !!request.key;
   }
 
   /** Ends a request early. */
   end(id: number, code: string, message: string): void {
-    const sent = !!this.#all.get(id)?.conns.length;
-    this.#end(id, new RoomcastError(code, message, { sent }));
+    this.#end(id, new RoomcastError(code, message, { sent: !!this.#all.get(id)?.conns.length }));
   }
 
   #end(id: number, error?: RoomcastError, data?: unknown) {
@@ -159,6 +160,7 @@ export class Requests {
 
   /** The connection is lost. */
   lost(): void {
+    this.#isHungry = false;
     for (const [id, request] of this.#all) {
       if (request.own || (request.unanswered && !request.key && !request.read)) this.end(id, "closed", "the connection was lost");
       request.unanswered = false;
@@ -171,13 +173,13 @@ export class Requests {
   }
 
   /** Ends what has waited too long. */
-  expire(now: number): void {
-    for (const [id, { by }] of this.#all) if (by <= now) this.end(id, "timeout", "no answer in time");
+  expire(): void {
+    for (const [id, { by }] of this.#all) if (by <= this.#link.now) this.end(id, "timeout", "no answer in time");
   }
 
-  /** The time of the next {@link expire}. */
+  /** The time of the next {@link expire}, or of the next {@link write} that waits for time alone. */
   timeout(): number {
-    let next = Infinity;
+    let next = this.#isHungry ? this.#link.allowance.nextAt() : Infinity;
     for (const { by } of this.#all.values()) next = Math.min(next, by);
     return next;
   }

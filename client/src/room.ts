@@ -2,8 +2,8 @@ import type { Driver } from "./driver.js";
 import { RoomcastError } from "./errors.js";
 import { Listeners, type Off, type On, whenAborted } from "./listeners.js";
 import type { Counts, Events, Frame, Member, Message, Position, RoomState } from "./message.js";
+import { json } from "./requests.js";
 import type { Place } from "./rooms.js";
-import { stream } from "./stream.js";
 
 /** Options of a request. */
 export interface AskOptions {
@@ -39,8 +39,6 @@ export interface Published {
 
 /** The `$` events of a room's listeners. */
 const MESSAGE = "$message";
-
-const json = (data: unknown) => JSON.stringify(data);
 
 /** Refuses the names that belong to the protocol. */
 export const checked = (event: string): string => {
@@ -165,7 +163,7 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
   /** Publishes now or not at all, without an answer: for cursors. False when it was not sent. */
   send<K extends keyof E & string>(event: K, data: E[K]): boolean {
     const text = json({ event: checked(event), room: this.name, data });
-    return this.#driver.run((machine, now) => machine.send(now, text));
+    return this.#driver.run((machine) => machine.send(text));
   }
 
   /**
@@ -193,16 +191,38 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
    * Iterates over the messages from the first step on, until the room is left. Throws `slow_reader` when more
    * than `queue` (1,000) messages wait for the loop, and the error of a refused join.
    */
-  messages({ signal, queue }: { signal?: AbortSignal; queue?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
-    return stream(({ push, end }) => {
-      const look = (state: RoomState) => {
-        if (state === "left") end();
-        else if (state === "refused") end(this.error);
-      };
-      const offs = [this.onMessage(push), this.onState(look)];
-      look(this.state);
-      return () => offs.forEach((off) => off());
-    }, queue, signal);
+  async *messages({ signal, queue = 1_000 }: { signal?: AbortSignal; queue?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
+    const waiting: Message<E>[] = [];
+    let over: { error?: unknown } | undefined;
+    let wake = () => {};
+    const end = (error?: unknown) => {
+      over ??= { error };
+      wake();
+    };
+    const look = () => {
+      if (this.state === "left" || this.state === "refused") end(this.error);
+    };
+    const offs = [
+      this.onState(look),
+      this.onMessage((message) => {
+        if (over) return;
+        if (waiting.length < queue) waiting.push(message);
+        else end(new RoomcastError("slow_reader", `more than ${queue} messages wait`));
+        wake();
+      }),
+      whenAborted(signal, () => end()),
+    ];
+    look();
+    try {
+      for (;;) {
+        while (waiting.length) yield waiting.shift()!;
+        if (over?.error) throw over.error;
+        if (over) return;
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      for (const off of offs) off();
+    }
   }
 
   [Symbol.asyncIterator](): AsyncGenerator<Message<E>, void, undefined> {
@@ -218,29 +238,26 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
    * Takes back one call of {@link Roomcast.room}. After the last, and unless the room is taken again at once,
    * the room is left; fulfilled when the server knows.
    */
-  leave(): Promise<void> {
+  async leave(): Promise<void> {
     this.#users -= 1;
-    return new Promise((resolve) => {
-      queueMicrotask(() => {
-        if (this.#users > 0 || this.state === "left") resolve();
-        else this.#change((rooms) => rooms.leave(this.#place, resolve));
-      });
-    });
+    await null;
+    if (this.#users > 0 || this.state === "left") return;
+    await new Promise<void>((resolve) => this.#change((rooms) => rooms.leave(this.#place, resolve)));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.leave();
   }
 
-  #change(change: Parameters<Driver["machine"]["change"]>[1]) {
-    this.#driver.run((machine, now) => machine.change(now, change));
+  #change(change: Parameters<Driver["machine"]["change"]>[0]) {
+    this.#driver.run((machine) => machine.change(change));
   }
 
   /** @internal */
   _enter({ presence, meta, signal, from }: RoomOptions): void {
     const place = this.#place;
     this.#users += 1;
-    if (meta !== undefined) place.meta = meta;
+    place.meta ??= meta;
     place.position ??= from;
     const isNews = presence && !place.presence;
     place.presence ||= !!presence;
@@ -249,22 +266,18 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
       else if (isNews) rooms.list(place);
     });
     if (!signal) return;
-    const off = whenAborted(signal, () => {
-      off?.();
-      void this.leave();
-    });
-    this.#signals.add(off);
+    this.#signals.add(whenAborted(signal, () => void this.leave()));
   }
 
   /** @internal */
-  _tell(what: string, missed?: number): void {
-    const { state, members } = this.#place;
-    if (what === "$state") {
+  _tell(event: string, value: unknown): void {
+    const { state } = this;
+    if (event === "$state") {
       // The next reader of `joined` waits for the next join.
       if (state !== "joined" && state !== "refused") queueMicrotask(() => (this.#joined = undefined));
       if (state === "left") this.#signals.forEach((off) => off());
     }
-    this.#listeners.emit(what, what === "$state" ? state : what === "$members" ? members : { missed });
+    this.#listeners.emit(event, value);
   }
 
   /** @internal */

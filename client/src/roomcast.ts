@@ -1,8 +1,9 @@
-import { Driver, type Told } from "./driver.js";
+import { Driver } from "./driver.js";
 import type { RoomcastError } from "./errors.js";
-import { Listeners, type Off, type On } from "./listeners.js";
+import type { Off, On } from "./listeners.js";
 import type { Calls, Events, Message } from "./message.js";
 import type { Options } from "./options.js";
+import { json } from "./requests.js";
 import { type AskOptions, checked, Room, type RoomOptions } from "./room.js";
 import type { State } from "./state.js";
 
@@ -22,8 +23,6 @@ import type { State } from "./state.js";
  */
 export class Roomcast<R extends Events = Events, C extends Calls = Record<string, { ask: any; answer: any }>> {
   readonly #driver: Driver;
-  readonly #rooms = new Map<string, Room<any>>();
-  readonly #listeners = new Listeners();
 
   /**
    * Connects to a server: an address with `http(s):` or `ws(s):`, in a page also a relative one. Without a path
@@ -32,7 +31,7 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
    * Throws a `TypeError` for an address that is none.
    */
   constructor(url: string | URL, options: Options = {}) {
-    this.#driver = new Driver(url, options, (output) => this.#tell(output));
+    this.#driver = new Driver(url, options);
     if (options.connect ?? true) this.connect();
   }
 
@@ -43,18 +42,18 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
 
   /** The rooms that were taken and not left, by name. */
   get rooms(): ReadonlyMap<string, Room<R>> {
-    return this.#rooms;
+    return this.#driver.rooms;
   }
 
   /** Connects, when the state is `idle` or `closed`. */
   connect(): this {
-    this.#driver.run((machine, now) => machine.connect(now));
+    this.#driver.run((machine) => machine.connect());
     return this;
   }
 
   /** Leaves all rooms and ends the connection. Requests that were not answered fail with `closed`. */
   close(): void {
-    this.#driver.run((machine, now) => machine.close(now));
+    this.#driver.run((machine) => machine.close());
   }
 
   [Symbol.dispose](): void {
@@ -67,11 +66,9 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
    * The `meta` and the `from` of the first call count.
    */
   room<E extends Events = R>(name: string, options: RoomOptions = {}): Room<E> {
-    let room = this.#rooms.get(name);
-    if (!room) {
-      room = new Room<E>(this.#driver, this.#driver.machine.rooms.add(name));
-      this.#rooms.set(name, room);
-    }
+    const { rooms, machine } = this.#driver;
+    const room = rooms.get(name) ?? new Room<E>(this.#driver, machine.rooms.add(name));
+    rooms.set(name, room);
     if (options.join ?? true) room._enter(options);
     return room;
   }
@@ -81,35 +78,21 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
    * is rejected with `closed`, and `sent` says that the application may have acted.
    */
   async call<K extends keyof C & string>(event: K, data: C[K]["ask"], { room, ...options }: AskOptions & { room?: string } = {}): Promise<C[K]["answer"]> {
-    return this.#driver.ask({ event: checked(event), room: room!, data: JSON.stringify(data) }, options);
+    return this.#driver.ask({ event: checked(event), room: room!, data: json(data) }, options);
   }
 
   /** Calls `f` with each message of an event that came through no room of this client. */
   on<K extends keyof R & string>(event: K, f: (data: R[K], message: Extract<Message<R>, { event: K }>) => void, options?: On): Off {
-    return this.#listeners.on(checked(event), f, options);
+    return this.#driver.listeners.on(checked(event), f, options);
   }
 
   /** Calls `f` after each change of {@link Roomcast.state}. */
   onState(f: (state: State) => void, options?: On): Off {
-    return this.#listeners.on("$state", f, options);
+    return this.#driver.listeners.on("$state", f, options);
   }
 
   /** Calls `f` with each fault that belongs to no request: a token that was not to be had, a refused `send`. */
   onError(f: (error: RoomcastError) => void, options?: On): Off {
-    return this.#listeners.on("$error", f, options);
-  }
-
-  #tell(output: Told) {
-    if (output.do === "message") {
-      const { message } = output;
-      const room = this.#rooms.get(message.room!);
-      if (room) room._receive(message);
-      else this.#listeners.emit(message.event, message.data, message);
-    } else if (output.do === "room") {
-      const room = this.#rooms.get(output.room);
-      if (output.what === "$state" && room?.state === "left") this.#rooms.delete(output.room);
-      room?._tell(output.what, (output as { missed?: number }).missed);
-    } else if (output.do === "state") this.#listeners.emit("$state", this.state);
-    else this.#listeners.emit("$error", output.error);
+    return this.#driver.listeners.on("$error", f, options);
   }
 }

@@ -1,7 +1,7 @@
 import { answered, isTemporary, RoomcastError } from "./errors.js";
 import type { Counts, Frame, Member, Message, Position, RoomState } from "./message.js";
-import type { Output } from "./output.js";
-import { type Ask, earlier } from "./requests.js";
+import type { Output, Steps } from "./output.js";
+import { earlier, json, type Requests } from "./requests.js";
 
 /** Milliseconds until a temporary refusal is tried again, half of it at least. */
 const RETRY_MS = 2_000;
@@ -23,6 +23,8 @@ export interface Place {
   asked: number;
   /** The time of the next join or page, after a temporary refusal. */
   retryAt: number;
+  /** The page of a listing of members that is awaited; 0 without one. */
+  listed: number;
   /** The time of the next listing of members, after a temporary refusal. */
   listAt: number;
   /** Messages that a join still replays, and the position after the last. */
@@ -35,16 +37,18 @@ export interface Place {
   listing?: Map<string, Member> | undefined;
 }
 
+/** The parts of a place that begin anew with a connection. */
+const FRESH = { error: undefined, asked: 0, retryAt: 0, listed: 0, listAt: Infinity, missing: 0, listing: undefined };
+
 /** The connection, as rooms see it. */
 export interface RoomLink {
   readonly now: number;
   readonly conn: string;
   /** All connections of this client, the oldest first. */
   readonly conns: string[];
-  readonly out: Output[];
-  readonly random: () => number;
-  readonly timeoutMs: number;
-  ask(ask: Ask): number;
+  readonly options: { readonly random: () => number; readonly timeoutMs: number };
+  readonly requests: Requests;
+  emit(...output: Output): void;
 }
 
 const isMember = ({ state }: Place) => state === "joined" || state === "filling";
@@ -69,8 +73,7 @@ export class Rooms {
   /** Adds a room, without joining it. */
   add(name: string): Place {
     const place: Place = {
-      name, presence: false, state: "idle", members: null, wanted: false, asked: 0, retryAt: 0,
-      listAt: Infinity, missing: 0, top: 0, replayed: 0, here: new Map(),
+      name, presence: false, state: "idle", members: null, wanted: false, top: 0, replayed: 0, here: new Map(), ...FRESH,
     };
     this.all.set(name, place);
     return place;
@@ -78,10 +81,8 @@ export class Rooms {
 
   /** Joins a room, or tries again after a refusal. */
   join(place: Place): void {
-    place.error = undefined;
     place.wanted = true;
-    place.asked = place.retryAt = 0;
-    this.#to(place, "joining");
+    this.#to(Object.assign(place, FRESH), "joining");
   }
 
   /** Leaves a room, and calls `done` when the server knows. */
@@ -89,7 +90,7 @@ export class Rooms {
     this.all.delete(place.name);
     const known = (place.asked || isMember(place)) && this.#link.conn;
     this.#to(place, "left");
-    if (known) this.#ask(place, "$leave", undefined, done);
+    if (known) this.#request(place, "$leave", undefined, done);
     else done();
   }
 
@@ -100,14 +101,7 @@ export class Rooms {
 
   /** Has all rooms joined again by the next connection; `state` is `idle` when there will be none. */
   lost(state: "joining" | "idle"): void {
-    for (const place of this.all.values()) {
-      if (!place.wanted) continue;
-      place.asked = place.retryAt = place.missing = 0;
-      place.listing = undefined;
-      place.listAt = Infinity;
-      place.error = undefined;
-      this.#to(place, state);
-    }
+    for (const place of this.all.values()) if (place.wanted) this.#to(Object.assign(place, FRESH), state);
   }
 
   /** Sends the next join, or the next page of a history, unless an answer is awaited. */
@@ -122,9 +116,9 @@ export class Rooms {
       awaited ||= place.asked;
       if (place.retryAt <= now) next ??= place;
     }
-    if (awaited) return;
-    if (next?.state === "joining") this.#join(next);
-    else if (next) this.#fill(next);
+    if (!next || awaited) return;
+    if (next.state === "joining") this.#join(next);
+    else this.#fill(next);
   }
 
   /** The time of the next {@link next} that waits for time alone. */
@@ -137,13 +131,17 @@ export class Rooms {
   }
 
   #join(place: Place) {
-    const { conns, conn } = this.#link;
     const { meta, position } = place;
-    const since = position && { ...position, conn: earlier(conns, conn) };
+    const since = position && { ...position, conn: this.#earlier() };
     this.#ask(place, "$join", { since, meta }, (error, data) => {
-      if (!error) this.#joined(place, data);
-      else if (!this.#later(place, error)) this.#refused(place, error);
+      if (error) this.#refused(place, error);
+      else this.#joined(place, data);
     });
+  }
+
+  /** Earlier connections of this client. */
+  #earlier() {
+    return earlier(this.#link.conns, this.#link.conn);
   }
 
   #joined(place: Place, { epoch, offset, recovered, missed = 0 }: { epoch: string; offset: number; recovered?: boolean; missed?: number }) {
@@ -167,78 +165,48 @@ export class Rooms {
     this.#to(place, "refused");
   }
 
-  /** True when it is tried again, a little later. */
-  #later(place: Place, error: RoomcastError): boolean {
-    if (isTemporary(error)) place.retryAt = this.#retryAt(error);
-    return isTemporary(error);
-  }
-
-  #retryAt({ details }: RoomcastError): number {
-    const { now, random } = this.#link;
-    const wait = (details as { after_ms?: number } | undefined)?.after_ms ?? 0;
-    return now + wait + (RETRY_MS * (1 + random())) / 2;
-  }
-
   /** Reads the rest of what was missed from the history. */
   #fill(place: Place) {
-    const { conns, conn } = this.#link;
     this.#to(place, "filling");
-    const data = { after: place.position!.offset, conn: earlier(conns, conn) };
-    this.#ask(place, "$history", data, (error, page) => {
-      if (!error) this.#filled(place, page);
-      else if (!this.#later(place, error)) this.#filled(place);
-    });
+    const data = { after: place.position!.offset, conn: this.#earlier() };
+    this.#ask(place, "$history", data, (_, page) => this.#filled(place, page));
   }
 
   #filled(place: Place, page?: { epoch: string; offset: number; messages: Frame[]; first: number }) {
     const { epoch, offset } = place.position!;
-    if (!page || page.epoch !== epoch || offset + 1 < page.first) {
-      // There is no history, or it does not reach back that far.
-      place.position = { epoch: page?.epoch ?? epoch, offset: page?.offset ?? place.top };
-      this.#to(place, "joined");
-      return this.#tell(place, "$lost");
+    const isWhole = page && page.epoch === epoch && offset + 1 >= page.first;
+    if (isWhole) {
+      for (const frame of page.messages) this.#arrived(place, frame);
+      // A page that ends at the room's position is the last: what is published from then on arrives by itself.
+      if (page.messages.length && place.position!.offset < page.offset) return this.#fill(place);
     }
-    for (const frame of page.messages) {
-      place.position = { epoch, offset: frame.offset! };
-      place.replayed += 1;
-      this.#deliver(frame);
-    }
-    // A page that ends at the room's position is the last: what is published from then on arrives by itself.
-    if (page.messages.length && place.position!.offset < page.offset) return this.#fill(place);
-    place.position = { epoch, offset: page.offset };
+    // Without a page there is no history; or it does not reach back that far.
+    place.position = { epoch: page?.epoch ?? epoch, offset: page?.offset ?? place.top };
     this.#to(place, "joined");
-    this.#recovered(place);
+    if (isWhole) this.#recovered(place);
+    else this.#tell(place, "$lost");
   }
 
   /** Takes a message: gives it to the application, unless it was seen. */
   push(frame: Frame): void {
     const { offset } = frame;
     const place = this.all.get(frame.room!);
-    if (place && place.state !== "idle") {
-      // The history brings it, in its place; or it came before the answer to the join.
-      if (place.state !== "joined" && (place.state !== "filling" || offset !== undefined)) return;
-      if (offset !== undefined) {
-        const isReplay = place.missing > 0;
-        if (isReplay) place.missing -= 1;
-        if (offset > place.position!.offset) {
-          this.#seen(place, offset);
-          place.replayed += 1;
-          this.#deliver(frame);
-        }
-        if (isReplay && !place.missing) {
-          this.#seen(place, place.top);
-          this.#recovered(place);
-        }
-        return;
-      }
+    if (!place || place.state === "idle") return this.#deliver(frame);
+    // The history brings it, in its place; or it came before the answer to the join.
+    if (place.state !== "joined" && (place.state !== "filling" || offset !== undefined)) return;
+    if (offset === undefined) return this.#deliver(frame);
+    const isLast = place.missing > 0 && !--place.missing;
+    if (offset > place.position!.offset) this.#arrived(place, frame);
+    if (isLast) {
+      this.#seen(place, place.top);
+      this.#recovered(place);
     }
-    this.#deliver(frame);
   }
 
-  /** Takes the offset of a message of this client, from the answer. */
-  published(name: string, offset: unknown): void {
+  /** Takes the answer to a message of this client, with its offset. */
+  published(name: string, data: any): void {
     const place = this.all.get(name);
-    if (place?.state === "joined" && !place.missing && typeof offset === "number") this.#seen(place, offset);
+    if (place?.state === "joined" && !place.missing && data?.reached >= 0 && data.offset >= 0) this.#seen(place, data.offset);
   }
 
   #seen(place: Place, offset: number) {
@@ -246,29 +214,35 @@ export class Rooms {
     place.position = { epoch, offset: Math.max(before, offset) };
   }
 
+  #arrived(place: Place, frame: Frame) {
+    this.#seen(place, frame.offset!);
+    place.replayed += 1;
+    this.#deliver(frame);
+  }
+
   /** Takes a notice. */
   notice({ event, room, data, error }: Frame): void {
     const place = this.all.get(room!);
     if (!place || !isMember(place)) return;
-    if (event === "$leave" && error) {
-      this.#refused(place, answered(error));
-    } else if (event === "$gap") {
+    if (event === "$leave" && error) this.#refused(place, answered(error));
+    else if (event === "$gap") {
       if (place.presence) this.list(place);
       if (place.state === "filling") return;
+      const { epoch, offset } = place.position!;
       place.missing = place.replayed = 0;
-      place.top = place.position!.offset;
-      place.position = { ...place.position!, offset: Math.min(place.top, data.after) };
+      place.top = offset;
+      place.position = { epoch, offset: Math.min(offset, data.after) };
       this.#fill(place);
     } else if (event === "$joined" || event === "$left") {
       for (const here of [place.here, place.listing]) {
         if (event === "$joined") here?.set(keyOf(data), data);
         else here?.delete(keyOf(data));
       }
-      if (place.members) this.#listed(place);
+      if (place.members) this.#listed(place, place.here);
     } else if (event === "$members") {
-      place.counts = { users: data.users, conns: data.conns };
+      this.#count(place, data);
       if (data.listed) this.list(place);
-      else this.#listed(place, null);
+      else this.#listed(place);
     }
   }
 
@@ -278,75 +252,75 @@ export class Rooms {
     place.listAt = Infinity;
     const listing = (place.listing = after === undefined ? new Map() : place.listing!);
     this.#ask(place, "$members", { after }, (error, page) => {
-      // Another listing has begun, or the connection is lost.
-      if (place.listing !== listing) return;
       if (error) {
         place.listing = undefined;
-        if (isTemporary(error)) {
-          place.listAt = this.#retryAt(error);
-          return;
-        }
-        this.#link.out.push({ do: "error", error });
-        return this.#listed(place, null);
+        this.#link.emit("error", error);
+        return this.#listed(place);
       }
-      place.counts = { users: page.users, conns: page.conns };
+      this.#count(place, page);
       for (const { user, conn, meta } of page.members) listing.set(keyOf({ user, conn }), { user, conn, meta });
       if (page.next !== undefined) return this.list(place, page.next);
-      place.here = listing;
       place.listing = undefined;
-      this.#listed(place, page.listed === false ? null : undefined);
+      this.#listed(place, page.listed === false ? undefined : listing);
     });
   }
 
-  #listed(place: Place, none?: null) {
-    if (none === null) place.here = new Map();
-    place.members = none === null ? none : [...place.here.values()];
-    this.#tell(place, "$members");
+  #count(place: Place, { users, conns }: Counts) {
+    place.counts = { users, conns };
+  }
+
+  /** Has other members; none where the room does not list them. */
+  #listed(place: Place, here?: Map<string, Member>) {
+    place.here = here ?? new Map();
+    place.members = here ? [...here.values()] : null;
+    this.#tell(place, "$members", place.members);
   }
 
   #deliver(frame: Frame) {
-    this.#link.out.push({ do: "message", message: this.message(frame) });
+    this.#link.emit("message", this.message(frame));
   }
 
   /** A message as the application sees it. */
-  message({ event, data, room, path, from, offset }: Frame): Message {
-    const own = !!from && this.#link.conns.includes(from.conn);
-    return { event, data, room: room!, path: path!, from: from!, offset: offset!, own };
+  message(frame: Frame): Message {
+    return { ...(frame as Message), own: this.#link.conns.includes(frame.from?.conn!) };
   }
 
   #recovered(place: Place) {
-    this.#link.out.push({ do: "room", room: place.name, what: "$recovered", missed: place.replayed });
+    this.#tell(place, "$recovered", { missed: place.replayed });
   }
 
   #to(place: Place, state: RoomState) {
     if (place.state === state) return;
     place.state = state;
-    this.#tell(place, "$state");
+    this.#tell(place, "$state", state);
   }
 
-  #tell({ name }: Place, what: "$state" | "$members" | "$lost") {
-    this.#link.out.push({ do: "room", room: name, what });
+  #tell({ name }: Place, event: Parameters<Steps["room"]>[1], value?: unknown) {
+    this.#link.emit("room", name, event, value);
+  }
+
+  #request({ name: room }: Place, event: string, data: unknown, done: (error?: RoomcastError, data?: any) => void) {
+    const { requests, options } = this.#link;
+    requests.ask({ event, room, data: json(data), own: true, timeout: options.timeoutMs, done });
   }
 
   /** Makes a request for a room; its answer counts while no other was made in its place. */
-  #ask(place: Place, event: string, data: unknown, done: Ask["done"]) {
-    const { conn, timeoutMs } = this.#link;
+  #ask(place: Place, event: string, data: unknown, done: (error?: RoomcastError, data?: any) => void) {
     const number = ++this.#asks;
-    const isStep = event === "$join" || event === "$history";
-    if (isStep) place.asked = number;
-    this.#link.ask({
-      event, room: place.name, data: JSON.stringify(data), own: true, timeout: timeoutMs,
-      done: (error, data) => {
-        if (event === "$leave") done();
-        else if (conn !== this.#link.conn) return;
-        else if (place.state === "left") {
-          // An application may let a client in after it has left.
-          if (event === "$join" && !error && !this.all.has(place.name)) this.#ask(place, "$leave", undefined, () => {});
-        } else if (!isStep || place.asked === number) {
-          if (isStep) place.asked = 0;
-          done(error, data);
-        }
-      },
+    const [awaited, again] = event === "$members" ? (["listed", "listAt"] as const) : (["asked", "retryAt"] as const);
+    place[awaited] = number;
+    this.#request(place, event, data, (error, data) => {
+      if (place.state === "left") {
+        // An application may let a client in after it has left.
+        if (event === "$join" && !error && !this.all.has(place.name)) this.#request(place, "$leave", undefined, () => {});
+      } else if (place[awaited] === number) {
+        place[awaited] = 0;
+        if (error && isTemporary(error)) {
+          const { now, options } = this.#link;
+          const { after_ms = 0 } = (error.details ?? {}) as { after_ms?: number };
+          place[again] = now + after_ms + (RETRY_MS * (1 + options.random())) / 2;
+        } else done(error, data);
+      }
     });
   }
 }

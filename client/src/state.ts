@@ -22,14 +22,14 @@ export type State = { readonly attempt: number } & (
   | { readonly name: "idle" | "connecting" }
   | { readonly name: "open"; readonly conn: string; readonly user: string }
   | { readonly name: "waiting"; readonly retryAt: number; readonly close: Close }
-  | { readonly name: "closed"; readonly close?: Close; readonly error?: RoomcastError }
+  | { readonly name: "closed"; readonly close?: Close; readonly error?: RoomcastError | undefined }
 );
 
 /** Codes after which a client does not come back, unless `$bye` says so. */
-const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4403, 4410]);
+const FINAL = /^(100[023789]|4403|4410)$/;
 
 /** True when a client comes back after a close that no `$bye` announced. */
-export const comesBack = ({ code }: Close): boolean => !FINAL.has(code);
+export const comesBack = (code: number): boolean => !FINAL.test(`${code}`);
 
 /** The close code for a token that is missing, bad, withdrawn or has ended. */
 export const UNAUTHORIZED = 4401;

@@ -77,7 +77,7 @@ test("what cannot be sent in time fails, and was not sent", async () => {
 });
 
 test("the bytes that wait are limited, and so is a message", async () => {
-  const world = new World({ client: { buffer: { bytes: 100 } } });
+  const world = new World({ client: { buffer: { bytes: 200 } } });
   const { room } = world.join();
   const kept = outcome(room.publish("said", "x".repeat(80)));
   const full = outcome(room.publish("said", "é".repeat(20)));
