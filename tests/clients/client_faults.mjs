@@ -1,6 +1,9 @@
 // The client of `client/` against a server behind lines that break, by seeded scripts:
 //
-//     node client_faults.mjs PATH_TO_ROOMCAST [SCRIPTS] [FIRST_SEED]
+//     node client_faults.mjs PATH_TO_ROOMCAST|PORT [SCRIPTS] [FIRST_SEED] [EVICT_URL]
+//
+// A server that listens at PORT has the policies and the key of below. A post to EVICT_URL evicts its object,
+// which happens now and then.
 //
 // In each script two clients publish and listen, and a third listens on a line that holds. What was acknowledged
 // is received by all, once and in order; each client has one socket at a time, and leaves nothing behind.
@@ -19,13 +22,15 @@ import { seeded, TestPage } from "../../client/dist/testing/index.js";
 import { FAULTS, FaultProxy } from "./fault_proxy.mjs";
 import { equal, withDeadline } from "./ws_client.mjs";
 
-const [binary, scripts = "200", first = "1"] = process.argv.slice(2);
+const [target, scripts = "200", first = "1", evictUrl] = process.argv.slice(2);
 const SECRET = "0123456789abcdef0123456789abcdef";
 const TOGETHER = 25;
 const MESSAGES = 12;
 /** The clients' time goes faster than the server's, so that deadlines are met soon. */
 const SPEED = 10;
 const DEADLINE_MS = 30_000;
+const EVICT_EACH_MS = 200;
+const POLICIES = '[[rooms]]\nmatch = "feed:*"\nhistory.messages = 1000\npresence = "members"\n';
 
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
@@ -161,21 +166,41 @@ async function script(seed, port) {
   return { publishes: names.length * MESSAGES, acknowledged: all.length, met };
 }
 
-const folder = await mkdtemp(join(tmpdir(), "roomcast-"));
-const config = join(folder, "rooms.toml");
-await writeFile(config, '[[rooms]]\nmatch = "feed:*"\nhistory.messages = 1000\npresence = "members"\n');
-const args = ["serve", "--listen", "127.0.0.1:0", "--config", config, "--token-key", `hs256:${SECRET}`];
-const server = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"], env: {} });
-const lines = createInterface({ input: server.stderr });
-const said = [];
-const listening = new Promise((resolve) => {
-  lines.on("line", (line) => {
-    said.push(line);
-    const found = line.match(/listening on http:\/\/127\.0\.0\.1:(\d+)/);
-    if (found) resolve(Number(found[1]));
+/** Starts a server; gives its port, and a function that ends it. */
+async function start(binary) {
+  const folder = await mkdtemp(join(tmpdir(), "roomcast-"));
+  const config = join(folder, "rooms.toml");
+  await writeFile(config, POLICIES);
+  const args = ["serve", "--listen", "127.0.0.1:0", "--config", config, "--token-key", `hs256:${SECRET}`];
+  const server = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"], env: {} });
+  const lines = createInterface({ input: server.stderr });
+  const listening = new Promise((resolve) => {
+    lines.on("line", (line) => {
+      const found = line.match(/listening on http:\/\/127\.0\.0\.1:(\d+)/);
+      if (found) resolve(Number(found[1]));
+    });
   });
-});
-const port = await withDeadline(listening, "the server to listen");
+  const end = async () => {
+    server.kill("SIGKILL");
+    await once(server, "exit");
+    await rm(folder, { recursive: true });
+  };
+  return { port: await withDeadline(listening, "the server to listen"), end };
+}
+
+const isPort = /^\d+$/.test(target);
+const { port, end } = isPort ? { port: Number(target), end() {} } : await start(target);
+let evicted = 0;
+let isOver = false;
+const evicts = async () => {
+  while (evictUrl && !isOver) {
+    // An object without work is evicted; one that is not in memory need not be.
+    const { status } = await fetch(evictUrl, { method: "POST" });
+    if (status === 200) evicted += 1;
+    await pause(EVICT_EACH_MS);
+  }
+};
+const evicting = evicts();
 
 const sum = { scripts: 0, publishes: 0, acknowledged: 0 };
 const met = {};
@@ -196,10 +221,12 @@ const worker = async () => {
   }
 };
 await Promise.all(Array.from({ length: TOGETHER }, worker));
-server.kill("SIGKILL");
-await once(server, "exit");
-await rm(folder, { recursive: true });
+isOver = true;
+await evicting;
+await end();
 console.log(`scripts ${sum.scripts}, publishes ${sum.publishes}, acknowledged ${sum.acknowledged}, faults ${JSON.stringify(met)}`);
+if (evictUrl) console.log(`evicted ${evicted}`);
+if (evictUrl && !evicted) failed += 1;
 for (const fault of FAULTS) if (Number(scripts) >= 50 && !met[fault]) failed += 1;
 if (failed === 0) console.log("ok lost 0, doubled 0");
 else {

@@ -13,6 +13,7 @@ use std::{
 
 use roomcast_tests::{Build, Edge, Settings};
 
+mod client;
 mod proxied;
 
 /// The folder of this package.
@@ -183,30 +184,6 @@ fn npm_ws_holds_its_sessions() {
 #[test]
 fn npm_ws_holds_its_sessions_on_two_threads() {
     session("node", "ws_session.mjs", "--threads=2");
-}
-
-/// Reconnects, losses, gaps, restarts with a store and without.
-#[test]
-fn the_javascript_client_recovers() {
-    let binary = binary().canonicalize().expect("it exists");
-    let binary = binary.to_string_lossy();
-    check("clients", "node", &["client_recovery.mjs", &binary]);
-}
-
-/// 200 seeded scripts of faults: what was acknowledged is received by all, once and in order.
-#[test]
-fn the_javascript_client_survives_broken_lines() {
-    let binary = binary().canonicalize().expect("it exists");
-    let binary = binary.to_string_lossy();
-    check("clients", "node", &["client_faults.mjs", &binary]);
-}
-
-/// Tokens that are renewed, bad, withdrawn, ended, of another user, and none.
-#[test]
-fn the_javascript_client_renews_its_tokens() {
-    let binary = binary().canonicalize().expect("it exists");
-    let binary = binary.to_string_lossy();
-    check("clients", "node", &["client_tokens.mjs", &binary]);
 }
 
 #[test]
