@@ -389,6 +389,15 @@ fn two_panes_of_the_page_talk_in_chromium() {
     );
 }
 
+/// The plain page among the recipes of the client, in three tabs.
+#[test]
+fn the_chat_in_one_file_talks_in_chromium() {
+    let config = Path::new(HERE).join("../rooms.toml");
+    let server = Server::start(&["--config", &config.to_string_lossy()]);
+    let url = format!("http://{}", server.address);
+    check("page", "node", &["recipe.mjs", &url]);
+}
+
 /// A backend in Python signs tokens with PyJWT; two users are in three tabs of the page.
 #[test]
 fn users_with_tokens_talk_in_three_tabs_in_chromium() {
