@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use roomcast_core::{
     App, Applied, Config, ConnId, Frame, Handshake, Identity, Input, Outbox, Policies, Timestamp,
-    hub, policy::GrantRules,
+    hub::Refusal, policy::GrantRules,
 };
 
 use super::harness::lines;
@@ -461,8 +461,7 @@ fn a_user_is_withdrawn_by_the_time_of_issue() {
     stage.put(&withdraw(50));
     for time in [Some(99), None] {
         let (refused, _) = stage.put(&Input::Connect(known(issued(time))));
-        let withdrawn = Applied::Connected(Err(hub::Refusal::Withdrawn.into()));
-        assert_eq!(refused, withdrawn);
+        assert_eq!(refused, Applied::Connected(Err(Refusal::Withdrawn.into())));
         assert!(stage.auth(conns[1], Some(issued(time)))[0].contains("unauthorized"));
     }
     assert!(stage.auth(conns[1], Some(issued(Some(100))))[0].contains(r#""user":"ann""#));
