@@ -50,9 +50,9 @@ fn spans(request: &Value) -> Vec<Span> {
     let read = |row: &Value| {
         assert!(number(&row["startTimeUnixNano"]) <= number(&row["endTimeUnixNano"]));
         let attributes = row["attributes"].as_array().expect("attributes").iter();
-        let value = |value: &Value| match &value["stringValue"] {
-            Value::Null => text(&value["intValue"]),
-            set => text(set),
+        let value = |value: &Value| {
+            let value = value.as_object().and_then(|value| value.values().next());
+            text(value.expect("a value"))
         };
         Span {
             trace: text(&row["traceId"]),
