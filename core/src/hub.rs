@@ -31,7 +31,9 @@ pub use self::{
     },
     identity::withdrawn::WithdrawError,
     limits::{Config, Limits, Rate},
+    receive::allowance::{Allowance, Excess, Meter},
     receive::rate::Bucket,
+    receive::resting::Resting,
     state::{ClientKeyState, ConnState, HubState, KeyState, RoomState},
 };
 use self::{

@@ -1,6 +1,7 @@
 //! The task of one WebSocket connection: reads until the end.
 
 mod auth;
+mod place;
 
 use std::{
     future::poll_fn,
@@ -18,7 +19,10 @@ use tokio::{
     net::tcp::OwnedReadHalf,
 };
 
-use self::auth::{Held, Place, Verified};
+use self::{
+    auth::{Held, Verified},
+    place::{Over, Place},
+};
 use crate::{
     clock::patience,
     metrics::CloseLabel,
@@ -76,11 +80,7 @@ pub(crate) async fn serve(
             socket,
             read,
             decoder: Decoder::default(),
-            raw,
-            place: Place {
-                permit,
-                is_over: false,
-            },
+            place: Place::new(permit, raw),
             held: None,
             deaf: false,
             bulk: false,
@@ -148,7 +148,6 @@ struct Connection {
     socket: Rc<Socket>,
     read: OwnedReadHalf,
     decoder: Decoder,
-    raw: bool,
     place: Place,
     /// A message that waits for its token to be verified: nothing is read meanwhile.
     held: Option<Box<Held>>,
@@ -257,36 +256,33 @@ impl Connection {
             control: settings.control,
             framing: settings.framing_bytes,
         };
-        let (raw, place) = (self.raw, &mut self.place);
+        let place = &mut self.place;
+        place.read(bytes.len());
         let (mut messages, mut closed, mut held) = (0, None, None::<Box<Held>>);
         shard.while_corked(socket, now, || {
             let fed = self.decoder.feed(bytes, guards, now, |event| {
                 let open = socket.stage() == Stage::Open && closed.is_none();
-                match event {
-                    Event::Text(text) if open => {
-                        messages += 1;
-                        let frame = Frame::Text(text);
-                        match &mut held {
-                            None if raw => home.input(shard, Input::message(*conn, frame)),
-                            None => held = auth::give(shard, home, *conn, frame, place),
-                            Some(held) => held.behind.push(frame.into()),
+                let frame = match event {
+                    Event::Text(text) if open => Frame::Text(text),
+                    Event::Binary(bytes) if open => Frame::Binary(bytes),
+                    Event::Control(answer) => {
+                        if open && !answer.is_empty() {
+                            let answer = Bytes::copy_from_slice(answer);
+                            let pushed = shard.push(socket, now, answer, 1, Tag::Control);
+                            shard.close_if_full(socket, &pushed);
                         }
+                        return;
                     }
-                    Event::Binary(bytes) if open => {
-                        messages += 1;
-                        let frame = Frame::Binary(bytes);
-                        match &mut held {
-                            None => home.input(shard, Input::message(*conn, frame)),
-                            Some(held) => held.behind.push(frame.into()),
-                        }
+                    Event::Close(code, answer) => {
+                        closed = Some((code, Box::<[u8]>::from(answer)));
+                        return;
                     }
-                    Event::Control(answer) if open && !answer.is_empty() => {
-                        let answer = Bytes::copy_from_slice(answer);
-                        let pushed = shard.push(socket, now, answer, 1, Tag::Control);
-                        shard.close_if_full(socket, &pushed);
-                    }
-                    Event::Close(code, answer) => closed = Some((code, Box::<[u8]>::from(answer))),
-                    Event::Text(_) | Event::Binary(_) | Event::Control(_) => {}
+                    Event::Text(_) | Event::Binary(_) => return,
+                };
+                messages += 1;
+                match &mut held {
+                    None => held = auth::give(shard, home, *conn, frame, place),
+                    Some(held) => held.behind.push(frame.into()),
                 }
             });
             if let Err(fault) = fed {
@@ -301,7 +297,9 @@ impl Connection {
                 home.input(shard, Input::Activity(*conn));
             }
         });
-        self.spend(now, messages, bytes.len());
+        if held.is_none() && !self.decoder.is_amid_message() {
+            self.place.take_loose(&self.shard, now);
+        }
         self.close_if_over();
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
@@ -331,27 +329,17 @@ impl Connection {
         }
     }
 
-    /// Takes what was read from the allowance of the user, and closes the connection when there is
-    /// none left.
-    fn spend(&mut self, now: Timestamp, messages: usize, bytes: usize) {
-        if !self.deaf && !self.place.permit.spend(now, messages, bytes) {
-            self.deaf = true;
-            self.shard.metrics().count_refusal(Reason::RatePerUser);
-            self.end = DisconnectReason::Violation(CloseCode::RATE_LIMITED);
-            let reason = "too much from all connections of this user: send less often";
-            self.shard
-                .ask_close(&self.socket, CloseCode::RATE_LIMITED, reason);
-        }
-    }
-
-    /// Closes the connection when its token named a user who has as many as it may have.
+    /// Closes the connection when a limit of its user was passed.
     fn close_if_over(&mut self) {
-        if self.place.is_over {
-            self.place.is_over = false;
-            let reason = "too many connections of this user: close others first";
-            self.shard
-                .ask_close(&self.socket, CloseCode::OVERLOADED, reason);
+        let Some(over) = self.place.take_over().filter(|_| !self.deaf) else {
+            return;
+        };
+        let (code, reason) = over.close();
+        if over == Over::Rate {
+            self.deaf = true;
+            self.end = DisconnectReason::Violation(code);
         }
+        self.shard.ask_close(&self.socket, code, reason);
     }
 
     /// Goes on with a message whose token is verified, and with what came behind it.
@@ -369,7 +357,7 @@ impl Connection {
         } = *held;
         let mut next = None::<Box<Held>>;
         shard.while_corked(&socket, shard.now(), || {
-            if self.place.admit(&shard, home, &verified) {
+            if self.place.admit(&shard, home, verified.identity.as_deref()) {
                 auth::input(&shard, home, *conn, rest, verified);
             }
             for frame in behind {

@@ -86,11 +86,15 @@ pub struct Settings {
     /// fragments; default 16 KiB a second, burst 160 KiB; `None` is no limit. Passed: close 4429.
     pub framing_bytes: Option<Rate>,
     /// Messages from all connections of one user in one namespace; default off, for applications
-    /// differ in how many tabs and devices they expect. Passed: close 4429.
+    /// differ in how many tabs and devices they expect. Passed: `rate_limited`, and past
+    /// [`Limits::inbound_refusals`] of all of them close 4429.
     pub user_messages: Option<Rate>,
     /// Bytes read from all connections of one user in one namespace; default off, as
-    /// [`user_messages`](Self::user_messages). Passed: close 4429.
+    /// [`user_messages`](Self::user_messages). Passed: the same.
     pub user_bytes: Option<Rate>,
+    /// Users without a connection of whom the rest of these rates is remembered until it is full;
+    /// default 10,000, some 3 MB. Past it the fullest are forgotten.
+    pub users_resting_max: usize,
     /// Fragments of one message; default 64. Passed: close 1008.
     pub fragments_max: usize,
     /// Time to finish a message that was begun; default 10 s. Passed: close 1008.
@@ -176,6 +180,7 @@ impl Default for Settings {
             }),
             user_messages: None,
             user_bytes: None,
+            users_resting_max: 10_000,
             fragments_max: 64,
             message_time: Duration::from_millis(MESSAGE_TIME_MS.into()),
             handshake_time: Duration::from_secs(5),

@@ -1,10 +1,10 @@
 //! State that all shards share.
 
-pub(crate) mod allowance;
 pub(crate) mod ask;
 pub(crate) mod call_failure;
 pub(crate) mod hooks;
 mod keys;
+pub(crate) mod meters;
 pub(crate) mod permits;
 mod post;
 pub(crate) mod spans;

@@ -53,6 +53,7 @@ mod trace_format;
 mod traces;
 mod typed_payloads;
 mod url_model;
+mod user_rates;
 mod users;
 mod wasm;
 mod watch;

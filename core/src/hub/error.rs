@@ -118,6 +118,20 @@ pub enum RequestError {
         /// Milliseconds to wait; `None` if the message never passes.
         after_ms: Option<u64>,
     },
+    /// Over a rate of all connections of the user.
+    #[error(
+        "rate limit of {} per second over all connections of this user reached: send slower; this \
+         message was not processed",
+        Counted(*.per_second as usize, .noun)
+    )]
+    UserRate {
+        /// The rate in force.
+        per_second: u32,
+        /// The noun of the limit: a message or a byte.
+        noun: &'static str,
+        /// Milliseconds to wait; `None` if the message never passes.
+        after_ms: Option<u64>,
+    },
     /// Too many messages wait for the answer to an earlier one.
     #[error(
         "at most {} may wait for the answer to an earlier message: wait for that answer; this message \
@@ -328,6 +342,11 @@ impl Coded for RequestError {
             Self::Join(error) => error.row(),
             Self::Page(error) => error.row(),
             Self::Rate {
+                per_second,
+                after_ms,
+                ..
+            }
+            | Self::UserRate {
                 per_second,
                 after_ms,
                 ..

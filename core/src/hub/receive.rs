@@ -1,6 +1,8 @@
 //! Checks and decoding of an inbound message before anybody acts on it.
 
+pub(super) mod allowance;
 pub(super) mod rate;
+pub(super) mod resting;
 
 use self::rate::Verdict;
 use super::{Hub, error::RequestError, error::UnknownConn};

@@ -3,12 +3,10 @@
 use std::{pin::Pin, rc::Rc};
 
 use roomcast_core::{CloseCode, ConnId, Frame, Identity, Input, wire::AuthRequest};
-use roomcast_http::{Reason, TokenRefusal};
+use roomcast_http::TokenRefusal;
 
-use crate::{
-    shard::{Home, Shard},
-    shared::permits::Permit,
-};
+use super::place::Place;
+use crate::shard::{Home, Shard};
 
 /// A message with the verb `$auth` whose token is being verified, and what the client sent behind
 /// it.
@@ -27,28 +25,6 @@ pub(super) struct Held {
 pub(super) struct Verified {
     pub(super) identity: Option<Box<Identity>>,
     pub(super) unavailable: bool,
-}
-
-/// The place of a connection among those of its user.
-pub(super) struct Place {
-    pub(super) permit: Permit,
-    /// True when the user has as many connections as it may have: the connection is to be closed.
-    pub(super) is_over: bool,
-}
-
-impl Place {
-    /// Counts the connection as one of the user's whom its token names; false where it may not have
-    /// another one: the message is then left without an answer, for the close comes behind it.
-    pub(super) fn admit(&mut self, shard: &Shard, home: &Home, verified: &Verified) -> bool {
-        let identity = verified.identity.as_ref();
-        if let Some(user) = identity.and_then(|it| it.user.as_deref())
-            && self.permit.name_user(home.namespace(), user).is_err()
-        {
-            shard.metrics().count_refusal(Reason::ConnectionsPerUser);
-            self.is_over = true;
-        }
-        !self.is_over
-    }
 }
 
 /// A message that waits.
@@ -76,7 +52,7 @@ impl OwnedFrame {
 }
 
 /// Gives a message of a connection to its namespace. One with the verb `$auth` goes on without its
-/// token; it is returned when that is still to be verified.
+/// token; it is returned when that is still to be verified. One over a rate of its user is refused.
 #[inline]
 pub(super) fn give(
     shard: &Rc<Shard>,
@@ -85,7 +61,11 @@ pub(super) fn give(
     frame: Frame<'_>,
     place: &mut Place,
 ) -> Option<Box<Held>> {
+    if place.permit.meter().is_some() && !place.let_through(shard, home, conn, frame) {
+        return None;
+    }
     if shard.shared.tokens.looks()
+        && !place.raw
         && let Frame::Text(text) = frame
         && let Some(request) = AuthRequest::find(text)
     {
@@ -125,7 +105,7 @@ fn authenticate(
             }
             if let Some(checked) = gate.check(&token) {
                 let verified = taken(shard, checked);
-                if place.admit(shard, home, &verified) {
+                if place.admit(shard, home, verified.identity.as_deref()) {
                     input(shard, home, conn, rest, verified);
                 }
                 return None;

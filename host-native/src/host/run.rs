@@ -10,6 +10,7 @@ use std::{
     thread,
 };
 
+use roomcast_core::hub::Allowance;
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot, watch},
@@ -30,9 +31,9 @@ use crate::{
     shard::{Hosted, MailBatch, Posts, SWEEP, Shard, Switchboard},
     shared::{
         Shared,
-        allowance::Allowance,
         ask::AskGate,
         hooks::{self, Hooks},
+        meters::Meters,
         permits::{Connections, Permits},
         spans::Spans,
         tokens::TokenGate,
@@ -281,11 +282,16 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
                 settings.connections_per_address_max,
                 settings.connections_per_user_max,
             ),
-            Allowance {
-                messages: settings.user_messages,
-                bytes: settings.user_bytes,
-            },
+            Meters::new(
+                Allowance::new(
+                    settings.user_messages,
+                    settings.user_bytes,
+                    settings.hub.inbound_refusals,
+                ),
+                settings.users_resting_max,
+            ),
             descriptors_max(descriptors_of_its_own(threads) + admin),
+            clock,
         ),
         namespaces: Permits::new(settings.namespaces_max),
         history_bytes: AtomicUsize::new(0),

@@ -94,6 +94,8 @@ pub(super) const TABLE: &[Row] = &[
         |it, number| it.user_bytes = tenfold(number)).or_off()
         .help(Inbound, "Bytes read per second from all connections of one user in one namespace, \
             or ten times as many at once"),
+    Row::number("users-resting-max", 0..=1_000_000_000, |it| &mut it.users_resting_max)
+        .help(Inbound, "Users without a connection of whom the rest of these rates is remembered"),
     Row::computed("framing-bytes-rate", 1..=RATE_MAX, |it| shown_rate(it.framing_bytes),
         |it, number| it.framing_bytes = tenfold(number)).or_off()
         .help(Inbound, "Bytes per second from one connection that are in no message, such as \

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use roomcast_core::{ConnId, Handshake, Input};
+use roomcast_core::{ConnId, Handshake, Input, hub::RequestError};
 
 use super::state::{Home, Hosted, Link, Mail, Shard, Socket};
 use crate::namespace::refusal::Refusal;
@@ -33,6 +33,22 @@ impl Home {
             Self::Remote { shard, namespace } => {
                 let (namespace, input) = (namespace.clone(), input.into_owned().into());
                 here.post(*shard, Mail::Input { namespace, input });
+            }
+        }
+    }
+
+    /// Answers a message that the host refuses, behind the answers to all before it.
+    pub(crate) fn decline(&self, here: &Shard, conn: ConnId, text: &str, error: RequestError) {
+        match self {
+            Self::Local(namespace) => namespace.decline(here, conn, text, error),
+            Self::Remote { shard, namespace } => {
+                let (namespace, text) = (namespace.clone(), text.to_owned());
+                let there = move |home: &Rc<Shard>| {
+                    if let Some(namespace) = home.namespace(&namespace) {
+                        namespace.decline(home, conn, &text, error);
+                    }
+                };
+                here.post(*shard, Mail::task(there));
             }
         }
     }

@@ -8,10 +8,10 @@ use std::{
 };
 
 use roomcast_core::{
-    App, Applied, CloseCode, Config, ConnId, Gateway, Handshake, Hub, Input, Outcome, Rejection,
-    Timestamp,
+    App, Applied, CloseCode, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Outbox,
+    Outcome, Rejection, Timestamp,
     gateway::{Admission, Token},
-    hub::{HubState, RestoreError},
+    hub::{HubState, RequestError, RestoreError},
     journal::Opening,
     room::{Recoveries, RecoveryOutcome},
 };
@@ -140,6 +140,29 @@ impl Hosted {
             inner.fan_out.forget(*conn);
         }
         applied
+    }
+
+    /// Answers a message that the host refuses. The namespace stays as it is, so that the journal
+    /// has nothing of it.
+    #[cold]
+    pub(crate) fn decline(
+        self: &Rc<Self>,
+        shard: &Shard,
+        conn: ConnId,
+        text: &str,
+        error: RequestError,
+    ) {
+        let now = self.begin(shard);
+        let inner = &mut *self.inner.borrow_mut();
+        let mut out = Outbox::default();
+        let hub = inner.namespace.app().hub();
+        if hub
+            .decline(conn, Frame::Text(text), error, &mut out)
+            .is_ok()
+        {
+            inner.fan_out.carry_out(shard, now, &out);
+        }
+        self.finish(shard, now, inner);
     }
 
     /// Puts an input in. Of a send it says what became of it: the queues are looked at, not only

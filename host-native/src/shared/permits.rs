@@ -10,10 +10,10 @@ use std::{
     },
 };
 
-use roomcast_core::Timestamp;
 use roomcast_http::Problem;
 
-use super::allowance::{Allowance, Meter};
+use super::meters::{Meter, Meters, UserKey};
+use crate::clock::Clock;
 
 /// A bounded number of something.
 #[derive(Debug)]
@@ -50,18 +50,14 @@ impl Permits {
     }
 }
 
-/// A user of a namespace.
-type UserKey = (Arc<str>, Box<str>);
-
 /// The connections that there may be: in all, of each address and user, and as TCP connections.
 #[derive(Debug)]
 pub(crate) struct Connections {
     permits: Permits,
     addresses: Counts<IpAddr>,
     users: Counts<UserKey>,
-    /// The allowance of each user that is counted, and the rest of it.
-    allowance: Allowance,
-    meters: Mutex<HashMap<UserKey, (usize, Meter)>>,
+    meters: Meters,
+    clock: Clock,
     /// TCP connections that are no WebSockets, or not yet.
     visits: AtomicUsize,
     /// TCP connections of either kind that descriptors allow.
@@ -118,15 +114,16 @@ impl Connections {
     pub(crate) fn new(
         max: usize,
         (per_address_max, per_user_max): (Option<usize>, Option<usize>),
-        allowance: Allowance,
+        meters: Meters,
         accepted_max: usize,
+        clock: Clock,
     ) -> Arc<Self> {
         Arc::new(Self {
             permits: Permits::new(max),
             addresses: Counts::new(per_address_max),
             users: Counts::new(per_user_max),
-            allowance,
-            meters: Mutex::default(),
+            meters,
+            clock,
             visits: AtomicUsize::new(0),
             accepted_max,
         })
@@ -139,29 +136,6 @@ impl Connections {
     /// Connections that there may be in all.
     pub(crate) const fn max(&self) -> usize {
         self.permits.max
-    }
-
-    fn meters(&self) -> MutexGuard<'_, HashMap<UserKey, (usize, Meter)>> {
-        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The meter of a user, which all its connections share.
-    fn meter(&self, key: &UserKey) -> Meter {
-        let mut meters = self.meters();
-        let fresh = || (0, Meter::new(self.allowance));
-        let (count, meter) = meters.entry(key.clone()).or_insert_with(fresh);
-        *count += 1;
-        meter.clone()
-    }
-
-    fn forget_meter(&self, key: &UserKey) {
-        let mut meters = self.meters();
-        if let Some((count, _)) = meters.get_mut(key) {
-            *count -= 1;
-            if *count == 0 {
-                meters.remove(key);
-            }
-        }
     }
 
     /// True when no more TCP connections are to be accepted for now: the store, the journal and the
@@ -246,23 +220,23 @@ impl Permit {
     /// When the user has as many as it may have.
     pub(crate) fn name_user(&mut self, namespace: &Arc<str>, user: &str) -> Result<(), Problem> {
         let users = &self.connections.users;
-        let is_metered = self.connections.allowance.is_some();
-        if users.max.is_none() && !is_metered || self.user.is_some() {
+        let meters = &self.connections.meters;
+        if users.max.is_none() && !meters.are_on() || self.user.is_some() {
             return Ok(());
         }
         let key: UserKey = (namespace.clone(), user.into());
         let added = users.add(key.clone());
         added.map_err(Problem::ConnectionsPerUser)?;
-        let meter = is_metered.then(|| self.connections.meter(&key));
+        let now = self.connections.clock.now();
+        let meter = meters.are_on().then(|| meters.enter(now, &key));
         self.user = Some(Box::new(Named { key, meter }));
         Ok(())
     }
 
-    /// Takes what the connection sent from what its user has left; false when that is too little.
+    /// The meter of what the connection's user sends, where that is limited.
     #[inline]
-    pub(crate) fn spend(&self, now: Timestamp, messages: usize, bytes: usize) -> bool {
-        let meter = self.user.as_ref().and_then(|user| user.meter.as_ref());
-        meter.is_none_or(|meter| meter.spend(now, messages, bytes))
+    pub(crate) fn meter(&self) -> Option<&Meter> {
+        self.user.as_ref()?.meter.as_ref()
     }
 }
 
@@ -273,7 +247,8 @@ impl Drop for Permit {
         if let Some(user) = self.user.take() {
             let Named { key, meter } = *user;
             if meter.is_some() {
-                self.connections.forget_meter(&key);
+                let now = self.connections.clock.now();
+                self.connections.meters.leave(now, &key);
             }
             self.connections.users.remove(key);
         }
@@ -282,11 +257,19 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use roomcast_core::hub::Allowance;
+
     use super::*;
 
     #[test]
     fn users_are_counted_by_namespace_and_given_back() {
-        let connections = Connections::new(8, (None, Some(2)), Allowance::default(), 8);
+        let rate = roomcast_core::Rate {
+            per_second: 1,
+            burst: 1,
+        };
+        let meters = Meters::new(Allowance::new(None, None, rate), 8);
+        let clock = Clock::start(false);
+        let connections = Connections::new(8, (None, Some(2)), meters, 8, clock);
         let (red, blue) = ("red".into(), "blue".into());
         let enter = |namespace, user| {
             let address = [192, 0, 2, 1].into();
@@ -305,33 +288,6 @@ mod tests {
         let third = enter(&red, "ann").expect("one has left");
         drop((first, third));
         assert!(connections.users.taken().is_empty());
-    }
-
-    #[test]
-    fn meters_are_those_of_users_and_end_with_their_last_connection() {
-        let rate = roomcast_core::Rate {
-            per_second: 1,
-            burst: 3,
-        };
-        let allowance = Allowance {
-            messages: Some(rate),
-            bytes: None,
-        };
-        let connections = Connections::new(8, (None, None), allowance, 8);
-        let enter = |user| {
-            let mut permit = Permit::take(&connections, [192, 0, 2, 1].into()).expect("room");
-            let named = permit.name_user(&"red".into(), user);
-            named.expect("users are not counted");
-            permit
-        };
-        let (first, second, other) = (enter("ann"), enter("ann"), enter("ben"));
-        assert!(first.spend(Timestamp::ZERO, 3, 9));
-        assert!(!second.spend(Timestamp::ZERO, 1, 1));
-        assert!(other.spend(Timestamp::ZERO, 1, 1), "another user");
-        drop(first);
-        assert!(!second.spend(Timestamp::ZERO, 1, 1), "one is still there");
-        drop((second, other));
-        assert!(connections.meters().is_empty());
     }
 
     #[test]

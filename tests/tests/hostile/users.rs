@@ -1,5 +1,9 @@
 //! The limits on the connections of one user, and on what they send.
 
+use std::time::Instant;
+
+use serde_json::Value;
+
 use crate::{
     peer::{Peer, Said, TEXT, frame, metric},
     process::child::Process,
@@ -69,32 +73,98 @@ fn a_user_who_says_so_later_is_counted_too() {
     assert_eq!(metric(&process.authority, REFUSED), Some(1));
 }
 
+const PROXY: [&str; 2] = ["--trusted-proxy=127.0.0.1", "--user-header=X-User"];
+
+fn refused(process: &Process, cause: &str) -> Option<u64> {
+    let name = format!(r#"roomcast_refused_total{{reason="{cause}"}}"#);
+    metric(&process.authority, &name)
+}
+
+/// Has the server refuse a connection up to the close; gives the errors before it.
+fn flood(peer: &mut Peer, messages: &[u8]) -> Vec<Value> {
+    peer.write(messages);
+    let rest = peer.rest();
+    assert_eq!(rest.last(), Some(&Said::Close(4429)), "{rest:?}");
+    let texts = rest.iter().filter_map(|said| match said {
+        Said::Text(text) => serde_json::from_str::<Value>(text).ok(),
+        _ => None,
+    });
+    let errors = texts.filter(|text| text["error"]["code"] == "rate_limited");
+    errors.collect()
+}
+
 #[test]
 fn connections_of_a_user_share_a_rate() {
-    let proxy = ["--trusted-proxy=127.0.0.1", "--user-header=X-User"];
-    let by_cause = |cause: &str| format!(r#"roomcast_refused_total{{reason="{cause}"}}"#);
-    for (limit, message, own, more) in [
+    let (ping, long) = (r#"{"event":"$ping","id":7}"#, "x".repeat(950));
+    for (limit, message, own, per_second, threads) in [
         // A burst of 10 messages, or of 2,000 bytes: nine seconds give what is missing.
-        ("--user-rate=1", "{}".to_owned(), 10, 9),
-        ("--user-bytes-rate=200", "x".repeat(950), 2, 2),
+        ("--user-rate=1", ping, 10, 1, "--threads=1"),
+        ("--user-rate=1", ping, 10, 1, "--threads=3"),
+        (
+            "--user-bytes-rate=200",
+            long.as_str(),
+            2,
+            200,
+            "--threads=1",
+        ),
     ] {
-        let process = Process::start(&[limit, proxy[0], proxy[1]]);
+        let process = Process::start(&[limit, PROXY[0], PROXY[1], "--inbound-refusals=3", threads]);
         let (mut first, _) = ask(&process, "ann");
         let (mut second, _) = ask(&process, "ann");
         let (mut other, _) = ask(&process, "ben");
+        assert!(matches!(first.next(), Said::Text(_)), "the welcome");
         for _ in 0..own {
-            first.say(&message);
+            first.say(message);
             assert!(matches!(first.next(), Said::Text(_)), "{limit}");
         }
         // Alone it would be within the rate too.
-        second.write(&frame(TEXT, message.as_bytes()).repeat(more));
-        let rest = second.rest();
-        assert_eq!(rest.last(), Some(&Said::Close(4429)), "{limit}: {rest:?}");
-        let refused = by_cause("rate_per_user");
-        assert_eq!(metric(&process.authority, &refused), Some(1), "{limit}");
-        assert_eq!(metric(&process.authority, &by_cause("rate")), Some(0));
+        let messages = frame(TEXT, message.as_bytes()).repeat(own + 10);
+        let errors = flood(&mut second, &messages);
+        assert!(errors.len() >= 3, "{limit}: {errors:?}");
+        for error in &errors {
+            let details = &error["error"]["details"];
+            assert_eq!(details["limit"], per_second, "{error}");
+            assert!(details["after_ms"].is_u64(), "{error}");
+            let said = error["error"]["message"].as_str().expect("a text");
+            assert!(said.contains("all connections of this user"), "{said}");
+        }
+        if per_second == 1 {
+            assert_eq!(
+                (&errors[0]["event"], &errors[0]["id"]),
+                (&"$ping".into(), &7.into())
+            );
+        }
+        let all = errors.len() as u64 + 1;
+        assert_eq!(refused(&process, "rate_per_user"), Some(all), "{limit}");
+        assert_eq!(refused(&process, "rate"), Some(0));
         other.join("r");
     }
+}
+
+#[test]
+fn a_user_who_comes_back_has_no_new_burst() {
+    let mut process =
+        Process::start(&["--user-rate=1", PROXY[0], PROXY[1], "--inbound-refusals=1"]);
+    let (ping, begun) = (frame(TEXT, br#"{"event":"$ping"}"#), Instant::now());
+    let mut answered = Vec::new();
+    for _ in 0..3 {
+        let (mut peer, _) = ask(&process, "ann");
+        peer.write(&ping.repeat(50));
+        let rest = peer.rest();
+        assert_eq!(rest.last(), Some(&Said::Close(4429)), "{rest:?}");
+        let pong = Said::Text(r#"{"event":"$pong"}"#.to_owned());
+        answered.push(rest.iter().filter(|said| **said == pong).count() as u64);
+        drop(peer);
+        process.until("nobody is there", |process| {
+            metric(&process.authority, "roomcast_connections") == Some(0)
+        });
+    }
+    let passed = begun.elapsed().as_secs() + 1;
+    assert!(answered[0] >= 10, "the burst: {answered:?}");
+    assert!(
+        answered[1] + answered[2] <= passed,
+        "{answered:?} in {passed} s"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Token buckets, in integers: the same on every machine.
 
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{hub::error::RequestError, hub::limits::Limits, hub::limits::Rate, time::Timestamp};
@@ -44,6 +46,13 @@ impl Bucket {
             }
             None => false,
         }
+    }
+
+    /// The time from which on the bucket has its whole burst, if nothing more is taken; `None` if
+    /// it never will. The rate is the one that the bucket was made with.
+    pub fn full_at(&self, rate: Rate) -> Option<Timestamp> {
+        let millis = self.wait(rate, rate.burst.into())?;
+        Some(self.at + Duration::from_millis(millis))
     }
 
     /// Milliseconds from the last [`take`](Self::take) until `count` tokens are there; `None` if
@@ -93,6 +102,27 @@ impl Buckets {
         }
     }
 
+    /// Takes bytes that are in no message.
+    pub(crate) fn overhead(&mut self, limits: &Limits, now: Timestamp, bytes: usize) -> Verdict {
+        let pass = limits
+            .inbound_bytes
+            .is_none_or(|rate| self.bytes.take(rate, now, bytes as u64));
+        self.verdict(limits, now, pass)
+    }
+
+    /// The time from which on all of them are full, if nothing more is taken; `None` if they never
+    /// will.
+    pub(crate) fn full_at(&self, limits: &Limits) -> Option<Timestamp> {
+        let mut latest = self.refusals.full_at(limits.inbound_refusals)?;
+        if let Some(rate) = limits.inbound_messages {
+            latest = latest.max(self.messages.full_at(rate)?);
+        }
+        if let Some(rate) = limits.inbound_bytes {
+            latest = latest.max(self.bytes.full_at(rate)?);
+        }
+        Some(latest)
+    }
+
     pub(crate) fn inbound(&mut self, limits: &Limits, now: Timestamp, bytes: usize) -> Verdict {
         let mut pass = true;
         if let Some(rate) = limits.inbound_messages {
@@ -101,6 +131,11 @@ impl Buckets {
         if let Some(rate) = limits.inbound_bytes {
             pass &= self.bytes.take(rate, now, bytes as u64);
         }
+        self.verdict(limits, now, pass)
+    }
+
+    #[inline]
+    fn verdict(&mut self, limits: &Limits, now: Timestamp, pass: bool) -> Verdict {
         if pass {
             Verdict::Pass
         } else if self.refusals.take(limits.inbound_refusals, now, 1) {
@@ -110,9 +145,23 @@ impl Buckets {
         }
     }
 
-    /// The error of a message that was just refused: it names the rate that is to be waited for
-    /// longest.
+    /// The error of a message that was just refused.
     pub(crate) fn excess(&self, limits: &Limits, bytes: usize) -> RequestError {
+        let (per_second, noun, after_ms) = self.longest(limits, bytes);
+        RequestError::Rate {
+            per_second,
+            noun,
+            after_ms,
+        }
+    }
+
+    /// The rate that a message that was just refused has to wait for longest, its noun, and the
+    /// wait.
+    pub(crate) fn longest(
+        &self,
+        limits: &Limits,
+        bytes: usize,
+    ) -> (u32, &'static str, Option<u64>) {
         let messages = limits.inbound_messages.map(|rate| {
             let after_ms = self.messages.wait(rate, 1);
             (rate.per_second, "message", after_ms)
@@ -123,12 +172,7 @@ impl Buckets {
         });
         let wait = |&(_, _, after_ms): &(_, _, Option<u64>)| after_ms.unwrap_or(u64::MAX);
         let longest = bytes.into_iter().chain(messages).max_by_key(wait);
-        let (per_second, noun, after_ms) = longest.unwrap_or_default();
-        RequestError::Rate {
-            per_second,
-            noun,
-            after_ms,
-        }
+        longest.unwrap_or_default()
     }
 }
 
@@ -181,6 +225,24 @@ mod tests {
         assert_eq!(excess(100, 201), never, "more than the burst");
         let later = over(RATE, "message", Some(100));
         assert_eq!(excess(99, 1), later, "a clock that steps back");
+    }
+
+    #[test]
+    fn full_again_when_the_burst_is_back() {
+        let at = Timestamp::from_millis;
+        let mut bucket = Bucket::full(RATE, at(50));
+        assert_eq!(bucket.full_at(RATE), Some(at(50)));
+        assert!(bucket.take(RATE, at(60), 2));
+        assert_eq!(bucket.full_at(RATE), Some(at(260)));
+        assert!(!bucket.take(RATE, at(259), 2) && bucket.take(RATE, at(260), 2));
+        let never = Rate {
+            per_second: 0,
+            burst: 1,
+        };
+        let mut bucket = Bucket::full(never, at(0));
+        assert_eq!(bucket.full_at(never), Some(at(0)));
+        assert!(bucket.take(never, at(0), 1));
+        assert_eq!(bucket.full_at(never), None);
     }
 
     #[test]

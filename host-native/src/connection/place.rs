@@ -1,0 +1,138 @@
+//! The place of a connection among those of its user.
+
+use std::rc::Rc;
+
+use roomcast_core::{CloseCode, ConnId, Frame, Identity, Input, Timestamp, hub::Excess};
+use roomcast_http::Reason;
+
+use crate::{
+    shard::{Home, Shard},
+    shared::permits::Permit,
+};
+
+/// The place of a connection among those of its user, with the limits of all of them.
+pub(super) struct Place {
+    pub(super) permit: Permit,
+    /// Bytes that were read and are in no message yet.
+    loose: u32,
+    /// True when messages are the application's own, without envelopes.
+    pub(super) raw: bool,
+    /// A limit that was passed: the connection is to be closed.
+    over: Option<Over>,
+}
+
+/// A limit of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Connections,
+    Rate,
+}
+
+impl Over {
+    /// The code and the reason of the close.
+    pub(super) const fn close(self) -> (CloseCode, &'static str) {
+        match self {
+            Self::Connections => (
+                CloseCode::OVERLOADED,
+                "too many connections of this user: close others first",
+            ),
+            Self::Rate => (
+                CloseCode::RATE_LIMITED,
+                "over the rate of all connections of this user for too long",
+            ),
+        }
+    }
+}
+
+impl Place {
+    pub(super) const fn new(permit: Permit, raw: bool) -> Self {
+        Self {
+            permit,
+            loose: 0,
+            raw,
+            over: None,
+        }
+    }
+
+    /// Counts the connection as one of the user's whom its token names; false where it may not have
+    /// another one: the message is then left without an answer, for the close comes behind it.
+    pub(super) fn admit(
+        &mut self,
+        shard: &Shard,
+        home: &Home,
+        identity: Option<&Identity>,
+    ) -> bool {
+        if let Some(user) = identity.and_then(|it| it.user.as_deref())
+            && self.permit.name_user(home.namespace(), user).is_err()
+        {
+            shard.metrics().count_refusal(Reason::ConnectionsPerUser);
+            self.over = Some(Over::Connections);
+        }
+        self.over.is_none()
+    }
+
+    /// Takes the limit that was passed, if any, with which the connection is to be closed.
+    pub(super) const fn take_over(&mut self) -> Option<Over> {
+        self.over.take()
+    }
+
+    /// Counts what was read, of which messages will be a part.
+    #[inline]
+    pub(super) fn read(&mut self, bytes: usize) {
+        if self.permit.meter().is_some() {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.loose = self.loose.saturating_add(bytes);
+        }
+    }
+
+    /// True when the rates of the user let a message through. If not, it is answered as one over
+    /// the rate of its connection, behind the answers to all before it.
+    pub(super) fn let_through(
+        &mut self,
+        shard: &Rc<Shard>,
+        home: &Home,
+        conn: ConnId,
+        frame: Frame<'_>,
+    ) -> bool {
+        let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        self.loose = self.loose.saturating_sub(bytes);
+        if self.over.is_some() {
+            // What comes behind the refusal that ends it is not heard.
+            return false;
+        }
+        let Some(meter) = self.permit.meter() else {
+            return true;
+        };
+        let Err(excess) = meter.message(shard.now(), frame.len()) else {
+            return true;
+        };
+        shard.metrics().count_refusal(Reason::RatePerUser);
+        match (excess, frame) {
+            (Excess::Close, _) => self.over = Some(Over::Rate),
+            (Excess::Refuse(_), _) if self.raw => home.input(shard, Input::Activity(conn)),
+            // Closed by the hub, for it is no message.
+            (Excess::Refuse(_), Frame::Binary(_)) => return true,
+            (Excess::Refuse(error), Frame::Text(text)) => {
+                home.input(shard, Input::Activity(conn));
+                home.decline(shard, conn, text, error);
+            }
+        }
+        false
+    }
+
+    /// Takes what was read and is in no message from the rates of the user, once no message is
+    /// under way. There is nobody to answer: past the refusals the connection is closed.
+    pub(super) fn take_loose(&mut self, shard: &Shard, now: Timestamp) {
+        let bytes = std::mem::take(&mut self.loose) as usize;
+        if bytes > 0
+            && self.over.is_none()
+            && let Some(meter) = self.permit.meter()
+            && let Err(excess) = meter.overhead(now, bytes)
+        {
+            shard.metrics().count_refusal(Reason::RatePerUser);
+            if excess == Excess::Close {
+                self.over = Some(Over::Rate);
+            }
+        }
+    }
+}
