@@ -3,5 +3,7 @@
 mod autobahn;
 mod faults;
 mod floods;
+mod returns;
 mod stranger;
 mod users;
+mod versions;
