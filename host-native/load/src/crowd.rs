@@ -14,6 +14,7 @@ use slab::Slab;
 use super::{
     dialect::{Dialect, Limits, What},
     frame::{self, Frame},
+    layer::{Layer, Layers},
     stamp::Stamp,
     upgrade::{self, ConnectError},
 };
@@ -53,6 +54,7 @@ pub enum Wait {
 #[derive(Debug)]
 pub struct Crowd {
     dialect: Box<dyn Dialect>,
+    layers: Option<Box<dyn Layers>>,
     request: String,
     poll: Poll,
     ready: Events,
@@ -65,6 +67,7 @@ pub struct Crowd {
 #[derive(Debug)]
 struct Client {
     stream: TcpStream,
+    layer: Option<Box<dyn Layer>>,
     upgraded: bool,
     /// The beginning of what is not complete yet.
     input: Vec<u8>,
@@ -84,6 +87,7 @@ impl Crowd {
         Ok(Self {
             request: upgrade::request(dialect.path(), host, dialect.protocol()),
             dialect,
+            layers: None,
             poll: Poll::new()?,
             ready: Events::with_capacity(EVENTS_MAX),
             clients: Slab::new(),
@@ -91,6 +95,13 @@ impl Crowd {
             text: Vec::new(),
             begun: Instant::now(),
         })
+    }
+
+    /// Puts a layer of its own between each later connection and its socket.
+    #[must_use]
+    pub fn with_layers(mut self, layers: Box<dyn Layers>) -> Self {
+        self.layers = Some(layers);
+        self
     }
 
     /// Connects without waiting for it; [`What::Ready`] follows, or [`What::Ended`].
@@ -118,8 +129,11 @@ impl Crowd {
     }
 
     fn watch(&mut self, stream: TcpStream) -> io::Result<Id> {
+        let layer = self.layers.as_ref().map(|layers| layers.layer());
+        let layer = layer.transpose()?;
         let id = self.clients.insert(Client {
             stream,
+            layer,
             upgraded: false,
             input: Vec::new(),
             message: Vec::new(),
@@ -256,7 +270,7 @@ impl Crowd {
     /// Reads what is there; to the end, when that `is_near`.
     fn receive(&mut self, id: Id, is_near: bool, events: &mut Vec<Event>) {
         while let Some(client) = self.clients.get_mut(id) {
-            let read = match client.stream.read(&mut self.bytes) {
+            let read = match client.read_bytes(&mut self.bytes) {
                 Ok(read) => read,
                 Err(fault) if fault.kind() == ErrorKind::WouldBlock => return,
                 Err(fault) if fault.kind() == ErrorKind::Interrupted => continue,
@@ -265,6 +279,7 @@ impl Crowd {
             if read == 0 {
                 return self.end(id, None, events);
             }
+            let layered = client.layer.is_some();
             let at_ns = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
             let event = |what| events.push(Event { id, what, at_ns });
             if let Err(fault) = client.receive(&self.bytes[..read], &*self.dialect, event) {
@@ -272,8 +287,8 @@ impl Crowd {
                 events.push(Event { id, what, at_ns });
                 return self.stop_reading(id);
             }
-            // A read that fills less than the buffer has taken all there was.
-            if read < self.bytes.len() && !is_near {
+            // A read from a socket that fills less than the buffer has taken all there was.
+            if read < self.bytes.len() && !is_near && !layered {
                 return;
             }
         }
@@ -302,15 +317,31 @@ impl Client {
         self.flush();
     }
 
+    fn read_bytes(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match &mut self.layer {
+            None => self.stream.read(bytes),
+            Some(layer) => layer.read(&mut self.stream, bytes),
+        }
+    }
+
     fn flush(&mut self) {
         let mut sent = 0;
         while sent < self.unsent.len() {
-            match self.stream.write(&self.unsent[sent..]) {
+            let unsent = &self.unsent[sent..];
+            let written = match &mut self.layer {
+                None => self.stream.write(unsent),
+                Some(layer) => layer.write(&mut self.stream, unsent),
+            };
+            match written {
                 Ok(bytes) => sent += bytes,
                 Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
                 // The poll says when there is room. A broken socket is found by the next read.
                 Err(_) => break,
             }
+        }
+        if let Some(layer) = &mut self.layer {
+            // As above of a broken socket.
+            let _ = layer.flush(&mut self.stream);
         }
         self.unsent.drain(..sent);
         if self.unsent.is_empty() {

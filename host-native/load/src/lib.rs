@@ -32,6 +32,7 @@ mod dialect;
 pub mod frame;
 mod in_flight;
 mod latency;
+mod layer;
 mod roomcast;
 mod schedule;
 mod stamp;
@@ -42,6 +43,7 @@ pub use self::{
     dialect::{Dialect, Limits, Refusal, What},
     in_flight::{Arrival, InFlight, Sum, Verdict},
     latency::Latencies,
+    layer::{Layer, Layers, Socket},
     roomcast::Roomcast,
     schedule::{Due, Schedule, due},
     stamp::Stamp,

@@ -8,6 +8,7 @@ mod progress;
 mod summary;
 mod tally;
 mod target;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -35,7 +36,8 @@ Examples:
   roomcast bench
   roomcast bench --connections 10000 --rooms 1000 --rate 2000
   roomcast bench --rate 0 --connections 5000 --duration-s 600     (only holds them open)
-  roomcast bench ws://chat.example.com/ws --allow-remote --json | jq .latency_ms.p99
+  roomcast bench wss://chat.example.com/ws --allow-remote --json | jq .latency_ms.p99
+  SSL_CERT_FILE=ca.pem roomcast bench wss://localhost:3000/ws     (trusts those authorities alone)
 
 Exit codes: 0 all delivered in order, 1 something was lost, refused or closed, 2 wrong usage,
 3 cannot connect.";
@@ -72,12 +74,17 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     raise_descriptors();
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     args.plan.check(descriptors)?;
-    let target = Target::find(&args.url, args.namespace.as_deref(), args.allow_remote)?;
+    let mut target = Target::find(&args.url, args.namespace.as_deref(), args.allow_remote)?;
+    let tls = target.tls.take();
     let (url, plan) = (&target.url, &args.plan);
     // A number that no other run has.
     let number = getrandom::u32().map_err(|fault| anyhow!("no random numbers: {fault}"))?;
     let dialect = Roomcast::new(&target.path, Plan::rooms(number));
     let crowd = Crowd::new(Box::new(dialect), &target.host).context("cannot wait for sockets")?;
+    let crowd = match tls {
+        None => crowd,
+        Some(tls) => crowd.with_layers(Box::new(tls)),
+    };
     let mut run =
         Measurement::begin(plan.clone(), &target, crowd).map_err(|fault| target.failure(&fault))?;
     plan.fits(run.limits())?;

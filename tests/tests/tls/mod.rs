@@ -1,5 +1,6 @@
 //! TLS of the listener, by the server as a process and clients of rustls.
 
+mod bench;
 pub(crate) mod client;
 mod cost;
 mod ends;

@@ -12,6 +12,7 @@ use super::super::{
     },
     replay::show::one_line,
 };
+use super::tls::Tls;
 
 /// Place of the server; asked of the resolver once, so that what was found harmless stays so.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Target {
     /// The path of its WebSocket.
     pub(super) path: String,
     pub(super) addresses: Vec<SocketAddr>,
+    /// TLS, when the server speaks it.
+    pub(super) tls: Option<Tls>,
 }
 
 impl Target {
@@ -35,10 +38,6 @@ impl Target {
         namespace: Option<&str>,
         allow_remote: bool,
     ) -> Result<Self, Failure> {
-        if endpoint.tls {
-            let advice = "load is not put on TLS: give the http:// address behind the proxy";
-            return Err(Failure::usage(advice));
-        }
         let url = endpoint.websocket(namespace);
         let uri: Uri = url.parse().map_err(Failure::usage)?;
         let host = endpoint.authority.clone();
@@ -57,11 +56,18 @@ impl Target {
             )));
         }
         let path = uri.path().to_owned();
+        let tls = endpoint.tls.then(|| Tls::new(&endpoint.host)).transpose();
+        let tls = tls.map_err(|fault| {
+            Failure::failed(format_args!(
+                "cannot speak TLS with {url}: {fault}\n  SSL_CERT_FILE names a file of authorities"
+            ))
+        })?;
         Ok(Self {
             url,
             host,
             path,
             addresses,
+            tls,
         })
     }
 
@@ -69,6 +75,12 @@ impl Target {
     pub(super) fn failure(&self, fault: &ConnectError) -> Failure {
         let (url, reason) = (&self.url, reason(fault));
         match fault {
+            ConnectError::Unreachable(text) if text.contains("certificate") => {
+                Failure::unreachable(format_args!(
+                    "cannot connect to {url}: {reason}\n  SSL_CERT_FILE names a file of the \
+                     authorities to trust"
+                ))
+            }
             ConnectError::Unreachable(_) => Failure::unreachable(format_args!(
                 "cannot connect to {url}: {reason}\n  Is `roomcast` running? Start it, or say \
                  where it is: roomcast bench URL"
@@ -133,20 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn no_load_is_put_on_tls() {
-        for url in ["https://127.0.0.1:1", "wss://127.0.0.1:1/ws"] {
-            let fault = find(url, true).expect_err(url);
-            assert_eq!(fault.exit(), 2);
-            assert!(fault.to_string().contains("http://"), "{fault}");
-        }
-    }
-
-    #[test]
     fn a_failure_says_whose_it_is() {
         let target = find("ws://127.0.0.1:1/ws", false).expect("a target");
         let problem = r#"{"status":404,"detail":"no such namespace"}"#.to_owned();
         for (fault, exit, says) in [
             (ConnectError::Unreachable("refused".into()), 3, "running?"),
+            (
+                ConnectError::Unreachable("invalid peer certificate".into()),
+                3,
+                "SSL_CERT_FILE",
+            ),
             (
                 ConnectError::Http(404, problem),
                 1,

@@ -18,7 +18,7 @@ use super::{
 pub(crate) struct Endpoint {
     /// True when it is behind TLS.
     pub(crate) tls: bool,
-    host: String,
+    pub(crate) host: String,
     /// Host and port.
     pub(crate) authority: String,
     /// Path that a proxy puts before the paths of the server.

@@ -24,15 +24,34 @@ pub(crate) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
 /// Speaks TLS with a host, whose certificate an authority that this machine trusts must have
-/// signed. `SSL_CERT_FILE` names other authorities.
+/// signed.
 ///
 /// # Errors
 ///
 /// When the machine trusts nobody, or the handshake fails.
 pub(super) async fn secured(host: &str, stream: TcpStream) -> io::Result<Wire> {
+    let (config, name) = (trust()?, server_name(host)?);
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    Ok(Box::new(stream.await?))
+}
+
+/// The name that a host must have in its certificate.
+///
+/// # Errors
+///
+/// When no certificate can have it.
+pub(crate) fn server_name(host: &str) -> io::Result<ServerName<'static>> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned());
-    let name = name.map_err(|fault: InvalidDnsNameError| io::Error::other(fault))?;
+    name.map_err(|fault: InvalidDnsNameError| io::Error::other(fault))
+}
+
+/// TLS with the authorities that this machine trusts. `SSL_CERT_FILE` names others.
+///
+/// # Errors
+///
+/// When the machine trusts nobody.
+pub(crate) fn trust() -> io::Result<ClientConfig> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (trusted, _) = roots.add_parsable_certificates(found.certs);
@@ -48,6 +67,5 @@ pub(super) async fn secured(host: &str, stream: TcpStream) -> io::Result<Wire> {
         .map_err(io::Error::other)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    Ok(Box::new(stream.await?))
+    Ok(config)
 }
