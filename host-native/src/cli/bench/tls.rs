@@ -20,7 +20,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// With a host whose certificate an authority that this machine trusts must have signed.
+    /// TLS with a host whose certificate an authority that this machine trusts must have signed.
     ///
     /// # Errors
     ///
