@@ -61,7 +61,8 @@ use crate::{
 /// 3. **Questions**, which change nothing: [`rooms`](Self::rooms), [`members`](Self::members),
 ///    [`rooms_of`](Self::rooms_of), [`connection`](Self::connection), [`counts`](Self::counts),
 ///    [`next_timeout`](Self::next_timeout) and others.
-/// 4. **Other policies**: [`set_policies`](Self::set_policies).
+/// 4. **Other settings**: [`set_policies`](Self::set_policies),
+///    [`set_backends`](Self::set_backends).
 /// 5. **Sleep and wake**: [`state`](Self::state), [`conn_state`](Self::conn_state),
 ///    [`restore`](Self::restore); and [`shrink_to_fit`](Self::shrink_to_fit).
 ///

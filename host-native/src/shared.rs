@@ -12,17 +12,19 @@ pub(crate) mod tokens;
 #[cfg(feature = "jwks")]
 pub(crate) mod wire;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock,
-    atomic::{AtomicBool, AtomicUsize},
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize},
+    },
 };
 
-use roomcast_core::policy::Subscriptions;
 use roomcast_http::{Access, RefusalNotices};
 
 use self::{
     ask::AskGate,
-    hooks::Hooks,
+    hooks::{HookThread, Hooks},
     permits::{Connections, Permits},
     spans::Spans,
     tokens::TokenGate,
@@ -48,8 +50,9 @@ pub(crate) struct Shared {
     pub(crate) access: RwLock<Arc<Access>>,
     /// Verifies tokens.
     pub(crate) tokens: TokenGate,
-    /// Backends that are told of events; `None` when there are none.
-    pub(crate) hooks: Option<Arc<Hooks>>,
+    /// Backends that are told of events.
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) hook_thread: HookThread,
     /// The backend that is asked who a connection is, and what it may join.
     pub(crate) ask: AskGate,
     /// Spans for the collector, if there is one.
@@ -88,10 +91,14 @@ impl Shared {
         format!("{epoch:016x}")
     }
 
-    /// Events that backends are told of.
-    pub(crate) fn subscriptions(&self) -> Subscriptions {
-        let hooks = self.hooks.as_ref();
-        hooks.map(|hooks| hooks.subscriptions()).unwrap_or_default()
+    /// Begins to tell backends, unless that has begun.
+    ///
+    /// # Errors
+    ///
+    /// When the thread that does cannot start.
+    pub(crate) fn start_hooks(&self) -> io::Result<()> {
+        let hooks = self.hooks.clone();
+        self.hook_thread.start(|ending| hooks.run(ending))
     }
 
     pub(crate) fn notices(&self) -> MutexGuard<'_, RefusalNotices> {

@@ -622,7 +622,45 @@ def users(server):
         peer.end()
 
 
-JOURNALS = {case.__name__: case for case in (plain, namespaces, threads, histories, keys, losses, identity, application)}
+# Nobody is there: the server goes on all the same.
+HOOKS = """
+[[hooks]]
+tell = "http://127.0.0.1:9/all"
+keys = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+events = ["room.occupied", "room.vacated", "user.joined", "user.left", "connection.opened", "connection.closed"]
+
+[[hooks]]
+tell = "http://127.0.0.1:9/messages"
+keys = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+events = ["message.published"]
+rooms = "l*"
+"""
+ASK = """
+[ask]
+url = "http://127.0.0.1:9/ask"
+on = ["join"]
+keys = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+"""
+
+
+def backends(binary, folder):
+    """Backends that are told and asked, and others as it runs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        config = os.path.join(scratch, "rooms.toml")
+        write(config, POLICIES)
+        with record(binary, folder, "--config", config) as server:
+            crowd = Crowd(server, 10, ROOMS, ("default", "other"))
+            for number, tables in enumerate((HOOKS, HOOKS.replace("message.published", "user.left"), ASK, ""), 1):
+                crowd.steps(60)
+                write(config, POLICIES + tables)
+                server.process.send_signal(signal.SIGHUP)
+                until(lambda: sum("changed=" in line for line in server.log) >= number, "the file to be read")
+            crowd.steps(60)
+            stop(server)
+
+
+CASES = (plain, namespaces, threads, histories, keys, losses, identity, backends, application)
+JOURNALS = {case.__name__: case for case in CASES}
 
 
 def main(binary, *names):

@@ -68,6 +68,11 @@ impl Keys {
         }
     }
 
+    /// True when these are the same keys in the same order.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.sign("", "", b"") == other.sign("", "", b"")
+    }
+
     /// The signatures of a message, as the header `webhook-signature` has them.
     pub(crate) fn sign(&self, id: &str, unix_s: &str, body: &[u8]) -> String {
         let mut signatures = String::new();
@@ -137,6 +142,21 @@ mod tests {
             keys.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body),
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
+    }
+
+    #[test]
+    fn keys_are_the_same_by_what_they_sign() {
+        let keys = |texts: &[&str]| {
+            let keys = texts.iter().map(|text| text.parse().expect("a key"));
+            Keys::new(keys).expect("keys")
+        };
+        let (one, other) = (
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+        );
+        assert!(keys(&[one, other]).is_same(&keys(&[one, other])));
+        assert!(!keys(&[one]).is_same(&keys(&[other])));
+        assert!(!keys(&[one]).is_same(&keys(&[one, other])));
     }
 
     #[test]

@@ -12,7 +12,9 @@ use crate::hub::{Audience, RequestError, SendError, change::Change, receive::Rec
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Message, Payload,
 };
-use crate::{identity::Identity, outbox::Outbox, policy::Policies, time::Timestamp};
+use crate::{
+    identity::Identity, outbox::Outbox, policy::Policies, policy::Subscriptions, time::Timestamp,
+};
 
 impl<G: Gateway> App<G> {
     /// Puts an input in: the only way to change the namespace. What is to be done about it is
@@ -139,6 +141,13 @@ impl<G: Gateway> App<G> {
             Input::SetPolicies { policies } => {
                 hub.set_policies(now, Policies::clone(policies), out);
                 Applied::Done
+            }
+            Input::SetBackends {
+                subscriptions,
+                asks_join,
+            } => {
+                hub.set_backends(Subscriptions::clone(subscriptions), *asks_join);
+                return Applied::Done;
             }
             Input::Text { .. } | Input::Binary { .. } | Input::Activity(_) => Applied::Done,
         };

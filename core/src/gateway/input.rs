@@ -11,7 +11,7 @@ use super::{
 };
 use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn, WithdrawError};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Frame};
-use crate::{identity::Identity, policy::Policies, room::HistoryMessage};
+use crate::{identity::Identity, policy::Policies, policy::Subscriptions, room::HistoryMessage};
 
 /// Something for [`App::apply`](crate::App::apply): whatever may change a namespace.
 ///
@@ -168,6 +168,14 @@ pub enum Input<'a> {
         /// The policies from now on.
         policies: Cow<'a, Policies>,
     },
+    /// [`Hub::set_backends`](crate::Hub::set_backends).
+    SetBackends {
+        /// The events that backends are told of from now on.
+        subscriptions: Cow<'a, Subscriptions>,
+        /// True when one is asked for joins from now on.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        asks_join: bool,
+    },
     /// An answer that a handler promised with [`Outcome::Later`]. The messages of the connection
     /// that waited for it, at most 64, follow at once.
     Complete {
@@ -243,6 +251,7 @@ impl<'a> Input<'a> {
             HistoryLoaded { room: own, messages: own }, TrimHistories { bytes_max },
             TrimClientKeys { keys_max },
             WallClock { unix_zero_ms }, SetPolicies { policies: own },
+            SetBackends { subscriptions: own, asks_join },
             Complete { token, outcome },
         }
     }

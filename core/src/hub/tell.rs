@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use super::{Hub, change::Departing};
-use crate::policy::EventKind;
+use crate::policy::{EventKind, Subscriptions};
 use crate::room::presence::Who;
 use crate::wire::{
     ConnId, DisconnectReason, Event, Payload, write_number, write_room_message, write_string,
@@ -11,6 +11,13 @@ use crate::wire::{
 use crate::{outbox::Outbox, wire::CloseCode};
 
 impl Hub {
+    /// Puts other [subscriptions](crate::Config::subscriptions) in the place of those in force, and
+    /// says whether a backend is [asked for joins](crate::Config::asks_join). Backends are not told
+    /// of what there is already; they are told of its end.
+    pub fn set_backends(&mut self, subscriptions: Subscriptions, asks_join: bool) {
+        (self.config.subscriptions, self.config.asks_join) = (subscriptions, asks_join);
+    }
+
     /// True when somebody wants to be told of some event.
     #[inline]
     pub(crate) const fn tells(&self) -> bool {

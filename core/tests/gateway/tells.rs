@@ -1,5 +1,7 @@
 //! Events that backends are told of.
 
+use std::borrow::Cow;
+
 use roomcast_core::{
     Audience, Context, DisconnectReason, Gateway, Handshake, Input, Rejection, Router,
 };
@@ -43,6 +45,31 @@ fn nothing_is_told_that_nobody_wants() {
         r#"{"type":"room.vacated","room":"b"}"#,
     ];
     assert_told(&mut stage, expected);
+}
+
+#[test]
+fn other_subscriptions_count_from_their_input_on() {
+    let mut stage = Stage::new(());
+    let ann = stage.connect("ann").expect("admitted");
+    stage.join(ann, "before");
+    let set = |subscriptions: &str| Input::SetBackends {
+        subscriptions: Cow::Owned(serde_json::from_str(subscriptions).expect("subscriptions")),
+        asks_join: false,
+    };
+    stage.apply(&set(ALL));
+    assert_told(&mut stage, []);
+    stage.join(ann, "r");
+    stage.leave(ann, "before");
+    let expected = [
+        r#"{"type":"room.occupied","room":"r"}"#,
+        r#"{"type":"room.vacated","room":"before"}"#,
+    ];
+    assert_told(&mut stage, expected);
+    stage.apply(&set(r#"[{"events":["connection.closed"],"rooms":"*"}]"#));
+    stage.leave(ann, "r");
+    stage.apply(&set("[]"));
+    stage.lost(ann);
+    assert_told(&mut stage, []);
 }
 
 #[test]

@@ -8,7 +8,6 @@ mod template;
 use std::{fs, io, path::PathBuf, thread, time::Duration};
 
 use roomcast::{Access, Reload};
-use roomcast_hooks::{AskSettings, Hook};
 use roomcast_http::{ConfigFile, FileSetting};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -29,10 +28,6 @@ pub(super) struct Contents {
     pub(super) reload: Reload,
     /// The settings, which are read at the start alone.
     pub(super) settings: Vec<FileSetting>,
-    /// The endpoints of hooks, which are read at the start alone.
-    pub(super) hooks: Vec<Hook>,
-    /// The backend that is asked, which is read at the start alone.
-    pub(super) ask: Option<AskSettings>,
 }
 
 /// The time that a file may take to be read again: that of a network may be out of reach.
@@ -62,9 +57,8 @@ impl ConfigPath {
     }
 
     /// Reads the file again, on another thread and within a time limit; `None` when it is no
-    /// regular file: a pipe gives what is in it once. `policies` says whether there are some in
-    /// force: a file that is empty is more likely one that is being written than one that takes
-    /// them away.
+    /// regular file: a pipe gives what is in it once. `in_force` is what the file would take the
+    /// place of: one that is empty is more likely being written than taking all of it away.
     ///
     /// # Errors
     ///
@@ -72,12 +66,14 @@ impl ConfigPath {
     pub(super) async fn read_again(
         &self,
         flags: &Access,
-        policies: bool,
+        in_force: &Reload,
     ) -> Result<Option<Contents>, String> {
         let (config, flags) = (self.clone(), flags.clone());
+        let has_tables =
+            !in_force.policies.is_empty() || !in_force.hooks.is_empty() || in_force.ask.is_some();
         let (done, read) = oneshot::channel();
         let read_again = move || {
-            let _ = done.send(config.reread(&flags, policies)); // nobody waits any more
+            let _ = done.send(config.reread(&flags, has_tables)); // nobody waits any more
         };
         let thread = thread::Builder::new().name("roomcast-config".into());
         thread
@@ -89,16 +85,17 @@ impl ConfigPath {
         }
     }
 
-    fn reread(&self, flags: &Access, policies: bool) -> Result<Option<Contents>, String> {
+    fn reread(&self, flags: &Access, has_tables: bool) -> Result<Option<Contents>, String> {
         let file = fs::metadata(&self.path).map_err(|fault| self.unreadable(&fault))?;
         if !file.is_file() {
             return Ok(None);
         }
         let text = self.text()?;
-        if policies && text.trim().is_empty() {
+        if has_tables && text.trim().is_empty() {
             let file = self.name();
             return Err(format!(
-                "the file {file} is empty, and there are policies: write a comment into it to have none"
+                "the file {file} is empty, and there are policies or backends: write a comment into \
+                 it to have none"
             ));
         }
         self.parse(&text, flags).map(Some)
@@ -123,13 +120,8 @@ impl ConfigPath {
         reload.policies = read.policies;
         reload.api_keys = [flags.api_keys.as_slice(), &read.api_keys].concat();
         reload.allow_origins = [flags.allow_origins.as_slice(), &read.allow_origins].concat();
-        let (hooks, ask) = (read.hooks, read.ask);
-        Ok(Contents {
-            reload,
-            settings,
-            hooks,
-            ask,
-        })
+        (reload.hooks, reload.ask) = (read.hooks, read.ask);
+        Ok(Contents { reload, settings })
     }
 }
 

@@ -12,8 +12,7 @@ use std::{
 use anyhow::Context;
 use clap::Command;
 use futures_util::future::select_all;
-use roomcast::{Access, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
-use roomcast_hooks::{AskSettings, Hook};
+use roomcast::{Access, GrantRule, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
 use roomcast_http::FileSetting;
 use tokio::{
     runtime::{self, Runtime},
@@ -37,10 +36,6 @@ struct File {
     path: ConfigPath,
     /// The settings that it had at the start.
     at_start: Vec<FileSetting>,
-    /// The endpoints of hooks that it had at the start.
-    hooks: Vec<Hook>,
-    /// The backend that is asked that it had at the start.
-    ask: Option<AskSettings>,
 }
 
 impl ServeArgs {
@@ -89,20 +84,12 @@ impl ServeArgs {
             let Contents {
                 reload,
                 settings: at_start,
-                hooks,
-                ask,
             } = contents;
-            settings.hooks.clone_from(&hooks);
-            settings.ask.clone_from(&ask);
+            (settings.hooks, settings.ask) = (reload.hooks, reload.ask);
             settings.policies = reload.policies;
             settings.access.api_keys.extend(reload.api_keys);
             settings.access.allow_origins.extend(reload.allow_origins);
-            File {
-                path,
-                at_start,
-                hooks,
-                ask,
-            }
+            File { path, at_start }
         });
         if let Some(port) = port {
             settings.listen = port_address(&settings, port);
@@ -221,6 +208,7 @@ fn serve(
         let mut current = Reload::default();
         current.policies = settings.policies.clone();
         current.api_keys = settings.access.api_keys.clone();
+        (current.hooks, current.ask) = (settings.hooks.clone(), settings.ask.clone());
         current.allow_origins = settings.access.allow_origins.clone();
         let has_tls = settings.tls_cert.is_some();
         let host = Host::new(settings);
@@ -344,13 +332,7 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
             return;
         }
     };
-    let Some(File {
-        path,
-        at_start,
-        hooks,
-        ask,
-    }) = file
-    else {
+    let Some(File { path, at_start }) = file else {
         if tokens.is_none() {
             tracing::warn!("SIGHUP: there is nothing to read again, for --config is not given");
             return;
@@ -360,7 +342,7 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
         return change(reloader, flags, wanted, "the files of --token-key", current).await;
     };
     let file = path.name();
-    let read = match path.read_again(flags, !current.policies.is_empty()).await {
+    let read = match path.read_again(flags, current).await {
         Ok(Some(read)) => read,
         Ok(None) => {
             tracing::warn!(
@@ -376,8 +358,6 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
     let Contents {
         reload: mut wanted,
         settings,
-        hooks: wanted_hooks,
-        ask: wanted_ask,
     } = read;
     // They wait for a restart, which a wrong one would end.
     if let Err(fault) = ServeArgs::default().take_file(&file, &settings) {
@@ -387,12 +367,6 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
     wanted.tokens = tokens;
     change(reloader, flags, wanted, &file, current).await;
     warn_of_settings(&file, at_start, &settings);
-    if wanted_hooks != *hooks {
-        tracing::warn!("{file}: changed, and read at the start alone: hooks");
-    }
-    if wanted_ask != *ask {
-        tracing::warn!("{file}: changed, and read at the start alone: ask");
-    }
 }
 
 /// Warns of settings in the file that were others at the start: they are read then alone.

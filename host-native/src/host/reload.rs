@@ -1,10 +1,14 @@
 //! Settings that change while a server runs.
 
+mod backends;
+
 use std::{fmt, sync::Arc};
 
 use roomcast_core::{Policies, RoomPolicy};
+use roomcast_hooks::{AskSettings, Hook};
 use roomcast_http::{Access, ApiKey, OriginRule, Tokens};
 
+use self::backends::{Backends, Changes};
 use crate::{
     settings::SettingsError,
     shard::{Mail, Shard, Switchboard},
@@ -24,6 +28,11 @@ pub struct Reload {
     /// Settings of tokens; `None` leaves them as they are. Connections that a token has brought
     /// stay, also when its key goes.
     pub tokens: Option<Tokens>,
+    /// Endpoints of backends that are told of events. The line of one whose URL stays goes on; what
+    /// waits for one that goes is dropped. Files of keys are read again.
+    pub hooks: Vec<Hook>,
+    /// The backend that is asked. Connections stay, and have the rights that they have.
+    pub ask: Option<AskSettings>,
 }
 
 /// A reload that was refused; nothing has changed.
@@ -42,6 +51,9 @@ pub enum ReloadError {
     /// A certificate that cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A key of `[[hooks]]` or `[ask]` that cannot be read, or the line of a new endpoint.
+    #[error("{0}")]
+    Backends(String),
     /// The server does not run, or not any more.
     #[error("the server is not running")]
     NotRunning,
@@ -65,8 +77,8 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// When the server would not start with these settings, when the last key of the API would go,
-    /// or when it is not running. Nothing changed then.
+    /// When the server would not start with these settings, as when a key of a backend cannot be
+    /// read; when the last key of the API would go; or when it is not running. Nothing changed then.
     pub async fn reload(&self, reload: Reload) -> Result<Reloaded, ReloadError> {
         // One after the other, or threads could end up with different ones.
         let _turn = self.switchboard.reloading.lock().await;
@@ -75,7 +87,12 @@ impl Reloader {
             api_keys,
             allow_origins,
             tokens,
+            hooks,
+            ask,
         } = reload;
+        let shared = self.call(0, |shard| shard.shared.clone()).await?;
+        let backends = Backends::prepare(&shared, hooks.clone(), ask.clone()).await;
+        let backends = backends.map_err(ReloadError::Backends)?;
         let wanted = policies.clone();
         let access = move |shard: &Shard| {
             let before = shard.shared.access();
@@ -86,6 +103,7 @@ impl Reloader {
             }
             let mut settings = shard.shared.settings.clone();
             (settings.access, settings.policies) = (access.clone(), wanted.clone());
+            (settings.hooks, settings.ask) = (hooks, ask);
             settings.check()?;
             // Or a file that is cut short would open the API to all of this machine.
             if access.api_keys.is_empty() && !before.api_keys.is_empty() {
@@ -97,14 +115,35 @@ impl Reloader {
             shard.shared.set_access(access);
             Ok(reloaded)
         };
-        let reloaded = self.call(0, access).await??;
+        let reloaded = match self.call(0, access).await {
+            Ok(Ok(reloaded)) => reloaded,
+            Ok(Err(fault)) | Err(fault) => {
+                backends.discard(&shared);
+                return Err(fault);
+            }
+        };
+        let changes = backends.set(&shared).await;
+        if changes.end_asking() && !shared.access().tokens.is_on() && policies.grants().is_empty() {
+            tracing::warn!("[ask] is gone, without tokens and grants: every client has all rights");
+        }
         let posts = self.switchboard.posts().ok_or(ReloadError::NotRunning)?;
+        let has_others = !changes.is_empty();
         for index in 0..posts.len() {
             let policies = policies.clone();
-            self.call(index, move |shard| shard.set_policies(policies))
-                .await?;
+            let set = move |shard: &Shard| {
+                shard.set_policies(policies);
+                if has_others {
+                    shard.set_backends();
+                }
+            };
+            self.call(index, set).await?;
         }
-        Ok(reloaded)
+        let Changes { hooks, ask } = changes;
+        Ok(Reloaded {
+            hooks,
+            ask,
+            ..reloaded
+        })
     }
 
     /// Reads the files of [`Settings::tls_cert`](crate::Settings::tls_cert) again; true when the
@@ -153,6 +192,11 @@ pub struct Reloaded {
     pub policies: Vec<String>,
     /// True when policies are in another order.
     pub reordered: bool,
+    /// URLs of backends that are told and were not, with `+`, the other way round, with `-`, and
+    /// under other settings or keys than before, with `~`.
+    pub hooks: Vec<String>,
+    /// The same of backends that are asked.
+    pub ask: Vec<String>,
 }
 
 impl Reloaded {
@@ -192,6 +236,8 @@ impl Reloaded {
             grants: policies.grants() != new_policies.grants(),
             reordered: patterns.is_empty() && policies.iter().ne(new_policies.iter()),
             policies: patterns,
+            hooks: Vec::new(),
+            ask: Vec::new(),
         }
     }
 }
@@ -217,6 +263,12 @@ impl fmt::Display for Reloaded {
         }
         if self.grants {
             parts.push("grants".to_owned());
+        }
+        if !self.hooks.is_empty() {
+            parts.push(format!("hooks {}", self.hooks.join(" ")));
+        }
+        if !self.ask.is_empty() {
+            parts.push(format!("ask {}", self.ask.join(" ")));
         }
         if parts.is_empty() {
             return f.write_str("nothing");

@@ -32,7 +32,7 @@ use crate::{
     shared::{
         Shared,
         ask::AskGate,
-        hooks::{self, Hooks},
+        hooks::{self, HookThread, Hooks},
         meters::Meters,
         permits::{Connections, Permits},
         spans::Spans,
@@ -182,8 +182,9 @@ async fn run_shards(
     };
     let admin_address = admin.as_ref().map(|(address, _)| *address);
     let shared = Arc::new(share(settings, gateways, shards.len())?);
-    let hooks = shared.hooks.as_ref();
-    let hooks = hooks.map(Hooks::start).transpose()?;
+    if shared.hooks.is_on() {
+        shared.start_hooks()?;
+    }
     let spans = shared.spans.start()?;
     let addresses = shards.iter().map(|(listener, _)| listener.local_addr());
     let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
@@ -228,9 +229,7 @@ async fn run_shards(
     };
     let ended = wait_for(ends, stopping).await;
     shared.ask.set(None);
-    if let Some(hooks) = hooks {
-        hooks.finish().await;
-    }
+    shared.hook_thread.finish().await;
     spans.finish().await;
     ended?;
     shared.flush_record();
@@ -266,7 +265,8 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
     let ask = ask.map_err(|fault| RunError::Ask(fault.to_string()))?;
     Ok(Shared {
         clock,
-        hooks,
+        hooks: Arc::new(hooks),
+        hook_thread: HookThread::default(),
         ask,
         spans: Spans::new(&settings.otlp),
         metrics: (0..threads)

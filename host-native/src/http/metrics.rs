@@ -23,13 +23,9 @@ pub(super) async fn answer(shard: &Rc<Shard>) -> Response {
         let count = move |shard: &Rc<Shard>| count(shard, gauges);
         gauges = shard.on_shard(index, count).await.unwrap_or(gauges);
     }
-    if let Some(hooks) = &shared.hooks {
-        gauges.hooks = hooks.counts();
-    }
+    gauges.hooks = shared.hooks.counts();
+    gauges.ask = shared.ask.counts();
     gauges.spans = shared.spans.counts();
-    if let Some(asker) = shared.ask.asker() {
-        gauges.ask = asker.counts();
-    }
     let settings = &shared.settings;
     let tls = shared.tls.as_ref();
     let scrape = Scrape {

@@ -106,10 +106,10 @@ impl Shard {
     /// Has the events of the turn told to backends.
     fn tell(&self) -> Result<(), StoreError> {
         let told = mem::take(&mut *self.told.borrow_mut());
-        match &self.shared.hooks {
-            Some(hooks) if !told.is_empty() => hooks.push(&told),
-            _ => Ok(()),
+        if told.is_empty() {
+            return Ok(());
         }
+        self.shared.hooks.push(&told)
     }
 
     /// Waits for the store to fail.

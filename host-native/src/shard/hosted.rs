@@ -389,7 +389,7 @@ impl Inner {
         if self.header.is_some() {
             self.persist(shard, now);
         }
-        if shard.shared.hooks.is_some() {
+        if shard.shared.hooks.is_on() {
             self.note_told(shard, now);
         }
         self.fan_out.carry_out(shard, now, self.namespace.out());

@@ -65,7 +65,7 @@ impl Shard {
         let config = Config::new(&*header.epoch)
             .with_limits(limits)
             .with_policies(self.policies().clone())
-            .with_subscriptions(self.shared.subscriptions())
+            .with_subscriptions(self.shared.hooks.subscriptions())
             .with_asks_join(self.shared.ask.asks_join())
             .with_durable(store.is_some())
             .with_unix_zero_ms(self.unix_zero_ms.get());
@@ -116,6 +116,21 @@ impl Shard {
             namespace.apply(self, &Input::SetPolicies { policies });
         }
         self.policies.replace(policies);
+    }
+
+    /// Lets all namespaces that are at home here know the events that backends are told of, and
+    /// whether one is asked for joins.
+    pub(crate) fn set_backends(&self) {
+        let subscriptions = self.shared.hooks.subscriptions();
+        let asks_join = self.shared.ask.asks_join();
+        for namespace in self.namespaces() {
+            let subscriptions = Cow::Borrowed(&subscriptions);
+            let input = Input::SetBackends {
+                subscriptions,
+                asks_join,
+            };
+            namespace.apply(self, &input);
+        }
     }
 
     /// Runs a task where a namespace is at home, and gives its result when what it changed is

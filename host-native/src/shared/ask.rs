@@ -3,8 +3,8 @@
 mod asker;
 
 use std::{
-    io,
-    sync::{Arc, PoisonError, RwLock},
+    io, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use roomcast_hooks::AskSettings;
@@ -14,7 +14,19 @@ use crate::clock::Clock;
 
 /// The backend in force, if any.
 #[derive(Debug, Default)]
-pub(crate) struct AskGate(RwLock<Option<Arc<Asker>>>);
+pub(crate) struct AskGate {
+    in_force: RwLock<Option<Arc<Asker>>>,
+    before: Mutex<Before>,
+}
+
+/// The backends that were in force before.
+#[derive(Debug, Default)]
+struct Before {
+    /// Those that may still answer what they were asked.
+    ending: Vec<Arc<Asker>>,
+    /// The counts of all others.
+    ended: AskerCounts,
+}
 
 /// A backend that cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +39,15 @@ pub(crate) enum AskError {
     Thread(#[from] io::Error),
 }
 
+impl Before {
+    /// Forgets those that nobody holds any more: not their thread, and none who asks.
+    fn forget(&mut self) {
+        for asker in self.ending.extract_if(.., |it| Arc::strong_count(it) == 1) {
+            self.ended.add(&asker.counts());
+        }
+    }
+}
+
 impl AskGate {
     /// A gate with this backend.
     ///
@@ -35,54 +56,115 @@ impl AskGate {
     /// When a key cannot be read, or a thread cannot start.
     pub(crate) fn open(settings: Option<&AskSettings>, clock: Clock) -> Result<Self, AskError> {
         let gate = Self::default();
-        let asker = gate.prepare(settings, clock)?;
+        let asker = gate.prepare(settings, clock).map_err(AskError::Key)?;
+        gate.start(asker.as_ref())?;
         gate.set(asker);
         Ok(gate)
     }
 
-    /// The backend with these settings; that in force when they are the same.
+    /// The backend with these settings; that in force when they are the same. Reads files.
     ///
     /// # Errors
     ///
-    /// When a key cannot be read, or a thread cannot start.
+    /// When a key cannot be read.
     pub(crate) fn prepare(
         &self,
         settings: Option<&AskSettings>,
         clock: Clock,
-    ) -> Result<Option<Arc<Asker>>, AskError> {
+    ) -> Result<Option<Arc<Asker>>, String> {
         let Some(settings) = settings else {
             return Ok(None);
         };
-        let asker = Asker::open(settings, clock).map_err(AskError::Key)?;
-        let in_force = self.asker();
-        if in_force.as_ref().is_some_and(|it| it.is_same(&asker)) {
-            return Ok(in_force);
-        }
-        let asker = Arc::new(asker);
-        asker.start()?;
-        Ok(Some(asker))
+        let asker = Asker::open(settings, clock)?;
+        let in_force = self.asker().filter(|it| it.is_same(&asker));
+        Ok(in_force.or_else(|| Some(Arc::new(asker))))
+    }
+
+    /// Lets a backend that is to be in force begin; then it is [`set`](Self::set), or
+    /// [`discarded`](Self::discard).
+    ///
+    /// # Errors
+    ///
+    /// When its thread cannot start.
+    pub(crate) fn start(&self, asker: Option<&Arc<Asker>>) -> io::Result<()> {
+        let new = asker.filter(|asker| !self.is_in_force(asker));
+        new.map_or(Ok(()), Asker::start)
     }
 
     /// Puts a backend in force. The one before answers what was asked, and ends.
     pub(crate) fn set(&self, asker: Option<Arc<Asker>>) {
-        let mut in_force = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *in_force, asker);
-        if let Some(before) = before
-            && in_force.as_ref().is_none_or(|it| !Arc::ptr_eq(it, &before))
-        {
-            before.retire();
+        let mut before = self.before();
+        before.forget();
+        if asker.as_ref().is_some_and(|asker| self.is_in_force(asker)) {
+            return;
+        }
+        let old = {
+            let in_force = self.in_force.write();
+            mem::replace(&mut *in_force.unwrap_or_else(PoisonError::into_inner), asker)
+        };
+        if let Some(old) = old {
+            old.retire();
+            before.ending.push(old);
+        }
+    }
+
+    /// Lets a backend end that began in vain.
+    pub(crate) fn discard(&self, asker: Option<Arc<Asker>>) {
+        if let Some(asker) = asker.filter(|asker| !self.is_in_force(asker)) {
+            asker.retire();
         }
     }
 
     /// The backend in force.
     pub(crate) fn asker(&self) -> Option<Arc<Asker>> {
-        let in_force = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        in_force.clone()
+        let in_force = self.in_force.read();
+        in_force.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// True when a backend is asked for joins.
     pub(crate) fn asks_join(&self) -> bool {
         self.asker().is_some_and(|asker| asker.settings().on.join)
+    }
+
+    /// URLs that will be asked when this backend is set and are not, with `+`, the other way round,
+    /// with `-`, and under other settings, with `~`.
+    pub(crate) fn changes(&self, asker: Option<&Arc<Asker>>) -> Vec<String> {
+        let old = self.asker();
+        match (&old, asker) {
+            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => Vec::new(),
+            (Some(old), Some(new)) if old.settings().url == new.settings().url => {
+                vec![format!("~{}", new.name())]
+            }
+            (old, new) => {
+                let new = new.map(|new| format!("+{}", new.name()));
+                let old = old.as_ref().map(|old| format!("-{}", old.name()));
+                new.into_iter().chain(old).collect()
+            }
+        }
+    }
+
+    /// The counts of all backends since the start.
+    pub(crate) fn counts(&self) -> AskerCounts {
+        let mut before = self.before();
+        before.forget();
+        let mut counts = before.ended;
+        for asker in &before.ending {
+            counts.add(&asker.counts());
+        }
+        if let Some(asker) = self.asker() {
+            let in_force = asker.counts();
+            counts.add(&in_force);
+            counts.questions.is_open = in_force.questions.is_open;
+        }
+        counts
+    }
+
+    fn is_in_force(&self, asker: &Arc<Asker>) -> bool {
+        self.asker().is_some_and(|it| Arc::ptr_eq(&it, asker))
+    }
+
+    fn before(&self) -> MutexGuard<'_, Before> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,31 +1,36 @@
 //! Hooks: backends that are told of events.
 
+mod counts;
 mod endpoint;
+mod prepared;
+mod thread;
 mod told;
 
 use std::{
-    io,
+    mem,
+    path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
-    thread,
     time::Duration,
 };
 
 use roomcast_core::policy::Subscriptions;
-use tokio::{
-    runtime::{Builder, LocalOptions},
-    sync::{oneshot, watch},
-    time::sleep,
-};
+use roomcast_hooks::Hook;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-use self::endpoint::Endpoint;
-pub(crate) use self::told::Told;
+use self::{counts::Counts, endpoint::Endpoint};
+pub(crate) use self::{
+    counts::HookCounts,
+    prepared::{OpenError, Prepared},
+    thread::HookThread,
+    told::Told,
+};
 use crate::{
     clock::Clock,
     settings::Settings,
-    store::{LineStore, StoreError},
+    store::{LineStore, StoreError, StoreSync},
 };
 
 /// The time that a server which ends still tells what waits.
@@ -33,159 +38,201 @@ const END_TIME: Duration = Duration::from_secs(5);
 
 /// The endpoints that are told of events.
 ///
-/// Shards push what a turn has brought, [`Hooks::start`] begins a thread that sends it: neither
-/// signatures nor TLS take time of a shard.
+/// Shards push what a turn has brought, [`HookThread`] sends it: neither signatures nor TLS take
+/// time of a shard.
 #[derive(Debug)]
 pub(crate) struct Hooks {
-    endpoints: Vec<Endpoint>,
-    /// True when lines outlive the process.
-    is_stored: bool,
+    clock: Clock,
+    /// The folder where lines outlive the process.
+    folder: Option<(PathBuf, StoreSync)>,
+    /// The lines there, from the first endpoint on.
+    store: Mutex<Option<Arc<LineStore>>>,
+    /// True when there is an endpoint.
+    is_on: AtomicBool,
+    endpoints: RwLock<Endpoints>,
+    /// Counts the changes of the endpoints.
+    changes: watch::Sender<u64>,
+    counts: Arc<Counts>,
 }
 
-/// Hooks that cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// A key cannot be read.
-    #[error("{0}")]
-    Key(String),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Counts of all endpoints.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct HookCounts {
-    /// Requests by outcome.
-    pub(crate) outcomes: [(&'static str, u64); 4],
-    pub(crate) seconds: f64,
-    pub(crate) waiting: usize,
-    pub(crate) dropped: u64,
-}
+type Endpoints = Arc<[Arc<Endpoint>]>;
 
 impl Hooks {
-    /// Endpoints, with what waits for them in the store; `None` when there is none.
+    /// Endpoints, with what waits for them in the store.
     ///
     /// # Errors
     ///
     /// When a key cannot be read, or the store.
-    pub(crate) fn open(settings: &Settings, clock: Clock) -> Result<Option<Arc<Self>>, OpenError> {
-        let hooks = &settings.hooks;
-        if hooks.is_empty() {
-            return Ok(None);
-        }
-        let store = match &settings.store {
-            Some(folder) => Some(Arc::new(LineStore::open(folder, settings.store_sync)?)),
-            None => None,
+    pub(crate) fn open(settings: &Settings, clock: Clock) -> Result<Self, OpenError> {
+        let folder = settings.store.clone();
+        let hooks = Self {
+            clock,
+            folder: folder.map(|folder| (folder, settings.store_sync)),
+            store: Mutex::default(),
+            is_on: AtomicBool::new(false),
+            endpoints: RwLock::default(),
+            changes: watch::Sender::default(),
+            counts: Arc::default(),
         };
-        // Endpoints with the same URL are told apart by their order.
-        let mut names: Vec<String> = Vec::new();
-        for hook in hooks {
-            let same = |name: &&String| name.split(' ').next() == Some(hook.url.as_str());
-            let number = names.iter().filter(same).count();
-            names.push(format!("{} {number}", hook.url));
+        hooks.set(hooks.prepare(&settings.hooks)?)?;
+        Ok(hooks)
+    }
+
+    /// Makes endpoints ready: those that there are, and new ones with what waits for them in the
+    /// store. What is in force stays as it is. Reads files.
+    ///
+    /// # Errors
+    ///
+    /// When a key cannot be read, or the store.
+    pub(crate) fn prepare(&self, hooks: &[Hook]) -> Result<Prepared, OpenError> {
+        let store = if hooks.is_empty() {
+            None
+        } else {
+            self.store()?
+        };
+        let stored = store.as_ref().map(|store| store.names()).transpose()?;
+        let open = |name, rules| {
+            let endpoint = Endpoint::new(name, rules, self.clock, self.counts.clone());
+            match &store {
+                Some(store) => endpoint.kept_in(store.clone()),
+                None => Ok(endpoint),
+            }
+        };
+        let stored = stored.unwrap_or_default();
+        Prepared::new(hooks, &self.endpoints(), &stored, open)
+    }
+
+    /// Puts endpoints in force. The lines of those that stay go on, also under other rules; what
+    /// waits for the others is dropped, in the store too.
+    ///
+    /// # Errors
+    ///
+    /// When what is dropped cannot be forgotten in the store; all else is done.
+    pub(crate) fn set(&self, prepared: Prepared) -> Result<(), StoreError> {
+        let prepared = prepared.endpoints;
+        let endpoints: Endpoints = prepared.iter().map(|(it, _)| it.clone()).collect();
+        let mut ended = Vec::new();
+        let before = {
+            // Over all of it, so that nothing is counted twice or not at all.
+            let mut in_force = self.endpoints.write();
+            let in_force = in_force.as_mut().unwrap_or_else(PoisonError::get_mut);
+            for (endpoint, rules) in prepared {
+                endpoint.set_rules(rules);
+            }
+            for gone in in_force.iter() {
+                if !endpoints.iter().any(|it| Arc::ptr_eq(it, gone)) {
+                    ended.push((gone.clone(), gone.retire()));
+                }
+            }
+            self.is_on.store(!endpoints.is_empty(), Relaxed);
+            mem::replace(&mut **in_force, endpoints.clone())
+        };
+        for (endpoint, events) in ended.iter().filter(|(_, events)| *events > 0) {
+            let endpoint = &endpoint.name;
+            tracing::warn!(
+                endpoint,
+                events,
+                "events of a hook that is gone were dropped"
+            );
         }
-        if let Some(store) = &store {
-            let events = store.forget_others(&names)?;
-            if events > 0 {
+        self.changes.send_modify(|changes| *changes += 1);
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &*store {
+            let names = endpoints.iter().map(|it| it.line_name().to_owned());
+            let events = store.forget_others(&names.collect::<Vec<_>>())?;
+            if events > 0 && before.is_empty() {
                 tracing::warn!(
                     events,
                     "events of hooks that there are no more were dropped"
                 );
             }
         }
-        let endpoints = hooks.iter().zip(names).map(|(hook, name)| {
-            let mut endpoint = Endpoint::new(hook, clock).map_err(OpenError::Key)?;
-            if let Some(store) = &store {
-                endpoint.keep(name, store.clone())?;
-            }
-            Ok(endpoint)
-        });
-        let endpoints = endpoints.collect::<Result<_, OpenError>>()?;
-        let is_stored = store.is_some();
-        Ok(Some(Arc::new(Self {
-            endpoints,
-            is_stored,
-        })))
+        Ok(())
+    }
+
+    /// The lines in the store, if there is one.
+    fn store(&self) -> Result<Option<Arc<LineStore>>, StoreError> {
+        let Some((folder, sync)) = &self.folder else {
+            return Ok(None);
+        };
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if store.is_none() {
+            *store = Some(Arc::new(LineStore::open(folder, *sync)?));
+        }
+        Ok(store.clone())
+    }
+
+    /// True when somebody is told of something.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on.load(Relaxed)
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        let endpoints = self.endpoints.read();
+        endpoints.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The events that any endpoint wants.
     pub(crate) fn subscriptions(&self) -> Subscriptions {
-        let all = self.endpoints.iter().map(Endpoint::subscription);
-        all.cloned().collect()
+        let endpoints = self.endpoints();
+        let all = endpoints.iter().map(|it| it.rules());
+        all.map(|rules| rules.hook.subscription.clone()).collect()
     }
 
-    /// Appends events to the lines of those who want them. Takes a lock for each endpoint: once a
-    /// turn.
+    /// Appends events to the lines of those who want them. Takes two locks for each endpoint: once
+    /// a turn.
     ///
     /// # Errors
     ///
     /// When they cannot be stored.
     pub(crate) fn push(&self, told: &[Told]) -> Result<(), StoreError> {
-        let mut endpoints = self.endpoints.iter();
+        let endpoints = self.endpoints();
+        let mut endpoints = endpoints.iter();
         endpoints.try_for_each(|endpoint| endpoint.push(told))
     }
 
-    /// Counts of all endpoints.
+    /// Counts of all endpoints, those that there are no more included.
     pub(crate) fn counts(&self) -> HookCounts {
-        let mut counts = HookCounts::default();
-        let sum = |of: fn(&endpoint::Counts) -> &AtomicU64| {
-            let all = self.endpoints.iter();
-            all.map(|it| of(&it.counts).load(Relaxed)).sum::<u64>()
-        };
-        counts.outcomes = [
-            ("accepted", sum(|it| &it.accepted)),
-            ("failed", sum(|it| &it.failed)),
-            ("gave_up", sum(|it| &it.gave_up)),
-            ("gone", sum(|it| &it.gone)),
-        ];
-        #[allow(clippy::cast_precision_loss)] // Prometheus has floats
-        let seconds = sum(|it| &it.time_us) as f64 / 1e6;
-        counts.seconds = seconds;
-        for endpoint in &self.endpoints {
+        let endpoints = self.endpoints.read();
+        let endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
+        let (mut waiting, mut dropped) = (0, 0);
+        for endpoint in endpoints.iter() {
             let line = endpoint.line();
-            counts.waiting += line.len();
-            counts.dropped += line.dropped();
+            waiting += line.len();
+            dropped += line.dropped();
         }
-        counts
+        self.counts.with_lines(waiting, dropped)
     }
 
-    /// Begins to tell, on a thread of its own.
-    ///
-    /// # Errors
-    ///
-    /// When the thread or its runtime cannot start.
-    pub(crate) fn start(self: &Arc<Self>) -> io::Result<HookThread> {
-        let (hooks, (end, ending)) = (self.clone(), watch::channel(false));
-        let (done, ended) = oneshot::channel();
-        let runtime = Builder::new_current_thread();
-        thread::Builder::new()
-            .name("roomcast-hooks".into())
-            .spawn(move || {
-                let mut runtime = runtime;
-                match runtime.enable_all().build_local(LocalOptions::default()) {
-                    Ok(runtime) => runtime.block_on(hooks.run(ending)),
-                    Err(fault) => tracing::error!(%fault, "hooks cannot start: nothing is told"),
+    /// Tells the endpoints, those that come later too, until `ending` is true or gone and nothing
+    /// waits.
+    pub(crate) async fn run(self: Arc<Self>, mut ending: watch::Receiver<bool>) {
+        let mut running = JoinSet::new();
+        let mut told: Vec<Arc<Endpoint>> = Vec::new();
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            told.retain(|endpoint| !endpoint.is_retired());
+            for endpoint in self.endpoints().iter() {
+                if !told.iter().any(|it| Arc::ptr_eq(it, endpoint)) {
+                    told.push(endpoint.clone());
+                    running.spawn_local(endpoint.clone().run(ending.clone()));
                 }
-                let _ = done.send(()); // nobody waits any more
-            })?;
-        Ok(HookThread { end, ended })
-    }
-
-    async fn run(&self, ending: watch::Receiver<bool>) {
-        let runs = self.endpoints.iter();
-        let runs = runs.map(|endpoint| endpoint.run(ending.clone()));
-        let mut end = ending.clone();
-        let late = async {
-            let _ = end.wait_for(|ends| *ends).await; // or the server is gone
-            sleep(END_TIME).await;
-        };
-        tokio::select! {
-            _ = futures_util::future::join_all(runs) => {}
-            () = late => {}
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                Some(ended) = running.join_next() => if let Err(fault) = ended {
+                    tracing::error!(%fault, "a hook is told nothing until the next start");
+                },
+                _ = ending.wait_for(|ends| *ends) => break, // or the server is gone
+            }
         }
-        for endpoint in &self.endpoints {
+        let rest = async { while running.join_next().await.is_some() {} };
+        let _ = timeout(END_TIME, rest).await; // what is left is told below
+        for endpoint in self.endpoints().iter() {
             let (name, events) = (&endpoint.name, endpoint.line().len());
-            if events > 0 && self.is_stored {
+            if events > 0 && self.folder.is_some() {
                 tracing::info!(
                     endpoint = name,
                     events,
@@ -195,20 +242,5 @@ impl Hooks {
                 tracing::error!(endpoint = name, events, "events of a hook are lost");
             }
         }
-    }
-}
-
-/// The thread that tells.
-#[derive(Debug)]
-pub(crate) struct HookThread {
-    end: watch::Sender<bool>,
-    ended: oneshot::Receiver<()>,
-}
-
-impl HookThread {
-    /// Waits until all is told, for some seconds at most. To be called when no shard has more.
-    pub(crate) async fn finish(self) {
-        self.end.send_replace(true);
-        let _ = self.ended.await; // or it panicked
     }
 }

@@ -1,6 +1,14 @@
 //! Keys of endpoints, from where the settings say that they are.
 
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+};
+
 use roomcast_hooks::{Key, KeySource, Keys};
+
+/// Bytes that are read of the file of a key: many times a key, so that a wrong file costs nothing.
+const FILE_BYTES_MAX: u64 = 4096;
 
 /// Reads keys.
 ///
@@ -21,15 +29,27 @@ fn read_one(source: &KeySource) -> Result<Key, String> {
             (format!("the variable {name} of `keys`"), text)
         }
         KeySource::File(path) => {
-            let text = std::fs::read_to_string(&**path);
-            let text =
-                text.map_err(|fault| format!("the file {path} of `keys` cannot be read: {fault}"))?;
+            let text = read_file(path)
+                .map_err(|fault| format!("the file {path} of `keys` cannot be read: {fault}"))?;
             (format!("the file {path} of `keys`"), text)
         }
         _ => return Err("a key of `keys` is in no known place".to_owned()),
     };
     let first = text.lines().next().unwrap_or_default().trim();
     first.parse().map_err(|fault| format!("{place}: {fault}"))
+}
+
+/// The beginning of a file.
+fn read_file(path: &str) -> io::Result<String> {
+    // A pipe would make its reader wait, and gives what is in it once.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -51,7 +71,14 @@ mod tests {
             "{fault}"
         );
         std::fs::write(&path, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("written");
+        assert!(read(std::slice::from_ref(&source)).is_ok());
+        // The file may be larger than the memory.
+        let file = fs::OpenOptions::new().append(true).open(&path);
+        file.and_then(|file| file.set_len(1 << 40)).expect("sparse");
         assert!(read(&[source]).is_ok());
+        let folder = format!("file:{}", folder.path().display());
+        let fault = read(&[folder.parse().expect("a source")]).expect_err("a folder");
+        assert!(fault.contains("no regular file"), "{fault}");
         let unset = "env:ROOMCAST_TEST_KEY_THAT_IS_NOT_SET"
             .parse()
             .expect("a source");

@@ -66,6 +66,10 @@ impl LineStore {
         })
     }
 
+    pub(crate) fn names(&self) -> Result<Vec<String>, StoreError> {
+        match *self {}
+    }
+
     pub(crate) fn forget_others(&self, _: &[String]) -> Result<usize, StoreError> {
         match *self {}
     }

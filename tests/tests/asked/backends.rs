@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The refusal of a client, whose question is dealt with so.
-fn refused(server: &Process, cookie: &str, then: impl FnOnce() + Send) -> (u16, String) {
+pub(super) fn refused(server: &Process, cookie: &str, then: impl FnOnce() + Send) -> (u16, String) {
     let cookie = format!("Cookie: session={cookie}");
     thread::scope(|scope| {
         scope.spawn(then);

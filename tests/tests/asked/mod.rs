@@ -3,6 +3,7 @@
 mod backends;
 mod documented;
 mod joins;
+mod reload;
 mod spans;
 
 use std::{
@@ -109,14 +110,14 @@ fn read(stream: &mut TcpStream) -> (String, String) {
 }
 
 /// A question that waits for its answer. One that is dropped is never answered.
-struct Asked {
-    question: Value,
+pub(crate) struct Asked {
+    pub(crate) question: Value,
     head: String,
     answer: Sender<String>,
 }
 
 impl Asked {
-    fn answer(self, status: u16, body: &str) {
+    pub(crate) fn answer(self, status: u16, body: &str) {
         let length = body.len();
         let answer = format!("HTTP/1.1 {status} Yes\r\nContent-Length: {length}\r\n\r\n{body}");
         self.answer.send(answer).expect("it waits");
@@ -130,10 +131,10 @@ impl Asked {
 }
 
 /// Questions in the order in which they came.
-type Questions = Mutex<Receiver<Asked>>;
+pub(crate) type Questions = Mutex<Receiver<Asked>>;
 
 /// A backend whose answers the test gives.
-fn backend() -> (String, Questions) {
+pub(crate) fn backend() -> (String, Questions) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (tell, told) = mpsc::channel();
@@ -163,12 +164,12 @@ fn backend() -> (String, Questions) {
 }
 
 /// The next question.
-fn asked(questions: &Questions) -> Asked {
+pub(crate) fn asked(questions: &Questions) -> Asked {
     let questions = questions.lock().expect("no panic");
     questions.recv_timeout(LONGEST).expect("a question")
 }
 
 /// True when there is no question.
-fn is_quiet(questions: &Questions) -> bool {
+pub(crate) fn is_quiet(questions: &Questions) -> bool {
     questions.lock().expect("no panic").try_recv().is_err()
 }

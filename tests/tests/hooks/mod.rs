@@ -2,6 +2,7 @@
 
 mod faults;
 mod receivers;
+mod reload;
 
 pub(crate) use self::receivers::Receiver;
 

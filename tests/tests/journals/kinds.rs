@@ -37,6 +37,7 @@ kinds! {
     TrimHistories "trim_histories",
     TrimClientKeys "trim_client_keys",
     SetPolicies "set_policies",
+    SetBackends "set_backends",
     Complete "complete",
     Drain "drain",
 }

@@ -57,8 +57,12 @@ impl ConfigArgs {
                     "{}: good: {} settings, {rooms} room policies, {grants} grants, {} hooks{}",
                     file.display(),
                     contents.settings.len(),
-                    contents.hooks.len(),
-                    if contents.ask.is_some() { ", ask" } else { "" }
+                    contents.reload.hooks.len(),
+                    if contents.reload.ask.is_some() {
+                        ", ask"
+                    } else {
+                        ""
+                    }
                 ))?;
                 for warning in tokens.grant_warnings(policies.grants()) {
                     say!("{}: {warning}", file.display());

@@ -15,7 +15,7 @@ use std::{
 use roomcast_core::Outcome;
 use roomcast_hooks::{
     Ask, AskCounts, AskLimits, AskOutcome, AskPoll, AskReport, AskRequest, AskSettings, Asked,
-    KeySource, Keys, Question, Verdict,
+    Keys, Question, Verdict,
 };
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -50,6 +50,8 @@ pub(crate) struct Asker {
 #[derive(Debug)]
 struct State {
     ask: Ask,
+    /// True when the thread has ended: nothing is answered any more.
+    is_over: bool,
     waiting: HashMap<u64, oneshot::Sender<Verdict>>,
 }
 
@@ -59,6 +61,21 @@ pub(crate) struct AskerCounts {
     pub(crate) questions: AskCounts,
     pub(crate) requests: u64,
     pub(crate) seconds: f64,
+}
+
+impl AskerCounts {
+    /// Adds those of another backend; whether that one is left alone is no matter.
+    pub(super) fn add(&mut self, more: &Self) {
+        let (questions, more_questions) = (&mut self.questions, &more.questions);
+        questions.allowed += more_questions.allowed;
+        questions.refused += more_questions.refused;
+        questions.unavailable += more_questions.unavailable;
+        questions.overloaded += more_questions.overloaded;
+        questions.cached += more_questions.cached;
+        questions.waiting += more_questions.waiting;
+        self.requests += more.requests;
+        self.seconds += more.seconds;
+    }
 }
 
 impl State {
@@ -88,6 +105,7 @@ impl Asker {
         limits.timeout = settings.timeout;
         let state = State {
             ask: Ask::new(&format!("{epoch:016x}"), limits),
+            is_over: false,
             waiting: HashMap::new(),
         };
         Ok(Self {
@@ -103,10 +121,14 @@ impl Asker {
         })
     }
 
-    /// True when the settings are the same, and keys are not in places where others may be by now.
+    /// True when the settings and the keys are the same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let is_text = |key: &KeySource| matches!(key, KeySource::Text(_) | KeySource::Env(_));
-        self.settings == other.settings && self.settings.keys.iter().all(is_text)
+        self.settings == other.settings && self.keys.is_same(&other.keys)
+    }
+
+    /// The URL without its query, which may hold a secret.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) const fn settings(&self) -> &AskSettings {
@@ -142,6 +164,9 @@ impl Asker {
     pub(crate) async fn ask(&self, question: &Question<'_>) -> Verdict {
         let answer = {
             let mut state = self.state();
+            if state.is_over {
+                return Verdict::Unavailable; // another one is in force since a moment ago
+            }
             match state.ask.ask(self.clock.now(), question) {
                 Asked::Answered(verdict) => return verdict,
                 Asked::Waits(number) => {
@@ -209,11 +234,12 @@ impl Asker {
         let client = Rc::new(Client::new(self.settings.url.clone()));
         loop {
             let now = self.clock.now();
-            let (poll, is_idle) = {
+            let (poll, is_over) = {
                 let mut state = self.state();
                 let poll = state.ask.poll(now);
                 state.deliver();
-                (poll, state.ask.is_idle())
+                state.is_over = state.ask.is_idle() && self.retired.load(Relaxed);
+                (poll, state.is_over)
             };
             let until = match poll {
                 AskPoll::Send(request) => {
@@ -221,7 +247,7 @@ impl Asker {
                     continue;
                 }
                 AskPoll::WaitUntil(at) => at.saturating_since(now),
-                AskPoll::Idle if is_idle && self.retired.load(Relaxed) => return,
+                AskPoll::Idle if is_over => return,
                 AskPoll::Idle => Duration::from_secs(3600),
             };
             tokio::select! {

@@ -2,13 +2,12 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use roomcast_core::policy::Subscription;
 use roomcast_hooks::{
     Hook, Keys, Line, LineLimits, Outcome, Poll, Report, Request, limits::ANSWER_TIME,
 };
@@ -17,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::told::Told;
+use super::{counts::Counts, told::Told};
 use crate::{
     clock::Clock,
     shared::{keys, post::Client},
@@ -29,83 +28,129 @@ use crate::{
 pub(super) struct Endpoint {
     /// The URL without its query, which may hold a secret.
     pub(super) name: String,
-    hook: Hook,
-    keys: Keys,
+    /// The name of its line: the URL, and its number among endpoints with the same one.
+    line_name: String,
+    rules: RwLock<Arc<Rules>>,
+    /// True when there is no such endpoint any more.
+    retired: AtomicBool,
     clock: Clock,
     line: Mutex<Line>,
     /// Rung when there are more events.
     more: Notify,
-    pub(super) counts: Counts,
-    /// The place where the line outlives the process, and its name there.
-    store: Option<(String, Arc<LineStore>)>,
+    counts: Arc<Counts>,
+    /// The place where the line outlives the process.
+    store: Option<Arc<LineStore>>,
 }
 
-/// Counts of one endpoint.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) accepted: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) gave_up: AtomicU64,
-    pub(super) gone: AtomicU64,
-    pub(super) time_us: AtomicU64,
+/// The settings of an endpoint, with its keys. They may change while it is told.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) hook: Hook,
+    keys: Keys,
 }
 
-impl Endpoint {
-    /// An endpoint with an empty line.
+impl Rules {
+    /// The settings, with the keys from where they say.
     ///
     /// # Errors
     ///
     /// When a key cannot be read.
-    pub(super) fn new(hook: &Hook, clock: Clock) -> Result<Self, String> {
-        let url = hook.url.as_str();
-        let name = url.split('?').next().unwrap_or(url).to_owned();
-        let keys = keys::read(&hook.keys).map_err(|fault| format!("{name}: {fault}"))?;
+    pub(super) fn read(hook: &Hook) -> Result<Self, String> {
+        let keys = keys::read(&hook.keys);
+        let keys = keys.map_err(|fault| format!("{}: {fault}", shown(hook)))?;
+        let hook = hook.clone();
+        Ok(Self { hook, keys })
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.hook == other.hook && self.keys.is_same(&other.keys)
+    }
+}
+
+/// The URL without its query, which may hold a secret.
+fn shown(hook: &Hook) -> &str {
+    let url = hook.url.as_str();
+    url.split('?').next().unwrap_or(url)
+}
+
+impl Endpoint {
+    /// An endpoint with an empty line.
+    pub(super) fn new(line_name: String, rules: Rules, clock: Clock, counts: Arc<Counts>) -> Self {
         // Without randomness the time is the next best.
         let epoch = getrandom::u64().unwrap_or_else(|_| clock.unix_ms(clock.now()));
         let line = Line::new(&format!("{epoch:016x}"), LineLimits::default());
-        Ok(Self {
-            name,
-            hook: hook.clone(),
-            keys,
+        Self {
+            name: shown(&rules.hook).to_owned(),
+            line_name,
+            rules: RwLock::new(Arc::new(rules)),
+            retired: AtomicBool::new(false),
             clock,
             line: Mutex::new(line),
             more: Notify::new(),
-            counts: Counts::default(),
+            counts,
             store: None,
-        })
+        }
     }
 
-    /// Keeps the line in a store from here on, with what is there.
+    /// The same, with a line in a store and what is there of it.
     ///
     /// # Errors
     ///
     /// When the store cannot be read.
-    pub(super) fn keep(&mut self, name: String, store: Arc<LineStore>) -> Result<(), StoreError> {
+    pub(super) fn kept_in(mut self, store: Arc<LineStore>) -> Result<Self, StoreError> {
         let mut line = self.line();
-        if let Some(stored) = store.load(&name)? {
+        if let Some(stored) = store.load(&self.line_name)? {
             *line = Line::new(&stored.epoch, LineLimits::default());
             line.restore(self.clock.now(), stored.events);
         }
         *line = line.clone().with_changes();
         drop(line);
-        self.store = Some((name, store));
-        Ok(())
+        self.store = Some(store);
+        Ok(self)
     }
 
     /// Stores what changed, before anybody else changes the line.
     fn save(&self, line: &mut Line) -> Result<(), StoreError> {
-        let Some((name, store)) = &self.store else {
+        let Some(store) = &self.store else {
             return Ok(());
         };
         let changes = line.take_changes();
-        if changes.is_empty() {
+        // Who comes after it has the name of the line.
+        if changes.is_empty() || self.is_retired() {
             return Ok(());
         }
-        store.save(name, line.epoch(), &changes)
+        store.save(&self.line_name, line.epoch(), &changes)
     }
 
-    pub(super) fn subscription(&self) -> &Subscription {
-        &self.hook.subscription
+    pub(super) fn line_name(&self) -> &str {
+        &self.line_name
+    }
+
+    /// The settings in force.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.clone()
+    }
+
+    /// Sets the settings. Its line goes on.
+    pub(super) fn set_rules(&self, rules: Rules) {
+        let rules = Arc::new(rules);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// Ends it: from here on nothing is told, or stored. Gives the number of events that waited.
+    pub(super) fn retire(&self) -> usize {
+        let line = self.line();
+        self.retired.store(true, Relaxed);
+        let waited = line.len();
+        let dropped = line.dropped() + waited as u64;
+        self.counts.dropped.fetch_add(dropped, Relaxed);
+        self.more.notify_one();
+        waited
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
     }
 
     pub(super) fn line(&self) -> MutexGuard<'_, Line> {
@@ -118,12 +163,17 @@ impl Endpoint {
     ///
     /// When it cannot be stored.
     pub(super) fn push(&self, told: &[Told]) -> Result<(), StoreError> {
-        let wanted = |one: &&Told| self.subscription().wants(one.kind, one.room.as_deref());
+        let rules = self.rules();
+        let subscription = &rules.hook.subscription;
+        let wanted = |one: &&Told| subscription.wants(one.kind, one.room.as_deref());
         let mut wanted = told.iter().filter(wanted).peekable();
         if wanted.peek().is_none() {
             return Ok(());
         }
         let (mut line, now) = (self.line(), self.clock.now());
+        if self.is_retired() {
+            return Ok(()); // since a moment ago
+        }
         for one in wanted {
             line.push(now, one.unix_ms, &one.namespace, &one.event);
         }
@@ -134,9 +184,9 @@ impl Endpoint {
     }
 
     /// Tells the endpoint, until it is the end and nothing waits.
-    pub(super) async fn run(&self, mut ending: watch::Receiver<bool>) {
-        let client = Client::new(self.hook.url.clone());
-        loop {
+    pub(super) async fn run(self: Arc<Self>, mut ending: watch::Receiver<bool>) {
+        let client = Client::new(self.rules().hook.url.clone());
+        while !self.is_retired() {
             let now = self.clock.now();
             let poll = self.line().poll(now);
             let until = match poll {
@@ -160,7 +210,8 @@ impl Endpoint {
 
     async fn send(&self, client: &Client, request: &Request) {
         let (begun, sent) = (Instant::now(), self.clock.now());
-        let post = client.tell(request, &self.keys, self.clock.unix_ms(sent) / 1000, None);
+        let rules = self.rules();
+        let post = client.tell(request, &rules.keys, self.clock.unix_ms(sent) / 1000, None);
         let answered = match timeout(ANSWER_TIME, post).await {
             Ok(Ok(answered)) => Ok(answered),
             Ok(Err(fault)) => Err(fault.to_string()),
@@ -215,7 +266,8 @@ impl Endpoint {
                 counts.gone.fetch_add(1, Relaxed);
                 tracing::error!(
                     endpoint,
-                    "the endpoint of a hook answered 410: it is told nothing until the next start"
+                    "the endpoint of a hook answered 410: it is told nothing until the settings \
+                     are read again"
                 );
             }
             Report::Nothing | _ => {}

@@ -45,6 +45,17 @@ impl LineStore {
         })
     }
 
+    /// The names of all lines.
+    pub(crate) fn names(&self) -> Result<Vec<String>, StoreError> {
+        let db = self.db();
+        let names = || {
+            let mut stored = db.prepare("SELECT name FROM lines ORDER BY name")?;
+            let names = stored.query_map([], |row| row.get(0))?;
+            names.collect::<Result<Vec<String>, _>>()
+        };
+        names().map_err(|fault| self.error(fault))
+    }
+
     /// Forgets the lines that have other names than these; gives the number of their events.
     pub(crate) fn forget_others(&self, names: &[String]) -> Result<usize, StoreError> {
         let db = self.db();
