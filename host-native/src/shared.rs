@@ -97,8 +97,8 @@ impl Shared {
     ///
     /// When the thread that does cannot start.
     pub(crate) fn start_hooks(&self) -> io::Result<()> {
-        let hooks = self.hooks.clone();
-        self.hook_thread.start(|ending| hooks.run(ending))
+        let (hooks, spans) = (self.hooks.clone(), self.spans.clone());
+        self.hook_thread.start(|ending| hooks.run(ending, spans))
     }
 
     pub(crate) fn notices(&self) -> MutexGuard<'_, RefusalNotices> {

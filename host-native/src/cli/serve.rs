@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use clap::Command;
 use futures_util::future::select_all;
-use roomcast::{Access, GrantRule, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
+use roomcast::{Access, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
 use roomcast_http::FileSetting;
 use tokio::{
     runtime::{self, Runtime},

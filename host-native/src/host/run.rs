@@ -261,14 +261,15 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         hooks::OpenError::Key(fault) => RunError::Hooks(fault),
         hooks::OpenError::Store(fault) => fault.into(),
     })?;
-    let ask = AskGate::open(settings.ask.as_ref(), clock);
+    let spans = Spans::new(&settings.otlp);
+    let ask = AskGate::open(settings.ask.as_ref(), clock, &spans);
     let ask = ask.map_err(|fault| RunError::Ask(fault.to_string()))?;
     Ok(Shared {
         clock,
         hooks: Arc::new(hooks),
         hook_thread: HookThread::default(),
         ask,
-        spans: Spans::new(&settings.otlp),
+        spans,
         metrics: (0..threads)
             .map(|_| Metrics::new(settings.slow_turn))
             .collect(),

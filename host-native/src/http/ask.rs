@@ -5,7 +5,10 @@ use roomcast_hooks::{HeaderName, Question, Verdict};
 use roomcast_http::Problem;
 
 use super::Head;
-use crate::{shard::Shard, shared::ask::Asker};
+use crate::{
+    shard::Shard,
+    shared::{ask::Asker, spans::TraceContext},
+};
 
 /// The identity of a client by the backend that is asked for connections, if there is one. With a
 /// valid token the backend is asked only where the settings say so, and can but shorten the time.
@@ -33,7 +36,10 @@ pub(super) async fn identify(
         user: user.as_deref().map(Into::into),
         headers: fields(request, &asker.settings().headers),
     };
-    let answer = match asker.ask(&question).await {
+    let answer = match asker
+        .ask(&question, TraceContext::of(request.headers()))
+        .await
+    {
         Verdict::Allowed(answer) => answer,
         refused @ (Verdict::Unauthorized(_)
         | Verdict::Forbidden(_)

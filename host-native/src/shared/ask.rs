@@ -10,7 +10,7 @@ use std::{
 use roomcast_hooks::AskSettings;
 
 pub(crate) use self::asker::{Asker, AskerCounts};
-use crate::clock::Clock;
+use crate::{clock::Clock, shared::spans::Spans};
 
 /// The backend in force, if any.
 #[derive(Debug, Default)]
@@ -54,9 +54,15 @@ impl AskGate {
     /// # Errors
     ///
     /// When a key cannot be read, or a thread cannot start.
-    pub(crate) fn open(settings: Option<&AskSettings>, clock: Clock) -> Result<Self, AskError> {
+    pub(crate) fn open(
+        settings: Option<&AskSettings>,
+        clock: Clock,
+        spans: &Arc<Spans>,
+    ) -> Result<Self, AskError> {
         let gate = Self::default();
-        let asker = gate.prepare(settings, clock).map_err(AskError::Key)?;
+        let asker = gate
+            .prepare(settings, clock, spans)
+            .map_err(AskError::Key)?;
         gate.start(asker.as_ref())?;
         gate.set(asker);
         Ok(gate)
@@ -71,11 +77,12 @@ impl AskGate {
         &self,
         settings: Option<&AskSettings>,
         clock: Clock,
+        spans: &Arc<Spans>,
     ) -> Result<Option<Arc<Asker>>, String> {
         let Some(settings) = settings else {
             return Ok(None);
         };
-        let asker = Asker::open(settings, clock)?;
+        let asker = Asker::open(settings, clock, spans.clone())?;
         let in_force = self.asker().filter(|it| it.is_same(&asker));
         Ok(in_force.or_else(|| Some(Arc::new(asker))))
     }
@@ -100,7 +107,10 @@ impl AskGate {
         }
         let old = {
             let in_force = self.in_force.write();
-            mem::replace(&mut *in_force.unwrap_or_else(PoisonError::into_inner), asker)
+            mem::replace(
+                &mut *in_force.unwrap_or_else(PoisonError::into_inner),
+                asker,
+            )
         };
         if let Some(old) = old {
             old.retire();

@@ -30,6 +30,7 @@ pub(crate) use self::{
 use crate::{
     clock::Clock,
     settings::Settings,
+    shared::spans::Spans,
     store::{LineStore, StoreError, StoreSync},
 };
 
@@ -207,7 +208,7 @@ impl Hooks {
 
     /// Tells the endpoints, those that come later too, until `ending` is true or gone and nothing
     /// waits.
-    pub(crate) async fn run(self: Arc<Self>, mut ending: watch::Receiver<bool>) {
+    pub(crate) async fn run(self: Arc<Self>, mut ending: watch::Receiver<bool>, spans: Arc<Spans>) {
         let mut running = JoinSet::new();
         let mut told: Vec<Arc<Endpoint>> = Vec::new();
         let mut changes = self.changes.subscribe();
@@ -217,7 +218,7 @@ impl Hooks {
             for endpoint in self.endpoints().iter() {
                 if !told.iter().any(|it| Arc::ptr_eq(it, endpoint)) {
                     told.push(endpoint.clone());
-                    running.spawn_local(endpoint.clone().run(ending.clone()));
+                    running.spawn_local(endpoint.clone().run(ending.clone(), spans.clone()));
                 }
             }
             tokio::select! {

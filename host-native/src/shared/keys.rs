@@ -64,13 +64,13 @@ mod tests {
         let source: KeySource = source.parse().expect("a source");
         let fault = read(std::slice::from_ref(&source)).expect_err("no file");
         assert!(fault.contains("cannot be read"), "{fault}");
-        std::fs::write(&path, "secret\n").expect("written");
+        fs::write(&path, "secret\n").expect("written");
         let fault = read(std::slice::from_ref(&source)).expect_err("no key");
         assert!(
             fault.contains("whsec_") && !fault.contains("secret"),
             "{fault}"
         );
-        std::fs::write(&path, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("written");
+        fs::write(&path, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("written");
         assert!(read(std::slice::from_ref(&source)).is_ok());
         // The file may be larger than the memory.
         let file = fs::OpenOptions::new().append(true).open(&path);

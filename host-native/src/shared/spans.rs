@@ -6,6 +6,7 @@
 mod context;
 mod export;
 mod otlp;
+mod request;
 
 use std::{
     borrow::Cow,
@@ -19,7 +20,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-pub(crate) use self::context::TraceContext;
+pub(crate) use self::{context::TraceContext, request::RequestSpan};
 use crate::settings::OtlpSettings;
 
 /// Spans that wait to be exported; further ones are dropped. Some 600 KB.

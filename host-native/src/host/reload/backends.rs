@@ -55,7 +55,7 @@ impl Backends {
     fn read(shared: &Shared, hooks: &[Hook], ask: Option<&AskSettings>) -> Result<Self, String> {
         let hooks = shared.hooks.prepare(hooks);
         let hooks = hooks.map_err(|fault| format!("[[hooks]]: {fault}"))?;
-        let asker = shared.ask.prepare(ask, shared.clock);
+        let asker = shared.ask.prepare(ask, shared.clock, &shared.spans);
         let asker = asker.map_err(|fault| format!("[ask]: {fault}"))?;
         let changes = Changes {
             hooks: hooks.changes().to_vec(),

@@ -26,7 +26,11 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    shared::{keys, post::Client},
+    shared::{
+        keys,
+        post::Client,
+        spans::{Spans, TraceContext},
+    },
 };
 
 /// A backend that is asked. Any thread asks; a thread of its own sends, so that neither signatures
@@ -38,6 +42,7 @@ pub(crate) struct Asker {
     settings: AskSettings,
     keys: Keys,
     clock: Clock,
+    spans: Arc<Spans>,
     state: Mutex<State>,
     /// Rung when there may be something to send.
     more: Notify,
@@ -52,7 +57,15 @@ struct State {
     ask: Ask,
     /// True when the thread has ended: nothing is answered any more.
     is_over: bool,
-    waiting: HashMap<u64, oneshot::Sender<Verdict>>,
+    waiting: HashMap<u64, Waiting>,
+}
+
+/// Somebody who waits for a verdict.
+#[derive(Debug)]
+struct Waiting {
+    verdict: oneshot::Sender<Verdict>,
+    /// The place of the question in its trace.
+    trace: Option<TraceContext>,
 }
 
 /// Counts of a backend.
@@ -83,7 +96,7 @@ impl State {
     fn deliver(&mut self) {
         for (number, verdict) in self.ask.take_answers() {
             if let Some(waiting) = self.waiting.remove(&number) {
-                let _ = waiting.send(verdict); // or nobody waits any more
+                let _ = waiting.verdict.send(verdict); // or nobody waits any more
             }
         }
     }
@@ -95,7 +108,11 @@ impl Asker {
     /// # Errors
     ///
     /// When a key cannot be read.
-    pub(super) fn open(settings: &AskSettings, clock: Clock) -> Result<Self, String> {
+    pub(super) fn open(
+        settings: &AskSettings,
+        clock: Clock,
+        spans: Arc<Spans>,
+    ) -> Result<Self, String> {
         let url = settings.url.as_str();
         let name = url.split('?').next().unwrap_or(url).to_owned();
         let keys = keys::read(&settings.keys).map_err(|fault| format!("{name}: {fault}"))?;
@@ -113,6 +130,7 @@ impl Asker {
             settings: settings.clone(),
             keys,
             clock,
+            spans,
             state: Mutex::new(state),
             more: Notify::new(),
             retired: AtomicBool::new(false),
@@ -161,7 +179,11 @@ impl Asker {
     }
 
     /// Asks a question. The verdict comes within the time of the settings.
-    pub(crate) async fn ask(&self, question: &Question<'_>) -> Verdict {
+    pub(crate) async fn ask(
+        &self,
+        question: &Question<'_>,
+        trace: Option<TraceContext>,
+    ) -> Verdict {
         let answer = {
             let mut state = self.state();
             if state.is_over {
@@ -170,8 +192,8 @@ impl Asker {
             match state.ask.ask(self.clock.now(), question) {
                 Asked::Answered(verdict) => return verdict,
                 Asked::Waits(number) => {
-                    let (waiting, answer) = oneshot::channel();
-                    state.waiting.insert(number, waiting);
+                    let (verdict, answer) = oneshot::channel();
+                    state.waiting.insert(number, Waiting { verdict, trace });
                     answer
                 }
             }
@@ -196,7 +218,7 @@ impl Asker {
             user: user.map(Into::into),
             room: room.into(),
         };
-        match self.ask(&question).await {
+        match self.ask(&question, None).await {
             Verdict::Allowed(answer) => match answer.rights(user, room) {
                 Ok(rights) => Ok(Outcome::Grant(rights)),
                 Err(fault) => {
@@ -231,7 +253,7 @@ impl Asker {
     }
 
     async fn run(self: Arc<Self>) {
-        let client = Rc::new(Client::new(self.settings.url.clone()));
+        let client = Rc::new(Client::new(self.settings.url.clone(), self.spans.clone()));
         loop {
             let now = self.clock.now();
             let (poll, is_over) = {
@@ -260,11 +282,17 @@ impl Asker {
     async fn send(self: Arc<Self>, client: Rc<Client>, request: AskRequest) {
         let (begun, sent) = (Instant::now(), self.clock.now());
         let left = request.deadline.saturating_since(sent);
+        // Those who ask the same share the request; it is a part of the first one's trace.
+        let trace = {
+            let state = self.state();
+            let first = state.waiting.get(&request.number);
+            first.and_then(|waiting| waiting.trace)
+        };
         let ask = client.ask(
             &request.request,
             &self.keys,
             self.clock.unix_ms(sent) / 1000,
-            None,
+            trace,
         );
         let answered = match timeout(left, ask).await {
             Ok(Ok(answered)) => Ok(answered),

@@ -19,7 +19,7 @@ use tokio::{
 use super::{counts::Counts, told::Told};
 use crate::{
     clock::Clock,
-    shared::{keys, post::Client},
+    shared::{keys, post::Client, spans::Spans},
     store::{LineStore, StoreError},
 };
 
@@ -184,8 +184,8 @@ impl Endpoint {
     }
 
     /// Tells the endpoint, until it is the end and nothing waits.
-    pub(super) async fn run(self: Arc<Self>, mut ending: watch::Receiver<bool>) {
-        let client = Client::new(self.rules().hook.url.clone());
+    pub(super) async fn run(self: Arc<Self>, mut ending: watch::Receiver<bool>, spans: Arc<Spans>) {
+        let client = Client::new(self.rules().hook.url.clone(), spans);
         while !self.is_retired() {
             let now = self.clock.now();
             let poll = self.line().poll(now);
@@ -211,7 +211,7 @@ impl Endpoint {
     async fn send(&self, client: &Client, request: &Request) {
         let (begun, sent) = (Instant::now(), self.clock.now());
         let rules = self.rules();
-        let post = client.tell(request, &rules.keys, self.clock.unix_ms(sent) / 1000, None);
+        let post = client.tell(request, &rules.keys, self.clock.unix_ms(sent) / 1000);
         let answered = match timeout(ANSWER_TIME, post).await {
             Ok(Ok(answered)) => Ok(answered),
             Ok(Err(fault)) => Err(fault.to_string()),

@@ -1,0 +1,66 @@
+//! The span of a request to a backend.
+
+use std::sync::Arc;
+
+use hyper::Uri;
+
+use super::{Span, SpanKind, Spans, TraceContext};
+
+/// A request to a backend that has no answer yet. One that is given up has none.
+#[derive(Debug)]
+pub(crate) struct RequestSpan {
+    spans: Arc<Spans>,
+    span: Option<Span>,
+    parent: Option<TraceContext>,
+}
+
+impl RequestSpan {
+    /// Begins with a request for this URL, of whose query nothing is recorded: it may hold a
+    /// secret.
+    pub(crate) fn begin(
+        spans: &Arc<Spans>,
+        name: &'static str,
+        url: &str,
+        parent: Option<TraceContext>,
+    ) -> Self {
+        let mut span = spans.begin(SpanKind::Client, || name.to_owned(), parent);
+        if let Some(span) = &mut span {
+            let shown = url.split('?').next().unwrap_or(url);
+            span.set_text("http.request.method", "POST");
+            span.set_text("url.full", shown.to_owned());
+            let uri = url.parse::<Uri>().ok();
+            if let Some(host) = uri.as_ref().and_then(Uri::host) {
+                span.set_text("server.address", host.to_owned());
+            }
+        }
+        let spans = spans.clone();
+        Self {
+            spans,
+            span,
+            parent,
+        }
+    }
+
+    /// The place of the request in its trace. A trace that is not recorded here is passed on.
+    pub(crate) fn context(&self) -> Option<TraceContext> {
+        let span = self.span.as_ref().map(Span::context);
+        span.or(self.parent)
+    }
+
+    /// Ends with the status of the answer.
+    pub(crate) fn answered(mut self, status: u16) {
+        if let Some(mut span) = self.span.take() {
+            span.set_status(status);
+            self.spans.end(span);
+        }
+    }
+}
+
+impl Drop for RequestSpan {
+    fn drop(&mut self) {
+        if let Some(mut span) = self.span.take() {
+            span.set_failed("no_answer");
+            self.spans.end(span);
+        }
+    }
+}
