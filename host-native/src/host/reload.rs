@@ -78,7 +78,8 @@ impl Reloader {
     /// # Errors
     ///
     /// When the server would not start with these settings, as when a key of a backend cannot be
-    /// read; when the last key of the API would go; or when it is not running. Nothing changed then.
+    /// read; when the last key of the API would go; or when it is not running. Nothing changed
+    /// then.
     pub async fn reload(&self, reload: Reload) -> Result<Reloaded, ReloadError> {
         // One after the other, or threads could end up with different ones.
         let _turn = self.switchboard.reloading.lock().await;

@@ -22,7 +22,7 @@ pub(crate) struct AskGate {
 /// The backends that were in force before.
 #[derive(Debug, Default)]
 struct Before {
-    /// Those that may still answer what they were asked.
+    /// Backends that may still answer what they were asked.
     ending: Vec<Arc<Asker>>,
     /// The counts of all others.
     ended: AskerCounts,
