@@ -29,7 +29,7 @@ fn allowance() -> impl Strategy<Value = (Rate, Rate, Rate)> {
     })
 }
 
-/// What is sent, each after so many milliseconds.
+/// Things that are sent, each after so many milliseconds.
 fn sent() -> impl Strategy<Value = Vec<(u64, Sent)>> {
     let pause = prop_oneof![0..50_u64, 0..3_000_u64];
     let sent = prop_oneof![

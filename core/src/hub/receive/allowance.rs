@@ -55,7 +55,7 @@ pub struct Meter {
 /// Something that a user sent over a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Excess {
-    /// To be refused with this error.
+    /// Refused with this error.
     Refuse(RequestError),
     /// Refused too often: the connection is to be closed with 4429.
     Close,
