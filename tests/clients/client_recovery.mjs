@@ -67,16 +67,19 @@ class Server {
     }
   }
 
-  /** Ends all connections of a namespace, to come back. */
-  async drop() {
+  /** Ends all connections of a namespace. The client comes back when the function is called that this gives. */
+  async drop(heard) {
+    let back;
+    heard.held = new Promise((resolve) => (back = () => resolve(null)));
     const { connections } = await this.api.json("/api/v1/default/connections");
     for (const { conn } of connections) await this.api.call("DELETE", `/api/v1/default/connections/${conn}?code=1001`);
+    return back;
   }
 }
 
 /** A client, and what it has heard. */
 function listener(port) {
-  const heard = { said: [], offsets: [], own: [], lost: [], gaps: 0, joins: 0, sockets: [] };
+  const heard = { said: [], offsets: [], own: [], lost: [], gaps: 0, joins: 0, sockets: [], held: null };
   class Watched extends WebSocket {
     constructor(url, protocols) {
       super(url, protocols, { perMessageDeflate: false });
@@ -85,7 +88,7 @@ function listener(port) {
       this.on("message", (text) => (heard.joins += text.includes('"event":"$join"') ? 1 : 0));
     }
   }
-  heard.client = new Roomcast(`ws://127.0.0.1:${port}/ws`, { WebSocket: Watched });
+  heard.client = new Roomcast(`ws://127.0.0.1:${port}/ws`, { WebSocket: Watched, token: () => heard.held });
   heard.join = (name) => {
     const room = heard.client.room(name);
     room.on("said", (data, { offset, own }) => {
@@ -114,9 +117,10 @@ const cases = {
     const there = members(server, "chat:a");
     await until("the join", async () => (await there()) === 1);
     await server.publish("chat:a", 1, 2);
-    await server.drop();
+    const back = await server.drop(heard);
     await until("the close", async () => (await there()) === 0);
     await server.publish("chat:a", 3, 4, 5);
+    back();
     await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 5);
     await server.publish("chat:a", 6);
     await until("what is live", async () => (await there()) === 1 && heard.said.length >= 6);
@@ -134,9 +138,10 @@ const cases = {
     const there = members(server, "chat:a");
     await until("the join", async () => (await there()) === 1);
     await room.publish("said", "own");
-    await server.drop();
+    const back = await server.drop(heard);
     await until("the close", async () => (await there()) === 0);
     await server.publish("chat:a", "other");
+    back();
     await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 1);
     equal(text(heard.said), text(["other"]), "messages");
     heard.client.close();
@@ -176,9 +181,10 @@ const cases = {
     await until("the join", async () => (await there()) === 1);
     await server.publish("chat:a", 1, 2);
     await until("what is live", async () => (await there()) >= 0 && heard.said.length === 2);
-    await server.drop();
+    const back = await server.drop(heard);
     await until("the close", async () => (await there()) === 0);
     await server.publish("chat:a", 3);
+    back();
     await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 3);
     heard.client.room("chat:a");
     // Beside the client: from the start, and twice.
@@ -202,9 +208,10 @@ const cases = {
     const there = members(server, "feed:a");
     await until("the join", async () => (await there()) === 1);
     await server.publish("feed:a", 1);
-    await server.drop();
+    const back = await server.drop(heard);
     await until("the close", async () => (await there()) === 0);
     await server.publish("feed:a", ...numbers(2, 700));
+    back();
     await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 700);
     await server.publish("feed:a", 701);
     await until("what is live", async () => (await there()) === 1 && heard.said.length >= 701);
@@ -221,9 +228,10 @@ const cases = {
     const there = members(server, "chat:a");
     await until("the join", async () => (await there()) === 1);
     await server.publish("chat:a", 1);
-    await server.drop();
+    const back = await server.drop(heard);
     await until("the close", async () => (await there()) === 0);
     await server.publish("chat:a", ...numbers(2, 12));
+    back();
     await until("the answer", async () => (await there()) === 1 && heard.lost.length === 1);
     await server.publish("chat:a", 13);
     await until("what is live", async () => (await there()) === 1 && heard.said.length >= 2);

@@ -30,7 +30,10 @@ function equal(got, expected, what) {
 /** Runs against a server that keeps histories of `chat:*`, and gives a line about it. */
 export async function smoke(Roomcast, { url, key, ...options }) {
   const name = `chat:${crypto.randomUUID()}`;
-  const [reader, writer] = [new Roomcast(url, options), new Roomcast(url, options)];
+  // The reader comes back when it is let.
+  let held = null;
+  const reader = new Roomcast(url, { ...options, token: () => held });
+  const writer = new Roomcast(url, options);
   const errors = [];
   for (const client of [reader, writer]) client.onError(({ code, message }) => errors.push(`${code}: ${message}`));
   const read = reader.room(name, { presence: true });
@@ -51,11 +54,14 @@ export async function smoke(Roomcast, { url, key, ...options }) {
   await until("the messages", reader, read, () => heard.length === number);
 
   const { conn } = reader.state;
+  let back;
+  held = new Promise((resolve) => (back = () => resolve(null)));
   const api = `${url}/api/v1/default/connections/${conn}?code=1001`;
   const { status } = await fetch(api, { method: "DELETE", headers: { authorization: `Bearer ${key}` } });
   equal(status, 200, "the status of the end of a connection");
   await until("the loss of the connection", reader, read, () => reader.state.conn !== conn);
   await publish();
+  back();
   await until("what was missed", reader, read, () => heard.length === number && recovered.length === 1);
 
   equal(heard, Array.from({ length: number }, (_, at) => at + 1), "the messages in order, once");
