@@ -160,8 +160,8 @@ proptest! {
                     prop_assert!(!late, "{times:?} at {now}");
                 }
             }
-            prop_assert_eq!(resting.len(), times.iter().flatten().count());
-            prop_assert_eq!(resting.is_empty(), resting.len() == 0);
+            let count = times.iter().flatten().count();
+            prop_assert_eq!((resting.len(), resting.is_empty()), (count, count == 0));
         }
     }
 }

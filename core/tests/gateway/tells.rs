@@ -148,10 +148,10 @@ fn messages_are_told_as_members_get_them() {
     let (audience, data) = (Audience::room("kept"), serde_json::value::to_raw_value(&2));
     stage.apply(&Input::Send {
         key: None,
-        audience: std::borrow::Cow::Borrowed(&audience),
+        audience: Cow::Borrowed(&audience),
         event: "told".into(),
         path: None,
-        data: std::borrow::Cow::Owned(data.expect("JSON")),
+        data: Cow::Owned(data.expect("JSON")),
     });
     // To a user: no room, so no event.
     stage.text(ann, r#"{"event":"said","data":1}"#);

@@ -28,19 +28,20 @@ fn kib(process: u32, name: &str) -> u64 {
 }
 
 fn json(said: &Said) -> Value {
-    match said {
-        Said::Text(text) => serde_json::from_str(text).expect("JSON"),
-        other => panic!("no message: {other:?}"),
-    }
+    let Said::Text(text) = said else {
+        panic!("no message: {said:?}");
+    };
+    serde_json::from_str(text).expect("JSON")
 }
 
 /// The next text, with an answer to each ping before it.
 fn next(peer: &mut Peer) -> Value {
     loop {
-        match peer.next() {
-            Said::Ping => peer.write(&crate::peer::frame(0x8a, b"")),
-            said => return json(&said),
+        let said = peer.next();
+        if said != Said::Ping {
+            return json(&said);
         }
+        peer.write(&crate::peer::frame(0x8a, b""));
     }
 }
 

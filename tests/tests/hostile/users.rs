@@ -85,9 +85,11 @@ fn flood(peer: &mut Peer, messages: &[u8]) -> Vec<Value> {
     peer.write(messages);
     let rest = peer.rest();
     assert_eq!(rest.last(), Some(&Said::Close(4429)), "{rest:?}");
-    let texts = rest.iter().filter_map(|said| match said {
-        Said::Text(text) => serde_json::from_str::<Value>(text).ok(),
-        _ => None,
+    let texts = rest.iter().filter_map(|said| {
+        let Said::Text(text) = said else {
+            return None;
+        };
+        serde_json::from_str::<Value>(text).ok()
     });
     let errors = texts.filter(|text| text["error"]["code"] == "rate_limited");
     errors.collect()

@@ -21,10 +21,11 @@ use crate::{
 
 fn answer(peer: &mut Peer, said: &str) -> Value {
     peer.say(said);
-    match peer.next() {
-        Said::Text(text) => serde_json::from_str(&text).expect("JSON"),
-        other => panic!("{said}: {other:?}"),
-    }
+    let answer = peer.next();
+    let Said::Text(text) = &answer else {
+        panic!("{said}: {answer:?}");
+    };
+    serde_json::from_str(text).expect("JSON")
 }
 
 #[test]
