@@ -146,8 +146,11 @@ async function script(seed, port) {
   const acknowledged = await Promise.all(published);
   const all = acknowledged.flat();
   for (;;) {
-    const isThere = ({ heard }, at) => observer.heard.every((text) => text.startsWith(names[at]) || heard.includes(text));
-    if (all.every((text) => observer.heard.includes(text)) && clients.every(isThere)) break;
+    const has = (heard, others) => others.every((text) => heard.includes(text));
+    const isThere = ({ heard }, at) => {
+      return has(heard, observer.heard.filter((text) => !text.startsWith(names[at]))) && has(observer.heard, heard);
+    };
+    if (has(observer.heard, all) && clients.every(isThere)) break;
     await pause(20);
   }
   const { heard } = observer;
@@ -226,7 +229,7 @@ await evicting;
 await end();
 console.log(`scripts ${sum.scripts}, publishes ${sum.publishes}, acknowledged ${sum.acknowledged}, faults ${JSON.stringify(met)}`);
 if (evictUrl) console.log(`evicted ${evicted}`);
-if (evictUrl && !evicted) failed += 1;
+if (evictUrl && Number(scripts) >= 50 && !evicted) failed += 1;
 for (const fault of FAULTS) if (Number(scripts) >= 50 && !met[fault]) failed += 1;
 if (failed === 0) console.log("ok lost 0, doubled 0");
 else {
