@@ -117,11 +117,14 @@ export class Requests {
     let unanswered = 0;
     this.#isHungry = false;
     for (const [id, request] of this.#all) {
+      if (request.unanswered) {
+        unanswered += 1;
+        continue;
+      }
       const { event, own, room, conns } = request;
       const others = request.key && earlier(conns, conn);
       const end = others ? `,"conn":${json(others)}}` : "}";
-      if (request.unanswered) unanswered += 1;
-      else if (request.bytes + end.length > messageBytes) this.end(id, "too_large", `more than ${messageBytes} bytes`);
+      if (request.bytes + end.length > messageBytes) this.end(id, "too_large", `more than ${messageBytes} bytes`);
       else if (conn && (event === "$auth" || (link.renewed && (own || (unanswered < UNANSWERED_MAX && link.rooms.isSettled(room)))))) {
         if (!link.allowance.take(link.now)) {
           this.#isHungry = true;
