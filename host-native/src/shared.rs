@@ -9,7 +9,6 @@ pub(crate) mod permits;
 mod post;
 pub(crate) mod spans;
 pub(crate) mod tokens;
-#[cfg(feature = "jwks")]
 pub(crate) mod wire;
 
 use std::{

@@ -3,6 +3,7 @@
 //! Written here and not by its SDK, which brings a second HTTP client and as many crates as the
 //! server has: of all that it does, a queue and one request are needed.
 
+mod collector;
 mod context;
 mod export;
 mod otlp;

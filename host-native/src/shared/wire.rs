@@ -1,6 +1,7 @@
 //! Connections to servers that this one asks or tells.
 
-use std::{io, sync::Arc};
+#[cfg_attr(not(feature = "jwks"), path = "wire/absent.rs")]
+mod tls;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,14 +16,10 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::OnceCell,
-    task::{JoinSet, spawn_blocking},
-};
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+    task::JoinSet,
 };
 
+use self::tls::Tls;
 use super::call_failure::CallFailure;
 
 /// A connection, by TLS or not.
@@ -30,9 +27,9 @@ trait Wire: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 
-/// TLS, from the first connection on that needs it.
+/// The authorities that are trusted, from the first connection on that needs them.
 #[derive(Debug, Default)]
-pub(crate) struct Trust(OnceCell<Arc<ClientConfig>>);
+pub(crate) struct Trust(Tls);
 
 impl Trust {
     /// Connects to the host of a URL.
@@ -49,13 +46,7 @@ impl Trust {
         if !has_tls {
             return Ok(Box::new(stream));
         }
-        let name = ServerName::try_from(host.to_owned())?;
-        let config = self.0.get_or_try_init(|| async {
-            // Files of the system are read.
-            Ok::<_, CallFailure>(Arc::new(spawn_blocking(tls).await??))
-        });
-        let connector = TlsConnector::from(config.await?.clone());
-        Ok(Box::new(connector.connect(name, stream).await?))
+        Ok(Box::new(self.0.connect(host, stream).await?))
     }
 
     /// Sends a request to a URL, on a connection of its own, without following a redirect. The
@@ -82,22 +73,4 @@ impl Trust {
             .body(Full::new(body))?;
         Ok(sender.send_request(request).await?)
     }
-}
-
-/// TLS with the authorities that this machine trusts. `SSL_CERT_FILE` names others.
-fn tls() -> Result<ClientConfig, CallFailure> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (trusted, _) = roots.add_parsable_certificates(found.certs);
-    if trusted == 0 {
-        let none = || io::Error::other("this machine has no certificates of authorities");
-        let fault = found.errors.into_iter().next();
-        return Err(fault.map_or_else(|| none().into(), Into::into));
-    }
-    // Named here: a default of the process would be everybody's.
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
 }

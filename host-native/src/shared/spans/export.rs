@@ -8,7 +8,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{BATCH_MAX, Span, Spans, otlp};
+use super::{
+    BATCH_MAX, Span, Spans,
+    collector::{Collector, ExportFailure},
+    otlp,
+};
 
 /// Time in which further spans join the first of a batch.
 const BATCH_TIME: Duration = Duration::from_secs(1);
@@ -32,13 +36,6 @@ impl SpanThread {
             let _ = ended.await; // or it panicked
         }
     }
-}
-
-/// An export that did not succeed.
-struct ExportFailure {
-    cause: String,
-    /// True when the same may succeed later.
-    is_passing: bool,
 }
 
 impl Spans {
@@ -110,7 +107,7 @@ impl Spans {
 /// The sending of batches, and what the log was told of it.
 struct Sender<'a> {
     spans: &'a Spans,
-    client: client::Client,
+    collector: Collector,
     failures: u32,
 }
 
@@ -118,7 +115,7 @@ impl<'a> Sender<'a> {
     fn new(spans: &'a Spans) -> Self {
         Self {
             spans,
-            client: client::Client::new(&spans.settings),
+            collector: Collector::new(&spans.settings),
             failures: 0,
         }
     }
@@ -130,7 +127,7 @@ impl<'a> Sender<'a> {
         let body = otlp::body(&self.spans.instance, batch);
         let mut pauses = PAUSES_S.iter();
         let refused = loop {
-            let sent = timeout(REQUEST_TIME, self.client.post(body.clone())).await;
+            let sent = timeout(REQUEST_TIME, self.collector.post(body.clone())).await;
             let failure = match sent {
                 Ok(Ok(refused)) => break refused,
                 Ok(Err(failure)) => failure,
@@ -166,104 +163,5 @@ impl<'a> Sender<'a> {
         }
         self.spans.dropped.fetch_add(refused, Relaxed);
         self.spans.exported.fetch_add(count - refused, Relaxed);
-    }
-}
-
-#[cfg(feature = "jwks")]
-mod client {
-    use http_body_util::{BodyExt, Limited};
-    use hyper::{
-        Request, Uri,
-        header::{CONTENT_TYPE, HeaderName, HeaderValue},
-    };
-    use tokio::task::JoinSet;
-
-    use super::ExportFailure;
-    use crate::{
-        settings::OtlpSettings,
-        shared::{call_failure::CallFailure, wire::Trust},
-    };
-
-    /// Bytes of an answer that are read.
-    const ANSWER_BYTES_MAX: usize = 16 * 1024;
-
-    /// The number of spans that an answer says were refused, as a number or as a text.
-    fn refused(answer: &[u8]) -> u64 {
-        let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-        let refused = &answer["partialSuccess"]["rejectedSpans"];
-        let text = refused.as_str().and_then(|text| text.parse().ok());
-        refused.as_u64().or(text).unwrap_or(0)
-    }
-
-    /// The client of the collector.
-    pub(super) struct Client {
-        uri: Uri,
-        headers: Vec<(HeaderName, HeaderValue)>,
-        trust: Trust,
-    }
-
-    impl Client {
-        pub(super) fn new(settings: &OtlpSettings) -> Self {
-            let endpoint = settings.endpoint.as_ref();
-            Self {
-                uri: endpoint.map_or_else(Uri::default, |it| it.traces().clone()),
-                headers: settings.headers.fields().to_vec(),
-                trust: Trust::default(),
-            }
-        }
-
-        /// Sends the body once; gives the number of spans that were refused.
-        pub(super) async fn post(&self, body: String) -> Result<u64, ExportFailure> {
-            let passing = |fault: CallFailure| ExportFailure {
-                cause: fault.to_string(),
-                is_passing: true,
-            };
-            let mut request = Request::builder()
-                .method("POST")
-                .header(CONTENT_TYPE, "application/json");
-            for (name, value) in &self.headers {
-                request = request.header(name, value);
-            }
-            let mut driver = JoinSet::new();
-            let sent = self
-                .trust
-                .send(&self.uri, request, body.into(), &mut driver);
-            let response = sent.await.map_err(passing)?;
-            let status = response.status().as_u16();
-            if !(200..300).contains(&status) {
-                return Err(ExportFailure {
-                    cause: format!("status {status}"),
-                    // As OTLP says.
-                    is_passing: matches!(status, 429 | 502 | 503 | 504),
-                });
-            }
-            // An answer that cannot be read was a success all the same.
-            let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
-            let answer = answer.await.map(|body| body.to_bytes());
-            Ok(answer.map_or(0, |answer| refused(&answer)))
-        }
-    }
-}
-
-/// Without the feature there is no such setting.
-#[cfg(not(feature = "jwks"))]
-mod client {
-    use super::ExportFailure;
-    use crate::settings::OtlpSettings;
-
-    pub(super) struct Client;
-
-    impl Client {
-        pub(super) const fn new(_: &OtlpSettings) -> Self {
-            Self
-        }
-
-        #[allow(clippy::unused_async)] // as with the feature
-        pub(super) async fn post(&self, _: String) -> Result<u64, ExportFailure> {
-            Err(ExportFailure {
-                cause: "this server is built without the feature `jwks`".into(),
-                is_passing: false,
-            })
-        }
     }
 }

@@ -1,47 +1,32 @@
 //! The request for published keys.
 
-#[cfg(feature = "jwks")]
-pub(super) use self::client::get;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::{Request, Uri, header::ACCEPT};
+use roomcast_token::{JwksUrl, limits::JWKS_BYTES_MAX};
+use tokio::task::JoinSet;
 
-/// Without the feature there is no such setting.
-#[cfg(not(feature = "jwks"))]
-#[allow(clippy::unused_async)] // as with the feature
-pub(super) async fn get(
-    _: &roomcast_token::JwksUrl,
-) -> Result<(u16, Vec<u8>), crate::shared::call_failure::CallFailure> {
-    Err("this server is built without the feature `jwks`".into())
-}
+use crate::shared::{call_failure::CallFailure, wire::Trust};
 
-#[cfg(feature = "jwks")]
-mod client {
-    use bytes::Bytes;
-    use http_body_util::{BodyExt, Limited};
-    use hyper::{Request, Uri, header::ACCEPT};
-    use roomcast_token::{JwksUrl, limits::JWKS_BYTES_MAX};
-    use tokio::task::JoinSet;
-
-    use crate::shared::{call_failure::CallFailure, wire::Trust};
-
-    /// Asks for the keys once, without following a redirect; gives the status and the body, which
-    /// is empty with any other status than 200.
-    ///
-    /// # Errors
-    ///
-    /// When there is no answer, or a longer one than a set of keys has.
-    pub(in super::super) async fn get(url: &JwksUrl) -> Result<(u16, Vec<u8>), CallFailure> {
-        let uri: Uri = url.as_str().parse()?;
-        let request = Request::builder().header(ACCEPT, "application/json");
-        // It ends with this function.
-        let mut driver = JoinSet::new();
-        // Fetches are rare, and the authorities may be others by the next one.
-        let trust = Trust::default();
-        let sent = trust.send(&uri, request, Bytes::new(), &mut driver);
-        let response = sent.await?;
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Ok((status, Vec::new()));
-        }
-        let body = Limited::new(response.into_body(), JWKS_BYTES_MAX).collect();
-        Ok((status, body.await?.to_bytes().to_vec()))
+/// Asks for the keys once, without following a redirect; gives the status and the body, which
+/// is empty with any other status than 200.
+///
+/// # Errors
+///
+/// When there is no answer, or a longer one than a set of keys has.
+pub(super) async fn get(url: &JwksUrl) -> Result<(u16, Vec<u8>), CallFailure> {
+    let uri: Uri = url.as_str().parse()?;
+    let request = Request::builder().header(ACCEPT, "application/json");
+    // It ends with this function.
+    let mut driver = JoinSet::new();
+    // Fetches are rare, and the authorities may be others by the next one.
+    let trust = Trust::default();
+    let sent = trust.send(&uri, request, Bytes::new(), &mut driver);
+    let response = sent.await?;
+    let status = response.status().as_u16();
+    if status != 200 {
+        return Ok((status, Vec::new()));
     }
+    let body = Limited::new(response.into_body(), JWKS_BYTES_MAX).collect();
+    Ok((status, body.await?.to_bytes().to_vec()))
 }
