@@ -5,6 +5,7 @@ mod reason;
 mod right;
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String};
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,17 @@ pub struct Explanation {
     /// The pattern of the room policy or of the grant that decides; `None` when none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Box<str>>,
+}
+
+/// The sentence of the reason, with the rule.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)?;
+        match &self.rule {
+            Some(rule) => write!(f, ", by the rule `{rule}`"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl From<Reason> for Explanation {

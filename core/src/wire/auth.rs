@@ -52,8 +52,7 @@ impl<'a> AuthRequest<'a> {
     /// Work: a search through the text. It is decoded only when it could be one.
     #[inline]
     pub fn find(text: &'a str) -> Option<Self> {
-        // A letter of the verb may be written as `\u`.
-        if text.contains(Self::VERB) || text.contains("\\u") {
+        if text.contains(Self::VERB) || has_escaped_letter(text) {
             Self::read(text)
         } else {
             None
@@ -88,6 +87,17 @@ impl<'a> AuthRequest<'a> {
     }
 }
 
+/// True when a letter of the verb is written as an escape somewhere. Letters beyond ASCII are
+/// escaped by many, and no sign of it.
+fn has_escaped_letter(text: &str) -> bool {
+    const START: &str = "\\u00";
+    let mut escapes = text.match_indices(START);
+    escapes.any(|(at, _)| {
+        let code = text.as_bytes().get(at + START.len()..at + START.len() + 2);
+        matches!(code, Some(b"24" | b"61" | b"75" | b"74" | b"68"))
+    })
+}
+
 fn rest(id: Option<&RequestId<'_>>) -> String {
     let mut text = String::new();
     write_head(&mut text, AuthRequest::VERB, id, None);
@@ -116,6 +126,7 @@ mod tests {
             r#"{"data":{"token":"T","more":1},"x":[],"event":"$auth"}"#,
             r#"{"event":"$a\u0075th","data":{"token":"\u0054"}}"#,
             r#"{"event":"\u0024auth","room":"r","data":{"token":"T"}}"#,
+            r#"{"event":"$\u0061u\u0074\u0068","data":{"token":"T"}}"#,
         ] {
             assert_eq!(parts(text), Some((token.clone(), plain.clone())), "{text}");
         }
@@ -149,6 +160,7 @@ mod tests {
             r#"{"event":"said","data":"$auth"}"#,
             r#"{"event":"said","data":"\u0024auth"}"#,
             r#"{"event":"$authenticate","data":{"token":"T"}}"#,
+            r#"{"event":"said","data":"\u00e4\u00"}"#,
             r#"{"event":"$ping"}"#,
             "",
         ] {

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use super::{KEY, OFFER, OTHER_KEY, ask, auth, text, token, token_for, unidentified};
-use crate::process::child::Process;
+use super::{KEY, OFFER, OTHER_KEY, ask, auth, ends, text, token, token_for, unidentified};
+use crate::{peer::frame, process::child::Process};
 
 /// All that the files of a folder hold.
 fn contents(folder: &Path) -> String {
@@ -49,6 +49,9 @@ fn no_token_is_written_down_whether_tokens_are_on_or_off() {
                 peer.say(&broken);
                 text(&mut peer);
             }
+            let (mut peer, _) = unidentified(&server.authority);
+            peer.write(&frame(0x82, auth(token).as_bytes()));
+            ends(&mut peer, 1003);
         }
         server.signal("TERM");
         let log = server.rest_of_log();
@@ -59,6 +62,8 @@ fn no_token_is_written_down_whether_tokens_are_on_or_off() {
         assert_eq!(log.contains("refused a token"), on, "{log}");
         for token in [good, bad] {
             for part in token.split('.').skip(1) {
+                let bytes: Vec<_> = part.bytes().map(|byte| byte.to_string()).collect();
+                assert!(!journal.contains(&bytes.join(",")), "{journal}");
                 assert!(!journal.contains(part), "{journal}");
                 assert!(!log.contains(part), "{log}");
             }

@@ -97,7 +97,7 @@ impl Answer {
         if let Found::Explained(view) = &mut self.0 {
             view.explanation.resolve(fate);
             view.received = view.received.map(|_| view.explanation.reason.received());
-            view.text = view.explanation.reason.to_string();
+            view.text = view.explanation.to_string();
         }
     }
 
@@ -282,7 +282,7 @@ impl Found {
                     conn: *conn,
                     received: offset.map(|_| received),
                     allowed: received.filter(|_| offset.is_none()),
-                    text: explanation.reason.to_string(),
+                    text: explanation.to_string(),
                     explanation,
                 }))
             }

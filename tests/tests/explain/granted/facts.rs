@@ -210,9 +210,14 @@ fn same(told: &Explanation, expected: &Explanation) -> Result<(), String> {
         .ok_or_else(|| format!("told {told:?}, but it is {expected:?}"))
 }
 
-/// Checks that the sentence of a reason names each value that the reason has.
+/// Checks that the sentence of an explanation names the rule, and each value that the reason has.
 pub(super) fn check_sentence(told: &Explanation) -> Result<(), String> {
-    let sentence = told.reason.to_string();
+    let sentence = told.to_string();
+    if let Some(rule) = &told.rule
+        && !sentence.contains(&format!("`{rule}`"))
+    {
+        return Err(format!("{sentence:?} does not name the rule {rule:?}"));
+    }
     let json = serde_json::to_value(&told.reason).expect("plain data");
     let values = json.as_object().expect("an object").iter();
     for (name, value) in values.filter(|(name, _)| *name != "reason") {
