@@ -71,8 +71,8 @@ pub(super) fn give(
     {
         return authenticate(shard, home, conn, request, place);
     }
-    // Nobody reads binary messages but applications: here one is refused whatever it says, and there
-    // may be a token in it.
+    // Applications alone read binary messages: here one is refused whatever it says, and there may
+    // be a token in it.
     let is_binary = matches!(frame, Frame::Binary(_));
     let is_hidden = is_binary && !place.raw && shard.shared.tokens.looks();
     let frame = if is_hidden { Frame::Binary(b"") } else { frame };

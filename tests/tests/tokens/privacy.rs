@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{KEY, OFFER, OTHER_KEY, ask, auth, ends, text, token, token_for, unidentified};
+use super::{KEY, OFFER, OTHER_KEY, ask, auth, text, token, token_for, unidentified};
 use crate::{peer::frame, process::child::Process};
 
 /// All that the files of a folder hold.
@@ -51,7 +51,7 @@ fn no_token_is_written_down_whether_tokens_are_on_or_off() {
             }
             let (mut peer, _) = unidentified(&server.authority);
             peer.write(&frame(0x82, auth(token).as_bytes()));
-            ends(&mut peer, 1003);
+            text(&mut peer);
         }
         server.signal("TERM");
         let log = server.rest_of_log();

@@ -337,7 +337,6 @@ const REASONS: [(&str, &[&str]); 4] = [
             "connected_after",
             "ended_before",
             "ended_since",
-            "except_user",
             "excepted",
             "history_trimmed",
             "joined_after",
