@@ -51,7 +51,7 @@ fn no_token_is_written_down_whether_tokens_are_on_or_off() {
             }
             let (mut peer, _) = unidentified(&server.authority);
             peer.write(&frame(0x82, auth(token).as_bytes()));
-            text(&mut peer);
+            peer.next();
         }
         server.signal("TERM");
         let log = server.rest_of_log();
