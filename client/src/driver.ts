@@ -115,7 +115,9 @@ export class Driver implements Steps {
   }
 
   write(text: string): void {
-    this.#socket?.send(text);
+    const socket = this.#socket;
+    // Browsers warn in the console of a write to a connection that is closing. The next one gets the request.
+    if (socket && !(socket.readyState! > 1)) socket.send(text);
   }
 
   drop(code?: number): void {

@@ -8,6 +8,8 @@ export interface Socket {
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
+  /** Above 1 when the connection ends: nothing is sent any more. */
+  readonly readyState?: number;
   send(text: string): void;
   close(code?: number): void;
   /** Ends the connection at once, where there is such a thing. */

@@ -96,6 +96,21 @@ test("$bye decides over the code", async () => {
   assert.equal(world.client.state.name, "closed");
 });
 
+test("nothing is written to a connection that is closing: the next one gets it", async () => {
+  const world = new World();
+  const { room, heard } = world.join();
+  await world.pass();
+  const [socket] = world.server.sockets;
+  Object.defineProperty(socket, "readyState", { value: 2 });
+  socket.send = () => assert.fail("written to a closing connection");
+  const published = outcome(room.publish("said", "hi", { echo: true }));
+  assert.equal(published.state, "pending");
+  socket.cut(1001);
+  await world.pass(2_000);
+  assert.equal(published.state, "done");
+  assert.deepEqual(heard.own, ["hi"]);
+});
+
 test("the reason of a refusal is in the state", async () => {
   const world = new World({ latencyMs: 1 });
   const [socket] = world.server.sockets;

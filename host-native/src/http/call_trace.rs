@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyper::Method;
 use roomcast_core::wire::Coded;
 use roomcast_http::{Problem, Response, api_pattern};
 
@@ -44,7 +45,7 @@ impl CallTrace {
             return;
         };
         // Names of rooms and users are in the path, and stay out.
-        span.set_text("http.request.method", request.method().as_str().to_owned());
+        span.set_text("http.request.method", method(request));
         if let Some(route) = api_pattern(request.uri().path()) {
             span.set_text("http.route", route);
         }
@@ -62,9 +63,29 @@ impl CallTrace {
 
 /// The name of a call: its method, and the pattern of its path.
 fn name(request: &Head) -> String {
-    let method = request.method().as_str();
+    let method = match method(request) {
+        OTHER => "HTTP",
+        method => method,
+    };
     match api_pattern(request.uri().path()) {
         Some(route) => format!("{method} {route}"),
         None => method.to_owned(),
+    }
+}
+
+/// The word of OpenTelemetry for all methods that are none of those known.
+const OTHER: &str = "_OTHER";
+
+/// The method. A client may invent any, and names of spans are to be few.
+fn method(request: &Head) -> &'static str {
+    match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => OTHER,
     }
 }

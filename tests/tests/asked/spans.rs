@@ -158,6 +158,12 @@ fn a_call_is_a_span_of_the_trace_that_it_came_with() {
     assert_eq!((&*refused.name, refused.parent.as_deref()), ("GET", None));
     assert_eq!(refused.attribute("roomcast.error"), "not_found");
     assert!(!refused.is_failed, "the server did its work");
+    assert_eq!(call(&server, "INVENTED /api/v1/default/rooms", None), 405);
+    let [invented] = &exported(&collector, 200, "{}")[..] else {
+        panic!("one span");
+    };
+    assert_eq!(invented.name, "HTTP /api/v1/{namespace}/rooms");
+    assert_eq!(invented.attribute("http.request.method"), "_OTHER");
 }
 
 #[test]
