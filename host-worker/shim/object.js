@@ -5,6 +5,7 @@ import { DurableObject } from "cloudflare:workers";
 
 import { Front, Namespace, current, inOrder, restart } from "./runtime.js";
 import { fetchKeys } from "./keys.js";
+import { post } from "./posts.js";
 import { Sockets, end } from "./sockets.js";
 
 // Ends without a close frame, or without a code in it.
@@ -53,6 +54,7 @@ export class NamespaceObject extends DurableObject {
       (slot) => this.#also((namespace) => namespace.tooSlow(slot)),
       (slot) => this.#also((namespace) => namespace.disconnect(slot, LOST)),
       () => this.#turn(),
+      (...request) => this.ctx.waitUntil(this.#post(...request)),
     );
   }
 
@@ -134,6 +136,16 @@ export class NamespaceObject extends DurableObject {
       if (this.#generation !== current()) this.#also(() => {});
       this.#watch();
     }, WATCH_MS);
+  }
+
+  // Sends a request to a backend, and tells its outcome to the namespace that wants it. One that began
+  // anew in the meantime sends it again.
+  async #post(number, url, headers, body) {
+    const namespace = this.#namespace;
+    const { status, retryAfter, fault } = await post(url, headers, body);
+    this.#also((current) => {
+      if (current === namespace) current.posted(number, status, retryAfter, fault);
+    });
   }
 
   // What another namespace asks.

@@ -25,6 +25,9 @@ export class Sockets {
   // What the input that is being done wants sent and closed: pairs of slots and a message, or of a
   // slot and a close.
   #wanted = [];
+  // Requests to backends that the input that is being done wants sent, and what sends one.
+  #posts = [];
+  #post;
   // What the input has saved: whose attachment, and what it was before.
   #undo = [];
   // Pairs of slots and a message that wait for the next turn; null when nothing is to wait.
@@ -61,12 +64,13 @@ export class Sockets {
   // Lets the platform answer pings while the object sleeps.
   #pong = new WebSocketRequestResponsePair(PING, PONG);
 
-  constructor(ctx, namespaces, tooSlow, failed, turn) {
+  constructor(ctx, namespaces, tooSlow, failed, turn, post) {
     this.#ctx = ctx;
     this.#namespaces = namespaces;
     this.#tooSlow = tooSlow;
     this.#failed = failed;
     this.#turn = turn;
+    this.#post = post;
     // Forgotten at each restart, so set at each start.
     ctx.setWebSocketAutoResponse(this.#pong);
   }
@@ -182,6 +186,10 @@ export class Sockets {
     this.#wanted.push(slots.slice(), bytes.slice());
   }
 
+  post(number, url, headers, body) {
+    this.#posts.push([number, url, headers, body]);
+  }
+
   close(slot, code, reason) {
     this.#wanted.push(slot, { code, reason });
   }
@@ -232,6 +240,7 @@ export class Sockets {
   // Sends and closes what the input wanted.
   commit() {
     this.#undo.length = 0;
+    for (const post of this.#posts.splice(0)) this.#post(...post);
     if (this.#lost.length > 0) this.#tell();
     if (this.#wanted.length === 0) return;
     const wanted = this.#wanted;
@@ -270,6 +279,7 @@ export class Sockets {
   // Makes the input never have been.
   rollback() {
     this.#wanted = [];
+    this.#posts = [];
     this.#putBack();
   }
 

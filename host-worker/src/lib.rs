@@ -22,6 +22,7 @@
 
 mod attachment;
 mod handle;
+mod hooks;
 mod mount;
 mod namespace;
 mod notify;

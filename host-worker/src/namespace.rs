@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use roomcast_core::{
-    Applied, CloseCode, Command, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake,
-    Input, Limits, Outbox, Policies, Rejection, RoomPolicy, Timestamp,
+    Applied, CloseCode, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake, Input, Limits,
+    Outbox, Policies, Rejection, RoomPolicy, Timestamp,
     ask::{Ask, Asked},
     gateway::{Admission, ConnectError, UpgradeRequest},
     hub::RequestError,
@@ -16,6 +16,7 @@ use roomcast_http::{Answer, ApiCall, Problem};
 use crate::{
     attachment,
     handle::{Mailbox, Namespace as Handle, Objects},
+    hooks::{Configured, Hooks},
     mount::{AnyApp, Application},
     notify::Notify,
     platform::{Attachments, Platform, PlatformError},
@@ -26,9 +27,11 @@ use crate::{
 mod application;
 mod authenticate;
 mod awake;
+mod commands;
 mod kept;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use self::awake::Awake;
 
@@ -41,8 +44,10 @@ use self::awake::Awake;
 #[derive(Debug)]
 pub(crate) struct Namespace<P> {
     platform: P,
+    name: Box<str>,
     limits: Limits,
     policies: Policies,
+    hooks: Hooks,
     application: Application,
     /// The application's handle of the namespace, and the mailbox of its requests to the namespace.
     handle: Handle,
@@ -76,6 +81,7 @@ impl<P: Platform> Namespace<P> {
         name: &str,
         application: Application,
         has_tokens: bool,
+        hooks: Vec<Configured>,
     ) -> Self {
         let notify = Notify::new(platform.call());
         let mailbox = Mailbox::new(notify.notifier(), platform.remote());
@@ -88,8 +94,10 @@ impl<P: Platform> Namespace<P> {
         );
         Self {
             platform,
+            name: name.into(),
             limits,
             policies,
+            hooks: Hooks::new(hooks),
             application,
             handle: Objects::own(name, Rc::clone(&mailbox)),
             mailbox,
@@ -126,7 +134,7 @@ impl<P: Platform> Namespace<P> {
     }
 
     fn restore(&mut self) -> Result<AnyApp, PlatformError> {
-        let saved = self.platform.load()?;
+        let mut saved = self.platform.load()?;
         let attachments = self.platform.attachments()?;
         self.saved.clone_from(&saved.application);
         self.histories_opened = saved.state.histories_opened();
@@ -136,12 +144,14 @@ impl<P: Platform> Namespace<P> {
             let text = format!("the storage is damaged: {rows} of it left out");
             self.platform.log(&text);
         }
+        self.load_lines(std::mem::take(&mut saved.lines));
         let rooms = saved.rooms.iter().map(|state| state.room().to_owned());
         let rooms: Vec<_> = rooms.collect();
         let gateway = || self.application.make(&self.handle);
         let config = Config::new(&*saved.epoch)
             .with_limits(self.limits.clone())
             .with_policies(self.policies.clone())
+            .with_subscriptions(self.hooks.subscriptions())
             .with_durable(true);
         let Wake {
             app,
@@ -169,6 +179,7 @@ impl<P: Platform> Namespace<P> {
         self.platform.assign(&slots);
         self.alarm = None;
         self.schedule(app.next_timeout());
+        self.tell();
         Ok(app)
     }
 
@@ -402,6 +413,7 @@ impl<P: Platform> Namespace<P> {
         let next = app.next_timeout();
         self.begin_work();
         self.schedule(next);
+        self.tell();
         saved
     }
 
@@ -414,87 +426,6 @@ impl<P: Platform> Namespace<P> {
             // The platform knows no alarm at 0, which a room has that lost its members unnoticed.
             self.platform.wake_at(next.max(Timestamp::from_millis(1)));
             self.alarm = Some(next);
-        }
-    }
-
-    /// Carries out the commands, and saves what they changed. The attachment of `opened` is not
-    /// written: it has no socket yet.
-    fn do_and_save(
-        &mut self,
-        heard: Option<ConnId>,
-        opened: Option<ConnId>,
-    ) -> Result<(), PlatformError> {
-        self.load_histories()?;
-        self.carry_out();
-        self.save_attachments(heard, opened)?;
-        self.save_kept()
-    }
-
-    /// Writes the attachments of those whose state has changed.
-    fn save_attachments(
-        &mut self,
-        heard: Option<ConnId>,
-        opened: Option<ConnId>,
-    ) -> Result<(), PlatformError> {
-        let limits = &self.limits;
-        // These change with every message, and the hub does not say so.
-        let rated = limits.inbound_messages.is_some() || limits.inbound_bytes.is_some();
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.extend(heard.filter(|_| rated || limits.heartbeat.is_some()));
-        self.attachments.clear();
-        for command in &self.out {
-            if let Command::Persist { conn } | Command::Ping { conn } = command {
-                changed.push(conn);
-            }
-            // Should the close frame get lost, nobody wakes.
-            if let Command::Close { conn, .. } = command
-                && Some(conn) != opened
-            {
-                self.attachments.push_none(conn.slot());
-            }
-        }
-        changed.retain(|&conn| Some(conn) != opened);
-        changed.sort_unstable();
-        changed.dedup();
-        let saved = changed.iter().try_for_each(|&conn| self.attach(conn));
-        changed.clear();
-        self.changed = changed;
-        saved?;
-        if self.attachments.slots.is_empty() {
-            return Ok(());
-        }
-        self.platform.save(&self.attachments)
-    }
-
-    /// Adds the attachment of a connection to those that are to be written.
-    fn attach(&mut self, conn: ConnId) -> Result<(), PlatformError> {
-        let Some(Ok(state)) = self.app.as_ref().map(|app| app.hub().conn_state(conn)) else {
-            return Ok(()); // closed by the same input
-        };
-        self.attachments
-            .push(conn.slot(), |bytes| attachment::encode(&state, bytes))
-            .map_err(|fault| PlatformError::new("an attachment cannot be encoded", fault))
-    }
-
-    /// Sends and closes, once the input is done.
-    fn carry_out(&mut self) {
-        for command in &self.out {
-            match command {
-                Command::Send { to, frame, .. } => self.platform.send(to, frame),
-                Command::Close { conn, code, reason } => {
-                    self.conns[conn.slot()] = None;
-                    self.platform.close(conn.slot(), code, reason);
-                }
-                // The platform has no ping that an object could send; signs of life are read at the
-                // next timeout. What is to persist is saved.
-                Command::Ping { .. }
-                | Command::Persist { .. }
-                | Command::Append { .. }
-                | Command::PersistRoom { .. }
-                | Command::PersistKey { .. }
-                | Command::LoadHistory { .. }
-                | Command::Tell { .. } => {}
-            }
         }
     }
 }

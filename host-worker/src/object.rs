@@ -11,6 +11,7 @@ use roomcast_core::{
     room::HistoryMessage,
     wire::AuthRequest,
 };
+use roomcast_hooks::Outcome;
 use roomcast_http::{RefusalNotices, Response, SUBPROTOCOL, TokenRefusal, Upgrade};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -22,6 +23,7 @@ use worker::{
 use crate::{
     front::{read, settings},
     handle::Remote,
+    hooks::Post,
     http::{Head, millis},
     mount::Application,
     namespace::Namespace,
@@ -74,7 +76,16 @@ impl Object {
         };
         let (limits, policies) = (settings.limits.clone(), settings.policies.clone());
         let has_tokens = settings.access.tokens.is_on();
-        let namespace = Namespace::new(edge, limits, policies, &name, application, has_tokens);
+        let hooks = settings.hooks.clone();
+        let namespace = Namespace::new(
+            edge,
+            limits,
+            policies,
+            &name,
+            application,
+            has_tokens,
+            hooks,
+        );
         let tokens = TokenGate::new(&settings.access.tokens);
         let tokens = tokens.map_err(|fault| JsValue::from(fault.to_string()))?;
         Ok(Self {
@@ -220,6 +231,22 @@ impl Object {
         self.namespace.too_slow(slot).map_err(text)
     }
 
+    /// A request to a backend was answered, or not, for this reason.
+    pub fn posted(
+        &mut self,
+        number: u32,
+        status: u16,
+        retry_after: Option<String>,
+        fault: Option<String>,
+    ) -> Result<(), JsValue> {
+        let answered = Outcome::Answered {
+            status,
+            retry_after: retry_after.as_deref(),
+        };
+        let outcome = fault.as_deref().map_or(Ok(answered), Err);
+        self.namespace.posted(number, outcome).map_err(text)
+    }
+
     /// The alarm rang.
     pub fn alarm(&mut self) -> Result<(), JsValue> {
         self.namespace.timeout().map_err(text)
@@ -308,6 +335,12 @@ impl Platform for Edge {
         now()
     }
 
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 32 bits
+    fn random(&self) -> u64 {
+        let half = || u64::from((js_sys::Math::random() * f64::from(u32::MAX)) as u32);
+        half() << 32 | half()
+    }
+
     fn log(&self, text: &str) {
         worker::console_error!("roomcast: {}: {text}", self.name);
     }
@@ -335,8 +368,8 @@ impl Platform for Edge {
     }
 
     fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), PlatformError> {
-        if kept.rooms.is_empty() && kept.keys.is_empty() {
-            return self.storage.save_kept(kept); // one statement
+        if kept.is_one_statement() {
+            return self.storage.save_kept(kept);
         }
         let mut saved = Ok(());
         let done = self.sockets.transaction(&mut || {
@@ -410,6 +443,16 @@ impl Platform for Edge {
             Frame::Text(text) => self.sockets.send(&self.slots, text),
             Frame::Binary(bytes) => self.sockets.send_bytes(&self.slots, bytes),
         }
+    }
+
+    fn post(&mut self, post: Post) {
+        let Post {
+            number,
+            url,
+            headers,
+            body,
+        } = post;
+        self.sockets.post(number, &url, headers, &body);
     }
 
     fn close(&mut self, at: usize, code: CloseCode, reason: &str) {

@@ -8,7 +8,10 @@ use roomcast_core::{
     room::{Except, HistoryMessage},
 };
 
-use crate::handle::Remote;
+use crate::{
+    handle::Remote,
+    hooks::{LineChanges, Post, StoredLine},
+};
 
 /// The platform failed to load or save something. Nothing of it was saved.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,8 @@ pub(crate) struct Saved {
     pub(crate) damaged: usize,
     /// State that the application keeps; empty when it keeps nothing.
     pub(crate) application: String,
+    /// What backends are still to be told.
+    pub(crate) lines: Vec<StoredLine>,
 }
 
 /// Changes by an input that belong to no connection.
@@ -58,11 +63,18 @@ pub(crate) struct Kept<'a> {
     pub(crate) now: Timestamp,
     /// State that the application keeps, in place of the one before; empty when it keeps nothing.
     pub(crate) application: Option<&'a str>,
+    /// Changes of what backends are to be told.
+    pub(crate) lines: Vec<LineChanges<'a>>,
 }
 
 impl Kept<'_> {
     pub(crate) const fn is_empty(&self) -> bool {
-        self.rooms.is_empty() && self.keys.is_empty() && self.application.is_none()
+        self.application.is_none() && self.is_one_statement()
+    }
+
+    /// True when it is written by one statement at most.
+    pub(crate) const fn is_one_statement(&self) -> bool {
+        self.rooms.is_empty() && self.keys.is_empty() && self.lines.is_empty()
     }
 }
 
@@ -130,6 +142,9 @@ pub(crate) trait Platform {
     /// [`Namespace::turn`](crate::namespace::Namespace::turn), soon and outside of what is being
     /// done.
     fn call(&self) -> impl Fn() + 'static;
+
+    /// 64 random bits.
+    fn random(&self) -> u64;
 
     /// The way to other namespaces.
     fn remote(&self) -> Remote;
@@ -202,6 +217,10 @@ pub(crate) trait Platform {
 
     /// Sends a message, once the input is done. A socket that cannot take it is about to end.
     fn send(&mut self, to: &[ConnId], frame: Frame<'_>);
+
+    /// Sends a request to a backend, once the input is done. Its outcome is an
+    /// [input](crate::namespace::Namespace::posted).
+    fn post(&mut self, post: Post);
 
     /// Sends a close frame, once the input is done; the socket leaves its slot.
     fn close(&mut self, slot: usize, code: CloseCode, reason: &str);

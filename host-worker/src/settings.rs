@@ -1,8 +1,11 @@
 //! Settings of the Worker, from its variables and secrets.
 
+use std::fmt;
+
 use roomcast_core::{Limits, Policies};
+use roomcast_hooks::{Hook, Key, KeySource, Keys};
 use roomcast_http::{
-    Access, policies_from_toml,
+    Access, ConfigFile,
     settings::{
         ACCESS, API_BODY_BYTES_MAX, Group, LIMITS, MESSAGE_TIME_MS, Setting, SettingError,
         api_body_bytes_max, check_limits, connections_max, message_time_ms, outbox_bytes_max,
@@ -10,7 +13,7 @@ use roomcast_http::{
     },
 };
 
-use crate::mount::policies_in_code;
+use crate::{hooks::Configured, mount::policies_in_code};
 
 /// WebSockets that the platform lets one object hold.
 const SOCKETS_MAX: u16 = 32_768;
@@ -26,6 +29,10 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Policies of rooms; default none.
     pub(crate) policies: Policies,
+    /// Backends that are told of events; default none.
+    pub(crate) hooks: Vec<Configured>,
+    /// The same, without the keys that are in variables of their own.
+    told: Vec<Hook>,
     /// Bytes of an API request's body.
     pub(crate) body_bytes_max: usize,
     /// Milliseconds that the body may take.
@@ -45,7 +52,7 @@ const TABLE: &[Setting<Settings>] = &[
     api_body_bytes_max(|it: &mut Settings| &mut it.body_bytes_max),
     message_time_ms(|it: &mut Settings| &mut it.body_time_ms),
     outbox_bytes_max(1 << 30, |it: &mut Settings| &mut it.outbox_bytes_max).or_off(),
-    Setting::<Settings>::text("config", "TEXT", |_| String::new(), read_policies)
+    Setting::<Settings>::text("config", "TEXT", |_| String::new(), read_config)
         .help(Group::Rooms, "The file of the native server's --config, or the same as an object"),
 ];
 
@@ -62,6 +69,8 @@ impl Default for Settings {
             access: Access::default(),
             limits,
             policies: policies_in_code(),
+            hooks: Vec::new(),
+            told: Vec::new(),
             body_bytes_max: API_BODY_BYTES_MAX,
             body_time_ms: MESSAGE_TIME_MS,
             outbox_bytes_max: None,
@@ -78,6 +87,13 @@ impl Settings {
         read_variables(ACCESS, &mut settings.access, &variable)?;
         read_variables(LIMITS, &mut settings.limits, &variable)?;
         read_variables(TABLE, &mut settings, &variable)?;
+        let read = |hook: Hook| {
+            let keys = keys(&hook, &variable);
+            let keys = keys.map_err(|fault| SettingError::new("config", fault))?;
+            Ok((hook, keys))
+        };
+        let told = std::mem::take(&mut settings.told).into_iter();
+        settings.hooks = told.map(read).collect::<Result<_, SettingError>>()?;
         settings.check().map(|()| settings)
     }
 
@@ -92,7 +108,8 @@ impl Settings {
             let fault = "must be at least twice what one message may have, or off";
             return Err(SettingError::new("outbox-bytes-max", fault));
         }
-        let keeps = self.policies.iter().any(|policy| policy.history.is_some());
+        let has_history = self.policies.iter().any(|policy| policy.history.is_some());
+        let keeps = has_history || !self.hooks.is_empty();
         let sizes = [
             ("message-bytes-max", message_bytes),
             ("api-body-bytes-max", self.body_bytes_max),
@@ -100,8 +117,8 @@ impl Settings {
         for (name, bytes) in sizes {
             if keeps && bytes > KEPT_BYTES_MAX {
                 let fault = format!(
-                    "must be at most {KEPT_BYTES_MAX} where ROOMCAST_CONFIG or the code has rooms \
-                     with a `history`, what fits in a row of the platform's storage"
+                    "must be at most {KEPT_BYTES_MAX} where ROOMCAST_CONFIG or the code has `hooks`, \
+                     or rooms with a `history`, what fits in a row of the platform's storage"
                 );
                 return Err(SettingError::new(name, fault));
             }
@@ -110,15 +127,56 @@ impl Settings {
     }
 }
 
-fn read_policies(settings: &mut Settings, text: &str) -> Result<(), String> {
+fn read_config(settings: &mut Settings, text: &str) -> Result<(), String> {
+    let unusable = |fault: &dyn fmt::Display| format!("cannot be used: {fault}");
     // An object is read as its JSON, and no file begins like it.
-    let read = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|fault| fault.to_string())
-    } else {
-        policies_from_toml(text).map_err(|fault| fault.to_string())
-    };
-    settings.policies = read.map_err(|fault| format!("cannot be used: {fault}"))?;
+    if text.trim_start().starts_with('{') {
+        let read = serde_json::from_str(text);
+        settings.policies = read.map_err(|fault| unusable(&fault))?;
+        return Ok(());
+    }
+    let file = ConfigFile::from_toml(text).map_err(|fault| unusable(&fault))?;
+    let elsewhere = [
+        (
+            !file.api_keys.is_empty(),
+            "`api_keys` is the secret ROOMCAST_API_KEY here",
+        ),
+        (
+            !file.allow_origins.is_empty(),
+            "`allow_origins` is ROOMCAST_ALLOW_ORIGIN here",
+        ),
+        (
+            file.ask.is_some(),
+            "`[ask]` is for the native server: use tokens here",
+        ),
+    ];
+    if let Some((_, fault)) = elsewhere.iter().find(|(is_there, _)| *is_there) {
+        return Err(unusable(fault));
+    }
+    (settings.policies, settings.told) = (file.policies, file.hooks);
     Ok(())
+}
+
+/// The keys of a hook: texts, or the secrets that it names.
+fn keys(hook: &Hook, variable: impl Fn(&str) -> Option<String>) -> Result<Keys, String> {
+    let read = |source: &KeySource| {
+        let (place, text) = match source {
+            KeySource::Text(text) => ("`keys`".to_owned(), text.to_string()),
+            KeySource::Env(name) => {
+                let place = format!("the secret {name} of `keys`");
+                let text = variable(name).ok_or_else(|| format!("{place} is not set"))?;
+                (place, text)
+            }
+            _ => {
+                let fault = "there are no files here: name a secret in `keys`, `env:NAME`";
+                return Err(fault.to_owned());
+            }
+        };
+        let key = text.trim().parse::<Key>();
+        key.map_err(|fault| format!("{place}: {fault}"))
+    };
+    let keys = hook.keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Keys::new(keys).map_err(|fault| fault.to_string())
 }
 
 /// Names of the variables that are read.
@@ -241,6 +299,54 @@ mod tests {
         ] {
             let said = read(text).expect_err(text).to_string();
             assert!(said.starts_with(CONFIG) && said.contains(fault), "{said}");
+        }
+    }
+
+    #[test]
+    fn hooks_have_their_keys_in_secrets() {
+        const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let read = |begin: &str, key: &str, secret: &str| {
+            let hook = "[[hooks]]\ntell = \"https://a.example\"\nevents = [\"user.left\"]";
+            let text = format!("{begin}{hook}\nkeys = [\"{key}\"]\n");
+            let variable = |name: &str| match name {
+                CONFIG => Some(text.clone()),
+                "HOOK_KEY" => Some(secret.to_owned()).filter(|secret| !secret.is_empty()),
+                _ => None,
+            };
+            Settings::from_variables(variable).map(|settings| settings.hooks.len())
+        };
+        assert_eq!(read("", "env:HOOK_KEY", KEY), Ok(1));
+        assert_eq!(read("", KEY, ""), Ok(1));
+        for (begin, key, secret, fault) in [
+            (
+                "",
+                "env:HOOK_KEY",
+                "",
+                "the secret HOOK_KEY of `keys` is not set",
+            ),
+            (
+                "",
+                "env:HOOK_KEY",
+                "hush",
+                "the secret HOOK_KEY of `keys`: a key is `whsec_`",
+            ),
+            ("", "file:key", "", "there are no files here: name a secret"),
+            (
+                "api_keys = [\"hush\"]\n",
+                KEY,
+                "",
+                "the secret ROOMCAST_API_KEY",
+            ),
+            (
+                "allow_origins = [\"*\"]\n",
+                KEY,
+                "",
+                "ROOMCAST_ALLOW_ORIGIN here",
+            ),
+        ] {
+            let said = read(begin, key, secret).expect_err(fault).to_string();
+            assert!(said.starts_with(CONFIG) && said.contains(fault), "{said}");
+            assert!(!said.contains("hush"), "{said}");
         }
     }
 

@@ -12,11 +12,13 @@ use serde::de::DeserializeOwned;
 use worker::{SqlStorage, SqlStorageValue};
 
 use self::{
+    lines::Lines,
     rooms::Rooms,
     sql::{Sql, integer, number, text},
 };
 use crate::platform::{Kept, PlatformError, Saved};
 
+mod lines;
 mod published;
 mod rooms;
 mod sql;
@@ -76,12 +78,14 @@ pub(crate) struct Storage {
     /// True when the table of clients' keys is there.
     client_keys_made: bool,
     rooms: Rooms,
+    lines: Lines,
 }
 
 impl Storage {
     pub(crate) fn new(sql: SqlStorage, epoch: String) -> Self {
         Self {
             rooms: Rooms::default(),
+            lines: Lines::default(),
             sql: Sql(sql),
             epoch,
             made: false,
@@ -93,7 +97,7 @@ impl Storage {
     /// Loads the saved state, without keys that have expired at `now`.
     pub(crate) fn load(&mut self, now: Timestamp) -> Result<Saved, PlatformError> {
         let unreadable = |why: &str| PlatformError::new("the storage cannot be read", why);
-        const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application', 'client_keys', 'rooms')";
+        const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('namespace', 'application', 'client_keys', 'rooms', 'withdrawn', 'hook_lines')";
         let tables = self.sql.read_column(TABLES, vec![])?;
         let has = |name: &str| tables.contains(&name.into());
         self.made = has("namespace");
@@ -149,9 +153,11 @@ impl Storage {
             .with_client_keys(client_keys)
             .with_histories_opened(loaded.histories_opened)
             .with_withdrawn(withdrawn);
+        let (lines, lines_damaged) = self.lines.load(&self.sql, has("hook_lines"))?;
+        saved.lines = lines;
         saved.rooms = loaded.rooms;
         saved.unreadable = loaded.unreadable;
-        saved.damaged = keys_damaged + client_keys_damaged + loaded.damaged;
+        saved.damaged = keys_damaged + client_keys_damaged + lines_damaged + loaded.damaged;
         Ok(saved)
     }
 
@@ -222,14 +228,18 @@ impl Storage {
         self.sql.write(SURPLUS, vec![number(keys_max as u64)])
     }
 
-    /// Writes what belongs to no connection. More than one statement, unless there are neither
-    /// rooms nor keys: it is for the caller to take all of them back when one fails.
+    /// Writes what belongs to no connection. More than one statement, unless it is the state of an
+    /// application alone: it is for the caller to take all of them back when one fails.
     pub(crate) fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), PlatformError> {
         if !kept.rooms.is_empty() {
             self.make()?;
             self.rooms.save(&self.sql, kept, &self.epoch)?;
         }
         self.save_client_keys(kept)?;
+        if !kept.lines.is_empty() {
+            self.make()?;
+            self.lines.save(&self.sql, kept)?;
+        }
         let Some(state) = kept.application else {
             return Ok(());
         };

@@ -2,6 +2,8 @@
 
 use alloc::boxed::Box;
 
+use roomcast_core::Timestamp;
+
 /// An event as it is kept, or a gap in the place of several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptEvent {
@@ -25,4 +27,19 @@ pub enum Change {
         /// The last number.
         last_seq: u64,
     },
+}
+
+/// The progress of a line, beside its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of the next event, where none that is kept has it or a later one.
+    pub next_seq: u64,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The time of the next attempt, at the earliest.
+    pub not_before: Timestamp,
+    /// The first attempt at what is first in the line; `None` when there was none.
+    pub tried_since: Option<Timestamp>,
+    /// True when the receiver wants no more; a host may try again at `not_before`, a day later.
+    pub is_disabled: bool,
 }

@@ -48,7 +48,7 @@ pub use ask::{
     Answer, Ask, AskCounts, AskEvent, AskLimits, AskOn, AskOutcome, AskPoll, AskReport, AskRequest,
     AskSettings, AskSettingsError, Asked, HeaderName, Question, Verdict,
 };
-pub use change::{Change, KeptEvent};
+pub use change::{Change, KeptEvent, Progress};
 pub use hook::{Hook, HookError};
 pub use hook_url::{HookUrl, HookUrlError};
 pub use key::{Key, KeyError, KeySource, Keys};

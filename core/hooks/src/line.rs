@@ -5,7 +5,7 @@ use alloc::{boxed::Box, collections::VecDeque, format, string::String, vec::Vec}
 use roomcast_core::Timestamp;
 
 use crate::{
-    change::{Change, KeptEvent},
+    change::{Change, KeptEvent, Progress},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BATCH_TIME, GIVE_UP},
     outcome::{Outcome, Report},
     request::Request,
@@ -47,6 +47,8 @@ pub struct Line {
     /// Events that were dropped, right behind those of the batch.
     gap: Option<Span>,
     batch: Option<Batch>,
+    /// The first attempt at what is first in the line.
+    tried_since: Option<Timestamp>,
     /// True while the batch is being sent.
     is_sending: bool,
     /// Failures in a row.
@@ -79,7 +81,6 @@ struct Batch {
     request: Request,
     events: usize,
     span: Span,
-    tried_since: Timestamp,
 }
 
 /// The next thing to do for a line.
@@ -105,12 +106,36 @@ impl Line {
             waiting_bytes: 0,
             gap: None,
             batch: None,
+            tried_since: None,
             is_sending: false,
             failures: 0,
             not_before: Timestamp::ZERO,
             is_disabled: false,
             dropped: 0,
             changes: None,
+        }
+    }
+
+    /// The same line, as far as an earlier one with its epoch had come: for hosts whose time goes
+    /// on while nothing is in memory.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Progress) -> Self {
+        self.next_seq = progress.next_seq.max(1);
+        self.failures = progress.failures;
+        self.not_before = progress.not_before;
+        self.tried_since = progress.tried_since;
+        self.is_disabled = progress.is_disabled;
+        self
+    }
+
+    /// What a host keeps beside the events.
+    pub const fn progress(&self) -> Progress {
+        Progress {
+            next_seq: self.next_seq,
+            failures: self.failures,
+            not_before: self.not_before,
+            tried_since: self.tried_since,
+            is_disabled: self.is_disabled,
         }
     }
 
@@ -122,8 +147,9 @@ impl Line {
     }
 
     /// Puts kept events in, by their numbers, before there are others; the numbers go on behind
-    /// them. `epoch` must be that of the line that they were in.
-    pub fn restore(&mut self, now: Timestamp, events: impl IntoIterator<Item = KeptEvent>) {
+    /// them. `epoch` must be that of the line that they were in. `at` is the time at which they
+    /// came, or that of the restart where no clock goes on.
+    pub fn restore(&mut self, at: Timestamp, events: impl IntoIterator<Item = KeptEvent>) {
         for event in events {
             let span = Span {
                 first: event.first_seq,
@@ -133,7 +159,7 @@ impl Line {
             self.waiting_bytes += event.json.len();
             self.waiting.push_back(Waiting {
                 span,
-                at: now,
+                at,
                 json: event.json,
             });
         }
@@ -216,6 +242,7 @@ impl Line {
                 status: 200..=299, ..
             } => {
                 (self.failures, self.not_before) = (0, now);
+                self.tried_since = None;
                 let Some(batch) = self.batch.take() else {
                     return Report::Nothing;
                 };
@@ -226,6 +253,7 @@ impl Line {
             }
             Outcome::Answered { status: 410, .. } => {
                 self.disable();
+                self.not_before = now + GIVE_UP;
                 return Report::Disabled;
             }
             Outcome::Answered { .. } | Outcome::Failed => {}
@@ -233,8 +261,8 @@ impl Line {
         self.failures = self.failures.saturating_add(1);
         let pause = retry::pause(self.failures, random);
         self.not_before = now + pause.max(outcome.pause().unwrap_or_default());
-        let tried = self.batch.as_ref().map(|batch| batch.tried_since);
-        if tried.is_some_and(|since| now >= since + GIVE_UP) {
+        let tried_since = self.tried_since;
+        if tried_since.is_some_and(|since| now >= since + GIVE_UP) {
             let events = self.give_up(now);
             return Report::GaveUp { events };
         }
@@ -294,11 +322,11 @@ impl Line {
         }
         body.push_str("]}");
         let span = span.unwrap_or(Span::of(0));
+        self.tried_since.get_or_insert(now);
         Batch {
             request: Request::new(&self.epoch, span.last, body),
             events,
             span,
-            tried_since: now,
         }
     }
 
@@ -317,6 +345,7 @@ impl Line {
     /// Drops the batch, and what has waited as long as that; says how many events.
     fn give_up(&mut self, now: Timestamp) -> u64 {
         let before = self.dropped;
+        self.tried_since = None;
         if let Some(batch) = self.batch.take() {
             self.dropped += batch.events as u64;
             let last = self.gap.map_or(batch.span.last, |gap| gap.last);

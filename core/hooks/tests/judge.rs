@@ -397,3 +397,51 @@ fn assert_all_told(receiver: &Receiver, pushed: u64, seed: u64) {
         "seed {seed}: lost in silence {lost:?} of {pushed}"
     );
 }
+
+/// A line that leaves memory between any two steps, where time goes on meanwhile.
+#[test]
+fn a_line_that_sleeps_goes_on_where_it_was() {
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let (mut disk, mut receiver) = (Disk::default(), Receiver::default());
+        let mut progress = Line::new("e", LineLimits::default()).progress();
+        let (mut now, mut pushed, mut not_before) = (Timestamp::ZERO, 0, Timestamp::ZERO);
+        for step in 0..3_000 {
+            let line = Line::new("e", LineLimits::default());
+            let mut line = line.with_progress(progress).with_changes();
+            line.restore(now, disk.0.values().cloned());
+            let is_last = step >= 1_500;
+            if !is_last && random.one_in(4) {
+                line.push(now, 0, "n", &event(&mut random));
+                pushed += 1;
+            }
+            disk.save(&mut line);
+            let next = match line.poll(now) {
+                Poll::WaitUntil(at) => line.poll(at),
+                next => next,
+            };
+            if let Poll::Send(request) = next {
+                now = now.max(not_before);
+                let kind = if is_last { Kind::Good } else { Kind::Flapping };
+                let (_, outcome) = receiver.answer(kind, request.body(), &mut random);
+                match line.done(now, outcome, random.next()) {
+                    Report::Retry { at, failures } => {
+                        assert_eq!(failures, progress.failures + 1, "seed {seed}");
+                        not_before = at;
+                    }
+                    report => assert!(matches!(report, Report::Accepted { .. }), "{report:?}"),
+                }
+                disk.save(&mut line);
+                progress = line.progress();
+            }
+            now = now + Duration::from_millis(700);
+        }
+        assert!(disk.0.is_empty(), "seed {seed}: {} left", disk.0.len());
+        assert_all_told(&receiver, pushed, seed);
+        assert_eq!(
+            progress.next_seq,
+            pushed + 1,
+            "seed {seed}: no number twice"
+        );
+    }
+}

@@ -42,6 +42,7 @@ impl<P: Platform> Namespace<P> {
     /// It is the last thing that may fail, so that nothing has to take it back.
     pub(super) fn save_kept(&mut self) -> Result<(), PlatformError> {
         let application = self.changed_application()?;
+        self.push_events();
         let Some(app) = &self.app else {
             return Ok(());
         };
@@ -49,6 +50,7 @@ impl<P: Platform> Namespace<P> {
         let mut kept = Kept {
             now: self.platform.now(),
             application: application.as_deref(),
+            lines: self.hooks.take_changes(),
             ..Kept::default()
         };
         let mut rooms: Vec<&str> = Vec::new();
@@ -90,9 +92,13 @@ impl<P: Platform> Namespace<P> {
             return Ok(());
         }
         self.platform.save_kept(&kept)?;
+        let has_lines = !kept.lines.is_empty();
         if !kept.rooms.is_empty() {
             self.histories_opened = hub.histories_opened();
             self.forgotten.clear();
+        }
+        if has_lines {
+            self.hooks.saved();
         }
         if let Some(text) = application {
             self.saved = text;

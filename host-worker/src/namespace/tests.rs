@@ -4,5 +4,6 @@ mod applications;
 mod bench;
 mod fake;
 mod histories;
+mod hooks;
 mod stories;
 mod waking;

@@ -4,6 +4,7 @@
 mod access;
 mod breaking;
 mod histories;
+mod hooks;
 mod jwks;
 mod limits;
 mod saving;

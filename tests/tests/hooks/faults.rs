@@ -12,13 +12,13 @@ use super::{KEY, chat, config, serve};
 use crate::process::child::{LONGEST, run};
 
 /// A request that a receiver had.
-struct Told {
-    id: String,
-    body: String,
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) body: String,
 }
 
 /// A receiver that answers each request with the next of these, and from then on with the last.
-fn receiver(answers: &'static [&'static str]) -> (String, Receiver<Told>) {
+pub(crate) fn receiver(answers: &'static [&'static str]) -> (String, Receiver<Told>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!(
         "http://{}/hook?a=secret",
@@ -77,7 +77,7 @@ fn a_request_is_repeated_until_it_is_accepted() {
     let (url, told) = receiver(answers);
     let folder = config(&url, &[KEY]);
     let mut server = serve(&folder, &[]);
-    chat(&server);
+    chat(&server.authority);
     let [first, second, third] = [(); 3].map(|()| told.recv_timeout(LONGEST).expect("told"));
     assert_eq!((&first.id, &first.body), (&second.id, &second.body));
     assert_eq!((&first.id, &first.body), (&third.id, &third.body));
@@ -90,11 +90,11 @@ fn an_endpoint_that_is_gone_is_told_nothing_more() {
     let (url, told) = receiver(&["410 Gone"]);
     let folder = config(&url, &[KEY]);
     let mut server = serve(&folder, &[]);
-    chat(&server);
+    chat(&server.authority);
     told.recv_timeout(LONGEST).expect("told once");
     let line = server.logged("answered 410");
     assert!(line.contains("/hook") && !line.contains("secret"), "{line}");
-    chat(&server);
+    chat(&server.authority);
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));
     assert!(told.try_recv().is_err(), "told again");
@@ -106,7 +106,7 @@ fn a_server_that_ends_tells_what_it_ended() {
     let folder = config(&url, &[KEY]);
     for threads in ["--threads=1", "--threads=2"] {
         let mut server = serve(&folder, &[threads, "--close-wait-ms=200"]);
-        let _open = super::ann(&server);
+        let _open = super::ann(&server.authority);
         server.signal("TERM");
         assert_eq!(server.ended().code(), Some(0));
         let mut all = String::new();
@@ -143,7 +143,7 @@ fn a_server_that_is_killed_tells_after_its_next_start_what_it_had_accepted() {
     let store = folder.path().join("store");
     let flags = ["--store", &store.to_string_lossy()];
     let server = serve(&folder, &flags);
-    chat(&server);
+    chat(&server.authority);
     told.recv_timeout(LONGEST).expect("tried");
     let first = told.recv_timeout(LONGEST).expect("tried again");
     assert!(first.body.contains("message.published"), "{}", first.body);

@@ -4,7 +4,7 @@ mod faults;
 mod receivers;
 mod reload;
 
-pub(crate) use self::receivers::Receiver;
+pub(crate) use self::{faults::receiver, receivers::Receiver};
 
 use tempfile::TempDir;
 
@@ -14,19 +14,23 @@ use crate::{
     tokens::{KEY as TOKEN_KEY, OFFER, ask, text, token},
 };
 
-const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A folder with a file that names one endpoint, which is told everything.
+/// A folder with that file.
 fn config(url: &str, keys: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = format!(
+    std::fs::write(folder.path().join("rooms.toml"), settings(url, keys)).expect("written");
+    folder
+}
+
+/// A file that names one endpoint, which is told everything.
+pub(crate) fn settings(url: &str, keys: &[&str]) -> String {
+    format!(
         "[[hooks]]\ntell = \"{url}\"\nkeys = {keys:?}\n\
          events = [\"room.occupied\", \"room.vacated\", \"user.joined\", \"user.left\", \
          \"connection.opened\", \"connection.closed\", \"message.published\"]\n\
          [[rooms]]\nmatch = \"chat:*\"\npresence = \"members\"\n"
-    );
-    std::fs::write(folder.path().join("rooms.toml"), file).expect("written");
-    folder
+    )
 }
 
 fn serve(folder: &TempDir, flags: &[&str]) -> Process {
@@ -36,17 +40,17 @@ fn serve(folder: &TempDir, flags: &[&str]) -> Process {
 }
 
 /// Connects as `ann`.
-fn ann(server: &Process) -> Peer {
+fn ann(authority: &str) -> Peer {
     let bearer = format!("Authorization: Bearer {}", token("ann"));
-    let (mut peer, head) = ask(&server.authority, "", &[OFFER, &bearer]);
+    let (mut peer, head) = ask(authority, "", &[OFFER, &bearer]);
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     assert!(text(&mut peer).contains("$welcome"));
     peer
 }
 
 /// `ann` comes to a room, says something, leaves it, and closes.
-fn chat(server: &Process) {
-    let mut ann = ann(server);
+pub(crate) fn chat(authority: &str) {
+    let mut ann = ann(authority);
     for said in [
         r#"{"event":"$join","id":1,"room":"chat:a"}"#,
         "{\"event\":\"said\",\"id\":2,\"room\":\"chat:a\",\"data\":\"h\u{e9}llo\"}",

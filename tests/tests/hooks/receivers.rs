@@ -24,7 +24,7 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     /// Starts the receiver in this language, with packages as `tests/run` installs them.
-    fn start(program: PathBuf, language: &str, name: &str) -> Self {
+    pub(crate) fn start(program: PathBuf, language: &str, name: &str) -> Self {
         Self::start_code(program, PAGE, language, name)
     }
 
@@ -66,7 +66,7 @@ impl Receiver {
     }
 
     /// The next events, as far as one of this type.
-    fn until(&mut self, kind: &str) -> Vec<Value> {
+    pub(crate) fn until(&mut self, kind: &str) -> Vec<Value> {
         let mut events: Vec<Value> = Vec::new();
         while events.last().is_none_or(|event| event["type"] != kind) {
             events.push(serde_json::from_str(&self.line()).expect("JSON"));
@@ -87,25 +87,32 @@ fn check(program: PathBuf, language: &str, name: &str) {
     let url = format!("http://127.0.0.1:{}/", receiver.port);
     let folder = config(&url, &[KEY]);
     let server = serve(&folder, &[]);
-    chat(&server);
-    let events = receiver.until("connection.closed");
-    let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str()).collect();
-    let expected = [
-        "connection.opened",
-        "room.occupied",
-        "user.joined",
-        "message.published",
-        "user.left",
-        "room.vacated",
-        "connection.closed",
-    ];
-    assert_eq!(kinds, expected.map(Some));
-    for (at, event) in (1..).zip(&events) {
-        assert_eq!(event["seq"], at);
-        assert_eq!(event["namespace"], "default");
+    chat(&server.authority);
+    receiver.check_chat();
+}
+
+impl Receiver {
+    /// Holds that it is told all of one [`chat`].
+    pub(crate) fn check_chat(&mut self) {
+        let events = self.until("connection.closed");
+        let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str()).collect();
+        let expected = [
+            "connection.opened",
+            "room.occupied",
+            "user.joined",
+            "message.published",
+            "user.left",
+            "room.vacated",
+            "connection.closed",
+        ];
+        assert_eq!(kinds, expected.map(Some));
+        for (at, event) in (1..).zip(&events) {
+            assert_eq!(event["seq"], at);
+            assert_eq!(event["namespace"], "default");
+        }
+        assert_eq!(events[3]["message"]["data"], "h\u{e9}llo");
+        assert_eq!(events[3]["message"]["from"]["user"], "ann");
     }
-    assert_eq!(events[3]["message"]["data"], "h\u{e9}llo");
-    assert_eq!(events[3]["message"]["from"]["user"], "ann");
 }
 
 #[test]
@@ -129,6 +136,6 @@ fn a_receiver_with_one_of_two_keys_takes_all() {
         &["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", KEY],
     );
     let server = serve(&folder, &[]);
-    chat(&server);
+    chat(&server.authority);
     assert_eq!(receiver.until("connection.closed").len(), 7);
 }

@@ -71,12 +71,12 @@ fn endpoints_are_added_changed_and_removed_by_sighup() {
     let path = folder.path();
     let mut server = serve(&folder, &["--threads=2"]);
     // It is there before anybody is told, and its end is told.
-    let before = ann(&server);
+    let before = ann(&server.authority);
     let added = table(&first, OPENED, KEY);
     let line = reload(&mut server, path, &added, " again");
     assert!(line.contains("changed=hooks +http://127.0.0.1:"), "{line}");
     assert!(!line.contains("secret"), "{line}");
-    chat(&server);
+    chat(&server.authority);
     let (epoch, numbers) = accept(&first_told, OPENED, 1);
     assert_eq!(numbers, [1]);
     // Other events: the numbers go on.
@@ -96,10 +96,10 @@ fn endpoints_are_added_changed_and_removed_by_sighup() {
     let line = reload(&mut server, path, &table(&second, CLOSED, KEY), " again");
     assert!(line.contains("changed=hooks -http://127.0.0.1:"), "{line}");
     assert_eq!(metric(&server.authority, requests), Some(3));
-    chat(&server);
+    chat(&server.authority);
     assert_eq!(accept(&second_told, CLOSED, 2).1, [2]);
     reload(&mut server, path, "# nobody is told\n", " again");
-    chat(&server);
+    chat(&server.authority);
     server.until("the last is counted", |server| {
         metric(&server.authority, requests) == Some(4)
     });
@@ -121,7 +121,7 @@ fn lines_go_on_whatever_the_order_of_the_endpoints_and_nothing_is_told_twice() {
     let folder = folder(&tables.concat());
     let store = folder.path().join("store");
     let mut server = serve(&folder, &["--store", &store.to_string_lossy()]);
-    chat(&server);
+    chat(&server.authority);
     let mut under_way = [asked(&one_told), asked(&one_told)];
     under_way.sort_by_key(|request| request.question["events"][0]["type"] == CLOSED);
     let [opened, closed] = under_way;
@@ -131,7 +131,7 @@ fn lines_go_on_whatever_the_order_of_the_endpoints_and_nothing_is_told_twice() {
     assert_eq!(numbers, [1]);
     let other = asked(&two_told);
     // More waits behind what is under way.
-    chat(&server);
+    chat(&server.authority);
     let mut turned = tables.clone();
     turned.reverse();
     let line = reload(&mut server, folder.path(), &turned.concat(), " again");
@@ -165,7 +165,7 @@ fn what_waits_for_an_endpoint_that_goes_is_dropped() {
     let folder = folder(&text);
     let store = folder.path().join("store");
     let mut server = serve(&folder, &["--store", &store.to_string_lossy()]);
-    chat(&server);
+    chat(&server.authority);
     let held = asked(&requests);
     let (epoch, _) = told(&held, CLOSED);
     let nobody = "# nobody is told\n";
@@ -173,15 +173,15 @@ fn what_waits_for_an_endpoint_that_goes_is_dropped() {
     assert!(line.contains("events=1"), "{line}");
     let dropped = "roomcast_hook_events_dropped_total";
     assert_eq!(metric(&server.authority, dropped), Some(1));
-    chat(&server);
+    chat(&server.authority);
     reload(&mut server, folder.path(), &text, "changed=hooks +");
-    chat(&server);
+    chat(&server.authority);
     let (other, numbers) = accept(&requests, CLOSED, 1);
     assert_eq!(numbers, [1]);
     assert_ne!(other, epoch);
     // The answer of before is for nobody.
     held.answer(204, "");
-    chat(&server);
+    chat(&server.authority);
     assert_eq!(accept(&requests, CLOSED, 2).1, [2]);
     assert_eq!(metric(&server.authority, dropped), Some(1));
 }
@@ -192,12 +192,12 @@ fn an_endpoint_that_was_gone_begins_anew() {
     let text = table(&url, OPENED, KEY);
     let folder = folder(&text);
     let mut server = serve(&folder, &[]);
-    chat(&server);
+    chat(&server.authority);
     asked(&requests).answer(410, "");
     server.logged("answered 410");
     let line = reload(&mut server, folder.path(), &text, " again");
     assert!(line.contains("changed=hooks ~http://"), "{line}");
-    chat(&server);
+    chat(&server.authority);
     assert_eq!(accept(&requests, OPENED, 1).1, [1]);
 }
 
@@ -223,7 +223,7 @@ fn files_of_keys_are_read_again_and_a_pipe_holds_nothing_up() {
     let piped = table(&url, CLOSED, &format!("file:{}", pipe.display()));
     let line = reload(&mut server, folder.path(), &piped, "nothing was changed");
     assert!(line.contains("it is no regular file"), "{line}");
-    chat(&server);
+    chat(&server.authority);
     assert_eq!(accept(&requests, OPENED, 1).1, [1]);
 }
 
@@ -235,10 +235,10 @@ fn a_reload_of_hooks_is_in_the_journal() {
     let flag = format!("--record={}", journal.display());
     let mut server = serve(&folder, &[&flag]);
     // The namespace is there, and stays.
-    let stays = ann(&server);
+    let stays = ann(&server.authority);
     let text = table(&url, OPENED, KEY);
     reload(&mut server, folder.path(), &text, "changed=hooks +");
-    chat(&server);
+    chat(&server.authority);
     accept(&requests, OPENED, 1);
     drop(stays);
     server.signal("TERM");

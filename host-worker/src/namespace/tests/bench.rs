@@ -1,10 +1,11 @@
 //! A namespace, and the inputs that it is given.
 
 use roomcast_core::{DisconnectReason, Frame, Handshake, Limits, Policies};
+use roomcast_hooks::Outcome;
 use roomcast_http::{Access, ApiCall, ApiRequest, Headers, Request, Response};
 
 use super::fake::Fake;
-use crate::{mount::Application, namespace::Namespace};
+use crate::{hooks::Configured, mount::Application, namespace::Namespace};
 
 /// An input, as the shim gives it.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +19,10 @@ pub(super) enum Op {
     Call(&'static str, &'static str, &'static str, &'static str),
     Wait(u64),
     Alarm,
+    /// The number of a request to a backend, and the status of its answer; 0 for none.
+    Posted(u32, u16),
 }
-pub(super) use Op::{Alarm, Call, Connect, Gone, Text, User, Wait};
+pub(super) use Op::{Alarm, Call, Connect, Gone, Posted, Text, User, Wait};
 
 struct Fields(&'static str);
 
@@ -60,6 +63,7 @@ pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) policies: Policies,
     pub(super) application: Application,
+    pub(super) hooks: Vec<Configured>,
 }
 
 /// A namespace and its world.
@@ -139,6 +143,18 @@ impl Bench {
                 Ok(None)
             }
             Alarm => self.namespace.timeout().map(|()| None),
+            Posted(number, status) => {
+                let answered = Outcome::Answered {
+                    status,
+                    retry_after: None,
+                };
+                let outcome = if status == 0 {
+                    Err("no answer")
+                } else {
+                    Ok(answered)
+                };
+                self.namespace.posted(number, outcome).map(|()| None)
+            }
         };
         let world = &mut *self.fake.0.borrow_mut();
         let end = match end {
@@ -164,8 +180,17 @@ impl Setup {
             limits,
             policies,
             application,
+            hooks,
         } = self.clone();
-        Namespace::new(fake.clone(), limits, policies, "d", application, false)
+        Namespace::new(
+            fake.clone(),
+            limits,
+            policies,
+            "d",
+            application,
+            false,
+            hooks,
+        )
     }
 }
 

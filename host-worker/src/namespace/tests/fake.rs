@@ -7,9 +7,11 @@ use roomcast_core::{
     hub::{ClientKeyState, HubState, KeyState, RoomState},
     room::HistoryMessage,
 };
+use roomcast_hooks::Change;
 
 use crate::{
     handle::Remote,
+    hooks::{LineChanges, Post, StoredLine},
     platform::{Attachments, Kept, Platform, PlatformError, Saved},
 };
 
@@ -22,6 +24,7 @@ pub(super) struct World {
     pub(super) sockets: BTreeMap<usize, Vec<u8>>,
     /// Sends and closes that the input wants.
     pub(super) wanted: Vec<Wanted>,
+    pub(super) posts: Vec<Post>,
     /// The attachments before the input.
     pub(super) before: Vec<(usize, Vec<u8>)>,
     /// Sends and closes that were done, in order.
@@ -42,6 +45,37 @@ pub(super) struct Storage {
     pub(super) messages: BTreeMap<(String, u64), HistoryMessage>,
     pub(super) application: String,
     pub(super) withdrawn: BTreeMap<String, u64>,
+    /// By their names.
+    pub(super) lines: BTreeMap<String, StoredLine>,
+}
+
+impl Storage {
+    fn save_line(&mut self, now: Timestamp, line: &LineChanges<'_>) {
+        let Some((epoch, progress)) = line.state else {
+            self.lines.remove(line.name);
+            return;
+        };
+        let stored = self.lines.entry(line.name.to_owned());
+        let stored = stored.or_insert_with(|| StoredLine {
+            name: line.name.to_owned(),
+            epoch: epoch.to_owned(),
+            progress,
+            events: Vec::new(),
+        });
+        assert_eq!(stored.epoch, epoch);
+        stored.progress = progress;
+        for change in &line.changes {
+            match change {
+                Change::Keep(event) => stored.events.push((now, event.clone())),
+                Change::Forget {
+                    first_seq,
+                    last_seq,
+                } => stored
+                    .events
+                    .retain(|(_, event)| !(*first_seq..=*last_seq).contains(&event.seq)),
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -75,6 +109,10 @@ impl Platform for Fake {
         || {}
     }
 
+    fn random(&self) -> u64 {
+        7
+    }
+
     fn remote(&self) -> Remote {
         Box::new(|_, _| Box::pin(async { Err("there is no other namespace".to_owned()) }))
     }
@@ -104,6 +142,7 @@ impl Platform for Fake {
             rooms,
             application,
             withdrawn,
+            lines,
             ..
         } = world.storage.clone();
         let state = HubState::from_serial(serial).with_keys(keys.into_values());
@@ -119,6 +158,7 @@ impl Platform for Fake {
                 ),
             rooms: rooms.into_values().collect(),
             application,
+            lines: lines.into_values().collect(),
             ..Saved::default()
         })
     }
@@ -182,6 +222,9 @@ impl Platform for Fake {
                 Some(state) => storage.client_keys.insert(name, state.clone()),
                 None => storage.client_keys.remove(&name),
             };
+        }
+        for line in &kept.lines {
+            storage.save_line(kept.now, line);
         }
         if let Some(state) = kept.application {
             state.clone_into(&mut storage.application);
@@ -273,6 +316,10 @@ impl Platform for Fake {
         self.0.borrow_mut().wanted.extend(wanted);
     }
 
+    fn post(&mut self, post: Post) {
+        self.0.borrow_mut().posts.push(post);
+    }
+
     fn close(&mut self, slot: usize, code: CloseCode, reason: &str) {
         let wanted = Wanted::Closed(slot, format!("{code} {reason}"));
         self.0.borrow_mut().wanted.push(wanted);
@@ -300,6 +347,7 @@ impl World {
     /// Does as the shim does when an input failed.
     pub(super) fn rollback(&mut self) {
         self.wanted.clear();
+        self.posts.clear();
         for (slot, attachment) in self.before.drain(..).rev() {
             self.sockets.insert(slot, attachment);
         }

@@ -1,0 +1,160 @@
+//! Hooks of a namespace: the lines of the backends that are told of events.
+
+mod endpoint;
+
+use roomcast_core::{
+    Timestamp,
+    policy::{EventKind, Subscriptions},
+};
+use roomcast_hooks::{Change, Hook, KeptEvent, Keys, Outcome, Progress};
+
+use self::endpoint::{Endpoint, Step};
+
+/// An endpoint, as the settings have it, with its keys.
+pub(crate) type Configured = (Hook, Keys);
+
+/// A line in the storage.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredLine {
+    pub(crate) name: String,
+    pub(crate) epoch: String,
+    pub(crate) progress: Progress,
+    /// Events, each with the time at which it came; oldest first.
+    pub(crate) events: Vec<(Timestamp, KeptEvent)>,
+}
+
+/// Changes of a line that are to be stored.
+#[derive(Debug)]
+pub(crate) struct LineChanges<'a> {
+    pub(crate) name: &'a str,
+    /// The epoch and the progress of the line; `None` when there is no such line any more.
+    pub(crate) state: Option<(&'a str, Progress)>,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// A request that is to be sent to a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Post {
+    /// Its number, by which its outcome is told.
+    pub(crate) number: u32,
+    pub(crate) url: String,
+    /// Names and values, one behind the other.
+    pub(crate) headers: Vec<String>,
+    pub(crate) body: String,
+}
+
+/// The lines of a namespace. They are in the storage, and here while the namespace is awake.
+#[derive(Debug)]
+pub(crate) struct Hooks {
+    configured: Vec<Configured>,
+    endpoints: Vec<Endpoint>,
+    /// Names of lines that are stored, and that no endpoint has.
+    gone: Vec<String>,
+    posts: u32,
+}
+
+impl Hooks {
+    pub(crate) const fn new(configured: Vec<Configured>) -> Self {
+        Self {
+            configured,
+            endpoints: Vec::new(),
+            gone: Vec::new(),
+            posts: 0,
+        }
+    }
+
+    pub(crate) const fn is_on(&self) -> bool {
+        !self.configured.is_empty()
+    }
+
+    /// The events that any endpoint wants.
+    pub(crate) fn subscriptions(&self) -> Subscriptions {
+        let hooks = self.configured.iter();
+        hooks.map(|(hook, _)| hook.subscription.clone()).collect()
+    }
+
+    /// Begins with what is stored. Gives the number of events that nobody is to be told any more.
+    pub(crate) fn load(
+        &mut self,
+        now: Timestamp,
+        mut stored: Vec<StoredLine>,
+        random: impl Fn() -> u64,
+    ) -> usize {
+        self.endpoints.clear();
+        for (at, (hook, keys)) in self.configured.iter().enumerate() {
+            let url = hook.url.as_str();
+            let before = self.configured[..at].iter();
+            let same = before.filter(|(other, _)| other.url == hook.url).count();
+            let name = format!("{url} {same}");
+            let line = stored.iter().position(|line| line.name == name);
+            let line = line.map(|at| stored.swap_remove(at));
+            let endpoint = Endpoint::new(name, hook, keys, line, now, &random);
+            self.endpoints.push(endpoint);
+        }
+        let dropped = stored.iter().map(|line| line.events.len()).sum();
+        self.gone = stored.into_iter().map(|line| line.name).collect();
+        dropped
+    }
+
+    /// Appends an event to the lines of those who want it.
+    pub(crate) fn push(
+        &mut self,
+        now: Timestamp,
+        namespace: &str,
+        kind: EventKind,
+        room: Option<&str>,
+        event: &str,
+    ) {
+        for endpoint in &mut self.endpoints {
+            endpoint.push(now, namespace, kind, room, event);
+        }
+    }
+
+    /// Takes the changes since this was last called.
+    pub(crate) fn take_changes(&mut self) -> Vec<LineChanges<'_>> {
+        let gone = self.gone.iter().map(|name| LineChanges {
+            name,
+            state: None,
+            changes: Vec::new(),
+        });
+        let changed = self.endpoints.iter_mut();
+        let changed = changed.filter_map(Endpoint::take_changes);
+        changed.chain(gone).collect()
+    }
+
+    /// Takes note that the changes are stored.
+    pub(crate) fn saved(&mut self) {
+        self.gone.clear();
+    }
+
+    /// The requests that are due, and the time at which to poll again.
+    pub(crate) fn poll(&mut self, now: Timestamp) -> (Vec<Post>, Option<Timestamp>) {
+        let (mut posts, mut next) = (Vec::new(), None::<Timestamp>);
+        for endpoint in &mut self.endpoints {
+            let number = self.posts.wrapping_add(1);
+            let mut step = endpoint.poll(now, number);
+            if let Step::Send(post) = step {
+                self.posts = number;
+                posts.push(post);
+                step = endpoint.poll(now, number);
+            }
+            if let Step::WaitUntil(at) = step {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+        }
+        (posts, next)
+    }
+
+    /// Takes the outcome of a request; gives what an operator should know.
+    pub(crate) fn posted(
+        &mut self,
+        now: Timestamp,
+        number: u32,
+        outcome: Result<Outcome<'_>, &str>,
+        random: u64,
+    ) -> Option<String> {
+        let mut endpoints = self.endpoints.iter_mut();
+        let endpoint = endpoints.find(|endpoint| endpoint.is_sending(number))?;
+        endpoint.posted(now, outcome, random)
+    }
+}

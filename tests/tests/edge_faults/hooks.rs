@@ -1,0 +1,59 @@
+//! Webhooks at the edge.
+
+use roomcast_tests::{Edge, Sockets};
+
+use crate::{
+    hooks::{KEY, Receiver, chat, receiver, settings},
+    process::child::LONGEST,
+    tokens::KEY as TOKEN_KEY,
+};
+
+/// A worker that tells this endpoint everything.
+fn telling(url: &str) -> Edge {
+    Edge::start_with_vars(&[
+        ("ROOMCAST_CONFIG", &*settings(url, &["env:HOOK_KEY"])),
+        ("ROOMCAST_TOKEN_KEY", TOKEN_KEY),
+        ("HOOK_KEY", KEY),
+    ])
+}
+
+#[test]
+fn the_receiver_in_node_takes_what_standardwebhooks_of_npm_verifies() {
+    let mut receiver = Receiver::start("node".into(), "js", "receiver.mjs");
+    let edge = telling(&format!("http://127.0.0.1:{}/", receiver.port));
+    chat(&edge.authority(0));
+    receiver.check_chat();
+}
+
+/// Nobody but the alarm wakes it.
+#[test]
+fn what_waits_outlives_the_object_and_is_repeated_until_it_is_accepted() {
+    let answers: &[&str] = &[
+        "500 No",
+        "302 Found\r\nLocation: http://127.0.0.1:1/",
+        "200 OK",
+    ];
+    let (url, told) = receiver(answers);
+    let edge = telling(&url);
+    chat(&edge.authority(0));
+    edge.evict(0, "default", Sockets::Close).expect("not busy");
+    let mut bodies = Vec::new();
+    for _ in answers {
+        bodies.push(told.recv_timeout(LONGEST).expect("told").body);
+        let _ = edge.evict(0, "default", Sockets::Close); // or it is busy
+    }
+    assert!(bodies[2].contains("message.published"), "{}", bodies[2]);
+    assert!(bodies[2].contains("connection.closed"), "{}", bodies[2]);
+    // The numbers go on.
+    chat(&edge.authority(0));
+    let next = told.recv_timeout(LONGEST).expect("told").body;
+    let epoch = |body: &str| body[..body.find("events").expect("events")].to_owned();
+    assert_eq!(epoch(&next), epoch(&bodies[2]));
+    assert!(next.contains(r#""seq":8,"#), "{next}");
+    let log = edge.log().join("\n");
+    assert!(
+        log.contains("failed, 1 in a row, and is tried again: status 500"),
+        "{log}"
+    );
+    assert!(!log.contains("secret"), "{log}");
+}
