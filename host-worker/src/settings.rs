@@ -167,7 +167,7 @@ fn keys(hook: &Hook, variable: impl Fn(&str) -> Option<String>) -> Result<Keys, 
                 let text = variable(name).ok_or_else(|| format!("{place} is not set"))?;
                 (place, text)
             }
-            _ => {
+            KeySource::File(_) | _ => {
                 let fault = "there are no files here: name a secret in `keys`, `env:NAME`";
                 return Err(fault.to_owned());
             }
