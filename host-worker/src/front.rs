@@ -184,7 +184,7 @@ impl Front {
         let Settings { access, limits, .. } = &self.settings;
         let request = head.request();
         Ok(match access.route(&request)? {
-            Route::Page => Verdict::Response(Response::page()),
+            Route::Page(file) => Verdict::Response(Response::page(file)),
             Route::Client => Verdict::Response(Response::client()),
             Route::Health => Verdict::Response(Response::health()),
             Route::Ready => Verdict::Response(Response::ready(false)),

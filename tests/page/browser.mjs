@@ -37,6 +37,8 @@ export async function openPage(browser, url, options = {}) {
   return { page, faults, context };
 }
 
+let settled = 0;
+
 /** The hooks of one client's pane. */
 export function pane(page, letter) {
   const root = page.getByTestId(`pane-${letter}`);
@@ -72,9 +74,10 @@ export function pane(page, letter) {
     },
     /** All that the server sent before the pong is in the log when this returns. */
     async settle() {
-      const before = await this.row('[data-dir="in"][data-event="$pong"]').count();
-      await this.sendRaw('{"event":"$ping"}');
-      await this.row('[data-dir="in"][data-event="$pong"]').nth(before).waitFor();
+      // The client pings, too.
+      const id = `settled-${(settled += 1)}`;
+      await this.sendRaw(`{"event":"$ping","id":"${id}"}`);
+      await this.row('[data-dir="in"][data-event="$pong"]').filter({ hasText: `"${id}"` }).waitFor();
     },
   };
 }

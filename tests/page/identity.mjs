@@ -73,6 +73,18 @@ try {
   assert.equal(await bob.client.part("conn").textContent(), conn);
   assert.equal(await bob.page.locator("body").getByText("eyJ").count(), 0, "a token is shown");
 
+  // A token that ends soon is asked for; one that is refused changes nothing.
+  const late = await tab(browser, "eve", 8);;
+  await got(late, "$expiring").waitFor();
+  const before = await late.client.part("conn").textContent();
+  for (const [token, answer] of [["none", late.client.row('[data-code="unauthorized"]')], [await tokenOf("eve", 7200), got(late, "$auth").nth(1)]]) {
+    await late.client.part("token-input").fill(token);
+    await late.client.part("token-use").click();
+    await answer.waitFor();
+  }
+  await shows(identity(late), /User eve · (2:00|1:59):\d\d left/);
+  assert.equal(await late.client.part("conn").textContent(), before);
+
   // A withdrawn user is gone, in both tabs, and what was issued earlier is refused.
   const headers = { Authorization: `Bearer ${key}` };
   const time = Math.floor(Date.now() / 1000) + 1;
@@ -87,7 +99,7 @@ try {
   await ann.client.part("connect").click();
   await ann.client.row('[data-event="close"][data-code="4401"]').nth(1).waitFor();
 
-  for (const of of [ann, again, bob, eve]) assert.deepEqual(of.faults, []);
+  for (const of of [ann, again, bob, late, eve]) assert.deepEqual(of.faults, []);
 } finally {
   await browser.close();
 }

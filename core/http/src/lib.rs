@@ -52,7 +52,8 @@
 //!         }
 //!         Route::Options { allow } => Response::options(allow),
 //!         Route::Client => Response::client(),
-//!         Route::Page | Route::Ready | Route::Metrics | Route::Socket { .. } => Response::page(),
+//!         Route::Page(file) => Response::page(file),
+//!         Route::Ready | Route::Metrics | Route::Socket { .. } => Response::health(),
 //!     })
 //! }
 //!
@@ -77,6 +78,7 @@ mod api;
 mod authorization;
 #[cfg(feature = "toml")]
 mod config_file;
+mod page;
 mod problem;
 mod request;
 mod response;
@@ -93,6 +95,7 @@ pub use access::{
 pub use api::{Answer, ApiCall, ApiRequest, SendHead, api_pattern};
 #[cfg(feature = "toml")]
 pub use config_file::{ConfigFile, FileSetting, PolicyFileError, policies_from_toml};
+pub use page::PageFile;
 pub use problem::{Problem, Reason};
 pub use request::{Headers, NAMESPACE_FORM, Request, is_namespace};
 pub use response::Response;

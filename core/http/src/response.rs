@@ -2,15 +2,14 @@
 
 use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 
-/// The page: a single file that loads nothing.
-const PAGE: &str = include_str!("../page/index.html");
+use crate::page::PageFile;
 
 /// The client for browsers, as `client/` makes it.
 const CLIENT: &str = include_str!("../page/client.js");
 
 /// Content security policy of the page: the data that it shows comes from anywhere, and must not
 /// run.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -57,9 +56,9 @@ impl Response {
         Self::new(200, "text/plain; version=0.0.4", text.into_bytes())
     }
 
-    /// `GET /`: the page to try a server with.
-    pub fn page() -> Self {
-        let mut response = Self::new(200, "text/html; charset=utf-8", PAGE.as_bytes());
+    /// `GET /`: the page to try a server with, or another of its files.
+    pub fn page(file: &PageFile) -> Self {
+        let mut response = Self::new(200, file.content_type, file.text.as_bytes());
         response.headers.extend([
             ("content-security-policy", POLICY),
             ("cache-control", "no-cache"),

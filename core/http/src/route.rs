@@ -3,6 +3,7 @@
 use crate::{
     access::Access,
     api,
+    page::PageFile,
     problem::Problem,
     request::{Headers, Request},
 };
@@ -10,8 +11,8 @@ use crate::{
 /// The destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET /`, or `HEAD`, as for the next four.
-    Page,
+    /// `GET /`, or `HEAD`, as for the next four; or another file of the page.
+    Page(&'static PageFile),
     /// `GET /client.js`
     Client,
     /// `GET /healthz`
@@ -77,7 +78,6 @@ impl<'a> Route<'a> {
                 return api::allowed(path).map(|allow| Self::Options { allow });
             }
             path if api && path.starts_with("/api/") => return Ok(Self::Api),
-            "/" if page => Self::Page,
             "/client.js" => Self::Client,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
@@ -85,9 +85,10 @@ impl<'a> Route<'a> {
             "/ws" => Self::Socket {
                 namespace: "default",
             },
-            path => match path.strip_prefix("/ws/") {
-                Some(namespace) => Self::Socket { namespace },
-                None => return Err(Problem::NoPath { page, metrics, api }),
+            path => match (path.strip_prefix("/ws/"), PageFile::at(path)) {
+                (Some(namespace), _) => Self::Socket { namespace },
+                (None, Some(file)) if page => Self::Page(file),
+                (None, _) => return Err(Problem::NoPath { page, metrics, api }),
             },
         };
         match (request.method, route) {
@@ -134,7 +135,7 @@ mod tests {
     fn a_path_that_is_off_is_like_one_that_never_was() {
         let none = &access(false, false);
         let unknown = Route::of(&request("GET", "/nothing"), none);
-        for path in ["/", "/metrics"] {
+        for path in ["/", "/page/page.js", "/metrics"] {
             for method in ["GET", "HEAD", "POST", "OPTIONS"] {
                 let off = Route::of(&request(method, path), none);
                 assert_eq!(off, unknown, "{method} {path}");
@@ -164,7 +165,14 @@ mod tests {
             };
             Route::of(&request, &access)
         };
-        for path in ["/", "/metrics", "/api/v1/any/rooms", "/api/v2", "/nothing"] {
+        for path in [
+            "/",
+            "/page/page.js",
+            "/metrics",
+            "/api/v1/any/rooms",
+            "/api/v2",
+            "/nothing",
+        ] {
             for method in ["GET", "POST", "OPTIONS"] {
                 let refused = public(method, path).map_err(|problem| problem.to_string());
                 let paths = "there are /client.js, /ws, /ws/{namespace}, /healthz, /readyz";
@@ -178,7 +186,9 @@ mod tests {
 
     #[test]
     fn paths_are_exact() {
-        assert_eq!(route("GET", "/"), Ok(Route::Page));
+        for path in ["/", "/page/lane.js"] {
+            assert!(matches!(route("GET", path), Ok(Route::Page(file)) if file.path == path));
+        }
         assert_eq!(route("GET", "/client.js"), Ok(Route::Client));
         assert_eq!(route("HEAD", "/healthz"), Ok(Route::Health));
         let namespace = "default";
@@ -186,7 +196,7 @@ mod tests {
         let namespace = "a/b";
         assert_eq!(route("POST", "/ws/a/b"), Ok(Route::Socket { namespace }));
         assert_eq!(route("PATCH", "/api/x"), Ok(Route::Api));
-        for path in ["", "/api", "/wss", "/healthz/", "/index.html"] {
+        for path in ["", "/api", "/wss", "/healthz/", "/index.html", "/page/"] {
             assert_eq!(route("GET", path), Err(ErrorCode::NotFound), "{path}");
         }
         let refused = Err(ErrorCode::MethodNotAllowed);

@@ -89,7 +89,7 @@ fn answer(
     body: &str,
 ) -> Result<Response, Problem> {
     Ok(match access.route(request)? {
-        Route::Page => Response::page(),
+        Route::Page(file) => Response::page(file),
         Route::Client => Response::client(),
         Route::Health => Response::health(),
         Route::Ready => Response::ready(true),

@@ -1,0 +1,106 @@
+// The line between a client and the server: a `WebSocket` that is watched, and can be cut.
+
+/** A socket for the time in which there is no line. */
+class NoSocket {
+  readyState = WebSocket.CLOSED;
+  onopen = null;
+  onmessage = null;
+  onclose = null;
+  onerror = null;
+
+  constructor(watcher) {
+    setTimeout(() => {
+      watcher.closed({ code: 1006, reason: "" });
+      this.onclose?.({ code: 1006, reason: "" });
+    });
+  }
+
+  send() {}
+  close() {}
+}
+
+/**
+ * The line of one client. `watcher` is told what passes, before the client: `opened(url)`, `sent(text)`,
+ * `received(data)`, `closed({ code, reason })`.
+ */
+export class Line {
+  isCut = false;
+  #socket = null;
+  #awake = () => {};
+
+  constructor(watcher) {
+    this.watcher = watcher;
+  }
+
+  /** The class of sockets that the client gets in its options. */
+  get WebSocket() {
+    const line = this;
+    const { watcher } = this;
+    class Watched extends WebSocket {
+      isOver = false;
+
+      constructor(url, protocols) {
+        super(url, protocols);
+        this.binaryType = "arraybuffer";
+        line.#socket = this;
+        // These listeners come before those of the client.
+        const on = (type, act) => this.addEventListener(type, (event) => this.isOver || act(event));
+        on("open", () => watcher.opened(this.url));
+        on("message", ({ data }) => watcher.received(data));
+        on("close", (event) => watcher.closed(event));
+      }
+
+      send(text) {
+        watcher.sent(text);
+        super.send(text);
+      }
+
+      /** Ends as a lost line does: without a word to the client's side of what follows. */
+      lose() {
+        const { onclose } = this;
+        this.isOver = true;
+        this.onmessage = this.onclose = null;
+        super.close();
+        watcher.closed({ code: 1006, reason: "" });
+        onclose?.({ code: 1006, reason: "" });
+      }
+    }
+    return class {
+      constructor(url, protocols) {
+        return line.isCut ? new NoSocket(watcher) : new Watched(url, protocols);
+      }
+    };
+  }
+
+  /** The events by which the client knows that there may be a network again. */
+  get page() {
+    return {
+      listen: (awake) => {
+        const removed = new AbortController();
+        this.#awake = awake;
+        document.addEventListener("visibilitychange", () => document.hidden || awake(), removed);
+        for (const type of ["online", "pageshow"]) addEventListener(type, awake, removed);
+        return () => removed.abort();
+      },
+    };
+  }
+
+  /** Sends a text as it is, past the client. False when there is no connection. */
+  send(text) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(text);
+    return true;
+  }
+
+  /** Cuts the line: the connection is lost, and no other can be made. */
+  cut() {
+    this.isCut = true;
+    if (this.#socket && this.#socket.readyState <= WebSocket.OPEN) this.#socket.lose();
+    this.#socket = null;
+  }
+
+  mend() {
+    this.isCut = false;
+    this.#awake();
+  }
+}
