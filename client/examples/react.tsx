@@ -1,28 +1,22 @@
-// A chat in React.
-
+import { createRoot } from "react-dom/client";
 import { Roomcast } from "roomcast";
 import { RoomcastProvider, useConnection, useMembers, useMessages, useRoom } from "roomcast/react";
 
-type Events = { said: { text: string } };
-
-const client = new Roomcast("https://example.com", { connect: false });
-
-function Lobby() {
-  const room = useRoom<Events>("lobby", { presence: true });
-  const messages = useMessages(room);
-  const members = useMembers(room);
+function Chat() {
+  const room = useRoom("lobby", { presence: true });
+  const say = (form: FormData) => {
+    room.publish("said", { text: form.get("text") }, { echo: true });
+  };
   return (
-    <main onClick={() => void room.publish("said", { text: "hi" }, { echo: true })}>
-      {useConnection().name}, {members?.length ?? 0} here
-      {messages.map(({ data, offset }) => (
-        <p key={offset}>{data.text}</p>
-      ))}
-    </main>
+    <>
+      <p>{useConnection().name}, here: {useMembers(room)?.length ?? "?"}</p>
+      <ol>{useMessages(room).map(({ own, data }, i) => <li key={i}>{own && "me: "}{data.text}</li>)}</ol>
+      <form action={say}><input name="text" aria-label="Message" required /> <button>Send</button></form>
+    </>
   );
 }
 
-export const App = () => (
-  <RoomcastProvider client={client}>
-    <Lobby />
-  </RoomcastProvider>
+const client = new Roomcast("http://127.0.0.1:3000");
+createRoot(document.getElementById("root")!).render(
+  <RoomcastProvider client={client}><Chat /></RoomcastProvider>,
 );

@@ -8,7 +8,7 @@ const [, script] = (await readFile("examples/page.html", "utf8")).match(/<script
 const file = "examples/page.js";
 // The page knows the kinds of its elements.
 const element = "document.getElementById(id)";
-await writeFile(file, script.replace("/client.js", "roomcast").replace(element, `/** @type {any} */ (${element})`));
+await writeFile(file, script.replace("http://127.0.0.1:3000/client.js", "roomcast").replace(element, `/** @type {any} */ (${element})`));
 try {
   const flags = "--noEmit --allowJs --checkJs --target es2022 --module nodenext --lib es2022,dom,dom.iterable,esnext.disposable";
   execFileSync("npx", ["tsc", ...flags.split(" "), "--strict", "false", "--types", "node", "--ignoreConfig", file], { stdio: "inherit" });

@@ -1,61 +1,88 @@
-// The chat of `client/examples/page.html`, as a page of a running server, in a real browser:
+// The chats of the README, in one HTML file and in React, as pages of a running server in a real browser:
 //
 //     node recipe.mjs http://127.0.0.1:3000
 //
-// The server keeps a history of `lobby`, and lists its members.
+// The server keeps a history of `lobby`, and lists its members. The client is built.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { launch, openPage } from "./browser.mjs";
 
 const [server] = process.argv.slice(2);
-const body = await readFile(new URL("../../client/examples/page.html", import.meta.url), "utf8");
+const CLIENT = new URL("../../client/", import.meta.url);
+/** The server of the examples. */
+const THERE = "http://127.0.0.1:3000";
 
-async function open(browser) {
+const inOneFile = await readFile(new URL("examples/page.html", CLIENT), "utf8");
+
+/** The page that a bundler makes of the example in React. */
+async function inReact() {
+  const { build } = createRequire(CLIENT)("esbuild");
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(new URL("examples/react.tsx", CLIENT))], bundle: true, write: false, format: "esm", jsx: "automatic",
+    define: { "process.env.NODE_ENV": '"development"' }, logLevel: "error",
+  });
+  // React itself names tags in its texts.
+  const script = outputFiles[0].text.replaceAll("</script", "<\\/script");
+  return `<!doctype html><title>React</title><div id="root"></div><script type="module">${script}</script>`;
+}
+
+async function open(browser, document) {
   const { page, faults, context } = await openPage(browser, server);
   // A document of the server, without a policy for its content.
   await page.goto(`${server}/healthz`);
-  await page.setContent(body);
-  await page.locator("#state").getByText("open").waitFor();
+  await page.setContent(document.replaceAll(THERE, server));
+  await page.locator("p").getByText("open").first().waitFor();
   return { page, faults, context };
 }
 
-const shows = (of, id, text) => of.page.locator(id).getByText(text, { exact: true }).waitFor();
+const shows = (of, text) => of.page.locator("li").getByText(text, { exact: true }).waitFor();
+const counts = (of, number) => of.page.locator("p").filter({ hasText: `here: ${number}` }).waitFor();
+const lines = (of) => of.page.locator("li").allTextContents();
 
 async function say(of, text) {
   await of.page.getByLabel("Message").fill(text);
   await of.page.keyboard.press("Enter");
-  await shows(of, "li", `me: ${text}`);
+  await shows(of, `me: ${text}`);
 }
 
-const lines = (of) => of.page.locator("li").allTextContents();
-
-const browser = await launch();
-try {
-  const [ann, bob] = [await open(browser), await open(browser)];
-  await shows(ann, "#here", "2");
-  await say(ann, "hello");
-  await shows(bob, "li", "hello");
+async function tryChat(browser, document, greeting) {
+  const [ann, bob] = [await open(browser, document), await open(browser, document)];
+  await counts(ann, 2);
+  const before = await lines(bob);
+  await say(ann, greeting);
+  await shows(bob, greeting);
 
   // A line that is cut takes nothing with it.
   await bob.context.setOffline(true);
   const { connections } = await (await fetch(`${server}/api/v1/default/connections`)).json();
   for (const { conn } of connections) await fetch(`${server}/api/v1/default/connections/${conn}?code=1001`, { method: "DELETE" });
-  await say(ann, "are you there?");
+  await say(ann, `${greeting}, are you there?`);
   await bob.context.setOffline(false);
-  await shows(bob, "li", "are you there?");
-  assert.deepEqual(await lines(bob), ["hello", "are you there?"]);
+  await shows(bob, `${greeting}, are you there?`);
+  const all = [...before, greeting, `${greeting}, are you there?`];
+  assert.deepEqual(await lines(bob), all);
+  return { tabs: [ann, bob], all };
+}
 
+const browser = await launch();
+try {
+  const { tabs, all } = await tryChat(browser, inOneFile, "hello");
   // A new page begins with the history.
-  const eve = await open(browser);
-  await shows(eve, "li", "are you there?");
-  assert.deepEqual(await lines(eve), ["hello", "are you there?"]);
-  await shows(ann, "#here", "3");
+  const eve = await open(browser, inOneFile);
+  await shows(eve, all.at(-1));
+  assert.deepEqual(await lines(eve), all);
+  await counts(tabs[0], 3);
+  for (const { context } of [...tabs, eve]) await context.close();
+
+  const react = await tryChat(browser, await inReact(), "hello from React");
   // The browser itself reports attempts without a network, and that there is no icon.
   const isOwn = (text) => !/ERR_INTERNET_DISCONNECTED|status of 404/.test(text);
-  assert.deepEqual([ann, bob, eve].flatMap(({ faults }) => faults).filter(isOwn), []);
+  assert.deepEqual([...tabs, eve, ...react.tabs].flatMap(({ faults }) => faults).filter(isOwn), []);
 } finally {
   await browser.close();
 }
-console.log("the chat in one file: as it should be");
+console.log("the chats in one file and in React: as they should be");
