@@ -294,6 +294,28 @@ fn replays(block: &str, url: &mut Url, epoch: &str) {
     assert_eq!(came, Vec::<String>::new(), "at the end of {block}");
 }
 
+/// The quickstarts are the recipes that run in a browser, and the page of the worker's template is
+/// one of them.
+#[test]
+fn the_quickstarts_of_the_readme_are_recipes_that_run() {
+    let read = |path| fs::read_to_string(Path::new(ROOT).join(path)).expect("a file");
+    let (page, react) = (
+        read("client/examples/page.html"),
+        read("client/examples/react.tsx"),
+    );
+    let [sample, quickstart] = blocks(README, "html")[..] else {
+        panic!("a sample and a quickstart");
+    };
+    assert_eq!(sample.lines().count(), 7, "{sample}");
+    assert_eq!(quickstart, page.trim_end());
+    assert_eq!(blocks(README, "tsx"), [react.trim_end()]);
+    let server = "http://127.0.0.1:3000";
+    let own = page
+        .replace(&format!("\"{server}\""), "\"/\"")
+        .replace(server, "");
+    assert_eq!(read("host-worker/template/public/index.html"), own);
+}
+
 /// An example that names a user cannot match on the server alone, where nobody is one.
 #[test]
 fn no_example_for_the_bare_server_names_a_user() {

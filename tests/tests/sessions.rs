@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    env,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -14,6 +14,7 @@ use std::{
 use roomcast_tests::{Build, Edge, Settings};
 
 mod client;
+mod page;
 mod proxied;
 
 /// The folder of this package.
@@ -365,77 +366,4 @@ fn faults_and_bad_input_are_survived() {
 #[test]
 fn faults_and_bad_input_are_survived_on_three_threads() {
     faults("3");
-}
-
-/// Also takes the picture of the README: `ROOMCAST_SCREENSHOT=docs/page.png`, relative to the
-/// repository.
-#[test]
-fn two_panes_of_the_page_talk_in_chromium() {
-    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.toml");
-    let policy = "[[rooms]]\nmatch = \"kept\"\nhistory.messages = 300\n";
-    fs::write(&config, policy).expect("a file");
-    let server = Server::start(&["--config", &config.to_string_lossy()]);
-    let url = format!("http://{}", server.address);
-    let root = Path::new(HERE).join("..");
-    let picture = env::var_os("ROOMCAST_SCREENSHOT").map_or_else(
-        || Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png"),
-        |path| root.join(path),
-    );
-    let picture = picture.to_string_lossy();
-    check(
-        "page",
-        "node",
-        &["page.mjs", &url, "--screenshot", &picture],
-    );
-}
-
-/// The plain page among the recipes of the client, in three tabs.
-#[test]
-fn the_chat_in_one_file_talks_in_chromium() {
-    let config = Path::new(HERE).join("../rooms.toml");
-    let server = Server::start(&["--config", &config.to_string_lossy()]);
-    let url = format!("http://{}", server.address);
-    check("page", "node", &["recipe.mjs", &url]);
-}
-
-/// A backend in Python signs tokens with PyJWT; two users are in three tabs of the page.
-#[test]
-fn users_with_tokens_talk_in_three_tabs_in_chromium() {
-    const SECRET: &str = "a secret of at least thirty-two bytes";
-    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join("identity.toml");
-    let policy = "[[rooms]]\nmatch = \"chat:*\"\nhistory.messages = 300\npresence = \"members\"\n\
-                  presence_grace_s = 0\n";
-    fs::write(&config, policy).expect("a file");
-    let (config, token_key) = (config.to_string_lossy(), format!("hs256:{SECRET}"));
-    let server = Server::start(&[
-        "--config",
-        &config,
-        "--api-key",
-        "key-of-the-session",
-        "--token-key",
-        &token_key,
-    ]);
-    let mut backend = Command::new(python());
-    let backend = backend
-        .arg("clients/token_backend.py")
-        .current_dir(HERE)
-        .env("ROOMCAST_SECRET", SECRET)
-        .stdout(Stdio::piped());
-    let mut backend = Ended(backend.spawn().expect("the backend starts"));
-    let mut address = String::new();
-    let out = backend.0.stdout.take().expect("piped");
-    BufReader::new(out).read_line(&mut address).expect("a line");
-    let url = format!("http://{}", server.address);
-    let key = "key-of-the-session";
-    check("page", "node", &["identity.mjs", &url, address.trim(), key]);
-}
-
-/// A process that ends with the test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -64,7 +64,7 @@ class Deliveries {
     this.#changed();
   }
 
-  /** What a client missed in a room will not come. */
+  /** A client gets no more of what it missed in a room. Gives the number of messages. */
   ended(lane, room, status) {
     let count = 0;
     for (const message of this.#messages) {
@@ -100,7 +100,7 @@ class Deliveries {
     return entry;
   }
 
-  /** What may be expected to become of a message. */
+  /** Sets the cell of a client to what may be expected. */
   #expect({ room, sender, cells }, lane) {
     if (cells.get(lane)?.isThere) return;
     const status = lane === sender ? "own" : lane.isAway(room) ? "away" : lane.isIn(room) ? "expected" : "outside";

@@ -1,4 +1,4 @@
-// What passes on the line of a client, as rows of its log.
+// Frames on the line of a client, as rows of its log.
 
 import { FrameLog } from "./frame-log.js";
 import { parseFrame, textOf } from "./json.js";
@@ -44,7 +44,7 @@ export class Frames {
     this.#close = this.log.add({ dir: "info", text, event: "close", code: String(code) });
   }
 
-  /** What follows a close: `isFinal` when the client stays away. */
+  /** Marks the row of the last close; `isFinal` when the client stays away. */
   closeFollows(isFinal) {
     if (this.#close && this.#close.code !== "1000") this.#close.kind = isFinal ? "error" : "warn";
     this.#close = null;

@@ -1,4 +1,4 @@
-// Who a client is: its token, its user, and the time that is left.
+// The identity of a client: its token, its user, and the time that is left.
 
 import { claimsOf, textOf } from "./json.js";
 import { element, page } from "./shared.js";

@@ -1,4 +1,4 @@
-// One client of the page, and its pane.
+// A client of the page, and its pane.
 
 import { Roomcast } from "../client.js";
 import { deliveries } from "./deliveries.js";
@@ -28,7 +28,7 @@ export class Lane {
   joinsByHand = new Set();
   client = null;
   showsMembers = false;
-  /** What became of rooms after the last time away. */
+  /** Outcomes by room, after the last time away. */
   recovered = new Map();
 
   constructor(letter, hue) {
@@ -289,7 +289,7 @@ export class Lane {
 
   /** Says what waits for it while it is away, and what became of that. */
   showRecovery() {
-    const isAway = this.state.name !== "open" && (this.line.isCut || this.kept.size > 0);
+    const isAway = this.state.name !== "open" && (this.kept.size > 0 || [...this.rooms.values()].some((room) => room.isAway));
     const lines = [...this.recovered].map(([room, outcome]) => `Back in ${room}: ${outcome}.`);
     if (isAway) {
       const waiting = [...deliveries.waiting(this)].map(([room, count]) => `${counted(count, "message")} in ${room}`);

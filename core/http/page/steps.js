@@ -1,4 +1,4 @@
-// What to try next, and the commands to paste.
+// The next things to try, and the commands to paste.
 
 import { activeLane, at, byId, page, socketAddress } from "./shared.js";
 

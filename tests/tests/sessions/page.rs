@@ -1,0 +1,116 @@
+//! The page at `/`, the recipes of the client and the template of the worker, in Chromium.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use roomcast_tests::Edge;
+
+use super::{HERE, Server, check, python, run};
+
+#[test]
+fn two_panes_of_the_page_talk_in_chromium() {
+    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.toml");
+    let policy = "[[rooms]]\nmatch = \"kept\"\nhistory.messages = 300\n";
+    fs::write(&config, policy).expect("a file");
+    let server = Server::start(&["--config", &config.to_string_lossy()]);
+    let url = format!("http://{}", server.address);
+    check("page", "node", &["page.mjs", &url]);
+}
+
+/// Rooms with a history and members, but for one, as the script wants them.
+const LANES: &str = "[[rooms]]\nmatch = \"loose\"\npresence = \"members\"\n\
+                     [[rooms]]\nmatch = \"*\"\nhistory.messages = 300\npresence = \"members\"\n\
+                     presence_grace_s = 0\n";
+
+/// The page in both themes and two widths is in the folder for temporary files of the tests. Also
+/// takes the picture of the README: `ROOMCAST_SCREENSHOT=docs/page.png`, relative to the
+/// repository.
+#[test]
+fn lines_of_the_page_are_cut_and_mended_in_chromium() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let config = folder.join("lanes.toml");
+    fs::write(&config, LANES).expect("a file");
+    let server = Server::start(&["--config", &config.to_string_lossy()]);
+    let url = format!("http://{}", server.address);
+    let picture = env::var_os("ROOMCAST_SCREENSHOT").map_or_else(
+        || folder.join("page.png"),
+        |path| Path::new(HERE).join("..").join(path),
+    );
+    let (folder, picture) = (folder.to_string_lossy(), picture.to_string_lossy());
+    check("page", "node", &["lanes.mjs", &url, &folder, &picture]);
+}
+
+/// The same page of the worker.
+#[test]
+fn lines_of_the_page_of_the_worker_are_cut_and_mended_in_chromium() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-page");
+    fs::create_dir_all(&folder).expect("a folder");
+    let edge = Edge::start_with_vars(&[("ROOMCAST_CONFIG", LANES)]);
+    let url = format!("http://{}", edge.authority(0));
+    let key = [("ROOMCAST_API_KEY", Edge::API_KEY)];
+    let args = ["lanes.mjs", &url, &folder.to_string_lossy()];
+    let (status, text) = run("page", "node", &args, &key);
+    assert!(status.success(), "{status}\n{text}");
+    assert_eq!(edge.log(), [""; 0]);
+}
+
+/// The chats of the README, in one file and in React, in several tabs.
+#[test]
+fn the_chats_of_the_readme_talk_in_chromium() {
+    let config = Path::new(HERE).join("../rooms.toml");
+    let server = Server::start(&["--config", &config.to_string_lossy()]);
+    let url = format!("http://{}", server.address);
+    check("page", "node", &["recipe.mjs", &url]);
+}
+
+/// A copy of the template beside the repository.
+#[test]
+fn the_template_of_the_worker_chats_in_chromium() {
+    check("page", "node", &["template.mjs"]);
+}
+
+/// A backend in Python signs tokens with PyJWT; two users are in three tabs of the page.
+#[test]
+fn users_with_tokens_talk_in_three_tabs_in_chromium() {
+    const SECRET: &str = "a secret of at least thirty-two bytes";
+    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join("identity.toml");
+    let policy = "[[rooms]]\nmatch = \"chat:*\"\nhistory.messages = 300\npresence = \"members\"\n\
+                  presence_grace_s = 0\n";
+    fs::write(&config, policy).expect("a file");
+    let (config, token_key) = (config.to_string_lossy(), format!("hs256:{SECRET}"));
+    let server = Server::start(&[
+        "--config",
+        &config,
+        "--api-key",
+        "key-of-the-session",
+        "--token-key",
+        &token_key,
+    ]);
+    let mut backend = Command::new(python());
+    let backend = backend
+        .arg("clients/token_backend.py")
+        .current_dir(HERE)
+        .env("ROOMCAST_SECRET", SECRET)
+        .stdout(Stdio::piped());
+    let mut backend = Ended(backend.spawn().expect("the backend starts"));
+    let mut address = String::new();
+    let out = backend.0.stdout.take().expect("piped");
+    BufReader::new(out).read_line(&mut address).expect("a line");
+    let url = format!("http://{}", server.address);
+    let key = "key-of-the-session";
+    check("page", "node", &["identity.mjs", &url, address.trim(), key]);
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
