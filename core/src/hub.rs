@@ -29,7 +29,6 @@ pub use self::{
         JoinError, KEY_BYTES_MAX, Refusal, RequestError, RestoreError, SendError, SessionError,
         UnknownConn,
     },
-    identity::withdrawn::WithdrawError,
     limits::{Config, Limits, Rate},
     receive::allowance::{Allowance, Excess, Meter},
     receive::rate::Bucket,
@@ -269,7 +268,7 @@ impl Hub {
         let keys = self.client_keys.latest().is_some_and(|latest| latest > now);
         self.conns.len() == 0
             && self.rooms.len() == 0
-            && self.withdrawn.iter().next().is_none()
+            && self.withdrawn.is_empty()
             && !self.remembers_keys(now)
             && !keys
     }
@@ -278,6 +277,12 @@ impl Hub {
     /// with that time.
     pub fn withdrawn(&self) -> impl Iterator<Item = (&str, u64)> {
         self.withdrawn.iter()
+    }
+
+    /// The time, in seconds since 1970, before which identities of every user are refused; 0 until
+    /// more users were withdrawn than are remembered.
+    pub const fn not_before_s(&self) -> u64 {
+        self.withdrawn.everyone_s()
     }
 
     /// True when a connection may have had this id, false when none had it so far; `None` in a hub

@@ -41,6 +41,8 @@ pub(crate) struct Metrics {
     pub(crate) outbox: Peak,
     pub(crate) store_commit: Times,
     pub(crate) accept_failures: Counter,
+    /// Times that older tokens of all users were refused for want of room.
+    pub(crate) withdrawals_folded: Counter,
     pub(crate) turn: Turn,
     pub(crate) turns: Times,
     /// The end of turns: from the last input to the last write.
@@ -99,6 +101,7 @@ impl Metrics {
             outbox: Peak::default(),
             store_commit: Times::default(),
             accept_failures: Counter::default(),
+            withdrawals_folded: Counter::default(),
             turn: Turn::new(slow_turn),
             turns: Times::default(),
             writes: Times::default(),

@@ -325,6 +325,7 @@ impl<P: Platform> Namespace<P> {
         if let Err(fault) = self.load_for(ask) {
             self.end_input(Err(fault))?;
         }
+        let folded_s = self.folded_s();
         let mut awake = self.awake()?;
         let now = awake.now;
         let key = match ask {
@@ -338,7 +339,7 @@ impl<P: Platform> Namespace<P> {
             answer.resolve(roomcast_core::queue::QueueFate::Kept);
         }
         let saved = self.save_key(now, learned);
-        let saved = saved.and_then(|()| self.save_withdrawn(ask));
+        let saved = saved.and_then(|()| self.save_withdrawn(ask, folded_s));
         let saved = saved.and_then(|()| self.do_and_save(None, None));
         self.end_input(saved)?;
         Ok(answer)

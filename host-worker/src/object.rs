@@ -358,6 +358,10 @@ impl Platform for Edge {
         self.storage.save_withdrawn(user, not_before_s)
     }
 
+    fn save_not_before(&mut self, not_before_s: u64) -> Result<(), PlatformError> {
+        self.storage.save_not_before(not_before_s)
+    }
+
     fn save_key(
         &mut self,
         key: &KeyState,

@@ -161,6 +161,9 @@ pub(crate) trait Platform {
     /// Saves that identities of a user from before a time, in seconds since 1970, are refused.
     fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), PlatformError>;
 
+    /// Saves that those of all users are; users with an earlier time of their own are forgotten.
+    fn save_not_before(&mut self, not_before_s: u64) -> Result<(), PlatformError>;
+
     /// Saves what is remembered of a key; forgets those that have expired, and of more than
     /// `keys_max` those that expire first.
     fn save_key(

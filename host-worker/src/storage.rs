@@ -54,6 +54,8 @@ const WITHDRAWN: &str = "
         user TEXT PRIMARY KEY,
         not_before_s INTEGER NOT NULL
     ) WITHOUT ROWID;";
+/// The user in whose row stands what holds for all users. No user has an empty name.
+const EVERYONE: &str = "";
 /// Made when a client publishes with a key for the first time.
 const CLIENT_KEYS: &str = "
     CREATE TABLE IF NOT EXISTS client_keys (
@@ -135,11 +137,13 @@ impl Storage {
                 saved.application = text(state).ok_or_else(damaged)?;
             }
         }
-        let withdrawn = if has("withdrawn") {
+        let mut withdrawn = if has("withdrawn") {
             self.withdrawn()?
         } else {
             Vec::new()
         };
+        let all = withdrawn.iter().position(|(user, _)| **user == *EVERYONE);
+        let not_before_s = all.map_or(0, |all| withdrawn.swap_remove(all).1);
         let loaded = self.rooms.load(&self.sql, has("rooms"))?;
         // When the number of histories opened is lost, a history might get a number a second time:
         // the namespace then counts in a new epoch.
@@ -152,7 +156,8 @@ impl Storage {
         saved.state = state
             .with_client_keys(client_keys)
             .with_histories_opened(loaded.histories_opened)
-            .with_withdrawn(withdrawn);
+            .with_withdrawn(withdrawn)
+            .with_not_before_s(not_before_s);
         let (lines, lines_damaged) = self.lines.load(&self.sql, has("hook_lines"))?;
         saved.lines = lines;
         saved.rooms = loaded.rooms;
@@ -206,6 +211,14 @@ impl Storage {
         const SAVE: &str = "INSERT OR REPLACE INTO withdrawn (user, not_before_s) VALUES (?, ?)";
         self.sql
             .write(SAVE, vec![user.into(), number(not_before_s)])
+    }
+
+    /// Sets the time that holds for all users, before those are forgotten whom it covers.
+    pub(crate) fn save_not_before(&mut self, not_before_s: u64) -> Result<(), PlatformError> {
+        self.save_withdrawn(EVERYONE, not_before_s)?;
+        const COVERED: &str = "DELETE FROM withdrawn WHERE not_before_s <= ? AND user <> ?";
+        let values = vec![number(not_before_s), EVERYONE.into()];
+        self.sql.write(COVERED, values)
     }
 
     pub(crate) fn save_key(

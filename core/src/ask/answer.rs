@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::explain::Explanation;
 use crate::hub::{
     ConnId, ConnectionSummary, Counts, Delivery, JoinError, RoomSummary, SendError, UnknownConn,
-    WithdrawError,
 };
 use crate::room::{HistoryPage, PageError, Position, PresencePage};
 use crate::wire::{Coded, Details, EncodeError, ErrorCode};
@@ -83,10 +82,6 @@ pub enum AskError {
     #[error(transparent)]
     #[serde(with = "JoinError")]
     Join(#[from] JoinError),
-    /// Too many users are withdrawn.
-    #[error(transparent)]
-    #[serde(with = "WithdrawError")]
-    Withdraw(#[from] WithdrawError),
     /// No such connection.
     #[error(transparent)]
     #[serde(with = "UnknownConn")]
@@ -112,7 +107,6 @@ impl Coded for AskError {
             Self::Encode(error) => error.row(),
             Self::Key(error) => error.row(),
             Self::Join(error) => error.row(),
-            Self::Withdraw(error) => error.row(),
             Self::UnknownConn(error) => error.row(),
             Self::Page(error) => error.row(),
         }

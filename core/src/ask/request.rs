@@ -327,7 +327,7 @@ fn answer(applied: Applied) -> Result<Answer, AskError> {
         Applied::Sent(sent) => Answer::Sent(sent?),
         Applied::Joined(joined) => Answer::Joined(joined?),
         Applied::Left(was) => Answer::Left(was),
-        Applied::Withdrawn(ended) => Answer::Disconnected(ended?),
+        Applied::Withdrawn(ended) => Answer::Disconnected(ended),
         Applied::UnknownConn(fault) => return Err(fault.into()),
         Applied::Done | Applied::Connected(_) | Applied::Completed(_) => Answer::Disconnected(1),
     })

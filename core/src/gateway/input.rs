@@ -9,7 +9,7 @@ use super::{
     later::CompleteError, outcome::Outcome, outcome::Token, rejection::ConnectError,
     rejection::Rejection,
 };
-use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn, WithdrawError};
+use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Frame};
 use crate::{identity::Identity, policy::Policies, policy::Subscriptions, room::HistoryMessage};
 
@@ -281,7 +281,7 @@ pub enum Applied {
     /// The result of [`Input::Join`]: whether the connection was in the room before.
     Joined(Result<bool, JoinError>),
     /// The result of [`Input::Withdraw`]: the number of connections that ended.
-    Withdrawn(Result<usize, WithdrawError>),
+    Withdrawn(usize),
     /// The result of [`Input::Leave`]: whether the connection was in the room.
     Left(bool),
     /// The result of [`Input::Complete`].

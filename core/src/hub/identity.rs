@@ -5,7 +5,7 @@ pub(crate) mod withdrawn;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-use self::{access::Access, access::Passed, access::Source, withdrawn::WithdrawError};
+use self::{access::Access, access::Passed, access::Source};
 use super::error::{Refusal, RequestError, UnknownConn};
 use super::{Hub, conns::Connection, conns::Handshake, send::retain_from};
 use crate::outbox::{Kind, Outbox};
@@ -294,19 +294,20 @@ impl Hub {
     /// Refuses identities of a user that were issued before a time, in seconds since 1970, or at no
     /// known time, and ends the connections that have one. Gives the number of these.
     ///
-    /// Work: the connections of the user, and their rooms.
+    /// When more users are withdrawn than `Limits::withdrawn_users`, the earliest of these times holds
+    /// for all users from then on: see [`not_before_s`](Self::not_before_s). Connections that have
+    /// such an identity stay until they renew it.
     ///
-    /// # Errors
-    ///
-    /// When as many users are withdrawn as are remembered; nothing changed.
+    /// Work: the connections of the user, and their rooms; past the limit all withdrawn users.
     pub fn withdraw(
         &mut self,
         now: Timestamp,
         user: &str,
         not_before_s: u64,
         out: &mut Outbox,
-    ) -> Result<usize, WithdrawError> {
-        self.withdrawn.insert(user, not_before_s)?;
+    ) -> usize {
+        let users_max = self.limits().withdrawn_users;
+        self.withdrawn.insert(user, not_before_s, users_max);
         let (code, reason) = (CloseCode::UNAUTHORIZED, "the token was withdrawn");
         let conns = self.conns.of_user(user).iter().copied();
         let ends = conns.filter(|&conn| {
@@ -318,7 +319,7 @@ impl Hub {
         for &conn in &ends {
             let _ = self.close(now, conn, code, reason, out);
         }
-        Ok(ends.len())
+        ends.len()
     }
 
     /// Does what is due for identities: a warning, the end of the rights, the end.

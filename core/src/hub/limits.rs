@@ -87,6 +87,10 @@ pub struct Limits {
     /// it; default 25 s, for a backend that restarts. Passed: closed with 4401.
     #[serde(skip_serializing_if = "is_expiry_grace")]
     pub expiry_grace: Duration,
+    /// Users who were withdrawn, remembered each with a time; default 10,000, some megabytes. Past
+    /// it the earliest time holds for all users.
+    #[serde(skip_serializing_if = "is_withdrawn_users")]
+    pub withdrawn_users: usize,
     /// Messages that are replayed to one join; default 500, half of what hosts queue for a
     /// connection. Passed: `"recovered":false`.
     pub recovery_messages: usize,
@@ -127,7 +131,12 @@ fn is_expiry_grace(time: &Duration) -> bool {
     *time == Limits::EXPIRY_GRACE
 }
 
+const fn is_withdrawn_users(users: &usize) -> bool {
+    *users == Limits::WITHDRAWN_USERS
+}
+
 impl Limits {
+    const WITHDRAWN_USERS: usize = 10_000;
     const KEYS_PER_CLIENT: usize = 256;
     const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
     const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
@@ -168,6 +177,7 @@ impl Default for Limits {
             auth_timeout: Self::AUTH_TIMEOUT,
             expiry_notice: Self::EXPIRY_NOTICE,
             expiry_grace: Self::EXPIRY_GRACE,
+            withdrawn_users: Self::WITHDRAWN_USERS,
             recovery_messages: 500,
             recovery_bytes: 512 << 10,
             page_entries: 100,

@@ -61,6 +61,8 @@ pub struct HubState {
     /// Users whose identities from before a time are refused, with that time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) withdrawn: Vec<(Box<str>, u64)>,
+    #[serde(default, skip_serializing_if = "crate::time::is_zero")]
+    pub(super) not_before_s: u64,
 }
 
 /// The state of a room that must be saved, without its messages: a part of its hub's [`HubState`],
@@ -103,6 +105,7 @@ impl HubState {
             histories_opened: 0,
             rooms: Vec::new(),
             withdrawn: Vec::new(),
+            not_before_s: 0,
         }
     }
 
@@ -116,6 +119,13 @@ impl HubState {
     /// Users whose identities from before a time, in seconds since 1970, are refused.
     pub fn withdrawn(&self) -> &[(Box<str>, u64)] {
         &self.withdrawn
+    }
+
+    /// Sets the time, in seconds since 1970, before which identities of every user are refused.
+    #[must_use]
+    pub const fn with_not_before_s(mut self, not_before_s: u64) -> Self {
+        self.not_before_s = not_before_s;
+        self
     }
 
     /// Adds idempotency keys that the hub remembers.

@@ -44,7 +44,7 @@ pub(crate) fn applied(text: &mut String, applied: Applied) {
         }
         Applied::Sent(sent) => result(text, sent),
         Applied::Joined(joined) => result(text, joined),
-        Applied::Withdrawn(withdrawn) => result(text, withdrawn),
+        Applied::Withdrawn(ended) => ok(text, &ended),
         Applied::Left(was) => ok(text, &was),
     }
 }

@@ -123,6 +123,9 @@ impl Scrape<'_> {
             Reason::ALL.map(|of| (of.as_str(), sum(shards.iter().map(|m| &m.refused[of.index()])))));
         text.counters("roomcast_http_responses_total", "Answers over HTTP, by class of status.", "class",
             (1..=5).map(|of| (format!("{of}xx"), sum(shards.iter().map(|m| &m.responses[of - 1])))));
+        text.counter("roomcast_withdrawals_folded_total",
+            "Withdrawals past the limit of users: older tokens of all users are refused.",
+            self.sum(|m| &m.withdrawals_folded));
         text.counter("roomcast_accept_failures_total", "Failures to accept a connection, as for want of descriptors.",
             self.sum(|m| &m.accept_failures));
         text.counters("roomcast_tls_failures_total", "TLS handshakes that failed, by cause.", "cause",

@@ -190,14 +190,28 @@ impl Inner {
         }
     }
 
-    /// Has the withdrawal of a user stored.
-    pub(super) fn persist_withdrawn(&self, shard: &Shard, user: &str) {
-        let mut users = self.namespace.app().hub().withdrawn();
-        if let Some(header) = &self.header
-            && let Some((_, not_before_s)) = users.find(|(other, _)| *other == user)
-        {
-            let name = &self.namespace.name;
-            shard.persist(|batch| batch.withdraw(name, header.clone(), user, not_before_s));
+    /// Has the withdrawal of a user stored, and tells when the time changed that holds for all.
+    pub(super) fn end_withdrawal(&self, shard: &Shard, user: &str, folded_s: u64) {
+        let (name, hub) = (&self.namespace.name, self.namespace.app().hub());
+        let not_before_s = hub.not_before_s();
+        let folds = not_before_s != folded_s;
+        if folds {
+            shard.metrics().withdrawals_folded.add(1);
+            tracing::warn!(
+                namespace = &**name,
+                not_before_s,
+                "more users are withdrawn than --withdrawn-users-max: older tokens of all users are \
+                 refused"
+            );
+        }
+        let Some(header) = &self.header else {
+            return;
+        };
+        if let Some((_, own_s)) = hub.withdrawn().find(|(other, _)| *other == user) {
+            shard.persist(|batch| batch.withdraw(name, header.clone(), user, own_s));
+        }
+        if folds {
+            shard.persist(|batch| batch.withdraw_all(name, header.clone(), not_before_s));
         }
     }
 

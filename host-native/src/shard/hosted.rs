@@ -131,9 +131,10 @@ impl Hosted {
             Input::Close { conn, .. } => inner.fan_out.part(shard, now, *conn),
             _ => {}
         }
+        let folded_s = inner.namespace.app().hub().not_before_s();
         let applied = inner.namespace.apply(now, input);
-        if let (Input::Withdraw { user, .. }, Applied::Withdrawn(Ok(_))) = (input, &applied) {
-            inner.persist_withdrawn(shard, user);
+        if let Input::Withdraw { user, .. } = input {
+            inner.end_withdrawal(shard, user, folded_s);
         }
         self.finish(shard, now, inner);
         if let Input::Disconnect { conn, .. } = input {
@@ -237,6 +238,7 @@ impl Hosted {
             && (counts.connections, counts.history_bytes) == (0, 0)
             && !hub.remembers_keys(now)
             && hub.withdrawn().next().is_none()
+            && hub.not_before_s() == 0
             && !inner.namespace.has_something_to_lose()
     }
 

@@ -73,7 +73,8 @@ impl Shard {
             .with_histories_opened(header.histories_opened)
             .with_rooms(rooms.iter().map(|room| room.state.clone()))
             .with_keys(keys)
-            .with_withdrawn(withdrawn)
+            .with_withdrawn(withdrawn.users)
+            .with_not_before_s(withdrawn.not_before_s)
             .with_client_keys(client_keys);
         let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
         let messages: Vec<_> = rooms.iter().map(messages).collect::<Result<_, _>>()?;

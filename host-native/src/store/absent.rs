@@ -7,7 +7,7 @@ use roomcast_core::room::HistoryMessage;
 use roomcast_hooks::Change;
 
 use super::{
-    batch::{Batch, StoredLine, StoredNamespace, StoredRoom},
+    batch::{Batch, StoredLine, StoredNamespace, StoredRoom, StoredWithdrawn},
     public::{StoreError, StoreSync},
 };
 
@@ -44,7 +44,7 @@ impl Store {
         match *self {}
     }
 
-    pub(crate) fn withdrawn(&self, _: &str) -> Result<Vec<(Box<str>, u64)>, StoreError> {
+    pub(crate) fn withdrawn(&self, _: &str) -> Result<StoredWithdrawn, StoreError> {
         match *self {}
     }
 

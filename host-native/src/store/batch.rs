@@ -24,6 +24,8 @@ pub(super) struct NamespaceBatch {
     pub(super) keys: Vec<KeyState>,
     /// Users whose identities from before a time are refused, with that time.
     pub(super) withdrawn: Vec<(Box<str>, u64)>,
+    /// The time before which identities of all users are refused, if it changed.
+    pub(super) not_before_s: Option<u64>,
     pub(super) client_keys: Vec<ClientKeyBatch>,
     /// Keys that expired before are to be forgotten.
     pub(super) now: Option<Timestamp>,
@@ -51,6 +53,15 @@ pub(crate) struct StoredNamespace {
     pub(crate) rooms: Vec<StoredRoom>,
     pub(crate) keys: Vec<KeyState>,
     pub(crate) client_keys: Vec<ClientKeyState>,
+}
+
+/// Withdrawals of a namespace as the store holds them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct StoredWithdrawn {
+    /// Users whose identities from before a time are refused, in seconds since 1970.
+    pub(crate) users: Vec<(Box<str>, u64)>,
+    /// The time that holds for all users; 0 when there is none.
+    pub(crate) not_before_s: u64,
 }
 
 /// A line of hooks as the store holds it.
@@ -142,6 +153,19 @@ impl Batch {
         batch.withdrawn.push((user.into(), not_before_s));
     }
 
+    /// Sets a time, in seconds since 1970, before which identities of all users are refused. Users
+    /// with an earlier time of their own are forgotten.
+    pub(crate) fn withdraw_all(
+        &mut self,
+        namespace: &Arc<str>,
+        header: NamespaceHeader,
+        not_before_s: u64,
+    ) {
+        let batch = self.namespace(namespace);
+        batch.header = Some(header);
+        batch.not_before_s = Some(not_before_s);
+    }
+
     /// Adds what is remembered of an idempotency key of a client.
     pub(crate) fn set_client_key(
         &mut self,
@@ -161,6 +185,7 @@ impl Batch {
         let batch = self.namespace(namespace);
         *batch = NamespaceBatch {
             withdrawn: mem::take(&mut batch.withdrawn),
+            not_before_s: batch.not_before_s.take(),
             ..NamespaceBatch::default()
         };
     }

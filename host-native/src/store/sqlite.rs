@@ -43,7 +43,7 @@ use self::{
     writer::Writer,
 };
 use super::{
-    batch::{Batch, StoredNamespace, StoredRoom},
+    batch::{Batch, StoredNamespace, StoredRoom, StoredWithdrawn},
     public::{StoreError, StoreSync},
 };
 
@@ -137,7 +137,7 @@ impl Store {
     }
 
     /// Users of a namespace whose identities from before a time are refused, in seconds since 1970.
-    pub(crate) fn withdrawn(&self, namespace: &str) -> Result<Vec<(Box<str>, u64)>, StoreError> {
+    pub(crate) fn withdrawn(&self, namespace: &str) -> Result<StoredWithdrawn, StoreError> {
         let writer = self.writer();
         read::withdrawn(&writer.db, namespace).map_err(|fault| self.error(&fault.into()))
     }

@@ -40,13 +40,15 @@ impl<P: Platform> Namespace<P> {
     pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, AskError>, PlatformError> {
         // Others may have to make room for what is loaded.
         let changes = self.load_for(&ask)? | ask.changes();
+        self.awake()?;
+        let folded_s = self.folded_s();
         let mut awake = self.awake()?;
         let mut answer = ask.run(awake.now, &mut awake);
         if let Ok(Answer::Explanation(explanation)) = &mut answer {
             // The platform queues without end.
             explanation.resolve(QueueFate::Kept);
         }
-        self.save_withdrawn(&ask)?;
+        self.save_withdrawn(&ask, folded_s)?;
         if changes {
             self.finish(None)?;
         }

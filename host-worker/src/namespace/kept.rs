@@ -1,7 +1,7 @@
 //! State of a namespace that belongs to no connection: histories, rooms, and the state of its
 //! application.
 
-use roomcast_core::{Command, Timestamp, ask::Ask, gateway::AppState, hub::HubState};
+use roomcast_core::{App, Command, Hub, Timestamp, ask::Ask, gateway::AppState, hub::HubState};
 
 use super::{Namespace, awake::Awake};
 use crate::platform::{Appended, Kept, Platform, PlatformError};
@@ -120,14 +120,28 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// Saves who was withdrawn.
-    pub(super) fn save_withdrawn(&mut self, ask: &Ask) -> Result<(), PlatformError> {
+    /// The time before which identities of all users are refused, before a withdrawal.
+    pub(super) fn folded_s(&self) -> u64 {
+        let hub = self.app.as_ref().map(App::hub);
+        hub.map_or(0, Hub::not_before_s)
+    }
+
+    /// Saves who was withdrawn, and logs when the time changed that holds for all.
+    pub(super) fn save_withdrawn(&mut self, ask: &Ask, folded_s: u64) -> Result<(), PlatformError> {
         let Ask::Withdraw { user, .. } = ask else {
             return Ok(());
         };
         let Awake { app, platform, .. } = self.awake()?;
-        let mut users = app.hub().withdrawn();
-        match users.find(|(other, _)| other == user) {
+        let hub = app.hub();
+        let not_before_s = hub.not_before_s();
+        if not_before_s != folded_s {
+            platform.log(&format!(
+                "more users are withdrawn than ROOMCAST_WITHDRAWN_USERS_MAX: tokens of all users \
+                 from before {not_before_s} s since 1970 are refused"
+            ));
+            platform.save_not_before(not_before_s)?;
+        }
+        match hub.withdrawn().find(|(other, _)| other == user) {
             Some((user, not_before_s)) => platform.save_withdrawn(user, not_before_s),
             None => Ok(()),
         }

@@ -3,7 +3,6 @@
 use alloc::{format, string::String, string::ToString};
 
 use super::*;
-use crate::hub::WithdrawError;
 use crate::wire::{error::ErrorBody, payload::PayloadError};
 
 /// Errors of one type, each with its code and its details as JSON. The patterns are exhaustive: a
@@ -163,7 +162,6 @@ fn calls_of_the_hub() {
         R::Expired => R::Expired, Expired, "";
         R::Withdrawn => R::Withdrawn, Unauthorized, "";
     }
-    check(&WithdrawError, ErrorCode::Overloaded, r#"{"limit":10000}"#);
     use SessionError as Session;
     rows! { SessionError,
         Session::UnknownConn(_) => Session::UnknownConn(CONN), NotFound, "";

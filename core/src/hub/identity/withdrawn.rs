@@ -1,60 +1,75 @@
 //! Users whose earlier identities are refused.
 
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
-
-use serde::{Deserialize, Serialize};
+use alloc::{boxed::Box, collections::BTreeMap};
 
 use crate::identity::Identity;
-use crate::wire::{Coded, Details, ErrorCode};
 
 /// Users, each with a time in seconds since 1970: identities that were issued earlier, or at no
 /// known time, are refused.
+///
+/// A withdrawal is never taken back, and never refused for want of room. Past the limit the
+/// earliest times become one time that holds for all users: more is refused, never less.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Withdrawn(BTreeMap<Box<str>, u64>);
-
-/// A withdrawal that was not done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-#[error(
-    "limit of {} withdrawn users reached: change the key of the tokens to withdraw all at once",
-    Withdrawn::MAX
-)]
-pub struct WithdrawError;
-
-impl Coded for WithdrawError {
-    fn row(&self) -> (ErrorCode, Option<Details>) {
-        let limit = Details::limit(Withdrawn::MAX);
-        (ErrorCode::Overloaded, Some(limit))
-    }
+pub(crate) struct Withdrawn {
+    /// Each time is later than that of all users.
+    users: BTreeMap<Box<str>, u64>,
+    everyone_s: u64,
 }
 
 impl Withdrawn {
-    /// Users, at most: some megabytes.
-    pub(crate) const MAX: usize = 10_000;
+    /// Those that were saved, under a limit that may be another.
+    pub(crate) fn new(
+        users: impl IntoIterator<Item = (Box<str>, u64)>,
+        everyone_s: u64,
+        users_max: usize,
+    ) -> Self {
+        let later = |(_, time): &(_, u64)| *time > everyone_s;
+        let mut withdrawn = Self {
+            users: users.into_iter().filter(later).collect(),
+            everyone_s,
+        };
+        withdrawn.fold(users_max);
+        withdrawn
+    }
 
-    /// Refuses identities of a user from before this time. A withdrawal is never taken back.
-    pub(super) fn insert(&mut self, user: &str, not_before_s: u64) -> Result<(), WithdrawError> {
-        if let Some(known) = self.0.get_mut(user) {
-            *known = not_before_s.max(*known);
-        } else if self.0.len() >= Self::MAX {
-            return Err(WithdrawError);
-        } else {
-            self.0.insert(user.into(), not_before_s);
+    /// Refuses identities of a user from before this time. Work: none, or past the limit all users.
+    pub(super) fn insert(&mut self, user: &str, not_before_s: u64, users_max: usize) {
+        // No user has an empty name: stores keep under it what holds for all.
+        if !user.is_empty() && not_before_s > self.not_before_s(user) {
+            self.users.insert(user.into(), not_before_s);
+            self.fold(users_max);
         }
-        Ok(())
+    }
+
+    fn fold(&mut self, users_max: usize) {
+        while self.users.len() > users_max {
+            // Tokens from before the earliest time are those that have most likely ended.
+            let earliest_s = self.users.values().copied().min().unwrap_or_default();
+            self.everyone_s = earliest_s;
+            self.users.retain(|_, time| *time > earliest_s);
+        }
+    }
+
+    fn not_before_s(&self, user: &str) -> u64 {
+        self.users.get(user).copied().unwrap_or(self.everyone_s)
     }
 
     /// True when the identity was issued too early for its user.
     pub(super) fn refuses(&self, identity: &Identity) -> bool {
-        let not_before_s = identity.user.as_ref().and_then(|user| self.0.get(user));
-        not_before_s.is_some_and(|not_before_s| identity.issued_s.unwrap_or(0) < *not_before_s)
+        let user = identity.user.as_ref();
+        user.is_some_and(|user| identity.issued_s.unwrap_or(0) < self.not_before_s(user))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.0.iter().map(|(user, time)| (&**user, *time))
+        self.users.iter().map(|(user, time)| (&**user, *time))
     }
 
-    pub(crate) fn from_vec(users: Vec<(Box<str>, u64)>) -> Self {
-        Self(users.into_iter().collect())
+    /// The time that holds for all users; 0 when there is none.
+    pub(crate) const fn everyone_s(&self) -> u64 {
+        self.everyone_s
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.everyone_s == 0
     }
 }

@@ -46,6 +46,7 @@ impl Hub {
                 .withdrawn()
                 .map(|(user, time)| (user.into(), time))
                 .collect(),
+            not_before_s: self.not_before_s(),
         }
     }
 
@@ -109,7 +110,8 @@ impl Hub {
         let mut hub = Self::new(config);
         hub.next_serial = state.next_serial;
         hub.keys = Keys::from_vec(state.keys);
-        hub.withdrawn = Withdrawn::from_vec(state.withdrawn);
+        let users_max = hub.limits().withdrawn_users;
+        hub.withdrawn = Withdrawn::new(state.withdrawn, state.not_before_s, users_max);
         hub.client_keys = ClientKeys::from_vec(state.client_keys);
         hub.rooms.set_histories_opened(state.histories_opened);
         let mut waiting = Vec::new();

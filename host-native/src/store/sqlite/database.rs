@@ -31,6 +31,8 @@ pub(super) const WITHDRAWN: &str = "
     CREATE TABLE IF NOT EXISTS withdrawn (namespace TEXT NOT NULL, user TEXT NOT NULL,
         not_before INTEGER NOT NULL, PRIMARY KEY (namespace, user)) WITHOUT ROWID;
 ";
+/// The user in whose row stands what holds for all users. No user has an empty name.
+pub(super) const EVERYONE: &str = "";
 /// Made in each store that lacks it: a version that does not know it leaves it alone.
 pub(super) const CLIENT_KEYS: &str = "
     CREATE TABLE IF NOT EXISTS client_keys (namespace INTEGER NOT NULL, client TEXT NOT NULL,

@@ -10,8 +10,8 @@ use roomcast_core::{
 use rusqlite::{Connection, OptionalExtension, Row, types::FromSql};
 use serde::de::DeserializeOwned;
 
-use super::database::{checksum, integer, message_sum};
-use crate::store::batch::{StoredNamespace, StoredRoom};
+use super::database::{EVERYONE, checksum, integer, message_sum};
+use crate::store::batch::{StoredNamespace, StoredRoom, StoredWithdrawn};
 
 /// The names of all namespaces.
 pub(super) fn namespaces(db: &Connection) -> Result<Vec<Arc<str>>, rusqlite::Error> {
@@ -124,17 +124,20 @@ fn keys<K: DeserializeOwned>(
 pub(super) fn withdrawn(
     db: &Connection,
     namespace: &str,
-) -> Result<Vec<(Box<str>, u64)>, rusqlite::Error> {
+) -> Result<StoredWithdrawn, rusqlite::Error> {
     let mut query =
         db.prepare_cached("SELECT user, not_before FROM withdrawn WHERE namespace = ?")?;
-    let (mut rows, mut users) = (query.query([namespace])?, Vec::new());
+    let (mut rows, mut withdrawn) = (query.query([namespace])?, StoredWithdrawn::default());
     while let Some(row) = rows.next()? {
         match (column::<String>(row, 0), column::<i64>(row, 1)) {
-            (Some(user), Some(time)) => users.push((user.into(), time.unsigned_abs())),
+            (Some(user), Some(time)) if user == EVERYONE => {
+                withdrawn.not_before_s = time.unsigned_abs();
+            }
+            (Some(user), Some(time)) => withdrawn.users.push((user.into(), time.unsigned_abs())),
             _ => tracing::error!(namespace, "a withdrawn user in the store is damaged"),
         }
     }
-    Ok(users)
+    Ok(withdrawn)
 }
 
 /// `None` when it is damaged.

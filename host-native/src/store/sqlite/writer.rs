@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::{
     commits::Commits,
-    database::{DatabaseError, checksum, integer, message_sum},
+    database::{DatabaseError, EVERYONE, checksum, integer, message_sum},
     header::Header,
 };
 use crate::store::batch::{Batch, NamespaceBatch};
@@ -72,6 +72,12 @@ fn write_namespace(
     for (user, not_before_s) in &batch.withdrawn {
         db.prepare_cached("INSERT OR REPLACE INTO withdrawn VALUES (?, ?, ?)")?
             .execute(params![name, user, integer(*not_before_s)])?;
+    }
+    if let Some(not_before_s) = batch.not_before_s.map(integer) {
+        db.prepare_cached("DELETE FROM withdrawn WHERE namespace = ? AND not_before <= ?")?
+            .execute(params![name, not_before_s])?;
+        db.prepare_cached("INSERT OR REPLACE INTO withdrawn VALUES (?, ?, ?)")?
+            .execute(params![name, EVERYONE, not_before_s])?;
     }
     let Some(header) = &batch.header else {
         return forget_namespace(db, name);

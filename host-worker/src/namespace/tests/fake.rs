@@ -45,6 +45,7 @@ pub(super) struct Storage {
     pub(super) messages: BTreeMap<(String, u64), HistoryMessage>,
     pub(super) application: String,
     pub(super) withdrawn: BTreeMap<String, u64>,
+    pub(super) not_before_s: u64,
     /// By their names.
     pub(super) lines: BTreeMap<String, StoredLine>,
 }
@@ -143,6 +144,7 @@ impl Platform for Fake {
             application,
             withdrawn,
             lines,
+            not_before_s,
             ..
         } = world.storage.clone();
         let state = HubState::from_serial(serial).with_keys(keys.into_values());
@@ -155,7 +157,8 @@ impl Platform for Fake {
                     withdrawn
                         .into_iter()
                         .map(|(user, time)| (user.into(), time)),
-                ),
+                )
+                .with_not_before_s(not_before_s),
             rooms: rooms.into_values().collect(),
             application,
             lines: lines.into_values().collect(),
@@ -173,6 +176,14 @@ impl Platform for Fake {
         self.write()?;
         let withdrawn = &mut self.0.borrow_mut().storage.withdrawn;
         withdrawn.insert(user.into(), not_before_s);
+        Ok(())
+    }
+
+    fn save_not_before(&mut self, not_before_s: u64) -> Result<(), PlatformError> {
+        self.write()?;
+        let storage = &mut self.0.borrow_mut().storage;
+        storage.not_before_s = not_before_s;
+        storage.withdrawn.retain(|_, time| *time > not_before_s);
         Ok(())
     }
 

@@ -44,9 +44,7 @@ impl<G: Gateway> Core<G> {
             not_before_s: unix_ms / 1000 + 1,
         };
         match self.call(namespace, withdraw)? {
-            Applied::Withdrawn(Ok(ended)) => {
-                Ok(Answer::ok(format!(r#"{{"disconnected":{ended}}}"#)))
-            }
+            Applied::Withdrawn(ended) => Ok(Answer::ok(format!(r#"{{"disconnected":{ended}}}"#))),
             other => Err(unexpected(&other)),
         }
     }
