@@ -124,6 +124,19 @@ fn a_token_of_the_second_of_not_before_is_taken() {
 }
 
 #[test]
+fn withdrawals_survive_evictions() {
+    let edge = Edge::start_with_vars(&[
+        ("ROOMCAST_TOKEN_KEY", KEY),
+        ("ROOMCAST_WITHDRAWN_USERS_MAX", "2"),
+    ]);
+    withdrawal::outlast_memory(&edge.authority(0), &key(), || {
+        let evicted = edge.evict(0, "default", Sockets::Hibernate);
+        assert!(evicted.expect("idle"));
+        edge.authority(0)
+    });
+}
+
+#[test]
 fn a_client_says_who_it_is_and_stays_so_over_an_eviction() {
     let edge = edge("off");
     let authority = edge.authority(0);

@@ -13,10 +13,13 @@ use crate::peer::Said;
 
 /// The answer to a DELETE of the API, with a line for each further field.
 fn delete(authority: &str, fields: &str, path: &str) -> String {
+    call(authority, fields, &format!("DELETE /api/v1/default/{path}"))
+}
+
+fn call(authority: &str, fields: &str, what: &str) -> String {
     let mut stream = TcpStream::connect(authority).expect("it listens");
-    let request = format!(
-        "DELETE /api/v1/default/{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{fields}\r\n"
-    );
+    let request =
+        format!("{what} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{fields}\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("text");
@@ -25,8 +28,49 @@ fn delete(authority: &str, fields: &str, path: &str) -> String {
 
 /// Withdraws the tokens of ann from before a time.
 fn withdraw(authority: &str, fields: &str, not_before_s: u64) -> String {
-    let path = format!("users/ann/connections?not_before={not_before_s}");
+    withdraw_user(authority, fields, "ann", not_before_s)
+}
+
+fn withdraw_user(authority: &str, fields: &str, user: &str, not_before_s: u64) -> String {
+    let path = format!("users/{user}/connections?not_before={not_before_s}");
     delete(authority, fields, &path)
+}
+
+/// Withdraws three users of a host that remembers two, and then takes its memory away, which gives
+/// its address.
+pub(crate) fn outlast_memory(authority: &str, fields: &str, mut forgets: impl FnMut() -> String) {
+    let now_s = unix_s();
+    for (user, age_s) in [("ann", 500), ("bob", 400), ("cid", 300)] {
+        let withdrawn = withdraw_user(authority, fields, user, now_s - age_s);
+        assert!(withdrawn.ends_with(r#"{"disconnected":0}"#), "{withdrawn}");
+    }
+    for authority in [authority.to_owned(), forgets(), forgets()] {
+        for (user, age_s, taken) in [
+            ("ann", 550, false),
+            ("ann", 450, true),
+            ("bob", 450, false),
+            ("bob", 350, true),
+            ("cid", 350, false),
+            ("cid", 250, true),
+            // Nobody withdrew him.
+            ("dan", 550, false),
+            ("dan", 450, true),
+        ] {
+            let token = token_made_at(now_s - age_s, KEY, user, 3600);
+            let way = Way::Query.send(&authority, "default", &token);
+            let mut peer = way.expect("short");
+            if taken {
+                let welcome = text(&mut peer);
+                assert!(
+                    welcome.contains(&format!(r#""user":"{user}""#)),
+                    "{welcome}"
+                );
+            } else {
+                let said = peer.rest();
+                assert_eq!(said.last(), Some(&Said::Close(4401)), "{user}: {said:?}");
+            }
+        }
+    }
 }
 
 fn status(authority: &str, token: &str) -> String {
@@ -97,6 +141,32 @@ fn the_log_names_a_withdrawal_and_no_token() {
 fn a_token_of_the_second_of_not_before_is_taken() {
     let server = serve(&[]);
     take_a_token_of_the_second(&server.authority, "");
+}
+
+#[test]
+fn withdrawals_survive_a_kill_and_a_restart_with_a_store() {
+    for threads in ["--threads=1", "--threads=3"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = format!("--store={}", folder.path().display());
+        let flags = [threads, &store, "--withdrawn-users-max=2"];
+        let mut server = serve(&flags);
+        let authority = server.authority.clone();
+        let mut signals = ["KILL", "TERM"].into_iter();
+        outlast_memory(&authority, "", || {
+            let told = call(&server.authority, "", "GET /metrics");
+            let folds = u8::from(server.authority == authority);
+            let line = format!("\nroomcast_withdrawals_folded_total {folds}\n");
+            assert!(told.contains(&line), "{told}");
+            if folds == 1 {
+                let line = server.logged("more users are withdrawn");
+                assert!(line.contains("--withdrawn-users-max"), "{line}");
+            }
+            server.signal(signals.next().expect("two"));
+            server.ended();
+            server = serve(&flags);
+            server.authority.clone()
+        });
+    }
 }
 
 #[test]
