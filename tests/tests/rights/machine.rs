@@ -16,7 +16,8 @@ use roomcast_core::{
 use serde_json::{Value, json};
 
 use super::model::{Got, Memberships, in_order};
-use super::story::{FORGETFUL, NARROW, QUIET, UNSEEN};
+use super::rows::Rows;
+use super::story::{FORGETFUL, NARROW, QUIET, UNSEEN, WITHDRAWN_MAX};
 use super::story::{GRANTS, Person, ROOMS, Rule, STANDARD, Step, USERS};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,11 @@ pub(super) enum Bug {
     AnyNameIsInserted,
     DeadlineIsLostInSleep,
     WithdrawalIsLostInSleep,
+    WithdrawalIsLostInRestart,
+    /// What became of the withdrawals of those who are remembered no more.
+    FoldIsLostInRestart,
+    /// Rooms begin again, with other messages.
+    RoomsAreLostInRestart,
     ExplanationForgetsPolicies,
     ExplanationForgetsTime,
 }
@@ -39,6 +45,7 @@ pub(super) struct Machine {
     clients: BTreeMap<usize, ConnId>,
     /// Messages of rooms, as a store has them.
     kept: BTreeMap<String, Vec<HistoryMessage>>,
+    rows: Rows,
     /// The last message of each room that each client saw.
     seen: BTreeMap<(usize, usize), u64>,
     got: Got,
@@ -77,6 +84,7 @@ fn config(standard: usize) -> Config {
         limits.inbound_messages,
         limits.inbound_bytes,
     ) = (None, None, None);
+    limits.withdrawn_users = WITHDRAWN_MAX;
     Config::new("e")
         .with_limits(limits)
         .with_policies(policies(standard))
@@ -92,6 +100,7 @@ impl Machine {
             standard: 0,
             clients: BTreeMap::new(),
             kept: BTreeMap::new(),
+            rows: Rows::default(),
             seen: BTreeMap::new(),
             got: Vec::new(),
         }
@@ -223,6 +232,7 @@ impl Machine {
             }
             Step::Wait { seconds } => self.wait(1000 * seconds),
             Step::Sleep => self.sleep(),
+            Step::Restart => self.restart(),
         }
     }
 
@@ -320,10 +330,18 @@ impl Machine {
         self.app = App::restore(config(self.standard), (), state, conns).expect("restored");
     }
 
+    /// As a server with a store begins after `kill -9`.
+    fn restart(&mut self) {
+        self.clients.clear();
+        let state = AppState::from(self.rows.state(self.bug));
+        self.app = App::restore(config(self.standard), (), state, []).expect("restored");
+    }
+
     fn apply(&mut self, input: &Input<'_>) -> Applied {
         let mut out = Outbox::new();
         let now = Timestamp::from_millis(self.now);
         let applied = self.app.apply(now, input, &mut out);
+        self.rows.store(self.app.hub(), input, &out);
         let mut wanted = Vec::new();
         for command in &out {
             match command {

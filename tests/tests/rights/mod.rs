@@ -1,7 +1,9 @@
-//! Rights: stories of grants, renewals, withdrawals, expiry and sleep, on the core and on a model.
+//! Rights: stories of grants, renewals, withdrawals, expiry, sleep and restart, on the core and on a
+//! model.
 
 mod machine;
 mod model;
+mod rows;
 mod story;
 
 use proptest::{
@@ -82,6 +84,21 @@ fn a_deadline_that_is_lost_in_sleep_is_found() {
 #[test]
 fn a_withdrawal_that_is_lost_in_sleep_is_found() {
     assert!(shortest(Bug::WithdrawalIsLostInSleep).len() <= 4);
+}
+
+#[test]
+fn a_withdrawal_that_is_lost_in_a_restart_is_found() {
+    assert!(shortest(Bug::WithdrawalIsLostInRestart).len() <= 3);
+}
+
+#[test]
+fn folded_withdrawals_that_are_lost_in_a_restart_are_found() {
+    assert!(shortest(Bug::FoldIsLostInRestart).len() <= 5);
+}
+
+#[test]
+fn rooms_that_are_lost_in_a_restart_are_found() {
+    assert!(shortest(Bug::RoomsAreLostInRestart).len() <= 5);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::story::{CLIENTS, GRANTS, Person, ROOMS, Rule, STANDARD, Step, USERS};
-use super::story::{FORGETFUL, NARROW, QUIET, UNSEEN};
+use super::story::{FORGETFUL, NARROW, QUIET, UNSEEN, WITHDRAWN_MAX};
 
 /// Lines of what each client got, such as `1: $join a ok`.
 pub(super) type Got = Vec<String>;
@@ -34,6 +34,8 @@ pub(super) struct Model {
     /// The last message of each room that each client saw.
     seen: BTreeMap<(usize, usize), u64>,
     withdrawn: BTreeMap<usize, u64>,
+    /// The time that holds for all users.
+    not_before_s: u64,
     standard: usize,
     got: Got,
 }
@@ -139,8 +141,10 @@ impl Model {
     }
 
     fn is_withdrawn(&self, person: Person) -> bool {
-        let time = person.user.and_then(|user| self.withdrawn.get(&user));
-        time.is_some_and(|time| person.issued_s.unwrap_or(0) < *time)
+        person.user.is_some_and(|user| {
+            let own = self.withdrawn.get(&user).copied().unwrap_or_default();
+            person.issued_s.unwrap_or(0) < own.max(self.not_before_s)
+        })
     }
 
     fn tell(&mut self, who: usize, what: &str) {
@@ -205,6 +209,7 @@ impl Model {
             }
             Step::Wait { seconds } => self.wait(1000 * seconds),
             Step::Sleep => {}
+            Step::Restart => self.conns.clear(),
         }
         in_order(step, std::mem::take(&mut self.got))
     }
@@ -318,6 +323,11 @@ impl Model {
     fn withdraw(&mut self, user: usize, not_before_s: u64) {
         let time = self.withdrawn.entry(user).or_default();
         *time = not_before_s.max(*time);
+        self.withdrawn.retain(|_, time| *time > self.not_before_s);
+        while self.withdrawn.len() > WITHDRAWN_MAX {
+            self.not_before_s = *self.withdrawn.values().min().expect("some");
+            self.withdrawn.retain(|_, time| *time > self.not_before_s);
+        }
         for who in 0..CLIENTS {
             let person = self.conns.get(&who).and_then(|conn| conn.person);
             let is_early = |person: Person| {

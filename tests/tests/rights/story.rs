@@ -14,6 +14,8 @@ pub(super) const UNSEEN: &str = ROOMS[3];
 pub(super) const FORGETFUL: &str = ROOMS[2];
 /// A room with one place, as its pattern matches no other.
 pub(super) const NARROW: &str = ROOMS[5];
+/// Withdrawn users that are remembered.
+pub(super) const WITHDRAWN_MAX: usize = 2;
 pub(super) const USERS: [&str; 3] = ["ann", "bob", "*"];
 
 /// A rule: rooms, and the rights in them, in the order join, publish, presence, history.
@@ -107,6 +109,8 @@ pub(super) enum Step {
     },
     /// The hub is saved, forgotten and restored.
     Sleep,
+    /// The server is killed, and begins again with what it stored. Its clients are gone.
+    Restart,
 }
 
 impl Step {
@@ -167,5 +171,6 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (0..CLIENTS).prop_map(|who| Step::Vanish { who }),
         3 => (1..60_u64).prop_map(|seconds| Step::Wait { seconds }),
         2 => Just(Step::Sleep),
+        1 => Just(Step::Restart),
     ]
 }
