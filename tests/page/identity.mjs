@@ -1,15 +1,17 @@
 // Users with tokens on the try-out page, in a real browser:
 //
-//     node identity.mjs http://127.0.0.1:3000 http://127.0.0.1:4000 KEY
+//     node identity.mjs http://127.0.0.1:3000 http://127.0.0.1:4000/?user=ann KEY
 //
 // The first server is Roomcast, with a key for tokens, an API key, and presence and histories in `chat:*`.
-// The second signs tokens: tests/clients/token_backend.py. Two users are in three tabs.
+// The second is tests/clients/token_backend.py, which signs tokens, and whose page is tried first: what it
+// prints is the address. Two users are in three tabs.
 
 import assert from "node:assert/strict";
 import process from "node:process";
 import { launch, openPage, pane } from "./browser.mjs";
 
-const [server, backend, key] = process.argv.slice(2);
+const [server, printed, key] = process.argv.slice(2);
+const backend = new URL(printed).origin;
 
 const tokenOf = async (user, seconds = 3600) => (await fetch(`${backend}/token?user=${user}&seconds=${seconds}`)).text();
 
@@ -31,8 +33,34 @@ const identity = (of) => of.client.part("identity");
 const got = (of, event) => of.client.row(`[data-dir="in"][data-event="${event}"]`);
 const shows = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
 
+/** A tab of a user with the backend's own page, which has its client and its socket from Roomcast. */
+async function chat(browser, user) {
+  const { page, faults, context } = await openPage(browser, backend);
+  await page.goto(printed.replace("ann", user));
+  return { page, faults, context };
+}
+
+/** Two users talk in three tabs of the backend's page. */
+async function talk(browser) {
+  const tabs = [];
+  for (const user of ["ann", "ann", "bob"]) tabs.push(await chat(browser, user));
+  for (const { page } of tabs) await page.locator("#here").getByText("ann bob", { exact: true }).waitFor();
+  await tabs[0].page.getByLabel("Message").fill("good morning");
+  await tabs[0].page.keyboard.press("Enter");
+  for (const { page } of tabs) await page.locator("li").getByText("ann: good morning", { exact: true }).waitFor();
+  const isOwn = (fault) => !fault.startsWith("request to another origin: ") || !fault.includes(new URL(server).host);
+  assert.deepEqual(tabs.flatMap(({ faults }) => faults).filter(isOwn), []);
+  // Pages of one other origin may ask for tokens.
+  for (const [origin, allowed] of [[server, server], ["https://elsewhere.example", null]]) {
+    const answer = await fetch(`${backend}/token?user=bob`, { headers: { Origin: origin } });
+    assert.equal(answer.headers.get("access-control-allow-origin"), allowed);
+  }
+  for (const { context } of tabs) await context.close();
+}
+
 const browser = await launch();
 try {
+  await talk(browser);
   const ann = await tab(browser, "ann");
   const again = await tab(browser, "ann");
   const bob = await tab(browser, "bob");

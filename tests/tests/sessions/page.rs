@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader},
+    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -82,7 +83,14 @@ fn users_with_tokens_talk_in_three_tabs_in_chromium() {
                   presence_grace_s = 0\n";
     fs::write(&config, policy).expect("a file");
     let (config, token_key) = (config.to_string_lossy(), format!("hs256:{SECRET}"));
+    // Each of the two has to know the other's address: this port was free a moment ago.
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let origin = format!("http://127.0.0.1:{port}");
     let server = Server::start(&[
+        "--allow-origin",
+        &origin,
         "--config",
         &config,
         "--api-key",
@@ -95,6 +103,8 @@ fn users_with_tokens_talk_in_three_tabs_in_chromium() {
         .arg("clients/token_backend.py")
         .current_dir(HERE)
         .env("ROOMCAST_SECRET", SECRET)
+        .env("ROOMCAST_URL", format!("http://{}", server.address))
+        .env("PORT", port.to_string())
         .stdout(Stdio::piped());
     let mut backend = Ended(backend.spawn().expect("the backend starts"));
     let mut address = String::new();
