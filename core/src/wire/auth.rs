@@ -47,12 +47,14 @@ struct AuthData<'a> {
 impl<'a> AuthRequest<'a> {
     const VERB: &'static str = "$auth";
 
-    /// Takes a message apart, if it is one with this verb, or might be meant as one.
+    /// Takes a message apart, if it is one with this verb, or might be meant as one: also when it is
+    /// no envelope, and there is something like a token in it.
     ///
     /// Work: a search through the text. It is decoded only when it could be one.
     #[inline]
     pub fn find(text: &'a str) -> Option<Self> {
-        if text.contains(Self::VERB) || has_escaped_letter(text) {
+        let may_hold_token = text.len() >= TOKEN_BYTES_MIN && text.contains(TOKEN_START);
+        if may_hold_token || text.contains(Self::VERB) || has_escaped_letter(text) {
             Self::read(text)
         } else {
             None
@@ -71,20 +73,40 @@ impl<'a> AuthRequest<'a> {
             }
             Ok(_) => None,
             Err(read) => {
-                let is_meant = match &read.event {
-                    Some(event) => event == Self::VERB,
-                    // A token may lie in anything that could not be read.
-                    None => text.contains(Self::VERB) || text.contains("token"),
-                };
-                is_meant.then(|| Self {
+                let is_verb = read.event.as_deref() == Some(Self::VERB);
+                // A token may lie in anything that could not be read.
+                let is_meant =
+                    read.event.is_none() && (text.contains(Self::VERB) || text.contains("token"));
+                (is_verb || is_meant || has_token(text)).then(|| Self {
                     token: None,
-                    rest: read
-                        .event
-                        .map_or_else(String::new, |_| rest(read.id.as_ref())),
+                    rest: if is_verb {
+                        rest(read.id.as_ref())
+                    } else {
+                        String::new()
+                    },
                 })
             }
         }
     }
+}
+
+/// The first letters of `{"` in base64, with which a token begins.
+const TOKEN_START: &str = "eyJ";
+/// Bytes of the shortest token that is signed: a header, a dot, two claims, a dot, 256 bits.
+const TOKEN_BYTES_MIN: usize = 64;
+
+/// True when there are three parts in base64 with dots between them, of which the first begins as a
+/// token does. Work: linear.
+fn has_token(text: &str) -> bool {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let mut words = text.split(|letter| !is_part(letter));
+    words.any(|word| {
+        let [second, third] = [1, 2].map(|parts| word.split('.').skip(parts));
+        let mut parts = word.split('.').zip(second).zip(third);
+        parts.any(|((first, second), third)| {
+            first.contains(TOKEN_START) && !second.is_empty() && !third.is_empty()
+        })
+    })
 }
 
 /// True when a letter of the verb is written as an escape somewhere. Letters beyond ASCII are
@@ -151,6 +173,32 @@ mod tests {
                 token.is_none() && !rest.contains("secret"),
                 "{text}: {rest}"
             );
+        }
+    }
+
+    #[test]
+    fn a_token_outside_of_an_envelope_is_left_out() {
+        let token =
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJleHAiOjF9.c2lnbmF0dXJlLW9mLTI1Ni1iaXRz";
+        for text in [
+            token.to_owned(),
+            format!("\"{token}\""),
+            format!("Bearer {token}\n"),
+            format!("[1,\"{token}\"]"),
+            format!(r#"{{"jwt":"{token}"}}"#),
+            format!(r#"{{"event":"said","id":1.5,"data":"{token}"}}"#),
+            format!(r#"{{"event":"said","room":"a","data":"{token}"#),
+        ] {
+            assert_eq!(parts(&text), Some((None, String::new())), "{text}");
+        }
+        for text in [
+            format!(r#"{{"event":"said","room":"a","data":"{token}"}}"#),
+            token.replace('.', " "),
+            token.replace("eyJ", "eyK"),
+            format!("{}.", &token[..50]),
+            "eyJ".repeat(1 << 14),
+        ] {
+            assert_eq!(parts(&text), None, "{text}");
         }
     }
 

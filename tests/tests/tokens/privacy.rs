@@ -44,14 +44,21 @@ fn no_token_is_written_down_whether_tokens_are_on_or_off() {
                 format!(r#"{{"event":"$auth","id":"a","data":{{"token":["{token}"]}}}}"#),
                 format!(r#"{{"event":"$auth","id":"a","data":"{token}"}}"#),
                 format!(r#"{{"event":"$a\u0075th","id":"a","data":{{"token":"{token}"}}}}"#),
+                token.clone(),
+                format!("\"{token}\""),
+                format!("Bearer {token}"),
+                format!(r#"{{"jwt":"{token}"}}"#),
+                format!(r#"{{"event":"said","id":1.5,"data":"{token}"}}"#),
             ] {
                 let (mut peer, _) = unidentified(&server.authority);
                 peer.say(&broken);
                 text(&mut peer);
             }
-            let (mut peer, _) = unidentified(&server.authority);
-            peer.write(&frame(0x82, auth(token).as_bytes()));
-            peer.next();
+            for bytes in [auth(token), token.clone(), format!("\"{token}\"")] {
+                let (mut peer, _) = unidentified(&server.authority);
+                peer.write(&frame(0x82, bytes.as_bytes()));
+                peer.next();
+            }
         }
         server.signal("TERM");
         let log = server.rest_of_log();
