@@ -289,21 +289,27 @@ fn ask_of_room(
     })
 }
 
-/// The question why a connection got a message or did not, or has a right or does not.
+/// The question why a connection got a message or did not, would get one that another publishes at
+/// once, or has a right or does not.
 fn ask_why(query: &Query, limits: &Limits) -> Result<Ask, Problem> {
-    query.only(&["room", "offset", "conn", "right"])?;
+    query.only(&["room", "offset", "from", "conn", "right"])?;
     let room = query.owned("room").ok_or(Problem::RoomMissing)?;
     RoomName::check(&room, limits.room_name_bytes)?;
     let offset = query.get("offset").and_then(number);
     let offset = offset.filter(|offset| *offset > 0);
     let conn = query.get("conn").and_then(|conn| conn.parse().ok());
-    let send = match query.get("right") {
-        Some(right) if query.get("offset").is_none() => {
+    let send = match (query.get("right"), query.get("from"), query.get("offset")) {
+        (Some(right), None, None) => {
             let right = right.parse().map_err(|_| Problem::Right)?;
             Explained::Right { right, room }
         }
-        Some(_) => return Err(Problem::Right),
-        None => Explained::past(room, offset.ok_or(Problem::MessageOffset)?),
+        (None, Some(from), None) => {
+            let (from, echo) = (from.parse().map_err(|_| Problem::From)?, None);
+            Explained::Publish { from, room, echo }
+        }
+        (Some(_), ..) => return Err(Problem::Right),
+        (None, Some(_), Some(_)) => return Err(Problem::From),
+        (None, None, _) => Explained::past(room, offset.ok_or(Problem::MessageOffset)?),
     };
     Ok(Ask::Explain {
         send,

@@ -131,6 +131,9 @@ pub enum Problem {
     /// The parameter `right` is no right, or there is an offset beside it.
     #[error("right must be join, publish, presence or history, and stand in place of offset")]
     Right,
+    /// The parameter `from` is no connection, or there is an offset beside it.
+    #[error("from must be the connection that publishes, and stand in place of offset")]
+    From,
     /// The parameter `conn` is missing, or no connection.
     #[error("name the connection: ?conn=ID, a decimal number below 2^53; it may have ended")]
     Conn,
@@ -342,7 +345,9 @@ impl Coded for Problem {
             Self::Repeated(_) | Self::Unknown(..) | Self::RoomMissing | Self::UserMissing => {
                 Code::BadRequest
             }
-            Self::MessageOffset | Self::Conn | Self::NotBefore | Self::Right => Code::BadRequest,
+            Self::MessageOffset | Self::Conn | Self::NotBefore | Self::Right | Self::From => {
+                Code::BadRequest
+            }
             Self::Offset(_) | Self::After | Self::CloseCode => Code::BadRequest,
             Self::Form(..) | Self::Objects | Self::BodyCut => Code::BadRequest,
             Self::BadUpgrade | Self::SocketKey => Code::BadRequest,

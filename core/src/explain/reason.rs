@@ -416,7 +416,8 @@ impl Reason {
             ),
             Self::NoHistory => f.write_str(
                 "the server keeps no record of this: the room has no history (`history` in its \
-                 policy), or there is no such room",
+                 policy), or there is no such room; ask for the next message of a publisher, by \
+                 `from`",
             ),
             Self::HistoryTrimmed { first } => write!(
                 f,

@@ -19,6 +19,7 @@ use super::{
 const AFTER_HELP: &str = "\
 Examples:
   roomcast explain --room chat:lobby --offset 7 --conn 1048577
+  roomcast explain --room chat:lobby --from 1048576 --conn 1048577
   roomcast explain --room chat:lobby --right join --conn 1048577
 
 The answer is one line that begins with `received`, `not received` or `unknown`, such as
@@ -31,12 +32,15 @@ Exit codes: 0 answered (`unknown`, too), 1 refused or failed, 2 wrong usage, 3 c
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ExplainArgs {
-    /// Room of the message; its policy keeps a history
+    /// Room of the message; for `--offset` its policy keeps a history
     #[arg(long)]
     room: String,
     /// `offset` of the message
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), required_unless_present = "right")]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), required_unless_present_any = ["right", "from"])]
     offset: Option<u64>,
+    /// Explain the next message of this connection in place of one that was published
+    #[arg(long, value_name = "ID", conflicts_with_all = ["offset", "right"])]
+    from: Option<ConnId>,
     /// Explain a right in place of a message: join, publish, presence or history
     #[arg(long, conflicts_with = "offset")]
     right: Option<Right>,
@@ -128,6 +132,9 @@ fn query(args: &ExplainArgs) -> String {
     if let Some(offset) = args.offset {
         query += &format!("&offset={offset}");
     }
+    if let Some(from) = args.from {
+        query += &format!("&from={from}");
+    }
     if let Some(right) = args.right {
         query += &format!("&right={}", right.as_str());
     }
@@ -157,6 +164,8 @@ mod tests {
         assert_eq!(query(&args), "room=chat%3A%C3%BC%26b&offset=7&conn=1048577");
         let args = parse("--room a --right join --conn 7").expect("valid");
         assert_eq!(query(&args), "room=a&right=join&conn=7");
+        let args = parse("--room a --from 6 --conn 7").expect("valid");
+        assert_eq!(query(&args), "room=a&from=6&conn=7");
     }
 
     #[test]
@@ -169,6 +178,8 @@ mod tests {
             "--room r --offset 7 --conn x",
             "--room r --offset 7 --right join --conn 7",
             "--room r --right Join --conn 7",
+            "--room r --offset 7 --from 6 --conn 7",
+            "--room r --right join --from 6 --conn 7",
         ] {
             parse(args).expect_err(args);
         }

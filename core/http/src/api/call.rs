@@ -181,6 +181,9 @@ struct ExplainedView {
     /// The offset of a message; there is a right in its place otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    /// The connection that would publish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<ConnId>,
     conn: ConnId,
     /// `null` when the server does not know. Absent for a right.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,19 +272,22 @@ impl Found {
                 view.map(Self::Connection).ok_or(Problem::NoConnection)
             }
             Ask::Explain { send, conn } => {
-                let (room, offset) = match send {
-                    Explained::Past { room, offset } => (room, Some(*offset)),
-                    Explained::Right { room, .. } => (room, None),
+                let (room, offset, from) = match send {
+                    Explained::Past { room, offset } => (room, Some(*offset), None),
+                    Explained::Publish { room, from, .. } => (room, None, Some(*from)),
+                    Explained::Right { room, .. } => (room, None, None),
                     _ => return None,
                 };
+                let is_message = offset.is_some() || from.is_some();
                 let explanation = hub.explain(send, *conn);
                 let received = explanation.reason.received();
                 Ok(Self::Explained(ExplainedView {
                     room: room.clone(),
                     offset,
+                    from,
                     conn: *conn,
-                    received: offset.map(|_| received),
-                    allowed: received.filter(|_| offset.is_none()),
+                    received: is_message.then_some(received),
+                    allowed: received.filter(|_| !is_message),
                     text: explanation.to_string(),
                     explanation,
                 }))

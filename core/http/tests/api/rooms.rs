@@ -93,8 +93,19 @@ fn a_message_of_a_room_is_explained() {
         ),
         (
             "room=lobby&offset=1&conn=0",
-            r#"{"room":"lobby","offset":1,"conn":"0","received":null,"reason":"no_history","text":"the server keeps no record of this: the room has no history (`history` in its policy), or there is no such room"}"#,
+            r#"{"room":"lobby","offset":1,"conn":"0","received":null,"reason":"no_history","text":"the server keeps no record of this: the room has no history (`history` in its policy), or there is no such room; ask for the next message of a publisher, by `from`"}"#,
         ),
+        (
+            "room=chat:1&from=0&conn=0",
+            r#"{"room":"chat:1","from":"0","conn":"0","received":false,"reason":"own_without_echo","rule":"chat:*","text":"the connection published the message itself and gets no echo: see `echo` of the message, and else of the room's policy, by the rule `chat:*`"}"#,
+        ),
+        (
+            "room=lobby&from=0&conn=0",
+            r#"{"room":"lobby","from":"0","conn":"0","received":false,"reason":"not_a_member","text":"the connection is not a member of the room at the time of the message"}"#,
+        ),
+        ("room=chat:1&from=x&conn=0", "bad_request"),
+        ("room=chat:1&from=0&offset=1&conn=0", "bad_request"),
+        ("room=chat:1&from=0&right=join&conn=0", "bad_request"),
         ("room=chat:1&offset=1", "bad_request"),
         ("room=chat:1&conn=0", "bad_request"),
         ("offset=1&conn=0", "bad_request"),
