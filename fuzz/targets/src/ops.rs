@@ -1,7 +1,9 @@
 //! Stories, told to the core and to the model.
 
 use roomcast_core::{ConnId, Payload};
-use roomcast_tests::{Actor, Lockstep, Op, Settings, Sleep, expand};
+use roomcast_tests::{
+    Actor, Answer, Core, Driver, Event, Known, Lockstep, Op, Settings, Sleep, expand,
+};
 use serde_json::Value;
 
 /// Ops that are performed: a longer story has a short one that fails too.
@@ -20,7 +22,8 @@ const ROOMS: &str = "log history.messages=4 history.age_s=20\n\
 /// model has no opinion on, are left out: so a trace is a story with its expectations left out.
 ///
 /// The core does what the model says: while it stays in memory, when it sleeps between two ops, and
-/// when it has of its connections only what it was told to keep.
+/// when it has of its connections only what it was told to keep. Of tokens the model knows nothing:
+/// in a story with them, those three do the same.
 ///
 /// # Panics
 ///
@@ -28,6 +31,9 @@ const ROOMS: &str = "log history.messages=4 history.age_s=20\n\
 pub fn ops(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let story: Vec<Op> = text.lines().filter_map(op).take(OPS_MAX).collect();
+    if story.iter().any(is_of_tokens) {
+        return tell_alike(&story);
+    }
     tell(&story, LIMITS, Sleep::Never);
     tell(&story, LIMITS, Sleep::Saved);
     // Liveness is no part of what is kept.
@@ -49,6 +55,44 @@ fn tell(story: &[Op], limits: &str, sleep: Sleep) {
         seen.unwrap_or_else(|mismatch| panic!("{sleep:?}:\n{mismatch}"));
         world.driver().assert_consistent();
     }
+}
+
+/// Tells a story with tokens to a core that stays awake, and to two that sleep.
+fn tell_alike(story: &[Op]) {
+    let limits = format!("{LIMITS} heartbeat_ms=off withdrawn_users=2 tokens=on");
+    let settings: Settings = limits.parse().expect("settings");
+    let settings = settings.with_rooms(ROOMS).expect("policies");
+    let sleeps = [Sleep::Never, Sleep::Saved, Sleep::Persisted];
+    let cores = sleeps.map(|sleep| settings.core().with_sleep(sleep));
+    let mut sides = cores.map(|core| (core, Known::default()));
+    for (at, op) in story.iter().enumerate() {
+        let [awake, saved, persisted] = sides.each_mut().map(|side| perform(side, op));
+        let told = || {
+            let lines: Vec<_> = story[..=at].iter().map(ToString::to_string).collect();
+            lines.join("\n")
+        };
+        assert_eq!(awake, saved, "saved:\n{}", told());
+        assert_eq!(awake, persisted, "persisted:\n{}", told());
+    }
+}
+
+/// Performs an op; gives the answer, and what each actor got.
+fn perform((core, known): &mut (Core, Known), op: &Op) -> (Answer, Vec<(Actor, Vec<Event>)>) {
+    let answer = core
+        .perform(&known.address(op))
+        .expect("the core's own commands");
+    if let Op::Connect { actor, .. } = op
+        && let Some(id) = core.conn(actor)
+    {
+        known.connected(actor, op.namespace(), id);
+    }
+    core.assert_consistent();
+    let actors = known.actors().into_iter();
+    let events = actors.map(|actor| {
+        let events = core.take(&actor);
+        (actor, events)
+    });
+    (answer, events.collect())
 }
 
 /// The op of a line, when the model has an opinion on it.
@@ -99,6 +143,11 @@ fn has_known_placeholders(line: &str) -> bool {
     known && bytes <= LINE_BYTES_MAX
 }
 
+const fn is_of_tokens(op: &Op) -> bool {
+    matches!(op, Op::Authenticate { .. } | Op::Withdraw { .. })
+}
+
+/// True for what the model has an opinion on, and for tokens.
 fn is_modelled(op: &Op) -> bool {
     match op {
         Op::Connect {
@@ -131,8 +180,7 @@ fn is_modelled(op: &Op) -> bool {
         Op::Wait { millis } => *millis <= 100_000,
         // The model's clients read at once, and its server never dies.
         Op::Stall { .. } | Op::Read { .. } | Op::Crash => false,
-        // It knows no tokens.
-        Op::Authenticate { .. } | Op::Withdraw { .. } => false,
+        Op::Authenticate { .. } | Op::Withdraw { .. } => true,
         Op::ListRooms { namespace } | Op::ListConnections { namespace } => namespace.is_none(),
         Op::Join { .. }
         | Op::Leave { .. }
