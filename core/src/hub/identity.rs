@@ -294,9 +294,9 @@ impl Hub {
     /// Refuses identities of a user that were issued before a time, in seconds since 1970, or at no
     /// known time, and ends the connections that have one. Gives the number of these.
     ///
-    /// When more users are withdrawn than `Limits::withdrawn_users`, the earliest of these times holds
-    /// for all users from then on: see [`not_before_s`](Self::not_before_s). Connections that have
-    /// such an identity stay until they renew it.
+    /// When more users are withdrawn than `Limits::withdrawn_users`, the earliest of these times
+    /// holds for all users from then on: see [`not_before_s`](Self::not_before_s). Connections that
+    /// have such an identity stay until they renew it.
     ///
     /// Work: the connections of the user, and their rooms; past the limit all withdrawn users.
     pub fn withdraw(

@@ -47,8 +47,8 @@ struct AuthData<'a> {
 impl<'a> AuthRequest<'a> {
     const VERB: &'static str = "$auth";
 
-    /// Takes a message apart, if it is one with this verb, or might be meant as one: also when it is
-    /// no envelope, and there is something like a token in it.
+    /// Takes a message apart, if it is one with this verb, or might be meant as one: also when it
+    /// is no envelope, and there is something like a token in it.
     ///
     /// Work: a search through the text. It is decoded only when it could be one.
     #[inline]
@@ -129,7 +129,7 @@ fn rest(id: Option<&RequestId<'_>>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use alloc::borrow::ToOwned;
+    use alloc::{borrow::ToOwned, format};
 
     use super::*;
 

@@ -36,7 +36,11 @@ pub(crate) struct ExplainArgs {
     #[arg(long)]
     room: String,
     /// `offset` of the message
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), required_unless_present_any = ["right", "from"])]
+    #[arg(
+        long,
+        value_parser = clap::value_parser!(u64).range(1..),
+        required_unless_present_any = ["right", "from"]
+    )]
     offset: Option<u64>,
     /// Explain the next message of this connection in place of one that was published
     #[arg(long, value_name = "ID", conflicts_with_all = ["offset", "right"])]

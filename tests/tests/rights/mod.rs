@@ -1,5 +1,5 @@
-//! Rights: stories of grants, renewals, withdrawals, expiry, sleep and restart, on the core and on a
-//! model.
+//! Rights: stories of grants, renewals, withdrawals, expiry, sleep and restart, on the core and on
+//! a model.
 
 mod machine;
 mod model;
