@@ -9,8 +9,6 @@ use roomcast_core::{
     hub::{HubState, RoomState},
 };
 
-use super::machine::Bug;
-
 /// Rows of a store; states as text, so that nothing else of them is kept.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -49,22 +47,14 @@ impl Rows {
     }
 
     /// The state of a hub that begins with these rows.
-    pub(super) fn state(&self, bug: Option<Bug>) -> HubState {
+    pub(super) fn state(&self) -> HubState {
         let rooms = self.rooms.values();
         let rooms = rooms.map(|text| serde_json::from_str::<RoomState>(text).expect("a state"));
         let users = self.withdrawn.iter();
-        let users = users.map(|(user, time)| (user.as_str().into(), *time));
-        let mut state =
-            HubState::from_serial(self.next_serial).with_histories_opened(self.histories_opened);
-        if bug != Some(Bug::RoomsAreLostInRestart) {
-            state = state.with_rooms(rooms);
-        }
-        if bug != Some(Bug::WithdrawalIsLostInRestart) {
-            state = state.with_withdrawn(users);
-        }
-        if bug != Some(Bug::FoldIsLostInRestart) {
-            state = state.with_not_before_s(self.not_before_s);
-        }
-        state
+        HubState::from_serial(self.next_serial)
+            .with_histories_opened(self.histories_opened)
+            .with_rooms(rooms)
+            .with_withdrawn(users.map(|(user, time)| (user.as_str().into(), *time)))
+            .with_not_before_s(self.not_before_s)
     }
 }
