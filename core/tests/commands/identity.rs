@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use roomcast_core::{
     App, Applied, Config, ConnId, Frame, Handshake, Identity, Input, Outbox, Policies, Timestamp,
-    hub::Refusal, policy::GrantRules,
+    policy::GrantRules,
 };
 
 use super::harness::lines;
