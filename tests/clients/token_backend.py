@@ -68,7 +68,10 @@ class Backend(http.server.BaseHTTPRequestHandler):
         if address.path == "/":
             return self.answer(200, "text/html", PAGE)
         if address.path == "/token":
-            return self.answer(200, "text/plain", token(user, int(query.get("seconds", 3600))))
+            seconds = query.get("seconds", "3600")
+            if not seconds.isdecimal():
+                return self.answer(400, "text/plain", "seconds is a number")
+            return self.answer(200, "text/plain", token(user, int(seconds)))
         return self.answer(404, "text/plain", "there are / and /token")
 
     def answer(self, status, kind, text):
