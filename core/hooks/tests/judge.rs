@@ -416,20 +416,20 @@ fn a_line_that_sleeps_goes_on_where_it_was() {
                 pushed += 1;
             }
             disk.save(&mut line);
-            let next = match line.poll(now) {
-                Poll::WaitUntil(at) => line.poll(at),
-                next => next,
-            };
+            let mut next = line.poll(now);
+            if let Poll::WaitUntil(at) = next {
+                next = line.poll(at);
+            }
             if let Poll::Send(request) = next {
                 now = now.max(not_before);
                 let kind = if is_last { Kind::Good } else { Kind::Flapping };
                 let (_, outcome) = receiver.answer(kind, request.body(), &mut random);
-                match line.done(now, outcome, random.next()) {
-                    Report::Retry { at, failures } => {
-                        assert_eq!(failures, progress.failures + 1, "seed {seed}");
-                        not_before = at;
-                    }
-                    report => assert!(matches!(report, Report::Accepted { .. }), "{report:?}"),
+                let report = line.done(now, outcome, random.next());
+                if let Report::Retry { at, failures } = report {
+                    assert_eq!(failures, progress.failures + 1, "seed {seed}");
+                    not_before = at;
+                } else {
+                    assert!(matches!(report, Report::Accepted { .. }), "{report:?}");
                 }
                 disk.save(&mut line);
                 progress = line.progress();

@@ -169,16 +169,16 @@ fn what_was_answered_is_told_whatever_fails() {
     for seed in 0..200_u64 {
         let mut bench = Bench::new(&told());
         let mut random = seed;
-        let mut next = move |bound: u64| {
+        let mut next = move |bound: usize| {
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            (random >> 33) % bound
+            usize::try_from(random >> 33).expect("31 bits") % bound
         };
         let (mut answered, mut told) = (Vec::new(), Vec::new());
         let mut sent = None;
         for number in 0..60 {
-            bench.fake.0.borrow_mut().writes_left = (next(4) == 0).then(|| next(3) as usize);
+            bench.fake.0.borrow_mut().writes_left = (next(4) == 0).then(|| next(3));
             match next(6) {
                 0 | 1 => {
                     let seen = bench.publish(number);
@@ -189,12 +189,12 @@ fn what_was_answered_is_told_whatever_fails() {
                     );
                     answered.extend(done.then_some(number));
                 }
-                2 => drop(bench.run(Wait(next(3_000)))),
+                2 => drop(bench.run(Wait(next(3_000) as u64))),
                 3 => drop(bench.run(Alarm)),
                 4 if next(3) == 0 => bench.evict(),
                 _ => {
                     if let Some(number) = sent.take() {
-                        bench.run(Posted(number, [204, 500, 0][next(3) as usize]));
+                        bench.run(Posted(number, [204, 500, 0][next(3)]));
                     }
                 }
             }
