@@ -12,7 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast_core::{CloseCode, DisconnectReason, Frame, Handshake, Input, Timestamp, queue::Tag};
+use roomcast_core::{
+    CloseCode, DisconnectReason, Frame, Handshake, Input, Timestamp, queue::Pushed, queue::Tag,
+};
 use roomcast_http::{Reason, TokenRefusal};
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -27,6 +29,7 @@ use crate::{
     clock::patience,
     metrics::CloseLabel,
     namespace::refusal::Refusal,
+    settings::Settings,
     shard::{Shard, Socket},
     shared::permits::Permit,
     socket::Stage,
@@ -140,6 +143,15 @@ async fn refuse(
     let _ = patience::within(shard.shared.settings.close_wait, until_end).await;
 }
 
+const fn guards(settings: &Settings) -> Guards {
+    Guards {
+        message_bytes_max: settings.hub.message_bytes,
+        fragments_max: settings.fragments_max,
+        control: settings.control,
+        framing: settings.framing_bytes,
+    }
+}
+
 // Each open connection has both for as long as it is open.
 const _: () = assert!(size_of::<Connection>() <= 136 && size_of::<Socket>() <= 312);
 
@@ -249,15 +261,12 @@ impl Connection {
             return;
         };
         let now = shard.now();
-        let settings = &shard.shared.settings;
-        let guards = Guards {
-            message_bytes_max: settings.hub.message_bytes,
-            fragments_max: settings.fragments_max,
-            control: settings.control,
-            framing: settings.framing_bytes,
-        };
+        let guards = guards(&shard.shared.settings);
         let place = &mut self.place;
-        place.read(bytes.len());
+        let is_metered = place.permit.meter().is_some();
+        if is_metered {
+            place.read(bytes.len());
+        }
         let (mut messages, mut closed, mut held) = (0, None, None::<Box<Held>>);
         shard.while_corked(socket, now, || {
             let fed = self.decoder.feed(bytes, guards, now, |event| {
@@ -269,7 +278,9 @@ impl Connection {
                         if open && !answer.is_empty() {
                             let answer = Bytes::copy_from_slice(answer);
                             let pushed = shard.push(socket, now, answer, 1, Tag::Control);
-                            shard.close_if_full(socket, &pushed);
+                            if pushed == Pushed::Overflow {
+                                shard.close_full(socket);
+                            }
                         }
                         return;
                     }
@@ -297,10 +308,13 @@ impl Connection {
                 home.input(shard, Input::Activity(*conn));
             }
         });
-        if held.is_none() && !self.decoder.is_amid_message() {
+        let is_amid = self.decoder.is_amid_message();
+        if is_metered && held.is_none() && !is_amid {
             self.place.take_loose(&self.shard, now);
         }
-        self.close_if_over();
+        if self.place.is_over() {
+            self.close_over();
+        }
         if let Some((code, answer)) = closed {
             let code = code.and_then(CloseCode::new);
             self.end = DisconnectReason::Client(code);
@@ -312,7 +326,9 @@ impl Connection {
         if held.is_some() {
             self.held = held;
         }
-        self.time_message(now, messages > 0);
+        if is_amid || self.socket.may_be_due() {
+            self.time_message(now, messages > 0);
+        }
     }
 }
 
@@ -330,7 +346,8 @@ impl Connection {
     }
 
     /// Closes the connection when a limit of its user was passed.
-    fn close_if_over(&mut self) {
+    #[cold]
+    fn close_over(&mut self) {
         let Some(over) = self.place.take_over().filter(|_| !self.deaf) else {
             return;
         };
@@ -371,7 +388,7 @@ impl Connection {
                 }
             }
         });
-        self.close_if_over();
+        self.close_over();
         match (&mut next, closed) {
             (Some(next), closed) => next.closed = closed,
             (None, Some((code, answer))) => self.part(code, answer),

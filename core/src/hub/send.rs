@@ -37,36 +37,22 @@ impl Hub {
             out.error(conn, message.address(), &RequestError::UnknownEvent);
             return Ok(Delivery::default());
         };
-        if let Err(error) = self.check_right_of(now, sender, Right::Publish, room) {
+        if sender.access.is_some()
+            && let Err(error) = self.check_right_of(now, sender, Right::Publish, room)
+        {
             out.error(conn, message.address(), &error);
             return Ok(Delivery::default());
         }
         if let Some(once) = &message.once {
             return Ok(self.publish_once(now, message, (room, once), out));
         }
-        if self.config.has_extras() {
-            return Ok(self.publish_with_extras(now, message, room, out));
+        let has_extras = self.config.has_extras();
+        if has_extras && let Some(policy) = self.policy_of(room) {
+            return Ok(self.publish_by_policy(now, message, room, policy, out));
         }
-        let delivery = self.publish_plain(message, room, sender.user.as_deref(), out);
-        if message.id.is_some() {
-            answer_publish(message, room, delivery, out);
-        }
-        Ok(delivery)
-    }
-
-    /// The fan-out of a message to a room without policy.
-    #[inline(always)] // into the way of every publish, and the way of those that are told
-    fn publish_plain(
-        &self,
-        message: &Message<'_>,
-        room: &str,
-        user: Option<&str>,
-        out: &mut Outbox,
-    ) -> Delivery {
-        let conn = message.conn;
         let (text, draft) = out.frame();
         write_head(text, &message.event, None, Some(room));
-        write_from(text, conn, user);
+        write_from(text, conn, sender.user.as_deref());
         text.push_str(r#","data":"#);
         text.push_str(message.data.as_str());
         text.push('}');
@@ -80,7 +66,15 @@ impl Hub {
                 _ => to.extend_from_slice(&room.members),
             }
         }
-        Delivery::queued(out.send(draft, Kind::MESSAGE))
+        let delivery = Delivery::queued(out.send(draft, Kind::MESSAGE));
+        if has_extras && self.tells() {
+            let content = (Event::new(&message.event), message.data);
+            self.tell_message(room, Some(conn), None, content, out);
+        }
+        if message.id.is_some() {
+            answer_publish(message, room, delivery, out);
+        }
+        Ok(delivery)
     }
 
     /// Sends a message of the application to an audience. It has no `from`; it names its room when
@@ -273,31 +267,6 @@ impl Hub {
 
 /// Messages in a hub with policies of rooms or subscriptions to events.
 impl Hub {
-    /// The part of [`publish`](Self::publish) for such a hub.
-    #[inline(never)]
-    fn publish_with_extras(
-        &mut self,
-        now: Timestamp,
-        message: &Message<'_>,
-        room: &str,
-        out: &mut Outbox,
-    ) -> Delivery {
-        if let Some(policy) = self.policy_of(room) {
-            return self.publish_by_policy(now, message, room, policy, out);
-        }
-        let conn = message.conn;
-        let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
-        let delivery = self.publish_plain(message, room, user, out);
-        if self.tells() {
-            let content = (Event::new(&message.event), message.data);
-            self.tell_message(room, Some(conn), None, content, out);
-        }
-        if message.id.is_some() {
-            answer_publish(message, room, delivery, out);
-        }
-        delivery
-    }
-
     /// The part of [`send`](Self::send) for such a hub.
     #[inline(never)]
     fn send_with_extras(

@@ -76,13 +76,15 @@ impl Place {
         self.over.take()
     }
 
-    /// Counts what was read, of which messages will be a part.
-    #[inline]
+    /// True when a limit was passed.
+    pub(super) const fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+
+    /// Counts what was read, of which messages will be a part, where the user's rates are limited.
     pub(super) fn read(&mut self, bytes: usize) {
-        if self.permit.meter().is_some() {
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            self.loose = self.loose.saturating_add(bytes);
-        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.loose = self.loose.saturating_add(bytes);
     }
 
     /// True when the rates of the user let a message through. If not, it is answered as one over

@@ -66,9 +66,8 @@ impl Batch {
     ///
     /// No two runs share a buffer: a queue counts what it holds, and a few bytes in it must not
     /// keep the buffer of a busy room alive.
-    pub(crate) fn end(&mut self) -> (Vec<ConnId>, Bytes, u32, Tag) {
+    pub(crate) fn end(&mut self) -> (&[ConnId], Bytes, u32, Tag) {
         let frames = mem::take(&mut self.frames);
-        let to = mem::take(&mut self.to);
         let bytes = if self.bytes.len() <= COPY_BYTES_MAX {
             let bytes = Bytes::copy_from_slice(&self.bytes);
             self.bytes.clear();
@@ -76,14 +75,7 @@ impl Batch {
         } else {
             mem::take(&mut self.bytes).into()
         };
-        (to, bytes, frames, mem::take(&mut self.tag))
-    }
-
-    /// Gives the recipients' buffer back for the next batch.
-    pub(crate) fn reuse(&mut self, to: Vec<ConnId>) {
-        if self.to.capacity() == 0 {
-            self.to = to;
-        }
+        (&self.to, bytes, frames, mem::take(&mut self.tag))
     }
 }
 
@@ -106,7 +98,7 @@ mod tests {
         assert!(batch.reaches(both[1]) && !batch.reaches(ids(&["3"])[0]));
         assert!(batch.add(&both, Frame::Binary(b"bc"), MESSAGE));
         let (to, bytes, frames, _) = batch.end();
-        assert_eq!((to, frames), (both.clone(), 2));
+        assert_eq!((to, frames), (&*both, 2));
         assert_eq!(&bytes[..], b"\x81\x01a\x82\x02bc");
         assert!(batch.is_empty() && !batch.reaches(both[0]));
     }

@@ -57,8 +57,7 @@ impl FanOut {
     }
 
     pub(super) fn link(&self, conn: ConnId) -> Option<&Link> {
-        let member = self.members.get(conn.slot())?.as_ref()?;
-        (member.conn == conn).then_some(&member.link)
+        link(&self.members, conn)
     }
 
     pub(super) fn forget(&mut self, conn: ConnId) -> Option<Link> {
@@ -98,7 +97,9 @@ impl FanOut {
                 Command::Ping { conn } => {
                     if let Some(link) = self.link(conn) {
                         let pushed = shard.deliver_one(link, now, ws::PING, Tag::Control);
-                        self.note(conn, &pushed);
+                        if pushed == Pushed::Overflow {
+                            self.overflowed.push(conn);
+                        }
                     }
                 }
                 // This host does not sleep. What is to be kept was seen to before, and all that was
@@ -131,7 +132,9 @@ impl FanOut {
             Some(link) => shard.deliver_one(link, now, ws::message(frame), class.into()),
             None => return,
         };
-        self.note(conn, &pushed);
+        if pushed == Pushed::Overflow {
+            self.overflowed.push(conn);
+        }
     }
 
     pub(super) fn end_run(&mut self, shard: &Shard, now: Timestamp) {
@@ -140,11 +143,13 @@ impl FanOut {
         }
         let (to, bytes, frames, tag) = self.batch.end();
         let mut remote: Vec<Vec<u32>> = Vec::new();
-        for &conn in &to {
-            match self.link(conn) {
+        for &conn in to {
+            match link(&self.members, conn) {
                 Some(Link::Local(socket)) => {
                     let pushed = shard.push(socket, now, bytes.clone(), frames, tag.clone());
-                    self.note(conn, &pushed);
+                    if pushed == Pushed::Overflow {
+                        self.overflowed.push(conn);
+                    }
                 }
                 Some(&Link::Remote { shard: index, key }) => {
                     if remote.len() <= index {
@@ -166,7 +171,6 @@ impl FanOut {
                 shard.post(index, deliver);
             }
         }
-        self.batch.reuse(to);
     }
 
     /// Lets the goodbye of a connection follow what was dropped: its close is being decided. What
@@ -185,10 +189,9 @@ impl FanOut {
         while self.members.pop_if(|slot| slot.is_none()).is_some() {}
         self.members.shrink_to_fit();
     }
+}
 
-    fn note(&mut self, conn: ConnId, pushed: &Pushed) {
-        if *pushed == Pushed::Overflow {
-            self.overflowed.push(conn);
-        }
-    }
+fn link(members: &[Option<Member>], conn: ConnId) -> Option<&Link> {
+    let member = members.get(conn.slot())?.as_ref()?;
+    (member.conn == conn).then_some(&member.link)
 }

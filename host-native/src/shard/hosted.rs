@@ -349,7 +349,12 @@ impl Hosted {
         if history_bytes != inner.history_bytes {
             inner.count_histories(shard, now, history_bytes);
         }
-        inner.count(shard);
+        let hub = inner.namespace.app().hub();
+        if hub.rate_refusals() != inner.rate_refusals
+            || hub.recoveries().total() != inner.recoveries.total()
+        {
+            inner.count(shard);
+        }
         let client_keys = inner.namespace.app().hub().client_keys();
         if client_keys != inner.client_keys {
             inner.count_client_keys(shard, now, client_keys);
@@ -367,6 +372,7 @@ impl Hosted {
 
 impl Inner {
     /// Counts refusals and recoveries that the hub has counted since the last call.
+    #[cold]
     fn count(&mut self, shard: &Shard) {
         let hub = self.namespace.app().hub();
         let (refusals, recoveries) = (hub.rate_refusals(), hub.recoveries());

@@ -7,7 +7,10 @@ use std::{
     task::Context,
 };
 
-use roomcast_core::ask::{Ask, AskError};
+use roomcast_core::{
+    ask::{Ask, AskError},
+    queue::Pushed,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task,
@@ -76,7 +79,9 @@ impl Shard {
                 for &key in &keys {
                     if let Some(socket) = self.socket(key) {
                         let pushed = self.push(&socket, now, bytes.clone(), frames, tag.clone());
-                        self.close_if_full(&socket, &pushed);
+                        if pushed == Pushed::Overflow {
+                            self.close_full(&socket);
+                        }
                     }
                 }
             }

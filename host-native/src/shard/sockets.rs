@@ -170,11 +170,10 @@ impl Shard {
         }
     }
 
-    /// Has the hub of a socket of this shard close it when what was queued for it was too much.
-    pub(crate) fn close_if_full(&self, socket: &Socket, pushed: &Pushed) {
-        if *pushed == Pushed::Overflow {
-            self.ask_close(socket, CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
-        }
+    /// Has the hub of a socket of this shard close it: what was queued for it was too much.
+    #[cold]
+    pub(crate) fn close_full(&self, socket: &Socket) {
+        self.ask_close(socket, CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
     }
 }
 
@@ -210,7 +209,9 @@ impl Shard {
             (cork.frames, cork.messages) = (0, false);
             cork.bytes.shrink_to(CORK_BYTES_MAX);
         }
-        self.close_if_full(socket, &pushed);
+        if pushed == Pushed::Overflow {
+            self.close_full(socket);
+        }
         result
     }
 

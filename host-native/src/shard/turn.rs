@@ -87,7 +87,10 @@ impl Shard {
                 self.flush_slice(&mut dirty);
             }
             line.join(&mut dirty, all);
-            self.reuse(dirty.into());
+            if self.dirty.borrow().capacity() == 0 {
+                // The buffer for the next turn's list.
+                self.dirty.replace(dirty.into());
+            }
             line.written += self.flush_slice(&mut line.sockets);
             if line.sockets.is_empty() {
                 if self.high_water.ebbed.take() {
@@ -95,19 +98,13 @@ impl Shard {
                 }
                 self.shared.flush_record();
             }
-            self.end_turn(begun);
-        }
-    }
-
-    /// Counts a turn that has ended, and names a slow one. Its writes began then.
-    fn end_turn(&self, begun: Instant) {
-        let metrics = self.metrics();
-        let wrote = begun.elapsed();
-        metrics.writes.observe(wrote);
-        let ended = metrics.end_turn();
-        if metrics.turn.is_slow(&ended) {
-            let longest = self.turn_watch.longest(self.now());
-            self.tell_slow(&ended, Some(wrote), longest);
+            let (metrics, wrote) = (self.metrics(), begun.elapsed());
+            metrics.writes.observe(wrote);
+            let ended = metrics.end_turn();
+            if metrics.turn.is_slow(&ended) {
+                let longest = self.turn_watch.longest(self.now());
+                self.tell_slow(&ended, Some(wrote), longest);
+            }
         }
     }
 
@@ -179,14 +176,6 @@ impl Shard {
             others_untold = untold,
             "slow turn: an I/O thread served nobody else meanwhile"
         );
-    }
-
-    /// Gives a buffer back for the next turn's list.
-    fn reuse(&self, list: Vec<Rc<Socket>>) {
-        let dirty = &mut *self.dirty.borrow_mut();
-        if dirty.capacity() == 0 {
-            *dirty = list;
-        }
     }
 }
 

@@ -24,7 +24,8 @@ fn planted() -> Vec<Planted> {
     };
     let walk = |hop: &str| {
         let page = format!("## The way of one publish, hop by hop\n\n1. {hop}\n");
-        let source = "impl Hub {\n    fn publish() {}\n}\n";
+        let source = "impl Hub {\n    fn publish(&self) {\n        self.pass();\n    }\n\n    \
+                      fn pass(&mut self) {\n        let a = 1;\n        x(a);\n    }\n}\n";
         let files = [
             ("ARCHITECTURE.md", &*page),
             ("core/src/hub/send.rs", source),
@@ -77,6 +78,7 @@ fn planted() -> Vec<Planted> {
         walk("`Hub::publish`: `hub/sends.rs`"),
         walk(&"`publish`: `hub/send.rs`, ".repeat(37)),
         walk("it goes out"),
+        walk("`Hub::publish`: `hub/send.rs`"),
     ]
 }
 
