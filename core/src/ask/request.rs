@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use super::answer::{Answer, AskError};
 use crate::explain::Explained;
 use crate::hub::{Audience, ConnId, ConnectionInfo, ConnectionSummary, Hub};
-use crate::{gateway::Applied, gateway::Input, policy::Policies, time::Timestamp, wire::CloseCode};
+use crate::{gateway::Applied, gateway::Input, policy::Policies, room::PageError};
+use crate::{time::Timestamp, wire::CloseCode};
 
 /// A request to a namespace: a question, or a change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -211,7 +212,6 @@ impl Ask {
 
     /// The input of a request that changes something; `None` for a question, and for a request that
     /// concerns several connections.
-    #[allow(clippy::wildcard_enum_match_arm)] // the others are questions
     pub fn input(&self) -> Option<Input<'_>> {
         Some(match self {
             Self::Send {
@@ -249,7 +249,19 @@ impl Ask {
                 not_before_s: *not_before_s,
             },
             Self::Disconnect { conn, code, reason } => Input::close(*conn, *code, reason),
-            _ => return None,
+            Self::DisconnectUser { .. }
+            | Self::Rooms { .. }
+            | Self::Room { .. }
+            | Self::Members { .. }
+            | Self::Position { .. }
+            | Self::History { .. }
+            | Self::Presence { .. }
+            | Self::RoomsOf { .. }
+            | Self::RoomsOfUser { .. }
+            | Self::Connection { .. }
+            | Self::Connections { .. }
+            | Self::Counts
+            | Self::Explain { .. } => return None,
         })
     }
 
@@ -259,30 +271,29 @@ impl Ask {
     ///
     /// When it cannot be done; nothing changed then.
     pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, AskError> {
+        if let Some(answer) = namespace.hub(|hub| self.look(now, hub)) {
+            return Ok(answer?);
+        }
         if let Some(input) = self.input() {
-            let applied = namespace.apply(&input);
-            return answer(applied);
+            return answer(namespace.apply(&input));
         }
+        let mut closed = 0;
         if let Self::DisconnectUser { user, code, reason } = self {
-            let conns = namespace.hub(|hub| hub.connections_of(user).to_vec());
-            let mut close = |&conn: &ConnId| {
-                namespace.apply(&Input::close(conn, *code, reason)) == Applied::Done
-            };
-            return Ok(Answer::Disconnected(
-                conns.iter().filter(|conn| close(conn)).count(),
-            ));
+            for conn in namespace.hub(|hub| hub.connections_of(user).to_vec()) {
+                let done = namespace.apply(&Input::close(conn, *code, reason));
+                closed += usize::from(done == Applied::Done);
+            }
         }
-        namespace.hub(|hub| self.look(now, hub))
+        Ok(Answer::Disconnected(closed))
     }
 
-    /// Answers a question.
-    #[allow(clippy::wildcard_enum_match_arm)] // the others are inputs
-    fn look(&self, now: Timestamp, hub: &Hub) -> Result<Answer, AskError> {
+    /// Answers a question; `None` for a request that changes something.
+    fn look(&self, now: Timestamp, hub: &Hub) -> Option<Result<Answer, PageError>> {
         let summary = |info: ConnectionInfo<'_>| {
             ConnectionSummary::new(info, hub.unix_time(info.since).as_millis())
         };
         let owned = |rooms: Vec<&str>| rooms.into_iter().map(Into::into).collect();
-        Ok(match self {
+        Some(Ok(match self {
             Self::Rooms {
                 prefix,
                 after,
@@ -298,9 +309,13 @@ impl Ask {
                 room,
                 offsets,
                 limit,
-            } => Answer::History(hub.history_page(now, room, *offsets, *limit)?),
+            } => {
+                let page = hub.history_page(now, room, *offsets, *limit);
+                return Some(page.map(Answer::History));
+            }
             Self::Presence { room, after, limit } => {
-                Answer::Presence(hub.presence(room, after.as_deref(), *limit)?)
+                let page = hub.presence(room, after.as_deref(), *limit);
+                return Some(page.map(Answer::Presence));
             }
             Self::RoomsOf { conn } => Answer::RoomsOf(hub.rooms_of(*conn).map(owned)),
             Self::RoomsOfUser { user } => Answer::RoomsOfUser(owned(hub.rooms_of_user(user))),
@@ -316,8 +331,16 @@ impl Ask {
                 Answer::Connections(infos.take(*limit).map(summary).collect())
             }
             Self::Explain { send, conn } => Answer::Explanation(hub.explain(send, *conn)),
-            _ => Answer::Counts(hub.counts()),
-        })
+            Self::Counts => Answer::Counts(hub.counts()),
+            Self::Send { .. }
+            | Self::SendText { .. }
+            | Self::SendBinary { .. }
+            | Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Disconnect { .. }
+            | Self::DisconnectUser { .. }
+            | Self::Withdraw { .. } => return None,
+        }))
     }
 }
 

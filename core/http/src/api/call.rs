@@ -1,17 +1,15 @@
 //! Calls of the API, and their answers as JSON.
 
-use alloc::{borrow::ToOwned, boxed::Box, string::String, string::ToString, vec::Vec};
-use core::ops::Bound;
+use alloc::{borrow::ToOwned, string::String, string::ToString, vec::Vec};
 
 use roomcast_core::{
     ConnId, Delivery, Explained, Explanation, Hub, Timestamp,
-    ask::{self, Ask, Asked},
-    hub::RoomInfo,
+    ask::{self, Ask, AskError, Asked},
+    hub::{ConnectionSummary, RoomSummary},
     queue::{AtQueue, QueueFate},
-    room::{PageError, Position, PresencePage},
+    room::{HistoryPage, PageError, Position, PresencePage},
 };
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::{problem::Problem, response::Response};
 
@@ -43,21 +41,9 @@ impl ApiCall {
     ///
     /// The answer when it cannot be done.
     pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, Problem> {
-        if let Some(found) = namespace.hub(|hub| Found::look(&self.ask, hub)) {
-            return found.map(Answer);
-        }
-        let found = match (self.ask.run(now, namespace)?, &self.ask) {
-            (ask::Answer::Sent(delivery), _) => Found::Sent(delivery),
-            (ask::Answer::Joined(already), Ask::Join { room, .. }) => {
-                let position = namespace.hub(|hub| hub.position(room).into_owned());
-                Found::Joined { position, already }
-            }
-            (ask::Answer::Left(was), _) => Found::Left { was },
-            (ask::Answer::Disconnected(disconnected), _) => Found::Disconnected { disconnected },
-            // The API does not ask anything else.
-            (_, _) => return Err(Problem::NoCall),
-        };
-        Ok(Answer(found))
+        let answer = self.ask.run(now, namespace);
+        let found = namespace.hub(|hub| Found::new(&self.ask, answer, hub));
+        found.map(Answer)
     }
 }
 
@@ -131,12 +117,7 @@ enum Found {
     },
     Room(RoomView),
     Members(PresencePage),
-    History {
-        #[serde(flatten)]
-        position: Position<'static>,
-        messages: Vec<Box<RawValue>>,
-        first: u64,
-    },
+    History(HistoryPage),
     Joined {
         #[serde(flatten)]
         position: Position<'static>,
@@ -197,126 +178,100 @@ struct ExplainedView {
 }
 
 impl RoomView {
-    fn of(hub: &Hub, room: &RoomInfo<'_>) -> Self {
+    fn of(hub: &Hub, room: RoomSummary) -> Self {
         Self {
-            room: room.name.to_owned(),
+            position: hub.position(&room.name).into_owned(),
+            room: room.name,
             members: room.members,
-            position: hub.position(room.name).into_owned(),
         }
     }
 }
 
 impl ConnectionView {
-    fn of(hub: &Hub, conn: ConnId) -> Option<Self> {
-        let info = hub.connection(conn)?;
-        let rooms = hub.rooms_of(conn)?.into_iter().map(str::to_owned);
-        Some(Self {
-            conn,
-            user: info.user.unwrap_or_default().to_owned(),
-            rooms: rooms.collect(),
-            since_ms: hub.unix_time(info.since).as_millis(),
+    fn of(hub: &Hub, found: ConnectionSummary) -> Self {
+        let rooms = hub.rooms_of(found.id).unwrap_or_default();
+        Self {
+            conn: found.id,
+            user: found.user.unwrap_or_default(),
+            rooms: rooms.into_iter().map(str::to_owned).collect(),
+            since_ms: found.since_ms,
             queued_bytes: 0,
+        }
+    }
+}
+
+impl ExplainedView {
+    fn of(send: &Explained, conn: ConnId, explanation: Explanation) -> Result<Self, Problem> {
+        let (room, offset, from) = match send {
+            Explained::Past { room, offset } => (room, Some(*offset), None),
+            Explained::Publish { room, from, .. } => (room, None, Some(*from)),
+            Explained::Right { room, .. } => (room, None, None),
+            // The API does not ask anything else.
+            _ => return Err(Problem::NoCall),
+        };
+        let is_message = offset.is_some() || from.is_some();
+        let received = explanation.reason.received();
+        Ok(Self {
+            room: room.clone(),
+            offset,
+            from,
+            conn,
+            received: is_message.then_some(received),
+            allowed: received.filter(|_| !is_message),
+            text: explanation.to_string(),
+            explanation,
         })
     }
 }
 
 impl Found {
-    /// Answers a question; `None` when it is none that has a view of its own.
-    #[allow(clippy::wildcard_enum_match_arm)] // the others have none
-    fn look(ask: &Ask, hub: &Hub) -> Option<Result<Self, Problem>> {
-        Some(match ask {
-            Ask::Rooms {
-                prefix,
-                after,
-                limit,
-            } => {
-                let mut page = hub.rooms(prefix, after.as_deref());
-                let rooms = page.by_ref().take(*limit);
-                let rooms: Vec<_> = rooms.map(|room| RoomView::of(hub, &room)).collect();
-                let last = rooms.last().filter(|_| page.next().is_some());
-                let next = last.map(|room| room.room.clone());
-                Ok(Self::Rooms { rooms, next })
+    /// The view of an answer, completed from the hub.
+    fn new(ask: &Ask, answer: Result<ask::Answer, AskError>, hub: &Hub) -> Result<Self, Problem> {
+        if let Ask::History { room, .. } | Ask::Presence { room, .. } = ask
+            && !matches!(answer, Err(AskError::Page(PageError::Cursor)))
+        {
+            hub.room(room).ok_or(Problem::NoRoom)?;
+        }
+        Ok(match (answer?, ask) {
+            (ask::Answer::Sent(delivery), _) => Self::Sent(delivery),
+            (ask::Answer::Joined(already), Ask::Join { room, .. }) => {
+                let position = hub.position(room).into_owned();
+                Self::Joined { position, already }
             }
-            Ask::Room { room } => {
-                let view = hub.room(room).map(|room| RoomView::of(hub, &room));
-                view.map(Self::Room).ok_or(Problem::NoRoom)
+            (ask::Answer::Left(was), _) => Self::Left { was },
+            (ask::Answer::Disconnected(disconnected), _) => Self::Disconnected { disconnected },
+            (ask::Answer::Rooms(rooms), Ask::Rooms { prefix, .. }) => {
+                let last = rooms.last().map(|room| &*room.name);
+                let next = last.filter(|last| hub.rooms(prefix, Some(last)).next().is_some());
+                let next = next.map(str::to_owned);
+                let rooms = rooms.into_iter().map(|room| RoomView::of(hub, room));
+                let rooms = rooms.collect();
+                Self::Rooms { rooms, next }
             }
-            Ask::Presence { room, after, limit } => {
-                let found = hub.room(room).ok_or(Problem::NoRoom);
-                match hub.presence(room, after.as_deref(), *limit) {
-                    Err(fault @ PageError::Cursor) => Err(fault.into()),
-                    page => found.and_then(|_| Ok(Self::Members(page?))),
-                }
+            (ask::Answer::Room(room), _) => {
+                Self::Room(RoomView::of(hub, room.ok_or(Problem::NoRoom)?))
             }
-            Ask::History {
-                room,
-                offsets,
-                limit,
-            } => Self::history(hub, room, *offsets, *limit),
-            Ask::Connections { user, after, limit } => {
-                let mut ids: Vec<ConnId> = match user {
-                    Some(user) => hub.connections_of(user).to_vec(),
-                    None => hub.connections().map(|conn| conn.id).collect(),
+            (ask::Answer::Presence(page), _) => Self::Members(page),
+            (ask::Answer::History(page), _) => Self::History(page),
+            (ask::Answer::Connections(found), Ask::Connections { user, .. }) => {
+                let is_behind = |last: &ConnId| match user {
+                    Some(user) => hub.connections_of(user).iter().any(|conn| conn > last),
+                    None => hub.connections().any(|conn| conn.id > *last),
                 };
-                ids.retain(|id| after.as_ref().is_none_or(|after| id > after));
-                ids.sort_unstable();
-                let more = ids.len() > *limit;
-                ids.truncate(*limit);
-                let next = ids.last().copied().filter(|_| more);
-                let views = ids.iter().filter_map(|id| ConnectionView::of(hub, *id));
+                let next = found.last().map(|conn| conn.id).filter(is_behind);
+                let views = found.into_iter().map(|conn| ConnectionView::of(hub, conn));
                 let connections = views.collect();
-                Ok(Self::Connections { connections, next })
+                Self::Connections { connections, next }
             }
-            Ask::Connection { conn } => {
-                let view = ConnectionView::of(hub, *conn);
-                view.map(Self::Connection).ok_or(Problem::NoConnection)
+            (ask::Answer::Connection(found), _) => {
+                let found = found.ok_or(Problem::NoConnection)?;
+                Self::Connection(ConnectionView::of(hub, found))
             }
-            Ask::Explain { send, conn } => {
-                let (room, offset, from) = match send {
-                    Explained::Past { room, offset } => (room, Some(*offset), None),
-                    Explained::Publish { room, from, .. } => (room, None, Some(*from)),
-                    Explained::Right { room, .. } => (room, None, None),
-                    _ => return None,
-                };
-                let is_message = offset.is_some() || from.is_some();
-                let explanation = hub.explain(send, *conn);
-                let received = explanation.reason.received();
-                Ok(Self::Explained(ExplainedView {
-                    room: room.clone(),
-                    offset,
-                    from,
-                    conn: *conn,
-                    received: is_message.then_some(received),
-                    allowed: received.filter(|_| !is_message),
-                    text: explanation.to_string(),
-                    explanation,
-                }))
+            (ask::Answer::Explanation(explanation), Ask::Explain { send, conn }) => {
+                Self::Explained(ExplainedView::of(send, *conn, explanation)?)
             }
-            _ => return None,
-        })
-    }
-
-    /// A page of what was said in a room.
-    fn history(
-        hub: &Hub,
-        room: &str,
-        (after, before): (Bound<u64>, Bound<u64>),
-        limit: usize,
-    ) -> Result<Self, Problem> {
-        let edge = |bound| match bound {
-            Bound::Excluded(offset) | Bound::Included(offset) => Some(offset),
-            Bound::Unbounded => None,
-        };
-        hub.room(room).ok_or(Problem::NoRoom)?;
-        let page = hub.history(room, edge(after), edge(before), limit);
-        let page = page.zip(hub.history_first(room));
-        let (page, first) = page.ok_or(PageError::NoHistory)?;
-        // JSON that is passed on as it is.
-        let raw = |json: &str| RawValue::from_string(json.to_owned()).ok();
-        Ok(Self::History {
-            position: hub.position(room).into_owned(),
-            messages: page.into_iter().filter_map(raw).collect(),
-            first,
+            // The API does not ask anything else.
+            (_, _) => return Err(Problem::NoCall),
         })
     }
 }
