@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, rc::Rc};
 
-use roomcast_core::{CloseCode, ConnId, Frame, Identity, Input, wire::AuthRequest};
+use roomcast_core::{CloseCode, ConnId, Frame, Hub, Identity, Input, Timestamp, wire::AuthRequest};
 use roomcast_http::TokenRefusal;
 
 use super::place::Place;
@@ -102,32 +102,28 @@ fn authenticate(
     };
     let (bytes, now) = (rest.len(), shard.now());
     // A token is work: first the rate.
-    match home {
-        Home::Local(namespace) => {
-            if !namespace.ask(|hub| hub.has_rate(now, conn, bytes)) {
-                input(shard, home, conn, rest, Verified::default());
-                return None;
-            }
-            if let Some(checked) = gate.check(&token) {
-                let verified = taken(shard, checked);
-                if place.admit(shard, home, verified.identity.as_deref()) {
-                    input(shard, home, conn, rest, verified);
-                }
-                return None;
-            }
+    let has_rate = move |hub: &Hub, now: Timestamp| hub.has_rate(now, conn, bytes);
+    let has_rate_here = home.ask_here(|hub| has_rate(hub, now));
+    if has_rate_here == Some(false) {
+        input(shard, home, conn, rest, Verified::default());
+        return None;
+    }
+    if has_rate_here.is_some()
+        && let Some(checked) = gate.check(&token)
+    {
+        let verified = taken(shard, checked);
+        if place.admit(shard, home, verified.identity.as_deref()) {
+            input(shard, home, conn, rest, verified);
         }
-        Home::Remote { .. } => {}
+        return None;
     }
     let (here, token) = (shard.clone(), token.into_owned());
-    let asked = match home {
-        Home::Local(_) => None,
-        Home::Remote { shard, namespace } => Some((*shard, namespace.clone())),
-    };
+    let (index, name) = (home.shard(shard), home.namespace().clone());
     let verified = Box::pin(async move {
-        if let Some((index, name)) = asked {
+        if has_rate_here.is_none() {
             let ask = move |home: &Rc<Shard>| {
                 let namespace = home.namespace(&name);
-                namespace.is_some_and(|it| it.ask(|hub| hub.has_rate(home.now(), conn, bytes)))
+                namespace.is_some_and(|it| it.ask(|hub| has_rate(hub, home.now())))
             };
             if here.on_shard(index, ask).await != Some(true) {
                 return Verified::default();

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use roomcast_core::{ConnId, Handshake, Input, hub::RequestError};
+use roomcast_core::{ConnId, Handshake, Hub, Input, hub::RequestError};
 
 use super::state::{Home, Hosted, Link, Mail, Shard, Socket};
 use crate::namespace::refusal::Refusal;
@@ -50,6 +50,14 @@ impl Home {
                 };
                 here.post(*shard, Mail::task(there));
             }
+        }
+    }
+
+    /// Asks the hub something, if it is on this shard.
+    pub(crate) fn ask_here<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
+        match self {
+            Self::Local(namespace) => Some(namespace.ask(question)),
+            Self::Remote { .. } => None,
         }
     }
 
