@@ -146,7 +146,8 @@ impl Front {
     /// The response to a request whose body takes too long.
     #[wasm_bindgen(js_name = tooLate)]
     pub fn too_late(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        Head::read(request).answer(Problem::BodyLate)
+        let time_ms = self.settings.body_time_ms as usize;
+        Head::read(request).answer(Problem::BodyLate(time_ms))
     }
 
     /// The response to a request that nothing was done for, and that may be made again.

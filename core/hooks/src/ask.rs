@@ -222,7 +222,7 @@ impl Ask {
             return Asked::Answered(self.counted(Verdict::Unavailable));
         }
         if self.waiting >= self.limits.waiting_max {
-            return Asked::Answered(self.counted(Verdict::Overloaded));
+            return Asked::Answered(self.counted(Verdict::Overloaded(self.limits.waiting_max)));
         }
         let number = self.number();
         self.waiting += 1;
@@ -359,7 +359,7 @@ impl Ask {
         {
             // Those whose turn did not come were too many.
             let verdict = if group.request.is_some() {
-                Verdict::Overloaded
+                Verdict::Overloaded(self.limits.in_flight_max)
             } else {
                 Verdict::Unavailable
             };
@@ -389,7 +389,7 @@ impl Ask {
             Verdict::Allowed(_) => counts.allowed += 1,
             Verdict::Unauthorized(_) | Verdict::Forbidden(_) => counts.refused += 1,
             Verdict::Unavailable => counts.unavailable += 1,
-            Verdict::Overloaded => counts.overloaded += 1,
+            Verdict::Overloaded(_) => counts.overloaded += 1,
         }
         verdict
     }

@@ -65,7 +65,7 @@ fn allowed(user: &str, json: &str) -> std::sync::Arc<Answer> {
         other @ (Verdict::Unauthorized(_)
         | Verdict::Forbidden(_)
         | Verdict::Unavailable
-        | Verdict::Overloaded) => panic!("{other:?}"),
+        | Verdict::Overloaded(_)) => panic!("{other:?}"),
     }
 }
 
@@ -263,16 +263,16 @@ fn questions_past_the_limits_are_told_that_there_are_too_many() {
     (limits.in_flight_max, limits.waiting_max) = (1, 3);
     let mut ask = Ask::new("4f2a", limits);
     let numbers = ["ann", "bob", "bob"].map(|user| waits(ask.ask(T0, &join(user))));
-    assert_eq!(answered(ask.ask(T0, &join("cid"))), Verdict::Overloaded);
-    assert_eq!(answered(ask.ask(T0, &join("bob"))), Verdict::Overloaded);
+    assert_eq!(answered(ask.ask(T0, &join("cid"))), Verdict::Overloaded(3));
+    assert_eq!(answered(ask.ask(T0, &join("bob"))), Verdict::Overloaded(3));
     let request = sent(&mut ask, T0);
     assert_eq!(ask.poll(ms(999)), AskPoll::WaitUntil(ms(1000)));
     assert_eq!(ask.poll(ms(1000)), AskPoll::Idle);
     let verdicts = ask.take_answers();
     let expected = [
         Verdict::Unavailable,
-        Verdict::Overloaded,
-        Verdict::Overloaded,
+        Verdict::Overloaded(1),
+        Verdict::Overloaded(1),
     ];
     assert_eq!(
         verdicts,

@@ -184,9 +184,9 @@ pub enum Problem {
     /// The body ended early.
     #[error("the body did not arrive whole")]
     BodyCut,
-    /// The body took too long.
-    #[error("the body did not arrive in time")]
-    BodyLate,
+    /// The body took too long: longer than so many milliseconds.
+    #[error("the body did not arrive in time: within {0} ms")]
+    BodyLate(usize),
 
     /// The API takes a key, and this is none.
     #[error(
@@ -359,7 +359,7 @@ impl Coded for Problem {
             Self::HeadTooLarge(limit) | Self::TooManyHeaders(limit) => {
                 return limited(Code::HeadTooLarge, limit);
             }
-            Self::BodyLate => Code::Timeout,
+            Self::BodyLate(limit_ms) => return limited(Code::Timeout, limit_ms),
             Self::Unauthorized | Self::KeyHash => Code::Unauthorized,
             Self::Scope(_) => Code::Forbidden,
             Self::KeylessOff | Self::KeylessOpen | Self::KeylessProxied | Self::KeylessForeign => {
@@ -367,8 +367,7 @@ impl Coded for Problem {
             }
             Self::NoUpgrade | Self::SocketVersion => Code::UpgradeRequired,
             Self::Origin | Self::OriginBehindProxy | Self::Host => Code::Forbidden,
-            Self::NamedUser(NamedUserError::Untrusted) => Code::Forbidden,
-            Self::NamedUser(_) => Code::BadRequest,
+            Self::NamedUser(error) => return error.row(),
             Self::Connections(limit)
             | Self::ConnectionsPerAddress(limit)
             | Self::ConnectionsPerUser(limit)
@@ -407,7 +406,7 @@ impl Problem {
             Self::ConnectionsPerUser(_) => Some(Reason::ConnectionsPerUser),
             Self::Token(refusal) => Some(refusal.reason()),
             Self::Backend(Verdict::Unavailable) => Some(Reason::BackendUnavailable),
-            Self::Backend(Verdict::Overloaded) => Some(Reason::BackendOverloaded),
+            Self::Backend(Verdict::Overloaded(_)) => Some(Reason::BackendOverloaded),
             Self::Backend(_) => Some(Reason::Backend),
             Self::Rejected(rejection) => {
                 (rejection.code() != ErrorCode::Internal).then_some(Reason::Application)
@@ -429,7 +428,7 @@ impl Problem {
             Self::Method(allow) => vec![("allow", *allow)],
             Self::ContentEncoding => vec![("accept-encoding", "identity")],
             Self::Token(TokenRefusal::Unavailable)
-            | Self::Backend(Verdict::Unavailable | Verdict::Overloaded) => {
+            | Self::Backend(Verdict::Unavailable | Verdict::Overloaded(_)) => {
                 vec![("retry-after", "5")]
             }
             Self::Unauthorized | Self::KeyHash | Self::Token(_) => {

@@ -86,10 +86,6 @@ fn errors_of_the_hub() {
         r#""room_limit","details":{"limit":128}}"#
     );
     assert_eq!(
-        end(AskError::from(JoinError::MemberLimit { limit })),
-        r#""member_limit","details":{"limit":128}}"#
-    );
-    assert_eq!(
         end(AskError::TooManyNamespaces { limit }),
         r#""overloaded","details":{"limit":128}}"#
     );

@@ -5,7 +5,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::Overflow, policy::Right, wire::ConnId};
+use crate::{hub::JoinError, policy::Overflow, policy::Right, wire::ConnId};
 
 /// A reason why a connection gets a message or does not. Its [`Display`](fmt::Display) is a
 /// sentence that names the rule; in JSON it is an object whose member `reason` is its code.
@@ -367,7 +367,7 @@ impl Reason {
                 "this is for members of the room, and the connection is none: it has to join first",
             ),
             Self::RoomFull { limit } => {
-                write!(f, "the room is full: its policy allows {limit} members")
+                fmt::Display::fmt(&JoinError::MemberLimit { limit: *limit }, f)
             }
             Self::NoPresence => f.write_str("the room shows nobody: its policy has no `presence`"),
             Self::KeepsNoHistory => {

@@ -75,7 +75,7 @@ impl Failure {
     }
 
     /// The failure that tells the client of an error, with its code and its details.
-    pub(crate) fn of(error: &impl Coded) -> Self {
+    pub fn of(error: &impl Coded) -> Self {
         let failure = Self::new(error.code(), error.to_string());
         match error.details() {
             Some(details) => failure.with_details(&details),

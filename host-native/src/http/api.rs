@@ -37,19 +37,22 @@ pub(super) async fn answer(
 /// The whole body.
 async fn whole(shard: &Shard, body: &mut Incoming) -> Result<Bytes, Problem> {
     let settings = &shard.shared.settings;
-    let bytes_max = settings.api_body_bytes_max;
+    let (bytes_max, time) = (settings.api_body_bytes_max, settings.message_time);
     // A declared length is refused before a byte of it is waited for.
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(Problem::BodyTooLarge(bytes_max));
     }
     let limited = Limited::new(body, bytes_max);
     // A body may take as long as a message.
-    let collected = patience::within(settings.message_time, limited.collect()).await;
+    let collected = patience::within(time, limited.collect()).await;
     match collected {
         Some(Ok(body)) => Ok(body.to_bytes()),
         Some(Err(fault)) if fault.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(bytes_max)),
         Some(Err(_)) => Err(Problem::BodyCut),
-        None => Err(Problem::BodyLate),
+        None => {
+            let time_ms = usize::try_from(time.as_millis()).unwrap_or(usize::MAX);
+            Err(Problem::BodyLate(time_ms))
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn identify(
         refused @ (Verdict::Unauthorized(_)
         | Verdict::Forbidden(_)
         | Verdict::Unavailable
-        | Verdict::Overloaded) => return Err(Problem::Backend(refused)),
+        | Verdict::Overloaded(_)) => return Err(Problem::Backend(refused)),
     };
     let identity = answer.identity(user.as_deref()).map_err(|fault| {
         asker.warn(&fault);

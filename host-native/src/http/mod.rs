@@ -193,7 +193,7 @@ async fn answer(
         refusals::tell(shard, peer, problem, &head(&request, peer));
     }
     // What did not come in its time is not waited for once more.
-    if answered != Err(Problem::BodyLate) {
+    if !matches!(answered, Err(Problem::BodyLate(_))) {
         take(shard, &request, body, in_work);
     }
     reply(answered.unwrap_or_else(Into::into))

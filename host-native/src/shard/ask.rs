@@ -1,13 +1,15 @@
 //! Requests to a namespace from outside of its connections.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::{Rc, Weak},
+    sync::Arc,
+};
 
 use roomcast_core::{
     App, Applied, Config, ConnId, Failure, Hub, Input, Outbox, Outcome,
     ask::{Answer, Ask, AskError, Asked},
     gateway::Work,
     queue::{AtQueue, QueueFate},
-    wire::Coded,
 };
 use roomcast_hooks::Verdict;
 use roomcast_http::Problem;
@@ -132,15 +134,18 @@ impl Shard {
                 }
                 _ => Err(Verdict::Unavailable), // since a moment ago
             };
-            asked.unwrap_or_else(|verdict| {
-                let problem = Problem::Backend(verdict);
-                if let Some((reason, shard)) = problem.reason().zip(shard.upgrade()) {
-                    shard.metrics().count_refusal(reason);
-                }
-                Outcome::Fail(Failure::new(problem.code(), problem.to_string()))
-            })
+            asked.unwrap_or_else(|verdict| refused(&shard, verdict))
         })
     }
+}
+
+/// Counts a join that the backend did not allow, and tells the client why.
+fn refused(shard: &Weak<Shard>, verdict: Verdict) -> Outcome {
+    let problem = Problem::Backend(verdict);
+    if let Some((reason, shard)) = problem.reason().zip(shard.upgrade()) {
+        shard.metrics().count_refusal(reason);
+    }
+    Outcome::Fail(Failure::of(&problem))
 }
 
 /// The connection and the message that its queue is to be asked for.
@@ -157,5 +162,21 @@ impl From<OpenError> for AskError {
             OpenError::Full { limit } => Self::TooManyNamespaces { limit },
             OpenError::Factory(_) | OpenError::State(_) | OpenError::Store(_) => Self::NotOpened,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roomcast_core::wire::ErrorBody;
+
+    use super::*;
+
+    #[test]
+    fn a_join_past_the_limit_of_questions_says_the_limit() {
+        let Outcome::Fail(failure) = refused(&Weak::new(), Verdict::Overloaded(7)) else {
+            panic!("refused")
+        };
+        let frame = ErrorBody::from(&failure).frame();
+        assert!(frame.contains(r#""details":{"limit":7}"#), "{frame}");
     }
 }

@@ -29,9 +29,9 @@ pub enum Verdict {
     /// The backend gave no answer that can be used, or fails and is not asked for a while.
     #[error("the backend that decides about this cannot be asked: try again")]
     Unavailable,
-    /// Too many questions wait.
+    /// Too many questions wait, or are under way: more than this.
     #[error("too many questions wait for the backend that decides about this: try later")]
-    Overloaded,
+    Overloaded(usize),
 }
 
 impl Coded for Verdict {
@@ -41,7 +41,9 @@ impl Coded for Verdict {
             Self::Allowed(_) | Self::Forbidden(_) => ErrorCode::Forbidden,
             Self::Unauthorized(_) => ErrorCode::Unauthorized,
             Self::Unavailable => ErrorCode::Unavailable,
-            Self::Overloaded => ErrorCode::Overloaded,
+            Self::Overloaded(limit) => {
+                return (ErrorCode::Overloaded, Some(Details::limit(*limit)));
+            }
         };
         (code, None)
     }

@@ -33,6 +33,8 @@ fn each_limit_is_in_the_text_and_in_the_details() {
         (Problem::HeadTooLarge(8192), ErrorCode::HeadTooLarge, 8192),
         (Problem::TooManyHeaders(63), ErrorCode::HeadTooLarge, 63),
         (Problem::BodyTooLarge(77), ErrorCode::TooLarge, 77),
+        (Problem::BodyLate(77), ErrorCode::Timeout, 77),
+        (NamedUserError::Invalid.into(), ErrorCode::BadRequest, 200),
     ] {
         let row = (code, Some(Details::limit(limit)));
         assert_eq!(problem.row(), row, "{problem:?}");
@@ -45,6 +47,7 @@ fn each_limit_is_in_the_text_and_in_the_details() {
         Problem::ConnectionsPerUser(7),
         Problem::ConnectionsPerNamespace(Some(7)),
         Problem::Namespaces(7),
+        Problem::Backend(Verdict::Overloaded(7)),
     ] {
         let row = (ErrorCode::Overloaded, Some(Details::limit(7)));
         assert_eq!(problem.row(), row, "{problem:?}");

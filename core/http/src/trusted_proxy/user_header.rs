@@ -3,6 +3,11 @@
 use alloc::{borrow::ToOwned, boxed::Box, string::String};
 use core::str::FromStr;
 
+use roomcast_core::{
+    ErrorCode,
+    wire::{Coded, Details},
+};
+
 /// Bytes of a user, at most, as an application may name one.
 const USER_BYTES_MAX: usize = 200;
 /// Bytes of the name of a field, at most.
@@ -75,6 +80,16 @@ pub enum NamedUserError {
          characters"
     )]
     Invalid,
+}
+
+impl Coded for NamedUserError {
+    fn row(&self) -> (ErrorCode, Option<Details>) {
+        match self {
+            Self::Untrusted => (ErrorCode::Forbidden, None),
+            Self::Several | Self::Empty => (ErrorCode::BadRequest, None),
+            Self::Invalid => (ErrorCode::BadRequest, Some(Details::limit(USER_BYTES_MAX))),
+        }
+    }
 }
 
 /// Reads the user out of the values of all fields of that name; `None` when there is none.

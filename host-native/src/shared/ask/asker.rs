@@ -229,7 +229,7 @@ impl Asker {
             refused @ (Verdict::Unauthorized(_)
             | Verdict::Forbidden(_)
             | Verdict::Unavailable
-            | Verdict::Overloaded) => Err(refused),
+            | Verdict::Overloaded(_)) => Err(refused),
         }
     }
 
