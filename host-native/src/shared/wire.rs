@@ -2,6 +2,8 @@
 
 #[cfg_attr(not(feature = "jwks"), path = "wire/absent.rs")]
 mod tls;
+#[cfg(feature = "jwks")]
+mod trust;
 
 use bytes::Bytes;
 use http_body_util::Full;
