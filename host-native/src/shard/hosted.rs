@@ -78,7 +78,7 @@ impl Hosted {
 
     /// The way to a live connection.
     pub(crate) fn link(&self, conn: ConnId) -> Option<Link> {
-        self.inner.borrow().fan_out.link(conn).cloned()
+        self.inner.borrow().fan_out.members.get(conn).cloned()
     }
 
     /// Asks the application whether a request is to be granted.
@@ -99,7 +99,7 @@ impl Hosted {
             return Err(Refusal::FULL); // no other answer to this input
         };
         if let Ok(conn) = connected {
-            inner.fan_out.enter(conn, link);
+            inner.fan_out.members.insert(conn, link);
             if let Some(header) = &mut inner.header {
                 header.next_serial = header.next_serial.max(conn.serial() + 1);
             }
@@ -138,7 +138,7 @@ impl Hosted {
         }
         self.finish(shard, now, inner);
         if let Input::Disconnect { conn, .. } = input {
-            inner.fan_out.forget(*conn);
+            inner.fan_out.members.remove(*conn);
         }
         applied
     }
@@ -282,7 +282,7 @@ impl Hosted {
     pub(crate) fn shrink_to_fit(&self) {
         let inner = &mut *self.inner.borrow_mut();
         inner.namespace.shrink_to_fit();
-        inner.fan_out.shrink_to_fit();
+        inner.fan_out.members.shrink_to_fit();
     }
 
     /// Logs the largest fan-out since the last call.

@@ -1,5 +1,7 @@
 //! Mail between shards: what one turn of one has for another travels as one message.
 
+pub(super) mod letter;
+
 use std::{
     mem,
     rc::Rc,
@@ -21,6 +23,23 @@ use super::{
     state::{Mail, MailBatch, Posts, Shard},
 };
 use crate::namespace::handle::{Answered, Line};
+
+impl Mail {
+    /// Mail that has a task run, and the way of its result, which comes when what the task changed
+    /// is committed, or never.
+    pub(crate) fn request<R: Send + 'static>(
+        task: impl FnOnce(&Rc<Shard>) -> R + Send + 'static,
+    ) -> (Self, oneshot::Receiver<R>) {
+        let (answer, answered) = oneshot::channel();
+        let task = move |shard: &Rc<Shard>| {
+            let result = task(shard);
+            shard.when_committed(move || {
+                let _ = answer.send(result); // who asked may be gone
+            });
+        };
+        (Self::task(task), answered)
+    }
+}
 
 impl Shard {
     /// Takes mail for another shard, which leaves with the turn.

@@ -1,6 +1,8 @@
 //! Sockets of a shard: frames are queued for them, replies to one are joined, they are closed.
 
-use std::{mem, rc::Rc};
+pub(super) mod cork;
+
+use std::rc::Rc;
 
 use bytes::Bytes;
 use roomcast_core::{
@@ -12,9 +14,6 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use super::state::{Link, Mail, Shard, Socket};
 use crate::{tls::Session, ws};
-
-/// A cork this full goes to the queue, where it counts against the limit.
-const CORK_BYTES_MAX: usize = 64 * 1024;
 
 impl Shard {
     pub(crate) fn add_socket(&self, io: OwnedWriteHalf, tls: Option<Box<Session>>) -> Rc<Socket> {
@@ -177,11 +176,7 @@ impl Shard {
     }
 }
 
-/// The cork: what one connection's input makes the hub say to that same connection.
-///
-/// It saves a write, and a queue entry, for every reply but the first of a turn. The order that
-/// must be kept is the connection's own: whatever else is queued for it while replies are held back
-/// goes behind them.
+/// The [cork](cork::Cork).
 impl Shard {
     /// Holds replies to this socket back while its input is processed. Then they leave: in one
     /// write of their own when nothing waits before them.
@@ -191,7 +186,7 @@ impl Shard {
         now: Timestamp,
         process: impl FnOnce() -> R,
     ) -> R {
-        self.corked.borrow_mut().key = Some(socket.key);
+        self.corked.borrow_mut().open(socket.key);
         let result = process();
         let mut pushed = Pushed::Queued;
         // What is not committed must not be answered: then it waits for the end of the turn.
@@ -201,13 +196,11 @@ impl Shard {
         }
         {
             let cork = &mut *self.corked.borrow_mut();
-            if at_once && !cork.bytes.is_empty() {
-                socket.write_now(now, &cork.bytes, cork.frames);
+            let (bytes, frames) = cork.replies();
+            if at_once && !bytes.is_empty() {
+                socket.write_now(now, bytes, frames);
             }
-            cork.key = None;
-            cork.bytes.clear(); // what a connection that ended meanwhile left too
-            (cork.frames, cork.messages) = (0, false);
-            cork.bytes.shrink_to(CORK_BYTES_MAX);
+            cork.close();
         }
         if pushed == Pushed::Overflow {
             self.close_full(socket);
@@ -216,7 +209,7 @@ impl Shard {
     }
 
     pub(crate) fn is_corked(&self, socket: &Socket) -> bool {
-        self.corked.borrow().key == Some(socket.key)
+        self.corked.borrow().is_for(socket.key)
     }
 
     /// Holds a reply back.
@@ -231,16 +224,8 @@ impl Shard {
             // Must be dropped, or counted with, by itself.
             return self.push(socket, now, ws::message(frame), 1, class.into());
         }
-        let full = {
-            let cork = &mut *self.corked.borrow_mut();
-            cork.messages |= class == Class::Message;
-            let (head, used) = ws::header(frame);
-            cork.bytes.extend_from_slice(&head[..used]);
-            cork.bytes.extend_from_slice(frame.as_bytes());
-            cork.frames += 1;
-            cork.bytes.len() >= CORK_BYTES_MAX
-        };
-        if full {
+        let is_full = self.corked.borrow_mut().hold(frame, class);
+        if is_full {
             self.spill(socket, now)
         } else {
             Pushed::Queued
@@ -249,16 +234,9 @@ impl Shard {
 
     /// Moves what is held back to the queue.
     pub(super) fn spill(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
-        let (bytes, frames, tag) = {
-            let cork = &mut *self.corked.borrow_mut();
-            if cork.key != Some(socket.key) || cork.bytes.is_empty() {
-                return Pushed::Queued;
-            }
-            let bytes = Bytes::copy_from_slice(&cork.bytes);
-            cork.bytes.clear();
-            let messages = mem::take(&mut cork.messages);
-            let tag = if messages { Tag::Message } else { Tag::Control };
-            (bytes, mem::take(&mut cork.frames), tag)
+        let held = self.corked.borrow_mut().take(socket.key);
+        let Some((bytes, frames, tag)) = held else {
+            return Pushed::Queued;
         };
         self.push(socket, now, bytes, frames, tag)
     }

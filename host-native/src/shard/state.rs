@@ -1,4 +1,4 @@
-//! State of a shard: its sockets, its namespaces, its mail and the links between them.
+//! State of a shard: its sockets, its namespaces and the links between them.
 //!
 //! These types hold each other, so they stand in one file; the others say what they do.
 
@@ -10,20 +10,16 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
-use roomcast_core::{
-    ConnId, Input, Policies, Timestamp,
-    ask::{Answer, Ask, AskError},
-    queue::Tag,
-    room::Recoveries,
-};
+use roomcast_core::{ConnId, Policies, Timestamp, room::Recoveries};
 use roomcast_http::TokenRefusal;
 use slab::Slab;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
 use super::{
     batch::Batch,
-    flow::{Backlog, Cost, Flow},
+    fan_out::{largest::Largest, members::Members},
+    flow::{Backlog, Flow},
+    sockets::cork::Cork,
     tasks::Tasks,
     trim::HighWater,
     turn::watch::TurnWatch,
@@ -89,16 +85,6 @@ pub(crate) struct Shard {
     pub(super) sweeps: Cell<u64>,
 }
 
-/// Replies to the connection whose input is being processed: they leave in one write.
-#[derive(Debug, Default)]
-pub(super) struct Cork {
-    pub(super) key: Option<u32>,
-    pub(super) bytes: Vec<u8>,
-    pub(super) frames: u32,
-    /// True when there is a message among the replies, and not only answers.
-    pub(super) messages: bool,
-}
-
 /// Changes that wait for the store, and callbacks that wait for the commit.
 #[derive(Default)]
 pub(super) struct Durable {
@@ -143,27 +129,12 @@ pub(super) struct Inner {
 /// Carries out what the hub commands.
 #[derive(Debug, Default)]
 pub(super) struct FanOut {
-    /// By slot of the connection's id.
-    pub(super) members: Vec<Option<Member>>,
+    pub(super) members: Members<Link>,
     pub(super) batch: Batch,
     /// Connections whose queue passed its limit while commands were carried out; the hub is still
     /// to close them.
     pub(super) overflowed: Vec<ConnId>,
     pub(super) largest: Largest,
-}
-
-/// The largest fan-out of some seconds.
-#[derive(Debug, Default)]
-pub(super) struct Largest {
-    pub(super) recipients: usize,
-    /// Its room; `None` where messages have no envelope.
-    pub(super) room: Option<Box<str>>,
-}
-
-#[derive(Debug)]
-pub(super) struct Member {
-    pub(super) conn: ConnId,
-    pub(super) link: Link,
 }
 
 /// The way to a connection.
@@ -184,88 +155,12 @@ pub(crate) enum Home {
     Remote { shard: usize, namespace: Arc<str> },
 }
 
-/// Work that a shard does for another.
-type Task = Box<dyn FnOnce(&Rc<Shard>) + Send>;
-
 /// Mail from one shard to another.
-pub(crate) enum Mail {
-    /// An input from a connection, for a namespace that is at home on the receiving shard. Boxed,
-    /// so that frames, which are many more, need not take as much.
-    Input {
-        namespace: Arc<str>,
-        input: Box<Input<'static>>,
-    },
-    /// A request to a namespace that is at home on the receiving shard.
-    Ask {
-        namespace: Arc<str>,
-        ask: Box<Ask>,
-        answer: oneshot::Sender<Result<Answer, AskError>>,
-    },
-    /// Frames for sockets that are there.
-    Deliver {
-        keys: Box<[u32]>,
-        bytes: Bytes,
-        frames: u32,
-        tag: Tag,
-    },
-    /// Bytes of messages and frames that were under way and are dealt with.
-    Paid(Cost),
-    /// Anything else: off the hot path.
-    Task(Task),
-}
-
-// As many as are under way are in memory.
-const _: () = assert!(size_of::<Mail>() <= 88);
-
-/// Bytes that a piece of mail costs beside its content: itself, and what its buffers need to be
-/// found again.
-const OVERHEAD: usize = size_of::<Mail>() + 64;
-
+pub(crate) type Mail = super::mail::letter::Mail<Shard>;
 /// Mail from one turn of a shard to another shard.
-pub(crate) struct MailBatch {
-    pub(super) from: usize,
-    pub(super) mail: Vec<Mail>,
-}
-
+pub(crate) type MailBatch = super::mail::letter::MailBatch<Shard>;
 /// The way to each shard.
 pub(crate) type Posts = Arc<[mpsc::UnboundedSender<MailBatch>]>;
-
-impl Mail {
-    /// Mail that has a task run, and the way of its result, which comes when what the task changed
-    /// is committed, or never.
-    pub(crate) fn request<R: Send + 'static>(
-        task: impl FnOnce(&Rc<Shard>) -> R + Send + 'static,
-    ) -> (Self, oneshot::Receiver<R>) {
-        let (answer, answered) = oneshot::channel();
-        let task = move |shard: &Rc<Shard>| {
-            let result = task(shard);
-            shard.when_committed(move || {
-                let _ = answer.send(result); // who asked may be gone
-            });
-        };
-        (Self::task(task), answered)
-    }
-
-    /// Mail that has a task run.
-    pub(crate) fn task(task: impl FnOnce(&Rc<Shard>) + Send + 'static) -> Self {
-        Self::Task(Box::new(task))
-    }
-
-    /// Bytes that it counts for.
-    #[allow(clippy::wildcard_enum_match_arm)] // other inputs are small
-    pub(super) fn cost(&self) -> Cost {
-        let (messages, frames) = match self {
-            Self::Input { input, .. } => match &**input {
-                Input::Text { text, .. } => (OVERHEAD + text.len(), 0),
-                Input::Binary { bytes, .. } => (OVERHEAD + bytes.len(), 0),
-                _ => (OVERHEAD, 0),
-            },
-            Self::Deliver { keys, bytes, .. } => (0, OVERHEAD + bytes.len() + size_of_val(&**keys)),
-            Self::Ask { .. } | Self::Task(_) | Self::Paid(_) => (0, 0),
-        };
-        Cost { messages, frames }
-    }
-}
 
 impl Shard {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, posts: Posts) -> Rc<Self> {

@@ -1,0 +1,78 @@
+//! Pieces of mail.
+
+use std::{rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use roomcast_core::{
+    Input,
+    ask::{Answer, Ask, AskError},
+    queue::Tag,
+};
+use tokio::sync::oneshot;
+
+use crate::shard::flow::Cost;
+
+/// Work that a shard does for another.
+type Task<S> = Box<dyn FnOnce(&Rc<S>) + Send>;
+
+/// Mail from one shard, of type `S`, to another.
+pub(crate) enum Mail<S> {
+    /// An input from a connection, for a namespace that is at home on the receiving shard. Boxed,
+    /// so that frames, which are many more, need not take as much.
+    Input {
+        namespace: Arc<str>,
+        input: Box<Input<'static>>,
+    },
+    /// A request to a namespace that is at home on the receiving shard.
+    Ask {
+        namespace: Arc<str>,
+        ask: Box<Ask>,
+        answer: oneshot::Sender<Result<Answer, AskError>>,
+    },
+    /// Frames for sockets that are there.
+    Deliver {
+        keys: Box<[u32]>,
+        bytes: Bytes,
+        frames: u32,
+        tag: Tag,
+    },
+    /// Bytes of messages and frames that were under way and are dealt with.
+    Paid(Cost),
+    /// Anything else: off the hot path.
+    Task(Task<S>),
+}
+
+// As many as are under way are in memory.
+const _: () = assert!(size_of::<Mail<()>>() <= 88);
+
+/// Bytes that a piece of mail costs beside its content: itself, and what its buffers need to be
+/// found again.
+const OVERHEAD: usize = size_of::<Mail<()>>() + 64;
+
+/// Mail from one turn of a shard to another shard.
+pub(crate) struct MailBatch<S> {
+    pub(in crate::shard) from: usize,
+    pub(in crate::shard) mail: Vec<Mail<S>>,
+}
+
+impl<S> Mail<S> {
+    /// Mail that has a task run.
+    pub(crate) fn task(task: impl FnOnce(&Rc<S>) + Send + 'static) -> Self {
+        Self::Task(Box::new(task))
+    }
+
+    /// Bytes that it counts for.
+    #[allow(clippy::wildcard_enum_match_arm)] // other inputs are small
+    pub(in crate::shard) fn cost(&self) -> Cost {
+        let (messages, frames) = match self {
+            Self::Input { input, .. } => match &**input {
+                Input::Text { text, .. } => (OVERHEAD + text.len(), 0),
+                Input::Binary { bytes, .. } => (OVERHEAD + bytes.len(), 0),
+                _ => (OVERHEAD, 0),
+            },
+            Self::Deliver { keys, bytes, .. } => (0, OVERHEAD + bytes.len() + size_of_val(&**keys)),
+            Self::Ask { .. } | Self::Task(_) | Self::Paid(_) => (0, 0),
+        };
+        Cost { messages, frames }
+    }
+}
