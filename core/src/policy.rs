@@ -12,7 +12,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    grant::{GrantFault, GrantRule, GrantRules, Grants, GrantsError, Right, RightError, Rights},
+    grant::{GrantError, GrantRule, GrantRules, Grants, GrantsError, Right, RightError, Rights},
     pattern::{Pattern, PatternError},
     standard::{StandardGrant, StandardGrants, Users},
     subscription::{EventKind, Subscription, Subscriptions},

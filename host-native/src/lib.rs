@@ -160,7 +160,7 @@ pub use roomcast_core::{
     hub::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary, SessionError},
     ok,
     policy::{
-        GrantFault, GrantRule, GrantRules, Grants, GrantsError, HistoryPolicy, Overflow, Pattern,
+        GrantError, GrantRule, GrantRules, Grants, GrantsError, HistoryPolicy, Overflow, Pattern,
         PatternError, PolicyError, PresencePolicy, Right, Rights, StandardGrant, StandardGrants,
         Users,
     },

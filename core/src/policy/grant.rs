@@ -1,13 +1,13 @@
 //! Grants: what a user may do in which rooms.
 
-mod fault;
+mod error;
 
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::fault::GrantFault;
+pub use self::error::GrantError;
 use super::pattern::Pattern;
 
 /// A right: something that a user may do in a room.
@@ -126,7 +126,7 @@ pub enum GrantsError {
         /// The place of the rule, from 0.
         index: usize,
         /// The fault.
-        fault: GrantFault,
+        fault: GrantError,
     },
     /// There are too many.
     #[error("{count} rules, over {limit}: use patterns that match more")]
@@ -260,7 +260,7 @@ impl GrantRules {
     /// When they are of another form, too many or too long.
     pub fn from_json(json: &str) -> Result<Self, GrantsError> {
         let rules: Vec<GrantRule> = serde_json::from_str(json).map_err(|_| {
-            let found = GrantFault::find(json, Right::ALL.map(Right::as_str));
+            let found = GrantError::find(json, Right::ALL.map(Right::as_str));
             found.map_or(GrantsError::Form, |(index, fault)| GrantsError::Rule {
                 index,
                 fault,
@@ -400,7 +400,7 @@ mod tests {
         let (count, limit) = (33, 32);
         assert_eq!(refused, Err(GrantsError::Many { count, limit }));
         let long = format!(r#"[{{"rooms":"{}","can":[]}}]"#, "x".repeat(257));
-        let (index, fault) = (0, GrantFault::Rooms);
+        let (index, fault) = (0, GrantError::Rooms);
         let refused = GrantRules::from_json(&long);
         assert_eq!(refused, Err(GrantsError::Rule { index, fault }));
         let wide = format!(r#"{{"rooms":"{}","can":["join"]}}"#, "x".repeat(250));

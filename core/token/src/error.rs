@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use roomcast_core::policy::GrantsError;
 
-use crate::{algorithm::Algorithm, json::JsonFault, limits::TOKEN_BYTES_MAX};
+use crate::{algorithm::Algorithm, json::JsonError, limits::TOKEN_BYTES_MAX};
 
 /// A cause for which a token is refused. Its text is for the server's log: it names the rule, and
 /// never holds the token. A client gets [`CLIENT_TEXT`](Self::CLIENT_TEXT), whatever the cause.
@@ -29,7 +29,7 @@ pub enum TokenError {
         /// `header` or `claims`.
         part: &'static str,
         /// The fault.
-        fault: JsonFault,
+        fault: JsonError,
     },
     /// The header has a member that no token needs, and that attacks use.
     #[error("the token's header has `{member}`, which is refused: sign without it")]

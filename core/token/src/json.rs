@@ -19,7 +19,7 @@ pub(crate) struct Object<'a>(BTreeMap<String, &'a RawValue>);
 
 /// A text that is no JSON object, or has a key twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JsonFault {
+pub enum JsonError {
     /// The text is not UTF-8, not JSON, or nested deeper than 128 values.
     #[error("is not JSON")]
     Syntax,
@@ -36,18 +36,18 @@ pub enum JsonFault {
 pub(crate) struct WrongType;
 
 impl<'a> Object<'a> {
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, JsonFault> {
-        let text = core::str::from_utf8(bytes).map_err(|_| JsonFault::Syntax)?;
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, JsonError> {
+        let text = core::str::from_utf8(bytes).map_err(|_| JsonError::Syntax)?;
         serde_json::from_str::<Unique>(text).map_err(|error| {
             if error.is_data() {
-                JsonFault::Duplicate
+                JsonError::Duplicate
             } else {
-                JsonFault::Syntax
+                JsonError::Syntax
             }
         })?;
         serde_json::from_str(text)
             .map(Self)
-            .map_err(|_| JsonFault::NotAnObject)
+            .map_err(|_| JsonError::NotAnObject)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -147,20 +147,20 @@ mod tests {
     fn duplicates_and_broken_texts_are_refused_at_any_depth() {
         let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
         for (text, fault) in [
-            (&br#"{"a":1,"a":1}"#[..], JsonFault::Duplicate),
-            (br#"{"exp":1,"\u0065xp":2}"#, JsonFault::Duplicate),
-            (br#"{"a":[{"b":1,"c":{},"b":1}]}"#, JsonFault::Duplicate),
-            (b"{", JsonFault::Syntax),
-            (b"{} {}", JsonFault::Syntax),
-            (b"\xef\xbb\xbf{}", JsonFault::Syntax),
-            (b"{\"a\":\"\xff\"}", JsonFault::Syntax),
-            (br#"{"a":"\ud800"}"#, JsonFault::Syntax),
-            (br#"{"a":1e999}"#, JsonFault::Syntax),
-            (b"{\"a\":1,}", JsonFault::Syntax),
-            (b"", JsonFault::Syntax),
-            (b"[]", JsonFault::NotAnObject),
-            (br#""a""#, JsonFault::NotAnObject),
-            (deep.as_bytes(), JsonFault::Syntax),
+            (&br#"{"a":1,"a":1}"#[..], JsonError::Duplicate),
+            (br#"{"exp":1,"\u0065xp":2}"#, JsonError::Duplicate),
+            (br#"{"a":[{"b":1,"c":{},"b":1}]}"#, JsonError::Duplicate),
+            (b"{", JsonError::Syntax),
+            (b"{} {}", JsonError::Syntax),
+            (b"\xef\xbb\xbf{}", JsonError::Syntax),
+            (b"{\"a\":\"\xff\"}", JsonError::Syntax),
+            (br#"{"a":"\ud800"}"#, JsonError::Syntax),
+            (br#"{"a":1e999}"#, JsonError::Syntax),
+            (b"{\"a\":1,}", JsonError::Syntax),
+            (b"", JsonError::Syntax),
+            (b"[]", JsonError::NotAnObject),
+            (br#""a""#, JsonError::NotAnObject),
+            (deep.as_bytes(), JsonError::Syntax),
         ] {
             let text_shown = String::from_utf8_lossy(text);
             assert_eq!(Object::read(text).err(), Some(fault), "{text_shown}");

@@ -5,7 +5,7 @@ use alloc::{sync::Arc, vec::Vec};
 use serde_json::value::RawValue;
 
 use crate::{
-    json::{JsonFault, Object},
+    json::{JsonError, Object},
     key::{Key, KeyError},
     limits::JWKS_BYTES_MAX,
 };
@@ -30,7 +30,7 @@ pub enum KeySetError {
     Length,
     /// The text is not JSON, or not an object.
     #[error("the set of keys {0}")]
-    Json(JsonFault),
+    Json(JsonError),
     /// The object has no list of keys.
     #[error("the set of keys has no `keys` that is a list of objects")]
     NoList,

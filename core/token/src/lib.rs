@@ -66,7 +66,7 @@ mod verifier;
 pub use algorithm::Algorithm;
 pub use claims::Claims;
 pub use error::TokenError;
-pub use json::JsonFault;
+pub use json::JsonError;
 pub use jwks::{FetchError, Jwks, Missing, Poll};
 pub use jwks_url::{JwksUrl, JwksUrlError};
 pub use key::{Key, KeyError};

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     algorithm::Algorithm,
     error::TokenError,
-    json::JsonFault,
+    json::JsonError,
     key::{self, Key, KeyError, signing::Signing},
     key_set::KeySet,
     now::Now,
@@ -124,7 +124,7 @@ impl SigningKey {
     /// When a server with the same issuer and audience would refuse it, even at its beginning.
     pub fn sign(&self, token: &NewToken<'_>) -> Result<String, TokenError> {
         let part = "claims";
-        let fault = JsonFault::Syntax;
+        let fault = JsonError::Syntax;
         let claims = serde_json::to_string(token).map_err(|_| TokenError::Json { part, fault })?;
         let text = self.sign_json(&claims);
         // One key is neither too many nor twice there.

@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use crate::{error::TokenError, json::JsonFault, verifier::decode};
+use crate::{error::TokenError, json::JsonError, verifier::decode};
 
 /// The parts of a token that nobody verified, as JSON: for people to read. Anybody can have written
 /// them.
@@ -27,7 +27,7 @@ impl Unverified {
             return Err(TokenError::Shape);
         };
         let json = |part, text| {
-            let fault = JsonFault::Syntax;
+            let fault = JsonError::Syntax;
             let wrong = || TokenError::Json { part, fault };
             let json = String::from_utf8(decode(text)?).map_err(|_| wrong())?;
             let value: serde_json::Value = serde_json::from_str(&json).map_err(|_| wrong())?;

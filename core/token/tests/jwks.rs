@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast_core::Timestamp;
 use roomcast_token::{
-    FetchError, FetchPace, JsonFault, Jwks, KeyError, KeySet, KeySetError, Missing, Poll,
+    FetchError, FetchPace, JsonError, Jwks, KeyError, KeySet, KeySetError, Missing, Poll,
 };
 
 use crate::forge::{CLAIMS, NOW, P256, SECRET, base64, signing, verifier, verify};
@@ -172,12 +172,12 @@ fn keys_are_fetched_each_hour_and_stay_when_that_fails() {
         (
             200,
             b"",
-            FetchError::Keys(KeySetError::Json(JsonFault::Syntax)),
+            FetchError::Keys(KeySetError::Json(JsonError::Syntax)),
         ),
         (
             200,
             b"<html>",
-            FetchError::Keys(KeySetError::Json(JsonFault::Syntax)),
+            FetchError::Keys(KeySetError::Json(JsonError::Syntax)),
         ),
         (200, b"{}", FetchError::Keys(KeySetError::NoList)),
         (
@@ -194,7 +194,7 @@ fn keys_are_fetched_each_hour_and_stay_when_that_fails() {
         (
             200,
             &[b'['; 65_536],
-            FetchError::Keys(KeySetError::Json(JsonFault::Syntax)),
+            FetchError::Keys(KeySetError::Json(JsonError::Syntax)),
         ),
     ] {
         let received = jwks.received(at(3731), status, body).map(drop);

@@ -86,7 +86,7 @@ fn rfc_7515_a_3_es256() {
 fn rfc_8037_a_4_eddsa() {
     let accepted = TokenError::Json {
         part: "claims",
-        fault: roomcast_token::JsonFault::Syntax,
+        fault: roomcast_token::JsonError::Syntax,
     };
     check(
         r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,

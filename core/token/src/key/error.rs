@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, string::String};
 
 use crate::{
-    json::JsonFault,
+    json::JsonError,
     limits::{KEYS_MAX, SECRET_BYTES_MIN},
 };
 
@@ -66,7 +66,7 @@ pub enum KeyError {
     #[error("the JWK {fault}")]
     Json {
         /// The fault.
-        fault: JsonFault,
+        fault: JsonError,
     },
     /// The text is a set of keys.
     #[error(

@@ -10,7 +10,7 @@ use crate::policy::pattern::{Pattern, PatternError};
 /// `grants[1]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum GrantFault {
+pub enum GrantError {
     /// The rule is no object.
     #[error(r#": write an object like {{"rooms":"chat:*","can":["join","publish"]}}"#)]
     Shape,
@@ -18,7 +18,7 @@ pub enum GrantFault {
     #[error(" has no `{0}`")]
     Missing(&'static str),
     /// A member that no rule has.
-    #[error(": unknown member {found:?}: {}", instead(.meant, &GrantFault::MEMBERS))]
+    #[error(": unknown member {found:?}: {}", instead(.meant, &GrantError::MEMBERS))]
     Member {
         /// The member, at most 20 characters of it.
         found: Box<str>,
@@ -53,7 +53,7 @@ fn instead(meant: &Option<&str>, all: &[&str]) -> String {
     }
 }
 
-impl GrantFault {
+impl GrantError {
     const MEMBERS: [&str; 2] = ["rooms", "can"];
 
     /// Finds the first fault in a list of rules, with the place of its rule; `None` when the text
@@ -164,19 +164,19 @@ mod tests {
             (r#"[{"rooms":"a","can":[1]}]"#, "0.can: write a list"),
             (r#"["a"]"#, "0: write an object like"),
         ] {
-            let (index, fault) = GrantFault::find(json, RIGHTS).expect(json);
+            let (index, fault) = GrantError::find(json, RIGHTS).expect(json);
             let told = format!("{index}{fault}");
             assert!(told.starts_with(said), "{told}");
         }
         for sound in ["{}", "7", "[]", r#"[{"rooms":"a","can":["join"]}]"#] {
-            assert_eq!(GrantFault::find(sound, RIGHTS), None, "{sound}");
+            assert_eq!(GrantError::find(sound, RIGHTS), None, "{sound}");
         }
     }
 
     #[test]
     fn a_wrong_word_is_cut_and_escaped() {
         let json = format!(r#"[{{"rooms":"a","can":["\n{}"]}}]"#, "\u{e9}".repeat(5000));
-        let (_, fault) = GrantFault::find(&json, RIGHTS).expect("a fault");
+        let (_, fault) = GrantError::find(&json, RIGHTS).expect("a fault");
         let told = format!("{fault}");
         assert!(!told.contains('\n') && told.chars().count() < 120, "{told}");
     }
