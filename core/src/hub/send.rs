@@ -46,8 +46,9 @@ impl Hub {
         if let Some(once) = &message.once {
             return Ok(self.publish_once(now, message, (room, once), out));
         }
-        let has_extras = self.config.has_extras();
-        if has_extras && let Some(policy) = self.policy_of(room) {
+        if self.config.has_extras()
+            && let Some(policy) = self.policy_of(room)
+        {
             return Ok(self.publish_by_policy(now, message, room, policy, out));
         }
         let (text, draft) = out.frame();
@@ -67,9 +68,8 @@ impl Hub {
             }
         }
         let delivery = Delivery::queued(out.send(draft, Kind::MESSAGE));
-        if has_extras && self.tells() {
-            let content = (Event::new(&message.event), message.data);
-            self.tell_message(room, Some(conn), None, content, out);
+        if self.tells() {
+            self.tell_published(message, room, out);
         }
         if message.id.is_some() {
             answer_publish(message, room, delivery, out);
@@ -267,6 +267,13 @@ impl Hub {
 
 /// Messages in a hub with policies of rooms or subscriptions to events.
 impl Hub {
+    #[cold]
+    #[inline(never)]
+    fn tell_published(&self, message: &Message<'_>, room: &str, out: &mut Outbox) {
+        let content = (Event::new(&message.event), message.data);
+        self.tell_message(room, Some(message.conn), None, content, out);
+    }
+
     /// The part of [`send`](Self::send) for such a hub.
     #[inline(never)]
     fn send_with_extras(
