@@ -22,7 +22,7 @@ use self::tree::{Source, Tree, Violation};
 /// A rule: its name in `exceptions.txt`, and how it looks at the tree.
 type Rule = (&'static str, fn(&Tree) -> Vec<Violation>);
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     ("file_length", |tree| each(tree, source::file_length)),
     ("function_length", |tree| {
         each(tree, source::function_length)
@@ -31,6 +31,9 @@ const RULES: [Rule; 17] = [
     ("words", |tree| each(tree, words::words)),
     ("script_doc_opening", |tree| {
         each_script(tree, scripts::doc_opening)
+    }),
+    ("script_length", |tree| {
+        each_script(tree, source::file_length)
     }),
     ("script_words", |tree| each_script(tree, scripts::words)),
     ("comment_width", |tree| each(tree, source::comment_width)),

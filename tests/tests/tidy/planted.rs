@@ -54,6 +54,7 @@ fn planted() -> Vec<Planted> {
         source("words", "struct FullShelf;\n"),
         source("words", "fn clear_rare_bits() {}\n"),
         source("words", "enum Fault {}\n"),
+        source("words", "enum JsonFault {}\n"),
         source("words", "/// Frames that were noted down.\n"),
         source("comment_width", &format!("// {}\n", "word ".repeat(25))),
         ("folder_size", folder.collect()),
@@ -86,6 +87,7 @@ fn planted() -> Vec<Planted> {
 fn planted_scripts() -> Vec<Planted> {
     let opening = |file, text| plant("script_doc_opening", &[(file, text)]);
     let words = |file, text| plant("script_words", &[(file, text)]);
+    let length = |file| plant("script_length", &[(file, &*"x\n".repeat(501))]);
     vec![
         opening("client/src/a.ts", "/** What went wrong. */\n"),
         opening(
@@ -104,6 +106,9 @@ fn planted_scripts() -> Vec<Planted> {
             "def f():\n    \"\"\"Rows.\n\n    Of a ledger.\n    \"\"\"\n",
         ),
         words("tests/a.py", "# on the shelf\n"),
+        length("tests/a.py"),
+        length("core/http/page/a.html"),
+        length("host-worker/shim/a.js"),
     ]
 }
 

@@ -10,7 +10,7 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) sources: Vec<Source>,
-    /// TypeScript, JavaScript and Python.
+    /// TypeScript, JavaScript, Python, and pages.
     pub(crate) scripts: Vec<Source>,
     pub(crate) documents: Vec<Source>,
     /// All files, of any kind.
@@ -50,8 +50,9 @@ impl Source {
     }
 }
 
-/// Endings of scripts. Other JavaScript is generated, or close to a platform.
-const SCRIPTS: [&str; 4] = [".ts", ".tsx", ".mjs", ".py"];
+/// Endings of scripts. Other JavaScript is generated, but for that of the [shim](SHIM).
+const SCRIPTS: [&str; 5] = [".ts", ".tsx", ".mjs", ".py", ".html"];
+const SHIM: &str = "host-worker/shim/";
 
 /// Folders that hold nothing of the project's own writing.
 const FOREIGN: [&str; 10] = [
@@ -68,7 +69,8 @@ const FOREIGN: [&str; 10] = [
 ];
 
 fn is_script(path: &str) -> bool {
-    SCRIPTS.iter().any(|ending| path.ends_with(ending))
+    let is_shim = path.starts_with(SHIM) && path.ends_with(".js");
+    is_shim || SCRIPTS.iter().any(|ending| path.ends_with(ending))
 }
 
 impl Tree {

@@ -90,7 +90,10 @@ pub(crate) fn words(source: &Source) -> Vec<Violation> {
             .filter(|name| name.matches('_').count() <= NAME_WORDS_MAX + 1)
             .collect();
         let told = comment.strip_prefix(['/', '!']).map(in_sentence);
-        let types = TYPES.iter().filter(|(word, _)| names.contains(word));
+        let is_fault =
+            |word: &str| word == "Fault" && names.iter().any(|name| name.ends_with(word));
+        let types = TYPES.iter();
+        let types = types.filter(|(word, _)| names.contains(word) || is_fault(word));
         let odd = anywhere.iter().chain(&in_names);
         let odd = odd.filter(|(padded, _)| snakes.contains(padded));
         let found: BTreeSet<_> = types
