@@ -2,7 +2,7 @@
 """Records the journals of this folder anew: record.py BINARY [NAME...]
 
 The traffic is the same each time by its seed, but not its times, ids and epochs. For a wall clock that
-is set while the server runs, two of them need libfaketime.
+is set while the server runs, two of them need libfaketime. Needs Linux with `unshare` and `ip`.
 """
 
 import base64
