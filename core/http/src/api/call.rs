@@ -201,12 +201,12 @@ impl ConnectionView {
 }
 
 impl ExplainedView {
+    #[allow(clippy::wildcard_enum_match_arm)] // the API asks for nothing else
     fn of(send: &Explained, conn: ConnId, explanation: Explanation) -> Result<Self, Problem> {
         let (room, offset, from) = match send {
             Explained::Past { room, offset } => (room, Some(*offset), None),
             Explained::Publish { room, from, .. } => (room, None, Some(*from)),
             Explained::Right { room, .. } => (room, None, None),
-            // The API does not ask anything else.
             _ => return Err(Problem::NoCall),
         };
         let is_message = offset.is_some() || from.is_some();
