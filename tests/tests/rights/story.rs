@@ -165,7 +165,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => at().prop_map(|(who, room)| Step::Members { who, room }),
         2 => at().prop_map(|(who, room)| Step::History { who, room }),
         3 => (0..ROOMS.len()).prop_map(|room| Step::Send { room }),
-        1 => (0..USERS.len(), 0..4_u64)
+        2 => (0..USERS.len(), 0..4_u64)
             .prop_map(|(user, not_before_s)| Step::Withdraw { user, not_before_s }),
         1 => (0..STANDARD.len()).prop_map(|standard| Step::Configure { standard }),
         1 => (0..CLIENTS).prop_map(|who| Step::Vanish { who }),
