@@ -1,6 +1,6 @@
 //! The journal: every input of every namespace, one JSON line each, to be replayed.
 
-use alloc::{borrow::Cow, boxed::Box, collections::BTreeMap, string::String, string::ToString};
+use alloc::{borrow::Cow, collections::BTreeMap, rc::Rc, string::String, string::ToString};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -195,11 +195,14 @@ impl<'a> Entry<'a> {
 }
 
 /// Plays a journal through applications of its own; with `()` through hubs alone.
+///
+/// A clone goes on from the same line, and both play on their own. Work: all state.
+#[derive(Clone)]
 pub struct Replay<G = ()> {
     apps: BTreeMap<String, App<G>>,
     /// The run that is played, and its last part.
     run: Option<(String, u32)>,
-    gateways: Box<dyn Fn(&str) -> G>,
+    gateways: Rc<dyn Fn(&str) -> G>,
 }
 
 impl Replay {
@@ -222,7 +225,7 @@ impl<G: Gateway> Replay<G> {
         Self {
             apps: BTreeMap::new(),
             run: None,
-            gateways: Box::new(gateways),
+            gateways: Rc::new(gateways),
         }
     }
 
@@ -284,6 +287,8 @@ impl<G> fmt::Debug for Replay<G> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::boxed::Box;
+
     use serde_json::value::RawValue;
 
     use super::*;

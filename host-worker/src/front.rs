@@ -186,6 +186,7 @@ impl Front {
         let request = head.request();
         Ok(match access.route(&request)? {
             Route::Page(file) => Verdict::Response(Response::page(file)),
+            Route::Inspector => Verdict::Response(Response::inspector()),
             Route::Client => Verdict::Response(Response::client()),
             Route::Health => Verdict::Response(Response::health()),
             Route::Ready => Verdict::Response(Response::ready(false)),

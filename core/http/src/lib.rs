@@ -3,8 +3,8 @@
 //! Like the core it does no I/O. A host turns what arrived into a [`Request`], and goes on
 //! by its [`Route`], which [`Access::route`] gives:
 //!
-//! 1. [`Route::Page`], [`Route::Client`], [`Route::Health`], [`Route::Ready`],
-//!    [`Route::Metrics`], [`Route::Options`]: answers of [`Response`].
+//! 1. [`Route::Page`], [`Route::Inspector`], [`Route::Client`], [`Route::Health`],
+//!    [`Route::Ready`], [`Route::Metrics`], [`Route::Options`]: answers of [`Response`].
 //! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`], then [`Tokens::credentials`].
 //!    The host verifies the token with [`Tokens::verifier`], of which [`identity_of`] makes an
 //!    identity. A client that may not connect is told so through the open socket when
@@ -52,6 +52,7 @@
 //!         }
 //!         Route::Options { allow } => Response::options(allow),
 //!         Route::Client => Response::client(),
+//!         Route::Inspector => Response::inspector(),
 //!         Route::Page(file) => Response::page(file),
 //!         Route::Ready | Route::Metrics | Route::Socket { .. } => Response::health(),
 //!     })

@@ -41,7 +41,7 @@ pub enum Problem {
     /// There is nothing at the path.
     #[error(
         "there are {}/client.js, /ws, /ws/{{namespace}}, {}/healthz, /readyz{}",
-        if *.page { "/, " } else { "" },
+        if *.page { "/, /inspect, " } else { "" },
         if *.api { "/api/v1/{namespace}/, " } else { "" },
         if *.metrics { ", /metrics" } else { "" }
     )]

@@ -4,6 +4,9 @@ use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 
 use crate::page::PageFile;
 
+/// The inspector: a single file that loads nothing, with the rules as WebAssembly in it.
+const INSPECTOR: &str = include_str!("../page/inspect.html");
+
 /// The client for browsers, as `client/` makes it.
 const CLIENT: &str = include_str!("../page/client.js");
 
@@ -12,6 +15,12 @@ const CLIENT: &str = include_str!("../page/client.js");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// Content security policy of the inspector: it talks to nobody, and compiles its own module.
+const INSPECTOR_POLICY: &str = "default-src 'none'; \
+    script-src 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'unsafe-inline'; img-src data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// A whole answer, to be sent as it is.
 ///
@@ -58,9 +67,18 @@ impl Response {
 
     /// `GET /`: the page to try a server with, or another of its files.
     pub fn page(file: &PageFile) -> Self {
-        let mut response = Self::new(200, file.content_type, file.text.as_bytes());
+        Self::of_page(file.content_type, file.text, POLICY)
+    }
+
+    /// `GET /inspect`: the page that steps through a journal.
+    pub fn inspector() -> Self {
+        Self::of_page("text/html; charset=utf-8", INSPECTOR, INSPECTOR_POLICY)
+    }
+
+    fn of_page(content_type: &'static str, text: &'static str, policy: &'static str) -> Self {
+        let mut response = Self::new(200, content_type, text.as_bytes());
         response.headers.extend([
-            ("content-security-policy", POLICY),
+            ("content-security-policy", policy),
             ("cache-control", "no-cache"),
             ("x-content-type-options", "nosniff"),
             ("referrer-policy", "no-referrer"),

@@ -11,8 +11,10 @@ use crate::{
 /// The destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET /`, or `HEAD`, as for the next four; or another file of the page.
+    /// `GET /`, or `HEAD`, as for the next five; or another file of the page.
     Page(&'static PageFile),
+    /// `GET /inspect`
+    Inspector,
     /// `GET /client.js`
     Client,
     /// `GET /healthz`
@@ -78,6 +80,7 @@ impl<'a> Route<'a> {
                 return api::allowed(path).map(|allow| Self::Options { allow });
             }
             path if api && path.starts_with("/api/") => return Ok(Self::Api),
+            "/inspect" if page => Self::Inspector,
             "/client.js" => Self::Client,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
@@ -135,7 +138,7 @@ mod tests {
     fn a_path_that_is_off_is_like_one_that_never_was() {
         let none = &access(false, false);
         let unknown = Route::of(&request("GET", "/nothing"), none);
-        for path in ["/", "/page/page.js", "/metrics"] {
+        for path in ["/", "/page/page.js", "/inspect", "/metrics"] {
             for method in ["GET", "HEAD", "POST", "OPTIONS"] {
                 let off = Route::of(&request(method, path), none);
                 assert_eq!(off, unknown, "{method} {path}");
@@ -152,7 +155,10 @@ mod tests {
         let (none, all) = (text(false, false), text(true, true));
         let paths = "/client.js, /ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz";
         assert_eq!(none, alloc::format!("there are {paths}"));
-        assert_eq!(all, alloc::format!("there are /, {paths}, /metrics"));
+        assert_eq!(
+            all,
+            alloc::format!("there are /, /inspect, {paths}, /metrics")
+        );
     }
 
     #[test]
@@ -168,6 +174,7 @@ mod tests {
         for path in [
             "/",
             "/page/page.js",
+            "/inspect",
             "/metrics",
             "/api/v1/any/rooms",
             "/api/v2",
@@ -189,6 +196,7 @@ mod tests {
         for path in ["/", "/page/lane.js"] {
             assert!(matches!(route("GET", path), Ok(Route::Page(file)) if file.path == path));
         }
+        assert_eq!(route("GET", "/inspect"), Ok(Route::Inspector));
         assert_eq!(route("GET", "/client.js"), Ok(Route::Client));
         assert_eq!(route("HEAD", "/healthz"), Ok(Route::Health));
         let namespace = "default";
@@ -196,7 +204,15 @@ mod tests {
         let namespace = "a/b";
         assert_eq!(route("POST", "/ws/a/b"), Ok(Route::Socket { namespace }));
         assert_eq!(route("PATCH", "/api/x"), Ok(Route::Api));
-        for path in ["", "/api", "/wss", "/healthz/", "/index.html", "/page/"] {
+        for path in [
+            "",
+            "/api",
+            "/wss",
+            "/healthz/",
+            "/inspect/",
+            "/index.html",
+            "/page/",
+        ] {
             assert_eq!(route("GET", path), Err(ErrorCode::NotFound), "{path}");
         }
         let refused = Err(ErrorCode::MethodNotAllowed);
@@ -208,6 +224,7 @@ mod tests {
         let read = "GET, HEAD, OPTIONS";
         for (path, allow) in [
             ("/", read),
+            ("/inspect", read),
             ("/healthz", read),
             ("/readyz", read),
             ("/metrics", read),

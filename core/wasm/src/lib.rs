@@ -19,12 +19,21 @@
 mod answer;
 mod api;
 mod identity;
+mod inspect;
 mod layout;
 mod namespace;
 mod options;
 mod tape;
 
-#[cfg(target_arch = "wasm32")]
+// Of two modules: who steps through journals needs no namespace, and the other way round.
+#[cfg(all(target_arch = "wasm32", not(feature = "inspect")))]
 mod exports;
+#[cfg(all(target_arch = "wasm32", feature = "inspect"))]
+mod inspect_exports;
 
-pub use self::{layout::Layout, namespace::Namespace, options::OptionsError};
+pub use self::{
+    inspect::{InspectError, Stepper},
+    layout::Layout,
+    namespace::Namespace,
+    options::OptionsError,
+};

@@ -90,6 +90,7 @@ fn answer(
 ) -> Result<Response, Problem> {
     Ok(match access.route(request)? {
         Route::Page(file) => Response::page(file),
+        Route::Inspector => Response::inspector(),
         Route::Client => Response::client(),
         Route::Health => Response::health(),
         Route::Ready => Response::ready(true),

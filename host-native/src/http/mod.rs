@@ -168,6 +168,7 @@ async fn answer(
     let access = shard.shared.access();
     let answered = match route(&request, peer, &access) {
         Ok(Route::Page(file)) => Ok(Response::page(file)),
+        Ok(Route::Inspector) => Ok(Response::inspector()),
         Ok(Route::Client) => Ok(Response::client()),
         Ok(Route::Health) => Ok(Response::health()),
         Ok(Route::Ready) => Ok(Response::ready(shard.shared.ending.load(Relaxed))),

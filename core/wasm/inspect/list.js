@@ -1,0 +1,75 @@
+// The list of lines: those that are in view have elements.
+
+import { make } from "./dom.js";
+
+const ROW_PX = 28;
+const MARGIN_ROWS = 12;
+
+export class List {
+  constructor(root, choose) {
+    this.root = root;
+    this.space = root.firstElementChild;
+    this.rows = [];
+    this.current = 0;
+    this.choose = choose;
+    root.addEventListener("scroll", () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(root);
+    this.space.addEventListener("click", (event) => {
+      const row = event.target.closest(".row");
+      if (row) choose(Number(row.dataset.line));
+    });
+  }
+
+  show(rows) {
+    this.rows = rows;
+    this.space.style.height = `${rows.length * ROW_PX}px`;
+    this.reveal(this.current);
+  }
+
+  // The place of the first row that is not before this line.
+  place(line) {
+    let [low, high] = [0, this.rows.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.rows[middle].number < line) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  // The line so many rows further.
+  beside(by) {
+    const at = this.place(this.current);
+    const exact = this.rows[at]?.number === this.current;
+    const place = at + (by > 0 && !exact ? by - 1 : by);
+    return this.rows[Math.max(0, Math.min(this.rows.length - 1, place))]?.number ?? this.current;
+  }
+
+  reveal(line) {
+    this.current = line;
+    const top = this.place(line) * ROW_PX;
+    const { scrollTop, clientHeight } = this.root;
+    if (top < scrollTop || top + ROW_PX > scrollTop + clientHeight) this.root.scrollTop = top - clientHeight / 2;
+    this.draw();
+  }
+
+  draw() {
+    const first = Math.max(0, Math.floor(this.root.scrollTop / ROW_PX) - MARGIN_ROWS);
+    const last = Math.ceil((this.root.scrollTop + this.root.clientHeight) / ROW_PX) + MARGIN_ROWS;
+    this.space.replaceChildren(...this.rows.slice(first, last).map((row, index) => this.element(row, first + index)));
+    const id = `line-${this.current}`;
+    if (document.getElementById(id)) this.root.setAttribute("aria-activedescendant", id);
+    else this.root.removeAttribute("aria-activedescendant");
+  }
+
+  element(row, place) {
+    const what = make("span", {}, make("b", {}, row.kind), ` ${[row.event, row.rooms[0], row.conn].filter(Boolean).join(" · ")}`);
+    const element = make("div", {
+      class: "row", role: "option", id: `line-${row.number}`, "data-line": row.number,
+      "aria-selected": row.number === this.current, "aria-setsize": this.rows.length, "aria-posinset": place + 1,
+    }, make("span", { class: "line" }, String(row.number)), make("span", { class: "at" }, `${row.at} ms`), what,
+      make("span", { class: "dim" }, row.deliveries ? `→ ${row.deliveries}` : ""));
+    element.style.top = `${place * ROW_PX}px`;
+    return element;
+  }
+}

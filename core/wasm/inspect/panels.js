@@ -1,0 +1,74 @@
+// What is told of one step: its frames, the state behind it, the differences without it.
+
+import { $, count, make } from "./dom.js";
+
+const SHOWN_MAX = 100;
+
+const pretty = (text) => {
+  // Only to see whether it is JSON: numbers stay as they were written.
+  try { JSON.parse(text); } catch { return text; }
+  return text.length < 60 ? text : text.replace(/("(?:[^"\\]|\\.)*")|([,{])\s*/g, (all, string, mark) =>
+    string ?? (mark === "," ? ", " : mark));
+};
+
+function some(items, element) {
+  const elements = items.slice(0, SHOWN_MAX).map(element);
+  if (items.length > SHOWN_MAX) elements.push(make("span", { class: "dim" }, `and ${items.length - SHOWN_MAX} more`));
+  return elements;
+}
+
+export class Panels {
+  // `pick` is told a filter, `go` a line.
+  constructor(pick, go) {
+    this.id = (conn) => make("button", { type: "button", class: "id", title: `Inputs of connection ${conn}`, onclick: () => pick(`conn:${conn}`) }, conn);
+    this.room = (room) => make("button", { type: "button", class: "id", title: `Inputs about ${room}`, onclick: () => pick(`room:${room}`) }, room);
+    this.line = (line) => make("button", { type: "button", class: "id", onclick: () => go(line) }, `line ${line}`);
+  }
+
+  input(row) {
+    $("input-about").textContent = `line ${row.number}, ${row.at} ms${row.namespace && `, namespace ${row.namespace}`}`;
+    $("input").textContent = row.text;
+    $("skip").disabled = !row.isInput;
+    $("skipped").hidden = true;
+  }
+
+  frames(outputs) {
+    const kinds = { send: (output) => output.frame, close: (output) => `${output.code} ${output.reason}`, ping: () => "" };
+    $("frames-about").textContent = outputs.length === 0 ? "none" : count(outputs.length, "command");
+    $("frames").replaceChildren(...some(outputs, (output) => {
+      const to = output.to ?? [output.conn];
+      const head = make("div", { class: "to" }, `${output.kind} to`, ...some(to, this.id));
+      const text = kinds[output.kind](output);
+      return make("div", { class: "out" }, head, ...(text ? [make("pre", {}, pretty(text))] : []));
+    }));
+  }
+
+  state(state) {
+    $("state-about").textContent = state
+      ? `${count(state.rooms_count, "room")}, ${count(state.connections_count, "connection")}`
+      : "of no namespace";
+    if (!state) return $("state").replaceChildren();
+    const rooms = some(state.rooms, (room) => {
+      const history = room.history?.length ? [make("h3", {}, "Last messages"), ...room.history.map((frame) => make("pre", {}, frame))] : [];
+      return make("details", {}, make("summary", {}, make("b", {}, room.room), ` ${count(room.members_count, "member")}, offset ${room.offset}`),
+        make("div", { class: "to" }, this.room(room.room), ...some(room.members, this.id)), ...history);
+    });
+    const connections = some(state.connections, (one) => make("div", { class: "to" }, this.id(one.conn),
+      make("span", {}, one.user ?? "anonymous"), make("span", { class: "dim" }, `since ${one.since} ms`), ...some(one.rooms, this.room)));
+    $("state").replaceChildren(make("h3", {}, "Rooms"), ...rooms, make("h3", {}, "Connections"), ...connections);
+  }
+
+  skipped({ count: differing, differences }) {
+    const more = differing > differences.length ? `, the first ${differences.length} of them are here` : "";
+    $("skipped-about").textContent = differing === 0
+      ? "every connection gets the same"
+      : `${count(differing, "step", "steps")} of connections ${differing === 1 ? "differs" : "differ"}${more}`;
+    const side = (mark, label, frames) => frames.map((frame) => make("pre", { class: mark }, make("span", { class: "hidden-text" }, label), frame));
+    $("differences").replaceChildren(...some(differences, (one) => make("div", { class: "differs" },
+      make("div", { class: "to" }, this.line(one.line), "to", this.id(one.conn)),
+      make("div", { class: "changes" },
+        ...side("minus", "not sent: ", one.with.filter((frame) => !one.without.includes(frame))),
+        ...side("plus", "sent: ", one.without.filter((frame) => !one.with.includes(frame)))))));
+    $("skipped").hidden = false;
+  }
+}
