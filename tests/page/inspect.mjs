@@ -3,11 +3,14 @@
 //     node inspect.mjs http://127.0.0.1:3000 [--screenshots FOLDER]
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { launch, openPage } from "./browser.mjs";
 
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const INPUTS = 10_000;
 const CONNS = 40;
 const ROOMS = ["lobby", "kitchen", "garden", "attic"];
@@ -74,7 +77,8 @@ const steps = {
     await page.getByTestId("skip").click();
     await page.getByTestId("skipped").waitFor();
     figures.push(await took(page));
-    assert.ok(await page.locator("#differences .minus").count() > 1);
+    assert.equal(await page.locator("#differences .minus").count(), 1);
+    assert.equal(await page.locator("#differences .id").count(), 1 + CONNS / ROOMS.length - 1);
     assert.match(await page.locator("#differences").textContent(), /line 5001/);
   },
 
@@ -145,6 +149,11 @@ async function pictures(browser, url, folder) {
       await page.getByTestId("skipped").waitFor();
       const wide = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.ok(wide <= width, `${wide} pixels are wider than ${width}`);
+      await page.evaluate(axe);
+      const { violations, passes } = await page.evaluate(() => window.axe.run());
+      const found = violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));
+      assert.deepEqual(found, [], `${colorScheme}, ${width} px`);
+      assert.ok(passes.length > 15, "axe has looked");
       if (folder) await page.screenshot({ path: join(folder, `inspect-${colorScheme}-${width}.png`), fullPage: width === 390 });
       assert.deepEqual(faults, []);
       await context.close();

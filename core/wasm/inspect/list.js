@@ -63,11 +63,12 @@ export class List {
   }
 
   element(row, place) {
-    const what = make("span", {}, make("b", {}, row.kind), ` ${[row.event, row.rooms[0], row.conn].filter(Boolean).join(" · ")}`);
+    const { at, kind, event, rooms, conn } = row.fields;
+    const what = make("span", {}, make("b", {}, kind), ` ${[event, rooms[0], conn].filter(Boolean).join(" · ")}`);
     const element = make("div", {
       class: "row", role: "option", id: `line-${row.number}`, "data-line": row.number,
       "aria-selected": row.number === this.current, "aria-setsize": this.rows.length, "aria-posinset": place + 1,
-    }, make("span", { class: "line" }, String(row.number)), make("span", { class: "at" }, `${row.at} ms`), what,
+    }, make("span", { class: "line" }, String(row.number)), make("span", { class: "at" }, `${at} ms`), what,
       make("span", { class: "dim" }, row.deliveries ? `→ ${row.deliveries}` : ""));
     element.style.top = `${place * ROW_PX}px`;
     return element;

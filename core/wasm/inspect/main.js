@@ -91,7 +91,7 @@ function go(line) {
 function skip() {
   if ($("skip").disabled) return;
   const since = performance.now();
-  panels.skipped(JSON.parse(stepper.skip(list.current)));
+  panels.skipped(JSON.parse(stepper.skip(list.current)), rows[list.current - 1]);
   $("skipped-title").focus();
   say("compared", since);
 }

@@ -4,13 +4,6 @@ import { $, count, make } from "./dom.js";
 
 const SHOWN_MAX = 100;
 
-const pretty = (text) => {
-  // Only to see whether it is JSON: numbers stay as they were written.
-  try { JSON.parse(text); } catch { return text; }
-  return text.length < 60 ? text : text.replace(/("(?:[^"\\]|\\.)*")|([,{])\s*/g, (all, string, mark) =>
-    string ?? (mark === "," ? ", " : mark));
-};
-
 function some(items, element) {
   const elements = items.slice(0, SHOWN_MAX).map(element);
   if (items.length > SHOWN_MAX) elements.push(make("span", { class: "dim" }, `and ${items.length - SHOWN_MAX} more`));
@@ -26,9 +19,10 @@ export class Panels {
   }
 
   input(row) {
-    $("input-about").textContent = `line ${row.number}, ${row.at} ms${row.namespace && `, namespace ${row.namespace}`}`;
+    const { at, namespace, isInput } = row.fields;
+    $("input-about").textContent = `line ${row.number}, ${at} ms${namespace && `, namespace ${namespace}`}`;
     $("input").textContent = row.text;
-    $("skip").disabled = !row.isInput;
+    $("skip").disabled = !isInput;
     $("skipped").hidden = true;
   }
 
@@ -39,7 +33,7 @@ export class Panels {
       const to = output.to ?? [output.conn];
       const head = make("div", { class: "to" }, `${output.kind} to`, ...some(to, this.id));
       const text = kinds[output.kind](output);
-      return make("div", { class: "out" }, head, ...(text ? [make("pre", {}, pretty(text))] : []));
+      return make("div", { class: "out" }, head, ...(text ? [make("pre", {}, text)] : []));
     }));
   }
 
@@ -58,17 +52,32 @@ export class Panels {
     $("state").replaceChildren(make("h3", {}, "Rooms"), ...rooms, make("h3", {}, "Connections"), ...connections);
   }
 
-  skipped({ count: differing, differences }) {
-    const more = differing > differences.length ? `, the first ${differences.length} of them are here` : "";
+  skipped({ count: differing, differences }, row) {
+    const more = differing > differences.length ? `, the first ${differences.length} of them here` : "";
+    const ids = row.fields.kind === "connect" ? "; connections that open after it have other ids" : "";
     $("skipped-about").textContent = differing === 0
       ? "every connection gets the same"
-      : `${count(differing, "step", "steps")} of connections ${differing === 1 ? "differs" : "differ"}${more}`;
+      : `${count(differing, "difference")}, one for each step and connection${more}${ids}`;
     const side = (mark, label, frames) => frames.map((frame) => make("pre", { class: mark }, make("span", { class: "hidden-text" }, label), frame));
-    $("differences").replaceChildren(...some(differences, (one) => make("div", { class: "differs" },
-      make("div", { class: "to" }, this.line(one.line), "to", this.id(one.conn)),
-      make("div", { class: "changes" },
-        ...side("minus", "not sent: ", one.with.filter((frame) => !one.without.includes(frame))),
-        ...side("plus", "sent: ", one.without.filter((frame) => !one.with.includes(frame)))))));
+    $("differences").replaceChildren(...some(grouped(differences), ({ line, conns, with: sent, without }) => {
+      const [only, other] = [sent.filter((frame) => !without.includes(frame)), without.filter((frame) => !sent.includes(frame))];
+      // The same frames in another order, or another number of them, are a difference too.
+      const [minus, plus] = only.length + other.length > 0 ? [only, other] : [sent, without];
+      return make("div", { class: "differs" },
+        make("div", { class: "to" }, this.line(line), "to", ...some(conns, this.id)),
+        make("div", { class: "changes" }, ...side("minus", "not sent: ", minus), ...side("plus", "sent: ", plus)));
+    }));
     $("skipped").hidden = false;
   }
+}
+
+// Differences of a step that are the same for several connections are one.
+function grouped(differences) {
+  const groups = new Map();
+  for (const { conn, ...same } of differences) {
+    const key = JSON.stringify(same);
+    if (!groups.has(key)) groups.set(key, { ...same, conns: [] });
+    groups.get(key).conns.push(conn);
+  }
+  return [...groups.values()];
 }

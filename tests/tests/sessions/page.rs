@@ -1,4 +1,4 @@
-//! The page at `/`, the recipes of the client and the template of the worker, in Chromium.
+//! The page at `/`, the inspector, the recipes of the client and the template of the worker, in Chromium.
 
 use std::{
     env, fs,
@@ -43,6 +43,14 @@ fn lines_of_the_page_are_cut_and_mended_in_chromium() {
     );
     let (folder, picture) = (folder.to_string_lossy(), picture.to_string_lossy());
     check("page", "node", &["lanes.mjs", &url, &folder, &picture]);
+}
+
+/// A journal of 10,000 inputs in the inspector. Its pictures are in the same folder.
+#[test]
+fn a_journal_is_stepped_through_in_chromium() {
+    let server = Server::start(&[]);
+    let (url, folder) = (format!("http://{}", server.address), env!("CARGO_TARGET_TMPDIR"));
+    check("page", "node", &["inspect.mjs", &url, "--screenshots", folder]);
 }
 
 /// The same page of the worker.
