@@ -1,4 +1,5 @@
-//! The page at `/`, the inspector, the recipes of the client and the template of the worker, in Chromium.
+//! The page at `/`, the inspector, recipes of the client and the template of the worker, in
+//! Chromium.
 
 use std::{
     env, fs,
