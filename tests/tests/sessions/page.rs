@@ -50,8 +50,15 @@ fn lines_of_the_page_are_cut_and_mended_in_chromium() {
 #[test]
 fn a_journal_is_stepped_through_in_chromium() {
     let server = Server::start(&[]);
-    let (url, folder) = (format!("http://{}", server.address), env!("CARGO_TARGET_TMPDIR"));
-    check("page", "node", &["inspect.mjs", &url, "--screenshots", folder]);
+    let (url, folder) = (
+        format!("http://{}", server.address),
+        env!("CARGO_TARGET_TMPDIR"),
+    );
+    check(
+        "page",
+        "node",
+        &["inspect.mjs", &url, "--screenshots", folder],
+    );
 }
 
 /// The same page of the worker.

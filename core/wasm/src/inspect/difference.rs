@@ -10,7 +10,7 @@ use super::output::Output;
 /// Differences that are told; `count` is of all.
 const TOLD_MAX: usize = 500;
 
-/// What differs.
+/// Differences, and how many there are.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Differences {
     count: usize,
