@@ -41,7 +41,11 @@ pub enum Problem {
     /// There is nothing at the path.
     #[error(
         "there are {}/client.js, /ws, /ws/{{namespace}}, {}/healthz, /readyz{}",
-        if *.page { "/, /inspect, " } else { "" },
+        match *.page {
+            true if cfg!(feature = "inspector") => "/, /inspect, ",
+            true => "/, ",
+            false => "",
+        },
         if *.api { "/api/v1/{namespace}/, " } else { "" },
         if *.metrics { ", /metrics" } else { "" }
     )]

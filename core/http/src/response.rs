@@ -5,7 +5,10 @@ use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 use crate::page::PageFile;
 
 /// The inspector: a single file that loads nothing, with the rules as WebAssembly in it.
+#[cfg(feature = "inspector")]
 const INSPECTOR: &str = include_str!("../page/inspect.html");
+#[cfg(not(feature = "inspector"))]
+const INSPECTOR: &str = "";
 
 /// The client for browsers, as `client/` makes it.
 const CLIENT: &str = include_str!("../page/client.js");

@@ -80,7 +80,7 @@ impl<'a> Route<'a> {
                 return api::allowed(path).map(|allow| Self::Options { allow });
             }
             path if api && path.starts_with("/api/") => return Ok(Self::Api),
-            "/inspect" if page => Self::Inspector,
+            "/inspect" if page && cfg!(feature = "inspector") => Self::Inspector,
             "/client.js" => Self::Client,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
@@ -155,9 +155,14 @@ mod tests {
         let (none, all) = (text(false, false), text(true, true));
         let paths = "/client.js, /ws, /ws/{namespace}, /api/v1/{namespace}/, /healthz, /readyz";
         assert_eq!(none, alloc::format!("there are {paths}"));
+        let inspector = if cfg!(feature = "inspector") {
+            "/inspect, "
+        } else {
+            ""
+        };
         assert_eq!(
             all,
-            alloc::format!("there are /, /inspect, {paths}, /metrics")
+            alloc::format!("there are /, {inspector}{paths}, /metrics")
         );
     }
 
@@ -196,7 +201,9 @@ mod tests {
         for path in ["/", "/page/lane.js"] {
             assert!(matches!(route("GET", path), Ok(Route::Page(file)) if file.path == path));
         }
-        assert_eq!(route("GET", "/inspect"), Ok(Route::Inspector));
+        if cfg!(feature = "inspector") {
+            assert_eq!(route("GET", "/inspect"), Ok(Route::Inspector));
+        }
         assert_eq!(route("GET", "/client.js"), Ok(Route::Client));
         assert_eq!(route("HEAD", "/healthz"), Ok(Route::Health));
         let namespace = "default";
@@ -224,7 +231,6 @@ mod tests {
         let read = "GET, HEAD, OPTIONS";
         for (path, allow) in [
             ("/", read),
-            ("/inspect", read),
             ("/healthz", read),
             ("/readyz", read),
             ("/metrics", read),

@@ -63,9 +63,8 @@ impl Stepper {
             let fault = format!("a journal has at most {JOURNAL_BYTES_MAX} bytes: open its parts");
             return Err(InspectError::new(fault));
         }
-        let text = match String::from_utf8(journal) {
-            Ok(text) => text,
-            Err(_) => return Err(InspectError::new("not a journal: it is not UTF-8")),
+        let Ok(text) = String::from_utf8(journal) else {
+            return Err(InspectError::new("not a journal: it is not UTF-8"));
         };
         let mut stepper = Self {
             lines: lines(&text),
