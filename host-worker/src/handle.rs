@@ -8,7 +8,7 @@ use roomcast_core::{
     ask::{Answer, Ask, AskError, Transport, wire},
 };
 
-use crate::notify::Notifier;
+use crate::tasks::notify::Notifier;
 
 /// Handle of one namespace of the Worker, usable from anywhere in an application: a factory for
 /// [`mount`](crate::mount) is given it, to be kept and awaited in the futures of

@@ -1,47 +1,23 @@
 //! Hooks of a namespace: the lines of the backends that are told of events.
 
 mod endpoint;
+mod post;
+mod stored;
 
 use roomcast_core::{
     Timestamp,
     policy::{EventKind, Subscriptions},
 };
-use roomcast_hooks::{Change, Hook, KeptEvent, Keys, Outcome, Progress};
+use roomcast_hooks::{Hook, Keys, Outcome};
 
 use self::endpoint::{Endpoint, Step};
+pub(crate) use self::{
+    post::Post,
+    stored::{LineChanges, StoredLine},
+};
 
 /// An endpoint, as the settings have it, with its keys.
 pub(crate) type Configured = (Hook, Keys);
-
-/// A line in the storage.
-#[derive(Debug, Clone)]
-pub(crate) struct StoredLine {
-    pub(crate) name: String,
-    pub(crate) epoch: String,
-    pub(crate) progress: Progress,
-    /// Events, each with the time at which it came; oldest first.
-    pub(crate) events: Vec<(Timestamp, KeptEvent)>,
-}
-
-/// Changes of a line that are to be stored.
-#[derive(Debug)]
-pub(crate) struct LineChanges<'a> {
-    pub(crate) name: &'a str,
-    /// The epoch and the progress of the line; `None` when there is no such line any more.
-    pub(crate) state: Option<(&'a str, Progress)>,
-    pub(crate) changes: Vec<Change>,
-}
-
-/// A request that is to be sent to a backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Post {
-    /// Its number, by which its outcome is told.
-    pub(crate) number: u32,
-    pub(crate) url: String,
-    /// Names and values, one behind the other.
-    pub(crate) headers: Vec<String>,
-    pub(crate) body: String,
-}
 
 /// The lines of a namespace. They are in the storage, and here while the namespace is awake.
 #[derive(Debug)]

@@ -25,7 +25,6 @@ mod handle;
 mod hooks;
 mod mount;
 mod namespace;
-mod notify;
 mod platform;
 mod settings;
 mod tasks;

@@ -18,9 +18,8 @@ use crate::{
     handle::{Mailbox, Namespace as Handle, Objects},
     hooks::{Configured, Hooks},
     mount::{AnyApp, Application},
-    notify::Notify,
     platform::{Attachments, Platform, PlatformError},
-    tasks::Tasks,
+    tasks::{Tasks, notify::Notify},
     wake::{Wake, wake},
 };
 

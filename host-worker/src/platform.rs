@@ -42,7 +42,7 @@ pub(crate) struct Saved {
     pub(crate) damaged: usize,
     /// State that the application keeps; empty when it keeps nothing.
     pub(crate) application: String,
-    /// What backends are still to be told.
+    /// Lines of events that backends are still to be told.
     pub(crate) lines: Vec<StoredLine>,
 }
 

@@ -338,7 +338,7 @@ mod tests {
                 "the secret ROOMCAST_API_KEY",
             ),
             (
-                "allow_origins = [\"*\"]\n",
+                "allow_origins = [\"https://b.example\"]\n",
                 KEY,
                 "",
                 "ROOMCAST_ALLOW_ORIGIN here",

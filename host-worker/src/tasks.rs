@@ -1,5 +1,7 @@
 //! The work that answers wait for.
 
+pub(crate) mod notify;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
@@ -12,7 +14,7 @@ use roomcast_core::{
     gateway::{Token, Work},
 };
 
-use crate::notify::Notifier;
+use self::notify::Notifier;
 
 /// Futures that are polled one by one, each as an input of its own: what traps in one is known, and
 /// what its answer leads to is saved and sent like anything else.

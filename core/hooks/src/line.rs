@@ -128,7 +128,7 @@ impl Line {
         self
     }
 
-    /// What a host keeps beside the events.
+    /// The progress, to be kept beside the events.
     pub const fn progress(&self) -> Progress {
         Progress {
             next_seq: self.next_seq,

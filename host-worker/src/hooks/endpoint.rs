@@ -7,7 +7,10 @@ use roomcast_hooks::{
     Change, Hook, Keys, Line, LineLimits, Outcome, Poll, Progress, Report, limits::ANSWER_TIME,
 };
 
-use super::{LineChanges, Post, StoredLine};
+use super::{
+    post::Post,
+    stored::{LineChanges, StoredLine},
+};
 
 /// Events that wait for an endpoint in one namespace. Objects share 128 MB, and read what waits
 /// when they wake.

@@ -29,7 +29,7 @@ pub(super) enum Bug {
     DeadlineIsLostInSleep,
     WithdrawalIsLostInSleep,
     WithdrawalIsLostInRestart,
-    /// What became of the withdrawals of those who are remembered no more.
+    /// The time that holds for all begins again at nothing.
     FoldIsLostInRestart,
     /// Rooms begin again, with other messages.
     RoomsAreLostInRestart,
@@ -330,7 +330,7 @@ impl Machine {
         self.app = App::restore(config(self.standard), (), state, conns).expect("restored");
     }
 
-    /// As a server with a store begins after `kill -9`.
+    /// Begins again as a server with a store does after `kill -9`.
     fn restart(&mut self) {
         self.clients.clear();
         let mut saved = serde_json::to_value(AppState::from(self.rows.state())).expect("JSON");

@@ -1,4 +1,4 @@
-//! What a server with a store writes of a namespace.
+//! Rows that a server with a store writes of a namespace.
 
 #![allow(clippy::wildcard_enum_match_arm)] // few commands and inputs lead to rows
 

@@ -44,7 +44,11 @@ pub(crate) fn outlast_memory(authority: &str, fields: &str, mut forgets: impl Fn
         let withdrawn = withdraw_user(authority, fields, user, now_s - age_s);
         assert!(withdrawn.ends_with(r#"{"disconnected":0}"#), "{withdrawn}");
     }
-    for authority in [authority.to_owned(), forgets(), forgets()] {
+    let mut authority = authority.to_owned();
+    for life in 0..3 {
+        if life > 0 {
+            authority = forgets();
+        }
         for (user, age_s, taken) in [
             ("ann", 550, false),
             ("ann", 450, true),

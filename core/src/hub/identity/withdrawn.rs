@@ -17,7 +17,7 @@ pub(crate) struct Withdrawn {
 }
 
 impl Withdrawn {
-    /// Those that were saved, under a limit that may be another.
+    /// Withdrawals that were saved, under a limit that may be another.
     pub(crate) fn new(
         users: impl IntoIterator<Item = (Box<str>, u64)>,
         everyone_s: u64,

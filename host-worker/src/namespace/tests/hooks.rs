@@ -163,7 +163,7 @@ fn a_line_without_an_endpoint_is_dropped_and_others_stay() {
     );
 }
 
-/// Whatever fails and is forgotten: what was answered is told, in order.
+/// Each event of an answered call is told, in order, whatever fails and is forgotten.
 #[test]
 fn what_was_answered_is_told_whatever_fails() {
     for seed in 0..200_u64 {
