@@ -67,6 +67,11 @@ extern "C" {
     #[wasm_bindgen(method, js_name = sendBytes)]
     pub(crate) fn send_bytes(this: &Sockets, slots: &[u32], bytes: &[u8]);
 
+    /// Sends a request to a backend, once the input is done: names and values of its headers one
+    /// behind the other. [`Object::posted`](crate::object::Object::posted) is told its outcome.
+    #[wasm_bindgen(method)]
+    pub(crate) fn post(this: &Sockets, number: u32, url: &str, headers: Vec<String>, body: &str);
+
     /// Closes a socket and empties its slot, once the input is done.
     #[wasm_bindgen(method)]
     pub(crate) fn close(this: &Sockets, slot: u32, code: u16, reason: &str);
@@ -79,14 +84,6 @@ extern "C" {
     /// Sets the alarm, in milliseconds since 1970.
     #[wasm_bindgen(method, js_name = wakeAt)]
     pub(crate) fn wake_at(this: &Sockets, at: f64);
-}
-
-#[wasm_bindgen]
-extern "C" {
-    /// Sends a request to a backend, once the input is done: names and values of its headers one
-    /// behind the other. [`Object::posted`](crate::object::Object::posted) is told its outcome.
-    #[wasm_bindgen(method)]
-    pub(crate) fn post(this: &Sockets, number: u32, url: &str, headers: Vec<String>, body: &str);
 }
 
 /// Slot of a socket that [`Sockets::assign`] closes.

@@ -27,6 +27,11 @@ pub(crate) fn function_length(source: &Source) -> Vec<Violation> {
         if !is_function(line.trim_start()) {
             continue;
         }
+        let mut ends = lines[start..].iter().filter_map(|line| line.chars().last());
+        // A declaration has no body.
+        if ends.find(|end| ['{', '}', ';'].contains(end)) == Some(';') {
+            continue;
+        }
         let end = format!("{}}}", " ".repeat(indent));
         let length = lines[start..].iter().position(|line| *line == end);
         let length = length.unwrap_or(0) + 1;

@@ -45,8 +45,8 @@ pub(crate) fn outlast_memory(authority: &str, fields: &str, mut forgets: impl Fn
         assert!(withdrawn.ends_with(r#"{"disconnected":0}"#), "{withdrawn}");
     }
     let mut authority = authority.to_owned();
-    for life in 0..3 {
-        if life > 0 {
+    for memory in 0..3 {
+        if memory > 0 {
             authority = forgets();
         }
         for (user, age_s, taken) in [
