@@ -2,6 +2,7 @@
 
 use alloc::{borrow::Cow, string::String};
 
+use memchr::memchr3;
 use serde::Deserialize;
 
 use super::{
@@ -53,6 +54,8 @@ impl<'a> AuthRequest<'a> {
     /// Work: a search through the text. It is decoded only when it could be one.
     #[inline]
     pub fn find(text: &'a str) -> Option<Self> {
+        // A letter of each of what is looked for; most texts have none.
+        memchr3(b'$', b'\\', b'J', text.as_bytes())?;
         let may_hold_token = text.len() >= TOKEN_BYTES_MIN && text.contains(TOKEN_START);
         if may_hold_token || text.contains(Self::VERB) || has_escaped_letter(text) {
             Self::read(text)
