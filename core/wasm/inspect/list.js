@@ -11,6 +11,8 @@ export class List {
     this.space = root.firstElementChild;
     this.rows = [];
     this.current = 0;
+    // The time of the journal's first line.
+    this.begin = 0;
     this.choose = choose;
     root.addEventListener("scroll", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(root);
@@ -68,7 +70,7 @@ export class List {
     const element = make("div", {
       class: "row", role: "option", id: `line-${row.number}`, "data-line": row.number,
       "aria-selected": row.number === this.current, "aria-setsize": this.rows.length, "aria-posinset": place + 1,
-    }, make("span", { class: "line" }, String(row.number)), make("span", { class: "at" }, `${at} ms`), what,
+    }, make("span", { class: "line" }, String(row.number)), make("span", { class: "at" }, `+${((at - this.begin) / 1000).toFixed(3)}`), what,
       make("span", { class: "dim" }, row.deliveries ? `→ ${row.deliveries}` : ""));
     element.style.top = `${place * ROW_PX}px`;
     return element;

@@ -61,6 +61,7 @@ async function open(files) {
     $("journal").hidden = false;
     $("filter").value = "";
     list.current = 1;
+    list.begin = rows[0]?.fields.at ?? 0;
     list.show(rows);
     go(1);
     $("list").focus();
