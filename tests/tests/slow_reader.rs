@@ -1,6 +1,8 @@
 //! A reader that stops, among a thousand: the others do not notice, and it loses nothing.
 //!
-//! The reader is a process of its own, this test again, so that it can be stopped as a whole.
+//! The reader is a process of its own, this test again, so that it can be stopped as a whole. The
+//! others have everything while it still stands. How long it takes is printed, and compared by the
+//! benchmark `slow`, which has a quiet machine.
 #![allow(clippy::print_stdout)] // the figures
 
 use std::{
@@ -31,10 +33,8 @@ const BYTES: usize = 128;
 /// holds for one that is stopped, so that it is too slow soon.
 const FLOOD: u64 = 110;
 const FLOOD_BYTES: usize = 60_000;
-/// Rounds of each kind, at least and at most. A disturbed machine makes times longer and never
-/// shorter: so the best of each kind count, and are looked for until they are near.
-const ROUNDS: (usize, usize) = (2, 6);
-const RATIO_MAX: f64 = 1.2;
+/// Rounds of each kind.
+const ROUNDS: usize = 2;
 const READER: &str = "ROOMCAST_READER";
 
 /// The process that is stopped.
@@ -266,12 +266,13 @@ async fn crowd(members: usize) {
     };
     crowd.round().await; // warms up
     let (mut without, mut with, mut outcomes) = (u64::MAX, u64::MAX, Vec::new());
-    for round in 1..=ROUNDS.1 {
+    for _ in 0..ROUNDS {
         without = without.min(crowd.round().await);
         let authority = crowd.server.authority().to_owned();
         let mut reader = Reader::start(&authority);
         reader.says("reader joined");
         reader.signal("STOP");
+        // It ends when all others have all messages: none of them waits for the one that stands.
         with = with.min(crowd.round().await);
         reader.signal("CONT");
         crowd.publish(ROOMS[0], BYTES, true).await;
@@ -282,9 +283,6 @@ async fn crowd(members: usize) {
         // It may find its connection reset when it looks.
         assert!(["[]", "[4409]", "[1006]"].contains(&codes), "{codes}");
         outcomes.push(codes.to_owned());
-        if round >= ROUNDS.0 && ratio(with, without) <= RATIO_MAX {
-            break;
-        }
     }
     let closed = closed_as_slow(&crowd.server);
     println!(
@@ -295,10 +293,6 @@ async fn crowd(members: usize) {
     assert!(
         closed > 0,
         "the reader was never too slow: the test tests nothing"
-    );
-    assert!(
-        ratio(with, without) <= RATIO_MAX,
-        "{with} µs with, {without} µs without"
     );
 }
 
