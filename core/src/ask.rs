@@ -8,7 +8,7 @@ mod handle;
 mod request;
 
 pub use self::{
-    answer::{Answer, AskError, wire},
+    answer::{Answer, AskError, WITHDRAW_AHEAD_S, wire},
     handle::{NamespaceHandle, Nowhere, Transport},
     request::{Ask, Asked},
 };

@@ -69,6 +69,7 @@ pub(crate) async fn serve(
         permit,
         raw,
     } = *upgraded;
+    let unidentified = handshake.unidentified;
     let (stream, tls) = stream.into_parts();
     let (read, write) = stream.into_split();
     let socket = shard.add_socket(write, tls);
@@ -83,7 +84,7 @@ pub(crate) async fn serve(
             socket,
             read,
             decoder: Decoder::default(),
-            place: Place::new(permit, raw),
+            place: Place::new(permit, raw, unidentified),
             held: None,
             deaf: false,
             bulk: false,

@@ -50,6 +50,10 @@ pub enum Answer {
     Explanation(Explanation),
 }
 
+/// Seconds by which the time of a withdrawal may be ahead of the server's clock: as clocks differ,
+/// and no more, for past a limit the earliest of these times holds for all users.
+pub const WITHDRAW_AHEAD_S: usize = 60;
+
 /// Something that a namespace was asked for and that was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "snake_case")]
@@ -86,6 +90,12 @@ pub enum AskError {
     #[error(transparent)]
     #[serde(with = "UnknownConn")]
     UnknownConn(#[from] UnknownConn),
+    /// The time of a withdrawal is further ahead than [`WITHDRAW_AHEAD_S`].
+    #[error(
+        "not_before is at most {WITHDRAW_AHEAD_S} s ahead of the server's clock: a withdrawal is \
+         never taken back"
+    )]
+    Ahead,
     /// There is no such page.
     #[error(transparent)]
     #[serde(with = "PageError")]
@@ -108,6 +118,10 @@ impl Coded for AskError {
             Self::Key(error) => error.row(),
             Self::Join(error) => error.row(),
             Self::UnknownConn(error) => error.row(),
+            Self::Ahead => {
+                let limit = Details::limit(WITHDRAW_AHEAD_S);
+                (ErrorCode::BadRequest, Some(limit))
+            }
             Self::Page(error) => error.row(),
         }
     }

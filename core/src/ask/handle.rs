@@ -241,7 +241,7 @@ impl<T: Transport> NamespaceHandle<T> {
     ///
     /// # Errors
     ///
-    /// When the namespace cannot be reached.
+    /// When the time is too far ahead, or the namespace cannot be reached.
     pub async fn withdraw(&self, user: &str, not_before_s: u64) -> Result<usize, AskError> {
         let user = user.into();
         expect!(self.ask(Ask::Withdraw { user, not_before_s }), Disconnected)

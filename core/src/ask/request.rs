@@ -6,7 +6,7 @@ use core::ops::Bound;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::answer::{Answer, AskError};
+use super::answer::{Answer, AskError, WITHDRAW_AHEAD_S};
 use crate::explain::Explained;
 use crate::hub::{Audience, ConnId, ConnectionInfo, ConnectionSummary, Hub};
 use crate::{gateway::Applied, gateway::Input, policy::Policies, room::PageError};
@@ -86,7 +86,8 @@ pub enum Ask {
     Withdraw {
         /// The user.
         user: String,
-        /// The time, in seconds since 1970.
+        /// The time, in seconds since 1970; at most
+        /// [`WITHDRAW_AHEAD_S`](crate::ask::WITHDRAW_AHEAD_S) ahead.
         not_before_s: u64,
     },
     /// [`Hub::rooms`], at most `limit`.
@@ -273,6 +274,12 @@ impl Ask {
     pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, AskError> {
         if let Some(answer) = namespace.hub(|hub| self.look(now, hub)) {
             return Ok(answer?);
+        }
+        if let Self::Withdraw { not_before_s, .. } = *self {
+            let now_s = namespace.hub(|hub| hub.unix_time(now).as_millis()) / 1000;
+            if not_before_s > now_s.saturating_add(WITHDRAW_AHEAD_S as u64) {
+                return Err(AskError::Ahead);
+            }
         }
         if let Some(input) = self.input() {
             return answer(namespace.apply(&input));

@@ -352,16 +352,14 @@ impl Reason {
         match self {
             Self::NotGranted { right } => write!(
                 f,
-                "no grant gives the right to {right}: neither those of the connection's token nor the \
-                 server's"
+                "no grant gives the right to {right}: neither those of the token nor the server's"
             ),
             Self::Unidentified => f.write_str("the client has not said yet who it is, by `$auth`"),
             Self::PublishForbidden => {
                 f.write_str("the room's policy has `publish = false`: no client may publish to it")
             }
             Self::Expired => f.write_str(
-                "the connection's token is over: until the client renews it, by `$auth`, it may do \
-                 nothing",
+                "the token is over: until the client renews it, by `$auth`, it may do nothing",
             ),
             Self::ForMembers => f.write_str(
                 "this is for members of the room, and the connection is none: it has to join first",

@@ -71,11 +71,17 @@ pub(super) fn give(
     {
         return authenticate(shard, home, conn, request, place);
     }
+    let hidden = match frame {
+        Frame::Text(text) if place.unidentified => AuthRequest::hide_token(text),
+        Frame::Text(_) | Frame::Binary(_) => None,
+    };
     // Applications alone read binary messages: here one is refused whatever it says, and there may
     // be a token in it.
-    let is_binary = matches!(frame, Frame::Binary(_));
-    let is_hidden = is_binary && !place.raw && shard.shared.tokens.looks();
-    let frame = if is_hidden { Frame::Binary(b"") } else { frame };
+    let frame = match (&hidden, frame) {
+        (Some(text), _) => Frame::Text(text),
+        (None, Frame::Binary(_)) if !place.raw && shard.shared.tokens.looks() => Frame::Binary(b""),
+        (None, frame) => frame,
+    };
     home.input(shard, Input::message(conn, frame));
     None
 }

@@ -17,6 +17,8 @@ pub(super) struct Place {
     loose: u32,
     /// True when messages are the application's own, without envelopes.
     pub(super) raw: bool,
+    /// True when the client has yet to say who it is.
+    pub(super) unidentified: bool,
     /// A limit that was passed: the connection is to be closed.
     over: Option<Over>,
 }
@@ -45,11 +47,12 @@ impl Over {
 }
 
 impl Place {
-    pub(super) const fn new(permit: Permit, raw: bool) -> Self {
+    pub(super) const fn new(permit: Permit, raw: bool, unidentified: bool) -> Self {
         Self {
             permit,
             loose: 0,
             raw,
+            unidentified,
             over: None,
         }
     }
@@ -62,6 +65,7 @@ impl Place {
         home: &Home,
         identity: Option<&Identity>,
     ) -> bool {
+        self.unidentified &= identity.is_none();
         if let Some(user) = identity.and_then(|it| it.user.as_deref())
             && self.permit.name_user(home.namespace(), user).is_err()
         {

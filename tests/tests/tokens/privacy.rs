@@ -39,6 +39,10 @@ fn no_token_is_written_down_whether_tokens_are_on_or_off() {
             let (mut peer, _) = unidentified(&server.authority);
             peer.say(&auth(token));
             text(&mut peer);
+            let meant = ["$login", "$AUTH", "auth", "$ping", "$join"].map(|event| {
+                let data = format!(r#""token":"{token}","data":{{"token":"{token}"}}"#);
+                format!(r#"{{"event":"{event}","id":1,"room":"a",{data}}}"#)
+            });
             for broken in [
                 format!(r#"{{"event":"$auth","id":"a","data":{{"token":"{token}"}}"#),
                 format!(r#"{{"event":"$auth","id":"a","data":{{"token":["{token}"]}}}}"#),
@@ -49,7 +53,11 @@ fn no_token_is_written_down_whether_tokens_are_on_or_off() {
                 format!("Bearer {token}"),
                 format!(r#"{{"jwt":"{token}"}}"#),
                 format!(r#"{{"event":"said","id":1.5,"data":"{token}"}}"#),
-            ] {
+            ]
+            .into_iter()
+            // Whoever is in may say what it likes.
+            .chain(meant.into_iter().filter(|_| on))
+            {
                 let (mut peer, _) = unidentified(&server.authority);
                 peer.say(&broken);
                 text(&mut peer);

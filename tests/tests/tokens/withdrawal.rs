@@ -199,6 +199,11 @@ fn a_withdrawn_user_is_out_and_comes_back_with_a_newer_token() {
     let bearer = format!("Authorization: Bearer {}", token("bob"));
     let (mut other, _) = ask(&server.authority, "", &[OFFER, &bearer]);
     assert!(text(&mut other).contains(r#""user":"bob""#));
+    let ahead = withdraw(&server.authority, "", unix_s() + 3600);
+    assert!(
+        ahead.starts_with("HTTP/1.1 400") && ahead.contains(r#""details":{"limit":60}"#),
+        "{ahead}"
+    );
     let wrong = delete("users/ann/connections?not_before=1700000000000");
     assert!(
         wrong.starts_with("HTTP/1.1 400") && wrong.contains("milliseconds"),
