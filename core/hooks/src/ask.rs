@@ -3,13 +3,14 @@
 mod breaker;
 mod cache;
 mod question;
+mod refusal;
+mod report;
 mod settings;
 mod verdict;
 
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
-    string::String,
     vec::Vec,
 };
 use core::time::Duration;
@@ -19,6 +20,8 @@ use roomcast_core::Timestamp;
 use self::{breaker::Breaker, cache::Cache, question::Key};
 pub use self::{
     question::Question,
+    refusal::AskRefusal,
+    report::AskReport,
     settings::{AskEvent, AskOn, AskSettings, AskSettingsError, HeaderName},
     verdict::{Answer, Verdict},
 };
@@ -138,28 +141,6 @@ pub enum AskOutcome<'a> {
     },
     /// No whole answer came in time, or it was too long.
     Failed,
-}
-
-/// The consequence of an outcome, for logs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AskReport {
-    /// The backend answered.
-    Answered {
-        /// True when it had failed, and is asked again from here on.
-        recovered: bool,
-    },
-    /// The backend gave no answer that can be used.
-    Failed {
-        /// The fault of the answer; `None` when none came.
-        fault: Option<String>,
-        /// Failures in a row.
-        failures: u32,
-        /// The time for which it is left alone from here on.
-        pause: Option<Duration>,
-    },
-    /// There was no such request under way.
-    Nothing,
 }
 
 /// Counts of questions by their answer, and of what there is.

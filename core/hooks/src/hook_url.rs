@@ -35,6 +35,12 @@ impl HookUrl {
     pub const fn as_str(&self) -> &str {
         self.0.as_str()
     }
+
+    /// The URL without its query, which may hold a secret: for logs.
+    pub fn shown(&self) -> &str {
+        let url = self.as_str();
+        url.split('?').next().unwrap_or(url)
+    }
 }
 
 impl FromStr for HookUrl {

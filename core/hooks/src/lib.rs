@@ -45,8 +45,8 @@ mod request;
 mod retry;
 
 pub use ask::{
-    Answer, Ask, AskCounts, AskEvent, AskLimits, AskOn, AskOutcome, AskPoll, AskReport, AskRequest,
-    AskSettings, AskSettingsError, Asked, HeaderName, Question, Verdict,
+    Answer, Ask, AskCounts, AskEvent, AskLimits, AskOn, AskOutcome, AskPoll, AskRefusal, AskReport,
+    AskRequest, AskSettings, AskSettingsError, Asked, HeaderName, Question, Verdict,
 };
 pub use change::{Change, KeptEvent, Progress};
 pub use hook::{Hook, HookError};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roomcast_core::{ErrorCode, Timestamp, policy::Right, wire::Coded};
+use roomcast_core::{ErrorCode, Identity, Timestamp, policy::Right, wire::Coded};
 use roomcast_hooks::{
     Answer, Ask, AskLimits, AskOutcome, AskPoll, AskReport, AskRequest, Asked, Question, Verdict,
 };
@@ -119,6 +119,60 @@ fn an_answer_is_an_identity() {
             .grants
             .is_some_and(|grants| !grants.allow(Right::Join, "chat:7"))
     );
+}
+
+#[test]
+fn a_verdict_shortens_who_the_client_was_and_is_never_for_another() {
+    let verdict = || Verdict::Allowed(allowed("ann", r#"{"user":"ann","expires_in_s":60}"#));
+    let mut before = Identity::user("ann");
+    before.deadline = Some(ms(1_000));
+    before.issued_s = Some(5);
+    let identity = verdict().identity(&before).expect("the same user");
+    assert_eq!(
+        (identity.deadline, identity.issued_s),
+        (before.deadline, Some(5))
+    );
+    before.deadline = Some(ms(100_000));
+    let identity = verdict().identity(&before).expect("the same user");
+    assert_eq!(identity.deadline, Some(ms(60_005)));
+    let refusal = verdict()
+        .identity(&Identity::user("bob"))
+        .expect_err("another");
+    assert_eq!(refusal.verdict, Verdict::Unavailable);
+    assert!(
+        refusal
+            .fault
+            .is_some_and(|fault| fault.contains("another user"))
+    );
+    let refusal = verdict().rights(Some("bob"), "x").expect_err("another");
+    assert_eq!(refusal.verdict, Verdict::Unavailable);
+    let forbidden = Verdict::Forbidden("no".into());
+    let refusal = forbidden.clone().identity(&before).expect_err("refused");
+    assert_eq!((refusal.verdict, refusal.fault), (forbidden, None));
+}
+
+#[test]
+fn of_failures_in_a_row_ever_fewer_are_told() {
+    let failed = |failures, pause| AskReport::Failed {
+        fault: None,
+        failures,
+        pause,
+    };
+    let told = |failures| failed(failures, None).notice(Some("it is down"));
+    let told: Vec<_> = (1..=8)
+        .filter(|failures| told(*failures).is_some())
+        .collect();
+    assert_eq!(told, [1, 2, 4, 8]);
+    let pause = Some(Duration::from_secs(5));
+    let text = failed(5, pause)
+        .notice(Some("it is down"))
+        .expect("always told");
+    assert!(
+        text.starts_with("it is down; the backend is asked again in 5s"),
+        "{text}"
+    );
+    let back = |recovered| AskReport::Answered { recovered }.notice(None).is_some();
+    assert!(back(true) && !back(false));
 }
 
 #[test]

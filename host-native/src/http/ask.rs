@@ -1,7 +1,9 @@
 //! The backend that is asked who wants to connect.
 
-use roomcast_core::{Handshake, Identity};
-use roomcast_hooks::{HeaderName, Question, Verdict};
+use std::sync::Arc;
+
+use roomcast_core::Handshake;
+use roomcast_hooks::{HeaderName, Question};
 use roomcast_http::Problem;
 
 use super::Head;
@@ -23,46 +25,21 @@ pub(super) async fn identify(
     handshake: Handshake,
     by_token: bool,
 ) -> Result<Handshake, Problem> {
-    let asked = |asker: &std::sync::Arc<Asker>| {
-        let settings = asker.settings();
-        settings.on.connect && (!by_token || settings.with_token)
-    };
+    let asked = |asker: &Arc<Asker>| asker.settings().asks_connect(by_token);
     let Some(asker) = shard.shared.ask.asker().filter(asked) else {
         return Ok(handshake);
     };
-    let user = handshake.identity.user.clone();
     let question = Question::Connect {
         namespace: namespace.into(),
-        user: user.as_deref().map(Into::into),
+        user: handshake.identity.user.as_deref().map(Into::into),
         headers: fields(request, &asker.settings().headers),
     };
-    let answer = match asker
-        .ask(&question, TraceContext::of(request.headers()))
-        .await
-    {
-        Verdict::Allowed(answer) => answer,
-        refused @ (Verdict::Unauthorized(_)
-        | Verdict::Forbidden(_)
-        | Verdict::Unavailable
-        | Verdict::Overloaded(_)) => return Err(Problem::Backend(refused)),
-    };
-    let identity = answer.identity(user.as_deref()).map_err(|fault| {
-        asker.warn(&fault);
-        Problem::Backend(Verdict::Unavailable)
-    })?;
-    let identity = within(identity, &handshake.identity);
+    // Nobody knows yet who names it: it decides nothing.
+    let link = TraceContext::of(request.headers());
+    let verdict = asker.ask(&question, link).await;
+    let identity = verdict.identity(&handshake.identity);
+    let identity = identity.map_err(|it| Problem::Backend(asker.refused(it)))?;
     Ok(handshake.with_identity(identity).with_unidentified(false))
-}
-
-/// An identity that ends with the one before it.
-fn within(mut identity: Identity, before: &Identity) -> Identity {
-    let deadlines = [identity.deadline, before.deadline];
-    identity.deadline = deadlines.into_iter().flatten().min();
-    identity.issued_s = match (before.issued_s, identity.issued_s) {
-        (Some(before), Some(after)) => Some(before.min(after)),
-        (before, after) => before.or(after),
-    };
-    identity
 }
 
 /// The header fields with these names, as text.

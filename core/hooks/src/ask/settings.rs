@@ -117,6 +117,11 @@ impl AskSettings {
         })
     }
 
+    /// True when the backend is asked for a client that connects, with a valid token or without.
+    pub const fn asks_connect(&self, by_token: bool) -> bool {
+        self.on.connect && (!by_token || self.with_token)
+    }
+
     /// Sets the time for an answer.
     ///
     /// # Errors

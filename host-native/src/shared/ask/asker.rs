@@ -14,8 +14,8 @@ use std::{
 
 use roomcast_core::Outcome;
 use roomcast_hooks::{
-    Ask, AskCounts, AskLimits, AskOutcome, AskPoll, AskReport, AskRequest, AskSettings, Asked,
-    Keys, Question, Verdict,
+    Ask, AskCounts, AskLimits, AskOutcome, AskPoll, AskRefusal, AskReport, AskRequest, AskSettings,
+    Asked, Keys, Question, Verdict,
 };
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -64,8 +64,8 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     verdict: oneshot::Sender<Verdict>,
-    /// The place of the question in its trace.
-    trace: Option<TraceContext>,
+    /// The trace that the client names.
+    link: Option<TraceContext>,
 }
 
 /// Counts of a backend.
@@ -113,8 +113,7 @@ impl Asker {
         clock: Clock,
         spans: Arc<Spans>,
     ) -> Result<Self, String> {
-        let url = settings.url.as_str();
-        let name = url.split('?').next().unwrap_or(url).to_owned();
+        let name = settings.url.shown().to_owned();
         let keys = keys::read(&settings.keys).map_err(|fault| format!("{name}: {fault}"))?;
         // Without randomness the time is the next best.
         let epoch = getrandom::u64().unwrap_or_else(|_| clock.unix_ms(clock.now()));
@@ -179,11 +178,7 @@ impl Asker {
     }
 
     /// Asks a question. The verdict comes within the time of the settings.
-    pub(crate) async fn ask(
-        &self,
-        question: &Question<'_>,
-        trace: Option<TraceContext>,
-    ) -> Verdict {
+    pub(crate) async fn ask(&self, question: &Question<'_>, link: Option<TraceContext>) -> Verdict {
         let answer = {
             let mut state = self.state();
             if state.is_over {
@@ -193,7 +188,7 @@ impl Asker {
                 Asked::Answered(verdict) => return verdict,
                 Asked::Waits(number) => {
                     let (verdict, answer) = oneshot::channel();
-                    state.waiting.insert(number, Waiting { verdict, trace });
+                    state.waiting.insert(number, Waiting { verdict, link });
                     answer
                 }
             }
@@ -218,24 +213,17 @@ impl Asker {
             user: user.map(Into::into),
             room: room.into(),
         };
-        match self.ask(&question, None).await {
-            Verdict::Allowed(answer) => match answer.rights(user, room) {
-                Ok(rights) => Ok(Outcome::Grant(rights)),
-                Err(fault) => {
-                    self.warn(&fault);
-                    Err(Verdict::Unavailable)
-                }
-            },
-            refused @ (Verdict::Unauthorized(_)
-            | Verdict::Forbidden(_)
-            | Verdict::Unavailable
-            | Verdict::Overloaded(_)) => Err(refused),
-        }
+        let verdict = self.ask(&question, None).await;
+        let rights = verdict.rights(user, room);
+        rights.map(Outcome::Grant).map_err(|it| self.refused(it))
     }
 
-    /// Logs an answer that could be read, and means nothing.
-    pub(crate) fn warn(&self, fault: &str) {
-        tracing::warn!(backend = self.name, "[ask]: {fault}");
+    /// The verdict for the client; an answer that could be read and means nothing is logged.
+    pub(crate) fn refused(&self, refusal: AskRefusal) -> Verdict {
+        if let Some(fault) = refusal.fault {
+            tracing::warn!(backend = self.name, "[ask]: {fault}");
+        }
+        refusal.verdict
     }
 
     pub(crate) fn counts(&self) -> AskerCounts {
@@ -282,17 +270,17 @@ impl Asker {
     async fn send(self: Arc<Self>, client: Rc<Client>, request: AskRequest) {
         let (begun, sent) = (Instant::now(), self.clock.now());
         let left = request.deadline.saturating_since(sent);
-        // Those who ask the same share the request; it is a part of the first one's trace.
-        let trace = {
+        // Those who ask the same share the request, which is linked to the first one's trace.
+        let link = {
             let state = self.state();
             let first = state.waiting.get(&request.number);
-            first.and_then(|waiting| waiting.trace)
+            first.and_then(|waiting| waiting.link)
         };
         let ask = client.ask(
             &request.request,
             &self.keys,
             self.clock.unix_ms(sent) / 1000,
-            trace,
+            link,
         );
         let answered = match timeout(left, ask).await {
             Ok(Ok(answered)) => Ok(answered),
@@ -319,36 +307,28 @@ impl Asker {
             state.deliver();
             report
         };
-        self.note(report, answered.err());
+        self.note(&report, answered.err());
         self.more.notify_one();
     }
 
     /// Logs what an operator should see.
-    fn note(&self, report: AskReport, failure: Option<String>) {
+    fn note(&self, report: &AskReport, failure: Option<String>) {
         let backend = &self.name;
+        let Some(text) = report.notice(failure.as_deref()) else {
+            return;
+        };
         match report {
             AskReport::Failed {
-                fault,
                 failures,
-                pause,
-            } => {
-                let fault = fault.or(failure).unwrap_or_default();
-                if let Some(pause) = pause {
-                    tracing::error!(
-                        backend,
-                        failures,
-                        "[ask]: {fault}; the backend is asked again in {pause:?}, and nobody comes \
-                         in by it before"
-                    );
-                } else if failures.is_power_of_two() {
-                    // The first one, then ever less often.
-                    tracing::warn!(backend, failures, "[ask]: {fault}");
-                }
+                pause: Some(_),
+                ..
+            } => tracing::error!(backend, failures, "[ask]: {text}"),
+            AskReport::Failed { failures, .. } => {
+                tracing::warn!(backend, failures, "[ask]: {text}");
             }
-            AskReport::Answered { recovered: true } => {
-                tracing::info!(backend, "[ask]: the backend answers again");
+            AskReport::Answered { .. } | AskReport::Nothing | _ => {
+                tracing::info!(backend, "[ask]: {text}");
             }
-            AskReport::Answered { recovered: false } | AskReport::Nothing | _ => {}
         }
     }
 }

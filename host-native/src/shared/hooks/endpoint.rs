@@ -57,7 +57,7 @@ impl Rules {
     /// When a key cannot be read.
     pub(super) fn read(hook: &Hook) -> Result<Self, String> {
         let keys = keys::read(&hook.keys);
-        let keys = keys.map_err(|fault| format!("{}: {fault}", shown(hook)))?;
+        let keys = keys.map_err(|fault| format!("{}: {fault}", hook.url.shown()))?;
         let hook = hook.clone();
         Ok(Self { hook, keys })
     }
@@ -67,12 +67,6 @@ impl Rules {
     }
 }
 
-/// The URL without its query, which may hold a secret.
-fn shown(hook: &Hook) -> &str {
-    let url = hook.url.as_str();
-    url.split('?').next().unwrap_or(url)
-}
-
 impl Endpoint {
     /// An endpoint with an empty line.
     pub(super) fn new(line_name: String, rules: Rules, clock: Clock, counts: Arc<Counts>) -> Self {
@@ -80,7 +74,7 @@ impl Endpoint {
         let epoch = getrandom::u64().unwrap_or_else(|_| clock.unix_ms(clock.now()));
         let line = Line::new(&format!("{epoch:016x}"), LineLimits::default());
         Self {
-            name: shown(&rules.hook).to_owned(),
+            name: rules.hook.url.shown().to_owned(),
             line_name,
             rules: RwLock::new(Arc::new(rules)),
             retired: AtomicBool::new(false),
