@@ -15,6 +15,7 @@ use alloc::{format, string::String, vec::Vec};
 pub(crate) use self::{
     api_key::scopes,
     host_name::{host_only, is_loopback_host},
+    key_scope::KeyScopes,
     tokens::keys as token_keys,
 };
 pub use self::{

@@ -1,7 +1,7 @@
 //! The right to use the API.
 
 use crate::{
-    access::{Access, ApiKey, host_only, is_loopback_host, scopes},
+    access::{Access, ApiKey, KeyScopes, host_only, is_loopback_host, scopes},
     api,
     problem::Problem,
     request::{Headers, Request},
@@ -51,8 +51,22 @@ impl Access {
         Err(problem)
     }
 
+    /// True when a request has a known key, whatever that allows.
+    pub fn has_key<H: Headers>(&self, request: &Request<'_, H>) -> bool {
+        self.granted(request).is_ok()
+    }
+
     /// Checks that the key of a request is one of the known ones, and allows the call.
     fn check_key<H: Headers>(&self, request: &Request<'_, H>) -> Result<(), Problem> {
+        let granted = self.granted(request)?;
+        match api::scope(request.method, request.path) {
+            Some(needed) if !granted.allow(needed) => Err(Problem::Scope(needed)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The scopes of the key of a request.
+    fn granted<H: Headers>(&self, request: &Request<'_, H>) -> Result<KeyScopes, Problem> {
         let header = request.first("authorization");
         let given = header.as_deref().and_then(|value| {
             let (scheme, key) = value.split_once(' ')?;
@@ -66,10 +80,7 @@ impl Access {
                 false => Problem::Unauthorized,
             });
         }
-        match api::scope(request.method, request.path) {
-            Some(needed) if !granted.allow(needed) => Err(Problem::Scope(needed)),
-            _ => Ok(()),
-        }
+        Ok(granted)
     }
 }
 

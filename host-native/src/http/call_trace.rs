@@ -7,33 +7,45 @@ use roomcast_core::wire::Coded;
 use roomcast_http::{Problem, Response, api_pattern};
 
 use super::Head;
-use crate::{
-    shard::Shard,
-    shared::spans::{Span, SpanKind, Spans, TraceContext},
-};
+use crate::shared::spans::{Span, SpanKind, Spans, TraceContext};
 
-/// A call that has no answer yet.
+/// A call that has no answer yet. One that is given up, since its client went away, leaves its
+/// span too.
 pub(super) struct CallTrace {
+    /// The place of the call in a trace of a client that is known.
     parent: Option<TraceContext>,
-    span: Option<(Arc<Spans>, Span)>,
+    spans: Arc<Spans>,
+    span: Option<Span>,
 }
 
 impl CallTrace {
-    pub(super) fn begin(shard: &Shard, request: &Head) -> Self {
-        let parent = TraceContext::of(request.headers());
-        let spans = &shard.shared.spans;
-        let span = spans.begin(SpanKind::Server, || name(request), parent);
+    /// Begins with a call. Who has a key, as `is_known` says, has the call recorded with a trace of
+    /// its own, or not; the trace of a stranger decides nothing.
+    pub(super) fn begin(spans: &Arc<Spans>, request: &Head, is_known: bool) -> Self {
+        let named = TraceContext::of(request.headers());
+        let parent = named.filter(|_| is_known);
+        let mut span = spans.begin(SpanKind::Server, || name(request), parent);
+        if let Some(span) = &mut span {
+            span.set_link(named.filter(|_| !is_known));
+            // Names of rooms and users are in the path, and stay out.
+            span.set_text("http.request.method", method(request));
+            if let Some(route) = api_pattern(request.uri().path()) {
+                span.set_text("http.route", route);
+            }
+        }
+        let spans = spans.clone();
         Self {
             parent,
-            span: span.map(|span| (spans.clone(), span)),
+            spans,
+            span,
         }
     }
 
     /// Logs the call with the ids of its trace, and ends its span.
-    pub(super) fn end(self, request: &Head, answered: &Result<Response, Problem>) {
+    pub(super) fn end(mut self, request: &Head, answered: &Result<Response, Problem>) {
         let code = answered.as_ref().err().map(Coded::code);
         let parent = self.parent;
-        let span = self.span.as_ref().map(|(_, span)| span.context());
+        let span = self.span.as_ref().map(Span::context);
         tracing::debug!(
             method = request.method().as_str(),
             error = code.map(|code| code.as_str()),
@@ -41,14 +53,9 @@ impl CallTrace {
             parent_id = parent.map(|it| format!("{:016x}", it.span)),
             "API call"
         );
-        let Some((spans, mut span)) = self.span else {
+        let Some(mut span) = self.span.take() else {
             return;
         };
-        // Names of rooms and users are in the path, and stay out.
-        span.set_text("http.request.method", method(request));
-        if let Some(route) = api_pattern(request.uri().path()) {
-            span.set_text("http.route", route);
-        }
         let status = match answered {
             Ok(response) => response.status,
             Err(problem) => problem.code().status(),
@@ -57,7 +64,16 @@ impl CallTrace {
         if let Some(code) = code {
             span.set_text("roomcast.error", code.as_str());
         }
-        spans.end(span);
+        self.spans.end(span);
+    }
+}
+
+impl Drop for CallTrace {
+    fn drop(&mut self) {
+        if let Some(mut span) = self.span.take() {
+            span.set_failed("cancelled");
+            self.spans.end(span);
+        }
     }
 }
 
@@ -87,5 +103,57 @@ fn method(request: &Head) -> &'static str {
         Method::PATCH => "PATCH",
         Method::OPTIONS => "OPTIONS",
         _ => OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::OtlpSettings;
+
+    const NAMED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    /// What a collector gets of a call with such a trace, which is answered or given up.
+    fn recorded(sample_percent: u32, is_known: bool, answered: bool) -> String {
+        let endpoint = "http://127.0.0.1:4318".parse().expect("an endpoint");
+        let spans = Spans::new(&OtlpSettings {
+            endpoint: Some(endpoint),
+            sample_percent,
+            ..OtlpSettings::default()
+        });
+        let request = hyper::Request::get("/api/v1/default/rooms").header("traceparent", NAMED);
+        let request = request.body(()).expect("a request");
+        let call = CallTrace::begin(&spans, &request, is_known);
+        if answered {
+            call.end(&request, &Ok(Response::health()));
+        } else {
+            drop(call);
+        }
+        spans.waiting_json()
+    }
+
+    #[test]
+    fn a_stranger_has_nothing_recorded_and_nothing_passed_over() {
+        let parent = r#""parentSpanId":"00f067aa0ba902b7""#;
+        let link = r#""links":[{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"00f067aa0ba902b7"}]"#;
+        let known = recorded(0, true, true);
+        assert!(known.contains(parent) && !known.contains(link), "{known}");
+        let unrecorded = recorded(0, false, true);
+        assert!(unrecorded.contains(r#""spans":[]"#), "{unrecorded}");
+        let stranger = recorded(100, false, true);
+        assert!(
+            stranger.contains(link) && !stranger.contains(parent),
+            "{stranger}"
+        );
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_leaves_its_span() {
+        let marked = r#"{"key":"error.type","value":{"stringValue":"cancelled"}}"#;
+        let given_up = recorded(100, false, false);
+        assert!(given_up.contains(marked), "{given_up}");
+        assert!(given_up.contains(r#""status":{"code":2}"#), "{given_up}");
+        assert!(given_up.contains("/api/v1/{namespace}/rooms"), "{given_up}");
+        assert!(!recorded(100, false, true).contains(marked));
     }
 }

@@ -36,6 +36,7 @@ use roomcast_http::{Access, Headers, Problem, Request, Response, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::{
+    call_trace::CallTrace,
     pace::{Asking, InWork, Pace, Requests},
     stall::StallGuard,
 };
@@ -175,7 +176,8 @@ async fn answer(
         Ok(Route::Metrics) => Ok(metrics::answer(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
         Ok(Route::Api) => {
-            let call = call_trace::CallTrace::begin(shard, &request);
+            let is_known = access.has_key(&head(&request, peer));
+            let call = CallTrace::begin(&shard.shared.spans, &request, is_known);
             let answered = api::answer(shard, peer, &request, &mut body).await;
             call.end(&request, &answered);
             answered

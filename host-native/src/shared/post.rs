@@ -57,7 +57,7 @@ impl Client {
         Ok((response.status().as_u16(), retry_after))
     }
 
-    /// Asks a question once, for the sake of `parent`; the body is empty with a status that
+    /// Asks a question once, for a client with the trace `link`; the body is empty with a status that
     /// means no answer.
     ///
     /// # Errors
@@ -68,10 +68,10 @@ impl Client {
         request: &Request,
         keys: &Keys,
         unix_s: u64,
-        parent: Option<TraceContext>,
+        link: Option<TraceContext>,
     ) -> Result<Answered, CallFailure> {
         let mut driver = JoinSet::new();
-        let span = self.begin("ask", parent);
+        let span = self.begin("ask", link);
         let trace = span.context();
         let response = self.post(request, keys, unix_s, trace, &mut driver).await?;
         let status = response.status().as_u16();
@@ -84,8 +84,8 @@ impl Client {
         Ok((status, answer))
     }
 
-    fn begin(&self, name: &'static str, parent: Option<TraceContext>) -> RequestSpan {
-        RequestSpan::begin(&self.spans, name, self.url.as_str(), parent)
+    fn begin(&self, name: &'static str, link: Option<TraceContext>) -> RequestSpan {
+        RequestSpan::begin(&self.spans, name, self.url.as_str(), link)
     }
 
     /// Sends a request. The connection is driven for as long as `driver` lives.

@@ -63,6 +63,8 @@ enum Value {
 pub(crate) struct Span {
     context: TraceContext,
     parent: Option<u64>,
+    /// The place that a client names of whom nothing is known.
+    link: Option<TraceContext>,
     kind: SpanKind,
     name: String,
     begun: SystemTime,
@@ -76,6 +78,11 @@ impl Span {
     /// The place of the span: what happens for its sake has it for a parent.
     pub(crate) const fn context(&self) -> TraceContext {
         self.context
+    }
+
+    /// Links the span to a place that a stranger names, who decides nothing by it.
+    pub(crate) const fn set_link(&mut self, link: Option<TraceContext>) {
+        self.link = link;
     }
 
     pub(crate) fn set_text(&mut self, key: &'static str, value: impl Into<Cow<'static, str>>) {
@@ -117,7 +124,7 @@ impl Spans {
     }
 
     /// Begins a span; `None` when its trace is not recorded. The one who began the trace decides:
-    /// whoever has sent the parent, or this server.
+    /// whoever has sent the parent, who must be known, or this server.
     pub(crate) fn begin(
         &self,
         kind: SpanKind,
@@ -143,6 +150,7 @@ impl Spans {
         Some(Span {
             context,
             parent: parent.map(|parent| parent.span),
+            link: None,
             kind,
             name: name(),
             begun: SystemTime::now(),
@@ -181,6 +189,12 @@ impl Spans {
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Span>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits, as a collector gets it.
+    #[cfg(test)]
+    pub(crate) fn waiting_json(&self) -> String {
+        otlp::body("", &self.take_batch())
     }
 
     /// The oldest spans that fit into one request.

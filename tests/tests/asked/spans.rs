@@ -1,5 +1,7 @@
 //! Spans of calls and of requests to backends, as a collector of OpenTelemetry gets them.
 
+use std::{io::Write, net::TcpStream};
+
 use serde_json::Value;
 
 use super::{Asked, KEY, Questions, asked, backend, client, config, connect, serve};
@@ -18,6 +20,8 @@ struct Span {
     name: String,
     is_failed: bool,
     attributes: Vec<(String, String)>,
+    /// The trace that it is linked to.
+    link: Option<String>,
 }
 
 impl Span {
@@ -64,16 +68,17 @@ fn spans(request: &Value) -> Vec<Span> {
             attributes: attributes
                 .map(|it| (text(&it["key"]), value(&it["value"])))
                 .collect(),
+            link: row.get("links").map(|links| text(&links[0]["traceId"])),
         }
     };
     rows.iter().map(read).collect()
 }
 
-/// A call of the API with such a trace.
-fn call(server: &Process, line: &str, trace: Option<&str>) -> u16 {
+/// A call of the API with these fields.
+fn call(server: &Process, line: &str, fields: &[&str]) -> u16 {
     let host = &server.authority;
-    let trace = trace.map_or_else(String::new, |trace| format!("traceparent: {trace}\r\n"));
-    let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\n{trace}Connection: close\r\n\r\n");
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n");
     server.request(&request).expect("an answer")
 }
 
@@ -100,17 +105,15 @@ fn carried(asked: &Asked) -> (String, String) {
 fn a_call_is_a_span_of_the_trace_that_it_came_with() {
     let (url, collector) = collector();
     let headers = ["--otlp-headers", "x-team=chat,authorization=Bearer secret"];
-    let mut server = Process::start(&[&["--otlp-endpoint", &*url][..], &headers].concat());
+    let key = ["--api-key", "k", "--otlp-endpoint", &*url];
+    let mut server = Process::start(&[&key[..], &headers].concat());
     let rooms = "GET /api/v1/default/connections?user=hidden";
+    let with_key = "Authorization: Bearer k";
     // Whoever began this trace does not record it.
-    assert_eq!(
-        call(&server, rooms, Some(&format!("00-{TRACE}-{PARENT}-00"))),
-        200
-    );
-    assert_eq!(
-        call(&server, rooms, Some(&format!("00-{TRACE}-{PARENT}-01"))),
-        200
-    );
+    for flag in ["00", "01"] {
+        let trace = format!("traceparent: 00-{TRACE}-{PARENT}-{flag}");
+        assert_eq!(call(&server, rooms, &[with_key, &trace]), 200);
+    }
     let first = asked(&collector);
     assert!(
         first.head.starts_with("post /v1/traces http/1.1"),
@@ -151,14 +154,20 @@ fn a_call_is_a_span_of_the_trace_that_it_came_with() {
     server.logged("spans cannot be exported: status 503");
     server.logged("the collector took a part of the spans alone");
 
-    assert_eq!(call(&server, "GET /api/v1/default/nothing", None), 404);
+    assert_eq!(
+        call(&server, "GET /api/v1/default/nothing", &[with_key]),
+        404
+    );
     let [refused] = &exported(&collector, 200, "{}")[..] else {
         panic!("one span");
     };
     assert_eq!((&*refused.name, refused.parent.as_deref()), ("GET", None));
     assert_eq!(refused.attribute("roomcast.error"), "not_found");
     assert!(!refused.is_failed, "the server did its work");
-    assert_eq!(call(&server, "INVENTED /api/v1/default/rooms", None), 405);
+    assert_eq!(
+        call(&server, "INVENTED /api/v1/default/rooms", &[with_key]),
+        405
+    );
     let [invented] = &exported(&collector, 200, "{}")[..] else {
         panic!("one span");
     };
@@ -170,7 +179,7 @@ fn a_call_is_a_span_of_the_trace_that_it_came_with() {
 fn what_ends_last_is_exported_before_the_server_ends() {
     let (url, collector) = collector();
     let mut server = Process::start(&["--otlp-endpoint", &url]);
-    assert_eq!(call(&server, "GET /api/v1/default/rooms", None), 200);
+    assert_eq!(call(&server, "GET /api/v1/default/rooms", &[]), 200);
     server.signal("TERM");
     assert_eq!(exported(&collector, 200, "{}").len(), 1);
     assert!(server.ended().success());
@@ -216,13 +225,60 @@ fn a_backend_gets_the_trace_of_its_request() {
     assert_eq!((&*failed.name, failed.is_failed), ("tell", true));
     assert_eq!(failed.attribute("error.type"), "500");
 
-    // The question goes on with the trace of the handshake.
-    let trace = format!("traceparent: 00-{TRACE}-{PARENT}-01");
+    // The trace that a client names is no more than a link.
+    let trace = format!("traceparent: 00-{TRACE}-{PARENT}-00");
     std::thread::scope(|scope| {
         let refused = scope.spawn(|| connect(&server, &["Cookie: session=none", &trace]));
         let question = asked(&questions);
-        assert_eq!(carried(&question).0, TRACE);
+        let (own, _) = carried(&question);
         question.answer(401, "");
         assert_eq!(refused.join().expect("an answer").0, 401);
+        let [linked] = &exported(&collector, 200, "{}")[..] else {
+            panic!("one span");
+        };
+        assert_eq!(
+            (&*linked.trace, linked.link.as_deref()),
+            (&*own, Some(TRACE))
+        );
+        assert_ne!(own, TRACE);
     });
+}
+
+#[test]
+fn a_stranger_has_nothing_recorded() {
+    let (url, collector) = collector();
+    let flags = ["--api-key", "k", "--otlp-sample-percent", "0"];
+    let server = Process::start(&[&["--otlp-endpoint", &*url][..], &flags].concat());
+    let trace = format!("traceparent: 00-{TRACE}-{PARENT}-01");
+    let rooms = "GET /api/v1/default/rooms";
+    assert_eq!(call(&server, rooms, &[&trace]), 401);
+    let wrong = "Authorization: Bearer wrong";
+    assert_eq!(call(&server, rooms, &[&trace, wrong]), 401);
+    assert_eq!(connect(&server, &[&trace]).0, 101);
+    let key = "Authorization: Bearer k";
+    assert_eq!(call(&server, rooms, &[&trace, key]), 200);
+    let [known] = &exported(&collector, 200, "{}")[..] else {
+        panic!("the last one alone");
+    };
+    assert_eq!(known.attribute("http.response.status_code"), "200");
+    assert_eq!(known.parent.as_deref(), Some(PARENT));
+}
+
+#[test]
+fn a_call_whose_client_goes_away_leaves_its_span() {
+    let (url, collector) = collector();
+    let server = Process::start(&["--otlp-endpoint", &url]);
+    let mut stream = TcpStream::connect(&server.authority).expect("a server");
+    let head = format!(
+        "POST /api/v1/default/send HTTP/1.1\r\nHost: {}\r\nContent-Length: 99\r\n\r\n{{",
+        server.authority
+    );
+    stream.write_all(head.as_bytes()).expect("it reads");
+    drop(stream);
+    let [cut] = &exported(&collector, 200, "{}")[..] else {
+        panic!("one span");
+    };
+    assert_eq!(cut.name, "POST /api/v1/{namespace}/send");
+    let ended = [cut.attribute("roomcast.error"), cut.attribute("error.type")];
+    assert!(ended.iter().any(|end| !end.is_empty()), "{cut:?}");
 }

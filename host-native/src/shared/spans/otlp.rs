@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{Span, Value};
+use super::{Span, TraceContext, Value};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +51,8 @@ struct Row<'a> {
     start_time_unix_nano: String,
     end_time_unix_nano: String,
     attributes: Vec<Attribute<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<[Link; 1]>,
     status: Status,
 }
 
@@ -58,6 +60,13 @@ struct Row<'a> {
 struct Attribute<'a> {
     key: &'a str,
     value: &'a Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Link {
+    trace_id: String,
+    span_id: String,
 }
 
 #[derive(Serialize)]
@@ -89,9 +98,9 @@ impl<'a> From<&'a Span> for Row<'a> {
         let begun = begun.unwrap_or(Duration::ZERO);
         let attributes = span.attributes.iter();
         Self {
-            trace_id: format!("{:032x}", span.context.trace),
-            span_id: format!("{:016x}", span.context.span),
-            parent_span_id: span.parent.map(|parent| format!("{parent:016x}")),
+            trace_id: trace_id(span.context),
+            span_id: span_id(span.context.span),
+            parent_span_id: span.parent.map(span_id),
             flags: 1,
             name: &span.name,
             kind: span.kind as u8,
@@ -100,11 +109,25 @@ impl<'a> From<&'a Span> for Row<'a> {
             attributes: attributes
                 .map(|(key, value)| Attribute { key, value })
                 .collect(),
+            links: span.link.map(|link| {
+                [Link {
+                    trace_id: trace_id(link),
+                    span_id: span_id(link.span),
+                }]
+            }),
             status: Status {
                 code: if span.is_failed { 2 } else { 0 },
             },
         }
     }
+}
+
+fn trace_id(context: TraceContext) -> String {
+    format!("{:032x}", context.trace)
+}
+
+fn span_id(span: u64) -> String {
+    format!("{span:016x}")
 }
 
 /// The body of a request with these spans.

@@ -11,21 +11,21 @@ use super::{Span, SpanKind, Spans, TraceContext};
 pub(crate) struct RequestSpan {
     spans: Arc<Spans>,
     span: Option<Span>,
-    parent: Option<TraceContext>,
 }
 
 impl RequestSpan {
     /// Begins with a request for this URL, of whose query nothing is recorded: it may hold a
-    /// secret.
+    /// secret. `link` is the trace of the client for whose sake it is sent.
     pub(crate) fn begin(
         spans: &Arc<Spans>,
         name: &'static str,
         url: &str,
-        parent: Option<TraceContext>,
+        link: Option<TraceContext>,
     ) -> Self {
-        let mut span = spans.begin(SpanKind::Client, || name.to_owned(), parent);
+        let mut span = spans.begin(SpanKind::Client, || name.to_owned(), None);
         if let Some(span) = &mut span {
             let shown = url.split('?').next().unwrap_or(url);
+            span.set_link(link);
             span.set_text("http.request.method", "POST");
             span.set_text("url.full", shown.to_owned());
             let uri = url.parse::<Uri>().ok();
@@ -34,17 +34,12 @@ impl RequestSpan {
             }
         }
         let spans = spans.clone();
-        Self {
-            spans,
-            span,
-            parent,
-        }
+        Self { spans, span }
     }
 
-    /// The place of the request in its trace. A trace that is not recorded here is passed on.
+    /// The place of the request in its trace, when that is recorded.
     pub(crate) fn context(&self) -> Option<TraceContext> {
-        let span = self.span.as_ref().map(Span::context);
-        span.or(self.parent)
+        self.span.as_ref().map(Span::context)
     }
 
     /// Ends with the status of the answer.
