@@ -1,5 +1,7 @@
 // The fetch of the keys that an issuer of tokens publishes.
 
+import { whole } from "./body.js";
+
 // As on the native server.
 const TIME_MS = 1000;
 const BYTES_MAX = 64 * 1024;
@@ -41,12 +43,5 @@ async function get(url) {
     response.body?.cancel().catch(() => {});
     return { status: response.status, body: new Uint8Array() };
   }
-  const body = new Uint8Array(BYTES_MAX);
-  let length = 0;
-  for await (const chunk of response.body) {
-    if (length + chunk.byteLength > BYTES_MAX) throw new Error(`over ${BYTES_MAX} bytes`);
-    body.set(chunk, length);
-    length += chunk.byteLength;
-  }
-  return { status: 200, body: body.subarray(0, length) };
+  return { status: 200, body: await whole(response, BYTES_MAX) };
 }

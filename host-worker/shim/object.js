@@ -5,7 +5,7 @@ import { DurableObject } from "cloudflare:workers";
 
 import { Front, Namespace, current, inOrder, restart } from "./runtime.js";
 import { fetchKeys } from "./keys.js";
-import { post } from "./posts.js";
+import { ask, post } from "./posts.js";
 import { Sockets, end } from "./sockets.js";
 
 // Ends without a close frame, or without a code in it.
@@ -41,6 +41,9 @@ export class NamespaceObject extends DurableObject {
   #hasPublishedKeys;
   // By their sockets: messages that wait for published keys, or behind one that does.
   #lines = new WeakMap();
+  // Whether a backend is asked who connects; and clients that wait for its word, by their numbers.
+  #asksConnect = false;
+  #asking = new Map();
   #watching = false;
   // How often the application panicked over messages of a socket.
   #panics = new WeakMap();
@@ -55,6 +58,7 @@ export class NamespaceObject extends DurableObject {
       (slot) => this.#also((namespace) => namespace.disconnect(slot, LOST)),
       () => this.#turn(),
       (...request) => this.ctx.waitUntil(this.#post(...request)),
+      (client) => this.#answered(client),
     );
   }
 
@@ -77,6 +81,9 @@ export class NamespaceObject extends DurableObject {
     const random = crypto.getRandomValues(new BigUint64Array(1))[0];
     this.#namespace = new Namespace(this.ctx, this.env, this.#sockets, this.ctx.id.name ?? "", random);
     this.#hasApplication = this.#namespace.hasApplication;
+    this.#asksConnect = this.#namespace.asksConnect;
+    // Those who wait for the word of a backend are refused: it would be told to the one before.
+    for (const client of [...this.#asking.keys()]) this.#answered(client);
     if (this.#hasPublishedKeys) this.#namespace.restoreKeys();
     this.#sockets.outboxMax = this.#namespace.outboxBytesMax;
     namespaces.set(id, { namespace: new WeakRef(this.#namespace), generation: current() });
@@ -111,7 +118,7 @@ export class NamespaceObject extends DurableObject {
     }
   }
 
-  // Does what the application wants beside its inputs, one by one: each is an input.
+  // Does what there is beside inputs of clients, one by one: each is an input.
   #turn() {
     this.#watch();
     for (let count = 0; count < TURNS_MAX; count++) {
@@ -139,13 +146,36 @@ export class NamespaceObject extends DurableObject {
   }
 
   // Sends a request to a backend, and tells its outcome to the namespace that wants it. One that began
-  // anew in the meantime sends it again.
-  async #post(number, url, headers, body) {
+  // anew in the meantime sends events again; who waits for an answer is told that it is lost.
+  async #post(number, url, headers, body, askMs) {
     const namespace = this.#namespace;
-    const { status, retryAfter, fault } = await post(url, headers, body);
-    this.#also((current) => {
-      if (current === namespace) current.posted(number, status, retryAfter, fault);
+    const asks = askMs !== undefined;
+    const told = asks ? await ask(url, headers, body, askMs) : await post(url, headers, body);
+    const done = this.#also((current) => {
+      if (current !== namespace) return;
+      if (asks) current.asked(number, told.status, told.body, told.fault);
+      else current.posted(number, told.status, told.retryAfter, told.fault);
     });
+    if (!done && (this.#sockets.works || this.#asking.size > 0)) this.#also(() => {});
+  }
+
+  // Asks a backend who wants to connect, where the settings say so, and waits for its word: the
+  // namespace that has it, and the number under which.
+  async #askWho(request) {
+    if (!this.#input(() => this.#asksConnect)) return {};
+    let answered;
+    const asked = this.#input((namespace) => {
+      const client = namespace.askWho(request);
+      if (client !== undefined) answered = new Promise((done) => this.#asking.set(client, done));
+      return { namespace, client };
+    });
+    await answered;
+    return asked;
+  }
+
+  #answered(client) {
+    this.#asking.get(client)?.();
+    this.#asking.delete(client);
   }
 
   // What another namespace asks.
@@ -179,15 +209,17 @@ export class NamespaceObject extends DurableObject {
     try {
       if (call) return this.#call(request, body);
       await this.#bringKeys((namespace) => namespace.wantsKeys(request));
-      return this.#connect(request);
+      return this.#connect(request, await this.#askWho(request));
     } catch (fault) {
       return inOrder(fault) ? Front.unavailable(request) : Front.failed(request);
     }
   }
 
-  #connect(request) {
+  #connect(request, asked) {
     return this.#input((namespace) => {
-      const protocol = namespace.upgrade(request);
+      // A number of another namespace is somebody else's.
+      const client = namespace === asked.namespace ? asked.client : undefined;
+      const protocol = namespace.upgrade(request, client);
       if (protocol instanceof Response) return protocol;
       const headers = protocol ? { "sec-websocket-protocol": protocol } : {};
       const [client, server] = Object.values(new WebSocketPair());

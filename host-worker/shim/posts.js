@@ -1,19 +1,43 @@
-// Requests to backends that are told of events.
+// Requests to backends that are told of events, or asked.
+
+import { whole } from "./body.js";
 
 // As on the native server.
 const TIME_MS = 15_000;
+const ANSWER_BYTES_MAX = 16 * 1024;
 
-// The outcome of a request: a status, or a fault. Names and values of its headers are one behind the
-// other.
+// The outcome of a request with events: a status, or a fault. Names and values of its headers are one
+// behind the other.
 export async function post(url, headers, body) {
-  const fields = new Headers();
-  for (let index = 0; index < headers.length; index += 2) fields.append(headers[index], headers[index + 1]);
   try {
-    const signal = AbortSignal.timeout(TIME_MS);
-    const response = await fetch(url, { method: "POST", redirect: "manual", signal, headers: fields, body });
+    const response = await send(url, headers, body, TIME_MS);
     response.body?.cancel().catch(() => {});
     return { status: response.status, retryAfter: response.headers.get("retry-after") ?? undefined };
   } catch (fault) {
-    return { status: 0, fault: fault?.name === "TimeoutError" ? `no answer within ${TIME_MS / 1000} s` : String(fault) };
+    return { status: 0, fault: told(fault, TIME_MS) };
   }
 }
+
+// The outcome of a question: a status and a body, which is empty with a status that means no answer; or
+// a fault.
+export async function ask(url, headers, body, timeMs) {
+  const nothing = new Uint8Array();
+  try {
+    const response = await send(url, headers, body, timeMs);
+    const { status } = response;
+    if ([200, 401, 403].includes(status)) return { status, body: await whole(response, ANSWER_BYTES_MAX) };
+    response.body?.cancel().catch(() => {});
+    return { status, body: nothing };
+  } catch (fault) {
+    return { status: 0, body: nothing, fault: told(fault, timeMs) };
+  }
+}
+
+function send(url, headers, body, timeMs) {
+  const fields = new Headers();
+  for (let index = 0; index < headers.length; index += 2) fields.append(headers[index], headers[index + 1]);
+  const signal = AbortSignal.timeout(timeMs);
+  return fetch(url, { method: "POST", redirect: "manual", signal, headers: fields, body });
+}
+
+const told = (fault, timeMs) => (fault?.name === "TimeoutError" ? `no answer within ${timeMs} ms` : String(fault));

@@ -28,6 +28,8 @@ export class Sockets {
   // Requests to backends that the input that is being done wants sent, and what sends one.
   #posts = [];
   #post;
+  // What is done when a client that wants to connect was asked for.
+  #answered;
   // What the input has saved: whose attachment, and what it was before.
   #undo = [];
   // Pairs of slots and a message that wait for the next turn; null when nothing is to wait.
@@ -64,13 +66,14 @@ export class Sockets {
   // Lets the platform answer pings while the object sleeps.
   #pong = new WebSocketRequestResponsePair(PING, PONG);
 
-  constructor(ctx, namespaces, tooSlow, failed, turn, post) {
+  constructor(ctx, namespaces, tooSlow, failed, turn, post, answered) {
     this.#ctx = ctx;
     this.#namespaces = namespaces;
     this.#tooSlow = tooSlow;
     this.#failed = failed;
     this.#turn = turn;
     this.#post = post;
+    this.#answered = answered;
     // Forgotten at each restart, so set at each start.
     ctx.setWebSocketAutoResponse(this.#pong);
   }
@@ -188,6 +191,14 @@ export class Sockets {
 
   post(number, url, headers, body) {
     this.#posts.push([number, url, headers, body]);
+  }
+
+  question(number, url, headers, body, timeMs) {
+    this.#posts.push([number, url, headers, body, timeMs]);
+  }
+
+  answered(client) {
+    this.#answered(client);
   }
 
   close(slot, code, reason) {

@@ -25,13 +25,26 @@ const METAS_BYTES: usize = 2048 + 8;
 /// and a stage.
 const ACCESS_BYTES: usize = GrantRules::BYTES_MAX + 160;
 
+/// Rooms of a connection where a backend is asked for joins.
+const GIVEN_MAX: usize = 48;
+
+/// Bytes of what a backend gave in one of them, beside its name.
+const GIVEN_BYTES: usize = r#"["",["join","publish","presence","history"]],"#.len();
+
 /// Bytes of metadata in an identity; each may take two.
 const IDENTITY_META_BYTES: usize = 2048;
 
 /// Sets the limits that keep the state of a connection small enough for an attachment: a join that
 /// would not fit is refused and changes nothing. `sessions` says that an application may keep one
-/// there, `presence` that rooms show who is there, `identities` that connections have grants.
-pub(crate) fn fit(limits: &mut Limits, sessions: bool, presence: bool, identities: bool) {
+/// there, `presence` that rooms show who is there, `identities` that connections have grants, `given`
+/// that a backend gives them rights in single rooms.
+pub(crate) fn fit(
+    limits: &mut Limits,
+    sessions: bool,
+    presence: bool,
+    identities: bool,
+    given: bool,
+) {
     let mut rest = REST_BYTES;
     if sessions {
         // Each byte may take two.
@@ -41,11 +54,19 @@ pub(crate) fn fit(limits: &mut Limits, sessions: bool, presence: bool, identitie
         rest += 2 * METAS_BYTES + r#""metas":[],"#.len();
         limits.metas_bytes = Some(METAS_BYTES);
     }
-    if identities {
+    if identities || given {
         rest += ACCESS_BYTES + 2 * IDENTITY_META_BYTES;
         limits.meta_bytes = limits.meta_bytes.min(IDENTITY_META_BYTES);
     }
     limits.room_names_bytes = Some(BYTES_MAX - rest);
+    if given {
+        // Each name may be there twice, also that of a room which is being joined.
+        limits.meta_bytes = limits.meta_bytes.min(IDENTITY_META_BYTES / 2);
+        rest -= IDENTITY_META_BYTES;
+        limits.rooms_per_connection = limits.rooms_per_connection.min(GIVEN_MAX);
+        rest += (GIVEN_MAX + 1) * GIVEN_BYTES + 2 * limits.room_name_bytes;
+        limits.room_names_bytes = Some((BYTES_MAX - rest) / 2);
+    }
 }
 
 /// The first byte; another version of the format begins with another one.
@@ -97,7 +118,7 @@ mod tests {
         let mut limits = Limits::default();
         limits.rooms_per_connection = usize::MAX;
         (limits.inbound_messages, limits.inbound_bytes) = (None, None);
-        fit(&mut limits, session, meta.is_some(), identity);
+        fit(&mut limits, session, meta.is_some(), identity, false);
         let session_bytes = limits.session_bytes;
         let policies = r#"{"rooms":[{"match":"*","presence":"members"}]}"#;
         let policies: Policies = serde_json::from_str(policies).expect("valid");

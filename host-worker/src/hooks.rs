@@ -1,5 +1,7 @@
 //! Hooks of a namespace: the lines of the backends that are told of events.
 
+mod asker;
+mod backends;
 mod endpoint;
 mod post;
 mod stored;
@@ -8,21 +10,23 @@ use roomcast_core::{
     Timestamp,
     policy::{EventKind, Subscriptions},
 };
-use roomcast_hooks::{Hook, Keys, Outcome};
+use roomcast_hooks::Outcome;
 
-use self::endpoint::{Endpoint, Step};
 pub(crate) use self::{
-    post::Post,
+    asker::{AskedJoin, Asker, Asking},
+    backends::Backends,
+    post::{Post, PostKind},
     stored::{LineChanges, StoredLine},
 };
-
-/// An endpoint, as the settings have it, with its keys.
-pub(crate) type Configured = (Hook, Keys);
+use self::{
+    backends::Told,
+    endpoint::{Endpoint, Step},
+};
 
 /// The lines of a namespace. They are in the storage, and here while the namespace is awake.
 #[derive(Debug)]
 pub(crate) struct Hooks {
-    configured: Vec<Configured>,
+    configured: Vec<Told>,
     endpoints: Vec<Endpoint>,
     /// Names of lines that are stored, and that no endpoint has.
     gone: Vec<String>,
@@ -30,7 +34,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    pub(crate) const fn new(configured: Vec<Configured>) -> Self {
+    pub(crate) const fn new(configured: Vec<Told>) -> Self {
         Self {
             configured,
             endpoints: Vec::new(),

@@ -62,6 +62,11 @@ impl Head {
         }
     }
 
+    /// The header field of this name.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        self.headers.get(name).ok().flatten()
+    }
+
     /// Names and values of all header fields.
     pub(crate) fn fields(&self) -> Vec<(String, String)> {
         let entries = self.headers.entries().into_iter().filter_map(Result::ok);

@@ -16,7 +16,7 @@ use roomcast_http::{Answer, ApiCall, Problem};
 use crate::{
     attachment,
     handle::{Mailbox, Namespace as Handle, Objects},
-    hooks::{Configured, Hooks},
+    hooks::{Asker, Backends, Hooks},
     mount::{AnyApp, Application},
     platform::{Attachments, Platform, PlatformError},
     tasks::{Tasks, notify::Notify},
@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod application;
+mod asked;
 mod authenticate;
 mod awake;
 mod commands;
@@ -47,6 +48,7 @@ pub(crate) struct Namespace<P> {
     limits: Limits,
     policies: Policies,
     hooks: Hooks,
+    asker: Option<Asker>,
     application: Application,
     /// The application's handle of the namespace, and the mailbox of its requests to the namespace.
     handle: Handle,
@@ -55,7 +57,7 @@ pub(crate) struct Namespace<P> {
     app: Option<AnyApp>,
     tasks: Tasks,
     /// Calls of handles reach the namespace for as long as this lives.
-    _notify: Notify,
+    notify: Notify,
     out: Outbox,
     /// By slot.
     conns: Vec<Option<ConnId>>,
@@ -80,29 +82,33 @@ impl<P: Platform> Namespace<P> {
         name: &str,
         application: Application,
         has_tokens: bool,
-        hooks: Vec<Configured>,
+        backends: Backends,
     ) -> Self {
         let notify = Notify::new(platform.call());
         let mailbox = Mailbox::new(notify.notifier(), platform.remote());
+        let Backends { told, asked } = backends;
         let shown = |policy: &RoomPolicy| policy.presence == PresencePolicy::Members;
         attachment::fit(
             &mut limits,
             application.is_some(),
             policies.iter().any(shown),
-            has_tokens || application.is_some() || !policies.grants().is_empty(),
+            has_tokens || application.is_some() || asked.is_some() || !policies.grants().is_empty(),
+            asked.as_ref().is_some_and(|(settings, _)| settings.on.join),
         );
+        let asker = asked.map(|asked| Asker::new(asked, platform.random()));
         Self {
             platform,
             name: name.into(),
             limits,
             policies,
-            hooks: Hooks::new(hooks),
+            hooks: Hooks::new(told),
+            asker,
             application,
             handle: Objects::own(name, Rc::clone(&mailbox)),
             mailbox,
             app: None,
             tasks: Tasks::new(notify.notifier()),
-            _notify: notify,
+            notify,
             out: Outbox::new(),
             conns: Vec::new(),
             attachments: Attachments::default(),
@@ -151,6 +157,7 @@ impl<P: Platform> Namespace<P> {
             .with_limits(self.limits.clone())
             .with_policies(self.policies.clone())
             .with_subscriptions(self.hooks.subscriptions())
+            .with_asks_join(self.asks().is_some_and(|settings| settings.on.join))
             .with_durable(true);
         let Wake {
             app,
@@ -407,11 +414,15 @@ impl<P: Platform> Namespace<P> {
             // What is under way goes with it; when it wakes, the platform says so to who waits.
             self.app = None;
             self.tasks.clear();
+            if let Some(asker) = &mut self.asker {
+                asker.forget_all_joins();
+            }
             self.platform.undo();
             return saved;
         }
         let next = app.next_timeout();
         self.begin_work();
+        self.begin_asking();
         self.schedule(next);
         self.tell();
         saved

@@ -1,5 +1,6 @@
 //! A namespace in its object: what the shim calls, and the platform below it.
 
+mod ask;
 mod identify;
 
 use std::{future::ready, ops::RangeInclusive};
@@ -23,7 +24,7 @@ use worker::{
 use crate::{
     front::{read, settings},
     handle::Remote,
-    hooks::Post,
+    hooks::{Post, PostKind},
     http::{Head, millis},
     mount::Application,
     namespace::Namespace,
@@ -76,7 +77,7 @@ impl Object {
         };
         let (limits, policies) = (settings.limits.clone(), settings.policies.clone());
         let has_tokens = settings.access.tokens.is_on();
-        let hooks = settings.hooks.clone();
+        let backends = settings.backends.clone();
         let namespace = Namespace::new(
             edge,
             limits,
@@ -84,7 +85,7 @@ impl Object {
             &name,
             application,
             has_tokens,
-            hooks,
+            backends,
         );
         let tokens = TokenGate::new(&settings.access.tokens);
         let tokens = tokens.map_err(|fault| JsValue::from(fault.to_string()))?;
@@ -104,16 +105,20 @@ impl Object {
     }
 
     /// Asks whether a socket may be opened: the subprotocol to choose, or nothing; or the response
-    /// that refuses it.
-    pub fn upgrade(&mut self, request: &web_sys::Request) -> Result<JsValue, JsValue> {
+    /// that refuses it. `client` is the number under which a backend was asked.
+    pub fn upgrade(
+        &mut self,
+        request: &web_sys::Request,
+        client: Option<u64>,
+    ) -> Result<JsValue, JsValue> {
         let head = Head::read(request);
         let upgrade = match Upgrade::check(&head.request()) {
             Ok(upgrade) => upgrade,
             Err(problem) => return head.answer(problem).map(Into::into),
         };
-        let handshake = match self.identify(&head) {
+        let handshake = match self.admit(&head, client) {
             Ok(handshake) => handshake,
-            Err(refusal) => return head.refuse(self.tell(refusal)).map(Into::into),
+            Err(problem) => return head.refuse(problem).map(Into::into),
         };
         let has_application = self.namespace.has_application();
         let fields = if has_application {
@@ -247,6 +252,11 @@ impl Object {
         self.namespace.posted(number, outcome).map_err(text)
     }
 
+    /// Goes on with one thing that waits; says whether there is more.
+    pub fn turn(&mut self) -> Result<bool, JsValue> {
+        self.namespace.turn().map_err(text)
+    }
+
     /// The alarm rang.
     pub fn alarm(&mut self) -> Result<(), JsValue> {
         self.namespace.timeout().map_err(text)
@@ -260,11 +270,6 @@ impl Object {
     /// An earlier instance of the module trapped over this message.
     pub fn failed(&mut self, slot: usize, text: &str) -> Result<(), JsValue> {
         self.namespace.failed(slot, text).map_err(self::text)
-    }
-
-    /// Goes on with one thing that the application wants; says whether there is more.
-    pub fn turn(&mut self) -> Result<bool, JsValue> {
-        self.namespace.turn().map_err(text)
     }
 
     /// Answers a request of another namespace.
@@ -451,12 +456,23 @@ impl Platform for Edge {
 
     fn post(&mut self, post: Post) {
         let Post {
-            number,
+            kind,
             url,
             headers,
             body,
         } = post;
-        self.sockets.post(number, &url, headers, &body);
+        match kind {
+            PostKind::Tell(number) => self.sockets.post(number, &url, headers, &body),
+            PostKind::Ask(number, time) => {
+                let time_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+                let sockets = &self.sockets;
+                sockets.question(number, &url, headers, &body, time_ms.max(1));
+            }
+        }
+    }
+
+    fn answered(&mut self, client: u64) {
+        self.sockets.answered(client);
     }
 
     fn close(&mut self, at: usize, code: CloseCode, reason: &str) {

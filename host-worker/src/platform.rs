@@ -221,9 +221,13 @@ pub(crate) trait Platform {
     /// Sends a message, once the input is done. A socket that cannot take it is about to end.
     fn send(&mut self, to: &[ConnId], frame: Frame<'_>);
 
-    /// Sends a request to a backend, once the input is done. Its outcome is an
-    /// [input](crate::namespace::Namespace::posted).
+    /// Sends a request to a backend, once the input is done. Its outcome is an input:
+    /// [`posted`](crate::namespace::Namespace::posted), or of a question
+    /// [`asked`](crate::namespace::Namespace::asked).
     fn post(&mut self, post: Post);
+
+    /// The backend has answered who a client is that wants to connect, and waits.
+    fn answered(&mut self, client: u64);
 
     /// Sends a close frame, once the input is done; the socket leaves its slot.
     fn close(&mut self, slot: usize, code: CloseCode, reason: &str);

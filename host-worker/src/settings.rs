@@ -3,7 +3,7 @@
 use std::fmt;
 
 use roomcast_core::{Limits, Policies};
-use roomcast_hooks::{Hook, Key, KeySource, Keys};
+use roomcast_hooks::{AskSettings, Hook, Key, KeySource, Keys};
 use roomcast_http::{
     Access, ConfigFile,
     settings::{
@@ -13,7 +13,7 @@ use roomcast_http::{
     },
 };
 
-use crate::{hooks::Configured, mount::policies_in_code};
+use crate::{hooks::Backends, mount::policies_in_code};
 
 /// WebSockets that the platform lets one object hold.
 const SOCKETS_MAX: u16 = 32_768;
@@ -29,10 +29,11 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Policies of rooms; default none.
     pub(crate) policies: Policies,
-    /// Backends that are told of events; default none.
-    pub(crate) hooks: Vec<Configured>,
+    /// Backends that are told of events, and asked; default none.
+    pub(crate) backends: Backends,
     /// The same, without the keys that are in variables of their own.
     told: Vec<Hook>,
+    asked: Option<AskSettings>,
     /// Bytes of an API request's body.
     pub(crate) body_bytes_max: usize,
     /// Milliseconds that the body may take.
@@ -69,8 +70,9 @@ impl Default for Settings {
             access: Access::default(),
             limits,
             policies: policies_in_code(),
-            hooks: Vec::new(),
+            backends: Backends::default(),
             told: Vec::new(),
+            asked: None,
             body_bytes_max: API_BODY_BYTES_MAX,
             body_time_ms: MESSAGE_TIME_MS,
             outbox_bytes_max: None,
@@ -87,13 +89,18 @@ impl Settings {
         read_variables(ACCESS, &mut settings.access, &variable)?;
         read_variables(LIMITS, &mut settings.limits, &variable)?;
         read_variables(TABLE, &mut settings, &variable)?;
-        let read = |hook: Hook| {
-            let keys = keys(&hook, &variable);
-            let keys = keys.map_err(|fault| SettingError::new("config", fault))?;
-            Ok((hook, keys))
+        let read = |sources: &[KeySource]| {
+            let keys = keys(sources, &variable);
+            keys.map_err(|fault| SettingError::new("config", fault))
         };
-        let told = std::mem::take(&mut settings.told).into_iter();
-        settings.hooks = told.map(read).collect::<Result<_, SettingError>>()?;
+        for hook in std::mem::take(&mut settings.told) {
+            let keys = read(&hook.keys)?;
+            settings.backends.told.push((hook, keys));
+        }
+        if let Some(asked) = settings.asked.take() {
+            let keys = read(&asked.keys)?;
+            settings.backends.asked = Some((asked, keys));
+        }
         settings.check().map(|()| settings)
     }
 
@@ -109,7 +116,7 @@ impl Settings {
             return Err(SettingError::new("outbox-bytes-max", fault));
         }
         let has_history = self.policies.iter().any(|policy| policy.history.is_some());
-        let keeps = has_history || !self.hooks.is_empty();
+        let keeps = has_history || !self.backends.told.is_empty();
         let sizes = [
             ("message-bytes-max", message_bytes),
             ("api-body-bytes-max", self.body_bytes_max),
@@ -145,20 +152,16 @@ fn read_config(settings: &mut Settings, text: &str) -> Result<(), String> {
             !file.allow_origins.is_empty(),
             "`allow_origins` is ROOMCAST_ALLOW_ORIGIN here",
         ),
-        (
-            file.ask.is_some(),
-            "`[ask]` is for the native server: use tokens here",
-        ),
     ];
     if let Some((_, fault)) = elsewhere.iter().find(|(is_there, _)| *is_there) {
         return Err(unusable(fault));
     }
-    (settings.policies, settings.told) = (file.policies, file.hooks);
+    (settings.policies, settings.told, settings.asked) = (file.policies, file.hooks, file.ask);
     Ok(())
 }
 
-/// The keys of a hook: texts, or the secrets that it names.
-fn keys(hook: &Hook, variable: impl Fn(&str) -> Option<String>) -> Result<Keys, String> {
+/// The keys of a backend: texts, or the secrets that they name.
+fn keys(sources: &[KeySource], variable: impl Fn(&str) -> Option<String>) -> Result<Keys, String> {
     let read = |source: &KeySource| {
         let (place, text) = match source {
             KeySource::Text(text) => ("`keys`".to_owned(), text.to_string()),
@@ -175,7 +178,7 @@ fn keys(hook: &Hook, variable: impl Fn(&str) -> Option<String>) -> Result<Keys, 
         let key = text.trim().parse::<Key>();
         key.map_err(|fault| format!("{place}: {fault}"))
     };
-    let keys = hook.keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let keys = sources.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     Keys::new(keys).map_err(|fault| fault.to_string())
 }
 
@@ -313,7 +316,7 @@ mod tests {
                 "HOOK_KEY" => Some(secret.to_owned()).filter(|secret| !secret.is_empty()),
                 _ => None,
             };
-            Settings::from_variables(variable).map(|settings| settings.hooks.len())
+            Settings::from_variables(variable).map(|settings| settings.backends.told.len())
         };
         assert_eq!(read("", "env:HOOK_KEY", KEY), Ok(1));
         assert_eq!(read("", KEY, ""), Ok(1));

@@ -72,6 +72,22 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(crate) fn post(this: &Sockets, number: u32, url: &str, headers: Vec<String>, body: &str);
 
+    /// Sends a question to a backend, in the same way, for an answer within this time.
+    /// [`Object::asked`](crate::object::Object::asked) is told its outcome.
+    #[wasm_bindgen(method)]
+    pub(crate) fn question(
+        this: &Sockets,
+        number: u64,
+        url: &str,
+        headers: Vec<String>,
+        body: &str,
+        time_ms: u32,
+    );
+
+    /// A client that wants to connect need not wait for its answer any more.
+    #[wasm_bindgen(method)]
+    pub(crate) fn answered(this: &Sockets, client: u64);
+
     /// Closes a socket and empties its slot, once the input is done.
     #[wasm_bindgen(method)]
     pub(crate) fn close(this: &Sockets, slot: u32, code: u16, reason: &str);

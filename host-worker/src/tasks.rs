@@ -68,9 +68,15 @@ impl Tasks {
         };
         let waker = Waker::from(Arc::new(signal));
         waker.wake_by_ref();
+        let id = self.number();
+        self.works.insert(token, Task { id, work, waker });
+        id
+    }
+
+    /// A number for work that the platform is to know of.
+    pub(crate) const fn number(&mut self) -> u32 {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        self.works.insert(token, Task { id, work, waker });
         id
     }
 

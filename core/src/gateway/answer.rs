@@ -190,7 +190,12 @@ impl<G: Gateway> App<G> {
     pub fn lost_answer(&self, token: Token) -> Option<String> {
         let request = self.replies.pending(token)?.borrow();
         let mut text = String::new();
-        ErrorBody::from(&RequestError::Internal).write(&mut text, request);
+        // Of a join nothing was done.
+        let error = match self.replies.is_join(token) {
+            true => RequestError::Unsaved,
+            false => RequestError::Internal,
+        };
+        ErrorBody::from(&error).write(&mut text, request);
         Some(text)
     }
 

@@ -93,6 +93,11 @@ impl PendingReplies {
         self.joins.remove(&token)
     }
 
+    /// True when an answer is for a join that a backend is asked for.
+    pub(super) fn is_join(&self, token: Token) -> bool {
+        self.joins.contains_key(&token)
+    }
+
     /// Waits for an answer; false when the connection waits for too many.
     pub(super) fn wait(&mut self, token: Token, request: Address<'_>) -> bool {
         let work = token.1 & Self::WORK != 0;

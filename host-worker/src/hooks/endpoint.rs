@@ -8,7 +8,7 @@ use roomcast_hooks::{
 };
 
 use super::{
-    post::Post,
+    post::{Post, PostKind},
     stored::{LineChanges, StoredLine},
 };
 
@@ -148,15 +148,8 @@ impl Endpoint {
         match self.line.poll(now) {
             Poll::Send(request) => {
                 self.sending = Some((number, now));
-                let headers = request.headers(&self.keys, now.as_millis() / 1000);
-                let headers = headers.into_iter();
-                let headers = headers.flat_map(|(name, value)| [name.to_owned(), value]);
-                Step::Send(Post {
-                    number,
-                    url: self.hook.url.as_str().to_owned(),
-                    headers: headers.collect(),
-                    body: request.body().to_owned(),
-                })
+                let (kind, url) = (PostKind::Tell(number), &self.hook.url);
+                Step::Send(Post::new(kind, url, &request, &self.keys, now))
             }
             Poll::WaitUntil(at) => Step::WaitUntil(at),
             Poll::Idle => match self.sending {
@@ -186,9 +179,7 @@ impl Endpoint {
         let report = self
             .line
             .done(now, outcome.unwrap_or(Outcome::Failed), random);
-        let url = self.hook.url.as_str();
-        // What follows it may be a secret.
-        let url = url.split('?').next().unwrap_or(url);
+        let url = self.hook.url.shown();
         match report {
             // The first one, then ever less often.
             Report::Retry { failures, .. } if failures.is_power_of_two() => Some(format!(

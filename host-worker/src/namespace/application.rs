@@ -10,16 +10,21 @@ use roomcast_core::{
 
 use super::Namespace;
 use crate::{
+    hooks::Asker,
     platform::{Platform, PlatformError},
     tasks::Done,
 };
 
 impl<P: Platform> Namespace<P> {
-    /// Goes on with one thing that the application wants: what it asked, or work that is ready.
-    /// Says whether there is more.
+    /// Goes on with one thing: an answer of the backend that is asked; or what the application
+    /// wants, which is what it asked, or work that is ready. Says whether there is more.
     pub(crate) fn turn(&mut self) -> Result<bool, PlatformError> {
         self.wake()?;
-        if let Some((ask, asker)) = self.mailbox.take() {
+        if let Some((asking, verdict)) = self.asker.as_mut().and_then(Asker::take_answer) {
+            self.answer(asking, verdict)?;
+        } else if !cfg!(feature = "applications") {
+            return Ok(false);
+        } else if let Some((ask, asker)) = self.mailbox.take() {
             let told = self.ask(ask).unwrap_or_else(|fault| {
                 self.platform.log(&fault.to_string());
                 // Who asked may be lost, and somebody wait for it.
@@ -33,7 +38,10 @@ impl<P: Platform> Namespace<P> {
         } else if let Some(done) = self.tasks.poll() {
             self.complete(done)?;
         }
-        Ok(!self.mailbox.is_empty() || self.tasks.is_ready())
+        let has_answers = self.asker.as_ref().is_some_and(Asker::has_answers);
+        let has_work =
+            cfg!(feature = "applications") && (!self.mailbox.is_empty() || self.tasks.is_ready());
+        Ok(has_answers || has_work)
     }
 
     /// Runs a request from outside of the namespace's handlers.
@@ -55,7 +63,7 @@ impl<P: Platform> Namespace<P> {
         Ok(answer)
     }
 
-    fn complete(&mut self, done: Done) -> Result<(), PlatformError> {
+    pub(super) fn complete(&mut self, done: Done) -> Result<(), PlatformError> {
         let Done { id, token, outcome } = done;
         let mut awake = self.awake()?;
         let completed = awake.apply(&Input::Complete { token, outcome });
@@ -93,17 +101,20 @@ impl<P: Platform> Namespace<P> {
 
     /// Takes on what handlers began, and drops what nobody waits for any more.
     pub(super) fn begin_work(&mut self) {
-        let Some(app) = self.app.as_mut().filter(|_| self.application.is_some()) else {
+        let (works, asks) = (self.application.is_some(), self.asker.is_some());
+        let Some(app) = self.app.as_mut().filter(|_| works || asks) else {
             return;
         };
-        for (token, work) in app.take_work() {
+        let begun = if works { app.take_work() } else { Vec::new() };
+        for (token, work) in begun {
             let lost = app.lost_answer(token);
             let id = self.tasks.add(token, work);
             let slot = token.conn().slot();
             self.platform.work_began(id, slot, lost.as_deref());
         }
         for token in app.take_cancelled() {
-            if let Some(id) = self.tasks.cancel(token) {
+            let asked = self.asker.as_mut().and_then(|asker| asker.cancel(token));
+            if let Some(id) = asked.or_else(|| self.tasks.cancel(token)) {
                 self.platform.work_ended(id);
             }
         }

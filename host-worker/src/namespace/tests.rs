@@ -1,6 +1,7 @@
 //! The namespace over a platform that fails when it is told to.
 
 mod applications;
+mod asked;
 mod bench;
 mod fake;
 mod histories;

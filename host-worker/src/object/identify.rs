@@ -9,6 +9,7 @@ use super::{Object, now, text};
 use crate::{
     http::Head,
     platform::PlatformError,
+    settings::Settings,
     tokens::{self, NextKeys, Verified},
 };
 
@@ -96,19 +97,25 @@ impl Object {
 
 /// Tokens.
 impl Object {
-    /// The handshake of a client that asks for a socket, by its token.
-    pub(super) fn identify(&self, head: &Head) -> Result<Handshake, TokenRefusal> {
-        let tokens = &self.settings.access.tokens;
-        let restricted = tokens.is_on() || !self.settings.policies.grants().is_empty();
+    /// The handshake of a client that asks for a socket, by its token; and whether it has one.
+    pub(super) fn identify(&self, head: &Head) -> Result<(Handshake, bool), TokenRefusal> {
+        let Settings {
+            access, policies, ..
+        } = &self.settings;
+        let is_asked = self.namespace.asks().is_some();
+        let restricted = access.tokens.is_on() || is_asked || !policies.grants().is_empty();
         let handshake = Handshake::new();
-        Ok(match tokens.credentials(&head.request())? {
+        let credentials = access.tokens.credentials(&head.request())?;
+        let by_token = matches!(credentials, Credentials::Token(_));
+        let handshake = match credentials {
             Credentials::Token(token) => handshake.with_identity(self.verify(&token)?),
             Credentials::Anonymous => handshake.with_identity(anonymous_identity(restricted)),
             // An application may still name a user, who has no other rights.
             Credentials::Unidentified => handshake
                 .with_identity(anonymous_identity(restricted))
                 .with_unidentified(true),
-        })
+        };
+        Ok((handshake, by_token))
     }
 
     fn verify(&self, token: &str) -> Verified {

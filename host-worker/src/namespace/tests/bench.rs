@@ -5,7 +5,7 @@ use roomcast_hooks::Outcome;
 use roomcast_http::{Access, ApiCall, ApiRequest, Headers, Request, Response};
 
 use super::fake::Fake;
-use crate::{hooks::Configured, mount::Application, namespace::Namespace};
+use crate::{hooks::Backends, mount::Application, namespace::Namespace};
 
 /// An input, as the shim gives it.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,7 @@ pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) policies: Policies,
     pub(super) application: Application,
-    pub(super) hooks: Vec<Configured>,
+    pub(super) backends: Backends,
 }
 
 /// A namespace and its world.
@@ -180,7 +180,7 @@ impl Setup {
             limits,
             policies,
             application,
-            hooks,
+            backends,
         } = self.clone();
         Namespace::new(
             fake.clone(),
@@ -189,7 +189,7 @@ impl Setup {
             "d",
             application,
             false,
-            hooks,
+            backends,
         )
     }
 }

@@ -1,6 +1,11 @@
 //! A platform in memory, which fails when it is told to.
 
-use std::{cell::RefCell, collections::BTreeMap, ops::RangeInclusive, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    rc::Rc,
+};
 
 use roomcast_core::{
     CloseCode, ConnId, Frame, Timestamp,
@@ -25,6 +30,12 @@ pub(super) struct World {
     /// Sends and closes that the input wants.
     pub(super) wanted: Vec<Wanted>,
     pub(super) posts: Vec<Post>,
+    /// Clients that need not wait any more.
+    pub(super) answered: Vec<u64>,
+    /// Work under way: the slot that it is for, and what that is sent should the work be lost.
+    pub(super) works: BTreeMap<u32, (usize, Option<String>)>,
+    /// Slots whose messages wait for work.
+    pub(super) waiting: BTreeSet<usize>,
     /// The attachments before the input.
     pub(super) before: Vec<(usize, Vec<u8>)>,
     /// Sends and closes that were done, in order.
@@ -118,11 +129,24 @@ impl Platform for Fake {
         Box::new(|_, _| Box::pin(async { Err("there is no other namespace".to_owned()) }))
     }
 
-    fn work_began(&mut self, _: u32, _: usize, _: Option<&str>) {}
+    fn work_began(&mut self, id: u32, at: usize, lost: Option<&str>) {
+        let work = (at, lost.map(str::to_owned));
+        let taken = self.0.borrow_mut().works.insert(id, work);
+        assert_eq!(taken, None, "a number is given twice");
+    }
 
-    fn work_ended(&mut self, _: u32) {}
+    fn work_ended(&mut self, id: u32) {
+        self.0.borrow_mut().works.remove(&id);
+    }
 
-    fn wait(&mut self, _: usize, _: bool) {}
+    fn wait(&mut self, at: usize, waits: bool) {
+        let waiting = &mut self.0.borrow_mut().waiting;
+        if waits {
+            waiting.insert(at);
+        } else {
+            waiting.remove(&at);
+        }
+    }
 
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.borrow().now)
@@ -273,6 +297,7 @@ impl Platform for Fake {
                 None => world.seen.push("a slot was refused".to_owned()),
             }
         }
+        world.lose();
     }
 
     fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), PlatformError> {
@@ -331,6 +356,10 @@ impl Platform for Fake {
         self.0.borrow_mut().posts.push(post);
     }
 
+    fn answered(&mut self, client: u64) {
+        self.0.borrow_mut().answered.push(client);
+    }
+
     fn close(&mut self, slot: usize, code: CloseCode, reason: &str) {
         let wanted = Wanted::Closed(slot, format!("{code} {reason}"));
         self.0.borrow_mut().wanted.push(wanted);
@@ -338,6 +367,17 @@ impl Platform for Fake {
 }
 
 impl World {
+    /// Tells those whose work is lost: the namespace begins anew.
+    fn lose(&mut self) {
+        for (slot, lost) in std::mem::take(&mut self.works).into_values() {
+            let lost = lost.expect("somebody waits");
+            self.seen.push(format!("{slot} < {lost}"));
+        }
+        for slot in std::mem::take(&mut self.waiting) {
+            self.seen.push(format!("{slot} lost messages"));
+        }
+    }
+
     /// Does as the shim does when an input is done.
     pub(super) fn commit(&mut self) {
         self.before.clear();

@@ -4,12 +4,12 @@ use roomcast_hooks::{Hook, Keys, limits::GIVE_UP};
 use serde_json::Value;
 
 use super::bench::{Alarm, Bench, Call, Posted, Setup, Text, User, Wait};
-use crate::hooks::Configured;
+use crate::hooks::{Backends, PostKind};
 
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const SEND: (&str, &str) = ("POST", "/api/v1/d/send");
 
-fn hook(url: &str) -> Configured {
+fn hook(url: &str) -> (Hook, Keys) {
     let events = ["message.published", "connection.opened"];
     let kinds = events.map(|kind| serde_json::from_value(kind.into()).expect("a kind"));
     let source = KEY.parse().expect("a source");
@@ -21,7 +21,10 @@ fn hook(url: &str) -> Configured {
 
 fn told() -> Setup {
     Setup {
-        hooks: vec![hook("https://backend.example/hook")],
+        backends: Backends {
+            told: vec![hook("https://backend.example/hook")],
+            asked: None,
+        },
         ..Setup::default()
     }
 }
@@ -44,7 +47,10 @@ impl Bench {
         let body: Value = serde_json::from_str(&post.body).expect("JSON");
         let events = body["events"].as_array().expect("events").iter();
         let messages = events.filter_map(|event| event["message"]["data"].as_u64());
-        Some((post.number, messages.collect()))
+        let PostKind::Tell(number) = post.kind else {
+            panic!("{post:?}");
+        };
+        Some((number, messages.collect()))
     }
 
     /// Goes on to the time of the alarm, and rings.
@@ -150,11 +156,15 @@ fn one_that_wants_no_more_is_left_alone_for_a_day() {
 #[test]
 fn a_line_without_an_endpoint_is_dropped_and_others_stay() {
     let mut bench = Bench::new(&told());
-    bench.setup.hooks.push(hook("https://other.example/hook"));
+    bench
+        .setup
+        .backends
+        .told
+        .push(hook("https://other.example/hook"));
     bench.evict();
     bench.publish(1);
     assert_eq!(bench.waiting(), 2);
-    bench.setup.hooks.pop();
+    bench.setup.backends.told.pop();
     bench.evict();
     bench.publish(2);
     assert_eq!(

@@ -1,0 +1,56 @@
+//! The backend that is asked who a client is, before its socket is opened.
+
+use roomcast_core::Handshake;
+use roomcast_hooks::{AskOutcome, AskSettings};
+use roomcast_http::{Problem, Upgrade};
+use wasm_bindgen::prelude::*;
+use worker::worker_sys::web_sys;
+
+use super::Object;
+use crate::http::Head;
+
+#[wasm_bindgen(js_class = Namespace)]
+impl Object {
+    /// True when a backend is asked for connections: then each is first [asked for](Self::ask_who).
+    #[wasm_bindgen(getter, js_name = asksConnect)]
+    pub fn asks_connect(&self) -> bool {
+        self.namespace.asks().is_some_and(|it| it.on.connect)
+    }
+
+    /// Asks who a client is that wants to connect, when nothing else says it: the number for
+    /// [`upgrade`](Self::upgrade), once the sockets are told that there is an answer.
+    #[wasm_bindgen(js_name = askWho)]
+    pub fn ask_who(&mut self, request: &web_sys::Request) -> Option<u64> {
+        let head = Head::read(request);
+        Upgrade::check(&head.request()).ok()?;
+        let (handshake, by_token) = self.identify(&head).ok()?;
+        let asked = |settings: &&AskSettings| settings.asks_connect(by_token);
+        let names = &self.namespace.asks().filter(asked)?.headers;
+        let names = names.iter().map(|name| name.as_str());
+        let fields = names.filter_map(|name| Some((name.to_owned(), head.field(name)?)));
+        let fields = fields.collect();
+        let user = handshake.identity.user.as_deref();
+        self.namespace.ask_client(user, fields)
+    }
+
+    /// A question to the backend was answered, or not, for this reason.
+    pub fn asked(&mut self, number: u64, status: u16, body: &[u8], fault: Option<String>) {
+        let answered = AskOutcome::Answered { status, body };
+        let outcome = fault.as_deref().map_or(Ok(answered), Err);
+        self.namespace.asked(number, outcome);
+    }
+}
+
+impl Object {
+    /// The handshake of a client that asks for a socket, by its token and by what the backend said.
+    pub(super) fn admit(&mut self, head: &Head, client: Option<u64>) -> Result<Handshake, Problem> {
+        let identified = self.identify(head);
+        let (handshake, by_token) = identified.map_err(|refusal| self.tell(refusal))?;
+        match self.namespace.asks() {
+            Some(settings) if settings.asks_connect(by_token) => {
+                self.namespace.identify(handshake, client)
+            }
+            _ => Ok(handshake),
+        }
+    }
+}
