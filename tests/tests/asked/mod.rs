@@ -34,11 +34,16 @@ fn config(url: &str, more: &str) -> TempDir {
     folder
 }
 
-fn write(folder: &TempDir, url: &str, more: &str) {
-    let file = format!(
+/// A file that names one backend.
+pub(crate) fn settings(url: &str, more: &str) -> String {
+    format!(
         "[ask]\nurl = \"{url}\"\nkeys = [\"{KEY}\"]\non = [\"connect\", \"join\"]\n\
          headers = [\"cookie\"]\n{more}"
-    );
+    )
+}
+
+fn write(folder: &TempDir, url: &str, more: &str) {
+    let file = settings(url, more);
     std::fs::write(folder.path().join("rooms.toml"), file).expect("written");
 }
 
@@ -112,8 +117,8 @@ fn read(stream: &mut TcpStream) -> (String, String) {
 /// A question that waits for its answer. One that is dropped is never answered.
 pub(crate) struct Asked {
     pub(crate) question: Value,
-    head: String,
-    answer: Sender<String>,
+    pub(crate) head: String,
+    pub(crate) answer: Sender<String>,
 }
 
 impl Asked {
@@ -124,7 +129,7 @@ impl Asked {
     }
 
     /// Lets a user in who may do that in all rooms.
-    fn allow(self, user: &str, can: &[&str]) {
+    pub(crate) fn allow(self, user: &str, can: &[&str]) {
         let body = format!(r#"{{"user":"{user}","grants":[{{"rooms":"*","can":{can:?}}}]}}"#);
         self.answer(200, &body);
     }

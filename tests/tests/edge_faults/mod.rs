@@ -2,6 +2,7 @@
 //! no effect, whoever asked for it is told, and everything else goes on.
 
 mod access;
+mod ask;
 mod breaking;
 mod histories;
 mod hooks;
