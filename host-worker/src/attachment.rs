@@ -108,7 +108,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<ConnState, AttachmentError> {
 
 #[cfg(test)]
 mod tests {
-    use roomcast_core::{Config, Frame, Handshake, Hub, Identity, Outbox, Policies, Timestamp};
+    use roomcast_core::{
+        App, Applied, Config, Frame, Handshake, Hub, Identity, Input, Outbox, Outcome, Policies,
+        Timestamp,
+    };
 
     use super::*;
 
@@ -203,6 +206,63 @@ mod tests {
             encode(&state, &mut bytes).expect("encodes");
             assert!(bytes.len() <= BYTES_MAX, "{} {meta:?}", bytes.len());
             assert_eq!(decode(&bytes).expect("decodes"), state);
+        }
+    }
+
+    /// A state whose rights in single rooms a backend gave, in as many as the limits let it.
+    fn largest_given(name_bytes: usize, session: bool, meta: bool) -> ConnState {
+        let mut limits = Limits::default();
+        (limits.inbound_messages, limits.inbound_bytes) = (None, None);
+        fit(&mut limits, session, meta, true, true);
+        let (session_bytes, meta_bytes) = (limits.session_bytes, limits.meta_bytes);
+        let mut config = Config::new("e").with_limits(limits).with_asks_join(true);
+        if meta {
+            let policies = r#"{"rooms":[{"match":"*","presence":"members"}]}"#;
+            config = config.with_policies(serde_json::from_str(policies).expect("valid"));
+        }
+        let mut app = App::new(config, ());
+        let (now, mut out) = (Timestamp::from_millis(u64::MAX >> 11), Outbox::new());
+        let user = "\"".repeat(USER_BYTES_MAX);
+        let mut identity = largest_identity(&user, now);
+        let rule = format!(r#"{{"rooms":"{}","can":["history"]}}"#, "x".repeat(256));
+        let rules = GrantRules::from_json(&format!("[{}]", vec![rule; 7].join(",")));
+        identity.grants = Some(rules.expect("grants").for_user(Some(&user)));
+        identity.meta = Some(format!("\"{}\"", "\\\"".repeat(meta_bytes / 2 - 1)).into());
+        let mut handshake = Handshake::new().with_identity(identity);
+        if session {
+            handshake = handshake.with_session("\"".repeat(session_bytes));
+        }
+        let input = Input::Connect(handshake);
+        let Applied::Connected(Ok(conn)) = app.apply(now, &input, &mut out) else {
+            panic!("a place");
+        };
+        let all = r#"["join","publish","presence","history"]"#;
+        let all = serde_json::from_str(all).expect("rights");
+        for number in 0..200 {
+            let name = "\\\\".repeat(name_bytes);
+            let join = format!(r#"{{"event":"$join","room":"{name}{number}"}}"#);
+            app.apply(now, &Input::message(conn, Frame::Text(&join)), &mut out);
+            for (token, _) in app.take_asked() {
+                let outcome = Outcome::Grant(all);
+                app.apply(now, &Input::Complete { token, outcome }, &mut out);
+            }
+            out.clear();
+        }
+        app.hub().conn_state(conn).expect("alive")
+    }
+
+    #[test]
+    fn a_state_with_rights_of_a_backend_fits_as_well() {
+        for (session, meta) in [(false, false), (true, false), (false, true), (true, true)] {
+            for name_bytes in [0, 3, 20, 98] {
+                let state = largest_given(name_bytes, session, meta);
+                let mut bytes = Vec::new();
+                encode(&state, &mut bytes).expect("encodes");
+                let text = String::from_utf8_lossy(&bytes);
+                assert!(text.contains("\"given\""), "{text}");
+                assert!(bytes.len() <= BYTES_MAX, "{} {name_bytes}", bytes.len());
+                assert_eq!(decode(&bytes).expect("decodes"), state);
+            }
         }
     }
 
