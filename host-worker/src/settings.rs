@@ -354,6 +354,26 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_to_ask_has_its_keys_in_secrets() {
+        let text =
+            "[ask]\nurl = \"https://a.example\"\non = [\"join\"]\nkeys = [\"env:ASK_KEY\"]\n";
+        let read = |key: Option<&str>| {
+            let variable = |name: &str| match name {
+                CONFIG => Some(text.to_owned()),
+                "ASK_KEY" => key.map(str::to_owned),
+                _ => None,
+            };
+            Settings::from_variables(variable).map(|settings| settings.backends.asked)
+        };
+        let asked = read(Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).expect("good");
+        let (settings, _) = asked.expect("a backend");
+        assert!(settings.on.join && !settings.on.connect);
+        let said = read(None).expect_err("no key").to_string();
+        let fault = "the secret ASK_KEY of `keys` is not set";
+        assert!(said.starts_with(CONFIG) && said.contains(fault), "{said}");
+    }
+
+    #[test]
     fn what_a_history_keeps_fits_in_a_row() {
         let with = |rooms: &str, name: &str| {
             Settings::from_variables(|other| match other {
