@@ -21,8 +21,13 @@ pub(super) struct CallTrace {
 impl CallTrace {
     /// Begins with a call. Who has a key, as `is_known` says, has the call recorded with a trace of
     /// its own, or not; the trace of a stranger decides nothing.
-    pub(super) fn begin(spans: &Arc<Spans>, request: &Head, is_known: bool) -> Self {
+    pub(super) fn begin(
+        spans: &Arc<Spans>,
+        request: &Head,
+        is_known: impl FnOnce() -> bool,
+    ) -> Self {
         let named = TraceContext::of(request.headers());
+        let is_known = named.is_some() && is_known();
         let parent = named.filter(|_| is_known);
         let mut span = spans.begin(SpanKind::Server, || name(request), parent);
         if let Some(span) = &mut span {
@@ -123,7 +128,7 @@ mod tests {
         });
         let request = hyper::Request::get("/api/v1/default/rooms").header("traceparent", NAMED);
         let request = request.body(()).expect("a request");
-        let call = CallTrace::begin(&spans, &request, is_known);
+        let call = CallTrace::begin(&spans, &request, || is_known);
         if answered {
             call.end(&request, &Ok(Response::health()));
         } else {

@@ -176,7 +176,7 @@ async fn answer(
         Ok(Route::Metrics) => Ok(metrics::answer(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
         Ok(Route::Api) => {
-            let is_known = access.has_key(&head(&request, peer));
+            let is_known = || access.has_key(&head(&request, peer));
             let call = CallTrace::begin(&shard.shared.spans, &request, is_known);
             let answered = api::answer(shard, peer, &request, &mut body).await;
             call.end(&request, &answered);
