@@ -46,11 +46,10 @@ impl Object {
     pub(super) fn admit(&mut self, head: &Head, client: Option<u64>) -> Result<Handshake, Problem> {
         let identified = self.identify(head);
         let (handshake, by_token) = identified.map_err(|refusal| self.tell(refusal))?;
-        match self.namespace.asks() {
-            Some(settings) if settings.asks_connect(by_token) => {
-                self.namespace.identify(handshake, client)
-            }
-            _ => Ok(handshake),
+        let asked = |settings: &AskSettings| settings.asks_connect(by_token);
+        if !self.namespace.asks().is_some_and(asked) {
+            return Ok(handshake);
         }
+        self.namespace.identify(handshake, client)
     }
 }
