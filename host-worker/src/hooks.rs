@@ -15,13 +15,17 @@ use roomcast_hooks::Outcome;
 pub(crate) use self::{
     asker::{AskedJoin, Asker, Asking},
     backends::Backends,
-    post::{Post, PostKind},
+    post::Post,
     stored::{LineChanges, StoredLine},
 };
 use self::{
     backends::Told,
     endpoint::{Endpoint, Step},
 };
+
+/// For a platform.
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) use self::post::PostKind;
 
 /// The lines of a namespace. They are in the storage, and here while the namespace is awake.
 #[derive(Debug)]
