@@ -72,10 +72,17 @@ impl<P: Platform> Namespace<P> {
             // Nobody may wait for it.
             awake.apply(&Input::Complete { token, outcome });
         }
-        let waits = awake.app.is_waiting(token.conn());
+        let conn = token.conn();
+        let (waits, is_alive) = {
+            let app = &awake.app;
+            (app.is_waiting(conn), app.hub().connection(conn).is_some())
+        };
         self.finish(None)?;
         self.platform.work_ended(id);
-        self.platform.wait(token.conn().slot(), waits);
+        // Or the slot may be another connection's.
+        if is_alive {
+            self.platform.wait(conn.slot(), waits);
+        }
         Ok(())
     }
 

@@ -310,6 +310,16 @@ fn a_connection_that_ends_while_it_waits_is_no_matter() {
     bench.enter();
     let number = bench.join_and_say();
     bench.run(Gone(0));
-    assert_eq!(bench.fake.0.borrow().works.len(), 0);
+    // The next one has its slot, and waits as well.
+    bench.fake.0.borrow_mut().waiting.clear();
+    bench.enter();
+    bench.run(Text(0, r#"{"event":"$join","id":1,"room":"other"}"#));
+    bench.run(Text(0, SAY));
+    let (other, _) = bench.question();
     assert_eq!(bench.answer(number, 200, RIGHTS), [""; 0]);
+    assert_eq!(bench.fake.0.borrow().waiting.len(), 1);
+    let seen = bench.answer(other, 403, "");
+    assert!(seen[0].contains(r#""code":"forbidden""#), "{seen:?}");
+    let world = bench.fake.0.borrow();
+    assert_eq!((world.works.len(), world.waiting.len()), (0, 0));
 }
