@@ -99,7 +99,7 @@ fn nobody_comes_in_without_the_word_of_the_backend() {
     }
 }
 
-/// Nor does the object sleep before the answer, and the rights outlive its sleep.
+/// The object does not sleep before the answer, and the rights outlive its sleep.
 #[test]
 fn what_is_sent_behind_a_join_waits_for_it() {
     let (url, questions) = backend();
