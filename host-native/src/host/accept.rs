@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_local,
+    task::{spawn_local, yield_now},
     time::sleep,
 };
 
@@ -25,6 +25,9 @@ use crate::{
 /// The first and the longest pause after a failure to accept.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// Accepts in a row before all others get their turn.
+const ACCEPTS: usize = 16;
+
 /// The least time between two warnings.
 const WARNINGS: Duration = Duration::from_secs(10);
 
@@ -35,7 +38,7 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
         admin_elsewhere: shard.shared.settings.admin_listen.is_some(),
         tls: true,
     };
-    let (mut pause, mut warned) = (PAUSE.0, None);
+    let (mut pause, mut warned, mut accepted) = (PAUSE.0, None, 0_usize);
     loop {
         if shard.shared.connections.is_full() {
             warn(&mut warned, &"too many connections");
@@ -48,6 +51,10 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
                 // Frames are written whole; waiting to fill packets would only delay them.
                 let _ = stream.set_nodelay(true);
                 hand_out(shard, stream, Peer::new(peer, entrance), None);
+                accepted += 1;
+                if accepted.is_multiple_of(ACCEPTS) {
+                    yield_now().await;
+                }
             }
             Err(fault) if is_of_the_peer(&fault) => {}
             Err(fault) => {
@@ -143,10 +150,15 @@ enum Visiting {
 fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visiting) {
     let shard = shard.clone();
     // Boxed: most of it is HTTP, and is freed after the upgrade.
-    spawn_local(Box::pin(async move {
-        http::accept(shard, stream, peer).await;
+    spawn_local(async move {
+        let accepted = Box::pin(http::accept(shard.clone(), stream, peer));
+        match visit {
+            Visiting::Public(_) => shard.newcomers.in_turn(accepted).await,
+            // An operator waits for no crowd.
+            Visiting::Admin(_) => accepted.await,
+        }
         drop(visit);
-    }));
+    });
 }
 
 /// The connection died before it was accepted.

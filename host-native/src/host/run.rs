@@ -385,6 +385,7 @@ fn shard_thread(
         let admin = admin.transpose()?;
         let shard = Shard::new(index, shared, posts);
         spawn_local(shard.clone().end_turns());
+        spawn_local(shard.newcomers.clone().call());
         spawn_local(shard.clone().read_mail(mailbox));
         spawn_local(sweeps(shard.clone()));
         spawn_local(shard.clone().keep_schedules());

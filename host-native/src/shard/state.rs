@@ -22,7 +22,7 @@ use super::{
     sockets::cork::Cork,
     tasks::Tasks,
     trim::HighWater,
-    turn::watch::TurnWatch,
+    turn::{newcomers::Newcomers, watch::TurnWatch},
 };
 use crate::{
     clock::patience::Patience,
@@ -59,6 +59,8 @@ pub(crate) struct Shard {
     pub(super) runs: RefCell<Vec<Rc<Hosted>>>,
     pub(super) dirty: RefCell<Vec<Rc<Socket>>>,
     pub(super) backlog: Backlog,
+    /// Turns of connections that are no WebSockets.
+    pub(crate) newcomers: Rc<Newcomers>,
     pub(super) corked: RefCell<Cork>,
     pub(super) outgoing: RefCell<Vec<Vec<Mail>>>,
     pub(super) has_mail: Cell<bool>,
@@ -183,6 +185,7 @@ impl Shard {
             runs: RefCell::default(),
             dirty: RefCell::default(),
             backlog: Backlog::default(),
+            newcomers: Rc::default(),
             corked: RefCell::default(),
             outgoing: RefCell::new((0..shards).map(|_| Vec::new()).collect()),
             has_mail: Cell::default(),

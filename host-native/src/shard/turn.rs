@@ -9,6 +9,7 @@
 //! of that changes an order: each socket has a queue of its own. No socket waits for good either:
 //! every turn writes a slice, and a socket that waits stands in line once.
 
+pub(super) mod newcomers;
 pub(super) mod watch;
 
 use std::{

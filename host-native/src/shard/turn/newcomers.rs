@@ -1,0 +1,177 @@
+//! Turns of connections that speak HTTP, or shake hands.
+//!
+//! Thousands may come at once, and a handshake costs as much as a hundred deliveries. Without turns
+//! of their own all that are ready would go before the next message of a member is read.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::{sync::Notify, task::yield_now};
+
+/// Connections that go on before all others get their turn. Four handshakes of TLS take a
+/// millisecond.
+const TURNS: usize = 4;
+
+/// The connections of a shard that are ready to go on, and wait for their turn.
+///
+/// Those that have begun go first: of a crowd that is more than the time for handshakes allows, some
+/// are served in time, where otherwise all would be late.
+#[derive(Debug)]
+pub(crate) struct Newcomers {
+    /// Turns that are left to whoever comes while nobody waits.
+    left: Cell<usize>,
+    begun: Line,
+    fresh: Line,
+    bell: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    waiting: RefCell<VecDeque<Waker>>,
+    /// Places that were given out, and that were called.
+    places: Cell<u64>,
+    called: Cell<u64>,
+}
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+
+    fn place(&self, waker: &Waker) -> u64 {
+        self.waiting.borrow_mut().push_back(waker.clone());
+        self.places.replace(self.places.get() + 1)
+    }
+
+    /// Calls so many at most; says how many it called.
+    fn call(&self, count_max: usize) -> usize {
+        let mut waiting = self.waiting.borrow_mut();
+        let count = waiting.len().min(count_max);
+        waiting.drain(..count).for_each(Waker::wake);
+        self.called.set(self.called.get() + count as u64);
+        if waiting.is_empty() {
+            waiting.shrink_to(TURNS);
+        }
+        count
+    }
+}
+
+impl Default for Newcomers {
+    fn default() -> Self {
+        Self {
+            left: Cell::new(TURNS),
+            begun: Line::default(),
+            fresh: Line::default(),
+            bell: Notify::new(),
+        }
+    }
+}
+
+impl Newcomers {
+    /// Calls those who wait, a few at a time, for as long as the shard lives.
+    pub(crate) async fn call(self: Rc<Self>) {
+        loop {
+            self.bell.notified().await;
+            loop {
+                // Until sockets were looked at, and whoever has something was queued before.
+                yield_now().await;
+                let begun = self.begun.call(TURNS);
+                let called = begun + self.fresh.call(TURNS - begun);
+                self.left.set(TURNS - called);
+                if called == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Polls a future in its turns alone.
+    pub(crate) async fn in_turn<F: Future>(&self, future: F) -> F::Output {
+        let (mut future, mut place, mut line) = (pin!(future), None, &self.fresh);
+        poll_fn(|cx| {
+            if !self.is_turn(line, &mut place, cx) {
+                return Poll::Pending;
+            }
+            line = &self.begun;
+            future.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// True when it is the turn of who has this `place` in the line, or needs none.
+    fn is_turn(&self, line: &Line, place: &mut Option<u64>, cx: &Context<'_>) -> bool {
+        if let Some(number) = *place {
+            // Else it was woken by something else.
+            let is_called = number < line.called.get();
+            *place = place.filter(|_| !is_called);
+            return is_called;
+        }
+        self.bell.notify_one();
+        let left = self.left.get();
+        let is_free = left > 0 && line.is_empty();
+        if is_free {
+            self.left.set(left - 1);
+        } else {
+            *place = Some(line.place(cx.waker()));
+        }
+        is_free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        runtime::{Builder, LocalOptions},
+        task::spawn_local,
+    };
+
+    use super::*;
+
+    /// Runs so many newcomers, each ready at once and twice, beside somebody who is always ready;
+    /// gives the most of them that went before that one had its next turn.
+    fn most_at_once(count: usize) -> usize {
+        let mut runtime = Builder::new_current_thread();
+        let runtime = runtime.build_local(LocalOptions::default());
+        runtime.expect("a runtime").block_on(async {
+            let newcomers = Rc::<Newcomers>::default();
+            spawn_local(newcomers.clone().call());
+            let (done, since) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+            for _ in 0..count {
+                let (newcomers, done, since) = (newcomers.clone(), done.clone(), since.clone());
+                spawn_local(async move {
+                    let mut polls = 0;
+                    let twice = poll_fn(|cx| {
+                        (polls, _) = (polls + 1, since.set(since.get() + 1));
+                        if polls == 2 {
+                            return Poll::Ready(());
+                        }
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    });
+                    newcomers.in_turn(twice).await;
+                    done.set(done.get() + 1);
+                });
+            }
+            let mut most = 0;
+            while done.get() < count {
+                yield_now().await;
+                most = most.max(since.replace(0));
+            }
+            most
+        })
+    }
+
+    #[test]
+    fn few_newcomers_go_before_others_have_their_turn() {
+        for count in [1, TURNS, 1000] {
+            let most = most_at_once(count);
+            assert!((1..=2 * TURNS).contains(&most), "{most} of {count}");
+        }
+    }
+}
