@@ -68,17 +68,17 @@ DELIVERY, ROUND_TRIP = "µs per delivery", "µs per round trip"
 SCENARIOS = {
     "fan-out": Scenario("Fan-out: one message at a time to 1,000 members", DELIVERY, fan_out()),
     "bursts": Scenario(
-        "Bursts: 16 messages on their way to 1,000 members", DELIVERY, fan_out(window=16), "floor-batch"
+        "Bursts: 16 at a time to 1,000", DELIVERY, fan_out(window=16), "floor-batch"
     ),
     "rooms": Scenario(
-        "Many rooms: 1,000 of 10 members, 64 messages on their way",
+        "Many rooms: 1,000 of 10, 64 under way",
         DELIVERY,
         fan_out(rooms=1000, members=10, window=64),
     ),
     "round-trip": Scenario("Round trips: 100 connections", ROUND_TRIP, round_trip(1)),
     "round-trip-16": Scenario("Round trips: 100 connections, 16 deep", ROUND_TRIP, round_trip(16)),
     "idle": Scenario(
-        "Idle memory: 10,000 connections, each in one room",
+        "Idle memory: 10,000 connections",
         "bytes per connection",
         {"scenario": "idle", "connections": 10000},
     ),
@@ -88,7 +88,7 @@ SCENARIOS = {
         {"scenario": "churn", "at_once": 32, "seconds": 2},
     ),
     "overload": Scenario(
-        "Overload: 700,000 deliveries offered in a second",
+        "Overload: 700,000 deliveries a second",
         DELIVERY,
         fan_out(rate=700, seconds=1),
         "floor-batch",

@@ -131,7 +131,9 @@ def costs(results):
     best = best_of(results)
     yield ["roomcast in µs per delivery, the others as multiples of it", *PEERS]
     for scenario in results:
-        if SCENARIOS[scenario].only_roomcast:
+        plan = SCENARIOS[scenario]
+        # Of a slow reader the others' latency counts, which is among the targets.
+        if plan.only_roomcast or "slow" in plan.load:
             continue
         row = []
         for peer in PEERS:
@@ -155,40 +157,12 @@ def footnotes(results):
     )
 
 
-def further(results):
-    """Latencies, shares and memory, by the first words of a scenario's title."""
-    best = best_of(results)
-    short = [SCENARIOS[scenario].title.partition(":")[0] for scenario in results]
-    names = {
-        scenario: name if short.count(name) == 1 else SCENARIOS[scenario].title
-        for scenario, name in zip(results, short)
-    }
-    kinds = [
-        ("p99 in ms", "p99_us", lambda us: number(us / 1000)),
-        ("% delivered", "share", lambda share: f"{share:.1%}".rstrip("%")),
-        ("MiB grown", "memory_grown", lambda grown: f"{grown / MIB:.1f}"),
-    ]
-    yield ["best of the rounds", *PEERS]
-    for scenario in results:
-        if SCENARIOS[scenario].only_roomcast:
-            continue
-        for what, key, shown in kinds:
-            # Unless messages are due at a time, a latency says how many were on their way.
-            if key == "p99_us" and "rate" not in SCENARIOS[scenario].load:
-                continue
-            row = [shown(best(scenario, peer, key)) if values(results, scenario, peer, key) else "" for peer in PEERS]
-            # All deliver everything unless the load is more than they can.
-            if any(row) and (key != "share" or set(row) - {"100.0", ""}):
-                yield [f"{names[scenario]}: {what}", *row]
-
-
 def write(path, results, machine_lines):
     wrapped = (textwrap.fill(line, WIDTH, subsequent_indent="  ", **WHOLE_WORDS) for line in machine_lines)
     parts = ["\n".join(wrapped)]
     judged = ([text, bound, figure + " missed" * (verdict == "missed")] for text, bound, figure, verdict in targets(results))
     parts += ["### Targets", markdown([["target", "bound", "figure"], *judged])]
     parts += ["### Costs", markdown(costs(results)), textwrap.fill(footnotes(results), WIDTH)]
-    parts += ["### Latency and memory", markdown(further(results))]
     replace(path, "tests/bench/run", parts)
 
 

@@ -36,8 +36,12 @@ mod layer;
 mod roomcast;
 mod schedule;
 mod stamp;
+#[cfg(feature = "tls")]
+mod tls;
 mod upgrade;
 
+#[cfg(feature = "tls")]
+pub use self::tls::Tls;
 pub use self::{
     crowd::{Crowd, Event, Id, Wait},
     dialect::{Dialect, Limits, Refusal, What},

@@ -2,7 +2,6 @@
 
 mod bench;
 pub(crate) mod client;
-mod cost;
 mod ends;
 mod foreign;
 mod handshakes;

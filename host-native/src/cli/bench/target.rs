@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use hyper::{StatusCode, Uri};
-use roomcast_load::ConnectError;
+use roomcast_load::{ConnectError, Tls};
 
 use super::super::{
     client::{
@@ -12,7 +12,7 @@ use super::super::{
     },
     replay::show::one_line,
 };
-use super::tls::Tls;
+use super::tls;
 
 /// Place of the server; asked of the resolver once, so that what was found harmless stays so.
 #[derive(Debug)]
@@ -56,7 +56,10 @@ impl Target {
             )));
         }
         let path = uri.path().to_owned();
-        let tls = endpoint.tls.then(|| Tls::new(&endpoint.host)).transpose();
+        let tls = endpoint
+            .tls
+            .then(|| tls::layers(&endpoint.host))
+            .transpose();
         let tls = tls.map_err(|fault| {
             Failure::failed(format_args!(
                 "cannot speak TLS with {url}: {fault}\n  SSL_CERT_FILE names a file of authorities"

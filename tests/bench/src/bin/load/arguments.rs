@@ -20,6 +20,10 @@ impl Arguments {
             .unwrap_or_else(|| panic!("{name}= is missing"))
     }
 
+    pub fn text_or_none(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     pub fn number<T: FromStr>(&self, name: &str) -> T {
         self.text(name)
             .parse()

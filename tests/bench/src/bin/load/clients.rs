@@ -4,9 +4,11 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use roomcast_load::{Crowd, Dialect, Event, Id, Wait, What};
+use roomcast_load::{Crowd, Dialect, Event, Id, Tls, Wait, What};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::net::{bind, connect, socket_with};
+
+use crate::secure;
 
 /// Ports of one address are fewer than the connections of a run, some of which linger.
 const SOURCE_ADDRESSES: usize = 64;
@@ -37,10 +39,16 @@ impl DerefMut for Clients {
 }
 
 impl Clients {
-    pub fn new(dialect: Box<dyn Dialect>, port: u16) -> Self {
+    /// With a certificate, the one of the server, they speak TLS.
+    pub fn new(dialect: Box<dyn Dialect>, port: u16, certificate: Option<&str>) -> Self {
         let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let mut crowd = Crowd::new(dialect, &server.to_string()).expect("a poll is there");
+        if let Some(certificate) = certificate {
+            let tls = Tls::new(secure::config(certificate), secure::name());
+            crowd = crowd.with_layers(Box::new(tls));
+        }
         Self {
-            crowd: Crowd::new(dialect, &server.to_string()).expect("a poll is there"),
+            crowd,
             server,
             opened: 0,
         }

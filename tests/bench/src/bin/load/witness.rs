@@ -1,0 +1,135 @@
+//! Well-behaved members beside something else that happens to the server: each publishes now and
+//! then, and what they wait for is told for each phase. A line on standard input ends a phase.
+
+use std::io::stdin;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::spawn;
+use std::time::{Duration, Instant};
+
+use roomcast_load::{Arrival, InFlight, Latencies, Stamp, Wait, What, due};
+use serde_json::{Value, json};
+
+use crate::arguments::Arguments;
+use crate::clients::{Clients, refuse};
+
+const ROOM: u32 = 0;
+const WARM_UP: Duration = Duration::from_millis(500);
+/// A message that has not reached everybody by then is lost.
+const LATE_MAX: Duration = Duration::from_secs(30);
+
+pub fn run(clients: &mut Clients, arguments: &Arguments) -> Value {
+    let (members, rate) = (arguments.number("members"), arguments.number("rate"));
+    let mut witness = Witness::set_up(clients, members, arguments.number("bytes"));
+    witness.phase(rate, |begun| begun.elapsed() >= WARM_UP);
+    println!("ready");
+    let lines = lines();
+    loop {
+        let mut is_over = false;
+        let told = witness.phase(rate, |_| {
+            is_over = match lines.try_recv() {
+                Ok(()) => return true,
+                Err(error) => error == std::sync::mpsc::TryRecvError::Disconnected,
+            };
+            is_over
+        });
+        if is_over {
+            return told;
+        }
+        println!("{told}");
+    }
+}
+
+/// Lines of standard input, until its end.
+fn lines() -> Receiver<()> {
+    let (sender, receiver) = channel();
+    spawn(move || {
+        for _ in stdin().lines() {
+            let _ = sender.send(());
+        }
+    });
+    receiver
+}
+
+struct Witness<'a> {
+    clients: &'a mut Clients,
+    members: usize,
+    bytes: usize,
+    room: InFlight,
+    published: usize,
+    latencies: Latencies,
+}
+
+impl<'a> Witness<'a> {
+    fn set_up(clients: &'a mut Clients, members: usize, bytes: usize) -> Self {
+        clients.gather(members, |_| Some(ROOM as usize));
+        let mut room = InFlight::new(members);
+        (0..members).for_each(|member| room.join(member));
+        Self {
+            clients,
+            members,
+            bytes,
+            room,
+            published: 0,
+            latencies: Latencies::default(),
+        }
+    }
+
+    /// Publishes `rate` messages a second until the phase is over and all have arrived.
+    fn phase(&mut self, rate: u32, mut is_over: impl FnMut(Instant) -> bool) -> Value {
+        self.latencies.clear();
+        let (begun, begun_ns) = (Instant::now(), self.clients.now_ns());
+        let mut published = 0;
+        while !is_over(begun) {
+            let elapsed = Duration::from_nanos(self.clients.now_ns() - begun_ns);
+            // Timed from when it was due: a generator that is late must not flatter the server.
+            while published < due(rate, elapsed) {
+                published += 1;
+                self.publish(begun_ns + published * 1_000_000_000 / u64::from(rate));
+            }
+            self.turn();
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let last = Instant::now();
+        while self.room.under_way() > 0 {
+            assert!(last.elapsed() < LATE_MAX, "messages are lost");
+            self.turn();
+        }
+        json!({
+            "messages": published,
+            "seconds": seconds,
+            "p50_us": self.latencies.quantile_us(0.50).unwrap_or_default(),
+            "p99_us": self.latencies.quantile_us(0.99).unwrap_or_default(),
+            "max_us": self.latencies.max_us().unwrap_or_default(),
+        })
+    }
+
+    fn publish(&mut self, due_ns: u64) {
+        let member = self.published % self.members;
+        self.published += 1;
+        let number = self.room.publish(member, true, due_ns);
+        let stamp = Stamp { room: ROOM, number };
+        self.clients.publish(member, stamp, self.bytes);
+        self.clients.flush(member);
+    }
+
+    fn turn(&mut self) {
+        let mut events = Vec::new();
+        self.clients.turn(Wait::Nap, &mut events);
+        for event in events {
+            match event.what {
+                What::Message(Stamp { number, .. }) => {
+                    let arrival = self.room.deliver(event.id, number);
+                    let Arrival::InOrder(due_ns) = arrival else {
+                        panic!("message {number} came {arrival:?}");
+                    };
+                    let took_ns = event.at_ns.saturating_sub(due_ns);
+                    self.latencies.record_ns(took_ns);
+                }
+                What::Bye(_) | What::Ended(_) | What::Refusal(_) | What::Stray => {
+                    refuse(&event.what)
+                }
+                _ => {}
+            }
+        }
+    }
+}
