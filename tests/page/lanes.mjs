@@ -83,6 +83,21 @@ const steps = {
     await page.locator('[data-step="recover"].done').waitFor();
   },
 
+  async "a client that sleeps gets what came when it wakes"({ page, a, b }) {
+    await b.part("sleep").click();
+    await shows(b.part("state"), "Asleep");
+    await a.publish("dreamt", "1", { room: "lobby" });
+    await a.settle();
+    await cells(page, "Client B: …. Why?").waitFor();
+    assert.equal(await b.row('[data-event="dreamt"]').count(), 0);
+    const before = await b.row('[data-event="close"]').count();
+    await b.row('[data-kind="push"][data-event="dreamt"]').waitFor({ timeout: 15_000 });
+    await b.connected();
+    await b.settle();
+    assert.equal(await b.row('[data-event="dreamt"]').count(), 1);
+    assert.equal(await b.row('[data-event="close"]').count(), before, "the socket stays");
+  },
+
   async "what a room without a history cannot replay is lost"({ page, a, b }) {
     await joined(page, "loose", a, b);
     await a.part("cut").click();

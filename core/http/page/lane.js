@@ -11,6 +11,7 @@ import { Membership } from "./membership.js";
 import { byId, copy, counted, element, page, socketAddress } from "./shared.js";
 import { showCommands, stepDone } from "./steps.js";
 
+const SLEEP_MS = 10_000;
 const CLOSE_UNAUTHORIZED = 4401;
 // Failures of a request of which no frame tells.
 const LOCAL_FAILURES = new Set(["closed", "timeout", "buffer_full"]);
@@ -86,6 +87,7 @@ export class Lane {
     });
     on(".toggle", "click", () => (this.isStopped ? this.connect() : this.disconnect()));
     on(".cut", "click", () => (this.line.isCut ? this.mend() : this.cut()));
+    on(".sleep", "click", () => this.sleep());
     on(".remove", "click", () => this.remove());
     on(".conn", "click", () => copy(this.find(".conn"), this.find(".conn")));
     on(".clear", "click", () => this.frames.log.clear());
@@ -123,6 +125,7 @@ export class Lane {
     const client = new Roomcast(socketAddress(), {
       connect: false,
       page: this.line.page,
+      clock: this.line.clock,
       token: (why) => this.identity.token(why),
       WebSocket: this.line.WebSocket,
     });
@@ -156,6 +159,7 @@ export class Lane {
   }
 
   #stop() {
+    this.line.wake();
     for (const [name, { room }] of this.rooms) if (room.position) this.kept.set(name, room.position);
     this.client?.close();
     this.show();
@@ -187,6 +191,15 @@ export class Lane {
     this.line.cut();
     this.show();
     this.showRecovery();
+  }
+
+  /** Handles nothing for a while. */
+  sleep() {
+    const seconds = SLEEP_MS / 1000;
+    this.frames.note(`asleep for ${seconds} s: nothing is read or sent; the socket stays, and the browser answers pings`);
+    this.line.sleep(SLEEP_MS, () => this.frames.note("awake: what came in its sleep follows"));
+    this.show();
+    setTimeout(() => this.show(), SLEEP_MS + 1);
   }
 
   mend() {
@@ -266,13 +279,14 @@ export class Lane {
     const isOpen = state.name === "open";
     this.find(".pane-head").dataset.state = state.name;
     const left = ((state.retryAt - Date.now()) / 1000).toFixed(1);
-    this.find(".state").textContent = STATES[state.name] ?? (this.line.isCut ? "No line" : `Reconnecting in ${left} s`);
+    this.find(".state").textContent = this.line.isAsleep ? "Asleep" : STATES[state.name] ?? (this.line.isCut ? "No line" : `Reconnecting in ${left} s`);
     const conn = this.find(".conn");
     conn.hidden = !isOpen;
     conn.textContent = this.conn ?? "";
     conn.title = "Connection id. Click to copy.";
     conn.ariaLabel = `Copy connection id ${this.conn ?? ""}`;
     this.find(".toggle").textContent = this.isStopped ? "Connect" : isOpen ? "Disconnect" : "Stop";
+    this.find(".sleep").disabled = !isOpen || this.line.isAsleep;
     this.find(".cut").textContent = this.line.isCut ? "Mend line" : "Cut line";
     for (const button of this.root.querySelectorAll(".needs-open")) button.disabled = !isOpen;
     // What is published meanwhile waits.

@@ -1,4 +1,4 @@
-// The line between a client and the server: a `WebSocket` that is watched, and can be cut.
+// The line between a client and the server: a `WebSocket` that is watched, and can be cut or sleep.
 
 /** A socket for the time in which there is no line. */
 class NoSocket {
@@ -25,6 +25,9 @@ class NoSocket {
  */
 export class Line {
   isCut = false;
+  // What happens meanwhile waits, in its order; `null` while it is awake.
+  #asleep = null;
+  #alarm;
   #socket = null;
   #awake = () => {};
 
@@ -44,15 +47,23 @@ export class Line {
         this.binaryType = "arraybuffer";
         line.#socket = this;
         // These listeners come before those of the client.
-        const on = (type, act) => this.addEventListener(type, (event) => this.isOver || act(event));
+        const on = (type, act) => this.addEventListener(type, (event) => {
+          if (line.isAsleep) {
+            event.stopImmediatePropagation();
+            line.#whenAwake(() => this.isOver || (act(event), this[`on${type}`]?.(event)));
+          } else if (!this.isOver) act(event);
+        });
         on("open", () => watcher.opened(this.url));
         on("message", ({ data }) => watcher.received(data));
         on("close", (event) => watcher.closed(event));
       }
 
       send(text) {
-        watcher.sent(text);
-        super.send(text);
+        line.#whenAwake(() => {
+          if (this.isOver) return;
+          watcher.sent(text);
+          super.send(text);
+        });
       }
 
       /** Ends as a lost line does: without a word to the client's side of what follows. */
@@ -70,6 +81,47 @@ export class Line {
         return line.isCut ? new NoSocket(watcher) : new Watched(url, protocols);
       }
     };
+  }
+
+  /** The clock of the client: timers that are due in its sleep are late, as they are when a machine sleeps. */
+  get clock() {
+    return {
+      now: () => Date.now(),
+      set: (act, ms) => {
+        const timer = { isSet: true };
+        timer.handle = setTimeout(() => this.#whenAwake(() => timer.isSet && act()), ms);
+        return timer;
+      },
+      clear(timer) {
+        timer.isSet = false;
+        clearTimeout(timer.handle);
+      },
+    };
+  }
+
+  get isAsleep() {
+    return this.#asleep !== null;
+  }
+
+  #whenAwake(act) {
+    if (this.isAsleep) this.#asleep.push(act);
+    else act();
+  }
+
+  /** For so long the client handles nothing that comes, and sends nothing. Its socket stays. */
+  sleep(ms, woken) {
+    this.#asleep = [];
+    this.#alarm = setTimeout(() => {
+      woken();
+      this.wake();
+    }, ms);
+  }
+
+  wake() {
+    clearTimeout(this.#alarm);
+    const waiting = this.#asleep ?? [];
+    this.#asleep = null;
+    for (const act of waiting) act();
   }
 
   /** The events by which the client knows that there may be a network again. */
@@ -94,6 +146,7 @@ export class Line {
 
   /** Cuts the line: the connection is lost, and no other can be made. */
   cut() {
+    this.wake();
     this.isCut = true;
     if (this.#socket && this.#socket.readyState <= WebSocket.OPEN) this.#socket.lose();
     this.#socket = null;
