@@ -275,6 +275,12 @@ impl<G: Gateway> Replay<G> {
     pub fn hub(&self, namespace: &str) -> Option<&Hub> {
         self.apps.get(namespace).map(App::hub)
     }
+
+    /// All namespaces with their hubs, as far as played, sorted by name.
+    pub fn hubs(&self) -> impl Iterator<Item = (&str, &Hub)> {
+        let apps = self.apps.iter();
+        apps.map(|(name, app)| (name.as_str(), app.hub()))
+    }
 }
 
 impl<G> fmt::Debug for Replay<G> {
@@ -333,6 +339,8 @@ mod tests {
             [Frame::Text(expected)]
         );
         assert_eq!(replay.hub("n").map(|hub| hub.counts().connections), Some(1));
+        let names = replay.hubs().map(|(name, _)| name);
+        assert_eq!(names.collect::<alloc::vec::Vec<_>>(), ["n"]);
     }
 
     #[test]

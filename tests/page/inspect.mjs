@@ -35,12 +35,11 @@ function journal() {
   return Buffer.from(lines.join(""));
 }
 
-const opened = (page) => page.getByTestId("status").getByText(/ in [\d.]+ ms$/).waitFor();
 const took = async (page) => (await page.getByTestId("status").textContent()).trim();
 
 async function load(page, buffer) {
   await page.getByTestId("picker").setInputFiles({ name: "1.000001.jsonl", mimeType: "text/plain", buffer });
-  await opened(page);
+  await page.getByTestId("status").getByText(/all read in [\d.]+ ms$/).waitFor();
 }
 
 async function jump(page, number) {
@@ -73,9 +72,20 @@ const steps = {
     figures.push(await took(page));
   },
 
+  async "what a jump needs is read first, while the page answers"({ page, figures }) {
+    await page.getByTestId("picker").setInputFiles({ name: "2.000001.jsonl", mimeType: "text/plain", buffer: journal() });
+    await page.getByTestId("file").getByText(/2\.000001/).waitFor();
+    await jump(page, INPUTS + 1);
+    figures.push(`at once ${await took(page)}`);
+    await jump(page, MESSAGE_LINE);
+    const counts = page.getByTestId("list").locator(".row").filter({ hasText: "→ 9" });
+    await counts.first().waitFor();
+  },
+
   async "a skipped input shows who got what only with it"({ page, figures }) {
     await page.getByTestId("skip").click();
     await page.getByTestId("skipped").waitFor();
+    await page.getByTestId("status").getByText(/compared in/).waitFor();
     figures.push(await took(page));
     assert.equal(await page.locator("#differences .minus").count(), 1);
     assert.equal(await page.locator("#differences .id").count(), 1 + CONNS / ROOMS.length - 1);
@@ -89,6 +99,14 @@ const steps = {
     for (const row of await rows.allTextContents()) assert.match(row, /kitchen/);
     await page.getByTestId("filter").fill(`conn:${id(3)}`);
     for (const row of await rows.allTextContents()) assert.match(row, new RegExp(id(3)));
+    // Of the room that it is in, it gets what others say.
+    await page.getByTestId("filter").fill(`not-received-by:${id(3)} room:attic`);
+    await page.getByTestId("status").getByText(/^0 lines in/).waitFor();
+    figures.push(`not received: ${await took(page)}`);
+    await page.getByTestId("filter").fill(`not-received-by:${id(3)}`);
+    // The messages of the three other rooms.
+    await page.getByTestId("status").getByText(/^7,440 lines in/).waitFor();
+    assert.match((await rows.allTextContents()).join(), /kitchen/);
     await page.getByTestId("filter").fill("");
     assert.ok(await rows.count() < 100, "rows that are out of view have elements");
   },

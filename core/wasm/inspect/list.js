@@ -64,6 +64,13 @@ export class List {
     else this.root.removeAttribute("aria-activedescendant");
   }
 
+  /** Draws again when one of these lines is in view. */
+  changed(from, to) {
+    const shown = this.space.children;
+    const [first, last] = [shown[0]?.dataset.line, shown[shown.length - 1]?.dataset.line].map(Number);
+    if (first <= to && last >= from) this.draw();
+  }
+
   element(row, place) {
     const { at, kind, event, rooms, conn } = row.fields;
     const what = make("span", {}, make("b", {}, kind), ` ${[event, rooms[0], conn].filter(Boolean).join(" · ")}`);

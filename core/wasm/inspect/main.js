@@ -1,10 +1,11 @@
 // The inspector: opens a journal, and steps through it.
 
 import { $, count } from "./dom.js";
+import { Journal } from "./journal.js";
 import { List } from "./list.js";
 import { Panels } from "./panels.js";
-import { Row, matcher } from "./row.js";
-import { Stepper, initSync } from "./stepper.js";
+import { askedAbout, matcher } from "./row.js";
+import { initSync } from "./stepper.js";
 
 // The module, compressed, behind a mark: the build writes it here.
 const MODULE = "roomcast-stepper:";
@@ -18,14 +19,17 @@ async function compile() {
 }
 const compiled = compile();
 
-let stepper;
-let rows = [];
+let journal;
+// The line to show when it is read, and since when that is wanted.
+let wanted;
+// Counts what is asked: work for an earlier question ends.
+const asked = { skip: 0, filter: 0 };
 const panels = new Panels(filter, go);
 const list = new List($("list"), go);
 
-function say(what, since) {
-  $("status").textContent = `${what} in ${(performance.now() - since).toFixed(1)} ms`;
-}
+const took = (since) => `in ${(performance.now() - since).toFixed(1)} ms`;
+const status = (text) => ($("status").textContent = text);
+const say = (what, since) => status(`${what} ${took(since)}`);
 
 // Shows a fault, or takes the last one away.
 function problem(text = "") {
@@ -48,60 +52,112 @@ async function open(files) {
     await compiled;
     const bytes = await bytesOf(files);
     const since = performance.now();
-    const opened = new Stepper(bytes);
-    const { lines, cut_off: cutOff, deliveries } = JSON.parse(opened.summary());
-    const texts = new TextDecoder().decode(bytes).split("\n");
-    stepper?.free();
-    stepper = opened;
-    rows = deliveries.map((reached, index) => new Row(index + 1, texts[index], reached));
-    problem(cutOff ? "The last line is cut off: it is left out." : "");
-    $("file").textContent = `${[...files].map((file) => file.name).join(", ")}: ${count(lines, "line")}`;
-    $("number").max = $("slider").max = lines;
+    const opened = new Journal(bytes);
+    journal?.close();
+    journal = opened;
+    asked.filter += 1;
+    wanted = undefined;
+    problem(journal.cutOff ? "The last line is cut off: it is left out." : "");
+    const { length } = journal.rows;
+    $("file").textContent = `${[...files].map((file) => file.name).join(", ")}: ${count(length, "line")}`;
+    $("number").max = $("slider").max = length;
     $("start-page").hidden = true;
     $("journal").hidden = false;
     $("filter").value = "";
     list.current = 1;
-    list.begin = rows[0]?.fields.at ?? 0;
-    list.show(rows);
+    list.begin = journal.rows[0].fields.at;
+    list.show(journal.rows);
     go(1);
     $("list").focus();
-    say("opened", since);
+    const shown = `opened ${took(since)}`;
+    status(shown);
+    await readAll(opened, shown, since);
   } catch (fault) {
     problem(`This cannot be opened. ${fault?.message ?? fault}`);
   }
 }
 
-// Shows the step of a line.
-function go(line) {
-  const row = rows[line - 1];
+// Reads on while the page is used.
+async function readAll(opened, shown, since) {
+  const isShown = () => journal === opened && ($("status").textContent.startsWith(shown) || wanted);
+  let from = opened.read;
+  const after = () => {
+    list.changed(from, opened.read);
+    from = opened.read + 1;
+    if (wanted && wanted.line <= opened.read) go(wanted.line, wanted.since);
+    else if (isShown()) status(`${shown}, read to line ${opened.read}`);
+  };
+  try {
+    await opened.readAll(after);
+    if (isShown()) status(`${shown}, all read ${took(since)}`);
+  } catch (fault) {
+    const { length } = opened.rows;
+    problem(`${fault?.message ?? fault}. The lines before it are here.`);
+    $("number").max = $("slider").max = length;
+    filter($("filter").value);
+    go(Math.min(list.current, length));
+  }
+}
+
+// Shows the step of a line, as soon as it is read.
+function go(line, since = performance.now()) {
+  const row = journal.rows[line - 1];
   if (!row) return;
-  const since = performance.now();
-  const outputs = JSON.parse(stepper.step(line));
-  const state = JSON.parse(stepper.state(line));
+  asked.skip += 1;
+  wanted = undefined;
+  if (line > journal.read) {
+    wanted = { line, since };
+    return status(`line ${line} is read soon`);
+  }
+  const { outputs, state } = journal.step(line);
   panels.input(row);
   panels.frames(outputs);
   panels.state(state);
   $("number").value = $("slider").value = line;
-  $("slider").setAttribute("aria-valuetext", `line ${line} of ${rows.length}`);
+  $("slider").setAttribute("aria-valuetext", `line ${line} of ${journal.rows.length}`);
   $("back").disabled = list.rows.length === 0 || line <= list.rows[0].number;
   $("forward").disabled = list.rows.length === 0 || line >= list.rows.at(-1).number;
   list.reveal(line);
   say(`line ${line}`, since);
 }
 
-function skip() {
-  if ($("skip").disabled) return;
-  const since = performance.now();
-  panels.skipped(JSON.parse(stepper.skip(list.current)), rows[list.current - 1]);
-  $("skipped-title").focus();
-  say("compared", since);
+// Begins a question that the next one ends, and says how far its answer is.
+function ask(what) {
+  const own = (asked[what] += 1);
+  const isWanted = () => own === asked[what];
+  const after = (line) => isWanted() && status(`line ${line} of ${journal.rows.length}`);
+  return [isWanted, after];
 }
 
-function filter(text) {
+async function skip() {
+  if ($("skip").disabled) return;
+  const [line, since] = [list.current, performance.now()];
+  try {
+    const differences = await journal.skip(line, ...ask("skip"));
+    if (!differences) return;
+    panels.skipped(differences, journal.rows[line - 1]);
+    $("skipped-title").focus();
+    say("compared", since);
+  } catch (fault) {
+    problem(fault?.message ?? fault);
+  }
+}
+
+async function filter(text) {
   $("filter").value = text;
   const since = performance.now();
-  const fits = matcher(text);
-  list.show(rows.filter(fits));
+  const [isWanted, after] = ask("filter");
+  const missed = new Map();
+  try {
+    for (const conn of askedAbout(text)) {
+      const lines = await journal.missed(conn, isWanted, after);
+      if (!lines) return;
+      missed.set(conn, lines);
+    }
+  } catch (fault) {
+    return status(fault?.message ?? fault);
+  }
+  list.show(journal.rows.filter(matcher(text, missed)));
   say(count(list.rows.length, "line"), since);
 }
 
@@ -111,7 +167,7 @@ function pressed(event) {
   const page = Math.max(1, Math.floor($("list").clientHeight / 28) - 1);
   const inList = event.target === $("list") || event.target === document.body;
   const steps = { ArrowLeft: -1, ArrowRight: 1, "[": -1, "]": 1 };
-  if (inList) Object.assign(steps, { ArrowUp: -1, ArrowDown: 1, PageUp: -page, PageDown: page, Home: -rows.length, End: rows.length });
+  if (inList) Object.assign(steps, { ArrowUp: -1, ArrowDown: 1, PageUp: -page, PageDown: page, Home: -journal.rows.length, End: journal.rows.length });
   if (steps[event.key] !== undefined) go(list.beside(steps[event.key]));
   else if (event.key === "s") skip();
   else if (event.key === "/") $("filter").focus();
@@ -125,7 +181,7 @@ $("picker").addEventListener("change", () => open([...$("picker").files]).then((
 $("back").addEventListener("click", () => go(list.beside(-1)));
 $("forward").addEventListener("click", () => go(list.beside(1)));
 $("skip").addEventListener("click", skip);
-$("number").addEventListener("change", () => go(Math.max(1, Math.min(rows.length, Math.trunc($("number").valueAsNumber) || 1))));
+$("number").addEventListener("change", () => go(Math.max(1, Math.min(journal.rows.length, Math.trunc($("number").valueAsNumber) || 1))));
 $("slider").addEventListener("input", () => go($("slider").valueAsNumber));
 $("filter").addEventListener("input", () => filter($("filter").value));
 document.addEventListener("keydown", pressed);

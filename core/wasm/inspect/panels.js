@@ -15,6 +15,7 @@ export class Panels {
   constructor(pick, go) {
     this.id = (conn) => make("button", { type: "button", class: "id", title: `Inputs of connection ${conn}`, onclick: () => pick(`conn:${conn}`) }, conn);
     this.room = (room) => make("button", { type: "button", class: "id", title: `Inputs about ${room}`, onclick: () => pick(`room:${room}`) }, room);
+    this.missed = (conn) => make("button", { type: "button", class: "id", title: `Messages of rooms that ${conn} did not get`, onclick: () => pick(`not-received-by:${conn}`) }, "not received");
     this.line = (line) => make("button", { type: "button", class: "id", onclick: () => go(line) }, `line ${line}`);
   }
 
@@ -48,7 +49,7 @@ export class Panels {
         make("div", { class: "to" }, this.room(room.room), ...some(room.members, this.id)), ...history);
     });
     const connections = some(state.connections, (one) => make("div", { class: "to" }, this.id(one.conn),
-      make("span", {}, one.user ?? "anonymous"), make("span", { class: "dim" }, `since ${one.since} ms`), ...some(one.rooms, this.room)));
+      make("span", {}, one.user ?? "anonymous"), make("span", { class: "dim" }, `since ${one.since} ms`), ...some(one.rooms, this.room), this.missed(one.conn)));
     $("state").replaceChildren(make("h3", {}, "Rooms"), ...rooms, make("h3", {}, "Connections"), ...connections);
   }
 

@@ -7,10 +7,11 @@ const parsed = (text) => {
 export class Row {
   #fields;
 
-  constructor(number, text, deliveries) {
+  constructor(number, text) {
     this.number = number;
     this.text = text;
-    this.deliveries = deliveries;
+    // The connections that it reaches; `undefined` until the line is read.
+    this.deliveries = undefined;
   }
 
   // Read when it is looked at: most lines never are.
@@ -35,14 +36,26 @@ function fieldsOf(text) {
   };
 }
 
-// Words of a filter: `conn:`, `room:`, `event:` and `namespace:` are exact, others are looked for.
-export function matcher(filter) {
-  const words = filter.trim().split(/\s+/).filter(Boolean).map((word) => {
+const MISSED = "not-received-by:";
+
+const words = (filter) => filter.trim().split(/\s+/).filter(Boolean);
+
+/** The connections that a filter asks about with `not-received-by:`. */
+export const askedAbout = (filter) => words(filter).filter((word) => word.startsWith(MISSED) && word !== MISSED).map((word) => word.slice(MISSED.length));
+
+/**
+ * Words of a filter: `conn:`, `room:`, `event:` and `namespace:` are exact, others are looked for. `missed` has
+ * a set of lines for each connection of `askedAbout`.
+ */
+export function matcher(filter, missed) {
+  const fits = words(filter).map((word) => {
+    const lines = word.startsWith(MISSED) && missed.get(word.slice(MISSED.length));
+    if (lines) return (row) => lines.has(row.number);
     const [, key, value] = /^(conn|room|event|namespace):(.+)$/.exec(word) ?? [];
     if (key === "room") return (row) => row.fields.rooms.includes(value);
     if (key) return (row) => row.fields[key] === value;
     const low = word.toLowerCase();
     return (row) => row.text.toLowerCase().includes(low);
   });
-  return (row) => words.every((word) => word(row));
+  return (row) => fits.every((fit) => fit(row));
 }

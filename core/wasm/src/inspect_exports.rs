@@ -2,12 +2,22 @@
 
 use wasm_bindgen::prelude::*;
 
-use crate::inspect::{InspectError, Stepper};
+use crate::inspect::{Comparison, InspectError, Missed, Stepper};
 
 /// A journal; see [`Stepper`].
 #[wasm_bindgen(js_name = Stepper)]
 #[derive(Debug)]
 pub struct ExportedStepper(Stepper);
+
+/// See [`Comparison`].
+#[wasm_bindgen(js_name = Comparison)]
+#[derive(Debug)]
+pub struct ExportedComparison(Comparison);
+
+/// See [`Missed`].
+#[wasm_bindgen(js_name = Missed)]
+#[derive(Debug)]
+pub struct ExportedMissed(Missed);
 
 #[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
 fn thrown(fault: InspectError) -> JsValue {
@@ -22,9 +32,25 @@ impl ExportedStepper {
         Stepper::open(journal).map(Self).map_err(thrown)
     }
 
-    /// [`Stepper::summary`].
-    pub fn summary(&self) -> String {
-        self.0.summary()
+    /// [`Stepper::lines`].
+    pub fn lines(&self) -> usize {
+        self.0.lines()
+    }
+
+    /// [`Stepper::cut_off`].
+    #[wasm_bindgen(js_name = cutOff)]
+    pub fn cut_off(&self) -> bool {
+        self.0.cut_off()
+    }
+
+    /// [`Stepper::read`].
+    pub fn read(&mut self, lines_max: usize) -> Result<bool, JsValue> {
+        self.0.read(lines_max).map_err(thrown)
+    }
+
+    /// [`Stepper::deliveries`].
+    pub fn deliveries(&self, after: usize) -> Vec<u32> {
+        self.0.deliveries(after).to_vec()
     }
 
     /// [`Stepper::step`].
@@ -38,7 +64,48 @@ impl ExportedStepper {
     }
 
     /// [`Stepper::skip`].
-    pub fn skip(&mut self, line: usize) -> Result<String, JsValue> {
-        self.0.skip(line).map_err(thrown)
+    pub fn skip(&mut self, line: usize) -> Result<ExportedComparison, JsValue> {
+        self.0.skip(line).map(ExportedComparison).map_err(thrown)
+    }
+
+    /// [`Stepper::missed`].
+    pub fn missed(&self, conn: &str) -> Result<ExportedMissed, JsValue> {
+        self.0.missed(conn).map(ExportedMissed).map_err(thrown)
+    }
+}
+
+#[wasm_bindgen(js_class = Comparison)]
+impl ExportedComparison {
+    /// [`Comparison::read`].
+    pub fn read(&mut self, lines_max: usize) -> Result<bool, JsValue> {
+        self.0.read(lines_max).map_err(thrown)
+    }
+
+    /// [`Comparison::at`].
+    pub fn at(&self) -> usize {
+        self.0.at()
+    }
+
+    /// [`Comparison::differences`].
+    pub fn differences(&self) -> String {
+        self.0.differences()
+    }
+}
+
+#[wasm_bindgen(js_class = Missed)]
+impl ExportedMissed {
+    /// [`Missed::read`].
+    pub fn read(&mut self, lines_max: usize) -> Result<bool, JsValue> {
+        self.0.read(lines_max).map_err(thrown)
+    }
+
+    /// [`Missed::at`].
+    pub fn at(&self) -> usize {
+        self.0.at()
+    }
+
+    /// [`Missed::take`].
+    pub fn take(&mut self) -> Vec<u32> {
+        self.0.take()
     }
 }

@@ -32,7 +32,7 @@ mod exports;
 mod inspect_exports;
 
 pub use self::{
-    inspect::{InspectError, Stepper},
+    inspect::{Comparison, InspectError, Missed, Stepper},
     layout::Layout,
     namespace::Namespace,
     options::OptionsError,

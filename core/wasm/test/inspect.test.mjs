@@ -47,7 +47,8 @@ for (const name of names.filter((name) => name !== "application")) {
     const rest = output.trimEnd().split("\n").map((line) => line.split("\t").slice(2));
     const expected = rest.filter(([, kind]) => ["send", "close", "ping"].includes(kind)).map((columns) => columns.join("\t"));
     const stepper = new Stepper(journal(name));
-    const { lines } = JSON.parse(stepper.summary());
+    const lines = stepper.lines();
+    while (!stepper.read(100)) assert(stepper.deliveries(0).length < lines);
     const steps = [];
     for (let line = 1; line <= lines; line += 1) {
       steps.push(JSON.parse(stepper.step(line)).map((output) => printed(line, output)));
@@ -62,16 +63,37 @@ for (const name of names.filter((name) => name !== "application")) {
 }
 
 test("a journal with an application is refused, and says why", () => {
-  assert.throws(() => new Stepper(journal("application")), (fault) => /has an application/.test(fault));
+  const stepper = new Stepper(journal("application"));
+  assert.throws(() => stepper.read(1_000), (fault) => /has an application/.test(fault));
 });
 
 test("a skipped input is compared to the end", () => {
   const stepper = new Stepper(journal("plain"));
-  const { lines, deliveries } = JSON.parse(stepper.summary());
-  const line = deliveries.findLastIndex((reached) => reached > 1) + 1;
+  const lines = stepper.lines();
+  assert(stepper.read(lines));
+  const line = stepper.deliveries(0).findLastIndex((reached) => reached > 1) + 1;
   assert(line > 1 && line <= lines);
-  const { count, differences } = JSON.parse(stepper.skip(line));
+  const comparison = stepper.skip(line);
+  while (!comparison.read(100)) assert(comparison.at() < lines);
+  assert.equal(comparison.at(), lines);
+  const { count, differences } = JSON.parse(comparison.differences());
   assert(count > 0 && differences[0].line === line, JSON.stringify(differences[0]));
   assert.throws(() => stepper.skip(1), (fault) => /only an input/.test(fault));
   assert.throws(() => stepper.step(lines + 1), (fault) => /there is no line/.test(fault));
+});
+
+test("a connection misses what is sent to others while it is there", () => {
+  const stepper = new Stepper(journal("plain"));
+  const lines = stepper.lines();
+  const steps = Array.from({ length: lines }, (_, index) => JSON.parse(stepper.step(index + 1)));
+  const conn = steps.flat().find(({ kind }) => kind === "send").to[0];
+  const search = stepper.missed(conn);
+  while (!search.read(100)) assert(search.at() < lines);
+  const missed = search.take();
+  assert(missed.length > 0);
+  for (const line of missed) {
+    const messages = steps[line - 1].filter(({ kind, frame }) => kind === "send" && /^{"event":"[^$]/.test(frame) && JSON.parse(frame).room);
+    assert(!messages.some(({ to }) => to.includes(conn)), `line ${line}`);
+  }
+  assert.throws(() => stepper.missed("bob"), (fault) => /is no connection/.test(fault));
 });

@@ -91,3 +91,8 @@ pub(super) fn deliveries(out: &Outbox) -> usize {
     });
     reached.sum()
 }
+
+/// A value as JSON.
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}

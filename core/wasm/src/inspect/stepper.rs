@@ -1,135 +1,107 @@
 //! The replay of a journal, to any of its lines.
 
-use std::ops::Range;
+use std::rc::Rc;
 
-use roomcast_core::{
-    Outbox,
-    journal::{Entry, Record, Replay},
-};
-use serde::Serialize;
+use roomcast_core::journal::{Record, Replay};
 
 use super::{
-    difference::Differences,
+    comparison::Comparison,
     fault::InspectError,
-    output::{self, Output},
+    lines::Lines,
+    missed::Missed,
+    output::{self, Output, json},
+    player::Player,
+    snapshots::Snapshots,
     state::State,
 };
 
-/// Bytes of a journal: it is in memory as a whole.
-const JOURNAL_BYTES_MAX: usize = 256 << 20;
-/// Lines from one snapshot to the next, at first: a jump plays fewer.
-const SNAPSHOT_LINES: usize = 256;
-/// Snapshots that are kept. At the limit each second one is dropped, and the way between them
-/// doubles.
-const SNAPSHOTS_MAX: usize = 128;
-
 /// A journal, with the state behind one of its lines.
 ///
-/// Lines are counted from 1; line 0 is before the first.
+/// Lines are counted from 1. They are played for the first time by [`read`](Self::read), as many
+/// at once as there is time for, or by whatever needs the state behind them.
 #[derive(Debug)]
 pub struct Stepper {
-    text: String,
-    lines: Vec<Range<usize>>,
-    /// States behind the lines 0, `stride`, 2 `stride`, ...
-    snapshots: Vec<Replay>,
-    stride: usize,
-    replay: Replay,
-    /// The line that was played last.
-    at: usize,
-    /// The commands of that line.
-    out: Outbox,
-    summary: Summary,
-}
-
-/// A journal at a glance.
-#[derive(Debug, Default, Serialize)]
-struct Summary {
-    lines: usize,
-    /// True when the last line was cut off, and left out.
-    cut_off: bool,
-    /// Connections that each line reaches.
-    deliveries: Vec<usize>,
+    lines: Rc<Lines>,
+    /// The last line that can be played, as far as known.
+    end: usize,
+    snapshots: Snapshots,
+    /// Behind the last line that was read.
+    front: Player,
+    /// Behind the line that was looked at last.
+    look: Player,
+    /// Connections that each line reaches, of those that were read.
+    deliveries: Vec<u32>,
 }
 
 impl Stepper {
-    /// Reads and plays a whole journal. Parts of a run stand behind each other.
+    /// Takes a whole journal, and plays none of it. Parts of a run stand behind each other.
     ///
     /// # Errors
     ///
-    /// When it is no journal, too long, or of a namespace with an application, whose answers are
-    /// not in it.
+    /// When it is too long, has no line, or is not UTF-8.
     pub fn open(journal: Vec<u8>) -> Result<Self, InspectError> {
-        if journal.len() > JOURNAL_BYTES_MAX {
-            let fault = format!("a journal has at most {JOURNAL_BYTES_MAX} bytes: open its parts");
-            return Err(InspectError::new(fault));
-        }
-        let Ok(text) = String::from_utf8(journal) else {
-            return Err(InspectError::new("not a journal: it is not UTF-8"));
-        };
-        let mut stepper = Self {
-            lines: lines(&text),
-            text,
-            snapshots: vec![Replay::new()],
-            stride: SNAPSHOT_LINES,
-            replay: Replay::new(),
-            at: 0,
-            out: Outbox::new(),
-            summary: Summary::default(),
-        };
-        stepper.play_all()?;
-        Ok(stepper)
+        let lines = Rc::new(Lines::new(journal)?);
+        Ok(Self {
+            snapshots: Snapshots::new(),
+            front: Player::new(&lines, 0, Replay::new()),
+            look: Player::new(&lines, 0, Replay::new()),
+            deliveries: Vec::new(),
+            end: lines.len(),
+            lines,
+        })
     }
 
-    fn play_all(&mut self) -> Result<(), InspectError> {
-        let mut deliveries = Vec::with_capacity(self.lines.len());
-        for line in 1..=self.lines.len() {
-            let is_last = line == self.lines.len() && !self.text.ends_with('\n');
-            match self.play(line) {
-                Ok(()) => deliveries.push(output::deliveries(&self.out)),
-                Err(_) if is_last && Entry::parse(self.text_of(line)).is_err() => {
-                    self.lines.pop();
-                    self.summary.cut_off = true;
-                    break;
-                }
-                Err(fault) => return Err(fault),
-            }
-            if line.is_multiple_of(self.stride) {
-                self.snapshots.push(self.replay.clone());
-                self.thin_out();
-            }
+    /// The number of lines.
+    pub fn lines(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// True when the last line was cut off: it is left out.
+    pub fn cut_off(&self) -> bool {
+        self.lines.cut_off
+    }
+
+    /// Plays so many more lines for the first time; true when all have been.
+    ///
+    /// # Errors
+    ///
+    /// When a line is none of a journal, or of a namespace with an application, whose answers are
+    /// not in it. The lines before it can be looked at.
+    pub fn read(&mut self, lines_max: usize) -> Result<bool, InspectError> {
+        let to = self.front.at.saturating_add(lines_max);
+        self.read_to(to.min(self.lines.len()))?;
+        Ok(self.front.at == self.lines.len())
+    }
+
+    fn read_to(&mut self, line: usize) -> Result<(), InspectError> {
+        while self.front.at < line {
+            let before = self.front.at;
+            self.front.play().inspect_err(|_| self.end = before)?;
+            let Player {
+                at, replay, out, ..
+            } = &self.front;
+            let reached = output::deliveries(out);
+            self.deliveries
+                .push(u32::try_from(reached).unwrap_or(u32::MAX));
+            self.snapshots.offer(*at, &self.lines, replay);
         }
-        if deliveries.is_empty() {
-            return Err(InspectError::new("not a journal: it has no line"));
-        }
-        self.summary.lines = deliveries.len();
-        self.summary.deliveries = deliveries;
         Ok(())
     }
 
-    fn thin_out(&mut self) {
-        if self.snapshots.len() > SNAPSHOTS_MAX {
-            let mut index = 0;
-            self.snapshots.retain(|_| {
-                index += 1;
-                index % 2 == 1
-            });
-            self.stride *= 2;
-        }
+    /// Connections that lines reach, from the line behind this one to the last that was read.
+    pub fn deliveries(&self, after: usize) -> &[u32] {
+        self.deliveries.get(after..).unwrap_or_default()
     }
 
-    /// The number of lines, and how many connections each reaches, as JSON.
-    pub fn summary(&self) -> String {
-        json(&self.summary)
-    }
-
-    /// The commands that a line led to, as JSON, behind a jump to it.
+    /// The commands that a line led to, as JSON, behind a jump to it. Work: lines that were not
+    /// read, and all from the snapshot before.
     ///
     /// # Errors
     ///
-    /// When there is no such line.
+    /// When there is no such line, or [`read`](Self::read) fails before it.
     pub fn step(&mut self, line: usize) -> Result<String, InspectError> {
         self.go(line)?;
-        let outputs: Vec<_> = Output::all(&self.out).collect();
+        let outputs: Vec<_> = Output::all(&self.look.out).collect();
         Ok(json(&outputs))
     }
 
@@ -138,149 +110,82 @@ impl Stepper {
     ///
     /// # Errors
     ///
-    /// When there is no such line.
+    /// As of [`step`](Self::step).
     pub fn state(&mut self, line: usize) -> Result<String, InspectError> {
         self.go(line)?;
-        let entry = entry(self.text_of(line), line)?;
-        let namespace = &*entry.namespace;
-        let hub = self.replay.hub(namespace);
+        let namespace = &*self.lines.entry(line)?.namespace;
+        let hub = self.look.replay.hub(namespace);
         Ok(json(&hub.map(|hub| State::of(namespace, hub))))
     }
 
-    /// The differences from this line to the end when its input is skipped, as JSON. Work: all
-    /// lines from the snapshot before, twice.
+    /// The differences from this line to the end when its input is skipped: a comparison that
+    /// begins there.
     ///
     /// # Errors
     ///
-    /// When there is no such line, or no input in it.
-    pub fn skip(&mut self, line: usize) -> Result<String, InspectError> {
+    /// As of [`step`](Self::step), or when the line has no input.
+    pub fn skip(&mut self, line: usize) -> Result<Comparison, InspectError> {
         let fault = "only an input can be skipped: this line begins a file or a namespace";
-        if !matches!(entry(self.checked(line)?, line)?.record, Record::Input(_)) {
+        if !matches!(self.lines.entry(line)?.record, Record::Input(_)) {
             return Err(InspectError::of_line(line, &fault));
         }
+        // The first line cannot be one.
+        self.read_to(line)?;
         self.go(line - 1)?;
-        let (mut with, mut without) = (self.replay.clone(), self.replay.clone());
-        let (mut out, mut other) = (Outbox::new(), Outbox::new());
-        let mut differences = Differences::default();
-        for number in line..=self.lines.len() {
-            out.clear();
-            other.clear();
-            let entry = entry(self.text_of(number), number)?;
-            apply(&mut with, &entry, number, &mut out)?;
-            if number != line {
-                apply(&mut without, &entry, number, &mut other)?;
-            }
-            differences.compare(number, &out, &other);
-        }
-        Ok(json(&differences))
+        Ok(Comparison::new(
+            &self.lines,
+            line..=self.end,
+            &self.look.replay,
+        ))
+    }
+
+    /// The lines whose messages a connection does not get: a search that begins at the first.
+    ///
+    /// # Errors
+    ///
+    /// When it is not the id of a connection.
+    pub fn missed(&self, conn: &str) -> Result<Missed, InspectError> {
+        Missed::new(&self.lines, self.end, conn)
     }
 
     /// Plays up to this line, from where it is or from a snapshot.
     fn go(&mut self, line: usize) -> Result<(), InspectError> {
-        if line > 0 {
-            self.checked(line)?;
-        }
-        // Its commands are wanted as well, so it is played itself.
-        let before = line.saturating_sub(1);
-        let index = (before / self.stride).min(self.snapshots.len() - 1);
-        let from = index * self.stride;
-        if line == self.at && line > 0 {
+        self.lines.check(line)?;
+        self.read_to(line)?;
+        if line == self.look.at {
             return Ok(());
         }
-        if self.at > before || self.at < from {
-            self.replay = self.snapshots[index].clone();
-            self.at = from;
+        // Its commands are wanted as well, so it is played itself.
+        let (from, snapshot) = self.snapshots.before(line - 1);
+        if self.look.at >= line || self.look.at < from {
+            self.look = Player::new(&self.lines, from, snapshot.clone());
         }
-        self.out.clear();
-        while self.at < line {
-            self.play(self.at + 1)?;
+        while self.look.at < line {
+            self.look.play()?;
         }
         Ok(())
     }
-
-    fn play(&mut self, line: usize) -> Result<(), InspectError> {
-        self.out.clear();
-        let text = &self.text[self.lines[line - 1].clone()];
-        let entry = entry(text, line)?;
-        apply(&mut self.replay, &entry, line, &mut self.out)?;
-        self.at = line;
-        Ok(())
-    }
-
-    fn checked(&self, line: usize) -> Result<&str, InspectError> {
-        let lines = self.lines.len();
-        if (1..=lines).contains(&line) {
-            return Ok(self.text_of(line));
-        }
-        let fault = format!("there is no line {line}: the journal has the lines 1 to {lines}");
-        Err(InspectError::new(fault))
-    }
-
-    fn text_of(&self, line: usize) -> &str {
-        let range = self.lines.get(line.wrapping_sub(1));
-        range.map_or("", |range| &self.text[range.clone()])
-    }
-}
-
-fn lines(text: &str) -> Vec<Range<usize>> {
-    let mut start = 0;
-    let lines = text.split_terminator('\n').map(|line| {
-        let range = start..start + line.len();
-        start = range.end + 1;
-        range
-    });
-    lines.collect()
-}
-
-fn entry(text: &str, line: usize) -> Result<Entry<'_>, InspectError> {
-    Entry::parse(text).map_err(|fault| InspectError::of_line(line, &fault))
-}
-
-fn apply(
-    replay: &mut Replay,
-    entry: &Entry<'_>,
-    line: usize,
-    out: &mut Outbox,
-) -> Result<(), InspectError> {
-    if let Record::Open(opening) = &entry.record
-        && opening.application
-    {
-        let namespace = &entry.namespace;
-        let fault = format!(
-            "the namespace `{namespace}` has an application, and what that said is not in the \
-             journal: leave its lines out"
-        );
-        return Err(InspectError::of_line(line, &fault));
-    }
-    let played = replay.apply(entry, out);
-    played.map_err(|fault| InspectError::of_line(line, &fault))
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::snapshots::STRIDE;
+
+    const OPEN: &str =
+        r#"{"at":0,"namespace":"a","open":{"config":{"epoch":"e"},"state":{"next_serial":0}}}"#;
+
+    fn input(value: &str) -> String {
+        format!("{{\"at\":1,\"namespace\":\"a\",\"input\":{value}}}\n")
+    }
 
     fn journal(messages: usize) -> String {
-        let mut text = concat!(
-            r#"{"at":0,"namespace":"a","open":{"config":{"epoch":"e"},"state":{"next_serial":0}}}"#,
-            "\n",
-            r#"{"at":1,"namespace":"a","input":{"connect":{"welcome":false}}}"#,
-            "\n",
-            r#"{"at":1,"namespace":"a","input":{"connect":{"welcome":false}}}"#,
-            "\n",
-            r#"{"at":2,"namespace":"a","input":{"join":{"conn":"0","room":"r"}}}"#,
-            "\n",
-        )
-        .to_owned();
+        let mut text = format!("{OPEN}\n");
+        text += &input(r#"{"connect":{"welcome":false}}"#).repeat(2);
+        text += &input(r#"{"join":{"conn":"0","room":"r"}}"#);
         for number in 0..messages {
             let send = format!(r#"{{"audience":{{"rooms":["r"]}},"event":"e","data":{number}}}"#);
-            let line = format!(r#"{{"at":3,"namespace":"a","input":{{"send":{send}}}}}"#);
-            text.push_str(&line);
-            text.push('\n');
+            text += &input(&format!(r#"{{"send":{send}}}"#));
         }
         text
     }
@@ -289,13 +194,17 @@ mod tests {
         Stepper::open(text.into()).expect("a journal")
     }
 
+    fn says(text: &str) -> String {
+        let opened = Stepper::open(text.into()).and_then(|mut stepper| stepper.read(usize::MAX));
+        opened.expect_err("a fault").to_string()
+    }
+
     /// In any order the lines lead to the same, with more lines than snapshots are kept for too.
     #[test]
     fn a_jump_leads_to_the_same_as_steps() {
-        let text = journal(SNAPSHOT_LINES * (SNAPSHOTS_MAX + 2));
+        let text = journal(STRIDE * 130);
         let lines = text.lines().count();
         let (mut jumping, mut stepping) = (open(&text), open(&text));
-        assert!(jumping.stride > SNAPSHOT_LINES);
         stepping.step(1).expect("a line");
         for line in (2..=lines).step_by(997).chain([lines]) {
             let expected = stepping.step(line).expect("a line");
@@ -306,30 +215,92 @@ mod tests {
     }
 
     #[test]
+    fn slices_read_the_same_as_one_turn() {
+        let text = journal(100);
+        let (mut sliced, mut whole) = (open(&text), open(&text));
+        assert_eq!(whole.read(usize::MAX), Ok(true));
+        let mut slices = 1;
+        while !sliced.read(7).expect("a line") {
+            assert_eq!(sliced.deliveries(0).len(), 7 * slices);
+            slices += 1;
+        }
+        assert_eq!(slices, 104_usize.div_ceil(7));
+        assert_eq!(sliced.deliveries(0), whole.deliveries(0));
+        assert_eq!(sliced.deliveries(103), [1]);
+        assert!(sliced.deliveries(104).is_empty() && sliced.deliveries(999).is_empty());
+    }
+
+    #[test]
     fn without_a_join_nobody_gets_a_message() {
-        let differences = open(&journal(1)).skip(4).expect("an input");
+        let mut comparison = open(&journal(1)).skip(4).expect("an input");
+        assert_eq!(comparison.read(1), Ok(false));
+        assert_eq!((comparison.read(1), comparison.at()), (Ok(true), 5));
         assert_eq!(
-            differences,
+            comparison.differences(),
             r#"{"count":1,"differences":[{"line":5,"conn":"0","with":["{\"event\":\"e\",\"room\":\"r\",\"data\":0}"],"without":[]}]}"#
         );
     }
 
     #[test]
+    fn a_message_is_missed_by_whoever_is_there_and_gets_none_of_it() {
+        let text = |conn: u32, text: &str| {
+            let text = serde_json::to_string(text).expect("a text");
+            input(&format!(r#"{{"text":{{"conn":"{conn}","text":{text}}}}}"#))
+        };
+        let said = r#"{"event":"said","room":"r","id":1}"#;
+        let keyed = r#"{"event":"said","room":"s","key":"k","id":1}"#;
+        // Lines 2 to 4: connections 0 and 1048577, and 0 joins.
+        let mut journal = journal(1); // 5: sent to 0
+        journal += &text(0, said); // 6: to nobody but its publisher
+        journal += &text(1_048_577, said); // 7: refused, for it is no member
+        journal += &text(1_048_577, r#"{"event":"$join","room":"r"}"#); // 8
+        journal += &text(0, said); // 9: to both
+        journal += &text(0, r#"{"event":"$join","room":"s"}"#); // 10
+        journal += &text(0, said.replace("\"r\"", "\"s\"").as_str()); // 11
+        journal += &text(0, keyed); // 12: it may be a repetition
+        journal += &input(r#"{"disconnect":{"conn":"1048577","reason":"lost"}}"#); // 13
+        journal += &text(0, said); // 14
+        let stepper = open(&journal);
+        let missed = |conn: &str| {
+            let mut missed = stepper.missed(conn).expect("an id");
+            while !missed.read(3).expect("a line") {}
+            assert_eq!(missed.at(), 14);
+            missed.take()
+        };
+        assert_eq!(missed("1048577"), [5, 6, 11]);
+        assert_eq!(missed("0"), [0_u32; 0]);
+        assert_eq!(missed("77"), [0_u32; 0]);
+        let refused = stepper.missed("bob").expect_err("no id").to_string();
+        assert!(refused.starts_with("`bob` is no connection"), "{refused}");
+    }
+
+    #[test]
     fn a_bad_journal_says_where_it_is_bad() {
-        let says = |text: &str| Stepper::open(text.into()).expect_err("a fault").to_string();
         assert_eq!(says(""), "not a journal: it has no line");
         assert!(says("x\n").starts_with("line 1: not a journal line"));
         let text = journal(0).replacen("\"state\"", "\"application\":true,\"state\"", 1);
         assert!(says(&text).starts_with("line 1: the namespace `a` has an application"));
         let mut cut = journal(1);
         cut.truncate(cut.len() - 9);
-        assert!(
-            open(&cut)
-                .summary()
-                .starts_with(r#"{"lines":4,"cut_off":true"#)
-        );
+        let cut = open(&cut);
+        assert_eq!((cut.lines(), cut.cut_off()), (4, true));
         let refused = open(&journal(0)).skip(1).expect_err("no input").to_string();
         assert!(refused.starts_with("line 1: only an input"), "{refused}");
         assert!(open(&journal(0)).step(9).is_err());
+    }
+
+    #[test]
+    fn what_is_before_a_bad_line_can_be_looked_at() {
+        let mut stepper = open(&(journal(1) + "x\n"));
+        let fault = stepper.read(100).expect_err("a fault").to_string();
+        assert!(fault.starts_with("line 6: not a journal line"), "{fault}");
+        assert_eq!(stepper.deliveries(0), [0, 0, 0, 0, 1]);
+        assert!(stepper.step(5).is_ok() && stepper.step(6).is_err());
+        let mut comparison = stepper.skip(4).expect("an input");
+        assert_eq!((comparison.read(9), comparison.at()), (Ok(true), 5));
+        assert_eq!(
+            stepper.missed("0").map(|mut missed| missed.read(9)),
+            Ok(Ok(true))
+        );
     }
 }

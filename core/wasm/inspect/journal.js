@@ -1,0 +1,91 @@
+// A journal: its rows, and the questions that the module answers about it.
+
+import { Row } from "./row.js";
+import { inSlices } from "./slices.js";
+import { Stepper } from "./stepper.js";
+
+/** Lines that are read before the first of them is shown. */
+const FIRST_LINES = 64;
+
+export class Journal {
+  /** Lines that were read. */
+  read = 0;
+  #stepper;
+  #isOpen = true;
+  // Lines by the connection that did not get their messages.
+  #missed = new Map();
+
+  constructor(bytes) {
+    this.#stepper = new Stepper(bytes);
+    this.cutOff = this.#stepper.cutOff();
+    const texts = new TextDecoder().decode(bytes).split("\n");
+    texts.length = this.#stepper.lines();
+    this.rows = texts.map((text, index) => new Row(index + 1, text));
+    try {
+      this.#stepper.read(FIRST_LINES);
+      this.#take();
+    } catch (fault) {
+      this.close();
+      throw fault;
+    }
+  }
+
+  close() {
+    this.#isOpen = false;
+    this.#stepper.free();
+  }
+
+  // Takes the deliveries of lines that were read since.
+  #take() {
+    for (const reached of this.#stepper.deliveries(this.read)) this.rows[this.read++].deliveries = reached;
+  }
+
+  /** Reads what is left. Lines from a bad one on are dropped: the fault is thrown. */
+  async readAll(after) {
+    const took = () => {
+      this.#take();
+      after();
+    };
+    try {
+      await inSlices(this.#stepper, () => this.#isOpen, took);
+    } catch (fault) {
+      if (!this.#isOpen) return;
+      this.#take();
+      this.rows.length = this.read;
+      throw fault;
+    }
+  }
+
+  /** The commands of a line, and the state behind it. */
+  step(line) {
+    return { outputs: JSON.parse(this.#stepper.step(line)), state: JSON.parse(this.#stepper.state(line)) };
+  }
+
+  /** The differences without a line, or `undefined` when they are not wanted any more. */
+  async skip(line, isWanted, after) {
+    const comparison = this.#stepper.skip(line);
+    try {
+      const still = () => this.#isOpen && isWanted();
+      const ended = await inSlices(comparison, still, () => after(comparison.at()));
+      return ended ? JSON.parse(comparison.differences()) : undefined;
+    } finally {
+      comparison.free();
+    }
+  }
+
+  /** The lines whose messages a connection did not get, as a set; `undefined` as of `skip`. */
+  async missed(conn, isWanted, after) {
+    if (!this.#missed.has(conn)) {
+      const search = this.#stepper.missed(conn);
+      try {
+        const still = () => this.#isOpen && isWanted();
+        const ended = await inSlices(search, still, () => after(search.at()));
+        if (!ended) return undefined;
+        this.#missed.set(conn, new Set(search.take()));
+      } finally {
+        search.free();
+      }
+    }
+    return this.#missed.get(conn);
+  }
+}
