@@ -1,18 +1,19 @@
-// Builds dist/: index.js and roomcast.wasm, what is deployed. Needs cargo; everything else comes
-// with `npm ci` and Cargo.lock. Builds into the workspace's target directory, and again only what
-// has changed.
+// Builds dist/: index.js and roomcast.wasm, what is deployed; and the inspector, in assets/. Needs cargo;
+// everything else comes with `npm ci` and Cargo.lock. Builds into the workspace's target directory, and
+// again only what has changed.
 //
 //     npm run build                                         rooms only
 //     npm run build -- --package NAME                       a crate of this workspace that mounts applications
 //     npm run build -- --manifest-path PATH/Cargo.toml      one of another workspace
 //     npm run build -- --out DIR                            elsewhere than into dist/
 //     npm run build -- --rs256 off                          smaller, without tokens of RS256
+//     npm run build -- --assets DIR                         the inspector into this folder of the caller
 //     npm run build -- --quick                              larger and slower, built 40 s sooner: for tests
 //
 // The variables ROOMCAST_PACKAGE, ROOMCAST_MANIFEST_PATH and ROOMCAST_RS256 say the same as the options: also
 // to `npm run dev` and `npm run deploy`, which build first.
 
-import { mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -30,6 +31,7 @@ const { values: options } = parseArgs({
     package: { type: "string", default: process.env.ROOMCAST_PACKAGE },
     "manifest-path": { type: "string", default: process.env.ROOMCAST_MANIFEST_PATH },
     out: { type: "string", default: join(here, "dist") },
+    assets: { type: "string" },
     rs256: { type: "string", default: process.env.ROOMCAST_RS256 ?? "on" },
     quick: { type: "boolean", default: false },
   },
@@ -66,7 +68,20 @@ async function main() {
     legalComments: "none",
     logLevel: "warning",
   });
+  assets(options.assets ? resolve(process.env.INIT_CWD ?? ".", options.assets) : join(here, "assets"));
   weigh(name === PLAIN ? GZIP_BYTES_MAX : GZIP_BYTES_MAX_OF_APPLICATIONS);
+}
+
+// The inspector is no part of the script: the platform serves it at /inspect, with the policy that other hosts
+// give it.
+function assets(folder) {
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(join(here, "../core/http/page/inspect.html"), join(folder, "inspect.html"));
+  const source = readFileSync(join(here, "../core/http/src/response.rs"), "utf8");
+  const [, policy] = /INSPECTOR_POLICY: &str = "([^"]*)"/.exec(source) ?? [];
+  if (!policy) throw new Error("core/http/src/response.rs has no INSPECTOR_POLICY");
+  const headers = `/inspect\n  Content-Security-Policy: ${policy.replace(/\\\s+/g, "")}\n  Referrer-Policy: no-referrer\n`;
+  writeFileSync(join(folder, "_headers"), headers);
 }
 
 // The features of the plain Worker. A crate that mounts applications has them in its Cargo.toml.

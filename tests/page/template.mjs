@@ -38,6 +38,21 @@ async function ready(dev) {
   clearTimeout(patience);
 }
 
+/** The inspector is served beside the chat, and opens a journal. */
+async function inspects(url) {
+  const { page, faults } = await openPage(browser, url);
+  const answer = await page.goto(`${url}/inspect`);
+  assert.match(answer.headers()["content-security-policy"] ?? "", /default-src 'none'.*'wasm-unsafe-eval'/);
+  const begin = { at: 0, namespace: "n", open: { config: { epoch: "e" }, state: { next_serial: 0 } } };
+  const lines = [begin, { at: 1, namespace: "n", input: { connect: { welcome: true } } }];
+  const buffer = Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  await page.getByTestId("picker").setInputFiles({ name: "1.jsonl", mimeType: "text/plain", buffer });
+  await page.getByTestId("status").getByText(/all read/).waitFor();
+  await page.keyboard.press("ArrowDown");
+  await page.getByTestId("frames").getByText("$welcome").waitFor();
+  assert.deepEqual(faults, []);
+}
+
 const folder = await mkdtemp(join(tmpdir(), "roomcast-template-"));
 const own = join(folder, "my-chat");
 await symlink(ROOT, join(folder, "roomcast"));
@@ -66,6 +81,7 @@ try {
   // The history is there after a reload.
   await bob.reload();
   await bob.locator("li").getByText("hello", { exact: true }).waitFor();
+  await inspects(url);
   const isOwn = (text) => !/status of 404/.test(text); // There is no icon.
   assert.deepEqual(tabs.flatMap(({ faults }) => faults).filter(isOwn), []);
 } finally {
