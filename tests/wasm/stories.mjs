@@ -1,10 +1,13 @@
 // Plays journals through the core as WebAssembly. Reads options, one line of JSON, then journals
-// with an empty line behind each; prints a hash of the commands of each.
+// with an empty line behind each; prints a hash of the commands of each. The module of the inspector, which is
+// committed, has to say the same of each line.
 
+import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { stdin } from "node:process";
 
 import { Namespace, RoomcastError, init } from "../../core/wasm/js/node.js";
+import { Replay } from "../../core/wasm/js/replay.js";
 
 await init();
 
@@ -12,6 +15,11 @@ let now;
 let options;
 let hash = createHash("sha256");
 const namespaces = new Map();
+let journal = [];
+// What clients notice of each line, in the words of the inspector.
+let noticed = [];
+const decoder = new TextDecoder();
+const notice = (output) => noticed.at(-1).push(output);
 
 function open(name, epoch) {
   const namespace = new Namespace({
@@ -21,9 +29,16 @@ function open(name, epoch) {
     bytes: true,
     send(to, frame, about, isBinary) {
       hash.update(`${isBinary ? "binary" : "text"} ${about} ${to.join(",")} ${frame.length} `).update(frame).update("\n");
+      notice({ kind: "send", to: Array.from(to, String), frame: isBinary || decoder.decode(frame), binary: isBinary });
     },
-    close: (conn, code, reason) => hash.update(`close ${conn} ${code} ${reason}\n`),
-    ping: (conn) => hash.update(`ping ${conn}\n`),
+    close(conn, code, reason) {
+      hash.update(`close ${conn} ${code} ${reason}\n`);
+      notice({ kind: "close", conn: String(conn), code, reason });
+    },
+    ping(conn) {
+      hash.update(`ping ${conn}\n`);
+      notice({ kind: "ping", conn: String(conn) });
+    },
   });
   namespaces.set(name, namespace);
 }
@@ -41,7 +56,19 @@ function give(namespace, input, line) {
   return namespace.apply(line.slice(line.indexOf('"input":') + '"input":'.length, -1));
 }
 
+async function inspect() {
+  const replay = await Replay.open(journal.map((line) => `${line}\n`).join(""));
+  journal.forEach((line, index) => {
+    const outputs = replay.step(index + 1).map((output) => (output.binary ? { ...output, frame: true } : output));
+    const advice = "core/http/page/inspect.html has the module of another core: npm run inspect in core/wasm";
+    assert.deepEqual(outputs, noticed[index], `${advice}\n${line}`);
+  });
+  replay.close();
+}
+
 function play(line) {
+  journal.push(line);
+  noticed.push([]);
   const { at, namespace: name, open: opening, input } = JSON.parse(line);
   now = at;
   if (opening !== undefined) {
@@ -63,7 +90,9 @@ for (const line of text.split("\n").slice(0, -1)) {
   if (options === undefined) {
     options = JSON.parse(line);
   } else if (line === "") {
+    await inspect();
     console.log(hash.digest("hex"));
+    [journal, noticed] = [[], []];
     hash = createHash("sha256");
     namespaces.clear();
   } else {

@@ -1,6 +1,7 @@
 // Calls that an application makes, for `tsc` to check.
 
 import { type Delivery, init, Namespace, RoomcastError, slot } from "roomcast-wasm";
+import { Replay } from "roomcast-wasm/replay";
 import { init as initFrom } from "roomcast-wasm/slim";
 import { World } from "roomcast-wasm/testing";
 
@@ -26,5 +27,10 @@ const delivery: Delivery = namespace.publish({ rooms: ["lobby"], except_conns: [
 const world = await World.start({ settings: {}, now: delivery.queued });
 world.connect({ user: "ann" }).send({ event: "$join", room: "lobby" });
 world.advance(1_000);
+const replay = await Replay.open(new Uint8Array());
+for (const output of replay.step(replay.lines)) if (output.kind === "close") console.log(output.code);
+const missed: number[] = replay.missed(replay.state(1)?.connections[0]?.conn ?? "0");
+const frames: string[] = replay.skip(missed[0]).differences[0].without;
+sockets[0].send(frames[0]);
 // @ts-expect-error: a namespace without a way to send.
 new Namespace({ close: () => {} });

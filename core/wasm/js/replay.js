@@ -1,0 +1,83 @@
+// Steps through a journal, by the module of the inspector. Declarations and documentation are in
+// `replay.d.ts`.
+
+import { gzip } from "../dist/replay-module.js";
+import { initSync, Stepper } from "../dist/replay.js";
+
+const encoder = new TextEncoder();
+let started;
+
+async function start() {
+  const bytes = Uint8Array.from(atob(gzip), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  initSync({ module: await WebAssembly.compile(await new Response(stream).arrayBuffer()) });
+}
+
+// What the module throws is a text.
+function told(act) {
+  try {
+    return act();
+  } catch (fault) {
+    throw typeof fault === "string" ? new Error(fault) : fault;
+  }
+}
+
+export class Replay {
+  #stepper;
+
+  static async open(journal) {
+    started ??= start();
+    await started;
+    return new Replay(journal);
+  }
+
+  constructor(journal) {
+    if (started === undefined) throw new Error("await Replay.open(journal) in place of new Replay(journal)");
+    const bytes = typeof journal === "string" ? encoder.encode(journal) : journal;
+    this.#stepper = told(() => new Stepper(bytes));
+  }
+
+  get lines() {
+    return this.#stepper.lines();
+  }
+
+  get cutOff() {
+    return this.#stepper.cutOff();
+  }
+
+  step(line) {
+    return told(() => JSON.parse(this.#stepper.step(line)));
+  }
+
+  state(line) {
+    return told(() => JSON.parse(this.#stepper.state(line)));
+  }
+
+  skip(line) {
+    return told(() => {
+      const comparison = this.#stepper.skip(line);
+      try {
+        comparison.read(this.lines);
+        return JSON.parse(comparison.differences());
+      } finally {
+        comparison.free();
+      }
+    });
+  }
+
+  missed(conn) {
+    return told(() => {
+      const search = this.#stepper.missed(String(conn));
+      try {
+        search.read(this.lines);
+        return [...search.take()];
+      } finally {
+        search.free();
+      }
+    });
+  }
+
+  close() {
+    this.#stepper.free();
+  }
+}
