@@ -7,7 +7,28 @@ import { Stepper } from "./stepper.js";
 /** Lines that are read before the first of them is shown. */
 const FIRST_LINES = 64;
 
+// Some lines of every kind that is frequent.
+const SAMPLE = [
+  { open: { config: { epoch: "e" }, state: { next_serial: 0 } } },
+  { input: { connect: { welcome: true } } },
+  { input: { connect: {} } },
+  ...["0", "1048577"].map((conn) => ({ input: { text: { conn, text: '{"event":"$join","room":"r"}' } } })),
+  ...["0", "1048577"].map((conn) => ({ input: { text: { conn, text: '{"event":"said","room":"r","data":1}' } } })),
+  { input: "timeout" },
+].map((record) => `${JSON.stringify({ at: 0, namespace: "n", ...record })}\n`).join("");
+
 export class Journal {
+  /** Has the browser compile what a journal needs, while nobody waits: a first call takes long. */
+  static async warmUp() {
+    const journal = new Journal(new TextEncoder().encode(SAMPLE));
+    const always = () => true;
+    const ignore = () => {};
+    journal.step(journal.rows.length - 1);
+    await journal.skip(2, always, ignore);
+    await journal.missed("0", always, ignore);
+    journal.close();
+  }
+
   /** Lines that were read. */
   read = 0;
   #stepper;

@@ -16,6 +16,7 @@ const inflate = (blob) => new Response(blob.stream().pipeThrough(new Decompressi
 async function compile() {
   const bytes = Uint8Array.from(atob(MODULE.slice(MARK_LETTERS)), (letter) => letter.charCodeAt(0));
   initSync({ module: await WebAssembly.compile(await inflate(new Blob([bytes]))) });
+  await Journal.warmUp();
 }
 const compiled = compile();
 
