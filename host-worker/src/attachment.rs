@@ -36,8 +36,8 @@ const IDENTITY_META_BYTES: usize = 2048;
 
 /// Sets the limits that keep the state of a connection small enough for an attachment: a join that
 /// would not fit is refused and changes nothing. `sessions` says that an application may keep one
-/// there, `presence` that rooms show who is there, `identities` that connections have grants, `given`
-/// that a backend gives them rights in single rooms.
+/// there, `presence` that rooms show who is there, `identities` that connections have grants,
+/// `given` that a backend gives them rights in single rooms.
 pub(crate) fn fit(
     limits: &mut Limits,
     sessions: bool,

@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_stranger_has_nothing_recorded_and_nothing_passed_over() {
         let parent = r#""parentSpanId":"00f067aa0ba902b7""#;
-        let link = r#""links":[{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"00f067aa0ba902b7"}]"#;
+        let link = r#""links":[{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","#;
         let known = recorded(0, true, true);
         assert!(known.contains(parent) && !known.contains(link), "{known}");
         let unrecorded = recorded(0, false, true);

@@ -57,8 +57,8 @@ impl Client {
         Ok((response.status().as_u16(), retry_after))
     }
 
-    /// Asks a question once, for a client with the trace `link`; the body is empty with a status that
-    /// means no answer.
+    /// Asks a question once, for a client with the trace `link`; the body is empty with a status
+    /// that means no answer.
     ///
     /// # Errors
     ///

@@ -146,8 +146,8 @@ impl Asker {
         self.answered.pop_front()
     }
 
-    /// Keeps the verdict on a client until it is [taken](Self::take_verdict). Of more than may wait,
-    /// the oldest are those of clients that have gone.
+    /// Keeps the verdict on a client until it is [taken](Self::take_verdict). Of more than may
+    /// wait, the oldest are those of clients that have gone.
     pub(crate) fn keep_verdict(&mut self, client: u64, verdict: Verdict) {
         self.verdicts.insert(client, verdict);
         if self.verdicts.len() > self.limits.waiting_max {
