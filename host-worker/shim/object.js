@@ -218,8 +218,8 @@ export class NamespaceObject extends DurableObject {
   #connect(request, asked) {
     return this.#input((namespace) => {
       // A number of another namespace is somebody else's.
-      const client = namespace === asked.namespace ? asked.client : undefined;
-      const protocol = namespace.upgrade(request, client);
+      const number = namespace === asked.namespace ? asked.client : undefined;
+      const protocol = namespace.upgrade(request, number);
       if (protocol instanceof Response) return protocol;
       const headers = protocol ? { "sec-websocket-protocol": protocol } : {};
       const [client, server] = Object.values(new WebSocketPair());

@@ -57,6 +57,7 @@ function give(namespace, input, line) {
 }
 
 async function inspect() {
+  if (journal.length === 0) return;
   const replay = await Replay.open(journal.map((line) => `${line}\n`).join(""));
   journal.forEach((line, index) => {
     const outputs = replay.step(index + 1).map((output) => (output.binary ? { ...output, frame: true } : output));

@@ -18,7 +18,7 @@ export interface State {
   connections: { conn: ConnId; user: string | null; since: number; rooms: string[] }[];
 }
 
-/** What a connection gets in a step with an input that is skipped, and without it. */
+/** The frames that a connection gets in a step with an input that is skipped, and without it. */
 export interface Difference {
   line: number;
   conn: ConnId;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use hyper::Method;
+use hyper::{Method, Request};
 use roomcast_core::wire::Coded;
 use roomcast_http::{Problem, Response, api_pattern};
 
-use super::Head;
 use crate::shared::spans::{Span, SpanKind, Spans, TraceContext};
 
 /// A call that has no answer yet. One that is given up, since its client went away, leaves its
@@ -23,7 +22,7 @@ impl CallTrace {
     /// its own, or not; the trace of a stranger decides nothing.
     pub(super) fn begin(
         spans: &Arc<Spans>,
-        request: &Head,
+        request: &Request<()>,
         is_known: impl FnOnce() -> bool,
     ) -> Self {
         let named = TraceContext::of(request.headers());
@@ -47,7 +46,7 @@ impl CallTrace {
     }
 
     /// Logs the call with the ids of its trace, and ends its span.
-    pub(super) fn end(mut self, request: &Head, answered: &Result<Response, Problem>) {
+    pub(super) fn end(mut self, request: &Request<()>, answered: &Result<Response, Problem>) {
         let code = answered.as_ref().err().map(Coded::code);
         let parent = self.parent;
         let span = self.span.as_ref().map(Span::context);
@@ -83,7 +82,7 @@ impl Drop for CallTrace {
 }
 
 /// The name of a call: its method, and the pattern of its path.
-fn name(request: &Head) -> String {
+fn name(request: &Request<()>) -> String {
     let method = match method(request) {
         OTHER => "HTTP",
         method => method,
@@ -98,7 +97,7 @@ fn name(request: &Head) -> String {
 const OTHER: &str = "_OTHER";
 
 /// The method. A client may invent any, and names of spans are to be few.
-fn method(request: &Head) -> &'static str {
+fn method(request: &Request<()>) -> &'static str {
     match *request.method() {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -118,7 +117,7 @@ mod tests {
 
     const NAMED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    /// What a collector gets of a call with such a trace, which is answered or given up.
+    /// The text that a collector gets of a call with such a trace, which is answered or given up.
     fn recorded(sample_percent: u32, is_known: bool, answered: bool) -> String {
         let endpoint = "http://127.0.0.1:4318".parse().expect("an endpoint");
         let spans = Spans::new(&OtlpSettings {
@@ -126,7 +125,7 @@ mod tests {
             sample_percent,
             ..OtlpSettings::default()
         });
-        let request = hyper::Request::get("/api/v1/default/rooms").header("traceparent", NAMED);
+        let request = Request::get("/api/v1/default/rooms").header("traceparent", NAMED);
         let request = request.body(()).expect("a request");
         let call = CallTrace::begin(&spans, &request, || is_known);
         if answered {

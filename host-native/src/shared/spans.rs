@@ -191,7 +191,7 @@ impl Spans {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What waits, as a collector gets it.
+    /// The spans that wait, as a collector gets them.
     #[cfg(test)]
     pub(crate) fn waiting_json(&self) -> String {
         otlp::body("", &self.take_batch())

@@ -20,8 +20,8 @@ const TURNS: usize = 4;
 
 /// The connections of a shard that are ready to go on, and wait for their turn.
 ///
-/// Those that have begun go first: of a crowd that is more than the time for handshakes allows, some
-/// are served in time, where otherwise all would be late.
+/// Those that have begun go first: of a crowd that is more than the time for handshakes allows,
+/// some are served in time, where otherwise all would be late.
 #[derive(Debug)]
 pub(crate) struct Newcomers {
     /// Turns that are left to whoever comes while nobody waits.
@@ -34,8 +34,8 @@ pub(crate) struct Newcomers {
 #[derive(Debug, Default)]
 struct Line {
     waiting: RefCell<VecDeque<Waker>>,
-    /// Places that were given out, and that were called.
-    places: Cell<u64>,
+    /// Numbers that were given out, and how many of them were called.
+    given: Cell<u64>,
     called: Cell<u64>,
 }
 
@@ -46,7 +46,7 @@ impl Line {
 
     fn place(&self, waker: &Waker) -> u64 {
         self.waiting.borrow_mut().push_back(waker.clone());
-        self.places.replace(self.places.get() + 1)
+        self.given.replace(self.given.get() + 1)
     }
 
     /// Calls so many at most; says how many it called.

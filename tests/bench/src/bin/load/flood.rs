@@ -79,7 +79,7 @@ pub fn run(name: &str, arguments: &Arguments) -> Value {
     json!({ "peers": peers.into_inner(), "mib": bytes.into_inner() as f64 / 1_048_576.0 })
 }
 
-/// One peer from its upgrade to its end; gives the bytes that it wrote.
+/// Plays a peer from its upgrade to its end; gives the bytes that it wrote.
 fn attack(
     flood: &Flood,
     server: SocketAddrV4,
