@@ -42,6 +42,10 @@ const READS_MAX: usize = 4;
 /// A read this large is one of a client that has much to say: the next one waits for what this one
 /// causes.
 const BULK_BYTES: usize = 16 * 1024;
+/// Bytes of a peer that are read and dropped once nothing that it sends has a meaning. Those that
+/// were on their way have to be read, or it may lose the close frame; a flood then waits in its own
+/// buffers until it is cut off.
+const UNHEARD_BYTES_MAX: u32 = 1024 * 1024;
 
 /// A connection whose upgrade is granted.
 #[derive(Debug)]
@@ -87,6 +91,7 @@ pub(crate) async fn serve(
             place: Place::new(permit, raw, unidentified),
             held: None,
             deaf: false,
+            unheard_bytes: 0,
             bulk: false,
             half_closed: false,
             parted: false,
@@ -166,6 +171,8 @@ struct Connection {
     held: Option<Box<Held>>,
     /// After a fault in the framing nothing that follows has a meaning.
     deaf: bool,
+    /// Bytes that were dropped since.
+    unheard_bytes: u32,
     /// True when the last read was a large one.
     bulk: bool,
     half_closed: bool,
@@ -203,7 +210,7 @@ impl Connection {
                 }
                 continue;
             }
-            if self.ended {
+            if self.ended || self.unheard_bytes > UNHEARD_BYTES_MAX {
                 // What is left to be done wakes the task.
                 return Poll::Pending;
             }
@@ -255,6 +262,8 @@ impl Connection {
 
     fn process(&mut self, bytes: &mut [u8]) {
         if self.deaf {
+            let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            self.unheard_bytes = self.unheard_bytes.saturating_add(count);
             return;
         }
         let (shard, socket) = (&self.shard, &self.socket);

@@ -148,3 +148,29 @@ fn floods_take_no_memory_over_tls() {
     let process = start(&pairs, &["--close-wait-ms=300"]);
     block_on(floods("tls", &process, Some(&trust)));
 }
+
+/// Behind a fault nothing has a meaning. A peer that goes on fills its own buffers, and no core.
+async fn goes_on_after_a_fault(process: &Process, trust: Option<&Trust>) {
+    let mut wire = upgraded(trust, &process.authority).await;
+    wire.write_all(&frame(0x83, b"")).await.expect("open");
+    let (piece, mut taken) = (vec![0; 64 * 1024], 0);
+    while taken < 1024
+        && let Ok(()) = timeout(PATIENCE, wire.write_all(&piece))
+            .await
+            .expect("it is cut off")
+    {
+        taken += 1;
+    }
+    eprintln!("{} KiB were taken behind a fault", taken * 64);
+    // What the kernels of both sides buffer, and the little that is read.
+    assert!(taken < 1024, "64 MiB are taken");
+}
+
+#[test]
+fn peers_that_go_on_after_a_fault_are_not_read() {
+    let flags = ["--close-wait-ms=2000"];
+    block_on(goes_on_after_a_fault(&Process::start(&flags), None));
+    let pairs = Pairs::new();
+    let (process, trust) = (start(&pairs, &flags), Trust::new(&pairs));
+    block_on(goes_on_after_a_fault(&process, Some(&trust)));
+}
