@@ -1,5 +1,8 @@
 //! Well-behaved members beside something else that happens to the server: each publishes now and
 //! then, and what they wait for is told for each phase. A line on standard input ends a phase.
+//!
+//! A phase is cut into windows, and told is the quartile of their p99: what the server does to its
+//! members is in every window, and a pause of the machine is in few.
 
 use std::io::stdin;
 use std::sync::mpsc::{Receiver, channel};
@@ -14,6 +17,8 @@ use crate::clients::{Clients, refuse};
 
 const ROOM: u32 = 0;
 const WARM_UP: Duration = Duration::from_millis(500);
+/// Some ten thousand deliveries.
+const WINDOW: Duration = Duration::from_millis(500);
 /// A message that has not reached everybody by then is lost.
 const LATE_MAX: Duration = Duration::from_secs(30);
 
@@ -50,6 +55,12 @@ fn lines() -> Receiver<()> {
     receiver
 }
 
+struct Figures {
+    p50_us: u64,
+    p99_us: u64,
+    max_us: u64,
+}
+
 struct Witness<'a> {
     clients: &'a mut Clients,
     members: usize,
@@ -78,7 +89,7 @@ impl<'a> Witness<'a> {
     fn phase(&mut self, rate: u32, mut is_over: impl FnMut(Instant) -> bool) -> Value {
         self.latencies.clear();
         let (begun, begun_ns) = (Instant::now(), self.clients.now_ns());
-        let mut published = 0;
+        let (mut published, mut window, mut windows) = (0, begun, Vec::new());
         while !is_over(begun) {
             let elapsed = Duration::from_nanos(self.clients.now_ns() - begun_ns);
             // Timed from when it was due: a generator that is late must not flatter the server.
@@ -87,6 +98,9 @@ impl<'a> Witness<'a> {
                 self.publish(begun_ns + published * 1_000_000_000 / u64::from(rate));
             }
             self.turn();
+            if window.elapsed() >= WINDOW {
+                (window, _) = (Instant::now(), windows.push(self.window()));
+            }
         }
         let seconds = begun.elapsed().as_secs_f64();
         let last = Instant::now();
@@ -94,13 +108,34 @@ impl<'a> Witness<'a> {
             assert!(last.elapsed() < LATE_MAX, "messages are lost");
             self.turn();
         }
+        if windows.is_empty() {
+            windows.push(self.window());
+        }
+        let count = windows.len();
+        let quartile = |figure: fn(&Figures) -> u64| {
+            let mut figures: Vec<u64> = windows.iter().map(figure).collect();
+            figures.sort_unstable();
+            figures[count / 4]
+        };
         json!({
             "messages": published,
             "seconds": seconds,
-            "p50_us": self.latencies.quantile_us(0.50).unwrap_or_default(),
-            "p99_us": self.latencies.quantile_us(0.99).unwrap_or_default(),
-            "max_us": self.latencies.max_us().unwrap_or_default(),
+            "windows": count,
+            "p50_us": quartile(|it| it.p50_us),
+            "p99_us": quartile(|it| it.p99_us),
+            "max_us": windows.iter().map(|it| it.max_us).max(),
         })
+    }
+
+    /// The figures since the last window.
+    fn window(&mut self) -> Figures {
+        let figures = Figures {
+            p50_us: self.latencies.quantile_us(0.50).unwrap_or_default(),
+            p99_us: self.latencies.quantile_us(0.99).unwrap_or_default(),
+            max_us: self.latencies.max_us().unwrap_or_default(),
+        };
+        self.latencies.clear();
+        figures
     }
 
     fn publish(&mut self, due_ns: u64) {
