@@ -6,12 +6,15 @@ mod drain;
 pub(crate) mod reload;
 pub(crate) mod run;
 
-use std::{net, sync::Arc};
+use std::{fmt, net, sync::Arc};
 
 use roomcast_core::Gateway;
 use roomcast_http::{NAMESPACE_FORM, is_namespace};
 
-use self::{reload::Reloader, run::RunError};
+use self::{
+    reload::Reloader,
+    run::{RunError, Serving},
+};
 use crate::{
     namespace::{
         gateways::Gateways,
@@ -59,12 +62,21 @@ use crate::{
 ///     Ok(host.run(listeners, ctrl_c).await?)
 /// }
 /// ```
-#[derive(Debug)]
 #[must_use = "nothing happens before `run`"]
 pub struct Host {
     settings: Settings,
     gateways: Gateways,
     switchboard: Arc<Switchboard>,
+    serving: Option<Serving>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("settings", &self.settings)
+            .field("gateways", &self.gateways)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Host {
@@ -75,6 +87,7 @@ impl Host {
             settings,
             gateways: Gateways::new(switchboard.clone()),
             switchboard,
+            serving: None,
         }
     }
 
@@ -117,6 +130,12 @@ impl Host {
         self
     }
 
+    /// Calls this once, when the server accepts connections: for a supervisor that waits for it.
+    pub fn on_serving(mut self, serving: impl FnOnce() + Send + 'static) -> Self {
+        self.serving = Some(Box::new(serving));
+        self
+    }
+
     /// The handle of a namespace, with or without a gateway; it works as soon as
     /// [`run`](Self::run) is called.
     pub fn namespace(&self, name: &str) -> Namespace {
@@ -142,7 +161,8 @@ impl Host {
         shutdown: impl Future<Output = ()>,
     ) -> impl Future<Output = Result<(), RunError>> {
         let line = self.switchboard;
-        run::serve(listeners, self.settings, self.gateways, line, shutdown)
+        let (settings, gateways, serving) = (self.settings, self.gateways, self.serving);
+        run::serve(listeners, settings, gateways, line, serving, shutdown)
     }
 }
 

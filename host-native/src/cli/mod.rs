@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod environment;
 mod explain;
+mod generate;
 mod join;
 mod key;
 mod log;
@@ -72,6 +73,8 @@ enum Action {
     Replay(replay::ReplayArgs),
     /// Put load on a server of your own, and check that everything is delivered.
     Bench(bench::BenchArgs),
+    /// Print completions for a shell, or man pages.
+    Generate(generate::GenerateArgs),
 }
 
 /// Takes a negative number for the value of the option before it, and not for an option: then what
@@ -114,6 +117,7 @@ impl Cli {
             Some(Action::Key(args)) => key::run(&args),
             Some(Action::Replay(args)) => replay::run(args),
             Some(Action::Bench(args)) => bench::run(args),
+            Some(Action::Generate(args)) => generate::run(&args, Self::command()),
         };
         done.unwrap_or_else(|fault| {
             say!("roomcast: {fault:#}");

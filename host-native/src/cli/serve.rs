@@ -14,6 +14,7 @@ use clap::Command;
 use futures_util::future::select_all;
 use roomcast::{Access, Host, Policies, Reload, Reloader, RunError, Settings, Tokens};
 use roomcast_http::FileSetting;
+use sd_notify::NotifyState;
 use tokio::{
     runtime::{self, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -197,6 +198,7 @@ fn serve(
         let log = log.clone();
         let stop = async move {
             stops.next().await;
+            tell_systemd(NotifyState::Stopping);
             // The next one is not waited for politely.
             tokio::spawn(async move {
                 stops.next().await;
@@ -211,7 +213,7 @@ fn serve(
         (current.hooks, current.ask) = (settings.hooks.clone(), settings.ask.clone());
         current.allow_origins = settings.access.allow_origins.clone();
         let has_tls = settings.tls_cert.is_some();
-        let host = Host::new(settings);
+        let host = Host::new(settings).on_serving(|| tell_systemd(NotifyState::Ready));
         let reloader = host.reloader();
         let running = host.run(listeners, stop);
         let reloads = async {
@@ -236,6 +238,13 @@ fn serve(
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Tells systemd, where a unit of the type `notify` started this process; nobody else listens.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(fault) = sd_notify::notify(&[state]) {
+        tracing::warn!(%fault, "cannot tell systemd");
+    }
 }
 
 /// A runtime, and the signals that have the file of `--config` read again. From the first of these

@@ -139,12 +139,16 @@ fn bind(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     Ok(net::TcpListener::from(socket))
 }
 
+/// Called when connections are accepted.
+pub(crate) type Serving = Box<dyn FnOnce() + Send>;
+
 /// The way to the shards is open at once: what is asked of them waits until they run.
 pub(crate) fn serve(
     listeners: Vec<net::TcpListener>,
     settings: Settings,
     gateways: Gateways,
     switchboard: Arc<Switchboard>,
+    serving: Option<Serving>,
     shutdown: impl Future<Output = ()>,
 ) -> impl Future<Output = Result<(), RunError>> {
     let (posts, mailboxes): (Vec<_>, Vec<_>) =
@@ -154,7 +158,7 @@ pub(crate) fn serve(
     async move {
         let _open = open;
         let shards = listeners.into_iter().zip(mailboxes).collect();
-        run_shards(shards, posts, settings, gateways, shutdown).await
+        run_shards(shards, posts, settings, gateways, serving, shutdown).await
     }
 }
 
@@ -165,6 +169,7 @@ async fn run_shards(
     posts: Posts,
     settings: Settings,
     gateways: Gateways,
+    serving: Option<Serving>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     settings.check()?;
@@ -219,6 +224,9 @@ async fn run_shards(
     if started == addresses.len() {
         announce(&shared, &addresses, admin_address, mounted);
         stop.send_replace(Phase::Serving);
+        if let Some(serving) = serving {
+            serving();
+        }
     } // else one has failed, and its result says why
     let stopping = async {
         shutdown.await;
