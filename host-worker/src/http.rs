@@ -56,6 +56,7 @@ impl Head {
             query,
             headers: Fields(&self.headers),
             local: false,
+            other_user: false,
             loopback_listener: false,
             http_1_0: false,
             admin_elsewhere: false,

@@ -53,8 +53,11 @@ def listens(port):
 class Nginx:
     """nginx with these directives beside its `proxy_pass` to a port of this machine."""
 
-    def __init__(self, upstream, *directives):
+    def __init__(self, upstream, *directives, user=None):
+        """`user`, the id of another user to run as, wants root."""
         self.folder = tempfile.TemporaryDirectory(prefix="nginx-")
+        if user is not None:
+            os.chown(self.folder.name, user, user)
         lines = "\n".join(f"            {directive};" for directive in directives)
         # Somebody else may take the port between the look for a free one and its use.
         for _ in range(10):
@@ -69,6 +72,8 @@ class Nginx:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                user=user,
+                group=user,
             )
             until(lambda: self.process.poll() is not None or listens(self.port), "nginx")
             if self.process.poll() is None:

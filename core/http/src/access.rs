@@ -31,6 +31,7 @@ use self::{
     origin_rule::{may_connect, split},
 };
 use crate::{
+    page::PageFile,
     problem::Problem,
     request::{Headers, NAMESPACE_BYTES_MAX, NAMESPACE_FORM, Request, is_namespace, is_text},
     settings::setting::SettingError,
@@ -177,6 +178,13 @@ impl Access {
     /// True when the settings let programs of this machine use the API without a key.
     pub fn has_keyless_api(&self) -> bool {
         self.api_keys.is_empty() && self.keyless_api && self.is_for_this_machine()
+    }
+
+    /// True when it matters as which user a program of this machine runs that asks for a path: where
+    /// the API has no key, for it and for the page, which is to use it.
+    pub fn asks_for_user(&self, path: &str) -> bool {
+        self.has_keyless_api()
+            && (path.starts_with("/api/") || path == "/inspect" || PageFile::at(path).is_some())
     }
 
     /// True when nothing but loopback is listed.

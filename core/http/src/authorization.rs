@@ -11,8 +11,8 @@ impl Access {
     /// Checks that a request may use the API. `is_proxied` says that an earlier request had a
     /// [`proxy_sign`](Request::proxy_sign).
     ///
-    /// With keys, whoever has one whose scope allows the call. Without, programs of this machine,
-    /// and this server's own page: not other pages in a browser of this machine, whatever name they
+    /// With keys, whoever has one whose scope allows the call. Without, programs of this machine that
+    /// run as the same user, and this server's own page: not other pages in a browser of this machine, whatever name they
     /// resolve to it, and nobody once a proxy stands before the server, whose visitors look like
     /// programs of this machine.
     ///
@@ -36,6 +36,8 @@ impl Access {
             Problem::KeylessOpen
         } else if is_proxied || request.proxy_sign().is_some() {
             Problem::KeylessProxied
+        } else if request.other_user {
+            Problem::KeylessUser
         } else {
             let host = request.first("host").unwrap_or_default();
             let is_own =

@@ -224,6 +224,12 @@ pub enum Problem {
          programs on this machine: set ROOMCAST_API_KEY (--api-key)"
     )]
     KeylessProxied,
+    /// The API has no key, and another user of the machine asks.
+    #[error(
+        "the API needs a key, for who calls runs as another user than this server, as a proxy does: \
+         set ROOMCAST_API_KEY (--api-key)"
+    )]
+    KeylessUser,
     /// The API has no key, and the request comes from elsewhere.
     #[error(
         "without a key the API answers programs on loopback only: set ROOMCAST_API_KEY \
@@ -366,9 +372,11 @@ impl Coded for Problem {
             Self::BodyLate(limit_ms) => return limited(Code::Timeout, limit_ms),
             Self::Unauthorized | Self::KeyHash => Code::Unauthorized,
             Self::Scope(_) => Code::Forbidden,
-            Self::KeylessOff | Self::KeylessOpen | Self::KeylessProxied | Self::KeylessForeign => {
-                Code::Forbidden
-            }
+            Self::KeylessOff
+            | Self::KeylessOpen
+            | Self::KeylessProxied
+            | Self::KeylessUser
+            | Self::KeylessForeign => Code::Forbidden,
             Self::NoUpgrade | Self::SocketVersion => Code::UpgradeRequired,
             Self::Origin | Self::OriginBehindProxy | Self::Host => Code::Forbidden,
             Self::NamedUser(error) => return error.row(),
@@ -402,9 +410,11 @@ impl Problem {
             Self::Host => Some(Reason::Host),
             Self::Scope(_) => Some(Reason::Scope),
             Self::NamedUser(_) => Some(Reason::UserHeader),
-            Self::KeylessOff | Self::KeylessOpen | Self::KeylessProxied | Self::KeylessForeign => {
-                Some(Reason::KeylessApi)
-            }
+            Self::KeylessOff
+            | Self::KeylessOpen
+            | Self::KeylessProxied
+            | Self::KeylessUser
+            | Self::KeylessForeign => Some(Reason::KeylessApi),
             Self::Connections(_) | Self::ConnectionsPerNamespace(_) => Some(Reason::Connections),
             Self::ConnectionsPerAddress(_) => Some(Reason::ConnectionsPerAddress),
             Self::ConnectionsPerUser(_) => Some(Reason::ConnectionsPerUser),

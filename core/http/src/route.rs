@@ -44,19 +44,35 @@ impl Access {
     /// # Errors
     ///
     /// When there is nothing at the path, or not with this method; or when the host is asked under
-    /// a name that is not one of its own. The latter is not looked at for health and `OPTIONS`,
-    /// which tell nothing, and left to [`admit`](Self::admit) for WebSockets.
+    /// a name that is not one of its own, or, while its API has no key, for the page or the metrics
+    /// through a proxy. The latter two are not looked at for health and `OPTIONS`, which tell
+    /// nothing, and the name is left to [`admit`](Self::admit) for WebSockets.
     pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
         let route = Route::of(request, self);
         let is_open = matches!(
             route,
             Ok(Route::Health | Route::Ready | Route::Options { .. } | Route::Socket { .. })
         );
-        if is_open || self.takes_host(request) {
-            route
-        } else {
-            Err(Problem::Host)
+        if is_open {
+            return route;
         }
+        if !self.takes_host(request) {
+            return Err(Problem::Host);
+        }
+        let is_for_tries = matches!(
+            route,
+            Ok(Route::Page(_) | Route::Inspector | Route::Metrics)
+        );
+        if is_for_tries && self.has_keyless_api() {
+            // What is open to this machine is not for the visitors of a proxy on it.
+            if request.proxy_sign().is_some() {
+                return Err(Problem::KeylessProxied);
+            }
+            if request.other_user {
+                return Err(Problem::KeylessUser);
+            }
+        }
+        route
     }
 }
 

@@ -50,7 +50,8 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
                 pause = PAUSE.0;
                 // Frames are written whole; waiting to fill packets would only delay them.
                 let _ = stream.set_nodelay(true);
-                hand_out(shard, stream, Peer::new(peer, entrance), None);
+                let peer = Peer::of(&stream, peer, entrance);
+                hand_out(shard, stream, peer, None);
                 accepted += 1;
                 if accepted.is_multiple_of(ACCEPTS) {
                     yield_now().await;
@@ -84,7 +85,8 @@ pub(crate) async fn accept_admin(shard: &Rc<Shard>, listener: TcpListener) {
     while let Ok(permit) = permits.clone().acquire_owned().await {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                hand_out(shard, stream, Peer::new(peer, entrance), Some(permit));
+                let peer = Peer::of(&stream, peer, entrance);
+                hand_out(shard, stream, peer, Some(permit));
             }
             Err(fault) if is_of_the_peer(&fault) => {}
             Err(fault) => {

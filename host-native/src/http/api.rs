@@ -8,7 +8,7 @@ use hyper::body::{Body, Incoming};
 use roomcast_core::{ConnId, queue::AtQueue};
 use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
 
-use super::{Head, Peer, head};
+use super::{Head, Peer, head_for};
 use crate::{
     clock::patience,
     shard::{Link, Reached, Shard},
@@ -20,8 +20,8 @@ pub(super) async fn answer(
     request: &Head,
     body: &mut Incoming,
 ) -> Result<Response, Problem> {
-    let head = head(request, peer);
     let access = shard.shared.access();
+    let head = head_for(&access, request, peer);
     let is_proxied = shard.shared.proxied.load(Relaxed);
     access.authorize(&head, is_proxied)?;
     if shard.shared.draining.load(Relaxed) {

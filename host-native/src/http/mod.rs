@@ -232,7 +232,14 @@ fn route<'a>(request: &'a Head, peer: Peer, access: &Access) -> Result<Route<'a>
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
         return Err(Problem::OneHost);
     }
-    access.route(&head(request, peer))
+    access.route(&head_for(access, request, peer))
+}
+
+/// The head of a request, with the user of its program where that matters.
+fn head_for<'a>(access: &Access, request: &'a Head, peer: Peer) -> Request<'a, Fields<'a>> {
+    let mut head = head(request, peer);
+    head.other_user = access.asks_for_user(head.path) && peer.is_of_another_user();
+    head
 }
 
 /// The head of a request as the core takes it.
@@ -243,6 +250,7 @@ fn head(request: &Head, peer: Peer) -> Request<'_, Fields<'_>> {
         query: request.uri().query().unwrap_or_default(),
         headers: Fields(request.headers()),
         local: peer.address.is_loopback(),
+        other_user: false,
         loopback_listener: peer.loopback_listener,
         http_1_0: request.version() == Version::HTTP_10,
         admin_elsewhere: peer.admin_elsewhere,

@@ -1,6 +1,10 @@
 //! The other end of a TCP connection, and the listener that it came to.
 
+mod owner;
+
 use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::TcpStream;
 
 /// A listener, as far as the rules need it.
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +27,30 @@ pub(crate) struct Peer {
     pub(crate) admin_elsewhere: bool,
     /// The same as of the [`Entrance`].
     pub(crate) tls: bool,
+    /// Both ends of the connection, the peer's first, when that is on this machine.
+    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Peer {
-    /// The peer with this address, on a listener.
-    pub(crate) fn new(peer: SocketAddr, entrance: Entrance) -> Self {
+    /// The peer of a connection that was accepted.
+    pub(crate) fn of(stream: &TcpStream, peer: SocketAddr, entrance: Entrance) -> Self {
+        let mut it = Self::new(peer, entrance);
+        if it.address.is_loopback() {
+            it.ends = stream.local_addr().ok().map(|here| (peer, here));
+        }
+        it
+    }
+
+    /// True when it is known to be a program that runs as another user than this one. Work: a
+    /// question to the kernel.
+    pub(super) fn is_of_another_user(&self) -> bool {
+        let owner = self.ends.and_then(|(peer, here)| owner::owner(peer, here));
+        owner.is_some_and(|owner| owner != rustix::process::geteuid().as_raw())
+    }
+
+    fn new(peer: SocketAddr, entrance: Entrance) -> Self {
         Self {
+            ends: None,
             address: peer.ip().to_canonical(),
             loopback_listener: entrance.address.to_canonical().is_loopback(),
             admin_elsewhere: entrance.admin_elsewhere,

@@ -23,6 +23,7 @@ pub(crate) const fn get<H>(path: &str, headers: H) -> Request<'_, H> {
         query: "",
         headers,
         local: false,
+        other_user: false,
         loopback_listener: false,
         http_1_0: false,
         admin_elsewhere: false,

@@ -46,6 +46,7 @@ fn api(method: &str, target: &str, key: &'static str, body: &str) -> ApiCall {
         query,
         headers: Fields(key),
         local: false,
+        other_user: false,
         loopback_listener: false,
         http_1_0: false,
         admin_elsewhere: false,

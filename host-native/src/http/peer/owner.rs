@@ -1,0 +1,102 @@
+//! The user whose program is at the other end of a connection on this machine.
+
+use std::net::SocketAddr;
+
+/// The id of the user that the socket `peer` belongs to, which is connected to `here`; `None` when
+/// it is not known: on systems other than Linux, where the kernel answers no such questions, or
+/// when the socket is closed.
+///
+/// Work: one socket of the kernel's own, a message there and one back.
+#[cfg(target_os = "linux")]
+pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
+    use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+    use netlink_packet_sock_diag::{
+        SockDiagMessage,
+        constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+        inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+    };
+    use rustix::net::{
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,
+        netlink::{SOCK_DIAG, SocketAddrNetlink},
+        recv, sendto, socket_with,
+    };
+
+    let (source, destination) = (peer.ip().to_canonical(), here.ip().to_canonical());
+    let request = InetRequest {
+        family: if source.is_ipv4() { AF_INET } else { AF_INET6 },
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::all(),
+        socket_id: SocketId {
+            source_port: peer.port(),
+            destination_port: here.port(),
+            source_address: source,
+            destination_address: destination,
+            interface_id: 0,
+            // Any.
+            cookie: [0xff; 8],
+        },
+    };
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST;
+    let mut question = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    question.finalize();
+    let mut bytes = vec![0; question.buffer_len()];
+    question.serialize(&mut bytes);
+
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (netlink, datagrams) = (AddressFamily::NETLINK, SocketType::DGRAM);
+    let kernel = socket_with(netlink, datagrams, flags, Some(SOCK_DIAG)).ok()?;
+    let address = SocketAddrNetlink::new(0, 0);
+    sendto(&kernel, &bytes, SendFlags::empty(), &address).ok()?;
+    // The kernel has answered by then.
+    let mut answer = vec![0; 4096];
+    let (read, _) = recv(&kernel, &mut answer[..], RecvFlags::empty()).ok()?;
+    match NetlinkMessage::deserialize(answer.get(..read)?)
+        .ok()?
+        .payload
+    {
+        // One that no process has any more belongs to nobody.
+        NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) => {
+            (found.header.inode != 0).then_some(found.header.uid)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn owner(_peer: SocketAddr, _here: SocketAddr) -> Option<u32> {
+    None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_of_this_process_belongs_to_its_user() {
+        let us = Some(rustix::process::geteuid().as_raw());
+        for (listen, dial) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("0.0.0.0:0", "127.0.0.2"),
+            ("[::]:0", "127.0.0.1"),
+            ("[::1]:0", "::1"),
+        ] {
+            // Not every machine has IPv6.
+            let Ok(listener) = TcpListener::bind(listen) else {
+                continue;
+            };
+            let port = listener.local_addr().expect("an address").port();
+            let dialed: std::net::IpAddr = dial.parse().expect("an address");
+            let ours = TcpStream::connect((dialed, port)).expect("a listener");
+            let (theirs, peer) = listener.accept().expect("a connection");
+            let here = theirs.local_addr().expect("an address");
+            assert_eq!(owner(peer, here), us, "{listen} {dial}");
+            drop(ours);
+            let nobody = SocketAddr::new(peer.ip(), 1);
+            assert_eq!(owner(nobody, here), None, "{listen}");
+        }
+    }
+}
