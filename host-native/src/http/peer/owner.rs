@@ -52,16 +52,12 @@ pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
     // The kernel has answered by then.
     let mut answer = vec![0; 4096];
     let (read, _) = recv(&kernel, &mut answer[..], RecvFlags::empty()).ok()?;
-    match NetlinkMessage::deserialize(answer.get(..read)?)
-        .ok()?
-        .payload
-    {
-        // One that no process has any more belongs to nobody.
-        NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) => {
-            (found.header.inode != 0).then_some(found.header.uid)
-        }
-        _ => None,
-    }
+    let answer = NetlinkMessage::deserialize(answer.get(..read)?).ok()?;
+    let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) = answer.payload else {
+        return None;
+    };
+    // One that no process has any more belongs to nobody.
+    (found.header.inode != 0).then_some(found.header.uid)
 }
 
 #[cfg(not(target_os = "linux"))]
