@@ -1,12 +1,13 @@
 import { wallClock } from "./clock.js";
 import { RoomcastError } from "./errors.js";
-import { Listeners, type Off } from "./listeners.js";
-import { Machine } from "./machine.js";
+import { Listeners, type Off, whenAborted } from "./listeners.js";
+import { awake, closed, failed, flush, freeze, isActive, newMachine, text, tick, timeout, token } from "./connection.js";
+import type { Ask, Machine } from "./machine.js";
 import type { Message } from "./message.js";
 import { addressOf, type Options, type Socket, type SocketClass } from "./options.js";
 import type { Steps, Why } from "./output.js";
 import { browserPage } from "./page.js";
-import type { Ask } from "./requests.js";
+import { ask, fail } from "./requests.js";
 import type { Room } from "./room.js";
 
 /** A machine with a socket, a clock, a page, a source of tokens, and the application's listeners. */
@@ -34,19 +35,17 @@ export class Driver implements Steps {
     this.#options = options;
     this.#clock = clock;
     this.#prefix = digits() + digits();
-    this.machine = new Machine({
-      timeoutMs: timeout,
-      buffer: { messages: 100, bytes: 262_144, ...buffer },
-      renews: typeof token === "function",
-      random,
+    this.machine = newMachine({
+      timeout, messages: 100, bytes: 262_144, ...buffer, renews: typeof token === "function", random,
     });
   }
 
   /** Gives the machine an input, and carries out what follows. */
-  run<T>(input: (machine: Machine) => T): T {
+  run<A extends unknown[], T>(input: (machine: Machine, ...args: A) => T, ...args: A): T {
     const { machine } = this;
     machine.now = this.#clock.now();
-    const result = input(machine);
+    const result = input(machine, ...args);
+    flush(machine);
     // A listener may give an input: what follows is carried out behind what is under way.
     if (!this.#isDraining) {
       this.#isDraining = true;
@@ -68,33 +67,31 @@ export class Driver implements Steps {
 
   /** Asks the server, with a promise of the answer. */
   ask(
-    ask: Omit<Ask, "done" | "timeout">,
-    { timeout = this.machine.options.timeoutMs, signal, buffer = true }: { timeout?: number | undefined; signal?: AbortSignal | undefined; buffer?: boolean | undefined } = {},
+    what: Omit<Ask, "done" | "timeout">,
+    { timeout, signal, buffer = true }: { timeout?: number | undefined; signal?: AbortSignal | undefined; buffer?: boolean | undefined } = {},
   ): Promise<any> {
     return new Promise((resolve, reject) => {
       const reason = "the signal was aborted";
       if (signal?.aborted) throw new RoomcastError("aborted", reason);
-      let number = 0;
-      const abort = () => this.run((machine) => machine.requests.end(number, "aborted", reason));
+      const off = whenAborted(signal, () => this.run(fail, number, "aborted", reason));
       const done = (error?: RoomcastError, data?: unknown) => {
-        signal?.removeEventListener("abort", abort);
+        off();
         if (error) reject(error);
         else resolve(data);
       };
-      signal?.addEventListener("abort", abort);
-      number = this.run((machine) => machine.requests.ask({ ...ask, timeout, buffer, done }));
+      const number = this.run(ask, { ...what, timeout, buffer, done });
     });
   }
 
   async token(call: number, why: Why): Promise<void> {
     this.#call?.abort();
     const { signal } = (this.#call = new AbortController());
-    const { token = null } = this.#options;
+    const { token: source } = this.#options;
     try {
-      const value = typeof token === "function" ? await token(why, signal) : token;
-      this.run((machine) => machine.token(call, value ?? null));
+      const value = typeof source === "function" ? await source(why, signal) : source;
+      this.run(token, call, value ?? null);
     } catch (cause) {
-      this.run((machine) => machine.failed(call, new RoomcastError("token_failed", `no token: ${cause}`, { cause })));
+      this.run(failed, call, new RoomcastError("token_failed", `no token: ${cause}`, { cause }));
     }
   }
 
@@ -102,15 +99,15 @@ export class Driver implements Steps {
     const WebSocket: SocketClass | undefined = this.#options.WebSocket ?? globalThis.WebSocket;
     try {
       const socket = (this.#socket = new WebSocket!(this.#address, ["roomcast.v1", ...(token === null ? [] : [`bearer.${token}`])]));
-      socket.onmessage = ({ data }) => this.run((machine) => machine.text(number, data));
+      socket.onmessage = ({ data }) => this.run(text, number, data);
       // A close follows an error.
       socket.onerror = () => {};
-      socket.onclose = ({ code, reason }) => this.run((machine) => machine.closed(number, { code, reason: String(reason) }));
+      socket.onclose = ({ code, reason }) => this.run(closed, number, { code, reason: String(reason) });
     } catch (cause) {
       const error = WebSocket
         ? new RoomcastError("no_connection", String(cause), { cause })
         : new RoomcastError("no_websocket", "there is no global WebSocket: give one in the options");
-      this.run((machine) => machine.failed(number, error));
+      this.run(failed, number, error);
     }
   }
 
@@ -132,18 +129,15 @@ export class Driver implements Steps {
 
   /** Listens to the page while there is something to keep connected. */
   state(): void {
-    const { state } = this.machine;
-    if (/idle|closed/.test(state.name)) {
+    const { machine } = this;
+    if (!isActive(machine)) {
       this.#page?.();
       this.#page = undefined;
     } else if (!this.#page) {
       const { page = browserPage() } = this.#options;
-      this.#page = page?.listen(
-        () => this.run((machine) => machine.awake()),
-        () => this.run((machine) => machine.freeze()),
-      );
+      this.#page = page?.listen(() => this.run(awake), () => this.run(freeze));
     }
-    this.listeners.emit("$state", state);
+    this.listeners.emit("$state", machine.state);
   }
 
   error(error: RoomcastError): void {
@@ -163,14 +157,14 @@ export class Driver implements Steps {
   }
 
   #arm() {
-    const at = this.machine.timeout();
+    const at = timeout(this.machine);
     if (at === this.#timerAt) return;
-    if (this.#timerAt < Infinity) this.#clock.clear(this.#timer);
+    this.#clock.clear(this.#timer);
     this.#timerAt = at;
     if (at === Infinity) return;
     this.#timer = this.#clock.set(() => {
       this.#timerAt = Infinity;
-      this.run((machine) => machine.now >= at && machine.tick());
+      this.run(tick);
     }, Math.max(0, at - this.#clock.now()));
   }
 }

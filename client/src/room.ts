@@ -2,8 +2,10 @@ import type { Driver } from "./driver.js";
 import { RoomcastError } from "./errors.js";
 import { Listeners, type Off, type On, whenAborted } from "./listeners.js";
 import type { Counts, Events, Frame, Member, Message, Position, RoomState } from "./message.js";
+import { send } from "./connection.js";
+import type { Place } from "./machine.js";
 import { json } from "./requests.js";
-import type { Place } from "./rooms.js";
+import { join, leave, list, messageOf } from "./rooms.js";
 
 /** Options of a request. */
 export interface AskOptions {
@@ -157,13 +159,13 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
    * Rejects with a {@link RoomcastError}; its `sent` tells whether the message may have been published.
    */
   async publish<K extends keyof E & string>(event: K, data: E[K], { echo, key, ...options }: AskOptions & { echo?: boolean; key?: string } = {}): Promise<Published> {
-    return this.#driver.ask({ event: checked(event), room: this.name, data: json(data), echo: echo!, key: key ?? this.#driver.key() }, options);
+    return this.#driver.ask({ event: checked(event), room: this.name, data, echo: echo!, key: key ?? this.#driver.key() }, options);
   }
 
   /** Publishes now or not at all, without an answer: for cursors. False when it was not sent. */
   send<K extends keyof E & string>(event: K, data: E[K]): boolean {
     const text = json({ event: checked(event), room: this.name, data });
-    return this.#driver.run((machine) => machine.send(text));
+    return this.#driver.run(send, text);
   }
 
   /**
@@ -175,12 +177,12 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     let edge = after ?? before;
     while (limit > 0) {
       // Without an edge JSON has `null`, which is as good as nothing.
-      const data = json({ [isForward ? "after" : "before"]: edge, limit: Math.min(limit, 100) });
+      const data = { [isForward ? "after" : "before"]: edge, limit: Math.min(limit, 100) };
       const { messages }: { messages: Frame[] } = await this.#driver.ask({ event: "$history", room: this.name, data, read: true });
       edge = messages.at(isForward ? -1 : 0)?.offset!;
       for (const frame of isForward ? messages : messages.reverse()) {
         if (isForward && frame.offset! >= before) return;
-        yield this.#driver.machine.rooms.message(frame) as Message<E>;
+        yield messageOf(this.#driver.machine, frame) as Message<E>;
         limit -= 1;
       }
       if (!messages.length) return;
@@ -231,7 +233,7 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
 
   /** Tries a refused join again. */
   retry(): void {
-    if (this.state === "refused") this.#change((rooms) => rooms.join(this.#place));
+    if (this.state === "refused") this.#driver.run(join, this.#place);
   }
 
   /**
@@ -242,15 +244,11 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     this.#users -= 1;
     await null;
     if (this.#users > 0 || this.state === "left") return;
-    await new Promise<void>((resolve) => this.#change((rooms) => rooms.leave(this.#place, resolve)));
+    await new Promise<void>((resolve) => this.#driver.run(leave, this.#place, resolve));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.leave();
-  }
-
-  #change(change: Parameters<Driver["machine"]["change"]>[0]) {
-    this.#driver.run((machine) => machine.change(change));
   }
 
   /** @internal */
@@ -261,10 +259,8 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     place.position ??= from;
     const isNews = presence && !place.presence;
     place.presence ||= !!presence;
-    this.#change((rooms) => {
-      if (!place.wanted) rooms.join(place);
-      else if (isNews) rooms.list(place);
-    });
+    if (!place.wanted) this.#driver.run(join, place);
+    else if (isNews) this.#driver.run(list, place);
     if (!signal) return;
     this.#signals.add(whenAborted(signal, () => void this.leave()));
   }

@@ -33,3 +33,10 @@ export const comesBack = (code: number): boolean => !FINAL.test(`${code}`);
 
 /** The close code for a token that is missing, bad, withdrawn or has ended. */
 export const UNAUTHORIZED = 4401;
+
+/** The server's limits, as `$welcome` says them. */
+export interface Limits {
+  message_bytes?: number;
+  inbound_messages_per_s?: number;
+  inbound_burst_messages?: number;
+}

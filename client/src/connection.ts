@@ -1,0 +1,276 @@
+import { answered, RoomcastError } from "./errors.js";
+import { emit, getToken, type Machine, type MachineOptions, renew, UNCONNECTED } from "./machine.js";
+import type { Frame } from "./message.js";
+import { answer, ask, failThose, take, write } from "./requests.js";
+import { leave, next, notice, published, push, reset, timeoutOf } from "./rooms.js";
+import { type Close, comesBack, type Limits, type State, UNAUTHORIZED } from "./state.js";
+
+/** Silence after which a client pings, where the server does not say. */
+const HEARTBEAT_MS = 25_000;
+/** Wait for any frame after a ping. */
+const PONG_MS = 4_000;
+/** A timer that is so late means that the machine slept, or that the page was frozen. */
+const LATE_MS = 2_000;
+/** The longest wait for a new attempt in a page that somebody looks at. */
+const AWAKE_MS = 300;
+const RENEW_MS = 5_000;
+/** Bounds of the random delay between attempts: it doubles from the first to the longest. */
+const DELAY_MS_FIRST = 1_000;
+const DELAY_MS_MAX = 30_000;
+/** A connection of that time is good: delays begin anew after it. */
+const LASTED_MS = 10_000;
+const MESSAGE_BYTES = 65_536;
+/** Earlier connections that are known as the client's own. */
+const CONNS_MAX = 64;
+
+/**
+ * The state of a client, without sockets, timers and clock.
+ *
+ * Before each input the driver sets `now`. Afterwards it calls {@link flush}, carries out `out`, in order, and calls
+ * {@link tick} at {@link timeout}. The inputs are functions, in the order of a connection: {@link connect},
+ * {@link token}, {@link text} of the socket, {@link closed}; at any time those of `requests` and `rooms`,
+ * {@link send}, {@link awake}, {@link freeze}, {@link tick}; and {@link close}.
+ *
+ * There is at most one socket, one call for a token and one timer.
+ */
+export const newMachine = (options: MachineOptions): Machine => ({
+  ...UNCONNECTED,
+  options,
+  out: [],
+  now: 0,
+  state: { name: "idle", attempt: 0 },
+  conns: [],
+  renewed: true,
+  requests: new Map(),
+  rooms: new Map(),
+  serial: 0,
+  why: "connect",
+  failures: 0,
+  heartbeat: HEARTBEAT_MS,
+  messageBytes: MESSAGE_BYTES,
+  eachMs: 0,
+  aheadMs: 0,
+  due: 0,
+  notBefore: 0,
+});
+
+/** True between `connect` and the end for good. */
+export const isActive = ({ state }: Machine): boolean => !/idle|closed/.test(state.name);
+
+/** Connects, unless that is under way. */
+export const connect = (machine: Machine): void => {
+  if (isActive(machine)) return;
+  machine.failures = 0;
+  machine.why = "connect";
+  reset(machine, "joining");
+  dial(machine);
+};
+
+/** Ends the connection, all requests and all rooms. */
+export const close = (machine: Machine): void => {
+  machine.conn = "";
+  for (const place of machine.rooms.values()) leave(machine, place, () => {});
+  shut(machine, {}, 1000);
+};
+
+/** Gives a token, or its absence, to a call. */
+export const token = (machine: Machine, call: number, token: string | null): void => {
+  if (call !== machine.call) return;
+  machine.call = 0;
+  if (!machine.conn) emit(machine, "dial", (machine.socket = ++machine.serial), token);
+  else if (token === null) machine.renewAt = Infinity;
+  else authenticate(machine, token);
+};
+
+/** Says that a call for a token has failed, or that no socket could be made. */
+export const failed = (machine: Machine, serial: number, error: RoomcastError): void => {
+  if (serial !== machine.call && serial !== machine.socket) return;
+  if (error.code === "no_websocket") return shut(machine, { error });
+  emit(machine, "error", error);
+  if (machine.conn) {
+    machine.call = 0;
+    machine.renewAt = machine.now + RENEW_MS;
+  } else ended(machine, error.message);
+};
+
+/** Takes a text message of a socket. */
+export const text = (machine: Machine, socket: number, text: string): void => {
+  if (socket !== machine.socket) return;
+  machine.pingAt = machine.now + machine.heartbeat;
+  machine.pongBy = Infinity;
+  try {
+    receive(machine, JSON.parse(text));
+  } catch (cause) {
+    emit(machine, "error", new RoomcastError("bad_frame", "a frame cannot be read", { cause }));
+  }
+};
+
+/** Says that a socket has ended by itself. */
+export const closed = (machine: Machine, socket: number, { code, reason }: Close): void => {
+  if (socket === machine.socket) ended(machine, reason, code);
+};
+
+/** Says that somebody looks at the page, or that there may be a network again. */
+export const awake = (machine: Machine): void => {
+  const { state, conn, notBefore, now, options } = machine;
+  if (conn) ping(machine);
+  else if (state.name === "waiting") {
+    const retryAt = Math.max(notBefore, now + options.random() * AWAKE_MS);
+    if (retryAt < machine.deadline) wait(machine, retryAt, state.close);
+  }
+};
+
+/** Says that the page is put aside: there is no connection until it is {@link awake}. */
+export const freeze = (machine: Machine): void => {
+  if (!isActive(machine)) return;
+  lost(machine);
+  machine.notBefore = 0;
+  wait(machine, Infinity, { code: 1001, reason: "the page is frozen" });
+};
+
+/** Sends a message that is not answered: at once, or not at all. */
+export const send = (machine: Machine, text: string): boolean => {
+  const can = !!machine.conn && machine.renewed && text.length * 3 <= machine.messageBytes && take(machine);
+  if (can) emit(machine, "write", text);
+  return can;
+};
+
+/** Says that it is {@link timeout}, or later. */
+export const tick = (machine: Machine): void => {
+  const { now, conn, pongBy } = machine;
+  const slept = now - timeout(machine) >= LATE_MS;
+  if (machine.deadline <= now) {
+    if (machine.state.name === "waiting") dial(machine);
+    else ended(machine, "no connection in time");
+  }
+  if (pongBy <= now && !slept) ended(machine, "no sign of life from the server");
+  else if (conn && (slept || machine.pingAt <= now)) ping(machine, true);
+  if (machine.renewAt <= now) renew(machine, machine.why);
+  failThose(machine, "timeout", "no answer in time", ({ by }) => by <= now);
+};
+
+/** Sends what can be sent, after each input. */
+export const flush = (machine: Machine): void => {
+  if (machine.renewed) next(machine);
+  write(machine);
+};
+
+/** The time of the next {@link tick}. */
+export const timeout = (machine: Machine): number =>
+  Math.min(
+    machine.deadline, machine.pingAt, machine.pongBy, machine.renewAt, machine.allowedAt,
+    ...[...machine.rooms.values()].map(timeoutOf), ...[...machine.requests.values()].map(({ by }) => by),
+  );
+
+const to = (machine: Machine, name: State["name"], more?: object) => {
+  machine.state = { name, attempt: machine.failures, ...more } as State;
+  emit(machine, "state");
+};
+
+const dial = (machine: Machine) => {
+  machine.bye = machine.refusal = undefined;
+  machine.deadline = machine.now + machine.options.timeout;
+  to(machine, "connecting");
+  getToken(machine, machine.why);
+};
+
+const ping = (machine: Machine, again?: boolean) => {
+  if (machine.pongBy < Infinity && !again) return;
+  emit(machine, "write", '{"event":"$ping"}');
+  machine.pongBy = machine.now + PONG_MS;
+  machine.pingAt = machine.now + machine.heartbeat;
+};
+
+const authenticate = (machine: Machine, token: string) =>
+  ask(machine, {
+    event: "$auth", data: { token }, own: true,
+    done: (error) => {
+      const code = error?.code;
+      if (code === "closed") return;
+      machine.renewAt = Infinity;
+      machine.why = "connect";
+      if (!error || code === "unknown_verb") machine.renewed = true;
+      // Another user needs another connection.
+      else if (code === "forbidden") ended(machine, "another user", 1000, true);
+      else {
+        emit(machine, "error", error);
+        machine.why = "refused";
+        machine.renewAt = machine.now + RENEW_MS;
+      }
+    },
+  });
+
+const receive = (machine: Machine, frame: Frame) => {
+  const { event, id, room, data, error } = frame;
+  if (event === "$welcome") welcome(machine, data);
+  else if (id !== undefined) {
+    if (answer(machine, frame)) published(machine, room!, data);
+  } else if (event === "$bye") machine.bye = data;
+  else if (event === "$expiring") {
+    if (!machine.call) renew(machine, "expiring");
+  } else if (error && (event !== "$leave" || !room)) {
+    if (machine.conn) emit(machine, "error", answered(error));
+    else machine.refusal = answered(error);
+  } else if (event[0] === "$") notice(machine, frame);
+  else push(machine, frame);
+};
+
+const welcome = (
+  machine: Machine,
+  { conn, user, heartbeat_ms, limits = {} }: { conn: string; user: string; heartbeat_ms: number; limits?: Limits },
+) => {
+  const { now, conns } = machine;
+  const { message_bytes = MESSAGE_BYTES, inbound_messages_per_s: rate = Infinity, inbound_burst_messages: burst = Infinity } = limits;
+  // A tenth is kept back for pings and for clocks that differ.
+  const eachMs = 1_000 / (rate * 0.9);
+  const heartbeat = heartbeat_ms || HEARTBEAT_MS;
+  Object.assign(machine, {
+    conn, heartbeat, eachMs,
+    conns: [...conns, conn].slice(-CONNS_MAX),
+    renewed: true,
+    why: "connect",
+    messageBytes: message_bytes,
+    aheadMs: Math.max(0, burst * 0.9 - 1) * eachMs,
+    due: now,
+    openedAt: now,
+    pingAt: now + heartbeat,
+    deadline: Infinity,
+  } satisfies Partial<Machine>);
+  to(machine, "open", { conn, user });
+};
+
+/** Forgets the socket and the call for a token, and takes back what belonged to the connection. */
+const lost = (machine: Machine, code?: number) => {
+  if (machine.socket || machine.call) emit(machine, "drop", code);
+  if (machine.now - machine.openedAt >= LASTED_MS) machine.failures = 0;
+  reset(machine, "joining");
+  failThose(machine, "closed", "the connection was lost", ({ own, key, read, conns }) => own || (!key && !read && conns.has(machine.conn)));
+  Object.assign(machine, UNCONNECTED);
+};
+
+/** Decides what follows a connection, or an attempt. */
+const ended = (machine: Machine, reason: string, code = 1006, again = machine.bye?.reconnect ?? comesBack(code)) => {
+  const { options, refusal, bye } = machine;
+  const close = { code, reason };
+  lost(machine);
+  if (code === UNAUTHORIZED) {
+    machine.why = "refused";
+    again &&= options.renews;
+  }
+  if (!again) return shut(machine, refusal ? { close, error: refusal } : { close });
+  machine.notBefore = machine.now + (bye?.after_ms ?? 0);
+  const bound = Math.min(DELAY_MS_MAX, DELAY_MS_FIRST * 2 ** machine.failures++);
+  wait(machine, machine.notBefore + options.random() * bound, close);
+};
+
+const wait = (machine: Machine, retryAt: number, close: Close) => {
+  machine.deadline = retryAt;
+  to(machine, "waiting", { retryAt, close });
+};
+
+const shut = (machine: Machine, why: { close?: Close; error?: RoomcastError }, code?: number) => {
+  lost(machine, code);
+  reset(machine, "idle");
+  to(machine, "closed", why);
+  failThose(machine, "closed", "the client is closed", () => true);
+};
