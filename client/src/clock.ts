@@ -1,3 +1,5 @@
+import { TIMER_MS_MAX } from "./limits.js";
+
 /** Time and timers. Give your own in the options to test without waiting, such as `TestClock`. */
 export interface Clock {
   /** Milliseconds since any moment; never goes back. */
@@ -7,9 +9,6 @@ export interface Clock {
   /** Takes a timer back. */
   clear(handle: any): void;
 }
-
-/** The longest timer of all runtimes. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 let ahead = 0;
 let last = 0;

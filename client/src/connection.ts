@@ -1,27 +1,10 @@
 import { answered, RoomcastError } from "./errors.js";
-import { emit, getToken, type Machine, type MachineOptions, renew, UNCONNECTED } from "./machine.js";
+import { AWAKE_MS, CONNS_MAX, DELAY_MS_FIRST, DELAY_MS_MAX, HEARTBEAT_MS, LASTED_MS, LATE_MS, PONG_MS, RATE_PART, RENEW_MS, UNAUTHORIZED } from "./limits.js";
+import { emit, expiring, getToken, type Machine, type MachineOptions, renew, UNCONNECTED } from "./machine.js";
 import type { Frame } from "./message.js";
 import { answer, ask, failThose, take, write } from "./requests.js";
 import { leave, next, notice, published, push, reset, timeoutOf } from "./rooms.js";
-import { type Close, comesBack, type Limits, type State, UNAUTHORIZED } from "./state.js";
-
-/** Silence after which a client pings, where the server does not say. */
-const HEARTBEAT_MS = 25_000;
-/** Wait for any frame after a ping. */
-const PONG_MS = 4_000;
-/** A timer that is so late means that the machine slept, or that the page was frozen. */
-const LATE_MS = 2_000;
-/** The longest wait for a new attempt in a page that somebody looks at. */
-const AWAKE_MS = 300;
-const RENEW_MS = 5_000;
-/** Bounds of the random delay between attempts: it doubles from the first to the longest. */
-const DELAY_MS_FIRST = 1_000;
-const DELAY_MS_MAX = 30_000;
-/** A connection of that time is good: delays begin anew after it. */
-const LASTED_MS = 10_000;
-const MESSAGE_BYTES = 65_536;
-/** Earlier connections that are known as the client's own. */
-const CONNS_MAX = 64;
+import { type Close, comesBack, type Limits, type State } from "./state.js";
 
 /**
  * The state of a client, without sockets, timers and clock.
@@ -47,7 +30,7 @@ export const newMachine = (options: MachineOptions): Machine => ({
   why: "connect",
   failures: 0,
   heartbeat: HEARTBEAT_MS,
-  messageBytes: MESSAGE_BYTES,
+  messageBytes: Infinity,
   eachMs: 0,
   aheadMs: 0,
   due: 0,
@@ -73,29 +56,23 @@ export const close = (machine: Machine): void => {
   shut(machine, {}, 1000);
 };
 
-/** Gives a token, or its absence, to a call. */
-export const token = (machine: Machine, call: number, token: string | null): void => {
-  if (call !== machine.call) return;
-  machine.call = 0;
-  if (!machine.conn) emit(machine, "dial", (machine.socket = ++machine.serial), token);
+/** Gives the token that was asked for, or its absence. */
+export const token = (machine: Machine, token: string | null): void => {
+  if (!machine.conn) emit(machine, "dial", token);
   else if (token === null) machine.renewAt = Infinity;
   else authenticate(machine, token);
 };
 
 /** Says that a call for a token has failed, or that no socket could be made. */
-export const failed = (machine: Machine, serial: number, error: RoomcastError): void => {
-  if (serial !== machine.call && serial !== machine.socket) return;
+export const failed = (machine: Machine, error: RoomcastError): void => {
   if (error.code === "no_websocket") return shut(machine, { error });
   emit(machine, "error", error);
-  if (machine.conn) {
-    machine.call = 0;
-    machine.renewAt = machine.now + RENEW_MS;
-  } else ended(machine, error.message);
+  if (machine.conn) machine.renewAt = machine.now + RENEW_MS;
+  else ended(machine, error.message);
 };
 
-/** Takes a text message of a socket. */
-export const text = (machine: Machine, socket: number, text: string): void => {
-  if (socket !== machine.socket) return;
+/** Takes a text message of the socket. */
+export const text = (machine: Machine, text: string): void => {
   machine.pingAt = machine.now + machine.heartbeat;
   machine.pongBy = Infinity;
   try {
@@ -105,10 +82,8 @@ export const text = (machine: Machine, socket: number, text: string): void => {
   }
 };
 
-/** Says that a socket has ended by itself. */
-export const closed = (machine: Machine, socket: number, { code, reason }: Close): void => {
-  if (socket === machine.socket) ended(machine, reason, code);
-};
+/** Says that the socket has ended by itself. */
+export const closed = (machine: Machine, { code, reason }: Close): void => ended(machine, reason, code);
 
 /** Says that somebody looks at the page, or that there may be a network again. */
 export const awake = (machine: Machine): void => {
@@ -206,9 +181,8 @@ const receive = (machine: Machine, frame: Frame) => {
   else if (id !== undefined) {
     if (answer(machine, frame)) published(machine, room!, data);
   } else if (event === "$bye") machine.bye = data;
-  else if (event === "$expiring") {
-    if (!machine.call) renew(machine, "expiring");
-  } else if (error && (event !== "$leave" || !room)) {
+  else if (event === "$expiring") expiring(machine);
+  else if (error && (event !== "$leave" || !room)) {
     if (machine.conn) emit(machine, "error", answered(error));
     else machine.refusal = answered(error);
   } else if (event[0] === "$") notice(machine, frame);
@@ -220,17 +194,15 @@ const welcome = (
   { conn, user, heartbeat_ms, limits = {} }: { conn: string; user: string; heartbeat_ms: number; limits?: Limits },
 ) => {
   const { now, conns } = machine;
-  const { message_bytes = MESSAGE_BYTES, inbound_messages_per_s: rate = Infinity, inbound_burst_messages: burst = Infinity } = limits;
-  // A tenth is kept back for pings and for clocks that differ.
-  const eachMs = 1_000 / (rate * 0.9);
+  const { message_bytes: messageBytes = Infinity, inbound_messages_per_s: rate = Infinity, inbound_burst_messages: burst = Infinity } = limits;
+  const eachMs = 1_000 / (rate * RATE_PART);
   const heartbeat = heartbeat_ms || HEARTBEAT_MS;
   Object.assign(machine, {
-    conn, heartbeat, eachMs,
+    conn, heartbeat, eachMs, messageBytes,
     conns: [...conns, conn].slice(-CONNS_MAX),
     renewed: true,
     why: "connect",
-    messageBytes: message_bytes,
-    aheadMs: Math.max(0, burst * 0.9 - 1) * eachMs,
+    aheadMs: Math.max(0, burst * RATE_PART - 1) * eachMs,
     due: now,
     openedAt: now,
     pingAt: now + heartbeat,
@@ -241,7 +213,7 @@ const welcome = (
 
 /** Forgets the socket and the call for a token, and takes back what belonged to the connection. */
 const lost = (machine: Machine, code?: number) => {
-  if (machine.socket || machine.call) emit(machine, "drop", code);
+  emit(machine, "drop", code);
   if (machine.now - machine.openedAt >= LASTED_MS) machine.failures = 0;
   reset(machine, "joining");
   failThose(machine, "closed", "the connection was lost", ({ own, key, read, conns }) => own || (!key && !read && conns.has(machine.conn)));

@@ -30,11 +30,10 @@ export class Driver implements Steps {
 
   constructor(url: string | URL, options: Options) {
     const { token, timeout = 15_000, buffer, clock = wallClock, random = Math.random } = options;
-    const digits = () => random().toString(36).slice(2);
     this.#address = addressOf(url);
     this.#options = options;
     this.#clock = clock;
-    this.#prefix = digits() + digits();
+    this.#prefix = random().toString(36).slice(2);
     this.machine = newMachine({
       timeout, messages: 100, bytes: 262_144, ...buffer, renews: typeof token === "function", random,
     });
@@ -73,41 +72,41 @@ export class Driver implements Steps {
     return new Promise((resolve, reject) => {
       const reason = "the signal was aborted";
       if (signal?.aborted) throw new RoomcastError("aborted", reason);
-      const off = whenAborted(signal, () => this.run(fail, number, "aborted", reason));
+      const off = whenAborted(signal, () => this.run(fail, request, "aborted", reason));
       const done = (error?: RoomcastError, data?: unknown) => {
         off();
         if (error) reject(error);
         else resolve(data);
       };
-      const number = this.run(ask, { ...what, timeout, buffer, done });
+      const request = this.run(ask, { ...what, timeout, buffer, done });
     });
   }
 
-  async token(call: number, why: Why): Promise<void> {
+  async token(why: Why): Promise<void> {
     this.#call?.abort();
     const { signal } = (this.#call = new AbortController());
     const { token: source } = this.#options;
     try {
       const value = typeof source === "function" ? await source(why, signal) : source;
-      this.run(token, call, value ?? null);
+      if (!signal.aborted) this.run(token, value ?? null);
     } catch (cause) {
-      this.run(failed, call, new RoomcastError("token_failed", `no token: ${cause}`, { cause }));
+      if (!signal.aborted) this.run(failed, new RoomcastError("token_failed", `no token: ${cause}`, { cause }));
     }
   }
 
-  dial(number: number, token: string | null): void {
+  dial(token: string | null): void {
     const WebSocket: SocketClass | undefined = this.#options.WebSocket ?? globalThis.WebSocket;
     try {
       const socket = (this.#socket = new WebSocket!(this.#address, ["roomcast.v1", ...(token === null ? [] : [`bearer.${token}`])]));
-      socket.onmessage = ({ data }) => this.run(text, number, data);
+      socket.onmessage = ({ data }) => this.run(text, data);
       // A close follows an error.
       socket.onerror = () => {};
-      socket.onclose = ({ code, reason }) => this.run(closed, number, { code, reason: String(reason) });
+      socket.onclose = ({ code, reason }) => this.run(closed, { code, reason: String(reason) });
     } catch (cause) {
       const error = WebSocket
         ? new RoomcastError("no_connection", String(cause), { cause })
         : new RoomcastError("no_websocket", "there is no global WebSocket: give one in the options");
-      this.run(failed, number, error);
+      this.run(failed, error);
     }
   }
 

@@ -37,6 +37,7 @@ export interface Ask {
 
 /** A request that was not answered yet. */
 export interface Request extends Ask {
+  readonly id: number;
   /** The time at which it fails. */
   by: number;
   /** The frame without its end. A retry must have the same bytes. */
@@ -94,11 +95,8 @@ export interface Machine {
   /** Requests that were not answered yet, in the order in which they were made. */
   readonly requests: Map<number, Request>;
   readonly rooms: Map<string, Place>;
-  /** The last number given to a request, a socket, a call for a token. */
+  /** The last number that was given to a request. */
   serial: number;
-  /** The socket and the call for a token that count; 0 without one. */
-  socket: number;
-  call: number;
   why: Why;
   bye?: { reconnect: boolean; after_ms: number } | undefined;
   refusal?: RoomcastError | undefined;
@@ -128,8 +126,6 @@ export interface Machine {
 /** A machine without a connection. */
 export const UNCONNECTED = {
   conn: "",
-  socket: 0,
-  call: 0,
   openedAt: Infinity,
   deadline: Infinity,
   pingAt: Infinity,
@@ -143,6 +139,11 @@ export const emit = (machine: Machine, ...output: Output): void => {
   machine.out.push(output);
 };
 
+/** Gets another token, unless one is on its way. */
+export const expiring = (machine: Machine): void => {
+  if (machine.renewAt === Infinity) renew(machine, "expiring");
+};
+
 /** Gets another token for the open connection, where one can be had. A call that hangs is replaced. */
 export const renew = (machine: Machine, why: Why): void => {
   if (!machine.options.renews) return;
@@ -153,5 +154,5 @@ export const renew = (machine: Machine, why: Why): void => {
 /** Gets a token. */
 export const getToken = (machine: Machine, why: Why): void => {
   machine.why = why;
-  emit(machine, "token", (machine.call = ++machine.serial), why);
+  emit(machine, "token", why);
 };

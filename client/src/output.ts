@@ -6,13 +6,13 @@ export type Why = "connect" | "expiring" | "refused";
 
 /** Steps that a machine asks its driver to carry out. */
 export interface Steps {
-  /** Gets a token, and gives it to `Machine.token` with `call`. It replaces an earlier call. */
-  token(call: number, why: Why): void;
-  /** Opens a socket, and gives its events to the machine with `socket`. */
-  dial(socket: number, token: string | null): void;
+  /** Gets a token, and gives it to the machine. The call replaces an earlier one, whose result is dropped. */
+  token(why: Why): void;
+  /** Opens a socket, and gives its events to the machine. */
+  dial(token: string | null): void;
   /** Writes a text message to the socket. */
   write(text: string): void;
-  /** Forgets the socket and the call for a token: ends them, and waits for neither. */
+  /** Forgets the socket and the call for a token: ends them, waits for neither, and gives nothing of them. */
   drop(code?: number): void;
   /** Tells the application that the state of the connection has changed. */
   state(): void;

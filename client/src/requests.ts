@@ -1,11 +1,7 @@
 import { answered, RoomcastError } from "./errors.js";
-import { type Ask, emit, type Machine, renew, type Request } from "./machine.js";
+import { NAMED_CONNS_MAX, UNANSWERED_MAX } from "./limits.js";
+import { type Ask, emit, expiring, type Machine, type Request } from "./machine.js";
 import type { Frame } from "./message.js";
-
-/** Earlier connections that a frame may name. */
-export const CONNS_MAX = 16;
-/** Unanswered messages; the server remembers 256 keys of a client. */
-const UNANSWERED_MAX = 200;
 
 /** JSON of a value, where it has one. */
 export const json = JSON.stringify as (value: unknown) => string;
@@ -17,25 +13,25 @@ export const json = JSON.stringify as (value: unknown) => string;
  * When the connection is lost, a request that was written is written again if that is safe, and fails with
  * `sent` if not.
  */
-export const ask = (machine: Machine, ask: Ask): number => {
+export const ask = (machine: Machine, ask: Ask): Request => {
   const { requests, options } = machine;
   const id = ++machine.serial;
   const { event, room, data, echo, key, own, timeout = options.timeout } = ask;
   const text = json({ event, id, room, echo, key, data }).slice(0, -1);
   const bytes = new TextEncoder().encode(text).length;
-  const request: Request = { ...ask, text, bytes, by: machine.now + timeout, conns: new Set() };
+  const request = { ...ask, id, text, bytes, by: machine.now + timeout, conns: new Set<string>() };
   requests.set(id, request);
   write(machine);
-  if (own || request.conns.size) return id;
-  if (!ask.buffer || machine.state.name === "closed") fail(machine, id, "closed", "cannot be sent now");
-  let { messages, bytes: room_ } = options;
+  if (own || request.conns.size) return request;
+  let { messages, bytes: free } = options;
   for (const waiting of requests.values()) {
     if (waiting.own || waiting.conns.size) continue;
     messages -= 1;
-    room_ -= waiting.bytes;
+    free -= waiting.bytes;
   }
-  if (messages < 0 || room_ < 0) fail(machine, id, "buffer_full", "too many messages wait to be sent");
-  return id;
+  if (!ask.buffer || machine.state.name === "closed") fail(machine, request, "closed", "cannot be sent now");
+  else if (messages < 0 || free < 0) fail(machine, request, "buffer_full", "too many messages wait to be sent");
+  return request;
 };
 
 /**
@@ -55,11 +51,12 @@ export const write = (machine: Machine): void => {
   const { conn, messageBytes, renewed, requests, rooms } = machine;
   let unanswered = 0;
   machine.allowedAt = Infinity;
-  for (const [id, { event, own, room, conns, key, text, bytes }] of requests) {
+  for (const request of requests.values()) {
+    const { event, own, room, conns, key, text, bytes } = request;
     if (!conns.has(conn)) {
-      const end = key && conns.size ? `,"conn":${json([...conns].slice(-CONNS_MAX))}}` : "}";
+      const end = key && conns.size ? `,"conn":${json([...conns].slice(-NAMED_CONNS_MAX))}}` : "}";
       if (bytes + end.length > messageBytes) {
-        fail(machine, id, "too_large", `more than ${messageBytes} bytes`);
+        fail(machine, request, "too_large", `more than ${messageBytes} bytes`);
         continue;
       }
       const isSettled = own || (unanswered < UNANSWERED_MAX && rooms.get(room!)?.state !== "joining");
@@ -78,28 +75,26 @@ export const write = (machine: Machine): void => {
 /** Takes an answer. True when it is that of a publish. */
 export const answer = (machine: Machine, { id, error, data }: Frame): boolean => {
   const request = machine.requests.get(id!);
-  if (error?.code === "expired" && request?.event !== "$auth") {
+  if (!request) return false;
+  if (error?.code === "expired" && request.event !== "$auth") {
     // It was not carried out: the next token lets it pass.
-    request?.conns.delete(machine.conn);
+    request.conns.delete(machine.conn);
     machine.renewed = false;
-    if (machine.renewAt === Infinity) renew(machine, "expiring");
-  } else settle(machine, id!, error && answered(error), data);
-  return !!request?.key;
+    expiring(machine);
+  } else settle(machine, request, error && answered(error), data);
+  return !!request.key;
 };
 
-const settle = ({ requests }: Machine, id: number, error?: RoomcastError, data?: unknown) => {
-  const request = requests.get(id);
+const settle = ({ requests }: Machine, { id, done }: Request, error?: RoomcastError, data?: unknown) => {
   requests.delete(id);
-  request?.done(error, data);
+  done(error, data);
 };
 
 /** Ends a request early. */
-export const fail = (machine: Machine, id: number, code: string, message: string): void => {
-  const { size } = machine.requests.get(id)?.conns ?? {};
-  settle(machine, id, new RoomcastError(code, message, { sent: !!size }));
-};
+export const fail = (machine: Machine, request: Request, code: string, message: string): void =>
+  settle(machine, request, new RoomcastError(code, message, { sent: request.conns.size > 0 }));
 
 /** Ends the requests for which that holds. */
 export const failThose = (machine: Machine, code: string, message: string, isOver: (request: Request) => unknown): void => {
-  for (const [id, request] of machine.requests) if (isOver(request)) fail(machine, id, code, message);
+  for (const request of machine.requests.values()) if (isOver(request)) fail(machine, request, code, message);
 };

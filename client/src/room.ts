@@ -60,7 +60,6 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
   readonly #driver: Driver;
   readonly #place: Place;
   readonly #listeners = new Listeners();
-  readonly #signals = new Set<Off>();
   #joined: Promise<this> | undefined;
   #users = 0;
 
@@ -195,25 +194,24 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
    */
   async *messages({ signal, queue = 1_000 }: { signal?: AbortSignal; queue?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
     const waiting: Message<E>[] = [];
+    const listening = new AbortController();
     let over: { error?: unknown } | undefined;
     let wake = () => {};
     const end = (error?: unknown) => {
       over ??= { error };
+      listening.abort();
       wake();
     };
     const look = () => {
-      if (this.state === "left" || this.state === "refused") end(this.error);
+      if (/left|refused/.test(this.state)) end(this.error);
     };
-    const offs = [
-      this.onState(look),
-      this.onMessage((message) => {
-        if (over) return;
-        if (waiting.length < queue) waiting.push(message);
-        else end(new RoomcastError("slow_reader", `more than ${queue} messages wait`));
-        wake();
-      }),
-      whenAborted(signal, () => end()),
-    ];
+    this.onState(look, listening);
+    this.onMessage((message) => {
+      if (waiting.length < queue) waiting.push(message);
+      else end(new RoomcastError("slow_reader", `more than ${queue} messages wait`));
+      wake();
+    }, listening);
+    const off = whenAborted(signal, () => end());
     look();
     try {
       for (;;) {
@@ -223,7 +221,8 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
         await new Promise<void>((resolve) => (wake = resolve));
       }
     } finally {
-      for (const off of offs) off();
+      off();
+      end();
     }
   }
 
@@ -262,17 +261,14 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     if (!place.wanted) this.#driver.run(join, place);
     else if (isNews) this.#driver.run(list, place);
     if (!signal) return;
-    this.#signals.add(whenAborted(signal, () => void this.leave()));
+    const off = whenAborted(signal, () => void this.leave());
+    this.onState((state) => state === "left" && off());
   }
 
   /** @internal */
   _tell(event: string, value: unknown): void {
-    const { state } = this;
-    if (event === "$state") {
-      // The next reader of `joined` waits for the next join.
-      if (state !== "joined" && state !== "refused") queueMicrotask(() => (this.#joined = undefined));
-      if (state === "left") this.#signals.forEach((off) => off());
-    }
+    // The next reader of `joined` waits for the next join.
+    if (event === "$state" && value !== "joined" && value !== "refused") this.#joined = undefined;
     this.#listeners.emit(event, value);
   }
 

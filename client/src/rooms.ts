@@ -1,11 +1,9 @@
 import { answered, isTemporary, type RoomcastError } from "./errors.js";
+import { NAMED_CONNS_MAX, RETRY_MS } from "./limits.js";
 import { emit, type Machine, type Place } from "./machine.js";
 import type { Counts, Frame, Member, Message, RoomState } from "./message.js";
 import type { Steps } from "./output.js";
-import { ask, CONNS_MAX } from "./requests.js";
-
-/** Milliseconds until a temporary refusal is tried again, half of it at least. */
-const RETRY_MS = 2_000;
+import { ask } from "./requests.js";
 
 /** The parts of a place that begin anew with a connection. */
 const FRESH = { error: undefined, asked: 0, retryAt: 0, listed: 0, listAt: Infinity, missing: 0, isListed: false };
@@ -75,7 +73,7 @@ export const timeoutOf = (place: Place): number =>
 
 /** Connections of this client before the present one, the newest of them. */
 const earlier = ({ conns }: Machine) => {
-  const others = conns.slice(-1 - CONNS_MAX, -1);
+  const others = conns.slice(-1 - NAMED_CONNS_MAX, -1);
   return others[0] && others;
 };
 
