@@ -19,9 +19,9 @@ let last = 0;
  */
 export const wallClock: Clock = {
   now() {
-    const time = Date.now() + ahead;
-    if (time < last) ahead += last - time;
-    return (last = Math.max(time, last));
+    const time = Date.now();
+    ahead = Math.max(ahead, last - time);
+    return (last = time + ahead);
   },
   set: (f, ms) => setTimeout(f, Math.min(ms, TIMER_MS_MAX)),
   clear: (handle) => clearTimeout(handle),

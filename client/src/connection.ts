@@ -1,6 +1,7 @@
 import { answered, RoomcastError } from "./errors.js";
+import { Listeners } from "./listeners.js";
 import { AWAKE_MS, CONNS_MAX, DELAY_MS_FIRST, DELAY_MS_MAX, HEARTBEAT_MS, LASTED_MS, LATE_MS, PONG_MS, RATE_PART, RENEW_MS, UNAUTHORIZED } from "./limits.js";
-import { emit, expiring, getToken, type Machine, type MachineOptions, renew, UNCONNECTED } from "./machine.js";
+import { emit, expiring, getToken, type Machine, type MachineOptions, renew, tellError, UNCONNECTED } from "./machine.js";
 import type { Frame } from "./message.js";
 import { answer, ask, failThose, take, write } from "./requests.js";
 import { leave, next, notice, published, push, reset, timeoutOf } from "./rooms.js";
@@ -11,7 +12,7 @@ import { type Close, comesBack, type Limits, type State } from "./state.js";
  *
  * Before each input the driver sets `now`. Afterwards it calls {@link flush}, carries out `out`, in order, and calls
  * {@link tick} at {@link timeout}. The inputs are functions, in the order of a connection: {@link connect},
- * {@link token}, {@link text} of the socket, {@link closed}; at any time those of `requests` and `rooms`,
+ * {@link token}, {@link text} and {@link ended} of the socket; at any time those of `requests` and `rooms`,
  * {@link send}, {@link awake}, {@link freeze}, {@link tick}; and {@link close}.
  *
  * There is at most one socket, one call for a token and one timer.
@@ -19,6 +20,7 @@ import { type Close, comesBack, type Limits, type State } from "./state.js";
 export const newMachine = (options: MachineOptions): Machine => ({
   ...UNCONNECTED,
   options,
+  listeners: new Listeners(),
   out: [],
   now: 0,
   state: { name: "idle", attempt: 0 },
@@ -52,21 +54,21 @@ export const connect = (machine: Machine): void => {
 /** Ends the connection, all requests and all rooms. */
 export const close = (machine: Machine): void => {
   machine.conn = "";
-  for (const place of machine.rooms.values()) leave(machine, place, () => {});
+  for (const place of machine.rooms.values()) leave(machine, place);
   shut(machine, {}, 1000);
 };
 
 /** Gives the token that was asked for, or its absence. */
-export const token = (machine: Machine, token: string | null): void => {
+export const token = (machine: Machine, token?: string | null): void => {
   if (!machine.conn) emit(machine, "dial", token);
-  else if (token === null) machine.renewAt = Infinity;
+  else if (token == null) machine.renewAt = Infinity;
   else authenticate(machine, token);
 };
 
 /** Says that a call for a token has failed, or that no socket could be made. */
 export const failed = (machine: Machine, error: RoomcastError): void => {
   if (error.code === "no_websocket") return shut(machine, { error });
-  emit(machine, "error", error);
+  tellError(machine, error);
   if (machine.conn) machine.renewAt = machine.now + RENEW_MS;
   else ended(machine, error.message);
 };
@@ -78,12 +80,9 @@ export const text = (machine: Machine, text: string): void => {
   try {
     receive(machine, JSON.parse(text));
   } catch (cause) {
-    emit(machine, "error", new RoomcastError("bad_frame", "a frame cannot be read", { cause }));
+    tellError(machine, new RoomcastError("bad_frame", "a frame cannot be read", { cause }));
   }
 };
-
-/** Says that the socket has ended by itself. */
-export const closed = (machine: Machine, { code, reason }: Close): void => ended(machine, reason, code);
 
 /** Says that somebody looks at the page, or that there may be a network again. */
 export const awake = (machine: Machine): void => {
@@ -139,7 +138,7 @@ export const timeout = (machine: Machine): number =>
 
 const to = (machine: Machine, name: State["name"], more?: object) => {
   machine.state = { name, attempt: machine.failures, ...more } as State;
-  emit(machine, "state");
+  emit(machine, "tell", machine.listeners, "$state", machine.state);
 };
 
 const dial = (machine: Machine) => {
@@ -168,7 +167,7 @@ const authenticate = (machine: Machine, token: string) =>
       // Another user needs another connection.
       else if (code === "forbidden") ended(machine, "another user", 1000, true);
       else {
-        emit(machine, "error", error);
+        tellError(machine, error);
         machine.why = "refused";
         machine.renewAt = machine.now + RENEW_MS;
       }
@@ -183,8 +182,8 @@ const receive = (machine: Machine, frame: Frame) => {
   } else if (event === "$bye") machine.bye = data;
   else if (event === "$expiring") expiring(machine);
   else if (error && (event !== "$leave" || !room)) {
-    if (machine.conn) emit(machine, "error", answered(error));
-    else machine.refusal = answered(error);
+    if (machine.conn) tellError(machine, answered(error));
+    else machine.refusal = { error: answered(error) };
   } else if (event[0] === "$") notice(machine, frame);
   else push(machine, frame);
 };
@@ -202,7 +201,7 @@ const welcome = (
     conns: [...conns, conn].slice(-CONNS_MAX),
     renewed: true,
     why: "connect",
-    aheadMs: Math.max(0, burst * RATE_PART - 1) * eachMs,
+    aheadMs: (burst * RATE_PART - 1) * eachMs,
     due: now,
     openedAt: now,
     pingAt: now + heartbeat,
@@ -220,17 +219,17 @@ const lost = (machine: Machine, code?: number) => {
   Object.assign(machine, UNCONNECTED);
 };
 
-/** Decides what follows a connection, or an attempt. */
-const ended = (machine: Machine, reason: string, code = 1006, again = machine.bye?.reconnect ?? comesBack(code)) => {
-  const { options, refusal, bye } = machine;
+/** Says that the socket has ended, or an attempt, and decides what follows. */
+export const ended = (machine: Machine, reason: string, code = 1006, again = machine.bye?.reconnect ?? comesBack(code)): void => {
+  const { options } = machine;
   const close = { code, reason };
   lost(machine);
   if (code === UNAUTHORIZED) {
     machine.why = "refused";
     again &&= options.renews;
   }
-  if (!again) return shut(machine, refusal ? { close, error: refusal } : { close });
-  machine.notBefore = machine.now + (bye?.after_ms ?? 0);
+  if (!again) return shut(machine, { close, ...machine.refusal });
+  machine.notBefore = machine.now + (machine.bye?.after_ms ?? 0);
   const bound = Math.min(DELAY_MS_MAX, DELAY_MS_FIRST * 2 ** machine.failures++);
   wait(machine, machine.notBefore + options.random() * bound, close);
 };

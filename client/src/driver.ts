@@ -1,9 +1,8 @@
 import { wallClock } from "./clock.js";
 import { RoomcastError } from "./errors.js";
-import { Listeners, type Off, whenAborted } from "./listeners.js";
-import { awake, closed, failed, flush, freeze, isActive, newMachine, text, tick, timeout, token } from "./connection.js";
+import type { Off } from "./listeners.js";
+import { awake, ended, failed, flush, freeze, isActive, newMachine, text, tick, timeout, token } from "./connection.js";
 import type { Ask, Machine } from "./machine.js";
-import type { Message } from "./message.js";
 import { addressOf, type Options, type Socket, type SocketClass } from "./options.js";
 import type { Steps, Why } from "./output.js";
 import { browserPage } from "./page.js";
@@ -15,7 +14,6 @@ export class Driver implements Steps {
   readonly machine: Machine;
   /** The rooms of the application, by name. */
   readonly rooms = new Map<string, Room<any>>();
-  readonly listeners = new Listeners();
   readonly #address: string;
   readonly #options: Options;
   readonly #clock;
@@ -54,6 +52,7 @@ export class Driver implements Steps {
         (this[step] as (...args: unknown[]) => void)(...args);
       }
       this.#isDraining = false;
+      this.#follow();
       this.#arm();
     }
     return result;
@@ -72,13 +71,14 @@ export class Driver implements Steps {
     return new Promise((resolve, reject) => {
       const reason = "the signal was aborted";
       if (signal?.aborted) throw new RoomcastError("aborted", reason);
-      const off = whenAborted(signal, () => this.run(fail, request, "aborted", reason));
+      const abort = () => this.run(fail, request, "aborted", reason);
       const done = (error?: RoomcastError, data?: unknown) => {
-        off();
+        signal?.removeEventListener("abort", abort);
         if (error) reject(error);
         else resolve(data);
       };
       const request = this.run(ask, { ...what, timeout, buffer, done });
+      signal?.addEventListener("abort", abort);
     });
   }
 
@@ -88,20 +88,20 @@ export class Driver implements Steps {
     const { token: source } = this.#options;
     try {
       const value = typeof source === "function" ? await source(why, signal) : source;
-      if (!signal.aborted) this.run(token, value ?? null);
+      if (!signal.aborted) this.run(token, value);
     } catch (cause) {
       if (!signal.aborted) this.run(failed, new RoomcastError("token_failed", `no token: ${cause}`, { cause }));
     }
   }
 
-  dial(token: string | null): void {
+  dial(token?: string | null): void {
     const WebSocket: SocketClass | undefined = this.#options.WebSocket ?? globalThis.WebSocket;
     try {
-      const socket = (this.#socket = new WebSocket!(this.#address, ["roomcast.v1", ...(token === null ? [] : [`bearer.${token}`])]));
+      const socket = (this.#socket = new WebSocket!(this.#address, ["roomcast.v1", ...(token == null ? [] : [`bearer.${token}`])]));
       socket.onmessage = ({ data }) => this.run(text, data);
       // A close follows an error.
       socket.onerror = () => {};
-      socket.onclose = ({ code, reason }) => this.run(closed, { code, reason: String(reason) });
+      socket.onclose = ({ code, reason }) => this.run(ended, `${reason}`, code);
     } catch (cause) {
       const error = WebSocket
         ? new RoomcastError("no_connection", String(cause), { cause })
@@ -126,33 +126,19 @@ export class Driver implements Steps {
     else socket.close(code);
   }
 
+  tell(...[listeners, event, ...values]: Parameters<Steps["tell"]>): void {
+    listeners.emit(event, ...values);
+  }
+
   /** Listens to the page while there is something to keep connected. */
-  state(): void {
-    const { machine } = this;
-    if (!isActive(machine)) {
+  #follow() {
+    if (isActive(this.machine)) {
+      const { page = browserPage() } = this.#options;
+      this.#page ??= page?.listen(() => this.run(awake), () => this.run(freeze));
+    } else {
       this.#page?.();
       this.#page = undefined;
-    } else if (!this.#page) {
-      const { page = browserPage() } = this.#options;
-      this.#page = page?.listen(() => this.run(awake), () => this.run(freeze));
     }
-    this.listeners.emit("$state", machine.state);
-  }
-
-  error(error: RoomcastError): void {
-    this.listeners.emit("$error", error);
-  }
-
-  message(message: Message): void {
-    const room = this.rooms.get(message.room!);
-    if (room) room._receive(message);
-    else this.listeners.emit(message.event, message.data, message);
-  }
-
-  room(...[name, event, value]: Parameters<Steps["room"]>): void {
-    const room = this.rooms.get(name);
-    if (room?.state === "left") this.rooms.delete(name);
-    room?._tell(event, value);
   }
 
   #arm() {

@@ -9,11 +9,15 @@ export interface On {
   once?: boolean | undefined;
 }
 
-/** Calls `f` when the signal is aborted, also when it was before. */
+/** Calls `f` when the signal is aborted, also when it was before, or when the result is called. */
 export const whenAborted = (signal: AbortSignal | undefined, f: () => void): Off => {
+  const off = () => {
+    signal?.removeEventListener("abort", off);
+    f();
+  };
   if (signal?.aborted) f();
-  else signal?.addEventListener("abort", f);
-  return () => signal?.removeEventListener("abort", f);
+  else signal?.addEventListener("abort", off);
+  return off;
 };
 
 /** Functions to call, by name. */
@@ -30,12 +34,7 @@ export class Listeners {
       },
     };
     this.#all.add(listener);
-    const remove = () => this.#all.delete(listener);
-    const forget = whenAborted(signal, remove);
-    const off = () => {
-      forget();
-      remove();
-    };
+    const off = whenAborted(signal, () => this.#all.delete(listener));
     return off;
   }
 

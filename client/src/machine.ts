@@ -1,4 +1,5 @@
 import type { RoomcastError } from "./errors.js";
+import type { Listeners } from "./listeners.js";
 import type { Counts, Member, Position, RoomState } from "./message.js";
 import type { Output, Why } from "./output.js";
 import type { State } from "./state.js";
@@ -60,27 +61,27 @@ export interface Place {
   counts?: Counts;
   /** True between join and leave of the application. */
   wanted: boolean;
-  /** The join or the page of a history that is awaited; 0 without one. */
+  /** The join or the page of a history or of members that is awaited; 0 without one. */
   asked: number;
-  /** The time of the next join or page, after a temporary refusal. */
+  /** The time of the next one, after a temporary refusal. */
   retryAt: number;
-  /** The page of a listing of members that is awaited; 0 without one. */
-  listed: number;
-  /** The time of the next listing of members, after a temporary refusal. */
-  listAt: number;
+  /** True until all pages of a new listing of members have come. */
+  lists: boolean;
   /** Messages that a join still replays, and the position after the last. */
   missing: number;
   top: number;
   /** Messages that were replayed. */
   replayed: number;
-  /** Members by user or connection, and whether all pages of them have come. */
+  /** Members by user or connection. */
   here: Map<string, Member>;
-  isListed: boolean;
+  readonly listeners: Listeners;
 }
 
 /** All that a client knows between two inputs. The functions of `connection`, `rooms` and `requests` change it. */
 export interface Machine {
   readonly options: MachineOptions;
+  /** Those of the client. */
+  readonly listeners: Listeners;
   /** Outputs that the driver has yet to carry out, the oldest first. The driver removes them. */
   readonly out: Output[];
   /** Milliseconds of the driver's clock, which sets it before each input. */
@@ -99,7 +100,8 @@ export interface Machine {
   serial: number;
   why: Why;
   bye?: { reconnect: boolean; after_ms: number } | undefined;
-  refusal?: RoomcastError | undefined;
+  /** The reason that the server gave before it closed a new connection. */
+  refusal?: { error: RoomcastError } | undefined;
   /** Failed attempts since the last connection that lasted. */
   failures: number;
   /** The server's limits. */
@@ -138,6 +140,9 @@ export const UNCONNECTED = {
 export const emit = (machine: Machine, ...output: Output): void => {
   machine.out.push(output);
 };
+
+/** Tells the application a fault that belongs to no request. */
+export const tellError = (machine: Machine, error: RoomcastError): void => emit(machine, "tell", machine.listeners, "$error", error);
 
 /** Gets another token, unless one is on its way. */
 export const expiring = (machine: Machine): void => {

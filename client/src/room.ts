@@ -1,11 +1,11 @@
 import type { Driver } from "./driver.js";
 import { RoomcastError } from "./errors.js";
-import { Listeners, type Off, type On, whenAborted } from "./listeners.js";
+import { type Off, type On, whenAborted } from "./listeners.js";
 import type { Counts, Events, Frame, Member, Message, Position, RoomState } from "./message.js";
 import { send } from "./connection.js";
 import type { Place } from "./machine.js";
 import { json } from "./requests.js";
-import { join, leave, list, messageOf } from "./rooms.js";
+import { enter, join, leave, messageOf } from "./rooms.js";
 
 /** Options of a request. */
 export interface AskOptions {
@@ -39,9 +39,6 @@ export interface Published {
   readonly offset?: number;
 }
 
-/** The `$` events of a room's listeners. */
-const MESSAGE = "$message";
-
 /** Refuses the names that belong to the protocol. */
 export const checked = (event: string): string => {
   if (event[0] === "$") throw new TypeError("an event that begins with $ belongs to the protocol");
@@ -59,7 +56,6 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
   readonly name: string;
   readonly #driver: Driver;
   readonly #place: Place;
-  readonly #listeners = new Listeners();
   #joined: Promise<this> | undefined;
   #users = 0;
 
@@ -68,6 +64,11 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     this.name = place.name;
     this.#driver = driver;
     this.#place = place;
+    this.onState((state) => {
+      // The next reader of `joined` waits for the next join.
+      if (state !== "joined" && state !== "refused") this.#joined = undefined;
+      if (state === "left") driver.rooms.delete(this.name);
+    });
   }
 
   /**
@@ -103,50 +104,47 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
 
   /** Fulfilled when the room is joined, and rejected when the join is refused. */
   get joined(): Promise<this> {
-    this.#joined ??= new Promise<this>((resolve, reject) => {
-      const look = () => {
-        const { state, error } = this.#place;
-        if (state === "joined") resolve(this);
-        else if (state === "refused") reject(error);
-        else if (state === "left" || (state === "idle" && this.#users)) reject(new RoomcastError("closed", `the room is ${state}`));
-        else return;
-        off();
-      };
-      const off = this.onState(look);
-      look();
-    });
+    this.#joined ??= this.#whenJoined();
     this.#joined.catch(() => {});
     return this.#joined;
   }
 
+  async #whenJoined(): Promise<this> {
+    while (/joining|filling/.test(this.state) || (this.state === "idle" && !this.#users)) {
+      await new Promise((resolve) => this.onState(resolve, { once: true }));
+    }
+    if (this.state === "joined") return this;
+    throw this.error ?? new RoomcastError("closed", `the room is ${this.state}`);
+  }
+
   /** Calls `f` with each message of an event. */
   on<K extends keyof E & string>(event: K, f: (data: E[K], message: Extract<Message<E>, { event: K }>) => void, options?: On): Off {
-    return this.#listeners.on(checked(event), f, options);
+    return this.#place.listeners.on(checked(event), f, options);
   }
 
   /** Calls `f` with each message. */
   onMessage(f: (message: Message<E>) => void, options?: On): Off {
-    return this.#listeners.on(MESSAGE, f, options);
+    return this.#place.listeners.on("$message", f, options);
   }
 
   /** Calls `f` after each change of {@link Room.state}. */
   onState(f: (state: RoomState) => void, options?: On): Off {
-    return this.#listeners.on("$state", f, options);
+    return this.#place.listeners.on("$state", f, options);
   }
 
   /** Calls `f` after each change of {@link Room.members}. */
   onMembers(f: (members: readonly Member[] | null) => void, options?: On): Off {
-    return this.#listeners.on("$members", f, options);
+    return this.#place.listeners.on("$members", f, options);
   }
 
   /** Calls `f` when all that was missed has arrived, after a reconnect or a gap. */
   onRecovered(f: (recovered: { missed: number }) => void, options?: On): Off {
-    return this.#listeners.on("$recovered", f, options);
+    return this.#place.listeners.on("$recovered", f, options);
   }
 
   /** Calls `f` when messages are lost: fetch your state again. */
   onLost(f: () => void, options?: On): Off {
-    return this.#listeners.on("$lost", f, options);
+    return this.#place.listeners.on("$lost", f, options);
   }
 
   /**
@@ -178,9 +176,9 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
       // Without an edge JSON has `null`, which is as good as nothing.
       const data = { [isForward ? "after" : "before"]: edge, limit: Math.min(limit, 100) };
       const { messages }: { messages: Frame[] } = await this.#driver.ask({ event: "$history", room: this.name, data, read: true });
-      edge = messages.at(isForward ? -1 : 0)?.offset!;
       for (const frame of isForward ? messages : messages.reverse()) {
-        if (isForward && frame.offset! >= before) return;
+        edge = frame.offset!;
+        if (isForward && edge >= before) return;
         yield messageOf(this.#driver.machine, frame) as Message<E>;
         limit -= 1;
       }
@@ -222,7 +220,6 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
       }
     } finally {
       off();
-      end();
     }
   }
 
@@ -256,25 +253,10 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     this.#users += 1;
     place.meta ??= meta;
     place.position ??= from;
-    const isNews = presence && !place.presence;
-    place.presence ||= !!presence;
-    if (!place.wanted) this.#driver.run(join, place);
-    else if (isNews) this.#driver.run(list, place);
+    if (presence && !place.presence) place.lists = place.presence = true;
+    this.#driver.run(enter, place);
     if (!signal) return;
     const off = whenAborted(signal, () => void this.leave());
     this.onState((state) => state === "left" && off());
-  }
-
-  /** @internal */
-  _tell(event: string, value: unknown): void {
-    // The next reader of `joined` waits for the next join.
-    if (event === "$state" && value !== "joined" && value !== "refused") this.#joined = undefined;
-    this.#listeners.emit(event, value);
-  }
-
-  /** @internal */
-  _receive(message: Message<E>): void {
-    this.#listeners.emit(message.event, message.data, message);
-    this.#listeners.emit(MESSAGE, message);
   }
 }

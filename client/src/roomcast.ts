@@ -33,7 +33,7 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
    */
   constructor(url: string | URL, options: Options = {}) {
     this.#driver = new Driver(url, options);
-    if (options.connect ?? true) this.connect();
+    if (options.connect !== false) this.connect();
   }
 
   /** The state of the connection: a new object after each change. */
@@ -70,7 +70,7 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
     const { rooms, machine } = this.#driver;
     const room = rooms.get(name) ?? new Room<E>(this.#driver, add(machine, name));
     rooms.set(name, room);
-    if (options.join ?? true) room._enter(options);
+    if (options.join !== false) room._enter(options);
     return room;
   }
 
@@ -84,16 +84,16 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
 
   /** Calls `f` with each message of an event that came through no room of this client. */
   on<K extends keyof R & string>(event: K, f: (data: R[K], message: Extract<Message<R>, { event: K }>) => void, options?: On): Off {
-    return this.#driver.listeners.on(checked(event), f, options);
+    return this.#driver.machine.listeners.on(checked(event), f, options);
   }
 
   /** Calls `f` after each change of {@link Roomcast.state}. */
   onState(f: (state: State) => void, options?: On): Off {
-    return this.#driver.listeners.on("$state", f, options);
+    return this.#driver.machine.listeners.on("$state", f, options);
   }
 
   /** Calls `f` with each fault that belongs to no request: a token that was not to be had, a refused `send`. */
   onError(f: (error: RoomcastError) => void, options?: On): Off {
-    return this.#driver.listeners.on("$error", f, options);
+    return this.#driver.machine.listeners.on("$error", f, options);
   }
 }

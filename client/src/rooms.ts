@@ -1,12 +1,12 @@
 import { answered, isTemporary, type RoomcastError } from "./errors.js";
 import { NAMED_CONNS_MAX, RETRY_MS } from "./limits.js";
-import { emit, type Machine, type Place } from "./machine.js";
+import { Listeners } from "./listeners.js";
+import { type Ask, emit, type Machine, type Place, tellError } from "./machine.js";
 import type { Counts, Frame, Member, Message, RoomState } from "./message.js";
-import type { Steps } from "./output.js";
 import { ask } from "./requests.js";
 
 /** The parts of a place that begin anew with a connection. */
-const FRESH = { error: undefined, asked: 0, retryAt: 0, listed: 0, listAt: Infinity, missing: 0, isListed: false };
+const FRESH = { error: undefined, asked: 0, retryAt: 0, lists: false, missing: 0 };
 
 const isMember = ({ state }: Place) => state === "joined" || state === "filling";
 const isComing = ({ state }: Place) => state === "joining" || state === "filling";
@@ -15,10 +15,16 @@ const keyOf = ({ user, conn }: Member) => (user ? `u${user}` : `c${conn}`);
 /** Adds a room, without joining it. */
 export const add = ({ rooms }: Machine, name: string): Place => {
   const place: Place = {
-    name, presence: false, state: "idle", members: null, wanted: false, top: 0, replayed: 0, here: new Map(), ...FRESH,
+    name, presence: false, state: "idle", members: null, wanted: false, top: 0, replayed: 0, here: new Map(),
+    listeners: new Listeners(), ...FRESH,
   };
   rooms.set(name, place);
   return place;
+};
+
+/** Joins a room for the first of those who take it. */
+export const enter = (machine: Machine, place: Place): void => {
+  if (!place.wanted) join(machine, place);
 };
 
 /** Joins a room, or tries again after a refusal. */
@@ -28,7 +34,7 @@ export const join = (machine: Machine, place: Place): void => {
 };
 
 /** Leaves a room, and calls `done` when the server knows. */
-export const leave = (machine: Machine, place: Place, done: () => void): void => {
+export const leave = (machine: Machine, place: Place, done = () => {}): void => {
   machine.rooms.delete(place.name);
   const known = (place.asked || isMember(place)) && machine.conn;
   to(machine, place, "left");
@@ -45,7 +51,7 @@ export const reset = (machine: Machine, state: "joining" | "idle"): void => {
  * Sends the next join, or the next page of a history, unless an answer is awaited.
  *
  * The replays of all rooms together may be more than the server queues for a connection, so there is one join
- * or one page of a history in flight.
+ * or one page of a history in flight. Members are listed when a room needs nothing else.
  */
 export const next = (machine: Machine): void => {
   const { now, conn } = machine;
@@ -53,10 +59,10 @@ export const next = (machine: Machine): void => {
   let first;
   let awaited = 0;
   for (const place of machine.rooms.values()) {
-    if (place.listAt <= now) list(machine, place);
-    if (!isComing(place)) continue;
-    awaited ||= place.asked;
-    if (place.retryAt <= now) first ??= place;
+    if (isComing(place)) awaited ||= place.asked;
+    if (place.asked || place.retryAt > now) continue;
+    if (isComing(place)) first ??= place;
+    else if (place.lists && isMember(place)) list(machine, place);
   }
   if (!first || awaited) return;
   if (first.state === "filling") fill(machine, first);
@@ -69,7 +75,7 @@ export const next = (machine: Machine): void => {
 
 /** The time of the next {@link next} that waits for time alone. */
 export const timeoutOf = (place: Place): number =>
-  Math.min(place.listAt, (isComing(place) && !place.asked && place.retryAt) || Infinity);
+  ((isComing(place) || place.lists) && !place.asked && place.retryAt) || Infinity;
 
 /** Connections of this client before the present one, the newest of them. */
 const earlier = ({ conns }: Machine) => {
@@ -83,6 +89,7 @@ const joined = (
 ) => {
   if (error) return refused(machine, place, error);
   const { position } = place;
+  place.lists = place.presence;
   place.missing = missed;
   place.top = offset;
   place.replayed = 0;
@@ -94,7 +101,6 @@ const joined = (
     if (recovered === false) tell(machine, place, "$lost");
     else if (recovered && !missed) tellRecovered(machine, place);
   }
-  if (place.presence) list(machine, place);
 };
 
 const refused = (machine: Machine, place: Place, error: RoomcastError) => {
@@ -163,7 +169,7 @@ export const notice = (machine: Machine, { event, room, data, error }: Frame): v
   if (!place || !isMember(place)) return;
   if (error) refused(machine, place, answered(error));
   else if (event === "$gap") {
-    if (place.presence) list(machine, place);
+    place.lists = place.presence;
     if (place.state === "filling") return;
     const { epoch, offset } = place.position!;
     place.missing = place.replayed = 0;
@@ -172,46 +178,47 @@ export const notice = (machine: Machine, { event, room, data, error }: Frame): v
     fill(machine, place);
   } else if (event === "$members") {
     place.counts = counts(data);
-    if (data.listed) list(machine, place);
-    else show(machine, place, false);
+    if (data.listed) place.lists = true;
+    else show(machine, place, null);
   } else {
     if (event === "$joined") place.here.set(keyOf(data), data);
     if (event === "$left") place.here.delete(keyOf(data));
-    if (place.isListed) show(machine, place, true);
+    if (place.members && !place.lists) show(machine, place);
   }
 };
 
 /** Asks for the members, page by page. */
-export const list = (machine: Machine, place: Place, after?: string): void => {
-  if (!isMember(place)) return;
-  place.listAt = Infinity;
-  if (after === undefined) {
-    place.here = new Map();
-    place.isListed = false;
-  }
+const list = (machine: Machine, place: Place, after?: string) => {
+  if (after === undefined) place.here = new Map();
   askFor(machine, place, "$members", { after }, listed);
 };
 
 const listed = (machine: Machine, place: Place, error?: RoomcastError, page?: any): void => {
-  if (error) emit(machine, "error", error);
+  if (error) tellError(machine, error);
   else {
     place.counts = counts(page);
-    for (const { user, conn, meta } of page.members as Member[]) place.here.set(keyOf({ user, conn: conn! }), { user, conn: conn!, meta });
+    for (const { user, conn, meta } of page.members) place.here.set(keyOf({ user, conn }), { user, conn, meta });
     if (page.next !== undefined) return list(machine, place, page.next);
   }
-  show(machine, place, !error && page.listed !== false);
+  place.lists = false;
+  show(machine, place, error || page.listed === false ? null : undefined);
 };
 
 const counts = ({ users, conns }: Counts): Counts => ({ users, conns });
 
-/** Has other members; none where the room does not list them. */
-const show = (machine: Machine, place: Place, isListed: boolean) => {
-  place.isListed = isListed;
-  place.members = isListed ? [...place.here.values()] : null;
-  tell(machine, place, "$members", place.members);
+/** Has other members: `null` where the room does not list them. */
+const show = (machine: Machine, place: Place, members: Place["members"] = [...place.here.values()]) => {
+  place.members = members;
+  tell(machine, place, "$members", members);
 };
 
-const deliver = (machine: Machine, frame: Frame) => emit(machine, "message", messageOf(machine, frame));
+/** Gives a message to the application: to the listeners of its room, where it is one of this client. */
+const deliver = (machine: Machine, frame: Frame) => {
+  const { listeners } = machine.rooms.get(frame.room!) ?? machine;
+  const message = messageOf(machine, frame);
+  emit(machine, "tell", listeners, message.event, message.data, message);
+  emit(machine, "tell", listeners, "$message", message);
+};
 
 /** A message as the application sees it. */
 export const messageOf = ({ conns }: Machine, frame: Frame): Message => ({ ...(frame as Message), own: conns.includes(frame.from?.conn!) });
@@ -224,10 +231,9 @@ const to = (machine: Machine, place: Place, state: RoomState) => {
   tell(machine, place, "$state", state);
 };
 
-const tell = (machine: Machine, { name }: Place, event: Parameters<Steps["room"]>[1], value?: unknown) =>
-  emit(machine, "room", name, event, value);
+const tell = (machine: Machine, { listeners }: Place, event: string, value?: unknown) => emit(machine, "tell", listeners, event, value);
 
-const request = (machine: Machine, { name }: Place, event: string, data: unknown, done: (error?: RoomcastError, data?: any) => void) =>
+const request = (machine: Machine, { name }: Place, event: string, data?: unknown, done: Ask["done"] = () => {}) =>
   ask(machine, { event, room: name, data, own: true, done });
 
 /** Makes a request for a room; its answer counts while no other was made in its place. */
@@ -236,17 +242,16 @@ const askFor = (
   done: (machine: Machine, place: Place, error?: RoomcastError, data?: any) => void,
 ) => {
   const number = ++machine.serial;
-  const [awaited, again] = event === "$members" ? (["listed", "listAt"] as const) : (["asked", "retryAt"] as const);
-  place[awaited] = number;
+  place.asked = number;
   request(machine, place, event, data, (error, data) => {
     if (place.state === "left") {
       // An application may let a client in after it has left.
-      if (event === "$join" && !error && !machine.rooms.has(place.name)) request(machine, place, "$leave", undefined, () => {});
-    } else if (place[awaited] === number) {
-      place[awaited] = 0;
+      if (event === "$join" && !error && !machine.rooms.has(place.name)) request(machine, place, "$leave");
+    } else if (place.asked === number) {
+      place.asked = 0;
       if (error && isTemporary(error)) {
         const { after_ms = 0 } = (error.details ?? {}) as { after_ms?: number };
-        place[again] = machine.now + after_ms + (RETRY_MS * (1 + machine.options.random())) / 2;
+        place.retryAt = machine.now + after_ms + (RETRY_MS * (1 + machine.options.random())) / 2;
       } else done(machine, place, error, data);
     }
   });
