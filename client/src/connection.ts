@@ -5,7 +5,7 @@ import { emit, expiring, getToken, type Machine, type MachineOptions, renew, tel
 import type { Frame } from "./message.js";
 import { answer, ask, failThose, take, write } from "./requests.js";
 import { leave, next, notice, published, push, reset, timeoutOf } from "./rooms.js";
-import { type Close, comesBack, type Limits, type State } from "./state.js";
+import { type Close, FINAL, type Limits, type State } from "./state.js";
 
 /**
  * The state of a client, without sockets, timers and clock.
@@ -17,27 +17,20 @@ import { type Close, comesBack, type Limits, type State } from "./state.js";
  *
  * There is at most one socket, one call for a token and one timer.
  */
-export const newMachine = (options: MachineOptions): Machine => ({
-  ...UNCONNECTED,
-  options,
-  listeners: new Listeners(),
-  out: [],
-  now: 0,
-  state: { name: "idle", attempt: 0 },
-  conns: [],
-  renewed: true,
-  requests: new Map(),
-  rooms: new Map(),
-  serial: 0,
-  why: "connect",
-  failures: 0,
-  heartbeat: HEARTBEAT_MS,
-  messageBytes: Infinity,
-  eachMs: 0,
-  aheadMs: 0,
-  due: 0,
-  notBefore: 0,
-});
+export const newMachine = (options: MachineOptions): Machine =>
+  // The rest is set with the first attempt and with `$welcome`, and not read before.
+  ({
+    ...UNCONNECTED,
+    options,
+    listeners: new Listeners(),
+    out: [],
+    state: { name: "idle", attempt: 0 },
+    conns: [],
+    requests: new Map(),
+    rooms: new Map(),
+    serial: 0,
+    heartbeat: HEARTBEAT_MS,
+  }) as unknown as Machine;
 
 /** True between `connect` and the end for good. */
 export const isActive = ({ state }: Machine): boolean => !/idle|closed/.test(state.name);
@@ -133,7 +126,7 @@ export const flush = (machine: Machine): void => {
 export const timeout = (machine: Machine): number =>
   Math.min(
     machine.deadline, machine.pingAt, machine.pongBy, machine.renewAt, machine.allowedAt,
-    ...[...machine.rooms.values()].map(timeoutOf), ...[...machine.requests.values()].map(({ by }) => by),
+    timeoutOf(machine), ...[...machine.requests.values()].map(({ by }) => by),
   );
 
 const to = (machine: Machine, name: State["name"], more?: object) => {
@@ -190,7 +183,7 @@ const receive = (machine: Machine, frame: Frame) => {
 
 const welcome = (
   machine: Machine,
-  { conn, user, heartbeat_ms, limits = {} }: { conn: string; user: string; heartbeat_ms: number; limits?: Limits },
+  { conn, user, heartbeat_ms, limits }: { conn: string; user: string; heartbeat_ms: number; limits: Limits },
 ) => {
   const { now, conns } = machine;
   const { message_bytes: messageBytes = Infinity, inbound_messages_per_s: rate = Infinity, inbound_burst_messages: burst = Infinity } = limits;
@@ -220,7 +213,7 @@ const lost = (machine: Machine, code?: number) => {
 };
 
 /** Says that the socket has ended, or an attempt, and decides what follows. */
-export const ended = (machine: Machine, reason: string, code = 1006, again = machine.bye?.reconnect ?? comesBack(code)): void => {
+export const ended = (machine: Machine, reason: string, code = 1006, again = machine.bye?.reconnect ?? !FINAL.test(`${code}`)): void => {
   const { options } = machine;
   const close = { code, reason };
   lost(machine);

@@ -24,7 +24,6 @@ export class Driver implements Steps {
   #page: Off | undefined;
   #isDraining = false;
   readonly #prefix: string;
-  #keys = 0;
 
   constructor(url: string | URL, options: Options) {
     const { token, timeout = 15_000, buffer, clock = wallClock, random = Math.random } = options;
@@ -60,7 +59,7 @@ export class Driver implements Steps {
 
   /** A key for a message, never given before. */
   key(): string {
-    return `${this.#prefix}.${++this.#keys}`;
+    return `${this.#prefix}.${this.machine.serial}`;
   }
 
   /** Asks the server, with a promise of the answer. */
@@ -103,17 +102,17 @@ export class Driver implements Steps {
       socket.onerror = () => {};
       socket.onclose = ({ code, reason }) => this.run(ended, `${reason}`, code);
     } catch (cause) {
-      const error = WebSocket
-        ? new RoomcastError("no_connection", String(cause), { cause })
-        : new RoomcastError("no_websocket", "there is no global WebSocket: give one in the options");
-      this.run(failed, error);
+      const [code, message] = WebSocket
+        ? ["no_connection", `${cause}`]
+        : ["no_websocket", "there is no global WebSocket: give one in the options"];
+      this.run(failed, new RoomcastError(code!, message!, { cause }));
     }
   }
 
   write(text: string): void {
     const socket = this.#socket;
     // Browsers warn in the console of a write to a connection that is closing. The next one gets the request.
-    if (socket && !(socket.readyState! > 1)) socket.send(text);
+    if (!(socket?.readyState! > 1)) socket?.send(text);
   }
 
   drop(code?: number): void {
@@ -150,6 +149,6 @@ export class Driver implements Steps {
     this.#timer = this.#clock.set(() => {
       this.#timerAt = Infinity;
       this.run(tick);
-    }, Math.max(0, at - this.#clock.now()));
+    }, at - this.machine.now);
   }
 }

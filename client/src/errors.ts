@@ -25,9 +25,7 @@ export class RoomcastError extends Error {
 
   constructor(code: string, message: string, more: { sent?: boolean; details?: unknown; cause?: unknown } = {}) {
     super(message, more);
-    this.code = code;
-    this.sent = more.sent ?? false;
-    this.details = more.details;
+    Object.assign(this, { sent: false, ...more, code });
   }
 }
 

@@ -52,7 +52,7 @@ export interface Request extends Ask {
 export interface Place {
   readonly name: string;
   meta?: unknown;
-  presence: boolean;
+  presence?: boolean | undefined;
   state: RoomState;
   error?: RoomcastError | undefined;
   /** The highest offset that was seen, and its epoch. */
@@ -60,7 +60,7 @@ export interface Place {
   members: readonly Member[] | null;
   counts?: Counts;
   /** True between join and leave of the application. */
-  wanted: boolean;
+  wanted?: boolean;
   /** The join or the page of a history or of members that is awaited; 0 without one. */
   asked: number;
   /** The time of the next one, after a temporary refusal. */
@@ -69,9 +69,9 @@ export interface Place {
   lists: boolean;
   /** Messages that a join still replays, and the position after the last. */
   missing: number;
-  top: number;
+  top?: number;
   /** Messages that were replayed. */
-  replayed: number;
+  replayed?: number;
   /** Members by user or connection. */
   here: Map<string, Member>;
   readonly listeners: Listeners;

@@ -40,9 +40,10 @@ export const ask = (machine: Machine, ask: Ask): Request => {
  * A client that keeps to it is never refused for its rate, so its messages stay in order.
  */
 export const take = (machine: Machine): boolean => {
-  const { now, due, eachMs } = machine;
-  if (now < due - machine.aheadMs) return false;
-  machine.due = Math.max(now, due) + eachMs;
+  const { now, due } = machine;
+  machine.allowedAt = due - machine.aheadMs;
+  if (now < machine.allowedAt) return false;
+  machine.due = Math.max(now, due) + machine.eachMs;
   return true;
 };
 
@@ -50,7 +51,6 @@ export const take = (machine: Machine): boolean => {
 export const write = (machine: Machine): void => {
   const { conn, messageBytes, renewed, requests, rooms } = machine;
   let unanswered = 0;
-  machine.allowedAt = Infinity;
   for (const request of requests.values()) {
     const { event, own, room, conns, key, text, bytes } = request;
     if (!conns.has(conn)) {
@@ -61,15 +61,13 @@ export const write = (machine: Machine): void => {
       }
       const isSettled = own || (unanswered < UNANSWERED_MAX && rooms.get(room!)?.state !== "joining");
       if (!conn || (event !== "$auth" && !(renewed && isSettled))) continue;
-      if (!take(machine)) {
-        machine.allowedAt = machine.due - machine.aheadMs;
-        return;
-      }
+      if (!take(machine)) return;
       conns.add(conn);
       emit(machine, "write", text + end);
     }
     unanswered += 1;
   }
+  machine.allowedAt = Infinity;
 };
 
 /** Takes an answer. True when it is that of a publish. */

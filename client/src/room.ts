@@ -2,10 +2,10 @@ import type { Driver } from "./driver.js";
 import { RoomcastError } from "./errors.js";
 import { type Off, type On, whenAborted } from "./listeners.js";
 import type { Counts, Events, Frame, Member, Message, Position, RoomState } from "./message.js";
-import { send } from "./connection.js";
+import { flush, send } from "./connection.js";
 import type { Place } from "./machine.js";
 import { json } from "./requests.js";
-import { enter, join, leave, messageOf } from "./rooms.js";
+import { join, leave, messageOf } from "./rooms.js";
 
 /** Options of a request. */
 export interface AskOptions {
@@ -66,7 +66,7 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     this.#place = place;
     this.onState((state) => {
       // The next reader of `joined` waits for the next join.
-      if (state !== "joined" && state !== "refused") this.#joined = undefined;
+      if (!/joined|refused/.test(state)) this.#joined = undefined;
       if (state === "left") driver.rooms.delete(this.name);
     });
   }
@@ -254,7 +254,7 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     place.meta ??= meta;
     place.position ??= from;
     if (presence && !place.presence) place.lists = place.presence = true;
-    this.#driver.run(enter, place);
+    this.#driver.run(place.wanted ? flush : join, place);
     if (!signal) return;
     const off = whenAborted(signal, () => void this.leave());
     this.onState((state) => state === "left" && off());

@@ -8,23 +8,15 @@ import { ask } from "./requests.js";
 /** The parts of a place that begin anew with a connection. */
 const FRESH = { error: undefined, asked: 0, retryAt: 0, lists: false, missing: 0 };
 
-const isMember = ({ state }: Place) => state === "joined" || state === "filling";
-const isComing = ({ state }: Place) => state === "joining" || state === "filling";
+const isMember = ({ state }: Place) => /joined|filling/.test(state);
+const isComing = ({ state }: Place) => /joining|filling/.test(state);
 const keyOf = ({ user, conn }: Member) => (user ? `u${user}` : `c${conn}`);
 
 /** Adds a room, without joining it. */
 export const add = ({ rooms }: Machine, name: string): Place => {
-  const place: Place = {
-    name, presence: false, state: "idle", members: null, wanted: false, top: 0, replayed: 0, here: new Map(),
-    listeners: new Listeners(), ...FRESH,
-  };
+  const place: Place = { name, state: "idle", members: null, here: new Map(), listeners: new Listeners(), ...FRESH };
   rooms.set(name, place);
   return place;
-};
-
-/** Joins a room for the first of those who take it. */
-export const enter = (machine: Machine, place: Place): void => {
-  if (!place.wanted) join(machine, place);
 };
 
 /** Joins a room, or tries again after a refusal. */
@@ -74,8 +66,8 @@ export const next = (machine: Machine): void => {
 };
 
 /** The time of the next {@link next} that waits for time alone. */
-export const timeoutOf = (place: Place): number =>
-  ((isComing(place) || place.lists) && !place.asked && place.retryAt) || Infinity;
+export const timeoutOf = (machine: Machine): number =>
+  Math.min(...[...machine.rooms.values()].map(({ retryAt }) => (retryAt > machine.now ? retryAt : Infinity)));
 
 /** Connections of this client before the present one, the newest of them. */
 const earlier = ({ conns }: Machine) => {
@@ -89,7 +81,7 @@ const joined = (
 ) => {
   if (error) return refused(machine, place, error);
   const { position } = place;
-  place.lists = place.presence;
+  place.lists = !!place.presence;
   place.missing = missed;
   place.top = offset;
   place.replayed = 0;
@@ -125,7 +117,7 @@ const filled = (
     if (page.messages.length && place.position!.offset < page.offset) return fill(machine, place);
   }
   // Without a page there is no history; or it does not reach back that far.
-  place.position = { epoch: page?.epoch ?? epoch, offset: page?.offset ?? place.top };
+  place.position = { epoch: page?.epoch ?? epoch, offset: page?.offset ?? place.top! };
   to(machine, place, "joined");
   if (isWhole) tellRecovered(machine, place);
   else tell(machine, place, "$lost");
@@ -141,7 +133,7 @@ export const push = (machine: Machine, frame: Frame): void => {
   const isLast = place.missing > 0 && !--place.missing;
   if (offset! > place.position!.offset) arrived(machine, place, frame);
   if (isLast) {
-    seen(place, place.top);
+    seen(place, place.top!);
     tellRecovered(machine, place);
   }
 };
@@ -159,7 +151,7 @@ const seen = (place: Place, seen: number) => {
 
 const arrived = (machine: Machine, place: Place, frame: Frame) => {
   seen(place, frame.offset!);
-  place.replayed += 1;
+  place.replayed! += 1;
   deliver(machine, frame);
 };
 
@@ -169,7 +161,7 @@ export const notice = (machine: Machine, { event, room, data, error }: Frame): v
   if (!place || !isMember(place)) return;
   if (error) refused(machine, place, answered(error));
   else if (event === "$gap") {
-    place.lists = place.presence;
+    place.lists = !!place.presence;
     if (place.state === "filling") return;
     const { epoch, offset } = place.position!;
     place.missing = place.replayed = 0;
@@ -197,7 +189,10 @@ const listed = (machine: Machine, place: Place, error?: RoomcastError, page?: an
   if (error) tellError(machine, error);
   else {
     place.counts = counts(page);
-    for (const { user, conn, meta } of page.members) place.here.set(keyOf({ user, conn }), { user, conn, meta });
+    for (const { user, conn, meta } of page.members) {
+      const member = { user, conn, meta };
+      place.here.set(keyOf(member), member);
+    }
     if (page.next !== undefined) return list(machine, place, page.next);
   }
   place.lists = false;

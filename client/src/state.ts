@@ -26,10 +26,7 @@ export type State = { readonly attempt: number } & (
 );
 
 /** Codes after which a client does not come back, unless `$bye` says so. */
-const FINAL = /^(100[023789]|4403|4410)$/;
-
-/** True when a client comes back after a close that no `$bye` announced. */
-export const comesBack = (code: number): boolean => !FINAL.test(`${code}`);
+export const FINAL = /^(100[023789]|4403|4410)$/;
 
 /** The server's limits, as `$welcome` says them. */
 export interface Limits {
