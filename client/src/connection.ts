@@ -1,5 +1,4 @@
 import { answered, RoomcastError } from "./errors.js";
-import { Listeners } from "./listeners.js";
 import { AWAKE_MS, CONNS_MAX, DELAY_MS_FIRST, DELAY_MS_MAX, HEARTBEAT_MS, LASTED_MS, LATE_MS, PONG_MS, RATE_PART, RENEW_MS, UNAUTHORIZED } from "./limits.js";
 import { emit, expiring, getToken, type Machine, type MachineOptions, renew, tellError, UNCONNECTED } from "./machine.js";
 import type { Frame } from "./message.js";
@@ -22,7 +21,7 @@ export const newMachine = (options: MachineOptions): Machine =>
   ({
     ...UNCONNECTED,
     options,
-    listeners: new Listeners(),
+    listeners: new Set(),
     out: [],
     state: { name: "idle", attempt: 0 },
     conns: [],
@@ -174,7 +173,7 @@ const receive = (machine: Machine, frame: Frame) => {
     if (answer(machine, frame)) published(machine, room!, data);
   } else if (event === "$bye") machine.bye = data;
   else if (event === "$expiring") expiring(machine);
-  else if (error && (event !== "$leave" || !room)) {
+  else if (error && event !== "$leave") {
     if (machine.conn) tellError(machine, answered(error));
     else machine.refusal = { error: answered(error) };
   } else if (event[0] === "$") notice(machine, frame);

@@ -1,6 +1,6 @@
 import { wallClock } from "./clock.js";
 import { RoomcastError } from "./errors.js";
-import type { Off } from "./listeners.js";
+import { call, type Off } from "./listeners.js";
 import { awake, ended, failed, flush, freeze, isActive, newMachine, text, tick, timeout, token } from "./connection.js";
 import type { Ask, Machine } from "./machine.js";
 import { addressOf, type Options, type Socket, type SocketClass } from "./options.js";
@@ -20,7 +20,6 @@ export class Driver implements Steps {
   #socket: Socket | undefined;
   #call: AbortController | undefined;
   #timer: unknown;
-  #timerAt = Infinity;
   #page: Off | undefined;
   #isDraining = false;
   readonly #prefix: string;
@@ -125,9 +124,7 @@ export class Driver implements Steps {
     else socket.close(code);
   }
 
-  tell(...[listeners, event, ...values]: Parameters<Steps["tell"]>): void {
-    listeners.emit(event, ...values);
-  }
+  tell = call;
 
   /** Listens to the page while there is something to keep connected. */
   #follow() {
@@ -141,14 +138,9 @@ export class Driver implements Steps {
   }
 
   #arm() {
-    const at = timeout(this.machine);
-    if (at === this.#timerAt) return;
+    const { machine } = this;
+    const at = timeout(machine);
     this.#clock.clear(this.#timer);
-    this.#timerAt = at;
-    if (at === Infinity) return;
-    this.#timer = this.#clock.set(() => {
-      this.#timerAt = Infinity;
-      this.run(tick);
-    }, at - this.machine.now);
+    if (at < Infinity) this.#timer = this.#clock.set(() => this.run(tick), at - machine.now);
   }
 }

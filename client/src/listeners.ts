@@ -20,34 +20,32 @@ export const whenAborted = (signal: AbortSignal | undefined, f: () => void): Off
   return off;
 };
 
-/** Functions to call, by name. */
-export class Listeners {
-  readonly #all = new Set<{ name: string; call: (...args: any[]) => void }>();
+/** Functions to call, with the name under which each is called. */
+export type Listeners = Set<{ name: string; call: (...args: any[]) => void }>;
 
-  /** Adds a listener; the same function twice is called twice. */
-  on(name: string, f: (...args: any[]) => void, { signal, once }: On = {}): Off {
-    const listener = {
-      name,
-      call(...args: any[]) {
-        if (once) off();
-        f(...args);
-      },
-    };
-    this.#all.add(listener);
-    const off = whenAborted(signal, () => this.#all.delete(listener));
-    return off;
-  }
+/** Adds a listener; the same function twice is called twice. */
+export const on = (listeners: Listeners, name: string, f: (...args: any[]) => void, { signal, once }: On = {}): Off => {
+  const listener = {
+    name,
+    call(...args: any[]) {
+      if (once) off();
+      f(...args);
+    },
+  };
+  listeners.add(listener);
+  const off = whenAborted(signal, () => listeners.delete(listener));
+  return off;
+};
 
-  /** Calls all listeners of a name. The error of a listener is reported as uncaught; the others are called. */
-  emit(name: string, ...args: unknown[]): void {
-    for (const listener of [...this.#all]) {
-      try {
-        if (listener.name === name) listener.call(...args);
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+/** Calls all listeners of a name. The error of a listener is reported as uncaught; the others are called. */
+export const call = (listeners: Listeners, name: string, ...args: unknown[]): void => {
+  for (const listener of [...listeners]) {
+    try {
+      if (listener.name === name) listener.call(...args);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
     }
   }
-}
+};

@@ -1,6 +1,6 @@
 import type { Driver } from "./driver.js";
 import { RoomcastError } from "./errors.js";
-import { type Off, type On, whenAborted } from "./listeners.js";
+import { type Off, on, type On, whenAborted } from "./listeners.js";
 import type { Counts, Events, Frame, Member, Message, Position, RoomState } from "./message.js";
 import { flush, send } from "./connection.js";
 import type { Place } from "./machine.js";
@@ -119,32 +119,32 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
 
   /** Calls `f` with each message of an event. */
   on<K extends keyof E & string>(event: K, f: (data: E[K], message: Extract<Message<E>, { event: K }>) => void, options?: On): Off {
-    return this.#place.listeners.on(checked(event), f, options);
+    return on(this.#place.listeners, checked(event), f, options);
   }
 
   /** Calls `f` with each message. */
   onMessage(f: (message: Message<E>) => void, options?: On): Off {
-    return this.#place.listeners.on("$message", f, options);
+    return on(this.#place.listeners, "$message", f, options);
   }
 
   /** Calls `f` after each change of {@link Room.state}. */
   onState(f: (state: RoomState) => void, options?: On): Off {
-    return this.#place.listeners.on("$state", f, options);
+    return on(this.#place.listeners, "$state", f, options);
   }
 
   /** Calls `f` after each change of {@link Room.members}. */
   onMembers(f: (members: readonly Member[] | null) => void, options?: On): Off {
-    return this.#place.listeners.on("$members", f, options);
+    return on(this.#place.listeners, "$members", f, options);
   }
 
   /** Calls `f` when all that was missed has arrived, after a reconnect or a gap. */
   onRecovered(f: (recovered: { missed: number }) => void, options?: On): Off {
-    return this.#place.listeners.on("$recovered", f, options);
+    return on(this.#place.listeners, "$recovered", f, options);
   }
 
   /** Calls `f` when messages are lost: fetch your state again. */
   onLost(f: () => void, options?: On): Off {
-    return this.#place.listeners.on("$lost", f, options);
+    return on(this.#place.listeners, "$lost", f, options);
   }
 
   /**

@@ -1,7 +1,7 @@
 import { close, connect } from "./connection.js";
 import { Driver } from "./driver.js";
 import type { RoomcastError } from "./errors.js";
-import type { Off, On } from "./listeners.js";
+import { type Off, on, type On } from "./listeners.js";
 import type { Calls, Events, Message } from "./message.js";
 import type { Options } from "./options.js";
 import { type AskOptions, checked, Room, type RoomOptions } from "./room.js";
@@ -84,16 +84,16 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
 
   /** Calls `f` with each message of an event that came through no room of this client. */
   on<K extends keyof R & string>(event: K, f: (data: R[K], message: Extract<Message<R>, { event: K }>) => void, options?: On): Off {
-    return this.#driver.machine.listeners.on(checked(event), f, options);
+    return on(this.#driver.machine.listeners, checked(event), f, options);
   }
 
   /** Calls `f` after each change of {@link Roomcast.state}. */
   onState(f: (state: State) => void, options?: On): Off {
-    return this.#driver.machine.listeners.on("$state", f, options);
+    return on(this.#driver.machine.listeners, "$state", f, options);
   }
 
   /** Calls `f` with each fault that belongs to no request: a token that was not to be had, a refused `send`. */
   onError(f: (error: RoomcastError) => void, options?: On): Off {
-    return this.#driver.machine.listeners.on("$error", f, options);
+    return on(this.#driver.machine.listeners, "$error", f, options);
   }
 }

@@ -1,6 +1,5 @@
 import { answered, isTemporary, type RoomcastError } from "./errors.js";
 import { NAMED_CONNS_MAX, RETRY_MS } from "./limits.js";
-import { Listeners } from "./listeners.js";
 import { type Ask, emit, type Machine, type Place, tellError } from "./machine.js";
 import type { Counts, Frame, Member, Message, RoomState } from "./message.js";
 import { ask } from "./requests.js";
@@ -14,7 +13,7 @@ const keyOf = ({ user, conn }: Member) => (user ? `u${user}` : `c${conn}`);
 
 /** Adds a room, without joining it. */
 export const add = ({ rooms }: Machine, name: string): Place => {
-  const place: Place = { name, state: "idle", members: null, here: new Map(), listeners: new Listeners(), ...FRESH };
+  const place: Place = { name, state: "idle", members: null, here: new Map(), listeners: new Set(), ...FRESH };
   rooms.set(name, place);
   return place;
 };
