@@ -1,6 +1,6 @@
 import { answered, RoomcastError } from "./errors.js";
 import { AWAKE_MS, CONNS_MAX, DELAY_MS_FIRST, DELAY_MS_MAX, HEARTBEAT_MS, LASTED_MS, LATE_MS, PONG_MS, RATE_PART, RENEW_MS, UNAUTHORIZED } from "./limits.js";
-import { emit, expiring, getToken, type Machine, type MachineOptions, renew, tellError, UNCONNECTED } from "./machine.js";
+import { emit, expiring, type Machine, type MachineOptions, renew, tell, UNCONNECTED } from "./machine.js";
 import type { Frame } from "./message.js";
 import { answer, ask, failThose, take, write } from "./requests.js";
 import { leave, next, notice, published, push, reset, timeoutOf } from "./rooms.js";
@@ -20,7 +20,7 @@ export const newMachine = (options: MachineOptions): Machine =>
   // The rest is set with the first attempt and with `$welcome`, and not read before.
   ({
     ...UNCONNECTED,
-    options,
+    ...options,
     listeners: new Set(),
     out: [],
     state: { name: "idle", attempt: 0 },
@@ -60,7 +60,7 @@ export const token = (machine: Machine, token?: string | null): void => {
 /** Says that a call for a token has failed, or that no socket could be made. */
 export const failed = (machine: Machine, error: RoomcastError): void => {
   if (error.code === "no_websocket") return shut(machine, { error });
-  tellError(machine, error);
+  tell(machine, machine, "$error", error);
   if (machine.conn) machine.renewAt = machine.now + RENEW_MS;
   else ended(machine, error.message);
 };
@@ -72,16 +72,16 @@ export const text = (machine: Machine, text: string): void => {
   try {
     receive(machine, JSON.parse(text));
   } catch (cause) {
-    tellError(machine, new RoomcastError("bad_frame", "a frame cannot be read", { cause }));
+    tell(machine, machine, "$error", new RoomcastError("bad_frame", "a frame cannot be read", { cause }));
   }
 };
 
 /** Says that somebody looks at the page, or that there may be a network again. */
 export const awake = (machine: Machine): void => {
-  const { state, conn, notBefore, now, options } = machine;
+  const { state, conn, notBefore, now } = machine;
   if (conn) ping(machine);
   else if (state.name === "waiting") {
-    const retryAt = Math.max(notBefore, now + options.random() * AWAKE_MS);
+    const retryAt = Math.max(notBefore, now + machine.random() * AWAKE_MS);
     if (retryAt < machine.deadline) wait(machine, retryAt, state.close);
   }
 };
@@ -96,7 +96,7 @@ export const freeze = (machine: Machine): void => {
 
 /** Sends a message that is not answered: at once, or not at all. */
 export const send = (machine: Machine, text: string): boolean => {
-  const can = !!machine.conn && machine.renewed && text.length * 3 <= machine.messageBytes && take(machine);
+  const can = !!machine.conn && machine.renewed && !(text.length * 3 > machine.messageBytes) && take(machine);
   if (can) emit(machine, "write", text);
   return can;
 };
@@ -111,7 +111,7 @@ export const tick = (machine: Machine): void => {
   }
   if (pongBy <= now && !slept) ended(machine, "no sign of life from the server");
   else if (conn && (slept || machine.pingAt <= now)) ping(machine, true);
-  if (machine.renewAt <= now) renew(machine, machine.why);
+  if (machine.renewAt <= now) renew(machine);
   failThose(machine, "timeout", "no answer in time", ({ by }) => by <= now);
 };
 
@@ -130,14 +130,14 @@ export const timeout = (machine: Machine): number =>
 
 const to = (machine: Machine, name: State["name"], more?: object) => {
   machine.state = { name, attempt: machine.failures, ...more } as State;
-  emit(machine, "tell", machine.listeners, "$state", machine.state);
+  tell(machine, machine, "$state", machine.state);
 };
 
 const dial = (machine: Machine) => {
   machine.bye = machine.refusal = undefined;
-  machine.deadline = machine.now + machine.options.timeout;
+  machine.deadline = machine.now + machine.timeout;
   to(machine, "connecting");
-  getToken(machine, machine.why);
+  emit(machine, "token");
 };
 
 const ping = (machine: Machine, again?: boolean) => {
@@ -155,11 +155,11 @@ const authenticate = (machine: Machine, token: string) =>
       if (code === "closed") return;
       machine.renewAt = Infinity;
       machine.why = "connect";
-      if (!error || code === "unknown_verb") machine.renewed = true;
+      if (!error) machine.renewed = true;
       // Another user needs another connection.
       else if (code === "forbidden") ended(machine, "another user", 1000, true);
       else {
-        tellError(machine, error);
+        tell(machine, machine, "$error", error);
         machine.why = "refused";
         machine.renewAt = machine.now + RENEW_MS;
       }
@@ -174,7 +174,7 @@ const receive = (machine: Machine, frame: Frame) => {
   } else if (event === "$bye") machine.bye = data;
   else if (event === "$expiring") expiring(machine);
   else if (error && event !== "$leave") {
-    if (machine.conn) tellError(machine, answered(error));
+    if (machine.conn) tell(machine, machine, "$error", answered(error));
     else machine.refusal = { error: answered(error) };
   } else if (event[0] === "$") notice(machine, frame);
   else push(machine, frame);
@@ -185,7 +185,8 @@ const welcome = (
   { conn, user, heartbeat_ms, limits }: { conn: string; user: string; heartbeat_ms: number; limits: Limits },
 ) => {
   const { now, conns } = machine;
-  const { message_bytes: messageBytes = Infinity, inbound_messages_per_s: rate = Infinity, inbound_burst_messages: burst = Infinity } = limits;
+  // A limit that is off is absent: what follows from it is not a number, and so neither too long nor too early.
+  const { message_bytes: messageBytes, inbound_messages_per_s: rate, inbound_burst_messages: burst } = limits as Required<Limits>;
   const eachMs = 1_000 / (rate * RATE_PART);
   const heartbeat = heartbeat_ms || HEARTBEAT_MS;
   Object.assign(machine, {
@@ -213,17 +214,16 @@ const lost = (machine: Machine, code?: number) => {
 
 /** Says that the socket has ended, or an attempt, and decides what follows. */
 export const ended = (machine: Machine, reason: string, code = 1006, again = machine.bye?.reconnect ?? !FINAL.test(`${code}`)): void => {
-  const { options } = machine;
   const close = { code, reason };
   lost(machine);
   if (code === UNAUTHORIZED) {
     machine.why = "refused";
-    again &&= options.renews;
+    again &&= machine.renews;
   }
   if (!again) return shut(machine, { close, ...machine.refusal });
   machine.notBefore = machine.now + (machine.bye?.after_ms ?? 0);
   const bound = Math.min(DELAY_MS_MAX, DELAY_MS_FIRST * 2 ** machine.failures++);
-  wait(machine, machine.notBefore + options.random() * bound, close);
+  wait(machine, machine.notBefore + machine.random() * bound, close);
 };
 
 const wait = (machine: Machine, retryAt: number, close: Close) => {

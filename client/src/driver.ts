@@ -4,7 +4,7 @@ import { call, type Off } from "./listeners.js";
 import { awake, ended, failed, flush, freeze, isActive, newMachine, text, tick, timeout, token } from "./connection.js";
 import type { Ask, Machine } from "./machine.js";
 import { addressOf, type Options, type Socket, type SocketClass } from "./options.js";
-import type { Steps, Why } from "./output.js";
+import type { Steps } from "./output.js";
 import { browserPage } from "./page.js";
 import { ask, fail } from "./requests.js";
 import type { Room } from "./room.js";
@@ -80,12 +80,12 @@ export class Driver implements Steps {
     });
   }
 
-  async token(why: Why): Promise<void> {
+  async token(): Promise<void> {
     this.#call?.abort();
     const { signal } = (this.#call = new AbortController());
     const { token: source } = this.#options;
     try {
-      const value = typeof source === "function" ? await source(why, signal) : source;
+      const value = typeof source === "function" ? await source(this.machine.why, signal) : source;
       if (!signal.aborted) this.run(token, value);
     } catch (cause) {
       if (!signal.aborted) this.run(failed, new RoomcastError("token_failed", `no token: ${cause}`, { cause }));

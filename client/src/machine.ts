@@ -78,8 +78,7 @@ export interface Place {
 }
 
 /** All that a client knows between two inputs. The functions of `connection`, `rooms` and `requests` change it. */
-export interface Machine {
-  readonly options: MachineOptions;
+export interface Machine extends Readonly<MachineOptions> {
   /** Those of the client. */
   readonly listeners: Listeners;
   /** Outputs that the driver has yet to carry out, the oldest first. The driver removes them. */
@@ -141,23 +140,20 @@ export const emit = (machine: Machine, ...output: Output): void => {
   machine.out.push(output);
 };
 
-/** Tells the application a fault that belongs to no request. */
-export const tellError = (machine: Machine, error: RoomcastError): void => emit(machine, "tell", machine.listeners, "$error", error);
+/** Calls the listeners of a room, or of the client. */
+export const tell = (machine: Machine, { listeners }: Place | Machine, event: string, ...values: unknown[]): void =>
+  emit(machine, "tell", listeners, event, ...values);
 
 /** Gets another token, unless one is on its way. */
 export const expiring = (machine: Machine): void => {
-  if (machine.renewAt === Infinity) renew(machine, "expiring");
+  if (machine.renewAt < Infinity) return;
+  machine.why = "expiring";
+  renew(machine);
 };
 
 /** Gets another token for the open connection, where one can be had. A call that hangs is replaced. */
-export const renew = (machine: Machine, why: Why): void => {
-  if (!machine.options.renews) return;
-  machine.renewAt = machine.now + machine.options.timeout;
-  getToken(machine, why);
-};
-
-/** Gets a token. */
-export const getToken = (machine: Machine, why: Why): void => {
-  machine.why = why;
-  emit(machine, "token", why);
+export const renew = (machine: Machine): void => {
+  if (!machine.renews) return;
+  machine.renewAt = machine.now + machine.timeout;
+  emit(machine, "token");
 };

@@ -5,8 +5,8 @@ export type Why = "connect" | "expiring" | "refused";
 
 /** Steps that a machine asks its driver to carry out. */
 export interface Steps {
-  /** Gets a token, and gives it to the machine. The call replaces an earlier one, whose result is dropped. */
-  token(why: Why): void;
+  /** Gets a token for the reason `why`, and gives it to the machine. The call replaces an earlier one, whose result is dropped. */
+  token(): void;
   /** Opens a socket, and gives its events to the machine. */
   dial(token?: string | null): void;
   /** Writes a text message to the socket. */

@@ -14,16 +14,16 @@ export const json = JSON.stringify as (value: unknown) => string;
  * `sent` if not.
  */
 export const ask = (machine: Machine, ask: Ask): Request => {
-  const { requests, options } = machine;
+  const { requests } = machine;
   const id = ++machine.serial;
-  const { event, room, data, echo, key, own, timeout = options.timeout } = ask;
+  const { event, room, data, echo, key, own, timeout = machine.timeout } = ask;
   const text = json({ event, id, room, echo, key, data }).slice(0, -1);
   const bytes = new TextEncoder().encode(text).length;
   const request = { ...ask, id, text, bytes, by: machine.now + timeout, conns: new Set<string>() };
   requests.set(id, request);
   write(machine);
   if (own || request.conns.size) return request;
-  let { messages, bytes: free } = options;
+  let { messages, bytes: free } = machine;
   for (const waiting of requests.values()) {
     if (waiting.own || waiting.conns.size) continue;
     messages -= 1;

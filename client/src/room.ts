@@ -169,20 +169,19 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
    * Reads the room's history, page by page as the loop goes on: with `after` the messages above that offset,
    * oldest first; else those below `before`, or all, newest first.
    */
-  async *history({ after, before = Infinity, limit = Infinity }: { after?: number; before?: number; limit?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
+  async *history({ after, before, limit = Infinity }: { after?: number; before?: number; limit?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
     const isForward = after !== undefined;
-    let edge = after ?? before;
     while (limit > 0) {
-      // Without an edge JSON has `null`, which is as good as nothing.
-      const data = { [isForward ? "after" : "before"]: edge, limit: Math.min(limit, 100) };
+      // In JSON an infinite limit is `null`, which is none.
+      const data = { after, before, limit };
       const { messages }: { messages: Frame[] } = await this.#driver.ask({ event: "$history", room: this.name, data, read: true });
+      if (!messages.length) return;
       for (const frame of isForward ? messages : messages.reverse()) {
-        edge = frame.offset!;
-        if (isForward && edge >= before) return;
+        if (isForward) after = frame.offset!;
+        else before = frame.offset!;
         yield messageOf(this.#driver.machine, frame) as Message<E>;
         limit -= 1;
       }
-      if (!messages.length) return;
     }
   }
 

@@ -1,6 +1,6 @@
 import { answered, isTemporary, type RoomcastError } from "./errors.js";
 import { NAMED_CONNS_MAX, RETRY_MS } from "./limits.js";
-import { type Ask, emit, type Machine, type Place, tellError } from "./machine.js";
+import { type Ask, type Machine, type Place, tell } from "./machine.js";
 import type { Counts, Frame, Member, Message, RoomState } from "./message.js";
 import { ask } from "./requests.js";
 
@@ -185,7 +185,7 @@ const list = (machine: Machine, place: Place, after?: string) => {
 };
 
 const listed = (machine: Machine, place: Place, error?: RoomcastError, page?: any): void => {
-  if (error) tellError(machine, error);
+  if (error) tell(machine, machine, "$error", error);
   else {
     place.counts = counts(page);
     for (const { user, conn, meta } of page.members) {
@@ -208,10 +208,10 @@ const show = (machine: Machine, place: Place, members: Place["members"] = [...pl
 
 /** Gives a message to the application: to the listeners of its room, where it is one of this client. */
 const deliver = (machine: Machine, frame: Frame) => {
-  const { listeners } = machine.rooms.get(frame.room!) ?? machine;
+  const place = machine.rooms.get(frame.room!) ?? machine;
   const message = messageOf(machine, frame);
-  emit(machine, "tell", listeners, message.event, message.data, message);
-  emit(machine, "tell", listeners, "$message", message);
+  tell(machine, place, message.event, message.data, message);
+  tell(machine, place, "$message", message);
 };
 
 /** A message as the application sees it. */
@@ -225,8 +225,6 @@ const to = (machine: Machine, place: Place, state: RoomState) => {
   tell(machine, place, "$state", state);
 };
 
-const tell = (machine: Machine, { listeners }: Place, event: string, value?: unknown) => emit(machine, "tell", listeners, event, value);
-
 const request = (machine: Machine, { name }: Place, event: string, data?: unknown, done: Ask["done"] = () => {}) =>
   ask(machine, { event, room: name, data, own: true, done });
 
@@ -235,8 +233,7 @@ const askFor = (
   machine: Machine, place: Place, event: string, data: unknown,
   done: (machine: Machine, place: Place, error?: RoomcastError, data?: any) => void,
 ) => {
-  const number = ++machine.serial;
-  place.asked = number;
+  const number = (place.asked = ++machine.serial);
   request(machine, place, event, data, (error, data) => {
     if (place.state === "left") {
       // An application may let a client in after it has left.
@@ -245,7 +242,7 @@ const askFor = (
       place.asked = 0;
       if (error && isTemporary(error)) {
         const { after_ms = 0 } = (error.details ?? {}) as { after_ms?: number };
-        place.retryAt = machine.now + after_ms + (RETRY_MS * (1 + machine.options.random())) / 2;
+        place.retryAt = machine.now + after_ms + (RETRY_MS * (1 + machine.random())) / 2;
       } else done(machine, place, error, data);
     }
   });
