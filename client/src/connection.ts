@@ -3,7 +3,7 @@ import { AWAKE_MS, CONNS_MAX, DELAY_MS_FIRST, DELAY_MS_MAX, HEARTBEAT_MS, LASTED
 import { emit, expiring, type Machine, type MachineOptions, renew, tell, UNCONNECTED } from "./machine.js";
 import type { Frame } from "./message.js";
 import { answer, ask, failThose, take, write } from "./requests.js";
-import { leave, next, notice, published, push, reset, timeoutOf } from "./rooms.js";
+import { leave, next, notice, published, push, reset } from "./rooms.js";
 import { type Close, FINAL, type Limits, type State } from "./state.js";
 
 /**
@@ -125,7 +125,9 @@ export const flush = (machine: Machine): void => {
 export const timeout = (machine: Machine): number =>
   Math.min(
     machine.deadline, machine.pingAt, machine.pongBy, machine.renewAt, machine.allowedAt,
-    timeoutOf(machine), ...[...machine.requests.values()].map(({ by }) => by),
+    
+    ...[...machine.requests.values()].map(({ by }) => by),
+    ...[...machine.rooms.values()].map(({ retryAt }) => (retryAt > machine.now ? retryAt : Infinity)),
   );
 
 const to = (machine: Machine, name: State["name"], more?: object) => {

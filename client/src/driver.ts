@@ -84,12 +84,14 @@ export class Driver implements Steps {
     this.#call?.abort();
     const { signal } = (this.#call = new AbortController());
     const { token: source } = this.#options;
+    let input;
     try {
       const value = typeof source === "function" ? await source(this.machine.why, signal) : source;
-      if (!signal.aborted) this.run(token, value);
+      input = (machine: Machine) => token(machine, value);
     } catch (cause) {
-      if (!signal.aborted) this.run(failed, new RoomcastError("token_failed", `no token: ${cause}`, { cause }));
+      input = (machine: Machine) => failed(machine, new RoomcastError("token_failed", `no token: ${cause}`, { cause }));
     }
+    if (!signal.aborted) this.run(input);
   }
 
   dial(token?: string | null): void {

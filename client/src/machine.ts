@@ -66,7 +66,7 @@ export interface Place {
   /** The time of the next one, after a temporary refusal. */
   retryAt: number;
   /** True until all pages of a new listing of members have come. */
-  lists: boolean;
+  lists?: boolean | undefined;
   /** Messages that a join still replays, and the position after the last. */
   missing: number;
   top?: number;

@@ -211,12 +211,11 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     const off = whenAborted(signal, () => end());
     look();
     try {
-      for (;;) {
-        while (waiting.length) yield waiting.shift()!;
-        if (over?.error) throw over.error;
-        if (over) return;
-        await new Promise<void>((resolve) => (wake = resolve));
+      while (waiting.length || !over) {
+        if (waiting.length) yield waiting.shift()!;
+        else await new Promise<void>((resolve) => (wake = resolve));
       }
+      if (over.error) throw over.error;
     } finally {
       off();
     }

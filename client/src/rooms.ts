@@ -5,11 +5,11 @@ import type { Counts, Frame, Member, Message, RoomState } from "./message.js";
 import { ask } from "./requests.js";
 
 /** The parts of a place that begin anew with a connection. */
-const FRESH = { error: undefined, asked: 0, retryAt: 0, lists: false, missing: 0 };
+const FRESH = { error: undefined, asked: 0, retryAt: 0, lists: false as boolean | undefined, missing: 0 };
 
 const isMember = ({ state }: Place) => /joined|filling/.test(state);
 const isComing = ({ state }: Place) => /joining|filling/.test(state);
-const keyOf = ({ user, conn }: Member) => (user ? `u${user}` : `c${conn}`);
+const keyOf = ({ user, conn }: Member) => `${conn}/${user}`;
 
 /** Adds a room, without joining it. */
 export const add = ({ rooms }: Machine, name: string): Place => {
@@ -64,10 +64,6 @@ export const next = (machine: Machine): void => {
   }
 };
 
-/** The time of the next {@link next} that waits for time alone. */
-export const timeoutOf = (machine: Machine): number =>
-  Math.min(...[...machine.rooms.values()].map(({ retryAt }) => (retryAt > machine.now ? retryAt : Infinity)));
-
 /** Connections of this client before the present one, the newest of them. */
 const earlier = ({ conns }: Machine) => {
   const others = conns.slice(-1 - NAMED_CONNS_MAX, -1);
@@ -76,11 +72,12 @@ const earlier = ({ conns }: Machine) => {
 
 const joined = (
   machine: Machine, place: Place, error: RoomcastError | undefined,
-  { epoch, offset, recovered, missed = 0 }: { epoch?: any; offset?: any; recovered?: boolean; missed?: number } = {},
+  answer: { epoch: string; offset: number; recovered?: boolean; missed?: number },
 ) => {
   if (error) return refused(machine, place, error);
+  const { epoch, offset, recovered, missed = 0 } = answer;
   const { position } = place;
-  place.lists = !!place.presence;
+  place.lists = place.presence;
   place.missing = missed;
   place.top = offset;
   place.replayed = 0;
@@ -160,7 +157,7 @@ export const notice = (machine: Machine, { event, room, data, error }: Frame): v
   if (!place || !isMember(place)) return;
   if (error) refused(machine, place, answered(error));
   else if (event === "$gap") {
-    place.lists = !!place.presence;
+    place.lists = place.presence;
     if (place.state === "filling") return;
     const { epoch, offset } = place.position!;
     place.missing = place.replayed = 0;
