@@ -21,7 +21,7 @@ export const newMachine = (options: MachineOptions): Machine =>
   ({
     ...UNCONNECTED,
     ...options,
-    listeners: new Set(),
+    listeners: new Map(),
     out: [],
     state: { name: "idle", attempt: 0 },
     conns: [],
@@ -109,7 +109,7 @@ export const tick = (machine: Machine): void => {
     if (machine.state.name === "waiting") dial(machine);
     else ended(machine, "no connection in time");
   }
-  if (pongBy <= now && !slept) ended(machine, "no sign of life from the server");
+  if (pongBy <= now && !slept) ended(machine, "no answer in time");
   else if (conn && (slept || machine.pingAt <= now)) ping(machine, true);
   if (machine.renewAt <= now) renew(machine);
   failThose(machine, "timeout", "no answer in time", ({ by }) => by <= now);

@@ -105,7 +105,7 @@ export class Driver implements Steps {
     } catch (cause) {
       const [code, message] = WebSocket
         ? ["no_connection", `${cause}`]
-        : ["no_websocket", "there is no global WebSocket: give one in the options"];
+        : ["no_websocket", "no global WebSocket: give one in the options"];
       this.run(failed, new RoomcastError(code!, message!, { cause }));
     }
   }

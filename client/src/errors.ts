@@ -11,7 +11,7 @@
  * | `aborted` | the request's signal was aborted |
  * | `buffer_full` | too many messages wait to be sent |
  * | `slow_reader` | an async iterator fell too far behind |
- * | `no_websocket` | there is no global `WebSocket`: give one in the options |
+ * | `no_websocket` | no global `WebSocket`: give one in the options |
  * | `token_failed` | the `token` function threw; its error is the `cause` |
  */
 export class RoomcastError extends Error {

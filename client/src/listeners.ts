@@ -21,27 +21,24 @@ export const whenAborted = (signal: AbortSignal | undefined, f: () => void): Off
 };
 
 /** Functions to call, with the name under which each is called. */
-export type Listeners = Set<{ name: string; call: (...args: any[]) => void }>;
+export type Listeners = Map<(...args: any[]) => void, string>;
 
 /** Adds a listener; the same function twice is called twice. */
 export const on = (listeners: Listeners, name: string, f: (...args: any[]) => void, { signal, once }: On = {}): Off => {
-  const listener = {
-    name,
-    call(...args: any[]) {
-      if (once) off();
-      f(...args);
-    },
+  const listener = (...args: any[]) => {
+    if (once) off();
+    f(...args);
   };
-  listeners.add(listener);
+  listeners.set(listener, name);
   const off = whenAborted(signal, () => listeners.delete(listener));
   return off;
 };
 
 /** Calls all listeners of a name. The error of a listener is reported as uncaught; the others are called. */
 export const call = (listeners: Listeners, name: string, ...args: unknown[]): void => {
-  for (const listener of [...listeners]) {
+  for (const [listener, its] of [...listeners]) {
     try {
-      if (listener.name === name) listener.call(...args);
+      if (its === name) listener(...args);
     } catch (error) {
       queueMicrotask(() => {
         throw error;

@@ -30,7 +30,7 @@ export const ask = (machine: Machine, ask: Ask): Request => {
     free -= waiting.bytes;
   }
   if (!ask.buffer || machine.state.name === "closed") fail(machine, request, "closed", "cannot be sent now");
-  else if (messages < 0 || free < 0) fail(machine, request, "buffer_full", "too many messages wait to be sent");
+  else if (messages < 0 || free < 0) fail(machine, request, "buffer_full", "too many messages wait");
   return request;
 };
 

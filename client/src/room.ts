@@ -41,7 +41,7 @@ export interface Published {
 
 /** Refuses the names that belong to the protocol. */
 export const checked = (event: string): string => {
-  if (event[0] === "$") throw new TypeError("an event that begins with $ belongs to the protocol");
+  if (event[0] === "$") throw new TypeError("an event must not begin with $");
   return event;
 };
 

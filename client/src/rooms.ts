@@ -13,7 +13,7 @@ const keyOf = ({ user, conn }: Member) => `${conn}/${user}`;
 
 /** Adds a room, without joining it. */
 export const add = ({ rooms }: Machine, name: string): Place => {
-  const place: Place = { name, state: "idle", members: null, here: new Map(), listeners: new Set(), ...FRESH };
+  const place: Place = { name, state: "idle", members: null, here: new Map(), listeners: new Map(), ...FRESH };
   rooms.set(name, place);
   return place;
 };
