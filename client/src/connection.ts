@@ -59,7 +59,6 @@ export const token = (machine: Machine, token?: string | null): void => {
 
 /** Says that a call for a token has failed, or that no socket could be made. */
 export const failed = (machine: Machine, error: RoomcastError): void => {
-  if (error.code === "no_websocket") return shut(machine, { error });
   tell(machine, machine, "$error", error);
   if (machine.conn) machine.renewAt = machine.now + RENEW_MS;
   else ended(machine, error.message);
@@ -196,7 +195,7 @@ const welcome = (
     conns: [...conns, conn].slice(-CONNS_MAX),
     renewed: true,
     why: "connect",
-    aheadMs: (burst * RATE_PART - 1) * eachMs,
+    aheadMs: (1_000 * burst) / rate - eachMs,
     due: now,
     openedAt: now,
     pingAt: now + heartbeat,
@@ -233,7 +232,8 @@ const wait = (machine: Machine, retryAt: number, close: Close) => {
   to(machine, "waiting", { retryAt, close });
 };
 
-const shut = (machine: Machine, why: { close?: Close; error?: RoomcastError }, code?: number) => {
+/** Ends the connection for good, until the next {@link connect}. */
+export const shut = (machine: Machine, why: { close?: Close; error?: RoomcastError }, code?: number): void => {
   lost(machine, code);
   reset(machine, "idle");
   to(machine, "closed", why);

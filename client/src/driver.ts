@@ -1,7 +1,7 @@
 import { wallClock } from "./clock.js";
 import { RoomcastError } from "./errors.js";
 import { call, type Off } from "./listeners.js";
-import { awake, ended, failed, flush, freeze, isActive, newMachine, text, tick, timeout, token } from "./connection.js";
+import { awake, ended, failed, flush, freeze, isActive, newMachine, shut, text, tick, timeout, token } from "./connection.js";
 import type { Ask, Machine } from "./machine.js";
 import { addressOf, type Options, type Socket, type SocketClass } from "./options.js";
 import type { Steps } from "./output.js";
@@ -44,11 +44,8 @@ export class Driver implements Steps {
     // A listener may give an input: what follows is carried out behind what is under way.
     if (!this.#isDraining) {
       this.#isDraining = true;
-      let output;
-      while ((output = machine.out.shift())) {
-        const [step, ...args] = output;
-        (this[step] as (...args: unknown[]) => void)(...args);
-      }
+      for (const [step, ...args] of machine.out) (this[step] as (...args: unknown[]) => void)(...args);
+      machine.out.length = 0;
       this.#isDraining = false;
       this.#follow();
       this.#arm();
@@ -103,10 +100,8 @@ export class Driver implements Steps {
       socket.onerror = () => {};
       socket.onclose = ({ code, reason }) => this.run(ended, `${reason}`, code);
     } catch (cause) {
-      const [code, message] = WebSocket
-        ? ["no_connection", `${cause}`]
-        : ["no_websocket", "no global WebSocket: give one in the options"];
-      this.run(failed, new RoomcastError(code!, message!, { cause }));
+      if (WebSocket) this.run(failed, new RoomcastError("no_connection", `${cause}`, { cause }));
+      else this.run(shut, { error: new RoomcastError("no_websocket", "no global WebSocket: give one in the options") });
     }
   }
 
