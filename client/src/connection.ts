@@ -28,7 +28,6 @@ export const newMachine = (options: MachineOptions): Machine =>
     requests: new Map(),
     rooms: new Map(),
     serial: 0,
-    heartbeat: HEARTBEAT_MS,
   }) as unknown as Machine;
 
 /** True between `connect` and the end for good. */
@@ -66,13 +65,13 @@ export const failed = (machine: Machine, error: RoomcastError): void => {
 
 /** Takes a text message of the socket. */
 export const text = (machine: Machine, text: string): void => {
-  machine.pingAt = machine.now + machine.heartbeat;
   machine.pongBy = Infinity;
   try {
     receive(machine, JSON.parse(text));
   } catch (cause) {
     tell(machine, machine, "$error", new RoomcastError("bad_frame", "a frame cannot be read", { cause }));
   }
+  if (machine.conn) machine.pingAt = machine.now + machine.heartbeat;
 };
 
 /** Says that somebody looks at the page, or that there may be a network again. */
@@ -189,16 +188,15 @@ const welcome = (
   // A limit that is off is absent: what follows from it is not a number, and so neither too long nor too early.
   const { message_bytes: messageBytes, inbound_messages_per_s: rate, inbound_burst_messages: burst } = limits as Required<Limits>;
   const eachMs = 1_000 / (rate * RATE_PART);
-  const heartbeat = heartbeat_ms || HEARTBEAT_MS;
   Object.assign(machine, {
-    conn, heartbeat, eachMs, messageBytes,
+    conn, eachMs, messageBytes,
     conns: [...conns, conn].slice(-CONNS_MAX),
     renewed: true,
     why: "connect",
     aheadMs: (1_000 * burst) / rate - eachMs,
     due: now,
     openedAt: now,
-    pingAt: now + heartbeat,
+    heartbeat: heartbeat_ms || HEARTBEAT_MS,
     deadline: Infinity,
   } satisfies Partial<Machine>);
   to(machine, "open", { conn, user });

@@ -59,10 +59,8 @@ export class Driver implements Steps {
   }
 
   /** Asks the server, with a promise of the answer. */
-  ask(
-    what: Omit<Ask, "done" | "timeout">,
-    { timeout, signal, buffer = true }: { timeout?: number | undefined; signal?: AbortSignal | undefined; buffer?: boolean | undefined } = {},
-  ): Promise<any> {
+  ask(what: Omit<Ask, "done">, options: Partial<Ask> & { signal?: AbortSignal | undefined } = {}): Promise<any> {
+    const { signal } = options;
     return new Promise((resolve, reject) => {
       const reason = "the signal was aborted";
       if (signal?.aborted) throw new RoomcastError("aborted", reason);
@@ -72,7 +70,7 @@ export class Driver implements Steps {
         if (error) reject(error);
         else resolve(data);
       };
-      const request = this.run(ask, { ...what, timeout, buffer, done });
+      const request = this.run(ask, { ...options, ...what, done });
       signal?.addEventListener("abort", abort);
     });
   }

@@ -23,7 +23,7 @@ export class RoomcastError extends Error {
   /** Further values that the server gives, such as `limit` or `after_ms`. */
   declare readonly details?: unknown;
 
-  constructor(code: string, message: string, more: { sent?: boolean; details?: unknown; cause?: unknown } = {}) {
+  constructor(code: string, message: string, more?: { sent?: boolean; details?: unknown; cause?: unknown }) {
     super(message, more);
     Object.assign(this, { sent: false, ...more, code });
   }

@@ -28,8 +28,8 @@ export interface Ask {
   own?: boolean;
   /** A read, which is safe to send again without a key. */
   read?: boolean;
-  /** True: waits until it can be written. A request of this client itself always does. */
-  buffer?: boolean;
+  /** False: fails unless it can be written at once. A request of this client itself always waits. */
+  buffer?: boolean | undefined;
   /** Milliseconds until it fails; else those of the machine. */
   timeout?: number | undefined;
   /** Called once. */

@@ -29,7 +29,7 @@ export const ask = (machine: Machine, ask: Ask): Request => {
     messages -= 1;
     free -= waiting.bytes;
   }
-  if (!ask.buffer || machine.state.name === "closed") fail(machine, request, "closed", "cannot be sent now");
+  if (ask.buffer === false || machine.state.name === "closed") fail(machine, request, "closed", "cannot be sent now");
   else if (messages < 0 || free < 0) fail(machine, request, "buffer_full", "too many messages wait");
   return request;
 };
@@ -70,17 +70,17 @@ export const write = (machine: Machine): void => {
   machine.allowedAt = Infinity;
 };
 
-/** Takes an answer. True when it is that of a publish. */
-export const answer = (machine: Machine, { id, error, data }: Frame): boolean => {
+/** Takes an answer, and gives the key where it is that of a publish. */
+export const answer = (machine: Machine, { id, error, data }: Frame): string | undefined => {
   const request = machine.requests.get(id!);
-  if (!request) return false;
+  if (!request) return;
   if (error?.code === "expired" && request.event !== "$auth") {
     // It was not carried out: the next token lets it pass.
     request.conns.delete(machine.conn);
     machine.renewed = false;
     expiring(machine);
   } else settle(machine, request, error && answered(error), data);
-  return !!request.key;
+  return request.key;
 };
 
 const settle = ({ requests }: Machine, { id, done }: Request, error?: RoomcastError, data?: unknown) => {

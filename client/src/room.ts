@@ -155,8 +155,8 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
    *
    * Rejects with a {@link RoomcastError}; its `sent` tells whether the message may have been published.
    */
-  async publish<K extends keyof E & string>(event: K, data: E[K], { echo, key, ...options }: AskOptions & { echo?: boolean; key?: string } = {}): Promise<Published> {
-    return this.#driver.ask({ event: checked(event), room: this.name, data, echo: echo!, key: key ?? this.#driver.key() }, options);
+  async publish<K extends keyof E & string>(event: K, data: E[K], options: AskOptions & { echo?: boolean; key?: string } = {}): Promise<Published> {
+    return this.#driver.ask({ event: checked(event), room: this.name, data, key: options.key ?? this.#driver.key() }, options);
   }
 
   /** Publishes now or not at all, without an answer: for cursors. False when it was not sent. */

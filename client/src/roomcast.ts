@@ -78,8 +78,8 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
    * Asks the server's application. It waits for a connection; when that is lost before the answer, the promise
    * is rejected with `closed`, and `sent` says that the application may have acted.
    */
-  async call<K extends keyof C & string>(event: K, data: C[K]["ask"], { room, ...options }: AskOptions & { room?: string } = {}): Promise<C[K]["answer"]> {
-    return this.#driver.ask({ event: checked(event), room: room!, data }, options);
+  async call<K extends keyof C & string>(event: K, data: C[K]["ask"], options: AskOptions & { room?: string } = {}): Promise<C[K]["answer"]> {
+    return this.#driver.ask({ event: checked(event), data }, options);
   }
 
   /** Calls `f` with each message of an event that came through no room of this client. */

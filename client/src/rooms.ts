@@ -65,10 +65,7 @@ export const next = (machine: Machine): void => {
 };
 
 /** Connections of this client before the present one, the newest of them. */
-const earlier = ({ conns }: Machine) => {
-  const others = conns.slice(-1 - NAMED_CONNS_MAX, -1);
-  return others[0] && others;
-};
+const earlier = ({ conns }: Machine) => conns.slice(-1 - NAMED_CONNS_MAX, -1);
 
 const joined = (
   machine: Machine, place: Place, error: RoomcastError | undefined,
