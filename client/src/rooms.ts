@@ -1,6 +1,6 @@
 import { answered, isTemporary, type RoomcastError } from "./errors.js";
 import { NAMED_CONNS_MAX, RETRY_MS } from "./limits.js";
-import { type Ask, type Machine, type Place, tell } from "./machine.js";
+import { type Machine, type Place, tell } from "./machine.js";
 import type { Counts, Frame, Member, Message, RoomState } from "./message.js";
 import { ask } from "./requests.js";
 
@@ -29,7 +29,7 @@ export const leave = (machine: Machine, place: Place, done = () => {}): void => 
   machine.rooms.delete(place.name);
   const known = (place.asked || isMember(place)) && machine.conn;
   to(machine, place, "left");
-  if (known) request(machine, place, "$leave", undefined, done);
+  if (known) ask(machine, { event: "$leave", room: place.name, own: true, done });
   else done();
 };
 
@@ -219,19 +219,16 @@ const to = (machine: Machine, place: Place, state: RoomState) => {
   tell(machine, place, "$state", state);
 };
 
-const request = (machine: Machine, { name }: Place, event: string, data?: unknown, done: Ask["done"] = () => {}) =>
-  ask(machine, { event, room: name, data, own: true, done });
-
 /** Makes a request for a room; its answer counts while no other was made in its place. */
 const askFor = (
   machine: Machine, place: Place, event: string, data: unknown,
   done: (machine: Machine, place: Place, error?: RoomcastError, data?: any) => void,
 ) => {
   const number = (place.asked = ++machine.serial);
-  request(machine, place, event, data, (error, data) => {
+  const end = (error?: RoomcastError, data?: any) => {
     if (place.state === "left") {
       // An application may let a client in after it has left.
-      if (event === "$join" && !error && !machine.rooms.has(place.name)) request(machine, place, "$leave");
+      if (event === "$join" && !error && !machine.rooms.has(place.name)) leave(machine, place);
     } else if (place.asked === number) {
       place.asked = 0;
       if (error && isTemporary(error)) {
@@ -239,5 +236,6 @@ const askFor = (
         place.retryAt = machine.now + after_ms + (RETRY_MS * (1 + machine.random())) / 2;
       } else done(machine, place, error, data);
     }
-  });
+  };
+  ask(machine, { event, room: place.name, data, own: true, done: end });
 };
