@@ -76,10 +76,10 @@ export const text = (machine: Machine, text: string): void => {
 
 /** Says that somebody looks at the page, or that there may be a network again. */
 export const awake = (machine: Machine): void => {
-  const { state, conn, notBefore, now } = machine;
-  if (conn) ping(machine);
+  const { state } = machine;
+  if (machine.conn) ping(machine);
   else if (state.name === "waiting") {
-    const retryAt = Math.max(notBefore, now + machine.random() * AWAKE_MS);
+    const retryAt = Math.max(machine.notBefore, machine.now + machine.random() * AWAKE_MS);
     if (retryAt < machine.deadline) wait(machine, retryAt, state.close);
   }
 };
@@ -101,14 +101,14 @@ export const send = (machine: Machine, text: string): boolean => {
 
 /** Says that it is {@link timeout}, or later. */
 export const tick = (machine: Machine): void => {
-  const { now, conn, pongBy } = machine;
+  const { now } = machine;
   const slept = now - timeout(machine) >= LATE_MS;
   if (machine.deadline <= now) {
     if (machine.state.name === "waiting") dial(machine);
     else ended(machine, "no connection in time");
   }
-  if (pongBy <= now && !slept) ended(machine, "no answer in time");
-  else if (conn && (slept || machine.pingAt <= now)) ping(machine, true);
+  if (machine.pongBy <= now && !slept) ended(machine, "no answer in time");
+  else if (machine.conn && (slept || machine.pingAt <= now)) ping(machine, true);
   if (machine.renewAt <= now) renew(machine);
   failThose(machine, "timeout", "no answer in time", ({ by }) => by <= now);
 };
@@ -184,18 +184,17 @@ const welcome = (
   machine: Machine,
   { conn, user, heartbeat_ms, limits }: { conn: string; user: string; heartbeat_ms: number; limits: Limits },
 ) => {
-  const { now, conns } = machine;
   // A limit that is off is absent: what follows from it is not a number, and so neither too long nor too early.
   const { message_bytes: messageBytes, inbound_messages_per_s: rate, inbound_burst_messages: burst } = limits as Required<Limits>;
   const eachMs = 1_000 / (rate * RATE_PART);
   Object.assign(machine, {
     conn, eachMs, messageBytes,
-    conns: [...conns, conn].slice(-CONNS_MAX),
+    conns: [...machine.conns, conn].slice(-CONNS_MAX),
     renewed: true,
     why: "connect",
     aheadMs: (1_000 * burst) / rate - eachMs,
-    due: now,
-    openedAt: now,
+    due: machine.now,
+    openedAt: machine.now,
     heartbeat: heartbeat_ms || HEARTBEAT_MS,
     deadline: Infinity,
   } satisfies Partial<Machine>);

@@ -49,9 +49,9 @@ export const take = (machine: Machine): boolean => {
 
 /** Writes what can be written. Work: one step for each request that was not answered. */
 export const write = (machine: Machine): void => {
-  const { conn, messageBytes, renewed, requests, rooms } = machine;
+  const { conn, messageBytes } = machine;
   let unanswered = 0;
-  for (const request of requests.values()) {
+  for (const request of machine.requests.values()) {
     const { event, own, room, conns, key, text, bytes } = request;
     if (!conns.has(conn)) {
       const end = key && conns.size ? `,"conn":${json([...conns].slice(-NAMED_CONNS_MAX))}}` : "}";
@@ -59,8 +59,8 @@ export const write = (machine: Machine): void => {
         fail(machine, request, "too_large", `more than ${messageBytes} bytes`);
         continue;
       }
-      const isSettled = own || (unanswered < UNANSWERED_MAX && rooms.get(room!)?.state !== "joining");
-      if (!conn || (event !== "$auth" && !(renewed && isSettled))) continue;
+      const isSettled = own || (unanswered < UNANSWERED_MAX && machine.rooms.get(room!)?.state !== "joining");
+      if (!conn || (event !== "$auth" && !(machine.renewed && isSettled))) continue;
       if (!take(machine)) return;
       conns.add(conn);
       emit(machine, "write", text + end);

@@ -208,7 +208,7 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
       else end(new RoomcastError("slow_reader", `more than ${queue} messages wait`));
       wake();
     }, listening);
-    const off = whenAborted(signal, () => end());
+    const off = whenAborted(signal, end);
     look();
     try {
       while (waiting.length || !over) {

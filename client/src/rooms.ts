@@ -45,13 +45,12 @@ export const reset = (machine: Machine, state: "joining" | "idle"): void => {
  * or one page of a history in flight. Members are listed when a room needs nothing else.
  */
 export const next = (machine: Machine): void => {
-  const { now, conn } = machine;
-  if (!conn) return;
+  if (!machine.conn) return;
   let first;
   let awaited = 0;
   for (const place of machine.rooms.values()) {
     if (isComing(place)) awaited ||= place.asked;
-    if (place.asked || place.retryAt > now) continue;
+    if (place.asked || place.retryAt > machine.now) continue;
     if (isComing(place)) first ??= place;
     else if (place.lists && isMember(place)) list(machine, place);
   }
