@@ -28,6 +28,7 @@ export const newMachine = (options: MachineOptions): Machine =>
     requests: new Map(),
     rooms: new Map(),
     serial: 0,
+    failures: 0,
   }) as unknown as Machine;
 
 /** True between `connect` and the end for good. */
@@ -123,7 +124,6 @@ export const flush = (machine: Machine): void => {
 export const timeout = (machine: Machine): number =>
   Math.min(
     machine.deadline, machine.pingAt, machine.pongBy, machine.renewAt, machine.allowedAt,
-    
     ...[...machine.requests.values()].map(({ by }) => by),
     ...[...machine.rooms.values()].map(({ retryAt }) => (retryAt > machine.now ? retryAt : Infinity)),
   );

@@ -1,7 +1,7 @@
 import { wallClock } from "./clock.js";
+import { awake, ended, failed, flush, freeze, isActive, newMachine, shut, text, tick, timeout, token } from "./connection.js";
 import { RoomcastError } from "./errors.js";
 import { call, type Off } from "./listeners.js";
-import { awake, ended, failed, flush, freeze, isActive, newMachine, shut, text, tick, timeout, token } from "./connection.js";
 import type { Ask, Machine } from "./machine.js";
 import { addressOf, type Options, type Socket, type SocketClass } from "./options.js";
 import type { Steps } from "./output.js";
@@ -9,7 +9,7 @@ import { browserPage } from "./page.js";
 import { ask, fail } from "./requests.js";
 import type { Room } from "./room.js";
 
-/** A machine with a socket, a clock, a page, a source of tokens, and the application's listeners. */
+/** A machine with a socket, a clock, a page and a source of tokens. */
 export class Driver implements Steps {
   readonly machine: Machine;
   /** The rooms of the application, by name. */

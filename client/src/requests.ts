@@ -14,17 +14,16 @@ export const json = JSON.stringify as (value: unknown) => string;
  * `sent` if not.
  */
 export const ask = (machine: Machine, ask: Ask): Request => {
-  const { requests } = machine;
   const id = ++machine.serial;
   const { event, room, data, echo, key, own, timeout = machine.timeout } = ask;
   const text = json({ event, id, room, echo, key, data }).slice(0, -1);
   const bytes = new TextEncoder().encode(text).length;
   const request = { ...ask, id, text, bytes, by: machine.now + timeout, conns: new Set<string>() };
-  requests.set(id, request);
+  machine.requests.set(id, request);
   write(machine);
   if (own || request.conns.size) return request;
   let { messages, bytes: free } = machine;
-  for (const waiting of requests.values()) {
+  for (const waiting of machine.requests.values()) {
     if (waiting.own || waiting.conns.size) continue;
     messages -= 1;
     free -= waiting.bytes;
@@ -83,9 +82,9 @@ export const answer = (machine: Machine, { id, error, data }: Frame): string | u
   return request.key;
 };
 
-const settle = ({ requests }: Machine, { id, done }: Request, error?: RoomcastError, data?: unknown) => {
-  requests.delete(id);
-  done(error, data);
+const settle = (machine: Machine, request: Request, error?: RoomcastError, data?: unknown) => {
+  machine.requests.delete(request.id);
+  request.done(error, data);
 };
 
 /** Ends a request early. */

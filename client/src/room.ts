@@ -172,9 +172,11 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
   async *history({ after, before, limit = Infinity }: { after?: number; before?: number; limit?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
     const isForward = after !== undefined;
     while (limit > 0) {
-      // In JSON an infinite limit is `null`, which is none.
-      const data = { after, before, limit };
-      const { messages }: { messages: Frame[] } = await this.#driver.ask({ event: "$history", room: this.name, data, read: true });
+      const { messages }: { messages: Frame[] } = await this.#driver.ask({
+        event: "$history", room: this.name, read: true,
+        // In JSON an infinite limit is `null`, which is none.
+        data: { after, before, limit },
+      });
       if (!messages.length) return;
       for (const frame of isForward ? messages : messages.reverse()) {
         if (isForward) after = frame.offset!;

@@ -12,9 +12,9 @@ const isComing = ({ state }: Place) => /joining|filling/.test(state);
 const keyOf = ({ user, conn }: Member) => `${conn}/${user}`;
 
 /** Adds a room, without joining it. */
-export const add = ({ rooms }: Machine, name: string): Place => {
+export const add = (machine: Machine, name: string): Place => {
   const place: Place = { name, state: "idle", members: null, here: new Map(), listeners: new Map(), ...FRESH };
-  rooms.set(name, place);
+  machine.rooms.set(name, place);
   return place;
 };
 
@@ -47,7 +47,7 @@ export const reset = (machine: Machine, state: "joining" | "idle"): void => {
 export const next = (machine: Machine): void => {
   if (!machine.conn) return;
   let first;
-  let awaited = 0;
+  let awaited;
   for (const place of machine.rooms.values()) {
     if (isComing(place)) awaited ||= place.asked;
     if (place.asked || place.retryAt > machine.now) continue;
@@ -122,7 +122,7 @@ export const push = (machine: Machine, frame: Frame): void => {
   if (!place || place.state === "idle" || (offset === undefined && isMember(place))) return deliver(machine, frame);
   // The history brings it, in its place; or it came before the answer to the join.
   if (place.state !== "joined") return;
-  const isLast = place.missing > 0 && !--place.missing;
+  const isLast = place.missing && !--place.missing;
   if (offset! > place.position!.offset) arrived(machine, place, frame);
   if (isLast) {
     seen(place, place.top!);
@@ -131,14 +131,13 @@ export const push = (machine: Machine, frame: Frame): void => {
 };
 
 /** Takes the answer to a message of this client, with its offset. */
-export const published = ({ rooms }: Machine, name: string, data: any): void => {
-  const place = rooms.get(name);
+export const published = (machine: Machine, name: string, data: any): void => {
+  const place = machine.rooms.get(name);
   if (place?.state === "joined" && !place.missing && data?.reached >= 0 && data.offset >= 0) seen(place, data.offset);
 };
 
 const seen = (place: Place, seen: number) => {
-  const { epoch, offset } = place.position!;
-  place.position = { epoch, offset: Math.max(offset, seen) };
+  place.position = { ...place.position!, offset: Math.max(place.position!.offset, seen) };
 };
 
 const arrived = (machine: Machine, place: Place, frame: Frame) => {
@@ -155,19 +154,22 @@ export const notice = (machine: Machine, { event, room, data, error }: Frame): v
   else if (event === "$gap") {
     place.lists = place.presence;
     if (place.state === "filling") return;
-    const { epoch, offset } = place.position!;
+    const { position } = place;
     place.missing = place.replayed = 0;
-    place.top = offset;
-    place.position = { epoch, offset: Math.min(offset, data.after) };
+    place.top = position!.offset;
+    place.position = { ...position!, offset: Math.min(position!.offset, data.after) };
     fill(machine, place);
   } else if (event === "$members") {
     place.counts = counts(data);
-    if (data.listed) place.lists = true;
-    else show(machine, place, null);
+    if (data.listed) {
+      // A listing that is under way would mix old and new pages.
+      if (place.state === "joined") place.asked = 0;
+      place.lists = true;
+    } else show(machine, place, false);
   } else {
     if (event === "$joined") place.here.set(keyOf(data), data);
     if (event === "$left") place.here.delete(keyOf(data));
-    if (place.members && !place.lists) show(machine, place);
+    if (place.members && !place.lists) show(machine, place, true);
   }
 };
 
@@ -188,15 +190,15 @@ const listed = (machine: Machine, place: Place, error?: RoomcastError, page?: an
     if (page.next !== undefined) return list(machine, place, page.next);
   }
   place.lists = false;
-  show(machine, place, error || page.listed === false ? null : undefined);
+  show(machine, place, !error && page.listed !== false);
 };
 
 const counts = ({ users, conns }: Counts): Counts => ({ users, conns });
 
-/** Has other members: `null` where the room does not list them. */
-const show = (machine: Machine, place: Place, members: Place["members"] = [...place.here.values()]) => {
-  place.members = members;
-  tell(machine, place, "$members", members);
+/** Has other members; none where the room does not list them. */
+const show = (machine: Machine, place: Place, isListed: boolean) => {
+  place.members = isListed ? [...place.here.values()] : null;
+  tell(machine, place, "$members", place.members);
 };
 
 /** Gives a message to the application: to the listeners of its room, where it is one of this client. */
@@ -231,8 +233,8 @@ const askFor = (
     } else if (place.asked === number) {
       place.asked = 0;
       if (error && isTemporary(error)) {
-        const { after_ms = 0 } = (error.details ?? {}) as { after_ms?: number };
-        place.retryAt = machine.now + after_ms + (RETRY_MS * (1 + machine.random())) / 2;
+        const afterMs = (error.details as { after_ms?: number } | undefined)?.after_ms ?? 0;
+        place.retryAt = machine.now + afterMs + (RETRY_MS * (1 + machine.random())) / 2;
       } else done(machine, place, error, data);
     }
   };
