@@ -135,7 +135,7 @@ export class Driver implements Steps {
   #arm() {
     const { machine } = this;
     const at = timeout(machine);
-    this.#clock.clear(this.#timer);
+    if (this.#timer) this.#clock.clear(this.#timer);
     if (at < Infinity) this.#timer = this.#clock.set(() => this.run(tick), at - machine.now);
   }
 }

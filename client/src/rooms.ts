@@ -225,7 +225,8 @@ const askFor = (
   machine: Machine, place: Place, event: string, data: unknown,
   done: (machine: Machine, place: Place, error?: RoomcastError, data?: any) => void,
 ) => {
-  const number = (place.asked = ++machine.serial);
+  // The number that the request gets.
+  const number = (place.asked = machine.serial + 1);
   const end = (error?: RoomcastError, data?: any) => {
     if (place.state === "left") {
       // An application may let a client in after it has left.

@@ -111,6 +111,23 @@ test("nothing is written to a connection that is closing: the next one gets it",
   assert.deepEqual(heard.own, ["hi"]);
 });
 
+test("a clock gets back what it gave", async () => {
+  const world = new World();
+  const { clock } = world;
+  const set = clock.set.bind(clock);
+  const given = new Set();
+  clock.set = (f, ms) => {
+    const timer = set(f, ms);
+    given.add(timer);
+    return timer;
+  };
+  clock.clear = (timer) => assert.ok(given.has(timer));
+  const client = world.another();
+  await world.pass();
+  client.close();
+  assert.ok(given.size > 0);
+});
+
 test("the reason of a refusal is in the state", async () => {
   const world = new World({ latencyMs: 1 });
   const [socket] = world.server.sockets;
