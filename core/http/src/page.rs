@@ -41,6 +41,8 @@ const FILES: &[PageFile] = files! {
     "/page/deliveries.js" SCRIPT "deliveries.js",
     "/page/live-rooms.js" SCRIPT "live-rooms.js",
     "/page/steps.js" SCRIPT "steps.js",
+    "/page/session/record.js" SCRIPT "session/record.js",
+    "/page/session/trace.js" SCRIPT "session/trace.js",
 };
 
 impl PageFile {
