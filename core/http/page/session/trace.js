@@ -141,5 +141,6 @@ export function trace() {
       lines.push(`${actor} gets ${names.written(text)}`);
     }
   }
+  if (session.isFull) lines.push("# What came behind this was not kept.");
   return `${lines.join("\n")}\n`;
 }
