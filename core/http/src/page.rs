@@ -68,8 +68,9 @@ mod tests {
     fn every_file_that_the_page_names_is_served() {
         let mut used = vec!["/".to_owned()];
         for file in FILES {
-            let imported = named(file.text, "from \"./").chain(named(file.text, "=\"page/"));
-            used.extend(imported.map(|name| format!("/page/{name}")));
+            let (folder, _) = file.path.rsplit_once('/').unwrap_or_default();
+            used.extend(named(file.text, "from \"./").map(|name| format!("{folder}/{name}")));
+            used.extend(named(file.text, "=\"page/").map(|name| format!("/page/{name}")));
         }
         for path in &used {
             assert!(PageFile::at(path).is_some(), "{path} is not served");
