@@ -55,7 +55,11 @@ fn a_session_that_the_page_has_saved_in_chromium_is_a_trace() {
     let server = Server::start(&["--config", &config.to_string_lossy()]);
     let url = format!("http://{}", server.address);
     let file = folder.join("session.trace");
-    check("page", "node", &["session.mjs", &url, &file.to_string_lossy()]);
+    check(
+        "page",
+        "node",
+        &["session.mjs", &url, &file.to_string_lossy()],
+    );
     let source = fs::read_to_string(&file).expect("the page has saved it");
     let trace = Trace::parse("session", source).expect("a trace");
     if let Err(error) = trace.run(&mut trace.settings().core()) {

@@ -57,8 +57,9 @@ function ordered(entries) {
     let from = 0;
     for (const [index, entry] of mine.entries()) {
       if (entry.kind !== "send") continue;
-      const until = mine.findIndex((other, at) => at > index && other.kind === "get" && !other.isAnswer && answers(entry.frame, other.frame));
-      if (until < 0) continue;
+      // A connection that ends takes its answers with it.
+      const until = mine.findIndex((other, at) => at > index && (other.kind === "close" || other.kind === "get" && !other.isAnswer && answers(entry.frame, other.frame)));
+      if (mine[until]?.kind !== "get") continue;
       mine[until].isAnswer = true;
       entry.after = mine.slice(from, until + 1).filter(({ kind }) => kind === "get");
       const isEcho = ({ frame }) => frame.from?.conn === entry.conn && frame.event === entry.frame?.event;
