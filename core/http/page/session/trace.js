@@ -124,7 +124,7 @@ export function trace() {
     const { conn, namespace } = connections.get(entry.actor);
     return { ...entry, conn, namespace, frame: entry.text === undefined ? undefined : parseFrame(entry.text) };
   });
-  const lines = ["# A session of the page.", "limits heartbeat_ms=off", ...policies(entries)];
+  const lines = ["# A session of the page. It replays when its rooms were new.", "limits heartbeat_ms=off", ...policies(entries)];
   let cause = 0;
   for (const entry of ordered(entries)) {
     const { actor, kind, conn, namespace, user, text, at, code, reason } = entry;
