@@ -1,3 +1,5 @@
+import { TIMER_MS_MAX } from "./limits.js";
+
 /** Time and timers. Give your own in the options to test without waiting, such as `TestClock`. */
 export interface Clock {
   /** Milliseconds since any moment; never goes back. */
@@ -8,9 +10,6 @@ export interface Clock {
   clear(handle: any): void;
 }
 
-/** The longest timer of all runtimes. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
-
 let ahead = 0;
 let last = 0;
 
@@ -20,9 +19,9 @@ let last = 0;
  */
 export const wallClock: Clock = {
   now() {
-    const time = Date.now() + ahead;
-    if (time < last) ahead += last - time;
-    return (last = Math.max(time, last));
+    const time = Date.now();
+    ahead = Math.max(ahead, last - time);
+    return (last = time + ahead);
   },
   set: (f, ms) => setTimeout(f, Math.min(ms, TIMER_MS_MAX)),
   clear: (handle) => clearTimeout(handle),

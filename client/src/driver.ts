@@ -1,61 +1,53 @@
 import { wallClock } from "./clock.js";
+import { awake, ended, failed, flush, freeze, isActive, newMachine, shut, text, tick, timeout, token } from "./connection.js";
 import { RoomcastError } from "./errors.js";
-import { Listeners, type Off } from "./listeners.js";
-import { Machine } from "./machine.js";
-import type { Message } from "./message.js";
+import { call, type Off } from "./listeners.js";
+import type { Ask, Machine } from "./machine.js";
 import { addressOf, type Options, type Socket, type SocketClass } from "./options.js";
-import type { Steps, Why } from "./output.js";
+import type { Steps } from "./output.js";
 import { browserPage } from "./page.js";
-import type { Ask } from "./requests.js";
+import { ask, fail } from "./requests.js";
 import type { Room } from "./room.js";
 
-/** A machine with a socket, a clock, a page, a source of tokens, and the application's listeners. */
+/** A machine with a socket, a clock, a page and a source of tokens. */
 export class Driver implements Steps {
   readonly machine: Machine;
   /** The rooms of the application, by name. */
   readonly rooms = new Map<string, Room<any>>();
-  readonly listeners = new Listeners();
   readonly #address: string;
   readonly #options: Options;
   readonly #clock;
   #socket: Socket | undefined;
   #call: AbortController | undefined;
   #timer: unknown;
-  #timerAt = Infinity;
   #page: Off | undefined;
   #isDraining = false;
   readonly #prefix: string;
-  #keys = 0;
 
   constructor(url: string | URL, options: Options) {
     const { token, timeout = 15_000, buffer, clock = wallClock, random = Math.random } = options;
-    const digits = () => random().toString(36).slice(2);
     this.#address = addressOf(url);
     this.#options = options;
     this.#clock = clock;
-    this.#prefix = digits() + digits();
-    this.machine = new Machine({
-      timeoutMs: timeout,
-      buffer: { messages: 100, bytes: 262_144, ...buffer },
-      renews: typeof token === "function",
-      random,
+    this.#prefix = random().toString(36).slice(2);
+    this.machine = newMachine({
+      timeout, messages: 100, bytes: 262_144, ...buffer, renews: typeof token === "function", random,
     });
   }
 
   /** Gives the machine an input, and carries out what follows. */
-  run<T>(input: (machine: Machine) => T): T {
+  run<A extends unknown[], T>(input: (machine: Machine, ...args: A) => T, ...args: A): T {
     const { machine } = this;
     machine.now = this.#clock.now();
-    const result = input(machine);
+    const result = input(machine, ...args);
+    flush(machine);
     // A listener may give an input: what follows is carried out behind what is under way.
     if (!this.#isDraining) {
       this.#isDraining = true;
-      let output;
-      while ((output = machine.out.shift())) {
-        const [step, ...args] = output;
-        (this[step] as (...args: unknown[]) => void)(...args);
-      }
+      for (const [step, ...args] of machine.out) (this[step] as (...args: unknown[]) => void)(...args);
+      machine.out.length = 0;
       this.#isDraining = false;
+      this.#follow();
       this.#arm();
     }
     return result;
@@ -63,61 +55,58 @@ export class Driver implements Steps {
 
   /** A key for a message, never given before. */
   key(): string {
-    return `${this.#prefix}.${++this.#keys}`;
+    return `${this.#prefix}.${this.machine.serial}`;
   }
 
   /** Asks the server, with a promise of the answer. */
-  ask(
-    ask: Omit<Ask, "done" | "timeout">,
-    { timeout = this.machine.options.timeoutMs, signal, buffer = true }: { timeout?: number | undefined; signal?: AbortSignal | undefined; buffer?: boolean | undefined } = {},
-  ): Promise<any> {
+  ask(what: Omit<Ask, "done">, options: Partial<Ask> & { signal?: AbortSignal | undefined } = {}): Promise<any> {
+    const { signal } = options;
     return new Promise((resolve, reject) => {
       const reason = "the signal was aborted";
       if (signal?.aborted) throw new RoomcastError("aborted", reason);
-      let number = 0;
-      const abort = () => this.run((machine) => machine.requests.end(number, "aborted", reason));
+      const abort = () => this.run(fail, request, "aborted", reason);
       const done = (error?: RoomcastError, data?: unknown) => {
         signal?.removeEventListener("abort", abort);
         if (error) reject(error);
         else resolve(data);
       };
+      const request = this.run(ask, { ...options, ...what, done });
       signal?.addEventListener("abort", abort);
-      number = this.run((machine) => machine.requests.ask({ ...ask, timeout, buffer, done }));
     });
   }
 
-  async token(call: number, why: Why): Promise<void> {
+  async token(): Promise<void> {
     this.#call?.abort();
     const { signal } = (this.#call = new AbortController());
-    const { token = null } = this.#options;
+    const { token: source } = this.#options;
+    let input;
     try {
-      const value = typeof token === "function" ? await token(why, signal) : token;
-      this.run((machine) => machine.token(call, value ?? null));
+      const value = typeof source === "function" ? await source(this.machine.why, signal) : source;
+      input = (machine: Machine) => token(machine, value);
     } catch (cause) {
-      this.run((machine) => machine.failed(call, new RoomcastError("token_failed", `no token: ${cause}`, { cause })));
+      input = (machine: Machine) => failed(machine, new RoomcastError("token_failed", `no token: ${cause}`, { cause }));
     }
+    if (!signal.aborted) this.run(input);
   }
 
-  dial(number: number, token: string | null): void {
+  dial(token?: string | null): void {
     const WebSocket: SocketClass | undefined = this.#options.WebSocket ?? globalThis.WebSocket;
     try {
-      const socket = (this.#socket = new WebSocket!(this.#address, ["roomcast.v1", ...(token === null ? [] : [`bearer.${token}`])]));
-      socket.onmessage = ({ data }) => this.run((machine) => machine.text(number, data));
+      const socket = (this.#socket = new WebSocket!(this.#address, ["roomcast.v1", ...(token == null ? [] : [`bearer.${token}`])]));
+      socket.onmessage = ({ data }) => this.run(text, data);
       // A close follows an error.
       socket.onerror = () => {};
-      socket.onclose = ({ code, reason }) => this.run((machine) => machine.closed(number, { code, reason: String(reason) }));
+      socket.onclose = ({ code, reason }) => this.run(ended, `${reason}`, code);
     } catch (cause) {
-      const error = WebSocket
-        ? new RoomcastError("no_connection", String(cause), { cause })
-        : new RoomcastError("no_websocket", "there is no global WebSocket: give one in the options");
-      this.run((machine) => machine.failed(number, error));
+      if (WebSocket) this.run(failed, new RoomcastError("no_connection", `${cause}`, { cause }));
+      else this.run(shut, { error: new RoomcastError("no_websocket", "no global WebSocket: give one in the options") });
     }
   }
 
   write(text: string): void {
     const socket = this.#socket;
     // Browsers warn in the console of a write to a connection that is closing. The next one gets the request.
-    if (socket && !(socket.readyState! > 1)) socket.send(text);
+    if (!(socket?.readyState! > 1)) socket?.send(text);
   }
 
   drop(code?: number): void {
@@ -130,47 +119,23 @@ export class Driver implements Steps {
     else socket.close(code);
   }
 
+  tell = call;
+
   /** Listens to the page while there is something to keep connected. */
-  state(): void {
-    const { state } = this.machine;
-    if (/idle|closed/.test(state.name)) {
+  #follow() {
+    if (isActive(this.machine)) {
+      const { page = browserPage() } = this.#options;
+      this.#page ??= page?.listen(() => this.run(awake), () => this.run(freeze));
+    } else {
       this.#page?.();
       this.#page = undefined;
-    } else if (!this.#page) {
-      const { page = browserPage() } = this.#options;
-      this.#page = page?.listen(
-        () => this.run((machine) => machine.awake()),
-        () => this.run((machine) => machine.freeze()),
-      );
     }
-    this.listeners.emit("$state", state);
-  }
-
-  error(error: RoomcastError): void {
-    this.listeners.emit("$error", error);
-  }
-
-  message(message: Message): void {
-    const room = this.rooms.get(message.room!);
-    if (room) room._receive(message);
-    else this.listeners.emit(message.event, message.data, message);
-  }
-
-  room(...[name, event, value]: Parameters<Steps["room"]>): void {
-    const room = this.rooms.get(name);
-    if (room?.state === "left") this.rooms.delete(name);
-    room?._tell(event, value);
   }
 
   #arm() {
-    const at = this.machine.timeout();
-    if (at === this.#timerAt) return;
-    if (this.#timerAt < Infinity) this.#clock.clear(this.#timer);
-    this.#timerAt = at;
-    if (at === Infinity) return;
-    this.#timer = this.#clock.set(() => {
-      this.#timerAt = Infinity;
-      this.run((machine) => machine.now >= at && machine.tick());
-    }, Math.max(0, at - this.#clock.now()));
+    const { machine } = this;
+    const at = timeout(machine);
+    if (this.#timer) this.#clock.clear(this.#timer);
+    if (at < Infinity) this.#timer = this.#clock.set(() => this.run(tick), at - machine.now);
   }
 }

@@ -11,7 +11,7 @@
  * | `aborted` | the request's signal was aborted |
  * | `buffer_full` | too many messages wait to be sent |
  * | `slow_reader` | an async iterator fell too far behind |
- * | `no_websocket` | there is no global `WebSocket`: give one in the options |
+ * | `no_websocket` | no global `WebSocket`: give one in the options |
  * | `token_failed` | the `token` function threw; its error is the `cause` |
  */
 export class RoomcastError extends Error {
@@ -23,11 +23,9 @@ export class RoomcastError extends Error {
   /** Further values that the server gives, such as `limit` or `after_ms`. */
   declare readonly details?: unknown;
 
-  constructor(code: string, message: string, more: { sent?: boolean; details?: unknown; cause?: unknown } = {}) {
+  constructor(code: string, message: string, more?: { sent?: boolean; details?: unknown; cause?: unknown }) {
     super(message, more);
-    this.code = code;
-    this.sent = more.sent ?? false;
-    this.details = more.details;
+    Object.assign(this, { sent: false, ...more, code });
   }
 }
 

@@ -9,46 +9,40 @@ export interface On {
   once?: boolean | undefined;
 }
 
-/** Calls `f` when the signal is aborted, also when it was before. */
+/** Calls `f` when the signal is aborted, also when it was before, or when the result is called. */
 export const whenAborted = (signal: AbortSignal | undefined, f: () => void): Off => {
+  const off = () => {
+    signal?.removeEventListener("abort", off);
+    f();
+  };
   if (signal?.aborted) f();
-  else signal?.addEventListener("abort", f);
-  return () => signal?.removeEventListener("abort", f);
+  else signal?.addEventListener("abort", off);
+  return off;
 };
 
-/** Functions to call, by name. */
-export class Listeners {
-  readonly #all = new Set<{ name: string; call: (...args: any[]) => void }>();
+/** Functions to call, with the name under which each is called. */
+export type Listeners = Map<(...args: any[]) => void, string>;
 
-  /** Adds a listener; the same function twice is called twice. */
-  on(name: string, f: (...args: any[]) => void, { signal, once }: On = {}): Off {
-    const listener = {
-      name,
-      call(...args: any[]) {
-        if (once) off();
-        f(...args);
-      },
-    };
-    this.#all.add(listener);
-    const remove = () => this.#all.delete(listener);
-    const forget = whenAborted(signal, remove);
-    const off = () => {
-      forget();
-      remove();
-    };
-    return off;
-  }
+/** Adds a listener; the same function twice is called twice. */
+export const on = (listeners: Listeners, name: string, f: (...args: any[]) => void, { signal, once }: On = {}): Off => {
+  const listener = (...args: any[]) => {
+    if (once) off();
+    f(...args);
+  };
+  listeners.set(listener, name);
+  const off = whenAborted(signal, () => listeners.delete(listener));
+  return off;
+};
 
-  /** Calls all listeners of a name. The error of a listener is reported as uncaught; the others are called. */
-  emit(name: string, ...args: unknown[]): void {
-    for (const listener of [...this.#all]) {
-      try {
-        if (listener.name === name) listener.call(...args);
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+/** Calls all listeners of a name. The error of a listener is reported as uncaught; the others are called. */
+export const call = (listeners: Listeners, name: string, ...args: unknown[]): void => {
+  for (const [listener, its] of [...listeners]) {
+    try {
+      if (its === name) listener(...args);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
     }
   }
-}
+};

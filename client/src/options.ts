@@ -45,7 +45,7 @@ export interface Options {
 
 /** The address of the server's WebSocket. */
 export const addressOf = (url: string | URL): string => {
-  const address = new URL(url, globalThis.location?.href);
+  const address = new URL(url, globalThis.location as unknown as URL | undefined);
   address.protocol = address.protocol.replace("http", "ws");
   if (address.pathname === "/") address.pathname = "/ws";
   address.searchParams.set("refuse", "close");

@@ -1,27 +1,20 @@
-import type { RoomcastError } from "./errors.js";
-import type { Message } from "./message.js";
+import type { Listeners } from "./listeners.js";
 
 /** The occasion of a call for a token, see `Options.token`. */
 export type Why = "connect" | "expiring" | "refused";
 
 /** Steps that a machine asks its driver to carry out. */
 export interface Steps {
-  /** Gets a token, and gives it to `Machine.token` with `call`. It replaces an earlier call. */
-  token(call: number, why: Why): void;
-  /** Opens a socket, and gives its events to the machine with `socket`. */
-  dial(socket: number, token: string | null): void;
+  /** Gets a token for the reason `why`, and gives it to the machine. The call replaces an earlier one, whose result is dropped. */
+  token(): void;
+  /** Opens a socket, and gives its events to the machine. */
+  dial(token?: string | null): void;
   /** Writes a text message to the socket. */
   write(text: string): void;
-  /** Forgets the socket and the call for a token: ends them, and waits for neither. */
+  /** Forgets the socket and the call for a token: ends them, waits for neither, and gives nothing of them. */
   drop(code?: number): void;
-  /** Tells the application that the state of the connection has changed. */
-  state(): void;
-  /** Tells the application a fault that belongs to no request. */
-  error(error: RoomcastError): void;
-  /** Gives a message to the application. */
-  message(message: Message): void;
-  /** Tells the application an event of a room, with the value that its listeners get. */
-  room(name: string, event: "$state" | "$members" | "$recovered" | "$lost", value?: unknown): void;
+  /** Calls the listeners of an event: those of the client, or of a room. */
+  tell(listeners: Listeners, event: string, ...values: unknown[]): void;
 }
 
 /** A step with its arguments; steps are carried out in order. */

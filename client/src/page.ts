@@ -6,17 +6,16 @@ export interface PageEvents {
   listen(awake: () => void, freeze: () => void): Off;
 }
 
-/** The events of a browser's page; null elsewhere. */
-export const browserPage = (): PageEvents | null => {
-  const { document: page } = globalThis;
-  if (!page) return null;
-  return {
+/** The events of a browser's page; nothing elsewhere. */
+export const browserPage = (): PageEvents | undefined => {
+  const page = globalThis.document as Document | undefined;
+  return page && {
     listen(awake, freeze) {
       const removed = new AbortController();
       const on = (target: EventTarget, names: string, f: (event: Event) => void) => {
         for (const name of names.split(" ")) target.addEventListener(name, f, removed);
       };
-      on(page, "visibilitychange", () => page.visibilityState === "visible" && awake());
+      on(page, "visibilitychange", () => page.hidden || awake());
       on(page, "resume", awake);
       // `navigator.onLine` lies: both are hints only.
       on(globalThis as unknown as EventTarget, "pageshow focus online offline", awake);

@@ -1,9 +1,11 @@
 import type { Driver } from "./driver.js";
 import { RoomcastError } from "./errors.js";
-import { Listeners, type Off, type On, whenAborted } from "./listeners.js";
+import { type Off, on, type On, whenAborted } from "./listeners.js";
 import type { Counts, Events, Frame, Member, Message, Position, RoomState } from "./message.js";
+import { flush, send } from "./connection.js";
+import type { Place } from "./machine.js";
 import { json } from "./requests.js";
-import type { Place } from "./rooms.js";
+import { join, leave, messageOf } from "./rooms.js";
 
 /** Options of a request. */
 export interface AskOptions {
@@ -37,12 +39,9 @@ export interface Published {
   readonly offset?: number;
 }
 
-/** The `$` events of a room's listeners. */
-const MESSAGE = "$message";
-
 /** Refuses the names that belong to the protocol. */
 export const checked = (event: string): string => {
-  if (event[0] === "$") throw new TypeError("an event that begins with $ belongs to the protocol");
+  if (event[0] === "$") throw new TypeError("an event must not begin with $");
   return event;
 };
 
@@ -57,8 +56,6 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
   readonly name: string;
   readonly #driver: Driver;
   readonly #place: Place;
-  readonly #listeners = new Listeners();
-  readonly #signals = new Set<Off>();
   #joined: Promise<this> | undefined;
   #users = 0;
 
@@ -67,6 +64,11 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     this.name = place.name;
     this.#driver = driver;
     this.#place = place;
+    this.onState((state) => {
+      // The next reader of `joined` waits for the next join.
+      if (!/joined|refused/.test(state)) this.#joined = undefined;
+      if (state === "left") driver.rooms.delete(this.name);
+    });
   }
 
   /**
@@ -102,50 +104,47 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
 
   /** Fulfilled when the room is joined, and rejected when the join is refused. */
   get joined(): Promise<this> {
-    this.#joined ??= new Promise<this>((resolve, reject) => {
-      const look = () => {
-        const { state, error } = this.#place;
-        if (state === "joined") resolve(this);
-        else if (state === "refused") reject(error);
-        else if (state === "left" || (state === "idle" && this.#users)) reject(new RoomcastError("closed", `the room is ${state}`));
-        else return;
-        off();
-      };
-      const off = this.onState(look);
-      look();
-    });
+    this.#joined ??= this.#whenJoined();
     this.#joined.catch(() => {});
     return this.#joined;
   }
 
+  async #whenJoined(): Promise<this> {
+    while (/joining|filling/.test(this.state) || (this.state === "idle" && !this.#users)) {
+      await new Promise((resolve) => this.onState(resolve, { once: true }));
+    }
+    if (this.state === "joined") return this;
+    throw this.error ?? new RoomcastError("closed", `the room is ${this.state}`);
+  }
+
   /** Calls `f` with each message of an event. */
   on<K extends keyof E & string>(event: K, f: (data: E[K], message: Extract<Message<E>, { event: K }>) => void, options?: On): Off {
-    return this.#listeners.on(checked(event), f, options);
+    return on(this.#place.listeners, checked(event), f, options);
   }
 
   /** Calls `f` with each message. */
   onMessage(f: (message: Message<E>) => void, options?: On): Off {
-    return this.#listeners.on(MESSAGE, f, options);
+    return on(this.#place.listeners, "$message", f, options);
   }
 
   /** Calls `f` after each change of {@link Room.state}. */
   onState(f: (state: RoomState) => void, options?: On): Off {
-    return this.#listeners.on("$state", f, options);
+    return on(this.#place.listeners, "$state", f, options);
   }
 
   /** Calls `f` after each change of {@link Room.members}. */
   onMembers(f: (members: readonly Member[] | null) => void, options?: On): Off {
-    return this.#listeners.on("$members", f, options);
+    return on(this.#place.listeners, "$members", f, options);
   }
 
   /** Calls `f` when all that was missed has arrived, after a reconnect or a gap. */
   onRecovered(f: (recovered: { missed: number }) => void, options?: On): Off {
-    return this.#listeners.on("$recovered", f, options);
+    return on(this.#place.listeners, "$recovered", f, options);
   }
 
   /** Calls `f` when messages are lost: fetch your state again. */
   onLost(f: () => void, options?: On): Off {
-    return this.#listeners.on("$lost", f, options);
+    return on(this.#place.listeners, "$lost", f, options);
   }
 
   /**
@@ -156,34 +155,35 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
    *
    * Rejects with a {@link RoomcastError}; its `sent` tells whether the message may have been published.
    */
-  async publish<K extends keyof E & string>(event: K, data: E[K], { echo, key, ...options }: AskOptions & { echo?: boolean; key?: string } = {}): Promise<Published> {
-    return this.#driver.ask({ event: checked(event), room: this.name, data: json(data), echo: echo!, key: key ?? this.#driver.key() }, options);
+  async publish<K extends keyof E & string>(event: K, data: E[K], options: AskOptions & { echo?: boolean; key?: string } = {}): Promise<Published> {
+    return this.#driver.ask({ event: checked(event), room: this.name, data, key: options.key ?? this.#driver.key() }, options);
   }
 
   /** Publishes now or not at all, without an answer: for cursors. False when it was not sent. */
   send<K extends keyof E & string>(event: K, data: E[K]): boolean {
     const text = json({ event: checked(event), room: this.name, data });
-    return this.#driver.run((machine) => machine.send(text));
+    return this.#driver.run(send, text);
   }
 
   /**
    * Reads the room's history, page by page as the loop goes on: with `after` the messages above that offset,
    * oldest first; else those below `before`, or all, newest first.
    */
-  async *history({ after, before = Infinity, limit = Infinity }: { after?: number; before?: number; limit?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
+  async *history({ after, before, limit = Infinity }: { after?: number; before?: number; limit?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
     const isForward = after !== undefined;
-    let edge = after ?? before;
     while (limit > 0) {
-      // Without an edge JSON has `null`, which is as good as nothing.
-      const data = json({ [isForward ? "after" : "before"]: edge, limit: Math.min(limit, 100) });
-      const { messages }: { messages: Frame[] } = await this.#driver.ask({ event: "$history", room: this.name, data, read: true });
-      edge = messages.at(isForward ? -1 : 0)?.offset!;
+      const { messages }: { messages: Frame[] } = await this.#driver.ask({
+        event: "$history", room: this.name, read: true,
+        // In JSON an infinite limit is `null`, which is none.
+        data: { after, before, limit },
+      });
+      if (!messages.length) return;
       for (const frame of isForward ? messages : messages.reverse()) {
-        if (isForward && frame.offset! >= before) return;
-        yield this.#driver.machine.rooms.message(frame) as Message<E>;
+        if (isForward) after = frame.offset!;
+        else before = frame.offset!;
+        yield messageOf(this.#driver.machine, frame) as Message<E>;
         limit -= 1;
       }
-      if (!messages.length) return;
     }
   }
 
@@ -193,35 +193,33 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
    */
   async *messages({ signal, queue = 1_000 }: { signal?: AbortSignal; queue?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
     const waiting: Message<E>[] = [];
+    const listening = new AbortController();
     let over: { error?: unknown } | undefined;
     let wake = () => {};
     const end = (error?: unknown) => {
       over ??= { error };
+      listening.abort();
       wake();
     };
     const look = () => {
-      if (this.state === "left" || this.state === "refused") end(this.error);
+      if (/left|refused/.test(this.state)) end(this.error);
     };
-    const offs = [
-      this.onState(look),
-      this.onMessage((message) => {
-        if (over) return;
-        if (waiting.length < queue) waiting.push(message);
-        else end(new RoomcastError("slow_reader", `more than ${queue} messages wait`));
-        wake();
-      }),
-      whenAborted(signal, () => end()),
-    ];
+    this.onState(look, listening);
+    this.onMessage((message) => {
+      if (waiting.length < queue) waiting.push(message);
+      else end(new RoomcastError("slow_reader", `more than ${queue} messages wait`));
+      wake();
+    }, listening);
+    const off = whenAborted(signal, end);
     look();
     try {
-      for (;;) {
-        while (waiting.length) yield waiting.shift()!;
-        if (over?.error) throw over.error;
-        if (over) return;
-        await new Promise<void>((resolve) => (wake = resolve));
+      while (waiting.length || !over) {
+        if (waiting.length) yield waiting.shift()!;
+        else await new Promise<void>((resolve) => (wake = resolve));
       }
+      if (over.error) throw over.error;
     } finally {
-      for (const off of offs) off();
+      off();
     }
   }
 
@@ -231,7 +229,7 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
 
   /** Tries a refused join again. */
   retry(): void {
-    if (this.state === "refused") this.#change((rooms) => rooms.join(this.#place));
+    if (this.state === "refused") this.#driver.run(join, this.#place);
   }
 
   /**
@@ -242,15 +240,11 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     this.#users -= 1;
     await null;
     if (this.#users > 0 || this.state === "left") return;
-    await new Promise<void>((resolve) => this.#change((rooms) => rooms.leave(this.#place, resolve)));
+    await new Promise<void>((resolve) => this.#driver.run(leave, this.#place, resolve));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.leave();
-  }
-
-  #change(change: Parameters<Driver["machine"]["change"]>[0]) {
-    this.#driver.run((machine) => machine.change(change));
   }
 
   /** @internal */
@@ -259,30 +253,10 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     this.#users += 1;
     place.meta ??= meta;
     place.position ??= from;
-    const isNews = presence && !place.presence;
-    place.presence ||= !!presence;
-    this.#change((rooms) => {
-      if (!place.wanted) rooms.join(place);
-      else if (isNews) rooms.list(place);
-    });
+    if (presence && !place.presence) place.lists = place.presence = true;
+    this.#driver.run(place.wanted ? flush : join, place);
     if (!signal) return;
-    this.#signals.add(whenAborted(signal, () => void this.leave()));
-  }
-
-  /** @internal */
-  _tell(event: string, value: unknown): void {
-    const { state } = this;
-    if (event === "$state") {
-      // The next reader of `joined` waits for the next join.
-      if (state !== "joined" && state !== "refused") queueMicrotask(() => (this.#joined = undefined));
-      if (state === "left") this.#signals.forEach((off) => off());
-    }
-    this.#listeners.emit(event, value);
-  }
-
-  /** @internal */
-  _receive(message: Message<E>): void {
-    this.#listeners.emit(message.event, message.data, message);
-    this.#listeners.emit(MESSAGE, message);
+    const off = whenAborted(signal, () => void this.leave());
+    this.onState((state) => state === "left" && off());
   }
 }

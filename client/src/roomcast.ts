@@ -1,10 +1,11 @@
+import { close, connect } from "./connection.js";
 import { Driver } from "./driver.js";
 import type { RoomcastError } from "./errors.js";
-import type { Off, On } from "./listeners.js";
+import { type Off, on, type On } from "./listeners.js";
 import type { Calls, Events, Message } from "./message.js";
 import type { Options } from "./options.js";
-import { json } from "./requests.js";
 import { type AskOptions, checked, Room, type RoomOptions } from "./room.js";
+import { add } from "./rooms.js";
 import type { State } from "./state.js";
 
 /**
@@ -32,7 +33,7 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
    */
   constructor(url: string | URL, options: Options = {}) {
     this.#driver = new Driver(url, options);
-    if (options.connect ?? true) this.connect();
+    if (options.connect !== false) this.connect();
   }
 
   /** The state of the connection: a new object after each change. */
@@ -47,13 +48,13 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
 
   /** Connects, when the state is `idle` or `closed`. */
   connect(): this {
-    this.#driver.run((machine) => machine.connect());
+    this.#driver.run(connect);
     return this;
   }
 
   /** Leaves all rooms and ends the connection. Requests that were not answered fail with `closed`. */
   close(): void {
-    this.#driver.run((machine) => machine.close());
+    this.#driver.run(close);
   }
 
   [Symbol.dispose](): void {
@@ -67,9 +68,9 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
    */
   room<E extends Events = R>(name: string, options: RoomOptions = {}): Room<E> {
     const { rooms, machine } = this.#driver;
-    const room = rooms.get(name) ?? new Room<E>(this.#driver, machine.rooms.add(name));
+    const room = rooms.get(name) ?? new Room<E>(this.#driver, add(machine, name));
     rooms.set(name, room);
-    if (options.join ?? true) room._enter(options);
+    if (options.join !== false) room._enter(options);
     return room;
   }
 
@@ -77,22 +78,22 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
    * Asks the server's application. It waits for a connection; when that is lost before the answer, the promise
    * is rejected with `closed`, and `sent` says that the application may have acted.
    */
-  async call<K extends keyof C & string>(event: K, data: C[K]["ask"], { room, ...options }: AskOptions & { room?: string } = {}): Promise<C[K]["answer"]> {
-    return this.#driver.ask({ event: checked(event), room: room!, data: json(data) }, options);
+  async call<K extends keyof C & string>(event: K, data: C[K]["ask"], options: AskOptions & { room?: string } = {}): Promise<C[K]["answer"]> {
+    return this.#driver.ask({ event: checked(event), data }, options);
   }
 
   /** Calls `f` with each message of an event that came through no room of this client. */
   on<K extends keyof R & string>(event: K, f: (data: R[K], message: Extract<Message<R>, { event: K }>) => void, options?: On): Off {
-    return this.#driver.listeners.on(checked(event), f, options);
+    return on(this.#driver.machine.listeners, checked(event), f, options);
   }
 
   /** Calls `f` after each change of {@link Roomcast.state}. */
   onState(f: (state: State) => void, options?: On): Off {
-    return this.#driver.listeners.on("$state", f, options);
+    return on(this.#driver.machine.listeners, "$state", f, options);
   }
 
   /** Calls `f` with each fault that belongs to no request: a token that was not to be had, a refused `send`. */
   onError(f: (error: RoomcastError) => void, options?: On): Off {
-    return this.#driver.listeners.on("$error", f, options);
+    return on(this.#driver.machine.listeners, "$error", f, options);
   }
 }

@@ -26,10 +26,11 @@ export type State = { readonly attempt: number } & (
 );
 
 /** Codes after which a client does not come back, unless `$bye` says so. */
-const FINAL = /^(100[023789]|4403|4410)$/;
+export const FINAL = /^(100[023789]|4403|4410)$/;
 
-/** True when a client comes back after a close that no `$bye` announced. */
-export const comesBack = (code: number): boolean => !FINAL.test(`${code}`);
-
-/** The close code for a token that is missing, bad, withdrawn or has ended. */
-export const UNAUTHORIZED = 4401;
+/** The server's limits, as `$welcome` says them. */
+export interface Limits {
+  message_bytes?: number;
+  inbound_messages_per_s?: number;
+  inbound_burst_messages?: number;
+}

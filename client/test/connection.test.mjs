@@ -111,6 +111,23 @@ test("nothing is written to a connection that is closing: the next one gets it",
   assert.deepEqual(heard.own, ["hi"]);
 });
 
+test("a clock gets back what it gave", async () => {
+  const world = new World({ client: { connect: false } });
+  const { clock } = world;
+  const set = clock.set.bind(clock);
+  const given = new Set();
+  clock.set = (f, ms) => {
+    const timer = set(f, ms);
+    given.add(timer);
+    return timer;
+  };
+  clock.clear = (timer) => assert.ok(given.has(timer));
+  const client = world.another();
+  await world.pass();
+  client.close();
+  assert.ok(given.size > 0);
+});
+
 test("the reason of a refusal is in the state", async () => {
   const world = new World({ latencyMs: 1 });
   const [socket] = world.server.sockets;
@@ -121,7 +138,7 @@ test("the reason of a refusal is in the state", async () => {
 });
 
 test("silence is pinged, and a dead connection is abandoned, not awaited", async () => {
-  const world = new World();
+  const world = new World({ client: { random: () => 0.9 } });
   await world.pass(30_000);
   assert.equal(world.received("$ping").length, 1);
   assert.equal(world.client.state.name, "open");
@@ -134,7 +151,7 @@ test("silence is pinged, and a dead connection is abandoned, not awaited", async
 });
 
 test("a late timer means that the machine slept: it probes, and does not believe old deadlines", async () => {
-  const world = new World();
+  const world = new World({ client: { random: () => 0.9 } });
   await world.pass();
   world.clock.sleep(3_600_000);
   await world.pass(100);

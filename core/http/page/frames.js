@@ -2,6 +2,7 @@
 
 import { FrameLog } from "./frame-log.js";
 import { parseFrame, textOf } from "./json.js";
+import { Recorder } from "./session/record.js";
 import { counted, laneOf } from "./shared.js";
 import { stepDone } from "./steps.js";
 
@@ -28,6 +29,7 @@ export class Frames {
   constructor(lane) {
     this.lane = lane;
     this.log = new FrameLog(lane.find(".log"), lane.find(".unread"));
+    this.recorder = new Recorder(lane.letter);
   }
 
   /** Adds a remark. */
@@ -40,6 +42,7 @@ export class Frames {
   }
 
   closed({ code, reason }) {
+    this.recorder.closed({ code, reason });
     const text = `closed ${code}: ${meaningOf(code)}${reason ? ` (${reason})` : ""}`;
     this.#close = this.log.add({ dir: "info", text, event: "close", code: String(code) });
   }
@@ -53,6 +56,7 @@ export class Frames {
   sent(text) {
     const frame = parseFrame(text);
     const row = { dir: "out", text, event: textOf(frame?.event), notes: [] };
+    this.recorder.passed("send", text, row.event);
     if (row.event === "$auth") {
       row.text = JSON.stringify({ ...frame, data: { token: "…" } });
       row.notes.push("the token is not shown");
@@ -69,6 +73,8 @@ export class Frames {
     }
     const frame = parseFrame(text) ?? Object.create(null);
     const row = this.log.add({ dir: "in", text, event: textOf(frame.event), notes: [] });
+    if (row.event === "$welcome") this.recorder.welcomed(frame.data ?? {});
+    else this.recorder.passed("get", text, row.event);
     if (frame.error !== undefined) this.#refused(frame, row);
     else if (row.event.startsWith("$")) this.#answered(frame, row);
     else if (frame.id === undefined) this.#pushed(frame, row);

@@ -3,7 +3,8 @@
 import { deliveries, moveInTable } from "./deliveries.js";
 import { Lane } from "./lane.js";
 import { liveRooms } from "./live-rooms.js";
-import { byId, copy, page, stored } from "./shared.js";
+import { trace } from "./session/trace.js";
+import { byId, copy, element, page, stored } from "./shared.js";
 import { showCommands } from "./steps.js";
 
 const HUES = 6;
@@ -48,6 +49,12 @@ byId("add").addEventListener("click", () => {
   const lane = addLane();
   lane.root.scrollIntoView({ block: "nearest" });
   lane.find(".join-room").focus({ preventScroll: true });
+});
+
+byId("save").addEventListener("click", () => {
+  const href = URL.createObjectURL(new Blob([trace()], { type: "text/plain" }));
+  element("a", { href, download: "session.trace" }).click();
+  setTimeout(() => URL.revokeObjectURL(href));
 });
 
 byId("namespace").value = page.namespace;

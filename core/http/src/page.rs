@@ -41,6 +41,8 @@ const FILES: &[PageFile] = files! {
     "/page/deliveries.js" SCRIPT "deliveries.js",
     "/page/live-rooms.js" SCRIPT "live-rooms.js",
     "/page/steps.js" SCRIPT "steps.js",
+    "/page/session/record.js" SCRIPT "session/record.js",
+    "/page/session/trace.js" SCRIPT "session/trace.js",
 };
 
 impl PageFile {
@@ -66,8 +68,9 @@ mod tests {
     fn every_file_that_the_page_names_is_served() {
         let mut used = vec!["/".to_owned()];
         for file in FILES {
-            let imported = named(file.text, "from \"./").chain(named(file.text, "=\"page/"));
-            used.extend(imported.map(|name| format!("/page/{name}")));
+            let (folder, _) = file.path.rsplit_once('/').unwrap_or_default();
+            used.extend(named(file.text, "from \"./").map(|name| format!("{folder}/{name}")));
+            used.extend(named(file.text, "=\"page/").map(|name| format!("/page/{name}")));
         }
         for path in &used {
             assert!(PageFile::at(path).is_some(), "{path} is not served");

@@ -22,9 +22,14 @@ export class List {
     });
   }
 
-  show(rows) {
+  /** Takes other rows, to be drawn by `reveal`. */
+  fill(rows) {
     this.rows = rows;
     this.space.style.height = `${rows.length * ROW_PX}px`;
+  }
+
+  show(rows) {
+    this.fill(rows);
     this.reveal(this.current);
   }
 

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use roomcast_tests::Edge;
+use roomcast_tests::{Edge, Trace};
 
 use super::{HERE, Server, check, python, run};
 
@@ -44,6 +44,27 @@ fn lines_of_the_page_are_cut_and_mended_in_chromium() {
     );
     let (folder, picture) = (folder.to_string_lossy(), picture.to_string_lossy());
     check("page", "node", &["lanes.mjs", &url, &folder, &picture]);
+}
+
+/// What the page saves is a trace like those of the project: it passes on the core.
+#[test]
+fn a_session_that_the_page_has_saved_in_chromium_is_a_trace() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let config = folder.join("session.toml");
+    fs::write(&config, LANES).expect("a file");
+    let server = Server::start(&["--config", &config.to_string_lossy()]);
+    let url = format!("http://{}", server.address);
+    let file = folder.join("session.trace");
+    check(
+        "page",
+        "node",
+        &["session.mjs", &url, &file.to_string_lossy()],
+    );
+    let source = fs::read_to_string(&file).expect("the page has saved it");
+    let trace = Trace::parse("session", source).expect("a trace");
+    if let Err(error) = trace.run(&mut trace.settings().core()) {
+        panic!("{error}");
+    }
 }
 
 /// A journal of 10,000 inputs in the inspector. Its pictures are in the same folder.
