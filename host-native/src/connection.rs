@@ -13,7 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use roomcast_core::{
-    CloseCode, DisconnectReason, Frame, Handshake, Input, Timestamp, queue::Pushed, queue::Tag,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Input, Timestamp, queue::Pushed,
+    queue::Tag,
 };
 use roomcast_http::{Reason, TokenRefusal};
 use tokio::{
@@ -30,9 +31,9 @@ use crate::{
     metrics::CloseLabel,
     namespace::refusal::Refusal,
     settings::Settings,
-    shard::{Shard, Socket},
+    shard::{Home, Shard},
     shared::permits::Permit,
-    socket::Stage,
+    socket::{Address, Socket, Stage},
     tls::Transport,
     ws::{self, Decoder, Event, Guards},
 };
@@ -76,35 +77,40 @@ pub(crate) async fn serve(
     let unidentified = handshake.unidentified;
     let (stream, tls) = stream.into_parts();
     let (read, write) = stream.into_split();
-    let socket = shard.add_socket(write, tls);
+    let socket = shard.out.add_socket(write, tls);
     let entered = Box::pin(enter(&shard, &socket, namespace, handshake)).await;
-    if let Err(refusal) = entered {
-        Box::pin(refuse(&shard, &socket, read, &refusal)).await;
-        shard.remove_socket(socket.key);
-        drop(permit);
-    } else {
-        let mut connection = Connection {
-            shard,
-            socket,
-            read,
-            decoder: Decoder::default(),
-            place: Place::new(permit, raw, unidentified),
-            held: None,
-            deaf: false,
-            unheard_bytes: 0,
-            bulk: false,
-            half_closed: false,
-            parted: false,
-            ended: false,
-            end: DisconnectReason::Lost,
-        };
-        if !early.is_empty() {
-            connection.process(&mut early.to_vec());
+    let (home, conn) = match entered {
+        Ok(entered) => entered,
+        Err(refusal) => {
+            Box::pin(refuse(&shard, &socket, read, &refusal)).await;
+            shard.out.remove_socket(socket.key);
+            drop(permit);
+            return;
         }
-        // Even when empty it would keep the HTTP read buffer alive for as long as the connection.
-        drop(early);
-        poll_fn(|cx| connection.poll(cx)).await;
+    };
+    let mut connection = Connection {
+        shard,
+        socket,
+        home,
+        conn,
+        read,
+        decoder: Decoder::default(),
+        place: Place::new(permit, raw, unidentified),
+        held: None,
+        deaf: false,
+        unheard_bytes: 0,
+        bulk: false,
+        half_closed: false,
+        parted: false,
+        ended: false,
+        end: DisconnectReason::Lost,
+    };
+    if !early.is_empty() {
+        connection.process(&mut early.to_vec());
     }
+    // Even when empty it would keep the HTTP read buffer alive for as long as the connection.
+    drop(early);
+    poll_fn(|cx| connection.poll(cx)).await;
 }
 
 /// Enters the connection into its hub.
@@ -113,11 +119,15 @@ async fn enter(
     socket: &Rc<Socket>,
     namespace: Arc<str>,
     handshake: Handshake,
-) -> Result<(), Refusal> {
+) -> Result<(Home, ConnId), Refusal> {
     let (home, conn) = shard.enter(socket, namespace, handshake).await?;
-    socket.set_home(home, conn);
+    socket.set_address(Address {
+        shard: home.shard(shard),
+        namespace: home.namespace().clone(),
+        conn,
+    });
     shard.metrics().opened.add(1);
-    Ok(())
+    Ok((home, conn))
 }
 
 /// Since the upgrade was granted the server became full, or the application does not want the
@@ -129,7 +139,7 @@ async fn refuse(
     refusal: &Refusal,
 ) {
     match refusal.counted {
-        Some(Reason::TokenWithdrawn) => shard.tell_token(&TokenRefusal::Withdrawn),
+        Some(Reason::TokenWithdrawn) => shard.out.tell_token(&TokenRefusal::Withdrawn),
         Some(reason) => shard.metrics().count_refusal(reason),
         None => {}
     }
@@ -159,11 +169,13 @@ const fn guards(settings: &Settings) -> Guards {
 }
 
 // Each open connection has both for as long as it is open.
-const _: () = assert!(size_of::<Connection>() <= 136 && size_of::<Socket>() <= 312);
+const _: () = assert!(size_of::<Connection>() <= 168 && size_of::<Socket>() <= 304);
 
 struct Connection {
     shard: Rc<Shard>,
     socket: Rc<Socket>,
+    home: Home,
+    conn: ConnId,
     read: OwnedReadHalf,
     decoder: Decoder,
     place: Place,
@@ -187,7 +199,7 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.socket.blocked_since().is_some() {
             // What is queued may be written now.
-            self.shard.commit();
+            self.shard.out.commit();
         }
         if self.socket.poll_unblock(self.shard.now(), cx).is_err() {
             return Poll::Ready(());
@@ -214,7 +226,9 @@ impl Connection {
                 // What is left to be done wakes the task.
                 return Poll::Pending;
             }
-            if shard.must_wait(self.home(), cx) || self.bulk && shard.is_behind(cx) {
+            if shard.out.must_wait(self.home.shard(&shard), cx)
+                || self.bulk && shard.out.is_behind(cx)
+            {
                 return Poll::Pending;
             }
             let buffer = &mut *shard.read_buffer.borrow_mut();
@@ -231,9 +245,6 @@ impl Connection {
             let count = filled.filled().len();
             if count == 0 {
                 self.ended = true;
-                if self.socket.home().is_none() {
-                    return Poll::Ready(());
-                }
                 // A peer may end its stream and still read. What it asked before is answered.
                 self.part(None, Box::default());
                 continue;
@@ -241,7 +252,7 @@ impl Connection {
             self.process(&mut buffer[..count]);
             self.bulk = count >= BULK_BYTES;
             if self.socket.blocked_since().is_some() {
-                shard.commit();
+                shard.out.commit();
                 if self.socket.poll_unblock(shard.now(), cx).is_err() {
                     return Poll::Ready(());
                 }
@@ -254,12 +265,6 @@ impl Connection {
         Poll::Pending
     }
 
-    /// The shard of the connection's hub.
-    fn home(&self) -> usize {
-        let home = self.socket.home();
-        home.map_or(self.shard.index, |(home, _)| home.shard(&self.shard))
-    }
-
     fn process(&mut self, bytes: &mut [u8]) {
         if self.deaf {
             let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -267,9 +272,7 @@ impl Connection {
             return;
         }
         let (shard, socket) = (&self.shard, &self.socket);
-        let Some((home, conn)) = socket.home() else {
-            return;
-        };
+        let (home, conn) = (&self.home, self.conn);
         let now = shard.now();
         let guards = guards(&shard.shared.settings);
         let place = &mut self.place;
@@ -278,7 +281,7 @@ impl Connection {
             place.read(bytes.len());
         }
         let (mut messages, mut closed, mut held) = (0, None, None::<Box<Held>>);
-        shard.while_corked(socket, now, || {
+        let pushed = shard.out.while_corked(socket, now, || {
             let fed = self.decoder.feed(bytes, guards, now, |event| {
                 let open = socket.stage() == Stage::Open && closed.is_none();
                 let frame = match event {
@@ -287,7 +290,7 @@ impl Connection {
                     Event::Control(answer) => {
                         if open && !answer.is_empty() {
                             let answer = Bytes::copy_from_slice(answer);
-                            let pushed = shard.push(socket, now, answer, 1, Tag::Control);
+                            let pushed = shard.out.push(socket, now, answer, 1, Tag::Control);
                             if pushed == Pushed::Overflow {
                                 shard.close_full(socket);
                             }
@@ -302,7 +305,7 @@ impl Connection {
                 };
                 messages += 1;
                 match &mut held {
-                    None => held = auth::give(shard, home, *conn, frame, place),
+                    None => held = auth::give(shard, home, conn, frame, place),
                     Some(held) => held.behind.push(frame.into()),
                 }
             });
@@ -315,9 +318,12 @@ impl Connection {
                 shard.ask_close(socket, fault.code, &fault.reason);
             } else if messages == 0 {
                 // Bytes that make no message show that the peer is alive.
-                home.input(shard, Input::Activity(*conn));
+                home.input(shard, Input::Activity(conn));
             }
         });
+        if pushed == Pushed::Overflow {
+            shard.close_full(socket);
+        }
         let is_amid = self.decoder.is_amid_message();
         if is_metered && held.is_none() && !is_amid {
             self.place.take_loose(&self.shard, now);
@@ -351,7 +357,7 @@ impl Connection {
         let amid = self.decoder.is_amid_message();
         socket.message_since.set(amid.then(|| since.unwrap_or(now)));
         if socket.may_be_due() {
-            self.shard.watch(socket);
+            self.shard.out.watch(socket);
         }
     }
 
@@ -373,9 +379,10 @@ impl Connection {
     #[cold]
     fn release(&mut self, verified: Verified) {
         let (shard, socket) = (self.shard.clone(), self.socket.clone());
-        let Some((held, (home, conn))) = self.held.take().zip(socket.home()) else {
+        let Some(held) = self.held.take() else {
             return;
         };
+        let (home, conn) = (&self.home, self.conn);
         let Held {
             rest,
             behind,
@@ -383,21 +390,24 @@ impl Connection {
             ..
         } = *held;
         let mut next = None::<Box<Held>>;
-        shard.while_corked(&socket, shard.now(), || {
+        let pushed = shard.out.while_corked(&socket, shard.now(), || {
             if self.place.admit(&shard, home, verified.identity.as_deref()) {
-                auth::input(&shard, home, *conn, rest, verified);
+                auth::input(&shard, home, conn, rest, verified);
             }
             for frame in behind {
                 match &mut next {
                     _ if socket.stage() != Stage::Open => {}
                     None => {
                         let frame = frame.as_frame();
-                        next = auth::give(&shard, home, *conn, frame, &mut self.place);
+                        next = auth::give(&shard, home, conn, frame, &mut self.place);
                     }
                     Some(next) => next.behind.push(frame),
                 }
             }
         });
+        if pushed == Pushed::Overflow {
+            shard.close_full(&socket);
+        }
         self.close_over();
         match (&mut next, closed) {
             (Some(next), closed) => next.closed = closed,
@@ -415,18 +425,16 @@ impl Connection {
             return;
         }
         self.parted = true;
-        if let Some((home, conn)) = self.socket.home() {
-            let (conn, key) = (*conn, self.socket.key);
-            home.there_and_back(
-                &self.shard,
-                move |shard, namespace| namespace.finish_for(shard, conn),
-                move |shard| {
-                    if let Some(socket) = shard.socket(key) {
-                        shard.answer_close(&socket, code, &answer);
-                    }
-                },
-            );
-        }
+        let (conn, key) = (self.conn, self.socket.key);
+        self.home.there_and_back(
+            &self.shard,
+            move |shard, namespace| shard.finish_for(namespace, conn),
+            move |shard| {
+                if let Some(socket) = shard.out.socket(key) {
+                    shard.out.answer_close(&socket, code, &answer);
+                }
+            },
+        );
     }
 }
 
@@ -442,18 +450,15 @@ impl Drop for Connection {
             (None, _) => CloseLabel::Code(1006),
         };
         shard.metrics().count_close(label);
-        let (end, key) = (self.end, socket.key);
-        if let Some((home, conn)) = socket.home() {
-            let (conn, reason) = (*conn, end);
-            home.there_and_back(
-                shard,
-                move |shard, namespace| {
-                    namespace.apply(shard, &Input::Disconnect { conn, reason });
-                },
-                // The hub's last word on this key: it may name another socket now.
-                move |shard| shard.remove_socket(key),
-            );
-        }
+        let (conn, reason, key) = (self.conn, self.end, socket.key);
+        self.home.there_and_back(
+            shard,
+            move |shard, namespace| {
+                shard.apply(namespace, &Input::Disconnect { conn, reason });
+            },
+            // The hub's last word on this key: it may name another socket now.
+            move |shard| shard.out.remove_socket(key),
+        );
         tracing::debug!(code = %label, "connection ended");
     }
 }

@@ -5,14 +5,13 @@
 
 mod ask;
 mod batch;
-mod durable;
+mod egress;
 mod fan_out;
-mod flow;
 mod home;
 mod hosted;
+mod input;
 mod mail;
 mod namespaces;
-mod sockets;
 mod state;
 mod sweep;
 mod tasks;
@@ -22,7 +21,10 @@ mod turn;
 
 pub(crate) use self::{
     ask::Reached,
+    egress::Link,
+    home::Home,
+    hosted::Hosted,
     mail::Switchboard,
-    state::{Home, Hosted, Link, Mail, MailBatch, Posts, Shard, Socket},
+    state::{Mail, MailBatch, Posts, Shard},
     sweep::SWEEP,
 };

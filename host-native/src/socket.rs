@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -31,16 +32,25 @@ pub(crate) enum Stage {
     Dead,
 }
 
-/// A socket of a connection whose hub is at `H`.
+/// The place of the hub of a connection, and the connection's name there.
 #[derive(Debug)]
-pub(crate) struct Socket<H> {
+pub(crate) struct Address {
+    /// The shard where the namespace is at home.
+    pub(crate) shard: usize,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) conn: ConnId,
+}
+
+/// A socket of a connection.
+#[derive(Debug)]
+pub(crate) struct Socket {
     /// Place in the shard's table.
     pub(crate) key: u32,
     io: OwnedWriteHalf,
     /// The state of its records, with TLS. A write asks once whether there is one, beside its call
     /// of the system, and not for each frame. Without TLS the socket is written to as it is.
     tls: Option<Box<Session>>,
-    home: OnceCell<(H, ConnId)>,
+    address: OnceCell<Address>,
     queue: RefCell<SendQueue<Bytes>>,
     stage: Cell<Stage>,
     /// True when it is on the shard's list of sockets to flush.
@@ -58,7 +68,7 @@ pub(crate) struct Socket<H> {
     task: RefCell<Option<Waker>>,
 }
 
-impl<H> Socket<H> {
+impl Socket {
     pub(crate) fn new(
         key: u32,
         io: OwnedWriteHalf,
@@ -69,7 +79,7 @@ impl<H> Socket<H> {
             key,
             io,
             tls,
-            home: OnceCell::new(),
+            address: OnceCell::new(),
             queue: RefCell::new(SendQueue::new(limits)),
             stage: Cell::new(Stage::Open),
             dirty: Cell::new(false),
@@ -83,13 +93,13 @@ impl<H> Socket<H> {
     }
 
     /// Says where its hub is and what it is called there; once, before anything else.
-    pub(crate) fn set_home(&self, home: H, conn: ConnId) {
-        let set = self.home.set((home, conn));
+    pub(crate) fn set_address(&self, address: Address) {
+        let set = self.address.set(address);
         debug_assert!(set.is_ok());
     }
 
-    pub(crate) fn home(&self) -> Option<&(H, ConnId)> {
-        self.home.get()
+    pub(crate) fn address(&self) -> Option<&Address> {
+        self.address.get()
     }
 
     pub(crate) const fn stage(&self) -> Stage {

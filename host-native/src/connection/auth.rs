@@ -102,7 +102,7 @@ fn authenticate(
         return None;
     }
     let Some(token) = token else {
-        shard.tell_token(&TokenRefusal::Missing);
+        shard.out.tell_token(&TokenRefusal::Missing);
         input(shard, home, conn, rest, Verified::default());
         return None;
     };
@@ -155,7 +155,7 @@ fn taken(shard: &Shard, checked: Result<Identity, TokenRefusal>) -> Verified {
             unavailable: false,
         },
         Err(refusal) => {
-            shard.tell_token(&refusal);
+            shard.out.tell_token(&refusal);
             Verified {
                 identity: None,
                 unavailable: refusal == TokenRefusal::Unavailable,

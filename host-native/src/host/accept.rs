@@ -124,7 +124,7 @@ fn hand_out(
         Some(permit) => Visiting::Admin(permit),
         None => Visiting::Public(Visit::begin(&shard.shared.connections)),
     };
-    let shards = shard.posts.len();
+    let shards = shard.shards();
     let next = shard.shared.accepted.fetch_add(1, Relaxed) % shards;
     if next == shard.index {
         return serve(shard, stream, peer, visit);
@@ -136,7 +136,7 @@ fn hand_out(
                 Ok(stream) => serve(shard, stream, peer, visit),
                 Err(fault) => tracing::debug!(%fault, "a connection could not be taken over"),
             };
-            shard.post(next, Mail::task(take));
+            shard.out.post(next, Mail::task(take));
         }
         Err(fault) => tracing::debug!(%fault, "a connection could not be handed over"),
     }

@@ -73,7 +73,7 @@ pub(crate) async fn drain(shard: &Rc<Shard>) {
 /// Also where nobody is connected; each once.
 fn tell_applications(shard: &Rc<Shard>) {
     for namespace in shard.namespaces() {
-        namespace.drain(shard);
+        shard.drain(&namespace);
     }
 }
 
@@ -99,7 +99,7 @@ fn close_some(shard: &Rc<Shard>, count: usize) -> usize {
                 reason,
                 away_ms,
             };
-            namespace.apply(shard, &close);
+            shard.apply(&namespace, &close);
             closed += 1;
         }
     }

@@ -426,13 +426,13 @@ fn shard_thread(
         tokio::select! {
             () = accept::accept(&shard, listener) => {}
             _ = phase.wait_for(|phase| *phase == Phase::Stopping) => {}
-            fault = shard.store_failure() => return Err(fault.into()),
+            fault = shard.out.store_failure() => return Err(fault.into()),
         }
         tokio::select! {
             () = drain::drain(&shard) => {}
-            fault = shard.store_failure() => return Err(fault.into()),
+            fault = shard.out.store_failure() => return Err(fault.into()),
         }
-        shard.commit();
+        shard.out.commit();
         Ok(())
     })
 }

@@ -72,14 +72,19 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     let done = shard.on_shard(home, task).await;
     let (mut answer, remote, explained) = done.ok_or(Problem::Draining)??;
     if let Some((index, key, message)) = explained {
-        let fate = move |shard: &Rc<Shard>| Some(shard.socket(key)?.fate(&message));
+        let fate = move |shard: &Rc<Shard>| Some(shard.out.socket(key)?.fate(&message));
         if let Some(fate) = shard.on_shard(index, fate).await.flatten() {
             answer.resolve(fate);
         }
     }
     for (index, sockets) in remote {
         let queued = move |shard: &Rc<Shard>| -> Vec<(ConnId, usize)> {
-            let queued = |key| shard.socket(key).map_or(0, |socket| socket.queued_bytes());
+            let queued = |key| {
+                shard
+                    .out
+                    .socket(key)
+                    .map_or(0, |socket| socket.queued_bytes())
+            };
             let sockets = sockets.into_iter();
             sockets.map(|(conn, key)| (conn, queued(key))).collect()
         };

@@ -19,7 +19,7 @@ pub(super) async fn answer(shard: &Rc<Shard>) -> Response {
     let shared = &shard.shared;
     let process = spawn_blocking(Process::sample);
     let mut gauges = Gauges::default();
-    for index in 0..shard.posts.len() {
+    for index in 0..shard.shards() {
         let count = move |shard: &Rc<Shard>| count(shard, gauges);
         gauges = shard.on_shard(index, count).await.unwrap_or(gauges);
     }
@@ -53,7 +53,7 @@ fn count(shard: &Shard, mut gauges: Gauges) -> Gauges {
         gauges.memberships += counts.memberships;
         gauges.history_bytes += counts.history_bytes;
     }
-    let (readers, bytes) = shard.slow_readers();
+    let (readers, bytes) = shard.out.slow_readers();
     gauges.slow_readers += readers;
     gauges.slow_reader_bytes += bytes;
     gauges

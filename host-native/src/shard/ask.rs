@@ -15,7 +15,11 @@ use roomcast_hooks::Verdict;
 use roomcast_http::Problem;
 use tokio::sync::oneshot;
 
-use super::state::{Hosted, Link, Mail, Shard};
+use super::{
+    egress::Link,
+    hosted::Hosted,
+    state::{Mail, Shard},
+};
 use crate::namespace::refusal::OpenError;
 
 /// A namespace that somebody asks.
@@ -32,7 +36,7 @@ impl Reached<'_> {
     /// Has all that was sent to the connection that a request explains in its queue.
     pub(crate) fn queue_for(&self, ask: &Ask) {
         if let (Self::AtHome { shard, namespace }, Ask::Explain { conn, .. }) = (self, ask) {
-            namespace.finish_for(shard, *conn);
+            shard.finish_for(namespace, *conn);
         }
     }
 }
@@ -47,7 +51,7 @@ impl Asked for Reached<'_> {
 
     fn apply(&mut self, input: &Input<'_>) -> Applied {
         match self {
-            Self::AtHome { shard, namespace } => namespace.give(shard, input),
+            Self::AtHome { shard, namespace } => shard.give(namespace, input),
             Self::Nobody { shard, app } => app.apply(shard.now(), input, &mut Outbox::new()),
         }
     }
@@ -87,7 +91,7 @@ impl Shard {
         let way = question.and_then(|(conn, message)| Some((namespace?.link(conn)?, message)));
         let (way, message) = way.unzip();
         let shard = self.weak.clone();
-        self.when_committed(move || {
+        self.out.when_committed(move || {
             let send = move |fate: Option<QueueFate>| {
                 let mut asked = asked;
                 if let (Ok(Answer::Explanation(explanation)), Some(fate)) = (&mut asked, fate) {
@@ -99,9 +103,9 @@ impl Shard {
                 (Some(Link::Local(socket)), Some(message), _) => send(Some(socket.fate(&message))),
                 (Some(Link::Remote { shard: index, key }), Some(message), Some(shard)) => {
                     let there = move |shard: &Rc<Self>| {
-                        send(shard.socket(key).map(|socket| socket.fate(&message)));
+                        send(shard.out.socket(key).map(|socket| socket.fate(&message)));
                     };
-                    shard.post(index, Mail::task(there));
+                    shard.out.post(index, Mail::task(there));
                 }
                 (..) => send(None),
             }

@@ -1,7 +1,7 @@
 //! The way from commands to sockets.
 
-pub(super) mod largest;
-pub(super) mod members;
+mod largest;
+mod members;
 
 use roomcast_core::{
     Command, ConnId, Frame, Outbox, Timestamp,
@@ -9,39 +9,54 @@ use roomcast_core::{
     queue::{Pushed, Tag},
 };
 
-use super::state::{FanOut, Link, Mail, Shard};
+use self::{largest::Largest, members::Members};
+use super::{
+    batch::Batch,
+    egress::{Egress, Link, Mail},
+};
 use crate::ws;
 
+/// Carries out what the hub commands.
+#[derive(Debug, Default)]
+pub(super) struct FanOut {
+    pub(super) members: Members,
+    pub(super) batch: Batch,
+    /// Connections whose queue passed its limit while commands were carried out; the hub is still
+    /// to close them.
+    pub(super) overflowed: Vec<ConnId>,
+    pub(super) largest: Largest,
+}
+
 impl FanOut {
-    pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp, commands: &Outbox) {
+    pub(super) fn carry_out<S>(&mut self, out: &Egress<S>, now: Timestamp, commands: &Outbox) {
         for command in commands {
             match command {
                 Command::Send { to, frame, class } => {
-                    let metrics = shard.metrics();
+                    let metrics = out.metrics();
                     metrics.deliveries.add(to.len() as u64);
                     if matches!(class, Class::Message | Class::Sheddable(_)) {
                         metrics.fan_out.observe(to.len());
                         self.largest.observe(to.len(), frame);
                     }
                     if let &[conn] = to {
-                        self.send_one(shard, now, conn, frame, class);
+                        self.send_one(out, now, conn, frame, class);
                     } else {
                         while !self.batch.add(to, frame, class) {
-                            self.end_run(shard, now);
+                            self.end_run(out, now);
                         }
                     }
                 }
                 Command::Close { conn, code, reason } => {
                     if self.batch.reaches(conn) {
-                        self.end_run(shard, now);
+                        self.end_run(out, now);
                     }
                     if let Some(link) = self.members.remove(conn) {
-                        shard.close(&link, code, reason);
+                        out.close(&link, code, reason);
                     }
                 }
                 Command::Ping { conn } => {
                     if let Some(link) = self.members.get(conn) {
-                        let pushed = shard.deliver_one(link, now, ws::PING, Tag::Control);
+                        let pushed = out.deliver_one(link, now, ws::PING, Tag::Control);
                         if pushed == Pushed::Overflow {
                             self.overflowed.push(conn);
                         }
@@ -59,22 +74,22 @@ impl FanOut {
         }
     }
 
-    fn send_one(
+    fn send_one<S>(
         &mut self,
-        shard: &Shard,
+        out: &Egress<S>,
         now: Timestamp,
         conn: ConnId,
         frame: Frame<'_>,
         class: Class<'_>,
     ) {
         if self.batch.reaches(conn) {
-            self.end_run(shard, now);
+            self.end_run(out, now);
         }
         let pushed = match self.members.get(conn) {
-            Some(Link::Local(socket)) if shard.is_corked(socket) => {
-                shard.cork(socket, now, frame, class)
+            Some(Link::Local(socket)) if out.is_corked(socket) => {
+                out.cork(socket, now, frame, class)
             }
-            Some(link) => shard.deliver_one(link, now, ws::message(frame), class.into()),
+            Some(link) => out.deliver_one(link, now, ws::message(frame), class.into()),
             None => return,
         };
         if pushed == Pushed::Overflow {
@@ -82,7 +97,7 @@ impl FanOut {
         }
     }
 
-    pub(super) fn end_run(&mut self, shard: &Shard, now: Timestamp) {
+    pub(super) fn end_run<S>(&mut self, out: &Egress<S>, now: Timestamp) {
         if self.batch.is_empty() {
             return;
         }
@@ -91,7 +106,7 @@ impl FanOut {
         for &conn in to {
             match self.members.get(conn) {
                 Some(Link::Local(socket)) => {
-                    let pushed = shard.push(socket, now, bytes.clone(), frames, tag.clone());
+                    let pushed = out.push(socket, now, bytes.clone(), frames, tag.clone());
                     if pushed == Pushed::Overflow {
                         self.overflowed.push(conn);
                     }
@@ -113,19 +128,19 @@ impl FanOut {
                     frames,
                     tag: tag.clone(),
                 };
-                shard.post(index, deliver);
+                out.post(index, deliver);
             }
         }
     }
 
     /// Lets the goodbye of a connection follow what was dropped: its close is being decided. What
     /// the turn has for it so far is older than the goodbye, and goes first or is dropped too.
-    pub(super) fn part(&mut self, shard: &Shard, now: Timestamp, conn: ConnId) {
+    pub(super) fn part<S>(&mut self, out: &Egress<S>, now: Timestamp, conn: ConnId) {
         if self.batch.reaches(conn) {
-            self.end_run(shard, now);
+            self.end_run(out, now);
         }
         if let Some(link) = self.members.get(conn) {
-            shard.at_socket(link, |_, socket| socket.part());
+            out.part(link);
         }
     }
 }

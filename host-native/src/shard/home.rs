@@ -4,8 +4,21 @@ use std::{rc::Rc, sync::Arc};
 
 use roomcast_core::{ConnId, Handshake, Hub, Input, hub::RequestError};
 
-use super::state::{Home, Hosted, Link, Mail, Shard, Socket};
-use crate::namespace::refusal::Refusal;
+use super::{
+    egress::Link,
+    hosted::Hosted,
+    state::{Mail, Shard},
+};
+use crate::{namespace::refusal::Refusal, socket::Socket};
+
+/// The place where the hub of a connection lives.
+#[derive(Debug)]
+pub(crate) enum Home {
+    /// A hub on this shard.
+    Local(Rc<Hosted>),
+    /// A hub on another shard.
+    Remote { shard: usize, namespace: Arc<str> },
+}
 
 impl Home {
     /// The shard of the namespace, for a connection of this shard.
@@ -28,11 +41,11 @@ impl Home {
     pub(crate) fn input(&self, here: &Shard, input: Input<'_>) {
         match self {
             Self::Local(namespace) => {
-                namespace.apply(here, &input);
+                here.apply(namespace, &input);
             }
             Self::Remote { shard, namespace } => {
                 let (namespace, input) = (namespace.clone(), input.into_owned().into());
-                here.post(*shard, Mail::Input { namespace, input });
+                here.out.post(*shard, Mail::Input { namespace, input });
             }
         }
     }
@@ -40,15 +53,15 @@ impl Home {
     /// Answers a message that the host refuses, behind the answers to all before it.
     pub(crate) fn decline(&self, here: &Shard, conn: ConnId, text: &str, error: RequestError) {
         match self {
-            Self::Local(namespace) => namespace.decline(here, conn, text, error),
+            Self::Local(namespace) => here.decline(namespace, conn, text, error),
             Self::Remote { shard, namespace } => {
                 let (namespace, text) = (namespace.clone(), text.to_owned());
                 let there = move |home: &Rc<Shard>| {
                     if let Some(namespace) = home.namespace(&namespace) {
-                        namespace.decline(home, conn, &text, error);
+                        home.decline(&namespace, conn, &text, error);
                     }
                 };
-                here.post(*shard, Mail::task(there));
+                here.out.post(*shard, Mail::task(there));
             }
         }
     }
@@ -80,9 +93,9 @@ impl Home {
                     if let Some(namespace) = home.namespace(&namespace) {
                         there(home, &namespace);
                     }
-                    home.post(from, Mail::task(move |here| back(here)));
+                    home.out.post(from, Mail::task(move |here| back(here)));
                 };
-                here.post(*shard, Mail::task(there));
+                here.out.post(*shard, Mail::task(there));
             }
         }
     }
@@ -100,14 +113,14 @@ impl Shard {
         if shard == self.index {
             let namespace = self.open_namespace(&namespace)?;
             let link = Link::Local(socket.clone());
-            let conn = namespace.connect(self, handshake, link)?;
+            let conn = self.connect(&namespace, handshake, link)?;
             return Ok((Home::Local(namespace), conn));
         }
         let (name, from, key) = (namespace.clone(), self.index, socket.key);
         let connect = move |home: &Rc<Self>| {
             let namespace = home.open_namespace(&name)?;
             let link = Link::Remote { shard: from, key };
-            namespace.connect(home, handshake, link)
+            home.connect(&namespace, handshake, link)
         };
         let connected = self.on_shard(shard, connect).await;
         let conn = connected.unwrap_or(Err(Refusal::FULL))?;

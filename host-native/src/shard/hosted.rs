@@ -1,45 +1,98 @@
-//! A namespace that is at home on this shard, and the way of commands to its connections.
+//! A namespace on its home shard: it takes inputs, and its commands go out.
+
+mod durable;
+mod totals;
 
 use std::{
     cell::{Cell, RefCell},
     mem,
-    rc::Rc,
     sync::Arc,
 };
 
 use roomcast_core::{
     App, Applied, CloseCode, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Outbox,
     Outcome, Rejection, Timestamp,
-    gateway::{Admission, Token},
+    gateway::{Admission, Token, Work},
     hub::{HubState, RequestError, RestoreError},
-    journal::Opening,
     room::{Recoveries, RecoveryOutcome},
 };
 use roomcast_http::{Reason, TokenRefusal};
 
 use super::{
-    state::{FanOut, Hosted, Inner, Link, Shard},
+    egress::{Egress, Link},
+    fan_out::FanOut,
     tasks::Tasks,
 };
 use crate::{
-    namespace::{Namespace, OwnedUpgradeRequest, log_failure, refusal::Refusal},
+    namespace::{
+        Namespace, OwnedUpgradeRequest, log_failure, recorder::Recorder, refusal::Refusal,
+    },
     store::NamespaceHeader,
 };
 
+/// A namespace, on the one shard that is its home.
+///
+/// Nothing that it calls calls it back: requests of an application to its own namespace, from
+/// outside of its hooks, wait in the mail of the shard.
+#[derive(Debug)]
+pub(crate) struct Hosted {
+    pub(crate) name: Arc<str>,
+    drained: Cell<bool>,
+    inner: RefCell<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    namespace: Namespace,
+    fan_out: FanOut,
+    tasks: Tasks,
+    /// True when the run is to be ended with the turn.
+    listed: bool,
+    /// Header of the namespace in the store; `None` when it is not stored.
+    header: Option<NamespaceHeader>,
+    /// Bytes that its histories count for among those of all namespaces.
+    history_bytes: usize,
+    /// Keys that its clients count for among those of all namespaces.
+    client_keys: usize,
+    /// Messages refused for their rate, as far as they are in the metrics.
+    rate_refusals: u64,
+    /// Recoveries, likewise.
+    recoveries: Recoveries,
+}
+
+/// Work that is left to the shard behind an input.
+#[must_use]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// A batch has begun, and is to be ended with the turn.
+    pub(super) batch: bool,
+    /// Work of the application has begun or is cancelled: [`Hosted::take_news`].
+    pub(super) news: bool,
+    /// The limit on histories was passed.
+    pub(super) histories_full: bool,
+    /// The limit on idempotency keys of clients was passed.
+    pub(super) client_keys_full: bool,
+}
+
+/// Work of the application.
+#[derive(Default)]
+pub(super) struct News {
+    pub(super) begun: Vec<(Token, Work)>,
+    /// Joins that a backend is asked for.
+    pub(super) asked: Vec<(Token, Option<Box<str>>, Box<str>)>,
+    pub(super) cancelled: Vec<Token>,
+}
+
 impl Hosted {
-    pub(crate) fn new(
-        shard: &Shard,
+    pub(super) fn new(
         name: Arc<str>,
-        mut config: Config,
+        config: Config,
         state: HubState,
         gateway: Box<dyn Gateway>,
         header: Option<NamespaceHeader>,
+        recorder: Option<Arc<Recorder>>,
     ) -> Result<Self, RestoreError> {
-        // As the application will have it, for the journal.
-        (config.raw, config.notify_presence) = (gateway.is_raw(), gateway.wants_presence());
-        shard.record_opening(&name, || Opening::new(config.clone(), state.clone()));
         let app = App::restore(config, gateway, state.into(), [])?;
-        let recorder = shard.shared.recorder.clone();
         Ok(Self {
             name: name.clone(),
             drained: Cell::new(false),
@@ -55,15 +108,6 @@ impl Hosted {
                 recoveries: Recoveries::default(),
             }),
         })
-    }
-
-    /// The time at which an input or work of the namespace begins.
-    fn begin(self: &Rc<Self>, shard: &Shard) -> Timestamp {
-        let now = shard.now();
-        let metrics = shard.metrics();
-        metrics.inputs.add(1);
-        shard.turn_watch.enter(now, metrics.turn.numbers(), self);
-        now
     }
 
     /// Asks the hub something.
@@ -86,17 +130,17 @@ impl Hosted {
         self.inner.borrow().namespace.upgrade(request)
     }
 
-    pub(crate) fn connect(
-        self: &Rc<Self>,
-        shard: &Shard,
+    pub(super) fn connect<S>(
+        &self,
+        out: &Egress<S>,
+        now: Timestamp,
         handshake: Handshake,
         link: Link,
-    ) -> Result<ConnId, Refusal> {
-        let now = self.begin(shard);
+    ) -> (Result<ConnId, Refusal>, Left) {
         let inner = &mut *self.inner.borrow_mut();
         let input = Input::Connect(handshake);
         let Applied::Connected(connected) = inner.namespace.apply(now, &input) else {
-            return Err(Refusal::FULL); // no other answer to this input
+            return (Err(Refusal::FULL), Left::default()); // no other answer to this input
         };
         if let Ok(conn) = connected {
             inner.fan_out.members.insert(conn, link);
@@ -104,84 +148,88 @@ impl Hosted {
                 header.next_serial = header.next_serial.max(conn.serial() + 1);
             }
         }
-        if inner.namespace.app().next_schedule().is_some() {
-            // Perhaps with this connection, for it may be the first.
-            shard.tick_schedules();
-        }
-        self.finish(shard, now, inner);
+        let left = inner.finish(out, now);
         let raw = inner.namespace.app().gateway().is_raw();
-        connected.map_err(|fault| Refusal::new(fault, raw))
+        (connected.map_err(|fault| Refusal::new(fault, raw)), left)
     }
 
     /// Puts an input in, and carries out what the application commands: the hot path. A connection
     /// that was closed meanwhile is heard no more.
     #[allow(clippy::wildcard_enum_match_arm)] // the others say nothing of sockets
-    pub(crate) fn apply(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) -> Applied {
-        let now = self.begin(shard);
+    pub(super) fn apply<S>(
+        &self,
+        out: &Egress<S>,
+        now: Timestamp,
+        input: &Input<'_>,
+    ) -> (Applied, Left) {
         let inner = &mut *self.inner.borrow_mut();
         match input {
-            Input::Text { .. } | Input::Binary { .. } => shard.metrics().messages_in.add(1),
+            Input::Text { .. } | Input::Binary { .. } => out.metrics().messages_in.add(1),
             Input::Authenticate { identity, .. } => {
-                shard.metrics().messages_in.add(1);
+                out.metrics().messages_in.add(1);
                 let hub = inner.namespace.app().hub();
                 if identity.as_ref().is_some_and(|it| hub.has_withdrawn(it)) {
-                    shard.tell_token(&TokenRefusal::Withdrawn);
+                    out.tell_token(&TokenRefusal::Withdrawn);
                 }
             }
-            Input::Close { conn, .. } => inner.fan_out.part(shard, now, *conn),
+            Input::Close { conn, .. } => inner.fan_out.part(out, now, *conn),
             _ => {}
         }
         let folded_s = inner.namespace.app().hub().not_before_s();
         let applied = inner.namespace.apply(now, input);
         if let Input::Withdraw { user, .. } = input {
-            inner.end_withdrawal(shard, user, folded_s);
+            inner.end_withdrawal(out, user, folded_s);
         }
-        self.finish(shard, now, inner);
+        let left = inner.finish(out, now);
         if let Input::Disconnect { conn, .. } = input {
             inner.fan_out.members.remove(*conn);
         }
-        applied
+        (applied, left)
     }
 
     /// Answers a message that the host refuses. The namespace stays as it is, so that the journal
     /// has nothing of it.
     #[cold]
-    pub(crate) fn decline(
-        self: &Rc<Self>,
-        shard: &Shard,
+    pub(super) fn decline<S>(
+        &self,
+        out: &Egress<S>,
+        now: Timestamp,
         conn: ConnId,
         text: &str,
         error: RequestError,
-    ) {
-        let now = self.begin(shard);
+    ) -> Left {
         let inner = &mut *self.inner.borrow_mut();
-        let mut out = Outbox::default();
+        let mut commands = Outbox::default();
         let hub = inner.namespace.app().hub();
         if hub
-            .decline(conn, Frame::Text(text), error, &mut out)
+            .decline(conn, Frame::Text(text), error, &mut commands)
             .is_ok()
         {
-            inner.fan_out.carry_out(shard, now, &out);
+            inner.fan_out.carry_out(out, now, &commands);
         }
-        self.finish(shard, now, inner);
+        inner.finish(out, now)
     }
 
     /// Puts an input in. Of a send it says what became of it: the queues are looked at, not only
     /// the rooms.
     #[allow(clippy::wildcard_enum_match_arm)] // only sends reach queues
-    pub(crate) fn give(self: &Rc<Self>, shard: &Shard, input: &Input<'_>) -> Applied {
+    pub(super) fn give<S>(
+        &self,
+        out: &Egress<S>,
+        now: Timestamp,
+        input: &Input<'_>,
+    ) -> (Applied, Left) {
         let key = match input {
             Input::Send { key, .. } => key.as_deref(),
             Input::SendText { .. } | Input::SendBinary { .. } => None,
-            input => return self.apply(shard, input),
+            input => return self.apply(out, now, input),
         };
-        let now = self.begin(shard);
         let inner = &mut *self.inner.borrow_mut();
-        inner.fan_out.end_run(shard, now);
-        inner.close_overflowed(shard, now);
+        inner.fan_out.end_run(out, now);
+        inner.close_overflowed(out, now);
         let mut applied = inner.namespace.apply(now, input);
-        inner.carry_out(shard, now);
-        inner.fan_out.end_run(shard, now);
+        inner.carry_out(out, now);
+        inner.fan_out.end_run(out, now);
         let dropped = inner.fan_out.overflowed.len();
         if let Applied::Sent(Ok(delivery)) = &mut applied {
             // A repeated key answers what the first one did, and that may be a loss.
@@ -193,16 +241,21 @@ impl Hosted {
                     let set_delivery = Input::SetDelivery { key, delivery };
                     inner.namespace.apply(now, &set_delivery);
                 }
-                inner.persist_key(shard, now, key);
+                inner.persist_key(out, now, key);
             }
         }
-        self.finish(shard, now, inner);
-        applied
+        let left = inner.finish(out, now);
+        (applied, left)
     }
 
     /// Work of the application's is done.
-    pub(super) fn complete(self: &Rc<Self>, shard: &Shard, token: Token, outcome: Outcome) {
-        let now = self.begin(shard);
+    pub(super) fn complete<S>(
+        &self,
+        out: &Egress<S>,
+        now: Timestamp,
+        token: Token,
+        outcome: Outcome,
+    ) -> Left {
         let inner = &mut *self.inner.borrow_mut();
         inner.tasks.end(token);
         if !inner.namespace.app().is_pending(token) {
@@ -216,7 +269,7 @@ impl Hosted {
         // Also when nobody waits for it: then it is over.
         let completed = Input::Complete { token, outcome };
         inner.namespace.apply(now, &completed);
-        self.finish(shard, now, inner);
+        inner.finish(out, now)
     }
 
     /// True when nothing is lost with the namespace: nobody is connected, nothing is remembered or
@@ -242,11 +295,10 @@ impl Hosted {
             && !inner.namespace.has_something_to_lose()
     }
 
-    /// Tells the application, once, that all connections will be closed.
-    pub(crate) fn drain(self: &Rc<Self>, shard: &Shard) {
-        if !self.drained.replace(true) {
-            self.apply(shard, &Input::Drain);
-        }
+    /// True the first time that it is asked: the application is told once that all connections will
+    /// be closed.
+    pub(super) fn begins_drain(&self) -> bool {
+        !self.drained.replace(true)
     }
 
     /// Events that the gateway has handlers for.
@@ -269,13 +321,9 @@ impl Hosted {
         self.inner.borrow().namespace.app().next_schedule()
     }
 
-    /// Does what is due.
-    pub(crate) fn timeout(self: &Rc<Self>, shard: &Shard) {
-        let next = self.inner.borrow().namespace.app().next_timeout();
-        if next.is_some_and(|due| due <= shard.now()) {
-            // What panicked is due no more, and the rest is at the next look.
-            self.apply(shard, &Input::Timeout);
-        }
+    /// The time at which something is due next.
+    pub(super) fn next_timeout(&self) -> Option<Timestamp> {
+        self.inner.borrow().namespace.app().next_timeout()
     }
 
     /// Gives memory back that a larger crowd needed.
@@ -290,130 +338,138 @@ impl Hosted {
         self.inner.borrow_mut().fan_out.largest.tell(&self.name);
     }
 
-    /// Sends the run that is open, if any, at the end of a turn; unless it has more recipients than
-    /// that. Says whether it did.
-    pub(crate) fn end_run(self: &Rc<Self>, shard: &Shard, recipients_max: usize) -> bool {
-        let now = shard.now();
-        shard
-            .turn_watch
-            .enter(now, shard.metrics().turn.numbers(), self);
+    /// Sends the batch that is open, if any, at the end of a turn; unless it has more recipients than
+    /// that: then there is `None`.
+    pub(super) fn end_run<S>(
+        &self,
+        out: &Egress<S>,
+        now: Timestamp,
+        recipients_max: usize,
+    ) -> Option<Left> {
         let inner = &mut *self.inner.borrow_mut();
         if inner.fan_out.batch.recipients() > recipients_max {
-            return false;
+            return None;
         }
         inner.listed = false;
-        inner.fan_out.end_run(shard, now);
-        if !inner.fan_out.overflowed.is_empty() {
-            self.finish(shard, now, inner);
-        }
-        true
+        inner.fan_out.end_run(out, now);
+        Some(if inner.fan_out.overflowed.is_empty() {
+            Left::default()
+        } else {
+            inner.finish(out, now)
+        })
     }
 
     /// Sends what there is for a connection so far: nothing that it caused is held back any more.
-    pub(crate) fn finish_for(self: &Rc<Self>, shard: &Shard, conn: ConnId) {
-        let now = shard.now();
+    pub(super) fn finish_for<S>(&self, out: &Egress<S>, now: Timestamp, conn: ConnId) -> Left {
         let inner = &mut *self.inner.borrow_mut();
-        if inner.fan_out.batch.reaches(conn) {
-            inner.fan_out.end_run(shard, now);
-            self.finish(shard, now, inner);
+        if !inner.fan_out.batch.reaches(conn) {
+            return Left::default();
         }
+        inner.fan_out.end_run(out, now);
+        inner.finish(out, now)
     }
 
-    #[cold]
-    fn take_news(self: &Rc<Self>, shard: &Shard, inner: &mut Inner) {
+    /// Takes the work that the application began and cancelled; logs its faults.
+    pub(super) fn take_news(&self) -> News {
+        let inner = &mut *self.inner.borrow_mut();
         inner.namespace.log_faults();
-        // First the work: some of it may be cancelled already.
-        let (mut begun, cancelled) = inner.namespace.take_work();
-        for (token, user, room) in inner.namespace.take_asked() {
-            begun.push((token, shard.ask_join(&self.name, user, room)));
-        }
-        for (token, work) in begun {
-            let (shard, namespace) = (shard.weak.clone(), Rc::downgrade(self));
-            inner.tasks.begin(token, work, move |outcome| {
-                if let Some((shard, namespace)) = shard.upgrade().zip(namespace.upgrade()) {
-                    namespace.complete(&shard, token, outcome);
-                }
-            });
-        }
-        for token in cancelled {
-            inner.tasks.cancel(token);
+        let (begun, cancelled) = inner.namespace.take_work();
+        let asked = inner.namespace.take_asked();
+        News {
+            begun,
+            asked: asked.into_iter().collect(),
+            cancelled,
         }
     }
 
-    pub(super) fn finish(self: &Rc<Self>, shard: &Shard, now: Timestamp, inner: &mut Inner) {
-        inner.carry_out(shard, now);
-        if !inner.fan_out.overflowed.is_empty() {
-            inner.close_overflowed(shard, now);
-        }
-        let history_bytes = inner.namespace.app().hub().counts().history_bytes;
-        if history_bytes != inner.history_bytes {
-            inner.count_histories(shard, now, history_bytes);
-        }
-        let hub = inner.namespace.app().hub();
-        if hub.rate_refusals() != inner.rate_refusals
-            || hub.recoveries().total() != inner.recoveries.total()
-        {
-            inner.count(shard);
-        }
-        let client_keys = inner.namespace.app().hub().client_keys();
-        if client_keys != inner.client_keys {
-            inner.count_client_keys(shard, now, client_keys);
-        }
-        if inner.namespace.app().has_news() {
-            self.take_news(shard, inner);
-        }
-        if !inner.fan_out.batch.is_empty() && !mem::replace(&mut inner.listed, true) {
-            // It is sent when the turn ends.
-            shard.runs.borrow_mut().push(self.clone());
-            shard.ring();
-        }
+    /// Begins work, and does something with what comes of it.
+    pub(super) fn begin_work(
+        &self,
+        token: Token,
+        work: Work,
+        then: impl FnOnce(Outcome) + 'static,
+    ) {
+        self.inner.borrow_mut().tasks.begin(token, work, then);
+    }
+
+    /// Gives up work that nobody waits for.
+    pub(super) fn cancel_work(&self, token: Token) {
+        self.inner.borrow_mut().tasks.cancel(token);
     }
 }
 
 impl Inner {
+    /// Carries out what an input led to, and counts; says what is left to the shard.
+    fn finish<S>(&mut self, out: &Egress<S>, now: Timestamp) -> Left {
+        let mut left = Left::default();
+        self.carry_out(out, now);
+        if !self.fan_out.overflowed.is_empty() {
+            self.close_overflowed(out, now);
+        }
+        let hub = self.namespace.app().hub();
+        let history_bytes = hub.counts().history_bytes;
+        if history_bytes != self.history_bytes {
+            left.histories_full = self.count_histories(out, now, history_bytes);
+        }
+        let hub = self.namespace.app().hub();
+        if hub.rate_refusals() != self.rate_refusals
+            || hub.recoveries().total() != self.recoveries.total()
+        {
+            self.count(out);
+        }
+        let client_keys = self.namespace.app().hub().client_keys();
+        if client_keys != self.client_keys {
+            left.client_keys_full = self.count_client_keys(out, now, client_keys);
+        }
+        left.news = self.namespace.app().has_news();
+        // It is sent when the turn ends.
+        left.batch = !self.fan_out.batch.is_empty() && !mem::replace(&mut self.listed, true);
+        left
+    }
+
     /// Counts refusals and recoveries that the hub has counted since the last call.
     #[cold]
-    fn count(&mut self, shard: &Shard) {
+    fn count<S>(&mut self, out: &Egress<S>) {
         let hub = self.namespace.app().hub();
         let (refusals, recoveries) = (hub.rate_refusals(), hub.recoveries());
         let more = refusals - mem::replace(&mut self.rate_refusals, refusals);
         if more > 0 {
-            shard.metrics().count_refusals(Reason::Rate, more);
+            out.metrics().count_refusals(Reason::Rate, more);
         }
         if recoveries.total() != self.recoveries.total() {
             let before = mem::replace(&mut self.recoveries, *recoveries);
             for outcome in RecoveryOutcome::ALL {
                 let more = self.recoveries.count(outcome) - before.count(outcome);
-                shard.metrics().count_recoveries(outcome, more);
+                out.metrics().count_recoveries(outcome, more);
             }
         }
     }
 
     /// Carries out what the application commanded, and forgets it.
-    pub(super) fn carry_out(&mut self, shard: &Shard, now: Timestamp) {
+    fn carry_out<S>(&mut self, out: &Egress<S>, now: Timestamp) {
         if self.namespace.out().is_empty() {
             return;
         }
         if self.header.is_some() {
-            self.persist(shard, now);
+            self.persist(out, now);
         }
-        if shard.shared.hooks.is_on() {
-            self.note_told(shard, now);
+        if out.shared.hooks.is_on() {
+            self.note_told(out, now);
         }
-        self.fan_out.carry_out(shard, now, self.namespace.out());
+        self.fan_out.carry_out(out, now, self.namespace.out());
         self.namespace.clear_out();
     }
 
     /// Closes those who were too slow: what others are told of that may again be too much for some.
     /// The queues of those that were seen to are below their limits by then, so that this ends.
     #[cold]
-    pub(super) fn close_overflowed(&mut self, shard: &Shard, now: Timestamp) {
+    fn close_overflowed<S>(&mut self, out: &Egress<S>, now: Timestamp) {
         while let Some(conn) = self.fan_out.overflowed.pop() {
-            self.fan_out.part(shard, now, conn);
+            self.fan_out.part(out, now, conn);
             // It may be closed already.
             let close = Input::close(conn, CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
             self.namespace.apply(now, &close);
-            self.carry_out(shard, now);
+            self.carry_out(out, now);
         }
     }
 }

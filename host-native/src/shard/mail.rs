@@ -1,12 +1,8 @@
 //! Mail between shards: what one turn of one has for another travels as one message.
 
-pub(super) mod letter;
-
 use std::{
-    mem,
     rc::Rc,
     sync::{Arc, PoisonError, RwLock},
-    task::Context,
 };
 
 use roomcast_core::{
@@ -19,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    flow::Cost,
+    egress::Cost,
     state::{Mail, MailBatch, Posts, Shard},
 };
 use crate::namespace::handle::{Answered, Line};
@@ -33,7 +29,7 @@ impl Mail {
         let (answer, answered) = oneshot::channel();
         let task = move |shard: &Rc<Shard>| {
             let result = task(shard);
-            shard.when_committed(move || {
+            shard.out.when_committed(move || {
                 let _ = answer.send(result); // who asked may be gone
             });
         };
@@ -42,24 +38,6 @@ impl Mail {
 }
 
 impl Shard {
-    /// Takes mail for another shard, which leaves with the turn.
-    pub(crate) fn post(&self, shard: usize, mail: Mail) {
-        self.flow.posted(shard, mail.cost());
-        self.outgoing.borrow_mut()[shard].push(mail);
-        self.has_mail.set(true);
-        self.ring();
-    }
-
-    /// Sends what was posted.
-    pub(super) fn send_mail(&self) {
-        for (post, mail) in self.posts.iter().zip(&mut *self.outgoing.borrow_mut()) {
-            if !mail.is_empty() {
-                let (from, mail) = (self.index, mem::take(mail));
-                let _ = post.send(MailBatch { from, mail }); // a shard that has ended reads no mail
-            }
-        }
-    }
-
     /// Takes in what other shards say, for as long as the shard lives.
     pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<MailBatch>) {
         while let Some(MailBatch { from, mail }) = post.recv().await {
@@ -70,7 +48,7 @@ impl Shard {
                 total.frames += cost.frames;
                 self.read_one(from, mail);
             }
-            self.dealt_with(from, total);
+            self.out.dealt_with(from, total);
             // A shard with much mail has sockets too.
             task::yield_now().await;
         }
@@ -80,7 +58,7 @@ impl Shard {
         match mail {
             Mail::Input { namespace, input } => {
                 if let Some(namespace) = self.namespace(&namespace) {
-                    namespace.apply(self, &input);
+                    self.apply(&namespace, &input);
                 }
             }
             Mail::Ask {
@@ -96,46 +74,32 @@ impl Shard {
             } => {
                 let now = self.now();
                 for &key in &keys {
-                    if let Some(socket) = self.socket(key) {
-                        let pushed = self.push(&socket, now, bytes.clone(), frames, tag.clone());
+                    if let Some(socket) = self.out.socket(key) {
+                        let pushed =
+                            self.out
+                                .push(&socket, now, bytes.clone(), frames, tag.clone());
                         if pushed == Pushed::Overflow {
                             self.close_full(&socket);
                         }
                     }
                 }
             }
+            Mail::Close { key, code, reason } => {
+                if let Some(socket) = self.out.socket(key) {
+                    self.out.close_here(&socket, code, &reason);
+                }
+            }
+            Mail::Part { key } => {
+                if let Some(socket) = self.out.socket(key) {
+                    socket.part();
+                }
+            }
             Mail::Paid(cost) => {
-                self.flow.paid(from, cost);
-                self.ring();
+                self.out.flow.paid(from, cost);
+                self.out.ring();
             }
             Mail::Task(task) => task(self),
         }
-    }
-
-    /// Pays for the frames of another shard that were taken in, and owes for its messages.
-    fn dealt_with(&self, from: usize, cost: Cost) {
-        self.flow.owe(from, cost.messages);
-        if cost.frames > 0 {
-            let messages = 0;
-            self.post(from, Mail::Paid(Cost { messages, ..cost }));
-        } else if cost.messages > 0 {
-            self.ring();
-        }
-    }
-
-    /// Pays back the messages that are done, behind the frames that they caused: at the end of the
-    /// turn, when those are on their way.
-    pub(super) fn pay(&self) {
-        for (to, messages) in self.flow.take_owed() {
-            let frames = 0;
-            self.post(to, Mail::Paid(Cost { messages, frames }));
-        }
-    }
-
-    /// True when a connection must not be read, because the home of its namespace, or the shards
-    /// that get its messages, are behind. Its task is woken when they have caught up.
-    pub(crate) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
-        self.posts.len() > 1 && self.flow.must_wait(home, cx)
     }
 }
 

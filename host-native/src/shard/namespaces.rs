@@ -10,14 +10,15 @@ use std::{
 use roomcast_core::{Config, Input, Policies, hub::HubState, journal::Opening};
 
 use super::{
+    hosted::Hosted,
     mail,
-    state::{Hosted, Mail, Shard},
+    state::{Mail, Shard},
 };
 use crate::{namespace::refusal::OpenError, store::NamespaceHeader};
 
 impl Shard {
     pub(crate) fn home_of(&self, namespace: &str) -> usize {
-        mail::home_of(namespace, self.posts.len())
+        mail::home_of(namespace, self.shards())
     }
 
     /// The namespace, begun if it was not there.
@@ -48,7 +49,7 @@ impl Shard {
         limits.recovery_bytes = limits.recovery_bytes.min(settings.outbox_bytes_max);
         limits.recovery_messages = limits.recovery_messages.min(settings.outbox_frames_max);
         // What an earlier namespace of the name left behind is in the store, or is not.
-        self.commit();
+        self.out.commit();
         let store = self.shared.store.as_ref();
         let room_name_bytes = limits.room_name_bytes;
         let stored = store.map(|store| store.load(name, room_name_bytes));
@@ -62,7 +63,7 @@ impl Shard {
                 (header, Vec::new(), Vec::new(), Vec::new())
             }
         };
-        let config = Config::new(&*header.epoch)
+        let mut config = Config::new(&*header.epoch)
             .with_limits(limits)
             .with_policies(self.policies().clone())
             .with_subscriptions(self.shared.hooks.subscriptions())
@@ -79,7 +80,12 @@ impl Shard {
         let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
         let messages: Vec<_> = rooms.iter().map(messages).collect::<Result<_, _>>()?;
         let header = store.map(|_| header);
-        let namespace = Hosted::new(self, name.clone(), config, state, gateway, header.clone())?;
+        // As the application will have it, for the journal.
+        (config.raw, config.notify_presence) = (gateway.is_raw(), gateway.wants_presence());
+        self.record_opening(name, || Opening::new(config.clone(), state.clone()));
+        let recorder = self.shared.recorder.clone();
+        let (header_of_it, name_of_it) = (header.clone(), name.clone());
+        let namespace = Hosted::new(name_of_it, config, state, gateway, header_of_it, recorder)?;
         let namespace = Rc::new(namespace);
         self.namespaces
             .borrow_mut()
@@ -87,10 +93,11 @@ impl Shard {
         for (room, messages) in rooms.iter().map(|room| &room.state).zip(messages) {
             if namespace.ask(|hub| hub.room_state(room.room())).is_some() {
                 let (room, messages) = (room.room().into(), Cow::Borrowed(&*messages));
-                namespace.apply(self, &Input::HistoryLoaded { room, messages });
+                self.apply(&namespace, &Input::HistoryLoaded { room, messages });
             } else if let Some(header) = &header {
                 // By the policies of now it has no history.
-                self.persist(|batch| batch.set_room(name, header.clone(), room.room(), None));
+                self.out
+                    .persist(|batch| batch.set_room(name, header.clone(), room.room(), None));
             }
         }
         Ok(namespace)
@@ -114,7 +121,7 @@ impl Shard {
     pub(crate) fn set_policies(&self, policies: Policies) {
         for namespace in self.namespaces() {
             let policies = Cow::Borrowed(&policies);
-            namespace.apply(self, &Input::SetPolicies { policies });
+            self.apply(&namespace, &Input::SetPolicies { policies });
         }
         self.policies.replace(policies);
     }
@@ -130,7 +137,7 @@ impl Shard {
                 subscriptions,
                 asks_join,
             };
-            namespace.apply(self, &input);
+            self.apply(&namespace, &input);
         }
     }
 
@@ -151,15 +158,15 @@ impl Shard {
     ) -> Option<R> {
         if index == self.index {
             let result = task(self);
-            self.committed().await?;
+            self.out.committed().await?;
             return Some(result);
         }
         let (mail, answered) = Mail::request(task);
-        self.post(index, mail);
+        self.out.post(index, mail);
         answered.await.ok()
     }
 
-    pub(crate) fn record_opening(&self, namespace: &Arc<str>, opening: impl FnOnce() -> Opening) {
+    fn record_opening(&self, namespace: &Arc<str>, opening: impl FnOnce() -> Opening) {
         if let Some(recorder) = &self.shared.recorder {
             let application = self.shared.gateways.covers(namespace);
             let opening = opening().with_application(application);
@@ -200,11 +207,10 @@ impl Shard {
         self.serial.set(self.serial.get().max(next));
         self.namespaces.borrow_mut().remove(&namespace.name);
         if self.shared.store.is_some() {
-            self.persist(|batch| batch.forget(&namespace.name));
+            self.out.persist(|batch| batch.forget(&namespace.name));
         }
         self.shared.namespaces.release();
-        self.count_histories(namespace.history_bytes(), 0);
-        self.count_client_keys(namespace.client_keys(), 0);
+        namespace.leave_totals(&self.shared);
         // With the application's state, whose own `Drop` may panic.
         if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
             tracing::error!("an application panicked when it was dropped");

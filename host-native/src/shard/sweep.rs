@@ -12,11 +12,11 @@ use std::{
 use roomcast_core::{CloseCode, Input};
 use tokio::time::sleep;
 
-use super::{
-    state::{Shard, Socket},
-    trim,
+use super::{state::Shard, trim};
+use crate::{
+    clock::patience,
+    socket::{Socket, Stage},
 };
-use crate::{clock::patience, socket::Stage};
 
 /// The time between two looks for what is due: deadlines are met this late at most, but for
 /// schedules.
@@ -38,15 +38,15 @@ impl Shard {
         self.follow_wall_clock();
         if self.patience.is_over(Instant::now()) {
             for namespace in self.namespaces() {
-                namespace.timeout(self);
+                self.timeout(&namespace);
             }
-            for key in self.watched.take() {
+            for key in self.out.watched.take() {
                 // One that has gone may have left its key to another: a look at that does no harm.
-                if let Some(socket) = self.socket(key) {
+                if let Some(socket) = self.out.socket(key) {
                     socket.watched.set(false);
                     self.sweep_socket(&socket);
                     self.metrics().outbox.note(socket.queued_bytes());
-                    self.watch(&socket);
+                    self.out.watch(&socket);
                 }
             }
         }
@@ -63,27 +63,9 @@ impl Shard {
         if has_stepped(self.unix_zero_ms.get(), unix_zero_ms) {
             self.unix_zero_ms.set(unix_zero_ms);
             for namespace in self.namespaces() {
-                namespace.apply(self, &Input::WallClock { unix_zero_ms });
+                self.apply(&namespace, &Input::WallClock { unix_zero_ms });
             }
         }
-    }
-
-    /// Has the sweep visit a socket, for as long as something may become due for it.
-    pub(crate) fn watch(&self, socket: &Socket) {
-        if socket.may_be_due() && !socket.watched.replace(true) {
-            self.watched.borrow_mut().push(socket.key);
-        }
-    }
-
-    /// The number of connections whose peer takes no more at the moment, and the bytes that are
-    /// queued for them. Work: the sockets that something may become due for.
-    pub(crate) fn slow_readers(&self) -> (usize, usize) {
-        let watched = self.watched.borrow();
-        let sockets = watched.iter().filter_map(|&key| self.socket(key));
-        let slow = sockets.filter(|socket| socket.blocked_since().is_some());
-        slow.fold((0, 0), |(readers, bytes), socket| {
-            (readers + 1, bytes + socket.queued_bytes())
-        })
     }
 
     fn sweep_socket(&self, socket: &Socket) {
@@ -119,12 +101,12 @@ impl Shard {
 
     /// Gives memory back when a crowd has gone.
     fn trim(&self) {
-        if !self.high_water.has_ebbed(self.sockets.borrow().len()) {
+        if !self.high_water.has_ebbed(self.out.sockets.borrow().len()) {
             return;
         }
         self.high_water.ebbed.set(true);
-        self.sockets.borrow_mut().shrink_to_fit();
-        self.dirty.borrow_mut().shrink_to_fit();
+        self.out.sockets.borrow_mut().shrink_to_fit();
+        self.out.dirty.borrow_mut().shrink_to_fit();
         self.runs.borrow_mut().shrink_to_fit();
         for namespace in self.namespaces() {
             namespace.shrink_to_fit();
@@ -160,7 +142,7 @@ impl Shard {
                     }
                     pause = PAUSE;
                     for namespace in self.namespaces() {
-                        namespace.timeout(&self);
+                        self.timeout(&namespace);
                     }
                 }
                 () = self.begun.notified() => {}

@@ -16,36 +16,23 @@ use std::{
     collections::VecDeque,
     mem,
     rc::Rc,
-    task::Context,
     time::{Duration, Instant},
 };
 
 use tokio::task;
 
 use self::watch::Share;
-use super::state::{Hosted, Shard, Socket};
-use crate::metrics::turn::EndedTurn;
+use super::{egress::SLICE_SOCKETS, hosted::Hosted, state::Shard};
+use crate::{metrics::turn::EndedTurn, socket::Socket};
 
-/// Sockets that are written before everybody else gets a turn.
-const SLICE_SOCKETS: usize = 512;
 /// The least time between two warnings of slow turns, of each shard.
 const WARNINGS: Duration = Duration::from_secs(10);
 /// Sweeps of ten seconds.
 const SWEEPS_OF_A_LARGEST: u64 = 100;
 /// Sweeps of a minute.
 const SWEEPS_OF_A_PEAK: u64 = 600;
-/// Bytes that are written before everybody else gets a turn: about as long as the sockets take.
-const SLICE_BYTES: usize = 4 << 20;
 
 impl Shard {
-    /// True when much is waiting to be written. The task is then woken when it is less.
-    ///
-    /// Clients that pipeline without end are not read meanwhile, so that a turn stays short and no
-    /// queue passes its limit for want of a turn to be written.
-    pub(crate) fn is_behind(&self, cx: &Context<'_>) -> bool {
-        self.backlog.is_long(cx)
-    }
-
     /// Ends every turn, for as long as the shard lives.
     pub(crate) async fn end_turns(self: Rc<Self>) {
         let (mut line, mut sliced) = (Line::new(), false);
@@ -53,7 +40,7 @@ impl Shard {
             // Also behind the last slice: what arrived while it was written is read first, and goes
             // out with what was held back.
             if line.sockets.is_empty() && !sliced {
-                self.bell.notified().await;
+                self.out.bell.notified().await;
             } else {
                 task::yield_now().await;
             }
@@ -63,7 +50,7 @@ impl Shard {
             let all = line.is_past_mark();
             let recipients_max = if all { usize::MAX } else { SLICE_SOCKETS };
             let mut runs = mem::take(&mut *self.runs.borrow_mut());
-            runs.retain(|namespace| !namespace.end_run(&self, recipients_max));
+            runs.retain(|namespace| !self.end_run(namespace, recipients_max));
             // Ending a run may close slow connections, which an application may want to tell the
             // others: then a run has begun.
             self.runs.borrow_mut().append(&mut runs);
@@ -73,24 +60,18 @@ impl Shard {
             if self.client_keys_full.take() {
                 self.end_client_keys();
             }
-            if !self.is_committed() {
-                self.commit();
-            }
-            if self.posts.len() > 1 {
-                self.pay();
-            }
-            if self.has_mail.take() {
-                self.send_mail();
-            }
-            let mut dirty = VecDeque::from(mem::take(&mut *self.dirty.borrow_mut()));
+            self.out.commit();
+            self.out.pay();
+            self.out.send_mail();
+            let mut dirty = VecDeque::from(mem::take(&mut *self.out.dirty.borrow_mut()));
             if dirty.len() <= SLICE_SOCKETS {
                 // Few: they need not wait for the many.
                 self.flush_slice(&mut dirty);
             }
             line.join(&mut dirty, all);
-            if self.dirty.borrow().capacity() == 0 {
+            if self.out.dirty.borrow().capacity() == 0 {
                 // The buffer for the next turn's list.
-                self.dirty.replace(dirty.into());
+                self.out.dirty.replace(dirty.into());
             }
             line.written += self.flush_slice(&mut line.sockets);
             if line.sockets.is_empty() {
@@ -109,25 +90,11 @@ impl Shard {
         }
     }
 
-    /// Writes the first sockets, and takes them off; says how many.
+    /// Writes the first sockets, which is the work of no namespace; says how many.
     fn flush_slice(&self, sockets: &mut VecDeque<Rc<Socket>>) -> usize {
-        let (now, mut count, mut bytes) = (self.now(), 0, 0);
+        let now = self.now();
         self.turn_watch.leave(now);
-        while count < SLICE_SOCKETS
-            && bytes < SLICE_BYTES
-            && let Some(socket) = sockets.pop_front()
-        {
-            socket.dirty.set(false);
-            let waiting = socket.waiting.take();
-            self.backlog.take(waiting);
-            bytes += waiting;
-            socket.flush(now);
-            if socket.may_be_due() {
-                self.watch(&socket);
-            }
-            count += 1;
-        }
-        count
+        self.out.flush_slice(now, sockets)
     }
 
     /// Names a slow turn that ended without a write, and rotates what is told of the last minute.

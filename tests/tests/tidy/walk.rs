@@ -23,8 +23,8 @@ const BESIDE: [&str; 8] = [
     "core/src/hub/identity.rs",
     "host-native/src/connection/place.rs",
     "host-native/src/shard/fan_out/members.rs",
-    "host-native/src/shard/flow.rs",
-    "host-native/src/shard/sockets/cork.rs",
+    "host-native/src/shard/egress/flow.rs",
+    "host-native/src/shard/egress/cork.rs",
     "host-native/src/shard/turn/watch.rs",
 ];
 
@@ -61,8 +61,8 @@ const OFF: [(&str, &[&str]); 6] = [
             "Hub::publish_by_policy",
             "Place::let_through",
             "Place::take_loose",
-            "Shard::deliver_one",
-            "Shard::spill",
+            "Egress::deliver_one",
+            "Egress::spill",
             "Socket::flush_records",
             "Socket::write_now",
             "send::answer_publish",
@@ -91,7 +91,7 @@ const OFF: [(&str, &[&str]); 6] = [
         "counts, or keeps time",
         &[
             "Buckets::verdict",
-            "Hosted::begin",
+            "Shard::begin",
             "SendQueue::advance",
             "TurnWatch::enter",
             "TurnWatch::leave",
@@ -100,7 +100,6 @@ const OFF: [(&str, &[&str]); 6] = [
     (
         "looks something up",
         &[
-            "Connection::home",
             "Line::new",
             "Message::address",
             "SendQueue::only",

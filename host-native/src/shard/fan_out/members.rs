@@ -2,30 +2,26 @@
 
 use roomcast_core::ConnId;
 
-/// Values of type `L` for live connections, by the slots of their ids.
-#[derive(Debug)]
-pub(in crate::shard) struct Members<L>(Vec<Option<(ConnId, L)>>);
+use crate::shard::egress::Link;
 
-impl<L> Default for Members<L> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
+/// The ways to live connections, by the slots of their ids.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Members(Vec<Option<(ConnId, Link)>>);
 
-impl<L> Members<L> {
-    pub(in crate::shard) fn insert(&mut self, conn: ConnId, link: L) {
+impl Members {
+    pub(in crate::shard) fn insert(&mut self, conn: ConnId, link: Link) {
         if self.0.len() <= conn.slot() {
             self.0.resize_with(conn.slot() + 1, || None);
         }
         self.0[conn.slot()] = Some((conn, link));
     }
 
-    pub(in crate::shard) fn get(&self, conn: ConnId) -> Option<&L> {
+    pub(in crate::shard) fn get(&self, conn: ConnId) -> Option<&Link> {
         let (member, link) = self.0.get(conn.slot())?.as_ref()?;
         (*member == conn).then_some(link)
     }
 
-    pub(in crate::shard) fn remove(&mut self, conn: ConnId) -> Option<L> {
+    pub(in crate::shard) fn remove(&mut self, conn: ConnId) -> Option<Link> {
         let slot = self.0.get_mut(conn.slot())?;
         let (_, link) = slot.take_if(|(member, _)| *member == conn)?;
         Some(link)

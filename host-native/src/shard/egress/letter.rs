@@ -4,13 +4,13 @@ use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use roomcast_core::{
-    Input,
+    CloseCode, Input,
     ask::{Answer, Ask, AskError},
     queue::Tag,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::shard::flow::Cost;
+use super::flow::Cost;
 
 /// Work that a shard does for another.
 type Task<S> = Box<dyn FnOnce(&Rc<S>) + Send>;
@@ -36,6 +36,14 @@ pub(crate) enum Mail<S> {
         frames: u32,
         tag: Tag,
     },
+    /// The close of a connection whose socket is there, as its hub decided.
+    Close {
+        key: u32,
+        code: CloseCode,
+        reason: Box<str>,
+    },
+    /// The goodbye of a connection whose socket is there may follow what was dropped.
+    Part { key: u32 },
     /// Bytes of messages and frames that were under way and are dealt with.
     Paid(Cost),
     /// Anything else: off the hot path.
@@ -55,6 +63,9 @@ pub(crate) struct MailBatch<S> {
     pub(in crate::shard) mail: Vec<Mail<S>>,
 }
 
+/// The way to each shard.
+pub(crate) type Posts<S> = Arc<[mpsc::UnboundedSender<MailBatch<S>>]>;
+
 impl<S> Mail<S> {
     /// Mail that has a task run.
     pub(crate) fn task(task: impl FnOnce(&Rc<S>) + Send + 'static) -> Self {
@@ -71,7 +82,11 @@ impl<S> Mail<S> {
                 _ => (OVERHEAD, 0),
             },
             Self::Deliver { keys, bytes, .. } => (0, OVERHEAD + bytes.len() + size_of_val(&**keys)),
-            Self::Ask { .. } | Self::Task(_) | Self::Paid(_) => (0, 0),
+            Self::Ask { .. }
+            | Self::Close { .. }
+            | Self::Part { .. }
+            | Self::Paid(_)
+            | Self::Task(_) => (0, 0),
         };
         Cost { messages, frames }
     }

@@ -1,21 +1,24 @@
 //! Sockets of a shard: frames are queued for them, replies to one are joined, they are closed.
 
-pub(super) mod cork;
-
-use std::rc::Rc;
+use std::{collections::VecDeque, rc::Rc, task::Context};
 
 use bytes::Bytes;
 use roomcast_core::{
-    CloseCode, Frame, Input, Timestamp,
+    CloseCode, Frame, Timestamp,
     outbox::Class,
     queue::{Pushed, QueueLimits, Tag},
 };
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::state::{Link, Mail, Shard, Socket};
-use crate::{tls::Session, ws};
+use super::{letter::Mail, link::Link, state::Egress};
+use crate::{socket::Socket, tls::Session, ws};
 
-impl Shard {
+/// Sockets that are written before everybody else gets a turn.
+pub(in crate::shard) const SLICE_SOCKETS: usize = 512;
+/// Bytes that are written before everybody else gets a turn: about as long as the sockets take.
+const SLICE_BYTES: usize = 4 << 20;
+
+impl<S> Egress<S> {
     pub(crate) fn add_socket(&self, io: OwnedWriteHalf, tls: Option<Box<Session>>) -> Rc<Socket> {
         let settings = &self.shared.settings;
         let limits = QueueLimits {
@@ -121,35 +124,32 @@ impl Shard {
         }
     }
 
-    /// Does something with the socket of a link, wherever it is.
-    pub(super) fn at_socket(
-        &self,
-        link: &Link,
-        then: impl FnOnce(&Self, &Rc<Socket>) + Send + 'static,
-    ) {
+    /// Lets the goodbye of a connection follow what was dropped, wherever its socket is.
+    pub(in crate::shard) fn part(&self, link: &Link) {
         match link {
-            Link::Local(socket) => then(self, socket),
-            &Link::Remote { shard, key } => {
-                let then = move |shard: &Rc<Self>| {
-                    if let Some(socket) = shard.socket(key) {
-                        then(shard, &socket);
-                    }
-                };
-                self.post(shard, Mail::task(then));
-            }
+            Link::Local(socket) => socket.part(),
+            &Link::Remote { shard, key } => self.post(shard, Mail::Part { key }),
         }
     }
 
     /// Ends a connection as its hub decided, wherever its socket is.
-    pub(super) fn close(&self, link: &Link, code: CloseCode, reason: &str) {
-        let reason: Box<str> = reason.into();
-        self.at_socket(link, move |shard, socket| {
-            let now = shard.now();
-            shard.spill(socket, now);
-            socket.close(now, code, &reason);
-            shard.watch(socket);
-            shard.mark_dirty(socket, 0);
-        });
+    pub(in crate::shard) fn close(&self, link: &Link, code: CloseCode, reason: &str) {
+        match link {
+            Link::Local(socket) => self.close_here(socket, code, reason),
+            &Link::Remote { shard, key } => {
+                let reason = reason.into();
+                self.post(shard, Mail::Close { key, code, reason });
+            }
+        }
+    }
+
+    /// Ends a connection of this shard.
+    pub(in crate::shard) fn close_here(&self, socket: &Rc<Socket>, code: CloseCode, reason: &str) {
+        let now = self.now();
+        self.spill(socket, now);
+        socket.close(now, code, reason);
+        self.watch(socket);
+        self.mark_dirty(socket, 0);
     }
 
     /// Ends a connection whose peer has said goodbye, behind all that is queued for it.
@@ -161,33 +161,70 @@ impl Shard {
         self.watch(socket);
     }
 
-    /// Has the hub of a socket close it, wherever it is.
-    pub(crate) fn ask_close(&self, socket: &Socket, code: CloseCode, reason: &str) {
-        if let Some((home, conn)) = socket.home() {
-            // It may be closed already.
-            home.input(self, Input::close(*conn, code, reason));
+    /// Has the sweep visit a socket, for as long as something may become due for it.
+    pub(crate) fn watch(&self, socket: &Socket) {
+        if socket.may_be_due() && !socket.watched.replace(true) {
+            self.watched.borrow_mut().push(socket.key);
         }
     }
 
-    /// Has the hub of a socket of this shard close it: what was queued for it was too much.
-    #[cold]
-    pub(crate) fn close_full(&self, socket: &Socket) {
-        self.ask_close(socket, CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
+    /// The number of connections whose peer takes no more at the moment, and the bytes that are
+    /// queued for them. Work: the sockets that something may become due for.
+    pub(crate) fn slow_readers(&self) -> (usize, usize) {
+        let watched = self.watched.borrow();
+        let sockets = watched.iter().filter_map(|&key| self.socket(key));
+        let slow = sockets.filter(|socket| socket.blocked_since().is_some());
+        slow.fold((0, 0), |(readers, bytes), socket| {
+            (readers + 1, bytes + socket.queued_bytes())
+        })
+    }
+
+    /// True when much is waiting to be written. The task is then woken when it is less.
+    ///
+    /// Clients that pipeline without end are not read meanwhile, so that a turn stays short and no
+    /// queue passes its limit for want of a turn to be written.
+    pub(crate) fn is_behind(&self, cx: &Context<'_>) -> bool {
+        self.backlog.is_long(cx)
+    }
+
+    /// Writes the first sockets, and takes them off; says how many.
+    pub(in crate::shard) fn flush_slice(
+        &self,
+        now: Timestamp,
+        sockets: &mut VecDeque<Rc<Socket>>,
+    ) -> usize {
+        let (mut count, mut bytes) = (0, 0);
+        while count < SLICE_SOCKETS
+            && bytes < SLICE_BYTES
+            && let Some(socket) = sockets.pop_front()
+        {
+            socket.dirty.set(false);
+            let waiting = socket.waiting.take();
+            self.backlog.take(waiting);
+            bytes += waiting;
+            socket.flush(now);
+            if socket.may_be_due() {
+                self.watch(&socket);
+            }
+            count += 1;
+        }
+        count
     }
 }
 
-/// The [cork](cork::Cork).
-impl Shard {
+/// The cork.
+impl<S> Egress<S> {
     /// Holds replies to this socket back while its input is processed. Then they leave: in one
-    /// write of their own when nothing waits before them.
-    pub(crate) fn while_corked<R>(
+    /// write of their own when nothing waits before them. Says what became of them otherwise.
+    #[must_use]
+    pub(crate) fn while_corked(
         &self,
         socket: &Rc<Socket>,
         now: Timestamp,
-        process: impl FnOnce() -> R,
-    ) -> R {
+        process: impl FnOnce(),
+    ) -> Pushed {
         self.corked.borrow_mut().open(socket.key);
-        let result = process();
+        process();
         let mut pushed = Pushed::Queued;
         // What is not committed must not be answered: then it waits for the end of the turn.
         let at_once = socket.is_idle() && self.is_committed();
@@ -202,10 +239,7 @@ impl Shard {
             }
             cork.close();
         }
-        if pushed == Pushed::Overflow {
-            self.close_full(socket);
-        }
-        result
+        pushed
     }
 
     pub(crate) fn is_corked(&self, socket: &Socket) -> bool {
@@ -233,7 +267,7 @@ impl Shard {
     }
 
     /// Moves what is held back to the queue.
-    pub(super) fn spill(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
+    fn spill(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
         let held = self.corked.borrow_mut().take(socket.key);
         let Some((bytes, frames, tag)) = held else {
             return Pushed::Queued;

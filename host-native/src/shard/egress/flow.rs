@@ -43,17 +43,17 @@ impl Waiting {
 
 /// Bytes queued for sockets that stand in line, and the tasks that wait for them to be fewer.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(in crate::shard) struct Backlog {
     bytes: Cell<usize>,
     waiting: Waiting,
 }
 
 impl Backlog {
-    pub(super) fn add(&self, bytes: usize) {
+    pub(in crate::shard) fn add(&self, bytes: usize) {
         add(&self.bytes, bytes);
     }
 
-    pub(super) fn take(&self, bytes: usize) {
+    pub(in crate::shard) fn take(&self, bytes: usize) {
         take(&self.bytes, bytes);
         if self.bytes.get() <= BEHIND_BYTES {
             self.waiting.wake();
@@ -61,7 +61,7 @@ impl Backlog {
     }
 
     /// True when much is waiting to be written. The task is then woken when it is less.
-    pub(super) fn is_long(&self, cx: &Context<'_>) -> bool {
+    pub(in crate::shard) fn is_long(&self, cx: &Context<'_>) -> bool {
         self.waiting.join_if(self.bytes.get() > BEHIND_BYTES, cx)
     }
 }
@@ -77,7 +77,7 @@ struct Account {
 
 /// Accounts of one shard with all others.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(in crate::shard) struct Flow {
     accounts: Vec<Account>,
     waiting: Waiting,
 }
@@ -85,8 +85,8 @@ pub(super) struct Flow {
 /// Bytes of mail, as they count against the limits.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cost {
-    pub(super) messages: usize,
-    pub(super) frames: usize,
+    pub(in crate::shard) messages: usize,
+    pub(in crate::shard) frames: usize,
 }
 
 fn add(cell: &Cell<usize>, bytes: usize) {
@@ -99,7 +99,7 @@ fn take(cell: &Cell<usize>, bytes: usize) {
 }
 
 impl Flow {
-    pub(super) fn new(shards: usize) -> Self {
+    pub(in crate::shard) fn new(shards: usize) -> Self {
         Self {
             accounts: (0..shards).map(|_| Account::default()).collect(),
             waiting: Waiting::default(),
@@ -107,25 +107,25 @@ impl Flow {
     }
 
     /// Counts mail that leaves for another shard.
-    pub(super) fn posted(&self, to: usize, cost: Cost) {
+    pub(in crate::shard) fn posted(&self, to: usize, cost: Cost) {
         add(&self.accounts[to].messages_out, cost.messages);
         add(&self.accounts[to].frames_out, cost.frames);
     }
 
     /// Counts mail that another shard has paid back.
-    pub(super) fn paid(&self, from: usize, cost: Cost) {
+    pub(in crate::shard) fn paid(&self, from: usize, cost: Cost) {
         take(&self.accounts[from].messages_out, cost.messages);
         take(&self.accounts[from].frames_out, cost.frames);
         self.waiting.wake();
     }
 
     /// Counts messages of another shard that were dealt with.
-    pub(super) fn owe(&self, to: usize, messages: usize) {
+    pub(in crate::shard) fn owe(&self, to: usize, messages: usize) {
         add(&self.accounts[to].messages_owed, messages);
     }
 
     /// Messages that are done and can be paid back, by shard; none while frames pile up.
-    pub(super) fn take_owed(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub(in crate::shard) fn take_owed(&self) -> impl Iterator<Item = (usize, usize)> {
         let accounts: &[_] = if self.frames_pile_up() {
             &[]
         } else {
@@ -137,7 +137,7 @@ impl Flow {
 
     /// True when a connection must not be read, because the home of its namespace, or the shards
     /// that get its messages, are behind. Its task is woken when they have caught up.
-    pub(super) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
+    pub(in crate::shard) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
         let full = self.accounts[home].messages_out.get() > MESSAGES_MAX;
         self.waiting.join_if(full || self.frames_pile_up(), cx)
     }

@@ -1,0 +1,19 @@
+//! The way out of a shard: its sockets, the mail to other shards, and the commit before both.
+//!
+//! It knows no namespace and no hub. A queue that is over its limit is said to whoever pushed.
+
+mod cork;
+mod durable;
+mod flow;
+mod letter;
+mod link;
+mod post;
+mod sockets;
+mod state;
+
+pub(super) use self::{flow::Cost, sockets::SLICE_SOCKETS};
+pub(crate) use self::{
+    letter::{Mail, MailBatch, Posts},
+    link::Link,
+    state::Egress,
+};

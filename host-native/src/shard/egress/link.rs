@@ -1,0 +1,14 @@
+//! The way to a connection.
+
+use std::rc::Rc;
+
+use crate::socket::Socket;
+
+/// The way to a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    /// The socket is on this shard.
+    Local(Rc<Socket>),
+    /// The socket is on another shard, under this key.
+    Remote { shard: usize, key: u32 },
+}
