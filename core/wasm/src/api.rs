@@ -58,6 +58,7 @@ impl ApiRequest {
             query,
             headers: self,
             local: false,
+            other_user: false,
             loopback_listener: false,
             http_1_0: false,
             admin_elsewhere: false,
