@@ -56,6 +56,7 @@ pub fn upgrade(data: &[u8]) {
                 query,
                 headers: Fields(&fields),
                 local,
+                other_user: false,
                 loopback_listener,
                 http_1_0: version == "HTTP/1.0",
                 admin_elsewhere: false,
