@@ -37,6 +37,7 @@ fn refused(request: &str, key: Option<&str>) -> String {
         query,
         headers,
         local: true,
+        other_user: false,
         loopback_listener: false,
         http_1_0: false,
         admin_elsewhere: false,

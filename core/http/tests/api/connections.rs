@@ -59,6 +59,7 @@ fn queue_sizes_can_be_filled_in_later() {
         query: "",
         headers,
         local: true,
+        other_user: false,
         loopback_listener: false,
         http_1_0: false,
         admin_elsewhere: false,

@@ -74,6 +74,7 @@ impl Namespace {
             query,
             headers: Fields(headers),
             local: true,
+            other_user: false,
             loopback_listener: false,
             http_1_0: false,
             admin_elsewhere: false,
