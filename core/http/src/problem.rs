@@ -14,7 +14,6 @@ use roomcast_core::{
     room::PageError,
     wire::{Coded, Counted, Details},
 };
-
 use roomcast_hooks::Verdict;
 
 pub use self::reason::Reason;
@@ -379,11 +378,9 @@ impl Coded for Problem {
             Self::NamedUser(error) => return error.row(),
             Self::Connections(limit)
             | Self::ConnectionsPerAddress(limit)
+            | Self::ConnectionsPerUser(limit)
             | Self::ConnectionsPerNamespace(Some(limit))
             | Self::Namespaces(limit) => return limited(Code::Overloaded, limit),
-            Self::ConnectionsPerUser(limit) => {
-                return RequestError::UserConnections { limit }.row();
-            }
             Self::ConnectionsPerNamespace(None) => Code::Overloaded,
             Self::Token(ref refusal) => return refusal.row(),
             Self::Backend(ref verdict) => return verdict.row(),
